@@ -1,0 +1,30 @@
+//! Where events travel: one JetStream stream, one subject an event type.
+
+use super::v1::event::Kind;
+
+/// The one stream that carries every event.
+pub const STREAM_NAME: &str = "EVENTS";
+
+/// The subjects that the stream captures. Live broadcasts that nobody needs later use others.
+pub const STREAM_SUBJECTS: &str = "events.>";
+
+/// Core NATS, outside the stream: an `Event` with the status of each user who shows a sign of life.
+pub const LIVE_PRESENCE_SUBJECT: &str = "live.presence";
+
+/// The subject of an event: `events.<context>.<name>`.
+pub fn subject(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::LoggedIn(_) => "events.auth.logged_in",
+        Kind::LoggedOut(_) => "events.auth.logged_out",
+        Kind::UserRegistered(_) => "events.profile.user_registered",
+        Kind::UserUpdated(_) => "events.profile.user_updated",
+        Kind::UserDeleted(_) => "events.profile.user_deleted",
+        Kind::StatusChanged(_) => "events.presence.status_changed",
+        Kind::CoinsAdded(_) => "events.wallet.coins_added",
+        Kind::Charged(_) => "events.wallet.charged",
+        Kind::Earned(_) => "events.wallet.earned",
+        Kind::CallStarted(_) => "events.calls.call_started",
+        Kind::MinuteBilled(_) => "events.calls.minute_billed",
+        Kind::CallEnded(_) => "events.calls.call_ended",
+    }
+}

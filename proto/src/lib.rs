@@ -1,0 +1,58 @@
+//! The contracts between services: gRPC APIs and events, compiled from `talktime/**/*.proto`.
+//!
+//! Field units, bounds and meanings are documented in the `.proto` files, which stay the source
+//! of truth; generated items repeat those comments.
+
+// Generated code keeps its generator's habits.
+#![allow(missing_docs, unreachable_pub, clippy::pedantic)]
+
+/// The descriptor set of all contracts, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+pub mod auth {
+    pub mod v1 {
+        tonic::include_proto!("talktime.auth.v1");
+    }
+}
+
+pub mod profile {
+    pub mod v1 {
+        tonic::include_proto!("talktime.profile.v1");
+    }
+}
+
+pub mod presence {
+    pub mod v1 {
+        tonic::include_proto!("talktime.presence.v1");
+    }
+}
+
+pub mod wallet {
+    pub mod v1 {
+        tonic::include_proto!("talktime.wallet.v1");
+    }
+}
+
+pub mod calls {
+    pub mod v1 {
+        tonic::include_proto!("talktime.calls.v1");
+    }
+}
+
+pub mod verification {
+    pub mod v1 {
+        tonic::include_proto!("talktime.verification.v1");
+    }
+}
+
+pub mod events {
+    pub mod v1 {
+        tonic::include_proto!("talktime.events.v1");
+    }
+
+    mod subject;
+    pub use subject::{LIVE_PRESENCE_SUBJECT, STREAM_NAME, STREAM_SUBJECTS, subject};
+}
+
+mod convert;
+pub use convert::{datetime, timestamp};
