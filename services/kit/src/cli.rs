@@ -1,0 +1,72 @@
+//! The commands that every service's binary has.
+
+use clap::Subcommand;
+use sqlx::PgPool;
+
+use crate::config::ServiceConfig;
+use crate::db::{self, Schema};
+use crate::messaging::{self, dead_letters, outbox};
+
+/// Commands besides `serve`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Brings the service's schema up to date, then ends. Safe to start many at once.
+    Migrate,
+    /// Messages that could not be handled.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Publishes events again that were written since then, for a JetStream that lost them.
+    Republish {
+        /// How far back, in seconds.
+        #[arg(long)]
+        since_secs: u32,
+    },
+}
+
+/// What an operator does with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// Lists those not yet replayed.
+    List,
+    /// Sends one again to its consumer; consumers that have handled it ignore it.
+    Replay {
+        /// The number that `list` shows.
+        dead_letter_id: i64,
+    },
+}
+
+/// Runs one of the common commands to its end.
+pub async fn run(command: Command, config: &ServiceConfig, schema: Schema) -> anyhow::Result<()> {
+    match command {
+        Command::Migrate => db::migrate(schema, &config.database.owner_url).await,
+        Command::DeadLetters(command) => {
+            dead_letters_command(command, config, &db::pool(schema.name, &config.database)?).await
+        }
+        Command::Republish { since_secs } => {
+            let pool = db::pool(schema.name, &config.database)?;
+            let events = outbox::mark_unpublished(&pool, since_secs).await?;
+            println!("{events} events will be published again");
+            Ok(())
+        }
+    }
+}
+
+async fn dead_letters_command(
+    command: DeadLetters,
+    config: &ServiceConfig,
+    pool: &PgPool,
+) -> anyhow::Result<()> {
+    match command {
+        DeadLetters::List => {
+            for letter in dead_letters::list(pool).await? {
+                println!("{letter}");
+            }
+        }
+        DeadLetters::Replay { dead_letter_id } => {
+            let nats = messaging::connect(&config.nats).await?;
+            dead_letters::replay(pool, &nats, dead_letter_id).await?;
+            println!("{dead_letter_id} was handed back to its consumer");
+        }
+    }
+    Ok(())
+}

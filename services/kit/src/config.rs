@@ -1,0 +1,258 @@
+//! Configuration: a service's defaults, then an optional TOML file (`TALKTIME_CONFIG`, one table a
+//! service), then the environment: `TALKTIME_WALLET__DATABASE__APP_URL` is `database.app_url` of
+//! the wallet. What has no default must be set: the error names every missing variable's address.
+
+use std::net::SocketAddr;
+
+use figment::Figment;
+use figment::error::Kind as FigmentKind;
+use figment::providers::{Env, Format, Toml};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Where a process runs. Development may use adapters that production refuses.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// One machine, test money, OTPs in the log.
+    Development,
+    /// Like production, with test money.
+    Staging,
+    /// Real people, real money.
+    Production,
+}
+
+/// What every process with an operations port has.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProcessConfig {
+    /// Where this process runs.
+    pub environment: Environment,
+    /// The operations port.
+    pub ops: OpsConfig,
+    /// Logs and traces.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+    /// How long a stop may take.
+    #[serde(default)]
+    pub shutdown: ShutdownConfig,
+}
+
+/// What every gRPC service has.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// What every process has.
+    pub process: ProcessConfig,
+    /// The gRPC port.
+    pub grpc: GrpcConfig,
+    /// The service's own schema.
+    pub database: DatabaseConfig,
+    /// Where events travel.
+    pub nats: NatsConfig,
+}
+
+/// The part of [`ServiceConfig`] that a process without a database does not have.
+#[derive(Deserialize)]
+struct ServiceParts {
+    grpc: GrpcConfig,
+    database: DatabaseConfig,
+    nats: NatsConfig,
+}
+
+/// The port of health, readiness and metrics.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OpsConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// The gRPC port.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GrpcConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// One schema, two roles: the owner migrates, the app reads and writes rows.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DatabaseConfig {
+    /// URL of the role that owns the schema; used by `migrate` alone.
+    pub owner_url: SecretString,
+    /// URL of the role that reads and writes rows.
+    pub app_url: SecretString,
+    /// Connections a replica may hold.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: u32,
+}
+
+const fn default_max_connections() -> u32 {
+    16
+}
+
+/// NATS with JetStream.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NatsConfig {
+    /// `nats://host:port`, several separated by commas.
+    pub url: String,
+}
+
+/// Redis.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RedisConfig {
+    /// `redis://host:port`.
+    pub url: SecretString,
+}
+
+/// Logs and traces.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct TelemetryConfig {
+    /// A `tracing` filter, such as `info` or `talktime_wallet=debug,info`.
+    pub log: String,
+    /// An OTLP gRPC endpoint for traces; none: spans are made and carried, but not exported.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log: "info".to_owned(),
+            otlp_endpoint: None,
+        }
+    }
+}
+
+/// How long a stop may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct ShutdownConfig {
+    /// Between "not ready" and the first refused connection, for load balancers to notice.
+    pub drain_delay_ms: u64,
+    /// For requests and jobs under way to finish; shorter than Kubernetes' grace period.
+    pub deadline_ms: u64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            drain_delay_ms: 0,
+            deadline_ms: 10_000,
+        }
+    }
+}
+
+/// Configuration that could not be read: says which variable, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration of {service}: {}", problems.join("; "))]
+pub struct ConfigError {
+    service: String,
+    problems: Vec<String>,
+}
+
+/// Reads what every service has, and the service's own settings `T`.
+pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), ConfigError> {
+    let (process, own) = load_process::<T>(service)?;
+    let ServiceParts {
+        grpc,
+        database,
+        nats,
+    } = extract(service, &figment(service))?;
+    Ok((
+        ServiceConfig {
+            process,
+            grpc,
+            database,
+            nats,
+        },
+        own,
+    ))
+}
+
+/// The same for a process without a database and gRPC port, such as the gateway.
+pub fn load_process<T: DeserializeOwned>(service: &str) -> Result<(ProcessConfig, T), ConfigError> {
+    let figment = figment(service);
+    Ok((extract(service, &figment)?, extract(service, &figment)?))
+}
+
+fn figment(service: &str) -> Figment {
+    let mut figment = Figment::new();
+    if let Some(path) = std::env::var_os("TALKTIME_CONFIG") {
+        figment = figment.merge(Toml::file_exact(path)).focus(service);
+    }
+    figment.merge(Env::prefixed(&prefix(service)).split("__"))
+}
+
+fn prefix(service: &str) -> String {
+    format!("TALKTIME_{}__", service.to_uppercase())
+}
+
+fn extract<T: DeserializeOwned>(service: &str, figment: &Figment) -> Result<T, ConfigError> {
+    figment.extract().map_err(|errors| ConfigError {
+        service: service.to_owned(),
+        problems: errors.into_iter().map(|e| problem(service, &e)).collect(),
+    })
+}
+
+fn problem(service: &str, error: &figment::Error) -> String {
+    let variable = |path: &[String]| prefix(service) + &path.join("__").to_uppercase();
+    match &error.kind {
+        FigmentKind::MissingField(field) => {
+            let mut path = error.path.clone();
+            path.push(field.to_string());
+            format!("{} is not set", variable(&path))
+        }
+        kind => format!("{}: {kind}", variable(&error.path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Own {
+        #[serde(default)]
+        minute_secs: u32,
+        database: DatabaseConfig,
+    }
+
+    fn figment_of(toml: &str) -> Figment {
+        Figment::from(Toml::string(toml))
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_by_its_variable() {
+        let figment = figment_of("[database]\nowner_url = \"postgres://o\"");
+        let error = extract::<Own>("wallet", &figment).expect_err("app_url is missing");
+        assert_eq!(
+            error.to_string(),
+            "configuration of wallet: TALKTIME_WALLET__DATABASE__APP_URL is not set"
+        );
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_said() {
+        let figment = figment_of("[database]\nowner_url = \"a\"\napp_url = \"b\"");
+        let own = extract::<Own>("wallet", &figment).expect("complete");
+        assert_eq!(own.minute_secs, 0);
+        assert_eq!(own.database.max_connections, default_max_connections());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_variable() {
+        let figment =
+            figment_of("minute_secs = \"soon\"\n[database]\nowner_url=\"a\"\napp_url=\"b\"");
+        let error = extract::<Own>("calls", &figment).expect_err("not a number");
+        assert!(
+            error.to_string().contains("TALKTIME_CALLS__MINUTE_SECS"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_secret_does_not_show_in_debug_output() {
+        let figment = figment_of("[database]\nowner_url = \"hidden\"\napp_url = \"hidden\"");
+        let own = extract::<Own>("wallet", &figment).expect("complete");
+        assert!(!format!("{own:?}").contains("hidden"));
+    }
+}

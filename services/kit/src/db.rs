@@ -1,0 +1,160 @@
+//! Postgres: one pool a service, in its own schema; migrations that many replicas may start at
+//! once.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::config::DatabaseConfig;
+use crate::error::{Error, Kind};
+
+/// The tables of [`crate::messaging`] and [`crate::idempotency`], made in every service's schema.
+static KIT_MIGRATIONS: Migrator = sqlx::migrate!();
+
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const STATEMENT_TIMEOUT_MS: &str = "5000";
+const IDLE_IN_TRANSACTION_TIMEOUT_MS: &str = "10000";
+const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(100);
+const MIGRATION_LOCK_WAIT_MAX: Duration = Duration::from_mins(5);
+const SCHEMA_POLL: Duration = Duration::from_millis(200);
+
+/// The migrations of one service and the schema they make.
+#[derive(Clone, Copy)]
+pub struct Schema {
+    /// Name of the schema, which is the service's name.
+    pub name: &'static str,
+    /// What `sqlx::migrate!()` embedded.
+    pub migrations: &'static Migrator,
+}
+
+/// A pool of the app role. Connects when first used, so that a service starts without its
+/// database, is not ready, and becomes ready when the database comes.
+pub fn pool(service: &str, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
+    let options = config
+        .app_url
+        .expose_secret()
+        .parse::<PgConnectOptions>()
+        .context("database.app_url")?
+        .application_name(service)
+        .options([
+            ("statement_timeout", STATEMENT_TIMEOUT_MS),
+            (
+                "idle_in_transaction_session_timeout",
+                IDLE_IN_TRANSACTION_TIMEOUT_MS,
+            ),
+        ])
+        .disable_statement_logging();
+    Ok(PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options))
+}
+
+/// Brings a schema up to date as its owner. Replicas that start at once wait for each other.
+///
+/// The lock is polled, never waited for: a blocked waiter would hold a snapshot, which a
+/// `CREATE INDEX CONCURRENTLY` of the winner waits for in turn.
+pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(owner_url.expose_secret())
+        .await
+        .context("connecting as the schema's owner")?;
+    lock_schema(&mut connection, schema.name).await?;
+    for (migrations, table) in [
+        (&KIT_MIGRATIONS, format!("{}._kit_migrations", schema.name)),
+        (schema.migrations, format!("{}._migrations", schema.name)),
+    ] {
+        let mut migrator = Migrator::with_migrations(migrations.iter().cloned().collect());
+        migrator.set_locking(false);
+        migrator.dangerous_set_table_name(table);
+        migrator.run_direct(None, &mut connection, false).await?;
+    }
+    connection.close().await?;
+    tracing::info!(schema = schema.name, "migrated");
+    Ok(())
+}
+
+async fn lock_schema(connection: &mut PgConnection, schema: &str) -> anyhow::Result<()> {
+    let wait = async {
+        loop {
+            let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext($1))")
+                .bind(schema)
+                .fetch_one(&mut *connection)
+                .await?;
+            if locked {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(MIGRATION_LOCK_POLL).await;
+        }
+    };
+    tokio::time::timeout(MIGRATION_LOCK_WAIT_MAX, wait)
+        .await
+        .context("another migration of this schema does not end")?
+}
+
+/// Waits until the database answers and its schema is at least as new as this program.
+pub async fn wait_until_migrated(pool: &PgPool, schema: Schema) {
+    let wanted = schema
+        .migrations
+        .iter()
+        .map(|migration| migration.version)
+        .max();
+    loop {
+        match newest_migration(pool).await {
+            Ok(newest) if newest >= wanted => return,
+            Ok(_) => tracing::warn!(schema = schema.name, "waiting for migrations"),
+            Err(error) => tracing::warn!(%error, "waiting for the database"),
+        }
+        tokio::time::sleep(SCHEMA_POLL).await;
+    }
+}
+
+async fn newest_migration(pool: &PgPool) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT max(version) FROM _migrations WHERE success")
+        .fetch_one(pool)
+        .await
+}
+
+/// What a failed query means to a caller: a database that is away or overloaded is a 503 with an
+/// unknown outcome; anything else is a bug.
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_passing(&error) {
+            Self::new(
+                Kind::Unavailable,
+                "database_unavailable",
+                "Please try again in a moment.",
+            )
+            .with_source(error)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+/// Whether the same statement may succeed later: no connection, shutting down, out of resources,
+/// serialization failure, deadlock, lock or statement time-out (SQLSTATE classes 08, 53, 57, 40, 55).
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            ["08", "53", "57", "40", "55"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+/// Whether an insert or update met a row that the constraint `name` forbids beside it.
+pub fn is_unique_violation(error: &sqlx::Error, name: &str) -> bool {
+    error.as_database_error().is_some_and(|database| {
+        database.is_unique_violation() && database.constraint() == Some(name)
+    })
+}

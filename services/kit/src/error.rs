@@ -1,0 +1,423 @@
+//! One error type for every wire, and the one table from its kinds to gRPC and HTTP.
+//!
+//! A context has its own error enum and turns it into this one; a gRPC status carries it to the
+//! caller whole (code, detail, fields), and the gateway makes a problem document of it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Marks our own details among those that any gRPC peer may send.
+const ERROR_DOMAIN: &str = "talktime";
+const KIND_KEY: &str = "kind";
+
+/// What went wrong, as far as a caller's next step depends on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A value is not allowed.
+    InvalidArgument,
+    /// Not JSON, a missing field, a wrong type.
+    Unprocessable,
+    /// No valid token.
+    Unauthenticated,
+    /// A payment is missing or not vouched for.
+    PaymentRequired,
+    /// A valid token without the right.
+    PermissionDenied,
+    /// No such thing.
+    NotFound,
+    /// The thing is in another state than the request needs.
+    Conflict,
+    /// The body is too large.
+    TooLarge,
+    /// The body is of a type that we do not take.
+    UnsupportedMediaType,
+    /// Too many requests; see `retry_after`.
+    RateLimited,
+    /// A dependency is down. Whether the operation happened is unknown: ask again with the same id.
+    Unavailable,
+    /// The deadline passed; the outcome is unknown likewise.
+    DeadlineExceeded,
+    /// A bug.
+    Internal,
+}
+
+impl Kind {
+    /// Every kind: its name between services, its gRPC code, its HTTP status and its title.
+    const TABLE: &'static [(Kind, &'static str, Code, u16, &'static str)] = &[
+        (
+            Kind::InvalidArgument,
+            "invalid_argument",
+            Code::InvalidArgument,
+            400,
+            "Bad Request",
+        ),
+        (
+            Kind::Unprocessable,
+            "unprocessable",
+            Code::InvalidArgument,
+            422,
+            "Unprocessable Content",
+        ),
+        (
+            Kind::Unauthenticated,
+            "unauthenticated",
+            Code::Unauthenticated,
+            401,
+            "Unauthorized",
+        ),
+        (
+            Kind::PaymentRequired,
+            "payment_required",
+            Code::FailedPrecondition,
+            402,
+            "Payment Required",
+        ),
+        (
+            Kind::PermissionDenied,
+            "permission_denied",
+            Code::PermissionDenied,
+            403,
+            "Forbidden",
+        ),
+        (
+            Kind::NotFound,
+            "not_found",
+            Code::NotFound,
+            404,
+            "Not Found",
+        ),
+        (Kind::Conflict, "conflict", Code::Aborted, 409, "Conflict"),
+        (
+            Kind::TooLarge,
+            "too_large",
+            Code::OutOfRange,
+            413,
+            "Content Too Large",
+        ),
+        (
+            Kind::UnsupportedMediaType,
+            "unsupported_media_type",
+            Code::InvalidArgument,
+            415,
+            "Unsupported Media Type",
+        ),
+        (
+            Kind::RateLimited,
+            "rate_limited",
+            Code::ResourceExhausted,
+            429,
+            "Too Many Requests",
+        ),
+        (
+            Kind::Unavailable,
+            "unavailable",
+            Code::Unavailable,
+            503,
+            "Service Unavailable",
+        ),
+        (
+            Kind::DeadlineExceeded,
+            "deadline_exceeded",
+            Code::DeadlineExceeded,
+            503,
+            "Service Unavailable",
+        ),
+        (
+            Kind::Internal,
+            "internal",
+            Code::Internal,
+            500,
+            "Internal Server Error",
+        ),
+    ];
+
+    fn row(self) -> &'static (Kind, &'static str, Code, u16, &'static str) {
+        Self::TABLE
+            .iter()
+            .find(|row| row.0 == self)
+            .expect("the table has a row for every kind; a test walks them")
+    }
+
+    /// The gRPC code.
+    pub fn grpc(self) -> Code {
+        self.row().2
+    }
+
+    /// The HTTP status.
+    pub fn http(self) -> u16 {
+        self.row().3
+    }
+
+    /// The title of the problem document.
+    pub fn title(self) -> &'static str {
+        self.row().4
+    }
+
+    fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::TABLE
+            .iter()
+            .find(|row| row.1 == name)
+            .map(|row| row.0)
+    }
+}
+
+/// A field of a request that is wrong, and why.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct FieldError {
+    /// Path of the field, such as `payout_account.ifsc_code`.
+    pub field: String,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// An error as it travels: for a program a kind and a stable code, for a person a sentence, for
+/// the log its source.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    code: Cow<'static, str>,
+    detail: Cow<'static, str>,
+    fields: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What a caller is told to wait when a dependency is down.
+const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
+
+impl Error {
+    /// An error with a stable `snake_case` `code` and a sentence for a person.
+    pub fn new(
+        kind: Kind,
+        code: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let retry_after = matches!(kind, Kind::Unavailable | Kind::DeadlineExceeded)
+            .then_some(RETRY_AFTER_UNAVAILABLE);
+        Self {
+            kind,
+            code: code.into(),
+            detail: detail.into(),
+            fields: Vec::new(),
+            retry_after,
+            source: None,
+        }
+    }
+
+    /// A value that is not allowed.
+    pub fn invalid(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::InvalidArgument, code, detail)
+    }
+
+    /// A bug; the detail for the caller says nothing of its cause.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(
+            Kind::Internal,
+            "internal",
+            "Something went wrong on our side.",
+        )
+        .with_source(source)
+    }
+
+    /// Keeps the cause, for the log.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Names the fields that are wrong.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Stable `snake_case` name, for programs.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// A sentence for a person.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that are wrong.
+    pub fn fields(&self) -> &[FieldError] {
+        &self.fields
+    }
+
+    /// When to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether the operation may have happened all the same: nothing but the same request with the
+    /// same id tells. Every other kind means that it certainly did not.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal
+        )
+    }
+}
+
+/// Never repeats the source; whoever logs walks the chain.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let metadata = HashMap::from([(KIND_KEY.to_owned(), error.kind.name().to_owned())]);
+        let mut details = ErrorDetails::new();
+        details.set_error_info(error.code(), ERROR_DOMAIN, metadata);
+        for field in &error.fields {
+            details.add_bad_request_violation(&field.field, &field.message);
+        }
+        if let Some(after) = error.retry_after {
+            details.set_retry_info(Some(after));
+        }
+        let mut status =
+            Status::with_error_details(error.kind.grpc(), error.detail.clone(), details);
+        status.set_source(std::sync::Arc::new(error));
+        status
+    }
+}
+
+/// What a peer answered. Without our details it is not the peer's word but the transport's: the
+/// outcome is unknown. (An expired deadline arrives from tonic as `Cancelled`.)
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let info = details
+            .error_info()
+            .filter(|info| info.domain == ERROR_DOMAIN);
+        let known = info.and_then(|info| {
+            let kind = Kind::from_name(info.metadata.get(KIND_KEY)?)?;
+            Some((kind, info.reason.clone()))
+        });
+        let Some((kind, code)) = known else {
+            return Self::from_transport(status);
+        };
+        let fields = details
+            .bad_request()
+            .map(|bad| bad.field_violations.as_slice())
+            .unwrap_or_default()
+            .iter()
+            .map(|violation| FieldError {
+                field: violation.field.clone(),
+                message: violation.description.clone(),
+            })
+            .collect();
+        let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
+        Self {
+            retry_after,
+            ..Self::new(kind, code, status.message().to_owned())
+        }
+        .with_fields(fields)
+        .with_source(status)
+    }
+}
+
+impl Error {
+    fn from_transport(status: Status) -> Self {
+        let kind = match status.code() {
+            Code::DeadlineExceeded | Code::Cancelled => Kind::DeadlineExceeded,
+            Code::Unimplemented => Kind::Internal,
+            _ => Kind::Unavailable,
+        };
+        Self::new(kind, "service_unavailable", "Please try again in a moment.").with_source(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_the_wire() {
+        for (kind, name, ..) in Kind::TABLE {
+            let sent = Error::new(*kind, "some_code", "A sentence.")
+                .with_retry_after(Duration::from_secs(7))
+                .with_fields(vec![FieldError {
+                    field: "phone".into(),
+                    message: "is missing".into(),
+                }]);
+            let received = Error::from(Status::from(sent));
+            assert_eq!(received.kind(), *kind, "{name}");
+            assert_eq!(received.code(), "some_code");
+            assert_eq!(received.detail(), "A sentence.");
+            assert_eq!(received.retry_after(), Some(Duration::from_secs(7)));
+            assert_eq!(received.fields()[0].field, "phone");
+        }
+    }
+
+    #[test]
+    fn a_transport_failure_is_an_unknown_outcome() {
+        for status in [
+            Status::unavailable("connection refused"),
+            Status::unknown("h2 protocol error"),
+            Status::cancelled("Timeout expired"),
+        ] {
+            assert!(Error::from(status).is_outcome_unknown());
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_known_outcome() {
+        let refused = Status::from(Error::invalid("bad", "No."));
+        assert!(!Error::from(refused).is_outcome_unknown());
+    }
+
+    #[test]
+    fn display_does_not_repeat_the_source() {
+        let error = Error::internal(std::io::Error::other("disk on fire"));
+        assert!(!error.to_string().contains("disk"));
+        assert!(chain(&error).ends_with("disk on fire"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Serving gRPC: traces, deadlines and metrics around every method; health and
+//! reflection beside them; a drain that ends.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::{Code, Status};
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tracing::Instrument;
+
+use crate::error::{Error, Kind, chain};
+use crate::lifecycle::Lifecycle;
+use crate::{grpc, trace};
+
+/// Bound of a request that comes without a deadline, and of any that comes with a longer one.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// Clients reconnect so often, and so find new replicas.
+const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const CONCURRENT_STREAMS_MAX: u32 = 1_024;
+
+/// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for
+/// the health service.
+pub async fn serve(
+    listen: SocketAddr,
+    routes: Routes,
+    names: &[&str],
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let routes = routes
+        .add_service(health(names).await)
+        .add_service(
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(talktime_proto::FILE_DESCRIPTOR_SET)
+                .build_v1()?,
+        )
+        .into_axum_router()
+        .layer(middleware::from_fn(around_every_method));
+    let stopping = lifecycle.stopping();
+    Server::builder()
+        .max_connection_age(CONNECTION_AGE_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+        .tcp_nodelay(true)
+        .add_routes(Routes::from(routes))
+        .serve_with_shutdown(listen, stopping.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+async fn health(names: &[&str]) -> HealthServer<impl Health> {
+    let (reporter, server) = tonic_health::server::health_reporter();
+    for name in names {
+        reporter
+            .set_service_status(*name, tonic_health::ServingStatus::Serving)
+            .await;
+    }
+    server
+}
+
+/// Continues the caller's trace, keeps the caller's deadline, and measures.
+async fn around_every_method(request: Request, next: Next) -> Response {
+    let method = request.uri().path().trim_start_matches('/').to_owned();
+    let headers = request.headers();
+    let span = tracing::info_span!(
+        "grpc",
+        otel.name = %method,
+        otel.kind = "server",
+        trace_id = tracing::field::Empty,
+    );
+    trace::adopt(
+        &span,
+        headers
+            .get(trace::TRACEPARENT)
+            .and_then(|value| value.to_str().ok()),
+    );
+    let started = Instant::now();
+    let deadline = started + timeout_of(&request);
+
+    let answer = grpc::with_deadline(deadline, next.run(request)).instrument(span);
+    let response = match tokio::time::timeout_at(deadline.into(), answer).await {
+        Ok(response) => response,
+        Err(_elapsed) => deadline_exceeded(),
+    };
+    observe(method, started, &response);
+    response
+}
+
+fn deadline_exceeded() -> Response {
+    let error = Error::new(
+        Kind::DeadlineExceeded,
+        "deadline_exceeded",
+        "This took too long; please try again.",
+    );
+    Status::from(error).into_http()
+}
+
+/// The caller's `grpc-timeout` (gRPC over HTTP/2: up to eight digits and a unit), bounded.
+fn timeout_of(request: &Request) -> Duration {
+    let header = request.headers().get("grpc-timeout");
+    header
+        .and_then(|value| value.to_str().ok())
+        .and_then(parse_timeout)
+        .map_or(TIMEOUT_MAX, |timeout| timeout.min(TIMEOUT_MAX))
+}
+
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+fn observe(method: String, started: Instant, response: &Response) {
+    // A failed unary call has its status in the headers; a successful one in the trailers.
+    let status = Status::from_header_map(response.headers());
+    let code = status.map_or(Code::Ok, |status| status.code());
+    metrics::histogram!("grpc_server_duration_seconds", "method" => method, "code" => format!("{code:?}"))
+        .record(started.elapsed());
+}
+
+/// Turns a handler's error into the status that travels, and logs its causes when they are ours:
+/// here and nowhere else, since the wire does not carry them.
+pub fn refuse(error: Error) -> Status {
+    if error.is_outcome_unknown() {
+        tracing::error!(error = chain(&error), "request failed");
+    }
+    Status::from(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_in_every_unit() {
+        assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse_timeout("150m"), Some(Duration::from_millis(150)));
+        assert_eq!(
+            parse_timeout("1999999u"),
+            Some(Duration::from_micros(1_999_999))
+        );
+        assert_eq!(parse_timeout(""), None);
+        assert_eq!(parse_timeout("fast"), None);
+    }
+}

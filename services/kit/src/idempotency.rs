@@ -1,0 +1,153 @@
+//! Answers kept by `Idempotency-Key`, in the schema and the transaction of the business operation
+//! (contract, section 1): same key and body replays the first answer, another body is refused, a
+//! request still running is a conflict.
+
+use chrono::TimeDelta;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use crate::error::{Error, Kind};
+
+/// How long an answer is kept.
+pub const KEPT: TimeDelta = TimeDelta::hours(24);
+
+/// Longest key we take, in bytes.
+pub const KEY_LENGTH_MAX: usize = 255;
+
+/// One client's request as its key knows it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    user_id: i64,
+    route: &'static str,
+    key: String,
+    body_hash: Vec<u8>,
+}
+
+/// What a key is found to be.
+#[derive(Debug)]
+pub enum Seen<Answer> {
+    /// Never before: go on, then [`finish`] in the same transaction or a later one.
+    First,
+    /// The answer of the first request.
+    Before(Answer),
+}
+
+impl Request {
+    /// The client's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A request of `user_id` to `route` under `key`. `body` is what must be the same each time.
+    pub fn new(
+        user_id: i64,
+        route: &'static str,
+        key: String,
+        body: &impl Serialize,
+    ) -> Result<Self, Error> {
+        if key.is_empty() || key.len() > KEY_LENGTH_MAX {
+            return Err(Error::invalid(
+                "invalid_idempotency_key",
+                "The Idempotency-Key must be 1 to 255 characters long.",
+            ));
+        }
+        let body = serde_json::to_vec(body).map_err(Error::internal)?;
+        Ok(Self {
+            user_id,
+            route,
+            key,
+            body_hash: Sha256::digest(&body).to_vec(),
+        })
+    }
+}
+
+/// Claims the key, or finds what it answered. A rolled back transaction frees the key again; a
+/// second request waits for the first one's transaction and then sees its answer.
+pub async fn begin<Answer: DeserializeOwned>(
+    tx: &mut PgConnection,
+    request: &Request,
+) -> Result<Seen<Answer>, Error> {
+    let claimed = sqlx::query(
+        "INSERT INTO idempotency_keys (user_id, route, key, body_hash)
+         VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, route, key) DO NOTHING",
+    )
+    .bind(request.user_id)
+    .bind(request.route)
+    .bind(&request.key)
+    .bind(&request.body_hash)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if claimed == 1 {
+        return Ok(Seen::First);
+    }
+    let (body_hash, answer): (Vec<u8>, Option<serde_json::Value>) = sqlx::query_as(
+        "SELECT body_hash, answer FROM idempotency_keys
+         WHERE user_id = $1 AND route = $2 AND key = $3",
+    )
+    .bind(request.user_id)
+    .bind(request.route)
+    .bind(&request.key)
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or_else(still_running)?;
+    if body_hash != request.body_hash {
+        return Err(Error::new(
+            Kind::Unprocessable,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for another request.",
+        ));
+    }
+    let answer = answer.ok_or_else(still_running)?;
+    serde_json::from_value(answer)
+        .map(Seen::Before)
+        .map_err(Error::internal)
+}
+
+fn still_running() -> Error {
+    Error::new(
+        Kind::Conflict,
+        "idempotency_key_in_use",
+        "A request with this Idempotency-Key is still running.",
+    )
+}
+
+/// Keeps the answer for the key.
+pub async fn finish(
+    tx: &mut PgConnection,
+    request: &Request,
+    answer: &impl Serialize,
+) -> Result<(), Error> {
+    let answer = serde_json::to_value(answer).map_err(Error::internal)?;
+    sqlx::query(
+        "UPDATE idempotency_keys SET answer = $4 WHERE user_id = $1 AND route = $2 AND key = $3",
+    )
+    .bind(request.user_id)
+    .bind(request.route)
+    .bind(&request.key)
+    .bind(answer)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Frees a key whose request came to nothing, so that the client may try again.
+pub async fn release(
+    tx: &mut PgConnection,
+    user_id: i64,
+    route: &str,
+    key: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM idempotency_keys
+         WHERE user_id = $1 AND route = $2 AND key = $3 AND answer IS NULL",
+    )
+    .bind(user_id)
+    .bind(route)
+    .bind(key)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! What every Talktime service is made of.
+//!
+//! A service's `main` reads its configuration ([`config`]), starts a [`Service`] (telemetry, the
+//! operations port, database, NATS), wires its domain, and serves gRPC until it is told to stop.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod failpoint;
+pub mod grpc;
+pub mod idempotency;
+pub mod lifecycle;
+pub mod messaging;
+pub mod ops;
+pub mod redis;
+mod service;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod trace;
+
+pub use clock::Clock;
+pub use error::{Error, Kind};
+pub use service::Service;

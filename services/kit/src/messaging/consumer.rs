@@ -1,0 +1,277 @@
+//! Durable consumers: the effect of a message and the row that remembers it share a transaction,
+//! and the acknowledgement comes after the commit.
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::{self, AckKind};
+use futures::StreamExt;
+use prost::Message as _;
+use sqlx::{PgConnection, PgPool};
+use talktime_proto::events::v1::Event;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{HEADER_ID, dead_letters, ensure_stream, header};
+use crate::error::{Error, chain};
+use crate::trace::{self, TRACEPARENT};
+
+/// Messages handled in one transaction at most.
+const CHUNK_MESSAGES: usize = 64;
+/// Messages delivered and not yet acknowledged at most.
+const UNACKNOWLEDGED_MAX: i64 = 1_024;
+const ACK_WAIT: Duration = Duration::from_secs(30);
+/// After so many refusals a message is buried as a dead letter.
+const ATTEMPTS_MAX: i64 = 8;
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(20);
+const RECONNECT_DELAY: Duration = Duration::from_millis(500);
+
+/// A durable consumer of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Consumer {
+    /// Durable name, `<service>-<context it listens to>`.
+    pub name: &'static str,
+    /// The one subject filter, such as `events.calls.>`.
+    pub filter: &'static str,
+}
+
+/// What a consumer does with an event.
+pub trait Handler: Send + Sync + 'static {
+    /// Applies the event within the transaction that also remembers it. An error that
+    /// [`Error::is_outcome_unknown`] is tried again for ever with backoff; any other a few times.
+    fn handle(
+        &self,
+        tx: &mut PgConnection,
+        event: Event,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Called after a transaction with effects was committed.
+    fn committed(&self) {}
+}
+
+/// An event as it came.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The event's identity over all its deliveries.
+    pub id: String,
+    /// `events.<context>.<name>`.
+    pub subject: String,
+    /// An encoded [`Event`].
+    pub payload: Vec<u8>,
+    /// The trace that the event belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// Consumes until told to stop; reconnects and makes the consumer again where it is missing.
+pub async fn run<H: Handler>(
+    consumer: Consumer,
+    handler: H,
+    pool: PgPool,
+    nats: async_nats::Client,
+    stopping: CancellationToken,
+) {
+    let jetstream = jetstream::new(nats);
+    while !stopping.is_cancelled() {
+        if let Err(error) = consume(consumer, &handler, &pool, &jetstream, &stopping).await {
+            tracing::warn!(
+                consumer = consumer.name,
+                error = format!("{error:#}"),
+                "consumer restarts"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(RECONNECT_DELAY) => {}
+                () = stopping.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn consume<H: Handler>(
+    consumer: Consumer,
+    handler: &H,
+    pool: &PgPool,
+    jetstream: &jetstream::Context,
+    stopping: &CancellationToken,
+) -> anyhow::Result<()> {
+    let stream = ensure_stream(jetstream).await?;
+    let pull_consumer = stream
+        .get_or_create_consumer(consumer.name, pull_config(consumer))
+        .await?;
+    let mut chunks = pull_consumer.messages().await?.ready_chunks(CHUNK_MESSAGES);
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            () = stopping.cancelled() => return Ok(()),
+        };
+        let Some(chunk) = chunk else { return Ok(()) };
+        let deliveries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+        handle_chunk(consumer, handler, pool, &deliveries).await?;
+    }
+}
+
+fn pull_config(consumer: Consumer) -> pull::Config {
+    pull::Config {
+        durable_name: Some(consumer.name.to_owned()),
+        filter_subject: consumer.filter.to_owned(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: UNACKNOWLEDGED_MAX,
+        // Attempts are counted here, not by the server, which would drop the message silently.
+        max_deliver: -1,
+        ..pull::Config::default()
+    }
+}
+
+/// Handles a chunk in one transaction; if any of it fails, each message in its own.
+async fn handle_chunk<H: Handler>(
+    consumer: Consumer,
+    handler: &H,
+    pool: &PgPool,
+    deliveries: &[jetstream::Message],
+) -> anyhow::Result<()> {
+    let messages: Vec<Message> = deliveries.iter().map(message_of).collect();
+    if handle_together(consumer, handler, pool, &messages)
+        .await
+        .is_ok()
+    {
+        for delivery in deliveries {
+            acknowledge(delivery, AckKind::Ack).await?;
+        }
+        return Ok(());
+    }
+    for (delivery, message) in deliveries.iter().zip(&messages) {
+        let one = std::slice::from_ref(message);
+        let answer = match handle_together(consumer, handler, pool, one).await {
+            Ok(()) => AckKind::Ack,
+            Err(error) => refuse(consumer, pool, delivery, message, &error).await,
+        };
+        acknowledge(delivery, answer).await?;
+    }
+    Ok(())
+}
+
+fn message_of(delivery: &jetstream::Message) -> Message {
+    let from_header = |name| {
+        delivery
+            .headers
+            .as_ref()
+            .and_then(|headers| header(headers, name))
+    };
+    let stream_sequence = delivery
+        .info()
+        .map(|info| info.stream_sequence)
+        .unwrap_or_default();
+    Message {
+        id: from_header(HEADER_ID).unwrap_or_else(|| format!("stream-{stream_sequence}")),
+        subject: delivery.subject.to_string(),
+        payload: delivery.payload.to_vec(),
+        traceparent: from_header(TRACEPARENT),
+    }
+}
+
+async fn handle_together<H: Handler>(
+    consumer: Consumer,
+    handler: &H,
+    pool: &PgPool,
+    messages: &[Message],
+) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    let mut effects = false;
+    for message in messages {
+        if remember(&mut tx, consumer.name, &message.id).await? {
+            handle_one(consumer, handler, &mut tx, message).await?;
+            effects = true;
+        }
+    }
+    tx.commit().await?;
+    if effects {
+        handler.committed();
+    }
+    Ok(())
+}
+
+/// Whether the message is new to this consumer; remembers it.
+async fn remember(tx: &mut PgConnection, consumer: &str, message_id: &str) -> sqlx::Result<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO inbox (consumer, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    )
+    .bind(consumer)
+    .bind(message_id)
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+async fn handle_one<H: Handler>(
+    consumer: Consumer,
+    handler: &H,
+    tx: &mut PgConnection,
+    message: &Message,
+) -> Result<(), Error> {
+    let span = tracing::info_span!(
+        "event",
+        otel.name = %message.subject,
+        otel.kind = "consumer",
+        consumer = consumer.name,
+        trace_id = tracing::field::Empty,
+    );
+    trace::adopt(&span, message.traceparent.as_deref());
+    let event = Event::decode(message.payload.as_slice())
+        .map_err(|error| Error::invalid("undecodable_event", "Not an event.").with_source(error))?;
+    handler.handle(tx, event).instrument(span).await
+}
+
+/// Decides what becomes of a message that failed: later again, or buried.
+async fn refuse(
+    consumer: Consumer,
+    pool: &PgPool,
+    delivery: &jetstream::Message,
+    message: &Message,
+    error: &Error,
+) -> AckKind {
+    let attempts = delivery.info().map_or(1, |info| info.delivered);
+    let reason = chain(error);
+    tracing::warn!(
+        consumer = consumer.name,
+        message_id = message.id,
+        attempts,
+        reason,
+        "event failed"
+    );
+    let passing = error.kind() == crate::Kind::Unavailable;
+    if passing || attempts < ATTEMPTS_MAX {
+        return AckKind::Nak(Some(backoff(attempts)));
+    }
+    match dead_letters::bury(pool, consumer.name, message, &reason).await {
+        Ok(()) => AckKind::Term,
+        Err(_) => AckKind::Nak(Some(BACKOFF_MAX)),
+    }
+}
+
+fn backoff(attempts: i64) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(1, 16) - 1).unwrap_or_default();
+    BACKOFF_FIRST
+        .saturating_mul(1 << doublings)
+        .min(BACKOFF_MAX)
+}
+
+async fn acknowledge(delivery: &jetstream::Message, answer: AckKind) -> anyhow::Result<()> {
+    delivery
+        .ack_with(answer)
+        .await
+        .map_err(|error| anyhow::anyhow!("acknowledging: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_bound() {
+        assert_eq!(backoff(1), Duration::from_millis(200));
+        assert_eq!(backoff(3), Duration::from_millis(800));
+        assert_eq!(backoff(i64::MAX), BACKOFF_MAX);
+    }
+}

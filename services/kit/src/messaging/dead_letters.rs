@@ -1,0 +1,83 @@
+//! Messages that could not be handled: kept with the reason, replayed by an operator.
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream;
+use sqlx::{FromRow, PgPool};
+
+use super::HEADER_ID;
+use super::consumer::Message;
+use crate::trace::TRACEPARENT;
+
+#[derive(FromRow)]
+struct DeadLetter {
+    message_id: String,
+    subject: String,
+    payload: Vec<u8>,
+    traceparent: Option<String>,
+}
+
+/// Keeps a message with the reason of its failure. A second burial of the same message only
+/// renews the reason.
+pub(super) async fn bury(
+    pool: &PgPool,
+    consumer: &str,
+    message: &Message,
+    reason: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO dead_letters (consumer, message_id, subject, payload, traceparent, error)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (consumer, message_id)
+         DO UPDATE SET error = excluded.error, died_at = now(), replayed_at = NULL",
+    )
+    .bind(consumer)
+    .bind(&message.id)
+    .bind(&message.subject)
+    .bind(&message.payload)
+    .bind(&message.traceparent)
+    .bind(reason)
+    .execute(pool)
+    .await?;
+    metrics::counter!("dead_letters_total", "consumer" => consumer.to_owned()).increment(1);
+    Ok(())
+}
+
+/// One line a letter that was not replayed, oldest first, at most 1000.
+pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT format('%s  %s  %s  %s  %s  %s', dead_letter_id, died_at, consumer, message_id, subject, error)
+         FROM dead_letters WHERE replayed_at IS NULL ORDER BY dead_letter_id LIMIT 1000",
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Publishes a letter again. It keeps its event id, so consumers that have handled it ignore it;
+/// only JetStream's own message id is new, since the old one may be within its window.
+pub async fn replay(
+    pool: &PgPool,
+    nats: &async_nats::Client,
+    dead_letter_id: i64,
+) -> anyhow::Result<()> {
+    let letter: DeadLetter = sqlx::query_as(
+        "UPDATE dead_letters SET replayed_at = now() WHERE dead_letter_id = $1
+         RETURNING message_id, subject, payload, traceparent",
+    )
+    .bind(dead_letter_id)
+    .fetch_optional(pool)
+    .await?
+    .ok_or_else(|| anyhow::anyhow!("there is no dead letter {dead_letter_id}"))?;
+    let mut headers = HeaderMap::new();
+    let attempt_id = format!("{}-replay-{}", letter.message_id, uuid::Uuid::now_v7());
+    headers.insert(NATS_MESSAGE_ID, attempt_id.as_str());
+    headers.insert(HEADER_ID, letter.message_id.as_str());
+    if let Some(traceparent) = &letter.traceparent {
+        headers.insert(TRACEPARENT, traceparent.as_str());
+    }
+    jetstream::new(nats.clone())
+        .publish_with_headers(letter.subject, headers, letter.payload.into())
+        .await?
+        .await?;
+    Ok(())
+}

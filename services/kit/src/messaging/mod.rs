@@ -1,0 +1,70 @@
+//! Events between services: an outbox in the business transaction, a relay to JetStream, and
+//! consumers whose effect and inbox row share a transaction.
+//!
+//! Postgres is the truth, NATS only carries: with NATS away, events wait in the outbox; a wiped
+//! stream is filled again from it (`republish`).
+
+pub mod consumer;
+pub mod dead_letters;
+pub mod outbox;
+mod purge;
+mod relay;
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, stream};
+use talktime_proto::events::{STREAM_NAME, STREAM_SUBJECTS};
+
+use crate::config::NatsConfig;
+
+pub use consumer::{Consumer, Handler, Message};
+pub use purge::purge;
+pub use relay::Relay;
+
+/// The event's identity over all its deliveries (`CloudEvents` `id`): `wallet-1234`.
+const HEADER_ID: &str = "ce-id";
+const HEADER_SPECVERSION: &str = "ce-specversion";
+const HEADER_TYPE: &str = "ce-type";
+const HEADER_SOURCE: &str = "ce-source";
+const HEADER_TIME: &str = "ce-time";
+const HEADER_SUBJECT: &str = "ce-subject";
+const HEADER_DATA_CONTENT_TYPE: &str = "content-type";
+
+/// JetStream keeps events this long; the outbox keeps them longer.
+const STREAM_AGE_MAX: Duration = Duration::from_hours(3 * 24);
+const STREAM_BYTES_MAX: i64 = 8 * 1024 * 1024 * 1024;
+/// Within it JetStream drops a second message with the same `Nats-Msg-Id`.
+const STREAM_DEDUPLICATION_WINDOW: Duration = Duration::from_mins(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A NATS client that connects in the background and reconnects for ever.
+pub async fn connect(config: &NatsConfig) -> anyhow::Result<async_nats::Client> {
+    let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
+    Ok(async_nats::ConnectOptions::new()
+        .retry_on_initial_connect()
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .reconnect_delay_callback(|attempts| {
+            Duration::from_millis((50 * attempts as u64).min(1_000))
+        })
+        .connect(servers)
+        .await?)
+}
+
+/// Makes the stream of all events where it is missing; harmless when many do so at once.
+async fn ensure_stream(jetstream: &jetstream::Context) -> anyhow::Result<stream::Stream> {
+    Ok(jetstream
+        .get_or_create_stream(stream::Config {
+            name: STREAM_NAME.to_owned(),
+            subjects: vec![STREAM_SUBJECTS.to_owned()],
+            max_age: STREAM_AGE_MAX,
+            max_bytes: STREAM_BYTES_MAX,
+            duplicate_window: STREAM_DEDUPLICATION_WINDOW,
+            ..stream::Config::default()
+        })
+        .await?)
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| value.as_str().to_owned())
+}

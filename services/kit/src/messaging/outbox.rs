@@ -1,0 +1,71 @@
+//! Events as rows of the business transaction.
+
+use chrono::{DateTime, Utc};
+use prost::Message as _;
+use sqlx::{PgConnection, PgPool};
+use talktime_proto::events::subject;
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::timestamp;
+
+use crate::trace;
+
+/// Writes an event beside the rows that it tells of: both happen or neither.
+///
+/// `version` grows with every event of the aggregate `aggregate_id`, so that a read model can
+/// ignore what is older than what it holds. The current trace goes along.
+pub async fn append(
+    tx: &mut PgConnection,
+    aggregate_id: i64,
+    version: i64,
+    happened_at: DateTime<Utc>,
+    kind: Kind,
+) -> sqlx::Result<()> {
+    append_all(tx, happened_at, vec![(aggregate_id, version, kind)]).await
+}
+
+/// Writes many events in one statement; `(aggregate_id, version, kind)` each.
+pub async fn append_all(
+    tx: &mut PgConnection,
+    happened_at: DateTime<Utc>,
+    events: Vec<(i64, i64, Kind)>,
+) -> sqlx::Result<()> {
+    let mut subjects = Vec::with_capacity(events.len());
+    let mut aggregate_ids = Vec::with_capacity(events.len());
+    let mut payloads = Vec::with_capacity(events.len());
+    for (aggregate_id, version, kind) in events {
+        subjects.push(subject(&kind));
+        aggregate_ids.push(aggregate_id);
+        let event = Event {
+            version,
+            happened_at: Some(timestamp(happened_at)),
+            kind: Some(kind),
+        };
+        payloads.push(event.encode_to_vec());
+    }
+    sqlx::query(
+        "INSERT INTO outbox (subject, aggregate_id, payload, traceparent)
+         SELECT subject, aggregate_id, payload, $4
+         FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS event (subject, aggregate_id, payload)",
+    )
+    .bind(subjects)
+    .bind(aggregate_ids)
+    .bind(payloads)
+    .bind(trace::current())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Has the relay publish again what was written in the last `since_secs` seconds. Consumers know
+/// by their inbox what they have already handled.
+pub async fn mark_unpublished(pool: &PgPool, since_secs: u32) -> sqlx::Result<u64> {
+    let marked = sqlx::query(
+        "UPDATE outbox SET published_at = NULL
+         WHERE created_at > now() - make_interval(secs => $1) AND published_at IS NOT NULL",
+    )
+    .bind(f64::from(since_secs))
+    .execute(pool)
+    .await?;
+    Ok(marked.rows_affected())
+}

@@ -1,0 +1,49 @@
+//! Forgets what nobody can need any more, in bounded batches.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+const EVERY: Duration = Duration::from_mins(10);
+const BATCH_ROWS: i64 = 5_000;
+
+/// One statement a table: published events after a week, inbox rows after longer than JetStream
+/// or a refill can deliver again, answers after their time (contract, section 1: 24 hours).
+const STATEMENTS: [&str; 3] = [
+    "DELETE FROM outbox WHERE outbox_id IN (SELECT outbox_id FROM outbox
+     WHERE published_at < now() - interval '7 days' LIMIT $1)",
+    "DELETE FROM inbox WHERE (consumer, message_id) IN (SELECT consumer, message_id FROM inbox
+     WHERE received_at < now() - interval '8 days' LIMIT $1)",
+    "DELETE FROM idempotency_keys WHERE (user_id, route, key) IN
+     (SELECT user_id, route, key FROM idempotency_keys
+      WHERE created_at < now() - interval '24 hours' AND answer IS NOT NULL LIMIT $1)",
+];
+
+/// Purges every ten minutes until told to stop; harmless on many replicas at once.
+pub async fn purge(pool: PgPool, stopping: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stopping.cancelled() => return,
+        }
+        for statement in STATEMENTS {
+            if let Err(error) = purge_table(&pool, statement).await {
+                tracing::warn!(%error, "a purge has to wait for the next round");
+            }
+        }
+    }
+}
+
+async fn purge_table(pool: &PgPool, statement: &'static str) -> sqlx::Result<()> {
+    loop {
+        let deleted = sqlx::query(statement)
+            .bind(BATCH_ROWS)
+            .execute(pool)
+            .await?
+            .rows_affected();
+        if deleted < BATCH_ROWS.unsigned_abs() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Logs as JSON lines, traces over OTLP, metrics for Prometheus.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::prelude::*;
+
+use crate::config::TelemetryConfig;
+
+/// Bounds of latency histograms, in seconds: from a cache hit to a request's last deadline.
+const LATENCY_BUCKETS_SECS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Keeps telemetry alive; [`Telemetry::flush`] before the process ends.
+pub struct Telemetry {
+    tracer_provider: SdkTracerProvider,
+    /// Renders the metrics page.
+    pub metrics: PrometheusHandle,
+}
+
+/// Sets up logs, traces and metrics of this process. Called once.
+pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
+    let tracer_provider = tracer_provider(service, config)?;
+    let log_filter = EnvFilter::try_new(&config.log)?;
+    let logs = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_filter(log_filter);
+    // A filter of its own: quieter logs must not cut traces.
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(tracer_provider.tracer(service))
+        .with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry()
+        .with(logs)
+        .with(traces)
+        .try_init()?;
+
+    let metrics = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS_SECS)?
+        .add_global_label("service", service)
+        .install_recorder()?;
+    Ok(Telemetry {
+        tracer_provider,
+        metrics,
+    })
+}
+
+fn tracer_provider(
+    service: &'static str,
+    config: &TelemetryConfig,
+) -> anyhow::Result<SdkTracerProvider> {
+    let resource = Resource::builder()
+        .with_service_name(service)
+        .with_attribute(KeyValue::new("service.namespace", "talktime"))
+        .build();
+    let mut builder = SdkTracerProvider::builder().with_resource(resource);
+    if let Some(endpoint) = &config.otlp_endpoint {
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(endpoint)
+            .build()?;
+        builder = builder.with_batch_exporter(exporter);
+    }
+    Ok(builder.build())
+}
+
+impl Telemetry {
+    /// Sends what is still buffered. Logs its own failure, since nobody is left to handle it.
+    pub fn flush(&self) {
+        if let Err(error) = self.tracer_provider.shutdown() {
+            tracing::warn!(%error, "traces were not flushed");
+        }
+    }
+}

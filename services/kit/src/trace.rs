@@ -1,0 +1,104 @@
+//! W3C trace context over every carrier: HTTP headers, gRPC metadata, NATS headers and a text
+//! column of the outbox. All of them carry the same string under the same name.
+
+use std::collections::HashMap;
+
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// Name of the header, metadata key and column (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The current span as a `traceparent`; `None` outside a sampled or recorded trace.
+pub fn current() -> Option<String> {
+    of(&Span::current())
+}
+
+/// A span as a `traceparent`.
+pub fn of(span: &Span) -> Option<String> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
+    carrier.remove(TRACEPARENT)
+}
+
+/// Makes `span` a child of a received `traceparent`, and writes its trace id into the span's
+/// `trace_id` field for the logs. A malformed or absent value starts a trace of its own.
+pub fn adopt(span: &Span, traceparent: Option<&str>) {
+    if let Some(traceparent) = traceparent {
+        let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+        let parent = TraceContextPropagator::new().extract(&carrier);
+        // Fails only for a span that a log filter dropped: then there is nothing to connect.
+        let _ = span.set_parent(parent);
+    }
+    let context = span.context();
+    let trace_id = context.span().span_context().trace_id();
+    span.record("trace_id", tracing::field::display(trace_id));
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::prelude::*;
+
+    use super::*;
+
+    const RECEIVED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    /// Runs `check` where spans belong to traces.
+    fn with_tracing(check: impl FnOnce()) {
+        let tracer = SdkTracerProvider::builder().build().tracer("test");
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), check);
+    }
+
+    fn adopted_then_sent(received: &str) -> String {
+        let span = tracing::info_span!("handler", trace_id = tracing::field::Empty);
+        adopt(&span, Some(received));
+        of(&span).expect("a span in a trace has a traceparent")
+    }
+
+    fn trace_id(traceparent: &str) -> &str {
+        traceparent
+            .split('-')
+            .nth(1)
+            .expect("version-trace-span-flags")
+    }
+
+    #[test]
+    fn http_headers_and_grpc_metadata_carry_it() {
+        with_tracing(|| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(TRACEPARENT, RECEIVED.parse().expect("ascii"));
+            let metadata = tonic::metadata::MetadataMap::from_headers(headers);
+            let received = metadata
+                .get(TRACEPARENT)
+                .expect("set")
+                .to_str()
+                .expect("ascii");
+            assert_eq!(trace_id(&adopted_then_sent(received)), trace_id(RECEIVED));
+        });
+    }
+
+    #[test]
+    fn nats_headers_carry_it() {
+        with_tracing(|| {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert(TRACEPARENT, RECEIVED);
+            let received = headers.get(TRACEPARENT).expect("set").as_str();
+            assert_eq!(trace_id(&adopted_then_sent(received)), trace_id(RECEIVED));
+        });
+    }
+
+    #[test]
+    fn nonsense_starts_a_trace_of_its_own() {
+        with_tracing(|| {
+            let sent = adopted_then_sent("not a traceparent");
+            assert_ne!(trace_id(&sent), trace_id(RECEIVED));
+            assert_eq!(sent.len(), RECEIVED.len());
+        });
+    }
+}
