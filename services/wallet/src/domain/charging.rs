@@ -1,0 +1,280 @@
+//! Which of a batch of charges happen.
+
+use std::collections::{HashMap, HashSet};
+
+use super::WalletError;
+use super::journal::{charge_id, settlement_id, void_id};
+
+/// Coins a single charge may take: far above any price, far below overflow.
+const COINS_MAX: i64 = 1_000_000;
+
+/// One minute of a call, to be paid by its caller.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Charge {
+    /// The call.
+    pub call_id: i64,
+    /// The minute, from 1.
+    pub minute: i32,
+    /// Who pays.
+    pub user_id: i64,
+    /// How much.
+    pub coins: i64,
+}
+
+impl Charge {
+    /// The transfer's id.
+    pub fn id(&self) -> String {
+        charge_id(self.call_id, self.minute)
+    }
+
+    /// What the id stands for.
+    pub fn content(&self) -> String {
+        format!("user {} pays {} coins", self.user_id, self.coins)
+    }
+
+    fn check(&self) -> Result<(), WalletError> {
+        if self.call_id < 1 || self.minute < 1 || self.user_id < 1 {
+            return Err(WalletError::OutOfRange("call_id, minute or user_id"));
+        }
+        if !(1..=COINS_MAX).contains(&self.coins) {
+            return Err(WalletError::OutOfRange("coins"));
+        }
+        Ok(())
+    }
+}
+
+/// A transfer that was made before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Past {
+    /// What its id stands for.
+    pub content: String,
+    /// The payer's balance right after it.
+    pub balance_coins: i64,
+    /// The payer's transaction; none for a tombstone.
+    pub transaction_id: Option<i64>,
+}
+
+/// What becomes of a charge.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// It happens now and leaves this balance.
+    Happens {
+        /// The payer's coins afterwards.
+        balance_coins: i64,
+    },
+    /// It happened before.
+    Happened {
+        /// The payer's transaction.
+        transaction_id: i64,
+        /// The payer's coins right after it.
+        balance_coins: i64,
+    },
+    /// The payer has too few coins.
+    Insufficient {
+        /// What the payer has.
+        available_coins: i64,
+    },
+    /// It was undone or forbidden, or its call's books are closed: it never happens.
+    Voided,
+}
+
+/// Ids that have a say in whether a charge happens: itself, its undoing, its call's settlement.
+pub fn relevant_ids(charges: &[Charge]) -> Vec<String> {
+    charges
+        .iter()
+        .flat_map(|charge| {
+            let Charge {
+                call_id, minute, ..
+            } = *charge;
+            [
+                charge.id(),
+                void_id(call_id, minute),
+                settlement_id(call_id),
+            ]
+        })
+        .collect()
+}
+
+/// Decides a batch in order, given the payers' balances and what was done under
+/// [`relevant_ids`] before. A payer without a wallet has no coins.
+pub fn decide(
+    charges: &[Charge],
+    balances: &HashMap<i64, i64>,
+    past: &HashMap<String, Past>,
+) -> Result<Vec<Decision>, WalletError> {
+    let mut ids = HashSet::new();
+    if !charges
+        .iter()
+        .all(|charge| ids.insert((charge.call_id, charge.minute)))
+    {
+        return Err(WalletError::OutOfRange("a minute named twice"));
+    }
+    let mut left = balances.clone();
+    charges
+        .iter()
+        .map(|charge| {
+            charge.check()?;
+            if let Some(decision) = decided_before(charge, past)? {
+                return Ok(decision);
+            }
+            let available_coins = left.get(&charge.user_id).copied().unwrap_or_default();
+            if available_coins < charge.coins {
+                return Ok(Decision::Insufficient { available_coins });
+            }
+            let balance_coins = available_coins - charge.coins;
+            left.insert(charge.user_id, balance_coins);
+            Ok(Decision::Happens { balance_coins })
+        })
+        .collect()
+}
+
+fn decided_before(
+    charge: &Charge,
+    past: &HashMap<String, Past>,
+) -> Result<Option<Decision>, WalletError> {
+    let is_undone = past.contains_key(&void_id(charge.call_id, charge.minute));
+    let Some(first) = past.get(&charge.id()) else {
+        let is_settled = past.contains_key(&settlement_id(charge.call_id));
+        return Ok(is_settled.then_some(Decision::Voided));
+    };
+    match first.transaction_id {
+        None => Ok(Some(Decision::Voided)),
+        Some(_) if first.content != charge.content() => Err(WalletError::TransferMismatch {
+            transfer_id: charge.id(),
+        }),
+        Some(_) if is_undone => Ok(Some(Decision::Voided)),
+        Some(transaction_id) => Ok(Some(Decision::Happened {
+            transaction_id,
+            balance_coins: first.balance_coins,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHARGE: Charge = Charge {
+        call_id: 7,
+        minute: 1,
+        user_id: 3,
+        coins: 10,
+    };
+
+    fn past(id: String, content: String, transaction_id: Option<i64>) -> HashMap<String, Past> {
+        HashMap::from([(
+            id,
+            Past {
+                content,
+                balance_coins: 5,
+                transaction_id,
+            },
+        )])
+    }
+
+    fn decide_one(balance: i64, past: &HashMap<String, Past>) -> Result<Decision, WalletError> {
+        decide(&[CHARGE], &HashMap::from([(3, balance)]), past).map(|decisions| decisions[0])
+    }
+
+    #[test]
+    fn the_last_coin_can_be_spent_and_no_more() {
+        let none = HashMap::new();
+        assert_eq!(
+            decide_one(10, &none).expect("valid"),
+            Decision::Happens { balance_coins: 0 }
+        );
+        assert_eq!(
+            decide_one(9, &none).expect("valid"),
+            Decision::Insufficient { available_coins: 9 }
+        );
+    }
+
+    #[test]
+    fn charges_of_one_batch_share_a_balance() {
+        let second = Charge {
+            minute: 2,
+            ..CHARGE
+        };
+        let decisions = decide(
+            &[CHARGE, second],
+            &HashMap::from([(3, 15)]),
+            &HashMap::new(),
+        );
+        assert_eq!(
+            decisions.expect("valid"),
+            [
+                Decision::Happens { balance_coins: 5 },
+                Decision::Insufficient { available_coins: 5 }
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_charge_again_answers_as_the_first_time() {
+        let past = past(CHARGE.id(), CHARGE.content(), Some(40));
+        let decision = decide_one(0, &past).expect("valid");
+        assert_eq!(
+            decision,
+            Decision::Happened {
+                transaction_id: 40,
+                balance_coins: 5
+            }
+        );
+    }
+
+    #[test]
+    fn the_same_id_with_other_content_is_refused() {
+        let past = past(CHARGE.id(), "user 3 pays 60 coins".into(), Some(40));
+        assert!(matches!(
+            decide_one(99, &past),
+            Err(WalletError::TransferMismatch { .. })
+        ));
+    }
+
+    #[test]
+    fn a_charge_that_was_voided_before_it_came_never_happens() {
+        let tombstone = past(CHARGE.id(), "void".into(), None);
+        assert_eq!(decide_one(99, &tombstone).expect("valid"), Decision::Voided);
+    }
+
+    #[test]
+    fn a_charge_after_the_settlement_never_happens() {
+        let settled = past(settlement_id(7), "settled".into(), Some(1));
+        assert_eq!(decide_one(99, &settled).expect("valid"), Decision::Voided);
+    }
+
+    #[test]
+    fn a_minute_named_twice_in_a_batch_is_refused() {
+        let decisions = decide(
+            &[CHARGE, CHARGE],
+            &HashMap::from([(3, 99)]),
+            &HashMap::new(),
+        );
+        assert!(matches!(decisions, Err(WalletError::OutOfRange(_))));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for charge in [
+            Charge { coins: 0, ..CHARGE },
+            Charge {
+                coins: -1,
+                ..CHARGE
+            },
+            Charge {
+                coins: i64::MAX,
+                ..CHARGE
+            },
+            Charge {
+                minute: 0,
+                ..CHARGE
+            },
+        ] {
+            let decisions = decide(&[charge], &HashMap::from([(3, 99)]), &HashMap::new());
+            assert!(
+                matches!(decisions, Err(WalletError::OutOfRange(_))),
+                "{charge:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Double entry: every movement takes from one account and gives to another.
+//!
+//! The ids of transfers are made by whoever wants the money moved, and kept over retries
+//! (`call/7/minute/2`); they are what makes every operation happen at most once.
+
+use std::fmt;
+
+/// An account of the journal. A person's balance is what was credited less what was debited.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Account {
+    /// A person's coins or rupees.
+    User(i64),
+    /// Where coins come from when they are bought.
+    CoinIssue,
+    /// Where coins go when they are spent.
+    CoinRevenue,
+    /// Rupees that people paid for coins.
+    CoinSales,
+    /// Rupees that a payment provider has taken and owes us.
+    GatewayClearing,
+    /// Rupees that listeners have earned.
+    ListenerCost,
+    /// What a deleted account left behind.
+    Forfeited,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user_id) => write!(f, "user/{user_id}"),
+            Self::CoinIssue => f.write_str("platform/coin_issue"),
+            Self::CoinRevenue => f.write_str("platform/coin_revenue"),
+            Self::CoinSales => f.write_str("platform/coin_sales"),
+            Self::GatewayClearing => f.write_str("platform/gateway_clearing"),
+            Self::ListenerCost => f.write_str("platform/listener_cost"),
+            Self::Forfeited => f.write_str("platform/forfeited"),
+        }
+    }
+}
+
+/// Coins and rupees never mix: each has a ledger that sums to zero.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ledger {
+    /// Whole coins.
+    Coins,
+    /// Hundredths of a rupee.
+    Paise,
+}
+
+impl Ledger {
+    /// The name in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Coins => "coins",
+            Self::Paise => "paise",
+        }
+    }
+}
+
+/// One movement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// What moves.
+    pub ledger: Ledger,
+    /// Who gives.
+    pub debit: Account,
+    /// Who gets.
+    pub credit: Account,
+    /// How much, above zero.
+    pub amount: i64,
+}
+
+/// Why money moved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TransferKind {
+    /// A minute of a call was paid.
+    Charge,
+    /// A charge was undone, or forbidden before it happened.
+    Void,
+    /// A call's listener was paid.
+    Settlement,
+    /// Coins were bought.
+    Payment,
+    /// An account was deleted.
+    Closing,
+}
+
+impl TransferKind {
+    /// The name in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Void => "void",
+            Self::Settlement => "settlement",
+            Self::Payment => "payment",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// The id under which one minute of a call is charged.
+pub fn charge_id(call_id: i64, minute: i32) -> String {
+    format!("call/{call_id}/minute/{minute}")
+}
+
+/// The id under which that charge is undone.
+pub fn void_id(call_id: i64, minute: i32) -> String {
+    format!("call/{call_id}/minute/{minute}/void")
+}
+
+/// The id under which a call's books are closed.
+pub fn settlement_id(call_id: i64) -> String {
+    format!("call/{call_id}/settlement")
+}
+
+/// The id under which a payment is credited.
+pub fn payment_transfer_id(payment_id: &str) -> String {
+    format!("payment/{payment_id}")
+}
+
+/// The id under which a deleted account is emptied.
+pub fn closing_id(user_id: i64) -> String {
+    format!("user/{user_id}/closing")
+}

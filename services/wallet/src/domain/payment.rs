@@ -1,0 +1,82 @@
+//! Buying coins.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::WalletError;
+
+/// What coins cost: rupees to coins (contract, section 7, `recharge_options`).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct RateCard {
+    /// Whole rupees and the coins they buy.
+    steps: BTreeMap<String, i64>,
+}
+
+impl Default for RateCard {
+    fn default() -> Self {
+        let steps = [(150, 300), (300, 600), (500, 1_000), (1_000, 2_000)];
+        Self {
+            steps: steps
+                .map(|(rupees, coins)| (rupees.to_string(), coins))
+                .into(),
+        }
+    }
+}
+
+impl RateCard {
+    /// The coins that a payment of `amount_paise` buys, if the card has such a step.
+    pub fn coins_for(&self, amount_paise: i64) -> Result<i64, WalletError> {
+        let rupees = (amount_paise % 100 == 0).then_some(amount_paise / 100);
+        rupees
+            .and_then(|rupees| self.steps.get(&rupees.to_string()).copied())
+            .ok_or(WalletError::NotOnRateCard { amount_paise })
+    }
+}
+
+/// How a person pays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PaymentMethod {
+    /// Unified Payments Interface.
+    Upi,
+    /// Credit or debit card.
+    Card,
+    /// A wallet of another company.
+    Wallet,
+}
+
+impl PaymentMethod {
+    /// Reads the contract's word for it.
+    pub fn parse(word: &str) -> Result<Self, WalletError> {
+        match word {
+            "upi" => Ok(Self::Upi),
+            "card" => Ok(Self::Card),
+            "wallet" => Ok(Self::Wallet),
+            _ => Err(WalletError::UnknownPaymentMethod),
+        }
+    }
+
+    /// The contract's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upi => "upi",
+            Self::Card => "card",
+            Self::Wallet => "wallet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_card_sells_whole_steps_only() {
+        let card = RateCard::default();
+        assert_eq!(card.coins_for(15_000).expect("a step"), 300);
+        for amount_paise in [15_001, 15_099, 0, -15_000, 20_000, i64::MAX, i64::MIN] {
+            assert!(card.coins_for(amount_paise).is_err(), "{amount_paise}");
+        }
+    }
+}

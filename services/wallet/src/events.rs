@@ -1,0 +1,33 @@
+//! What the wallet hears: people come and go.
+
+use sqlx::PgConnection;
+use talktime_kit::messaging::Handler;
+use talktime_kit::{Clock, Error};
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+
+use crate::ledger::close_account;
+use crate::store::wallets;
+
+/// Keeps one wallet for each person.
+pub(crate) struct ProfileEvents {
+    clock: Clock,
+}
+
+impl ProfileEvents {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock }
+    }
+}
+
+impl Handler for ProfileEvents {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let now = self.clock.now();
+        match event.kind {
+            Some(Kind::UserRegistered(user)) => wallets::ensure(tx, &[user.user_id], now).await?,
+            Some(Kind::UserDeleted(user)) => close_account(tx, user.user_id, now).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+}

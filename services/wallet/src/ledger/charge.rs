@@ -1,0 +1,159 @@
+//! Taking coins for minutes, one or many at once.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use talktime_kit::failpoint;
+use talktime_kit::messaging::outbox;
+use talktime_proto::events::v1::Charged;
+use talktime_proto::events::v1::event::Kind;
+
+use super::Ledger;
+use crate::domain::WalletError;
+use crate::domain::charging::{self, Charge, Decision};
+use crate::domain::journal::{self, Account, Entry, TransferKind};
+use crate::store::posting::{self, Posting, Transaction};
+use crate::store::wallets::Wallet;
+use crate::store::{transfers, wallets};
+
+/// What became of a charge.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It happened, now or at an earlier request.
+    Charged {
+        /// The payer's transaction.
+        transaction_id: i64,
+        /// The payer's coins right after it.
+        balance_coins: i64,
+    },
+    /// The payer has too few coins.
+    Insufficient {
+        /// What the payer has.
+        available_coins: i64,
+    },
+    /// It never happens.
+    Voided,
+}
+
+impl Ledger {
+    /// Charges in order, all in one transaction, each with an outcome of its own.
+    pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<Outcome>, WalletError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let payers = wallets::lock(&mut tx, &user_ids(charges)).await?;
+        let past = transfers::past(&mut tx, &charging::relevant_ids(charges)).await?;
+        let balances = payers
+            .values()
+            .map(|w| (w.user_id, w.balance_coins))
+            .collect();
+        let decisions = charging::decide(charges, &balances, &past)?;
+
+        let postings = postings(charges, &decisions);
+        let transaction_ids = posting::post(&mut tx, now, &postings).await?;
+        append_events(&mut tx, now, charges, &decisions, &payers).await?;
+        failpoint::reach("wallet.charge.before_commit");
+        tx.commit().await?;
+        failpoint::reach("wallet.charge.committed");
+        if !postings.is_empty() {
+            self.relay.wake();
+        }
+        let outcomes = charges.iter().zip(decisions);
+        Ok(outcomes
+            .map(|(charge, decision)| outcome(charge, decision, &transaction_ids))
+            .collect())
+    }
+}
+
+fn outcome(charge: &Charge, decision: Decision, made: &HashMap<String, i64>) -> Outcome {
+    match decision {
+        Decision::Happens { balance_coins } => Outcome::Charged {
+            transaction_id: made[&charge.id()],
+            balance_coins,
+        },
+        Decision::Happened {
+            transaction_id,
+            balance_coins,
+        } => Outcome::Charged {
+            transaction_id,
+            balance_coins,
+        },
+        Decision::Insufficient { available_coins } => Outcome::Insufficient { available_coins },
+        Decision::Voided => Outcome::Voided,
+    }
+}
+
+fn user_ids(charges: &[Charge]) -> Vec<i64> {
+    charges.iter().map(|charge| charge.user_id).collect()
+}
+
+/// The charges that happen now, with the balances they leave.
+fn happening<'a>(
+    charges: &'a [Charge],
+    decisions: &'a [Decision],
+) -> impl Iterator<Item = (&'a Charge, i64)> {
+    charges
+        .iter()
+        .zip(decisions)
+        .filter_map(|(charge, decision)| match *decision {
+            Decision::Happens { balance_coins } => Some((charge, balance_coins)),
+            _ => None,
+        })
+}
+
+fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
+    happening(charges, decisions)
+        .map(|(charge, balance_coins)| Posting {
+            transfer_id: charge.id(),
+            kind: TransferKind::Charge,
+            content: charge.content(),
+            call_id: Some(charge.call_id),
+            coins: charge.coins,
+            paise: 0,
+            balance_coins,
+            entries: vec![Entry {
+                ledger: journal::Ledger::Coins,
+                debit: Account::User(charge.user_id),
+                credit: Account::CoinRevenue,
+                amount: charge.coins,
+            }],
+            transactions: vec![Transaction {
+                user_id: charge.user_id,
+                tx_type: "spend",
+                coins_change: -charge.coins,
+                money_change_paise: 0,
+                description: format!("Minute {} of call {}", charge.minute, charge.call_id),
+            }],
+        })
+        .collect()
+}
+
+async fn append_events(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    charges: &[Charge],
+    decisions: &[Decision],
+    payers: &HashMap<i64, Wallet>,
+) -> sqlx::Result<()> {
+    let mut versions: HashMap<i64, i64> = payers
+        .values()
+        .map(|wallet| (wallet.user_id, wallet.version))
+        .collect();
+    let events: Vec<_> = happening(charges, decisions)
+        .map(|(charge, balance_coins)| {
+            let version = versions.entry(charge.user_id).or_default();
+            *version += 1;
+            let charged = Charged {
+                user_id: charge.user_id,
+                coins: charge.coins,
+                balance_coins,
+                transfer_id: charge.id(),
+            };
+            (charge.user_id, *version, Kind::Charged(charged))
+        })
+        .collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    outbox::append_all(tx, now, events).await
+}

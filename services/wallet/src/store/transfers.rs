@@ -1,0 +1,90 @@
+//! `wallet.transfers`: what was done under which id.
+
+use std::collections::HashMap;
+
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::charging::Past;
+use crate::domain::settlement::ChargedMinute;
+
+/// What a transfer was answered when it was made.
+#[derive(Clone, Debug, FromRow)]
+pub struct Transfer {
+    /// What its id stands for.
+    pub content: String,
+    /// Coins that moved.
+    pub coins: i64,
+    /// Paise that moved.
+    pub paise: i64,
+    /// The payer's coins right after it.
+    pub balance_coins: i64,
+}
+
+#[derive(FromRow)]
+struct PastRow {
+    transfer_id: String,
+    content: String,
+    balance_coins: i64,
+    transaction_id: Option<i64>,
+}
+
+/// Those of `transfer_ids` that were used, with the transaction that each made.
+pub async fn past(
+    tx: &mut PgConnection,
+    transfer_ids: &[String],
+) -> sqlx::Result<HashMap<String, Past>> {
+    let rows: Vec<PastRow> = sqlx::query_as(
+        "SELECT transfer.transfer_id, transfer.content, transfer.balance_coins,
+                min(transaction.transaction_id) AS transaction_id
+         FROM wallet.transfers AS transfer
+         LEFT JOIN wallet.user_transactions AS transaction USING (transfer_id)
+         WHERE transfer.transfer_id = ANY($1)
+         GROUP BY transfer.transfer_id",
+    )
+    .bind(transfer_ids)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let past = Past {
+                content: row.content,
+                balance_coins: row.balance_coins,
+                transaction_id: row.transaction_id,
+            };
+            (row.transfer_id, past)
+        })
+        .collect())
+}
+
+/// The transfer with this id, if it was made.
+pub async fn find(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Option<Transfer>> {
+    sqlx::query_as(
+        "SELECT content, coins, paise, balance_coins FROM wallet.transfers WHERE transfer_id = $1",
+    )
+    .bind(transfer_id)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Every minute of a call that was charged and not undone.
+pub async fn charged_minutes(
+    tx: &mut PgConnection,
+    call_id: i64,
+) -> sqlx::Result<Vec<ChargedMinute>> {
+    let rows: Vec<(i32, i64)> = sqlx::query_as(
+        "SELECT split_part(charge.transfer_id, '/', 4)::integer AS minute, charge.coins
+         FROM wallet.transfers AS charge
+         WHERE charge.call_id = $1 AND charge.kind = 'charge' AND NOT EXISTS
+               (SELECT FROM wallet.transfers AS undone
+                WHERE undone.transfer_id = charge.transfer_id || '/void')
+         ORDER BY minute",
+    )
+    .bind(call_id)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(minute, coins)| ChargedMinute { minute, coins })
+        .collect())
+}
