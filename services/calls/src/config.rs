@@ -1,0 +1,154 @@
+//! The calls service's own settings.
+
+use anyhow::ensure;
+use chrono::TimeDelta;
+use serde::Deserialize;
+use talktime_kit::config::RedisConfig;
+
+use crate::domain::call::CallType;
+
+/// The calls service's own settings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Services that calls are made of.
+    pub peers: PeersConfig,
+    /// Where live calls are shown.
+    pub redis: RedisConfig,
+    /// Length of a billed minute in seconds: 60, or less in demonstrations and tests.
+    #[serde(default = "default_minute_secs")]
+    pub minute_secs: u32,
+    /// How long a call goes on while the wallet does not answer, in seconds; then it has ended at
+    /// the end of its last paid minute.
+    #[serde(default = "default_unpaid_grace_secs")]
+    pub unpaid_grace_secs: u32,
+    /// What a minute costs the caller.
+    #[serde(default)]
+    pub coins_per_minute: CoinRates,
+    /// What a minute earns the listener.
+    #[serde(default)]
+    pub listener_paise_per_minute: ListenerRates,
+    /// What a coin cost the caller, in paise.
+    #[serde(default = "default_paise_per_coin")]
+    pub paise_per_coin: u32,
+}
+
+/// Addresses of the other services, `http://host:port`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PeersConfig {
+    /// Profile.
+    pub profile: String,
+    /// Presence.
+    pub presence: String,
+    /// Wallet.
+    pub wallet: String,
+}
+
+/// Coins a minute (contract, section 7).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct CoinRates {
+    /// Of an audio call.
+    pub audio: u32,
+    /// Of a video call.
+    pub video: u32,
+}
+
+impl Default for CoinRates {
+    fn default() -> Self {
+        Self {
+            audio: 10,
+            video: 60,
+        }
+    }
+}
+
+/// Paise a minute of a listener with the basic badge (contract, section 10).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct ListenerRates {
+    /// Of an audio call.
+    pub audio: u32,
+    /// Of a video call.
+    pub video: u32,
+}
+
+impl Default for ListenerRates {
+    fn default() -> Self {
+        Self {
+            audio: 100,
+            video: 600,
+        }
+    }
+}
+
+const fn default_minute_secs() -> u32 {
+    60
+}
+
+const fn default_unpaid_grace_secs() -> u32 {
+    10
+}
+
+const fn default_paise_per_coin() -> u32 {
+    50
+}
+
+/// What calls cost and earn now.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Length of a billed minute in seconds.
+    pub minute_secs: i32,
+    /// How long an unpaid call goes on while the wallet is away.
+    pub unpaid_grace: TimeDelta,
+    /// What a coin cost the caller, in paise.
+    pub paise_per_coin: i64,
+    coins: CoinRates,
+    listener_paise: ListenerRates,
+}
+
+impl Terms {
+    /// Coins a minute.
+    pub fn coins_per_minute(&self, call_type: CallType) -> i64 {
+        i64::from(match call_type {
+            CallType::Audio => self.coins.audio,
+            CallType::Video => self.coins.video,
+        })
+    }
+
+    /// Paise a minute for the listener.
+    pub fn listener_paise_per_minute(&self, call_type: CallType) -> i64 {
+        i64::from(match call_type {
+            CallType::Audio => self.listener_paise.audio,
+            CallType::Video => self.listener_paise.video,
+        })
+    }
+}
+
+/// A day: no billed minute is longer.
+const MINUTE_SECS_MAX: u32 = 86_400;
+
+impl Config {
+    /// Refuses settings under which no call could be billed.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            (1..=MINUTE_SECS_MAX).contains(&self.minute_secs),
+            "TALKTIME_CALLS__MINUTE_SECS must be 1 to {MINUTE_SECS_MAX}"
+        );
+        ensure!(
+            self.coins_per_minute.audio > 0 && self.coins_per_minute.video > 0,
+            "TALKTIME_CALLS__COINS_PER_MINUTE must be above zero"
+        );
+        Ok(())
+    }
+
+    /// The terms of calls that start now.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            minute_secs: i32::try_from(self.minute_secs).unwrap_or(i32::MAX),
+            unpaid_grace: TimeDelta::seconds(self.unpaid_grace_secs.into()),
+            paise_per_coin: self.paise_per_coin.into(),
+            coins: self.coins_per_minute,
+            listener_paise: self.listener_paise_per_minute,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Minutes: a started minute counts (contract, section 7).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long a call was, as it is billed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Duration {
+    /// Whole seconds talked.
+    pub seconds: i64,
+    /// `max(1, ceil(seconds / minute_secs))`.
+    pub minutes: i32,
+}
+
+/// The duration of a call between two instants. Clocks of two replicas may differ: an end before
+/// the start is a call of no length, which costs its first minute.
+pub fn duration(start: DateTime<Utc>, end: DateTime<Utc>, minute_secs: i32) -> Duration {
+    let talked = (end - start).max(TimeDelta::zero());
+    let minute_ms = i64::from(minute_secs) * 1_000;
+    let begun = talked.num_milliseconds().div_euclid(minute_ms)
+        + i64::from(talked.num_milliseconds().rem_euclid(minute_ms) > 0);
+    Duration {
+        seconds: talked.num_seconds(),
+        minutes: i32::try_from(begun.max(1)).unwrap_or(i32::MAX),
+    }
+}
+
+/// Whole minutes that a balance pays for on top of those paid.
+pub fn minutes_affordable(balance_coins: i64, coins_per_minute: i64) -> i64 {
+    balance_coins / coins_per_minute.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after_ms(ms: i64) -> Duration {
+        let start = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
+        duration(start, start + TimeDelta::milliseconds(ms), 60)
+    }
+
+    #[test]
+    fn a_started_minute_counts() {
+        assert_eq!(
+            after_ms(0),
+            Duration {
+                seconds: 0,
+                minutes: 1
+            }
+        );
+        assert_eq!(
+            after_ms(59_999),
+            Duration {
+                seconds: 59,
+                minutes: 1
+            }
+        );
+        assert_eq!(
+            after_ms(60_000),
+            Duration {
+                seconds: 60,
+                minutes: 1
+            }
+        );
+        assert_eq!(
+            after_ms(60_001),
+            Duration {
+                seconds: 60,
+                minutes: 2
+            }
+        );
+        assert_eq!(
+            after_ms(150_000),
+            Duration {
+                seconds: 150,
+                minutes: 3
+            }
+        );
+    }
+
+    #[test]
+    fn a_clock_that_went_back_costs_one_minute() {
+        assert_eq!(
+            after_ms(-5_000),
+            Duration {
+                seconds: 0,
+                minutes: 1
+            }
+        );
+    }
+
+    #[test]
+    fn affordable_minutes_are_whole() {
+        assert_eq!(minutes_affordable(29, 10), 2);
+        assert_eq!(minutes_affordable(9, 10), 0);
+    }
+}

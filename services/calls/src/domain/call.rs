@@ -1,0 +1,147 @@
+//! A call and where its saga stands.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::FromRow;
+
+/// Implements the words of an enum as they stand in the database and on the wire.
+macro_rules! words {
+    ($type:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// The word for it in the database and on the wire.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(word: String) -> Result<Self, String> {
+                match word.as_str() { $($word => Ok(Self::$variant),)+ _ => Err(word) }
+            }
+        }
+    };
+}
+
+/// How people talk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallType {
+    /// Voice.
+    Audio,
+    /// Voice and picture.
+    Video,
+}
+
+words!(CallType { Audio => "audio", Video => "video" });
+
+/// How a call stands, for people.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// Not ended.
+    Ongoing,
+    /// Ended by a party.
+    Completed,
+    /// Ended by a lost connection, or out of coins.
+    Dropped,
+    /// Ended by a party that did not want it.
+    Cancelled,
+}
+
+words!(Status {
+    Ongoing => "ongoing",
+    Completed => "completed",
+    Dropped => "dropped",
+    Cancelled => "cancelled",
+});
+
+/// Where the saga stands, and so what its next step is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Both people are held; the first minute is being charged.
+    Reserving,
+    /// It came to nothing: the charge is being undone, then the row goes.
+    Undoing,
+    /// People talk; the next minute is charged when it begins.
+    Active,
+    /// It has ended and both are free; the books are being closed.
+    Settling,
+    /// Nothing is left to do.
+    Settled,
+}
+
+words!(Phase {
+    Reserving => "reserving",
+    Undoing => "undoing",
+    Active => "active",
+    Settling => "settling",
+    Settled => "settled",
+});
+
+/// A row of `calls.user_calls`.
+#[derive(Clone, Debug, FromRow)]
+pub struct Call {
+    /// The call.
+    pub call_id: i64,
+    /// Who called and pays.
+    pub user_id: i64,
+    /// Who was called and earns.
+    pub listener_id: i64,
+    /// Audio or video.
+    #[sqlx(try_from = "String")]
+    pub call_type: CallType,
+    /// For people.
+    #[sqlx(try_from = "String")]
+    pub status: Status,
+    /// For the saga.
+    #[sqlx(try_from = "String")]
+    pub phase: Phase,
+    /// When the first minute began; none before it was paid.
+    pub start_time: Option<DateTime<Utc>>,
+    /// Talked time in seconds, once ended.
+    pub duration_seconds: Option<i64>,
+    /// Begun minutes, once ended.
+    pub duration_minutes: Option<i32>,
+    /// Coins charged so far.
+    pub coins_spent: i64,
+    /// The listener's earnings in paise, once settled.
+    pub listener_paise_earned: i64,
+    /// Price of a minute.
+    pub coins_per_minute: i64,
+    /// The listener's share of a minute, in paise.
+    pub listener_paise_per_minute: i64,
+    /// Length of a billed minute in seconds.
+    pub minute_secs: i32,
+    /// Minutes charged.
+    pub minutes_billed: i32,
+    /// Name of the caller when the call began.
+    pub caller_username: String,
+    /// Name of the listener when the call began.
+    pub listener_username: String,
+    /// The client's key for the request that started it.
+    pub idempotency_key: Option<String>,
+    /// Version of the last event.
+    pub version: i64,
+}
+
+impl Call {
+    /// Both people.
+    pub fn parties(&self) -> [i64; 2] {
+        [self.user_id, self.listener_id]
+    }
+
+    /// Whether this user is one of the two.
+    pub fn has_party(&self, user_id: i64) -> bool {
+        self.parties().contains(&user_id)
+    }
+
+    /// When the last paid minute ends, which is when the next is due; none before the start.
+    pub fn paid_until(&self) -> Option<DateTime<Utc>> {
+        self.end_of_minute(self.minutes_billed)
+    }
+
+    /// When the given minute ends; none before the start.
+    pub fn end_of_minute(&self, minute: i32) -> Option<DateTime<Utc>> {
+        let talked_secs = i64::from(minute) * i64::from(self.minute_secs);
+        Some(self.start_time? + TimeDelta::seconds(talked_secs))
+    }
+}

@@ -1,0 +1,142 @@
+//! What the calls service refuses, and why.
+
+use std::borrow::Cow;
+
+use talktime_kit::{Error, Kind};
+
+/// What the calls service refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Caller and listener are the same person.
+    #[error("a call to oneself")]
+    Oneself,
+    /// Neither audio nor video.
+    #[error("unknown call type")]
+    UnknownCallType,
+    /// An estimate below one minute or above a day.
+    #[error("estimate out of range")]
+    EstimateOutOfRange,
+    /// No such user.
+    #[error("no such listener")]
+    NoSuchListener,
+    /// The called user does not take calls.
+    #[error("the called user is not a listener")]
+    NotAListener,
+    /// One has blocked the other.
+    #[error("blocked")]
+    Blocked,
+    /// The listener is not online.
+    #[error("the listener is offline")]
+    ListenerOffline,
+    /// Caller or listener is on a call.
+    #[error("one of the two is on a call")]
+    OnACall,
+    /// The caller cannot pay the next minute.
+    #[error("coins for the next minute are missing")]
+    InsufficientCoins {
+        /// What a minute costs.
+        required: i64,
+        /// What the caller has.
+        available: i64,
+    },
+    /// No such call, or it has ended.
+    #[error("no such live call")]
+    NoSuchCall,
+    /// Somebody else's call.
+    #[error("not a party to the call")]
+    NotAParty,
+    /// The saga was undone before it was done.
+    #[error("the call was undone")]
+    Undone,
+    /// The store or a peer failed.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl From<sqlx::Error> for CallError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl CallError {
+    fn parts(&self) -> (Kind, &'static str, Cow<'static, str>) {
+        let (kind, code, detail) = match self {
+            Self::Oneself => (
+                Kind::InvalidArgument,
+                "cannot_call_oneself",
+                "You cannot call yourself.",
+            ),
+            Self::UnknownCallType => (
+                Kind::InvalidArgument,
+                "invalid_call_type",
+                "call_type must be audio or video.",
+            ),
+            Self::EstimateOutOfRange => (
+                Kind::InvalidArgument,
+                "invalid_estimated_duration",
+                "estimated_duration_minutes must be 1 to 1440.",
+            ),
+            Self::NoSuchListener => (
+                Kind::NotFound,
+                "listener_not_found",
+                "There is no such listener.",
+            ),
+            Self::NotAListener => (
+                Kind::InvalidArgument,
+                "not_a_listener",
+                "This person does not take calls.",
+            ),
+            Self::Blocked => (
+                Kind::PermissionDenied,
+                "blocked",
+                "You cannot call this person.",
+            ),
+            Self::ListenerOffline => (
+                Kind::Conflict,
+                "listener_offline",
+                "The listener is offline.",
+            ),
+            Self::OnACall => (
+                Kind::Conflict,
+                "on_a_call",
+                "One of the two is on a call already.",
+            ),
+            Self::InsufficientCoins {
+                required,
+                available,
+            } => {
+                let detail =
+                    format!("Insufficient coins. Required: {required}, Available: {available}");
+                return (Kind::InvalidArgument, "insufficient_coins", detail.into());
+            }
+            Self::NoSuchCall => (
+                Kind::NotFound,
+                "call_not_found",
+                "There is no such call, or it has ended.",
+            ),
+            Self::NotAParty => (
+                Kind::PermissionDenied,
+                "not_a_party",
+                "This is not a call of yours.",
+            ),
+            Self::Undone => (
+                Kind::Unavailable,
+                "call_not_started",
+                "The call was not started; please try again.",
+            ),
+            Self::Failed(_) => unreachable!("converted as it is"),
+        };
+        (kind, code, detail.into())
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        if let CallError::Failed(error) = error {
+            return error;
+        }
+        let (kind, code, detail) = error.parts();
+        Self::new(kind, code, detail).with_source(error)
+    }
+}

@@ -1,0 +1,7 @@
+//! What a call is and what becomes of it, without touching anything.
+
+pub mod billing;
+pub mod call;
+mod error;
+
+pub use error::CallError;

@@ -1,0 +1,63 @@
+//! Calls: from ring to receipt, each minute paid before it is talked.
+//!
+//! A call is a saga in one row ([`saga`]), driven forward by whoever gets there first: the request
+//! or the sweeper after a crash. What is to be done next is decided in [`domain`].
+
+pub mod config;
+pub mod domain;
+mod events;
+mod grpc;
+mod peers;
+pub mod saga;
+pub mod store;
+mod tracking;
+
+use sqlx::migrate::Migrator;
+use talktime_kit::config::ServiceConfig;
+use talktime_kit::db::Schema;
+use talktime_kit::messaging::Consumer;
+use talktime_kit::{Service, redis};
+use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::events::ProfileEvents;
+use crate::grpc::CallsApi;
+use crate::peers::Peers;
+use crate::saga::Calls;
+use crate::tracking::Tracking;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The calls service's schema.
+pub const SCHEMA: Schema = Schema {
+    name: "calls",
+    migrations: &MIGRATIONS,
+};
+
+const PROFILE_EVENTS: Consumer = Consumer {
+    name: "calls-profile",
+    filter: "events.profile.>",
+};
+
+/// Runs the calls service until a signal.
+pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+    config.check()?;
+    let service = Service::start(service, SCHEMA).await?;
+    let calls = Calls {
+        db: service.db.clone(),
+        relay: service.relay.clone(),
+        clock: service.clock.clone(),
+        peers: Peers::connect(&config.peers)?,
+        tracking: Tracking::new(redis::connect(&config.redis)?),
+        terms: config.terms(),
+    };
+    service.consume(PROFILE_EVENTS, ProfileEvents);
+    service
+        .lifecycle
+        .spawn(saga::sweep(calls.clone(), service.lifecycle.stopping()));
+    let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls)));
+    service
+        .serve(routes, &[calls_service_server::SERVICE_NAME])
+        .await
+}

@@ -1,0 +1,97 @@
+//! A call as a saga in one row.
+//!
+//! | phase | next step | by whom |
+//! | --- | --- | --- |
+//! | reserving | charge the first minute, then `active`; refused or unknown: `undoing` | the request; the sweeper undoes what a dead request left |
+//! | undoing | void the charge, drop the row | the request, then the sweeper |
+//! | active | charge each minute when it begins; out of coins: `settling` | the sweeper, nudged by clients |
+//! | settling | charge begun minutes, pay the listener, then `settled` | the request, then the sweeper |
+//!
+//! Every step may run twice or at once: the wallet knows each movement by its id, and the row moves
+//! on only from the phase that the step expects.
+
+mod bill;
+mod end;
+mod settle;
+mod start;
+mod sweep;
+mod undo;
+
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use talktime_kit::Clock;
+use talktime_kit::messaging::Relay;
+
+use crate::config::Terms;
+use crate::domain::CallError;
+use crate::domain::call::Call;
+use crate::peers::Peers;
+use crate::store::{calls, live_parties};
+use crate::tracking::Tracking;
+
+pub use bill::Billed;
+pub use end::Ended;
+pub use start::{START_ROUTE, Start, Started};
+pub use sweep::sweep;
+
+/// How long a step may take before the sweeper takes it over: longer than any request's deadline.
+const LEASE: TimeDelta = TimeDelta::seconds(5);
+
+/// The saga and all it needs; cheap to clone.
+#[derive(Clone)]
+pub struct Calls {
+    /// The service's own schema.
+    pub db: PgPool,
+    /// Woken when there are events.
+    pub relay: Relay,
+    /// Tells the time.
+    pub clock: Clock,
+    /// The services that a call is made of.
+    pub peers: Peers,
+    /// Live calls in Redis.
+    pub tracking: Tracking,
+    /// What calls cost and earn now.
+    pub terms: Terms,
+}
+
+impl Calls {
+    /// The call that a person is on, with the caller's coins where the wallet tells and the person
+    /// is the caller.
+    pub async fn ongoing(&self, user_id: i64) -> Result<Option<(Call, Option<i64>)>, CallError> {
+        let mut connection = self.db.acquire().await?;
+        let Some(call_id) = live_parties::call_of(&mut connection, user_id).await? else {
+            return Ok(None);
+        };
+        let call = calls::find(&mut connection, call_id).await?;
+        drop(connection);
+        let Some(call) = call.filter(|call| call.start_time.is_some()) else {
+            return Ok(None);
+        };
+        let remaining_coins = self.remaining_coins(&call, user_id).await;
+        Ok(Some((call, remaining_coins)))
+    }
+
+    /// The caller's coins, for the caller only; none where the wallet does not tell.
+    async fn remaining_coins(&self, call: &Call, asked_by: i64) -> Option<i64> {
+        if call.user_id != asked_by {
+            return None;
+        }
+        match self.peers.balance_coins(call.user_id).await {
+            Ok(coins) => Some(coins),
+            Err(error) => {
+                tracing::warn!(%error, "a balance is not shown");
+                None
+            }
+        }
+    }
+}
+
+/// The call, if this user may act on it.
+fn as_party(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
+    let call = call.ok_or(CallError::NoSuchCall)?;
+    if call.has_party(user_id) {
+        Ok(call)
+    } else {
+        Err(CallError::NotAParty)
+    }
+}

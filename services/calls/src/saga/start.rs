@@ -1,0 +1,214 @@
+//! Starting a call: hold both people, charge the first minute, go live.
+
+use serde::{Deserialize, Serialize};
+use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::messaging::outbox;
+use talktime_kit::{Error, failpoint};
+use talktime_proto::events::v1::CallStarted;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::wallet::v1::charge_response::Outcome;
+
+use super::{Calls, LEASE};
+use crate::domain::CallError;
+use crate::domain::billing::minutes_affordable;
+use crate::domain::call::{Call, CallType};
+use crate::store::calls::NewCall;
+use crate::store::{calls, live_parties};
+
+/// The route that an Idempotency-Key of a start belongs to.
+pub const START_ROUTE: &str = "POST /calls/start";
+
+/// Longest estimate: a day, in minutes.
+const ESTIMATE_MINUTES_MAX: i32 = 1_440;
+
+/// A wish to call.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Who calls.
+    pub caller_id: i64,
+    /// Who is called.
+    pub listener_id: i64,
+    /// Audio or video.
+    pub call_type: CallType,
+    /// How long the caller means to talk.
+    pub estimated_minutes: Option<i32>,
+    /// The client's Idempotency-Key, with what it stands for.
+    pub idempotency: Option<idempotency::Request>,
+}
+
+/// A call that has started.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Started {
+    /// The call.
+    pub call_id: i64,
+    /// Minutes that the caller's coins pay for, the first included.
+    pub minutes_affordable: i64,
+    /// Coins for the estimated minutes, or for one.
+    pub estimated_cost_coins: i64,
+    /// The caller's coins after the first minute.
+    pub remaining_coins: i64,
+}
+
+/// A row in `reserving`, or the answer that the same request got before.
+enum Reserved {
+    Now(i64),
+    Before(Started),
+}
+
+impl Calls {
+    /// Starts a call, or refuses and leaves nothing behind. An error with an unknown outcome leaves
+    /// a saga that the sweeper undoes.
+    pub async fn start(&self, start: &Start) -> Result<Started, CallError> {
+        check_wish(start)?;
+        let (caller_username, listener_username) = self.check_parties(start).await?;
+        let new_call = NewCall {
+            user_id: start.caller_id,
+            listener_id: start.listener_id,
+            call_type: start.call_type,
+            coins_per_minute: self.terms.coins_per_minute(start.call_type),
+            listener_paise_per_minute: self.terms.listener_paise_per_minute(start.call_type),
+            minute_secs: self.terms.minute_secs,
+            caller_username: &caller_username,
+            listener_username: &listener_username,
+            idempotency_key: start.idempotency.as_ref().map(idempotency::Request::key),
+        };
+        let call_id = match self.reserve(&new_call, start).await? {
+            Reserved::Now(call_id) => call_id,
+            Reserved::Before(started) => return Ok(started),
+        };
+        failpoint::reach("calls.start.reserved");
+        match self.charge_and_activate(call_id, start).await {
+            Ok((call, started)) => {
+                let wait_time = i32::try_from(started.minutes_affordable).unwrap_or(i32::MAX);
+                tokio::join!(
+                    self.peers.show_busy(&call, wait_time),
+                    self.tracking.show(&call)
+                );
+                Ok(started)
+            }
+            Err(error) => {
+                self.undo_at_best(call_id).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the owners whether these two may talk now; answers both names.
+    async fn check_parties(&self, start: &Start) -> Result<(String, String), CallError> {
+        let (checked, online) = tokio::join!(
+            self.peers.check_call(start.caller_id, start.listener_id),
+            self.peers.is_online(start.listener_id),
+        );
+        let checked = checked?;
+        if !checked.listener_exists {
+            return Err(CallError::NoSuchListener);
+        }
+        if checked.blocked {
+            return Err(CallError::Blocked);
+        }
+        if !checked.is_listener {
+            return Err(CallError::NotAListener);
+        }
+        if !online? {
+            return Err(CallError::ListenerOffline);
+        }
+        Ok((checked.caller_username, checked.listener_username))
+    }
+
+    async fn reserve(&self, new_call: &NewCall<'_>, start: &Start) -> Result<Reserved, CallError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        if let Some(request) = &start.idempotency
+            && let Seen::Before(started) = idempotency::begin(&mut tx, request).await?
+        {
+            return Ok(Reserved::Before(started));
+        }
+        let call_id = calls::insert_reserving(&mut tx, new_call, now, now + LEASE).await?;
+        let parties = [start.caller_id, start.listener_id];
+        if !live_parties::take(&mut tx, call_id, parties).await? {
+            return Err(CallError::OnACall);
+        }
+        tx.commit().await?;
+        Ok(Reserved::Now(call_id))
+    }
+
+    async fn charge_and_activate(
+        &self,
+        call_id: i64,
+        start: &Start,
+    ) -> Result<(Call, Started), CallError> {
+        let reserved = calls::find(&mut *self.db.acquire().await?, call_id)
+            .await?
+            .ok_or(CallError::Undone)?;
+        let remaining_coins = match self.peers.charge(&reserved, 1).await? {
+            Outcome::Charged(charged) => charged.balance_coins,
+            Outcome::Voided(_) => return Err(CallError::Undone),
+            Outcome::Insufficient(short) => {
+                return Err(CallError::InsufficientCoins {
+                    required: short.required_coins,
+                    available: short.available_coins,
+                });
+            }
+        };
+        failpoint::reach("calls.start.charged");
+        self.activate(call_id, start, remaining_coins).await
+    }
+
+    async fn activate(
+        &self,
+        call_id: i64,
+        start: &Start,
+        remaining_coins: i64,
+    ) -> Result<(Call, Started), CallError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let call = calls::activate(&mut tx, call_id, now)
+            .await?
+            .ok_or(CallError::Undone)?;
+        let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
+        let started = Started {
+            call_id,
+            minutes_affordable: 1 + minutes_affordable(remaining_coins, call.coins_per_minute),
+            estimated_cost_coins: estimated_minutes * call.coins_per_minute,
+            remaining_coins,
+        };
+        if let Some(request) = &start.idempotency {
+            idempotency::finish(&mut tx, request, &started).await?;
+        }
+        let event = Kind::CallStarted(CallStarted {
+            call_id,
+            user_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call.call_type.word().to_owned(),
+            coins_spent: call.coins_spent,
+            remaining_coins,
+            wait_time: i32::try_from(started.minutes_affordable).unwrap_or(i32::MAX),
+        });
+        outbox::append(&mut tx, call_id, call.version, now, event).await?;
+        failpoint::reach("calls.start.before_active");
+        tx.commit().await?;
+        failpoint::reach("calls.start.active");
+        self.relay.wake();
+        metrics::counter!("calls_started_total", "call_type" => call.call_type.word()).increment(1);
+        Ok((call, started))
+    }
+
+    /// Undoes at once what can be undone at once; the sweeper does the rest.
+    async fn undo_at_best(&self, call_id: i64) {
+        if let Err(error) = self.undo(call_id).await {
+            let error = Error::from(error);
+            tracing::warn!(call_id, %error, "the sweeper will undo this start");
+        }
+    }
+}
+
+fn check_wish(start: &Start) -> Result<(), CallError> {
+    if start.caller_id == start.listener_id {
+        return Err(CallError::Oneself);
+    }
+    let estimate = start.estimated_minutes.unwrap_or(1);
+    if !(1..=ESTIMATE_MINUTES_MAX).contains(&estimate) {
+        return Err(CallError::EstimateOutOfRange);
+    }
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! `calls.user_calls`: one row a call, which is its saga too.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::billing::Duration;
+use crate::domain::call::{Call, CallType, Status};
+
+/// The columns of [`Call`], for every query that reads or returns whole rows.
+macro_rules! call_columns {
+    () => {
+        "call_id, user_id, listener_id, call_type, status, phase, start_time, duration_seconds,
+         duration_minutes, coins_spent,
+         (listener_money_earned * 100)::bigint AS listener_paise_earned,
+         coins_per_minute, listener_paise_per_minute, minute_secs, minutes_billed,
+         caller_username, listener_username, idempotency_key, version"
+    };
+}
+
+/// A call to be.
+#[derive(Clone, Debug)]
+pub struct NewCall<'a> {
+    /// Who calls.
+    pub user_id: i64,
+    /// Who is called.
+    pub listener_id: i64,
+    /// Audio or video.
+    pub call_type: CallType,
+    /// Price of a minute.
+    pub coins_per_minute: i64,
+    /// The listener's share of a minute, in paise.
+    pub listener_paise_per_minute: i64,
+    /// Length of a billed minute in seconds.
+    pub minute_secs: i32,
+    /// Name of the caller.
+    pub caller_username: &'a str,
+    /// Name of the listener.
+    pub listener_username: &'a str,
+    /// The client's key for this request.
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// Writes a call in `reserving`; if nobody drives it on until `undo_at`, the sweeper undoes it.
+pub async fn insert_reserving(
+    tx: &mut PgConnection,
+    call: &NewCall<'_>,
+    now: DateTime<Utc>,
+    undo_at: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "INSERT INTO calls.user_calls
+            (user_id, listener_id, call_type, status, phase, coins_per_minute,
+             listener_paise_per_minute, minute_secs, caller_username, listener_username,
+             idempotency_key, next_step_at, created_at, updated_at)
+         VALUES ($1, $2, $3, 'ongoing', 'reserving', $4, $5, $6, $7, $8, $9, $10, $11, $11)
+         RETURNING call_id",
+    )
+    .bind(call.user_id)
+    .bind(call.listener_id)
+    .bind(call.call_type.word())
+    .bind(call.coins_per_minute)
+    .bind(call.listener_paise_per_minute)
+    .bind(call.minute_secs)
+    .bind(call.caller_username)
+    .bind(call.listener_username)
+    .bind(call.idempotency_key)
+    .bind(undo_at)
+    .bind(now)
+    .fetch_one(tx)
+    .await
+}
+
+/// Turns a reserved call, whose first minute is paid, into a live one; none when it was undone
+/// meanwhile.
+pub async fn activate(
+    tx: &mut PgConnection,
+    call_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Call>> {
+    sqlx::query_as(concat!(
+        "UPDATE calls.user_calls
+         SET phase = 'active', start_time = $2, minutes_billed = 1, coins_spent = coins_per_minute,
+             next_step_at = $2 + make_interval(secs => minute_secs), version = version + 1,
+             updated_at = $2
+         WHERE call_id = $1 AND phase = 'reserving' RETURNING ",
+        call_columns!()
+    ))
+    .bind(call_id)
+    .bind(now)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Turns a reserved call into one to be undone; none when it is not reserved any more. People are
+/// free at once: what remains is between us and the wallet.
+pub async fn begin_undoing(
+    tx: &mut PgConnection,
+    call_id: i64,
+    now: DateTime<Utc>,
+    retry_at: DateTime<Utc>,
+) -> sqlx::Result<Option<Call>> {
+    sqlx::query_as(concat!(
+        "UPDATE calls.user_calls SET phase = 'undoing', next_step_at = $3, updated_at = $2
+         WHERE call_id = $1 AND phase IN ('reserving', 'undoing') RETURNING ",
+        call_columns!()
+    ))
+    .bind(call_id)
+    .bind(now)
+    .bind(retry_at)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Drops a call whose charge is undone.
+pub async fn delete_undone(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM calls.user_calls WHERE call_id = $1 AND phase = 'undoing'")
+        .bind(call_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// A call by its id.
+pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        call_columns!(),
+        " FROM calls.user_calls WHERE call_id = $1"
+    ))
+    .bind(call_id)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Locks a call.
+pub async fn lock(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        call_columns!(),
+        " FROM calls.user_calls WHERE call_id = $1 FOR UPDATE"
+    ))
+    .bind(call_id)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Takes calls whose time has come; until `lease_until` no other replica takes them.
+pub async fn claim_due(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Call>> {
+    sqlx::query_as(concat!(
+        "UPDATE calls.user_calls SET next_step_at = $2
+         WHERE call_id IN (SELECT call_id FROM calls.user_calls WHERE next_step_at <= $1
+                           ORDER BY next_step_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+         RETURNING ",
+        call_columns!()
+    ))
+    .bind(now)
+    .bind(lease_until)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
+
+/// Records that the next minute of each call was paid, where that was not recorded before and the
+/// call has not ended; answers those calls as they are now.
+pub async fn record_minutes(
+    tx: &mut PgConnection,
+    call_ids: &[i64],
+    minutes: &[i32],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Call>> {
+    sqlx::query_as(concat!(
+        "UPDATE calls.user_calls
+         SET minutes_billed = minute, coins_spent = coins_spent + coins_per_minute,
+             next_step_at = start_time + make_interval(secs => minute * minute_secs),
+             version = version + 1, updated_at = $3
+         FROM unnest($1::bigint[], $2::integer[]) AS paid (paid_call_id, minute)
+         WHERE call_id = paid_call_id AND phase = 'active' AND minutes_billed = minute - 1
+         RETURNING ",
+        call_columns!()
+    ))
+    .bind(call_ids)
+    .bind(minutes)
+    .bind(now)
+    .fetch_all(tx)
+    .await
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// When.
+    pub end_time: DateTime<Utc>,
+    /// How long it was.
+    pub duration: Duration,
+    /// For people.
+    pub status: Status,
+}
+
+/// Turns a live call, under lock, into one to be settled.
+pub async fn begin_settling(
+    tx: &mut PgConnection,
+    call_id: i64,
+    ending: Ending,
+    now: DateTime<Utc>,
+    retry_at: DateTime<Utc>,
+) -> sqlx::Result<Call> {
+    sqlx::query_as(concat!(
+        "UPDATE calls.user_calls
+         SET phase = 'settling', status = $2, end_time = $3, duration_seconds = $4,
+             duration_minutes = $5, next_step_at = $7, version = version + 1, updated_at = $6
+         WHERE call_id = $1 AND phase = 'active' RETURNING ",
+        call_columns!()
+    ))
+    .bind(call_id)
+    .bind(ending.status.word())
+    .bind(ending.end_time)
+    .bind(ending.duration.seconds)
+    .bind(ending.duration.minutes)
+    .bind(now)
+    .bind(retry_at)
+    .fetch_one(tx)
+    .await
+}
+
+/// Decides how many minutes the settlement counts. The first decision holds: whoever comes second
+/// gets the first one's answer.
+pub async fn decide_minutes(
+    connection: &mut PgConnection,
+    call_id: i64,
+    minutes: i32,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar(
+        "UPDATE calls.user_calls SET minutes_settled = COALESCE(minutes_settled, $2)
+         WHERE call_id = $1 RETURNING minutes_settled",
+    )
+    .bind(call_id)
+    .bind(minutes)
+    .fetch_one(connection)
+    .await
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// Minutes paid.
+    pub minutes: i32,
+    /// What they cost the caller.
+    pub coins_spent: i64,
+    /// What the caller had paid for those coins, in paise.
+    pub user_paise_spent: i64,
+    /// What the listener earned, in paise.
+    pub listener_paise_earned: i64,
+}
+
+/// Closes a call with its receipt. Where fewer minutes were paid than had begun, it ended at the end
+/// of the last paid one, dropped.
+pub async fn settle(
+    connection: &mut PgConnection,
+    call_id: i64,
+    receipt: Receipt,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Call>> {
+    sqlx::query_as(concat!(
+        "UPDATE calls.user_calls
+         SET phase = 'settled', next_step_at = NULL, updated_at = $6,
+             minutes_billed = $2, coins_spent = $3, user_money_spend = $4::numeric / 100,
+             listener_money_earned = $5::numeric / 100,
+             status = CASE WHEN duration_minutes > $2 THEN 'dropped' ELSE status END,
+             end_time = LEAST(end_time, start_time + make_interval(secs => $2 * minute_secs)),
+             duration_seconds = LEAST(duration_seconds, $2 * minute_secs),
+             duration_minutes = $2
+         WHERE call_id = $1 AND phase IN ('settling', 'settled') RETURNING ",
+        call_columns!()
+    ))
+    .bind(call_id)
+    .bind(receipt.minutes)
+    .bind(receipt.coins_spent)
+    .bind(receipt.user_paise_spent)
+    .bind(receipt.listener_paise_earned)
+    .bind(now)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Takes a deleted person's name out of the calls they had; the other party keeps the history.
+pub async fn forget_name(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE calls.user_calls
+         SET caller_username = CASE WHEN user_id = $1 THEN '' ELSE caller_username END,
+             listener_username = CASE WHEN listener_id = $1 THEN '' ELSE listener_username END
+         WHERE user_id = $1 OR listener_id = $1",
+    )
+    .bind(user_id)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! The tables of calls.
+
+pub mod calls;
+pub mod live_parties;
