@@ -7,7 +7,7 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Kind};
@@ -72,6 +72,7 @@ pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result
         migrator.dangerous_set_table_name(table);
         migrator.run_direct(None, &mut connection, false).await?;
     }
+    protect_migration_tables(&mut connection, schema.name).await?;
     connection.close().await?;
     tracing::info!(schema = schema.name, "migrated");
     Ok(())
@@ -93,6 +94,18 @@ async fn lock_schema(connection: &mut PgConnection, schema: &str) -> anyhow::Res
     tokio::time::timeout(MIGRATION_LOCK_WAIT_MAX, wait)
         .await
         .context("another migration of this schema does not end")?
+}
+
+/// The app role reads which migrations ran and must not rewrite it.
+async fn protect_migration_tables(connection: &mut PgConnection, schema: &str) -> sqlx::Result<()> {
+    let statement = format!(
+        "REVOKE INSERT, UPDATE, DELETE ON {schema}._migrations, {schema}._kit_migrations
+         FROM {schema}_app"
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Waits until the database answers and its schema is at least as new as this program.

@@ -18,7 +18,9 @@ const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 
 /// A pool that connects in the background and reconnects for ever.
 pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
-    let redis_config = Config::from_url(config.url.expose_secret())?;
+    let mut redis_config = Config::from_url(config.url.expose_secret())?;
+    // By default a server that is away when we start is never asked again.
+    redis_config.fail_fast = false;
     let pool = Builder::from_config(redis_config)
         .with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_TIMEOUT;

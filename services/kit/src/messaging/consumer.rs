@@ -25,7 +25,7 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// After so many refusals a message is buried as a dead letter.
 const ATTEMPTS_MAX: i64 = 8;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
 /// A durable consumer of a service.

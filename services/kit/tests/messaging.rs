@@ -1,0 +1,283 @@
+//! Events over a real Postgres and NATS: written with the rows, delivered, applied once.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use futures::StreamExt;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{PgConnection, PgPool, SqlSafeStr};
+use talktime_kit::config::NatsConfig;
+use talktime_kit::db::Schema;
+use talktime_kit::messaging::{self, Consumer, Handler, Relay, consumer, dead_letters, outbox};
+use talktime_kit::testing::TestDatabase;
+use talktime_kit::{Clock, Error, trace};
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{Earned, Event};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A table that the handlers below write to, in a schema that exists in the template.
+static EFFECTS: LazyLock<Migrator> = LazyLock::new(|| {
+    let sql = "CREATE TABLE wallet.effects (user_id bigint NOT NULL, traceparent text)";
+    let migration = Migration::new(
+        1,
+        "effects".into(),
+        MigrationType::Simple,
+        sql.into_sql_str(),
+        false,
+    );
+    Migrator::with_migrations(vec![migration])
+});
+
+const WAIT_MAX: Duration = Duration::from_secs(40);
+
+struct Bench {
+    database: TestDatabase,
+    nats: async_nats::Client,
+    relay: Relay,
+    _stop: DropGuard,
+    stopping: CancellationToken,
+    /// Events of other tests travel on the same subjects: ours are about this user.
+    user_id: i64,
+}
+
+impl Bench {
+    async fn set_up() -> Self {
+        let database = TestDatabase::new(Schema {
+            name: "wallet",
+            migrations: &EFFECTS,
+        })
+        .await;
+        let url = std::env::var("NATS_URL").expect("NATS_URL is set by `cargo dev test`");
+        let nats = messaging::connect(&NatsConfig { url })
+            .await
+            .expect("connects");
+        let relay = Relay::default();
+        let stopping = CancellationToken::new();
+        // The relay names its messages by service and row: another database needs another name.
+        let service: &'static str = unique("bench").leak();
+        let run = relay.clone().run(
+            service,
+            database.app.clone(),
+            nats.clone(),
+            stopping.clone(),
+        );
+        tokio::spawn(run);
+        // Above any real id, so that a service that hears it finds nobody.
+        let user_id = (1_i64 << 40) + i64::from(uuid::Uuid::new_v4().as_fields().0);
+        let stop = stopping.clone().drop_guard();
+        Self {
+            database,
+            nats,
+            relay,
+            _stop: stop,
+            stopping,
+            user_id,
+        }
+    }
+
+    fn consume(&self, handler: Recorder) -> &'static str {
+        let name: &'static str = unique("bench").leak();
+        let consumer = Consumer {
+            name,
+            filter: "events.wallet.earned",
+        };
+        tokio::spawn(consumer::run(
+            consumer,
+            handler,
+            self.database.app.clone(),
+            self.nats.clone(),
+            self.stopping.clone(),
+        ));
+        name
+    }
+
+    async fn append(&self, tx: &mut PgConnection) {
+        let earned = Earned {
+            user_id: self.user_id,
+            paise: 1,
+            transfer_id: String::new(),
+        };
+        outbox::append(
+            tx,
+            self.user_id,
+            1,
+            Clock::System.now(),
+            Kind::Earned(earned),
+        )
+        .await
+        .expect("written");
+    }
+
+    async fn append_and_commit(&self) {
+        let mut tx = self.database.app.begin().await.expect("connected");
+        self.append(&mut tx).await;
+        tx.commit().await.expect("committed");
+        self.relay.wake();
+    }
+
+    async fn effects(&self) -> i64 {
+        count(&self.database.app, "SELECT count(*) FROM wallet.effects").await
+    }
+}
+
+fn unique(name: &str) -> String {
+    format!("{name}-{}", uuid::Uuid::now_v7().simple())
+}
+
+async fn count(pool: &PgPool, query: &'static str) -> i64 {
+    sqlx::query_scalar(query)
+        .fetch_one(pool)
+        .await
+        .expect("readable")
+}
+
+/// Waits for a state, up to a deadline.
+async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(WAIT_MAX, wait).await.is_ok(),
+        "still waiting: {what}"
+    );
+}
+
+/// Writes a row for each event of its user, and then refuses it if so told.
+struct Recorder {
+    user_id: i64,
+    refuses: bool,
+}
+
+impl Handler for Recorder {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let Some(Kind::Earned(earned)) = event.kind else {
+            return Ok(());
+        };
+        if earned.user_id != self.user_id {
+            return Ok(());
+        }
+        sqlx::query("INSERT INTO wallet.effects (user_id, traceparent) VALUES ($1, $2)")
+            .bind(earned.user_id)
+            .bind(trace::current())
+            .execute(tx)
+            .await?;
+        if self.refuses {
+            return Err(Error::invalid("refused", "This handler refuses."));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_committed_event_has_its_effect_and_a_rolled_back_one_has_none() {
+    let bench = Bench::set_up().await;
+    bench.consume(Recorder {
+        user_id: bench.user_id,
+        refuses: false,
+    });
+    let mut tx = bench.database.app.begin().await.expect("connected");
+    bench.append(&mut tx).await;
+    tx.rollback().await.expect("rolled back");
+    bench.append_and_commit().await;
+    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    let unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
+    wait_until("all published", || async {
+        count(&bench.database.app, unpublished).await == 0
+    })
+    .await;
+    assert_eq!(bench.effects().await, 1);
+}
+
+#[tokio::test]
+async fn a_republished_event_has_no_second_effect() {
+    let bench = Bench::set_up().await;
+    bench.consume(Recorder {
+        user_id: bench.user_id,
+        refuses: false,
+    });
+    bench.append_and_commit().await;
+    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+
+    let mut published = bench
+        .nats
+        .subscribe("events.wallet.earned")
+        .await
+        .expect("subscribed");
+    outbox::mark_unpublished(&bench.database.app, 3_600)
+        .await
+        .expect("marked");
+    bench.relay.wake();
+    let wait = async {
+        loop {
+            let seen = published.next().await.expect("the connection lives");
+            let event: Event = prost::Message::decode(seen.payload).expect("an event");
+            if matches!(event.kind, Some(Kind::Earned(earned)) if earned.user_id == bench.user_id) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WAIT_MAX, wait)
+        .await
+        .expect("published again");
+    bench.append_and_commit().await;
+    wait_until("the next event's effect", || async {
+        bench.effects().await >= 2
+    })
+    .await;
+    assert_eq!(bench.effects().await, 2, "one effect for each event");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
+    let bench = Bench::set_up().await;
+    let name = bench.consume(Recorder {
+        user_id: bench.user_id,
+        refuses: true,
+    });
+    bench.append_and_commit().await;
+    let letters = "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL";
+    wait_until("a dead letter", || async {
+        count(&bench.database.app, letters).await == 1
+    })
+    .await;
+    assert_eq!(bench.effects().await, 0, "a refused effect is rolled back");
+    let listed = dead_letters::list(&bench.database.app)
+        .await
+        .expect("readable");
+    assert!(
+        listed[0].contains(name) && listed[0].contains("This handler refuses"),
+        "{listed:?}"
+    );
+
+    bench.stopping.cancel();
+    let stopping = CancellationToken::new();
+    let _stop = stopping.clone().drop_guard();
+    let consumer = Consumer {
+        name,
+        filter: "events.wallet.earned",
+    };
+    let mended = Recorder {
+        user_id: bench.user_id,
+        refuses: false,
+    };
+    let pool = bench.database.app.clone();
+    tokio::spawn(consumer::run(
+        consumer,
+        mended,
+        pool,
+        bench.nats.clone(),
+        stopping,
+    ));
+    let letter: i64 = count(
+        &bench.database.app,
+        "SELECT dead_letter_id FROM dead_letters",
+    )
+    .await;
+    dead_letters::replay(&bench.database.app, &bench.nats, letter)
+        .await
+        .expect("replayed");
+    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    assert_eq!(count(&bench.database.app, letters).await, 0);
+}
