@@ -1,0 +1,104 @@
+//! The databases in the stack's PostgreSQL: made, and given the roles and schemas of all services.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::env::{DATABASE, TEMPLATE_DATABASE};
+use crate::install;
+use crate::progress::Step;
+use crate::secrets::{self, POSTGRES_PASSWORD};
+use crate::stack::{Stack, workspace_root};
+use crate::unit::{GRPC_SERVICES, Unit};
+
+/// How long psql waits for a connection.
+const CONNECT_TIMEOUT_SECS: &str = "5";
+
+/// Makes both databases with the roles and schemas of all services; changes nothing that is there.
+pub(crate) fn bootstrap(stack: &Stack) -> Result<()> {
+    let step = Step::start("databases");
+    for database in [DATABASE, TEMPLATE_DATABASE] {
+        create_database(stack, database)?;
+        for service in GRPC_SERVICES {
+            bootstrap_service(stack, database, service)?;
+        }
+    }
+    step.done("ready");
+    Ok(())
+}
+
+fn create_database(stack: &Stack, database: &str) -> Result<()> {
+    // CREATE DATABASE knows no IF NOT EXISTS; \gexec runs the rows of the query as statements.
+    let sql = format!(
+        "SELECT 'CREATE DATABASE {database}' \
+         WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{database}') \\gexec\n"
+    );
+    let mut child = psql(stack, "postgres")?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run psql")?;
+    child
+        .stdin
+        .take()
+        .expect("stdin is piped")
+        .write_all(sql.as_bytes())?;
+    let output = child.wait_with_output().context("cannot run psql")?;
+    require_success(&output, &format!("creating the database {database}"))
+}
+
+fn bootstrap_service(stack: &Stack, database: &str, service: Unit) -> Result<()> {
+    let output = psql(stack, database)?
+        .arg("-v")
+        .arg(format!("service={}", service.name()))
+        .arg("-v")
+        .arg(format!(
+            "owner_password={}",
+            secrets::owner_password(service)
+        ))
+        .arg("-v")
+        .arg(format!("app_password={}", secrets::app_password(service)))
+        .arg("-f")
+        .arg(workspace_root().join("deploy/postgres/bootstrap.sql"))
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run psql")?;
+    require_success(
+        &output,
+        &format!("bootstrapping {} in {database}", service.name()),
+    )
+}
+
+fn psql(stack: &Stack, database: &str) -> Result<Command> {
+    let mut command = Command::new(install::postgres_bin()?.join("psql"));
+    command
+        .args(["--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1"])
+        .args(["--host=127.0.0.1", "--username=postgres"])
+        .arg(format!("--port={}", stack.main_port(Unit::Postgres)))
+        .arg(format!("--dbname={database}"))
+        .env("PGPASSWORD", POSTGRES_PASSWORD)
+        .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECS);
+    Ok(command)
+}
+
+/// Whether the server accepts our password and answers.
+pub(crate) fn answers(stack: &Stack) -> bool {
+    psql(stack, "postgres").is_ok_and(|mut command| {
+        command
+            .arg("--command=SELECT 1")
+            .stdin(Stdio::null())
+            .output()
+            .is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Fails with what the command complained about.
+pub(crate) fn require_success(output: &Output, what: &str) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    bail!("{what} failed: {}", complaint.trim());
+}

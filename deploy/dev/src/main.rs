@@ -1,0 +1,137 @@
+//! `cargo dev`: the whole platform on one machine.
+//!
+//! `cargo dev up` takes a machine with nothing but Rust to a running Talktime with one demo call made;
+//! `cargo dev test` runs all tests against a stack of its own. The other commands stop, start, kill and
+//! look at single processes, by hand or from tests of failures.
+//!
+//! How it is laid out, from the outside in:
+//!
+//! - `up`, `testing`, `single`, `report`: the commands
+//! - `session`, `lock`, `reaper`: who is responsible for a stack, and that nothing is left of it
+//! - `lifecycle`, `probe`: starting, waiting until ready, stopping
+//! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: what is started, and with what
+//! - `process`, `job`, `procfs`, `ports`, `wait`: the machinery of the operating system
+//! - `unit`, `stack`, `settings`: the words all the others speak
+//!
+//! Plain blocking code without a runtime: it has to compile fast, and it mostly waits.
+
+mod cargo;
+mod cluster;
+mod databases;
+mod env;
+mod install;
+mod interrupt;
+mod job;
+mod lifecycle;
+mod lock;
+mod log;
+mod parts;
+mod ports;
+mod probe;
+mod process;
+mod procfs;
+mod progress;
+mod reaper;
+mod report;
+mod secrets;
+mod session;
+mod settings;
+mod single;
+mod stack;
+mod testing;
+mod totals;
+mod unit;
+mod up;
+mod wait;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::stack::{Stack, StackName};
+use crate::unit::Unit;
+
+#[derive(Parser)]
+#[command(name = "cargo dev", bin_name = "cargo dev", version)]
+#[command(about = "The whole platform on one machine")]
+struct Options {
+    /// Which stack the command is about
+    #[arg(long, global = true, hide = true, value_enum, default_value = "dev")]
+    stack: StackName,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install, build and start everything, and make a demo call
+    Up(up::UpOptions),
+    /// Stop everything
+    Down {
+        /// Delete the stack's data as well
+        #[arg(long)]
+        wipe: bool,
+    },
+    /// Show every process, and fail if one is not ready
+    Status,
+    /// Print the logs
+    Logs(report::LogsOptions),
+    /// Build one and start it anew
+    Restart(single::RestartOptions),
+    /// Start one that is stopped
+    Start { unit: Unit },
+    /// Stop one in good order
+    Stop { unit: Unit },
+    /// Kill one with SIGKILL, as a crash would
+    Kill { unit: Unit },
+    /// Run the demo against the stack that is up
+    Demo,
+    /// Make the user with this phone number an admin
+    GrantAdmin { phone: String },
+    /// Run a service's binary with any arguments, as in `cargo dev run wallet dead-letters list`
+    Run {
+        service: Unit,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Print where everything is, as NAME=VALUE lines
+    Env,
+    /// Run all tests against a stack of their own
+    Test(testing::TestOptions),
+    /// Stop everything once standard input ends; started by the runner for itself
+    #[command(hide = true)]
+    Reap,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    run(options).unwrap_or_else(|error| {
+        progress::say(format_args!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(options: Options) -> Result<ExitCode> {
+    interrupt::listen()?;
+    let stack = Stack::new(options.stack);
+    match options.command {
+        Command::Up(options) => return up::up(&stack, &options),
+        Command::Down { wipe } => up::down(&stack, wipe)?,
+        Command::Status => return Ok(report::status(&stack)),
+        Command::Logs(options) => return report::logs(&stack, &options),
+        Command::Restart(options) => single::restart(&stack, &options)?,
+        Command::Start { unit } => single::start(&stack, unit)?,
+        Command::Stop { unit } => single::stop(&stack, unit)?,
+        Command::Kill { unit } => single::kill(&stack, unit)?,
+        Command::Demo => return single::demo(&stack),
+        Command::GrantAdmin { phone } => {
+            return single::run(&stack, Unit::Profile, &["grant-admin".to_owned(), phone]);
+        }
+        Command::Run { service, arguments } => return single::run(&stack, service, &arguments),
+        Command::Env => report::env(&stack),
+        Command::Test(options) => return Ok(testing::test(&options)),
+        Command::Reap => reaper::reap(&stack)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,180 @@
+//! A stack: its name, its ports, and its folder `.dev/<name>/`.
+//!
+//! ```text
+//! .dev/dev/data/      what postgres, redis, nats and s3 keep
+//!          secrets/   keys made once for this stack
+//!          bin/       the programs as they were when the stack started
+//!          logs/      one file a process
+//!          run/       pid files, the settings of the run
+//!          lock       held by the `up` or `test` that is responsible for the stack
+//! ```
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::unit::Unit;
+
+/// Which stack: `dev` is for people, `test` belongs to `cargo dev test`. Both may be up at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StackName {
+    Dev,
+    Test,
+}
+
+/// A stack on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    name: StackName,
+    dir: PathBuf,
+}
+
+/// The folder that holds the workspace's `Cargo.toml`.
+pub(crate) fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("this package lies two folders below the workspace's root")
+}
+
+impl Stack {
+    pub(crate) fn new(name: StackName) -> Self {
+        let folder = match name {
+            StackName::Dev => "dev",
+            StackName::Test => "test",
+        };
+        Self {
+            name,
+            dir: workspace_root().join(".dev").join(folder),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self.name {
+            StackName::Dev => "dev",
+            StackName::Test => "test",
+        }
+    }
+
+    /// Whether its data may be lost with the machine's power: then writing it is much faster.
+    pub(crate) fn is_throwaway(&self) -> bool {
+        self.name == StackName::Test
+    }
+
+    /// `cargo dev` with what it takes to mean this stack, for messages.
+    pub(crate) fn command(&self) -> &'static str {
+        match self.name {
+            StackName::Dev => "cargo dev",
+            StackName::Test => "cargo dev --stack test",
+        }
+    }
+
+    /// A port of the table in `unit.rs`, moved to where this stack has it.
+    pub(crate) fn port(&self, base: u16) -> u16 {
+        match self.name {
+            StackName::Dev => base,
+            StackName::Test => base + 10_000,
+        }
+    }
+
+    pub(crate) fn main_port(&self, unit: Unit) -> u16 {
+        self.port(unit.ports().main)
+    }
+
+    pub(crate) fn ops_port(&self, unit: Unit) -> Option<u16> {
+        unit.ports().ops.map(|port| self.port(port))
+    }
+
+    pub(crate) fn ports(&self, unit: Unit) -> impl Iterator<Item = u16> {
+        [Some(self.main_port(unit)), self.ops_port(unit)]
+            .into_iter()
+            .flatten()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub(crate) fn secrets_dir(&self) -> PathBuf {
+        self.dir.join("secrets")
+    }
+
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.dir.join("logs").join(format!("{name}.log"))
+    }
+
+    pub(crate) fn pid_file(&self, name: &str) -> PathBuf {
+        self.run_dir().join(format!("{name}.pid"))
+    }
+
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+        self.dir.join("bin").join(name)
+    }
+
+    /// Makes the folders. Postgres runs as another user when we are root and must pass through, so
+    /// they are open to all whatever the umask; the secrets are not.
+    pub(crate) fn make_dirs(&self) -> Result<()> {
+        for folder in ["data", "logs", "run", "bin", "secrets"] {
+            let path = self.dir.join(folder);
+            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        let dot_dev = self.dir.parent().expect("a stack lies in .dev");
+        for path in [dot_dev, &self.dir, &self.data_dir()] {
+            set_mode(path, 0o755)?;
+        }
+        set_mode(&self.secrets_dir(), 0o700)
+    }
+
+    /// Removes logs of earlier runs: who reads a log wants this run's.
+    pub(crate) fn clear_logs(&self) -> Result<()> {
+        remove_dir(&self.dir.join("logs"))?;
+        self.make_dirs()
+    }
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("cannot change the permissions of {}", path.display()))
+}
+
+/// Removes a folder with all it holds; one that is not there is fine.
+pub(crate) fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_of_the_test_stack_lie_ten_thousand_higher() {
+        let (dev, test) = (Stack::new(StackName::Dev), Stack::new(StackName::Test));
+        let ports = |stack: &Stack, unit| stack.ports(unit).collect::<Vec<_>>();
+        assert_eq!(ports(&dev, Unit::Gateway), [8080, 7200]);
+        assert_eq!(ports(&test, Unit::Gateway), [18080, 17200]);
+        assert_eq!(ports(&dev, Unit::Postgres), [7432]);
+        assert_eq!(ports(&test, Unit::Nats), [17422, 17822]);
+    }
+
+    #[test]
+    fn a_stack_lies_in_the_workspace() {
+        assert!(workspace_root().join("Cargo.lock").exists());
+        assert!(Stack::new(StackName::Test).dir().ends_with(".dev/test"));
+    }
+}
