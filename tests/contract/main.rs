@@ -1,0 +1,43 @@
+//! The contract of the public API, endpoint by endpoint, through the gateway.
+
+mod auth;
+mod calls;
+mod edges;
+mod feed;
+mod presence;
+mod sockets;
+mod users;
+mod wallet;
+
+use serde_json::Value;
+use talktime_client::Answer;
+
+/// Asserts a problem document (RFC 9457) with this status and code.
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(
+        (answer.status, answer.body["code"].as_str()),
+        (status, Some(code)),
+        "{answer:?}"
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json"),
+        "{answer:?}"
+    );
+    for field in ["type", "title", "detail", "request_id"] {
+        assert!(answer.body[field].is_string(), "{field}: {answer:?}");
+    }
+    assert_eq!(answer.body["status"], status);
+}
+
+/// Asserts that an object has every one of these fields.
+#[track_caller]
+fn assert_fields(object: &Value, fields: &[&str]) {
+    for field in fields {
+        assert!(
+            object.get(field).is_some(),
+            "{field} is missing in {object}"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! Section 4: who is online and who is busy.
+
+use serde_json::json;
+use talktime_client::Role;
+use talktime_tests::{Answered, Pair, app};
+
+use crate::{assert_fields, assert_problem};
+
+#[tokio::test]
+async fn a_status_can_be_read_and_changed() {
+    let app = app().await;
+    let person = app.sign_up(Role::Listener).await;
+    let change = json!({"is_busy": true, "wait_time": 15});
+    let changed = app
+        .put("/users/me/status")
+        .of(&person)
+        .json(&change)
+        .answer()
+        .await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let fields = [
+        "user_id",
+        "is_online",
+        "is_busy",
+        "wait_time",
+        "last_seen",
+        "created_at",
+        "updated_at",
+    ];
+    assert_fields(&changed.body, &fields);
+    assert_eq!(
+        (&changed.body["is_busy"], &changed.body["wait_time"]),
+        (&json!(true), &json!(15))
+    );
+    let status = app.get("/users/me/status").of(&person).answer().await;
+    assert_eq!(status.body, changed.body);
+}
+
+#[tokio::test]
+async fn a_change_of_nothing_and_an_absurd_wait_are_refused() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let put = |body| app.put("/users/me/status").of(&person).json(&body).answer();
+    assert_problem(&put(json!({})).await, 400, "no_field");
+    assert_eq!(put(json!({"wait_time": -1})).await.status, 400);
+    assert_eq!(put(json!({"is_online": "yes"})).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_a_sign_of_life() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    app.put("/users/me/status")
+        .of(&person)
+        .json(&json!({"is_online": false}))
+        .answer()
+        .await;
+    let before = app.get("/users/me/status").of(&person).answer().await;
+    assert_eq!(before.body["is_online"], false, "{before:?}");
+    let beat = app.post("/users/me/heartbeat").of(&person).answer().await;
+    assert_eq!(
+        (beat.status, &beat.body),
+        (200, &json!({"message": "Heartbeat received"}))
+    );
+    let after = app.get("/users/me/status").of(&person).answer().await;
+    assert_eq!(after.body["is_online"], true);
+    assert!(after.body["last_seen"].as_str() > before.body["last_seen"].as_str());
+}
+
+#[tokio::test]
+async fn the_presence_of_others_is_public_to_members() {
+    let pair = Pair::meet_without_coins().await;
+    let listener_id = pair.listener.user_id;
+    let one = pair
+        .app
+        .get(&format!("/users/{listener_id}/presence"))
+        .of(&pair.caller)
+        .answer()
+        .await;
+    assert_eq!(one.status, 200, "{one:?}");
+    let fields = [
+        "user_id",
+        "username",
+        "is_online",
+        "is_busy",
+        "wait_time",
+        "last_seen",
+    ];
+    assert_fields(&one.body, &fields);
+    assert_eq!(one.body["username"], pair.listener.username);
+
+    let path = format!(
+        "/users/presence?user_ids={listener_id},{},999999999",
+        pair.caller.user_id
+    );
+    let many = pair.app.get(&path).of(&pair.caller).answer().await;
+    assert_eq!(
+        many.body.as_array().map(Vec::len),
+        Some(2),
+        "unknown ids are left out: {many:?}"
+    );
+
+    let nobody = pair
+        .app
+        .get("/users/999999999/presence")
+        .of(&pair.caller)
+        .answer()
+        .await;
+    assert_eq!(nobody.status, 404, "{nobody:?}");
+    let ids: Vec<String> = (1..=51).map(|n| n.to_string()).collect();
+    let too_many = format!("/users/presence?user_ids={}", ids.join(","));
+    assert_eq!(
+        pair.app
+            .get(&too_many)
+            .of(&pair.caller)
+            .answer()
+            .await
+            .status,
+        400
+    );
+    assert_eq!(
+        pair.app
+            .get("/users/presence?user_ids=a")
+            .of(&pair.caller)
+            .answer()
+            .await
+            .status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn nobody_clears_the_busy_flag_of_a_live_call() {
+    let pair = Pair::meet().await;
+    let call_id = pair.must_call().await;
+    let wish = json!({"is_busy": false});
+    let status = pair
+        .app
+        .put("/users/me/status")
+        .of(&pair.listener)
+        .json(&wish)
+        .answer()
+        .await;
+    assert_eq!(status.body["is_busy"], true, "{status:?}");
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+}

@@ -1,0 +1,131 @@
+//! Section 3: one's own profile.
+
+use serde_json::json;
+use talktime_client::Role;
+use talktime_tests::{Answered, Pair, app, wait_for};
+
+use crate::{assert_fields, assert_problem};
+
+#[tokio::test]
+async fn a_profile_has_every_field_of_the_contract() {
+    let app = app().await;
+    let person = app.sign_up(Role::Listener).await;
+    let me = app.get("/users/me").of(&person).answer().await;
+    assert_eq!(me.status, 200, "{me:?}");
+    assert_fields(
+        &me.body,
+        &[
+            "user_id",
+            "phone",
+            "username",
+            "sex",
+            "dob",
+            "bio",
+            "interests",
+            "profile_image_url",
+            "preferred_language",
+            "rating",
+            "country",
+            "roles",
+            "created_at",
+            "updated_at",
+        ],
+    );
+    assert_eq!(me.body["user_id"], person.user_id);
+    assert_eq!(me.body["phone"], person.phone);
+    assert!(
+        me.body["roles"]
+            .as_array()
+            .expect("roles")
+            .contains(&json!("listener"))
+    );
+    assert!(
+        me.body["created_at"]
+            .as_str()
+            .expect("a time")
+            .ends_with('Z')
+    );
+}
+
+#[tokio::test]
+async fn what_is_changed_changes_and_the_rest_stays() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let change = json!({"bio": "Good listener", "interests": ["music", "film"], "country": "IN"});
+    let changed = app
+        .put("/users/me")
+        .of(&person)
+        .json(&change)
+        .answer()
+        .await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(changed.body["bio"], "Good listener");
+    assert_eq!(changed.body["interests"], json!(["music", "film"]));
+    assert_eq!(changed.body["username"], person.username);
+    let me = app.get("/users/me").of(&person).answer().await;
+    assert_eq!(me.body, changed.body);
+}
+
+#[tokio::test]
+async fn nobody_rates_themselves() {
+    let app = app().await;
+    let person = app.sign_up(Role::Listener).await;
+    let answer = app
+        .put("/users/me")
+        .of(&person)
+        .json(&json!({"rating": 5.0}))
+        .answer()
+        .await;
+    assert_problem(&answer, 403, "rating_not_allowed");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_a_conflict() {
+    let app = app().await;
+    let (first, second) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let wish = json!({"username": first.username.to_uppercase()});
+    let answer = app.put("/users/me").of(&second).json(&wish).answer().await;
+    assert_problem(&answer, 409, "username_taken");
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_gone_and_so_are_their_tokens() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let other = app.sign_up(Role::User).await;
+    let deleted = app.delete("/users/me").of(&person).answer().await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    assert_eq!(
+        deleted.body,
+        json!({"message": "User deleted successfully"})
+    );
+    wait_for("the token to be dead", || async {
+        (app.get("/users/me/status")
+            .of(&person)
+            .answer()
+            .await
+            .status
+            == 401)
+            .then_some(())
+    })
+    .await;
+    let presence = format!("/users/{}/presence", person.user_id);
+    wait_for("the presence row to be gone", || async {
+        (app.get(&presence).of(&other).answer().await.status == 404).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_deleted_in_the_middle_of_a_call() {
+    let pair = Pair::meet().await;
+    let call_id = pair.must_call().await;
+    let refused = pair
+        .app
+        .delete("/users/me")
+        .of(&pair.listener)
+        .answer()
+        .await;
+    assert_problem(&refused, 409, "on_a_call");
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+}

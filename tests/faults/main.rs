@@ -1,0 +1,17 @@
+//! What happens when parts die: at every step of a call, and for a while.
+//!
+//! These tests stop and kill parts of the one stack, so they take turns.
+
+mod kill;
+mod outage;
+mod roles;
+mod traces;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+static STACK: Mutex<()> = Mutex::const_new(());
+
+/// The stack, for one test at a time.
+async fn take_stack() -> MutexGuard<'static, ()> {
+    STACK.lock().await
+}

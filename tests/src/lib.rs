@@ -1,0 +1,229 @@
+//! What the whole-system suites share: the stack that `cargo dev test` brought up, people on it, and
+//! waiting for a state.
+//!
+//! The suites speak only REST, WebSocket and NATS, as the world does. Where a test breaks something
+//! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use talktime_client::{Answer, App, Ask, OtpInbox, Person, Role, Socket};
+
+/// How long a state may take to come, at most.
+pub const WAIT_MAX: Duration = Duration::from_secs(15);
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// A variable of the stack, as `cargo dev env` prints it.
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
+}
+
+/// The app on the test stack, and the phone that receives its text messages.
+pub struct TestApp {
+    app: App,
+    inbox: OtpInbox,
+}
+
+/// The app, talking to the test stack's gateway.
+pub async fn app() -> TestApp {
+    let app = App::new(&variable("GATEWAY_URL")).expect("a valid address");
+    let inbox = OtpInbox::connect(&variable("REDIS_URL"))
+        .await
+        .expect("Redis is up");
+    TestApp { app, inbox }
+}
+
+impl Deref for TestApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl TestApp {
+    /// Someone new.
+    pub async fn sign_up(&self, role: Role) -> Person {
+        self.app
+            .sign_up(&self.inbox, role)
+            .await
+            .expect("signed up")
+    }
+
+    /// The code that was sent to a phone last.
+    pub async fn otp_of(&self, phone: &str) -> String {
+        self.inbox.read(phone).await.expect("a code was sent")
+    }
+
+    /// Opens a socket as this person.
+    pub async fn open_socket(&self, path: &str, person: &Person) -> Socket {
+        self.app
+            .socket(path, person)
+            .await
+            .expect("the socket opens")
+    }
+}
+
+/// Any answer is one; only silence fails the test.
+pub trait Answered {
+    /// Asks, and takes whatever comes.
+    fn answer(self) -> impl Future<Output = Answer>;
+}
+
+impl Answered for Ask {
+    async fn answer(self) -> Answer {
+        self.send().await.expect("the gateway answers")
+    }
+}
+
+/// Runs a command of the runner on the test stack; panics with its output where it fails.
+pub async fn dev(arguments: &[&str]) -> String {
+    let output = dev_output(arguments).await;
+    assert!(
+        output.status.success(),
+        "cargo dev {arguments:?}: {output:?}"
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+async fn dev_output(arguments: &[&str]) -> std::process::Output {
+    tokio::process::Command::new(variable("TALKTIME_DEV"))
+        .args(["--stack", "test"])
+        .args(arguments)
+        .output()
+        .await
+        .expect("the runner runs")
+}
+
+/// Fails where a wallet disagrees with its journal.
+pub async fn assert_books_are_right() {
+    dev(&["run", "wallet", "verify"]).await;
+}
+
+/// Waits until `probe` answers something, up to [`WAIT_MAX`].
+pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let wait = async {
+        loop {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let waited = tokio::time::timeout(WAIT_MAX, wait).await;
+    waited.unwrap_or_else(|_| panic!("waited {WAIT_MAX:?} for {what}"))
+}
+
+/// A caller with coins and a listener who is online.
+pub struct Pair {
+    /// The app that both use.
+    pub app: TestApp,
+    /// Has 300 coins at first.
+    pub caller: Person,
+    /// Online.
+    pub listener: Person,
+}
+
+impl Pair {
+    /// Signs two new people up and buys the caller coins.
+    pub async fn meet() -> Self {
+        let pair = Self::meet_without_coins().await;
+        let recharged = pair
+            .app
+            .post("/calls/recharge")
+            .of(&pair.caller)
+            .json(&json!({"amount_rupees": 150, "payment_method": "upi"}))
+            .answer()
+            .await;
+        assert_eq!(recharged.status, 200, "{recharged:?}");
+        pair
+    }
+
+    /// Signs two new people up.
+    pub async fn meet_without_coins() -> Self {
+        let app = app().await;
+        let caller = app.sign_up(Role::User).await;
+        let listener = app.sign_up(Role::Listener).await;
+        Self {
+            app,
+            caller,
+            listener,
+        }
+    }
+
+    /// Asks for an audio call.
+    pub async fn call(&self) -> Answer {
+        self.app
+            .post("/calls/start")
+            .of(&self.caller)
+            .json(&json!({"listener_id": self.listener.user_id, "call_type": "audio"}))
+            .answer()
+            .await
+    }
+
+    /// Starts an audio call that must start; answers its id.
+    pub async fn must_call(&self) -> i64 {
+        let started = self.call().await;
+        assert_eq!(started.status, 200, "{started:?}");
+        started.body["call_id"].as_i64().expect("a call id")
+    }
+
+    /// Ends a call as this person.
+    pub async fn end(&self, person: &Person, call_id: i64) -> Answer {
+        self.app
+            .post("/calls/end")
+            .of(person)
+            .json(&json!({"call_id": call_id}))
+            .answer()
+            .await
+    }
+
+    /// The caller's coins.
+    pub async fn coins(&self) -> i64 {
+        self.balance(&self.caller).await["balance_coins"]
+            .as_i64()
+            .expect("coins")
+    }
+
+    /// Rupees that the listener may withdraw.
+    pub async fn earned(&self) -> Value {
+        self.balance(&self.listener).await["withdrawable_money"].clone()
+    }
+
+    /// A person's balance, waiting out a wallet that is restarting.
+    pub async fn balance(&self, person: &Person) -> Value {
+        wait_for("a balance", || async {
+            let answer = self.app.get("/wallet/balance").of(person).answer().await;
+            (answer.status == 200).then_some(answer.body)
+        })
+        .await
+    }
+
+    /// What `/calls/ongoing` tells a person.
+    pub async fn ongoing(&self, person: &Person) -> Value {
+        wait_for("the ongoing call", || async {
+            let answer = self.app.get("/calls/ongoing").of(person).answer().await;
+            (answer.status == 200).then_some(answer.body)
+        })
+        .await
+    }
+
+    /// Whether both are free, as calls and presence see it.
+    pub async fn both_free(&self) -> bool {
+        for person in [&self.caller, &self.listener] {
+            let status = self.app.get("/users/me/status").of(person).answer().await;
+            if status.status != 200 || status.body["is_busy"] != false {
+                return false;
+            }
+            if !self.ongoing(person).await["call_id"].is_null() {
+                return false;
+            }
+        }
+        true
+    }
+}
