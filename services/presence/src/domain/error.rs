@@ -1,0 +1,56 @@
+//! What presence refuses, and why.
+
+use talktime_kit::{Error, Kind};
+
+use super::{STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
+
+/// What presence refuses. The text is for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PresenceError {
+    /// No status of this id.
+    #[error("There is no such user.")]
+    UserNotFound,
+    /// An update that changes nothing by its form.
+    #[error("Give at least one of is_online, is_busy and wait_time.")]
+    NoField,
+    /// Minutes that nobody waits.
+    #[error("wait_time is a number of minutes from 0 to {WAIT_TIME_MINUTES_MAX}.")]
+    WaitTimeOutOfRange,
+    /// More ids than one answer holds.
+    #[error("Ask for at most {STATUSES_MAX} users at once.")]
+    TooManyUsers,
+    /// A call without an id, or with parties that no call has.
+    #[error("A call has an id and one or two parties.")]
+    InvalidCall,
+    /// A login or logout that does not say when it happened.
+    #[error("Say when the login or logout happened.")]
+    NoInstant,
+    /// More signs of life than the store keeps up with.
+    #[error("Please try again in a moment.")]
+    Overloaded,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl From<sqlx::Error> for PresenceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<PresenceError> for Error {
+    fn from(error: PresenceError) -> Self {
+        let (kind, code) = match error {
+            PresenceError::Store(error) => return error,
+            PresenceError::UserNotFound => (Kind::NotFound, "user_not_found"),
+            PresenceError::NoField => (Kind::InvalidArgument, "no_field"),
+            PresenceError::WaitTimeOutOfRange => (Kind::InvalidArgument, "invalid_wait_time"),
+            PresenceError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
+            PresenceError::InvalidCall => (Kind::InvalidArgument, "invalid_call"),
+            PresenceError::NoInstant => (Kind::InvalidArgument, "no_happened_at"),
+            PresenceError::Overloaded => (Kind::Unavailable, "overloaded"),
+        };
+        Self::new(kind, code, error.to_string())
+    }
+}

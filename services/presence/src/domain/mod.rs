@@ -1,0 +1,11 @@
+//! What presence decides, without touching anything.
+
+mod change;
+mod error;
+mod request;
+mod status;
+
+pub use change::{Change, Session, Settings};
+pub use error::PresenceError;
+pub use request::{STATUSES_MAX, WAIT_TIME_MINUTES_MAX, check_call, check_many, check_settings};
+pub use status::{Effect, UserStatus};

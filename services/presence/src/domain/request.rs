@@ -1,0 +1,78 @@
+//! What a request may ask for (contract, section 4).
+
+use super::{PresenceError, Settings};
+
+/// Longest wait that a person may announce: a day.
+pub const WAIT_TIME_MINUTES_MAX: i32 = 24 * 60;
+/// Statuses that one request may ask for.
+pub const STATUSES_MAX: usize = 200;
+const PARTIES_MAX: usize = 2;
+
+/// An update has at least one field, and a wait that somebody might wait.
+pub fn check_settings(settings: Settings) -> Result<Settings, PresenceError> {
+    if settings == Settings::default() {
+        return Err(PresenceError::NoField);
+    }
+    let allowed = 0..=WAIT_TIME_MINUTES_MAX;
+    if settings
+        .wait_time
+        .is_some_and(|wait_time| !allowed.contains(&wait_time))
+    {
+        return Err(PresenceError::WaitTimeOutOfRange);
+    }
+    Ok(settings)
+}
+
+/// A bounded list of ids.
+pub fn check_many(user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
+    if user_ids.len() > STATUSES_MAX {
+        return Err(PresenceError::TooManyUsers);
+    }
+    Ok(user_ids)
+}
+
+/// A call as its beginning and end tell of it.
+pub fn check_call(call_id: i64, parties: &[i64]) -> Result<(), PresenceError> {
+    if call_id <= 0 || !(1..=PARTIES_MAX).contains(&parties.len()) {
+        return Err(PresenceError::InvalidCall);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(result: Result<Settings, PresenceError>) -> Option<String> {
+        let error = talktime_kit::Error::from(result.err()?);
+        Some(error.code().to_owned())
+    }
+
+    #[test]
+    fn settings_have_a_field_and_a_wait_within_a_day() {
+        let with_wait = |wait_time| Settings {
+            wait_time: Some(wait_time),
+            ..Settings::default()
+        };
+        for (settings, expected) in [
+            (Settings::default(), Some("no_field")),
+            (with_wait(-1), Some("invalid_wait_time")),
+            (with_wait(0), None),
+            (with_wait(1_440), None),
+            (with_wait(1_441), Some("invalid_wait_time")),
+        ] {
+            let found = code(check_settings(settings));
+            assert_eq!(found.as_deref(), expected, "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        assert!(check_many(vec![1; STATUSES_MAX]).is_ok());
+        assert!(check_many(vec![1; STATUSES_MAX + 1]).is_err());
+        assert!(check_call(1, &[1, 2]).is_ok());
+        assert!(check_call(1, &[]).is_err());
+        assert!(check_call(1, &[1, 2, 3]).is_err());
+        assert!(check_call(0, &[1, 2]).is_err());
+    }
+}

@@ -1,0 +1,306 @@
+//! A person's status, and what each change makes of it.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::{Change, Session, Settings};
+
+/// A person's status, with what is needed to judge late messages.
+#[derive(Clone, Debug, Eq, FromRow, PartialEq)]
+pub struct UserStatus {
+    /// Whose it is.
+    pub user_id: i64,
+    /// Empty while unknown.
+    pub username: String,
+    /// Whether they are here.
+    pub is_online: bool,
+    /// Whether they are on a call, or want none.
+    pub is_busy: bool,
+    /// Minutes until they are free.
+    pub wait_time: Option<i32>,
+    /// Their latest sign of life.
+    pub last_seen: DateTime<Utc>,
+    /// When they were first heard of.
+    pub created_at: DateTime<Utc>,
+    /// When anything here changed.
+    pub updated_at: DateTime<Utc>,
+    /// Grows with every change that others see.
+    pub version: i64,
+    /// The live call that makes them busy.
+    pub call_id: Option<i64>,
+    /// The latest call known to be over.
+    pub last_ended_call_id: Option<i64>,
+    /// The latest login or logout known.
+    pub session_changed_at: Option<DateTime<Utc>>,
+    /// Version of the profile that the name comes from; zero when it comes from a login.
+    pub profile_version: i64,
+}
+
+/// What a change came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// It was known already, or overtaken.
+    Nothing,
+    /// Something to remember that nobody sees.
+    Kept,
+    /// Something that others see: the version grew, and they are to be told.
+    Seen,
+}
+
+impl UserStatus {
+    /// Makes what a change makes of it. The same change a second time is [`Effect::Nothing`], but
+    /// for a person's own settings, which are a sign of life each time.
+    pub fn apply(&mut self, change: &Change, now: DateTime<Utc>) -> Effect {
+        let before = self.clone();
+        match change {
+            Change::Settings(settings) => self.set(*settings, now),
+            Change::Session(session) => self.log_in_or_out(session),
+            Change::CallBegan { call_id, wait_time } => self.begin_call(*call_id, *wait_time),
+            Change::CallEnded { call_id } => self.end_call(*call_id),
+            Change::Named {
+                username,
+                profile_version,
+            } => self.name(username, *profile_version),
+        }
+        if *self == before {
+            return Effect::Nothing;
+        }
+        self.updated_at = now;
+        if self.visible() == before.visible() {
+            return Effect::Kept;
+        }
+        self.version += 1;
+        Effect::Seen
+    }
+
+    fn visible(&self) -> (&str, bool, bool, Option<i32>) {
+        (&self.username, self.is_online, self.is_busy, self.wait_time)
+    }
+
+    fn set(&mut self, settings: Settings, now: DateTime<Utc>) {
+        self.last_seen = self.last_seen.max(now);
+        self.is_online = settings.is_online.unwrap_or(self.is_online);
+        // Nobody talks themselves free during a call.
+        self.is_busy = settings.is_busy.unwrap_or(self.is_busy) || self.call_id.is_some();
+        self.wait_time = settings.wait_time.or(self.wait_time);
+    }
+
+    fn log_in_or_out(&mut self, session: &Session) {
+        if self.session_changed_at >= Some(session.happened_at) {
+            return;
+        }
+        self.session_changed_at = Some(session.happened_at);
+        self.is_online = session.is_online;
+        self.last_seen = self.last_seen.max(session.happened_at);
+        if self.profile_version == 0 && !session.username.is_empty() {
+            self.username.clone_from(&session.username);
+        }
+    }
+
+    /// A call that is over does not begin, nor does one before the call that they are on now: its
+    /// end has yet to be heard.
+    fn begin_call(&mut self, call_id: i64, wait_time: i32) {
+        if self.call_id.max(self.last_ended_call_id) >= Some(call_id) {
+            return;
+        }
+        self.call_id = Some(call_id);
+        self.is_busy = true;
+        self.wait_time = Some(wait_time.max(0));
+    }
+
+    /// The end of a call is the end of all before it.
+    fn end_call(&mut self, call_id: i64) {
+        self.last_ended_call_id = self.last_ended_call_id.max(Some(call_id));
+        if self.call_id.is_some_and(|live| live <= call_id) {
+            self.call_id = None;
+            self.is_busy = false;
+            self.wait_time = None;
+        }
+    }
+
+    fn name(&mut self, username: &str, profile_version: i64) {
+        if self.profile_version < profile_version {
+            self.profile_version = profile_version;
+            username.clone_into(&mut self.username);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("valid")
+    }
+
+    fn seconds_later(seconds: i64) -> DateTime<Utc> {
+        noon() + TimeDelta::seconds(seconds)
+    }
+
+    fn someone() -> UserStatus {
+        UserStatus {
+            user_id: 1,
+            username: "asha".to_owned(),
+            is_online: false,
+            is_busy: false,
+            wait_time: None,
+            last_seen: noon(),
+            created_at: noon(),
+            updated_at: noon(),
+            version: 0,
+            call_id: None,
+            last_ended_call_id: None,
+            session_changed_at: None,
+            profile_version: 1,
+        }
+    }
+
+    fn began(call_id: i64) -> Change {
+        Change::CallBegan {
+            call_id,
+            wait_time: 30,
+        }
+    }
+
+    fn ended(call_id: i64) -> Change {
+        Change::CallEnded { call_id }
+    }
+
+    fn session(is_online: bool, at_seconds: i64) -> Change {
+        Change::Session(Session {
+            is_online,
+            happened_at: seconds_later(at_seconds),
+            username: "told by auth".to_owned(),
+        })
+    }
+
+    fn settings(is_online: Option<bool>, is_busy: Option<bool>) -> Change {
+        Change::Settings(Settings {
+            is_online,
+            is_busy,
+            wait_time: None,
+        })
+    }
+
+    #[test]
+    fn a_call_makes_busy_and_its_end_makes_free() {
+        let mut status = someone();
+        assert_eq!(status.apply(&began(7), seconds_later(1)), Effect::Seen);
+        assert_eq!((status.is_busy, status.wait_time), (true, Some(30)));
+        assert_eq!(status.apply(&ended(7), seconds_later(2)), Effect::Seen);
+        assert_eq!((status.is_busy, status.wait_time), (false, None));
+        assert_eq!(status.version, 2);
+        assert_eq!(status.updated_at, seconds_later(2));
+    }
+
+    #[test]
+    fn a_call_that_is_over_does_not_begin() {
+        let mut status = someone();
+        assert_eq!(status.apply(&ended(7), noon()), Effect::Kept);
+        assert_eq!(status.apply(&began(7), noon()), Effect::Nothing);
+        assert!(!status.is_busy);
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_call_does_not_free_from_a_later_one() {
+        let mut status = someone();
+        status.apply(&began(8), noon());
+        assert_eq!(status.apply(&ended(7), noon()), Effect::Kept);
+        assert!(status.is_busy);
+        assert_eq!(status.apply(&began(7), noon()), Effect::Nothing);
+        assert_eq!(status.call_id, Some(8));
+    }
+
+    #[test]
+    fn nobody_clears_the_busy_flag_of_a_live_call() {
+        let mut status = someone();
+        status.apply(&began(7), noon());
+        assert_eq!(
+            status.apply(&settings(None, Some(false)), noon()),
+            Effect::Nothing
+        );
+        assert!(status.is_busy);
+        status.apply(&ended(7), noon());
+        status.apply(&settings(None, Some(true)), noon());
+        status.apply(&settings(None, Some(false)), noon());
+        assert!(!status.is_busy, "their own flag they may clear");
+    }
+
+    #[test]
+    fn the_latest_login_or_logout_counts() {
+        let mut status = someone();
+        assert_eq!(status.apply(&session(true, 10), noon()), Effect::Seen);
+        assert_eq!(status.apply(&session(true, 10), noon()), Effect::Nothing);
+        assert_eq!(status.apply(&session(false, 9), noon()), Effect::Nothing);
+        assert!(status.is_online);
+        assert_eq!(status.apply(&session(false, 11), noon()), Effect::Seen);
+        assert_eq!(status.last_seen, seconds_later(11));
+    }
+
+    #[test]
+    fn a_name_of_the_profile_outranks_one_of_a_login() {
+        let mut status = UserStatus {
+            profile_version: 0,
+            username: String::new(),
+            ..someone()
+        };
+        status.apply(&session(true, 1), noon());
+        assert_eq!(status.username, "told by auth");
+        let named = |username: &str, profile_version| Change::Named {
+            username: username.to_owned(),
+            profile_version,
+        };
+        assert_eq!(status.apply(&named("new", 2), noon()), Effect::Seen);
+        assert_eq!(status.apply(&named("old", 1), noon()), Effect::Nothing);
+        status.apply(&session(false, 2), noon());
+        assert_eq!(status.username, "new");
+    }
+
+    #[test]
+    fn settings_are_a_sign_of_life_and_change_only_what_they_name() {
+        let mut status = someone();
+        let later = seconds_later(5);
+        assert_eq!(
+            status.apply(&settings(Some(true), None), later),
+            Effect::Seen
+        );
+        assert_eq!((status.is_online, status.is_busy), (true, false));
+        assert_eq!(status.last_seen, later);
+        assert_eq!(
+            status.apply(&settings(Some(true), None), seconds_later(6)),
+            Effect::Kept
+        );
+        assert_eq!(status.version, 1);
+    }
+
+    proptest! {
+        /// Requests and events tell of the same calls, in any order, some of them twice.
+        #[test]
+        fn in_whatever_order_calls_are_heard_of_the_last_word_holds(
+            calls in 1..6_i64,
+            last_is_over: bool,
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+        ) {
+            let mut all: Vec<Change> = (1..=calls).map(began).collect();
+            all.extend((1..calls).map(ended));
+            if last_is_over {
+                all.push(ended(calls));
+            }
+            let mut heard: Vec<&Change> = order.iter().map(|index| index.get(&all)).collect();
+            heard.extend(&all);
+
+            let mut status = someone();
+            for change in heard {
+                let version = status.version;
+                let effect = status.apply(change, noon());
+                prop_assert_eq!(status.version - version, i64::from(effect == Effect::Seen));
+            }
+            prop_assert_eq!(status.is_busy, !last_is_over);
+            prop_assert_eq!(status.call_id, (!last_is_over).then_some(calls));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Presence as other services see it.
+
+use talktime_kit::Error;
+use talktime_kit::grpc::server::refuse;
+use talktime_proto::presence::v1 as pb;
+use talktime_proto::presence::v1::presence_service_server::PresenceService;
+use talktime_proto::{datetime, timestamp};
+use tonic::{Request, Response, Status};
+
+use crate::domain::{
+    PresenceError, Session, Settings, UserStatus, check_call, check_many, check_settings,
+};
+use crate::heartbeats::Heartbeats;
+use crate::statuses::Statuses;
+
+/// The gRPC service.
+pub struct PresenceApi {
+    statuses: Statuses,
+    heartbeats: Heartbeats,
+}
+
+impl PresenceApi {
+    /// The service over presence's operations.
+    pub fn new(statuses: Statuses, heartbeats: Heartbeats) -> Self {
+        Self {
+            statuses,
+            heartbeats,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl PresenceService for PresenceApi {
+    async fn get_status(
+        &self,
+        request: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::Status>, Status> {
+        let user_id = request.into_inner().user_id;
+        let status = self.statuses.of(user_id).await.map_err(refused)?;
+        Ok(Response::new(status_message(status)))
+    }
+
+    async fn get_statuses(
+        &self,
+        request: Request<pb::GetStatusesRequest>,
+    ) -> Result<Response<pb::GetStatusesResponse>, Status> {
+        let user_ids = check_many(request.into_inner().user_ids).map_err(refused)?;
+        let statuses = self.statuses.of_many(&user_ids).await.map_err(refused)?;
+        let statuses = statuses.into_iter().map(status_message).collect();
+        Ok(Response::new(pb::GetStatusesResponse { statuses }))
+    }
+
+    async fn update_status(
+        &self,
+        request: Request<pb::UpdateStatusRequest>,
+    ) -> Result<Response<pb::Status>, Status> {
+        let request = request.into_inner();
+        let settings = Settings {
+            is_online: request.is_online,
+            is_busy: request.is_busy,
+            wait_time: request.wait_time,
+        };
+        let settings = check_settings(settings).map_err(refused)?;
+        let updated = self.statuses.update(request.user_id, settings);
+        Ok(Response::new(status_message(
+            updated.await.map_err(refused)?,
+        )))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::HeartbeatRequest>,
+    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        self.heartbeats.beat(user_id).await.map_err(refused)?;
+        Ok(Response::new(pb::HeartbeatResponse {}))
+    }
+
+    async fn set_online(
+        &self,
+        request: Request<pb::SetOnlineRequest>,
+    ) -> Result<Response<pb::Status>, Status> {
+        let request = request.into_inner();
+        let user_id = request.user_id;
+        let session = session_of(request).map_err(refused)?;
+        let changed = self.statuses.log_in_or_out(user_id, session);
+        Ok(Response::new(status_message(
+            changed.await.map_err(refused)?,
+        )))
+    }
+
+    async fn begin_call(
+        &self,
+        request: Request<pb::BeginCallRequest>,
+    ) -> Result<Response<pb::BeginCallResponse>, Status> {
+        let pb::BeginCallRequest {
+            call_id,
+            user_ids,
+            wait_time,
+        } = request.into_inner();
+        check_call(call_id, &user_ids).map_err(refused)?;
+        let began = self.statuses.begin_call(call_id, &user_ids, wait_time);
+        began.await.map_err(refused)?;
+        Ok(Response::new(pb::BeginCallResponse {}))
+    }
+
+    async fn end_call(
+        &self,
+        request: Request<pb::EndCallRequest>,
+    ) -> Result<Response<pb::EndCallResponse>, Status> {
+        let pb::EndCallRequest { call_id, user_ids } = request.into_inner();
+        check_call(call_id, &user_ids).map_err(refused)?;
+        let ended = self.statuses.end_call(call_id, &user_ids);
+        ended.await.map_err(refused)?;
+        Ok(Response::new(pb::EndCallResponse {}))
+    }
+}
+
+fn refused(error: PresenceError) -> Status {
+    refuse(Error::from(error))
+}
+
+fn session_of(request: pb::SetOnlineRequest) -> Result<Session, PresenceError> {
+    Ok(Session {
+        is_online: request.is_online,
+        happened_at: datetime(request.happened_at.as_ref()).ok_or(PresenceError::NoInstant)?,
+        username: request.username,
+    })
+}
+
+fn status_message(status: UserStatus) -> pb::Status {
+    pb::Status {
+        user_id: status.user_id,
+        username: status.username,
+        is_online: status.is_online,
+        is_busy: status.is_busy,
+        wait_time: status.wait_time,
+        last_seen: Some(timestamp(status.last_seen)),
+        created_at: Some(timestamp(status.created_at)),
+        updated_at: Some(timestamp(status.updated_at)),
+        version: status.version,
+    }
+}

@@ -1,0 +1,136 @@
+//! `presence.user_status`: one row a person.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::UserStatus;
+
+/// The columns of a [`UserStatus`].
+macro_rules! columns {
+    () => {
+        "user_id, username, is_online, is_busy, wait_time, last_seen, created_at, updated_at, \
+         version, call_id, last_ended_call_id, session_changed_at, profile_version"
+    };
+}
+
+/// A status after a sign of life.
+#[derive(Debug, FromRow)]
+pub struct Alive {
+    /// The status.
+    #[sqlx(flatten)]
+    pub status: UserStatus,
+    /// Whether the sign of life has put them online.
+    pub came_online: bool,
+}
+
+/// Statuses in the order of user ids; unknown ids are left out.
+pub async fn find(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<UserStatus>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM presence.user_status WHERE user_id = ANY($1) ORDER BY user_id"
+    ))
+    .bind(user_ids)
+    .fetch_all(connection)
+    .await
+}
+
+/// The same, locked until the transaction ends.
+pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<UserStatus>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM presence.user_status WHERE user_id = ANY($1)
+         ORDER BY user_id FOR NO KEY UPDATE"
+    ))
+    .bind(user_ids)
+    .fetch_all(tx)
+    .await
+}
+
+/// Makes rows, offline and free, for those who have none and are not gone.
+pub async fn insert_missing(
+    tx: &mut PgConnection,
+    user_ids: &[i64],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO presence.user_status (user_id, last_seen, created_at, updated_at)
+         SELECT user_id, $2, $2, $2 FROM unnest($1::bigint[]) AS wanted (user_id)
+         WHERE NOT EXISTS
+             (SELECT FROM presence.deleted_users AS gone WHERE gone.user_id = wanted.user_id)
+         ORDER BY user_id
+         ON CONFLICT (user_id) DO NOTHING",
+    )
+    .bind(user_ids)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes a locked status back. `last_seen` only moves forward.
+pub async fn save(tx: &mut PgConnection, status: &UserStatus) -> sqlx::Result<()> {
+    let saved = sqlx::query(
+        "UPDATE presence.user_status
+         SET username = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6,
+             updated_at = $7, version = $8, call_id = $9, last_ended_call_id = $10,
+             session_changed_at = $11, profile_version = $12
+         WHERE user_id = $1",
+    )
+    .bind(status.user_id)
+    .bind(&status.username)
+    .bind(status.is_online)
+    .bind(status.is_busy)
+    .bind(status.wait_time)
+    .bind(status.last_seen)
+    .bind(status.updated_at)
+    .bind(status.version)
+    .bind(status.call_id)
+    .bind(status.last_ended_call_id)
+    .bind(status.session_changed_at)
+    .bind(status.profile_version)
+    .execute(tx)
+    .await?;
+    match saved.rows_affected() {
+        1 => Ok(()),
+        _ => Err(sqlx::Error::RowNotFound),
+    }
+}
+
+/// Signs of life of many at once: `last_seen` moves, the offline are online again (contract,
+/// section 4). Unknown ids are left out.
+pub async fn revive(
+    tx: &mut PgConnection,
+    user_ids: &[i64],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Alive>> {
+    sqlx::query_as(concat!(
+        "WITH before AS (
+             SELECT user_id AS id, is_online AS was_online FROM presence.user_status
+             WHERE user_id = ANY($1) ORDER BY user_id FOR NO KEY UPDATE
+         )
+         UPDATE presence.user_status
+         SET last_seen = greatest(last_seen, $2), updated_at = $2, is_online = true,
+             version = version + CASE WHEN was_online THEN 0 ELSE 1 END
+         FROM before WHERE user_id = id
+         RETURNING NOT was_online AS came_online, ",
+        columns!()
+    ))
+    .bind(user_ids)
+    .bind(now)
+    .fetch_all(tx)
+    .await
+}
+
+/// Drops a person's status.
+pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM presence.user_status WHERE user_id = $1")
+        .bind(user_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Busy with a call, and free again.
+
+use futures::future::join_all;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{CallEnded, CallStarted};
+use talktime_proto::presence::v1 as pb;
+use talktime_proto::presence::v1::presence_service_server::PresenceService;
+use tonic::{Code, Request};
+
+use crate::{ASHA, Presence, RAVI, answer, refusal};
+
+const BOTH: [i64; 2] = [ASHA, RAVI];
+
+fn started(call_id: i64) -> Kind {
+    Kind::CallStarted(CallStarted {
+        call_id,
+        user_id: ASHA,
+        listener_id: RAVI,
+        wait_time: 30,
+        ..CallStarted::default()
+    })
+}
+
+fn ended(call_id: i64) -> Kind {
+    Kind::CallEnded(CallEnded {
+        call_id,
+        user_id: ASHA,
+        listener_id: RAVI,
+        ..CallEnded::default()
+    })
+}
+
+async fn busy(presence: &Presence) -> Vec<(bool, Option<i32>)> {
+    let request = pb::GetStatusesRequest {
+        user_ids: BOTH.to_vec(),
+    };
+    let found = answer(presence.api.get_statuses(Request::new(request)).await).expect("found");
+    let both = found.statuses.into_iter();
+    both.map(|status| (status.is_busy, status.wait_time))
+        .collect()
+}
+
+#[tokio::test]
+async fn both_parties_are_busy_with_a_call_and_free_after_it() {
+    let presence = Presence::start_with_two().await;
+    presence.begin_call(7, &BOTH).await;
+    assert_eq!(busy(&presence).await, [(true, Some(30)); 2]);
+    presence.end_call(7, &BOTH).await;
+    assert_eq!(busy(&presence).await, [(false, None); 2]);
+
+    let told = presence.told(ASHA).await;
+    let busy: Vec<bool> = told.iter().map(|(_, status)| status.is_busy).collect();
+    assert_eq!(busy, [false, true, false], "registered, on a call, free");
+}
+
+#[tokio::test]
+async fn whoever_tells_of_a_call_second_changes_nothing() {
+    let presence = Presence::start_with_two().await;
+    presence.begin_call(7, &BOTH).await;
+    presence.hear(1, started(7)).await;
+    presence.begin_call(7, &BOTH).await;
+    presence.hear(2, ended(7)).await;
+    presence.end_call(7, &BOTH).await;
+    for user_id in BOTH {
+        assert_eq!(presence.told_versions(user_id).await, [1, 2, 3]);
+        assert_eq!(presence.status(user_id).await.expect("known").version, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_ended_before_its_beginning_was_heard_leaves_both_free() {
+    let presence = Presence::start_with_two().await;
+    presence.end_call(7, &BOTH).await;
+    presence.begin_call(7, &BOTH).await;
+    presence.hear(1, started(7)).await;
+    assert_eq!(busy(&presence).await, [(false, None); 2]);
+    assert_eq!(presence.told_versions(ASHA).await, [1]);
+}
+
+#[tokio::test]
+async fn a_late_end_does_not_free_from_the_next_call() {
+    let presence = Presence::start_with_two().await;
+    presence.begin_call(7, &BOTH).await;
+    presence.begin_call(8, &BOTH).await;
+    presence.hear(2, ended(7)).await;
+    assert_eq!(busy(&presence).await, [(true, Some(30)); 2]);
+    presence.end_call(8, &BOTH).await;
+    assert_eq!(busy(&presence).await, [(false, None); 2]);
+}
+
+#[tokio::test]
+async fn a_call_may_be_heard_of_before_its_parties() {
+    let presence = Presence::start().await;
+    presence.begin_call(7, &BOTH).await;
+    assert_eq!(busy(&presence).await, [(true, Some(30)); 2]);
+    presence.hear(1, crate::registered(ASHA, "asha")).await;
+    let asha = presence.status(ASHA).await.expect("known");
+    assert_eq!((asha.username.as_str(), asha.is_busy), ("asha", true));
+}
+
+#[tokio::test]
+async fn nobody_talks_themselves_free() {
+    let presence = Presence::start_with_two().await;
+    presence.begin_call(7, &BOTH).await;
+    let request = pb::UpdateStatusRequest {
+        user_id: RAVI,
+        is_busy: Some(false),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let ravi = answer(presence.api.update_status(Request::new(request)).await).expect("answered");
+    assert!(ravi.is_busy);
+}
+
+#[tokio::test]
+async fn calls_of_the_same_people_at_once_end_with_everyone_free() {
+    let presence = Presence::start_with_two().await;
+    let calls = (1..=40).map(|call_id| {
+        let (presence, mut parties) = (&presence, BOTH);
+        // Half of them name the parties the other way round: a deadlock, were the order theirs.
+        parties.rotate_left(usize::from(call_id % 2 == 0));
+        async move {
+            presence.begin_call(call_id, &parties).await;
+            presence.end_call(call_id, &parties).await;
+        }
+    });
+    join_all(calls).await;
+    assert_eq!(busy(&presence).await, [(false, None); 2]);
+    let versions = presence.told_versions(ASHA).await;
+    let counted: Vec<i64> = (1..).take(versions.len()).collect();
+    assert_eq!(versions, counted, "each version is told once, in order");
+}
+
+#[tokio::test]
+async fn a_call_without_parties_is_refused() {
+    let presence = Presence::start().await;
+    let request = pb::BeginCallRequest {
+        call_id: 7,
+        user_ids: vec![],
+        wait_time: 1,
+    };
+    let refused = answer(presence.api.begin_call(Request::new(request)).await);
+    assert_eq!(
+        refused.expect_err("no parties"),
+        refusal(Code::InvalidArgument, "invalid_call")
+    );
+}

@@ -1,0 +1,170 @@
+//! Signs of life in groups.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures::StreamExt;
+use futures::future::join_all;
+use talktime_kit::config::NatsConfig;
+use talktime_kit::messaging;
+use talktime_presence::config::HeartbeatsConfig;
+use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
+use talktime_proto::timestamp;
+use tonic::Code;
+
+use crate::{ASHA, NOBODY, Presence, RAVI, decoded, refusal, registered};
+
+#[tokio::test]
+async fn a_sign_of_life_moves_last_seen_and_puts_the_offline_online() {
+    let presence = Presence::start_with_two().await;
+    presence.seconds_pass(60);
+    presence.heartbeat(ASHA).await.expect("stored");
+    let asha = presence.status(ASHA).await.expect("known");
+    assert!(asha.is_online);
+    assert_eq!(asha.last_seen, Some(timestamp(presence.now())));
+    assert_eq!(asha.updated_at, asha.last_seen);
+
+    presence.seconds_pass(60);
+    presence.heartbeat(ASHA).await.expect("stored");
+    let asha = presence.status(ASHA).await.expect("known");
+    assert_eq!(asha.last_seen, Some(timestamp(presence.now())));
+    assert_eq!(
+        presence.told_versions(ASHA).await,
+        [1, 2],
+        "registered and online; being still there is no event"
+    );
+}
+
+#[tokio::test]
+async fn each_of_a_group_gets_an_answer_of_their_own() {
+    let presence = Presence::start_with_two().await;
+    let unknown = refusal(Code::NotFound, "user_not_found");
+    let askers = [ASHA, NOBODY, RAVI, ASHA, NOBODY];
+    let answers = join_all(askers.map(|user_id| presence.heartbeat(user_id))).await;
+    for (asker, answer) in askers.into_iter().zip(answers) {
+        match asker {
+            NOBODY => assert_eq!(answer.expect_err("unknown"), unknown),
+            _ => answer.expect("stored"),
+        }
+    }
+    assert_eq!(presence.told_versions(ASHA).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn signs_of_life_and_changes_at_once_lose_nothing() {
+    let presence = Presence::start_with_two().await;
+    let rounds = (1..=40).map(|round| {
+        let presence = &presence;
+        async move {
+            let logout_at = presence.now() + TimeDelta::seconds(round);
+            let (alive, offline, ()) = tokio::join!(
+                presence.heartbeat(ASHA),
+                presence.log_in_or_out(ASHA, false, logout_at),
+                presence.begin_call(round, &[RAVI, ASHA]),
+            );
+            alive.expect("stored");
+            offline.expect("stored");
+            presence.end_call(round, &[RAVI, ASHA]).await;
+        }
+    });
+    join_all(rounds).await;
+    presence.heartbeat(ASHA).await.expect("stored");
+    let asha = presence.status(ASHA).await.expect("known");
+    assert!(asha.is_online && !asha.is_busy);
+    let versions = presence.told_versions(ASHA).await;
+    assert_eq!(versions, (1..=asha.version).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn hundreds_share_few_commits() {
+    let config = HeartbeatsConfig {
+        group_max: 100,
+        wait_ms: 500,
+        ..HeartbeatsConfig::default()
+    };
+    let presence = Presence::start_with(config, None).await;
+    for user_id in 1..=300 {
+        presence.hear(1, registered(user_id, "someone")).await;
+    }
+    join_all((1..=300).map(|user_id| presence.heartbeat(user_id)))
+        .await
+        .into_iter()
+        .for_each(|answer| answer.expect("stored"));
+    // The rows that one transaction wrote carry its id.
+    let commits: i64 = sqlx::query_scalar(
+        "SELECT count(DISTINCT xmin::text) FROM presence.user_status WHERE is_online",
+    )
+    .fetch_one(&presence.database.app)
+    .await
+    .expect("readable");
+    assert_eq!(commits, 3);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_at_once() {
+    let config = HeartbeatsConfig {
+        queued_max: 1,
+        ..HeartbeatsConfig::default()
+    };
+    let presence = Presence::start_with(config, None).await;
+    presence.hear(1, registered(ASHA, "asha")).await;
+    // All are polled before the grouping task runs: one fits.
+    let answers = join_all((0..10).map(|_| presence.heartbeat(ASHA))).await;
+    let stored = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(stored, 1);
+    let overloaded = refusal(Code::Unavailable, "overloaded");
+    let refused = answers.into_iter().filter_map(Result::err);
+    assert!(refused.into_iter().all(|answer| answer == overloaded));
+}
+
+#[tokio::test]
+async fn when_the_store_fails_everyone_waiting_is_told() {
+    let presence = Presence::start_with_two().await;
+    sqlx::query("REVOKE UPDATE ON presence.user_status FROM presence_app")
+        .execute(&presence.database.superuser)
+        .await
+        .expect("revoked");
+    let answers = join_all([ASHA, RAVI].map(|user_id| presence.heartbeat(user_id))).await;
+    for answer in answers {
+        assert_eq!(
+            answer.expect_err("not stored"),
+            refusal(Code::Internal, "internal")
+        );
+    }
+}
+
+#[tokio::test]
+async fn open_sockets_hear_of_every_sign_of_life() {
+    let url = std::env::var("NATS_URL").expect("NATS_URL is not set: run `cargo dev test`");
+    let nats = messaging::connect(&NatsConfig { url })
+        .await
+        .expect("a client");
+    let mut live = nats
+        .subscribe(LIVE_PRESENCE_SUBJECT)
+        .await
+        .expect("subscribed");
+    nats.flush().await.expect("connected");
+    // Others may broadcast on the same server: this one is known by their number.
+    let user_id = i64::from(std::process::id()) + 1_000_000;
+    let presence = Presence::start_with(HeartbeatsConfig::default(), Some(nats)).await;
+    presence.hear(1, registered(user_id, "asha")).await;
+    for version in [2, 2] {
+        presence.seconds_pass(60);
+        presence.heartbeat(user_id).await.expect("stored");
+        let heard = async {
+            loop {
+                let message = live.next().await.expect("an open subscription");
+                let (version, status) = decoded(&message.payload);
+                if status.user_id == user_id {
+                    return (version, status);
+                }
+            }
+        };
+        let (heard_version, status) = tokio::time::timeout(Duration::from_secs(5), heard)
+            .await
+            .expect("heard in time");
+        assert_eq!(heard_version, version);
+        assert!(status.is_online);
+        assert_eq!(status.last_seen, Some(timestamp(presence.now())));
+    }
+}

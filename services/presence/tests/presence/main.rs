@@ -1,0 +1,180 @@
+//! Presence on a real Postgres: requests and events that tell of the same things, in any order.
+
+mod calls;
+mod heartbeats;
+mod people;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use prost::Message as _;
+use talktime_kit::messaging::{Handler, Relay};
+use talktime_kit::testing::TestDatabase;
+use talktime_kit::{Clock, Error};
+use talktime_presence::SCHEMA;
+use talktime_presence::config::HeartbeatsConfig;
+use talktime_presence::events::Listening;
+use talktime_presence::grpc::PresenceApi;
+use talktime_presence::heartbeats::Heartbeats;
+use talktime_presence::statuses::Statuses;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{Event, StatusChanged, UserRegistered};
+use talktime_proto::presence::v1 as pb;
+use talktime_proto::presence::v1::presence_service_server::PresenceService;
+use talktime_proto::timestamp;
+use tonic::{Request, Response, Status};
+
+const ASHA: i64 = 1;
+const RAVI: i64 = 2;
+const NOBODY: i64 = 404;
+
+/// Presence without its network: the gRPC service and the events' handler, on a database and a
+/// clock of their own.
+struct Presence {
+    api: PresenceApi,
+    events: Listening,
+    database: TestDatabase,
+    clock: Clock,
+}
+
+impl Presence {
+    async fn start() -> Self {
+        Self::start_with(HeartbeatsConfig::default(), None).await
+    }
+
+    async fn start_with(heartbeats: HeartbeatsConfig, nats: Option<async_nats::Client>) -> Self {
+        let database = TestDatabase::new(SCHEMA).await;
+        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+        let relay = Relay::default();
+        let statuses = Statuses::new(database.app.clone(), relay.clone(), clock.clone());
+        let (heartbeats, grouping) = Heartbeats::new(heartbeats, statuses.clone(), nats);
+        tokio::spawn(grouping);
+        Self {
+            api: PresenceApi::new(statuses, heartbeats),
+            events: Listening::new(relay, clock.clone()),
+            database,
+            clock,
+        }
+    }
+
+    /// Asha and Ravi have registered.
+    async fn start_with_two() -> Self {
+        let presence = Self::start().await;
+        presence.hear(1, registered(ASHA, "asha")).await;
+        presence.hear(1, registered(RAVI, "ravi")).await;
+        presence
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn seconds_pass(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// An event of now.
+    async fn hear(&self, version: i64, kind: Kind) {
+        self.hear_late(version, self.now(), kind).await;
+    }
+
+    /// An event of then, handled as the consumer would.
+    async fn hear_late(&self, version: i64, happened_at: DateTime<Utc>, kind: Kind) {
+        let event = Event {
+            version,
+            happened_at: Some(timestamp(happened_at)),
+            kind: Some(kind),
+        };
+        let mut tx = self.database.app.begin().await.expect("connected");
+        self.events.handle(&mut tx, event).await.expect("handled");
+        tx.commit().await.expect("committed");
+    }
+
+    async fn status(&self, user_id: i64) -> Result<pb::Status, Refusal> {
+        let request = Request::new(pb::GetStatusRequest { user_id });
+        answer(self.api.get_status(request).await)
+    }
+
+    async fn log_in_or_out(
+        &self,
+        user_id: i64,
+        is_online: bool,
+        happened_at: DateTime<Utc>,
+    ) -> Result<pb::Status, Refusal> {
+        let request = pb::SetOnlineRequest {
+            user_id,
+            username: "told by auth".to_owned(),
+            is_online,
+            happened_at: Some(timestamp(happened_at)),
+        };
+        answer(self.api.set_online(Request::new(request)).await)
+    }
+
+    async fn begin_call(&self, call_id: i64, user_ids: &[i64]) {
+        let request = pb::BeginCallRequest {
+            call_id,
+            user_ids: user_ids.to_vec(),
+            wait_time: 30,
+        };
+        answer(self.api.begin_call(Request::new(request)).await).expect("begun");
+    }
+
+    async fn end_call(&self, call_id: i64, user_ids: &[i64]) {
+        let request = pb::EndCallRequest {
+            call_id,
+            user_ids: user_ids.to_vec(),
+        };
+        answer(self.api.end_call(Request::new(request)).await).expect("ended");
+    }
+
+    async fn heartbeat(&self, user_id: i64) -> Result<(), Refusal> {
+        let request = Request::new(pb::HeartbeatRequest { user_id });
+        answer(self.api.heartbeat(request).await).map(|_| ())
+    }
+
+    /// Everything told so far about one user: version and status, oldest first.
+    async fn told(&self, user_id: i64) -> Vec<(i64, StatusChanged)> {
+        let payloads: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT payload FROM presence.outbox WHERE aggregate_id = $1 ORDER BY outbox_id",
+        )
+        .bind(user_id)
+        .fetch_all(&self.database.app)
+        .await
+        .expect("readable");
+        payloads.iter().map(|payload| decoded(payload)).collect()
+    }
+
+    async fn told_versions(&self, user_id: i64) -> Vec<i64> {
+        let told = self.told(user_id).await;
+        told.into_iter().map(|(version, _)| version).collect()
+    }
+}
+
+/// What a caller sees of an error: code on the wire and our own.
+#[derive(Debug, Eq, PartialEq)]
+struct Refusal(tonic::Code, String);
+
+fn refusal(code: tonic::Code, name: &str) -> Refusal {
+    Refusal(code, name.to_owned())
+}
+
+fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Refusal> {
+    result.map(Response::into_inner).map_err(|status| {
+        let code = status.code();
+        Refusal(code, Error::from(status).code().to_owned())
+    })
+}
+
+fn decoded(payload: &[u8]) -> (i64, StatusChanged) {
+    let event = Event::decode(payload).expect("an event");
+    match event.kind {
+        Some(Kind::StatusChanged(status)) => (event.version, status),
+        other => panic!("presence tells of statuses alone, not {other:?}"),
+    }
+}
+
+fn registered(user_id: i64, username: &str) -> Kind {
+    Kind::UserRegistered(UserRegistered {
+        user_id,
+        username: username.to_owned(),
+        role: "user".to_owned(),
+    })
+}

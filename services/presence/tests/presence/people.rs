@@ -1,0 +1,184 @@
+//! Names, logins, people's own settings, and people who go.
+
+use chrono::TimeDelta;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{LoggedIn, LoggedOut, UserDeleted, UserUpdated};
+use talktime_proto::presence::v1 as pb;
+use talktime_proto::presence::v1::presence_service_server::PresenceService;
+use talktime_proto::timestamp;
+use tonic::{Code, Request};
+
+use crate::{ASHA, NOBODY, Presence, RAVI, Refusal, answer, refusal, registered};
+
+async fn update(
+    presence: &Presence,
+    user_id: i64,
+    settings: pb::UpdateStatusRequest,
+) -> Result<pb::Status, Refusal> {
+    let request = pb::UpdateStatusRequest {
+        user_id,
+        ..settings
+    };
+    answer(presence.api.update_status(Request::new(request)).await)
+}
+
+fn logged_in(user_id: i64) -> Kind {
+    Kind::LoggedIn(LoggedIn {
+        user_id,
+        username: "told by auth".to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn a_registration_makes_an_offline_row() {
+    let presence = Presence::start_with_two().await;
+    let now = Some(timestamp(presence.now()));
+    assert_eq!(
+        presence.status(ASHA).await.expect("known"),
+        pb::Status {
+            user_id: ASHA,
+            username: "asha".to_owned(),
+            is_online: false,
+            is_busy: false,
+            wait_time: None,
+            last_seen: now,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_login_may_come_before_its_registration() {
+    let presence = Presence::start().await;
+    let login_at = presence.now();
+    let online = presence.log_in_or_out(ASHA, true, login_at).await;
+    let online = online.expect("made");
+    assert_eq!(
+        (online.username.as_str(), online.is_online),
+        ("told by auth", true)
+    );
+
+    presence.hear(1, registered(ASHA, "asha")).await;
+    presence.hear_late(0, login_at, logged_in(ASHA)).await;
+    let asha = presence.status(ASHA).await.expect("known");
+    assert_eq!((asha.username.as_str(), asha.is_online), ("asha", true));
+    assert_eq!(presence.told_versions(ASHA).await, [1, 2], "online, named");
+}
+
+#[tokio::test]
+async fn a_login_heard_of_after_the_logout_changes_nothing() {
+    let presence = Presence::start_with_two().await;
+    let login_at = presence.now();
+    presence.seconds_pass(60);
+    let logout_at = presence.now();
+    presence
+        .hear(0, Kind::LoggedOut(LoggedOut { user_id: ASHA }))
+        .await;
+    let answered = presence.log_in_or_out(ASHA, true, login_at).await;
+    assert!(!answered.expect("answered").is_online);
+    presence.hear_late(0, login_at, logged_in(ASHA)).await;
+    let asha = presence.status(ASHA).await.expect("known");
+    assert!(!asha.is_online);
+    assert_eq!(asha.last_seen, Some(timestamp(logout_at)));
+}
+
+#[tokio::test]
+async fn the_newest_name_stays() {
+    let presence = Presence::start_with_two().await;
+    let renamed = |username: &str| {
+        Kind::UserUpdated(UserUpdated {
+            user_id: ASHA,
+            username: username.to_owned(),
+        })
+    };
+    presence.hear(3, renamed("third")).await;
+    presence.hear(2, renamed("second")).await;
+    assert_eq!(
+        presence.status(ASHA).await.expect("known").username,
+        "third"
+    );
+}
+
+#[tokio::test]
+async fn who_is_deleted_does_not_come_back() {
+    let presence = Presence::start_with_two().await;
+    let before = presence.now() - TimeDelta::seconds(1);
+    presence
+        .hear(2, Kind::UserDeleted(UserDeleted { user_id: ASHA }))
+        .await;
+    presence.hear_late(0, before, logged_in(ASHA)).await;
+    presence.begin_call(7, &[ASHA, RAVI]).await;
+    let gone = refusal(Code::NotFound, "user_not_found");
+    assert_eq!(presence.status(ASHA).await.expect_err("gone"), gone);
+    assert_eq!(presence.heartbeat(ASHA).await.expect_err("gone"), gone);
+    let late = presence.log_in_or_out(ASHA, true, presence.now()).await;
+    assert_eq!(late.expect_err("gone"), gone);
+    assert!(presence.status(RAVI).await.expect("known").is_busy);
+}
+
+#[tokio::test]
+async fn people_change_only_what_they_name() {
+    let presence = Presence::start_with_two().await;
+    presence.seconds_pass(5);
+    let online = pb::UpdateStatusRequest {
+        is_online: Some(true),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let asha = update(&presence, ASHA, online).await.expect("updated");
+    assert!(asha.is_online && !asha.is_busy);
+    assert_eq!(asha.last_seen, Some(timestamp(presence.now())));
+
+    let busy = pb::UpdateStatusRequest {
+        is_busy: Some(true),
+        wait_time: Some(15),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let asha = update(&presence, ASHA, busy).await.expect("updated");
+    assert!(asha.is_online && asha.is_busy);
+    assert_eq!((asha.wait_time, asha.version), (Some(15), 3));
+    update(&presence, ASHA, busy).await.expect("the same again");
+    assert_eq!(presence.told_versions(ASHA).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_set_is_refused() {
+    let presence = Presence::start_with_two().await;
+    let nothing = pb::UpdateStatusRequest::default();
+    let wait = |wait_time| pb::UpdateStatusRequest {
+        wait_time: Some(wait_time),
+        ..nothing
+    };
+    for (user_id, settings, code, name) in [
+        (ASHA, nothing, Code::InvalidArgument, "no_field"),
+        (ASHA, wait(-1), Code::InvalidArgument, "invalid_wait_time"),
+        (
+            ASHA,
+            wait(1_441),
+            Code::InvalidArgument,
+            "invalid_wait_time",
+        ),
+        (NOBODY, wait(5), Code::NotFound, "user_not_found"),
+    ] {
+        let refused = update(&presence, user_id, settings).await;
+        assert_eq!(refused.expect_err(name), refusal(code, name));
+    }
+    assert_eq!(presence.told_versions(ASHA).await, [1]);
+}
+
+#[tokio::test]
+async fn unknown_people_are_left_out_of_lists() {
+    let presence = Presence::start_with_two().await;
+    let ask = async |user_ids: Vec<i64>| {
+        let request = Request::new(pb::GetStatusesRequest { user_ids });
+        answer(presence.api.get_statuses(request).await)
+    };
+    let found = ask(vec![RAVI, NOBODY, ASHA]).await.expect("found").statuses;
+    let ids: Vec<i64> = found.iter().map(|status| status.user_id).collect();
+    assert_eq!(ids, [ASHA, RAVI]);
+    assert_eq!(
+        ask((1..=201).collect()).await.expect_err("too many"),
+        refusal(Code::InvalidArgument, "too_many_users")
+    );
+}

@@ -1,0 +1,127 @@
+//! What profile refuses, and why.
+
+use talktime_kit::{Error, Kind};
+
+use super::fields::{
+    BIO_CHARACTERS_MAX, COUNTRY_CHARACTERS_MAX, INTEREST_CHARACTERS_MAX, INTERESTS_MAX,
+    USERNAME_CHARACTERS_MAX, USERNAME_CHARACTERS_MIN,
+};
+
+/// What profile refuses. The text is for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// Not a user name.
+    #[error(
+        "A user name has {USERNAME_CHARACTERS_MIN} to {USERNAME_CHARACTERS_MAX} letters, digits \
+         and underscores."
+    )]
+    InvalidUsername,
+    /// Not E.164.
+    #[error("The phone number must be in the form +919876543210.")]
+    InvalidPhone,
+    /// Not one of three.
+    #[error("sex must be male, female or other.")]
+    InvalidSex,
+    /// Not a date that a living person was born on.
+    #[error("dob must be a date of birth such as 1999-12-31.")]
+    InvalidDob,
+    /// Under eighteen.
+    #[error("You must be at least 18 years old.")]
+    UnderAge,
+    /// Not a role that one may register with.
+    #[error("role must be user or listener.")]
+    InvalidRole,
+    /// Too long, or not text.
+    #[error("The bio may have up to {BIO_CHARACTERS_MAX} characters.")]
+    InvalidBio,
+    /// Too many, too long, or with other characters.
+    #[error(
+        "Up to {INTERESTS_MAX} interests of up to {INTEREST_CHARACTERS_MAX} letters, digits, \
+         spaces and hyphens."
+    )]
+    InvalidInterests,
+    /// Not an address on the web.
+    #[error("The image must be an http or https URL.")]
+    InvalidImageUrl,
+    /// Not a language tag.
+    #[error("The language must be a code such as en or hi.")]
+    InvalidLanguage,
+    /// Too long, empty, or not text.
+    #[error("The country may have up to {COUNTRY_CHARACTERS_MAX} characters.")]
+    InvalidCountry,
+    /// Not between no star and five, or least and most the wrong way round.
+    #[error("A rating is from 0.0 to 5.0.")]
+    InvalidRating,
+    /// Without an id of its own.
+    #[error("A registration needs an id.")]
+    InvalidRegistrationId,
+    /// Not a page of the feed.
+    #[error("page starts at 1, per_page is 1 to 100.")]
+    InvalidPage,
+    /// Not a cursor that the feed gave for this order.
+    #[error("This cursor does not belong to this list.")]
+    InvalidCursor,
+    /// Not an order of the feed.
+    #[error("sort_by must be rating, online or recent.")]
+    InvalidSort,
+    /// Somebody has the name.
+    #[error("This user name is taken.")]
+    UsernameTaken,
+    /// Somebody has the phone.
+    #[error("This phone number is registered already.")]
+    PhoneTaken,
+    /// The registration made another user.
+    #[error("This registration was used for something else.")]
+    RegistrationReused,
+    /// Nobody rates themselves.
+    #[error("Only an admin may set a rating.")]
+    RatingNotAllowed,
+    /// No user of this id or phone.
+    #[error("There is no such user.")]
+    UserNotFound,
+    /// Nobody goes during a call.
+    #[error("End your call first.")]
+    OnACall,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl From<sqlx::Error> for ProfileError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<ProfileError> for Error {
+    fn from(error: ProfileError) -> Self {
+        let (kind, code) = match error {
+            ProfileError::Store(error) => return error,
+            ProfileError::InvalidUsername => (Kind::InvalidArgument, "invalid_username"),
+            ProfileError::InvalidPhone => (Kind::InvalidArgument, "invalid_phone"),
+            ProfileError::InvalidSex => (Kind::InvalidArgument, "invalid_sex"),
+            ProfileError::InvalidDob => (Kind::InvalidArgument, "invalid_dob"),
+            ProfileError::UnderAge => (Kind::InvalidArgument, "under_age"),
+            ProfileError::InvalidRole => (Kind::InvalidArgument, "invalid_role"),
+            ProfileError::InvalidBio => (Kind::InvalidArgument, "invalid_bio"),
+            ProfileError::InvalidInterests => (Kind::InvalidArgument, "invalid_interests"),
+            ProfileError::InvalidImageUrl => (Kind::InvalidArgument, "invalid_image_url"),
+            ProfileError::InvalidLanguage => (Kind::InvalidArgument, "invalid_language"),
+            ProfileError::InvalidCountry => (Kind::InvalidArgument, "invalid_country"),
+            ProfileError::InvalidRating => (Kind::InvalidArgument, "invalid_rating"),
+            ProfileError::InvalidRegistrationId => {
+                (Kind::InvalidArgument, "invalid_registration_id")
+            }
+            ProfileError::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
+            ProfileError::InvalidCursor => (Kind::InvalidArgument, "invalid_cursor"),
+            ProfileError::InvalidSort => (Kind::InvalidArgument, "invalid_sort"),
+            ProfileError::UsernameTaken => (Kind::Conflict, "username_taken"),
+            ProfileError::PhoneTaken => (Kind::Conflict, "phone_taken"),
+            ProfileError::RegistrationReused => (Kind::Conflict, "registration_reused"),
+            ProfileError::RatingNotAllowed => (Kind::PermissionDenied, "rating_not_allowed"),
+            ProfileError::UserNotFound => (Kind::NotFound, "user_not_found"),
+            ProfileError::OnACall => (Kind::Conflict, "on_a_call"),
+        };
+        Self::new(kind, code, error.to_string())
+    }
+}

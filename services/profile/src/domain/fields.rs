@@ -1,0 +1,245 @@
+//! What a profile's fields may hold (contract, section 2, "Field rules").
+
+use http::Uri;
+
+use super::ProfileError;
+
+/// Shortest user name.
+pub const USERNAME_CHARACTERS_MIN: usize = 3;
+/// Longest user name.
+pub const USERNAME_CHARACTERS_MAX: usize = 50;
+/// Longest bio.
+pub const BIO_CHARACTERS_MAX: usize = 500;
+/// Most interests of one person.
+pub const INTERESTS_MAX: usize = 10;
+/// Longest interest.
+pub const INTEREST_CHARACTERS_MAX: usize = 50;
+/// Longest name of a country.
+pub const COUNTRY_CHARACTERS_MAX: usize = 100;
+/// Five stars.
+pub const RATING_HUNDREDTHS_MAX: i32 = 500;
+const URL_BYTES_MAX: usize = 2_048;
+const LANGUAGE_BYTES_MAX: usize = 35;
+const REGISTRATION_ID_BYTES_MAX: usize = 100;
+
+/// Answers the error unless the rule holds.
+fn require(holds: bool, error: ProfileError) -> Result<(), ProfileError> {
+    if holds { Ok(()) } else { Err(error) }
+}
+
+/// Letters, digits and underscores: of ASCII alone, since letters that look alike would make two
+/// people look alike.
+pub fn check_username(username: &str) -> Result<(), ProfileError> {
+    let length = USERNAME_CHARACTERS_MIN..=USERNAME_CHARACTERS_MAX;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    require(
+        length.contains(&username.len()) && username.chars().all(allowed),
+        ProfileError::InvalidUsername,
+    )
+}
+
+/// E.164: a plus sign and eight to fifteen digits, the first of them not zero.
+pub fn check_phone(phone: &str) -> Result<(), ProfileError> {
+    let is_e164 = phone.strip_prefix('+').is_some_and(|digits| {
+        (8..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0')
+    });
+    require(is_e164, ProfileError::InvalidPhone)
+}
+
+/// Text of several lines.
+pub fn check_bio(bio: &str) -> Result<(), ProfileError> {
+    let is_text = bio.chars().all(|c| !c.is_control() || c.is_whitespace());
+    require(
+        is_text && bio.chars().count() <= BIO_CHARACTERS_MAX,
+        ProfileError::InvalidBio,
+    )
+}
+
+/// A short list of interests, in any script.
+pub fn check_interests(interests: &[String]) -> Result<(), ProfileError> {
+    require(
+        interests.len() <= INTERESTS_MAX && interests.iter().all(|each| is_interest(each)),
+        ProfileError::InvalidInterests,
+    )
+}
+
+fn is_interest(interest: &str) -> bool {
+    (1..=INTEREST_CHARACTERS_MAX).contains(&interest.chars().count())
+        && !interest.trim().is_empty()
+        && interest
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == ' ' || c == '-')
+}
+
+/// An address with a host, over http or https.
+pub fn check_image_url(url: &str) -> Result<(), ProfileError> {
+    let is_web = url.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    require(
+        is_web && url.len() <= URL_BYTES_MAX,
+        ProfileError::InvalidImageUrl,
+    )
+}
+
+/// The form of a language tag (RFC 5646): a language of two or three letters, and what follows.
+pub fn check_language(language: &str) -> Result<(), ProfileError> {
+    let mut parts = language.split('-');
+    let is_language = parts.next().is_some_and(|first| {
+        (2..=3).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_alphabetic())
+    });
+    let is_tag = parts.all(|part| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    require(
+        is_language && is_tag && language.len() <= LANGUAGE_BYTES_MAX,
+        ProfileError::InvalidLanguage,
+    )
+}
+
+/// A name or a code, as the app writes it.
+pub fn check_country(country: &str) -> Result<(), ProfileError> {
+    let length = country.chars().count();
+    require(
+        (1..=COUNTRY_CHARACTERS_MAX).contains(&length)
+            && !country.trim().is_empty()
+            && country.chars().all(|c| !c.is_control()),
+        ProfileError::InvalidCountry,
+    )
+}
+
+/// No star to five, in hundredths.
+pub fn check_rating(rating_hundredths: i32) -> Result<(), ProfileError> {
+    require(
+        (0..=RATING_HUNDREDTHS_MAX).contains(&rating_hundredths),
+        ProfileError::InvalidRating,
+    )
+}
+
+/// What the caller made to know its registration by.
+pub fn check_registration_id(registration_id: &str) -> Result<(), ProfileError> {
+    require(
+        (1..=REGISTRATION_ID_BYTES_MAX).contains(&registration_id.len())
+            && registration_id.bytes().all(|b| b.is_ascii_graphic()),
+        ProfileError::InvalidRegistrationId,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_rule(check: impl Fn(&str) -> Result<(), ProfileError>, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(check(text).is_ok(), "{text:?} is allowed");
+        }
+        for text in bad {
+            assert!(check(text).is_err(), "{text:?} is not allowed");
+        }
+    }
+
+    #[test]
+    fn usernames() {
+        let (longest, too_long) = ("a".repeat(50), "a".repeat(51));
+        assert_rule(
+            check_username,
+            &["abc", "Asha_99", "___", &longest],
+            &["", "ab", &too_long, "asha!", "asha rao", "ashá", "a-b-c"],
+        );
+    }
+
+    #[test]
+    fn phones() {
+        assert_rule(
+            check_phone,
+            &["+919876543210", "+12345678", "+123456789012345"],
+            &[
+                "919876543210",
+                "+1234567",
+                "+1234567890123456",
+                "+0919876543210",
+                "+91 98765 43210",
+                "+",
+                "",
+            ],
+        );
+    }
+
+    #[test]
+    fn bios() {
+        let (longest, too_long) = ("ü".repeat(500), "ü".repeat(501));
+        assert_rule(
+            check_bio,
+            &["", "Two\nlines, and a 🙂", &longest],
+            &[&too_long, "nul\0"],
+        );
+    }
+
+    #[test]
+    fn interests() {
+        let (longest, too_long) = ("x".repeat(50), "x".repeat(51));
+        let one = |interest: &str| check_interests(&[interest.to_owned()]);
+        assert_rule(
+            one,
+            &["music", "Sci-Fi movies 2", "संगीत", &longest],
+            &["", "   ", "rock&roll", "tab\t", &too_long],
+        );
+        assert!(check_interests(&vec!["music".to_owned(); 10]).is_ok());
+        assert!(check_interests(&vec!["music".to_owned(); 11]).is_err());
+    }
+
+    #[test]
+    fn image_urls() {
+        let too_long = format!("https://example.com/{}", "x".repeat(URL_BYTES_MAX));
+        assert_rule(
+            check_image_url,
+            &["https://example.com/a.png", "http://example.com:8080/a?b=c"],
+            &[
+                "",
+                "example.com/a.png",
+                "ftp://example.com/a",
+                "javascript:alert(1)",
+                "https://",
+                "https://exa mple.com",
+                &too_long,
+            ],
+        );
+    }
+
+    #[test]
+    fn languages_and_countries() {
+        assert_rule(
+            check_language,
+            &["en", "hi", "kok", "en-IN", "zh-Hant-TW"],
+            &["", "e", "english", "en_IN", "en-", "h1"],
+        );
+        let too_long = "x".repeat(101);
+        assert_rule(
+            check_country,
+            &["IN", "Côte d'Ivoire"],
+            &["", " ", "I\0N", &too_long],
+        );
+    }
+
+    #[test]
+    fn ratings_and_registration_ids() {
+        for (rating, allowed) in [
+            (-1, false),
+            (0, true),
+            (435, true),
+            (500, true),
+            (501, false),
+        ] {
+            assert_eq!(check_rating(rating).is_ok(), allowed, "{rating}");
+        }
+        let too_long = "x".repeat(101);
+        assert_rule(
+            check_registration_id,
+            &["0190-abc"],
+            &["", "a b", &too_long],
+        );
+    }
+}

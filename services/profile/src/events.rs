@@ -1,0 +1,66 @@
+//! What the feed's read model hears.
+
+use sqlx::PgConnection;
+use talktime_kit::Error;
+use talktime_kit::messaging::Handler;
+use talktime_proto::datetime;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
+
+use crate::store::feed_listeners::{self, ListenerStatus};
+
+/// Keeps the feed's read model at what presence and calls tell.
+pub struct FeedEvents;
+
+impl Handler for FeedEvents {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        match event.kind {
+            Some(Kind::StatusChanged(status)) => {
+                feed_listeners::set_status(tx, listener_status(event.version, &status)).await?;
+            }
+            Some(Kind::CallEnded(call)) if was_talked(&call) => {
+                feed_listeners::add_call(tx, call.listener_id, call.duration_seconds).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn listener_status(version: i64, status: &StatusChanged) -> ListenerStatus {
+    ListenerStatus {
+        user_id: status.user_id,
+        version,
+        is_online: status.is_online,
+        is_busy: status.is_busy,
+        wait_time: status.wait_time,
+        last_seen: datetime(status.last_seen.as_ref()),
+    }
+}
+
+/// A call that never came about, or was taken back, says nothing of a listener.
+fn was_talked(call: &CallEnded) -> bool {
+    call.duration_seconds >= 1 && matches!(call.status.as_str(), "completed" | "dropped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_that_were_talked_count() {
+        for (status, duration_seconds, counts) in [
+            ("completed", 1, true),
+            ("dropped", 90, true),
+            ("cancelled", 90, false),
+            ("completed", 0, false),
+        ] {
+            let call = CallEnded {
+                status: status.to_owned(),
+                duration_seconds,
+                ..CallEnded::default()
+            };
+            assert_eq!(was_talked(&call), counts, "{status} {duration_seconds}");
+        }
+    }
+}

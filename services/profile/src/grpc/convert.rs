@@ -1,0 +1,146 @@
+//! Between the messages and the domain.
+
+use talktime_proto::profile::v1 as pb;
+use talktime_proto::timestamp;
+
+use crate::domain::feed::{
+    FeedFilter, FeedQuery, Order, Sort, Start, decode_cursor, encode_cursor,
+};
+use crate::domain::{ProfileError, Registration, Role, Sex, User, UserUpdate};
+use crate::feed::FeedPage;
+use crate::store::feed_pages::FeedListener;
+use crate::store::user_blocks::CallCheck;
+
+/// The language of who names none (contract, section 2).
+const LANGUAGE_DEFAULT: &str = "en";
+
+pub(super) fn registration(request: pb::CreateUserRequest) -> Result<Registration, ProfileError> {
+    let preferred_language = match request.preferred_language {
+        language if language.is_empty() => LANGUAGE_DEFAULT.to_owned(),
+        language => language,
+    };
+    Ok(Registration {
+        registration_id: request.registration_id,
+        phone: request.phone,
+        username: request.username,
+        sex: Sex::parse(&request.sex)?,
+        dob: request.dob.parse().map_err(|_| ProfileError::InvalidDob)?,
+        role: Role::parse_registered(&request.role)?,
+        bio: request.bio,
+        interests: request.interests,
+        profile_image_url: request.profile_image_url,
+        preferred_language,
+    })
+}
+
+pub(super) fn user(user: User) -> pb::User {
+    pb::User {
+        user_id: user.user_id,
+        phone: user.phone,
+        username: user.username,
+        sex: user.sex,
+        dob: user.dob.to_string(),
+        bio: user.bio,
+        interests: user.interests,
+        profile_image_url: user.profile_image_url,
+        preferred_language: user.preferred_language,
+        rating_hundredths: user.rating_hundredths,
+        country: user.country,
+        roles: user.roles,
+        created_at: Some(timestamp(user.created_at)),
+        updated_at: Some(timestamp(user.updated_at)),
+    }
+}
+
+pub(super) fn user_update(request: pb::UpdateUserRequest) -> (i64, UserUpdate) {
+    let update = UserUpdate {
+        username: request.username,
+        bio: request.bio,
+        interests: request.interests.map(|interests| interests.values),
+        profile_image_url: request.profile_image_url,
+        preferred_language: request.preferred_language,
+        country: request.country,
+        rating_hundredths: request.rating_hundredths,
+    };
+    (request.user_id, update)
+}
+
+pub(super) fn call_check(check: CallCheck) -> pb::CheckCallResponse {
+    pb::CheckCallResponse {
+        listener_exists: check.listener_username.is_some(),
+        is_listener: check.is_listener,
+        blocked: check.is_blocked,
+        caller_username: check.caller_username.unwrap_or_default(),
+        listener_username: check.listener_username.unwrap_or_default(),
+    }
+}
+
+pub(super) fn feed_query(request: pb::ListListenersRequest) -> Result<FeedQuery, ProfileError> {
+    let order = Order {
+        sort: sort(request.sort_by)?,
+        is_ascending: request.ascending,
+    };
+    let number = |value: i32| u32::try_from(value).map_err(|_| ProfileError::InvalidPage);
+    let start = match &request.cursor {
+        Some(cursor) => Start::After(decode_cursor(order, cursor)?),
+        None => Start::Page(number(request.page)?),
+    };
+    let filter = FeedFilter {
+        online_only: request.online_only,
+        available_only: request.available_only,
+        sex: request.sex.as_deref().map(Sex::parse).transpose()?,
+        min_rating_hundredths: request.min_rating_hundredths,
+        max_rating_hundredths: request.max_rating_hundredths,
+        interests: request.interests,
+        language: request.language,
+    };
+    Ok(FeedQuery {
+        viewer_id: request.viewer_id,
+        filter,
+        order,
+        start,
+        per_page: number(request.per_page)?,
+    })
+}
+
+/// Who names no order sees first whom they can call now.
+fn sort(sort_by: i32) -> Result<Sort, ProfileError> {
+    match pb::ListenerSort::try_from(sort_by) {
+        Ok(pb::ListenerSort::Unspecified | pb::ListenerSort::Online) => Ok(Sort::Online),
+        Ok(pb::ListenerSort::Rating) => Ok(Sort::Rating),
+        Ok(pb::ListenerSort::Recent) => Ok(Sort::Recent),
+        Err(_) => Err(ProfileError::InvalidSort),
+    }
+}
+
+pub(super) fn feed_page(order: Order, page: FeedPage) -> pb::ListListenersResponse {
+    pb::ListListenersResponse {
+        listeners: page.listeners.into_iter().map(listener).collect(),
+        total_count: page.counts.total,
+        online_count: page.counts.online,
+        available_count: page.counts.available,
+        next_cursor: page.next.map(|position| encode_cursor(order, position)),
+    }
+}
+
+fn listener(listener: FeedListener) -> pb::Listener {
+    let avg_call_duration_secs = listener.avg_call_duration_secs();
+    pb::Listener {
+        user_id: listener.user_id,
+        username: listener.username,
+        sex: listener.sex,
+        bio: listener.bio,
+        interests: listener.interests,
+        profile_image_url: listener.profile_image_url,
+        preferred_language: listener.preferred_language,
+        country: listener.country,
+        rating_hundredths: listener.rating_hundredths,
+        roles: listener.roles,
+        is_online: listener.is_online,
+        is_busy: listener.is_busy,
+        wait_time: listener.wait_time,
+        last_seen: listener.last_seen.map(timestamp),
+        call_count: listener.call_count,
+        avg_call_duration_secs,
+    }
+}

@@ -1,0 +1,68 @@
+//! Profile: people, their roles, favourites and blocks, and the feed of listeners.
+//!
+//! [`domain`] decides, [`store`] keeps, [`people`] and [`feed`] do one operation in one
+//! transaction, [`grpc`] speaks to the other services.
+
+pub mod config;
+pub mod domain;
+pub mod events;
+pub mod feed;
+pub mod grpc;
+pub mod people;
+pub mod store;
+
+use sqlx::migrate::Migrator;
+use talktime_kit::Service;
+use talktime_kit::config::ServiceConfig;
+use talktime_kit::db::Schema;
+use talktime_kit::grpc::client;
+use talktime_kit::messaging::Consumer;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::events::FeedEvents;
+use crate::feed::Feed;
+use crate::grpc::ProfileApi;
+use crate::people::People;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Profile's schema.
+pub const SCHEMA: Schema = Schema {
+    name: "profile",
+    migrations: &MIGRATIONS,
+};
+
+/// Whom the feed's read model follows.
+const CONSUMERS: [Consumer; 2] = [
+    Consumer {
+        name: "profile-presence",
+        filter: "events.presence.>",
+    },
+    Consumer {
+        name: "profile-calls",
+        filter: "events.calls.>",
+    },
+];
+
+/// Runs profile until a signal.
+pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+    let service = Service::start(service, SCHEMA).await?;
+    let people = People::new(
+        service.db.clone(),
+        service.relay.clone(),
+        service.clock.clone(),
+    );
+    let feed = Feed::new(service.db.clone());
+    let calls = CallsServiceClient::new(client::connect(&config.peers.calls)?);
+    for consumer in CONSUMERS {
+        service.consume(consumer, FeedEvents);
+    }
+    let api = ProfileApi::new(people, feed, calls);
+    let routes = Routes::new(ProfileServiceServer::new(api));
+    service
+        .serve(routes, &[profile_service_server::SERVICE_NAME])
+        .await
+}

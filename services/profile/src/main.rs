@@ -1,0 +1,43 @@
+//! Profile's binary: `serve`, the operator's `grant-admin`, and the commands that every service has.
+
+use clap::{Parser, Subcommand};
+use talktime_kit::{Clock, cli, db};
+use talktime_profile::SCHEMA;
+use talktime_profile::config::Config;
+use talktime_profile::people::grant_admin;
+
+#[derive(Parser)]
+#[command(about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves gRPC until SIGTERM or SIGINT.
+    Serve,
+    /// Makes the user with this phone an admin.
+    GrantAdmin {
+        /// E.164, such as +919876543210.
+        phone: String,
+    },
+    #[command(flatten)]
+    Common(cli::Command),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
+    match cli.command {
+        Command::Serve => talktime_profile::serve(service, config).await,
+        Command::GrantAdmin { phone } => {
+            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let user = grant_admin(&pool, &phone, Clock::System.now()).await?;
+            println!("{} (user {}) is an admin", user.username, user.user_id);
+            Ok(())
+        }
+        Command::Common(command) => cli::run(command, &service, SCHEMA).await,
+    }
+}

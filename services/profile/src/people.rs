@@ -1,0 +1,150 @@
+//! Operations on people, each in one transaction.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use talktime_kit::Clock;
+use talktime_kit::db::is_unique_violation;
+use talktime_kit::messaging::{Relay, outbox};
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{UserDeleted, UserRegistered, UserUpdated};
+
+use crate::domain::{ProfileError, Registration, Role, User, UserUpdate, fields};
+use crate::store::user_blocks::{self, CallCheck};
+use crate::store::{feed_listeners, user_roles, users};
+
+/// Profile's operations on its own database.
+#[derive(Clone)]
+pub struct People {
+    db: PgPool,
+    relay: Relay,
+    clock: Clock,
+}
+
+impl People {
+    /// Operations on a migrated database; `relay` is woken when there are events.
+    pub fn new(db: PgPool, relay: Relay, clock: Clock) -> Self {
+        Self { db, relay, clock }
+    }
+
+    /// Makes a user. The same registration again answers with the user it made, as they are now.
+    pub async fn register(&self, registration: &Registration) -> Result<User, ProfileError> {
+        let now = self.clock.now();
+        registration.check(now.date_naive())?;
+        let mut tx = self.db.begin().await?;
+        let user_id = match users::insert(&mut tx, registration, now).await? {
+            Some(user_id) => {
+                welcome(&mut tx, user_id, registration, now).await?;
+                user_id
+            }
+            None => users::conflicts(&mut tx, registration).await?.resolve()?,
+        };
+        let user = users::find(&mut tx, user_id).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        user.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// A user by id.
+    pub async fn of(&self, user_id: i64) -> Result<User, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        let user = users::find(&mut connection, user_id).await?;
+        user.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// A user by phone.
+    pub async fn with_phone(&self, phone: &str) -> Result<User, ProfileError> {
+        fields::check_phone(phone)?;
+        let mut connection = self.db.acquire().await?;
+        let user = users::find_by_phone(&mut connection, phone).await?;
+        user.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// Changes what the update names.
+    pub async fn update(&self, user_id: i64, update: UserUpdate) -> Result<User, ProfileError> {
+        update.check()?;
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let mut user = users::lock(&mut tx, user_id)
+            .await?
+            .ok_or(ProfileError::UserNotFound)?;
+        if !user.apply(update, now)? {
+            return Ok(user);
+        }
+        users::save(&mut tx, &user).await.map_err(name_taken)?;
+        let updated = Kind::UserUpdated(UserUpdated {
+            user_id,
+            username: user.username.clone(),
+        });
+        outbox::append(&mut tx, user_id, user.version, now, updated).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(user)
+    }
+
+    /// Deletes a user, here now and by event in every service.
+    pub async fn delete(&self, user_id: i64) -> Result<(), ProfileError> {
+        let mut tx = self.db.begin().await?;
+        let last_version = users::delete(&mut tx, user_id)
+            .await?
+            .ok_or(ProfileError::UserNotFound)?;
+        let deleted = Kind::UserDeleted(UserDeleted { user_id });
+        let now = self.clock.now();
+        outbox::append(&mut tx, user_id, last_version + 1, now, deleted).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(())
+    }
+
+    /// Whether one may call the other.
+    pub async fn check_call(
+        &self,
+        caller_id: i64,
+        listener_id: i64,
+    ) -> Result<CallCheck, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(user_blocks::check_call(&mut connection, caller_id, listener_id).await?)
+    }
+}
+
+/// What a new user has besides their row.
+async fn welcome(
+    tx: &mut PgConnection,
+    user_id: i64,
+    registration: &Registration,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let Registration { role, username, .. } = registration;
+    user_roles::grant(tx, user_id, *role, now).await?;
+    if *role == Role::Listener {
+        feed_listeners::insert(tx, user_id).await?;
+    }
+    let registered = Kind::UserRegistered(UserRegistered {
+        user_id,
+        username: username.clone(),
+        role: role.name().to_owned(),
+    });
+    outbox::append(tx, user_id, 1, now, registered).await
+}
+
+fn name_taken(error: sqlx::Error) -> ProfileError {
+    if is_unique_violation(&error, users::USERNAME_INDEX) {
+        ProfileError::UsernameTaken
+    } else {
+        error.into()
+    }
+}
+
+/// Makes the user with this phone an admin, for an operator at a terminal: no request does it.
+pub async fn grant_admin(
+    db: &PgPool,
+    phone: &str,
+    now: DateTime<Utc>,
+) -> Result<User, ProfileError> {
+    let mut tx = db.begin().await?;
+    let user = users::find_by_phone(&mut tx, phone)
+        .await?
+        .ok_or(ProfileError::UserNotFound)?;
+    user_roles::grant(&mut tx, user.user_id, Role::Admin, now).await?;
+    tx.commit().await?;
+    Ok(user)
+}

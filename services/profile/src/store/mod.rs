@@ -1,0 +1,7 @@
+//! Profile's tables.
+
+pub mod feed_listeners;
+pub mod feed_pages;
+pub mod user_blocks;
+pub mod user_roles;
+pub mod users;

@@ -1,0 +1,137 @@
+//! `profile.users`: one row a person.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::{Conflicts, Registration, User};
+
+/// The unique index over user names without regard to case.
+pub const USERNAME_INDEX: &str = "users_username_key";
+
+/// `SELECT` of whole users with their active roles, and the rest of the statement.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT user_id, phone, username, sex, dob, bio, interests, profile_image_url,
+                    preferred_language, (rating * 100)::integer AS rating_hundredths, country,
+                    ARRAY(SELECT role FROM profile.user_roles AS r
+                          WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
+                    version, created_at, updated_at
+             FROM profile.users AS u ",
+            $rest
+        )
+    };
+}
+
+/// Makes a user, and answers their id; `None` when somebody has the phone, the name or the
+/// registration's id. A second registration at the same moment waits for the first one's commit.
+pub async fn insert(
+    tx: &mut PgConnection,
+    registration: &Registration,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "INSERT INTO profile.users
+             (username, phone, sex, dob, bio, interests, profile_image_url, preferred_language,
+              registration_id, registration_hash, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+         ON CONFLICT DO NOTHING
+         RETURNING user_id",
+    )
+    .bind(&registration.username)
+    .bind(&registration.phone)
+    .bind(registration.sex.name())
+    .bind(registration.dob)
+    .bind(&registration.bio)
+    .bind(&registration.interests)
+    .bind(&registration.profile_image_url)
+    .bind(&registration.preferred_language)
+    .bind(&registration.registration_id)
+    .bind(registration.content_hash())
+    .bind(now)
+    .fetch_optional(tx)
+    .await
+}
+
+/// What stood in the way of an insert.
+pub async fn conflicts(
+    tx: &mut PgConnection,
+    registration: &Registration,
+) -> sqlx::Result<Conflicts> {
+    sqlx::query_as(
+        "SELECT (SELECT user_id FROM profile.users
+                 WHERE registration_id = $1 AND registration_hash = $2) AS made_user_id,
+                EXISTS (SELECT FROM profile.users WHERE phone = $3) AS is_phone_taken,
+                EXISTS (SELECT FROM profile.users
+                        WHERE lower(username) = lower($4)) AS is_username_taken",
+    )
+    .bind(&registration.registration_id)
+    .bind(registration.content_hash())
+    .bind(&registration.phone)
+    .bind(&registration.username)
+    .fetch_one(tx)
+    .await
+}
+
+/// A user by id.
+pub async fn find(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
+    sqlx::query_as(select!("WHERE user_id = $1"))
+        .bind(user_id)
+        .fetch_optional(connection)
+        .await
+}
+
+/// A user by phone.
+pub async fn find_by_phone(
+    connection: &mut PgConnection,
+    phone: &str,
+) -> sqlx::Result<Option<User>> {
+    sqlx::query_as(select!("WHERE phone = $1"))
+        .bind(phone)
+        .fetch_optional(connection)
+        .await
+}
+
+/// A user by id, locked until the transaction ends.
+pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
+    sqlx::query_as(select!("WHERE user_id = $1 FOR NO KEY UPDATE OF u"))
+        .bind(user_id)
+        .fetch_optional(tx)
+        .await
+}
+
+/// Writes a locked user back. A violation of [`USERNAME_INDEX`] says that somebody has the name.
+pub async fn save(tx: &mut PgConnection, user: &User) -> sqlx::Result<()> {
+    let saved = sqlx::query(
+        "UPDATE profile.users
+         SET username = $2, bio = $3, interests = $4, profile_image_url = $5,
+             preferred_language = $6, country = $7, rating = $8::numeric / 100, version = $9,
+             updated_at = $10
+         WHERE user_id = $1",
+    )
+    .bind(user.user_id)
+    .bind(&user.username)
+    .bind(&user.bio)
+    .bind(&user.interests)
+    .bind(&user.profile_image_url)
+    .bind(&user.preferred_language)
+    .bind(&user.country)
+    .bind(user.rating_hundredths)
+    .bind(user.version)
+    .bind(user.updated_at)
+    .execute(tx)
+    .await?;
+    match saved.rows_affected() {
+        1 => Ok(()),
+        _ => Err(sqlx::Error::RowNotFound),
+    }
+}
+
+/// Deletes a user, and with them their rows in every other table of this schema. Answers their
+/// last version; `None` when there is no such user.
+pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("DELETE FROM profile.users WHERE user_id = $1 RETURNING version")
+        .bind(user_id)
+        .fetch_optional(tx)
+        .await
+}

@@ -1,0 +1,351 @@
+//! Pages of the feed: who is on them, in which order, and how they are found.
+
+use talktime_profile::domain::feed::{FeedFilter, FeedQuery, Order, Position, Sort, Start};
+use talktime_profile::store::feed_pages;
+use talktime_proto::profile::v1 as pb;
+use talktime_proto::profile::v1::profile_service_server::ProfileService;
+use tonic::{Code, Request};
+
+use crate::feed_events::status;
+use crate::{Profile, Refusal, answer, refusal};
+
+/// The first page of everybody, as this viewer sees it.
+pub(crate) fn everyone(viewer_id: i64) -> pb::ListListenersRequest {
+    pb::ListListenersRequest {
+        viewer_id,
+        page: 1,
+        per_page: 20,
+        ..pb::ListListenersRequest::default()
+    }
+}
+
+pub(crate) async fn list(
+    profile: &Profile,
+    request: pb::ListListenersRequest,
+) -> pb::ListListenersResponse {
+    ask(profile, request).await.expect("a page")
+}
+
+async fn ask(
+    profile: &Profile,
+    request: pb::ListListenersRequest,
+) -> Result<pb::ListListenersResponse, Refusal> {
+    answer(profile.api.list_listeners(Request::new(request)).await)
+}
+
+fn names(page: &pb::ListListenersResponse) -> Vec<&str> {
+    let listeners = page.listeners.iter();
+    listeners
+        .map(|listener| listener.username.as_str())
+        .collect()
+}
+
+/// Registered in this order: free, busy, away and free; with 4.35, no, 5.00 and 2.00 stars.
+async fn four_listeners(profile: &Profile) {
+    for (name, sex, language, interests, is_online, is_busy, rating) in [
+        ("free", "female", "hi", "music", true, false, Some("4.35")),
+        ("busy", "male", "hi", "films", true, true, None),
+        ("away", "female", "en", "films", false, false, Some("5.00")),
+        (
+            "also_free",
+            "other",
+            "en",
+            "sport",
+            true,
+            false,
+            Some("2.00"),
+        ),
+    ] {
+        let mut request = crate::registration(name, "listener");
+        request.sex = sex.to_owned();
+        request.preferred_language = language.to_owned();
+        request.interests = vec![interests.to_owned(), "talking".to_owned()];
+        let user_id = profile.create(request).await.expect("registered").user_id;
+        profile.hear(1, status(user_id, is_online, is_busy)).await;
+        sqlx::query("UPDATE profile.users SET rating = $2::numeric WHERE user_id = $1")
+            .bind(user_id)
+            .bind(rating)
+            .execute(&profile.database.app)
+            .await
+            .expect("rated");
+    }
+}
+
+#[tokio::test]
+async fn who_is_free_comes_first_unless_another_order_is_asked_for() {
+    use pb::ListenerSort::{Online, Rating, Recent, Unspecified};
+    let profile = Profile::start().await;
+    four_listeners(&profile).await;
+    for (sort_by, ascending, expected) in [
+        (Unspecified, false, ["also_free", "free", "busy", "away"]),
+        (Online, false, ["also_free", "free", "busy", "away"]),
+        (Online, true, ["away", "busy", "free", "also_free"]),
+        (Rating, false, ["away", "free", "also_free", "busy"]),
+        (Rating, true, ["busy", "also_free", "free", "away"]),
+        (Recent, false, ["also_free", "away", "busy", "free"]),
+        (Recent, true, ["free", "busy", "away", "also_free"]),
+    ] {
+        let request = pb::ListListenersRequest {
+            sort_by: sort_by.into(),
+            ascending,
+            ..everyone(0)
+        };
+        let page = list(&profile, request).await;
+        assert_eq!(names(&page), expected, "{sort_by:?} {ascending}");
+        let counts = (page.total_count, page.online_count, page.available_count);
+        assert_eq!(counts, (4, 3, 2));
+        assert_eq!(page.next_cursor, None);
+    }
+}
+
+#[tokio::test]
+async fn filters_narrow_the_page_and_the_counts() {
+    type Narrow = fn(&mut pb::ListListenersRequest);
+    type Found<'a> = (&'a [&'a str], (i64, i64, i64));
+    let profile = Profile::start().await;
+    four_listeners(&profile).await;
+    let cases: [(Narrow, Found<'_>); 10] = [
+        (
+            |r| r.online_only = true,
+            (&["also_free", "free", "busy"], (3, 3, 2)),
+        ),
+        (
+            |r| r.available_only = true,
+            (&["also_free", "free"], (2, 2, 2)),
+        ),
+        (
+            |r| r.sex = Some("female".to_owned()),
+            (&["free", "away"], (2, 1, 1)),
+        ),
+        (
+            |r| r.min_rating_hundredths = Some(435),
+            (&["free", "away"], (2, 1, 1)),
+        ),
+        (
+            |r| r.max_rating_hundredths = Some(434),
+            (&["also_free", "busy"], (2, 2, 1)),
+        ),
+        (
+            |r| r.min_rating_hundredths = Some(0),
+            (&["also_free", "free", "busy", "away"], (4, 3, 2)),
+        ),
+        (
+            |r| r.interests = vec!["films".to_owned()],
+            (&["busy", "away"], (2, 1, 0)),
+        ),
+        (
+            |r| r.interests = vec!["sport".to_owned(), "music".to_owned()],
+            (&["also_free", "free"], (2, 2, 2)),
+        ),
+        (
+            |r| r.language = Some("en".to_owned()),
+            (&["also_free", "away"], (2, 1, 1)),
+        ),
+        (
+            |r| {
+                r.language = Some("en".to_owned());
+                r.sex = Some("male".to_owned());
+            },
+            (&[], (0, 0, 0)),
+        ),
+    ];
+    for (narrow, (expected, counts)) in cases {
+        let mut request = everyone(0);
+        narrow(&mut request);
+        let page = list(&profile, request.clone()).await;
+        assert_eq!(names(&page), expected, "{request:?}");
+        let found = (page.total_count, page.online_count, page.available_count);
+        assert_eq!(found, counts, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_is_shown_whole() {
+    let profile = Profile::start().await;
+    four_listeners(&profile).await;
+    let page = list(&profile, everyone(0)).await;
+    let expected = pb::Listener {
+        user_id: page.listeners[1].user_id,
+        username: "free".to_owned(),
+        sex: "female".to_owned(),
+        bio: Some("Hello".to_owned()),
+        interests: vec!["music".to_owned(), "talking".to_owned()],
+        profile_image_url: Some("https://example.com/a.png".to_owned()),
+        preferred_language: "hi".to_owned(),
+        country: None,
+        rating_hundredths: Some(435),
+        roles: vec!["listener".to_owned()],
+        is_online: true,
+        is_busy: false,
+        wait_time: None,
+        last_seen: None,
+        call_count: 0,
+        avg_call_duration_secs: 0,
+    };
+    assert_eq!(page.listeners[1], expected);
+}
+
+#[tokio::test]
+async fn neither_oneself_nor_anyone_blocked_either_way_is_shown() {
+    let profile = Profile::start().await;
+    let viewer = profile.register("viewer", "listener").await.user_id;
+    let blocked = profile.register("blocked", "listener").await.user_id;
+    let blocker = profile.register("blocker", "listener").await.user_id;
+    profile.register("friend", "listener").await;
+    profile.block(viewer, blocked).await;
+    profile.block(blocker, viewer).await;
+    profile.block(blocker, blocked).await;
+
+    let page = list(&profile, everyone(viewer)).await;
+    assert_eq!(names(&page), ["friend"]);
+    assert_eq!(page.total_count, 1);
+    let for_another = list(&profile, everyone(0)).await;
+    assert_eq!(for_another.total_count, 4);
+}
+
+#[tokio::test]
+async fn both_ways_of_paging_show_everyone_once() {
+    let profile = Profile::start().await;
+    let mut expected = Vec::new();
+    for number in 0..7 {
+        let name = format!("listener{number}");
+        let user_id = profile.register(&name, "listener").await.user_id;
+        profile
+            .hear(1, status(user_id, number % 3 > 0, number % 3 > 1))
+            .await;
+        expected.push(user_id);
+    }
+    for sort_by in [1, 2, 3] {
+        for ascending in [false, true] {
+            let request = pb::ListListenersRequest {
+                per_page: 3,
+                sort_by,
+                ascending,
+                ..everyone(0)
+            };
+            let by_page = pages_by_number(&profile, &request).await;
+            let by_cursor = pages_by_cursor(&profile, &request).await;
+            assert_eq!(by_page, by_cursor, "{sort_by} {ascending}");
+            let mut ids = by_page;
+            ids.sort_unstable();
+            assert_eq!(ids, expected);
+        }
+    }
+}
+
+async fn pages_by_number(profile: &Profile, request: &pb::ListListenersRequest) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for (page, is_last) in [(1, false), (2, false), (3, true)] {
+        let request = pb::ListListenersRequest {
+            page,
+            ..request.clone()
+        };
+        let page = list(profile, request).await;
+        assert_eq!(page.next_cursor.is_none(), is_last);
+        assert_eq!(page.total_count, 7);
+        ids.extend(page.listeners.iter().map(|listener| listener.user_id));
+    }
+    ids
+}
+
+async fn pages_by_cursor(profile: &Profile, request: &pb::ListListenersRequest) -> Vec<i64> {
+    let mut ids = Vec::new();
+    let mut request = request.clone();
+    for _ in 0..3 {
+        let page = list(profile, request.clone()).await;
+        ids.extend(page.listeners.iter().map(|listener| listener.user_id));
+        request.cursor = page.next_cursor;
+        request.page = 0;
+    }
+    assert_eq!(request.cursor, None);
+    ids
+}
+
+#[tokio::test]
+async fn what_may_not_be_asked_is_refused() {
+    type Spoil = fn(&mut pb::ListListenersRequest);
+    let cases: [(&str, Spoil); 11] = [
+        ("invalid_page", |r| r.page = 0),
+        ("invalid_page", |r| r.page = -1),
+        ("invalid_page", |r| r.per_page = 0),
+        ("invalid_page", |r| r.per_page = 101),
+        ("invalid_sort", |r| r.sort_by = 9),
+        ("invalid_sex", |r| r.sex = Some("x".to_owned())),
+        ("invalid_rating", |r| r.min_rating_hundredths = Some(501)),
+        ("invalid_rating", |r| {
+            r.min_rating_hundredths = Some(400);
+            r.max_rating_hundredths = Some(300);
+        }),
+        ("invalid_interests", |r| {
+            r.interests = vec!["a\0".to_owned()];
+        }),
+        ("invalid_language", |r| r.language = Some("a\0".to_owned())),
+        ("invalid_cursor", |r| r.cursor = Some("nonsense".to_owned())),
+    ];
+    let profile = Profile::start().await;
+    for (name, spoil) in cases {
+        let mut request = everyone(0);
+        spoil(&mut request);
+        let refused = ask(&profile, request).await.expect_err(name);
+        assert_eq!(refused, refusal(Code::InvalidArgument, name));
+    }
+}
+
+/// A page deep in a long feed is read from an index in order: nothing is sorted, and no table is
+/// read whole.
+#[tokio::test]
+async fn pages_of_a_long_feed_are_read_in_order_from_an_index() {
+    let profile = Profile::start().await;
+    for statement in [
+        "INSERT INTO profile.users (username, phone, sex, dob, rating)
+         SELECT 'listener' || n, '+91' || 6000000000 + n, 'other', '1999-12-31', n % 501 / 100.0
+         FROM generate_series(1, 20000) AS n",
+        "INSERT INTO profile.user_roles (user_id, role) SELECT user_id, 'listener' FROM profile.users",
+        "INSERT INTO profile.feed_listeners (user_id, is_online, is_busy)
+         SELECT user_id, user_id % 3 = 0, user_id % 2 = 0 FROM profile.users",
+        "INSERT INTO profile.user_blocks (blocker_id, blocked_id, action_type)
+         SELECT 1, user_id, 'block' FROM profile.users WHERE user_id % 100 = 0",
+        "ANALYZE",
+    ] {
+        sqlx::query(statement)
+            .execute(&profile.database.superuser)
+            .await
+            .expect("filled");
+    }
+    for (sort, key, index) in [
+        (Sort::Rating, 250, "users_rating"),
+        (Sort::Online, 1, "feed_listeners_availability"),
+        (Sort::Recent, 10_000, "feed_listeners_pkey"),
+    ] {
+        let after = Position {
+            key,
+            user_id: 10_000,
+        };
+        for start in [Start::Page(1), Start::After(after)] {
+            let plan = explain(&profile, sort, start).await;
+            assert!(plan.contains(index), "{plan}");
+            assert!(!plan.contains("Sort Key"), "{plan}");
+            assert!(!plan.contains("Seq Scan on users"), "{plan}");
+            assert!(!plan.contains("Seq Scan on feed_listeners"), "{plan}");
+        }
+    }
+}
+
+async fn explain(profile: &Profile, sort: Sort, start: Start) -> String {
+    let query = FeedQuery {
+        viewer_id: 1,
+        filter: FeedFilter::default(),
+        order: Order {
+            sort,
+            is_ascending: false,
+        },
+        start,
+        per_page: 20,
+    };
+    let lines: Vec<String> = feed_pages::page_statement("EXPLAIN ", &query)
+        .build_query_scalar()
+        .fetch_all(&profile.database.app)
+        .await
+        .expect("a plan");
+    lines.join("\n")
+}

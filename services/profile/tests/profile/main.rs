@@ -1,0 +1,215 @@
+//! Profile on a real Postgres, through its gRPC service.
+
+mod blocks;
+mod deletion;
+mod feed;
+mod feed_events;
+mod registration;
+mod updates;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, TimeDelta};
+use prost::Message as _;
+use talktime_kit::grpc::client;
+use talktime_kit::messaging::Relay;
+use talktime_kit::testing::TestDatabase;
+use talktime_kit::{Clock, Error};
+use talktime_profile::SCHEMA;
+use talktime_profile::feed::Feed;
+use talktime_profile::grpc::ProfileApi;
+use talktime_profile::people::People;
+use talktime_proto::calls::v1 as calls;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+use talktime_proto::calls::v1::calls_service_server::{CallsService, CallsServiceServer};
+use talktime_proto::events::v1::Event;
+use talktime_proto::profile::v1 as pb;
+use talktime_proto::profile::v1::profile_service_server::ProfileService;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+const NOBODY: i64 = 404_404;
+
+/// Profile without its network, on a database and a clock of its own.
+struct Profile {
+    api: ProfileApi,
+    database: TestDatabase,
+    clock: Clock,
+    calls: Calls,
+}
+
+impl Profile {
+    async fn start() -> Self {
+        let database = TestDatabase::new(SCHEMA).await;
+        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+        let people = People::new(database.app.clone(), Relay::default(), clock.clone());
+        let calls = Calls::default();
+        let channel = client::connect(&format!("http://{}", calls.listen().await)).expect("a URL");
+        let api = ProfileApi::new(
+            people,
+            Feed::new(database.app.clone()),
+            CallsServiceClient::new(channel),
+        );
+        Self {
+            api,
+            database,
+            clock,
+            calls,
+        }
+    }
+
+    fn seconds_pass(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    async fn create(&self, request: pb::CreateUserRequest) -> Result<pb::User, Refusal> {
+        answer(self.api.create_user(Request::new(request)).await)
+    }
+
+    async fn register(&self, username: &str, role: &str) -> pb::User {
+        self.create(registration(username, role))
+            .await
+            .expect("registered")
+    }
+
+    async fn user(&self, user_id: i64) -> Result<pb::User, Refusal> {
+        let request = Request::new(pb::GetUserRequest { user_id });
+        answer(self.api.get_user(request).await)
+    }
+
+    async fn update(&self, request: pb::UpdateUserRequest) -> Result<pb::User, Refusal> {
+        answer(self.api.update_user(Request::new(request)).await)
+    }
+
+    async fn delete(&self, user_id: i64) -> Result<(), Refusal> {
+        let request = Request::new(pb::DeleteUserRequest { user_id });
+        answer(self.api.delete_user(request).await).map(|_| ())
+    }
+
+    async fn block(&self, blocker_id: i64, blocked_id: i64) {
+        sqlx::query(
+            "INSERT INTO profile.user_blocks (blocker_id, blocked_id, action_type)
+             VALUES ($1, $2, 'block')",
+        )
+        .bind(blocker_id)
+        .bind(blocked_id)
+        .execute(&self.database.app)
+        .await
+        .expect("blocked");
+    }
+
+    /// Everything told so far about one user, oldest first.
+    async fn told(&self, user_id: i64) -> Vec<Event> {
+        let payloads: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT payload FROM profile.outbox WHERE aggregate_id = $1 ORDER BY outbox_id",
+        )
+        .bind(user_id)
+        .fetch_all(&self.database.app)
+        .await
+        .expect("readable");
+        let events = payloads.iter();
+        events
+            .map(|payload| Event::decode(payload.as_slice()).expect("an event"))
+            .collect()
+    }
+
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.database.app)
+            .await
+            .expect("readable")
+    }
+}
+
+/// A registration that nothing is wrong with; phone and id follow from the name.
+fn registration(username: &str, role: &str) -> pb::CreateUserRequest {
+    let number = username.bytes().fold(0_u64, |sum, byte| {
+        (sum * 257 + u64::from(byte)) % 10_000_000_000
+    });
+    pb::CreateUserRequest {
+        registration_id: format!("registration-of-{username}"),
+        phone: format!("+91{number:010}"),
+        username: username.to_owned(),
+        sex: "female".to_owned(),
+        dob: "1999-12-31".to_owned(),
+        role: role.to_owned(),
+        bio: Some("Hello".to_owned()),
+        interests: vec!["music".to_owned()],
+        profile_image_url: Some("https://example.com/a.png".to_owned()),
+        preferred_language: "hi".to_owned(),
+    }
+}
+
+/// What a caller sees of an error: code on the wire and our own.
+#[derive(Debug, Eq, PartialEq)]
+struct Refusal(tonic::Code, String);
+
+fn refusal(code: tonic::Code, name: &str) -> Refusal {
+    Refusal(code, name.to_owned())
+}
+
+fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Refusal> {
+    result.map(Response::into_inner).map_err(|status| {
+        let code = status.code();
+        Refusal(code, Error::from(status).code().to_owned())
+    })
+}
+
+/// The calls service as far as profile asks it: one user may be on a call.
+#[derive(Clone, Default)]
+struct Calls {
+    on_a_call: Arc<AtomicI64>,
+}
+
+impl Calls {
+    fn set_on_a_call(&self, user_id: i64) {
+        self.on_a_call.store(user_id, Ordering::SeqCst);
+    }
+
+    async fn listen(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = tonic::transport::Server::builder()
+            .add_service(CallsServiceServer::new(self.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        address
+    }
+}
+
+#[tonic::async_trait]
+impl CallsService for Calls {
+    async fn get_ongoing(
+        &self,
+        request: Request<calls::GetOngoingRequest>,
+    ) -> Result<Response<calls::GetOngoingResponse>, Status> {
+        let is_on_a_call = self.on_a_call.load(Ordering::SeqCst) == request.get_ref().user_id;
+        let call = is_on_a_call.then(calls::OngoingCall::default);
+        Ok(Response::new(calls::GetOngoingResponse { call }))
+    }
+
+    async fn start_call(
+        &self,
+        _: Request<calls::StartCallRequest>,
+    ) -> Result<Response<calls::StartCallResponse>, Status> {
+        Err(Status::unimplemented("not asked by profile"))
+    }
+
+    async fn end_call(
+        &self,
+        _: Request<calls::EndCallRequest>,
+    ) -> Result<Response<calls::EndCallResponse>, Status> {
+        Err(Status::unimplemented("not asked by profile"))
+    }
+
+    async fn bill_minute(
+        &self,
+        _: Request<calls::BillMinuteRequest>,
+    ) -> Result<Response<calls::BillMinuteResponse>, Status> {
+        Err(Status::unimplemented("not asked by profile"))
+    }
+}

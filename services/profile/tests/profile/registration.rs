@@ -1,0 +1,204 @@
+//! How somebody becomes a user, once.
+
+use futures::future::join_all;
+use talktime_kit::Clock;
+use talktime_profile::people::grant_admin;
+use talktime_proto::events::v1::UserRegistered;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::profile::v1 as pb;
+use talktime_proto::profile::v1::profile_service_server::ProfileService;
+use talktime_proto::timestamp;
+use tonic::{Code, Request};
+
+use crate::{NOBODY, Profile, answer, refusal, registration};
+
+#[tokio::test]
+async fn a_registration_makes_a_user_with_the_role_asked_for() {
+    let profile = Profile::start().await;
+    let user = profile.register("asha", "listener").await;
+    let now = Some(timestamp(profile.clock.now()));
+    let expected = pb::User {
+        user_id: user.user_id,
+        phone: registration("asha", "listener").phone,
+        username: "asha".to_owned(),
+        sex: "female".to_owned(),
+        dob: "1999-12-31".to_owned(),
+        bio: Some("Hello".to_owned()),
+        interests: vec!["music".to_owned()],
+        profile_image_url: Some("https://example.com/a.png".to_owned()),
+        preferred_language: "hi".to_owned(),
+        rating_hundredths: None,
+        country: None,
+        roles: vec!["listener".to_owned()],
+        created_at: now,
+        updated_at: now,
+    };
+    assert_eq!(user, expected);
+    assert_eq!(profile.user(user.user_id).await.expect("found"), expected);
+
+    let request = pb::GetUserByPhoneRequest {
+        phone: user.phone.clone(),
+    };
+    let by_phone = profile.api.get_user_by_phone(Request::new(request)).await;
+    assert_eq!(answer(by_phone).expect("found"), expected);
+
+    let told = profile.told(user.user_id).await;
+    let registered = Kind::UserRegistered(UserRegistered {
+        user_id: user.user_id,
+        username: "asha".to_owned(),
+        role: "listener".to_owned(),
+    });
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].version, &told[0].kind), (1, &Some(registered)));
+}
+
+#[tokio::test]
+async fn the_same_registration_finds_its_user_however_often_and_however_late() {
+    let profile = Profile::start().await;
+    let requests = (0..20).map(|_| profile.create(registration("asha", "user")));
+    let users = join_all(requests).await;
+    let first = users[0].as_ref().expect("registered").clone();
+    for user in users {
+        assert_eq!(user.expect("registered"), first);
+    }
+    assert_eq!(profile.told(first.user_id).await.len(), 1);
+
+    let renamed = pb::UpdateUserRequest {
+        user_id: first.user_id,
+        username: Some("asha_rao".to_owned()),
+        ..pb::UpdateUserRequest::default()
+    };
+    profile.update(renamed).await.expect("updated");
+    let again = profile.create(registration("asha", "user")).await;
+    assert_eq!(again.expect("the same user").username, "asha_rao");
+}
+
+#[tokio::test]
+async fn of_twenty_who_want_one_name_one_gets_it() {
+    let profile = Profile::start().await;
+    let requests = (0..20).map(|number| {
+        let mut request = registration(&format!("someone{number}"), "user");
+        request.username = if number % 2 == 0 { "Asha" } else { "aSHA" }.to_owned();
+        profile.create(request)
+    });
+    let taken = refusal(Code::Aborted, "username_taken");
+    let outcomes = join_all(requests).await;
+    let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 19);
+    assert!(refused.iter().all(|each| *each == taken), "{refused:?}");
+    assert_eq!(profile.count("SELECT count(*) FROM profile.users").await, 1);
+    assert_eq!(
+        profile.count("SELECT count(*) FROM profile.outbox").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn of_twenty_with_one_phone_one_gets_it() {
+    let profile = Profile::start().await;
+    let requests = (0..20).map(|number| {
+        let mut request = registration(&format!("someone{number}"), "user");
+        request.phone = "+919876543210".to_owned();
+        profile.create(request)
+    });
+    let taken = refusal(Code::Aborted, "phone_taken");
+    let outcomes = join_all(requests).await;
+    let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 19);
+    assert!(refused.iter().all(|each| *each == taken), "{refused:?}");
+}
+
+#[tokio::test]
+async fn one_registration_does_not_make_two_users() {
+    let profile = Profile::start().await;
+    profile.register("asha", "user").await;
+    let mut with_other_name = registration("asha", "user");
+    with_other_name.username = "ravi".to_owned();
+    assert_eq!(
+        profile
+            .create(with_other_name)
+            .await
+            .expect_err("other content"),
+        refusal(Code::Aborted, "phone_taken")
+    );
+    let mut of_someone_else = registration("ravi", "user");
+    of_someone_else.registration_id = registration("asha", "user").registration_id;
+    assert_eq!(
+        profile
+            .create(of_someone_else)
+            .await
+            .expect_err("another's id"),
+        refusal(Code::Aborted, "registration_reused")
+    );
+}
+
+#[tokio::test]
+async fn what_the_field_rules_forbid_is_refused() {
+    type Spoil = fn(&mut pb::CreateUserRequest);
+    let cases: [(&str, Spoil); 12] = [
+        ("invalid_username", |r| r.username = "a b".to_owned()),
+        ("invalid_phone", |r| r.phone = "98765".to_owned()),
+        ("invalid_sex", |r| r.sex = "unknown".to_owned()),
+        ("invalid_dob", |r| r.dob = "31.12.1999".to_owned()),
+        ("under_age", |r| r.dob = "2020-01-01".to_owned()),
+        ("invalid_role", |r| r.role = "admin".to_owned()),
+        ("invalid_bio", |r| r.bio = Some("x".repeat(501))),
+        ("invalid_interests", |r| {
+            r.interests = vec!["x".to_owned(); 11];
+        }),
+        ("invalid_interests", |r| {
+            r.interests = vec!["<b>".to_owned()];
+        }),
+        ("invalid_image_url", |r| {
+            r.profile_image_url = Some("ftp://x".to_owned());
+        }),
+        ("invalid_language", |r| {
+            r.preferred_language = "!".to_owned();
+        }),
+        ("invalid_registration_id", |r| r.registration_id.clear()),
+    ];
+    let profile = Profile::start().await;
+    for (name, spoil) in cases {
+        let mut request = registration("asha", "user");
+        spoil(&mut request);
+        let refused = profile.create(request).await.expect_err(name);
+        assert_eq!(refused, refusal(Code::InvalidArgument, name));
+    }
+    assert_eq!(profile.count("SELECT count(*) FROM profile.users").await, 0);
+}
+
+#[tokio::test]
+async fn who_names_no_language_speaks_english() {
+    let profile = Profile::start().await;
+    let mut request = registration("asha", "user");
+    request.preferred_language.clear();
+    let user = profile.create(request).await.expect("registered");
+    assert_eq!(user.preferred_language, "en");
+}
+
+#[tokio::test]
+async fn unknown_people_are_not_found() {
+    let profile = Profile::start().await;
+    let not_found = refusal(Code::NotFound, "user_not_found");
+    assert_eq!(profile.user(NOBODY).await.expect_err("nobody"), not_found);
+    let request = pb::GetUserByPhoneRequest {
+        phone: "+919876543210".to_owned(),
+    };
+    let by_phone = profile.api.get_user_by_phone(Request::new(request)).await;
+    assert_eq!(answer(by_phone).expect_err("nobody"), not_found);
+}
+
+#[tokio::test]
+async fn an_operator_makes_an_admin() {
+    let profile = Profile::start().await;
+    let user = profile.register("asha", "user").await;
+    for _ in 0..2 {
+        grant_admin(&profile.database.app, &user.phone, Clock::System.now())
+            .await
+            .expect("granted");
+    }
+    let admin = profile.user(user.user_id).await.expect("found");
+    assert_eq!(admin.roles, ["admin", "user"]);
+    let unknown = grant_admin(&profile.database.app, "+910000000000", Clock::System.now()).await;
+    assert!(unknown.is_err());
+}

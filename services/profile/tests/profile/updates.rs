@@ -1,0 +1,174 @@
+//! How people change themselves.
+
+use futures::future::join_all;
+use talktime_kit::Clock;
+use talktime_profile::people::grant_admin;
+use talktime_proto::events::v1::UserUpdated;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::profile::v1 as pb;
+use talktime_proto::timestamp;
+use tonic::Code;
+
+use crate::{NOBODY, Profile, refusal};
+
+#[tokio::test]
+async fn an_update_changes_what_it_names_and_tells() {
+    let profile = Profile::start().await;
+    let before = profile.register("asha", "user").await;
+    profile.seconds_pass(60);
+    let update = pb::UpdateUserRequest {
+        user_id: before.user_id,
+        username: Some("ASHA".to_owned()),
+        interests: Some(pb::Interests { values: vec![] }),
+        country: Some("IN".to_owned()),
+        ..pb::UpdateUserRequest::default()
+    };
+    let expected = pb::User {
+        username: "ASHA".to_owned(),
+        interests: vec![],
+        country: Some("IN".to_owned()),
+        updated_at: Some(timestamp(profile.clock.now())),
+        ..before.clone()
+    };
+    assert_eq!(profile.update(update).await.expect("updated"), expected);
+    assert_eq!(profile.user(before.user_id).await.expect("found"), expected);
+
+    let told = profile.told(before.user_id).await;
+    let updated = Kind::UserUpdated(UserUpdated {
+        user_id: before.user_id,
+        username: "ASHA".to_owned(),
+    });
+    assert_eq!((told[1].version, &told[1].kind), (2, &Some(updated)));
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_told() {
+    let profile = Profile::start().await;
+    let before = profile.register("asha", "user").await;
+    profile.seconds_pass(60);
+    let update = pb::UpdateUserRequest {
+        user_id: before.user_id,
+        bio: before.bio.clone(),
+        ..pb::UpdateUserRequest::default()
+    };
+    assert_eq!(profile.update(update).await.expect("the same"), before);
+    assert_eq!(profile.told(before.user_id).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_field_rules_forbid_is_refused() {
+    type Spoil = fn(&mut pb::UpdateUserRequest);
+    let cases: [(&str, Spoil); 8] = [
+        ("invalid_username", |r| r.username = Some("ab".to_owned())),
+        ("invalid_bio", |r| r.bio = Some("x".repeat(501))),
+        ("invalid_interests", |r| {
+            r.interests = Some(pb::Interests {
+                values: vec![String::new()],
+            });
+        }),
+        ("invalid_image_url", |r| {
+            r.profile_image_url = Some("x".to_owned());
+        }),
+        ("invalid_language", |r| {
+            r.preferred_language = Some("x".to_owned());
+        }),
+        ("invalid_country", |r| r.country = Some(String::new())),
+        ("invalid_rating", |r| r.rating_hundredths = Some(501)),
+        ("invalid_rating", |r| r.rating_hundredths = Some(-1)),
+    ];
+    let profile = Profile::start().await;
+    let user = profile.register("asha", "user").await;
+    for (name, spoil) in cases {
+        let mut request = pb::UpdateUserRequest {
+            user_id: user.user_id,
+            ..pb::UpdateUserRequest::default()
+        };
+        spoil(&mut request);
+        let refused = profile.update(request).await.expect_err(name);
+        assert_eq!(refused, refusal(Code::InvalidArgument, name));
+    }
+    assert_eq!(profile.user(user.user_id).await.expect("found"), user);
+}
+
+#[tokio::test]
+async fn nobody_rates_themselves() {
+    let profile = Profile::start().await;
+    let user = profile.register("asha", "listener").await;
+    let rate = |rating_hundredths| {
+        profile.update(pb::UpdateUserRequest {
+            user_id: user.user_id,
+            rating_hundredths: Some(rating_hundredths),
+            ..pb::UpdateUserRequest::default()
+        })
+    };
+    assert_eq!(
+        rate(500).await.expect_err("not an admin"),
+        refusal(Code::PermissionDenied, "rating_not_allowed")
+    );
+    grant_admin(&profile.database.app, &user.phone, Clock::System.now())
+        .await
+        .expect("granted");
+    let rated = rate(435).await.expect("an admin");
+    assert_eq!(rated.rating_hundredths, Some(435));
+
+    sqlx::query("UPDATE profile.user_roles SET active = false WHERE role = 'admin'")
+        .execute(&profile.database.app)
+        .await
+        .expect("revoked");
+    rate(435).await.expect("the present rating may come along");
+    rate(434).await.expect_err("no admin any more");
+}
+
+#[tokio::test]
+async fn of_twenty_who_take_one_name_one_gets_it() {
+    let profile = Profile::start().await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        let user = profile.register(&format!("someone{number}"), "user").await;
+        ids.push(user.user_id);
+    }
+    let updates = ids.into_iter().map(|user_id| {
+        profile.update(pb::UpdateUserRequest {
+            user_id,
+            username: Some("Asha".to_owned()),
+            ..pb::UpdateUserRequest::default()
+        })
+    });
+    let outcomes = join_all(updates).await;
+    let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 19);
+    let taken = refusal(Code::Aborted, "username_taken");
+    assert!(refused.iter().all(|each| *each == taken), "{refused:?}");
+}
+
+#[tokio::test]
+async fn updates_of_one_user_at_once_are_all_kept_and_counted() {
+    let profile = Profile::start().await;
+    let user = profile.register("asha", "user").await;
+    let updates = (0..20).map(|number| {
+        profile.update(pb::UpdateUserRequest {
+            user_id: user.user_id,
+            bio: Some(format!("Bio {number}")),
+            ..pb::UpdateUserRequest::default()
+        })
+    });
+    for update in join_all(updates).await {
+        update.expect("updated");
+    }
+    let versions = profile.told(user.user_id).await.into_iter();
+    let versions: Vec<i64> = versions.map(|event| event.version).collect();
+    assert_eq!(versions, (1..=21).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn nobody_is_not_updated() {
+    let profile = Profile::start().await;
+    let update = pb::UpdateUserRequest {
+        user_id: NOBODY,
+        ..pb::UpdateUserRequest::default()
+    };
+    assert_eq!(
+        profile.update(update).await.expect_err("nobody"),
+        refusal(Code::NotFound, "user_not_found")
+    );
+}
