@@ -30,6 +30,8 @@ pub enum Kind {
     PermissionDenied,
     /// No such thing.
     NotFound,
+    /// The path exists, but does not take this HTTP method.
+    MethodNotAllowed,
     /// The thing is in another state than the request needs.
     Conflict,
     /// The body is too large.
@@ -90,6 +92,13 @@ impl Kind {
             Code::NotFound,
             404,
             "Not Found",
+        ),
+        (
+            Kind::MethodNotAllowed,
+            "method_not_allowed",
+            Code::Unimplemented,
+            405,
+            "Method Not Allowed",
         ),
         (Kind::Conflict, "conflict", Code::Aborted, 409, "Conflict"),
         (

@@ -1,0 +1,45 @@
+//! Auth's own settings.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use talktime_kit::config::RedisConfig;
+
+use crate::delivery::Adapter;
+use crate::domain::OtpRules;
+use crate::domain::claims::Lifetimes;
+
+/// Auth's own settings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Where OTPs and sessions are kept: one primary, since a script touches several keys.
+    pub redis: RedisConfig,
+    /// What signs tokens, and how long they hold.
+    pub tokens: TokensConfig,
+    /// What bounds one-time passwords.
+    #[serde(default)]
+    pub otp: OtpRules,
+    /// How one-time passwords reach people.
+    #[serde(default)]
+    pub otp_delivery: Adapter,
+    /// The services that auth asks.
+    pub peers: PeersConfig,
+}
+
+/// What signs tokens, and how long they hold.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TokensConfig {
+    /// An Ed25519 private key, PKCS#8 in PEM (`openssl genpkey -algorithm ed25519`).
+    pub signing_key_pem: SecretString,
+    /// How long tokens hold.
+    #[serde(default)]
+    pub lifetimes: Lifetimes,
+}
+
+/// Addresses of other services, `http://host:port`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PeersConfig {
+    /// Knows who has an account.
+    pub profile: String,
+    /// Knows who is online.
+    pub presence: String,
+}

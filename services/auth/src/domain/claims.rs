@@ -1,0 +1,188 @@
+//! What a token says (contract, section 2).
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// `iss` of every token.
+pub const ISSUER: &str = "talktime";
+/// `aud` of every token.
+pub const AUDIENCE: &str = "talktime";
+
+/// The claims of a token of any type.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Claims {
+    /// Who says so.
+    pub iss: Cow<'static, str>,
+    /// To whom.
+    pub aud: Cow<'static, str>,
+    /// The token's identity.
+    pub jti: Uuid,
+    /// Issued at, unix seconds.
+    pub iat: i64,
+    /// Holds until, unix seconds; then no more.
+    pub exp: i64,
+    /// What the token is good for.
+    #[serde(flatten)]
+    pub grant: Grant,
+}
+
+/// What a token is good for, by its `type`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Grant {
+    /// Requests of a user.
+    Access(Session),
+    /// One new pair of tokens for a session.
+    Refresh(Session),
+    /// The registration of a verified phone.
+    Registration {
+        /// E.164.
+        phone: String,
+    },
+}
+
+/// A login that lives on through refreshes.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Session {
+    /// Who logged in.
+    pub user_id: i64,
+    /// The session's identity: the same in every pair of its tokens.
+    #[serde(rename = "sid")]
+    pub session_id: Uuid,
+}
+
+/// How long tokens hold.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct Lifetimes {
+    /// Access tokens.
+    pub access_secs: u32,
+    /// Refresh tokens.
+    pub refresh_secs: u32,
+    /// Registration tokens.
+    pub registration_secs: u32,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            access_secs: 30 * 60,
+            refresh_secs: 30 * 24 * 60 * 60,
+            registration_secs: 10 * 60,
+        }
+    }
+}
+
+impl Lifetimes {
+    /// How long an access token holds.
+    pub fn access(&self) -> TimeDelta {
+        seconds(self.access_secs)
+    }
+
+    /// How long a token with this grant holds.
+    pub fn of(&self, grant: &Grant) -> TimeDelta {
+        match grant {
+            Grant::Access(_) => self.access(),
+            Grant::Refresh(_) => seconds(self.refresh_secs),
+            Grant::Registration { .. } => seconds(self.registration_secs),
+        }
+    }
+}
+
+fn seconds(count: u32) -> TimeDelta {
+    TimeDelta::seconds(i64::from(count))
+}
+
+impl Claims {
+    /// The claims of a new token.
+    pub fn new(jti: Uuid, now: DateTime<Utc>, lifetimes: &Lifetimes, grant: Grant) -> Self {
+        Self {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            jti,
+            iat: now.timestamp(),
+            exp: (now + lifetimes.of(&grant)).timestamp(),
+            grant,
+        }
+    }
+
+    /// Whether the token's time is over (RFC 7519, 4.1.4: "on or after").
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp() >= self.exp
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_750_000_000, 999_000_000).expect("valid")
+    }
+
+    fn claims(grant: Grant) -> Claims {
+        Claims::new(Uuid::from_u128(7), now(), &Lifetimes::default(), grant)
+    }
+
+    const SESSION: Session = Session {
+        user_id: 42,
+        session_id: Uuid::from_u128(9),
+    };
+
+    #[test]
+    fn an_access_token_says_what_the_contract_lists() {
+        assert_eq!(
+            serde_json::to_value(claims(Grant::Access(SESSION))).expect("json"),
+            json!({
+                "iss": "talktime",
+                "aud": "talktime",
+                "type": "access",
+                "jti": "00000000-0000-0000-0000-000000000007",
+                "iat": 1_750_000_000,
+                "exp": 1_750_001_800,
+                "user_id": 42,
+                "sid": "00000000-0000-0000-0000-000000000009",
+            })
+        );
+    }
+
+    #[test]
+    fn a_registration_token_vouches_for_a_phone_and_no_user() {
+        let phone = "+919812345678".to_owned();
+        let claims = serde_json::to_value(claims(Grant::Registration { phone })).expect("json");
+        assert_eq!(claims["type"], "registration");
+        assert_eq!(claims["phone"], "+919812345678");
+        assert_eq!(claims["exp"], 1_750_000_600);
+        assert_eq!(claims.get("user_id"), None);
+    }
+
+    #[test]
+    fn claims_survive_their_round_trip() {
+        let refresh = claims(Grant::Refresh(SESSION));
+        let json = serde_json::to_string(&refresh).expect("json");
+        assert_eq!(
+            serde_json::from_str::<Claims>(&json).expect("claims"),
+            refresh
+        );
+    }
+
+    #[test]
+    fn a_token_of_an_unknown_type_is_none_of_ours() {
+        let mut json = serde_json::to_value(claims(Grant::Access(SESSION))).expect("json");
+        json["type"] = "root".into();
+        assert!(serde_json::from_value::<Claims>(json).is_err());
+    }
+
+    #[test]
+    fn a_token_expires_with_the_second_it_names() {
+        let claims = claims(Grant::Access(SESSION));
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).expect("valid");
+        assert!(!claims.is_expired(expires_at - TimeDelta::microseconds(1)));
+        assert!(claims.is_expired(expires_at));
+    }
+}

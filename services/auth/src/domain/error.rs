@@ -1,0 +1,136 @@
+//! What auth refuses, and why.
+
+use std::time::Duration;
+
+use talktime_kit::redis::commands;
+use talktime_kit::{Error, Kind};
+
+/// What auth refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Not a phone number that can be called.
+    #[error("not a valid phone number")]
+    InvalidPhone,
+    /// The phone was sent too many passwords.
+    #[error("too many one-time passwords for one phone")]
+    OtpRateLimited {
+        /// When the next may be asked for.
+        retry_after: Duration,
+    },
+    /// The last resend is too recent.
+    #[error("resent a moment ago")]
+    OtpResentRecently {
+        /// When the next may be asked for.
+        retry_after: Duration,
+    },
+    /// Wrong, used, burnt or too old: the answer does not say which.
+    #[error("wrong or expired one-time password")]
+    InvalidOtp,
+    /// Not a registration token of ours that still holds.
+    #[error("bad or expired registration token")]
+    InvalidRegistrationToken,
+    /// Not a refresh token of ours that still holds.
+    #[error("bad, expired, used or revoked refresh token")]
+    InvalidRefreshToken,
+    /// Not an id that we give to tokens.
+    #[error("not a token id")]
+    InvalidTokenId,
+    /// A store or a peer failed, or refused.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+impl From<commands::Error> for AuthError {
+    fn from(error: commands::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<sqlx::Error> for AuthError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl AuthError {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::OtpRateLimited { retry_after } | Self::OtpResentRecently { retry_after } => {
+                Some(*retry_after)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<AuthError> for Error {
+    fn from(error: AuthError) -> Self {
+        let (kind, code, detail) = match error {
+            AuthError::Other(error) => return error,
+            AuthError::InvalidPhone => (
+                Kind::InvalidArgument,
+                "invalid_phone",
+                "The phone must be a valid number with its country code, such as +919812345678.",
+            ),
+            AuthError::OtpRateLimited { .. } => (
+                Kind::RateLimited,
+                "otp_rate_limited",
+                "Too many codes were sent to this phone; please wait.",
+            ),
+            AuthError::OtpResentRecently { .. } => (
+                Kind::RateLimited,
+                "otp_resent_recently",
+                "The code was sent again a moment ago; please wait.",
+            ),
+            // The contract, section 2, has this sentence word by word.
+            AuthError::InvalidOtp => (
+                Kind::InvalidArgument,
+                "invalid_otp",
+                "Invalid or expired OTP",
+            ),
+            AuthError::InvalidRegistrationToken => (
+                Kind::Unauthenticated,
+                "invalid_registration_token",
+                "The registration token is invalid or expired; please verify the phone again.",
+            ),
+            AuthError::InvalidRefreshToken => (
+                Kind::Unauthenticated,
+                "invalid_refresh_token",
+                "The refresh token is invalid or expired; please log in again.",
+            ),
+            AuthError::InvalidTokenId => (
+                Kind::InvalidArgument,
+                "invalid_token_id",
+                "This is not the id of a token.",
+            ),
+        };
+        let refusal = Self::new(kind, code, detail);
+        let refusal = match error.retry_after() {
+            Some(retry_after) => refusal.with_retry_after(retry_after),
+            None => refusal,
+        };
+        refusal.with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_says_when_to_come_back() {
+        let retry_after = Duration::from_secs(42);
+        let error = Error::from(AuthError::OtpRateLimited { retry_after });
+        assert_eq!(error.kind().http(), 429);
+        assert_eq!(error.code(), "otp_rate_limited");
+        assert_eq!(error.retry_after(), Some(retry_after));
+    }
+
+    #[test]
+    fn a_wrong_otp_reads_as_the_contract_says() {
+        let error = Error::from(AuthError::InvalidOtp);
+        assert_eq!(error.kind().http(), 400);
+        assert_eq!(error.detail(), "Invalid or expired OTP");
+        assert_eq!(error.retry_after(), None);
+    }
+}

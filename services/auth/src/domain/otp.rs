@@ -1,0 +1,81 @@
+//! One-time passwords and what bounds them (contract, section 2).
+
+use std::fmt;
+
+use rand::{CryptoRng, Rng};
+use serde::Deserialize;
+
+/// Six digits.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Otp(String);
+
+impl Otp {
+    /// A new password; every one of the million is as likely.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        Self(format!("{:06}", rng.random_range(0..1_000_000)))
+    }
+
+    /// A password that was stored.
+    pub fn stored(digits: String) -> Self {
+        Self(digits)
+    }
+
+    /// The digits.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Otp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Otp(..)")
+    }
+}
+
+/// What bounds one-time passwords; all for one phone.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct OtpRules {
+    /// How long a password holds.
+    pub lifetime_secs: u32,
+    /// New passwords in a window at most.
+    pub sends_max: u32,
+    /// The window.
+    pub sends_window_secs: u32,
+    /// Between two resends.
+    pub resend_pause_secs: u32,
+    /// The wrong try that burns a password.
+    pub wrong_tries_max: u32,
+}
+
+impl Default for OtpRules {
+    fn default() -> Self {
+        Self {
+            lifetime_secs: 300,
+            sends_max: 5,
+            sends_window_secs: 900,
+            resend_pause_secs: 60,
+            wrong_tries_max: 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_six_digits_with_its_leading_zeros() {
+        for _ in 0..2_000 {
+            let otp = Otp::generate(&mut rand::rng());
+            assert_eq!(otp.expose().len(), 6);
+            assert!(otp.expose().bytes().all(|byte| byte.is_ascii_digit()));
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_the_digits() {
+        let otp = Otp::stored("123456".to_owned());
+        assert_eq!(format!("{otp:?}"), "Otp(..)");
+    }
+}

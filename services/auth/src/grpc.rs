@@ -1,0 +1,130 @@
+//! Auth as the gateway sees it.
+
+use jsonwebtoken::jwk::JwkSet;
+use talktime_kit::Error;
+use talktime_kit::grpc::server::refuse;
+use talktime_proto::auth::v1::auth_service_server::AuthService;
+use talktime_proto::auth::v1::verify_otp_response::Outcome;
+use talktime_proto::auth::v1::{
+    GetKeySetRequest, GetKeySetResponse, LogoutRequest, LogoutResponse, RefreshTokensRequest,
+    RefreshTokensResponse, RegisterRequest, RegisterResponse, RequestOtpRequest,
+    RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair, VerifyOtpRequest,
+    VerifyOtpResponse,
+};
+use talktime_proto::datetime;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::domain::AuthError;
+use crate::login::{Login, Verified};
+use crate::sessions::{Sessions, Tokens};
+
+pub(crate) struct AuthApi {
+    login: Login,
+    sessions: Sessions,
+    jwks_json: String,
+}
+
+impl AuthApi {
+    pub(crate) fn new(login: Login, sessions: Sessions, key_set: &JwkSet) -> Self {
+        Self {
+            login,
+            sessions,
+            jwks_json: serde_json::to_string(key_set).expect("a key set is plain strings"),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl AuthService for AuthApi {
+    async fn request_otp(
+        &self,
+        request: Request<RequestOtpRequest>,
+    ) -> Result<Response<RequestOtpResponse>, Status> {
+        let phone = request.into_inner().phone;
+        self.login.request_otp(&phone).await.map_err(refused)?;
+        Ok(Response::new(RequestOtpResponse {}))
+    }
+
+    async fn resend_otp(
+        &self,
+        request: Request<ResendOtpRequest>,
+    ) -> Result<Response<ResendOtpResponse>, Status> {
+        let phone = request.into_inner().phone;
+        let was_active = self.login.resend_otp(&phone).await.map_err(refused)?;
+        Ok(Response::new(ResendOtpResponse { was_active }))
+    }
+
+    async fn verify_otp(
+        &self,
+        request: Request<VerifyOtpRequest>,
+    ) -> Result<Response<VerifyOtpResponse>, Status> {
+        let VerifyOtpRequest { phone, otp } = request.into_inner();
+        let verified = self.login.verify_otp(&phone, &otp).await.map_err(refused)?;
+        let outcome = match verified {
+            Verified::Registered(tokens) => Outcome::Registered(pair(tokens)),
+            Verified::New(token) => Outcome::RegistrationToken(token),
+        };
+        Ok(Response::new(VerifyOtpResponse {
+            outcome: Some(outcome),
+        }))
+    }
+
+    async fn register(
+        &self,
+        request: Request<RegisterRequest>,
+    ) -> Result<Response<RegisterResponse>, Status> {
+        let registration = self.login.register(request.into_inner()).await;
+        let (user_id, tokens) = registration.map_err(refused)?;
+        Ok(Response::new(RegisterResponse {
+            tokens: Some(pair(tokens)),
+            user_id,
+        }))
+    }
+
+    async fn refresh_tokens(
+        &self,
+        request: Request<RefreshTokensRequest>,
+    ) -> Result<Response<RefreshTokensResponse>, Status> {
+        let refresh_token = request.into_inner().refresh_token;
+        let tokens = self.sessions.refresh(&refresh_token).await;
+        Ok(Response::new(RefreshTokensResponse {
+            tokens: Some(pair(tokens.map_err(refused)?)),
+        }))
+    }
+
+    async fn logout(
+        &self,
+        request: Request<LogoutRequest>,
+    ) -> Result<Response<LogoutResponse>, Status> {
+        let request = request.into_inner();
+        let access_jti = Uuid::parse_str(&request.access_token_id)
+            .map_err(|_| refused(AuthError::InvalidTokenId))?;
+        let expires_at = datetime(request.expires_at.as_ref());
+        self.sessions
+            .log_out(request.user_id, access_jti, expires_at)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(LogoutResponse {}))
+    }
+
+    async fn get_key_set(
+        &self,
+        _request: Request<GetKeySetRequest>,
+    ) -> Result<Response<GetKeySetResponse>, Status> {
+        Ok(Response::new(GetKeySetResponse {
+            jwks_json: self.jwks_json.clone(),
+        }))
+    }
+}
+
+fn refused(error: AuthError) -> Status {
+    refuse(Error::from(error))
+}
+
+fn pair(tokens: Tokens) -> TokenPair {
+    TokenPair {
+        access_token: tokens.access,
+        refresh_token: tokens.refresh,
+    }
+}

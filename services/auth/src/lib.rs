@@ -1,0 +1,82 @@
+//! Auth: who someone is, shown by a phone and a one-time password, and the tokens that say so.
+//!
+//! [`domain`] decides what phones, OTPs and claims are, [`tokens`] signs, [`store`] keeps what must
+//! be atomic in Redis, [`login`] and [`sessions`] are the use cases, [`grpc`] speaks to the
+//! gateway. Whoever has an account is the profile service's to know.
+
+pub mod config;
+pub mod delivery;
+pub mod domain;
+pub mod events;
+mod grpc;
+pub mod login;
+pub mod peers;
+pub mod sessions;
+pub mod store;
+pub mod tokens;
+
+use std::sync::Arc;
+
+use sqlx::migrate::Migrator;
+use talktime_kit::config::ServiceConfig;
+use talktime_kit::db::Schema;
+use talktime_kit::messaging::Consumer;
+use talktime_kit::{Service, redis};
+use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::domain::Phone;
+use crate::events::{Journal, ProfileEvents};
+use crate::grpc::AuthApi;
+use crate::login::Login;
+use crate::peers::{Presence, Profile};
+use crate::sessions::Sessions;
+use crate::tokens::Issuer;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Auth's schema.
+pub const SCHEMA: Schema = Schema {
+    name: "auth",
+    migrations: &MIGRATIONS,
+};
+
+const PROFILE_EVENTS: Consumer = Consumer {
+    name: "auth-profile",
+    filter: "events.profile.>",
+};
+
+/// Runs auth until a signal.
+pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+    let delivery = Delivery::new(config.otp_delivery, service.process.environment)?;
+    let issuer = Arc::new(Issuer::new(&config.tokens)?);
+    let service = Service::start(service, SCHEMA).await?;
+    Phone::warm_up();
+
+    let redis = redis::connect(&config.redis)?;
+    let sessions = Sessions {
+        redis: redis.clone(),
+        issuer: issuer.clone(),
+        journal: Journal::new(service.db.clone(), service.relay.clone()),
+        presence: Presence::connect(&config.peers.presence)?,
+        clock: service.clock.clone(),
+    };
+    let login = Login {
+        redis: redis.clone(),
+        otp_rules: config.otp,
+        delivery,
+        issuer: issuer.clone(),
+        profile: Profile::connect(&config.peers.profile)?,
+        sessions: sessions.clone(),
+        clock: service.clock.clone(),
+    };
+    let deletions = ProfileEvents::new(redis, config.tokens.lifetimes, service.clock.clone());
+    service.consume(PROFILE_EVENTS, deletions);
+    let api = AuthApi::new(login, sessions, issuer.key_set());
+    let routes = Routes::new(AuthServiceServer::new(api));
+    service
+        .serve(routes, &[auth_service_server::SERVICE_NAME])
+        .await
+}

@@ -1,0 +1,94 @@
+//! The services that auth asks.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use talktime_kit::error::chain;
+use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_kit::{Error, Kind};
+use talktime_proto::presence::v1::SetOnlineRequest;
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
+use talktime_proto::profile::v1::{CreateUserRequest, GetUserByPhoneRequest, User};
+use talktime_proto::timestamp;
+
+use crate::domain::Phone;
+
+/// A login waits for presence no longer than this: the event does the same a moment later.
+const SET_ONLINE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Knows who has an account.
+#[derive(Clone)]
+pub struct Profile(ProfileServiceClient<PeerChannel>);
+
+impl Profile {
+    /// Its client at `http://host:port`.
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self(ProfileServiceClient::new(client::connect(url)?)))
+    }
+
+    /// The user with this phone; `None` when the phone is new.
+    pub async fn user_by_phone(&self, phone: &Phone) -> Result<Option<User>, Error> {
+        let found = retry_idempotent(|| {
+            let mut client = self.0.clone();
+            let phone = phone.to_string();
+            async move {
+                client
+                    .get_user_by_phone(GetUserByPhoneRequest { phone })
+                    .await
+            }
+        })
+        .await;
+        match found {
+            Ok(user) => Ok(Some(user)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a user, once for a registration id however often it is asked.
+    pub async fn create_user(&self, request: CreateUserRequest) -> Result<User, Error> {
+        retry_idempotent(|| {
+            let mut client = self.0.clone();
+            let request = request.clone();
+            async move { client.create_user(request).await }
+        })
+        .await
+    }
+}
+
+/// Knows who is online.
+#[derive(Clone)]
+pub struct Presence(PresenceServiceClient<PeerChannel>);
+
+impl Presence {
+    /// Its client at `http://host:port`.
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self(PresenceServiceClient::new(client::connect(url)?)))
+    }
+
+    /// Shows a login or logout at once where that is possible. A failure is logged and no more,
+    /// since the event of the same instant says the same.
+    pub async fn set_online(
+        &self,
+        user_id: i64,
+        username: String,
+        is_online: bool,
+        happened_at: DateTime<Utc>,
+    ) {
+        let request = SetOnlineRequest {
+            user_id,
+            username,
+            is_online,
+            happened_at: Some(timestamp(happened_at)),
+        };
+        let mut client = self.0.clone();
+        let asked = tokio::time::timeout(SET_ONLINE_TIMEOUT, client.set_online(request)).await;
+        let reason = match asked {
+            Ok(Ok(_status)) => return,
+            Ok(Err(status)) => chain(&Error::from(status)),
+            Err(_elapsed) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(user_id, reason, "presence hears of this by event only");
+    }
+}

@@ -1,0 +1,130 @@
+//! Sessions: opened by a login, carried on by refreshes, ended by a logout.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use talktime_kit::Clock;
+use talktime_kit::redis::Pool;
+use talktime_proto::profile::v1::User;
+use uuid::Uuid;
+
+use crate::domain::AuthError;
+use crate::domain::claims::{Claims, Grant, Session};
+use crate::events::Journal;
+use crate::peers::Presence;
+use crate::store;
+use crate::store::sessions::Rotation;
+use crate::tokens::Issuer;
+
+/// The use cases of a session.
+#[derive(Clone)]
+pub struct Sessions {
+    /// Where sessions are kept.
+    pub redis: Pool,
+    /// What signs their tokens.
+    pub issuer: Arc<Issuer>,
+    /// What tells of logins and logouts.
+    pub journal: Journal,
+    /// What shows them at once.
+    pub presence: Presence,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A session's pair of tokens, signed. Has no debug output, since whoever reads one has the session.
+pub struct Tokens {
+    /// For requests.
+    pub access: String,
+    /// For the next pair.
+    pub refresh: String,
+}
+
+impl Sessions {
+    /// Opens a session for a user who has just shown who they are, and has them online.
+    ///
+    /// The session is stored before the event is written: should the latter fail, what stays is a
+    /// token that nobody holds, not a user online who could not log in.
+    pub async fn open(&self, user: User) -> Result<Tokens, AuthError> {
+        let now = self.clock.now();
+        let session = Session {
+            user_id: user.user_id,
+            session_id: Uuid::new_v4(),
+        };
+        let refresh_jti = Uuid::new_v4();
+        let tokens = self.issue(session, refresh_jti, now)?;
+        let lifetime_secs = self.issuer.lifetimes().refresh_secs;
+        store::sessions::open(&self.redis, session, refresh_jti, lifetime_secs).await?;
+        self.journal
+            .logged_in(user.user_id, user.username.clone(), now)
+            .await?;
+        self.presence
+            .set_online(user.user_id, user.username, true, now)
+            .await;
+        Ok(tokens)
+    }
+
+    /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every
+    /// session of its user (contract, section 2): it is in two hands.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, AuthError> {
+        let now = self.clock.now();
+        let Some(Claims {
+            jti: used_jti,
+            grant: Grant::Refresh(session),
+            ..
+        }) = self.issuer.check(refresh_token, now)
+        else {
+            return Err(AuthError::InvalidRefreshToken);
+        };
+        let next_jti = Uuid::new_v4();
+        let tokens = self.issue(session, next_jti, now)?;
+        let lifetime_secs = self.issuer.lifetimes().refresh_secs;
+        match store::sessions::rotate(&self.redis, session, used_jti, next_jti, lifetime_secs)
+            .await?
+        {
+            Rotation::Rotated => Ok(tokens),
+            Rotation::Unknown => Err(AuthError::InvalidRefreshToken),
+            Rotation::Reused => {
+                tracing::warn!(
+                    user_id = session.user_id,
+                    "a refresh token was used twice; all sessions ended"
+                );
+                Err(AuthError::InvalidRefreshToken)
+            }
+        }
+    }
+
+    /// Ends every session of a user, revokes the access token that asked, and has them offline.
+    ///
+    /// The event is written first: should Redis fail then, the access token still holds and the
+    /// client can ask again.
+    pub async fn log_out(
+        &self,
+        user_id: i64,
+        access_jti: Uuid,
+        access_expires_at: Option<DateTime<Utc>>,
+    ) -> Result<(), AuthError> {
+        let now = self.clock.now();
+        self.journal.logged_out(user_id, now).await?;
+        let whole_lifetime = self.issuer.lifetimes().access();
+        let lifetime = access_expires_at.map_or(whole_lifetime, |expires_at| expires_at - now);
+        store::sessions::log_out(&self.redis, user_id, access_jti, lifetime).await?;
+        self.presence
+            .set_online(user_id, String::new(), false, now)
+            .await;
+        Ok(())
+    }
+
+    fn issue(
+        &self,
+        session: Session,
+        refresh_jti: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<Tokens, AuthError> {
+        let access = Grant::Access(session);
+        let refresh = Grant::Refresh(session);
+        Ok(Tokens {
+            access: self.issuer.issue(Uuid::new_v4(), now, access)?,
+            refresh: self.issuer.issue(refresh_jti, now, refresh)?,
+        })
+    }
+}

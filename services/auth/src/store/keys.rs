@@ -1,0 +1,46 @@
+//! Every name of a key, in one place (contract, section 2).
+
+use uuid::Uuid;
+
+use crate::domain::Phone;
+
+/// The active code: six digits.
+pub fn otp(phone: &Phone) -> String {
+    format!("otp:{phone}")
+}
+
+/// Wrong tries at the active code; goes with it.
+pub fn otp_tries(phone: &Phone) -> String {
+    format!("otp_tries:{phone}")
+}
+
+/// How many codes were made in this window.
+pub fn otp_sends(phone: &Phone) -> String {
+    format!("otp_rl:{phone}")
+}
+
+/// There while the last resend is recent.
+pub fn otp_resend(phone: &Phone) -> String {
+    format!("otp_resend:{phone}")
+}
+
+/// There while a refresh token can be used; holds its session's id.
+pub fn refresh_token(user_id: i64, jti: Uuid) -> String {
+    format!("{}:{jti}", sessions(user_id))
+}
+
+/// A user's sessions: a hash from a session's id to the `jti` of its one refresh token. Scripts
+/// append `:{jti}` to get at the tokens.
+pub fn sessions(user_id: i64) -> String {
+    format!("refresh:{user_id}")
+}
+
+/// There when an access token was revoked, until it would have expired.
+pub fn revoked_access(user_id: i64, jti: Uuid) -> String {
+    format!("access:{user_id}:{jti}")
+}
+
+/// Unix seconds: access tokens issued up to then are revoked, whatever their `jti`.
+pub fn revoked_before(user_id: i64) -> String {
+    format!("access:{user_id}:revoked_before")
+}

@@ -1,0 +1,140 @@
+//! One-time passwords: made, sent again, tried and used up, each in one atomic step.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use talktime_kit::Error;
+use talktime_kit::redis::{Pool, Script};
+
+use super::keys;
+use crate::domain::{AuthError, Otp, OtpRules, Phone};
+
+static REQUEST: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/otp_new.lua"),
+        include_str!("scripts/otp_request.lua")
+    ))
+});
+static RESEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/otp_new.lua"),
+        include_str!("scripts/otp_resend.lua")
+    ))
+});
+static TRY: LazyLock<Script> =
+    LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_try.lua")));
+static CONSUME: LazyLock<Script> =
+    LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_consume.lua")));
+
+/// Which password is to be delivered after a resend.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Resent {
+    /// The one that was active already; it holds no longer than before.
+    Active(Otp),
+    /// The fresh one: there was none.
+    Fresh,
+}
+
+/// Makes `fresh` the active password, unless the phone has had too many.
+pub async fn request(
+    redis: &Pool,
+    phone: &Phone,
+    fresh: &Otp,
+    rules: &OtpRules,
+) -> Result<(), AuthError> {
+    let answer = run_send(redis, &REQUEST, phone, fresh, rules).await?;
+    match answer.outcome() {
+        ("new", _) => Ok(()),
+        _ => Err(answer.refusal()),
+    }
+}
+
+/// Finds the active password to send again, or makes `fresh` the active one. Refused while the
+/// last resend is recent.
+pub async fn resend(
+    redis: &Pool,
+    phone: &Phone,
+    fresh: &Otp,
+    rules: &OtpRules,
+) -> Result<Resent, AuthError> {
+    let answer = run_send(redis, &RESEND, phone, fresh, rules).await?;
+    match answer.outcome() {
+        ("new", _) => Ok(Resent::Fresh),
+        ("active", digits) => Ok(Resent::Active(Otp::stored(digits.to_owned()))),
+        _ => Err(answer.refusal()),
+    }
+}
+
+/// Whether `guess` is the active password. A wrong guess counts, and the last one allowed burns
+/// the password; a right one leaves it for [`consume`].
+pub async fn is_right(
+    redis: &Pool,
+    phone: &Phone,
+    guess: &str,
+    rules: &OtpRules,
+) -> Result<bool, AuthError> {
+    let keys = vec![keys::otp(phone), keys::otp_tries(phone)];
+    let arguments = vec![guess.to_owned(), rules.wrong_tries_max.to_string()];
+    Ok(TRY
+        .evalsha_with_reload(redis.next(), keys, arguments)
+        .await?)
+}
+
+/// Uses the password up: of many at once with the right one, one hears `true`.
+pub async fn consume(redis: &Pool, phone: &Phone, guess: &str) -> Result<bool, AuthError> {
+    let keys = vec![keys::otp(phone), keys::otp_tries(phone)];
+    Ok(CONSUME
+        .evalsha_with_reload(redis.next(), keys, guess.to_owned())
+        .await?)
+}
+
+/// What a script that sends has answered: an outcome, and a code or seconds to wait.
+struct Answer(Vec<String>);
+
+impl Answer {
+    fn outcome(&self) -> (&str, &str) {
+        match self.0.as_slice() {
+            [outcome, value] => (outcome, value),
+            _ => ("", ""),
+        }
+    }
+
+    fn refusal(&self) -> AuthError {
+        let (outcome, value) = self.outcome();
+        // The last second of a key shows as none left.
+        let retry_after = Duration::from_secs(value.parse().unwrap_or_default()).max(SECOND);
+        match outcome {
+            "limited" => AuthError::OtpRateLimited { retry_after },
+            "recent" => AuthError::OtpResentRecently { retry_after },
+            _ => Error::internal(format!("a script answered {outcome:?}")).into(),
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn run_send(
+    redis: &Pool,
+    script: &Script,
+    phone: &Phone,
+    fresh: &Otp,
+    rules: &OtpRules,
+) -> Result<Answer, AuthError> {
+    let keys = vec![
+        keys::otp(phone),
+        keys::otp_tries(phone),
+        keys::otp_sends(phone),
+        keys::otp_resend(phone),
+    ];
+    let arguments = vec![
+        fresh.expose().to_owned(),
+        rules.lifetime_secs.to_string(),
+        rules.sends_max.to_string(),
+        rules.sends_window_secs.to_string(),
+        rules.resend_pause_secs.to_string(),
+    ];
+    let answer = script
+        .evalsha_with_reload(redis.next(), keys, arguments)
+        .await?;
+    Ok(Answer(answer))
+}

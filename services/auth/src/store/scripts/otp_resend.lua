@@ -1,0 +1,11 @@
+-- KEYS and ARGV as in otp_new.lua, which stands before this one.
+local wait = redis.call('TTL', KEYS[4])
+if wait >= 0 then
+  return { 'recent', tostring(wait) }
+end
+local code = redis.call('GET', KEYS[1])
+local sent = code and { 'active', code } or new_code()
+if sent[1] ~= 'limited' then
+  redis.call('SET', KEYS[4], '1', 'EX', ARGV[5])
+end
+return sent

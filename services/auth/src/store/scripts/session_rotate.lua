@@ -1,0 +1,15 @@
+-- KEYS 1 the user's sessions
+-- ARGV 1 the session, 2 the refresh token that is used, 3 the next one, 4 how long that holds (s)
+if redis.call('EXISTS', KEYS[1] .. ':' .. ARGV[3]) == 1 then
+  return 'rotated' -- The client sent this command again because it lost the first answer.
+end
+if redis.call('DEL', KEYS[1] .. ':' .. ARGV[2]) == 1 then
+  keep(KEYS[1], ARGV[1], ARGV[3], ARGV[4])
+  return 'rotated'
+end
+-- A used token of a session that lives on under another one: one of the two was stolen.
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+  revoke_all(KEYS[1])
+  return 'reused'
+end
+return 'unknown'

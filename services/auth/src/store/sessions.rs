@@ -1,0 +1,124 @@
+//! Sessions and their refresh tokens, and which access tokens are revoked; each step atomic.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use talktime_kit::Error;
+use talktime_kit::redis::{Pool, Script};
+use uuid::Uuid;
+
+use super::keys;
+use crate::domain::AuthError;
+use crate::domain::claims::Session;
+
+static OPEN: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/sessions.lua"),
+        include_str!("scripts/session_open.lua")
+    ))
+});
+static ROTATE: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/sessions.lua"),
+        include_str!("scripts/session_rotate.lua")
+    ))
+});
+static REVOKE_ALL: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/sessions.lua"),
+        include_str!("scripts/session_revoke_all.lua")
+    ))
+});
+
+/// What became of a refresh token that was used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rotation {
+    /// It is dead, and the next one is alive.
+    Rotated,
+    /// It had been used before: now every session of its user has ended.
+    Reused,
+    /// Its session had ended before.
+    Unknown,
+}
+
+/// Opens a session with its first refresh token.
+pub async fn open(
+    redis: &Pool,
+    session: Session,
+    jti: Uuid,
+    lifetime_secs: u32,
+) -> Result<(), AuthError> {
+    let arguments = vec![
+        session.session_id.to_string(),
+        jti.to_string(),
+        lifetime_secs.to_string(),
+    ];
+    Ok(OPEN
+        .evalsha_with_reload(redis.next(), keys::sessions(session.user_id), arguments)
+        .await?)
+}
+
+/// Uses a refresh token up and stores the next one of its session. Of many at once with the same
+/// token, one rotates it and the others are reuses.
+pub async fn rotate(
+    redis: &Pool,
+    session: Session,
+    used_jti: Uuid,
+    next_jti: Uuid,
+    lifetime_secs: u32,
+) -> Result<Rotation, AuthError> {
+    let arguments = vec![
+        session.session_id.to_string(),
+        used_jti.to_string(),
+        next_jti.to_string(),
+        lifetime_secs.to_string(),
+    ];
+    let outcome: String = ROTATE
+        .evalsha_with_reload(redis.next(), keys::sessions(session.user_id), arguments)
+        .await?;
+    match outcome.as_str() {
+        "rotated" => Ok(Rotation::Rotated),
+        "reused" => Ok(Rotation::Reused),
+        "unknown" => Ok(Rotation::Unknown),
+        other => Err(Error::internal(format!("a script answered {other:?}")).into()),
+    }
+}
+
+/// Ends all sessions of a user, and revokes one access token until it would have expired.
+pub async fn log_out(
+    redis: &Pool,
+    user_id: i64,
+    access_jti: Uuid,
+    lifetime: TimeDelta,
+) -> Result<(), AuthError> {
+    let key = keys::revoked_access(user_id, access_jti);
+    revoke_all(redis, user_id, key, "1".to_owned(), lifetime).await
+}
+
+/// Ends all sessions of a user, and revokes all access tokens issued up to `until`; known for
+/// `lifetime`.
+pub async fn revoke_user(
+    redis: &Pool,
+    user_id: i64,
+    until: DateTime<Utc>,
+    lifetime: TimeDelta,
+) -> Result<(), AuthError> {
+    let key = keys::revoked_before(user_id);
+    let value = until.timestamp().to_string();
+    revoke_all(redis, user_id, key, value, lifetime).await
+}
+
+async fn revoke_all(
+    redis: &Pool,
+    user_id: i64,
+    key: String,
+    value: String,
+    lifetime: TimeDelta,
+) -> Result<(), AuthError> {
+    let keys = vec![keys::sessions(user_id), key];
+    // Redis knows no lifetime of zero; an expired token is revoked for a second more.
+    let arguments = vec![value, lifetime.num_seconds().max(1).to_string()];
+    Ok(REVOKE_ALL
+        .evalsha_with_reload(redis.next(), keys, arguments)
+        .await?)
+}

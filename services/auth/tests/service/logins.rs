@@ -1,0 +1,208 @@
+//! Logins and logouts: what is signed, stored and told when other services are away.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::EncodingKey;
+use prost::Message as _;
+use talktime_auth::SCHEMA;
+use talktime_auth::delivery::{Adapter, Delivery};
+use talktime_auth::domain::claims::{Grant, Lifetimes};
+use talktime_auth::domain::{AuthError, Otp, OtpRules};
+use talktime_auth::events::Journal;
+use talktime_auth::login::Login;
+use talktime_auth::peers::{Presence, Profile};
+use talktime_auth::sessions::Sessions;
+use talktime_auth::store::{keys, otps};
+use talktime_auth::tokens::Issuer;
+use talktime_kit::config::Environment;
+use talktime_kit::messaging::Relay;
+use talktime_kit::redis::commands::KeysInterface as _;
+use talktime_kit::testing::TestDatabase;
+use talktime_kit::{Clock, Kind};
+use talktime_proto::datetime;
+use talktime_proto::events::v1::event::Kind as EventKind;
+use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut};
+use talktime_proto::profile::v1::User;
+use uuid::Uuid;
+
+use crate::support::{phone, redis, session};
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+fn issuer() -> Arc<Issuer> {
+    const FRAME: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    let key = EncodingKey::from_ed_der(&[FRAME, &[7; 32]].concat());
+    Arc::new(Issuer::with_key(key, Lifetimes::default()).expect("a key"))
+}
+
+fn sessions(database: &TestDatabase) -> Sessions {
+    Sessions {
+        redis: redis(),
+        issuer: issuer(),
+        journal: Journal::new(database.app.clone(), Relay::default()),
+        presence: Presence::connect(NOWHERE).expect("an address"),
+        clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
+    }
+}
+
+/// A user that no other test has.
+fn user() -> User {
+    User {
+        user_id: session().user_id,
+        username: "asha".to_owned(),
+        ..User::default()
+    }
+}
+
+async fn told(database: &TestDatabase) -> Vec<Event> {
+    let payloads: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
+            .fetch_all(&database.app)
+            .await
+            .expect("outbox");
+    payloads
+        .iter()
+        .map(|payload| Event::decode(payload.as_slice()).expect("an event"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_login_holds_and_is_told_while_presence_is_away() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let now = sessions.clock.now();
+
+    let tokens = sessions.open(user.clone()).await.expect("logged in");
+
+    let access = sessions.issuer.check(&tokens.access, now).expect("ours");
+    let refresh = sessions.issuer.check(&tokens.refresh, now).expect("ours");
+    let Grant::Access(session) = access.grant else {
+        panic!("{access:?}");
+    };
+    assert_eq!(session.user_id, user.user_id);
+    assert_eq!(refresh.grant, Grant::Refresh(session));
+    assert_eq!(access.exp - access.iat, 30 * 60);
+    assert_eq!(refresh.exp - refresh.iat, 30 * 24 * 60 * 60);
+
+    let events = told(&database).await;
+    let [event] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    let logged_in = LoggedIn {
+        user_id: user.user_id,
+        username: "asha".to_owned(),
+    };
+    assert_eq!(event.kind, Some(EventKind::LoggedIn(logged_in)));
+    assert_eq!(datetime(event.happened_at.as_ref()), Some(now));
+}
+
+#[tokio::test]
+async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let first = sessions.open(user()).await.expect("logged in");
+    let second = sessions.refresh(&first.refresh).await.expect("refreshed");
+    assert_ne!(second.refresh, first.refresh);
+
+    for dead in [&first.refresh, &second.refresh] {
+        let refused = sessions.refresh(dead).await.err();
+        assert!(
+            matches!(refused, Some(AuthError::InvalidRefreshToken)),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_a_refresh_token_that_still_holds_refreshes() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let tokens = sessions.open(user()).await.expect("logged in");
+    let phone = phone().to_string();
+    let registration = sessions
+        .issuer
+        .issue(
+            Uuid::new_v4(),
+            sessions.clock.now(),
+            Grant::Registration { phone },
+        )
+        .expect("signed");
+    for wrong in [tokens.access.as_str(), registration.as_str(), ""] {
+        let refused = sessions.refresh(wrong).await.err();
+        assert!(
+            matches!(refused, Some(AuthError::InvalidRefreshToken)),
+            "{refused:?}"
+        );
+    }
+
+    sessions.clock.advance(TimeDelta::days(30));
+    let refused = sessions.refresh(&tokens.refresh).await.err();
+    assert!(
+        matches!(refused, Some(AuthError::InvalidRefreshToken)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_logout_ends_every_session_and_is_told() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let here = sessions.open(user.clone()).await.expect("logged in");
+    let elsewhere = sessions.open(user.clone()).await.expect("logged in");
+    let now = sessions.clock.now();
+    let access = sessions.issuer.check(&here.access, now).expect("ours");
+    let expires_at: Option<DateTime<Utc>> = DateTime::from_timestamp(access.exp, 0);
+    sessions.clock.advance(TimeDelta::minutes(10));
+
+    sessions
+        .log_out(user.user_id, access.jti, expires_at)
+        .await
+        .expect("logged out");
+
+    for tokens in [here, elsewhere] {
+        let refused = sessions.refresh(&tokens.refresh).await.err();
+        assert!(
+            matches!(refused, Some(AuthError::InvalidRefreshToken)),
+            "{refused:?}"
+        );
+    }
+    let blacklisted = keys::revoked_access(user.user_id, access.jti);
+    let ttl: i64 = sessions.redis.ttl(blacklisted).await.expect("redis");
+    assert!((20 * 60 - 5..=20 * 60).contains(&ttl), "{ttl}");
+    let last = told(&database).await.pop().expect("three events");
+    let logged_out = LoggedOut {
+        user_id: user.user_id,
+    };
+    assert_eq!(last.kind, Some(EventKind::LoggedOut(logged_out)));
+}
+
+#[tokio::test]
+async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let login = Login {
+        redis: redis(),
+        otp_rules: OtpRules::default(),
+        delivery: Delivery::new(Adapter::Log, Environment::Development).expect("allowed"),
+        issuer: issuer(),
+        profile: Profile::connect(NOWHERE).expect("an address"),
+        clock: sessions.clock.clone(),
+        sessions,
+    };
+    let (phone, otp) = (phone(), Otp::stored("123456".to_owned()));
+    otps::request(&login.redis, &phone, &otp, &login.otp_rules)
+        .await
+        .expect("sent");
+
+    let wrong = login.verify_otp(phone.as_str(), "000000").await.err();
+    assert!(matches!(wrong, Some(AuthError::InvalidOtp)), "{wrong:?}");
+    let right = login.verify_otp(phone.as_str(), "123456").await.err();
+    let Some(AuthError::Other(error)) = right else {
+        panic!("{right:?}");
+    };
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
+    assert_eq!(kept.as_deref(), Some("123456"));
+}

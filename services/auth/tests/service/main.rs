@@ -1,0 +1,6 @@
+//! Auth against a real Redis and Postgres.
+
+mod logins;
+mod otps;
+mod sessions;
+mod support;

@@ -1,0 +1,167 @@
+//! Sessions: rotation, reuse, revocation.
+
+use crate::support::{self, redis, session};
+use chrono::{DateTime, TimeDelta};
+use futures::future::join_all;
+use talktime_auth::domain::claims::Session;
+use talktime_auth::store::keys;
+use talktime_auth::store::sessions::{self, Rotation};
+use talktime_kit::redis::Pool;
+use talktime_kit::redis::commands::KeysInterface as _;
+use uuid::Uuid;
+
+const AT_ONCE: usize = 20;
+const LIFETIME_SECS: u32 = 600;
+
+/// Opens a session; answers its refresh token's id.
+async fn open(redis: &Pool, session: Session) -> Uuid {
+    let jti = Uuid::new_v4();
+    sessions::open(redis, session, jti, LIFETIME_SECS)
+        .await
+        .expect("redis");
+    jti
+}
+
+/// Uses a refresh token; answers the next one's id too.
+async fn rotate(redis: &Pool, session: Session, used: Uuid) -> (Rotation, Uuid) {
+    let next = Uuid::new_v4();
+    let rotation = sessions::rotate(redis, session, used, next, LIFETIME_SECS).await;
+    (rotation.expect("redis"), next)
+}
+
+async fn is_alive(redis: &Pool, session: Session, jti: Uuid) -> bool {
+    let key = keys::refresh_token(session.user_id, jti);
+    redis.exists(key).await.expect("redis")
+}
+
+/// Another session of the same user.
+fn sibling(of: Session) -> Session {
+    Session {
+        session_id: Uuid::new_v4(),
+        ..of
+    }
+}
+
+#[tokio::test]
+async fn the_keys_are_those_of_the_contract() {
+    let (redis, session) = (redis(), session());
+    let jti = open(&redis, session).await;
+    let user_id = session.user_id;
+    let token = format!("refresh:{user_id}:{jti}");
+    let ttl: i64 = redis.ttl(&token).await.expect("redis");
+    assert!((595..=600).contains(&ttl), "{ttl}");
+
+    let access = Uuid::new_v4();
+    let lifetime = TimeDelta::seconds(120);
+    sessions::log_out(&redis, user_id, access, lifetime)
+        .await
+        .expect("redis");
+    let ttl: i64 = redis
+        .ttl(format!("access:{user_id}:{access}"))
+        .await
+        .expect("redis");
+    assert!((115..=120).contains(&ttl), "{ttl}");
+    assert!(!is_alive(&redis, session, jti).await);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_used_once_and_gives_the_next() {
+    let (redis, session) = (redis(), session());
+    let first = open(&redis, session).await;
+    let (rotation, second) = rotate(&redis, session, first).await;
+    assert_eq!(rotation, Rotation::Rotated);
+    assert!(!is_alive(&redis, session, first).await);
+    assert!(is_alive(&redis, session, second).await);
+    let (rotation, third) = rotate(&redis, session, second).await;
+    assert_eq!(rotation, Rotation::Rotated);
+    assert!(is_alive(&redis, session, third).await);
+}
+
+#[tokio::test]
+async fn a_reuse_ends_every_session_of_the_user_and_nobody_elses() {
+    let redis = redis();
+    let (session, stranger) = (session(), support::session());
+    let other = sibling(session);
+    let first = open(&redis, session).await;
+    let others_token = open(&redis, other).await;
+    let strangers_token = open(&redis, stranger).await;
+    let (_, second) = rotate(&redis, session, first).await;
+
+    let (rotation, never) = rotate(&redis, session, first).await;
+
+    assert_eq!(rotation, Rotation::Reused);
+    for (session, jti) in [(session, second), (session, never), (other, others_token)] {
+        assert!(!is_alive(&redis, session, jti).await);
+        assert_eq!(rotate(&redis, session, jti).await.0, Rotation::Unknown);
+    }
+    assert!(is_alive(&redis, stranger, strangers_token).await);
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_rotates_and_the_rest_end_the_session() {
+    let (redis, session) = (redis(), session());
+    let first = open(&redis, session).await;
+
+    let rotations = join_all((0..AT_ONCE).map(|_| rotate(&redis, session, first))).await;
+
+    let with = |wanted| rotations.iter().filter(move |(got, _)| *got == wanted);
+    assert_eq!(with(Rotation::Rotated).count(), 1);
+    assert_eq!(with(Rotation::Reused).count(), 1, "then nothing is left");
+    for (_, next) in &rotations {
+        assert!(!is_alive(&redis, session, *next).await);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_sent_twice_by_the_redis_client_is_no_reuse() {
+    let (redis, session) = (redis(), session());
+    let (first, second) = (open(&redis, session).await, Uuid::new_v4());
+    for _ in 0..2 {
+        let rotation = sessions::rotate(&redis, session, first, second, LIFETIME_SECS).await;
+        assert_eq!(rotation.expect("redis"), Rotation::Rotated);
+    }
+    assert!(is_alive(&redis, session, second).await);
+}
+
+/// A device that was logged out from elsewhere still holds its token, and is no thief.
+#[tokio::test]
+async fn a_token_of_an_ended_session_ends_no_other() {
+    let (redis, session) = (redis(), session());
+    let before = open(&redis, session).await;
+    let lifetime = TimeDelta::seconds(60);
+    sessions::log_out(&redis, session.user_id, Uuid::new_v4(), lifetime)
+        .await
+        .expect("redis");
+    let later = sibling(session);
+    let after = open(&redis, later).await;
+
+    assert_eq!(rotate(&redis, session, before).await.0, Rotation::Unknown);
+    assert!(is_alive(&redis, later, after).await);
+}
+
+#[tokio::test]
+async fn sessions_that_ran_out_are_forgotten() {
+    let (redis, session) = (redis(), session());
+    let jti = open(&redis, session).await;
+    let () = redis
+        .del(keys::refresh_token(session.user_id, jti))
+        .await
+        .expect("redis");
+    open(&redis, sibling(session)).await;
+    assert_eq!(rotate(&redis, session, jti).await.0, Rotation::Unknown);
+}
+
+#[tokio::test]
+async fn a_deleted_user_has_no_tokens_left() {
+    let (redis, session) = (redis(), session());
+    let jti = open(&redis, session).await;
+    let until = DateTime::from_timestamp(1_750_000_000, 0).expect("valid");
+    sessions::revoke_user(&redis, session.user_id, until, TimeDelta::seconds(60))
+        .await
+        .expect("redis");
+
+    assert!(!is_alive(&redis, session, jti).await);
+    let key = format!("access:{}:revoked_before", session.user_id);
+    let revoked_before: i64 = redis.get(key).await.expect("redis");
+    assert_eq!(revoked_before, until.timestamp());
+}
