@@ -52,3 +52,13 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         .serve(routes, &[wallet_service_server::SERVICE_NAME])
         .await
 }
+
+/// Compares every wallet with its journal; an error names the wallets that differ.
+pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
+    let pool = talktime_kit::db::pool(SCHEMA.name, &service.database)?;
+    let mut connection = pool.acquire().await?;
+    let wrong = store::accounts::mismatched_wallets(&mut connection).await?;
+    anyhow::ensure!(wrong.is_empty(), "the journal disagrees with the wallets of users {wrong:?}");
+    println!("every wallet agrees with the journal");
+    Ok(())
+}

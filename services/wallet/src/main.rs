@@ -16,6 +16,8 @@ struct Cli {
 enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
+    /// Compares every wallet with what its journal adds up to; fails and names those that differ.
+    Verify,
     #[command(flatten)]
     Common(cli::Command),
 }
@@ -26,6 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
     match cli.command {
         Command::Serve => talktime_wallet::serve(service, config).await,
+        Command::Verify => talktime_wallet::verify(&service).await,
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }

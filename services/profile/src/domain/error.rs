@@ -105,7 +105,7 @@ impl From<ProfileError> for Error {
             ProfileError::InvalidRole => (Kind::InvalidArgument, "invalid_role"),
             ProfileError::InvalidBio => (Kind::InvalidArgument, "invalid_bio"),
             ProfileError::InvalidInterests => (Kind::InvalidArgument, "invalid_interests"),
-            ProfileError::InvalidImageUrl => (Kind::InvalidArgument, "invalid_image_url"),
+            ProfileError::InvalidImageUrl => (Kind::InvalidArgument, "invalid_profile_image_url"),
             ProfileError::InvalidLanguage => (Kind::InvalidArgument, "invalid_language"),
             ProfileError::InvalidCountry => (Kind::InvalidArgument, "invalid_country"),
             ProfileError::InvalidRating => (Kind::InvalidArgument, "invalid_rating"),

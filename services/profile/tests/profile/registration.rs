@@ -149,7 +149,7 @@ async fn what_the_field_rules_forbid_is_refused() {
         ("invalid_interests", |r| {
             r.interests = vec!["<b>".to_owned()];
         }),
-        ("invalid_image_url", |r| {
+        ("invalid_profile_image_url", |r| {
             r.profile_image_url = Some("ftp://x".to_owned());
         }),
         ("invalid_language", |r| {

@@ -66,7 +66,7 @@ async fn what_the_field_rules_forbid_is_refused() {
                 values: vec![String::new()],
             });
         }),
-        ("invalid_image_url", |r| {
+        ("invalid_profile_image_url", |r| {
             r.profile_image_url = Some("x".to_owned());
         }),
         ("invalid_language", |r| {

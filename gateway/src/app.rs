@@ -1,0 +1,79 @@
+//! What handlers are given: each names the parts that it uses.
+
+use axum::extract::FromRef;
+use talktime_kit::grpc::client::{PeerChannel, connect};
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::{Clock, redis};
+use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
+use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
+use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
+
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::token::Tokens;
+use crate::ws::Hub;
+
+/// The auth service.
+pub type Auth = AuthServiceClient<PeerChannel>;
+/// The profile service.
+pub type Profile = ProfileServiceClient<PeerChannel>;
+/// The presence service.
+pub type Presence = PresenceServiceClient<PeerChannel>;
+/// The wallet.
+pub type Wallet = WalletServiceClient<PeerChannel>;
+/// The calls service.
+pub type Calls = CallsServiceClient<PeerChannel>;
+/// The verification service.
+pub type Verification = VerificationServiceClient<PeerChannel>;
+
+/// The state of the router; cheap to clone.
+#[derive(Clone, FromRef)]
+pub struct App {
+    auth: Auth,
+    profile: Profile,
+    presence: Presence,
+    wallet: Wallet,
+    calls: Calls,
+    verification: Verification,
+    keys: Keys,
+    tokens: Tokens,
+    hub: Hub,
+    lifecycle: Lifecycle,
+    clock: Clock,
+}
+
+impl App {
+    /// Prepares every connection and waits for none.
+    pub fn connect(config: &Config, clock: Clock, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+        let peers = &config.peers;
+        let auth = Auth::new(connect(&peers.auth)?);
+        let keys = Keys::new(auth.clone());
+        let revoked = redis::connect(&config.redis)?;
+        Ok(Self {
+            auth,
+            profile: Profile::new(connect(&peers.profile)?),
+            presence: Presence::new(connect(&peers.presence)?),
+            wallet: Wallet::new(connect(&peers.wallet)?),
+            calls: Calls::new(connect(&peers.calls)?),
+            verification: Verification::new(connect(&peers.verification)?),
+            keys: keys.clone(),
+            tokens: Tokens::new(keys, revoked, clock.clone()),
+            hub: Hub::new(),
+            lifecycle,
+            clock,
+        })
+    }
+
+    /// The keys that tokens are checked with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// What sockets are told.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+}

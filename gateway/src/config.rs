@@ -1,0 +1,50 @@
+//! The gateway's own settings.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use talktime_kit::config::{NatsConfig, RedisConfig};
+
+/// The gateway's own settings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// The port that the world reaches.
+    pub http: HttpConfig,
+    /// Where the services are.
+    pub peers: PeersConfig,
+    /// Revoked tokens.
+    pub redis: RedisConfig,
+    /// What sockets are told.
+    pub nats: NatsConfig,
+}
+
+/// The port that the world reaches.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HttpConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Bound of one request, its body included, in milliseconds. Services get what is left of it.
+    #[serde(default = "default_request_timeout_ms")]
+    pub request_timeout_ms: u64,
+}
+
+const fn default_request_timeout_ms() -> u64 {
+    5_000
+}
+
+/// Addresses of the services' gRPC ports, `http://host:port`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PeersConfig {
+    /// The auth service.
+    pub auth: String,
+    /// The profile service.
+    pub profile: String,
+    /// The presence service.
+    pub presence: String,
+    /// The wallet.
+    pub wallet: String,
+    /// The calls service.
+    pub calls: String,
+    /// The verification service.
+    pub verification: String,
+}

@@ -1,0 +1,81 @@
+//! What a request says, or a problem that says what is wrong with it.
+
+mod json;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
+use http::HeaderName;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+use talktime_kit::{Error, Kind};
+
+use crate::problem::Problem;
+
+pub use json::{BODY_BYTES_MAX, Json};
+
+/// Query parameters. A wrong one is a 400, since a query is neither JSON nor a body (contract,
+/// section 1).
+pub struct Query<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Query<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = AxumQuery::from_request_parts(parts, state).await;
+        let AxumQuery(query) = query.map_err(invalid_query)?;
+        Ok(Self(query))
+    }
+}
+
+fn invalid_query(rejection: QueryRejection) -> Error {
+    let text = rejection.body_text();
+    // "Failed to deserialize query string: page: invalid digit found in string"
+    let reason = text.split_once(": ").map_or("", |(_, reason)| reason);
+    let detail = format!("A query parameter is wrong: {reason}.");
+    Error::invalid("invalid_query", detail).with_source(rejection)
+}
+
+/// The one id in a path. What is no number is the id of nothing: 404.
+pub struct Id(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = Path::<i64>::from_request_parts(parts, state).await;
+        let Path(id) = id.map_err(|_| {
+            Error::new(
+                Kind::NotFound,
+                "not_found",
+                "There is nothing with this id.",
+            )
+        })?;
+        Ok(Self(id))
+    }
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The `Idempotency-Key` header, if there is one; whose service knows what it did under it.
+pub struct IdempotencyKey(pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
+            return Ok(Self(None));
+        };
+        let key = value.to_str().map_err(|_| {
+            Error::invalid(
+                "invalid_idempotency_key",
+                "The Idempotency-Key must be visible ASCII.",
+            )
+        })?;
+        Ok(Self(Some(key.to_owned())))
+    }
+}

@@ -1,0 +1,98 @@
+//! The gateway: the platform's REST and WebSocket face.
+//!
+//! It knows who asks ([`token`]), how requests and answers look on the wire ([`routes`], [`extract`],
+//! [`problem`]) and whom to ask ([`app`]); the rules live in the services. [`middleware`] is around
+//! every request, [`ws`] tells sockets what happens.
+
+pub mod app;
+pub mod config;
+pub mod extract;
+pub mod keys;
+pub mod middleware;
+pub mod number;
+pub mod paging;
+pub mod problem;
+pub mod routes;
+pub mod token;
+pub mod ws;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::serve::ListenerExt;
+use talktime_kit::config::ProcessConfig;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::{Clock, messaging, ops, telemetry};
+use tokio::net::TcpListener;
+
+use crate::app::App;
+use crate::config::Config;
+
+/// The name in configuration, logs and metrics.
+pub const NAME: &str = "gateway";
+
+/// Runs the gateway until a signal.
+pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()> {
+    let telemetry = telemetry::init(NAME, &process.telemetry)?;
+    let lifecycle = Lifecycle::default();
+    ops::listen(
+        process.ops.listen,
+        lifecycle.clone(),
+        telemetry.metrics.clone(),
+    )
+    .await?;
+
+    let app = App::connect(&config, Clock::System, lifecycle.clone())?;
+    let nats = messaging::connect(&config.nats).await?;
+    let stopping = lifecycle.stopping();
+    lifecycle.spawn(app.hub().clone().run(nats, stopping.clone()));
+    lifecycle.spawn(app.keys().clone().follow(stopping));
+    spawn_readiness(&app, &lifecycle);
+
+    let timeout = Duration::from_millis(config.http.request_timeout_ms);
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("TALKTIME_GATEWAY__HTTP__LISTEN: {}", config.http.listen))?
+        .tap_io(|connection| {
+            // Fails only for a connection that is gone already.
+            let _ = connection.set_nodelay(true);
+        });
+    let server = axum::serve(listener, routes::router(app, timeout))
+        .with_graceful_shutdown(lifecycle.stopping().cancelled_owned());
+    run_until_drained(server.into_future(), &lifecycle, &process).await?;
+    telemetry.flush();
+    Ok(())
+}
+
+/// Ready once tokens can be checked: without keys every request would be refused. Redis, NATS and
+/// the services may be down; what does not need them is served.
+fn spawn_readiness(app: &App, lifecycle: &Lifecycle) {
+    let keys = app.keys().clone();
+    let lifecycle = lifecycle.clone();
+    tokio::spawn(async move {
+        keys.wait().await;
+        lifecycle.set_ready();
+    });
+}
+
+async fn run_until_drained(
+    server: impl Future<Output = std::io::Result<()>>,
+    lifecycle: &Lifecycle,
+    process: &ProcessConfig,
+) -> anyhow::Result<()> {
+    let shutdown = &process.shutdown;
+    let drain = lifecycle.drain_on_signal(shutdown);
+    tokio::pin!(server);
+    tokio::select! {
+        result = &mut server => result?,
+        result = drain => {
+            result?;
+            let deadline = Duration::from_millis(shutdown.deadline_ms);
+            if tokio::time::timeout(deadline, server).await.is_err() {
+                tracing::warn!("stopped with requests still running");
+            }
+        }
+    }
+    lifecycle.finish(shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Numbers with at most two decimals, which is what rupees and ratings are on the wire.
+//!
+//! Inside they are integers: paise, hundredths of a star. Between the two stands the decimal text of
+//! the JSON document and nothing else: [`RawValue`] hands that text over as it came and writes it as
+//! it is, so no binary float ever touches money (contract, section 1).
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// A number that goes out, in hundredths: 1250 is `12.50`, 1200 is `12`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hundredths(pub i64);
+
+impl Hundredths {
+    fn text(self) -> String {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, rest) = (self.0.unsigned_abs() / 100, self.0.unsigned_abs() % 100);
+        if rest == 0 {
+            format!("{sign}{whole}")
+        } else {
+            format!("{sign}{whole}.{rest:02}")
+        }
+    }
+}
+
+impl Serialize for Hundredths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.text()).map_err(S::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
+/// A number that came in, as the text it came as.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Number(String);
+
+impl Number {
+    /// Reads a JSON number, such as a query parameter; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The exact value in hundredths; `None` when it has more than two decimals or does not fit.
+    pub fn hundredths(&self) -> Option<i64> {
+        let value = Decimal::from_str_exact(&self.0)
+            .or_else(|_| Decimal::from_scientific(&self.0))
+            .ok()?;
+        let hundredths = value.checked_mul(Decimal::ONE_HUNDRED)?;
+        hundredths
+            .is_integer()
+            .then(|| hundredths.to_i64())
+            .flatten()
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        // The text is a JSON value already; what begins so can only be a number.
+        if raw
+            .get()
+            .starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        {
+            Ok(Self(raw.get().to_owned()))
+        } else {
+            Err(D::Error::custom("invalid type, expected a number"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(hundredths: i64) -> String {
+        serde_json::to_string(&Hundredths(hundredths)).expect("a number")
+    }
+
+    fn received(text: &str) -> Option<i64> {
+        Number::parse(text)?.hundredths()
+    }
+
+    #[test]
+    fn paise_become_rupees_exactly() {
+        assert_eq!(sent(0), "0");
+        assert_eq!(sent(15_000), "150");
+        assert_eq!(sent(1), "0.01");
+        assert_eq!(sent(-5), "-0.05");
+        assert_eq!(sent(1_250), "12.50");
+        assert_eq!(sent(i64::MAX), "92233720368547758.07");
+        assert_eq!(sent(i64::MIN), "-92233720368547758.08");
+    }
+
+    #[test]
+    fn rupees_become_paise_exactly() {
+        assert_eq!(received("150"), Some(15_000));
+        assert_eq!(received("150.0"), Some(15_000));
+        assert_eq!(received("0.29"), Some(29));
+        assert_eq!(received("1.15e1"), Some(1_150));
+        assert_eq!(received("-3"), Some(-300));
+        assert_eq!(received("92233720368547758.07"), Some(i64::MAX));
+    }
+
+    #[test]
+    fn what_is_not_a_sum_of_money_is_not_rounded_to_one() {
+        for text in ["0.001", "150.009", "92233720368547758.08", "1e400", "1e-9"] {
+            assert_eq!(received(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_json_numbers_are_numbers() {
+        for text in ["\"150\"", "null", "true", "1_000", "+1", ".5", "[1]", ""] {
+            assert_eq!(Number::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Pages of a list (contract, section 1).
+
+use serde::Serialize;
+use talktime_kit::Error;
+
+const PER_PAGE_DEFAULT: i32 = 20;
+const PER_PAGE_MAX: i64 = 100;
+
+/// Which page is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Page {
+    /// From 1.
+    pub page: i32,
+    /// 1 to 100.
+    pub per_page: i32,
+}
+
+/// The paging part of an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Pagination {
+    /// From 1.
+    pub page: i32,
+    /// 1 to 100.
+    pub per_page: i32,
+    /// Entries on all pages.
+    pub total: i64,
+    /// Whether a page follows.
+    pub has_next: bool,
+    /// Whether a page precedes.
+    pub has_previous: bool,
+}
+
+impl Page {
+    /// The page of the query parameters `page` and `per_page`; out of range is an error, never
+    /// another page than the one asked for.
+    pub fn new(page: Option<i64>, per_page: Option<i64>) -> Result<Self, Error> {
+        let page = i32::try_from(page.unwrap_or(1))
+            .ok()
+            .filter(|page| *page >= 1)
+            .ok_or_else(|| Error::invalid("invalid_page", "page must be 1 or more."))?;
+        let per_page = match per_page {
+            None => PER_PAGE_DEFAULT,
+            Some(asked) => i32::try_from(asked)
+                .ok()
+                .filter(|_| (1..=PER_PAGE_MAX).contains(&asked))
+                .ok_or_else(|| Error::invalid("invalid_per_page", "per_page must be 1 to 100."))?,
+        };
+        Ok(Self { page, per_page })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_bounded() {
+        let code = |page, per_page| Page::new(page, per_page).map_err(|e| e.code().to_owned());
+        let first = Page {
+            page: 1,
+            per_page: 20,
+        };
+        assert_eq!(code(None, None), Ok(first));
+        assert_eq!(code(Some(1), Some(20)), Ok(first));
+        assert!(code(Some(7), Some(100)).is_ok());
+        for page in [0, -1, i64::MAX] {
+            assert_eq!(code(Some(page), None), Err("invalid_page".to_owned()));
+        }
+        for per_page in [0, -1, 101, i64::MAX] {
+            assert_eq!(
+                code(None, Some(per_page)),
+                Err("invalid_per_page".to_owned())
+            );
+        }
+    }
+}

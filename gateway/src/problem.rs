@@ -1,0 +1,156 @@
+//! Errors as the world sees them: problem documents (RFC 9457; contract, section 1).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use talktime_kit::error::FieldError;
+use talktime_kit::{Error, Kind};
+use tonic::Status;
+
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What a handler answers with.
+pub type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// An error on its way out. It leaves a handler as a bare response that carries it, and becomes a
+/// document in [`crate::middleware`], where the request's id is known.
+#[derive(Clone, Debug)]
+pub struct Problem(Arc<Error>);
+
+impl Problem {
+    /// What went wrong.
+    pub fn error(&self) -> &Error {
+        &self.0
+    }
+
+    /// The answer to the request `request_id`.
+    pub fn document(&self, request_id: &str) -> Response {
+        let error = self.error();
+        let body = Json(Document {
+            r#type: "about:blank",
+            title: error.kind().title(),
+            status: error.kind().http(),
+            detail: error.detail(),
+            code: error.code(),
+            request_id,
+            errors: (error.kind() == Kind::Unprocessable).then(|| error.fields()),
+        });
+        let mut response = (self.status(), body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, MEDIA_TYPE);
+        if let Some(after) = error.retry_after() {
+            // Rounded up: who comes back at the said second must not be early.
+            let secs = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        if error.kind() == Kind::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.error().kind().http()).expect("the table of kinds holds statuses")
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [FieldError]>,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+/// What a service answered, or the lack of an answer.
+impl From<Status> for Problem {
+    fn from(status: Status) -> Self {
+        Error::from(status).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn body_of(response: Response) -> Value {
+        let bytes = response.into_body().collect().await.expect("in memory");
+        serde_json::from_slice(&bytes.to_bytes()).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn a_document_has_every_member_of_the_contract() {
+        let error = Error::new(
+            Kind::Unprocessable,
+            "invalid_body",
+            "The body is not as it should be.",
+        )
+        .with_fields(vec![FieldError {
+            field: "phone".to_owned(),
+            message: "is missing".to_owned(),
+        }]);
+        let response = Problem::from(error).document("r-1");
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            body_of(response).await,
+            json!({
+                "type": "about:blank",
+                "title": "Unprocessable Content",
+                "status": 422,
+                "detail": "The body is not as it should be.",
+                "code": "invalid_body",
+                "request_id": "r-1",
+                "errors": [{"field": "phone", "message": "is missing"}],
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn only_a_422_lists_fields() {
+        let response = Problem::from(Error::invalid("bad_page", "No.")).document("r-2");
+        assert_eq!(body_of(response).await.get("errors"), None);
+    }
+
+    #[test]
+    fn waiting_times_are_rounded_up() {
+        let error = Error::new(Kind::RateLimited, "too_many", "Slow down.")
+            .with_retry_after(Duration::from_millis(1_200));
+        let response = Problem::from(error).document("r-3");
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn a_refused_caller_is_told_how_to_come_in() {
+        let error = Error::new(Kind::Unauthenticated, "missing_token", "Log in first.");
+        let response = Problem::from(error).document("r-4");
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+    }
+}

@@ -1,0 +1,295 @@
+//! Calls, from ring to receipt (contract, section 7).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::calls::v1::{
+    BillMinuteRequest, BillMinuteResponse, CallStatus, CallType, EndCallRequest, EndCallResponse,
+    EndReason, GetOngoingRequest, OngoingCall, StartCallRequest, StartCallResponse,
+};
+
+use super::time;
+use crate::app::Calls;
+use crate::extract::{Id, IdempotencyKey, Json};
+use crate::number::Hundredths;
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(eserde::Deserialize)]
+pub(super) struct StartBody {
+    listener_id: i64,
+    call_type: String,
+    #[serde(default)]
+    estimated_duration_minutes: Option<i64>,
+}
+
+impl StartBody {
+    fn into_request(
+        self,
+        caller_id: i64,
+        idempotency_key: Option<String>,
+    ) -> Result<StartCallRequest, Error> {
+        let minutes = self.estimated_duration_minutes.map(i32::try_from);
+        Ok(StartCallRequest {
+            caller_id,
+            listener_id: self.listener_id,
+            call_type: call_type(&self.call_type)?.into(),
+            estimated_duration_minutes: minutes.transpose().map_err(|_| {
+                Error::invalid(
+                    "invalid_estimated_duration",
+                    "estimated_duration_minutes is out of range.",
+                )
+            })?,
+            idempotency_key,
+        })
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct StartAnswer {
+    call_id: i64,
+    message: &'static str,
+    /// Whole minutes that the balance pays for.
+    call_duration: i64,
+    estimated_cost: i64,
+    remaining_coins: i64,
+    call_type: &'static str,
+    listener_id: i64,
+    status: &'static str,
+}
+
+impl TryFrom<StartCallResponse> for StartAnswer {
+    type Error = Error;
+
+    fn try_from(call: StartCallResponse) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: call.call_id,
+            message: "Call started",
+            call_duration: call.call_duration_minutes,
+            estimated_cost: call.estimated_cost_coins,
+            remaining_coins: call.remaining_coins,
+            call_type: call_type_name(call.call_type())?,
+            listener_id: call.listener_id,
+            status: status_name(call.status())?,
+        })
+    }
+}
+
+/// Asked once: without a key a second try could begin a second call.
+pub(super) async fn start(
+    State(mut calls): State<Calls>,
+    caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Json(body): Json<StartBody>,
+) -> Result<Json<StartAnswer>> {
+    let request = body.into_request(caller.user_id, idempotency_key)?;
+    let call = calls.start_call(request).await?.into_inner();
+    Ok(Json(call.try_into()?))
+}
+
+#[derive(Serialize)]
+pub(super) struct BillAnswer {
+    call_id: i64,
+    coins_deducted: i64,
+    /// Null for the listener: it is the caller's balance.
+    remaining_coins: Option<i64>,
+    total_coins_spent: i64,
+    minutes_billed: i32,
+    message: &'static str,
+}
+
+impl From<BillMinuteResponse> for BillAnswer {
+    fn from(billed: BillMinuteResponse) -> Self {
+        Self {
+            call_id: billed.call_id,
+            coins_deducted: billed.coins_deducted,
+            remaining_coins: billed.remaining_coins,
+            total_coins_spent: billed.total_coins_spent,
+            minutes_billed: billed.minutes_billed,
+            message: match billed.coins_deducted {
+                0 => "Every minute so far is billed already",
+                _ => "Minute billed",
+            },
+        }
+    }
+}
+
+pub(super) async fn bill_minute(
+    State(calls): State<Calls>,
+    caller: Caller,
+    Id(call_id): Id,
+) -> Result<Json<BillAnswer>> {
+    let user_id = caller.user_id;
+    let billed = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move {
+            calls
+                .bill_minute(BillMinuteRequest { call_id, user_id })
+                .await
+        }
+    })
+    .await?;
+    Ok(Json(billed.into()))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct EndBody {
+    call_id: i64,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct EndAnswer {
+    call_id: i64,
+    message: &'static str,
+    duration_seconds: i64,
+    duration_minutes: i32,
+    coins_spent: i64,
+    user_money_spend: Hundredths,
+    listener_money_earned: Hundredths,
+    /// Null for the listener: it is the caller's balance.
+    remaining_coins: Option<i64>,
+    status: &'static str,
+}
+
+impl TryFrom<EndCallResponse> for EndAnswer {
+    type Error = Error;
+
+    fn try_from(call: EndCallResponse) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: call.call_id,
+            message: "Call ended",
+            duration_seconds: call.duration_seconds,
+            duration_minutes: call.duration_minutes,
+            coins_spent: call.coins_spent,
+            user_money_spend: Hundredths(call.user_money_spend_paise),
+            listener_money_earned: Hundredths(call.listener_paise_earned),
+            remaining_coins: call.remaining_coins,
+            status: status_name(call.status())?,
+        })
+    }
+}
+
+pub(super) async fn end(
+    State(mut calls): State<Calls>,
+    caller: Caller,
+    Json(body): Json<EndBody>,
+) -> Result<Json<EndAnswer>> {
+    let request = EndCallRequest {
+        call_id: body.call_id,
+        user_id: caller.user_id,
+        reason: end_reason(body.reason.as_deref())?.into(),
+    };
+    let call = calls.end_call(request).await?.into_inner();
+    Ok(Json(call.try_into()?))
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum OngoingAnswer {
+    Call(OngoingBody),
+    None {
+        call_id: Option<i64>,
+        message: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+pub(super) struct OngoingBody {
+    call_id: i64,
+    user_id: i64,
+    listener_id: i64,
+    call_type: &'static str,
+    start_time: Option<DateTime<Utc>>,
+    duration_seconds: i64,
+    coins_spent: i64,
+    /// Null for the listener: it is the caller's balance.
+    remaining_coins: Option<i64>,
+    status: &'static str,
+    caller_username: String,
+    listener_username: String,
+}
+
+impl TryFrom<OngoingCall> for OngoingBody {
+    type Error = Error;
+
+    fn try_from(call: OngoingCall) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: call.call_id,
+            user_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call_type_name(call.call_type())?,
+            start_time: time(call.start_time),
+            duration_seconds: call.duration_seconds,
+            coins_spent: call.coins_spent,
+            remaining_coins: call.remaining_coins,
+            status: status_name(CallStatus::Ongoing)?,
+            caller_username: call.caller_username,
+            listener_username: call.listener_username,
+        })
+    }
+}
+
+pub(super) async fn ongoing(
+    State(calls): State<Calls>,
+    caller: Caller,
+) -> Result<Json<OngoingAnswer>> {
+    let user_id = caller.user_id;
+    let answer = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
+    })
+    .await?;
+    Ok(Json(match answer.call {
+        Some(call) => OngoingAnswer::Call(call.try_into()?),
+        None => OngoingAnswer::None {
+            call_id: None,
+            message: "No ongoing call",
+        },
+    }))
+}
+
+fn call_type(name: &str) -> Result<CallType, Error> {
+    match name {
+        "audio" => Ok(CallType::Audio),
+        "video" => Ok(CallType::Video),
+        _ => Err(Error::invalid(
+            "invalid_call_type",
+            "call_type must be audio or video.",
+        )),
+    }
+}
+
+fn call_type_name(call_type: CallType) -> Result<&'static str, Error> {
+    match call_type {
+        CallType::Audio => Ok("audio"),
+        CallType::Video => Ok("video"),
+        CallType::Unspecified => Err(Error::internal("a call has no type")),
+    }
+}
+
+fn status_name(status: CallStatus) -> Result<&'static str, Error> {
+    match status {
+        CallStatus::Ongoing => Ok("ongoing"),
+        CallStatus::Completed => Ok("completed"),
+        CallStatus::Dropped => Ok("dropped"),
+        CallStatus::Cancelled => Ok("cancelled"),
+        CallStatus::Unspecified => Err(Error::internal("a call has no status")),
+    }
+}
+
+fn end_reason(name: Option<&str>) -> Result<EndReason, Error> {
+    match name.unwrap_or("completed") {
+        "completed" => Ok(EndReason::Completed),
+        "dropped" => Ok(EndReason::Dropped),
+        "cancelled" => Ok(EndReason::Cancelled),
+        "coin_empty" => Ok(EndReason::CoinEmpty),
+        _ => Err(Error::invalid(
+            "invalid_reason",
+            "reason must be completed, dropped, cancelled or coin_empty.",
+        )),
+    }
+}

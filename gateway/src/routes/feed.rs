@@ -1,0 +1,328 @@
+//! The feed of listeners (contract, section 5).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::profile::v1::{
+    ListListenersRequest, ListListenersResponse, Listener, ListenerSort,
+};
+
+use super::time;
+use crate::app::Profile;
+use crate::extract::{Json, Query};
+use crate::number::{Hundredths, Number};
+use crate::paging::{Page, Pagination};
+use crate::problem::Result;
+use crate::token::Caller;
+
+const RATING_HUNDREDTHS_MAX: i64 = 500;
+const INTERESTS_MAX: usize = 10;
+const SEXES: [&str; 3] = ["male", "female", "other"];
+
+#[derive(Deserialize)]
+pub(super) struct FeedQuery {
+    page: Option<i64>,
+    per_page: Option<i64>,
+    cursor: Option<String>,
+    #[serde(default)]
+    online_only: bool,
+    #[serde(default)]
+    available_only: bool,
+    sex: Option<String>,
+    min_rating: Option<String>,
+    max_rating: Option<String>,
+    interests: Option<String>,
+    language: Option<String>,
+    sort_by: Option<String>,
+    sort_order: Option<String>,
+}
+
+/// What the list was narrowed and sorted by, as the answer repeats it.
+#[derive(Clone, Debug, Serialize)]
+struct Filters {
+    online_only: bool,
+    available_only: bool,
+    sex: Option<String>,
+    min_rating: Option<Hundredths>,
+    max_rating: Option<Hundredths>,
+    interests: Vec<String>,
+    language: Option<String>,
+    sort_by: SortBy,
+    sort_order: SortOrder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum SortBy {
+    Rating,
+    Online,
+    Recent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum SortOrder {
+    Asc,
+    Desc,
+}
+
+impl FeedQuery {
+    fn filters(&self) -> Result<Filters, Error> {
+        Ok(Filters {
+            online_only: self.online_only,
+            available_only: self.available_only,
+            sex: sex(self.sex.as_deref())?,
+            min_rating: rating(self.min_rating.as_deref())?,
+            max_rating: rating(self.max_rating.as_deref())?,
+            interests: interests(self.interests.as_deref())?,
+            language: self.language.clone(),
+            sort_by: sort_by(self.sort_by.as_deref())?,
+            sort_order: sort_order(self.sort_order.as_deref())?,
+        })
+    }
+}
+
+fn sex(text: Option<&str>) -> Result<Option<String>, Error> {
+    match text {
+        Some(text) if !SEXES.contains(&text) => Err(Error::invalid(
+            "invalid_sex",
+            "sex must be male, female or other.",
+        )),
+        known => Ok(known.map(str::to_owned)),
+    }
+}
+
+fn rating(text: Option<&str>) -> Result<Option<Hundredths>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    Number::parse(text)
+        .and_then(|number| number.hundredths())
+        .filter(|rating| (0..=RATING_HUNDREDTHS_MAX).contains(rating))
+        .map(|rating| Some(Hundredths(rating)))
+        .ok_or_else(|| Error::invalid("invalid_rating", "Ratings are 0.0 to 5.0."))
+}
+
+fn interests(text: Option<&str>) -> Result<Vec<String>, Error> {
+    let names = text.unwrap_or_default().split(',').map(str::trim);
+    let names: Vec<String> = names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if names.len() > INTERESTS_MAX {
+        return Err(Error::invalid(
+            "invalid_interests",
+            "At most 10 interests may be asked for.",
+        ));
+    }
+    Ok(names)
+}
+
+fn sort_by(text: Option<&str>) -> Result<SortBy, Error> {
+    match text.unwrap_or("rating") {
+        "rating" => Ok(SortBy::Rating),
+        "online" => Ok(SortBy::Online),
+        "recent" => Ok(SortBy::Recent),
+        _ => Err(Error::invalid(
+            "invalid_sort_by",
+            "sort_by must be rating, online or recent.",
+        )),
+    }
+}
+
+fn sort_order(text: Option<&str>) -> Result<SortOrder, Error> {
+    match text.unwrap_or("desc") {
+        "asc" => Ok(SortOrder::Asc),
+        "desc" => Ok(SortOrder::Desc),
+        _ => Err(Error::invalid(
+            "invalid_sort_order",
+            "sort_order must be asc or desc.",
+        )),
+    }
+}
+
+impl From<SortBy> for ListenerSort {
+    fn from(sort: SortBy) -> Self {
+        match sort {
+            SortBy::Rating => Self::Rating,
+            SortBy::Online => Self::Online,
+            SortBy::Recent => Self::Recent,
+        }
+    }
+}
+
+/// The number of hundredths fits: [`rating`] has bounded it.
+fn wire_rating(rating: Option<Hundredths>) -> Option<i32> {
+    rating.and_then(|Hundredths(rating)| i32::try_from(rating).ok())
+}
+
+fn request(
+    viewer_id: i64,
+    page: Page,
+    cursor: Option<String>,
+    filters: &Filters,
+) -> ListListenersRequest {
+    ListListenersRequest {
+        viewer_id,
+        page: page.page,
+        per_page: page.per_page,
+        online_only: filters.online_only,
+        available_only: filters.available_only,
+        sex: filters.sex.clone(),
+        min_rating_hundredths: wire_rating(filters.min_rating),
+        max_rating_hundredths: wire_rating(filters.max_rating),
+        interests: filters.interests.clone(),
+        language: filters.language.clone(),
+        sort_by: ListenerSort::from(filters.sort_by).into(),
+        ascending: filters.sort_order == SortOrder::Asc,
+        cursor,
+    }
+}
+
+pub(super) async fn listeners(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Query(query): Query<FeedQuery>,
+) -> Result<Json<FeedAnswer>> {
+    let page = Page::new(query.page, query.per_page)?;
+    let filters = query.filters()?;
+    let is_deep = query.cursor.is_some();
+    let request = request(caller.user_id, page, query.cursor, &filters);
+    let found = retry_idempotent(|| {
+        let (mut profile, request) = (profile.clone(), request.clone());
+        async move { profile.list_listeners(request).await }
+    })
+    .await?;
+    let pagination = Pagination {
+        page: page.page,
+        per_page: page.per_page,
+        total: found.total_count,
+        has_next: found.next_cursor.is_some(),
+        has_previous: page.page > 1 || is_deep,
+    };
+    Ok(Json(FeedAnswer::new(found, filters, pagination)))
+}
+
+/// Paging both nested and flat: clients of both kinds exist.
+#[derive(Serialize)]
+pub(super) struct FeedAnswer {
+    listeners: Vec<ListenerAnswer>,
+    filters: Filters,
+    pagination: Pagination,
+    total_count: i64,
+    online_count: i64,
+    available_count: i64,
+    page: i32,
+    per_page: i32,
+    has_next: bool,
+    has_previous: bool,
+    next_cursor: Option<String>,
+}
+
+impl FeedAnswer {
+    fn new(found: ListListenersResponse, filters: Filters, pagination: Pagination) -> Self {
+        Self {
+            listeners: found.listeners.into_iter().map(Into::into).collect(),
+            filters,
+            pagination,
+            total_count: found.total_count,
+            online_count: found.online_count,
+            available_count: found.available_count,
+            page: pagination.page,
+            per_page: pagination.per_page,
+            has_next: pagination.has_next,
+            has_previous: pagination.has_previous,
+            next_cursor: found.next_cursor,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ListenerAnswer {
+    user_id: i64,
+    username: String,
+    sex: String,
+    bio: Option<String>,
+    interests: Vec<String>,
+    profile_image_url: Option<String>,
+    preferred_language: String,
+    country: Option<String>,
+    rating: Option<Hundredths>,
+    roles: Vec<String>,
+    is_online: bool,
+    is_busy: bool,
+    wait_time: Option<i32>,
+    last_seen: Option<DateTime<Utc>>,
+    is_available: bool,
+    call_count: i64,
+    /// Seconds.
+    avg_call_duration: i64,
+}
+
+impl From<Listener> for ListenerAnswer {
+    fn from(listener: Listener) -> Self {
+        Self {
+            user_id: listener.user_id,
+            username: listener.username,
+            sex: listener.sex,
+            bio: listener.bio,
+            interests: listener.interests,
+            profile_image_url: listener.profile_image_url,
+            preferred_language: listener.preferred_language,
+            country: listener.country,
+            rating: listener
+                .rating_hundredths
+                .map(|rating| Hundredths(rating.into())),
+            roles: listener.roles,
+            is_online: listener.is_online,
+            is_busy: listener.is_busy,
+            wait_time: listener.wait_time,
+            last_seen: time(listener.last_seen),
+            is_available: listener.is_online && !listener.is_busy,
+            call_count: listener.call_count,
+            avg_call_duration: listener.avg_call_duration_secs,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code<T>(result: Result<T, Error>) -> Option<String> {
+        result.err().map(|error| error.code().to_owned())
+    }
+
+    #[test]
+    fn unknown_values_are_refused_by_name() {
+        assert_eq!(code(sex(Some("robot"))).as_deref(), Some("invalid_sex"));
+        assert_eq!(
+            code(sort_by(Some("age"))).as_deref(),
+            Some("invalid_sort_by")
+        );
+        assert_eq!(
+            code(sort_order(Some("up"))).as_deref(),
+            Some("invalid_sort_order")
+        );
+        for text in ["5.01", "-1", "many", "4.555"] {
+            assert_eq!(code(rating(Some(text))).as_deref(), Some("invalid_rating"));
+        }
+        let eleven = ["music"; INTERESTS_MAX + 1].join(",");
+        assert_eq!(
+            code(interests(Some(&eleven))).as_deref(),
+            Some("invalid_interests")
+        );
+    }
+
+    #[test]
+    fn what_is_not_said_has_defaults() {
+        assert_eq!(sort_by(None).ok(), Some(SortBy::Rating));
+        assert_eq!(sort_order(None).ok(), Some(SortOrder::Desc));
+        assert_eq!(rating(None).ok(), Some(None));
+        assert_eq!(rating(Some("4.5")).ok(), Some(Some(Hundredths(450))));
+        assert_eq!(
+            interests(Some("music, ,films")).ok(),
+            Some(vec!["music".to_owned(), "films".to_owned()])
+        );
+    }
+}

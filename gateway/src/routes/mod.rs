@@ -1,0 +1,110 @@
+//! The endpoints, one file a group. A handler reads the request, asks one service, and writes the
+//! answer; the names on the wire are the contract's (`rest.md`, sections 2 to 8).
+
+mod auth;
+mod calls;
+mod feed;
+mod keys;
+mod presence;
+mod users;
+mod verification;
+mod wallet;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
+use serde::Serialize;
+use talktime_kit::{Error, Kind};
+
+use crate::app::App;
+use crate::extract::BODY_BYTES_MAX;
+use crate::middleware::around_every_request;
+use crate::problem::Problem;
+use crate::ws;
+
+/// Every endpoint, and what is around them.
+pub fn router(app: App, timeout: Duration) -> Router {
+    Router::new()
+        .merge(people())
+        .merge(money_and_calls())
+        .route("/.well-known/jwks.json", get(keys::jwks))
+        .route("/ws/presence", get(ws::presence))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(timeout, around_every_request))
+        .with_state(app)
+}
+
+fn people() -> Router<App> {
+    Router::new()
+        .route("/auth/request_otp", post(auth::request_otp))
+        .route("/auth/resend_otp", post(auth::resend_otp))
+        .route("/auth/verify", post(auth::verify))
+        .route("/auth/register", post(auth::register))
+        .route("/auth/refresh", post(auth::refresh))
+        .route("/auth/logout", post(auth::logout))
+        .route(
+            "/users/me",
+            get(users::read).put(users::update).delete(users::delete),
+        )
+        .route(
+            "/users/me/status",
+            get(presence::read_own).put(presence::update_own),
+        )
+        .route("/users/me/heartbeat", post(presence::heartbeat))
+        .route("/users/{user_id}/presence", get(presence::read))
+        .route("/users/presence", get(presence::read_many))
+        .route("/feed/listeners", get(feed::listeners))
+        .route("/verification/status", get(verification::status))
+}
+
+fn money_and_calls() -> Router<App> {
+    Router::new()
+        .route("/wallet/balance", get(wallet::balance))
+        .route("/calls/recharge", post(wallet::recharge))
+        .route("/calls/start", post(calls::start))
+        .route("/calls/bill-minute/{call_id}", post(calls::bill_minute))
+        .route("/calls/end", post(calls::end))
+        .route("/calls/ongoing", get(calls::ongoing))
+}
+
+async fn unknown_path() -> Problem {
+    Error::new(
+        Kind::NotFound,
+        "not_found",
+        "There is nothing at this path.",
+    )
+    .into()
+}
+
+async fn wrong_method() -> Problem {
+    Error::new(
+        Kind::MethodNotAllowed,
+        "method_not_allowed",
+        "This path does not take this method; see the Allow header.",
+    )
+    .into()
+}
+
+/// An answer that is a sentence.
+#[derive(Serialize)]
+pub struct Message {
+    message: &'static str,
+}
+
+impl Message {
+    const fn new(message: &'static str) -> Self {
+        Self { message }
+    }
+}
+
+/// Times go out as RFC 3339 in UTC with `Z`, which is how chrono writes them.
+fn time(timestamp: Option<Timestamp>) -> Option<DateTime<Utc>> {
+    talktime_proto::datetime(timestamp.as_ref())
+}

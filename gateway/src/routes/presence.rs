@@ -1,0 +1,193 @@
+//! Who is online and who is busy (contract, section 4).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::presence::v1::{
+    GetStatusRequest, GetStatusesRequest, HeartbeatRequest, Status, UpdateStatusRequest,
+};
+
+use super::{Message, time};
+use crate::app::Presence;
+use crate::extract::{Id, Json, Query};
+use crate::problem::Result;
+use crate::token::Caller;
+
+const ASKED_TOGETHER_MAX: usize = 50;
+
+#[derive(Serialize)]
+pub(super) struct OwnStatus {
+    user_id: i64,
+    is_online: bool,
+    is_busy: bool,
+    wait_time: Option<i32>,
+    last_seen: Option<DateTime<Utc>>,
+    created_at: Option<DateTime<Utc>>,
+    updated_at: Option<DateTime<Utc>>,
+}
+
+impl From<Status> for OwnStatus {
+    fn from(status: Status) -> Self {
+        Self {
+            user_id: status.user_id,
+            is_online: status.is_online,
+            is_busy: status.is_busy,
+            wait_time: status.wait_time,
+            last_seen: time(status.last_seen),
+            created_at: time(status.created_at),
+            updated_at: time(status.updated_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct OthersStatus {
+    user_id: i64,
+    username: String,
+    is_online: bool,
+    is_busy: bool,
+    wait_time: Option<i32>,
+    last_seen: Option<DateTime<Utc>>,
+}
+
+impl From<Status> for OthersStatus {
+    fn from(status: Status) -> Self {
+        Self {
+            user_id: status.user_id,
+            username: status.username,
+            is_online: status.is_online,
+            is_busy: status.is_busy,
+            wait_time: status.wait_time,
+            last_seen: time(status.last_seen),
+        }
+    }
+}
+
+async fn status_of(presence: &Presence, user_id: i64) -> Result<Status, Error> {
+    retry_idempotent(|| {
+        let mut presence = presence.clone();
+        async move { presence.get_status(GetStatusRequest { user_id }).await }
+    })
+    .await
+}
+
+pub(super) async fn read_own(
+    State(presence): State<Presence>,
+    caller: Caller,
+) -> Result<Json<OwnStatus>> {
+    let status = status_of(&presence, caller.user_id).await?;
+    Ok(Json(status.into()))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct StatusBody {
+    #[serde(default)]
+    is_online: Option<bool>,
+    #[serde(default)]
+    is_busy: Option<bool>,
+    /// Minutes.
+    #[serde(default)]
+    wait_time: Option<i64>,
+}
+
+impl StatusBody {
+    fn into_request(self, user_id: i64) -> Result<UpdateStatusRequest, Error> {
+        let wait_time = self.wait_time.map(i32::try_from).transpose();
+        Ok(UpdateStatusRequest {
+            user_id,
+            is_online: self.is_online,
+            is_busy: self.is_busy,
+            wait_time: wait_time
+                .map_err(|_| Error::invalid("invalid_wait_time", "wait_time is out of range."))?,
+        })
+    }
+}
+
+pub(super) async fn update_own(
+    State(mut presence): State<Presence>,
+    caller: Caller,
+    Json(body): Json<StatusBody>,
+) -> Result<Json<OwnStatus>> {
+    let request = body.into_request(caller.user_id)?;
+    let status = presence.update_status(request).await?.into_inner();
+    Ok(Json(status.into()))
+}
+
+pub(super) async fn heartbeat(
+    State(presence): State<Presence>,
+    caller: Caller,
+) -> Result<Json<Message>> {
+    let user_id = caller.user_id;
+    retry_idempotent(|| {
+        let mut presence = presence.clone();
+        async move { presence.heartbeat(HeartbeatRequest { user_id }).await }
+    })
+    .await?;
+    Ok(Json(Message::new("Heartbeat received")))
+}
+
+pub(super) async fn read(
+    State(presence): State<Presence>,
+    _caller: Caller,
+    Id(user_id): Id,
+) -> Result<Json<OthersStatus>> {
+    let status = status_of(&presence, user_id).await?;
+    Ok(Json(status.into()))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ManyQuery {
+    #[serde(default)]
+    user_ids: String,
+}
+
+pub(super) async fn read_many(
+    State(presence): State<Presence>,
+    _caller: Caller,
+    Query(query): Query<ManyQuery>,
+) -> Result<Json<Vec<OthersStatus>>> {
+    let user_ids = parse_ids(&query.user_ids)?;
+    let answer = retry_idempotent(|| {
+        let mut presence = presence.clone();
+        let request = GetStatusesRequest {
+            user_ids: user_ids.clone(),
+        };
+        async move { presence.get_statuses(request).await }
+    })
+    .await?;
+    Ok(Json(answer.statuses.into_iter().map(Into::into).collect()))
+}
+
+fn parse_ids(list: &str) -> Result<Vec<i64>, Error> {
+    let ids = list
+        .split(',')
+        .map(|id| id.trim().parse())
+        .collect::<Result<Vec<i64>, _>>();
+    ids.ok()
+        .filter(|ids| ids.len() <= ASKED_TOGETHER_MAX)
+        .ok_or_else(|| {
+            Error::invalid(
+                "invalid_user_ids",
+                "user_ids must be 1 to 50 ids, separated by commas.",
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_a_list_of_at_most_fifty() {
+        let ids = |list: &str| parse_ids(list).map_err(|error| error.code().to_owned());
+        assert_eq!(ids("1,2,3"), Ok(vec![1, 2, 3]));
+        assert_eq!(ids("7, 8"), Ok(vec![7, 8]));
+        let fifty = ["1"; ASKED_TOGETHER_MAX].join(",");
+        assert_eq!(ids(&fifty).map(|ids| ids.len()), Ok(50));
+        for list in ["", "1,", "one", "1;2", &format!("{fifty},1")] {
+            assert_eq!(ids(list), Err("invalid_user_ids".to_owned()), "{list:?}");
+        }
+    }
+}

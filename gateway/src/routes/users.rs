@@ -1,0 +1,137 @@
+//! One's own profile (contract, section 3).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::profile::v1::{
+    DeleteUserRequest, GetUserRequest, Interests, UpdateUserRequest, User,
+};
+
+use super::{Message, time};
+use crate::app::Profile;
+use crate::extract::Json;
+use crate::number::{Hundredths, Number};
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize)]
+pub(super) struct ProfileAnswer {
+    user_id: i64,
+    phone: String,
+    username: String,
+    sex: String,
+    dob: String,
+    bio: Option<String>,
+    interests: Vec<String>,
+    profile_image_url: Option<String>,
+    preferred_language: String,
+    rating: Option<Hundredths>,
+    country: Option<String>,
+    roles: Vec<String>,
+    created_at: Option<DateTime<Utc>>,
+    updated_at: Option<DateTime<Utc>>,
+}
+
+impl From<User> for ProfileAnswer {
+    fn from(user: User) -> Self {
+        Self {
+            user_id: user.user_id,
+            phone: user.phone,
+            username: user.username,
+            sex: user.sex,
+            dob: user.dob,
+            bio: user.bio,
+            interests: user.interests,
+            profile_image_url: user.profile_image_url,
+            preferred_language: user.preferred_language,
+            rating: user
+                .rating_hundredths
+                .map(|rating| Hundredths(rating.into())),
+            country: user.country,
+            roles: user.roles,
+            created_at: time(user.created_at),
+            updated_at: time(user.updated_at),
+        }
+    }
+}
+
+pub(super) async fn read(
+    State(profile): State<Profile>,
+    caller: Caller,
+) -> Result<Json<ProfileAnswer>> {
+    let user_id = caller.user_id;
+    let user = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.get_user(GetUserRequest { user_id }).await }
+    })
+    .await?;
+    Ok(Json(user.into()))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct UpdateBody {
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    bio: Option<String>,
+    #[serde(default)]
+    interests: Option<Vec<String>>,
+    #[serde(default)]
+    profile_image_url: Option<String>,
+    #[serde(default)]
+    preferred_language: Option<String>,
+    #[serde(default)]
+    country: Option<String>,
+    #[serde(default)]
+    #[eserde(compat)]
+    rating: Option<Number>,
+}
+
+impl UpdateBody {
+    fn into_request(self, user_id: i64) -> Result<UpdateUserRequest, Error> {
+        Ok(UpdateUserRequest {
+            user_id,
+            username: self.username,
+            bio: self.bio,
+            interests: self.interests.map(|values| Interests { values }),
+            profile_image_url: self.profile_image_url,
+            preferred_language: self.preferred_language,
+            country: self.country,
+            rating_hundredths: self.rating.as_ref().map(rating_hundredths).transpose()?,
+        })
+    }
+}
+
+/// Whether it is within the range of ratings is the profile service's to say.
+fn rating_hundredths(rating: &Number) -> Result<i32, Error> {
+    let hundredths = rating.hundredths();
+    hundredths
+        .and_then(|hundredths| i32::try_from(hundredths).ok())
+        .ok_or_else(|| {
+            Error::invalid(
+                "invalid_rating",
+                "A rating is 0.0 to 5.0, with at most two decimals.",
+            )
+        })
+}
+
+pub(super) async fn update(
+    State(mut profile): State<Profile>,
+    caller: Caller,
+    Json(body): Json<UpdateBody>,
+) -> Result<Json<ProfileAnswer>> {
+    let request = body.into_request(caller.user_id)?;
+    let user = profile.update_user(request).await?.into_inner();
+    Ok(Json(user.into()))
+}
+
+pub(super) async fn delete(
+    State(mut profile): State<Profile>,
+    caller: Caller,
+) -> Result<Json<Message>> {
+    let user_id = caller.user_id;
+    profile.delete_user(DeleteUserRequest { user_id }).await?;
+    Ok(Json(Message::new("User deleted successfully")))
+}

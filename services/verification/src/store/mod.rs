@@ -1,0 +1,3 @@
+//! Verification's tables.
+
+pub mod listener_verifications;
