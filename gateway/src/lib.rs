@@ -59,7 +59,9 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
         });
     let server = axum::serve(listener, routes::router(app, timeout))
         .with_graceful_shutdown(lifecycle.stopping().cancelled_owned());
-    run_until_drained(server.into_future(), &lifecycle, &process).await?;
+    lifecycle
+        .run_until_drained(server.into_future(), &process.shutdown)
+        .await?;
     telemetry.flush();
     Ok(())
 }
@@ -73,26 +75,4 @@ fn spawn_readiness(app: &App, lifecycle: &Lifecycle) {
         keys.wait().await;
         lifecycle.set_ready();
     });
-}
-
-async fn run_until_drained(
-    server: impl Future<Output = std::io::Result<()>>,
-    lifecycle: &Lifecycle,
-    process: &ProcessConfig,
-) -> anyhow::Result<()> {
-    let shutdown = &process.shutdown;
-    let drain = lifecycle.drain_on_signal(shutdown);
-    tokio::pin!(server);
-    tokio::select! {
-        result = &mut server => result?,
-        result = drain => {
-            result?;
-            let deadline = Duration::from_millis(shutdown.deadline_ms);
-            if tokio::time::timeout(deadline, server).await.is_err() {
-                tracing::warn!("stopped with requests still running");
-            }
-        }
-    }
-    lifecycle.finish(shutdown).await;
-    Ok(())
 }

@@ -40,6 +40,12 @@ pub(crate) fn workspace_root() -> &'static Path {
         .expect("this package lies two folders below the workspace's root")
 }
 
+/// Moves all ports, for a second checkout on the same machine.
+fn port_offset() -> u16 {
+    let offset = std::env::var("TALKTIME_DEV_PORT_OFFSET").ok();
+    offset.and_then(|offset| offset.parse().ok()).unwrap_or(0)
+}
+
 impl Stack {
     pub(crate) fn new(name: StackName) -> Self {
         let folder = match name {
@@ -74,6 +80,7 @@ impl Stack {
 
     /// A port of the table in `unit.rs`, moved to where this stack has it.
     pub(crate) fn port(&self, base: u16) -> u16 {
+        let base = base + port_offset();
         match self.name {
             StackName::Dev => base,
             StackName::Test => base + 10_000,

@@ -16,6 +16,10 @@ use crate::error::{Error, Kind};
 static KIT_MIGRATIONS: Migrator = sqlx::migrate!();
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A quarter of the connections is opened before the first request needs them.
+const WARM_CONNECTIONS_DIVISOR: u32 = 4;
+/// A connection used so recently is taken to be alive.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const STATEMENT_TIMEOUT_MS: &str = "5000";
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: &str = "10000";
 const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(100);
@@ -50,7 +54,18 @@ pub fn pool(service: &str, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
         .disable_statement_logging();
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
+        .min_connections(config.max_connections / WARM_CONNECTIONS_DIVISOR)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A round trip for each transaction, unless only connections that have rested are tried.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options))
 }
 

@@ -41,9 +41,34 @@ impl Lifecycle {
         self.tasks.spawn(task);
     }
 
+    /// Runs a server, which watches [`Lifecycle::stopping`], until a signal; then lets it and the
+    /// background tasks finish what they have begun, each no longer than the deadline.
+    pub async fn run_until_drained<E>(
+        &self,
+        server: impl Future<Output = Result<(), E>>,
+        config: &ShutdownConfig,
+    ) -> anyhow::Result<()>
+    where
+        anyhow::Error: From<E>,
+    {
+        tokio::pin!(server);
+        tokio::select! {
+            result = &mut server => result?,
+            result = self.drain_on_signal(config) => {
+                result?;
+                let deadline = Duration::from_millis(config.deadline_ms);
+                if tokio::time::timeout(deadline, server).await.is_err() {
+                    tracing::warn!("stopped with requests still running");
+                }
+            }
+        }
+        self.finish(config).await;
+        Ok(())
+    }
+
     /// Waits for SIGTERM or SIGINT, then says "not ready", waits for load balancers to notice, and
     /// tells everyone to stop.
-    pub async fn drain_on_signal(&self, config: &ShutdownConfig) -> std::io::Result<()> {
+    async fn drain_on_signal(&self, config: &ShutdownConfig) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
@@ -58,7 +83,7 @@ impl Lifecycle {
     }
 
     /// Waits for background tasks, but no longer than the deadline.
-    pub async fn finish(&self, config: &ShutdownConfig) {
+    async fn finish(&self, config: &ShutdownConfig) {
         self.tasks.close();
         let deadline = Duration::from_millis(config.deadline_ms);
         if tokio::time::timeout(deadline, self.tasks.wait())

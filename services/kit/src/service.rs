@@ -85,19 +85,7 @@ impl Service {
             lifecycle.set_ready();
         });
         let server = server::serve(self.config.grpc.listen, routes, names, &self.lifecycle);
-        let drain = self.lifecycle.drain_on_signal(shutdown);
-        let deadline = std::time::Duration::from_millis(shutdown.deadline_ms);
-        tokio::pin!(server);
-        tokio::select! {
-            result = &mut server => result?,
-            result = drain => {
-                result?;
-                if tokio::time::timeout(deadline, server).await.is_err() {
-                    tracing::warn!("stopped with requests still running");
-                }
-            }
-        }
-        self.lifecycle.finish(shutdown).await;
+        self.lifecycle.run_until_drained(server, shutdown).await?;
         self.telemetry.flush();
         Ok(())
     }

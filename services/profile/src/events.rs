@@ -13,6 +13,9 @@ use crate::store::feed_listeners::{self, ListenerStatus};
 pub struct FeedEvents;
 
 impl Handler for FeedEvents {
+    // Only events write to the feed's read model.
+    const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
+
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         match event.kind {
             Some(Kind::StatusChanged(status)) => {

@@ -58,7 +58,10 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     let pool = talktime_kit::db::pool(SCHEMA.name, &service.database)?;
     let mut connection = pool.acquire().await?;
     let wrong = store::accounts::mismatched_wallets(&mut connection).await?;
-    anyhow::ensure!(wrong.is_empty(), "the journal disagrees with the wallets of users {wrong:?}");
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "the journal disagrees with the wallets of users {wrong:?}"
+    );
     println!("every wallet agrees with the journal");
     Ok(())
 }

@@ -17,8 +17,6 @@ use super::{HEADER_ID, dead_letters, ensure_stream, header};
 use crate::error::{Error, chain};
 use crate::trace::{self, TRACEPARENT};
 
-/// Messages handled in one transaction at most.
-const CHUNK_MESSAGES: usize = 64;
 /// Messages delivered and not yet acknowledged at most.
 const UNACKNOWLEDGED_MAX: i64 = 1_024;
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -39,6 +37,10 @@ pub struct Consumer {
 
 /// What a consumer does with an event.
 pub trait Handler: Send + Sync + 'static {
+    /// Messages that may share a transaction. Many are faster than one; but their row locks are held
+    /// together, which only a table that no request writes to can afford.
+    const MESSAGES_PER_TRANSACTION_MAX: usize = 1;
+
     /// Applies the event within the transaction that also remembers it. An error that
     /// [`Error::is_outcome_unknown`] is tried again for ever with backoff; any other a few times.
     fn handle(
@@ -99,7 +101,10 @@ async fn consume<H: Handler>(
     let pull_consumer = stream
         .get_or_create_consumer(consumer.name, pull_config(consumer))
         .await?;
-    let mut chunks = pull_consumer.messages().await?.ready_chunks(CHUNK_MESSAGES);
+    let mut chunks = pull_consumer
+        .messages()
+        .await?
+        .ready_chunks(H::MESSAGES_PER_TRANSACTION_MAX);
     loop {
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
