@@ -47,11 +47,31 @@ impl Page {
         };
         Ok(Self { page, per_page })
     }
+
+    /// The paging part of an answer whose list has `total` entries on all pages.
+    pub fn of(self, total: i64) -> Pagination {
+        let Self { page, per_page } = self;
+        Pagination {
+            page,
+            per_page,
+            total,
+            has_next: i64::from(page) * i64::from(per_page) < total,
+            has_previous: page > 1,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_page_has_no_next() {
+        let page = |page| Page { page, per_page: 20 };
+        assert!(page(1).of(21).has_next);
+        assert!(!page(2).of(21).has_next && page(2).of(21).has_previous);
+        assert!(!page(1).of(20).has_next && !page(1).of(0).has_previous);
+    }
 
     #[test]
     fn pages_are_bounded() {

@@ -4,6 +4,7 @@ mod auth;
 mod calls;
 mod edges;
 mod feed;
+mod history;
 mod presence;
 mod sockets;
 mod users;

@@ -3,6 +3,7 @@
 
 mod auth;
 mod calls;
+mod calls_history;
 mod feed;
 mod keys;
 mod presence;
@@ -72,6 +73,10 @@ fn money_and_calls() -> Router<App> {
         .route("/calls/bill-minute/{call_id}", post(calls::bill_minute))
         .route("/calls/end", post(calls::end))
         .route("/calls/ongoing", get(calls::ongoing))
+        .route("/calls/history", get(calls_history::list))
+        .route("/calls/history/summary", get(calls_history::summary))
+        .route("/calls/status", get(calls_history::activity))
+        .route("/calls/{call_id}", get(calls_history::receipt))
 }
 
 async fn unknown_path() -> Problem {
