@@ -34,7 +34,7 @@ pub use start::{START_ROUTE, Start, Started};
 pub use sweep::sweep;
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
-const LEASE_SECS: f64 = 5.0;
+const LEASE_SECS: f64 = 8.0;
 
 /// Sagas that one replica drives at the same time.
 const CONCURRENCY: usize = 16;
