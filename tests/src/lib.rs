@@ -5,6 +5,7 @@
 //! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -44,12 +45,12 @@ impl Deref for TestApp {
 }
 
 impl TestApp {
-    /// Someone new.
+    /// Someone new; another one where an answer came too late.
     pub async fn sign_up(&self, role: Role) -> Person {
-        self.app
-            .sign_up(&self.inbox, role)
-            .await
-            .expect("signed up")
+        wait_for("somebody to sign up", || async {
+            Box::pin(self.app.sign_up(&self.inbox, role)).await.ok()
+        })
+        .await
     }
 
     /// The code that was sent to a phone last.
@@ -102,19 +103,39 @@ pub async fn assert_books_are_right() {
     dev(&["run", "wallet", "verify"]).await;
 }
 
+/// Keys of calls, so that each is a call of its own.
+static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+
+/// Asks again after a 503, as the app would, with the same Idempotency-Key: on a busy machine an
+/// answer may come too late. A start that came to nothing holds both people until it is undone.
+async fn after_503<F>(what: &str, mut ask: impl FnMut() -> F) -> Answer
+where
+    F: Future<Output = Answer>,
+{
+    let first = ask().await;
+    if first.status != 503 {
+        return first;
+    }
+    wait_for(what, || {
+        let again = ask();
+        async move { Some(again.await).filter(|answer| ![503, 409].contains(&answer.status)) }
+    })
+    .await
+}
+
 /// Waits until `probe` answers something, up to [`WAIT_MAX`].
 pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let wait = async {
+    let wait = Box::pin(async {
         loop {
             if let Some(found) = probe().await {
                 return found;
             }
             tokio::time::sleep(POLL).await;
         }
-    };
+    });
     let waited = tokio::time::timeout(WAIT_MAX, wait).await;
     waited.unwrap_or_else(|_| panic!("waited {WAIT_MAX:?} for {what}"))
 }
@@ -133,13 +154,12 @@ impl Pair {
     /// Signs two new people up and buys the caller coins.
     pub async fn meet() -> Self {
         let pair = Self::meet_without_coins().await;
-        let recharged = pair
-            .app
-            .post("/calls/recharge")
-            .of(&pair.caller)
-            .json(&json!({"amount_rupees": 150, "payment_method": "upi"}))
-            .answer()
-            .await;
+        let body = json!({"amount_rupees": 150, "payment_method": "upi"});
+        let recharged = after_503("a recharge", || {
+            let ask = pair.app.post("/calls/recharge").of(&pair.caller);
+            ask.header("idempotency-key", "first").json(&body).answer()
+        })
+        .await;
         assert_eq!(recharged.status, 200, "{recharged:?}");
         pair
     }
@@ -166,17 +186,15 @@ impl Pair {
             .await
     }
 
-    /// Starts an audio call that must start; answers its id. A 503 says "try again", and so does this,
-    /// as the app would: until the failed start is undone both people are held.
+    /// Starts an audio call that must start; answers its id.
     pub async fn must_call(&self) -> i64 {
-        let mut started = self.call().await;
-        if started.status == 503 {
-            started = wait_for("a call after a 503", || async {
-                let again = self.call().await;
-                (![503, 409].contains(&again.status)).then_some(again)
-            })
-            .await;
-        }
+        let body = json!({"listener_id": self.listener.user_id, "call_type": "audio"});
+        let key = format!("{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed));
+        let started = after_503("a call", || {
+            let ask = self.app.post("/calls/start").of(&self.caller);
+            ask.header("idempotency-key", &key).json(&body).answer()
+        })
+        .await;
         assert_eq!(started.status, 200, "{started:?}");
         started.body["call_id"].as_i64().expect("a call id")
     }
