@@ -7,6 +7,7 @@ mod feed;
 mod presence;
 mod sockets;
 mod users;
+mod verification;
 mod wallet;
 
 use serde_json::Value;

@@ -257,6 +257,7 @@ struct ListenerAnswer {
     call_count: i64,
     /// Seconds.
     avg_call_duration: i64,
+    is_verified: bool,
 }
 
 impl From<Listener> for ListenerAnswer {
@@ -281,6 +282,7 @@ impl From<Listener> for ListenerAnswer {
             is_available: listener.is_online && !listener.is_busy,
             call_count: listener.call_count,
             avg_call_duration: listener.avg_call_duration_secs,
+            is_verified: listener.is_verified,
         }
     }
 }
