@@ -89,7 +89,7 @@ async fn what_is_no_sample_is_refused_and_leaves_nothing() {
     let app = talktime_tests::app().await;
     let listener = app.sign_up(Role::Listener).await;
     let truncated = |file: Vec<u8>| file[..file.len() / 2].to_vec();
-    let noise = |head: &[u8]| [head, &[0x5A; 100_000]].concat();
+    let noise = |head: &[u8]| [head, &vec![0x5A; 100_000]].concat();
     for (what, file, code) in [
         ("nothing", Vec::new(), "empty_audio"),
         ("a byte", vec![0xFF], "unsupported_audio"),
@@ -509,7 +509,7 @@ async fn fifty_uploads_at_once_are_all_taken() {
     let uploads = listeners
         .iter()
         .map(|listener| upload(&app, listener, &file));
-    let answers = tokio::time::timeout(Duration::from_secs(60), join_all(uploads)).await;
+    let answers = tokio::time::timeout(Duration::from_mins(1), join_all(uploads)).await;
     for answer in answers.expect("in time") {
         assert_eq!(answer.status, 200, "{answer:?}");
     }

@@ -61,6 +61,12 @@ async fn verification_dies_at_every_step_of_an_upload() {
         let cut_off = upload(&app, &listener).await;
         assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
         assert_no_record_without_object().await;
+        let leaves_an_orphan = failpoint.ends_with("stored");
+        assert_eq!(
+            differences().await.is_some(),
+            leaves_an_orphan,
+            "{failpoint}"
+        );
         wait_until_reconciled().await;
         let again = upload(&app, &listener).await;
         let expected = if failpoint.ends_with("recorded") {

@@ -66,28 +66,31 @@ fn aac_frames(secs: u32) -> usize {
 /// AAC LC in MP4, with its index before its audio.
 pub fn m4a(secs: u32) -> Vec<u8> {
     let frames = aac_frames(secs);
-    let ftyp = boxed(b"ftyp", &[b"M4A ", &0_u32.to_be_bytes()[..], b"M4A isom"]);
+    let ftyp = boxed("ftyp", &[b"M4A ", &0_u32.to_be_bytes()[..], b"M4A isom"]);
     // The index names where the audio begins, and is as long whatever it names.
     let index_len = movie(frames, 0).len();
     let audio_at = ftyp.len() + index_len + 8;
     let index = movie(frames, u32::try_from(audio_at).expect("small"));
-    [ftyp, index, boxed(b"mdat", &[&AAC_FRAME.repeat(frames)])].concat()
+    [ftyp, index, boxed("mdat", &[&AAC_FRAME.repeat(frames)])].concat()
 }
 
 /// An M4A whose index claims `count` entries and has none of them.
 pub fn m4a_claiming(count: u32) -> Vec<u8> {
-    let table = boxed(b"stts", &[&[0; 4], &count.to_be_bytes()]);
-    let ftyp = boxed(b"ftyp", &[b"M4A ", &0_u32.to_be_bytes()[..], b"M4A isom"]);
-    let tables = boxed(b"stbl", &[&table]);
-    let media = boxed(b"mdia", &[&boxed(b"minf", &[&tables])]);
-    [ftyp, boxed(b"moov", &[&boxed(b"trak", &[&media])])].concat()
+    let table = boxed("stts", &[&[0; 4], &count.to_be_bytes()]);
+    let ftyp = boxed("ftyp", &[b"M4A ", &0_u32.to_be_bytes()[..], b"M4A isom"]);
+    let tables = boxed("stbl", &[&table]);
+    let media = boxed("mdia", &[&boxed("minf", &[&tables])]);
+    [ftyp, boxed("moov", &[&boxed("trak", &[&media])])].concat()
 }
 
-fn boxed(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+fn boxed(name: &str, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     let length = u32::try_from(content.len() + 8).expect("small");
-    [&length.to_be_bytes()[..], name, &content].concat()
+    [&length.to_be_bytes()[..], name.as_bytes(), &content].concat()
 }
+
+/// One, in 16.16 fixed point.
+const ONE: u32 = 0x0001_0000;
 
 fn movie(frames: usize, audio_at: u32) -> Vec<u8> {
     let frames = u32::try_from(frames).expect("small");
@@ -99,7 +102,6 @@ fn movie(frames: usize, audio_at: u32) -> Vec<u8> {
             .flat_map(|value| value.to_be_bytes())
             .collect()
     };
-    const ONE: u32 = 0x0001_0000;
     let matrix = [ONE, 0, 0, 0, ONE, 0, 0, 0, 0x4000_0000];
 
     let mut mvhd = words(&[0, 0, 0, AAC_RATE, samples, ONE, 0x0100_0000, 0, 0]);
@@ -113,10 +115,10 @@ fn movie(frames: usize, audio_at: u32) -> Vec<u8> {
     let mdhd = words(&[0, 0, 0, AAC_RATE, samples, 0x55C4_0000]);
     let hdlr = [&words(&[0, 0])[..], b"soun", &[0; 12], b"\0"].concat();
     let dinf = boxed(
-        b"dinf",
+        "dinf",
         &[&boxed(
-            b"dref",
-            &[&words(&[0, 1]), &boxed(b"url ", &[&word(1)])],
+            "dref",
+            &[&words(&[0, 1]), &boxed("url ", &[&word(1)])],
         )],
     );
 
@@ -135,35 +137,35 @@ fn movie(frames: usize, audio_at: u32) -> Vec<u8> {
         &[0; 8],
         &[0, 1, 0, 16, 0, 0, 0, 0],
         &word(AAC_RATE << 16),
-        &boxed(b"esds", &[&esds]),
+        &boxed("esds", &[&esds]),
     ]
     .concat();
-    let stsd = [&words(&[0, 1])[..], &boxed(b"mp4a", &[&mp4a])].concat();
+    let stsd = [&words(&[0, 1])[..], &boxed("mp4a", &[&mp4a])].concat();
     let frame_len = u32::try_from(AAC_FRAME.len()).expect("small");
     let tables = [
-        boxed(b"stsd", &[&stsd]),
-        boxed(b"stts", &[&words(&[0, 1, frames, AAC_SAMPLES])]),
-        boxed(b"stsc", &[&words(&[0, 1, 1, frames, 1])]),
-        boxed(b"stsz", &[&words(&[0, frame_len, frames])]),
-        boxed(b"stco", &[&words(&[0, 1, audio_at])]),
+        boxed("stsd", &[&stsd]),
+        boxed("stts", &[&words(&[0, 1, frames, AAC_SAMPLES])]),
+        boxed("stsc", &[&words(&[0, 1, 1, frames, 1])]),
+        boxed("stsz", &[&words(&[0, frame_len, frames])]),
+        boxed("stco", &[&words(&[0, 1, audio_at])]),
     ]
     .concat();
     let media_information = [
-        boxed(b"smhd", &[&words(&[0, 0])]),
+        boxed("smhd", &[&words(&[0, 0])]),
         dinf,
-        boxed(b"stbl", &[&tables]),
+        boxed("stbl", &[&tables]),
     ]
     .concat();
     let media = [
-        boxed(b"mdhd", &[&mdhd]),
-        boxed(b"hdlr", &[&hdlr]),
-        boxed(b"minf", &[&media_information]),
+        boxed("mdhd", &[&mdhd]),
+        boxed("hdlr", &[&hdlr]),
+        boxed("minf", &[&media_information]),
     ]
     .concat();
-    let track = [boxed(b"tkhd", &[&tkhd]), boxed(b"mdia", &[&media])].concat();
+    let track = [boxed("tkhd", &[&tkhd]), boxed("mdia", &[&media])].concat();
     boxed(
-        b"moov",
-        &[&boxed(b"mvhd", &[&mvhd]), &boxed(b"trak", &[&track])],
+        "moov",
+        &[&boxed("mvhd", &[&mvhd]), &boxed("trak", &[&track])],
     )
 }
 

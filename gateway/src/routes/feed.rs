@@ -238,6 +238,10 @@ impl FeedAnswer {
 }
 
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the contract's answer is flat"
+)]
 struct ListenerAnswer {
     user_id: i64,
     username: String,

@@ -42,7 +42,7 @@ impl Spool {
             head: Vec::with_capacity(HEAD_BYTES),
             length_bytes: 0,
             kind: None,
-            _place: place,
+            place,
         })
     }
 }
@@ -54,7 +54,7 @@ pub struct Incoming {
     head: Vec<u8>,
     length_bytes: u64,
     kind: Option<AudioKind>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 /// A sample that is there.
@@ -100,7 +100,7 @@ impl Incoming {
             file: self.file.into_std().await,
             length_bytes: self.length_bytes,
             kind,
-            _place: self._place,
+            _place: self.place,
         })
     }
 }

@@ -37,13 +37,11 @@ async fn the_unverified_are_hidden_and_not_called() {
         start: Start::Page(1),
         per_page: 20,
     };
-    for (require, shown) in [(true, 1), (false, 2)] {
+    for (require, shown, total) in [(true, 1, 1), (false, 2, 2)] {
         let feed = Feed::new(db.clone()).require_verified(require);
         let page = feed.page(&query).await.expect("a page");
-        assert_eq!(
-            (page.listeners.len(), page.counts.total),
-            (shown, shown as i64)
-        );
+        assert_eq!(page.listeners.len(), shown);
+        assert_eq!(page.counts.total, total);
         let people = People::new(db.clone(), Relay::default(), Clock::System);
         let people = people.require_verified(require);
         for (listener_id, is_missing) in [(asha, false), (asha + 1, require), (NOBODY, false)] {
