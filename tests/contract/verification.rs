@@ -144,7 +144,7 @@ async fn what_is_no_sample_is_refused_and_leaves_nothing() {
 async fn the_first_byte_over_ten_megabytes_is_one_too_many() {
     let app = talktime_tests::app().await;
     let listener = app.sign_up(Role::Listener).await;
-    // 24 bits, 11,025 Hz would do; what matters is that the largest sample is a real one.
+    // A real sample, padded by a chunk that players skip.
     let padded = |length: usize| {
         let mut file = audio::wav(60);
         let padding = u32::try_from(length - file.len() - 8).expect("small");
