@@ -26,6 +26,14 @@ pub struct HttpConfig {
     /// Bound of one request, its body included, in milliseconds. Services get what is left of it.
     #[serde(default = "default_request_timeout_ms")]
     pub request_timeout_ms: u64,
+    /// The same for an upload, in milliseconds: 10 MB take a while on a phone's network. No more than
+    /// 90 seconds, which is what services give any request.
+    #[serde(default = "default_upload_timeout_ms")]
+    pub upload_timeout_ms: u64,
+}
+
+const fn default_upload_timeout_ms() -> u64 {
+    60_000
 }
 
 const fn default_request_timeout_ms() -> u64 {

@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::routes::Timeouts;
 
 /// The name in configuration, logs and metrics.
 pub const NAME: &str = "gateway";
@@ -49,7 +50,10 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     lifecycle.spawn(app.keys().clone().follow(stopping));
     spawn_readiness(&app, &lifecycle);
 
-    let timeout = Duration::from_millis(config.http.request_timeout_ms);
+    let timeouts = Timeouts {
+        request: Duration::from_millis(config.http.request_timeout_ms),
+        upload: Duration::from_millis(config.http.upload_timeout_ms),
+    };
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("TALKTIME_GATEWAY__HTTP__LISTEN: {}", config.http.listen))?
@@ -57,7 +61,7 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
             // Fails only for a connection that is gone already.
             let _ = connection.set_nodelay(true);
         });
-    let server = axum::serve(listener, routes::router(app, timeout))
+    let server = axum::serve(listener, routes::router(app, timeouts))
         .with_graceful_shutdown(lifecycle.stopping().cancelled_owned());
     lifecycle
         .run_until_drained(server.into_future(), &process.shutdown)

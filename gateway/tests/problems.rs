@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use talktime_gateway::app::App;
 use talktime_gateway::config::{Config, HttpConfig, PeersConfig};
-use talktime_gateway::routes;
+use talktime_gateway::routes::{self, Timeouts};
 use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
 use talktime_kit::lifecycle::Lifecycle;
@@ -25,6 +25,7 @@ fn config() -> Config {
         http: HttpConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             request_timeout_ms: 5_000,
+            upload_timeout_ms: 5_000,
         },
         peers: PeersConfig {
             auth: nowhere(),
@@ -46,7 +47,11 @@ fn config() -> Config {
 fn gateway(timeout: Duration) -> Router {
     let app =
         App::connect(&config(), Clock::System, Lifecycle::default()).expect("valid addresses");
-    routes::router(app, timeout)
+    let timeouts = Timeouts {
+        request: timeout,
+        upload: timeout,
+    };
+    routes::router(app, timeouts)
 }
 
 struct Answer {

@@ -8,6 +8,7 @@ mod history;
 mod presence;
 mod sockets;
 mod users;
+mod verification;
 mod wallet;
 
 use serde_json::Value;

@@ -6,6 +6,7 @@ mod kill;
 mod outage;
 mod roles;
 mod traces;
+mod uploads;
 
 use tokio::sync::{Mutex, MutexGuard};
 

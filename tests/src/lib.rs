@@ -4,6 +4,8 @@
 //! The suites speak only REST, WebSocket and NATS, as the world does. Where a test breaks something
 //! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
 
+pub mod audio;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

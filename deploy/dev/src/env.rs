@@ -16,6 +16,8 @@ pub(crate) const DATABASE: &str = "talktime";
 pub(crate) const TEMPLATE_DATABASE: &str = "talktime_template";
 pub(crate) const BUCKET: &str = "talktime";
 const REGION: &str = "us-east-1";
+/// Where audio samples may lie that are given by address; nothing ever fetches them.
+const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
 /// OTLP over gRPC.
 const OTLP_PORT: u16 = 4317;
 
@@ -83,6 +85,7 @@ fn own(stack: &Stack, settings: &Settings, service: Unit) -> Result<Variables> {
             ("S3__REGION", REGION.to_owned()),
             ("S3__ACCESS_KEY", S3_ACCESS_KEY.to_owned()),
             ("S3__SECRET_KEY", S3_SECRET_KEY.to_owned()),
+            ("UPLOADS__ALLOWED_HOSTS", AUDIO_HOSTS.to_owned()),
         ],
         Unit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(service));

@@ -1,6 +1,7 @@
 //! What a request says, or a problem that says what is wrong with it.
 
 mod json;
+mod roles;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
@@ -12,6 +13,7 @@ use talktime_kit::{Error, Kind};
 use crate::problem::Problem;
 
 pub use json::{BODY_BYTES_MAX, Json};
+pub use roles::Admin;
 
 /// Query parameters. A wrong one is a 400, since a query is neither JSON nor a body (contract,
 /// section 1).

@@ -238,6 +238,10 @@ impl FeedAnswer {
 }
 
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the contract's answer is flat"
+)]
 struct ListenerAnswer {
     user_id: i64,
     username: String,
@@ -257,6 +261,7 @@ struct ListenerAnswer {
     call_count: i64,
     /// Seconds.
     avg_call_duration: i64,
+    is_verified: bool,
 }
 
 impl From<Listener> for ListenerAnswer {
@@ -281,6 +286,7 @@ impl From<Listener> for ListenerAnswer {
             is_available: listener.is_online && !listener.is_busy,
             call_count: listener.call_count,
             avg_call_duration: listener.avg_call_duration_secs,
+            is_verified: listener.is_verified,
         }
     }
 }

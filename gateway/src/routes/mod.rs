@@ -28,18 +28,60 @@ use crate::middleware::around_every_request;
 use crate::problem::Problem;
 use crate::ws;
 
+/// How long requests may take, their bodies included.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Any request,
+    pub request: Duration,
+    /// but one that brings a file.
+    pub upload: Duration,
+}
+
 /// Every endpoint, and what is around them.
-pub fn router(app: App, timeout: Duration) -> Router {
-    Router::new()
+pub fn router(app: App, timeouts: Timeouts) -> Router {
+    let small = Router::new()
         .merge(people())
         .merge(money_and_calls())
+        .merge(verification())
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/ws/presence", get(ws::presence))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(timeout, around_every_request))
-        .with_state(app)
+        .layer(from_fn_with_state(timeouts.request, around_every_request));
+    let uploads = Router::new()
+        .route(
+            "/verification/upload-audio-file",
+            post(verification::upload::file),
+        )
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(verification::upload::BODY_BYTES_MAX))
+        .layer(from_fn_with_state(timeouts.upload, around_every_request));
+    small.merge(uploads).with_state(app)
+}
+
+fn verification() -> Router<App> {
+    Router::new()
+        .route(
+            "/verification/upload-audio-url",
+            post(verification::submit_url),
+        )
+        .route("/verification/upload-ticket", post(verification::ticket))
+        .route("/verification/confirm", post(verification::confirm))
+        .route("/verification/status", get(verification::status))
+        .route("/verification/history", get(verification::history))
+        .route(
+            "/admin/verification/pending",
+            get(verification::admin::pending),
+        )
+        .route(
+            "/admin/verification/review",
+            post(verification::admin::review),
+        )
+        .route(
+            "/admin/verification/revoke",
+            post(verification::admin::revoke),
+        )
 }
 
 fn people() -> Router<App> {
@@ -62,7 +104,6 @@ fn people() -> Router<App> {
         .route("/users/{user_id}/presence", get(presence::read))
         .route("/users/presence", get(presence::read_many))
         .route("/feed/listeners", get(feed::listeners))
-        .route("/verification/status", get(verification::status))
 }
 
 fn money_and_calls() -> Router<App> {

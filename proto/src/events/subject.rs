@@ -26,5 +26,7 @@ pub fn subject(kind: &Kind) -> &'static str {
         Kind::CallStarted(_) => "events.calls.call_started",
         Kind::MinuteBilled(_) => "events.calls.minute_billed",
         Kind::CallEnded(_) => "events.calls.call_ended",
+        Kind::VerificationReviewed(_) => "events.verification.reviewed",
+        Kind::VerificationRevoked(_) => "events.verification.revoked",
     }
 }

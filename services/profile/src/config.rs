@@ -7,6 +7,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Whom profile asks.
     pub peers: PeersConfig,
+    /// Whether only verified listeners are shown in the feed and may be called.
+    #[serde(default)]
+    pub require_verified_listeners: bool,
 }
 
 /// Whom profile asks.

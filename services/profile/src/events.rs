@@ -9,7 +9,7 @@ use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
 
 use crate::store::feed_listeners::{self, ListenerStatus};
 
-/// Keeps the feed's read model at what presence and calls tell.
+/// Keeps the feed's read model at what presence, calls and verification tell.
 pub struct FeedEvents;
 
 impl Handler for FeedEvents {
@@ -23,6 +23,13 @@ impl Handler for FeedEvents {
             }
             Some(Kind::CallEnded(call)) if was_talked(&call) => {
                 feed_listeners::add_call(tx, call.listener_id, call.duration_seconds).await?;
+            }
+            Some(Kind::VerificationReviewed(review)) => {
+                let (user_id, is_verified) = (review.user_id, review.is_verified);
+                feed_listeners::set_verified(tx, user_id, event.version, is_verified).await?;
+            }
+            Some(Kind::VerificationRevoked(revoked)) => {
+                feed_listeners::set_verified(tx, revoked.user_id, event.version, false).await?;
             }
             _ => {}
         }

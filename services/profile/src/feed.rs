@@ -10,6 +10,7 @@ use crate::store::feed_pages::{self, FeedCounts, FeedListener};
 #[derive(Clone)]
 pub struct Feed {
     db: PgPool,
+    require_verified: bool,
 }
 
 /// A page of the feed.
@@ -26,15 +27,29 @@ pub struct FeedPage {
 impl Feed {
     /// The feed of a migrated database.
     pub fn new(db: PgPool) -> Self {
-        Self { db }
+        Self {
+            db,
+            require_verified: false,
+        }
+    }
+
+    /// Shows only verified listeners, where `require` says so.
+    #[must_use]
+    pub fn require_verified(self, require: bool) -> Self {
+        Self {
+            require_verified: require,
+            ..self
+        }
     }
 
     /// A page of the feed, as the viewer may see it.
     pub async fn page(&self, query: &FeedQuery) -> Result<FeedPage, ProfileError> {
         query.check()?;
         let mut connection = self.db.acquire().await?;
-        let counts = feed_pages::counts(&mut connection, query).await?;
-        let mut listeners = feed_pages::page(&mut connection, query).await?;
+        let mut query = query.clone();
+        query.filter.verified_only = self.require_verified;
+        let counts = feed_pages::counts(&mut connection, &query).await?;
+        let mut listeners = feed_pages::page(&mut connection, &query).await?;
         let per_page = usize::try_from(query.per_page).expect("checked: at most a hundred");
         let has_more = listeners.len() > per_page;
         listeners.truncate(per_page);

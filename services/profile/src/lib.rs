@@ -36,7 +36,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Whom the feed's read model follows.
-const CONSUMERS: [Consumer; 2] = [
+const CONSUMERS: [Consumer; 3] = [
     Consumer {
         name: "profile-presence",
         filter: "events.presence.>",
@@ -44,6 +44,10 @@ const CONSUMERS: [Consumer; 2] = [
     Consumer {
         name: "profile-calls",
         filter: "events.calls.>",
+    },
+    Consumer {
+        name: "profile-verification",
+        filter: "events.verification.>",
     },
 ];
 
@@ -55,7 +59,9 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         service.relay.clone(),
         service.clock.clone(),
     );
-    let feed = Feed::new(service.db.clone());
+    let require_verified = config.require_verified_listeners;
+    let people = people.require_verified(require_verified);
+    let feed = Feed::new(service.db.clone()).require_verified(require_verified);
     let calls = CallsServiceClient::new(client::connect(&config.peers.calls)?);
     for consumer in CONSUMERS {
         service.consume(consumer, FeedEvents);

@@ -18,12 +18,33 @@ pub struct People {
     db: PgPool,
     relay: Relay,
     clock: Clock,
+    require_verified: bool,
 }
 
 impl People {
     /// Operations on a migrated database; `relay` is woken when there are events.
     pub fn new(db: PgPool, relay: Relay, clock: Clock) -> Self {
-        Self { db, relay, clock }
+        Self {
+            db,
+            relay,
+            clock,
+            require_verified: false,
+        }
+    }
+
+    /// Lets only verified listeners be called, where `require` says so.
+    #[must_use]
+    pub fn require_verified(self, require: bool) -> Self {
+        Self {
+            require_verified: require,
+            ..self
+        }
+    }
+
+    /// Names of users by id; who does not exist has none.
+    pub async fn usernames(&self, user_ids: &[i64]) -> Result<Vec<(i64, String)>, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(users::names(&mut connection, user_ids).await?)
     }
 
     /// Makes a user. The same registration again answers with the user it made, as they are now.
@@ -102,7 +123,11 @@ impl People {
         listener_id: i64,
     ) -> Result<CallCheck, ProfileError> {
         let mut connection = self.db.acquire().await?;
-        Ok(user_blocks::check_call(&mut connection, caller_id, listener_id).await?)
+        let check = user_blocks::check_call(&mut connection, caller_id, listener_id).await?;
+        Ok(CallCheck {
+            is_verification_missing: self.require_verified && check.is_verification_missing,
+            ..check
+        })
     }
 }
 

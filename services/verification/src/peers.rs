@@ -1,9 +1,11 @@
 //! The services that verification asks.
 
+use std::collections::HashMap;
+
 use talktime_kit::Error;
 use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
-use talktime_proto::profile::v1::GetUserRequest;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
+use talktime_proto::profile::v1::{GetUserRequest, GetUsernamesRequest};
 
 const LISTENER: &str = "listener";
 
@@ -25,5 +27,17 @@ impl Profile {
         })
         .await?;
         Ok(user.roles.iter().any(|role| role == LISTENER))
+    }
+
+    /// Names of many users, at most 200, in one call. Who is gone has none.
+    pub async fn usernames(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
+        let request = GetUsernamesRequest { user_ids };
+        let names = retry_idempotent(|| {
+            let mut client = self.0.clone();
+            let request = request.clone();
+            async move { client.get_usernames(request).await }
+        })
+        .await?;
+        Ok(names.usernames)
     }
 }

@@ -10,7 +10,9 @@ use talktime_proto::events::v1::{Event, UserDeleted};
 use talktime_verification::SCHEMA;
 use talktime_verification::domain::{Standing, State};
 use talktime_verification::events::ProfileEvents;
-use talktime_verification::store::listener_verifications::standing;
+use talktime_verification::store::decisions::{self, Decision};
+use talktime_verification::store::listener_verifications::{pending, standing};
+use talktime_verification::store::standings;
 
 const LISTENER: i64 = 7;
 const OTHER: i64 = 8;
@@ -37,8 +39,11 @@ async fn sample(
     .bind(state)
     .bind(at(minutes))
     .bind(reviewed_at)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    let before = standings::lock(db, user_id).await?;
+    let is_verified = before.is_verified || state == State::Approved;
+    standings::decide(db, user_id, is_verified).await?;
     Ok(())
 }
 
@@ -65,10 +70,7 @@ async fn the_newest_sample_says_where_a_listener_stands() {
     let read = standing(&mut db, LISTENER).await.expect("readable");
     assert_eq!(read.count, 3);
     assert_eq!(read.name(), "pending");
-    assert!(
-        read.is_verified(),
-        "an approval is not lost by a new sample"
-    );
+    assert!(read.is_verified, "an approval is not lost by a new sample");
     let newest = read.newest.expect("there are samples");
     assert_eq!(newest.submitted_at, at(20));
     assert_eq!(newest.reviewed_at, None);
@@ -137,4 +139,51 @@ async fn a_listeners_samples_are_found_by_index() {
     let plan = plan.join("\n");
     assert!(plan.contains("listener_verifications_user"), "{plan}");
     assert!(!plan.contains("Sort"), "{plan}");
+}
+
+#[tokio::test]
+async fn who_is_gone_stays_gone() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut db = database.app.acquire().await.expect("connected");
+    standings::lock(&mut db, LISTENER).await.expect("made");
+    standings::delete(&mut db, LISTENER).await.expect("kept");
+    let locked = standings::lock(&mut db, LISTENER).await.expect("found");
+    assert!(locked.is_deleted && !locked.is_verified);
+}
+
+#[tokio::test]
+async fn decisions_are_never_rewritten() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut db = database.app.acquire().await.expect("connected");
+    let decision = Decision {
+        decided_by: 1,
+        user_id: LISTENER,
+        verification_id: Some(3),
+        decision: "approved",
+        notes: None,
+    };
+    decisions::insert(&mut db, decision, at(0))
+        .await
+        .expect("kept");
+    for statement in [
+        "UPDATE verification.decisions SET decided_by = 2",
+        "DELETE FROM verification.decisions",
+    ] {
+        let refused = sqlx::query(statement).execute(&mut *db).await;
+        assert!(refused.is_err(), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn the_queue_is_read_in_the_order_of_its_index() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut db = database.app.acquire().await.expect("connected");
+    for user_id in [5, 6, 7] {
+        let minutes = 10 - user_id;
+        sample(&mut db, user_id, State::Pending, minutes)
+            .await
+            .expect("kept");
+    }
+    let (page, total) = pending(&mut db, 1, 1).await.expect("read");
+    assert_eq!((page.len(), page[0].user_id, total), (1, 6, 3));
 }

@@ -22,6 +22,9 @@ pub enum CallError {
     /// The called user does not take calls.
     #[error("the called user is not a listener")]
     NotAListener,
+    /// Only verified listeners take calls, and this one is not.
+    #[error("the listener is not verified")]
+    ListenerNotVerified,
     /// One has blocked the other.
     #[error("blocked")]
     Blocked,
@@ -89,6 +92,11 @@ impl CallError {
                 Kind::InvalidArgument,
                 "not_a_listener",
                 "This person does not take calls.",
+            ),
+            Self::ListenerNotVerified => (
+                Kind::Conflict,
+                "listener_not_verified",
+                "This listener is not verified and takes no calls yet.",
             ),
             Self::Blocked => (
                 Kind::PermissionDenied,

@@ -167,6 +167,9 @@ impl Calls {
         if !checked.is_listener {
             return Err(CallError::NotAListener);
         }
+        if checked.verification_missing {
+            return Err(CallError::ListenerNotVerified);
+        }
         if !online? {
             return Err(CallError::ListenerOffline);
         }

@@ -18,6 +18,7 @@ use crate::{grpc, trace};
 
 /// How long a call may take when the request at hand has no deadline of its own.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+const GRPC_TIMEOUT: &str = "grpc-timeout";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,14 +82,16 @@ fn endpoint(address: SocketAddr) -> Endpoint {
         .tcp_nodelay(true)
 }
 
-/// Gives every outgoing call the current trace and the time that is left.
+/// Gives every outgoing call the current trace and, where its caller set no time-out, the time that is
+/// left.
 #[derive(Clone, Debug)]
 pub struct Outgoing;
 
 impl Interceptor for Outgoing {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let timeout = grpc::time_left().unwrap_or(TIMEOUT_DEFAULT);
-        request.set_timeout(timeout);
+        if !request.metadata().contains_key(GRPC_TIMEOUT) {
+            request.set_timeout(grpc::time_left().unwrap_or(TIMEOUT_DEFAULT));
+        }
         let traceparent = trace::current().and_then(|value| MetadataValue::try_from(value).ok());
         if let Some(traceparent) = traceparent {
             request

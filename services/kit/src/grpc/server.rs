@@ -17,8 +17,10 @@ use crate::error::{Error, Kind, chain};
 use crate::lifecycle::Lifecycle;
 use crate::{grpc, trace};
 
-/// Bound of a request that comes without a deadline, and of any that comes with a longer one.
-const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// Bound of a request that comes without a deadline.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Bound of a request that comes with a longer one: uploads take as long as a phone's network does.
+const TIMEOUT_MAX: Duration = Duration::from_secs(90);
 /// Clients reconnect so often, and so find new replicas.
 const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -106,7 +108,7 @@ fn timeout_of(request: &Request) -> Duration {
     header
         .and_then(|value| value.to_str().ok())
         .and_then(parse_timeout)
-        .map_or(TIMEOUT_MAX, |timeout| timeout.min(TIMEOUT_MAX))
+        .map_or(TIMEOUT_DEFAULT, |timeout| timeout.min(TIMEOUT_MAX))
 }
 
 fn parse_timeout(text: &str) -> Option<Duration> {

@@ -58,6 +58,9 @@ pub enum ProfileError {
     /// Not a page of the feed.
     #[error("page starts at 1, per_page is 1 to 100.")]
     InvalidPage,
+    /// More than one request may ask for.
+    #[error("At most 200 users at once.")]
+    TooManyUsers,
     /// Not a cursor that the feed gave for this order.
     #[error("This cursor does not belong to this list.")]
     InvalidCursor,
@@ -113,6 +116,7 @@ impl From<ProfileError> for Error {
                 (Kind::InvalidArgument, "invalid_registration_id")
             }
             ProfileError::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
+            ProfileError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             ProfileError::InvalidCursor => (Kind::InvalidArgument, "invalid_cursor"),
             ProfileError::InvalidSort => (Kind::InvalidArgument, "invalid_sort"),
             ProfileError::UsernameTaken => (Kind::Conflict, "username_taken"),

@@ -26,6 +26,8 @@ pub struct FeedFilter {
     pub online_only: bool,
     /// Only who is online and free.
     pub available_only: bool,
+    /// Only who is verified; the operator's choice, not the viewer's.
+    pub verified_only: bool,
     /// Only these.
     pub sex: Option<Sex>,
     /// At least so many stars, in hundredths; who has none yet counts as zero.

@@ -72,6 +72,7 @@ pub(super) fn call_check(check: CallCheck) -> pb::CheckCallResponse {
         blocked: check.is_blocked,
         caller_username: check.caller_username.unwrap_or_default(),
         listener_username: check.listener_username.unwrap_or_default(),
+        verification_missing: check.is_verification_missing,
     }
 }
 
@@ -88,6 +89,7 @@ pub(super) fn feed_query(request: pb::ListListenersRequest) -> Result<FeedQuery,
     let filter = FeedFilter {
         online_only: request.online_only,
         available_only: request.available_only,
+        verified_only: false,
         sex: request.sex.as_deref().map(Sex::parse).transpose()?,
         min_rating_hundredths: request.min_rating_hundredths,
         max_rating_hundredths: request.max_rating_hundredths,
@@ -142,5 +144,6 @@ fn listener(listener: FeedListener) -> pb::Listener {
         last_seen: listener.last_seen.map(timestamp),
         call_count: listener.call_count,
         avg_call_duration_secs,
+        is_verified: listener.is_verified,
     }
 }

@@ -15,6 +15,9 @@ use crate::domain::ProfileError;
 use crate::feed::Feed;
 use crate::people::People;
 
+/// Names that one request asks for, at most.
+const USERNAMES_MAX: usize = 200;
+
 /// The gRPC service.
 pub struct ProfileApi {
     people: People,
@@ -102,6 +105,19 @@ impl ProfileService for ProfileApi {
         } = request.into_inner();
         let check = self.people.check_call(caller_id, listener_id).await;
         Ok(Response::new(convert::call_check(check.map_err(refused)?)))
+    }
+
+    async fn get_usernames(
+        &self,
+        request: Request<pb::GetUsernamesRequest>,
+    ) -> Result<Response<pb::GetUsernamesResponse>, Status> {
+        let user_ids = request.into_inner().user_ids;
+        if user_ids.len() > USERNAMES_MAX {
+            return Err(refused(ProfileError::TooManyUsers));
+        }
+        let names = self.people.usernames(&user_ids).await.map_err(refused)?;
+        let usernames = names.into_iter().collect();
+        Ok(Response::new(pb::GetUsernamesResponse { usernames }))
     }
 
     async fn list_listeners(

@@ -49,6 +49,25 @@ pub async fn set_status(tx: &mut PgConnection, status: ListenerStatus) -> sqlx::
     Ok(())
 }
 
+/// Keeps a standing that is newer than the one held. Who is not in the feed stays out of it.
+pub async fn set_verified(
+    tx: &mut PgConnection,
+    user_id: i64,
+    version: i64,
+    is_verified: bool,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE profile.feed_listeners SET verification_version = $2, is_verified = $3
+         WHERE user_id = $1 AND verification_version < $2",
+    )
+    .bind(user_id)
+    .bind(version)
+    .bind(is_verified)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Counts a call that a listener has talked.
 pub async fn add_call(tx: &mut PgConnection, user_id: i64, duration_secs: i64) -> sqlx::Result<()> {
     sqlx::query(

@@ -42,6 +42,8 @@ pub struct FeedListener {
     pub call_count: i64,
     /// Seconds of all of them.
     pub total_call_secs: i64,
+    /// Whether an admin has approved their audio sample.
+    pub is_verified: bool,
     sort_key: i64,
 }
 
@@ -104,7 +106,8 @@ pub fn page_statement(prefix: &str, query: &FeedQuery) -> QueryBuilder<Postgres>
                 u.preferred_language, u.country, (u.rating * 100)::integer AS rating_hundredths,
                 ARRAY(SELECT role FROM profile.user_roles AS r
                       WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
-                f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count, f.total_call_secs, ",
+                f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count, f.total_call_secs,
+                f.is_verified, ",
     );
     statement.push(key).push(" AS sort_key");
     push_matching(&mut statement, query.viewer_id, &query.filter);
@@ -162,6 +165,9 @@ fn push_matching(statement: &mut QueryBuilder<Postgres>, viewer_id: i64, filter:
         statement.push(" AND f.availability = 2");
     } else if filter.online_only {
         statement.push(" AND f.availability > 0");
+    }
+    if filter.verified_only {
+        statement.push(" AND f.is_verified");
     }
     if let Some(sex) = filter.sex {
         statement.push(" AND u.sex = ").push_bind(sex.name());

@@ -13,6 +13,8 @@ pub struct CallCheck {
     pub is_listener: bool,
     /// Whether either has blocked, or reported, the other.
     pub is_blocked: bool,
+    /// Whether the one called is a listener whom nobody has verified.
+    pub is_verification_missing: bool,
 }
 
 /// Whether one may call the other.
@@ -27,7 +29,9 @@ pub async fn check_call(
                 EXISTS (SELECT FROM profile.user_roles
                         WHERE user_id = $2 AND role = 'listener' AND active) AS is_listener,
                 EXISTS (SELECT FROM profile.user_blocks
-                        WHERE (blocker_id, blocked_id) IN (($1, $2), ($2, $1))) AS is_blocked",
+                        WHERE (blocker_id, blocked_id) IN (($1, $2), ($2, $1))) AS is_blocked,
+                EXISTS (SELECT FROM profile.feed_listeners
+                        WHERE user_id = $2 AND NOT is_verified) AS is_verification_missing",
     )
     .bind(caller_id)
     .bind(listener_id)

@@ -92,6 +92,17 @@ pub async fn find_by_phone(
         .await
 }
 
+/// Names of users by id.
+pub async fn names(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<(i64, String)>> {
+    sqlx::query_as("SELECT user_id, username FROM profile.users WHERE user_id = ANY($1)")
+        .bind(user_ids)
+        .fetch_all(connection)
+        .await
+}
+
 /// A user by id, locked until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
     sqlx::query_as(select!("WHERE user_id = $1 FOR NO KEY UPDATE OF u"))

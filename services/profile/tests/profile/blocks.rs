@@ -25,6 +25,7 @@ async fn a_user_may_call_a_listener() {
         blocked: false,
         caller_username: "ravi".to_owned(),
         listener_username: "asha".to_owned(),
+        verification_missing: false,
     };
     assert_eq!(check(&profile, ravi, asha).await, both);
     let back = check(&profile, asha, ravi).await;

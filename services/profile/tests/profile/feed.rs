@@ -181,6 +181,7 @@ async fn a_listener_is_shown_whole() {
         last_seen: None,
         call_count: 0,
         avg_call_duration_secs: 0,
+        is_verified: false,
     };
     assert_eq!(page.listeners[1], expected);
 }

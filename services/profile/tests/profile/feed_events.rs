@@ -3,7 +3,9 @@
 use talktime_kit::messaging::Handler;
 use talktime_profile::events::FeedEvents;
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
+use talktime_proto::events::v1::{
+    CallEnded, Event, StatusChanged, VerificationReviewed, VerificationRevoked,
+};
 use talktime_proto::timestamp;
 
 use crate::Profile;
@@ -80,4 +82,28 @@ async fn calls_that_were_talked_are_counted() {
         (listener.call_count, listener.avg_call_duration_secs),
         (2, 60)
     );
+}
+
+fn approved(user_id: i64) -> Kind {
+    Kind::VerificationReviewed(VerificationReviewed {
+        user_id,
+        status: "approved".to_owned(),
+        is_verified: true,
+        ..VerificationReviewed::default()
+    })
+}
+
+#[tokio::test]
+async fn the_newest_standing_stays() {
+    let profile = Profile::start().await;
+    let asha = profile.register("asha", "listener").await.user_id;
+    let is_verified = || async { list(&profile, everyone(0)).await.listeners[0].is_verified };
+    assert!(!is_verified().await);
+    profile.hear(1, approved(asha)).await;
+    assert!(is_verified().await);
+    let revoked = VerificationRevoked { user_id: asha };
+    profile.hear(2, Kind::VerificationRevoked(revoked)).await;
+    assert!(!is_verified().await);
+    profile.hear(1, approved(asha)).await;
+    assert!(!is_verified().await, "an older approval comes too late");
 }

@@ -6,6 +6,7 @@ mod feed;
 mod feed_events;
 mod registration;
 mod updates;
+mod verified;
 
 use chrono::{DateTime, TimeDelta};
 use prost::Message as _;

@@ -1,34 +1,31 @@
 //! Samples, their states, and what they make of a listener.
 
+pub mod address;
+mod audio;
+mod error;
+
 use chrono::{DateTime, Utc};
-use talktime_kit::{Error, Kind};
 
-/// Why something about verification is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum VerificationError {
-    /// Only listeners are verified.
-    #[error("Only listeners can be verified.")]
-    NotAListener,
-    /// Not a refusal: a part failed.
-    #[error(transparent)]
-    Other(#[from] Error),
-}
+pub use audio::{
+    AUDIO_BYTES_MAX, AUDIO_PREFIX, AudioKind, DURATION_MAX, HEAD_BYTES, Ticket, UPLOAD_PREFIX,
+    audio_key, check_duration,
+};
+pub use error::VerificationError;
 
-impl From<VerificationError> for Error {
-    fn from(error: VerificationError) -> Self {
-        match error {
-            VerificationError::NotAListener => {
-                Self::new(Kind::PermissionDenied, "listener_only", error.to_string())
-            }
-            VerificationError::Other(error) => error,
-        }
+/// Characters of a description or of a reviewer's notes, at most.
+pub const TEXT_CHARS_MAX: usize = 500;
+
+/// Refuses a text that is too long; an empty one is none. `field` is its name on the wire.
+pub fn check_text(
+    field: &'static str,
+    text: Option<String>,
+) -> Result<Option<String>, VerificationError> {
+    let text = text.filter(|text| !text.trim().is_empty());
+    let is_too_long = |text: &String| text.chars().count() > TEXT_CHARS_MAX || text.contains('\0');
+    if text.as_ref().is_some_and(is_too_long) {
+        return Err(VerificationError::TextTooLong(field));
     }
-}
-
-impl From<sqlx::Error> for VerificationError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Other(error.into())
-    }
+    Ok(text)
 }
 
 /// What became of a sample.
@@ -41,6 +38,34 @@ pub enum State {
     Approved,
     /// The listener may send another.
     Rejected,
+}
+
+/// What an admin decides.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// The listener is verified from now on.
+    Approve,
+    /// They are not by this sample.
+    Reject,
+}
+
+impl Action {
+    /// By its name on the wire.
+    pub fn parse(name: &str) -> Result<Self, VerificationError> {
+        match name {
+            "approve" => Ok(Self::Approve),
+            "reject" => Ok(Self::Reject),
+            _ => Err(VerificationError::InvalidAction),
+        }
+    }
+
+    /// What becomes of the sample.
+    pub fn state(self) -> State {
+        match self {
+            Self::Approve => State::Approved,
+            Self::Reject => State::Rejected,
+        }
+    }
 }
 
 impl State {
@@ -79,6 +104,8 @@ impl Audio {
 pub struct Sample {
     /// Its id.
     pub verification_id: i64,
+    /// Whose it is.
+    pub user_id: i64,
     /// Where it is.
     pub audio: Audio,
     /// What became of it.
@@ -87,32 +114,34 @@ pub struct Sample {
     pub submitted_at: DateTime<Utc>,
     /// When it was reviewed.
     pub reviewed_at: Option<DateTime<Utc>>,
+    /// Who reviewed it.
+    pub reviewer_id: Option<i64>,
     /// What the reviewer has to say.
     pub reviewer_notes: Option<String>,
+    /// What the listener has to say.
+    pub description: Option<String>,
 }
 
-/// Everything that a listener has sent.
+/// What a listener's samples have made of them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
     /// How many samples.
     pub count: i64,
-    /// Whether any of them was approved.
-    pub has_approval: bool,
+    /// Whether one was approved and the approval was not revoked. A newer sample that waits or fails
+    /// takes nothing away.
+    pub is_verified: bool,
     /// The newest.
     pub newest: Option<Sample>,
 }
 
 impl Standing {
-    /// Its name on the wire: the newest sample's state.
+    /// Its name on the wire: the newest sample's state, unless its approval holds no more.
     pub fn name(&self) -> &'static str {
-        self.newest
-            .as_ref()
-            .map_or("not_submitted", |sample| sample.state.name())
-    }
-
-    /// Once approved stays approved: a newer sample that waits or fails takes nothing away.
-    pub fn is_verified(&self) -> bool {
-        self.has_approval
+        match &self.newest {
+            None => "not_submitted",
+            Some(sample) if sample.state == State::Approved && !self.is_verified => "revoked",
+            Some(sample) => sample.state.name(),
+        }
     }
 }
 
@@ -124,7 +153,7 @@ mod tests {
     fn who_sent_nothing_is_told_so() {
         let standing = Standing::default();
         assert_eq!(standing.name(), "not_submitted");
-        assert!(!standing.is_verified());
+        assert!(!standing.is_verified);
     }
 
     #[test]

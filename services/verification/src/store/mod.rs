@@ -1,3 +1,5 @@
 //! Verification's tables.
 
+pub mod decisions;
 pub mod listener_verifications;
+pub mod standings;

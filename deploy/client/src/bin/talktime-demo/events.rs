@@ -92,6 +92,8 @@ impl Ours {
             Kind::CallStarted(event) => event.call_id == self.call_id,
             Kind::MinuteBilled(event) => event.call_id == self.call_id,
             Kind::CallEnded(event) => event.call_id == self.call_id,
+            Kind::VerificationReviewed(event) => is_ours(event.user_id),
+            Kind::VerificationRevoked(event) => is_ours(event.user_id),
         }
     }
 }
@@ -135,6 +137,8 @@ pub(crate) fn describe(kind: &Kind) -> String {
             "call {}, {}, minutes {}",
             event.call_id, event.status, event.duration_minutes
         ),
+        Kind::VerificationReviewed(event) => format!("user {}, {}", event.user_id, event.status),
+        Kind::VerificationRevoked(event) => format!("user {}", event.user_id),
     };
     format!("{:<32} {what}", subject(kind))
 }

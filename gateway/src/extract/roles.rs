@@ -1,0 +1,41 @@
+//! What the caller may do, asked of profile on each request: a role that was taken away is gone.
+
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::{Error, Kind};
+use talktime_proto::profile::v1::GetUserRequest;
+
+use crate::app::Profile;
+use crate::problem::Problem;
+use crate::token::{Caller, Tokens};
+
+const ADMIN: &str = "admin";
+
+/// A caller who is an admin; 403 for anyone else.
+pub struct Admin(pub Caller);
+
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Tokens: FromRef<S>,
+    Profile: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let user_id = caller.user_id;
+        let profile = Profile::from_ref(state);
+        let user = retry_idempotent(|| {
+            let mut profile = profile.clone();
+            async move { profile.get_user(GetUserRequest { user_id }).await }
+        })
+        .await?;
+        if user.roles.iter().any(|role| role == ADMIN) {
+            Ok(Self(caller))
+        } else {
+            Err(Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.").into())
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What admins see and decide.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::verification::v1::{
+    ListPendingRequest, PendingVerification, ReviewRequest, RevokeRequest,
+};
+
+use crate::app::Verification;
+use crate::extract::{Admin, Json, Query};
+use crate::paging::Page;
+use crate::problem::Result;
+use crate::routes::time;
+
+#[derive(Deserialize)]
+pub(in crate::routes) struct PendingQuery {
+    page: Option<i64>,
+    per_page: Option<i64>,
+}
+
+#[derive(Serialize)]
+pub(in crate::routes) struct PendingAnswer {
+    pending_verifications: Vec<PendingEntry>,
+    total_pending: i64,
+    page: i32,
+    per_page: i32,
+    has_next: bool,
+    has_previous: bool,
+}
+
+#[derive(Serialize)]
+struct PendingEntry {
+    verification_id: i64,
+    user_id: i64,
+    username: Option<String>,
+    audio_url: String,
+    submitted_at: Option<DateTime<Utc>>,
+    description: Option<String>,
+}
+
+impl From<PendingVerification> for PendingEntry {
+    fn from(pending: PendingVerification) -> Self {
+        let sample = pending.verification.unwrap_or_default();
+        Self {
+            verification_id: sample.verification_id,
+            user_id: pending.user_id,
+            username: pending.username,
+            audio_url: sample.audio_url,
+            submitted_at: time(sample.submitted_at),
+            description: sample.description,
+        }
+    }
+}
+
+pub(in crate::routes) async fn pending(
+    State(verification): State<Verification>,
+    _admin: Admin,
+    Query(query): Query<PendingQuery>,
+) -> Result<Json<PendingAnswer>> {
+    let Page { page, per_page } = Page::new(query.page, query.per_page)?;
+    let found = retry_idempotent(|| {
+        let mut verification = verification.clone();
+        let request = ListPendingRequest { page, per_page };
+        async move { verification.list_pending(request).await }
+    })
+    .await?;
+    Ok(Json(PendingAnswer {
+        pending_verifications: found.pending.into_iter().map(Into::into).collect(),
+        total_pending: found.total_pending,
+        page,
+        per_page,
+        has_next: i64::from(page) * i64::from(per_page) < found.total_pending,
+        has_previous: page > 1,
+    }))
+}
+
+#[derive(eserde::Deserialize)]
+pub(in crate::routes) struct ReviewBody {
+    verification_id: i64,
+    action: String,
+    #[serde(default)]
+    reviewer_notes: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(in crate::routes) struct ReviewAnswer {
+    verification_id: i64,
+    status: String,
+    reviewer_notes: Option<String>,
+    reviewed_at: Option<DateTime<Utc>>,
+    reviewer_id: Option<i64>,
+    message: String,
+}
+
+pub(in crate::routes) async fn review(
+    State(mut verification): State<Verification>,
+    Admin(admin): Admin,
+    Json(body): Json<ReviewBody>,
+) -> Result<Json<ReviewAnswer>> {
+    let request = ReviewRequest {
+        reviewer_id: admin.user_id,
+        verification_id: body.verification_id,
+        action: body.action,
+        reviewer_notes: body.reviewer_notes,
+    };
+    let sample = verification.review(request).await?.into_inner();
+    Ok(Json(ReviewAnswer {
+        verification_id: sample.verification_id,
+        message: format!("The verification is {}", sample.status),
+        status: sample.status,
+        reviewer_notes: sample.reviewer_notes,
+        reviewed_at: time(sample.reviewed_at),
+        reviewer_id: sample.reviewer_id,
+    }))
+}
+
+#[derive(eserde::Deserialize)]
+pub(in crate::routes) struct RevokeBody {
+    user_id: i64,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(in crate::routes) struct RevokeAnswer {
+    user_id: i64,
+    is_verified: bool,
+    revoked_at: Option<DateTime<Utc>>,
+    message: &'static str,
+}
+
+pub(in crate::routes) async fn revoke(
+    State(mut verification): State<Verification>,
+    Admin(admin): Admin,
+    Json(body): Json<RevokeBody>,
+) -> Result<Json<RevokeAnswer>> {
+    let request = RevokeRequest {
+        admin_id: admin.user_id,
+        user_id: body.user_id,
+        reason: body.reason,
+    };
+    let revoked = verification.revoke(request).await?.into_inner();
+    Ok(Json(RevokeAnswer {
+        user_id: body.user_id,
+        is_verified: false,
+        revoked_at: time(revoked.revoked_at),
+        message: "The verification is revoked",
+    }))
+}

@@ -1,0 +1,251 @@
+//! Audio samples and their review (contract, section 8).
+
+pub(super) mod admin;
+pub(super) mod upload;
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::grpc::time_left;
+use talktime_proto::verification::v1::{
+    ConfirmUploadRequest, CreateUploadTicketRequest, GetVerificationHistoryRequest,
+    GetVerificationHistoryResponse, GetVerificationStatusRequest, GetVerificationStatusResponse,
+    SubmitAudioUrlRequest, Verification as Sample,
+};
+use tonic::Request;
+
+use super::time;
+use crate::app::Verification;
+use crate::extract::Json;
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize)]
+pub(super) struct StatusAnswer {
+    user_id: i64,
+    verification_status: String,
+    is_verified: bool,
+    verification_count: i64,
+    current_verification: Option<SampleAnswer>,
+    message: &'static str,
+}
+
+/// A sample that was just taken.
+#[derive(Serialize)]
+pub(super) struct SubmittedAnswer {
+    verification_id: i64,
+    status: String,
+    audio_url: String,
+    uploaded_at: Option<DateTime<Utc>>,
+    message: &'static str,
+}
+
+impl From<Sample> for SubmittedAnswer {
+    fn from(sample: Sample) -> Self {
+        Self {
+            verification_id: sample.verification_id,
+            status: sample.status,
+            audio_url: sample.audio_url,
+            uploaded_at: time(sample.submitted_at),
+            message: "Your audio sample is waiting for its review",
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct HistoryAnswer {
+    verifications: Vec<HistoryEntry>,
+    total_count: i64,
+    approved_count: i64,
+    rejected_count: i64,
+}
+
+#[derive(Serialize)]
+struct HistoryEntry {
+    #[serde(flatten)]
+    sample: SampleAnswer,
+    reviewer_id: Option<i64>,
+    description: Option<String>,
+}
+
+impl From<Sample> for HistoryEntry {
+    fn from(mut sample: Sample) -> Self {
+        Self {
+            reviewer_id: sample.reviewer_id,
+            description: sample.description.take(),
+            sample: sample.into(),
+        }
+    }
+}
+
+impl From<GetVerificationHistoryResponse> for HistoryAnswer {
+    fn from(answer: GetVerificationHistoryResponse) -> Self {
+        Self {
+            verifications: answer.verifications.into_iter().map(Into::into).collect(),
+            total_count: answer.total_count,
+            approved_count: answer.approved_count,
+            rejected_count: answer.rejected_count,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SampleAnswer {
+    verification_id: i64,
+    status: String,
+    audio_url: String,
+    submitted_at: Option<DateTime<Utc>>,
+    reviewed_at: Option<DateTime<Utc>>,
+    reviewer_notes: Option<String>,
+}
+
+impl From<Sample> for SampleAnswer {
+    fn from(sample: Sample) -> Self {
+        Self {
+            verification_id: sample.verification_id,
+            status: sample.status,
+            audio_url: sample.audio_url,
+            submitted_at: time(sample.submitted_at),
+            reviewed_at: time(sample.reviewed_at),
+            reviewer_notes: sample.reviewer_notes,
+        }
+    }
+}
+
+impl From<GetVerificationStatusResponse> for StatusAnswer {
+    fn from(answer: GetVerificationStatusResponse) -> Self {
+        let message = match answer.verification_status.as_str() {
+            "approved" => "You are verified",
+            "pending" => "Your audio sample is waiting for its review",
+            "revoked" => "Your verification was revoked; you may send another audio sample",
+            "rejected" => "Your audio sample was rejected; you may send another",
+            _ => "You have not sent an audio sample yet",
+        };
+        Self {
+            user_id: answer.user_id,
+            verification_status: answer.verification_status,
+            is_verified: answer.is_verified,
+            verification_count: answer.verification_count,
+            current_verification: answer.current.map(Into::into),
+            message,
+        }
+    }
+}
+
+pub(super) async fn status(
+    State(verification): State<Verification>,
+    caller: Caller,
+) -> Result<Json<StatusAnswer>> {
+    let user_id = caller.user_id;
+    let answer = retry_idempotent(|| {
+        let mut verification = verification.clone();
+        let request = GetVerificationStatusRequest { user_id };
+        async move { verification.get_verification_status(request).await }
+    })
+    .await?;
+    Ok(Json(answer.into()))
+}
+
+pub(super) async fn history(
+    State(verification): State<Verification>,
+    caller: Caller,
+) -> Result<Json<HistoryAnswer>> {
+    let user_id = caller.user_id;
+    let answer = retry_idempotent(|| {
+        let mut verification = verification.clone();
+        let request = GetVerificationHistoryRequest { user_id };
+        async move { verification.get_verification_history(request).await }
+    })
+    .await?;
+    Ok(Json(answer.into()))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct UrlBody {
+    audio_url: String,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+pub(super) async fn submit_url(
+    State(mut verification): State<Verification>,
+    caller: Caller,
+    Json(body): Json<UrlBody>,
+) -> Result<Json<SubmittedAnswer>> {
+    let request = SubmitAudioUrlRequest {
+        user_id: caller.user_id,
+        audio_url: body.audio_url,
+        description: body.description,
+    };
+    let sample = verification.submit_audio_url(request).await?;
+    Ok(Json(sample.into_inner().into()))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct TicketBody {
+    length_bytes: i64,
+    content_type: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct TicketAnswer {
+    upload_id: String,
+    upload_url: String,
+    method: &'static str,
+    content_type: String,
+    length_bytes: i64,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn ticket(
+    State(mut verification): State<Verification>,
+    caller: Caller,
+    Json(body): Json<TicketBody>,
+) -> Result<Json<TicketAnswer>> {
+    let request = CreateUploadTicketRequest {
+        user_id: caller.user_id,
+        length_bytes: body.length_bytes,
+        content_type: body.content_type.clone(),
+    };
+    let ticket = verification.create_upload_ticket(request).await?;
+    let ticket = ticket.into_inner();
+    Ok(Json(TicketAnswer {
+        upload_id: ticket.upload_id,
+        upload_url: ticket.upload_url,
+        method: "PUT",
+        content_type: body.content_type,
+        length_bytes: body.length_bytes,
+        expires_at: time(ticket.expires_at),
+    }))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct ConfirmBody {
+    upload_id: String,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+pub(super) async fn confirm(
+    State(mut verification): State<Verification>,
+    caller: Caller,
+    Json(body): Json<ConfirmBody>,
+) -> Result<Json<SubmittedAnswer>> {
+    let request = patient(ConfirmUploadRequest {
+        user_id: caller.user_id,
+        upload_id: body.upload_id,
+        description: body.description,
+    });
+    let sample = verification.confirm_upload(request).await?;
+    Ok(Json(sample.into_inner().into()))
+}
+
+/// A request that may take all the time that the client's has: it moves a whole file.
+fn patient<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(left) = time_left() {
+        request.set_timeout(left);
+    }
+    request
+}

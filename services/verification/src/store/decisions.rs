@@ -1,0 +1,41 @@
+//! `decisions`: who decided what. Rows are only added.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+/// A decision of an admin.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// The admin.
+    pub decided_by: i64,
+    /// The listener.
+    pub user_id: i64,
+    /// The sample; none for a revocation.
+    pub verification_id: Option<i64>,
+    /// `approved`, `rejected` or `revoked`.
+    pub decision: &'static str,
+    /// The admin's words.
+    pub notes: Option<&'a str>,
+}
+
+/// Writes a decision down.
+pub async fn insert(
+    tx: &mut PgConnection,
+    decision: Decision<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO verification.decisions
+             (decided_at, decided_by, user_id, verification_id, decision, notes)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(now)
+    .bind(decision.decided_by)
+    .bind(decision.user_id)
+    .bind(decision.verification_id)
+    .bind(decision.decision)
+    .bind(decision.notes)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Uploads that are cut off: no record is ever without its object, and no object stays without a
+//! record.
+
+use futures::future::join_all;
+use serde_json::json;
+use talktime_client::{Answer, Person, Role};
+use talktime_tests::audio::{self, FORM_TYPE, form};
+use talktime_tests::{Answered, Pair, TestApp, dev, wait_for};
+
+use crate::take_stack;
+
+const GRACE: &str = "TALKTIME_VERIFICATION__RECONCILER__GRACE_SECS=2";
+const EVERY: &str = "TALKTIME_VERIFICATION__RECONCILER__EVERY_SECS=1";
+
+async fn upload(app: &TestApp, person: &Person) -> Answer {
+    let body = form("sample.wav", &audio::wav(40), None);
+    let ask = app.post("/verification/upload-audio-file").of(person);
+    ask.body(FORM_TYPE, body).answer().await
+}
+
+async fn restart(variables: &[&str]) {
+    let mut arguments = vec!["restart", "verification", "--no-build"];
+    for variable in variables {
+        arguments.extend(["--env", variable]);
+    }
+    dev(&arguments).await;
+}
+
+/// What the service itself says of records and objects.
+async fn differences() -> Option<String> {
+    let output = tokio::process::Command::new(talktime_tests::variable("TALKTIME_DEV"))
+        .args(["--stack", "test", "run", "verification", "verify"])
+        .output()
+        .await
+        .expect("the runner runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (!output.status.success()).then_some(said)
+}
+
+async fn assert_no_record_without_object() {
+    if let Some(said) = differences().await {
+        assert!(said.contains("records_without_object: 0"), "{said}");
+    }
+}
+
+async fn wait_until_reconciled() {
+    restart(&[GRACE, EVERY]).await;
+    wait_for("the reconciler", || async {
+        differences().await.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn verification_dies_at_every_step_of_an_upload() {
+    let _stack = take_stack().await;
+    let app = talktime_tests::app().await;
+    for failpoint in ["verification.upload.stored", "verification.upload.recorded"] {
+        let listener = app.sign_up(Role::Listener).await;
+        restart(&[&format!("TALKTIME_FAILPOINT={failpoint}")]).await;
+        let cut_off = upload(&app, &listener).await;
+        assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
+        assert_no_record_without_object().await;
+        let leaves_an_orphan = failpoint.ends_with("stored");
+        assert_eq!(
+            differences().await.is_some(),
+            leaves_an_orphan,
+            "{failpoint}"
+        );
+        wait_until_reconciled().await;
+        let again = upload(&app, &listener).await;
+        let expected = if failpoint.ends_with("recorded") {
+            409
+        } else {
+            200
+        };
+        assert_eq!(again.status, expected, "{failpoint}: {again:?}");
+    }
+    restart(&[]).await;
+}
+
+#[tokio::test]
+async fn verification_dies_while_many_upload() {
+    let _stack = take_stack().await;
+    let app = talktime_tests::app().await;
+    let mut listeners = Vec::new();
+    for _ in 0..12 {
+        listeners.push(app.sign_up(Role::Listener).await);
+    }
+    restart(&[]).await;
+    let uploads = join_all(listeners.iter().map(|listener| upload(&app, listener)));
+    let killed = async {
+        // Some are through, some are under way, some have not begun; which ones is left to chance.
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        dev(&["kill", "verification"]).await;
+    };
+    let (answers, ()) = tokio::join!(uploads, killed);
+    for answer in &answers {
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+    }
+    assert_no_record_without_object().await;
+    wait_until_reconciled().await;
+    for (listener, answer) in listeners.iter().zip(&answers) {
+        let status = app.get("/verification/status").of(listener).answer().await;
+        let count = status.body["verification_count"].as_i64();
+        assert!(answer.status != 200 || count == Some(1), "{status:?}");
+    }
+    restart(&[]).await;
+}
+
+#[tokio::test]
+async fn samples_of_deleted_listeners_go() {
+    let _stack = take_stack().await;
+    let app = talktime_tests::app().await;
+    // Before the deletion: an event that comes during a restart waits for its next delivery.
+    restart(&[GRACE, EVERY]).await;
+    let listener = app.sign_up(Role::Listener).await;
+    let taken = upload(&app, &listener).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let address = taken.body["audio_url"].as_str().expect("an address");
+    let deleted = app.delete("/users/me").of(&listener).answer().await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    wait_for("the object to be gone", || async {
+        let fetched = reqwest::get(address).await.expect("the store answers");
+        (fetched.status() == 404).then_some(())
+    })
+    .await;
+    restart(&[]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_recorded_while_the_store_is_down() {
+    let _stack = take_stack().await;
+    let app = talktime_tests::app().await;
+    let listener = app.sign_up(Role::Listener).await;
+    dev(&["kill", "s3"]).await;
+    let refused = upload(&app, &listener).await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (503, "storage_unavailable")
+    );
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    // What needs no audio goes on.
+    let status = app.get("/verification/status").of(&listener).answer().await;
+    assert_eq!(status.body["verification_count"], 0, "{status:?}");
+    dev(&["start", "s3"]).await;
+    let taken = upload(&app, &listener).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+}
+
+#[tokio::test]
+async fn where_verification_is_required_only_the_verified_are_shown_and_called() {
+    let _stack = take_stack().await;
+    let pair = Pair::meet().await;
+    let require = "TALKTIME_PROFILE__REQUIRE_VERIFIED_LISTENERS=true";
+    dev(&["restart", "profile", "--no-build", "--env", require]).await;
+    let is_shown = || async {
+        let path = "/feed/listeners?sort_by=recent&per_page=100";
+        let feed = pair.app.get(path).of(&pair.caller).answer().await;
+        let listeners = feed.body["listeners"].as_array().cloned();
+        let id = pair.listener.user_id;
+        let mut listeners = listeners.unwrap_or_default().into_iter();
+        feed.status == 200 && listeners.any(|listener| listener["user_id"] == id)
+    };
+    assert!(!is_shown().await);
+    let refused = wait_for("an answer", || async {
+        let answer = pair.call().await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (409, "listener_not_verified")
+    );
+
+    dev(&["grant-admin", &pair.caller.phone]).await;
+    let sample = upload(&pair.app, &pair.listener).await;
+    let decide = |path: &'static str, body: serde_json::Value| {
+        pair.app.post(path).of(&pair.caller).json(&body).answer()
+    };
+    let id = &sample.body["verification_id"];
+    let body = json!({"verification_id": id, "action": "approve"});
+    let approved = decide("/admin/verification/review", body).await;
+    assert_eq!(approved.status, 200, "{approved:?}");
+    wait_for("the listener to be shown", || async {
+        is_shown().await.then_some(())
+    })
+    .await;
+    let call_id = pair.must_call().await;
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+
+    let body = json!({"user_id": pair.listener.user_id});
+    let revoked = decide("/admin/verification/revoke", body).await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    wait_for("the listener to be hidden", || async {
+        (!is_shown().await).then_some(())
+    })
+    .await;
+    assert_eq!(pair.call().await.code(), "listener_not_verified");
+    dev(&["restart", "profile", "--no-build"]).await;
+}
