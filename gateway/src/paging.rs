@@ -1,6 +1,6 @@
 //! Pages of a list (contract, section 1).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 
 const PER_PAGE_DEFAULT: i32 = 20;
@@ -30,6 +30,33 @@ pub struct Pagination {
     pub has_previous: bool,
 }
 
+/// The query of a list without filters.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct PageQuery {
+    page: Option<i64>,
+    per_page: Option<i64>,
+}
+
+impl PageQuery {
+    /// The page that it asks for.
+    pub fn page(self) -> Result<Page, Error> {
+        Page::new(self.page, self.per_page)
+    }
+}
+
+impl Pagination {
+    /// Where `page` stands in a list of `total` entries.
+    pub fn new(page: Page, total: i64) -> Self {
+        Self {
+            page: page.page,
+            per_page: page.per_page,
+            total,
+            has_next: i64::from(page.page) * i64::from(page.per_page) < total,
+            has_previous: page.page > 1,
+        }
+    }
+}
+
 impl Page {
     /// The page of the query parameters `page` and `per_page`; out of range is an error, never
     /// another page than the one asked for.
@@ -52,6 +79,23 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_knows_its_neighbours() {
+        let neighbours = |page, total| {
+            let page = Page::new(Some(page), Some(10)).expect("a page");
+            let Pagination {
+                has_previous,
+                has_next,
+                ..
+            } = Pagination::new(page, total);
+            (has_previous, has_next)
+        };
+        assert_eq!(neighbours(1, 0), (false, false));
+        assert_eq!(neighbours(1, 10), (false, false));
+        assert_eq!(neighbours(1, 11), (false, true));
+        assert_eq!(neighbours(2, 11), (true, false));
+    }
 
     #[test]
     fn pages_are_bounded() {

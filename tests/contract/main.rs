@@ -1,8 +1,10 @@
 //! The contract of the public API, endpoint by endpoint, through the gateway.
 
 mod auth;
+mod blocks;
 mod calls;
 mod edges;
+mod favorites;
 mod feed;
 mod presence;
 mod sockets;

@@ -1,5 +1,6 @@
 //! What a request says, or a problem that says what is wrong with it.
 
+mod deletion;
 mod json;
 
 use axum::extract::rejection::QueryRejection;
@@ -11,6 +12,7 @@ use talktime_kit::{Error, Kind};
 
 use crate::problem::Problem;
 
+pub use deletion::Deletion;
 pub use json::{BODY_BYTES_MAX, Json};
 
 /// Query parameters. A wrong one is a 400, since a query is neither JSON nor a body (contract,
