@@ -1,6 +1,6 @@
 //! The gateway's own settings.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 use talktime_kit::config::{NatsConfig, RedisConfig};
@@ -26,6 +26,10 @@ pub struct HttpConfig {
     /// Bound of one request, its body included, in milliseconds. Services get what is left of it.
     #[serde(default = "default_request_timeout_ms")]
     pub request_timeout_ms: u64,
+    /// Addresses of proxies whose `X-Forwarded-For` is believed. Nobody else's is: a client could
+    /// come from wherever it says.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 const fn default_request_timeout_ms() -> u64 {

@@ -1,5 +1,6 @@
 //! What a request says, or a problem that says what is wrong with it.
 
+mod client_address;
 mod deletion;
 mod json;
 
@@ -12,6 +13,7 @@ use talktime_kit::{Error, Kind};
 
 use crate::problem::Problem;
 
+pub use client_address::{ClientAddress, TrustedProxies};
 pub use deletion::Deletion;
 pub use json::{BODY_BYTES_MAX, Json};
 

@@ -13,7 +13,7 @@ use talktime_proto::timestamp;
 
 use super::Message;
 use crate::app::Auth;
-use crate::extract::Json;
+use crate::extract::{ClientAddress, Json};
 use crate::problem::Result;
 use crate::token::Caller;
 
@@ -24,17 +24,27 @@ pub(super) struct PhoneBody {
 
 pub(super) async fn request_otp(
     State(mut auth): State<Auth>,
+    ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
 ) -> Result<Json<Message>> {
-    auth.request_otp(RequestOtpRequest { phone }).await?;
+    let request = RequestOtpRequest {
+        phone,
+        client_address,
+    };
+    auth.request_otp(request).await?;
     Ok(Json(Message::new("OTP sent")))
 }
 
 pub(super) async fn resend_otp(
     State(mut auth): State<Auth>,
+    ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
 ) -> Result<Json<Message>> {
-    let answer = auth.resend_otp(ResendOtpRequest { phone }).await?;
+    let request = ResendOtpRequest {
+        phone,
+        client_address,
+    };
+    let answer = auth.resend_otp(request).await?;
     let message = if answer.into_inner().was_active {
         "OTP re-sent"
     } else {

@@ -15,7 +15,7 @@ use talktime_proto::datetime;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::domain::AuthError;
+use crate::domain::{AuthError, ClientAddress};
 use crate::login::{Login, Verified};
 use crate::sessions::{Sessions, Tokens};
 
@@ -41,8 +41,10 @@ impl AuthService for AuthApi {
         &self,
         request: Request<RequestOtpRequest>,
     ) -> Result<Response<RequestOtpResponse>, Status> {
-        let phone = request.into_inner().phone;
-        self.login.request_otp(&phone).await.map_err(refused)?;
+        let request = request.into_inner();
+        let address = ClientAddress::parse(&request.client_address);
+        let sent = self.login.request_otp(&request.phone, address).await;
+        sent.map_err(refused)?;
         Ok(Response::new(RequestOtpResponse {}))
     }
 
@@ -50,9 +52,12 @@ impl AuthService for AuthApi {
         &self,
         request: Request<ResendOtpRequest>,
     ) -> Result<Response<ResendOtpResponse>, Status> {
-        let phone = request.into_inner().phone;
-        let was_active = self.login.resend_otp(&phone).await.map_err(refused)?;
-        Ok(Response::new(ResendOtpResponse { was_active }))
+        let request = request.into_inner();
+        let address = ClientAddress::parse(&request.client_address);
+        let was_active = self.login.resend_otp(&request.phone, address).await;
+        Ok(Response::new(ResendOtpResponse {
+            was_active: was_active.map_err(refused)?,
+        }))
     }
 
     async fn verify_otp(

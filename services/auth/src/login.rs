@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::delivery::{Delivery, Message};
 use crate::domain::claims::{Claims, Grant};
-use crate::domain::{AuthError, Otp, OtpRules, Phone};
+use crate::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
 use crate::peers::Profile;
 use crate::sessions::{Sessions, Tokens};
 use crate::store::otps::{self, Resent};
@@ -46,19 +46,19 @@ pub enum Verified {
 
 impl Login {
     /// Sends a new password. The answer does not tell whether the phone has an account.
-    pub async fn request_otp(&self, phone: &str) -> Result<(), AuthError> {
+    pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
         let phone = Phone::parse(phone)?;
         let otp = Otp::generate(&mut rand::rng());
-        otps::request(&self.redis, &phone, &otp, &self.otp_rules).await?;
+        otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await?;
         self.delivery.deliver(&Message { phone, otp });
         Ok(())
     }
 
     /// Sends the active password again, or a new one; answers whether there was an active one.
-    pub async fn resend_otp(&self, phone: &str) -> Result<bool, AuthError> {
+    pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
         let phone = Phone::parse(phone)?;
         let fresh = Otp::generate(&mut rand::rng());
-        let resent = otps::resend(&self.redis, &phone, &fresh, &self.otp_rules).await?;
+        let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await?;
         let (otp, was_active) = match resent {
             Resent::Active(active) => (active, true),
             Resent::Fresh => (fresh, false),

@@ -8,7 +8,7 @@ use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{Adapter, Delivery};
 use talktime_auth::domain::claims::{Grant, Lifetimes};
-use talktime_auth::domain::{AuthError, Otp, OtpRules};
+use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules};
 use talktime_auth::events::Journal;
 use talktime_auth::login::Login;
 use talktime_auth::peers::{Presence, Profile};
@@ -192,9 +192,15 @@ async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
         sessions,
     };
     let (phone, otp) = (phone(), Otp::stored("123456".to_owned()));
-    otps::request(&login.redis, &phone, &otp, &login.otp_rules)
-        .await
-        .expect("sent");
+    otps::request(
+        &login.redis,
+        &phone,
+        ClientAddress::parse(""),
+        &otp,
+        &login.otp_rules,
+    )
+    .await
+    .expect("sent");
 
     let wrong = login.verify_otp(phone.as_str(), "000000").await.err();
     assert!(matches!(wrong, Some(AuthError::InvalidOtp)), "{wrong:?}");
