@@ -7,6 +7,7 @@ mod edges;
 mod favorites;
 mod feed;
 mod presence;
+mod sessions;
 mod sockets;
 mod users;
 mod wallet;

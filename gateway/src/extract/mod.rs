@@ -4,9 +4,12 @@ mod client_address;
 mod deletion;
 mod json;
 
+use std::convert::Infallible;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
 use http::HeaderName;
+use http::header::USER_AGENT;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use talktime_kit::{Error, Kind};
@@ -81,5 +84,18 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             )
         })?;
         Ok(Self(Some(key.to_owned())))
+    }
+}
+
+/// The `User-Agent` header; empty without one, or when it is no text.
+pub struct UserAgent(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserAgent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let value = parts.headers.get(USER_AGENT);
+        let text = value.and_then(|value| value.to_str().ok());
+        Ok(Self(text.unwrap_or_default().to_owned()))
     }
 }

@@ -8,6 +8,7 @@ mod favorites;
 mod feed;
 mod keys;
 mod presence;
+mod sessions;
 mod users;
 mod verification;
 mod wallet;
@@ -51,6 +52,9 @@ fn people() -> Router<App> {
         .route("/auth/register", post(auth::register))
         .route("/auth/refresh", post(auth::refresh))
         .route("/auth/logout", post(auth::logout))
+        .route("/auth/logout_all", post(sessions::end_all))
+        .route("/auth/sessions", get(sessions::list))
+        .route("/auth/sessions/{session_id}", delete(sessions::end))
         .route(
             "/users/me",
             get(users::read).put(users::update).delete(users::delete),

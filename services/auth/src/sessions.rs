@@ -8,12 +8,12 @@ use talktime_kit::redis::Pool;
 use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
-use crate::domain::AuthError;
 use crate::domain::claims::{Claims, Grant, Session};
+use crate::domain::{AuthError, Device};
 use crate::events::Journal;
 use crate::peers::Presence;
 use crate::store;
-use crate::store::sessions::Rotation;
+use crate::store::sessions::{OpenSession, Rotation};
 use crate::tokens::Issuer;
 
 /// The use cases of a session.
@@ -44,7 +44,7 @@ impl Sessions {
     ///
     /// The session is stored before the event is written: should the latter fail, what stays is a
     /// token that nobody holds, not a user online who could not log in.
-    pub async fn open(&self, user: User) -> Result<Tokens, AuthError> {
+    pub async fn open(&self, user: User, device: &Device) -> Result<Tokens, AuthError> {
         let now = self.clock.now();
         let session = Session {
             user_id: user.user_id,
@@ -53,7 +53,15 @@ impl Sessions {
         let refresh_jti = Uuid::new_v4();
         let tokens = self.issue(session, refresh_jti, now)?;
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
-        store::sessions::open(&self.redis, session, refresh_jti, lifetime_secs).await?;
+        store::sessions::open(
+            &self.redis,
+            session,
+            refresh_jti,
+            lifetime_secs,
+            device,
+            now,
+        )
+        .await?;
         self.journal
             .logged_in(user.user_id, user.username.clone(), now)
             .await?;
@@ -78,7 +86,7 @@ impl Sessions {
         let next_jti = Uuid::new_v4();
         let tokens = self.issue(session, next_jti, now)?;
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
-        match store::sessions::rotate(&self.redis, session, used_jti, next_jti, lifetime_secs)
+        match store::sessions::rotate(&self.redis, session, used_jti, next_jti, lifetime_secs, now)
             .await?
         {
             Rotation::Rotated => Ok(tokens),
@@ -108,6 +116,34 @@ impl Sessions {
         let whole_lifetime = self.issuer.lifetimes().access();
         let lifetime = access_expires_at.map_or(whole_lifetime, |expires_at| expires_at - now);
         store::sessions::log_out(&self.redis, user_id, access_jti, lifetime).await?;
+        self.presence
+            .set_online(user_id, String::new(), false, now)
+            .await;
+        Ok(())
+    }
+
+    /// The open sessions of a user, last used first.
+    pub async fn list(&self, user_id: i64) -> Result<Vec<OpenSession>, AuthError> {
+        store::sessions::list(&self.redis, user_id).await
+    }
+
+    /// Ends one session, wherever it is; its access tokens end with it.
+    pub async fn end(&self, session: Session) -> Result<(), AuthError> {
+        let lifetime_secs = self.issuer.lifetimes().access_secs;
+        if store::sessions::end(&self.redis, session, lifetime_secs).await? {
+            Ok(())
+        } else {
+            Err(AuthError::SessionNotFound)
+        }
+    }
+
+    /// Ends every session of a user with all their tokens, and has them offline. The event is
+    /// written first, as in [`Sessions::log_out`].
+    pub async fn log_out_everywhere(&self, session: Session) -> Result<(), AuthError> {
+        let (now, user_id) = (self.clock.now(), session.user_id);
+        self.journal.logged_out(user_id, now).await?;
+        let lifetime_secs = self.issuer.lifetimes().access_secs;
+        store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
         self.presence
             .set_online(user_id, String::new(), false, now)
             .await;

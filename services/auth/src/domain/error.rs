@@ -46,6 +46,9 @@ pub enum AuthError {
     /// Not a refresh token of ours that still holds.
     #[error("bad, expired, used or revoked refresh token")]
     InvalidRefreshToken,
+    /// No session of this user that is open.
+    #[error("no such session")]
+    SessionNotFound,
     /// Not an id that we give to tokens.
     #[error("not a token id")]
     InvalidTokenId,
@@ -122,6 +125,11 @@ impl From<AuthError> for Error {
                 Kind::Unauthenticated,
                 "invalid_refresh_token",
                 "The refresh token is invalid or expired; please log in again.",
+            ),
+            AuthError::SessionNotFound => (
+                Kind::NotFound,
+                "session_not_found",
+                "There is no such session.",
             ),
             AuthError::InvalidTokenId => (
                 Kind::InvalidArgument,

@@ -58,6 +58,11 @@ pub fn revoked_access(user_id: i64, jti: Uuid) -> String {
     format!("access:{user_id}:{jti}")
 }
 
+/// There when a session was ended, until its last access token would have expired.
+pub fn ended_session(user_id: i64, session_id: Uuid) -> String {
+    format!("access:{user_id}:session:{session_id}")
+}
+
 /// Unix seconds: access tokens issued up to then are revoked, whatever their `jti`.
 pub fn revoked_before(user_id: i64) -> String {
     format!("access:{user_id}:revoked_before")

@@ -7,8 +7,8 @@ use jsonwebtoken::EncodingKey;
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{Adapter, Delivery};
-use talktime_auth::domain::claims::{Grant, Lifetimes};
-use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules};
+use talktime_auth::domain::claims::{Grant, Lifetimes, Session};
+use talktime_auth::domain::{AuthError, ClientAddress, Device, Otp, OtpRules};
 use talktime_auth::events::Journal;
 use talktime_auth::login::Login;
 use talktime_auth::peers::{Presence, Profile};
@@ -56,6 +56,10 @@ fn user() -> User {
     }
 }
 
+fn device() -> Device {
+    Device::new("Talktime/1.0 (Pixel)")
+}
+
 async fn told(database: &TestDatabase) -> Vec<Event> {
     let payloads: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
@@ -74,7 +78,10 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
     let (sessions, user) = (sessions(&database), user());
     let now = sessions.clock.now();
 
-    let tokens = sessions.open(user.clone()).await.expect("logged in");
+    let tokens = sessions
+        .open(user.clone(), &device())
+        .await
+        .expect("logged in");
 
     let access = sessions.issuer.check(&tokens.access, now).expect("ours");
     let refresh = sessions.issuer.check(&tokens.refresh, now).expect("ours");
@@ -102,7 +109,7 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
 async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let first = sessions.open(user()).await.expect("logged in");
+    let first = sessions.open(user(), &device()).await.expect("logged in");
     let second = sessions.refresh(&first.refresh).await.expect("refreshed");
     assert_ne!(second.refresh, first.refresh);
 
@@ -119,7 +126,7 @@ async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
 async fn only_a_refresh_token_that_still_holds_refreshes() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let tokens = sessions.open(user()).await.expect("logged in");
+    let tokens = sessions.open(user(), &device()).await.expect("logged in");
     let phone = phone().to_string();
     let registration = sessions
         .issuer
@@ -149,8 +156,14 @@ async fn only_a_refresh_token_that_still_holds_refreshes() {
 async fn a_logout_ends_every_session_and_is_told() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
-    let here = sessions.open(user.clone()).await.expect("logged in");
-    let elsewhere = sessions.open(user.clone()).await.expect("logged in");
+    let here = sessions
+        .open(user.clone(), &device())
+        .await
+        .expect("logged in");
+    let elsewhere = sessions
+        .open(user.clone(), &device())
+        .await
+        .expect("logged in");
     let now = sessions.clock.now();
     let access = sessions.issuer.check(&here.access, now).expect("ours");
     let expires_at: Option<DateTime<Utc>> = DateTime::from_timestamp(access.exp, 0);
@@ -202,13 +215,55 @@ async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
     .await
     .expect("sent");
 
-    let wrong = login.verify_otp(phone.as_str(), "000000").await.err();
+    let wrong = login
+        .verify_otp(phone.as_str(), "000000", &device())
+        .await
+        .err();
     assert!(matches!(wrong, Some(AuthError::InvalidOtp)), "{wrong:?}");
-    let right = login.verify_otp(phone.as_str(), "123456").await.err();
+    let right = login
+        .verify_otp(phone.as_str(), "123456", &device())
+        .await
+        .err();
     let Some(AuthError::Other(error)) = right else {
         panic!("{right:?}");
     };
     assert_eq!(error.kind(), Kind::Unavailable);
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
     assert_eq!(kept.as_deref(), Some("123456"));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let opened_at = sessions.clock.now();
+    let first = sessions.open(user.clone(), &device()).await;
+    let first = first.expect("logged in");
+    sessions.clock.advance(TimeDelta::seconds(1));
+    let second = sessions.open(user.clone(), &Device::default()).await;
+    second.expect("logged in");
+    sessions.clock.advance(TimeDelta::seconds(1));
+    sessions.refresh(&first.refresh).await.expect("refreshed");
+
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    let [used_last, other] = listed.as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_eq!(used_last.device, device().to_string());
+    assert_eq!(used_last.created_at, Some(opened_at));
+    assert_eq!(used_last.last_used_at, Some(sessions.clock.now()));
+    assert_eq!(other.device, "");
+
+    let session = Session {
+        user_id: user.user_id,
+        session_id: used_last.session_id.parse().expect("an id"),
+    };
+    sessions.end(session).await.expect("ended");
+    let again = sessions.end(session).await;
+    assert!(
+        matches!(again, Err(AuthError::SessionNotFound)),
+        "{again:?}"
+    );
+    let left = sessions.list(user.user_id).await.expect("listed");
+    assert_eq!(left.as_slice(), std::slice::from_ref(other));
 }

@@ -1,9 +1,11 @@
 -- KEYS 1 the user's sessions
--- ARGV 1 the session, 2 the refresh token that is used, 3 the next one, 4 how long that holds (s)
+-- ARGV 1 the session, 2 the refresh token that is used, 3 the next one, 4 how long that holds (s),
+--      5 now
 if redis.call('EXISTS', KEYS[1] .. ':' .. ARGV[3]) == 1 then
   return 'rotated' -- The client sent this command again because it lost the first answer.
 end
 if redis.call('DEL', KEYS[1] .. ':' .. ARGV[2]) == 1 then
+  redis.call('HSET', details(KEYS[1], ARGV[1]), 'last_used_at', ARGV[5])
   keep(KEYS[1], ARGV[1], ARGV[3], ARGV[4])
   return 'rotated'
 end
