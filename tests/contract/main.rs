@@ -3,6 +3,7 @@
 mod auth;
 mod blocks;
 mod calls;
+mod deletion;
 mod edges;
 mod favorites;
 mod feed;

@@ -13,7 +13,7 @@ use crate::domain::{AuthError, Device};
 use crate::events::Journal;
 use crate::peers::Presence;
 use crate::store;
-use crate::store::sessions::{OpenSession, Rotation};
+use crate::store::sessions::{OpenSession, Pair, Rotation};
 use crate::tokens::Issuer;
 
 /// The use cases of a session.
@@ -29,6 +29,8 @@ pub struct Sessions {
     pub presence: Presence,
     /// The time.
     pub clock: Clock,
+    /// How long a refresh token gives the same pair once more, in seconds.
+    pub refresh_grace_secs: u32,
 }
 
 /// A session's pair of tokens, signed. Has no debug output, since whoever reads one has the session.
@@ -50,13 +52,13 @@ impl Sessions {
             user_id: user.user_id,
             session_id: Uuid::new_v4(),
         };
-        let refresh_jti = Uuid::new_v4();
-        let tokens = self.issue(session, refresh_jti, now)?;
+        let pair = new_pair(now);
+        let tokens = self.issue(session, pair)?;
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
         store::sessions::open(
             &self.redis,
             session,
-            refresh_jti,
+            pair.refresh_jti,
             lifetime_secs,
             device,
             now,
@@ -72,7 +74,8 @@ impl Sessions {
     }
 
     /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every
-    /// session of its user (contract, section 2): it is in two hands.
+    /// session of its user (contract, section 2): it is in two hands. Only within the configured grace
+    /// for a lost answer, and while nobody has used the new pair, it gives that pair once more.
     pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, AuthError> {
         let now = self.clock.now();
         let Some(Claims {
@@ -83,13 +86,21 @@ impl Sessions {
         else {
             return Err(AuthError::InvalidRefreshToken);
         };
-        let next_jti = Uuid::new_v4();
-        let tokens = self.issue(session, next_jti, now)?;
+        let next = new_pair(now);
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
-        match store::sessions::rotate(&self.redis, session, used_jti, next_jti, lifetime_secs, now)
-            .await?
-        {
-            Rotation::Rotated => Ok(tokens),
+        let grace_secs = self.refresh_grace_secs;
+        let rotation = store::sessions::rotate(
+            &self.redis,
+            session,
+            used_jti,
+            next,
+            lifetime_secs,
+            grace_secs,
+        )
+        .await?;
+        match rotation {
+            Rotation::Rotated => self.issue(session, next),
+            Rotation::Again(pair) => self.issue(session, pair),
             Rotation::Unknown => Err(AuthError::InvalidRefreshToken),
             Rotation::Reused => {
                 tracing::warn!(
@@ -150,17 +161,26 @@ impl Sessions {
         Ok(())
     }
 
-    fn issue(
-        &self,
-        session: Session,
-        refresh_jti: Uuid,
-        now: DateTime<Utc>,
-    ) -> Result<Tokens, AuthError> {
+    /// Signs a pair: the same one for the same input, since Ed25519 uses no randomness.
+    fn issue(&self, session: Session, pair: Pair) -> Result<Tokens, AuthError> {
+        let Pair {
+            refresh_jti,
+            access_jti,
+            issued_at,
+        } = pair;
         let access = Grant::Access(session);
         let refresh = Grant::Refresh(session);
         Ok(Tokens {
-            access: self.issuer.issue(Uuid::new_v4(), now, access)?,
-            refresh: self.issuer.issue(refresh_jti, now, refresh)?,
+            access: self.issuer.issue(access_jti, issued_at, access)?,
+            refresh: self.issuer.issue(refresh_jti, issued_at, refresh)?,
         })
+    }
+}
+
+fn new_pair(now: DateTime<Utc>) -> Pair {
+    Pair {
+        refresh_jti: Uuid::new_v4(),
+        access_jti: Uuid::new_v4(),
+        issued_at: now,
     }
 }

@@ -49,11 +49,24 @@ static END_ALL: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
+/// What two tokens of a session are made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pair {
+    /// The refresh token's id.
+    pub refresh_jti: Uuid,
+    /// The access token's id.
+    pub access_jti: Uuid,
+    /// When both were made; kept to the microsecond.
+    pub issued_at: DateTime<Utc>,
+}
+
 /// What became of a refresh token that was used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rotation {
     /// It is dead, and the next one is alive.
     Rotated,
+    /// It had been used a moment ago, and nobody has used what it gave: this is it once more.
+    Again(Pair),
     /// It had been used before: now every session of its user has ended.
     Reused,
     /// Its session had ended before.
@@ -82,31 +95,48 @@ pub async fn open(
 }
 
 /// Uses a refresh token up and stores the next one of its session. Of many at once with the same
-/// token, one rotates it and the others are reuses.
+/// token, one rotates it and the others are reuses; but within `grace_secs`, one of them gets the
+/// same pair once more.
 pub async fn rotate(
     redis: &Pool,
     session: Session,
     used_jti: Uuid,
-    next_jti: Uuid,
+    next: Pair,
     lifetime_secs: u32,
-    now: DateTime<Utc>,
+    grace_secs: u32,
 ) -> Result<Rotation, AuthError> {
     let arguments = vec![
         session.session_id.to_string(),
         used_jti.to_string(),
-        next_jti.to_string(),
+        next.refresh_jti.to_string(),
         lifetime_secs.to_string(),
-        now.timestamp_micros().to_string(),
+        next.issued_at.timestamp_micros().to_string(),
+        next.access_jti.to_string(),
+        grace_secs.to_string(),
     ];
-    let outcome: String = ROTATE
+    let outcome: Vec<String> = ROTATE
         .evalsha_with_reload(redis.next(), keys::sessions(session.user_id), arguments)
         .await?;
-    match outcome.as_str() {
-        "rotated" => Ok(Rotation::Rotated),
-        "reused" => Ok(Rotation::Reused),
-        "unknown" => Ok(Rotation::Unknown),
+    let texts: Vec<&str> = outcome.iter().map(String::as_str).collect();
+    match texts.as_slice() {
+        ["rotated"] => Ok(Rotation::Rotated),
+        ["reused"] => Ok(Rotation::Reused),
+        ["unknown"] => Ok(Rotation::Unknown),
+        ["again", refresh_jti, access_jti, issued_at] => {
+            let pair = stored_pair(refresh_jti, access_jti, issued_at);
+            let pair = pair.ok_or_else(|| Error::internal("a kept answer is not one"))?;
+            Ok(Rotation::Again(pair))
+        }
         other => Err(Error::internal(format!("a script answered {other:?}")).into()),
     }
+}
+
+fn stored_pair(refresh_jti: &str, access_jti: &str, issued_at: &str) -> Option<Pair> {
+    Some(Pair {
+        refresh_jti: refresh_jti.parse().ok()?,
+        access_jti: access_jti.parse().ok()?,
+        issued_at: DateTime::from_timestamp_micros(issued_at.parse().ok()?)?,
+    })
 }
 
 /// A session as its user sees it.

@@ -44,6 +44,7 @@ fn sessions(database: &TestDatabase) -> Sessions {
         journal: Journal::new(database.app.clone(), Relay::default()),
         presence: Presence::connect(NOWHERE).expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
+        refresh_grace_secs: 0,
     }
 }
 
@@ -266,4 +267,44 @@ async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
     );
     let left = sessions.list(user.user_id).await.expect("listed");
     assert_eq!(left.as_slice(), std::slice::from_ref(other));
+}
+
+#[tokio::test]
+async fn within_the_grace_a_lost_answer_comes_once_more() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut sessions = sessions(&database);
+    sessions.refresh_grace_secs = 60;
+    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let lost = sessions.refresh(&first.refresh).await.expect("refreshed");
+    sessions.clock.advance(TimeDelta::seconds(5));
+    let again = sessions.refresh(&first.refresh).await.expect("once more");
+    assert_eq!((again.access, &again.refresh), (lost.access, &lost.refresh));
+
+    let twice = sessions.refresh(&first.refresh).await.err();
+    assert!(
+        matches!(twice, Some(AuthError::InvalidRefreshToken)),
+        "{twice:?}"
+    );
+    let ended = sessions.refresh(&again.refresh).await.err();
+    assert!(
+        matches!(ended, Some(AuthError::InvalidRefreshToken)),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_grace_ends_when_the_new_pair_is_used() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut sessions = sessions(&database);
+    sessions.refresh_grace_secs = 60;
+    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let second = sessions.refresh(&first.refresh).await.expect("refreshed");
+    let third = sessions.refresh(&second.refresh).await.expect("refreshed");
+    for dead in [&first.refresh, &third.refresh] {
+        let refused = sessions.refresh(dead).await.err();
+        assert!(
+            matches!(refused, Some(AuthError::InvalidRefreshToken)),
+            "{refused:?}"
+        );
+    }
 }
