@@ -14,9 +14,9 @@ const SERVICES: [&str; 6] = [
     "verification",
 ];
 
-/// Bare ids, kept for a while on purpose: answers to idempotency keys, and whom presence must not
-/// bring back when an older event comes late.
-const TOMBSTONES: [&str; 2] = ["idempotency_keys", "deleted_users"];
+/// Bare ids, kept on purpose: answers to idempotency keys, whom presence must not bring back when
+/// an older event comes late, and what was done in somebody's name.
+const TOMBSTONES: [&str; 3] = ["idempotency_keys", "deleted_users", "audit_log"];
 
 /// `table.column` of every row of a service that names the user.
 async fn rows_naming(service: &str, user_id: i64) -> Vec<String> {

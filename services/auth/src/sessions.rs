@@ -13,6 +13,7 @@ use crate::domain::{AuthError, Device};
 use crate::events::Journal;
 use crate::peers::Presence;
 use crate::store;
+use crate::store::audit_log::Action;
 use crate::store::sessions::{OpenSession, Pair, Rotation};
 use crate::tokens::Issuer;
 
@@ -65,7 +66,7 @@ impl Sessions {
         )
         .await?;
         self.journal
-            .logged_in(user.user_id, user.username.clone(), now)
+            .logged_in(session, user.username.clone(), now)
             .await?;
         self.presence
             .set_online(user.user_id, user.username, true, now)
@@ -107,6 +108,9 @@ impl Sessions {
                     user_id = session.user_id,
                     "a refresh token was used twice; all sessions ended"
                 );
+                self.journal
+                    .note(session, Action::RefreshTokenReused, now)
+                    .await?;
                 Err(AuthError::InvalidRefreshToken)
             }
         }
@@ -123,7 +127,9 @@ impl Sessions {
         access_expires_at: Option<DateTime<Utc>>,
     ) -> Result<(), AuthError> {
         let now = self.clock.now();
-        self.journal.logged_out(user_id, now).await?;
+        self.journal
+            .logged_out(user_id, Action::LoggedOut, now)
+            .await?;
         let whole_lifetime = self.issuer.lifetimes().access();
         let lifetime = access_expires_at.map_or(whole_lifetime, |expires_at| expires_at - now);
         store::sessions::log_out(&self.redis, user_id, access_jti, lifetime).await?;
@@ -141,18 +147,23 @@ impl Sessions {
     /// Ends one session, wherever it is; its access tokens end with it.
     pub async fn end(&self, session: Session) -> Result<(), AuthError> {
         let lifetime_secs = self.issuer.lifetimes().access_secs;
-        if store::sessions::end(&self.redis, session, lifetime_secs).await? {
-            Ok(())
-        } else {
-            Err(AuthError::SessionNotFound)
+        if !store::sessions::end(&self.redis, session, lifetime_secs).await? {
+            return Err(AuthError::SessionNotFound);
         }
+        let now = self.clock.now();
+        self.journal
+            .note(session, Action::SessionEnded, now)
+            .await?;
+        Ok(())
     }
 
     /// Ends every session of a user with all their tokens, and has them offline. The event is
     /// written first, as in [`Sessions::log_out`].
     pub async fn log_out_everywhere(&self, session: Session) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
-        self.journal.logged_out(user_id, now).await?;
+        self.journal
+            .logged_out(user_id, Action::LoggedOutEverywhere, now)
+            .await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
         self.presence

@@ -308,3 +308,53 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
         );
     }
 }
+
+/// The audit log, oldest first.
+async fn audited(database: &TestDatabase) -> Vec<String> {
+    sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
+        .fetch_all(&database.app)
+        .await
+        .expect("the audit log")
+}
+
+#[tokio::test]
+async fn what_happens_to_sessions_is_audited_and_stays() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let first = sessions.open(user.clone(), &device()).await;
+    let first = first.expect("logged in");
+    sessions.refresh(&first.refresh).await.expect("refreshed");
+    assert!(sessions.refresh(&first.refresh).await.is_err());
+    let second = sessions.open(user.clone(), &device()).await;
+    second.expect("logged in");
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    let session = Session {
+        user_id: user.user_id,
+        session_id: listed[0].session_id.parse().expect("an id"),
+    };
+    sessions.end(session).await.expect("ended");
+    let everywhere = sessions.log_out_everywhere(session).await;
+    everywhere.expect("logged out");
+    let (jti, expires_at) = (Uuid::new_v4(), None);
+    let logout = sessions.log_out(user.user_id, jti, expires_at).await;
+    logout.expect("logged out");
+
+    assert_eq!(
+        audited(&database).await,
+        [
+            "logged_in",
+            "refresh_token_reused",
+            "logged_in",
+            "session_ended",
+            "logged_out_everywhere",
+            "logged_out",
+        ]
+    );
+    for statement in [
+        "DELETE FROM auth.audit_log",
+        "UPDATE auth.audit_log SET user_id = 0",
+    ] {
+        let refused = sqlx::query(statement).execute(&database.app).await;
+        assert!(refused.is_err(), "{statement}");
+    }
+}
