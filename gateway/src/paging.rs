@@ -44,19 +44,6 @@ impl PageQuery {
     }
 }
 
-impl Pagination {
-    /// Where `page` stands in a list of `total` entries.
-    pub fn new(page: Page, total: i64) -> Self {
-        Self {
-            page: page.page,
-            per_page: page.per_page,
-            total,
-            has_next: i64::from(page.page) * i64::from(page.per_page) < total,
-            has_previous: page.page > 1,
-        }
-    }
-}
-
 impl Page {
     /// The page of the query parameters `page` and `per_page`; out of range is an error, never
     /// another page than the one asked for.
@@ -74,6 +61,18 @@ impl Page {
         };
         Ok(Self { page, per_page })
     }
+
+    /// The paging part of an answer whose list has `total` entries on all pages.
+    pub fn of(self, total: i64) -> Pagination {
+        let Self { page, per_page } = self;
+        Pagination {
+            page,
+            per_page,
+            total,
+            has_next: i64::from(page) * i64::from(per_page) < total,
+            has_previous: page > 1,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,20 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_knows_its_neighbours() {
-        let neighbours = |page, total| {
-            let page = Page::new(Some(page), Some(10)).expect("a page");
-            let Pagination {
-                has_previous,
-                has_next,
-                ..
-            } = Pagination::new(page, total);
-            (has_previous, has_next)
-        };
-        assert_eq!(neighbours(1, 0), (false, false));
-        assert_eq!(neighbours(1, 10), (false, false));
-        assert_eq!(neighbours(1, 11), (false, true));
-        assert_eq!(neighbours(2, 11), (true, false));
+    fn the_last_page_has_no_next() {
+        let page = |page| Page { page, per_page: 20 };
+        assert!(page(1).of(21).has_next);
+        assert!(!page(2).of(21).has_next && page(2).of(21).has_previous);
+        assert!(!page(1).of(20).has_next && !page(1).of(0).has_previous);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod deletion;
 mod edges;
 mod favorites;
 mod feed;
+mod history;
 mod presence;
 mod sessions;
 mod sockets;

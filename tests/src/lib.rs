@@ -166,9 +166,17 @@ impl Pair {
             .await
     }
 
-    /// Starts an audio call that must start; answers its id.
+    /// Starts an audio call that must start; answers its id. A 503 says "try again", and so does this,
+    /// as the app would: until the failed start is undone both people are held.
     pub async fn must_call(&self) -> i64 {
-        let started = self.call().await;
+        let mut started = self.call().await;
+        if started.status == 503 {
+            started = wait_for("a call after a 503", || async {
+                let again = self.call().await;
+                (![503, 409].contains(&again.status)).then_some(again)
+            })
+            .await;
+        }
         assert_eq!(started.status, 200, "{started:?}");
         started.body["call_id"].as_i64().expect("a call id")
     }

@@ -136,7 +136,7 @@ impl BlockedAnswer {
         Self {
             blocked_users: list.blocked_users.into_iter().map(Into::into).collect(),
             total_count: list.total_count,
-            pagination: Pagination::new(page, list.total_count),
+            pagination: page.of(list.total_count),
         }
     }
 }

@@ -252,7 +252,7 @@ pub(super) async fn ongoing(
     }))
 }
 
-fn call_type(name: &str) -> Result<CallType, Error> {
+pub(super) fn call_type(name: &str) -> Result<CallType, Error> {
     match name {
         "audio" => Ok(CallType::Audio),
         "video" => Ok(CallType::Video),
@@ -263,7 +263,7 @@ fn call_type(name: &str) -> Result<CallType, Error> {
     }
 }
 
-fn call_type_name(call_type: CallType) -> Result<&'static str, Error> {
+pub(super) fn call_type_name(call_type: CallType) -> Result<&'static str, Error> {
     match call_type {
         CallType::Audio => Ok("audio"),
         CallType::Video => Ok("video"),
@@ -271,7 +271,7 @@ fn call_type_name(call_type: CallType) -> Result<&'static str, Error> {
     }
 }
 
-fn status_name(status: CallStatus) -> Result<&'static str, Error> {
+pub(super) fn status_name(status: CallStatus) -> Result<&'static str, Error> {
     match status {
         CallStatus::Ongoing => Ok("ongoing"),
         CallStatus::Completed => Ok("completed"),

@@ -125,7 +125,7 @@ impl FavoritesAnswer {
             total_count: list.total_count,
             online_count: list.online_count,
             available_count: list.available_count,
-            pagination: Pagination::new(page, list.total_count),
+            pagination: page.of(list.total_count),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod auth;
 mod blocks;
 mod calls;
+mod calls_history;
 mod favorites;
 mod feed;
 mod keys;
@@ -85,6 +86,10 @@ fn money_and_calls() -> Router<App> {
         .route("/calls/bill-minute/{call_id}", post(calls::bill_minute))
         .route("/calls/end", post(calls::end))
         .route("/calls/ongoing", get(calls::ongoing))
+        .route("/calls/history", get(calls_history::list))
+        .route("/calls/history/summary", get(calls_history::summary))
+        .route("/calls/status", get(calls_history::activity))
+        .route("/calls/{call_id}", get(calls_history::receipt))
 }
 
 async fn unknown_path() -> Problem {

@@ -17,8 +17,8 @@ pub struct Config {
     /// Length of a billed minute in seconds: 60, or less in demonstrations and tests.
     #[serde(default = "default_minute_secs")]
     pub minute_secs: u32,
-    /// How long a call goes on while the wallet does not answer, in seconds; then it has ended at
-    /// the end of its last paid minute.
+    /// How long a call goes on while its next minute cannot be charged, because the wallet or this
+    /// service is away, in seconds; then it has ended at the end of its last paid minute.
     #[serde(default = "default_unpaid_grace_secs")]
     pub unpaid_grace_secs: u32,
     /// What a minute costs the caller.
@@ -86,7 +86,7 @@ const fn default_minute_secs() -> u32 {
 }
 
 const fn default_unpaid_grace_secs() -> u32 {
-    10
+    30
 }
 
 const fn default_paise_per_coin() -> u32 {
@@ -98,7 +98,7 @@ const fn default_paise_per_coin() -> u32 {
 pub struct Terms {
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
-    /// How long an unpaid call goes on while the wallet is away.
+    /// How long a call goes on while its next minute cannot be charged.
     pub unpaid_grace: TimeDelta,
     /// What a coin cost the caller, in paise.
     pub paise_per_coin: i64,

@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 mod events;
 mod grpc;
+pub mod history;
 mod peers;
 pub mod saga;
 pub mod store;

@@ -12,7 +12,7 @@ CREATE TABLE outbox (
     published_at timestamptz
 );
 CREATE INDEX outbox_unpublished ON outbox (outbox_id) WHERE published_at IS NULL;
-CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL;
+CREATE INDEX outbox_published ON outbox (created_at) WHERE published_at IS NOT NULL;
 
 -- Messages whose effect is in this database: a second delivery finds its row here.
 CREATE TABLE inbox (

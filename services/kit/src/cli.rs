@@ -1,9 +1,10 @@
 //! The commands that every service's binary has.
 
-use clap::Subcommand;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 
-use crate::config::ServiceConfig;
+use crate::config::{self, ServiceConfig};
 use crate::db::{self, Schema};
 use crate::messaging::{self, dead_letters, outbox};
 
@@ -33,6 +34,39 @@ pub enum DeadLetters {
         /// The number that `list` shows.
         dead_letter_id: i64,
     },
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: ServeOrCommon,
+}
+
+#[derive(Subcommand)]
+enum ServeOrCommon {
+    /// Serves gRPC until SIGTERM or SIGINT.
+    Serve,
+    #[command(flatten)]
+    Common(Command),
+}
+
+/// The `main` of a service that has no commands of its own: reads the command line and the
+/// configuration, and does what is asked.
+pub async fn main<Config, Serving>(
+    schema: Schema,
+    serve: impl FnOnce(ServiceConfig, Config) -> Serving,
+) -> anyhow::Result<()>
+where
+    Config: DeserializeOwned,
+    Serving: Future<Output = anyhow::Result<()>>,
+{
+    let program = Cli::command().name(schema.name);
+    let cli = Cli::from_arg_matches(&program.get_matches())?;
+    let (service, own) = config::load::<Config>(schema.name)?;
+    match cli.command {
+        ServeOrCommon::Serve => serve(service, own).await,
+        ServeOrCommon::Common(command) => run(command, &service, schema).await,
+    }
 }
 
 /// Runs one of the common commands to its end.

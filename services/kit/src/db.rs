@@ -147,7 +147,7 @@ async fn newest_migration(pool: &PgPool) -> sqlx::Result<Option<i64>> {
 }
 
 /// What a failed query means to a caller: a database that is away or overloaded is a 503 with an
-/// unknown outcome; anything else is a bug.
+/// unknown outcome, a text that Postgres cannot store is the caller's, anything else is a bug.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if is_passing(&error) {
@@ -157,14 +157,29 @@ impl From<sqlx::Error> for Error {
                 "Please try again in a moment.",
             )
             .with_source(error)
+        } else if is_unstorable_text(&error) {
+            Self::invalid(
+                "invalid_text",
+                "A text holds a character that cannot be stored.",
+            )
+            .with_source(error)
         } else {
             Self::internal(error)
         }
     }
 }
 
+/// A NUL, or bytes that are no character (SQLSTATE 22021, 22P05).
+fn is_unstorable_text(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["22021", "22P05"].contains(&code.as_ref()))
+}
+
 /// Whether the same statement may succeed later: no connection, shutting down, out of resources,
-/// serialization failure, deadlock, lock or statement time-out (SQLSTATE classes 08, 53, 57, 40, 55).
+/// serialization failure, deadlock, lock, statement or transaction time-out (SQLSTATE classes 08, 53,
+/// 57, 40, 55, and 25P03).
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -172,7 +187,7 @@ fn is_passing(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            ["08", "53", "57", "40", "55"]
+            ["08", "53", "57", "40", "55", "25P03"]
                 .iter()
                 .any(|class| code.starts_with(class))
         }),

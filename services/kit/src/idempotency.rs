@@ -83,16 +83,30 @@ pub async fn begin<Answer: DeserializeOwned>(
     if claimed == 1 {
         return Ok(Seen::First);
     }
-    let (body_hash, answer): (Vec<u8>, Option<serde_json::Value>) = sqlx::query_as(
+    find(tx, request)
+        .await?
+        .map(Seen::Before)
+        .ok_or_else(still_running)
+}
+
+/// The answer that this request got before; none when its key is new. For looking before anything
+/// else is asked: a replay must not depend on whether the request would still be allowed.
+pub async fn find<Answer: DeserializeOwned>(
+    connection: &mut PgConnection,
+    request: &Request,
+) -> Result<Option<Answer>, Error> {
+    let kept: Option<(Vec<u8>, Option<serde_json::Value>)> = sqlx::query_as(
         "SELECT body_hash, answer FROM idempotency_keys
          WHERE user_id = $1 AND route = $2 AND key = $3",
     )
     .bind(request.user_id)
     .bind(request.route)
     .bind(&request.key)
-    .fetch_optional(&mut *tx)
-    .await?
-    .ok_or_else(still_running)?;
+    .fetch_optional(connection)
+    .await?;
+    let Some((body_hash, answer)) = kept else {
+        return Ok(None);
+    };
     if body_hash != request.body_hash {
         return Err(Error::new(
             Kind::Unprocessable,
@@ -102,7 +116,7 @@ pub async fn begin<Answer: DeserializeOwned>(
     }
     let answer = answer.ok_or_else(still_running)?;
     serde_json::from_value(answer)
-        .map(Seen::Before)
+        .map(Some)
         .map_err(Error::internal)
 }
 
@@ -121,7 +135,7 @@ pub async fn finish(
     answer: &impl Serialize,
 ) -> Result<(), Error> {
     let answer = serde_json::to_value(answer).map_err(Error::internal)?;
-    sqlx::query(
+    let kept = sqlx::query(
         "UPDATE idempotency_keys SET answer = $4 WHERE user_id = $1 AND route = $2 AND key = $3",
     )
     .bind(request.user_id)
@@ -130,7 +144,13 @@ pub async fn finish(
     .bind(answer)
     .execute(tx)
     .await?;
-    Ok(())
+    if kept.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::internal(
+            "an idempotency key was freed under its request",
+        ))
+    }
 }
 
 /// Frees a key whose request came to nothing, so that the client may try again.

@@ -6,37 +6,43 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use crate::db::{self, Schema};
 
-/// A fresh database with one migrated schema. It goes with the test stack.
+/// A fresh database with one schema. It goes with the test stack.
 pub struct TestDatabase {
     /// Pool of the app role.
     pub app: PgPool,
     /// Pool of the superuser, to look and to break things.
     pub superuser: PgPool,
+    /// URL of the role that owns the schema.
+    pub owner_url: SecretString,
 }
 
 impl TestDatabase {
-    /// Makes a database for one test. Needs the variables of `cargo dev env`, which
-    /// `cargo dev test` sets.
+    /// Makes a database for one test and migrates its schema. Needs the variables of
+    /// `cargo dev env`, which `cargo dev test` sets.
     pub async fn new(schema: Schema) -> Self {
-        let admin: PgConnectOptions = variable("DATABASE_URL").parse().expect("DATABASE_URL");
-        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-        let template = variable("TEMPLATE_DATABASE");
-        create(&admin, &name, &template).await;
-
-        let service = schema.name.to_uppercase();
-        let owner: PgConnectOptions = variable(&format!("{service}_OWNER_DATABASE_URL"))
-            .parse()
-            .expect("owner url");
-        let app: PgConnectOptions = variable(&format!("{service}_APP_DATABASE_URL"))
-            .parse()
-            .expect("app url");
-        let owner_url = SecretString::from(owner.database(&name).to_url_lossy().to_string());
-        db::migrate(schema, &owner_url)
+        let database = Self::without_tables(schema).await;
+        db::migrate(schema, &database.owner_url)
             .await
             .expect("migrations apply");
+        database
+    }
+
+    /// Makes a database with the empty schema.
+    pub async fn without_tables(schema: Schema) -> Self {
+        let admin = options("DATABASE_URL");
+        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+        create(&admin, &name, &variable("TEMPLATE_DATABASE")).await;
+
+        let service = schema.name.to_uppercase();
+        let owner = options(&format!("{service}_OWNER_DATABASE_URL"));
+        let app = options(&format!("{service}_APP_DATABASE_URL"));
+        let pool = |options: PgConnectOptions| {
+            PgPoolOptions::new().connect_lazy_with(options.database(&name))
+        };
         Self {
-            app: PgPoolOptions::new().connect_lazy_with(app.database(&name)),
-            superuser: PgPoolOptions::new().connect_lazy_with(admin.database(&name)),
+            app: pool(app),
+            superuser: pool(admin),
+            owner_url: owner.database(&name).to_url_lossy().to_string().into(),
         }
     }
 }
@@ -57,6 +63,10 @@ async fn create(admin: &PgConnectOptions, name: &str, template: &str) {
         .await
         .expect("create database");
     connection.close().await.expect("close");
+}
+
+fn options(variable_name: &str) -> PgConnectOptions {
+    variable(variable_name).parse().expect("a Postgres URL")
 }
 
 fn variable(name: &str) -> String {

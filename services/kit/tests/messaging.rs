@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures::StreamExt;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, PgPool, SqlSafeStr};
 use talktime_kit::config::NatsConfig;
@@ -14,6 +16,8 @@ use talktime_kit::{Clock, Error, trace};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
+use tracing_subscriber::prelude::*;
 
 /// A table that the handlers below write to, in a schema that exists in the template.
 static EFFECTS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -113,6 +117,14 @@ impl Bench {
         self.append(&mut tx).await;
         tx.commit().await.expect("committed");
         self.relay.wake();
+    }
+
+    /// The traces in which the effects happened.
+    async fn effect_traces(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT traceparent FROM wallet.effects WHERE traceparent IS NOT NULL")
+            .fetch_all(&self.database.app)
+            .await
+            .expect("readable")
     }
 
     async fn effects(&self) -> i64 {
@@ -280,4 +292,29 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         .expect("replayed");
     wait_until("the effect", || async { bench.effects().await == 1 }).await;
     assert_eq!(count(&bench.database.app, letters).await, 0);
+}
+
+#[tokio::test]
+async fn the_trace_of_a_writer_reaches_the_effect_through_outbox_row_and_message() {
+    let tracer = SdkTracerProvider::builder().build().tracer("test");
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+    // The only test of this program that needs a subscriber, so it may be everybody's.
+    tracing_subscriber::registry().with(layer).init();
+    let bench = Bench::set_up().await;
+    bench.consume(Recorder {
+        user_id: bench.user_id,
+        refuses: false,
+    });
+    let span = tracing::info_span!("writer", trace_id = tracing::field::Empty);
+    trace::adopt(
+        &span,
+        Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    );
+    bench.append_and_commit().instrument(span).await;
+    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    let traces = bench.effect_traces().await;
+    assert!(
+        traces[0].contains("0af7651916cd43dd8448eb211c80319c"),
+        "{traces:?}"
+    );
 }

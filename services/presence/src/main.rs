@@ -1,31 +1,6 @@
 //! Presence's binary: `serve`, and the commands that every service has.
 
-use clap::{Parser, Subcommand};
-use talktime_kit::cli;
-use talktime_presence::SCHEMA;
-use talktime_presence::config::Config;
-
-#[derive(Parser)]
-#[command(about)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serves gRPC until SIGTERM or SIGINT.
-    Serve,
-    #[command(flatten)]
-    Common(cli::Command),
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
-    match cli.command {
-        Command::Serve => talktime_presence::serve(service, config).await,
-        Command::Common(command) => cli::run(command, &service, SCHEMA).await,
-    }
+    talktime_kit::cli::main(talktime_presence::SCHEMA, talktime_presence::serve).await
 }

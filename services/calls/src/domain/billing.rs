@@ -5,23 +5,26 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// How long a call was, as it is billed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Duration {
-    /// Whole seconds talked.
+    /// Begun seconds.
     pub seconds: i64,
     /// `max(1, ceil(seconds / minute_secs))`.
     pub minutes: i32,
 }
 
-/// The duration of a call between two instants. Clocks of two replicas may differ: an end before
-/// the start is a call of no length, which costs its first minute.
+/// The duration of a call between two instants. An end before the start is a call of no length,
+/// which costs its first minute.
 pub fn duration(start: DateTime<Utc>, end: DateTime<Utc>, minute_secs: i32) -> Duration {
     let talked = (end - start).max(TimeDelta::zero());
-    let minute_ms = i64::from(minute_secs) * 1_000;
-    let begun = talked.num_milliseconds().div_euclid(minute_ms)
-        + i64::from(talked.num_milliseconds().rem_euclid(minute_ms) > 0);
+    let seconds = ceil_div(talked.num_milliseconds(), 1_000);
+    let minutes = ceil_div(seconds, i64::from(minute_secs)).max(1);
     Duration {
-        seconds: talked.num_seconds(),
-        minutes: i32::try_from(begun.max(1)).unwrap_or(i32::MAX),
+        seconds,
+        minutes: i32::try_from(minutes).unwrap_or(i32::MAX),
     }
+}
+
+fn ceil_div(amount: i64, unit: i64) -> i64 {
+    amount.div_euclid(unit) + i64::from(amount.rem_euclid(unit) > 0)
 }
 
 /// Whole minutes that a balance pays for on top of those paid.
@@ -48,9 +51,9 @@ mod tests {
             }
         );
         assert_eq!(
-            after_ms(59_999),
+            after_ms(59_001),
             Duration {
-                seconds: 59,
+                seconds: 60,
                 minutes: 1
             }
         );
@@ -64,7 +67,7 @@ mod tests {
         assert_eq!(
             after_ms(60_001),
             Duration {
-                seconds: 60,
+                seconds: 61,
                 minutes: 2
             }
         );

@@ -121,6 +121,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// Version of the last event.
     pub version: i64,
+    /// When this row was read, by the database's clock.
+    pub read_at: DateTime<Utc>,
 }
 
 impl Call {
@@ -137,6 +139,18 @@ impl Call {
     /// When the last paid minute ends, which is when the next is due; none before the start.
     pub fn paid_until(&self) -> Option<DateTime<Utc>> {
         self.end_of_minute(self.minutes_billed)
+    }
+
+    /// Whether the next minute has begun.
+    pub fn is_due(&self) -> bool {
+        self.paid_until()
+            .is_some_and(|paid_until| paid_until <= self.read_at)
+    }
+
+    /// Whether the next minute should have been paid so long ago that nobody can be taken to talk.
+    pub fn is_beyond(&self, grace: TimeDelta) -> bool {
+        self.paid_until()
+            .is_some_and(|paid_until| paid_until + grace < self.read_at)
     }
 
     /// When the given minute ends; none before the start.

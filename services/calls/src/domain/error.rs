@@ -39,6 +39,9 @@ pub enum CallError {
         /// What the caller has.
         available: i64,
     },
+    /// The caller cannot pay the next minute, as the listener is told it.
+    #[error("the caller is out of coins")]
+    CallerOutOfCoins,
     /// No such call, or it has ended.
     #[error("no such live call")]
     NoSuchCall,
@@ -110,6 +113,11 @@ impl CallError {
                     format!("Insufficient coins. Required: {required}, Available: {available}");
                 return (Kind::InvalidArgument, "insufficient_coins", detail.into());
             }
+            Self::CallerOutOfCoins => (
+                Kind::InvalidArgument,
+                "insufficient_coins",
+                "The caller is out of coins; the call has ended.",
+            ),
             Self::NoSuchCall => (
                 Kind::NotFound,
                 "call_not_found",

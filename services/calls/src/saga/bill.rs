@@ -1,13 +1,14 @@
 //! Charging minutes as they begin.
 
+use futures::{StreamExt, stream};
 use talktime_kit::messaging::outbox;
-use talktime_kit::{Error, failpoint};
+use talktime_kit::{Error, Kind, failpoint};
 use talktime_proto::events::v1::MinuteBilled;
-use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::event::Kind as EventKind;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 
 use super::end::At;
-use super::{Calls, as_party};
+use super::{CONCURRENCY, Calls, as_party};
 use crate::domain::CallError;
 use crate::domain::call::{Call, Phase, Status};
 use crate::store::calls;
@@ -37,11 +38,8 @@ impl Calls {
             return Err(CallError::NoSuchCall);
         }
         let mut after = call.clone();
-        while after
-            .paid_until()
-            .is_some_and(|paid_until| paid_until <= self.clock.now())
-        {
-            after = self.bill_next_minute(&after).await?;
+        while after.is_due() {
+            after = self.bill_next_minute(&after, user_id).await?;
         }
         Ok(Billed {
             coins_deducted: after.coins_spent - call.coins_spent,
@@ -51,15 +49,23 @@ impl Calls {
         })
     }
 
-    async fn bill_next_minute(&self, call: &Call) -> Result<Call, CallError> {
+    async fn bill_next_minute(&self, call: &Call, asked_by: i64) -> Result<Call, CallError> {
+        if call.is_beyond(self.terms.unpaid_grace) {
+            self.end_unpaid(call).await;
+            return Err(CallError::NoSuchCall);
+        }
         let outcome = self.peers.charge(call, call.minutes_billed + 1).await?;
         self.apply(std::slice::from_ref(call), std::slice::from_ref(&outcome))
             .await?;
-        if let Outcome::Insufficient(short) = outcome {
-            return Err(CallError::InsufficientCoins {
-                required: short.required_coins,
-                available: short.available_coins,
-            });
+        match outcome {
+            Outcome::Insufficient(short) if asked_by == call.user_id => {
+                return Err(CallError::InsufficientCoins {
+                    required: short.required_coins,
+                    available: short.available_coins,
+                });
+            }
+            Outcome::Insufficient(_) => return Err(CallError::CallerOutOfCoins),
+            Outcome::Charged(_) | Outcome::Voided(_) => {}
         }
         // Whoever was faster may have recorded the minute, or ended the call.
         calls::find(&mut *self.db.acquire().await?, call.call_id)
@@ -68,21 +74,43 @@ impl Calls {
             .ok_or(CallError::NoSuchCall)
     }
 
-    /// Bills the next minute of calls that are due, together. When the wallet does not answer, calls
-    /// go on for the configured grace and end then at the end of their paid time.
-    pub(super) async fn bill_due(&self, due: &[Call]) {
-        match self.peers.charge_next_minutes(due).await {
+    /// Bills the next minute of calls that are due, together. A call whose minute could not be
+    /// charged for the configured grace, because the wallet or this service was away, has ended at
+    /// the end of its paid time.
+    pub(super) async fn bill_due(&self, due: Vec<Call>) {
+        let grace = self.terms.unpaid_grace;
+        let (silent, due): (Vec<Call>, Vec<Call>) =
+            due.into_iter().partition(|call| call.is_beyond(grace));
+        each(&silent, |call| self.end_unpaid(call)).await;
+        if due.is_empty() {
+            return;
+        }
+        match self.peers.charge_next_minutes(&due).await {
             Ok(outcomes) => {
                 failpoint::reach("calls.bill.charged");
-                if let Err(error) = self.apply(due, &outcomes).await {
-                    let error = Error::from(error);
+                if let Err(error) = self.apply(&due, &outcomes).await.map_err(Error::from) {
                     tracing::warn!(%error, "minutes were charged and will be recorded again");
                 }
             }
-            Err(error) => {
+            Err(error) if is_away(&error) => {
                 tracing::warn!(%error, calls = due.len(), "minutes could not be charged yet");
-                self.end_beyond_grace(due).await;
             }
+            // One of them spoils the batch: it must not spoil the others' calls.
+            Err(error) => {
+                tracing::error!(%error, calls = due.len(), "a batch was refused; billing singly");
+                each(&due, |call| self.bill_singly(call)).await;
+            }
+        }
+    }
+
+    async fn bill_singly(&self, call: &Call) {
+        let billed = async {
+            let outcome = self.peers.charge(call, call.minutes_billed + 1).await?;
+            self.apply(std::slice::from_ref(call), std::slice::from_ref(&outcome))
+                .await
+        };
+        if let Err(error) = billed.await.map_err(Error::from) {
+            tracing::error!(%error, call_id = call.call_id, "a minute could not be charged");
         }
     }
 
@@ -91,21 +119,19 @@ impl Calls {
         let mut call_ids = Vec::new();
         let mut minutes = Vec::new();
         let mut balances = Vec::new();
+        let mut unpaid = Vec::new();
         for (call, outcome) in billed.iter().zip(outcomes) {
             if let Outcome::Charged(charged) = outcome {
                 call_ids.push(call.call_id);
                 minutes.push(call.minutes_billed + 1);
                 balances.push((call.call_id, charged.balance_coins));
+            } else {
+                unpaid.push(call.clone());
             }
         }
-        self.record(&call_ids, &minutes, &balances).await?;
-        for (call, outcome) in billed.iter().zip(outcomes) {
-            if !matches!(outcome, Outcome::Charged(_)) {
-                self.end_live(call.call_id, At::PaidUntil, Status::Dropped)
-                    .await?;
-            }
-        }
-        Ok(())
+        let recorded = self.record(&call_ids, &minutes, &balances).await;
+        each(&unpaid, |call| self.end_unpaid(call)).await;
+        recorded
     }
 
     async fn record(
@@ -117,9 +143,8 @@ impl Calls {
         if call_ids.is_empty() {
             return Ok(());
         }
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let recorded = calls::record_minutes(&mut tx, call_ids, minutes, now).await?;
+        let recorded = calls::record_minutes(&mut tx, call_ids, minutes).await?;
         let events = recorded.iter().map(|call| {
             let balance = balances
                 .iter()
@@ -128,10 +153,10 @@ impl Calls {
             (
                 call.call_id,
                 call.version,
-                Kind::MinuteBilled(minute_billed(call, remaining_coins)),
+                EventKind::MinuteBilled(minute_billed(call, remaining_coins)),
             )
         });
-        outbox::append_all(&mut tx, now, events.collect()).await?;
+        outbox::append_all(&mut tx, self.clock.now(), events.collect()).await?;
         failpoint::reach("calls.bill.before_recorded");
         tx.commit().await?;
         failpoint::reach("calls.bill.recorded");
@@ -140,20 +165,31 @@ impl Calls {
         Ok(())
     }
 
-    async fn end_beyond_grace(&self, due: &[Call]) {
-        let latest = self.clock.now() - self.terms.unpaid_grace;
-        for call in due
-            .iter()
-            .filter(|call| call.paid_until().is_some_and(|paid| paid < latest))
-        {
-            let ended = self
-                .end_live(call.call_id, At::PaidUntil, Status::Dropped)
-                .await;
-            if let Err(error) = ended.map_err(Error::from) {
-                tracing::warn!(%error, call_id = call.call_id, "an unpaid call goes on");
+    /// Ends a call at the end of its last paid minute, unless it has paid another one meanwhile. The
+    /// sweeper settles it.
+    async fn end_unpaid(&self, call: &Call) {
+        let at = At::EndOfMinute(call.minutes_billed);
+        let ended = self.end_live(call.call_id, at, Status::Dropped).await;
+        match ended.map_err(Error::from) {
+            Ok(Some(ended)) => self.settle_at_best(&ended).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, call_id = call.call_id, "an unpaid call is ended later");
             }
         }
     }
+}
+
+/// Whether the wallet did not answer at all.
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
+}
+
+/// Does one thing with each of many calls, a bounded number at once.
+async fn each<'a, F: Future<Output = ()>>(calls: &'a [Call], act: impl FnMut(&'a Call) -> F) {
+    stream::iter(calls)
+        .for_each_concurrent(CONCURRENCY, act)
+        .await;
 }
 
 fn minute_billed(call: &Call, remaining_coins: i64) -> MinuteBilled {

@@ -4,8 +4,9 @@ use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint};
 use talktime_proto::events::v1::CallEnded;
 use talktime_proto::events::v1::event::Kind;
+use tracing::Instrument;
 
-use super::{Calls, LEASE, as_party};
+use super::{Calls, LEASE_SECS, as_party};
 use crate::domain::CallError;
 use crate::domain::billing::duration;
 use crate::domain::call::{Call, Phase, Status};
@@ -28,8 +29,9 @@ pub struct Ended {
 pub(super) enum At {
     /// Now: somebody hung up.
     Now,
-    /// At the end of its last paid minute: the next could not be paid.
-    PaidUntil,
+    /// At the end of this paid minute: the next could not be paid. A call that has paid another
+    /// minute meanwhile goes on.
+    EndOfMinute(i32),
 }
 
 impl Calls {
@@ -69,7 +71,6 @@ impl Calls {
         at: At,
         status: Status,
     ) -> Result<Option<Call>, CallError> {
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let Some(call) = calls::lock(&mut tx, call_id).await? else {
             return Ok(None);
@@ -77,24 +78,31 @@ impl Calls {
         if call.phase != Phase::Active {
             return Ok((call.phase == Phase::Settling).then_some(call));
         }
-        let ending = ending(&call, at, status, now).ok_or(CallError::NoSuchCall)?;
-        let ended = calls::begin_settling(&mut tx, call_id, ending, now, now + LEASE).await?;
+        let Some(ending) = self.ending(&call, at, status) else {
+            return Ok(None);
+        };
+        let ended = calls::begin_settling(&mut tx, call_id, ending, LEASE_SECS).await?;
         live_parties::free(&mut tx, call_id).await?;
-        outbox::append(
-            &mut tx,
-            call_id,
-            ended.version,
-            now,
-            call_ended(&ended, ending),
-        )
-        .await?;
+        let event = call_ended(&ended, ending);
+        outbox::append(&mut tx, call_id, ended.version, self.clock.now(), event).await?;
         failpoint::reach("calls.end.before_settling");
         tx.commit().await?;
         failpoint::reach("calls.end.settling");
         self.relay.wake();
         metrics::counter!("calls_ended_total", "status" => status.word()).increment(1);
-        tokio::join!(self.peers.show_free(&ended), self.tracking.hide(call_id));
+        self.show_ended(ended.clone());
         Ok(Some(ended))
+    }
+
+    /// Tells presence and Redis in the background: neither the books nor the next call wait for them.
+    fn show_ended(&self, call: Call) {
+        let Self {
+            peers, tracking, ..
+        } = self.clone();
+        let show = async move {
+            tokio::join!(peers.show_free(&call), tracking.hide(call.call_id));
+        };
+        tokio::spawn(show.in_current_span());
     }
 
     /// Settles a call that ended by itself; the sweeper tries again where that fails.
@@ -103,25 +111,24 @@ impl Calls {
             tracing::warn!(%error, call_id = call.call_id, "the settlement waits");
         }
     }
-}
 
-/// How a live call ends; none for a call that never began, which no live call is.
-fn ending(
-    call: &Call,
-    at: At,
-    status: Status,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Option<Ending> {
-    let start_time = call.start_time?;
-    let end_time = match at {
-        At::Now => now,
-        At::PaidUntil => call.paid_until()?,
-    };
-    Some(Ending {
-        end_time,
-        duration: duration(start_time, end_time, call.minute_secs),
-        status,
-    })
+    /// How this live call ends; none when it goes on. Whoever hangs up long after the last paid
+    /// minute hangs up on silence: nobody was billed meanwhile, so the service was away.
+    fn ending(&self, call: &Call, at: At, status: Status) -> Option<Ending> {
+        let paid_until = call.paid_until()?;
+        let end_time = match at {
+            At::Now if call.is_beyond(self.terms.unpaid_grace) => paid_until,
+            At::Now => call.read_at,
+            At::EndOfMinute(minute) if minute == call.minutes_billed => paid_until,
+            At::EndOfMinute(_) => return None,
+        };
+        let duration = duration(call.start_time?, end_time, call.minute_secs);
+        Some(Ending {
+            end_time,
+            duration,
+            status,
+        })
+    }
 }
 
 fn call_ended(call: &Call, ending: Ending) -> Kind {

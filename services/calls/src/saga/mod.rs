@@ -17,7 +17,6 @@ mod start;
 mod sweep;
 mod undo;
 
-use chrono::TimeDelta;
 use sqlx::PgPool;
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
@@ -35,7 +34,10 @@ pub use start::{START_ROUTE, Start, Started};
 pub use sweep::sweep;
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
-const LEASE: TimeDelta = TimeDelta::seconds(5);
+const LEASE_SECS: f64 = 8.0;
+
+/// Sagas that one replica drives at the same time.
+const CONCURRENCY: usize = 16;
 
 /// The saga and all it needs; cheap to clone.
 #[derive(Clone)]
@@ -44,7 +46,7 @@ pub struct Calls {
     pub db: PgPool,
     /// Woken when there are events.
     pub relay: Relay,
-    /// Tells the time.
+    /// Tells the time of what is told; what is billed goes by the database's.
     pub clock: Clock,
     /// The services that a call is made of.
     pub peers: Peers,

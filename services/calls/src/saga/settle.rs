@@ -31,8 +31,7 @@ impl Calls {
             user_paise_spent: settled.coins_spent * self.terms.paise_per_coin,
             listener_paise_earned: settled.listener_paise_earned,
         };
-        let now = self.clock.now();
-        let call = calls::settle(&mut *self.db.acquire().await?, call.call_id, receipt, now)
+        let call = calls::settle(&mut *self.db.acquire().await?, call.call_id, receipt)
             .await?
             .ok_or_else(|| Error::internal("an ended call is neither settling nor settled"))?;
         Ok(Settlement {

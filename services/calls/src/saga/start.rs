@@ -1,14 +1,17 @@
 //! Starting a call: hold both people, charge the first minute, go live.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
-use talktime_kit::{Error, failpoint};
+use talktime_kit::{Error, failpoint, grpc};
 use talktime_proto::events::v1::CallStarted;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::wallet::v1::charge_response::Outcome;
+use tracing::Instrument;
 
-use super::{Calls, LEASE};
+use super::{Calls, LEASE_SECS};
 use crate::domain::CallError;
 use crate::domain::billing::minutes_affordable;
 use crate::domain::call::{Call, CallType};
@@ -17,6 +20,13 @@ use crate::store::{calls, live_parties};
 
 /// The route that an Idempotency-Key of a start belongs to.
 pub const START_ROUTE: &str = "POST /calls/start";
+
+/// What must be left of a request's time for its call to go live: else the answer would be cut off
+/// and nobody would know of the call.
+const ANSWER_TIME: Duration = Duration::from_millis(600);
+
+/// How long others are told to wait when the caller said nothing, in minutes.
+const WAIT_MINUTES_DEFAULT: i32 = 10;
 
 /// Longest estimate: a day, in minutes.
 const ESTIMATE_MINUTES_MAX: i32 = 1_440;
@@ -49,6 +59,28 @@ pub struct Started {
     pub remaining_coins: i64,
 }
 
+impl Started {
+    fn new(call: &Call, start: &Start, remaining_coins: i64) -> Self {
+        let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
+        Self {
+            call_id: call.call_id,
+            minutes_affordable: 1 + minutes_affordable(remaining_coins, call.coins_per_minute),
+            estimated_cost_coins: estimated_minutes * call.coins_per_minute,
+            remaining_coins,
+        }
+    }
+
+    /// How long others are told to wait, in minutes: what the caller means to talk, and not what the
+    /// caller could pay, which is nobody's business.
+    fn wait_time(&self, start: &Start) -> i32 {
+        let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
+        start
+            .estimated_minutes
+            .unwrap_or(WAIT_MINUTES_DEFAULT)
+            .min(affordable)
+    }
+}
+
 /// A row in `reserving`, or the answer that the same request got before.
 enum Reserved {
     Now(i64),
@@ -60,6 +92,12 @@ impl Calls {
     /// a saga that the sweeper undoes.
     pub async fn start(&self, start: &Start) -> Result<Started, CallError> {
         check_wish(start)?;
+        if let Some(request) = &start.idempotency
+            && let Some(started) =
+                idempotency::find(&mut *self.db.acquire().await?, request).await?
+        {
+            return Ok(started);
+        }
         let (caller_username, listener_username) = self.check_parties(start).await?;
         let new_call = NewCall {
             user_id: start.caller_id,
@@ -79,18 +117,38 @@ impl Calls {
         failpoint::reach("calls.start.reserved");
         match self.charge_and_activate(call_id, start).await {
             Ok((call, started)) => {
-                let wait_time = i32::try_from(started.minutes_affordable).unwrap_or(i32::MAX);
-                tokio::join!(
-                    self.peers.show_busy(&call, wait_time),
-                    self.tracking.show(&call)
-                );
+                self.show_started(call, started.wait_time(start)).await;
                 Ok(started)
             }
-            Err(error) => {
-                self.undo_at_best(call_id).await;
-                Err(error)
-            }
+            Err(error) => self.undone_or_live(call_id, start).await.ok_or(error),
         }
+    }
+
+    /// Tells presence and Redis, and does not stop telling when the client goes away.
+    async fn show_started(&self, call: Call, wait_time: i32) {
+        let Self {
+            peers, tracking, ..
+        } = self.clone();
+        let show = async move {
+            tokio::join!(peers.show_busy(&call, wait_time), tracking.show(&call));
+        };
+        // Only a panic in there would be an error, and it has been logged.
+        let _ = tokio::spawn(show.in_current_span()).await;
+    }
+
+    /// Undoes a failed start as far as that can be done at once. A start whose last commit was not
+    /// confirmed may be live all the same: then it has started.
+    async fn undone_or_live(&self, call_id: i64, start: &Start) -> Option<Started> {
+        let live = match self.undo(call_id).await {
+            Ok(live) => live?,
+            Err(error) => {
+                let error = Error::from(error);
+                tracing::warn!(call_id, %error, "the sweeper will undo this start");
+                return None;
+            }
+        };
+        let remaining_coins = self.peers.balance_coins(live.user_id).await.ok()?;
+        Some(Started::new(&live, start, remaining_coins))
     }
 
     /// Asks the owners whether these two may talk now; answers both names.
@@ -116,14 +174,13 @@ impl Calls {
     }
 
     async fn reserve(&self, new_call: &NewCall<'_>, start: &Start) -> Result<Reserved, CallError> {
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(request) = &start.idempotency
             && let Seen::Before(started) = idempotency::begin(&mut tx, request).await?
         {
             return Ok(Reserved::Before(started));
         }
-        let call_id = calls::insert_reserving(&mut tx, new_call, now, now + LEASE).await?;
+        let call_id = calls::insert_reserving(&mut tx, new_call, LEASE_SECS).await?;
         let parties = [start.caller_id, start.listener_id];
         if !live_parties::take(&mut tx, call_id, parties).await? {
             return Err(CallError::OnACall);
@@ -160,18 +217,14 @@ impl Calls {
         start: &Start,
         remaining_coins: i64,
     ) -> Result<(Call, Started), CallError> {
-        let now = self.clock.now();
+        if grpc::time_left().is_some_and(|left| left < ANSWER_TIME) {
+            return Err(CallError::Undone);
+        }
         let mut tx = self.db.begin().await?;
-        let call = calls::activate(&mut tx, call_id, now)
+        let call = calls::activate(&mut tx, call_id)
             .await?
             .ok_or(CallError::Undone)?;
-        let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
-        let started = Started {
-            call_id,
-            minutes_affordable: 1 + minutes_affordable(remaining_coins, call.coins_per_minute),
-            estimated_cost_coins: estimated_minutes * call.coins_per_minute,
-            remaining_coins,
-        };
+        let started = Started::new(&call, start, remaining_coins);
         if let Some(request) = &start.idempotency {
             idempotency::finish(&mut tx, request, &started).await?;
         }
@@ -182,23 +235,15 @@ impl Calls {
             call_type: call.call_type.word().to_owned(),
             coins_spent: call.coins_spent,
             remaining_coins,
-            wait_time: i32::try_from(started.minutes_affordable).unwrap_or(i32::MAX),
+            wait_time: started.wait_time(start),
         });
-        outbox::append(&mut tx, call_id, call.version, now, event).await?;
+        outbox::append(&mut tx, call_id, call.version, self.clock.now(), event).await?;
         failpoint::reach("calls.start.before_active");
         tx.commit().await?;
         failpoint::reach("calls.start.active");
         self.relay.wake();
         metrics::counter!("calls_started_total", "call_type" => call.call_type.word()).increment(1);
         Ok((call, started))
-    }
-
-    /// Undoes at once what can be undone at once; the sweeper does the rest.
-    async fn undo_at_best(&self, call_id: i64) {
-        if let Err(error) = self.undo(call_id).await {
-            let error = Error::from(error);
-            tracing::warn!(call_id, %error, "the sweeper will undo this start");
-        }
     }
 }
 

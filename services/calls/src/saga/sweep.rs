@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use talktime_kit::{Error, grpc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Calls, LEASE};
+use super::{CONCURRENCY, Calls, LEASE_SECS};
 use crate::domain::call::{Call, Phase};
 use crate::store::calls;
 
@@ -14,9 +14,7 @@ use crate::store::calls;
 const EVERY: Duration = Duration::from_millis(100);
 /// Calls taken at once.
 const BATCH_CALLS: i64 = 500;
-/// Sagas driven at the same time.
-const CONCURRENCY: usize = 16;
-/// Shorter than [`LEASE`], so that a step ends before another replica takes the call.
+/// Shorter than [`LEASE_SECS`], so that a step ends before another replica takes the call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Sweeps until told to stop; on every replica.
@@ -39,9 +37,8 @@ pub async fn sweep(service: Calls, stopping: CancellationToken) {
 impl Calls {
     /// Takes a batch of due calls one step further; answers how many there were.
     async fn sweep_once(&self) -> Result<usize, Error> {
-        let now = self.clock.now();
         let mut connection = self.db.acquire().await?;
-        let due = calls::claim_due(&mut connection, now, now + LEASE, BATCH_CALLS).await?;
+        let due = calls::claim_due(&mut connection, LEASE_SECS, BATCH_CALLS).await?;
         drop(connection);
         if due.is_empty() {
             return Ok(0);
@@ -51,7 +48,7 @@ impl Calls {
             .into_iter()
             .partition(|call| call.phase == Phase::Active);
         if !live.is_empty() {
-            self.bill_due(&live).await;
+            self.bill_due(live).await;
         }
         stream::iter(&others)
             .for_each_concurrent(CONCURRENCY, |call| self.drive(call))

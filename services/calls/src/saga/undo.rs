@@ -2,17 +2,33 @@
 
 use talktime_kit::{failpoint, idempotency};
 
-use super::{Calls, LEASE};
+use super::{Calls, LEASE_SECS};
 use crate::domain::CallError;
+use crate::domain::call::{Call, Phase};
 use crate::store::{calls, live_parties};
 
 impl Calls {
-    /// Undoes a call that is not live. A call that went live meanwhile stays.
-    pub(super) async fn undo(&self, call_id: i64) -> Result<(), CallError> {
-        let now = self.clock.now();
+    /// Undoes a call that is not live. Answers a call that went live meanwhile, which stays.
+    pub(super) async fn undo(&self, call_id: i64) -> Result<Option<Call>, CallError> {
+        self.free_reserved(call_id).await?;
+        let call = calls::find(&mut *self.db.acquire().await?, call_id).await?;
+        let call = match call {
+            Some(call) if call.phase == Phase::Undoing => call,
+            live_or_gone => return Ok(live_or_gone),
+        };
+        failpoint::reach("calls.undo.freed");
+        self.peers.void_first_minute(&call).await?;
+        failpoint::reach("calls.undo.voided");
+        calls::delete_undone(&mut *self.db.acquire().await?, call_id).await?;
+        metrics::counter!("calls_undone_total").increment(1);
+        Ok(None)
+    }
+
+    /// Frees both people and the client's key, once: a later try may find the key in the hands of the
+    /// client's next request.
+    async fn free_reserved(&self, call_id: i64) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
-        let undoing = calls::begin_undoing(&mut tx, call_id, now, now + LEASE).await?;
-        let Some(call) = undoing else {
+        let Some(call) = calls::begin_undoing(&mut tx, call_id, LEASE_SECS).await? else {
             return Ok(());
         };
         live_parties::free(&mut tx, call_id).await?;
@@ -20,12 +36,6 @@ impl Calls {
             idempotency::release(&mut tx, call.user_id, super::START_ROUTE, key).await?;
         }
         tx.commit().await?;
-        failpoint::reach("calls.undo.freed");
-
-        self.peers.void_first_minute(&call).await?;
-        failpoint::reach("calls.undo.voided");
-        calls::delete_undone(&mut *self.db.acquire().await?, call_id).await?;
-        metrics::counter!("calls_undone_total").increment(1);
         Ok(())
     }
 }

@@ -1,4 +1,6 @@
 //! `calls.user_calls`: one row a call, which is its saga too.
+//!
+//! Leases and minutes go by the database's clock, which all replicas share: their own may differ.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -13,7 +15,8 @@ macro_rules! call_columns {
          duration_minutes, coins_spent,
          (listener_money_earned * 100)::bigint AS listener_paise_earned,
          coins_per_minute, listener_paise_per_minute, minute_secs, minutes_billed,
-         caller_username, listener_username, idempotency_key, version"
+         caller_username, listener_username, idempotency_key, version,
+         clock_timestamp() AS read_at"
     };
 }
 
@@ -40,19 +43,19 @@ pub struct NewCall<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
-/// Writes a call in `reserving`; if nobody drives it on until `undo_at`, the sweeper undoes it.
+/// Writes a call in `reserving`; if nobody drives it on for `lease_secs`, the sweeper undoes it.
 pub async fn insert_reserving(
     tx: &mut PgConnection,
     call: &NewCall<'_>,
-    now: DateTime<Utc>,
-    undo_at: DateTime<Utc>,
+    lease_secs: f64,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "INSERT INTO calls.user_calls
             (user_id, listener_id, call_type, status, phase, coins_per_minute,
              listener_paise_per_minute, minute_secs, caller_username, listener_username,
              idempotency_key, next_step_at, created_at, updated_at)
-         VALUES ($1, $2, $3, 'ongoing', 'reserving', $4, $5, $6, $7, $8, $9, $10, $11, $11)
+         VALUES ($1, $2, $3, 'ongoing', 'reserving', $4, $5, $6, $7, $8, $9,
+                 now() + make_interval(secs => $10), now(), now())
          RETURNING call_id",
     )
     .bind(call.user_id)
@@ -64,49 +67,43 @@ pub async fn insert_reserving(
     .bind(call.caller_username)
     .bind(call.listener_username)
     .bind(call.idempotency_key)
-    .bind(undo_at)
-    .bind(now)
+    .bind(lease_secs)
     .fetch_one(tx)
     .await
 }
 
 /// Turns a reserved call, whose first minute is paid, into a live one; none when it was undone
 /// meanwhile.
-pub async fn activate(
-    tx: &mut PgConnection,
-    call_id: i64,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Option<Call>> {
+pub async fn activate(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
-         SET phase = 'active', start_time = $2, minutes_billed = 1, coins_spent = coins_per_minute,
-             next_step_at = $2 + make_interval(secs => minute_secs), version = version + 1,
-             updated_at = $2
+         SET phase = 'active', start_time = now(), minutes_billed = 1,
+             coins_spent = coins_per_minute,
+             next_step_at = now() + make_interval(secs => minute_secs), version = version + 1,
+             updated_at = now()
          WHERE call_id = $1 AND phase = 'reserving' RETURNING ",
         call_columns!()
     ))
     .bind(call_id)
-    .bind(now)
     .fetch_optional(tx)
     .await
 }
 
-/// Turns a reserved call into one to be undone; none when it is not reserved any more. People are
-/// free at once: what remains is between us and the wallet.
+/// Turns a reserved call into one to be undone; none when it is not reserved any more.
 pub async fn begin_undoing(
     tx: &mut PgConnection,
     call_id: i64,
-    now: DateTime<Utc>,
-    retry_at: DateTime<Utc>,
+    lease_secs: f64,
 ) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
-        "UPDATE calls.user_calls SET phase = 'undoing', next_step_at = $3, updated_at = $2
-         WHERE call_id = $1 AND phase IN ('reserving', 'undoing') RETURNING ",
+        "UPDATE calls.user_calls
+         SET phase = 'undoing', next_step_at = now() + make_interval(secs => $2),
+             updated_at = now()
+         WHERE call_id = $1 AND phase = 'reserving' RETURNING ",
         call_columns!()
     ))
     .bind(call_id)
-    .bind(now)
-    .bind(retry_at)
+    .bind(lease_secs)
     .fetch_optional(tx)
     .await
 }
@@ -144,22 +141,20 @@ pub async fn lock(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Ca
     .await
 }
 
-/// Takes calls whose time has come; until `lease_until` no other replica takes them.
+/// Takes calls whose time has come; for `lease_secs` no other replica takes them.
 pub async fn claim_due(
     connection: &mut PgConnection,
-    now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
+    lease_secs: f64,
     limit: i64,
 ) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
-        "UPDATE calls.user_calls SET next_step_at = $2
-         WHERE call_id IN (SELECT call_id FROM calls.user_calls WHERE next_step_at <= $1
-                           ORDER BY next_step_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+        "UPDATE calls.user_calls SET next_step_at = now() + make_interval(secs => $1)
+         WHERE call_id IN (SELECT call_id FROM calls.user_calls WHERE next_step_at <= now()
+                           ORDER BY next_step_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          RETURNING ",
         call_columns!()
     ))
-    .bind(now)
-    .bind(lease_until)
+    .bind(lease_secs)
     .bind(limit)
     .fetch_all(connection)
     .await
@@ -171,13 +166,12 @@ pub async fn record_minutes(
     tx: &mut PgConnection,
     call_ids: &[i64],
     minutes: &[i32],
-    now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET minutes_billed = minute, coins_spent = coins_spent + coins_per_minute,
              next_step_at = start_time + make_interval(secs => minute * minute_secs),
-             version = version + 1, updated_at = $3
+             version = version + 1, updated_at = now()
          FROM unnest($1::bigint[], $2::integer[]) AS paid (paid_call_id, minute)
          WHERE call_id = paid_call_id AND phase = 'active' AND minutes_billed = minute - 1
          RETURNING ",
@@ -185,7 +179,6 @@ pub async fn record_minutes(
     ))
     .bind(call_ids)
     .bind(minutes)
-    .bind(now)
     .fetch_all(tx)
     .await
 }
@@ -206,13 +199,13 @@ pub async fn begin_settling(
     tx: &mut PgConnection,
     call_id: i64,
     ending: Ending,
-    now: DateTime<Utc>,
-    retry_at: DateTime<Utc>,
+    lease_secs: f64,
 ) -> sqlx::Result<Call> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'settling', status = $2, end_time = $3, duration_seconds = $4,
-             duration_minutes = $5, next_step_at = $7, version = version + 1, updated_at = $6
+             duration_minutes = $5, next_step_at = now() + make_interval(secs => $6),
+             version = version + 1, updated_at = now()
          WHERE call_id = $1 AND phase = 'active' RETURNING ",
         call_columns!()
     ))
@@ -221,8 +214,7 @@ pub async fn begin_settling(
     .bind(ending.end_time)
     .bind(ending.duration.seconds)
     .bind(ending.duration.minutes)
-    .bind(now)
-    .bind(retry_at)
+    .bind(lease_secs)
     .fetch_one(tx)
     .await
 }
@@ -263,11 +255,10 @@ pub async fn settle(
     connection: &mut PgConnection,
     call_id: i64,
     receipt: Receipt,
-    now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
-         SET phase = 'settled', next_step_at = NULL, updated_at = $6,
+         SET phase = 'settled', next_step_at = NULL, updated_at = now(),
              minutes_billed = $2, coins_spent = $3, user_money_spend = $4::numeric / 100,
              listener_money_earned = $5::numeric / 100,
              status = CASE WHEN duration_minutes > $2 THEN 'dropped' ELSE status END,
@@ -282,7 +273,6 @@ pub async fn settle(
     .bind(receipt.coins_spent)
     .bind(receipt.user_paise_spent)
     .bind(receipt.listener_paise_earned)
-    .bind(now)
     .fetch_optional(connection)
     .await
 }

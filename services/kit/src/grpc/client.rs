@@ -87,7 +87,7 @@ pub struct Outgoing;
 
 impl Interceptor for Outgoing {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let timeout = grpc::time_left().map_or(TIMEOUT_DEFAULT, |left| left.min(TIMEOUT_DEFAULT));
+        let timeout = grpc::time_left().unwrap_or(TIMEOUT_DEFAULT);
         request.set_timeout(timeout);
         let traceparent = trace::current().and_then(|value| MetadataValue::try_from(value).ok());
         if let Some(traceparent) = traceparent {

@@ -10,6 +10,9 @@ use talktime_proto::timestamp;
 
 use crate::trace;
 
+/// A week, in seconds.
+const REPUBLISHED_SECS_MAX: u32 = 7 * 24 * 3_600;
+
 /// Writes an event beside the rows that it tells of: both happen or neither.
 ///
 /// `version` grows with every event of the aggregate `aggregate_id`, so that a read model can
@@ -58,8 +61,10 @@ pub async fn append_all(
 }
 
 /// Has the relay publish again what was written in the last `since_secs` seconds. Consumers know
-/// by their inbox what they have already handled.
+/// by their inbox what they have already handled; it remembers longer than a week, so nothing older
+/// is published again.
 pub async fn mark_unpublished(pool: &PgPool, since_secs: u32) -> sqlx::Result<u64> {
+    let since_secs = since_secs.min(REPUBLISHED_SECS_MAX);
     let marked = sqlx::query(
         "UPDATE outbox SET published_at = NULL
          WHERE created_at > now() - make_interval(secs => $1) AND published_at IS NOT NULL",

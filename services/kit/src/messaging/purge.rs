@@ -12,7 +12,7 @@ const BATCH_ROWS: i64 = 5_000;
 /// or a refill can deliver again, answers after their time (contract, section 1: 24 hours).
 const STATEMENTS: [&str; 3] = [
     "DELETE FROM outbox WHERE outbox_id IN (SELECT outbox_id FROM outbox
-     WHERE published_at < now() - interval '7 days' LIMIT $1)",
+     WHERE published_at IS NOT NULL AND created_at < now() - interval '7 days' LIMIT $1)",
     "DELETE FROM inbox WHERE (consumer, message_id) IN (SELECT consumer, message_id FROM inbox
      WHERE received_at < now() - interval '8 days' LIMIT $1)",
     "DELETE FROM idempotency_keys WHERE (user_id, route, key) IN

@@ -38,17 +38,3 @@ async fn a_deletion_leaves_no_row_and_is_told() {
     );
     profile.register("asha", "user").await;
 }
-
-#[tokio::test]
-async fn nobody_goes_during_a_call() {
-    let profile = Profile::start().await;
-    let asha = profile.register("asha", "listener").await.user_id;
-    profile.calls.set_on_a_call(asha);
-    assert_eq!(
-        profile.delete(asha).await.expect_err("on a call"),
-        refusal(Code::Aborted, "on_a_call")
-    );
-    assert_eq!(profile.told(asha).await.len(), 1);
-    profile.calls.set_on_a_call(0);
-    profile.delete(asha).await.expect("deleted");
-}

@@ -8,10 +8,6 @@ mod feed_events;
 mod registration;
 mod updates;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use chrono::{DateTime, TimeDelta};
 use prost::Message as _;
 use talktime_kit::grpc::client;
@@ -24,13 +20,10 @@ use talktime_profile::favorites::Favorites;
 use talktime_profile::feed::Feed;
 use talktime_profile::grpc::{Operations, ProfileApi};
 use talktime_profile::people::People;
-use talktime_proto::calls::v1 as calls;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
-use talktime_proto::calls::v1::calls_service_server::{CallsService, CallsServiceServer};
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 const NOBODY: i64 = 404_404;
@@ -40,7 +33,6 @@ struct Profile {
     api: ProfileApi,
     database: TestDatabase,
     clock: Clock,
-    calls: Calls,
 }
 
 impl Profile {
@@ -54,14 +46,13 @@ impl Profile {
             favorites: Favorites::new(db(), Relay::default(), clock.clone()),
             blocks: Blocks::new(db(), Relay::default(), clock.clone()),
         };
-        let calls = Calls::default();
-        let channel = client::connect(&format!("http://{}", calls.listen().await)).expect("a URL");
+        let calls_url = std::env::var("CALLS_GRPC_URL").expect("set by `cargo dev test`");
+        let channel = client::connect(&calls_url).expect("a URL");
         let api = ProfileApi::new(operations, CallsServiceClient::new(channel));
         Self {
             api,
             database,
             clock,
-            calls,
         }
     }
 
@@ -160,61 +151,4 @@ fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Refusal> {
         let code = status.code();
         Refusal(code, Error::from(status).code().to_owned())
     })
-}
-
-/// The calls service as far as profile asks it: one user may be on a call.
-#[derive(Clone, Default)]
-struct Calls {
-    on_a_call: Arc<AtomicI64>,
-}
-
-impl Calls {
-    fn set_on_a_call(&self, user_id: i64) {
-        self.on_a_call.store(user_id, Ordering::SeqCst);
-    }
-
-    async fn listen(&self) -> SocketAddr {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let server = tonic::transport::Server::builder()
-            .add_service(CallsServiceServer::new(self.clone()))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(server);
-        address
-    }
-}
-
-#[tonic::async_trait]
-impl CallsService for Calls {
-    async fn get_ongoing(
-        &self,
-        request: Request<calls::GetOngoingRequest>,
-    ) -> Result<Response<calls::GetOngoingResponse>, Status> {
-        let is_on_a_call = self.on_a_call.load(Ordering::SeqCst) == request.get_ref().user_id;
-        let call = is_on_a_call.then(calls::OngoingCall::default);
-        Ok(Response::new(calls::GetOngoingResponse { call }))
-    }
-
-    async fn start_call(
-        &self,
-        _: Request<calls::StartCallRequest>,
-    ) -> Result<Response<calls::StartCallResponse>, Status> {
-        Err(Status::unimplemented("not asked by profile"))
-    }
-
-    async fn end_call(
-        &self,
-        _: Request<calls::EndCallRequest>,
-    ) -> Result<Response<calls::EndCallResponse>, Status> {
-        Err(Status::unimplemented("not asked by profile"))
-    }
-
-    async fn bill_minute(
-        &self,
-        _: Request<calls::BillMinuteRequest>,
-    ) -> Result<Response<calls::BillMinuteResponse>, Status> {
-        Err(Status::unimplemented("not asked by profile"))
-    }
 }

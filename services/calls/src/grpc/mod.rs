@@ -1,19 +1,26 @@
 //! Calls as the gateway sees them.
 
+mod convert;
+
+use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
-use talktime_kit::{Error, idempotency};
 use talktime_proto::calls::v1::calls_service_server::CallsService;
 use talktime_proto::calls::v1::{
     self as wire, BillMinuteRequest, BillMinuteResponse, EndCallRequest, EndCallResponse,
-    EndReason, GetOngoingRequest, GetOngoingResponse, OngoingCall, StartCallRequest,
-    StartCallResponse,
+    GetActivityRequest, GetActivityResponse, GetOngoingRequest, GetOngoingResponse,
+    GetRatesRequest, GetRatesResponse, GetReceiptRequest, GetReceiptResponse, GetSummaryRequest,
+    GetSummaryResponse, ListCallsRequest, ListCallsResponse, StartCallRequest, StartCallResponse,
 };
-use talktime_proto::timestamp;
 use tonic::{Request, Response, Status};
 
+use self::convert::{ongoing_call, start_of, status_after, wire_status, wire_type};
 use crate::domain::CallError;
-use crate::domain::call::{self, Call, CallType};
-use crate::saga::{Calls, START_ROUTE, Start};
+use crate::domain::call::CallType;
+use crate::saga::Calls;
+
+fn refused(error: CallError) -> Status {
+    refuse(Error::from(error))
+}
 
 pub(crate) struct CallsApi {
     calls: Calls,
@@ -99,78 +106,75 @@ impl CallsService for CallsApi {
         let call = ongoing.map(|(call, remaining_coins)| ongoing_call(call, remaining_coins, now));
         Ok(Response::new(GetOngoingResponse { call }))
     }
-}
 
-fn refused(error: CallError) -> Status {
-    refuse(Error::from(error))
-}
-
-fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
-    let call_type = match request.call_type() {
-        wire::CallType::Audio => CallType::Audio,
-        wire::CallType::Video => CallType::Video,
-        wire::CallType::Unspecified => return Err(CallError::UnknownCallType),
-    };
-    let body = (
-        request.listener_id,
-        call_type.word(),
-        request.estimated_duration_minutes,
-    );
-    let idempotency = request
-        .idempotency_key
-        .map(|key| idempotency::Request::new(request.caller_id, START_ROUTE, key, &body))
-        .transpose()?;
-    Ok(Start {
-        caller_id: request.caller_id,
-        listener_id: request.listener_id,
-        call_type,
-        estimated_minutes: request.estimated_duration_minutes,
-        idempotency,
-    })
-}
-
-fn ongoing_call(
-    call: Call,
-    remaining_coins: Option<i64>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> OngoingCall {
-    let talked_secs = call
-        .start_time
-        .map_or(0, |start| (now - start).num_seconds().max(0));
-    OngoingCall {
-        call_id: call.call_id,
-        user_id: call.user_id,
-        listener_id: call.listener_id,
-        call_type: wire_type(call.call_type).into(),
-        start_time: call.start_time.map(timestamp),
-        duration_seconds: talked_secs,
-        coins_spent: call.coins_spent,
-        remaining_coins,
-        caller_username: call.caller_username,
-        listener_username: call.listener_username,
+    async fn list_calls(
+        &self,
+        request: Request<ListCallsRequest>,
+    ) -> Result<Response<ListCallsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = convert::filter_of(&request);
+        let listed = self
+            .calls
+            .list(filter, request.page, request.per_page)
+            .await;
+        let (calls, totals) = listed.map_err(refused)?;
+        Ok(Response::new(ListCallsResponse {
+            calls: calls.into_iter().map(convert::past_call).collect(),
+            total_calls: totals.total_calls,
+            total_coins_spent: totals.coins_spent,
+            total_paise_spent: totals.paise_spent,
+            total_paise_earned: totals.paise_earned,
+        }))
     }
-}
 
-fn status_after(reason: EndReason) -> call::Status {
-    match reason {
-        EndReason::Unspecified | EndReason::Completed => call::Status::Completed,
-        EndReason::Dropped | EndReason::CoinEmpty => call::Status::Dropped,
-        EndReason::Cancelled => call::Status::Cancelled,
+    async fn get_summary(
+        &self,
+        request: Request<GetSummaryRequest>,
+    ) -> Result<Response<GetSummaryResponse>, Status> {
+        let summary = self
+            .calls
+            .summary(request.into_inner().user_id)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(convert::summary(summary)))
     }
-}
 
-fn wire_type(call_type: CallType) -> wire::CallType {
-    match call_type {
-        CallType::Audio => wire::CallType::Audio,
-        CallType::Video => wire::CallType::Video,
+    async fn get_receipt(
+        &self,
+        request: Request<GetReceiptRequest>,
+    ) -> Result<Response<GetReceiptResponse>, Status> {
+        let GetReceiptRequest { call_id, user_id } = request.into_inner();
+        let (call, minutes) = self
+            .calls
+            .receipt(call_id, user_id)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(GetReceiptResponse {
+            call: Some(convert::past_call(call)),
+            minutes: minutes.into_iter().map(convert::receipt_minute).collect(),
+        }))
     }
-}
 
-fn wire_status(status: call::Status) -> wire::CallStatus {
-    match status {
-        call::Status::Ongoing => wire::CallStatus::Ongoing,
-        call::Status::Completed => wire::CallStatus::Completed,
-        call::Status::Dropped => wire::CallStatus::Dropped,
-        call::Status::Cancelled => wire::CallStatus::Cancelled,
+    async fn get_rates(
+        &self,
+        _request: Request<GetRatesRequest>,
+    ) -> Result<Response<GetRatesResponse>, Status> {
+        Ok(Response::new(GetRatesResponse {
+            audio: Some(convert::rate(self.calls.rate(CallType::Audio))),
+            video: Some(convert::rate(self.calls.rate(CallType::Video))),
+        }))
+    }
+
+    async fn get_activity(
+        &self,
+        _request: Request<GetActivityRequest>,
+    ) -> Result<Response<GetActivityResponse>, Status> {
+        let activity = self.calls.activity().await.map_err(refused)?;
+        Ok(Response::new(GetActivityResponse {
+            active_calls: activity.active_calls,
+            calls_today: activity.calls_today,
+            avg_duration_seconds: activity.avg_duration_seconds,
+            coins_processed: activity.coins_processed,
+        }))
     }
 }

@@ -1,0 +1,323 @@
+//! Looking back at calls (contract, section 7).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::{Clock, Error};
+use talktime_proto::calls::v1::{
+    Call, CallStatus, GetActivityRequest, GetReceiptRequest, GetReceiptResponse, GetSummaryRequest,
+    GetSummaryResponse, ListCallsRequest, Month, ReceiptMinute,
+};
+use talktime_proto::profile::v1::{ListListenersRequest, ListListenersResponse};
+
+use super::calls::{call_type, call_type_name, status_name};
+use super::time;
+use crate::app::{Calls, Profile};
+use crate::extract::{Id, Json, Query};
+use crate::number::Hundredths;
+use crate::paging::{Page, Pagination};
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize)]
+struct CallBody {
+    call_id: i64,
+    user_id: i64,
+    listener_id: i64,
+    call_type: &'static str,
+    start_time: Option<DateTime<Utc>>,
+    end_time: Option<DateTime<Utc>>,
+    duration_seconds: Option<i64>,
+    duration_minutes: Option<i32>,
+    coins_spent: i64,
+    user_money_spend: Hundredths,
+    listener_money_earned: Hundredths,
+    status: &'static str,
+    caller_username: String,
+    listener_username: String,
+    created_at: Option<DateTime<Utc>>,
+    updated_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Call> for CallBody {
+    type Error = Error;
+
+    fn try_from(call: Call) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: call.call_id,
+            user_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call_type_name(call.call_type())?,
+            start_time: time(call.start_time),
+            end_time: time(call.end_time),
+            duration_seconds: call.duration_seconds,
+            duration_minutes: call.duration_minutes,
+            coins_spent: call.coins_spent,
+            user_money_spend: Hundredths(call.user_money_spend_paise),
+            listener_money_earned: Hundredths(call.listener_paise_earned),
+            status: status_name(call.status())?,
+            caller_username: call.caller_username,
+            listener_username: call.listener_username,
+            created_at: time(call.created_at),
+            updated_at: time(call.updated_at),
+        })
+    }
+}
+
+fn bodies(calls: Vec<Call>) -> Result<Vec<CallBody>, Error> {
+    calls.into_iter().map(CallBody::try_from).collect()
+}
+
+#[derive(Deserialize)]
+pub(super) struct HistoryQuery {
+    page: Option<i64>,
+    per_page: Option<i64>,
+    call_type: Option<String>,
+    status: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct HistoryAnswer {
+    calls: Vec<CallBody>,
+    total_calls: i64,
+    total_coins_spent: i64,
+    total_money_spent: Hundredths,
+    total_earnings: Hundredths,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+pub(super) async fn list(
+    State(calls): State<Calls>,
+    caller: Caller,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<HistoryAnswer>> {
+    let page = Page::new(query.page, query.per_page)?;
+    let call_type = query.call_type.as_deref().map(call_type).transpose()?;
+    let status = query.status.as_deref().map(status).transpose()?;
+    let request = ListCallsRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+        call_type: call_type.map(Into::into),
+        status: status.map(Into::into),
+    };
+    let found = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.list_calls(request).await }
+    })
+    .await?;
+    Ok(Json(HistoryAnswer {
+        calls: bodies(found.calls)?,
+        total_calls: found.total_calls,
+        total_coins_spent: found.total_coins_spent,
+        total_money_spent: Hundredths(found.total_paise_spent),
+        total_earnings: Hundredths(found.total_paise_earned),
+        pagination: page.of(found.total_calls),
+    }))
+}
+
+fn status(name: &str) -> Result<CallStatus, Error> {
+    match name {
+        "ongoing" => Ok(CallStatus::Ongoing),
+        "completed" => Ok(CallStatus::Completed),
+        "dropped" => Ok(CallStatus::Dropped),
+        "cancelled" => Ok(CallStatus::Cancelled),
+        _ => Err(Error::invalid(
+            "invalid_status",
+            "status must be ongoing, completed, dropped or cancelled.",
+        )),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SummaryAnswer {
+    summary: Numbers,
+    recent_calls: Vec<CallBody>,
+    monthly_stats: Vec<MonthBody>,
+}
+
+#[derive(Serialize)]
+struct Numbers {
+    total_calls: i64,
+    calls_made: i64,
+    calls_received: i64,
+    completed_calls: i64,
+    dropped_calls: i64,
+    ongoing_calls: i64,
+    audio_calls: i64,
+    video_calls: i64,
+    total_coins_spent: i64,
+    total_money_spent: Hundredths,
+    total_earnings: Hundredths,
+    total_duration_seconds: i64,
+    avg_duration_seconds: i64,
+}
+
+#[derive(Serialize)]
+struct MonthBody {
+    month: String,
+    calls_count: i64,
+    coins_spent: i64,
+    earnings: Hundredths,
+}
+
+impl From<&GetSummaryResponse> for Numbers {
+    fn from(summary: &GetSummaryResponse) -> Self {
+        Self {
+            total_calls: summary.total_calls,
+            calls_made: summary.calls_made,
+            calls_received: summary.calls_received,
+            completed_calls: summary.completed_calls,
+            dropped_calls: summary.dropped_calls,
+            ongoing_calls: summary.ongoing_calls,
+            audio_calls: summary.audio_calls,
+            video_calls: summary.video_calls,
+            total_coins_spent: summary.total_coins_spent,
+            total_money_spent: Hundredths(summary.total_paise_spent),
+            total_earnings: Hundredths(summary.total_paise_earned),
+            total_duration_seconds: summary.total_duration_seconds,
+            avg_duration_seconds: summary.avg_duration_seconds,
+        }
+    }
+}
+
+impl From<Month> for MonthBody {
+    fn from(month: Month) -> Self {
+        Self {
+            month: month.month,
+            calls_count: month.calls_count,
+            coins_spent: month.coins_spent,
+            earnings: Hundredths(month.paise_earned),
+        }
+    }
+}
+
+pub(super) async fn summary(
+    State(calls): State<Calls>,
+    caller: Caller,
+) -> Result<Json<SummaryAnswer>> {
+    let request = GetSummaryRequest {
+        user_id: caller.user_id,
+    };
+    let found = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_summary(request).await }
+    })
+    .await?;
+    Ok(Json(SummaryAnswer {
+        summary: Numbers::from(&found),
+        recent_calls: bodies(found.recent_calls)?,
+        monthly_stats: found.months.into_iter().map(MonthBody::from).collect(),
+    }))
+}
+
+#[derive(Serialize)]
+pub(super) struct ReceiptAnswer {
+    #[serde(flatten)]
+    call: CallBody,
+    minutes: Vec<MinuteBody>,
+}
+
+#[derive(Serialize)]
+struct MinuteBody {
+    minute: i32,
+    begins_at: Option<DateTime<Utc>>,
+    coins: i64,
+    /// The id under which the ledger knows the charge.
+    transfer_id: String,
+}
+
+impl From<ReceiptMinute> for MinuteBody {
+    fn from(minute: ReceiptMinute) -> Self {
+        Self {
+            minute: minute.minute,
+            begins_at: time(minute.begins_at),
+            coins: minute.coins,
+            transfer_id: minute.transfer_id,
+        }
+    }
+}
+
+pub(super) async fn receipt(
+    State(calls): State<Calls>,
+    caller: Caller,
+    Id(call_id): Id,
+) -> Result<Json<ReceiptAnswer>> {
+    let request = GetReceiptRequest {
+        call_id,
+        user_id: caller.user_id,
+    };
+    let GetReceiptResponse { call, minutes } = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_receipt(request).await }
+    })
+    .await?;
+    let call = call.ok_or_else(|| Error::internal("a receipt without its call"))?;
+    Ok(Json(ReceiptAnswer {
+        call: call.try_into()?,
+        minutes: minutes.into_iter().map(MinuteBody::from).collect(),
+    }))
+}
+
+#[derive(Serialize)]
+pub(super) struct ActivityAnswer {
+    system_status: &'static str,
+    active_calls: i64,
+    total_calls_today: i64,
+    /// Seconds.
+    average_call_duration: i64,
+    total_coins_processed: i64,
+    /// Null while the feed does not answer.
+    listeners_online: Option<i64>,
+    /// Null while the feed does not answer.
+    listeners_busy: Option<i64>,
+    last_updated: DateTime<Utc>,
+}
+
+/// Calls must answer; without the feed's counts the rest is told, and that it is not all.
+pub(super) async fn activity(
+    State(calls): State<Calls>,
+    State(profile): State<Profile>,
+    State(clock): State<Clock>,
+    caller: Caller,
+) -> Result<Json<ActivityAnswer>> {
+    let counted = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_activity(GetActivityRequest {}).await }
+    });
+    let (activity, feed) = tokio::join!(counted, feed_counts(profile, caller.user_id));
+    let activity = activity?;
+    let feed = feed.ok();
+    Ok(Json(ActivityAnswer {
+        system_status: if feed.is_some() {
+            "operational"
+        } else {
+            "degraded"
+        },
+        active_calls: activity.active_calls,
+        total_calls_today: activity.calls_today,
+        average_call_duration: activity.avg_duration_seconds,
+        total_coins_processed: activity.coins_processed,
+        listeners_online: feed.as_ref().map(|feed| feed.online_count),
+        listeners_busy: feed
+            .as_ref()
+            .map(|feed| feed.online_count - feed.available_count),
+        last_updated: clock.now(),
+    }))
+}
+
+async fn feed_counts(profile: Profile, viewer_id: i64) -> Result<ListListenersResponse, Error> {
+    let request = ListListenersRequest {
+        viewer_id,
+        page: 1,
+        per_page: 1,
+        ..ListListenersRequest::default()
+    };
+    retry_idempotent(|| {
+        let (mut profile, request) = (profile.clone(), request.clone());
+        async move { profile.list_listeners(request).await }
+    })
+    .await
+}

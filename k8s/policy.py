@@ -1,0 +1,308 @@
+"""What must hold of an overlay beyond its schemas. Each check yields sentences about what does not."""
+
+import re
+import subprocess
+from urllib.parse import urlsplit
+
+import yaml
+
+from settings import Source
+
+PROCESSES = ["auth", "profile", "presence", "wallet", "calls", "verification", "gateway"]
+NAME = "app.kubernetes.io/name"
+COMPONENT = "app.kubernetes.io/component"
+STORE = "talktime/store"
+GRPC_PORT = 7100
+# The section of the configuration that says where a store is, and its port.
+STORES = {
+    "postgres": ("DATABASE", 5432),
+    "nats": ("NATS", 4222),
+    "redis": ("REDIS", 6379),
+    "s3": ("S3", 8333),
+}
+QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+# For people, Jobs, and Postgres itself.
+SPARE_CONNECTIONS = 20
+
+
+def problems(repository, overlay, documents):
+    """Everything that is wrong with an overlay."""
+    found = Overlay(repository, overlay, documents)
+    checks = [
+        found.containers,
+        found.deployments,
+        found.services,
+        found.references,
+        found.settings,
+        found.edges,
+        found.connections,
+        found.runbooks,
+    ]
+    return [problem for check in checks for problem in check()]
+
+
+def matches(selector, labels):
+    """Whether a label selector selects these labels."""
+    for expression in (selector or {}).get("matchExpressions", []):
+        assert expression["operator"] == "In", "no policy here needs another operator"
+        if labels.get(expression["key"]) not in expression["values"]:
+            return False
+    return (selector or {}).get("matchLabels", {}).items() <= labels.items()
+
+
+class Overlay:
+    """The objects of an overlay, and the source of the processes it runs."""
+
+    def __init__(self, repository, overlay, documents):
+        self.repository = repository
+        self.overlay = overlay
+        self.documents = documents
+        self.source = Source(repository)
+        self.secrets = self._secrets()
+
+    def of(self, *kinds):
+        return [document for document in self.documents if document["kind"] in kinds]
+
+    def named(self, kind, name):
+        return next((d for d in self.of(kind) if d["metadata"]["name"] == name), None)
+
+    def _secrets(self):
+        """The names of all Secrets that will be there, and their keys where they can be known."""
+        secrets = {}
+        for secret in self.of("ExternalSecret"):
+            spec = secret["spec"]
+            template = spec["target"].get("template", {}).get("data", {}) if "target" in spec else {}
+            keys = template or [entry["secretKey"] for entry in spec.get("data", [])]
+            secrets[secret["metadata"]["name"]] = set(keys)
+        script = self.overlay / "secrets"
+        if script.exists():
+            printed = subprocess.run([script], check=True, capture_output=True, text=True).stdout
+            for secret in yaml.safe_load_all(printed):
+                secrets[secret["metadata"]["name"]] = set(secret["stringData"])
+        for cluster in self.of("Cluster"):
+            if cluster["spec"].get("enableSuperuserAccess"):
+                secrets[f"{cluster['metadata']['name']}-superuser"] = {"username", "password"}
+        return secrets
+
+    def pods(self):
+        """Every pod template, with the object that it belongs to."""
+        for workload in self.of("Deployment", "StatefulSet", "Job"):
+            yield workload, workload["spec"]["template"]
+
+    def containers(self):
+        """Restricted, bounded, and probed where they serve."""
+        for workload, pod in self.pods():
+            owner = f"{workload['kind']} {workload['metadata']['name']}"
+            spec = pod["spec"]
+            security = spec.get("securityContext", {})
+            if not security.get("runAsNonRoot") or "seccompProfile" not in security:
+                yield f"{owner}: runs as anybody, or without a seccomp profile"
+            if spec.get("automountServiceAccountToken") is not False:
+                yield f"{owner}: is given a token for the Kubernetes API"
+            for container in spec.get("initContainers", []) + spec["containers"]:
+                for problem in self._container(container, workload["kind"] != "Job"):
+                    yield f"{owner}, container {container['name']}: {problem}"
+
+    def _container(self, container, serves):
+        security = container.get("securityContext", {})
+        if security.get("allowPrivilegeEscalation") is not False:
+            yield "may escalate privileges"
+        if not security.get("readOnlyRootFilesystem"):
+            yield "may write to its root"
+        if security.get("capabilities", {}).get("drop") != ["ALL"]:
+            yield "has capabilities"
+        for kind in ("requests", "limits"):
+            if container.get("resources", {}).get(kind, {}).keys() != {"cpu", "memory"}:
+                yield f"has not the {kind} of CPU and memory"
+            for quantity in container.get("resources", {}).get(kind, {}).values():
+                if not QUANTITY.fullmatch(str(quantity)):
+                    yield f"{quantity} is no quantity"
+        tag = container["image"].rpartition("/")[2].partition(":")[2]
+        if "@sha256:" not in container["image"] and tag in ("", "latest"):
+            yield f"image {container['image']} is whatever is newest"
+        if serves:
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                if probe not in container:
+                    yield f"has no {probe}"
+
+    def deployments(self):
+        """Each scaled, protected from disruptions, and given the time that its drain takes."""
+        running = {d["metadata"]["labels"][NAME] for d in self.of("Deployment")}
+        if running != set(PROCESSES):
+            yield f"Deployments of {sorted(running)}, and not of all processes"
+        for deployment in self.of("Deployment"):
+            name = deployment["metadata"]["name"]
+            template = deployment["spec"]["template"]
+            scaled = [h["spec"]["scaleTargetRef"]["name"] for h in self.of("HorizontalPodAutoscaler")]
+            if scaled.count(name) != 1:
+                yield f"{name}: has not one autoscaler"
+            labels = template["metadata"]["labels"]
+            budgets = [b["spec"]["selector"] for b in self.of("PodDisruptionBudget")]
+            if sum(matches(selector, labels) for selector in budgets) != 1:
+                yield f"{name}: has not one disruption budget"
+            values = self.values(template["spec"]["containers"][0])
+            drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
+            if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + 5000:
+                yield f"{name}: a drain may take {drain_ms} ms, longer than the grace period"
+            process = labels[NAME]
+            for probe in ("startupProbe", "livenessProbe"):
+                grpc = template["spec"]["containers"][0][probe].get("grpc")
+                if process != "gateway" and grpc != {
+                    "port": GRPC_PORT,
+                    "service": self.source.grpc_service(process),
+                }:
+                    yield f"{name}: its {probe} asks {grpc}"
+
+    def services(self):
+        """Each leads to pods that serve, on ports that they have."""
+        for service in self.of("Service"):
+            name = service["metadata"]["name"]
+            selector = {"matchLabels": service["spec"]["selector"]}
+            chosen = [(w, p) for w, p in self.pods() if matches(selector, p["metadata"]["labels"])]
+            if not chosen:
+                yield f"Service {name}: leads nowhere"
+            for workload, pod in chosen:
+                if workload["kind"] == "Job":
+                    yield f"Service {name}: leads to {workload['metadata']['name']}"
+                ports = [p for c in pod["spec"]["containers"] for p in c.get("ports", [])]
+                known = {p["name"] for p in ports} | {p["containerPort"] for p in ports}
+                for port in service["spec"]["ports"]:
+                    if port["targetPort"] not in known:
+                        yield f"Service {name}: no port {port['targetPort']}"
+
+    def references(self):
+        """Every ConfigMap and Secret that a pod names is there."""
+        for workload, pod in self.pods():
+            owner = f"{workload['kind']} {workload['metadata']['name']}"
+            for volume in pod["spec"].get("volumes", []):
+                name = volume.get("configMap", {}).get("name")
+                if name and not self.named("ConfigMap", name):
+                    yield f"{owner}: there is no ConfigMap {name}"
+            spec = pod["spec"]
+            for container in spec.get("initContainers", []) + spec["containers"]:
+                for source in container.get("envFrom", []):
+                    name = source.get("configMapRef", {}).get("name")
+                    if name and not self.named("ConfigMap", name):
+                        yield f"{owner}: there is no ConfigMap {name}"
+                    name = source.get("secretRef", {}).get("name")
+                    if name and name not in self.secrets:
+                        yield f"{owner}: there is no Secret {name}"
+                for variable in container.get("env", []):
+                    key = variable.get("valueFrom", {}).get("secretKeyRef")
+                    if key and key["key"] not in self.secrets.get(key["name"], set()):
+                        yield f"{owner}: there is no {key['key']} in a Secret {key['name']}"
+
+    def values(self, container):
+        """What a process is told: values from ConfigMaps, and None for what comes from a Secret."""
+        told = {}
+        for source in container["envFrom"]:
+            if "configMapRef" in source:
+                told.update(self.named("ConfigMap", source["configMapRef"]["name"]).get("data", {}))
+            else:
+                told.update(dict.fromkeys(self.secrets.get(source["secretRef"]["name"], ())))
+        return told
+
+    def settings(self):
+        """Every variable is a setting of its process, and every setting without a default is set."""
+        for workload, pod in self.pods():
+            labels = pod["metadata"]["labels"]
+            container = pod["spec"]["containers"][0]
+            if labels[NAME] not in PROCESSES:
+                continue
+            owner = f"{workload['kind']} {workload['metadata']['name']}"
+            prefixes = {source["prefix"] for source in container["envFrom"]}
+            if prefixes != {f"TALKTIME_{labels[NAME].upper()}__"}:
+                yield f"{owner}: prefixes {sorted(prefixes)}"
+            if container["command"][0] != f"talktime-{labels[NAME]}":
+                yield f"{owner}: runs {container['command'][0]}"
+            settings = self.source.settings(labels[NAME])
+            told = self.values(container)
+            yield from (f"{owner}: {name} is no setting" for name in told.keys() - settings.keys())
+            for name, setting in settings.items():
+                if setting.required and name not in told:
+                    yield f"{owner}: {name} has no default and is not set"
+            for name, value in told.items():
+                if name.startswith("PEERS__"):
+                    yield from (f"{owner}: {name}: {p}" for p in self._peer(name, value))
+
+    def _peer(self, name, value):
+        address = urlsplit(value)
+        if address.hostname != f"talktime-{name.removeprefix('PEERS__').lower()}":
+            yield f"{value} is another process"
+        service = self.named("Service", address.hostname)
+        if not service or address.port not in [p["port"] for p in service["spec"]["ports"]]:
+            yield f"there is no Service at {value}"
+
+    def _policy_allows(self, direction, side, here, there, port):
+        """Whether a policy for the pod `here` has a rule for traffic to or from the pod `there`."""
+        return any(
+            matches(policy["spec"]["podSelector"], here)
+            and any(allowed["port"] == port for allowed in rule["ports"])
+            and any(
+                matches(peer["podSelector"], there)
+                for peer in rule.get(side, [])
+                if "podSelector" in peer and "namespaceSelector" not in peer
+            )
+            for policy in self.of("NetworkPolicy")
+            for rule in policy["spec"].get(direction, [])
+        )
+
+    def _edge(self, client, server, port, is_needed):
+        """An edge is open at both of its ends if it is needed, and at neither if not."""
+        ends = {
+            "egress": self._policy_allows("egress", "to", client, server, port),
+            "ingress": self._policy_allows("ingress", "from", server, client, port),
+        }
+        for end, is_open in ends.items():
+            if is_open != is_needed:
+                what = "closed" if is_needed else "open"
+                who = f"{client[NAME]} ({client[COMPONENT]}) to {server.get(NAME) or server[STORE]}"
+                yield f"network policies: {who}: {end} is {what}"
+
+    def edges(self):
+        """Who may reach whom is who needs whom, by the configuration that each process has."""
+        closed = [
+            p for p in self.of("NetworkPolicy")
+            if p["spec"]["podSelector"] == {} and set(p["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        ]
+        if not any("ingress" not in p["spec"] and "egress" not in p["spec"] for p in closed):
+            yield "no network policy denies by default"
+        for store in self.of("StatefulSet"):
+            if store["spec"]["template"]["metadata"]["labels"].get(STORE) not in STORES:
+                yield f"StatefulSet {store['metadata']['name']}: policies do not know its pods"
+        for client in PROCESSES:
+            process = {NAME: client, COMPONENT: "server"}
+            migration = {NAME: client, COMPONENT: "migration"}
+            peers = self.source.peers(client)
+            for server in PROCESSES:
+                labels = {NAME: server, COMPONENT: "server"}
+                yield from self._edge(process, labels, GRPC_PORT, server in peers)
+                yield from self._edge(migration, labels, GRPC_PORT, False)
+            sections = {name.partition("__")[0] for name in self.source.settings(client)}
+            for store, (section, port) in STORES.items():
+                yield from self._edge(process, {STORE: store}, port, section in sections)
+                migrates = store == "postgres" and "DATABASE" in sections
+                yield from self._edge(migration, {STORE: store}, port, migrates)
+
+    def connections(self):
+        """Postgres takes as many connections as all replicas may hold at once, during a roll too."""
+        held = 0
+        for scaler in self.of("HorizontalPodAutoscaler"):
+            deployment = self.named("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
+            values = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
+            surge = deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+            replicas = scaler["spec"]["maxReplicas"] + surge
+            held += replicas * int(values.get("DATABASE__MAX_CONNECTIONS", 0))
+        for cluster in self.of("Cluster"):
+            taken = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+            if held + SPARE_CONNECTIONS > taken:
+                yield f"replicas may hold {held} connections, and Postgres takes {taken}"
+
+    def runbooks(self):
+        """Every alert says what to do, on a page that is there."""
+        for rules in self.of("PrometheusRule"):
+            for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
+                if "alert" in rule:
+                    runbook = rule.get("annotations", {}).get("runbook", "")
+                    if not runbook or not (self.repository / runbook).is_file():
+                        yield f"alert {rule['alert']}: no runbook {runbook}"

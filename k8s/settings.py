@@ -1,0 +1,79 @@
+"""Reads from the services' source which settings they have: the fields of their `Config` structs."""
+
+import re
+from dataclasses import dataclass
+
+STRUCT = re.compile(
+    r"#\[derive\([^)]*Deserialize[^)]*\)\]\s*(?P<attributes>(?:#\[[^\]]*\]\s*)*)"
+    r"(?:pub )?struct (?P<name>\w+) \{(?P<fields>.*?)\n\}",
+    re.DOTALL,
+)
+FIELD = re.compile(
+    r"(?P<attributes>(?:#\[[^\]]*\]\s*)*)(?:pub )?(?P<name>[a-z_]\w*): (?P<type>[^,\n]+),"
+)
+COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf, such as `DATABASE__APP_URL`."""
+
+    name: str
+    required: bool
+
+
+def structs_in(files):
+    """The structs that configuration is read into: name to whether all has defaults, and fields."""
+    structs = {}
+    for file in files:
+        for struct in STRUCT.finditer(COMMENT.sub("", file.read_text())):
+            fields = [
+                (field["name"], field["type"].split("::")[-1], "serde(default" in field["attributes"])
+                for field in FIELD.finditer(struct["fields"])
+            ]
+            structs[struct["name"]] = ("serde(default" in struct["attributes"], fields)
+    return structs
+
+
+def leaves(structs, name, prefix="", required=True):
+    has_defaults, fields = structs[name]
+    for field, kind, has_default in fields:
+        path = prefix + field.upper()
+        optional = kind.startswith("Option<") or has_default or has_defaults
+        kind = kind.removeprefix("Option<").removesuffix(">")
+        if kind in structs:
+            yield from leaves(structs, kind, path + "__", required and not optional)
+        else:
+            yield Setting(path, required and not optional)
+
+
+class Source:
+    """The settings and peers of all processes, as their source has them."""
+
+    def __init__(self, repository):
+        self.repository = repository
+        config_of_kit = repository / "services/kit/src/config.rs"
+        self.kit = structs_in([config_of_kit])
+
+    def _structs(self, process):
+        folder = "gateway" if process == "gateway" else f"services/{process}"
+        return {**self.kit, **structs_in(sorted((self.repository / folder / "src").rglob("*.rs")))}
+
+    def settings(self, process):
+        """Every setting of a process, by its name without the process's prefix."""
+        structs = self._structs(process)
+        parts = ["ProcessConfig", "Config"]
+        if process != "gateway":
+            parts.append("ServiceParts")
+        return {leaf.name: leaf for part in parts for leaf in leaves(structs, part)}
+
+    def peers(self, process):
+        """The services that a process asks over gRPC."""
+        _, fields = self._structs(process).get("PeersConfig", (False, []))
+        return {name for name, _, _ in fields}
+
+    def grpc_service(self, process):
+        """The full name of the gRPC service that a process serves."""
+        proto = (self.repository / f"proto/talktime/{process}/v1/{process}.proto").read_text()
+        service = re.search(r"^service (\w+)", proto, re.MULTILINE)[1]
+        return f"talktime.{process}.v1.{service}"

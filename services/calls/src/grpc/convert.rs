@@ -1,0 +1,180 @@
+//! Between the wire and the domain.
+
+use chrono::{DateTime, Utc};
+use talktime_kit::idempotency;
+use talktime_proto::calls::v1::{
+    self as wire, EndReason, GetSummaryResponse, ListCallsRequest, OngoingCall, StartCallRequest,
+};
+use talktime_proto::timestamp;
+
+use crate::domain::CallError;
+use crate::domain::call::{self, Call, CallType};
+use crate::history::{Rate, ReceiptMinute, Summary};
+use crate::saga::{START_ROUTE, Start};
+use crate::store::history::{Filter, Month, PastCall};
+
+pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
+    let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
+    let body = (
+        request.listener_id,
+        call_type.word(),
+        request.estimated_duration_minutes,
+    );
+    let idempotency = request
+        .idempotency_key
+        .map(|key| idempotency::Request::new(request.caller_id, START_ROUTE, key, &body))
+        .transpose()?;
+    Ok(Start {
+        caller_id: request.caller_id,
+        listener_id: request.listener_id,
+        call_type,
+        estimated_minutes: request.estimated_duration_minutes,
+        idempotency,
+    })
+}
+
+pub(super) fn ongoing_call(
+    call: Call,
+    remaining_coins: Option<i64>,
+    now: DateTime<Utc>,
+) -> OngoingCall {
+    let talked_secs = call
+        .start_time
+        .map_or(0, |start| (now - start).num_seconds().max(0));
+    OngoingCall {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: wire_type(call.call_type).into(),
+        start_time: call.start_time.map(timestamp),
+        duration_seconds: talked_secs,
+        coins_spent: call.coins_spent,
+        remaining_coins,
+        caller_username: call.caller_username,
+        listener_username: call.listener_username,
+    }
+}
+
+pub(super) fn status_after(reason: EndReason) -> call::Status {
+    match reason {
+        EndReason::Unspecified | EndReason::Completed => call::Status::Completed,
+        EndReason::Dropped | EndReason::CoinEmpty => call::Status::Dropped,
+        EndReason::Cancelled => call::Status::Cancelled,
+    }
+}
+
+pub(super) fn wire_type(call_type: CallType) -> wire::CallType {
+    match call_type {
+        CallType::Audio => wire::CallType::Audio,
+        CallType::Video => wire::CallType::Video,
+    }
+}
+
+pub(super) fn wire_status(status: call::Status) -> wire::CallStatus {
+    match status {
+        call::Status::Ongoing => wire::CallStatus::Ongoing,
+        call::Status::Completed => wire::CallStatus::Completed,
+        call::Status::Dropped => wire::CallStatus::Dropped,
+        call::Status::Cancelled => wire::CallStatus::Cancelled,
+    }
+}
+
+pub(super) fn filter_of(request: &ListCallsRequest) -> Filter {
+    let call_type = request.call_type.map(|_| request.call_type());
+    let status = request.status.map(|_| request.status());
+    Filter {
+        user_id: request.user_id,
+        call_type: call_type.and_then(domain_type),
+        status: status.and_then(domain_status),
+    }
+}
+
+fn domain_type(call_type: wire::CallType) -> Option<CallType> {
+    match call_type {
+        wire::CallType::Audio => Some(CallType::Audio),
+        wire::CallType::Video => Some(CallType::Video),
+        wire::CallType::Unspecified => None,
+    }
+}
+
+fn domain_status(status: wire::CallStatus) -> Option<call::Status> {
+    match status {
+        wire::CallStatus::Ongoing => Some(call::Status::Ongoing),
+        wire::CallStatus::Completed => Some(call::Status::Completed),
+        wire::CallStatus::Dropped => Some(call::Status::Dropped),
+        wire::CallStatus::Cancelled => Some(call::Status::Cancelled),
+        wire::CallStatus::Unspecified => None,
+    }
+}
+
+pub(super) fn past_call(call: PastCall) -> wire::Call {
+    wire::Call {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: wire_type(call.call_type).into(),
+        status: wire_status(call.status).into(),
+        start_time: Some(timestamp(call.start_time)),
+        end_time: call.end_time.map(timestamp),
+        duration_seconds: call.duration_seconds,
+        duration_minutes: call.duration_minutes,
+        coins_spent: call.coins_spent,
+        user_money_spend_paise: call.user_paise_spent,
+        listener_paise_earned: call.listener_paise_earned,
+        caller_username: call.caller_username,
+        listener_username: call.listener_username,
+        created_at: Some(timestamp(call.created_at)),
+        updated_at: Some(timestamp(call.updated_at)),
+    }
+}
+
+pub(super) fn receipt_minute(minute: ReceiptMinute) -> wire::ReceiptMinute {
+    wire::ReceiptMinute {
+        minute: minute.minute,
+        begins_at: Some(timestamp(minute.begins_at)),
+        coins: minute.coins,
+        transfer_id: minute.transfer_id,
+    }
+}
+
+pub(super) fn rate(rate: Rate) -> wire::Rate {
+    wire::Rate {
+        coins_per_minute: rate.coins_per_minute,
+        minimum_coins: rate.coins_per_minute,
+        listener_paise_per_minute: rate.listener_paise_per_minute,
+    }
+}
+
+pub(super) fn summary(summary: Summary) -> GetSummaryResponse {
+    let Summary {
+        totals,
+        recent,
+        months,
+    } = summary;
+    GetSummaryResponse {
+        total_calls: totals.total_calls,
+        calls_made: totals.calls_made,
+        calls_received: totals.total_calls - totals.calls_made,
+        completed_calls: totals.completed_calls,
+        dropped_calls: totals.dropped_calls,
+        ongoing_calls: totals.ongoing_calls,
+        audio_calls: totals.audio_calls,
+        video_calls: totals.total_calls - totals.audio_calls,
+        total_coins_spent: totals.coins_spent,
+        total_paise_spent: totals.paise_spent,
+        total_paise_earned: totals.paise_earned,
+        total_duration_seconds: totals.duration_seconds,
+        avg_duration_seconds: totals.avg_duration_seconds,
+        recent_calls: recent.into_iter().map(past_call).collect(),
+        months: months.into_iter().map(month).collect(),
+    }
+}
+
+fn month(month: Month) -> wire::Month {
+    wire::Month {
+        month: month.month,
+        calls_count: month.calls_count,
+        coins_spent: month.coins_spent,
+        paise_earned: month.paise_earned,
+    }
+}

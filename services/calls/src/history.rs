@@ -1,0 +1,120 @@
+//! Looking back: lists, numbers, receipts. Nothing here changes anything.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::CallError;
+use crate::domain::call::CallType;
+use crate::saga::Calls;
+use crate::store::history::{self, Activity, Filter, Month, PastCall, Totals};
+
+/// Calls that a summary shows.
+const RECENT_CALLS: i64 = 5;
+/// How far a page may lie back: 100,000 calls.
+const OFFSET_MAX: i64 = 100_000;
+
+/// A user's calls in numbers.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Over all calls.
+    pub totals: Totals,
+    /// The newest five.
+    pub recent: Vec<PastCall>,
+    /// Six months, newest first.
+    pub months: Vec<Month>,
+}
+
+/// A paid minute of a call.
+#[derive(Clone, Debug)]
+pub struct ReceiptMinute {
+    /// From 1.
+    pub minute: i32,
+    /// When it began.
+    pub begins_at: DateTime<Utc>,
+    /// What it cost.
+    pub coins: i64,
+    /// The id under which the wallet's ledger knows the charge.
+    pub transfer_id: String,
+}
+
+/// What an audio or video minute costs and earns.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Price of a minute.
+    pub coins_per_minute: i64,
+    /// What a listener with the basic badge earns, in paise.
+    pub listener_paise_per_minute: i64,
+}
+
+impl Calls {
+    /// A page of a user's calls, with totals over all that match. `page` counts from 1.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        page: i32,
+        per_page: i32,
+    ) -> Result<(Vec<PastCall>, Totals), CallError> {
+        let limit = i64::from(per_page.clamp(1, 100));
+        let offset = (i64::from(page.max(1)) - 1) * limit;
+        let mut connection = self.db.acquire().await?;
+        let totals = history::totals(&mut connection, filter).await?;
+        let calls = history::page(&mut connection, filter, limit, offset.min(OFFSET_MAX)).await?;
+        Ok((calls, totals))
+    }
+
+    /// A user's calls in numbers.
+    pub async fn summary(&self, user_id: i64) -> Result<Summary, CallError> {
+        let all = Filter {
+            user_id,
+            call_type: None,
+            status: None,
+        };
+        let mut connection = self.db.acquire().await?;
+        Ok(Summary {
+            totals: history::totals(&mut connection, all).await?,
+            recent: history::page(&mut connection, all, RECENT_CALLS, 0).await?,
+            months: history::months(&mut connection, user_id, self.clock.now()).await?,
+        })
+    }
+
+    /// A call with each of its minutes, for one of its parties.
+    pub async fn receipt(
+        &self,
+        call_id: i64,
+        user_id: i64,
+    ) -> Result<(PastCall, Vec<ReceiptMinute>), CallError> {
+        let mut connection = self.db.acquire().await?;
+        let call = history::find(&mut connection, call_id)
+            .await?
+            .ok_or(CallError::NoSuchCall)?;
+        if ![call.user_id, call.listener_id].contains(&user_id) {
+            return Err(CallError::NotAParty);
+        }
+        let minutes = (1..=call.minutes_billed).map(|minute| receipt_minute(&call, minute));
+        let minutes = minutes.collect();
+        Ok((call, minutes))
+    }
+
+    /// What a minute of this type costs and earns now.
+    pub fn rate(&self, call_type: CallType) -> Rate {
+        Rate {
+            coins_per_minute: self.terms.coins_per_minute(call_type),
+            listener_paise_per_minute: self.terms.listener_paise_per_minute(call_type),
+        }
+    }
+
+    /// How busy the platform is.
+    pub async fn activity(&self) -> Result<Activity, CallError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(history::activity(&mut connection, self.clock.now()).await?)
+    }
+}
+
+fn receipt_minute(call: &PastCall, minute: i32) -> ReceiptMinute {
+    let before_secs = i64::from(minute - 1) * i64::from(call.minute_secs);
+    ReceiptMinute {
+        minute,
+        begins_at: call.start_time + TimeDelta::seconds(before_secs),
+        coins: call.coins_per_minute,
+        transfer_id: format!("call/{}/minute/{minute}", call.call_id),
+    }
+}

@@ -1,0 +1,237 @@
+//! Looking back at calls. A call that never began is nobody's history.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::call::{CallType, Status};
+
+/// A call as people look back at it.
+#[derive(Clone, Debug, FromRow)]
+pub struct PastCall {
+    /// The call.
+    pub call_id: i64,
+    /// Who called.
+    pub user_id: i64,
+    /// Who was called.
+    pub listener_id: i64,
+    /// Audio or video.
+    #[sqlx(try_from = "String")]
+    pub call_type: CallType,
+    /// How it stands or ended.
+    #[sqlx(try_from = "String")]
+    pub status: Status,
+    /// When its first minute began.
+    pub start_time: DateTime<Utc>,
+    /// When it ended.
+    pub end_time: Option<DateTime<Utc>>,
+    /// Seconds talked, once ended.
+    pub duration_seconds: Option<i64>,
+    /// Minutes begun, once ended.
+    pub duration_minutes: Option<i32>,
+    /// Coins charged so far.
+    pub coins_spent: i64,
+    /// What the caller had paid for those coins, in paise; once settled.
+    pub user_paise_spent: i64,
+    /// What the listener earned, in paise; once settled.
+    pub listener_paise_earned: i64,
+    /// Price of a minute.
+    pub coins_per_minute: i64,
+    /// Length of a billed minute in seconds.
+    pub minute_secs: i32,
+    /// Minutes charged.
+    pub minutes_billed: i32,
+    /// Name of the caller when the call began.
+    pub caller_username: String,
+    /// Name of the listener when the call began.
+    pub listener_username: String,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+macro_rules! past_call_columns {
+    () => {
+        "call_id, user_id, listener_id, call_type, status, start_time, end_time, duration_seconds,
+         duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
+         (listener_money_earned * 100)::bigint AS listener_paise_earned, coins_per_minute,
+         minute_secs, minutes_billed, caller_username, listener_username, created_at, updated_at"
+    };
+}
+
+/// Which of a user's calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// Whose.
+    pub user_id: i64,
+    /// Only of this type.
+    pub call_type: Option<CallType>,
+    /// Only with this status.
+    pub status: Option<Status>,
+}
+
+/// A page of a user's calls, newest first. Either side is read by its own index and no further than
+/// the page reaches; a person never calls themselves, so no call is on both sides.
+pub async fn page(
+    connection: &mut PgConnection,
+    filter: Filter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<PastCall>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        past_call_columns!(),
+        " FROM (
+             (SELECT * FROM calls.user_calls WHERE user_id = $1 AND start_time IS NOT NULL
+                 AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)
+              ORDER BY created_at DESC, call_id DESC LIMIT $4 + $5)
+             UNION ALL
+             (SELECT * FROM calls.user_calls WHERE listener_id = $1 AND start_time IS NOT NULL
+                 AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)
+              ORDER BY created_at DESC, call_id DESC LIMIT $4 + $5)
+         ) AS side ORDER BY created_at DESC, call_id DESC LIMIT $4 OFFSET $5"
+    ))
+    .bind(filter.user_id)
+    .bind(filter.call_type.map(CallType::word))
+    .bind(filter.status.map(Status::word))
+    .bind(limit)
+    .bind(offset)
+    .fetch_all(connection)
+    .await
+}
+
+/// A user's calls in numbers.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Totals {
+    /// Made and taken.
+    pub total_calls: i64,
+    /// As caller.
+    pub calls_made: i64,
+    /// Ended by a party.
+    pub completed_calls: i64,
+    /// Ended by a lost connection, or out of coins.
+    pub dropped_calls: i64,
+    /// Not ended.
+    pub ongoing_calls: i64,
+    /// By voice.
+    pub audio_calls: i64,
+    /// As caller.
+    pub coins_spent: i64,
+    /// As caller, in paise.
+    pub paise_spent: i64,
+    /// As listener, in paise.
+    pub paise_earned: i64,
+    /// Talked, over all ended calls.
+    pub duration_seconds: i64,
+    /// Mean of the ended calls, rounded down.
+    pub avg_duration_seconds: i64,
+}
+
+/// Sums over all of a user's calls that match.
+pub async fn totals(connection: &mut PgConnection, filter: Filter) -> sqlx::Result<Totals> {
+    sqlx::query_as(
+        "SELECT count(*) AS total_calls,
+                count(*) FILTER (WHERE user_id = $1) AS calls_made,
+                count(*) FILTER (WHERE status = 'completed') AS completed_calls,
+                count(*) FILTER (WHERE status = 'dropped') AS dropped_calls,
+                count(*) FILTER (WHERE status = 'ongoing') AS ongoing_calls,
+                count(*) FILTER (WHERE call_type = 'audio') AS audio_calls,
+                COALESCE(sum(coins_spent) FILTER (WHERE user_id = $1), 0)::bigint AS coins_spent,
+                COALESCE(sum(user_money_spend * 100) FILTER (WHERE user_id = $1), 0)::bigint
+                    AS paise_spent,
+                COALESCE(sum(listener_money_earned * 100) FILTER (WHERE listener_id = $1), 0)::bigint
+                    AS paise_earned,
+                COALESCE(sum(duration_seconds), 0)::bigint AS duration_seconds,
+                COALESCE(floor(avg(duration_seconds)), 0)::bigint AS avg_duration_seconds
+         FROM calls.user_calls
+         WHERE (user_id = $1 OR listener_id = $1) AND start_time IS NOT NULL
+           AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)",
+    )
+    .bind(filter.user_id)
+    .bind(filter.call_type.map(CallType::word))
+    .bind(filter.status.map(Status::word))
+    .fetch_one(connection)
+    .await
+}
+
+/// A month of a user's calls.
+#[derive(Clone, Debug, FromRow)]
+pub struct Month {
+    /// `2026-11`.
+    pub month: String,
+    /// Made and taken.
+    pub calls_count: i64,
+    /// As caller.
+    pub coins_spent: i64,
+    /// As listener, in paise.
+    pub paise_earned: i64,
+}
+
+/// The last six months with the present one, by the calendar of India, newest first; a month without
+/// calls is there with zeros.
+pub async fn months(
+    connection: &mut PgConnection,
+    user_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Month>> {
+    sqlx::query_as(
+        "SELECT to_char(month, 'YYYY-MM') AS month, count(call_id) AS calls_count,
+                COALESCE(sum(coins_spent) FILTER (WHERE user_id = $1), 0)::bigint AS coins_spent,
+                COALESCE(sum(listener_money_earned * 100) FILTER (WHERE listener_id = $1), 0)::bigint
+                    AS paise_earned
+         FROM generate_series(
+                  date_trunc('month', $2 AT TIME ZONE 'Asia/Kolkata') - interval '5 months',
+                  date_trunc('month', $2 AT TIME ZONE 'Asia/Kolkata'), interval '1 month') AS month
+         LEFT JOIN calls.user_calls
+             ON (user_id = $1 OR listener_id = $1)
+            AND start_time >= month AT TIME ZONE 'Asia/Kolkata'
+            AND start_time < (month + interval '1 month') AT TIME ZONE 'Asia/Kolkata'
+         GROUP BY month ORDER BY month DESC",
+    )
+    .bind(user_id)
+    .bind(now)
+    .fetch_all(connection)
+    .await
+}
+
+/// One call that began.
+pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<PastCall>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        past_call_columns!(),
+        " FROM calls.user_calls WHERE call_id = $1 AND start_time IS NOT NULL"
+    ))
+    .bind(call_id)
+    .fetch_optional(connection)
+    .await
+}
+
+/// How busy the platform is.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Activity {
+    /// Live now.
+    pub active_calls: i64,
+    /// Begun since midnight in India.
+    pub calls_today: i64,
+    /// Mean of those of today that ended.
+    pub avg_duration_seconds: i64,
+    /// Coins of today's calls.
+    pub coins_processed: i64,
+}
+
+/// How busy the platform is at `now`.
+pub async fn activity(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Activity> {
+    sqlx::query_as(
+        "SELECT (SELECT count(*) FROM calls.user_calls
+                 WHERE phase = 'active' AND next_step_at IS NOT NULL) AS active_calls,
+                count(*) AS calls_today,
+                COALESCE(floor(avg(duration_seconds)), 0)::bigint AS avg_duration_seconds,
+                COALESCE(sum(coins_spent), 0)::bigint AS coins_processed
+         FROM calls.user_calls
+         WHERE start_time >= date_trunc('day', $1 AT TIME ZONE 'Asia/Kolkata')
+                             AT TIME ZONE 'Asia/Kolkata'",
+    )
+    .bind(now)
+    .fetch_one(connection)
+    .await
+}

@@ -1,0 +1,155 @@
+//! gRPC between two processes' worth of kit: deadlines, traces, errors, health.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use talktime_kit::grpc::client::{self, PeerChannel};
+use talktime_kit::grpc::server::{self, refuse};
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::{Error, Kind, grpc};
+use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
+use talktime_proto::verification::v1::verification_service_server::{
+    SERVICE_NAME, VerificationService, VerificationServiceServer,
+};
+use talktime_proto::verification::v1::{
+    GetVerificationStatusRequest, GetVerificationStatusResponse,
+};
+use tokio_util::sync::DropGuard;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+const HANGS: i64 = 1;
+const REFUSES: i64 = 2;
+
+/// A service that does what the asked user id says.
+struct Obedient;
+
+#[tonic::async_trait]
+impl VerificationService for Obedient {
+    async fn get_verification_status(
+        &self,
+        request: Request<GetVerificationStatusRequest>,
+    ) -> Result<Response<GetVerificationStatusResponse>, Status> {
+        match request.into_inner().user_id {
+            HANGS => std::future::pending().await,
+            REFUSES => Err(refuse(Error::invalid("told_so", "You asked for it."))),
+            _ => {
+                let left = grpc::time_left().expect("every request has a deadline");
+                let left_ms = i64::try_from(left.as_millis()).expect("short");
+                Ok(Response::new(GetVerificationStatusResponse {
+                    verification_count: left_ms,
+                    ..GetVerificationStatusResponse::default()
+                }))
+            }
+        }
+    }
+}
+
+async fn free_address() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    listener.local_addr().expect("bound")
+}
+
+/// A server, a channel to it, and what stops it.
+async fn serve() -> (PeerChannel, DropGuard) {
+    let address = free_address().await;
+    let lifecycle = Lifecycle::default();
+    let stop = lifecycle.stopping().drop_guard();
+    tokio::spawn(async move {
+        let routes = Routes::new(VerificationServiceServer::new(Obedient));
+        server::serve(address, routes, &[SERVICE_NAME], &lifecycle)
+            .await
+            .expect("serves");
+    });
+    let channel = client::connect(&format!("http://localhost:{}", address.port())).expect("valid");
+    (channel, stop)
+}
+
+async fn ask(channel: &PeerChannel, user_id: i64) -> Result<i64, Error> {
+    let answer = client::retry_idempotent(|| {
+        let mut client = VerificationServiceClient::new(channel.clone());
+        async move {
+            client
+                .get_verification_status(GetVerificationStatusRequest { user_id })
+                .await
+        }
+    })
+    .await?;
+    Ok(answer.verification_count)
+}
+
+fn in_time(timeout: Duration) -> Instant {
+    Instant::now() + timeout
+}
+
+#[tokio::test]
+async fn a_peer_knows_how_long_somebody_waits() {
+    let (channel, _stop) = serve().await;
+    ask(&channel, 0).await.expect("connected");
+    let left_ms = grpc::with_deadline(in_time(Duration::from_millis(700)), ask(&channel, 0)).await;
+    let left_ms = left_ms.expect("answered");
+    assert!((1..=700).contains(&left_ms), "{left_ms}");
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
+    let (channel, _stop) = serve().await;
+    ask(&channel, 0).await.expect("connected");
+    let started = Instant::now();
+    let asked = grpc::with_deadline(in_time(Duration::from_millis(300)), ask(&channel, HANGS));
+    let error = asked.await.expect_err("no answer ever comes");
+    assert_eq!(error.kind(), Kind::DeadlineExceeded);
+    assert!(error.is_outcome_unknown());
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_there_is_an_error_at_once() {
+    let address = free_address().await;
+    let channel = client::connect(&format!("http://{address}")).expect("valid");
+    let started = Instant::now();
+    let error = ask(&channel, 0).await.expect_err("nobody listens");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_whole_and_is_not_retried() {
+    let (channel, _stop) = serve().await;
+    let error = ask(&channel, REFUSES).await.expect_err("told so");
+    assert_eq!(
+        (error.kind(), error.code()),
+        (Kind::InvalidArgument, "told_so")
+    );
+    assert_eq!(error.detail(), "You asked for it.");
+    assert!(!error.is_outcome_unknown());
+}
+
+#[tokio::test]
+async fn the_named_service_says_that_it_serves() {
+    let (channel, _stop) = serve().await;
+    ask(&channel, 0).await.expect("connected");
+    let mut health = HealthClient::new(channel);
+    let asked = HealthCheckRequest {
+        service: SERVICE_NAME.to_owned(),
+    };
+    let answer = health.check(asked).await.expect("answered").into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
+    let unknown = HealthCheckRequest {
+        service: "talktime.unknown.v1.Nothing".to_owned(),
+    };
+    assert!(health.check(unknown).await.is_err());
+}
