@@ -12,6 +12,7 @@ use talktime_proto::verification::v1::verification_service_client::VerificationS
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 
 use crate::config::Config;
+use crate::extract::TrustedProxies;
 use crate::keys::Keys;
 use crate::token::Tokens;
 use crate::ws::Hub;
@@ -43,6 +44,7 @@ pub struct App {
     hub: Hub,
     lifecycle: Lifecycle,
     clock: Clock,
+    trusted_proxies: TrustedProxies,
 }
 
 impl App {
@@ -64,6 +66,7 @@ impl App {
             hub: Hub::new(),
             lifecycle,
             clock,
+            trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The gateway's own settings.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 use talktime_kit::config::{NatsConfig, RedisConfig};
@@ -30,6 +30,10 @@ pub struct HttpConfig {
     /// 90 seconds, which is what services give any request.
     #[serde(default = "default_upload_timeout_ms")]
     pub upload_timeout_ms: u64,
+    /// Addresses of proxies whose `X-Forwarded-For` is believed. Nobody else's is: a client could
+    /// come from wherever it says.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 const fn default_upload_timeout_ms() -> u64 {

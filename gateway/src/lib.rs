@@ -16,6 +16,7 @@ pub mod routes;
 pub mod token;
 pub mod ws;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -61,8 +62,11 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
             // Fails only for a connection that is gone already.
             let _ = connection.set_nodelay(true);
         });
-    let server = axum::serve(listener, routes::router(app, timeouts))
-        .with_graceful_shutdown(lifecycle.stopping().cancelled_owned());
+    let server = axum::serve(
+        listener,
+        routes::router(app, timeouts).into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(lifecycle.stopping().cancelled_owned());
     lifecycle
         .run_until_drained(server.into_future(), &process.shutdown)
         .await?;

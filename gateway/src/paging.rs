@@ -1,6 +1,6 @@
 //! Pages of a list (contract, section 1).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 
 const PER_PAGE_DEFAULT: i32 = 20;
@@ -28,6 +28,20 @@ pub struct Pagination {
     pub has_next: bool,
     /// Whether a page precedes.
     pub has_previous: bool,
+}
+
+/// The query of a list without filters.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct PageQuery {
+    page: Option<i64>,
+    per_page: Option<i64>,
+}
+
+impl PageQuery {
+    /// The page that it asks for.
+    pub fn page(self) -> Result<Page, Error> {
+        Page::new(self.page, self.per_page)
+    }
 }
 
 impl Page {

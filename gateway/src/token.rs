@@ -25,6 +25,8 @@ pub struct Caller {
     pub user_id: i64,
     /// The token's `jti`.
     pub token_id: String,
+    /// The token's `sid`: the session that it belongs to.
+    pub session_id: String,
     /// When the token ends.
     pub expires_at: DateTime<Utc>,
 }
@@ -41,6 +43,7 @@ pub struct Tokens {
 struct Claims {
     user_id: i64,
     jti: String,
+    sid: String,
     /// Seconds since 1970, as `exp`.
     iat: i64,
     exp: i64,
@@ -71,6 +74,7 @@ impl Tokens {
         Ok(Caller {
             user_id: claims.user_id,
             token_id: claims.jti,
+            session_id: claims.sid,
             expires_at,
         })
     }
@@ -89,13 +93,21 @@ impl Tokens {
         }
     }
 
-    /// Logout revokes one token; `revoked_before` all that were issued until then.
+    /// Logout revokes one token, the end of a session all of that session, `revoked_before` all that
+    /// were issued until then.
     async fn is_revoked(&self, claims: &Claims) -> Result<bool, Error> {
-        let Claims { user_id, jti, .. } = claims;
+        let Claims {
+            user_id, jti, sid, ..
+        } = claims;
         let one = format!("access:{user_id}:{jti}");
+        let session = format!("access:{user_id}:session:{sid}");
         let all = format!("access:{user_id}:revoked_before");
-        let (one, all): (Option<String>, Option<i64>) = self.redis.mget(vec![one, all]).await?;
-        Ok(one.is_some() || all.is_some_and(|revoked_before| claims.iat <= revoked_before))
+        let keys = vec![one, session, all];
+        let (one, session, all): (Option<String>, Option<String>, Option<i64>) =
+            self.redis.mget(keys).await?;
+        Ok(one.is_some()
+            || session.is_some()
+            || all.is_some_and(|revoked_before| claims.iat <= revoked_before))
     }
 }
 
@@ -186,7 +198,7 @@ mod tests {
 
     fn claims() -> Value {
         json!({
-            "iss": "talktime", "aud": "talktime", "type": "access", "jti": "t1", "user_id": 7,
+            "iss": "talktime", "aud": "talktime", "type": "access", "jti": "t1", "sid": "s1", "user_id": 7,
             "iat": NOW - 10, "exp": NOW + 10,
         })
     }

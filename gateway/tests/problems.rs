@@ -26,6 +26,7 @@ fn config() -> Config {
             listen: ([127, 0, 0, 1], 0).into(),
             request_timeout_ms: 5_000,
             upload_timeout_ms: 5_000,
+            trusted_proxies: Vec::new(),
         },
         peers: PeersConfig {
             auth: nowhere(),

@@ -1,11 +1,15 @@
 //! The contract of the public API, endpoint by endpoint, through the gateway.
 
 mod auth;
+mod blocks;
 mod calls;
+mod deletion;
 mod edges;
+mod favorites;
 mod feed;
 mod history;
 mod presence;
+mod sessions;
 mod sockets;
 mod users;
 mod verification;

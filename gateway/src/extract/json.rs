@@ -48,7 +48,7 @@ where
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
         return false;
     };
@@ -58,7 +58,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-fn unsupported_media_type() -> Error {
+pub(super) fn unsupported_media_type() -> Error {
     Error::new(
         Kind::UnsupportedMediaType,
         "unsupported_media_type",
@@ -68,7 +68,7 @@ fn unsupported_media_type() -> Error {
 
 /// Reads a body. What is too large is still taken in for a while: a client that is writing sees our
 /// answer only when it has written.
-async fn read(body: Body) -> Result<Vec<u8>, Error> {
+pub(super) async fn read(body: Body) -> Result<Vec<u8>, Error> {
     let mut chunks = body.into_data_stream();
     let mut kept = Vec::new();
     let mut seen_bytes = 0;
@@ -95,7 +95,7 @@ fn unreadable(error: axum::Error) -> Error {
     Error::invalid("unreadable_body", "The body could not be read.").with_source(error)
 }
 
-fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Error> {
+pub(super) fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Error> {
     // Without this an array would do: serde reads a struct from its values in order.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(invalid(vec![whole_body("expected a JSON object")]));

@@ -1,17 +1,24 @@
 //! What a request says, or a problem that says what is wrong with it.
 
+mod client_address;
+mod deletion;
 mod json;
 mod roles;
+
+use std::convert::Infallible;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
 use http::HeaderName;
+use http::header::USER_AGENT;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use talktime_kit::{Error, Kind};
 
 use crate::problem::Problem;
 
+pub use client_address::{ClientAddress, TrustedProxies};
+pub use deletion::Deletion;
 pub use json::{BODY_BYTES_MAX, Json};
 pub use roles::Admin;
 
@@ -79,5 +86,18 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             )
         })?;
         Ok(Self(Some(key.to_owned())))
+    }
+}
+
+/// The `User-Agent` header; empty without one, or when it is no text.
+pub struct UserAgent(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserAgent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let value = parts.headers.get(USER_AGENT);
+        let text = value.and_then(|value| value.to_str().ok());
+        Ok(Self(text.unwrap_or_default().to_owned()))
     }
 }

@@ -13,7 +13,7 @@ use talktime_proto::timestamp;
 
 use super::Message;
 use crate::app::Auth;
-use crate::extract::Json;
+use crate::extract::{ClientAddress, Json, UserAgent};
 use crate::problem::Result;
 use crate::token::Caller;
 
@@ -24,17 +24,27 @@ pub(super) struct PhoneBody {
 
 pub(super) async fn request_otp(
     State(mut auth): State<Auth>,
+    ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
 ) -> Result<Json<Message>> {
-    auth.request_otp(RequestOtpRequest { phone }).await?;
+    let request = RequestOtpRequest {
+        phone,
+        client_address,
+    };
+    auth.request_otp(request).await?;
     Ok(Json(Message::new("OTP sent")))
 }
 
 pub(super) async fn resend_otp(
     State(mut auth): State<Auth>,
+    ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
 ) -> Result<Json<Message>> {
-    let answer = auth.resend_otp(ResendOtpRequest { phone }).await?;
+    let request = ResendOtpRequest {
+        phone,
+        client_address,
+    };
+    let answer = auth.resend_otp(request).await?;
     let message = if answer.into_inner().was_active {
         "OTP re-sent"
     } else {
@@ -73,11 +83,13 @@ impl From<TokenPair> for Tokens {
 
 pub(super) async fn verify(
     State(mut auth): State<Auth>,
+    UserAgent(user_agent): UserAgent,
     Json(body): Json<VerifyBody>,
 ) -> Result<Json<Verified>> {
     let request = VerifyOtpRequest {
         phone: body.phone,
         otp: body.otp,
+        user_agent,
     };
     let answer = auth.verify_otp(request).await?.into_inner();
     let verified = match answer.outcome.ok_or_else(no_tokens)? {
@@ -106,9 +118,11 @@ pub(super) struct RegisterBody {
     preferred_language: Option<String>,
 }
 
-impl From<RegisterBody> for RegisterRequest {
-    fn from(body: RegisterBody) -> Self {
-        Self {
+impl RegisterBody {
+    fn into_request(self, user_agent: String) -> RegisterRequest {
+        let body = self;
+        RegisterRequest {
+            user_agent,
             registration_token: body.registration_token,
             username: body.username,
             sex: body.sex,
@@ -131,12 +145,11 @@ pub(super) struct Registered {
 
 pub(super) async fn register(
     State(mut auth): State<Auth>,
+    UserAgent(user_agent): UserAgent,
     Json(body): Json<RegisterBody>,
 ) -> Result<Json<Registered>> {
-    let answer = auth
-        .register(RegisterRequest::from(body))
-        .await?
-        .into_inner();
+    let request = body.into_request(user_agent);
+    let answer = auth.register(request).await?.into_inner();
     Ok(Json(Registered {
         tokens: answer.tokens.ok_or_else(no_tokens)?.into(),
         user_id: answer.user_id,

@@ -2,11 +2,14 @@
 //! answer; the names on the wire are the contract's (`rest.md`, sections 2 to 8).
 
 mod auth;
+mod blocks;
 mod calls;
 mod calls_history;
+mod favorites;
 mod feed;
 mod keys;
 mod presence;
+mod sessions;
 mod users;
 mod verification;
 mod wallet;
@@ -16,7 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use serde::Serialize;
@@ -92,6 +95,9 @@ fn people() -> Router<App> {
         .route("/auth/register", post(auth::register))
         .route("/auth/refresh", post(auth::refresh))
         .route("/auth/logout", post(auth::logout))
+        .route("/auth/logout_all", post(sessions::end_all))
+        .route("/auth/sessions", get(sessions::list))
+        .route("/auth/sessions/{session_id}", delete(sessions::end))
         .route(
             "/users/me",
             get(users::read).put(users::update).delete(users::delete),
@@ -103,6 +109,13 @@ fn people() -> Router<App> {
         .route("/users/me/heartbeat", post(presence::heartbeat))
         .route("/users/{user_id}/presence", get(presence::read))
         .route("/users/presence", get(presence::read_many))
+        .route("/favorites", get(favorites::list))
+        .route("/favorites/add", post(favorites::add))
+        .route("/favorites/remove", delete(favorites::remove))
+        .route("/favorites/check/{listener_id}", get(favorites::check))
+        .route("/block", post(blocks::add).delete(blocks::remove))
+        .route("/block/check/{user_id}", get(blocks::check))
+        .route("/blocked", get(blocks::list))
         .route("/feed/listeners", get(feed::listeners))
 }
 

@@ -33,6 +33,10 @@ pub struct TokensConfig {
     /// How long tokens hold.
     #[serde(default)]
     pub lifetimes: Lifetimes,
+    /// How long a used refresh token gives the same pair once more while the new one is unused, in
+    /// seconds: for phones that lose an answer. Zero, the contract's letter, is never.
+    #[serde(default)]
+    pub refresh_grace_secs: u32,
 }
 
 /// Addresses of other services, `http://host:port`.

@@ -7,8 +7,10 @@ use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut};
+use uuid::Uuid;
 
-use crate::domain::claims::Lifetimes;
+use crate::domain::claims::{Lifetimes, Session};
+use crate::store::audit_log::{self, Action};
 use crate::store::sessions;
 
 /// Tells the other services of logins and logouts.
@@ -27,25 +29,55 @@ impl Journal {
     /// Somebody logged in.
     pub async fn logged_in(
         &self,
-        user_id: i64,
+        session: Session,
         username: String,
         at: DateTime<Utc>,
     ) -> Result<(), Error> {
+        let user_id = session.user_id;
         let event = Kind::LoggedIn(LoggedIn { user_id, username });
-        self.write(user_id, at, event).await
-    }
-
-    /// Somebody logged out.
-    pub async fn logged_out(&self, user_id: i64, at: DateTime<Utc>) -> Result<(), Error> {
-        self.write(user_id, at, Kind::LoggedOut(LoggedOut { user_id }))
+        let session_id = Some(session.session_id);
+        self.tell(user_id, session_id, Action::LoggedIn, at, event)
             .await
     }
 
-    /// The event is the whole transaction. Its version is its instant, since nothing but the
-    /// instant orders the logins and logouts of a person on several replicas.
-    async fn write(&self, user_id: i64, at: DateTime<Utc>, event: Kind) -> Result<(), Error> {
+    /// Somebody logged out; `action` says in which way.
+    pub async fn logged_out(
+        &self,
+        user_id: i64,
+        action: Action,
+        at: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let event = Kind::LoggedOut(LoggedOut { user_id });
+        self.tell(user_id, None, action, at, event).await
+    }
+
+    /// Something that concerns nobody but the operator who looks for it later.
+    pub async fn note(
+        &self,
+        session: Session,
+        action: Action,
+        at: DateTime<Utc>,
+    ) -> Result<(), Error> {
         let mut connection = self.db.acquire().await?;
-        outbox::append(&mut connection, user_id, at.timestamp_micros(), at, event).await?;
+        let (user_id, session_id) = (session.user_id, Some(session.session_id));
+        audit_log::append(&mut connection, at, user_id, action, session_id).await?;
+        Ok(())
+    }
+
+    /// The audit entry and the event are the whole transaction. The event's version is its instant,
+    /// since nothing but the instant orders the logins and logouts of a person on several replicas.
+    async fn tell(
+        &self,
+        user_id: i64,
+        session_id: Option<Uuid>,
+        action: Action,
+        at: DateTime<Utc>,
+        event: Kind,
+    ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        audit_log::append(&mut tx, at, user_id, action, session_id).await?;
+        outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
+        tx.commit().await?;
         self.relay.wake();
         Ok(())
     }

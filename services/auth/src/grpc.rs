@@ -6,18 +6,21 @@ use talktime_kit::grpc::server::refuse;
 use talktime_proto::auth::v1::auth_service_server::AuthService;
 use talktime_proto::auth::v1::verify_otp_response::Outcome;
 use talktime_proto::auth::v1::{
-    GetKeySetRequest, GetKeySetResponse, LogoutRequest, LogoutResponse, RefreshTokensRequest,
-    RefreshTokensResponse, RegisterRequest, RegisterResponse, RequestOtpRequest,
-    RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair, VerifyOtpRequest,
-    VerifyOtpResponse,
+    self as pb, EndSessionRequest, EndSessionResponse, GetKeySetRequest, GetKeySetResponse,
+    ListSessionsRequest, ListSessionsResponse, LogoutAllRequest, LogoutAllResponse, LogoutRequest,
+    LogoutResponse, RefreshTokensRequest, RefreshTokensResponse, RegisterRequest, RegisterResponse,
+    RequestOtpRequest, RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair,
+    VerifyOtpRequest, VerifyOtpResponse,
 };
-use talktime_proto::datetime;
+use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::domain::AuthError;
+use crate::domain::claims::Session;
+use crate::domain::{AuthError, ClientAddress, Device};
 use crate::login::{Login, Verified};
 use crate::sessions::{Sessions, Tokens};
+use crate::store::sessions::OpenSession;
 
 pub(crate) struct AuthApi {
     login: Login,
@@ -41,8 +44,10 @@ impl AuthService for AuthApi {
         &self,
         request: Request<RequestOtpRequest>,
     ) -> Result<Response<RequestOtpResponse>, Status> {
-        let phone = request.into_inner().phone;
-        self.login.request_otp(&phone).await.map_err(refused)?;
+        let request = request.into_inner();
+        let address = ClientAddress::parse(&request.client_address);
+        let sent = self.login.request_otp(&request.phone, address).await;
+        sent.map_err(refused)?;
         Ok(Response::new(RequestOtpResponse {}))
     }
 
@@ -50,18 +55,26 @@ impl AuthService for AuthApi {
         &self,
         request: Request<ResendOtpRequest>,
     ) -> Result<Response<ResendOtpResponse>, Status> {
-        let phone = request.into_inner().phone;
-        let was_active = self.login.resend_otp(&phone).await.map_err(refused)?;
-        Ok(Response::new(ResendOtpResponse { was_active }))
+        let request = request.into_inner();
+        let address = ClientAddress::parse(&request.client_address);
+        let was_active = self.login.resend_otp(&request.phone, address).await;
+        Ok(Response::new(ResendOtpResponse {
+            was_active: was_active.map_err(refused)?,
+        }))
     }
 
     async fn verify_otp(
         &self,
         request: Request<VerifyOtpRequest>,
     ) -> Result<Response<VerifyOtpResponse>, Status> {
-        let VerifyOtpRequest { phone, otp } = request.into_inner();
-        let verified = self.login.verify_otp(&phone, &otp).await.map_err(refused)?;
-        let outcome = match verified {
+        let VerifyOtpRequest {
+            phone,
+            otp,
+            user_agent,
+        } = request.into_inner();
+        let device = Device::new(&user_agent);
+        let verified = self.login.verify_otp(&phone, &otp, &device).await;
+        let outcome = match verified.map_err(refused)? {
             Verified::Registered(tokens) => Outcome::Registered(pair(tokens)),
             Verified::New(token) => Outcome::RegistrationToken(token),
         };
@@ -108,6 +121,38 @@ impl AuthService for AuthApi {
         Ok(Response::new(LogoutResponse {}))
     }
 
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        let sessions = self.sessions.list(user_id).await.map_err(refused)?;
+        Ok(Response::new(ListSessionsResponse {
+            sessions: sessions.into_iter().map(open_session).collect(),
+        }))
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<EndSessionRequest>,
+    ) -> Result<Response<EndSessionResponse>, Status> {
+        let request = request.into_inner();
+        let session = session(request.user_id, &request.session_id)?;
+        self.sessions.end(session).await.map_err(refused)?;
+        Ok(Response::new(EndSessionResponse {}))
+    }
+
+    async fn logout_all(
+        &self,
+        request: Request<LogoutAllRequest>,
+    ) -> Result<Response<LogoutAllResponse>, Status> {
+        let request = request.into_inner();
+        let session = session(request.user_id, &request.session_id)?;
+        let logout = self.sessions.log_out_everywhere(session).await;
+        logout.map_err(refused)?;
+        Ok(Response::new(LogoutAllResponse {}))
+    }
+
     async fn get_key_set(
         &self,
         _request: Request<GetKeySetRequest>,
@@ -126,5 +171,23 @@ fn pair(tokens: Tokens) -> TokenPair {
     TokenPair {
         access_token: tokens.access,
         refresh_token: tokens.refresh,
+    }
+}
+
+/// What is no id of a session is the id of none.
+fn session(user_id: i64, session_id: &str) -> Result<Session, Status> {
+    let session_id = Uuid::parse_str(session_id);
+    Ok(Session {
+        user_id,
+        session_id: session_id.map_err(|_| refused(AuthError::SessionNotFound))?,
+    })
+}
+
+fn open_session(session: OpenSession) -> pb::Session {
+    pb::Session {
+        session_id: session.session_id,
+        device: session.device,
+        created_at: session.created_at.map(timestamp),
+        last_used_at: session.last_used_at.map(timestamp),
     }
 }

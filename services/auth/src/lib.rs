@@ -62,6 +62,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         journal: Journal::new(service.db.clone(), service.relay.clone()),
         presence: Presence::connect(&config.peers.presence)?,
         clock: service.clock.clone(),
+        refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
     let login = Login {
         redis: redis.clone(),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::delivery::{Delivery, Message};
 use crate::domain::claims::{Claims, Grant};
-use crate::domain::{AuthError, Otp, OtpRules, Phone};
+use crate::domain::{AuthError, ClientAddress, Device, Otp, OtpRules, Phone};
 use crate::peers::Profile;
 use crate::sessions::{Sessions, Tokens};
 use crate::store::otps::{self, Resent};
@@ -46,19 +46,19 @@ pub enum Verified {
 
 impl Login {
     /// Sends a new password. The answer does not tell whether the phone has an account.
-    pub async fn request_otp(&self, phone: &str) -> Result<(), AuthError> {
+    pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
         let phone = Phone::parse(phone)?;
         let otp = Otp::generate(&mut rand::rng());
-        otps::request(&self.redis, &phone, &otp, &self.otp_rules).await?;
+        otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await?;
         self.delivery.deliver(&Message { phone, otp });
         Ok(())
     }
 
     /// Sends the active password again, or a new one; answers whether there was an active one.
-    pub async fn resend_otp(&self, phone: &str) -> Result<bool, AuthError> {
+    pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
         let phone = Phone::parse(phone)?;
         let fresh = Otp::generate(&mut rand::rng());
-        let resent = otps::resend(&self.redis, &phone, &fresh, &self.otp_rules).await?;
+        let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await?;
         let (otp, was_active) = match resent {
             Resent::Active(active) => (active, true),
             Resent::Fresh => (fresh, false),
@@ -72,7 +72,12 @@ impl Login {
     /// A wrong password is refused first, so that guessing costs nobody else anything. A right one
     /// is used up only when the profile service has answered: if it is down, the same password
     /// works later. Of many at once with the right one, the last step lets one through.
-    pub async fn verify_otp(&self, phone: &str, otp: &str) -> Result<Verified, AuthError> {
+    pub async fn verify_otp(
+        &self,
+        phone: &str,
+        otp: &str,
+        device: &Device,
+    ) -> Result<Verified, AuthError> {
         let phone = Phone::parse(phone)?;
         if !otps::is_right(&self.redis, &phone, otp, &self.otp_rules).await? {
             return Err(AuthError::InvalidOtp);
@@ -82,7 +87,9 @@ impl Login {
             return Err(AuthError::InvalidOtp);
         }
         match user {
-            Some(user) => Ok(Verified::Registered(self.sessions.open(user).await?)),
+            Some(user) => Ok(Verified::Registered(
+                self.sessions.open(user, device).await?,
+            )),
             None => Ok(Verified::New(self.registration_token(&phone)?)),
         }
     }
@@ -108,10 +115,11 @@ impl Login {
         else {
             return Err(AuthError::InvalidRegistrationToken);
         };
+        let device = Device::new(&request.user_agent);
         let new_user = new_user(jti, phone, request);
         let user = self.profile.create_user(new_user).await?;
         let user_id = user.user_id;
-        Ok((user_id, self.sessions.open(user).await?))
+        Ok((user_id, self.sessions.open(user, &device).await?))
     }
 }
 

@@ -8,12 +8,13 @@ use talktime_kit::redis::Pool;
 use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
-use crate::domain::AuthError;
 use crate::domain::claims::{Claims, Grant, Session};
+use crate::domain::{AuthError, Device};
 use crate::events::Journal;
 use crate::peers::Presence;
 use crate::store;
-use crate::store::sessions::Rotation;
+use crate::store::audit_log::Action;
+use crate::store::sessions::{OpenSession, Pair, Rotation};
 use crate::tokens::Issuer;
 
 /// The use cases of a session.
@@ -29,6 +30,8 @@ pub struct Sessions {
     pub presence: Presence,
     /// The time.
     pub clock: Clock,
+    /// How long a refresh token gives the same pair once more, in seconds.
+    pub refresh_grace_secs: u32,
 }
 
 /// A session's pair of tokens, signed. Has no debug output, since whoever reads one has the session.
@@ -44,18 +47,26 @@ impl Sessions {
     ///
     /// The session is stored before the event is written: should the latter fail, what stays is a
     /// token that nobody holds, not a user online who could not log in.
-    pub async fn open(&self, user: User) -> Result<Tokens, AuthError> {
+    pub async fn open(&self, user: User, device: &Device) -> Result<Tokens, AuthError> {
         let now = self.clock.now();
         let session = Session {
             user_id: user.user_id,
             session_id: Uuid::new_v4(),
         };
-        let refresh_jti = Uuid::new_v4();
-        let tokens = self.issue(session, refresh_jti, now)?;
+        let pair = new_pair(now);
+        let tokens = self.issue(session, pair)?;
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
-        store::sessions::open(&self.redis, session, refresh_jti, lifetime_secs).await?;
+        store::sessions::open(
+            &self.redis,
+            session,
+            pair.refresh_jti,
+            lifetime_secs,
+            device,
+            now,
+        )
+        .await?;
         self.journal
-            .logged_in(user.user_id, user.username.clone(), now)
+            .logged_in(session, user.username.clone(), now)
             .await?;
         self.presence
             .set_online(user.user_id, user.username, true, now)
@@ -64,7 +75,8 @@ impl Sessions {
     }
 
     /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every
-    /// session of its user (contract, section 2): it is in two hands.
+    /// session of its user (contract, section 2): it is in two hands. Only within the configured grace
+    /// for a lost answer, and while nobody has used the new pair, it gives that pair once more.
     pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, AuthError> {
         let now = self.clock.now();
         let Some(Claims {
@@ -75,19 +87,30 @@ impl Sessions {
         else {
             return Err(AuthError::InvalidRefreshToken);
         };
-        let next_jti = Uuid::new_v4();
-        let tokens = self.issue(session, next_jti, now)?;
+        let next = new_pair(now);
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
-        match store::sessions::rotate(&self.redis, session, used_jti, next_jti, lifetime_secs)
-            .await?
-        {
-            Rotation::Rotated => Ok(tokens),
+        let grace_secs = self.refresh_grace_secs;
+        let rotation = store::sessions::rotate(
+            &self.redis,
+            session,
+            used_jti,
+            next,
+            lifetime_secs,
+            grace_secs,
+        )
+        .await?;
+        match rotation {
+            Rotation::Rotated => self.issue(session, next),
+            Rotation::Again(pair) => self.issue(session, pair),
             Rotation::Unknown => Err(AuthError::InvalidRefreshToken),
             Rotation::Reused => {
                 tracing::warn!(
                     user_id = session.user_id,
                     "a refresh token was used twice; all sessions ended"
                 );
+                self.journal
+                    .note(session, Action::RefreshTokenReused, now)
+                    .await?;
                 Err(AuthError::InvalidRefreshToken)
             }
         }
@@ -104,7 +127,9 @@ impl Sessions {
         access_expires_at: Option<DateTime<Utc>>,
     ) -> Result<(), AuthError> {
         let now = self.clock.now();
-        self.journal.logged_out(user_id, now).await?;
+        self.journal
+            .logged_out(user_id, Action::LoggedOut, now)
+            .await?;
         let whole_lifetime = self.issuer.lifetimes().access();
         let lifetime = access_expires_at.map_or(whole_lifetime, |expires_at| expires_at - now);
         store::sessions::log_out(&self.redis, user_id, access_jti, lifetime).await?;
@@ -114,17 +139,59 @@ impl Sessions {
         Ok(())
     }
 
-    fn issue(
-        &self,
-        session: Session,
-        refresh_jti: Uuid,
-        now: DateTime<Utc>,
-    ) -> Result<Tokens, AuthError> {
+    /// The open sessions of a user, last used first.
+    pub async fn list(&self, user_id: i64) -> Result<Vec<OpenSession>, AuthError> {
+        store::sessions::list(&self.redis, user_id).await
+    }
+
+    /// Ends one session, wherever it is; its access tokens end with it.
+    pub async fn end(&self, session: Session) -> Result<(), AuthError> {
+        let lifetime_secs = self.issuer.lifetimes().access_secs;
+        if !store::sessions::end(&self.redis, session, lifetime_secs).await? {
+            return Err(AuthError::SessionNotFound);
+        }
+        let now = self.clock.now();
+        self.journal
+            .note(session, Action::SessionEnded, now)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends every session of a user with all their tokens, and has them offline. The event is
+    /// written first, as in [`Sessions::log_out`].
+    pub async fn log_out_everywhere(&self, session: Session) -> Result<(), AuthError> {
+        let (now, user_id) = (self.clock.now(), session.user_id);
+        self.journal
+            .logged_out(user_id, Action::LoggedOutEverywhere, now)
+            .await?;
+        let lifetime_secs = self.issuer.lifetimes().access_secs;
+        store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
+        self.presence
+            .set_online(user_id, String::new(), false, now)
+            .await;
+        Ok(())
+    }
+
+    /// Signs a pair: the same one for the same input, since Ed25519 uses no randomness.
+    fn issue(&self, session: Session, pair: Pair) -> Result<Tokens, AuthError> {
+        let Pair {
+            refresh_jti,
+            access_jti,
+            issued_at,
+        } = pair;
         let access = Grant::Access(session);
         let refresh = Grant::Refresh(session);
         Ok(Tokens {
-            access: self.issuer.issue(Uuid::new_v4(), now, access)?,
-            refresh: self.issuer.issue(refresh_jti, now, refresh)?,
+            access: self.issuer.issue(access_jti, issued_at, access)?,
+            refresh: self.issuer.issue(refresh_jti, issued_at, refresh)?,
         })
+    }
+}
+
+fn new_pair(now: DateTime<Utc>) -> Pair {
+    Pair {
+        refresh_jti: Uuid::new_v4(),
+        access_jti: Uuid::new_v4(),
+        issued_at: now,
     }
 }

@@ -185,6 +185,7 @@ mod tests {
         let config = TokensConfig {
             signing_key_pem: "-----BEGIN NONSENSE-----".into(),
             lifetimes: Lifetimes::default(),
+            refresh_grace_secs: 0,
         };
         let error = Issuer::new(&config).err().expect("no key");
         assert!(error.to_string().contains("SIGNING_KEY_PEM"), "{error}");

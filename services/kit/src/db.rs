@@ -201,3 +201,10 @@ pub fn is_unique_violation(error: &sqlx::Error, name: &str) -> bool {
         database.is_unique_violation() && database.constraint() == Some(name)
     })
 }
+
+/// Whether a statement failed because it names a row that is not there.
+pub fn is_foreign_key_violation(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+}

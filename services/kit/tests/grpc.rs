@@ -3,17 +3,18 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    SERVICE_NAME, TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use talktime_kit::grpc::client::{self, PeerChannel};
 use talktime_kit::grpc::server::{self, refuse};
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Error, Kind, grpc};
-use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
-use talktime_proto::verification::v1::verification_service_server::{
-    SERVICE_NAME, VerificationService, VerificationServiceServer,
-};
-use talktime_proto::verification::v1::{
-    GetVerificationStatusRequest, GetVerificationStatusResponse,
-};
 use tokio_util::sync::DropGuard;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -21,27 +22,31 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-const HANGS: i64 = 1;
-const REFUSES: i64 = 2;
+/// What to ask for: the number of (empty) spans in the request.
+const ANSWERS: usize = 0;
+const HANGS: usize = 1;
+const REFUSES: usize = 2;
 
-/// A service that does what the asked user id says.
+/// A service of one method, such as any collector of traces has, that does what it is asked for.
 struct Obedient;
 
 #[tonic::async_trait]
-impl VerificationService for Obedient {
-    async fn get_verification_status(
+impl TraceService for Obedient {
+    async fn export(
         &self,
-        request: Request<GetVerificationStatusRequest>,
-    ) -> Result<Response<GetVerificationStatusResponse>, Status> {
-        match request.into_inner().user_id {
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        match request.into_inner().resource_spans.len() {
             HANGS => std::future::pending().await,
             REFUSES => Err(refuse(Error::invalid("told_so", "You asked for it."))),
             _ => {
                 let left = grpc::time_left().expect("every request has a deadline");
-                let left_ms = i64::try_from(left.as_millis()).expect("short");
-                Ok(Response::new(GetVerificationStatusResponse {
-                    verification_count: left_ms,
-                    ..GetVerificationStatusResponse::default()
+                let told = ExportTracePartialSuccess {
+                    rejected_spans: i64::try_from(left.as_millis()).expect("short"),
+                    ..ExportTracePartialSuccess::default()
+                };
+                Ok(Response::new(ExportTraceServiceResponse {
+                    partial_success: Some(told),
                 }))
             }
         }
@@ -61,7 +66,7 @@ async fn serve() -> (PeerChannel, DropGuard) {
     let lifecycle = Lifecycle::default();
     let stop = lifecycle.stopping().drop_guard();
     tokio::spawn(async move {
-        let routes = Routes::new(VerificationServiceServer::new(Obedient));
+        let routes = Routes::new(TraceServiceServer::new(Obedient));
         server::serve(address, routes, &[SERVICE_NAME], &lifecycle)
             .await
             .expect("serves");
@@ -70,17 +75,19 @@ async fn serve() -> (PeerChannel, DropGuard) {
     (channel, stop)
 }
 
-async fn ask(channel: &PeerChannel, user_id: i64) -> Result<i64, Error> {
+/// Answers how much time the peer was left, in milliseconds.
+async fn ask(channel: &PeerChannel, what: usize) -> Result<i64, Error> {
     let answer = client::retry_idempotent(|| {
-        let mut client = VerificationServiceClient::new(channel.clone());
+        let mut client = TraceServiceClient::new(channel.clone());
+        let resource_spans = vec![ResourceSpans::default(); what];
         async move {
             client
-                .get_verification_status(GetVerificationStatusRequest { user_id })
+                .export(ExportTraceServiceRequest { resource_spans })
                 .await
         }
     })
     .await?;
-    Ok(answer.verification_count)
+    Ok(answer.partial_success.expect("told").rejected_spans)
 }
 
 fn in_time(timeout: Duration) -> Instant {
@@ -90,8 +97,9 @@ fn in_time(timeout: Duration) -> Instant {
 #[tokio::test]
 async fn a_peer_knows_how_long_somebody_waits() {
     let (channel, _stop) = serve().await;
-    ask(&channel, 0).await.expect("connected");
-    let left_ms = grpc::with_deadline(in_time(Duration::from_millis(700)), ask(&channel, 0)).await;
+    ask(&channel, ANSWERS).await.expect("connected");
+    let left_ms =
+        grpc::with_deadline(in_time(Duration::from_millis(700)), ask(&channel, ANSWERS)).await;
     let left_ms = left_ms.expect("answered");
     assert!((1..=700).contains(&left_ms), "{left_ms}");
 }
@@ -99,7 +107,7 @@ async fn a_peer_knows_how_long_somebody_waits() {
 #[tokio::test]
 async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
     let (channel, _stop) = serve().await;
-    ask(&channel, 0).await.expect("connected");
+    ask(&channel, ANSWERS).await.expect("connected");
     let started = Instant::now();
     let asked = grpc::with_deadline(in_time(Duration::from_millis(300)), ask(&channel, HANGS));
     let error = asked.await.expect_err("no answer ever comes");
@@ -117,7 +125,7 @@ async fn a_peer_that_is_not_there_is_an_error_at_once() {
     let address = free_address().await;
     let channel = client::connect(&format!("http://{address}")).expect("valid");
     let started = Instant::now();
-    let error = ask(&channel, 0).await.expect_err("nobody listens");
+    let error = ask(&channel, ANSWERS).await.expect_err("nobody listens");
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(
         started.elapsed() < Duration::from_secs(2),
@@ -141,7 +149,7 @@ async fn a_refusal_arrives_whole_and_is_not_retried() {
 #[tokio::test]
 async fn the_named_service_says_that_it_serves() {
     let (channel, _stop) = serve().await;
-    ask(&channel, 0).await.expect("connected");
+    ask(&channel, ANSWERS).await.expect("connected");
     let mut health = HealthClient::new(channel);
     let asked = HealthCheckRequest {
         service: SERVICE_NAME.to_owned(),

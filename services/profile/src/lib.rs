@@ -1,11 +1,13 @@
 //! Profile: people, their roles, favourites and blocks, and the feed of listeners.
 //!
-//! [`domain`] decides, [`store`] keeps, [`people`] and [`feed`] do one operation in one
+//! [`domain`] decides, [`store`] keeps, [`people`], [`favorites`], [`blocks`] and [`feed`] do one operation in one
 //! transaction, [`grpc`] speaks to the other services.
 
+pub mod blocks;
 pub mod config;
 pub mod domain;
 pub mod events;
+pub mod favorites;
 pub mod feed;
 pub mod grpc;
 pub mod people;
@@ -21,10 +23,12 @@ use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
+use crate::blocks::Blocks;
 use crate::config::Config;
 use crate::events::FeedEvents;
+use crate::favorites::Favorites;
 use crate::feed::Feed;
-use crate::grpc::ProfileApi;
+use crate::grpc::{Operations, ProfileApi};
 use crate::people::People;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -54,19 +58,20 @@ const CONSUMERS: [Consumer; 3] = [
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let service = Service::start(service, SCHEMA).await?;
-    let people = People::new(
-        service.db.clone(),
-        service.relay.clone(),
-        service.clock.clone(),
-    );
+    let (db, relay, clock) = (&service.db, &service.relay, &service.clock);
     let require_verified = config.require_verified_listeners;
-    let people = people.require_verified(require_verified);
-    let feed = Feed::new(service.db.clone()).require_verified(require_verified);
+    let operations = Operations {
+        people: People::new(db.clone(), relay.clone(), clock.clone())
+            .require_verified(require_verified),
+        feed: Feed::new(db.clone()).require_verified(require_verified),
+        favorites: Favorites::new(db.clone(), relay.clone(), clock.clone()),
+        blocks: Blocks::new(db.clone(), relay.clone(), clock.clone()),
+    };
     let calls = CallsServiceClient::new(client::connect(&config.peers.calls)?);
     for consumer in CONSUMERS {
         service.consume(consumer, FeedEvents);
     }
-    let api = ProfileApi::new(people, feed, calls);
+    let api = ProfileApi::new(operations, calls);
     let routes = Routes::new(ProfileServiceServer::new(api));
     service
         .serve(routes, &[profile_service_server::SERVICE_NAME])

@@ -23,6 +23,20 @@ pub enum AuthError {
         /// When the next may be asked for.
         retry_after: Duration,
     },
+    /// A limit that many phones share is used up.
+    #[error("too many one-time passwords for one {limit}")]
+    OtpSendsLimited {
+        /// Which one: `address`, `prefix` or `platform`.
+        limit: &'static str,
+        /// When the next may be asked for.
+        retry_after: Duration,
+    },
+    /// The phone had too many wrong tries today.
+    #[error("too many wrong one-time passwords for one phone")]
+    OtpTriesLimited {
+        /// When the next may be tried.
+        retry_after: Duration,
+    },
     /// Wrong, used, burnt or too old: the answer does not say which.
     #[error("wrong or expired one-time password")]
     InvalidOtp,
@@ -32,6 +46,9 @@ pub enum AuthError {
     /// Not a refresh token of ours that still holds.
     #[error("bad, expired, used or revoked refresh token")]
     InvalidRefreshToken,
+    /// No session of this user that is open.
+    #[error("no such session")]
+    SessionNotFound,
     /// Not an id that we give to tokens.
     #[error("not a token id")]
     InvalidTokenId,
@@ -55,9 +72,10 @@ impl From<sqlx::Error> for AuthError {
 impl AuthError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::OtpRateLimited { retry_after } | Self::OtpResentRecently { retry_after } => {
-                Some(*retry_after)
-            }
+            Self::OtpRateLimited { retry_after }
+            | Self::OtpResentRecently { retry_after }
+            | Self::OtpSendsLimited { retry_after, .. }
+            | Self::OtpTriesLimited { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -82,6 +100,16 @@ impl From<AuthError> for Error {
                 "otp_resent_recently",
                 "The code was sent again a moment ago; please wait.",
             ),
+            AuthError::OtpSendsLimited { .. } => (
+                Kind::RateLimited,
+                "otp_sends_limited",
+                "Too many codes are being asked for; please wait.",
+            ),
+            AuthError::OtpTriesLimited { .. } => (
+                Kind::RateLimited,
+                "otp_tries_limited",
+                "Too many wrong codes were entered for this phone; please wait.",
+            ),
             // The contract, section 2, has this sentence word by word.
             AuthError::InvalidOtp => (
                 Kind::InvalidArgument,
@@ -97,6 +125,11 @@ impl From<AuthError> for Error {
                 Kind::Unauthenticated,
                 "invalid_refresh_token",
                 "The refresh token is invalid or expired; please log in again.",
+            ),
+            AuthError::SessionNotFound => (
+                Kind::NotFound,
+                "session_not_found",
+                "There is no such session.",
             ),
             AuthError::InvalidTokenId => (
                 Kind::InvalidArgument,

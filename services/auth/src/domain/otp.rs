@@ -32,7 +32,9 @@ impl fmt::Debug for Otp {
     }
 }
 
-/// What bounds one-time passwords; all for one phone.
+/// What bounds one-time passwords. The first five are for one phone, and the contract's; the others
+/// bound what can be guessed and what can be spent on text messages. Their defaults let a test
+/// register hundreds of people from one address; production sets lower ones.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct OtpRules {
@@ -46,6 +48,16 @@ pub struct OtpRules {
     pub resend_pause_secs: u32,
     /// The wrong try that burns a password.
     pub wrong_tries_max: u32,
+    /// Wrong tries in a day for one phone, over all its passwords; then not even a right one helps.
+    pub daily_wrong_tries_max: u32,
+    /// Messages in a shared window to all phones asked for by one client's address.
+    pub address_sends_max: u32,
+    /// Messages in a shared window to numbers that differ in their last four digits only.
+    pub prefix_sends_max: u32,
+    /// Messages in a shared window to everybody: the breaker on what can be spent.
+    pub platform_sends_max: u32,
+    /// The window of the three limits above.
+    pub shared_window_secs: u32,
 }
 
 impl Default for OtpRules {
@@ -56,6 +68,11 @@ impl Default for OtpRules {
             sends_window_secs: 900,
             resend_pause_secs: 60,
             wrong_tries_max: 5,
+            daily_wrong_tries_max: 20,
+            address_sends_max: 20_000,
+            prefix_sends_max: 500,
+            platform_sends_max: 100_000,
+            shared_window_secs: 900,
         }
     }
 }

@@ -37,6 +37,11 @@ impl Phone {
         &self.0
     }
 
+    /// What neighbouring numbers share: all but the last four digits.
+    pub fn prefix(&self) -> &str {
+        &self.0[..self.0.len() - 4]
+    }
+
     /// As much of a number as a log may hold.
     pub fn last_two_digits(&self) -> &str {
         &self.0[self.0.len() - 2..]

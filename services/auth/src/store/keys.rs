@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::domain::Phone;
+use crate::domain::{ClientAddress, Phone};
 
 /// The active code: six digits.
 pub fn otp(phone: &Phone) -> String {
@@ -18,6 +18,24 @@ pub fn otp_tries(phone: &Phone) -> String {
 pub fn otp_sends(phone: &Phone) -> String {
     format!("otp_rl:{phone}")
 }
+
+/// Wrong tries of a day, over all codes of a phone.
+pub fn otp_daily_tries(phone: &Phone) -> String {
+    format!("otp_wrong:{phone}")
+}
+
+/// Messages of this window that one client's address asked for.
+pub fn otp_address_sends(address: ClientAddress) -> String {
+    format!("otp_rl:address:{address}")
+}
+
+/// Messages of this window to neighbouring numbers.
+pub fn otp_prefix_sends(phone: &Phone) -> String {
+    format!("otp_rl:prefix:{}", phone.prefix())
+}
+
+/// Messages of this window to everybody.
+pub const OTP_PLATFORM_SENDS: &str = "otp_rl:platform";
 
 /// There while the last resend is recent.
 pub fn otp_resend(phone: &Phone) -> String {
@@ -38,6 +56,11 @@ pub fn sessions(user_id: i64) -> String {
 /// There when an access token was revoked, until it would have expired.
 pub fn revoked_access(user_id: i64, jti: Uuid) -> String {
     format!("access:{user_id}:{jti}")
+}
+
+/// There when a session was ended, until its last access token would have expired.
+pub fn ended_session(user_id: i64, session_id: Uuid) -> String {
+    format!("access:{user_id}:session:{session_id}")
 }
 
 /// Unix seconds: access tokens issued up to then are revoked, whatever their `jti`.

@@ -1,6 +1,7 @@
-//! What auth keeps in Redis. Whatever must be atomic over several keys, or over several replicas,
+//! What auth keeps: the audit log in Postgres, the rest in Redis. Whatever must be atomic over several keys, or over several replicas,
 //! is one script; so Redis here is one primary (with replicas), not a cluster.
 
+pub mod audit_log;
 pub mod keys;
 pub mod otps;
 pub mod sessions;

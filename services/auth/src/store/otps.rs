@@ -7,7 +7,7 @@ use talktime_kit::Error;
 use talktime_kit::redis::{Pool, Script};
 
 use super::keys;
-use crate::domain::{AuthError, Otp, OtpRules, Phone};
+use crate::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
 
 static REQUEST: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -35,14 +35,16 @@ pub enum Resent {
     Fresh,
 }
 
-/// Makes `fresh` the active password, unless the phone has had too many.
+/// Makes `fresh` the active password, unless the phone has had too many, or its prefix, the client's
+/// address or the whole platform.
 pub async fn request(
     redis: &Pool,
     phone: &Phone,
+    address: ClientAddress,
     fresh: &Otp,
     rules: &OtpRules,
 ) -> Result<(), AuthError> {
-    let answer = run_send(redis, &REQUEST, phone, fresh, rules).await?;
+    let answer = run_send(redis, &REQUEST, phone, address, fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(()),
         _ => Err(answer.refusal()),
@@ -54,10 +56,11 @@ pub async fn request(
 pub async fn resend(
     redis: &Pool,
     phone: &Phone,
+    address: ClientAddress,
     fresh: &Otp,
     rules: &OtpRules,
 ) -> Result<Resent, AuthError> {
-    let answer = run_send(redis, &RESEND, phone, fresh, rules).await?;
+    let answer = run_send(redis, &RESEND, phone, address, fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(Resent::Fresh),
         ("active", digits) => Ok(Resent::Active(Otp::stored(digits.to_owned()))),
@@ -66,18 +69,37 @@ pub async fn resend(
 }
 
 /// Whether `guess` is the active password. A wrong guess counts, and the last one allowed burns
-/// the password; a right one leaves it for [`consume`].
+/// the password; a right one leaves it for [`consume`]. After too many wrong guesses in a day, over
+/// all passwords of the phone, every guess is refused.
 pub async fn is_right(
     redis: &Pool,
     phone: &Phone,
     guess: &str,
     rules: &OtpRules,
 ) -> Result<bool, AuthError> {
-    let keys = vec![keys::otp(phone), keys::otp_tries(phone)];
-    let arguments = vec![guess.to_owned(), rules.wrong_tries_max.to_string()];
-    Ok(TRY
+    let keys = vec![
+        keys::otp(phone),
+        keys::otp_tries(phone),
+        keys::otp_daily_tries(phone),
+    ];
+    let arguments = vec![
+        guess.to_owned(),
+        rules.wrong_tries_max.to_string(),
+        rules.daily_wrong_tries_max.to_string(),
+        DAY_SECS.to_string(),
+    ];
+    let answer = TRY
         .evalsha_with_reload(redis.next(), keys, arguments)
-        .await?)
+        .await?;
+    let answer = Answer(answer);
+    match answer.outcome() {
+        ("right", _) => Ok(true),
+        ("wrong", _) => Ok(false),
+        ("limited", _) => Err(AuthError::OtpTriesLimited {
+            retry_after: answer.retry_after(),
+        }),
+        _ => Err(answer.refusal()),
+    }
 }
 
 /// Uses the password up: of many at once with the right one, one hears `true`.
@@ -99,24 +121,34 @@ impl Answer {
         }
     }
 
+    /// The last second of a key shows as none left.
+    fn retry_after(&self) -> Duration {
+        let (_, value) = self.outcome();
+        Duration::from_secs(value.parse().unwrap_or_default()).max(SECOND)
+    }
+
     fn refusal(&self) -> AuthError {
-        let (outcome, value) = self.outcome();
-        // The last second of a key shows as none left.
-        let retry_after = Duration::from_secs(value.parse().unwrap_or_default()).max(SECOND);
-        match outcome {
+        let retry_after = self.retry_after();
+        let shared = |limit| AuthError::OtpSendsLimited { limit, retry_after };
+        match self.outcome().0 {
+            "address" => shared("address"),
+            "prefix" => shared("prefix"),
+            "platform" => shared("platform"),
             "limited" => AuthError::OtpRateLimited { retry_after },
             "recent" => AuthError::OtpResentRecently { retry_after },
-            _ => Error::internal(format!("a script answered {outcome:?}")).into(),
+            outcome => Error::internal(format!("a script answered {outcome:?}")).into(),
         }
     }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+const DAY_SECS: u32 = 24 * 60 * 60;
 
 async fn run_send(
     redis: &Pool,
     script: &Script,
     phone: &Phone,
+    address: ClientAddress,
     fresh: &Otp,
     rules: &OtpRules,
 ) -> Result<Answer, AuthError> {
@@ -125,6 +157,9 @@ async fn run_send(
         keys::otp_tries(phone),
         keys::otp_sends(phone),
         keys::otp_resend(phone),
+        keys::otp_address_sends(address),
+        keys::otp_prefix_sends(phone),
+        keys::OTP_PLATFORM_SENDS.to_owned(),
     ];
     let arguments = vec![
         fresh.expose().to_owned(),
@@ -132,6 +167,10 @@ async fn run_send(
         rules.sends_max.to_string(),
         rules.sends_window_secs.to_string(),
         rules.resend_pause_secs.to_string(),
+        rules.address_sends_max.to_string(),
+        rules.prefix_sends_max.to_string(),
+        rules.platform_sends_max.to_string(),
+        rules.shared_window_secs.to_string(),
     ];
     let answer = script
         .evalsha_with_reload(redis.next(), keys, arguments)

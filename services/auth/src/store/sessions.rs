@@ -8,8 +8,8 @@ use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
-use crate::domain::AuthError;
 use crate::domain::claims::Session;
+use crate::domain::{AuthError, Device};
 
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -30,11 +30,43 @@ static REVOKE_ALL: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
+static LIST: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/sessions.lua"),
+        include_str!("scripts/session_list.lua")
+    ))
+});
+static END: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/sessions.lua"),
+        include_str!("scripts/session_end.lua")
+    ))
+});
+static END_ALL: LazyLock<Script> = LazyLock::new(|| {
+    Script::from_lua(concat!(
+        include_str!("scripts/sessions.lua"),
+        include_str!("scripts/session_end_all.lua")
+    ))
+});
+
+/// What two tokens of a session are made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pair {
+    /// The refresh token's id.
+    pub refresh_jti: Uuid,
+    /// The access token's id.
+    pub access_jti: Uuid,
+    /// When both were made; kept to the microsecond.
+    pub issued_at: DateTime<Utc>,
+}
+
 /// What became of a refresh token that was used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rotation {
     /// It is dead, and the next one is alive.
     Rotated,
+    /// It had been used a moment ago, and nobody has used what it gave: this is it once more.
+    Again(Pair),
     /// It had been used before: now every session of its user has ended.
     Reused,
     /// Its session had ended before.
@@ -47,11 +79,15 @@ pub async fn open(
     session: Session,
     jti: Uuid,
     lifetime_secs: u32,
+    device: &Device,
+    now: DateTime<Utc>,
 ) -> Result<(), AuthError> {
     let arguments = vec![
         session.session_id.to_string(),
         jti.to_string(),
         lifetime_secs.to_string(),
+        device.to_string(),
+        now.timestamp_micros().to_string(),
     ];
     Ok(OPEN
         .evalsha_with_reload(redis.next(), keys::sessions(session.user_id), arguments)
@@ -59,29 +95,118 @@ pub async fn open(
 }
 
 /// Uses a refresh token up and stores the next one of its session. Of many at once with the same
-/// token, one rotates it and the others are reuses.
+/// token, one rotates it and the others are reuses; but within `grace_secs`, one of them gets the
+/// same pair once more.
 pub async fn rotate(
     redis: &Pool,
     session: Session,
     used_jti: Uuid,
-    next_jti: Uuid,
+    next: Pair,
     lifetime_secs: u32,
+    grace_secs: u32,
 ) -> Result<Rotation, AuthError> {
     let arguments = vec![
         session.session_id.to_string(),
         used_jti.to_string(),
-        next_jti.to_string(),
+        next.refresh_jti.to_string(),
         lifetime_secs.to_string(),
+        next.issued_at.timestamp_micros().to_string(),
+        next.access_jti.to_string(),
+        grace_secs.to_string(),
     ];
-    let outcome: String = ROTATE
+    let outcome: Vec<String> = ROTATE
         .evalsha_with_reload(redis.next(), keys::sessions(session.user_id), arguments)
         .await?;
-    match outcome.as_str() {
-        "rotated" => Ok(Rotation::Rotated),
-        "reused" => Ok(Rotation::Reused),
-        "unknown" => Ok(Rotation::Unknown),
+    let texts: Vec<&str> = outcome.iter().map(String::as_str).collect();
+    match texts.as_slice() {
+        ["rotated"] => Ok(Rotation::Rotated),
+        ["reused"] => Ok(Rotation::Reused),
+        ["unknown"] => Ok(Rotation::Unknown),
+        ["again", refresh_jti, access_jti, issued_at] => {
+            let pair = stored_pair(refresh_jti, access_jti, issued_at);
+            let pair = pair.ok_or_else(|| Error::internal("a kept answer is not one"))?;
+            Ok(Rotation::Again(pair))
+        }
         other => Err(Error::internal(format!("a script answered {other:?}")).into()),
     }
+}
+
+fn stored_pair(refresh_jti: &str, access_jti: &str, issued_at: &str) -> Option<Pair> {
+    Some(Pair {
+        refresh_jti: refresh_jti.parse().ok()?,
+        access_jti: access_jti.parse().ok()?,
+        issued_at: DateTime::from_timestamp_micros(issued_at.parse().ok()?)?,
+    })
+}
+
+/// A session as its user sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OpenSession {
+    /// Its identity, the `sid` of its tokens.
+    pub session_id: String,
+    /// What logged in.
+    pub device: String,
+    /// The login; `None` for a session from before this was kept.
+    pub created_at: Option<DateTime<Utc>>,
+    /// The login or the latest refresh.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// The sessions of a user that can still be refreshed, last used first.
+pub async fn list(redis: &Pool, user_id: i64) -> Result<Vec<OpenSession>, AuthError> {
+    let texts: Vec<String> = LIST
+        .evalsha_with_reload(redis.next(), keys::sessions(user_id), Vec::<String>::new())
+        .await?;
+    let time = |micros: &String| {
+        let micros = micros.parse().ok();
+        micros.and_then(DateTime::from_timestamp_micros)
+    };
+    let (four_each, _) = texts.as_chunks::<4>();
+    let mut sessions: Vec<OpenSession> = four_each
+        .iter()
+        .map(
+            |[session_id, device, created_at, last_used_at]| OpenSession {
+                session_id: session_id.clone(),
+                device: device.clone(),
+                created_at: time(created_at),
+                last_used_at: time(last_used_at),
+            },
+        )
+        .collect();
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.last_used_at));
+    Ok(sessions)
+}
+
+/// Ends one session and revokes its access tokens, which hold for `lifetime_secs` at most; answers
+/// whether it was open.
+pub async fn end(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<bool, AuthError> {
+    run_end(redis, &END, session, lifetime_secs).await
+}
+
+/// Ends this session and all others of its user, and revokes their access tokens.
+pub async fn end_all(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<(), AuthError> {
+    run_end(redis, &END_ALL, session, lifetime_secs).await?;
+    Ok(())
+}
+
+async fn run_end(
+    redis: &Pool,
+    script: &Script,
+    session: Session,
+    lifetime_secs: u32,
+) -> Result<bool, AuthError> {
+    let Session {
+        user_id,
+        session_id,
+    } = session;
+    let keys = vec![
+        keys::sessions(user_id),
+        keys::ended_session(user_id, session_id),
+    ];
+    let arguments = vec![session_id.to_string(), lifetime_secs.to_string()];
+    Ok(script
+        .evalsha_with_reload(redis.next(), keys, arguments)
+        .await?)
 }
 
 /// Ends all sessions of a user, and revokes one access token until it would have expired.

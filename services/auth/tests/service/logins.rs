@@ -7,8 +7,8 @@ use jsonwebtoken::EncodingKey;
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{Adapter, Delivery};
-use talktime_auth::domain::claims::{Grant, Lifetimes};
-use talktime_auth::domain::{AuthError, Otp, OtpRules};
+use talktime_auth::domain::claims::{Grant, Lifetimes, Session};
+use talktime_auth::domain::{AuthError, ClientAddress, Device, Otp, OtpRules};
 use talktime_auth::events::Journal;
 use talktime_auth::login::Login;
 use talktime_auth::peers::{Presence, Profile};
@@ -44,6 +44,7 @@ fn sessions(database: &TestDatabase) -> Sessions {
         journal: Journal::new(database.app.clone(), Relay::default()),
         presence: Presence::connect(NOWHERE).expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
+        refresh_grace_secs: 0,
     }
 }
 
@@ -54,6 +55,10 @@ fn user() -> User {
         username: "asha".to_owned(),
         ..User::default()
     }
+}
+
+fn device() -> Device {
+    Device::new("Talktime/1.0 (Pixel)")
 }
 
 async fn told(database: &TestDatabase) -> Vec<Event> {
@@ -74,7 +79,10 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
     let (sessions, user) = (sessions(&database), user());
     let now = sessions.clock.now();
 
-    let tokens = sessions.open(user.clone()).await.expect("logged in");
+    let tokens = sessions
+        .open(user.clone(), &device())
+        .await
+        .expect("logged in");
 
     let access = sessions.issuer.check(&tokens.access, now).expect("ours");
     let refresh = sessions.issuer.check(&tokens.refresh, now).expect("ours");
@@ -102,7 +110,7 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
 async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let first = sessions.open(user()).await.expect("logged in");
+    let first = sessions.open(user(), &device()).await.expect("logged in");
     let second = sessions.refresh(&first.refresh).await.expect("refreshed");
     assert_ne!(second.refresh, first.refresh);
 
@@ -119,7 +127,7 @@ async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
 async fn only_a_refresh_token_that_still_holds_refreshes() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let tokens = sessions.open(user()).await.expect("logged in");
+    let tokens = sessions.open(user(), &device()).await.expect("logged in");
     let phone = phone().to_string();
     let registration = sessions
         .issuer
@@ -149,8 +157,14 @@ async fn only_a_refresh_token_that_still_holds_refreshes() {
 async fn a_logout_ends_every_session_and_is_told() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
-    let here = sessions.open(user.clone()).await.expect("logged in");
-    let elsewhere = sessions.open(user.clone()).await.expect("logged in");
+    let here = sessions
+        .open(user.clone(), &device())
+        .await
+        .expect("logged in");
+    let elsewhere = sessions
+        .open(user.clone(), &device())
+        .await
+        .expect("logged in");
     let now = sessions.clock.now();
     let access = sessions.issuer.check(&here.access, now).expect("ours");
     let expires_at: Option<DateTime<Utc>> = DateTime::from_timestamp(access.exp, 0);
@@ -192,17 +206,155 @@ async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
         sessions,
     };
     let (phone, otp) = (phone(), Otp::stored("123456".to_owned()));
-    otps::request(&login.redis, &phone, &otp, &login.otp_rules)
-        .await
-        .expect("sent");
+    otps::request(
+        &login.redis,
+        &phone,
+        ClientAddress::parse(""),
+        &otp,
+        &login.otp_rules,
+    )
+    .await
+    .expect("sent");
 
-    let wrong = login.verify_otp(phone.as_str(), "000000").await.err();
+    let wrong = login
+        .verify_otp(phone.as_str(), "000000", &device())
+        .await
+        .err();
     assert!(matches!(wrong, Some(AuthError::InvalidOtp)), "{wrong:?}");
-    let right = login.verify_otp(phone.as_str(), "123456").await.err();
+    let right = login
+        .verify_otp(phone.as_str(), "123456", &device())
+        .await
+        .err();
     let Some(AuthError::Other(error)) = right else {
         panic!("{right:?}");
     };
     assert_eq!(error.kind(), Kind::Unavailable);
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
     assert_eq!(kept.as_deref(), Some("123456"));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let opened_at = sessions.clock.now();
+    let first = sessions.open(user.clone(), &device()).await;
+    let first = first.expect("logged in");
+    sessions.clock.advance(TimeDelta::seconds(1));
+    let second = sessions.open(user.clone(), &Device::default()).await;
+    second.expect("logged in");
+    sessions.clock.advance(TimeDelta::seconds(1));
+    sessions.refresh(&first.refresh).await.expect("refreshed");
+
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    let [used_last, other] = listed.as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_eq!(used_last.device, device().to_string());
+    assert_eq!(used_last.created_at, Some(opened_at));
+    assert_eq!(used_last.last_used_at, Some(sessions.clock.now()));
+    assert_eq!(other.device, "");
+
+    let session = Session {
+        user_id: user.user_id,
+        session_id: used_last.session_id.parse().expect("an id"),
+    };
+    sessions.end(session).await.expect("ended");
+    let again = sessions.end(session).await;
+    assert!(
+        matches!(again, Err(AuthError::SessionNotFound)),
+        "{again:?}"
+    );
+    let left = sessions.list(user.user_id).await.expect("listed");
+    assert_eq!(left.as_slice(), std::slice::from_ref(other));
+}
+
+#[tokio::test]
+async fn within_the_grace_a_lost_answer_comes_once_more() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut sessions = sessions(&database);
+    sessions.refresh_grace_secs = 60;
+    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let lost = sessions.refresh(&first.refresh).await.expect("refreshed");
+    sessions.clock.advance(TimeDelta::seconds(5));
+    let again = sessions.refresh(&first.refresh).await.expect("once more");
+    assert_eq!((again.access, &again.refresh), (lost.access, &lost.refresh));
+
+    let twice = sessions.refresh(&first.refresh).await.err();
+    assert!(
+        matches!(twice, Some(AuthError::InvalidRefreshToken)),
+        "{twice:?}"
+    );
+    let ended = sessions.refresh(&again.refresh).await.err();
+    assert!(
+        matches!(ended, Some(AuthError::InvalidRefreshToken)),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_grace_ends_when_the_new_pair_is_used() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut sessions = sessions(&database);
+    sessions.refresh_grace_secs = 60;
+    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let second = sessions.refresh(&first.refresh).await.expect("refreshed");
+    let third = sessions.refresh(&second.refresh).await.expect("refreshed");
+    for dead in [&first.refresh, &third.refresh] {
+        let refused = sessions.refresh(dead).await.err();
+        assert!(
+            matches!(refused, Some(AuthError::InvalidRefreshToken)),
+            "{refused:?}"
+        );
+    }
+}
+
+/// The audit log, oldest first.
+async fn audited(database: &TestDatabase) -> Vec<String> {
+    sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
+        .fetch_all(&database.app)
+        .await
+        .expect("the audit log")
+}
+
+#[tokio::test]
+async fn what_happens_to_sessions_is_audited_and_stays() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let first = sessions.open(user.clone(), &device()).await;
+    let first = first.expect("logged in");
+    sessions.refresh(&first.refresh).await.expect("refreshed");
+    assert!(sessions.refresh(&first.refresh).await.is_err());
+    let second = sessions.open(user.clone(), &device()).await;
+    second.expect("logged in");
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    let session = Session {
+        user_id: user.user_id,
+        session_id: listed[0].session_id.parse().expect("an id"),
+    };
+    sessions.end(session).await.expect("ended");
+    let everywhere = sessions.log_out_everywhere(session).await;
+    everywhere.expect("logged out");
+    let (jti, expires_at) = (Uuid::new_v4(), None);
+    let logout = sessions.log_out(user.user_id, jti, expires_at).await;
+    logout.expect("logged out");
+
+    assert_eq!(
+        audited(&database).await,
+        [
+            "logged_in",
+            "refresh_token_reused",
+            "logged_in",
+            "session_ended",
+            "logged_out_everywhere",
+            "logged_out",
+        ]
+    );
+    for statement in [
+        "DELETE FROM auth.audit_log",
+        "UPDATE auth.audit_log SET user_id = 0",
+    ] {
+        let refused = sqlx::query(statement).execute(&database.app).await;
+        assert!(refused.is_err(), "{statement}");
+    }
 }

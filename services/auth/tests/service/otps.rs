@@ -1,14 +1,16 @@
 //! One-time passwords: one use, bounded tries, bounded sends.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use crate::support::{phone, redis};
 use futures::future::join_all;
-use talktime_auth::domain::{AuthError, Otp, OtpRules, Phone};
+use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
 use talktime_auth::store::keys;
 use talktime_auth::store::otps::{self, Resent};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
+use uuid::Uuid;
 
 const AT_ONCE: usize = 20;
 
@@ -16,12 +18,18 @@ fn rules() -> OtpRules {
     OtpRules::default()
 }
 
+/// An address that no other test has.
+fn address() -> ClientAddress {
+    let network = Uuid::new_v4().as_u128() >> 64 << 64;
+    ClientAddress::parse(&Ipv6Addr::from_bits(network).to_string())
+}
+
 fn otp(digits: &str) -> Otp {
     Otp::stored(digits.to_owned())
 }
 
 async fn request(redis: &Pool, phone: &Phone, digits: &str) -> Result<(), AuthError> {
-    otps::request(redis, phone, &otp(digits), &rules()).await
+    otps::request(redis, phone, address(), &otp(digits), &rules()).await
 }
 
 async fn is_right(redis: &Pool, phone: &Phone, guess: &str) -> bool {
@@ -42,7 +50,7 @@ async fn ttl_secs(redis: &Pool, key: String) -> i64 {
 async fn the_keys_are_those_of_the_contract() {
     let (redis, phone) = (redis(), phone());
     request(&redis, &phone, "012345").await.expect("sent");
-    let resent = otps::resend(&redis, &phone, &otp("999999"), &rules()).await;
+    let resent = otps::resend(&redis, &phone, address(), &otp("999999"), &rules()).await;
     resent.expect("sent again");
 
     let code: String = redis.get(format!("otp:{phone}")).await.expect("redis");
@@ -151,11 +159,11 @@ async fn a_resend_finds_the_active_code_and_leaves_its_life() {
         .await
         .expect("redis");
 
-    let resent = otps::resend(&redis, &phone, &otp("654321"), &rules()).await;
+    let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
 
     assert_eq!(resent.expect("sent"), Resent::Active(otp("123456")));
     assert!(ttl_secs(&redis, keys::otp(&phone)).await <= 100);
-    let again = otps::resend(&redis, &phone, &otp("654321"), &rules()).await;
+    let again = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
     let Err(AuthError::OtpResentRecently { retry_after }) = again else {
         panic!("{again:?}");
     };
@@ -165,7 +173,7 @@ async fn a_resend_finds_the_active_code_and_leaves_its_life() {
 #[tokio::test]
 async fn a_resend_without_an_active_code_counts_as_a_new_one() {
     let (redis, phone) = (redis(), phone());
-    let resent = otps::resend(&redis, &phone, &otp("654321"), &rules()).await;
+    let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
     assert_eq!(resent.expect("sent"), Resent::Fresh);
     assert_eq!(stored(&redis, &phone).await.as_deref(), Some("654321"));
 
@@ -188,10 +196,123 @@ async fn a_resend_does_not_get_around_the_limit() {
     otps::consume(&redis, &phone, "123456")
         .await
         .expect("redis");
-    let resent = otps::resend(&redis, &phone, &otp("654321"), &rules()).await;
+    let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
     assert!(
         matches!(resent, Err(AuthError::OtpRateLimited { .. })),
         "{resent:?}"
     );
     assert_eq!(stored(&redis, &phone).await, None);
+}
+
+/// Which shared limit refuses a code, and for how long at most.
+async fn shared_limit(
+    redis: &Pool,
+    phone: &Phone,
+    from: ClientAddress,
+    rules: &OtpRules,
+) -> String {
+    match otps::request(redis, phone, from, &otp("123456"), rules).await {
+        Err(AuthError::OtpSendsLimited { limit, retry_after }) => {
+            assert!(retry_after <= Duration::from_secs(rules.shared_window_secs.into()));
+            limit.to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
+    let (redis, from) = (redis(), address());
+    let rules = OtpRules {
+        address_sends_max: 7,
+        ..rules()
+    };
+    let phones: Vec<Phone> = (0..AT_ONCE).map(|_| phone()).collect();
+    let code = otp("123456");
+    let asked = phones
+        .iter()
+        .map(|phone| otps::request(&redis, phone, from, &code, &rules));
+    let sent = join_all(asked).await.into_iter().flatten();
+    assert_eq!(sent.count(), 7);
+    assert_eq!(
+        shared_limit(&redis, &phone(), from, &rules).await,
+        "address"
+    );
+    // Somebody else's address is not held up, and a refusal makes no code.
+    let stranger = phone();
+    assert_eq!(
+        shared_limit(&redis, &stranger, from, &rules).await,
+        "address"
+    );
+    assert_eq!(stored(&redis, &stranger).await, None);
+    otps::request(&redis, &stranger, address(), &code, &rules)
+        .await
+        .expect("sent");
+}
+
+#[tokio::test]
+async fn neighbouring_numbers_share_a_limit_and_so_does_the_platform() {
+    let (redis, first) = (redis(), phone());
+    let neighbour = format!("{}{:04}", first.prefix(), 4_321);
+    let neighbour = Phone::parse(&neighbour).expect("a number");
+    let rules = OtpRules {
+        prefix_sends_max: 1,
+        ..rules()
+    };
+    otps::request(&redis, &first, address(), &otp("123456"), &rules)
+        .await
+        .expect("sent");
+    let limit = shared_limit(&redis, &neighbour, address(), &rules).await;
+    assert_eq!(limit, "prefix");
+    let broken = OtpRules {
+        platform_sends_max: 0,
+        ..rules
+    };
+    let limit = shared_limit(&redis, &phone(), address(), &broken).await;
+    assert_eq!(limit, "platform");
+}
+
+#[tokio::test]
+async fn a_resent_code_is_a_message_too() {
+    let (redis, phone, from) = (redis(), phone(), address());
+    let rules = OtpRules {
+        address_sends_max: 1,
+        ..rules()
+    };
+    let code = otp("123456");
+    otps::request(&redis, &phone, from, &code, &rules)
+        .await
+        .expect("sent");
+    let resent = otps::resend(&redis, &phone, from, &code, &rules).await;
+    assert!(
+        matches!(
+            resent,
+            Err(AuthError::OtpSendsLimited {
+                limit: "address",
+                ..
+            })
+        ),
+        "{resent:?}"
+    );
+}
+
+#[tokio::test]
+async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
+    let (redis, phone) = (redis(), phone());
+    let rules = OtpRules {
+        daily_wrong_tries_max: 3,
+        ..rules()
+    };
+    let guess = async |guess: &str| otps::is_right(&redis, &phone, guess, &rules).await;
+    // Without a code there is nothing to guess.
+    assert!(!guess("000000").await.expect("redis"));
+    for _ in 0..3 {
+        request(&redis, &phone, "123456").await.expect("sent");
+        assert!(!guess("000000").await.expect("redis"));
+    }
+    let refused = guess("123456").await;
+    let Err(AuthError::OtpTriesLimited { retry_after }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(retry_after > Duration::from_secs(86_000), "{retry_after:?}");
 }

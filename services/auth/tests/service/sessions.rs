@@ -1,11 +1,12 @@
 //! Sessions: rotation, reuse, revocation.
 
 use crate::support::{self, redis, session};
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
+use talktime_auth::domain::Device;
 use talktime_auth::domain::claims::Session;
 use talktime_auth::store::keys;
-use talktime_auth::store::sessions::{self, Rotation};
+use talktime_auth::store::sessions::{self, Pair, Rotation};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
 use uuid::Uuid;
@@ -13,19 +14,38 @@ use uuid::Uuid;
 const AT_ONCE: usize = 20;
 const LIFETIME_SECS: u32 = 600;
 
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
+}
+
+fn pair(refresh_jti: Uuid) -> Pair {
+    Pair {
+        refresh_jti,
+        access_jti: Uuid::new_v4(),
+        issued_at: now(),
+    }
+}
+
 /// Opens a session; answers its refresh token's id.
 async fn open(redis: &Pool, session: Session) -> Uuid {
     let jti = Uuid::new_v4();
-    sessions::open(redis, session, jti, LIFETIME_SECS)
-        .await
-        .expect("redis");
+    sessions::open(
+        redis,
+        session,
+        jti,
+        LIFETIME_SECS,
+        &Device::default(),
+        now(),
+    )
+    .await
+    .expect("redis");
     jti
 }
 
 /// Uses a refresh token; answers the next one's id too.
 async fn rotate(redis: &Pool, session: Session, used: Uuid) -> (Rotation, Uuid) {
     let next = Uuid::new_v4();
-    let rotation = sessions::rotate(redis, session, used, next, LIFETIME_SECS).await;
+    let rotation = sessions::rotate(redis, session, used, pair(next), LIFETIME_SECS, 0).await;
     (rotation.expect("redis"), next)
 }
 
@@ -117,7 +137,8 @@ async fn a_rotation_sent_twice_by_the_redis_client_is_no_reuse() {
     let (redis, session) = (redis(), session());
     let (first, second) = (open(&redis, session).await, Uuid::new_v4());
     for _ in 0..2 {
-        let rotation = sessions::rotate(&redis, session, first, second, LIFETIME_SECS).await;
+        let rotation =
+            sessions::rotate(&redis, session, first, pair(second), LIFETIME_SECS, 0).await;
         assert_eq!(rotation.expect("redis"), Rotation::Rotated);
     }
     assert!(is_alive(&redis, session, second).await);

@@ -2,6 +2,7 @@
 
 use talktime_kit::{Error, Kind};
 
+use super::block::REASON_CHARACTERS_MAX;
 use super::fields::{
     BIO_CHARACTERS_MAX, COUNTRY_CHARACTERS_MAX, INTEREST_CHARACTERS_MAX, INTERESTS_MAX,
     USERNAME_CHARACTERS_MAX, USERNAME_CHARACTERS_MIN,
@@ -55,7 +56,7 @@ pub enum ProfileError {
     /// Without an id of its own.
     #[error("A registration needs an id.")]
     InvalidRegistrationId,
-    /// Not a page of the feed.
+    /// Not a page of a list.
     #[error("page starts at 1, per_page is 1 to 100.")]
     InvalidPage,
     /// More than one request may ask for.
@@ -82,6 +83,21 @@ pub enum ProfileError {
     /// No user of this id or phone.
     #[error("There is no such user.")]
     UserNotFound,
+    /// No listener of this id.
+    #[error("There is no such listener.")]
+    ListenerNotFound,
+    /// Nobody is their own favourite.
+    #[error("You cannot be a favourite of your own.")]
+    FavoriteOfOneself,
+    /// Nobody blocks themselves.
+    #[error("You cannot block yourself.")]
+    BlockOfOneself,
+    /// Not a way to keep somebody away.
+    #[error("action_type must be block or report.")]
+    InvalidAction,
+    /// Too long, or not text.
+    #[error("The reason may have up to {REASON_CHARACTERS_MAX} characters.")]
+    InvalidReason,
     /// Nobody goes during a call.
     #[error("End your call first.")]
     OnACall,
@@ -124,6 +140,11 @@ impl From<ProfileError> for Error {
             ProfileError::RegistrationReused => (Kind::Conflict, "registration_reused"),
             ProfileError::RatingNotAllowed => (Kind::PermissionDenied, "rating_not_allowed"),
             ProfileError::UserNotFound => (Kind::NotFound, "user_not_found"),
+            ProfileError::ListenerNotFound => (Kind::NotFound, "listener_not_found"),
+            ProfileError::FavoriteOfOneself => (Kind::InvalidArgument, "favorite_of_oneself"),
+            ProfileError::BlockOfOneself => (Kind::InvalidArgument, "block_of_oneself"),
+            ProfileError::InvalidAction => (Kind::InvalidArgument, "invalid_action_type"),
+            ProfileError::InvalidReason => (Kind::InvalidArgument, "invalid_reason"),
             ProfileError::OnACall => (Kind::Conflict, "on_a_call"),
         };
         Self::new(kind, code, error.to_string())

@@ -1,6 +1,7 @@
 //! Profile as other services see it.
 
 mod convert;
+mod lists;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
@@ -11,28 +12,38 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
 
-use crate::domain::ProfileError;
+use crate::blocks::Blocks;
+use crate::domain::{Action, ProfileError};
+use crate::favorites::Favorites;
 use crate::feed::Feed;
 use crate::people::People;
+use crate::store::user_blocks::Block;
+
+/// What profile does.
+pub struct Operations {
+    /// On people.
+    pub people: People,
+    /// On the feed.
+    pub feed: Feed,
+    /// On whom people like.
+    pub favorites: Favorites,
+    /// On whom people keep away.
+    pub blocks: Blocks,
+}
 
 /// Names that one request asks for, at most.
 const USERNAMES_MAX: usize = 200;
 
 /// The gRPC service.
 pub struct ProfileApi {
-    people: People,
-    feed: Feed,
+    operations: Operations,
     calls: CallsServiceClient<PeerChannel>,
 }
 
 impl ProfileApi {
     /// The service over profile's operations; calls is asked before a deletion.
-    pub fn new(people: People, feed: Feed, calls: CallsServiceClient<PeerChannel>) -> Self {
-        Self {
-            people,
-            feed,
-            calls,
-        }
+    pub fn new(operations: Operations, calls: CallsServiceClient<PeerChannel>) -> Self {
+        Self { operations, calls }
     }
 
     /// Refuses while the user is on a call. One that starts right after the answer goes on without
@@ -56,7 +67,12 @@ impl ProfileService for ProfileApi {
         request: Request<pb::CreateUserRequest>,
     ) -> Result<Response<pb::User>, Status> {
         let registration = convert::registration(request.into_inner()).map_err(refused)?;
-        let user = self.people.register(&registration).await.map_err(refused)?;
+        let user = self
+            .operations
+            .people
+            .register(&registration)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(convert::user(user)))
     }
 
@@ -64,7 +80,11 @@ impl ProfileService for ProfileApi {
         &self,
         request: Request<pb::GetUserRequest>,
     ) -> Result<Response<pb::User>, Status> {
-        let user = self.people.of(request.into_inner().user_id).await;
+        let user = self
+            .operations
+            .people
+            .of(request.into_inner().user_id)
+            .await;
         Ok(Response::new(convert::user(user.map_err(refused)?)))
     }
 
@@ -72,7 +92,11 @@ impl ProfileService for ProfileApi {
         &self,
         request: Request<pb::GetUserByPhoneRequest>,
     ) -> Result<Response<pb::User>, Status> {
-        let user = self.people.with_phone(&request.into_inner().phone).await;
+        let user = self
+            .operations
+            .people
+            .with_phone(&request.into_inner().phone)
+            .await;
         Ok(Response::new(convert::user(user.map_err(refused)?)))
     }
 
@@ -81,7 +105,7 @@ impl ProfileService for ProfileApi {
         request: Request<pb::UpdateUserRequest>,
     ) -> Result<Response<pb::User>, Status> {
         let (user_id, update) = convert::user_update(request.into_inner());
-        let user = self.people.update(user_id, update).await;
+        let user = self.operations.people.update(user_id, update).await;
         Ok(Response::new(convert::user(user.map_err(refused)?)))
     }
 
@@ -91,7 +115,11 @@ impl ProfileService for ProfileApi {
     ) -> Result<Response<pb::DeleteUserResponse>, Status> {
         let user_id = request.into_inner().user_id;
         self.check_not_on_a_call(user_id).await.map_err(refused)?;
-        self.people.delete(user_id).await.map_err(refused)?;
+        self.operations
+            .people
+            .delete(user_id)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(pb::DeleteUserResponse {}))
     }
 
@@ -103,7 +131,11 @@ impl ProfileService for ProfileApi {
             caller_id,
             listener_id,
         } = request.into_inner();
-        let check = self.people.check_call(caller_id, listener_id).await;
+        let check = self
+            .operations
+            .people
+            .check_call(caller_id, listener_id)
+            .await;
         Ok(Response::new(convert::call_check(check.map_err(refused)?)))
     }
 
@@ -125,8 +157,107 @@ impl ProfileService for ProfileApi {
         request: Request<pb::ListListenersRequest>,
     ) -> Result<Response<pb::ListListenersResponse>, Status> {
         let query = convert::feed_query(request.into_inner()).map_err(refused)?;
-        let page = self.feed.page(&query).await.map_err(refused)?;
+        let page = self.operations.feed.page(&query).await.map_err(refused)?;
         Ok(Response::new(convert::feed_page(query.order, page)))
+    }
+
+    async fn add_favorite(
+        &self,
+        request: Request<pb::FavoriteRequest>,
+    ) -> Result<Response<pb::FavoriteResponse>, Status> {
+        let pb::FavoriteRequest {
+            user_id,
+            listener_id,
+        } = request.into_inner();
+        let added = self.operations.favorites.add(user_id, listener_id).await;
+        added.map_err(refused)?;
+        Ok(lists::favorite(true))
+    }
+
+    async fn remove_favorite(
+        &self,
+        request: Request<pb::FavoriteRequest>,
+    ) -> Result<Response<pb::FavoriteResponse>, Status> {
+        let pb::FavoriteRequest {
+            user_id,
+            listener_id,
+        } = request.into_inner();
+        let removed = self.operations.favorites.remove(user_id, listener_id).await;
+        removed.map_err(refused)?;
+        Ok(lists::favorite(false))
+    }
+
+    async fn check_favorite(
+        &self,
+        request: Request<pb::FavoriteRequest>,
+    ) -> Result<Response<pb::FavoriteResponse>, Status> {
+        let pb::FavoriteRequest {
+            user_id,
+            listener_id,
+        } = request.into_inner();
+        let check = self.operations.favorites.check(user_id, listener_id).await;
+        Ok(lists::favorite(check.map_err(refused)?))
+    }
+
+    async fn list_favorites(
+        &self,
+        request: Request<pb::ListPeopleRequest>,
+    ) -> Result<Response<pb::ListFavoritesResponse>, Status> {
+        let request = request.into_inner();
+        let page = lists::page(&request).map_err(refused)?;
+        let list = self.operations.favorites.page(request.user_id, page).await;
+        Ok(Response::new(lists::favorites(list.map_err(refused)?)))
+    }
+
+    async fn block_user(
+        &self,
+        request: Request<pb::BlockUserRequest>,
+    ) -> Result<Response<pb::BlockResponse>, Status> {
+        let request = request.into_inner();
+        let action = Action::parse(&request.action_type).map_err(refused)?;
+        let block = Block {
+            blocker_id: request.user_id,
+            blocked_id: request.blocked_id,
+            action,
+            reason: request.reason,
+        };
+        self.operations.blocks.add(&block).await.map_err(refused)?;
+        Ok(lists::block(Some(action.name())))
+    }
+
+    async fn unblock_user(
+        &self,
+        request: Request<pb::BlockRequest>,
+    ) -> Result<Response<pb::BlockResponse>, Status> {
+        let pb::BlockRequest {
+            user_id,
+            blocked_id,
+        } = request.into_inner();
+        let removed = self.operations.blocks.remove(user_id, blocked_id).await;
+        removed.map_err(refused)?;
+        Ok(lists::block(None))
+    }
+
+    async fn check_block(
+        &self,
+        request: Request<pb::BlockRequest>,
+    ) -> Result<Response<pb::BlockResponse>, Status> {
+        let pb::BlockRequest {
+            user_id,
+            blocked_id,
+        } = request.into_inner();
+        let action = self.operations.blocks.check(user_id, blocked_id).await;
+        Ok(lists::block(action.map_err(refused)?.as_deref()))
+    }
+
+    async fn list_blocked(
+        &self,
+        request: Request<pb::ListPeopleRequest>,
+    ) -> Result<Response<pb::ListBlockedResponse>, Status> {
+        let request = request.into_inner();
+        let page = lists::page(&request).map_err(refused)?;
+        let list = self.operations.blocks.page(request.user_id, page).await;
+        Ok(Response::new(lists::blocked(list.map_err(refused)?)))
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod feed_listeners;
 pub mod feed_pages;
 pub mod user_blocks;
+pub mod user_favorites;
 pub mod user_roles;
 pub mod users;

@@ -1,6 +1,43 @@
 //! `profile.user_blocks`: who does not want to see whom.
 
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+
+use crate::domain::{Action, Page};
+
+/// Somebody kept away by somebody.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// By whom.
+    pub blocker_id: i64,
+    /// Who.
+    pub blocked_id: i64,
+    /// How.
+    pub action: Action,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A blocked person as the one who blocked them sees them.
+#[derive(Clone, Debug, FromRow)]
+pub struct Blocked {
+    /// Who it is.
+    pub user_id: i64,
+    /// Their name.
+    pub username: String,
+    /// A name of [`crate::domain::Sex`].
+    pub sex: String,
+    /// What they say of themselves.
+    pub bio: Option<String>,
+    /// An address on the web.
+    pub profile_image_url: Option<String>,
+    /// A name of [`Action`].
+    pub action_type: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub blocked_at: DateTime<Utc>,
+}
 
 /// What stands between a caller and the one called.
 #[derive(Clone, Debug, FromRow)]
@@ -36,5 +73,85 @@ pub async fn check_call(
     .bind(caller_id)
     .bind(listener_id)
     .fetch_one(connection)
+    .await
+}
+
+/// Blocks, or changes how and why. Answers whether anything differs now: of many at once, one hears
+/// so.
+pub async fn upsert(
+    tx: &mut PgConnection,
+    block: &Block,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let written = sqlx::query(
+        "INSERT INTO profile.user_blocks AS b
+             (blocker_id, blocked_id, action_type, reason, created_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (blocker_id, blocked_id) DO UPDATE
+         SET action_type = excluded.action_type, reason = excluded.reason
+         WHERE (b.action_type, b.reason)
+               IS DISTINCT FROM (excluded.action_type, excluded.reason)",
+    )
+    .bind(block.blocker_id)
+    .bind(block.blocked_id)
+    .bind(block.action.name())
+    .bind(&block.reason)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Takes a block back; answers whether there was one.
+pub async fn delete(tx: &mut PgConnection, blocker_id: i64, blocked_id: i64) -> sqlx::Result<bool> {
+    let deleted =
+        sqlx::query("DELETE FROM profile.user_blocks WHERE blocker_id = $1 AND blocked_id = $2")
+            .bind(blocker_id)
+            .bind(blocked_id)
+            .execute(tx)
+            .await?;
+    Ok(deleted.rows_affected() == 1)
+}
+
+/// The name of the [`Action`] that the one keeps the other away with, if any.
+pub async fn action(
+    connection: &mut PgConnection,
+    blocker_id: i64,
+    blocked_id: i64,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "SELECT action_type FROM profile.user_blocks WHERE blocker_id = $1 AND blocked_id = $2",
+    )
+    .bind(blocker_id)
+    .bind(blocked_id)
+    .fetch_optional(connection)
+    .await
+}
+
+/// How many somebody has blocked.
+pub async fn count(connection: &mut PgConnection, blocker_id: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar("SELECT count(*) FROM profile.user_blocks WHERE blocker_id = $1")
+        .bind(blocker_id)
+        .fetch_one(connection)
+        .await
+}
+
+/// A page of whom somebody has blocked, newest first.
+pub async fn page(
+    connection: &mut PgConnection,
+    blocker_id: i64,
+    page: Page,
+) -> sqlx::Result<Vec<Blocked>> {
+    sqlx::query_as(
+        "SELECT u.user_id, u.username, u.sex, u.bio, u.profile_image_url, b.action_type, b.reason,
+                b.created_at AS blocked_at
+         FROM profile.user_blocks AS b JOIN profile.users AS u ON u.user_id = b.blocked_id
+         WHERE b.blocker_id = $1
+         ORDER BY b.created_at DESC, b.blocked_id DESC LIMIT $2 OFFSET $3",
+    )
+    .bind(blocker_id)
+    .bind(page.limit())
+    .bind(page.offset())
+    .fetch_all(connection)
     .await
 }

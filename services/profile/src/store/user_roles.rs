@@ -23,3 +23,15 @@ pub async fn grant(
     .await?;
     Ok(())
 }
+
+/// Whether a user has a role now.
+pub async fn has(connection: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM profile.user_roles
+                        WHERE user_id = $1 AND role = $2 AND active)",
+    )
+    .bind(user_id)
+    .bind(role.name())
+    .fetch_one(connection)
+    .await
+}

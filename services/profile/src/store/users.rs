@@ -81,6 +81,14 @@ pub async fn find(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<O
         .await
 }
 
+/// Whether there is such a user.
+pub async fn exists(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM profile.users WHERE user_id = $1)")
+        .bind(user_id)
+        .fetch_one(connection)
+        .await
+}
+
 /// A user by phone.
 pub async fn find_by_phone(
     connection: &mut PgConnection,

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod deletion;
+mod favorites;
 mod feed;
 mod feed_events;
 mod registration;
@@ -15,8 +16,10 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
+use talktime_profile::blocks::Blocks;
+use talktime_profile::favorites::Favorites;
 use talktime_profile::feed::Feed;
-use talktime_profile::grpc::ProfileApi;
+use talktime_profile::grpc::{Operations, ProfileApi};
 use talktime_profile::people::People;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::events::v1::Event;
@@ -37,14 +40,16 @@ impl Profile {
     async fn start() -> Self {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-        let people = People::new(database.app.clone(), Relay::default(), clock.clone());
+        let db = || database.app.clone();
+        let operations = Operations {
+            people: People::new(db(), Relay::default(), clock.clone()),
+            feed: Feed::new(db()),
+            favorites: Favorites::new(db(), Relay::default(), clock.clone()),
+            blocks: Blocks::new(db(), Relay::default(), clock.clone()),
+        };
         let calls_url = std::env::var("CALLS_GRPC_URL").expect("set by `cargo dev test`");
         let channel = client::connect(&calls_url).expect("a URL");
-        let api = ProfileApi::new(
-            people,
-            Feed::new(database.app.clone()),
-            CallsServiceClient::new(channel),
-        );
+        let api = ProfileApi::new(operations, CallsServiceClient::new(channel));
         Self {
             api,
             database,

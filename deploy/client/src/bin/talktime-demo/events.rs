@@ -85,6 +85,10 @@ impl Ours {
             Kind::UserRegistered(event) => is_ours(event.user_id),
             Kind::UserUpdated(event) => is_ours(event.user_id),
             Kind::UserDeleted(event) => is_ours(event.user_id),
+            Kind::FavoriteAdded(event) => is_ours(event.user_id),
+            Kind::FavoriteRemoved(event) => is_ours(event.user_id),
+            Kind::UserBlocked(event) => is_ours(event.user_id),
+            Kind::UserUnblocked(event) => is_ours(event.user_id),
             Kind::StatusChanged(event) => is_ours(event.user_id),
             Kind::CoinsAdded(event) => is_ours(event.user_id),
             Kind::Charged(event) => is_ours(event.user_id),
@@ -108,6 +112,15 @@ pub(crate) fn describe(kind: &Kind) -> String {
         }
         Kind::UserUpdated(event) => format!("user {}, {}", event.user_id, event.username),
         Kind::UserDeleted(event) => format!("user {}", event.user_id),
+        Kind::FavoriteAdded(event) => format!("user {}, {}", event.user_id, event.listener_id),
+        Kind::FavoriteRemoved(event) => format!("user {}, {}", event.user_id, event.listener_id),
+        Kind::UserBlocked(event) => {
+            format!(
+                "user {}, {}, {}",
+                event.user_id, event.blocked_id, event.action_type
+            )
+        }
+        Kind::UserUnblocked(event) => format!("user {}, {}", event.user_id, event.blocked_id),
         Kind::StatusChanged(event) => {
             let online = if event.is_online { "online" } else { "offline" };
             let busy = if event.is_busy { "busy" } else { "free" };

@@ -1,15 +1,21 @@
--- KEYS 1 the code, 2 its wrong tries
--- ARGV 1 a guess, 2 the wrong try that burns the code
+-- KEYS 1 the code, 2 its wrong tries, 3 the phone's wrong tries of a day
+-- ARGV 1 a guess, 2 the wrong try that burns the code, 3 wrong tries a day at most, 4 a day (s)
+if tonumber(redis.call('GET', KEYS[3]) or 0) >= tonumber(ARGV[3]) then
+  return { 'limited', tostring(redis.call('TTL', KEYS[3])) }
+end
 local code = redis.call('GET', KEYS[1])
 if not code then
-  return 0
+  return { 'wrong', '' } -- Nothing was there to be guessed.
 end
 if code == ARGV[1] then
-  return 1
+  return { 'right', '' }
+end
+if redis.call('INCR', KEYS[3]) == 1 then
+  redis.call('EXPIRE', KEYS[3], ARGV[4])
 end
 if redis.call('INCR', KEYS[2]) >= tonumber(ARGV[2]) then
   redis.call('DEL', KEYS[1], KEYS[2])
 else
   redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
 end
-return 0
+return { 'wrong', '' }

@@ -1,29 +1,46 @@
 -- Shared by the scripts on sessions. A session has one usable refresh token: the hash maps the
--- session to the token's id, and the key {hash}:{id} is there while the token can be used.
+-- session to the token's id, and the key {hash}:{id} is there while the token can be used. The hash
+-- {hash}:session:{session} says on what device it was opened and when it was used.
 
--- Gives a session its token, and the hash a life as long as its longest token's.
+local function details(sessions, session_id)
+  return sessions .. ':session:' .. session_id
+end
+
+-- Gives a session its token, and the hashes a life as long as their longest token's.
 local function keep(sessions, session_id, token_id, life_secs)
   redis.call('SET', sessions .. ':' .. token_id, session_id, 'EX', life_secs)
   redis.call('HSET', sessions, session_id, token_id)
+  redis.call('EXPIRE', details(sessions, session_id), life_secs)
   if redis.call('TTL', sessions) < tonumber(life_secs) then
     redis.call('EXPIRE', sessions, life_secs)
   end
 end
 
--- Forgets the sessions whose token ran out unused.
-local function prune(sessions)
+local function forget(sessions, session_id, token_id)
+  redis.call('DEL', sessions .. ':' .. token_id, details(sessions, session_id))
+  redis.call('HDEL', sessions, session_id)
+end
+
+-- Calls `visit` with each session and its token.
+local function each(sessions, visit)
   local entries = redis.call('HGETALL', sessions)
   for i = 1, #entries, 2 do
-    if redis.call('EXISTS', sessions .. ':' .. entries[i + 1]) == 0 then
-      redis.call('HDEL', sessions, entries[i])
-    end
+    visit(entries[i], entries[i + 1])
   end
+end
+
+-- Forgets the sessions whose token ran out unused.
+local function prune(sessions)
+  each(sessions, function(session_id, token_id)
+    if redis.call('EXISTS', sessions .. ':' .. token_id) == 0 then
+      forget(sessions, session_id, token_id)
+    end
+  end)
 end
 
 -- Ends all of a user's sessions.
 local function revoke_all(sessions)
-  for _, token_id in ipairs(redis.call('HVALS', sessions)) do
-    redis.call('DEL', sessions .. ':' .. token_id)
-  end
-  redis.call('DEL', sessions)
+  each(sessions, function(session_id, token_id)
+    forget(sessions, session_id, token_id)
+  end)
 end

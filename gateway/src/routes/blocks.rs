@@ -1,0 +1,188 @@
+//! Whom one keeps away (contract, section 3).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::profile::v1::{
+    BlockRequest, BlockUserRequest, BlockedUser, ListBlockedResponse, ListPeopleRequest,
+};
+
+use super::time;
+use crate::app::Profile;
+use crate::extract::{Deletion, Id, Json, Query};
+use crate::paging::{Page, PageQuery, Pagination};
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(eserde::Deserialize)]
+pub(super) struct BlockBody {
+    blocked_id: i64,
+    #[serde(default)]
+    action_type: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct BlockAnswer {
+    success: bool,
+    message: &'static str,
+    blocked_id: i64,
+    action_type: String,
+    is_blocked: bool,
+}
+
+pub(super) async fn add(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Json(body): Json<BlockBody>,
+) -> Result<Json<BlockAnswer>> {
+    let blocked_id = body.blocked_id;
+    let request = BlockUserRequest {
+        user_id: caller.user_id,
+        blocked_id,
+        action_type: body.action_type.unwrap_or_else(|| "block".to_owned()),
+        reason: body.reason,
+    };
+    let answer = retry_idempotent(|| {
+        let (mut profile, request) = (profile.clone(), request.clone());
+        async move { profile.block_user(request).await }
+    })
+    .await?;
+    Ok(Json(BlockAnswer {
+        success: true,
+        message: "User blocked",
+        blocked_id,
+        action_type: answer.action_type,
+        is_blocked: answer.is_blocked,
+    }))
+}
+
+#[derive(eserde::Deserialize)]
+pub(super) struct UnblockBody {
+    blocked_id: i64,
+}
+
+pub(super) async fn remove(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Deletion(UnblockBody { blocked_id }): Deletion<UnblockBody>,
+) -> Result<Json<BlockAnswer>> {
+    let request = block_request(&caller, blocked_id);
+    let answer = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.unblock_user(request).await }
+    })
+    .await?;
+    Ok(Json(BlockAnswer {
+        success: true,
+        message: "User unblocked",
+        blocked_id,
+        action_type: "unblock".to_owned(),
+        is_blocked: answer.is_blocked,
+    }))
+}
+
+#[derive(Serialize)]
+pub(super) struct CheckAnswer {
+    success: bool,
+    message: &'static str,
+    blocked_id: i64,
+    is_blocked: bool,
+}
+
+pub(super) async fn check(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Id(blocked_id): Id,
+) -> Result<Json<CheckAnswer>> {
+    let request = block_request(&caller, blocked_id);
+    let answer = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.check_block(request).await }
+    })
+    .await?;
+    let message = if answer.is_blocked {
+        "User is blocked"
+    } else {
+        "User is not blocked"
+    };
+    Ok(Json(CheckAnswer {
+        success: true,
+        message,
+        blocked_id,
+        is_blocked: answer.is_blocked,
+    }))
+}
+
+fn block_request(caller: &Caller, blocked_id: i64) -> BlockRequest {
+    BlockRequest {
+        user_id: caller.user_id,
+        blocked_id,
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct BlockedAnswer {
+    blocked_users: Vec<OneBlocked>,
+    total_count: i64,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+impl BlockedAnswer {
+    fn new(list: ListBlockedResponse, page: Page) -> Self {
+        Self {
+            blocked_users: list.blocked_users.into_iter().map(Into::into).collect(),
+            total_count: list.total_count,
+            pagination: page.of(list.total_count),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OneBlocked {
+    user_id: i64,
+    username: String,
+    sex: String,
+    bio: Option<String>,
+    profile_image_url: Option<String>,
+    action_type: String,
+    reason: Option<String>,
+    blocked_at: Option<DateTime<Utc>>,
+}
+
+impl From<BlockedUser> for OneBlocked {
+    fn from(blocked: BlockedUser) -> Self {
+        Self {
+            user_id: blocked.user_id,
+            username: blocked.username,
+            sex: blocked.sex,
+            bio: blocked.bio,
+            profile_image_url: blocked.profile_image_url,
+            action_type: blocked.action_type,
+            reason: blocked.reason,
+            blocked_at: time(blocked.blocked_at),
+        }
+    }
+}
+
+pub(super) async fn list(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<BlockedAnswer>> {
+    let page = query.page()?;
+    let request = ListPeopleRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+    };
+    let list = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.list_blocked(request).await }
+    })
+    .await?;
+    Ok(Json(BlockedAnswer::new(list, page)))
+}

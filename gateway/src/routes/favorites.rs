@@ -1,0 +1,190 @@
+//! Whom one likes to talk to (contract, section 3).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::profile::v1::{
+    Favorite, FavoriteRequest, ListFavoritesResponse, ListPeopleRequest,
+};
+
+use super::time;
+use crate::app::Profile;
+use crate::extract::{Deletion, Id, Json, Query};
+use crate::number::Hundredths;
+use crate::paging::{Page, PageQuery, Pagination};
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(eserde::Deserialize)]
+pub(super) struct ListenerBody {
+    listener_id: i64,
+}
+
+#[derive(Serialize)]
+pub(super) struct FavoriteAnswer {
+    success: bool,
+    message: &'static str,
+    listener_id: i64,
+    is_favorited: bool,
+}
+
+impl FavoriteAnswer {
+    fn new(message: &'static str, listener_id: i64, is_favorited: bool) -> Json<Self> {
+        Json(Self {
+            success: true,
+            message,
+            listener_id,
+            is_favorited,
+        })
+    }
+}
+
+pub(super) async fn add(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Json(ListenerBody { listener_id }): Json<ListenerBody>,
+) -> Result<Json<FavoriteAnswer>> {
+    let request = favorite_request(&caller, listener_id);
+    let answer = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.add_favorite(request).await }
+    })
+    .await?;
+    let message = "Listener added to favorites";
+    Ok(FavoriteAnswer::new(
+        message,
+        listener_id,
+        answer.is_favorited,
+    ))
+}
+
+pub(super) async fn remove(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Deletion(ListenerBody { listener_id }): Deletion<ListenerBody>,
+) -> Result<Json<FavoriteAnswer>> {
+    let request = favorite_request(&caller, listener_id);
+    let answer = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.remove_favorite(request).await }
+    })
+    .await?;
+    let message = "Listener removed from favorites";
+    Ok(FavoriteAnswer::new(
+        message,
+        listener_id,
+        answer.is_favorited,
+    ))
+}
+
+pub(super) async fn check(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Id(listener_id): Id,
+) -> Result<Json<FavoriteAnswer>> {
+    let request = favorite_request(&caller, listener_id);
+    let answer = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.check_favorite(request).await }
+    })
+    .await?;
+    let message = if answer.is_favorited {
+        "Listener is a favorite"
+    } else {
+        "Listener is not a favorite"
+    };
+    Ok(FavoriteAnswer::new(
+        message,
+        listener_id,
+        answer.is_favorited,
+    ))
+}
+
+fn favorite_request(caller: &Caller, listener_id: i64) -> FavoriteRequest {
+    FavoriteRequest {
+        user_id: caller.user_id,
+        listener_id,
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct FavoritesAnswer {
+    favorites: Vec<OneFavorite>,
+    total_count: i64,
+    online_count: i64,
+    available_count: i64,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+impl FavoritesAnswer {
+    fn new(list: ListFavoritesResponse, page: Page) -> Self {
+        Self {
+            favorites: list.favorites.into_iter().map(Into::into).collect(),
+            total_count: list.total_count,
+            online_count: list.online_count,
+            available_count: list.available_count,
+            pagination: page.of(list.total_count),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OneFavorite {
+    user_id: i64,
+    username: String,
+    sex: String,
+    bio: Option<String>,
+    interests: Vec<String>,
+    profile_image_url: Option<String>,
+    preferred_language: String,
+    rating: Option<Hundredths>,
+    is_online: bool,
+    is_busy: bool,
+    wait_time: Option<i32>,
+    last_seen: Option<DateTime<Utc>>,
+    is_available: bool,
+    favorited_at: Option<DateTime<Utc>>,
+}
+
+impl From<Favorite> for OneFavorite {
+    fn from(favorite: Favorite) -> Self {
+        let rating = favorite.rating_hundredths;
+        Self {
+            user_id: favorite.user_id,
+            username: favorite.username,
+            sex: favorite.sex,
+            bio: favorite.bio,
+            interests: favorite.interests,
+            profile_image_url: favorite.profile_image_url,
+            preferred_language: favorite.preferred_language,
+            rating: rating.map(|rating| Hundredths(rating.into())),
+            is_online: favorite.is_online,
+            is_busy: favorite.is_busy,
+            wait_time: favorite.wait_time,
+            last_seen: time(favorite.last_seen),
+            is_available: favorite.is_online && !favorite.is_busy,
+            favorited_at: time(favorite.favorited_at),
+        }
+    }
+}
+
+pub(super) async fn list(
+    State(profile): State<Profile>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<FavoritesAnswer>> {
+    let page = query.page()?;
+    let request = ListPeopleRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+    };
+    let list = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.list_favorites(request).await }
+    })
+    .await?;
+    Ok(Json(FavoritesAnswer::new(list, page)))
+}

@@ -1,0 +1,84 @@
+//! Where one is logged in, and the end of it.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::auth::v1::{EndSessionRequest, ListSessionsRequest, LogoutAllRequest, Session};
+
+use super::{Message, time};
+use crate::app::Auth;
+use crate::extract::Json;
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize)]
+pub(super) struct SessionsAnswer {
+    sessions: Vec<OneSession>,
+}
+
+#[derive(Serialize)]
+struct OneSession {
+    session_id: String,
+    device: String,
+    created_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    /// Whether it is the one that asks.
+    is_current: bool,
+}
+
+impl OneSession {
+    fn new(session: Session, caller: &Caller) -> Self {
+        Self {
+            is_current: session.session_id == caller.session_id,
+            session_id: session.session_id,
+            device: session.device,
+            created_at: time(session.created_at),
+            last_used_at: time(session.last_used_at),
+        }
+    }
+}
+
+pub(super) async fn list(State(auth): State<Auth>, caller: Caller) -> Result<Json<SessionsAnswer>> {
+    let user_id = caller.user_id;
+    let list = retry_idempotent(|| {
+        let mut auth = auth.clone();
+        async move { auth.list_sessions(ListSessionsRequest { user_id }).await }
+    })
+    .await?;
+    let sessions = list.sessions.into_iter();
+    let sessions = sessions.map(|session| OneSession::new(session, &caller));
+    Ok(Json(SessionsAnswer {
+        sessions: sessions.collect(),
+    }))
+}
+
+/// Not tried again by itself: the second try would find no session and deny the first one's success.
+pub(super) async fn end(
+    State(mut auth): State<Auth>,
+    caller: Caller,
+    session_id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Message>> {
+    // What is not even text is the id of no session.
+    let session_id = session_id.map_or_else(|_| String::new(), |Path(id)| id);
+    let request = EndSessionRequest {
+        user_id: caller.user_id,
+        session_id,
+    };
+    auth.end_session(request).await?;
+    Ok(Json(Message::new("Session ended")))
+}
+
+pub(super) async fn end_all(State(auth): State<Auth>, caller: Caller) -> Result<Json<Message>> {
+    let request = LogoutAllRequest {
+        user_id: caller.user_id,
+        session_id: caller.session_id,
+    };
+    retry_idempotent(|| {
+        let (mut auth, request) = (auth.clone(), request.clone());
+        async move { auth.logout_all(request).await }
+    })
+    .await?;
+    Ok(Json(Message::new("Logged out everywhere")))
+}

@@ -1,0 +1,42 @@
+//! What somebody logged in with.
+
+use std::fmt;
+
+const CHARACTERS_MAX: usize = 200;
+
+/// A device as it names itself, cut to a sane length: nothing but a person's memory relies on it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Device(String);
+
+impl Device {
+    /// The device of a `User-Agent` header; empty is fine.
+    pub fn new(user_agent: &str) -> Self {
+        let visible = user_agent
+            .chars()
+            .filter(|character| !character.is_control());
+        Self(visible.take(CHARACTERS_MAX).collect())
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_a_short_line() {
+        assert_eq!(
+            Device::new("Talktime/1.0\r\n\0 (Pixel)").to_string(),
+            "Talktime/1.0 (Pixel)"
+        );
+        assert_eq!(
+            Device::new(&"x".repeat(9_000)).to_string().len(),
+            CHARACTERS_MAX
+        );
+    }
+}

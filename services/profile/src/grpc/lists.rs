@@ -1,0 +1,73 @@
+//! Favourites and blocks, between the messages and the domain.
+
+use talktime_proto::profile::v1 as pb;
+use talktime_proto::timestamp;
+use tonic::Response;
+
+use crate::blocks::BlockedPage;
+use crate::domain::{Page, ProfileError};
+use crate::favorites::FavoritesPage;
+use crate::store::user_blocks::Blocked;
+use crate::store::user_favorites::Favorite;
+
+pub(super) fn page(request: &pb::ListPeopleRequest) -> Result<Page, ProfileError> {
+    Page::new(request.page, request.per_page)
+}
+
+pub(super) fn favorite(is_favorited: bool) -> Response<pb::FavoriteResponse> {
+    Response::new(pb::FavoriteResponse { is_favorited })
+}
+
+pub(super) fn block(action_type: Option<&str>) -> Response<pb::BlockResponse> {
+    Response::new(pb::BlockResponse {
+        is_blocked: action_type.is_some(),
+        action_type: action_type.unwrap_or_default().to_owned(),
+    })
+}
+
+pub(super) fn favorites(page: FavoritesPage) -> pb::ListFavoritesResponse {
+    pb::ListFavoritesResponse {
+        favorites: page.favorites.into_iter().map(one_favorite).collect(),
+        total_count: page.counts.total,
+        online_count: page.counts.online,
+        available_count: page.counts.available,
+    }
+}
+
+fn one_favorite(favorite: Favorite) -> pb::Favorite {
+    pb::Favorite {
+        user_id: favorite.user_id,
+        username: favorite.username,
+        sex: favorite.sex,
+        bio: favorite.bio,
+        interests: favorite.interests,
+        profile_image_url: favorite.profile_image_url,
+        preferred_language: favorite.preferred_language,
+        rating_hundredths: favorite.rating_hundredths,
+        is_online: favorite.is_online,
+        is_busy: favorite.is_busy,
+        wait_time: favorite.wait_time,
+        last_seen: favorite.last_seen.map(timestamp),
+        favorited_at: Some(timestamp(favorite.favorited_at)),
+    }
+}
+
+pub(super) fn blocked(page: BlockedPage) -> pb::ListBlockedResponse {
+    pb::ListBlockedResponse {
+        blocked_users: page.blocked.into_iter().map(one_blocked).collect(),
+        total_count: page.total,
+    }
+}
+
+fn one_blocked(blocked: Blocked) -> pb::BlockedUser {
+    pb::BlockedUser {
+        user_id: blocked.user_id,
+        username: blocked.username,
+        sex: blocked.sex,
+        bio: blocked.bio,
+        profile_image_url: blocked.profile_image_url,
+        action_type: blocked.action_type,
+        reason: blocked.reason,
+        blocked_at: Some(timestamp(blocked.blocked_at)),
+    }
+}

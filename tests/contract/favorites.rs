@@ -1,0 +1,235 @@
+//! Section 3: favourites.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use talktime_client::{Answer, Person, Role};
+use talktime_tests::{Answered, Pair, TestApp, app, wait_for};
+
+use crate::{assert_fields, assert_problem};
+
+const NOBODY: i64 = 9_007_199_254_740_991;
+
+async fn add(app: &TestApp, person: &Person, listener_id: i64) -> Answer {
+    let ask = app.post("/favorites/add").of(person);
+    ask.json(&json!({"listener_id": listener_id}))
+        .answer()
+        .await
+}
+
+async fn remove(app: &TestApp, person: &Person, listener_id: i64) -> Answer {
+    let ask = app.delete("/favorites/remove").of(person);
+    ask.json(&json!({"listener_id": listener_id}))
+        .answer()
+        .await
+}
+
+async fn check(app: &TestApp, person: &Person, listener_id: i64) -> Answer {
+    let path = format!("/favorites/check/{listener_id}");
+    app.get(&path).of(person).answer().await
+}
+
+async fn list(app: &TestApp, person: &Person, query: &str) -> Value {
+    let listed = app.get(&format!("/favorites{query}")).of(person);
+    let listed = listed.answer().await;
+    assert_eq!(listed.status, 200, "{listed:?}");
+    listed.body
+}
+
+#[track_caller]
+fn assert_favorited(answer: &Answer, listener_id: i64, is_favorited: bool) {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body["success"], true);
+    assert!(answer.body["message"].is_string());
+    assert_eq!(answer.body["listener_id"], listener_id);
+    assert_eq!(answer.body["is_favorited"], is_favorited);
+}
+
+#[tokio::test]
+async fn a_favourite_comes_and_goes_however_often_it_is_asked() {
+    let Pair {
+        app,
+        caller,
+        listener,
+    } = Pair::meet_without_coins().await;
+    let id = listener.user_id;
+    assert_favorited(&check(&app, &caller, id).await, id, false);
+    for _ in 0..2 {
+        assert_favorited(&add(&app, &caller, id).await, id, true);
+    }
+    assert_favorited(&check(&app, &caller, id).await, id, true);
+    for _ in 0..2 {
+        assert_favorited(&remove(&app, &caller, id).await, id, false);
+    }
+    assert_favorited(&check(&app, &caller, id).await, id, false);
+}
+
+#[tokio::test]
+async fn the_listener_may_be_named_in_the_query() {
+    let Pair {
+        app,
+        caller,
+        listener,
+    } = Pair::meet_without_coins().await;
+    add(&app, &caller, listener.user_id).await;
+    let path = format!("/favorites/remove?listener_id={}", listener.user_id);
+    let removed = app.delete(&path).of(&caller).answer().await;
+    assert_favorited(&removed, listener.user_id, false);
+    let neither = app.delete("/favorites/remove").of(&caller).answer().await;
+    assert_problem(&neither, 422, "invalid_body");
+    let wrong = app.delete("/favorites/remove?listener_id=x").of(&caller);
+    assert_problem(&wrong.answer().await, 400, "invalid_query");
+}
+
+#[tokio::test]
+async fn only_another_listener_is_a_favourite() {
+    let Pair {
+        app,
+        caller,
+        listener,
+    } = Pair::meet_without_coins().await;
+    let user = app.sign_up(Role::User).await;
+    for nobody in [NOBODY, 0, -1, user.user_id] {
+        for answer in [
+            add(&app, &caller, nobody).await,
+            remove(&app, &caller, nobody).await,
+            check(&app, &caller, nobody).await,
+        ] {
+            assert_problem(&answer, 404, "listener_not_found");
+        }
+    }
+    let own = add(&app, &listener, listener.user_id).await;
+    assert_problem(&own, 400, "favorite_of_oneself");
+    let named = app.get("/favorites/check/asha").of(&caller).answer().await;
+    assert_problem(&named, 404, "not_found");
+}
+
+#[tokio::test]
+async fn wrong_bodies_are_told_and_nobody_comes_in_without_a_token() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    for body in [
+        json!({}),
+        json!({"listener_id": "7"}),
+        json!({"listener_id": 1.5}),
+    ] {
+        let added = app.post("/favorites/add").of(&person).json(&body);
+        let added = added.answer().await;
+        assert_problem(&added, 422, "invalid_body");
+        assert_eq!(added.body["errors"][0]["field"], "listener_id");
+    }
+    for ask in [
+        app.post("/favorites/add"),
+        app.delete("/favorites/remove"),
+        app.get("/favorites"),
+        app.get("/favorites/check/1"),
+    ] {
+        assert_problem(&ask.answer().await, 401, "missing_token");
+    }
+}
+
+#[tokio::test]
+async fn the_list_has_every_field_and_the_present_status() {
+    let Pair {
+        app,
+        caller,
+        listener,
+    } = Pair::meet_without_coins().await;
+    add(&app, &caller, listener.user_id).await;
+    let page = wait_for("the favourite to be online", || async {
+        let page = list(&app, &caller, "").await;
+        (page["online_count"] == 1).then_some(page)
+    })
+    .await;
+    assert_eq!(
+        (&page["total_count"], &page["available_count"]),
+        (&1.into(), &1.into())
+    );
+    assert_fields(
+        &page,
+        &["page", "per_page", "has_next", "has_previous", "total"],
+    );
+    let favorite = &page["favorites"][0];
+    assert_fields(
+        favorite,
+        &[
+            "user_id",
+            "username",
+            "sex",
+            "bio",
+            "interests",
+            "profile_image_url",
+            "preferred_language",
+            "rating",
+            "is_online",
+            "is_busy",
+            "wait_time",
+            "last_seen",
+            "is_available",
+            "favorited_at",
+        ],
+    );
+    assert_eq!(favorite["user_id"], listener.user_id);
+    assert_eq!(favorite["username"], listener.username);
+    assert_eq!(favorite["is_available"], true);
+}
+
+#[tokio::test]
+async fn the_newest_favourite_comes_first_page_by_page() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let mut newest_first = Vec::new();
+    for _ in 0..3 {
+        let listener = app.sign_up(Role::Listener).await;
+        add(&app, &person, listener.user_id).await;
+        newest_first.insert(0, listener.user_id);
+    }
+    let mut seen = Vec::new();
+    for (page, has_previous, has_next) in [(1, false, true), (2, true, true), (3, true, false)] {
+        let body = list(&app, &person, &format!("?page={page}&per_page=1")).await;
+        assert_eq!(body["total_count"], 3);
+        assert_eq!(
+            (&body["has_previous"], &body["has_next"]),
+            (&has_previous.into(), &has_next.into()),
+            "{body}"
+        );
+        seen.push(body["favorites"][0]["user_id"].as_i64().expect("an id"));
+    }
+    assert_eq!(seen, newest_first);
+    for wrong in ["?page=0", "?per_page=0", "?per_page=101", "?page=x"] {
+        let answer = app.get(&format!("/favorites{wrong}")).of(&person);
+        assert_eq!(answer.answer().await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn twenty_at_once_make_one_favourite() {
+    let Pair {
+        app,
+        caller,
+        listener,
+    } = Pair::meet_without_coins().await;
+    let id = listener.user_id;
+    for answer in join_all((0..20).map(|_| add(&app, &caller, id))).await {
+        assert_favorited(&answer, id, true);
+    }
+    assert_eq!(list(&app, &caller, "").await["total_count"], 1);
+    for answer in join_all((0..20).map(|_| remove(&app, &caller, id))).await {
+        assert_favorited(&answer, id, false);
+    }
+    assert_eq!(list(&app, &caller, "").await["total_count"], 0);
+}
+
+#[tokio::test]
+async fn a_deleted_listener_is_nobodys_favourite() {
+    let Pair {
+        app,
+        caller,
+        listener,
+    } = Pair::meet_without_coins().await;
+    add(&app, &caller, listener.user_id).await;
+    let deleted = app.delete("/users/me").of(&listener).answer().await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    assert_eq!(list(&app, &caller, "").await["total_count"], 0);
+    let gone = check(&app, &caller, listener.user_id).await;
+    assert_problem(&gone, 404, "listener_not_found");
+}
