@@ -53,15 +53,12 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         .await
 }
 
-/// Compares every wallet with its journal; an error names the wallets that differ.
+/// Compares journal, transfers, wallets and histories with one another; an error names what differs.
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     let pool = talktime_kit::db::pool(SCHEMA.name, &service.database)?;
     let mut connection = pool.acquire().await?;
-    let wrong = store::accounts::mismatched_wallets(&mut connection).await?;
-    anyhow::ensure!(
-        wrong.is_empty(),
-        "the journal disagrees with the wallets of users {wrong:?}"
-    );
-    println!("every wallet agrees with the journal");
+    let differences = store::accounts::differences(&mut connection).await?;
+    anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    println!("journal, transfers, wallets and histories agree");
     Ok(())
 }

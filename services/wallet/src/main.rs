@@ -16,7 +16,7 @@ struct Cli {
 enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Compares every wallet with what its journal adds up to; fails and names those that differ.
+    /// Compares journal, transfers, wallets and histories; fails and names what differs.
     Verify,
     #[command(flatten)]
     Common(cli::Command),

@@ -11,7 +11,7 @@ use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
 use talktime_wallet::domain::settlement::Settlement;
 use talktime_wallet::ledger::{Ledger, Outcome, Recharge, close_account};
-use talktime_wallet::store::accounts::mismatched_wallets;
+use talktime_wallet::store::accounts::differences;
 
 const CALLER: i64 = 1;
 const LISTENER: i64 = 2;
@@ -56,12 +56,23 @@ impl Books {
     }
 
     async fn assert_right(&self) {
+        let wrong = self.differences().await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    async fn differences(&self) -> Vec<String> {
         let mut connection = self.database.app.acquire().await.expect("connected");
-        let wrong = mismatched_wallets(&mut connection).await.expect("readable");
-        assert!(
-            wrong.is_empty(),
-            "the journal disagrees with the wallets of {wrong:?}"
-        );
+        differences(&mut connection).await.expect("readable")
+    }
+
+    /// Does what no service may, and answers what is then found.
+    async fn tampered(&self, statement: &'static str) -> Vec<String> {
+        let changed = sqlx::query(statement)
+            .execute(&self.database.superuser)
+            .await
+            .expect("changed");
+        assert_eq!(changed.rows_affected(), 1, "{statement}");
+        self.differences().await
     }
 }
 
@@ -339,17 +350,68 @@ async fn the_journal_cannot_be_changed_by_the_service() {
     }
 }
 
-#[tokio::test]
-async fn a_changed_balance_shows() {
+/// Books with a purchase, a charge, a charge undone and a listener paid.
+async fn busy_books() -> Books {
     let books = Books::open().await;
     books.recharge("a").await;
-    sqlx::query("UPDATE wallet.user_wallets SET balance_coins = 301")
-        .execute(&books.database.superuser)
+    let minutes = [minute(1), minute(2)];
+    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.settle(&settlement(1)).await.expect("settled");
+    books.assert_right().await;
+    books
+}
+
+const WALLET_OF_CALLER: &str = "the wallet of user 1 is not what the journal adds up to";
+const HISTORY_OF_CALLER: &str = "the history of user 1 does not add up to the wallet";
+
+#[tokio::test]
+async fn a_changed_balance_shows() {
+    let found = busy_books()
         .await
-        .expect("changed");
-    let mut connection = books.database.app.acquire().await.expect("connected");
+        .tampered("UPDATE wallet.user_wallets SET balance_coins = 301 WHERE user_id = 1")
+        .await;
+    assert_eq!(found, [WALLET_OF_CALLER, HISTORY_OF_CALLER]);
+}
+
+#[tokio::test]
+async fn a_missing_transaction_shows() {
+    let found = busy_books()
+        .await
+        .tampered("DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/minute/1'")
+        .await;
+    assert_eq!(found, [HISTORY_OF_CALLER]);
+}
+
+#[tokio::test]
+async fn a_missing_line_of_earnings_shows() {
+    let found = busy_books()
+        .await
+        .tampered("DELETE FROM wallet.user_transactions WHERE tx_type = 'earn'")
+        .await;
     assert_eq!(
-        mismatched_wallets(&mut connection).await.expect("readable"),
-        [CALLER]
+        found,
+        ["the history of user 2 does not add up to the wallet"]
+    );
+}
+
+#[tokio::test]
+async fn a_changed_journal_row_shows() {
+    let found = busy_books()
+        .await
+        .tampered("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
+        .await;
+    let transfer = "the journal of transfer call/7/minute/1 does not move what it says";
+    assert_eq!(found, [WALLET_OF_CALLER, transfer]);
+}
+
+#[tokio::test]
+async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
+    let found = busy_books()
+        .await
+        .tampered("DELETE FROM wallet.journal WHERE debit_account = 'platform/gateway_clearing'")
+        .await;
+    assert_eq!(
+        found,
+        ["the journal of transfer payment/sandbox_a does not move what it says"]
     );
 }
