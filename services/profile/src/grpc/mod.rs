@@ -147,7 +147,12 @@ impl ProfileService for ProfileApi {
         if user_ids.len() > USERNAMES_MAX {
             return Err(refused(ProfileError::TooManyUsers));
         }
-        let names = self.people.usernames(&user_ids).await.map_err(refused)?;
+        let names = self
+            .operations
+            .people
+            .usernames(&user_ids)
+            .await
+            .map_err(refused)?;
         let usernames = names.into_iter().collect();
         Ok(Response::new(pb::GetUsernamesResponse { usernames }))
     }
