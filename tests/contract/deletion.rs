@@ -14,9 +14,15 @@ const SERVICES: [&str; 6] = [
     "verification",
 ];
 
-/// Bare ids, kept on purpose: answers to idempotency keys, whom presence must not bring back when
-/// an older event comes late, and what was done in somebody's name.
-const TOMBSTONES: [&str; 3] = ["idempotency_keys", "deleted_users", "audit_log"];
+/// Bare ids, kept on purpose: answers to idempotency keys, whom presence and verification must not
+/// bring back when something older comes late, and what was done in somebody's name.
+const TOMBSTONES: [&str; 5] = [
+    "idempotency_keys",
+    "deleted_users",
+    "standings",
+    "audit_log",
+    "decisions",
+];
 
 /// `table.column` of every row of a service that names the user.
 async fn rows_naming(service: &str, user_id: i64) -> Vec<String> {
