@@ -31,6 +31,9 @@ pub mod wallet {
     pub mod v1 {
         tonic::include_proto!("talktime.wallet.v1");
     }
+
+    mod transfer;
+    pub use transfer::charge_id;
 }
 
 pub mod calls {

@@ -1,6 +1,7 @@
 //! Looking back: lists, numbers, receipts. Nothing here changes anything.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
 use crate::domain::call::CallType;
@@ -115,6 +116,6 @@ fn receipt_minute(call: &PastCall, minute: i32) -> ReceiptMinute {
         minute,
         begins_at: call.start_time + TimeDelta::seconds(before_secs),
         coins: call.coins_per_minute,
-        transfer_id: format!("call/{}/minute/{minute}", call.call_id),
+        transfer_id: charge_id(call.call_id, minute),
     }
 }

@@ -83,7 +83,7 @@ impl Started {
 
 /// A row in `reserving`, or the answer that the same request got before.
 enum Reserved {
-    Now(i64),
+    Now(Box<Call>),
     Before(Started),
 }
 
@@ -110,17 +110,20 @@ impl Calls {
             listener_username: &listener_username,
             idempotency_key: start.idempotency.as_ref().map(idempotency::Request::key),
         };
-        let call_id = match self.reserve(&new_call, start).await? {
-            Reserved::Now(call_id) => call_id,
+        let reserved = match self.reserve(&new_call, start).await? {
+            Reserved::Now(call) => call,
             Reserved::Before(started) => return Ok(started),
         };
         failpoint::reach("calls.start.reserved");
-        match self.charge_and_activate(call_id, start).await {
+        match self.charge_and_activate(&reserved, start).await {
             Ok((call, started)) => {
                 self.show_started(call, started.wait_time(start)).await;
                 Ok(started)
             }
-            Err(error) => self.undone_or_live(call_id, start).await.ok_or(error),
+            Err(error) => self
+                .undone_or_live(reserved.call_id, start)
+                .await
+                .ok_or(error),
         }
     }
 
@@ -183,24 +186,21 @@ impl Calls {
         {
             return Ok(Reserved::Before(started));
         }
-        let call_id = calls::insert_reserving(&mut tx, new_call, LEASE_SECS).await?;
+        let call = calls::insert_reserving(&mut tx, new_call, LEASE_SECS).await?;
         let parties = [start.caller_id, start.listener_id];
-        if !live_parties::take(&mut tx, call_id, parties).await? {
+        if !live_parties::take(&mut tx, call.call_id, parties).await? {
             return Err(CallError::OnACall);
         }
         tx.commit().await?;
-        Ok(Reserved::Now(call_id))
+        Ok(Reserved::Now(Box::new(call)))
     }
 
     async fn charge_and_activate(
         &self,
-        call_id: i64,
+        reserved: &Call,
         start: &Start,
     ) -> Result<(Call, Started), CallError> {
-        let reserved = calls::find(&mut *self.db.acquire().await?, call_id)
-            .await?
-            .ok_or(CallError::Undone)?;
-        let remaining_coins = match self.peers.charge(&reserved, 1).await? {
+        let remaining_coins = match self.peers.charge(reserved, 1).await? {
             Outcome::Charged(charged) => charged.balance_coins,
             Outcome::Voided(_) => return Err(CallError::Undone),
             Outcome::Insufficient(short) => {
@@ -211,7 +211,8 @@ impl Calls {
             }
         };
         failpoint::reach("calls.start.charged");
-        self.activate(call_id, start, remaining_coins).await
+        self.activate(reserved.call_id, start, remaining_coins)
+            .await
     }
 
     async fn activate(

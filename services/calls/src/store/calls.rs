@@ -48,16 +48,17 @@ pub async fn insert_reserving(
     tx: &mut PgConnection,
     call: &NewCall<'_>,
     lease_secs: f64,
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
+) -> sqlx::Result<Call> {
+    sqlx::query_as(concat!(
         "INSERT INTO calls.user_calls
             (user_id, listener_id, call_type, status, phase, coins_per_minute,
              listener_paise_per_minute, minute_secs, caller_username, listener_username,
              idempotency_key, next_step_at, created_at, updated_at)
          VALUES ($1, $2, $3, 'ongoing', 'reserving', $4, $5, $6, $7, $8, $9,
                  now() + make_interval(secs => $10), now(), now())
-         RETURNING call_id",
-    )
+         RETURNING ",
+        call_columns!()
+    ))
     .bind(call.user_id)
     .bind(call.listener_id)
     .bind(call.call_type.word())

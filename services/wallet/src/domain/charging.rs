@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use talktime_proto::wallet::charge_id;
+
 use super::WalletError;
-use super::journal::{charge_id, settlement_id, void_id};
+use super::journal::{settlement_id, void_id};
 
 /// Coins a single charge may take: far above any price, far below overflow.
 const COINS_MAX: i64 = 1_000_000;

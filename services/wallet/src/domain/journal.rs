@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use talktime_proto::wallet::charge_id;
+
 /// An account of the journal. A person's balance is what was credited less what was debited.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Account {
@@ -98,14 +100,9 @@ impl TransferKind {
     }
 }
 
-/// The id under which one minute of a call is charged.
-pub fn charge_id(call_id: i64, minute: i32) -> String {
-    format!("call/{call_id}/minute/{minute}")
-}
-
 /// The id under which that charge is undone.
 pub fn void_id(call_id: i64, minute: i32) -> String {
-    format!("call/{call_id}/minute/{minute}/void")
+    format!("{}/void", charge_id(call_id, minute))
 }
 
 /// The id under which a call's books are closed.

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use talktime_proto::wallet::charge_id;
 
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
-use crate::domain::journal::{self, Account, Entry, TransferKind, charge_id, void_id};
+use crate::domain::journal::{self, Account, Entry, TransferKind, void_id};
 use crate::store::posting::{self, Posting, Transaction};
 use crate::store::{transfers, wallets};
 
