@@ -1,12 +1,12 @@
 //! `cargo dev`: the whole platform on one machine.
 //!
 //! `cargo dev up` takes a machine with nothing but Rust to a running Talktime with one demo call made;
-//! `cargo dev test` runs all tests against a stack of its own. The other commands stop, start, kill and
-//! look at single processes, by hand or from tests of failures.
+//! `cargo dev test` runs all tests against a stack of its own, `cargo dev bench` measures on another. The
+//! other commands stop, start, kill and look at single processes, by hand or from tests of failures.
 //!
 //! How it is laid out, from the outside in:
 //!
-//! - `up`, `testing`, `single`, `report`: the commands
+//! - `up`, `testing`, `bench`, `single`, `report`: the commands
 //! - `session`, `lock`, `reaper`: who is responsible for a stack, and that nothing is left of it
 //! - `lifecycle`, `probe`: starting, waiting until ready, stopping
 //! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: what is started, and with what
@@ -15,6 +15,7 @@
 //!
 //! Plain blocking code without a runtime: it has to compile fast, and it mostly waits.
 
+mod bench;
 mod cargo;
 mod cluster;
 mod databases;
@@ -99,6 +100,8 @@ enum Command {
     Env,
     /// Run all tests against a stack of their own
     Test(testing::TestOptions),
+    /// Measure against a stack of its own, built with optimizations
+    Bench(bench::BenchOptions),
     /// Stop everything once standard input ends; started by the runner for itself
     #[command(hide = true)]
     Reap,
@@ -131,6 +134,7 @@ fn run(options: Options) -> Result<ExitCode> {
         Command::Run { service, arguments } => return single::run(&stack, service, &arguments),
         Command::Env => report::env(&stack),
         Command::Test(options) => return Ok(testing::test(&options)),
+        Command::Bench(options) => return bench::bench(&options),
         Command::Reap => reaper::reap(&stack)?,
     }
     Ok(ExitCode::SUCCESS)

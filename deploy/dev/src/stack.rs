@@ -18,11 +18,13 @@ use clap::ValueEnum;
 
 use crate::unit::Unit;
 
-/// Which stack: `dev` is for people, `test` belongs to `cargo dev test`. Both may be up at once.
+/// Which stack: `dev` is for people, `test` belongs to `cargo dev test`, `bench` to `cargo dev bench`.
+/// All may be up at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackName {
     Dev,
     Test,
+    Bench,
 }
 
 /// A stack on this machine.
@@ -51,6 +53,7 @@ impl Stack {
         let folder = match name {
             StackName::Dev => "dev",
             StackName::Test => "test",
+            StackName::Bench => "bench",
         };
         Self {
             name,
@@ -62,6 +65,7 @@ impl Stack {
         match self.name {
             StackName::Dev => "dev",
             StackName::Test => "test",
+            StackName::Bench => "bench",
         }
     }
 
@@ -75,6 +79,7 @@ impl Stack {
         match self.name {
             StackName::Dev => "cargo dev",
             StackName::Test => "cargo dev --stack test",
+            StackName::Bench => "cargo dev --stack bench",
         }
     }
 
@@ -84,6 +89,7 @@ impl Stack {
         match self.name {
             StackName::Dev => base,
             StackName::Test => base + 10_000,
+            StackName::Bench => base + 20_000,
         }
     }
 
@@ -170,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ports_of_the_test_stack_lie_ten_thousand_higher() {
+    fn each_stack_has_ports_of_its_own() {
         let (dev, test) = (Stack::new(StackName::Dev), Stack::new(StackName::Test));
         let ports = |stack: &Stack, unit| stack.ports(unit).collect::<Vec<_>>();
         assert_eq!(ports(&dev, Unit::Gateway), [8080, 7200]);

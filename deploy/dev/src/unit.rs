@@ -116,16 +116,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_port_is_used_twice_in_either_stack() {
+    fn no_port_is_used_twice_in_any_stack() {
         let base: Vec<u16> = all()
             .flat_map(|unit| [Some(unit.ports().main), unit.ports().ops])
             .flatten()
             .collect();
         let ports: HashSet<u16> = base
             .iter()
-            .flat_map(|port| [*port, port + 10_000])
+            .flat_map(|port| [*port, port + 10_000, port + 20_000])
             .collect();
-        assert_eq!(ports.len(), 2 * base.len());
+        assert_eq!(ports.len(), 3 * base.len());
     }
 
     #[test]

@@ -1,0 +1,124 @@
+//! Signs of life beside pgbench updating one row a commit.
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
+use http::Method;
+use sqlx::Executor;
+use talktime_client::{Person, Role};
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use talktime_proto::presence::v1::{HeartbeatRequest, SetOnlineRequest};
+use tonic::transport::Channel;
+
+use crate::Pace;
+use crate::driver::{self, Worker};
+use crate::http::Connection;
+use crate::people;
+use crate::pgbench::Pgbench;
+use crate::report::{Line, Report};
+use crate::stack::Stack;
+
+/// As many as pgbench has rows.
+const PEOPLE: i64 = 10_000;
+/// Far above the ids that registration gives.
+const FIRST: i64 = 1_000_000_000;
+const SETUP_AT_A_TIME: usize = 64;
+/// Requests share a group, so that more at a time make larger groups.
+const AT_A_TIME: usize = 512;
+const CONNECTIONS: usize = 4;
+/// People with phones, each with a connection of its own.
+const PHONES: usize = 256;
+
+pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
+    let database = stack.database().await?;
+    database
+        .execute(include_str!("../pgbench/heartbeat_tables.sql"))
+        .await?;
+    let mut beaters = beaters(stack).await?;
+    put_online(&beaters[0].presence).await?;
+    let mut phones = Vec::new();
+    for person in people::sign_up(stack, Role::User, PHONES).await? {
+        phones.push(Phone::new(stack, &person).await?);
+    }
+    let pgbench = Pgbench::new(stack, include_str!("../pgbench/heartbeat.sql"))?;
+    let mut opponent = Line::new("pgbench, one row a commit");
+    let mut grpc = Line::new(&format!("Heartbeat over gRPC, {AT_A_TIME} at a time"));
+    let mut rest = Line::new(&format!("POST /users/me/heartbeat, {PHONES} at a time"));
+    for _ in 0..pace.rounds {
+        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
+        grpc.add(&driver::flat_out(&mut beaters, pace.duration()).await?);
+        rest.add(&driver::flat_out(&mut phones, pace.duration()).await?);
+    }
+    let title = "Heartbeats, answered after their commit";
+    println!("{}", Report::new(title, vec![opponent, grpc, rest]));
+    Ok(())
+}
+
+async fn beaters(stack: &Stack) -> anyhow::Result<Vec<Beater>> {
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(PresenceServiceClient::new(stack.grpc("presence").await?));
+    }
+    let beater = |index: usize| Beater {
+        presence: clients[index % CONNECTIONS].clone(),
+        next: i64::try_from(index).expect("there are few") * PEOPLE
+            / i64::try_from(AT_A_TIME).expect("there are few"),
+    };
+    Ok((0..AT_A_TIME).map(beater).collect())
+}
+
+async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result<()> {
+    stream::iter(FIRST..FIRST + PEOPLE)
+        .map(|user_id| {
+            let mut presence = presence.clone();
+            async move {
+                let request = SetOnlineRequest {
+                    user_id,
+                    username: format!("bench_{user_id}"),
+                    is_online: true,
+                    happened_at: None,
+                };
+                presence.set_online(request).await
+            }
+        })
+        .buffer_unordered(SETUP_AT_A_TIME)
+        .try_for_each(|_| async { Ok(()) })
+        .await
+        .context("putting people online")
+}
+
+/// Beats for one person after the other.
+struct Beater {
+    presence: PresenceServiceClient<Channel>,
+    next: i64,
+}
+
+impl Worker for Beater {
+    async fn ask(&mut self) -> anyhow::Result<u64> {
+        self.next = (self.next + 1) % PEOPLE;
+        let user_id = FIRST + self.next;
+        self.presence
+            .heartbeat(HeartbeatRequest { user_id })
+            .await?;
+        Ok(1)
+    }
+}
+
+/// Somebody's app.
+struct Phone {
+    connection: Connection,
+}
+
+impl Phone {
+    async fn new(stack: &Stack, person: &Person) -> anyhow::Result<Self> {
+        let connection = Connection::open(&stack.gateway_url, &person.access_token).await?;
+        Ok(Self { connection })
+    }
+}
+
+impl Worker for Phone {
+    async fn ask(&mut self) -> anyhow::Result<u64> {
+        let path = "/users/me/heartbeat";
+        self.connection.must(Method::POST, path, None, None).await?;
+        Ok(1)
+    }
+}

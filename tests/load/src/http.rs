@@ -1,0 +1,81 @@
+//! A client for the gateway that costs as little as possible: on a small machine it shares the
+//! processors with what it measures. One connection a worker, kept open.
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// A connection of somebody who is logged in.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+    bearer: String,
+}
+
+impl Connection {
+    pub(crate) async fn open(gateway_url: &str, access_token: &str) -> anyhow::Result<Self> {
+        let host = gateway_url
+            .strip_prefix("http://")
+            .context("the gateway is at http://")?;
+        let stream = TcpStream::connect(host).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self {
+            sender,
+            host: host.to_owned(),
+            bearer: format!("Bearer {access_token}"),
+        })
+    }
+
+    /// Asks, and reads the whole answer.
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        idempotency_key: Option<&str>,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.host)
+            .header(header::AUTHORIZATION, &self.bearer);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Full::from(serde_json::to_vec(body)?)
+            }
+            None => Full::default(),
+        };
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request.body(body)?).await?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Asks for something that must work.
+    pub(crate) async fn must(
+        &mut self,
+        method: Method,
+        path: &str,
+        idempotency_key: Option<&str>,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Bytes> {
+        let (status, answer) = self.ask(method, path, idempotency_key, body).await?;
+        ensure!(
+            status.is_success(),
+            "{path}: {status} {}",
+            String::from_utf8_lossy(&answer)
+        );
+        Ok(answer)
+    }
+}

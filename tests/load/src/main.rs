@@ -1,0 +1,81 @@
+//! `cargo dev bench`: what the platform does in a second, beside what the same parts could do at best.
+//!
+//! A figure alone says little on a machine that other work slows down now and then. So each measurement
+//! has an opponent (mostly pgbench writing the same rows in one transaction on the same Postgres), the
+//! two take turns in rounds, and the report gives ratios of the medians.
+//!
+//! - `driver`: many workers that ask again and again, and how long answers took
+//! - `rounds`, `report`: taking turns, and the table at the end
+//! - `pgbench`, `http`, `people`, `stack`: opponents, clients, and where everything is
+//! - the rest: one module a measurement
+
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "no figure of a report needs more than 52 bits"
+)]
+
+mod calls;
+mod driver;
+mod heartbeat;
+mod http;
+mod people;
+mod pgbench;
+mod report;
+mod rounds;
+mod stack;
+mod wallet;
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo dev bench", bin_name = "cargo dev bench")]
+#[command(about = "Measures the platform beside what it stands on")]
+struct Options {
+    #[command(flatten)]
+    pace: Pace,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// How long and how hard.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Seconds of one measurement in one round
+    #[arg(long, default_value_t = 5, global = true)]
+    seconds: u64,
+    /// How often the opponents take turns
+    #[arg(long, default_value_t = 3, global = true)]
+    rounds: usize,
+    /// Requests at a time
+    #[arg(long, default_value_t = 32, global = true)]
+    clients: usize,
+}
+
+impl Pace {
+    fn duration(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Charges one by one and in batches over gRPC, recharges through the gateway
+    Wallet,
+    /// Starting and ending calls through the gateway, and minutes billed
+    Calls(calls::CallsOptions),
+    /// Heartbeats over gRPC and through the gateway
+    Heartbeat,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let stack = stack::Stack::from_env()?;
+    match options.what {
+        What::Wallet => wallet::bench(&stack, options.pace).await,
+        What::Calls(calls) => calls::bench(&stack, options.pace, &calls).await,
+        What::Heartbeat => heartbeat::bench(&stack, options.pace).await,
+    }
+}

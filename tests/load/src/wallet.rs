@@ -1,0 +1,206 @@
+//! The wallet beside pgbench writing the same rows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use anyhow::{Context, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use http::Method;
+use serde_json::{Value, json};
+use sqlx::Executor;
+use talktime_client::{Person, Role};
+use talktime_proto::wallet::v1::charge_response::Outcome;
+use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
+use talktime_proto::wallet::v1::{
+    ChargeBatchRequest, ChargeRequest, ChargeResponse, RechargeRequest,
+};
+use tonic::transport::Channel;
+
+use crate::Pace;
+use crate::driver::{self, Worker};
+use crate::http::Connection;
+use crate::people;
+use crate::pgbench::Pgbench;
+use crate::report::{Line, Report};
+use crate::stack::Stack;
+
+/// People with coins, as many as pgbench has.
+const PAYERS: i64 = 1_000;
+/// Far above the ids that registration gives.
+const FIRST_PAYER: i64 = 1_000_000_000;
+/// The largest step of the rate card, and how often each payer takes it.
+const RECHARGE_PAISE: i64 = 100_000;
+const RECHARGES: usize = 10;
+const SETUP_AT_A_TIME: usize = 64;
+/// Minutes in one batch, as the biller of calls sends them.
+const BATCH: usize = 500;
+const BATCHES_AT_A_TIME: usize = 2;
+const COINS_A_MINUTE: i64 = 1;
+
+/// Ids of calls that never were, each used once.
+#[derive(Clone)]
+struct CallIds(Arc<AtomicI64>);
+
+impl CallIds {
+    fn next(&self) -> i64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
+    let database = stack.database().await?;
+    database
+        .execute(include_str!("../pgbench/wallet_tables.sql"))
+        .await?;
+    let wallet = WalletServiceClient::new(stack.grpc("wallet").await?);
+    give_coins(&wallet).await?;
+    let calls = CallIds(Arc::new(AtomicI64::new(FIRST_PAYER)));
+    println!("{}", charges(stack, pace, &wallet, &calls).await?);
+    println!("{}", recharges(stack, pace).await?);
+    Ok(())
+}
+
+/// As much as the measurements may spend.
+async fn give_coins(wallet: &WalletServiceClient<Channel>) -> anyhow::Result<()> {
+    stream::iter(0..PAYERS)
+        .map(|payer| recharge_often(wallet.clone(), FIRST_PAYER + payer))
+        .buffer_unordered(SETUP_AT_A_TIME)
+        .try_collect()
+        .await
+        .context("giving people coins")
+}
+
+async fn recharge_often(
+    mut wallet: WalletServiceClient<Channel>,
+    user_id: i64,
+) -> anyhow::Result<()> {
+    for _ in 0..RECHARGES {
+        let request = RechargeRequest {
+            user_id,
+            amount_paise: RECHARGE_PAISE,
+            payment_method: "upi".to_owned(),
+            ..RechargeRequest::default()
+        };
+        wallet.recharge(request).await?;
+    }
+    Ok(())
+}
+
+async fn charges(
+    stack: &Stack,
+    pace: Pace,
+    wallet: &WalletServiceClient<Channel>,
+    calls: &CallIds,
+) -> anyhow::Result<Report> {
+    let pgbench = Pgbench::new(stack, include_str!("../pgbench/charge.sql"))?;
+    let mut opponent = Line::new("pgbench, one charge's rows in a transaction");
+    let mut singles = Line::new("Charge over gRPC");
+    let mut batches = Line::new(&format!("ChargeBatch over gRPC, {BATCH} minutes each"));
+    let mut chargers = chargers(pace.clients, 1, wallet, calls);
+    let mut batchers = self::chargers(BATCHES_AT_A_TIME, BATCH, wallet, calls);
+    for _ in 0..pace.rounds {
+        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
+        singles.add(&driver::flat_out(&mut chargers, pace.duration()).await?);
+        batches.add(&driver::flat_out(&mut batchers, pace.duration()).await?);
+    }
+    let title = format!("Minutes charged, {} requests at a time", pace.clients);
+    Ok(Report::new(&title, vec![opponent, singles, batches]))
+}
+
+fn chargers(
+    count: usize,
+    batch: usize,
+    wallet: &WalletServiceClient<Channel>,
+    calls: &CallIds,
+) -> Vec<Charger> {
+    let charger = |_| Charger {
+        wallet: wallet.clone(),
+        calls: calls.clone(),
+        batch,
+    };
+    (0..count).map(charger).collect()
+}
+
+/// Charges first minutes of calls that never were.
+struct Charger {
+    wallet: WalletServiceClient<Channel>,
+    calls: CallIds,
+    batch: usize,
+}
+
+impl Charger {
+    fn charge(&self) -> ChargeRequest {
+        let call_id = self.calls.next();
+        ChargeRequest {
+            call_id,
+            minute: 1,
+            user_id: FIRST_PAYER + call_id % PAYERS,
+            coins: COINS_A_MINUTE,
+        }
+    }
+}
+
+impl Worker for Charger {
+    async fn ask(&mut self) -> anyhow::Result<u64> {
+        if self.batch == 1 {
+            let charged = self.wallet.charge(self.charge()).await?.into_inner();
+            ensure!(is_charged(&charged), "not charged: {charged:?}");
+            return Ok(1);
+        }
+        let charges = (0..self.batch).map(|_| self.charge()).collect();
+        let request = ChargeBatchRequest { charges };
+        let charged = self.wallet.charge_batch(request).await?.into_inner();
+        ensure!(charged.outcomes.iter().all(is_charged), "not all charged");
+        Ok(u64::try_from(charged.outcomes.len())?)
+    }
+}
+
+fn is_charged(response: &ChargeResponse) -> bool {
+    matches!(response.outcome, Some(Outcome::Charged(_)))
+}
+
+async fn recharges(stack: &Stack, pace: Pace) -> anyhow::Result<Report> {
+    let pgbench = Pgbench::new(stack, include_str!("../pgbench/recharge.sql"))?;
+    let mut opponent = Line::new("pgbench, one recharge's rows in a transaction");
+    let mut ours = Line::new("POST /calls/recharge through the gateway");
+    let people = people::sign_up(stack, Role::User, pace.clients).await?;
+    let mut buyers = Vec::new();
+    for person in &people {
+        buyers.push(Buyer::new(stack, person).await?);
+    }
+    for _ in 0..pace.rounds {
+        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
+        ours.add(&driver::flat_out(&mut buyers, pace.duration()).await?);
+    }
+    let title = format!("Recharges, {} requests at a time", pace.clients);
+    Ok(Report::new(&title, vec![opponent, ours]))
+}
+
+/// Buys coins again and again.
+struct Buyer {
+    connection: Connection,
+    bought: u64,
+    body: Value,
+}
+
+impl Buyer {
+    async fn new(stack: &Stack, person: &Person) -> anyhow::Result<Self> {
+        Ok(Self {
+            connection: Connection::open(&stack.gateway_url, &person.access_token).await?,
+            bought: 0,
+            body: json!({"amount_rupees": 150, "payment_method": "upi"}),
+        })
+    }
+}
+
+impl Worker for Buyer {
+    async fn ask(&mut self) -> anyhow::Result<u64> {
+        self.bought += 1;
+        let key = format!("bench-{}", self.bought);
+        let path = "/calls/recharge";
+        self.connection
+            .must(Method::POST, path, Some(&key), Some(&self.body))
+            .await?;
+        Ok(1)
+    }
+}
