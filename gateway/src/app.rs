@@ -14,6 +14,7 @@ use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use crate::config::Config;
 use crate::extract::TrustedProxies;
 use crate::keys::Keys;
+use crate::revocations::Revocations;
 use crate::token::Tokens;
 use crate::ws::Hub;
 
@@ -40,6 +41,7 @@ pub struct App {
     calls: Calls,
     verification: Verification,
     keys: Keys,
+    revocations: Revocations,
     tokens: Tokens,
     hub: Hub,
     lifecycle: Lifecycle,
@@ -53,7 +55,8 @@ impl App {
         let peers = &config.peers;
         let auth = Auth::new(connect(&peers.auth)?);
         let keys = Keys::new(auth.clone());
-        let revoked = redis::connect(&config.redis)?;
+        let redis = redis::connect(&config.redis)?;
+        let revocations = Revocations::new(auth.clone(), redis, clock.clone());
         Ok(Self {
             auth,
             profile: Profile::new(connect(&peers.profile)?),
@@ -62,7 +65,8 @@ impl App {
             calls: Calls::new(connect(&peers.calls)?),
             verification: Verification::new(connect(&peers.verification)?),
             keys: keys.clone(),
-            tokens: Tokens::new(keys, revoked, clock.clone()),
+            revocations: revocations.clone(),
+            tokens: Tokens::new(keys, revocations, clock.clone()),
             hub: Hub::new(),
             lifecycle,
             clock,
@@ -73,6 +77,11 @@ impl App {
     /// The keys that tokens are checked with.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The tokens that hold no more.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// What sockets are told.

@@ -85,6 +85,11 @@ impl Keys {
         Ok(self.current()?.jwks_json.clone())
     }
 
+    /// Whether the key `id` is published, as far as we know.
+    pub fn has(&self, id: &str) -> Result<bool, Error> {
+        Ok(self.current()?.by_id.contains_key(id))
+    }
+
     /// The key `id`; `None` when the auth service does not know it either.
     pub async fn find(&self, id: &str) -> Result<Option<DecodingKey>, Error> {
         if let Some(key) = self.current()?.by_id.get(id) {

@@ -1,6 +1,6 @@
 //! The gateway: the platform's REST and WebSocket face.
 //!
-//! It knows who asks ([`token`]), how requests and answers look on the wire ([`routes`], [`extract`],
+//! It knows who asks ([`token`], [`revocations`]), how requests and answers look on the wire ([`routes`], [`extract`],
 //! [`problem`]) and whom to ask ([`app`]); the rules live in the services. [`middleware`] is around
 //! every request, [`ws`] tells sockets what happens.
 
@@ -12,6 +12,7 @@ pub mod middleware;
 pub mod number;
 pub mod paging;
 pub mod problem;
+pub mod revocations;
 pub mod routes;
 pub mod token;
 pub mod ws;
@@ -47,6 +48,8 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     let app = App::connect(&config, Clock::System, lifecycle.clone())?;
     let nats = messaging::connect(&config.nats).await?;
     let stopping = lifecycle.stopping();
+    let revocations = app.revocations().clone();
+    lifecycle.spawn(revocations.follow(nats.clone(), stopping.clone()));
     lifecycle.spawn(app.hub().clone().run(nats, stopping.clone()));
     lifecycle.spawn(app.keys().clone().follow(stopping));
     spawn_readiness(&app, &lifecycle);

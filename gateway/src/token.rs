@@ -1,22 +1,28 @@
 //! Who asks: access tokens, checked on every request (contract, sections 1 and 2).
 
+use std::sync::Arc;
+
 use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use quick_cache::sync::Cache;
 use serde::Deserialize;
-use talktime_kit::redis::Pool;
-use talktime_kit::redis::commands::KeysInterface;
+use sha2::{Digest, Sha256};
 use talktime_kit::{Clock, Error, Kind};
 
 use crate::keys::Keys;
 use crate::problem::Problem;
+use crate::revocations::{Identity, Revocations};
 
 const ISSUER: &str = "talktime";
 const AUDIENCE: &str = "talktime";
 const ACCESS: &str = "access";
+/// Checking a signature takes longer than all else that the gateway does for a small request. So many
+/// tokens are remembered as checked, a few hundred bytes each; the least used go first.
+const VERIFIED_MAX: usize = 50_000;
 
 /// The person behind a valid access token.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,8 +41,16 @@ pub struct Caller {
 #[derive(Clone)]
 pub struct Tokens {
     keys: Keys,
-    redis: Pool,
+    revocations: Revocations,
+    /// By the token's hash, so that no token lies about in memory.
+    verified: Arc<Cache<[u8; 32], Arc<Verified>>>,
     clock: Clock,
+}
+
+/// A token whose signature and claims are right; whether it still holds is another question.
+struct Verified {
+    key_id: String,
+    claims: Claims,
 }
 
 #[derive(Deserialize)]
@@ -52,20 +66,26 @@ struct Claims {
 }
 
 impl Tokens {
-    /// Checks with these keys, against the revocations in Redis.
-    pub fn new(keys: Keys, redis: Pool, clock: Clock) -> Self {
-        Self { keys, redis, clock }
+    /// Checks with these keys, against these revocations.
+    pub fn new(keys: Keys, revocations: Revocations, clock: Clock) -> Self {
+        Self {
+            keys,
+            revocations,
+            verified: Arc::new(Cache::new(VERIFIED_MAX)),
+            clock,
+        }
     }
 
     /// The person behind `token`. Refuses what is not an access token of ours, is expired or
-    /// revoked; unavailable when that cannot be known: nobody comes in because Redis is down.
+    /// revoked; unavailable when that cannot be known: nobody comes in because something is down.
     pub async fn check(&self, token: &str) -> Result<Caller, Error> {
-        let claims = self.claims(token).await?;
+        let verified = self.verified(token).await?;
+        let claims = &verified.claims;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or_else(invalid)?;
         if expires_at <= self.clock.now() {
             return Err(refused("token_expired", "The access token has expired."));
         }
-        if self.is_revoked(&claims).await? {
+        if self.revocations.cover(claims.identity()).await? {
             return Err(refused(
                 "token_revoked",
                 "The access token has been revoked.",
@@ -73,13 +93,26 @@ impl Tokens {
         }
         Ok(Caller {
             user_id: claims.user_id,
-            token_id: claims.jti,
-            session_id: claims.sid,
+            token_id: claims.jti.clone(),
+            session_id: claims.sid.clone(),
             expires_at,
         })
     }
 
-    async fn claims(&self, token: &str) -> Result<Claims, Error> {
+    /// From memory, as long as its key is published.
+    async fn verified(&self, token: &str) -> Result<Arc<Verified>, Error> {
+        let hash = Sha256::digest(token).into();
+        if let Some(verified) = self.verified.get(&hash)
+            && self.keys.has(&verified.key_id)?
+        {
+            return Ok(verified);
+        }
+        let verified = Arc::new(self.verify(token).await?);
+        self.verified.insert(hash, verified.clone());
+        Ok(verified)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Verified, Error> {
         let header = decode_header(token).map_err(|_| invalid())?;
         let key_id = header.kid.ok_or_else(invalid)?;
         let key = self.keys.find(&key_id).await?.ok_or_else(invalid)?;
@@ -87,27 +120,21 @@ impl Tokens {
             .map_err(|_| invalid())?
             .claims;
         if claims.kind == ACCESS {
-            Ok(claims)
+            Ok(Verified { key_id, claims })
         } else {
             Err(invalid())
         }
     }
+}
 
-    /// Logout revokes one token, the end of a session all of that session, `revoked_before` all that
-    /// were issued until then.
-    async fn is_revoked(&self, claims: &Claims) -> Result<bool, Error> {
-        let Claims {
-            user_id, jti, sid, ..
-        } = claims;
-        let one = format!("access:{user_id}:{jti}");
-        let session = format!("access:{user_id}:session:{sid}");
-        let all = format!("access:{user_id}:revoked_before");
-        let keys = vec![one, session, all];
-        let (one, session, all): (Option<String>, Option<String>, Option<i64>) =
-            self.redis.mget(keys).await?;
-        Ok(one.is_some()
-            || session.is_some()
-            || all.is_some_and(|revoked_before| claims.iat <= revoked_before))
+impl Claims {
+    fn identity(&self) -> Identity<'_> {
+        Identity {
+            user_id: self.user_id,
+            token_id: &self.jti,
+            session_id: &self.sid,
+            issued_at: self.iat,
+        }
     }
 }
 
@@ -174,6 +201,7 @@ mod tests {
     use talktime_kit::config::RedisConfig;
 
     use super::*;
+    use crate::app::Auth;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -183,7 +211,7 @@ mod tests {
         EncodingKey::from_ed_der(&[FRAME, &[seed; 32]].concat())
     }
 
-    /// Knows one key, `k1`; Redis is down.
+    /// Knows one key, `k1`; auth and Redis are down.
     fn tokens() -> Tokens {
         let mut jwk = Jwk::from_encoding_key(&signing_key(1), Algorithm::EdDSA).expect("a key");
         jwk.common.key_id = Some("k1".to_owned());
@@ -192,8 +220,11 @@ mod tests {
             url: "redis://127.0.0.1:1".into(),
         };
         let redis = talktime_kit::redis::connect(&nowhere).expect("a valid address");
-        let now = DateTime::from_timestamp(NOW, 0).expect("valid");
-        Tokens::new(Keys::fixed(jwks), redis, Clock::manual(now))
+        let auth = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
+        let auth = Auth::new(auth.expect("a valid address"));
+        let clock = Clock::manual(DateTime::from_timestamp(NOW, 0).expect("valid"));
+        let revocations = Revocations::new(auth, redis, clock.clone());
+        Tokens::new(Keys::fixed(jwks), revocations, clock)
     }
 
     fn claims() -> Value {
@@ -215,9 +246,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_good_token_still_needs_redis_to_say_that_it_was_not_revoked() {
-        let token = signed(&claims(), 1);
-        assert_eq!(refusal(&token).await, "redis_unavailable");
+    async fn a_good_token_still_needs_somebody_to_say_that_it_was_not_revoked() {
+        let (tokens, token) = (tokens(), signed(&claims(), 1));
+        for _ in ["checked", "remembered as checked"] {
+            let error = tokens.check(&token).await.expect_err("refused");
+            assert_eq!(error.code(), "redis_unavailable");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_remembered_ends_at_its_second_as_well() {
+        let (tokens, token) = (tokens(), signed(&claims(), 1));
+        assert!(tokens.check(&token).await.is_err());
+        assert_eq!(tokens.verified.len(), 1);
+        tokens.clock.advance(chrono::TimeDelta::seconds(10));
+        let error = tokens.check(&token).await.expect_err("refused");
+        assert_eq!(error.code(), "token_expired");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use super::Message;
 use crate::app::Auth;
 use crate::extract::{ClientAddress, Json, UserAgent};
 use crate::problem::Result;
+use crate::revocations::Revocations;
 use crate::token::Caller;
 
 #[derive(eserde::Deserialize)]
@@ -171,7 +172,11 @@ pub(super) async fn refresh(
     Ok(Json(answer.tokens.ok_or_else(no_tokens)?.into()))
 }
 
-pub(super) async fn logout(State(auth): State<Auth>, caller: Caller) -> Result<Json<Message>> {
+pub(super) async fn logout(
+    State(auth): State<Auth>,
+    State(revocations): State<Revocations>,
+    caller: Caller,
+) -> Result<Json<Message>> {
     let request = LogoutRequest {
         user_id: caller.user_id,
         access_token_id: caller.token_id,
@@ -182,6 +187,7 @@ pub(super) async fn logout(State(auth): State<Auth>, caller: Caller) -> Result<J
         async move { auth.logout(request).await }
     })
     .await?;
+    revocations.refresh().await;
     Ok(Json(Message::new("Logged out")))
 }
 

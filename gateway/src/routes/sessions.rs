@@ -11,6 +11,7 @@ use super::{Message, time};
 use crate::app::Auth;
 use crate::extract::Json;
 use crate::problem::Result;
+use crate::revocations::Revocations;
 use crate::token::Caller;
 
 #[derive(Serialize)]
@@ -57,6 +58,7 @@ pub(super) async fn list(State(auth): State<Auth>, caller: Caller) -> Result<Jso
 /// Not tried again by itself: the second try would find no session and deny the first one's success.
 pub(super) async fn end(
     State(mut auth): State<Auth>,
+    State(revocations): State<Revocations>,
     caller: Caller,
     session_id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Message>> {
@@ -67,10 +69,15 @@ pub(super) async fn end(
         session_id,
     };
     auth.end_session(request).await?;
+    revocations.refresh().await;
     Ok(Json(Message::new("Session ended")))
 }
 
-pub(super) async fn end_all(State(auth): State<Auth>, caller: Caller) -> Result<Json<Message>> {
+pub(super) async fn end_all(
+    State(auth): State<Auth>,
+    State(revocations): State<Revocations>,
+    caller: Caller,
+) -> Result<Json<Message>> {
     let request = LogoutAllRequest {
         user_id: caller.user_id,
         session_id: caller.session_id,
@@ -80,5 +87,6 @@ pub(super) async fn end_all(State(auth): State<Auth>, caller: Caller) -> Result<
         async move { auth.logout_all(request).await }
     })
     .await?;
+    revocations.refresh().await;
     Ok(Json(Message::new("Logged out everywhere")))
 }

@@ -14,6 +14,7 @@ use crate::app::Profile;
 use crate::extract::Json;
 use crate::number::{Hundredths, Number};
 use crate::problem::Result;
+use crate::revocations::Revocations;
 use crate::token::Caller;
 
 #[derive(Serialize)]
@@ -129,9 +130,11 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(mut profile): State<Profile>,
+    State(revocations): State<Revocations>,
     caller: Caller,
 ) -> Result<Json<Message>> {
     let user_id = caller.user_id;
     profile.delete_user(DeleteUserRequest { user_id }).await?;
+    revocations.add_deleted(user_id);
     Ok(Json(Message::new("User deleted successfully")))
 }

@@ -16,6 +16,7 @@ pub fn subject(kind: &Kind) -> &'static str {
     match kind {
         Kind::LoggedIn(_) => "events.auth.logged_in",
         Kind::LoggedOut(_) => "events.auth.logged_out",
+        Kind::TokensRevoked(_) => "events.auth.tokens_revoked",
         Kind::UserRegistered(_) => "events.profile.user_registered",
         Kind::UserUpdated(_) => "events.profile.user_updated",
         Kind::UserDeleted(_) => "events.profile.user_deleted",

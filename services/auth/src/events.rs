@@ -6,14 +6,16 @@ use talktime_kit::messaging::{Handler, Relay, outbox};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut};
-use uuid::Uuid;
+use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut, TokensRevoked};
+use talktime_proto::timestamp;
 
+use crate::domain::Revocation;
 use crate::domain::claims::{Lifetimes, Session};
 use crate::store::audit_log::{self, Action};
-use crate::store::sessions;
+use crate::store::revocations::Page;
+use crate::store::{revocations, sessions};
 
-/// Tells the other services of logins and logouts.
+/// Tells the other services of logins and logouts, and gateways of tokens that hold no more.
 #[derive(Clone)]
 pub struct Journal {
     db: PgPool,
@@ -36,50 +38,82 @@ impl Journal {
         let user_id = session.user_id;
         let event = Kind::LoggedIn(LoggedIn { user_id, username });
         let session_id = Some(session.session_id);
-        self.tell(user_id, session_id, Action::LoggedIn, at, event)
-            .await
-    }
-
-    /// Somebody logged out; `action` says in which way.
-    pub async fn logged_out(
-        &self,
-        user_id: i64,
-        action: Action,
-        at: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let event = Kind::LoggedOut(LoggedOut { user_id });
-        self.tell(user_id, None, action, at, event).await
-    }
-
-    /// Something that concerns nobody but the operator who looks for it later.
-    pub async fn note(
-        &self,
-        session: Session,
-        action: Action,
-        at: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let mut connection = self.db.acquire().await?;
-        let (user_id, session_id) = (session.user_id, Some(session.session_id));
-        audit_log::append(&mut connection, at, user_id, action, session_id).await?;
-        Ok(())
-    }
-
-    /// The audit entry and the event are the whole transaction. The event's version is its instant,
-    /// since nothing but the instant orders the logins and logouts of a person on several replicas.
-    async fn tell(
-        &self,
-        user_id: i64,
-        session_id: Option<Uuid>,
-        action: Action,
-        at: DateTime<Utc>,
-        event: Kind,
-    ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, at, user_id, action, session_id).await?;
+        audit_log::append(&mut tx, at, user_id, Action::LoggedIn, session_id).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(())
+    }
+
+    /// Somebody logged out of all devices; `action` says in which way.
+    pub async fn logged_out(
+        &self,
+        action: Action,
+        at: DateTime<Utc>,
+        revocation: Revocation,
+    ) -> Result<(), Error> {
+        let user_id = revocation.user_id;
+        let event = Kind::LoggedOut(LoggedOut { user_id });
+        let mut tx = self.db.begin().await?;
+        audit_log::append(&mut tx, at, user_id, action, None).await?;
+        outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
+        revoke(&mut tx, at, revocation).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(())
+    }
+
+    /// A page of what was revoked and has not expired.
+    pub async fn revocations(
+        &self,
+        since: Option<DateTime<Utc>>,
+        after_id: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Page, Error> {
+        Ok(revocations::list(&self.db, since, after_id, now).await?)
+    }
+
+    /// Tokens hold no more, and the user stays where they are logged in otherwise; `session` is the
+    /// one that `action` is about.
+    pub async fn revoked(
+        &self,
+        session: Session,
+        action: Action,
+        at: DateTime<Utc>,
+        revocation: Revocation,
+    ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let session_id = Some(session.session_id);
+        audit_log::append(&mut tx, at, session.user_id, action, session_id).await?;
+        revoke(&mut tx, at, revocation).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(())
+    }
+}
+
+/// Kept for gateways that ask, told to those that listen. The event's version is its instant, as with
+/// all events here: nothing else orders what one person does on several replicas.
+async fn revoke(
+    tx: &mut PgConnection,
+    at: DateTime<Utc>,
+    revocation: Revocation,
+) -> sqlx::Result<()> {
+    revocations::insert(tx, &revocation).await?;
+    let (user_id, event) = (revocation.user_id, tokens_revoked(revocation));
+    let event = Kind::TokensRevoked(event);
+    outbox::append(tx, user_id, at.timestamp_micros(), at, event).await
+}
+
+/// A revocation as it is told.
+pub(crate) fn tokens_revoked(revocation: Revocation) -> TokensRevoked {
+    TokensRevoked {
+        user_id: revocation.user_id,
+        token_ids: revocation.token_ids,
+        session_ids: revocation.session_ids,
+        issued_until: revocation.issued_until.map(timestamp),
+        expires_at: Some(timestamp(revocation.expires_at)),
     }
 }
 
@@ -105,20 +139,21 @@ impl ProfileEvents {
     }
 
     /// User ids are never given again, so revoking ahead of time hits nobody else.
-    async fn revoke(&self, user_id: i64) -> Result<(), Error> {
-        let until = self.clock.now() + LOGIN_UNDER_WAY_MAX;
+    async fn end_all_of(&self, tx: &mut PgConnection, user_id: i64) -> Result<(), Error> {
+        let now = self.clock.now();
+        let until = now + LOGIN_UNDER_WAY_MAX;
         let kept = self.lifetimes.access() + LOGIN_UNDER_WAY_MAX;
         sessions::revoke_user(&self.redis, user_id, until, kept).await?;
+        revoke(tx, now, Revocation::of_user(user_id, until, now + kept)).await?;
         Ok(())
     }
 }
 
 impl Handler for ProfileEvents {
-    /// The effect is in Redis and may safely happen twice: if the transaction that remembers the
-    /// event fails, it does.
-    async fn handle(&self, _tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+    /// The effect in Redis may safely happen twice: if the transaction fails, it does.
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         match event.kind {
-            Some(Kind::UserDeleted(user)) => self.revoke(user.user_id).await,
+            Some(Kind::UserDeleted(user)) => self.end_all_of(tx, user.user_id).await,
             _ => Ok(()),
         }
     }

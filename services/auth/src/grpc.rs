@@ -7,10 +7,11 @@ use talktime_proto::auth::v1::auth_service_server::AuthService;
 use talktime_proto::auth::v1::verify_otp_response::Outcome;
 use talktime_proto::auth::v1::{
     self as pb, EndSessionRequest, EndSessionResponse, GetKeySetRequest, GetKeySetResponse,
-    ListSessionsRequest, ListSessionsResponse, LogoutAllRequest, LogoutAllResponse, LogoutRequest,
-    LogoutResponse, RefreshTokensRequest, RefreshTokensResponse, RegisterRequest, RegisterResponse,
-    RequestOtpRequest, RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair,
-    VerifyOtpRequest, VerifyOtpResponse,
+    ListRevocationsRequest, ListRevocationsResponse, ListSessionsRequest, ListSessionsResponse,
+    LogoutAllRequest, LogoutAllResponse, LogoutRequest, LogoutResponse, RefreshTokensRequest,
+    RefreshTokensResponse, RegisterRequest, RegisterResponse, RequestOtpRequest,
+    RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair, VerifyOtpRequest,
+    VerifyOtpResponse,
 };
 use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
@@ -18,8 +19,10 @@ use uuid::Uuid;
 
 use crate::domain::claims::Session;
 use crate::domain::{AuthError, ClientAddress, Device};
+use crate::events::tokens_revoked;
 use crate::login::{Login, Verified};
 use crate::sessions::{Sessions, Tokens};
+use crate::store::revocations::{PAGE_MAX, Page};
 use crate::store::sessions::OpenSession;
 
 pub(crate) struct AuthApi {
@@ -159,6 +162,25 @@ impl AuthService for AuthApi {
     ) -> Result<Response<GetKeySetResponse>, Status> {
         Ok(Response::new(GetKeySetResponse {
             jwks_json: self.jwks_json.clone(),
+        }))
+    }
+
+    async fn list_revocations(
+        &self,
+        request: Request<ListRevocationsRequest>,
+    ) -> Result<Response<ListRevocationsResponse>, Status> {
+        let request = request.into_inner();
+        let since = datetime(request.since.as_ref());
+        let page = self.sessions.revocations(since, request.after_id).await;
+        let Page { revocations, as_of } = page.map_err(refused)?;
+        Ok(Response::new(ListRevocationsResponse {
+            has_more: revocations.len() == PAGE_MAX,
+            last_id: revocations.last().map_or(request.after_id, |(id, _)| *id),
+            revocations: revocations
+                .into_iter()
+                .map(|(_, revocation)| tokens_revoked(revocation))
+                .collect(),
+            as_of: Some(timestamp(as_of)),
         }))
     }
 }

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod domain;
 pub mod events;
 mod grpc;
+pub mod jobs;
 pub mod login;
 pub mod peers;
 pub mod sessions;
@@ -75,6 +76,11 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     };
     let deletions = ProfileEvents::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, deletions);
+    service.lifecycle.spawn(jobs::purge_revocations(
+        service.db.clone(),
+        service.clock.clone(),
+        service.lifecycle.stopping(),
+    ));
     let api = AuthApi::new(login, sessions, issuer.key_set());
     let routes = Routes::new(AuthServiceServer::new(api));
     service

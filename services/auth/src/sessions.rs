@@ -9,11 +9,12 @@ use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
 use crate::domain::claims::{Claims, Grant, Session};
-use crate::domain::{AuthError, Device};
+use crate::domain::{AuthError, Device, Revocation};
 use crate::events::Journal;
 use crate::peers::Presence;
 use crate::store;
 use crate::store::audit_log::Action;
+use crate::store::revocations::Page;
 use crate::store::sessions::{OpenSession, Pair, Rotation};
 use crate::tokens::Issuer;
 
@@ -103,17 +104,30 @@ impl Sessions {
             Rotation::Rotated => self.issue(session, next),
             Rotation::Again(pair) => self.issue(session, pair),
             Rotation::Unknown => Err(AuthError::InvalidRefreshToken),
-            Rotation::Reused => {
-                tracing::warn!(
-                    user_id = session.user_id,
-                    "a refresh token was used twice; all sessions ended"
-                );
-                self.journal
-                    .note(session, Action::RefreshTokenReused, now)
-                    .await?;
+            Rotation::Reused { ended } => {
+                self.end_stolen(session, ended, now).await?;
                 Err(AuthError::InvalidRefreshToken)
             }
         }
+    }
+
+    /// Somebody holds a token that was used before: their access token dies with it.
+    async fn end_stolen(
+        &self,
+        session: Session,
+        ended: Vec<String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), AuthError> {
+        let user_id = session.user_id;
+        tracing::warn!(
+            user_id,
+            "a refresh token was used twice; all sessions ended"
+        );
+        let revocation = self.revocation_of(user_id, ended, now);
+        self.journal
+            .revoked(session, Action::RefreshTokenReused, now, revocation)
+            .await?;
+        Ok(())
     }
 
     /// Ends every session of a user, revokes the access token that asked, and has them offline.
@@ -127,12 +141,13 @@ impl Sessions {
         access_expires_at: Option<DateTime<Utc>>,
     ) -> Result<(), AuthError> {
         let now = self.clock.now();
+        let latest = now + self.issuer.lifetimes().access();
+        let expires_at = access_expires_at.map_or(latest, |expires_at| expires_at.min(latest));
+        let revocation = Revocation::of_token(user_id, access_jti, expires_at);
         self.journal
-            .logged_out(user_id, Action::LoggedOut, now)
+            .logged_out(Action::LoggedOut, now, revocation)
             .await?;
-        let whole_lifetime = self.issuer.lifetimes().access();
-        let lifetime = access_expires_at.map_or(whole_lifetime, |expires_at| expires_at - now);
-        store::sessions::log_out(&self.redis, user_id, access_jti, lifetime).await?;
+        store::sessions::log_out(&self.redis, user_id, access_jti, expires_at - now).await?;
         self.presence
             .set_online(user_id, String::new(), false, now)
             .await;
@@ -144,25 +159,32 @@ impl Sessions {
         store::sessions::list(&self.redis, user_id).await
     }
 
-    /// Ends one session, wherever it is; its access tokens end with it.
+    /// Ends one session, wherever it is; its access tokens end with it. These are revoked first, so
+    /// that a client that gets no answer finds the session and can ask again.
     pub async fn end(&self, session: Session) -> Result<(), AuthError> {
-        let lifetime_secs = self.issuer.lifetimes().access_secs;
-        if !store::sessions::end(&self.redis, session, lifetime_secs).await? {
+        let (now, user_id) = (self.clock.now(), session.user_id);
+        let session_id = session.session_id.to_string();
+        if !self.open_ids(user_id).await?.contains(&session_id) {
             return Err(AuthError::SessionNotFound);
         }
-        let now = self.clock.now();
+        let revocation = self.revocation_of(user_id, vec![session_id], now);
         self.journal
-            .note(session, Action::SessionEnded, now)
+            .revoked(session, Action::SessionEnded, now, revocation)
             .await?;
-        Ok(())
+        let lifetime_secs = self.issuer.lifetimes().access_secs;
+        store::sessions::end(&self.redis, session, lifetime_secs).await
     }
 
     /// Ends every session of a user with all their tokens, and has them offline. The event is
     /// written first, as in [`Sessions::log_out`].
     pub async fn log_out_everywhere(&self, session: Session) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
+        let mut open = self.open_ids(user_id).await?;
+        // A session that logged out before may still ask.
+        open.push(session.session_id.to_string());
+        let revocation = self.revocation_of(user_id, open, now);
         self.journal
-            .logged_out(user_id, Action::LoggedOutEverywhere, now)
+            .logged_out(Action::LoggedOutEverywhere, now, revocation)
             .await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
@@ -170,6 +192,32 @@ impl Sessions {
             .set_online(user_id, String::new(), false, now)
             .await;
         Ok(())
+    }
+
+    /// A page of the access tokens that hold no more, though they have not expired.
+    pub async fn revocations(
+        &self,
+        since: Option<DateTime<Utc>>,
+        after_id: i64,
+    ) -> Result<Page, AuthError> {
+        let now = self.clock.now();
+        Ok(self.journal.revocations(since, after_id, now).await?)
+    }
+
+    async fn open_ids(&self, user_id: i64) -> Result<Vec<String>, AuthError> {
+        let open = self.list(user_id).await?.into_iter();
+        Ok(open.map(|session| session.session_id).collect())
+    }
+
+    /// Of every access token that those sessions can have.
+    fn revocation_of(
+        &self,
+        user_id: i64,
+        session_ids: Vec<String>,
+        now: DateTime<Utc>,
+    ) -> Revocation {
+        let expires_at = now + self.issuer.lifetimes().access();
+        Revocation::of_sessions(user_id, session_ids, expires_at)
     }
 
     /// Signs a pair: the same one for the same input, since Ed25519 uses no randomness.

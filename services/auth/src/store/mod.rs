@@ -1,7 +1,9 @@
-//! What auth keeps: the audit log in Postgres, the rest in Redis. Whatever must be atomic over several keys, or over several replicas,
-//! is one script; so Redis here is one primary (with replicas), not a cluster.
+//! What auth keeps: the audit log and revocations in Postgres, the rest in Redis. Whatever must be
+//! atomic over several keys, or over several replicas, is one script; so Redis here is one primary (with
+//! replicas), not a cluster.
 
 pub mod audit_log;
 pub mod keys;
 pub mod otps;
+pub mod revocations;
 pub mod sessions;

@@ -61,14 +61,17 @@ pub struct Pair {
 }
 
 /// What became of a refresh token that was used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rotation {
     /// It is dead, and the next one is alive.
     Rotated,
     /// It had been used a moment ago, and nobody has used what it gave: this is it once more.
     Again(Pair),
     /// It had been used before: now every session of its user has ended.
-    Reused,
+    Reused {
+        /// Their ids.
+        ended: Vec<String>,
+    },
     /// Its session had ended before.
     Unknown,
 }
@@ -120,7 +123,9 @@ pub async fn rotate(
     let texts: Vec<&str> = outcome.iter().map(String::as_str).collect();
     match texts.as_slice() {
         ["rotated"] => Ok(Rotation::Rotated),
-        ["reused"] => Ok(Rotation::Reused),
+        ["reused", ended @ ..] => Ok(Rotation::Reused {
+            ended: ended.iter().map(ToString::to_string).collect(),
+        }),
         ["unknown"] => Ok(Rotation::Unknown),
         ["again", refresh_jti, access_jti, issued_at] => {
             let pair = stored_pair(refresh_jti, access_jti, issued_at);
@@ -177,16 +182,15 @@ pub async fn list(redis: &Pool, user_id: i64) -> Result<Vec<OpenSession>, AuthEr
     Ok(sessions)
 }
 
-/// Ends one session and revokes its access tokens, which hold for `lifetime_secs` at most; answers
-/// whether it was open.
-pub async fn end(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<bool, AuthError> {
+/// Ends one session and revokes its access tokens, which hold for `lifetime_secs` at most. One that is
+/// over stays so.
+pub async fn end(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<(), AuthError> {
     run_end(redis, &END, session, lifetime_secs).await
 }
 
 /// Ends this session and all others of its user, and revokes their access tokens.
 pub async fn end_all(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<(), AuthError> {
-    run_end(redis, &END_ALL, session, lifetime_secs).await?;
-    Ok(())
+    run_end(redis, &END_ALL, session, lifetime_secs).await
 }
 
 async fn run_end(
@@ -194,7 +198,7 @@ async fn run_end(
     script: &Script,
     session: Session,
     lifetime_secs: u32,
-) -> Result<bool, AuthError> {
+) -> Result<(), AuthError> {
     let Session {
         user_id,
         session_id,

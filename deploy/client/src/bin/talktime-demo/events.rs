@@ -82,6 +82,7 @@ impl Ours {
         match kind {
             Kind::LoggedIn(event) => is_ours(event.user_id),
             Kind::LoggedOut(event) => is_ours(event.user_id),
+            Kind::TokensRevoked(event) => is_ours(event.user_id),
             Kind::UserRegistered(event) => is_ours(event.user_id),
             Kind::UserUpdated(event) => is_ours(event.user_id),
             Kind::UserDeleted(event) => is_ours(event.user_id),
@@ -107,6 +108,7 @@ pub(crate) fn describe(kind: &Kind) -> String {
     let what = match kind {
         Kind::LoggedIn(event) => format!("user {}", event.user_id),
         Kind::LoggedOut(event) => format!("user {}", event.user_id),
+        Kind::TokensRevoked(event) => format!("user {}", event.user_id),
         Kind::UserRegistered(event) => {
             format!("user {}, {}, {}", event.user_id, event.username, event.role)
         }

@@ -22,7 +22,11 @@ if #lost == 3 and redis.call('EXISTS', KEYS[1] .. ':' .. lost[1]) == 1 then
 end
 -- A used token of a session that lives on under another one: one of the two was stolen.
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+  local ended = { 'reused' }
+  each(KEYS[1], function(session_id)
+    table.insert(ended, session_id)
+  end)
   revoke_all(KEYS[1])
-  return { 'reused' }
+  return ended
 end
 return { 'unknown' }

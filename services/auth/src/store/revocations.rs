@@ -1,0 +1,107 @@
+//! `auth.revocations`: access tokens that hold no more, until they would have expired.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+
+use crate::domain::Revocation;
+
+/// Rows of a page at most.
+pub const PAGE_MAX: usize = 5_000;
+/// A row shows when its transaction commits, which may be this much after its `revoked_at`: none
+/// takes longer, since a request has a deadline.
+const OVERLAP_SECS: f64 = 15.0;
+/// Rows that one purge deletes at most.
+const PURGED_MAX: i64 = 10_000;
+
+/// A page of what is revoked.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Each with its number.
+    pub revocations: Vec<(i64, Revocation)>,
+    /// The database's clock.
+    pub as_of: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    revocation_id: i64,
+    user_id: i64,
+    token_ids: Vec<String>,
+    session_ids: Vec<String>,
+    issued_until: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
+}
+
+/// Keeps a revocation.
+pub async fn insert(tx: &mut PgConnection, revocation: &Revocation) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO auth.revocations (user_id, token_ids, session_ids, issued_until, expires_at)
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(revocation.user_id)
+    .bind(&revocation.token_ids)
+    .bind(&revocation.session_ids)
+    .bind(revocation.issued_until)
+    .bind(revocation.expires_at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// What was revoked since then, or at all, and still matters; from `after_id` on.
+pub async fn list(
+    pool: &PgPool,
+    since: Option<DateTime<Utc>>,
+    after_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Page> {
+    let mut connection = pool.acquire().await?;
+    // Read first: what commits after it is in the next answer at the latest.
+    let as_of = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(&mut *connection)
+        .await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
+         FROM auth.revocations
+         WHERE revocation_id > $2 AND expires_at > $3
+           AND ($1::timestamptz IS NULL OR revoked_at > $1 - make_interval(secs => $4))
+         ORDER BY revocation_id LIMIT $5",
+    )
+    .bind(since)
+    .bind(after_id)
+    .bind(now)
+    .bind(OVERLAP_SECS)
+    .bind(i64::try_from(PAGE_MAX).expect("a page is small"))
+    .fetch_all(&mut *connection)
+    .await?;
+    let revocations = rows.into_iter().map(|row| (row.revocation_id, row.into()));
+    Ok(Page {
+        revocations: revocations.collect(),
+        as_of,
+    })
+}
+
+/// Forgets what has expired; answers how much.
+pub async fn purge(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let purged = sqlx::query(
+        "DELETE FROM auth.revocations WHERE revocation_id IN
+         (SELECT revocation_id FROM auth.revocations WHERE expires_at <= $1 LIMIT $2)",
+    )
+    .bind(now)
+    .bind(PURGED_MAX)
+    .execute(pool)
+    .await?;
+    Ok(purged.rows_affected())
+}
+
+impl From<Row> for Revocation {
+    fn from(row: Row) -> Self {
+        Self {
+            user_id: row.user_id,
+            token_ids: row.token_ids,
+            session_ids: row.session_ids,
+            issued_until: row.issued_until,
+            expires_at: row.expires_at,
+        }
+    }
+}
