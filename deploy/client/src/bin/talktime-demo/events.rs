@@ -90,13 +90,20 @@ impl Ours {
             Kind::FavoriteRemoved(event) => is_ours(event.user_id),
             Kind::UserBlocked(event) => is_ours(event.user_id),
             Kind::UserUnblocked(event) => is_ours(event.user_id),
+            Kind::RoleChanged(event) => is_ours(event.user_id),
             Kind::StatusChanged(event) => is_ours(event.user_id),
             Kind::CoinsAdded(event) => is_ours(event.user_id),
             Kind::Charged(event) => is_ours(event.user_id),
             Kind::Earned(event) => is_ours(event.user_id),
+            Kind::LowBalance(event) => is_ours(event.user_id),
+            Kind::WithdrawalUpdated(event) => is_ours(event.user_id),
+            Kind::PaymentReversed(event) => is_ours(event.user_id),
             Kind::CallStarted(event) => event.call_id == self.call_id,
             Kind::MinuteBilled(event) => event.call_id == self.call_id,
             Kind::CallEnded(event) => event.call_id == self.call_id,
+            Kind::CallLowBalance(event) => event.call_id == self.call_id,
+            Kind::CallRated(event) => event.call_id == self.call_id,
+            Kind::VerificationSubmitted(event) => is_ours(event.user_id),
             Kind::VerificationReviewed(event) => is_ours(event.user_id),
             Kind::VerificationRevoked(event) => is_ours(event.user_id),
         }
@@ -123,6 +130,14 @@ pub(crate) fn describe(kind: &Kind) -> String {
             )
         }
         Kind::UserUnblocked(event) => format!("user {}, {}", event.user_id, event.blocked_id),
+        Kind::RoleChanged(event) => {
+            let change = if event.active {
+                "is now"
+            } else {
+                "is no longer"
+            };
+            format!("user {} {change} {}", event.user_id, event.role)
+        }
         Kind::StatusChanged(event) => {
             let online = if event.is_online { "online" } else { "offline" };
             let busy = if event.is_busy { "busy" } else { "free" };
@@ -140,6 +155,17 @@ pub(crate) fn describe(kind: &Kind) -> String {
             "user {}, +{} paise, {}",
             event.user_id, event.paise, event.transfer_id
         ),
+        Kind::LowBalance(event) => {
+            format!("user {}, balance {}", event.user_id, event.balance_coins)
+        }
+        Kind::WithdrawalUpdated(event) => format!(
+            "user {}, withdrawal {}, {}",
+            event.user_id, event.withdrawal_id, event.status
+        ),
+        Kind::PaymentReversed(event) => format!(
+            "user {}, -{} coins, {}",
+            event.user_id, event.coins_taken, event.reason
+        ),
         Kind::CallStarted(event) => format!(
             "call {}, {} calls {}, {}",
             event.call_id, event.user_id, event.listener_id, event.call_type
@@ -152,6 +178,17 @@ pub(crate) fn describe(kind: &Kind) -> String {
             "call {}, {}, minutes {}",
             event.call_id, event.status, event.duration_minutes
         ),
+        Kind::CallLowBalance(event) => format!(
+            "call {}, {} coins left",
+            event.call_id, event.remaining_coins
+        ),
+        Kind::CallRated(event) => format!(
+            "call {}, listener {}, ratings {}",
+            event.call_id, event.listener_id, event.ratings_total
+        ),
+        Kind::VerificationSubmitted(event) => {
+            format!("user {}, {}", event.user_id, event.verification_id)
+        }
         Kind::VerificationReviewed(event) => format!("user {}, {}", event.user_id, event.status),
         Kind::VerificationRevoked(event) => format!("user {}", event.user_id),
     };
