@@ -3,6 +3,7 @@
 mod auth;
 mod blocks;
 mod calls;
+mod calls_ending;
 mod deletion;
 mod edges;
 mod favorites;

@@ -77,6 +77,7 @@ async fn kill_at_start(service: &str, failpoint: &str) {
 async fn calls_dies_at_every_step_of_a_start() {
     let _stack = take_stack().await;
     for failpoint in [
+        "calls.start.before_reserved",
         "calls.start.reserved",
         "calls.start.charged",
         "calls.start.before_active",
@@ -108,7 +109,12 @@ async fn presence_dies_around_the_commit_of_busy() {
 #[tokio::test]
 async fn calls_dies_while_a_refused_start_is_undone() {
     let _stack = take_stack().await;
-    for failpoint in ["calls.undo.freed", "calls.undo.voided"] {
+    for failpoint in [
+        "calls.undo.before_freed",
+        "calls.undo.freed",
+        "calls.undo.voided",
+        "calls.undo.dropped",
+    ] {
         let pair = Pair::meet_without_coins().await;
         arm("calls", failpoint).await;
         let cut_off = pair.call().await;
@@ -172,6 +178,7 @@ async fn calls_dies_at_every_step_of_an_end() {
         "calls.end.settling",
         "calls.settle.decided",
         "calls.settle.settled",
+        "calls.settle.closed",
     ] {
         kill_at_end("calls", failpoint).await;
     }

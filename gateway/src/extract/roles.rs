@@ -25,17 +25,20 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        let user_id = caller.user_id;
-        let profile = Profile::from_ref(state);
-        let user = retry_idempotent(|| {
-            let mut profile = profile.clone();
-            async move { profile.get_user(GetUserRequest { user_id }).await }
-        })
-        .await?;
-        if user.roles.iter().any(|role| role == ADMIN) {
+        if is_admin(&Profile::from_ref(state), caller.user_id).await? {
             Ok(Self(caller))
         } else {
             Err(Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.").into())
         }
     }
+}
+
+/// Whether this user is an admin now.
+pub async fn is_admin(profile: &Profile, user_id: i64) -> Result<bool, Error> {
+    let user = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.get_user(GetUserRequest { user_id }).await }
+    })
+    .await?;
+    Ok(user.roles.iter().any(|role| role == ADMIN))
 }

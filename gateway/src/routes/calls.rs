@@ -3,16 +3,17 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::{Error, Kind};
 use talktime_proto::calls::v1::{
-    BillMinuteRequest, BillMinuteResponse, CallStatus, CallType, EndCallRequest, EndCallResponse,
-    EndReason, GetOngoingRequest, OngoingCall, StartCallRequest, StartCallResponse,
+    BillMinuteRequest, BillMinuteResponse, CallStatus, CallType, CleanUpRequest, CleanUpResponse,
+    EmergencyEndCallRequest, EndCallRequest, EndCallResponse, EndReason, GetOngoingRequest,
+    OngoingCall, StartCallRequest, StartCallResponse,
 };
 
 use super::time;
-use crate::app::Calls;
-use crate::extract::{Id, IdempotencyKey, Json};
+use crate::app::{Calls, Profile};
+use crate::extract::{Admin, Id, IdempotencyKey, Json, is_admin};
 use crate::number::Hundredths;
 use crate::problem::Result;
 use crate::token::Caller;
@@ -176,15 +177,85 @@ impl TryFrom<EndCallResponse> for EndAnswer {
 pub(super) async fn end(
     State(mut calls): State<Calls>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<EndBody>,
 ) -> Result<Json<EndAnswer>> {
     let request = EndCallRequest {
         call_id: body.call_id,
         user_id: caller.user_id,
         reason: end_reason(body.reason.as_deref())?.into(),
+        idempotency_key,
     };
     let call = calls.end_call(request).await?.into_inner();
     Ok(Json(call.try_into()?))
+}
+
+/// A party's own call needs nobody's word but the calls service's; for anybody else's, profile says
+/// whether the caller is an admin.
+pub(super) async fn emergency_end(
+    State(mut calls): State<Calls>,
+    State(profile): State<Profile>,
+    caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Id(call_id): Id,
+) -> Result<Json<EndAnswer>> {
+    let mut request = EmergencyEndCallRequest {
+        call_id,
+        user_id: caller.user_id,
+        as_admin: false,
+        idempotency_key,
+    };
+    let as_party = calls.emergency_end_call(request.clone()).await;
+    let ended = match as_party.map_err(Error::from) {
+        Ok(ended) => ended,
+        Err(error) if error.kind() == Kind::PermissionDenied => {
+            if !is_admin(&profile, caller.user_id).await? {
+                return Err(error.into());
+            }
+            request.as_admin = true;
+            calls.emergency_end_call(request).await?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Json(ended.into_inner().try_into()?))
+}
+
+#[derive(Serialize)]
+pub(super) struct CleanUpAnswer {
+    message: &'static str,
+    /// All of the following together.
+    calls_cleaned: i64,
+    /// Live calls that were ended.
+    calls_ended: i64,
+    /// Ended calls whose books were still open.
+    calls_settled: i64,
+    /// Starts that had come to nothing and still held both people.
+    calls_orphaned: i64,
+}
+
+impl From<CleanUpResponse> for CleanUpAnswer {
+    fn from(cleaned: CleanUpResponse) -> Self {
+        let CleanUpResponse {
+            calls_ended,
+            calls_settled,
+            calls_undone,
+        } = cleaned;
+        Self {
+            message: "Cleaned up",
+            calls_cleaned: calls_ended + calls_settled + calls_undone,
+            calls_ended,
+            calls_settled,
+            calls_orphaned: calls_undone,
+        }
+    }
+}
+
+pub(super) async fn clean_up(
+    State(mut calls): State<Calls>,
+    _admin: Admin,
+) -> Result<Json<CleanUpAnswer>> {
+    let cleaned = calls.clean_up(CleanUpRequest {}).await?.into_inner();
+    Ok(Json(cleaned.into()))
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@ mod auth;
 mod blocks;
 mod calls;
 mod calls_history;
+mod calls_rates;
 mod favorites;
 mod feed;
 mod keys;
@@ -126,6 +127,9 @@ fn money_and_calls() -> Router<App> {
         .route("/calls/start", post(calls::start))
         .route("/calls/bill-minute/{call_id}", post(calls::bill_minute))
         .route("/calls/end", post(calls::end))
+        .route("/calls/emergency-end/{call_id}", post(calls::emergency_end))
+        .route("/calls/cleanup", post(calls::clean_up))
+        .route("/calls/rates", get(calls_rates::read))
         .route("/calls/ongoing", get(calls::ongoing))
         .route("/calls/history", get(calls_history::list))
         .route("/calls/history/summary", get(calls_history::summary))

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
 
 use crate::domain::call::CallType;
+use crate::domain::steps::Limits;
 
 /// The calls service's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,6 +22,14 @@ pub struct Config {
     /// service is away, in seconds; then it has ended at the end of its last paid minute.
     #[serde(default = "default_unpaid_grace_secs")]
     pub unpaid_grace_secs: u32,
+    /// How long after its start a caller may cancel a call at no cost, in seconds, but never beyond
+    /// its first minute; zero: every call costs a minute.
+    #[serde(default)]
+    pub cancel_grace_secs: u32,
+    /// How long both sides of a call may show no sign of life, in seconds; then it has ended at the
+    /// last one. Apps send one each minute.
+    #[serde(default = "default_silence_max_secs")]
+    pub silence_max_secs: u32,
     /// What a minute costs the caller.
     #[serde(default)]
     pub coins_per_minute: CoinRates,
@@ -89,6 +98,11 @@ const fn default_unpaid_grace_secs() -> u32 {
     30
 }
 
+/// Far more than the five minutes after which presence takes somebody to be offline.
+const fn default_silence_max_secs() -> u32 {
+    900
+}
+
 const fn default_paise_per_coin() -> u32 {
     50
 }
@@ -98,8 +112,8 @@ const fn default_paise_per_coin() -> u32 {
 pub struct Terms {
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
-    /// How long a call goes on while its next minute cannot be charged.
-    pub unpaid_grace: TimeDelta,
+    /// How long things may take.
+    pub limits: Limits,
     /// What a coin cost the caller, in paise.
     pub paise_per_coin: i64,
     coins: CoinRates,
@@ -138,6 +152,10 @@ impl Config {
             self.coins_per_minute.audio > 0 && self.coins_per_minute.video > 0,
             "TALKTIME_CALLS__COINS_PER_MINUTE must be above zero"
         );
+        ensure!(
+            self.silence_max_secs > 0,
+            "TALKTIME_CALLS__SILENCE_MAX_SECS must be above zero"
+        );
         Ok(())
     }
 
@@ -145,7 +163,11 @@ impl Config {
     pub fn terms(&self) -> Terms {
         Terms {
             minute_secs: i32::try_from(self.minute_secs).unwrap_or(i32::MAX),
-            unpaid_grace: TimeDelta::seconds(self.unpaid_grace_secs.into()),
+            limits: Limits {
+                unpaid_grace: TimeDelta::seconds(self.unpaid_grace_secs.into()),
+                cancel_grace: TimeDelta::seconds(self.cancel_grace_secs.into()),
+                silence_max: TimeDelta::seconds(self.silence_max_secs.into()),
+            },
             paise_per_coin: self.paise_per_coin.into(),
             coins: self.coins_per_minute,
             listener_paise: self.listener_paise_per_minute,

@@ -17,6 +17,7 @@ use talktime_proto::wallet::v1::{
 
 use crate::config::PeersConfig;
 use crate::domain::call::Call;
+use crate::domain::steps::Charge;
 
 /// Nobody waits longer for presence: the event that follows makes it good.
 const PRESENCE_TIMEOUT: Duration = Duration::from_millis(300);
@@ -101,20 +102,19 @@ impl Peers {
     }
 
     /// Charges one minute of a call.
-    pub(crate) async fn charge(&self, call: &Call, minute: i32) -> Result<Outcome, Error> {
+    pub(crate) async fn charge(&self, call: &Call, minute: i32) -> Result<Charge, Error> {
         let request = charge_request(call, minute);
         let response = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
             async move { wallet.charge(request).await }
         })
         .await?;
-        response
-            .outcome
-            .ok_or_else(|| Error::internal("the wallet answered without an outcome"))
+        let outcome = response.outcome.map(charge_of);
+        outcome.ok_or_else(|| Error::internal("the wallet answered without an outcome"))
     }
 
     /// Charges the next minute of each call.
-    pub(crate) async fn charge_next_minutes(&self, calls: &[Call]) -> Result<Vec<Outcome>, Error> {
+    pub(crate) async fn charge_next_minutes(&self, calls: &[Call]) -> Result<Vec<Charge>, Error> {
         let charges = calls
             .iter()
             .map(|call| charge_request(call, call.minutes_billed + 1));
@@ -127,15 +127,15 @@ impl Peers {
             async move { wallet.charge_batch(request).await }
         })
         .await?;
-        let outcomes: Vec<Outcome> = response
+        let charges: Vec<Charge> = response
             .outcomes
             .into_iter()
-            .filter_map(|each| each.outcome)
+            .filter_map(|each| each.outcome.map(charge_of))
             .collect();
-        if outcomes.len() != calls.len() {
+        if charges.len() != calls.len() {
             return Err(Error::internal("the wallet answered with other charges"));
         }
-        Ok(outcomes)
+        Ok(charges)
     }
 
     /// Undoes the charge of a call's first minute, or forbids it.
@@ -180,6 +180,19 @@ fn charge_request(call: &Call, minute: i32) -> ChargeRequest {
         minute,
         user_id: call.user_id,
         coins: call.coins_per_minute,
+    }
+}
+
+fn charge_of(outcome: Outcome) -> Charge {
+    match outcome {
+        Outcome::Charged(charged) => Charge::Paid {
+            balance_coins: charged.balance_coins,
+        },
+        Outcome::Insufficient(short) => Charge::Insufficient {
+            required_coins: short.required_coins,
+            available_coins: short.available_coins,
+        },
+        Outcome::Voided(_) => Charge::Voided,
     }
 }
 

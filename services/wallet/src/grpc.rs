@@ -7,8 +7,9 @@ use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use talktime_proto::wallet::v1::{
     Balance, ChargeBatchRequest, ChargeBatchResponse, ChargeRequest, ChargeResponse, Charged,
-    GetBalanceRequest, InsufficientCoins, RechargeRequest, RechargeResponse, SettleCallRequest,
-    SettleCallResponse, VoidChargeRequest, VoidChargeResponse, Voided,
+    GetBalanceRequest, GetRateCardRequest, GetRateCardResponse, InsufficientCoins, RateCardStep,
+    RechargeRequest, RechargeResponse, SettleCallRequest, SettleCallResponse, VoidChargeRequest,
+    VoidChargeResponse, Voided,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -112,6 +113,20 @@ impl WalletService for WalletApi {
             coins_spent: settled.coins_spent,
             listener_paise_earned: settled.listener_paise,
             caller_balance_coins: settled.caller_balance_coins,
+        }))
+    }
+
+    async fn get_rate_card(
+        &self,
+        _request: Request<GetRateCardRequest>,
+    ) -> Result<Response<GetRateCardResponse>, Status> {
+        let steps = self.ledger.rate_card().steps().into_iter();
+        let steps = steps.map(|(amount_paise, coins)| RateCardStep {
+            amount_paise,
+            coins,
+        });
+        Ok(Response::new(GetRateCardResponse {
+            steps: steps.collect(),
         }))
     }
 

@@ -103,6 +103,8 @@ pub struct Call {
     pub duration_minutes: Option<i32>,
     /// Coins charged so far.
     pub coins_spent: i64,
+    /// What the caller had paid for those coins, in paise; once settled.
+    pub user_paise_spent: i64,
     /// The listener's earnings in paise, once settled.
     pub listener_paise_earned: i64,
     /// Price of a minute.
@@ -113,6 +115,8 @@ pub struct Call {
     pub minute_secs: i32,
     /// Minutes charged.
     pub minutes_billed: i32,
+    /// Whether the caller knows that their coins pay for less than two more minutes.
+    pub low_balance_told: bool,
     /// Name of the caller when the call began.
     pub caller_username: String,
     /// Name of the listener when the call began.

@@ -3,5 +3,6 @@
 pub mod billing;
 pub mod call;
 mod error;
+pub mod steps;
 
 pub use error::CallError;

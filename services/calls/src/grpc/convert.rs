@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::idempotency;
 use talktime_proto::calls::v1::{
-    self as wire, EndReason, GetSummaryResponse, ListCallsRequest, OngoingCall, StartCallRequest,
+    self as wire, CleanUpResponse, EmergencyEndCallRequest, EndCallRequest, EndCallResponse,
+    EndReason, GetSummaryResponse, ListCallsRequest, OngoingCall, StartCallRequest,
 };
 use talktime_proto::timestamp;
 
 use crate::domain::CallError;
 use crate::domain::call::{self, Call, CallType};
 use crate::history::{Rate, ReceiptMinute, Summary};
-use crate::saga::{START_ROUTE, Start};
+use crate::saga::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended, START_ROUTE, Start, Swept};
 use crate::store::history::{Filter, Month, PastCall};
 
 pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
@@ -31,6 +32,63 @@ pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
         estimated_minutes: request.estimated_duration_minutes,
         idempotency,
     })
+}
+
+pub(super) fn end_of(request: EndCallRequest) -> Result<End, CallError> {
+    let status = status_after(request.reason());
+    let body = (request.call_id, status.word());
+    let idempotency = request
+        .idempotency_key
+        .map(|key| idempotency::Request::new(request.user_id, END_ROUTE, key, &body))
+        .transpose()?;
+    Ok(End {
+        call_id: request.call_id,
+        user_id: request.user_id,
+        as_admin: false,
+        status,
+        idempotency,
+    })
+}
+
+pub(super) fn emergency_end_of(request: EmergencyEndCallRequest) -> Result<End, CallError> {
+    let (user_id, body) = (request.user_id, request.call_id);
+    let idempotency = request
+        .idempotency_key
+        .map(|key| idempotency::Request::new(user_id, EMERGENCY_END_ROUTE, key, &body))
+        .transpose()?;
+    Ok(End {
+        call_id: request.call_id,
+        user_id,
+        as_admin: request.as_admin,
+        status: call::Status::Dropped,
+        idempotency,
+    })
+}
+
+pub(super) fn ended(ended: Ended) -> EndCallResponse {
+    let Ended {
+        call,
+        remaining_coins,
+    } = ended;
+    EndCallResponse {
+        call_id: call.call_id,
+        duration_seconds: call.duration_seconds.unwrap_or_default(),
+        duration_minutes: call.duration_minutes.unwrap_or_default(),
+        coins_spent: call.coins_spent,
+        user_money_spend_paise: call.user_paise_spent,
+        listener_paise_earned: call.listener_paise_earned,
+        remaining_coins,
+        status: wire_status(call.status).into(),
+    }
+}
+
+pub(super) fn cleaned_up(swept: Swept) -> CleanUpResponse {
+    let count = |calls: usize| i64::try_from(calls).unwrap_or(i64::MAX);
+    CleanUpResponse {
+        calls_ended: count(swept.ended),
+        calls_settled: count(swept.settled),
+        calls_undone: count(swept.undone),
+    }
 }
 
 pub(super) fn ongoing_call(
@@ -55,7 +113,7 @@ pub(super) fn ongoing_call(
     }
 }
 
-pub(super) fn status_after(reason: EndReason) -> call::Status {
+fn status_after(reason: EndReason) -> call::Status {
     match reason {
         EndReason::Unspecified | EndReason::Completed => call::Status::Completed,
         EndReason::Dropped | EndReason::CoinEmpty => call::Status::Dropped,
@@ -70,7 +128,7 @@ pub(super) fn wire_type(call_type: CallType) -> wire::CallType {
     }
 }
 
-pub(super) fn wire_status(status: call::Status) -> wire::CallStatus {
+fn wire_status(status: call::Status) -> wire::CallStatus {
     match status {
         call::Status::Ongoing => wire::CallStatus::Ongoing,
         call::Status::Completed => wire::CallStatus::Completed,

@@ -6,14 +6,15 @@ use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::calls::v1::calls_service_server::CallsService;
 use talktime_proto::calls::v1::{
-    self as wire, BillMinuteRequest, BillMinuteResponse, EndCallRequest, EndCallResponse,
-    GetActivityRequest, GetActivityResponse, GetOngoingRequest, GetOngoingResponse,
-    GetRatesRequest, GetRatesResponse, GetReceiptRequest, GetReceiptResponse, GetSummaryRequest,
-    GetSummaryResponse, ListCallsRequest, ListCallsResponse, StartCallRequest, StartCallResponse,
+    self as wire, BillMinuteRequest, BillMinuteResponse, CleanUpRequest, CleanUpResponse,
+    EmergencyEndCallRequest, EndCallRequest, EndCallResponse, GetActivityRequest,
+    GetActivityResponse, GetOngoingRequest, GetOngoingResponse, GetRatesRequest, GetRatesResponse,
+    GetReceiptRequest, GetReceiptResponse, GetSummaryRequest, GetSummaryResponse, ListCallsRequest,
+    ListCallsResponse, StartCallRequest, StartCallResponse,
 };
 use tonic::{Request, Response, Status};
 
-use self::convert::{ongoing_call, start_of, status_after, wire_status, wire_type};
+use self::convert::{ongoing_call, start_of, wire_type};
 use crate::domain::CallError;
 use crate::domain::call::CallType;
 use crate::saga::Calls;
@@ -55,23 +56,26 @@ impl CallsService for CallsApi {
         &self,
         request: Request<EndCallRequest>,
     ) -> Result<Response<EndCallResponse>, Status> {
-        let request = request.into_inner();
-        let status = status_after(request.reason());
-        let ended = self
-            .calls
-            .end(request.call_id, request.user_id, status)
-            .await
-            .map_err(refused)?;
-        Ok(Response::new(EndCallResponse {
-            call_id: request.call_id,
-            duration_seconds: ended.call.duration_seconds.unwrap_or_default(),
-            duration_minutes: ended.call.duration_minutes.unwrap_or_default(),
-            coins_spent: ended.call.coins_spent,
-            user_money_spend_paise: ended.user_paise_spent,
-            listener_paise_earned: ended.call.listener_paise_earned,
-            remaining_coins: ended.remaining_coins,
-            status: wire_status(ended.call.status).into(),
-        }))
+        let end = convert::end_of(request.into_inner()).map_err(refused)?;
+        let ended = self.calls.end(&end).await.map_err(refused)?;
+        Ok(Response::new(convert::ended(ended)))
+    }
+
+    async fn emergency_end_call(
+        &self,
+        request: Request<EmergencyEndCallRequest>,
+    ) -> Result<Response<EndCallResponse>, Status> {
+        let end = convert::emergency_end_of(request.into_inner()).map_err(refused)?;
+        let ended = self.calls.end(&end).await.map_err(refused)?;
+        Ok(Response::new(convert::ended(ended)))
+    }
+
+    async fn clean_up(
+        &self,
+        _request: Request<CleanUpRequest>,
+    ) -> Result<Response<CleanUpResponse>, Status> {
+        let swept = self.calls.sweep_now().await.map_err(refused)?;
+        Ok(Response::new(convert::cleaned_up(swept)))
     }
 
     async fn bill_minute(

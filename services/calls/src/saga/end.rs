@@ -1,144 +1,180 @@
 //! Ending a call: people are free at once, the books are closed after.
 
+use sqlx::PgConnection;
+use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint};
-use talktime_proto::events::v1::CallEnded;
-use talktime_proto::events::v1::event::Kind;
 use tracing::Instrument;
 
-use super::{Calls, LEASE_SECS, as_party};
+use super::{Calls, LEASE_SECS, tell};
 use crate::domain::CallError;
-use crate::domain::billing::duration;
 use crate::domain::call::{Call, Phase, Status};
-use crate::store::calls::Ending;
+use crate::domain::steps::{self, Cause};
 use crate::store::{calls, live_parties};
+
+/// The route that an Idempotency-Key of an end belongs to.
+pub const END_ROUTE: &str = "POST /calls/end";
+/// The route that an Idempotency-Key of an emergency end belongs to.
+pub const EMERGENCY_END_ROUTE: &str = "POST /calls/emergency-end";
+
+/// A wish to end a call.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The call.
+    pub call_id: i64,
+    /// Who asks.
+    pub user_id: i64,
+    /// Whether they may end anybody's call.
+    pub as_admin: bool,
+    /// How the call is to stand.
+    pub status: Status,
+    /// The client's Idempotency-Key, with what it stands for.
+    pub idempotency: Option<idempotency::Request>,
+}
 
 /// A call that has ended and is settled.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// The call as it stays.
     pub call: Call,
-    /// What the caller had paid for the coins spent, in paise.
-    pub user_paise_spent: i64,
-    /// The caller's coins, for the caller.
+    /// The caller's coins right after it, for the caller.
     pub remaining_coins: Option<i64>,
 }
 
-/// When a live call ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum At {
-    /// Now: somebody hung up.
-    Now,
-    /// At the end of this paid minute: the next could not be paid. A call that has paid another
-    /// minute meanwhile goes on.
-    EndOfMinute(i32),
-}
-
 impl Calls {
-    /// Ends a call for one of its parties and settles it. Asked again while the wallet is away it
-    /// tries to settle again; once settled there is nothing to end.
-    pub async fn end(
-        &self,
-        call_id: i64,
-        user_id: i64,
-        status: Status,
-    ) -> Result<Ended, CallError> {
-        let call = as_party(
-            calls::find(&mut *self.db.acquire().await?, call_id).await?,
-            user_id,
-        )?;
-        let settling = match call.phase {
-            Phase::Active => self.end_live(call_id, At::Now, status).await?,
-            Phase::Settling => Some(call),
-            Phase::Reserving | Phase::Undoing | Phase::Settled => None,
-        };
-        let settling = settling.ok_or(CallError::NoSuchCall)?;
-        let settled = self.settle(&settling).await?;
-        let user_paise_spent = settled.call.coins_spent * self.terms.paise_per_coin;
-        let remaining_coins = (settled.call.user_id == user_id).then_some(settled.remaining_coins);
+    /// Ends a call and settles it. Asked again while the wallet is away it tries to settle again; once
+    /// settled there is nothing to end, but the same request under its key gets its receipt again.
+    pub async fn end(&self, end: &End) -> Result<Ended, CallError> {
+        let ended = self.hang_up(end).await?;
+        let settled = self.settle(&ended).await?;
+        let is_told = settled.call.user_id == end.user_id || end.as_admin;
         Ok(Ended {
+            remaining_coins: is_told.then_some(settled.remaining_coins),
             call: settled.call,
-            user_paise_spent,
-            remaining_coins,
         })
     }
 
-    /// Ends a live call and frees its people; answers it in `settling`, or none when it is not live
-    /// and not settling.
-    pub(super) async fn end_live(
-        &self,
-        call_id: i64,
-        at: At,
-        status: Status,
-    ) -> Result<Option<Call>, CallError> {
+    /// Ends a live call for this request and remembers that it did; answers a call that this request
+    /// or somebody else ended before as it is.
+    async fn hang_up(&self, end: &End) -> Result<Call, CallError> {
         let mut tx = self.db.begin().await?;
-        let Some(call) = calls::lock(&mut tx, call_id).await? else {
-            return Ok(None);
-        };
-        if call.phase != Phase::Active {
-            return Ok((call.phase == Phase::Settling).then_some(call));
+        let call = calls::lock(&mut tx, end.call_id)
+            .await?
+            .ok_or(CallError::NoSuchCall)?;
+        if !end.as_admin && !call.has_party(end.user_id) {
+            return Err(CallError::NotAParty);
         }
-        let Some(ending) = self.ending(&call, at, status) else {
-            return Ok(None);
+        let cause = Cause::HangUp {
+            status: end.status,
+            by_caller: call.user_id == end.user_id,
         };
-        let ended = calls::begin_settling(&mut tx, call_id, ending, LEASE_SECS).await?;
-        live_parties::free(&mut tx, call_id).await?;
-        let event = call_ended(&ended, ending);
-        outbox::append(&mut tx, call_id, ended.version, self.clock.now(), event).await?;
+        let (call, is_new) = match call.phase {
+            Phase::Active => {
+                let ended = self.end_locked(&mut tx, &call, cause).await?;
+                (ended.ok_or(CallError::NoSuchCall)?, true)
+            }
+            Phase::Settling => (call, false),
+            Phase::Settled if was_ended_by(&mut tx, end).await? => return Ok(call),
+            Phase::Settled | Phase::Reserving | Phase::Undoing => {
+                return Err(CallError::NoSuchCall);
+            }
+        };
+        remember(&mut tx, end).await?;
         failpoint::reach("calls.end.before_settling");
         tx.commit().await?;
         failpoint::reach("calls.end.settling");
-        self.relay.wake();
-        metrics::counter!("calls_ended_total", "status" => status.word()).increment(1);
-        self.show_ended(ended.clone());
+        if is_new {
+            self.tell_ended(&call);
+        }
+        Ok(call)
+    }
+
+    /// Ends a live call for a reason of its own and frees its people; answers it in `settling`, or none
+    /// when it goes on or has ended before.
+    pub(super) async fn end_live(
+        &self,
+        call_id: i64,
+        cause: Cause,
+    ) -> Result<Option<Call>, CallError> {
+        let mut tx = self.db.begin().await?;
+        let live = calls::lock(&mut tx, call_id).await?;
+        let Some(live) = live.filter(|call| call.phase == Phase::Active) else {
+            return Ok(None);
+        };
+        let Some(ended) = self.end_locked(&mut tx, &live, cause).await? else {
+            return Ok(None);
+        };
+        failpoint::reach("calls.end.before_settling");
+        tx.commit().await?;
+        failpoint::reach("calls.end.settling");
+        self.tell_ended(&ended);
+        Ok(Some(ended))
+    }
+
+    async fn end_locked(
+        &self,
+        tx: &mut PgConnection,
+        live: &Call,
+        cause: Cause,
+    ) -> Result<Option<Call>, CallError> {
+        let Some(ending) = steps::ending(live, cause, &self.terms.limits) else {
+            return Ok(None);
+        };
+        let ended = calls::begin_settling(tx, live.call_id, ending, LEASE_SECS).await?;
+        live_parties::free(tx, live.call_id).await?;
+        let event = tell::ended(&ended, &ending, cause);
+        let now = self.clock.now();
+        outbox::append(tx, ended.call_id, ended.version, now, event).await?;
         Ok(Some(ended))
     }
 
     /// Tells presence and Redis in the background: neither the books nor the next call wait for them.
-    fn show_ended(&self, call: Call) {
+    fn tell_ended(&self, call: &Call) {
+        self.relay.wake();
+        metrics::counter!("calls_ended_total", "status" => call.status.word()).increment(1);
         let Self {
             peers, tracking, ..
         } = self.clone();
+        let call = call.clone();
         let show = async move {
             tokio::join!(peers.show_free(&call), tracking.hide(call.call_id));
         };
         tokio::spawn(show.in_current_span());
     }
 
-    /// Settles a call that ended by itself; the sweeper tries again where that fails.
-    pub(super) async fn settle_at_best(&self, call: &Call) {
-        if let Err(error) = self.settle(call).await.map_err(Error::from) {
-            tracing::warn!(%error, call_id = call.call_id, "the settlement waits");
+    /// Ends a live call for a reason of its own and tries to settle it; the sweeper tries again where
+    /// that fails. Answers how many ended now.
+    pub(super) async fn end_by_itself(&self, call_id: i64, cause: Cause) -> usize {
+        match self.end_live(call_id, cause).await.map_err(Error::from) {
+            Ok(Some(ended)) => {
+                self.settle_at_best(ended).await;
+                1
+            }
+            Ok(None) => 0,
+            Err(error) => {
+                tracing::warn!(%error, call_id, ?cause, "a call is ended later");
+                0
+            }
         }
-    }
-
-    /// How this live call ends; none when it goes on. Whoever hangs up long after the last paid
-    /// minute hangs up on silence: nobody was billed meanwhile, so the service was away.
-    fn ending(&self, call: &Call, at: At, status: Status) -> Option<Ending> {
-        let paid_until = call.paid_until()?;
-        let end_time = match at {
-            At::Now if call.is_beyond(self.terms.unpaid_grace) => paid_until,
-            At::Now => call.read_at,
-            At::EndOfMinute(minute) if minute == call.minutes_billed => paid_until,
-            At::EndOfMinute(_) => return None,
-        };
-        let duration = duration(call.start_time?, end_time, call.minute_secs);
-        Some(Ending {
-            end_time,
-            duration,
-            status,
-        })
     }
 }
 
-fn call_ended(call: &Call, ending: Ending) -> Kind {
-    Kind::CallEnded(CallEnded {
-        call_id: call.call_id,
-        user_id: call.user_id,
-        listener_id: call.listener_id,
-        call_type: call.call_type.word().to_owned(),
-        status: ending.status.word().to_owned(),
-        duration_seconds: ending.duration.seconds,
-        duration_minutes: ending.duration.minutes,
-    })
+/// Keeps for the request's key that it ended this call. Its receipt is the call's, whenever it is asked
+/// for again.
+async fn remember(tx: &mut PgConnection, end: &End) -> Result<(), CallError> {
+    let Some(request) = &end.idempotency else {
+        return Ok(());
+    };
+    if let Seen::First = idempotency::begin::<i64>(tx, request).await? {
+        idempotency::finish(tx, request, &end.call_id).await?;
+    }
+    Ok(())
+}
+
+/// Whether it was this very request, under its key, that ended the call.
+async fn was_ended_by(tx: &mut PgConnection, end: &End) -> Result<bool, CallError> {
+    let Some(request) = &end.idempotency else {
+        return Ok(false);
+    };
+    Ok(idempotency::find::<i64>(tx, request).await?.is_some())
 }

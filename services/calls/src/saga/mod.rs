@@ -15,8 +15,10 @@ mod end;
 mod settle;
 mod start;
 mod sweep;
+mod tell;
 mod undo;
 
+use futures::{StreamExt, stream};
 use sqlx::PgPool;
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
@@ -29,9 +31,9 @@ use crate::store::{calls, live_parties};
 use crate::tracking::Tracking;
 
 pub use bill::Billed;
-pub use end::Ended;
+pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
 pub use start::{START_ROUTE, Start, Started};
-pub use sweep::sweep;
+pub use sweep::{Swept, sweep};
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
 const LEASE_SECS: f64 = 8.0;
@@ -96,4 +98,16 @@ fn as_party(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
     } else {
         Err(CallError::NotAParty)
     }
+}
+
+/// Does one thing with each of many, a bounded number at once; answers the sum.
+async fn count<T, F>(many: Vec<T>, act: impl FnMut(T) -> F) -> usize
+where
+    F: Future<Output = usize>,
+{
+    stream::iter(many)
+        .map(act)
+        .buffer_unordered(CONCURRENCY)
+        .fold(0, |sum, each| async move { sum + each })
+        .await
 }

@@ -1,11 +1,11 @@
 //! Closing the books of an ended call.
 
 use talktime_kit::{Error, failpoint};
-use talktime_proto::wallet::v1::charge_response::Outcome;
 
 use super::Calls;
 use crate::domain::CallError;
-use crate::domain::call::Call;
+use crate::domain::call::{Call, Phase};
+use crate::domain::steps::{self, Settling};
 use crate::store::calls::{self, Receipt};
 
 /// A call whose books are closed.
@@ -17,7 +17,8 @@ pub(super) struct Settlement {
 }
 
 impl Calls {
-    /// Settles a call: begun minutes are charged, then the listener is paid for every paid minute.
+    /// Settles a call: begun minutes are charged, then the listener is paid for every paid minute. A
+    /// call that is settled already has the same answer again.
     pub(super) async fn settle(&self, call: &Call) -> Result<Settlement, CallError> {
         let paid = self.charge_begun_minutes(call).await?;
         let minutes =
@@ -31,25 +32,50 @@ impl Calls {
             user_paise_spent: settled.coins_spent * self.terms.paise_per_coin,
             listener_paise_earned: settled.listener_paise_earned,
         };
-        let call = calls::settle(&mut *self.db.acquire().await?, call.call_id, receipt)
-            .await?
-            .ok_or_else(|| Error::internal("an ended call is neither settling nor settled"))?;
+        let call = self.close(call.call_id, receipt).await?;
+        failpoint::reach("calls.settle.closed");
         Ok(Settlement {
             call,
             remaining_coins: settled.caller_balance_coins,
         })
     }
 
-    /// Charges what had begun and was not billed when the call ended; answers how many minutes are
-    /// paid. Coins may not suffice: then the call ended with its last paid minute.
-    async fn charge_begun_minutes(&self, call: &Call) -> Result<i32, CallError> {
-        let begun = call.duration_minutes.unwrap_or(1);
-        for minute in (call.minutes_billed + 1)..=begun {
-            match self.peers.charge(call, minute).await? {
-                Outcome::Charged(_) => {}
-                Outcome::Insufficient(_) | Outcome::Voided(_) => return Ok(minute - 1),
+    /// Settles a call that ended by itself; the sweeper tries again where that fails. Answers how many
+    /// were settled.
+    pub(super) async fn settle_at_best(&self, call: Call) -> usize {
+        match self.settle(&call).await.map_err(Error::from) {
+            Ok(_) => 1,
+            Err(error) => {
+                tracing::warn!(%error, call_id = call.call_id, "the settlement waits");
+                0
             }
         }
-        Ok(begun)
+    }
+
+    /// Writes the receipt, unless somebody was faster: then theirs says the same.
+    async fn close(&self, call_id: i64, receipt: Receipt) -> Result<Call, CallError> {
+        let mut connection = self.db.acquire().await?;
+        if let Some(call) = calls::settle(&mut connection, call_id, receipt).await? {
+            return Ok(call);
+        }
+        let settled = calls::find(&mut connection, call_id).await?;
+        let settled = settled.filter(|call| call.phase == Phase::Settled);
+        Ok(settled
+            .ok_or_else(|| Error::internal("an ended call is neither settling nor settled"))?)
+    }
+
+    /// Charges what had begun and was not billed when the call ended; answers how many minutes are
+    /// paid and count.
+    async fn charge_begun_minutes(&self, call: &Call) -> Result<i32, CallError> {
+        let mut next = steps::settling(call, call.minutes_billed);
+        loop {
+            match next {
+                Settling::Close(minutes) => return Ok(minutes),
+                Settling::Charge(minute) => {
+                    let charge = self.peers.charge(call, minute).await?;
+                    next = steps::settling_after(call, minute, charge);
+                }
+            }
+        }
     }
 }

@@ -6,15 +6,13 @@ use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint, grpc};
-use talktime_proto::events::v1::CallStarted;
-use talktime_proto::events::v1::event::Kind;
-use talktime_proto::wallet::v1::charge_response::Outcome;
 use tracing::Instrument;
 
-use super::{Calls, LEASE_SECS};
+use super::{Calls, LEASE_SECS, tell};
 use crate::domain::CallError;
 use crate::domain::billing::minutes_affordable;
 use crate::domain::call::{Call, CallType};
+use crate::domain::steps::{self, PaidMinute};
 use crate::store::calls::NewCall;
 use crate::store::{calls, live_parties};
 
@@ -191,6 +189,7 @@ impl Calls {
         if !live_parties::take(&mut tx, call.call_id, parties).await? {
             return Err(CallError::OnACall);
         }
+        failpoint::reach("calls.start.before_reserved");
         tx.commit().await?;
         Ok(Reserved::Now(Box::new(call)))
     }
@@ -200,48 +199,31 @@ impl Calls {
         reserved: &Call,
         start: &Start,
     ) -> Result<(Call, Started), CallError> {
-        let remaining_coins = match self.peers.charge(reserved, 1).await? {
-            Outcome::Charged(charged) => charged.balance_coins,
-            Outcome::Voided(_) => return Err(CallError::Undone),
-            Outcome::Insufficient(short) => {
-                return Err(CallError::InsufficientCoins {
-                    required: short.required_coins,
-                    available: short.available_coins,
-                });
-            }
-        };
+        let charge = self.peers.charge(reserved, 1).await?;
+        let minute = steps::go_live(reserved, charge)?;
         failpoint::reach("calls.start.charged");
-        self.activate(reserved.call_id, start, remaining_coins)
-            .await
+        self.activate(reserved.call_id, start, minute).await
     }
 
     async fn activate(
         &self,
         call_id: i64,
         start: &Start,
-        remaining_coins: i64,
+        minute: PaidMinute,
     ) -> Result<(Call, Started), CallError> {
         if grpc::time_left().is_some_and(|left| left < ANSWER_TIME) {
             return Err(CallError::Undone);
         }
         let mut tx = self.db.begin().await?;
-        let call = calls::activate(&mut tx, call_id)
+        let call = calls::activate(&mut tx, call_id, minute)
             .await?
             .ok_or(CallError::Undone)?;
-        let started = Started::new(&call, start, remaining_coins);
+        let started = Started::new(&call, start, minute.balance_coins);
         if let Some(request) = &start.idempotency {
             idempotency::finish(&mut tx, request, &started).await?;
         }
-        let event = Kind::CallStarted(CallStarted {
-            call_id,
-            user_id: call.user_id,
-            listener_id: call.listener_id,
-            call_type: call.call_type.word().to_owned(),
-            coins_spent: call.coins_spent,
-            remaining_coins,
-            wait_time: started.wait_time(start),
-        });
-        outbox::append(&mut tx, call_id, call.version, self.clock.now(), event).await?;
+        let events = tell::started(&call, minute, started.wait_time(start));
+        outbox::append_all(&mut tx, self.clock.now(), events).await?;
         failpoint::reach("calls.start.before_active");
         tx.commit().await?;
         failpoint::reach("calls.start.active");

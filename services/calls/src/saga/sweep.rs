@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, stream};
 use talktime_kit::{Error, grpc};
 use tokio_util::sync::CancellationToken;
 
-use super::{CONCURRENCY, Calls, LEASE_SECS};
-use crate::domain::call::{Call, Phase};
+use super::{Calls, LEASE_SECS, count};
+use crate::domain::CallError;
+use crate::domain::steps::{self, Due};
 use crate::store::calls;
 
 /// How late a minute is billed at most, when there is nothing else to do.
@@ -17,13 +17,42 @@ const BATCH_CALLS: i64 = 500;
 /// Shorter than [`LEASE_SECS`], so that a step ends before another replica takes the call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Batches that one nudge takes at most.
+const NUDGED_BATCHES_MAX: usize = 200;
+
+/// What sweeping came to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Swept {
+    /// Calls whose time had come.
+    pub due: usize,
+    /// Live calls that were ended.
+    pub ended: usize,
+    /// Ended calls whose books were closed.
+    pub settled: usize,
+    /// Starts that had come to nothing and were undone.
+    pub undone: usize,
+}
+
+impl Swept {
+    fn add(&mut self, other: Self) {
+        self.due += other.due;
+        self.ended += other.ended;
+        self.settled += other.settled;
+        self.undone += other.undone;
+    }
+
+    fn is_full_batch(self) -> bool {
+        usize::try_from(BATCH_CALLS).is_ok_and(|batch| self.due >= batch)
+    }
+}
+
 /// Sweeps until told to stop; on every replica.
 pub async fn sweep(service: Calls, stopping: CancellationToken) {
     while !stopping.is_cancelled() {
         let deadline = Instant::now() + STEP_TIMEOUT;
         let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_once())).await;
-        match swept {
-            Ok(calls) if calls == usize::try_from(BATCH_CALLS).unwrap_or(usize::MAX) => continue,
+        match swept.map_err(Error::from) {
+            Ok(swept) if swept.is_full_batch() => continue,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the sweep has to wait"),
         }
@@ -35,36 +64,45 @@ pub async fn sweep(service: Calls, stopping: CancellationToken) {
 }
 
 impl Calls {
-    /// Takes a batch of due calls one step further; answers how many there were.
-    async fn sweep_once(&self) -> Result<usize, Error> {
-        let mut connection = self.db.acquire().await?;
-        let due = calls::claim_due(&mut connection, LEASE_SECS, BATCH_CALLS).await?;
-        drop(connection);
-        if due.is_empty() {
-            return Ok(0);
+    /// Takes everything that is due now one step further.
+    pub async fn sweep_now(&self) -> Result<Swept, CallError> {
+        let mut total = Swept::default();
+        for _ in 0..NUDGED_BATCHES_MAX {
+            let swept = self.sweep_once().await?;
+            total.add(swept);
+            if !swept.is_full_batch() {
+                break;
+            }
         }
-        let swept = due.len();
-        let (live, others): (Vec<Call>, Vec<Call>) = due
-            .into_iter()
-            .partition(|call| call.phase == Phase::Active);
-        if !live.is_empty() {
-            self.bill_due(live).await;
-        }
-        stream::iter(&others)
-            .for_each_concurrent(CONCURRENCY, |call| self.drive(call))
-            .await;
-        Ok(swept)
+        Ok(total)
     }
 
-    async fn drive(&self, call: &Call) {
-        match call.phase {
-            Phase::Reserving | Phase::Undoing => {
-                if let Err(error) = self.undo(call.call_id).await.map_err(Error::from) {
-                    tracing::warn!(%error, call_id = call.call_id, "undoing waits");
-                }
+    /// Takes a batch of due calls one step further.
+    async fn sweep_once(&self) -> Result<Swept, CallError> {
+        let mut connection = self.db.acquire().await?;
+        let claimed = calls::claim_due(&mut connection, LEASE_SECS, BATCH_CALLS).await?;
+        drop(connection);
+        let mut swept = Swept {
+            due: claimed.len(),
+            ..Swept::default()
+        };
+        let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =
+            (vec![], vec![], vec![], vec![]);
+        for call in claimed {
+            match steps::due(&call, &self.terms.limits) {
+                Due::End(cause) => to_end.push((call.call_id, cause)),
+                Due::Charge => to_bill.push(call),
+                Due::Settle => to_settle.push(call),
+                Due::Undo => to_undo.push(call.call_id),
+                Due::Nothing => {}
             }
-            Phase::Settling => self.settle_at_best(call).await,
-            Phase::Active | Phase::Settled => {}
         }
+        swept.ended += self.end_all(to_end).await;
+        if !to_bill.is_empty() {
+            swept.ended += self.bill_due(to_bill).await;
+        }
+        swept.settled += count(to_settle, |call| self.settle_at_best(call)).await;
+        swept.undone += count(to_undo, |call_id| self.undo_at_best(call_id)).await;
+        Ok(swept)
     }
 }

@@ -1,6 +1,6 @@
 //! Undoing a start: people first, then their coins, then the row.
 
-use talktime_kit::{failpoint, idempotency};
+use talktime_kit::{Error, failpoint, idempotency};
 
 use super::{Calls, LEASE_SECS};
 use crate::domain::CallError;
@@ -20,8 +20,21 @@ impl Calls {
         self.peers.void_first_minute(&call).await?;
         failpoint::reach("calls.undo.voided");
         calls::delete_undone(&mut *self.db.acquire().await?, call_id).await?;
+        failpoint::reach("calls.undo.dropped");
         metrics::counter!("calls_undone_total").increment(1);
         Ok(None)
+    }
+
+    /// Undoes a call that is not live; the sweeper tries again where that fails. Answers how many were
+    /// undone.
+    pub(super) async fn undo_at_best(&self, call_id: i64) -> usize {
+        match self.undo(call_id).await.map_err(Error::from) {
+            Ok(live) => usize::from(live.is_none()),
+            Err(error) => {
+                tracing::warn!(%error, call_id, "undoing waits");
+                0
+            }
+        }
     }
 
     /// Frees both people and the client's key, once: a later try may find the key in the hands of the
@@ -32,6 +45,7 @@ impl Calls {
             return Ok(());
         };
         live_parties::free(&mut tx, call_id).await?;
+        failpoint::reach("calls.undo.before_freed");
         if let Some(key) = &call.idempotency_key {
             idempotency::release(&mut tx, call.user_id, super::START_ROUTE, key).await?;
         }

@@ -2,20 +2,19 @@
 //!
 //! Leases and minutes go by the database's clock, which all replicas share: their own may differ.
 
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::billing::Duration;
-use crate::domain::call::{Call, CallType, Status};
+use crate::domain::call::{Call, CallType};
+use crate::domain::steps::{Ending, PaidMinute};
 
 /// The columns of [`Call`], for every query that reads or returns whole rows.
 macro_rules! call_columns {
     () => {
         "call_id, user_id, listener_id, call_type, status, phase, start_time, duration_seconds,
-         duration_minutes, coins_spent,
+         duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
          (listener_money_earned * 100)::bigint AS listener_paise_earned,
          coins_per_minute, listener_paise_per_minute, minute_secs, minutes_billed,
-         caller_username, listener_username, idempotency_key, version,
+         low_balance_told, caller_username, listener_username, idempotency_key, version,
          clock_timestamp() AS read_at"
     };
 }
@@ -75,17 +74,23 @@ pub async fn insert_reserving(
 
 /// Turns a reserved call, whose first minute is paid, into a live one; none when it was undone
 /// meanwhile.
-pub async fn activate(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {
+pub async fn activate(
+    tx: &mut PgConnection,
+    call_id: i64,
+    minute: PaidMinute,
+) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'active', start_time = now(), minutes_billed = 1,
              coins_spent = coins_per_minute,
-             next_step_at = now() + make_interval(secs => minute_secs), version = version + 1,
-             updated_at = now()
+             next_step_at = now() + make_interval(secs => minute_secs),
+             low_balance_told = $2, version = version + 1 + $3::integer, updated_at = now()
          WHERE call_id = $1 AND phase = 'reserving' RETURNING ",
         call_columns!()
     ))
     .bind(call_id)
+    .bind(minute.is_low)
+    .bind(i32::from(minute.tell_low))
     .fetch_optional(tx)
     .await
 }
@@ -162,37 +167,32 @@ pub async fn claim_due(
 }
 
 /// Records that the next minute of each call was paid, where that was not recorded before and the
-/// call has not ended; answers those calls as they are now.
+/// call has not ended; answers those calls as they are now. Each event has a version of its own.
 pub async fn record_minutes(
     tx: &mut PgConnection,
-    call_ids: &[i64],
-    minutes: &[i32],
+    paid: &[(i64, PaidMinute)],
 ) -> sqlx::Result<Vec<Call>> {
+    let call_ids: Vec<i64> = paid.iter().map(|(call_id, _)| *call_id).collect();
+    let minutes: Vec<i32> = paid.iter().map(|(_, paid)| paid.minute).collect();
+    let are_low: Vec<bool> = paid.iter().map(|(_, paid)| paid.is_low).collect();
+    let tell_low: Vec<i32> = paid.iter().map(|(_, paid)| paid.tell_low.into()).collect();
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET minutes_billed = minute, coins_spent = coins_spent + coins_per_minute,
              next_step_at = start_time + make_interval(secs => minute * minute_secs),
-             version = version + 1, updated_at = now()
-         FROM unnest($1::bigint[], $2::integer[]) AS paid (paid_call_id, minute)
+             low_balance_told = is_low, version = version + 1 + tell_low, updated_at = now()
+         FROM unnest($1::bigint[], $2::integer[], $3::boolean[], $4::integer[])
+              AS paid (paid_call_id, minute, is_low, tell_low)
          WHERE call_id = paid_call_id AND phase = 'active' AND minutes_billed = minute - 1
          RETURNING ",
         call_columns!()
     ))
     .bind(call_ids)
     .bind(minutes)
+    .bind(are_low)
+    .bind(tell_low)
     .fetch_all(tx)
     .await
-}
-
-/// How a call ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Ending {
-    /// When.
-    pub end_time: DateTime<Utc>,
-    /// How long it was.
-    pub duration: Duration,
-    /// For people.
-    pub status: Status,
 }
 
 /// Turns a live call, under lock, into one to be settled.
@@ -250,8 +250,8 @@ pub struct Receipt {
     pub listener_paise_earned: i64,
 }
 
-/// Closes a call with its receipt. Where fewer minutes were paid than had begun, it ended at the end
-/// of the last paid one, dropped.
+/// Closes a call with its receipt; none when somebody was faster. Where fewer minutes were paid than
+/// had begun, it ended at the end of the last paid one, dropped.
 pub async fn settle(
     connection: &mut PgConnection,
     call_id: i64,
@@ -263,10 +263,13 @@ pub async fn settle(
              minutes_billed = $2, coins_spent = $3, user_money_spend = $4::numeric / 100,
              listener_money_earned = $5::numeric / 100,
              status = CASE WHEN duration_minutes > $2 THEN 'dropped' ELSE status END,
-             end_time = LEAST(end_time, start_time + make_interval(secs => $2 * minute_secs)),
-             duration_seconds = LEAST(duration_seconds, $2 * minute_secs),
+             end_time = CASE WHEN duration_minutes > $2
+                             THEN start_time + make_interval(secs => $2 * minute_secs)
+                             ELSE end_time END,
+             duration_seconds = CASE WHEN duration_minutes > $2
+                                     THEN $2 * minute_secs ELSE duration_seconds END,
              duration_minutes = $2
-         WHERE call_id = $1 AND phase IN ('settling', 'settled') RETURNING ",
+         WHERE call_id = $1 AND phase = 'settling' RETURNING ",
         call_columns!()
     ))
     .bind(call_id)

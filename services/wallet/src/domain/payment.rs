@@ -26,6 +26,17 @@ impl Default for RateCard {
 }
 
 impl RateCard {
+    /// Payments in paise and the coins they buy, from the cheapest to the dearest.
+    pub fn steps(&self) -> Vec<(i64, i64)> {
+        let in_paise = |(rupees, coins): (&String, &i64)| {
+            let rupees: i64 = rupees.parse().ok()?;
+            Some((rupees.checked_mul(100)?, *coins))
+        };
+        let mut steps: Vec<(i64, i64)> = self.steps.iter().filter_map(in_paise).collect();
+        steps.sort_unstable();
+        steps
+    }
+
     /// The coins that a payment of `amount_paise` buys, if the card has such a step.
     pub fn coins_for(&self, amount_paise: i64) -> Result<i64, WalletError> {
         let rupees = (amount_paise % 100 == 0).then_some(amount_paise / 100);
@@ -70,6 +81,14 @@ impl PaymentMethod {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_card_is_read_from_the_cheapest_step() {
+        let cheapest = RateCard::default().steps()[0];
+        assert_eq!(cheapest, (15_000, 300));
+        let dearest = RateCard::default().steps().pop();
+        assert_eq!(dearest, Some((100_000, 2_000)));
+    }
 
     #[test]
     fn the_card_sells_whole_steps_only() {

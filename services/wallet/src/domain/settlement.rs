@@ -15,7 +15,7 @@ pub struct Settlement {
     pub caller_id: i64,
     /// Who earns.
     pub listener_id: i64,
-    /// Minutes talked, at least one.
+    /// Minutes to be paid; none for a call that was taken back at no cost.
     pub minutes: i32,
     /// What the listener earns for each.
     pub listener_paise_per_minute: i64,
@@ -77,7 +77,7 @@ impl Settlement {
     }
 
     fn check(&self) -> Result<(), WalletError> {
-        if self.call_id < 1 || self.caller_id < 1 || self.listener_id < 1 || self.minutes < 1 {
+        if self.call_id < 1 || self.caller_id < 1 || self.listener_id < 1 || self.minutes < 0 {
             return Err(WalletError::OutOfRange("an id or the number of minutes"));
         }
         if self.caller_id == self.listener_id {
@@ -127,6 +127,17 @@ mod tests {
         let plan = SETTLEMENT.plan(&charged(&[1, 2, 3])).expect("paid");
         assert_eq!(plan.coins_spent, 20);
         assert_eq!(plan.returned, charged(&[3]));
+    }
+
+    #[test]
+    fn a_call_that_was_taken_back_costs_nothing() {
+        let settlement = Settlement {
+            minutes: 0,
+            ..SETTLEMENT
+        };
+        let plan = settlement.plan(&charged(&[1])).expect("allowed");
+        assert_eq!((plan.coins_spent, plan.listener_paise), (0, 0));
+        assert_eq!(plan.returned, charged(&[1]));
     }
 
     #[test]

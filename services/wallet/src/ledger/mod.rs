@@ -39,6 +39,11 @@ impl Ledger {
         }
     }
 
+    /// What coins cost.
+    pub fn rate_card(&self) -> &RateCard {
+        &self.rate_card
+    }
+
     /// A person's balance; all zero for one who never had coins or rupees.
     pub async fn balance(&self, user_id: i64) -> Result<Balance, WalletError> {
         let mut connection = self.db.acquire().await?;

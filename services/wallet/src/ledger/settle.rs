@@ -135,7 +135,11 @@ fn earning(settlement: &Settlement, settled: Settled) -> Posting {
         } else {
             vec![]
         },
-        transactions: vec![line],
+        transactions: if settlement.minutes > 0 {
+            vec![line]
+        } else {
+            vec![]
+        },
     }
 }
 

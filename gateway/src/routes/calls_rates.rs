@@ -1,0 +1,86 @@
+//! What calls and coins cost, for anybody who asks (contract, section 7).
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde::Serialize;
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::calls::v1::{GetRatesRequest, GetRatesResponse, Rate};
+use talktime_proto::wallet::v1::{GetRateCardRequest, RateCardStep};
+
+use crate::app::{Calls, Wallet};
+use crate::extract::Json;
+use crate::number::Hundredths;
+use crate::problem::Result;
+
+#[derive(Serialize)]
+pub(super) struct RatesAnswer {
+    call_rates: ByType<CallRate>,
+    /// Rupees and the coins they buy.
+    recharge_options: BTreeMap<i64, i64>,
+    /// Rupees a minute with the basic badge.
+    listener_earnings: ByType<Hundredths>,
+}
+
+#[derive(Serialize)]
+struct ByType<T> {
+    audio: T,
+    video: T,
+}
+
+#[derive(Serialize)]
+struct CallRate {
+    /// Coins.
+    rate_per_minute: i64,
+    /// Coins of the shortest call.
+    minimum_charge: i64,
+}
+
+impl From<Rate> for CallRate {
+    fn from(rate: Rate) -> Self {
+        Self {
+            rate_per_minute: rate.coins_per_minute,
+            minimum_charge: rate.minimum_coins,
+        }
+    }
+}
+
+impl RatesAnswer {
+    fn new(rates: GetRatesResponse, steps: Vec<RateCardStep>) -> Option<Self> {
+        let (audio, video) = (rates.audio?, rates.video?);
+        Some(Self {
+            listener_earnings: ByType {
+                audio: Hundredths(audio.listener_paise_per_minute),
+                video: Hundredths(video.listener_paise_per_minute),
+            },
+            call_rates: ByType {
+                audio: audio.into(),
+                video: video.into(),
+            },
+            recharge_options: steps
+                .into_iter()
+                .map(|step| (step.amount_paise / 100, step.coins))
+                .collect(),
+        })
+    }
+}
+
+/// Public: people look at prices before they register.
+pub(super) async fn read(
+    State(calls): State<Calls>,
+    State(wallet): State<Wallet>,
+) -> Result<Json<RatesAnswer>> {
+    let rates = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_rates(GetRatesRequest {}).await }
+    });
+    let card = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move { wallet.get_rate_card(GetRateCardRequest {}).await }
+    });
+    let (rates, card) = tokio::try_join!(rates, card)?;
+    let answer = RatesAnswer::new(rates, card.steps)
+        .ok_or_else(|| Error::internal("calls answered without rates"))?;
+    Ok(Json(answer))
+}

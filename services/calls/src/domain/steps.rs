@@ -1,0 +1,253 @@
+//! What becomes of a call next: every decision of its saga, as a function of the row and of what the
+//! wallet said. The service takes these steps on real parts; its simulation takes the same ones.
+//!
+//! The row's `read_at` is the database's time, which all replicas share.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::CallError;
+use super::billing::{Duration, duration};
+use super::call::{Call, Phase, Status};
+
+/// Minutes that the caller's coins should pay for beyond the present one; with less it is told.
+const LOW_BALANCE_MINUTES: i64 = 2;
+
+/// How long things may take before something else is concluded from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a call goes on while its next minute cannot be charged.
+    pub unpaid_grace: TimeDelta,
+    /// How long after its start a caller may cancel a call at no cost; zero: not at all.
+    pub cancel_grace: TimeDelta,
+    /// How long both sides may show no sign of life.
+    pub silence_max: TimeDelta,
+}
+
+/// What the wallet says of a charge. The same charge again has the same answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Charge {
+    /// The minute is paid.
+    Paid {
+        /// The caller's coins right after it.
+        balance_coins: i64,
+    },
+    /// The caller has too few coins.
+    Insufficient {
+        /// What a minute costs.
+        required_coins: i64,
+        /// What the caller has.
+        available_coins: i64,
+    },
+    /// It was undone before, and never happens.
+    Voided,
+}
+
+/// What is to be done with a call whose time has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Due {
+    /// The start came to nothing: free both people, void the charge, drop the row.
+    Undo,
+    /// Charge the next minute.
+    Charge,
+    /// End it.
+    End(Cause),
+    /// Close the books.
+    Settle,
+    /// Its time has not come.
+    Nothing,
+}
+
+/// Why a live call ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// Somebody hung up now.
+    HangUp {
+        /// What they call it.
+        status: Status,
+        /// Whether it was the caller.
+        by_caller: bool,
+    },
+    /// The minute after this one could not be paid. A call that has paid another minute meanwhile
+    /// goes on.
+    Unpaid {
+        /// The last paid minute, from 1.
+        minute: i32,
+        /// The caller's coins, where the wallet said so.
+        available_coins: Option<i64>,
+    },
+    /// Neither side has shown a sign of life since.
+    Silence {
+        /// The last sign of either.
+        last_sign: DateTime<Utc>,
+    },
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ending {
+    /// When.
+    pub end_time: DateTime<Utc>,
+    /// How long it was, and the minutes to be paid.
+    pub duration: Duration,
+    /// For people.
+    pub status: Status,
+}
+
+/// A minute that was paid, as it is to be recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PaidMinute {
+    /// From 1.
+    pub minute: i32,
+    /// The caller's coins right after it.
+    pub balance_coins: i64,
+    /// Whether they pay for less than two more minutes.
+    pub is_low: bool,
+    /// Whether that is new, so that the caller is told.
+    pub tell_low: bool,
+}
+
+/// What a charge of a live call's next minute leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Billing {
+    /// The call goes on.
+    Record(PaidMinute),
+    /// The call ends.
+    End(Cause),
+}
+
+/// The next step of a settlement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Settling {
+    /// Charge this minute, which had begun.
+    Charge(i32),
+    /// Pay the listener for so many minutes, and return what was charged beyond.
+    Close(i32),
+}
+
+/// What is to be done with a call now.
+pub fn due(call: &Call, limits: &Limits) -> Due {
+    match call.phase {
+        Phase::Reserving | Phase::Undoing => Due::Undo,
+        Phase::Active if call.is_beyond(limits.unpaid_grace) => Due::End(Cause::Unpaid {
+            minute: call.minutes_billed,
+            available_coins: None,
+        }),
+        Phase::Active if call.is_due() => Due::Charge,
+        Phase::Settling => Due::Settle,
+        Phase::Active | Phase::Settled => Due::Nothing,
+    }
+}
+
+/// What the charge of the first minute leads to: the minute of a live call, or the refusal of a start
+/// that is to be undone. No answer at all is to be undone likewise.
+pub fn go_live(reserved: &Call, charge: Charge) -> Result<PaidMinute, CallError> {
+    match charge {
+        Charge::Paid { balance_coins } => Ok(paid(reserved, 1, balance_coins)),
+        Charge::Insufficient {
+            required_coins,
+            available_coins,
+        } => Err(CallError::InsufficientCoins {
+            required: required_coins,
+            available: available_coins,
+        }),
+        Charge::Voided => Err(CallError::Undone),
+    }
+}
+
+/// What the charge of a live call's next minute leads to.
+pub fn bill(call: &Call, charge: Charge) -> Billing {
+    let unpaid = |available_coins| {
+        Billing::End(Cause::Unpaid {
+            minute: call.minutes_billed,
+            available_coins,
+        })
+    };
+    match charge {
+        Charge::Paid { balance_coins } => {
+            Billing::Record(paid(call, call.minutes_billed + 1, balance_coins))
+        }
+        Charge::Insufficient {
+            available_coins, ..
+        } => unpaid(Some(available_coins)),
+        Charge::Voided => unpaid(None),
+    }
+}
+
+fn paid(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
+    let is_low = balance_coins < LOW_BALANCE_MINUTES * call.coins_per_minute;
+    PaidMinute {
+        minute,
+        balance_coins,
+        is_low,
+        tell_low: is_low && !call.low_balance_told,
+    }
+}
+
+/// How a live call ends for this cause; none when it goes on.
+pub fn ending(call: &Call, cause: Cause, limits: &Limits) -> Option<Ending> {
+    let start_time = call.start_time?;
+    let paid_until = call.paid_until()?;
+    let (end_time, status) = match cause {
+        // Whoever hangs up long after the last paid minute hangs up on silence: nobody was billed
+        // meanwhile, so the service was away.
+        Cause::HangUp { status, .. } if call.is_beyond(limits.unpaid_grace) => (paid_until, status),
+        Cause::HangUp { status, .. } => (call.read_at, status),
+        Cause::Unpaid { minute, .. } if minute == call.minutes_billed => {
+            (paid_until, Status::Dropped)
+        }
+        Cause::Unpaid { .. } => return None,
+        Cause::Silence { last_sign } => {
+            let end_time = last_sign.clamp(start_time, paid_until);
+            (end_time, Status::Dropped)
+        }
+    };
+    let mut duration = duration(start_time, end_time, call.minute_secs);
+    if costs_nothing(call, cause, limits) {
+        duration.minutes = 0;
+    }
+    Some(Ending {
+        end_time,
+        duration,
+        status,
+    })
+}
+
+/// Whether the caller takes back a call that has hardly begun. Nothing tells the server whether the
+/// listener has answered, so whoever grants this grace grants it to answered calls too.
+fn costs_nothing(call: &Call, cause: Cause, limits: &Limits) -> bool {
+    let cancelled = Cause::HangUp {
+        status: Status::Cancelled,
+        by_caller: true,
+    };
+    let within_grace = call
+        .start_time
+        .is_some_and(|start_time| call.read_at < start_time + limits.cancel_grace);
+    cause == cancelled && within_grace && call.minutes_billed <= 1 && !call.is_due()
+}
+
+/// Whether a live call is to end because neither side has shown a sign of life for too long. Its start
+/// was one.
+pub fn is_silent(call: &Call, last_sign: Option<DateTime<Utc>>, limits: &Limits) -> Option<Cause> {
+    let start_time = call.start_time.filter(|_| call.phase == Phase::Active)?;
+    let last_sign = last_sign.map_or(start_time, |sign| sign.max(start_time));
+    (last_sign + limits.silence_max < call.read_at).then_some(Cause::Silence { last_sign })
+}
+
+/// The next step of the settlement of an ended call of which `paid` minutes are known to be paid.
+pub fn settling(call: &Call, paid: i32) -> Settling {
+    let begun = call.duration_minutes.unwrap_or(1);
+    if paid < begun {
+        Settling::Charge(paid + 1)
+    } else {
+        Settling::Close(begun)
+    }
+}
+
+/// The step after the charge of a begun minute. Coins may not suffice: then the call ended with its
+/// last paid minute.
+pub fn settling_after(call: &Call, minute: i32, charge: Charge) -> Settling {
+    match charge {
+        Charge::Paid { .. } => settling(call, minute),
+        Charge::Insufficient { .. } | Charge::Voided => Settling::Close(minute - 1),
+    }
+}

@@ -1,0 +1,80 @@
+//! What others are told of a call: events, each with a version of its own.
+
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{CallEnded, CallLowBalance, CallStarted, MinuteBilled};
+
+use crate::domain::call::Call;
+use crate::domain::steps::{Cause, Ending, PaidMinute};
+
+/// An event as the outbox takes it: the call, its version, what happened.
+pub(super) type Telling = (i64, i64, Kind);
+
+/// A call has begun, with its first minute paid; and that coins are low, where they are.
+pub(super) fn started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<Telling> {
+    let kind = Kind::CallStarted(CallStarted {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.word().to_owned(),
+        coins_spent: call.coins_spent,
+        remaining_coins: minute.balance_coins,
+        wait_time,
+    });
+    with_low_balance(call, minute, kind)
+}
+
+/// A minute was paid; and that coins are low, where they have become so.
+pub(super) fn billed(call: &Call, minute: PaidMinute) -> Vec<Telling> {
+    let kind = Kind::MinuteBilled(MinuteBilled {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.word().to_owned(),
+        minute: minute.minute,
+        coins_spent: call.coins_spent,
+        remaining_coins: minute.balance_coins,
+    });
+    with_low_balance(call, minute, kind)
+}
+
+/// The row's version is that of the last of its events.
+fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<Telling> {
+    if !minute.tell_low {
+        return vec![(call.call_id, call.version, kind)];
+    }
+    let low = Kind::CallLowBalance(CallLowBalance {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.word().to_owned(),
+        minute: minute.minute,
+        coins_spent: call.coins_spent,
+        remaining_coins: minute.balance_coins,
+    });
+    vec![
+        (call.call_id, call.version - 1, kind),
+        (call.call_id, call.version, low),
+    ]
+}
+
+/// A call has ended.
+pub(super) fn ended(call: &Call, ending: &Ending, cause: Cause) -> Kind {
+    let minutes = i64::from(ending.duration.minutes);
+    Kind::CallEnded(CallEnded {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.word().to_owned(),
+        status: ending.status.word().to_owned(),
+        duration_seconds: ending.duration.seconds,
+        duration_minutes: ending.duration.minutes,
+        coins_spent: minutes * call.coins_per_minute,
+        listener_paise_earned: minutes * call.listener_paise_per_minute,
+        remaining_coins: match cause {
+            Cause::Unpaid {
+                available_coins, ..
+            } => available_coins,
+            Cause::HangUp { .. } | Cause::Silence { .. } => None,
+        },
+    })
+}
