@@ -2,7 +2,7 @@
 //!
 //! It knows who asks ([`token`], [`revocations`]), how requests and answers look on the wire ([`routes`], [`extract`],
 //! [`problem`]) and whom to ask ([`app`]); the rules live in the services. [`middleware`] is around
-//! every request, [`ws`] tells sockets what happens.
+//! every request, [`openapi`] describes them all, [`ws`] tells sockets what happens.
 
 pub mod app;
 pub mod config;
@@ -10,6 +10,7 @@ pub mod extract;
 pub mod keys;
 pub mod middleware;
 pub mod number;
+pub mod openapi;
 pub mod paging;
 pub mod problem;
 pub mod revocations;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use talktime_gateway::NAME;
 use talktime_gateway::config::Config;
+use talktime_gateway::routes;
 
 #[derive(Parser)]
 #[command(about)]
@@ -13,6 +14,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Prints the OpenAPI document of the endpoints.
+    Openapi,
     /// Serves REST and sockets until SIGTERM or SIGINT.
     Serve,
 }
@@ -20,8 +23,14 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let (process, config) = talktime_kit::config::load_process::<Config>(NAME)?;
     match cli.command {
-        Command::Serve => talktime_gateway::serve(process, config).await,
+        Command::Openapi => {
+            print!("{}", routes::document().pretty());
+            Ok(())
+        }
+        Command::Serve => {
+            let (process, config) = talktime_kit::config::load_process::<Config>(NAME)?;
+            talktime_gateway::serve(process, config).await
+        }
     }
 }

@@ -4,12 +4,17 @@
 //! the JSON document and nothing else: [`RawValue`] hands that text over as it came and writes it as
 //! it is, so no binary float ever touches money (contract, section 1).
 
+use std::borrow::Cow;
+
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A number that goes out, in hundredths: 1250 is `12.50`, 1200 is `12`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +29,26 @@ impl Hundredths {
         } else {
             format!("{sign}{whole}.{rest:02}")
         }
+    }
+}
+
+/// How both kinds of number are described.
+fn described() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .description(Some("A number with at most two decimals."))
+        .into()
+}
+
+impl PartialSchema for Hundredths {
+    fn schema() -> RefOr<Schema> {
+        described()
+    }
+}
+
+impl ToSchema for Hundredths {
+    fn name() -> Cow<'static, str> {
+        "Hundredths".into()
     }
 }
 
@@ -54,6 +79,18 @@ impl Number {
             .is_integer()
             .then(|| hundredths.to_i64())
             .flatten()
+    }
+}
+
+impl PartialSchema for Number {
+    fn schema() -> RefOr<Schema> {
+        described()
+    }
+}
+
+impl ToSchema for Number {
+    fn name() -> Cow<'static, str> {
+        "Hundredths".into()
     }
 }
 

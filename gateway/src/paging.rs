@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
+use utoipa::{IntoParams, ToSchema};
 
 const PER_PAGE_DEFAULT: i32 = 20;
 const PER_PAGE_MAX: i64 = 100;
@@ -16,7 +17,7 @@ pub struct Page {
 }
 
 /// The paging part of an answer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Pagination {
     /// From 1.
     pub page: i32,
@@ -31,9 +32,11 @@ pub struct Pagination {
 }
 
 /// The query of a list without filters.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 pub struct PageQuery {
+    #[param(minimum = 1)]
     page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use talktime_kit::error::FieldError;
 use talktime_kit::{Error, Kind};
 use tonic::Status;
+use utoipa::ToSchema;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -58,16 +59,40 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// An error: a problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    #[schema(example = "about:blank")]
     r#type: &'static str,
+    #[schema(example = "Conflict")]
     title: &'static str,
+    #[schema(example = 409)]
     status: u16,
+    /// A sentence for a person.
+    #[schema(example = "This user name is taken.")]
     detail: &'a str,
+    /// Stable, for programs.
+    #[schema(pattern = "^[a-z0-9_]+$", example = "username_taken")]
     code: &'a str,
+    /// To name when asking about this answer; also in the header `x-request-id`.
+    #[schema(example = "0197a2c4-8e1b-7c3d-9f00-000000000000")]
     request_id: &'a str,
+    /// With a 422: each field that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<FieldProblem>>)]
     errors: Option<&'a [FieldError]>,
+}
+
+/// A field that is wrong.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the kit's own FieldError")]
+pub(crate) struct FieldProblem {
+    #[schema(example = "payout_account.ifsc_code")]
+    field: String,
+    /// A sentence for a person.
+    #[schema(example = "is missing")]
+    message: String,
 }
 
 impl From<Error> for Problem {

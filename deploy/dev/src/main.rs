@@ -6,7 +6,7 @@
 //!
 //! How it is laid out, from the outside in:
 //!
-//! - `up`, `testing`, `bench`, `single`, `report`: the commands
+//! - `up`, `testing`, `bench`, `single`, `report`, `docs`: the commands
 //! - `session`, `lock`, `reaper`: who is responsible for a stack, and that nothing is left of it
 //! - `lifecycle`, `probe`: starting, waiting until ready, stopping
 //! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: what is started, and with what
@@ -19,6 +19,7 @@ mod bench;
 mod cargo;
 mod cluster;
 mod databases;
+mod docs;
 mod env;
 mod install;
 mod interrupt;
@@ -96,6 +97,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Write `docs/openapi.json` anew, from the endpoints
+    Docs,
     /// Print where everything is, as NAME=VALUE lines
     Env,
     /// Run all tests against a stack of their own
@@ -132,6 +135,7 @@ fn run(options: Options) -> Result<ExitCode> {
             return single::run(&stack, Unit::Profile, &["grant-admin".to_owned(), phone]);
         }
         Command::Run { service, arguments } => return single::run(&stack, service, &arguments),
+        Command::Docs => docs::write(&stack)?,
         Command::Env => report::env(&stack),
         Command::Test(options) => return Ok(testing::test(&options)),
         Command::Bench(options) => return bench::bench(&options),

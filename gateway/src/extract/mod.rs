@@ -14,6 +14,9 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use talktime_kit::{Error, Kind};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::problem::Problem;
 
@@ -71,6 +74,23 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The `Idempotency-Key` header, if there is one; whose service knows what it did under it.
 pub struct IdempotencyKey(pub Option<String>);
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let key = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(talktime_kit::idempotency::KEY_LENGTH_MAX));
+        let parameter = ParameterBuilder::new()
+            .name(IDEMPOTENCY_KEY.as_str())
+            .parameter_in(ParameterIn::Header)
+            .description(Some(
+                "Made by the client, one an intent: the same key and body get the first answer again.",
+            ))
+            .schema(Some(key));
+        vec![parameter.build()]
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;

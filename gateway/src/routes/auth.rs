@@ -10,19 +10,37 @@ use talktime_proto::auth::v1::{
     TokenPair, VerifyOtpRequest,
 };
 use talktime_proto::timestamp;
+use utoipa::ToSchema;
 
 use super::Message;
 use crate::app::Auth;
 use crate::extract::{ClientAddress, Json, UserAgent};
+use crate::openapi::values::{RegistrationRole, Sex};
 use crate::problem::Result;
 use crate::revocations::Revocations;
 use crate::token::Caller;
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct PhoneBody {
+    /// E.164.
+    #[schema(example = "+919812345678")]
     phone: String,
 }
 
+/// Sends a one-time password to a phone.
+///
+/// It is good for five minutes and one login. At most 5 in 15 minutes go to a phone.
+#[utoipa::path(
+    post,
+    path = "/auth/request_otp",
+    tag = "auth",
+    security(()),
+    responses(
+        (status = 200, body = Message),
+        (status = 400, description = "invalid_phone"),
+        (status = 429, description = "otp_rate_limited, otp_sends_limited"),
+    )
+)]
 pub(super) async fn request_otp(
     State(mut auth): State<Auth>,
     ClientAddress(client_address): ClientAddress,
@@ -36,6 +54,20 @@ pub(super) async fn request_otp(
     Ok(Json(Message::new("OTP sent")))
 }
 
+/// Sends the active one-time password again, or a new one when there is none.
+///
+/// At most once in 60 seconds.
+#[utoipa::path(
+    post,
+    path = "/auth/resend_otp",
+    tag = "auth",
+    security(()),
+    responses(
+        (status = 200, body = Message),
+        (status = 400, description = "invalid_phone"),
+        (status = 429, description = "otp_rate_limited, otp_resent_recently, otp_sends_limited"),
+    )
+)]
 pub(super) async fn resend_otp(
     State(mut auth): State<Auth>,
     ClientAddress(client_address): ClientAddress,
@@ -54,20 +86,24 @@ pub(super) async fn resend_otp(
     Ok(Json(Message::new(message)))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct VerifyBody {
+    /// E.164.
+    #[schema(example = "+919812345678")]
     phone: String,
+    /// Six digits.
+    #[schema(example = "483920")]
     otp: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(super) enum Verified {
     Registered(Tokens),
     NeedsRegistration { registration_token: String },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Tokens {
     access_token: String,
     refresh_token: String,
@@ -82,6 +118,20 @@ impl From<TokenPair> for Tokens {
     }
 }
 
+/// Logs in with a one-time password, or answers a token to register with.
+///
+/// Five wrong tries burn the password.
+#[utoipa::path(
+    post,
+    path = "/auth/verify",
+    tag = "auth",
+    security(()),
+    responses(
+        (status = 200, body = Verified),
+        (status = 400, description = "invalid_phone, invalid_otp"),
+        (status = 429, description = "otp_tries_limited"),
+    )
+)]
 pub(super) async fn verify(
     State(mut auth): State<Auth>,
     UserAgent(user_agent): UserAgent,
@@ -102,20 +152,36 @@ pub(super) async fn verify(
     Ok(Json(verified))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct RegisterBody {
     registration_token: String,
+    /// Unique without regard to case.
+    #[schema(
+        min_length = 3,
+        max_length = 50,
+        pattern = "^[A-Za-z0-9_]+$",
+        example = "asha_p"
+    )]
     username: String,
+    #[schema(value_type = Sex)]
     sex: String,
+    /// Date of birth; at least 18 years ago.
+    #[schema(format = Date, example = "1999-12-31")]
     dob: String,
+    #[schema(value_type = RegistrationRole)]
     role: String,
     #[serde(default)]
+    #[schema(max_length = 500)]
     bio: Option<String>,
+    /// Letters, digits, spaces and hyphens; up to 50 of them each.
     #[serde(default)]
+    #[schema(max_items = 10, example = json!(["music", "films"]))]
     interests: Option<Vec<String>>,
     #[serde(default)]
     profile_image_url: Option<String>,
+    /// `en` by default.
     #[serde(default)]
+    #[schema(example = "en")]
     preferred_language: Option<String>,
 }
 
@@ -137,13 +203,26 @@ impl RegisterBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Registered {
     #[serde(flatten)]
     tokens: Tokens,
     user_id: i64,
 }
 
+/// Registers the phone of a registration token, and logs in.
+#[utoipa::path(
+    post,
+    path = "/auth/register",
+    tag = "auth",
+    security(()),
+    responses(
+        (status = 200, body = Registered),
+        (status = 400, description = "invalid_username, invalid_sex, invalid_dob, under_age, invalid_role, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language"),
+        (status = 401, description = "invalid_registration_token"),
+        (status = 409, description = "username_taken, phone_taken, registration_reused"),
+    )
+)]
 pub(super) async fn register(
     State(mut auth): State<Auth>,
     UserAgent(user_agent): UserAgent,
@@ -157,12 +236,25 @@ pub(super) async fn register(
     }))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct RefreshBody {
     refresh_token: String,
 }
 
-/// Never tried again by itself: a second use of a refresh token ends all sessions of its user.
+/// Trades a refresh token for a new pair; the old one is dead from then on.
+///
+/// Using it again ends every session of the user.
+#[utoipa::path(
+    post,
+    path = "/auth/refresh",
+    tag = "auth",
+    security(()),
+    responses(
+        (status = 200, body = Tokens),
+        (status = 401, description = "invalid_refresh_token"),
+    )
+)]
+// Never tried again by itself: a second use of a refresh token ends all sessions of its user.
 pub(super) async fn refresh(
     State(mut auth): State<Auth>,
     Json(RefreshBody { refresh_token }): Json<RefreshBody>,
@@ -172,6 +264,14 @@ pub(super) async fn refresh(
     Ok(Json(answer.tokens.ok_or_else(no_tokens)?.into()))
 }
 
+/// Ends this session's access token and every refresh token of the user.
+#[utoipa::path(
+    post,
+    path = "/auth/logout",
+    tag = "auth",
+    security(("access_token" = [])),
+    responses((status = 200, body = Message))
+)]
 pub(super) async fn logout(
     State(auth): State<Auth>,
     State(revocations): State<Revocations>,

@@ -7,32 +7,50 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
     BlockRequest, BlockUserRequest, BlockedUser, ListBlockedResponse, ListPeopleRequest,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::app::Profile;
 use crate::extract::{Deletion, Id, Json, Query};
+use crate::openapi::values::{BlockAction, Sex};
 use crate::paging::{Page, PageQuery, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct BlockBody {
     blocked_id: i64,
+    /// `block` by default.
     #[serde(default)]
+    #[schema(value_type = Option<BlockAction>)]
     action_type: Option<String>,
     #[serde(default)]
+    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BlockAnswer {
     success: bool,
     message: &'static str,
     blocked_id: i64,
+    /// `block`, `report` or `unblock`.
     action_type: String,
     is_blocked: bool,
 }
 
+/// Blocks or reports somebody: at once and both ways; twice is fine.
+#[utoipa::path(
+    post,
+    path = "/block",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = BlockAnswer),
+        (status = 400, description = "block_of_oneself, invalid_action_type, invalid_reason"),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn add(
     State(profile): State<Profile>,
     caller: Caller,
@@ -59,11 +77,28 @@ pub(super) async fn add(
     }))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
 pub(super) struct UnblockBody {
+    #[param(required = false)]
     blocked_id: i64,
 }
 
+/// Lifts a block of one's own; twice is fine.
+///
+/// The field may come as a query parameter instead of a body.
+#[utoipa::path(
+    delete,
+    path = "/block",
+    tag = "people",
+    security(("access_token" = [])),
+    params(UnblockBody),
+    request_body = Option<UnblockBody>,
+    responses(
+        (status = 200, body = BlockAnswer),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn remove(
     State(profile): State<Profile>,
     caller: Caller,
@@ -84,7 +119,7 @@ pub(super) async fn remove(
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct CheckAnswer {
     success: bool,
     message: &'static str,
@@ -92,6 +127,17 @@ pub(super) struct CheckAnswer {
     is_blocked: bool,
 }
 
+/// Whether one has blocked somebody.
+#[utoipa::path(
+    get,
+    path = "/block/check/{user_id}",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = CheckAnswer),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn check(
     State(profile): State<Profile>,
     caller: Caller,
@@ -123,7 +169,7 @@ fn block_request(caller: &Caller, blocked_id: i64) -> BlockRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BlockedAnswer {
     blocked_users: Vec<OneBlocked>,
     total_count: i64,
@@ -141,13 +187,15 @@ impl BlockedAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OneBlocked {
     user_id: i64,
     username: String,
+    #[schema(value_type = Sex)]
     sex: String,
     bio: Option<String>,
     profile_image_url: Option<String>,
+    #[schema(value_type = BlockAction)]
     action_type: String,
     reason: Option<String>,
     blocked_at: Option<DateTime<Utc>>,
@@ -168,6 +216,14 @@ impl From<BlockedUser> for OneBlocked {
     }
 }
 
+/// Whom one has blocked.
+#[utoipa::path(
+    get,
+    path = "/blocked",
+    tag = "people",
+    security(("access_token" = [])),
+    responses((status = 200, body = BlockedAnswer))
+)]
 pub(super) async fn list(
     State(profile): State<Profile>,
     caller: Caller,

@@ -10,19 +10,23 @@ use talktime_proto::calls::v1::{
     EmergencyEndCallRequest, EndCallRequest, EndCallResponse, EndReason, GetOngoingRequest,
     OngoingCall, StartCallRequest, StartCallResponse,
 };
+use utoipa::ToSchema;
 
 use super::time;
 use crate::app::{Calls, Profile};
 use crate::extract::{Admin, Id, IdempotencyKey, Json, is_admin};
 use crate::number::Hundredths;
+use crate::openapi::values;
 use crate::problem::Result;
 use crate::token::Caller;
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct StartBody {
     listener_id: i64,
+    #[schema(value_type = values::CallType)]
     call_type: String,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 1440)]
     estimated_duration_minutes: Option<i64>,
 }
 
@@ -48,16 +52,19 @@ impl StartBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct StartAnswer {
     call_id: i64,
     message: &'static str,
     /// Whole minutes that the balance pays for.
     call_duration: i64,
+    /// Coins.
     estimated_cost: i64,
     remaining_coins: i64,
+    #[schema(value_type = values::CallType)]
     call_type: &'static str,
     listener_id: i64,
+    #[schema(value_type = values::CallStatus)]
     status: &'static str,
 }
 
@@ -78,7 +85,23 @@ impl TryFrom<StartCallResponse> for StartAnswer {
     }
 }
 
-/// Asked once: without a key a second try could begin a second call.
+/// Starts a call and pays its first minute.
+#[utoipa::path(
+    post,
+    path = "/calls/start",
+    tag = "calls",
+    security(("access_token" = [])),
+    params(IdempotencyKey),
+    responses(
+        (status = 200, body = StartAnswer),
+        (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, insufficient_coins, invalid_idempotency_key"),
+        (status = 403, description = "blocked"),
+        (status = 404, description = "listener_not_found"),
+        (status = 409, description = "on_a_call, listener_offline, listener_not_verified, idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
+    )
+)]
+// Asked once: without a key a second try could begin a second call.
 pub(super) async fn start(
     State(mut calls): State<Calls>,
     caller: Caller,
@@ -90,7 +113,7 @@ pub(super) async fn start(
     Ok(Json(call.try_into()?))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BillAnswer {
     call_id: i64,
     coins_deducted: i64,
@@ -117,6 +140,21 @@ impl From<BillMinuteResponse> for BillAnswer {
     }
 }
 
+/// Bills the minutes that have begun, if they are not billed yet.
+///
+/// The server does so by itself; asking only makes it sooner.
+#[utoipa::path(
+    post,
+    path = "/calls/bill-minute/{call_id}",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = BillAnswer),
+        (status = 400, description = "insufficient_coins"),
+        (status = 403, description = "not_a_party"),
+        (status = 404, description = "call_not_found"),
+    )
+)]
 pub(super) async fn bill_minute(
     State(calls): State<Calls>,
     caller: Caller,
@@ -135,14 +173,16 @@ pub(super) async fn bill_minute(
     Ok(Json(billed.into()))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct EndBody {
     call_id: i64,
     #[serde(default)]
+    /// `completed` by default.
+    #[schema(value_type = Option<values::EndReason>)]
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct EndAnswer {
     call_id: i64,
     message: &'static str,
@@ -153,6 +193,7 @@ pub(super) struct EndAnswer {
     listener_money_earned: Hundredths,
     /// Null for the listener: it is the caller's balance.
     remaining_coins: Option<i64>,
+    #[schema(value_type = values::CallStatus)]
     status: &'static str,
 }
 
@@ -174,6 +215,22 @@ impl TryFrom<EndCallResponse> for EndAnswer {
     }
 }
 
+/// Ends a call and answers its receipt.
+#[utoipa::path(
+    post,
+    path = "/calls/end",
+    tag = "calls",
+    security(("access_token" = [])),
+    params(IdempotencyKey),
+    responses(
+        (status = 200, body = EndAnswer),
+        (status = 400, description = "invalid_reason, invalid_idempotency_key"),
+        (status = 403, description = "not_a_party"),
+        (status = 404, description = "call_not_found"),
+        (status = 409, description = "idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
+    )
+)]
 pub(super) async fn end(
     State(mut calls): State<Calls>,
     caller: Caller,
@@ -190,8 +247,24 @@ pub(super) async fn end(
     Ok(Json(call.try_into()?))
 }
 
-/// A party's own call needs nobody's word but the calls service's; for anybody else's, profile says
-/// whether the caller is an admin.
+/// Ends a call at once: a party, or an admin.
+#[utoipa::path(
+    post,
+    path = "/calls/emergency-end/{call_id}",
+    tag = "calls",
+    security(("access_token" = [])),
+    params(IdempotencyKey),
+    responses(
+        (status = 200, body = EndAnswer),
+        (status = 400, description = "invalid_idempotency_key"),
+        (status = 403, description = "not_a_party"),
+        (status = 404, description = "call_not_found"),
+        (status = 409, description = "idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
+    )
+)]
+// A party's own call needs nobody's word but the calls service's; for anybody else's, profile says
+// whether the caller is an admin.
 pub(super) async fn emergency_end(
     State(mut calls): State<Calls>,
     State(profile): State<Profile>,
@@ -220,7 +293,7 @@ pub(super) async fn emergency_end(
     Ok(Json(ended.into_inner().try_into()?))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct CleanUpAnswer {
     message: &'static str,
     /// All of the following together.
@@ -250,6 +323,14 @@ impl From<CleanUpResponse> for CleanUpAnswer {
     }
 }
 
+/// Ends and settles what was left behind; also runs by itself.
+#[utoipa::path(
+    post,
+    path = "/calls/cleanup",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    responses((status = 200, body = CleanUpAnswer))
+)]
 pub(super) async fn clean_up(
     State(mut calls): State<Calls>,
     _admin: Admin,
@@ -258,27 +339,30 @@ pub(super) async fn clean_up(
     Ok(Json(cleaned.into()))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum OngoingAnswer {
     Call(OngoingBody),
     None {
+        /// Always null.
         call_id: Option<i64>,
         message: &'static str,
     },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OngoingBody {
     call_id: i64,
     user_id: i64,
     listener_id: i64,
+    #[schema(value_type = values::CallType)]
     call_type: &'static str,
     start_time: Option<DateTime<Utc>>,
     duration_seconds: i64,
     coins_spent: i64,
     /// Null for the listener: it is the caller's balance.
     remaining_coins: Option<i64>,
+    #[schema(value_type = values::CallStatus)]
     status: &'static str,
     caller_username: String,
     listener_username: String,
@@ -304,6 +388,14 @@ impl TryFrom<OngoingCall> for OngoingBody {
     }
 }
 
+/// The call that one is on, if any.
+#[utoipa::path(
+    get,
+    path = "/calls/ongoing",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses((status = 200, body = OngoingAnswer))
+)]
 pub(super) async fn ongoing(
     State(calls): State<Calls>,
     caller: Caller,

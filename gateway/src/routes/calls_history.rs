@@ -10,21 +10,24 @@ use talktime_proto::calls::v1::{
     GetSummaryResponse, ListCallsRequest, Month, ReceiptMinute,
 };
 use talktime_proto::profile::v1::{ListListenersRequest, ListListenersResponse};
+use utoipa::{IntoParams, ToSchema};
 
 use super::calls::{call_type, call_type_name, status_name};
 use super::time;
 use crate::app::{Calls, Profile};
 use crate::extract::{Id, Json, Query};
 use crate::number::Hundredths;
+use crate::openapi::values;
 use crate::paging::{Page, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CallBody {
     call_id: i64,
     user_id: i64,
     listener_id: i64,
+    #[schema(value_type = values::CallType)]
     call_type: &'static str,
     start_time: Option<DateTime<Utc>>,
     end_time: Option<DateTime<Utc>>,
@@ -33,6 +36,7 @@ struct CallBody {
     coins_spent: i64,
     user_money_spend: Hundredths,
     listener_money_earned: Hundredths,
+    #[schema(value_type = values::CallStatus)]
     status: &'static str,
     caller_username: String,
     listener_username: String,
@@ -69,15 +73,19 @@ fn bodies(calls: Vec<Call>) -> Result<Vec<CallBody>, Error> {
     calls.into_iter().map(CallBody::try_from).collect()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct HistoryQuery {
+    #[param(minimum = 1)]
     page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
+    #[param(value_type = Option<values::CallType>, inline)]
     call_type: Option<String>,
+    #[param(value_type = Option<values::CallStatus>, inline)]
     status: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct HistoryAnswer {
     calls: Vec<CallBody>,
     total_calls: i64,
@@ -88,6 +96,17 @@ pub(super) struct HistoryAnswer {
     pagination: Pagination,
 }
 
+/// Calls that one made or took, newest first.
+#[utoipa::path(
+    get,
+    path = "/calls/history",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = HistoryAnswer),
+        (status = 400, description = "invalid_call_type, invalid_status"),
+    )
+)]
 pub(super) async fn list(
     State(calls): State<Calls>,
     caller: Caller,
@@ -131,14 +150,14 @@ fn status(name: &str) -> Result<CallStatus, Error> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct SummaryAnswer {
     summary: Numbers,
     recent_calls: Vec<CallBody>,
     monthly_stats: Vec<MonthBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Numbers {
     total_calls: i64,
     calls_made: i64,
@@ -155,8 +174,9 @@ struct Numbers {
     avg_duration_seconds: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MonthBody {
+    #[schema(example = "2026-11")]
     month: String,
     calls_count: i64,
     coins_spent: i64,
@@ -194,6 +214,14 @@ impl From<Month> for MonthBody {
     }
 }
 
+/// Numbers of all of one's calls.
+#[utoipa::path(
+    get,
+    path = "/calls/history/summary",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses((status = 200, body = SummaryAnswer))
+)]
 pub(super) async fn summary(
     State(calls): State<Calls>,
     caller: Caller,
@@ -213,14 +241,14 @@ pub(super) async fn summary(
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ReceiptAnswer {
     #[serde(flatten)]
     call: CallBody,
     minutes: Vec<MinuteBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MinuteBody {
     minute: i32,
     begins_at: Option<DateTime<Utc>>,
@@ -240,6 +268,18 @@ impl From<ReceiptMinute> for MinuteBody {
     }
 }
 
+/// A call of one's own with each of its minutes.
+#[utoipa::path(
+    get,
+    path = "/calls/{call_id}",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = ReceiptAnswer),
+        (status = 403, description = "not_a_party"),
+        (status = 404, description = "call_not_found"),
+    )
+)]
 pub(super) async fn receipt(
     State(calls): State<Calls>,
     caller: Caller,
@@ -261,8 +301,9 @@ pub(super) async fn receipt(
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ActivityAnswer {
+    /// `operational`, or `degraded` while a part does not answer.
     system_status: &'static str,
     active_calls: i64,
     total_calls_today: i64,
@@ -276,7 +317,15 @@ pub(super) struct ActivityAnswer {
     last_updated: DateTime<Utc>,
 }
 
-/// Calls must answer; without the feed's counts the rest is told, and that it is not all.
+/// How busy the platform is.
+#[utoipa::path(
+    get,
+    path = "/calls/status",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses((status = 200, body = ActivityAnswer))
+)]
+// Calls must answer; without the feed's counts the rest is told, and that it is not all.
 pub(super) async fn activity(
     State(calls): State<Calls>,
     State(profile): State<Profile>,

@@ -8,28 +8,30 @@ use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::calls::v1::{GetRatesRequest, GetRatesResponse, Rate};
 use talktime_proto::wallet::v1::{GetRateCardRequest, RateCardStep};
+use utoipa::ToSchema;
 
 use crate::app::{Calls, Wallet};
 use crate::extract::Json;
 use crate::number::Hundredths;
 use crate::problem::Result;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct RatesAnswer {
     call_rates: ByType<CallRate>,
     /// Rupees and the coins they buy.
+    #[schema(example = json!({"150": 300, "300": 600}))]
     recharge_options: BTreeMap<i64, i64>,
     /// Rupees a minute with the basic badge.
     listener_earnings: ByType<Hundredths>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ByType<T> {
     audio: T,
     video: T,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CallRate {
     /// Coins.
     rate_per_minute: i64,
@@ -58,7 +60,8 @@ impl RatesAnswer {
                 audio: audio.into(),
                 video: video.into(),
             },
-            recharge_options: steps
+            #[schema(example = json!({"150": 300, "300": 600}))]
+    recharge_options: steps
                 .into_iter()
                 .map(|step| (step.amount_paise / 100, step.coins))
                 .collect(),
@@ -66,7 +69,15 @@ impl RatesAnswer {
     }
 }
 
-/// Public: people look at prices before they register.
+/// What a minute costs, what coins cost, and what listeners earn.
+#[utoipa::path(
+    get,
+    path = "/calls/rates",
+    tag = "calls",
+    security(()),
+    responses((status = 200, body = RatesAnswer))
+)]
+// Public: people look at prices before they register.
 pub(super) async fn read(
     State(calls): State<Calls>,
     State(wallet): State<Wallet>,

@@ -7,21 +7,25 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
     Favorite, FavoriteRequest, ListFavoritesResponse, ListPeopleRequest,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::app::Profile;
 use crate::extract::{Deletion, Id, Json, Query};
 use crate::number::Hundredths;
+use crate::openapi::values::Sex;
 use crate::paging::{Page, PageQuery, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListenerBody {
+    #[param(required = false)]
     listener_id: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct FavoriteAnswer {
     success: bool,
     message: &'static str,
@@ -40,6 +44,18 @@ impl FavoriteAnswer {
     }
 }
 
+/// Makes a listener a favourite; twice is fine.
+#[utoipa::path(
+    post,
+    path = "/favorites/add",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = FavoriteAnswer),
+        (status = 400, description = "favorite_of_oneself"),
+        (status = 404, description = "listener_not_found"),
+    )
+)]
 pub(super) async fn add(
     State(profile): State<Profile>,
     caller: Caller,
@@ -59,6 +75,21 @@ pub(super) async fn add(
     ))
 }
 
+/// Takes a listener from the favourites; twice is fine.
+///
+/// The field may come as a query parameter instead of a body.
+#[utoipa::path(
+    delete,
+    path = "/favorites/remove",
+    tag = "people",
+    security(("access_token" = [])),
+    params(ListenerBody),
+    request_body = Option<ListenerBody>,
+    responses(
+        (status = 200, body = FavoriteAnswer),
+        (status = 404, description = "listener_not_found"),
+    )
+)]
 pub(super) async fn remove(
     State(profile): State<Profile>,
     caller: Caller,
@@ -78,6 +109,17 @@ pub(super) async fn remove(
     ))
 }
 
+/// Whether a listener is a favourite.
+#[utoipa::path(
+    get,
+    path = "/favorites/check/{listener_id}",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = FavoriteAnswer),
+        (status = 404, description = "listener_not_found"),
+    )
+)]
 pub(super) async fn check(
     State(profile): State<Profile>,
     caller: Caller,
@@ -108,7 +150,7 @@ fn favorite_request(caller: &Caller, listener_id: i64) -> FavoriteRequest {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct FavoritesAnswer {
     favorites: Vec<OneFavorite>,
     total_count: i64,
@@ -130,10 +172,11 @@ impl FavoritesAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OneFavorite {
     user_id: i64,
     username: String,
+    #[schema(value_type = Sex)]
     sex: String,
     bio: Option<String>,
     interests: Vec<String>,
@@ -142,6 +185,7 @@ struct OneFavorite {
     rating: Option<Hundredths>,
     is_online: bool,
     is_busy: bool,
+    /// Minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
     is_available: bool,
@@ -170,6 +214,14 @@ impl From<Favorite> for OneFavorite {
     }
 }
 
+/// One's favourites, with their statuses.
+#[utoipa::path(
+    get,
+    path = "/favorites",
+    tag = "people",
+    security(("access_token" = [])),
+    responses((status = 200, body = FavoritesAnswer))
+)]
 pub(super) async fn list(
     State(profile): State<Profile>,
     caller: Caller,

@@ -8,11 +8,13 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
     ListListenersRequest, ListListenersResponse, Listener, ListenerSort,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::app::Profile;
 use crate::extract::{Json, Query};
 use crate::number::{Hundredths, Number};
+use crate::openapi::values::{Role, Sex};
 use crate::paging::{Page, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
@@ -21,29 +23,41 @@ const RATING_HUNDREDTHS_MAX: i64 = 500;
 const INTERESTS_MAX: usize = 10;
 const SEXES: [&str; 3] = ["male", "female", "other"];
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct FeedQuery {
+    #[param(minimum = 1)]
     page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
+    /// `next_cursor` of the page before, for going deep.
     cursor: Option<String>,
     #[serde(default)]
     online_only: bool,
     #[serde(default)]
     available_only: bool,
+    #[param(value_type = Option<Sex>, inline)]
     sex: Option<String>,
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
     min_rating: Option<String>,
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
     max_rating: Option<String>,
+    /// Up to 10, separated by commas; a listener has any of them.
+    #[param(example = "music,films")]
     interests: Option<String>,
+    #[param(example = "en")]
     language: Option<String>,
+    #[param(value_type = Option<SortBy>, inline)]
     sort_by: Option<String>,
+    #[param(value_type = Option<SortOrder>, inline)]
     sort_order: Option<String>,
 }
 
 /// What the list was narrowed and sorted by, as the answer repeats it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct Filters {
     online_only: bool,
     available_only: bool,
+    #[schema(value_type = Option<Sex>)]
     sex: Option<String>,
     min_rating: Option<Hundredths>,
     max_rating: Option<Hundredths>,
@@ -53,7 +67,7 @@ struct Filters {
     sort_order: SortOrder,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SortBy {
     Rating,
@@ -61,7 +75,7 @@ enum SortBy {
     Recent,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SortOrder {
     Asc,
@@ -179,6 +193,19 @@ fn request(
     }
 }
 
+/// Listeners, filtered, sorted and paged.
+///
+/// Neither the caller nor anyone blocked either way appears. 100 requests a minute.
+#[utoipa::path(
+    get,
+    path = "/feed/listeners",
+    tag = "feed",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = FeedAnswer),
+        (status = 400, description = "invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language"),
+    )
+)]
 pub(super) async fn listeners(
     State(profile): State<Profile>,
     caller: Caller,
@@ -204,7 +231,7 @@ pub(super) async fn listeners(
 }
 
 /// Paging both nested and flat: clients of both kinds exist.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct FeedAnswer {
     listeners: Vec<ListenerAnswer>,
     filters: Filters,
@@ -237,7 +264,7 @@ impl FeedAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the contract's answer is flat"
@@ -245,6 +272,7 @@ impl FeedAnswer {
 struct ListenerAnswer {
     user_id: i64,
     username: String,
+    #[schema(value_type = Sex)]
     sex: String,
     bio: Option<String>,
     interests: Vec<String>,
@@ -252,9 +280,11 @@ struct ListenerAnswer {
     preferred_language: String,
     country: Option<String>,
     rating: Option<Hundredths>,
+    #[schema(value_type = Vec<Role>)]
     roles: Vec<String>,
     is_online: bool,
     is_busy: bool,
+    /// Minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
     is_available: bool,

@@ -3,10 +3,27 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use utoipa::ToSchema;
 
 use crate::keys::Keys;
 use crate::problem::Result;
 
+/// A set of public keys.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document is written by auth and passed on")]
+struct KeySet {
+    #[schema(value_type = Vec<Object>)]
+    keys: Vec<serde_json::Value>,
+}
+
+/// The public keys of access tokens (RFC 7517).
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "auth",
+    security(()),
+    responses((status = 200, body = KeySet, content_type = "application/jwk-set+json"))
+)]
 pub(super) async fn jwks(State(keys): State<Keys>) -> Result<Response> {
     let headers = [
         (CONTENT_TYPE, "application/jwk-set+json"),

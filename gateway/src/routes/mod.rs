@@ -20,15 +20,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::get;
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use serde::Serialize;
 use talktime_kit::{Error, Kind};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::extract::BODY_BYTES_MAX;
 use crate::middleware::around_every_request;
+use crate::openapi::{self, Document};
 use crate::problem::Problem;
 use crate::ws;
 
@@ -43,98 +47,109 @@ pub struct Timeouts {
 
 /// Every endpoint, and what is around them.
 pub fn router(app: App, timeouts: Timeouts) -> Router {
-    let small = Router::new()
-        .merge(people())
-        .merge(money_and_calls())
-        .merge(verification())
-        .route("/.well-known/jwks.json", get(keys::jwks))
+    let (small, document) = small().split_for_parts();
+    let (uploads, uploads_document) = uploads().split_for_parts();
+    let document = Document::new(document.merge_from(uploads_document));
+    let small = small
+        .merge(openapi::routes(&document))
         .route("/ws/presence", get(ws::presence))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(timeouts.request, around_every_request));
-    let uploads = Router::new()
-        .route(
-            "/verification/upload-audio-file",
-            post(verification::upload::file),
-        )
+    let uploads = uploads
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(verification::upload::BODY_BYTES_MAX))
         .layer(from_fn_with_state(timeouts.upload, around_every_request));
     small.merge(uploads).with_state(app)
 }
 
-fn verification() -> Router<App> {
-    Router::new()
-        .route(
-            "/verification/upload-audio-url",
-            post(verification::submit_url),
-        )
-        .route("/verification/upload-ticket", post(verification::ticket))
-        .route("/verification/confirm", post(verification::confirm))
-        .route("/verification/status", get(verification::status))
-        .route("/verification/history", get(verification::history))
-        .route(
-            "/admin/verification/pending",
-            get(verification::admin::pending),
-        )
-        .route(
-            "/admin/verification/review",
-            post(verification::admin::review),
-        )
-        .route(
-            "/admin/verification/revoke",
-            post(verification::admin::revoke),
-        )
+/// What the endpoints say of themselves.
+pub fn document() -> Document {
+    Document::new(small().into_openapi().merge_from(uploads().into_openapi()))
 }
 
-fn people() -> Router<App> {
-    Router::new()
-        .route("/auth/request_otp", post(auth::request_otp))
-        .route("/auth/resend_otp", post(auth::resend_otp))
-        .route("/auth/verify", post(auth::verify))
-        .route("/auth/register", post(auth::register))
-        .route("/auth/refresh", post(auth::refresh))
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/logout_all", post(sessions::end_all))
-        .route("/auth/sessions", get(sessions::list))
-        .route("/auth/sessions/{session_id}", delete(sessions::end))
-        .route(
-            "/users/me",
-            get(users::read).put(users::update).delete(users::delete),
-        )
-        .route(
-            "/users/me/status",
-            get(presence::read_own).put(presence::update_own),
-        )
-        .route("/users/me/heartbeat", post(presence::heartbeat))
-        .route("/users/{user_id}/presence", get(presence::read))
-        .route("/users/presence", get(presence::read_many))
-        .route("/favorites", get(favorites::list))
-        .route("/favorites/add", post(favorites::add))
-        .route("/favorites/remove", delete(favorites::remove))
-        .route("/favorites/check/{listener_id}", get(favorites::check))
-        .route("/block", post(blocks::add).delete(blocks::remove))
-        .route("/block/check/{user_id}", get(blocks::check))
-        .route("/blocked", get(blocks::list))
-        .route("/feed/listeners", get(feed::listeners))
+/// The endpoints group by group, each with its part of the document.
+pub fn groups() -> Vec<OpenApiRouter<App>> {
+    vec![
+        logins(),
+        people(),
+        money_and_calls(),
+        verification(),
+        uploads(),
+    ]
 }
 
-fn money_and_calls() -> Router<App> {
-    Router::new()
-        .route("/wallet/balance", get(wallet::balance))
-        .route("/calls/recharge", post(wallet::recharge))
-        .route("/calls/start", post(calls::start))
-        .route("/calls/bill-minute/{call_id}", post(calls::bill_minute))
-        .route("/calls/end", post(calls::end))
-        .route("/calls/emergency-end/{call_id}", post(calls::emergency_end))
-        .route("/calls/cleanup", post(calls::clean_up))
-        .route("/calls/rates", get(calls_rates::read))
-        .route("/calls/ongoing", get(calls::ongoing))
-        .route("/calls/history", get(calls_history::list))
-        .route("/calls/history/summary", get(calls_history::summary))
-        .route("/calls/status", get(calls_history::activity))
-        .route("/calls/{call_id}", get(calls_history::receipt))
+fn small() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(logins())
+        .merge(people())
+        .merge(money_and_calls())
+        .merge(verification())
+}
+
+fn uploads() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(verification::upload::file))
+}
+
+fn verification() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(verification::submit_url))
+        .routes(routes!(verification::ticket))
+        .routes(routes!(verification::confirm))
+        .routes(routes!(verification::status))
+        .routes(routes!(verification::history))
+        .routes(routes!(verification::admin::pending))
+        .routes(routes!(verification::admin::review))
+        .routes(routes!(verification::admin::revoke))
+}
+
+fn logins() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::request_otp))
+        .routes(routes!(auth::resend_otp))
+        .routes(routes!(auth::verify))
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::logout))
+        .routes(routes!(sessions::end_all))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(keys::jwks))
+}
+
+fn people() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(users::read, users::update, users::delete))
+        .routes(routes!(presence::read_own, presence::update_own))
+        .routes(routes!(presence::heartbeat))
+        .routes(routes!(presence::read))
+        .routes(routes!(presence::read_many))
+        .routes(routes!(favorites::list))
+        .routes(routes!(favorites::add))
+        .routes(routes!(favorites::remove))
+        .routes(routes!(favorites::check))
+        .routes(routes!(blocks::add, blocks::remove))
+        .routes(routes!(blocks::check))
+        .routes(routes!(blocks::list))
+        .routes(routes!(feed::listeners))
+}
+
+fn money_and_calls() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(wallet::balance))
+        .routes(routes!(wallet::recharge))
+        .routes(routes!(calls::start))
+        .routes(routes!(calls::bill_minute))
+        .routes(routes!(calls::end))
+        .routes(routes!(calls::emergency_end))
+        .routes(routes!(calls::clean_up))
+        .routes(routes!(calls_rates::read))
+        .routes(routes!(calls::ongoing))
+        .routes(routes!(calls_history::list))
+        .routes(routes!(calls_history::summary))
+        .routes(routes!(calls_history::activity))
+        .routes(routes!(calls_history::receipt))
 }
 
 async fn unknown_path() -> Problem {
@@ -156,7 +171,7 @@ async fn wrong_method() -> Problem {
 }
 
 /// An answer that is a sentence.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Message {
     message: &'static str,
 }

@@ -8,6 +8,7 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::presence::v1::{
     GetStatusRequest, GetStatusesRequest, HeartbeatRequest, Status, UpdateStatusRequest,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
 use crate::app::Presence;
@@ -17,11 +18,12 @@ use crate::token::Caller;
 
 const ASKED_TOGETHER_MAX: usize = 50;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OwnStatus {
     user_id: i64,
     is_online: bool,
     is_busy: bool,
+    /// Minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
     created_at: Option<DateTime<Utc>>,
@@ -42,12 +44,13 @@ impl From<Status> for OwnStatus {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct OthersStatus {
     user_id: i64,
     username: String,
     is_online: bool,
     is_busy: bool,
+    /// Minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
 }
@@ -73,6 +76,17 @@ async fn status_of(presence: &Presence, user_id: i64) -> Result<Status, Error> {
     .await
 }
 
+/// One's own status.
+#[utoipa::path(
+    get,
+    path = "/users/me/status",
+    tag = "presence",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = OwnStatus),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn read_own(
     State(presence): State<Presence>,
     caller: Caller,
@@ -81,7 +95,7 @@ pub(super) async fn read_own(
     Ok(Json(status.into()))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct StatusBody {
     #[serde(default)]
     is_online: Option<bool>,
@@ -105,6 +119,18 @@ impl StatusBody {
     }
 }
 
+/// Changes one's own status, and tells everyone.
+#[utoipa::path(
+    put,
+    path = "/users/me/status",
+    tag = "presence",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = OwnStatus),
+        (status = 400, description = "no_field, invalid_wait_time"),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn update_own(
     State(mut presence): State<Presence>,
     caller: Caller,
@@ -115,6 +141,17 @@ pub(super) async fn update_own(
     Ok(Json(status.into()))
 }
 
+/// A sign of life: moves `last_seen`, and an offline user is online again.
+#[utoipa::path(
+    post,
+    path = "/users/me/heartbeat",
+    tag = "presence",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = Message),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn heartbeat(
     State(presence): State<Presence>,
     caller: Caller,
@@ -128,6 +165,17 @@ pub(super) async fn heartbeat(
     Ok(Json(Message::new("Heartbeat received")))
 }
 
+/// Somebody's status.
+#[utoipa::path(
+    get,
+    path = "/users/{user_id}/presence",
+    tag = "presence",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = OthersStatus),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn read(
     State(presence): State<Presence>,
     _caller: Caller,
@@ -137,12 +185,25 @@ pub(super) async fn read(
     Ok(Json(status.into()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct ManyQuery {
+    /// Up to 50 ids, separated by commas.
     #[serde(default)]
+    #[param(required = true, example = "1,2,3")]
     user_ids: String,
 }
 
+/// The statuses of up to 50 people; unknown ids are left out.
+#[utoipa::path(
+    get,
+    path = "/users/presence",
+    tag = "presence",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = Vec<OthersStatus>),
+        (status = 400, description = "invalid_user_ids, too_many_users"),
+    )
+)]
 pub(super) async fn read_many(
     State(presence): State<Presence>,
     _caller: Caller,

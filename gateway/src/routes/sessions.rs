@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::auth::v1::{EndSessionRequest, ListSessionsRequest, LogoutAllRequest, Session};
+use utoipa::ToSchema;
 
 use super::{Message, time};
 use crate::app::Auth;
@@ -14,12 +15,12 @@ use crate::problem::Result;
 use crate::revocations::Revocations;
 use crate::token::Caller;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct SessionsAnswer {
     sessions: Vec<OneSession>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OneSession {
     session_id: String,
     device: String,
@@ -41,6 +42,14 @@ impl OneSession {
     }
 }
 
+/// Where one is logged in.
+#[utoipa::path(
+    get,
+    path = "/auth/sessions",
+    tag = "auth",
+    security(("access_token" = [])),
+    responses((status = 200, body = SessionsAnswer))
+)]
 pub(super) async fn list(State(auth): State<Auth>, caller: Caller) -> Result<Json<SessionsAnswer>> {
     let user_id = caller.user_id;
     let list = retry_idempotent(|| {
@@ -55,7 +64,19 @@ pub(super) async fn list(State(auth): State<Auth>, caller: Caller) -> Result<Jso
     }))
 }
 
-/// Not tried again by itself: the second try would find no session and deny the first one's success.
+/// Ends one session of one's own.
+#[utoipa::path(
+    delete,
+    path = "/auth/sessions/{session_id}",
+    tag = "auth",
+    security(("access_token" = [])),
+    params(("session_id" = String, Path, description = "As listed")),
+    responses(
+        (status = 200, body = Message),
+        (status = 404, description = "session_not_found"),
+    )
+)]
+// Not tried again by itself: the second try would find no session and deny the first one's success.
 pub(super) async fn end(
     State(mut auth): State<Auth>,
     State(revocations): State<Revocations>,
@@ -73,6 +94,14 @@ pub(super) async fn end(
     Ok(Json(Message::new("Session ended")))
 }
 
+/// Ends every session, this one included.
+#[utoipa::path(
+    post,
+    path = "/auth/logout_all",
+    tag = "auth",
+    security(("access_token" = [])),
+    responses((status = 200, body = Message))
+)]
 pub(super) async fn end_all(
     State(auth): State<Auth>,
     State(revocations): State<Revocations>,

@@ -8,21 +8,26 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
     DeleteUserRequest, GetUserRequest, Interests, UpdateUserRequest, User,
 };
+use utoipa::ToSchema;
 
 use super::{Message, time};
 use crate::app::Profile;
 use crate::extract::Json;
 use crate::number::{Hundredths, Number};
+use crate::openapi::values::{Role, Sex};
 use crate::problem::Result;
 use crate::revocations::Revocations;
 use crate::token::Caller;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ProfileAnswer {
     user_id: i64,
+    /// E.164.
     phone: String,
     username: String,
+    #[schema(value_type = Sex)]
     sex: String,
+    #[schema(format = Date)]
     dob: String,
     bio: Option<String>,
     interests: Vec<String>,
@@ -30,6 +35,7 @@ pub(super) struct ProfileAnswer {
     preferred_language: String,
     rating: Option<Hundredths>,
     country: Option<String>,
+    #[schema(value_type = Vec<Role>)]
     roles: Vec<String>,
     created_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
@@ -58,6 +64,17 @@ impl From<User> for ProfileAnswer {
     }
 }
 
+/// One's own profile.
+#[utoipa::path(
+    get,
+    path = "/users/me",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = ProfileAnswer),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn read(
     State(profile): State<Profile>,
     caller: Caller,
@@ -71,13 +88,22 @@ pub(super) async fn read(
     Ok(Json(user.into()))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct UpdateBody {
     #[serde(default)]
+    #[schema(
+        min_length = 3,
+        max_length = 50,
+        pattern = "^[A-Za-z0-9_]+$",
+        example = "asha_p"
+    )]
     username: Option<String>,
     #[serde(default)]
+    #[schema(max_length = 500)]
     bio: Option<String>,
+    /// Letters, digits, spaces and hyphens; up to 50 of them each.
     #[serde(default)]
+    #[schema(max_items = 10, example = json!(["music", "films"]))]
     interests: Option<Vec<String>>,
     #[serde(default)]
     profile_image_url: Option<String>,
@@ -85,6 +111,7 @@ pub(super) struct UpdateBody {
     preferred_language: Option<String>,
     #[serde(default)]
     country: Option<String>,
+    /// Admins only.
     #[serde(default)]
     #[eserde(compat)]
     rating: Option<Number>,
@@ -118,6 +145,20 @@ fn rating_hundredths(rating: &Number) -> Result<i32, Error> {
         })
 }
 
+/// Changes one's own profile; what is not given stays.
+#[utoipa::path(
+    put,
+    path = "/users/me",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = ProfileAnswer),
+        (status = 400, description = "invalid_username, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language, invalid_country, invalid_rating"),
+        (status = 403, description = "rating_not_allowed"),
+        (status = 404, description = "user_not_found"),
+        (status = 409, description = "username_taken"),
+    )
+)]
 pub(super) async fn update(
     State(mut profile): State<Profile>,
     caller: Caller,
@@ -128,6 +169,18 @@ pub(super) async fn update(
     Ok(Json(user.into()))
 }
 
+/// Deletes oneself: every service drops one's rows, and every token is dead at once.
+#[utoipa::path(
+    delete,
+    path = "/users/me",
+    tag = "people",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = Message),
+        (status = 404, description = "user_not_found"),
+        (status = 409, description = "on_a_call"),
+    )
+)]
 pub(super) async fn delete(
     State(mut profile): State<Profile>,
     State(revocations): State<Revocations>,

@@ -5,14 +5,16 @@ use serde::Serialize;
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::wallet::v1::{Balance, GetBalanceRequest, RechargeRequest, RechargeResponse};
+use utoipa::ToSchema;
 
 use crate::app::Wallet;
 use crate::extract::{IdempotencyKey, Json};
 use crate::number::{Hundredths, Number};
+use crate::openapi::values::PaymentMethod;
 use crate::problem::Result;
 use crate::token::Caller;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct BalanceAnswer {
     user_id: i64,
     balance_coins: i64,
@@ -35,6 +37,14 @@ impl From<Balance> for BalanceAnswer {
     }
 }
 
+/// Coins and rupees of one's own.
+#[utoipa::path(
+    get,
+    path = "/wallet/balance",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses((status = 200, body = BalanceAnswer))
+)]
 pub(super) async fn balance(
     State(wallet): State<Wallet>,
     caller: Caller,
@@ -48,16 +58,20 @@ pub(super) async fn balance(
     Ok(Json(balance.into()))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct RechargeBody {
+    /// A step of the rate card.
     #[eserde(compat)]
+    #[schema(example = 150)]
     amount_rupees: Number,
+    #[schema(value_type = PaymentMethod)]
     payment_method: String,
     #[serde(default)]
+    /// Of the payment provider; the sandbox pays by itself without one.
     payment_id: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct RechargeAnswer {
     transaction_id: i64,
     amount_rupees: Hundredths,
@@ -78,6 +92,21 @@ impl From<RechargeResponse> for RechargeAnswer {
     }
 }
 
+/// Buys coins: a step of the rate card, against a payment.
+#[utoipa::path(
+    post,
+    path = "/calls/recharge",
+    tag = "wallet",
+    security(("access_token" = [])),
+    params(IdempotencyKey),
+    responses(
+        (status = 200, body = RechargeAnswer),
+        (status = 400, description = "invalid_amount, amount_not_on_rate_card, invalid_payment_method, invalid_idempotency_key"),
+        (status = 402, description = "payment_not_found"),
+        (status = 409, description = "idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
+    )
+)]
 pub(super) async fn recharge(
     State(mut wallet): State<Wallet>,
     caller: Caller,

@@ -7,6 +7,7 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::verification::v1::{
     ListPendingRequest, PendingVerification, ReviewRequest, RevokeRequest,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::Verification;
 use crate::extract::{Admin, Json, Query};
@@ -14,13 +15,16 @@ use crate::paging::Page;
 use crate::problem::Result;
 use crate::routes::time;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(in crate::routes) struct PendingQuery {
+    #[param(minimum = 1)]
     page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationPendingAnswer)]
 pub(in crate::routes) struct PendingAnswer {
     pending_verifications: Vec<PendingEntry>,
     total_pending: i64,
@@ -30,7 +34,8 @@ pub(in crate::routes) struct PendingAnswer {
     has_previous: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationPendingEntry)]
 struct PendingEntry {
     verification_id: i64,
     user_id: i64,
@@ -54,6 +59,14 @@ impl From<PendingVerification> for PendingEntry {
     }
 }
 
+/// Audio samples that wait for a review, oldest first.
+#[utoipa::path(
+    get,
+    path = "/admin/verification/pending",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    responses((status = 200, body = PendingAnswer))
+)]
 pub(in crate::routes) async fn pending(
     State(verification): State<Verification>,
     _admin: Admin,
@@ -76,15 +89,20 @@ pub(in crate::routes) async fn pending(
     }))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
+#[schema(as = VerificationReviewBody)]
 pub(in crate::routes) struct ReviewBody {
     verification_id: i64,
+    /// `approve` or `reject`.
+    #[schema(pattern = "^(approve|reject)$", example = "approve")]
     action: String,
     #[serde(default)]
+    #[schema(max_length = 500)]
     reviewer_notes: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationReviewAnswer)]
 pub(in crate::routes) struct ReviewAnswer {
     verification_id: i64,
     status: String,
@@ -94,6 +112,19 @@ pub(in crate::routes) struct ReviewAnswer {
     message: String,
 }
 
+/// Approves or rejects an audio sample.
+#[utoipa::path(
+    post,
+    path = "/admin/verification/review",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    responses(
+        (status = 200, body = ReviewAnswer),
+        (status = 400, description = "invalid_action, text_too_long"),
+        (status = 404, description = "verification_not_found"),
+        (status = 409, description = "already_reviewed"),
+    )
+)]
 pub(in crate::routes) async fn review(
     State(mut verification): State<Verification>,
     Admin(admin): Admin,
@@ -116,14 +147,17 @@ pub(in crate::routes) async fn review(
     }))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
+#[schema(as = VerificationRevokeBody)]
 pub(in crate::routes) struct RevokeBody {
     user_id: i64,
     #[serde(default)]
+    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationRevokeAnswer)]
 pub(in crate::routes) struct RevokeAnswer {
     user_id: i64,
     is_verified: bool,
@@ -131,6 +165,19 @@ pub(in crate::routes) struct RevokeAnswer {
     message: &'static str,
 }
 
+/// Takes a listener's verification back.
+#[utoipa::path(
+    post,
+    path = "/admin/verification/revoke",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    responses(
+        (status = 200, body = RevokeAnswer),
+        (status = 400, description = "text_too_long"),
+        (status = 404, description = "user_not_found"),
+        (status = 409, description = "not_verified"),
+    )
+)]
 pub(in crate::routes) async fn revoke(
     State(mut verification): State<Verification>,
     Admin(admin): Admin,

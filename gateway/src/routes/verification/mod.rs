@@ -14,6 +14,7 @@ use talktime_proto::verification::v1::{
     SubmitAudioUrlRequest, Verification as Sample,
 };
 use tonic::Request;
+use utoipa::ToSchema;
 
 use super::time;
 use crate::app::Verification;
@@ -21,7 +22,8 @@ use crate::extract::Json;
 use crate::problem::Result;
 use crate::token::Caller;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationStatusAnswer)]
 pub(super) struct StatusAnswer {
     user_id: i64,
     verification_status: String,
@@ -32,7 +34,8 @@ pub(super) struct StatusAnswer {
 }
 
 /// A sample that was just taken.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationSubmittedAnswer)]
 pub(super) struct SubmittedAnswer {
     verification_id: i64,
     status: String,
@@ -53,7 +56,8 @@ impl From<Sample> for SubmittedAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationHistoryAnswer)]
 pub(super) struct HistoryAnswer {
     verifications: Vec<HistoryEntry>,
     total_count: i64,
@@ -61,7 +65,8 @@ pub(super) struct HistoryAnswer {
     rejected_count: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationHistoryEntry)]
 struct HistoryEntry {
     #[serde(flatten)]
     sample: SampleAnswer,
@@ -90,7 +95,8 @@ impl From<GetVerificationHistoryResponse> for HistoryAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationSampleAnswer)]
 struct SampleAnswer {
     verification_id: i64,
     status: String,
@@ -133,6 +139,17 @@ impl From<GetVerificationStatusResponse> for StatusAnswer {
     }
 }
 
+/// Where one's verification stands.
+#[utoipa::path(
+    get,
+    path = "/verification/status",
+    tag = "verification",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = StatusAnswer),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn status(
     State(verification): State<Verification>,
     caller: Caller,
@@ -147,6 +164,17 @@ pub(super) async fn status(
     Ok(Json(answer.into()))
 }
 
+/// Every audio sample that one sent.
+#[utoipa::path(
+    get,
+    path = "/verification/history",
+    tag = "verification",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = HistoryAnswer),
+        (status = 404, description = "user_not_found"),
+    )
+)]
 pub(super) async fn history(
     State(verification): State<Verification>,
     caller: Caller,
@@ -161,13 +189,30 @@ pub(super) async fn history(
     Ok(Json(answer.into()))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
+#[schema(as = VerificationUrlBody)]
 pub(super) struct UrlBody {
+    /// On a host that the operator allows.
+    #[schema(example = "https://samples.example.com/asha.mp3")]
     audio_url: String,
     #[serde(default)]
+    #[schema(max_length = 500)]
     description: Option<String>,
 }
 
+/// Submits an audio sample by its address, on a host that the operator allows.
+#[utoipa::path(
+    post,
+    path = "/verification/upload-audio-url",
+    tag = "verification",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = SubmittedAnswer),
+        (status = 400, description = "invalid_audio_url, audio_host_not_allowed, text_too_long"),
+        (status = 404, description = "user_not_found"),
+        (status = 409, description = "verification_pending"),
+    )
+)]
 pub(super) async fn submit_url(
     State(mut verification): State<Verification>,
     caller: Caller,
@@ -182,13 +227,18 @@ pub(super) async fn submit_url(
     Ok(Json(sample.into_inner().into()))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
+#[schema(as = VerificationTicketBody)]
 pub(super) struct TicketBody {
+    #[schema(minimum = 1, maximum = 10_485_760)]
     length_bytes: i64,
+    /// `audio/mpeg`, `audio/wav`, `audio/mp4` or `audio/aac`.
+    #[schema(example = "audio/mpeg")]
     content_type: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerificationTicketAnswer)]
 pub(super) struct TicketAnswer {
     upload_id: String,
     upload_url: String,
@@ -198,6 +248,19 @@ pub(super) struct TicketAnswer {
     expires_at: Option<DateTime<Utc>>,
 }
 
+/// A ticket to put a file straight into the store.
+#[utoipa::path(
+    post,
+    path = "/verification/upload-ticket",
+    tag = "verification",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = TicketAnswer),
+        (status = 400, description = "invalid_length_bytes, invalid_content_type"),
+        (status = 404, description = "user_not_found"),
+        (status = 409, description = "verification_pending"),
+    )
+)]
 pub(super) async fn ticket(
     State(mut verification): State<Verification>,
     caller: Caller,
@@ -220,13 +283,29 @@ pub(super) async fn ticket(
     }))
 }
 
-#[derive(eserde::Deserialize)]
+#[derive(eserde::Deserialize, ToSchema)]
+#[schema(as = VerificationConfirmBody)]
 pub(super) struct ConfirmBody {
     upload_id: String,
     #[serde(default)]
+    #[schema(max_length = 500)]
     description: Option<String>,
 }
 
+/// Submits the file that was put into the store under a ticket.
+#[utoipa::path(
+    post,
+    path = "/verification/confirm",
+    tag = "verification",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = SubmittedAnswer),
+        (status = 400, description = "empty_audio, unsupported_audio, damaged_audio, invalid_audio_duration, text_too_long"),
+        (status = 404, description = "upload_not_found, user_not_found"),
+        (status = 409, description = "verification_pending"),
+        (status = 413, description = "audio_too_large"),
+    )
+)]
 pub(super) async fn confirm(
     State(mut verification): State<Verification>,
     caller: Caller,

@@ -10,6 +10,7 @@ use talktime_kit::error::FieldError;
 use talktime_kit::{Error, Kind};
 use talktime_proto::verification::v1::upload_audio_request::Part;
 use talktime_proto::verification::v1::{UploadAudioRequest, UploadFinish, UploadStart};
+use utoipa::ToSchema;
 
 use super::{SubmittedAnswer, patient};
 use crate::app::Verification;
@@ -28,6 +29,32 @@ const DESCRIPTION_BYTES_MAX: usize = 2_000;
 const PIECES_QUEUED_MAX: usize = 2;
 const PIECE_BYTES_MAX: usize = 256 * 1024;
 
+/// The form, as the document describes it.
+#[derive(ToSchema)]
+#[schema(as = VerificationAudioForm)]
+#[expect(dead_code, reason = "forms are read piece by piece, never as a whole")]
+struct AudioForm {
+    #[schema(value_type = String, format = Binary)]
+    audio_file: Vec<u8>,
+    #[schema(max_length = 500)]
+    description: Option<String>,
+}
+
+/// Submits an audio sample as a file: MP3, WAV, M4A or AAC, 30 seconds to 5 minutes, at most 10 MB.
+#[utoipa::path(
+    post,
+    path = "/verification/upload-audio-file",
+    tag = "verification",
+    security(("access_token" = ["listener"])),
+    request_body(content = AudioForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, body = SubmittedAnswer),
+        (status = 400, description = "empty_audio, unsupported_audio, damaged_audio, invalid_audio_duration, incomplete_upload, unreadable_body, text_too_long, invalid_description"),
+        (status = 404, description = "user_not_found"),
+        (status = 409, description = "verification_pending"),
+        (status = 413, description = "audio_too_large"),
+    )
+)]
 pub(in crate::routes) async fn file(
     State(mut verification): State<Verification>,
     caller: Caller,

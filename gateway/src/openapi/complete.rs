@@ -1,0 +1,324 @@
+//! What holds for every endpoint of a kind, said once: who is let in and how others are refused, how
+//! wrong requests are answered, and what every answer carries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+use utoipa::PartialSchema;
+
+use crate::problem::{Document as ProblemDocument, FieldProblem};
+
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+const ABOUT: &str = "Money, calls and people of a pay-per-minute calling app.\n\n\
+    Access tokens go into `Authorization: Bearer`. The scopes of an endpoint's security requirement are \
+    roles: one of them is needed. Errors are problem documents (RFC 9457) with a stable `code`; each \
+    answer lists its codes. Answers always have all their fields; what there is not is null. Coins are \
+    whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.";
+
+/// Refusals that most endpoints have, and no more to say about: status, name, codes.
+const SHARED: [(u16, &str, &[&str]); 5] = [
+    (
+        401,
+        "Unauthenticated",
+        &[
+            "missing_token",
+            "invalid_token",
+            "token_expired",
+            "token_revoked",
+        ],
+    ),
+    (413, "TooLarge", &["body_too_large"]),
+    (415, "UnsupportedMediaType", &["unsupported_media_type"]),
+    (422, "InvalidBody", &["invalid_body"]),
+    (
+        503,
+        "Unavailable",
+        &[
+            "service_unavailable",
+            "deadline_exceeded",
+            "database_unavailable",
+            "redis_unavailable",
+            "keys_unavailable",
+            "overloaded",
+        ],
+    ),
+];
+
+/// Codes by status.
+type Refusals = BTreeMap<u16, BTreeSet<String>>;
+
+/// Adds all of it to the document that the endpoints made of themselves.
+pub(super) fn complete(document: &mut Value) {
+    document["openapi"] = json!("3.1.0");
+    document["info"] = json!({
+        "title": "Talktime",
+        "version": "1",
+        "description": ABOUT,
+        "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    });
+    document["components"]["securitySchemes"] = json!({"access_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token, as `/auth/verify`, `/auth/register` and `/auth/refresh` answer it.",
+    }});
+    let paths = document["paths"].as_object_mut();
+    for (path, item) in paths.expect("paths are an object") {
+        for method in METHODS {
+            if let Some(operation) = item.get_mut(method) {
+                complete_operation(path, method, operation);
+            }
+        }
+    }
+    require_fields_of_answers(document);
+    add_schema(document, "Problem", &ProblemDocument::schema());
+    add_schema(document, "FieldProblem", &FieldProblem::schema());
+    document["components"]["headers"] = headers();
+    for (status, name, codes) in shared_refusals() {
+        document["components"]["responses"][name] = refusal(status, &codes);
+    }
+}
+
+fn add_schema(document: &mut Value, name: &str, schema: &impl serde::Serialize) {
+    let schema = serde_json::to_value(schema).expect("a schema is JSON");
+    document["components"]["schemas"][name] = schema;
+}
+
+fn headers() -> Value {
+    json!({
+        "RequestId": {
+            "description": "The id of the request: the client's own, or one of ours.",
+            "schema": {"type": "string"},
+        },
+        "RetryAfter": {
+            "description": "Seconds to wait before the next try.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        "Bearer": {
+            "description": "How to come in: `Bearer`.",
+            "schema": {"type": "string"},
+        },
+    })
+}
+
+fn complete_operation(path: &str, method: &str, operation: &mut Value) {
+    operation["operationId"] = json!(operation_id(path, method));
+    complete_parameters(path, operation);
+    let mut refusals = own_refusals(operation);
+    add_common_refusals(path, operation, &mut refusals);
+    let answers = operation["responses"].as_object_mut();
+    let answers = answers.expect("responses are an object");
+    for answer in answers.values_mut() {
+        if answer["description"].as_str().is_none_or(str::is_empty) {
+            answer["description"] = json!("Done.");
+        }
+        answer["headers"]["x-request-id"] = reference("headers", "RequestId");
+    }
+    for (status, codes) in refusals {
+        let shared = shared_refusals().find(|(of, _, same)| *of == status && *same == codes);
+        let answer = match shared {
+            Some((_, name, _)) => reference("responses", name),
+            None => refusal(status, &codes),
+        };
+        answers.insert(status.to_string(), answer);
+    }
+}
+
+fn shared_refusals() -> impl Iterator<Item = (u16, &'static str, BTreeSet<String>)> {
+    SHARED.iter().map(|(status, name, codes)| {
+        let codes = codes.iter().map(ToString::to_string);
+        (*status, *name, codes.collect())
+    })
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({"$ref": format!("#/components/{kind}/{name}")})
+}
+
+/// `post_calls_start`: unique, since path and method are.
+fn operation_id(path: &str, method: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.filter(|word| !word.is_empty());
+    std::iter::once(method)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
+/// Ids in paths are numbers unless the endpoint says otherwise. A parameter is there or not, never
+/// null.
+fn complete_parameters(path: &str, operation: &mut Value) {
+    let mut parameters = operation["parameters"].as_array().cloned();
+    let parameters = parameters.get_or_insert_default();
+    for parameter in &mut *parameters {
+        if let Some(types) = parameter["schema"]["type"].as_array() {
+            let types = types.iter().filter(|name| *name != "null");
+            let types: Vec<Value> = types.cloned().collect();
+            parameter["schema"]["type"] = match <[Value; 1]>::try_from(types) {
+                Ok([one]) => one,
+                Err(several) => several.into(),
+            };
+        }
+    }
+    for name in parameters_of(path) {
+        if !parameters.iter().any(|parameter| parameter["name"] == name) {
+            parameters.push(json!({
+                "name": name,
+                "in": "path",
+                "required": true,
+                "schema": {"type": "integer", "format": "int64"},
+            }));
+        }
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = json!(parameters);
+    }
+}
+
+fn parameters_of(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+/// The codes that the endpoint itself names: the descriptions of its refusals list them.
+fn own_refusals(operation: &Value) -> Refusals {
+    let answers = operation["responses"].as_object().into_iter().flatten();
+    let refusals = answers.filter_map(|(status, answer)| {
+        let status: u16 = status.parse().ok().filter(|status| *status >= 400)?;
+        let codes = answer["description"].as_str()?.split(',').map(str::trim);
+        Some((status, codes.map(str::to_owned).collect()))
+    });
+    refusals.collect()
+}
+
+fn add_common_refusals(path: &str, operation: &Value, refusals: &mut Refusals) {
+    let mut add = |status: u16, codes: &[&str]| {
+        let codes = codes.iter().map(ToString::to_string);
+        refusals.entry(status).or_default().extend(codes);
+    };
+    let roles = roles(operation);
+    for role in roles.iter().flatten() {
+        add(403, &[&format!("{role}_only")]);
+    }
+    if parameters_of(path).next().is_some() {
+        add(404, &["not_found"]);
+    }
+    let has_body = operation.get("requestBody").is_some();
+    if has_body {
+        add(400, &["unreadable_body", "invalid_text"]);
+    }
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let queries: Vec<&Value> = parameters.filter(|one| one["in"] == "query").collect();
+    if !queries.is_empty() {
+        add(400, &["invalid_query", "invalid_text"]);
+    }
+    if queries.iter().any(|parameter| parameter["name"] == "page") {
+        add(400, &["invalid_page", "invalid_per_page"]);
+    }
+    for (status, _, codes) in SHARED {
+        let applies = match status {
+            401 => roles.is_some(),
+            413 | 415 | 422 => has_body,
+            _ => true,
+        };
+        if applies {
+            add(status, codes);
+        }
+    }
+}
+
+/// The roles one of which is needed; none without a token.
+fn roles(operation: &Value) -> Option<Vec<String>> {
+    let requirements = operation["security"].as_array()?;
+    let scopes = requirements.first()?.get("access_token")?.as_array()?;
+    let scopes = scopes.iter().filter_map(Value::as_str);
+    Some(scopes.map(str::to_owned).collect())
+}
+
+fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
+    let listed: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+    let mut refusal = json!({
+        "description": listed.join(", "),
+        "headers": {"x-request-id": reference("headers", "RequestId")},
+        "content": {"application/problem+json": {"schema": {
+            "allOf": [reference("schemas", "Problem")],
+            "type": "object",
+            "properties": {"status": {"const": status}, "code": {"enum": codes}},
+        }}},
+    });
+    match status {
+        401 => refusal["headers"]["www-authenticate"] = reference("headers", "Bearer"),
+        429 | 503 => refusal["headers"]["retry-after"] = reference("headers", "RetryAfter"),
+        _ => {}
+    }
+    refusal
+}
+
+/// Answers have all their fields; only what clients send may be left out.
+fn require_fields_of_answers(document: &mut Value) {
+    let mut asked = BTreeSet::new();
+    let mut answered = BTreeSet::new();
+    let operations = document["paths"].as_object().into_iter().flatten();
+    for (_, item) in operations {
+        for operation in METHODS.iter().filter_map(|method| item.get(*method)) {
+            collect_schemas(document, &operation["requestBody"], &mut asked);
+            collect_schemas(document, &operation["parameters"], &mut asked);
+            collect_schemas(document, &operation["responses"], &mut answered);
+        }
+    }
+    let schemas = document["components"]["schemas"].as_object_mut();
+    for (name, schema) in schemas.into_iter().flatten() {
+        if answered.contains(name) && !asked.contains(name) {
+            require_all(schema);
+        }
+    }
+}
+
+/// The names of all schemas that `value` refers to, and theirs.
+fn collect_schemas(document: &Value, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            let name = reference.and_then(|text| text.strip_prefix("#/components/schemas/"));
+            if let Some(name) = name
+                && found.insert(name.to_owned())
+            {
+                collect_schemas(document, &document["components"]["schemas"][name], found);
+            }
+            for member in members.values() {
+                collect_schemas(document, member, found);
+            }
+        }
+        Value::Array(elements) => {
+            for element in elements {
+                collect_schemas(document, element, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn require_all(schema: &mut Value) {
+    let Value::Object(members) = schema else {
+        return;
+    };
+    let fields = members.get("properties").and_then(Value::as_object);
+    let fields = fields.map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    if let Some(fields) = fields {
+        members.insert("required".to_owned(), json!(fields));
+    }
+    for part in parts(members) {
+        require_all(part);
+    }
+}
+
+fn parts(members: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
+    members
+        .iter_mut()
+        .flat_map(|(name, part)| match (name.as_str(), part) {
+            ("items", part) => vec![part],
+            ("properties", Value::Object(fields)) => fields.values_mut().collect(),
+            ("allOf" | "oneOf" | "anyOf", Value::Array(parts)) => parts.iter_mut().collect(),
+            _ => Vec::new(),
+        })
+}

@@ -1,0 +1,98 @@
+//! Values that are one of a few names: what they are called in the document. Inside they are the
+//! services' own, or text that a service checks.
+
+use utoipa::ToSchema;
+
+/// Sex of a person.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Sex {
+    /// Male.
+    Male,
+    /// Female.
+    Female,
+    /// Other.
+    Other,
+}
+
+/// What a person may do.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Role {
+    /// Makes calls.
+    User,
+    /// Takes calls.
+    Listener,
+    /// Reviews and repairs.
+    Admin,
+}
+
+/// A role that one may register with.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RegistrationRole {
+    /// Makes calls.
+    User,
+    /// Takes calls.
+    Listener,
+}
+
+/// How to keep somebody away.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum BlockAction {
+    /// Keep away.
+    Block,
+    /// Keep away, and tell us.
+    Report,
+}
+
+/// Kind of a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallType {
+    /// Voice.
+    Audio,
+    /// Voice and picture.
+    Video,
+}
+
+/// Where a call stands.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallStatus {
+    /// On.
+    Ongoing,
+    /// Ended in good order.
+    Completed,
+    /// Broke off.
+    Dropped,
+    /// Given up.
+    Cancelled,
+}
+
+/// Why a call ends.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum EndReason {
+    /// In good order.
+    Completed,
+    /// Broke off.
+    Dropped,
+    /// Given up.
+    Cancelled,
+    /// Out of coins.
+    CoinEmpty,
+}
+
+/// How coins are paid for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum PaymentMethod {
+    /// Unified Payments Interface.
+    Upi,
+    /// A card.
+    Card,
+    /// A wallet at the payment provider.
+    Wallet,
+}

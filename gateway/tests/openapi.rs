@@ -1,0 +1,154 @@
+//! The document of the endpoints: that its committed copy is of today, and that it is whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use talktime_gateway::routes;
+
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+const ROLES: [&str; 3] = ["user", "listener", "admin"];
+
+fn document() -> Value {
+    routes::document().json().clone()
+}
+
+fn operations(document: &Value) -> Vec<(String, Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let operations = paths.iter().flat_map(|(path, item)| {
+        METHODS.iter().filter_map(move |method| {
+            let operation = item.get(*method)?;
+            Some((
+                format!("{} {path}", method.to_uppercase()),
+                operation.clone(),
+            ))
+        })
+    });
+    operations.collect()
+}
+
+#[test]
+fn the_committed_copy_is_of_today() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let copy = fs::read_to_string(path).expect("docs/openapi.json");
+    let copy: Value = serde_json::from_str(&copy).expect("JSON");
+    assert!(
+        copy == document(),
+        "docs/openapi.json is not what the endpoints say: run `cargo dev docs`"
+    );
+}
+
+#[test]
+fn every_endpoint_says_who_may_ask() {
+    for (name, operation) in operations(&document()) {
+        let requirements = operation["security"].as_array();
+        let requirement = requirements
+            .and_then(|requirements| <&[Value; 1]>::try_from(requirements.as_slice()).ok())
+            .unwrap_or_else(|| panic!("{name} has not one security requirement"));
+        let open = requirement[0]
+            .as_object()
+            .is_some_and(serde_json::Map::is_empty);
+        let scopes = requirement[0]["access_token"].as_array();
+        let scopes = scopes.into_iter().flatten().filter_map(Value::as_str);
+        let scopes: Vec<&str> = scopes.collect();
+        assert!(
+            open || requirement[0]["access_token"].is_array(),
+            "{name}: {requirement:?}"
+        );
+        assert!(
+            scopes.iter().all(|role| ROLES.contains(role)),
+            "{name}: {scopes:?}"
+        );
+    }
+}
+
+#[test]
+fn every_endpoint_has_a_summary_a_tag_and_an_id_of_its_own() {
+    let mut ids = BTreeSet::new();
+    for (name, operation) in operations(&document()) {
+        assert!(operation["summary"].is_string(), "{name} has no summary");
+        assert!(operation["tags"][0].is_string(), "{name} has no tag");
+        let id = operation["operationId"].as_str().expect("an id");
+        assert!(ids.insert(id.to_owned()), "{name}: {id} is not its own");
+    }
+}
+
+#[test]
+fn every_refusal_names_its_codes() {
+    let document = document();
+    for (name, operation) in operations(&document) {
+        for (status, answer) in operation["responses"].as_object().expect("responses") {
+            if status.starts_with('2') {
+                continue;
+            }
+            let shared = answer["$ref"].as_str();
+            let shared = shared.map(|reference| reference.trim_start_matches('#'));
+            let answer = shared.map_or(Some(answer), |pointer| document.pointer(pointer));
+            let answer = answer.expect("every reference leads somewhere");
+            let schema = &answer["content"]["application/problem+json"]["schema"];
+            let codes = schema["properties"]["code"]["enum"].as_array();
+            let codes = codes.into_iter().flatten().filter_map(Value::as_str);
+            let codes: Vec<&str> = codes.collect();
+            assert!(!codes.is_empty(), "{name} {status}");
+            for code in codes {
+                let of_code = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                assert!(
+                    !code.is_empty() && code.chars().all(of_code),
+                    "{name} {status}: {code:?} is no code"
+                );
+            }
+        }
+    }
+}
+
+/// Types of one name would silently be one schema.
+#[test]
+fn no_two_types_share_a_schema_name() {
+    let mut seen: BTreeMap<String, Value> = BTreeMap::new();
+    for group in routes::groups() {
+        let group = serde_json::to_value(group.into_openapi()).expect("JSON");
+        let schemas = group["components"]["schemas"].as_object().cloned();
+        for (name, schema) in schemas.unwrap_or_default() {
+            let first = seen.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(
+                *first, schema,
+                "two types are called {name} in the document"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = document();
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.trim_start_matches('#');
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+fn collect_references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(
+                members
+                    .get("$ref")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
+            );
+            for member in members.values() {
+                collect_references(member, found);
+            }
+        }
+        Value::Array(elements) => {
+            for element in elements {
+                collect_references(element, found);
+            }
+        }
+        _ => {}
+    }
+}
