@@ -60,8 +60,7 @@ impl RatesAnswer {
                 audio: audio.into(),
                 video: video.into(),
             },
-            #[schema(example = json!({"150": 300, "300": 600}))]
-    recharge_options: steps
+            recharge_options: steps
                 .into_iter()
                 .map(|step| (step.amount_paise / 100, step.coins))
                 .collect(),
