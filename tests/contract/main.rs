@@ -12,6 +12,7 @@ mod history;
 mod presence;
 mod sessions;
 mod sockets;
+mod statements;
 mod users;
 mod verification;
 mod wallet;

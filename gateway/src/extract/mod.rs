@@ -23,7 +23,7 @@ use crate::problem::Problem;
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use deletion::Deletion;
 pub use json::{BODY_BYTES_MAX, Json};
-pub use roles::{Admin, is_admin};
+pub use roles::{Admin, Listener, is_admin};
 
 /// Query parameters. A wrong one is a 400, since a query is neither JSON nor a body (contract,
 /// section 1).

@@ -11,6 +11,7 @@ use crate::problem::Problem;
 use crate::token::{Caller, Tokens};
 
 const ADMIN: &str = "admin";
+const LISTENER: &str = "listener";
 
 /// A caller who is an admin; 403 for anyone else.
 pub struct Admin(pub Caller);
@@ -33,12 +34,37 @@ where
     }
 }
 
+/// A caller who is a listener; 403 for anyone else.
+pub struct Listener(pub Caller);
+
+impl<S> FromRequestParts<S> for Listener
+where
+    S: Send + Sync,
+    Tokens: FromRef<S>,
+    Profile: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if has_role(&Profile::from_ref(state), caller.user_id, LISTENER).await? {
+            return Ok(Self(caller));
+        }
+        let detail = "This is for listeners.";
+        Err(Error::new(Kind::PermissionDenied, "listener_only", detail).into())
+    }
+}
+
 /// Whether this user is an admin now.
 pub async fn is_admin(profile: &Profile, user_id: i64) -> Result<bool, Error> {
+    has_role(profile, user_id, ADMIN).await
+}
+
+async fn has_role(profile: &Profile, user_id: i64, role: &str) -> Result<bool, Error> {
     let user = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.get_user(GetUserRequest { user_id }).await }
     })
     .await?;
-    Ok(user.roles.iter().any(|role| role == ADMIN))
+    Ok(user.roles.iter().any(|has| has == role))
 }

@@ -96,3 +96,23 @@ pub enum PaymentMethod {
     /// A wallet at the payment provider.
     Wallet,
 }
+
+/// Why coins or rupees moved.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum TxType {
+    /// Coins were bought.
+    Purchase,
+    /// Coins were spent on a minute.
+    Spend,
+    /// Rupees were earned with a call.
+    Earn,
+    /// Coins were given.
+    Bonus,
+    /// Coins were given for bringing somebody.
+    ReferralBonus,
+    /// Rupees were asked for, or came back.
+    Withdraw,
+    /// A minute or a payment was taken back.
+    Refund,
+}

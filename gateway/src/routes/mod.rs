@@ -138,7 +138,12 @@ fn people() -> OpenApiRouter<App> {
 fn money_and_calls() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(wallet::balance))
-        .routes(routes!(wallet::recharge))
+        .routes(routes!(wallet::statements::earnings))
+        .routes(routes!(wallet::statements::of_user))
+        .routes(routes!(wallet::statements::of_listener))
+        .routes(routes!(wallet::statements::coins))
+        .routes(routes!(wallet::statements::recharges))
+        .routes(routes!(wallet::purchases::recharge))
         .routes(routes!(calls::start))
         .routes(routes!(calls::bill_minute))
         .routes(routes!(calls::end))

@@ -161,6 +161,7 @@ impl Peers {
     ) -> Result<SettleCallResponse, Error> {
         let request = SettleCallRequest {
             call_id: call.call_id,
+            call_type: call.call_type.word().to_owned(),
             caller_id: call.user_id,
             listener_id: call.listener_id,
             minutes,
@@ -168,6 +169,7 @@ impl Peers {
         };
         retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
+            let request = request.clone();
             async move { wallet.settle_call(request).await }
         })
         .await

@@ -9,7 +9,7 @@ use talktime_wallet::SCHEMA;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
-use talktime_wallet::domain::settlement::Settlement;
+use talktime_wallet::domain::settlement::{CallType, Settlement};
 use talktime_wallet::ledger::{Ledger, Outcome, Recharge, close_account};
 use talktime_wallet::store::accounts::differences;
 
@@ -103,6 +103,7 @@ fn settlement(minutes: i32) -> Settlement {
         listener_id: LISTENER,
         minutes,
         listener_paise_per_minute: 100,
+        call_type: Some(CallType::Audio),
     }
 }
 
@@ -363,6 +364,7 @@ async fn busy_books() -> Books {
 
 const WALLET_OF_CALLER: &str = "the wallet of user 1 is not what the journal adds up to";
 const HISTORY_OF_CALLER: &str = "the history of user 1 does not add up to the wallet";
+const MINUTE_OF_CALLER: &str = "the chain of user 1 breaks at transfer call/7/minute/1";
 
 #[tokio::test]
 async fn a_changed_balance_shows() {
@@ -400,8 +402,19 @@ async fn a_changed_journal_row_shows() {
         .await
         .tampered("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
         .await;
-    let transfer = "the journal of transfer call/7/minute/1 does not move what it says";
-    assert_eq!(found, [WALLET_OF_CALLER, transfer]);
+    let [wallet, line, transfer, chain] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(wallet, WALLET_OF_CALLER);
+    assert!(
+        line.ends_with("does not say what its transfer moved"),
+        "{line}"
+    );
+    assert_eq!(
+        transfer,
+        "the journal of transfer call/7/minute/1 does not move what it says"
+    );
+    assert_eq!(chain, MINUTE_OF_CALLER);
 }
 
 #[tokio::test]
@@ -412,6 +425,104 @@ async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
         .await;
     assert_eq!(
         found,
-        ["the journal of transfer payment/sandbox_a does not move what it says"]
+        [
+            "the journal of transfer payment/sandbox_a does not move what it says",
+            "the chain of user 1 breaks at transfer payment/sandbox_a"
+        ]
     );
+}
+
+/// A change of everything that has a sum: the amounts of two minutes, in all tables that name them.
+#[tokio::test]
+async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
+    let books = busy_books().await;
+    for (statement, changed) in [
+        (
+            "UPDATE wallet.transfers SET created_at = created_at - interval '1 hour'
+             WHERE transfer_id = 'call/7/minute/1'",
+            vec![MINUTE_OF_CALLER],
+        ),
+        (
+            "UPDATE wallet.transfers SET created_at = created_at + interval '1 hour'
+             WHERE transfer_id = 'call/7/minute/1'",
+            vec![],
+        ),
+        (
+            "UPDATE wallet.journal SET credit_account = 'platform/forfeited'
+             WHERE transfer_id = 'call/7/minute/1'",
+            vec![MINUTE_OF_CALLER],
+        ),
+    ] {
+        assert_eq!(books.tampered(statement).await, changed, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn two_lines_changed_against_each_other_show() {
+    let books = busy_books().await;
+    let found = books
+        .tampered(
+            "UPDATE wallet.user_transactions SET coins_change = 299, description = ''
+             WHERE tx_type = 'purchase'",
+        )
+        .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    let found = books
+        .tampered(
+            "UPDATE wallet.user_transactions SET coins_change = -9
+             WHERE transfer_id = 'call/7/minute/1'",
+        )
+        .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|each| each.ends_with("does not say what its transfer moved")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_transfer_cut_off_the_end_shows() {
+    let books = busy_books().await;
+    let statement = "DELETE FROM wallet.journal WHERE transfer_id = 'call/7/settlement'";
+    books.tampered(statement).await;
+    for statement in [
+        "DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/settlement'",
+        "DELETE FROM wallet.transfers WHERE transfer_id = 'call/7/settlement'",
+        "UPDATE wallet.user_wallets SET withdrawable_money = 0, total_earned = 0 WHERE user_id = 2",
+    ] {
+        books.tampered(statement).await;
+    }
+    assert_eq!(
+        books.differences().await,
+        ["the chain of user 2 does not end where the wallet says"]
+    );
+}
+
+#[tokio::test]
+async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books() {
+    let books = Books::open().await;
+    books.recharge("a").await;
+    let minutes = [minute(1), minute(2)];
+    books.ledger.charge(&minutes).await.expect("paid");
+    let mut tx = books.database.app.begin().await.expect("connected");
+    for user_id in [CALLER, LISTENER] {
+        close_account(&mut tx, user_id, books.clock.now())
+            .await
+            .expect("closed");
+    }
+    tx.commit().await.expect("committed");
+    let settled = books.ledger.settle(&settlement(1)).await.expect("settled");
+    assert_eq!((settled.coins_spent, settled.listener_paise), (10, 100));
+    assert_eq!(
+        books.ledger.settle(&settlement(1)).await.expect("again"),
+        settled
+    );
+    let wallets: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.user_wallets")
+        .fetch_one(&books.database.app)
+        .await
+        .expect("readable");
+    assert_eq!(wallets, 0, "nobody comes back");
+    books.assert_right().await;
 }

@@ -34,6 +34,11 @@ impl Charge {
         format!("user {} pays {} coins", self.user_id, self.coins)
     }
 
+    /// Whether the balance that it leaves pays for less than two more of its kind.
+    pub fn leaves_little(&self, balance_coins: i64) -> bool {
+        balance_coins < 2 * self.coins
+    }
+
     fn check(&self) -> Result<(), WalletError> {
         if self.call_id < 1 || self.minute < 1 || self.user_id < 1 {
             return Err(WalletError::OutOfRange("call_id, minute or user_id"));

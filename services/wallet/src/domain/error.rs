@@ -1,6 +1,11 @@
 //! What the wallet refuses, and why.
 
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
 use talktime_kit::{Error, Kind};
+
+use super::withdrawal::Status;
 
 /// What the wallet refuses.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +33,81 @@ pub enum WalletError {
     /// No such payment method.
     #[error("unknown payment method")]
     UnknownPaymentMethod,
+    /// No such type of transaction, or not in this list.
+    #[error("unknown type of transaction")]
+    UnknownTxType,
     /// The provider does not vouch for the payment.
     #[error("payment is unknown to the provider")]
     Unpaid,
+    /// The payment is for something else than what is asked for.
+    #[error("the payment is for another purchase")]
+    OtherPurchase,
+    /// Another payment paid this order before.
+    #[error("order {order_id} was paid by another payment")]
+    OrderPaid {
+        /// The order.
+        order_id: String,
+    },
+    /// What claims to come from the provider does not.
+    #[error("a message of the provider is not signed by it")]
+    ForgedNotice,
+    /// The provider did not do what it was asked.
+    #[error("the payment provider did not answer as it should: {0}")]
+    ProviderUnavailable(String),
+    /// This installation has no such provider.
+    #[error("no such payment provider here")]
+    NoSuchProvider,
+    /// A field of bank details is wrong.
+    #[error("{0} is wrong")]
+    InvalidBankDetails(&'static str),
+    /// Nobody knows where to pay to.
+    #[error("there are no bank details")]
+    NoBankDetails,
+    /// More is asked for than there is.
+    #[error("{available_paise} paise may be withdrawn")]
+    InsufficientMoney {
+        /// What may be withdrawn.
+        available_paise: i64,
+    },
+    /// Less is asked for than the operator pays out at once.
+    #[error("the least is {minimum_paise} paise")]
+    BelowMinimum {
+        /// The least.
+        minimum_paise: i64,
+    },
+    /// More is asked for than the operator pays out in a day.
+    #[error("the most in a day is {daily_paise} paise")]
+    AboveDailyLimit {
+        /// The most.
+        daily_paise: i64,
+    },
+    /// No such withdrawal.
+    #[error("no such withdrawal")]
+    NoSuchWithdrawal,
+    /// No such state of a withdrawal.
+    #[error("unknown state of a withdrawal")]
+    UnknownWithdrawalStatus,
+    /// It was decided otherwise, for good.
+    #[error("the withdrawal is {} already", status.name())]
+    WithdrawalDecided {
+        /// Where it stands.
+        status: Status,
+    },
+    /// Bank details were changed a short while ago.
+    #[error("nothing is paid out before {until}")]
+    PayoutDelayed {
+        /// When it may be paid.
+        until: DateTime<Utc>,
+    },
+    /// An admin decides about their own money.
+    #[error("an admin cannot decide about their own withdrawal")]
+    OwnWithdrawal,
+    /// Nobody with this id has a wallet.
+    #[error("no such user")]
+    NoSuchUser,
+    /// Bank details could not be sealed or opened: a key is missing, or the row is damaged.
+    #[error("{0}")]
+    Sealing(&'static str),
     /// A number that no honest caller sends.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
@@ -47,39 +124,95 @@ impl From<sqlx::Error> for WalletError {
 
 impl From<WalletError> for Error {
     fn from(error: WalletError) -> Self {
-        let (kind, code, detail) = match error {
-            WalletError::Store(error) => return error,
-            WalletError::TransferMismatch { .. } => (
-                Kind::Conflict,
-                "transfer_mismatch",
-                "This transfer id was used for something else.",
-            ),
-            WalletError::MinuteNotCharged { .. } => (
-                Kind::Conflict,
-                "minute_not_charged",
-                "A minute of this call has not been charged.",
-            ),
-            WalletError::NotOnRateCard { .. } => (
-                Kind::InvalidArgument,
-                "amount_not_on_rate_card",
-                "This amount is not a step of the rate card.",
-            ),
-            WalletError::UnknownPaymentMethod => (
-                Kind::InvalidArgument,
-                "invalid_payment_method",
-                "payment_method must be upi, card or wallet.",
-            ),
-            WalletError::Unpaid => (
-                Kind::PaymentRequired,
-                "payment_not_found",
-                "The payment provider does not know this payment.",
-            ),
-            WalletError::OutOfRange(_) => (
-                Kind::InvalidArgument,
-                "out_of_range",
-                "A number is out of range.",
-            ),
-        };
-        Self::new(kind, code, detail).with_source(error)
+        if let WalletError::Store(error) = error {
+            return error;
+        }
+        let (kind, code) = error.kind_and_code();
+        Self::new(kind, code, error.detail()).with_source(error)
     }
+}
+
+impl WalletError {
+    /// What a caller can do about it, and its stable name.
+    fn kind_and_code(&self) -> (Kind, &'static str) {
+        use Kind::{
+            Conflict, Internal, InvalidArgument, NotFound, PaymentRequired, PermissionDenied,
+            Unavailable,
+        };
+        match self {
+            Self::TransferMismatch { .. } => (Conflict, "transfer_mismatch"),
+            Self::MinuteNotCharged { .. } => (Conflict, "minute_not_charged"),
+            Self::NotOnRateCard { .. } => (InvalidArgument, "amount_not_on_rate_card"),
+            Self::UnknownPaymentMethod => (InvalidArgument, "invalid_payment_method"),
+            Self::UnknownTxType => (InvalidArgument, "invalid_tx_type"),
+            Self::Unpaid => (PaymentRequired, "payment_not_found"),
+            Self::OtherPurchase => (InvalidArgument, "payment_for_something_else"),
+            Self::OrderPaid { .. } => (Conflict, "order_already_paid"),
+            Self::ForgedNotice => (InvalidArgument, "invalid_signature"),
+            Self::ProviderUnavailable(_) => (Unavailable, "payment_provider_unavailable"),
+            Self::NoSuchProvider => (NotFound, "no_such_provider"),
+            Self::InvalidBankDetails(_) => (InvalidArgument, "invalid_bank_details"),
+            Self::NoBankDetails => (InvalidArgument, "no_bank_details"),
+            Self::InsufficientMoney { .. } => (InvalidArgument, "insufficient_money"),
+            Self::BelowMinimum { .. } => (InvalidArgument, "below_minimum"),
+            Self::AboveDailyLimit { .. } => (InvalidArgument, "above_daily_limit"),
+            Self::NoSuchWithdrawal => (NotFound, "no_such_withdrawal"),
+            Self::UnknownWithdrawalStatus => (InvalidArgument, "invalid_status"),
+            Self::WithdrawalDecided { .. } => (Conflict, "withdrawal_decided"),
+            Self::PayoutDelayed { .. } => (Conflict, "payout_delayed"),
+            Self::OwnWithdrawal => (PermissionDenied, "own_withdrawal"),
+            Self::NoSuchUser => (NotFound, "no_such_user"),
+            Self::OutOfRange(_) => (InvalidArgument, "out_of_range"),
+            Self::Sealing(_) | Self::Store(_) => (Internal, "internal"),
+        }
+    }
+
+    /// A sentence for a person.
+    fn detail(&self) -> Cow<'static, str> {
+        let detail = match self {
+            Self::TransferMismatch { .. } => "This transfer id was used for something else.",
+            Self::MinuteNotCharged { .. } => "A minute of this call has not been charged.",
+            Self::NotOnRateCard { .. } => "This amount is not a step of the rate card.",
+            Self::UnknownPaymentMethod => "payment_method must be upi, card or wallet.",
+            Self::UnknownTxType => "tx_type is none that this list has.",
+            Self::Unpaid => "The payment provider does not know this payment.",
+            Self::OtherPurchase => "This payment is for something else.",
+            Self::OrderPaid { .. } => "This order was paid by another payment.",
+            Self::ForgedNotice => "The signature is not the provider's.",
+            Self::ProviderUnavailable(_) => "The payment provider does not answer; try again soon.",
+            Self::NoSuchProvider => "There is no such payment provider here.",
+            Self::NoBankDetails => "Tell us your bank details first.",
+            Self::NoSuchWithdrawal => "There is no withdrawal with this id.",
+            Self::UnknownWithdrawalStatus => {
+                "status must be pending, processing, paid or rejected."
+            }
+            Self::OwnWithdrawal => "Another admin must decide about your own withdrawal.",
+            Self::NoSuchUser => "There is no user with this id.",
+            Self::OutOfRange(_) => "A number is out of range.",
+            Self::Sealing(_) | Self::Store(_) => "Something went wrong on our side.",
+            Self::InvalidBankDetails(field) => {
+                return format!("{field} is not what a bank would take.").into();
+            }
+            Self::InsufficientMoney { available_paise } => {
+                return format!("You can withdraw {} rupees.", rupees(*available_paise)).into();
+            }
+            Self::BelowMinimum { minimum_paise } => {
+                return format!("The least is {} rupees.", rupees(*minimum_paise)).into();
+            }
+            Self::AboveDailyLimit { daily_paise } => {
+                return format!("The most in a day is {} rupees.", rupees(*daily_paise)).into();
+            }
+            Self::WithdrawalDecided { status } => {
+                return format!("This withdrawal is {} already.", status.name()).into();
+            }
+            Self::PayoutDelayed { until } => {
+                return format!("The bank details are new; pay from {until:?} on.").into();
+            }
+        };
+        detail.into()
+    }
+}
+
+fn rupees(paise: i64) -> String {
+    format!("{}.{:02}", paise / 100, paise % 100)
 }

@@ -12,6 +12,9 @@ use talktime_proto::wallet::charge_id;
 pub enum Account {
     /// A person's coins or rupees.
     User(i64),
+    /// Coins that a person owes: of a payment that was taken back after they were spent. Never above
+    /// zero.
+    UserDebt(i64),
     /// Where coins come from when they are bought.
     CoinIssue,
     /// Where coins go when they are spent.
@@ -22,6 +25,10 @@ pub enum Account {
     GatewayClearing,
     /// Rupees that listeners have earned.
     ListenerCost,
+    /// Rupees that were asked for and have not been paid out.
+    PayoutsPending,
+    /// Rupees that were paid out.
+    Bank,
     /// What a deleted account left behind.
     Forfeited,
 }
@@ -30,11 +37,14 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user_id) => write!(f, "user/{user_id}"),
+            Self::UserDebt(user_id) => write!(f, "user/{user_id}/debt"),
             Self::CoinIssue => f.write_str("platform/coin_issue"),
             Self::CoinRevenue => f.write_str("platform/coin_revenue"),
             Self::CoinSales => f.write_str("platform/coin_sales"),
             Self::GatewayClearing => f.write_str("platform/gateway_clearing"),
             Self::ListenerCost => f.write_str("platform/listener_cost"),
+            Self::PayoutsPending => f.write_str("platform/payouts_pending"),
+            Self::Bank => f.write_str("platform/bank"),
             Self::Forfeited => f.write_str("platform/forfeited"),
         }
     }
@@ -83,6 +93,16 @@ pub enum TransferKind {
     Settlement,
     /// Coins were bought.
     Payment,
+    /// Coins were given.
+    Bonus,
+    /// A payment was refunded or charged back, or what was owed for one was paid.
+    PaymentReversal,
+    /// Rupees were asked for and are held.
+    Withdrawal,
+    /// Rupees that were asked for came back.
+    WithdrawalReturn,
+    /// Rupees were paid out.
+    Payout,
     /// An account was deleted.
     Closing,
 }
@@ -95,6 +115,11 @@ impl TransferKind {
             Self::Void => "void",
             Self::Settlement => "settlement",
             Self::Payment => "payment",
+            Self::Bonus => "bonus",
+            Self::PaymentReversal => "payment_reversal",
+            Self::Withdrawal => "withdrawal",
+            Self::WithdrawalReturn => "withdrawal_return",
+            Self::Payout => "payout",
             Self::Closing => "closing",
         }
     }

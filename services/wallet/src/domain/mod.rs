@@ -1,9 +1,13 @@
 //! What the wallet decides, without touching anything.
 
+pub mod bank;
+pub mod chain;
 pub mod charging;
 mod error;
+pub mod history;
 pub mod journal;
 pub mod payment;
 pub mod settlement;
+pub mod withdrawal;
 
 pub use error::WalletError;

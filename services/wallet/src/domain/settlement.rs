@@ -19,6 +19,37 @@ pub struct Settlement {
     pub minutes: i32,
     /// What the listener earns for each.
     pub listener_paise_per_minute: i64,
+    /// For the listener's list of earnings; none from a caller that does not say.
+    pub call_type: Option<CallType>,
+}
+
+/// What was talked by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallType {
+    /// Sound.
+    Audio,
+    /// Sound and picture.
+    Video,
+}
+
+impl CallType {
+    /// Reads the contract's word for it; an empty one says nothing.
+    pub fn parse(word: &str) -> Result<Option<Self>, WalletError> {
+        match word {
+            "" => Ok(None),
+            "audio" => Ok(Some(Self::Audio)),
+            "video" => Ok(Some(Self::Video)),
+            _ => Err(WalletError::OutOfRange("call_type")),
+        }
+    }
+
+    /// The contract's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
 }
 
 /// A minute of the call that was charged and not undone.
@@ -100,6 +131,7 @@ mod tests {
         listener_id: 2,
         minutes: 2,
         listener_paise_per_minute: 125,
+        call_type: Some(CallType::Audio),
     };
 
     fn charged(minutes: &[i32]) -> Vec<ChargedMinute> {

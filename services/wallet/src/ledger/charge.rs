@@ -6,14 +6,15 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::Charged;
 use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{Charged, LowBalance};
 
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::charging::{self, Charge, Decision};
+use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind};
-use crate::store::posting::{self, Posting, Transaction};
+use crate::store::posting::{self, Change, Line, Posting};
 use crate::store::wallets::Wallet;
 use crate::store::{transfers, wallets};
 
@@ -41,7 +42,7 @@ impl Ledger {
     pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<Outcome>, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let payers = wallets::lock(&mut tx, &user_ids(charges)).await?;
+        let mut payers = wallets::lock(&mut tx, &user_ids(charges)).await?;
         let past = transfers::past(&mut tx, &charging::relevant_ids(charges)).await?;
         let balances = payers
             .values()
@@ -50,8 +51,8 @@ impl Ledger {
         let decisions = charging::decide(charges, &balances, &past)?;
 
         let postings = postings(charges, &decisions);
-        let transaction_ids = posting::post(&mut tx, now, &postings).await?;
         append_events(&mut tx, now, charges, &decisions, &payers).await?;
+        let transaction_ids = posting::post(&mut tx, now, &mut payers, &postings).await?;
         failpoint::reach("wallet.charge.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.charge.committed");
@@ -117,13 +118,18 @@ fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
                 credit: Account::CoinRevenue,
                 amount: charge.coins,
             }],
-            transactions: vec![Transaction {
-                user_id: charge.user_id,
-                tx_type: "spend",
+            owner_id: charge.user_id,
+            change: Change {
+                coins: -charge.coins,
+                events: 1 + i64::from(charge.leaves_little(balance_coins)),
+                ..Change::default()
+            },
+            line: Some(Line {
+                tx_type: TxType::Spend,
                 coins_change: -charge.coins,
                 money_change_paise: 0,
                 description: format!("Minute {} of call {}", charge.minute, charge.call_id),
-            }],
+            }),
         })
         .collect()
 }
@@ -139,19 +145,27 @@ async fn append_events(
         .values()
         .map(|wallet| (wallet.user_id, wallet.version))
         .collect();
-    let events: Vec<_> = happening(charges, decisions)
-        .map(|(charge, balance_coins)| {
-            let version = versions.entry(charge.user_id).or_default();
+    let mut events = Vec::new();
+    for (charge, balance_coins) in happening(charges, decisions) {
+        let user_id = charge.user_id;
+        let version = versions.entry(user_id).or_default();
+        *version += 1;
+        let charged = Charged {
+            user_id,
+            coins: charge.coins,
+            balance_coins,
+            transfer_id: charge.id(),
+        };
+        events.push((user_id, *version, Kind::Charged(charged)));
+        if charge.leaves_little(balance_coins) {
             *version += 1;
-            let charged = Charged {
-                user_id: charge.user_id,
-                coins: charge.coins,
+            let low = LowBalance {
+                user_id,
                 balance_coins,
-                transfer_id: charge.id(),
             };
-            (charge.user_id, *version, Kind::Charged(charged))
-        })
-        .collect();
+            events.push((user_id, *version, Kind::LowBalance(low)));
+        }
+    }
     if events.is_empty() {
         return Ok(());
     }

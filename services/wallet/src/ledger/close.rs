@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use crate::domain::chain::Head;
 use crate::domain::journal::{self, Account, Entry, TransferKind, closing_id};
-use crate::store::posting::{self, Posting};
-use crate::store::{transfers, wallets};
+use crate::store::posting::{self, Change, Posting};
+use crate::store::wallets::Wallet;
+use crate::store::{wallets, withdrawals};
 
 /// Moves what a deleted person left to the platform and drops their rows. Once a person.
 pub async fn close_account(
@@ -13,37 +15,67 @@ pub async fn close_account(
     user_id: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let locked = wallets::lock(tx, &[user_id]).await?;
-    let Some(wallet) = locked.get(&user_id) else {
-        return Ok(());
+    let mut locked = wallets::lock(tx, &[user_id]).await?;
+    let Some(wallet) = locked.get(&user_id).copied() else {
+        return wallets::close(tx, user_id, Head::default(), now).await;
     };
-    let left = [
-        (journal::Ledger::Coins, wallet.balance_coins),
-        (journal::Ledger::Paise, wallet.withdrawable_paise),
+    if wallet.is_closed {
+        return Ok(());
+    }
+    let processing_paise = withdrawals::processing_paise(tx, user_id).await?;
+    let closing = closing(&wallet, processing_paise);
+    posting::post(tx, now, &mut locked, &[closing]).await?;
+    wallets::close(tx, user_id, locked[&user_id].chain, now).await
+}
+
+/// The transfer that empties a wallet. Rupees that were asked for stay here, but for those that an
+/// operator has begun to pay out: these have left, or will.
+fn closing(wallet: &Wallet, processing_paise: i64) -> Posting {
+    let user = Account::User(wallet.user_id);
+    let (coins, paise) = (journal::Ledger::Coins, journal::Ledger::Paise);
+    let movements = [
+        (coins, user, Account::Forfeited, wallet.balance_coins),
+        (paise, user, Account::Forfeited, wallet.withdrawable_paise),
+        (
+            coins,
+            Account::Forfeited,
+            Account::UserDebt(wallet.user_id),
+            wallet.debt_coins,
+        ),
+        (
+            paise,
+            Account::PayoutsPending,
+            Account::Forfeited,
+            wallet.pending_paise - processing_paise,
+        ),
+        (
+            paise,
+            Account::PayoutsPending,
+            Account::Bank,
+            processing_paise,
+        ),
     ];
-    let entries = left
+    let entries = movements
         .into_iter()
-        .filter(|(_, amount)| *amount > 0)
-        .map(|(ledger, amount)| Entry {
+        .filter(|(.., amount)| *amount > 0)
+        .map(|(ledger, debit, credit, amount)| Entry {
             ledger,
-            debit: Account::User(user_id),
-            credit: Account::Forfeited,
+            debit,
+            credit,
             amount,
         })
         .collect();
-    let closing = Posting {
-        transfer_id: closing_id(user_id),
+    Posting {
+        transfer_id: closing_id(wallet.user_id),
         kind: TransferKind::Closing,
-        content: format!("user {user_id} is deleted"),
+        content: format!("user {} is deleted", wallet.user_id),
         call_id: None,
-        coins: wallet.balance_coins,
-        paise: wallet.withdrawable_paise,
+        coins: wallet.balance_coins + wallet.debt_coins,
+        paise: wallet.withdrawable_paise + wallet.pending_paise,
         balance_coins: 0,
         entries,
-        transactions: vec![],
-    };
-    if transfers::find(tx, &closing.transfer_id).await?.is_none() {
-        posting::post(tx, now, &[closing]).await?;
+        owner_id: wallet.user_id,
+        change: Change::default(),
+        line: None,
     }
-    wallets::delete(tx, user_id).await
 }

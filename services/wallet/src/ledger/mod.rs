@@ -4,6 +4,7 @@ mod charge;
 mod close;
 mod recharge;
 mod settle;
+mod statement;
 mod void;
 
 use sqlx::PgPool;
@@ -18,6 +19,7 @@ pub use charge::Outcome;
 pub use close::close_account;
 pub use recharge::{Recharge, Recharged};
 pub use settle::Settled;
+pub use statement::Statement;
 
 /// The wallet's operations on its own database.
 #[derive(Clone)]

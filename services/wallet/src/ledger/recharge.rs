@@ -10,10 +10,11 @@ use talktime_proto::events::v1::event::Kind;
 
 use super::Ledger;
 use crate::domain::WalletError;
+use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind, payment_transfer_id};
 use crate::domain::payment::PaymentMethod;
 use crate::store::payments::{self, NewPaidOrder, PaidOrder};
-use crate::store::posting::{self, Posting, Transaction};
+use crate::store::posting::{self, Change, Line, Posting};
 use crate::store::transfers::Transfer;
 use crate::store::{transfers, wallets};
 
@@ -81,8 +82,11 @@ impl Ledger {
         recharge: &Recharge,
         payment_id: &str,
     ) -> Result<Recharged, WalletError> {
-        let locked = wallets::lock(tx, &[recharge.user_id]).await?;
+        let mut locked = wallets::lock(tx, &[recharge.user_id]).await?;
         let wallet = locked[&recharge.user_id];
+        if wallet.is_closed {
+            return Err(WalletError::Unpaid);
+        }
         let order = payments::find_paid(tx, recharge.user_id, payment_id)
             .await?
             .filter(|order| order.amount_paise == recharge.amount_paise)
@@ -93,7 +97,9 @@ impl Ledger {
         }
         let posting = crediting(recharge.user_id, &transfer_id, &order, wallet.balance_coins);
         let balance_coins = posting.balance_coins;
-        let transaction_ids = posting::post(tx, now, &[posting]).await?;
+        let transaction_ids = posting::post(tx, now, &mut locked, &[posting]).await?;
+        let transaction_id = transaction_ids[&transfer_id];
+        payments::credited(tx, payment_id, transaction_id).await?;
         let added = CoinsAdded {
             user_id: recharge.user_id,
             coins: order.coins,
@@ -103,7 +109,7 @@ impl Ledger {
         let version = wallet.version + 1;
         outbox::append(tx, recharge.user_id, version, now, Kind::CoinsAdded(added)).await?;
         Ok(Recharged {
-            transaction_id: transaction_ids[&transfer_id],
+            transaction_id,
             amount_paise: order.amount_paise,
             coins_added: order.coins,
             balance_coins,
@@ -171,12 +177,17 @@ fn crediting(user_id: i64, transfer_id: &str, order: &PaidOrder, balance_coins: 
         paise: order.amount_paise,
         balance_coins: balance_coins + order.coins,
         entries: vec![coins_entry, money_entry],
-        transactions: vec![Transaction {
-            user_id,
-            tx_type: "purchase",
+        owner_id: user_id,
+        change: Change {
+            coins: order.coins,
+            events: 1,
+            ..Change::default()
+        },
+        line: Some(Line {
+            tx_type: TxType::Purchase,
             coins_change: order.coins,
             money_change_paise: order.amount_paise,
             description: format!("{} coins bought", order.coins),
-        }],
+        }),
     }
 }

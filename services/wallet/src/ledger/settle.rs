@@ -13,11 +13,12 @@ use super::Ledger;
 use super::void::undoing;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
+use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind};
 use crate::domain::settlement::{Plan, Settlement};
-use crate::store::posting::{self, Posting, Transaction};
+use crate::store::posting::{self, Change, Line, Posting};
 use crate::store::wallets::Wallet;
-use crate::store::{transfers, wallets};
+use crate::store::{earnings, transfers, wallets};
 
 /// What a settlement came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,7 +38,7 @@ impl Ledger {
         let parties = [settlement.caller_id, settlement.listener_id];
         let mut tx = self.db.begin().await?;
         wallets::ensure(&mut tx, &parties, now).await?;
-        let locked = wallets::lock(&mut tx, &parties).await?;
+        let mut locked = wallets::lock(&mut tx, &parties).await?;
         if let Some(settled) = settled_before(&mut tx, settlement).await? {
             return Ok(settled);
         }
@@ -45,8 +46,14 @@ impl Ledger {
         let plan = settlement.plan(&charged)?;
 
         let (postings, settled) = postings(settlement, &plan, &locked);
-        posting::post(&mut tx, now, &postings).await?;
-        append_event(&mut tx, now, settlement, &plan, &locked).await?;
+        posting::post(&mut tx, now, &mut locked, &postings).await?;
+        let listener = locked[&settlement.listener_id];
+        if !listener.is_closed {
+            if settlement.minutes > 0 {
+                earnings::insert(&mut tx, settlement, &plan, now).await?;
+            }
+            append_event(&mut tx, now, settlement, &plan, &listener).await?;
+        }
         failpoint::reach("wallet.settle.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
@@ -82,40 +89,51 @@ fn postings(
     let Settlement {
         call_id, caller_id, ..
     } = *settlement;
-    let mut caller_balance_coins = locked[&caller_id].balance_coins;
+    let caller = &locked[&caller_id];
     let mut postings = Vec::new();
+    let mut returned_coins = 0;
     for charged in &plan.returned {
-        caller_balance_coins += charged.coins;
         let charge = Charge {
             call_id,
             minute: charged.minute,
             user_id: caller_id,
             coins: charged.coins,
         };
-        postings.push(undoing(&charge, caller_balance_coins));
+        let undoing = undoing(&charge, caller, returned_coins);
+        returned_coins += undoing.change.coins;
+        postings.push(undoing);
     }
     let settled = Settled {
         coins_spent: plan.coins_spent,
         listener_paise: plan.listener_paise,
-        caller_balance_coins,
+        caller_balance_coins: caller.balance_coins + returned_coins,
     };
-    postings.push(earning(settlement, settled));
+    postings.push(earning(
+        settlement,
+        settled,
+        &locked[&settlement.listener_id],
+    ));
     (postings, settled)
 }
 
-fn earning(settlement: &Settlement, settled: Settled) -> Posting {
-    let listener_id = settlement.listener_id;
+/// The transfer that pays the listener. What somebody earned who is gone stays with the platform.
+fn earning(settlement: &Settlement, settled: Settled, listener: &Wallet) -> Posting {
+    let paise = settled.listener_paise;
+    let (credit, earned_paise) = if listener.is_closed {
+        (Account::Forfeited, 0)
+    } else {
+        (Account::User(listener.user_id), paise)
+    };
     let entry = Entry {
         ledger: journal::Ledger::Paise,
         debit: Account::ListenerCost,
-        credit: Account::User(listener_id),
-        amount: settled.listener_paise,
+        credit,
+        amount: paise,
     };
-    let line = Transaction {
-        user_id: listener_id,
-        tx_type: "earn",
+    let line = Line {
+        tx_type: TxType::Earn,
         coins_change: 0,
-        money_change_paise: settled.listener_paise,
+        money_change_paise: paise,
         description: format!(
             "{} minutes of call {}",
             settlement.minutes, settlement.call_id
@@ -127,19 +145,19 @@ fn earning(settlement: &Settlement, settled: Settled) -> Posting {
         content: settlement.content(),
         call_id: Some(settlement.call_id),
         coins: settled.coins_spent,
-        paise: settled.listener_paise,
+        paise,
         balance_coins: settled.caller_balance_coins,
         // Nothing moves for a listener whose minute is worth nothing.
-        entries: if entry.amount > 0 {
-            vec![entry]
-        } else {
-            vec![]
+        entries: if paise > 0 { vec![entry] } else { vec![] },
+        owner_id: listener.user_id,
+        change: Change {
+            withdrawable_paise: earned_paise,
+            earned_paise,
+            events: 1,
+            ..Change::default()
         },
-        transactions: if settlement.minutes > 0 {
-            vec![line]
-        } else {
-            vec![]
-        },
+        // A call that was taken back is none that anybody earned with.
+        line: (!listener.is_closed && settlement.minutes > 0).then_some(line),
     }
 }
 
@@ -148,10 +166,10 @@ async fn append_event(
     now: DateTime<Utc>,
     settlement: &Settlement,
     plan: &Plan,
-    locked: &HashMap<i64, Wallet>,
+    listener: &Wallet,
 ) -> sqlx::Result<()> {
-    let listener_id = settlement.listener_id;
-    let version = locked[&listener_id].version + 1;
+    let listener_id = listener.user_id;
+    let version = listener.version + 1;
     let earned = Earned {
         user_id: listener_id,
         paise: plan.listener_paise,

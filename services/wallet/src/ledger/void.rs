@@ -1,14 +1,14 @@
 //! Undoing a charge, or keeping it from ever happening.
 
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use talktime_proto::wallet::charge_id;
 
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
+use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind, void_id};
-use crate::store::posting::{self, Posting, Transaction};
+use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::wallets::Wallet;
 use crate::store::{transfers, wallets};
 
 impl Ledger {
@@ -21,17 +21,11 @@ impl Ledger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         wallets::ensure(&mut tx, &[user_id], now).await?;
-        let balance_coins = wallets::lock(&mut tx, &[user_id])
-            .await?
-            .get(&user_id)
-            .map_or(0, |wallet| wallet.balance_coins);
+        let mut locked = wallets::lock(&mut tx, &[user_id]).await?;
         let found = transfers::find(&mut tx, &charge_id(call_id, minute)).await?;
-        let returned_coins = match found {
-            None => {
-                post_tombstone(&mut tx, now, call_id, minute, balance_coins).await?;
-                0
-            }
-            Some(tombstone) if tombstone.coins == 0 => 0,
+        let (posting, returned_coins) = match found {
+            None => (Some(tombstone(&locked[&user_id], call_id, minute)), 0),
+            Some(tombstone) if tombstone.coins == 0 => (None, 0),
             Some(found) => {
                 let charge = Charge {
                     call_id,
@@ -44,59 +38,56 @@ impl Ledger {
                         transfer_id: charge.id(),
                     });
                 }
-                return_coins(&mut tx, now, &charge, balance_coins).await?
+                let undone = transfers::find(&mut tx, &void_id(call_id, minute)).await?;
+                let undoing = undone
+                    .is_none()
+                    .then(|| undoing(&charge, &locked[&user_id], 0));
+                (undoing, charge.coins)
             }
         };
+        posting::post(&mut tx, now, &mut locked, posting.as_slice()).await?;
         tx.commit().await?;
         Ok(returned_coins)
     }
 }
 
-async fn post_tombstone(
-    tx: &mut PgConnection,
-    now: DateTime<Utc>,
-    call_id: i64,
-    minute: i32,
-    balance_coins: i64,
-) -> sqlx::Result<()> {
-    let tombstone = Posting {
+/// Takes the place of a charge that has not come.
+fn tombstone(wallet: &Wallet, call_id: i64, minute: i32) -> Posting {
+    Posting {
         transfer_id: charge_id(call_id, minute),
         kind: TransferKind::Void,
         content: "voided before it came".to_owned(),
         call_id: Some(call_id),
         coins: 0,
         paise: 0,
-        balance_coins,
+        balance_coins: wallet.balance_coins,
         entries: vec![],
-        transactions: vec![],
-    };
-    posting::post(tx, now, &[tombstone]).await?;
-    Ok(())
-}
-
-async fn return_coins(
-    tx: &mut PgConnection,
-    now: DateTime<Utc>,
-    charge: &Charge,
-    balance_coins: i64,
-) -> sqlx::Result<i64> {
-    let was_undone = transfers::find(tx, &void_id(charge.call_id, charge.minute))
-        .await?
-        .is_some();
-    if !was_undone {
-        posting::post(tx, now, &[undoing(charge, balance_coins + charge.coins)]).await?;
+        owner_id: wallet.user_id,
+        change: Change::default(),
+        line: None,
     }
-    Ok(charge.coins)
 }
 
-/// The transfer that gives back what a charge took, and leaves this balance.
-pub(super) fn undoing(charge: &Charge, balance_coins: i64) -> Posting {
+/// The transfer that gives back what a charge took, after `returned_coins` came back already in the
+/// same transaction. A person who is gone gets nothing back.
+pub(super) fn undoing(charge: &Charge, payer: &Wallet, returned_coins: i64) -> Posting {
     let Charge {
         call_id,
         minute,
         user_id,
         coins,
     } = *charge;
+    let (credit, coins_change) = if payer.is_closed {
+        (Account::Forfeited, 0)
+    } else {
+        (Account::User(user_id), coins)
+    };
+    let line = Line {
+        tx_type: TxType::Refund,
+        coins_change,
+        money_change_paise: 0,
+        description: format!("Minute {minute} of call {call_id}, returned"),
+    };
     Posting {
         transfer_id: void_id(call_id, minute),
         kind: TransferKind::Void,
@@ -104,19 +95,18 @@ pub(super) fn undoing(charge: &Charge, balance_coins: i64) -> Posting {
         call_id: Some(call_id),
         coins,
         paise: 0,
-        balance_coins,
+        balance_coins: payer.balance_coins + returned_coins + coins_change,
         entries: vec![Entry {
             ledger: journal::Ledger::Coins,
             debit: Account::CoinRevenue,
-            credit: Account::User(user_id),
+            credit,
             amount: coins,
         }],
-        transactions: vec![Transaction {
-            user_id,
-            tx_type: "refund",
-            coins_change: coins,
-            money_change_paise: 0,
-            description: format!("Minute {minute} of call {call_id}, returned"),
-        }],
+        owner_id: user_id,
+        change: Change {
+            coins: coins_change,
+            ..Change::default()
+        },
+        line: (!payer.is_closed).then_some(line),
     }
 }

@@ -2,7 +2,9 @@
 
 use sqlx::{Connection, PgConnection};
 
-/// Wallets whose coins or withdrawable rupees are not what the journal adds up to. Empty when the
+use super::chains;
+
+/// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
 pub async fn mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
@@ -17,8 +19,10 @@ pub async fn mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<V
          )
          SELECT w.user_id FROM wallet.user_wallets AS w
          LEFT JOIN total ON total.account = 'user/' || w.user_id
+         LEFT JOIN total AS debt ON debt.account = 'user/' || w.user_id || '/debt'
          WHERE w.balance_coins <> COALESCE(total.coins, 0)
             OR w.withdrawable_money * 100 <> COALESCE(total.paise, 0)
+            OR w.debt_coins <> -COALESCE(debt.coins, 0)
          ORDER BY w.user_id",
     )
     .fetch_all(connection)
@@ -62,24 +66,132 @@ pub async fn mismatched_transfers(connection: &mut PgConnection) -> sqlx::Result
     .await
 }
 
+/// Lines of histories that do not say what the journal's rows of their transfer did to the person's
+/// coins. Sums would not tell of two lines that were changed against each other.
+pub async fn mismatched_lines(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT line.transaction_id
+         FROM wallet.user_transactions AS line JOIN wallet.user_wallets AS w USING (wallet_id)
+         LEFT JOIN LATERAL (
+             SELECT sum(CASE WHEN credit_account = 'user/' || w.user_id THEN amount ELSE -amount END)
+                    AS coins
+             FROM wallet.journal
+             WHERE journal.transfer_id = line.transfer_id AND ledger = 'coins'
+               AND 'user/' || w.user_id IN (credit_account, debit_account)
+         ) AS moved ON true
+         WHERE line.coins_change <> COALESCE(moved.coins, 0)
+         ORDER BY line.transaction_id",
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Wallets whose rupees asked for or paid out are not what their withdrawals add up to.
+pub async fn mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "WITH asked AS (
+             SELECT user_id,
+                    COALESCE(sum(amount) FILTER (WHERE status IN ('pending', 'processing')), 0)
+                        AS pending,
+                    COALESCE(sum(amount) FILTER (WHERE status = 'paid'), 0) AS paid
+             FROM wallet.user_withdrawals GROUP BY user_id
+         )
+         SELECT w.user_id FROM wallet.user_wallets AS w LEFT JOIN asked USING (user_id)
+         WHERE w.pending_withdrawals <> COALESCE(asked.pending, 0)
+            OR w.total_withdrawn <> COALESCE(asked.paid, 0)
+         ORDER BY w.user_id",
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Whether what is held for payouts is what all wallets wait for.
+async fn payouts_are_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT (SELECT COALESCE(sum(CASE WHEN credit_account = 'platform/payouts_pending'
+                                          THEN amount ELSE -amount END), 0)
+                 FROM wallet.journal
+                 WHERE 'platform/payouts_pending' IN (credit_account, debit_account))
+                = (SELECT COALESCE(sum(pending_withdrawals), 0) * 100 FROM wallet.user_wallets)",
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Ledgers whose accounts do not sum to zero.
+async fn unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT ledger FROM (
+             SELECT ledger, credit_account AS account, amount FROM wallet.journal
+             UNION ALL
+             SELECT ledger, debit_account, -amount FROM wallet.journal
+         ) AS movement
+         GROUP BY ledger HAVING sum(amount) <> 0 ORDER BY ledger",
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Everything in which the books disagree with themselves, a sentence each; empty when they are
-/// right. Sees one moment of the database, however busy it is.
+/// right. Sees one moment of the database, however busy it is, and takes the time it needs.
 pub async fn differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut moment = connection.begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *moment)
-        .await?;
-    let wallets = mismatched_wallets(&mut moment).await?;
-    let histories = mismatched_histories(&mut moment).await?;
-    let transfers = mismatched_transfers(&mut moment).await?;
-    let wallets = wallets
-        .iter()
-        .map(|user_id| format!("the wallet of user {user_id} is not what the journal adds up to"));
-    let histories = histories
-        .iter()
-        .map(|user_id| format!("the history of user {user_id} does not add up to the wallet"));
-    let transfers = transfers
-        .iter()
-        .map(|id| format!("the journal of transfer {id} does not move what it says"));
-    Ok(wallets.chain(histories).chain(transfers).collect())
+    for statement in [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        "SET LOCAL statement_timeout = 0",
+    ] {
+        sqlx::query(statement).execute(&mut *moment).await?;
+    }
+    let mut found = balances(&mut moment).await?;
+    found.extend(chains(&mut moment).await?);
+    Ok(found)
+}
+
+async fn balances(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut tell = |sentences: Vec<String>| found.extend(sentences);
+    tell(sentences(&mismatched_wallets(moment).await?, |user_id| {
+        format!("the wallet of user {user_id} is not what the journal adds up to")
+    }));
+    tell(sentences(&mismatched_histories(moment).await?, |user_id| {
+        format!("the history of user {user_id} does not add up to the wallet")
+    }));
+    tell(sentences(&mismatched_lines(moment).await?, |line| {
+        format!("transaction {line} does not say what its transfer moved")
+    }));
+    tell(sentences(
+        &mismatched_withdrawals(moment).await?,
+        |user_id| format!("the withdrawals of user {user_id} do not add up to the wallet"),
+    ));
+    tell(sentences(&mismatched_transfers(moment).await?, |id| {
+        format!("the journal of transfer {id} does not move what it says")
+    }));
+    tell(sentences(&unbalanced_ledgers(moment).await?, |ledger| {
+        format!("the ledger of {ledger} does not sum to zero")
+    }));
+    if !payouts_are_held(moment).await? {
+        found.push("what is held for payouts is not what the wallets wait for".to_owned());
+    }
+    Ok(found)
+}
+
+async fn chains(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let mut found = sentences(&chains::broken(moment).await?, |broken| {
+        let chains::Broken {
+            owner_id,
+            transfer_id,
+        } = broken;
+        format!("the chain of user {owner_id} breaks at transfer {transfer_id}")
+    });
+    found.extend(sentences(&chains::cut_short(moment).await?, |user_id| {
+        format!("the chain of user {user_id} does not end where the wallet says")
+    }));
+    found.extend(sentences(&chains::unchained(moment).await?, |id| {
+        format!("transfer {id} is in no chain")
+    }));
+    Ok(found)
+}
+
+fn sentences<T>(found: &[T], sentence: impl Fn(&T) -> String) -> Vec<String> {
+    found.iter().map(sentence).collect()
 }

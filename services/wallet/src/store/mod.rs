@@ -1,7 +1,11 @@
 //! The wallet's tables. Locks are taken in one order everywhere: wallets by user id, then the rest.
 
 pub mod accounts;
+pub mod chains;
+pub mod earnings;
 pub mod payments;
 pub mod posting;
+pub mod transactions;
 pub mod transfers;
 pub mod wallets;
+pub mod withdrawals;

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
+use crate::domain::history::{Found, Page, Purchase, PurchaseTotals};
+
 /// A paid order.
 #[derive(Clone, Debug, FromRow)]
 pub struct PaidOrder {
@@ -55,6 +57,20 @@ pub async fn insert_sandbox_paid(
     Ok(())
 }
 
+/// Remembers which line of the buyer's history a payment became.
+pub async fn credited(
+    tx: &mut PgConnection,
+    payment_id: &str,
+    transaction_id: i64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE wallet.payment_orders SET transaction_id = $2 WHERE payment_id = $1")
+        .bind(payment_id)
+        .bind(transaction_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// The order that a payment of this user paid, if the provider knows it.
 pub async fn find_paid(
     tx: &mut PgConnection,
@@ -69,4 +85,36 @@ pub async fn find_paid(
     .bind(user_id)
     .fetch_optional(tx)
     .await
+}
+
+/// A page of what a person bought, newest first.
+pub async fn purchases(
+    connection: &mut PgConnection,
+    user_id: i64,
+    page: Page,
+) -> sqlx::Result<(Found<Purchase>, PurchaseTotals)> {
+    let entries = sqlx::query_as(
+        "SELECT recharge_id, transaction_id, amount_paise, coins, payment_method, paid_at AS created_at,
+                CASE status WHEN 'reversed' THEN 'reversed' ELSE 'completed' END AS status
+         FROM wallet.payment_orders WHERE user_id = $1 AND transaction_id IS NOT NULL
+         ORDER BY paid_at DESC, recharge_id DESC OFFSET $2 LIMIT $3",
+    )
+    .bind(user_id)
+    .bind(page.offset())
+    .bind(page.limit())
+    .fetch_all(&mut *connection)
+    .await?;
+    let totals: PurchaseTotals = sqlx::query_as(
+        "SELECT count(*) AS purchases, COALESCE(sum(amount_paise), 0)::bigint AS paise,
+                COALESCE(sum(coins), 0)::bigint AS coins
+         FROM wallet.payment_orders WHERE user_id = $1 AND transaction_id IS NOT NULL",
+    )
+    .bind(user_id)
+    .fetch_one(connection)
+    .await?;
+    let found = Found {
+        entries,
+        total: totals.purchases,
+    };
+    Ok((found, totals))
 }

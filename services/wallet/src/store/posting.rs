@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::wallets::Wallet;
+use crate::domain::chain::{Head, Link, Movement};
+use crate::domain::history::TxType;
 use crate::domain::journal::{Entry, TransferKind};
 
-/// A transfer and all that follows from it.
+/// A transfer and all that follows from it. It changes one wallet, whose chain it becomes a link of.
 #[derive(Clone, Debug)]
 pub struct Posting {
     /// The id that its caller made.
@@ -26,42 +29,77 @@ pub struct Posting {
     pub balance_coins: i64,
     /// The journal's rows.
     pub entries: Vec<Entry>,
-    /// What people see of it, and how their balances change.
-    pub transactions: Vec<Transaction>,
+    /// Whose wallet it is about; it is locked.
+    pub owner_id: i64,
+    /// How the wallet changes.
+    pub change: Change,
+    /// What its owner sees of it.
+    pub line: Option<Line>,
 }
 
-/// A line in a person's history; the person's balance changes by the same amounts.
+/// How the columns of a wallet change; the journal's rows say the same.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Change {
+    /// Coins to spend.
+    pub coins: i64,
+    /// Coins owed.
+    pub debt_coins: i64,
+    /// May be withdrawn, in paise.
+    pub withdrawable_paise: i64,
+    /// Earned ever, in paise.
+    pub earned_paise: i64,
+    /// Asked for and not yet paid out, in paise.
+    pub pending_paise: i64,
+    /// Paid out ever, in paise.
+    pub withdrawn_paise: i64,
+    /// Events that tell of it: so far the wallet's version moves.
+    pub events: i64,
+}
+
+/// A line in a person's history.
 #[derive(Clone, Debug)]
-pub struct Transaction {
-    /// Whose history.
-    pub user_id: i64,
-    /// `purchase`, `spend`, `earn` or `refund`.
-    pub tx_type: &'static str,
-    /// Change of the coin balance.
+pub struct Line {
+    /// Why.
+    pub tx_type: TxType,
+    /// Change of the coins.
     pub coins_change: i64,
-    /// Rupees paid or earned, in paise. Only `earn` changes what may be withdrawn: a purchase's
-    /// rupees went to the payment provider.
+    /// Rupees paid, earned or withdrawn, in paise.
     pub money_change_paise: i64,
     /// For people.
     pub description: String,
 }
 
-/// Posts many transfers at once; answers the id of each transfer's transaction (its first, where
-/// it has several). A transfer id that exists already is a unique violation: whoever posts has
-/// looked under the wallet's lock.
+/// What becomes of one wallet by all postings of a statement.
+struct Moved {
+    owner_id: i64,
+    change: Change,
+    head: Head,
+}
+
+/// Posts many transfers at once, each as the next link of its owner's chain; `wallets` holds the
+/// locked owners and is told where their chains end now. Answers the id of each transfer's line. A
+/// transfer id that exists already is a unique violation: whoever posts has looked under the lock.
 pub async fn post(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
+    wallets: &mut HashMap<i64, Wallet>,
     postings: &[Posting],
 ) -> sqlx::Result<HashMap<String, i64>> {
     if postings.is_empty() {
         return Ok(HashMap::new());
     }
-    let entries: Vec<(&str, &Entry)> = flatten(postings, |posting| &posting.entries);
-    let lines: Vec<(&str, &Transaction)> = flatten(postings, |posting| &posting.transactions);
-    let call_ids: HashMap<&str, Option<i64>> = postings
+    let heads: Vec<Head> = postings
         .iter()
-        .map(|posting| (posting.transfer_id.as_str(), posting.call_id))
+        .map(|posting| chain(now, wallets, posting))
+        .collect();
+    let moved = moved(postings, wallets);
+    let entries: Vec<(&Posting, &Entry)> = postings
+        .iter()
+        .flat_map(|posting| posting.entries.iter().map(move |entry| (posting, entry)))
+        .collect();
+    let lines: Vec<(&Posting, &Line)> = postings
+        .iter()
+        .filter_map(|posting| posting.line.as_ref().map(|line| (posting, line)))
         .collect();
     let made: Vec<(String, i64)> = sqlx::query_as(POST)
         .bind(now)
@@ -72,40 +110,90 @@ pub async fn post(
         .bind(column(postings, |posting| posting.coins))
         .bind(column(postings, |posting| posting.paise))
         .bind(column(postings, |posting| posting.balance_coins))
-        .bind(column(&entries, |(transfer_id, _)| *transfer_id))
+        .bind(column(postings, |posting| posting.owner_id))
+        .bind(column(&heads, |head| head.length))
+        .bind(column(&heads, |head| head.hash))
+        .bind(column(&entries, |(posting, _)| {
+            posting.transfer_id.as_str()
+        }))
         .bind(column(&entries, |(_, entry)| entry.ledger.name()))
         .bind(column(&entries, |(_, entry)| entry.debit.to_string()))
         .bind(column(&entries, |(_, entry)| entry.credit.to_string()))
         .bind(column(&entries, |(_, entry)| entry.amount))
-        .bind(column(&lines, |(transfer_id, _)| *transfer_id))
-        .bind(column(&lines, |(_, line)| line.user_id))
-        .bind(column(&lines, |(_, line)| line.tx_type))
+        .bind(column(&lines, |(posting, _)| posting.transfer_id.as_str()))
+        .bind(column(&lines, |(posting, _)| posting.owner_id))
+        .bind(column(&lines, |(_, line)| line.tx_type.name()))
         .bind(column(&lines, |(_, line)| line.coins_change))
         .bind(column(&lines, |(_, line)| line.money_change_paise))
         .bind(column(&lines, |(_, line)| line.description.as_str()))
-        .bind(column(&lines, |(transfer_id, _)| call_ids[transfer_id]))
+        .bind(column(&lines, |(posting, _)| posting.call_id))
+        .bind(column(&moved, |moved| moved.owner_id))
+        .bind(column(&moved, |moved| moved.change.coins))
+        .bind(column(&moved, |moved| moved.change.debt_coins))
+        .bind(column(&moved, |moved| moved.change.withdrawable_paise))
+        .bind(column(&moved, |moved| moved.change.earned_paise))
+        .bind(column(&moved, |moved| moved.change.pending_paise))
+        .bind(column(&moved, |moved| moved.change.withdrawn_paise))
+        .bind(column(&moved, |moved| moved.change.events))
+        .bind(column(&moved, |moved| moved.head.length))
+        .bind(column(&moved, |moved| moved.head.hash))
         .fetch_all(tx)
         .await?;
-    let mut first = HashMap::new();
-    for (transfer_id, transaction_id) in made {
-        let kept = first.entry(transfer_id).or_insert(transaction_id);
-        *kept = (*kept).min(transaction_id);
-    }
-    Ok(first)
+    Ok(made.into_iter().collect())
 }
 
-fn flatten<'a, T>(
-    postings: &'a [Posting],
-    of: impl Fn(&'a Posting) -> &'a Vec<T>,
-) -> Vec<(&'a str, &'a T)> {
-    postings
+/// Appends a posting to its owner's chain.
+fn chain(now: DateTime<Utc>, wallets: &mut HashMap<i64, Wallet>, posting: &Posting) -> Head {
+    let names: Vec<(String, String)> = posting
+        .entries
         .iter()
-        .flat_map(|posting| {
-            of(posting)
-                .iter()
-                .map(|item| (posting.transfer_id.as_str(), item))
-        })
-        .collect()
+        .map(|entry| (entry.debit.to_string(), entry.credit.to_string()))
+        .collect();
+    let movements = posting.entries.iter().zip(&names);
+    let link = Link {
+        transfer_id: &posting.transfer_id,
+        kind: posting.kind.name(),
+        content: &posting.content,
+        call_id: posting.call_id,
+        coins: posting.coins,
+        paise: posting.paise,
+        balance_coins: posting.balance_coins,
+        created_at: now,
+        movements: movements
+            .map(|(entry, (debit, credit))| Movement {
+                ledger: entry.ledger.name(),
+                debit,
+                credit,
+                amount: entry.amount,
+            })
+            .collect(),
+    };
+    let wallet = wallets
+        .get_mut(&posting.owner_id)
+        .expect("the owner of a posting is locked");
+    wallet.chain = wallet.chain.after(&link);
+    wallet.chain
+}
+
+/// One row for each owner.
+fn moved(postings: &[Posting], wallets: &HashMap<i64, Wallet>) -> Vec<Moved> {
+    let mut changes: HashMap<i64, Change> = HashMap::new();
+    for posting in postings {
+        let sum = changes.entry(posting.owner_id).or_default();
+        sum.coins += posting.change.coins;
+        sum.debt_coins += posting.change.debt_coins;
+        sum.withdrawable_paise += posting.change.withdrawable_paise;
+        sum.earned_paise += posting.change.earned_paise;
+        sum.pending_paise += posting.change.pending_paise;
+        sum.withdrawn_paise += posting.change.withdrawn_paise;
+        sum.events += posting.change.events;
+    }
+    let moved = changes.into_iter().map(|(owner_id, change)| Moved {
+        owner_id,
+        change,
+        head: wallets[&owner_id].chain,
+    });
+    moved.collect()
 }
 
 fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
@@ -117,32 +205,42 @@ fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
 const POST: &str = "
 WITH transfer AS (
     INSERT INTO wallet.transfers
-        (transfer_id, kind, content, call_id, coins, paise, balance_coins, created_at)
-    SELECT transfer_id, kind, content, call_id, coins, paise, balance_coins, $1
+        (transfer_id, kind, content, call_id, coins, paise, balance_coins, owner_id, chain_position,
+         chain_hash, created_at)
+    SELECT posting.*, $1
     FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-                $8::bigint[])
-         AS posting (transfer_id, kind, content, call_id, coins, paise, balance_coins)
+                $8::bigint[], $9::bigint[], $10::bigint[], $11::bytea[]) AS posting
 ), entry AS (
     INSERT INTO wallet.journal
         (transfer_id, ledger, debit_account, credit_account, amount, created_at)
-    SELECT transfer_id, ledger, debit_account, credit_account, amount, $1
-    FROM unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[])
-         AS entry (transfer_id, ledger, debit_account, credit_account, amount)
+    SELECT entry.*, $1
+    FROM unnest($12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[]) AS entry
 ), line AS (
-    SELECT * FROM unnest($14::text[], $15::bigint[], $16::text[], $17::bigint[], $18::bigint[],
-                         $19::text[], $20::bigint[])
+    SELECT * FROM unnest($17::text[], $18::bigint[], $19::text[], $20::bigint[], $21::bigint[],
+                         $22::text[], $23::bigint[])
          AS line (transfer_id, user_id, tx_type, coins_change, paise, description, call_id)
+), moved AS (
+    SELECT * FROM unnest($24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[],
+                         $29::bigint[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[])
+         AS moved (owner_id, coins, debt, withdrawable, earned, pending, withdrawn, events,
+                   chain_length, chain_hash)
 ), balance AS (
     UPDATE wallet.user_wallets AS w
-    SET balance_coins = w.balance_coins + change.coins,
-        withdrawable_money = w.withdrawable_money + change.earned_paise / 100,
-        total_earned = w.total_earned + change.earned_paise / 100,
-        version = w.version + change.events,
+    SET balance_coins = w.balance_coins + moved.coins,
+        debt_coins = w.debt_coins + moved.debt,
+        withdrawable_money = w.withdrawable_money + moved.withdrawable::numeric / 100,
+        total_earned = w.total_earned + moved.earned::numeric / 100,
+        pending_withdrawals = w.pending_withdrawals + moved.pending::numeric / 100,
+        total_withdrawn = w.total_withdrawn + moved.withdrawn::numeric / 100,
+        version = w.version + moved.events,
+        chain_length = moved.chain_length,
+        chain_hash = moved.chain_hash,
         updated_at = $1
-    FROM (SELECT user_id, sum(coins_change) AS coins, count(*) AS events,
-                 COALESCE(sum(paise) FILTER (WHERE tx_type = 'earn'), 0) AS earned_paise
-          FROM line GROUP BY user_id) AS change
-    WHERE w.user_id = change.user_id
+    FROM moved WHERE w.user_id = moved.owner_id
+), closed AS (
+    UPDATE wallet.closed_wallets AS c
+    SET chain_length = moved.chain_length, chain_hash = moved.chain_hash
+    FROM moved WHERE c.owner_id = moved.owner_id
 )
 INSERT INTO wallet.user_transactions
     (wallet_id, tx_type, coins_change, money_change, description, call_id, transfer_id,

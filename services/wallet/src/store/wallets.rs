@@ -5,17 +5,58 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
+use crate::domain::chain::{Hash, Head};
+
 /// A wallet under lock.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Copy, Debug)]
 pub struct Wallet {
     /// Whose it is.
     pub user_id: i64,
     /// Coins to spend.
     pub balance_coins: i64,
+    /// Coins owed for a payment that was taken back.
+    pub debt_coins: i64,
     /// Rupees that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
+    /// Rupees asked for and not yet paid out, in paise.
+    pub pending_paise: i64,
     /// Version of the last event.
     pub version: i64,
+    /// Where its chain ends.
+    pub chain: Head,
+    /// Whether its owner is gone: it gets nothing and gives nothing.
+    pub is_closed: bool,
+}
+
+#[derive(FromRow)]
+struct Row {
+    user_id: i64,
+    balance_coins: i64,
+    debt_coins: i64,
+    withdrawable_paise: i64,
+    pending_paise: i64,
+    version: i64,
+    chain_length: i64,
+    chain_hash: Hash,
+    is_closed: bool,
+}
+
+impl From<Row> for Wallet {
+    fn from(row: Row) -> Self {
+        Self {
+            user_id: row.user_id,
+            balance_coins: row.balance_coins,
+            debt_coins: row.debt_coins,
+            withdrawable_paise: row.withdrawable_paise,
+            pending_paise: row.pending_paise,
+            version: row.version,
+            chain: Head {
+                length: row.chain_length,
+                hash: row.chain_hash,
+            },
+            is_closed: row.is_closed,
+        }
+    }
 }
 
 /// What the owner of a wallet is told.
@@ -33,7 +74,7 @@ pub struct Balance {
     pub pending_withdrawals_paise: i64,
 }
 
-/// Makes wallets where they are missing.
+/// Makes wallets where they are missing, but for people who are gone.
 pub async fn ensure(
     tx: &mut PgConnection,
     user_ids: &[i64],
@@ -41,7 +82,9 @@ pub async fn ensure(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO wallet.user_wallets (user_id, created_at, updated_at)
-         SELECT user_id, $2, $2 FROM unnest($1::bigint[]) AS person (user_id) ORDER BY user_id
+         SELECT user_id, $2, $2 FROM unnest($1::bigint[]) AS person (user_id)
+         WHERE NOT EXISTS (SELECT FROM wallet.closed_wallets WHERE owner_id = person.user_id)
+         ORDER BY user_id
          ON CONFLICT (user_id) DO NOTHING",
     )
     .bind(user_ids)
@@ -53,18 +96,47 @@ pub async fn ensure(
 
 /// Locks wallets in the order of their owners' ids and reads them; a missing one is left out.
 pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<HashMap<i64, Wallet>> {
-    let wallets: Vec<Wallet> = sqlx::query_as(
-        "SELECT user_id, balance_coins, (withdrawable_money * 100)::bigint AS withdrawable_paise,
-                version
-         FROM wallet.user_wallets WHERE user_id = ANY($1) ORDER BY user_id FOR UPDATE",
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT user_id, balance_coins, debt_coins,
+                (withdrawable_money * 100)::bigint AS withdrawable_paise,
+                (pending_withdrawals * 100)::bigint AS pending_paise,
+                version, chain_length, chain_hash, false AS is_closed
+         FROM wallet.user_wallets AS w
+         WHERE user_id = ANY($1)
+           AND NOT EXISTS (SELECT FROM wallet.closed_wallets WHERE owner_id = w.user_id)
+         ORDER BY user_id FOR UPDATE OF w",
+    )
+    .bind(user_ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut wallets: HashMap<i64, Wallet> = by_user(rows);
+    if !user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {
+        wallets.extend(lock_closed(tx, user_ids).await?);
+    }
+    Ok(wallets)
+}
+
+/// What is left of people who are gone.
+async fn lock_closed(
+    tx: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<HashMap<i64, Wallet>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT owner_id AS user_id, 0::bigint AS balance_coins, 0::bigint AS debt_coins,
+                0::bigint AS withdrawable_paise, 0::bigint AS pending_paise, 0::bigint AS version,
+                chain_length, chain_hash, true AS is_closed
+         FROM wallet.closed_wallets WHERE owner_id = ANY($1) ORDER BY owner_id FOR UPDATE",
     )
     .bind(user_ids)
     .fetch_all(tx)
     .await?;
-    Ok(wallets
-        .into_iter()
-        .map(|wallet| (wallet.user_id, wallet))
-        .collect())
+    Ok(by_user(rows))
+}
+
+fn by_user(rows: Vec<Row>) -> HashMap<i64, Wallet> {
+    rows.into_iter()
+        .map(|row| (row.user_id, row.into()))
+        .collect()
 }
 
 /// A person's balance; all zero for a person without a wallet yet.
@@ -83,11 +155,27 @@ pub async fn balance(connection: &mut PgConnection, user_id: i64) -> sqlx::Resul
     Ok(balance.unwrap_or_default())
 }
 
-/// Drops a person's wallet and its history; the journal stays.
-pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+/// Drops a person's wallet and its history and remembers where its chain ends; the journal stays.
+pub async fn close(
+    tx: &mut PgConnection,
+    user_id: i64,
+    chain: Head,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO wallet.closed_wallets (owner_id, chain_length, chain_hash, closed_at)
+         VALUES ($1, $2, $3, $4) ON CONFLICT (owner_id) DO NOTHING",
+    )
+    .bind(user_id)
+    .bind(chain.length)
+    .bind(chain.hash)
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
     for statement in [
         "DELETE FROM wallet.user_withdrawals WHERE user_id = $1",
         "DELETE FROM wallet.payment_orders WHERE user_id = $1",
+        "DELETE FROM wallet.call_earnings WHERE listener_id = $1",
         "DELETE FROM wallet.user_wallets WHERE user_id = $1",
     ] {
         sqlx::query(statement)

@@ -1,0 +1,60 @@
+//! Coins and rupees (contract, sections 6, 7 and 9).
+
+pub(super) mod purchases;
+pub(super) mod statements;
+
+use axum::extract::State;
+use serde::Serialize;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::wallet::v1::{Balance, GetBalanceRequest};
+use utoipa::ToSchema;
+
+use crate::app::Wallet;
+use crate::extract::Json;
+use crate::number::Hundredths;
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct BalanceAnswer {
+    user_id: i64,
+    balance_coins: i64,
+    withdrawable_money: Hundredths,
+    total_earned: Hundredths,
+    total_withdrawn: Hundredths,
+    pending_withdrawals: Hundredths,
+}
+
+impl From<Balance> for BalanceAnswer {
+    fn from(balance: Balance) -> Self {
+        Self {
+            user_id: balance.user_id,
+            balance_coins: balance.balance_coins,
+            withdrawable_money: Hundredths(balance.withdrawable_paise),
+            total_earned: Hundredths(balance.total_earned_paise),
+            total_withdrawn: Hundredths(balance.total_withdrawn_paise),
+            pending_withdrawals: Hundredths(balance.pending_withdrawals_paise),
+        }
+    }
+}
+
+/// Coins and rupees of one's own.
+#[utoipa::path(
+    get,
+    path = "/wallet/balance",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses((status = 200, body = BalanceAnswer))
+)]
+pub(super) async fn balance(
+    State(wallet): State<Wallet>,
+    caller: Caller,
+) -> Result<Json<BalanceAnswer>> {
+    let user_id = caller.user_id;
+    let balance = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
+    })
+    .await?;
+    Ok(Json(balance.into()))
+}

@@ -1,0 +1,392 @@
+//! Looking back at coins and rupees (contract, sections 6 and 7).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::wallet::v1::{
+    Earning, ListEarningsRequest, ListRechargesRequest, ListTransactionsRequest,
+    ListTransactionsResponse, Purchase, Transaction,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::Wallet;
+use crate::extract::{Json, Listener, Query};
+use crate::number::Hundredths;
+use crate::openapi::values::{CallType, TxType};
+use crate::paging::{Page, PageQuery, Pagination};
+use crate::problem::Result;
+use crate::routes::time;
+use crate::token::Caller;
+
+/// Lines that `/calls/balance` shows.
+const RECENT: i32 = 10;
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct EarningsAnswer {
+    earnings: Vec<EarningBody>,
+    total_earnings: Hundredths,
+    total_coins: i64,
+    total_calls: i64,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+#[derive(Serialize, ToSchema)]
+struct EarningBody {
+    call_id: i64,
+    user_id: i64,
+    coins_earned: i64,
+    money_earned: Hundredths,
+    duration_minutes: i32,
+    #[schema(value_type = Option<CallType>)]
+    call_type: Option<String>,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<Earning> for EarningBody {
+    fn from(earning: Earning) -> Self {
+        Self {
+            call_id: earning.call_id,
+            user_id: earning.caller_id,
+            coins_earned: earning.coins,
+            money_earned: Hundredths(earning.paise),
+            duration_minutes: earning.minutes,
+            call_type: earning.call_type,
+            created_at: time(earning.created_at),
+        }
+    }
+}
+
+/// What calls brought a listener, newest first.
+#[utoipa::path(
+    get,
+    path = "/wallet/earnings",
+    tag = "wallet",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = EarningsAnswer),
+    )
+)]
+pub(in crate::routes) async fn earnings(
+    State(wallet): State<Wallet>,
+    Listener(caller): Listener,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<EarningsAnswer>> {
+    let page = query.page()?;
+    let request = ListEarningsRequest {
+        listener_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+    };
+    let found = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move { wallet.list_earnings(request).await }
+    })
+    .await?;
+    Ok(Json(EarningsAnswer {
+        earnings: found.earnings.into_iter().map(Into::into).collect(),
+        total_earnings: Hundredths(found.total_paise),
+        total_coins: found.total_coins,
+        total_calls: found.total_calls,
+        pagination: page.of(found.total_calls),
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+pub(in crate::routes) struct TransactionsQuery {
+    #[param(minimum = 1)]
+    page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
+    per_page: Option<i64>,
+    #[param(value_type = Option<TxType>, inline)]
+    tx_type: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct TransactionsAnswer<Summary> {
+    transactions: Vec<TransactionBody>,
+    summary: Summary,
+    current_balance: i64,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TransactionBody {
+    transaction_id: i64,
+    #[schema(value_type = TxType)]
+    tx_type: String,
+    coins_change: i64,
+    money_change: Hundredths,
+    description: String,
+    call_id: Option<i64>,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<Transaction> for TransactionBody {
+    fn from(line: Transaction) -> Self {
+        Self {
+            transaction_id: line.transaction_id,
+            tx_type: line.tx_type,
+            coins_change: line.coins_change,
+            money_change: Hundredths(line.paise_change),
+            description: line.description,
+            call_id: line.call_id,
+            created_at: time(line.created_at),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the names on the wire are the contract's"
+)]
+pub(in crate::routes) struct UserSummary {
+    total_coins_spent: i64,
+    total_money_spent: Hundredths,
+    total_coins_earned: i64,
+    total_money_earned: Hundredths,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct ListenerSummary {
+    total_coins_earned: i64,
+    total_money_earned: Hundredths,
+    total_withdrawn: Hundredths,
+    available_balance: Hundredths,
+}
+
+/// A page of a history, as the wallet has it.
+async fn list(
+    wallet: Wallet,
+    request: ListTransactionsRequest,
+) -> Result<ListTransactionsResponse, Error> {
+    retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        let request = request.clone();
+        async move { wallet.list_transactions(request).await }
+    })
+    .await
+}
+
+/// The history of one's coins and rupees, newest first.
+#[utoipa::path(
+    get,
+    path = "/transactions/user",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = TransactionsAnswer<UserSummary>),
+        (status = 400, description = "invalid_tx_type"),
+    )
+)]
+pub(in crate::routes) async fn of_user(
+    State(wallet): State<Wallet>,
+    caller: Caller,
+    Query(query): Query<TransactionsQuery>,
+) -> Result<Json<TransactionsAnswer<UserSummary>>> {
+    let page = Page::new(query.page, query.per_page)?;
+    let request = ListTransactionsRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+        tx_type: query.tx_type,
+        of_listener: false,
+    };
+    let found = list(wallet, request).await?;
+    Ok(Json(TransactionsAnswer {
+        summary: UserSummary {
+            total_coins_spent: found.total_coins_spent,
+            total_money_spent: Hundredths(found.total_paise_spent),
+            total_coins_earned: found.total_coins_earned,
+            total_money_earned: Hundredths(found.total_paise_earned),
+        },
+        current_balance: found.balance.unwrap_or_default().balance_coins,
+        pagination: page.of(found.total),
+        transactions: found.transactions.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// What a listener earned and withdrew, newest first.
+#[utoipa::path(
+    get,
+    path = "/transactions/listener",
+    tag = "wallet",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = TransactionsAnswer<ListenerSummary>),
+        (status = 400, description = "invalid_tx_type"),
+    )
+)]
+pub(in crate::routes) async fn of_listener(
+    State(wallet): State<Wallet>,
+    Listener(caller): Listener,
+    Query(query): Query<TransactionsQuery>,
+) -> Result<Json<TransactionsAnswer<ListenerSummary>>> {
+    let page = Page::new(query.page, query.per_page)?;
+    let request = ListTransactionsRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+        tx_type: query.tx_type,
+        of_listener: true,
+    };
+    let found = list(wallet, request).await?;
+    let balance = found.balance.unwrap_or_default();
+    Ok(Json(TransactionsAnswer {
+        summary: ListenerSummary {
+            total_coins_earned: found.total_coins_earned,
+            total_money_earned: Hundredths(found.total_paise_earned),
+            total_withdrawn: Hundredths(balance.total_withdrawn_paise),
+            available_balance: Hundredths(balance.withdrawable_paise),
+        },
+        current_balance: balance.balance_coins,
+        pagination: page.of(found.total),
+        transactions: found.transactions.into_iter().map(Into::into).collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct CoinsAnswer {
+    user_id: i64,
+    current_balance: i64,
+    /// In rupees, as `/wallet/balance` has it.
+    total_earned: Hundredths,
+    /// In coins.
+    total_spent: i64,
+    recent_transactions: Vec<RecentBody>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RecentBody {
+    transaction_id: i64,
+    #[serde(rename = "type")]
+    #[schema(value_type = TxType)]
+    tx_type: String,
+    /// Coins; rupees where no coins moved.
+    amount: Hundredths,
+    description: String,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<Transaction> for RecentBody {
+    fn from(line: Transaction) -> Self {
+        let amount = if line.coins_change == 0 {
+            Hundredths(line.paise_change)
+        } else {
+            Hundredths(line.coins_change.saturating_mul(100))
+        };
+        Self {
+            transaction_id: line.transaction_id,
+            tx_type: line.tx_type,
+            amount,
+            description: line.description,
+            created_at: time(line.created_at),
+        }
+    }
+}
+
+/// Coins of one's own, and the newest lines of their history.
+#[utoipa::path(
+    get,
+    path = "/calls/balance",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = CoinsAnswer),
+    )
+)]
+pub(in crate::routes) async fn coins(
+    State(wallet): State<Wallet>,
+    caller: Caller,
+) -> Result<Json<CoinsAnswer>> {
+    let request = ListTransactionsRequest {
+        user_id: caller.user_id,
+        page: 1,
+        per_page: RECENT,
+        ..ListTransactionsRequest::default()
+    };
+    let found = list(wallet, request).await?;
+    let balance = found.balance.unwrap_or_default();
+    Ok(Json(CoinsAnswer {
+        user_id: caller.user_id,
+        current_balance: balance.balance_coins,
+        total_earned: Hundredths(balance.total_earned_paise),
+        total_spent: found.total_coins_spent,
+        recent_transactions: found.transactions.into_iter().map(Into::into).collect(),
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct RechargesAnswer {
+    recharges: Vec<PurchaseBody>,
+    pagination: Pagination,
+    total_recharged: Hundredths,
+    total_coins_added: i64,
+    #[serde(flatten)]
+    flat: Pagination,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PurchaseBody {
+    recharge_id: i64,
+    transaction_id: i64,
+    amount_paid: Hundredths,
+    coins_received: i64,
+    payment_method: String,
+    status: String,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<Purchase> for PurchaseBody {
+    fn from(purchase: Purchase) -> Self {
+        Self {
+            recharge_id: purchase.recharge_id,
+            transaction_id: purchase.transaction_id,
+            amount_paid: Hundredths(purchase.amount_paise),
+            coins_received: purchase.coins,
+            payment_method: purchase.payment_method,
+            status: purchase.status,
+            created_at: time(purchase.created_at),
+        }
+    }
+}
+
+/// Coins that one bought, newest first.
+#[utoipa::path(
+    get,
+    path = "/calls/recharge/history",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = RechargesAnswer),
+    )
+)]
+pub(in crate::routes) async fn recharges(
+    State(wallet): State<Wallet>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<RechargesAnswer>> {
+    let page = query.page()?;
+    let request = ListRechargesRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+    };
+    let found = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move { wallet.list_recharges(request).await }
+    })
+    .await?;
+    let pagination = page.of(found.total);
+    Ok(Json(RechargesAnswer {
+        recharges: found.recharges.into_iter().map(Into::into).collect(),
+        pagination,
+        total_recharged: Hundredths(found.total_paise),
+        total_coins_added: found.total_coins,
+        flat: pagination,
+    }))
+}

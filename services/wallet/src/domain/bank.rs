@@ -1,0 +1,144 @@
+//! Where a listener's rupees go.
+
+use std::fmt;
+
+use super::WalletError;
+
+/// Longest name of a person or a bank, in characters.
+const NAME_CHARS_MAX: usize = 100;
+/// Digits of an account number that people are shown.
+const SHOWN_DIGITS: usize = 4;
+
+/// A bank account. Its `Debug` says nothing of it: none of this belongs in a log.
+#[derive(Clone, Eq, PartialEq)]
+pub struct BankDetails {
+    /// As the bank knows the holder.
+    pub account_holder_name: String,
+    /// 9 to 18 digits.
+    pub account_number: String,
+    /// Indian Financial System Code: four letters, a zero, six letters or digits.
+    pub ifsc_code: String,
+    /// For people.
+    pub bank_name: Option<String>,
+}
+
+impl BankDetails {
+    /// Reads what somebody typed: spaces around and small letters in the code are forgiven.
+    pub fn read(
+        account_holder_name: &str,
+        account_number: &str,
+        ifsc_code: &str,
+        bank_name: Option<&str>,
+    ) -> Result<Self, WalletError> {
+        let details = Self {
+            account_holder_name: account_holder_name.trim().to_owned(),
+            account_number: account_number.trim().to_owned(),
+            ifsc_code: ifsc_code.trim().to_ascii_uppercase(),
+            bank_name: bank_name
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty()),
+        };
+        details.check()?;
+        Ok(details)
+    }
+
+    fn check(&self) -> Result<(), WalletError> {
+        if !is_name(&self.account_holder_name) {
+            return Err(WalletError::InvalidBankDetails("account_holder_name"));
+        }
+        if !is_account_number(&self.account_number) {
+            return Err(WalletError::InvalidBankDetails("account_number"));
+        }
+        if !is_ifsc(&self.ifsc_code) {
+            return Err(WalletError::InvalidBankDetails("ifsc_code"));
+        }
+        if !self.bank_name.as_deref().is_none_or(is_name) {
+            return Err(WalletError::InvalidBankDetails("bank_name"));
+        }
+        Ok(())
+    }
+
+    /// The account number but for its last digits, which its owner knows it by.
+    pub fn masked_account_number(&self) -> String {
+        let hidden = self.account_number.len().saturating_sub(SHOWN_DIGITS);
+        format!("{}{}", "X".repeat(hidden), &self.account_number[hidden..])
+    }
+}
+
+impl fmt::Debug for BankDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BankDetails")
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let length = text.chars().count();
+    (1..=NAME_CHARS_MAX).contains(&length) && !text.chars().any(char::is_control)
+}
+
+fn is_account_number(text: &str) -> bool {
+    (9..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Contract, section 6: `AAAA0XXXXXX`.
+fn is_ifsc(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 11
+        && bytes[..4].iter().all(u8::is_ascii_uppercase)
+        && bytes[4] == b'0'
+        && bytes[5..]
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, number: &str, ifsc: &str) -> Result<BankDetails, WalletError> {
+        BankDetails::read(name, number, ifsc, None)
+    }
+
+    #[test]
+    fn what_people_type_is_read() {
+        let details = read(" Devi Rao ", "123456789", "hdfc0abc123").expect("right");
+        assert_eq!(details.account_holder_name, "Devi Rao");
+        assert_eq!(details.ifsc_code, "HDFC0ABC123");
+        assert_eq!(details.masked_account_number(), "XXXXX6789");
+        assert!(read("Devi", &"9".repeat(18), "HDFC0000001").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_account_is_refused() {
+        for (name, number, ifsc, field) in [
+            ("", "123456789", "HDFC0ABC123", "account_holder_name"),
+            ("a\nb", "123456789", "HDFC0ABC123", "account_holder_name"),
+            ("Devi", "12345678", "HDFC0ABC123", "account_number"),
+            (
+                "Devi",
+                "1234567890123456789",
+                "HDFC0ABC123",
+                "account_number",
+            ),
+            ("Devi", "12345678a", "HDFC0ABC123", "account_number"),
+            ("Devi", "१२३४५६७८९", "HDFC0ABC123", "account_number"),
+            ("Devi", "123456789", "HDFC1ABC123", "ifsc_code"),
+            ("Devi", "123456789", "HDF00ABC123", "ifsc_code"),
+            ("Devi", "123456789", "HDFC0ABC12", "ifsc_code"),
+            ("Devi", "123456789", "HDFC0ABC12é", "ifsc_code"),
+        ] {
+            let error = read(name, number, ifsc).expect_err("wrong");
+            assert!(
+                matches!(error, WalletError::InvalidBankDetails(wrong) if wrong == field),
+                "{number} {ifsc}: {error}"
+            );
+        }
+        assert!(read(&"n".repeat(101), "123456789", "HDFC0ABC123").is_err());
+    }
+
+    #[test]
+    fn a_log_never_shows_an_account() {
+        let details = read("Devi", "123456789", "HDFC0ABC123").expect("right");
+        assert_eq!(format!("{details:?}"), "BankDetails");
+    }
+}

@@ -1,0 +1,262 @@
+//! What people see of their wallets.
+
+use chrono::{DateTime, Utc};
+
+use super::WalletError;
+
+/// Entries a page may have.
+const PER_PAGE_MAX: i32 = 100;
+
+/// Why a line is in a person's history (contract, section 6, `tx_type`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TxType {
+    /// Coins were bought.
+    Purchase,
+    /// Coins were spent on a minute.
+    Spend,
+    /// Rupees were earned with a call.
+    Earn,
+    /// Coins were given.
+    Bonus,
+    /// Coins were given for bringing somebody.
+    ReferralBonus,
+    /// Rupees were asked for, or came back.
+    Withdraw,
+    /// A minute or a payment was taken back.
+    Refund,
+}
+
+impl TxType {
+    const ALL: [Self; 7] = [
+        Self::Purchase,
+        Self::Spend,
+        Self::Earn,
+        Self::Bonus,
+        Self::ReferralBonus,
+        Self::Withdraw,
+        Self::Refund,
+    ];
+
+    /// Reads the contract's word for it.
+    pub fn parse(word: &str) -> Result<Self, WalletError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|each| each.name() == word)
+            .ok_or(WalletError::UnknownTxType)
+    }
+
+    /// The contract's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Purchase => "purchase",
+            Self::Spend => "spend",
+            Self::Earn => "earn",
+            Self::Bonus => "bonus",
+            Self::ReferralBonus => "referral_bonus",
+            Self::Withdraw => "withdraw",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+/// Which lines of a history are asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lines {
+    /// All of them.
+    All,
+    /// What a listener's rupees did: earned and withdrawn.
+    OfListener,
+    /// Of one type.
+    Of(TxType),
+}
+
+impl Lines {
+    /// What a person asks of their whole history.
+    pub fn of_user(word: Option<&str>) -> Result<Self, WalletError> {
+        Ok(word
+            .map(TxType::parse)
+            .transpose()?
+            .map_or(Self::All, Self::Of))
+    }
+
+    /// What a listener asks of what they earned and withdrew.
+    pub fn of_listener(word: Option<&str>) -> Result<Self, WalletError> {
+        match word.map(TxType::parse).transpose()? {
+            None => Ok(Self::OfListener),
+            Some(of @ (TxType::Earn | TxType::Withdraw)) => Ok(Self::Of(of)),
+            Some(_) => Err(WalletError::UnknownTxType),
+        }
+    }
+
+    /// The names of their types; none: any.
+    pub fn types(self) -> Option<Vec<&'static str>> {
+        match self {
+            Self::All => None,
+            Self::OfListener => Some(vec![TxType::Earn.name(), TxType::Withdraw.name()]),
+            Self::Of(of) => Some(vec![of.name()]),
+        }
+    }
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Page {
+    offset: i64,
+    limit: i64,
+}
+
+impl Page {
+    /// Page `page` from 1, of `per_page` entries, 1 to 100.
+    pub fn new(page: i32, per_page: i32) -> Result<Self, WalletError> {
+        if page < 1 || !(1..=PER_PAGE_MAX).contains(&per_page) {
+            return Err(WalletError::OutOfRange("page or per_page"));
+        }
+        let limit = i64::from(per_page);
+        Ok(Self {
+            offset: i64::from(page - 1) * limit,
+            limit,
+        })
+    }
+
+    /// Entries before it.
+    pub fn offset(self) -> i64 {
+        self.offset
+    }
+
+    /// Entries on it, at most.
+    pub fn limit(self) -> i64 {
+        self.limit
+    }
+}
+
+/// A page, and how many entries all pages have.
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    /// The page.
+    pub entries: Vec<T>,
+    /// On all pages.
+    pub total: i64,
+}
+
+/// A line of a history.
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+pub struct Line {
+    /// Its number.
+    pub transaction_id: i64,
+    /// The contract's word for its type.
+    pub tx_type: String,
+    /// Change of the coins.
+    pub coins_change: i64,
+    /// Rupees that were paid, earned or withdrawn, in paise.
+    pub money_change_paise: i64,
+    /// For people.
+    pub description: String,
+    /// The call, if it is about one.
+    pub call_id: Option<i64>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a person's whole history comes to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
+pub struct Totals {
+    /// Spent on minutes and not returned.
+    pub coins_spent: i64,
+    /// Paid for coins and not taken back, in paise.
+    pub paise_spent: i64,
+    /// What callers paid for calls with this person.
+    pub coins_earned: i64,
+    /// Earned with calls, in paise.
+    pub paise_earned: i64,
+}
+
+/// A call that brought something.
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+pub struct Earning {
+    /// The call.
+    pub call_id: i64,
+    /// Who called.
+    pub caller_id: i64,
+    /// `audio` or `video`; none where nobody said.
+    pub call_type: Option<String>,
+    /// Minutes paid.
+    pub minutes: i32,
+    /// What the caller paid.
+    pub coins: i64,
+    /// What the listener earned, in paise.
+    pub paise: i64,
+    /// When the call was settled.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What all calls brought.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
+pub struct EarningTotals {
+    /// Number of calls.
+    pub calls: i64,
+    /// What callers paid.
+    pub coins: i64,
+    /// What the listener earned, in paise.
+    pub paise: i64,
+}
+
+/// Coins that were bought.
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+pub struct Purchase {
+    /// Its number.
+    pub recharge_id: i64,
+    /// The line in the history.
+    pub transaction_id: i64,
+    /// What was paid.
+    pub amount_paise: i64,
+    /// What it bought.
+    pub coins: i64,
+    /// How, in the contract's or the provider's word.
+    pub payment_method: Option<String>,
+    /// `completed` or `reversed`.
+    pub status: String,
+    /// When it was paid.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What all purchases come to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
+pub struct PurchaseTotals {
+    /// Number of purchases.
+    pub purchases: i64,
+    /// Paid, in paise.
+    pub paise: i64,
+    /// Bought.
+    pub coins: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_read_by_its_name() {
+        for each in TxType::ALL {
+            assert_eq!(TxType::parse(each.name()).expect("known"), each);
+        }
+        assert!(TxType::parse("gift").is_err());
+    }
+
+    #[test]
+    fn a_listener_sees_what_rupees_did() {
+        assert_eq!(Lines::of_listener(None).expect("all"), Lines::OfListener);
+        let earned = Lines::of_listener(Some("earn")).expect("rupees");
+        assert_eq!(earned, Lines::Of(TxType::Earn));
+        assert!(Lines::of_listener(Some("spend")).is_err());
+        assert_eq!(Lines::of_user(None).expect("all"), Lines::All);
+    }
+
+    #[test]
+    fn pages_are_bounded() {
+        let second = Page::new(2, 20).expect("a page");
+        assert_eq!((second.offset(), second.limit()), (20, 20));
+        assert!(Page::new(i32::MAX, 100).is_ok());
+        for (page, per_page) in [(0, 20), (1, 0), (1, 101), (-1, 1)] {
+            assert!(Page::new(page, per_page).is_err());
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Rupees on their way out.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::WalletError;
+
+/// Admins who must agree to pay a large sum.
+pub const LARGE_SUM_ADMINS: usize = 2;
+/// Longest note of an admin, in characters.
+const NOTES_CHARS_MAX: usize = 500;
+
+/// Where a withdrawal stands. It moves forward only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Status {
+    /// Asked for; the sum is held.
+    Pending,
+    /// An operator is paying it out.
+    Processing,
+    /// The bank has it.
+    Paid,
+    /// It came back to the listener.
+    Rejected,
+}
+
+impl Status {
+    /// Reads the contract's word for it.
+    pub fn parse(word: &str) -> Result<Self, WalletError> {
+        match word {
+            "pending" => Ok(Self::Pending),
+            "processing" => Ok(Self::Processing),
+            "paid" => Ok(Self::Paid),
+            "rejected" => Ok(Self::Rejected),
+            _ => Err(WalletError::UnknownWithdrawalStatus),
+        }
+    }
+
+    /// The contract's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Paid => "paid",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Pending => next != Self::Pending,
+            Self::Processing => matches!(next, Self::Paid | Self::Rejected),
+            Self::Paid | Self::Rejected => false,
+        }
+    }
+}
+
+/// What the operator of the platform has set.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// The least that may be asked for, in paise.
+    pub minimum_paise: i64,
+    /// The most that one listener may ask for in 24 hours, in paise.
+    pub daily_paise: Option<i64>,
+    /// Above this two admins must agree, in paise.
+    pub two_admins_above_paise: i64,
+    /// How long after a change of bank details nothing is paid out: whoever took an account over must
+    /// not be faster than its owner.
+    pub bank_change_delay: TimeDelta,
+}
+
+/// What a listener has when asking.
+#[derive(Clone, Copy, Debug)]
+pub struct Means {
+    /// May be withdrawn, in paise.
+    pub withdrawable_paise: i64,
+    /// Asked for in the last 24 hours and not rejected, in paise.
+    pub asked_today_paise: i64,
+}
+
+impl Limits {
+    /// Whether a listener may ask for this sum.
+    pub fn allow(&self, amount_paise: i64, means: Means) -> Result<(), WalletError> {
+        if amount_paise < 1 {
+            return Err(WalletError::OutOfRange("amount"));
+        }
+        if amount_paise > means.withdrawable_paise {
+            return Err(WalletError::InsufficientMoney {
+                available_paise: means.withdrawable_paise,
+            });
+        }
+        if amount_paise < self.minimum_paise {
+            return Err(WalletError::BelowMinimum {
+                minimum_paise: self.minimum_paise,
+            });
+        }
+        let today = means.asked_today_paise.saturating_add(amount_paise);
+        match self.daily_paise {
+            Some(daily_paise) if today > daily_paise => {
+                Err(WalletError::AboveDailyLimit { daily_paise })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// From when a withdrawal asked for `now` may be paid out.
+    pub fn payable_at(
+        &self,
+        now: DateTime<Utc>,
+        bank_changed_at: Option<DateTime<Utc>>,
+    ) -> DateTime<Utc> {
+        bank_changed_at.map_or(now, |changed_at| {
+            now.max(changed_at + self.bank_change_delay)
+        })
+    }
+
+    /// Admins who must agree to pay this sum.
+    pub fn admins_needed(&self, amount_paise: i64) -> usize {
+        if amount_paise > self.two_admins_above_paise {
+            LARGE_SUM_ADMINS
+        } else {
+            1
+        }
+    }
+}
+
+/// A withdrawal under decision.
+#[derive(Clone, Debug)]
+pub struct Undecided {
+    /// Who asked.
+    pub user_id: i64,
+    /// For how much, in paise.
+    pub amount_paise: i64,
+    /// Where it stands.
+    pub status: Status,
+    /// From when it may be paid out.
+    pub payable_at: DateTime<Utc>,
+    /// Admins who agreed to pay it.
+    pub agreed: Vec<i64>,
+}
+
+/// What an admin decides.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Who decides.
+    pub admin_id: i64,
+    /// What it is to become.
+    pub status: Status,
+    /// Why, for other admins.
+    pub notes: Option<String>,
+}
+
+/// What follows from a decision.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Nothing: it stands there already.
+    Stands,
+    /// It is noted, and another admin must agree.
+    WaitsForAnother,
+    /// It becomes what was decided.
+    Becomes,
+}
+
+impl Decision {
+    /// What follows for this withdrawal.
+    pub fn on(
+        &self,
+        withdrawal: &Undecided,
+        limits: &Limits,
+        now: DateTime<Utc>,
+    ) -> Result<Step, WalletError> {
+        let notes_chars = self.notes.as_ref().map_or(0, |notes| notes.chars().count());
+        if notes_chars > NOTES_CHARS_MAX {
+            return Err(WalletError::OutOfRange("notes"));
+        }
+        if self.admin_id == withdrawal.user_id {
+            return Err(WalletError::OwnWithdrawal);
+        }
+        if withdrawal.status == self.status {
+            return Ok(Step::Stands);
+        }
+        if !withdrawal.status.may_become(self.status) {
+            return Err(WalletError::WithdrawalDecided {
+                status: withdrawal.status,
+            });
+        }
+        if self.status == Status::Rejected {
+            return Ok(Step::Becomes);
+        }
+        if now < withdrawal.payable_at {
+            return Err(WalletError::PayoutDelayed {
+                until: withdrawal.payable_at,
+            });
+        }
+        let is_new = !withdrawal.agreed.contains(&self.admin_id);
+        let agreed = withdrawal.agreed.len() + usize::from(is_new);
+        if agreed < limits.admins_needed(withdrawal.amount_paise) {
+            return Ok(Step::WaitsForAnother);
+        }
+        Ok(Step::Becomes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        minimum_paise: 100,
+        daily_paise: Some(5_000),
+        two_admins_above_paise: 1_000,
+        bank_change_delay: TimeDelta::hours(24),
+    };
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("valid")
+    }
+
+    fn undecided(status: Status, amount_paise: i64, agreed: &[i64]) -> Undecided {
+        Undecided {
+            user_id: 1,
+            amount_paise,
+            status,
+            payable_at: now(),
+            agreed: agreed.to_vec(),
+        }
+    }
+
+    fn decide(admin_id: i64, status: Status, on: &Undecided) -> Result<Step, WalletError> {
+        let decision = Decision {
+            admin_id,
+            status,
+            notes: None,
+        };
+        decision.on(on, &LIMITS, now())
+    }
+
+    #[test]
+    fn states_go_forward_only() {
+        use Status::{Paid, Pending, Processing, Rejected};
+        let all = [Pending, Processing, Paid, Rejected];
+        let allowed = [
+            (Pending, Processing),
+            (Pending, Paid),
+            (Pending, Rejected),
+            (Processing, Paid),
+            (Processing, Rejected),
+        ];
+        for from in all {
+            for to in all {
+                let step = decide(9, to, &undecided(from, 100, &[]));
+                if from == to {
+                    assert_eq!(step.expect("stands"), Step::Stands);
+                } else if allowed.contains(&(from, to)) {
+                    assert_eq!(step.expect("allowed"), Step::Becomes, "{from:?} {to:?}");
+                } else {
+                    assert!(step.is_err(), "{from:?} {to:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_admins_pay_a_large_sum_and_one_rejects_it() {
+        let large = undecided(Status::Pending, 1_001, &[]);
+        let first = decide(8, Status::Processing, &large);
+        assert_eq!(first.expect("noted"), Step::WaitsForAnother);
+        let half = undecided(Status::Pending, 1_001, &[8]);
+        let again = decide(8, Status::Paid, &half);
+        assert_eq!(
+            again.expect("noted"),
+            Step::WaitsForAnother,
+            "the same admin"
+        );
+        let second = decide(9, Status::Paid, &half);
+        assert_eq!(second.expect("agreed"), Step::Becomes);
+        let rejected = decide(8, Status::Rejected, &large);
+        assert_eq!(rejected.expect("one does"), Step::Becomes);
+        let small = undecided(Status::Pending, 1_000, &[]);
+        assert_eq!(
+            decide(8, Status::Paid, &small).expect("one does"),
+            Step::Becomes
+        );
+    }
+
+    #[test]
+    fn nobody_pays_themselves() {
+        let own = undecided(Status::Pending, 100, &[]);
+        assert!(matches!(
+            decide(1, Status::Paid, &own),
+            Err(WalletError::OwnWithdrawal)
+        ));
+    }
+
+    #[test]
+    fn changed_bank_details_delay_the_payout_and_not_its_rejection() {
+        let changed_at = now() - TimeDelta::hours(1);
+        let payable_at = LIMITS.payable_at(now(), Some(changed_at));
+        assert_eq!(payable_at, now() + TimeDelta::hours(23));
+        assert_eq!(LIMITS.payable_at(now(), None), now());
+        let old = LIMITS.payable_at(now(), Some(now() - TimeDelta::hours(25)));
+        assert_eq!(old, now());
+        let delayed = Undecided {
+            payable_at,
+            ..undecided(Status::Pending, 100, &[])
+        };
+        for status in [Status::Processing, Status::Paid] {
+            assert!(matches!(
+                decide(9, status, &delayed),
+                Err(WalletError::PayoutDelayed { .. })
+            ));
+        }
+        let rejected = decide(9, Status::Rejected, &delayed);
+        assert_eq!(rejected.expect("allowed"), Step::Becomes);
+    }
+
+    #[test]
+    fn sums_are_bounded() {
+        let means = Means {
+            withdrawable_paise: 4_000,
+            asked_today_paise: 2_000,
+        };
+        assert!(LIMITS.allow(100, means).is_ok());
+        assert!(LIMITS.allow(3_000, means).is_ok());
+        for (amount_paise, code) in [
+            (i64::MIN, "out_of_range"),
+            (0, "out_of_range"),
+            (99, "below_minimum"),
+            (3_001, "above_daily_limit"),
+            (4_001, "insufficient_money"),
+            (i64::MAX, "insufficient_money"),
+        ] {
+            let refused = LIMITS.allow(amount_paise, means).expect_err("refused");
+            assert_eq!(
+                talktime_kit::Error::from(refused).code(),
+                code,
+                "{amount_paise}"
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Between the wire and the domain.
+
+use talktime_kit::idempotency;
+use talktime_proto::timestamp;
+use talktime_proto::wallet::v1 as pb;
+use talktime_proto::wallet::v1::charge_response::Outcome;
+use uuid::Uuid;
+
+use crate::domain::WalletError;
+use crate::domain::charging::Charge;
+use crate::domain::history::{Earning, Line, Purchase};
+use crate::domain::payment::PaymentMethod;
+use crate::domain::settlement::{CallType, Settlement};
+use crate::ledger::{self, Recharge, Recharged, Statement};
+use crate::store::wallets::Balance;
+
+pub(super) fn balance(user_id: i64, balance: Balance) -> pb::Balance {
+    pb::Balance {
+        user_id,
+        balance_coins: balance.balance_coins,
+        withdrawable_paise: balance.withdrawable_paise,
+        total_earned_paise: balance.total_earned_paise,
+        total_withdrawn_paise: balance.total_withdrawn_paise,
+        pending_withdrawals_paise: balance.pending_withdrawals_paise,
+    }
+}
+
+pub(super) fn charge_of(request: &pb::ChargeRequest) -> Charge {
+    Charge {
+        call_id: request.call_id,
+        minute: request.minute,
+        user_id: request.user_id,
+        coins: request.coins,
+    }
+}
+
+pub(super) fn charge_response(charge: &Charge, outcome: ledger::Outcome) -> pb::ChargeResponse {
+    let outcome = match outcome {
+        ledger::Outcome::Charged {
+            transaction_id,
+            balance_coins,
+        } => Outcome::Charged(pb::Charged {
+            transaction_id,
+            balance_coins,
+        }),
+        ledger::Outcome::Insufficient { available_coins } => {
+            Outcome::Insufficient(pb::InsufficientCoins {
+                required_coins: charge.coins,
+                available_coins,
+            })
+        }
+        ledger::Outcome::Voided => Outcome::Voided(pb::Voided {}),
+    };
+    pb::ChargeResponse {
+        outcome: Some(outcome),
+    }
+}
+
+pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<Recharge, WalletError> {
+    let payment_method = PaymentMethod::parse(&request.payment_method)?;
+    let idempotency = request
+        .idempotency_key
+        .map(|key| {
+            let body = (
+                request.amount_paise,
+                &request.payment_method,
+                &request.payment_id,
+            );
+            idempotency::Request::new(request.user_id, "POST /calls/recharge", key, &body)
+        })
+        .transpose()?;
+    Ok(Recharge {
+        user_id: request.user_id,
+        amount_paise: request.amount_paise,
+        payment_method,
+        payment_id: request.payment_id,
+        fresh_id: Uuid::now_v7().simple().to_string(),
+        idempotency,
+    })
+}
+
+pub(super) fn recharged(recharged: &Recharged) -> pb::RechargeResponse {
+    pb::RechargeResponse {
+        transaction_id: recharged.transaction_id,
+        amount_paise: recharged.amount_paise,
+        coins_added: recharged.coins_added,
+        balance_coins: recharged.balance_coins,
+        created_at: Some(timestamp(recharged.created_at)),
+    }
+}
+
+pub(super) fn settlement_of(request: &pb::SettleCallRequest) -> Result<Settlement, WalletError> {
+    Ok(Settlement {
+        call_id: request.call_id,
+        caller_id: request.caller_id,
+        listener_id: request.listener_id,
+        minutes: request.minutes,
+        listener_paise_per_minute: request.listener_paise_per_minute,
+        call_type: CallType::parse(&request.call_type)?,
+    })
+}
+
+pub(super) fn earning(earning: Earning) -> pb::Earning {
+    pb::Earning {
+        call_id: earning.call_id,
+        caller_id: earning.caller_id,
+        coins: earning.coins,
+        paise: earning.paise,
+        minutes: earning.minutes,
+        call_type: earning.call_type,
+        created_at: Some(timestamp(earning.created_at)),
+    }
+}
+
+pub(super) fn statement(user_id: i64, statement: Statement) -> pb::ListTransactionsResponse {
+    let Statement {
+        found,
+        totals,
+        balance: left,
+    } = statement;
+    pb::ListTransactionsResponse {
+        transactions: found.entries.into_iter().map(transaction).collect(),
+        total: found.total,
+        total_coins_spent: totals.coins_spent,
+        total_paise_spent: totals.paise_spent,
+        total_coins_earned: totals.coins_earned,
+        total_paise_earned: totals.paise_earned,
+        balance: Some(balance(user_id, left)),
+    }
+}
+
+fn transaction(line: Line) -> pb::Transaction {
+    pb::Transaction {
+        transaction_id: line.transaction_id,
+        tx_type: line.tx_type,
+        coins_change: line.coins_change,
+        paise_change: line.money_change_paise,
+        description: line.description,
+        call_id: line.call_id,
+        created_at: Some(timestamp(line.created_at)),
+    }
+}
+
+pub(super) fn purchase(purchase: Purchase) -> pb::Purchase {
+    pb::Purchase {
+        recharge_id: purchase.recharge_id,
+        transaction_id: purchase.transaction_id,
+        amount_paise: purchase.amount_paise,
+        coins: purchase.coins,
+        payment_method: purchase
+            .payment_method
+            .unwrap_or_else(|| "other".to_owned()),
+        status: purchase.status,
+        created_at: Some(timestamp(purchase.created_at)),
+    }
+}

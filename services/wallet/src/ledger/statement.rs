@@ -1,0 +1,57 @@
+//! What people see of their wallets.
+
+use super::Ledger;
+use crate::domain::WalletError;
+use crate::domain::history::{
+    Earning, EarningTotals, Found, Line, Lines, Page, Purchase, PurchaseTotals, Totals,
+};
+use crate::store::wallets::{self, Balance};
+use crate::store::{earnings, payments, transactions};
+
+/// A page of a history, and what the whole of it comes to.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The page.
+    pub found: Found<Line>,
+    /// Of the whole history, whatever the page.
+    pub totals: Totals,
+    /// What there is now.
+    pub balance: Balance,
+}
+
+impl Ledger {
+    /// A page of a person's history.
+    pub async fn statement(
+        &self,
+        user_id: i64,
+        lines: Lines,
+        page: Page,
+    ) -> Result<Statement, WalletError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(Statement {
+            found: transactions::list(&mut connection, user_id, lines, page).await?,
+            totals: transactions::totals(&mut connection, user_id).await?,
+            balance: wallets::balance(&mut connection, user_id).await?,
+        })
+    }
+
+    /// A page of what calls brought a listener.
+    pub async fn earnings(
+        &self,
+        listener_id: i64,
+        page: Page,
+    ) -> Result<(Found<Earning>, EarningTotals), WalletError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(earnings::list(&mut connection, listener_id, page).await?)
+    }
+
+    /// A page of what a person bought.
+    pub async fn purchases(
+        &self,
+        user_id: i64,
+        page: Page,
+    ) -> Result<(Found<Purchase>, PurchaseTotals), WalletError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(payments::purchases(&mut connection, user_id, page).await?)
+    }
+}

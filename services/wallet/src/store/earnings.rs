@@ -1,0 +1,72 @@
+//! `wallet.call_earnings`: what each call brought its listener.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::history::{Earning, EarningTotals, Found, Page};
+use crate::domain::settlement::{CallType, Plan, Settlement};
+
+/// Keeps what a call brought. Once a call: the settlement's transfer comes once.
+pub async fn insert(
+    tx: &mut PgConnection,
+    settlement: &Settlement,
+    plan: &Plan,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO wallet.call_earnings
+             (call_id, listener_id, caller_id, call_type, minutes, coins, money, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7::numeric / 100, $8)",
+    )
+    .bind(settlement.call_id)
+    .bind(settlement.listener_id)
+    .bind(settlement.caller_id)
+    .bind(settlement.call_type.map(CallType::name))
+    .bind(settlement.minutes)
+    .bind(plan.coins_spent)
+    .bind(plan.listener_paise)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A page of a listener's earnings, newest first.
+pub async fn list(
+    connection: &mut PgConnection,
+    listener_id: i64,
+    page: Page,
+) -> sqlx::Result<(Found<Earning>, EarningTotals)> {
+    let entries = sqlx::query_as(
+        "SELECT call_id, caller_id, call_type, minutes, coins, (money * 100)::bigint AS paise,
+                created_at
+         FROM wallet.call_earnings WHERE listener_id = $1
+         ORDER BY created_at DESC, call_id DESC OFFSET $2 LIMIT $3",
+    )
+    .bind(listener_id)
+    .bind(page.offset())
+    .bind(page.limit())
+    .fetch_all(&mut *connection)
+    .await?;
+    let totals = totals(connection, listener_id).await?;
+    let found = Found {
+        entries,
+        total: totals.calls,
+    };
+    Ok((found, totals))
+}
+
+/// What all calls brought a listener.
+pub async fn totals(
+    connection: &mut PgConnection,
+    listener_id: i64,
+) -> sqlx::Result<EarningTotals> {
+    sqlx::query_as(
+        "SELECT count(*) AS calls, COALESCE(sum(coins), 0)::bigint AS coins,
+                COALESCE(sum(money) * 100, 0)::bigint AS paise
+         FROM wallet.call_earnings WHERE listener_id = $1",
+    )
+    .bind(listener_id)
+    .fetch_one(connection)
+    .await
+}

@@ -1,0 +1,93 @@
+//! `wallet.user_transactions`: the history that people see.
+
+use sqlx::PgConnection;
+
+use crate::domain::history::{Found, Line, Lines, Page, Totals, TxType};
+
+/// `SELECT` of lines of a person's history, of which `$1` is the person.
+macro_rules! lines {
+    ($condition:literal) => {
+        concat!(
+            "SELECT t.transaction_id, t.tx_type, t.coins_change,
+                    (t.money_change * 100)::bigint AS money_change_paise, t.description, t.call_id,
+                    t.created_at
+             FROM wallet.user_transactions AS t
+             JOIN wallet.user_wallets AS w USING (wallet_id)
+             WHERE w.user_id = $1 ",
+            $condition,
+            " ORDER BY t.created_at DESC, t.transaction_id DESC"
+        )
+    };
+}
+
+/// How many of these lines there are.
+macro_rules! count {
+    ($condition:literal) => {
+        concat!(
+            "SELECT count(*) FROM wallet.user_transactions AS t
+             JOIN wallet.user_wallets AS w USING (wallet_id)
+             WHERE w.user_id = $1 ",
+            $condition
+        )
+    };
+}
+
+/// A page of a person's history, newest first.
+pub async fn list(
+    connection: &mut PgConnection,
+    user_id: i64,
+    lines: Lines,
+    page: Page,
+) -> sqlx::Result<Found<Line>> {
+    // Minutes are in the index of all lines; what is not a minute has one of its own.
+    let (select, count) = match lines {
+        Lines::All => (
+            concat!(lines!("AND $2::text[] IS NULL"), " OFFSET $3 LIMIT $4"),
+            count!("AND $2::text[] IS NULL"),
+        ),
+        Lines::Of(TxType::Spend) => (
+            concat!(lines!("AND t.tx_type = ANY($2)"), " OFFSET $3 LIMIT $4"),
+            count!("AND t.tx_type = ANY($2)"),
+        ),
+        Lines::Of(_) | Lines::OfListener => (
+            concat!(
+                lines!("AND t.tx_type <> 'spend' AND t.tx_type = ANY($2)"),
+                " OFFSET $3 LIMIT $4"
+            ),
+            count!("AND t.tx_type <> 'spend' AND t.tx_type = ANY($2)"),
+        ),
+    };
+    let entries = sqlx::query_as(select)
+        .bind(user_id)
+        .bind(lines.types())
+        .bind(page.offset())
+        .bind(page.limit())
+        .fetch_all(&mut *connection)
+        .await?;
+    let total = sqlx::query_scalar(count)
+        .bind(user_id)
+        .bind(lines.types())
+        .fetch_one(connection)
+        .await?;
+    Ok(Found { entries, total })
+}
+
+/// What a person's whole history comes to.
+pub async fn totals(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Totals> {
+    sqlx::query_as(
+        "SELECT COALESCE(-sum(t.coins_change) FILTER
+                    (WHERE t.tx_type IN ('spend', 'refund') AND t.call_id IS NOT NULL), 0)::bigint
+                    AS coins_spent,
+                COALESCE(sum(t.money_change) FILTER
+                    (WHERE t.tx_type IN ('purchase', 'refund')) * 100, 0)::bigint AS paise_spent,
+                (SELECT COALESCE(sum(coins), 0)::bigint FROM wallet.call_earnings
+                 WHERE listener_id = $1) AS coins_earned,
+                COALESCE(sum(t.money_change) FILTER (WHERE t.tx_type = 'earn') * 100, 0)::bigint
+                    AS paise_earned
+         FROM wallet.user_transactions AS t JOIN wallet.user_wallets AS w USING (wallet_id)
+         WHERE w.user_id = $1",
+    )
+    .bind(user_id)
+    .fetch_one(connection)
+    .await
+}
