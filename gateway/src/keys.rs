@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::Auth;
 
-/// A new key is published longer than this before it signs.
-const REFRESH_EVERY: Duration = Duration::from_mins(1);
+/// A new key is published longer than this before it signs; tokens of a retired one are good no longer.
+const REFRESH_EVERY: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Tokens may name any key they like; they make us ask no more often than this.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ impl Keys {
         keys
     }
 
-    /// Fetches the key set now and every minute until told to stop; sooner while that fails.
+    /// Fetches the key set now and again and again until told to stop; sooner while that fails.
     pub async fn follow(self, stopping: CancellationToken) {
         while !stopping.is_cancelled() {
             let pause = match self.fetch().await {

@@ -1,8 +1,9 @@
 //! The gateway: the platform's REST and WebSocket face.
 //!
-//! It knows who asks ([`token`], [`revocations`]), how requests and answers look on the wire ([`routes`], [`extract`],
-//! [`problem`]) and whom to ask ([`app`]); the rules live in the services. [`middleware`] is around
-//! every request, [`openapi`] describes them all, [`ws`] tells sockets what happens.
+//! It knows who asks ([`token`], [`revocations`]), how requests and answers look on the wire
+//! ([`routes`], [`extract`], [`problem`]) and whom to ask ([`app`]); the rules live in the services.
+//! [`middleware`] is around every request, [`openapi`] describes them all, [`ws`] tells sockets what
+//! happens.
 
 pub mod app;
 pub mod config;
@@ -78,13 +79,14 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Ready once tokens can be checked: without keys every request would be refused. Redis, NATS and
-/// the services may be down; what does not need them is served.
+/// Ready once tokens can be checked: without keys and revocations every request would be refused.
+/// Redis, NATS and the services may be down; what does not need them is served.
 fn spawn_readiness(app: &App, lifecycle: &Lifecycle) {
-    let keys = app.keys().clone();
+    let (keys, revocations) = (app.keys().clone(), app.revocations().clone());
     let lifecycle = lifecycle.clone();
     tokio::spawn(async move {
         keys.wait().await;
+        revocations.wait().await;
         lifecycle.set_ready();
     });
 }

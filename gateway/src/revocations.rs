@@ -3,7 +3,8 @@
 //! Auth keeps them in Postgres. It tells of each new one on NATS, and every replica of the gateway asks
 //! for the latest a few times a second, so a revoked token is refused within a second whatever became of
 //! NATS or Redis. Requests look into memory alone. Only when auth has not answered for a second do they
-//! ask Redis, where auth keeps the same (contract, section 2); when that is away too, nobody comes in.
+//! ask Redis as well, where auth keeps the same (contract, section 2); when that is away too, nobody comes
+//! in. Neither does anybody before the first answer: Redis alone may have been flushed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,12 +17,13 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface;
-use talktime_kit::{Clock, Error};
+use talktime_kit::{Clock, Error, Kind as ErrorKind};
 use talktime_proto::auth::v1::{ListRevocationsRequest, ListRevocationsResponse};
 use talktime_proto::datetime;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, TokensRevoked};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Auth;
@@ -44,6 +46,8 @@ struct Inner {
     redis: Pool,
     clock: Clock,
     known: RwLock<Known>,
+    /// Whether auth has ever answered.
+    is_loaded: watch::Sender<bool>,
 }
 
 /// What identifies a token, and what it belongs to.
@@ -85,7 +89,19 @@ impl Revocations {
             redis,
             clock,
             known: RwLock::default(),
+            is_loaded: watch::Sender::new(false),
         }))
+    }
+
+    /// Waits for auth's first answer.
+    pub async fn wait(&self) {
+        // The sender is in `self`: the wait ends with an answer or not at all.
+        let _ = self
+            .0
+            .is_loaded
+            .subscribe()
+            .wait_for(|loaded| *loaded)
+            .await;
     }
 
     /// Whether a token is revoked; unavailable when that cannot be known.
@@ -96,6 +112,9 @@ impl Revocations {
         };
         if is_covered || is_fresh {
             return Ok(is_covered);
+        }
+        if !*self.0.is_loaded.borrow() {
+            return Err(unavailable());
         }
         metrics::counter!("gateway_revocations_asked_of_redis_total").increment(1);
         self.ask_redis(token).await
@@ -177,6 +196,7 @@ impl Revocations {
             if !page.has_more {
                 known.as_of = as_of;
                 known.asked_at = known.asked_at.max(Some(asked_at));
+                self.0.is_loaded.send_replace(true);
                 return Ok(());
             }
             after_id = page.last_id;
@@ -221,6 +241,14 @@ impl Revocations {
     fn known_mut(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unavailable() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "revocations_unavailable",
+        "Please try again in a moment.",
+    )
 }
 
 impl Known {

@@ -250,7 +250,7 @@ mod tests {
         let (tokens, token) = (tokens(), signed(&claims(), 1));
         for _ in ["checked", "remembered as checked"] {
             let error = tokens.check(&token).await.expect_err("refused");
-            assert_eq!(error.code(), "redis_unavailable");
+            assert_eq!(error.code(), "revocations_unavailable");
         }
     }
 

@@ -15,9 +15,11 @@ const SERVICES: [&str; 6] = [
 ];
 
 /// Bare ids, kept on purpose: answers to idempotency keys, whom presence and verification must not
-/// bring back when something older comes late, and what was done in somebody's name.
-const TOMBSTONES: [&str; 5] = [
+/// bring back when something older comes late, what was done in somebody's name, and whose access
+/// tokens are dead (until the last of them has expired, or a flushed Redis would let them in again).
+const TOMBSTONES: [&str; 6] = [
     "idempotency_keys",
+    "revocations",
     "deleted_users",
     "standings",
     "audit_log",

@@ -2,8 +2,10 @@
 //!
 //! These tests stop and kill parts of the one stack, so they take turns.
 
+mod keys;
 mod kill;
 mod outage;
+mod revocations;
 mod roles;
 mod traces;
 mod uploads;

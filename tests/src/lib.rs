@@ -5,6 +5,7 @@
 //! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
 
 pub mod audio;
+pub mod replica;
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +90,11 @@ pub async fn dev(arguments: &[&str]) -> String {
         "cargo dev {arguments:?}: {output:?}"
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command of the runner that may fail; answers whether it did not.
+pub async fn dev_succeeds(arguments: &[&str]) -> bool {
+    dev_output(arguments).await.status.success()
 }
 
 async fn dev_output(arguments: &[&str]) -> std::process::Output {

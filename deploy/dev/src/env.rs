@@ -72,7 +72,7 @@ fn own(stack: &Stack, settings: &Settings, service: Unit) -> Result<Variables> {
     let variables = match service {
         Unit::Auth => vec![
             redis,
-            ("TOKENS__SIGNING_KEY_PEM", secrets::signing_key_pem(stack)?),
+            ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?),
         ],
         Unit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),

@@ -92,11 +92,7 @@ enum Command {
     /// Make the user with this phone number an admin
     GrantAdmin { phone: String },
     /// Run a service's binary with any arguments, as in `cargo dev run wallet dead-letters list`
-    Run {
-        service: Unit,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    Run(single::RunOptions),
     /// Write `docs/openapi.json` anew, from the endpoints
     Docs,
     /// Print where everything is, as NAME=VALUE lines
@@ -132,9 +128,10 @@ fn run(options: Options) -> Result<ExitCode> {
         Command::Kill { unit } => single::kill(&stack, unit)?,
         Command::Demo => return single::demo(&stack),
         Command::GrantAdmin { phone } => {
-            return single::run(&stack, Unit::Profile, &["grant-admin".to_owned(), phone]);
+            let arguments = vec!["grant-admin".to_owned(), phone];
+            return single::run(&stack, &single::RunOptions::new(Unit::Profile, arguments));
         }
-        Command::Run { service, arguments } => return single::run(&stack, service, &arguments),
+        Command::Run(options) => return single::run(&stack, &options),
         Command::Docs => docs::write(&stack)?,
         Command::Env => report::env(&stack),
         Command::Test(options) => return Ok(testing::test(&options)),

@@ -27,22 +27,20 @@ pub(crate) fn app_password(service: Unit) -> String {
     format!("dev-{}-app", service.name())
 }
 
-/// The Ed25519 key that signs access tokens, as PKCS#8 PEM.
-pub(crate) fn signing_key_pem(stack: &Stack) -> Result<String> {
-    made_once(
-        stack,
-        "signing-key.pem",
-        &["genpkey", "-algorithm", "ed25519"],
-    )
+/// What auth seals the private keys of tokens under.
+pub(crate) fn token_sealing_key(stack: &Stack) -> Result<String> {
+    random_key(stack, "token-sealing.key")
 }
 
-/// The key that encrypts bank details, 32 bytes in hexadecimal.
+/// The key that encrypts bank details.
 pub(crate) fn bank_details_key(stack: &Stack) -> Result<String> {
-    Ok(
-        made_once(stack, "bank-details.key", &["rand", "-hex", "32"])?
-            .trim()
-            .to_owned(),
-    )
+    random_key(stack, "bank-details.key")
+}
+
+/// 32 bytes in hexadecimal.
+fn random_key(stack: &Stack, file: &str) -> Result<String> {
+    let key = made_once(stack, file, &["rand", "-hex", "32"])?;
+    Ok(key.trim().to_owned())
 }
 
 /// The text of a file in the stack's folder of secrets; openssl makes it the first time.

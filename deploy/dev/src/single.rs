@@ -24,6 +24,26 @@ pub(crate) struct RestartOptions {
     variables: Vec<(String, String)>,
 }
 
+#[derive(Args)]
+pub(crate) struct RunOptions {
+    /// One more variable for its environment; before the service's name
+    #[arg(long = "env", value_name = "K=V", value_parser = parse_variable)]
+    variables: Vec<(String, String)>,
+    service: Unit,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl RunOptions {
+    pub(crate) fn new(service: Unit, arguments: Vec<String>) -> Self {
+        Self {
+            variables: Vec::new(),
+            service,
+            arguments,
+        }
+    }
+}
+
 /// The command `restart`. Builds first: the old one serves meanwhile, and goes on if the build fails.
 pub(crate) fn restart(stack: &Stack, options: &RestartOptions) -> Result<()> {
     stack.make_dirs()?;
@@ -94,12 +114,14 @@ pub(crate) fn demo(stack: &Stack) -> Result<ExitCode> {
 }
 
 /// The command `run`: becomes the service's binary, so that terminal and exit code are its own.
-pub(crate) fn run(stack: &Stack, service: Unit, arguments: &[String]) -> Result<ExitCode> {
+pub(crate) fn run(stack: &Stack, options: &RunOptions) -> Result<ExitCode> {
+    let service = options.service;
     if service.is_part() {
         bail!("{} is not one of the services", service.name());
     }
     let settings = Settings::load(stack);
-    let mut command = lifecycle::service_command(stack, &settings, service, arguments)?;
+    let mut command = lifecycle::service_command(stack, &settings, service, &options.arguments)?;
+    command.envs(options.variables.iter().cloned());
     Err(command.exec()).with_context(|| format!("cannot run {}", command.get_program().display()))
 }
 

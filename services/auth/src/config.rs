@@ -28,8 +28,13 @@ pub struct Config {
 /// What signs tokens, and how long they hold.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TokensConfig {
-    /// An Ed25519 private key, PKCS#8 in PEM (`openssl genpkey -algorithm ed25519`).
-    pub signing_key_pem: SecretString,
+    /// What the private keys in the database are sealed under: 64 hexadecimal digits
+    /// (`openssl rand -hex 32`). The keys themselves are auth's own to make.
+    pub sealing_key: SecretString,
+    /// How long a new key is published before it may sign, in seconds: whoever keeps the key set has
+    /// asked for it again by then.
+    #[serde(default = "default_key_published_secs")]
+    pub key_published_secs: u32,
     /// How long tokens hold.
     #[serde(default)]
     pub lifetimes: Lifetimes,
@@ -37,6 +42,10 @@ pub struct TokensConfig {
     /// seconds: for phones that lose an answer. Zero, the contract's letter, is never.
     #[serde(default)]
     pub refresh_grace_secs: u32,
+}
+
+const fn default_key_published_secs() -> u32 {
+    300
 }
 
 /// Addresses of other services, `http://host:port`.

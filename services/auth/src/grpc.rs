@@ -1,6 +1,7 @@
 //! Auth as the gateway sees it.
 
-use jsonwebtoken::jwk::JwkSet;
+use std::sync::Arc;
+
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::auth::v1::auth_service_server::AuthService;
@@ -24,19 +25,20 @@ use crate::login::{Login, Verified};
 use crate::sessions::{Sessions, Tokens};
 use crate::store::revocations::{PAGE_MAX, Page};
 use crate::store::sessions::OpenSession;
+use crate::tokens::Issuer;
 
 pub(crate) struct AuthApi {
     login: Login,
     sessions: Sessions,
-    jwks_json: String,
+    issuer: Arc<Issuer>,
 }
 
 impl AuthApi {
-    pub(crate) fn new(login: Login, sessions: Sessions, key_set: &JwkSet) -> Self {
+    pub(crate) fn new(login: Login, sessions: Sessions, issuer: Arc<Issuer>) -> Self {
         Self {
             login,
             sessions,
-            jwks_json: serde_json::to_string(key_set).expect("a key set is plain strings"),
+            issuer,
         }
     }
 }
@@ -160,8 +162,9 @@ impl AuthService for AuthApi {
         &self,
         _request: Request<GetKeySetRequest>,
     ) -> Result<Response<GetKeySetResponse>, Status> {
+        let ring = self.issuer.ring().map_err(refuse)?;
         Ok(Response::new(GetKeySetResponse {
-            jwks_json: self.jwks_json.clone(),
+            jwks_json: ring.jwks_json().to_owned(),
         }))
     }
 

@@ -1,14 +1,19 @@
 //! What auth does by itself now and then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 use talktime_kit::Clock;
 use tokio_util::sync::CancellationToken;
 
+use crate::rotation::{RELOAD_EVERY, Rotation};
 use crate::store::revocations;
+use crate::tokens::Issuer;
 
 const PURGE_EVERY: Duration = Duration::from_mins(5);
+/// Before the first keys are there, nobody can log in.
+const FIRST_KEYS_RETRY: Duration = Duration::from_millis(200);
 
 /// Forgets revocations of tokens that have expired, until told to stop; harmless on many replicas at
 /// once.
@@ -20,6 +25,35 @@ pub async fn purge_revocations(db: PgPool, clock: Clock, stopping: CancellationT
         }
         if let Err(error) = revocations::purge(&db, clock.now()).await {
             tracing::warn!(%error, "expired revocations stay for another round");
+        }
+    }
+}
+
+/// Has the issuer use the keys that operators choose, until told to stop. While the database is away it
+/// goes on with those it has.
+pub async fn follow_keys(rotation: Rotation, issuer: Arc<Issuer>, stopping: CancellationToken) {
+    let mut is_away = false;
+    loop {
+        let loaded = rotation.load().await;
+        if let Err(error) = &loaded
+            && !is_away
+        {
+            tracing::warn!(error = format!("{error:#}"), "keys were not read");
+        }
+        is_away = loaded.is_err();
+        if let Ok(ring) = loaded {
+            let key_id = ring.signing_key_id().to_owned();
+            if issuer.use_ring(ring) {
+                tracing::info!(key_id, "this key signs");
+            }
+        }
+        let pause = match issuer.ring() {
+            Ok(_) => RELOAD_EVERY,
+            Err(_) => FIRST_KEYS_RETRY,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stopping.cancelled() => return,
         }
     }
 }

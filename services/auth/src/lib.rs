@@ -1,8 +1,8 @@
 //! Auth: who someone is, shown by a phone and a one-time password, and the tokens that say so.
 //!
-//! [`domain`] decides what phones, OTPs and claims are, [`tokens`] signs, [`store`] keeps what must
-//! be atomic in Redis, [`login`] and [`sessions`] are the use cases, [`grpc`] speaks to the
-//! gateway. Whoever has an account is the profile service's to know.
+//! [`domain`] decides what phones, OTPs and claims are, [`tokens`] signs with the keys of a
+//! [`keyring`], [`store`] keeps what must be atomic in Redis, [`login`], [`sessions`] and [`rotation`]
+//! are the use cases, [`grpc`] speaks to the gateway. Whoever has an account is the profile service's to know.
 
 pub mod config;
 pub mod delivery;
@@ -10,8 +10,11 @@ pub mod domain;
 pub mod events;
 mod grpc;
 pub mod jobs;
+pub mod keyring;
 pub mod login;
 pub mod peers;
+pub mod rotation;
+pub mod sealing;
 pub mod sessions;
 pub mod store;
 pub mod tokens;
@@ -33,6 +36,7 @@ use crate::events::{Journal, ProfileEvents};
 use crate::grpc::AuthApi;
 use crate::login::Login;
 use crate::peers::{Presence, Profile};
+use crate::rotation::Rotation;
 use crate::sessions::Sessions;
 use crate::tokens::Issuer;
 
@@ -52,8 +56,9 @@ const PROFILE_EVENTS: Consumer = Consumer {
 /// Runs auth until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let delivery = Delivery::new(config.otp_delivery, service.process.environment)?;
-    let issuer = Arc::new(Issuer::new(&config.tokens)?);
+    let issuer = Arc::new(Issuer::new(config.tokens.lifetimes));
     let service = Service::start(service, SCHEMA).await?;
+    let rotation = Rotation::new(service.db.clone(), &config.tokens)?;
     Phone::warm_up();
 
     let redis = redis::connect(&config.redis)?;
@@ -81,7 +86,12 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         service.clock.clone(),
         service.lifecycle.stopping(),
     ));
-    let api = AuthApi::new(login, sessions, issuer.key_set());
+    service.lifecycle.spawn(jobs::follow_keys(
+        rotation,
+        issuer.clone(),
+        service.lifecycle.stopping(),
+    ));
+    let api = AuthApi::new(login, sessions, issuer);
     let routes = Routes::new(AuthServiceServer::new(api));
     service
         .serve(routes, &[auth_service_server::SERVICE_NAME])

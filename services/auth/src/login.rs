@@ -106,7 +106,7 @@ impl Login {
     pub async fn register(&self, request: RegisterRequest) -> Result<(i64, Tokens), AuthError> {
         let token = self
             .issuer
-            .check(&request.registration_token, self.clock.now());
+            .check(&request.registration_token, self.clock.now())?;
         let Some(Claims {
             jti,
             grant: Grant::Registration { phone },

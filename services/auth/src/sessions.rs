@@ -84,7 +84,7 @@ impl Sessions {
             jti: used_jti,
             grant: Grant::Refresh(session),
             ..
-        }) = self.issuer.check(refresh_token, now)
+        }) = self.issuer.check(refresh_token, now)?
         else {
             return Err(AuthError::InvalidRefreshToken);
         };

@@ -82,6 +82,12 @@ impl Lifetimes {
         seconds(self.access_secs)
     }
 
+    /// How long the longest-lived token holds.
+    pub fn longest(&self) -> TimeDelta {
+        let longest = self.access_secs.max(self.refresh_secs);
+        seconds(longest.max(self.registration_secs))
+    }
+
     /// How long a token with this grant holds.
     pub fn of(&self, grant: &Grant) -> TimeDelta {
         match grant {

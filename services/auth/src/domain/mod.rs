@@ -7,6 +7,7 @@ mod error;
 mod otp;
 mod phone;
 mod revocation;
+mod signing_key;
 
 pub use client_address::ClientAddress;
 pub use device::Device;
@@ -14,3 +15,4 @@ pub use error::AuthError;
 pub use otp::{Otp, OtpRules};
 pub use phone::Phone;
 pub use revocation::Revocation;
+pub use signing_key::{KeyRefusal, SPREAD_MIN, SigningKey, Stage};

@@ -1,4 +1,4 @@
-//! What auth keeps: the audit log and revocations in Postgres, the rest in Redis. Whatever must be
+//! What auth keeps: the audit log, revocations and signing keys in Postgres, the rest in Redis. Whatever must be
 //! atomic over several keys, or over several replicas, is one script; so Redis here is one primary (with
 //! replicas), not a cluster.
 
@@ -7,3 +7,4 @@ pub mod keys;
 pub mod otps;
 pub mod revocations;
 pub mod sessions;
+pub mod signing_keys;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::EncodingKey;
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{Adapter, Delivery};
-use talktime_auth::domain::claims::{Grant, Lifetimes, Session};
+use talktime_auth::domain::claims::{Claims, Grant, Lifetimes, Session};
 use talktime_auth::domain::{AuthError, ClientAddress, Device, Otp, OtpRules};
 use talktime_auth::events::Journal;
+use talktime_auth::keyring::{KeyRing, PrivateKey};
 use talktime_auth::login::Login;
 use talktime_auth::peers::{Presence, Profile};
 use talktime_auth::sessions::Sessions;
@@ -20,10 +20,10 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Kind};
-use talktime_proto::datetime;
 use talktime_proto::events::v1::event::Kind as EventKind;
-use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut};
+use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut, TokensRevoked};
 use talktime_proto::profile::v1::User;
+use talktime_proto::{datetime, timestamp};
 use uuid::Uuid;
 
 use crate::support::{phone, redis, session};
@@ -32,9 +32,15 @@ use crate::support::{phone, redis, session};
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 fn issuer() -> Arc<Issuer> {
-    const FRAME: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
-    let key = EncodingKey::from_ed_der(&[FRAME, &[7; 32]].concat());
-    Arc::new(Issuer::with_key(key, Lifetimes::default()).expect("a key"))
+    let key = PrivateKey::from_der(&PrivateKey::generate().expect("made")).expect("a key");
+    let ring = KeyRing::new(key, &[]).expect("a ring");
+    Arc::new(Issuer::with_ring(ring, Lifetimes::default()))
+}
+
+/// What a token of ours says.
+fn read(sessions: &Sessions, token: &str) -> Claims {
+    let claims = sessions.issuer.check(token, sessions.clock.now());
+    claims.expect("keys are there").expect("ours")
 }
 
 fn sessions(database: &TestDatabase) -> Sessions {
@@ -84,8 +90,8 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
         .await
         .expect("logged in");
 
-    let access = sessions.issuer.check(&tokens.access, now).expect("ours");
-    let refresh = sessions.issuer.check(&tokens.refresh, now).expect("ours");
+    let access = read(&sessions, &tokens.access);
+    let refresh = read(&sessions, &tokens.refresh);
     let Grant::Access(session) = access.grant else {
         panic!("{access:?}");
     };
@@ -165,8 +171,7 @@ async fn a_logout_ends_every_session_and_is_told() {
         .open(user.clone(), &device())
         .await
         .expect("logged in");
-    let now = sessions.clock.now();
-    let access = sessions.issuer.check(&here.access, now).expect("ours");
+    let access = read(&sessions, &here.access);
     let expires_at: Option<DateTime<Utc>> = DateTime::from_timestamp(access.exp, 0);
     sessions.clock.advance(TimeDelta::minutes(10));
 
@@ -185,11 +190,22 @@ async fn a_logout_ends_every_session_and_is_told() {
     let blacklisted = keys::revoked_access(user.user_id, access.jti);
     let ttl: i64 = sessions.redis.ttl(blacklisted).await.expect("redis");
     assert!((20 * 60 - 5..=20 * 60).contains(&ttl), "{ttl}");
-    let last = told(&database).await.pop().expect("three events");
-    let logged_out = LoggedOut {
-        user_id: user.user_id,
+    let user_id = user.user_id;
+    let revoked = TokensRevoked {
+        user_id,
+        token_ids: vec![access.jti.to_string()],
+        expires_at: expires_at.map(timestamp),
+        ..TokensRevoked::default()
     };
-    assert_eq!(last.kind, Some(EventKind::LoggedOut(logged_out)));
+    let kinds = told(&database).await.into_iter().map(|event| event.kind);
+    assert_eq!(
+        kinds.skip(2).collect::<Vec<_>>(),
+        [
+            Some(EventKind::LoggedOut(LoggedOut { user_id })),
+            Some(EventKind::TokensRevoked(revoked)),
+        ],
+        "after two logins"
+    );
 }
 
 #[tokio::test]
@@ -200,7 +216,7 @@ async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
         redis: redis(),
         otp_rules: OtpRules::default(),
         delivery: Delivery::new(Adapter::Log, Environment::Development).expect("allowed"),
-        issuer: issuer(),
+        issuer: sessions.issuer.clone(),
         profile: Profile::connect(NOWHERE).expect("an address"),
         clock: sessions.clock.clone(),
         sessions,

@@ -1,6 +1,8 @@
 //! Auth against a real Redis and Postgres.
 
+mod keys;
 mod logins;
 mod otps;
+mod revocations;
 mod sessions;
 mod support;

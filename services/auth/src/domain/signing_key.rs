@@ -1,0 +1,196 @@
+//! The life of a key that signs tokens: published, signing, verifying what it signed, retired.
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::FromRow;
+
+/// Replicas of auth know a new key within this, and a gateway that does not asks: no key signs sooner,
+/// whatever the hurry.
+pub const SPREAD_MIN: TimeDelta = TimeDelta::seconds(5);
+
+/// What a key has been through, by the database's clock.
+#[derive(Clone, Debug, Eq, FromRow, PartialEq)]
+pub struct SigningKey {
+    /// The `kid` of its tokens.
+    pub key_id: String,
+    /// When it was made, and shown to everybody.
+    pub published_at: DateTime<Utc>,
+    /// When it began to sign.
+    pub signs_from: Option<DateTime<Utc>>,
+    /// When another took over.
+    pub signs_until: Option<DateTime<Utc>>,
+    /// When its tokens were no longer accepted.
+    pub retired_at: Option<DateTime<Utc>>,
+}
+
+/// Where a key stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Known to everybody; has signed nothing.
+    Published,
+    /// Signs every new token.
+    Signing,
+    /// Signs no more; its tokens are still good.
+    Verifying,
+    /// Its tokens are refused.
+    Retired,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Published => "published",
+            Self::Signing => "signing",
+            Self::Verifying => "verifying",
+            Self::Retired => "retired",
+        })
+    }
+}
+
+/// Why a key stays where it is.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum KeyRefusal {
+    /// No key of this id.
+    #[error("there is no such key; `keys list` shows them all")]
+    Unknown,
+    /// Only a key that has signed nothing can begin to.
+    #[error("the key is {0} and cannot begin to sign")]
+    CannotSign(Stage),
+    /// The key that signs cannot go.
+    #[error("the key is {0} and cannot be retired; let another one sign first")]
+    CannotRetire(Stage),
+    /// Somebody may not know the key yet.
+    #[error("not everybody knows the key yet: it may sign from {0}")]
+    SignsLater(DateTime<Utc>),
+    /// Somebody may hold a token of the key.
+    #[error("tokens of the key may be in use until {0}; retiring it sooner logs their holders out")]
+    RetiresLater(DateTime<Utc>),
+}
+
+impl SigningKey {
+    /// Where it stands.
+    pub fn stage(&self) -> Stage {
+        match (self.signs_from, self.signs_until, self.retired_at) {
+            (_, _, Some(_)) => Stage::Retired,
+            (_, Some(_), None) => Stage::Verifying,
+            (Some(_), None, None) => Stage::Signing,
+            (None, None, None) => Stage::Published,
+        }
+    }
+
+    /// Since when it stands there.
+    pub fn stage_since(&self) -> DateTime<Utc> {
+        let later = [self.retired_at, self.signs_until, self.signs_from];
+        let latest = later.into_iter().flatten().next();
+        latest.unwrap_or(self.published_at)
+    }
+
+    /// Whether it may begin to sign, `known_after` its publication.
+    pub fn check_may_sign(
+        &self,
+        now: DateTime<Utc>,
+        known_after: TimeDelta,
+    ) -> Result<(), KeyRefusal> {
+        let stage = self.stage();
+        if stage != Stage::Published {
+            return Err(KeyRefusal::CannotSign(stage));
+        }
+        let from = self.published_at + known_after.max(SPREAD_MIN);
+        if now < from {
+            return Err(KeyRefusal::SignsLater(from));
+        }
+        Ok(())
+    }
+
+    /// Whether it may be retired, when its last token held for `lifetime`. One that has signed
+    /// nothing may be at any time.
+    pub fn check_may_retire(
+        &self,
+        now: DateTime<Utc>,
+        lifetime: TimeDelta,
+    ) -> Result<(), KeyRefusal> {
+        match (self.stage(), self.signs_until) {
+            (Stage::Published, _) => Ok(()),
+            (Stage::Verifying, Some(signs_until)) => {
+                // A replica may have signed with it for as long as it took to hear of the next one.
+                let from = signs_until + lifetime + SPREAD_MIN;
+                if now < from && lifetime > TimeDelta::zero() {
+                    return Err(KeyRefusal::RetiresLater(from));
+                }
+                Ok(())
+            }
+            (stage, _) => Err(KeyRefusal::CannotRetire(stage)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_750_000_000 + secs, 0).expect("valid")
+    }
+
+    fn key(
+        signs_from: Option<i64>,
+        signs_until: Option<i64>,
+        retired_at: Option<i64>,
+    ) -> SigningKey {
+        SigningKey {
+            key_id: "k1".to_owned(),
+            published_at: at(0),
+            signs_from: signs_from.map(at),
+            signs_until: signs_until.map(at),
+            retired_at: retired_at.map(at),
+        }
+    }
+
+    #[test]
+    fn a_key_signs_when_everybody_knows_it_and_no_sooner() {
+        let wait = TimeDelta::seconds(300);
+        let published = key(None, None, None);
+        let refused = published.check_may_sign(at(299), wait);
+        assert_eq!(refused, Err(KeyRefusal::SignsLater(at(300))));
+        assert_eq!(published.check_may_sign(at(300), wait), Ok(()));
+        let hurry = TimeDelta::zero();
+        let refused = published.check_may_sign(at(4), hurry);
+        assert_eq!(refused, Err(KeyRefusal::SignsLater(at(5))));
+        assert_eq!(published.check_may_sign(at(5), hurry), Ok(()));
+    }
+
+    #[test]
+    fn a_key_signs_once() {
+        for (key, stage) in [
+            (key(Some(1), None, None), Stage::Signing),
+            (key(Some(1), Some(2), None), Stage::Verifying),
+            (key(Some(1), Some(2), Some(3)), Stage::Retired),
+        ] {
+            let refused = key.check_may_sign(at(900), TimeDelta::zero());
+            assert_eq!(refused, Err(KeyRefusal::CannotSign(stage)));
+        }
+    }
+
+    #[test]
+    fn a_key_is_retired_when_its_last_token_has_expired() {
+        let lifetime = TimeDelta::days(30);
+        let verifying = key(Some(1), Some(2), None);
+        let from = at(2) + lifetime + SPREAD_MIN;
+        let refused = verifying.check_may_retire(from - TimeDelta::seconds(1), lifetime);
+        assert_eq!(refused, Err(KeyRefusal::RetiresLater(from)));
+        assert_eq!(verifying.check_may_retire(from, lifetime), Ok(()));
+        assert_eq!(verifying.check_may_retire(at(2), TimeDelta::zero()), Ok(()));
+        assert_eq!(
+            key(None, None, None).check_may_retire(at(1), lifetime),
+            Ok(())
+        );
+        for (key, stage) in [
+            (key(Some(1), None, None), Stage::Signing),
+            (key(Some(1), Some(2), Some(3)), Stage::Retired),
+        ] {
+            let refused = key.check_may_retire(at(900), TimeDelta::zero());
+            assert_eq!(refused, Err(KeyRefusal::CannotRetire(stage)));
+        }
+    }
+}

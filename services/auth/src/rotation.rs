@@ -1,0 +1,130 @@
+//! One key follows another, and nobody is logged out: the next one is published, signs when everybody
+//! knows it, and the one before is retired when its last token has expired. Every step is an operator's
+//! (`talktime-auth keys`); replicas follow within seconds.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+
+use crate::config::TokensConfig;
+use crate::domain::{KeyRefusal, SigningKey};
+use crate::keyring::{KeyRing, PrivateKey};
+use crate::sealing::SealingKey;
+use crate::store::signing_keys::{self, HeldKey};
+
+/// Replicas look so often whether another key signs now.
+pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
+
+/// The steps of a rotation.
+pub struct Rotation {
+    db: PgPool,
+    sealing: SealingKey,
+    /// Between a key's publication and its first signature.
+    known_after: TimeDelta,
+    /// Of the longest-lived token.
+    lifetime: TimeDelta,
+}
+
+/// Whether an operator waits for everybody, or has reasons not to: a key that leaked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pace {
+    /// Nobody is logged out.
+    Safe,
+    /// Who does not know the key yet, or holds a token of the old one, has to log in again.
+    Now,
+}
+
+impl Rotation {
+    /// The keys in `db`, under these rules.
+    pub fn new(db: PgPool, config: &TokensConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            db,
+            sealing: SealingKey::new(&config.sealing_key)?,
+            known_after: TimeDelta::seconds(config.key_published_secs.into()),
+            lifetime: config.lifetimes.longest(),
+        })
+    }
+
+    /// The keys as they are now. The first time of all there is none, so one is made.
+    pub async fn load(&self) -> anyhow::Result<KeyRing> {
+        let mut connection = self.db.acquire().await?;
+        let mut held = signing_keys::held(&mut connection).await?;
+        if held.is_empty() {
+            let (key_id, sealed) = self.new_key()?;
+            signing_keys::insert_first(&mut connection, &key_id, &sealed).await?;
+            held = signing_keys::held(&mut connection).await?;
+        }
+        self.ring(held)
+    }
+
+    /// Every key there has been, the oldest first.
+    pub async fn list(&self) -> anyhow::Result<Vec<SigningKey>> {
+        let mut tx = self.db.begin().await?;
+        Ok(signing_keys::lock_all(&mut tx).await?.0)
+    }
+
+    /// Makes a key that everybody is shown, and answers its id.
+    pub async fn publish(&self) -> anyhow::Result<String> {
+        let (key_id, sealed) = self.new_key()?;
+        let mut connection = self.db.acquire().await?;
+        signing_keys::insert(&mut connection, &key_id, &sealed).await?;
+        Ok(key_id)
+    }
+
+    /// Has a published key sign from now on.
+    pub async fn sign_with(&self, key_id: &str, pace: Pace) -> anyhow::Result<()> {
+        let known_after = match pace {
+            Pace::Safe => self.known_after,
+            Pace::Now => TimeDelta::zero(),
+        };
+        let mut tx = self.db.begin().await?;
+        let (keys, now) = signing_keys::lock_all(&mut tx).await?;
+        find(&keys, key_id)?.check_may_sign(now, known_after)?;
+        signing_keys::sign_with(&mut tx, key_id, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Refuses every token of a key from now on.
+    pub async fn retire(&self, key_id: &str, pace: Pace) -> anyhow::Result<()> {
+        let lifetime = match pace {
+            Pace::Safe => self.lifetime,
+            Pace::Now => TimeDelta::zero(),
+        };
+        let mut tx = self.db.begin().await?;
+        let (keys, now) = signing_keys::lock_all(&mut tx).await?;
+        find(&keys, key_id)?.check_may_retire(now, lifetime)?;
+        signing_keys::retire(&mut tx, key_id, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    fn new_key(&self) -> anyhow::Result<(String, Vec<u8>)> {
+        let der = PrivateKey::generate()?;
+        let key_id = PrivateKey::from_der(&der)?.key_id().to_owned();
+        let sealed = self.sealing.seal(&key_id, &der)?;
+        Ok((key_id, sealed))
+    }
+
+    fn ring(&self, held: Vec<HeldKey>) -> anyhow::Result<KeyRing> {
+        let mut signing = None;
+        let mut others = Vec::new();
+        for key in held {
+            let der = self.sealing.open(&key.key_id, &key.sealed_key)?;
+            let private = PrivateKey::from_der(&der)?;
+            if key.is_signing {
+                signing = Some(private);
+            } else {
+                others.push(private);
+            }
+        }
+        KeyRing::new(signing.context("no key signs")?, &others)
+    }
+}
+
+fn find<'a>(keys: &'a [SigningKey], key_id: &str) -> Result<&'a SigningKey, KeyRefusal> {
+    let found = keys.iter().find(|key| key.key_id == key_id);
+    found.ok_or(KeyRefusal::Unknown)
+}

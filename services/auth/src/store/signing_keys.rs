@@ -1,0 +1,107 @@
+//! `auth.signing_keys`: the keys of tokens, each sealed.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::SigningKey;
+
+/// A key whose tokens are accepted.
+#[derive(Clone, Debug, FromRow)]
+pub struct HeldKey {
+    /// The `kid` of its tokens.
+    pub key_id: String,
+    /// See [`crate::sealing`].
+    pub sealed_key: Vec<u8>,
+    /// Whether it signs.
+    pub is_signing: bool,
+}
+
+/// Every key that is not retired, the oldest first.
+pub async fn held(connection: &mut PgConnection) -> sqlx::Result<Vec<HeldKey>> {
+    sqlx::query_as(
+        "SELECT key_id, sealed_key, signs_from IS NOT NULL AND signs_until IS NULL AS is_signing
+         FROM auth.signing_keys WHERE retired_at IS NULL ORDER BY published_at, key_id",
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Keeps the first key of all, which signs at once; none if there is one already. Of many replicas
+/// that start at the same time, one keeps its own.
+pub async fn insert_first(
+    connection: &mut PgConnection,
+    key_id: &str,
+    sealed_key: &[u8],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO auth.signing_keys (key_id, sealed_key, signs_from)
+         SELECT $1, $2, clock_timestamp() WHERE NOT EXISTS (SELECT FROM auth.signing_keys)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(key_id)
+    .bind(sealed_key)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Keeps a key that signs later.
+pub async fn insert(
+    connection: &mut PgConnection,
+    key_id: &str,
+    sealed_key: &[u8],
+) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO auth.signing_keys (key_id, sealed_key) VALUES ($1, $2)")
+        .bind(key_id)
+        .bind(sealed_key)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// All keys, the oldest first, locked until the transaction ends; and the time.
+pub async fn lock_all(tx: &mut PgConnection) -> sqlx::Result<(Vec<SigningKey>, DateTime<Utc>)> {
+    let keys = sqlx::query_as(
+        "SELECT key_id, published_at, signs_from, signs_until, retired_at
+         FROM auth.signing_keys ORDER BY published_at, key_id FOR UPDATE",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let now = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(tx)
+        .await?;
+    Ok((keys, now))
+}
+
+/// Has one key sign in place of the one that does.
+pub async fn sign_with(
+    tx: &mut PgConnection,
+    key_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE auth.signing_keys SET signs_until = $1
+         WHERE signs_from IS NOT NULL AND signs_until IS NULL",
+    )
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE auth.signing_keys SET signs_from = $1 WHERE key_id = $2")
+        .bind(now)
+        .bind(key_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Refuses a key's tokens from now on, and forgets its private half.
+pub async fn retire(tx: &mut PgConnection, key_id: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE auth.signing_keys SET retired_at = $1, sealed_key = NULL WHERE key_id = $2",
+    )
+    .bind(now)
+    .bind(key_id)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! What gateways ask for: tokens that hold no more.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Connection as _;
+use talktime_auth::SCHEMA;
+use talktime_auth::domain::Revocation;
+use talktime_auth::domain::claims::Lifetimes;
+use talktime_auth::events::ProfileEvents;
+use talktime_auth::store::revocations::{self, PAGE_MAX, Page};
+use talktime_kit::Clock;
+use talktime_kit::messaging::Handler as _;
+use talktime_kit::testing::TestDatabase;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{Event, UserDeleted};
+
+use crate::support::redis;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
+}
+
+fn of_user(user_id: i64, lifetime_secs: i64) -> Revocation {
+    Revocation::of_user(user_id, now(), now() + TimeDelta::seconds(lifetime_secs))
+}
+
+async fn insert(database: &TestDatabase, revocation: &Revocation) {
+    let mut connection = database.app.acquire().await.expect("connected");
+    let inserted = revocations::insert(&mut connection, revocation).await;
+    inserted.expect("kept");
+}
+
+async fn list(database: &TestDatabase, since: Option<DateTime<Utc>>, after_id: i64) -> Page {
+    let page = revocations::list(&database.app, since, after_id, now()).await;
+    page.expect("listed")
+}
+
+fn users(page: &Page) -> Vec<i64> {
+    let revocations = page.revocations.iter();
+    revocations.map(|(_, revoked)| revoked.user_id).collect()
+}
+
+#[tokio::test]
+async fn what_has_expired_is_neither_listed_nor_kept() {
+    let database = TestDatabase::new(SCHEMA).await;
+    for (user_id, lifetime_secs) in [(1, 0), (2, 1)] {
+        insert(&database, &of_user(user_id, lifetime_secs)).await;
+    }
+    assert_eq!(users(&list(&database, None, 0).await), [2]);
+    let purge = |later| revocations::purge(&database.app, now() + TimeDelta::seconds(later));
+    assert_eq!(purge(0).await.expect("purged"), 1);
+    assert_eq!(users(&list(&database, None, 0).await), [2]);
+    assert_eq!(purge(1).await.expect("purged"), 1);
+}
+
+#[tokio::test]
+async fn what_commits_late_is_in_the_next_answer() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut connection = database.app.acquire().await.expect("connected");
+    let mut slow = connection.begin().await.expect("begun");
+    let revoked = revocations::insert(&mut slow, &of_user(1, 60)).await;
+    revoked.expect("kept");
+    insert(&database, &of_user(2, 60)).await;
+    let first = list(&database, None, 0).await;
+    assert_eq!(users(&first), [2]);
+    slow.commit().await.expect("committed");
+
+    let next = list(&database, Some(first.as_of), 0).await;
+    assert_eq!(users(&next), [1, 2]);
+    let long_after = first.as_of + TimeDelta::minutes(1);
+    assert!(users(&list(&database, Some(long_after), 0).await).is_empty());
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages() {
+    let database = TestDatabase::new(SCHEMA).await;
+    sqlx::query(
+        "INSERT INTO auth.revocations (user_id, expires_at)
+         SELECT n, $1 FROM generate_series(1, $2) AS n",
+    )
+    .bind(now() + TimeDelta::seconds(60))
+    .bind(i64::try_from(PAGE_MAX + 1).expect("small"))
+    .execute(&database.app)
+    .await
+    .expect("kept");
+    let first = list(&database, None, 0).await;
+    assert_eq!(first.revocations.len(), PAGE_MAX);
+    let (last_id, _) = first.revocations.last().expect("many");
+    let second = list(&database, None, *last_id).await;
+    assert_eq!(second.revocations.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deletion_is_known_until_the_last_token_has_expired() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let lifetimes = Lifetimes::default();
+    let heard = ProfileEvents::new(redis(), lifetimes, Clock::manual(now()));
+    let user_id = crate::support::session().user_id;
+    let event = Event {
+        kind: Some(Kind::UserDeleted(UserDeleted { user_id })),
+        ..Event::default()
+    };
+    let mut tx = database.app.begin().await.expect("begun");
+    heard.handle(&mut tx, event).await.expect("handled");
+    tx.commit().await.expect("committed");
+
+    let page = list(&database, None, 0).await;
+    let [(_, revoked)] = page.revocations.as_slice() else {
+        panic!("{page:?}");
+    };
+    assert_eq!(revoked.user_id, user_id);
+    let issued_until = revoked.issued_until.expect("all tokens");
+    assert!(issued_until >= now());
+    assert_eq!(revoked.expires_at, issued_until + lifetimes.access());
+}

@@ -1,0 +1,134 @@
+//! A token that was revoked is refused everywhere within a second, whatever became of Redis or auth.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use talktime_client::{App, Person, Role};
+use talktime_tests::replica::second_gateway;
+use talktime_tests::{Answered, TestApp, app, dev, variable, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::take_stack;
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
+async fn me(app: &App, person: &Person) -> (u16, String) {
+    let answer = app.get("/users/me").of(person).answer().await;
+    (answer.status, answer.code().to_owned())
+}
+
+/// Fails when a request that was sent a second after `revoked_at` is still served.
+async fn assert_refused_within_a_second(app: &App, person: &Person, revoked_at: Instant) {
+    loop {
+        let sent_after = revoked_at.elapsed();
+        match me(app, person).await {
+            (401, code) => return assert_eq!(code, "token_revoked"),
+            (status, code) => assert!(
+                sent_after < A_SECOND,
+                "{status} {code} {sent_after:?} after the revocation"
+            ),
+        }
+    }
+}
+
+async fn log_out(app: &TestApp, person: &Person) {
+    let left = app.post("/auth/logout").of(person).answer().await;
+    assert_eq!(left.status, 200, "{left:?}");
+}
+
+async fn log_out_everywhere(app: &TestApp, person: &Person) {
+    let left = app.post("/auth/logout_all").of(person).answer().await;
+    assert_eq!(left.status, 200, "{left:?}");
+}
+
+async fn end_session(app: &TestApp, person: &Person) {
+    let listed = app.get("/auth/sessions").of(person).answer().await;
+    let id = listed.body["sessions"][0]["session_id"].as_str();
+    let path = format!("/auth/sessions/{}", id.expect("a session"));
+    let ended = app.delete(&path).of(person).answer().await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+}
+
+async fn use_a_refresh_token_twice(app: &TestApp, person: &Person) {
+    for status in [200, 401] {
+        let body = json!({"refresh_token": person.refresh_token});
+        let answer = app.post("/auth/refresh").json(&body).answer().await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+async fn delete(app: &TestApp, person: &Person) {
+    let deleted = app.delete("/users/me").of(person).answer().await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+}
+
+#[tokio::test]
+async fn every_way_to_revoke_reaches_every_replica_within_a_second() {
+    let _stack = take_stack().await;
+    let (first, second) = (app().await, second_gateway(&[]).await);
+    for way in 0..5 {
+        let person = first.sign_up(Role::User).await;
+        // Both have checked the token and remember it.
+        assert_eq!(me(&first, &person).await.0, 200);
+        assert_eq!(me(&second.app, &person).await.0, 200);
+        match way {
+            0 => log_out(&first, &person).await,
+            1 => log_out_everywhere(&first, &person).await,
+            2 => end_session(&first, &person).await,
+            3 => use_a_refresh_token_twice(&first, &person).await,
+            _ => delete(&first, &person).await,
+        }
+        let revoked_at = Instant::now();
+        assert_refused_within_a_second(&second.app, &person, revoked_at).await;
+        assert_refused_within_a_second(&first, &person, revoked_at).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flushed_redis_lets_nobody_back_in_anywhere() {
+    let _stack = take_stack().await;
+    let (first, second) = (app().await, second_gateway(&[]).await);
+    let person = first.sign_up(Role::User).await;
+    log_out(&first, &person).await;
+    let revoked_at = Instant::now();
+    flush_redis().await;
+    // One that has never heard of it either.
+    let third = second_gateway(&[]).await;
+    for gateway in [&*first, &second.app, &third.app] {
+        assert_refused_within_a_second(gateway, &person, revoked_at).await;
+    }
+}
+
+#[tokio::test]
+async fn without_auth_tokens_are_checked_against_redis_and_without_both_nobody_comes_in() {
+    let _stack = take_stack().await;
+    let app = app().await;
+    let (here, gone) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    log_out(&app, &gone).await;
+    dev(&["kill", "auth"]).await;
+    dev(&["kill", "redis"]).await;
+    wait_for("what is known of auth to grow old", || async {
+        (me(&app, &here).await == (503, "redis_unavailable".to_owned())).then_some(())
+    })
+    .await;
+    assert_eq!(me(&app, &gone).await.0, 401, "from memory");
+
+    dev(&["start", "redis"]).await;
+    wait_for("Redis to be asked in auth's place", || async {
+        (me(&app, &here).await.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(me(&app, &gone).await.0, 401);
+    dev(&["start", "auth"]).await;
+}
+
+async fn flush_redis() {
+    let url = variable("REDIS_URL");
+    let address = url.strip_prefix("redis://").expect("redis://host:port");
+    let mut redis = TcpStream::connect(address).await.expect("Redis is up");
+    redis.write_all(b"FLUSHALL\r\n").await.expect("sent");
+    let mut answer = [0; 5];
+    redis.read_exact(&mut answer).await.expect("answered");
+    assert_eq!(&answer, b"+OK\r\n");
+}
