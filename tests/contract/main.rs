@@ -10,6 +10,7 @@ mod favorites;
 mod feed;
 mod history;
 mod presence;
+mod ratings;
 mod sessions;
 mod sockets;
 mod statements;

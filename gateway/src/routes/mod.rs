@@ -10,6 +10,7 @@ mod favorites;
 mod feed;
 mod keys;
 mod presence;
+mod ratings;
 mod sessions;
 mod users;
 mod verification;
@@ -155,6 +156,7 @@ fn money_and_calls() -> OpenApiRouter<App> {
         .routes(routes!(calls_history::summary))
         .routes(routes!(calls_history::activity))
         .routes(routes!(calls_history::receipt))
+        .routes(routes!(ratings::rate))
 }
 
 async fn unknown_path() -> Problem {

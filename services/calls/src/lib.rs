@@ -9,6 +9,7 @@ mod events;
 mod grpc;
 pub mod history;
 mod peers;
+mod ratings;
 pub mod saga;
 pub mod store;
 mod tracking;

@@ -1,4 +1,4 @@
-//! What the feed's read model hears.
+//! What profile hears: for the feed's read model, and what callers say of listeners.
 
 use sqlx::PgConnection;
 use talktime_kit::Error;
@@ -8,6 +8,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
 
 use crate::store::feed_listeners::{self, ListenerStatus};
+use crate::store::users;
 
 /// Keeps the feed's read model at what presence, calls and verification tell.
 pub struct FeedEvents;
@@ -32,6 +33,20 @@ impl Handler for FeedEvents {
                 feed_listeners::set_verified(tx, revoked.user_id, event.version, false).await?;
             }
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the rating of each listener at the mean of what callers say. Apart from the feed's events,
+/// since it writes to a table that requests write to as well.
+pub struct RatingEvents;
+
+impl Handler for RatingEvents {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        if let Some(Kind::CallRated(rated)) = event.kind {
+            let (stars, ratings) = (rated.stars_total, rated.ratings_total);
+            users::set_rating(tx, rated.listener_id, stars, ratings).await?;
         }
         Ok(())
     }

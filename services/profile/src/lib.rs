@@ -25,7 +25,7 @@ use tonic::service::Routes;
 
 use crate::blocks::Blocks;
 use crate::config::Config;
-use crate::events::FeedEvents;
+use crate::events::{FeedEvents, RatingEvents};
 use crate::favorites::Favorites;
 use crate::feed::Feed;
 use crate::grpc::{Operations, ProfileApi};
@@ -55,6 +55,11 @@ const CONSUMERS: [Consumer; 3] = [
     },
 ];
 
+const RATINGS: Consumer = Consumer {
+    name: "profile-ratings",
+    filter: "events.calls.call_rated",
+};
+
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let service = Service::start(service, SCHEMA).await?;
@@ -71,6 +76,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     for consumer in CONSUMERS {
         service.consume(consumer, FeedEvents);
     }
+    service.consume(RATINGS, RatingEvents);
     let api = ProfileApi::new(operations, calls);
     let routes = Routes::new(ProfileServiceServer::new(api));
     service

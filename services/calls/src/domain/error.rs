@@ -51,6 +51,27 @@ pub enum CallError {
     /// Somebody else's call.
     #[error("not a party to the call")]
     NotAParty,
+    /// No such call to be rated.
+    #[error("no such call")]
+    UnknownCall,
+    /// Only who called rates.
+    #[error("the listener does not rate the call")]
+    NotTheCaller,
+    /// The call is on, or came to no good end.
+    #[error("the call was not completed")]
+    NotCompleted,
+    /// The call ended too long ago.
+    #[error("the call can be rated no more")]
+    RatingClosed,
+    /// A call is rated once.
+    #[error("the call is rated")]
+    AlreadyRated,
+    /// Not one to five.
+    #[error("stars out of range")]
+    InvalidStars,
+    /// Too long, or not text.
+    #[error("not a comment")]
+    InvalidComment,
     /// The saga was undone before it was done.
     #[error("the call was undone")]
     Undone,
@@ -68,6 +89,13 @@ impl From<sqlx::Error> for CallError {
 impl CallError {
     fn parts(&self) -> (Kind, &'static str, Cow<'static, str>) {
         let (kind, code, detail) = match self {
+            Self::UnknownCall
+            | Self::NotTheCaller
+            | Self::NotCompleted
+            | Self::RatingClosed
+            | Self::AlreadyRated
+            | Self::InvalidStars
+            | Self::InvalidComment => self.rating_parts(),
             Self::Oneself => (
                 Kind::InvalidArgument,
                 "cannot_call_oneself",
@@ -144,6 +172,42 @@ impl CallError {
             Self::Failed(_) => unreachable!("converted as it is"),
         };
         (kind, code, detail.into())
+    }
+
+    fn rating_parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::NotTheCaller => (
+                Kind::PermissionDenied,
+                "not_the_caller",
+                "Only the caller rates a call.",
+            ),
+            Self::NotCompleted => (
+                Kind::Conflict,
+                "call_not_completed",
+                "Only a completed call can be rated.",
+            ),
+            Self::RatingClosed => (
+                Kind::Conflict,
+                "rating_closed",
+                "A call can be rated for seven days.",
+            ),
+            Self::AlreadyRated => (
+                Kind::Conflict,
+                "already_rated",
+                "You have rated this call already.",
+            ),
+            Self::InvalidStars => (
+                Kind::InvalidArgument,
+                "invalid_stars",
+                "stars must be 1 to 5.",
+            ),
+            Self::InvalidComment => (
+                Kind::InvalidArgument,
+                "invalid_comment",
+                "The comment may have up to 500 characters.",
+            ),
+            _ => (Kind::NotFound, "call_not_found", "There is no such call."),
+        }
     }
 }
 

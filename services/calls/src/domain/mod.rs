@@ -3,6 +3,7 @@
 pub mod billing;
 pub mod call;
 mod error;
+pub mod rating;
 pub mod steps;
 
 pub use error::CallError;

@@ -10,13 +10,14 @@ use talktime_proto::calls::v1::{
     EmergencyEndCallRequest, EndCallRequest, EndCallResponse, GetActivityRequest,
     GetActivityResponse, GetOngoingRequest, GetOngoingResponse, GetRatesRequest, GetRatesResponse,
     GetReceiptRequest, GetReceiptResponse, GetSummaryRequest, GetSummaryResponse, ListCallsRequest,
-    ListCallsResponse, StartCallRequest, StartCallResponse,
+    ListCallsResponse, RateCallRequest, RateCallResponse, StartCallRequest, StartCallResponse,
 };
 use tonic::{Request, Response, Status};
 
 use self::convert::{ongoing_call, start_of, wire_type};
 use crate::domain::CallError;
 use crate::domain::call::CallType;
+use crate::domain::rating::Rating;
 use crate::saga::Calls;
 
 fn refused(error: CallError) -> Status {
@@ -156,6 +157,20 @@ impl CallsService for CallsApi {
         Ok(Response::new(GetReceiptResponse {
             call: Some(convert::past_call(call)),
             minutes: minutes.into_iter().map(convert::receipt_minute).collect(),
+        }))
+    }
+
+    async fn rate_call(
+        &self,
+        request: Request<RateCallRequest>,
+    ) -> Result<Response<RateCallResponse>, Status> {
+        let request = request.into_inner();
+        let rating = Rating::new(request.stars, request.comment).map_err(refused)?;
+        let rated = self
+            .calls
+            .rate_listener(request.call_id, request.user_id, &rating);
+        Ok(Response::new(RateCallResponse {
+            listener_id: rated.await.map_err(refused)?,
         }))
     }
 

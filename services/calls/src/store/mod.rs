@@ -1,5 +1,6 @@
 //! The tables of calls.
 
+pub mod call_ratings;
 pub mod calls;
 pub mod history;
 pub mod live_parties;

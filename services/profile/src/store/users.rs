@@ -154,3 +154,23 @@ pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<
         .fetch_optional(tx)
         .await
 }
+
+/// Sets a listener's rating to the mean of so many, unless what is held is made of as many or more.
+pub async fn set_rating(
+    tx: &mut PgConnection,
+    user_id: i64,
+    stars_total: i64,
+    ratings_total: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE profile.users
+         SET rating = round($2::numeric / $3::numeric, 2), ratings_total = $3
+         WHERE user_id = $1 AND ratings_total < $3",
+    )
+    .bind(user_id)
+    .bind(stars_total)
+    .bind(ratings_total)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -5,6 +5,7 @@ mod deletion;
 mod favorites;
 mod feed;
 mod feed_events;
+mod ratings;
 mod registration;
 mod updates;
 mod verified;

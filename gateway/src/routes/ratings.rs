@@ -1,0 +1,70 @@
+//! What a caller says of a listener after a call.
+
+use axum::extract::State;
+use serde::Serialize;
+use talktime_kit::Error;
+use talktime_proto::calls::v1::RateCallRequest;
+use utoipa::ToSchema;
+
+use crate::app::Calls;
+use crate::extract::{Id, Json};
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(eserde::Deserialize, ToSchema)]
+pub(super) struct RatingBody {
+    #[schema(minimum = 1, maximum = 5)]
+    stars: i64,
+    /// For operators only; nobody else sees it.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    comment: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RatingAnswer {
+    call_id: i64,
+    listener_id: i64,
+    stars: i32,
+    message: &'static str,
+}
+
+/// Rates the listener of a completed call: by its caller, once, within seven days.
+///
+/// The listener's `rating`, in their profile and in the feed, is the mean of all stars.
+#[utoipa::path(
+    post,
+    path = "/calls/{call_id}/rating",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = RatingAnswer),
+        (status = 400, description = "invalid_stars, invalid_comment"),
+        (status = 403, description = "not_a_party, not_the_caller"),
+        (status = 404, description = "call_not_found, listener_not_found"),
+        (status = 409, description = "call_not_completed, rating_closed, already_rated"),
+    )
+)]
+// Not tried again by itself: a second try would find the call rated and deny the first one's success.
+pub(super) async fn rate(
+    State(mut calls): State<Calls>,
+    caller: Caller,
+    Id(call_id): Id,
+    Json(body): Json<RatingBody>,
+) -> Result<Json<RatingAnswer>> {
+    let stars = i32::try_from(body.stars)
+        .map_err(|_| Error::invalid("invalid_stars", "stars must be 1 to 5."))?;
+    let request = RateCallRequest {
+        call_id,
+        user_id: caller.user_id,
+        stars,
+        comment: body.comment,
+    };
+    let rated = calls.rate_call(request).await?.into_inner();
+    Ok(Json(RatingAnswer {
+        call_id,
+        listener_id: rated.listener_id,
+        stars,
+        message: "Thank you for rating this call",
+    }))
+}

@@ -1,0 +1,171 @@
+//! What a caller says of a listener after a call.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::FromRow;
+
+use super::CallError;
+use super::call::Status;
+
+/// How long after its end a call may be rated.
+const OPEN_FOR: TimeDelta = TimeDelta::days(7);
+const COMMENT_CHARACTERS_MAX: usize = 500;
+
+/// Stars, and perhaps a few words that only we read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rating {
+    /// 1 to 5.
+    pub stars: i16,
+    /// Up to 500 characters.
+    pub comment: Option<String>,
+}
+
+impl Rating {
+    /// A rating within its bounds. Words that say nothing are none.
+    pub fn new(stars: i32, comment: Option<String>) -> Result<Self, CallError> {
+        let stars = i16::try_from(stars)
+            .ok()
+            .filter(|stars| (1..=5).contains(stars));
+        let comment = comment.filter(|comment| !comment.trim().is_empty());
+        if comment.as_deref().is_some_and(|comment| !is_text(comment)) {
+            return Err(CallError::InvalidComment);
+        }
+        Ok(Self {
+            stars: stars.ok_or(CallError::InvalidStars)?,
+            comment,
+        })
+    }
+}
+
+fn is_text(comment: &str) -> bool {
+    comment.chars().count() <= COMMENT_CHARACTERS_MAX
+        && comment
+            .chars()
+            .all(|c| !c.is_control() || c.is_whitespace())
+}
+
+/// A call as far as rating it goes.
+#[derive(Clone, Debug, FromRow)]
+pub struct RatedCall {
+    /// Who called.
+    pub user_id: i64,
+    /// Who was called.
+    pub listener_id: i64,
+    /// How it stands or ended.
+    #[sqlx(try_from = "String")]
+    pub status: Status,
+    /// When it ended.
+    pub end_time: Option<DateTime<Utc>>,
+    /// Whether the listener has an account no more.
+    pub is_listener_gone: bool,
+}
+
+impl RatedCall {
+    /// Whether this user may rate it now.
+    pub fn check_open_to(&self, user_id: i64, now: DateTime<Utc>) -> Result<(), CallError> {
+        if user_id == self.listener_id {
+            return Err(CallError::NotTheCaller);
+        }
+        if user_id != self.user_id {
+            return Err(CallError::NotAParty);
+        }
+        let Some(end_time) = self.end_time.filter(|_| self.status == Status::Completed) else {
+            return Err(CallError::NotCompleted);
+        };
+        if now - end_time > OPEN_FOR {
+            return Err(CallError::RatingClosed);
+        }
+        if self.is_listener_gone {
+            return Err(CallError::NoSuchListener);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: i64 = 1;
+    const LISTENER: i64 = 2;
+
+    fn ended_at() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
+    }
+
+    fn call() -> RatedCall {
+        RatedCall {
+            user_id: CALLER,
+            listener_id: LISTENER,
+            status: Status::Completed,
+            end_time: Some(ended_at()),
+            is_listener_gone: false,
+        }
+    }
+
+    fn refusal(call: &RatedCall, user_id: i64) -> Option<CallError> {
+        call.check_open_to(user_id, ended_at()).err()
+    }
+
+    #[test]
+    fn stars_are_one_to_five() {
+        for stars in 1..=5 {
+            assert_eq!(
+                i32::from(Rating::new(stars, None).expect("allowed").stars),
+                stars
+            );
+        }
+        for stars in [i32::MIN, -1, 0, 6, 65_537] {
+            let refused = Rating::new(stars, None);
+            assert!(matches!(refused, Err(CallError::InvalidStars)), "{stars}");
+        }
+    }
+
+    #[test]
+    fn a_comment_is_text_within_bounds_or_none() {
+        let with = |comment: &str| Rating::new(5, Some(comment.to_owned()));
+        let kept = with("kind\nand patient").expect("allowed").comment;
+        assert_eq!(kept.as_deref(), Some("kind\nand patient"));
+        assert_eq!(with(" \n").expect("allowed").comment, None);
+        assert!(with(&"ß".repeat(500)).is_ok());
+        for wrong in ["nul\0", &"x".repeat(501)] {
+            assert!(matches!(with(wrong), Err(CallError::InvalidComment)));
+        }
+    }
+
+    #[test]
+    fn the_caller_rates_for_seven_days() {
+        let last = ended_at() + TimeDelta::days(7);
+        assert!(call().check_open_to(CALLER, ended_at()).is_ok());
+        assert!(call().check_open_to(CALLER, last).is_ok());
+        let late = call().check_open_to(CALLER, last + TimeDelta::seconds(1));
+        assert!(matches!(late, Err(CallError::RatingClosed)));
+    }
+
+    #[test]
+    fn nobody_else_rates() {
+        assert!(matches!(
+            refusal(&call(), LISTENER),
+            Some(CallError::NotTheCaller)
+        ));
+        assert!(matches!(refusal(&call(), 3), Some(CallError::NotAParty)));
+    }
+
+    #[test]
+    fn only_a_completed_call_with_somebody_who_is_there_is_rated() {
+        for status in [Status::Ongoing, Status::Dropped, Status::Cancelled] {
+            let call = RatedCall { status, ..call() };
+            assert!(matches!(
+                refusal(&call, CALLER),
+                Some(CallError::NotCompleted)
+            ));
+        }
+        let gone = RatedCall {
+            is_listener_gone: true,
+            ..call()
+        };
+        assert!(matches!(
+            refusal(&gone, CALLER),
+            Some(CallError::NoSuchListener)
+        ));
+    }
+}

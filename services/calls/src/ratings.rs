@@ -1,0 +1,42 @@
+//! Rating a listener after a call; profile hears the sum and shows the mean.
+
+use talktime_kit::messaging::outbox;
+use talktime_proto::events::v1::CallRated;
+use talktime_proto::events::v1::event::Kind;
+
+use crate::domain::CallError;
+use crate::domain::rating::Rating;
+use crate::saga::Calls;
+use crate::store::call_ratings;
+
+impl Calls {
+    /// Keeps what the caller says of a call, once; answers the listener.
+    pub async fn rate_listener(
+        &self,
+        call_id: i64,
+        user_id: i64,
+        rating: &Rating,
+    ) -> Result<i64, CallError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let call = call_ratings::rated_call(&mut tx, call_id).await?;
+        let call = call.ok_or(CallError::UnknownCall)?;
+        call.check_open_to(user_id, now)?;
+        let listener_id = call.listener_id;
+        if !call_ratings::insert(&mut tx, call_id, listener_id, rating, now).await? {
+            return Err(CallError::AlreadyRated);
+        }
+        let standing = call_ratings::add(&mut tx, listener_id, rating.stars).await?;
+        let rated = Kind::CallRated(CallRated {
+            call_id,
+            user_id,
+            listener_id,
+            stars_total: standing.stars_total,
+            ratings_total: standing.ratings_total,
+        });
+        outbox::append(&mut tx, listener_id, standing.ratings_total, now, rated).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(listener_id)
+    }
+}

@@ -1,0 +1,83 @@
+//! `calls.call_ratings`, one row a rated call, and `calls.listener_ratings`, their sums.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::rating::{RatedCall, Rating};
+
+/// The sum of a listener's ratings.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Standing {
+    /// Of all ratings.
+    pub stars_total: i64,
+    /// How many there are.
+    pub ratings_total: i64,
+}
+
+/// A call that began. It stays as it is until the transaction ends, so that nobody is forgotten
+/// meanwhile.
+pub async fn rated_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<RatedCall>> {
+    sqlx::query_as(
+        "SELECT user_id, listener_id, status, end_time, listener_username = '' AS is_listener_gone
+         FROM calls.user_calls WHERE call_id = $1 AND start_time IS NOT NULL FOR SHARE",
+    )
+    .bind(call_id)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Keeps a rating; false when the call has one.
+pub async fn insert(
+    tx: &mut PgConnection,
+    call_id: i64,
+    listener_id: i64,
+    rating: &Rating,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO calls.call_ratings (call_id, listener_id, stars, comment, created_at)
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (call_id) DO NOTHING",
+    )
+    .bind(call_id)
+    .bind(listener_id)
+    .bind(rating.stars)
+    .bind(&rating.comment)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Adds a rating's stars to the listener's sum.
+pub async fn add(tx: &mut PgConnection, listener_id: i64, stars: i16) -> sqlx::Result<Standing> {
+    sqlx::query_as(
+        "INSERT INTO calls.listener_ratings AS sum (listener_id, stars_total, ratings_total)
+         VALUES ($1, $2, 1)
+         ON CONFLICT (listener_id) DO UPDATE
+             SET stars_total = sum.stars_total + excluded.stars_total,
+                 ratings_total = sum.ratings_total + 1
+         RETURNING stars_total, ratings_total",
+    )
+    .bind(listener_id)
+    .bind(i64::from(stars))
+    .fetch_one(tx)
+    .await
+}
+
+/// Drops what was said of a deleted person, and what they said in words; the stars that they gave
+/// stay with those who got them.
+pub async fn forget(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+    for statement in [
+        "DELETE FROM calls.call_ratings WHERE listener_id = $1",
+        "DELETE FROM calls.listener_ratings WHERE listener_id = $1",
+        "UPDATE calls.call_ratings AS rating SET comment = NULL
+         FROM calls.user_calls AS call
+         WHERE call.user_id = $1 AND rating.call_id = call.call_id AND comment IS NOT NULL",
+    ] {
+        sqlx::query(statement)
+            .bind(user_id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Rating a listener: by the caller of a completed call, once, and what others see of it.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use talktime_client::{Answer, Person, Role};
+use talktime_tests::{Answered, Pair, TestApp, wait_for};
+
+use crate::{assert_fields, assert_problem};
+
+async fn rate(app: &TestApp, person: &Person, call_id: i64, body: &Value) -> Answer {
+    let path = format!("/calls/{call_id}/rating");
+    app.post(&path).of(person).json(body).answer().await
+}
+
+/// Two who have talked, and their call.
+async fn after_a_call() -> (Pair, i64) {
+    let pair = Pair::meet().await;
+    let call_id = talk(&pair).await;
+    (pair, call_id)
+}
+
+async fn talk(pair: &Pair) -> i64 {
+    let call_id = pair.must_call().await;
+    let ended = pair.end(&pair.caller, call_id).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    call_id
+}
+
+async fn wait_for_rating(pair: &Pair, expected: Value) {
+    wait_for("the mean to show in the profile and the feed", || async {
+        let me = pair.app.get("/users/me").of(&pair.listener).answer().await;
+        let feed = pair.app.get("/feed/listeners?per_page=100&sort_by=recent");
+        let feed = feed.of(&pair.caller).answer().await;
+        let listeners = feed.body["listeners"].as_array()?.clone();
+        let shown = listeners
+            .into_iter()
+            .find(|listener| listener["user_id"] == pair.listener.user_id)?;
+        (me.body["rating"] == expected && shown["rating"] == expected).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_listeners_rating_is_the_mean_of_what_callers_say() {
+    let (pair, first) = after_a_call().await;
+    let body = json!({"stars": 4, "comment": "Kind and patient"});
+    let rated = rate(&pair.app, &pair.caller, first, &body).await;
+    assert_eq!(rated.status, 200, "{rated:?}");
+    assert_fields(&rated.body, &["call_id", "listener_id", "stars", "message"]);
+    assert_eq!(rated.body["listener_id"], pair.listener.user_id);
+    wait_for_rating(&pair, json!(4)).await;
+
+    for stars in [5, 5] {
+        let call_id = talk(&pair).await;
+        let rated = rate(&pair.app, &pair.caller, call_id, &json!({"stars": stars})).await;
+        assert_eq!(rated.status, 200, "{rated:?}");
+    }
+    wait_for_rating(&pair, json!(4.67)).await;
+
+    // One's own rating may come along unchanged, and changes for nobody.
+    let unchanged = pair.app.put("/users/me").of(&pair.listener);
+    let unchanged = unchanged.json(&json!({"rating": 4.67, "bio": "Hello"}));
+    assert_eq!(unchanged.answer().await.body["bio"], "Hello");
+    let raised = pair.app.put("/users/me").of(&pair.listener);
+    let raised = raised.json(&json!({"rating": 5})).answer().await;
+    assert_problem(&raised, 403, "rating_not_allowed");
+}
+
+#[tokio::test]
+async fn a_call_is_rated_once_however_often_at_a_time() {
+    let (pair, call_id) = after_a_call().await;
+    let body = json!({"stars": 3});
+    let answers = join_all((0..20).map(|_| rate(&pair.app, &pair.caller, call_id, &body))).await;
+    let rated = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(rated, 1, "{answers:?}");
+    let refused = answers.iter().find(|answer| answer.status != 200);
+    assert_problem(refused.expect("nineteen"), 409, "already_rated");
+    wait_for_rating(&pair, json!(3)).await;
+}
+
+#[tokio::test]
+async fn only_the_caller_of_a_completed_call_rates_it() {
+    let pair = Pair::meet().await;
+    let stranger = pair.app.sign_up(Role::User).await;
+    let five = json!({"stars": 5});
+    let call_id = pair.must_call().await;
+    let refused = rate(&pair.app, &pair.caller, call_id, &five).await;
+    assert_problem(&refused, 409, "call_not_completed");
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+
+    let refused = rate(&pair.app, &pair.listener, call_id, &five).await;
+    assert_problem(&refused, 403, "not_the_caller");
+    let refused = rate(&pair.app, &stranger, call_id, &five).await;
+    assert_problem(&refused, 403, "not_a_party");
+    let refused = rate(&pair.app, &pair.caller, 404_404_404, &five).await;
+    assert_problem(&refused, 404, "call_not_found");
+    let path = format!("/calls/{call_id}/rating");
+    let refused = pair.app.post(&path).json(&five).answer().await;
+    assert_problem(&refused, 401, "missing_token");
+
+    let dropped = pair.must_call().await;
+    let body = json!({"call_id": dropped, "reason": "dropped"});
+    let ended = pair.app.post("/calls/end").of(&pair.caller).json(&body);
+    assert_eq!(ended.answer().await.status, 200);
+    let refused = rate(&pair.app, &pair.caller, dropped, &five).await;
+    assert_problem(&refused, 409, "call_not_completed");
+}
+
+#[tokio::test]
+async fn what_is_no_rating_is_refused() {
+    let (pair, call_id) = after_a_call().await;
+    for (body, status, code) in [
+        (json!({"stars": 0}), 400, "invalid_stars"),
+        (json!({"stars": 6}), 400, "invalid_stars"),
+        (json!({"stars": i64::MAX}), 400, "invalid_stars"),
+        (
+            json!({"stars": 5, "comment": "x".repeat(501)}),
+            400,
+            "invalid_comment",
+        ),
+        (
+            json!({"stars": 5, "comment": "nul\0"}),
+            400,
+            "invalid_comment",
+        ),
+        (json!({"stars": 4.5}), 422, "invalid_body"),
+        (json!({"stars": "5"}), 422, "invalid_body"),
+        (json!({}), 422, "invalid_body"),
+    ] {
+        let refused = rate(&pair.app, &pair.caller, call_id, &body).await;
+        assert_problem(&refused, status, code);
+    }
+    let rated = rate(&pair.app, &pair.caller, call_id, &json!({"stars": 1})).await;
+    assert_eq!(rated.status, 200, "none of those counted: {rated:?}");
+}
