@@ -9,6 +9,7 @@ mod edges;
 mod favorites;
 mod feed;
 mod history;
+mod metrics;
 mod presence;
 mod ratings;
 mod sessions;

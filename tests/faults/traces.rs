@@ -10,20 +10,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use talktime_tests::picture::{self, Span};
 use talktime_tests::{Answered, Pair, variable, wait_for};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 use crate::take_stack;
-
-/// A span as the sink received it.
-#[derive(Clone, Debug)]
-struct Span {
-    service: String,
-    name: String,
-    id: String,
-    parent: String,
-}
 
 /// An OTLP endpoint that keeps what it gets, by trace id.
 #[derive(Clone, Default)]
@@ -53,6 +45,8 @@ impl TraceService for Sink {
                         name: span.name,
                         id: hex::encode(&span.span_id),
                         parent: hex::encode(&span.parent_span_id),
+                        begins_ns: span.start_time_unix_nano,
+                        ends_ns: span.end_time_unix_nano,
                     });
             }
         }
@@ -109,6 +103,17 @@ fn print_tree(spans: &[Span], parent: &str, depth: usize) {
     }
 }
 
+/// Draws the trace where somebody asks for it: `docs/call-trace.svg` is made so, by
+/// `TALKTIME_DRAW_TRACE=docs/call-trace.svg cargo dev test --test faults traces::`.
+fn draw(spans: &[Span], root: &str) {
+    let Some(path) = std::env::var_os("TALKTIME_DRAW_TRACE") else {
+        return;
+    };
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let svg = picture::draw("POST /calls/start, and the event that follows", root, spans);
+    std::fs::write(std::path::Path::new(workspace).join(path), svg).expect("written");
+}
+
 #[tokio::test]
 async fn one_trace_shows_a_start_from_the_gateway_to_the_event_that_follows() {
     let _stack = take_stack().await;
@@ -147,6 +152,7 @@ async fn one_trace_shows_a_start_from_the_gateway_to_the_event_that_follows() {
     })
     .await;
     print_tree(&spans, client_span, 0);
+    draw(&spans, client_span);
     let ended = pair
         .end(
             &pair.caller,

@@ -199,3 +199,58 @@ async fn where_verification_is_required_only_the_verified_are_shown_and_called()
     assert_eq!(pair.call().await.code(), "listener_not_verified");
     dev(&["restart", "profile", "--no-build"]).await;
 }
+
+/// Uploads at once, and bytes of each: held in memory they would be 400 MiB.
+const UPLOADS: usize = 50;
+const UPLOAD_BYTES: usize = 8 * 1024 * 1024;
+/// What all of them may add to a process: buffers of 3 MiB each, however large the files are.
+const GROWTH_KIB_MAX: u64 = 150 * 1024;
+
+/// Resident memory of a service now, and at its highest, in KiB.
+#[cfg(target_os = "linux")]
+async fn memory_kib(service: &str) -> (u64, u64) {
+    let variables = dev(&["env"]).await;
+    let name = format!("{}_PID=", service.to_uppercase());
+    let pid = variables.lines().find_map(|line| line.strip_prefix(&name));
+    let path = format!("/proc/{}/status", pid.expect("it runs"));
+    let status = std::fs::read_to_string(path).expect("it runs");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kib.expect("the kernel says it")
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn fifty_uploads_at_once_are_not_held_in_memory() {
+    let _stack = take_stack().await;
+    let app = talktime_tests::app().await;
+    let listeners = join_all((0..UPLOADS).map(|_| app.sign_up(Role::Listener))).await;
+    restart(&[]).await;
+    dev(&["restart", "gateway", "--no-build"]).await;
+    let services = ["gateway", "verification"];
+    let before = join_all(services.map(memory_kib)).await;
+
+    // A minute of sound, and a chunk that players skip.
+    let mut file = audio::wav(60);
+    file.resize(UPLOAD_BYTES, 0);
+    let body: &'static [u8] = form("sample.wav", &file, None).leak();
+    let begun = std::time::Instant::now();
+    let answers = join_all(listeners.iter().map(|listener| {
+        let ask = app.post("/verification/upload-audio-file").of(listener);
+        ask.body(FORM_TYPE, body).answer()
+    }))
+    .await;
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    println!("{UPLOADS} uploads at once took {:?}", begun.elapsed());
+    for (service, (before, _)) in services.into_iter().zip(before) {
+        let (_, highest) = memory_kib(service).await;
+        println!("{service}: {before} KiB before, {highest} KiB at the highest");
+        let growth = highest.saturating_sub(before);
+        assert!(growth < GROWTH_KIB_MAX, "{service}: {growth} KiB more");
+    }
+}

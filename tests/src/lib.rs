@@ -5,6 +5,8 @@
 //! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
 
 pub mod audio;
+mod events;
+pub mod picture;
 pub mod replica;
 
 use std::ops::Deref;
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talktime_client::{Answer, App, Ask, OtpInbox, Person, Role, Socket};
+
+pub use events::EventLog;
 
 /// How long a state may take to come, at most.
 pub const WAIT_MAX: Duration = Duration::from_secs(15);

@@ -67,6 +67,16 @@ impl Socket {
         self.next_where("a message", within, |_| true).await
     }
 
+    /// The next message, or how the gateway closed the socket instead.
+    pub async fn next_or_closed(
+        &mut self,
+        within: Duration,
+    ) -> anyhow::Result<Result<Value, Closed>> {
+        timeout(within, self.receive())
+            .await
+            .with_context(|| format!("nothing on the socket within {within:?}"))?
+    }
+
     /// The next message of a type; others are passed over.
     pub async fn next_of_type(&mut self, r#type: &str, within: Duration) -> anyhow::Result<Value> {
         self.next_where(r#type, within, |message| message["type"] == r#type)

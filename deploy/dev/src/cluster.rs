@@ -56,6 +56,8 @@ pub(crate) fn serve(stack: &Stack) -> Result<Command> {
     set("listen_addresses", "127.0.0.1");
     set("unix_socket_directories", "");
     set("max_connections", &MAX_CONNECTIONS.to_string());
+    // Errors without their details, which hold values, such as the phone number that is taken.
+    set("log_error_verbosity", "terse");
     if stack.is_throwaway() {
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
             set(name, "off");

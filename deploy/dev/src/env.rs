@@ -5,10 +5,11 @@ use std::env;
 
 use anyhow::Result;
 
+use crate::instance::{self, Instance, REPLICAS_MAX};
 use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::Settings;
 use crate::stack::Stack;
-use crate::unit::{GRPC_SERVICES, SERVICES, Unit};
+use crate::unit::{GRPC_SERVICES, Unit};
 
 /// The database of the services.
 pub(crate) const DATABASE: &str = "talktime";
@@ -18,6 +19,8 @@ pub(crate) const BUCKET: &str = "talktime";
 const REGION: &str = "us-east-1";
 /// Where audio samples may lie that are given by address; nothing ever fetches them.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
+/// Longer than clients take to hear that a replica serves no more (they ask every second).
+const DRAIN_DELAY_MS: u32 = 2_500;
 /// OTLP over gRPC.
 const OTLP_PORT: u16 = 4317;
 
@@ -25,7 +28,12 @@ const OTLP_PORT: u16 = 4317;
 pub(crate) type Variables = Vec<(String, String)>;
 
 /// The configuration of a service: `TALKTIME_<SERVICE>__<SECTION>__<KEY>`.
-pub(crate) fn of_service(stack: &Stack, settings: &Settings, service: Unit) -> Result<Variables> {
+pub(crate) fn of_service(
+    stack: &Stack,
+    settings: &Settings,
+    instance: Instance,
+) -> Result<Variables> {
+    let service = instance.unit;
     let mut variables: Vec<(String, String)> = Vec::new();
     let mut set = |key: &str, value: String| variables.push((key.to_owned(), value));
     set("ENVIRONMENT", "development".to_owned());
@@ -33,23 +41,26 @@ pub(crate) fn of_service(stack: &Stack, settings: &Settings, service: Unit) -> R
     if let Some(endpoint) = otlp_endpoint(stack) {
         set("TELEMETRY__OTLP_ENDPOINT", endpoint);
     }
-    if let Some(port) = stack.ops_port(service) {
+    if let Some(port) = stack.ops_port(instance) {
         set("OPS__LISTEN", format!("127.0.0.1:{port}"));
+    }
+    if settings.replicas > 1 {
+        set("SHUTDOWN__DRAIN_DELAY_MS", DRAIN_DELAY_MS.to_string());
     }
     set("NATS__URL", nats_url(stack));
     if service.has_grpc() {
         set(
             "GRPC__LISTEN",
-            format!("127.0.0.1:{}", stack.main_port(service)),
+            format!("127.0.0.1:{}", stack.main_port(instance)),
         );
         set("DATABASE__OWNER_URL", owner_url(stack, service));
         set("DATABASE__APP_URL", app_url(stack, service));
     }
     // Everybody knows everybody's address; who calls whom is the services' own business.
     for peer in GRPC_SERVICES.into_iter().filter(|peer| *peer != service) {
-        set(&format!("PEERS__{}", upper(peer)), grpc_url(stack, peer));
+        set(&format!("PEERS__{}", upper(peer)), peer_urls(stack, peer));
     }
-    variables.extend(own(stack, settings, service)?);
+    variables.extend(own(stack, settings, instance)?);
     let prefix = format!("TALKTIME_{}__", upper(service));
     Ok(variables
         .into_iter()
@@ -67,9 +78,9 @@ fn otlp_endpoint(stack: &Stack) -> Option<String> {
 }
 
 /// What only this service needs.
-fn own(stack: &Stack, settings: &Settings, service: Unit) -> Result<Variables> {
+fn own(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Variables> {
     let redis = ("REDIS__URL", redis_url(stack));
-    let variables = match service {
+    let variables = match instance.unit {
         Unit::Auth => vec![
             redis,
             ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?),
@@ -88,7 +99,7 @@ fn own(stack: &Stack, settings: &Settings, service: Unit) -> Result<Variables> {
             ("UPLOADS__ALLOWED_HOSTS", AUDIO_HOSTS.to_owned()),
         ],
         Unit::Gateway => {
-            let listen = format!("127.0.0.1:{}", stack.main_port(service));
+            let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             vec![redis, ("HTTP__LISTEN", listen)]
         }
         _ => Vec::new(),
@@ -99,29 +110,35 @@ fn own(stack: &Stack, settings: &Settings, service: Unit) -> Result<Variables> {
         .collect())
 }
 
-/// The lines of `cargo dev env`; `pid_of` tells the pid of a service that runs.
+/// The lines of `cargo dev env`; `pid_of` tells the pid of a service that runs. The second replica of
+/// each service has lines too (`GATEWAY_2_URL`), for who starts it.
 pub(crate) fn of_clients(
     stack: &Stack,
     settings: &Settings,
-    pid_of: impl Fn(Unit) -> Option<i32>,
+    pid_of: impl Fn(Instance) -> Option<i32>,
 ) -> Variables {
     let mut variables = of_stack(stack, settings);
-    let mut set = |service: Unit, key: &str, value: String| {
-        variables.push((format!("{}_{key}", upper(service)), value));
+    let mut set = |instance: Instance, key: &str, value: String| {
+        let name = instance.name().to_uppercase().replace('-', "_");
+        variables.push((format!("{name}_{key}"), value));
     };
-    for service in SERVICES {
-        if service.has_grpc() {
-            set(service, "GRPC_URL", grpc_url(stack, service));
+    for instance in instance::services(REPLICAS_MAX) {
+        let service = instance.unit;
+        let main = if service.has_grpc() {
+            "GRPC_URL"
+        } else {
+            "URL"
+        };
+        set(instance, main, url(stack, instance));
+        if let Some(port) = stack.ops_port(instance) {
+            set(instance, "OPS_URL", format!("http://127.0.0.1:{port}"));
         }
-        if let Some(port) = stack.ops_port(service) {
-            set(service, "OPS_URL", format!("http://127.0.0.1:{port}"));
+        if let Some(pid) = pid_of(instance) {
+            set(instance, "PID", pid.to_string());
         }
-        if let Some(pid) = pid_of(service) {
-            set(service, "PID", pid.to_string());
-        }
-        if service.has_grpc() {
-            set(service, "APP_DATABASE_URL", app_url(stack, service));
-            set(service, "OWNER_DATABASE_URL", owner_url(stack, service));
+        if service.has_grpc() && instance.is_first() {
+            set(instance, "APP_DATABASE_URL", app_url(stack, service));
+            set(instance, "OWNER_DATABASE_URL", owner_url(stack, service));
         }
     }
     variables
@@ -130,7 +147,6 @@ pub(crate) fn of_clients(
 fn of_stack(stack: &Stack, settings: &Settings) -> Variables {
     let otlp_endpoint = otlp_endpoint(stack).map(|endpoint| ("OTLP_ENDPOINT", endpoint));
     [
-        ("GATEWAY_URL", gateway_url(stack)),
         ("DATABASE_URL", superuser_url(stack)),
         ("TEMPLATE_DATABASE", TEMPLATE_DATABASE.to_owned()),
         ("REDIS_URL", redis_url(stack)),
@@ -149,7 +165,7 @@ fn of_stack(stack: &Stack, settings: &Settings) -> Variables {
 }
 
 pub(crate) fn gateway_url(stack: &Stack) -> String {
-    format!("http://127.0.0.1:{}", stack.main_port(Unit::Gateway))
+    url(stack, Unit::Gateway.into())
 }
 
 pub(crate) fn superuser_url(stack: &Stack) -> String {
@@ -168,8 +184,16 @@ pub(crate) fn s3_url(stack: &Stack) -> String {
     format!("http://127.0.0.1:{}", stack.main_port(Unit::S3))
 }
 
-fn grpc_url(stack: &Stack, service: Unit) -> String {
-    format!("http://127.0.0.1:{}", stack.main_port(service))
+fn url(stack: &Stack, instance: Instance) -> String {
+    format!("http://127.0.0.1:{}", stack.main_port(instance))
+}
+
+/// Every replica that there may be: clients leave out what does not serve, and find it once it does.
+fn peer_urls(stack: &Stack, peer: Unit) -> String {
+    let urls: Vec<String> = Instance::replicas_of(peer)
+        .map(|instance| url(stack, instance))
+        .collect();
+    urls.join(",")
 }
 
 fn owner_url(stack: &Stack, service: Unit) -> String {
@@ -205,18 +229,22 @@ mod tests {
 
     #[test]
     fn a_service_is_told_its_addresses_databases_and_peers() {
-        let stack = Stack::new(StackName::Dev);
+        let stack = Stack::moved(StackName::Dev, 0);
         let settings = Settings {
             minute_secs: 5,
             ..Settings::default()
         };
-        let calls = of_service(&stack, &settings, Unit::Calls).expect("calls needs no secret");
+        let calls = of_service(&stack, &settings, Unit::Calls.into());
+        let calls = calls.expect("calls needs no secret");
         let get = |key: &str| value(&calls, &format!("TALKTIME_CALLS__{key}"));
         assert_eq!(get("GRPC__LISTEN"), Some("127.0.0.1:7105"));
         assert_eq!(get("OPS__LISTEN"), Some("127.0.0.1:7205"));
         assert_eq!(get("MINUTE_SECS"), Some("5"));
         assert_eq!(get("REDIS__URL"), Some("redis://127.0.0.1:7379"));
-        assert_eq!(get("PEERS__WALLET"), Some("http://127.0.0.1:7104"));
+        assert_eq!(
+            get("PEERS__WALLET"),
+            Some("http://127.0.0.1:7104,http://127.0.0.1:7154")
+        );
         assert_eq!(get("PEERS__CALLS"), None, "nobody calls itself");
         assert_eq!(
             get("DATABASE__APP_URL"),
@@ -226,12 +254,13 @@ mod tests {
 
     #[test]
     fn the_gateway_has_no_database_and_no_grpc() {
-        let stack = Stack::new(StackName::Test);
-        let gateway = of_service(&stack, &Settings::default(), Unit::Gateway)
-            .expect("the gateway needs no secret");
+        let stack = Stack::moved(StackName::Test, 0);
+        let second = "gateway-2".parse().expect("a replica");
+        let gateway = of_service(&stack, &Settings::default(), second);
+        let gateway = gateway.expect("the gateway needs no secret");
         assert_eq!(
             value(&gateway, "TALKTIME_GATEWAY__HTTP__LISTEN"),
-            Some("127.0.0.1:18080")
+            Some("127.0.0.1:18130")
         );
         assert_eq!(value(&gateway, "TALKTIME_GATEWAY__DATABASE__APP_URL"), None);
         assert_eq!(value(&gateway, "TALKTIME_GATEWAY__GRPC__LISTEN"), None);
@@ -239,16 +268,17 @@ mod tests {
 
     #[test]
     fn clients_learn_the_addresses_and_the_pids_of_what_runs() {
-        let stack = Stack::new(StackName::Test);
+        let stack = Stack::moved(StackName::Test, 0);
         let settings = Settings {
             minute_secs: 2,
             ..Settings::default()
         };
         let lines = of_clients(&stack, &settings, |unit| {
-            (unit == Unit::Wallet).then_some(4711)
+            (unit == Unit::Wallet.into()).then_some(4711)
         });
         let get = |key: &str| value(&lines, key);
         assert_eq!(get("GATEWAY_URL"), Some("http://127.0.0.1:18080"));
+        assert_eq!(get("GATEWAY_2_URL"), Some("http://127.0.0.1:18130"));
         assert_eq!(
             get("DATABASE_URL"),
             Some("postgres://postgres:dev-postgres@127.0.0.1:17432/talktime")

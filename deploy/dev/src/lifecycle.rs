@@ -1,4 +1,4 @@
-//! Starting and stopping units: spawn, wait until ready, stop in order.
+//! Starting and stopping processes: spawn, wait until ready, stop in order.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -8,39 +8,40 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::env::Variables;
+use crate::instance::{self, Instance, REPLICAS_MAX};
 use crate::process::{self, Ending, STOP_DEADLINE};
 use crate::progress::{self, Step};
 use crate::settings::Settings;
 use crate::stack::Stack;
-use crate::unit::{self, PARTS, Unit};
+use crate::unit::{PARTS, Unit};
 use crate::{cluster, env, interrupt, job, log, parts, ports, probe, wait};
 
-/// How long units that were just started may take until they are ready.
+/// How long processes that were just started may take until they are ready.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// How often a longer wait says what it is waiting for.
 const REMINDER: Duration = Duration::from_secs(5);
 
-/// A unit that was spawned and is not ready yet.
+/// A process that was spawned and is not ready yet.
 struct Starting {
-    unit: Unit,
+    instance: Instance,
     child: Child,
     step: Step,
     /// The length of its log before it wrote its first line.
     log_from: u64,
 }
 
-/// Starts these units side by side and waits until all are ready. If one ends early or does not get
+/// Starts these side by side and waits until all are ready. If one ends early or does not get
 /// ready, the error holds the end of its log.
 pub(crate) fn start(
     stack: &Stack,
     settings: &Settings,
-    units: &[Unit],
+    instances: &[Instance],
     extra: &Variables,
 ) -> Result<()> {
-    ports::require_free(stack, units)?;
+    ports::require_free(stack, instances)?;
     let mut waiting = Vec::new();
-    for unit in units {
-        waiting.push(spawn(stack, settings, *unit, extra)?);
+    for instance in instances {
+        waiting.push(spawn(stack, settings, *instance, extra)?);
     }
     let deadline = Instant::now() + READY_DEADLINE;
     let mut remind_at = Instant::now() + REMINDER;
@@ -59,27 +60,33 @@ pub(crate) fn start(
     Ok(())
 }
 
-fn spawn(stack: &Stack, settings: &Settings, unit: Unit, extra: &Variables) -> Result<Starting> {
-    let mut command = command(stack, settings, unit)?;
+fn spawn(
+    stack: &Stack,
+    settings: &Settings,
+    instance: Instance,
+    extra: &Variables,
+) -> Result<Starting> {
+    let name = instance.name();
+    let mut command = command(stack, settings, instance)?;
     command.envs(extra.iter().map(|(key, value)| (key, value)));
-    let log_from = log::length(&stack.log(unit.name()));
-    let step = Step::start(unit.name());
-    let child = process::spawn(stack, unit.name(), &mut command)?;
+    let log_from = log::length(&stack.log(&name));
+    let step = Step::start(name.clone());
+    let child = process::spawn(stack, &name, &mut command)?;
     Ok(Starting {
-        unit,
+        instance,
         child,
         step,
         log_from,
     })
 }
 
-fn command(stack: &Stack, settings: &Settings, unit: Unit) -> Result<Command> {
-    match unit {
+fn command(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Command> {
+    match instance.unit {
         Unit::Postgres => cluster::serve(stack),
         Unit::Redis => parts::redis(stack),
         Unit::Nats => parts::nats(stack),
         Unit::S3 => Ok(parts::s3(stack)),
-        service => service_command(stack, settings, service, &["serve".to_owned()]),
+        _ => service_command(stack, settings, instance, &["serve".to_owned()]),
     }
 }
 
@@ -87,18 +94,18 @@ fn command(stack: &Stack, settings: &Settings, unit: Unit) -> Result<Command> {
 pub(crate) fn service_command(
     stack: &Stack,
     settings: &Settings,
-    service: Unit,
+    service: Instance,
     arguments: &[String],
 ) -> Result<Command> {
     let name = service
+        .unit
         .binary()
-        .with_context(|| format!("{} is not ours", service.name()))?;
+        .with_context(|| format!("{service} is not ours"))?;
     let binary = stack.binary(&name);
     if !binary.exists() {
         bail!(
-            "the stack has no {name} yet; `{} restart {}` builds it",
-            stack.command(),
-            service.name()
+            "the stack has no {name} yet; `{} restart {service}` builds it",
+            stack.command()
         );
     }
     let mut command = Command::new(binary);
@@ -112,19 +119,16 @@ pub(crate) fn service_command(
 fn still_waiting(stack: &Stack, waiting: Vec<Starting>) -> Result<Vec<Starting>> {
     let mut rest = Vec::new();
     for mut starting in waiting {
-        let unit = starting.unit;
+        let instance = starting.instance;
         let ended = starting
             .child
             .try_wait()
             .context("cannot wait for a child")?;
         if let Some(status) = ended {
-            let tail = log::tail(&stack.log(unit.name()), starting.log_from);
-            bail!(
-                "{} ended before it was ready ({status}):\n{tail}",
-                unit.name()
-            );
+            let tail = log::tail(&stack.log(&instance.name()), starting.log_from);
+            bail!("{instance} ended before it was ready ({status}):\n{tail}");
         }
-        if probe::is_ready(stack, unit) {
+        if probe::is_ready(stack, instance) {
             starting.step.done("ready");
             process::reap_in_background(starting.child);
         } else {
@@ -138,10 +142,10 @@ fn too_late(stack: &Stack, waiting: &[Starting]) -> String {
     let tails: Vec<String> = waiting
         .iter()
         .map(|starting| {
-            let name = starting.unit.name();
+            let name = starting.instance.name();
             format!(
                 "{name}:\n{}",
-                log::tail(&stack.log(name), starting.log_from)
+                log::tail(&stack.log(&name), starting.log_from)
             )
         })
         .collect();
@@ -153,9 +157,9 @@ fn too_late(stack: &Stack, waiting: &[Starting]) -> String {
 }
 
 fn names(waiting: &[Starting]) -> String {
-    let names: Vec<&str> = waiting
+    let names: Vec<String> = waiting
         .iter()
-        .map(|starting| starting.unit.name())
+        .map(|starting| starting.instance.name())
         .collect();
     names.join(", ")
 }
@@ -169,20 +173,20 @@ fn stop_signal(unit: Unit) -> Signal {
     }
 }
 
-/// Stops these units side by side: a request, a bounded wait, SIGKILL.
-pub(crate) fn stop(stack: &Stack, units: &[Unit]) -> Result<()> {
+/// Stops these side by side: a request, a bounded wait, SIGKILL.
+pub(crate) fn stop(stack: &Stack, instances: &[Instance]) -> Result<()> {
     let mut stopping = Vec::new();
-    for unit in units {
-        if let Some(process) = process::recorded(&stack.pid_file(unit.name())) {
-            let step = process.is_alive().then(|| Step::start(unit.name()));
-            process.signal(stop_signal(*unit))?;
-            stopping.push((*unit, process, step));
+    for instance in instances {
+        if let Some(process) = process::recorded(&stack.pid_file(&instance.name())) {
+            let step = process.is_alive().then(|| Step::start(instance.name()));
+            process.signal(stop_signal(instance.unit))?;
+            stopping.push((*instance, process, step));
         }
     }
     let deadline = Instant::now() + STOP_DEADLINE;
-    for (unit, process, step) in stopping {
+    for (instance, process, step) in stopping {
         let ending = process.wait_or_kill(deadline)?;
-        forget(stack, unit);
+        forget(stack, instance);
         if let Some(step) = step {
             step.done(match ending {
                 Ending::Orderly => "stopped",
@@ -193,36 +197,38 @@ pub(crate) fn stop(stack: &Stack, units: &[Unit]) -> Result<()> {
     Ok(())
 }
 
-/// Kills a unit at once and waits until nothing of it is left.
-pub(crate) fn kill(stack: &Stack, unit: Unit) -> Result<()> {
-    if let Some(process) = process::recorded(&stack.pid_file(unit.name())) {
+/// Kills a process at once and waits until nothing of it is left.
+pub(crate) fn kill(stack: &Stack, instance: Instance) -> Result<()> {
+    if let Some(process) = process::recorded(&stack.pid_file(&instance.name())) {
         process.kill()?;
-        forget(stack, unit);
+        forget(stack, instance);
     }
     Ok(())
 }
 
-fn forget(stack: &Stack, unit: Unit) {
+fn forget(stack: &Stack, instance: Instance) {
     // If it stays, it names a process that is gone, which every reader checks.
-    let _ = fs::remove_file(stack.pid_file(unit.name()));
+    let _ = fs::remove_file(stack.pid_file(&instance.name()));
 }
 
-/// Stops everything of the stack: jobs, then the gateway, so that nothing new comes in, the services
+/// Stops everything of the stack: jobs, then the gateways, so that nothing new comes in, the services
 /// side by side, and the parts they stood on, last started first. One that resists keeps none of the
 /// others from being stopped; the first error is reported.
 pub(crate) fn stop_all(stack: &Stack) -> Result<()> {
     let mut outcome = job::end_all(stack);
-    outcome = outcome.and(stop(stack, &[Unit::Gateway]));
-    outcome = outcome.and(stop(stack, &unit::GRPC_SERVICES));
+    let (gateways, services): (Vec<Instance>, Vec<Instance>) =
+        instance::services(REPLICAS_MAX).partition(|service| service.unit == Unit::Gateway);
+    outcome = outcome.and(stop(stack, &gateways));
+    outcome = outcome.and(stop(stack, &services));
     for part in PARTS.into_iter().rev() {
-        outcome = outcome.and(stop(stack, &[part]));
+        outcome = outcome.and(stop(stack, &[part.into()]));
     }
     outcome
 }
 
-/// The units that are alive.
-pub(crate) fn alive(stack: &Stack) -> Vec<Unit> {
-    unit::all()
-        .filter(|unit| process::running(stack, unit.name()).is_some())
+/// The processes that are alive.
+pub(crate) fn alive(stack: &Stack) -> Vec<Instance> {
+    instance::all()
+        .filter(|instance| process::running(stack, &instance.name()).is_some())
         .collect()
 }

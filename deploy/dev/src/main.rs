@@ -1,20 +1,22 @@
 //! `cargo dev`: the whole platform on one machine.
 //!
 //! `cargo dev up` takes a machine with nothing but Rust to a running Talktime with one demo call made;
-//! `cargo dev test` runs all tests against a stack of its own, `cargo dev bench` measures on another. The
-//! other commands stop, start, kill and look at single processes, by hand or from tests of failures.
+//! `cargo dev test` runs all tests against a stack of its own, `cargo dev bench` measures on another, and
+//! `cargo dev roll` restarts every process of a third under load. The other commands stop, start, kill and look at single processes, by hand or from tests of failures.
 //!
 //! How it is laid out, from the outside in:
 //!
-//! - `up`, `testing`, `bench`, `single`, `report`, `docs`: the commands
+//! - `up`, `testing`, `bench`, `roll`, `single`, `report`, `docs`: the commands
+//! - `audit`: what the logs hold when all tests have run
 //! - `session`, `lock`, `reaper`: who is responsible for a stack, and that nothing is left of it
 //! - `lifecycle`, `probe`: starting, waiting until ready, stopping
 //! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: what is started, and with what
 //! - `process`, `job`, `procfs`, `ports`, `wait`: the machinery of the operating system
-//! - `unit`, `stack`, `settings`: the words all the others speak
+//! - `unit`, `instance`, `stack`, `settings`: the words all the others speak
 //!
 //! Plain blocking code without a runtime: it has to compile fast, and it mostly waits.
 
+mod audit;
 mod bench;
 mod cargo;
 mod cluster;
@@ -22,6 +24,7 @@ mod databases;
 mod docs;
 mod env;
 mod install;
+mod instance;
 mod interrupt;
 mod job;
 mod lifecycle;
@@ -35,6 +38,7 @@ mod procfs;
 mod progress;
 mod reaper;
 mod report;
+mod roll;
 mod secrets;
 mod session;
 mod settings;
@@ -51,6 +55,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::instance::Instance;
 use crate::stack::{Stack, StackName};
 use crate::unit::Unit;
 
@@ -82,11 +87,17 @@ enum Command {
     /// Build one and start it anew
     Restart(single::RestartOptions),
     /// Start one that is stopped
-    Start { unit: Unit },
+    Start {
+        #[arg(value_name = "NAME")]
+        instance: Instance,
+    },
     /// Stop one in good order
-    Stop { unit: Unit },
+    Stop(single::StopOptions),
     /// Kill one with SIGKILL, as a crash would
-    Kill { unit: Unit },
+    Kill {
+        #[arg(value_name = "NAME")]
+        instance: Instance,
+    },
     /// Run the demo against the stack that is up
     Demo,
     /// Make the user with this phone number an admin
@@ -101,6 +112,8 @@ enum Command {
     Test(testing::TestOptions),
     /// Measure against a stack of its own, built with optimizations
     Bench(bench::BenchOptions),
+    /// Restart every process under load, on a stack of its own with two replicas of each
+    Roll(roll::RollOptions),
     /// Stop everything once standard input ends; started by the runner for itself
     #[command(hide = true)]
     Reap,
@@ -123,9 +136,9 @@ fn run(options: Options) -> Result<ExitCode> {
         Command::Status => return Ok(report::status(&stack)),
         Command::Logs(options) => return report::logs(&stack, &options),
         Command::Restart(options) => single::restart(&stack, &options)?,
-        Command::Start { unit } => single::start(&stack, unit)?,
-        Command::Stop { unit } => single::stop(&stack, unit)?,
-        Command::Kill { unit } => single::kill(&stack, unit)?,
+        Command::Start { instance } => single::start(&stack, instance)?,
+        Command::Stop(options) => single::stop(&stack, &options)?,
+        Command::Kill { instance } => single::kill(&stack, instance)?,
         Command::Demo => return single::demo(&stack),
         Command::GrantAdmin { phone } => {
             let arguments = vec!["grant-admin".to_owned(), phone];
@@ -136,6 +149,7 @@ fn run(options: Options) -> Result<ExitCode> {
         Command::Env => report::env(&stack),
         Command::Test(options) => return Ok(testing::test(&options)),
         Command::Bench(options) => return bench::bench(&options),
+        Command::Roll(options) => return roll::roll(&options),
         Command::Reap => reaper::reap(&stack)?,
     }
     Ok(ExitCode::SUCCESS)

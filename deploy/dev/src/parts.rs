@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::env::BUCKET;
 use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
-use crate::stack::Stack;
+use crate::stack::{self, Stack};
 use crate::unit::Unit;
 use crate::{cluster, install};
 
@@ -19,6 +19,14 @@ pub(crate) fn prepare(stack: &Stack) -> Result<()> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     cluster::prepare(stack)
+}
+
+/// Deletes what one of them keeps. Everything that Postgres keeps goes with the whole stack only.
+pub(crate) fn wipe(stack: &Stack, unit: Unit) -> Result<()> {
+    match unit {
+        Unit::Redis | Unit::Nats | Unit::S3 => stack::remove_dir(&data_dir(stack, unit)),
+        _ => bail!("only redis, nats and s3 are wiped one by one"),
+    }
 }
 
 /// The command that runs Redis. It holds nothing that may not be lost: no snapshots, no log.

@@ -7,25 +7,20 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::instance::Instance;
 use crate::procfs;
 use crate::stack::Stack;
-use crate::unit::Unit;
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
 
-/// Fails, naming every port of these units that is taken together with its holder.
-pub(crate) fn require_free(stack: &Stack, units: &[Unit]) -> Result<()> {
+/// Fails, naming every port of these that is taken together with its holder.
+pub(crate) fn require_free(stack: &Stack, instances: &[Instance]) -> Result<()> {
     let mut taken = String::new();
-    for unit in units {
-        for port in stack.ports(*unit) {
+    for instance in instances {
+        for port in stack.ports(*instance) {
             if !is_free(port) {
-                let _ = write!(
-                    taken,
-                    "\n  port {port} ({}) is taken{}",
-                    unit.name(),
-                    by(port)
-                );
+                let _ = write!(taken, "\n  port {port} ({instance}) is taken{}", by(port));
             }
         }
     }

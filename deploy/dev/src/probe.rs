@@ -1,4 +1,4 @@
-//! Whether a unit does its work: not merely runs, but answers as it should.
+//! Whether a process does its work: not merely runs, but answers as it should.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -8,6 +8,7 @@ use std::time::Duration;
 use ureq::Agent;
 
 use crate::databases;
+use crate::instance::Instance;
 use crate::stack::Stack;
 use crate::unit::Unit;
 
@@ -26,15 +27,15 @@ static HTTP: LazyLock<Agent> = LazyLock::new(|| {
         .new_agent()
 });
 
-pub(crate) fn is_ready(stack: &Stack, unit: Unit) -> bool {
-    let main = stack.main_port(unit);
-    match unit {
+pub(crate) fn is_ready(stack: &Stack, instance: Instance) -> bool {
+    let main = stack.main_port(instance);
+    match instance.unit {
         Unit::Postgres => databases::answers(stack),
         Unit::Redis => redis_answers(main).unwrap_or(false),
         // Health as NATS sees it includes JetStream.
         Unit::Nats => {
             stack
-                .ops_port(unit)
+                .ops_port(instance)
                 .and_then(|port| status(port, "/healthz"))
                 == Some(200)
         }
@@ -42,7 +43,7 @@ pub(crate) fn is_ready(stack: &Stack, unit: Unit) -> bool {
         Unit::S3 => status(main, "/") == Some(403),
         _ => {
             stack
-                .ops_port(unit)
+                .ops_port(instance)
                 .and_then(|port| status(port, "/readyz"))
                 == Some(200)
         }

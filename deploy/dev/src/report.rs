@@ -7,15 +7,16 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::instance::{self, Instance};
 use crate::settings::Settings;
 use crate::stack::Stack;
-use crate::unit::{self, Unit};
 use crate::{probe, process, up};
 
 #[derive(Args)]
 pub(crate) struct LogsOptions {
     /// Of which one (default: all)
-    unit: Option<Unit>,
+    #[arg(value_name = "NAME")]
+    instance: Option<Instance>,
     /// Keep printing what is added
     #[arg(short, long)]
     follow: bool,
@@ -26,25 +27,26 @@ pub(crate) struct LogsOptions {
 
 /// The command `status`: fails if anything that should be ready is not.
 pub(crate) fn status(stack: &Stack) -> ExitCode {
-    let infra_only = Settings::load(stack).infra_only;
+    let settings = Settings::load(stack);
     let mut all_ready = true;
     println!("{:<14} {:>8}  {:<12} STATE", "NAME", "PID", "PORTS");
-    for unit in unit::all() {
-        let process = process::running(stack, unit.name());
-        if infra_only && !unit.is_part() && process.is_none() {
+    for instance in instance::all() {
+        let process = process::running(stack, &instance.name());
+        let is_wanted = instance.unit.is_part() || settings.services().contains(&instance);
+        if process.is_none() && !is_wanted {
             continue;
         }
         let state = match process {
             None => "down",
-            Some(_) if probe::is_ready(stack, unit) => "ready",
+            Some(_) if probe::is_ready(stack, instance) => "ready",
             Some(_) => "up, not ready",
         };
         all_ready &= state == "ready";
         let pid = process.map_or_else(|| "-".to_owned(), |process| process.pid.to_string());
-        let ports: Vec<String> = stack.ports(unit).map(|port| port.to_string()).collect();
+        let ports: Vec<String> = stack.ports(instance).map(|port| port.to_string()).collect();
         println!(
             "{:<14} {pid:>8}  {:<12} {state}",
-            unit.name(),
+            instance.name(),
             ports.join(" ")
         );
     }
@@ -64,12 +66,12 @@ pub(crate) fn env(stack: &Stack) {
 
 /// The command `logs`: becomes `tail`.
 pub(crate) fn logs(stack: &Stack, options: &LogsOptions) -> Result<ExitCode> {
-    let units: Vec<Unit> = options
-        .unit
-        .map_or_else(|| unit::all().collect(), |unit| vec![unit]);
-    let files: Vec<PathBuf> = units
+    let instances: Vec<Instance> = options
+        .instance
+        .map_or_else(|| instance::all().collect(), |instance| vec![instance]);
+    let files: Vec<PathBuf> = instances
         .into_iter()
-        .map(|unit| stack.log(unit.name()))
+        .map(|instance| stack.log(&instance.name()))
         .filter(|file| file.exists())
         .collect();
     if files.is_empty() {

@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::audit;
 use crate::install;
 use crate::stack::{self, Stack};
-use crate::unit::Unit;
+use crate::unit::{GRPC_SERVICES, Unit};
 
 pub(crate) const POSTGRES_PASSWORD: &str = "dev-postgres";
 pub(crate) const S3_ACCESS_KEY: &str = "dev-access-key";
@@ -41,6 +42,19 @@ pub(crate) fn bank_details_key(stack: &Stack) -> Result<String> {
 fn random_key(stack: &Stack, file: &str) -> Result<String> {
     let key = made_once(stack, file, &["rand", "-hex", "32"])?;
     Ok(key.trim().to_owned())
+}
+
+/// Everything of this stack that no log may hold.
+pub(crate) fn known(stack: &Stack) -> Result<Vec<String>> {
+    let mut known = vec![POSTGRES_PASSWORD.to_owned(), S3_SECRET_KEY.to_owned()];
+    for service in GRPC_SERVICES {
+        known.extend([owner_password(service), app_password(service)]);
+    }
+    for file in fs::read_dir(stack.secrets_dir()).context("cannot list the secrets")? {
+        let text = fs::read_to_string(file?.path()).context("cannot read a secret")?;
+        known.extend(audit::telling_lines(&text).map(str::to_owned));
+    }
+    Ok(known)
 }
 
 /// The text of a file in the stack's folder of secrets; openssl makes it the first time.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::instance::{self, Instance};
 use crate::stack::Stack;
+use crate::unit::Unit;
 
 /// The length of a minute that is billed, unless somebody wants to see money move faster.
 pub(crate) const DEFAULT_MINUTE_SECS: u32 = 60;
@@ -28,6 +30,10 @@ pub(crate) struct Settings {
     pub(crate) build: Build,
     /// Only the parts, for services that somebody runs by other means.
     pub(crate) infra_only: bool,
+    /// Processes of each service.
+    pub(crate) replicas: u16,
+    /// Processes of the gateway, where those are more.
+    pub(crate) gateways: u16,
     /// Up and left to itself by `--detach` or `--keep`: alive without a runner, on purpose.
     pub(crate) detached: bool,
 }
@@ -38,12 +44,26 @@ impl Default for Settings {
             minute_secs: DEFAULT_MINUTE_SECS,
             build: Build::default(),
             infra_only: false,
+            replicas: 1,
+            gateways: 1,
             detached: false,
         }
     }
 }
 
 impl Settings {
+    /// The processes of Talktime's own that the stack is to run.
+    pub(crate) fn services(&self) -> Vec<Instance> {
+        if self.infra_only {
+            return Vec::new();
+        }
+        let gateways = self.gateways.max(self.replicas);
+        instance::services(self.replicas)
+            .filter(|service| service.unit != Unit::Gateway)
+            .chain(instance::services(gateways).filter(|service| service.unit == Unit::Gateway))
+            .collect()
+    }
+
     /// Those of the last run; the defaults if there was none.
     pub(crate) fn load(stack: &Stack) -> Self {
         fs::read_to_string(file(stack)).map_or_else(|_| Self::default(), |text| Self::parse(&text))
@@ -60,10 +80,12 @@ impl Settings {
             .to_possible_value()
             .expect("no way of building is hidden");
         format!(
-            "minute_secs={}\nbuild={}\ninfra_only={}\ndetached={}\n",
+            "minute_secs={}\nbuild={}\ninfra_only={}\nreplicas={}\ngateways={}\ndetached={}\n",
             self.minute_secs,
             build.get_name(),
             self.infra_only,
+            self.replicas,
+            self.gateways,
             self.detached
         )
     }
@@ -75,10 +97,13 @@ impl Settings {
                 .filter_map(|line| line.split_once('='))
                 .find_map(|(name, value)| (name == key).then_some(value))
         };
+        let number = |key: &str| value(key).and_then(|number| number.parse().ok());
         Self {
             minute_secs: value("minute_secs")
                 .and_then(|secs| secs.parse().ok())
                 .unwrap_or(DEFAULT_MINUTE_SECS),
+            replicas: number("replicas").unwrap_or(1),
+            gateways: number("gateways").unwrap_or(1),
             build: value("build")
                 .and_then(|name| Build::from_str(name, false).ok())
                 .unwrap_or_default(),
@@ -101,6 +126,7 @@ mod tests {
         let settings = Settings {
             minute_secs: 2,
             build: Build::Failpoints,
+            gateways: 2,
             detached: true,
             ..Settings::default()
         };

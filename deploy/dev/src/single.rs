@@ -1,4 +1,4 @@
-//! Commands on a single unit of a stack.
+//! Commands on a single process of a stack.
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::env::Variables;
+use crate::instance::Instance;
 use crate::settings::Settings;
 use crate::stack::Stack;
 use crate::unit::Unit;
@@ -14,8 +15,9 @@ use crate::{cargo, lifecycle, parts, process, progress, up};
 
 #[derive(Args)]
 pub(crate) struct RestartOptions {
-    /// Which one
-    unit: Unit,
+    /// Which one; the second replica of a service is `<name>-2`
+    #[arg(value_name = "NAME")]
+    instance: Instance,
     /// Start the program as it is, without building it and migrating its schema
     #[arg(long)]
     no_build: bool,
@@ -48,56 +50,71 @@ impl RunOptions {
 pub(crate) fn restart(stack: &Stack, options: &RestartOptions) -> Result<()> {
     stack.make_dirs()?;
     let settings = Settings::load(stack);
-    let unit = options.unit;
-    let binary = unit.binary().filter(|_| !options.no_build);
+    let instance = options.instance;
+    let binary = instance.unit.binary().filter(|_| !options.no_build);
     if let Some(name) = &binary {
         cargo::build(stack, settings.build, &cargo::Targets::Program(name))?;
     }
-    lifecycle::stop(stack, &[unit])?;
-    if binary.is_some() && unit.has_grpc() {
-        up::migrate(stack, &settings, unit)?;
+    lifecycle::stop(stack, &[instance])?;
+    if binary.is_some() && instance.unit.has_grpc() {
+        up::migrate(stack, &settings, instance.unit)?;
     }
-    start_stopped(stack, &settings, unit, &options.variables)
+    start_stopped(stack, &settings, instance, &options.variables)
 }
 
 /// The command `start`.
-pub(crate) fn start(stack: &Stack, unit: Unit) -> Result<()> {
+pub(crate) fn start(stack: &Stack, instance: Instance) -> Result<()> {
     stack.make_dirs()?;
-    if let Some(process) = process::running(stack, unit.name()) {
-        bail!("{} already runs, with pid {}", unit.name(), process.pid);
+    if let Some(process) = process::running(stack, &instance.name()) {
+        bail!("{instance} already runs, with pid {}", process.pid);
     }
-    start_stopped(stack, &Settings::load(stack), unit, &Vec::new())
+    start_stopped(stack, &Settings::load(stack), instance, &Vec::new())
 }
 
 fn start_stopped(
     stack: &Stack,
     settings: &Settings,
-    unit: Unit,
+    instance: Instance,
     variables: &Variables,
 ) -> Result<()> {
-    if unit.is_part() {
+    if instance.unit.is_part() {
         parts::prepare(stack)?;
     }
-    lifecycle::start(stack, settings, &[unit], variables)
+    lifecycle::start(stack, settings, &[instance], variables)
+}
+
+#[derive(Args)]
+pub(crate) struct StopOptions {
+    /// Which one
+    #[arg(value_name = "NAME")]
+    instance: Instance,
+    /// Delete what it keeps as well: of redis, nats or s3
+    #[arg(long)]
+    wipe: bool,
 }
 
 /// The command `stop`.
-pub(crate) fn stop(stack: &Stack, unit: Unit) -> Result<()> {
-    if process::running(stack, unit.name()).is_none() {
-        progress::note(unit.name(), "not up", "");
+pub(crate) fn stop(stack: &Stack, options: &StopOptions) -> Result<()> {
+    let instance = options.instance;
+    if process::running(stack, &instance.name()).is_none() {
+        progress::note(&instance.name(), "not up", "");
     }
-    lifecycle::stop(stack, &[unit])
+    lifecycle::stop(stack, &[instance])?;
+    if options.wipe {
+        parts::wipe(stack, instance.unit)?;
+    }
+    Ok(())
 }
 
 /// The command `kill`.
-pub(crate) fn kill(stack: &Stack, unit: Unit) -> Result<()> {
-    let state = if process::running(stack, unit.name()).is_some() {
+pub(crate) fn kill(stack: &Stack, instance: Instance) -> Result<()> {
+    let state = if process::running(stack, &instance.name()).is_some() {
         "killed"
     } else {
         "not up"
     };
-    lifecycle::kill(stack, unit)?;
-    progress::note(unit.name(), state, "");
+    lifecycle::kill(stack, instance)?;
+    progress::note(&instance.name(), state, "");
     Ok(())
 }
 
@@ -120,7 +137,8 @@ pub(crate) fn run(stack: &Stack, options: &RunOptions) -> Result<ExitCode> {
         bail!("{} is not one of the services", service.name());
     }
     let settings = Settings::load(stack);
-    let mut command = lifecycle::service_command(stack, &settings, service, &options.arguments)?;
+    let mut command =
+        lifecycle::service_command(stack, &settings, service.into(), &options.arguments)?;
     command.envs(options.variables.iter().cloned());
     Err(command.exec()).with_context(|| format!("cannot run {}", command.get_program().display()))
 }

@@ -16,15 +16,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::unit::Unit;
+use crate::instance::Instance;
 
 /// Which stack: `dev` is for people, `test` belongs to `cargo dev test`, `bench` to `cargo dev bench`.
-/// All may be up at once.
+/// `roll` to `cargo dev roll`. All may be up at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackName {
     Dev,
     Test,
     Bench,
+    Roll,
 }
 
 /// A stack on this machine.
@@ -32,6 +33,7 @@ pub(crate) enum StackName {
 pub(crate) struct Stack {
     name: StackName,
     dir: PathBuf,
+    port_offset: u16,
 }
 
 /// The folder that holds the workspace's `Cargo.toml`.
@@ -50,14 +52,21 @@ fn port_offset() -> u16 {
 
 impl Stack {
     pub(crate) fn new(name: StackName) -> Self {
+        Self::moved(name, port_offset())
+    }
+
+    /// With its ports moved by so much, whatever the environment says.
+    pub(crate) fn moved(name: StackName, port_offset: u16) -> Self {
         let folder = match name {
             StackName::Dev => "dev",
             StackName::Test => "test",
             StackName::Bench => "bench",
+            StackName::Roll => "roll",
         };
         Self {
             name,
             dir: workspace_root().join(".dev").join(folder),
+            port_offset,
         }
     }
 
@@ -66,6 +75,7 @@ impl Stack {
             StackName::Dev => "dev",
             StackName::Test => "test",
             StackName::Bench => "bench",
+            StackName::Roll => "roll",
         }
     }
 
@@ -80,29 +90,31 @@ impl Stack {
             StackName::Dev => "cargo dev",
             StackName::Test => "cargo dev --stack test",
             StackName::Bench => "cargo dev --stack bench",
+            StackName::Roll => "cargo dev --stack roll",
         }
     }
 
-    /// A port of the table in `unit.rs`, moved to where this stack has it.
+    /// A port of the stack `dev`, moved to where this stack has it.
     pub(crate) fn port(&self, base: u16) -> u16 {
-        let base = base + port_offset();
+        let base = base + self.port_offset;
         match self.name {
             StackName::Dev => base,
             StackName::Test => base + 10_000,
             StackName::Bench => base + 20_000,
+            StackName::Roll => base + 1_500,
         }
     }
 
-    pub(crate) fn main_port(&self, unit: Unit) -> u16 {
-        self.port(unit.ports().main)
+    pub(crate) fn main_port(&self, instance: impl Into<Instance>) -> u16 {
+        self.port(instance.into().ports().main)
     }
 
-    pub(crate) fn ops_port(&self, unit: Unit) -> Option<u16> {
-        unit.ports().ops.map(|port| self.port(port))
+    pub(crate) fn ops_port(&self, instance: impl Into<Instance>) -> Option<u16> {
+        instance.into().ports().ops.map(|port| self.port(port))
     }
 
-    pub(crate) fn ports(&self, unit: Unit) -> impl Iterator<Item = u16> {
-        [Some(self.main_port(unit)), self.ops_port(unit)]
+    pub(crate) fn ports(&self, instance: Instance) -> impl Iterator<Item = u16> {
+        [Some(self.main_port(instance)), self.ops_port(instance)]
             .into_iter()
             .flatten()
     }
@@ -174,15 +186,21 @@ pub(crate) fn remove_dir(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit::Unit;
 
     #[test]
     fn each_stack_has_ports_of_its_own() {
-        let (dev, test) = (Stack::new(StackName::Dev), Stack::new(StackName::Test));
-        let ports = |stack: &Stack, unit| stack.ports(unit).collect::<Vec<_>>();
+        let (dev, test) = (
+            Stack::moved(StackName::Dev, 0),
+            Stack::moved(StackName::Test, 0),
+        );
+        let ports = |stack: &Stack, unit: Unit| stack.ports(unit.into()).collect::<Vec<_>>();
         assert_eq!(ports(&dev, Unit::Gateway), [8080, 7200]);
         assert_eq!(ports(&test, Unit::Gateway), [18080, 17200]);
         assert_eq!(ports(&dev, Unit::Postgres), [7432]);
         assert_eq!(ports(&test, Unit::Nats), [17422, 17822]);
+        let moved = Stack::moved(StackName::Dev, 3_000);
+        assert_eq!(ports(&moved, Unit::Gateway), [11080, 10200]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
+use crate::audit;
 use crate::cargo::{self, FAILPOINTS, Targets};
 use crate::job::Job;
 use crate::progress::{self, Step};
@@ -71,6 +72,8 @@ fn test_in_fresh_stack(
     let settings = Settings {
         minute_secs: MINUTE_SECS,
         build: Build::Failpoints,
+        // What counts over all gateways needs two to be tested.
+        gateways: 2,
         ..Settings::default()
     };
     let session = Session::begin_anew(stack)?;
@@ -119,6 +122,9 @@ fn raise_and_test(
         totals.add(line);
     })?;
     step.done("done");
+    let (report, passed) = audit::report(stack)?;
+    println!("{report}");
+    totals.add_one(passed);
     Ok(status)
 }
 

@@ -1,8 +1,8 @@
-//! Every long-running process of a stack, and the table of its ports.
+//! What a stack consists of, and the table of ports.
 
 use clap::ValueEnum;
 
-/// A process of a stack: one of the four parts it stands on, or one of Talktime's own services.
+/// A unit of a stack: one of the four parts it stands on, or one of Talktime's own services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Unit {
     Postgres,
@@ -18,7 +18,7 @@ pub(crate) enum Unit {
     Gateway,
 }
 
-/// Ports in the stack `dev`; other stacks add their offset (see `Stack::port`).
+/// Ports of the first replica in the stack `dev`; other stacks add their offset (see `Stack::port`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
     /// What it is there for: gRPC of a service, HTTP of the gateway, the own protocol of a part.
@@ -111,22 +111,7 @@ impl Unit {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-
-    #[test]
-    fn no_port_is_used_twice_in_any_stack() {
-        let base: Vec<u16> = all()
-            .flat_map(|unit| [Some(unit.ports().main), unit.ports().ops])
-            .flatten()
-            .collect();
-        let ports: HashSet<u16> = base
-            .iter()
-            .flat_map(|port| [*port, port + 10_000, port + 20_000])
-            .collect();
-        assert_eq!(ports.len(), 3 * base.len());
-    }
 
     #[test]
     fn the_command_line_knows_a_unit_by_its_name() {

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::instance::{Instance, REPLICAS_MAX};
 use crate::job::Job;
 use crate::process;
 use crate::progress::{self, Step};
 use crate::session::{self, Session};
 use crate::settings::{Build, DEFAULT_MINUTE_SECS, Settings};
 use crate::stack::Stack;
-use crate::unit::{self, GRPC_SERVICES, PARTS, SERVICES, Unit};
+use crate::unit::{GRPC_SERVICES, PARTS, Unit};
 use crate::{cargo, databases, env, install, interrupt, lifecycle, lock, log, parts, ports, wait};
 
 /// The demo waits through a few minutes of a call, as long as `--minute-secs` makes them.
@@ -41,6 +42,10 @@ pub(crate) struct UpOptions {
     /// Build with optimizations
     #[arg(long)]
     release: bool,
+    /// Processes of each service
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(REPLICAS_MAX)))]
+    replicas: u16,
     /// Only Postgres, Redis, NATS and S3, for services run from elsewhere
     #[arg(long)]
     infra_only: bool,
@@ -56,7 +61,8 @@ impl UpOptions {
                 Build::Debug
             },
             infra_only: self.infra_only,
-            detached: false,
+            replicas: self.replicas,
+            ..Settings::default()
         }
     }
 }
@@ -109,15 +115,14 @@ fn raise_and_show(stack: &Stack, settings: &Settings, options: &UpOptions) -> Re
 /// Installs, builds and starts all that the settings ask for.
 pub(crate) fn raise(stack: &Stack, settings: &Settings, targets: &cargo::Targets) -> Result<()> {
     // Before the build, which may take long, and of which a taken port would make nothing.
-    let units: Vec<Unit> = unit::all()
-        .filter(|unit| unit.is_part() || !settings.infra_only)
-        .collect();
-    ports::require_free(stack, &units)?;
+    let services = settings.services();
+    let parts = PARTS.map(Instance::from);
+    ports::require_free(stack, &[&parts, services.as_slice()].concat())?;
     settings.save(stack)?;
     install::ensure(stack)?;
     cargo::build(stack, settings.build, targets)?;
     parts::prepare(stack)?;
-    lifecycle::start(stack, settings, &PARTS, &Vec::new())?;
+    lifecycle::start(stack, settings, &parts, &Vec::new())?;
     databases::bootstrap(stack)?;
     if settings.infra_only {
         return Ok(());
@@ -125,7 +130,7 @@ pub(crate) fn raise(stack: &Stack, settings: &Settings, targets: &cargo::Targets
     for service in GRPC_SERVICES {
         migrate(stack, settings, service)?;
     }
-    lifecycle::start(stack, settings, &SERVICES, &Vec::new())
+    lifecycle::start(stack, settings, &services, &Vec::new())
 }
 
 /// Brings a service's schema up to date with its binary.
@@ -139,7 +144,7 @@ pub(crate) fn migrate(stack: &Stack, settings: &Settings, service: Unit) -> Resu
         .open(&path)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let mut command =
-        lifecycle::service_command(stack, settings, service, &["migrate".to_owned()])?;
+        lifecycle::service_command(stack, settings, service.into(), &["migrate".to_owned()])?;
     command.stdout(log.try_clone()?).stderr(log);
     let job = Job {
         stack,
@@ -181,7 +186,7 @@ pub(crate) fn run_demo(stack: &Stack, settings: &Settings) -> Result<ExitStatus>
 /// The variables of `cargo dev env`, as of now.
 pub(crate) fn client_variables(stack: &Stack, settings: &Settings) -> env::Variables {
     env::of_clients(stack, settings, |service| {
-        process::running(stack, service.name()).map(|process| process.pid)
+        process::running(stack, &service.name()).map(|process| process.pid)
     })
 }
 
@@ -207,8 +212,8 @@ fn print_addresses(stack: &Stack, settings: &Settings) {
     }
 }
 
-/// Stays until somebody interrupts us or nothing is left to look after, and tells of units that come
-/// and go meanwhile (by `cargo dev kill`, or by a bug).
+/// Stays until somebody interrupts us or nothing is left to look after, and tells of processes that
+/// come and go meanwhile (by `cargo dev kill`, or by a bug).
 fn watch(stack: &Stack) {
     let mut known = lifecycle::alive(stack);
     while !known.is_empty() {
@@ -216,12 +221,12 @@ fn watch(stack: &Stack) {
             return;
         }
         let alive = lifecycle::alive(stack);
-        for gone in known.iter().filter(|unit| !alive.contains(unit)) {
-            let detail = format!("see `{} logs {}`", stack.command(), gone.name());
-            progress::note(gone.name(), "gone", detail);
+        for gone in known.iter().filter(|instance| !alive.contains(instance)) {
+            let detail = format!("see `{} logs {gone}`", stack.command());
+            progress::note(&gone.name(), "gone", detail);
         }
-        for back in alive.iter().filter(|unit| !known.contains(unit)) {
-            progress::note(back.name(), "is back", "");
+        for back in alive.iter().filter(|instance| !known.contains(instance)) {
+            progress::note(&back.name(), "is back", "");
         }
         known = alive;
     }

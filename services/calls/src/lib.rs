@@ -8,6 +8,7 @@ pub mod domain;
 mod events;
 mod grpc;
 pub mod history;
+mod observe;
 mod peers;
 mod ratings;
 pub mod saga;
@@ -55,6 +56,9 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         terms: config.terms(),
     };
     service.consume(PROFILE_EVENTS, ProfileEvents);
+    observe::begin();
+    let db = service.db.clone();
+    service.keep_gauge(move || observe::live(db.clone()));
     service
         .lifecycle
         .spawn(saga::sweep(calls.clone(), service.lifecycle.stopping()));

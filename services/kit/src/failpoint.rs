@@ -7,7 +7,7 @@
 #[cfg(feature = "failpoints")]
 pub fn reach(name: &str) {
     if std::env::var("TALKTIME_FAILPOINT").is_ok_and(|wanted| wanted == name) {
-        eprintln!("failpoint {name}: aborting");
+        tracing::error!(failpoint = name, "dying here, as a test has asked");
         std::process::abort();
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod db;
 pub mod error;
 pub mod failpoint;
+pub mod gauges;
 pub mod grpc;
 pub mod idempotency;
 pub mod lifecycle;

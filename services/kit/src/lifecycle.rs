@@ -15,6 +15,7 @@ use crate::config::ShutdownConfig;
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     ready: Arc<AtomicBool>,
+    draining: CancellationToken,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -29,6 +30,11 @@ impl Lifecycle {
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
+    }
+
+    /// Resolves when new work is no longer welcome, though it is still done.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
     }
 
     /// Resolves when the process is to finish what it has begun and begin nothing new.
@@ -77,6 +83,7 @@ impl Lifecycle {
         }
         tracing::info!("draining");
         self.ready.store(false, Ordering::Relaxed);
+        self.draining.cancel();
         tokio::time::sleep(Duration::from_millis(config.drain_delay_ms)).await;
         self.stopping.cancel();
         Ok(())

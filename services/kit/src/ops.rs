@@ -38,6 +38,8 @@ async fn readyz(State(lifecycle): State<Lifecycle>) -> (StatusCode, &'static str
 }
 
 async fn render(State(metrics): State<PrometheusHandle>) -> String {
+    // CPU, memory and open files, as the operating system has them now.
+    metrics_process::Collector::default().collect();
     metrics.run_upkeep();
     metrics.render()
 }

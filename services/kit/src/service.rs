@@ -6,6 +6,7 @@ use tonic::service::Routes;
 use crate::clock::Clock;
 use crate::config::ServiceConfig;
 use crate::db::{self, Schema};
+use crate::gauges;
 use crate::grpc::server;
 use crate::lifecycle::Lifecycle;
 use crate::messaging::{self, Consumer, Handler, Relay, consumer};
@@ -49,6 +50,10 @@ impl Service {
             .clone()
             .run(schema.name, db.clone(), nats.clone(), stopping.clone());
         lifecycle.spawn(publish);
+        let (watched, connections_max) = (db.clone(), config.database.max_connections);
+        lifecycle.spawn(gauges::keep(stopping.clone(), move || {
+            gauges::database(watched.clone(), connections_max)
+        }));
         lifecycle.spawn(messaging::purge(db.clone(), stopping));
         Ok(Self {
             db,
@@ -65,6 +70,8 @@ impl Service {
     /// Handles the events of a durable consumer in the background.
     pub fn consume<H: Handler>(&self, consumer: Consumer, handler: H) {
         let stopping = self.lifecycle.stopping();
+        let nats = self.nats.clone();
+        self.keep_gauge(move || gauges::consumer(nats.clone(), consumer));
         self.lifecycle.spawn(consumer::run(
             consumer,
             handler,
@@ -72,6 +79,15 @@ impl Service {
             self.nats.clone(),
             stopping,
         ));
+    }
+
+    /// Looks up a gauge every few seconds until the service stops.
+    pub fn keep_gauge<F>(&self, look: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let stopping = self.lifecycle.stopping();
+        self.lifecycle.spawn(gauges::keep(stopping, look));
     }
 
     /// Waits for the schema, serves until a signal, drains, and ends within the deadline.

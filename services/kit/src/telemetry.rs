@@ -11,9 +11,9 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::TelemetryConfig;
 
-/// Bounds of latency histograms, in seconds: from a cache hit to a request's last deadline.
+/// Bounds of latency histograms, in seconds: from a cache hit to a minute that is billed a minute late.
 const LATENCY_BUCKETS_SECS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
 
 /// Keeps telemetry alive; [`Telemetry::flush`] before the process ends.
@@ -40,6 +40,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .with(logs)
         .with(traces)
         .try_init()?;
+    log_panics();
 
     let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS_SECS)?
@@ -49,6 +50,15 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         tracer_provider,
         metrics,
     })
+}
+
+/// A panic is a line of the log like any other, and not several of another form.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or_default();
+        tracing::error!(place, message, "panicked");
+    }));
 }
 
 fn tracer_provider(

@@ -161,3 +161,40 @@ async fn the_named_service_says_that_it_serves() {
     };
     assert!(health.check(unknown).await.is_err());
 }
+
+/// A server at `address` that ends when its lifecycle does.
+fn serve_at(address: SocketAddr) -> Lifecycle {
+    let lifecycle = Lifecycle::default();
+    let stopping = lifecycle.clone();
+    tokio::spawn(async move {
+        let routes = Routes::new(TraceServiceServer::new(Obedient));
+        server::serve(address, routes, &[SERVICE_NAME], &stopping)
+            .await
+            .expect("serves");
+    });
+    lifecycle
+}
+
+#[tokio::test]
+async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
+    let (one, other) = (free_address().await, free_address().await);
+    let first = serve_at(one);
+    // The other is not there yet: each request that it got would fail at once.
+    let channel = client::connect(&format!("http://{one},http://{other}")).expect("valid");
+    let ask_once = || {
+        let mut client = TraceServiceClient::new(channel.clone());
+        async move { client.export(ExportTraceServiceRequest::default()).await }
+    };
+    for _ in 0..20 {
+        ask_once().await.expect("only the first is asked");
+    }
+
+    let _second = serve_at(other);
+    first.draining().cancel();
+    // Within two rounds of checks everybody has left the first, which may then close.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    first.stopping().cancel();
+    for _ in 0..20 {
+        ask_once().await.expect("only the second is asked");
+    }
+}

@@ -51,6 +51,8 @@ impl Reconciler {
 
     /// Looks again and again until told to stop.
     pub async fn run(self, stopping: CancellationToken) {
+        // From zero on, so that the first is seen to be one more.
+        repaired(0);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
@@ -86,8 +88,7 @@ impl Reconciler {
             }
         }
         connection.close().await?;
-        metrics::counter!("verification_orphans_removed_total")
-            .increment(u64::try_from(removed).unwrap_or(u64::MAX));
+        repaired(u64::try_from(removed).unwrap_or(u64::MAX));
         Ok(removed)
     }
 
@@ -146,6 +147,11 @@ impl Reconciler {
             }
         }
     }
+}
+
+fn repaired(objects: u64) {
+    metrics::counter!("reconciler_repairs_total", "reconciler" => "verification-bucket")
+        .increment(objects);
 }
 
 /// Keys of objects put before `old` that no row names.

@@ -8,6 +8,7 @@ pub mod domain;
 mod events;
 mod grpc;
 pub mod ledger;
+mod observe;
 pub mod store;
 
 use sqlx::migrate::Migrator;
@@ -40,6 +41,7 @@ const PROFILE_EVENTS: Consumer = Consumer {
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.check(service.process.environment)?;
     let service = Service::start(service, SCHEMA).await?;
+    observe::begin();
     let ledger = Ledger::new(
         service.db.clone(),
         service.relay.clone(),

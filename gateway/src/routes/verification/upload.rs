@@ -26,8 +26,8 @@ const AUDIO: &str = "audio_file";
 const DESCRIPTION: &str = "description";
 /// Verification counts characters; no 500 of them have more bytes.
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
-const PIECES_QUEUED_MAX: usize = 2;
-const PIECE_BYTES_MAX: usize = 256 * 1024;
+const PIECES_QUEUED_MAX: usize = 1;
+const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// The form, as the document describes it.
 #[derive(ToSchema)]

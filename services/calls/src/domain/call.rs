@@ -157,6 +157,13 @@ impl Call {
             .is_some_and(|paid_until| paid_until + grace < self.read_at)
     }
 
+    /// How long after its beginning the newest paid minute was paid, when this row was read right
+    /// after that; nothing for the first, which is paid before it begins.
+    pub fn lateness(&self) -> Option<std::time::Duration> {
+        let began_at = self.end_of_minute(self.minutes_billed - 1)?;
+        (self.read_at - began_at).to_std().ok()
+    }
+
     /// When the given minute ends; none before the start.
     pub fn end_of_minute(&self, minute: i32) -> Option<DateTime<Utc>> {
         let talked_secs = i64::from(minute) * i64::from(self.minute_secs);

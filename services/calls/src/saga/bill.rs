@@ -9,6 +9,7 @@ use super::{Calls, as_party, count, tell};
 use crate::domain::CallError;
 use crate::domain::call::{Call, Phase};
 use crate::domain::steps::{self, Billing, Cause, Charge, Due, PaidMinute};
+use crate::observe;
 use crate::store::calls;
 
 /// What a client's nudge came to.
@@ -146,7 +147,7 @@ impl Calls {
         tx.commit().await?;
         failpoint::reach("calls.bill.recorded");
         self.relay.wake();
-        metrics::counter!("minutes_billed_total").increment(recorded.len() as u64);
+        observe::billed(&recorded);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::{Calls, LEASE_SECS, tell};
 use crate::domain::CallError;
 use crate::domain::call::{Call, Phase, Status};
 use crate::domain::steps::{self, Cause};
+use crate::observe;
 use crate::store::{calls, live_parties};
 
 /// The route that an Idempotency-Key of an end belongs to.
@@ -131,7 +132,7 @@ impl Calls {
     /// Tells presence and Redis in the background: neither the books nor the next call wait for them.
     fn tell_ended(&self, call: &Call) {
         self.relay.wake();
-        metrics::counter!("calls_ended_total", "status" => call.status.word()).increment(1);
+        observe::ended(call.status);
         let Self {
             peers, tracking, ..
         } = self.clone();

@@ -13,6 +13,7 @@ use crate::domain::CallError;
 use crate::domain::billing::minutes_affordable;
 use crate::domain::call::{Call, CallType};
 use crate::domain::steps::{self, PaidMinute};
+use crate::observe;
 use crate::store::calls::NewCall;
 use crate::store::{calls, live_parties};
 
@@ -228,7 +229,7 @@ impl Calls {
         tx.commit().await?;
         failpoint::reach("calls.start.active");
         self.relay.wake();
-        metrics::counter!("calls_started_total", "call_type" => call.call_type.word()).increment(1);
+        observe::started(call.call_type);
         Ok((call, started))
     }
 }

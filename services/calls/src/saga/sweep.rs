@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Calls, LEASE_SECS, count};
 use crate::domain::CallError;
 use crate::domain::steps::{self, Due};
+use crate::observe;
 use crate::store::calls;
 
 /// How late a minute is billed at most, when there is nothing else to do.
@@ -101,6 +102,7 @@ impl Calls {
         if !to_bill.is_empty() {
             swept.ended += self.bill_due(to_bill).await;
         }
+        observe::repaired((to_settle.len() + to_undo.len()) as u64);
         swept.settled += count(to_settle, |call| self.settle_at_best(call)).await;
         swept.undone += count(to_undo, |call_id| self.undo_at_best(call_id)).await;
         Ok(swept)

@@ -5,6 +5,7 @@ use talktime_kit::{Error, failpoint, idempotency};
 use super::{Calls, LEASE_SECS};
 use crate::domain::CallError;
 use crate::domain::call::{Call, Phase};
+use crate::observe;
 use crate::store::{calls, live_parties};
 
 impl Calls {
@@ -21,7 +22,7 @@ impl Calls {
         failpoint::reach("calls.undo.voided");
         calls::delete_undone(&mut *self.db.acquire().await?, call_id).await?;
         failpoint::reach("calls.undo.dropped");
-        metrics::counter!("calls_undone_total").increment(1);
+        observe::undone();
         Ok(None)
     }
 

@@ -294,3 +294,13 @@ pub async fn forget_name(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()
     .await?;
     Ok(())
 }
+
+/// How many calls are live, up to the numbers of an integer; by the index of what is due.
+pub async fn count_live(connection: &mut PgConnection) -> sqlx::Result<i32> {
+    sqlx::query_scalar(
+        "SELECT count(*)::integer FROM calls.user_calls
+         WHERE phase = 'active' AND next_step_at IS NOT NULL",
+    )
+    .fetch_one(connection)
+    .await
+}

@@ -1,28 +1,20 @@
-//! Channels to peers: balanced over every address of a name, with a deadline on each call.
+//! Channels to peers: balanced over every address that serves, with a deadline on each call.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
-use tokio::sync::mpsc::Sender;
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::channel::Change;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use super::balance::Addresses;
 use crate::error::Error;
 use crate::{grpc, trace};
 
 /// How long a call may take when the request at hand has no deadline of its own.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 const GRPC_TIMEOUT: &str = "grpc-timeout";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const CHANGES_QUEUED_MAX: usize = 64;
 const RETRY_ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(25);
@@ -30,56 +22,14 @@ const RETRY_DELAY_FIRST: Duration = Duration::from_millis(25);
 /// A channel to a peer; cheap to clone.
 pub type PeerChannel = InterceptedService<Channel, Outgoing>;
 
-/// A channel to every address behind `http://host:port`. Connects when first used; the name is
-/// resolved again and again, so that new replicas get their share.
-pub fn connect(url: &str) -> anyhow::Result<PeerChannel> {
-    let endpoint =
-        Endpoint::from_shared(url.to_owned()).with_context(|| format!("peer address {url}"))?;
-    let host = endpoint
-        .uri()
-        .host()
-        .context("a peer address needs a host")?
-        .to_owned();
-    let port = endpoint
-        .uri()
-        .port_u16()
-        .context("a peer address needs a port")?;
+/// A channel to every address behind `http://host:port`, or behind several of these with commas
+/// between. Connects when first used; names are resolved again and again, so that new replicas get
+/// their share, and only replicas that serve are asked.
+pub fn connect(urls: &str) -> anyhow::Result<PeerChannel> {
+    let addresses = Addresses::parse(urls)?;
     let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
-    tokio::spawn(follow_dns(host, port, changes));
+    tokio::spawn(addresses.follow(changes));
     Ok(InterceptedService::new(channel, Outgoing))
-}
-
-/// Keeps a channel's addresses equal to what the name resolves to. While it does not resolve, the
-/// last known addresses stay.
-async fn follow_dns(host: String, port: u16, changes: Sender<Change<SocketAddr, Endpoint>>) {
-    let mut known = HashSet::new();
-    while !changes.is_closed() {
-        match tokio::net::lookup_host((host.as_str(), port)).await {
-            Ok(found) => {
-                let found: HashSet<SocketAddr> = found.collect();
-                for address in found.difference(&known) {
-                    let _ = changes
-                        .send(Change::Insert(*address, endpoint(*address)))
-                        .await;
-                }
-                for address in known.difference(&found) {
-                    let _ = changes.send(Change::Remove(*address)).await;
-                }
-                known = found;
-            }
-            Err(error) => tracing::warn!(host, %error, "peer does not resolve"),
-        }
-        tokio::time::sleep(RESOLVE_EVERY).await;
-    }
-}
-
-fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint::from_shared(format!("http://{address}"))
-        .expect("a socket address is a valid authority")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .tcp_nodelay(true)
 }
 
 /// Gives every outgoing call the current trace and, where its caller set no time-out, the time that is

@@ -1,5 +1,6 @@
 //! gRPC between services: deadlines and traces travel with every request.
 
+mod balance;
 pub mod client;
 pub mod server;
 

@@ -10,6 +10,7 @@ use axum::response::Response;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Code, Status};
+use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tracing::Instrument;
 
@@ -25,6 +26,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(90);
 const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const CONCURRENT_STREAMS_MAX: u32 = 1_024;
+const HEALTH_PATHS: &str = "/grpc.health.";
 
 /// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for
 /// the health service.
@@ -35,7 +37,7 @@ pub async fn serve(
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let routes = routes
-        .add_service(health(names).await)
+        .add_service(health(names, lifecycle).await)
         .add_service(
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(talktime_proto::FILE_DESCRIPTOR_SET)
@@ -55,18 +57,31 @@ pub async fn serve(
     Ok(())
 }
 
-async fn health(names: &[&str]) -> HealthServer<impl Health> {
+/// Health of each gRPC service, for probes: a process that drains is alive. Under no name, for
+/// clients: such a process serves no more, and they are to go elsewhere.
+async fn health(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Health> {
     let (reporter, server) = tonic_health::server::health_reporter();
     for name in names {
         reporter
-            .set_service_status(*name, tonic_health::ServingStatus::Serving)
+            .set_service_status(*name, ServingStatus::Serving)
             .await;
     }
+    let draining = lifecycle.draining();
+    tokio::spawn(async move {
+        draining.cancelled().await;
+        reporter
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+    });
     server
 }
 
 /// Continues the caller's trace, keeps the caller's deadline, and measures.
 async fn around_every_method(request: Request, next: Next) -> Response {
+    // Asked every second by everyone: it would be most of all traces.
+    if request.uri().path().starts_with(HEALTH_PATHS) {
+        return next.run(request).await;
+    }
     let method = request.uri().path().trim_start_matches('/').to_owned();
     let headers = request.headers();
     let span = tracing::info_span!(

@@ -2,11 +2,11 @@
 //! and the acknowledgement comes after the commit.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 use talktime_proto::events::v1::Event;
@@ -25,6 +25,12 @@ const ATTEMPTS_MAX: i64 = 8;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
+/// A request for messages is renewed so often, and the server shows in between that it knows of it. One
+/// that has lost its storage does not: after two heartbeats the consumer is made again.
+const PULL_EXPIRES: Duration = Duration::from_secs(20);
+const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
+/// Messages that were fetched are there at once; one that takes longer has not been fetched.
+const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
 /// A durable consumer of a service.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +81,8 @@ pub async fn run<H: Handler>(
     stopping: CancellationToken,
 ) {
     let jetstream = jetstream::new(nats);
+    // From zero on, so that the first is seen to be one more.
+    metrics::counter!("dead_letters_total", "consumer" => consumer.name).increment(0);
     while !stopping.is_cancelled() {
         if let Err(error) = consume(consumer, &handler, &pool, &jetstream, &stopping).await {
             tracing::warn!(
@@ -102,18 +110,37 @@ async fn consume<H: Handler>(
         .get_or_create_consumer(consumer.name, pull_config(consumer))
         .await?;
     let mut chunks = pull_consumer
+        .stream()
+        .expires(PULL_EXPIRES)
+        .heartbeat(PULL_HEARTBEAT)
         .messages()
         .await?
         .ready_chunks(H::MESSAGES_PER_TRANSACTION_MAX);
     loop {
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
-            () = stopping.cancelled() => return Ok(()),
+            () = stopping.cancelled() => return give_back(&mut chunks).await,
         };
         let Some(chunk) = chunk else { return Ok(()) };
         let deliveries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
         handle_chunk(consumer, handler, pool, &deliveries).await?;
     }
+}
+
+/// Hands messages that were fetched ahead to other replicas: without an answer they would wait for
+/// [`ACK_WAIT`]. A little later, so that they do not come here again.
+async fn give_back<S, E>(chunks: &mut S) -> anyhow::Result<()>
+where
+    S: Stream<Item = Vec<Result<jetstream::Message, E>>> + Unpin,
+{
+    for _ in 0..UNACKNOWLEDGED_MAX {
+        let fetched = tokio::time::timeout(FETCHED_WAIT, chunks.next()).await;
+        let Ok(Some(chunk)) = fetched else { break };
+        for delivery in chunk.into_iter().flatten() {
+            acknowledge(&delivery, AckKind::Nak(Some(BACKOFF_FIRST))).await?;
+        }
+    }
+    Ok(())
 }
 
 fn pull_config(consumer: Consumer) -> pull::Config {
@@ -176,7 +203,24 @@ fn message_of(delivery: &jetstream::Message) -> Message {
     }
 }
 
+/// Handles messages in one transaction, and measures.
 async fn handle_together<H: Handler>(
+    consumer: Consumer,
+    handler: &H,
+    pool: &PgPool,
+    messages: &[Message],
+) -> Result<(), Error> {
+    let started = Instant::now();
+    let handled = handle_in_transaction(consumer, handler, pool, messages).await;
+    let outcome = if handled.is_ok() { "done" } else { "failed" };
+    metrics::histogram!(
+        "event_transaction_duration_seconds", "consumer" => consumer.name, "outcome" => outcome
+    )
+    .record(started.elapsed());
+    handled
+}
+
+async fn handle_in_transaction<H: Handler>(
     consumer: Consumer,
     handler: &H,
     pool: &PgPool,

@@ -10,6 +10,8 @@ use talktime_proto::timestamp;
 
 use crate::trace;
 
+/// Beyond it a count costs more than it tells.
+const COUNTED_MAX: i64 = 100_000;
 /// A week, in seconds.
 const REPUBLISHED_SECS_MAX: u32 = 7 * 24 * 3_600;
 
@@ -58,6 +60,31 @@ pub async fn append_all(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// What the relay has not published yet.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Waiting {
+    /// How many events, counted up to [`COUNTED_MAX`].
+    pub events: i32,
+    /// Since when the oldest waits, in seconds; 0 when there is none.
+    pub oldest_age_secs: f64,
+}
+
+/// Looks at what waits, by the index of what is unpublished.
+pub async fn waiting(pool: &PgPool) -> sqlx::Result<Waiting> {
+    sqlx::query_as(
+        "WITH waiting AS (
+             SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1
+         )
+         SELECT count(*)::integer AS events,
+                COALESCE(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+                    AS oldest_age_secs
+         FROM waiting",
+    )
+    .bind(COUNTED_MAX)
+    .fetch_one(pool)
+    .await
 }
 
 /// Has the relay publish again what was written in the last `since_secs` seconds. Consumers know

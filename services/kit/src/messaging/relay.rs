@@ -61,6 +61,9 @@ impl Relay {
         stopping: CancellationToken,
     ) {
         let jetstream = jetstream::new(nats);
+        // From zero on, so that the first is seen to be one more.
+        metrics::counter!("outbox_published_total").increment(0);
+        metrics::counter!("outbox_publish_failures_total").increment(0);
         while !stopping.is_cancelled() {
             tokio::select! {
                 () = self.wake.notified() => {}

@@ -35,6 +35,17 @@ pub async fn decide(tx: &mut PgConnection, user_id: i64, is_verified: bool) -> s
     .await
 }
 
+/// Counts a change of a locked listener that decides nothing. Answers the new version.
+pub async fn touch(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "UPDATE verification.standings SET version = version + 1
+         WHERE user_id = $1 RETURNING version",
+    )
+    .bind(user_id)
+    .fetch_one(tx)
+    .await
+}
+
 /// Remembers that a locked listener is gone.
 pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query(

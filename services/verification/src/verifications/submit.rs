@@ -5,7 +5,10 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::is_unique_violation;
+use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint};
+use talktime_proto::events::v1::VerificationSubmitted;
+use talktime_proto::events::v1::event::Kind;
 use uuid::Uuid;
 
 use super::Verifications;
@@ -189,7 +192,14 @@ impl Verifications {
                 error.into()
             }
         })?;
+        let version = standings::touch(&mut tx, user_id).await?;
+        let event = Kind::VerificationSubmitted(VerificationSubmitted {
+            user_id,
+            verification_id: sample.verification_id,
+        });
+        outbox::append(&mut tx, user_id, version, now, event).await?;
         tx.commit().await?;
+        self.parts.relay.wake();
         tracing::info!(
             user_id,
             verification_id = sample.verification_id,

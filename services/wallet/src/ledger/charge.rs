@@ -14,6 +14,7 @@ use crate::domain::WalletError;
 use crate::domain::charging::{self, Charge, Decision};
 use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind};
+use crate::observe;
 use crate::store::posting::{self, Change, Line, Posting};
 use crate::store::wallets::Wallet;
 use crate::store::{transfers, wallets};
@@ -59,6 +60,7 @@ impl Ledger {
         if !postings.is_empty() {
             self.relay.wake();
         }
+        observe::coins_charged(postings.iter().map(|posting| posting.coins).sum());
         let outcomes = charges.iter().zip(decisions);
         Ok(outcomes
             .map(|(charge, decision)| outcome(charge, decision, &transaction_ids))

@@ -16,6 +16,7 @@ use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind};
 use crate::domain::settlement::{Plan, Settlement};
+use crate::observe;
 use crate::store::posting::{self, Change, Line, Posting};
 use crate::store::wallets::Wallet;
 use crate::store::{earnings, transfers, wallets};
@@ -58,6 +59,7 @@ impl Ledger {
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
         self.relay.wake();
+        observe::paise_earned(settled.listener_paise);
         Ok(settled)
     }
 }

@@ -1,0 +1,118 @@
+//! What every process serves on `/metrics` is what `deploy/observability/README.md` says it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use talktime_tests::{Answered, Pair, variable, wait_for};
+
+const DOCUMENT: &str = include_str!("../../deploy/observability/README.md");
+const PROCESSES: [&str; 7] = [
+    "AUTH",
+    "PROFILE",
+    "PRESENCE",
+    "WALLET",
+    "CALLS",
+    "VERIFICATION",
+    "GATEWAY",
+];
+/// Of every metric, or of how a histogram is written down.
+const LABELS_OF_ALL: [&str; 3] = ["service", "le", "quantile"];
+/// What the operating system knows of a process: documented as a whole.
+const OF_PROCESSES: &str = "process_";
+
+/// Metrics by name, and the names of their labels.
+type Metrics = BTreeMap<String, BTreeSet<String>>;
+
+/// The rows of the table "metric, labels, says".
+fn documented() -> Metrics {
+    let rows = DOCUMENT
+        .lines()
+        .skip_while(|line| !line.starts_with("| metric | labels |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let in_code = |cell: &str| -> Vec<String> {
+        let words = cell.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').collect();
+        let name = in_code(cells[1]).remove(0);
+        (name, in_code(cells[2]).into_iter().collect())
+    })
+    .filter(|(name, _)| !name.starts_with(OF_PROCESSES))
+    .collect()
+}
+
+async fn served() -> Metrics {
+    let mut metrics = Metrics::new();
+    for process in PROCESSES {
+        let url = variable(&format!("{process}_OPS_URL")) + "/metrics";
+        let page = reqwest::get(url).await.expect("it is up");
+        read(&page.text().await.expect("text"), &mut metrics);
+    }
+    metrics
+}
+
+/// Reads a page in Prometheus' text format. A histogram's series are named after it, with an ending.
+fn read(page: &str, metrics: &mut Metrics) {
+    let mut name = "";
+    for line in page.lines() {
+        if let Some(declared) = line.strip_prefix("# TYPE ") {
+            name = declared.split_whitespace().next().expect("a name");
+        } else if !line.starts_with('#')
+            && line.starts_with(name)
+            && !name.starts_with(OF_PROCESSES)
+        {
+            let labels = metrics.entry(name.to_owned()).or_default();
+            labels.extend(labels_of(line));
+        }
+    }
+}
+
+/// The label names of a line such as `name{a="1",b="2"} 3`.
+fn labels_of(line: &str) -> Vec<String> {
+    let inside = line
+        .split_once('{')
+        .and_then(|(_, rest)| rest.rsplit_once('}'));
+    let parts = inside.map_or("", |(labels, _)| labels).split("=\"");
+    parts
+        .filter_map(|part| part.rsplit(['"', ',']).next())
+        .filter(|name| !name.is_empty() && !LABELS_OF_ALL.contains(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn every_documented_metric_is_served_and_every_served_one_documented() {
+    let pair = Pair::meet().await;
+    let _socket = pair.app.open_socket("/ws/presence", &pair.listener).await;
+    let call_id = pair.must_call().await;
+    wait_for("a second minute", || async {
+        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+    })
+    .await;
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let beat = pair.app.post("/users/me/heartbeat").of(&pair.listener);
+    assert_eq!(beat.answer().await.status, 200);
+
+    let documented = documented();
+    assert!(documented.len() > 10, "{documented:?}");
+    wait_for("every documented metric", || async {
+        let served = served().await;
+        let missing: Vec<&String> = documented
+            .keys()
+            .filter(|name| !served.contains_key(*name))
+            .collect();
+        if !missing.is_empty() {
+            println!("not served yet: {missing:?}");
+        }
+        missing.is_empty().then_some(())
+    })
+    .await;
+    let served = served().await;
+    for (name, labels) in &served {
+        let Some(documented) = documented.get(name) else {
+            panic!("{name} is not documented");
+        };
+        assert_eq!(labels, documented, "labels of {name}");
+    }
+}

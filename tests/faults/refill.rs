@@ -1,0 +1,117 @@
+//! NATS loses all it has, and the outboxes fill it again: what others know of a listener is the same
+//! afterwards, whatever was lost on the way.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
+use sqlx::PgPool;
+use talktime_proto::events::STREAM_NAME;
+use talktime_tests::{Answered, Pair, dev, variable, wait_for};
+
+use crate::take_stack;
+
+/// Those with an outbox.
+const SERVICES: [&str; 6] = [
+    "auth",
+    "profile",
+    "presence",
+    "wallet",
+    "calls",
+    "verification",
+];
+
+/// Listeners of whom the feed's read model says something else than the services that it hears of them
+/// from: presence, calls and verification.
+const STRANGERS: &str = "
+    SELECT count(*) FROM profile.feed_listeners AS feed
+    LEFT JOIN presence.user_status AS status USING (user_id)
+    LEFT JOIN verification.standings AS standing USING (user_id)
+    LEFT JOIN (
+        SELECT listener_id AS user_id, count(*) AS calls, sum(duration_seconds) AS secs
+        FROM calls.user_calls
+        WHERE status IN ('completed', 'dropped') AND duration_seconds >= 1 GROUP BY listener_id
+    ) AS talked USING (user_id)
+    WHERE feed.status_version <> COALESCE(status.version, 0)
+       OR feed.is_online <> COALESCE(status.is_online, false)
+       OR feed.is_busy <> COALESCE(status.is_busy, false)
+       OR feed.call_count <> COALESCE(talked.calls, 0)
+       OR feed.total_call_secs <> COALESCE(talked.secs, 0)
+       OR feed.is_verified <> COALESCE(standing.is_verified, false)";
+
+async fn count(pool: &PgPool, query: &'static str) -> i64 {
+    let counted = sqlx::query_scalar(query).fetch_one(pool).await;
+    counted.expect("readable")
+}
+
+/// The durable consumers of the stream; none where there is no stream.
+async fn consumers() -> BTreeSet<String> {
+    let nats = async_nats::connect(variable("NATS_URL")).await;
+    let jetstream = async_nats::jetstream::new(nats.expect("NATS is up"));
+    match jetstream.get_stream(STREAM_NAME).await {
+        Ok(stream) => {
+            stream
+                .consumer_names()
+                .filter_map(|name| async { name.ok() })
+                .collect()
+                .await
+        }
+        Err(_) => BTreeSet::new(),
+    }
+}
+
+async fn wait_until_published(pool: &PgPool) {
+    const WAITING: &str = "
+        SELECT (SELECT count(*) FROM presence.outbox WHERE published_at IS NULL)
+             + (SELECT count(*) FROM calls.outbox WHERE published_at IS NULL)";
+    wait_for("all events to be published", || async {
+        (count(pool, WAITING).await == 0).then_some(())
+    })
+    .await;
+}
+
+async fn wait_until_agreed(pool: &PgPool) {
+    wait_for("the read model to agree with its sources", || async {
+        (count(pool, STRANGERS).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
+    let _stack = take_stack().await;
+    let pool = PgPool::connect_lazy(&variable("DATABASE_URL")).expect("a valid url");
+    let pair = Pair::meet().await;
+    let call_id = pair.must_call().await;
+    // Long enough to count.
+    wait_for("a second minute", || async {
+        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+    })
+    .await;
+    wait_until_agreed(&pool).await;
+    let consumers = consumers().await;
+    assert!(consumers.len() > SERVICES.len(), "{consumers:?}");
+
+    // What profile does not hear while it is away is in the stream alone, and the stream goes.
+    dev(&["stop", "profile"]).await;
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    wait_until_published(&pool).await;
+    dev(&["stop", "nats", "--wipe"]).await;
+    dev(&["start", "nats"]).await;
+    dev(&["start", "profile"]).await;
+    assert!(count(&pool, STRANGERS).await > 0, "nothing was lost");
+
+    for service in SERVICES {
+        dev(&["run", service, "republish", "--since-secs", "3600"]).await;
+    }
+    wait_until_agreed(&pool).await;
+    // The others have found out by themselves that the stream is a new one.
+    wait_for("every consumer to be there again", || async {
+        let again = self::consumers().await;
+        consumers.is_subset(&again).then_some(())
+    })
+    .await;
+    let letters = dev(&["run", "profile", "dead-letters", "list"]).await;
+    assert_eq!(letters, "", "nothing was buried");
+    let feed = pair.app.get("/feed/listeners").of(&pair.caller);
+    assert_eq!(feed.answer().await.status, 200);
+}

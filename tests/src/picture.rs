@@ -1,0 +1,143 @@
+//! A trace as a picture: a bar for each span, below the one that it belongs to.
+
+use std::fmt::Write as _;
+
+/// Something that took a while.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Span {
+    /// Which process did it.
+    pub service: String,
+    /// What it was.
+    pub name: String,
+    /// Its id, in hexadecimal.
+    pub id: String,
+    /// The id of the span that it is part of.
+    pub parent: String,
+    /// When it began, in nanoseconds.
+    pub begins_ns: u64,
+    /// When it was over.
+    pub ends_ns: u64,
+}
+
+const WIDTH: u32 = 1_100;
+const LABELS_WIDTH: u32 = 430;
+const ROW_HEIGHT: u32 = 24;
+const TOP: u32 = 56;
+const INDENT: u32 = 14;
+/// A bar that nobody sees tells nothing.
+const BAR_WIDTH_MIN: f64 = 2.0;
+const COLOURS: [&str; 7] = [
+    "#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
+];
+
+/// Draws the spans below `root`, which is not drawn itself, as SVG.
+pub fn draw(title: &str, root: &str, spans: &[Span]) -> String {
+    let rows = in_order(root, spans, 0);
+    let times = rows.iter().map(|(span, _)| (span.begins_ns, span.ends_ns));
+    let begins_ns = times.clone().map(|(begins, _)| begins).min().unwrap_or(0);
+    let ends_ns = times.map(|(_, ends)| ends).max().unwrap_or(1);
+    let scale = f64::from(WIDTH - LABELS_WIDTH - 70) / millis(ends_ns - begins_ns).max(0.001);
+    let mut services: Vec<&str> = rows.iter().map(|(span, _)| span.service.as_str()).collect();
+    services.sort_unstable();
+    services.dedup();
+
+    let height = TOP + ROW_HEIGHT * u32::try_from(rows.len()).unwrap_or(0) + 12;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
+         <text x=\"12\" y=\"26\" font-size=\"16\">{}</text>\n",
+        escaped(title)
+    );
+    for (row, (span, depth)) in rows.iter().enumerate() {
+        let y = TOP + ROW_HEIGHT * u32::try_from(row).unwrap_or(0);
+        let from = millis(span.begins_ns - begins_ns);
+        let took = millis(span.ends_ns.saturating_sub(span.begins_ns));
+        let x = f64::from(LABELS_WIDTH) + from * scale;
+        let width = (took * scale).max(BAR_WIDTH_MIN);
+        let service = services.iter().position(|name| *name == span.service);
+        let colour = COLOURS[service.unwrap_or_default() % COLOURS.len()];
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\"><tspan fill=\"{colour}\" font-weight=\"bold\">{}</tspan> {}</text>\n\
+             <rect x=\"{x:.1}\" y=\"{}\" width=\"{width:.1}\" height=\"14\" rx=\"2\" fill=\"{colour}\"/>\n\
+             <text x=\"{:.1}\" y=\"{}\" fill=\"#555555\">{took:.1} ms</text>",
+            12 + depth * INDENT,
+            y + 12,
+            escaped(&span.service),
+            escaped(short(&span.name)),
+            y + 1,
+            x + width + 4.0,
+            y + 12,
+        );
+    }
+    svg + "</svg>\n"
+}
+
+/// Each span after the one that it belongs to, those of one in the order in which they began.
+fn in_order<'a>(parent: &str, spans: &'a [Span], depth: u32) -> Vec<(&'a Span, u32)> {
+    let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent == parent).collect();
+    children.sort_by_key(|span| span.begins_ns);
+    let with_theirs = |span: &'a Span| {
+        let mut rows = vec![(span, depth)];
+        rows.extend(in_order(&span.id, spans, depth + 1));
+        rows
+    };
+    children.into_iter().flat_map(with_theirs).collect()
+}
+
+/// `CallsService/StartCall` of `talktime.calls.v1.CallsService/StartCall`.
+fn short(name: &str) -> &str {
+    match name.split_once(".v1.") {
+        Some((package, method)) if package.starts_with("talktime.") => method,
+        _ => name,
+    }
+}
+
+fn millis(nanos: u64) -> f64 {
+    // Whole microseconds of anything that a request takes fit.
+    f64::from(u32::try_from(nanos / 1_000).unwrap_or(u32::MAX)) / 1_000.0
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(name: &str, id: &str, parent: &str, begins_ms: u64, ends_ms: u64) -> Span {
+        Span {
+            service: "calls".to_owned(),
+            name: name.to_owned(),
+            id: id.to_owned(),
+            parent: parent.to_owned(),
+            begins_ns: begins_ms * 1_000_000,
+            ends_ns: ends_ms * 1_000_000,
+        }
+    }
+
+    #[test]
+    fn spans_stand_below_theirs_in_the_order_of_time() {
+        let spans = [
+            span("late", "3", "1", 30, 40),
+            span("talktime.calls.v1.CallsService/StartCall", "1", "0", 10, 50),
+            span("early", "2", "1", 20, 25),
+            span("of another trace", "9", "8", 1, 2),
+        ];
+        let names: Vec<&str> = in_order("0", &spans, 0)
+            .into_iter()
+            .map(|(span, _)| short(&span.name))
+            .collect();
+        assert_eq!(names, ["CallsService/StartCall", "early", "late"]);
+        let svg = draw("A <start>", "0", &spans);
+        assert!(
+            svg.contains("A &lt;start&gt;") && svg.contains("40.0 ms"),
+            "{svg}"
+        );
+        assert!(!svg.contains("another trace"), "{svg}");
+    }
+}
