@@ -1,7 +1,8 @@
 //! Section 3: one's own profile.
 
+use futures::future::join_all;
 use serde_json::json;
-use talktime_client::Role;
+use talktime_client::{Role, random_username};
 use talktime_tests::{Answered, Pair, app, wait_for};
 
 use crate::{assert_fields, assert_problem};
@@ -128,4 +129,65 @@ async fn nobody_is_deleted_in_the_middle_of_a_call() {
         .await;
     assert_problem(&refused, 409, "on_a_call");
     assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+}
+
+#[tokio::test]
+async fn every_field_rule_of_a_profile_holds() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let eleven: Vec<String> = (0..11).map(|n| format!("topic {n}")).collect();
+    for (field, value, status, code) in [
+        ("username", json!("ab"), 400, "invalid_username"),
+        ("username", json!("x".repeat(51)), 400, "invalid_username"),
+        ("username", json!("nul\0"), 400, "invalid_username"),
+        ("bio", json!("x".repeat(501)), 400, "invalid_bio"),
+        ("interests", json!(eleven), 400, "invalid_interests"),
+        (
+            "interests",
+            json!(["x".repeat(51)]),
+            400,
+            "invalid_interests",
+        ),
+        (
+            "profile_image_url",
+            json!("ftp://example.com"),
+            400,
+            "invalid_profile_image_url",
+        ),
+        ("preferred_language", json!("x"), 400, "invalid_language"),
+        ("country", json!(""), 400, "invalid_country"),
+        ("rating", json!(5.01), 400, "invalid_rating"),
+        ("rating", json!(-1), 400, "invalid_rating"),
+        ("rating", json!(4.999), 400, "invalid_rating"),
+        ("rating", json!("4"), 422, "invalid_body"),
+        ("interests", json!("music"), 422, "invalid_body"),
+        ("bio", json!(7), 422, "invalid_body"),
+    ] {
+        let body = json!({field: value});
+        let refused = app.put("/users/me").of(&person).json(&body).answer().await;
+        assert_problem(&refused, status, code);
+    }
+    let me = app.get("/users/me").of(&person).answer().await;
+    assert_eq!(me.body["username"], person.username);
+    assert_eq!(
+        me.body["updated_at"], me.body["created_at"],
+        "nothing changed"
+    );
+}
+
+#[tokio::test]
+async fn twenty_who_take_one_name_at_once_get_it_once() {
+    let app = app().await;
+    let people = join_all((0..20).map(|_| app.sign_up(Role::User))).await;
+    let wish = json!({"username": random_username("wish")});
+    let answers = people.iter().map(|person| {
+        let ask = app.put("/users/me").of(person);
+        ask.json(&wish).answer()
+    });
+    let answers = join_all(answers).await;
+    let changed = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(changed, 1, "{answers:?}");
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        assert_problem(refused, 409, "username_taken");
+    }
 }

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
 
-use crate::delivery::Adapter;
+use crate::delivery::{Adapter, SmsConfig};
 use crate::domain::OtpRules;
 use crate::domain::claims::Lifetimes;
 
@@ -21,6 +21,8 @@ pub struct Config {
     /// How one-time passwords reach people.
     #[serde(default)]
     pub otp_delivery: Adapter,
+    /// The provider of text messages, for `sms`.
+    pub sms: Option<SmsConfig>,
     /// The services that auth asks.
     pub peers: PeersConfig,
 }

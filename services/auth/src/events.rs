@@ -6,12 +6,12 @@ use talktime_kit::messaging::{Handler, Relay, outbox};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut, TokensRevoked};
-use talktime_proto::timestamp;
+use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut, RoleChanged, TokensRevoked};
+use talktime_proto::{datetime, timestamp};
 
 use crate::domain::Revocation;
 use crate::domain::claims::{Lifetimes, Session};
-use crate::store::audit_log::{self, Action};
+use crate::store::audit_log::{self, Action, Entry};
 use crate::store::revocations::Page;
 use crate::store::{revocations, sessions};
 
@@ -37,9 +37,9 @@ impl Journal {
     ) -> Result<(), Error> {
         let user_id = session.user_id;
         let event = Kind::LoggedIn(LoggedIn { user_id, username });
-        let session_id = Some(session.session_id);
+        let entry = Entry::new(Action::LoggedIn, at).of_session(session);
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, at, user_id, Action::LoggedIn, session_id).await?;
+        audit_log::append(&mut tx, entry).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
         tx.commit().await?;
         self.relay.wake();
@@ -56,7 +56,7 @@ impl Journal {
         let user_id = revocation.user_id;
         let event = Kind::LoggedOut(LoggedOut { user_id });
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, at, user_id, action, None).await?;
+        audit_log::append(&mut tx, Entry::new(action, at).of_user(user_id)).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
         revoke(&mut tx, at, revocation).await?;
         tx.commit().await?;
@@ -84,8 +84,7 @@ impl Journal {
         revocation: Revocation,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        let session_id = Some(session.session_id);
-        audit_log::append(&mut tx, at, session.user_id, action, session_id).await?;
+        audit_log::append(&mut tx, Entry::new(action, at).of_session(session)).await?;
         revoke(&mut tx, at, revocation).await?;
         tx.commit().await?;
         self.relay.wake();
@@ -121,7 +120,7 @@ pub(crate) fn tokens_revoked(revocation: Revocation) -> TokensRevoked {
 /// request may take.
 const LOGIN_UNDER_WAY_MAX: TimeDelta = TimeDelta::seconds(10);
 
-/// Ends the sessions of deleted users.
+/// Ends the sessions of deleted users, and audits who was given which role.
 pub struct ProfileEvents {
     redis: Pool,
     lifetimes: Lifetimes,
@@ -144,7 +143,25 @@ impl ProfileEvents {
         let until = now + LOGIN_UNDER_WAY_MAX;
         let kept = self.lifetimes.access() + LOGIN_UNDER_WAY_MAX;
         sessions::revoke_user(&self.redis, user_id, until, kept).await?;
+        audit_log::append(tx, Entry::new(Action::UserDeleted, now).of_user(user_id)).await?;
         revoke(tx, now, Revocation::of_user(user_id, until, now + kept)).await?;
+        Ok(())
+    }
+
+    async fn note_role(
+        &self,
+        tx: &mut PgConnection,
+        changed: RoleChanged,
+        at: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let action = if changed.active {
+            Action::RoleGranted
+        } else {
+            Action::RoleRevoked
+        };
+        let detail = format!("{} by {}", changed.role, changed.operator);
+        let entry = Entry::new(action, at).of_user(changed.user_id);
+        audit_log::append(tx, entry.with_detail(detail)).await?;
         Ok(())
     }
 }
@@ -152,8 +169,11 @@ impl ProfileEvents {
 impl Handler for ProfileEvents {
     /// The effect in Redis may safely happen twice: if the transaction fails, it does.
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let happened_at = datetime(event.happened_at.as_ref());
+        let at = happened_at.unwrap_or_else(|| self.clock.now());
         match event.kind {
             Some(Kind::UserDeleted(user)) => self.end_all_of(tx, user.user_id).await,
+            Some(Kind::RoleChanged(changed)) => self.note_role(tx, changed, at).await,
             _ => Ok(()),
         }
     }

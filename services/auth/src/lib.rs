@@ -4,6 +4,7 @@
 //! [`keyring`], [`store`] keeps what must be atomic in Redis, [`login`], [`sessions`] and [`rotation`]
 //! are the use cases, [`grpc`] speaks to the gateway. Whoever has an account is the profile service's to know.
 
+pub mod audit;
 pub mod config;
 pub mod delivery;
 pub mod domain;
@@ -55,17 +56,24 @@ const PROFILE_EVENTS: Consumer = Consumer {
 
 /// Runs auth until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
-    let delivery = Delivery::new(config.otp_delivery, service.process.environment)?;
+    let environment = service.process.environment;
+    let delivery = Delivery::new(config.otp_delivery, config.sms, environment)?;
     let issuer = Arc::new(Issuer::new(config.tokens.lifetimes));
     let service = Service::start(service, SCHEMA).await?;
     let rotation = Rotation::new(service.db.clone(), &config.tokens)?;
     Phone::warm_up();
 
     let redis = redis::connect(&config.redis)?;
+    let (refusals, queue) = audit::queue();
+    let stopping = service.lifecycle.stopping();
+    service
+        .lifecycle
+        .spawn(queue.write(service.db.clone(), stopping));
     let sessions = Sessions {
         redis: redis.clone(),
         issuer: issuer.clone(),
         journal: Journal::new(service.db.clone(), service.relay.clone()),
+        refusals: refusals.clone(),
         presence: Presence::connect(&config.peers.presence)?,
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
@@ -74,6 +82,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         redis: redis.clone(),
         otp_rules: config.otp,
         delivery,
+        refusals,
         issuer: issuer.clone(),
         profile: Profile::connect(&config.peers.profile)?,
         sessions: sessions.clone(),

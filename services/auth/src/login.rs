@@ -8,12 +8,14 @@ use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
 use uuid::Uuid;
 
-use crate::delivery::{Delivery, Message};
+use crate::audit::Refusals;
+use crate::delivery::{Delivery, Message, NotDelivered};
 use crate::domain::claims::{Claims, Grant};
 use crate::domain::{AuthError, ClientAddress, Device, Otp, OtpRules, Phone};
 use crate::peers::Profile;
 use crate::sessions::{Sessions, Tokens};
-use crate::store::otps::{self, Resent};
+use crate::store::audit_log::{Action, Entry};
+use crate::store::otps::{self, Resent, Sending};
 use crate::tokens::Issuer;
 
 const DEFAULT_LANGUAGE: &str = "en";
@@ -26,6 +28,8 @@ pub struct Login {
     pub otp_rules: OtpRules,
     /// How they reach people.
     pub delivery: Delivery,
+    /// Where it is noted who was refused.
+    pub refusals: Refusals,
     /// What signs registration tokens.
     pub issuer: Arc<Issuer>,
     /// Who has an account.
@@ -48,23 +52,54 @@ impl Login {
     /// Sends a new password. The answer does not tell whether the phone has an account.
     pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
         let phone = Phone::parse(phone)?;
+        self.check_delivery()?;
         let otp = Otp::generate(&mut rand::rng());
-        otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await?;
-        self.delivery.deliver(&Message { phone, otp });
-        Ok(())
+        let made = otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await;
+        self.noting(&phone, made)?;
+        let message = Message { phone, otp };
+        self.deliver(&message, address, Sending::Requested).await
     }
 
     /// Sends the active password again, or a new one; answers whether there was an active one.
     pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
         let phone = Phone::parse(phone)?;
+        self.check_delivery()?;
         let fresh = Otp::generate(&mut rand::rng());
-        let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await?;
-        let (otp, was_active) = match resent {
-            Resent::Active(active) => (active, true),
-            Resent::Fresh => (fresh, false),
+        let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await;
+        let (otp, sending) = match self.noting(&phone, resent)? {
+            Resent::Active(active) => (active, Sending::ResentActive),
+            Resent::Fresh => (fresh, Sending::ResentFresh),
         };
-        self.delivery.deliver(&Message { phone, otp });
-        Ok(was_active)
+        self.deliver(&Message { phone, otp }, address, sending)
+            .await?;
+        Ok(sending == Sending::ResentActive)
+    }
+
+    /// Nobody's tries are used up while nothing can be sent.
+    fn check_delivery(&self) -> Result<(), AuthError> {
+        let open = self.delivery.check_open();
+        open.map_err(|_| AuthError::OtpNotSent)
+    }
+
+    /// What did not go out is taken back. What may have gone out stays: its code may arrive.
+    async fn deliver(
+        &self,
+        message: &Message,
+        address: ClientAddress,
+        sending: Sending,
+    ) -> Result<(), AuthError> {
+        let Err(failure) = self.delivery.deliver(message).await else {
+            return Ok(());
+        };
+        if failure == NotDelivered::Unknown {
+            return Err(AuthError::OtpNotSent);
+        }
+        let Message { phone, otp } = message;
+        otps::take_back(&self.redis, phone, address, otp, sending).await?;
+        Err(match failure {
+            NotDelivered::Refused => AuthError::PhoneUnreachable,
+            NotDelivered::NotSent | NotDelivered::Unknown => AuthError::OtpNotSent,
+        })
     }
 
     /// Exchanges a password for a session or a registration token.
@@ -79,19 +114,43 @@ impl Login {
         device: &Device,
     ) -> Result<Verified, AuthError> {
         let phone = Phone::parse(phone)?;
-        if !otps::is_right(&self.redis, &phone, otp, &self.otp_rules).await? {
+        let verified = self.verify(&phone, otp, device).await;
+        self.noting(&phone, verified)
+    }
+
+    async fn verify(
+        &self,
+        phone: &Phone,
+        otp: &str,
+        device: &Device,
+    ) -> Result<Verified, AuthError> {
+        if !otps::is_right(&self.redis, phone, otp, &self.otp_rules).await? {
             return Err(AuthError::InvalidOtp);
         }
-        let user = self.profile.user_by_phone(&phone).await?;
-        if !otps::consume(&self.redis, &phone, otp).await? {
+        let user = self.profile.user_by_phone(phone).await?;
+        if !otps::consume(&self.redis, phone, otp).await? {
             return Err(AuthError::InvalidOtp);
         }
         match user {
             Some(user) => Ok(Verified::Registered(
                 self.sessions.open(user, device).await?,
             )),
-            None => Ok(Verified::New(self.registration_token(&phone)?)),
+            None => Ok(Verified::New(self.registration_token(phone)?)),
         }
+    }
+
+    /// Has a refusal noted, and hands the outcome on.
+    fn noting<T>(&self, phone: &Phone, outcome: Result<T, AuthError>) -> Result<T, AuthError> {
+        if let Err(refusal) = &outcome
+            && let Some((action, limit)) = audited(refusal)
+        {
+            let entry = Entry::new(action, self.clock.now()).about(phone);
+            self.refusals.note(match limit {
+                Some(limit) => entry.with_detail(limit.to_owned()),
+                None => entry,
+            });
+        }
+        outcome
     }
 
     fn registration_token(&self, phone: &Phone) -> Result<String, AuthError> {
@@ -113,6 +172,8 @@ impl Login {
             ..
         }) = token
         else {
+            let entry = Entry::new(Action::RegistrationRefused, self.clock.now());
+            self.refusals.note(entry);
             return Err(AuthError::InvalidRegistrationToken);
         };
         let device = Device::new(&request.user_agent);
@@ -120,6 +181,18 @@ impl Login {
         let user = self.profile.create_user(new_user).await?;
         let user_id = user.user_id;
         Ok((user_id, self.sessions.open(user, &device).await?))
+    }
+}
+
+/// What the audit log calls a refusal, and which limit it was.
+fn audited(refusal: &AuthError) -> Option<(Action, Option<&'static str>)> {
+    match refusal {
+        AuthError::InvalidOtp => Some((Action::OtpRefused, None)),
+        AuthError::OtpRateLimited { .. } => Some((Action::OtpLimited, Some("phone"))),
+        AuthError::OtpResentRecently { .. } => Some((Action::OtpLimited, Some("resend"))),
+        AuthError::OtpSendsLimited { limit, .. } => Some((Action::OtpLimited, Some(limit))),
+        AuthError::OtpTriesLimited { .. } => Some((Action::OtpLimited, Some("tries"))),
+        _ => None,
     }
 }
 

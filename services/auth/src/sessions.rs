@@ -8,12 +8,13 @@ use talktime_kit::redis::Pool;
 use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
+use crate::audit::Refusals;
 use crate::domain::claims::{Claims, Grant, Session};
 use crate::domain::{AuthError, Device, Revocation};
 use crate::events::Journal;
 use crate::peers::Presence;
 use crate::store;
-use crate::store::audit_log::Action;
+use crate::store::audit_log::{Action, Entry};
 use crate::store::revocations::Page;
 use crate::store::sessions::{OpenSession, Pair, Rotation};
 use crate::tokens::Issuer;
@@ -27,6 +28,8 @@ pub struct Sessions {
     pub issuer: Arc<Issuer>,
     /// What tells of logins and logouts.
     pub journal: Journal,
+    /// Where it is noted who was refused.
+    pub refusals: Refusals,
     /// What shows them at once.
     pub presence: Presence,
     /// The time.
@@ -103,7 +106,11 @@ impl Sessions {
         match rotation {
             Rotation::Rotated => self.issue(session, next),
             Rotation::Again(pair) => self.issue(session, pair),
-            Rotation::Unknown => Err(AuthError::InvalidRefreshToken),
+            Rotation::Unknown => {
+                let entry = Entry::new(Action::RefreshRefused, now).of_session(session);
+                self.refusals.note(entry);
+                Err(AuthError::InvalidRefreshToken)
+            }
             Rotation::Reused { ended } => {
                 self.end_stolen(session, ended, now).await?;
                 Err(AuthError::InvalidRefreshToken)

@@ -1,10 +1,11 @@
-//! Profile's binary: `serve`, the operator's `grant-admin`, and the commands that every service has.
+//! Profile's binary: `serve`, the operator's `grant-admin` and `revoke-admin`, and the commands that
+//! every service has.
 
 use clap::{Parser, Subcommand};
 use talktime_kit::{Clock, cli, db};
 use talktime_profile::SCHEMA;
 use talktime_profile::config::Config;
-use talktime_profile::people::grant_admin;
+use talktime_profile::people::{grant_admin, revoke_admin};
 
 #[derive(Parser)]
 #[command(about)]
@@ -18,12 +19,20 @@ enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
     /// Makes the user with this phone an admin.
-    GrantAdmin {
-        /// E.164, such as +919876543210.
-        phone: String,
-    },
+    GrantAdmin(PhoneAndOperator),
+    /// Takes the role of an admin from the user with this phone; their next request is refused.
+    RevokeAdmin(PhoneAndOperator),
     #[command(flatten)]
     Common(cli::Command),
+}
+
+#[derive(clap::Args)]
+struct PhoneAndOperator {
+    /// E.164, such as +919876543210.
+    phone: String,
+    /// Who does this, for the audit log.
+    #[arg(long, env = "USER", default_value = "unknown")]
+    operator: String,
 }
 
 #[tokio::main]
@@ -32,10 +41,16 @@ async fn main() -> anyhow::Result<()> {
     let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
     match cli.command {
         Command::Serve => talktime_profile::serve(service, config).await,
-        Command::GrantAdmin { phone } => {
+        Command::GrantAdmin(PhoneAndOperator { phone, operator }) => {
             let pool = db::pool(SCHEMA.name, &service.database)?;
-            let user = grant_admin(&pool, &phone, Clock::System.now()).await?;
+            let user = grant_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is an admin", user.username, user.user_id);
+            Ok(())
+        }
+        Command::RevokeAdmin(PhoneAndOperator { phone, operator }) => {
+            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
+            println!("{} (user {}) is no admin", user.username, user.user_id);
             Ok(())
         }
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,

@@ -6,11 +6,14 @@ use talktime_kit::Clock;
 use talktime_kit::db::is_unique_violation;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{UserDeleted, UserRegistered, UserUpdated};
+use talktime_proto::events::v1::{RoleChanged, UserDeleted, UserRegistered, UserUpdated};
 
 use crate::domain::{ProfileError, Registration, Role, User, UserUpdate, fields};
 use crate::store::user_blocks::{self, CallCheck};
 use crate::store::{feed_listeners, user_roles, users};
+
+/// Of an operator's name; the audit log has room for that.
+const OPERATOR_CHARACTERS_MAX: usize = 100;
 
 /// Profile's operations on its own database.
 #[derive(Clone)]
@@ -163,13 +166,52 @@ fn name_taken(error: sqlx::Error) -> ProfileError {
 pub async fn grant_admin(
     db: &PgPool,
     phone: &str,
+    operator: &str,
     now: DateTime<Utc>,
 ) -> Result<User, ProfileError> {
     let mut tx = db.begin().await?;
-    let user = users::find_by_phone(&mut tx, phone)
-        .await?
-        .ok_or(ProfileError::UserNotFound)?;
-    user_roles::grant(&mut tx, user.user_id, Role::Admin, now).await?;
+    let user = with_phone(&mut tx, phone).await?;
+    if user_roles::grant(&mut tx, user.user_id, Role::Admin, now).await? {
+        tell_of_admin(&mut tx, &user, true, operator, now).await?;
+    }
     tx.commit().await?;
     Ok(user)
+}
+
+/// Takes that role away again. Roles are asked for on each request, so the next one is refused.
+pub async fn revoke_admin(
+    db: &PgPool,
+    phone: &str,
+    operator: &str,
+    now: DateTime<Utc>,
+) -> Result<User, ProfileError> {
+    let mut tx = db.begin().await?;
+    let user = with_phone(&mut tx, phone).await?;
+    if user_roles::revoke(&mut tx, user.user_id, Role::Admin).await? {
+        tell_of_admin(&mut tx, &user, false, operator, now).await?;
+    }
+    tx.commit().await?;
+    Ok(user)
+}
+
+async fn with_phone(tx: &mut PgConnection, phone: &str) -> Result<User, ProfileError> {
+    let user = users::find_by_phone(tx, phone).await?;
+    user.ok_or(ProfileError::UserNotFound)
+}
+
+async fn tell_of_admin(
+    tx: &mut PgConnection,
+    user: &User,
+    active: bool,
+    operator: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let version = users::next_version(tx, user.user_id).await?;
+    let changed = Kind::RoleChanged(RoleChanged {
+        user_id: user.user_id,
+        role: Role::Admin.name().to_owned(),
+        active,
+        operator: operator.chars().take(OPERATOR_CHARACTERS_MAX).collect(),
+    });
+    outbox::append(tx, user.user_id, version, now, changed).await
 }

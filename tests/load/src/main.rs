@@ -14,6 +14,7 @@
     reason = "no figure of a report needs more than 52 bits"
 )]
 
+mod auth;
 mod calls;
 mod driver;
 mod heartbeat;
@@ -61,6 +62,8 @@ impl Pace {
 
 #[derive(Subcommand)]
 enum What {
+    /// Logins and refreshes through the gateway and over gRPC, and where their time goes
+    Auth,
     /// Charges one by one and in batches over gRPC, recharges through the gateway
     Wallet,
     /// Starting and ending calls through the gateway, and minutes billed
@@ -74,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let stack = stack::Stack::from_env()?;
     match options.what {
+        What::Auth => auth::bench(&stack, options.pace).await,
         What::Wallet => wallet::bench(&stack, options.pace).await,
         What::Calls(calls) => calls::bench(&stack, options.pace, &calls).await,
         What::Heartbeat => heartbeat::bench(&stack, options.pace).await,

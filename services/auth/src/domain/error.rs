@@ -40,6 +40,12 @@ pub enum AuthError {
     /// Wrong, used, burnt or too old: the answer does not say which.
     #[error("wrong or expired one-time password")]
     InvalidOtp,
+    /// No message can be sent to this phone.
+    #[error("the one-time password was refused on its way")]
+    PhoneUnreachable,
+    /// The message did not go out, or nobody knows whether it did.
+    #[error("the one-time password may not have been sent")]
+    OtpNotSent,
     /// Not a registration token of ours that still holds.
     #[error("bad or expired registration token")]
     InvalidRegistrationToken,
@@ -115,6 +121,16 @@ impl From<AuthError> for Error {
                 Kind::InvalidArgument,
                 "invalid_otp",
                 "Invalid or expired OTP",
+            ),
+            AuthError::PhoneUnreachable => (
+                Kind::InvalidArgument,
+                "phone_unreachable",
+                "No code can be sent to this phone.",
+            ),
+            AuthError::OtpNotSent => (
+                Kind::Unavailable,
+                "otp_not_sent",
+                "The code may not have been sent; please try again in a moment.",
             ),
             AuthError::InvalidRegistrationToken => (
                 Kind::Unauthenticated,

@@ -4,6 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::domain::Phone;
+use crate::domain::claims::Session;
+
 /// What an entry tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
@@ -17,6 +20,20 @@ pub enum Action {
     SessionEnded,
     /// A refresh token was used twice, and every session ended.
     RefreshTokenReused,
+    /// An account went, with every session.
+    UserDeleted,
+    /// An operator gave a role.
+    RoleGranted,
+    /// An operator took a role away.
+    RoleRevoked,
+    /// A one-time password was wrong, used, burnt or too old.
+    OtpRefused,
+    /// One-time passwords were asked for, or tried, too often.
+    OtpLimited,
+    /// A refresh token of ours held no more.
+    RefreshRefused,
+    /// A registration token did not hold.
+    RegistrationRefused,
 }
 
 impl Action {
@@ -28,27 +45,106 @@ impl Action {
             Self::LoggedOutEverywhere => "logged_out_everywhere",
             Self::SessionEnded => "session_ended",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::UserDeleted => "user_deleted",
+            Self::RoleGranted => "role_granted",
+            Self::RoleRevoked => "role_revoked",
+            Self::OtpRefused => "otp_refused",
+            Self::OtpLimited => "otp_limited",
+            Self::RefreshRefused => "refresh_refused",
+            Self::RegistrationRefused => "registration_refused",
         }
     }
 }
 
-/// Writes an entry; `session_id` where one session is meant.
-pub async fn append(
-    tx: &mut PgConnection,
+/// A line of the log. Never an OTP, a token or a whole phone.
+#[derive(Clone, Debug)]
+pub struct Entry {
     happened_at: DateTime<Utc>,
-    user_id: i64,
     action: Action,
+    user_id: Option<i64>,
     session_id: Option<Uuid>,
-) -> sqlx::Result<()> {
+    phone_ends_in: Option<String>,
+    detail: Option<String>,
+}
+
+impl Entry {
+    /// Something that nobody we know did.
+    pub fn new(action: Action, happened_at: DateTime<Utc>) -> Self {
+        Self {
+            happened_at,
+            action,
+            user_id: None,
+            session_id: None,
+            phone_ends_in: None,
+            detail: None,
+        }
+    }
+
+    /// In this user's name.
+    #[must_use]
+    pub fn of_user(self, user_id: i64) -> Self {
+        Self {
+            user_id: Some(user_id),
+            ..self
+        }
+    }
+
+    /// In the name of this session's user; the session is what it is about.
+    #[must_use]
+    pub fn of_session(self, session: Session) -> Self {
+        Self {
+            user_id: Some(session.user_id),
+            session_id: Some(session.session_id),
+            ..self
+        }
+    }
+
+    /// About this phone, of which only the end is kept.
+    #[must_use]
+    pub fn about(self, phone: &Phone) -> Self {
+        Self {
+            phone_ends_in: Some(phone.last_two_digits().to_owned()),
+            ..self
+        }
+    }
+
+    /// With a few words, up to 200 characters.
+    #[must_use]
+    pub fn with_detail(self, detail: String) -> Self {
+        Self {
+            detail: Some(detail),
+            ..self
+        }
+    }
+}
+
+/// Writes an entry.
+pub async fn append(tx: &mut PgConnection, entry: Entry) -> sqlx::Result<()> {
+    append_all(tx, &[entry]).await
+}
+
+/// Writes many entries.
+pub async fn append_all(connection: &mut PgConnection, entries: &[Entry]) -> sqlx::Result<()> {
+    let column = |value: fn(&Entry) -> Option<String>| entries.iter().map(value).collect();
+    let happened_at: Vec<_> = entries.iter().map(|entry| entry.happened_at).collect();
+    let actions: Vec<_> = entries.iter().map(|entry| entry.action.name()).collect();
+    let user_ids: Vec<_> = entries.iter().map(|entry| entry.user_id).collect();
+    let session_ids: Vec<_> = column(|entry| entry.session_id.map(|id| id.to_string()));
+    let phones: Vec<_> = column(|entry| entry.phone_ends_in.clone());
+    let details: Vec<_> = column(|entry| entry.detail.clone());
     sqlx::query(
-        "INSERT INTO auth.audit_log (happened_at, user_id, action, session_id)
-         VALUES ($1, $2, $3, $4)",
+        "INSERT INTO auth.audit_log
+             (happened_at, action, user_id, session_id, phone_ends_in, detail)
+         SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+                              $6::text[])",
     )
     .bind(happened_at)
-    .bind(user_id)
-    .bind(action.name())
-    .bind(session_id.map(|id| id.to_string()))
-    .execute(tx)
+    .bind(actions)
+    .bind(user_ids)
+    .bind(session_ids)
+    .bind(phones)
+    .bind(details)
+    .execute(connection)
     .await?;
     Ok(())
 }

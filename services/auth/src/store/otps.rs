@@ -21,6 +21,8 @@ static RESEND: LazyLock<Script> = LazyLock::new(|| {
         include_str!("scripts/otp_resend.lua")
     ))
 });
+static TAKE_BACK: LazyLock<Script> =
+    LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_take_back.lua")));
 static TRY: LazyLock<Script> =
     LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_try.lua")));
 static CONSUME: LazyLock<Script> =
@@ -66,6 +68,36 @@ pub async fn resend(
         ("active", digits) => Ok(Resent::Active(Otp::stored(digits.to_owned()))),
         _ => Err(answer.refusal()),
     }
+}
+
+/// What a message was to bring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sending {
+    /// A new password that was asked for.
+    Requested,
+    /// A new password, since there was none to send again.
+    ResentFresh,
+    /// The active password again.
+    ResentActive,
+}
+
+/// A message that did not go out does not count, and its password is none.
+pub async fn take_back(
+    redis: &Pool,
+    phone: &Phone,
+    address: ClientAddress,
+    otp: &Otp,
+    sending: Sending,
+) -> Result<(), AuthError> {
+    let flag = |is_set: bool| if is_set { "1" } else { "0" };
+    let arguments = vec![
+        otp.expose().to_owned(),
+        flag(sending != Sending::ResentActive).to_owned(),
+        flag(sending != Sending::Requested).to_owned(),
+    ];
+    Ok(TAKE_BACK
+        .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
+        .await?)
 }
 
 /// Whether `guess` is the active password. A wrong guess counts, and the last one allowed burns
@@ -152,15 +184,6 @@ async fn run_send(
     fresh: &Otp,
     rules: &OtpRules,
 ) -> Result<Answer, AuthError> {
-    let keys = vec![
-        keys::otp(phone),
-        keys::otp_tries(phone),
-        keys::otp_sends(phone),
-        keys::otp_resend(phone),
-        keys::otp_address_sends(address),
-        keys::otp_prefix_sends(phone),
-        keys::OTP_PLATFORM_SENDS.to_owned(),
-    ];
     let arguments = vec![
         fresh.expose().to_owned(),
         rules.lifetime_secs.to_string(),
@@ -173,7 +196,20 @@ async fn run_send(
         rules.shared_window_secs.to_string(),
     ];
     let answer = script
-        .evalsha_with_reload(redis.next(), keys, arguments)
+        .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
         .await?;
     Ok(Answer(answer))
+}
+
+/// In the order in which the scripts that send know them.
+fn send_keys(phone: &Phone, address: ClientAddress) -> Vec<String> {
+    vec![
+        keys::otp(phone),
+        keys::otp_tries(phone),
+        keys::otp_sends(phone),
+        keys::otp_resend(phone),
+        keys::otp_address_sends(address),
+        keys::otp_prefix_sends(phone),
+        keys::OTP_PLATFORM_SENDS.to_owned(),
+    ]
 }

@@ -1,29 +1,35 @@
 //! Logins and logouts: what is signed, stored and told when other services are away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
 use talktime_auth::SCHEMA;
-use talktime_auth::delivery::{Adapter, Delivery};
+use talktime_auth::audit;
+use talktime_auth::delivery::Delivery;
 use talktime_auth::domain::claims::{Claims, Grant, Lifetimes, Session};
 use talktime_auth::domain::{AuthError, ClientAddress, Device, Otp, OtpRules};
-use talktime_auth::events::Journal;
+use talktime_auth::events::{Journal, ProfileEvents};
 use talktime_auth::keyring::{KeyRing, PrivateKey};
 use talktime_auth::login::Login;
 use talktime_auth::peers::{Presence, Profile};
 use talktime_auth::sessions::Sessions;
+use talktime_auth::store::audit_log::{Action, Entry};
 use talktime_auth::store::{keys, otps};
 use talktime_auth::tokens::Issuer;
-use talktime_kit::config::Environment;
-use talktime_kit::messaging::Relay;
+use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Kind};
+use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::events::v1::event::Kind as EventKind;
-use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut, TokensRevoked};
+use talktime_proto::events::v1::{
+    Event, LoggedIn, LoggedOut, RoleChanged, TokensRevoked, UserDeleted,
+};
 use talktime_proto::profile::v1::User;
 use talktime_proto::{datetime, timestamp};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{phone, redis, session};
@@ -44,13 +50,30 @@ fn read(sessions: &Sessions, token: &str) -> Claims {
 }
 
 fn sessions(database: &TestDatabase) -> Sessions {
+    let (refusals, queue) = audit::queue();
+    tokio::spawn(queue.write(database.app.clone(), CancellationToken::new()));
     Sessions {
+        refusals,
         redis: redis(),
         issuer: issuer(),
         journal: Journal::new(database.app.clone(), Relay::default()),
         presence: Presence::connect(NOWHERE).expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
         refresh_grace_secs: 0,
+    }
+}
+
+/// Profile is away.
+fn login(sessions: Sessions, delivery: Delivery) -> Login {
+    Login {
+        redis: redis(),
+        otp_rules: OtpRules::default(),
+        delivery,
+        issuer: sessions.issuer.clone(),
+        profile: Profile::connect(NOWHERE).expect("an address"),
+        refusals: sessions.refusals.clone(),
+        clock: sessions.clock.clone(),
+        sessions,
     }
 }
 
@@ -212,15 +235,7 @@ async fn a_logout_ends_every_session_and_is_told() {
 async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let login = Login {
-        redis: redis(),
-        otp_rules: OtpRules::default(),
-        delivery: Delivery::new(Adapter::Log, Environment::Development).expect("allowed"),
-        issuer: sessions.issuer.clone(),
-        profile: Profile::connect(NOWHERE).expect("an address"),
-        clock: sessions.clock.clone(),
-        sessions,
-    };
+    let login = login(sessions, Delivery::Log);
     let (phone, otp) = (phone(), Otp::stored("123456".to_owned()));
     otps::request(
         &login.redis,
@@ -373,4 +388,117 @@ async fn what_happens_to_sessions_is_audited_and_stays() {
         let refused = sqlx::query(statement).execute(&database.app).await;
         assert!(refused.is_err(), "{statement}");
     }
+}
+
+/// Every entry about refusals as text, once there are so many.
+async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
+    let read = || async {
+        sqlx::query_scalar(
+            "SELECT concat_ws(' ', action, user_id, session_id, phone_ends_in, detail)
+             FROM auth.audit_log WHERE action ~ '(refused|limited)$' ORDER BY audit_id",
+        )
+        .fetch_all(&database.app)
+        .await
+        .expect("the audit log")
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            let entries: Vec<String> = read().await;
+            if entries.len() >= count {
+                return entries;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    waited.await.expect("the refusals are written")
+}
+
+#[tokio::test]
+async fn refusals_are_audited_without_what_was_secret_about_them() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let tokens = sessions.open(user(), &device()).await.expect("logged in");
+    let session = match read(&sessions, &tokens.access).grant {
+        Grant::Access(session) => session,
+        other => panic!("{other:?}"),
+    };
+    sessions.end(session).await.expect("ended");
+    assert!(sessions.refresh(&tokens.refresh).await.is_err());
+    let login = login(sessions, Delivery::Log);
+    let (phone, address) = (phone(), ClientAddress::parse("2001:db8::1"));
+    for _ in 0..=login.otp_rules.sends_max {
+        let _ = login.request_otp(phone.as_str(), address).await;
+    }
+    let wrong = login.verify_otp(phone.as_str(), "none", &device()).await;
+    assert!(matches!(wrong, Err(AuthError::InvalidOtp)));
+    let register = RegisterRequest::default();
+    assert!(login.register(register).await.is_err());
+
+    let Session {
+        user_id,
+        session_id,
+    } = session;
+    let ends_in = phone.last_two_digits();
+    assert_eq!(
+        refusals(&database, 4).await,
+        [
+            format!("refresh_refused {user_id} {session_id}"),
+            format!("otp_limited {ends_in} phone"),
+            format!("otp_refused {ends_in}"),
+            "registration_refused".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn refusals_without_end_are_written_at_a_bounded_rate() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    for _ in 0..5_000 {
+        let entry = Entry::new(Action::OtpRefused, sessions.clock.now());
+        sessions.refusals.note(entry);
+    }
+    // No more than a batch a second, however many there are.
+    let written = refusals(&database, 1).await.len();
+    assert!(written <= 200, "{written}");
+}
+
+#[tokio::test]
+async fn roles_and_deletions_are_audited() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let user_id = user().user_id;
+    let heard = ProfileEvents::new(redis(), Lifetimes::default(), sessions.clock.clone());
+    let role = |active| {
+        EventKind::RoleChanged(RoleChanged {
+            user_id,
+            role: "admin".to_owned(),
+            active,
+            operator: "ravi".to_owned(),
+        })
+    };
+    let deleted = EventKind::UserDeleted(UserDeleted { user_id });
+    for kind in [role(true), role(false), deleted] {
+        let event = Event {
+            kind: Some(kind),
+            ..Event::default()
+        };
+        let mut tx = database.app.begin().await.expect("begun");
+        heard.handle(&mut tx, event).await.expect("handled");
+        tx.commit().await.expect("committed");
+    }
+    let entries: Vec<String> = sqlx::query_scalar(
+        "SELECT concat_ws(' ', action, user_id, detail) FROM auth.audit_log ORDER BY audit_id",
+    )
+    .fetch_all(&database.app)
+    .await
+    .expect("the audit log");
+    assert_eq!(
+        entries,
+        [
+            format!("role_granted {user_id} admin by ravi"),
+            format!("role_revoked {user_id} admin by ravi"),
+            format!("user_deleted {user_id}"),
+        ]
+    );
 }

@@ -5,4 +5,5 @@ mod logins;
 mod otps;
 mod revocations;
 mod sessions;
+mod sms;
 mod support;

@@ -7,7 +7,7 @@ use crate::support::{phone, redis};
 use futures::future::join_all;
 use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
 use talktime_auth::store::keys;
-use talktime_auth::store::otps::{self, Resent};
+use talktime_auth::store::otps::{self, Resent, Sending};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
 use uuid::Uuid;
@@ -315,4 +315,41 @@ async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
         panic!("{refused:?}");
     };
     assert!(retry_after > Duration::from_secs(86_000), "{retry_after:?}");
+}
+
+#[tokio::test]
+async fn what_was_not_sent_does_not_count() {
+    let (redis, phone, address) = (redis(), phone(), address());
+    let count = |key: String| {
+        let redis = &redis;
+        async move { redis.get::<Option<i64>, _>(key).await.expect("redis") }
+    };
+    let sent = otps::request(&redis, &phone, address, &otp("111111"), &rules()).await;
+    sent.expect("sent");
+    let lost = otps::request(&redis, &phone, address, &otp("222222"), &rules()).await;
+    lost.expect("made");
+    otps::take_back(&redis, &phone, address, &otp("222222"), Sending::Requested)
+        .await
+        .expect("taken back");
+    assert_eq!(stored(&redis, &phone).await, None, "nobody has received it");
+    assert_eq!(count(keys::otp_sends(&phone)).await, Some(1));
+    assert_eq!(count(keys::otp_address_sends(address)).await, Some(1));
+
+    request(&redis, &phone, "333333").await.expect("sent");
+    for _ in 0..2 {
+        let resent = otps::resend(&redis, &phone, address, &otp("444444"), &rules()).await;
+        let active = Resent::Active(otp("333333"));
+        assert_eq!(resent.expect("not a minute apart"), active);
+        otps::take_back(
+            &redis,
+            &phone,
+            address,
+            &otp("333333"),
+            Sending::ResentActive,
+        )
+        .await
+        .expect("taken back");
+    }
+    assert_eq!(stored(&redis, &phone).await.as_deref(), Some("333333"));
+    assert_eq!(count(keys::otp_sends(&phone)).await, Some(2));
 }

@@ -5,23 +5,36 @@ use sqlx::PgConnection;
 
 use crate::domain::Role;
 
-/// Gives a role, or makes it active again.
+/// Gives a role, or makes it active again; false when the user has it.
 pub async fn grant(
     tx: &mut PgConnection,
     user_id: i64,
     role: Role,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> sqlx::Result<bool> {
+    let granted = sqlx::query(
         "INSERT INTO profile.user_roles (user_id, role, created_at) VALUES ($1, $2, $3)
-         ON CONFLICT (user_id, role) DO UPDATE SET active = true",
+         ON CONFLICT (user_id, role) DO UPDATE SET active = true WHERE NOT user_roles.active",
     )
     .bind(user_id)
     .bind(role.name())
     .bind(now)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(granted.rows_affected() == 1)
+}
+
+/// Takes a role away; false when the user does not have it.
+pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
+    let revoked = sqlx::query(
+        "UPDATE profile.user_roles SET active = false
+         WHERE user_id = $1 AND role = $2 AND active",
+    )
+    .bind(user_id)
+    .bind(role.name())
+    .execute(tx)
+    .await?;
+    Ok(revoked.rows_affected() == 1)
 }
 
 /// Whether a user has a role now.

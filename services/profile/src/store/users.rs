@@ -146,6 +146,16 @@ pub async fn save(tx: &mut PgConnection, user: &User) -> sqlx::Result<()> {
     }
 }
 
+/// Counts a change of a user that is in none of their fields; answers its version.
+pub async fn next_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "UPDATE profile.users SET version = version + 1 WHERE user_id = $1 RETURNING version",
+    )
+    .bind(user_id)
+    .fetch_one(tx)
+    .await
+}
+
 /// Deletes a user, and with them their rows in every other table of this schema. Answers their
 /// last version; `None` when there is no such user.
 pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<i64>> {

@@ -7,6 +7,7 @@ mod feed;
 mod feed_events;
 mod ratings;
 mod registration;
+mod roles;
 mod updates;
 mod verified;
 

@@ -1,8 +1,6 @@
 //! How somebody becomes a user, once.
 
 use futures::future::join_all;
-use talktime_kit::Clock;
-use talktime_profile::people::grant_admin;
 use talktime_proto::events::v1::UserRegistered;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::v1 as pb;
@@ -186,19 +184,4 @@ async fn unknown_people_are_not_found() {
     };
     let by_phone = profile.api.get_user_by_phone(Request::new(request)).await;
     assert_eq!(answer(by_phone).expect_err("nobody"), not_found);
-}
-
-#[tokio::test]
-async fn an_operator_makes_an_admin() {
-    let profile = Profile::start().await;
-    let user = profile.register("asha", "user").await;
-    for _ in 0..2 {
-        grant_admin(&profile.database.app, &user.phone, Clock::System.now())
-            .await
-            .expect("granted");
-    }
-    let admin = profile.user(user.user_id).await.expect("found");
-    assert_eq!(admin.roles, ["admin", "user"]);
-    let unknown = grant_admin(&profile.database.app, "+910000000000", Clock::System.now()).await;
-    assert!(unknown.is_err());
 }

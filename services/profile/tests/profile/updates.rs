@@ -1,8 +1,7 @@
 //! How people change themselves.
 
 use futures::future::join_all;
-use talktime_kit::Clock;
-use talktime_profile::people::grant_admin;
+use talktime_profile::people::{grant_admin, revoke_admin};
 use talktime_proto::events::v1::UserUpdated;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::v1 as pb;
@@ -105,16 +104,14 @@ async fn nobody_rates_themselves() {
         rate(500).await.expect_err("not an admin"),
         refusal(Code::PermissionDenied, "rating_not_allowed")
     );
-    grant_admin(&profile.database.app, &user.phone, Clock::System.now())
-        .await
-        .expect("granted");
+    let (db, now) = (&profile.database.app, profile.clock.now());
+    let granted = grant_admin(db, &user.phone, "ravi", now).await;
+    granted.expect("granted");
     let rated = rate(435).await.expect("an admin");
     assert_eq!(rated.rating_hundredths, Some(435));
 
-    sqlx::query("UPDATE profile.user_roles SET active = false WHERE role = 'admin'")
-        .execute(&profile.database.app)
-        .await
-        .expect("revoked");
+    let revoked = revoke_admin(db, &user.phone, "ravi", now).await;
+    revoked.expect("revoked");
     rate(435).await.expect("the present rating may come along");
     rate(434).await.expect_err("no admin any more");
 }

@@ -1,0 +1,91 @@
+//! Refusals on their way into the audit log.
+//!
+//! What was done is written in the transaction that does it. A refusal has none, and whoever is refused
+//! could have us write without end: so refusals go through a queue, in batches, so many a second. What
+//! comes faster is counted and not written.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::audit_log::{self, Entry};
+
+/// Refusals that wait at most.
+const QUEUE_MAX: usize = 1_024;
+/// Refusals that a replica writes in [`PAUSE`].
+const BATCH_MAX: usize = 100;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes refusals; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Refusals(mpsc::Sender<Entry>);
+
+/// Where they come out.
+pub struct Queue(mpsc::Receiver<Entry>);
+
+/// A queue with both ends.
+pub fn queue() -> (Refusals, Queue) {
+    let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+    (Refusals(sender), Queue(receiver))
+}
+
+impl Refusals {
+    /// Has a refusal written soon.
+    pub fn note(&self, entry: Entry) {
+        if self.0.try_send(entry).is_err() {
+            lose(1);
+        }
+    }
+}
+
+impl Queue {
+    /// Writes refusals until told to stop, or until nobody can refuse anything any more.
+    pub async fn write(mut self, db: PgPool, stopping: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut is_last = false;
+        while !is_last {
+            is_last = tokio::select! {
+                taken = self.0.recv_many(&mut batch, BATCH_MAX) => taken == 0,
+                () = stopping.cancelled() => {
+                    self.take_rest(&mut batch);
+                    true
+                }
+            };
+            write_batch(&db, &mut batch).await;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stopping.cancelled() => {}
+            }
+        }
+    }
+
+    fn take_rest(&mut self, batch: &mut Vec<Entry>) {
+        while batch.len() < QUEUE_MAX
+            && let Ok(entry) = self.0.try_recv()
+        {
+            batch.push(entry);
+        }
+    }
+}
+
+async fn write_batch(db: &PgPool, batch: &mut Vec<Entry>) {
+    if batch.is_empty() {
+        return;
+    }
+    let written = async {
+        let mut connection = db.acquire().await?;
+        audit_log::append_all(&mut connection, batch).await
+    };
+    if let Err(error) = written.await {
+        tracing::warn!(%error, refusals = batch.len(), "refusals are missing in the audit log");
+        lose(batch.len());
+    }
+    batch.clear();
+}
+
+fn lose(refusals: usize) {
+    let refusals = u64::try_from(refusals).unwrap_or(u64::MAX);
+    metrics::counter!("auth_audit_refusals_lost_total").increment(refusals);
+}

@@ -1,0 +1,110 @@
+//! Stops asking a provider that does not answer, so that nobody waits for it in vain.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A circuit breaker: so many failures in a row open it for a while; then one request tries whether
+/// the provider is back.
+#[derive(Debug)]
+pub struct Breaker {
+    failures_max: u32,
+    pause: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    open_until: Option<Instant>,
+}
+
+impl Breaker {
+    /// Opens for `pause` at this failure in a row.
+    pub fn new(failures_max: u32, pause: Duration) -> Self {
+        Self {
+            failures_max,
+            pause,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether it refuses everything now.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.state().open_until.is_some_and(|until| now < until)
+    }
+
+    /// Lets a request through, or not. After the pause it lets one through and pauses again until that
+    /// one has an answer.
+    pub fn enter(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        match state.open_until {
+            Some(until) if now < until => false,
+            Some(_) => {
+                state.open_until = Some(now + self.pause);
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// A request was answered.
+    pub fn succeeded(&self) {
+        *self.state() = State::default();
+    }
+
+    /// A request was not answered, or with a failure.
+    pub fn failed(&self, now: Instant) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= self.failures_max {
+            state.open_until = Some(now + self.pause);
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(30);
+
+    /// With `failures` behind it, of two allowed.
+    fn breaker(failures: u32, at: Instant) -> Breaker {
+        let breaker = Breaker::new(2, PAUSE);
+        for _ in 0..failures {
+            breaker.failed(at);
+        }
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_a_success_between_starts_anew() {
+        let now = Instant::now();
+        assert!(breaker(1, now).enter(now));
+        assert!(!breaker(2, now).enter(now));
+        assert!(breaker(2, now).is_open(now));
+        let mended = breaker(1, now);
+        mended.succeeded();
+        mended.failed(now);
+        assert!(mended.enter(now));
+    }
+
+    #[test]
+    fn after_the_pause_one_tries_and_its_answer_decides() {
+        let now = Instant::now();
+        let after = now + PAUSE;
+        let open = breaker(2, now);
+        assert!(!open.enter(now + PAUSE / 2));
+        assert!(open.enter(after), "one tries");
+        assert!(!open.enter(after), "and the others wait for it");
+        open.failed(after);
+        assert!(!open.enter(after));
+        assert!(open.enter(after + PAUSE));
+        open.succeeded();
+        assert!(open.enter(after) && open.enter(after));
+    }
+}

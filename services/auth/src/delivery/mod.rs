@@ -1,0 +1,121 @@
+//! How one-time passwords reach people: a port with an adapter for each way.
+
+mod breaker;
+mod sms;
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+use talktime_kit::config::Environment;
+
+pub use self::breaker::Breaker;
+pub use self::sms::{Sms, SmsConfig};
+use crate::domain::{Otp, Phone};
+
+/// A way to deliver, as configuration names it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Adapter {
+    /// Only logs that a password was made; for development.
+    #[default]
+    Log,
+    /// A text message, by a provider over HTTP.
+    Sms,
+}
+
+/// Delivers one-time passwords.
+#[derive(Debug)]
+pub enum Delivery {
+    /// See [`Adapter::Log`].
+    Log,
+    /// See [`Adapter::Sms`].
+    Sms(Box<Sms>),
+}
+
+/// A password on its way to a person.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Where to.
+    pub phone: Phone,
+    /// What.
+    pub otp: Otp,
+}
+
+/// Why a password may not have reached its person.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotDelivered {
+    /// Nothing was sent, and asking again at once would change nothing.
+    #[error("the provider refused the message")]
+    Refused,
+    /// Nothing was sent.
+    #[error("the provider does not take messages now")]
+    NotSent,
+    /// It may have been sent: the answer is missing.
+    #[error("the provider did not say whether it took the message")]
+    Unknown,
+}
+
+impl Delivery {
+    /// A delivery by `adapter`. Refuses in production what does not reach people.
+    pub fn new(
+        adapter: Adapter,
+        sms: Option<SmsConfig>,
+        environment: Environment,
+    ) -> anyhow::Result<Self> {
+        match adapter {
+            Adapter::Log => {
+                ensure!(
+                    environment != Environment::Production,
+                    "TALKTIME_AUTH__OTP_DELIVERY: the log reaches nobody's phone and does not start \
+                     in production"
+                );
+                Ok(Self::Log)
+            }
+            Adapter::Sms => {
+                let sms = sms.context(
+                    "TALKTIME_AUTH__OTP_DELIVERY is sms, and nothing of TALKTIME_AUTH__SMS is set",
+                )?;
+                Ok(Self::Sms(Box::new(Sms::new(sms, environment)?)))
+            }
+        }
+    }
+
+    /// Whether there is any use in making a password now.
+    pub fn check_open(&self) -> Result<(), NotDelivered> {
+        match self {
+            Self::Log => Ok(()),
+            Self::Sms(sms) => sms.check_open(),
+        }
+    }
+
+    /// Delivers a password.
+    pub async fn deliver(&self, message: &Message) -> Result<(), NotDelivered> {
+        match self {
+            // Never the password: logs are copied further than Redis, where a developer finds it.
+            Self::Log => {
+                tracing::info!(phone_ends_in = message.phone.last_two_digits(), "otp sent");
+                Ok(())
+            }
+            Self::Sms(sms) => sms.send(message).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn production_refuses_the_log() {
+        let log = |environment| Delivery::new(Adapter::Log, None, environment);
+        assert!(log(Environment::Production).is_err());
+        assert!(log(Environment::Staging).is_ok());
+        assert!(log(Environment::Development).is_ok());
+    }
+
+    #[test]
+    fn text_messages_need_a_provider() {
+        let error = Delivery::new(Adapter::Sms, None, Environment::Staging);
+        let said = error.expect_err("nothing is set").to_string();
+        assert!(said.contains("TALKTIME_AUTH__SMS"), "{said}");
+    }
+}

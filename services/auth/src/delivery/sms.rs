@@ -1,0 +1,225 @@
+//! Text messages by Exotel's API for India: a message goes out only with the sender, the entity and the
+//! template under which its text is registered with the operators (DLT).
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use talktime_kit::config::Environment;
+use url::form_urlencoded::Serializer;
+
+use super::{Breaker, Message, NotDelivered};
+
+/// Where the password stands in the text.
+const OTP_PLACE: &str = "{otp}";
+const FORM: &str = "application/x-www-form-urlencoded";
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The gateway gives a request five seconds.
+const WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// An account with the provider, and how long to wait for it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SmsConfig {
+    /// `https://api.in.exotel.com`, or the region of the account.
+    pub url: String,
+    /// Whose account it is.
+    pub account_sid: String,
+    /// Who asks,
+    pub api_key: SecretString,
+    /// and the proof.
+    pub api_token: SecretString,
+    /// The registered header that people see as sender, such as `TLKTIM`.
+    pub sender_id: String,
+    /// Who we are, as the operators know us.
+    pub entity_id: String,
+    /// Which of our registered texts this is.
+    pub template_id: String,
+    /// That text, with `{otp}` where the password stands. A letter that differs has it refused.
+    pub text: String,
+    /// How long one try may take.
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u32,
+    /// Tries for a message that the provider did not take.
+    #[serde(default = "default_attempts_max")]
+    pub attempts_max: u32,
+    /// Messages in a row that failed before nobody is made to wait for the provider.
+    #[serde(default = "default_failures_max")]
+    pub failures_max: u32,
+    /// How long that lasts, in seconds.
+    #[serde(default = "default_pause_secs")]
+    pub pause_secs: u32,
+}
+
+const fn default_timeout_ms() -> u32 {
+    1_500
+}
+
+const fn default_attempts_max() -> u32 {
+    2
+}
+
+const fn default_failures_max() -> u32 {
+    5
+}
+
+const fn default_pause_secs() -> u32 {
+    30
+}
+
+impl SmsConfig {
+    fn check(&self, environment: Environment) -> anyhow::Result<()> {
+        ensure!(
+            self.url.starts_with("https://") || environment == Environment::Development,
+            "TALKTIME_AUTH__SMS__URL must be https: passwords travel there"
+        );
+        ensure!(
+            self.text.contains(OTP_PLACE),
+            "TALKTIME_AUTH__SMS__TEXT must say where the password stands: {OTP_PLACE}"
+        );
+        let longest = (self.timeout_ms + 100).saturating_mul(self.attempts_max);
+        ensure!(
+            self.attempts_max > 0 && Duration::from_millis(longest.into()) <= WAIT_MAX,
+            "TALKTIME_AUTH__SMS__TIMEOUT_MS times ATTEMPTS_MAX must be less than {WAIT_MAX:?}"
+        );
+        Ok(())
+    }
+}
+
+/// Sends text messages.
+#[derive(Debug)]
+pub struct Sms {
+    http: reqwest::Client,
+    send_url: String,
+    config: SmsConfig,
+    breaker: Breaker,
+}
+
+impl Sms {
+    /// A client of the provider.
+    pub fn new(config: SmsConfig, environment: Environment) -> anyhow::Result<Self> {
+        config.check(environment)?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_millis(config.timeout_ms.into()))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let base = config.url.trim_end_matches('/');
+        let account_sid = &config.account_sid;
+        Ok(Self {
+            http,
+            send_url: format!("{base}/v1/Accounts/{account_sid}/Sms/send.json"),
+            breaker: Breaker::new(
+                config.failures_max,
+                Duration::from_secs(config.pause_secs.into()),
+            ),
+            config,
+        })
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), NotDelivered> {
+        if self.breaker.is_open(Instant::now()) {
+            return Err(NotDelivered::NotSent);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn send(&self, message: &Message) -> Result<(), NotDelivered> {
+        if !self.breaker.enter(Instant::now()) {
+            count("not_asked");
+            return Err(NotDelivered::NotSent);
+        }
+        let sent = self.try_a_few_times(message).await;
+        match sent {
+            Ok(()) | Err(NotDelivered::Refused) => self.breaker.succeeded(),
+            Err(NotDelivered::NotSent | NotDelivered::Unknown) => {
+                self.breaker.failed(Instant::now());
+            }
+        }
+        count(match sent {
+            Ok(()) => "sent",
+            Err(NotDelivered::Refused) => "refused",
+            Err(NotDelivered::NotSent) => "not_sent",
+            Err(NotDelivered::Unknown) => "unknown",
+        });
+        sent
+    }
+
+    /// The same password twice on a phone harms nobody, so a missing answer is a reason to ask again.
+    async fn try_a_few_times(&self, message: &Message) -> Result<(), NotDelivered> {
+        let mut outcome = Err(NotDelivered::NotSent);
+        for attempt in 1..=self.config.attempts_max {
+            let may_have_been_sent = outcome == Err(NotDelivered::Unknown);
+            outcome = self.try_once(message, attempt).await;
+            match outcome {
+                Ok(()) | Err(NotDelivered::Refused) => return outcome,
+                Err(NotDelivered::NotSent) if may_have_been_sent => {
+                    outcome = Err(NotDelivered::Unknown);
+                }
+                Err(NotDelivered::NotSent | NotDelivered::Unknown) => {}
+            }
+            if attempt < self.config.attempts_max {
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+        outcome
+    }
+
+    async fn try_once(&self, message: &Message, attempt: u32) -> Result<(), NotDelivered> {
+        let phone_ends_in = message.phone.last_two_digits();
+        let asked = self
+            .http
+            .post(&self.send_url)
+            .basic_auth(
+                self.config.api_key.expose_secret(),
+                Some(self.config.api_token.expose_secret()),
+            )
+            .header(CONTENT_TYPE, FORM)
+            .body(self.form(message))
+            .send()
+            .await;
+        let (outcome, reason) = match asked {
+            Ok(answer) => (outcome_of(answer.status()), answer.status().to_string()),
+            Err(error) if error.is_connect() => {
+                (Err(NotDelivered::NotSent), error.without_url().to_string())
+            }
+            Err(error) => (Err(NotDelivered::Unknown), error.without_url().to_string()),
+        };
+        if outcome.is_ok() {
+            tracing::info!(phone_ends_in, "otp sent");
+        } else {
+            tracing::warn!(phone_ends_in, attempt, reason, "otp not sent");
+        }
+        outcome
+    }
+
+    fn form(&self, message: &Message) -> String {
+        let text = self.config.text.replace(OTP_PLACE, message.otp.expose());
+        Serializer::new(String::new())
+            .append_pair("From", &self.config.sender_id)
+            .append_pair("To", message.phone.as_str())
+            .append_pair("Body", &text)
+            .append_pair("DltEntityId", &self.config.entity_id)
+            .append_pair("DltTemplateId", &self.config.template_id)
+            .append_pair("SmsType", "transactional")
+            // For passwords only, says the provider.
+            .append_pair("Priority", "high")
+            .finish()
+    }
+}
+
+/// The provider asks to go by the status alone. A server error may come after the message was taken; a
+/// wrong account (401, 402, 403) is everybody's trouble, a bad message only this one's.
+fn outcome_of(status: StatusCode) -> Result<(), NotDelivered> {
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        401..=403 | 429 => Err(NotDelivered::NotSent),
+        400..=499 => Err(NotDelivered::Refused),
+        _ => Err(NotDelivered::Unknown),
+    }
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("auth_sms_total", "outcome" => outcome).increment(1);
+}

@@ -1,0 +1,237 @@
+//! One-time passwords as text messages, to a stand-in that speaks the provider's API.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::post;
+use http::{HeaderMap, StatusCode};
+use talktime_auth::delivery::{Adapter, Delivery, Message, NotDelivered, SmsConfig};
+use talktime_auth::domain::Otp;
+use talktime_kit::config::Environment;
+use tokio::net::TcpListener;
+
+use crate::support::phone;
+
+/// What the provider was asked.
+#[derive(Clone, Debug)]
+struct Asked {
+    account_sid: String,
+    authorization: String,
+    form: HashMap<String, String>,
+}
+
+/// What it does with the next requests; then it takes every message.
+#[derive(Clone, Copy)]
+enum Does {
+    Answers(u16),
+    /// Never answers.
+    Hangs,
+}
+
+#[derive(Clone, Default)]
+struct Provider {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    next: Arc<Mutex<Vec<Does>>>,
+}
+
+impl Provider {
+    /// Starts one that does this first; answers its address as well.
+    async fn start(first: &[Does]) -> (Self, String) {
+        let provider = Self::default();
+        provider.will(first);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = Router::new()
+            .route("/v1/Accounts/{account_sid}/Sms/send.json", post(take))
+            .with_state(provider.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (provider, url)
+    }
+
+    fn will(&self, first: &[Does]) {
+        *self.next.lock().expect("whole") = first.iter().rev().copied().collect();
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().expect("whole").clone()
+    }
+}
+
+async fn take(
+    State(provider): State<Provider>,
+    Path(account_sid): Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, &'static str) {
+    let form = url::form_urlencoded::parse(body.as_bytes());
+    provider.asked.lock().expect("whole").push(Asked {
+        account_sid,
+        authorization: headers["authorization"].to_str().expect("text").to_owned(),
+        form: form.into_owned().collect(),
+    });
+    let does = provider.next.lock().expect("whole").pop();
+    match does.unwrap_or(Does::Answers(200)) {
+        Does::Answers(status @ 200..=299) => (
+            StatusCode::from_u16(status).expect("a status"),
+            r#"{"SMSMessage": {"Sid": "s1", "Status": "queued"}}"#,
+        ),
+        Does::Answers(status) => (
+            StatusCode::from_u16(status).expect("a status"),
+            r#"{"RestException": {"Status": 0, "Message": "No"}}"#,
+        ),
+        Does::Hangs => std::future::pending().await,
+    }
+}
+
+fn config(url: &str) -> SmsConfig {
+    SmsConfig {
+        url: url.to_owned(),
+        account_sid: "talktime1".to_owned(),
+        api_key: "key".into(),
+        api_token: "token".into(),
+        sender_id: "TLKTIM".to_owned(),
+        entity_id: "1101456789012345678".to_owned(),
+        template_id: "1107161234567890123".to_owned(),
+        text: "{otp} is your Talktime code & nobody else's.".to_owned(),
+        timeout_ms: 300,
+        attempts_max: 2,
+        failures_max: 3,
+        pause_secs: 1,
+    }
+}
+
+fn delivery(config: SmsConfig) -> Delivery {
+    Delivery::new(Adapter::Sms, Some(config), Environment::Development).expect("allowed")
+}
+
+fn message() -> Message {
+    Message {
+        phone: phone(),
+        otp: Otp::stored("012345".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_message_carries_what_the_operators_ask_for() {
+    let (provider, url) = Provider::start(&[]).await;
+    let message = message();
+    delivery(config(&url))
+        .deliver(&message)
+        .await
+        .expect("sent");
+
+    let asked = provider.asked();
+    let [asked] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(asked.account_sid, "talktime1");
+    assert_eq!(asked.authorization, "Basic a2V5OnRva2Vu", "key:token");
+    let expected = [
+        ("From", "TLKTIM"),
+        ("To", message.phone.as_str()),
+        ("Body", "012345 is your Talktime code & nobody else's."),
+        ("DltEntityId", "1101456789012345678"),
+        ("DltTemplateId", "1107161234567890123"),
+        ("SmsType", "transactional"),
+        ("Priority", "high"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(asked.form, HashMap::from(expected));
+}
+
+#[tokio::test]
+async fn what_fails_for_a_moment_is_tried_again() {
+    for failure in [
+        Does::Answers(500),
+        Does::Answers(503),
+        Does::Answers(429),
+        Does::Hangs,
+    ] {
+        let (provider, url) = Provider::start(&[failure]).await;
+        delivery(config(&url))
+            .deliver(&message())
+            .await
+            .expect("sent");
+        assert_eq!(provider.asked().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn it_is_known_whether_a_message_may_have_gone_out() {
+    for (first, outcome, asked) in [
+        (
+            [Does::Answers(400), Does::Answers(200)],
+            NotDelivered::Refused,
+            1,
+        ),
+        (
+            [Does::Answers(401), Does::Answers(401)],
+            NotDelivered::NotSent,
+            2,
+        ),
+        (
+            [Does::Answers(500), Does::Answers(429)],
+            NotDelivered::Unknown,
+            2,
+        ),
+        ([Does::Hangs, Does::Hangs], NotDelivered::Unknown, 2),
+    ] {
+        let (provider, url) = Provider::start(&first).await;
+        let delivered = delivery(config(&url)).deliver(&message()).await;
+        assert_eq!(delivered, Err(outcome));
+        assert_eq!(provider.asked().len(), asked);
+    }
+    let nowhere = delivery(config("http://127.0.0.1:1"));
+    let delivered = nowhere.deliver(&message()).await;
+    assert_eq!(delivered, Err(NotDelivered::NotSent));
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_is_left_alone_until_it_is_back() {
+    let (provider, url) = Provider::start(&[Does::Answers(503); 6]).await;
+    let delivery = delivery(config(&url));
+    for _ in 0..3 {
+        assert!(delivery.check_open().is_ok());
+        assert!(delivery.deliver(&message()).await.is_err());
+    }
+    assert_eq!(provider.asked().len(), 6, "three messages, two tries each");
+    assert_eq!(delivery.check_open(), Err(NotDelivered::NotSent));
+    assert_eq!(
+        delivery.deliver(&message()).await,
+        Err(NotDelivered::NotSent)
+    );
+    assert_eq!(provider.asked().len(), 6, "it was not asked");
+
+    let is_back = async {
+        while delivery.deliver(&message()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), is_back).await;
+    waited.expect("one tries after the pause, and the rest follow");
+    assert!(delivery.check_open().is_ok());
+    assert_eq!(provider.asked().len(), 7);
+}
+
+#[test]
+fn settings_under_which_nothing_would_arrive_are_refused() {
+    type Spoil = fn(&mut SmsConfig);
+    let cases: [(&str, Spoil); 4] = [
+        ("SMS__URL", |config| {
+            config.url = "http://example.com".to_owned();
+        }),
+        ("SMS__TEXT", |config| config.text = "Your code".to_owned()),
+        ("SMS__TIMEOUT_MS", |config| config.timeout_ms = 5_000),
+        ("SMS__TIMEOUT_MS", |config| config.attempts_max = 0),
+    ];
+    for (variable, spoil) in cases {
+        let mut config = config("https://example.com");
+        spoil(&mut config);
+        let refused = Delivery::new(Adapter::Sms, Some(config), Environment::Production);
+        let said = refused.expect_err(variable).to_string();
+        assert!(said.contains(variable), "{said}");
+    }
+}

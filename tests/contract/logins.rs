@@ -1,0 +1,213 @@
+//! Section 2 once more: bad input, races for one phone, and limits that no new code lifts.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use talktime_client::{Answer, Role, random_phone, random_username};
+use talktime_tests::{Answered, TestApp, app};
+
+use crate::assert_problem;
+
+async fn post(app: &TestApp, path: &str, body: Value) -> Answer {
+    app.post(path).json(&body).answer().await
+}
+
+async fn code(app: &TestApp, phone: &str) -> String {
+    let sent = post(app, "/auth/request_otp", json!({"phone": phone})).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    app.otp_of(phone).await
+}
+
+async fn verify(app: &TestApp, phone: &str, otp: &str) -> Answer {
+    post(app, "/auth/verify", json!({"phone": phone, "otp": otp})).await
+}
+
+async fn registration_token(app: &TestApp, phone: &str) -> Value {
+    let verified = verify(app, phone, &code(app, phone).await).await;
+    assert_eq!(
+        verified.body["status"], "needs_registration",
+        "{verified:?}"
+    );
+    verified.body["registration_token"].clone()
+}
+
+fn registration(token: &Value, username: &str) -> Value {
+    json!({
+        "registration_token": token, "username": username, "sex": "other", "dob": "1990-05-17",
+        "role": "listener",
+    })
+}
+
+#[track_caller]
+fn assert_waits(answer: &Answer, code: &str, secs_max: u64) {
+    assert_problem(answer, 429, code);
+    let wait = answer.header("retry-after").expect("a header");
+    let wait: u64 = wait.parse().expect("seconds");
+    assert!((1..=secs_max).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn what_is_missing_or_of_a_wrong_type_is_named() {
+    let app = app().await;
+    for (path, body, fields) in [
+        ("/auth/request_otp", json!({}), &["phone"][..]),
+        (
+            "/auth/request_otp",
+            json!({"phone": 919_812_345_678_i64}),
+            &["phone"],
+        ),
+        ("/auth/resend_otp", json!({"phone": null}), &["phone"]),
+        ("/auth/verify", json!({"phone": 1}), &["phone", "otp"]),
+        (
+            "/auth/verify",
+            json!({"phone": "+919812345678", "otp": 123_456}),
+            &["otp"],
+        ),
+        (
+            "/auth/refresh",
+            json!({"refresh_token": ["a"]}),
+            &["refresh_token"],
+        ),
+        ("/auth/refresh", json!([]), &[]),
+    ] {
+        let refused = post(&app, path, body.clone()).await;
+        assert_problem(&refused, 422, "invalid_body");
+        let errors = refused.body["errors"].as_array().expect("errors");
+        for field in fields {
+            let is_named = errors.iter().any(|error| error["field"] == *field);
+            assert!(is_named, "{path} {body}: {field} is not in {errors:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_code_opens_anything_for_what_is_no_phone() {
+    let app = app().await;
+    for phone in ["", "+91", "nobody", "+91981234567\0", "+999123456789"] {
+        let refused = verify(&app, phone, "123456").await;
+        assert_problem(&refused, 400, "invalid_phone");
+        let refused = post(&app, "/auth/resend_otp", json!({"phone": phone})).await;
+        assert_problem(&refused, 400, "invalid_phone");
+    }
+    for otp in [
+        "",
+        "12345",
+        "1234567",
+        "abcdef",
+        "１２３４５６",
+        "' OR 1=1",
+        "\0",
+    ] {
+        let refused = verify(&app, &random_phone(), otp).await;
+        assert_problem(&refused, 400, "invalid_otp");
+    }
+}
+
+#[tokio::test]
+async fn who_has_an_account_is_not_told_to_who_asks() {
+    let app = app().await;
+    let known = app.sign_up(Role::User).await.phone;
+    let unknown = random_phone();
+    for path in ["/auth/request_otp", "/auth/resend_otp"] {
+        let [of_known, of_unknown] = [&known, &unknown].map(|phone| json!({"phone": phone}));
+        let (of_known, of_unknown) = (
+            post(&app, path, of_known).await,
+            post(&app, path, of_unknown).await,
+        );
+        assert_eq!(
+            (of_known.status, of_known.body),
+            (of_unknown.status, of_unknown.body)
+        );
+    }
+    for phone in [&known, &unknown] {
+        assert_problem(&verify(&app, phone, "none").await, 400, "invalid_otp");
+    }
+}
+
+#[tokio::test]
+async fn a_resend_says_when_the_next_may_be_asked_for() {
+    let app = app().await;
+    let body = json!({"phone": random_phone()});
+    assert_eq!(
+        post(&app, "/auth/resend_otp", body.clone()).await.status,
+        200
+    );
+    let refused = post(&app, "/auth/resend_otp", body).await;
+    assert_waits(&refused, "otp_resent_recently", 60);
+}
+
+#[tokio::test]
+async fn after_twenty_wrong_tries_in_a_day_not_even_the_right_code_helps() {
+    let app = app().await;
+    let phone = random_phone();
+    for _ in 0..4 {
+        code(&app, &phone).await;
+        for _ in 0..5 {
+            assert_problem(&verify(&app, &phone, "none").await, 400, "invalid_otp");
+        }
+    }
+    let otp = code(&app, &phone).await;
+    let refused = verify(&app, &phone, &otp).await;
+    assert_waits(&refused, "otp_tries_limited", 24 * 60 * 60);
+}
+
+#[tokio::test]
+async fn twenty_registrations_of_one_phone_make_one_account() {
+    let app = app().await;
+    let phone = random_phone();
+    let mut bodies = Vec::new();
+    for _ in 0..4 {
+        let token = registration_token(&app, &phone).await;
+        let names = (0..5).map(|_| random_username("t"));
+        bodies.extend(names.map(|name| registration(&token, &name)));
+    }
+    let answers = bodies
+        .into_iter()
+        .map(|body| post(&app, "/auth/register", body));
+    let answers = join_all(answers).await;
+    let made = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(made, 1, "{answers:?}");
+    for refused in answers.iter().filter(|answer| answer.status != 200) {
+        let code = match refused.code() {
+            "registration_reused" => "registration_reused",
+            _ => "phone_taken",
+        };
+        assert_problem(refused, 409, code);
+    }
+}
+
+#[tokio::test]
+async fn a_registration_whose_answer_was_lost_is_answered_again() {
+    let app = app().await;
+    let phone = random_phone();
+    let token = registration_token(&app, &phone).await;
+    let body = registration(&token, &random_username("t"));
+    let answers = join_all((0..20).map(|_| post(&app, "/auth/register", body.clone()))).await;
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.body["user_id"], answers[0].body["user_id"]);
+    }
+    let known = verify(&app, &phone, &code(&app, &phone).await).await;
+    assert_eq!(known.body["status"], "registered");
+}
+
+#[tokio::test]
+async fn each_kind_of_token_is_good_for_its_own_purpose_alone() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let registration_token = registration_token(&app, &random_phone()).await;
+    let registration_token = registration_token.as_str().expect("a token");
+    for token in [registration_token, &person.refresh_token] {
+        let refused = app.get("/users/me").bearer(token).answer().await;
+        assert_problem(&refused, 401, "invalid_token");
+    }
+    for token in [registration_token, &person.access_token, "", "a.b.c"] {
+        let refused = post(&app, "/auth/refresh", json!({"refresh_token": token})).await;
+        assert_problem(&refused, 401, "invalid_refresh_token");
+    }
+    for path in ["/auth/logout", "/auth/logout_all"] {
+        let refused = app.post(path).answer().await;
+        assert_problem(&refused, 401, "missing_token");
+    }
+    let me = app.get("/users/me").of(&person).answer().await;
+    assert_eq!(me.status, 200, "none of that logged anybody out: {me:?}");
+}
