@@ -2,8 +2,9 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, wait_for};
+use talktime_tests::{Answered, Pair, TestApp, variable, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
@@ -132,4 +133,48 @@ async fn what_is_no_rating_is_refused() {
     }
     let rated = rate(&pair.app, &pair.caller, call_id, &json!({"stars": 1})).await;
     assert_eq!(rated.status, 200, "none of those counted: {rated:?}");
+}
+
+/// What is kept of a call's rating: stars and words.
+async fn kept(call_id: i64) -> Option<(i16, Option<String>)> {
+    let url = variable("CALLS_APP_DATABASE_URL");
+    let calls = PgPool::connect_lazy(&url).expect("a valid url");
+    sqlx::query_as("SELECT stars, comment FROM calls.call_ratings WHERE call_id = $1")
+        .bind(call_id)
+        .fetch_optional(&calls)
+        .await
+        .expect("readable")
+}
+
+#[tokio::test]
+async fn a_deleted_callers_words_go_and_their_stars_stay() {
+    let (pair, call_id) = after_a_call().await;
+    let body = json!({"stars": 2, "comment": "They know what I said"});
+    let rated = rate(&pair.app, &pair.caller, call_id, &body).await;
+    assert_eq!(rated.status, 200, "{rated:?}");
+    let words = Some("They know what I said".to_owned());
+    assert_eq!(kept(call_id).await, Some((2, words)));
+    let deleted = pair.app.delete("/users/me").of(&pair.caller);
+    assert_eq!(deleted.answer().await.status, 200);
+    wait_for("the words to go", || async {
+        (kept(call_id).await == Some((2, None))).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_deleted_listener_goes_and_nothing_more_is_taken() {
+    let (pair, first) = after_a_call().await;
+    let second = talk(&pair).await;
+    let five = json!({"stars": 5});
+    let rated = rate(&pair.app, &pair.caller, first, &five).await;
+    assert_eq!(rated.status, 200, "{rated:?}");
+    let deleted = pair.app.delete("/users/me").of(&pair.listener);
+    assert_eq!(deleted.answer().await.status, 200);
+    wait_for("the rating to go", || async {
+        kept(first).await.is_none().then_some(())
+    })
+    .await;
+    let refused = rate(&pair.app, &pair.caller, second, &five).await;
+    assert_problem(&refused, 404, "listener_not_found");
 }

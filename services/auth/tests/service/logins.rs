@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::audit;
-use talktime_auth::delivery::Delivery;
+use talktime_auth::delivery::{Adapter, Delivery};
 use talktime_auth::domain::claims::{Claims, Grant, Lifetimes, Session};
 use talktime_auth::domain::{AuthError, ClientAddress, Device, Otp, OtpRules};
 use talktime_auth::events::{Journal, ProfileEvents};
@@ -18,6 +18,7 @@ use talktime_auth::sessions::Sessions;
 use talktime_auth::store::audit_log::{Action, Entry};
 use talktime_auth::store::{keys, otps};
 use talktime_auth::tokens::Issuer;
+use talktime_kit::config::Environment;
 use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
@@ -501,4 +502,21 @@ async fn roles_and_deletions_are_audited() {
             format!("user_deleted {user_id}"),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_code_that_was_not_sent_opens_nothing_and_costs_no_try() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sms = Some(crate::sms::config(NOWHERE));
+    let delivery = Delivery::new(Adapter::Sms, sms, Environment::Development);
+    let login = login(sessions(&database), delivery.expect("allowed"));
+    let (phone, address) = (phone(), ClientAddress::parse("2001:db8::2"));
+    for _ in 0..2 * login.otp_rules.sends_max {
+        let refused = login.request_otp(phone.as_str(), address).await;
+        assert!(matches!(refused, Err(AuthError::OtpNotSent)), "{refused:?}");
+        let refused = login.resend_otp(phone.as_str(), address).await;
+        assert!(matches!(refused, Err(AuthError::OtpNotSent)), "{refused:?}");
+    }
+    let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
+    assert_eq!(kept, None);
 }

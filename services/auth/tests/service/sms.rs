@@ -86,7 +86,7 @@ async fn take(
     }
 }
 
-fn config(url: &str) -> SmsConfig {
+pub(crate) fn config(url: &str) -> SmsConfig {
     SmsConfig {
         url: url.to_owned(),
         account_sid: "talktime1".to_owned(),
