@@ -13,10 +13,12 @@ use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 
 use crate::config::Config;
 use crate::extract::TrustedProxies;
+use crate::heartbeats::Heartbeats;
 use crate::keys::Keys;
+use crate::limits::Limits;
 use crate::revocations::Revocations;
 use crate::token::Tokens;
-use crate::ws::Hub;
+use crate::ws::{Gate, Hub, Places};
 
 /// The auth service.
 pub type Auth = AuthServiceClient<PeerChannel>;
@@ -43,8 +45,11 @@ pub struct App {
     keys: Keys,
     revocations: Revocations,
     tokens: Tokens,
+    heartbeats: Heartbeats,
     hub: Hub,
-    lifecycle: Lifecycle,
+    limits: Limits,
+    places: Places,
+    gate: Gate,
     clock: Clock,
     trusted_proxies: TrustedProxies,
 }
@@ -56,19 +61,41 @@ impl App {
         let auth = Auth::new(connect(&peers.auth)?);
         let keys = Keys::new(auth.clone());
         let redis = redis::connect(&config.redis)?;
-        let revocations = Revocations::new(auth.clone(), redis, clock.clone());
+        let revocations = Revocations::new(auth.clone(), redis.clone(), clock.clone());
+        let tokens = Tokens::new(keys.clone(), revocations.clone(), clock.clone());
+        let profile = Profile::new(connect(&peers.profile)?);
+        let presence = Presence::new(connect(&peers.presence)?);
+        let calls = Calls::new(connect(&peers.calls)?);
+        let (heartbeats, carrying) = Heartbeats::new(presence.clone(), lifecycle.stopping());
+        lifecycle.spawn(carrying);
+        let hub = Hub::new(profile.clone());
+        let places = Places::new(redis.clone());
+        let gate = Gate::new(
+            tokens.clone(),
+            hub.clone(),
+            places.clone(),
+            presence.clone(),
+            calls.clone(),
+            heartbeats.clone(),
+            lifecycle,
+            clock.clone(),
+            config.sockets,
+        );
         Ok(Self {
             auth,
-            profile: Profile::new(connect(&peers.profile)?),
-            presence: Presence::new(connect(&peers.presence)?),
+            profile,
+            presence,
             wallet: Wallet::new(connect(&peers.wallet)?),
-            calls: Calls::new(connect(&peers.calls)?),
+            calls,
             verification: Verification::new(connect(&peers.verification)?),
-            keys: keys.clone(),
-            revocations: revocations.clone(),
-            tokens: Tokens::new(keys, revocations, clock.clone()),
-            hub: Hub::new(),
-            lifecycle,
+            keys,
+            revocations,
+            tokens,
+            heartbeats,
+            hub,
+            limits: Limits::new(redis),
+            places,
+            gate,
             clock,
             trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
         })
@@ -87,5 +114,10 @@ impl App {
     /// What sockets are told.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// How many sockets each user has.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 }

@@ -16,6 +16,32 @@ pub struct Config {
     pub redis: RedisConfig,
     /// What sockets are told.
     pub nats: NatsConfig,
+    /// How long sockets are waited for.
+    #[serde(default)]
+    pub sockets: SocketsConfig,
+}
+
+/// How long sockets are waited for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct SocketsConfig {
+    /// Between two protocol pings, in milliseconds.
+    pub ping_every_ms: u64,
+    /// A client that sends nothing for so long, not even the answer to a ping, is gone; in
+    /// milliseconds.
+    pub silence_max_ms: u64,
+    /// A client that takes nothing of what was written for so long does not read; in milliseconds.
+    pub unread_max_ms: u64,
+}
+
+impl Default for SocketsConfig {
+    fn default() -> Self {
+        Self {
+            ping_every_ms: 20_000,
+            silence_max_ms: 60_000,
+            unread_max_ms: 5_000,
+        }
+    }
 }
 
 /// The port that the world reaches.

@@ -8,7 +8,9 @@
 pub mod app;
 pub mod config;
 pub mod extract;
+pub mod heartbeats;
 pub mod keys;
+pub mod limits;
 pub mod middleware;
 pub mod number;
 pub mod openapi;
@@ -52,7 +54,11 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     let stopping = lifecycle.stopping();
     let revocations = app.revocations().clone();
     lifecycle.spawn(revocations.follow(nats.clone(), stopping.clone()));
-    lifecycle.spawn(app.hub().clone().run(nats, stopping.clone()));
+    let hub = app.hub();
+    lifecycle.spawn(hub.clone().follow(nats, stopping.clone()));
+    let revoked = app.revocations().changes();
+    lifecycle.spawn(hub.clone().doubt(revoked, stopping.clone()));
+    lifecycle.spawn(app.places().clone().keep(stopping.clone()));
     lifecycle.spawn(app.keys().clone().follow(stopping));
     spawn_readiness(&app, &lifecycle);
 

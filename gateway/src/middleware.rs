@@ -16,6 +16,7 @@ use talktime_kit::{Error, Kind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::limits;
 use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -96,10 +97,12 @@ fn too_late() -> Error {
     )
 }
 
-/// The router knows which methods a path takes and says so beside a 405.
+/// The router knows which methods a path takes and says so beside a 405; a quota says how it stands.
 fn with_headers_of(answer: &Response, mut document: Response) -> Response {
-    if let Some(allow) = answer.headers().get(ALLOW) {
-        document.headers_mut().insert(ALLOW, allow.clone());
+    for name in std::iter::once(ALLOW).chain(limits::HEADERS) {
+        if let Some(value) = answer.headers().get(&name) {
+            document.headers_mut().insert(name, value.clone());
+        }
     }
     document
 }

@@ -23,7 +23,7 @@ use talktime_proto::datetime;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, TokensRevoked};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Auth;
@@ -38,6 +38,7 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(400);
 /// The first load of a replica is many pages; more than this is a mistake somewhere.
 const PAGES_MAX: usize = 1_000;
 const FORGET_EVERY: Duration = Duration::from_mins(1);
+const CHANGES_KEPT: usize = 1_024;
 
 /// The tokens that are revoked and have not expired; cheap to clone.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ struct Inner {
     known: RwLock<Known>,
     /// Whether auth has ever answered.
     is_loaded: watch::Sender<bool>,
+    /// Whose tokens are concerned by what has become known.
+    changes: broadcast::Sender<i64>,
 }
 
 /// What identifies a token, and what it belongs to.
@@ -92,6 +95,7 @@ impl Revocations {
             clock,
             known: RwLock::default(),
             is_loaded: watch::Sender::new(false),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
         }))
     }
 
@@ -104,6 +108,12 @@ impl Revocations {
             .subscribe()
             .wait_for(|loaded| *loaded)
             .await;
+    }
+
+    /// Hears whose tokens are concerned, each time that something becomes known. Who falls behind
+    /// must look at everyone.
+    pub fn changes(&self) -> broadcast::Receiver<i64> {
+        self.0.changes.subscribe()
     }
 
     /// Whether a token is revoked; unavailable when that cannot be known.
@@ -134,6 +144,7 @@ impl Revocations {
     pub fn add_deleted(&self, user_id: i64) {
         let now = self.0.clock.now();
         self.known_mut().add_user(user_id, now, now + FORGET_EVERY);
+        self.tell(user_id);
     }
 
     /// Follows auth until told to stop.
@@ -175,7 +186,7 @@ impl Revocations {
                     if let Ok(event) = Event::decode(message.payload)
                         && let Some(Kind::TokensRevoked(revoked)) = event.kind
                     {
-                        self.known_mut().add(revoked);
+                        self.add(revoked);
                     }
                 }
             }
@@ -193,11 +204,11 @@ impl Revocations {
             let page = self.ask_for_page(since, after_id).await?;
             // The first page's: what is revoked while we read on comes with the next question.
             as_of = as_of.or(page.as_of);
-            let mut known = self.known_mut();
             for revoked in page.revocations {
-                known.add(revoked);
+                self.add(revoked);
             }
             if !page.has_more {
+                let mut known = self.known_mut();
                 known.as_of = as_of;
                 known.asked_at = known.asked_at.max(Some(asked_at));
                 self.0.is_loaded.send_replace(true);
@@ -217,6 +228,17 @@ impl Revocations {
         request.set_timeout(ASK_TIMEOUT);
         let answer = self.0.auth.clone().list_revocations(request).await?;
         Ok(answer.into_inner())
+    }
+
+    fn add(&self, revoked: TokensRevoked) {
+        let user_id = revoked.user_id;
+        self.known_mut().add(revoked);
+        self.tell(user_id);
+    }
+
+    fn tell(&self, user_id: i64) {
+        // Fails only when nobody listens.
+        let _ = self.0.changes.send(user_id);
     }
 
     async fn ask_redis(&self, token: Identity<'_>) -> Result<bool, Error> {

@@ -33,6 +33,8 @@ pub struct Caller {
     pub token_id: String,
     /// The token's `sid`: the session that it belongs to.
     pub session_id: String,
+    /// When the token was issued, in seconds since 1970.
+    pub issued_at: i64,
     /// When the token ends.
     pub expires_at: DateTime<Utc>,
 }
@@ -95,8 +97,20 @@ impl Tokens {
             user_id: claims.user_id,
             token_id: claims.jti.clone(),
             session_id: claims.sid.clone(),
+            issued_at: claims.iat,
             expires_at,
         })
+    }
+
+    /// Whether the token of a caller who came in with it has been revoked since.
+    pub async fn is_revoked(&self, caller: &Caller) -> Result<bool, Error> {
+        let identity = Identity {
+            user_id: caller.user_id,
+            token_id: &caller.token_id,
+            session_id: &caller.session_id,
+            issued_at: caller.issued_at,
+        };
+        self.revocations.cover(identity).await
     }
 
     /// From memory, as long as its key is published.

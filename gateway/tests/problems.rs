@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use talktime_gateway::app::App;
-use talktime_gateway::config::{Config, HttpConfig, PeersConfig};
+use talktime_gateway::config::{Config, HttpConfig, PeersConfig, SocketsConfig};
 use talktime_gateway::routes::{self, Timeouts};
 use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
@@ -42,6 +42,7 @@ fn config() -> Config {
         nats: NatsConfig {
             url: "nats://127.0.0.1:1".to_owned(),
         },
+        sockets: SocketsConfig::default(),
     }
 }
 

@@ -65,6 +65,22 @@ impl TestApp {
         self.inbox.read(phone).await.expect("a code was sent")
     }
 
+    /// The same person on a second device.
+    pub async fn log_in_again(&self, person: &Person) -> Person {
+        wait_for("somebody to log in", || async {
+            Box::pin(self.app.log_in(&self.inbox, person)).await.ok()
+        })
+        .await
+    }
+
+    /// The same person, logged in at another gateway.
+    pub async fn log_in_at(&self, gateway: &App, person: &Person) -> Person {
+        wait_for("somebody to log in elsewhere", || async {
+            Box::pin(gateway.log_in(&self.inbox, person)).await.ok()
+        })
+        .await
+    }
+
     /// Opens a socket as this person.
     pub async fn open_socket(&self, path: &str, person: &Person) -> Socket {
         self.app

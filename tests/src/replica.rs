@@ -1,4 +1,4 @@
-//! A second gateway beside the one of the stack, as production has several.
+//! A second gateway beside the one of the stack, as production has several; and a second auth service.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
@@ -12,41 +12,87 @@ use crate::{variable, wait_for};
 pub struct Replica {
     /// The app, talking to this gateway.
     pub app: App,
-    /// Killed when it is dropped.
-    _process: Child,
+    /// Health and metrics, `http://host:port`.
+    pub ops_url: String,
+    process: Child,
+}
+
+impl Replica {
+    /// Tells it to stop, as Kubernetes does.
+    pub async fn terminate(&self) {
+        let pid = self.process.id().expect("it runs").to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.expect("kill runs").success());
+    }
+
+    /// The sum of a metric's samples whose line contains all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let answer = reqwest::get(format!("{}/metrics", self.ops_url)).await;
+        let text = answer.expect("metrics").text().await.expect("text");
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(labels));
+        let values = lines.filter_map(|line| line.rsplit(' ').next());
+        values.filter_map(|value| value.parse::<f64>().ok()).sum()
+    }
 }
 
 /// Starts a gateway with these settings besides the stack's, such as
 /// `("TALKTIME_GATEWAY__REDIS__URL", …)`, and waits until it serves.
 pub async fn second_gateway(settings: &[(&str, &str)]) -> Replica {
-    let (http, ops) = (free_address(), free_address());
-    let own = [
-        ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str()),
-        ("TALKTIME_GATEWAY__OPS__LISTEN", ops.as_str()),
-    ];
+    let http = free_address();
+    let listen = ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str());
+    let (process, ops_url) = start("gateway", "GATEWAY", &[&[listen], settings].concat()).await;
+    Replica {
+        app: App::new(&format!("http://{http}")).expect("a valid address"),
+        ops_url,
+        process,
+    }
+}
+
+/// An auth service of a test's own; it ends with the value.
+pub struct SecondAuth {
+    /// Its gRPC port, `http://host:port`.
+    pub url: String,
+    _process: Child,
+}
+
+/// Starts an auth service with these settings besides the stack's, and waits until it serves.
+pub async fn second_auth(settings: &[(&str, &str)]) -> SecondAuth {
+    let grpc = free_address();
+    let listen = ("TALKTIME_AUTH__GRPC__LISTEN", grpc.as_str());
+    let (process, _) = start("auth", "AUTH", &[&[listen], settings].concat()).await;
+    SecondAuth {
+        url: format!("http://{grpc}"),
+        _process: process,
+    }
+}
+
+/// A process of `service` and the address of its operations port.
+async fn start(service: &str, prefix: &str, settings: &[(&str, &str)]) -> (Child, String) {
+    let ops = free_address();
     let mut command = Command::new(variable("TALKTIME_DEV"));
     command.args(["--stack", "test", "run"]);
-    for (name, value) in own.iter().chain(settings) {
+    command.args(["--env", &format!("TALKTIME_{prefix}__OPS__LISTEN={ops}")]);
+    for (name, value) in settings {
         command.args(["--env", &format!("{name}={value}")]);
     }
-    // The runner becomes the gateway, so that this is the process to end.
+    // The runner becomes the service, so that this is the process to end.
     let process = command
-        .args(["gateway", "serve"])
+        .args([service, "serve"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .expect("the runner runs");
-    wait_until_ready(&ops).await;
-    Replica {
-        app: App::new(&format!("http://{http}")).expect("a valid address"),
-        _process: process,
-    }
+    let ops_url = format!("http://{ops}");
+    wait_until_ready(&ops_url).await;
+    (process, ops_url)
 }
 
-async fn wait_until_ready(ops: &str) {
-    let url = format!("http://{ops}/readyz");
-    wait_for("a second gateway", || async {
+async fn wait_until_ready(ops_url: &str) {
+    let url = format!("{ops_url}/readyz");
+    wait_for("another process", || async {
         let answer = reqwest::get(&url).await.ok()?;
         answer.status().is_success().then_some(())
     })

@@ -5,12 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 /// A socket that is open.
 pub struct Socket {
@@ -26,6 +28,7 @@ pub struct Closed {
     pub reason: String,
 }
 
+const NARROW_BYTES: u32 = 4 * 1024;
 const NO_CODE: u16 = 1005;
 const NO_CLOSE: u16 = 1006;
 
@@ -42,23 +45,48 @@ impl Socket {
         path: &str,
         headers: &[(&'static str, String)],
     ) -> anyhow::Result<Self> {
-        let address = gateway_url
-            .strip_prefix("http")
-            .context("the gateway's URL is http or https")?;
-        let mut request = format!("ws{address}{path}").into_client_request()?;
-        for (name, value) in headers {
-            let value = HeaderValue::from_str(value)?;
-            request.headers_mut().insert(*name, value);
-        }
-        let (stream, _) = connect_async(request)
+        let (stream, _) = connect_async(request(gateway_url, path, headers)?)
             .await
             .with_context(|| format!("the socket {path} did not open"))?;
+        Ok(Self { stream })
+    }
+
+    /// Opens a socket whose connection takes in only a few kilobytes that are not read; the token
+    /// goes into a header.
+    pub async fn open_narrow(gateway_url: &str, path: &str, token: &str) -> anyhow::Result<Self> {
+        let headers = [("authorization", format!("Bearer {token}"))];
+        let request = request(gateway_url, path, &headers)?;
+        let address = request.uri().authority().context("an address")?.to_string();
+        let connection = TcpSocket::new_v4()?;
+        connection.set_recv_buffer_size(NARROW_BYTES)?;
+        let connection = connection.connect(address.parse()?).await?;
+        let (stream, _) = client_async(request, MaybeTlsStream::Plain(connection)).await?;
         Ok(Self { stream })
     }
 
     /// Sends a message.
     pub async fn send(&mut self, message: &Value) -> anyhow::Result<()> {
         self.stream.send(Message::text(message.to_string())).await?;
+        Ok(())
+    }
+
+    /// Sends text that is no message of the contract.
+    pub async fn send_text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.stream.send(Message::text(text)).await?;
+        Ok(())
+    }
+
+    /// Sends a binary message.
+    pub async fn send_binary(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.stream.send(Message::binary(bytes.to_vec())).await?;
+        Ok(())
+    }
+
+    /// Writes bytes that are no frame.
+    pub async fn write_raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes).await?;
+        stream.flush().await?;
         Ok(())
     }
 
@@ -135,6 +163,22 @@ impl Socket {
             }
         }
     }
+}
+
+fn request(
+    gateway_url: &str,
+    path: &str,
+    headers: &[(&'static str, String)],
+) -> anyhow::Result<Request> {
+    let address = gateway_url
+        .strip_prefix("http")
+        .context("the gateway's URL is http or https")?;
+    let mut request = format!("ws{address}{path}").into_client_request()?;
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value)?;
+        request.headers_mut().insert(*name, value);
+    }
+    Ok(request)
 }
 
 impl Closed {

@@ -1,12 +1,15 @@
 //! The feed of listeners (contract, section 5).
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
-    ListListenersRequest, ListListenersResponse, Listener, ListenerSort,
+    GetFeedStatsRequest, InterestCount, ListListenersRequest, ListListenersResponse, Listener,
+    ListenerSort,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -319,6 +322,61 @@ impl From<Listener> for ListenerAnswer {
             is_verified: listener.is_verified,
         }
     }
+}
+
+/// All listeners in numbers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatsAnswer {
+    total_listeners: i64,
+    online_listeners: i64,
+    busy_listeners: i64,
+    available_listeners: i64,
+    average_rating: Option<Hundredths>,
+    top_interests: Vec<InterestAnswer>,
+    gender_distribution: BTreeMap<String, i64>,
+    language_distribution: BTreeMap<String, i64>,
+    last_updated: Option<DateTime<Utc>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct InterestAnswer {
+    interest: String,
+    count: i64,
+}
+
+/// All listeners in numbers, a second old at most.
+#[utoipa::path(
+    get,
+    path = "/feed/stats",
+    tag = "feed",
+    security(("access_token" = [])),
+    responses((status = 200, body = StatsAnswer))
+)]
+pub(super) async fn stats(
+    State(profile): State<Profile>,
+    _caller: Caller,
+) -> Result<Json<StatsAnswer>> {
+    let stats = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.get_feed_stats(GetFeedStatsRequest {}).await }
+    })
+    .await?;
+    let top = stats.top_interests.into_iter();
+    Ok(Json(StatsAnswer {
+        total_listeners: stats.total_listeners,
+        online_listeners: stats.online_listeners,
+        busy_listeners: stats.busy_listeners,
+        available_listeners: stats.available_listeners,
+        average_rating: stats
+            .average_rating_hundredths
+            .map(|rating| Hundredths(rating.into())),
+        top_interests: top
+            .map(|InterestCount { interest, count }| InterestAnswer { interest, count })
+            .collect(),
+        gender_distribution: stats.sexes.into_iter().collect(),
+        language_distribution: stats.languages.into_iter().collect(),
+        last_updated: time(stats.counted_at),
+    }))
 }
 
 #[cfg(test)]

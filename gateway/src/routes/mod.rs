@@ -32,6 +32,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::extract::BODY_BYTES_MAX;
+use crate::limits::within_quotas;
 use crate::middleware::around_every_request;
 use crate::openapi::{self, Document};
 use crate::problem::Problem;
@@ -53,10 +54,14 @@ pub fn router(app: App, timeouts: Timeouts) -> Router {
     let document = Document::new(document.merge_from(uploads_document));
     let small = small
         .merge(openapi::routes(&document))
+        .route("/ws/feed", get(ws::feed))
         .route("/ws/presence", get(ws::presence))
+        .route("/ws/calls", get(ws::calls))
+        .route("/ws/notifications", get(ws::notifications))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(app.clone(), within_quotas))
         .layer(from_fn_with_state(timeouts.request, around_every_request));
     let uploads = uploads
         .method_not_allowed_fallback(wrong_method)
@@ -126,6 +131,7 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(presence::heartbeat))
         .routes(routes!(presence::read))
         .routes(routes!(presence::read_many))
+        .routes(routes!(presence::clean_up))
         .routes(routes!(favorites::list))
         .routes(routes!(favorites::add))
         .routes(routes!(favorites::remove))
@@ -134,6 +140,7 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(blocks::check))
         .routes(routes!(blocks::list))
         .routes(routes!(feed::listeners))
+        .routes(routes!(feed::stats))
 }
 
 fn money_and_calls() -> OpenApiRouter<App> {

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::presence::v1::{
-    GetStatusRequest, GetStatusesRequest, HeartbeatRequest, Status, UpdateStatusRequest,
+    CleanUpRequest, GetStatusRequest, GetStatusesRequest, Status, UpdateStatusRequest,
 };
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
 use crate::app::Presence;
-use crate::extract::{Id, Json, Query};
+use crate::extract::{Admin, Id, Json, Query};
+use crate::heartbeats::Heartbeats;
 use crate::problem::Result;
 use crate::token::Caller;
 
@@ -153,15 +154,10 @@ pub(super) async fn update_own(
     )
 )]
 pub(super) async fn heartbeat(
-    State(presence): State<Presence>,
+    State(heartbeats): State<Heartbeats>,
     caller: Caller,
 ) -> Result<Json<Message>> {
-    let user_id = caller.user_id;
-    retry_idempotent(|| {
-        let mut presence = presence.clone();
-        async move { presence.heartbeat(HeartbeatRequest { user_id }).await }
-    })
-    .await?;
+    heartbeats.beat(caller.user_id).await?;
     Ok(Json(Message::new("Heartbeat received")))
 }
 
@@ -219,6 +215,36 @@ pub(super) async fn read_many(
     })
     .await?;
     Ok(Json(answer.statuses.into_iter().map(Into::into).collect()))
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = PresenceCleanUpAnswer)]
+pub(super) struct CleanUpAnswer {
+    message: &'static str,
+    users_marked_offline: i64,
+    busy_status_cleared: i64,
+}
+
+/// Looks now for who has fallen silent for five minutes and who is busy without a live call.
+///
+/// Presence does so by itself every minute.
+#[utoipa::path(
+    post,
+    path = "/admin/cleanup-presence",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    responses((status = 200, body = CleanUpAnswer))
+)]
+pub(super) async fn clean_up(
+    State(mut presence): State<Presence>,
+    _admin: Admin,
+) -> Result<Json<CleanUpAnswer>> {
+    let cleaned = presence.clean_up(CleanUpRequest {}).await?.into_inner();
+    Ok(Json(CleanUpAnswer {
+        message: "Presence cleaned up",
+        users_marked_offline: cleaned.users_marked_offline,
+        busy_status_cleared: cleaned.busy_status_cleared,
+    }))
 }
 
 fn parse_ids(list: &str) -> Result<Vec<i64>, Error> {

@@ -3,7 +3,9 @@
 use axum::extract::ws::Utf8Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use talktime_proto::events::v1::StatusChanged;
+use talktime_proto::presence::v1::Status as PresenceStatus;
 
 /// A message to a client.
 #[derive(Serialize)]
@@ -16,16 +18,28 @@ pub(super) struct Outgoing<'a, Data> {
 
 impl<Data: Serialize> Outgoing<'_, Data> {
     pub(super) fn to_text(&self) -> Utf8Bytes {
-        let text = serde_json::to_string(self);
-        text.expect("our messages have string keys and finite numbers")
-            .into()
+        json(self).into()
     }
 }
 
-/// A message from a client, as far as it matters which it is.
+/// Anything of ours as JSON.
+pub(super) fn json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value);
+    text.expect("our messages have string keys and finite numbers")
+}
+
+/// A message from a client.
 #[derive(Deserialize)]
-pub(super) struct Incoming {
+pub(super) struct Incoming<'a> {
     pub(super) r#type: String,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+}
+
+/// The `data` of `subscribe` and `unsubscribe`.
+#[derive(Deserialize)]
+pub(super) struct Subscription {
+    pub(super) user_ids: Vec<i64>,
 }
 
 /// The first message of every socket.
@@ -40,8 +54,14 @@ pub(super) struct Hello<'a> {
 /// What is wrong.
 #[derive(Serialize)]
 pub(super) struct Failure<'a> {
-    pub(super) code: &'static str,
+    pub(super) code: &'a str,
     pub(super) message: &'a str,
+}
+
+/// Of whom a socket hears now; everyone when it is empty.
+#[derive(Serialize)]
+pub(super) struct Subscribed {
+    pub(super) user_ids: Vec<i64>,
 }
 
 /// An answer without content.
@@ -62,6 +82,20 @@ pub(super) struct Status<'a> {
 
 impl<'a> From<&'a StatusChanged> for Status<'a> {
     fn from(status: &'a StatusChanged) -> Self {
+        Self {
+            user_id: status.user_id,
+            username: &status.username,
+            is_online: status.is_online,
+            is_busy: status.is_busy,
+            wait_time: status.wait_time,
+            last_seen: talktime_proto::datetime(status.last_seen.as_ref()),
+            is_available: status.is_online && !status.is_busy,
+        }
+    }
+}
+
+impl<'a> From<&'a PresenceStatus> for Status<'a> {
+    fn from(status: &'a PresenceStatus) -> Self {
         Self {
             user_id: status.user_id,
             username: &status.username,

@@ -1,12 +1,27 @@
-//! Sockets (contract, `websocket.md`): who is online and who is busy, as it happens.
+//! Sockets (contract, `websocket.md`): what happens on the platform, as it happens.
 //!
-//! One [`Hub`] a replica hears the events and writes each message once; a `socket` a client sends
-//! what the hub wrote. A client that does not read loses its own socket and slows nobody down.
+//! `follow` reads the stream of events in its order; [`Hub`] keeps what was told of late, once for
+//! all sockets of this replica: statuses in a log with the newest of each person (`status_log`), what
+//! concerns one person alone in another (`letter_log`). A `socket` a client has no queue of its own: it
+//! has a place in the log, is woken, and reads on from there. So a client that does not read slows
+//! nobody down, a status that was overtaken is never sent, and one who comes back with the place where
+//! it stopped reads on, on any replica: places are those of the stream. `entry` says who comes in,
+//! `places` how many, `viewer` what each person must not see.
 
+mod channel;
 mod entry;
+mod follow;
 mod hub;
+mod letter_log;
+mod letters;
 mod message;
+mod places;
+mod reader;
+mod snapshot;
 mod socket;
+mod status_log;
+mod viewer;
 
-pub use entry::presence;
+pub use entry::{Gate, calls, feed, notifications, presence};
 pub use hub::Hub;
+pub use places::Places;

@@ -1,175 +1,484 @@
 //! One client's socket, from `hello` to its close.
 
-use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use talktime_kit::Clock;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use futures::SinkExt;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Hub;
-use super::hub::Subscription;
-use super::message::{Empty, Failure, Hello, Incoming, Outgoing};
-use crate::token::Caller;
+use super::channel::Channel;
+use super::entry::{GateParts, Guest};
+use super::message::{Empty, Failure, Hello, Incoming, Outgoing, Subscribed, Subscription};
+use super::reader::{Beginning, Reader, Resume, SUBSCRIBED_MAX};
+use super::viewer::ViewerHandle;
+use crate::config::SocketsConfig;
+use crate::token::{Caller, Tokens};
 
-const PING_EVERY: Duration = Duration::from_secs(20);
-const SILENCE_MAX: Duration = Duration::from_mins(1);
-/// A client that does not take one message within it does not read.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a client that is refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the client's half of the close handshake (RFC 6455, section 7.1.1).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Messages written together.
+const PIECE_MAX: usize = 64;
 
 /// Longest message we take from a client.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Messages that a client may send a second.
+const MESSAGES_A_SECOND_MAX: u32 = 30;
 
 /// Close codes of the contract.
 const AUTH_FAILED: u16 = 4401;
+const PERMISSION_DENIED: u16 = 4403;
 const TOO_SLOW: u16 = 4408;
+const TOO_MUCH: u16 = 4429;
+
+/// How long clients are waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    ping_every: Duration,
+    silence_max: Duration,
+    unread_max: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(config: SocketsConfig) -> Self {
+        Self {
+            ping_every: Duration::from_millis(config.ping_every_ms.max(1)),
+            silence_max: Duration::from_millis(config.silence_max_ms),
+            unread_max: Duration::from_millis(config.unread_max_ms),
+        }
+    }
+}
+
+/// Why a socket may not be, or not stay: said in a message, then in the close.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    close_code: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(close_code: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            close_code,
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn auth_failed(message: impl Into<String>) -> Self {
+        Self::new(AUTH_FAILED, "AUTH_FAILED", message)
+    }
+
+    pub(super) fn barred() -> Self {
+        Self::new(
+            PERMISSION_DENIED,
+            "PERMISSION_DENIED",
+            "This account has no access.",
+        )
+    }
+
+    fn no_place() -> Self {
+        let message = "There are too many connections of this user.";
+        Self::new(TOO_MUCH, "CONNECTION_LIMIT", message)
+    }
+
+    fn flooding() -> Self {
+        let message = "At most 30 messages a second are taken.";
+        Self::new(TOO_MUCH, "RATE_LIMITED", message)
+    }
+}
 
 /// Why a socket ends.
 enum Ending {
     /// The client is gone, or its connection is broken.
     Gone,
-    TokenExpired,
+    Refused(Refusal),
     TooSlow,
     TooLarge,
-    Stopping,
+    /// The client is to come back: we stop, or read from another stream.
+    Restarting,
+    /// What it needs cannot be had now.
+    TryAgain,
+}
+
+/// Refuses a socket that was accepted to be told so.
+pub(super) async fn refuse(mut socket: WebSocket, refusal: &Refusal, now: DateTime<Utc>) {
+    let data = Failure {
+        code: refusal.code,
+        message: &refusal.message,
+    };
+    let text = Outgoing {
+        r#type: "error",
+        data,
+        timestamp: now,
+        seq: 0,
+    }
+    .to_text();
+    let told = timeout(REFUSAL_TIMEOUT, socket.send(Message::Text(text))).await;
+    if matches!(told, Ok(Ok(()))) {
+        close(socket, refusal.close_code, refusal.code).await;
+    }
 }
 
 /// A socket and what it needs.
 pub(super) struct Connection {
-    hub: Hub,
-    clock: Clock,
-    caller: Caller,
-    stopping: CancellationToken,
-}
-
-/// Refuses a socket whose token is not good.
-pub(super) async fn refuse(mut socket: WebSocket, detail: &str, now: DateTime<Utc>) {
-    if send(&mut socket, auth_failed(detail, now, 0)).await.is_ok() {
-        close(socket, AUTH_FAILED, "AUTH_FAILED").await;
-    }
-}
-
-fn auth_failed(message: &str, timestamp: DateTime<Utc>, seq: u64) -> Utf8Bytes {
-    let data = Failure {
-        code: "AUTH_FAILED",
-        message,
-    };
-    Outgoing {
-        r#type: "error",
-        data,
-        timestamp,
-        seq,
-    }
-    .to_text()
+    gate: Arc<GateParts>,
+    channel: Channel,
+    guest: Guest,
 }
 
 impl Connection {
-    pub(super) fn new(hub: Hub, clock: Clock, caller: Caller, stopping: CancellationToken) -> Self {
+    pub(super) fn new(gate: Arc<GateParts>, channel: Channel, guest: Guest) -> Self {
         Self {
-            hub,
-            clock,
-            caller,
-            stopping,
+            gate,
+            channel,
+            guest,
         }
     }
 
     /// Serves the socket until it ends.
-    pub(super) async fn run(self, mut socket: WebSocket) {
-        let gauge = metrics::gauge!("ws_connections", "channel" => "presence");
+    pub(super) async fn run(self, socket: WebSocket, resume: Resume) {
+        let Some(place) = self.gate.places.take(&self.guest.caller).await else {
+            return refuse(socket, &Refusal::no_place(), self.gate.clock.now()).await;
+        };
+        let gauge = metrics::gauge!("ws_connections", "channel" => self.channel.name());
         gauge.increment(1);
-        let mut subscription = self.hub.subscribe();
-        let Err(ending) = self.serve(&mut socket, &mut subscription).await;
+        let gate = self.gate.clone();
+        self.serve(socket, resume).await;
+        gauge.decrement(1);
+        gate.places.give_back(place).await;
+    }
+
+    async fn serve(self, socket: WebSocket, resume: Resume) {
+        let Self {
+            gate,
+            channel,
+            guest,
+        } = self;
+        let Guest {
+            caller,
+            viewer,
+            epoch,
+        } = guest;
+        let (reader, beginning) = Reader::new(epoch, channel, viewer.clone(), &resume);
+        let limits = Limits::new(&gate, caller.clone(), &viewer, reader.epoch().ended.clone());
+        let mut session = Session {
+            user_id: caller.user_id,
+            socket,
+            reader,
+            limits,
+            received: Received::new(),
+            gate,
+            channel,
+        };
+        let Err(ending) = session.serve(beginning).await;
+        let Session { socket, gate, .. } = session;
+        metrics::counter!(
+            "ws_connections_ended_total",
+            "channel" => channel.name(),
+            "reason" => ending.name(),
+        )
+        .increment(1);
         match ending {
             Ending::Gone => {}
-            Ending::TokenExpired => {
-                let detail = "The access token has expired.";
-                let last_word = auth_failed(detail, self.clock.now(), subscription.seq);
-                if send(&mut socket, last_word).await.is_ok() {
-                    close(socket, AUTH_FAILED, "AUTH_FAILED").await;
-                }
-            }
+            Ending::Refused(refusal) => refuse(socket, &refusal, gate.clock.now()).await,
             Ending::TooSlow => close(socket, TOO_SLOW, "TOO_SLOW").await,
             Ending::TooLarge => close(socket, close_code::SIZE, "MESSAGE_TOO_LARGE").await,
-            Ending::Stopping => close(socket, close_code::RESTART, "RESTARTING").await,
+            Ending::Restarting => close(socket, close_code::RESTART, "RESTARTING").await,
+            Ending::TryAgain => close(socket, close_code::AGAIN, "TRY_AGAIN").await,
         }
-        gauge.decrement(1);
+    }
+}
+
+impl Ending {
+    /// A label of metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Refused(refusal) => refusal.code,
+            Self::TooSlow => "too_slow",
+            Self::TooLarge => "too_large",
+            Self::Restarting => "restarting",
+            Self::TryAgain => "try_again",
+        }
+    }
+}
+
+/// What ends a socket whatever its client does.
+struct Limits {
+    tokens: Tokens,
+    caller: Caller,
+    viewer: ViewerDoubts,
+    expires_at: Instant,
+    stopping: CancellationToken,
+    epoch_ended: CancellationToken,
+}
+
+/// Wakes when it is in doubt whether the socket may stay.
+struct ViewerDoubts {
+    viewer: Arc<super::viewer::Viewer>,
+    doubts: watch::Receiver<()>,
+}
+
+impl Limits {
+    fn new(
+        gate: &GateParts,
+        caller: Caller,
+        viewer: &ViewerHandle,
+        epoch_ended: CancellationToken,
+    ) -> Self {
+        let left = caller.expires_at - gate.clock.now();
+        let mut doubts = viewer.doubts.subscribe();
+        // The token was checked before we heard of doubts: look once more.
+        doubts.mark_changed();
+        Self {
+            tokens: gate.tokens.clone(),
+            expires_at: Instant::now() + left.to_std().unwrap_or_default(),
+            caller,
+            viewer: ViewerDoubts {
+                viewer: (*viewer).clone(),
+                doubts,
+            },
+            stopping: gate.lifecycle.stopping(),
+            epoch_ended,
+        }
     }
 
-    async fn serve(
-        &self,
-        socket: &mut WebSocket,
-        subscription: &mut Subscription,
-    ) -> Result<std::convert::Infallible, Ending> {
-        let hello = Hello {
-            epoch: self.hub.epoch(),
-            seq: subscription.seq,
-        };
-        send(socket, self.text("hello", hello, subscription.seq)).await?;
-        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        let mut silence = pin!(sleep(SILENCE_MAX));
-        let mut expiry = pin!(sleep(self.time_left()));
+    /// Resolves when one of them is reached. May be dropped and asked again.
+    async fn reached(&mut self) -> Ending {
         loop {
             tokio::select! {
-                update = subscription.updates.recv() => match update {
-                    Ok(update) => {
-                        subscription.seq = update.seq;
-                        send(socket, update.text).await?;
-                    }
-                    Err(RecvError::Lagged(_)) => return Err(Ending::TooSlow),
-                    Err(RecvError::Closed) => return Err(Ending::Stopping),
-                },
-                received = socket.recv() => {
-                    silence.as_mut().reset(Instant::now() + SILENCE_MAX);
-                    let message = received_message(received)?;
-                    self.answer(socket, &message, subscription.seq).await?;
+                () = sleep_until(self.expires_at) => {
+                    return Ending::Refused(Refusal::auth_failed("The access token has expired."));
                 }
-                _ = pings.tick() => send_message(socket, Message::Ping(Bytes::new())).await?,
-                () = &mut silence => return Err(Ending::Gone),
-                () = &mut expiry => return Err(Ending::TokenExpired),
-                () = self.stopping.cancelled() => return Err(Ending::Stopping),
+                () = self.stopping.cancelled() => return Ending::Restarting,
+                () = self.epoch_ended.cancelled() => return Ending::Restarting,
+                // The viewer keeps the sender, and we keep the viewer.
+                _ = self.viewer.doubts.changed() => {
+                    if let Some(ending) = self.doubted().await {
+                        return ending;
+                    }
+                }
             }
         }
     }
 
-    fn time_left(&self) -> Duration {
-        let left = self.caller.expires_at - self.clock.now();
-        left.to_std().unwrap_or_default()
+    /// What cannot be known is asked again when the next doubt comes.
+    async fn doubted(&mut self) -> Option<Ending> {
+        if self.viewer.viewer.is_barred() {
+            return Some(Ending::Refused(Refusal::barred()));
+        }
+        let is_revoked = self.tokens.is_revoked(&self.caller).await;
+        is_revoked
+            .unwrap_or_default()
+            .then(|| Ending::Refused(Refusal::auth_failed("The access token has been revoked.")))
+    }
+}
+
+/// What a client may send, and when it last did.
+struct Received {
+    last_at: Instant,
+    second: Instant,
+    in_second: u32,
+}
+
+impl Received {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            last_at: now,
+            second: now,
+            in_second: 0,
+        }
+    }
+
+    /// Counts a message; answers whether it is one too many.
+    fn is_flood(&mut self, now: Instant) -> bool {
+        self.last_at = now;
+        if now - self.second >= Duration::from_secs(1) {
+            self.second = now;
+            self.in_second = 0;
+        }
+        self.in_second += 1;
+        self.in_second > MESSAGES_A_SECOND_MAX
+    }
+}
+
+/// A socket between its hello and its end.
+struct Session {
+    user_id: i64,
+    channel: Channel,
+    gate: Arc<GateParts>,
+    socket: WebSocket,
+    reader: Reader,
+    limits: Limits,
+    received: Received,
+}
+
+impl Session {
+    async fn serve(&mut self, beginning: Beginning) -> Result<std::convert::Infallible, Ending> {
+        self.greet(beginning).await?;
+        let ping_every = self.gate.patience.ping_every;
+        let mut pings = interval_at(Instant::now() + ping_every, ping_every);
+        loop {
+            self.read_on().await?;
+            tokio::select! {
+                () = self.reader.more() => {}
+                received = self.socket.recv() => {
+                    let message = received_message(received)?;
+                    self.take(&message).await?;
+                }
+                _ = pings.tick() => self.ping().await?,
+                ending = self.limits.reached() => return Err(ending),
+            }
+        }
+    }
+
+    /// `hello`, and a snapshot for those who have missed more than is kept.
+    async fn greet(&mut self, beginning: Beginning) -> Result<(), Ending> {
+        let snapshot = if beginning == Beginning::Lost {
+            let snapshots = &self.gate.snapshots;
+            let taken = snapshots.take(self.channel, self.user_id, &mut self.reader);
+            Some(taken.await.map_err(|_| Ending::TryAgain)?)
+        } else {
+            None
+        };
+        let epoch = self.reader.epoch().clone();
+        let hello = Hello {
+            epoch: &epoch.id,
+            seq: self.reader.cursor(),
+        };
+        let mut texts = vec![self.text("hello", hello)];
+        if let Some(data) = snapshot {
+            texts.push(self.text("snapshot", data));
+        }
+        self.send(texts).await
+    }
+
+    /// Sends what there is to read. As long as the client takes it, that is all of it.
+    async fn read_on(&mut self) -> Result<(), Ending> {
+        loop {
+            let texts = self.reader.read(PIECE_MAX).map_err(|_| Ending::TooSlow)?;
+            if texts.is_empty() {
+                return Ok(());
+            }
+            self.send(texts).await?;
+        }
+    }
+
+    async fn ping(&mut self) -> Result<(), Ending> {
+        if self.received.last_at.elapsed() >= self.gate.patience.silence_max {
+            return Err(Ending::Gone);
+        }
+        self.send_all([Message::Ping(Bytes::new())]).await
     }
 
     /// Protocol pings are answered below us.
-    async fn answer(
-        &self,
-        socket: &mut WebSocket,
-        message: &Message,
-        seq: u64,
-    ) -> Result<(), Ending> {
-        let Message::Text(text) = message else {
-            return Ok(());
+    async fn take(&mut self, message: &Message) -> Result<(), Ending> {
+        let is_flood = self.received.is_flood(Instant::now());
+        let text = match message {
+            // The answer to ours.
+            Message::Pong(_) => return Ok(()),
+            _ if is_flood => return Err(Ending::Refused(Refusal::flooding())),
+            Message::Ping(_) => {
+                self.gate.heartbeats.note(self.user_id);
+                return Ok(());
+            }
+            Message::Text(text) => text.as_str(),
+            Message::Binary(_) | Message::Close(_) => "",
         };
-        let answer = match serde_json::from_str::<Incoming>(text) {
-            Ok(incoming) if incoming.r#type == "ping" => self.text("pong", Empty {}, seq),
-            Ok(_) => self.text("error", UNKNOWN_TYPE, seq),
-            Err(_) => self.text("error", NOT_A_MESSAGE, seq),
+        let answer = match serde_json::from_str::<Incoming<'_>>(text) {
+            Ok(incoming) => self.answer(&incoming),
+            Err(_) => self.text("error", NOT_A_MESSAGE),
         };
-        send(socket, answer).await
+        self.send(vec![answer]).await
     }
 
-    fn text(&self, r#type: &str, data: impl serde::Serialize, seq: u64) -> Utf8Bytes {
-        let timestamp = self.clock.now();
+    fn answer(&mut self, incoming: &Incoming<'_>) -> Utf8Bytes {
+        match incoming.r#type.as_str() {
+            "ping" => {
+                // A sign of life, so that an app with a socket need not send any other.
+                self.gate.heartbeats.note(self.user_id);
+                self.text("pong", Empty {})
+            }
+            "subscribe" if self.channel.is_public() => {
+                let Some(user_ids) = user_ids_of(incoming) else {
+                    return self.text("error", NO_USER_IDS);
+                };
+                if self.reader.subscribe(user_ids) {
+                    self.subscribed()
+                } else {
+                    self.text("error", TOO_MANY_USER_IDS)
+                }
+            }
+            "unsubscribe" if self.channel.is_public() => {
+                let user_ids = user_ids_of(incoming);
+                if user_ids.is_none() && incoming.data.is_some() {
+                    return self.text("error", NO_USER_IDS);
+                }
+                self.reader.unsubscribe(user_ids);
+                self.subscribed()
+            }
+            _ => self.text("error", UNKNOWN_TYPE),
+        }
+    }
+
+    fn subscribed(&self) -> Utf8Bytes {
+        let user_ids = self.reader.only();
+        self.text("subscribed", Subscribed { user_ids })
+    }
+
+    fn text(&self, r#type: &str, data: impl serde::Serialize) -> Utf8Bytes {
         Outgoing {
             r#type,
             data,
-            timestamp,
-            seq,
+            timestamp: self.gate.clock.now(),
+            seq: self.reader.cursor(),
         }
         .to_text()
     }
+
+    async fn send(&mut self, texts: Vec<Utf8Bytes>) -> Result<(), Ending> {
+        self.send_all(texts.into_iter().map(Message::Text)).await
+    }
+
+    /// Writes them together. What ends the socket ends it in the midst of a client that does not
+    /// read, too.
+    async fn send_all(
+        &mut self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<(), Ending> {
+        let unread_max = self.gate.patience.unread_max;
+        let Self { socket, limits, .. } = self;
+        let write = async {
+            for message in messages {
+                socket.feed(message).await?;
+            }
+            socket.flush().await
+        };
+        tokio::select! {
+            // Whatever can be written at once is.
+            biased;
+            written = timeout(unread_max, write) => match written {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(Ending::Gone),
+                Err(_elapsed) => Err(Ending::TooSlow),
+            },
+            ending = limits.reached() => Err(ending),
+        }
+    }
+}
+
+fn user_ids_of(incoming: &Incoming<'_>) -> Option<Vec<i64>> {
+    let subscription = serde_json::from_str::<Subscription>(incoming.data?.get()).ok()?;
+    (subscription.user_ids.len() <= SUBSCRIBED_MAX).then_some(subscription.user_ids)
 }
 
 const UNKNOWN_TYPE: Failure<'static> = Failure {
@@ -179,6 +488,14 @@ const UNKNOWN_TYPE: Failure<'static> = Failure {
 const NOT_A_MESSAGE: Failure<'static> = Failure {
     code: "INVALID_MESSAGE",
     message: "A message is a JSON object with a type.",
+};
+const NO_USER_IDS: Failure<'static> = Failure {
+    code: "INVALID_MESSAGE",
+    message: "data.user_ids is a list of at most 1000 ids.",
+};
+const TOO_MANY_USER_IDS: Failure<'static> = Failure {
+    code: "TOO_MANY_USER_IDS",
+    message: "A socket hears of at most 1000 chosen users.",
 };
 
 fn received_message(received: Option<Result<Message, axum::Error>>) -> Result<Message, Ending> {
@@ -198,18 +515,6 @@ fn size(message: &Message) -> usize {
     }
 }
 
-async fn send(socket: &mut WebSocket, text: Utf8Bytes) -> Result<(), Ending> {
-    send_message(socket, Message::Text(text)).await
-}
-
-async fn send_message(socket: &mut WebSocket, message: Message) -> Result<(), Ending> {
-    match timeout(SEND_TIMEOUT, socket.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Ending::Gone),
-        Err(_elapsed) => Err(Ending::TooSlow),
-    }
-}
-
 /// Says why, and gives the client a moment to hear it.
 async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
     let frame = CloseFrame {
@@ -223,4 +528,18 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
     };
     // A client that does not answer is cut off all the same.
     let _ = timeout(CLOSE_TIMEOUT, handshake).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_thirty_first_message_of_a_second_is_one_too_many() {
+        let mut received = Received::new();
+        let now = received.second;
+        let in_time = (0..MESSAGES_A_SECOND_MAX).all(|_| !received.is_flood(now));
+        assert!(in_time && received.is_flood(now));
+        assert!(!received.is_flood(now + Duration::from_secs(1)));
+    }
 }

@@ -8,7 +8,7 @@ pub const STREAM_NAME: &str = "EVENTS";
 /// The subjects that the stream captures. Live broadcasts that nobody needs later use others.
 pub const STREAM_SUBJECTS: &str = "events.>";
 
-/// Core NATS, outside the stream: an `Event` with the status of each user who shows a sign of life.
+/// Core NATS, outside the stream: `SignsOfLife`, the statuses of users who show one.
 pub const LIVE_PRESENCE_SUBJECT: &str = "live.presence";
 
 /// The subject of an event: `events.<context>.<name>`.

@@ -11,6 +11,7 @@ pub mod history;
 mod observe;
 mod peers;
 mod ratings;
+mod reconciled;
 pub mod saga;
 pub mod store;
 mod tracking;

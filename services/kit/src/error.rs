@@ -261,6 +261,11 @@ impl Error {
         self
     }
 
+    /// An error of many at once, as each of them gets it.
+    pub fn of_shared(shared: std::sync::Arc<Self>) -> Self {
+        Self::new(shared.kind, shared.code.clone(), shared.detail.clone()).with_source(shared)
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod gauges;
 pub mod grpc;
 pub mod idempotency;
+pub mod lease;
 pub mod lifecycle;
 pub mod messaging;
 pub mod ops;

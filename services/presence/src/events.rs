@@ -10,8 +10,9 @@ use talktime_proto::{datetime, timestamp};
 use crate::domain::{Change, PresenceError, Session, UserStatus};
 use crate::statuses::{change, forget};
 
-/// The event of a status that others see differently now.
-pub fn status_changed(status: &UserStatus) -> Kind {
+/// The event of a status that others see differently now. `came_online` is for the change that put
+/// them online.
+pub fn status_changed(status: &UserStatus, came_online: bool) -> Kind {
     Kind::StatusChanged(StatusChanged {
         user_id: status.user_id,
         username: status.username.clone(),
@@ -19,10 +20,14 @@ pub fn status_changed(status: &UserStatus) -> Kind {
         is_busy: status.is_busy,
         wait_time: status.wait_time,
         last_seen: Some(timestamp(status.last_seen)),
+        is_listener: status.is_listener,
+        came_online,
     })
 }
 
-/// Follows names, logins and calls. Most of them a request has brought before.
+const LISTENER: &str = "listener";
+
+/// Follows names, roles, logins and calls. Most of them a request has brought before.
 pub struct Listening {
     relay: Relay,
     clock: Clock,
@@ -38,9 +43,18 @@ impl Listening {
 impl Handler for Listening {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let now = self.clock.now();
-        if let Some(Kind::UserDeleted(user)) = event.kind {
-            forget(tx, user.user_id, now).await?;
-        } else if let Some((user_ids, what)) = change_of(event)? {
+        match &event.kind {
+            Some(Kind::UserDeleted(user)) => forget(tx, user.user_id, now).await?,
+            Some(Kind::UserRegistered(user)) => {
+                let is_listener = Change::Listener {
+                    is_listener: user.role == LISTENER,
+                    profile_version: event.version,
+                };
+                change(tx, &[user.user_id], &is_listener, now).await?;
+            }
+            _ => {}
+        }
+        if let Some((user_ids, what)) = change_of(event)? {
             change(tx, &user_ids, &what, now).await?;
         }
         Ok(())
@@ -69,6 +83,13 @@ fn change_of(event: Event) -> Result<Option<(Vec<i64>, Change)>, PresenceError> 
     Ok(Some(match event.kind {
         Some(Kind::UserRegistered(user)) => (vec![user.user_id], named(user.username)),
         Some(Kind::UserUpdated(user)) => (vec![user.user_id], named(user.username)),
+        Some(Kind::RoleChanged(role)) if role.role == LISTENER => {
+            let listener = Change::Listener {
+                is_listener: role.active,
+                profile_version,
+            };
+            (vec![role.user_id], listener)
+        }
         Some(Kind::LoggedIn(login)) => (vec![login.user_id], session(true, login.username)?),
         Some(Kind::LoggedOut(logout)) => (vec![logout.user_id], session(false, String::new())?),
         Some(Kind::CallStarted(call)) => {

@@ -8,23 +8,27 @@ use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{
-    PresenceError, Session, Settings, UserStatus, check_call, check_many, check_settings,
+    PresenceError, Session, Settings, UserStatus, check_call, check_heartbeats, check_many,
+    check_settings,
 };
 use crate::heartbeats::Heartbeats;
 use crate::statuses::Statuses;
+use crate::sweep::Sweeper;
 
 /// The gRPC service.
 pub struct PresenceApi {
     statuses: Statuses,
     heartbeats: Heartbeats,
+    sweeper: Sweeper,
 }
 
 impl PresenceApi {
     /// The service over presence's operations.
-    pub fn new(statuses: Statuses, heartbeats: Heartbeats) -> Self {
+    pub fn new(statuses: Statuses, heartbeats: Heartbeats, sweeper: Sweeper) -> Self {
         Self {
             statuses,
             heartbeats,
+            sweeper,
         }
     }
 }
@@ -74,6 +78,45 @@ impl PresenceService for PresenceApi {
         let user_id = request.into_inner().user_id;
         self.heartbeats.beat(user_id).await.map_err(refused)?;
         Ok(Response::new(pb::HeartbeatResponse {}))
+    }
+
+    async fn heartbeat_many(
+        &self,
+        request: Request<pb::HeartbeatManyRequest>,
+    ) -> Result<Response<pb::HeartbeatManyResponse>, Status> {
+        let user_ids = check_heartbeats(request.into_inner().user_ids).map_err(refused)?;
+        let unknown = self.heartbeats.beat_all(user_ids).await.map_err(refused)?;
+        Ok(Response::new(pb::HeartbeatManyResponse {
+            unknown_user_ids: unknown,
+        }))
+    }
+
+    async fn list_online(
+        &self,
+        request: Request<pb::ListOnlineRequest>,
+    ) -> Result<Response<pb::ListOnlineResponse>, Status> {
+        let pb::ListOnlineRequest {
+            listeners_only,
+            limit,
+        } = request.into_inner();
+        let online = self.statuses.online(listeners_only, limit).await;
+        let (online, has_more) = online.map_err(refused)?;
+        Ok(Response::new(pb::ListOnlineResponse {
+            statuses: online.into_iter().map(status_message).collect(),
+            has_more,
+        }))
+    }
+
+    async fn clean_up(
+        &self,
+        _request: Request<pb::CleanUpRequest>,
+    ) -> Result<Response<pb::CleanUpResponse>, Status> {
+        let swept = self.sweeper.look_now().await.map_err(refused)?;
+        let wire = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        Ok(Response::new(pb::CleanUpResponse {
+            users_marked_offline: wire(swept.marked_offline),
+            busy_status_cleared: wire(swept.busy_cleared),
+        }))
     }
 
     async fn set_online(
@@ -139,5 +182,6 @@ fn status_message(status: UserStatus) -> pb::Status {
         created_at: Some(timestamp(status.created_at)),
         updated_at: Some(timestamp(status.updated_at)),
         version: status.version,
+        is_listener: status.is_listener,
     }
 }

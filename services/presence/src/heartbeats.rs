@@ -10,7 +10,7 @@ use async_nats::connection::State;
 use prost::Message as _;
 use talktime_kit::Error;
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
-use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,13 +29,14 @@ pub struct Heartbeats {
     queue: mpsc::Sender<Heartbeat>,
 }
 
+/// Signs of life that came together.
 struct Heartbeat {
-    user_id: i64,
+    user_ids: Vec<i64>,
     answer: oneshot::Sender<Answer>,
 }
 
-/// Whether the user is known; or why the whole group failed.
-type Answer = Result<bool, Arc<Error>>;
+/// Who of them is unknown; or why the whole group failed.
+type Answer = Result<Vec<i64>, Arc<Error>>;
 
 impl Heartbeats {
     /// The place to hand them in, and the task that groups them: it ends when the last clone of
@@ -57,28 +58,27 @@ impl Heartbeats {
 
     /// A sign of life; answers when it is stored.
     pub async fn beat(&self, user_id: i64) -> Result<(), PresenceError> {
+        let unknown = self.beat_all(vec![user_id]).await?;
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(PresenceError::UserNotFound)
+        }
+    }
+
+    /// Signs of life of many; answers, when they are stored, who of them is unknown.
+    pub async fn beat_all(&self, user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
         let (answer, answered) = oneshot::channel();
         self.queue
-            .try_send(Heartbeat { user_id, answer })
+            .try_send(Heartbeat { user_ids, answer })
             .map_err(|_| PresenceError::Overloaded)?;
         match answered.await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(PresenceError::UserNotFound),
-            Ok(Err(shared)) => Err(PresenceError::Store(one_of_many(shared))),
+            Ok(Ok(unknown)) => Ok(unknown),
+            Ok(Err(shared)) => Err(PresenceError::Store(Error::of_shared(shared))),
             // The service stops.
             Err(_) => Err(PresenceError::Overloaded),
         }
     }
-}
-
-/// The group's error as each of its members gets it.
-fn one_of_many(shared: Arc<Error>) -> Error {
-    Error::new(
-        shared.kind(),
-        shared.code().to_owned(),
-        shared.detail().to_owned(),
-    )
-    .with_source(shared)
 }
 
 struct Grouping {
@@ -105,13 +105,15 @@ impl Grouping {
     /// Waits for a heartbeat, then takes what else is there or comes soon.
     async fn next_group(&mut self) -> Option<Vec<Heartbeat>> {
         let mut group = vec![self.queued.recv().await?];
+        let mut people = group[0].user_ids.len();
         let deadline = Instant::now() + Duration::from_millis(self.config.wait_ms);
-        while group.len() < self.config.group_max {
-            let room = self.config.group_max - group.len();
-            let more = self.queued.recv_many(&mut group, room);
-            match timeout_at(deadline, more).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+        while people < self.config.group_max {
+            match timeout_at(deadline, self.queued.recv()).await {
+                Ok(Some(heartbeat)) => {
+                    people += heartbeat.user_ids.len();
+                    group.push(heartbeat);
+                }
+                Ok(None) | Err(_) => break,
             }
         }
         Some(group)
@@ -125,14 +127,10 @@ impl Grouping {
         if nats.connection_state() != State::Connected {
             return;
         }
-        let publish_all = async {
-            for status in alive {
-                let payload = live_event(status).encode_to_vec().into();
-                nats.publish(LIVE_PRESENCE_SUBJECT, payload).await?;
-            }
-            Ok::<_, async_nats::PublishError>(())
-        };
-        if !matches!(timeout(BROADCAST_TIMEOUT, publish_all).await, Ok(Ok(()))) {
+        let statuses = alive.iter().map(live_event).collect();
+        let payload = SignsOfLife { statuses }.encode_to_vec().into();
+        let published = nats.publish(LIVE_PRESENCE_SUBJECT, payload);
+        if !matches!(timeout(BROADCAST_TIMEOUT, published).await, Ok(Ok(()))) {
             tracing::debug!("a broadcast of presence got lost");
         }
     }
@@ -142,20 +140,30 @@ fn live_event(status: &UserStatus) -> Event {
     Event {
         version: status.version,
         happened_at: Some(timestamp(status.last_seen)),
-        kind: Some(status_changed(status)),
+        kind: Some(status_changed(status, false)),
     }
 }
 
 fn distinct_ids(group: &[Heartbeat]) -> Vec<i64> {
-    let distinct: HashSet<i64> = group.iter().map(|heartbeat| heartbeat.user_id).collect();
-    distinct.into_iter().collect()
+    let mut ids: Vec<i64> = group
+        .iter()
+        .flat_map(|heartbeat| heartbeat.user_ids.iter().copied())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn answer_all(group: Vec<Heartbeat>, alive: &[UserStatus]) {
     let known: HashSet<i64> = alive.iter().map(|status| status.user_id).collect();
-    for Heartbeat { user_id, answer } in group {
+    for Heartbeat {
+        mut user_ids,
+        answer,
+    } in group
+    {
+        user_ids.retain(|user_id| !known.contains(user_id));
         // Who has stopped waiting needs no answer.
-        let _ = answer.send(Ok(known.contains(&user_id)));
+        let _ = answer.send(Ok(user_ids));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`domain`] decides what a change means to a status, whatever order changes are heard in;
 //! [`statuses`] does one change in one transaction, for requests and events alike; [`heartbeats`]
-//! stores signs of life in groups.
+//! stores signs of life in groups; [`sweep`] finds who is gone without a word.
 
 pub mod config;
 pub mod domain;
@@ -11,12 +11,15 @@ pub mod grpc;
 pub mod heartbeats;
 pub mod statuses;
 pub mod store;
+pub mod sweep;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::Schema;
+use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::presence::v1::presence_service_server::{self, PresenceServiceServer};
 use tonic::service::Routes;
 
@@ -25,6 +28,7 @@ use crate::events::Listening;
 use crate::grpc::PresenceApi;
 use crate::heartbeats::Heartbeats;
 use crate::statuses::Statuses;
+use crate::sweep::Sweeper;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -68,7 +72,16 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         let listening = Listening::new(service.relay.clone(), service.clock.clone());
         service.consume(consumer, listening);
     }
-    let api = PresenceApi::new(statuses, heartbeats);
+    let sweeper = Sweeper::new(
+        service.db.clone(),
+        service.relay.clone(),
+        service.clock.clone(),
+        CallsServiceClient::new(client::connect(&config.peers.calls)?),
+        config.sweep,
+    );
+    let stopping = service.lifecycle.stopping();
+    service.lifecycle.spawn(sweeper.clone().run(stopping));
+    let api = PresenceApi::new(statuses, heartbeats, sweeper);
     let routes = Routes::new(PresenceServiceServer::new(api));
     service
         .serve(routes, &[presence_service_server::SERVICE_NAME])

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
-use crate::domain::{Change, Effect, PresenceError, Session, Settings, UserStatus};
+use crate::domain::{Change, Effect, PresenceError, Session, Settings, UserStatus, check_limit};
 use crate::events::status_changed;
 use crate::store::user_status::Alive;
 use crate::store::{deleted_users, user_status};
@@ -38,6 +38,21 @@ impl Statuses {
     pub async fn of_many(&self, user_ids: &[i64]) -> Result<Vec<UserStatus>, PresenceError> {
         let mut connection = self.db.acquire().await?;
         Ok(user_status::find(&mut connection, user_ids).await?)
+    }
+
+    /// Who is online, those whose status changed last first; and whether there are more.
+    pub async fn online(
+        &self,
+        listeners_only: bool,
+        limit: i32,
+    ) -> Result<(Vec<UserStatus>, bool), PresenceError> {
+        let limit = check_limit(limit)?;
+        let mut connection = self.db.acquire().await?;
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
+        let mut online = user_status::online(&mut connection, listeners_only, one_more).await?;
+        let has_more = online.len() > limit;
+        online.truncate(limit);
+        Ok((online, has_more))
     }
 
     /// A person's own word.
@@ -99,7 +114,7 @@ impl Statuses {
         let mut tx = self.db.begin().await?;
         let alive = user_status::revive(&mut tx, user_ids, now).await?;
         let came_online = alive.iter().filter(|alive| alive.came_online);
-        tell(&mut tx, came_online.map(|alive| &alive.status), now).await?;
+        tell(&mut tx, came_online.map(|alive| (&alive.status, true)), now).await?;
         tx.commit().await?;
         if alive.iter().any(|alive| alive.came_online) {
             self.relay.wake();
@@ -120,27 +135,50 @@ pub async fn change(
     what: &Change,
     now: DateTime<Utc>,
 ) -> Result<Vec<UserStatus>, PresenceError> {
+    let judged = judge(tx, user_ids, what, now).await?;
+    Ok(judged.into_iter().map(|(status, _)| status).collect())
+}
+
+/// The same; answers what it came to for each.
+pub(crate) async fn change_and_judge(
+    tx: &mut PgConnection,
+    user_ids: &[i64],
+    what: &Change,
+    now: DateTime<Utc>,
+) -> Result<Vec<Effect>, PresenceError> {
+    let judged = judge(tx, user_ids, what, now).await?;
+    Ok(judged.into_iter().map(|(_, effect)| effect).collect())
+}
+
+async fn judge(
+    tx: &mut PgConnection,
+    user_ids: &[i64],
+    what: &Change,
+    now: DateTime<Utc>,
+) -> Result<Vec<(UserStatus, Effect)>, PresenceError> {
     let known = user_status::find(tx, user_ids).await?;
     let someone_is_missing = known.len() < user_ids.len();
     if someone_is_missing && what.makes_users() {
         deleted_users::take_turns(tx, user_ids).await?;
         user_status::insert_missing(tx, user_ids, now).await?;
     } else if is_old_news(&known, what, now) {
-        return Ok(known);
+        let unchanged = |status| (status, Effect::Nothing);
+        return Ok(known.into_iter().map(unchanged).collect());
     }
-    let mut statuses = user_status::lock(tx, user_ids).await?;
-    let mut seen = Vec::new();
-    for status in &mut statuses {
+    let mut judged = Vec::with_capacity(user_ids.len());
+    for mut status in user_status::lock(tx, user_ids).await? {
         let effect = status.apply(what, now);
         if effect != Effect::Nothing {
-            user_status::save(tx, status).await?;
+            user_status::save(tx, &status).await?;
         }
-        if effect == Effect::Seen {
-            seen.push(&*status);
-        }
+        judged.push((status, effect));
     }
-    tell(tx, seen.into_iter(), now).await?;
-    Ok(statuses)
+    let seen = judged.iter().filter_map(|(status, effect)| match effect {
+        Effect::Seen { came_online } => Some((status, *came_online)),
+        _ => None,
+    });
+    tell(tx, seen, now).await?;
+    Ok(judged)
 }
 
 fn is_old_news(known: &[UserStatus], what: &Change, now: DateTime<Utc>) -> bool {
@@ -149,13 +187,17 @@ fn is_old_news(known: &[UserStatus], what: &Change, now: DateTime<Utc>) -> bool 
         .all(|status| status.clone().apply(what, now) == Effect::Nothing)
 }
 
-async fn tell(
+/// Writes an event for each of these; with whether they came online.
+pub(crate) async fn tell(
     tx: &mut PgConnection,
-    changed: impl Iterator<Item = &UserStatus>,
+    changed: impl Iterator<Item = (&UserStatus, bool)>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let events: Vec<_> = changed
-        .map(|status| (status.user_id, status.version, status_changed(status)))
+        .map(|(status, came_online)| {
+            let kind = status_changed(status, came_online);
+            (status.user_id, status.version, kind)
+        })
         .collect();
     if events.is_empty() {
         return Ok(());

@@ -35,6 +35,12 @@ impl Blocks {
         Self { db, relay, clock }
     }
 
+    /// Whom somebody has blocked, and who has blocked them.
+    pub async fn either_way(&self, user_id: i64) -> Result<Vec<i64>, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(user_blocks::either_way(&mut connection, user_id).await?)
+    }
+
     /// Blocks or reports somebody; blocking again changes how and why, since when it does not.
     pub async fn add(&self, block: &Block) -> Result<(), ProfileError> {
         let (user_id, blocked_id) = (block.blocker_id, block.blocked_id);

@@ -1,7 +1,8 @@
 //! Profile: people, their roles, favourites and blocks, and the feed of listeners.
 //!
 //! [`domain`] decides, [`store`] keeps, [`people`], [`favorites`], [`blocks`] and [`feed`] do one operation in one
-//! transaction, [`grpc`] speaks to the other services.
+//! transaction, [`feed_check`] compares the feed with what its [`owners`] say, [`grpc`] speaks to the
+//! other services.
 
 pub mod blocks;
 pub mod config;
@@ -9,17 +10,20 @@ pub mod domain;
 pub mod events;
 pub mod favorites;
 pub mod feed;
+pub mod feed_check;
 pub mod grpc;
+pub mod owners;
 pub mod people;
+pub mod remembered;
 pub mod store;
+
+use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::Schema;
-use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
-use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
@@ -28,7 +32,9 @@ use crate::config::Config;
 use crate::events::{FeedEvents, RatingEvents};
 use crate::favorites::Favorites;
 use crate::feed::Feed;
+use crate::feed_check::FeedCheck;
 use crate::grpc::{Operations, ProfileApi};
+use crate::owners::Owners;
 use crate::people::People;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -68,11 +74,20 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     let operations = Operations {
         people: People::new(db.clone(), relay.clone(), clock.clone())
             .require_verified(require_verified),
-        feed: Feed::new(db.clone()).require_verified(require_verified),
+        feed: Feed::new(
+            db.clone(),
+            clock.clone(),
+            Duration::from_millis(config.feed.counts_last_ms),
+        )
+        .require_verified(require_verified),
         favorites: Favorites::new(db.clone(), relay.clone(), clock.clone()),
         blocks: Blocks::new(db.clone(), relay.clone(), clock.clone()),
     };
-    let calls = CallsServiceClient::new(client::connect(&config.peers.calls)?);
+    let owners = Owners::connect(&config.peers)?;
+    let calls = owners.calls();
+    let check = FeedCheck::new(db.clone(), owners, config.feed);
+    let stopping = service.lifecycle.stopping();
+    service.lifecycle.spawn(check.run(stopping));
     for consumer in CONSUMERS {
         service.consume(consumer, FeedEvents);
     }

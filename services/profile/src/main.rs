@@ -5,6 +5,8 @@ use clap::{Parser, Subcommand};
 use talktime_kit::{Clock, cli, db};
 use talktime_profile::SCHEMA;
 use talktime_profile::config::Config;
+use talktime_profile::feed_check::FeedCheck;
+use talktime_profile::owners::Owners;
 use talktime_profile::people::{grant_admin, revoke_admin};
 
 #[derive(Parser)]
@@ -22,6 +24,8 @@ enum Command {
     GrantAdmin(PhoneAndOperator),
     /// Takes the role of an admin from the user with this phone; their next request is refused.
     RevokeAdmin(PhoneAndOperator),
+    /// Writes the feed's read model anew from what its owners say, while it is read and written.
+    RebuildFeed,
     #[command(flatten)]
     Common(cli::Command),
 }
@@ -51,6 +55,13 @@ async fn main() -> anyhow::Result<()> {
             let pool = db::pool(SCHEMA.name, &service.database)?;
             let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is no admin", user.username, user.user_id);
+            Ok(())
+        }
+        Command::RebuildFeed => {
+            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let owners = Owners::connect(&config.peers)?;
+            let checked = FeedCheck::new(pool, owners, config.feed).rebuild().await?;
+            println!("{checked}");
             Ok(())
         }
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,

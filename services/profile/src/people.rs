@@ -10,7 +10,7 @@ use talktime_proto::events::v1::{RoleChanged, UserDeleted, UserRegistered, UserU
 
 use crate::domain::{ProfileError, Registration, Role, User, UserUpdate, fields};
 use crate::store::user_blocks::{self, CallCheck};
-use crate::store::{feed_listeners, user_roles, users};
+use crate::store::{user_roles, users};
 
 /// Of an operator's name; the audit log has room for that.
 const OPERATOR_CHARACTERS_MAX: usize = 100;
@@ -143,9 +143,6 @@ async fn welcome(
 ) -> sqlx::Result<()> {
     let Registration { role, username, .. } = registration;
     user_roles::grant(tx, user_id, *role, now).await?;
-    if *role == Role::Listener {
-        feed_listeners::insert(tx, user_id).await?;
-    }
     let registered = Kind::UserRegistered(UserRegistered {
         user_id,
         username: username.clone(),

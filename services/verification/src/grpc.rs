@@ -223,6 +223,24 @@ impl VerificationService for VerificationApi {
             revoked_at: Some(timestamp(revoked_at)),
         }))
     }
+
+    async fn get_standings(
+        &self,
+        request: Request<pb::GetStandingsRequest>,
+    ) -> Result<Response<pb::GetStandingsResponse>, Status> {
+        let user_ids = request.into_inner().user_ids;
+        let known = self.verifications.standings(&user_ids).await;
+        let standings = known.map_err(refused)?.into_iter();
+        Ok(Response::new(pb::GetStandingsResponse {
+            standings: standings
+                .map(|known| pb::Standing {
+                    user_id: known.user_id,
+                    is_verified: known.is_verified,
+                    version: known.version,
+                })
+                .collect(),
+        }))
+    }
 }
 
 fn refused(error: VerificationError) -> Status {

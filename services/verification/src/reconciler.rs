@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 use talktime_kit::error::chain;
+use talktime_kit::lease::Lease;
 use talktime_kit::{Clock, Error};
 use tokio_util::sync::CancellationToken;
 
@@ -75,19 +76,14 @@ impl Reconciler {
     /// One look through the bucket, unless another replica is at it. Answers how many objects were
     /// removed.
     pub async fn look(&self) -> Result<usize, Error> {
-        // The lock is the session's, which ends with this connection, however this ends.
-        let mut connection = self.db.acquire().await?.detach();
-        let is_ours: bool =
-            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('verification.reconciler'))")
-                .fetch_one(&mut connection)
-                .await?;
+        let Some(mut lease) = Lease::try_take(&self.db, "verification.reconciler").await? else {
+            return Ok(0);
+        };
         let mut removed = 0;
-        if is_ours {
-            for prefix in [AUDIO_PREFIX, UPLOAD_PREFIX] {
-                removed += self.sweep(&mut connection, prefix).await?;
-            }
+        for prefix in [AUDIO_PREFIX, UPLOAD_PREFIX] {
+            removed += self.sweep(lease.connection(), prefix).await?;
         }
-        connection.close().await?;
+        lease.release().await?;
         repaired(u64::try_from(removed).unwrap_or(u64::MAX));
         Ok(removed)
     }

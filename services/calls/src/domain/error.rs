@@ -72,6 +72,9 @@ pub enum CallError {
     /// Too long, or not text.
     #[error("not a comment")]
     InvalidComment,
+    /// More ids than one answer is about.
+    #[error("too many ids at once")]
+    TooManyIds,
     /// The saga was undone before it was done.
     #[error("the call was undone")]
     Undone,
@@ -163,6 +166,11 @@ impl CallError {
                 Kind::PermissionDenied,
                 "not_a_party",
                 "This is not a call of yours.",
+            ),
+            Self::TooManyIds => (
+                Kind::InvalidArgument,
+                "too_many_ids",
+                "Ask about fewer at once.",
             ),
             Self::Undone => (
                 Kind::Unavailable,

@@ -13,6 +13,7 @@ use crate::domain::call::{self, Call, CallType};
 use crate::history::{Rate, ReceiptMinute, Summary};
 use crate::saga::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended, START_ROUTE, Start, Swept};
 use crate::store::history::{Filter, Month, PastCall};
+use crate::store::others::ListenerTotals;
 
 pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
@@ -234,5 +235,13 @@ fn month(month: Month) -> wire::Month {
         calls_count: month.calls_count,
         coins_spent: month.coins_spent,
         paise_earned: month.paise_earned,
+    }
+}
+
+pub(super) fn listener_totals(totals: ListenerTotals) -> wire::ListenerTotals {
+    wire::ListenerTotals {
+        listener_id: totals.listener_id,
+        call_count: totals.call_count,
+        total_call_secs: totals.total_call_secs,
     }
 }

@@ -184,6 +184,27 @@ impl CallsService for CallsApi {
         }))
     }
 
+    async fn filter_live(
+        &self,
+        request: Request<wire::FilterLiveRequest>,
+    ) -> Result<Response<wire::FilterLiveResponse>, Status> {
+        let live = self.calls.live_among(&request.into_inner().call_ids).await;
+        let live_call_ids = live.map_err(refused)?;
+        Ok(Response::new(wire::FilterLiveResponse { live_call_ids }))
+    }
+
+    async fn get_listener_totals(
+        &self,
+        request: Request<wire::GetListenerTotalsRequest>,
+    ) -> Result<Response<wire::GetListenerTotalsResponse>, Status> {
+        let listener_ids = request.into_inner().listener_ids;
+        let totals = self.calls.listener_totals(&listener_ids).await;
+        let totals = totals.map_err(refused)?.into_iter();
+        Ok(Response::new(wire::GetListenerTotalsResponse {
+            totals: totals.map(convert::listener_totals).collect(),
+        }))
+    }
+
     async fn get_activity(
         &self,
         _request: Request<GetActivityRequest>,

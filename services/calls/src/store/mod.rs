@@ -4,3 +4,4 @@ pub mod call_ratings;
 pub mod calls;
 pub mod history;
 pub mod live_parties;
+pub mod others;

@@ -52,7 +52,7 @@ pub async fn connect(config: &NatsConfig) -> anyhow::Result<async_nats::Client> 
 }
 
 /// Makes the stream of all events where it is missing; harmless when many do so at once.
-async fn ensure_stream(jetstream: &jetstream::Context) -> anyhow::Result<stream::Stream> {
+pub async fn ensure_stream(jetstream: &jetstream::Context) -> anyhow::Result<stream::Stream> {
     Ok(jetstream
         .get_or_create_stream(stream::Config {
             name: STREAM_NAME.to_owned(),

@@ -1,6 +1,6 @@
 //! What can happen to a status.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// What happened to one or more people, told by a request or an event, perhaps late, twice or in
 /// the wrong order.
@@ -22,10 +22,22 @@ pub enum Change {
         /// The call.
         call_id: i64,
     },
+    /// What they said of being busy themselves is over by now, if it is.
+    OwnBusyOver {
+        /// How long it holds where they named no minutes.
+        grace: TimeDelta,
+    },
     /// The profile tells their name.
     Named {
         /// The name.
         username: String,
+        /// Version of the profile.
+        profile_version: i64,
+    },
+    /// The profile tells whether they are a listener.
+    Listener {
+        /// Whether they are.
+        is_listener: bool,
         /// Version of the profile.
         profile_version: i64,
     },
@@ -54,9 +66,9 @@ pub struct Session {
 }
 
 impl Change {
-    /// Whether someone never heard of comes to be by it: all but their own settings, since only
-    /// messages between services overtake each other.
+    /// Whether someone never heard of comes to be by it: all but their own settings and the end of
+    /// these, since only messages between services overtake each other.
     pub fn makes_users(&self) -> bool {
-        !matches!(self, Self::Settings(_))
+        !matches!(self, Self::Settings(_) | Self::OwnBusyOver { .. })
     }
 }

@@ -2,7 +2,7 @@
 
 use talktime_kit::{Error, Kind};
 
-use super::{STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
+use super::{HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
 
 /// What presence refuses. The text is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,12 @@ pub enum PresenceError {
     /// More ids than one answer holds.
     #[error("Ask for at most {STATUSES_MAX} users at once.")]
     TooManyUsers,
+    /// More signs of life than one statement takes.
+    #[error("Send at most {HEARTBEATS_MAX} signs of life at once.")]
+    TooManyHeartbeats,
+    /// An answer that would be empty or too long.
+    #[error("Ask for 1 to {ONLINE_MAX} people.")]
+    LimitOutOfRange,
     /// A call without an id, or with parties that no call has.
     #[error("A call has an id and one or two parties.")]
     InvalidCall,
@@ -47,6 +53,8 @@ impl From<PresenceError> for Error {
             PresenceError::NoField => (Kind::InvalidArgument, "no_field"),
             PresenceError::WaitTimeOutOfRange => (Kind::InvalidArgument, "invalid_wait_time"),
             PresenceError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
+            PresenceError::TooManyHeartbeats => (Kind::InvalidArgument, "too_many_heartbeats"),
+            PresenceError::LimitOutOfRange => (Kind::InvalidArgument, "invalid_limit"),
             PresenceError::InvalidCall => (Kind::InvalidArgument, "invalid_call"),
             PresenceError::NoInstant => (Kind::InvalidArgument, "no_happened_at"),
             PresenceError::Overloaded => (Kind::Unavailable, "overloaded"),

@@ -6,6 +6,10 @@ use super::{PresenceError, Settings};
 pub const WAIT_TIME_MINUTES_MAX: i32 = 24 * 60;
 /// Statuses that one request may ask for.
 pub const STATUSES_MAX: usize = 200;
+/// Signs of life in one request.
+pub const HEARTBEATS_MAX: usize = 1_000;
+/// People in one answer about who is online.
+pub const ONLINE_MAX: i32 = 1_000;
 const PARTIES_MAX: usize = 2;
 
 /// An update has at least one field, and a wait that somebody might wait.
@@ -29,6 +33,22 @@ pub fn check_many(user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
         return Err(PresenceError::TooManyUsers);
     }
     Ok(user_ids)
+}
+
+/// A bounded group of signs of life.
+pub fn check_heartbeats(user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
+    if user_ids.len() > HEARTBEATS_MAX {
+        return Err(PresenceError::TooManyHeartbeats);
+    }
+    Ok(user_ids)
+}
+
+/// How many an answer about who is online may hold.
+pub fn check_limit(limit: i32) -> Result<usize, PresenceError> {
+    usize::try_from(limit)
+        .ok()
+        .filter(|_| (1..=ONLINE_MAX).contains(&limit))
+        .ok_or(PresenceError::LimitOutOfRange)
 }
 
 /// A call as its beginning and end tell of it.

@@ -1,6 +1,6 @@
 //! A person's status, and what each change makes of it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
 use super::{Change, Session, Settings};
@@ -34,6 +34,14 @@ pub struct UserStatus {
     pub session_changed_at: Option<DateTime<Utc>>,
     /// Version of the profile that the name comes from; zero when it comes from a login.
     pub profile_version: i64,
+    /// Since when they are busy by their own word, without a call.
+    pub busy_since: Option<DateTime<Utc>>,
+    /// Whether they have the role `listener`.
+    pub is_listener: bool,
+    /// Version of the profile that the role comes from.
+    pub role_version: i64,
+    /// When others last saw something change.
+    pub status_changed_at: DateTime<Utc>,
 }
 
 /// What a change came to.
@@ -44,7 +52,10 @@ pub enum Effect {
     /// Something to remember that nobody sees.
     Kept,
     /// Something that others see: the version grew, and they are to be told.
-    Seen,
+    Seen {
+        /// Whether they are online now and were not, or were no listener.
+        came_online: bool,
+    },
 }
 
 impl UserStatus {
@@ -57,10 +68,15 @@ impl UserStatus {
             Change::Session(session) => self.log_in_or_out(session),
             Change::CallBegan { call_id, wait_time } => self.begin_call(*call_id, *wait_time),
             Change::CallEnded { call_id } => self.end_call(*call_id),
+            Change::OwnBusyOver { grace } => self.end_own_busy(*grace, now),
             Change::Named {
                 username,
                 profile_version,
             } => self.name(username, *profile_version),
+            Change::Listener {
+                is_listener,
+                profile_version,
+            } => self.set_listener(*is_listener, *profile_version),
         }
         if *self == before {
             return Effect::Nothing;
@@ -70,11 +86,22 @@ impl UserStatus {
             return Effect::Kept;
         }
         self.version += 1;
-        Effect::Seen
+        self.status_changed_at = now;
+        let came_online = self.is_online && !before.is_online;
+        let became_listener = self.is_listener && !before.is_listener;
+        Effect::Seen {
+            came_online: came_online || (self.is_online && became_listener),
+        }
     }
 
-    fn visible(&self) -> (&str, bool, bool, Option<i32>) {
-        (&self.username, self.is_online, self.is_busy, self.wait_time)
+    fn visible(&self) -> (&str, bool, bool, Option<i32>, bool) {
+        (
+            &self.username,
+            self.is_online,
+            self.is_busy,
+            self.wait_time,
+            self.is_listener,
+        )
     }
 
     fn set(&mut self, settings: Settings, now: DateTime<Utc>) {
@@ -83,6 +110,9 @@ impl UserStatus {
         // Nobody talks themselves free during a call.
         self.is_busy = settings.is_busy.unwrap_or(self.is_busy) || self.call_id.is_some();
         self.wait_time = settings.wait_time.or(self.wait_time);
+        if self.call_id.is_none() && settings.is_busy.is_some() {
+            self.busy_since = self.is_busy.then(|| self.busy_since.unwrap_or(now));
+        }
     }
 
     fn log_in_or_out(&mut self, session: &Session) {
@@ -104,6 +134,7 @@ impl UserStatus {
             return;
         }
         self.call_id = Some(call_id);
+        self.busy_since = None;
         self.is_busy = true;
         self.wait_time = Some(wait_time.max(0));
     }
@@ -118,6 +149,25 @@ impl UserStatus {
         }
     }
 
+    fn end_own_busy(&mut self, grace: TimeDelta, now: DateTime<Utc>) {
+        let Some(since) = self.busy_since else { return };
+        let announced = self
+            .wait_time
+            .map(|minutes| TimeDelta::minutes(minutes.into()));
+        if since + announced.unwrap_or(grace) <= now {
+            self.busy_since = None;
+            self.is_busy = false;
+            self.wait_time = None;
+        }
+    }
+
+    fn set_listener(&mut self, is_listener: bool, profile_version: i64) {
+        if self.role_version < profile_version {
+            self.role_version = profile_version;
+            self.is_listener = is_listener;
+        }
+    }
+
     fn name(&mut self, username: &str, profile_version: i64) {
         if self.profile_version < profile_version {
             self.profile_version = profile_version;
@@ -128,7 +178,6 @@ impl UserStatus {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
@@ -156,8 +205,15 @@ mod tests {
             last_ended_call_id: None,
             session_changed_at: None,
             profile_version: 1,
+            busy_since: None,
+            is_listener: false,
+            role_version: 0,
+            status_changed_at: noon(),
         }
     }
+
+    const SEEN: Effect = Effect::Seen { came_online: false };
+    const CAME_ONLINE: Effect = Effect::Seen { came_online: true };
 
     fn began(call_id: i64) -> Change {
         Change::CallBegan {
@@ -189,9 +245,9 @@ mod tests {
     #[test]
     fn a_call_makes_busy_and_its_end_makes_free() {
         let mut status = someone();
-        assert_eq!(status.apply(&began(7), seconds_later(1)), Effect::Seen);
+        assert_eq!(status.apply(&began(7), seconds_later(1)), SEEN);
         assert_eq!((status.is_busy, status.wait_time), (true, Some(30)));
-        assert_eq!(status.apply(&ended(7), seconds_later(2)), Effect::Seen);
+        assert_eq!(status.apply(&ended(7), seconds_later(2)), SEEN);
         assert_eq!((status.is_busy, status.wait_time), (false, None));
         assert_eq!(status.version, 2);
         assert_eq!(status.updated_at, seconds_later(2));
@@ -233,11 +289,11 @@ mod tests {
     #[test]
     fn the_latest_login_or_logout_counts() {
         let mut status = someone();
-        assert_eq!(status.apply(&session(true, 10), noon()), Effect::Seen);
+        assert_eq!(status.apply(&session(true, 10), noon()), CAME_ONLINE);
         assert_eq!(status.apply(&session(true, 10), noon()), Effect::Nothing);
         assert_eq!(status.apply(&session(false, 9), noon()), Effect::Nothing);
         assert!(status.is_online);
-        assert_eq!(status.apply(&session(false, 11), noon()), Effect::Seen);
+        assert_eq!(status.apply(&session(false, 11), noon()), SEEN);
         assert_eq!(status.last_seen, seconds_later(11));
     }
 
@@ -254,7 +310,7 @@ mod tests {
             username: username.to_owned(),
             profile_version,
         };
-        assert_eq!(status.apply(&named("new", 2), noon()), Effect::Seen);
+        assert_eq!(status.apply(&named("new", 2), noon()), SEEN);
         assert_eq!(status.apply(&named("old", 1), noon()), Effect::Nothing);
         status.apply(&session(false, 2), noon());
         assert_eq!(status.username, "new");
@@ -266,7 +322,7 @@ mod tests {
         let later = seconds_later(5);
         assert_eq!(
             status.apply(&settings(Some(true), None), later),
-            Effect::Seen
+            CAME_ONLINE
         );
         assert_eq!((status.is_online, status.is_busy), (true, false));
         assert_eq!(status.last_seen, later);
@@ -275,6 +331,56 @@ mod tests {
             Effect::Kept
         );
         assert_eq!(status.version, 1);
+    }
+
+    #[test]
+    fn the_latest_word_on_a_role_counts_and_shows_who_is_there_already() {
+        let listener = |is_listener, profile_version| Change::Listener {
+            is_listener,
+            profile_version,
+        };
+        let mut status = someone();
+        assert_eq!(status.apply(&listener(true, 2), noon()), SEEN);
+        assert_eq!(status.apply(&listener(false, 1), noon()), Effect::Nothing);
+        assert!(status.is_listener);
+        assert_eq!(status.apply(&listener(false, 3), noon()), SEEN);
+        status.apply(&session(true, 1), noon());
+        assert_eq!(status.apply(&listener(true, 4), noon()), CAME_ONLINE);
+    }
+
+    #[test]
+    fn ones_own_busy_flag_knows_since_when_and_a_call_takes_it_over() {
+        let mut status = someone();
+        status.apply(&settings(None, Some(true)), noon());
+        status.apply(&settings(None, Some(true)), seconds_later(9));
+        assert_eq!(status.busy_since, Some(noon()));
+        status.apply(&began(7), seconds_later(10));
+        assert_eq!(status.busy_since, None);
+        status.apply(&settings(None, Some(true)), seconds_later(11));
+        assert_eq!(status.busy_since, None, "it is the call's");
+        status.apply(&ended(7), seconds_later(12));
+        assert!(!status.is_busy);
+    }
+
+    #[test]
+    fn ones_own_busy_flag_ends_with_the_minutes_announced_or_the_grace() {
+        let over = Change::OwnBusyOver {
+            grace: TimeDelta::seconds(60),
+        };
+        let mut status = someone();
+        status.apply(&settings(None, Some(true)), noon());
+        assert_eq!(status.apply(&over, seconds_later(59)), Effect::Nothing);
+        assert_eq!(status.apply(&over, seconds_later(60)), SEEN);
+        assert!(!status.is_busy);
+        let ten_minutes = Settings {
+            is_busy: Some(true),
+            wait_time: Some(10),
+            ..Settings::default()
+        };
+        status.apply(&Change::Settings(ten_minutes), noon());
+        assert_eq!(status.apply(&over, seconds_later(599)), Effect::Nothing);
+        assert_eq!(status.apply(&over, seconds_later(600)), SEEN);
+        assert_eq!((status.is_busy, status.wait_time), (false, None));
     }
 
     proptest! {
@@ -297,7 +403,7 @@ mod tests {
             for change in heard {
                 let version = status.version;
                 let effect = status.apply(change, noon());
-                prop_assert_eq!(status.version - version, i64::from(effect == Effect::Seen));
+                prop_assert_eq!(status.version - version, i64::from(matches!(effect, Effect::Seen { .. })));
             }
             prop_assert_eq!(status.is_busy, !last_is_over);
             prop_assert_eq!(status.call_id, (!last_is_over).then_some(calls));

@@ -9,7 +9,8 @@ use crate::domain::UserStatus;
 macro_rules! columns {
     () => {
         "user_id, username, is_online, is_busy, wait_time, last_seen, created_at, updated_at, \
-         version, call_id, last_ended_call_id, session_changed_at, profile_version"
+         version, call_id, last_ended_call_id, session_changed_at, profile_version, busy_since, \
+         is_listener, role_version, status_changed_at"
     };
 }
 
@@ -51,6 +52,33 @@ pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<U
     .await
 }
 
+/// Who is online, those whose status changed last first; only listeners, where asked for.
+pub async fn online(
+    connection: &mut PgConnection,
+    listeners_only: bool,
+    limit: i64,
+) -> sqlx::Result<Vec<UserStatus>> {
+    let statement = if listeners_only {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM presence.user_status WHERE is_online AND is_listener
+             ORDER BY status_changed_at DESC LIMIT $1"
+        )
+    } else {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM presence.user_status WHERE is_online
+             ORDER BY status_changed_at DESC LIMIT $1"
+        )
+    };
+    sqlx::query_as(statement)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+}
+
 /// Makes rows, offline and free, for those who have none and are not gone.
 pub async fn insert_missing(
     tx: &mut PgConnection,
@@ -78,7 +106,8 @@ pub async fn save(tx: &mut PgConnection, status: &UserStatus) -> sqlx::Result<()
         "UPDATE presence.user_status
          SET username = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6,
              updated_at = $7, version = $8, call_id = $9, last_ended_call_id = $10,
-             session_changed_at = $11, profile_version = $12
+             session_changed_at = $11, profile_version = $12, busy_since = $13,
+             is_listener = $14, role_version = $15, status_changed_at = $16, swept_seen_at = $6
          WHERE user_id = $1",
     )
     .bind(status.user_id)
@@ -93,6 +122,10 @@ pub async fn save(tx: &mut PgConnection, status: &UserStatus) -> sqlx::Result<()
     .bind(status.last_ended_call_id)
     .bind(status.session_changed_at)
     .bind(status.profile_version)
+    .bind(status.busy_since)
+    .bind(status.is_listener)
+    .bind(status.role_version)
+    .bind(status.status_changed_at)
     .execute(tx)
     .await?;
     match saved.rows_affected() {
@@ -115,7 +148,9 @@ pub async fn revive(
          )
          UPDATE presence.user_status
          SET last_seen = greatest(last_seen, $2), updated_at = $2, is_online = true,
-             version = version + CASE WHEN was_online THEN 0 ELSE 1 END
+             version = version + CASE WHEN was_online THEN 0 ELSE 1 END,
+             status_changed_at = CASE WHEN was_online THEN status_changed_at ELSE $2 END,
+             swept_seen_at = CASE WHEN was_online THEN swept_seen_at ELSE $2 END
          FROM before WHERE user_id = id
          RETURNING NOT was_online AS came_online, ",
         columns!()
@@ -123,6 +158,74 @@ pub async fn revive(
     .bind(user_ids)
     .bind(now)
     .fetch_all(tx)
+    .await
+}
+
+/// Looks at people who are online and were not seen since `seen_before`, as far as the last sweep
+/// knew: those are put offline, the others are looked at again later. Answers all of them. Rows that
+/// somebody else holds are left out.
+pub async fn sweep_silent(
+    tx: &mut PgConnection,
+    seen_before: DateTime<Utc>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<UserStatus>> {
+    sqlx::query_as(concat!(
+        "WITH due AS (
+             SELECT user_id AS id, last_seen < $1 AS is_silent FROM presence.user_status
+             WHERE is_online AND swept_seen_at < $1
+             ORDER BY swept_seen_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+         )
+         UPDATE presence.user_status
+         SET swept_seen_at = last_seen, is_online = NOT is_silent,
+             version = version + CASE WHEN is_silent THEN 1 ELSE 0 END,
+             updated_at = CASE WHEN is_silent THEN $2 ELSE updated_at END,
+             status_changed_at = CASE WHEN is_silent THEN $2 ELSE status_changed_at END
+         FROM due WHERE user_id = id
+         RETURNING ",
+        columns!()
+    ))
+    .bind(seen_before)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(tx)
+    .await
+}
+
+/// People who are busy by their own word since before `since`, and have waited as long as they said.
+pub async fn own_busy(
+    tx: &mut PgConnection,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT user_id FROM presence.user_status
+         WHERE busy_since IS NOT NULL
+           AND busy_since <= CASE WHEN wait_time IS NULL THEN $1
+                                  ELSE $2 - make_interval(mins => wait_time) END
+         ORDER BY user_id LIMIT $3",
+    )
+    .bind(since)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(tx)
+    .await
+}
+
+/// People on calls, and which, in the order of user ids.
+pub async fn on_calls(
+    connection: &mut PgConnection,
+    after_user_id: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<(i64, i64)>> {
+    sqlx::query_as(
+        "SELECT user_id, call_id FROM presence.user_status
+         WHERE call_id IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2",
+    )
+    .bind(after_user_id)
+    .bind(limit)
+    .fetch_all(connection)
     .await
 }
 

@@ -3,18 +3,22 @@
 mod calls;
 mod heartbeats;
 mod people;
+mod sweep;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
+use talktime_kit::grpc::client;
 use talktime_kit::messaging::{Handler, Relay};
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_presence::SCHEMA;
-use talktime_presence::config::HeartbeatsConfig;
+use talktime_presence::config::{HeartbeatsConfig, SweepConfig};
 use talktime_presence::events::Listening;
 use talktime_presence::grpc::PresenceApi;
 use talktime_presence::heartbeats::Heartbeats;
 use talktime_presence::statuses::Statuses;
+use talktime_presence::sweep::Sweeper;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged, UserRegistered};
 use talktime_proto::presence::v1 as pb;
@@ -31,6 +35,7 @@ const NOBODY: i64 = 404;
 struct Presence {
     api: PresenceApi,
     events: Listening,
+    sweeper: Sweeper,
     database: TestDatabase,
     clock: Clock,
 }
@@ -47,8 +52,17 @@ impl Presence {
         let statuses = Statuses::new(database.app.clone(), relay.clone(), clock.clone());
         let (heartbeats, grouping) = Heartbeats::new(heartbeats, statuses.clone(), nats);
         tokio::spawn(grouping);
+        let calls_url = std::env::var("CALLS_GRPC_URL").expect("set by `cargo dev test`");
+        let sweeper = Sweeper::new(
+            database.app.clone(),
+            relay.clone(),
+            clock.clone(),
+            CallsServiceClient::new(client::connect(&calls_url).expect("a URL")),
+            SweepConfig::default(),
+        );
         Self {
-            api: PresenceApi::new(statuses, heartbeats),
+            api: PresenceApi::new(statuses, heartbeats, sweeper.clone()),
+            sweeper,
             events: Listening::new(relay, clock.clone()),
             database,
             clock,

@@ -45,6 +45,7 @@ async fn a_registration_makes_an_offline_row() {
             created_at: now,
             updated_at: now,
             version: 1,
+            is_listener: false,
         }
     );
 }

@@ -20,7 +20,7 @@ pub struct FeedQuery {
 }
 
 /// Whom somebody wants to see. What is absent or empty does not filter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct FeedFilter {
     /// Only who is online.
     pub online_only: bool,

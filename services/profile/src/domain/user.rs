@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use super::{ProfileError, fields};
 
 /// What a person says of their sex.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Sex {
     /// Male.
     Male,

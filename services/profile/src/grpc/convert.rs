@@ -1,5 +1,7 @@
 //! Between the messages and the domain.
 
+use std::collections::BTreeMap;
+
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 
@@ -7,7 +9,7 @@ use crate::domain::feed::{
     FeedFilter, FeedQuery, Order, Sort, Start, decode_cursor, encode_cursor,
 };
 use crate::domain::{ProfileError, Registration, Role, Sex, User, UserUpdate};
-use crate::feed::FeedPage;
+use crate::feed::{FeedPage, FeedStats};
 use crate::store::feed_pages::FeedListener;
 use crate::store::user_blocks::CallCheck;
 
@@ -122,6 +124,24 @@ pub(super) fn feed_page(order: Order, page: FeedPage) -> pb::ListListenersRespon
         online_count: page.counts.online,
         available_count: page.counts.available,
         next_cursor: page.next.map(|position| encode_cursor(order, position)),
+    }
+}
+
+pub(super) fn feed_stats(stats: &FeedStats) -> pb::GetFeedStatsResponse {
+    let counted = |counts: &BTreeMap<String, i64>| counts.clone().into_iter().collect();
+    let top = stats.top_interests.iter().cloned();
+    pb::GetFeedStatsResponse {
+        total_listeners: stats.total,
+        online_listeners: stats.online,
+        busy_listeners: stats.busy,
+        available_listeners: stats.online - stats.busy,
+        average_rating_hundredths: stats.average_rating_hundredths,
+        top_interests: top
+            .map(|(interest, count)| pb::InterestCount { interest, count })
+            .collect(),
+        sexes: counted(&stats.sexes),
+        languages: counted(&stats.languages),
+        counted_at: Some(timestamp(stats.counted_at)),
     }
 }
 

@@ -166,6 +166,27 @@ impl ProfileService for ProfileApi {
         Ok(Response::new(convert::feed_page(query.order, page)))
     }
 
+    async fn get_feed_stats(
+        &self,
+        _request: Request<pb::GetFeedStatsRequest>,
+    ) -> Result<Response<pb::GetFeedStatsResponse>, Status> {
+        let stats = self.operations.feed.stats().await.map_err(refused)?;
+        Ok(Response::new(convert::feed_stats(&stats)))
+    }
+
+    async fn get_viewer(
+        &self,
+        request: Request<pb::GetViewerRequest>,
+    ) -> Result<Response<pb::GetViewerResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        let user = self.operations.people.of(user_id).await.map_err(refused)?;
+        let hidden = self.operations.blocks.either_way(user_id).await;
+        Ok(Response::new(pb::GetViewerResponse {
+            roles: user.roles,
+            hidden_user_ids: hidden.map_err(refused)?,
+        }))
+    }
+
     async fn add_favorite(
         &self,
         request: Request<pb::FavoriteRequest>,

@@ -1,6 +1,6 @@
-//! Pages of the feed: `profile.feed_listeners` with `profile.users`, less whom the viewer must not
-//! see. The one place where SQL is built: filters and orders are too many to write out, and each
-//! is to have its own plan.
+//! Pages of the feed: `profile.feed_listeners`, less whom the viewer must not see; what is shown of
+//! those on the page comes from `profile.users`. The one place where SQL is built: filters and orders
+//! are too many to write out, and each is to have its own plan, made for the values at hand.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
@@ -64,6 +64,18 @@ impl FeedListener {
     }
 }
 
+impl FeedCounts {
+    /// Less those whom one viewer does not see. The two are counted a moment apart.
+    #[must_use]
+    pub fn without(self, unseen: Self) -> Self {
+        Self {
+            total: (self.total - unseen.total).max(0),
+            online: (self.online - unseen.online).max(0),
+            available: (self.available - unseen.available).max(0),
+        }
+    }
+}
+
 /// Everybody whom the filter finds, whatever the page.
 #[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq)]
 pub struct FeedCounts {
@@ -75,31 +87,69 @@ pub struct FeedCounts {
     pub available: i64,
 }
 
-/// The page, and one listener more if there is a next one.
+/// The page, and one listener more if there is a next one. `hidden` are never on it.
 pub async fn page(
     connection: &mut PgConnection,
     query: &FeedQuery,
+    hidden: &[i64],
 ) -> sqlx::Result<Vec<FeedListener>> {
-    page_statement("", query)
+    page_statement("", query, hidden)
         .build_query_as()
+        .persistent(false)
         .fetch_all(connection)
         .await
 }
 
-/// How many the filter finds.
-pub async fn counts(connection: &mut PgConnection, query: &FeedQuery) -> sqlx::Result<FeedCounts> {
+/// How many the filter finds, whoever looks.
+pub async fn counts(
+    connection: &mut PgConnection,
+    filter: &FeedFilter,
+) -> sqlx::Result<FeedCounts> {
+    let mut statement = counting(filter);
+    statement
+        .build_query_as()
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+}
+
+/// How many of these the filter finds.
+pub async fn counts_among(
+    connection: &mut PgConnection,
+    filter: &FeedFilter,
+    user_ids: &[i64],
+) -> sqlx::Result<FeedCounts> {
+    let mut statement = counting(filter);
+    statement
+        .push(" AND f.user_id = ANY(")
+        .push_bind(user_ids)
+        .push(")");
+    statement
+        .build_query_as()
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+}
+
+fn counting(filter: &FeedFilter) -> QueryBuilder<Postgres> {
     let mut statement = QueryBuilder::new(
         "SELECT count(*) AS total,
-                count(*) FILTER (WHERE f.availability > 0) AS online,
-                count(*) FILTER (WHERE f.availability = 2) AS available",
+                count(*) FILTER (WHERE f.is_online) AS online,
+                count(*) FILTER (WHERE f.is_online AND NOT f.is_busy) AS available
+         FROM profile.feed_listeners AS f WHERE true",
     );
-    push_matching(&mut statement, query.viewer_id, &query.filter);
-    statement.build_query_as().fetch_one(connection).await
+    push_filter(&mut statement, filter);
+    statement
 }
 
 /// The statement of a page; `prefix` goes before it, such as `EXPLAIN`.
-pub fn page_statement(prefix: &str, query: &FeedQuery) -> QueryBuilder<Postgres> {
+pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryBuilder<Postgres> {
     let key = sort_key(query.order.sort);
+    let direction = if query.order.is_ascending {
+        "ASC"
+    } else {
+        "DESC"
+    };
     let mut statement = QueryBuilder::new(prefix);
     statement.push(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
@@ -107,30 +157,34 @@ pub fn page_statement(prefix: &str, query: &FeedQuery) -> QueryBuilder<Postgres>
                 ARRAY(SELECT role FROM profile.user_roles AS r
                       WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
                 f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count, f.total_call_secs,
-                f.is_verified, ",
+                f.is_verified, f.sort_key
+         FROM (SELECT f.user_id, f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
+                      f.total_call_secs, f.is_verified, ",
     );
-    statement.push(key).push(" AS sort_key");
-    push_matching(&mut statement, query.viewer_id, &query.filter);
+    statement
+        .push(key)
+        .push(" AS sort_key FROM profile.feed_listeners AS f WHERE f.user_id <> ALL(");
+    statement.push_bind(hidden.to_vec()).push(")");
+    push_filter(&mut statement, &query.filter);
     if let Start::After(position) = query.start {
         push_after(&mut statement, query.order, position);
     }
-    let direction = if query.order.is_ascending {
-        "ASC"
-    } else {
-        "DESC"
-    };
     statement.push(format_args!(
         " ORDER BY {key} {direction}, f.user_id {direction} LIMIT "
     ));
     statement.push_bind(i64::from(query.per_page) + 1);
     statement.push(" OFFSET ").push_bind(query.offset());
+    statement.push(format_args!(
+        ") AS f JOIN profile.users AS u USING (user_id)
+         ORDER BY f.sort_key {direction}, f.user_id {direction}"
+    ));
     statement
 }
 
 /// What listeners are sorted by, as a bigint; each is an index's first column.
 fn sort_key(sort: Sort) -> &'static str {
     match sort {
-        Sort::Rating => "coalesce((u.rating * 100)::bigint, 0)",
+        Sort::Rating => "f.rating_key",
         Sort::Online => "f.availability",
         Sort::Recent => "f.user_id",
     }
@@ -147,53 +201,37 @@ fn push_after(statement: &mut QueryBuilder<Postgres>, order: Order, position: Po
         .push(")");
 }
 
-/// Whom the viewer may see, and the filter lets through. Blocks are read from their owner's table:
-/// they hold at once and both ways (contract, section 3).
-fn push_matching(statement: &mut QueryBuilder<Postgres>, viewer_id: i64, filter: &FeedFilter) {
-    statement
-        .push(" FROM profile.feed_listeners AS f JOIN profile.users AS u USING (user_id)")
-        .push(" WHERE u.user_id <> ")
-        .push_bind(viewer_id)
-        .push(" AND NOT EXISTS (SELECT FROM profile.user_blocks AS b")
-        .push(" WHERE b.blocked_id = u.user_id AND b.blocker_id = ")
-        .push_bind(viewer_id)
-        .push(") AND NOT EXISTS (SELECT FROM profile.user_blocks AS b")
-        .push(" WHERE b.blocker_id = u.user_id AND b.blocked_id = ")
-        .push_bind(viewer_id)
-        .push(")");
+/// Whom the filter lets through.
+fn push_filter(statement: &mut QueryBuilder<Postgres>, filter: &FeedFilter) {
     if filter.available_only {
-        statement.push(" AND f.availability = 2");
+        statement.push(" AND f.is_online AND NOT f.is_busy");
     } else if filter.online_only {
-        statement.push(" AND f.availability > 0");
+        statement.push(" AND f.is_online");
     }
     if filter.verified_only {
         statement.push(" AND f.is_verified");
     }
     if let Some(sex) = filter.sex {
-        statement.push(" AND u.sex = ").push_bind(sex.name());
+        statement.push(" AND f.sex = ").push_bind(sex.name());
     }
     if let Some(min) = filter.min_rating_hundredths {
-        push_rating(statement, " >= ", min);
+        statement
+            .push(" AND f.rating_key >= ")
+            .push_bind(i64::from(min));
     }
     if let Some(max) = filter.max_rating_hundredths {
-        push_rating(statement, " <= ", max);
+        statement
+            .push(" AND f.rating_key <= ")
+            .push_bind(i64::from(max));
     }
     if !filter.interests.is_empty() {
         statement
-            .push(" AND u.interests && ")
+            .push(" AND f.interests && ")
             .push_bind(filter.interests.clone());
     }
     if let Some(language) = &filter.language {
         statement
-            .push(" AND u.preferred_language = ")
+            .push(" AND f.preferred_language = ")
             .push_bind(language.clone());
     }
-}
-
-fn push_rating(statement: &mut QueryBuilder<Postgres>, comparison: &str, hundredths: i32) {
-    statement
-        .push(" AND ")
-        .push(sort_key(Sort::Rating))
-        .push(comparison)
-        .push_bind(i64::from(hundredths));
 }

@@ -2,6 +2,7 @@
 
 pub mod feed_listeners;
 pub mod feed_pages;
+pub mod feed_stats;
 pub mod user_blocks;
 pub mod user_favorites;
 pub mod user_roles;

@@ -128,6 +128,18 @@ pub async fn action(
     .await
 }
 
+/// Whom somebody has blocked, and who has blocked them.
+pub async fn either_way(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT blocked_id FROM profile.user_blocks WHERE blocker_id = $1
+         UNION
+         SELECT blocker_id FROM profile.user_blocks WHERE blocked_id = $1",
+    )
+    .bind(user_id)
+    .fetch_all(connection)
+    .await
+}
+
 /// How many somebody has blocked.
 pub async fn count(connection: &mut PgConnection, blocker_id: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT count(*) FROM profile.user_blocks WHERE blocker_id = $1")

@@ -302,8 +302,7 @@ async fn pages_of_a_long_feed_are_read_in_order_from_an_index() {
          SELECT 'listener' || n, '+91' || 6000000000 + n, 'other', '1999-12-31', n % 501 / 100.0
          FROM generate_series(1, 20000) AS n",
         "INSERT INTO profile.user_roles (user_id, role) SELECT user_id, 'listener' FROM profile.users",
-        "INSERT INTO profile.feed_listeners (user_id, is_online, is_busy)
-         SELECT user_id, user_id % 3 = 0, user_id % 2 = 0 FROM profile.users",
+        "UPDATE profile.feed_listeners SET is_online = user_id % 3 = 0, is_busy = user_id % 2 = 0",
         "INSERT INTO profile.user_blocks (blocker_id, blocked_id, action_type)
          SELECT 1, user_id, 'block' FROM profile.users WHERE user_id % 100 = 0",
         "ANALYZE",
@@ -314,7 +313,7 @@ async fn pages_of_a_long_feed_are_read_in_order_from_an_index() {
             .expect("filled");
     }
     for (sort, key, index) in [
-        (Sort::Rating, 250, "users_rating"),
+        (Sort::Rating, 250, "feed_listeners_rating"),
         (Sort::Online, 1, "feed_listeners_availability"),
         (Sort::Recent, 10_000, "feed_listeners_pkey"),
     ] {
@@ -343,7 +342,7 @@ async fn explain(profile: &Profile, sort: Sort, start: Start) -> String {
         start,
         per_page: 20,
     };
-    let lines: Vec<String> = feed_pages::page_statement("EXPLAIN ", &query)
+    let lines: Vec<String> = feed_pages::page_statement("EXPLAIN ", &query, &[1])
         .build_query_scalar()
         .fetch_all(&profile.database.app)
         .await

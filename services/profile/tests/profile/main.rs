@@ -11,6 +11,8 @@ mod roles;
 mod updates;
 mod verified;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta};
 use prost::Message as _;
 use talktime_kit::grpc::client;
@@ -45,7 +47,7 @@ impl Profile {
         let db = || database.app.clone();
         let operations = Operations {
             people: People::new(db(), Relay::default(), clock.clone()),
-            feed: Feed::new(db()),
+            feed: Feed::new(db(), clock.clone(), Duration::ZERO),
             favorites: Favorites::new(db(), Relay::default(), clock.clone()),
             blocks: Blocks::new(db(), Relay::default(), clock.clone()),
         };

@@ -1,6 +1,7 @@
 //! Where an operator requires it, only verified listeners are shown and may be called.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
@@ -38,7 +39,7 @@ async fn the_unverified_are_hidden_and_not_called() {
         per_page: 20,
     };
     for (require, shown, total) in [(true, 1, 1), (false, 2, 2)] {
-        let feed = Feed::new(db.clone()).require_verified(require);
+        let feed = Feed::new(db.clone(), Clock::System, Duration::ZERO).require_verified(require);
         let page = feed.page(&query).await.expect("a page");
         assert_eq!(page.listeners.len(), shown);
         assert_eq!(page.counts.total, total);

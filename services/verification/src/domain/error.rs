@@ -56,6 +56,9 @@ pub enum VerificationError {
     /// No such page.
     #[error("page must be 1 or more, per_page 1 to 100.")]
     InvalidPage,
+    /// More users than one answer is about.
+    #[error("Ask about fewer users at once.")]
+    TooManyUsers,
     /// Neither approve nor reject.
     #[error("action must be approve or reject.")]
     InvalidAction,
@@ -94,6 +97,7 @@ impl VerificationError {
             Self::NoSuchUpload => (Kind::NotFound, "upload_not_found"),
             Self::TextTooLong(_) => (Kind::InvalidArgument, "text_too_long"),
             Self::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
+            Self::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             Self::InvalidAction => (Kind::InvalidArgument, "invalid_action"),
             Self::NoSuchVerification => (Kind::NotFound, "verification_not_found"),
             Self::AlreadyReviewed => (Kind::Conflict, "already_reviewed"),

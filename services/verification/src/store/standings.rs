@@ -57,3 +57,24 @@ pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     .await?;
     Ok(())
 }
+
+/// What decisions have made of a listener.
+#[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
+pub struct Known {
+    /// Whose standing.
+    pub user_id: i64,
+    /// Whether they are verified.
+    pub is_verified: bool,
+    /// Version of the events that tell of it.
+    pub version: i64,
+}
+
+/// The standings of many; who has none is left out.
+pub async fn of_many(connection: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<Known>> {
+    sqlx::query_as(
+        "SELECT user_id, is_verified, version FROM verification.standings WHERE user_id = ANY($1)",
+    )
+    .bind(user_ids)
+    .fetch_all(connection)
+    .await
+}

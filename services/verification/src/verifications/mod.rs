@@ -16,6 +16,10 @@ use crate::peers::Profile;
 use crate::probe::Prober;
 use crate::spool::Spool;
 use crate::store::listener_verifications::{self, Counts};
+use crate::store::standings::{self, Known};
+
+/// Standings that one request may ask for.
+const STANDINGS_MAX: usize = 500;
 
 /// What the operations are made of.
 #[derive(Clone)]
@@ -60,6 +64,15 @@ impl Verifications {
         self.check_listener(user_id).await?;
         let mut connection = self.parts.db.acquire().await?;
         Ok(listener_verifications::standing(&mut connection, user_id).await?)
+    }
+
+    /// The standings of many, for whoever keeps a copy.
+    pub async fn standings(&self, user_ids: &[i64]) -> Result<Vec<Known>, VerificationError> {
+        if user_ids.len() > STANDINGS_MAX {
+            return Err(VerificationError::TooManyUsers);
+        }
+        let mut connection = self.parts.db.acquire().await?;
+        Ok(standings::of_many(&mut connection, user_ids).await?)
     }
 
     /// What a listener has sent, the newest first, and the counts of all of it.
