@@ -1,7 +1,9 @@
 //! Section 5: the feed of listeners.
 
 use serde_json::Value;
-use talktime_tests::{Answered, Pair, wait_for};
+use talktime_client::{App, Person, Role};
+use talktime_tests::replica::second_gateway;
+use talktime_tests::{Answered, Pair, app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
@@ -137,4 +139,76 @@ async fn pages_and_filters_have_bounds() {
         401,
         "missing_token",
     );
+}
+
+#[tokio::test]
+async fn the_feed_in_numbers() {
+    let pair = Pair::meet_without_coins().await;
+    let app = &pair.app;
+    let stats = wait_for("the listener to be counted online", || async {
+        let stats = app.get("/feed/stats").of(&pair.caller).answer().await;
+        assert_eq!(stats.status, 200, "{stats:?}");
+        (stats.body["online_listeners"].as_i64()? >= 1).then_some(stats.body)
+    })
+    .await;
+    assert_fields(
+        &stats,
+        &[
+            "total_listeners",
+            "online_listeners",
+            "busy_listeners",
+            "available_listeners",
+            "average_rating",
+            "top_interests",
+            "gender_distribution",
+            "language_distribution",
+            "last_updated",
+        ],
+    );
+    let count = |field: &str| stats[field].as_i64().expect("a count");
+    assert_eq!(
+        count("online_listeners"),
+        count("busy_listeners") + count("available_listeners")
+    );
+    for distribution in ["gender_distribution", "language_distribution"] {
+        let counts = stats[distribution].as_object().expect("counts").values();
+        let sum: i64 = counts.filter_map(serde_json::Value::as_i64).sum();
+        assert_eq!(sum, count("total_listeners"), "{distribution}: {stats}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_has_a_hundred_requests_a_minute_over_all_gateways() {
+    let app = app().await;
+    let replica = second_gateway(&[]).await;
+    let person = app.sign_up(Role::User).await;
+    let other = app.sign_up(Role::User).await;
+    let ask = async |gateway: &App, person: &Person| {
+        gateway
+            .get("/feed/listeners?per_page=1")
+            .of(person)
+            .answer()
+            .await
+    };
+    for asked in 0..100 {
+        let gateway = if asked % 2 == 0 { &*app } else { &replica.app };
+        let answer = ask(gateway, &person).await;
+        assert_eq!(answer.status, 200, "{asked}: {answer:?}");
+        let left = (99 - asked).to_string();
+        assert_eq!(answer.header("ratelimit-limit"), Some("100"));
+        assert_eq!(answer.header("ratelimit-remaining"), Some(left.as_str()));
+    }
+    for gateway in [&*app, &replica.app] {
+        let refused = ask(gateway, &person).await;
+        assert_problem(&refused, 429, "rate_limited");
+        let seconds = |name: &str| {
+            refused
+                .header(name)
+                .and_then(|secs| secs.parse::<u64>().ok())
+        };
+        assert!(seconds("retry-after").is_some_and(|secs| (1..=60).contains(&secs)));
+        assert_eq!(seconds("ratelimit-reset"), seconds("retry-after"));
+        assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
+    }
+    assert_eq!(ask(&app, &other).await.status, 200, "each has their own");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use talktime_client::Role;
-use talktime_tests::{Answered, Pair, app};
+use talktime_tests::{Answered, Pair, app, dev};
 
 use crate::{assert_fields, assert_problem};
 
@@ -142,5 +142,37 @@ async fn nobody_clears_the_busy_flag_of_a_live_call() {
         .answer()
         .await;
     assert_eq!(status.body["is_busy"], true, "{status:?}");
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_admin_has_presence_cleaned_up() {
+    let pair = Pair::meet().await;
+    let admin = pair.app.sign_up(Role::User).await;
+    let clean_up = async |person| {
+        let ask = pair.app.post("/admin/cleanup-presence").of(person);
+        ask.answer().await
+    };
+    assert_problem(&clean_up(&admin).await, 403, "admin_only");
+    dev(&["grant-admin", &admin.phone]).await;
+    // Busy by their own word, as nobody else is here; and busy with a live call.
+    let busy = json!({"is_busy": true});
+    let put = pair.app.put("/users/me/status").of(&admin).json(&busy);
+    assert_eq!(put.answer().await.body["is_busy"], true);
+    let call_id = pair.must_call().await;
+    let is_busy = async |person| {
+        let status = pair.app.get("/users/me/status").of(person).answer().await;
+        status.body["is_busy"] == true
+    };
+    assert!(is_busy(&pair.listener).await);
+
+    let cleaned = clean_up(&admin).await;
+    assert_eq!(cleaned.status, 200, "{cleaned:?}");
+    assert!(cleaned.body["message"].is_string(), "{cleaned:?}");
+    for count in ["users_marked_offline", "busy_status_cleared"] {
+        assert!(cleaned.body[count].is_u64(), "{cleaned:?}");
+    }
+    assert!(!is_busy(&admin).await);
+    assert!(is_busy(&pair.listener).await, "the call is live");
     assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
 }

@@ -600,7 +600,7 @@ async fn a_gateway_that_stops_sends_its_clients_elsewhere() {
 #[tokio::test]
 async fn a_token_that_expires_takes_its_socket_along() {
     let lasts = Duration::from_secs(3);
-    let auth = second_auth(&[("TALKTIME_AUTH__TOKENS__ACCESS_SECS", "3")]).await;
+    let auth = second_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "3")]).await;
     let replica = second_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
     let app = app().await;
     let person = app.sign_up(Role::User).await;

@@ -95,11 +95,16 @@ impl FeedCheck {
         let Some(lease) = Lease::try_take(&self.db, LEASE).await? else {
             return Ok(());
         };
-        let checked = self.walk(Some(self.grace)).await;
+        let checked = self.look(self.grace).await;
         lease.release().await?;
         let checked = checked?;
         tracing::info!("the feed was compared: {checked}");
         Ok(())
+    }
+
+    /// One comparison now; a difference counts that is still there after `grace`.
+    pub async fn look(&self, grace: Duration) -> Result<Checked, Error> {
+        self.walk(Some(grace)).await
     }
 
     /// Writes the whole read model anew, now.

@@ -1,5 +1,7 @@
 //! Signs of life beside pgbench updating one row a commit.
 
+use std::time::SystemTime;
+
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
@@ -15,6 +17,7 @@ use crate::http::Connection;
 use crate::people;
 use crate::pgbench::Pgbench;
 use crate::report::{Line, Report};
+use crate::socket::Socket;
 use crate::stack::Stack;
 
 /// As many as pgbench has rows.
@@ -27,6 +30,10 @@ const AT_A_TIME: usize = 512;
 const CONNECTIONS: usize = 4;
 /// People with phones, each with a connection of its own.
 const PHONES: usize = 256;
+/// All that one has, so that pings are not the sockets' limit.
+const SOCKETS_A_PERSON: usize = 4;
+/// Below the contract's 30.
+const PINGS_A_SECOND: f64 = 20.0;
 
 pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
     let database = stack.database().await?;
@@ -36,20 +43,30 @@ pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
     let mut beaters = beaters(stack).await?;
     put_online(&beaters[0].presence).await?;
     let mut phones = Vec::new();
+    let mut pingers = Vec::new();
     for person in people::sign_up(stack, Role::User, PHONES).await? {
         phones.push(Phone::new(stack, &person).await?);
+        for _ in 0..SOCKETS_A_PERSON {
+            pingers.push(Pinger::new(stack, &person).await?);
+        }
     }
+    let pings = pingers.len() as f64 * PINGS_A_SECOND;
     let pgbench = Pgbench::new(stack, include_str!("../pgbench/heartbeat.sql"))?;
     let mut opponent = Line::new("pgbench, one row a commit");
     let mut grpc = Line::new(&format!("Heartbeat over gRPC, {AT_A_TIME} at a time"));
     let mut rest = Line::new(&format!("POST /users/me/heartbeat, {PHONES} at a time"));
+    let mut sockets = Line::new(&format!("pings on {} open sockets", pingers.len()));
     for _ in 0..pace.rounds {
         opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
         grpc.add(&driver::flat_out(&mut beaters, pace.duration()).await?);
         rest.add(&driver::flat_out(&mut phones, pace.duration()).await?);
+        sockets.add(&driver::at_rate(&mut pingers, pace.duration(), pings).await?);
     }
-    let title = "Heartbeats, answered after their commit";
-    println!("{}", Report::new(title, vec![opponent, grpc, rest]));
+    let title = "Heartbeats, answered after their commit; pings before it";
+    println!(
+        "{}",
+        Report::new(title, vec![opponent, grpc, rest, sockets])
+    );
     Ok(())
 }
 
@@ -75,7 +92,7 @@ async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result
                     user_id,
                     username: format!("bench_{user_id}"),
                     is_online: true,
-                    happened_at: None,
+                    happened_at: Some(SystemTime::now().into()),
                 };
                 presence.set_online(request).await
             }
@@ -99,6 +116,27 @@ impl Worker for Beater {
         self.presence
             .heartbeat(HeartbeatRequest { user_id })
             .await?;
+        Ok(1)
+    }
+}
+
+/// Somebody's open socket.
+struct Pinger {
+    socket: Socket,
+}
+
+impl Pinger {
+    async fn new(stack: &Stack, person: &Person) -> anyhow::Result<Self> {
+        let token = &person.access_token;
+        let socket = Socket::open(&stack.gateway_url, "/ws/notifications", token).await?;
+        Ok(Self { socket })
+    }
+}
+
+impl Worker for Pinger {
+    async fn ask(&mut self) -> anyhow::Result<u64> {
+        self.socket.send(r#"{"type":"ping"}"#).await?;
+        while !self.socket.next().await?.contains("\"pong\"") {}
         Ok(1)
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! - `driver`: many workers that ask again and again, and how long answers took
 //! - `rounds`, `report`: taking turns, and the table at the end
-//! - `pgbench`, `http`, `people`, `stack`: opponents, clients, and where everything is
+//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `stack`: opponents, clients, people made by
+//!   statement, and where everything is
 //! - the rest: one module a measurement
 
 #![expect(
@@ -17,13 +18,17 @@
 mod auth;
 mod calls;
 mod driver;
+mod fanout;
+mod feed;
 mod heartbeat;
 mod http;
 mod people;
 mod pgbench;
 mod report;
 mod rounds;
+mod socket;
 mod stack;
+mod statuses;
 mod wallet;
 
 use std::time::Duration;
@@ -68,8 +73,12 @@ enum What {
     Wallet,
     /// Starting and ending calls through the gateway, and minutes billed
     Calls(calls::CallsOptions),
-    /// Heartbeats over gRPC and through the gateway
+    /// Heartbeats over gRPC, through the gateway, and as pings on open sockets
     Heartbeat,
+    /// Status changes on their way to very many sockets
+    Fanout(fanout::FanoutOptions),
+    /// Pages of a long feed while statuses change
+    Feed(feed::FeedOptions),
 }
 
 #[tokio::main]
@@ -81,5 +90,7 @@ async fn main() -> anyhow::Result<()> {
         What::Wallet => wallet::bench(&stack, options.pace).await,
         What::Calls(calls) => calls::bench(&stack, options.pace, &calls).await,
         What::Heartbeat => heartbeat::bench(&stack, options.pace).await,
+        What::Fanout(fanout) => fanout::bench(&stack, options.pace, &fanout).await,
+        What::Feed(feed) => feed::bench(&stack, options.pace, &feed).await,
     }
 }

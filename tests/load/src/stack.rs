@@ -46,6 +46,6 @@ impl Stack {
     }
 }
 
-fn variable(name: &str) -> anyhow::Result<String> {
+pub(crate) fn variable(name: &str) -> anyhow::Result<String> {
     env::var(name).with_context(|| format!("{name} is not set: run `cargo dev bench`"))
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::join_all;
+use prost::Message as _;
 use talktime_kit::config::NatsConfig;
 use talktime_kit::messaging;
 use talktime_presence::config::HeartbeatsConfig;
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
+use talktime_proto::events::v1::SignsOfLife;
 use talktime_proto::timestamp;
 use tonic::Code;
 
-use crate::{ASHA, NOBODY, Presence, RAVI, decoded, refusal, registered};
+use crate::{ASHA, NOBODY, Presence, RAVI, refusal, registered, status_of};
 
 #[tokio::test]
 async fn a_sign_of_life_moves_last_seen_and_puts_the_offline_online() {
@@ -154,9 +156,10 @@ async fn open_sockets_hear_of_every_sign_of_life() {
         let heard = async {
             loop {
                 let message = live.next().await.expect("an open subscription");
-                let (version, status) = decoded(&message.payload);
-                if status.user_id == user_id {
-                    return (version, status);
+                let signs = SignsOfLife::decode(message.payload).expect("signs of life");
+                let mut heard = signs.statuses.into_iter().map(status_of);
+                if let Some(found) = heard.find(|(_, status)| status.user_id == user_id) {
+                    return found;
                 }
             }
         };

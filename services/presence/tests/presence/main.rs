@@ -178,7 +178,10 @@ fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Refusal> {
 }
 
 fn decoded(payload: &[u8]) -> (i64, StatusChanged) {
-    let event = Event::decode(payload).expect("an event");
+    status_of(Event::decode(payload).expect("an event"))
+}
+
+fn status_of(event: Event) -> (i64, StatusChanged) {
     match event.kind {
         Some(Kind::StatusChanged(status)) => (event.version, status),
         other => panic!("presence tells of statuses alone, not {other:?}"),

@@ -1,5 +1,6 @@
 //! Pages of the feed: who is on them, in which order, and how they are found.
 
+use talktime_profile::domain::Sex;
 use talktime_profile::domain::feed::{FeedFilter, FeedQuery, Order, Position, Sort, Start};
 use talktime_profile::store::feed_pages;
 use talktime_proto::profile::v1 as pb;
@@ -292,19 +293,103 @@ async fn what_may_not_be_asked_is_refused() {
     }
 }
 
-/// A page deep in a long feed is read from an index in order: nothing is sorted, and no table is
-/// read whole.
+/// Whatever is asked of a long feed, no table is read whole; and what leaves many is read in order from
+/// an index, so that nothing but the page itself is sorted.
 #[tokio::test]
-async fn pages_of_a_long_feed_are_read_in_order_from_an_index() {
+async fn no_page_of_a_long_feed_reads_a_table_whole() {
     let profile = Profile::start().await;
+    fill_long_feed(&profile).await;
+    let all = FeedFilter::default;
+    let filters = [
+        (true, all()),
+        (
+            true,
+            FeedFilter {
+                online_only: true,
+                ..all()
+            },
+        ),
+        (
+            true,
+            FeedFilter {
+                available_only: true,
+                ..all()
+            },
+        ),
+        (
+            true,
+            FeedFilter {
+                sex: Some(Sex::Female),
+                ..all()
+            },
+        ),
+        (
+            false,
+            FeedFilter {
+                sex: Some(Sex::Other),
+                ..all()
+            },
+        ),
+        (
+            false,
+            FeedFilter {
+                min_rating_hundredths: Some(495),
+                ..all()
+            },
+        ),
+        (
+            false,
+            FeedFilter {
+                max_rating_hundredths: Some(5),
+                ..all()
+            },
+        ),
+        (
+            false,
+            FeedFilter {
+                interests: vec!["topic 7".to_owned()],
+                ..all()
+            },
+        ),
+        (
+            false,
+            FeedFilter {
+                language: Some("ta".to_owned()),
+                ..all()
+            },
+        ),
+    ];
+    for (leaves_many, filter) in filters {
+        for (sort, key) in [
+            (Sort::Rating, 250),
+            (Sort::Online, 1),
+            (Sort::Recent, 50_000),
+        ] {
+            let after = Position {
+                key,
+                user_id: 50_000,
+            };
+            for start in [Start::Page(1), Start::After(after)] {
+                let plan = explain(&profile, &filter, sort, start).await;
+                assert!(!plan.contains("Seq Scan"), "{filter:?} {sort:?}: {plan}");
+                let (_, page) = plan.split_once("Limit").expect("a page is limited");
+                let sorts = page.contains("Sort Key");
+                assert!(!(leaves_many && sorts), "{filter:?} {sort:?}: {plan}");
+            }
+        }
+    }
+}
+
+async fn fill_long_feed(profile: &Profile) {
     for statement in [
-        "INSERT INTO profile.users (username, phone, sex, dob, rating)
-         SELECT 'listener' || n, '+91' || 6000000000 + n, 'other', '1999-12-31', n % 501 / 100.0
-         FROM generate_series(1, 20000) AS n",
+        "INSERT INTO profile.users (username, phone, sex, dob, rating, interests, preferred_language)
+         SELECT 'listener' || n, '+91' || 6000000000 + n,
+                CASE WHEN n % 100 = 0 THEN 'other' WHEN n % 2 = 0 THEN 'female' ELSE 'male' END,
+                '1999-12-31', n % 501 / 100.0, ARRAY['topic ' || n % 500],
+                CASE WHEN n % 200 = 0 THEN 'ta' ELSE 'hi' END
+         FROM generate_series(1, 100000) AS n",
         "INSERT INTO profile.user_roles (user_id, role) SELECT user_id, 'listener' FROM profile.users",
         "UPDATE profile.feed_listeners SET is_online = user_id % 3 = 0, is_busy = user_id % 2 = 0",
-        "INSERT INTO profile.user_blocks (blocker_id, blocked_id, action_type)
-         SELECT 1, user_id, 'block' FROM profile.users WHERE user_id % 100 = 0",
         "ANALYZE",
     ] {
         sqlx::query(statement)
@@ -312,29 +397,12 @@ async fn pages_of_a_long_feed_are_read_in_order_from_an_index() {
             .await
             .expect("filled");
     }
-    for (sort, key, index) in [
-        (Sort::Rating, 250, "feed_listeners_rating"),
-        (Sort::Online, 1, "feed_listeners_availability"),
-        (Sort::Recent, 10_000, "feed_listeners_pkey"),
-    ] {
-        let after = Position {
-            key,
-            user_id: 10_000,
-        };
-        for start in [Start::Page(1), Start::After(after)] {
-            let plan = explain(&profile, sort, start).await;
-            assert!(plan.contains(index), "{plan}");
-            assert!(!plan.contains("Sort Key"), "{plan}");
-            assert!(!plan.contains("Seq Scan on users"), "{plan}");
-            assert!(!plan.contains("Seq Scan on feed_listeners"), "{plan}");
-        }
-    }
 }
 
-async fn explain(profile: &Profile, sort: Sort, start: Start) -> String {
+async fn explain(profile: &Profile, filter: &FeedFilter, sort: Sort, start: Start) -> String {
     let query = FeedQuery {
         viewer_id: 1,
-        filter: FeedFilter::default(),
+        filter: filter.clone(),
         order: Order {
             sort,
             is_ascending: false,
@@ -342,10 +410,58 @@ async fn explain(profile: &Profile, sort: Sort, start: Start) -> String {
         start,
         per_page: 20,
     };
-    let lines: Vec<String> = feed_pages::page_statement("EXPLAIN ", &query, &[1])
+    let lines: Vec<String> = feed_pages::page_statement("EXPLAIN ", &query, &[1, 2, 3])
         .build_query_scalar()
+        .persistent(false)
         .fetch_all(&profile.database.app)
         .await
         .expect("a plan");
     lines.join("\n")
+}
+
+#[tokio::test]
+async fn the_feed_follows_profiles_and_roles_at_once() {
+    let profile = Profile::start().await;
+    let asha = profile.register("asha", "listener").await.user_id;
+    let mut narrow = everyone(0);
+    narrow.language = Some("ta".to_owned());
+    assert_eq!(list(&profile, narrow.clone()).await.total_count, 0);
+    let update = pb::UpdateUserRequest {
+        user_id: asha,
+        preferred_language: Some("ta".to_owned()),
+        ..pb::UpdateUserRequest::default()
+    };
+    profile.update(update).await.expect("updated");
+    assert_eq!(list(&profile, narrow.clone()).await.total_count, 1);
+    for (active, total) in [(false, 0), (true, 1)] {
+        sqlx::query("UPDATE profile.user_roles SET active = $2 WHERE user_id = $1")
+            .bind(asha)
+            .bind(active)
+            .execute(&profile.database.app)
+            .await
+            .expect("changed");
+        assert_eq!(list(&profile, narrow.clone()).await.total_count, total);
+    }
+}
+
+#[tokio::test]
+async fn all_listeners_in_numbers() {
+    let profile = Profile::start().await;
+    four_listeners(&profile).await;
+    let request = Request::new(pb::GetFeedStatsRequest {});
+    let stats = answer(profile.api.get_feed_stats(request).await).expect("counted");
+    let counts = (
+        stats.total_listeners,
+        stats.online_listeners,
+        stats.busy_listeners,
+        stats.available_listeners,
+    );
+    assert_eq!(counts, (4, 3, 1, 2));
+    // Of 4.35, 5.00 and 2.00; who has no rating does not count.
+    assert_eq!(stats.average_rating_hundredths, Some(378));
+    let top: Vec<_> = stats.top_interests.iter().take(2).collect();
+    assert_eq!((top[0].interest.as_str(), top[0].count), ("talking", 4));
+    assert_eq!((top[1].interest.as_str(), top[1].count), ("films", 2));
+    assert_eq!((stats.sexes["female"], stats.sexes["other"]), (2, 1));
+    assert_eq!((stats.languages["hi"], stats.languages["en"]), (2, 2));
 }

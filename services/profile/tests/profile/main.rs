@@ -4,6 +4,7 @@ mod blocks;
 mod deletion;
 mod favorites;
 mod feed;
+mod feed_check;
 mod feed_events;
 mod ratings;
 mod registration;
@@ -51,7 +52,7 @@ impl Profile {
             favorites: Favorites::new(db(), Relay::default(), clock.clone()),
             blocks: Blocks::new(db(), Relay::default(), clock.clone()),
         };
-        let calls_url = std::env::var("CALLS_GRPC_URL").expect("set by `cargo dev test`");
+        let calls_url = variable("CALLS_GRPC_URL");
         let channel = client::connect(&calls_url).expect("a URL");
         let api = ProfileApi::new(operations, CallsServiceClient::new(channel));
         Self {
@@ -122,6 +123,11 @@ impl Profile {
             .await
             .expect("readable")
     }
+}
+
+/// A variable of the stack.
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
 }
 
 /// A registration that nothing is wrong with; phone and id follow from the name.

@@ -1,0 +1,308 @@
+//! Status changes on their way from presence's commit to very many sockets of one gateway, and what a
+//! socket costs that hears nothing.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use futures::{StreamExt, TryStreamExt, stream};
+use hdrhistogram::Histogram;
+use talktime_client::{Person, Role};
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::Pace;
+use crate::people;
+use crate::report::quantile;
+use crate::socket::Socket;
+use crate::stack::{self, Stack};
+use crate::statuses::{self, FIRST, WAITS};
+
+/// The contract's limit.
+const SOCKETS_A_PERSON: usize = 5;
+const OPENED_AT_A_TIME: usize = 64;
+/// People whose statuses change. More than change within the time that a socket may be behind: a
+/// change that is overtaken is not sent.
+const CHANGING: i64 = 2_000;
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+
+#[derive(Args)]
+pub(crate) struct FanoutOptions {
+    /// Sockets that are open while nothing happens, and during bursts
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// Sockets that hear a steady stream
+    #[arg(long, default_value_t = 1_000)]
+    sockets: usize,
+    /// Changes a second of the steady stream
+    #[arg(long, default_value_t = 100)]
+    changes: u32,
+    /// Changes in a burst, one a second
+    #[arg(long, default_value_t = 20)]
+    burst: u32,
+}
+
+pub(crate) async fn bench(
+    stack: &Stack,
+    pace: Pace,
+    options: &FanoutOptions,
+) -> anyhow::Result<()> {
+    let database = stack.database().await?;
+    statuses::seed_listeners(&database, CHANGING).await?;
+    let presence = PresenceServiceClient::new(stack.grpc("presence").await?);
+    let most = options.idle.max(options.sockets);
+    let people = people::sign_up(stack, Role::User, most.div_ceil(SOCKETS_A_PERSON)).await?;
+    let duration = pace.duration() * u32::try_from(pace.rounds)?;
+
+    let before = memory_kib()?;
+    let sockets = open(stack, &people, options.idle).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let grown = memory_kib()?.saturating_sub(before);
+    println!("\n{} sockets that hear nothing", options.idle);
+    println!(
+        "  memory of the gateway          {:>8.1} KiB a socket",
+        grown as f64 / options.idle as f64
+    );
+
+    let audience = Audience::listen(sockets);
+    let burst = |number: u64| number / u64::from(options.burst.max(1));
+    let heard = audience
+        .measure(&presence, options.burst, duration, move |number| {
+            // All of a burst at its second's beginning.
+            Duration::from_secs(burst(number))
+        })
+        .await?;
+    let title = format!(
+        "{} sockets, {} changes at once each second",
+        options.idle, options.burst
+    );
+    heard.print(&title);
+    audience.close();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let audience = Audience::listen(open(stack, &people, options.sockets).await?);
+    let rate = f64::from(options.changes);
+    let heard = audience
+        .measure(&presence, options.changes, duration, move |number| {
+            Duration::from_secs_f64(number as f64 / rate)
+        })
+        .await?;
+    let title = format!(
+        "{} sockets, {} changes a second",
+        options.sockets, options.changes
+    );
+    heard.print(&title);
+    audience.close();
+    Ok(())
+}
+
+async fn open(stack: &Stack, people: &[Person], count: usize) -> anyhow::Result<Vec<Socket>> {
+    stream::iter(0..count)
+        .map(|index| {
+            let person = &people[index / SOCKETS_A_PERSON];
+            Socket::open(&stack.gateway_url, "/ws/presence", &person.access_token)
+        })
+        .buffer_unordered(OPENED_AT_A_TIME)
+        .try_collect()
+        .await
+        .context("opening sockets")
+}
+
+/// Resident memory of the gateway.
+fn memory_kib() -> anyhow::Result<u64> {
+    let pid = stack::variable("GATEWAY_PID")?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.context("no VmRSS")?.parse().context("VmRSS")
+}
+
+/// Sockets that are read, and when each change was heard.
+struct Audience {
+    size: u64,
+    ledger: Arc<Ledger>,
+    readers: JoinSet<()>,
+}
+
+/// One entry a change, found by who changed and their wait.
+struct Ledger {
+    begun: Instant,
+    entries: Vec<Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    /// Microseconds since the beginning.
+    committed_at: AtomicU64,
+    last_heard_at: AtomicU64,
+    heard: AtomicU64,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        let entries = CHANGING * WAITS;
+        Self {
+            begun: Instant::now(),
+            entries: (0..entries).map(|_| Entry::default()).collect(),
+        }
+    }
+
+    fn entry(&self, user_id: i64, wait_time: i64) -> Option<&Entry> {
+        let index = (user_id - FIRST) * WAITS + wait_time;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        u64::try_from((at - self.begun).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn hear(&self, message: &str) {
+        let number = |name: &str| {
+            let (_, rest) = message.split_once(name)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit())?;
+            rest[..end].parse().ok()
+        };
+        let (Some(user_id), Some(wait_time)) = (number("\"user_id\":"), number("\"wait_time\":"))
+        else {
+            return;
+        };
+        if let Some(entry) = self.entry(user_id, wait_time) {
+            let now = self.micros(Instant::now());
+            entry.last_heard_at.fetch_max(now, Ordering::Relaxed);
+            entry.heard.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Audience {
+    fn listen(sockets: Vec<Socket>) -> Self {
+        let ledger = Arc::new(Ledger::new());
+        let size = sockets.len() as u64;
+        let mut readers = JoinSet::new();
+        for mut socket in sockets {
+            let ledger = ledger.clone();
+            readers.spawn(async move {
+                while let Ok(message) = socket.next().await {
+                    ledger.hear(&message);
+                }
+            });
+        }
+        Self {
+            size,
+            ledger,
+            readers,
+        }
+    }
+
+    fn close(mut self) {
+        self.readers.abort_all();
+    }
+
+    /// Makes changes, number after number when `due` says, and waits until all have heard all.
+    async fn measure(
+        &self,
+        presence: &PresenceServiceClient<Channel>,
+        per_second: u32,
+        duration: Duration,
+        due: impl Fn(u64) -> Duration,
+    ) -> anyhow::Result<Heard> {
+        let begun = Instant::now();
+        let total = u64::from(per_second) * duration.as_secs();
+        let mut changes = JoinSet::new();
+        for number in 0..total {
+            tokio::time::sleep_until((begun + due(number)).into()).await;
+            let (ledger, mut presence) = (self.ledger.clone(), presence.clone());
+            changes.spawn(async move {
+                let (user_id, wait_time) = who(number);
+                let committed = statuses::change(&mut presence, user_id, wait_time).await?;
+                let entry = ledger.entry(user_id, wait_time).context("one of ours")?;
+                let committed_at = ledger.micros(committed);
+                entry.committed_at.store(committed_at, Ordering::Relaxed);
+                Ok::<_, anyhow::Error>(())
+            });
+        }
+        while let Some(change) = changes.join_next().await {
+            change??;
+        }
+        self.settle(total).await?;
+        let heard = self.heard(total, begun);
+        for number in 0..total {
+            let (user_id, wait_time) = who(number);
+            if let Some(entry) = self.ledger.entry(user_id, wait_time) {
+                entry.heard.store(0, Ordering::Relaxed);
+                entry.last_heard_at.store(0, Ordering::Relaxed);
+            }
+        }
+        heard
+    }
+
+    fn entries(&self, total: u64) -> impl Iterator<Item = &Entry> {
+        (0..total).filter_map(|number| {
+            let (user_id, wait_time) = who(number);
+            self.ledger.entry(user_id, wait_time)
+        })
+    }
+
+    async fn settle(&self, total: u64) -> anyhow::Result<()> {
+        let asked = Instant::now();
+        loop {
+            let missing = self
+                .entries(total)
+                .filter(|entry| entry.heard.load(Ordering::Relaxed) < self.size)
+                .count();
+            if missing == 0 {
+                return Ok(());
+            }
+            ensure!(
+                asked.elapsed() < SETTLE_WITHIN,
+                "{missing} of {total} changes were not heard by all of {} sockets",
+                self.size
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn heard(&self, total: u64, begun: Instant) -> anyhow::Result<Heard> {
+        let mut latency = Histogram::new(3)?;
+        let mut last = 0;
+        for entry in self.entries(total) {
+            let heard_at = entry.last_heard_at.load(Ordering::Relaxed);
+            let committed_at = entry.committed_at.load(Ordering::Relaxed);
+            // A socket may hear of it before the one who asked is answered.
+            latency.record(heard_at.saturating_sub(committed_at))?;
+            last = last.max(heard_at);
+        }
+        let took = last.saturating_sub(self.ledger.micros(begun)) as f64 / 1_000_000.0;
+        Ok(Heard {
+            delivered_a_second: (total * self.size) as f64 / took,
+            latency,
+        })
+    }
+}
+
+/// Whose status a change is about, and the wait that tells it from the others.
+fn who(number: u64) -> (i64, i64) {
+    let number = i64::try_from(number).expect("fewer changes than that");
+    (FIRST + number % CHANGING, number / CHANGING % WAITS)
+}
+
+struct Heard {
+    delivered_a_second: f64,
+    latency: Histogram<u64>,
+}
+
+impl Heard {
+    fn print(&self, title: &str) {
+        let (p50, p99) = (quantile(&self.latency, 0.5), quantile(&self.latency, 0.99));
+        println!("\n{title}");
+        println!(
+            "  messages delivered             {:>8.0} /s",
+            self.delivered_a_second
+        );
+        println!("  from the commit to the last    p50 {p50:.1} ms  p99 {p99:.1} ms");
+    }
+}

@@ -1,0 +1,84 @@
+//! People made by statement, since signing up a hundred thousand would take longer than all the rest;
+//! and their statuses, changed through presence.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use talktime_proto::presence::v1::UpdateStatusRequest;
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use tokio::time::sleep_until;
+use tonic::transport::Channel;
+
+/// Far above the ids that registration gives.
+pub(crate) const FIRST: i64 = 3_000_000_000;
+/// Minutes that a wait may have: a change is told by them.
+pub(crate) const WAITS: i64 = 1_440;
+
+/// Makes listeners with all that they have in profile and presence; every third of them is online.
+pub(crate) async fn seed_listeners(database: &PgPool, count: i64) -> anyhow::Result<()> {
+    for statement in [
+        "INSERT INTO profile.users
+             (user_id, username, phone, sex, dob, rating, interests, preferred_language)
+         OVERRIDING SYSTEM VALUE
+         SELECT id, 'bench_' || id, '+1' || id,
+                CASE WHEN id % 10 < 5 THEN 'female' WHEN id % 10 < 9 THEN 'male' ELSE 'other' END,
+                '1990-01-01', nullif(id * 7919 % 501, 0) / 100.0,
+                ARRAY['topic ' || id * 31 % 200, 'hobby ' || id * 17 % 20],
+                CASE WHEN id % 100 = 0 THEN 'ta' WHEN id % 3 = 0 THEN 'hi' ELSE 'en' END
+         FROM generate_series($1::bigint, $1 + $2 - 1) AS id",
+        "INSERT INTO profile.user_roles (user_id, role)
+         SELECT id, 'listener' FROM generate_series($1::bigint, $1 + $2 - 1) AS id",
+        "UPDATE profile.feed_listeners SET is_online = true, last_seen = now()
+         WHERE user_id >= $1 AND user_id < $1 + $2 AND user_id % 3 = 0",
+        "INSERT INTO presence.user_status
+             (user_id, username, is_online, is_listener, last_seen, created_at, updated_at)
+         SELECT id, 'bench_' || id, id % 3 = 0, true, now(), now(), now()
+         FROM generate_series($1::bigint, $1 + $2 - 1) AS id",
+    ] {
+        sqlx::query(statement)
+            .bind(FIRST)
+            .bind(count)
+            .execute(database)
+            .await?;
+    }
+    for statement in ["ANALYZE profile.users", "ANALYZE profile.feed_listeners"] {
+        sqlx::query(statement).execute(database).await?;
+    }
+    Ok(())
+}
+
+/// A change and when it was answered, which is after its commit.
+pub(crate) async fn change(
+    presence: &mut PresenceServiceClient<Channel>,
+    user_id: i64,
+    wait_time: i64,
+) -> anyhow::Result<Instant> {
+    let request = UpdateStatusRequest {
+        user_id,
+        is_online: Some(true),
+        is_busy: Some(wait_time % 2 == 0),
+        wait_time: Some(i32::try_from(wait_time)?),
+    };
+    presence.update_status(request).await?;
+    Ok(Instant::now())
+}
+
+/// Calls `act` with 0, 1, 2, … at a rate for a while; each has its moment, however long the others
+/// take.
+pub(crate) async fn at_rate<F, Fut>(per_second: f64, duration: Duration, act: F) -> u64
+where
+    F: Fn(u64) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let begun = Instant::now();
+    let mut number = 0;
+    loop {
+        let due = begun + Duration::from_secs_f64(number as f64 / per_second);
+        if due >= begun + duration {
+            return number;
+        }
+        sleep_until(due.into()).await;
+        tokio::spawn(act(number));
+        number += 1;
+    }
+}
