@@ -5,6 +5,7 @@
 mod keys;
 mod kill;
 mod outage;
+mod passwords;
 mod refill;
 mod revocations;
 mod roles;

@@ -2,6 +2,7 @@
 //! afterwards, whatever was lost on the way.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 
 use futures::StreamExt;
 use sqlx::PgPool;
@@ -43,20 +44,29 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
     counted.expect("readable")
 }
 
-/// The durable consumers of the stream; none where there is no stream.
+/// The durable consumers that services have of the stream; none where there is no stream.
 async fn consumers() -> BTreeSet<String> {
     let nats = async_nats::connect(variable("NATS_URL")).await;
     let jetstream = async_nats::jetstream::new(nats.expect("NATS is up"));
     match jetstream.get_stream(STREAM_NAME).await {
         Ok(stream) => {
-            stream
+            let names = stream
                 .consumer_names()
-                .filter_map(|name| async { name.ok() })
+                .filter_map(|name| async { name.ok() });
+            names
+                .filter(|name| ready(is_of_service(name)))
                 .collect()
                 .await
         }
         Err(_) => BTreeSet::new(),
     }
+}
+
+/// Other tests leave consumers of their own.
+fn is_of_service(name: &str) -> bool {
+    SERVICES
+        .iter()
+        .any(|service| name.starts_with(&format!("{service}-")))
 }
 
 async fn wait_until_published(pool: &PgPool) {

@@ -44,7 +44,8 @@ pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode> {
     let build = if options.release {
         Build::Release
     } else {
-        Build::Debug
+        // As the tests have built them.
+        Build::Failpoints
     };
     let settings = Settings {
         minute_secs: MINUTE_SECS,

@@ -21,7 +21,11 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     loop {
-        if let Err(error) = look().await {
+        let looked = tokio::select! {
+            looked = look() => looked,
+            () = stopping.cancelled() => return,
+        };
+        if let Err(error) = looked {
             tracing::debug!(error = format!("{error:#}"), "a gauge stays as it was");
         }
         tokio::select! {

@@ -1,0 +1,49 @@
+//! A password of the database is changed while people talk, as `docs/runbooks/rotate-keys.md` says.
+
+use sqlx::{AssertSqlSafe, PgPool};
+use talktime_tests::{Pair, assert_books_are_right, dev, variable, wait_for};
+
+use crate::take_stack;
+
+/// Characters that an address may hold as they are.
+const NEW_PASSWORD: &str = "newcallsapp2";
+
+async fn set_password(superuser: &PgPool, password: &str) {
+    let statement = format!("ALTER ROLE calls_app PASSWORD '{password}'");
+    let changed = sqlx::query(AssertSqlSafe(statement)).execute(superuser);
+    changed.await.expect("changed");
+}
+
+async fn wait_for_coins_spent(pair: &Pair, coins: i64) {
+    wait_for("a minute to be billed", || async {
+        let ongoing = pair.ongoing(&pair.caller).await;
+        (ongoing["coins_spent"].as_i64() >= Some(coins)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_goes_on_while_the_password_of_its_service_changes() {
+    let _stack = take_stack().await;
+    let superuser = PgPool::connect_lazy(&variable("DATABASE_URL")).expect("a valid url");
+    let url = variable("CALLS_APP_DATABASE_URL");
+    let (before, _) = url.rsplit_once('@').expect("a password and a host");
+    let (_, old_password) = before.rsplit_once(':').expect("a password");
+    let pair = Pair::meet().await;
+    let call_id = pair.must_call().await;
+
+    set_password(&superuser, NEW_PASSWORD).await;
+    // The connections that are open stay good.
+    wait_for_coins_spent(&pair, 20).await;
+    let new_url = url.replacen(old_password, NEW_PASSWORD, 1);
+    let variable = format!("TALKTIME_CALLS__DATABASE__APP_URL={new_url}");
+    dev(&["restart", "calls", "--no-build", "--env", &variable]).await;
+    let spent = pair.ongoing(&pair.caller).await["coins_spent"].as_i64();
+    wait_for_coins_spent(&pair, spent.expect("coins") + 10).await;
+    let ended = pair.end(&pair.caller, call_id).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+
+    set_password(&superuser, old_password).await;
+    dev(&["restart", "calls", "--no-build"]).await;
+    assert_books_are_right().await;
+}
