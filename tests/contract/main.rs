@@ -1,9 +1,11 @@
 //! The contract of the public API, endpoint by endpoint, through the gateway.
 
 mod auth;
+mod badges;
 mod blocks;
 mod calls;
 mod calls_ending;
+mod calls_races;
 mod deletion;
 mod edges;
 mod favorites;

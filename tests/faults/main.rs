@@ -4,9 +4,11 @@
 
 mod keys;
 mod kill;
+mod limits;
 mod outage;
 mod passwords;
 mod refill;
+mod replicas;
 mod revocations;
 mod roles;
 mod traces;

@@ -1,4 +1,4 @@
-//! A second gateway beside the one of the stack, as production has several; and a second auth service.
+//! Services beside those of the stack, as production has several of each.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
@@ -66,6 +66,15 @@ pub async fn second_auth(settings: &[(&str, &str)]) -> SecondAuth {
         url: format!("http://{grpc}"),
         _process: process,
     }
+}
+
+/// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
+/// killed (`kill -9`) when it is dropped.
+pub async fn another_calls() -> Child {
+    let grpc = free_address();
+    let listen = ("TALKTIME_CALLS__GRPC__LISTEN", grpc.as_str());
+    let (process, _) = start("calls", "CALLS", &[listen]).await;
+    process
 }
 
 /// A process of `service` and the address of its operations port.

@@ -57,6 +57,20 @@ pub enum CallType {
     Video,
 }
 
+/// Standing of a listener, from the lowest.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum BadgeName {
+    /// Everybody's.
+    Basic,
+    /// The first.
+    Bronze,
+    /// The second.
+    Silver,
+    /// The highest.
+    Gold,
+}
+
 /// Where a call stands.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

@@ -246,6 +246,14 @@ pub(super) struct ReceiptAnswer {
     #[serde(flatten)]
     call: CallBody,
     minutes: Vec<MinuteBody>,
+    /// Coins, as they were when the call began.
+    rate_per_minute: i64,
+    /// Rupees, by the badge that the listener had then.
+    listener_rate_per_minute: Hundredths,
+    #[schema(value_type = values::BadgeName)]
+    listener_badge: String,
+    /// Which prices these were.
+    prices_version: Option<i64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -289,7 +297,14 @@ pub(super) async fn receipt(
         call_id,
         user_id: caller.user_id,
     };
-    let GetReceiptResponse { call, minutes } = retry_idempotent(|| {
+    let GetReceiptResponse {
+        call,
+        minutes,
+        coins_per_minute,
+        listener_paise_per_minute,
+        listener_badge,
+        prices_version,
+    } = retry_idempotent(|| {
         let mut calls = calls.clone();
         async move { calls.get_receipt(request).await }
     })
@@ -298,6 +313,10 @@ pub(super) async fn receipt(
     Ok(Json(ReceiptAnswer {
         call: call.try_into()?,
         minutes: minutes.into_iter().map(MinuteBody::from).collect(),
+        rate_per_minute: coins_per_minute,
+        listener_rate_per_minute: Hundredths(listener_paise_per_minute),
+        listener_badge,
+        prices_version,
     }))
 }
 

@@ -2,6 +2,7 @@
 //! answer; the names on the wire are the contract's (`rest.md`, sections 2 to 8).
 
 mod auth;
+mod badges;
 mod blocks;
 mod calls;
 mod calls_history;
@@ -164,6 +165,11 @@ fn money_and_calls() -> OpenApiRouter<App> {
         .routes(routes!(calls_history::activity))
         .routes(routes!(calls_history::receipt))
         .routes(routes!(ratings::rate))
+        .routes(routes!(badges::current))
+        .routes(routes!(badges::history))
+        .routes(routes!(badges::statistics))
+        .routes(routes!(badges::assign))
+        .routes(routes!(badges::read))
 }
 
 async fn unknown_path() -> Problem {

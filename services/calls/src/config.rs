@@ -2,9 +2,10 @@
 
 use anyhow::ensure;
 use chrono::TimeDelta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use talktime_kit::config::RedisConfig;
 
+use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
 use crate::domain::steps::Limits;
 
@@ -36,6 +37,9 @@ pub struct Config {
     /// What a minute earns the listener.
     #[serde(default)]
     pub listener_paise_per_minute: ListenerRates,
+    /// What badges above the basic one take and give (contract, section 10).
+    #[serde(default)]
+    pub badges: BadgesConfig,
     /// What a coin cost the caller, in paise.
     #[serde(default = "default_paise_per_coin")]
     pub paise_per_coin: u32,
@@ -53,7 +57,7 @@ pub struct PeersConfig {
 }
 
 /// Coins a minute (contract, section 7).
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct CoinRates {
     /// Of an audio call.
@@ -90,6 +94,33 @@ impl Default for ListenerRates {
     }
 }
 
+/// Badges above the basic one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct BadgesConfig {
+    /// The first.
+    pub bronze: BadgeTerms,
+    /// The second.
+    pub silver: BadgeTerms,
+    /// The highest.
+    pub gold: BadgeTerms,
+}
+
+impl Default for BadgesConfig {
+    fn default() -> Self {
+        let terms = |hours, audio_paise, video_paise| BadgeTerms {
+            hours,
+            audio_paise,
+            video_paise,
+        };
+        Self {
+            bronze: terms(3, 125, 700),
+            silver: terms(6, 150, 850),
+            gold: terms(9, 180, 1_000),
+        }
+    }
+}
+
 const fn default_minute_secs() -> u32 {
     60
 }
@@ -116,8 +147,9 @@ pub struct Terms {
     pub limits: Limits,
     /// What a coin cost the caller, in paise.
     pub paise_per_coin: i64,
+    /// What listeners earn, by badge.
+    pub badges: BadgeCard,
     coins: CoinRates,
-    listener_paise: ListenerRates,
 }
 
 impl Terms {
@@ -129,11 +161,18 @@ impl Terms {
         })
     }
 
-    /// Paise a minute for the listener.
-    pub fn listener_paise_per_minute(&self, call_type: CallType) -> i64 {
-        i64::from(match call_type {
-            CallType::Audio => self.listener_paise.audio,
-            CallType::Video => self.listener_paise.video,
+    /// Paise a minute for a listener without a badge.
+    pub fn basic_paise_per_minute(&self, call_type: CallType) -> i64 {
+        self.badges.basic.paise_per_minute(call_type)
+    }
+
+    /// All that a call's price hangs on, to tell one version of the prices from another.
+    pub fn content(&self) -> serde_json::Value {
+        serde_json::json!({
+            "minute_secs": self.minute_secs,
+            "coins_per_minute": self.coins,
+            "paise_per_coin": self.paise_per_coin,
+            "listener_paise_per_minute": self.badges,
         })
     }
 }
@@ -156,6 +195,10 @@ impl Config {
             self.silence_max_secs > 0,
             "TALKTIME_CALLS__SILENCE_MAX_SECS must be above zero"
         );
+        ensure!(
+            self.badge_card().is_in_order(),
+            "each of TALKTIME_CALLS__BADGES must take more hours than the one below it"
+        );
         Ok(())
     }
 
@@ -170,7 +213,26 @@ impl Config {
             },
             paise_per_coin: self.paise_per_coin.into(),
             coins: self.coins_per_minute,
-            listener_paise: self.listener_paise_per_minute,
+            badges: self.badge_card(),
+        }
+    }
+
+    fn badge_card(&self) -> BadgeCard {
+        let BadgesConfig {
+            bronze,
+            silver,
+            gold,
+        } = self.badges;
+        let basic = BadgeTerms {
+            hours: 0,
+            audio_paise: self.listener_paise_per_minute.audio,
+            video_paise: self.listener_paise_per_minute.video,
+        };
+        BadgeCard {
+            basic,
+            bronze,
+            silver,
+            gold,
         }
     }
 }

@@ -99,7 +99,7 @@ impl Calls {
     pub fn rate(&self, call_type: CallType) -> Rate {
         Rate {
             coins_per_minute: self.terms.coins_per_minute(call_type),
-            listener_paise_per_minute: self.terms.listener_paise_per_minute(call_type),
+            listener_paise_per_minute: self.terms.basic_paise_per_minute(call_type),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A call is a saga in one row ([`saga`]), driven forward by whoever gets there first: the request
 //! or the sweeper after a crash. What is to be done next is decided in [`domain`].
 
+pub mod badges;
 pub mod config;
 pub mod domain;
 mod events;
@@ -16,6 +17,8 @@ pub mod saga;
 pub mod store;
 mod tracking;
 
+use std::sync::Arc;
+
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::Schema;
@@ -24,6 +27,7 @@ use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
 use tonic::service::Routes;
 
+use crate::badges::Badges;
 use crate::config::Config;
 use crate::events::ProfileEvents;
 use crate::grpc::CallsApi;
@@ -55,6 +59,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         peers: Peers::connect(&config.peers)?,
         tracking: Tracking::new(redis::connect(&config.redis)?),
         terms: config.terms(),
+        prices_version: Arc::default(),
     };
     service.consume(PROFILE_EVENTS, ProfileEvents);
     observe::begin();
@@ -63,7 +68,20 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     service
         .lifecycle
         .spawn(saga::sweep(calls.clone(), service.lifecycle.stopping()));
-    let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls)));
+    service.lifecycle.spawn(saga::watch_silence(
+        calls.clone(),
+        service.lifecycle.stopping(),
+    ));
+    let badges = Badges::new(
+        service.db.clone(),
+        service.clock.clone(),
+        calls.terms.badges,
+    );
+    service.lifecycle.spawn(badges::give_each_day(
+        badges.clone(),
+        service.lifecycle.stopping(),
+    ));
+    let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges)));
     service
         .serve(routes, &[calls_service_server::SERVICE_NAME])
         .await

@@ -1,11 +1,16 @@
 //! The services that a call is made of, as the calls service needs them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
 use talktime_kit::{Error, Kind};
+use talktime_proto::datetime;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
-use talktime_proto::presence::v1::{BeginCallRequest, EndCallRequest, GetStatusRequest};
+use talktime_proto::presence::v1::{
+    BeginCallRequest, EndCallRequest, GetStatusRequest, GetStatusesRequest,
+};
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{CheckCallRequest, CheckCallResponse};
 use talktime_proto::wallet::v1::charge_response::Outcome;
@@ -68,6 +73,27 @@ impl Peers {
             Err(error) if error.kind() == Kind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// When each party of these calls showed the last sign of life. Somebody without a status is left
+    /// out.
+    pub(crate) async fn last_signs(
+        &self,
+        calls: &[Call],
+    ) -> Result<HashMap<i64, DateTime<Utc>>, Error> {
+        let request = GetStatusesRequest {
+            user_ids: calls.iter().flat_map(Call::parties).collect(),
+        };
+        let found = retry_idempotent(|| {
+            let mut presence = self.presence.clone();
+            let request = request.clone();
+            async move { presence.get_statuses(request).await }
+        })
+        .await?;
+        let statuses = found.statuses.into_iter();
+        Ok(statuses
+            .filter_map(|status| Some((status.user_id, datetime(status.last_seen.as_ref())?)))
+            .collect())
     }
 
     /// Shows both as busy, if presence answers soon.

@@ -3,25 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
-/// Implements the words of an enum as they stand in the database and on the wire.
-macro_rules! words {
-    ($type:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
-        impl $type {
-            /// The word for it in the database and on the wire.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = String;
-
-            fn try_from(word: String) -> Result<Self, String> {
-                match word.as_str() { $($word => Ok(Self::$variant),)+ _ => Err(word) }
-            }
-        }
-    };
-}
+use super::badge::Badge;
+use super::words::words;
 
 /// How people talk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -109,12 +92,19 @@ pub struct Call {
     pub listener_paise_earned: i64,
     /// Price of a minute.
     pub coins_per_minute: i64,
-    /// The listener's share of a minute, in paise.
+    /// The listener's share of a minute, in paise, by the badge they had when it began.
     pub listener_paise_per_minute: i64,
+    /// That badge.
+    #[sqlx(try_from = "String")]
+    pub listener_badge: Badge,
+    /// The version of the prices when it began; none for a call from before they had one.
+    pub prices_version: Option<i64>,
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
     /// Minutes charged.
     pub minutes_billed: i32,
+    /// Minutes that the settlement counts, once that is decided.
+    pub minutes_settled: Option<i32>,
     /// Whether the caller knows that their coins pay for less than two more minutes.
     pub low_balance_told: bool,
     /// Name of the caller when the call began.

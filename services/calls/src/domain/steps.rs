@@ -91,6 +91,8 @@ pub struct Ending {
     pub duration: Duration,
     /// For people.
     pub status: Status,
+    /// The minutes that the settlement counts, where all of them are paid already.
+    pub minutes_settled: Option<i32>,
 }
 
 /// A minute that was paid, as it is to be recorded.
@@ -205,10 +207,12 @@ pub fn ending(call: &Call, cause: Cause, limits: &Limits) -> Option<Ending> {
     if costs_nothing(call, cause, limits) {
         duration.minutes = 0;
     }
+    let is_paid = call.minutes_billed >= duration.minutes;
     Some(Ending {
         end_time,
         duration,
         status,
+        minutes_settled: is_paid.then_some(duration.minutes),
     })
 }
 

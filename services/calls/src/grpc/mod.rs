@@ -1,5 +1,6 @@
 //! Calls as the gateway sees them.
 
+mod badges;
 mod convert;
 
 use talktime_kit::Error;
@@ -15,22 +16,23 @@ use talktime_proto::calls::v1::{
 use tonic::{Request, Response, Status};
 
 use self::convert::{ongoing_call, start_of, wire_type};
-use crate::domain::CallError;
+use crate::badges::Badges;
 use crate::domain::call::CallType;
 use crate::domain::rating::Rating;
 use crate::saga::Calls;
 
-fn refused(error: CallError) -> Status {
-    refuse(Error::from(error))
+fn refused(error: impl Into<Error>) -> Status {
+    refuse(error.into())
 }
 
 pub(crate) struct CallsApi {
     calls: Calls,
+    badges: Badges,
 }
 
 impl CallsApi {
-    pub(crate) fn new(calls: Calls) -> Self {
-        Self { calls }
+    pub(crate) fn new(calls: Calls, badges: Badges) -> Self {
+        Self { calls, badges }
     }
 }
 
@@ -155,6 +157,10 @@ impl CallsService for CallsApi {
             .await
             .map_err(refused)?;
         Ok(Response::new(GetReceiptResponse {
+            coins_per_minute: call.coins_per_minute,
+            listener_paise_per_minute: call.listener_paise_per_minute,
+            listener_badge: call.listener_badge.word().to_owned(),
+            prices_version: call.prices_version,
             call: Some(convert::past_call(call)),
             minutes: minutes.into_iter().map(convert::receipt_minute).collect(),
         }))
@@ -203,6 +209,68 @@ impl CallsService for CallsApi {
         Ok(Response::new(wire::GetListenerTotalsResponse {
             totals: totals.map(convert::listener_totals).collect(),
         }))
+    }
+
+    async fn get_standing(
+        &self,
+        request: Request<wire::GetStandingRequest>,
+    ) -> Result<Response<wire::GetStandingResponse>, Status> {
+        let listener_id = request.into_inner().listener_id;
+        let standing = self.badges.standing(listener_id).await.map_err(refused)?;
+        Ok(Response::new(badges::standing(standing)))
+    }
+
+    async fn get_badge(
+        &self,
+        request: Request<wire::GetBadgeRequest>,
+    ) -> Result<Response<wire::Badge>, Status> {
+        let wire::GetBadgeRequest { listener_id, date } = request.into_inner();
+        let date = badges::date_of(date).map_err(refused)?;
+        let badge = self.badges.on(listener_id, date).await;
+        Ok(Response::new(badges::badge(badge.map_err(refused)?)))
+    }
+
+    async fn list_badges(
+        &self,
+        request: Request<wire::ListBadgesRequest>,
+    ) -> Result<Response<wire::ListBadgesResponse>, Status> {
+        let request = request.into_inner();
+        let first = badges::date_of(request.first_date).map_err(refused)?;
+        let last = badges::date_of(request.last_date).map_err(refused)?;
+        let given = self
+            .badges
+            .history(request.listener_id, first, last)
+            .await
+            .map_err(refused)?;
+        Ok(Response::new(wire::ListBadgesResponse {
+            badges: given.into_iter().map(badges::badge).collect(),
+        }))
+    }
+
+    async fn get_badge_statistics(
+        &self,
+        request: Request<wire::GetBadgeStatisticsRequest>,
+    ) -> Result<Response<wire::GetBadgeStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        let first = badges::date_of(request.first_date).map_err(refused)?;
+        let last = badges::date_of(request.last_date).map_err(refused)?;
+        let counted = self.badges.statistics(first, last).await;
+        let (range, counts, total_listeners) = counted.map_err(refused)?;
+        Ok(Response::new(wire::GetBadgeStatisticsResponse {
+            counts: counts.into_iter().map(badges::count).collect(),
+            total_listeners,
+            first_date: range.first.to_string(),
+            last_date: range.last.to_string(),
+        }))
+    }
+
+    async fn assign_badges(
+        &self,
+        request: Request<wire::AssignBadgesRequest>,
+    ) -> Result<Response<wire::AssignBadgesResponse>, Status> {
+        let date = badges::date_of(request.into_inner().date).map_err(refused)?;
+        let given = self.badges.assign(date).await.map_err(refused)?;
+        Ok(Response::new(badges::given(given)))
     }
 
     async fn get_activity(

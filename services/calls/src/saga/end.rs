@@ -11,7 +11,7 @@ use crate::domain::CallError;
 use crate::domain::call::{Call, Phase, Status};
 use crate::domain::steps::{self, Cause};
 use crate::observe;
-use crate::store::{calls, live_parties};
+use crate::store::calls;
 
 /// The route that an Idempotency-Key of an end belongs to.
 pub const END_ROUTE: &str = "POST /calls/end";
@@ -122,7 +122,6 @@ impl Calls {
             return Ok(None);
         };
         let ended = calls::begin_settling(tx, live.call_id, ending, LEASE_SECS).await?;
-        live_parties::free(tx, live.call_id).await?;
         let event = tell::ended(&ended, &ending, cause);
         let now = self.clock.now();
         outbox::append(tx, ended.call_id, ended.version, now, event).await?;

@@ -13,15 +13,19 @@
 mod bill;
 mod end;
 mod settle;
+mod silence;
 mod start;
 mod sweep;
 mod tell;
 mod undo;
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream};
 use sqlx::PgPool;
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
+use tokio::sync::OnceCell;
 
 use crate::config::Terms;
 use crate::domain::CallError;
@@ -32,6 +36,7 @@ use crate::tracking::Tracking;
 
 pub use bill::Billed;
 pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
+pub use silence::watch_silence;
 pub use start::{START_ROUTE, Start, Started};
 pub use sweep::{Swept, sweep};
 
@@ -56,6 +61,8 @@ pub struct Calls {
     pub tracking: Tracking,
     /// What calls cost and earn now.
     pub terms: Terms,
+    /// The version of these prices, once it is looked up.
+    pub prices_version: Arc<OnceCell<i64>>,
 }
 
 impl Calls {

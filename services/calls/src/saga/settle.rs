@@ -20,9 +20,10 @@ impl Calls {
     /// Settles a call: begun minutes are charged, then the listener is paid for every paid minute. A
     /// call that is settled already has the same answer again.
     pub(super) async fn settle(&self, call: &Call) -> Result<Settlement, CallError> {
-        let paid = self.charge_begun_minutes(call).await?;
-        let minutes =
-            calls::decide_minutes(&mut *self.db.acquire().await?, call.call_id, paid).await?;
+        let minutes = match call.minutes_settled {
+            Some(minutes) => minutes,
+            None => self.decide_minutes(call).await?,
+        };
         failpoint::reach("calls.settle.decided");
         let settled = self.peers.settle(call, minutes).await?;
         failpoint::reach("calls.settle.settled");
@@ -62,6 +63,13 @@ impl Calls {
         let settled = settled.filter(|call| call.phase == Phase::Settled);
         Ok(settled
             .ok_or_else(|| Error::internal("an ended call is neither settling nor settled"))?)
+    }
+
+    /// Decides how many minutes count, once what had begun is charged as far as coins suffice.
+    async fn decide_minutes(&self, call: &Call) -> Result<i32, CallError> {
+        let paid = self.charge_begun_minutes(call).await?;
+        let mut connection = self.db.acquire().await?;
+        Ok(calls::decide_minutes(&mut connection, call.call_id, paid).await?)
     }
 
     /// Charges what had begun and was not billed when the call ended; answers how many minutes are

@@ -12,10 +12,11 @@ use super::{Calls, LEASE_SECS, tell};
 use crate::domain::CallError;
 use crate::domain::billing::minutes_affordable;
 use crate::domain::call::{Call, CallType};
+use crate::domain::india;
 use crate::domain::steps::{self, PaidMinute};
 use crate::observe;
 use crate::store::calls::NewCall;
-use crate::store::{calls, live_parties};
+use crate::store::{calls, live_parties, prices};
 
 /// The route that an Idempotency-Key of a start belongs to.
 pub const START_ROUTE: &str = "POST /calls/start";
@@ -103,7 +104,9 @@ impl Calls {
             listener_id: start.listener_id,
             call_type: start.call_type,
             coins_per_minute: self.terms.coins_per_minute(start.call_type),
-            listener_paise_per_minute: self.terms.listener_paise_per_minute(start.call_type),
+            basic_paise_per_minute: self.terms.basic_paise_per_minute(start.call_type),
+            prices_version: self.prices_version().await?,
+            date: india::date(self.clock.now()),
             minute_secs: self.terms.minute_secs,
             caller_username: &caller_username,
             listener_username: &listener_username,
@@ -124,6 +127,15 @@ impl Calls {
                 .await
                 .ok_or(error),
         }
+    }
+
+    /// The version of the present prices, looked up once.
+    async fn prices_version(&self) -> Result<i64, CallError> {
+        let look_up = || async {
+            let mut connection = self.db.acquire().await?;
+            prices::version_of(&mut connection, &self.terms.content()).await
+        };
+        Ok(*self.prices_version.get_or_try_init(look_up).await?)
     }
 
     /// Tells presence and Redis, and does not stop telling when the client goes away.

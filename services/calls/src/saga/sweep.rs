@@ -65,9 +65,12 @@ pub async fn sweep(service: Calls, stopping: CancellationToken) {
 }
 
 impl Calls {
-    /// Takes everything that is due now one step further.
+    /// Ends silent calls, and takes everything that is due now one step further.
     pub async fn sweep_now(&self) -> Result<Swept, CallError> {
-        let mut total = Swept::default();
+        let mut total = Swept {
+            ended: self.end_silent_at_best().await,
+            ..Swept::default()
+        };
         for _ in 0..NUDGED_BATCHES_MAX {
             let swept = self.sweep_once().await?;
             total.add(swept);

@@ -2,6 +2,7 @@
 //!
 //! Leases and minutes go by the database's clock, which all replicas share: their own may differ.
 
+use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use crate::domain::call::{Call, CallType};
@@ -13,8 +14,8 @@ macro_rules! call_columns {
         "call_id, user_id, listener_id, call_type, status, phase, start_time, duration_seconds,
          duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
          (listener_money_earned * 100)::bigint AS listener_paise_earned,
-         coins_per_minute, listener_paise_per_minute, minute_secs, minutes_billed,
-         low_balance_told, caller_username, listener_username, idempotency_key, version,
+         coins_per_minute, listener_paise_per_minute, listener_badge, prices_version,
+         minute_secs, minutes_billed, minutes_settled, low_balance_told, caller_username, listener_username, idempotency_key, version,
          clock_timestamp() AS read_at"
     };
 }
@@ -30,8 +31,12 @@ pub struct NewCall<'a> {
     pub call_type: CallType,
     /// Price of a minute.
     pub coins_per_minute: i64,
-    /// The listener's share of a minute, in paise.
-    pub listener_paise_per_minute: i64,
+    /// The share of a minute of a listener without a badge, in paise.
+    pub basic_paise_per_minute: i64,
+    /// The version of these prices.
+    pub prices_version: i64,
+    /// Today in India, whose badge counts.
+    pub date: NaiveDate,
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
     /// Name of the caller.
@@ -42,7 +47,8 @@ pub struct NewCall<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
-/// Writes a call in `reserving`; if nobody drives it on for `lease_secs`, the sweeper undoes it.
+/// Writes a call in `reserving`, with the listener's share by the badge of the day, or by yesterday's
+/// until today's is given, which takes a minute after midnight. If nobody drives it on for `lease_secs`, the sweeper undoes it.
 pub async fn insert_reserving(
     tx: &mut PgConnection,
     call: &NewCall<'_>,
@@ -51,10 +57,18 @@ pub async fn insert_reserving(
     sqlx::query_as(concat!(
         "INSERT INTO calls.user_calls
             (user_id, listener_id, call_type, status, phase, coins_per_minute,
-             listener_paise_per_minute, minute_secs, caller_username, listener_username,
-             idempotency_key, next_step_at, created_at, updated_at)
-         VALUES ($1, $2, $3, 'ongoing', 'reserving', $4, $5, $6, $7, $8, $9,
-                 now() + make_interval(secs => $10), now(), now())
+             listener_paise_per_minute, listener_badge, prices_version, minute_secs,
+             caller_username, listener_username, idempotency_key, next_step_at, created_at,
+             updated_at)
+         SELECT $1, $2, $3, 'ongoing', 'reserving', $4, COALESCE(given.paise, $5),
+                COALESCE(given.badge, 'basic'), $6, $7, $8, $9, $10,
+                now() + make_interval(secs => $11), now(), now()
+         FROM (SELECT) AS one LEFT JOIN LATERAL (
+             SELECT badge, (100 * CASE $3 WHEN 'audio' THEN audio_rate_per_minute
+                                          ELSE video_rate_per_minute END)::bigint AS paise
+             FROM calls.listener_badges
+             WHERE listener_id = $2 AND date BETWEEN $12::date - 1 AND $12
+             ORDER BY date DESC LIMIT 1) AS given ON true
          RETURNING ",
         call_columns!()
     ))
@@ -62,12 +76,14 @@ pub async fn insert_reserving(
     .bind(call.listener_id)
     .bind(call.call_type.word())
     .bind(call.coins_per_minute)
-    .bind(call.listener_paise_per_minute)
+    .bind(call.basic_paise_per_minute)
+    .bind(call.prices_version)
     .bind(call.minute_secs)
     .bind(call.caller_username)
     .bind(call.listener_username)
     .bind(call.idempotency_key)
     .bind(lease_secs)
+    .bind(call.date)
     .fetch_one(tx)
     .await
 }
@@ -147,6 +163,26 @@ pub async fn lock(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Ca
     .await
 }
 
+/// The next `limit` calls that people are on, after an id.
+pub async fn live_after(
+    connection: &mut PgConnection,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Call>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        call_columns!(),
+        " FROM calls.user_calls
+         WHERE call_id IN (SELECT call_id FROM calls.live_parties WHERE call_id > $1
+                           GROUP BY call_id ORDER BY call_id LIMIT $2)
+         ORDER BY call_id"
+    ))
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
+
 /// Takes calls whose time has come; for `lease_secs` no other replica takes them.
 pub async fn claim_due(
     connection: &mut PgConnection,
@@ -195,7 +231,7 @@ pub async fn record_minutes(
     .await
 }
 
-/// Turns a live call, under lock, into one to be settled.
+/// Turns a live call, under lock, into one to be settled, and frees its people.
 pub async fn begin_settling(
     tx: &mut PgConnection,
     call_id: i64,
@@ -203,9 +239,11 @@ pub async fn begin_settling(
     lease_secs: f64,
 ) -> sqlx::Result<Call> {
     sqlx::query_as(concat!(
-        "UPDATE calls.user_calls
+        "WITH freed AS (DELETE FROM calls.live_parties WHERE call_id = $1)
+         UPDATE calls.user_calls
          SET phase = 'settling', status = $2, end_time = $3, duration_seconds = $4,
              duration_minutes = $5, next_step_at = now() + make_interval(secs => $6),
+             minutes_settled = $7,
              version = version + 1, updated_at = now()
          WHERE call_id = $1 AND phase = 'active' RETURNING ",
         call_columns!()
@@ -216,6 +254,7 @@ pub async fn begin_settling(
     .bind(ending.duration.seconds)
     .bind(ending.duration.minutes)
     .bind(lease_secs)
+    .bind(ending.minutes_settled)
     .fetch_one(tx)
     .await
 }

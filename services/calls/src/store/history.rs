@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
+use crate::domain::badge::Badge;
 use crate::domain::call::{CallType, Status};
 
 /// A call as people look back at it.
@@ -36,6 +37,13 @@ pub struct PastCall {
     pub listener_paise_earned: i64,
     /// Price of a minute.
     pub coins_per_minute: i64,
+    /// The listener's share of a minute, in paise.
+    pub listener_paise_per_minute: i64,
+    /// The badge that it was by.
+    #[sqlx(try_from = "String")]
+    pub listener_badge: Badge,
+    /// The version of the prices; none for a call from before they had one.
+    pub prices_version: Option<i64>,
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
     /// Minutes charged.
@@ -55,7 +63,7 @@ macro_rules! past_call_columns {
         "call_id, user_id, listener_id, call_type, status, start_time, end_time, duration_seconds,
          duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
          (listener_money_earned * 100)::bigint AS listener_paise_earned, coins_per_minute,
-         minute_secs, minutes_billed, caller_username, listener_username, created_at, updated_at"
+         listener_paise_per_minute, listener_badge, prices_version, minute_secs, minutes_billed, caller_username, listener_username, created_at, updated_at"
     };
 }
 

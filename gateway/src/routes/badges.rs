@@ -1,0 +1,305 @@
+//! What listeners earn a minute (contract, section 10).
+
+use axum::extract::State;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::calls::v1::{
+    AssignBadgesRequest, AssignBadgesResponse, Badge, BadgeCount, GetBadgeRequest,
+    GetBadgeStatisticsRequest, GetBadgeStatisticsResponse, GetStandingRequest, GetStandingResponse,
+    ListBadgesRequest,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::time;
+use crate::app::Calls;
+use crate::extract::{Admin, Id, Json, Listener, Query};
+use crate::number::Hundredths;
+use crate::openapi::values;
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct BadgeBody {
+    listener_id: i64,
+    #[schema(value_type = NaiveDate)]
+    date: String,
+    #[schema(value_type = values::BadgeName)]
+    badge: String,
+    audio_rate_per_minute: Hundredths,
+    video_rate_per_minute: Hundredths,
+    assigned_at: Option<DateTime<Utc>>,
+}
+
+impl From<Badge> for BadgeBody {
+    fn from(badge: Badge) -> Self {
+        Self {
+            listener_id: badge.listener_id,
+            audio_rate_per_minute: Hundredths(badge.audio_paise_per_minute),
+            video_rate_per_minute: Hundredths(badge.video_paise_per_minute),
+            assigned_at: time(badge.assigned_at),
+            date: badge.date,
+            badge: badge.badge,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CurrentAnswer {
+    current_badge: BadgeBody,
+    yesterday_duration_hours: Hundredths,
+    /// Hours; null above gold.
+    next_badge_threshold: Option<i32>,
+}
+
+impl CurrentAnswer {
+    fn new(standing: GetStandingResponse) -> Option<Self> {
+        Some(Self {
+            current_badge: standing.badge?.into(),
+            // Rounded down: nobody is told hours that were not talked.
+            yesterday_duration_hours: Hundredths(standing.yesterday_secs * 100 / 3_600),
+            next_badge_threshold: standing.next_threshold_hours,
+        })
+    }
+}
+
+/// The caller's badge today, by the hours that they talked yesterday.
+#[utoipa::path(
+    get,
+    path = "/badges/current",
+    tag = "badges",
+    security(("access_token" = ["listener"])),
+    responses(
+        (status = 200, body = CurrentAnswer),
+        (status = 403, description = "listener_only"),
+    )
+)]
+pub(super) async fn current(
+    State(calls): State<Calls>,
+    Listener(caller): Listener,
+) -> Result<Json<CurrentAnswer>> {
+    let listener_id = caller.user_id;
+    let standing = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_standing(GetStandingRequest { listener_id }).await }
+    })
+    .await?;
+    let answer = CurrentAnswer::new(standing);
+    Ok(Json(answer.ok_or_else(|| {
+        Error::internal("calls answered without a badge")
+    })?))
+}
+
+#[derive(Deserialize, IntoParams)]
+pub(super) struct RangeQuery {
+    start_date: Option<NaiveDate>,
+    end_date: Option<NaiveDate>,
+}
+
+/// The caller's badges of some days, oldest first; thirty days where none are named.
+#[utoipa::path(
+    get,
+    path = "/badges/history",
+    tag = "badges",
+    security(("access_token" = ["listener"])),
+    params(RangeQuery),
+    responses(
+        (status = 200, body = Vec<BadgeBody>),
+        (status = 400, description = "invalid_date_range"),
+        (status = 403, description = "listener_only"),
+    )
+)]
+pub(super) async fn history(
+    State(calls): State<Calls>,
+    Listener(caller): Listener,
+    Query(range): Query<RangeQuery>,
+) -> Result<Json<Vec<BadgeBody>>> {
+    let request = ListBadgesRequest {
+        listener_id: caller.user_id,
+        first_date: text(range.start_date),
+        last_date: text(range.end_date),
+    };
+    let found = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        let request = request.clone();
+        async move { calls.list_badges(request).await }
+    })
+    .await?;
+    Ok(Json(found.badges.into_iter().map(Into::into).collect()))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatisticsAnswer {
+    statistics: Vec<CountBody>,
+    total_listeners: i64,
+    date_range: DateRange,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CountBody {
+    #[schema(value_type = values::BadgeName)]
+    badge: String,
+    count: i64,
+    avg_audio_rate: Hundredths,
+    avg_video_rate: Hundredths,
+}
+
+#[derive(Serialize, ToSchema)]
+struct DateRange {
+    #[schema(value_type = NaiveDate)]
+    start_date: String,
+    #[schema(value_type = NaiveDate)]
+    end_date: String,
+}
+
+impl From<BadgeCount> for CountBody {
+    fn from(count: BadgeCount) -> Self {
+        Self {
+            badge: count.badge,
+            count: count.count,
+            avg_audio_rate: Hundredths(count.avg_audio_paise),
+            avg_video_rate: Hundredths(count.avg_video_paise),
+        }
+    }
+}
+
+impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
+    fn from(found: GetBadgeStatisticsResponse) -> Self {
+        Self {
+            statistics: found.counts.into_iter().map(Into::into).collect(),
+            total_listeners: found.total_listeners,
+            date_range: DateRange {
+                start_date: found.first_date,
+                end_date: found.last_date,
+            },
+        }
+    }
+}
+
+/// How often each badge was given on some days; thirty days where none are named.
+#[utoipa::path(
+    get,
+    path = "/badges/statistics",
+    tag = "badges",
+    security(("access_token" = [])),
+    params(RangeQuery),
+    responses(
+        (status = 200, body = StatisticsAnswer),
+        (status = 400, description = "invalid_date_range"),
+    )
+)]
+pub(super) async fn statistics(
+    State(calls): State<Calls>,
+    _caller: Caller,
+    Query(range): Query<RangeQuery>,
+) -> Result<Json<StatisticsAnswer>> {
+    let request = GetBadgeStatisticsRequest {
+        first_date: text(range.start_date),
+        last_date: text(range.end_date),
+    };
+    let found = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        let request = request.clone();
+        async move { calls.get_badge_statistics(request).await }
+    })
+    .await?;
+    Ok(Json(found.into()))
+}
+
+#[derive(Deserialize, IntoParams)]
+pub(super) struct TargetQuery {
+    target_date: Option<NaiveDate>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct AssignAnswer {
+    message: &'static str,
+    #[schema(value_type = NaiveDate)]
+    date: String,
+    total_listeners: i64,
+    basic_assigned: i64,
+    bronze_assigned: i64,
+    silver_assigned: i64,
+    gold_assigned: i64,
+    /// None ever: a day's badges are given all together or not at all.
+    errors: i64,
+}
+
+impl From<AssignBadgesResponse> for AssignAnswer {
+    fn from(given: AssignBadgesResponse) -> Self {
+        Self {
+            message: "Badges assigned",
+            date: given.date,
+            total_listeners: given.basic + given.bronze + given.silver + given.gold,
+            basic_assigned: given.basic,
+            bronze_assigned: given.bronze,
+            silver_assigned: given.silver,
+            gold_assigned: given.gold,
+            errors: 0,
+        }
+    }
+}
+
+/// Gives the badges of a day anew; each day's are given by themselves.
+#[utoipa::path(
+    post,
+    path = "/badges/assign",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    params(TargetQuery),
+    responses(
+        (status = 200, body = AssignAnswer),
+        (status = 400, description = "invalid_target_date"),
+        (status = 403, description = "admin_only"),
+        (status = 409, description = "badges_are_being_given"),
+    )
+)]
+pub(super) async fn assign(
+    State(mut calls): State<Calls>,
+    _admin: Admin,
+    Query(target): Query<TargetQuery>,
+) -> Result<Json<AssignAnswer>> {
+    let request = AssignBadgesRequest {
+        date: text(target.target_date),
+    };
+    let given = calls.assign_badges(request).await?.into_inner();
+    Ok(Json(given.into()))
+}
+
+/// A listener's badge of a day.
+#[utoipa::path(
+    get,
+    path = "/badges/{listener_id}",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    params(TargetQuery),
+    responses(
+        (status = 200, body = BadgeBody),
+        (status = 400, description = "invalid_target_date"),
+        (status = 403, description = "admin_only"),
+        (status = 404, description = "badge_not_found"),
+    )
+)]
+pub(super) async fn read(
+    State(calls): State<Calls>,
+    _admin: Admin,
+    Id(listener_id): Id,
+    Query(target): Query<TargetQuery>,
+) -> Result<Json<BadgeBody>> {
+    let request = GetBadgeRequest {
+        listener_id,
+        date: text(target.target_date),
+    };
+    let badge = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        let request = request.clone();
+        async move { calls.get_badge(request).await }
+    })
+    .await?;
+    Ok(Json(badge.into()))
+}
+
+fn text(date: Option<NaiveDate>) -> Option<String> {
+    date.map(|date| date.to_string())
+}

@@ -1,0 +1,303 @@
+//! Badges: given to all listeners each night, looked up at each start of a call.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use sqlx::PgPool;
+use talktime_kit::{Clock, Error};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::badge::{Badge, BadgeCard, BadgeError};
+use crate::domain::india;
+use crate::store::badges::{self, BadgeCount, DayBadge, Span};
+
+/// How late a day's badges are given at most, after 00:01.
+const EVERY: Duration = Duration::from_secs(15);
+/// Listeners that are looked at together.
+const BATCH_LISTENERS: i64 = 2_000;
+/// Days that are made up for after a long stop.
+const DAYS_MISSED_MAX: u64 = 31;
+/// Longest range of days that one request may ask for: a leap year.
+const RANGE_DAYS_MAX: i64 = 366;
+/// Before it there were no badges, and before some year Postgres knows no dates.
+const FIRST_YEAR: i32 = 2_000;
+/// Days of a range whose beginning is not said, the last one included.
+const RANGE_DAYS_DEFAULT: u64 = 30;
+
+/// Gives badges and tells of them; cheap to clone.
+#[derive(Clone)]
+pub struct Badges {
+    db: PgPool,
+    clock: Clock,
+    card: BadgeCard,
+}
+
+/// A listener's badge, and how it came about.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Today's badge.
+    pub badge: DayBadge,
+    /// Seconds talked yesterday.
+    pub yesterday_secs: i64,
+    /// Hours that the next badge takes; none above gold.
+    pub next_threshold_hours: Option<u32>,
+}
+
+/// Badges that were given for one day.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// The day.
+    pub date: NaiveDate,
+    /// How many of each, from basic to gold.
+    pub counts: [i64; 4],
+}
+
+/// Some days, from the first to the last.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Range {
+    /// The first.
+    pub first: NaiveDate,
+    /// The last.
+    pub last: NaiveDate,
+}
+
+impl Range {
+    /// The days asked for: until today, and thirty of them, where nothing is said.
+    pub fn new(
+        first: Option<NaiveDate>,
+        last: Option<NaiveDate>,
+        today: NaiveDate,
+    ) -> Result<Self, BadgeError> {
+        let last = last.unwrap_or(today);
+        let thirty_days = last.checked_sub_days(Days::new(RANGE_DAYS_DEFAULT - 1));
+        let first = first.or(thirty_days).ok_or(BadgeError::BadRange)?;
+        let days = (last - first).num_days() + 1;
+        if first.year() >= FIRST_YEAR && (1..=RANGE_DAYS_MAX).contains(&days) {
+            Ok(Self { first, last })
+        } else {
+            Err(BadgeError::BadRange)
+        }
+    }
+}
+
+/// Gives each day's badges when it is time, until told to stop; on every replica, of which one does it.
+pub async fn give_each_day(service: Badges, stopping: CancellationToken) {
+    loop {
+        let given = service.catch_up(service.clock.now()).await;
+        match given.map_err(Error::from) {
+            Ok(0) => {}
+            Ok(days) => tracing::info!(days, "badges are given"),
+            Err(error) => tracing::warn!(%error, "badges are given later"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+impl Badges {
+    /// Badges by this card, in this database.
+    pub fn new(db: PgPool, clock: Clock, card: BadgeCard) -> Self {
+        Self { db, clock, card }
+    }
+
+    /// Gives the badges of every day that is due and was missed; answers how many days there were.
+    pub async fn catch_up(&self, now: DateTime<Utc>) -> Result<usize, BadgeError> {
+        let today = india::assigned_date(now);
+        let last = badges::last_day(&mut *self.db.acquire().await?).await?;
+        let mut given = 0;
+        for date in missed_days(last, today) {
+            if self.give(date, now, Giving::Nightly).await?.is_some() {
+                given += 1;
+            }
+        }
+        Ok(given)
+    }
+
+    /// Gives the badges of a day anew, whatever was given before. Calls that have begun keep their rate.
+    pub async fn assign(&self, date: Option<NaiveDate>) -> Result<Given, BadgeError> {
+        let now = self.clock.now();
+        let date = within_a_year(date, india::date(now))?;
+        let given = self.give(date, now, Giving::Anew).await?;
+        given.ok_or(BadgeError::BeingGiven)
+    }
+
+    /// None when another replica is at it, or has done it.
+    async fn give(
+        &self,
+        date: NaiveDate,
+        now: DateTime<Utc>,
+        giving: Giving,
+    ) -> Result<Option<Given>, BadgeError> {
+        let is_new = giving == Giving::Nightly;
+        let span = day_before(date);
+        let mut counts = [0; 4];
+        let mut tx = self.db.begin().await?;
+        if !badges::lock(&mut tx).await? || (is_new && badges::is_given(&mut tx, date).await?) {
+            return Ok(None);
+        }
+        let mut after = i64::MIN;
+        loop {
+            let talked = badges::talked_secs_of_many(&mut tx, span, after, BATCH_LISTENERS).await?;
+            let Some((last, _)) = talked.last() else {
+                break;
+            };
+            after = *last;
+            let given: Vec<(i64, Badge)> = talked
+                .iter()
+                .map(|(listener_id, secs)| (*listener_id, self.card.badge_for(*secs)))
+                .collect();
+            for (_, badge) in &given {
+                counts[*badge as usize] += 1;
+            }
+            badges::assign(&mut tx, date, &given, &self.card, now, !is_new).await?;
+        }
+        badges::finish_day(&mut tx, date, now).await?;
+        tx.commit().await?;
+        Ok(Some(Given { date, counts }))
+    }
+
+    /// A listener's badge today. Who became a listener today gets it at the first look.
+    pub async fn standing(&self, listener_id: i64) -> Result<Standing, BadgeError> {
+        let today = india::assigned_date(self.clock.now());
+        let badge = self.badge_of(listener_id, today).await?;
+        let mut connection = self.db.acquire().await?;
+        let span = day_before(today);
+        Ok(Standing {
+            yesterday_secs: badges::talked_secs(&mut connection, listener_id, span).await?,
+            next_threshold_hours: self.card.next_threshold_hours(badge.badge),
+            badge,
+        })
+    }
+
+    /// A listener's badge of a day; today's where none is said.
+    pub async fn on(
+        &self,
+        listener_id: i64,
+        date: Option<NaiveDate>,
+    ) -> Result<DayBadge, BadgeError> {
+        let today = india::assigned_date(self.clock.now());
+        let date = within_a_year(date, today)?;
+        let mut connection = self.db.acquire().await?;
+        if date == today && badges::is_listener(&mut connection, listener_id).await? {
+            drop(connection);
+            return self.badge_of(listener_id, today).await;
+        }
+        let given = badges::of_day(&mut connection, listener_id, date).await?;
+        given.ok_or(BadgeError::NoSuchBadge)
+    }
+
+    async fn badge_of(&self, listener_id: i64, date: NaiveDate) -> Result<DayBadge, BadgeError> {
+        let mut connection = self.db.acquire().await?;
+        if let Some(badge) = badges::of_day(&mut connection, listener_id, date).await? {
+            return Ok(badge);
+        }
+        let secs = badges::talked_secs(&mut connection, listener_id, day_before(date)).await?;
+        let card = &self.card;
+        let given = [(listener_id, card.badge_for(secs))];
+        badges::assign(&mut connection, date, &given, card, self.clock.now(), false).await?;
+        let badge = badges::of_day(&mut connection, listener_id, date).await?;
+        badge.ok_or(BadgeError::NoSuchBadge)
+    }
+
+    /// A listener's badges of some days, oldest first.
+    pub async fn history(
+        &self,
+        listener_id: i64,
+        first: Option<NaiveDate>,
+        last: Option<NaiveDate>,
+    ) -> Result<Vec<DayBadge>, BadgeError> {
+        let range = Range::new(first, last, india::date(self.clock.now()))?;
+        let mut connection = self.db.acquire().await?;
+        Ok(badges::between(&mut connection, listener_id, range.first, range.last).await?)
+    }
+
+    /// How often each badge was given on some days, and to how many listeners.
+    pub async fn statistics(
+        &self,
+        first: Option<NaiveDate>,
+        last: Option<NaiveDate>,
+    ) -> Result<(Range, Vec<BadgeCount>, i64), BadgeError> {
+        let range = Range::new(first, last, india::date(self.clock.now()))?;
+        let mut connection = self.db.acquire().await?;
+        let counts = badges::count(&mut connection, range.first, range.last).await?;
+        let listeners = badges::count_listeners(&mut connection, range.first, range.last).await?;
+        Ok((range, counts, listeners))
+    }
+}
+
+/// The day asked for, today where none is said; not in the future, nor more than a year ago.
+fn within_a_year(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate, BadgeError> {
+    let date = date.unwrap_or(today);
+    if (0..=RANGE_DAYS_MAX).contains(&(today - date).num_days()) {
+        Ok(date)
+    } else {
+        Err(BadgeError::BadDate)
+    }
+}
+
+/// How badges of a day are given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Giving {
+    /// Once: who has one keeps it.
+    Nightly,
+    /// Again, by an admin.
+    Anew,
+}
+
+/// The days after the last one given, up to today, the newest ones if there are too many.
+fn missed_days(last: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
+    let earliest = today - Days::new(DAYS_MISSED_MAX - 1);
+    let first = match last {
+        None => today,
+        Some(last) => (last + Days::new(1)).max(earliest),
+    };
+    first
+        .iter_days()
+        .take_while(|date| *date <= today)
+        .collect()
+}
+
+fn day_before(date: NaiveDate) -> Span {
+    Span {
+        from: india::begins_at(date - Days::new(1)),
+        until: india::begins_at(date),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(day: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 11, day).expect("a date")
+    }
+
+    #[test]
+    fn days_that_were_missed_are_made_up_for() {
+        assert_eq!(missed_days(None, day(24)), [day(24)]);
+        assert_eq!(missed_days(Some(day(24)), day(24)), []);
+        assert_eq!(
+            missed_days(Some(day(21)), day(24)),
+            [day(22), day(23), day(24)]
+        );
+        let long_ago = NaiveDate::from_ymd_opt(2020, 1, 1).expect("a date");
+        assert_eq!(missed_days(Some(long_ago), day(24)).len(), 31);
+    }
+
+    #[test]
+    fn a_range_has_bounds() {
+        let today = day(24);
+        let range = |first, last| Range::new(first, last, today).ok();
+        let thirty_days = Range {
+            first: day(24) - Days::new(29),
+            last: today,
+        };
+        assert_eq!(range(None, None), Some(thirty_days));
+        assert!(range(Some(day(24)), Some(day(24))).is_some());
+        assert!(range(Some(day(24)), Some(day(23))).is_none());
+        assert!(range(NaiveDate::from_ymd_opt(2020, 1, 1), None).is_none());
+        assert!(range(None, Some(NaiveDate::MIN)).is_none());
+    }
+}

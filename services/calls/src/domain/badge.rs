@@ -1,0 +1,192 @@
+//! Badges: what a minute earns a listener, by how long they talked the day before (contract, section
+//! 10).
+
+use serde::{Deserialize, Serialize};
+use talktime_kit::{Error, Kind};
+
+use super::call::CallType;
+use super::words::words;
+
+/// A listener's standing on a day, from the lowest.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Badge {
+    /// Everybody's.
+    Basic,
+    /// From three hours on, unless configured otherwise.
+    Bronze,
+    /// From six hours on.
+    Silver,
+    /// From nine hours on.
+    Gold,
+}
+
+words!(Badge {
+    Basic => "basic",
+    Bronze => "bronze",
+    Silver => "silver",
+    Gold => "gold",
+});
+
+impl Badge {
+    /// From the lowest.
+    pub const ALL: [Self; 4] = [Self::Basic, Self::Bronze, Self::Silver, Self::Gold];
+}
+
+/// What a badge takes and gives.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BadgeTerms {
+    /// Hours talked the day before.
+    pub hours: u32,
+    /// Paise a minute of an audio call.
+    pub audio_paise: u32,
+    /// Paise a minute of a video call.
+    pub video_paise: u32,
+}
+
+impl BadgeTerms {
+    /// Paise a minute.
+    pub fn paise_per_minute(&self, call_type: CallType) -> i64 {
+        i64::from(match call_type {
+            CallType::Audio => self.audio_paise,
+            CallType::Video => self.video_paise,
+        })
+    }
+
+    fn secs(&self) -> i64 {
+        i64::from(self.hours) * 3_600
+    }
+}
+
+/// What all badges take and give.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct BadgeCard {
+    /// Of those who talked less than for bronze; its hours are zero.
+    pub basic: BadgeTerms,
+    /// Bronze.
+    pub bronze: BadgeTerms,
+    /// Silver.
+    pub silver: BadgeTerms,
+    /// Gold.
+    pub gold: BadgeTerms,
+}
+
+impl BadgeCard {
+    /// What this badge takes and gives.
+    pub fn terms(&self, badge: Badge) -> &BadgeTerms {
+        match badge {
+            Badge::Basic => &self.basic,
+            Badge::Bronze => &self.bronze,
+            Badge::Silver => &self.silver,
+            Badge::Gold => &self.gold,
+        }
+    }
+
+    /// The badge of a listener who talked for so many seconds the day before.
+    pub fn badge_for(&self, talked_secs: i64) -> Badge {
+        let reached = |badge: &&Badge| talked_secs >= self.terms(**badge).secs();
+        let highest = Badge::ALL.iter().rev().find(reached);
+        highest.copied().unwrap_or(Badge::Basic)
+    }
+
+    /// Hours that the badge above this one takes; none above gold.
+    pub fn next_threshold_hours(&self, badge: Badge) -> Option<u32> {
+        let above = Badge::ALL.into_iter().find(|above| *above > badge);
+        above.map(|above| self.terms(above).hours)
+    }
+
+    /// Whether each badge takes more than the one below it.
+    pub fn is_in_order(&self) -> bool {
+        Badge::ALL
+            .windows(2)
+            .all(|pair| self.terms(pair[0]).hours < self.terms(pair[1]).hours)
+    }
+}
+
+/// What is refused of badges; the text is for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum BadgeError {
+    /// A day whose badges nobody can give: in the future, or too long ago.
+    #[error("target_date must be within the last year, and not in the future.")]
+    BadDate,
+    /// More days than one request may ask for, or none.
+    #[error("start_date must not be after end_date, nor more than a year before it.")]
+    BadRange,
+    /// This listener had no badge on that day, or is none.
+    #[error("This person had no badge on that day.")]
+    NoSuchBadge,
+    /// Badges are being given by somebody else.
+    #[error("Badges are being given just now; please try again in a moment.")]
+    BeingGiven,
+    /// The store failed.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+impl From<sqlx::Error> for BadgeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<BadgeError> for Error {
+    fn from(error: BadgeError) -> Self {
+        let (kind, code) = match error {
+            BadgeError::BadDate => (Kind::InvalidArgument, "invalid_target_date"),
+            BadgeError::BadRange => (Kind::InvalidArgument, "invalid_date_range"),
+            BadgeError::NoSuchBadge => (Kind::NotFound, "badge_not_found"),
+            BadgeError::BeingGiven => (Kind::Conflict, "badges_are_being_given"),
+            BadgeError::Failed(error) => return error,
+        };
+        Self::new(kind, code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn terms(hours: u32, audio_paise: u32, video_paise: u32) -> BadgeTerms {
+        BadgeTerms {
+            hours,
+            audio_paise,
+            video_paise,
+        }
+    }
+
+    const CARD: BadgeCard = BadgeCard {
+        basic: terms(0, 100, 600),
+        bronze: terms(3, 125, 700),
+        silver: terms(6, 150, 850),
+        gold: terms(9, 180, 1_000),
+    };
+
+    #[test]
+    fn a_badge_is_reached_with_its_last_second() {
+        for (talked_secs, badge) in [
+            (0, Badge::Basic),
+            (3 * 3_600 - 1, Badge::Basic),
+            (3 * 3_600, Badge::Bronze),
+            (6 * 3_600 - 1, Badge::Bronze),
+            (6 * 3_600, Badge::Silver),
+            (9 * 3_600 - 1, Badge::Silver),
+            (9 * 3_600, Badge::Gold),
+            (24 * 3_600, Badge::Gold),
+        ] {
+            assert_eq!(CARD.badge_for(talked_secs), badge, "{talked_secs} s");
+        }
+    }
+
+    #[test]
+    fn the_next_threshold_is_that_of_the_badge_above() {
+        assert_eq!(CARD.next_threshold_hours(Badge::Basic), Some(3));
+        assert_eq!(CARD.next_threshold_hours(Badge::Silver), Some(9));
+        assert_eq!(CARD.next_threshold_hours(Badge::Gold), None);
+    }
+
+    #[test]
+    fn a_card_that_gives_gold_for_less_than_silver_is_out_of_order() {
+        assert!(CARD.is_in_order());
+        let gold = terms(5, 180, 1_000);
+        assert!(!BadgeCard { gold, ..CARD }.is_in_order());
+    }
+}

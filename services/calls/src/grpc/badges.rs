@@ -1,0 +1,55 @@
+//! Badges between the wire and the domain.
+
+use chrono::NaiveDate;
+use talktime_proto::calls::v1 as wire;
+use talktime_proto::timestamp;
+
+use crate::badges::{Given, Standing};
+use crate::domain::badge::BadgeError;
+use crate::store::badges::{BadgeCount, DayBadge};
+
+/// A date as the wire has it.
+pub(super) fn date_of(text: Option<String>) -> Result<Option<NaiveDate>, BadgeError> {
+    let date = text.map(|text| text.parse().map_err(|_| BadgeError::BadDate));
+    date.transpose()
+}
+
+pub(super) fn badge(given: DayBadge) -> wire::Badge {
+    wire::Badge {
+        listener_id: given.listener_id,
+        date: given.date.to_string(),
+        badge: given.badge.word().to_owned(),
+        audio_paise_per_minute: given.audio_paise_per_minute,
+        video_paise_per_minute: given.video_paise_per_minute,
+        assigned_at: Some(timestamp(given.assigned_at)),
+    }
+}
+
+pub(super) fn standing(standing: Standing) -> wire::GetStandingResponse {
+    let hours = standing.next_threshold_hours;
+    wire::GetStandingResponse {
+        badge: Some(badge(standing.badge)),
+        yesterday_secs: standing.yesterday_secs,
+        next_threshold_hours: hours.map(|hours| i32::try_from(hours).unwrap_or(i32::MAX)),
+    }
+}
+
+pub(super) fn count(count: BadgeCount) -> wire::BadgeCount {
+    wire::BadgeCount {
+        badge: count.badge.word().to_owned(),
+        count: count.count,
+        avg_audio_paise: count.avg_audio_paise,
+        avg_video_paise: count.avg_video_paise,
+    }
+}
+
+pub(super) fn given(given: Given) -> wire::AssignBadgesResponse {
+    let [basic, bronze, silver, gold] = given.counts;
+    wire::AssignBadgesResponse {
+        date: given.date.to_string(),
+        basic,
+        bronze,
+        silver,
+        gold,
+    }
+}

@@ -1,0 +1,261 @@
+//! The model that the simulation runs on, beside the statements that it stands for.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use fastrand::Rng;
+use sqlx::{Connection, PgConnection};
+use talktime_calls::SCHEMA;
+use talktime_calls::domain::call::{Call, CallType, Status};
+use talktime_calls::domain::steps::{self, Cause, Charge, Limits};
+use talktime_calls::store::calls::{self, NewCall, Receipt};
+use talktime_calls::store::live_parties;
+use talktime_kit::testing::TestDatabase;
+
+use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_MINUTE, Rows};
+
+const STEPS: usize = 1_500;
+const PEOPLE: i64 = 5;
+const LEASE_SECS: f64 = 8.0;
+const LIMITS: Limits = Limits {
+    unpaid_grace: TimeDelta::seconds(5),
+    cancel_grace: TimeDelta::seconds(4),
+    silence_max: TimeDelta::seconds(60),
+};
+
+/// Both, and chance.
+struct Pair {
+    model: Rows,
+    rng: Rng,
+}
+
+/// What must be the same; when a row was read is no part of it.
+fn seen(call: Option<Call>) -> String {
+    let call = call.map(|call| Call {
+        read_at: DateTime::UNIX_EPOCH,
+        ..call
+    });
+    format!("{call:?}")
+}
+
+fn new_call((user_id, listener_id): (i64, i64)) -> NewCall<'static> {
+    NewCall {
+        user_id,
+        listener_id,
+        call_type: CallType::Audio,
+        coins_per_minute: COINS_PER_MINUTE,
+        basic_paise_per_minute: PAISE_PER_MINUTE,
+        prices_version: 1,
+        date: NaiveDate::default(),
+        minute_secs: MINUTE_SECS,
+        caller_username: "",
+        listener_username: "",
+        idempotency_key: None,
+    }
+}
+
+async fn now_of(tx: &mut PgConnection) -> DateTime<Utc> {
+    let now = sqlx::query_scalar("SELECT now()").fetch_one(tx).await;
+    now.expect("Postgres tells the time")
+}
+
+impl Pair {
+    /// One step on both, in a transaction, so that both have the same time.
+    async fn step(&mut self, tx: &mut PgConnection) -> bool {
+        let now = now_of(tx).await;
+        let call_id = self.some_call();
+        match self.rng.u8(0..9) {
+            0 | 1 => return self.reserve(tx, now).await,
+            2 => self.activate(tx, now, call_id).await,
+            3 => self.undo(tx, now, call_id).await,
+            4 => self.record(tx, now, call_id).await,
+            5 => self.end(tx, now, call_id).await,
+            6 => self.close(tx, now, call_id).await,
+            7 => self.claim(tx, now).await,
+            _ => self.pass_time(tx).await,
+        }
+        true
+    }
+
+    /// One of the newest, which are on their way, or one that is not there.
+    fn some_call(&mut self) -> i64 {
+        let newest = self.model.calls.keys().rev().copied();
+        let newest: Vec<i64> = newest.take(4).chain([i64::MAX]).collect();
+        newest[self.rng.usize(0..newest.len())]
+    }
+
+    async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
+        let user_id = self.rng.i64(1..=PEOPLE);
+        let parties = (user_id, user_id % PEOPLE + 1);
+        let call = calls::insert_reserving(tx, &new_call(parties), LEASE_SECS).await;
+        let call = call.expect("inserted");
+        let ids = [parties.0, parties.1];
+        let taken = live_parties::take(tx, call.call_id, ids)
+            .await
+            .expect("asked");
+        let model = self.model.reserve(now, parties, LEASE_SECS);
+        assert_eq!(seen(taken.then_some(call)), seen(model));
+        taken
+    }
+
+    async fn activate(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let Some(call) = self.model.find(now, call_id) else {
+            return;
+        };
+        let balance_coins = self.rng.i64(0..50);
+        let minute = steps::go_live(&call, Charge::Paid { balance_coins }).expect("paid");
+        let live = calls::activate(tx, call_id, minute).await.expect("asked");
+        assert_eq!(seen(live), seen(self.model.activate(now, call_id, minute)));
+    }
+
+    async fn undo(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let begun = calls::begin_undoing(tx, call_id, LEASE_SECS)
+            .await
+            .expect("asked");
+        if begun.is_some() {
+            live_parties::free(tx, call_id).await.expect("freed");
+        }
+        self.model.begin_undoing(now, call_id, LEASE_SECS);
+        if self.rng.bool() {
+            calls::delete_undone(tx, call_id).await.expect("asked");
+            self.model.delete_undone(now, call_id);
+        }
+    }
+
+    async fn record(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let Some(call) = self.model.find(now, call_id) else {
+            return;
+        };
+        let balance_coins = self.rng.i64(0..50);
+        let steps::Billing::Record(mut minute) = steps::bill(&call, Charge::Paid { balance_coins })
+        else {
+            unreachable!("a paid minute is recorded");
+        };
+        // A late driver brings a minute that is recorded already, or one that is not next.
+        minute.minute += self.rng.i32(-1..=1);
+        let recorded = calls::record_minutes(tx, &[(call_id, minute)])
+            .await
+            .expect("asked");
+        let model = self.model.record_minute(now, call_id, minute);
+        assert_eq!(seen(recorded.into_iter().next()), seen(model));
+    }
+
+    async fn end(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let locked = calls::lock(tx, call_id).await.expect("asked");
+        assert_eq!(seen(locked.clone()), seen(self.model.find(now, call_id)));
+        let cause = Cause::HangUp {
+            status: Status::Cancelled,
+            by_caller: self.rng.bool(),
+        };
+        let live = locked.filter(|call| call.phase == talktime_calls::domain::call::Phase::Active);
+        let Some(ending) = live.and_then(|call| steps::ending(&call, cause, &LIMITS)) else {
+            return;
+        };
+        let ended = calls::begin_settling(tx, call_id, ending, LEASE_SECS).await;
+        let model = self.model.begin_settling(now, call_id, ending, LEASE_SECS);
+        assert_eq!(seen(Some(ended.expect("ended"))), seen(Some(model)));
+    }
+
+    async fn close(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let ended = self.model.find(now, call_id);
+        let Some(begun) = ended.and_then(|call| call.duration_minutes) else {
+            return;
+        };
+        let paid = (begun - i32::from(self.rng.bool())).max(0);
+        let decided = calls::decide_minutes(tx, call_id, paid)
+            .await
+            .expect("decided");
+        assert_eq!(Some(decided), self.model.decide_minutes(call_id, paid));
+        let receipt = Receipt {
+            minutes: decided,
+            coins_spent: i64::from(decided) * COINS_PER_MINUTE,
+            user_paise_spent: 50,
+            listener_paise_earned: i64::from(decided) * PAISE_PER_MINUTE,
+        };
+        let settled = calls::settle(tx, call_id, receipt).await.expect("asked");
+        assert_eq!(
+            seen(settled),
+            seen(self.model.settle(now, call_id, receipt))
+        );
+    }
+
+    async fn claim(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) {
+        let mut claimed = calls::claim_due(tx, LEASE_SECS, 500).await.expect("asked");
+        claimed.sort_by_key(|call| call.call_id);
+        let claimed: Vec<String> = claimed.into_iter().map(|call| seen(Some(call))).collect();
+        let model = self.model.claim_due(now, LEASE_SECS);
+        let model: Vec<String> = model.into_iter().map(|call| seen(Some(call))).collect();
+        assert_eq!(claimed, model);
+    }
+
+    /// Everything was some time earlier than it was.
+    async fn pass_time(&mut self, tx: &mut PgConnection) {
+        let by = TimeDelta::seconds(self.rng.i64(0..15));
+        sqlx::query(
+            "UPDATE calls.user_calls SET start_time = start_time - $1, end_time = end_time - $1,
+                                         next_step_at = next_step_at - $1",
+        )
+        .bind(by)
+        .execute(tx)
+        .await
+        .expect("moved");
+        for row in self.model.calls.values_mut() {
+            for time in [
+                &mut row.call.start_time,
+                &mut row.end_time,
+                &mut row.next_step_at,
+            ] {
+                *time = time.map(|time| time - by);
+            }
+        }
+    }
+
+    async fn compare_hidden_columns(&self, connection: &mut PgConnection) {
+        type Hidden = (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+        let rows: Vec<Hidden> = sqlx::query_as(
+            "SELECT call_id, end_time, next_step_at
+             FROM calls.user_calls ORDER BY call_id",
+        )
+        .fetch_all(&mut *connection)
+        .await
+        .expect("read");
+        let model = self.model.calls.values().map(|row| {
+            let id = row.call.call_id;
+            (id, row.end_time, row.next_step_at)
+        });
+        assert_eq!(rows, model.collect::<Vec<_>>());
+        let held: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT user_id, call_id FROM calls.live_parties ORDER BY user_id")
+                .fetch_all(connection)
+                .await
+                .expect("read");
+        let model = self.model.live_parties.iter();
+        assert_eq!(
+            held,
+            model.map(|(user, call)| (*user, *call)).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_model_does_what_the_statements_do() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut connection = database.superuser.acquire().await.expect("connected");
+    let mut pair = Pair {
+        model: Rows::default(),
+        rng: Rng::with_seed(1),
+    };
+    for _ in 0..STEPS {
+        let mut tx = connection.begin().await.expect("begun");
+        if pair.step(&mut tx).await {
+            tx.commit().await.expect("committed");
+        } else {
+            tx.rollback().await.expect("rolled back");
+        }
+        pair.compare_hidden_columns(&mut connection).await;
+    }
+    let settled = pair
+        .model
+        .calls
+        .values()
+        .filter(|row| row.next_step_at.is_none());
+    assert!(settled.count() > 20, "too few calls came to their end");
+}

@@ -1,0 +1,202 @@
+//! Badges on a real Postgres, at times that the test says.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use futures::future::join_all;
+use sqlx::PgPool;
+use talktime_calls::SCHEMA;
+use talktime_calls::badges::Badges;
+use talktime_calls::config::Config;
+use talktime_calls::domain::badge::Badge;
+use talktime_calls::store::badges::{self, DayBadge};
+use talktime_kit::Clock;
+use talktime_kit::testing::TestDatabase;
+
+const LISTENERS: [i64; 4] = [11, 12, 13, 14];
+const HOURS: [i64; 4] = [2, 3, 6, 9];
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("RFC 3339")
+}
+
+fn day(day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(2026, 11, day).expect("a date")
+}
+
+/// Badges at a time, on a database where four listeners talked for some hours on the 23rd in India.
+async fn talked() -> (TestDatabase, Badges) {
+    let database = TestDatabase::new(SCHEMA).await;
+    for (listener_id, hours) in LISTENERS.into_iter().zip(HOURS) {
+        let mut connection = database.app.acquire().await.expect("connected");
+        badges::add_listener(&mut connection, listener_id)
+            .await
+            .expect("added");
+        // The last second of the day counts, the first of the next does not.
+        ended(
+            &database.app,
+            listener_id,
+            at("2026-11-23T18:29:59Z"),
+            hours * 3_600 - 60,
+        )
+        .await;
+        ended(&database.app, listener_id, at("2026-11-22T18:30:00Z"), 60).await;
+        ended(
+            &database.app,
+            listener_id,
+            at("2026-11-23T18:30:00Z"),
+            5 * 3_600,
+        )
+        .await;
+        ended(
+            &database.app,
+            listener_id,
+            at("2026-11-22T18:29:59Z"),
+            5 * 3_600,
+        )
+        .await;
+    }
+    let badges = badges_at(&database, "2026-11-23T18:31:00Z");
+    (database, badges)
+}
+
+fn badges_at(database: &TestDatabase, now: &str) -> Badges {
+    let config = serde_json::json!({
+        "peers": {"profile": "", "presence": "", "wallet": ""}, "redis": {"url": ""},
+    });
+    let config: Config = serde_json::from_value(config).expect("settings");
+    Badges::new(
+        database.app.clone(),
+        Clock::manual(at(now)),
+        config.terms().badges,
+    )
+}
+
+async fn ended(pool: &PgPool, listener_id: i64, end_time: DateTime<Utc>, secs: i64) {
+    sqlx::query(
+        "INSERT INTO calls.user_calls
+             (user_id, listener_id, call_type, status, phase, start_time, end_time,
+              duration_seconds, coins_per_minute, listener_paise_per_minute, minute_secs,
+              caller_username, listener_username, created_at, updated_at)
+         VALUES (1, $1, 'audio', 'completed', 'settled', $2, $3, $4, 10, 100, 60, '', '', $2, $3)",
+    )
+    .bind(listener_id)
+    .bind(end_time - TimeDelta::seconds(secs))
+    .bind(end_time)
+    .bind(secs)
+    .execute(pool)
+    .await
+    .expect("inserted");
+}
+
+async fn given(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>> {
+    let mut connection = database.app.acquire().await.expect("connected");
+    let mut given = Vec::new();
+    for listener_id in LISTENERS {
+        let badge = badges::of_day(&mut connection, listener_id, date).await;
+        given.push(badge.expect("read"));
+    }
+    given
+}
+
+#[tokio::test]
+async fn yesterdays_hours_make_todays_badges() {
+    let (database, badges) = talked().await;
+    assert_eq!(
+        badges
+            .catch_up(at("2026-11-23T18:30:59Z"))
+            .await
+            .expect("too early"),
+        1
+    );
+    assert_eq!(
+        given(&database, day(24)).await,
+        [const { None }; 4],
+        "that was the 23rd's"
+    );
+    assert_eq!(
+        badges
+            .catch_up(at("2026-11-23T18:31:00Z"))
+            .await
+            .expect("given"),
+        1
+    );
+    let given = given(&database, day(24)).await;
+    let expected = [
+        (Badge::Basic, 100, 600),
+        (Badge::Bronze, 125, 700),
+        (Badge::Silver, 150, 850),
+        (Badge::Gold, 180, 1_000),
+    ];
+    for (given, (badge, audio_paise, video_paise)) in given.into_iter().zip(expected) {
+        let given = given.expect("everybody has one");
+        let rates = (given.audio_paise_per_minute, given.video_paise_per_minute);
+        assert_eq!((given.badge, rates), (badge, (audio_paise, video_paise)));
+        assert_eq!(given.assigned_at, at("2026-11-23T18:31:00Z"));
+    }
+}
+
+#[tokio::test]
+async fn one_replica_gives_them_once() {
+    let (database, badges) = talked().await;
+    let now = at("2026-11-23T18:31:00Z");
+    let replicas = join_all((0..6).map(|_| badges.catch_up(now))).await;
+    let given: usize = replicas.into_iter().map(|days| days.expect("asked")).sum();
+    assert_eq!(given, 1);
+    // What is given at night stays, though somebody's hours of yesterday grow.
+    ended(
+        &database.app,
+        LISTENERS[0],
+        at("2026-11-23T12:00:00Z"),
+        9 * 3_600,
+    )
+    .await;
+    assert_eq!(badges.catch_up(now).await.expect("asked"), 0);
+    let standing = badges.standing(LISTENERS[0]).await.expect("read");
+    assert_eq!(
+        (standing.badge.badge, standing.yesterday_secs),
+        (Badge::Basic, 11 * 3_600)
+    );
+    assert_eq!(standing.next_threshold_hours, Some(3));
+    let anew = badges.assign(Some(day(24))).await.expect("given");
+    assert_eq!(anew.counts, [0, 1, 1, 2]);
+}
+
+#[tokio::test]
+async fn days_of_a_stop_are_made_up_for() {
+    let (database, badges) = talked().await;
+    badges
+        .catch_up(at("2026-11-21T20:00:00Z"))
+        .await
+        .expect("the 22nd's");
+    assert_eq!(
+        badges
+            .catch_up(at("2026-11-25T20:00:00Z"))
+            .await
+            .expect("given"),
+        4
+    );
+    let of = |date| given(&database, date);
+    assert_eq!(
+        of(day(24)).await[3].as_ref().map(|given| given.badge),
+        Some(Badge::Gold)
+    );
+    assert_eq!(
+        of(day(25)).await[3].as_ref().map(|given| given.badge),
+        Some(Badge::Bronze)
+    );
+    assert_eq!(
+        of(day(26)).await[3].as_ref().map(|given| given.badge),
+        Some(Badge::Basic)
+    );
+}
+
+#[tokio::test]
+async fn who_is_new_today_has_a_badge_at_the_first_look() {
+    let (_database, badges) = talked().await;
+    let standing = badges.standing(99).await.expect("given");
+    assert_eq!(
+        (standing.badge.badge, standing.badge.date),
+        (Badge::Basic, day(24))
+    );
+    let history = badges.history(99, None, None).await.expect("read");
+    assert_eq!(history, [standing.badge]);
+}

@@ -1,0 +1,225 @@
+//! The rows of the calls service as its statements change them, without a database: what the simulation
+//! runs on. `agreement` compares it with the statements themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use talktime_calls::domain::badge::Badge;
+use talktime_calls::domain::call::{Call, CallType, Phase, Status};
+use talktime_calls::domain::steps::{Ending, PaidMinute};
+use talktime_calls::store::calls::Receipt;
+
+pub(crate) const MINUTE_SECS: i32 = 10;
+pub(crate) const COINS_PER_MINUTE: i64 = 10;
+pub(crate) const PAISE_PER_MINUTE: i64 = 125;
+
+/// A row, and what only statements see of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) call: Call,
+    pub(crate) end_time: Option<DateTime<Utc>>,
+    pub(crate) next_step_at: Option<DateTime<Utc>>,
+}
+
+/// `calls.user_calls` and `calls.live_parties`. Every function is one statement or one transaction.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) calls: BTreeMap<i64, Row>,
+    pub(crate) live_parties: BTreeMap<i64, i64>,
+    last_id: i64,
+}
+
+fn secs(secs: f64) -> TimeDelta {
+    TimeDelta::from_std(Duration::from_secs_f64(secs)).expect("a few")
+}
+
+impl Rows {
+    /// `insert_reserving` and `live_parties::take`; none when somebody is on a call.
+    pub(crate) fn reserve(
+        &mut self,
+        now: DateTime<Utc>,
+        (user_id, listener_id): (i64, i64),
+        lease_secs: f64,
+    ) -> Option<Call> {
+        // A sequence does not go back with its transaction.
+        self.last_id += 1;
+        let parties = [user_id, listener_id];
+        if parties.iter().any(|id| self.live_parties.contains_key(id)) {
+            return None;
+        }
+        let call = reserved(self.last_id, parties, now);
+        self.live_parties
+            .extend(parties.map(|party| (party, call.call_id)));
+        let row = Row {
+            call: call.clone(),
+            end_time: None,
+            next_step_at: Some(now + secs(lease_secs)),
+        };
+        self.calls.insert(call.call_id, row);
+        Some(call)
+    }
+
+    fn in_phase(&mut self, call_id: i64, phase: Phase, now: DateTime<Utc>) -> Option<&mut Row> {
+        let row = self.calls.get_mut(&call_id)?;
+        row.call.read_at = now;
+        (row.call.phase == phase).then_some(row)
+    }
+
+    pub(crate) fn activate(
+        &mut self,
+        now: DateTime<Utc>,
+        call_id: i64,
+        minute: PaidMinute,
+    ) -> Option<Call> {
+        let row = self.in_phase(call_id, Phase::Reserving, now)?;
+        let call = &mut row.call;
+        call.phase = Phase::Active;
+        call.start_time = Some(now);
+        call.minutes_billed = 1;
+        call.coins_spent = call.coins_per_minute;
+        call.low_balance_told = minute.is_low;
+        call.version += 1 + i64::from(minute.tell_low);
+        row.next_step_at = Some(now + TimeDelta::seconds(call.minute_secs.into()));
+        Some(row.call.clone())
+    }
+
+    /// `begin_undoing` and `live_parties::free`.
+    pub(crate) fn begin_undoing(&mut self, now: DateTime<Utc>, call_id: i64, lease_secs: f64) {
+        let Some(row) = self.in_phase(call_id, Phase::Reserving, now) else {
+            return;
+        };
+        row.call.phase = Phase::Undoing;
+        row.next_step_at = Some(now + secs(lease_secs));
+        self.free(call_id);
+    }
+
+    pub(crate) fn delete_undone(&mut self, now: DateTime<Utc>, call_id: i64) {
+        if self.in_phase(call_id, Phase::Undoing, now).is_some() {
+            self.calls.remove(&call_id);
+        }
+    }
+
+    pub(crate) fn find(&mut self, now: DateTime<Utc>, call_id: i64) -> Option<Call> {
+        let row = self.calls.get_mut(&call_id)?;
+        row.call.read_at = now;
+        Some(row.call.clone())
+    }
+
+    pub(crate) fn claim_due(&mut self, now: DateTime<Utc>, lease_secs: f64) -> Vec<Call> {
+        let due = self.calls.values_mut();
+        due.filter(|row| row.next_step_at.is_some_and(|at| at <= now))
+            .map(|row| {
+                row.next_step_at = Some(now + secs(lease_secs));
+                row.call.read_at = now;
+                row.call.clone()
+            })
+            .collect()
+    }
+
+    pub(crate) fn record_minute(
+        &mut self,
+        now: DateTime<Utc>,
+        call_id: i64,
+        paid: PaidMinute,
+    ) -> Option<Call> {
+        let row = self.in_phase(call_id, Phase::Active, now)?;
+        if row.call.minutes_billed != paid.minute - 1 {
+            return None;
+        }
+        let call = &mut row.call;
+        call.minutes_billed = paid.minute;
+        call.coins_spent += call.coins_per_minute;
+        call.low_balance_told = paid.is_low;
+        call.version += 1 + i64::from(paid.tell_low);
+        row.next_step_at = call.end_of_minute(paid.minute);
+        Some(row.call.clone())
+    }
+
+    /// `begin_settling`, under the row's lock.
+    pub(crate) fn begin_settling(
+        &mut self,
+        now: DateTime<Utc>,
+        call_id: i64,
+        ending: Ending,
+        lease_secs: f64,
+    ) -> Call {
+        let row = self
+            .in_phase(call_id, Phase::Active, now)
+            .expect("it is locked and active");
+        row.call.phase = Phase::Settling;
+        row.call.status = ending.status;
+        row.call.duration_seconds = Some(ending.duration.seconds);
+        row.call.duration_minutes = Some(ending.duration.minutes);
+        row.call.minutes_settled = ending.minutes_settled;
+        row.call.version += 1;
+        row.end_time = Some(ending.end_time);
+        row.next_step_at = Some(now + secs(lease_secs));
+        let call = row.call.clone();
+        self.free(call_id);
+        call
+    }
+
+    /// None when the row is gone.
+    pub(crate) fn decide_minutes(&mut self, call_id: i64, minutes: i32) -> Option<i32> {
+        let row = self.calls.get_mut(&call_id)?;
+        Some(*row.call.minutes_settled.get_or_insert(minutes))
+    }
+
+    pub(crate) fn settle(
+        &mut self,
+        now: DateTime<Utc>,
+        call_id: i64,
+        receipt: Receipt,
+    ) -> Option<Call> {
+        let row = self.in_phase(call_id, Phase::Settling, now)?;
+        let call = &mut row.call;
+        call.phase = Phase::Settled;
+        call.minutes_billed = receipt.minutes;
+        call.coins_spent = receipt.coins_spent;
+        call.user_paise_spent = receipt.user_paise_spent;
+        call.listener_paise_earned = receipt.listener_paise_earned;
+        if call.duration_minutes > Some(receipt.minutes) {
+            call.status = Status::Dropped;
+            call.duration_seconds = Some(i64::from(receipt.minutes * call.minute_secs));
+            row.end_time = call.end_of_minute(receipt.minutes);
+        }
+        call.duration_minutes = Some(receipt.minutes);
+        row.next_step_at = None;
+        Some(row.call.clone())
+    }
+
+    fn free(&mut self, call_id: i64) {
+        self.live_parties.retain(|_, call| *call != call_id);
+    }
+}
+
+fn reserved(call_id: i64, [user_id, listener_id]: [i64; 2], now: DateTime<Utc>) -> Call {
+    Call {
+        call_id,
+        user_id,
+        listener_id,
+        call_type: CallType::Audio,
+        status: Status::Ongoing,
+        phase: Phase::Reserving,
+        start_time: None,
+        duration_seconds: None,
+        duration_minutes: None,
+        coins_spent: 0,
+        user_paise_spent: 0,
+        listener_paise_earned: 0,
+        coins_per_minute: COINS_PER_MINUTE,
+        listener_paise_per_minute: PAISE_PER_MINUTE,
+        listener_badge: Badge::Basic,
+        prices_version: Some(1),
+        minute_secs: MINUTE_SECS,
+        minutes_billed: 0,
+        minutes_settled: None,
+        low_balance_told: false,
+        caller_username: String::new(),
+        listener_username: String::new(),
+        idempotency_key: None,
+        version: 0,
+        read_at: now,
+    }
+}

@@ -1,0 +1,155 @@
+//! Every list and every periodic look goes by an index: what it reads does not grow with the calls of
+//! others. The statements are the store's own, and Postgres says itself what they read.
+
+use chrono::TimeDelta;
+use sqlx::{Connection, PgConnection, PgPool};
+use talktime_calls::SCHEMA;
+use talktime_calls::store::history::{self, Filter};
+use talktime_calls::store::{badges, calls};
+use talktime_kit::Clock;
+use talktime_kit::testing::TestDatabase;
+
+/// Large enough for the planner to mind; with five million calls it chose the same way.
+const CALLS: i64 = 60_000;
+const PEOPLE: i64 = 2_000;
+/// A person has thirty calls on either side, a day 170.
+const ROWS_MAX: i64 = 250;
+/// After five times Postgres may plan a prepared statement without its parameters.
+const TIMES: usize = 8;
+const SOMEBODY: i64 = 77;
+
+/// Calls of a year, evenly spread over days and people; twenty are live. Callers are listeners too.
+async fn fill(pool: &PgPool) {
+    sqlx::query(
+        "INSERT INTO calls.user_calls
+             (user_id, listener_id, call_type, status, phase, start_time, end_time,
+              duration_seconds, duration_minutes, coins_spent, coins_per_minute,
+              listener_paise_per_minute, minute_secs, minutes_billed, next_step_at,
+              caller_username, listener_username, created_at, updated_at)
+         SELECT n * 7 % $2 + 1, (n * 11 + 1) % $2 + 1, 'audio',
+                CASE WHEN is_live THEN 'ongoing' ELSE 'completed' END,
+                CASE WHEN is_live THEN 'active' ELSE 'settled' END,
+                began, CASE WHEN NOT is_live THEN began + interval '5 minutes' END,
+                CASE WHEN NOT is_live THEN 300 END, CASE WHEN NOT is_live THEN 5 END,
+                50, 10, 100, 60, 5, CASE WHEN is_live THEN now() END, 'asha', 'devi', began, began
+         FROM generate_series(1, $1) AS n,
+              LATERAL (SELECT now() - n * interval '365 days' / $1 AS began,
+                              n <= 20 AS is_live) AS made
+         WHERE n * 7 % $2 <> (n * 11 + 1) % $2",
+    )
+    .bind(CALLS)
+    .bind(PEOPLE)
+    .execute(pool)
+    .await
+    .expect("filled");
+    for statement in [
+        "INSERT INTO calls.listeners SELECT DISTINCT listener_id FROM calls.user_calls",
+        "INSERT INTO calls.live_parties
+         SELECT user_id, call_id FROM calls.user_calls WHERE phase = 'active' ON CONFLICT DO NOTHING",
+        "ANALYZE calls.user_calls, calls.listeners, calls.live_parties",
+    ] {
+        sqlx::query(statement).execute(pool).await.expect("prepared");
+    }
+}
+
+/// Looks again and again in a transaction, and asserts that it went by an index to few rows.
+async fn assert_goes_by_index(
+    connection: &mut PgConnection,
+    what: &str,
+    rows_max: i64,
+    look: impl AsyncFn(&mut PgConnection),
+) {
+    for _ in 0..TIMES {
+        let mut tx = connection.begin().await.expect("begun");
+        let (scans_before, rows_before) = read_so_far(&mut tx).await;
+        look(&mut tx).await;
+        let (scans, rows) = read_so_far(&mut tx).await;
+        let (scans, rows) = (scans - scans_before, rows - rows_before);
+        assert_eq!(scans, 0, "{what} reads all calls");
+        assert!(rows <= rows_max, "{what} reads {rows} calls");
+        tx.rollback().await.expect("rolled back");
+    }
+}
+
+/// How often this connection has lately read all calls, and how many it has read; only differences mean
+/// something.
+async fn read_so_far(tx: &mut PgConnection) -> (i64, i64) {
+    sqlx::query_as(
+        "SELECT seq_scan, seq_tup_read + COALESCE(idx_tup_fetch, 0)
+         FROM pg_stat_xact_user_tables WHERE schemaname = 'calls' AND relname = 'user_calls'",
+    )
+    .fetch_one(tx)
+    .await
+    .expect("counted")
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_calls_of_others() {
+    let database = TestDatabase::new(SCHEMA).await;
+    fill(&database.superuser).await;
+    let connection = &mut *database.superuser.acquire().await.expect("connected");
+    let now = Clock::System.now();
+    let of_somebody = Filter {
+        user_id: SOMEBODY,
+        call_type: None,
+        status: None,
+    };
+    assert_goes_by_index(connection, "a page", ROWS_MAX, async |tx| {
+        let page = history::page(tx, of_somebody, 20, 20).await.expect("read");
+        assert_eq!(page.len(), 20);
+    })
+    .await;
+    assert_goes_by_index(connection, "a sum", ROWS_MAX, async |tx| {
+        let totals = history::totals(tx, of_somebody).await.expect("read");
+        assert!(totals.total_calls >= 40);
+    })
+    .await;
+    assert_goes_by_index(connection, "six months", ROWS_MAX, async |tx| {
+        let months = history::months(tx, SOMEBODY, now).await.expect("read");
+        assert_eq!(months.len(), 6);
+    })
+    .await;
+    assert_goes_by_index(connection, "today", ROWS_MAX, async |tx| {
+        let activity = history::activity(tx, now).await.expect("read");
+        assert_eq!(activity.active_calls, 20);
+    })
+    .await;
+    assert_goes_by_index(connection, "a receipt", 1, async |tx| {
+        history::find(tx, 777).await.expect("read").expect("there");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_server_does_by_itself_goes_by_an_index_too() {
+    let database = TestDatabase::new(SCHEMA).await;
+    fill(&database.superuser).await;
+    let connection = &mut *database.superuser.acquire().await.expect("connected");
+    let now = Clock::System.now();
+    assert_goes_by_index(connection, "due calls", ROWS_MAX, async |tx| {
+        let due = calls::claim_due(tx, 8.0, 500).await.expect("claimed");
+        assert_eq!(due.len(), 20);
+    })
+    .await;
+    assert_goes_by_index(connection, "live calls", ROWS_MAX, async |tx| {
+        let live = calls::live_after(tx, 0, 100).await.expect("read");
+        assert!(live.len() > 10);
+    })
+    .await;
+    let day = badges::Span {
+        from: now - TimeDelta::days(40),
+        until: now - TimeDelta::days(39),
+    };
+    assert_goes_by_index(connection, "a day's talk", ROWS_MAX, async |tx| {
+        badges::talked_secs(tx, SOMEBODY, day).await.expect("read");
+    })
+    .await;
+    // A hundred listeners, each with the calls of three days.
+    assert_goes_by_index(connection, "many days' talk", 100 * 5, async |tx| {
+        let talked = badges::talked_secs_of_many(tx, day, 0, 100)
+            .await
+            .expect("read");
+        assert_eq!(talked.len(), 100);
+    })
+    .await;
+}

@@ -1,0 +1,145 @@
+//! What must hold at every instant, and what at the end.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use talktime_calls::domain::call::{Call, Phase, Status};
+
+use super::wallet::Ask;
+use super::world::World;
+use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_MINUTE};
+
+/// After each change: one live call a person, nobody below zero, and sums that are zero.
+pub(super) fn always(world: &World) {
+    let (Ok(rows), Ok(wallet)) = (world.rows.try_borrow(), world.wallet.try_borrow()) else {
+        return;
+    };
+    let mut held = BTreeMap::new();
+    for row in rows.calls.values() {
+        if matches!(row.call.phase, Phase::Reserving | Phase::Active) {
+            for party in row.call.parties() {
+                let other = held.insert(party, row.call.call_id);
+                assert_eq!(other, None, "{party} is on two calls, {}", row.call.call_id);
+            }
+        }
+    }
+    assert_eq!(
+        held, rows.live_parties,
+        "who is held is not who is on a call"
+    );
+    let coins: i64 = wallet.coins.values().sum();
+    assert_eq!(coins + wallet.revenue_coins, wallet.issued_coins, "coins");
+    assert!(wallet.coins.values().all(|coins| *coins >= 0), "below zero");
+    let paise: i64 = wallet.paise.values().sum();
+    assert_eq!(paise, wallet.cost_paise, "paise");
+}
+
+/// No minute is charged before it begins, by the one clock that counts. Only where that clock was
+/// replaced may it have been ahead.
+pub(super) fn not_early(world: &World, ask: Ask) {
+    let Ask::Charge {
+        call_id, minute, ..
+    } = ask
+    else {
+        return;
+    };
+    let rows = world.rows.borrow();
+    let Some(start_time) = rows.calls.get(&call_id).and_then(|row| row.call.start_time) else {
+        return;
+    };
+    let begins = start_time + TimeDelta::seconds(i64::from((minute - 1) * MINUTE_SECS));
+    let is_early = world.database_now() < begins;
+    assert!(
+        !is_early || world.has_skew_changed.get(),
+        "minute {minute} of call {call_id} is charged early"
+    );
+}
+
+/// A call ends now or before. Only where the clock was replaced may it have been ahead.
+pub(super) fn not_in_the_future(world: &World, call_id: i64, end_time: DateTime<Utc>) {
+    assert!(
+        end_time <= world.database_now() || world.has_skew_changed.get(),
+        "call {call_id} ends in the future"
+    );
+}
+
+/// Whether nothing is left to do.
+pub(super) fn is_quiet(world: &World) -> bool {
+    let rows = world.rows.borrow();
+    let mut phases = rows.calls.values().map(|row| row.call.phase);
+    phases.all(|phase| phase == Phase::Settled)
+}
+
+/// When nothing is left to do: each call has ended, and was paid for exactly.
+pub(super) fn at_the_end(world: &World) {
+    always(world);
+    let rows = world.rows.borrow();
+    let wallet = world.wallet.borrow();
+    assert!(rows.live_parties.is_empty(), "somebody is never free");
+    for row in rows.calls.values() {
+        let call = &row.call;
+        assert_eq!(call.phase, Phase::Settled, "{call:?} never ends");
+        paid_exactly(world, call);
+    }
+    for call_id in wallet.charged_calls() {
+        if !rows.calls.contains_key(&call_id) {
+            let left = wallet.charged_minutes(call_id);
+            assert_eq!(left, [], "call {call_id} never was, and costs");
+        }
+    }
+}
+
+fn paid_exactly(world: &World, call: &Call) {
+    let id = call.call_id;
+    let seconds = call.duration_seconds.expect("it has ended");
+    let minutes = call.duration_minutes.expect("it has ended");
+    let taken_back = call.status == Status::Cancelled && minutes == 0;
+    if taken_back {
+        let grace = world.limits.cancel_grace.num_seconds();
+        assert!(seconds <= grace, "call {id} of {seconds} s costs nothing");
+    } else {
+        let begun = seconds.div_euclid(MINUTE_SECS.into())
+            + i64::from(seconds.rem_euclid(MINUTE_SECS.into()) > 0);
+        assert_eq!(
+            i64::from(minutes),
+            begun.max(1),
+            "minutes of call {id}, {seconds} s"
+        );
+    }
+    if !world.has_skew_changed.get() {
+        as_long_as_talked(world, id, seconds);
+    }
+    let wallet = world.wallet.borrow();
+    let expected: Vec<(i32, i64)> = (1..=minutes).map(|n| (n, COINS_PER_MINUTE)).collect();
+    assert_eq!(
+        wallet.charged_minutes(id),
+        expected,
+        "minutes charged for call {id}"
+    );
+    assert_eq!(
+        call.coins_spent,
+        i64::from(minutes) * COINS_PER_MINUTE,
+        "call {id}"
+    );
+    let earned = i64::from(minutes) * PAISE_PER_MINUTE;
+    assert_eq!(call.listener_paise_earned, earned, "call {id}");
+    let settled = wallet.settlement(id).expect("it is settled");
+    assert_eq!(settled.listener_paise, earned, "call {id}");
+}
+
+/// Whoever hangs up is billed for the time since the start, and for less only where the service was away
+/// or coins were missing: then the call ended with a paid minute.
+fn as_long_as_talked(world: &World, id: i64, seconds: i64) {
+    let talked_ms = world.talked_ms.borrow();
+    let talked = talked_ms.get(&id).expect("it was live");
+    let Some(until_ms) = talked.until_ms else {
+        return;
+    };
+    let talked_ms = until_ms - talked.from_ms;
+    let talked_secs = talked_ms / 1_000 + i64::from(talked_ms % 1_000 > 0);
+    let is_cut = seconds < talked_secs && seconds % i64::from(MINUTE_SECS) == 0;
+    assert!(
+        seconds == talked_secs || is_cut,
+        "call {id} of {talked_secs} s is billed for {seconds} s"
+    );
+}

@@ -1,0 +1,210 @@
+//! The calls service: what `saga` does with real parts, with the same decisions, on simulated ones.
+
+use talktime_calls::domain::call::{Call, Phase};
+use talktime_calls::domain::steps::{self, Billing, Cause, Charge, Due, Settling};
+use talktime_calls::store::calls::Receipt;
+
+use super::checks;
+use super::wallet::{Answer, Ask};
+use super::world::{LEASE_SECS, Talked, Unknown, World};
+use crate::model::Rows;
+
+/// Starts a call; none when it is refused.
+pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i64>, Unknown> {
+    let reserve = |rows: &mut Rows, now| rows.reserve(now, parties, LEASE_SECS);
+    let Some(reserved) = world.transact(reserve).await? else {
+        return Ok(None);
+    };
+    world.note(|| format!("reserved {} for {parties:?}", reserved.call_id));
+    if let Ok(Some(())) = charge_and_activate(world, &reserved).await {
+        return Ok(Some(reserved.call_id));
+    }
+    // A start whose commit was not confirmed may be live all the same.
+    let live = undo(world, reserved.call_id).await?;
+    Ok(live.map(|call| call.call_id))
+}
+
+async fn charge_and_activate(world: &World, reserved: &Call) -> Result<Option<()>, Unknown> {
+    let charge = charge(world, reserved, 1).await?;
+    let Ok(minute) = steps::go_live(reserved, charge) else {
+        return Ok(None);
+    };
+    let activate = |rows: &mut Rows, now| {
+        let live = rows.activate(now, reserved.call_id, minute)?;
+        let from_ms = world.runtime.now_ms();
+        let talked = Talked {
+            from_ms,
+            until_ms: None,
+        };
+        world.talked_ms.borrow_mut().insert(live.call_id, talked);
+        Some(live)
+    };
+    let live = world.transact(activate).await?;
+    world.note(|| format!("{} live: {}", reserved.call_id, live.is_some()));
+    Ok(live.map(|_| ()))
+}
+
+/// Undoes a call that is not live; answers a call that is.
+async fn undo(world: &World, call_id: i64) -> Result<Option<Call>, Unknown> {
+    let begin = |rows: &mut Rows, now| rows.begin_undoing(now, call_id, LEASE_SECS);
+    world.transact(begin).await?;
+    let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
+    match found {
+        Some(call) if call.phase == Phase::Undoing => {}
+        live_or_gone => return Ok(live_or_gone),
+    }
+    world.ask_wallet(Ask::Void { call_id }).await?;
+    world
+        .transact(|rows, now| rows.delete_undone(now, call_id))
+        .await?;
+    world.note(|| format!("undone {call_id}"));
+    Ok(None)
+}
+
+/// Ends a call for a cause and settles it.
+pub(super) async fn end(world: &World, call_id: i64, cause: Cause) -> Result<(), Unknown> {
+    let ended = world
+        .transact(|rows, now| end_live(world, rows, now, call_id, cause))
+        .await?;
+    match ended {
+        Some(ended) => settle(world, &ended).await,
+        None => Ok(()),
+    }
+}
+
+fn end_live(
+    world: &World,
+    rows: &mut Rows,
+    now: chrono::DateTime<chrono::Utc>,
+    call_id: i64,
+    cause: Cause,
+) -> Option<Call> {
+    let call = rows.find(now, call_id)?;
+    if call.phase != Phase::Active {
+        return Some(call).filter(|call| call.phase == Phase::Settling);
+    }
+    let ending = steps::ending(&call, cause, &world.limits)?;
+    world.note(|| format!("ends {call_id}: {cause:?} -> {ending:?}"));
+    checks::not_in_the_future(world, call_id, ending.end_time);
+    if matches!(cause, Cause::HangUp { .. })
+        && let Some(talked) = world.talked_ms.borrow_mut().get_mut(&call_id)
+    {
+        talked.until_ms = Some(world.runtime.now_ms());
+    }
+    Some(rows.begin_settling(now, call_id, ending, LEASE_SECS))
+}
+
+async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
+    let minutes = match call.minutes_settled {
+        Some(minutes) => minutes,
+        None => decide_minutes(world, call).await?,
+    };
+    let ask = Ask::Settle {
+        call_id: call.call_id,
+        listener_id: call.listener_id,
+        minutes,
+        paise_per_minute: call.listener_paise_per_minute,
+    };
+    let Answer::Settled(settled) = world.ask_wallet(ask).await? else {
+        unreachable!("a settlement is answered by one");
+    };
+    let receipt = Receipt {
+        minutes,
+        coins_spent: settled.coins_spent,
+        user_paise_spent: 0,
+        listener_paise_earned: settled.listener_paise,
+    };
+    let close = |rows: &mut Rows, now| rows.settle(now, call.call_id, receipt);
+    world.transact(close).await?;
+    world.note(|| format!("settled {}: {settled:?}", call.call_id));
+    Ok(())
+}
+
+async fn decide_minutes(world: &World, call: &Call) -> Result<i32, Unknown> {
+    let mut next = steps::settling(call, call.minutes_billed);
+    let paid = loop {
+        match next {
+            Settling::Close(minutes) => break minutes,
+            Settling::Charge(minute) => {
+                let charge = charge(world, call, minute).await?;
+                next = steps::settling_after(call, minute, charge);
+            }
+        }
+    };
+    let decide = |rows: &mut Rows, _| rows.decide_minutes(call.call_id, paid);
+    Ok(world.transact(decide).await?.expect("an ended call stays"))
+}
+
+async fn charge(world: &World, call: &Call, minute: i32) -> Result<Charge, Unknown> {
+    let ask = Ask::Charge {
+        call_id: call.call_id,
+        minute,
+        user_id: call.user_id,
+        coins: call.coins_per_minute,
+    };
+    match world.ask_wallet(ask).await? {
+        Answer::Charge(charge) => Ok(charge),
+        Answer::Voided | Answer::Settled(_) => unreachable!("a charge is answered by one"),
+    }
+}
+
+/// Bills what is due of one call, as a client's nudge asks for.
+pub(super) async fn nudge(world: &World, call_id: i64) -> Result<(), Unknown> {
+    let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
+    match found {
+        Some(call) if call.phase == Phase::Active => drive(world, call).await,
+        _ => Ok(()),
+    }
+}
+
+/// Takes everything that is due one step further, each call in a task of its own.
+pub(super) async fn claim(world: &World) -> Result<Vec<Call>, Unknown> {
+    world
+        .transact(|rows, now| rows.claim_due(now, LEASE_SECS))
+        .await
+}
+
+/// The next step of a call.
+pub(super) async fn drive(world: &World, call: Call) -> Result<(), Unknown> {
+    match steps::due(&call, &world.limits) {
+        Due::Undo => undo(world, call.call_id).await.map(|_| ()),
+        Due::Settle => settle(world, &call).await,
+        Due::End(cause) => end(world, call.call_id, cause).await,
+        Due::Charge => bill(world, &call).await,
+        Due::Nothing => Ok(()),
+    }
+}
+
+async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
+    let charge = charge(world, call, call.minutes_billed + 1).await?;
+    match steps::bill(call, charge) {
+        Billing::Record(minute) => {
+            let record = |rows: &mut Rows, now| rows.record_minute(now, call.call_id, minute);
+            let recorded = world.transact(record).await?;
+            world.note(|| {
+                let (id, was_new) = (call.call_id, recorded.is_some());
+                format!("minute {} of {id} recorded: {was_new}", minute.minute)
+            });
+            Ok(())
+        }
+        Billing::End(cause) => end(world, call.call_id, cause).await,
+    }
+}
+
+/// Ends calls whose sides have both been silent for too long.
+pub(super) async fn end_silent(world: &World) -> Result<(), Unknown> {
+    let live = world.transact(|rows, now| {
+        let ids: Vec<i64> = rows.calls.keys().copied().collect();
+        let calls = ids.into_iter().filter_map(|id| rows.find(now, id));
+        calls
+            .filter(|call| call.phase == Phase::Active)
+            .collect::<Vec<_>>()
+    });
+    for call in live.await? {
+        let last_sign = world.last_sign(call.parties());
+        if let Some(cause) = steps::is_silent(&call, last_sign, &world.limits) {
+            end(world, call.call_id, cause).await?;
+        }
+    }
+    Ok(())
+}

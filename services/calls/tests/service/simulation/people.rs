@@ -1,0 +1,172 @@
+//! People who call, top up, nudge and hang up, and machines that fail.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use chrono::TimeDelta;
+use talktime_calls::domain::call::Status;
+use talktime_calls::domain::steps::Cause;
+
+use super::driver;
+use super::runtime::Owner;
+use super::world::{REPLICAS, SKEW_MS, World};
+
+pub(super) const PEOPLE: i64 = 4;
+/// When things stop going wrong and people stop calling.
+pub(super) const ROUGH_MS: i64 = 120_000;
+const ROUNDS: usize = 6;
+
+/// Somebody who calls others, and hangs up on most of them.
+pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>) {
+    let runtime = world.runtime.clone();
+    top_up(&world, user_id, 1..5);
+    for _ in 0..ROUNDS {
+        runtime.sleep(0..8_000).await;
+        if runtime.now_ms() > ROUGH_MS {
+            break;
+        }
+        world.sign_of_life(user_id);
+        let other = (user_id + runtime.between(1..PEOPLE)) % PEOPLE;
+        let started = Rc::new(Cell::new(None));
+        let seen = started.clone();
+        request(&world, move |world| async move {
+            let answer = driver::start(&world, (user_id, other)).await;
+            seen.set(answer.ok().flatten());
+        });
+        talk(&world, user_id).await;
+        // Without an answer the app asks what call it is on.
+        let on = || world.rows.borrow().live_parties.get(&user_id).copied();
+        if let Some(call_id) = started.get().or_else(on) {
+            hang_up(&world, user_id, call_id);
+            // Coins may come while the books are being closed.
+            runtime.sleep(0..3_000).await;
+            top_up(&world, user_id, 0..2);
+        }
+    }
+    is_done.set(is_done.get() + 1);
+}
+
+fn top_up(world: &World, user_id: i64, minutes: std::ops::Range<i64>) {
+    // Not a multiple of a minute's price: the rest must stay.
+    let coins = world.runtime.between(minutes) * 10 + world.runtime.between(0..10);
+    world.wallet.borrow_mut().recharge(user_id, coins);
+}
+
+async fn talk(world: &World, user_id: i64) {
+    let runtime = &world.runtime;
+    for _ in 0..runtime.between(0..6) {
+        runtime.sleep(0..9_000).await;
+        if runtime.one_in(2) {
+            world.sign_of_life(user_id);
+        }
+        if runtime.one_in(6) {
+            top_up(world, user_id, 0..3);
+        }
+        let on = world.rows.borrow().live_parties.get(&user_id).copied();
+        if let Some(call_id) = on.filter(|_| runtime.one_in(3)) {
+            request(world, move |world| async move {
+                let _ = driver::nudge(&world, call_id).await;
+            });
+        }
+    }
+}
+
+/// Once, or several times at once; sometimes not at all.
+fn hang_up(world: &World, user_id: i64, call_id: i64) {
+    let status = match world.runtime.between(0..4) {
+        0 => Status::Cancelled,
+        1 => Status::Dropped,
+        _ => Status::Completed,
+    };
+    let caller = world
+        .rows
+        .borrow()
+        .calls
+        .get(&call_id)
+        .map(|row| row.call.user_id);
+    let cause = Cause::HangUp {
+        status,
+        by_caller: caller == Some(user_id),
+    };
+    for _ in 0..world.runtime.between(0..4) {
+        request(world, move |world| async move {
+            let _ = driver::end(&world, call_id, cause).await;
+        });
+    }
+}
+
+/// Has a replica do something, if it is up. It dies with the replica.
+fn request<F: Future<Output = ()> + 'static>(world: &World, act: impl FnOnce(World) -> F) {
+    let replica = world.runtime.index(REPLICAS);
+    if world.up.borrow()[replica] {
+        world
+            .runtime
+            .spawn(Owner::Replica(replica), act(world.clone()));
+    }
+}
+
+/// Starts what a replica does by itself.
+pub(super) fn boot(world: &World, replica: usize) {
+    world.up.borrow_mut()[replica] = true;
+    let (sweeping, listening) = (world.clone(), world.clone());
+    world.runtime.spawn(Owner::Replica(replica), async move {
+        loop {
+            for call in driver::claim(&sweeping).await.unwrap_or_default() {
+                let world = sweeping.clone();
+                sweeping.runtime.spawn(Owner::Replica(replica), async move {
+                    let _ = driver::drive(&world, call).await;
+                });
+            }
+            sweeping.runtime.sleep(200..1_500).await;
+        }
+    });
+    world.runtime.spawn(Owner::Replica(replica), async move {
+        loop {
+            listening.runtime.sleep(2_000..9_000).await;
+            let _ = driver::end_silent(&listening).await;
+        }
+    });
+}
+
+/// Kills replicas, takes the wallet away, and has another database with another clock take over.
+pub(super) async fn misfortune(world: World) {
+    let runtime = world.runtime.clone();
+    let changes_clocks = runtime.one_in(4);
+    while runtime.now_ms() < ROUGH_MS {
+        runtime.sleep(500..8_000).await;
+        match runtime.between(0..6) {
+            0..3 => {
+                let replica = runtime.index(REPLICAS);
+                world.note(|| format!("replica {replica} dies"));
+                world.up.borrow_mut()[replica] = false;
+                runtime.crash(Owner::Replica(replica));
+                runtime.sleep(100..6_000).await;
+                boot(&world, replica);
+            }
+            3 => {
+                world.note(|| "the wallet is away".to_owned());
+                world.is_wallet_up.set(false);
+                runtime.sleep(500..15_000).await;
+                world.is_wallet_up.set(true);
+            }
+            4 if changes_clocks => {
+                world.has_skew_changed.set(true);
+                world
+                    .database_skew_ms
+                    .set(runtime.between(-SKEW_MS..SKEW_MS));
+                world.note(|| "the database's clock is another".to_owned());
+            }
+            _ => {}
+        }
+    }
+    world.is_rough.set(false);
+}
+
+/// Limits as they are configured, on the scale of a short minute.
+pub(super) fn limits(cancel_grace_secs: i64) -> talktime_calls::domain::steps::Limits {
+    talktime_calls::domain::steps::Limits {
+        unpaid_grace: TimeDelta::seconds(5),
+        cancel_grace: TimeDelta::seconds(cancel_grace_secs),
+        silence_max: TimeDelta::seconds(45),
+    }
+}

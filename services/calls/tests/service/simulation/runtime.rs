@@ -1,0 +1,140 @@
+//! Time, chance and tasks, all of a seed: nothing here happens by itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::ops::Range;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use fastrand::Rng;
+
+pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Whose a task is: it dies with its owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Owner {
+    /// Nobody's: the world's own.
+    World,
+    /// A replica of the calls service.
+    Replica(usize),
+}
+
+/// What a task may ask for; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Runtime(Rc<Inner>);
+
+struct Inner {
+    now_ms: Cell<i64>,
+    rng: RefCell<Rng>,
+    /// When the task that is running wants to go on.
+    wake_at_ms: Cell<i64>,
+    spawned: RefCell<Vec<(Owner, Task)>>,
+    crashed: RefCell<Vec<Owner>>,
+}
+
+impl Runtime {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Rc::new(Inner {
+            now_ms: Cell::new(0),
+            rng: RefCell::new(Rng::with_seed(seed)),
+            wake_at_ms: Cell::new(0),
+            spawned: RefCell::default(),
+            crashed: RefCell::default(),
+        }))
+    }
+
+    /// The true time, which nobody in the simulated world knows.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.0.now_ms.get()
+    }
+
+    pub(super) fn between(&self, range: Range<i64>) -> i64 {
+        self.0.rng.borrow_mut().i64(range)
+    }
+
+    pub(super) fn index(&self, below: usize) -> usize {
+        self.0.rng.borrow_mut().usize(0..below)
+    }
+
+    pub(super) fn one_in(&self, many: i64) -> bool {
+        self.between(0..many) == 0
+    }
+
+    /// Goes on after a time from `range`. A task sleeps in one place at a time.
+    pub(super) async fn sleep(&self, range: Range<i64>) {
+        let until_ms = self.now_ms() + self.between(range);
+        poll_fn(|_| {
+            if self.now_ms() >= until_ms {
+                return Poll::Ready(());
+            }
+            self.0.wake_at_ms.set(until_ms);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(super) fn spawn(&self, owner: Owner, task: impl Future<Output = ()> + 'static) {
+        self.0.spawned.borrow_mut().push((owner, Box::pin(task)));
+    }
+
+    /// Ends every task of this owner where it stands.
+    pub(super) fn crash(&self, owner: Owner) {
+        self.0.crashed.borrow_mut().push(owner);
+    }
+}
+
+/// Runs tasks one at a time, in the order of their times and, at the same time, of chance.
+pub(super) struct Executor {
+    runtime: Runtime,
+    queue: BTreeMap<(i64, u64), u64>,
+    tasks: HashMap<u64, (Owner, Task)>,
+    next_id: u64,
+}
+
+impl Executor {
+    pub(super) fn new(runtime: Runtime) -> Self {
+        Self {
+            runtime,
+            queue: BTreeMap::new(),
+            tasks: HashMap::new(),
+            next_id: 0,
+        }
+    }
+
+    /// Lets one task go on; false when there is none.
+    pub(super) fn step(&mut self) -> bool {
+        self.take_spawned();
+        let Some(((at_ms, _), id)) = self.queue.pop_first() else {
+            return false;
+        };
+        let Some((_, task)) = self.tasks.get_mut(&id) else {
+            return true;
+        };
+        let inner = &self.runtime.0;
+        inner.now_ms.set(inner.now_ms.get().max(at_ms));
+        let mut context = Context::from_waker(Waker::noop());
+        if task.as_mut().poll(&mut context).is_ready() {
+            self.tasks.remove(&id);
+        } else {
+            self.enqueue(id, self.runtime.0.wake_at_ms.get());
+        }
+        let crashed = self.runtime.0.crashed.take();
+        self.tasks.retain(|_, (owner, _)| !crashed.contains(owner));
+        true
+    }
+
+    fn take_spawned(&mut self) {
+        for (owner, task) in self.runtime.0.spawned.take() {
+            self.next_id += 1;
+            self.tasks.insert(self.next_id, (owner, task));
+            self.enqueue(self.next_id, self.runtime.now_ms());
+        }
+    }
+
+    fn enqueue(&mut self, id: u64, at_ms: i64) {
+        let chance = self.runtime.0.rng.borrow_mut().u64(..);
+        self.queue.insert((at_ms, chance), id);
+    }
+}

@@ -1,0 +1,184 @@
+//! A wallet as its contract says: each id moves money once, a voided or settled charge never happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use talktime_calls::domain::steps::Charge;
+
+/// What is asked of the wallet. The same again is the same request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    Charge {
+        call_id: i64,
+        minute: i32,
+        user_id: i64,
+        coins: i64,
+    },
+    Void {
+        call_id: i64,
+    },
+    Settle {
+        call_id: i64,
+        listener_id: i64,
+        minutes: i32,
+        paise_per_minute: i64,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Charge(Charge),
+    Voided,
+    Settled(Settled),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Settled {
+    pub(super) minutes: i32,
+    pub(super) coins_spent: i64,
+    pub(super) listener_paise: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Charged {
+    user_id: i64,
+    coins: i64,
+    balance_coins: i64,
+}
+
+#[derive(Default)]
+pub(super) struct Wallet {
+    pub(super) coins: BTreeMap<i64, i64>,
+    pub(super) paise: BTreeMap<i64, i64>,
+    /// Coins that the platform has sold, and those that it has taken for minutes.
+    pub(super) issued_coins: i64,
+    pub(super) revenue_coins: i64,
+    pub(super) cost_paise: i64,
+    charges: BTreeMap<(i64, i32), Charged>,
+    voided: BTreeSet<(i64, i32)>,
+    settled: BTreeMap<i64, Settled>,
+}
+
+impl Wallet {
+    pub(super) fn recharge(&mut self, user_id: i64, coins: i64) {
+        *self.coins.entry(user_id).or_default() += coins;
+        self.issued_coins += coins;
+    }
+
+    pub(super) fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Charge {
+                call_id,
+                minute,
+                user_id,
+                coins,
+            } => Answer::Charge(self.charge((call_id, minute), user_id, coins)),
+            Ask::Void { call_id } => {
+                self.void((call_id, 1));
+                Answer::Voided
+            }
+            Ask::Settle {
+                call_id,
+                listener_id,
+                minutes,
+                paise_per_minute,
+            } => Answer::Settled(self.settle(call_id, listener_id, minutes, paise_per_minute)),
+        }
+    }
+
+    fn charge(&mut self, id: (i64, i32), user_id: i64, coins: i64) -> Charge {
+        if self.voided.contains(&id) {
+            return Charge::Voided;
+        }
+        if let Some(before) = self.charges.get(&id) {
+            return Charge::Paid {
+                balance_coins: before.balance_coins,
+            };
+        }
+        if self.settled.contains_key(&id.0) {
+            return Charge::Voided;
+        }
+        let available_coins = self.coins.get(&user_id).copied().unwrap_or_default();
+        if available_coins < coins {
+            return Charge::Insufficient {
+                required_coins: coins,
+                available_coins,
+            };
+        }
+        let balance_coins = available_coins - coins;
+        self.coins.insert(user_id, balance_coins);
+        self.revenue_coins += coins;
+        let charged = Charged {
+            user_id,
+            coins,
+            balance_coins,
+        };
+        self.charges.insert(id, charged);
+        Charge::Paid { balance_coins }
+    }
+
+    fn void(&mut self, id: (i64, i32)) {
+        if !self.voided.insert(id) {
+            return;
+        }
+        if let Some(charged) = self.charges.get(&id) {
+            *self.coins.entry(charged.user_id).or_default() += charged.coins;
+            self.revenue_coins -= charged.coins;
+        }
+    }
+
+    fn settle(&mut self, call_id: i64, listener_id: i64, minutes: i32, paise: i64) -> Settled {
+        if let Some(before) = self.settled.get(&call_id) {
+            assert_eq!(
+                before.minutes, minutes,
+                "call {call_id} is settled differently"
+            );
+            return *before;
+        }
+        for minute in 1..=minutes {
+            assert!(
+                self.is_charged((call_id, minute)),
+                "minute {minute} of call {call_id} is settled and was never charged"
+            );
+        }
+        for (id, _) in self.charged_minutes(call_id) {
+            if id > minutes {
+                self.void((call_id, id));
+            }
+        }
+        let settled = Settled {
+            minutes,
+            coins_spent: self
+                .charged_minutes(call_id)
+                .iter()
+                .map(|(_, coins)| coins)
+                .sum(),
+            listener_paise: i64::from(minutes) * paise,
+        };
+        *self.paise.entry(listener_id).or_default() += settled.listener_paise;
+        self.cost_paise += settled.listener_paise;
+        self.settled.insert(call_id, settled);
+        settled
+    }
+
+    fn is_charged(&self, id: (i64, i32)) -> bool {
+        self.charges.contains_key(&id) && !self.voided.contains(&id)
+    }
+
+    pub(super) fn settlement(&self, call_id: i64) -> Option<Settled> {
+        self.settled.get(&call_id).copied()
+    }
+
+    /// Minutes of a call that are charged and not returned, with their coins.
+    pub(super) fn charged_minutes(&self, call_id: i64) -> Vec<(i32, i64)> {
+        let of_call = self.charges.range((call_id, 0)..(call_id + 1, 0));
+        of_call
+            .filter(|(id, _)| !self.voided.contains(id))
+            .map(|((_, minute), charged)| (*minute, charged.coins))
+            .collect()
+    }
+
+    /// Calls that were ever charged for.
+    pub(super) fn charged_calls(&self) -> BTreeSet<i64> {
+        self.charges.keys().map(|(call_id, _)| *call_id).collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! Section 7: twenty requests at once, of which one may win.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use talktime_client::{Answer, Person, Role};
+use talktime_tests::{Answered, Pair, TestApp, app, assert_books_are_right, wait_for};
+
+const AT_ONCE: usize = 20;
+
+async fn start(app: &TestApp, caller: &Person, listener: &Person) -> Answer {
+    let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
+    app.post("/calls/start")
+        .of(caller)
+        .json(&wish)
+        .answer()
+        .await
+}
+
+async fn recharge(app: &TestApp, person: &Person) {
+    let body = json!({"amount_rupees": 150, "payment_method": "upi"});
+    wait_for("a recharge", || async {
+        let ask = app.post("/calls/recharge").of(person);
+        let answer = ask
+            .header("idempotency-key", "race")
+            .json(&body)
+            .answer()
+            .await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+fn call_ids(answers: &[Answer]) -> Vec<i64> {
+    let started = answers.iter().filter(|answer| answer.status == 200);
+    started
+        .filter_map(|answer| answer.body["call_id"].as_i64())
+        .collect()
+}
+
+/// Every loser was told that somebody is on a call, or to ask again, and kept their coins.
+#[track_caller]
+fn assert_lost_politely(answers: &[Answer]) {
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        let code = answer.body["code"].as_str();
+        assert!(
+            (answer.status, code) == (409, Some("on_a_call")) || answer.status == 503,
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_caller_of_twenty_listeners_at_once_gets_one() {
+    let pair = Pair::meet().await;
+    let mut listeners = Vec::new();
+    for _ in 0..AT_ONCE {
+        listeners.push(pair.app.sign_up(Role::Listener).await);
+    }
+    let calls = listeners
+        .iter()
+        .map(|listener| start(&pair.app, &pair.caller, listener));
+    let answers = join_all(calls).await;
+    assert_lost_politely(&answers);
+    let started = call_ids(&answers);
+    assert_eq!(started.len(), 1, "{answers:?}");
+    assert_eq!(pair.coins().await, 290);
+    let ended = pair.end(&pair.caller, started[0]).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn two_who_call_each_other_at_once_have_one_call() {
+    let app = app().await;
+    let (asha, devi) = (
+        app.sign_up(Role::Listener).await,
+        app.sign_up(Role::Listener).await,
+    );
+    recharge(&app, &asha).await;
+    recharge(&app, &devi).await;
+    let calls = (0..AT_ONCE).map(|n| {
+        let (from, to) = if n % 2 == 0 {
+            (&asha, &devi)
+        } else {
+            (&devi, &asha)
+        };
+        start(&app, from, to)
+    });
+    let answers = join_all(calls).await;
+    assert_lost_politely(&answers);
+    let started = call_ids(&answers);
+    assert_eq!(started.len(), 1, "{answers:?}");
+    let end = app.post("/calls/end").of(&asha);
+    let ended = end.json(&json!({"call_id": started[0]})).answer().await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
+    let mut coins = 0;
+    for person in [&asha, &devi] {
+        let balance = app.get("/wallet/balance").of(person).answer().await;
+        coins += balance.body["balance_coins"].as_i64().expect("coins");
+    }
+    assert_eq!(coins, 600 - 10 * minutes);
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn ends_emergencies_and_nudges_at_once_settle_once() {
+    let pair = Pair::meet().await;
+    let call_id = pair.must_call().await;
+    // The next minute is about to begin: somebody bills it while others hang up.
+    wait_for("the second minute", || async {
+        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+    })
+    .await;
+    let (bill, emergency) = (
+        format!("/calls/bill-minute/{call_id}"),
+        format!("/calls/emergency-end/{call_id}"),
+    );
+    let (pair, bill, emergency) = (&pair, bill.as_str(), emergency.as_str());
+    let asks = (0..AT_ONCE).map(|n| async move {
+        let person = if n % 2 == 0 {
+            &pair.caller
+        } else {
+            &pair.listener
+        };
+        match n % 4 {
+            0 | 1 => pair.app.post(bill).of(person).answer().await,
+            2 => pair.app.post(emergency).of(person).answer().await,
+            _ => pair.end(person, call_id).await,
+        }
+    });
+    for answer in join_all(asks).await {
+        assert!([200, 404].contains(&answer.status), "{answer:?}");
+    }
+    let receipt = wait_for("the receipt", || async {
+        let receipt = pair
+            .app
+            .get(&format!("/calls/{call_id}"))
+            .of(&pair.caller)
+            .answer()
+            .await;
+        let is_closed = receipt.body["listener_money_earned"] != 0;
+        is_closed.then_some(receipt.body)
+    })
+    .await;
+    let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
+    assert_eq!(receipt["coins_spent"], 10 * minutes);
+    assert_eq!(
+        receipt["minutes"].as_array().map(Vec::len),
+        usize::try_from(minutes).ok()
+    );
+    assert_eq!(pair.coins().await, 300 - 10 * minutes);
+    assert_eq!(pair.earned().await, Value::from(minutes));
+    assert!(pair.ongoing(&pair.listener).await["call_id"].is_null());
+    assert_books_are_right().await;
+}

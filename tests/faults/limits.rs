@@ -1,0 +1,116 @@
+//! Calls that nobody is on any more, and calls that their caller takes back: both by limits that an
+//! operator sets.
+
+use serde_json::{Value, json};
+use talktime_client::Person;
+use talktime_tests::{Answered, Pair, assert_books_are_right, dev, wait_for};
+
+use crate::take_stack;
+
+async fn restart_calls(variables: &[&str]) {
+    let mut command = vec!["restart", "calls", "--no-build"];
+    for variable in variables {
+        command.extend(["--env", variable]);
+    }
+    dev(&command).await;
+}
+
+async fn newest_call(pair: &Pair) -> Value {
+    wait_for("the history", || async {
+        let history = pair
+            .app
+            .get("/calls/history")
+            .of(&pair.caller)
+            .answer()
+            .await;
+        (history.status == 200).then(|| history.body["calls"][0].clone())
+    })
+    .await
+}
+
+async fn heartbeat(pair: &Pair, person: &Person) {
+    let beat = pair
+        .app
+        .post("/users/me/heartbeat")
+        .of(person)
+        .answer()
+        .await;
+    assert_eq!(beat.status, 200, "{beat:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_both_have_left_ended_when_they_were_last_heard_of() {
+    let _stack = take_stack().await;
+    restart_calls(&["TALKTIME_CALLS__SILENCE_MAX_SECS=5"]).await;
+    let left = Pair::meet().await;
+    left.must_call().await;
+    let kept = Pair::meet().await;
+    let kept_id = kept.must_call().await;
+    // One of the two still there is enough.
+    wait_for("the call to be ended", || async {
+        heartbeat(&kept, &kept.listener).await;
+        left.ongoing(&left.caller).await["call_id"]
+            .is_null()
+            .then_some(())
+    })
+    .await;
+    let call = wait_for("the settlement", || async {
+        let call = newest_call(&left).await;
+        (call["listener_money_earned"] != 0).then_some(call)
+    })
+    .await;
+    // Nobody was heard of after the start: what was billed beyond its first minute came back.
+    assert_eq!(
+        (&call["status"], &call["duration_minutes"]),
+        (&json!("dropped"), &json!(1))
+    );
+    assert_eq!(
+        (&call["coins_spent"], &call["duration_seconds"]),
+        (&json!(10), &json!(0))
+    );
+    assert_eq!(left.coins().await, 290);
+    assert_eq!(left.earned().await, 1);
+    assert_eq!(kept.ongoing(&kept.caller).await["call_id"], kept_id);
+    assert_eq!(kept.end(&kept.caller, kept_id).await.status, 200);
+    restart_calls(&[]).await;
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_takes_back_at_once_costs_nothing_where_that_is_granted() {
+    let _stack = take_stack().await;
+    restart_calls(&[
+        "TALKTIME_CALLS__CANCEL_GRACE_SECS=10",
+        "TALKTIME_CALLS__MINUTE_SECS=30",
+    ])
+    .await;
+    let pair = Pair::meet().await;
+    let cancel = async |person: &Person| {
+        let body = json!({"call_id": pair.must_call().await, "reason": "cancelled"});
+        let ended = pair
+            .app
+            .post("/calls/end")
+            .of(person)
+            .json(&body)
+            .answer()
+            .await;
+        assert_eq!(ended.status, 200, "{ended:?}");
+        ended.body
+    };
+    let taken_back = cancel(&pair.caller).await;
+    for (field, value) in [
+        ("status", json!("cancelled")),
+        ("coins_spent", json!(0)),
+        ("duration_minutes", json!(0)),
+        ("listener_money_earned", json!(0)),
+        ("remaining_coins", json!(300)),
+    ] {
+        assert_eq!(taken_back[field], value, "{field}: {taken_back}");
+    }
+    assert_eq!(pair.coins().await, 300);
+    // The listener's refusal is no such thing, and without the grace nobody's is.
+    assert_eq!(cancel(&pair.listener).await["coins_spent"], 10);
+    restart_calls(&[]).await;
+    assert!(cancel(&pair.caller).await["coins_spent"].as_i64() >= Some(10));
+    assert_books_are_right().await;
+}
