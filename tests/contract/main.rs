@@ -5,6 +5,7 @@ mod badges;
 mod blocks;
 mod calls;
 mod calls_ending;
+mod calls_low_balance;
 mod calls_races;
 mod deletion;
 mod edges;

@@ -1,0 +1,75 @@
+//! Section 7: coins run low, are topped up, and run out.
+
+use serde_json::json;
+use talktime_proto::events::v1::event::Kind;
+use talktime_tests::EventLog;
+use talktime_tests::{Answered, Pair, assert_books_are_right, wait_for};
+
+/// The next time that this call is low on coins, or its end.
+async fn low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
+    let event = events.next_where(|kind| match kind {
+        Kind::CallLowBalance(low) => low.call_id == call_id,
+        Kind::CallEnded(ended) => ended.call_id == call_id,
+        _ => false,
+    });
+    event.await.kind.expect("it has one")
+}
+
+#[tokio::test]
+async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
+    let pair = Pair::meet().await;
+    let mut events = EventLog::of("events.calls.>").await;
+    // Five video minutes.
+    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let start = pair.app.post("/calls/start").of(&pair.caller);
+    let started = start.json(&wish).answer().await;
+    assert_eq!(started.status, 200, "{started:?}");
+    let call_id = started.body["call_id"].as_i64().expect("an id");
+
+    let Kind::CallLowBalance(low) = low_or_ended(&mut events, call_id).await else {
+        panic!("the call ended before it was low");
+    };
+    assert_eq!(
+        (low.minute, low.coins_spent, low.remaining_coins),
+        (4, 240, 60)
+    );
+    assert_eq!(low.user_id, pair.caller.user_id);
+    wait_for("five more minutes", || async {
+        let body = json!({"amount_rupees": 150, "payment_method": "upi"});
+        let ask = pair.app.post("/calls/recharge").of(&pair.caller);
+        let bought = ask
+            .header("idempotency-key", "more")
+            .json(&body)
+            .answer()
+            .await;
+        (bought.status == 200).then_some(())
+    })
+    .await;
+
+    let Kind::CallLowBalance(low) = low_or_ended(&mut events, call_id).await else {
+        panic!("the top-up did not extend the call");
+    };
+    assert_eq!(
+        (low.minute, low.coins_spent, low.remaining_coins),
+        (9, 540, 60)
+    );
+    // Still low a minute later, which is no news.
+    let Kind::CallEnded(ended) = low_or_ended(&mut events, call_id).await else {
+        panic!("it was told twice");
+    };
+    assert_eq!(
+        (ended.status.as_str(), ended.duration_minutes),
+        ("dropped", 10)
+    );
+    assert_eq!(
+        (ended.coins_spent, ended.listener_paise_earned),
+        (600, 6_000)
+    );
+    assert_eq!(ended.remaining_coins, Some(0));
+    wait_for("the listener to be paid", || async {
+        (pair.earned().await == json!(60)).then_some(())
+    })
+    .await;
+    assert_eq!(pair.coins().await, 0);
+    assert_books_are_right().await;
+}
