@@ -39,6 +39,7 @@ const SHARED: [(u16, &str, &[&str]); 5] = [
             "database_unavailable",
             "redis_unavailable",
             "keys_unavailable",
+            "revocations_unavailable",
             "overloaded",
         ],
     ),

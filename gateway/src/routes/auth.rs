@@ -37,8 +37,9 @@ pub(super) struct PhoneBody {
     security(()),
     responses(
         (status = 200, body = Message),
-        (status = 400, description = "invalid_phone"),
+        (status = 400, description = "invalid_phone, phone_unreachable"),
         (status = 429, description = "otp_rate_limited, otp_sends_limited"),
+        (status = 503, description = "otp_not_sent"),
     )
 )]
 pub(super) async fn request_otp(
@@ -64,8 +65,9 @@ pub(super) async fn request_otp(
     security(()),
     responses(
         (status = 200, body = Message),
-        (status = 400, description = "invalid_phone"),
+        (status = 400, description = "invalid_phone, phone_unreachable"),
         (status = 429, description = "otp_rate_limited, otp_resent_recently, otp_sends_limited"),
+        (status = 503, description = "otp_not_sent"),
     )
 )]
 pub(super) async fn resend_otp(

@@ -1,5 +1,7 @@
 //! What gateways ask for: tokens that hold no more.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Connection as _;
 use talktime_auth::SCHEMA;
@@ -111,4 +113,37 @@ async fn a_deletion_is_known_until_the_last_token_has_expired() {
     let issued_until = revoked.issued_until.expect("all tokens");
     assert!(issued_until >= now());
     assert_eq!(revoked.expires_at, issued_until + lifetimes.access());
+}
+
+/// Gateways ask four times a second each, whatever the table has grown to.
+#[tokio::test]
+async fn what_is_new_is_found_by_index() {
+    let database = TestDatabase::new(SCHEMA).await;
+    sqlx::query(
+        "INSERT INTO auth.revocations (user_id, expires_at, revoked_at)
+         SELECT n, now() + interval '1 hour', now() - n * interval '1 second'
+         FROM generate_series(1, 20000) AS n",
+    )
+    .execute(&database.app)
+    .await
+    .expect("kept");
+    sqlx::query("ANALYZE auth.revocations")
+        .execute(&database.superuser)
+        .await
+        .expect("analyzed");
+    let newest = list(&database, None, 0).await.as_of;
+    let used = || async {
+        let page = list(&database, Some(newest), 0).await;
+        assert!(page.revocations.len() < 100, "only the latest");
+        sqlx::query_scalar::<_, i64>(
+            "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'revocations_revoked'",
+        )
+        .fetch_one(&database.superuser)
+        .await
+        .expect("counted")
+    };
+    // Often enough for Postgres to have settled on a plan.
+    let settled = async { while used().await < 20 {} };
+    let waited = tokio::time::timeout(Duration::from_secs(15), settled).await;
+    waited.expect("the index is used each time");
 }
