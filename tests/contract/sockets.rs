@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use talktime_client::{Person, Role, Socket};
+use talktime_client::{App, Person, Role, Socket};
 use talktime_tests::replica::{second_auth, second_gateway};
 use talktime_tests::{Answered, Pair, TestApp, WAIT_MAX, app, wait_for};
 use tokio::time::MissedTickBehavior;
@@ -15,8 +15,9 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 const CLOSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A socket that has said hello; and the hello.
-async fn open(app: &TestApp, path: &str, person: &Person) -> (Socket, Value) {
-    let mut socket = app.open_socket(path, person).await;
+async fn open(gateway: &App, path: &str, person: &Person) -> (Socket, Value) {
+    let opened = gateway.socket(path, person).await;
+    let mut socket = opened.expect("the socket opens");
     let hello = socket.next(WAIT_MAX).await.expect("a first message");
     assert_eq!(hello["type"], "hello", "{hello}");
     (socket, hello)
@@ -525,12 +526,7 @@ async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
     for (way, is_deletion) in [("/auth/logout", false), ("/users/me", true)] {
         let person = app.sign_up(Role::User).await;
         let (here, _) = open(&app, "/ws/presence", &person).await;
-        let mut there = replica
-            .app
-            .socket("/ws/calls", &person)
-            .await
-            .expect("accepted");
-        there.next_of_type("hello", WAIT_MAX).await.expect("hello");
+        let (there, _) = open(&replica.app, "/ws/calls", &person).await;
         let ask = if is_deletion {
             app.delete(way)
         } else {
@@ -586,12 +582,7 @@ async fn a_gateway_that_stops_sends_its_clients_elsewhere() {
     let app = app().await;
     let replica = second_gateway(&[]).await;
     let person = app.sign_up(Role::User).await;
-    let mut socket = replica
-        .app
-        .socket("/ws/feed", &person)
-        .await
-        .expect("accepted");
-    socket.next_of_type("hello", WAIT_MAX).await.expect("hello");
+    let (mut socket, _) = open(&replica.app, "/ws/feed", &person).await;
     replica.terminate().await;
     let closed = socket.closed(WAIT_MAX).await.expect("closed");
     assert_eq!(closed.code, 1012, "{closed:?}");
@@ -605,12 +596,7 @@ async fn a_token_that_expires_takes_its_socket_along() {
     let app = app().await;
     let person = app.sign_up(Role::User).await;
     let person = app.log_in_at(&replica.app, &person).await;
-    let mut socket = replica
-        .app
-        .socket("/ws/feed", &person)
-        .await
-        .expect("accepted");
-    socket.next_of_type("hello", WAIT_MAX).await.expect("hello");
+    let (mut socket, _) = open(&replica.app, "/ws/feed", &person).await;
     let error = socket.next_of_type("error", lasts + CLOSED_WITHIN).await;
     assert_eq!(error.expect("an error")["data"]["code"], "AUTH_FAILED");
     assert_eq!(
@@ -673,15 +659,7 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     let pair = Pair::meet_without_coins().await;
     let (slow, person) = (&pair.caller, &pair.listener);
     let watcher = pair.app.sign_up(Role::User).await;
-    let mut reading = replica
-        .app
-        .socket("/ws/presence", &watcher)
-        .await
-        .expect("accepted");
-    reading
-        .next_of_type("hello", WAIT_MAX)
-        .await
-        .expect("hello");
+    let (mut reading, _) = open(&replica.app, "/ws/presence", &watcher).await;
     let gateway = replica.app.gateway_url();
     let unread = Socket::open_narrow(gateway, "/ws/presence", &slow.access_token).await;
     let mut unread = unread.expect("accepted");

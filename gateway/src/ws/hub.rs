@@ -216,6 +216,12 @@ fn seq_of(stream_seq: u64) -> u64 {
     stream_seq << SIGN_BITS
 }
 
+/// The number of the latest event at or before a message: other replicas have numbered signs of life
+/// otherwise.
+pub(super) fn event_at(seq: u64) -> u64 {
+    seq & !SIGN_MASK
+}
+
 impl Epoch {
     /// The stream made at `created_at`, of which nothing is known up to `stream_seq`.
     pub(super) fn new(id: String, stream_seq: u64) -> Self {

@@ -88,7 +88,29 @@ struct Reversal<'a> {
     balance_coins: i64,
 }
 
-const ONGOING: &str = "ongoing";
+impl<'a> OfCall<'a> {
+    /// A call that is on.
+    fn live(call_id: i64, user_id: i64, listener_id: i64) -> Self {
+        Self {
+            call_id,
+            user_id,
+            listener_id,
+            status: "ongoing",
+            ..Self::default()
+        }
+    }
+
+    /// In this minute, with coins spent on it so far and remaining to the caller.
+    fn minute(self, call_type: &'a str, minute: i32, (spent, remaining): (i64, i64)) -> Self {
+        Self {
+            call_type,
+            minute: Some(minute),
+            coins_spent: Some(spent),
+            remaining_coins: Some(remaining),
+            ..self
+        }
+    }
+}
 
 /// Writes letters of one event.
 struct Writer {
@@ -140,48 +162,23 @@ impl Writer {
 
     fn write_call(&mut self, kind: &Kind) {
         match kind {
-            Kind::CallStarted(call) => self.write_parties(
-                "call_started",
-                OfCall {
-                    call_id: call.call_id,
-                    user_id: call.user_id,
-                    listener_id: call.listener_id,
-                    call_type: &call.call_type,
-                    status: ONGOING,
-                    coins_spent: Some(call.coins_spent),
-                    remaining_coins: Some(call.remaining_coins),
-                    minute: Some(1),
-                    ..OfCall::default()
-                },
-            ),
-            Kind::MinuteBilled(call) => self.write_parties(
-                "call_billing",
-                OfCall {
-                    call_id: call.call_id,
-                    user_id: call.user_id,
-                    listener_id: call.listener_id,
-                    call_type: &call.call_type,
-                    status: ONGOING,
-                    coins_spent: Some(call.coins_spent),
-                    remaining_coins: Some(call.remaining_coins),
-                    minute: Some(call.minute),
-                    ..OfCall::default()
-                },
-            ),
-            Kind::CallLowBalance(call) => self.write_parties(
-                "call_low_balance",
-                OfCall {
-                    call_id: call.call_id,
-                    user_id: call.user_id,
-                    listener_id: call.listener_id,
-                    call_type: &call.call_type,
-                    status: ONGOING,
-                    coins_spent: Some(call.coins_spent),
-                    remaining_coins: Some(call.remaining_coins),
-                    minute: Some(call.minute),
-                    ..OfCall::default()
-                },
-            ),
+            Kind::CallStarted(call) => {
+                let start = OfCall::live(call.call_id, call.user_id, call.listener_id);
+                let coins = (call.coins_spent, call.remaining_coins);
+                self.write_parties("call_started", start.minute(&call.call_type, 1, coins));
+            }
+            Kind::MinuteBilled(call) => {
+                let bill = OfCall::live(call.call_id, call.user_id, call.listener_id);
+                let coins = (call.coins_spent, call.remaining_coins);
+                let bill = bill.minute(&call.call_type, call.minute, coins);
+                self.write_parties("call_billing", bill);
+            }
+            Kind::CallLowBalance(call) => {
+                let low = OfCall::live(call.call_id, call.user_id, call.listener_id);
+                let coins = (call.coins_spent, call.remaining_coins);
+                let low = low.minute(&call.call_type, call.minute, coins);
+                self.write_parties("call_low_balance", low);
+            }
             Kind::CallEnded(call) => self.write_parties(
                 "call_ended",
                 OfCall {

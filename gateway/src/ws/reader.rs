@@ -7,7 +7,7 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
 use super::channel::Channel;
-use super::hub::Epoch;
+use super::hub::{Epoch, event_at};
 use super::status_log::{Behind, Cause, Told};
 use super::viewer::Viewer;
 
@@ -60,6 +60,7 @@ impl Reader {
         };
         let since = resume
             .since
+            .map(event_at)
             .filter(|_| resume.epoch.as_ref() == Some(&epoch.id));
         let (newest, is_complete) = epoch.newest(channel, since);
         let (cursor, beginning) = match since {
