@@ -223,7 +223,7 @@ pub(super) fn event_at(seq: u64) -> u64 {
 }
 
 impl Epoch {
-    /// The stream made at `created_at`, of which nothing is known up to `stream_seq`.
+    /// The stream `id`, of which nothing is known up to its event `stream_seq`.
     pub(super) fn new(id: String, stream_seq: u64) -> Self {
         let seq = seq_of(stream_seq);
         let letters = || RwLock::new(LetterLog::starting_after(seq));
