@@ -19,6 +19,8 @@ use crate::app::App;
 use crate::problem::Problem;
 use crate::token::Caller;
 
+/// Requests that came in uncounted, in the metrics.
+const UNCOUNTED: &str = "http_requests_uncounted_total";
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
@@ -64,6 +66,8 @@ pub struct Limits {
 impl Limits {
     /// Counts in this Redis.
     pub fn new(redis: Pool) -> Self {
+        // From zero on, so that the first is seen to be one more.
+        metrics::counter!(UNCOUNTED, "quota" => FEED.name).increment(0);
         Self { redis }
     }
 
@@ -72,8 +76,7 @@ impl Limits {
         match self.ask(quota, who).await {
             Ok(standing) => Some(standing),
             Err(error) => {
-                metrics::counter!("http_requests_uncounted_total", "quota" => quota.name)
-                    .increment(1);
+                metrics::counter!(UNCOUNTED, "quota" => quota.name).increment(1);
                 tracing::debug!(%error, quota = quota.name, "a request was not counted");
                 None
             }

@@ -84,7 +84,9 @@ fn labels_of(line: &str) -> Vec<String> {
 #[tokio::test]
 async fn every_documented_metric_is_served_and_every_served_one_documented() {
     let pair = Pair::meet().await;
+    // One stays, one goes.
     let _socket = pair.app.open_socket("/ws/presence", &pair.listener).await;
+    drop(pair.app.open_socket("/ws/presence", &pair.caller).await);
     let call_id = pair.must_call().await;
     wait_for("a second minute", || async {
         (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())

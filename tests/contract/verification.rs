@@ -6,7 +6,7 @@ use talktime_client::{Answer, Person, Role};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{VerificationReviewed, VerificationSubmitted};
 use talktime_tests::audio::{self, FORM_TYPE, form};
-use talktime_tests::{Answered, EventLog, TestApp, dev, wait_for};
+use talktime_tests::{Answered, EventLog, TestApp, WAIT_MAX, dev, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
@@ -474,6 +474,38 @@ async fn a_sample_and_its_review_are_told_to_whoever_listens() {
             reviewer_notes: Some("heard".to_owned()),
         }))
     );
+}
+
+#[tokio::test]
+async fn a_listener_hears_on_their_socket_what_was_decided() {
+    let app = talktime_tests::app().await;
+    let listener = app.sign_up(Role::Listener).await;
+    let other = app.sign_up(Role::Listener).await;
+    let admin = admin(&app).await;
+    let mut socket = app.open_socket("/ws/notifications", &listener).await;
+    let id = upload(&app, &listener, &audio::wav(40)).await.body["verification_id"].clone();
+    // Another's comes first, and is nobody else's business.
+    let others = upload(&app, &other, &audio::wav(40)).await.body["verification_id"].clone();
+    assert_eq!(review(&app, &admin, &others, "reject").await.status, 200);
+    assert_eq!(review(&app, &admin, &id, "approve").await.status, 200);
+    let told = socket.next_of_type("verification_reviewed", WAIT_MAX).await;
+    assert_eq!(
+        told.expect("told")["data"],
+        json!({
+            "user_id": listener.user_id,
+            "verification_id": id,
+            "status": "approved",
+            "is_verified": true,
+            "reviewer_notes": "heard",
+        })
+    );
+    let ask = app.post("/admin/verification/revoke").of(&admin);
+    let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
+    assert_eq!(revoked.await.status, 200);
+    let told = socket.next_of_type("verification_reviewed", WAIT_MAX).await;
+    let told = told.expect("told");
+    assert_eq!(told["data"]["status"], "revoked", "{told}");
+    assert_eq!(told["data"]["is_verified"], false, "{told}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{Info, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use prost::Message as _;
-use talktime_kit::messaging;
+use talktime_kit::{Clock, messaging};
 use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::events::{LIVE_PRESENCE_SUBJECT, STREAM_SUBJECTS};
 use tokio::time::{Instant, interval_at};
@@ -87,7 +87,13 @@ impl Hub {
         let Ok(info) = message.info() else { return };
         reading.stream_seq = info.stream_sequence;
         match Event::decode(message.payload.clone()) {
-            Ok(event) => self.hear(&reading.epoch, info.stream_sequence, &event),
+            Ok(event) => {
+                self.hear(&reading.epoch, info.stream_sequence, &event);
+                // What is read of the past says nothing of how fast we are.
+                if info.pending == 0 {
+                    observe_delay(&event);
+                }
+            }
             Err(error) => tracing::warn!(%error, "not an event"),
         }
     }
@@ -164,4 +170,13 @@ async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Orde
         })
         .await?;
     Ok(consumer.messages().await?)
+}
+
+/// From what happened to its being told here.
+fn observe_delay(event: &Event) {
+    let happened_at = talktime_proto::datetime(event.happened_at.as_ref());
+    let delay = happened_at.and_then(|at| (Clock::System.now() - at).to_std().ok());
+    if let Some(delay) = delay {
+        metrics::histogram!("ws_event_delay_seconds").record(delay);
+    }
 }

@@ -26,6 +26,9 @@ const ALIVE_EVERY: Duration = Duration::from_secs(3);
 static TAKE: LazyLock<Script> =
     LazyLock::new(|| Script::from_lua(include_str!("scripts/places_take.lua")));
 
+/// Sockets that came in uncounted, in the metrics.
+const UNCOUNTED: &str = "ws_connections_uncounted_total";
+
 /// The places of this replica's sockets; cheap to clone.
 #[derive(Clone)]
 pub struct Places(Arc<Inner>);
@@ -48,6 +51,8 @@ pub(super) struct Place {
 impl Places {
     /// Places of a replica that has just started, in this Redis.
     pub fn new(redis: Pool) -> Self {
+        // From zero on, so that the first is seen to be one more.
+        metrics::counter!(UNCOUNTED).increment(0);
         Self(Arc::new(Inner {
             redis,
             replica: Uuid::now_v7().simple().to_string(),
@@ -65,7 +70,7 @@ impl Places {
         let is_ours = match self.ask(user_id, socket, expires_at).await {
             Ok(is_ours) => is_ours,
             Err(error) => {
-                metrics::counter!("ws_connections_uncounted_total").increment(1);
+                metrics::counter!(UNCOUNTED).increment(1);
                 tracing::warn!(%error, "a socket comes in uncounted");
                 true
             }

@@ -455,6 +455,7 @@ impl Session {
         &mut self,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<(), Ending> {
+        let begun = Instant::now();
         let unread_max = self.gate.patience.unread_max;
         let Self { socket, limits, .. } = self;
         let write = async {
@@ -467,7 +468,10 @@ impl Session {
             // Whatever can be written at once is.
             biased;
             written = timeout(unread_max, write) => match written {
-                Ok(Ok(())) => Ok(()),
+                Ok(Ok(())) => {
+                    metrics::histogram!("ws_write_duration_seconds").record(begun.elapsed());
+                    Ok(())
+                }
                 Ok(Err(_)) => Err(Ending::Gone),
                 Err(_elapsed) => Err(Ending::TooSlow),
             },

@@ -43,6 +43,8 @@ impl Refusals {
 impl Queue {
     /// Writes refusals until told to stop, or until nobody can refuse anything any more.
     pub async fn write(mut self, db: PgPool, stopping: CancellationToken) {
+        // From zero on, so that the first is seen to be one more.
+        lose(0);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut is_last = false;
         while !is_last {

@@ -69,6 +69,8 @@ impl Sweeper {
     /// Looks again and again until told to stop. The first look waits too: after a stop, phones get
     /// the time to show that they are there.
     pub async fn run(self, stopping: CancellationToken) {
+        // From zero on, so that the first is seen to be one more.
+        observe(Swept::default());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
@@ -113,8 +115,7 @@ impl Sweeper {
             busy_cleared: self.clear_own_busy(own_busy_grace).await?,
         };
         swept.busy_cleared += self.clear_ended_calls().await?;
-        metrics::counter!("presence_marked_offline_total").increment(swept.marked_offline);
-        metrics::counter!("presence_busy_cleared_total").increment(swept.busy_cleared);
+        observe(swept);
         Ok(swept)
     }
 
@@ -207,4 +208,9 @@ impl Sweeper {
 fn count(effects: &[Effect]) -> u64 {
     let seen = |effect: &Effect| matches!(effect, Effect::Seen { .. });
     effects.iter().filter(|effect| seen(effect)).count() as u64
+}
+
+fn observe(swept: Swept) {
+    metrics::counter!("presence_marked_offline_total").increment(swept.marked_offline);
+    metrics::counter!("presence_busy_cleared_total").increment(swept.busy_cleared);
 }

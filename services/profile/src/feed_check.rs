@@ -76,6 +76,8 @@ impl FeedCheck {
 
     /// Compares again and again until told to stop, on one replica at a time.
     pub async fn run(self, stopping: CancellationToken) {
+        // From zero on, so that the first is seen to be one more.
+        count(Checked::default());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
