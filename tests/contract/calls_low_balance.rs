@@ -1,9 +1,9 @@
 //! Section 7: coins run low, are topped up, and run out.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use talktime_client::Socket;
 use talktime_proto::events::v1::event::Kind;
-use talktime_tests::EventLog;
-use talktime_tests::{Answered, Pair, assert_books_are_right, wait_for};
+use talktime_tests::{Answered, EventLog, Pair, WAIT_MAX, assert_books_are_right, wait_for};
 
 /// The next time that this call is low on coins, or its end.
 async fn low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
@@ -68,6 +68,55 @@ async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
     assert_eq!(ended.remaining_coins, Some(0));
     wait_for("the listener to be paid", || async {
         (pair.earned().await == json!(60)).then_some(())
+    })
+    .await;
+    assert_eq!(pair.coins().await, 0);
+    assert_books_are_right().await;
+}
+
+/// What a socket is told of this type about a call.
+async fn told(socket: &mut Socket, r#type: &'static str, call_id: i64) -> Value {
+    let fits =
+        move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
+    let message = socket.next_where(r#type, WAIT_MAX, fits).await;
+    message.expect("it is told")["data"].clone()
+}
+
+#[tokio::test]
+async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
+    let pair = Pair::meet().await;
+    let video = async || {
+        let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+        let start = pair.app.post("/calls/start").of(&pair.caller);
+        let started = start.json(&wish).answer().await;
+        assert_eq!(started.status, 200, "{started:?}");
+        started.body["call_id"].as_i64().expect("an id")
+    };
+    // Two of five minutes are talked, so that there are coins for three.
+    let first = video().await;
+    wait_for("the second minute", || async {
+        (pair.ongoing(&pair.caller).await["coins_spent"] == 120).then_some(())
+    })
+    .await;
+    assert_eq!(pair.end(&pair.caller, first).await.status, 200);
+    let (coins, earned) = (pair.coins().await, pair.earned().await.as_i64());
+    let minutes = coins / 60;
+    let mut of_caller = pair.app.open_socket("/ws/calls", &pair.caller).await;
+    let mut of_listener = pair.app.open_socket("/ws/calls", &pair.listener).await;
+
+    let call_id = video().await;
+    let low = told(&mut of_caller, "call_low_balance", call_id).await;
+    assert_eq!(low["remaining_coins"], 60, "{low}");
+    for socket in [&mut of_caller, &mut of_listener] {
+        let ended = told(socket, "call_ended", call_id).await;
+        assert_eq!(ended["status"], "dropped", "{ended}");
+        assert_eq!(ended["coins_spent"], coins, "{ended}");
+        assert_eq!(ended["duration_seconds"], 2 * minutes, "{ended}");
+        assert_eq!(ended["listener_money_earned"], 6 * minutes, "{ended}");
+    }
+    wait_for("the listener to be paid", || async {
+        let paid = pair.earned().await.as_i64();
+        (paid == earned.map(|earned| earned + 6 * minutes)).then_some(())
     })
     .await;
     assert_eq!(pair.coins().await, 0);
