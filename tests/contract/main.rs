@@ -14,6 +14,8 @@ mod feed;
 mod history;
 mod logins;
 mod metrics;
+mod payments;
+mod payouts;
 mod presence;
 mod ratings;
 mod roles;

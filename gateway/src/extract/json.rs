@@ -26,6 +26,17 @@ const WHOLE_BODY: &str = "body";
 /// fields), or any answer as JSON.
 pub struct Json<T>(pub T);
 
+/// A body as it came, for what is signed over its bytes.
+pub struct RawBody(pub Vec<u8>);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        Ok(Self(read(request.into_body()).await?))
+    }
+}
+
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
@@ -110,6 +121,11 @@ pub(super) fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Err
         _ => vec![whole_body(&first_error.to_string())],
     };
     Err(invalid(fields))
+}
+
+/// What a body without this field is answered, where it takes the whole body to see that it lacks one.
+pub fn missing_field(field: &str) -> Error {
+    invalid(vec![is_missing(field.to_owned())])
 }
 
 fn invalid(fields: Vec<FieldError>) -> Error {

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use deletion::Deletion;
-pub use json::{BODY_BYTES_MAX, Json};
+pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field};
 pub use roles::{Admin, Listener, is_admin};
 
 /// Query parameters. A wrong one is a 400, since a query is neither JSON nor a body (contract,

@@ -130,3 +130,41 @@ pub enum TxType {
     /// A minute or a payment was taken back.
     Refund,
 }
+
+/// How coins may be added.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum AddedTxType {
+    /// Bought.
+    Purchase,
+    /// Given.
+    Bonus,
+    /// Given for bringing somebody.
+    ReferralBonus,
+}
+
+/// Where a withdrawal stands.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum WithdrawalStatus {
+    /// Asked for; the sum is held.
+    Pending,
+    /// Being paid out.
+    Processing,
+    /// Paid out.
+    Paid,
+    /// Came back.
+    Rejected,
+}
+
+/// What an admin makes of a withdrawal.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum DecidedStatus {
+    /// Being paid out.
+    Processing,
+    /// Paid out.
+    Paid,
+    /// Comes back.
+    Rejected,
+}

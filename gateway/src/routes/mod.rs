@@ -152,7 +152,18 @@ fn money_and_calls() -> OpenApiRouter<App> {
         .routes(routes!(wallet::statements::of_listener))
         .routes(routes!(wallet::statements::coins))
         .routes(routes!(wallet::statements::recharges))
+        .routes(routes!(
+            wallet::payouts::bank_details,
+            wallet::payouts::set_bank_details
+        ))
+        .routes(routes!(wallet::payouts::withdraw))
+        .routes(routes!(wallet::payouts::withdrawals))
+        .routes(routes!(wallet::payouts::review))
+        .routes(routes!(wallet::payouts::decide))
         .routes(routes!(wallet::purchases::recharge))
+        .routes(routes!(wallet::purchases::add_coins))
+        .routes(routes!(wallet::purchases::open_order))
+        .routes(routes!(wallet::purchases::notice))
         .routes(routes!(calls::start))
         .routes(routes!(calls::bill_minute))
         .routes(routes!(calls::end))

@@ -1,10 +1,21 @@
 //! The wallet's own settings.
 
-use anyhow::ensure;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use chrono::TimeDelta;
 use serde::Deserialize;
 use talktime_kit::config::Environment;
 
 use crate::domain::payment::RateCard;
+use crate::domain::withdrawal::Limits;
+use crate::ledger::Terms;
+use crate::provider::Provider;
+use crate::provider::razorpay::{Razorpay, RazorpayConfig};
+use crate::sealing::BankDetailsConfig;
+
+const PAISE_PER_RUPEE: i64 = 100;
 
 /// The wallet's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,27 +25,79 @@ pub struct Config {
     /// What coins cost.
     #[serde(default)]
     pub rate_card: RateCard,
+    /// Keys of bank details.
+    pub bank_details: BankDetailsConfig,
+    /// How rupees may leave.
+    #[serde(default)]
+    pub withdrawals: WithdrawalsConfig,
+    /// How often the wallet looks through its own books.
+    #[serde(default)]
+    pub verify: VerifyConfig,
 }
 
 /// Who vouches for payments.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PaymentsConfig {
     /// The provider.
-    pub provider: Provider,
+    pub provider: ProviderName,
+    /// The account at Razorpay, where that is the provider.
+    #[serde(default)]
+    pub razorpay: Option<RazorpayConfig>,
 }
 
 /// A payment provider (contract, section 9).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum Provider {
+pub enum ProviderName {
     /// Pays by itself, with no money; for development.
     Sandbox,
+    /// The real one.
+    Razorpay,
+}
+
+/// How rupees may leave. By default there are no limits.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct WithdrawalsConfig {
+    /// The least that may be asked for, in rupees.
+    pub minimum_rupees: u32,
+    /// The most that one listener may ask for in 24 hours, in rupees.
+    pub daily_rupees: Option<u32>,
+    /// Above this two admins must agree, in rupees.
+    pub two_admins_above_rupees: u32,
+    /// How long after a change of bank details nothing is paid out.
+    pub bank_change_delay_hours: u32,
+}
+
+impl Default for WithdrawalsConfig {
+    fn default() -> Self {
+        Self {
+            minimum_rupees: 0,
+            daily_rupees: None,
+            two_admins_above_rupees: 10_000,
+            bank_change_delay_hours: 24,
+        }
+    }
+}
+
+/// How often the wallet looks through its own books.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct VerifyConfig {
+    /// Between two looks.
+    pub every_secs: u32,
+}
+
+impl Default for VerifyConfig {
+    fn default() -> Self {
+        Self { every_secs: 3_600 }
+    }
 }
 
 impl Config {
     /// Refuses what must not run where real money is.
     pub fn check(&self, environment: Environment) -> anyhow::Result<()> {
-        let is_sandbox = self.payments.provider == Provider::Sandbox;
+        let is_sandbox = self.payments.provider == ProviderName::Sandbox;
         ensure!(
             !(is_sandbox && environment == Environment::Production),
             "TALKTIME_WALLET__PAYMENTS__PROVIDER: the sandbox gives coins for nothing and does not \
@@ -42,21 +105,91 @@ impl Config {
         );
         Ok(())
     }
+
+    /// The provider that is configured.
+    pub fn provider(&self) -> anyhow::Result<Provider> {
+        match self.payments.provider {
+            ProviderName::Sandbox => Ok(Provider::Sandbox),
+            ProviderName::Razorpay => {
+                let account = self.payments.razorpay.as_ref().context(
+                    "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID, __KEY_SECRET and \
+                     __WEBHOOK_SECRET are not set",
+                )?;
+                Ok(Provider::Razorpay(Arc::new(Razorpay::new(account)?)))
+            }
+        }
+    }
+
+    /// What is set, in the ledger's units.
+    pub fn terms(&self) -> Terms {
+        let paise = |rupees: u32| i64::from(rupees) * PAISE_PER_RUPEE;
+        let withdrawals = self.withdrawals;
+        Terms {
+            rate_card: self.rate_card.clone(),
+            withdrawals: Limits {
+                minimum_paise: paise(withdrawals.minimum_rupees),
+                daily_paise: withdrawals.daily_rupees.map(paise),
+                two_admins_above_paise: paise(withdrawals.two_admins_above_rupees),
+                bank_change_delay: TimeDelta::hours(withdrawals.bank_change_delay_hours.into()),
+            },
+        }
+    }
+
+    /// Between two looks through the books.
+    pub fn verify_every(&self) -> Duration {
+        Duration::from_secs(self.verify.every_secs.max(1).into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn production_refuses_the_sandbox() {
-        let config = Config {
+    fn config(provider: ProviderName) -> Config {
+        Config {
             payments: PaymentsConfig {
-                provider: Provider::Sandbox,
+                provider,
+                razorpay: None,
             },
             rate_card: RateCard::default(),
-        };
-        assert!(config.check(Environment::Production).is_err());
-        assert!(config.check(Environment::Development).is_ok());
+            bank_details: BankDetailsConfig {
+                key: "ab".repeat(32).into(),
+                key_id: "1".to_owned(),
+                retired_keys: None,
+            },
+            withdrawals: WithdrawalsConfig::default(),
+            verify: VerifyConfig::default(),
+        }
+    }
+
+    #[test]
+    fn production_refuses_the_sandbox() {
+        let sandbox = config(ProviderName::Sandbox);
+        assert!(sandbox.check(Environment::Production).is_err());
+        assert!(sandbox.check(Environment::Development).is_ok());
+        assert!(
+            config(ProviderName::Razorpay)
+                .check(Environment::Production)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_provider_without_its_account_says_what_is_missing() {
+        let error = config(ProviderName::Razorpay)
+            .provider()
+            .expect_err("no account");
+        assert!(
+            error.to_string().contains("RAZORPAY__KEY_SECRET"),
+            "{error}"
+        );
+        assert!(config(ProviderName::Sandbox).provider().is_ok());
+    }
+
+    #[test]
+    fn by_default_nothing_limits_a_withdrawal() {
+        let limits = config(ProviderName::Sandbox).terms().withdrawals;
+        assert_eq!((limits.minimum_paise, limits.daily_paise), (0, None));
+        assert_eq!(limits.two_admins_above_paise, 1_000_000);
     }
 }

@@ -1,28 +1,36 @@
 //! The wallet: coins and rupees, and nothing else moves them.
 //!
 //! [`domain`] decides, [`store`] keeps, [`ledger`] does one operation in one transaction,
-//! [`grpc`] speaks to the other services.
+//! [`grpc`] speaks to the other services. [`provider`] vouches for payments, [`sealing`] keeps bank
+//! details from whoever sees the database, [`payouts`] is what an operator takes to the bank, and
+//! [`jobs`] is what the wallet does by itself.
 
 pub mod config;
 pub mod domain;
 mod events;
 mod grpc;
+mod jobs;
 pub mod ledger;
 mod observe;
+pub mod payouts;
+pub mod provider;
+pub mod sealing;
 pub mod store;
 
+use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::Schema;
-use talktime_kit::messaging::Consumer;
+use talktime_kit::db::{self, Schema};
+use talktime_kit::messaging::{Consumer, Relay};
+use talktime_kit::{Clock, Service};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::events::ProfileEvents;
 use crate::grpc::WalletApi;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Parts};
+use crate::sealing::Sealer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -42,25 +50,55 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     config.check(service.process.environment)?;
     let service = Service::start(service, SCHEMA).await?;
     observe::begin();
-    let ledger = Ledger::new(
-        service.db.clone(),
-        service.relay.clone(),
-        service.clock.clone(),
-        config.rate_card,
-    );
-    service.consume(PROFILE_EVENTS, ProfileEvents::new(service.clock.clone()));
+    let (db, clock) = (service.db.clone(), service.clock.clone());
+    let ledger = ledger(db.clone(), service.relay.clone(), &config)?;
+    let stopping = service.lifecycle.stopping();
+    let orders = jobs::reconcile_orders(ledger.clone(), stopping.clone());
+    service.lifecycle.spawn(orders);
+    let books = jobs::verify(db, config.verify_every(), stopping);
+    service.lifecycle.spawn(books);
+    service.consume(PROFILE_EVENTS, ProfileEvents::new(clock));
     let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger)));
     service
         .serve(routes, &[wallet_service_server::SERVICE_NAME])
         .await
 }
 
-/// Compares journal, transfers, wallets and histories with one another; an error names what differs.
+fn ledger(db: PgPool, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
+    Ok(Ledger::new(Parts {
+        db,
+        relay,
+        clock: Clock::System,
+        terms: config.terms(),
+        sealer: Sealer::new(&config.bank_details)?,
+        provider: config.provider()?,
+    }))
+}
+
+/// Compares journal, transfers, wallets and histories with one another and walks the chains; an error
+/// names what differs.
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
-    let pool = talktime_kit::db::pool(SCHEMA.name, &service.database)?;
+    let pool = db::pool(SCHEMA.name, &service.database)?;
     let mut connection = pool.acquire().await?;
     let differences = store::accounts::differences(&mut connection).await?;
     anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
-    println!("journal, transfers, wallets and histories agree");
+    println!("journal, transfers, wallets and histories agree, and every chain is whole");
     Ok(())
+}
+
+/// Seals bank details anew that another key than the configured one sealed.
+pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+    let pool = db::pool(SCHEMA.name, &service.database)?;
+    let sealer = Sealer::new(&config.bank_details)?;
+    let mut connection = pool.acquire().await?;
+    let rotated = ledger::bank::rotate(&mut connection, &sealer).await?;
+    println!("{rotated} rows are sealed with key {} now", sealer.key_id());
+    Ok(())
+}
+
+/// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
+pub async fn export_payouts(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+    let pool = db::pool(SCHEMA.name, &service.database)?;
+    let ledger = ledger(pool, Relay::default(), config)?;
+    payouts::write_csv(&ledger.payouts().await?, std::io::stdout().lock())
 }

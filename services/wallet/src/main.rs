@@ -16,8 +16,13 @@ struct Cli {
 enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Compares journal, transfers, wallets and histories; fails and names what differs.
+    /// Compares journal, transfers, wallets and histories and walks the chains; fails and names what
+    /// differs.
     Verify,
+    /// Seals bank details anew that a retired key sealed; safe beside a live service.
+    RotateBankDetails,
+    /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
+    ExportPayouts,
     #[command(flatten)]
     Common(cli::Command),
 }
@@ -29,6 +34,8 @@ async fn main() -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => talktime_wallet::serve(service, config).await,
         Command::Verify => talktime_wallet::verify(&service).await,
+        Command::RotateBankDetails => talktime_wallet::rotate_bank_details(&service, &config).await,
+        Command::ExportPayouts => talktime_wallet::export_payouts(&service, &config).await,
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }

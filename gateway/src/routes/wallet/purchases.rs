@@ -1,17 +1,28 @@
-//! Buying coins (contract, sections 7 and 9).
+//! Buying coins (contract, sections 6, 7 and 9).
 
 use axum::extract::State;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
 use serde::Serialize;
-use talktime_kit::Error;
-use talktime_proto::wallet::v1::{RechargeRequest, RechargeResponse};
+use talktime_kit::{Error, Kind};
+use talktime_proto::wallet::v1::{
+    AddCoinsRequest, OpenOrderRequest, OpenOrderResponse, RazorpayProof,
+    ReceivePaymentNoticeRequest, RechargeRequest, RechargeResponse,
+};
 use utoipa::ToSchema;
 
-use crate::app::Wallet;
-use crate::extract::{IdempotencyKey, Json};
+use crate::app::{Profile, Wallet};
+use crate::extract::{IdempotencyKey, Json, RawBody, is_admin};
 use crate::number::{Hundredths, Number};
-use crate::openapi::values::PaymentMethod;
+use crate::openapi::values::{AddedTxType, PaymentMethod};
 use crate::problem::Result;
+use crate::routes::{Message, time};
 use crate::token::Caller;
+
+const PURCHASE: &str = "purchase";
+const GIFTS: [&str; 2] = ["bonus", "referral_bonus"];
+const SIGNATURE: &str = "x-razorpay-signature";
+const EVENT_ID: &str = "x-razorpay-event-id";
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct RechargeBody {
@@ -21,9 +32,36 @@ pub(in crate::routes) struct RechargeBody {
     amount_rupees: Number,
     #[schema(value_type = PaymentMethod)]
     payment_method: String,
+    /// Of the sandbox, which pays by itself without one.
     #[serde(default)]
-    /// Of the payment provider; the sandbox pays by itself without one.
     payment_id: Option<String>,
+    /// Razorpay's proof, as its checkout hands it to the app: all three.
+    #[serde(default)]
+    razorpay_order_id: Option<String>,
+    #[serde(default)]
+    razorpay_payment_id: Option<String>,
+    #[serde(default)]
+    razorpay_signature: Option<String>,
+}
+
+/// The three parts together, or none of them.
+fn razorpay_proof(
+    order_id: Option<String>,
+    payment_id: Option<String>,
+    signature: Option<String>,
+) -> Result<Option<RazorpayProof>, Error> {
+    match (order_id, payment_id, signature) {
+        (None, None, None) => Ok(None),
+        (Some(order_id), Some(payment_id), Some(signature)) => Ok(Some(RazorpayProof {
+            order_id,
+            payment_id,
+            signature,
+        })),
+        _ => Err(Error::invalid(
+            "incomplete_payment_proof",
+            "razorpay_order_id, razorpay_payment_id and razorpay_signature belong together.",
+        )),
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,9 +94,9 @@ impl From<RechargeResponse> for RechargeAnswer {
     params(IdempotencyKey),
     responses(
         (status = 200, body = RechargeAnswer),
-        (status = 400, description = "invalid_amount, amount_not_on_rate_card, invalid_payment_method, invalid_idempotency_key"),
+        (status = 400, description = "invalid_amount, amount_not_on_rate_card, invalid_payment_method, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
         (status = 402, description = "payment_not_found"),
-        (status = 409, description = "idempotency_key_in_use"),
+        (status = 409, description = "order_already_paid, idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
@@ -73,15 +111,234 @@ pub(in crate::routes) async fn recharge(
         amount_paise: body.amount_rupees.hundredths().ok_or_else(no_sum)?,
         payment_method: body.payment_method,
         payment_id: body.payment_id,
+        razorpay: razorpay_proof(
+            body.razorpay_order_id,
+            body.razorpay_payment_id,
+            body.razorpay_signature,
+        )?,
         idempotency_key,
     };
     let recharge = wallet.recharge(request).await?.into_inner();
     Ok(Json(recharge.into()))
 }
 
+#[derive(eserde::Deserialize, ToSchema)]
+pub(in crate::routes) struct AddCoinsBody {
+    /// Above zero.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    coins: i64,
+    /// By default a purchase.
+    #[serde(default)]
+    #[schema(value_type = Option<AddedTxType>)]
+    tx_type: Option<String>,
+    /// What they cost, in rupees.
+    #[serde(default)]
+    #[eserde(compat)]
+    #[schema(minimum = 0, example = 50)]
+    money_amount: Option<Number>,
+    /// Who gets a bonus; by default the admin who gives it.
+    #[serde(default)]
+    user_id: Option<i64>,
+    /// Of the sandbox, which pays by itself without one.
+    #[serde(default)]
+    payment_id: Option<String>,
+    /// Razorpay's proof, as its checkout hands it to the app: all three.
+    #[serde(default)]
+    razorpay_order_id: Option<String>,
+    #[serde(default)]
+    razorpay_payment_id: Option<String>,
+    #[serde(default)]
+    razorpay_signature: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct AddCoinsAnswer {
+    transaction_id: i64,
+    coins_added: i64,
+    money_amount: Hundredths,
+    new_balance: i64,
+    message: &'static str,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<RechargeResponse> for AddCoinsAnswer {
+    fn from(added: RechargeResponse) -> Self {
+        Self {
+            transaction_id: added.transaction_id,
+            coins_added: added.coins_added,
+            money_amount: Hundredths(added.amount_paise),
+            new_balance: added.balance_coins,
+            message: "Coins added",
+            created_at: time(added.created_at),
+        }
+    }
+}
+
+/// Buys coins against a payment; an admin may give them.
+#[utoipa::path(
+    post,
+    path = "/wallet/add-coins",
+    tag = "wallet",
+    security(("access_token" = [])),
+    params(IdempotencyKey),
+    responses(
+        (status = 200, body = AddCoinsAnswer),
+        (status = 400, description = "invalid_amount, out_of_range, invalid_tx_type, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
+        (status = 402, description = "payment_not_found"),
+        (status = 403, description = "admin_only"),
+        (status = 404, description = "no_such_user"),
+        (status = 409, description = "order_already_paid, idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
+    )
+)]
+pub(in crate::routes) async fn add_coins(
+    State(mut wallet): State<Wallet>,
+    State(profile): State<Profile>,
+    caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Json(body): Json<AddCoinsBody>,
+) -> Result<Json<AddCoinsAnswer>> {
+    let tx_type = body.tx_type.unwrap_or_else(|| PURCHASE.to_owned());
+    let is_gift = GIFTS.contains(&tx_type.as_str());
+    // A purchase is always one's own; only who may give may say to whom.
+    let is_for_another = body
+        .user_id
+        .is_some_and(|user_id| user_id != caller.user_id);
+    if (is_gift || is_for_another) && !is_admin(&profile, caller.user_id).await? {
+        return Err(Error::new(
+            Kind::PermissionDenied,
+            "admin_only",
+            "Coins are given by admins.",
+        )
+        .into());
+    }
+    let money = body.money_amount.as_ref();
+    let request = AddCoinsRequest {
+        user_id: body.user_id.filter(|_| is_gift).unwrap_or(caller.user_id),
+        coins: body.coins,
+        tx_type,
+        amount_paise: money
+            .map_or(Some(0), Number::hundredths)
+            .ok_or_else(no_sum)?,
+        payment_id: body.payment_id,
+        razorpay: razorpay_proof(
+            body.razorpay_order_id,
+            body.razorpay_payment_id,
+            body.razorpay_signature,
+        )?,
+        admin_id: if is_gift { caller.user_id } else { 0 },
+        idempotency_key,
+    };
+    let added = wallet.add_coins(request).await?.into_inner();
+    Ok(Json(added.into()))
+}
+
+#[derive(eserde::Deserialize, ToSchema)]
+pub(in crate::routes) struct OrderBody {
+    /// A step of the rate card.
+    #[eserde(compat)]
+    #[schema(example = 150)]
+    amount_rupees: Number,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct OrderAnswer {
+    order_id: String,
+    /// `sandbox` or `razorpay`.
+    provider: String,
+    amount_rupees: Hundredths,
+    /// In the currency's smallest unit, as the provider's checkout wants it.
+    amount_paise: i64,
+    currency: &'static str,
+    coins: i64,
+    /// In the sandbox: the payment that pays it.
+    payment_id: Option<String>,
+    /// The public half of the provider's API key.
+    key_id: Option<String>,
+    status: &'static str,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<OpenOrderResponse> for OrderAnswer {
+    fn from(order: OpenOrderResponse) -> Self {
+        Self {
+            order_id: order.order_id,
+            provider: order.provider,
+            amount_rupees: Hundredths(order.amount_paise),
+            amount_paise: order.amount_paise,
+            currency: "INR",
+            coins: order.coins,
+            payment_id: order.payment_id,
+            key_id: order.public_key,
+            status: "created",
+            created_at: time(order.created_at),
+        }
+    }
+}
+
+/// Opens an order with the payment provider. It moves no money: the payment's proof does.
+#[utoipa::path(
+    post,
+    path = "/payments/orders",
+    tag = "payments",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = OrderAnswer),
+        (status = 400, description = "invalid_amount, amount_not_on_rate_card"),
+    )
+)]
+pub(in crate::routes) async fn open_order(
+    State(mut wallet): State<Wallet>,
+    caller: Caller,
+    Json(body): Json<OrderBody>,
+) -> Result<Json<OrderAnswer>> {
+    let request = OpenOrderRequest {
+        user_id: caller.user_id,
+        amount_paise: body.amount_rupees.hundredths().ok_or_else(no_sum)?,
+    };
+    let order = wallet.open_order(request).await?.into_inner();
+    Ok(Json(order.into()))
+}
+
+/// The payment provider tells what happened. Its signature stands for a token: HMAC-SHA256 over the
+/// body as it comes, in `X-Razorpay-Signature`.
+#[utoipa::path(
+    post,
+    path = "/payments/webhook",
+    tag = "payments",
+    security(()),
+    params(
+        ("x-razorpay-signature" = Option<String>, Header, description = "Of the body, in hexadecimal."),
+        ("x-razorpay-event-id" = Option<String>, Header, description = "The same for each repetition."),
+    ),
+    request_body(content = String, content_type = "application/json"),
+    responses(
+        (status = 200, body = Message),
+        (status = 400, description = "invalid_signature, out_of_range"),
+        (status = 404, description = "no_such_provider"),
+    )
+)]
+pub(in crate::routes) async fn notice(
+    State(mut wallet): State<Wallet>,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<Json<Message>> {
+    let text = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let request = ReceivePaymentNoticeRequest {
+        body,
+        signature: text(SIGNATURE),
+        event_id: text(EVENT_ID),
+    };
+    wallet.receive_payment_notice(request).await?;
+    Ok(Json(Message::new("Received")))
+}
+
 fn no_sum() -> Error {
     Error::invalid(
         "invalid_amount",
-        "amount_rupees must be a sum of rupees with at most two decimals.",
+        "The amount must be a sum of rupees with at most two decimals.",
     )
 }

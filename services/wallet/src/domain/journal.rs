@@ -140,6 +140,36 @@ pub fn payment_transfer_id(payment_id: &str) -> String {
     format!("payment/{payment_id}")
 }
 
+/// The id under which a payment pays a debt.
+pub fn debt_payment_id(payment_id: &str) -> String {
+    format!("payment/{payment_id}/debt")
+}
+
+/// The id under which a payment is taken back, or a part of it.
+pub fn reversal_id(payment_id: &str, reversal_id: &str) -> String {
+    format!("payment/{payment_id}/reversal/{reversal_id}")
+}
+
+/// The id under which a gift is given.
+pub fn bonus_id(fresh_id: &str) -> String {
+    format!("bonus/{fresh_id}")
+}
+
+/// The id under which the sum of a withdrawal is held.
+pub fn withdrawal_transfer_id(withdrawal_id: i64) -> String {
+    format!("withdrawal/{withdrawal_id}")
+}
+
+/// The id under which a withdrawal is paid out.
+pub fn payout_id(withdrawal_id: i64) -> String {
+    format!("withdrawal/{withdrawal_id}/payout")
+}
+
+/// The id under which the sum of a rejected withdrawal comes back.
+pub fn withdrawal_return_id(withdrawal_id: i64) -> String {
+    format!("withdrawal/{withdrawal_id}/return")
+}
+
 /// The id under which a deleted account is emptied.
 pub fn closing_id(user_id: i64) -> String {
     format!("user/{user_id}/closing")

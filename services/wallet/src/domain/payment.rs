@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::WalletError;
@@ -78,6 +79,154 @@ impl PaymentMethod {
     }
 }
 
+/// The most coins that one purchase or gift may bring: far above any price, far below overflow.
+pub const COINS_MAX: i64 = 1_000_000_000;
+/// The most coins that one person may have.
+const BALANCE_COINS_MAX: i64 = 1_000_000_000_000_000;
+/// The largest sum of the documented columns, `NUMERIC(12,2)`, in paise.
+pub const PAISE_MAX: i64 = 999_999_999_999;
+
+/// Whether so many coins, for so much, fit on top of a balance.
+pub fn check_coins(coins: i64, amount_paise: i64, balance_coins: i64) -> Result<(), WalletError> {
+    if !(1..=COINS_MAX).contains(&coins) {
+        return Err(WalletError::OutOfRange("coins"));
+    }
+    if !(0..=PAISE_MAX).contains(&amount_paise) {
+        return Err(WalletError::OutOfRange("amount"));
+    }
+    if balance_coins.saturating_add(coins) > BALANCE_COINS_MAX {
+        return Err(WalletError::OutOfRange("the balance"));
+    }
+    Ok(())
+}
+
+/// The store's word for how somebody paid: one of the contract's, or what providers know besides.
+pub fn method_name(word: Option<&str>) -> Option<&'static str> {
+    let known = ["upi", "card", "wallet", "netbanking", "emi"];
+    word.map(|word| {
+        known
+            .into_iter()
+            .find(|name| *name == word)
+            .unwrap_or("other")
+    })
+}
+
+/// A payment that the provider says it has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Arrived {
+    /// The order that it paid.
+    pub order_id: String,
+    /// The provider's id of it.
+    pub payment_id: String,
+    /// What was paid.
+    pub amount_paise: i64,
+    /// How, in the provider's word.
+    pub method: Option<String>,
+}
+
+/// Why money went back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReversalReason {
+    /// We gave it back.
+    Refund,
+    /// The bank took it back.
+    Chargeback,
+}
+
+impl ReversalReason {
+    /// The word in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refund => "refund",
+            Self::Chargeback => "chargeback",
+        }
+    }
+}
+
+/// Money of a payment that went back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reversal {
+    /// The provider's id of it.
+    pub reversal_id: String,
+    /// How much.
+    pub amount_paise: i64,
+    /// Why.
+    pub reason: ReversalReason,
+}
+
+/// What a provider tells us.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Happening {
+    /// A payment is there.
+    Arrived(Arrived),
+    /// A payment was there and went back, or a part of it.
+    Reversed(Arrived, Reversal),
+    /// Nothing that moves money.
+    Other,
+}
+
+/// A provider's message, proved to be its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// The provider's word for it.
+    pub event_type: String,
+    /// What it means.
+    pub happening: Happening,
+}
+
+/// An order: what somebody may pay for, and what became of it.
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+pub struct Order {
+    /// The provider's id of it.
+    pub order_id: String,
+    /// Who buys.
+    pub user_id: i64,
+    /// What it costs.
+    pub amount_paise: i64,
+    /// What it brings.
+    pub coins: i64,
+    /// The payment that paid it, or that is to pay it in the sandbox.
+    pub payment_id: Option<String>,
+    /// The line in the buyer's history; none until it is credited.
+    pub transaction_id: Option<i64>,
+    /// When it was paid.
+    pub paid_at: Option<DateTime<Utc>>,
+    /// What went back of it.
+    pub reversed_paise: i64,
+    /// What that took from the buyer.
+    pub reversed_coins: i64,
+}
+
+/// What a reversal takes back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TakenBack {
+    /// Money that went back.
+    pub paise: i64,
+    /// Coins that it bought.
+    pub coins: i64,
+}
+
+impl Order {
+    /// Whether the order is credited.
+    pub fn is_paid(&self) -> bool {
+        self.transaction_id.is_some()
+    }
+
+    /// What a reversal of this sum takes back: never more than is left, and the last rupee takes the
+    /// last coin.
+    pub fn take_back(&self, amount_paise: i64) -> TakenBack {
+        let left = self.amount_paise - self.reversed_paise;
+        let paise = amount_paise.clamp(0, left);
+        let reversed = i128::from(self.reversed_paise + paise);
+        let due = i128::from(self.coins) * reversed / i128::from(self.amount_paise.max(1));
+        let due = i64::try_from(due).unwrap_or(self.coins);
+        TakenBack {
+            paise,
+            coins: due - self.reversed_coins,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +245,86 @@ mod tests {
         assert_eq!(card.coins_for(15_000).expect("a step"), 300);
         for amount_paise in [15_001, 15_099, 0, -15_000, 20_000, i64::MAX, i64::MIN] {
             assert!(card.coins_for(amount_paise).is_err(), "{amount_paise}");
+        }
+    }
+
+    #[test]
+    fn coins_and_sums_are_bounded() {
+        assert!(check_coins(1, 0, 0).is_ok());
+        assert!(check_coins(COINS_MAX, PAISE_MAX, 0).is_ok());
+        for (coins, paise, balance) in [
+            (0, 0, 0),
+            (-1, 0, 0),
+            (COINS_MAX + 1, 0, 0),
+            (i64::MAX, 0, 0),
+            (1, -1, 0),
+            (1, PAISE_MAX + 1, 0),
+            (1, i64::MAX, 0),
+            (1, 0, BALANCE_COINS_MAX),
+            (1, 0, i64::MAX),
+        ] {
+            assert!(
+                check_coins(coins, paise, balance).is_err(),
+                "{coins} {paise} {balance}"
+            );
+        }
+    }
+
+    fn order(reversed_paise: i64, reversed_coins: i64) -> Order {
+        Order {
+            order_id: "order_1".to_owned(),
+            user_id: 1,
+            amount_paise: 15_000,
+            coins: 301,
+            payment_id: Some("pay_1".to_owned()),
+            transaction_id: Some(1),
+            paid_at: None,
+            reversed_paise,
+            reversed_coins,
+        }
+    }
+
+    #[test]
+    fn what_goes_back_in_parts_takes_every_coin_in_the_end() {
+        let mut order = order(0, 0);
+        let mut taken = Vec::new();
+        for paise in [1, 4_999, 5_000, 4_000, 9_000, 1] {
+            let back = order.take_back(paise);
+            order.reversed_paise += back.paise;
+            order.reversed_coins += back.coins;
+            taken.push((back.paise, back.coins));
+        }
+        let expected = [
+            (1, 0),
+            (4_999, 100),
+            (5_000, 100),
+            (4_000, 80),
+            (1_000, 21),
+            (0, 0),
+        ];
+        assert_eq!(taken, expected);
+    }
+
+    #[test]
+    fn nonsense_takes_nothing_back() {
+        let nothing = TakenBack { paise: 0, coins: 0 };
+        assert_eq!(order(0, 0).take_back(-1), nothing);
+        let all = TakenBack {
+            paise: 15_000,
+            coins: 301,
+        };
+        assert_eq!(order(0, 0).take_back(i64::MAX), all);
+    }
+
+    #[test]
+    fn providers_know_more_ways_to_pay_than_the_contract() {
+        for (word, name) in [
+            (Some("upi"), Some("upi")),
+            (Some("netbanking"), Some("netbanking")),
+            (Some("cardless_emi"), Some("other")),
+            (None, None),
+        ] {
+            assert_eq!(method_name(word), name);
         }
     }
 }

@@ -1,17 +1,14 @@
 //! Between the wire and the domain.
 
-use talktime_kit::idempotency;
 use talktime_proto::timestamp;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::charge_response::Outcome;
-use uuid::Uuid;
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{Earning, Line, Purchase};
-use crate::domain::payment::PaymentMethod;
 use crate::domain::settlement::{CallType, Settlement};
-use crate::ledger::{self, Recharge, Recharged, Statement};
+use crate::ledger::{self, Statement};
 use crate::store::wallets::Balance;
 
 pub(super) fn balance(user_id: i64, balance: Balance) -> pb::Balance {
@@ -53,39 +50,6 @@ pub(super) fn charge_response(charge: &Charge, outcome: ledger::Outcome) -> pb::
     };
     pb::ChargeResponse {
         outcome: Some(outcome),
-    }
-}
-
-pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<Recharge, WalletError> {
-    let payment_method = PaymentMethod::parse(&request.payment_method)?;
-    let idempotency = request
-        .idempotency_key
-        .map(|key| {
-            let body = (
-                request.amount_paise,
-                &request.payment_method,
-                &request.payment_id,
-            );
-            idempotency::Request::new(request.user_id, "POST /calls/recharge", key, &body)
-        })
-        .transpose()?;
-    Ok(Recharge {
-        user_id: request.user_id,
-        amount_paise: request.amount_paise,
-        payment_method,
-        payment_id: request.payment_id,
-        fresh_id: Uuid::now_v7().simple().to_string(),
-        idempotency,
-    })
-}
-
-pub(super) fn recharged(recharged: &Recharged) -> pb::RechargeResponse {
-    pb::RechargeResponse {
-        transaction_id: recharged.transaction_id,
-        amount_paise: recharged.amount_paise,
-        coins_added: recharged.coins_added,
-        balance_coins: recharged.balance_coins,
-        created_at: Some(timestamp(recharged.created_at)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The wallet as other services see it.
 
 mod convert;
+mod payouts;
+mod purchases;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
@@ -11,7 +13,9 @@ use tonic::{Request, Response, Status};
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{Lines, Page};
+use crate::domain::withdrawal;
 use crate::ledger::Ledger;
+use purchases::Added;
 
 /// Charges that one request may bring.
 const BATCH_CHARGES_MAX: usize = 1_000;
@@ -116,9 +120,121 @@ impl WalletService for WalletApi {
         &self,
         request: Request<pb::RechargeRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
-        let recharge = convert::recharge_of(request.into_inner()).map_err(refused)?;
+        let recharge = purchases::recharge_of(request.into_inner()).map_err(refused)?;
         let recharged = self.ledger.recharge(&recharge).await.map_err(refused)?;
-        Ok(Response::new(convert::recharged(&recharged)))
+        Ok(Response::new(purchases::recharged(&recharged)))
+    }
+
+    async fn open_order(
+        &self,
+        request: Request<pb::OpenOrderRequest>,
+    ) -> Result<Response<pb::OpenOrderResponse>, Status> {
+        let pb::OpenOrderRequest {
+            user_id,
+            amount_paise,
+        } = request.into_inner();
+        let fresh_id = purchases::fresh_id();
+        let opened = self.ledger.open_order(user_id, amount_paise, &fresh_id);
+        let opened = opened.await.map_err(refused)?;
+        Ok(Response::new(purchases::opened(opened)))
+    }
+
+    async fn add_coins(
+        &self,
+        request: Request<pb::AddCoinsRequest>,
+    ) -> Result<Response<pb::RechargeResponse>, Status> {
+        let added = match purchases::added_of(request.into_inner()).map_err(refused)? {
+            Added::Bought(recharge) => self.ledger.recharge(&recharge).await,
+            Added::Given(bonus) => self.ledger.give(&bonus).await,
+        };
+        Ok(Response::new(purchases::recharged(
+            &added.map_err(refused)?,
+        )))
+    }
+
+    async fn receive_payment_notice(
+        &self,
+        request: Request<pb::ReceivePaymentNoticeRequest>,
+    ) -> Result<Response<pb::ReceivePaymentNoticeResponse>, Status> {
+        let notice = request.into_inner();
+        let heard = self
+            .ledger
+            .hear(&notice.body, &notice.signature, &notice.event_id)
+            .await;
+        heard.map_err(refused)?;
+        Ok(Response::new(pb::ReceivePaymentNoticeResponse {}))
+    }
+
+    async fn set_bank_details(
+        &self,
+        request: Request<pb::SetBankDetailsRequest>,
+    ) -> Result<Response<pb::SetBankDetailsResponse>, Status> {
+        let request = request.into_inner();
+        let details = payouts::bank_details_of(&request).map_err(refused)?;
+        let kept = self.ledger.set_bank_details(request.user_id, &details);
+        kept.await.map_err(refused)?;
+        Ok(Response::new(pb::SetBankDetailsResponse {}))
+    }
+
+    async fn get_bank_details(
+        &self,
+        request: Request<pb::GetBankDetailsRequest>,
+    ) -> Result<Response<pb::GetBankDetailsResponse>, Status> {
+        let found = self.ledger.bank_details(request.into_inner().user_id).await;
+        Ok(Response::new(pb::GetBankDetailsResponse {
+            details: found.map_err(refused)?.map(payouts::masked),
+        }))
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<pb::WithdrawRequest>,
+    ) -> Result<Response<pb::WithdrawResponse>, Status> {
+        let wish = payouts::wish_of(request.into_inner()).map_err(refused)?;
+        let held = self.ledger.withdraw(&wish).await.map_err(refused)?;
+        Ok(Response::new(payouts::held(&held)))
+    }
+
+    async fn list_withdrawals(
+        &self,
+        request: Request<pb::ListWithdrawalsRequest>,
+    ) -> Result<Response<pb::ListWithdrawalsResponse>, Status> {
+        let request = request.into_inner();
+        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let listed = self.ledger.withdrawals(request.user_id, page).await;
+        let (found, balance) = listed.map_err(refused)?;
+        let withdrawals = found.entries.into_iter().map(payouts::withdrawal);
+        Ok(Response::new(pb::ListWithdrawalsResponse {
+            withdrawals: withdrawals.collect(),
+            total: found.total,
+            total_withdrawn_paise: balance.total_withdrawn_paise,
+            pending_paise: balance.pending_withdrawals_paise,
+        }))
+    }
+
+    async fn review_withdrawals(
+        &self,
+        request: Request<pb::ReviewWithdrawalsRequest>,
+    ) -> Result<Response<pb::ReviewWithdrawalsResponse>, Status> {
+        let request = request.into_inner();
+        let status = withdrawal::Status::parse(&request.status).map_err(refused)?;
+        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let found = self.ledger.review(status, page).await.map_err(refused)?;
+        Ok(Response::new(pb::ReviewWithdrawalsResponse {
+            withdrawals: found.entries.into_iter().map(payouts::reviewed).collect(),
+            total: found.total,
+        }))
+    }
+
+    async fn decide_withdrawal(
+        &self,
+        request: Request<pb::DecideWithdrawalRequest>,
+    ) -> Result<Response<pb::ReviewedWithdrawal>, Status> {
+        let request = request.into_inner();
+        let withdrawal_id = request.withdrawal_id;
+        let decision = payouts::decision_of(request).map_err(refused)?;
+        let decided = self.ledger.decide(withdrawal_id, &decision).await;
+        Ok(Response::new(payouts::reviewed(decided.map_err(refused)?)))
     }
 
     async fn list_earnings(

@@ -1,11 +1,19 @@
 //! One operation, one transaction: lock, look, decide, post, tell.
 
+pub mod bank;
+mod bonus;
 mod charge;
 mod close;
-mod recharge;
+mod decide;
+mod orders;
+mod purchase;
+mod reversal;
 mod settle;
 mod statement;
 mod void;
+mod withdraw;
+
+use std::sync::Arc;
 
 use sqlx::PgPool;
 use talktime_kit::Clock;
@@ -13,37 +21,74 @@ use talktime_kit::messaging::Relay;
 
 use crate::domain::WalletError;
 use crate::domain::payment::RateCard;
+use crate::domain::withdrawal::Limits;
+use crate::provider::Provider;
+use crate::sealing::Sealer;
 use crate::store::wallets::{self, Balance};
 
+pub use bonus::Bonus;
 pub use charge::Outcome;
 pub use close::close_account;
-pub use recharge::{Recharge, Recharged};
+pub use decide::{Payout, Reviewed};
+pub use orders::OpenOrder;
+pub use purchase::{Proof, Recharge, Recharged, Wanted};
 pub use settle::Settled;
 pub use statement::Statement;
+pub use withdraw::{Held, Wish};
 
-/// The wallet's operations on its own database.
+/// What the operator of the platform has set.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What coins cost.
+    pub rate_card: RateCard,
+    /// How rupees may leave.
+    pub withdrawals: Limits,
+}
+
+/// What a ledger works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The app role's pool, on a migrated database.
+    pub db: PgPool,
+    /// Woken when there are events.
+    pub relay: Relay,
+    /// Tells the time.
+    pub clock: Clock,
+    /// What is set.
+    pub terms: Terms,
+    /// Seals bank details.
+    pub sealer: Sealer,
+    /// Vouches for payments.
+    pub provider: Provider,
+}
+
+/// The wallet's operations on its own database; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     db: PgPool,
     relay: Relay,
     clock: Clock,
-    rate_card: RateCard,
+    terms: Arc<Terms>,
+    sealer: Sealer,
+    provider: Provider,
 }
 
 impl Ledger {
-    /// A ledger on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: PgPool, relay: Relay, clock: Clock, rate_card: RateCard) -> Self {
+    /// A ledger made of these.
+    pub fn new(parts: Parts) -> Self {
         Self {
-            db,
-            relay,
-            clock,
-            rate_card,
+            db: parts.db,
+            relay: parts.relay,
+            clock: parts.clock,
+            terms: Arc::new(parts.terms),
+            sealer: parts.sealer,
+            provider: parts.provider,
         }
     }
 
     /// What coins cost.
     pub fn rate_card(&self) -> &RateCard {
-        &self.rate_card
+        &self.terms.rate_card
     }
 
     /// A person's balance; all zero for one who never had coins or rupees.

@@ -1,6 +1,7 @@
 //! The wallet's tables. Locks are taken in one order everywhere: wallets by user id, then the rest.
 
 pub mod accounts;
+pub mod bank;
 pub mod chains;
 pub mod earnings;
 pub mod payments;

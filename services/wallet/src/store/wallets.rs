@@ -155,6 +155,22 @@ pub async fn balance(connection: &mut PgConnection, user_id: i64) -> sqlx::Resul
     Ok(balance.unwrap_or_default())
 }
 
+/// Counts an event that tells of no transfer.
+pub async fn count_event(
+    tx: &mut PgConnection,
+    user_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE wallet.user_wallets SET version = version + 1, updated_at = $2 WHERE user_id = $1",
+    )
+    .bind(user_id)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Drops a person's wallet and its history and remembers where its chain ends; the journal stays.
 pub async fn close(
     tx: &mut PgConnection,

@@ -1,111 +1,10 @@
-//! The ledger on a real Postgres: every operation at most once, and books that add up.
+//! Every operation at most once, and books that add up.
 
-use chrono::DateTime;
 use futures::future::join_all;
-use talktime_kit::Clock;
-use talktime_kit::messaging::Relay;
-use talktime_kit::testing::TestDatabase;
-use talktime_wallet::SCHEMA;
 use talktime_wallet::domain::WalletError;
-use talktime_wallet::domain::charging::Charge;
-use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
-use talktime_wallet::domain::settlement::{CallType, Settlement};
-use talktime_wallet::ledger::{Ledger, Outcome, Recharge, close_account};
-use talktime_wallet::store::accounts::differences;
+use talktime_wallet::ledger::{Outcome, Proof, Recharge, Wanted, close_account};
 
-const CALLER: i64 = 1;
-const LISTENER: i64 = 2;
-const CALL: i64 = 7;
-
-struct Books {
-    ledger: Ledger,
-    database: TestDatabase,
-    clock: Clock,
-}
-
-impl Books {
-    async fn open() -> Self {
-        let database = TestDatabase::new(SCHEMA).await;
-        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-        let ledger = Ledger::new(
-            database.app.clone(),
-            Relay::default(),
-            clock.clone(),
-            RateCard::default(),
-        );
-        Self {
-            ledger,
-            database,
-            clock,
-        }
-    }
-
-    async fn recharge(&self, fresh_id: &str) {
-        self.ledger
-            .recharge(&recharge(fresh_id))
-            .await
-            .expect("on the card");
-    }
-
-    async fn coins(&self, user_id: i64) -> i64 {
-        self.ledger
-            .balance(user_id)
-            .await
-            .expect("readable")
-            .balance_coins
-    }
-
-    async fn assert_right(&self) {
-        let wrong = self.differences().await;
-        assert!(wrong.is_empty(), "{wrong:?}");
-    }
-
-    async fn differences(&self) -> Vec<String> {
-        let mut connection = self.database.app.acquire().await.expect("connected");
-        differences(&mut connection).await.expect("readable")
-    }
-
-    /// Does what no service may, and answers what is then found.
-    async fn tampered(&self, statement: &'static str) -> Vec<String> {
-        let changed = sqlx::query(statement)
-            .execute(&self.database.superuser)
-            .await
-            .expect("changed");
-        assert_eq!(changed.rows_affected(), 1, "{statement}");
-        self.differences().await
-    }
-}
-
-fn recharge(fresh_id: &str) -> Recharge {
-    Recharge {
-        user_id: CALLER,
-        amount_paise: 15_000,
-        payment_method: PaymentMethod::Upi,
-        payment_id: None,
-        fresh_id: fresh_id.to_owned(),
-        idempotency: None,
-    }
-}
-
-fn minute(minute: i32) -> Charge {
-    Charge {
-        call_id: CALL,
-        minute,
-        user_id: CALLER,
-        coins: 10,
-    }
-}
-
-fn settlement(minutes: i32) -> Settlement {
-    Settlement {
-        call_id: CALL,
-        caller_id: CALLER,
-        listener_id: LISTENER,
-        minutes,
-        listener_paise_per_minute: 100,
-        call_type: Some(CallType::Audio),
-    }
-}
+use crate::books::{Books, CALL, CALLER, LISTENER, minute, recharge, settlement};
 
 #[tokio::test]
 async fn a_charge_happens_once_however_often_it_is_sent() {
@@ -119,9 +18,16 @@ async fn a_charge_happens_once_however_often_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_hundred_charges_at_once_on_coins_for_thirty() {
+async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
     let books = Books::open().await;
-    books.recharge("a").await;
+    let coins = Recharge {
+        wanted: Wanted::Coins {
+            coins: 379,
+            amount_paise: 18_950,
+        },
+        ..recharge("a")
+    };
+    books.ledger.recharge(&coins).await.expect("bought");
     let charges = (1..=100).map(|n| {
         let ledger = books.ledger.clone();
         async move { ledger.charge(&[minute(n)]).await.expect("decided")[0] }
@@ -131,9 +37,33 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty() {
         .iter()
         .filter(|o| matches!(o, Outcome::Charged { .. }))
         .count();
-    assert_eq!(charged, 30);
-    assert_eq!(books.coins(CALLER).await, 0);
+    assert_eq!(charged, 37);
+    assert_eq!(books.coins(CALLER).await, 9);
     books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_charge_that_leaves_little_is_told() {
+    let books = Books::open().await;
+    books.recharge("a").await;
+    let minutes: Vec<_> = (1..=28).map(minute).collect();
+    books.ledger.charge(&minutes).await.expect("paid");
+    assert_eq!(books.events("events.wallet.low_balance").await, 0);
+    for (n, told) in [(29, 1), (30, 2)] {
+        books.ledger.charge(&[minute(n)]).await.expect("paid");
+        assert_eq!(books.events("events.wallet.low_balance").await, told);
+    }
+    let versions: (i64, i64) = sqlx::query_as(
+        "SELECT count(*), max(version) FROM wallet.user_wallets WHERE user_id = 1 GROUP BY user_id",
+    )
+    .fetch_one(&books.database.app)
+    .await
+    .expect("readable");
+    assert_eq!(
+        versions,
+        (1, 33),
+        "a purchase, thirty minutes, two warnings"
+    );
 }
 
 #[tokio::test]
@@ -250,7 +180,9 @@ async fn one_payment_credits_once() {
     let books = Books::open().await;
     books.recharge("a").await;
     let proven = Recharge {
-        payment_id: Some("sandbox_a".to_owned()),
+        proof: Proof::Sandbox {
+            payment_id: "sandbox_a".to_owned(),
+        },
         ..recharge("b")
     };
     let proofs = (0..20).map(|_| books.ledger.recharge(&proven));
@@ -265,7 +197,9 @@ async fn one_payment_credits_once() {
 async fn a_payment_nobody_made_buys_nothing() {
     let books = Books::open().await;
     let invented = Recharge {
-        payment_id: Some("sandbox_x".to_owned()),
+        proof: Proof::Sandbox {
+            payment_id: "sandbox_x".to_owned(),
+        },
         ..recharge("b")
     };
     let error = books.ledger.recharge(&invented).await.expect_err("unpaid");
@@ -349,155 +283,6 @@ async fn the_journal_cannot_be_changed_by_the_service() {
             .expect("a database error");
         assert_eq!(code, "42501", "permission denied");
     }
-}
-
-/// Books with a purchase, a charge, a charge undone and a listener paid.
-async fn busy_books() -> Books {
-    let books = Books::open().await;
-    books.recharge("a").await;
-    let minutes = [minute(1), minute(2)];
-    books.ledger.charge(&minutes).await.expect("paid");
-    books.ledger.settle(&settlement(1)).await.expect("settled");
-    books.assert_right().await;
-    books
-}
-
-const WALLET_OF_CALLER: &str = "the wallet of user 1 is not what the journal adds up to";
-const HISTORY_OF_CALLER: &str = "the history of user 1 does not add up to the wallet";
-const MINUTE_OF_CALLER: &str = "the chain of user 1 breaks at transfer call/7/minute/1";
-
-#[tokio::test]
-async fn a_changed_balance_shows() {
-    let found = busy_books()
-        .await
-        .tampered("UPDATE wallet.user_wallets SET balance_coins = 301 WHERE user_id = 1")
-        .await;
-    assert_eq!(found, [WALLET_OF_CALLER, HISTORY_OF_CALLER]);
-}
-
-#[tokio::test]
-async fn a_missing_transaction_shows() {
-    let found = busy_books()
-        .await
-        .tampered("DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/minute/1'")
-        .await;
-    assert_eq!(found, [HISTORY_OF_CALLER]);
-}
-
-#[tokio::test]
-async fn a_missing_line_of_earnings_shows() {
-    let found = busy_books()
-        .await
-        .tampered("DELETE FROM wallet.user_transactions WHERE tx_type = 'earn'")
-        .await;
-    assert_eq!(
-        found,
-        ["the history of user 2 does not add up to the wallet"]
-    );
-}
-
-#[tokio::test]
-async fn a_changed_journal_row_shows() {
-    let found = busy_books()
-        .await
-        .tampered("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
-        .await;
-    let [wallet, line, transfer, chain] = &found[..] else {
-        panic!("{found:?}");
-    };
-    assert_eq!(wallet, WALLET_OF_CALLER);
-    assert!(
-        line.ends_with("does not say what its transfer moved"),
-        "{line}"
-    );
-    assert_eq!(
-        transfer,
-        "the journal of transfer call/7/minute/1 does not move what it says"
-    );
-    assert_eq!(chain, MINUTE_OF_CALLER);
-}
-
-#[tokio::test]
-async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
-    let found = busy_books()
-        .await
-        .tampered("DELETE FROM wallet.journal WHERE debit_account = 'platform/gateway_clearing'")
-        .await;
-    assert_eq!(
-        found,
-        [
-            "the journal of transfer payment/sandbox_a does not move what it says",
-            "the chain of user 1 breaks at transfer payment/sandbox_a"
-        ]
-    );
-}
-
-/// A change of everything that has a sum: the amounts of two minutes, in all tables that name them.
-#[tokio::test]
-async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
-    let books = busy_books().await;
-    for (statement, changed) in [
-        (
-            "UPDATE wallet.transfers SET created_at = created_at - interval '1 hour'
-             WHERE transfer_id = 'call/7/minute/1'",
-            vec![MINUTE_OF_CALLER],
-        ),
-        (
-            "UPDATE wallet.transfers SET created_at = created_at + interval '1 hour'
-             WHERE transfer_id = 'call/7/minute/1'",
-            vec![],
-        ),
-        (
-            "UPDATE wallet.journal SET credit_account = 'platform/forfeited'
-             WHERE transfer_id = 'call/7/minute/1'",
-            vec![MINUTE_OF_CALLER],
-        ),
-    ] {
-        assert_eq!(books.tampered(statement).await, changed, "{statement}");
-    }
-}
-
-#[tokio::test]
-async fn two_lines_changed_against_each_other_show() {
-    let books = busy_books().await;
-    let found = books
-        .tampered(
-            "UPDATE wallet.user_transactions SET coins_change = 299, description = ''
-             WHERE tx_type = 'purchase'",
-        )
-        .await;
-    assert_eq!(found.len(), 2, "{found:?}");
-    let found = books
-        .tampered(
-            "UPDATE wallet.user_transactions SET coins_change = -9
-             WHERE transfer_id = 'call/7/minute/1'",
-        )
-        .await;
-    assert_eq!(found.len(), 2, "{found:?}");
-    assert!(
-        found
-            .iter()
-            .all(|each| each.ends_with("does not say what its transfer moved")),
-        "{found:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_transfer_cut_off_the_end_shows() {
-    let books = busy_books().await;
-    let statement = "DELETE FROM wallet.journal WHERE transfer_id = 'call/7/settlement'";
-    books.tampered(statement).await;
-    for statement in [
-        "DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/settlement'",
-        "DELETE FROM wallet.transfers WHERE transfer_id = 'call/7/settlement'",
-        "UPDATE wallet.user_wallets SET withdrawable_money = 0, total_earned = 0 WHERE user_id = 2",
-    ] {
-        books.tampered(statement).await;
-    }
-    assert_eq!(
-        books.differences().await,
-        ["the chain of user 2 does not end where the wallet says"]
-    );
 }
 
 #[tokio::test]

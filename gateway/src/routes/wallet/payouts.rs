@@ -1,0 +1,436 @@
+//! Where rupees go: bank details and withdrawals (contract, section 6).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::wallet::v1::{
+    DecideWithdrawalRequest, GetBankDetailsRequest, ListWithdrawalsRequest, MaskedBankDetails,
+    ReviewWithdrawalsRequest, ReviewedWithdrawal, SetBankDetailsRequest, WithdrawRequest,
+    WithdrawResponse, Withdrawal,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::Wallet;
+use crate::extract::{Admin, Id, IdempotencyKey, Json, Listener, Query, missing_field};
+use crate::number::{Hundredths, Number};
+use crate::openapi::values::{DecidedStatus, WithdrawalStatus};
+use crate::paging::{Page, PageQuery, Pagination};
+use crate::problem::Result;
+use crate::routes::time;
+use crate::token::Caller;
+
+/// Either the account as an object, or its fields at the top.
+#[derive(eserde::Deserialize, ToSchema)]
+pub(in crate::routes) struct BankDetailsBody {
+    #[serde(default)]
+    payout_account: Option<PayoutAccount>,
+    #[serde(default)]
+    account_holder_name: Option<String>,
+    #[serde(default)]
+    #[schema(pattern = "^[0-9]{9,18}$")]
+    account_number: Option<String>,
+    #[serde(default)]
+    #[schema(pattern = "^[A-Z]{4}0[A-Z0-9]{6}$")]
+    ifsc_code: Option<String>,
+    #[serde(default)]
+    bank_name: Option<String>,
+}
+
+#[derive(eserde::Deserialize, ToSchema)]
+struct PayoutAccount {
+    account_holder_name: String,
+    #[schema(pattern = "^[0-9]{9,18}$")]
+    account_number: String,
+    #[schema(pattern = "^[A-Z]{4}0[A-Z0-9]{6}$")]
+    ifsc_code: String,
+    #[serde(default)]
+    bank_name: Option<String>,
+}
+
+impl BankDetailsBody {
+    fn account(self) -> Result<PayoutAccount, Error> {
+        if let Some(account) = self.payout_account {
+            return Ok(account);
+        }
+        let given = |field: Option<String>, name| field.ok_or_else(|| missing_field(name));
+        Ok(PayoutAccount {
+            account_holder_name: given(self.account_holder_name, "account_holder_name")?,
+            account_number: given(self.account_number, "account_number")?,
+            ifsc_code: given(self.ifsc_code, "ifsc_code")?,
+            bank_name: self.bank_name,
+        })
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct BankDetailsKept {
+    has_bank_details: bool,
+    message: &'static str,
+}
+
+/// Says where one's rupees are to go. Other details than before delay payouts for a day.
+#[utoipa::path(
+    put,
+    path = "/wallet/bank-details",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = BankDetailsKept),
+        (status = 400, description = "invalid_bank_details"),
+    )
+)]
+pub(in crate::routes) async fn set_bank_details(
+    State(mut wallet): State<Wallet>,
+    caller: Caller,
+    Json(body): Json<BankDetailsBody>,
+) -> Result<Json<BankDetailsKept>> {
+    let account = body.account()?;
+    let request = SetBankDetailsRequest {
+        user_id: caller.user_id,
+        account_holder_name: account.account_holder_name,
+        account_number: account.account_number,
+        ifsc_code: account.ifsc_code,
+        bank_name: account.bank_name,
+    };
+    wallet.set_bank_details(request).await?;
+    Ok(Json(BankDetailsKept {
+        has_bank_details: true,
+        message: "Bank details saved",
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct BankDetailsAnswer {
+    has_bank_details: bool,
+    message: &'static str,
+    account_holder_name: Option<String>,
+    ifsc_code: Option<String>,
+    /// All but the last four digits hidden.
+    account_number: Option<String>,
+    bank_name: Option<String>,
+}
+
+impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
+    fn from(details: Option<MaskedBankDetails>) -> Self {
+        let has_bank_details = details.is_some();
+        let details = details.unwrap_or_default();
+        let shown = |text: String| has_bank_details.then_some(text);
+        Self {
+            has_bank_details,
+            message: if has_bank_details {
+                "Bank details are on file"
+            } else {
+                "There are no bank details yet"
+            },
+            account_holder_name: shown(details.account_holder_name),
+            ifsc_code: shown(details.ifsc_code),
+            account_number: shown(details.masked_account_number),
+            bank_name: details.bank_name,
+        }
+    }
+}
+
+/// Where one's rupees go, masked.
+#[utoipa::path(
+    get,
+    path = "/wallet/bank-details",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses((status = 200, body = BankDetailsAnswer))
+)]
+pub(in crate::routes) async fn bank_details(
+    State(wallet): State<Wallet>,
+    caller: Caller,
+) -> Result<Json<BankDetailsAnswer>> {
+    let user_id = caller.user_id;
+    let found = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move {
+            wallet
+                .get_bank_details(GetBankDetailsRequest { user_id })
+                .await
+        }
+    })
+    .await?;
+    Ok(Json(found.details.into()))
+}
+
+#[derive(eserde::Deserialize, ToSchema)]
+pub(in crate::routes) struct WithdrawBody {
+    /// Rupees, with at most two decimals.
+    #[eserde(compat)]
+    #[schema(example = 100.5)]
+    amount: Number,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct WithdrawAnswer {
+    transaction_id: i64,
+    withdrawal_id: i64,
+    amount: Hundredths,
+    #[schema(value_type = WithdrawalStatus)]
+    status: &'static str,
+    message: &'static str,
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl From<WithdrawResponse> for WithdrawAnswer {
+    fn from(held: WithdrawResponse) -> Self {
+        Self {
+            transaction_id: held.transaction_id,
+            withdrawal_id: held.withdrawal_id,
+            amount: Hundredths(held.amount_paise),
+            status: "pending",
+            message: "The withdrawal is asked for",
+            created_at: time(held.created_at),
+        }
+    }
+}
+
+/// Asks for rupees; they leave the balance at once.
+#[utoipa::path(
+    post,
+    path = "/wallet/withdraw",
+    tag = "wallet",
+    security(("access_token" = ["listener"])),
+    params(IdempotencyKey),
+    responses(
+        (status = 200, body = WithdrawAnswer),
+        (status = 400, description = "invalid_amount, out_of_range, insufficient_money, no_bank_details, below_minimum, above_daily_limit, invalid_idempotency_key"),
+        (status = 409, description = "idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
+    )
+)]
+pub(in crate::routes) async fn withdraw(
+    State(mut wallet): State<Wallet>,
+    Listener(caller): Listener,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Json(body): Json<WithdrawBody>,
+) -> Result<Json<WithdrawAnswer>> {
+    let request = WithdrawRequest {
+        user_id: caller.user_id,
+        amount_paise: body.amount.hundredths().ok_or_else(no_sum)?,
+        idempotency_key,
+    };
+    let held = wallet.withdraw(request).await?.into_inner();
+    Ok(Json(held.into()))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct WithdrawalsAnswer {
+    withdrawals: Vec<WithdrawalBody>,
+    total_withdrawn: Hundredths,
+    pending_amount: Hundredths,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+#[derive(Serialize, ToSchema)]
+struct WithdrawalBody {
+    withdrawal_id: i64,
+    transaction_id: i64,
+    amount: Hundredths,
+    #[schema(value_type = WithdrawalStatus)]
+    status: String,
+    created_at: Option<DateTime<Utc>>,
+    processed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Withdrawal> for WithdrawalBody {
+    fn from(withdrawal: Withdrawal) -> Self {
+        Self {
+            withdrawal_id: withdrawal.withdrawal_id,
+            transaction_id: withdrawal.transaction_id,
+            amount: Hundredths(withdrawal.amount_paise),
+            status: withdrawal.status,
+            created_at: time(withdrawal.created_at),
+            processed_at: time(withdrawal.processed_at),
+        }
+    }
+}
+
+/// What one asked for, newest first.
+#[utoipa::path(
+    get,
+    path = "/wallet/withdrawals",
+    tag = "wallet",
+    security(("access_token" = [])),
+    responses((status = 200, body = WithdrawalsAnswer))
+)]
+pub(in crate::routes) async fn withdrawals(
+    State(wallet): State<Wallet>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<WithdrawalsAnswer>> {
+    let page = query.page()?;
+    let request = ListWithdrawalsRequest {
+        user_id: caller.user_id,
+        page: page.page,
+        per_page: page.per_page,
+    };
+    let found = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move { wallet.list_withdrawals(request).await }
+    })
+    .await?;
+    Ok(Json(WithdrawalsAnswer {
+        withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),
+        total_withdrawn: Hundredths(found.total_withdrawn_paise),
+        pending_amount: Hundredths(found.pending_paise),
+        pagination: page.of(found.total),
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+pub(in crate::routes) struct ReviewQuery {
+    #[param(minimum = 1)]
+    page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
+    per_page: Option<i64>,
+    /// By default those that are pending.
+    #[param(value_type = Option<WithdrawalStatus>, inline)]
+    status: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct ReviewAnswer {
+    withdrawals: Vec<ReviewedBody>,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+/// A withdrawal as admins see it.
+#[derive(Serialize, ToSchema)]
+struct ReviewedBody {
+    #[serde(flatten)]
+    withdrawal: WithdrawalBody,
+    user_id: i64,
+    account_holder_name: String,
+    account_number: String,
+    ifsc_code: String,
+    /// Nothing is paid out before.
+    payable_at: Option<DateTime<Utc>>,
+    /// Admins who agreed to pay it.
+    agreed_by: Vec<i64>,
+    /// Admins who must agree.
+    admins_needed: i32,
+}
+
+impl From<ReviewedWithdrawal> for ReviewedBody {
+    fn from(reviewed: ReviewedWithdrawal) -> Self {
+        let withdrawal = reviewed.withdrawal.unwrap_or_default();
+        let details = reviewed.details.unwrap_or_default();
+        Self {
+            user_id: withdrawal.user_id,
+            payable_at: time(withdrawal.payable_at),
+            withdrawal: withdrawal.into(),
+            account_holder_name: details.account_holder_name,
+            account_number: details.masked_account_number,
+            ifsc_code: details.ifsc_code,
+            agreed_by: reviewed.agreed_admin_ids,
+            admins_needed: reviewed.admins_needed,
+        }
+    }
+}
+
+/// Everybody's withdrawals in one state, those that wait longest first.
+#[utoipa::path(
+    get,
+    path = "/admin/withdrawals",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    responses(
+        (status = 200, body = ReviewAnswer),
+        (status = 400, description = "invalid_status"),
+    )
+)]
+pub(in crate::routes) async fn review(
+    State(wallet): State<Wallet>,
+    _admin: Admin,
+    Query(query): Query<ReviewQuery>,
+) -> Result<Json<ReviewAnswer>> {
+    let page = Page::new(query.page, query.per_page)?;
+    let request = ReviewWithdrawalsRequest {
+        status: query.status.unwrap_or_else(|| "pending".to_owned()),
+        page: page.page,
+        per_page: page.per_page,
+    };
+    let found = retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        let request = request.clone();
+        async move { wallet.review_withdrawals(request).await }
+    })
+    .await?;
+    Ok(Json(ReviewAnswer {
+        pagination: page.of(found.total),
+        withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),
+    }))
+}
+
+#[derive(eserde::Deserialize, ToSchema)]
+pub(in crate::routes) struct DecideBody {
+    /// What it is to become.
+    #[schema(value_type = DecidedStatus)]
+    status: String,
+    /// For other admins.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    notes: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct DecideAnswer {
+    #[serde(flatten)]
+    withdrawal: ReviewedBody,
+    message: String,
+}
+
+/// Decides about a withdrawal. It moves forward only; a large sum is paid when two admins agree.
+#[utoipa::path(
+    post,
+    path = "/admin/withdrawals/{withdrawal_id}/decide",
+    tag = "admin",
+    security(("access_token" = ["admin"])),
+    params(("withdrawal_id" = i64, Path)),
+    responses(
+        (status = 200, body = DecideAnswer),
+        (status = 400, description = "invalid_status, out_of_range"),
+        (status = 403, description = "own_withdrawal"),
+        (status = 404, description = "no_such_withdrawal"),
+        (status = 409, description = "withdrawal_decided, payout_delayed"),
+    )
+)]
+pub(in crate::routes) async fn decide(
+    State(mut wallet): State<Wallet>,
+    Admin(admin): Admin,
+    Id(withdrawal_id): Id,
+    Json(body): Json<DecideBody>,
+) -> Result<Json<DecideAnswer>> {
+    let request = DecideWithdrawalRequest {
+        withdrawal_id,
+        admin_id: admin.user_id,
+        status: body.status.clone(),
+        notes: body.notes,
+    };
+    let decided = wallet.decide_withdrawal(request).await?.into_inner();
+    let withdrawal = ReviewedBody::from(decided);
+    let status = &withdrawal.withdrawal.status;
+    let message = if *status == body.status {
+        format!("The withdrawal is {status}")
+    } else {
+        "Another admin must agree".to_owned()
+    };
+    Ok(Json(DecideAnswer {
+        withdrawal,
+        message,
+    }))
+}
+
+fn no_sum() -> Error {
+    Error::invalid(
+        "invalid_amount",
+        "amount must be a sum of rupees with at most two decimals.",
+    )
+}

@@ -1,0 +1,87 @@
+//! Between the wire and the domain: bank details and withdrawals.
+
+use talktime_kit::idempotency;
+use talktime_proto::timestamp;
+use talktime_proto::wallet::v1 as pb;
+
+use crate::domain::WalletError;
+use crate::domain::bank::BankDetails;
+use crate::domain::withdrawal::{Decision, Status};
+use crate::ledger::{Held, Reviewed, Wish};
+use crate::store::withdrawals::Withdrawal;
+
+pub(super) fn bank_details_of(
+    request: &pb::SetBankDetailsRequest,
+) -> Result<BankDetails, WalletError> {
+    BankDetails::read(
+        &request.account_holder_name,
+        &request.account_number,
+        &request.ifsc_code,
+        request.bank_name.as_deref(),
+    )
+}
+
+pub(super) fn masked(details: BankDetails) -> pb::MaskedBankDetails {
+    pb::MaskedBankDetails {
+        masked_account_number: details.masked_account_number(),
+        account_holder_name: details.account_holder_name,
+        ifsc_code: details.ifsc_code,
+        bank_name: details.bank_name,
+    }
+}
+
+pub(super) fn wish_of(request: pb::WithdrawRequest) -> Result<Wish, WalletError> {
+    let (user_id, amount_paise) = (request.user_id, request.amount_paise);
+    let key = request.idempotency_key;
+    let idempotency = key
+        .map(|key| idempotency::Request::new(user_id, "POST /wallet/withdraw", key, &amount_paise))
+        .transpose()?;
+    Ok(Wish {
+        user_id,
+        amount_paise,
+        idempotency,
+    })
+}
+
+pub(super) fn held(held: &Held) -> pb::WithdrawResponse {
+    pb::WithdrawResponse {
+        transaction_id: held.transaction_id,
+        withdrawal_id: held.withdrawal_id,
+        amount_paise: held.amount_paise,
+        created_at: Some(timestamp(held.created_at)),
+    }
+}
+
+pub(super) fn withdrawal(withdrawal: Withdrawal) -> pb::Withdrawal {
+    pb::Withdrawal {
+        withdrawal_id: withdrawal.withdrawal_id,
+        transaction_id: withdrawal.transaction_id,
+        user_id: withdrawal.user_id,
+        amount_paise: withdrawal.amount_paise,
+        status: withdrawal.status,
+        created_at: Some(timestamp(withdrawal.created_at)),
+        processed_at: withdrawal.processed_at.map(timestamp),
+        payable_at: Some(timestamp(withdrawal.payable_at)),
+    }
+}
+
+pub(super) fn reviewed(reviewed: Reviewed) -> pb::ReviewedWithdrawal {
+    pb::ReviewedWithdrawal {
+        agreed_admin_ids: reviewed.withdrawal.agreed.clone(),
+        withdrawal: Some(withdrawal(reviewed.withdrawal)),
+        details: Some(masked(reviewed.details)),
+        admins_needed: i32::try_from(reviewed.admins_needed).unwrap_or(i32::MAX),
+    }
+}
+
+pub(super) fn decision_of(request: pb::DecideWithdrawalRequest) -> Result<Decision, WalletError> {
+    let status = Status::parse(&request.status)?;
+    if status == Status::Pending {
+        return Err(WalletError::UnknownWithdrawalStatus);
+    }
+    Ok(Decision {
+        admin_id: request.admin_id,
+        status,
+        notes: request.notes,
+    })
+}

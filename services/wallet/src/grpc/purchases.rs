@@ -1,0 +1,122 @@
+//! Between the wire and the domain: orders, payments and gifts.
+
+use serde::Serialize;
+use talktime_kit::idempotency;
+use talktime_proto::timestamp;
+use talktime_proto::wallet::v1 as pb;
+use uuid::Uuid;
+
+use crate::domain::WalletError;
+use crate::domain::history::TxType;
+use crate::domain::payment::PaymentMethod;
+use crate::ledger::{Bonus, OpenOrder, Proof, Recharge, Recharged, Wanted};
+
+const RECHARGE: &str = "POST /calls/recharge";
+const ADD_COINS: &str = "POST /wallet/add-coins";
+
+/// Coins for money, or coins for nothing.
+pub(super) enum Added {
+    Bought(Recharge),
+    Given(Bonus),
+}
+
+/// Unique, and in the order of time.
+pub(super) fn fresh_id() -> String {
+    Uuid::now_v7().simple().to_string()
+}
+
+pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<Recharge, WalletError> {
+    let payment_method = PaymentMethod::parse(&request.payment_method)?;
+    let proof = proof_of(request.payment_id, request.razorpay);
+    let body = (request.amount_paise, &request.payment_method, &proof);
+    Ok(Recharge {
+        user_id: request.user_id,
+        wanted: Wanted::Step {
+            amount_paise: request.amount_paise,
+        },
+        payment_method: Some(payment_method),
+        idempotency: keyed(request.user_id, RECHARGE, request.idempotency_key, &body)?,
+        proof,
+        fresh_id: fresh_id(),
+    })
+}
+
+pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<Added, WalletError> {
+    let tx_type = TxType::parse(&request.tx_type)?;
+    let (coins, amount_paise) = (request.coins, request.amount_paise);
+    let proof = proof_of(request.payment_id, request.razorpay);
+    let body = (request.user_id, coins, amount_paise, tx_type.name(), &proof);
+    let asker_id = if tx_type == TxType::Purchase {
+        request.user_id
+    } else {
+        request.admin_id
+    };
+    let idempotency = keyed(asker_id, ADD_COINS, request.idempotency_key, &body)?;
+    match tx_type {
+        TxType::Purchase => Ok(Added::Bought(Recharge {
+            user_id: request.user_id,
+            wanted: Wanted::Coins {
+                coins,
+                amount_paise,
+            },
+            payment_method: None,
+            proof,
+            fresh_id: fresh_id(),
+            idempotency,
+        })),
+        TxType::Bonus | TxType::ReferralBonus if amount_paise == 0 => Ok(Added::Given(Bonus {
+            user_id: request.user_id,
+            admin_id: request.admin_id,
+            tx_type,
+            coins,
+            fresh_id: fresh_id(),
+            idempotency,
+        })),
+        TxType::Bonus | TxType::ReferralBonus => Err(WalletError::OutOfRange("the money")),
+        _ => Err(WalletError::UnknownTxType),
+    }
+}
+
+fn proof_of(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> Proof {
+    match (razorpay, payment_id) {
+        (Some(proof), _) => Proof::Razorpay {
+            order_id: proof.order_id,
+            payment_id: proof.payment_id,
+            signature: proof.signature,
+        },
+        (None, Some(payment_id)) => Proof::Sandbox { payment_id },
+        (None, None) => Proof::None,
+    }
+}
+
+fn keyed(
+    user_id: i64,
+    route: &'static str,
+    key: Option<String>,
+    body: &impl Serialize,
+) -> Result<Option<idempotency::Request>, WalletError> {
+    let request = key.map(|key| idempotency::Request::new(user_id, route, key, body));
+    Ok(request.transpose()?)
+}
+
+pub(super) fn recharged(recharged: &Recharged) -> pb::RechargeResponse {
+    pb::RechargeResponse {
+        transaction_id: recharged.transaction_id,
+        amount_paise: recharged.amount_paise,
+        coins_added: recharged.coins_added,
+        balance_coins: recharged.balance_coins,
+        created_at: Some(timestamp(recharged.created_at)),
+    }
+}
+
+pub(super) fn opened(order: OpenOrder) -> pb::OpenOrderResponse {
+    pb::OpenOrderResponse {
+        order_id: order.order_id,
+        provider: order.provider.to_owned(),
+        amount_paise: order.amount_paise,
+        coins: order.coins,
+        payment_id: order.payment_id,
+        public_key: order.public_key,
+        created_at: Some(timestamp(order.created_at)),
+    }
+}

@@ -1,0 +1,80 @@
+//! What the wallet does by itself: asks the provider about open orders, and looks through its own
+//! books. Both are harmless on many replicas at once.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgPool};
+use talktime_kit::Error;
+use talktime_kit::error::chain;
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::Ledger;
+use crate::store::accounts;
+
+/// Orders become due a minute after they were opened, and later again.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+/// Differences that one look writes into the log, at most.
+const LOGGED_MAX: usize = 20;
+
+/// Asks the provider about open orders until told to stop.
+pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken) {
+    while wait(ASK_EVERY, &stopping).await {
+        match ledger.reconcile_orders().await {
+            Ok(0) => {}
+            Ok(credited) => tracing::info!(credited, "payments that nobody had told of"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "open orders are asked about later");
+            }
+        }
+        if let Err(error) = ledger.forget_old_notices().await {
+            let error = chain(&error);
+            tracing::warn!(error, "old notices are forgotten later");
+        }
+    }
+}
+
+/// Looks through the books until told to stop.
+pub(crate) async fn verify(db: PgPool, every: Duration, stopping: CancellationToken) {
+    while wait(every, &stopping).await {
+        let looked = tokio::select! {
+            looked = look(&db) => looked,
+            () = stopping.cancelled() => return,
+        };
+        if let Err(error) = looked {
+            tracing::warn!(error = chain(&error), "the books are looked through later");
+        }
+    }
+}
+
+/// One look, unless another replica is at it. The metric tells what the last look found.
+async fn look(db: &PgPool) -> Result<(), Error> {
+    // The lock is the session's, which ends with this connection, however this ends.
+    let mut connection = db.acquire().await?.detach();
+    let is_ours: bool =
+        sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('wallet.verify'))")
+            .fetch_one(&mut connection)
+            .await?;
+    if is_ours {
+        let differences = accounts::differences(&mut connection).await?;
+        for difference in differences.iter().take(LOGGED_MAX) {
+            tracing::error!(difference, "the books disagree");
+        }
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; nobody counts 2^53 differences"
+        )]
+        metrics::gauge!("wallet_differences").set(differences.len() as f64);
+        metrics::counter!("wallet_verifications_total").increment(1);
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// Waits; whether it was to the end.
+async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(time) => true,
+        () = stopping.cancelled() => false,
+    }
+}

@@ -1,0 +1,112 @@
+//! Bank details: sealed before they are kept, opened only to be masked or paid to.
+
+use sqlx::{Connection, PgConnection};
+
+use super::Ledger;
+use crate::domain::WalletError;
+use crate::domain::bank::BankDetails;
+use crate::sealing::Sealer;
+use crate::store::bank::{self, SealedDetails, Table};
+use crate::store::wallets;
+
+/// Rows sealed anew in one transaction, at most.
+const ROTATED_AT_ONCE: i64 = 200;
+
+impl Ledger {
+    /// Keeps a person's bank details. Others than before delay payouts for a while.
+    pub async fn set_bank_details(
+        &self,
+        user_id: i64,
+        details: &BankDetails,
+    ) -> Result<(), WalletError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        wallets::ensure(&mut tx, &[user_id], now).await?;
+        wallets::lock(&mut tx, &[user_id]).await?;
+        let before = bank::find(&mut tx, user_id).await?;
+        let is_change = before.is_some_and(|(sealed, _)| {
+            // What does not open any more counts as something else.
+            open(&self.sealer, user_id, &sealed).ok().as_ref() != Some(details)
+        });
+        let sealed = seal(&self.sealer, user_id, details)?;
+        let changed_at = is_change.then_some(now);
+        bank::keep(&mut tx, user_id, &sealed, changed_at, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A person's bank details, if they told any.
+    pub async fn bank_details(&self, user_id: i64) -> Result<Option<BankDetails>, WalletError> {
+        let mut connection = self.db.acquire().await?;
+        let found = bank::find(&mut connection, user_id).await?;
+        found
+            .map(|(sealed, _)| open(&self.sealer, user_id, &sealed))
+            .transpose()
+    }
+}
+
+/// Seals everything anew that another key than the configured one sealed, in bounded transactions.
+/// Answers how many rows; safe to break off and to run beside a live service.
+pub async fn rotate(connection: &mut PgConnection, sealer: &Sealer) -> Result<u64, WalletError> {
+    let mut rotated = 0;
+    for table in [Table::Wallets, Table::Withdrawals] {
+        loop {
+            let batch = rotate_batch(connection, sealer, table).await?;
+            rotated += batch;
+            if batch == 0 {
+                break;
+            }
+        }
+    }
+    Ok(rotated)
+}
+
+async fn rotate_batch(
+    connection: &mut PgConnection,
+    sealer: &Sealer,
+    table: Table,
+) -> Result<u64, WalletError> {
+    let mut tx = connection.begin().await?;
+    let stale = bank::stale(&mut tx, table, sealer.key_id(), ROTATED_AT_ONCE).await?;
+    let rows = stale.len() as u64;
+    for row in stale {
+        let details = open(sealer, row.user_id, &row.details)?;
+        let sealed = seal(sealer, row.user_id, &details)?;
+        bank::replace(&mut tx, table, row.row_id, &sealed).await?;
+    }
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// Seals each field by itself, under the person's id.
+fn seal(
+    sealer: &Sealer,
+    user_id: i64,
+    details: &BankDetails,
+) -> Result<SealedDetails, WalletError> {
+    let seal = |field, text: &str| sealer.seal(user_id, field, text);
+    let bank_name = details.bank_name.as_deref();
+    Ok(SealedDetails {
+        bank_account_number: seal("account_number", &details.account_number)?,
+        ifsc_code: seal("ifsc_code", &details.ifsc_code)?,
+        account_holder_name: seal("account_holder_name", &details.account_holder_name)?,
+        bank_name: bank_name.map(|name| seal("bank_name", name)).transpose()?,
+        bank_key_id: sealer.key_id().to_owned(),
+    })
+}
+
+/// Opens what [`seal`] made.
+pub(crate) fn open(
+    sealer: &Sealer,
+    user_id: i64,
+    sealed: &SealedDetails,
+) -> Result<BankDetails, WalletError> {
+    let open = |field, text: &str| sealer.open(user_id, field, text);
+    let bank_name = sealed.bank_name.as_deref();
+    Ok(BankDetails {
+        account_number: open("account_number", &sealed.bank_account_number)?,
+        ifsc_code: open("ifsc_code", &sealed.ifsc_code)?,
+        account_holder_name: open("account_holder_name", &sealed.account_holder_name)?,
+        bank_name: bank_name.map(|name| open("bank_name", name)).transpose()?,
+    })
+}

@@ -1,0 +1,124 @@
+//! Coins that an admin gives.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::messaging::outbox;
+use talktime_proto::events::v1::CoinsAdded;
+use talktime_proto::events::v1::event::Kind;
+
+use super::{Ledger, Recharged};
+use crate::domain::WalletError;
+use crate::domain::history::TxType;
+use crate::domain::journal::{self, Account, Entry, TransferKind, bonus_id};
+use crate::domain::payment;
+use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::wallets;
+
+/// A gift.
+#[derive(Clone, Debug)]
+pub struct Bonus {
+    /// Who gets it.
+    pub user_id: i64,
+    /// Who gives it.
+    pub admin_id: i64,
+    /// `Bonus` or `ReferralBonus`.
+    pub tx_type: TxType,
+    /// How much.
+    pub coins: i64,
+    /// Unique, made for this request.
+    pub fresh_id: String,
+    /// The client's Idempotency-Key, with what it stands for.
+    pub idempotency: Option<idempotency::Request>,
+}
+
+impl Ledger {
+    /// Gives coins; under one key once.
+    pub async fn give(&self, bonus: &Bonus) -> Result<Recharged, WalletError> {
+        if !matches!(bonus.tx_type, TxType::Bonus | TxType::ReferralBonus) {
+            return Err(WalletError::UnknownTxType);
+        }
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        if let Some(request) = &bonus.idempotency
+            && let Seen::Before(answer) = idempotency::begin(&mut tx, request).await?
+        {
+            return Ok(answer);
+        }
+        if bonus.user_id == bonus.admin_id {
+            wallets::ensure(&mut tx, &[bonus.user_id], now).await?;
+        }
+        let given = credit(&mut tx, now, bonus).await?;
+        if let Some(request) = &bonus.idempotency {
+            idempotency::finish(&mut tx, request, &given).await?;
+        }
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(given)
+    }
+}
+
+async fn credit(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    bonus: &Bonus,
+) -> Result<Recharged, WalletError> {
+    let mut locked = wallets::lock(tx, &[bonus.user_id]).await?;
+    let wallet = locked.get(&bonus.user_id).copied();
+    let wallet = wallet.filter(|wallet| !wallet.is_closed);
+    let wallet = wallet.ok_or(WalletError::NoSuchUser)?;
+    payment::check_coins(bonus.coins, 0, wallet.balance_coins)?;
+    let balance_coins = wallet.balance_coins + bonus.coins;
+    let posting = giving(bonus, balance_coins);
+    let transfer_id = posting.transfer_id.clone();
+    let made = posting::post(tx, now, &mut locked, &[posting]).await?;
+    let added = CoinsAdded {
+        user_id: bonus.user_id,
+        coins: bonus.coins,
+        balance_coins,
+        transfer_id: transfer_id.clone(),
+    };
+    let version = wallet.version + 1;
+    outbox::append(tx, bonus.user_id, version, now, Kind::CoinsAdded(added)).await?;
+    Ok(Recharged {
+        transaction_id: made[&transfer_id],
+        amount_paise: 0,
+        coins_added: bonus.coins,
+        balance_coins,
+        created_at: now,
+    })
+}
+
+fn giving(bonus: &Bonus, balance_coins: i64) -> Posting {
+    let Bonus { user_id, coins, .. } = *bonus;
+    Posting {
+        transfer_id: bonus_id(&bonus.fresh_id),
+        kind: TransferKind::Bonus,
+        content: format!(
+            "admin {} gives user {user_id} {coins} coins",
+            bonus.admin_id
+        ),
+        call_id: None,
+        coins,
+        paise: 0,
+        balance_coins,
+        entries: vec![Entry {
+            ledger: journal::Ledger::Coins,
+            debit: Account::CoinIssue,
+            credit: Account::User(user_id),
+            amount: coins,
+        }],
+        owner_id: user_id,
+        change: Change {
+            coins,
+            events: 1,
+            ..Change::default()
+        },
+        line: Some(Line {
+            tx_type: bonus.tx_type,
+            coins_change: coins,
+            money_change_paise: 0,
+            description: format!("{coins} coins as a gift"),
+        }),
+    }
+}

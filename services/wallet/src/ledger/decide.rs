@@ -1,0 +1,197 @@
+//! What admins decide about withdrawals.
+
+use chrono::{DateTime, Utc};
+use talktime_kit::failpoint;
+
+use super::Ledger;
+use super::withdraw::tell;
+use crate::domain::WalletError;
+use crate::domain::bank::BankDetails;
+use crate::domain::history::{Found, Page, TxType};
+use crate::domain::journal::{self, Account, Entry, TransferKind, payout_id, withdrawal_return_id};
+use crate::domain::withdrawal::{Decision, Status, Step, Undecided};
+use crate::ledger::bank::open;
+use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::wallets::Wallet;
+use crate::store::withdrawals::{self, Withdrawal};
+use crate::store::{bank::SealedDetails, wallets};
+
+/// Withdrawals that one export reads at a time.
+const EXPORTED_AT_ONCE: i64 = 500;
+
+/// A withdrawal as admins see it.
+#[derive(Clone, Debug)]
+pub struct Reviewed {
+    /// The withdrawal.
+    pub withdrawal: Withdrawal,
+    /// Where to.
+    pub details: BankDetails,
+    /// Admins who must agree to pay it.
+    pub admins_needed: usize,
+}
+
+/// A line of the list that an operator pays by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Payout {
+    /// The withdrawal.
+    pub withdrawal_id: i64,
+    /// The sum, in paise.
+    pub amount_paise: i64,
+    /// Where to.
+    pub details: BankDetails,
+}
+
+impl Ledger {
+    /// Decides once: the same decision again answers where the withdrawal stands.
+    pub async fn decide(
+        &self,
+        withdrawal_id: i64,
+        decision: &Decision,
+    ) -> Result<Reviewed, WalletError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        // Wallets are locked before anything else.
+        let owner = withdrawals::owner(&mut tx, withdrawal_id).await?;
+        let owner_id = owner.ok_or(WalletError::NoSuchWithdrawal)?;
+        let mut locked = wallets::lock(&mut tx, &[owner_id]).await?;
+        let undecided = withdrawals::lock(&mut tx, withdrawal_id).await?;
+        let undecided = undecided.ok_or(WalletError::NoSuchWithdrawal)?;
+        let wallet = locked.get(&owner_id).copied();
+        let wallet = wallet.ok_or(WalletError::NoSuchWithdrawal)?;
+        let step = decision.on(&undecided, &self.terms.withdrawals, now)?;
+        if step != Step::Stands {
+            withdrawals::note(&mut tx, withdrawal_id, decision, now).await?;
+        }
+        if step == Step::Becomes {
+            withdrawals::move_to(&mut tx, withdrawal_id, decision.status, now).await?;
+            let posting = moving(&wallet, withdrawal_id, &undecided, decision.status);
+            match posting {
+                Some(posting) => {
+                    posting::post(&mut tx, now, &mut locked, &[posting]).await?;
+                }
+                None => wallets::count_event(&mut tx, owner_id, now).await?,
+            }
+            let (amount_paise, status) = (undecided.amount_paise, decision.status);
+            tell(&mut tx, now, &wallet, withdrawal_id, amount_paise, status).await?;
+        }
+        let decided = withdrawals::find(&mut tx, withdrawal_id).await?;
+        failpoint::reach("wallet.decide.before_commit");
+        tx.commit().await?;
+        failpoint::reach("wallet.decide.committed");
+        self.relay.wake();
+        self.reviewed(decided.ok_or(WalletError::NoSuchWithdrawal)?)
+    }
+
+    /// A page of everybody's withdrawals in one state, those that wait longest first.
+    pub async fn review(&self, status: Status, page: Page) -> Result<Found<Reviewed>, WalletError> {
+        let mut connection = self.db.acquire().await?;
+        let found = withdrawals::in_status(&mut connection, status, page).await?;
+        let entries = found.entries.into_iter();
+        Ok(Found {
+            entries: entries
+                .map(|withdrawal| self.reviewed(withdrawal))
+                .collect::<Result<_, _>>()?,
+            total: found.total,
+        })
+    }
+
+    /// What an operator is to pay out by hand: everything in processing.
+    pub async fn payouts(&self) -> Result<Vec<Payout>, WalletError> {
+        let now: DateTime<Utc> = self.clock.now();
+        let mut connection = self.db.acquire().await?;
+        let mut payouts: Vec<Payout> = Vec::new();
+        loop {
+            let after = payouts.last().map_or(0, |payout| payout.withdrawal_id);
+            let batch = withdrawals::payable(&mut connection, after, now, EXPORTED_AT_ONCE).await?;
+            if batch.is_empty() {
+                return Ok(payouts);
+            }
+            for withdrawal in batch {
+                payouts.push(Payout {
+                    withdrawal_id: withdrawal.withdrawal_id,
+                    amount_paise: withdrawal.amount_paise,
+                    details: self.opened(withdrawal.user_id, &withdrawal.details)?,
+                });
+            }
+        }
+    }
+
+    fn reviewed(&self, withdrawal: Withdrawal) -> Result<Reviewed, WalletError> {
+        let details = self.opened(withdrawal.user_id, &withdrawal.details)?;
+        Ok(Reviewed {
+            details,
+            admins_needed: self
+                .terms
+                .withdrawals
+                .admins_needed(withdrawal.amount_paise),
+            withdrawal,
+        })
+    }
+
+    fn opened(&self, user_id: i64, sealed: &SealedDetails) -> Result<BankDetails, WalletError> {
+        open(&self.sealer, user_id, sealed)
+    }
+}
+
+/// The transfer behind a step; none where no money moves.
+fn moving(
+    wallet: &Wallet,
+    withdrawal_id: i64,
+    undecided: &Undecided,
+    status: Status,
+) -> Option<Posting> {
+    let (user_id, amount_paise) = (wallet.user_id, undecided.amount_paise);
+    let returned = Change {
+        withdrawable_paise: amount_paise,
+        pending_paise: -amount_paise,
+        events: 1,
+        ..Change::default()
+    };
+    let paid = Change {
+        withdrawn_paise: amount_paise,
+        withdrawable_paise: 0,
+        ..returned
+    };
+    let (transfer_id, kind, credit, change) = match status {
+        Status::Pending | Status::Processing => return None,
+        Status::Paid => (
+            payout_id(withdrawal_id),
+            TransferKind::Payout,
+            Account::Bank,
+            paid,
+        ),
+        Status::Rejected => (
+            withdrawal_return_id(withdrawal_id),
+            TransferKind::WithdrawalReturn,
+            Account::User(user_id),
+            returned,
+        ),
+    };
+    let line = (status == Status::Rejected).then(|| Line {
+        tx_type: TxType::Withdraw,
+        coins_change: 0,
+        money_change_paise: amount_paise,
+        description: format!("Withdrawal {withdrawal_id}, returned"),
+    });
+    Some(Posting {
+        transfer_id,
+        kind,
+        content: format!(
+            "{amount_paise} paise that user {user_id} asked for: {}",
+            status.name()
+        ),
+        call_id: None,
+        coins: 0,
+        paise: amount_paise,
+        balance_coins: wallet.balance_coins,
+        entries: vec![Entry {
+            ledger: journal::Ledger::Paise,
+            debit: Account::PayoutsPending,
+            credit,
+            amount: amount_paise,
+        }],
+        owner_id: user_id,
+        change,
+        line,
+    })
+}

@@ -1,0 +1,181 @@
+//! Asking for rupees: the sum is held in the same transaction, so it is never asked for twice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use talktime_kit::failpoint;
+use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::messaging::outbox;
+use talktime_proto::events::v1::WithdrawalUpdated;
+use talktime_proto::events::v1::event::Kind;
+
+use super::Ledger;
+use crate::domain::WalletError;
+use crate::domain::history::{Found, Page, TxType};
+use crate::domain::journal::{self, Account, Entry, TransferKind, withdrawal_transfer_id};
+use crate::domain::withdrawal::{Means, Status};
+use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::wallets::Wallet;
+use crate::store::withdrawals::{self, NewWithdrawal, Withdrawal};
+use crate::store::{bank, wallets};
+
+/// What counts as a day for the daily limit.
+const DAY: TimeDelta = TimeDelta::hours(24);
+
+/// A wish for rupees.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Who asks.
+    pub user_id: i64,
+    /// For how much, in paise.
+    pub amount_paise: i64,
+    /// The client's Idempotency-Key, with what it stands for.
+    pub idempotency: Option<idempotency::Request>,
+}
+
+/// A withdrawal that was asked for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Held {
+    /// The line in the history that holds the sum.
+    pub transaction_id: i64,
+    /// The withdrawal.
+    pub withdrawal_id: i64,
+    /// The sum, in paise.
+    pub amount_paise: i64,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Ledger {
+    /// Holds a sum and asks for its payout.
+    pub async fn withdraw(&self, wish: &Wish) -> Result<Held, WalletError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        if let Some(request) = &wish.idempotency
+            && let Seen::Before(answer) = idempotency::begin(&mut tx, request).await?
+        {
+            return Ok(answer);
+        }
+        let held = self.hold(&mut tx, now, wish).await?;
+        if let Some(request) = &wish.idempotency {
+            idempotency::finish(&mut tx, request, &held).await?;
+        }
+        failpoint::reach("wallet.withdraw.before_commit");
+        tx.commit().await?;
+        failpoint::reach("wallet.withdraw.committed");
+        self.relay.wake();
+        Ok(held)
+    }
+
+    async fn hold(
+        &self,
+        tx: &mut PgConnection,
+        now: DateTime<Utc>,
+        wish: &Wish,
+    ) -> Result<Held, WalletError> {
+        let (user_id, amount_paise) = (wish.user_id, wish.amount_paise);
+        let mut locked = wallets::lock(tx, &[user_id]).await?;
+        let wallet = locked.get(&user_id).copied();
+        let means = Means {
+            withdrawable_paise: wallet.map_or(0, |wallet| wallet.withdrawable_paise),
+            asked_today_paise: withdrawals::asked_since(tx, user_id, now - DAY).await?,
+        };
+        let limits = &self.terms.withdrawals;
+        limits.allow(amount_paise, means)?;
+        let wallet = wallet.ok_or(WalletError::NoBankDetails)?;
+        let (details, changed_at) = bank::find(tx, user_id)
+            .await?
+            .ok_or(WalletError::NoBankDetails)?;
+        let new = NewWithdrawal {
+            user_id,
+            amount_paise,
+            details: &details,
+            payable_at: limits.payable_at(now, changed_at),
+        };
+        let withdrawal_id = withdrawals::insert(tx, &new, now).await?;
+        let posting = holding(&wallet, withdrawal_id, amount_paise);
+        let transfer_id = posting.transfer_id.clone();
+        let made = posting::post(tx, now, &mut locked, &[posting]).await?;
+        let transaction_id = made[&transfer_id];
+        withdrawals::held(tx, withdrawal_id, transaction_id).await?;
+        tell(
+            tx,
+            now,
+            &wallet,
+            withdrawal_id,
+            amount_paise,
+            Status::Pending,
+        )
+        .await?;
+        Ok(Held {
+            transaction_id,
+            withdrawal_id,
+            amount_paise,
+            created_at: now,
+        })
+    }
+
+    /// A page of a person's withdrawals, newest first.
+    pub async fn withdrawals(
+        &self,
+        user_id: i64,
+        page: Page,
+    ) -> Result<(Found<Withdrawal>, wallets::Balance), WalletError> {
+        let mut connection = self.db.acquire().await?;
+        let found = withdrawals::of_user(&mut connection, user_id, page).await?;
+        let balance = wallets::balance(&mut connection, user_id).await?;
+        Ok((found, balance))
+    }
+}
+
+/// Tells a listener where a withdrawal stands.
+pub(super) async fn tell(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    wallet: &Wallet,
+    withdrawal_id: i64,
+    amount_paise: i64,
+    status: Status,
+) -> sqlx::Result<()> {
+    let updated = WithdrawalUpdated {
+        user_id: wallet.user_id,
+        withdrawal_id,
+        amount_paise,
+        status: status.name().to_owned(),
+    };
+    let version = wallet.version + 1;
+    let kind = Kind::WithdrawalUpdated(updated);
+    outbox::append(tx, wallet.user_id, version, now, kind).await
+}
+
+fn holding(wallet: &Wallet, withdrawal_id: i64, amount_paise: i64) -> Posting {
+    let user_id = wallet.user_id;
+    Posting {
+        transfer_id: withdrawal_transfer_id(withdrawal_id),
+        kind: TransferKind::Withdrawal,
+        content: format!("user {user_id} asks for {amount_paise} paise"),
+        call_id: None,
+        coins: 0,
+        paise: amount_paise,
+        balance_coins: wallet.balance_coins,
+        entries: vec![Entry {
+            ledger: journal::Ledger::Paise,
+            debit: Account::User(user_id),
+            credit: Account::PayoutsPending,
+            amount: amount_paise,
+        }],
+        owner_id: user_id,
+        change: Change {
+            withdrawable_paise: -amount_paise,
+            pending_paise: amount_paise,
+            events: 1,
+            ..Change::default()
+        },
+        line: Some(Line {
+            tx_type: TxType::Withdraw,
+            coins_change: 0,
+            money_change_paise: -amount_paise,
+            description: format!("Withdrawal {withdrawal_id}"),
+        }),
+    }
+}

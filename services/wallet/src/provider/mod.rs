@@ -1,0 +1,84 @@
+//! Who vouches for payments: a port with two adapters.
+
+pub mod razorpay;
+
+use std::sync::Arc;
+
+use crate::domain::WalletError;
+use crate::domain::payment::{Arrived, Notice};
+use razorpay::Razorpay;
+
+/// A payment provider (contract, section 9); cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Provider {
+    /// Pays every order by itself, with no money; for development.
+    Sandbox,
+    /// The real one.
+    Razorpay(Arc<Razorpay>),
+}
+
+/// An order that the provider knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Opened {
+    /// The provider's id of it.
+    pub order_id: String,
+    /// The payment that pays it, where that is known from the start.
+    pub payment_id: Option<String>,
+}
+
+impl Provider {
+    /// Its name in the store.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Razorpay(_) => "razorpay",
+        }
+    }
+
+    /// What the app needs to pay with it, and may know.
+    pub fn public_key(&self) -> Option<&str> {
+        match self {
+            Self::Sandbox => None,
+            Self::Razorpay(razorpay) => Some(razorpay.key_id()),
+        }
+    }
+
+    /// Opens an order; `receipt` is ours and unique.
+    pub async fn open(&self, receipt: &str, amount_paise: i64) -> Result<Opened, WalletError> {
+        match self {
+            Self::Sandbox => Ok(Opened {
+                order_id: format!("order_{receipt}"),
+                payment_id: Some(format!("sandbox_{receipt}")),
+            }),
+            Self::Razorpay(razorpay) => Ok(Opened {
+                order_id: razorpay.open_order(receipt, amount_paise).await?,
+                payment_id: None,
+            }),
+        }
+    }
+
+    /// The payment that paid an order, if one did.
+    pub async fn payment_of(&self, order_id: &str) -> Result<Option<Arrived>, WalletError> {
+        match self {
+            // What the sandbox knows it said when it opened the order.
+            Self::Sandbox => Ok(None),
+            Self::Razorpay(razorpay) => razorpay.payment_of(order_id).await,
+        }
+    }
+
+    /// Whether the provider signed that this payment paid this order.
+    pub fn vouches(&self, order_id: &str, payment_id: &str, signature: &str) -> bool {
+        match self {
+            Self::Sandbox => false,
+            Self::Razorpay(razorpay) => razorpay.vouches(order_id, payment_id, signature),
+        }
+    }
+
+    /// Reads what came to our address for notices.
+    pub fn read_notice(&self, body: &[u8], signature: &str) -> Result<Notice, WalletError> {
+        match self {
+            Self::Sandbox => Err(WalletError::NoSuchProvider),
+            Self::Razorpay(razorpay) => razorpay.read_notice(body, signature),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Bank details at rest: AES-256-GCM, each text with a nonce of its own and bound to its owner and
+//! column, so that a row copied into another person's wallet does not open.
+//!
+//! A sealed text is `key_id:hex(nonce ciphertext tag)`. The key's id says which key opens it; a new key
+//! becomes the one that seals, the old one stays to open until everything is sealed anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::domain::WalletError;
+
+/// Keys of bank details.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BankDetailsConfig {
+    /// The key that seals: 32 bytes in hexadecimal.
+    pub key: SecretString,
+    /// Its name in the store: letters, digits and hyphens. Another key needs another name.
+    #[serde(default = "default_key_id")]
+    pub key_id: String,
+    /// Keys that still open what they sealed, `name:key`, several separated by commas.
+    #[serde(default)]
+    pub retired_keys: Option<SecretString>,
+}
+
+fn default_key_id() -> String {
+    "1".to_owned()
+}
+
+/// Seals and opens texts; cheap to clone.
+#[derive(Clone)]
+pub struct Sealer {
+    key_id: Arc<str>,
+    keys: Arc<HashMap<String, RandomizedNonceKey>>,
+}
+
+impl Sealer {
+    /// Seals with the configured key and opens with that and the retired ones.
+    pub fn new(config: &BankDetailsConfig) -> anyhow::Result<Self> {
+        let mut keys = HashMap::new();
+        let retired = config.retired_keys.as_ref();
+        for entry in retired.map_or("", ExposeSecret::expose_secret).split(',') {
+            if entry.trim().is_empty() {
+                continue;
+            }
+            let (key_id, key) = entry
+                .split_once(':')
+                .context("BANK_DETAILS__RETIRED_KEYS: expected name:key")?;
+            add(&mut keys, key_id, key).context("BANK_DETAILS__RETIRED_KEYS")?;
+        }
+        add(&mut keys, &config.key_id, config.key.expose_secret()).context("BANK_DETAILS__KEY")?;
+        Ok(Self {
+            key_id: config.key_id.trim().into(),
+            keys: Arc::new(keys),
+        })
+    }
+
+    /// The id of the key that seals.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Seals a text that belongs to a person's `field`.
+    pub fn seal(&self, user_id: i64, field: &str, text: &str) -> Result<String, WalletError> {
+        let mut sealed = text.as_bytes().to_vec();
+        let nonce = self.keys[&*self.key_id]
+            .seal_in_place_append_tag(Aad::from(owner(user_id, field)), &mut sealed)
+            .map_err(|_| WalletError::Sealing("a text could not be sealed"))?;
+        let nonce = hex::encode(nonce.as_ref());
+        Ok(format!("{}:{nonce}{}", self.key_id, hex::encode(sealed)))
+    }
+
+    /// Opens what [`Sealer::seal`] made for the same person and field.
+    pub fn open(&self, user_id: i64, field: &str, sealed: &str) -> Result<String, WalletError> {
+        let (key_id, text) = sealed
+            .split_once(':')
+            .ok_or(WalletError::Sealing("a text is not sealed"))?;
+        let key = self.keys.get(key_id).ok_or(WalletError::Sealing(
+            "a text was sealed with an unknown key",
+        ))?;
+        let mut bytes =
+            hex::decode(text).map_err(|_| WalletError::Sealing("a sealed text is damaged"))?;
+        let (nonce, ciphertext) = bytes
+            .split_at_mut_checked(NONCE_LEN)
+            .ok_or(WalletError::Sealing("a sealed text is too short"))?;
+        let opened = Nonce::try_assume_unique_for_key(nonce).and_then(|nonce| {
+            key.open_in_place(nonce, Aad::from(owner(user_id, field)), ciphertext)
+        });
+        let opened = opened.map_err(|_| WalletError::Sealing("a sealed text does not open"))?;
+        String::from_utf8(opened.to_vec())
+            .map_err(|_| WalletError::Sealing("a sealed text is no text"))
+    }
+}
+
+fn owner(user_id: i64, field: &str) -> Vec<u8> {
+    format!("user/{user_id}/{field}").into_bytes()
+}
+
+fn add(
+    keys: &mut HashMap<String, RandomizedNonceKey>,
+    key_id: &str,
+    key: &str,
+) -> anyhow::Result<()> {
+    let key_id = key_id.trim();
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    ensure!(
+        !key_id.is_empty() && key_id.bytes().all(is_name),
+        "a key's name is letters, digits and hyphens"
+    );
+    // The error must not repeat the key.
+    let bytes = hex::decode(key.trim())
+        .ok()
+        .filter(|bytes| bytes.len() == 32);
+    let bytes = bytes.context("a key is 32 bytes in hexadecimal")?;
+    let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).context("the key is of no use")?;
+    ensure!(
+        keys.insert(key_id.to_owned(), key).is_none(),
+        "two keys have the name {key_id}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(key_id: &str, key: char, retired: Option<&str>) -> BankDetailsConfig {
+        BankDetailsConfig {
+            key: key.to_string().repeat(64).into(),
+            key_id: key_id.to_owned(),
+            retired_keys: retired.map(Into::into),
+        }
+    }
+
+    fn sealer(key_id: &str, key: char, retired: Option<&str>) -> Sealer {
+        Sealer::new(&config(key_id, key, retired)).expect("valid keys")
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_its_owner_alone() {
+        let sealer = sealer("1", 'a', None);
+        let sealed = sealer
+            .seal(7, "account_number", "123456789")
+            .expect("sealed");
+        assert!(!sealed.contains("123456789"));
+        let opened = sealer.open(7, "account_number", &sealed).expect("opened");
+        assert_eq!(opened, "123456789");
+        assert!(sealer.open(8, "account_number", &sealed).is_err());
+        assert!(sealer.open(7, "ifsc_code", &sealed).is_err());
+    }
+
+    #[test]
+    fn the_same_text_never_looks_the_same() {
+        let sealer = sealer("1", 'a', None);
+        let seal = || sealer.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
+        assert_ne!(seal(), seal());
+    }
+
+    #[test]
+    fn damage_does_not_open() {
+        let sealer = sealer("1", 'a', None);
+        let sealed = sealer.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
+        let changed = if sealed.ends_with('0') { "1" } else { "0" };
+        let damaged = format!("{}{changed}", &sealed[..sealed.len() - 1]);
+        for text in [&damaged, "1:00", "1:zz", "", "2:0011", "1:"] {
+            assert!(sealer.open(7, "ifsc_code", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_retired_key_opens_and_the_new_one_seals() {
+        let old = sealer("1", 'a', None);
+        let sealed = old.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
+        let retired = format!("1:{}", "a".repeat(64));
+        let new = sealer("2", 'b', Some(&retired));
+        assert_eq!(
+            new.open(7, "ifsc_code", &sealed).expect("opened"),
+            "HDFC0ABC123"
+        );
+        let anew = new.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
+        assert!(anew.starts_with("2:"));
+        assert!(old.open(7, "ifsc_code", &anew).is_err());
+    }
+
+    #[test]
+    fn wrong_keys_are_refused_without_being_repeated() {
+        for (key_id, key, retired) in [
+            ("1", "ab", None),
+            ("1", "g", None),
+            ("a b", "a", None),
+            ("1", "a", Some("nonsense")),
+        ] {
+            let mut config = config(key_id, 'a', retired);
+            if key != "a" {
+                config.key = key.repeat(64).into();
+            }
+            let error = Sealer::new(&config).err().expect("a wrong key");
+            assert!(!format!("{error:#}").contains(config.key.expose_secret()));
+        }
+        let twice = format!("1:{}", "b".repeat(64));
+        assert!(Sealer::new(&config("1", 'a', Some(&twice))).is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! Sealed bank details, in `wallet.user_wallets` and copied into `wallet.user_withdrawals`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+/// What stands in the columns: sealed texts, all by the same key.
+#[derive(Clone, Debug, FromRow)]
+pub struct SealedDetails {
+    /// Sealed.
+    pub bank_account_number: String,
+    /// Sealed.
+    pub ifsc_code: String,
+    /// Sealed.
+    pub account_holder_name: String,
+    /// Sealed.
+    pub bank_name: Option<String>,
+    /// The key that sealed them.
+    pub bank_key_id: String,
+}
+
+/// A row that is to be sealed anew.
+#[derive(Clone, Debug, FromRow)]
+pub struct Stale {
+    /// The row's id: a user's, or a withdrawal's.
+    pub row_id: i64,
+    /// Whose details.
+    pub user_id: i64,
+    /// As they are.
+    #[sqlx(flatten)]
+    pub details: SealedDetails,
+}
+
+/// A person's details, and when they last took the place of others.
+pub async fn find(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<Option<(SealedDetails, Option<DateTime<Utc>>)>> {
+    #[derive(FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        details: SealedDetails,
+        bank_changed_at: Option<DateTime<Utc>>,
+    }
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT bank_account_number, ifsc_code, account_holder_name, bank_name, bank_key_id,
+                bank_changed_at
+         FROM wallet.user_wallets WHERE user_id = $1 AND bank_key_id IS NOT NULL",
+    )
+    .bind(user_id)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| (row.details, row.bank_changed_at)))
+}
+
+/// Keeps a person's details; the wallet is locked.
+pub async fn keep(
+    tx: &mut PgConnection,
+    user_id: i64,
+    details: &SealedDetails,
+    changed_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE wallet.user_wallets
+         SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4, bank_name = $5,
+             bank_key_id = $6, bank_changed_at = COALESCE($7, bank_changed_at), updated_at = $8
+         WHERE user_id = $1",
+    )
+    .bind(user_id)
+    .bind(&details.bank_account_number)
+    .bind(&details.ifsc_code)
+    .bind(&details.account_holder_name)
+    .bind(&details.bank_name)
+    .bind(&details.bank_key_id)
+    .bind(changed_at)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Wallets, then withdrawals: the tables that hold sealed details.
+#[derive(Clone, Copy, Debug)]
+pub enum Table {
+    /// `user_wallets`.
+    Wallets,
+    /// `user_withdrawals`.
+    Withdrawals,
+}
+
+/// Locks rows whose details another key sealed, at most `limit`, and passes over those that somebody
+/// else has locked.
+pub async fn stale(
+    tx: &mut PgConnection,
+    table: Table,
+    key_id: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Stale>> {
+    let statement = match table {
+        Table::Wallets => {
+            "SELECT user_id AS row_id, user_id, bank_account_number, ifsc_code, account_holder_name,
+                    bank_name, bank_key_id
+             FROM wallet.user_wallets WHERE bank_key_id IS NOT NULL AND bank_key_id <> $1
+             ORDER BY user_id LIMIT $2 FOR UPDATE SKIP LOCKED"
+        }
+        Table::Withdrawals => {
+            "SELECT withdrawal_id AS row_id, user_id, bank_account_number, ifsc_code,
+                    account_holder_name, bank_name, bank_key_id
+             FROM wallet.user_withdrawals WHERE bank_key_id <> $1
+             ORDER BY withdrawal_id LIMIT $2 FOR UPDATE SKIP LOCKED"
+        }
+    };
+    sqlx::query_as(statement)
+        .bind(key_id)
+        .bind(limit)
+        .fetch_all(tx)
+        .await
+}
+
+/// Puts details in the place of those that another key sealed.
+pub async fn replace(
+    tx: &mut PgConnection,
+    table: Table,
+    row_id: i64,
+    details: &SealedDetails,
+) -> sqlx::Result<()> {
+    let statement = match table {
+        Table::Wallets => {
+            "UPDATE wallet.user_wallets
+             SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4,
+                 bank_name = $5, bank_key_id = $6
+             WHERE user_id = $1"
+        }
+        Table::Withdrawals => {
+            "UPDATE wallet.user_withdrawals
+             SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4,
+                 bank_name = $5, bank_key_id = $6
+             WHERE withdrawal_id = $1"
+        }
+    };
+    sqlx::query(statement)
+        .bind(row_id)
+        .bind(&details.bank_account_number)
+        .bind(&details.ifsc_code)
+        .bind(&details.account_holder_name)
+        .bind(&details.bank_name)
+        .bind(&details.bank_key_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Rows that another key than this sealed.
+pub async fn count_stale(connection: &mut PgConnection, key_id: &str) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM wallet.user_wallets
+                 WHERE bank_key_id IS NOT NULL AND bank_key_id <> $1)
+              + (SELECT count(*) FROM wallet.user_withdrawals WHERE bank_key_id <> $1)",
+    )
+    .bind(key_id)
+    .fetch_one(connection)
+    .await
+}

@@ -1,0 +1,93 @@
+//! Bank details are sealed in the store, and sealed anew when the key changes.
+
+use talktime_wallet::domain::bank::BankDetails;
+use talktime_wallet::ledger::Wish;
+use talktime_wallet::ledger::bank::rotate;
+use talktime_wallet::store::bank::count_stale;
+
+use crate::books::{Books, LISTENER, sealer};
+
+pub fn details(account_number: &str) -> BankDetails {
+    BankDetails::read("Devi Rao", account_number, "HDFC0ABC123", Some("HDFC")).expect("right")
+}
+
+/// Everything that the store has of bank details, as text.
+async fn stored(books: &Books) -> String {
+    sqlx::query_scalar(
+        "SELECT concat((SELECT string_agg(w::text, ' ') FROM wallet.user_wallets AS w),
+                       (SELECT string_agg(w::text, ' ') FROM wallet.user_withdrawals AS w))",
+    )
+    .fetch_one(&books.database.superuser)
+    .await
+    .expect("readable")
+}
+
+#[tokio::test]
+async fn what_is_kept_is_sealed_and_comes_back() {
+    let books = Books::open().await;
+    assert_eq!(
+        books.ledger.bank_details(LISTENER).await.expect("none"),
+        None
+    );
+    let kept = details("123456789012");
+    books
+        .ledger
+        .set_bank_details(LISTENER, &kept)
+        .await
+        .expect("kept");
+    let found = books.ledger.bank_details(LISTENER).await.expect("readable");
+    assert_eq!(found, Some(kept));
+    let stored = stored(&books).await;
+    for secret in ["123456789012", "HDFC0ABC123", "Devi"] {
+        assert!(!stored.contains(secret), "{secret} stands in {stored}");
+    }
+}
+
+/// More rows than one transaction of the rotation takes.
+#[tokio::test]
+async fn a_new_key_seals_everything_anew() {
+    const LISTENERS: i64 = 450;
+    let books = Books::open().await;
+    for listener in 10..10 + LISTENERS {
+        let kept = details(&format!("1234567{listener:05}"));
+        let set = books.ledger.set_bank_details(listener, &kept);
+        set.await.expect("kept");
+    }
+    books.earn(1, 5).await;
+    let kept = details("999999999999");
+    books
+        .ledger
+        .set_bank_details(LISTENER, &kept)
+        .await
+        .expect("kept");
+    let wish = Wish {
+        user_id: LISTENER,
+        amount_paise: 100,
+        idempotency: None,
+    };
+    books.ledger.withdraw(&wish).await.expect("held");
+
+    let retired = format!("1:{}", "a".repeat(64));
+    let new = sealer("2", 'b', Some(&retired));
+    let mut connection = books.database.app.acquire().await.expect("connected");
+    let stale = count_stale(&mut connection, new.key_id()).await;
+    assert_eq!(stale.expect("counted"), LISTENERS + 2);
+    let rotated = rotate(&mut connection, &new).await.expect("rotated");
+    assert_eq!(rotated, LISTENERS.unsigned_abs() + 2);
+    let stale = count_stale(&mut connection, new.key_id()).await;
+    assert_eq!(stale.expect("counted"), 0);
+    let again = rotate(&mut connection, &new).await.expect("nothing to do");
+    assert_eq!(again, 0);
+
+    let stored = stored(&books).await;
+    assert!(
+        !stored.contains("\"1:") && !stored.contains(",1:"),
+        "{stored}"
+    );
+    // The new key alone opens everything.
+    let alone = sealer("2", 'b', None);
+    let read = books.with_sealer(alone).bank_details(LISTENER).await;
+    assert_eq!(read.expect("opened"), Some(kept));
+    let lost = books.ledger.bank_details(LISTENER).await;
+    assert!(lost.is_err(), "the old key opens nothing any more");
+}

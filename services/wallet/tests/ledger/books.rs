@@ -1,0 +1,187 @@
+//! Books of one test's own, and what most tests do with them.
+
+use chrono::DateTime;
+use talktime_kit::Clock;
+use talktime_kit::messaging::Relay;
+use talktime_kit::testing::TestDatabase;
+use talktime_wallet::SCHEMA;
+use talktime_wallet::domain::charging::Charge;
+use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
+use talktime_wallet::domain::settlement::{CallType, Settlement};
+use talktime_wallet::domain::withdrawal::Limits;
+use talktime_wallet::ledger::{Ledger, Parts, Proof, Recharge, Terms, Wanted};
+use talktime_wallet::provider::Provider;
+use talktime_wallet::sealing::{BankDetailsConfig, Sealer};
+use talktime_wallet::store::accounts::differences;
+
+pub const CALLER: i64 = 1;
+pub const LISTENER: i64 = 2;
+pub const CALL: i64 = 7;
+
+pub struct Books {
+    pub ledger: Ledger,
+    pub database: TestDatabase,
+    pub clock: Clock,
+}
+
+/// No limits, but that two admins must agree above a hundred rupees.
+pub fn terms() -> Terms {
+    Terms {
+        rate_card: RateCard::default(),
+        withdrawals: Limits {
+            minimum_paise: 0,
+            daily_paise: None,
+            two_admins_above_paise: 10_000,
+            bank_change_delay: chrono::TimeDelta::hours(24),
+        },
+    }
+}
+
+/// Seals with the key of this id, which is sixty-four times this digit, and opens with the others.
+pub fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> Sealer {
+    let config = BankDetailsConfig {
+        key: digit.to_string().repeat(64).into(),
+        key_id: key_id.to_owned(),
+        retired_keys: retired_keys.map(Into::into),
+    };
+    Sealer::new(&config).expect("valid keys")
+}
+
+impl Books {
+    pub async fn open() -> Self {
+        Self::open_with(terms(), Provider::Sandbox).await
+    }
+
+    pub async fn open_with(terms: Terms, provider: Provider) -> Self {
+        let database = TestDatabase::new(SCHEMA).await;
+        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+        let ledger = Ledger::new(Parts {
+            db: database.app.clone(),
+            relay: Relay::default(),
+            clock: clock.clone(),
+            terms,
+            sealer: sealer("1", 'a', None),
+            provider,
+        });
+        Self {
+            ledger,
+            database,
+            clock,
+        }
+    }
+
+    /// The same books with other keys.
+    pub fn with_sealer(&self, sealer: Sealer) -> Ledger {
+        Ledger::new(Parts {
+            db: self.database.app.clone(),
+            relay: Relay::default(),
+            clock: self.clock.clone(),
+            terms: terms(),
+            sealer,
+            provider: Provider::Sandbox,
+        })
+    }
+
+    pub async fn recharge(&self, fresh_id: &str) {
+        self.ledger
+            .recharge(&recharge(fresh_id))
+            .await
+            .expect("on the card");
+    }
+
+    pub async fn coins(&self, user_id: i64) -> i64 {
+        self.ledger
+            .balance(user_id)
+            .await
+            .expect("readable")
+            .balance_coins
+    }
+
+    /// Has the listener earn this many rupees with one call.
+    pub async fn earn(&self, call_id: i64, rupees: i32) {
+        let recharge = Recharge {
+            wanted: Wanted::Coins {
+                coins: i64::from(rupees),
+                amount_paise: 100,
+            },
+            ..recharge(&format!("for-{call_id}"))
+        };
+        self.ledger.recharge(&recharge).await.expect("given");
+        let minutes: Vec<Charge> = (1..=rupees)
+            .map(|minute| Charge {
+                call_id,
+                minute,
+                user_id: CALLER,
+                coins: 1,
+            })
+            .collect();
+        self.ledger.charge(&minutes).await.expect("paid");
+        let settlement = Settlement {
+            call_id,
+            ..settlement(rupees)
+        };
+        self.ledger.settle(&settlement).await.expect("settled");
+    }
+
+    pub async fn assert_right(&self) {
+        let wrong = self.differences().await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    pub async fn differences(&self) -> Vec<String> {
+        let mut connection = self.database.app.acquire().await.expect("connected");
+        differences(&mut connection).await.expect("readable")
+    }
+
+    /// Does what no service may, and answers what is then found.
+    pub async fn tampered(&self, statement: &'static str) -> Vec<String> {
+        let changed = sqlx::query(statement)
+            .execute(&self.database.superuser)
+            .await
+            .expect("changed");
+        assert_eq!(changed.rows_affected(), 1, "{statement}");
+        self.differences().await
+    }
+
+    /// Events of a kind that wait in the outbox.
+    pub async fn events(&self, subject: &str) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM wallet.outbox WHERE subject = $1")
+            .bind(subject)
+            .fetch_one(&self.database.app)
+            .await
+            .expect("readable")
+    }
+}
+
+pub fn recharge(fresh_id: &str) -> Recharge {
+    Recharge {
+        user_id: CALLER,
+        wanted: Wanted::Step {
+            amount_paise: 15_000,
+        },
+        payment_method: Some(PaymentMethod::Upi),
+        proof: Proof::None,
+        fresh_id: fresh_id.to_owned(),
+        idempotency: None,
+    }
+}
+
+pub fn minute(minute: i32) -> Charge {
+    Charge {
+        call_id: CALL,
+        minute,
+        user_id: CALLER,
+        coins: 10,
+    }
+}
+
+pub fn settlement(minutes: i32) -> Settlement {
+    Settlement {
+        call_id: CALL,
+        caller_id: CALLER,
+        listener_id: LISTENER,
+        minutes,
+        listener_paise_per_minute: 100,
+        call_type: Some(CallType::Audio),
+    }
+}

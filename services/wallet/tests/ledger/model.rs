@@ -1,0 +1,276 @@
+//! The ledger as a few maps: what each person has, and what was done under which id.
+
+use std::collections::HashMap;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use talktime_wallet::domain::charging::Charge;
+use talktime_wallet::domain::settlement::{CallType, Settlement};
+use talktime_wallet::domain::withdrawal::Status;
+
+/// Callers of one worker.
+pub const CALLERS: usize = 3;
+/// Calls of one worker that go on at a time.
+const CALLS: i64 = 6;
+const PAISE_PER_MINUTE: i64 = 125;
+
+/// What a person has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Person {
+    pub coins: i64,
+    pub withdrawable_paise: i64,
+    pub pending_paise: i64,
+    pub withdrawn_paise: i64,
+}
+
+/// What a charge came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Charged {
+    Leaves(i64),
+    Insufficient(i64),
+    Voided,
+}
+
+/// What was done with a minute.
+#[derive(Clone, Copy)]
+enum Minute {
+    /// It was charged, and left this balance.
+    Charged { coins: i64, balance_coins: i64 },
+    /// It was charged and undone.
+    Undone { coins: i64 },
+    /// It was forbidden before it came.
+    Forbidden,
+}
+
+struct Closed {
+    content: String,
+    answer: (i64, i64, i64),
+}
+
+/// One worker's people and calls.
+pub struct Model {
+    pub callers: Vec<i64>,
+    pub listener_id: i64,
+    pub people: HashMap<i64, Person>,
+    /// What the listener that all workers share earned here.
+    pub shared_paise: i64,
+    first_call: i64,
+    calls: Vec<i64>,
+    calls_begun: i64,
+    minutes: HashMap<(i64, i32), Minute>,
+    closed: HashMap<i64, Closed>,
+    withdrawals: HashMap<i64, (i64, Status)>,
+}
+
+impl Model {
+    pub fn of_worker(number: i64) -> Self {
+        let first_person = 100 * (number + 1);
+        let callers: Vec<i64> = (0..CALLERS as i64).map(|n| first_person + n).collect();
+        let listener_id = first_person + 50;
+        let everybody = callers.iter().chain([&listener_id]);
+        let first_call = 100_000 * (number + 1);
+        Self {
+            people: everybody
+                .map(|user_id| (*user_id, Person::default()))
+                .collect(),
+            callers,
+            listener_id,
+            shared_paise: 0,
+            first_call,
+            calls: (0..CALLS).map(|n| first_call + n).collect(),
+            calls_begun: CALLS,
+            minutes: HashMap::new(),
+            closed: HashMap::new(),
+            withdrawals: HashMap::new(),
+        }
+    }
+
+    pub fn any_call(&self, rng: &mut StdRng) -> i64 {
+        self.calls[rng.random_range(0..self.calls.len())]
+    }
+
+    /// Another call takes its place.
+    pub fn forget_call(&mut self, call_id: i64) {
+        let next = self.first_call + self.calls_begun;
+        self.calls_begun += 1;
+        for call in &mut self.calls {
+            if *call == call_id {
+                *call = next;
+            }
+        }
+    }
+
+    /// A minute of a call: always the same caller and price.
+    pub fn minute(&self, call_id: i64, minute: i32) -> Charge {
+        Charge {
+            call_id,
+            minute,
+            user_id: self.caller_of(call_id),
+            coins: 1 + call_id % 7,
+        }
+    }
+
+    fn caller_of(&self, call_id: i64) -> i64 {
+        let place = usize::try_from(call_id).expect("above zero") % CALLERS;
+        self.callers[place]
+    }
+
+    fn coins_of(&mut self, user_id: i64) -> &mut i64 {
+        &mut self.people.get_mut(&user_id).expect("one of ours").coins
+    }
+
+    /// Adds coins; what there is afterwards.
+    pub fn add_coins(&mut self, user_id: i64, coins: i64) -> i64 {
+        let balance = self.coins_of(user_id);
+        *balance += coins;
+        *balance
+    }
+
+    pub fn charge(&mut self, charge: &Charge) -> Charged {
+        let id = (charge.call_id, charge.minute);
+        match self.minutes.get(&id) {
+            Some(Minute::Charged { balance_coins, .. }) => return Charged::Leaves(*balance_coins),
+            Some(Minute::Undone { .. } | Minute::Forbidden) => return Charged::Voided,
+            None if self.closed.contains_key(&charge.call_id) => return Charged::Voided,
+            None => {}
+        }
+        let available = *self.coins_of(charge.user_id);
+        if available < charge.coins {
+            return Charged::Insufficient(available);
+        }
+        let balance_coins = self.add_coins(charge.user_id, -charge.coins);
+        let coins = charge.coins;
+        let minute = Minute::Charged {
+            coins,
+            balance_coins,
+        };
+        self.minutes.insert(id, minute);
+        Charged::Leaves(balance_coins)
+    }
+
+    /// Coins that come back, now or before.
+    pub fn void(&mut self, charge: &Charge) -> i64 {
+        let id = (charge.call_id, charge.minute);
+        match self.minutes.get(&id).copied() {
+            Some(Minute::Charged { coins, .. }) => {
+                self.minutes.insert(id, Minute::Undone { coins });
+                self.add_coins(charge.user_id, coins);
+                coins
+            }
+            Some(Minute::Undone { coins }) => coins,
+            Some(Minute::Forbidden) => 0,
+            None => {
+                self.minutes.insert(id, Minute::Forbidden);
+                0
+            }
+        }
+    }
+
+    fn is_charged(&self, call_id: i64, minute: i32) -> bool {
+        let minute = self.minutes.get(&(call_id, minute));
+        matches!(minute, Some(Minute::Charged { .. }))
+    }
+
+    /// Mostly what was paid without a gap, sometimes one more or none.
+    pub fn minutes_to_settle(&self, call_id: i64, rng: &mut StdRng) -> i32 {
+        let gap = (1..).find(|minute| !self.is_charged(call_id, *minute));
+        let paid = gap.expect("somewhere") - 1;
+        match rng.random_range(0..10) {
+            0 => paid + 1,
+            1 => 0,
+            _ => paid,
+        }
+    }
+
+    pub fn settlement(&self, call_id: i64, listener_id: i64, minutes: i32) -> Settlement {
+        Settlement {
+            call_id,
+            caller_id: self.caller_of(call_id),
+            listener_id,
+            minutes,
+            listener_paise_per_minute: PAISE_PER_MINUTE,
+            call_type: Some(CallType::Audio),
+        }
+    }
+
+    /// Coins spent, paise earned, the caller's coins afterwards; or why not.
+    pub fn settle(&mut self, settlement: &Settlement) -> Result<(i64, i64, i64), &'static str> {
+        let (call_id, caller_id) = (settlement.call_id, settlement.caller_id);
+        if let Some(closed) = self.closed.get(&call_id) {
+            let is_same = closed.content == settlement.content();
+            return is_same.then_some(closed.answer).ok_or("transfer_mismatch");
+        }
+        if !(1..=settlement.minutes).all(|minute| self.is_charged(call_id, minute)) {
+            return Err("minute_not_charged");
+        }
+        let (mut spent, mut returned) = (0, 0);
+        for ((call, minute), state) in &mut self.minutes {
+            let Minute::Charged { coins, .. } = *state else {
+                continue;
+            };
+            if *call == call_id && *minute <= settlement.minutes {
+                spent += coins;
+            } else if *call == call_id {
+                returned += coins;
+                *state = Minute::Undone { coins };
+            }
+        }
+        let balance = self.add_coins(caller_id, returned);
+        let earned = i64::from(settlement.minutes) * PAISE_PER_MINUTE;
+        match self.people.get_mut(&settlement.listener_id) {
+            Some(listener) => listener.withdrawable_paise += earned,
+            None => self.shared_paise += earned,
+        }
+        let answer = (spent, earned, balance);
+        let content = settlement.content();
+        self.closed.insert(call_id, Closed { content, answer });
+        Ok(answer)
+    }
+
+    /// Holds a sum under the number that the ledger gave it.
+    pub fn withdraw(&mut self, paise: i64, withdrawal_id: Option<i64>) -> Result<(), &'static str> {
+        let listener = self.people.get_mut(&self.listener_id);
+        let listener = listener.expect("one of ours");
+        if paise > listener.withdrawable_paise {
+            return Err("insufficient_money");
+        }
+        listener.withdrawable_paise -= paise;
+        listener.pending_paise += paise;
+        if let Some(id) = withdrawal_id {
+            self.withdrawals.insert(id, (paise, Status::Pending));
+        }
+        Ok(())
+    }
+
+    pub fn any_withdrawal(&self, rng: &mut StdRng) -> Option<i64> {
+        let mut ids: Vec<i64> = self.withdrawals.keys().copied().collect();
+        ids.sort_unstable();
+        (!ids.is_empty()).then(|| ids[rng.random_range(0..ids.len())])
+    }
+
+    /// Where it stands afterwards; or why not.
+    pub fn decide(&mut self, id: i64, next: Status) -> Result<&'static str, &'static str> {
+        let listener = self.people.get_mut(&self.listener_id);
+        let listener = listener.expect("one of ours");
+        let (paise, status) = self.withdrawals.get_mut(&id).expect("asked for");
+        if *status == next {
+            return Ok(next.name());
+        }
+        match (*status, next) {
+            (Status::Paid | Status::Rejected, _) | (_, Status::Pending) => {
+                return Err("withdrawal_decided");
+            }
+            (_, Status::Processing) => {}
+            (_, Status::Paid) => {
+                listener.pending_paise -= *paise;
+                listener.withdrawn_paise += *paise;
+            }
+            (_, Status::Rejected) => {
+                listener.pending_paise -= *paise;
+                listener.withdrawable_paise += *paise;
+            }
+        }
+        *status = next;
+        Ok(next.name())
+    }
+}

@@ -1,0 +1,387 @@
+//! Random operations, at once, repeated, doubled and broken off, beside a model that knows nothing of
+//! databases: same answers, same end, books that add up.
+//!
+//! `TALKTIME_SEED` repeats a run; a run that fails prints its seed.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use talktime_kit::{Error, idempotency};
+use talktime_wallet::domain::charging::Charge;
+use talktime_wallet::domain::history::TxType;
+use talktime_wallet::domain::withdrawal::{Decision, Status};
+use talktime_wallet::ledger::{Bonus, Ledger, Outcome, Proof, Recharge, Wanted, Wish};
+use talktime_wallet::provider::Provider;
+
+use crate::bank::details;
+use crate::books::{Books, terms};
+use crate::model::{CALLERS, Model, Person};
+
+const WORKERS: i64 = 8;
+const OPERATIONS_MIN: usize = 10_000;
+/// Minutes in one batch, at most.
+const BATCH_MAX: i32 = 60;
+/// Everybody charges this one, and has this one earn: here workers meet.
+const SHARED_CALLER: i64 = 1;
+const SHARED_LISTENER: i64 = 2;
+const SHARED_COINS: i64 = 1_000_000;
+/// A run that takes longer has met a lock that nobody frees.
+const RUN_MAX: Duration = Duration::from_secs(55);
+/// Asked for the same so often, at most, before an answer has to come.
+const BROKEN_OFF_MAX: usize = 3;
+
+/// What an operation came to; what a refusal is called.
+type Answer<T> = Result<T, String>;
+
+fn named<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> Answer<T> {
+    answer.map_err(|error| {
+        let error = Error::from(error);
+        assert!(!error.is_outcome_unknown(), "{error:?}");
+        error.code().to_owned()
+    })
+}
+
+/// One worker with people of its own, and what it thinks of the world.
+struct Worker {
+    number: i64,
+    ledger: Ledger,
+    rng: StdRng,
+    model: Model,
+    operations: usize,
+    next_key: u64,
+    shared_minutes: i64,
+}
+
+impl Worker {
+    /// Asks once, or twice at once, or breaks off and asks again: the answer is the same.
+    async fn ask<T: std::fmt::Debug + PartialEq>(
+        &mut self,
+        operation: impl AsyncFn() -> Answer<T>,
+    ) -> Answer<T> {
+        match self.rng.random_range(0..10) {
+            0..5 => operation().await,
+            5..8 => {
+                let (one, other) = tokio::join!(operation(), operation());
+                assert_eq!(one, other, "the same asked twice at once");
+                one
+            }
+            _ => {
+                for _ in 0..self.rng.random_range(1..=BROKEN_OFF_MAX) {
+                    let patience = Duration::from_micros(self.rng.random_range(0..6_000));
+                    // Dropped where it stands, as by a client that goes away.
+                    let _ = tokio::time::timeout(patience, operation()).await;
+                }
+                operation().await
+            }
+        }
+    }
+
+    fn key(&mut self, route: &'static str) -> Option<idempotency::Request> {
+        self.next_key += 1;
+        let key = format!("{}", self.next_key);
+        let request = idempotency::Request::new(1_000 + self.number, route, key, &self.next_key);
+        Some(request.expect("a valid key"))
+    }
+
+    fn fresh_id(&self) -> String {
+        format!("{}-{}", self.number, self.next_key)
+    }
+
+    async fn step(&mut self) {
+        self.operations += 1;
+        match self.rng.random_range(0..100) {
+            0..12 => self.recharge().await,
+            12..16 => self.give().await,
+            16..46 => self.charge().await,
+            46..62 => self.charge_many().await,
+            62..70 => self.void().await,
+            70..82 => self.settle().await,
+            82..88 => self.withdraw().await,
+            88..94 => self.decide().await,
+            _ => self.charge_shared().await,
+        }
+    }
+
+    async fn recharge(&mut self) {
+        let (user_id, coins) = (self.caller(), self.rng.random_range(1..400));
+        let idempotency = self.key("recharge");
+        let recharge = Recharge {
+            user_id,
+            wanted: Wanted::Coins {
+                coins,
+                amount_paise: coins * 50,
+            },
+            payment_method: None,
+            proof: Proof::None,
+            fresh_id: self.fresh_id(),
+            idempotency,
+        };
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || named(ledger.recharge(&recharge).await));
+        let balance = answer.await.expect("bought").balance_coins;
+        assert_eq!(balance, self.model.add_coins(user_id, coins));
+    }
+
+    async fn give(&mut self) {
+        let (user_id, coins) = (self.caller(), self.rng.random_range(1..50));
+        let idempotency = self.key("give");
+        let bonus = Bonus {
+            user_id,
+            admin_id: user_id,
+            tx_type: TxType::Bonus,
+            coins,
+            fresh_id: self.fresh_id(),
+            idempotency,
+        };
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || named(ledger.give(&bonus).await)).await;
+        let balance = answer.expect("given").balance_coins;
+        assert_eq!(balance, self.model.add_coins(user_id, coins));
+    }
+
+    async fn charge(&mut self) {
+        let charge = self.any_charge();
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || {
+            let outcomes = named(ledger.charge(&[charge]).await)?;
+            Ok(outcomes[0])
+        });
+        let outcome = answer.await.expect("decided");
+        assert_eq!(told(outcome), self.model.charge(&charge), "{charge:?}");
+    }
+
+    async fn charge_many(&mut self) {
+        let call = self.model.any_call(&mut self.rng);
+        let first = self.rng.random_range(1..10);
+        let last = first + self.rng.random_range(0..BATCH_MAX);
+        let charges: Vec<Charge> = (first..=last)
+            .map(|minute| self.model.minute(call, minute))
+            .collect();
+        self.operations += charges.len() - 1;
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || named(ledger.charge(&charges).await));
+        let outcomes = answer.await.expect("decided");
+        for (charge, outcome) in charges.iter().zip(outcomes) {
+            assert_eq!(told(outcome), self.model.charge(charge), "{charge:?}");
+        }
+    }
+
+    async fn void(&mut self) {
+        let charge = self.any_charge();
+        let Charge {
+            call_id,
+            minute,
+            user_id,
+            ..
+        } = charge;
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || named(ledger.void(call_id, minute, user_id).await));
+        let returned = answer.await.expect("undone");
+        assert_eq!(returned, self.model.void(&charge), "{charge:?}");
+    }
+
+    async fn settle(&mut self) {
+        let call = self.model.any_call(&mut self.rng);
+        let listener_id = if self.rng.random_bool(0.3) {
+            SHARED_LISTENER
+        } else {
+            self.model.listener_id
+        };
+        let minutes = self.model.minutes_to_settle(call, &mut self.rng);
+        let settlement = self.model.settlement(call, listener_id, minutes);
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || named(ledger.settle(&settlement).await));
+        let answer = answer.await.map(|settled| {
+            (
+                settled.coins_spent,
+                settled.listener_paise,
+                settled.caller_balance_coins,
+            )
+        });
+        let expected = self.model.settle(&settlement);
+        assert_eq!(
+            answer,
+            expected.map_err(ToOwned::to_owned),
+            "{settlement:?}"
+        );
+        if self.rng.random_bool(0.2) {
+            self.model.forget_call(call);
+        }
+    }
+
+    async fn withdraw(&mut self) {
+        let listener = &self.model.people[&self.model.listener_id];
+        let amount_paise = self.rng.random_range(1..=listener.withdrawable_paise + 500);
+        let wish = Wish {
+            user_id: self.model.listener_id,
+            amount_paise,
+            idempotency: self.key("withdraw"),
+        };
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || named(ledger.withdraw(&wish).await)).await;
+        let withdrawal_id = answer.map(|held| held.withdrawal_id);
+        let expected = self
+            .model
+            .withdraw(amount_paise, withdrawal_id.clone().ok());
+        assert_eq!(
+            withdrawal_id.map(|_| ()),
+            expected.map_err(ToOwned::to_owned)
+        );
+    }
+
+    async fn decide(&mut self) {
+        let Some(id) = self.model.any_withdrawal(&mut self.rng) else {
+            return;
+        };
+        let statuses = [Status::Processing, Status::Paid, Status::Rejected];
+        let status = statuses[self.rng.random_range(0..statuses.len())];
+        let decision = Decision {
+            admin_id: 1_000_000,
+            status,
+            notes: None,
+        };
+        let ledger = self.ledger.clone();
+        let answer = self.ask(async || {
+            let decided = named(ledger.decide(id, &decision).await)?;
+            Ok(decided.withdrawal.status)
+        });
+        let answer = answer.await;
+        let expected = self.model.decide(id, status);
+        let expected = expected.map(ToOwned::to_owned).map_err(ToOwned::to_owned);
+        assert_eq!(answer, expected);
+    }
+
+    async fn charge_shared(&mut self) {
+        self.shared_minutes += 1;
+        let charge = Charge {
+            call_id: 1_000_000 * (self.number + 1) + self.shared_minutes,
+            minute: 1,
+            user_id: SHARED_CALLER,
+            coins: 1,
+        };
+        let ledger = self.ledger.clone();
+        let answer = self
+            .ask(async || named(ledger.charge(&[charge]).await))
+            .await;
+        let outcomes = answer.expect("decided");
+        assert!(
+            matches!(outcomes[0], Outcome::Charged { .. }),
+            "{outcomes:?}"
+        );
+    }
+
+    fn caller(&mut self) -> i64 {
+        self.model.callers[self.rng.random_range(0..CALLERS)]
+    }
+
+    fn any_charge(&mut self) -> Charge {
+        let call = self.model.any_call(&mut self.rng);
+        let minute = self.rng.random_range(1..14);
+        self.model.minute(call, minute)
+    }
+}
+
+/// What the model says of an outcome: it knows no transaction ids.
+fn told(outcome: Outcome) -> crate::model::Charged {
+    use crate::model::Charged;
+    match outcome {
+        Outcome::Charged { balance_coins, .. } => Charged::Leaves(balance_coins),
+        Outcome::Insufficient { available_coins } => Charged::Insufficient(available_coins),
+        Outcome::Voided => Charged::Voided,
+    }
+}
+
+fn seed() -> u64 {
+    std::env::var("TALKTIME_SEED").map_or_else(
+        |_| uuid::Uuid::new_v4().as_u64_pair().0,
+        |seed| seed.parse().expect("a number"),
+    )
+}
+
+async fn prepare(books: &Books, worker: &Worker) {
+    let listener_id = worker.model.listener_id;
+    let account = details("123456789");
+    let kept = books.ledger.set_bank_details(listener_id, &account).await;
+    kept.expect("kept");
+}
+
+async fn give_shared_coins(books: &Books) {
+    let bonus = Bonus {
+        user_id: SHARED_CALLER,
+        admin_id: SHARED_CALLER,
+        tx_type: TxType::Bonus,
+        coins: SHARED_COINS,
+        fresh_id: "shared".to_owned(),
+        idempotency: None,
+    };
+    books.ledger.give(&bonus).await.expect("given");
+}
+
+/// Works until all workers together have done enough, or time is up.
+async fn work(mut worker: Worker, share: usize, until: Instant) -> Worker {
+    while worker.operations < share {
+        assert!(Instant::now() < until, "the run takes too long");
+        worker.step().await;
+    }
+    worker
+}
+
+async fn assert_same_end(books: &Books, workers: &[Worker]) {
+    let people = workers.iter().flat_map(|worker| &worker.model.people);
+    for (user_id, person) in people {
+        let balance = books.ledger.balance(*user_id).await.expect("readable");
+        let found = Person {
+            coins: balance.balance_coins,
+            withdrawable_paise: balance.withdrawable_paise,
+            pending_paise: balance.pending_withdrawals_paise,
+            withdrawn_paise: balance.total_withdrawn_paise,
+        };
+        assert_eq!(found, *person, "user {user_id}");
+    }
+    let minutes: i64 = workers.iter().map(|worker| worker.shared_minutes).sum();
+    assert_eq!(books.coins(SHARED_CALLER).await, SHARED_COINS - minutes);
+    let earned = workers.iter().map(|worker| worker.model.shared_paise);
+    let shared = books.ledger.balance(SHARED_LISTENER).await;
+    let shared = shared.expect("readable").withdrawable_paise;
+    assert_eq!(shared, earned.sum::<i64>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_does_what_a_plain_model_does() {
+    let seed = seed();
+    println!("TALKTIME_SEED={seed}");
+    let mut free = terms();
+    free.withdrawals.two_admins_above_paise = i64::MAX;
+    let books = Books::open_with(free, Provider::Sandbox).await;
+    give_shared_coins(&books).await;
+    let mut workers = Vec::new();
+    for number in 0..WORKERS {
+        let worker = Worker {
+            number,
+            ledger: books.ledger.clone(),
+            rng: StdRng::seed_from_u64(seed.wrapping_add(number.unsigned_abs())),
+            model: Model::of_worker(number),
+            operations: 0,
+            next_key: 0,
+            shared_minutes: 0,
+        };
+        prepare(&books, &worker).await;
+        workers.push(worker);
+    }
+    let until = Instant::now() + RUN_MAX;
+    let share = OPERATIONS_MIN / workers.len() + 1;
+    let at_work = workers
+        .into_iter()
+        .map(|worker| tokio::spawn(work(worker, share, until)));
+    let workers: Vec<Worker> = join_all(at_work)
+        .await
+        .into_iter()
+        .map(|worker| worker.unwrap_or_else(|error| panic!("TALKTIME_SEED={seed}: {error}")))
+        .collect();
+    let operations: usize = workers.iter().map(|worker| worker.operations).sum();
+    assert!(operations >= OPERATIONS_MIN, "{operations}");
+    assert_same_end(&books, &workers).await;
+    books.assert_right().await;
+}

@@ -1,0 +1,167 @@
+//! A stand-in for Razorpay that speaks its documented API, signatures included: orders are opened with
+//! a key, payments of an order are listed, and what happens is told in signed webhooks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_lc_rs::hmac;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use talktime_wallet::provider::Provider;
+use talktime_wallet::provider::razorpay::{Razorpay, RazorpayConfig};
+
+const KEY_SECRET: &str = "the secret half";
+const WEBHOOK_SECRET: &str = "the webhook's";
+/// `Basic` of `rzp_test_key:the secret half`.
+const AUTHORIZATION: &str = "Basic cnpwX3Rlc3Rfa2V5OnRoZSBzZWNyZXQgaGFsZg==";
+
+#[derive(Default)]
+struct Account {
+    /// Amounts of orders, in paise.
+    orders: HashMap<String, i64>,
+    /// Payments by order.
+    payments: HashMap<String, Vec<Value>>,
+    is_down: bool,
+}
+
+/// What is at the other end of the provider's address.
+#[derive(Clone, Default)]
+pub struct StandIn {
+    account: Arc<Mutex<Account>>,
+}
+
+/// A message as it arrives at our address.
+pub struct Message {
+    pub body: String,
+    pub signature: String,
+}
+
+impl StandIn {
+    /// Listens, and answers the provider that asks here.
+    pub async fn listen() -> (Self, Provider) {
+        let stand_in = Self::default();
+        let router = Router::new()
+            .route("/v1/orders", post(open_order))
+            .route("/v1/orders/{order_id}/payments", get(payments))
+            .with_state(stand_in.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let config = RazorpayConfig {
+            key_id: "rzp_test_key".to_owned(),
+            key_secret: KEY_SECRET.into(),
+            webhook_secret: WEBHOOK_SECRET.into(),
+            api_url: format!("http://{address}/v1/"),
+        };
+        let razorpay = Razorpay::new(&config).expect("a client");
+        (stand_in, Provider::Razorpay(Arc::new(razorpay)))
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().expect("nobody panicked")
+    }
+
+    pub fn set_down(&self, is_down: bool) {
+        self.account().is_down = is_down;
+    }
+
+    /// Somebody pays an order in the checkout; answers the payment.
+    pub fn pay(&self, order_id: &str) -> Value {
+        let mut account = self.account();
+        let amount = account.orders[order_id];
+        let payments = account.payments.entry(order_id.to_owned()).or_default();
+        let payment = json!({
+            "id": format!("pay_{order_id}_{}", payments.len()), "entity": "payment",
+            "amount": amount, "currency": "INR", "status": "captured", "order_id": order_id,
+            "method": "netbanking", "amount_refunded": 0
+        });
+        payments.push(payment.clone());
+        payment
+    }
+
+    /// Somebody tries to pay and fails.
+    pub fn fail(&self, order_id: &str) {
+        let mut account = self.account();
+        let payments = account.payments.entry(order_id.to_owned()).or_default();
+        payments.push(json!({
+            "id": "pay_failed", "entity": "payment", "amount": 15_000, "currency": "INR",
+            "status": "failed", "order_id": order_id, "method": "upi"
+        }));
+    }
+
+    /// What the checkout hands to the app beside the two ids.
+    pub fn signature(order_id: &str, payment_id: &str) -> String {
+        sign(KEY_SECRET, &format!("{order_id}|{payment_id}"))
+    }
+
+    /// A webhook about a payment, with more entities where the event has them.
+    pub fn message(event: &str, payment: &Value, more: Value) -> Message {
+        let mut payload = json!({"payment": {"entity": payment}});
+        for (name, entity) in more.as_object().expect("entities") {
+            payload[name] = json!({"entity": entity});
+        }
+        let body = json!({
+            "entity": "event", "account_id": "acc_1", "event": event, "contains": ["payment"],
+            "payload": payload, "created_at": 1_800_000_000
+        })
+        .to_string();
+        Message {
+            signature: sign(WEBHOOK_SECRET, &body),
+            body,
+        }
+    }
+}
+
+fn sign(secret: &str, message: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hex::encode(hmac::sign(&key, message.as_bytes()))
+}
+
+fn is_let_in(headers: &HeaderMap) -> bool {
+    headers
+        .get("authorization")
+        .is_some_and(|value| value == AUTHORIZATION)
+}
+
+async fn open_order(
+    State(stand_in): State<StandIn>,
+    headers: HeaderMap,
+    Json(order): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    let mut account = stand_in.account();
+    if account.is_down {
+        return (StatusCode::BAD_GATEWAY, Json(json!({})));
+    }
+    if !is_let_in(&headers) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({"error": {}})));
+    }
+    assert_eq!(order["currency"], "INR");
+    let amount = order["amount"].as_i64().expect("paise");
+    let receipt = order["receipt"].as_str().expect("a receipt");
+    assert!(receipt.len() <= 40, "the documented length");
+    let order_id = format!("order_{receipt}");
+    account.orders.insert(order_id.clone(), amount);
+    let opened = json!({
+        "id": order_id, "entity": "order", "amount": amount, "amount_paid": 0,
+        "currency": "INR", "receipt": receipt, "status": "created", "attempts": 0
+    });
+    (StatusCode::OK, Json(opened))
+}
+
+async fn payments(
+    State(stand_in): State<StandIn>,
+    headers: HeaderMap,
+    Path(order_id): Path<String>,
+) -> (StatusCode, Json<Value>) {
+    let account = stand_in.account();
+    if account.is_down || !is_let_in(&headers) {
+        return (StatusCode::BAD_GATEWAY, Json(json!({})));
+    }
+    let items = account.payments.get(&order_id).cloned().unwrap_or_default();
+    let found = json!({"entity": "collection", "count": items.len(), "items": items});
+    (StatusCode::OK, Json(found))
+}

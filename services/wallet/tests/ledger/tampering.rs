@@ -1,0 +1,152 @@
+//! Whatever is changed behind the service's back shows.
+
+use crate::books::{Books, minute, settlement};
+
+/// Books with a purchase, a charge, a charge undone and a listener paid.
+async fn busy_books() -> Books {
+    let books = Books::open().await;
+    books.recharge("a").await;
+    let minutes = [minute(1), minute(2)];
+    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.settle(&settlement(1)).await.expect("settled");
+    books.assert_right().await;
+    books
+}
+
+const WALLET_OF_CALLER: &str = "the wallet of user 1 is not what the journal adds up to";
+const HISTORY_OF_CALLER: &str = "the history of user 1 does not add up to the wallet";
+const MINUTE_OF_CALLER: &str = "the chain of user 1 breaks at transfer call/7/minute/1";
+
+#[tokio::test]
+async fn a_changed_balance_shows() {
+    let found = busy_books()
+        .await
+        .tampered("UPDATE wallet.user_wallets SET balance_coins = 301 WHERE user_id = 1")
+        .await;
+    assert_eq!(found, [WALLET_OF_CALLER, HISTORY_OF_CALLER]);
+}
+
+#[tokio::test]
+async fn a_missing_transaction_shows() {
+    let found = busy_books()
+        .await
+        .tampered("DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/minute/1'")
+        .await;
+    assert_eq!(found, [HISTORY_OF_CALLER]);
+}
+
+#[tokio::test]
+async fn a_missing_line_of_earnings_shows() {
+    let found = busy_books()
+        .await
+        .tampered("DELETE FROM wallet.user_transactions WHERE tx_type = 'earn'")
+        .await;
+    assert_eq!(
+        found,
+        ["the history of user 2 does not add up to the wallet"]
+    );
+}
+
+#[tokio::test]
+async fn a_changed_journal_row_shows() {
+    let found = busy_books()
+        .await
+        .tampered("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
+        .await;
+    let [wallet, line, transfer, chain] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(wallet, WALLET_OF_CALLER);
+    assert!(
+        line.ends_with("does not say what its transfer moved"),
+        "{line}"
+    );
+    assert_eq!(
+        transfer,
+        "the journal of transfer call/7/minute/1 does not move what it says"
+    );
+    assert_eq!(chain, MINUTE_OF_CALLER);
+}
+
+#[tokio::test]
+async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
+    let found = busy_books()
+        .await
+        .tampered("DELETE FROM wallet.journal WHERE debit_account = 'platform/gateway_clearing'")
+        .await;
+    assert_eq!(
+        found,
+        [
+            "the journal of transfer payment/sandbox_a does not move what it says",
+            "the chain of user 1 breaks at transfer payment/sandbox_a"
+        ]
+    );
+}
+
+/// A change of everything that has a sum: the amounts of two minutes, in all tables that name them.
+#[tokio::test]
+async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
+    let books = busy_books().await;
+    for (statement, changed) in [
+        (
+            "UPDATE wallet.transfers SET created_at = created_at - interval '1 hour'
+             WHERE transfer_id = 'call/7/minute/1'",
+            vec![MINUTE_OF_CALLER],
+        ),
+        (
+            "UPDATE wallet.transfers SET created_at = created_at + interval '1 hour'
+             WHERE transfer_id = 'call/7/minute/1'",
+            vec![],
+        ),
+        (
+            "UPDATE wallet.journal SET credit_account = 'platform/forfeited'
+             WHERE transfer_id = 'call/7/minute/1'",
+            vec![MINUTE_OF_CALLER],
+        ),
+    ] {
+        assert_eq!(books.tampered(statement).await, changed, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn two_lines_changed_against_each_other_show() {
+    let books = busy_books().await;
+    let found = books
+        .tampered(
+            "UPDATE wallet.user_transactions SET coins_change = 299, description = ''
+             WHERE tx_type = 'purchase'",
+        )
+        .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    let found = books
+        .tampered(
+            "UPDATE wallet.user_transactions SET coins_change = -9
+             WHERE transfer_id = 'call/7/minute/1'",
+        )
+        .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|each| each.ends_with("does not say what its transfer moved")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_transfer_cut_off_the_end_shows() {
+    let books = busy_books().await;
+    let statement = "DELETE FROM wallet.journal WHERE transfer_id = 'call/7/settlement'";
+    books.tampered(statement).await;
+    for statement in [
+        "DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/settlement'",
+        "DELETE FROM wallet.transfers WHERE transfer_id = 'call/7/settlement'",
+        "UPDATE wallet.user_wallets SET withdrawable_money = 0, total_earned = 0 WHERE user_id = 2",
+    ] {
+        books.tampered(statement).await;
+    }
+    assert_eq!(
+        books.differences().await,
+        ["the chain of user 2 does not end where the wallet says"]
+    );
+}

@@ -1,0 +1,266 @@
+//! Rupees on their way out: held at once, paid once, never more than there is.
+
+use chrono::TimeDelta;
+use futures::future::join_all;
+use talktime_kit::Error;
+use talktime_wallet::domain::history::Page;
+use talktime_wallet::domain::withdrawal::{Decision, Status};
+use talktime_wallet::ledger::{Ledger, Terms, Wish, close_account};
+use talktime_wallet::provider::Provider;
+
+use crate::bank::details;
+use crate::books::{Books, LISTENER, terms};
+
+const ADMIN: i64 = 90;
+const OTHER_ADMIN: i64 = 91;
+
+fn wish(amount_paise: i64) -> Wish {
+    Wish {
+        user_id: LISTENER,
+        amount_paise,
+        idempotency: None,
+    }
+}
+
+/// A listener with so many rupees and a bank account.
+async fn rich(rupees: i32) -> Books {
+    with_account(Books::open().await, rupees).await
+}
+
+async fn with_account(books: Books, rupees: i32) -> Books {
+    books.earn(1, rupees).await;
+    tell_account(&books, "123456789").await;
+    books
+}
+
+async fn tell_account(books: &Books, account_number: &str) {
+    let account = details(account_number);
+    let kept = books.ledger.set_bank_details(LISTENER, &account).await;
+    kept.expect("kept");
+}
+
+async fn decide(ledger: &Ledger, id: i64, admin_id: i64, status: Status) -> Result<String, String> {
+    let decision = Decision {
+        admin_id,
+        status,
+        notes: None,
+    };
+    let decided = ledger.decide(id, &decision).await;
+    decided
+        .map(|reviewed| reviewed.withdrawal.status)
+        .map_err(|error| Error::from(error).code().to_owned())
+}
+
+/// Withdrawable, pending and withdrawn, in paise.
+async fn money(books: &Books) -> (i64, i64, i64) {
+    let balance = books.ledger.balance(LISTENER).await.expect("readable");
+    (
+        balance.withdrawable_paise,
+        balance.pending_withdrawals_paise,
+        balance.total_withdrawn_paise,
+    )
+}
+
+#[tokio::test]
+async fn of_twenty_withdrawals_of_everything_one_wins() {
+    let books = rich(50).await;
+    let everything = wish(5_000);
+    let asked = join_all((0..20).map(|_| books.ledger.withdraw(&everything))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+    assert_eq!(won.len(), 1);
+    for refused in lost {
+        let error = Error::from(refused.expect_err("refused"));
+        assert_eq!(error.code(), "insufficient_money");
+    }
+    assert_eq!(money(&books).await, (0, 5_000, 0));
+    assert_eq!(books.events("events.wallet.withdrawal_updated").await, 1);
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_paid_once() {
+    let books = rich(50).await;
+    let held = books.ledger.withdraw(&wish(4_999)).await.expect("held");
+    let id = held.withdrawal_id;
+    let processing = decide(&books.ledger, id, ADMIN, Status::Processing).await;
+    assert_eq!(processing.as_deref(), Ok("processing"));
+    let paid = (0..10).map(|_| decide(&books.ledger, id, OTHER_ADMIN, Status::Paid));
+    for paid in join_all(paid).await {
+        assert_eq!(paid.as_deref(), Ok("paid"));
+    }
+    assert_eq!(money(&books).await, (1, 0, 4_999));
+    let late = decide(&books.ledger, id, ADMIN, Status::Rejected).await;
+    assert_eq!(late.expect_err("decided"), "withdrawal_decided");
+    assert_eq!(books.events("events.wallet.withdrawal_updated").await, 3);
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_rejected_withdrawal_comes_back_once() {
+    let books = rich(50).await;
+    let held = books.ledger.withdraw(&wish(5_000)).await.expect("held");
+    for _ in 0..2 {
+        let rejected = decide(&books.ledger, held.withdrawal_id, ADMIN, Status::Rejected).await;
+        assert_eq!(rejected.as_deref(), Ok("rejected"));
+    }
+    assert_eq!(money(&books).await, (5_000, 0, 0));
+    books.ledger.withdraw(&wish(5_000)).await.expect("again");
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_payout_and_a_rejection_at_once_are_one_of_them() {
+    let books = rich(50).await;
+    for _ in 0..5 {
+        let held = books.ledger.withdraw(&wish(1_000)).await.expect("held");
+        let (paid, rejected) = tokio::join!(
+            decide(&books.ledger, held.withdrawal_id, ADMIN, Status::Paid),
+            decide(
+                &books.ledger,
+                held.withdrawal_id,
+                OTHER_ADMIN,
+                Status::Rejected
+            )
+        );
+        assert!(paid.is_ok() != rejected.is_ok(), "{paid:?} {rejected:?}");
+    }
+    let (_, pending, _) = money(&books).await;
+    assert_eq!(pending, 0);
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn two_admins_agree_to_a_large_sum() {
+    let books = rich(101).await;
+    let held = books.ledger.withdraw(&wish(10_001)).await.expect("held");
+    let id = held.withdrawal_id;
+    for status in [Status::Processing, Status::Paid, Status::Paid] {
+        let alone = decide(&books.ledger, id, ADMIN, status).await;
+        assert_eq!(alone.as_deref(), Ok("pending"), "one admin, however often");
+    }
+    let page = Page::new(1, 20).expect("a page");
+    let waiting = books.ledger.review(Status::Pending, page).await;
+    let waiting = waiting.expect("readable").entries;
+    assert_eq!(waiting[0].withdrawal.agreed, [ADMIN]);
+    assert_eq!(waiting[0].admins_needed, 2);
+    let both = decide(&books.ledger, id, OTHER_ADMIN, Status::Paid).await;
+    assert_eq!(both.as_deref(), Ok("paid"));
+    let decisions: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.withdrawal_decisions")
+        .fetch_one(&books.database.app)
+        .await
+        .expect("readable");
+    assert_eq!(decisions, 3, "who said what is kept");
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn other_bank_details_delay_the_payout_and_not_the_request() {
+    let books = rich(50).await;
+    let early = books.ledger.withdraw(&wish(100)).await.expect("held");
+    tell_account(&books, "123456789").await;
+    let unchanged = books.ledger.withdraw(&wish(100)).await.expect("held");
+    tell_account(&books, "987654321").await;
+    let late = books.ledger.withdraw(&wish(100)).await.expect("held");
+    for held in [early, unchanged] {
+        let paid = decide(&books.ledger, held.withdrawal_id, ADMIN, Status::Paid).await;
+        assert_eq!(paid.as_deref(), Ok("paid"));
+    }
+    let delayed = decide(&books.ledger, late.withdrawal_id, ADMIN, Status::Paid).await;
+    assert_eq!(delayed.expect_err("too early"), "payout_delayed");
+    books.clock.advance(TimeDelta::hours(24));
+    let paid = decide(&books.ledger, late.withdrawal_id, ADMIN, Status::Paid).await;
+    assert_eq!(paid.as_deref(), Ok("paid"));
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn limits_hold_where_they_are_set() {
+    let mut limited: Terms = terms();
+    limited.withdrawals.minimum_paise = 1_000;
+    limited.withdrawals.daily_paise = Some(3_000);
+    let books = with_account(Books::open_with(limited, Provider::Sandbox).await, 50).await;
+    let code = async |amount_paise| {
+        let asked = books.ledger.withdraw(&wish(amount_paise)).await;
+        asked.map_err(|error| Error::from(error).code().to_owned())
+    };
+    assert_eq!(code(999).await.expect_err("little"), "below_minimum");
+    code(2_000).await.expect("allowed");
+    assert_eq!(code(1_001).await.expect_err("much"), "above_daily_limit");
+    code(1_000).await.expect("allowed");
+    books.clock.advance(TimeDelta::hours(24));
+    code(1_000).await.expect("another day");
+}
+
+#[tokio::test]
+async fn without_bank_details_nothing_is_held() {
+    let books = Books::open().await;
+    books.earn(1, 5).await;
+    let asked = books
+        .ledger
+        .withdraw(&wish(100))
+        .await
+        .expect_err("where to?");
+    assert_eq!(Error::from(asked).code(), "no_bank_details");
+    assert_eq!(money(&books).await, (500, 0, 0));
+}
+
+#[tokio::test]
+async fn what_is_in_processing_is_exported() {
+    let books = rich(50).await;
+    let first = books.ledger.withdraw(&wish(1_050)).await.expect("held");
+    books.ledger.withdraw(&wish(100)).await.expect("held");
+    let id = first.withdrawal_id;
+    decide(&books.ledger, id, ADMIN, Status::Processing)
+        .await
+        .expect("decided");
+    let payouts = books.ledger.payouts().await.expect("readable");
+    assert_eq!(payouts.len(), 1);
+    assert_eq!(
+        (payouts[0].withdrawal_id, payouts[0].amount_paise),
+        (id, 1_050)
+    );
+    assert_eq!(payouts[0].details, details("123456789"));
+}
+
+#[tokio::test]
+async fn a_deleted_listener_leaves_books_that_add_up() {
+    let books = rich(50).await;
+    let begun = books.ledger.withdraw(&wish(1_000)).await.expect("held");
+    books.ledger.withdraw(&wish(2_000)).await.expect("held");
+    decide(
+        &books.ledger,
+        begun.withdrawal_id,
+        ADMIN,
+        Status::Processing,
+    )
+    .await
+    .expect("decided");
+    let mut tx = books.database.app.begin().await.expect("connected");
+    close_account(&mut tx, LISTENER, books.clock.now())
+        .await
+        .expect("closed");
+    tx.commit().await.expect("committed");
+    books.assert_right().await;
+    let gone = decide(&books.ledger, begun.withdrawal_id, ADMIN, Status::Paid).await;
+    assert_eq!(gone.expect_err("gone"), "no_such_withdrawal");
+    let bank: i64 = sqlx::query_scalar(
+        "SELECT sum(amount)::bigint FROM wallet.journal WHERE credit_account = 'platform/bank'",
+    )
+    .fetch_one(&books.database.app)
+    .await
+    .expect("readable");
+    assert_eq!(bank, 1_000, "what an operator had begun to pay");
+}
+
+#[tokio::test]
+async fn sums_and_withdrawals_that_were_changed_show() {
+    let books = rich(50).await;
+    books.ledger.withdraw(&wish(1_000)).await.expect("held");
+    let found = books
+        .tampered("UPDATE wallet.user_withdrawals SET amount = 11")
+        .await;
+    assert_eq!(
+        found,
+        ["the withdrawals of user 2 do not add up to the wallet"]
+    );
+}

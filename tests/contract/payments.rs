@@ -1,0 +1,154 @@
+//! Sections 6 and 9: orders, proofs and gifts, as the sandbox has them.
+
+use serde_json::{Value, json};
+use talktime_client::{Answer, Person};
+use talktime_tests::{Answered, Pair, assert_books_are_right, dev};
+
+use crate::{assert_fields, assert_problem};
+
+async fn post(pair: &Pair, person: &Person, path: &str, body: Value) -> Answer {
+    pair.app.post(path).of(person).json(&body).answer().await
+}
+
+async fn add_coins(pair: &Pair, body: Value) -> Answer {
+    post(pair, &pair.caller, "/wallet/add-coins", body).await
+}
+
+#[tokio::test]
+async fn an_order_is_paid_once_with_its_own_payment() {
+    let pair = Pair::meet_without_coins().await;
+    let order = json!({"amount_rupees": 300});
+    let order = post(&pair, &pair.caller, "/payments/orders", order).await;
+    assert_eq!(order.status, 200, "{order:?}");
+    assert_fields(&order.body, &["order_id", "key_id", "created_at"]);
+    assert_eq!(order.body["provider"], "sandbox");
+    assert_eq!(order.body["coins"], 600);
+    assert_eq!(order.body["amount_paise"], 30_000);
+    assert_eq!(order.body["status"], "created");
+    assert_eq!(pair.coins().await, 0, "nothing is paid yet");
+
+    let proof = json!({"amount_rupees": 300, "payment_method": "card",
+        "payment_id": order.body["payment_id"]});
+    let of_other = post(&pair, &pair.listener, "/calls/recharge", proof.clone()).await;
+    assert_problem(&of_other, 402, "payment_not_found");
+    let mut dearer = proof.clone();
+    dearer["amount_rupees"] = json!(1_000);
+    let dearer = post(&pair, &pair.caller, "/calls/recharge", dearer).await;
+    assert_problem(&dearer, 400, "payment_for_something_else");
+    for _ in 0..3 {
+        let paid = post(&pair, &pair.caller, "/calls/recharge", proof.clone()).await;
+        assert_eq!((paid.status, &paid.body["new_balance"]), (200, &json!(600)));
+    }
+    assert_eq!(pair.coins().await, 600);
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn only_steps_of_the_card_can_be_ordered() {
+    let pair = Pair::meet_without_coins().await;
+    for amount in [json!(1), json!(150.01), json!(-150), json!(1e15)] {
+        let body = json!({"amount_rupees": amount});
+        let refused = post(&pair, &pair.caller, "/payments/orders", body).await;
+        assert_problem(&refused, 400, "amount_not_on_rate_card");
+    }
+    let body = json!({"amount_rupees": 0.001});
+    let refused = post(&pair, &pair.caller, "/payments/orders", body).await;
+    assert_problem(&refused, 400, "invalid_amount");
+}
+
+#[tokio::test]
+async fn coins_are_bought_as_the_contract_says() {
+    let pair = Pair::meet_without_coins().await;
+    let bought = add_coins(&pair, json!({"coins": 100, "money_amount": 49.5})).await;
+    assert_eq!(bought.status, 200, "{bought:?}");
+    assert_fields(&bought.body, &["transaction_id", "message", "created_at"]);
+    assert_eq!(bought.body["coins_added"], 100);
+    assert_eq!(bought.body["money_amount"], 49.5);
+    assert_eq!(bought.body["new_balance"], 100);
+    let free = add_coins(&pair, json!({"coins": 1, "tx_type": "purchase"})).await;
+    assert_eq!((free.status, &free.body["new_balance"]), (200, &json!(101)));
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_added() {
+    let pair = Pair::meet_without_coins().await;
+    for body in [
+        json!({"coins": 0}),
+        json!({"coins": -5}),
+        json!({"coins": 9_223_372_036_854_775_807_i64}),
+        json!({"coins": 1_000_000_001}),
+        json!({"coins": 1, "money_amount": -1}),
+        json!({"coins": 1, "money_amount": 10_000_000_000.0}),
+        json!({"coins": 1, "money_amount": 1e300}),
+        json!({"coins": 1, "money_amount": 0.001}),
+        json!({"coins": 1, "tx_type": "spend"}),
+        json!({"coins": 1, "tx_type": "gift"}),
+        json!({"coins": 1, "razorpay_order_id": "order_1"}),
+    ] {
+        let refused = add_coins(&pair, body.clone()).await;
+        assert_eq!(refused.status, 400, "{body}: {refused:?}");
+    }
+    for body in [
+        json!({}),
+        json!({"coins": "1"}),
+        json!({"coins": 1.5}),
+        json!({"coins": 1e30}),
+    ] {
+        assert_problem(&add_coins(&pair, body).await, 422, "invalid_body");
+    }
+    let largest = json!({"coins": 1_000_000_000, "money_amount": 9_999_999_999.99});
+    let largest = add_coins(&pair, largest).await;
+    assert_eq!(
+        (largest.status, &largest.body["new_balance"]),
+        (200, &json!(1_000_000_000))
+    );
+    let unknown = json!({"coins": 1, "payment_id": "sandbox_x"});
+    assert_problem(&add_coins(&pair, unknown).await, 402, "payment_not_found");
+    let signed = json!({"coins": 1, "razorpay_order_id": "order_1", "razorpay_payment_id": "pay_1",
+        "razorpay_signature": "00"});
+    assert_problem(&add_coins(&pair, signed).await, 402, "payment_not_found");
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn gifts_come_from_admins() {
+    let pair = Pair::meet_without_coins().await;
+    for tx_type in ["bonus", "referral_bonus"] {
+        let gift = json!({"coins": 50, "tx_type": tx_type});
+        assert_problem(&add_coins(&pair, gift).await, 403, "admin_only");
+    }
+    let for_another = json!({"coins": 50, "user_id": pair.listener.user_id});
+    assert_problem(&add_coins(&pair, for_another).await, 403, "admin_only");
+
+    dev(&["grant-admin", &pair.caller.phone]).await;
+    let gift = add_coins(&pair, json!({"coins": 50, "tx_type": "bonus"})).await;
+    assert_eq!((gift.status, &gift.body["new_balance"]), (200, &json!(50)));
+    let user_id = pair.listener.user_id;
+    let gift = json!({"coins": 20, "tx_type": "referral_bonus", "user_id": user_id});
+    let ask = pair.app.post("/wallet/add-coins").of(&pair.caller);
+    let first = ask
+        .header("idempotency-key", "gift")
+        .json(&gift)
+        .answer()
+        .await;
+    let ask = pair.app.post("/wallet/add-coins").of(&pair.caller);
+    let again = ask
+        .header("idempotency-key", "gift")
+        .json(&gift)
+        .answer()
+        .await;
+    assert_eq!((first.status, &first.body), (200, &again.body));
+    assert_eq!(pair.balance(&pair.listener).await["balance_coins"], 20);
+    let nobody = json!({"coins": 20, "tx_type": "bonus", "user_id": 999_999_999});
+    assert_problem(&add_coins(&pair, nobody).await, 404, "no_such_user");
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn the_sandbox_takes_no_notices() {
+    let pair = Pair::meet_without_coins().await;
+    let notice = pair.app.post("/payments/webhook");
+    let notice = notice.header("x-razorpay-event-id", "1").json(&json!({}));
+    assert_problem(&notice.answer().await, 404, "no_such_provider");
+}
