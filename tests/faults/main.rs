@@ -2,6 +2,7 @@
 //!
 //! These tests stop and kill parts of the one stack, so they take turns.
 
+mod charges;
 mod keys;
 mod kill;
 mod limits;

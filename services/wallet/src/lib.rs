@@ -1,10 +1,11 @@
 //! The wallet: coins and rupees, and nothing else moves them.
 //!
 //! [`domain`] decides, [`store`] keeps, [`ledger`] does one operation in one transaction,
-//! [`grpc`] speaks to the other services. [`provider`] vouches for payments, [`sealing`] keeps bank
-//! details from whoever sees the database, [`payouts`] is what an operator takes to the bank, and
-//! [`jobs`] is what the wallet does by itself.
+//! [`charger`] lets single charges share transactions, [`grpc`] speaks to the other services.
+//! [`provider`] vouches for payments, [`sealing`] keeps bank details from whoever sees the database,
+//! [`payouts`] is what an operator takes to the bank, and [`jobs`] is what the wallet does by itself.
 
+pub mod charger;
 pub mod config;
 pub mod domain;
 mod events;

@@ -35,12 +35,25 @@ pub async fn append_all(
     happened_at: DateTime<Utc>,
     events: Vec<(i64, i64, Kind)>,
 ) -> sqlx::Result<()> {
+    let trace = trace::current();
+    let events = events.into_iter().map(|event| (event, trace.clone()));
+    append_traced(tx, happened_at, events.collect()).await
+}
+
+/// The same for events that belong to different traces, each with its `traceparent`.
+pub async fn append_traced(
+    tx: &mut PgConnection,
+    happened_at: DateTime<Utc>,
+    events: Vec<((i64, i64, Kind), Option<String>)>,
+) -> sqlx::Result<()> {
     let mut subjects = Vec::with_capacity(events.len());
     let mut aggregate_ids = Vec::with_capacity(events.len());
     let mut payloads = Vec::with_capacity(events.len());
-    for (aggregate_id, version, kind) in events {
+    let mut traces = Vec::with_capacity(events.len());
+    for ((aggregate_id, version, kind), traceparent) in events {
         subjects.push(subject(&kind));
         aggregate_ids.push(aggregate_id);
+        traces.push(traceparent);
         let event = Event {
             version,
             happened_at: Some(timestamp(happened_at)),
@@ -50,13 +63,12 @@ pub async fn append_all(
     }
     sqlx::query(
         "INSERT INTO outbox (subject, aggregate_id, payload, traceparent)
-         SELECT subject, aggregate_id, payload, $4
-         FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS event (subject, aggregate_id, payload)",
+         SELECT event.* FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[]) AS event",
     )
     .bind(subjects)
     .bind(aggregate_ids)
     .bind(payloads)
-    .bind(trace::current())
+    .bind(traces)
     .execute(tx)
     .await?;
     Ok(())

@@ -10,6 +10,7 @@ use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
 
+use crate::charger::Charger;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{Lines, Page};
@@ -22,11 +23,15 @@ const BATCH_CHARGES_MAX: usize = 1_000;
 
 pub(crate) struct WalletApi {
     ledger: Ledger,
+    charger: Charger,
 }
 
 impl WalletApi {
     pub(crate) fn new(ledger: Ledger) -> Self {
-        Self { ledger }
+        Self {
+            charger: Charger::start(&ledger),
+            ledger,
+        }
     }
 
     async fn charge_all(
@@ -60,8 +65,9 @@ impl WalletService for WalletApi {
         &self,
         request: Request<pb::ChargeRequest>,
     ) -> Result<Response<pb::ChargeResponse>, Status> {
-        let mut outcomes = self.charge_all(&[request.into_inner()]).await?;
-        Ok(Response::new(outcomes.remove(0)))
+        let charge = convert::charge_of(&request.into_inner());
+        let outcome = self.charger.charge(charge).await.map_err(refused)?;
+        Ok(Response::new(convert::charge_response(&charge, outcome)))
     }
 
     async fn charge_batch(

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
+use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Charged, LowBalance};
 
@@ -41,6 +39,17 @@ pub enum Outcome {
 impl Ledger {
     /// Charges in order, all in one transaction, each with an outcome of its own.
     pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<Outcome>, WalletError> {
+        let traces = vec![trace::current(); charges.len()];
+        self.charge_traced(charges, &traces).await
+    }
+
+    /// The same for charges that were asked for by different traces: each `traceparent` goes along
+    /// with its charge's events.
+    pub(crate) async fn charge_traced(
+        &self,
+        charges: &[Charge],
+        traces: &[Option<String>],
+    ) -> Result<Vec<Outcome>, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let mut payers = wallets::lock(&mut tx, &user_ids(charges)).await?;
@@ -52,7 +61,10 @@ impl Ledger {
         let decisions = charging::decide(charges, &balances, &past)?;
 
         let postings = postings(charges, &decisions);
-        append_events(&mut tx, now, charges, &decisions, &payers).await?;
+        let events = events(charges, traces, &decisions, &payers);
+        if !events.is_empty() {
+            outbox::append_traced(&mut tx, now, events).await?;
+        }
         let transaction_ids = posting::post(&mut tx, now, &mut payers, &postings).await?;
         failpoint::reach("wallet.charge.before_commit");
         tx.commit().await?;
@@ -136,40 +148,42 @@ fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
         .collect()
 }
 
-async fn append_events(
-    tx: &mut PgConnection,
-    now: DateTime<Utc>,
+/// An event of a wallet, `(user_id, version, kind)`, and the trace that it belongs to.
+type Traced = ((i64, i64, Kind), Option<String>);
+
+fn events(
     charges: &[Charge],
+    traces: &[Option<String>],
     decisions: &[Decision],
     payers: &HashMap<i64, Wallet>,
-) -> sqlx::Result<()> {
-    let mut versions: HashMap<i64, i64> = payers
+) -> Vec<Traced> {
+    let versions = payers
         .values()
-        .map(|wallet| (wallet.user_id, wallet.version))
-        .collect();
+        .map(|wallet| (wallet.user_id, wallet.version));
+    let mut versions: HashMap<i64, i64> = versions.collect();
     let mut events = Vec::new();
-    for (charge, balance_coins) in happening(charges, decisions) {
+    for ((charge, decision), trace) in charges.iter().zip(decisions).zip(traces) {
+        let Decision::Happens { balance_coins } = *decision else {
+            continue;
+        };
         let user_id = charge.user_id;
-        let version = versions.entry(user_id).or_default();
-        *version += 1;
-        let charged = Charged {
+        let mut tell = |kind| {
+            let version = versions.entry(user_id).or_default();
+            *version += 1;
+            events.push(((user_id, *version, kind), trace.clone()));
+        };
+        tell(Kind::Charged(Charged {
             user_id,
             coins: charge.coins,
             balance_coins,
             transfer_id: charge.id(),
-        };
-        events.push((user_id, *version, Kind::Charged(charged)));
+        }));
         if charge.leaves_little(balance_coins) {
-            *version += 1;
-            let low = LowBalance {
+            tell(Kind::LowBalance(LowBalance {
                 user_id,
                 balance_coins,
-            };
-            events.push((user_id, *version, Kind::LowBalance(low)));
+            }));
         }
     }
-    if events.is_empty() {
-        return Ok(());
-    }
-    outbox::append_all(tx, now, events).await
+    events
 }

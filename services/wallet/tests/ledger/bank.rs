@@ -7,7 +7,7 @@ use talktime_wallet::store::bank::count_stale;
 
 use crate::books::{Books, LISTENER, sealer};
 
-pub fn details(account_number: &str) -> BankDetails {
+pub(crate) fn details(account_number: &str) -> BankDetails {
     BankDetails::read("Devi Rao", account_number, "HDFC0ABC123", Some("HDFC")).expect("right")
 }
 

@@ -14,18 +14,18 @@ use talktime_wallet::provider::Provider;
 use talktime_wallet::sealing::{BankDetailsConfig, Sealer};
 use talktime_wallet::store::accounts::differences;
 
-pub const CALLER: i64 = 1;
-pub const LISTENER: i64 = 2;
-pub const CALL: i64 = 7;
+pub(crate) const CALLER: i64 = 1;
+pub(crate) const LISTENER: i64 = 2;
+pub(crate) const CALL: i64 = 7;
 
-pub struct Books {
-    pub ledger: Ledger,
-    pub database: TestDatabase,
-    pub clock: Clock,
+pub(crate) struct Books {
+    pub(crate) ledger: Ledger,
+    pub(crate) database: TestDatabase,
+    pub(crate) clock: Clock,
 }
 
 /// No limits, but that two admins must agree above a hundred rupees.
-pub fn terms() -> Terms {
+pub(crate) fn terms() -> Terms {
     Terms {
         rate_card: RateCard::default(),
         withdrawals: Limits {
@@ -38,7 +38,7 @@ pub fn terms() -> Terms {
 }
 
 /// Seals with the key of this id, which is sixty-four times this digit, and opens with the others.
-pub fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> Sealer {
+pub(crate) fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> Sealer {
     let config = BankDetailsConfig {
         key: digit.to_string().repeat(64).into(),
         key_id: key_id.to_owned(),
@@ -48,11 +48,11 @@ pub fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> Sealer {
 }
 
 impl Books {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with(terms(), Provider::Sandbox).await
     }
 
-    pub async fn open_with(terms: Terms, provider: Provider) -> Self {
+    pub(crate) async fn open_with(terms: Terms, provider: Provider) -> Self {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
         let ledger = Ledger::new(Parts {
@@ -71,7 +71,7 @@ impl Books {
     }
 
     /// The same books with other keys.
-    pub fn with_sealer(&self, sealer: Sealer) -> Ledger {
+    pub(crate) fn with_sealer(&self, sealer: Sealer) -> Ledger {
         Ledger::new(Parts {
             db: self.database.app.clone(),
             relay: Relay::default(),
@@ -82,14 +82,14 @@ impl Books {
         })
     }
 
-    pub async fn recharge(&self, fresh_id: &str) {
+    pub(crate) async fn recharge(&self, fresh_id: &str) {
         self.ledger
             .recharge(&recharge(fresh_id))
             .await
             .expect("on the card");
     }
 
-    pub async fn coins(&self, user_id: i64) -> i64 {
+    pub(crate) async fn coins(&self, user_id: i64) -> i64 {
         self.ledger
             .balance(user_id)
             .await
@@ -98,7 +98,7 @@ impl Books {
     }
 
     /// Has the listener earn this many rupees with one call.
-    pub async fn earn(&self, call_id: i64, rupees: i32) {
+    pub(crate) async fn earn(&self, call_id: i64, rupees: i32) {
         let recharge = Recharge {
             wanted: Wanted::Coins {
                 coins: i64::from(rupees),
@@ -123,18 +123,18 @@ impl Books {
         self.ledger.settle(&settlement).await.expect("settled");
     }
 
-    pub async fn assert_right(&self) {
+    pub(crate) async fn assert_right(&self) {
         let wrong = self.differences().await;
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 
-    pub async fn differences(&self) -> Vec<String> {
+    pub(crate) async fn differences(&self) -> Vec<String> {
         let mut connection = self.database.app.acquire().await.expect("connected");
         differences(&mut connection).await.expect("readable")
     }
 
     /// Does what no service may, and answers what is then found.
-    pub async fn tampered(&self, statement: &'static str) -> Vec<String> {
+    pub(crate) async fn tampered(&self, statement: &'static str) -> Vec<String> {
         let changed = sqlx::query(statement)
             .execute(&self.database.superuser)
             .await
@@ -144,7 +144,7 @@ impl Books {
     }
 
     /// Events of a kind that wait in the outbox.
-    pub async fn events(&self, subject: &str) -> i64 {
+    pub(crate) async fn events(&self, subject: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM wallet.outbox WHERE subject = $1")
             .bind(subject)
             .fetch_one(&self.database.app)
@@ -153,7 +153,7 @@ impl Books {
     }
 }
 
-pub fn recharge(fresh_id: &str) -> Recharge {
+pub(crate) fn recharge(fresh_id: &str) -> Recharge {
     Recharge {
         user_id: CALLER,
         wanted: Wanted::Step {
@@ -166,7 +166,7 @@ pub fn recharge(fresh_id: &str) -> Recharge {
     }
 }
 
-pub fn minute(minute: i32) -> Charge {
+pub(crate) fn minute(minute: i32) -> Charge {
     Charge {
         call_id: CALL,
         minute,
@@ -175,7 +175,7 @@ pub fn minute(minute: i32) -> Charge {
     }
 }
 
-pub fn settlement(minutes: i32) -> Settlement {
+pub(crate) fn settlement(minutes: i32) -> Settlement {
     Settlement {
         call_id: CALL,
         caller_id: CALLER,

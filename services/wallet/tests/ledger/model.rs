@@ -9,23 +9,23 @@ use talktime_wallet::domain::settlement::{CallType, Settlement};
 use talktime_wallet::domain::withdrawal::Status;
 
 /// Callers of one worker.
-pub const CALLERS: usize = 3;
+pub(crate) const CALLERS: usize = 3;
 /// Calls of one worker that go on at a time.
 const CALLS: i64 = 6;
 const PAISE_PER_MINUTE: i64 = 125;
 
 /// What a person has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Person {
-    pub coins: i64,
-    pub withdrawable_paise: i64,
-    pub pending_paise: i64,
-    pub withdrawn_paise: i64,
+pub(crate) struct Person {
+    pub(crate) coins: i64,
+    pub(crate) withdrawable_paise: i64,
+    pub(crate) pending_paise: i64,
+    pub(crate) withdrawn_paise: i64,
 }
 
 /// What a charge came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Charged {
+pub(crate) enum Charged {
     Leaves(i64),
     Insufficient(i64),
     Voided,
@@ -48,12 +48,12 @@ struct Closed {
 }
 
 /// One worker's people and calls.
-pub struct Model {
-    pub callers: Vec<i64>,
-    pub listener_id: i64,
-    pub people: HashMap<i64, Person>,
+pub(crate) struct Model {
+    pub(crate) callers: Vec<i64>,
+    pub(crate) listener_id: i64,
+    pub(crate) people: HashMap<i64, Person>,
     /// What the listener that all workers share earned here.
-    pub shared_paise: i64,
+    pub(crate) shared_paise: i64,
     first_call: i64,
     calls: Vec<i64>,
     calls_begun: i64,
@@ -63,9 +63,9 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn of_worker(number: i64) -> Self {
+    pub(crate) fn of_worker(number: i64) -> Self {
         let first_person = 100 * (number + 1);
-        let callers: Vec<i64> = (0..CALLERS as i64).map(|n| first_person + n).collect();
+        let callers: Vec<i64> = (first_person..).take(CALLERS).collect();
         let listener_id = first_person + 50;
         let everybody = callers.iter().chain([&listener_id]);
         let first_call = 100_000 * (number + 1);
@@ -85,12 +85,12 @@ impl Model {
         }
     }
 
-    pub fn any_call(&self, rng: &mut StdRng) -> i64 {
+    pub(crate) fn any_call(&self, rng: &mut StdRng) -> i64 {
         self.calls[rng.random_range(0..self.calls.len())]
     }
 
     /// Another call takes its place.
-    pub fn forget_call(&mut self, call_id: i64) {
+    pub(crate) fn forget_call(&mut self, call_id: i64) {
         let next = self.first_call + self.calls_begun;
         self.calls_begun += 1;
         for call in &mut self.calls {
@@ -101,7 +101,7 @@ impl Model {
     }
 
     /// A minute of a call: always the same caller and price.
-    pub fn minute(&self, call_id: i64, minute: i32) -> Charge {
+    pub(crate) fn minute(&self, call_id: i64, minute: i32) -> Charge {
         Charge {
             call_id,
             minute,
@@ -120,13 +120,13 @@ impl Model {
     }
 
     /// Adds coins; what there is afterwards.
-    pub fn add_coins(&mut self, user_id: i64, coins: i64) -> i64 {
+    pub(crate) fn add_coins(&mut self, user_id: i64, coins: i64) -> i64 {
         let balance = self.coins_of(user_id);
         *balance += coins;
         *balance
     }
 
-    pub fn charge(&mut self, charge: &Charge) -> Charged {
+    pub(crate) fn charge(&mut self, charge: &Charge) -> Charged {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id) {
             Some(Minute::Charged { balance_coins, .. }) => return Charged::Leaves(*balance_coins),
@@ -149,7 +149,7 @@ impl Model {
     }
 
     /// Coins that come back, now or before.
-    pub fn void(&mut self, charge: &Charge) -> i64 {
+    pub(crate) fn void(&mut self, charge: &Charge) -> i64 {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id).copied() {
             Some(Minute::Charged { coins, .. }) => {
@@ -172,8 +172,8 @@ impl Model {
     }
 
     /// Mostly what was paid without a gap, sometimes one more or none.
-    pub fn minutes_to_settle(&self, call_id: i64, rng: &mut StdRng) -> i32 {
-        let gap = (1..).find(|minute| !self.is_charged(call_id, *minute));
+    pub(crate) fn minutes_to_settle(&self, call_id: i64, rng: &mut StdRng) -> i32 {
+        let gap = (1..i32::MAX).find(|minute| !self.is_charged(call_id, *minute));
         let paid = gap.expect("somewhere") - 1;
         match rng.random_range(0..10) {
             0 => paid + 1,
@@ -182,7 +182,7 @@ impl Model {
         }
     }
 
-    pub fn settlement(&self, call_id: i64, listener_id: i64, minutes: i32) -> Settlement {
+    pub(crate) fn settlement(&self, call_id: i64, listener_id: i64, minutes: i32) -> Settlement {
         Settlement {
             call_id,
             caller_id: self.caller_of(call_id),
@@ -194,7 +194,10 @@ impl Model {
     }
 
     /// Coins spent, paise earned, the caller's coins afterwards; or why not.
-    pub fn settle(&mut self, settlement: &Settlement) -> Result<(i64, i64, i64), &'static str> {
+    pub(crate) fn settle(
+        &mut self,
+        settlement: &Settlement,
+    ) -> Result<(i64, i64, i64), &'static str> {
         let (call_id, caller_id) = (settlement.call_id, settlement.caller_id);
         if let Some(closed) = self.closed.get(&call_id) {
             let is_same = closed.content == settlement.content();
@@ -228,7 +231,11 @@ impl Model {
     }
 
     /// Holds a sum under the number that the ledger gave it.
-    pub fn withdraw(&mut self, paise: i64, withdrawal_id: Option<i64>) -> Result<(), &'static str> {
+    pub(crate) fn withdraw(
+        &mut self,
+        paise: i64,
+        withdrawal_id: Option<i64>,
+    ) -> Result<(), &'static str> {
         let listener = self.people.get_mut(&self.listener_id);
         let listener = listener.expect("one of ours");
         if paise > listener.withdrawable_paise {
@@ -242,14 +249,14 @@ impl Model {
         Ok(())
     }
 
-    pub fn any_withdrawal(&self, rng: &mut StdRng) -> Option<i64> {
+    pub(crate) fn any_withdrawal(&self, rng: &mut StdRng) -> Option<i64> {
         let mut ids: Vec<i64> = self.withdrawals.keys().copied().collect();
         ids.sort_unstable();
         (!ids.is_empty()).then(|| ids[rng.random_range(0..ids.len())])
     }
 
     /// Where it stands afterwards; or why not.
-    pub fn decide(&mut self, id: i64, next: Status) -> Result<&'static str, &'static str> {
+    pub(crate) fn decide(&mut self, id: i64, next: Status) -> Result<&'static str, &'static str> {
         let listener = self.people.get_mut(&self.listener_id);
         let listener = listener.expect("one of ours");
         let (paise, status) = self.withdrawals.get_mut(&id).expect("asked for");

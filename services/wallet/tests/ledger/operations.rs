@@ -1,7 +1,11 @@
 //! Every operation at most once, and books that add up.
 
+use std::collections::HashMap;
+
 use futures::future::join_all;
+use talktime_wallet::charger::Charger;
 use talktime_wallet::domain::WalletError;
+use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::ledger::{Outcome, Proof, Recharge, Wanted, close_account};
 
 use crate::books::{Books, CALL, CALLER, LISTENER, minute, recharge, settlement};
@@ -39,6 +43,40 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
         .count();
     assert_eq!(charged, 37);
     assert_eq!(books.coins(CALLER).await, 9);
+    books.assert_right().await;
+}
+
+/// Single charges share transactions; each has its own outcome all the same.
+#[tokio::test]
+async fn charges_that_share_transactions_do_not_share_their_fate() {
+    let books = Books::open().await;
+    books.recharge("a").await;
+    let charger = Charger::start(&books.ledger);
+    let charges = (0..200).map(|n| {
+        let charger = charger.clone();
+        // Each minute twice; the tenth at another price the second time; the last ones too dear.
+        let charge = Charge {
+            coins: if n == 109 { 11 } else { 10 },
+            ..minute(1 + n % 100)
+        };
+        async move { (charge, charger.charge(charge).await) }
+    });
+    let mut charged = HashMap::new();
+    let mut mismatched = 0;
+    for (charge, outcome) in join_all(charges).await {
+        match outcome {
+            Ok(Outcome::Charged { transaction_id, .. }) => {
+                let first = *charged.entry(charge.minute).or_insert(transaction_id);
+                assert_eq!(first, transaction_id, "a minute is one transaction");
+            }
+            Ok(Outcome::Insufficient { .. }) => {}
+            Err(WalletError::TransferMismatch { .. }) if charge.minute == 10 => mismatched += 1,
+            other => panic!("{charge:?}: {other:?}"),
+        }
+    }
+    assert!(mismatched <= 1, "of two prices one holds");
+    let left = books.coins(CALLER).await;
+    assert!((0..10).contains(&left), "{left} coins are left");
     books.assert_right().await;
 }
 

@@ -51,13 +51,13 @@ async fn hear(books: &Books, message: &Message, event_id: &str) -> Result<(), St
 }
 
 fn captured(payment: &Value) -> Message {
-    StandIn::message("payment.captured", payment, json!({}))
+    StandIn::message("payment.captured", payment, &json!({}))
 }
 
 fn refunded(payment: &Value, refund_id: &str, amount_paise: i64) -> Message {
     let refund = json!({"id": refund_id, "entity": "refund", "amount": amount_paise,
         "payment_id": payment["id"], "status": "processed"});
-    StandIn::message("refund.processed", payment, json!({"refund": refund}))
+    StandIn::message("refund.processed", payment, &json!({"refund": refund}))
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_payment_through_both_doors_fifty_times_is_one_credit() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     let (proof, captured) = (proof(&order_id, &payment), captured(&payment));
-    let paid = StandIn::message("order.paid", &payment, json!({}));
+    let paid = StandIn::message("order.paid", &payment, &json!({}));
     let doors = (0..50).map(|n| {
         let (books, proof) = (&books, &proof);
         let message = if n % 2 == 0 { &captured } else { &paid };
@@ -270,7 +270,7 @@ async fn a_chargeback_after_the_coins_are_spent_is_a_debt_that_the_next_payment_
     let lost = StandIn::message(
         "payment.dispute.lost",
         &payment,
-        json!({"dispute": dispute}),
+        &json!({"dispute": dispute}),
     );
     hear(&books, &lost, "event_1").await.expect("heard");
     assert_eq!(books.coins(CALLER).await, 0, "down to zero");

@@ -29,19 +29,19 @@ struct Account {
 
 /// What is at the other end of the provider's address.
 #[derive(Clone, Default)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     account: Arc<Mutex<Account>>,
 }
 
 /// A message as it arrives at our address.
-pub struct Message {
-    pub body: String,
-    pub signature: String,
+pub(crate) struct Message {
+    pub(crate) body: String,
+    pub(crate) signature: String,
 }
 
 impl StandIn {
     /// Listens, and answers the provider that asks here.
-    pub async fn listen() -> (Self, Provider) {
+    pub(crate) async fn listen() -> (Self, Provider) {
         let stand_in = Self::default();
         let router = Router::new()
             .route("/v1/orders", post(open_order))
@@ -65,12 +65,12 @@ impl StandIn {
         self.account.lock().expect("nobody panicked")
     }
 
-    pub fn set_down(&self, is_down: bool) {
+    pub(crate) fn set_down(&self, is_down: bool) {
         self.account().is_down = is_down;
     }
 
     /// Somebody pays an order in the checkout; answers the payment.
-    pub fn pay(&self, order_id: &str) -> Value {
+    pub(crate) fn pay(&self, order_id: &str) -> Value {
         let mut account = self.account();
         let amount = account.orders[order_id];
         let payments = account.payments.entry(order_id.to_owned()).or_default();
@@ -84,7 +84,7 @@ impl StandIn {
     }
 
     /// Somebody tries to pay and fails.
-    pub fn fail(&self, order_id: &str) {
+    pub(crate) fn fail(&self, order_id: &str) {
         let mut account = self.account();
         let payments = account.payments.entry(order_id.to_owned()).or_default();
         payments.push(json!({
@@ -94,12 +94,12 @@ impl StandIn {
     }
 
     /// What the checkout hands to the app beside the two ids.
-    pub fn signature(order_id: &str, payment_id: &str) -> String {
+    pub(crate) fn signature(order_id: &str, payment_id: &str) -> String {
         sign(KEY_SECRET, &format!("{order_id}|{payment_id}"))
     }
 
     /// A webhook about a payment, with more entities where the event has them.
-    pub fn message(event: &str, payment: &Value, more: Value) -> Message {
+    pub(crate) fn message(event: &str, payment: &Value, more: &Value) -> Message {
         let mut payload = json!({"payment": {"entity": payment}});
         for (name, entity) in more.as_object().expect("entities") {
             payload[name] = json!({"entity": entity});

@@ -1,0 +1,148 @@
+//! The wallet dies in the middle of ten thousand charges: what it acknowledged is in the journal, and
+//! what it did not is charged once when it is asked again.
+//!
+//! So many charges are asked for over gRPC, as calls does.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::{StreamExt, stream};
+use sqlx::{Connection, PgConnection};
+use talktime_proto::wallet::charge_id;
+use talktime_proto::wallet::v1::charge_response::Outcome;
+use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
+use talktime_proto::wallet::v1::{AddCoinsRequest, ChargeRequest, GetBalanceRequest};
+use talktime_tests::{assert_books_are_right, dev, variable, wait_for};
+use tokio::sync::Notify;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::take_stack;
+
+const CHARGES: i64 = 10_000;
+const AT_ONCE: usize = 64;
+/// Acknowledged charges after which the wallet dies.
+const KILLED_AFTER: usize = 3_000;
+/// Far above the ids that registration gives.
+const FIRST_PAYER: i64 = 3_000_000_000;
+const PAYERS: i64 = 20;
+const FIRST_CALL: i64 = 3_000_000_000;
+
+fn wallet() -> WalletServiceClient<Channel> {
+    let endpoint = Endpoint::from_shared(variable("WALLET_GRPC_URL")).expect("an address");
+    WalletServiceClient::new(endpoint.connect_lazy())
+}
+
+fn payer_of(call_id: i64) -> i64 {
+    FIRST_PAYER + call_id % PAYERS
+}
+
+/// Exactly what all charges together cost.
+async fn give_coins() {
+    for payer in 0..PAYERS {
+        let request = AddCoinsRequest {
+            user_id: FIRST_PAYER + payer,
+            coins: CHARGES / PAYERS,
+            tx_type: "purchase".to_owned(),
+            ..AddCoinsRequest::default()
+        };
+        wallet().add_coins(request).await.expect("given");
+    }
+}
+
+/// Charges a call's first minute; whether the wallet said that it did.
+async fn is_charged(mut wallet: WalletServiceClient<Channel>, call_id: i64) -> bool {
+    let request = ChargeRequest {
+        call_id,
+        minute: 1,
+        user_id: payer_of(call_id),
+        coins: 1,
+    };
+    match wallet.charge(request).await {
+        Ok(response) => match response.into_inner().outcome {
+            Some(Outcome::Charged(_)) => true,
+            refused => panic!("call {call_id}: {refused:?}"),
+        },
+        // Dead, or dying: the outcome is unknown.
+        Err(_) => false,
+    }
+}
+
+/// Charges everything and kills the wallet on the way; answers the calls that were acknowledged.
+async fn charge_and_kill() -> BTreeSet<i64> {
+    let acknowledged = AtomicUsize::new(0);
+    let enough = Notify::new();
+    let wallet = wallet();
+    let charging = stream::iter(FIRST_CALL..FIRST_CALL + CHARGES)
+        .map(|call_id| {
+            let (wallet, acknowledged, enough) = (wallet.clone(), &acknowledged, &enough);
+            async move {
+                let is_charged = is_charged(wallet, call_id).await;
+                let before = acknowledged.fetch_add(usize::from(is_charged), Ordering::SeqCst);
+                if before + 1 == KILLED_AFTER {
+                    enough.notify_one();
+                }
+                is_charged.then_some(call_id)
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |charged| charged)
+        .collect();
+    let killing = async {
+        enough.notified().await;
+        dev(&["kill", "wallet"]).await;
+    };
+    let (charged, ()) = tokio::join!(charging, killing);
+    charged
+}
+
+/// The calls whose charges are in the journal, once for each row.
+async fn in_journal(database: &mut PgConnection) -> Vec<i64> {
+    sqlx::query_scalar(
+        "SELECT t.call_id FROM wallet.journal AS j JOIN wallet.transfers AS t USING (transfer_id)
+         WHERE t.kind = 'charge' AND t.call_id >= $1 AND t.call_id < $2 ORDER BY t.call_id",
+    )
+    .bind(FIRST_CALL)
+    .bind(FIRST_CALL + CHARGES)
+    .fetch_all(database)
+    .await
+    .expect("readable")
+}
+
+#[tokio::test]
+async fn what_the_wallet_acknowledged_is_in_the_journal() {
+    let _stack = take_stack().await;
+    give_coins().await;
+    let acknowledged = charge_and_kill().await;
+    assert!(acknowledged.len() >= KILLED_AFTER);
+    let is_whole = i64::try_from(acknowledged.len()) == Ok(CHARGES);
+    assert!(!is_whole, "it died too late");
+
+    let database = variable("WALLET_APP_DATABASE_URL");
+    let mut database = PgConnection::connect(&database).await.expect("connected");
+    let kept: BTreeSet<i64> = in_journal(&mut database).await.into_iter().collect();
+    let lost: Vec<String> = acknowledged
+        .difference(&kept)
+        .map(|call_id| charge_id(*call_id, 1))
+        .collect();
+    assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
+
+    dev(&["start", "wallet"]).await;
+    let wallet = wallet();
+    for call_id in (FIRST_CALL..FIRST_CALL + CHARGES).filter(|call| !acknowledged.contains(call)) {
+        wait_for("a charge asked for again", || async {
+            is_charged(wallet.clone(), call_id).await.then_some(())
+        })
+        .await;
+    }
+    let calls: Vec<i64> = (FIRST_CALL..FIRST_CALL + CHARGES).collect();
+    assert_eq!(in_journal(&mut database).await, calls, "each once");
+    for payer in 0..PAYERS {
+        let user_id = FIRST_PAYER + payer;
+        let balance = wallet
+            .clone()
+            .get_balance(GetBalanceRequest { user_id })
+            .await;
+        assert_eq!(balance.expect("readable").into_inner().balance_coins, 0);
+    }
+    assert_books_are_right().await;
+}
