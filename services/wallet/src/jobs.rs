@@ -9,10 +9,13 @@ use talktime_kit::error::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Ledger;
+use crate::observe;
 use crate::store::accounts;
 
 /// Orders become due a minute after they were opened, and later again.
 const ASK_EVERY: Duration = Duration::from_secs(15);
+/// After a look that came to nothing, such as at a start before the database is there.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Differences that one look writes into the log, at most.
 const LOGGED_MAX: usize = 20;
 
@@ -34,15 +37,22 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
     }
 }
 
-/// Looks through the books until told to stop.
+/// Looks through the books, first of all at the start, until told to stop.
 pub(crate) async fn verify(db: PgPool, every: Duration, stopping: CancellationToken) {
-    while wait(every, &stopping).await {
+    loop {
         let looked = tokio::select! {
             looked = look(&db) => looked,
             () = stopping.cancelled() => return,
         };
-        if let Err(error) = looked {
-            tracing::warn!(error = chain(&error), "the books are looked through later");
+        let pause = match looked {
+            Ok(()) => every,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the books are looked through later");
+                every.min(RETRY_AFTER)
+            }
+        };
+        if !wait(pause, &stopping).await {
+            return;
         }
     }
 }
@@ -60,12 +70,7 @@ async fn look(db: &PgPool) -> Result<(), Error> {
         for difference in differences.iter().take(LOGGED_MAX) {
             tracing::error!(difference, "the books disagree");
         }
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "a gauge is a float; nobody counts 2^53 differences"
-        )]
-        metrics::gauge!("wallet_differences").set(differences.len() as f64);
-        metrics::counter!("wallet_verifications_total").increment(1);
+        observe::verified(differences.len());
     }
     connection.close().await?;
     Ok(())

@@ -9,6 +9,7 @@ use super::purchase::credit;
 use super::reversal::reverse;
 use crate::domain::WalletError;
 use crate::domain::payment::{Arrived, Happening, Notice};
+use crate::observe;
 use crate::store::payments::{self, Due, NewOrder};
 
 /// Before the provider is asked about an order first, and the unit of the waits that follow.
@@ -166,7 +167,7 @@ fn let_pass_what_is_not_ours(done: Result<(), WalletError>) -> Result<(), Wallet
     match done {
         Err(error @ (WalletError::Unpaid | WalletError::OrderPaid { .. })) => {
             tracing::error!(%error, "a payment cannot be credited; it may have to be refunded");
-            metrics::counter!("wallet_payments_not_credited_total").increment(1);
+            observe::payment_not_credited();
             Ok(())
         }
         done => done,
