@@ -150,3 +150,43 @@ async fn a_transfer_cut_off_the_end_shows() {
         ["the chain of user 2 does not end where the wallet says"]
     );
 }
+
+#[tokio::test]
+async fn every_column_of_money_has_a_check() {
+    let books = Books::open().await;
+    let unchecked: Vec<String> = sqlx::query_scalar(
+        "SELECT t.relname || '.' || a.attname
+         FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid
+         WHERE t.relnamespace = 'wallet'::regnamespace AND t.relkind = 'r'
+           AND a.atttypid IN ('bigint'::regtype, 'numeric'::regtype) AND a.attnum > 0
+           AND a.attname ~ '(coins|paise|money|amount|earned|withdrawn|withdrawals)'
+           AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conrelid = t.oid
+                           AND c.contype = 'c' AND a.attnum = ANY (c.conkey))
+         ORDER BY 1",
+    )
+    .fetch_all(&books.database.superuser)
+    .await
+    .expect("the catalogue is readable");
+    assert_eq!(unchecked, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_column_may_not_hold_is_refused() {
+    let books = busy_books().await;
+    for statement in [
+        "UPDATE wallet.user_wallets SET balance_coins = -1",
+        "UPDATE wallet.user_wallets SET debt_coins = -1",
+        "UPDATE wallet.user_wallets SET withdrawable_money = -0.01",
+        "UPDATE wallet.user_wallets SET withdrawable_money = 10000000000",
+        "UPDATE wallet.transfers SET coins = -1",
+        "UPDATE wallet.user_transactions SET coins_change = 1 WHERE tx_type = 'spend'",
+        "UPDATE wallet.user_transactions SET tx_type = 'gift'",
+        "UPDATE wallet.journal SET amount = 0",
+        "UPDATE wallet.payment_orders SET reversed_paise = amount_paise + 1",
+    ] {
+        let changed = sqlx::query(statement)
+            .execute(&books.database.superuser)
+            .await;
+        assert!(changed.is_err(), "{statement}");
+    }
+}
