@@ -177,7 +177,7 @@ async fn what_a_column_may_not_hold_is_refused() {
         "UPDATE wallet.user_wallets SET balance_coins = -1",
         "UPDATE wallet.user_wallets SET debt_coins = -1",
         "UPDATE wallet.user_wallets SET withdrawable_money = -0.01",
-        "UPDATE wallet.user_wallets SET withdrawable_money = 10000000000",
+        "UPDATE wallet.user_wallets SET withdrawable_money = 1e10",
         "UPDATE wallet.transfers SET coins = -1",
         "UPDATE wallet.user_transactions SET coins_change = 1 WHERE tx_type = 'spend'",
         "UPDATE wallet.user_transactions SET tx_type = 'gift'",
