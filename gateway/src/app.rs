@@ -93,7 +93,7 @@ impl App {
             tokens,
             heartbeats,
             hub,
-            limits: Limits::new(redis),
+            limits: Limits::new(config.limits, redis),
             places,
             gate,
             clock,

@@ -19,6 +19,9 @@ pub struct Config {
     /// How long sockets are waited for.
     #[serde(default)]
     pub sockets: SocketsConfig,
+    /// How often anybody may ask.
+    #[serde(default)]
+    pub limits: LimitsConfig,
 }
 
 /// How long sockets are waited for.
@@ -60,6 +63,87 @@ pub struct HttpConfig {
     /// come from wherever it says.
     #[serde(default)]
     pub trusted_proxies: Vec<IpAddr>,
+    /// How long a connection may take to send the head of a request, and stay idle, in milliseconds.
+    #[serde(default = "default_head_timeout_ms")]
+    pub head_timeout_ms: u64,
+    /// Connections at once; more wait to be accepted.
+    #[serde(default = "default_connections_max")]
+    pub connections_max: usize,
+    /// Requests that are worked on at once.
+    #[serde(default = "default_running_max")]
+    pub running_max: usize,
+    /// Requests that wait for their turn; more are answered 503 at once.
+    #[serde(default = "default_waiting_max")]
+    pub waiting_max: usize,
+    /// Origins whose pages may call us from a browser, such as `https://app.example.com`; `*` for all.
+    #[serde(default)]
+    pub cors_origins: Vec<String>,
+}
+
+impl HttpConfig {
+    /// All by default.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            request_timeout_ms: default_request_timeout_ms(),
+            upload_timeout_ms: default_upload_timeout_ms(),
+            trusted_proxies: Vec::new(),
+            head_timeout_ms: default_head_timeout_ms(),
+            connections_max: default_connections_max(),
+            running_max: default_running_max(),
+            waiting_max: default_waiting_max(),
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+const fn default_head_timeout_ms() -> u64 {
+    10_000
+}
+
+const fn default_connections_max() -> usize {
+    20_000
+}
+
+const fn default_running_max() -> usize {
+    1_024
+}
+
+const fn default_waiting_max() -> usize {
+    1_024
+}
+
+/// How often anybody may ask in a minute, by class of endpoint; 0 for as often as they like. By
+/// default only the feed has its documented limit, so that development and load tests are not in
+/// their own way.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct LimitsConfig {
+    /// Logging in, each address. Many phones share one, behind their network's translation.
+    pub auth: u32,
+    /// The feed, each person.
+    pub feed: u32,
+    /// What moves coins or rupees, each person.
+    pub money: u32,
+    /// Files, each person.
+    pub upload: u32,
+    /// Everything else that only reads, each person.
+    pub read: u32,
+    /// Everything else, each person.
+    pub write: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            auth: 0,
+            feed: 100,
+            money: 0,
+            upload: 0,
+            read: 0,
+            write: 0,
+        }
+    }
 }
 
 const fn default_upload_timeout_ms() -> u64 {

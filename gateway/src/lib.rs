@@ -2,12 +2,13 @@
 //!
 //! It knows who asks ([`token`], [`revocations`]), how requests and answers look on the wire
 //! ([`routes`], [`extract`], [`problem`]) and whom to ask ([`app`]); the rules live in the services.
-//! [`middleware`] is around every request, [`openapi`] describes them all, [`ws`] tells sockets what
-//! happens.
+//! [`middleware`] is around every request, [`server`] around every connection, [`openapi`] describes
+//! the endpoints, [`ws`] tells sockets what happens.
 
 pub mod app;
 pub mod config;
 pub mod extract;
+pub mod headers;
 pub mod heartbeats;
 pub mod keys;
 pub mod limits;
@@ -18,14 +19,13 @@ pub mod paging;
 pub mod problem;
 pub mod revocations;
 pub mod routes;
+pub mod server;
 pub mod token;
+pub mod turns;
 pub mod ws;
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use anyhow::Context;
-use axum::serve::ListenerExt;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use talktime_kit::config::ProcessConfig;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Clock, messaging, ops, telemetry};
@@ -33,7 +33,6 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::routes::Timeouts;
 
 /// The name in configuration, logs and metrics.
 pub const NAME: &str = "gateway";
@@ -62,27 +61,26 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     lifecycle.spawn(app.keys().clone().follow(stopping));
     spawn_readiness(&app, &lifecycle);
 
-    let timeouts = Timeouts {
-        request: Duration::from_millis(config.http.request_timeout_ms),
-        upload: Duration::from_millis(config.http.upload_timeout_ms),
-    };
     let listener = TcpListener::bind(config.http.listen)
         .await
-        .with_context(|| format!("TALKTIME_GATEWAY__HTTP__LISTEN: {}", config.http.listen))?
-        .tap_io(|connection| {
-            // Fails only for a connection that is gone already.
-            let _ = connection.set_nodelay(true);
-        });
-    let server = axum::serve(
-        listener,
-        routes::router(app, timeouts).into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(lifecycle.stopping().cancelled_owned());
+        .with_context(|| format!("TALKTIME_GATEWAY__HTTP__LISTEN: {}", config.http.listen))?;
+    raise_open_files();
+    let router = routes::router(app, &config.http);
+    let server = server::serve(listener, router, &config.http, lifecycle.stopping());
     lifecycle
-        .run_until_drained(server.into_future(), &process.shutdown)
+        .run_until_drained(server, &process.shutdown)
         .await?;
     telemetry.flush();
     Ok(())
+}
+
+/// Each connection is an open file; the soft limit is often far below what the system allows.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Ready once tokens can be checked: without keys and revocations every request would be refused.

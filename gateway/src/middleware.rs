@@ -17,7 +17,8 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::limits;
-use crate::problem::Problem;
+use crate::problem::{Problem, Result};
+use crate::turns::Turns;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH_MAX: usize = 128;
@@ -30,9 +31,23 @@ struct Label {
     route: String,
 }
 
-/// Runs a request under `timeout`, its body included.
+/// No address of ours comes near it.
+const URI_BYTES_MAX: usize = 8 * 1024;
+/// Names and values of all headers together.
+const HEADERS_BYTES_MAX: usize = 16 * 1024;
+
+/// What is around requests.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// How long a request may take, its body included.
+    pub timeout: Duration,
+    /// Where it comes in.
+    pub turns: Turns,
+}
+
+/// Runs a request in its turn and within its time.
 pub async fn around_every_request(
-    State(timeout): State<Duration>,
+    State(around): State<Around>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -49,7 +64,7 @@ pub async fn around_every_request(
     let traceparent = request.headers().get(trace::TRACEPARENT);
     trace::adopt(&span, traceparent.and_then(|value| value.to_str().ok()));
     async move {
-        let answer = answer_within(timeout, started, request, next).await;
+        let answer = answer_within(around, started, request, next).await;
         let problem = answer.extensions().get::<Problem>().cloned();
         let mut response = match &problem {
             Some(problem) => with_headers_of(&answer, problem.document(&request_id)),
@@ -64,20 +79,43 @@ pub async fn around_every_request(
     .await
 }
 
-async fn answer_within(
-    timeout: Duration,
-    started: Instant,
-    request: Request,
-    next: Next,
-) -> Response {
-    let deadline = started + timeout;
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+async fn answer_within(around: Around, started: Instant, request: Request, next: Next) -> Response {
+    let deadline = started + around.timeout;
+    let answer = AssertUnwindSafe(answer_in_turn(&around.turns, request, next)).catch_unwind();
     let answer = grpc::with_deadline(deadline, answer);
     match tokio::time::timeout_at(deadline.into(), answer).await {
-        Ok(Ok(response)) => response,
+        Ok(Ok(answer)) => answer.unwrap_or_else(IntoResponse::into_response),
         Ok(Err(panic)) => panicked(panic.as_ref()).into_response(),
         Err(_elapsed) => Problem::from(too_late()).into_response(),
     }
+}
+
+async fn answer_in_turn(turns: &Turns, request: Request, next: Next) -> Result<Response, Problem> {
+    check_head(&request)?;
+    let _turn = turns.take().await?;
+    Ok(next.run(request).await)
+}
+
+fn check_head(request: &Request) -> Result<(), Error> {
+    let uri = request.uri();
+    let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
+    if uri_bytes > URI_BYTES_MAX {
+        let detail = "The address of this request is too long.";
+        return Err(Error::new(Kind::UriTooLong, "uri_too_long", detail));
+    }
+    let headers = request.headers().iter();
+    let headers_bytes: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if headers_bytes > HEADERS_BYTES_MAX {
+        let detail = "The headers of this request are too large.";
+        return Err(Error::new(
+            Kind::HeadersTooLarge,
+            "headers_too_large",
+            detail,
+        ));
+    }
+    Ok(())
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Problem {
@@ -97,9 +135,10 @@ fn too_late() -> Error {
     )
 }
 
-/// The router knows which methods a path takes and says so beside a 405; a quota says how it stands.
+/// The router knows which methods a path takes and says so beside a 405; and who is counted is told
+/// where they stand.
 fn with_headers_of(answer: &Response, mut document: Response) -> Response {
-    for name in std::iter::once(ALLOW).chain(limits::HEADERS) {
+    for name in limits::HEADERS.into_iter().chain([ALLOW]) {
         if let Some(value) = answer.headers().get(&name) {
             document.headers_mut().insert(name, value.clone());
         }

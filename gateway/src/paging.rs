@@ -33,6 +33,7 @@ pub struct Pagination {
 
 /// The query of a list without filters.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
     #[param(minimum = 1)]
     page: Option<i64>,

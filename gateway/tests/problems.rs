@@ -1,7 +1,5 @@
 //! The gateway's own answers: what it says without asking any service, and with none to ask.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -9,8 +7,8 @@ use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use talktime_gateway::app::App;
-use talktime_gateway::config::{Config, HttpConfig, PeersConfig, SocketsConfig};
-use talktime_gateway::routes::{self, Timeouts};
+use talktime_gateway::config::{Config, HttpConfig, LimitsConfig, PeersConfig, SocketsConfig};
+use talktime_gateway::routes;
 use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
 use talktime_kit::lifecycle::Lifecycle;
@@ -22,12 +20,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 fn config() -> Config {
     let nowhere = || NOWHERE.to_owned();
     Config {
-        http: HttpConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
-            request_timeout_ms: 5_000,
-            upload_timeout_ms: 5_000,
-            trusted_proxies: Vec::new(),
-        },
+        http: HttpConfig::new(([127, 0, 0, 1], 0).into()),
         peers: PeersConfig {
             auth: nowhere(),
             profile: nowhere(),
@@ -43,17 +36,14 @@ fn config() -> Config {
             url: "nats://127.0.0.1:1".to_owned(),
         },
         sockets: SocketsConfig::default(),
+        limits: LimitsConfig::default(),
     }
 }
 
-fn gateway(timeout: Duration) -> Router {
+fn gateway(http: &HttpConfig) -> Router {
     let app =
         App::connect(&config(), Clock::System, Lifecycle::default()).expect("valid addresses");
-    let timeouts = Timeouts {
-        request: timeout,
-        upload: timeout,
-    };
-    routes::router(app, timeouts)
+    routes::router(app, http)
 }
 
 struct Answer {
@@ -85,23 +75,36 @@ impl Answer {
 }
 
 async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Answer {
-    ask_within(Duration::from_secs(5), request, body).await
+    ask_with(&config().http, request, body).await
 }
 
-async fn ask_within(
-    timeout: Duration,
+async fn ask_with(
+    http: &HttpConfig,
+    request: http::request::Builder,
+    body: impl Into<Body>,
+) -> Answer {
+    ask_router(gateway(http), request, body).await
+}
+
+async fn ask_router(
+    gateway: Router,
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> Answer {
     let request = request.body(body.into()).expect("a request");
-    let response = gateway(timeout).oneshot(request).await.expect("infallible");
+    let response = gateway.oneshot(request).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("in memory").to_bytes();
     Answer {
         status: parts.status,
         headers: parts.headers,
-        body: serde_json::from_slice(&bytes).expect("JSON"),
+        body: serde_json::from_slice(&bytes).unwrap_or_default(),
     }
+}
+
+/// A body that never comes.
+fn endless() -> Body {
+    Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>())
 }
 
 fn post(path: &str) -> http::request::Builder {
@@ -200,9 +203,11 @@ async fn a_service_that_is_down_is_a_503_with_retry_after() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_503_in_time() {
-    let endless = Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
-    let timeout = Duration::from_millis(50);
-    let answer = ask_within(timeout, post("/auth/request_otp"), endless).await;
+    let http = HttpConfig {
+        request_timeout_ms: 50,
+        ..config().http
+    };
+    let answer = ask_with(&http, post("/auth/request_otp"), endless()).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.code(), "deadline_exceeded");
 }
@@ -220,4 +225,124 @@ async fn a_socket_path_takes_sockets_only() {
     let answer = ask(Request::get("/ws/presence"), "").await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.code(), "websocket_expected");
+}
+
+#[tokio::test]
+async fn a_long_address_is_a_414() {
+    let answer = ask(Request::get(format!("/{}", "a".repeat(8 * 1024))), "").await;
+    assert_eq!(answer.status, 414);
+    assert_eq!(answer.code(), "uri_too_long");
+}
+
+#[tokio::test]
+async fn large_headers_are_a_431() {
+    let request = Request::get("/users/me").header("x-large", "a".repeat(16 * 1024));
+    let answer = ask(request, "").await;
+    assert_eq!(answer.status, 431);
+    assert_eq!(answer.code(), "headers_too_large");
+}
+
+#[tokio::test]
+async fn json_has_a_depth_that_we_read() {
+    let nested = |depth: usize| {
+        let more = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        format!(r#"{{"phone": "98", "otp": "1", "more": {more}}}"#)
+    };
+    let shallow = ask(post("/auth/verify"), nested(10)).await;
+    assert_eq!(shallow.status, 503, "auth is away: {}", shallow.body);
+    for depth in [200, 20_000] {
+        let answer = ask(post("/auth/verify"), nested(depth)).await;
+        assert_eq!(answer.status, 422);
+        assert_eq!(
+            answer.body["errors"],
+            json!([{"field": "body", "message": "nested too deeply"}])
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_a_503_at_once() {
+    let http = HttpConfig {
+        running_max: 1,
+        waiting_max: 0,
+        ..config().http
+    };
+    let gateway = gateway(&http);
+    let first = tokio::spawn(ask_router(
+        gateway.clone(),
+        post("/auth/request_otp"),
+        endless(),
+    ));
+    let shed = loop {
+        let answer = ask_router(gateway.clone(), Request::get("/nowhere"), "").await;
+        if answer.status != 404 {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(shed.status, 503);
+    assert_eq!(shed.code(), "overloaded");
+    assert_eq!(shed.header("retry-after"), Some("1"));
+    first.abort();
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_not_to_do_with_it() {
+    let answer = ask(Request::get("/nowhere"), "").await;
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+        (
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+}
+
+async fn allowed_origin(origins: &[&str]) -> Option<String> {
+    let http = HttpConfig {
+        cors_origins: origins.iter().map(ToString::to_string).collect(),
+        ..config().http
+    };
+    let preflight = Request::options("/calls/start")
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "POST");
+    let answer = ask_with(&http, preflight, "").await;
+    let allowed = answer.header("access-control-allow-origin");
+    allowed.map(str::to_owned)
+}
+
+#[tokio::test]
+async fn pages_come_in_from_configured_origins_only() {
+    let app = "https://app.example.com";
+    assert_eq!(allowed_origin(&[]).await, None);
+    assert_eq!(allowed_origin(&["https://other.example.com"]).await, None);
+    assert_eq!(allowed_origin(&[app]).await.as_deref(), Some(app));
+    assert_eq!(allowed_origin(&["*"]).await.as_deref(), Some("*"));
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_can_read_that() {
+    let plain = ask(Request::get("/openapi.json"), "").await;
+    assert_eq!(plain.status, 200);
+    assert_eq!(plain.body["openapi"], "3.1.0");
+    assert_eq!(plain.header("content-encoding"), None);
+    let asked = Request::get("/openapi.json").header("accept-encoding", "gzip");
+    let packed = ask(asked, "").await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+}
+
+#[tokio::test]
+async fn the_document_can_be_read_in_a_browser() {
+    let page = ask(Request::get("/docs/"), "").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html"));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("script-src 'self'") || policy.contains("default-src 'self'"));
+    let settings = ask(Request::get("/docs/swagger-initializer.js"), "").await;
+    assert_eq!(settings.status, 200);
 }

@@ -1,5 +1,6 @@
 //! The contract of the public API, endpoint by endpoint, through the gateway.
 
+mod access;
 mod auth;
 mod badges;
 mod blocks;
@@ -12,6 +13,7 @@ mod edges;
 mod favorites;
 mod feed;
 mod history;
+mod limits;
 mod logins;
 mod metrics;
 mod payments;

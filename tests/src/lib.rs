@@ -5,6 +5,7 @@
 //! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
 
 pub mod audio;
+pub mod document;
 mod events;
 pub mod picture;
 pub mod replica;

@@ -16,6 +16,9 @@ use crate::problem::Problem;
 /// No body of ours comes near it.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Our own bodies nest three deep.
+const NESTING_MAX: usize = 32;
+
 /// A client that sends more than this is cut off.
 const DRAINED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -111,6 +114,9 @@ pub(super) fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Err
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(invalid(vec![whole_body("expected a JSON object")]));
     }
+    if nesting(body) > NESTING_MAX {
+        return Err(invalid(vec![whole_body("nested too deeply")]));
+    }
     let first_error = match serde_json::from_slice(body) {
         Ok(value) => return Ok(value),
         Err(error) => error,
@@ -126,6 +132,26 @@ pub(super) fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Err
 /// What a body without this field is answered, where it takes the whole body to see that it lacks one.
 pub fn missing_field(field: &str) -> Error {
     invalid(vec![is_missing(field.to_owned())])
+}
+
+/// How deep objects and arrays lie in each other; right for JSON, and never too small for what is not.
+fn nesting(body: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn invalid(fields: Vec<FieldError>) -> Error {
@@ -273,6 +299,18 @@ mod tests {
             errors(r#"{"phone": "+91",}"#),
             listed(&[("body", "trailing comma")])
         );
+    }
+
+    #[test]
+    fn nesting_is_counted_outside_of_texts() {
+        assert_eq!(nesting(br#"{"a": [{"b": "[[[[\"[["}], "c": {}}"#), 3);
+        assert_eq!(nesting(b"1"), 0);
+        let deep = "[".repeat(NESTING_MAX);
+        let body = format!(
+            r#"{{"phone": "+91", "more": {deep}{}}}"#,
+            "]".repeat(NESTING_MAX)
+        );
+        assert_eq!(errors(&body), listed(&[("body", "nested too deeply")]));
     }
 
     #[test]

@@ -16,7 +16,7 @@ const ABOUT: &str = "Money, calls and people of a pay-per-minute calling app.\n\
     whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.";
 
 /// Refusals that most endpoints have, and no more to say about: status, name, codes.
-const SHARED: [(u16, &str, &[&str]); 5] = [
+const SHARED: [(u16, &str, &[&str]); 6] = [
     (
         401,
         "Unauthenticated",
@@ -30,6 +30,7 @@ const SHARED: [(u16, &str, &[&str]); 5] = [
     (413, "TooLarge", &["body_too_large"]),
     (415, "UnsupportedMediaType", &["unsupported_media_type"]),
     (422, "InvalidBody", &["invalid_body"]),
+    (429, "RateLimited", &["rate_limited"]),
     (
         503,
         "Unavailable",

@@ -222,6 +222,7 @@ impl From<BlockedUser> for OneBlocked {
     path = "/blocked",
     tag = "people",
     security(("access_token" = [])),
+    params(PageQuery),
     responses((status = 200, body = BlockedAnswer))
 )]
 pub(super) async fn list(

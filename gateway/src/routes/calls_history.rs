@@ -74,6 +74,7 @@ fn bodies(calls: Vec<Call>) -> Result<Vec<CallBody>, Error> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
@@ -102,6 +103,7 @@ pub(super) struct HistoryAnswer {
     path = "/calls/history",
     tag = "calls",
     security(("access_token" = [])),
+    params(HistoryQuery),
     responses(
         (status = 200, body = HistoryAnswer),
         (status = 400, description = "invalid_call_type, invalid_status"),

@@ -20,6 +20,7 @@ pub(super) struct RatesAnswer {
     call_rates: ByType<CallRate>,
     /// Rupees and the coins they buy.
     #[schema(example = json!({"150": 300, "300": 600}))]
+    #[schema(value_type = BTreeMap<String, i64>)]
     recharge_options: BTreeMap<i64, i64>,
     /// Rupees a minute with the basic badge.
     listener_earnings: ByType<Hundredths>,

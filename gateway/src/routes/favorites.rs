@@ -220,6 +220,7 @@ impl From<Favorite> for OneFavorite {
     path = "/favorites",
     tag = "people",
     security(("access_token" = [])),
+    params(PageQuery),
     responses((status = 200, body = FavoritesAnswer))
 )]
 pub(super) async fn list(

@@ -27,6 +27,7 @@ const INTERESTS_MAX: usize = 10;
 const SEXES: [&str; 3] = ["male", "female", "other"];
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct FeedQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
@@ -204,6 +205,7 @@ fn request(
     path = "/feed/listeners",
     tag = "feed",
     security(("access_token" = [])),
+    params(FeedQuery),
     responses(
         (status = 200, body = FeedAnswer),
         (status = 400, description = "invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language"),

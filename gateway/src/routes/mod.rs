@@ -21,35 +21,39 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use serde::Serialize;
 use talktime_kit::{Error, Kind};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::config::HttpConfig;
 use crate::extract::BODY_BYTES_MAX;
-use crate::limits::within_quotas;
-use crate::middleware::around_every_request;
+use crate::middleware::{Around, around_every_request};
 use crate::openapi::{self, Document};
 use crate::problem::Problem;
-use crate::ws;
+use crate::turns::Turns;
+use crate::{headers, limits, ws};
 
-/// How long requests may take, their bodies included.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Any request,
-    pub request: Duration,
-    /// but one that brings a file.
-    pub upload: Duration,
-}
+/// Less does not get much smaller.
+const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Every endpoint, and what is around them.
-pub fn router(app: App, timeouts: Timeouts) -> Router {
+pub fn router(app: App, config: &HttpConfig) -> Router {
+    let turns = Turns::new(config.running_max, config.waiting_max);
+    let around = |timeout_ms| {
+        let timeout = Duration::from_millis(timeout_ms);
+        let turns = turns.clone();
+        from_fn_with_state(Around { timeout, turns }, around_every_request)
+    };
+    let enforce_limits = from_fn_with_state(app.clone(), limits::enforce::<App>);
     let (small, document) = small().split_for_parts();
     let (uploads, uploads_document) = uploads().split_for_parts();
     let document = Document::new(document.merge_from(uploads_document));
@@ -62,13 +66,19 @@ pub fn router(app: App, timeouts: Timeouts) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(app.clone(), within_quotas))
-        .layer(from_fn_with_state(timeouts.request, around_every_request));
+        .layer(enforce_limits.clone())
+        .layer(around(config.request_timeout_ms));
     let uploads = uploads
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(verification::upload::BODY_BYTES_MAX))
-        .layer(from_fn_with_state(timeouts.upload, around_every_request));
-    small.merge(uploads).with_state(app)
+        .layer(enforce_limits)
+        .layer(around(config.upload_timeout_ms));
+    small
+        .merge(uploads)
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
+        .layer(headers::cors(&config.cors_origins))
+        .layer(from_fn(headers::secure))
+        .with_state(app)
 }
 
 /// What the endpoints say of themselves.

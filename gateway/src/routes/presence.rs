@@ -182,6 +182,7 @@ pub(super) async fn read(
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ManyQuery {
     /// Up to 50 ids, separated by commas.
     #[serde(default)]
@@ -195,6 +196,7 @@ pub(super) struct ManyQuery {
     path = "/users/presence",
     tag = "presence",
     security(("access_token" = [])),
+    params(ManyQuery),
     responses(
         (status = 200, body = Vec<OthersStatus>),
         (status = 400, description = "invalid_user_ids, too_many_users"),

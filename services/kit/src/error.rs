@@ -38,6 +38,10 @@ pub enum Kind {
     TooLarge,
     /// The body is of a type that we do not take.
     UnsupportedMediaType,
+    /// The address of the request is too long.
+    UriTooLong,
+    /// The headers are too large.
+    HeadersTooLarge,
     /// Too many requests; see `retry_after`.
     RateLimited,
     /// A dependency is down. Whether the operation happened is unknown: ask again with the same id.
@@ -114,6 +118,20 @@ impl Kind {
             Code::InvalidArgument,
             415,
             "Unsupported Media Type",
+        ),
+        (
+            Kind::UriTooLong,
+            "uri_too_long",
+            Code::OutOfRange,
+            414,
+            "URI Too Long",
+        ),
+        (
+            Kind::HeadersTooLarge,
+            "headers_too_large",
+            Code::OutOfRange,
+            431,
+            "Request Header Fields Too Large",
         ),
         (
             Kind::RateLimited,

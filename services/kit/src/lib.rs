@@ -3,6 +3,7 @@
 //! A service's `main` reads its configuration ([`config`]), starts a [`Service`] (telemetry, the
 //! operations port, database, NATS), wires its domain, and serves gRPC until it is told to stop.
 
+pub mod breaker;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -63,6 +63,12 @@ async fn free_address() -> SocketAddr {
 /// A server, a channel to it, and what stops it.
 async fn serve() -> (PeerChannel, DropGuard) {
     let address = free_address().await;
+    let stop = serve_until_dropped(address);
+    let channel = client::connect(&format!("http://localhost:{}", address.port())).expect("valid");
+    (channel, stop)
+}
+
+fn serve_until_dropped(address: SocketAddr) -> DropGuard {
     let lifecycle = Lifecycle::default();
     let stop = lifecycle.stopping().drop_guard();
     tokio::spawn(async move {
@@ -71,8 +77,7 @@ async fn serve() -> (PeerChannel, DropGuard) {
             .await
             .expect("serves");
     });
-    let channel = client::connect(&format!("http://localhost:{}", address.port())).expect("valid");
-    (channel, stop)
+    stop
 }
 
 /// Answers how much time the peer was left, in milliseconds.
@@ -132,6 +137,56 @@ async fn a_peer_that_is_not_there_is_an_error_at_once() {
         "{:?}",
         started.elapsed()
     );
+}
+
+/// Asks until the circuit is open, which shows in answers that come at once.
+async fn until_it_is_not_asked(channel: &PeerChannel) {
+    let deadline = in_time(Duration::from_secs(10));
+    loop {
+        let started = Instant::now();
+        let error = ask(channel, ANSWERS).await.expect_err("nobody listens");
+        assert_eq!(error.kind(), Kind::Unavailable);
+        // Less than the first pause between retries.
+        if started.elapsed() < Duration::from_millis(20) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it is asked again and again");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_peer_is_left_alone_until_it_is_back() {
+    let address = free_address().await;
+    let channel = client::connect(&format!("http://{address}")).expect("valid");
+    until_it_is_not_asked(&channel).await;
+    let mut fastest = Duration::MAX;
+    for _ in 0..100 {
+        let started = Instant::now();
+        assert!(ask(&channel, ANSWERS).await.is_err());
+        fastest = fastest.min(started.elapsed());
+    }
+    assert!(fastest < Duration::from_millis(1), "{fastest:?}");
+    let _stop = serve_until_dropped(address);
+    let deadline = in_time(Duration::from_secs(10));
+    while ask(&channel, ANSWERS).await.is_err() {
+        assert!(Instant::now() < deadline, "nobody looks whether it is back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_is_left_alone_too() {
+    let (channel, _stop) = serve().await;
+    ask(&channel, ANSWERS).await.expect("connected");
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let started = Instant::now();
+        let asked = grpc::with_deadline(in_time(Duration::from_millis(300)), ask(&channel, HANGS));
+        asked.await.expect_err("no answer ever comes");
+        waits.push(started.elapsed());
+    }
+    let last = waits.last().expect("several");
+    assert!(*last < Duration::from_millis(150), "{waits:?}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod calls;
 mod driver;
 mod fanout;
 mod feed;
+mod gateway;
 mod heartbeat;
 mod http;
 mod people;
@@ -79,6 +80,11 @@ enum What {
     Fanout(fanout::FanoutOptions),
     /// Pages of a long feed while statuses change
     Feed(feed::FeedOptions),
+    /// Reads through the gateway, beside a bare handler and beside gRPC
+    Gateway,
+    /// Serves the bare handler; started by the measurement for itself
+    #[command(hide = true)]
+    BareHandler,
 }
 
 #[tokio::main]
@@ -92,5 +98,7 @@ async fn main() -> anyhow::Result<()> {
         What::Heartbeat => heartbeat::bench(&stack, options.pace).await,
         What::Fanout(fanout) => fanout::bench(&stack, options.pace, &fanout).await,
         What::Feed(feed) => feed::bench(&stack, options.pace, &feed).await,
+        What::Gateway => gateway::bench(&stack, options.pace).await,
+        What::BareHandler => gateway::serve_bare_handler().await,
     }
 }

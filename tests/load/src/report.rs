@@ -41,6 +41,11 @@ impl Line {
         self.latency += &measured.latency;
     }
 
+    /// Of all rounds together.
+    pub(crate) fn latency(&self) -> &Histogram<u64> {
+        &self.latency
+    }
+
     pub(crate) fn median(&self) -> f64 {
         median(&self.per_second)
     }

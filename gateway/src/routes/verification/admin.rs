@@ -16,6 +16,7 @@ use crate::problem::Result;
 use crate::routes::time;
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(in crate::routes) struct PendingQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
@@ -65,6 +66,7 @@ impl From<PendingVerification> for PendingEntry {
     path = "/admin/verification/pending",
     tag = "admin",
     security(("access_token" = ["admin"])),
+    params(PendingQuery),
     responses((status = 200, body = PendingAnswer))
 )]
 pub(in crate::routes) async fn pending(

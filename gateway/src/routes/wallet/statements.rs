@@ -65,6 +65,7 @@ impl From<Earning> for EarningBody {
     path = "/wallet/earnings",
     tag = "wallet",
     security(("access_token" = ["listener"])),
+    params(PageQuery),
     responses(
         (status = 200, body = EarningsAnswer),
     )
@@ -95,6 +96,7 @@ pub(in crate::routes) async fn earnings(
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(in crate::routes) struct TransactionsQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
@@ -178,6 +180,7 @@ async fn list(
     path = "/transactions/user",
     tag = "wallet",
     security(("access_token" = [])),
+    params(TransactionsQuery),
     responses(
         (status = 200, body = TransactionsAnswer<UserSummary>),
         (status = 400, description = "invalid_tx_type"),
@@ -216,6 +219,7 @@ pub(in crate::routes) async fn of_user(
     path = "/transactions/listener",
     tag = "wallet",
     security(("access_token" = ["listener"])),
+    params(TransactionsQuery),
     responses(
         (status = 200, body = TransactionsAnswer<ListenerSummary>),
         (status = 400, description = "invalid_tx_type"),
@@ -361,6 +365,7 @@ impl From<Purchase> for PurchaseBody {
     path = "/calls/recharge/history",
     tag = "wallet",
     security(("access_token" = [])),
+    params(PageQuery),
     responses(
         (status = 200, body = RechargesAnswer),
     )

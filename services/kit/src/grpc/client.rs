@@ -1,5 +1,6 @@
 //! Channels to peers: balanced over every address that serves, with a deadline on each call.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
@@ -7,8 +8,10 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+use tower::retry::budget::{Budget, TpsBudget};
 
 use super::balance::Addresses;
+use super::guarded::{Guarded, is_circuit_open};
 use crate::error::Error;
 use crate::{grpc, trace};
 
@@ -20,15 +23,17 @@ const RETRY_ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(25);
 
 /// A channel to a peer; cheap to clone.
-pub type PeerChannel = InterceptedService<Channel, Outgoing>;
+pub type PeerChannel = InterceptedService<Guarded, Outgoing>;
 
 /// A channel to every address behind `http://host:port`, or behind several of these with commas
 /// between. Connects when first used; names are resolved again and again, so that new replicas get
-/// their share, and only replicas that serve are asked.
+/// their share, and only replicas that serve are asked. While none of them answers, calls fail at once,
+/// but for one in a while that tries.
 pub fn connect(urls: &str) -> anyhow::Result<PeerChannel> {
     let addresses = Addresses::parse(urls)?;
     let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
     tokio::spawn(addresses.follow(changes));
+    let channel = Guarded::new(channel, urls.to_owned());
     Ok(InterceptedService::new(channel, Outgoing))
 }
 
@@ -52,20 +57,35 @@ impl Interceptor for Outgoing {
     }
 }
 
+/// What this process may ask again: when everything fails, retries must not become the larger part of
+/// what a peer has to bear. So many a second are always allowed, and this part of all calls besides.
+static RETRY_BUDGET: LazyLock<TpsBudget> =
+    LazyLock::new(|| TpsBudget::new(RETRY_BUDGET_WINDOW, RETRIES_PER_SEC_MIN, RETRIES_OF_CALLS));
+const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
+const RETRIES_PER_SEC_MIN: u32 = 10;
+const RETRIES_OF_CALLS: f32 = 0.1;
+
 /// Asks again, a few times and with growing pauses, while the outcome is unknown. Only for
-/// operations that may safely happen twice.
+/// operations that may safely happen twice. About every tenth call is asked again at most, and none of
+/// a peer that is known to be dead.
 pub async fn retry_idempotent<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
+    RETRY_BUDGET.deposit();
     let mut delay = RETRY_DELAY_FIRST;
     for _ in 1..RETRY_ATTEMPTS_MAX {
-        match call().await.map_err(Error::from) {
+        let status = match call().await {
             Ok(response) => return Ok(response.into_inner()),
-            Err(error) if !error.is_outcome_unknown() => return Err(error),
-            Err(error) if grpc::time_left().is_some_and(|left| left <= delay) => return Err(error),
-            Err(_) => tokio::time::sleep(delay).await,
+            Err(status) => status,
+        };
+        let is_dead = is_circuit_open(&status);
+        let error = Error::from(status);
+        let is_late = grpc::time_left().is_some_and(|left| left <= delay);
+        if is_dead || is_late || !error.is_outcome_unknown() || !RETRY_BUDGET.withdraw() {
+            return Err(error);
         }
+        tokio::time::sleep(delay).await;
         delay *= 4;
     }
     Ok(call().await?.into_inner())

@@ -2,6 +2,7 @@
 
 mod balance;
 pub mod client;
+mod guarded;
 pub mod server;
 
 use std::time::{Duration, Instant};

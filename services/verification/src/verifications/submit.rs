@@ -106,8 +106,8 @@ impl Verifications {
         description: Option<String>,
     ) -> Result<Sample, VerificationError> {
         let description = check_text(DESCRIPTION, description)?;
-        let ticket = Ticket::parse(upload_id).ok_or(VerificationError::NoSuchUpload)?;
         self.check_may_send(user_id).await?;
+        let ticket = Ticket::parse(upload_id).ok_or(VerificationError::NoSuchUpload)?;
         let key = ticket.key(user_id);
         let arrived = self.fetch(&key).await?;
         if arrived.kind != ticket.kind {

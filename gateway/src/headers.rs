@@ -1,0 +1,72 @@
+//! Headers of every answer: what browsers may do with it, and who of them may read it at all.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Method};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use crate::limits;
+
+/// Answers are data: nothing in them is ever to be run, framed or fetched.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// The pages that show the documents bring their own scripts and styles.
+const POLICY_OF_DOCS: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     frame-ancestors 'none'",
+);
+const DOCS: &str = "/docs";
+const PREFLIGHT_KEPT: Duration = Duration::from_mins(10);
+const ANY_ORIGIN: &str = "*";
+
+/// Adds them.
+pub async fn secure(request: Request, next: Next) -> Response {
+    let is_docs = request.uri().path().starts_with(DOCS);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(X_FRAME_OPTIONS, "DENY");
+    set(REFERRER_POLICY, "no-referrer");
+    // Browsers heed it only where TLS ends before us.
+    set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    let policy = if is_docs { POLICY_OF_DOCS } else { POLICY };
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+/// Lets the pages of these origins in; `*` lets every page in. Tokens travel in a header that pages
+/// set themselves, so no origin is given credentials.
+pub fn cors(origins: &[String]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin == ANY_ORIGIN) {
+        AllowOrigin::from(Any)
+    } else {
+        let values = origins.iter().filter_map(|origin| origin.parse().ok());
+        AllowOrigin::list(values.collect::<Vec<HeaderValue>>())
+    };
+    let request_id = HeaderName::from_static("x-request-id");
+    let exposed = [request_id.clone(), RETRY_AFTER].into_iter();
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("traceparent"),
+            request_id,
+        ])
+        .expose_headers(exposed.chain(limits::HEADERS).collect::<Vec<_>>())
+        .max_age(PREFLIGHT_KEPT)
+}

@@ -1,0 +1,180 @@
+//! How often anybody may ask: a count a minute for each person and class of endpoints, and for each
+//! address where nobody is known. The counts are in Redis, so that replicas share them.
+//!
+//! A window begins with its first request: simple to tell a client of, at the price that twice the
+//! limit may pass around the turn of a window. Without Redis nothing is counted and everybody passes:
+//! the limits are there for fairness and against abuse, and no right depends on them.
+
+mod class;
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use axum::extract::{FromRef, FromRequestParts, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use talktime_kit::breaker::Breaker;
+use talktime_kit::redis::{Pool, Script};
+use talktime_kit::{Error, Kind};
+
+pub use class::Class;
+
+use crate::config::LimitsConfig;
+use crate::extract::{ClientAddress, TrustedProxies};
+use crate::problem::Problem;
+use crate::token::{Caller, Tokens};
+
+/// Requests that came in uncounted, in the metrics.
+const UNCOUNTED: &str = "http_requests_uncounted_total";
+const WINDOW: Duration = Duration::from_mins(1);
+/// Requests that came in uncounted, in the metrics.
+const UNCOUNTED: &str = "http_requests_uncounted_total";
+/// Who counts must not be what one waits for.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
+
+static COUNT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("count.lua")));
+
+/// The headers that tell a client where it stands.
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+/// All of them.
+pub const HEADERS: [HeaderName; 3] = [LIMIT, REMAINING, RESET];
+
+/// Counts requests; cheap to clone.
+#[derive(Clone)]
+pub struct Limits(Arc<Inner>);
+
+struct Inner {
+    config: LimitsConfig,
+    redis: Pool,
+    breaker: Breaker,
+}
+
+/// Where a client stands after a request.
+struct Standing {
+    limit: u32,
+    count: u32,
+    resets_in: Duration,
+}
+
+impl Limits {
+    /// Counts in this Redis.
+    pub fn new(config: LimitsConfig, redis: Pool) -> Self {
+        // From zero on, so that the first is seen to be one more.
+        metrics::counter!(UNCOUNTED, "quota" => Class::Feed.name()).increment(0);
+        // From zero on, so that the first is seen to be one more.
+        metrics::counter!(UNCOUNTED).increment(0);
+        Self(Arc::new(Inner {
+            config,
+            redis,
+            breaker: Breaker::default(),
+        }))
+    }
+
+    /// Counts a request of `who`; none where that could not be done in time.
+    async fn count(&self, class: Class, limit: u32, who: &str) -> Option<Standing> {
+        let Inner { redis, breaker, .. } = &*self.0;
+        if !breaker.admits(Instant::now()) {
+            return None;
+        }
+        let key = format!("limit:{}:{who}", class.name());
+        let window_ms = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
+        let counted =
+            COUNT.evalsha_with_reload::<(u32, u64), _, _>(redis.next(), key, window_ms.to_string());
+        let counted = tokio::time::timeout(COUNT_TIMEOUT, counted).await;
+        let Ok(Ok((count, left_ms))) = counted else {
+            metrics::counter!(UNCOUNTED).increment(1);
+            breaker.failed(Instant::now());
+            return None;
+        };
+        breaker.succeeded();
+        Some(Standing {
+            limit,
+            count,
+            resets_in: Duration::from_millis(left_ms),
+        })
+    }
+}
+
+impl Standing {
+    fn is_over(&self) -> bool {
+        self.count > self.limit
+    }
+
+    fn refusal(&self) -> Error {
+        Error::new(
+            Kind::RateLimited,
+            "rate_limited",
+            "Too many requests; please wait.",
+        )
+        .with_retry_after(self.resets_in)
+    }
+
+    /// Rounded up, as `Retry-After` is.
+    fn resets_in_secs(&self) -> u64 {
+        u64::try_from(self.resets_in.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
+    }
+
+    fn tell(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        let remaining = self.limit.saturating_sub(self.count);
+        headers.insert(LIMIT, HeaderValue::from(self.limit));
+        headers.insert(REMAINING, HeaderValue::from(remaining));
+        headers.insert(RESET, HeaderValue::from(self.resets_in_secs()));
+    }
+}
+
+/// Refuses who asks too often, and tells everybody where they stand.
+pub async fn enforce<S>(State(state): State<S>, request: Request, next: Next) -> Response
+where
+    S: Clone + Send + Sync + 'static,
+    Limits: FromRef<S>,
+    Tokens: FromRef<S>,
+    TrustedProxies: FromRef<S>,
+{
+    let limits = Limits::from_ref(&state);
+    let route = request.extensions().get::<MatchedPath>();
+    let class = route.and_then(|route| Class::of(request.method(), route.as_str()));
+    let counted = class.map(|class| (class, class.limit(&limits.0.config)));
+    let Some((class, limit)) = counted.filter(|(_, limit)| *limit > 0) else {
+        return next.run(request).await;
+    };
+    let (mut parts, body) = request.into_parts();
+    let who = who(class, &mut parts, &state).await;
+    let standing = limits.count(class, limit, &who).await;
+    let mut response = match &standing {
+        Some(standing) if standing.is_over() => {
+            metrics::counter!("rate_limited_total", "class" => class.name()).increment(1);
+            Problem::from(standing.refusal()).into_response()
+        }
+        _ => next.run(Request::from_parts(parts, body)).await,
+    };
+    if let Some(standing) = standing {
+        standing.tell(&mut response);
+    }
+    response
+}
+
+/// Whose count it is. A caller that is found out on the way is left for the handler; what is wrong
+/// with a token is the handler's to say, and its sender's address is counted.
+async fn who<S>(class: Class, parts: &mut Parts, state: &S) -> String
+where
+    S: Send + Sync,
+    Tokens: FromRef<S>,
+    TrustedProxies: FromRef<S>,
+{
+    if !class.is_by_address()
+        && parts.headers.contains_key(AUTHORIZATION)
+        && let Ok(caller) = Caller::from_request_parts(parts, state).await
+    {
+        let who = format!("user:{}", caller.user_id);
+        parts.extensions.insert(caller);
+        return who;
+    }
+    let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, state).await;
+    format!("address:{address}")
+}

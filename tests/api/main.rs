@@ -1,0 +1,67 @@
+//! The API as its users' own tools see it: generated requests, a generated client, and the
+//! documentation's own examples.
+
+mod snippets;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use talktime_client::{Person, Role};
+use talktime_tests::{app, dev, variable};
+use tokio::process::Command;
+
+/// An installation from nothing takes most of it.
+const TOOL_TIMEOUT: Duration = Duration::from_mins(10);
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs a script of the repository; its output tells what went wrong.
+async fn must_run(mut command: Command) {
+    let output = command
+        .current_dir(repository())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(TOOL_TIMEOUT, output).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+fn script(path: &str) -> Command {
+    let mut command = Command::new(repository().join(path));
+    command.env("GATEWAY_URL", variable("GATEWAY_URL"));
+    command
+}
+
+#[tokio::test]
+async fn generated_requests_find_nothing_that_the_document_does_not_say() {
+    let app = app().await;
+    let user = app.sign_up(Role::User).await;
+    let listener = app.sign_up(Role::Listener).await;
+    let admin: Person = app.sign_up(Role::User).await;
+    dev(&["grant-admin", &admin.phone]).await;
+    let mut command = script("tests/schemathesis/run");
+    command
+        .env("USER_TOKEN", &user.access_token)
+        .env("LISTENER_TOKEN", &listener.access_token)
+        .env("ADMIN_TOKEN", &admin.access_token);
+    must_run(command).await;
+}
+
+#[tokio::test]
+async fn a_typed_client_made_of_the_document_works() {
+    let app = app().await;
+    let user = app.sign_up(Role::User).await;
+    let mut command = script("tests/typescript/run");
+    command.env("USER_TOKEN", &user.access_token);
+    must_run(command).await;
+}

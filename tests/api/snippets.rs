@@ -1,0 +1,280 @@
+//! The examples of `docs/app`, run as they stand: a request, and the answer that the page promises.
+//!
+//! `{{name}}` in a request is a known value; in an answer it is kept, or must be what was kept. `…`
+//! stands for anything, and answers may have more than the page shows.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use talktime_client::{Answer, Role, Socket, random_phone, random_username};
+use talktime_tests::{Answered, TestApp, WAIT_MAX, app};
+
+use crate::repository;
+
+const ANYTHING: &str = "…";
+/// What the pages call "within a second", on a busy machine.
+const MOMENT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A fenced block of a page.
+struct Snippet {
+    language: String,
+    line: usize,
+    text: String,
+}
+
+/// What the page has talked about so far.
+struct Page {
+    app: TestApp,
+    values: HashMap<String, Value>,
+}
+
+fn snippets(page: &str) -> Vec<Snippet> {
+    let mut found = Vec::new();
+    let mut open: Option<Snippet> = None;
+    for (index, line) in page.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => {
+                open = Some(Snippet {
+                    language: language.to_owned(),
+                    line: index + 1,
+                    text: String::new(),
+                });
+            }
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(snippet), None) => {
+                snippet.text.push_str(line);
+                snippet.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+impl Page {
+    /// Somebody who calls and somebody who is called, and a phone that nobody has.
+    async fn open() -> Self {
+        let app = app().await;
+        let caller = app.sign_up(Role::User).await;
+        let listener = app.sign_up(Role::Listener).await;
+        let values = [
+            ("phone", random_phone().into()),
+            ("username", random_username("asha").into()),
+            ("new_key", random_username("key").into()),
+            ("caller_token", caller.access_token.into()),
+            ("listener_token", listener.access_token.into()),
+            ("listener_id", listener.user_id.into()),
+        ];
+        let named = values.map(|(name, value): (&str, Value)| (name.to_owned(), value));
+        Self {
+            app,
+            values: HashMap::from(named),
+        }
+    }
+
+    /// The text with every value in its place.
+    async fn filled(&mut self, text: &str) -> String {
+        if text.contains("{{otp}}") {
+            let phone = self.values["phone"].as_str().expect("a phone").to_owned();
+            let otp = self.app.otp_of(&phone).await;
+            self.values.insert("otp".to_owned(), otp.into());
+        }
+        let mut filled = text.to_owned();
+        for (name, value) in &self.values {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            filled = filled.replace(&format!("{{{{{name}}}}}"), &text);
+        }
+        assert!(!filled.contains("{{"), "a value is missing: {filled}");
+        filled
+    }
+
+    async fn ask(&mut self, request: &str) -> Answer {
+        let request = self.filled(request).await;
+        let (head, body) = request
+            .split_once("\n\n")
+            .unwrap_or((request.trim_end(), ""));
+        let mut lines = head.lines();
+        let (method, path) = first_line(lines.next());
+        let mut ask = self.app.request(method.parse().expect("a method"), path);
+        for line in lines {
+            let (name, value) = header(line);
+            ask = match name.as_str() {
+                "content-type" => ask.body(value, body.trim().to_owned()),
+                _ => ask.header(&name, value),
+            };
+        }
+        ask.answer().await
+    }
+
+    /// Asks and compares. Some things are true within a moment only, so a read is asked again until it
+    /// is answered as promised.
+    async fn converse(&mut self, request: &str, promised: &str) -> Result<(), String> {
+        let deadline = Instant::now() + MOMENT;
+        loop {
+            let answer = self.ask(request).await;
+            let checked = self.check(&answer, promised);
+            let is_read = request.starts_with("GET ");
+            if checked.is_ok() || !is_read || Instant::now() > deadline {
+                return checked.map_err(|why| format!("{why}, and got {answer:?}"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn check(&mut self, answer: &Answer, promised: &str) -> Result<(), String> {
+        let (head, body) = promised.split_once("\n\n").unwrap_or((promised, ""));
+        let mut lines = head.lines();
+        let (_, status) = first_line(lines.next());
+        if status.split(' ').next() != Some(answer.status.to_string().as_str()) {
+            return Err(format!("promised {status}"));
+        }
+        for line in lines {
+            let (name, value) = header(line);
+            let sent = answer.header(&name).unwrap_or_default();
+            if sent.is_empty() || (value != ANYTHING && value != sent) {
+                return Err(format!("promised {name}: {value}"));
+            }
+        }
+        let promised = serde_json::from_str(body).map_err(|error| error.to_string())?;
+        self.compare(&promised, &answer.body, "the body")
+    }
+
+    fn compare(&mut self, promised: &Value, sent: &Value, place: &str) -> Result<(), String> {
+        match (promised, sent) {
+            (Value::String(text), _) if text == ANYTHING => Ok(()),
+            (Value::String(text), _) if text.starts_with("{{") => {
+                let name = text.trim_matches(['{', '}']).to_owned();
+                let kept = self.values.entry(name).or_insert_with(|| sent.clone());
+                (kept == sent)
+                    .then_some(())
+                    .ok_or(format!("{place}: {kept} before"))
+            }
+            (Value::Object(promised), Value::Object(sent)) => {
+                for (name, value) in promised {
+                    let sent = sent.get(name).ok_or(format!("{place} has no {name}"))?;
+                    self.compare(value, sent, name)?;
+                }
+                Ok(())
+            }
+            _ if promised == sent => Ok(()),
+            _ => Err(format!("{place}: promised {promised}")),
+        }
+    }
+
+    /// `<` is a message of the gateway's, others before it are passed over; `>` one of the client's; `x`
+    /// the code with which the gateway closes.
+    async fn talk(&mut self, conversation: &str) {
+        let conversation = self.filled(conversation).await;
+        let (head, messages) = conversation.split_once("\n\n").expect("messages");
+        let mut lines = head.lines();
+        let (_, path) = first_line(lines.next());
+        let (_, token) = header(lines.next().expect("a token"));
+        let token = token.strip_prefix("Bearer ");
+        let opened = Socket::open(self.app.gateway_url(), path, token).await;
+        let mut socket = opened.expect("the socket opens");
+        for line in messages.lines().filter(|line| !line.is_empty()) {
+            let (direction, message) = line.split_once(' ').expect("a direction");
+            match direction {
+                "<" => {
+                    let promised: Value = serde_json::from_str(message).expect("JSON");
+                    let heard = socket
+                        .next_where(message, WAIT_MAX, |heard| heard["type"] == promised["type"]);
+                    let heard = heard.await.expect("the message comes");
+                    let compared = self.compare(&promised, &heard, "the message");
+                    compared.unwrap_or_else(|why| panic!("{line}: {why} in {heard}"));
+                }
+                ">" => {
+                    let message = serde_json::from_str(message).expect("JSON");
+                    socket.send(&message).await.expect("sent");
+                }
+                "x" => {
+                    let closed = socket.closed(WAIT_MAX).await.expect("it closes");
+                    assert_eq!(closed.code.to_string(), message);
+                }
+                other => panic!("{other} is no direction"),
+            }
+        }
+    }
+}
+
+/// `GET /path` and `HTTP/1.1 200 OK` in two.
+fn first_line(line: Option<&str>) -> (&str, &str) {
+    let line = line.expect("a first line");
+    line.split_once(' ').unwrap_or_else(|| panic!("{line}"))
+}
+
+fn header(line: &str) -> (String, &str) {
+    let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
+    (name.to_ascii_lowercase(), value)
+}
+
+async fn run(file: &str) {
+    let path = repository().join("docs/app").join(file);
+    let text = fs::read_to_string(path).expect("the page");
+    let mut page = Page::open().await;
+    let mut request: Option<String> = None;
+    let mut count = 0;
+    for snippet in snippets(&text) {
+        let place = format!("docs/app/{file}:{}", snippet.line);
+        count += 1;
+        match snippet.language.as_str() {
+            "http" if snippet.text.starts_with("HTTP/") => {
+                let request = request
+                    .take()
+                    .unwrap_or_else(|| panic!("{place}: to what?"));
+                let checked = page.converse(&request, &snippet.text).await;
+                checked.unwrap_or_else(|why| panic!("{place}: {why}"));
+            }
+            "http" => request = Some(snippet.text),
+            "websocket" => page.talk(&snippet.text).await,
+            language => panic!("{place}: nobody runs {language}"),
+        }
+    }
+    assert!(count > 0, "{file} has no example");
+}
+
+#[tokio::test]
+async fn the_page_about_logging_in() {
+    run("login.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_calls() {
+    run("calls.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_sockets() {
+    run("sockets.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_errors() {
+    run("errors.md").await;
+}
+
+/// A page that nobody runs would be no page of examples.
+#[test]
+fn every_page_is_run() {
+    let run = [
+        "login.md",
+        "calls.md",
+        "sockets.md",
+        "errors.md",
+        "README.md",
+    ];
+    let pages = fs::read_dir(repository().join("docs/app")).expect("the folder");
+    for page in pages {
+        let name = page.expect("a page").file_name();
+        let name = name.to_string_lossy().into_owned();
+        assert!(
+            run.contains(&name.as_str()),
+            "docs/app/{name} is run by no test"
+        );
+    }
+}

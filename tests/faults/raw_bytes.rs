@@ -1,0 +1,177 @@
+//! Bytes that are no requests, by the ten thousand, at the port that the world reaches: the gateway stays
+//! up, its memory stays bounded, and who asks honestly is answered.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use talktime_client::{Person, Role};
+use talktime_tests::{Answered, TestApp, app, dev};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::take_stack;
+
+const CONNECTIONS: u64 = 10_000;
+const AT_A_TIME: usize = 200;
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+const BYTES_MAX: u64 = 4_096;
+const HONEST: usize = 4;
+const QUIET: Duration = Duration::from_secs(3);
+/// What so many connections may leave behind for good, in a build without optimizations.
+const GROWTH_KB_MAX: u64 = 256 * 1024;
+/// On a machine whose processors the attackers share. The figures themselves are printed.
+const P99_MAX: Duration = Duration::from_secs(2);
+
+/// The generator xorshift64*: the same bytes each time.
+struct Bytes(u64);
+
+impl Bytes {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn some(&mut self) -> Vec<u8> {
+        let length = self.next() % BYTES_MAX;
+        (0..length).map(|_| self.next().to_le_bytes()[0]).collect()
+    }
+}
+
+/// What a connection sends before its random bytes: how far into the gateway they get.
+fn beginning(kind: u64, token: &str) -> String {
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    match kind {
+        0 => String::new(),
+        1 => "GET /users/me HTTP/1.1\r\nhost: x\r\nx-random: ".to_owned(),
+        2 => "POST /auth/verify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+              content-length: 4096\r\n\r\n{\"phone\": "
+            .to_owned(),
+        3 => "POST /auth/verify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+              transfer-encoding: chunked\r\n\r\n"
+            .to_owned(),
+        4 => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+        5 => format!(
+            "GET /ws/presence HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{upgrade}\r\n"
+        ),
+        _ => {
+            let mut head = "GET / HTTP/1.1\r\nhost: x\r\n".to_owned();
+            for index in 0..200 {
+                let _ = write!(head, "x-{index}: {index}\r\n");
+            }
+            head
+        }
+    }
+}
+
+/// Sends and listens for a moment; how it ends does not matter.
+async fn attack(address: &str, seed: u64, token: &str) {
+    let mut bytes = Bytes(seed | 1);
+    let attempt = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream
+            .write_all(beginning(seed % 7, token).as_bytes())
+            .await?;
+        stream.write_all(&bytes.some()).await?;
+        if bytes.next().is_multiple_of(2) {
+            stream.shutdown().await?;
+        }
+        let mut answer = [0; 1024];
+        while stream.read(&mut answer).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, attempt).await;
+}
+
+/// People who read their balance again and again until told to stop.
+struct Honest {
+    stop: Arc<AtomicBool>,
+    people: Vec<JoinHandle<Vec<Duration>>>,
+}
+
+impl Honest {
+    fn begin(person: &Person) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let people = (0..HONEST).map(|_| {
+            let (stop, person) = (stop.clone(), person.clone());
+            tokio::spawn(async move {
+                let app: TestApp = app().await;
+                let mut took = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let started = Instant::now();
+                    let answer = app.get("/wallet/balance").of(&person).answer().await;
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    took.push(started.elapsed());
+                }
+                took
+            })
+        });
+        Self {
+            people: people.collect(),
+            stop,
+        }
+    }
+
+    /// Stops them; answers how many asked, and the 99th percentile.
+    async fn end(self) -> (usize, Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut took = Vec::new();
+        for person in self.people {
+            took.extend(person.await.expect("every honest request is answered"));
+        }
+        took.sort_unstable();
+        let p99 = took[(took.len() * 99 / 100).min(took.len() - 1)];
+        (took.len(), p99)
+    }
+}
+
+async fn gateway_pid() -> String {
+    let variables = dev(&["env"]).await;
+    let pid = variables
+        .lines()
+        .find_map(|line| line.strip_prefix("GATEWAY_PID="));
+    pid.expect("the gateway runs").to_owned()
+}
+
+fn resident_kb(pid: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kb = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kb.expect("a size")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_connections_of_nonsense_are_survived() {
+    let _stack = take_stack().await;
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let pid = gateway_pid().await;
+    let before_kb = resident_kb(&pid);
+    let quiet = Honest::begin(&person);
+    tokio::time::sleep(QUIET).await;
+    let (_, quiet_p99) = quiet.end().await;
+
+    let address = app.gateway_url().trim_start_matches("http://").to_owned();
+    let honest = Honest::begin(&person);
+    let token = person.access_token.as_str();
+    stream::iter(0..CONNECTIONS)
+        .for_each_concurrent(AT_A_TIME, |seed| attack(&address, seed, token))
+        .await;
+    let (asked, p99) = honest.end().await;
+
+    let after_kb = resident_kb(&pid);
+    println!(
+        "{CONNECTIONS} connections: honest p99 {quiet_p99:?} quiet, {p99:?} beside them ({asked} \
+         requests); memory {before_kb} -> {after_kb} kB"
+    );
+    assert_eq!(gateway_pid().await, pid, "the same process");
+    assert!(p99 < P99_MAX, "{p99:?}");
+    let grown_kb = after_kb.saturating_sub(before_kb);
+    assert!(grown_kb < GROWTH_KB_MAX, "{before_kb} -> {after_kb} kB");
+}

@@ -1,0 +1,165 @@
+//! The gateway's OpenAPI document, as far as tests walk through it.
+
+use serde_json::{Map, Value, json};
+use talktime_client::App;
+
+use crate::Answered;
+
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+/// Schemas do not nest deeper than that.
+const DEPTH_MAX: usize = 8;
+
+/// The document.
+pub struct Document(Value);
+
+/// An endpoint.
+pub struct Operation {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// With its parameters in braces.
+    pub path: String,
+    /// What the document says of it.
+    pub content: Value,
+}
+
+/// Who may ask.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rule {
+    /// Anybody, without a token.
+    Open,
+    /// Whoever has a token, of any role.
+    LoggedIn,
+    /// Whoever has a token and this role.
+    Role(String),
+}
+
+impl Document {
+    /// As the gateway serves it.
+    pub async fn read(app: &App) -> Self {
+        let answer = app.get("/openapi.json").answer().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Self(answer.body)
+    }
+
+    /// All of them.
+    pub fn operations(&self) -> Vec<Operation> {
+        let paths = self.0["paths"].as_object().expect("paths");
+        let of_path = |(path, item): (&String, &Value)| {
+            let operation = |method: &&str| {
+                Some(Operation {
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    content: item.get(*method)?.clone(),
+                })
+            };
+            METHODS.iter().filter_map(operation).collect::<Vec<_>>()
+        };
+        paths.iter().flat_map(of_path).collect()
+    }
+
+    /// A JSON body that the endpoint takes, as far as its schema says so; none where it takes none.
+    pub fn body_for(&self, operation: &Operation) -> Option<Value> {
+        let schema = &operation.content["requestBody"]["content"]["application/json"]["schema"];
+        schema.is_object().then(|| self.sample(schema, DEPTH_MAX))
+    }
+
+    /// Every endpoint's codes for a status.
+    pub fn codes(&self, operation: &Operation, status: u16) -> Vec<String> {
+        let answer = &operation.content["responses"][status.to_string()];
+        let answer = self.resolved(answer);
+        let schema = &answer["content"]["application/problem+json"]["schema"];
+        let codes = schema["properties"]["code"]["enum"].as_array();
+        let codes = codes.into_iter().flatten().filter_map(Value::as_str);
+        codes.map(str::to_owned).collect()
+    }
+
+    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+        let reference = value["$ref"].as_str();
+        let pointer = reference.and_then(|text| text.strip_prefix('#'));
+        pointer.map_or(value, |pointer| {
+            let found = self.0.pointer(pointer);
+            found.unwrap_or_else(|| panic!("{pointer} leads nowhere"))
+        })
+    }
+
+    /// A value that a schema allows: the example, the smallest number, the first of a list.
+    fn sample(&self, schema: &Value, depth: usize) -> Value {
+        let schema = self.resolved(schema);
+        let first = |list: &str| schema[list].as_array().and_then(|list| list.first());
+        if depth == 0 {
+            return Value::Null;
+        }
+        if let Some(example) = schema.get("example").or_else(|| first("examples")) {
+            return example.clone();
+        }
+        if let Some(value) = schema.get("const").or_else(|| first("enum")) {
+            return value.clone();
+        }
+        for list in ["oneOf", "anyOf", "allOf"] {
+            let parts = schema[list].as_array().into_iter().flatten();
+            let mut parts = parts.filter(|part| part["type"] != "null");
+            if let Some(part) = parts.next() {
+                return self.sample(part, depth - 1);
+            }
+        }
+        let kinds = schema["type"].as_array();
+        let kind = kinds
+            .and_then(|kinds| kinds.first())
+            .unwrap_or(&schema["type"]);
+        match kind.as_str() {
+            Some("object") => self.sample_object(schema, depth),
+            Some("array") => json!([self.sample(&schema["items"], depth - 1)]),
+            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+            Some("boolean") => json!(true),
+            _ => json!("x"),
+        }
+    }
+
+    /// Only what must be there.
+    fn sample_object(&self, schema: &Value, depth: usize) -> Value {
+        let required = schema["required"].as_array().into_iter().flatten();
+        let fields = required.filter_map(Value::as_str).map(|name| {
+            let value = self.sample(&schema["properties"][name], depth - 1);
+            (name.to_owned(), value)
+        });
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
+}
+
+impl Operation {
+    /// The endpoint's name in messages.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// Who may ask; an endpoint without a rule fails the test.
+    pub fn rule(&self) -> Rule {
+        let requirements = self.content["security"].as_array();
+        let requirement = requirements.and_then(|all| all.first());
+        let requirement = requirement.unwrap_or_else(|| panic!("{} has no rule", self.name()));
+        let Some(scopes) = requirement["access_token"].as_array() else {
+            return Rule::Open;
+        };
+        match scopes.first().and_then(Value::as_str) {
+            None => Rule::LoggedIn,
+            Some(role) => Rule::Role(role.to_owned()),
+        }
+    }
+
+    /// The parameters in the path.
+    pub fn path_parameters(&self) -> Vec<&str> {
+        let parts = self.path.split('/');
+        parts
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .collect()
+    }
+
+    /// The path with the same value for every parameter.
+    pub fn path_with(&self, value: &str) -> String {
+        let mut path = self.path.clone();
+        for parameter in self.path_parameters() {
+            path = path.replace(&format!("{{{parameter}}}"), value);
+        }
+        path
+    }
+}
