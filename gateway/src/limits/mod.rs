@@ -30,8 +30,6 @@ use crate::token::{Caller, Tokens};
 /// Requests that came in uncounted, in the metrics.
 const UNCOUNTED: &str = "http_requests_uncounted_total";
 const WINDOW: Duration = Duration::from_mins(1);
-/// Requests that came in uncounted, in the metrics.
-const UNCOUNTED: &str = "http_requests_uncounted_total";
 /// Who counts must not be what one waits for.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -66,8 +64,6 @@ impl Limits {
     pub fn new(config: LimitsConfig, redis: Pool) -> Self {
         // From zero on, so that the first is seen to be one more.
         metrics::counter!(UNCOUNTED, "quota" => Class::Feed.name()).increment(0);
-        // From zero on, so that the first is seen to be one more.
-        metrics::counter!(UNCOUNTED).increment(0);
         Self(Arc::new(Inner {
             config,
             redis,
@@ -87,7 +83,7 @@ impl Limits {
             COUNT.evalsha_with_reload::<(u32, u64), _, _>(redis.next(), key, window_ms.to_string());
         let counted = tokio::time::timeout(COUNT_TIMEOUT, counted).await;
         let Ok(Ok((count, left_ms))) = counted else {
-            metrics::counter!(UNCOUNTED).increment(1);
+            metrics::counter!(UNCOUNTED, "quota" => class.name()).increment(1);
             breaker.failed(Instant::now());
             return None;
         };
