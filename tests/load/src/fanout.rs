@@ -54,12 +54,15 @@ pub(crate) async fn bench(
     let database = stack.database().await?;
     statuses::seed_listeners(&database, CHANGING).await?;
     let presence = PresenceServiceClient::new(stack.grpc("presence").await?);
-    let most = options.idle.max(options.sockets);
-    let people = people::sign_up(stack, Role::User, most.div_ceil(SOCKETS_A_PERSON)).await?;
+    // Others for the second half: those of the first may not have given back their places yet.
+    let in_first_half = options.idle.div_ceil(SOCKETS_A_PERSON);
+    let in_second_half = options.sockets.div_ceil(SOCKETS_A_PERSON);
+    let people = people::sign_up(stack, Role::User, in_first_half + in_second_half).await?;
+    let (people, others) = people.split_at(in_first_half);
     let duration = pace.duration() * u32::try_from(pace.rounds)?;
 
     let before = memory_kib()?;
-    let sockets = open(stack, &people, options.idle).await?;
+    let sockets = open(stack, people, options.idle).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let grown = memory_kib()?.saturating_sub(before);
     println!("\n{} sockets that hear nothing", options.idle);
@@ -68,7 +71,7 @@ pub(crate) async fn bench(
         grown as f64 / options.idle as f64
     );
 
-    let audience = Audience::listen(sockets);
+    let audience = Audience::listen(0, sockets);
     let burst = |number: u64| number / u64::from(options.burst.max(1));
     let heard = audience
         .measure(&presence, options.burst, duration, move |number| {
@@ -84,7 +87,7 @@ pub(crate) async fn bench(
     audience.close();
     tokio::time::sleep(Duration::from_secs(2)).await;
 
-    let audience = Audience::listen(open(stack, &people, options.sockets).await?);
+    let audience = Audience::listen(1, open(stack, others, options.sockets).await?);
     let rate = f64::from(options.changes);
     let heard = audience
         .measure(&presence, options.changes, duration, move |number| {
@@ -123,6 +126,8 @@ fn memory_kib() -> anyhow::Result<u64> {
 
 /// Sockets that are read, and when each change was heard.
 struct Audience {
+    /// 0 or 1.
+    round: i64,
     size: u64,
     ledger: Arc<Ledger>,
     readers: JoinSet<()>,
@@ -179,7 +184,7 @@ impl Ledger {
 }
 
 impl Audience {
-    fn listen(sockets: Vec<Socket>) -> Self {
+    fn listen(round: i64, sockets: Vec<Socket>) -> Self {
         let ledger = Arc::new(Ledger::new());
         let size = sockets.len() as u64;
         let mut readers = JoinSet::new();
@@ -192,6 +197,7 @@ impl Audience {
             });
         }
         Self {
+            round,
             size,
             ledger,
             readers,
@@ -212,12 +218,13 @@ impl Audience {
     ) -> anyhow::Result<Heard> {
         let begun = Instant::now();
         let total = u64::from(per_second) * duration.as_secs();
+        let round = self.round;
         let mut changes = JoinSet::new();
         for number in 0..total {
             tokio::time::sleep_until((begun + due(number)).into()).await;
             let (ledger, mut presence) = (self.ledger.clone(), presence.clone());
             changes.spawn(async move {
-                let (user_id, wait_time) = who(number);
+                let (user_id, wait_time) = who(round, number);
                 let committed = statuses::change(&mut presence, user_id, wait_time).await?;
                 let entry = ledger.entry(user_id, wait_time).context("one of ours")?;
                 let committed_at = ledger.micros(committed);
@@ -229,20 +236,12 @@ impl Audience {
             change??;
         }
         self.settle(total).await?;
-        let heard = self.heard(total, begun);
-        for number in 0..total {
-            let (user_id, wait_time) = who(number);
-            if let Some(entry) = self.ledger.entry(user_id, wait_time) {
-                entry.heard.store(0, Ordering::Relaxed);
-                entry.last_heard_at.store(0, Ordering::Relaxed);
-            }
-        }
-        heard
+        self.heard(total, begun)
     }
 
     fn entries(&self, total: u64) -> impl Iterator<Item = &Entry> {
-        (0..total).filter_map(|number| {
-            let (user_id, wait_time) = who(number);
+        (0..total).filter_map(move |number| {
+            let (user_id, wait_time) = who(self.round, number);
             self.ledger.entry(user_id, wait_time)
         })
     }
@@ -284,10 +283,12 @@ impl Audience {
     }
 }
 
-/// Whose status a change is about, and the wait that tells it from the others.
-fn who(number: u64) -> (i64, i64) {
+/// Whose status a change of the first or second half is about, and the wait that tells it from the
+/// others.
+fn who(round: i64, number: u64) -> (i64, i64) {
     let number = i64::try_from(number).expect("fewer changes than that");
-    (FIRST + number % CHANGING, number / CHANGING % WAITS)
+    let wait = round * WAITS / 2 + number / CHANGING % (WAITS / 2);
+    (FIRST + number % CHANGING, wait)
 }
 
 struct Heard {
