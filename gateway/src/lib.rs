@@ -24,12 +24,15 @@ pub mod token;
 pub mod turns;
 pub mod ws;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use talktime_kit::config::ProcessConfig;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Clock, messaging, ops, telemetry};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::config::Config;
@@ -83,14 +86,21 @@ fn raise_open_files() {
     }
 }
 
+/// How long a start waits for the stream of events: sockets need it, everything else does not.
+const STREAM_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// Ready once tokens can be checked: without keys and revocations every request would be refused.
 /// Redis, NATS and the services may be down; what does not need them is served.
 fn spawn_readiness(app: &App, lifecycle: &Lifecycle) {
     let (keys, revocations) = (app.keys().clone(), app.revocations().clone());
+    let hub = app.hub().clone();
     let lifecycle = lifecycle.clone();
     tokio::spawn(async move {
         keys.wait().await;
         revocations.wait().await;
+        if timeout(STREAM_WAIT_MAX, hub.wait()).await.is_err() {
+            tracing::warn!("ready without events: sockets are refused until they come");
+        }
         lifecycle.set_ready();
     });
 }

@@ -30,6 +30,8 @@ const OWNERSHIP: &[(&str, Ownership)] = &[
     ("session_id", Ownership::Refused(404)),
     ("user_id", Ownership::Everybodys),
     ("listener_id", Ownership::Everybodys),
+    // Admins decide, and the role is checked before the id.
+    ("withdrawal_id", Ownership::Refused(403)),
 ];
 
 struct Everyone {
@@ -226,6 +228,7 @@ async fn nobody_reaches_what_is_somebody_elses() {
             };
             let id = match parameter {
                 "call_id" => call_id.to_string(),
+                "withdrawal_id" => NOBODYS_ID.to_owned(),
                 "session_id" => session_id.as_str().expect("a session").to_owned(),
                 other => panic!("{name}: the test has no {other}"),
             };

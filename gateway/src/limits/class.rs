@@ -71,6 +71,12 @@ impl Class {
         self == Self::Auth
     }
 
+    /// Whether who is not known is counted, by address. The feed's limit is each person's own: a
+    /// stranger is turned away there at no cost.
+    pub fn counts_strangers(self) -> bool {
+        self != Self::Feed
+    }
+
     /// Requests a minute of one person; 0 for no limit.
     pub fn limit(self, limits: &LimitsConfig) -> u32 {
         match self {

@@ -140,8 +140,10 @@ where
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let who = who(class, &mut parts, &state).await;
-    let standing = limits.count(class, limit, &who).await;
+    let standing = match who(class, &mut parts, &state).await {
+        Some(who) => limits.count(class, limit, &who).await,
+        None => None,
+    };
     let mut response = match &standing {
         Some(standing) if standing.is_over() => {
             metrics::counter!("rate_limited_total", "class" => class.name()).increment(1);
@@ -155,9 +157,9 @@ where
     response
 }
 
-/// Whose count it is. A caller that is found out on the way is left for the handler; what is wrong
+/// Whose count it is; none where nobody is counted. A caller that is found out on the way is left for the handler; what is wrong
 /// with a token is the handler's to say, and its sender's address is counted.
-async fn who<S>(class: Class, parts: &mut Parts, state: &S) -> String
+async fn who<S>(class: Class, parts: &mut Parts, state: &S) -> Option<String>
 where
     S: Send + Sync,
     Tokens: FromRef<S>,
@@ -169,8 +171,11 @@ where
     {
         let who = format!("user:{}", caller.user_id);
         parts.extensions.insert(caller);
-        return who;
+        return Some(who);
+    }
+    if !class.counts_strangers() {
+        return None;
     }
     let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, state).await;
-    format!("address:{address}")
+    Some(format!("address:{address}"))
 }

@@ -39,7 +39,7 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     /// None before the stream was read for the first time.
-    epoch: RwLock<Option<Arc<Epoch>>>,
+    epoch: watch::Sender<Option<Arc<Epoch>>>,
     viewers: Mutex<HashMap<i64, Arc<Viewer>>>,
     profile: Profile,
 }
@@ -74,7 +74,7 @@ impl Hub {
     /// A hub that knows nothing yet; `profile` is asked for blocks.
     pub fn new(profile: Profile) -> Self {
         Self(Arc::new(Inner {
-            epoch: RwLock::default(),
+            epoch: watch::Sender::new(None),
             viewers: Mutex::default(),
             profile,
         }))
@@ -107,8 +107,7 @@ impl Hub {
 
     /// What sockets read from; unavailable until the stream of events was read.
     pub(super) fn epoch(&self) -> Result<Arc<Epoch>, Error> {
-        let epoch = self.0.epoch.read().unwrap_or_else(PoisonError::into_inner);
-        epoch.clone().ok_or_else(|| {
+        self.0.epoch.borrow().clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unavailable,
                 "events_unavailable",
@@ -117,10 +116,15 @@ impl Hub {
         })
     }
 
+    /// Waits until the stream of events was read for the first time.
+    pub async fn wait(&self) {
+        // The sender is in `self`: the wait ends with an epoch or not at all.
+        let _ = self.0.epoch.subscribe().wait_for(Option::is_some).await;
+    }
+
     /// Has sockets read from this epoch; those of the one before it are to come back.
     pub(super) fn begin(&self, epoch: Arc<Epoch>) {
-        let mut current = self.0.epoch.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = current.replace(epoch)
+        if let Some(before) = self.0.epoch.send_replace(Some(epoch))
             && !before.ended.is_cancelled()
         {
             before.ended.cancel();

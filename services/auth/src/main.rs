@@ -40,6 +40,7 @@ enum Keys {
 #[derive(clap::Args)]
 struct KeyAndPace {
     /// As `list` shows it.
+    #[arg(allow_hyphen_values = true)]
     key_id: String,
     /// Does not wait for everybody, since the key before has leaked: people are logged out.
     #[arg(long)]

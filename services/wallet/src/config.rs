@@ -112,8 +112,9 @@ impl Config {
             ProviderName::Sandbox => Ok(Provider::Sandbox),
             ProviderName::Razorpay => {
                 let account = self.payments.razorpay.as_ref().context(
-                    "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID, __KEY_SECRET and \
-                     __WEBHOOK_SECRET are not set",
+                    "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID, \
+                     TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_SECRET and \
+                     TALKTIME_WALLET__PAYMENTS__RAZORPAY__WEBHOOK_SECRET are not set",
                 )?;
                 Ok(Provider::Razorpay(Arc::new(Razorpay::new(account)?)))
             }

@@ -14,9 +14,8 @@ use utoipa::ToSchema;
 
 use super::{SubmittedAnswer, patient};
 use crate::app::Verification;
-use crate::extract::Json;
+use crate::extract::{Json, Listener};
 use crate::problem::Result;
-use crate::token::Caller;
 
 /// The largest sample and what a form has around it. How large a sample may be is verification's to
 /// say; this keeps the rest of a hostile body out.
@@ -57,7 +56,7 @@ struct AudioForm {
 )]
 pub(in crate::routes) async fn file(
     State(mut verification): State<Verification>,
-    caller: Caller,
+    Listener(caller): Listener,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<SubmittedAnswer>> {
     let form = form.map_err(not_a_form)?;
