@@ -68,7 +68,11 @@ impl App {
         let calls = Calls::new(connect(&peers.calls)?);
         let (heartbeats, carrying) = Heartbeats::new(presence.clone(), lifecycle.stopping());
         lifecycle.spawn(carrying);
-        let hub = Hub::new(profile.clone());
+        let hub = Hub::new(
+            profile.clone(),
+            presence.clone(),
+            config.require_verified_listeners,
+        );
         let places = Places::new(redis.clone());
         let gate = Gate::new(
             tokens.clone(),

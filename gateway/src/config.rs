@@ -16,6 +16,9 @@ pub struct Config {
     pub redis: RedisConfig,
     /// What sockets are told.
     pub nats: NatsConfig,
+    /// Whether a listener who is found not to be verified leaves open feeds; as profile has it.
+    #[serde(default)]
+    pub require_verified_listeners: bool,
     /// How long sockets are waited for.
     #[serde(default)]
     pub sockets: SocketsConfig,

@@ -35,6 +35,7 @@ fn config() -> Config {
         nats: NatsConfig {
             url: "nats://127.0.0.1:1".to_owned(),
         },
+        require_verified_listeners: false,
         sockets: SocketsConfig::default(),
         limits: LimitsConfig::default(),
     }

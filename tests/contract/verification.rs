@@ -6,6 +6,7 @@ use talktime_client::{Answer, Person, Role};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{VerificationReviewed, VerificationSubmitted};
 use talktime_tests::audio::{self, FORM_TYPE, form};
+use talktime_tests::replica::second_gateway;
 use talktime_tests::{Answered, EventLog, TestApp, WAIT_MAX, dev, wait_for};
 
 use crate::{assert_fields, assert_problem};
@@ -506,6 +507,63 @@ async fn a_listener_hears_on_their_socket_what_was_decided() {
     let told = told.expect("told");
     assert_eq!(told["data"]["status"], "revoked", "{told}");
     assert_eq!(told["data"]["is_verified"], false, "{told}");
+}
+
+#[tokio::test]
+async fn a_revoked_listener_leaves_open_feed_sockets_at_once() {
+    let app = talktime_tests::app().await;
+    let required = ("TALKTIME_GATEWAY__REQUIRE_VERIFIED_LISTENERS", "true");
+    let replica = second_gateway(&[required]).await;
+    let (listener, other) = (
+        app.sign_up(Role::Listener).await,
+        app.sign_up(Role::Listener).await,
+    );
+    let (admin, watcher) = (admin(&app).await, app.sign_up(Role::User).await);
+    let approve = async || {
+        let taken = upload(&app, &listener, &audio::wav(40)).await;
+        let id = &taken.body["verification_id"];
+        assert_eq!(review(&app, &admin, id, "approve").await.status, 200);
+    };
+    let change = async |person: &Person, wait_time: i64| {
+        let put = app.put("/users/me/status").of(person);
+        let put = put.json(&json!({"wait_time": wait_time})).answer().await;
+        assert_eq!(put.status, 200, "{put:?}");
+    };
+    approve().await;
+    let mut socket = replica.app.socket("/ws/feed", &watcher).await;
+    let socket = socket.as_mut().expect("the socket opens");
+    let both = [listener.user_id, other.user_id];
+    let choose = json!({"type": "subscribe", "data": {"user_ids": both}});
+    socket.send(&choose).await.expect("sent");
+    let subscribed = socket.next_of_type("subscribed", WAIT_MAX).await;
+    subscribed.expect("an answer");
+
+    let ask = app.post("/admin/verification/revoke").of(&admin);
+    let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
+    assert_eq!(revoked.await.status, 200);
+    let gone = socket.next_of_type("listener_offline", WAIT_MAX).await;
+    let gone = gone.expect("told");
+    assert_eq!(gone["data"]["user_id"], listener.user_id, "{gone}");
+    assert_eq!(gone["data"]["username"], listener.username, "{gone}");
+    assert_eq!(gone["data"]["is_available"], false, "{gone}");
+
+    change(&listener, 11).await;
+    change(&other, 12).await;
+    let next = socket.next_of_type("listener_available", WAIT_MAX).await;
+    assert_eq!(next.expect("a change")["data"]["wait_time"], 12);
+    // Its event may come after that of a change made at once.
+    let mut notified = replica.app.socket("/ws/notifications", &listener).await;
+    let notified = notified.as_mut().expect("the socket opens");
+    notified
+        .next_of_type("hello", WAIT_MAX)
+        .await
+        .expect("hello");
+    approve().await;
+    let reviewed = notified.next_of_type("verification_reviewed", WAIT_MAX);
+    reviewed.await.expect("told");
+    change(&listener, 13).await;
+    let back = socket.next_of_type("listener_available", WAIT_MAX).await;
+    assert_eq!(back.expect("a change")["data"]["wait_time"], 13);
 }
 
 #[tokio::test]

@@ -20,8 +20,9 @@ use super::letter_log::LetterLog;
 use super::letters::{Letter, letters_of};
 use super::message::{Outgoing, Status};
 use super::status_log::{Cause, StatusLog, Told};
+use super::unverified::Unverified;
 use super::viewer::{Viewer, ViewerHandle};
-use crate::app::Profile;
+use crate::app::{Presence, Profile};
 
 /// Sockets are woken for what was told within it at once, and write it with one system call.
 const WAKE_EVERY: Duration = Duration::from_millis(20);
@@ -42,6 +43,8 @@ struct Inner {
     epoch: watch::Sender<Option<Arc<Epoch>>>,
     viewers: Mutex<HashMap<i64, Arc<Viewer>>>,
     profile: Profile,
+    presence: Presence,
+    require_verified: bool,
 }
 
 /// The life of a stream of events; places in another one mean nothing in it.
@@ -50,6 +53,8 @@ pub(super) struct Epoch {
     /// Told when another stream has taken its place.
     pub(super) ended: CancellationToken,
     position: AtomicU64,
+    /// Whom the feed does not show; nobody where it shows everyone.
+    pub(super) unverified: Unverified,
     feed: Statuses,
     presence: Statuses,
     calls: RwLock<LetterLog>,
@@ -71,12 +76,15 @@ struct SignBudget {
 }
 
 impl Hub {
-    /// A hub that knows nothing yet; `profile` is asked for blocks.
-    pub fn new(profile: Profile) -> Self {
+    /// A hub that knows nothing yet; `profile` is asked for blocks, `presence` for the status of one
+    /// who leaves the feed. With `require_verified` that is who is found not to be verified.
+    pub fn new(profile: Profile, presence: Presence, require_verified: bool) -> Self {
         Self(Arc::new(Inner {
             epoch: watch::Sender::new(None),
             viewers: Mutex::default(),
             profile,
+            presence,
+            require_verified,
         }))
     }
 
@@ -162,14 +170,21 @@ impl Hub {
         viewers.unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn presence(&self) -> &Presence {
+        &self.0.presence
+    }
+
     fn viewer(&self, user_id: i64) -> Option<Arc<Viewer>> {
         self.viewers().get(&user_id).cloned()
     }
 
     /// An event of the stream.
-    pub(super) fn hear(&self, epoch: &Epoch, stream_seq: u64, event: &Event) {
+    pub(super) fn hear(&self, epoch: &Arc<Epoch>, stream_seq: u64, event: &Event) {
         let seq = seq_of(stream_seq);
         self.follow_viewers(event);
+        if self.0.require_verified {
+            self.follow_verification(epoch, event);
+        }
         if let Some(Kind::StatusChanged(status)) = &event.kind {
             epoch.tell_change(seq, event, status);
         }
@@ -235,6 +250,7 @@ impl Epoch {
             id,
             ended: CancellationToken::new(),
             position: AtomicU64::new(seq),
+            unverified: Unverified::default(),
             feed: Statuses::starting_after(seq),
             presence: Statuses::starting_after(seq),
             calls: letters(),
@@ -305,7 +321,9 @@ impl Epoch {
             text: text_of(r#type, event, status, seq),
         };
         self.presence.tell(seq, told("status_change"));
-        if status.is_listener {
+        if self.unverified.contains(status.user_id) {
+            // The feed was told that they are gone.
+        } else if status.is_listener {
             self.feed.tell(seq, told(feed_type(status)));
         } else if self.feed.knows(status.user_id) {
             self.feed.tell(seq, told(LISTENER_OFFLINE));
@@ -325,23 +343,35 @@ impl Epoch {
 
     fn tell_sign(&self, event: &Event, status: &StatusChanged) {
         let is_for_all = self.take_sign_for_all();
-        let log = &self.presence.log;
-        let mut log = log.write().unwrap_or_else(PoisonError::into_inner);
+        self.tell_between(&self.presence, |seq| Told {
+            user_id: status.user_id,
+            version: event.version,
+            cause: Cause::Sign { is_for_all },
+            text: text_of("presence_update", event, status, seq),
+        });
+    }
+
+    /// A listener leaves the feed, their status of this version being what it was.
+    pub(super) fn tell_gone(&self, version: i64, event: &Event, status: &StatusChanged) {
+        self.tell_between(&self.feed, |seq| Told {
+            user_id: status.user_id,
+            version,
+            cause: Cause::Change,
+            text: text_of(LISTENER_OFFLINE, event, status, seq),
+        });
+        self.told.notify_one();
+    }
+
+    /// Tells what is not in the stream, under a number between its events.
+    fn tell_between(&self, statuses: &Statuses, told: impl FnOnce(u64) -> Told) {
+        let mut log = statuses.log.write().unwrap_or_else(PoisonError::into_inner);
         log.advance(self.position());
         if log.newest() & SIGN_MASK == SIGN_MASK {
             // Numbers have run out until the next event.
             return;
         }
         let seq = log.newest() + 1;
-        log.tell(
-            seq,
-            Told {
-                user_id: status.user_id,
-                version: event.version,
-                cause: Cause::Sign { is_for_all },
-                text: text_of("presence_update", event, status, seq),
-            },
-        );
+        log.tell(seq, told(seq));
     }
 
     fn take_sign_for_all(&self) -> bool {
@@ -481,6 +511,27 @@ mod tests {
         tell(&epoch, 2, &status(1, 2, true));
         tell(&epoch, 3, &status(1, 3, false));
         assert_eq!(texts(&epoch, Channel::Feed, 0)[0]["type"], LISTENER_OFFLINE);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_verified_leaves_the_feed_and_comes_back_with_a_change() {
+        let epoch = Epoch::new("e".to_owned(), 0);
+        tell(&epoch, 1, &status(1, 1, true));
+        epoch.unverified.set(1, false);
+        let event = status(1, 1, true);
+        let Some(Kind::StatusChanged(last)) = &event.kind else {
+            panic!("a status");
+        };
+        epoch.tell_gone(1, &event, last);
+        tell(&epoch, 2, &status(1, 2, true));
+        let gone = texts(&epoch, Channel::Feed, 0);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(gone[0]["type"], LISTENER_OFFLINE);
+        assert_eq!(gone[0]["seq"], seq_of(1) + 1);
+        epoch.unverified.set(1, true);
+        tell(&epoch, 3, &status(1, 3, true));
+        let back = texts(&epoch, Channel::Feed, seq_of(2));
+        assert_eq!(back[0]["type"], "listener_busy");
     }
 
     #[tokio::test]

@@ -6,7 +6,8 @@
 //! has a place in the log, is woken, and reads on from there. So a client that does not read slows
 //! nobody down, a status that was overtaken is never sent, and one who comes back with the place where
 //! it stopped reads on, on any replica: places are those of the stream. `entry` says who comes in,
-//! `places` how many, `viewer` what each person must not see.
+//! `places` how many, `viewer` what each person must not see, `unverified` whom the feed does not
+//! show.
 
 mod channel;
 mod entry;
@@ -20,6 +21,7 @@ mod reader;
 mod snapshot;
 mod socket;
 mod status_log;
+mod unverified;
 mod viewer;
 
 pub use entry::{Gate, calls, feed, notifications, presence};

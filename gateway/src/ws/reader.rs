@@ -127,7 +127,9 @@ impl Reader {
 
     /// Whether the socket may tell of this person.
     pub(super) fn may_show(&self, user_id: i64) -> bool {
-        self.viewer.with_hidden(|hidden| !hidden.contains(&user_id))
+        let is_listed = self.channel != Channel::Feed || !self.epoch.unverified.contains(user_id);
+        let is_hidden = |hidden: &HashSet<i64>| hidden.contains(&user_id);
+        is_listed && !self.viewer.with_hidden(is_hidden)
     }
 
     /// Narrows to these people, besides those chosen before. Answers whether they were not too many.
