@@ -3,8 +3,9 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{Answer, Person};
-use talktime_tests::{Answered, Pair, assert_books_are_right, dev, wait_for};
+use talktime_tests::{Answered, Pair, WAIT_MAX, assert_books_are_right, dev, wait_for};
 
+use crate::sockets::{assert_quiet, open};
 use crate::{assert_fields, assert_problem};
 
 fn account() -> Value {
@@ -163,6 +164,33 @@ async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
         (&json!(0), &json!(0.75))
     );
     assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_told_on_the_sockets_of_whose_it_is() {
+    let pair = earned().await;
+    let admin = make_admin(&pair).await;
+    let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
+    let (mut others, _) = open(&pair.app, "/ws/notifications", admin).await;
+    let asked = withdraw(&pair, json!(0.75), None).await;
+    assert_eq!(asked.status, 200, "{asked:?}");
+    let id = &asked.body["withdrawal_id"];
+    for status in ["pending", "processing", "paid"] {
+        if status != "pending" {
+            assert_eq!(decide(&pair, admin, id, status).await.status, 200);
+        }
+        let told = own.next_of_type("withdrawal_updated", WAIT_MAX).await;
+        assert_eq!(
+            told.expect("told")["data"],
+            json!({
+                "user_id": pair.listener.user_id,
+                "withdrawal_id": id,
+                "amount": 0.75,
+                "status": status,
+            })
+        );
+    }
+    assert_quiet(&mut others).await;
 }
 
 #[tokio::test]

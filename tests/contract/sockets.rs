@@ -15,7 +15,7 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 const CLOSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A socket that has said hello; and the hello.
-async fn open(gateway: &App, path: &str, person: &Person) -> (Socket, Value) {
+pub(crate) async fn open(gateway: &App, path: &str, person: &Person) -> (Socket, Value) {
     let opened = gateway.socket(path, person).await;
     let mut socket = opened.expect("the socket opens");
     let hello = socket.next(WAIT_MAX).await.expect("a first message");
@@ -143,7 +143,7 @@ async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
 }
 
 /// Nothing has come before the answer to a ping that is sent now.
-async fn assert_quiet(socket: &mut Socket) {
+pub(crate) async fn assert_quiet(socket: &mut Socket) {
     socket.send(&json!({"type": "ping"})).await.expect("sent");
     let next = socket.next(WAIT_MAX).await.expect("an answer");
     assert_eq!(next["type"], "pong", "{next}");
@@ -184,6 +184,27 @@ async fn notifications_go_to_the_person_concerned_alone() {
         let heard = about(&mut own, r#type, caller.user_id).await;
         assert_eq!(heard["data"][of_whom], id, "{heard}");
     }
+    assert_quiet(&mut others).await;
+}
+
+#[tokio::test]
+async fn low_coins_are_the_callers_business_alone() {
+    let pair = Pair::meet().await;
+    let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
+    let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
+    // Five minutes, the fourth of which leaves less than two.
+    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let start = pair.app.post("/calls/start").of(&pair.caller).json(&wish);
+    let started = start.answer().await;
+    assert_eq!(started.status, 200, "{started:?}");
+    for balance_coins in [60, 0] {
+        let low = about(&mut own, "low_balance", pair.caller.user_id).await;
+        assert_eq!(low["data"]["balance_coins"], balance_coins, "{low}");
+    }
+    wait_for("the call's end", || async {
+        pair.both_free().await.then_some(())
+    })
+    .await;
     assert_quiet(&mut others).await;
 }
 
