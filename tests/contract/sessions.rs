@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, TestApp, app};
+use talktime_tests::{Answered, TestApp, app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
@@ -105,6 +105,35 @@ async fn a_lost_phone_is_logged_out_from_elsewhere() {
         assert_problem(&refused, 404, "session_not_found");
     }
     assert_eq!(refresh(&app, &here).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_ends_the_last_of_their_sessions_is_offline() {
+    let app = app().await;
+    let here = app.sign_up(Role::User).await;
+    let there = log_in(&app, &here, "there").await;
+    let stranger = app.sign_up(Role::User).await;
+    let is_online = || async {
+        let path = format!("/users/{}/presence", here.user_id);
+        let status = app.get(&path).of(&stranger).answer().await;
+        assert_eq!(status.status, 200, "{status:?}");
+        status.body["is_online"] == true
+    };
+    let end_current = async |person: &Person| {
+        let listed = sessions(&app, person).await;
+        let current = listed.iter().find(|session| session["is_current"] == true);
+        let id = &current.expect("the one that asks")["session_id"];
+        let path = format!("/auth/sessions/{}", id.as_str().expect("an id"));
+        let ended = app.delete(&path).of(person).answer().await;
+        assert_eq!(ended.status, 200, "{ended:?}");
+    };
+    end_current(&here).await;
+    assert!(is_online().await, "they are logged in there");
+    end_current(&there).await;
+    wait_for("them to be offline", || async {
+        (!is_online().await).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

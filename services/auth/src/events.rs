@@ -46,17 +46,17 @@ impl Journal {
         Ok(())
     }
 
-    /// Somebody logged out of all devices; `action` says in which way.
+    /// Somebody is logged out of all devices; `entry` says in which way.
     pub async fn logged_out(
         &self,
-        action: Action,
+        entry: Entry,
         at: DateTime<Utc>,
         revocation: Revocation,
     ) -> Result<(), Error> {
         let user_id = revocation.user_id;
         let event = Kind::LoggedOut(LoggedOut { user_id });
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, Entry::new(action, at).of_user(user_id)).await?;
+        audit_log::append(&mut tx, entry).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
         revoke(&mut tx, at, revocation).await?;
         tx.commit().await?;
@@ -74,17 +74,15 @@ impl Journal {
         Ok(revocations::list(&self.db, since, after_id, now).await?)
     }
 
-    /// Tokens hold no more, and the user stays where they are logged in otherwise; `session` is the
-    /// one that `action` is about.
+    /// Tokens hold no more, and the user stays where they are logged in otherwise.
     pub async fn revoked(
         &self,
-        session: Session,
-        action: Action,
+        entry: Entry,
         at: DateTime<Utc>,
         revocation: Revocation,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, Entry::new(action, at).of_session(session)).await?;
+        audit_log::append(&mut tx, entry).await?;
         revoke(&mut tx, at, revocation).await?;
         tx.commit().await?;
         self.relay.wake();

@@ -131,9 +131,8 @@ impl Sessions {
             "a refresh token was used twice; all sessions ended"
         );
         let revocation = self.revocation_of(user_id, ended, now);
-        self.journal
-            .revoked(session, Action::RefreshTokenReused, now, revocation)
-            .await?;
+        let entry = Entry::new(Action::RefreshTokenReused, now).of_session(session);
+        self.journal.revoked(entry, now, revocation).await?;
         Ok(())
     }
 
@@ -151,9 +150,8 @@ impl Sessions {
         let latest = now + self.issuer.lifetimes().access();
         let expires_at = access_expires_at.map_or(latest, |expires_at| expires_at.min(latest));
         let revocation = Revocation::of_token(user_id, access_jti, expires_at);
-        self.journal
-            .logged_out(Action::LoggedOut, now, revocation)
-            .await?;
+        let entry = Entry::new(Action::LoggedOut, now).of_user(user_id);
+        self.journal.logged_out(entry, now, revocation).await?;
         store::sessions::log_out(&self.redis, user_id, access_jti, expires_at - now).await?;
         self.presence
             .set_online(user_id, String::new(), false, now)
@@ -167,19 +165,32 @@ impl Sessions {
     }
 
     /// Ends one session, wherever it is; its access tokens end with it. These are revoked first, so
-    /// that a client that gets no answer finds the session and can ask again.
+    /// that a client that gets no answer finds the session and can ask again. With the last one its
+    /// user is offline; of two that end each other at once neither is, and presence finds that user
+    /// silent.
     pub async fn end(&self, session: Session) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
         let session_id = session.session_id.to_string();
-        if !self.open_ids(user_id).await?.contains(&session_id) {
+        let open = self.open_ids(user_id).await?;
+        if !open.contains(&session_id) {
             return Err(AuthError::SessionNotFound);
         }
+        let is_last = open.len() == 1;
         let revocation = self.revocation_of(user_id, vec![session_id], now);
-        self.journal
-            .revoked(session, Action::SessionEnded, now, revocation)
-            .await?;
+        let entry = Entry::new(Action::SessionEnded, now).of_session(session);
+        if is_last {
+            self.journal.logged_out(entry, now, revocation).await?;
+        } else {
+            self.journal.revoked(entry, now, revocation).await?;
+        }
         let lifetime_secs = self.issuer.lifetimes().access_secs;
-        store::sessions::end(&self.redis, session, lifetime_secs).await
+        store::sessions::end(&self.redis, session, lifetime_secs).await?;
+        if is_last {
+            self.presence
+                .set_online(user_id, String::new(), false, now)
+                .await;
+        }
+        Ok(())
     }
 
     /// Ends every session of a user with all their tokens, and has them offline. The event is
@@ -190,9 +201,8 @@ impl Sessions {
         // A session that logged out before may still ask.
         open.push(session.session_id.to_string());
         let revocation = self.revocation_of(user_id, open, now);
-        self.journal
-            .logged_out(Action::LoggedOutEverywhere, now, revocation)
-            .await?;
+        let entry = Entry::new(Action::LoggedOutEverywhere, now).of_user(user_id);
+        self.journal.logged_out(entry, now, revocation).await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
         self.presence
