@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use talktime_gateway::NAME;
 use talktime_gateway::config::Config;
-use talktime_gateway::routes;
+use talktime_gateway::{routes, ws};
 
 #[derive(Parser)]
 #[command(about)]
@@ -14,6 +14,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Prints the AsyncAPI document of the sockets.
+    Asyncapi,
     /// Prints the OpenAPI document of the endpoints.
     Openapi,
     /// Serves REST and sockets until SIGTERM or SIGINT.
@@ -24,6 +26,10 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command {
+        Command::Asyncapi => {
+            print!("{}", ws::document().pretty());
+            Ok(())
+        }
         Command::Openapi => {
             print!("{}", routes::document().pretty());
             Ok(())

@@ -1,11 +1,12 @@
-//! The document of the endpoints: that its committed copy is of today, and that it is whole.
+//! The documents of endpoints and sockets: that their committed copies are of today, and that they are
+//! whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use talktime_gateway::routes;
+use talktime_gateway::{routes, ws};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 const ROLES: [&str; 3] = ["user", "listener", "admin"];
@@ -28,15 +29,22 @@ fn operations(document: &Value) -> Vec<(String, Value)> {
     operations.collect()
 }
 
-#[test]
-fn the_committed_copy_is_of_today() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
-    let copy = fs::read_to_string(path).expect("docs/openapi.json");
+fn assert_of_today(file: &str, document: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(file);
+    let copy = fs::read_to_string(path).unwrap_or_else(|error| panic!("docs/{file}: {error}"));
     let copy: Value = serde_json::from_str(&copy).expect("JSON");
     assert!(
-        copy == document(),
-        "docs/openapi.json is not what the endpoints say: run `cargo dev docs`"
+        copy == *document,
+        "docs/{file} is not what the gateway says: run `cargo dev docs`"
     );
+}
+
+#[test]
+fn the_committed_copies_are_of_today() {
+    assert_of_today("openapi.json", &document());
+    assert_of_today("asyncapi.json", ws::document().json());
 }
 
 #[test]
@@ -121,13 +129,14 @@ fn no_two_types_share_a_schema_name() {
 
 #[test]
 fn every_reference_leads_somewhere() {
-    let document = document();
-    let mut references = Vec::new();
-    collect_references(&document, &mut references);
-    assert!(!references.is_empty());
-    for reference in references {
-        let pointer = reference.trim_start_matches('#');
-        assert!(document.pointer(pointer).is_some(), "{reference}");
+    for document in [document(), ws::document().json().clone()] {
+        let mut references = Vec::new();
+        collect_references(&document, &mut references);
+        assert!(!references.is_empty());
+        for reference in references {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
     }
 }
 

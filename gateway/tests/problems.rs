@@ -338,6 +338,14 @@ async fn large_answers_are_compressed_for_who_can_read_that() {
 }
 
 #[tokio::test]
+async fn the_document_of_the_sockets_is_served_to_everybody() {
+    let answer = ask(Request::get("/asyncapi.json"), "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.body["asyncapi"], "3.0.0");
+}
+
+#[tokio::test]
 async fn the_document_can_be_read_in_a_browser() {
     let page = ask(Request::get("/docs/"), "").await;
     assert_eq!(page.status, 200);

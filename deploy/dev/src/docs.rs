@@ -12,7 +12,10 @@ use crate::stack::{Stack, workspace_root};
 
 const GATEWAY: &str = "talktime-gateway";
 /// Each document: the gateway's command that prints it, and its file.
-const DOCUMENTS: [(&str, &str); 1] = [("openapi", "docs/openapi.json")];
+const DOCUMENTS: [(&str, &str); 2] = [
+    ("openapi", "docs/openapi.json"),
+    ("asyncapi", "docs/asyncapi.json"),
+];
 
 /// The command `docs`.
 pub(crate) fn write(stack: &Stack) -> Result<()> {

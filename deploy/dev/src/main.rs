@@ -104,7 +104,7 @@ enum Command {
     GrantAdmin { phone: String },
     /// Run a service's binary with any arguments, as in `cargo dev run wallet dead-letters list`
     Run(single::RunOptions),
-    /// Write `docs/openapi.json` anew, from the endpoints
+    /// Write `docs/openapi.json` and `docs/asyncapi.json` anew, from endpoints and sockets
     Docs,
     /// Print where everything is, as NAME=VALUE lines
     Env,

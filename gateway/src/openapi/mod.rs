@@ -2,14 +2,15 @@
 //!
 //! An endpoint says what is its own: path, role, answer, the codes it refuses with. What holds for
 //! every endpoint of its kind is added by [`complete`]. The document is served at `/openapi.json`,
-//! and for reading at `/docs`; `docs/openapi.json` is its committed copy.
+//! and for reading at `/docs`; `docs/openapi.json` is its committed copy. Beside it is
+//! the AsyncAPI document of the sockets, at `/asyncapi.json`, which [`crate::ws`] makes.
 
 mod complete;
 pub mod values;
 
 use axum::Router;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -17,6 +18,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 /// Where the document is.
 const PATH: &str = "/openapi.json";
+/// Where that of the sockets is.
+const SOCKETS_PATH: &str = "/asyncapi.json";
 
 /// The whole document.
 #[derive(Clone, Debug)]
@@ -31,6 +34,11 @@ impl Document {
         Self(document)
     }
 
+    /// One that needs no completing.
+    pub(crate) fn whole(document: Value) -> Self {
+        Self(document)
+    }
+
     /// The document.
     pub fn json(&self) -> &Value {
         &self.0
@@ -42,13 +50,22 @@ impl Document {
     }
 }
 
-/// `/openapi.json` and `/docs`.
-pub fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> Router<S> {
+/// `/openapi.json` with `/docs`, and `/asyncapi.json`.
+pub fn routes<S: Clone + Send + Sync + 'static>(
+    endpoints: &Document,
+    sockets: &Document,
+) -> Router<S> {
+    let ui = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(PATH));
+    Router::from(ui)
+        .route(PATH, serve(endpoints))
+        .route(SOCKETS_PATH, serve(sockets))
+        .with_state(())
+}
+
+fn serve(document: &Document) -> MethodRouter {
     let text = Bytes::from(document.json().to_string());
-    let serve = move || {
+    get(move || {
         let text = text.clone();
         async move { ([(CONTENT_TYPE, "application/json")], text).into_response() }
-    };
-    let ui = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(PATH));
-    Router::from(ui).route(PATH, get(serve)).with_state(())
+    })
 }

@@ -168,3 +168,57 @@ pub enum DecidedStatus {
     /// Comes back.
     Rejected,
 }
+
+/// What was done about somebody.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum BlockChange {
+    /// Kept away.
+    Block,
+    /// Kept away, and we were told.
+    Report,
+    /// No longer kept away.
+    Unblock,
+}
+
+/// What became of a verification.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum ReviewStatus {
+    /// The sample is good.
+    Approved,
+    /// The sample is not.
+    Rejected,
+    /// It holds no more.
+    Revoked,
+}
+
+/// Why a payment was taken back.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum ReversalReason {
+    /// We gave it back.
+    Refund,
+    /// The payer's bank took it back.
+    Chargeback,
+}
+
+/// What is wrong with a socket, or with a message to it.
+#[derive(ToSchema)]
+#[schema(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SocketError {
+    /// The token is not good, or no longer. The socket closes.
+    AuthFailed,
+    /// The account has no access. The socket closes.
+    PermissionDenied,
+    /// The user has too many sockets. The socket closes.
+    ConnectionLimit,
+    /// The client sends too much. The socket closes.
+    RateLimited,
+    /// It is no message, or its data is not what its type needs.
+    InvalidMessage,
+    /// The channel knows no messages of this type.
+    UnknownType,
+    /// More people than a socket may choose.
+    TooManyUserIds,
+}

@@ -58,7 +58,7 @@ pub fn router(app: App, config: &HttpConfig) -> Router {
     let (uploads, uploads_document) = uploads().split_for_parts();
     let document = Document::new(document.merge_from(uploads_document));
     let small = small
-        .merge(openapi::routes(&document))
+        .merge(openapi::routes(&document, &ws::document()))
         .route("/ws/feed", get(ws::feed))
         .route("/ws/presence", get(ws::presence))
         .route("/ws/calls", get(ws::calls))

@@ -14,6 +14,10 @@ pub(super) enum Channel {
 }
 
 impl Channel {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Feed, Self::Presence, Self::Calls, Self::Notifications];
+
     /// The last part of the path; a label of metrics.
     pub(super) fn name(self) -> &'static str {
         match self {

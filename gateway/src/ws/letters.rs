@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, WithdrawalUpdated};
+use utoipa::ToSchema;
 
 use super::channel::Channel;
 use super::message::Outgoing;
 use crate::number::Hundredths;
+use crate::openapi::values;
 
 /// A message to one person.
 #[derive(Debug)]
@@ -20,70 +22,96 @@ pub(super) struct Letter {
 }
 
 /// What a message about a call says. The caller's balance is told to the caller alone.
-#[derive(Clone, Copy, Default, Serialize)]
-struct OfCall<'a> {
+#[derive(Clone, Copy, Default, Serialize, ToSchema)]
+#[schema(as = Call)]
+pub(super) struct OfCall<'a> {
     call_id: i64,
     user_id: i64,
     listener_id: i64,
+    #[schema(value_type = values::CallType)]
     call_type: &'a str,
+    #[schema(value_type = values::CallStatus)]
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     coins_spent: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     remaining_coins: Option<i64>,
+    /// Which one; of a call that has ended, how many there were.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     minute: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     duration_seconds: Option<i64>,
+    /// Rupees.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     listener_money_earned: Option<Hundredths>,
 }
 
-#[derive(Serialize)]
-struct Favorite {
+/// Somebody on one's list, or no longer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Favorite {
     user_id: i64,
     listener_id: i64,
     is_favorited: bool,
 }
 
-#[derive(Serialize)]
-struct Block<'a> {
+/// Somebody kept away, or no longer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Block<'a> {
     user_id: i64,
     blocked_id: i64,
+    #[schema(value_type = values::BlockChange)]
     action_type: &'a str,
     is_blocked: bool,
 }
 
-#[derive(Serialize)]
-struct Review<'a> {
+/// Where a listener's verification stands.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Review<'a> {
     user_id: i64,
+    /// Not there when it was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     verification_id: Option<i64>,
+    #[schema(value_type = values::ReviewStatus)]
     status: &'a str,
     is_verified: bool,
+    #[schema(required)]
     reviewer_notes: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct OfWithdrawal<'a> {
+/// Where a withdrawal stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Withdrawal)]
+pub(super) struct OfWithdrawal<'a> {
     user_id: i64,
     withdrawal_id: i64,
+    /// Rupees.
     amount: Hundredths,
+    #[schema(value_type = values::WithdrawalStatus)]
     status: &'a str,
 }
 
-#[derive(Serialize)]
-struct Balance {
+/// Coins left.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Balance {
     user_id: i64,
     balance_coins: i64,
 }
 
-#[derive(Serialize)]
-struct Reversal<'a> {
+/// A payment that was taken back, and the coins with it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Reversal<'a> {
     user_id: i64,
     order_id: &'a str,
+    #[schema(value_type = values::ReversalReason)]
     reason: &'a str,
     coins_taken: i64,
+    /// What the balance could not give; the next recharge pays it first.
     debt_coins: i64,
     balance_coins: i64,
 }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use talktime_proto::events::v1::StatusChanged;
 use talktime_proto::presence::v1::Status as PresenceStatus;
+use utoipa::ToSchema;
+
+use crate::openapi::values::SocketError;
 
 /// A message to a client.
 #[derive(Serialize)]
@@ -37,13 +40,14 @@ pub(super) struct Incoming<'a> {
 }
 
 /// The `data` of `subscribe` and `unsubscribe`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Subscription {
+    #[schema(max_items = 1000)]
     pub(super) user_ids: Vec<i64>,
 }
 
 /// The first message of every socket.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Hello<'a> {
     /// Numbers of messages mean something within it alone.
     pub(super) epoch: &'a str,
@@ -52,31 +56,36 @@ pub(super) struct Hello<'a> {
 }
 
 /// What is wrong.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Failure<'a> {
+    #[schema(value_type = SocketError)]
     pub(super) code: &'a str,
     pub(super) message: &'a str,
 }
 
 /// Of whom a socket hears now; everyone when it is empty.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Subscribed {
     pub(super) user_ids: Vec<i64>,
 }
 
 /// An answer without content.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Empty {}
 
 /// Someone's status.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Status<'a> {
     user_id: i64,
     username: &'a str,
     is_online: bool,
     is_busy: bool,
+    /// Minutes.
+    #[schema(required)]
     wait_time: Option<i32>,
+    #[schema(required)]
     last_seen: Option<DateTime<Utc>>,
+    /// Online and not busy.
     is_available: bool,
 }
 

@@ -7,9 +7,10 @@
 //! nobody down, a status that was overtaken is never sent, and one who comes back with the place where
 //! it stopped reads on, on any replica: places are those of the stream. `entry` says who comes in,
 //! `places` how many, `viewer` what each person must not see, `unverified` whom the feed does not
-//! show.
+//! show. `description` says what goes over them.
 
 mod channel;
+mod description;
 mod entry;
 mod follow;
 mod hub;
@@ -24,6 +25,7 @@ mod status_log;
 mod unverified;
 mod viewer;
 
+pub use description::document;
 pub use entry::{Gate, calls, feed, notifications, presence};
 pub use hub::Hub;
 pub use places::Places;

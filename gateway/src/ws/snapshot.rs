@@ -11,12 +11,14 @@ use talktime_proto::calls::v1::{CallType, GetOngoingRequest, OngoingCall};
 use talktime_proto::presence::v1::ListOnlineRequest;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::channel::Channel;
 use super::hub::Epoch;
 use super::message::{Status, json};
 use super::reader::Reader;
 use crate::app::{Calls, Presence};
+use crate::openapi::values;
 
 /// People in a snapshot; a client that shows others asks for them (`GET /users/presence`).
 const PEOPLE_MAX: i32 = 1_000;
@@ -42,34 +44,42 @@ struct Shared {
     is_complete: bool,
 }
 
-#[derive(Serialize)]
-struct People<'a> {
+/// Who is online.
+#[derive(Serialize, ToSchema)]
+pub(super) struct People<'a> {
+    #[schema(value_type = Vec<Status>)]
     statuses: Vec<&'a RawValue>,
     /// Whether everybody who is not named is offline.
     is_complete: bool,
 }
 
-#[derive(Serialize)]
-struct OwnCall {
+/// The call that one is in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OwnCall {
+    #[schema(required)]
     call: Option<Ongoing>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Ongoing {
     call_id: i64,
     user_id: i64,
     listener_id: i64,
+    #[schema(value_type = values::CallType)]
     call_type: &'static str,
+    #[schema(value_type = values::CallStatus)]
     status: &'static str,
     duration_seconds: i64,
     coins_spent: i64,
+    /// Told to the caller alone.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     remaining_coins: Option<i64>,
 }
 
 /// Notifications are not kept: the lists that they tell of are to be read again.
-#[derive(Serialize)]
-struct Nothing {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Nothing {
     is_complete: bool,
 }
 

@@ -29,13 +29,13 @@ const PIECE_MAX: usize = 64;
 /// Longest message we take from a client.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Messages that a client may send a second.
-const MESSAGES_A_SECOND_MAX: u32 = 30;
+pub(super) const MESSAGES_A_SECOND_MAX: u32 = 30;
 
 /// Close codes of the contract.
-const AUTH_FAILED: u16 = 4401;
-const PERMISSION_DENIED: u16 = 4403;
-const TOO_SLOW: u16 = 4408;
-const TOO_MUCH: u16 = 4429;
+pub(super) const AUTH_FAILED: u16 = 4401;
+pub(super) const PERMISSION_DENIED: u16 = 4403;
+pub(super) const TOO_SLOW: u16 = 4408;
+pub(super) const TOO_MUCH: u16 = 4429;
 
 /// How long clients are waited for.
 #[derive(Clone, Copy)]
