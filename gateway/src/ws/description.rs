@@ -19,7 +19,7 @@ use crate::openapi::Document;
 
 const ABOUT: &str = "What happens on the platform, as it happens.\n\n\
     Every message has `type`, `data` and `timestamp`; the gateway's also have `seq`, which never falls \
-    within a socket. The first one is `hello`. Who comes back with `since` and `epoch` is told what was \
+    within a socket, but for the error before a close, where it is 0. The first message is `hello`. Who comes back with `since` and `epoch` is told what was \
     missed, or gets a `snapshot` when that is no longer kept. A client ignores types that it does not \
     know. Coins are whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.";
 
