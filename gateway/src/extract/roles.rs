@@ -25,12 +25,8 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        if is_admin(&Profile::from_ref(state), caller.user_id).await? {
-            Ok(Self(caller))
-        } else {
-            Err(Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.").into())
-        }
+        let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.");
+        caller_with(ADMIN, refusal, parts, state).await.map(Self)
     }
 }
 
@@ -46,12 +42,28 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        if has_role(&Profile::from_ref(state), caller.user_id, LISTENER).await? {
-            return Ok(Self(caller));
-        }
         let detail = "This is for listeners.";
-        Err(Error::new(Kind::PermissionDenied, "listener_only", detail).into())
+        let refusal = Error::new(Kind::PermissionDenied, "listener_only", detail);
+        caller_with(LISTENER, refusal, parts, state).await.map(Self)
+    }
+}
+
+async fn caller_with<S>(
+    role: &str,
+    refusal: Error,
+    parts: &mut Parts,
+    state: &S,
+) -> Result<Caller, Problem>
+where
+    S: Send + Sync,
+    Tokens: FromRef<S>,
+    Profile: FromRef<S>,
+{
+    let caller = Caller::from_request_parts(parts, state).await?;
+    if has_role(&Profile::from_ref(state), caller.user_id, role).await? {
+        Ok(caller)
+    } else {
+        Err(refusal.into())
     }
 }
 

@@ -153,9 +153,7 @@ impl Sessions {
         let entry = Entry::new(Action::LoggedOut, now).of_user(user_id);
         self.journal.logged_out(entry, now, revocation).await?;
         store::sessions::log_out(&self.redis, user_id, access_jti, expires_at - now).await?;
-        self.presence
-            .set_online(user_id, String::new(), false, now)
-            .await;
+        self.set_offline(user_id, now).await;
         Ok(())
     }
 
@@ -186,9 +184,7 @@ impl Sessions {
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end(&self.redis, session, lifetime_secs).await?;
         if is_last {
-            self.presence
-                .set_online(user_id, String::new(), false, now)
-                .await;
+            self.set_offline(user_id, now).await;
         }
         Ok(())
     }
@@ -205,9 +201,7 @@ impl Sessions {
         self.journal.logged_out(entry, now, revocation).await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
-        self.presence
-            .set_online(user_id, String::new(), false, now)
-            .await;
+        self.set_offline(user_id, now).await;
         Ok(())
     }
 
@@ -219,6 +213,12 @@ impl Sessions {
     ) -> Result<Page, AuthError> {
         let now = self.clock.now();
         Ok(self.journal.revocations(since, after_id, now).await?)
+    }
+
+    async fn set_offline(&self, user_id: i64, now: DateTime<Utc>) {
+        self.presence
+            .set_online(user_id, String::new(), false, now)
+            .await;
     }
 
     async fn open_ids(&self, user_id: i64) -> Result<Vec<String>, AuthError> {
