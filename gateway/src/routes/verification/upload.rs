@@ -16,6 +16,7 @@ use super::{SubmittedAnswer, patient};
 use crate::app::Verification;
 use crate::extract::{Json, Listener};
 use crate::problem::Result;
+use crate::token::Caller;
 
 /// The largest sample and what a form has around it. How large a sample may be is verification's to
 /// say; this keeps the rest of a hostile body out.
@@ -56,13 +57,21 @@ struct AudioForm {
 )]
 pub(in crate::routes) async fn file(
     State(mut verification): State<Verification>,
-    Listener(caller): Listener,
+    caller: Caller,
+    listener: Result<Listener>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<SubmittedAnswer>> {
+    let user_id = caller.user_id;
+    if let Err(refusal) = listener {
+        // A client hears the refusal of a file once it has sent it.
+        if let Ok(form) = form {
+            let _ = send(form, Pieces(None), user_id).await;
+        }
+        return Err(refusal);
+    }
     let form = form.map_err(not_a_form)?;
     let (pieces, queue) = mpsc::channel(PIECES_QUEUED_MAX);
     let request = patient(queue);
-    let user_id = caller.user_id;
     let (sent, answered) = tokio::join!(
         send(form, Pieces(Some(pieces)), user_id),
         verification.upload_audio(request)
