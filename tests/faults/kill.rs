@@ -98,10 +98,7 @@ async fn wallet_dies_around_the_commit_of_a_charge() {
 #[tokio::test]
 async fn presence_dies_around_the_commit_of_busy() {
     let _stack = take_stack().await;
-    for failpoint in [
-        "presence.begin_call.before_commit",
-        "presence.begin_call.committed",
-    ] {
+    for failpoint in ["presence.call.before_commit", "presence.call.committed"] {
         kill_at_start("presence", failpoint).await;
     }
 }

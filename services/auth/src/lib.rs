@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::Schema;
+use talktime_kit::db::{Plans, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Service, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
@@ -47,6 +47,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "auth",
     migrations: &MIGRATIONS,
+    plans: Plans::Once,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {

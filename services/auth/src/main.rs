@@ -60,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => talktime_auth::serve(service, config).await,
         Command::Keys(command) => {
-            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let pool = db::pool(SCHEMA, &service.database)?;
             turn(command, &Rotation::new(pool, &config.tokens)?).await
         }
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,

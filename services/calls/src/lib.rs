@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::Schema;
+use talktime_kit::db::{Plans, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::events::ProfileEvents;
 use crate::grpc::CallsApi;
 use crate::peers::Peers;
-use crate::saga::Calls;
+use crate::saga::{Calls, Together};
 use crate::tracking::Tracking;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -41,6 +41,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "calls",
     migrations: &MIGRATIONS,
+    plans: Plans::Once,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {
@@ -52,13 +53,15 @@ const PROFILE_EVENTS: Consumer = Consumer {
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.check()?;
     let service = Service::start(service, SCHEMA).await?;
+    let terms = config.terms();
     let calls = Calls {
+        together: Together::start(&service.db, &service.relay, &service.clock, terms.limits),
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
         peers: Peers::connect(&config.peers)?,
         tracking: Tracking::new(redis::connect(&config.redis)?),
-        terms: config.terms(),
+        terms,
         prices_version: Arc::default(),
     };
     service.consume(PROFILE_EVENTS, ProfileEvents);

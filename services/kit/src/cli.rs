@@ -74,10 +74,10 @@ pub async fn run(command: Command, config: &ServiceConfig, schema: Schema) -> an
     match command {
         Command::Migrate => db::migrate(schema, &config.database.owner_url).await,
         Command::DeadLetters(command) => {
-            dead_letters_command(command, config, &db::pool(schema.name, &config.database)?).await
+            dead_letters_command(command, config, &db::pool(schema, &config.database)?).await
         }
         Command::Republish { since_secs } => {
-            let pool = db::pool(schema.name, &config.database)?;
+            let pool = db::pool(schema, &config.database)?;
             let events = outbox::mark_unpublished(&pool, since_secs).await?;
             println!("{events} events will be published again");
             Ok(())

@@ -33,23 +33,45 @@ pub struct Schema {
     pub name: &'static str,
     /// What `sqlx::migrate!()` embedded.
     pub migrations: &'static Migrator,
+    /// How its statements are planned.
+    pub plans: Plans,
+}
+
+/// When Postgres plans a prepared statement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Plans {
+    /// Once for each connection: for statements that go by keys, whatever the values are. Left to itself
+    /// Postgres plans those with arrays each time, which takes longer than to run them.
+    Once,
+    /// As Postgres sees fit: for queries whose best plan depends on the values.
+    ByValues,
+}
+
+impl Plans {
+    fn plan_cache_mode(self) -> &'static str {
+        match self {
+            Self::Once => "force_generic_plan",
+            Self::ByValues => "auto",
+        }
+    }
 }
 
 /// A pool of the app role. Connects when first used, so that a service starts without its
 /// database, is not ready, and becomes ready when the database comes.
-pub fn pool(service: &str, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
+pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
     let options = config
         .app_url
         .expose_secret()
         .parse::<PgConnectOptions>()
         .context("database.app_url")?
-        .application_name(service)
+        .application_name(schema.name)
         .options([
             ("statement_timeout", STATEMENT_TIMEOUT_MS),
             (
                 "idle_in_transaction_session_timeout",
                 IDLE_IN_TRANSACTION_TIMEOUT_MS,
             ),
+            ("plan_cache_mode", schema.plans.plan_cache_mode()),
         ])
         .disable_statement_logging();
     Ok(PgPoolOptions::new()

@@ -134,17 +134,43 @@ pub async fn finish(
     request: &Request,
     answer: &impl Serialize,
 ) -> Result<(), Error> {
-    let answer = serde_json::to_value(answer).map_err(Error::internal)?;
+    finish_all(tx, &[(request, answer)]).await
+}
+
+/// Keeps the answers for many keys.
+pub async fn finish_all(
+    tx: &mut PgConnection,
+    finished: &[(&Request, &impl Serialize)],
+) -> Result<(), Error> {
+    if finished.is_empty() {
+        return Ok(());
+    }
+    let answers = finished
+        .iter()
+        .map(|(_, answer)| serde_json::to_value(answer).map_err(Error::internal))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let requests = || finished.iter().map(|(request, _)| request);
     let kept = sqlx::query(
-        "UPDATE idempotency_keys SET answer = $4 WHERE user_id = $1 AND route = $2 AND key = $3",
+        "UPDATE idempotency_keys AS k SET answer = finished.answer
+         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::jsonb[])
+              AS finished (user_id, route, key, answer)
+         WHERE k.user_id = finished.user_id AND k.route = finished.route AND k.key = finished.key",
     )
-    .bind(request.user_id)
-    .bind(request.route)
-    .bind(&request.key)
-    .bind(answer)
+    .bind(
+        requests()
+            .map(|request| request.user_id)
+            .collect::<Vec<_>>(),
+    )
+    .bind(requests().map(|request| request.route).collect::<Vec<_>>())
+    .bind(
+        requests()
+            .map(|request| request.key.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(answers)
     .execute(tx)
     .await?;
-    if kept.rows_affected() == 1 {
+    if kept.rows_affected() == finished.len() as u64 {
         Ok(())
     } else {
         Err(Error::internal(

@@ -11,6 +11,7 @@ pub mod db;
 pub mod error;
 pub mod failpoint;
 pub mod gauges;
+pub mod group;
 pub mod grpc;
 pub mod idempotency;
 pub mod lease;

@@ -42,7 +42,7 @@ impl Service {
             telemetry.metrics.clone(),
         )
         .await?;
-        let db = db::pool(schema.name, &config.database)?;
+        let db = db::pool(schema, &config.database)?;
         let nats = messaging::connect(&config.nats).await?;
         let relay = Relay::default();
         let stopping = lifecycle.stopping();

@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, PgPool, SqlSafeStr};
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::Schema;
+use talktime_kit::db::{Plans, Schema};
 use talktime_kit::messaging::{self, Consumer, Handler, Relay, consumer, dead_letters, outbox};
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error, trace};
@@ -49,6 +49,7 @@ impl Bench {
         let database = TestDatabase::new(Schema {
             name: "wallet",
             migrations: &EFFECTS,
+            plans: Plans::Once,
         })
         .await;
         let url = std::env::var("NATS_URL").expect("NATS_URL is set by `cargo dev test`");
@@ -96,20 +97,18 @@ impl Bench {
     }
 
     async fn append(&self, tx: &mut PgConnection) {
+        self.append_of(tx, self.user_id).await;
+    }
+
+    async fn append_of(&self, tx: &mut PgConnection, user_id: i64) {
         let earned = Earned {
-            user_id: self.user_id,
+            user_id,
             paise: 1,
             transfer_id: String::new(),
         };
-        outbox::append(
-            tx,
-            self.user_id,
-            1,
-            Clock::System.now(),
-            Kind::Earned(earned),
-        )
-        .await
-        .expect("written");
+        outbox::append(tx, user_id, 1, Clock::System.now(), Kind::Earned(earned))
+            .await
+            .expect("written");
     }
 
     async fn append_and_commit(&self) {
@@ -163,13 +162,14 @@ struct Recorder {
 }
 
 impl Handler for Recorder {
+    fn wants(&self, event: &Event) -> bool {
+        matches!(&event.kind, Some(Kind::Earned(earned)) if earned.user_id == self.user_id)
+    }
+
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let Some(Kind::Earned(earned)) = event.kind else {
             return Ok(());
         };
-        if earned.user_id != self.user_id {
-            return Ok(());
-        }
         sqlx::query("INSERT INTO wallet.effects (user_id, traceparent) VALUES ($1, $2)")
             .bind(earned.user_id)
             .bind(trace::current())
@@ -180,6 +180,23 @@ impl Handler for Recorder {
         }
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn an_event_that_means_nothing_here_leaves_no_trace() {
+    let bench = Bench::set_up().await;
+    bench.consume(Recorder {
+        user_id: bench.user_id,
+        refuses: false,
+    });
+    let mut tx = bench.database.app.begin().await.expect("connected");
+    bench.append_of(&mut tx, bench.user_id + 1).await;
+    bench.append(&mut tx).await;
+    tx.commit().await.expect("committed");
+    bench.relay.wake();
+    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    let remembered = "SELECT count(*) FROM inbox";
+    assert_eq!(count(&bench.database.app, remembered).await, 1);
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
 //! What presence tells and what it hears.
 
 use sqlx::PgConnection;
-use talktime_kit::messaging::{Handler, Relay};
-use talktime_kit::{Clock, Error};
+use talktime_kit::messaging::{Handler, Received, Relay};
+use talktime_kit::{Clock, Error, trace};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged};
 use talktime_proto::{datetime, timestamp};
+use tracing::Span;
 
+use crate::changes::{Told, change_all, forget};
 use crate::domain::{Change, PresenceError, Session, UserStatus};
-use crate::statuses::{change, forget};
 
 /// The event of a status that others see differently now. `came_online` is for the change that put
 /// them online.
@@ -41,22 +42,36 @@ impl Listening {
 }
 
 impl Handler for Listening {
+    // Most events find nothing to do and lock nothing; the others lock in one order.
+    const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
+
+    fn wants(&self, event: &Event) -> bool {
+        let is_deletion = matches!(event.kind, Some(Kind::UserDeleted(_)));
+        is_deletion || changes_of(event.clone()).map_or(true, |changes| !changes.is_empty())
+    }
+
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let span = Span::current();
+        self.handle_all(tx, vec![Received { event, span }]).await
+    }
+
+    async fn handle_all(&self, tx: &mut PgConnection, events: Vec<Received>) -> Result<(), Error> {
         let now = self.clock.now();
-        match &event.kind {
-            Some(Kind::UserDeleted(user)) => forget(tx, user.user_id, now).await?,
-            Some(Kind::UserRegistered(user)) => {
-                let is_listener = Change::Listener {
-                    is_listener: user.role == LISTENER,
-                    profile_version: event.version,
-                };
-                change(tx, &[user.user_id], &is_listener, now).await?;
+        let mut told = Vec::new();
+        for Received { event, span } in events {
+            if let Some(Kind::UserDeleted(user)) = &event.kind {
+                change_all(tx, &told, now).await?;
+                told.clear();
+                forget(tx, user.user_id, now).await?;
             }
-            _ => {}
+            let changes = changes_of(event)?.into_iter();
+            told.extend(changes.map(|(user_ids, change)| Told {
+                user_ids,
+                change,
+                traceparent: trace::of(&span),
+            }));
         }
-        if let Some((user_ids, what)) = change_of(event)? {
-            change(tx, &user_ids, &what, now).await?;
-        }
+        change_all(tx, &told, now).await?;
         Ok(())
     }
 
@@ -65,12 +80,16 @@ impl Handler for Listening {
     }
 }
 
-/// What an event means here, and to whom; `None` when nothing.
-fn change_of(event: Event) -> Result<Option<(Vec<i64>, Change)>, PresenceError> {
+/// What an event means here, and to whom.
+fn changes_of(event: Event) -> Result<Vec<(Vec<i64>, Change)>, PresenceError> {
     let profile_version = event.version;
     let happened_at = datetime(event.happened_at.as_ref());
     let named = |username| Change::Named {
         username,
+        profile_version,
+    };
+    let listener = |is_listener| Change::Listener {
+        is_listener,
         profile_version,
     };
     let session = |is_online, username| {
@@ -80,31 +99,32 @@ fn change_of(event: Event) -> Result<Option<(Vec<i64>, Change)>, PresenceError> 
             username,
         }))
     };
-    Ok(Some(match event.kind {
-        Some(Kind::UserRegistered(user)) => (vec![user.user_id], named(user.username)),
-        Some(Kind::UserUpdated(user)) => (vec![user.user_id], named(user.username)),
+    Ok(match event.kind {
+        Some(Kind::UserRegistered(user)) => vec![
+            (vec![user.user_id], listener(user.role == LISTENER)),
+            (vec![user.user_id], named(user.username)),
+        ],
+        Some(Kind::UserUpdated(user)) => vec![(vec![user.user_id], named(user.username))],
         Some(Kind::RoleChanged(role)) if role.role == LISTENER => {
-            let listener = Change::Listener {
-                is_listener: role.active,
-                profile_version,
-            };
-            (vec![role.user_id], listener)
+            vec![(vec![role.user_id], listener(role.active))]
         }
-        Some(Kind::LoggedIn(login)) => (vec![login.user_id], session(true, login.username)?),
-        Some(Kind::LoggedOut(logout)) => (vec![logout.user_id], session(false, String::new())?),
+        Some(Kind::LoggedIn(login)) => vec![(vec![login.user_id], session(true, login.username)?)],
+        Some(Kind::LoggedOut(logout)) => {
+            vec![(vec![logout.user_id], session(false, String::new())?)]
+        }
         Some(Kind::CallStarted(call)) => {
             let began = Change::CallBegan {
                 call_id: call.call_id,
                 wait_time: call.wait_time,
             };
-            (vec![call.user_id, call.listener_id], began)
+            vec![(vec![call.user_id, call.listener_id], began)]
         }
         Some(Kind::CallEnded(call)) => {
             let ended = Change::CallEnded {
                 call_id: call.call_id,
             };
-            (vec![call.user_id, call.listener_id], ended)
+            vec![(vec![call.user_id, call.listener_id], ended)]
         }
-        _ => return Ok(None),
-    }))
+        _ => vec![],
+    })
 }

@@ -12,12 +12,13 @@ use crate::domain::{
     check_settings,
 };
 use crate::heartbeats::Heartbeats;
-use crate::statuses::Statuses;
+use crate::statuses::{CallChanges, Statuses};
 use crate::sweep::Sweeper;
 
 /// The gRPC service.
 pub struct PresenceApi {
     statuses: Statuses,
+    calls: CallChanges,
     heartbeats: Heartbeats,
     sweeper: Sweeper,
 }
@@ -26,6 +27,7 @@ impl PresenceApi {
     /// The service over presence's operations.
     pub fn new(statuses: Statuses, heartbeats: Heartbeats, sweeper: Sweeper) -> Self {
         Self {
+            calls: CallChanges::start(statuses.clone()),
             statuses,
             heartbeats,
             sweeper,
@@ -142,7 +144,7 @@ impl PresenceService for PresenceApi {
             wait_time,
         } = request.into_inner();
         check_call(call_id, &user_ids).map_err(refused)?;
-        let began = self.statuses.begin_call(call_id, &user_ids, wait_time);
+        let began = self.calls.begin(call_id, user_ids, wait_time);
         began.await.map_err(refused)?;
         Ok(Response::new(pb::BeginCallResponse {}))
     }
@@ -153,7 +155,7 @@ impl PresenceService for PresenceApi {
     ) -> Result<Response<pb::EndCallResponse>, Status> {
         let pb::EndCallRequest { call_id, user_ids } = request.into_inner();
         check_call(call_id, &user_ids).map_err(refused)?;
-        let ended = self.statuses.end_call(call_id, &user_ids);
+        let ended = self.calls.end(call_id, user_ids);
         ended.await.map_err(refused)?;
         Ok(Response::new(pb::EndCallResponse {}))
     }

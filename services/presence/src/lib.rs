@@ -1,9 +1,10 @@
 //! Presence: who is online and who is busy.
 //!
 //! [`domain`] decides what a change means to a status, whatever order changes are heard in;
-//! [`statuses`] does one change in one transaction, for requests and events alike; [`heartbeats`]
-//! stores signs of life in groups; [`sweep`] finds who is gone without a word.
+//! [`changes`] makes changes within a transaction, for requests ([`statuses`]) and [`events`] alike;
+//! [`heartbeats`] stores signs of life in groups; [`sweep`] finds who is gone without a word.
 
+pub mod changes;
 pub mod config;
 pub mod domain;
 pub mod events;
@@ -16,7 +17,7 @@ pub mod sweep;
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::Schema;
+use talktime_kit::db::{Plans, Schema};
 use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
@@ -36,6 +37,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "presence",
     migrations: &MIGRATIONS,
+    plans: Plans::Once,
 };
 
 /// Whom presence listens to: names from the profile, logins from auth, calls.

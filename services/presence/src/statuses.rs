@@ -1,18 +1,21 @@
-//! One change, one transaction: look, lock, decide, keep, tell.
-//!
-//! Requests and events tell of the same things and meet in [`change`]. Whoever comes second finds
-//! nothing to do, and finds it without a lock: a consumer that holds locks for a whole batch of
-//! events would else stand in the way of requests.
+//! What requests do with statuses, each in a transaction. Calls, which begin and end by the hundred,
+//! share theirs.
 
-use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
-use talktime_kit::messaging::{Relay, outbox};
+use sqlx::PgPool;
+use talktime_kit::group::{Groups, Limits, Member, Work};
+use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, failpoint};
 
-use crate::domain::{Change, Effect, PresenceError, Session, Settings, UserStatus, check_limit};
-use crate::events::status_changed;
-use crate::store::user_status::Alive;
-use crate::store::{deleted_users, user_status};
+use crate::changes::{Told, change, change_all, tell};
+use crate::domain::{Change, PresenceError, Session, Settings, UserStatus, check_limit};
+use crate::store::user_status::{self, Alive};
+
+/// Beginnings and ends of calls that share a transaction.
+const CALLS: Limits = Limits {
+    members_max: 64,
+    at_once: 2,
+    waiting_max: 4_096,
+};
 
 /// Presence's operations on its own database.
 #[derive(Clone)]
@@ -78,32 +81,18 @@ impl Statuses {
         let mut changed = change(&mut tx, &[user_id], what, self.clock.now()).await?;
         tx.commit().await?;
         self.relay.wake();
-        changed.pop().ok_or(PresenceError::UserNotFound)
+        let (status, _) = changed.pop().ok_or(PresenceError::UserNotFound)?;
+        Ok(status)
     }
 
-    /// The parties are busy with a call, unless it is over already.
-    pub async fn begin_call(
-        &self,
-        call_id: i64,
-        parties: &[i64],
-        wait_time: i32,
-    ) -> Result<(), PresenceError> {
-        let began = Change::CallBegan { call_id, wait_time };
+    /// The beginnings and ends of many calls: parties are busy with one unless it is over already, and
+    /// free again unless a later one has begun.
+    async fn follow_calls(&self, told: &[Told]) -> Result<(), PresenceError> {
         let mut tx = self.db.begin().await?;
-        change(&mut tx, parties, &began, self.clock.now()).await?;
-        failpoint::reach("presence.begin_call.before_commit");
+        change_all(&mut tx, told, self.clock.now()).await?;
+        failpoint::reach("presence.call.before_commit");
         tx.commit().await?;
-        failpoint::reach("presence.begin_call.committed");
-        self.relay.wake();
-        Ok(())
-    }
-
-    /// The parties are free again, unless a later call has begun.
-    pub async fn end_call(&self, call_id: i64, parties: &[i64]) -> Result<(), PresenceError> {
-        let mut tx = self.db.begin().await?;
-        let ended = Change::CallEnded { call_id };
-        change(&mut tx, parties, &ended, self.clock.now()).await?;
-        tx.commit().await?;
+        failpoint::reach("presence.call.committed");
         self.relay.wake();
         Ok(())
     }
@@ -126,93 +115,45 @@ impl Statuses {
     }
 }
 
-/// Makes one change to the status of each of these, and writes an event for those whose status
-/// looks different after it. Answers the statuses after the change, in the order of user ids;
-/// those who are gone, or unknown to a change that makes nobody, are left out.
-pub async fn change(
-    tx: &mut PgConnection,
-    user_ids: &[i64],
-    what: &Change,
-    now: DateTime<Utc>,
-) -> Result<Vec<UserStatus>, PresenceError> {
-    let judged = judge(tx, user_ids, what, now).await?;
-    Ok(judged.into_iter().map(|(status, _)| status).collect())
-}
+/// Where the beginnings and ends of calls are handed in; cheap to clone.
+#[derive(Clone)]
+pub struct CallChanges(Groups<Statuses>);
 
-/// The same; answers what it came to for each.
-pub(crate) async fn change_and_judge(
-    tx: &mut PgConnection,
-    user_ids: &[i64],
-    what: &Change,
-    now: DateTime<Utc>,
-) -> Result<Vec<Effect>, PresenceError> {
-    let judged = judge(tx, user_ids, what, now).await?;
-    Ok(judged.into_iter().map(|(_, effect)| effect).collect())
-}
-
-async fn judge(
-    tx: &mut PgConnection,
-    user_ids: &[i64],
-    what: &Change,
-    now: DateTime<Utc>,
-) -> Result<Vec<(UserStatus, Effect)>, PresenceError> {
-    let known = user_status::find(tx, user_ids).await?;
-    let someone_is_missing = known.len() < user_ids.len();
-    if someone_is_missing && what.makes_users() {
-        deleted_users::take_turns(tx, user_ids).await?;
-        user_status::insert_missing(tx, user_ids, now).await?;
-    } else if is_old_news(&known, what, now) {
-        let unchanged = |status| (status, Effect::Nothing);
-        return Ok(known.into_iter().map(unchanged).collect());
+impl CallChanges {
+    /// Takes them, in the background, until the last clone is dropped.
+    pub fn start(statuses: Statuses) -> Self {
+        Self(Groups::start(CALLS, statuses))
     }
-    let mut judged = Vec::with_capacity(user_ids.len());
-    for mut status in user_status::lock(tx, user_ids).await? {
-        let effect = status.apply(what, now);
-        if effect != Effect::Nothing {
-            user_status::save(tx, &status).await?;
-        }
-        judged.push((status, effect));
+
+    /// The parties are busy with a call, unless it is over already.
+    pub async fn begin(
+        &self,
+        call_id: i64,
+        parties: Vec<i64>,
+        wait_time: i32,
+    ) -> Result<(), PresenceError> {
+        let began = Change::CallBegan { call_id, wait_time };
+        self.0.ask((parties, began)).await
     }
-    let seen = judged.iter().filter_map(|(status, effect)| match effect {
-        Effect::Seen { came_online } => Some((status, *came_online)),
-        _ => None,
-    });
-    tell(tx, seen, now).await?;
-    Ok(judged)
-}
 
-fn is_old_news(known: &[UserStatus], what: &Change, now: DateTime<Utc>) -> bool {
-    known
-        .iter()
-        .all(|status| status.clone().apply(what, now) == Effect::Nothing)
-}
-
-/// Writes an event for each of these; with whether they came online.
-pub(crate) async fn tell(
-    tx: &mut PgConnection,
-    changed: impl Iterator<Item = (&UserStatus, bool)>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let events: Vec<_> = changed
-        .map(|(status, came_online)| {
-            let kind = status_changed(status, came_online);
-            (status.user_id, status.version, kind)
-        })
-        .collect();
-    if events.is_empty() {
-        return Ok(());
+    /// The parties are free again, unless a later call has begun.
+    pub async fn end(&self, call_id: i64, parties: Vec<i64>) -> Result<(), PresenceError> {
+        self.0.ask((parties, Change::CallEnded { call_id })).await
     }
-    outbox::append_all(tx, now, events).await
 }
 
-/// Drops a person's status for good.
-pub async fn forget(
-    tx: &mut PgConnection,
-    user_id: i64,
-    now: DateTime<Utc>,
-) -> Result<(), PresenceError> {
-    deleted_users::take_turns(tx, &[user_id]).await?;
-    deleted_users::insert(tx, user_id, now).await?;
-    user_status::delete(tx, user_id).await?;
-    Ok(())
+impl Work for Statuses {
+    type Task = (Vec<i64>, Change);
+    type Answer = ();
+    type Error = PresenceError;
+
+    async fn work(&self, group: &[Member<Self::Task>]) -> Result<Vec<()>, PresenceError> {
+        let told = group.iter().map(|member| Told {
+            user_ids: member.task.0.clone(),
+            change: member.task.1.clone(),
+            traceparent: member.traceparent.clone(),
+        });
+        self.follow_calls(&told.collect::<Vec<_>>()).await?;
+        Ok(vec![(); group.len()])
+    }
 }

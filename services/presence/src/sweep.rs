@@ -15,9 +15,9 @@ use talktime_proto::calls::v1::FilterLiveRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use tokio_util::sync::CancellationToken;
 
+use crate::changes::{change, tell};
 use crate::config::SweepConfig;
-use crate::domain::{Change, Effect, PresenceError};
-use crate::statuses::{change_and_judge, tell};
+use crate::domain::{Change, Effect, PresenceError, UserStatus};
 use crate::store::user_status;
 
 /// People in one transaction.
@@ -150,7 +150,7 @@ impl Sweeper {
             let mut tx = self.db.begin().await?;
             let user_ids = user_status::own_busy(&mut tx, now - grace, now, BATCH.into()).await?;
             let over = Change::OwnBusyOver { grace };
-            cleared += count(&change_and_judge(&mut tx, &user_ids, &over, now).await?);
+            cleared += count_seen(&change(&mut tx, &user_ids, &over, now).await?);
             tx.commit().await?;
             if !user_ids.is_empty() {
                 self.relay.wake();
@@ -198,16 +198,16 @@ impl Sweeper {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let ended = Change::CallEnded { call_id };
-        let judged = change_and_judge(&mut tx, &[user_id], &ended, now).await?;
+        let judged = change(&mut tx, &[user_id], &ended, now).await?;
         tx.commit().await?;
         self.relay.wake();
-        Ok(count(&judged))
+        Ok(count_seen(&judged))
     }
 }
 
-fn count(effects: &[Effect]) -> u64 {
-    let seen = |effect: &Effect| matches!(effect, Effect::Seen { .. });
-    effects.iter().filter(|effect| seen(effect)).count() as u64
+fn count_seen(judged: &[(UserStatus, Effect)]) -> u64 {
+    let seen = |(_, effect): &&(UserStatus, Effect)| matches!(effect, Effect::Seen { .. });
+    judged.iter().filter(seen).count() as u64
 }
 
 fn observe(swept: Swept) {

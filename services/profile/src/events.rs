@@ -1,13 +1,16 @@
 //! What profile hears: for the feed's read model, and what callers say of listeners.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 use talktime_kit::Error;
-use talktime_kit::messaging::Handler;
+use talktime_kit::messaging::{Handler, Received};
 use talktime_proto::datetime;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
+use tracing::Span;
 
-use crate::store::feed_listeners::{self, ListenerStatus};
+use crate::store::feed_listeners::{self, ListenerStatus, Talked};
 use crate::store::users;
 
 /// Keeps the feed's read model at what presence, calls and verification tell.
@@ -17,22 +20,57 @@ impl Handler for FeedEvents {
     // Only events write to the feed's read model.
     const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
 
+    fn wants(&self, event: &Event) -> bool {
+        match &event.kind {
+            Some(Kind::CallEnded(call)) => was_talked(call),
+            Some(
+                Kind::StatusChanged(_)
+                | Kind::VerificationReviewed(_)
+                | Kind::VerificationRevoked(_),
+            ) => true,
+            _ => false,
+        }
+    }
+
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
-        match event.kind {
-            Some(Kind::StatusChanged(status)) => {
-                feed_listeners::set_status(tx, listener_status(event.version, &status)).await?;
+        let span = Span::current();
+        self.handle_all(tx, vec![Received { event, span }]).await
+    }
+
+    /// Of each listener only the newest status, and the sum of their calls.
+    async fn handle_all(&self, tx: &mut PgConnection, events: Vec<Received>) -> Result<(), Error> {
+        let mut statuses: BTreeMap<i64, ListenerStatus> = BTreeMap::new();
+        let mut talked: BTreeMap<i64, Talked> = BTreeMap::new();
+        for Received { event, .. } in events {
+            match event.kind {
+                Some(Kind::StatusChanged(status)) => {
+                    let status = listener_status(event.version, &status);
+                    let newest = statuses.entry(status.user_id).or_insert(status);
+                    if newest.version < status.version {
+                        *newest = status;
+                    }
+                }
+                Some(Kind::CallEnded(call)) => {
+                    let talked = talked.entry(call.listener_id).or_default();
+                    talked.calls += 1;
+                    talked.secs += call.duration_seconds;
+                }
+                Some(Kind::VerificationReviewed(review)) => {
+                    let (user_id, is_verified) = (review.user_id, review.is_verified);
+                    feed_listeners::set_verified(tx, user_id, event.version, is_verified).await?;
+                }
+                Some(Kind::VerificationRevoked(revoked)) => {
+                    feed_listeners::set_verified(tx, revoked.user_id, event.version, false).await?;
+                }
+                _ => {}
             }
-            Some(Kind::CallEnded(call)) if was_talked(&call) => {
-                feed_listeners::add_call(tx, call.listener_id, call.duration_seconds).await?;
-            }
-            Some(Kind::VerificationReviewed(review)) => {
-                let (user_id, is_verified) = (review.user_id, review.is_verified);
-                feed_listeners::set_verified(tx, user_id, event.version, is_verified).await?;
-            }
-            Some(Kind::VerificationRevoked(revoked)) => {
-                feed_listeners::set_verified(tx, revoked.user_id, event.version, false).await?;
-            }
-            _ => {}
+        }
+        if !statuses.is_empty() {
+            let statuses: Vec<ListenerStatus> = statuses.into_values().collect();
+            feed_listeners::set_statuses(tx, &statuses).await?;
+        }
+        if !talked.is_empty() {
+            feed_listeners::add_calls(tx, &talked).await?;
         }
         Ok(())
     }

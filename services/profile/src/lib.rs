@@ -22,7 +22,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::Schema;
+use talktime_kit::db::{Plans, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
@@ -43,6 +43,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "profile",
     migrations: &MIGRATIONS,
+    plans: Plans::ByValues,
 };
 
 /// Whom the feed's read model follows.

@@ -46,19 +46,19 @@ async fn main() -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => talktime_profile::serve(service, config).await,
         Command::GrantAdmin(PhoneAndOperator { phone, operator }) => {
-            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let pool = db::pool(SCHEMA, &service.database)?;
             let user = grant_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is an admin", user.username, user.user_id);
             Ok(())
         }
         Command::RevokeAdmin(PhoneAndOperator { phone, operator }) => {
-            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let pool = db::pool(SCHEMA, &service.database)?;
             let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is no admin", user.username, user.user_id);
             Ok(())
         }
         Command::RebuildFeed => {
-            let pool = db::pool(SCHEMA.name, &service.database)?;
+            let pool = db::pool(SCHEMA, &service.database)?;
             let owners = Owners::connect(&config.peers)?;
             let checked = FeedCheck::new(pool, owners, config.feed).rebuild().await?;
             println!("{checked}");

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{self, Schema};
+use talktime_kit::db::{self, Plans, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Clock, Service};
 use talktime_proto::verification::v1::verification_service_server::{
@@ -45,6 +45,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "verification",
     migrations: &MIGRATIONS,
+    plans: Plans::Once,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {
@@ -88,7 +89,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
 
 /// Compares records and objects; an error where one is without the other.
 pub async fn verify(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
-    let db = db::pool(SCHEMA.name, &service.database)?;
+    let db = db::pool(SCHEMA, &service.database)?;
     let bucket = Bucket::new(&config.s3);
     let reconciler = Reconciler::new(db, bucket, Clock::System, &config.reconciler);
     let differences = reconciler.compare().await?;

@@ -1,14 +1,14 @@
 //! The wallet: coins and rupees, and nothing else moves them.
 //!
 //! [`domain`] decides, [`store`] keeps, [`ledger`] does one operation in one transaction,
-//! [`charger`] lets single charges share transactions, [`grpc`] speaks to the other services.
-//! [`provider`] vouches for payments, [`sealing`] keeps bank details from whoever sees the database,
+//! [`grouping`] lets single charges and settlements share transactions, [`grpc`] speaks to the other
+//! services. [`provider`] vouches for payments, [`sealing`] keeps bank details from whoever sees the database,
 //! [`payouts`] is what an operator takes to the bank, and [`jobs`] is what the wallet does by itself.
 
-pub mod charger;
 pub mod config;
 pub mod domain;
 mod events;
+pub mod grouping;
 mod grpc;
 mod jobs;
 pub mod ledger;
@@ -21,7 +21,7 @@ pub mod store;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{self, Schema};
+use talktime_kit::db::{self, Plans, Schema};
 use talktime_kit::messaging::{Consumer, Relay};
 use talktime_kit::{Clock, Service};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
@@ -39,6 +39,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "wallet",
     migrations: &MIGRATIONS,
+    plans: Plans::Once,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {
@@ -79,7 +80,7 @@ fn ledger(db: PgPool, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
 /// Compares journal, transfers, wallets and histories with one another and walks the chains; an error
 /// names what differs.
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
-    let pool = db::pool(SCHEMA.name, &service.database)?;
+    let pool = db::pool(SCHEMA, &service.database)?;
     let mut connection = pool.acquire().await?;
     let differences = store::accounts::differences(&mut connection).await?;
     anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
@@ -89,7 +90,7 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
 
 /// Seals bank details anew that another key than the configured one sealed.
 pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
-    let pool = db::pool(SCHEMA.name, &service.database)?;
+    let pool = db::pool(SCHEMA, &service.database)?;
     let sealer = Sealer::new(&config.bank_details)?;
     let mut connection = pool.acquire().await?;
     let rotated = ledger::bank::rotate(&mut connection, &sealer).await?;
@@ -99,7 +100,7 @@ pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> an
 
 /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
 pub async fn export_payouts(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
-    let pool = db::pool(SCHEMA.name, &service.database)?;
+    let pool = db::pool(SCHEMA, &service.database)?;
     let ledger = ledger(pool, Relay::default(), config)?;
     payouts::write_csv(&ledger.payouts().await?, std::io::stdout().lock())
 }

@@ -12,11 +12,14 @@
 
 mod bill;
 mod end;
+mod end_live;
+mod go_live;
 mod settle;
 mod silence;
 mod start;
 mod sweep;
 mod tell;
+mod together;
 mod undo;
 
 use std::sync::Arc;
@@ -39,6 +42,7 @@ pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
 pub use silence::watch_silence;
 pub use start::{START_ROUTE, Start, Started};
 pub use sweep::{Swept, sweep};
+pub use together::Together;
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
 const LEASE_SECS: f64 = 8.0;
@@ -61,6 +65,8 @@ pub struct Calls {
     pub tracking: Tracking,
     /// What calls cost and earn now.
     pub terms: Terms,
+    /// The steps that calls take together.
+    pub together: Together,
     /// The version of these prices, once it is looked up.
     pub prices_version: Arc<OnceCell<i64>>,
 }

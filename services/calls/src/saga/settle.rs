@@ -1,12 +1,35 @@
 //! Closing the books of an ended call.
 
+use sqlx::PgPool;
+use talktime_kit::group::{Member, Work};
 use talktime_kit::{Error, failpoint};
 
 use super::Calls;
+use super::together::by_id;
 use crate::domain::CallError;
 use crate::domain::call::{Call, Phase};
 use crate::domain::steps::{self, Settling};
 use crate::store::calls::{self, Receipt};
+
+/// Ended calls, whose money has moved, are closed together.
+pub(super) struct Closing {
+    pub(super) db: PgPool,
+}
+
+impl Work for Closing {
+    type Task = (i64, Receipt);
+    /// None when somebody was faster.
+    type Answer = Option<Call>;
+    type Error = CallError;
+
+    async fn work(&self, group: &[Member<(i64, Receipt)>]) -> Result<Vec<Option<Call>>, CallError> {
+        let receipts: Vec<(i64, Receipt)> = group.iter().map(|member| member.task).collect();
+        let mut connection = self.db.acquire().await?;
+        let mut closed = by_id(calls::close(&mut connection, &receipts).await?);
+        let answers = receipts.iter().map(|(call_id, _)| closed.remove(call_id));
+        Ok(answers.collect())
+    }
+}
 
 /// A call whose books are closed.
 pub(super) struct Settlement {
@@ -55,11 +78,10 @@ impl Calls {
 
     /// Writes the receipt, unless somebody was faster: then theirs says the same.
     async fn close(&self, call_id: i64, receipt: Receipt) -> Result<Call, CallError> {
-        let mut connection = self.db.acquire().await?;
-        if let Some(call) = calls::settle(&mut connection, call_id, receipt).await? {
+        if let Some(call) = self.together.closing.ask((call_id, receipt)).await? {
             return Ok(call);
         }
-        let settled = calls::find(&mut connection, call_id).await?;
+        let settled = calls::find(&mut *self.db.acquire().await?, call_id).await?;
         let settled = settled.filter(|call| call.phase == Phase::Settled);
         Ok(settled
             .ok_or_else(|| Error::internal("an ended call is neither settling nor settled"))?)

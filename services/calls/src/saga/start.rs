@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use talktime_kit::idempotency::{self, Seen};
-use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint, grpc};
 use tracing::Instrument;
 
-use super::{Calls, LEASE_SECS, tell};
+use super::go_live::PaidStart;
+use super::{Calls, LEASE_SECS};
 use crate::domain::CallError;
 use crate::domain::billing::minutes_affordable;
 use crate::domain::call::{Call, CallType};
@@ -16,7 +17,7 @@ use crate::domain::india;
 use crate::domain::steps::{self, PaidMinute};
 use crate::observe;
 use crate::store::calls::NewCall;
-use crate::store::{calls, live_parties, prices};
+use crate::store::{calls, prices};
 
 /// The route that an Idempotency-Key of a start belongs to.
 pub const START_ROUTE: &str = "POST /calls/start";
@@ -60,7 +61,7 @@ pub struct Started {
 }
 
 impl Started {
-    fn new(call: &Call, start: &Start, remaining_coins: i64) -> Self {
+    pub(super) fn new(call: &Call, start: &Start, remaining_coins: i64) -> Self {
         let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
         Self {
             call_id: call.call_id,
@@ -72,7 +73,7 @@ impl Started {
 
     /// How long others are told to wait, in minutes: what the caller means to talk, and not what the
     /// caller could pay, which is nobody's business.
-    fn wait_time(&self, start: &Start) -> i32 {
+    pub(super) fn wait_time(&self, start: &Start) -> i32 {
         let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
         start
             .estimated_minutes
@@ -117,7 +118,7 @@ impl Calls {
             Reserved::Before(started) => return Ok(started),
         };
         failpoint::reach("calls.start.reserved");
-        match self.charge_and_activate(&reserved, start).await {
+        match self.charge_and_go_live(&reserved, start).await {
             Ok((call, started)) => {
                 self.show_started(call, started.wait_time(start)).await;
                 Ok(started)
@@ -191,23 +192,23 @@ impl Calls {
     }
 
     async fn reserve(&self, new_call: &NewCall<'_>, start: &Start) -> Result<Reserved, CallError> {
+        let Some(request) = &start.idempotency else {
+            failpoint::reach("calls.start.before_reserved");
+            let mut connection = self.db.acquire().await?;
+            let call = take_both(&mut connection, new_call).await?;
+            return Ok(Reserved::Now(Box::new(call)));
+        };
         let mut tx = self.db.begin().await?;
-        if let Some(request) = &start.idempotency
-            && let Seen::Before(started) = idempotency::begin(&mut tx, request).await?
-        {
+        if let Seen::Before(started) = idempotency::begin(&mut tx, request).await? {
             return Ok(Reserved::Before(started));
         }
-        let call = calls::insert_reserving(&mut tx, new_call, LEASE_SECS).await?;
-        let parties = [start.caller_id, start.listener_id];
-        if !live_parties::take(&mut tx, call.call_id, parties).await? {
-            return Err(CallError::OnACall);
-        }
+        let call = take_both(&mut tx, new_call).await?;
         failpoint::reach("calls.start.before_reserved");
         tx.commit().await?;
         Ok(Reserved::Now(Box::new(call)))
     }
 
-    async fn charge_and_activate(
+    async fn charge_and_go_live(
         &self,
         reserved: &Call,
         start: &Start,
@@ -215,10 +216,10 @@ impl Calls {
         let charge = self.peers.charge(reserved, 1).await?;
         let minute = steps::go_live(reserved, charge)?;
         failpoint::reach("calls.start.charged");
-        self.activate(reserved.call_id, start, minute).await
+        self.go_live(reserved.call_id, start, minute).await
     }
 
-    async fn activate(
+    async fn go_live(
         &self,
         call_id: i64,
         start: &Start,
@@ -227,22 +228,27 @@ impl Calls {
         if grpc::time_left().is_some_and(|left| left < ANSWER_TIME) {
             return Err(CallError::Undone);
         }
-        let mut tx = self.db.begin().await?;
-        let call = calls::activate(&mut tx, call_id, minute)
-            .await?
-            .ok_or(CallError::Undone)?;
-        let started = Started::new(&call, start, minute.balance_coins);
-        if let Some(request) = &start.idempotency {
-            idempotency::finish(&mut tx, request, &started).await?;
-        }
-        let events = tell::started(&call, minute, started.wait_time(start));
-        outbox::append_all(&mut tx, self.clock.now(), events).await?;
-        failpoint::reach("calls.start.before_active");
-        tx.commit().await?;
-        failpoint::reach("calls.start.active");
-        self.relay.wake();
+        let paid = PaidStart {
+            call_id,
+            start: start.clone(),
+            minute,
+        };
+        let live = self.together.going_live.ask(paid).await?;
+        let (call, started) = live.ok_or(CallError::Undone)?;
         observe::started(call.call_type);
         Ok((call, started))
+    }
+}
+
+/// Holds both people for a call to be.
+async fn take_both(
+    connection: &mut PgConnection,
+    new_call: &NewCall<'_>,
+) -> Result<Call, CallError> {
+    match calls::reserve(connection, new_call, LEASE_SECS).await {
+        Ok(call) => call.ok_or(CallError::OnACall),
+        Err(error) if calls::is_taken(&error) => Err(CallError::OnACall),
+        Err(error) => Err(error.into()),
     }
 }
 

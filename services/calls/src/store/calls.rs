@@ -4,6 +4,7 @@
 
 use chrono::NaiveDate;
 use sqlx::PgConnection;
+use talktime_kit::db::is_unique_violation;
 
 use crate::domain::call::{Call, CallType};
 use crate::domain::steps::{Ending, PaidMinute};
@@ -47,30 +48,45 @@ pub struct NewCall<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
-/// Writes a call in `reserving`, with the listener's share by the badge of the day, or by yesterday's
-/// until today's is given, which takes a minute after midnight. If nobody drives it on for `lease_secs`, the sweeper undoes it.
-pub async fn insert_reserving(
-    tx: &mut PgConnection,
+/// Writes a call in `reserving` and takes both people for it; none where one of them is taken, or a
+/// unique violation ([`is_taken`]) where that happens at the same moment. The listener's share goes by
+/// the badge of the day, or by yesterday's until today's is given, which takes a minute after midnight.
+/// If nobody drives the call on for `lease_secs`, the sweeper undoes it.
+///
+/// People are taken in the order of their ids, so that two calls of the same people never wait for each
+/// other in a circle.
+pub async fn reserve(
+    connection: &mut PgConnection,
     call: &NewCall<'_>,
     lease_secs: f64,
-) -> sqlx::Result<Call> {
+) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
-        "INSERT INTO calls.user_calls
-            (user_id, listener_id, call_type, status, phase, coins_per_minute,
-             listener_paise_per_minute, listener_badge, prices_version, minute_secs,
-             caller_username, listener_username, idempotency_key, next_step_at, created_at,
-             updated_at)
-         SELECT $1, $2, $3, 'ongoing', 'reserving', $4, COALESCE(given.paise, $5),
-                COALESCE(given.badge, 'basic'), $6, $7, $8, $9, $10,
-                now() + make_interval(secs => $11), now(), now()
-         FROM (SELECT) AS one LEFT JOIN LATERAL (
-             SELECT badge, (100 * CASE $3 WHEN 'audio' THEN audio_rate_per_minute
-                                          ELSE video_rate_per_minute END)::bigint AS paise
-             FROM calls.listener_badges
-             WHERE listener_id = $2 AND date BETWEEN $12::date - 1 AND $12
-             ORDER BY date DESC LIMIT 1) AS given ON true
-         RETURNING ",
-        call_columns!()
+        "WITH call AS (
+             INSERT INTO calls.user_calls
+                (user_id, listener_id, call_type, status, phase, coins_per_minute,
+                 listener_paise_per_minute, listener_badge, prices_version, minute_secs,
+                 caller_username, listener_username, idempotency_key, next_step_at, created_at,
+                 updated_at)
+             SELECT $1, $2, $3, 'ongoing', 'reserving', $4, COALESCE(given.paise, $5),
+                    COALESCE(given.badge, 'basic'), $6, $7, $8, $9, $10,
+                    now() + make_interval(secs => $11), now(), now()
+             FROM (SELECT) AS one LEFT JOIN LATERAL (
+                 SELECT badge, (100 * CASE $3 WHEN 'audio' THEN audio_rate_per_minute
+                                              ELSE video_rate_per_minute END)::bigint AS paise
+                 FROM calls.listener_badges
+                 WHERE listener_id = $2 AND date BETWEEN $12::date - 1 AND $12
+                 ORDER BY date DESC LIMIT 1) AS given ON true
+             WHERE NOT EXISTS (SELECT FROM calls.live_parties WHERE user_id IN ($1, $2))
+             RETURNING *
+         ), taken AS (
+             INSERT INTO calls.live_parties (user_id, call_id)
+             SELECT party.user_id, call.call_id
+             FROM call, unnest(ARRAY[least($1, $2), greatest($1, $2)]) AS party (user_id)
+             ORDER BY party.user_id
+         )
+         SELECT ",
+        call_columns!(),
+        " FROM call"
     ))
     .bind(call.user_id)
     .bind(call.listener_id)
@@ -84,30 +100,33 @@ pub async fn insert_reserving(
     .bind(call.idempotency_key)
     .bind(lease_secs)
     .bind(call.date)
-    .fetch_one(tx)
+    .fetch_optional(connection)
     .await
 }
 
-/// Turns a reserved call, whose first minute is paid, into a live one; none when it was undone
+/// Whether [`reserve`] met somebody who is taken.
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    is_unique_violation(error, "live_parties_pkey")
+}
+
+/// Turns reserved calls, whose first minute is paid, into live ones; answers those that were not undone
 /// meanwhile.
-pub async fn activate(
-    tx: &mut PgConnection,
-    call_id: i64,
-    minute: PaidMinute,
-) -> sqlx::Result<Option<Call>> {
+pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'active', start_time = now(), minutes_billed = 1,
              coins_spent = coins_per_minute,
              next_step_at = now() + make_interval(secs => minute_secs),
-             low_balance_told = $2, version = version + 1 + $3::integer, updated_at = now()
-         WHERE call_id = $1 AND phase = 'reserving' RETURNING ",
+             low_balance_told = is_low, version = version + 1 + tell_low, updated_at = now()
+         FROM unnest($1::bigint[], $2::boolean[], $3::integer[])
+              AS paid (paid_call_id, is_low, tell_low)
+         WHERE call_id = paid_call_id AND phase = 'reserving' RETURNING ",
         call_columns!()
     ))
-    .bind(call_id)
-    .bind(minute.is_low)
-    .bind(i32::from(minute.tell_low))
-    .fetch_optional(tx)
+    .bind(column(paid, |(call_id, _)| *call_id))
+    .bind(column(paid, |(_, minute)| minute.is_low))
+    .bind(column(paid, |(_, minute)| i32::from(minute.tell_low)))
+    .fetch_all(tx)
     .await
 }
 
@@ -151,15 +170,15 @@ pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<O
     .await
 }
 
-/// Locks a call.
-pub async fn lock(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {
+/// Locks calls, in the order of their ids.
+pub async fn lock(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "SELECT ",
         call_columns!(),
-        " FROM calls.user_calls WHERE call_id = $1 FOR UPDATE"
+        " FROM calls.user_calls WHERE call_id = ANY($1) ORDER BY call_id FOR UPDATE"
     ))
-    .bind(call_id)
-    .fetch_optional(tx)
+    .bind(call_ids)
+    .fetch_all(tx)
     .await
 }
 
@@ -208,10 +227,6 @@ pub async fn record_minutes(
     tx: &mut PgConnection,
     paid: &[(i64, PaidMinute)],
 ) -> sqlx::Result<Vec<Call>> {
-    let call_ids: Vec<i64> = paid.iter().map(|(call_id, _)| *call_id).collect();
-    let minutes: Vec<i32> = paid.iter().map(|(_, paid)| paid.minute).collect();
-    let are_low: Vec<bool> = paid.iter().map(|(_, paid)| paid.is_low).collect();
-    let tell_low: Vec<i32> = paid.iter().map(|(_, paid)| paid.tell_low.into()).collect();
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET minutes_billed = minute, coins_spent = coins_spent + coins_per_minute,
@@ -223,39 +238,44 @@ pub async fn record_minutes(
          RETURNING ",
         call_columns!()
     ))
-    .bind(call_ids)
-    .bind(minutes)
-    .bind(are_low)
-    .bind(tell_low)
+    .bind(column(paid, |(call_id, _)| *call_id))
+    .bind(column(paid, |(_, minute)| minute.minute))
+    .bind(column(paid, |(_, minute)| minute.is_low))
+    .bind(column(paid, |(_, minute)| i32::from(minute.tell_low)))
     .fetch_all(tx)
     .await
 }
 
-/// Turns a live call, under lock, into one to be settled, and frees its people.
+/// Turns live calls, under lock, into such that are to be settled, and frees their people.
 pub async fn begin_settling(
     tx: &mut PgConnection,
-    call_id: i64,
-    ending: Ending,
+    endings: &[(i64, Ending)],
     lease_secs: f64,
-) -> sqlx::Result<Call> {
+) -> sqlx::Result<Vec<Call>> {
+    if endings.is_empty() {
+        return Ok(vec![]);
+    }
     sqlx::query_as(concat!(
-        "WITH freed AS (DELETE FROM calls.live_parties WHERE call_id = $1)
+        "WITH freed AS (DELETE FROM calls.live_parties WHERE call_id = ANY($1))
          UPDATE calls.user_calls
-         SET phase = 'settling', status = $2, end_time = $3, duration_seconds = $4,
-             duration_minutes = $5, next_step_at = now() + make_interval(secs => $6),
-             minutes_settled = $7,
-             version = version + 1, updated_at = now()
-         WHERE call_id = $1 AND phase = 'active' RETURNING ",
+         SET phase = 'settling', status = ended_as, end_time = ended_at,
+             duration_seconds = seconds, duration_minutes = minutes,
+             next_step_at = now() + make_interval(secs => $7),
+             minutes_settled = settled, version = version + 1, updated_at = now()
+         FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[], $5::integer[],
+                     $6::integer[])
+              AS ending (ended_call_id, ended_as, ended_at, seconds, minutes, settled)
+         WHERE call_id = ended_call_id AND phase = 'active' RETURNING ",
         call_columns!()
     ))
-    .bind(call_id)
-    .bind(ending.status.word())
-    .bind(ending.end_time)
-    .bind(ending.duration.seconds)
-    .bind(ending.duration.minutes)
+    .bind(column(endings, |(call_id, _)| *call_id))
+    .bind(column(endings, |(_, ending)| ending.status.word()))
+    .bind(column(endings, |(_, ending)| ending.end_time))
+    .bind(column(endings, |(_, ending)| ending.duration.seconds))
+    .bind(column(endings, |(_, ending)| ending.duration.minutes))
+    .bind(column(endings, |(_, ending)| ending.minutes_settled))
     .bind(lease_secs)
-    .bind(ending.minutes_settled)
-    .fetch_one(tx)
+    .fetch_all(tx)
     .await
 }
 
@@ -289,34 +309,35 @@ pub struct Receipt {
     pub listener_paise_earned: i64,
 }
 
-/// Closes a call with its receipt; none when somebody was faster. Where fewer minutes were paid than
-/// had begun, it ended at the end of the last paid one, dropped.
-pub async fn settle(
+/// Closes calls with their receipts; answers those that nobody closed before. Where fewer minutes were
+/// paid than had begun, a call ended at the end of the last paid one, dropped.
+pub async fn close(
     connection: &mut PgConnection,
-    call_id: i64,
-    receipt: Receipt,
-) -> sqlx::Result<Option<Call>> {
+    receipts: &[(i64, Receipt)],
+) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'settled', next_step_at = NULL, updated_at = now(),
-             minutes_billed = $2, coins_spent = $3, user_money_spend = $4::numeric / 100,
-             listener_money_earned = $5::numeric / 100,
-             status = CASE WHEN duration_minutes > $2 THEN 'dropped' ELSE status END,
-             end_time = CASE WHEN duration_minutes > $2
-                             THEN start_time + make_interval(secs => $2 * minute_secs)
+             minutes_billed = paid, coins_spent = spent, user_money_spend = spent_paise::numeric / 100,
+             listener_money_earned = earned_paise::numeric / 100,
+             status = CASE WHEN duration_minutes > paid THEN 'dropped' ELSE status END,
+             end_time = CASE WHEN duration_minutes > paid
+                             THEN start_time + make_interval(secs => paid * minute_secs)
                              ELSE end_time END,
-             duration_seconds = CASE WHEN duration_minutes > $2
-                                     THEN $2 * minute_secs ELSE duration_seconds END,
-             duration_minutes = $2
-         WHERE call_id = $1 AND phase = 'settling' RETURNING ",
+             duration_seconds = CASE WHEN duration_minutes > paid
+                                     THEN paid * minute_secs ELSE duration_seconds END,
+             duration_minutes = paid
+         FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
+              AS receipt (closed_call_id, paid, spent, spent_paise, earned_paise)
+         WHERE call_id = closed_call_id AND phase = 'settling' RETURNING ",
         call_columns!()
     ))
-    .bind(call_id)
-    .bind(receipt.minutes)
-    .bind(receipt.coins_spent)
-    .bind(receipt.user_paise_spent)
-    .bind(receipt.listener_paise_earned)
-    .fetch_optional(connection)
+    .bind(column(receipts, |(call_id, _)| *call_id))
+    .bind(column(receipts, |(_, receipt)| receipt.minutes))
+    .bind(column(receipts, |(_, receipt)| receipt.coins_spent))
+    .bind(column(receipts, |(_, receipt)| receipt.user_paise_spent))
+    .bind(column(receipts, |(_, receipt)| receipt.listener_paise_earned))
+    .fetch_all(connection)
     .await
 }
 
@@ -342,4 +363,9 @@ pub async fn count_live(connection: &mut PgConnection) -> sqlx::Result<i32> {
     )
     .fetch_one(connection)
     .await
+}
+
+/// One value of each, for `unnest`.
+fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
 }

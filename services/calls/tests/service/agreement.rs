@@ -85,14 +85,11 @@ impl Pair {
     async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
         let user_id = self.rng.i64(1..=PEOPLE);
         let parties = (user_id, user_id % PEOPLE + 1);
-        let call = calls::insert_reserving(tx, &new_call(parties), LEASE_SECS).await;
-        let call = call.expect("inserted");
-        let ids = [parties.0, parties.1];
-        let taken = live_parties::take(tx, call.call_id, ids)
-            .await
-            .expect("asked");
+        let call = calls::reserve(tx, &new_call(parties), LEASE_SECS).await;
+        let call = call.expect("asked");
         let model = self.model.reserve(now, parties, LEASE_SECS);
-        assert_eq!(seen(taken.then_some(call)), seen(model));
+        let taken = call.is_some();
+        assert_eq!(seen(call), seen(model));
         taken
     }
 
@@ -102,7 +99,8 @@ impl Pair {
         };
         let balance_coins = self.rng.i64(0..50);
         let minute = steps::go_live(&call, Charge::Paid { balance_coins }).expect("paid");
-        let live = calls::activate(tx, call_id, minute).await.expect("asked");
+        let live = calls::go_live(tx, &[(call_id, minute)]).await;
+        let live = live.expect("asked").pop();
         assert_eq!(seen(live), seen(self.model.activate(now, call_id, minute)));
     }
 
@@ -139,7 +137,7 @@ impl Pair {
     }
 
     async fn end(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
-        let locked = calls::lock(tx, call_id).await.expect("asked");
+        let locked = calls::lock(tx, &[call_id]).await.expect("asked").pop();
         assert_eq!(seen(locked.clone()), seen(self.model.find(now, call_id)));
         let cause = Cause::HangUp {
             status: Status::Cancelled,
@@ -149,9 +147,9 @@ impl Pair {
         let Some(ending) = live.and_then(|call| steps::ending(&call, cause, &LIMITS)) else {
             return;
         };
-        let ended = calls::begin_settling(tx, call_id, ending, LEASE_SECS).await;
+        let ended = calls::begin_settling(tx, &[(call_id, ending)], LEASE_SECS).await;
         let model = self.model.begin_settling(now, call_id, ending, LEASE_SECS);
-        assert_eq!(seen(Some(ended.expect("ended"))), seen(Some(model)));
+        assert_eq!(seen(ended.expect("asked").pop()), seen(Some(model)));
     }
 
     async fn close(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
@@ -170,9 +168,11 @@ impl Pair {
             user_paise_spent: 50,
             listener_paise_earned: i64::from(decided) * PAISE_PER_MINUTE,
         };
-        let settled = calls::settle(tx, call_id, receipt).await.expect("asked");
+        let closed = calls::close(tx, &[(call_id, receipt)])
+            .await
+            .expect("asked");
         assert_eq!(
-            seen(settled),
+            seen(closed.into_iter().next()),
             seen(self.model.settle(now, call_id, receipt))
         );
     }

@@ -42,12 +42,11 @@ impl Rows {
         (user_id, listener_id): (i64, i64),
         lease_secs: f64,
     ) -> Option<Call> {
-        // A sequence does not go back with its transaction.
-        self.last_id += 1;
         let parties = [user_id, listener_id];
         if parties.iter().any(|id| self.live_parties.contains_key(id)) {
             return None;
         }
+        self.last_id += 1;
         let call = reserved(self.last_id, parties, now);
         self.live_parties
             .extend(parties.map(|party| (party, call.call_id)));

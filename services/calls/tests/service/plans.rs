@@ -61,6 +61,9 @@ async fn assert_goes_by_index(
 ) {
     for _ in 0..TIMES {
         let mut tx = connection.begin().await.expect("begun");
+        // As the service's own connections do.
+        let planned_once = sqlx::query("SET LOCAL plan_cache_mode = force_generic_plan");
+        planned_once.execute(&mut *tx).await.expect("set");
         let (scans_before, rows_before) = read_so_far(&mut tx).await;
         look(&mut tx).await;
         let (scans, rows) = read_so_far(&mut tx).await;

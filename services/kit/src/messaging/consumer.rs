@@ -1,6 +1,7 @@
 //! Durable consumers: the effect of a message and the row that remembers it share a transaction,
 //! and the acknowledgement comes after the commit.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,9 @@ use prost::Message as _;
 use sqlx::{PgConnection, PgPool};
 use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
-use super::{HEADER_ID, dead_letters, ensure_stream, header};
+use super::{HEADER_ID, dead_letters, ensure_stream, header, pace};
 use crate::error::{Error, chain};
 use crate::trace::{self, TRACEPARENT};
 
@@ -29,6 +30,9 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// that has lost its storage does not: after two heartbeats the consumer is made again.
 const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
+/// From one transaction to the next, so that a busy consumer handles many events in one; the first event
+/// after a silence does not wait.
+const PACE: Duration = Duration::from_millis(20);
 /// Messages that were fetched are there at once; one that takes longer has not been fetched.
 const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
@@ -47,6 +51,12 @@ pub trait Handler: Send + Sync + 'static {
     /// together, which only a table that no request writes to can afford.
     const MESSAGES_PER_TRANSACTION_MAX: usize = 1;
 
+    /// Whether the event means anything here. One that does not is acknowledged without a trace in the
+    /// database.
+    fn wants(&self, _event: &Event) -> bool {
+        true
+    }
+
     /// Applies the event within the transaction that also remembers it. An error that
     /// [`Error::is_outcome_unknown`] is tried again for ever with backoff; any other a few times.
     fn handle(
@@ -55,8 +65,32 @@ pub trait Handler: Send + Sync + 'static {
         event: Event,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Applies events that came together, in their order: one after the other, unless the handler
+    /// knows how to do it in fewer statements.
+    fn handle_all(
+        &self,
+        tx: &mut PgConnection,
+        events: Vec<Received>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            for Received { event, span } in events {
+                self.handle(tx, event).instrument(span).await?;
+            }
+            Ok(())
+        }
+    }
+
     /// Called after a transaction with effects was committed.
     fn committed(&self) {}
+}
+
+/// An event that a consumer sees for the first time.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// What happened.
+    pub event: Event,
+    /// The span of its handling, within the trace that the event belongs to.
+    pub span: Span,
 }
 
 /// An event as it came.
@@ -116,7 +150,12 @@ async fn consume<H: Handler>(
         .messages()
         .await?
         .ready_chunks(H::MESSAGES_PER_TRANSACTION_MAX);
+    // Whoever handles events one by one gains nothing from waiting for more.
+    let mut pace = (H::MESSAGES_PER_TRANSACTION_MAX > 1).then(|| pace(PACE));
     loop {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
             () = stopping.cancelled() => return give_back(&mut chunks).await,
@@ -226,14 +265,25 @@ async fn handle_in_transaction<H: Handler>(
     pool: &PgPool,
     messages: &[Message],
 ) -> Result<(), Error> {
-    let mut tx = pool.begin().await?;
-    let mut effects = false;
+    let mut wanted = Vec::with_capacity(messages.len());
     for message in messages {
-        if remember(&mut tx, consumer.name, &message.id).await? {
-            handle_one(consumer, handler, &mut tx, message).await?;
-            effects = true;
+        let event = decode(message)?;
+        if handler.wants(&event) {
+            wanted.push((message, event));
         }
     }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut tx = pool.begin().await?;
+    let mut new = remember(&mut tx, consumer.name, &wanted).await?;
+    wanted.retain(|(message, _)| new.remove(&message.id));
+    let effects = !wanted.is_empty();
+    let received = wanted.into_iter().map(|(message, event)| Received {
+        event,
+        span: span(consumer, message),
+    });
+    handler.handle_all(&mut tx, received.collect()).await?;
     tx.commit().await?;
     if effects {
         handler.committed();
@@ -241,24 +291,12 @@ async fn handle_in_transaction<H: Handler>(
     Ok(())
 }
 
-/// Whether the message is new to this consumer; remembers it.
-async fn remember(tx: &mut PgConnection, consumer: &str, message_id: &str) -> sqlx::Result<bool> {
-    let inserted = sqlx::query(
-        "INSERT INTO inbox (consumer, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-    )
-    .bind(consumer)
-    .bind(message_id)
-    .execute(tx)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
+fn decode(message: &Message) -> Result<Event, Error> {
+    Event::decode(message.payload.as_slice())
+        .map_err(|error| Error::invalid("undecodable_event", "Not an event.").with_source(error))
 }
 
-async fn handle_one<H: Handler>(
-    consumer: Consumer,
-    handler: &H,
-    tx: &mut PgConnection,
-    message: &Message,
-) -> Result<(), Error> {
+fn span(consumer: Consumer, message: &Message) -> Span {
     let span = tracing::info_span!(
         "event",
         otel.name = %message.subject,
@@ -267,9 +305,30 @@ async fn handle_one<H: Handler>(
         trace_id = tracing::field::Empty,
     );
     trace::adopt(&span, message.traceparent.as_deref());
-    let event = Event::decode(message.payload.as_slice())
-        .map_err(|error| Error::invalid("undecodable_event", "Not an event.").with_source(error))?;
-    handler.handle(tx, event).instrument(span).await
+    span
+}
+
+/// Remembers messages; answers the ids of those that are new to this consumer.
+async fn remember(
+    tx: &mut PgConnection,
+    consumer: &str,
+    wanted: &[(&Message, Event)],
+) -> sqlx::Result<HashSet<String>> {
+    let ids: Vec<&str> = wanted
+        .iter()
+        .map(|(message, _)| message.id.as_str())
+        .collect();
+    // In one order, so that two replicas with the same messages do not wait for each other.
+    let new: Vec<String> = sqlx::query_scalar(
+        "INSERT INTO inbox (consumer, message_id)
+         SELECT $1, message_id FROM unnest($2::text[]) AS came (message_id) ORDER BY message_id
+         ON CONFLICT DO NOTHING RETURNING message_id",
+    )
+    .bind(consumer)
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    Ok(new.into_iter().collect())
 }
 
 /// Decides what becomes of a message that failed: later again, or buried.

@@ -15,10 +15,11 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream};
 use talktime_proto::events::{STREAM_NAME, STREAM_SUBJECTS};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::NatsConfig;
 
-pub use consumer::{Consumer, Handler, Message};
+pub use consumer::{Consumer, Handler, Message, Received};
 pub use purge::purge;
 pub use relay::Relay;
 
@@ -67,4 +68,11 @@ pub async fn ensure_stream(jetstream: &jetstream::Context) -> anyhow::Result<str
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| value.as_str().to_owned())
+}
+
+/// Ticks at once where the last tick is longer ago than `every`, and else when it is.
+fn pace(every: Duration) -> Interval {
+    let mut pace = tokio::time::interval(every);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
 }

@@ -15,6 +15,9 @@ const COUNTED_MAX: i64 = 100_000;
 /// A week, in seconds.
 const REPUBLISHED_SECS_MAX: u32 = 7 * 24 * 3_600;
 
+/// An event, `(aggregate_id, version, kind)`, and the `traceparent` of the trace that it belongs to.
+pub type Traced = ((i64, i64, Kind), Option<String>);
+
 /// Writes an event beside the rows that it tells of: both happen or neither.
 ///
 /// `version` grows with every event of the aggregate `aggregate_id`, so that a read model can
@@ -40,12 +43,15 @@ pub async fn append_all(
     append_traced(tx, happened_at, events.collect()).await
 }
 
-/// The same for events that belong to different traces, each with its `traceparent`.
+/// The same for events that belong to different traces. None at all is nothing to do.
 pub async fn append_traced(
     tx: &mut PgConnection,
     happened_at: DateTime<Utc>,
-    events: Vec<((i64, i64, Kind), Option<String>)>,
+    events: Vec<Traced>,
 ) -> sqlx::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
     let mut subjects = Vec::with_capacity(events.len());
     let mut aggregate_ids = Vec::with_capacity(events.len());
     let mut payloads = Vec::with_capacity(events.len());

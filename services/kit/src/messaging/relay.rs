@@ -21,12 +21,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     HEADER_DATA_CONTENT_TYPE, HEADER_ID, HEADER_SOURCE, HEADER_SPECVERSION, HEADER_SUBJECT,
-    HEADER_TIME, HEADER_TYPE, ensure_stream,
+    HEADER_TIME, HEADER_TYPE, ensure_stream, pace,
 };
 use crate::trace::TRACEPARENT;
 
 const BATCH_ROWS: u16 = 256;
 const POLL: Duration = Duration::from_millis(500);
+/// From one batch to the next, so that a busy service publishes many events at once; the first event
+/// after a silence does not wait.
+const PACE: Duration = Duration::from_millis(10);
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -64,12 +67,14 @@ impl Relay {
         // From zero on, so that the first is seen to be one more.
         metrics::counter!("outbox_published_total").increment(0);
         metrics::counter!("outbox_publish_failures_total").increment(0);
+        let mut pace = pace(PACE);
         while !stopping.is_cancelled() {
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
                 () = stopping.cancelled() => {}
             }
+            pace.tick().await;
             if let Err(error) = publish_all(service, &pool, &jetstream).await {
                 tracing::warn!(error = format!("{error:#}"), "events wait in the outbox");
                 metrics::counter!("outbox_publish_failures_total").increment(1);
@@ -111,20 +116,24 @@ async fn publish_batch(
     for ack in acks {
         tokio::time::timeout(ACK_TIMEOUT, ack.into_future()).await??;
     }
-    mark_published(&mut tx, &rows).await?;
     tx.commit().await?;
     metrics::counter!("outbox_published_total").increment(rows.len() as u64);
     Ok(rows.len())
 }
 
+/// Marks rows as published, which holds once they are, and locks them until then; in their order.
 async fn claim(tx: &mut PgConnection) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(
-        "SELECT outbox_id, subject, aggregate_id, payload, traceparent, created_at FROM outbox
-         WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1 FOR UPDATE SKIP LOCKED",
+    let mut rows: Vec<Row> = sqlx::query_as(
+        "UPDATE outbox SET published_at = now()
+         WHERE outbox_id IN (SELECT outbox_id FROM outbox WHERE published_at IS NULL
+                             ORDER BY outbox_id LIMIT $1 FOR UPDATE SKIP LOCKED)
+         RETURNING outbox_id, subject, aggregate_id, payload, traceparent, created_at",
     )
     .bind(i64::from(BATCH_ROWS))
     .fetch_all(tx)
-    .await
+    .await?;
+    rows.sort_unstable_by_key(|row| row.outbox_id);
+    Ok(rows)
 }
 
 async fn send(
@@ -151,13 +160,4 @@ async fn send(
     Ok(jetstream
         .publish_with_headers(row.subject.clone(), headers, payload)
         .await?)
-}
-
-async fn mark_published(tx: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
-    let ids: Vec<i64> = rows.iter().map(|row| row.outbox_id).collect();
-    sqlx::query("UPDATE outbox SET published_at = now() WHERE outbox_id = ANY($1)")
-        .bind(ids)
-        .execute(tx)
-        .await?;
-    Ok(())
 }

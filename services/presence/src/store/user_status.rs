@@ -100,38 +100,58 @@ pub async fn insert_missing(
     Ok(())
 }
 
-/// Writes a locked status back. `last_seen` only moves forward.
-pub async fn save(tx: &mut PgConnection, status: &UserStatus) -> sqlx::Result<()> {
+/// Writes locked statuses back. `last_seen` only moves forward.
+pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Result<()> {
+    if statuses.is_empty() {
+        return Ok(());
+    }
     let saved = sqlx::query(
-        "UPDATE presence.user_status
-         SET username = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6,
-             updated_at = $7, version = $8, call_id = $9, last_ended_call_id = $10,
-             session_changed_at = $11, profile_version = $12, busy_since = $13,
-             is_listener = $14, role_version = $15, status_changed_at = $16, swept_seen_at = $6
-         WHERE user_id = $1",
+        "UPDATE presence.user_status AS s
+         SET username = new.username, is_online = new.is_online, is_busy = new.is_busy,
+             wait_time = new.wait_time, last_seen = new.last_seen, updated_at = new.updated_at,
+             version = new.version, call_id = new.call_id,
+             last_ended_call_id = new.last_ended_call_id,
+             session_changed_at = new.session_changed_at, profile_version = new.profile_version,
+             busy_since = new.busy_since, is_listener = new.is_listener,
+             role_version = new.role_version, status_changed_at = new.status_changed_at,
+             swept_seen_at = new.last_seen
+         FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[], $5::integer[],
+                     $6::timestamptz[], $7::timestamptz[], $8::bigint[], $9::bigint[],
+                     $10::bigint[], $11::timestamptz[], $12::bigint[], $13::timestamptz[],
+                     $14::boolean[], $15::bigint[], $16::timestamptz[])
+              AS new (user_id, username, is_online, is_busy, wait_time, last_seen, updated_at,
+                      version, call_id, last_ended_call_id, session_changed_at, profile_version,
+                      busy_since, is_listener, role_version, status_changed_at)
+         WHERE s.user_id = new.user_id",
     )
-    .bind(status.user_id)
-    .bind(&status.username)
-    .bind(status.is_online)
-    .bind(status.is_busy)
-    .bind(status.wait_time)
-    .bind(status.last_seen)
-    .bind(status.updated_at)
-    .bind(status.version)
-    .bind(status.call_id)
-    .bind(status.last_ended_call_id)
-    .bind(status.session_changed_at)
-    .bind(status.profile_version)
-    .bind(status.busy_since)
-    .bind(status.is_listener)
-    .bind(status.role_version)
-    .bind(status.status_changed_at)
+    .bind(column(statuses, |status| status.user_id))
+    .bind(column(statuses, |status| status.username.as_str()))
+    .bind(column(statuses, |status| status.is_online))
+    .bind(column(statuses, |status| status.is_busy))
+    .bind(column(statuses, |status| status.wait_time))
+    .bind(column(statuses, |status| status.last_seen))
+    .bind(column(statuses, |status| status.updated_at))
+    .bind(column(statuses, |status| status.version))
+    .bind(column(statuses, |status| status.call_id))
+    .bind(column(statuses, |status| status.last_ended_call_id))
+    .bind(column(statuses, |status| status.session_changed_at))
+    .bind(column(statuses, |status| status.profile_version))
+    .bind(column(statuses, |status| status.busy_since))
+    .bind(column(statuses, |status| status.is_listener))
+    .bind(column(statuses, |status| status.role_version))
+    .bind(column(statuses, |status| status.status_changed_at))
     .execute(tx)
     .await?;
-    match saved.rows_affected() {
-        1 => Ok(()),
-        _ => Err(sqlx::Error::RowNotFound),
+    if saved.rows_affected() == statuses.len() as u64 {
+        Ok(())
+    } else {
+        Err(sqlx::Error::RowNotFound)
     }
+}
+
+/// One value of each, for `unnest`.
+fn column<'a, T>(statuses: &[&'a UserStatus], value: impl Fn(&'a UserStatus) -> T) -> Vec<T> {
+    statuses.iter().map(|status| value(status)).collect()
 }
 
 /// Signs of life of many at once: `last_seen` moves, the offline are online again (contract,

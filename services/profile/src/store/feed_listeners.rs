@@ -1,5 +1,7 @@
 //! `profile.feed_listeners`: what other services tell of each listener.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
@@ -20,19 +22,30 @@ pub struct ListenerStatus {
     pub last_seen: Option<DateTime<Utc>>,
 }
 
-/// Keeps a status that is newer than the one held. Who is not in the feed stays out of it.
-pub async fn set_status(tx: &mut PgConnection, status: ListenerStatus) -> sqlx::Result<()> {
+/// Keeps statuses that are newer than those held, one of each person. Who is not in the feed stays out
+/// of it.
+pub async fn set_statuses(tx: &mut PgConnection, statuses: &[ListenerStatus]) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE profile.feed_listeners
-         SET status_version = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6
-         WHERE user_id = $1 AND status_version < $2",
+        "WITH told AS (
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[],
+                                  $5::integer[], $6::timestamptz[])
+                      AS told (user_id, version, is_online, is_busy, wait_time, last_seen)
+         ), held AS (
+             SELECT user_id FROM profile.feed_listeners WHERE user_id = ANY($1)
+             ORDER BY user_id FOR NO KEY UPDATE
+         )
+         UPDATE profile.feed_listeners AS l
+         SET status_version = told.version, is_online = told.is_online, is_busy = told.is_busy,
+             wait_time = told.wait_time, last_seen = told.last_seen
+         FROM held JOIN told USING (user_id)
+         WHERE l.user_id = held.user_id AND l.status_version < told.version",
     )
-    .bind(status.user_id)
-    .bind(status.version)
-    .bind(status.is_online)
-    .bind(status.is_busy)
-    .bind(status.wait_time)
-    .bind(status.last_seen)
+    .bind(column(statuses, |status| status.user_id))
+    .bind(column(statuses, |status| status.version))
+    .bind(column(statuses, |status| status.is_online))
+    .bind(column(statuses, |status| status.is_busy))
+    .bind(column(statuses, |status| status.wait_time))
+    .bind(column(statuses, |status| status.last_seen))
     .execute(tx)
     .await?;
     Ok(())
@@ -57,18 +70,43 @@ pub async fn set_verified(
     Ok(())
 }
 
-/// Counts a call that a listener has talked.
-pub async fn add_call(tx: &mut PgConnection, user_id: i64, duration_secs: i64) -> sqlx::Result<()> {
+/// Calls that a listener has talked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Talked {
+    /// How many.
+    pub calls: i64,
+    /// How long in all, in seconds.
+    pub secs: i64,
+}
+
+/// Counts calls, by listener.
+pub async fn add_calls(tx: &mut PgConnection, talked: &BTreeMap<i64, Talked>) -> sqlx::Result<()> {
+    let user_ids: Vec<i64> = talked.keys().copied().collect();
+    let talked: Vec<Talked> = talked.values().copied().collect();
     sqlx::query(
-        "UPDATE profile.feed_listeners
-         SET call_count = call_count + 1, total_call_secs = total_call_secs + $2
-         WHERE user_id = $1",
+        "WITH told AS (
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+                      AS told (user_id, calls, secs)
+         ), held AS (
+             SELECT user_id FROM profile.feed_listeners WHERE user_id = ANY($1)
+             ORDER BY user_id FOR NO KEY UPDATE
+         )
+         UPDATE profile.feed_listeners AS l
+         SET call_count = call_count + told.calls, total_call_secs = total_call_secs + told.secs
+         FROM held JOIN told USING (user_id)
+         WHERE l.user_id = held.user_id",
     )
-    .bind(user_id)
-    .bind(duration_secs)
+    .bind(user_ids)
+    .bind(column(&talked, |talked| talked.calls))
+    .bind(column(&talked, |talked| talked.secs))
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// One value of each, for `unnest`.
+fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
 }
 
 /// What is held of a listener that others own.

@@ -5,16 +5,17 @@ mod payouts;
 mod purchases;
 
 use talktime_kit::Error;
+use talktime_kit::group::Groups;
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
 
-use crate::charger::Charger;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{Lines, Page};
 use crate::domain::withdrawal;
+use crate::grouping::{self, Charging, Settling};
 use crate::ledger::Ledger;
 use purchases::Added;
 
@@ -23,13 +24,15 @@ const BATCH_CHARGES_MAX: usize = 1_000;
 
 pub(crate) struct WalletApi {
     ledger: Ledger,
-    charger: Charger,
+    charging: Groups<Charging>,
+    settling: Groups<Settling>,
 }
 
 impl WalletApi {
     pub(crate) fn new(ledger: Ledger) -> Self {
         Self {
-            charger: Charger::start(&ledger),
+            charging: grouping::charging(&ledger),
+            settling: grouping::settling(&ledger),
             ledger,
         }
     }
@@ -66,7 +69,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ChargeRequest>,
     ) -> Result<Response<pb::ChargeResponse>, Status> {
         let charge = convert::charge_of(&request.into_inner());
-        let outcome = self.charger.charge(charge).await.map_err(refused)?;
+        let outcome = self.charging.ask(charge).await.map_err(refused)?;
         Ok(Response::new(convert::charge_response(&charge, outcome)))
     }
 
@@ -100,7 +103,7 @@ impl WalletService for WalletApi {
         request: Request<pb::SettleCallRequest>,
     ) -> Result<Response<pb::SettleCallResponse>, Status> {
         let settlement = convert::settlement_of(&request.into_inner()).map_err(refused)?;
-        let settled = self.ledger.settle(&settlement).await.map_err(refused)?;
+        let settled = self.settling.ask(settlement).await.map_err(refused)?;
         Ok(Response::new(pb::SettleCallResponse {
             coins_spent: settled.coins_spent,
             listener_paise_earned: settled.listener_paise,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use talktime_kit::group::Member;
 use talktime_kit::messaging::outbox;
 use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::event::Kind;
@@ -39,32 +40,36 @@ pub enum Outcome {
 impl Ledger {
     /// Charges in order, all in one transaction, each with an outcome of its own.
     pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<Outcome>, WalletError> {
-        let traces = vec![trace::current(); charges.len()];
-        self.charge_traced(charges, &traces).await
+        let traceparent = trace::current();
+        let group: Vec<Member<Charge>> = charges
+            .iter()
+            .map(|charge| Member {
+                task: *charge,
+                traceparent: traceparent.clone(),
+            })
+            .collect();
+        self.charge_group(&group).await
     }
 
-    /// The same for charges that were asked for by different traces: each `traceparent` goes along
-    /// with its charge's events.
-    pub(crate) async fn charge_traced(
+    /// The same for charges that were asked for by different traces.
+    pub(crate) async fn charge_group(
         &self,
-        charges: &[Charge],
-        traces: &[Option<String>],
+        group: &[Member<Charge>],
     ) -> Result<Vec<Outcome>, WalletError> {
+        let charges: Vec<Charge> = group.iter().map(|member| member.task).collect();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let mut payers = wallets::lock(&mut tx, &user_ids(charges)).await?;
-        let past = transfers::past(&mut tx, &charging::relevant_ids(charges)).await?;
+        let mut payers = wallets::lock(&mut tx, &user_ids(&charges)).await?;
+        let past = transfers::past(&mut tx, &charging::relevant_ids(&charges)).await?;
         let balances = payers
             .values()
             .map(|w| (w.user_id, w.balance_coins))
             .collect();
-        let decisions = charging::decide(charges, &balances, &past)?;
+        let decisions = charging::decide(&charges, &balances, &past)?;
 
-        let postings = postings(charges, &decisions);
-        let events = events(charges, traces, &decisions, &payers);
-        if !events.is_empty() {
-            outbox::append_traced(&mut tx, now, events).await?;
-        }
+        let postings = postings(&charges, &decisions);
+        let events = events(group, &decisions, &payers);
+        outbox::append_traced(&mut tx, now, events).await?;
         let transaction_ids = posting::post(&mut tx, now, &mut payers, &postings).await?;
         failpoint::reach("wallet.charge.before_commit");
         tx.commit().await?;
@@ -148,21 +153,24 @@ fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
         .collect()
 }
 
-/// An event of a wallet, `(user_id, version, kind)`, and the trace that it belongs to.
-type Traced = ((i64, i64, Kind), Option<String>);
-
 fn events(
-    charges: &[Charge],
-    traces: &[Option<String>],
+    group: &[Member<Charge>],
     decisions: &[Decision],
     payers: &HashMap<i64, Wallet>,
-) -> Vec<Traced> {
+) -> Vec<outbox::Traced> {
     let versions = payers
         .values()
         .map(|wallet| (wallet.user_id, wallet.version));
     let mut versions: HashMap<i64, i64> = versions.collect();
     let mut events = Vec::new();
-    for ((charge, decision), trace) in charges.iter().zip(decisions).zip(traces) {
+    for (
+        Member {
+            task: charge,
+            traceparent,
+        },
+        decision,
+    ) in group.iter().zip(decisions)
+    {
         let Decision::Happens { balance_coins } = *decision else {
             continue;
         };
@@ -170,7 +178,7 @@ fn events(
         let mut tell = |kind| {
             let version = versions.entry(user_id).or_default();
             *version += 1;
-            events.push(((user_id, *version, kind), trace.clone()));
+            events.push(((user_id, *version, kind), traceparent.clone()));
         };
         tell(Kind::Charged(Charged {
             user_id,

@@ -13,9 +13,11 @@ mod statement;
 mod void;
 mod withdraw;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::PgPool;
+use chrono::{DateTime, Utc};
+use sqlx::{PgPool, Postgres, Transaction};
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
 
@@ -24,7 +26,7 @@ use crate::domain::payment::RateCard;
 use crate::domain::withdrawal::Limits;
 use crate::provider::Provider;
 use crate::sealing::Sealer;
-use crate::store::wallets::{self, Balance};
+use crate::store::wallets::{self, Balance, Wallet};
 
 pub use bonus::Bonus;
 pub use charge::Outcome;
@@ -89,6 +91,25 @@ impl Ledger {
     /// What coins cost.
     pub fn rate_card(&self) -> &RateCard {
         &self.terms.rate_card
+    }
+
+    /// Begins a transaction that holds these people's wallets; missing ones are made before.
+    async fn begin_with(
+        &self,
+        user_ids: &[i64],
+        now: DateTime<Utc>,
+    ) -> Result<(Transaction<'static, Postgres>, HashMap<i64, Wallet>), WalletError> {
+        let mut tx = self.db.begin().await?;
+        let wallets = wallets::lock(&mut tx, user_ids).await?;
+        if user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {
+            return Ok((tx, wallets));
+        }
+        // Nobody makes wallets while holding others: two who do might wait for each other.
+        tx.rollback().await?;
+        let mut tx = self.db.begin().await?;
+        wallets::ensure(&mut tx, user_ids, now).await?;
+        let wallets = wallets::lock(&mut tx, user_ids).await?;
+        Ok((tx, wallets))
     }
 
     /// A person's balance; all zero for one who never had coins or rupees.

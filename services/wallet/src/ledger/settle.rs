@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::failpoint;
+use talktime_kit::group::Member;
 use talktime_kit::messaging::outbox;
+use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::Earned;
 use talktime_proto::events::v1::event::Kind;
 
@@ -15,11 +14,12 @@ use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind};
-use crate::domain::settlement::{Plan, Settlement};
+use crate::domain::settlement::{ChargedMinute, Plan, Settlement};
 use crate::observe;
+use crate::store::earnings;
 use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::transfers::{self, Transfer};
 use crate::store::wallets::Wallet;
-use crate::store::{earnings, transfers, wallets};
 
 /// What a settlement came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,87 +35,158 @@ pub struct Settled {
 impl Ledger {
     /// Settles a call once; the same settlement again answers as the first time.
     pub async fn settle(&self, settlement: &Settlement) -> Result<Settled, WalletError> {
-        let now = self.clock.now();
-        let parties = [settlement.caller_id, settlement.listener_id];
-        let mut tx = self.db.begin().await?;
-        wallets::ensure(&mut tx, &parties, now).await?;
-        let mut locked = wallets::lock(&mut tx, &parties).await?;
-        if let Some(settled) = settled_before(&mut tx, settlement).await? {
-            return Ok(settled);
-        }
-        let charged = transfers::charged_minutes(&mut tx, settlement.call_id).await?;
-        let plan = settlement.plan(&charged)?;
+        let member = Member {
+            task: *settlement,
+            traceparent: trace::current(),
+        };
+        let settled = self.settle_group(std::slice::from_ref(&member)).await?;
+        Ok(settled[0])
+    }
 
-        let (postings, settled) = postings(settlement, &plan, &locked);
-        posting::post(&mut tx, now, &mut locked, &postings).await?;
-        let listener = locked[&settlement.listener_id];
-        if !listener.is_closed {
-            if settlement.minutes > 0 {
-                earnings::insert(&mut tx, settlement, &plan, now).await?;
-            }
-            append_event(&mut tx, now, settlement, &plan, &listener).await?;
-        }
+    /// The same for many calls in one transaction. One that is refused spoils it for all.
+    pub(crate) async fn settle_group(
+        &self,
+        group: &[Member<Settlement>],
+    ) -> Result<Vec<Settled>, WalletError> {
+        let now = self.clock.now();
+        let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id).collect();
+        let (mut tx, wallets) = self.begin_with(&parties(group), now).await?;
+        let mut books = Books {
+            wallets,
+            past: transfers::find_all(&mut tx, &settlement_ids(group)).await?,
+            charged: transfers::charged_minutes(&mut tx, &call_ids).await?,
+            written: Written::default(),
+        };
+        let settled = group
+            .iter()
+            .map(|member| books.settle(member))
+            .collect::<Result<Vec<Settled>, WalletError>>()?;
+
+        let Books {
+            mut wallets,
+            written,
+            ..
+        } = books;
+        posting::post(&mut tx, now, &mut wallets, &written.postings).await?;
+        earnings::insert(&mut tx, &written.earnings, now).await?;
+        outbox::append_traced(&mut tx, now, written.events).await?;
         failpoint::reach("wallet.settle.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
         self.relay.wake();
-        observe::paise_earned(settled.listener_paise);
+        observe::paise_earned(
+            written
+                .earnings
+                .iter()
+                .map(|(_, plan)| plan.listener_paise)
+                .sum(),
+        );
         Ok(settled)
     }
 }
 
-async fn settled_before(
-    tx: &mut PgConnection,
-    settlement: &Settlement,
-) -> Result<Option<Settled>, WalletError> {
-    let Some(first) = transfers::find(tx, &settlement.id()).await? else {
-        return Ok(None);
-    };
-    if first.content != settlement.content() {
-        return Err(WalletError::TransferMismatch {
-            transfer_id: settlement.id(),
-        });
-    }
-    Ok(Some(Settled {
-        coins_spent: first.coins,
-        listener_paise: first.paise,
-        caller_balance_coins: first.balance_coins,
-    }))
+fn parties(group: &[Member<Settlement>]) -> Vec<i64> {
+    let parties = group.iter().map(|member| &member.task);
+    parties
+        .flat_map(|settlement| [settlement.caller_id, settlement.listener_id])
+        .collect()
 }
 
-fn postings(
-    settlement: &Settlement,
-    plan: &Plan,
-    locked: &HashMap<i64, Wallet>,
-) -> (Vec<Posting>, Settled) {
-    let Settlement {
-        call_id, caller_id, ..
-    } = *settlement;
-    let caller = &locked[&caller_id];
-    let mut postings = Vec::new();
-    let mut returned_coins = 0;
-    for charged in &plan.returned {
-        let charge = Charge {
-            call_id,
-            minute: charged.minute,
-            user_id: caller_id,
-            coins: charged.coins,
+fn settlement_ids(group: &[Member<Settlement>]) -> Vec<String> {
+    group.iter().map(|member| member.task.id()).collect()
+}
+
+/// What settlements are decided by, each after those before it.
+struct Books {
+    wallets: HashMap<i64, Wallet>,
+    past: HashMap<String, Transfer>,
+    charged: HashMap<i64, Vec<ChargedMinute>>,
+    written: Written,
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Written {
+    postings: Vec<Posting>,
+    earnings: Vec<(Settlement, Plan)>,
+    events: Vec<outbox::Traced>,
+}
+
+impl Books {
+    fn settle(&mut self, member: &Member<Settlement>) -> Result<Settled, WalletError> {
+        let settlement = &member.task;
+        if let Some(settled) = self.settled_before(settlement)? {
+            return Ok(settled);
+        }
+        let charged = self.charged.get(&settlement.call_id);
+        let plan = settlement.plan(charged.map_or(&[], Vec::as_slice))?;
+        self.give_back(settlement, &plan);
+        let settled = Settled {
+            coins_spent: plan.coins_spent,
+            listener_paise: plan.listener_paise,
+            caller_balance_coins: self.wallets[&settlement.caller_id].balance_coins,
         };
-        let undoing = undoing(&charge, caller, returned_coins);
-        returned_coins += undoing.change.coins;
-        postings.push(undoing);
+        let listener = self.wallets[&settlement.listener_id];
+        self.post(earning(settlement, settled, &listener));
+        if !listener.is_closed {
+            let event = earned_event(settlement, &plan, &listener);
+            self.written
+                .events
+                .push((event, member.traceparent.clone()));
+            if settlement.minutes > 0 {
+                self.written.earnings.push((*settlement, plan));
+            }
+        }
+        Ok(settled)
     }
-    let settled = Settled {
-        coins_spent: plan.coins_spent,
-        listener_paise: plan.listener_paise,
-        caller_balance_coins: caller.balance_coins + returned_coins,
-    };
-    postings.push(earning(
-        settlement,
-        settled,
-        &locked[&settlement.listener_id],
-    ));
-    (postings, settled)
+
+    fn settled_before(&self, settlement: &Settlement) -> Result<Option<Settled>, WalletError> {
+        let Some(first) = self.past.get(&settlement.id()) else {
+            return Ok(None);
+        };
+        if first.content != settlement.content() {
+            return Err(WalletError::TransferMismatch {
+                transfer_id: settlement.id(),
+            });
+        }
+        Ok(Some(Settled {
+            coins_spent: first.coins,
+            listener_paise: first.paise,
+            caller_balance_coins: first.balance_coins,
+        }))
+    }
+
+    /// Returns what was charged beyond the minutes that count.
+    fn give_back(&mut self, settlement: &Settlement, plan: &Plan) {
+        for charged in &plan.returned {
+            let charge = Charge {
+                call_id: settlement.call_id,
+                minute: charged.minute,
+                user_id: settlement.caller_id,
+                coins: charged.coins,
+            };
+            let undoing = undoing(&charge, &self.wallets[&settlement.caller_id]);
+            self.post(undoing);
+        }
+    }
+
+    /// Takes a posting down, so that what follows sees the wallet after it.
+    fn post(&mut self, posting: Posting) {
+        if let Some(wallet) = self.wallets.get_mut(&posting.owner_id) {
+            wallet.balance_coins += posting.change.coins;
+            wallet.version += posting.change.events;
+        }
+        if posting.kind == TransferKind::Settlement {
+            let transfer = Transfer {
+                content: posting.content.clone(),
+                coins: posting.coins,
+                paise: posting.paise,
+                balance_coins: posting.balance_coins,
+            };
+            self.past.insert(posting.transfer_id.clone(), transfer);
+        }
+        self.written.postings.push(posting);
+    }
 }
 
 /// The transfer that pays the listener. What somebody earned who is gone stays with the platform.
@@ -163,19 +234,12 @@ fn earning(settlement: &Settlement, settled: Settled, listener: &Wallet) -> Post
     }
 }
 
-async fn append_event(
-    tx: &mut PgConnection,
-    now: DateTime<Utc>,
-    settlement: &Settlement,
-    plan: &Plan,
-    listener: &Wallet,
-) -> sqlx::Result<()> {
+fn earned_event(settlement: &Settlement, plan: &Plan, listener: &Wallet) -> (i64, i64, Kind) {
     let listener_id = listener.user_id;
-    let version = listener.version + 1;
     let earned = Earned {
         user_id: listener_id,
         paise: plan.listener_paise,
         transfer_id: settlement.id(),
     };
-    outbox::append(tx, listener_id, version, now, Kind::Earned(earned)).await
+    (listener_id, listener.version + 1, Kind::Earned(earned))
 }

@@ -8,8 +8,8 @@ use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind, void_id};
 use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::transfers;
 use crate::store::wallets::Wallet;
-use crate::store::{transfers, wallets};
 
 impl Ledger {
     /// Undoes the charge of one minute; answers the coins returned. A charge that has not arrived
@@ -19,9 +19,7 @@ impl Ledger {
             return Err(WalletError::OutOfRange("call_id, minute or user_id"));
         }
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        wallets::ensure(&mut tx, &[user_id], now).await?;
-        let mut locked = wallets::lock(&mut tx, &[user_id]).await?;
+        let (mut tx, mut locked) = self.begin_with(&[user_id], now).await?;
         let found = transfers::find(&mut tx, &charge_id(call_id, minute)).await?;
         let (posting, returned_coins) = match found {
             None => (Some(tombstone(&locked[&user_id], call_id, minute)), 0),
@@ -41,7 +39,7 @@ impl Ledger {
                 let undone = transfers::find(&mut tx, &void_id(call_id, minute)).await?;
                 let undoing = undone
                     .is_none()
-                    .then(|| undoing(&charge, &locked[&user_id], 0));
+                    .then(|| undoing(&charge, &locked[&user_id]));
                 (undoing, charge.coins)
             }
         };
@@ -68,9 +66,8 @@ fn tombstone(wallet: &Wallet, call_id: i64, minute: i32) -> Posting {
     }
 }
 
-/// The transfer that gives back what a charge took, after `returned_coins` came back already in the
-/// same transaction. A person who is gone gets nothing back.
-pub(super) fn undoing(charge: &Charge, payer: &Wallet, returned_coins: i64) -> Posting {
+/// The transfer that gives back what a charge took. A person who is gone gets nothing back.
+pub(super) fn undoing(charge: &Charge, payer: &Wallet) -> Posting {
     let Charge {
         call_id,
         minute,
@@ -95,7 +92,7 @@ pub(super) fn undoing(charge: &Charge, payer: &Wallet, returned_coins: i64) -> P
         call_id: Some(call_id),
         coins,
         paise: 0,
-        balance_coins: payer.balance_coins + returned_coins + coins_change,
+        balance_coins: payer.balance_coins + coins_change,
         entries: vec![Entry {
             ledger: journal::Ledger::Coins,
             debit: Account::CoinRevenue,

@@ -3,28 +3,36 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::column;
 use crate::domain::history::{Earning, EarningTotals, Found, Page};
 use crate::domain::settlement::{CallType, Plan, Settlement};
 
-/// Keeps what a call brought. Once a call: the settlement's transfer comes once.
+/// Keeps what calls brought. Once a call: the settlement's transfer comes once.
 pub async fn insert(
     tx: &mut PgConnection,
-    settlement: &Settlement,
-    plan: &Plan,
+    earned: &[(Settlement, Plan)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    if earned.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO wallet.call_earnings
              (call_id, listener_id, caller_id, call_type, minutes, coins, money, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7::numeric / 100, $8)",
+         SELECT call_id, listener_id, caller_id, call_type, minutes, coins, paise::numeric / 100, $8
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[],
+                     $6::bigint[], $7::bigint[])
+              AS earned (call_id, listener_id, caller_id, call_type, minutes, coins, paise)",
     )
-    .bind(settlement.call_id)
-    .bind(settlement.listener_id)
-    .bind(settlement.caller_id)
-    .bind(settlement.call_type.map(CallType::name))
-    .bind(settlement.minutes)
-    .bind(plan.coins_spent)
-    .bind(plan.listener_paise)
+    .bind(column(earned, |(settlement, _)| settlement.call_id))
+    .bind(column(earned, |(settlement, _)| settlement.listener_id))
+    .bind(column(earned, |(settlement, _)| settlement.caller_id))
+    .bind(column(earned, |(settlement, _)| {
+        settlement.call_type.map(CallType::name)
+    }))
+    .bind(column(earned, |(settlement, _)| settlement.minutes))
+    .bind(column(earned, |(_, plan)| plan.coins_spent))
+    .bind(column(earned, |(_, plan)| plan.listener_paise))
     .bind(now)
     .execute(tx)
     .await?;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::column;
 use super::wallets::Wallet;
 use crate::domain::chain::{Head, Link, Movement};
 use crate::domain::history::TxType;
@@ -194,10 +195,6 @@ fn moved(postings: &[Posting], wallets: &HashMap<i64, Wallet>) -> Vec<Moved> {
         head: wallets[&owner_id].chain,
     });
     moved.collect()
-}
-
-fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
-    rows.iter().map(value).collect()
 }
 
 /// One round trip whatever the number of transfers. Parts of one statement see the same snapshot,

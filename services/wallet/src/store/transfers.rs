@@ -67,24 +67,53 @@ pub async fn find(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Opti
     .await
 }
 
-/// Every minute of a call that was charged and not undone.
-pub async fn charged_minutes(
+/// Those of `transfer_ids` that were made, as [`find`] answers them.
+pub async fn find_all(
     tx: &mut PgConnection,
-    call_id: i64,
-) -> sqlx::Result<Vec<ChargedMinute>> {
-    let rows: Vec<(i32, i64)> = sqlx::query_as(
-        "SELECT split_part(charge.transfer_id, '/', 4)::integer AS minute, charge.coins
-         FROM wallet.transfers AS charge
-         WHERE charge.call_id = $1 AND charge.kind = 'charge' AND NOT EXISTS
-               (SELECT FROM wallet.transfers AS undone
-                WHERE undone.transfer_id = charge.transfer_id || '/void')
-         ORDER BY minute",
+    transfer_ids: &[String],
+) -> sqlx::Result<HashMap<String, Transfer>> {
+    let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
+        "SELECT transfer_id, content, coins, paise, balance_coins FROM wallet.transfers
+         WHERE transfer_id = ANY($1)",
     )
-    .bind(call_id)
+    .bind(transfer_ids)
     .fetch_all(tx)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(minute, coins)| ChargedMinute { minute, coins })
+        .map(|(transfer_id, content, coins, paise, balance_coins)| {
+            let transfer = Transfer {
+                content,
+                coins,
+                paise,
+                balance_coins,
+            };
+            (transfer_id, transfer)
+        })
         .collect())
+}
+
+/// Every minute of these calls that was charged and not undone, by call.
+pub async fn charged_minutes(
+    tx: &mut PgConnection,
+    call_ids: &[i64],
+) -> sqlx::Result<HashMap<i64, Vec<ChargedMinute>>> {
+    let rows: Vec<(i64, i32, i64)> = sqlx::query_as(
+        "SELECT charge.call_id, split_part(charge.transfer_id, '/', 4)::integer AS minute,
+                charge.coins
+         FROM wallet.transfers AS charge
+         WHERE charge.call_id = ANY($1) AND charge.kind = 'charge' AND NOT EXISTS
+               (SELECT FROM wallet.transfers AS undone
+                WHERE undone.transfer_id = charge.transfer_id || '/void')
+         ORDER BY minute",
+    )
+    .bind(call_ids)
+    .fetch_all(tx)
+    .await?;
+    let mut minutes: HashMap<i64, Vec<ChargedMinute>> = HashMap::new();
+    for (call_id, minute, coins) in rows {
+        let charged = ChargedMinute { minute, coins };
+        minutes.entry(call_id).or_default().push(charged);
+    }
+    Ok(minutes)
 }

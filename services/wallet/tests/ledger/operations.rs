@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use futures::future::join_all;
-use talktime_wallet::charger::Charger;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::Charge;
+use talktime_wallet::grouping;
 use talktime_wallet::ledger::{Outcome, Proof, Recharge, Wanted, close_account};
 
 use crate::books::{Books, CALL, CALLER, LISTENER, minute, recharge, settlement};
@@ -51,15 +51,15 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
 async fn charges_that_share_transactions_do_not_share_their_fate() {
     let books = Books::open().await;
     books.recharge("a").await;
-    let charger = Charger::start(&books.ledger);
+    let charging = grouping::charging(&books.ledger);
     let charges = (0..200).map(|n| {
-        let charger = charger.clone();
+        let charging = charging.clone();
         // Each minute twice; the tenth at another price the second time; the last ones too dear.
         let charge = Charge {
             coins: if n == 109 { 11 } else { 10 },
             ..minute(1 + n % 100)
         };
-        async move { (charge, charger.charge(charge).await) }
+        async move { (charge, charging.ask(charge).await) }
     });
     let mut charged = HashMap::new();
     let mut mismatched = 0;

@@ -1,0 +1,85 @@
+//! Reserved calls, whose first minute is paid, go live.
+
+use sqlx::PgPool;
+use talktime_kit::group::{Member, Work};
+use talktime_kit::messaging::{Relay, outbox};
+use talktime_kit::{Clock, failpoint, idempotency};
+
+use super::start::{Start, Started};
+use super::tell;
+use super::together::by_id;
+use crate::domain::CallError;
+use crate::domain::call::Call;
+use crate::domain::steps::PaidMinute;
+use crate::store::calls;
+
+/// Calls that go live together.
+pub(super) struct GoingLive {
+    pub(super) db: PgPool,
+    pub(super) relay: Relay,
+    pub(super) clock: Clock,
+}
+
+/// A start whose first minute is paid.
+#[derive(Clone)]
+pub(super) struct PaidStart {
+    pub(super) call_id: i64,
+    pub(super) start: Start,
+    pub(super) minute: PaidMinute,
+}
+
+impl Work for GoingLive {
+    type Task = PaidStart;
+    /// None when it was undone meanwhile.
+    type Answer = Option<(Call, Started)>;
+    type Error = CallError;
+
+    async fn work(&self, group: &[Member<PaidStart>]) -> Result<Vec<Self::Answer>, CallError> {
+        let paid: Vec<(i64, PaidMinute)> = group
+            .iter()
+            .map(|member| (member.task.call_id, member.task.minute))
+            .collect();
+        let mut tx = self.db.begin().await?;
+        let live = by_id(calls::go_live(&mut tx, &paid).await?);
+        let answers = group.iter().map(|Member { task, .. }| {
+            let call = live.get(&task.call_id)?.clone();
+            let started = Started::new(&call, &task.start, task.minute.balance_coins);
+            Some((call, started))
+        });
+        let answers: Vec<Self::Answer> = answers.collect();
+        idempotency::finish_all(&mut tx, &finished(group, &answers)).await?;
+        outbox::append_traced(&mut tx, self.clock.now(), events(group, &answers)).await?;
+        failpoint::reach("calls.start.before_active");
+        tx.commit().await?;
+        failpoint::reach("calls.start.active");
+        self.relay.wake();
+        Ok(answers)
+    }
+}
+
+type Answer = <GoingLive as Work>::Answer;
+
+/// The clients' keys and what they are answered under them.
+fn finished<'a>(
+    group: &'a [Member<PaidStart>],
+    answers: &'a [Answer],
+) -> Vec<(&'a idempotency::Request, &'a Started)> {
+    let answered = group.iter().zip(answers);
+    answered
+        .filter_map(|(member, answer)| {
+            let (_, started) = answer.as_ref()?;
+            Some((member.task.start.idempotency.as_ref()?, started))
+        })
+        .collect()
+}
+
+fn events(group: &[Member<PaidStart>], answers: &[Answer]) -> Vec<outbox::Traced> {
+    let mut events = Vec::new();
+    for (Member { task, traceparent }, answer) in group.iter().zip(answers) {
+        if let Some((call, started)) = answer {
+            let told = tell::started(call, task.minute, started.wait_time(&task.start));
+            events.extend(told.into_iter().map(|event| (event, traceparent.clone())));
+        }
+    }
+    events
+}
