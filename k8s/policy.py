@@ -60,9 +60,9 @@ def matches(selector, labels):
 
 
 def headings(page):
-    """What links to a page may end in: nothing, or a heading in small letters with hyphens."""
+    """What links into a page end in: its headings in small letters with hyphens."""
     titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
-    return {""} | {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 class Overlay:
@@ -366,7 +366,7 @@ class Overlay:
                 yield f"replicas may hold {held} connections, and Postgres takes {taken}"
 
     def runbooks(self):
-        """Every alert says what to do: a page that is there, and its heading where it is one of many."""
+        """Every alert says what to do: under a heading of a page that is there."""
         for rules in self.of("PrometheusRule"):
             for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
                 if "alert" in rule:
