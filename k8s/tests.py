@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import policy
+import runbooks
 from render import render
 from schemas import invalid
 
@@ -177,4 +178,28 @@ class Policy(unittest.TestCase):
         self.assertIn(
             "network policies: auth (server) to wallet: ingress is open",
             policy.problems(K8S.parent, OVERLAY, documents),
+        )
+
+
+class Runbooks(unittest.TestCase):
+    def test_what_is_not_there_is_named(self):
+        found = policy.Overlay(K8S.parent, OVERLAY, overlay())
+        block = """
+            kubectl exec deployment/talktime-walet -- talktime-wallet verfy
+            kubectl delete job nats-streem
+            kubectl logs --selector app.kubernetes.io/name=walet | grep -E 'no such words|event failed'
+        """
+        self.assertEqual(
+            [*runbooks.in_commands(block, found), *runbooks.in_searches(block, K8S.parent)],
+            [
+                "there is no deployment talktime-walet",
+                "there is no job nats-streem",
+                "nothing has the label app.kubernetes.io/name=walet",
+                "talktime-wallet has no command verfy",
+                "nobody logs 'no such words'",
+            ],
+        )
+        self.assertEqual(
+            list(runbooks.in_settings("`SMS__PAUSE_SECS`, `TALKTIME_CALLS__SMS__PAUSE_SECS`", found.source)),
+            ["`TALKTIME_CALLS__SMS__PAUSE_SECS` is no setting"],
         )
