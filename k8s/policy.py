@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from settings import Source
+from settings import Source, fits
 
 PROCESSES = ["auth", "profile", "presence", "wallet", "calls", "verification", "gateway"]
 NAME = "app.kubernetes.io/name"
@@ -20,6 +20,13 @@ STORES = {
     "redis": ("REDIS", 6379),
     "s3": ("S3", 8333),
 }
+# Settings that send a process beyond the cluster, when their value is like this.
+OUTSIDE = {
+    "OTP_DELIVERY": "sms",
+    "PAYMENTS__PROVIDER": "razorpay",
+    "S3__ENDPOINT": "https://.*",
+    "UPLOADS__ALLOWED_HOSTS": r"\[.+\]",
+}
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 # For people, Jobs, and Postgres itself.
 SPARE_CONNECTIONS = 20
@@ -31,10 +38,12 @@ def problems(repository, overlay, documents):
     checks = [
         found.containers,
         found.deployments,
+        found.disruptions,
         found.services,
         found.references,
         found.settings,
         found.edges,
+        found.world,
         found.connections,
         found.runbooks,
     ]
@@ -48,6 +57,12 @@ def matches(selector, labels):
         if labels.get(expression["key"]) not in expression["values"]:
             return False
     return (selector or {}).get("matchLabels", {}).items() <= labels.items()
+
+
+def headings(page):
+    """What links into a page end in: its headings in small letters with hyphens."""
+    titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 class Overlay:
@@ -84,10 +99,20 @@ class Overlay:
                 secrets[f"{cluster['metadata']['name']}-superuser"] = {"username", "password"}
         return secrets
 
+    def labels(self, workload):
+        """The labels of its pods."""
+        return workload["spec"]["template"]["metadata"]["labels"]
+
     def pods(self):
-        """Every pod template, with the object that it belongs to."""
-        for workload in self.of("Deployment", "StatefulSet", "Job"):
-            yield workload, workload["spec"]["template"]
+        """Every pod or template of pods, with the object that it belongs to."""
+        for workload in self.documents:
+            template = workload if workload["kind"] == "Pod" else workload.get("spec", {}).get("template", {})
+            if "containers" in template.get("spec", {}):
+                yield workload, template
+
+    def server(self, process):
+        """The Deployment of a process."""
+        return self.named("Deployment", f"talktime-{process}")
 
     def containers(self):
         """Restricted, bounded, and probed where they serve."""
@@ -97,14 +122,21 @@ class Overlay:
             security = spec.get("securityContext", {})
             if not security.get("runAsNonRoot") or "seccompProfile" not in security:
                 yield f"{owner}: runs as anybody, or without a seccomp profile"
+            if any(spec.get(shared) for shared in ("hostNetwork", "hostPID", "hostIPC")) or any(
+                "hostPath" in volume for volume in spec.get("volumes", [])
+            ):
+                yield f"{owner}: shares what is the node's"
             if spec.get("automountServiceAccountToken") is not False:
                 yield f"{owner}: is given a token for the Kubernetes API"
             for container in spec.get("initContainers", []) + spec["containers"]:
-                for problem in self._container(container, workload["kind"] != "Job"):
+                serves = workload["kind"] not in ("Job", "Pod")
+                for problem in self._container(container, serves):
                     yield f"{owner}, container {container['name']}: {problem}"
 
     def _container(self, container, serves):
         security = container.get("securityContext", {})
+        if security.get("runAsNonRoot") is False or security.get("runAsUser") == 0:
+            yield "runs as root"
         if security.get("allowPrivilegeEscalation") is not False:
             yield "may escalate privileges"
         if not security.get("readOnlyRootFilesystem"):
@@ -126,7 +158,7 @@ class Overlay:
                     yield f"has no {probe}"
 
     def deployments(self):
-        """Each scaled, protected from disruptions, and given the time that its drain takes."""
+        """Each scaled, and given the time that its drain takes."""
         running = {d["metadata"]["labels"][NAME] for d in self.of("Deployment")}
         if running != set(PROCESSES):
             yield f"Deployments of {sorted(running)}, and not of all processes"
@@ -136,15 +168,11 @@ class Overlay:
             scaled = [h["spec"]["scaleTargetRef"]["name"] for h in self.of("HorizontalPodAutoscaler")]
             if scaled.count(name) != 1:
                 yield f"{name}: has not one autoscaler"
-            labels = template["metadata"]["labels"]
-            budgets = [b["spec"]["selector"] for b in self.of("PodDisruptionBudget")]
-            if sum(matches(selector, labels) for selector in budgets) != 1:
-                yield f"{name}: has not one disruption budget"
             values = self.values(template["spec"]["containers"][0])
             drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
             if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + 5000:
                 yield f"{name}: a drain may take {drain_ms} ms, longer than the grace period"
-            process = labels[NAME]
+            process = template["metadata"]["labels"][NAME]
             for probe in ("startupProbe", "livenessProbe"):
                 grpc = template["spec"]["containers"][0][probe].get("grpc")
                 if process != "gateway" and grpc != {
@@ -152,6 +180,15 @@ class Overlay:
                     "service": self.source.grpc_service(process),
                 }:
                     yield f"{name}: its {probe} asks {grpc}"
+
+    def disruptions(self):
+        """Whatever has replicas has one budget of disruptions."""
+        budgets = [b["spec"]["selector"] for b in self.of("PodDisruptionBudget")]
+        for workload in self.of("Deployment", "StatefulSet"):
+            labels = workload["spec"]["template"]["metadata"]["labels"]
+            has_replicas = workload["kind"] == "Deployment" or workload["spec"]["replicas"] > 1
+            if sum(matches(selector, labels) for selector in budgets) != int(has_replicas):
+                yield f"{workload['metadata']['name']}: has not one disruption budget"
 
     def services(self):
         """Each leads to pods that serve, on ports that they have."""
@@ -178,6 +215,9 @@ class Overlay:
                 name = volume.get("configMap", {}).get("name")
                 if name and not self.named("ConfigMap", name):
                     yield f"{owner}: there is no ConfigMap {name}"
+                name = volume.get("secret", {}).get("secretName")
+                if name and name not in self.secrets:
+                    yield f"{owner}: there is no Secret {name}"
             spec = pod["spec"]
             for container in spec.get("initContainers", []) + spec["containers"]:
                 for source in container.get("envFrom", []):
@@ -203,7 +243,7 @@ class Overlay:
         return told
 
     def settings(self):
-        """Every variable is a setting of its process, and every setting without a default is set."""
+        """Every variable is a setting of its process and of its type; what has no default is set."""
         for workload, pod in self.pods():
             labels = pod["metadata"]["labels"]
             container = pod["spec"]["containers"][0]
@@ -215,6 +255,8 @@ class Overlay:
                 yield f"{owner}: prefixes {sorted(prefixes)}"
             if container["command"][0] != f"talktime-{labels[NAME]}":
                 yield f"{owner}: runs {container['command'][0]}"
+            if "env" in container:
+                yield f"{owner}: has variables besides those of ConfigMaps and Secrets"
             settings = self.source.settings(labels[NAME])
             told = self.values(container)
             yield from (f"{owner}: {name} is no setting" for name in told.keys() - settings.keys())
@@ -222,8 +264,19 @@ class Overlay:
                 if setting.required and name not in told:
                     yield f"{owner}: {name} has no default and is not set"
             for name, value in told.items():
+                if value is not None and name in settings and not fits(value, settings[name].kind):
+                    yield f"{owner}: {name}: {value} is no {settings[name].kind}"
                 if name.startswith("PEERS__"):
                     yield from (f"{owner}: {name}: {p}" for p in self._peer(name, value))
+            if workload["kind"] == "Deployment":
+                yield from (f"{owner}: {p}" for p in self._folders(container, settings, told))
+
+    def _folders(self, container, settings, told):
+        """What a process writes is on a volume, since its root is read-only."""
+        mounted = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
+        for name, setting in settings.items():
+            if setting.kind == "PathBuf" and told.get(name) not in mounted:
+                yield f"{name} is {told.get(name)}, where no volume is"
 
     def _peer(self, name, value):
         address = urlsplit(value)
@@ -270,12 +323,11 @@ class Overlay:
         for store in self.of("StatefulSet"):
             if store["spec"]["template"]["metadata"]["labels"].get(STORE) not in STORES:
                 yield f"StatefulSet {store['metadata']['name']}: policies do not know its pods"
-        for client in PROCESSES:
-            process = {NAME: client, COMPONENT: "server"}
-            migration = {NAME: client, COMPONENT: "migration"}
+        servers = {process: self.labels(self.server(process)) for process in PROCESSES}
+        for client, process in servers.items():
+            migration = {**process, COMPONENT: "migration"}
             peers = self.source.peers(client)
-            for server in PROCESSES:
-                labels = {NAME: server, COMPONENT: "server"}
+            for server, labels in servers.items():
                 yield from self._edge(process, labels, GRPC_PORT, server in peers)
                 yield from self._edge(migration, labels, GRPC_PORT, False)
             sections = {name.partition("__")[0] for name in self.source.settings(client)}
@@ -283,6 +335,21 @@ class Overlay:
                 yield from self._edge(process, {STORE: store}, port, section in sections)
                 migrates = store == "postgres" and "DATABASE" in sections
                 yield from self._edge(migration, {STORE: store}, port, migrates)
+
+    def world(self):
+        """Who reaches what is outside the cluster is who is told to, and nobody else."""
+        for process in PROCESSES:
+            deployment = self.server(process)
+            told = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
+            needed = any(re.fullmatch(wanted, told.get(name) or "") for name, wanted in OUTSIDE.items())
+            is_open = any(
+                any("ipBlock" in peer for peer in rule.get("to", [{"ipBlock": "anybody"}]))
+                for policy in self.of("NetworkPolicy")
+                if matches(policy["spec"]["podSelector"], self.labels(deployment))
+                for rule in policy["spec"].get("egress", [])
+            )
+            if is_open != needed:
+                yield f"network policies: {process} to the world is {'open' if is_open else 'closed'}"
 
     def connections(self):
         """Postgres takes as many connections as all replicas may hold at once, during a roll too."""
@@ -299,10 +366,12 @@ class Overlay:
                 yield f"replicas may hold {held} connections, and Postgres takes {taken}"
 
     def runbooks(self):
-        """Every alert says what to do, on a page that is there."""
+        """Every alert says what to do: under a heading of a page that is there."""
         for rules in self.of("PrometheusRule"):
             for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
                 if "alert" in rule:
                     runbook = rule.get("annotations", {}).get("runbook", "")
-                    if not runbook or not (self.repository / runbook).is_file():
+                    page, _, heading = runbook.partition("#")
+                    file = self.repository / page
+                    if not page or not file.is_file() or heading not in headings(file.read_text()):
                         yield f"alert {rule['alert']}: no runbook {runbook}"

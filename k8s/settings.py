@@ -20,6 +20,8 @@ class Setting:
 
     name: str
     required: bool
+    # The Rust type, without its `Option`.
+    kind: str
 
 
 def structs_in(files):
@@ -35,6 +37,24 @@ def structs_in(files):
     return structs
 
 
+# What the environment's reader makes of a text, whatever the setting's type: a number, a truth, a list.
+NOT_A_TEXT = re.compile(r"[+-]?\d+|[+-]?(\d+\.\d*|\.\d+)|true|false|\[.*\]", re.DOTALL)
+SHAPES = {
+    **dict.fromkeys(["u16", "u32", "u64", "usize"], re.compile(r"\d+")),
+    "bool": re.compile(r"true|false"),
+    "SocketAddr": re.compile(r"[\d.]+:\d+"),
+}
+
+
+def fits(value, kind):
+    """Whether a value in the environment can be read as a setting's type."""
+    if kind in ("String", "SecretString", "PathBuf"):
+        return not NOT_A_TEXT.fullmatch(value)
+    if kind.startswith("Vec<"):
+        return value.startswith("[") and value.endswith("]")
+    return kind not in SHAPES or SHAPES[kind].fullmatch(value) is not None
+
+
 def leaves(structs, name, prefix="", required=True):
     has_defaults, fields = structs[name]
     for field, kind, has_default in fields:
@@ -44,7 +64,7 @@ def leaves(structs, name, prefix="", required=True):
         if kind in structs:
             yield from leaves(structs, kind, path + "__", required and not optional)
         else:
-            yield Setting(path, required and not optional)
+            yield Setting(path, required and not optional, kind)
 
 
 class Source:

@@ -1,6 +1,9 @@
-"""Every metric that a rule or a dashboard asks for is documented in README.md, or recorded by a rule.
+"""Code, documentation, rules, dashboards and tests speak of the same metrics.
 
-    python3 deploy/observability/metrics.py    fails, naming each that is not
+    python3 deploy/observability/metrics.py    fails, naming each that is only in one of them
+
+Every metric that a rule, a dashboard or a page asks for is in README.md or recorded by a rule; every metric
+that the source emits is in README.md, and nothing is that it does not emit; every alert is tested.
 """
 
 import json
@@ -9,19 +12,42 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 KEYWORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring"}
 SERIES_OF_HISTOGRAMS = re.compile(r"_(bucket|count|sum)$")
+# A name by a literal or by a constant of the same file.
+EMITTED = re.compile(r'metrics::(?:counter|gauge|histogram)!\(\s*(?:"([a-z_]+)"|([A-Z_]+))')
+CONSTANT = re.compile(r'const ([A-Z_]+): &str = "([a-z_]+)";')
+# What a crate serves of the operating system, and what pages name that is the cluster's.
+OF_THE_SYSTEM = "process_*"
+NOT_OURS = "container_"
+
+
+def rows(section):
+    """The names in the first cells of a section's tables; `cnpg_*` stands for all that begin so."""
+    return re.findall(r"^\| `([a-z_]+\*?)`", section, re.MULTILINE)
 
 
 def documented():
-    """The names in the first cells of README.md's tables; `cnpg_*` stands for all that begin so."""
-    rows = re.findall(r"^\| `([a-z_]+\*?)`", (HERE / "README.md").read_text(), re.MULTILINE)
-    return [re.compile(re.escape(name).replace(r"\*", ".*")) for name in rows]
+    """The names in README.md: ours, and those of others."""
+    ours, _, others = (HERE / "README.md").read_text().partition("some that are not ours:")
+    return set(rows(ours)), set(rows(others))
+
+
+def emitted():
+    """The names in the source of the processes."""
+    names = set()
+    for folder in ("services", "gateway"):
+        for file in (REPOSITORY / folder).rglob("src/**/*.rs"):
+            source = file.read_text()
+            constants = dict(CONSTANT.findall(source))
+            names |= {literal or constants[name] for literal, name in EMITTED.findall(source)}
+    return names
 
 
 def names_in(expression):
     """The metrics of a PromQL expression: names that are no function, label, duration or keyword."""
-    for ignored in (r'"[^"]*"', r"\{[^}]*\}", r"\[[^\]]*\]",
+    for ignored in (r'"[^"]*"', r"\{[^}]*\}", r"\[[^\]]*\]", r"\boffset \w+",
                     r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)"):
         expression = re.sub(ignored, "", expression)
     found = re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*(?![\w:]*\s*\()", expression)
@@ -36,22 +62,45 @@ def expressions_of_rules(text):
         yield folded
 
 
-def main():
-    rules = [file.read_text() for file in sorted((HERE / "rules").glob("*.yaml"))]
+def asked(rules):
+    """The metrics that rules, dashboards and pages ask for."""
     expressions = [expression for text in rules for expression in expressions_of_rules(text)]
     for file in sorted((HERE / "dashboards").glob("*.json")):
         panels = json.loads(file.read_text())["panels"]
         expressions += [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    names = {name for expression in expressions for name in names_in(expression)}
+    for page in (REPOSITORY / "docs").rglob("*.md"):
+        found = re.findall(r"\b[a-z]+(?:_[a-z]+)*_(?:total|seconds_(?:bucket|count|sum))\b", page.read_text())
+        names |= {name for name in found if not name.startswith(NOT_OURS)}
+    return {SERIES_OF_HISTOGRAMS.sub("", name) for name in names}
+
+
+def problems(rules, wanted):
+    """What does not fit, as sentences."""
+    ours, others = documented()
     recorded = {name for text in rules for name in re.findall(r'record: "?([\w:]+)', text)}
-    known = documented()
-    asked = {SERIES_OF_HISTOGRAMS.sub("", name) for text in expressions for name in names_in(text)}
-    unknown = sorted(
-        name for name in asked - recorded if not any(row.fullmatch(name) for row in known)
-    )
-    for name in unknown:
-        print(f"{name} is not documented in deploy/observability/README.md", file=sys.stderr)
-    print(f"{len(asked)} metrics asked for, {len(unknown)} not documented")
-    sys.exit(1 if unknown or not asked else 0)
+    known = [re.compile(re.escape(name).replace(r"\*", ".*")) for name in ours | others]
+    for name in sorted(wanted - recorded):
+        if not any(row.fullmatch(name) for row in known):
+            yield f"{name} is asked for and not documented in deploy/observability/README.md"
+    served = emitted() | {OF_THE_SYSTEM}
+    yield from (f"{name} is emitted and not documented" for name in sorted(served - ours))
+    yield from (f"{name} is documented and not emitted" for name in sorted(ours - served))
+    tests = "".join(file.read_text() for file in (HERE / "tests").glob("*.yaml"))
+    for alert in sorted({name for text in rules for name in re.findall(r"alert: (\w+)", text)}):
+        rung = re.search(rf"alertname: {alert}\n\s+exp_alerts:\n", tests)
+        if not rung:
+            yield f"no test has {alert} ring"
+
+
+def main():
+    rules = [file.read_text() for file in sorted((HERE / "rules").glob("*.yaml"))]
+    wanted = asked(rules)
+    found = list(problems(rules, wanted))
+    for problem in found:
+        print(problem, file=sys.stderr)
+    print(f"{len(wanted)} metrics asked for, {len(emitted())} emitted, {len(found)} problems")
+    sys.exit(1 if found or not wanted else 0)
 
 
 main()

@@ -1,0 +1,74 @@
+"""What runbooks name is there: objects, labels, commands, settings, and what logs are searched for."""
+
+import re
+from functools import cache
+
+from policy import PROCESSES
+
+BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+KINDS = "deployment|statefulset|job|externalsecret|cluster|pod"
+# `kind/name`, or `kubectl get kind name`; none where a variable is part of the name.
+OBJECT = re.compile(rf"(?:kubectl \w+ ({KINDS}) |\b({KINDS})/)([a-z][a-z0-9-]*)(?![\w$-])")
+SELECTOR = re.compile(r"--selector '?([^\s']+)")
+SEARCHED = re.compile(r"grep (?:-[a-zA-Z]+ )*'([^'\"]+)'")
+SETTING = re.compile(r"`(?:TALKTIME_(?P<process>[A-Z]+)__)?(?P<name>[A-Z0-9]+(?:_[A-Z0-9]+)*__[A-Z0-9_]+)`")
+# Made by an operator or by hand, and not by an overlay.
+MADE_ELSEWHERE = {("pod", "nats-box"), ("pod", "nats-1"), ("pod", "redis-0")}
+LABELS_OF_OPERATORS = {"cnpg.io/cluster"}
+
+
+@cache
+def logged(repository):
+    """All source of the processes, in one piece."""
+    folders = [repository / "services", repository / "gateway"]
+    return "\n".join(f.read_text() for folder in folders for f in folder.rglob("src/**/*.rs"))
+
+
+def problems(repository, overlay):
+    """Everything that a runbook names and that is not there."""
+    for page in sorted((repository / "docs/runbooks").glob("*.md")):
+        text = page.read_text()
+        for block in BLOCK.findall(text):
+            yield from (f"{page.name}: {problem}" for problem in in_commands(block, overlay))
+            yield from (f"{page.name}: {problem}" for problem in in_searches(block, repository))
+        yield from (f"{page.name}: {problem}" for problem in in_settings(text, overlay.source))
+
+
+def in_commands(block, overlay):
+    there = {(d["kind"].lower(), d["metadata"]["name"]) for d in overlay.documents}
+    for listed, slashed, name in OBJECT.findall(block):
+        kind = listed or slashed
+        if (kind, name) not in there | MADE_ELSEWHERE:
+            yield f"there is no {kind} {name}"
+    objects = [d["metadata"].get("labels", {}) for d in overlay.documents]
+    labels = objects + [pod["metadata"]["labels"] for _, pod in overlay.pods()]
+    for selector in SELECTOR.findall(block):
+        for key, value in re.findall(r"([a-z./-]+)=([a-z-]+)", selector):
+            if key not in LABELS_OF_OPERATORS and not any(each.get(key) == value for each in labels):
+                yield f"nothing has the label {key}={value}"
+    for service, command in re.findall(r"-- talktime-([a-z]+) ([a-z][a-z-]*)", block):
+        if not has_command(overlay.repository, service, command):
+            yield f"talktime-{service} has no command {command}"
+
+
+def has_command(repository, service, command):
+    """Whether a program or the kit's common commands have a variant of that name."""
+    variant = "".join(word.capitalize() for word in command.split("-"))
+    sources = [repository / f"services/{service}/src/main.rs", repository / "services/kit/src/cli.rs"]
+    return any(re.search(rf"^    {variant}\b[,({{ ]", s.read_text(), re.MULTILINE) for s in sources)
+
+
+def in_searches(block, repository):
+    for pattern in SEARCHED.findall(block):
+        for words in pattern.split("|"):
+            # A message may be folded, and Postgres has its own.
+            folded = re.escape(words).replace(r"\ ", r"(?: |\s*\\\s+)")
+            if words != "password authentication failed" and not re.search(folded, logged(repository)):
+                yield f"nobody logs '{words}'"
+
+
+def in_settings(text, source):
+    for found in SETTING.finditer(text):
+        owners = [found["process"].lower()] if found["process"] else PROCESSES
+        if not any(found["name"] in source.settings(owner) for owner in owners):
+            yield f"{found[0]} is no setting"

@@ -1,0 +1,205 @@
+"""That the checks notice: each breaks one thing in production's overlay, and wants it named."""
+
+import copy
+import unittest
+from functools import cache
+from pathlib import Path
+
+import policy
+import runbooks
+from render import render
+from schemas import invalid
+
+K8S = Path(__file__).resolve().parent
+OVERLAY = K8S / "overlays/prod"
+
+
+@cache
+def overlay():
+    return render(OVERLAY)
+
+
+def of(kind):
+    """A copy of the overlay's first object of a kind, to be broken."""
+    return copy.deepcopy(next(document for document in overlay() if document["kind"] == kind))
+
+
+def at(document, path):
+    """What holds the last step of a path, and that step."""
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in way:
+        document = document[step]
+    return document, last
+
+
+class Schemas(unittest.TestCase):
+    # A field that each of the operators' kinds must have.
+    REQUIRED = {
+        "Cluster": "spec.plugins.0.name",
+        "ExternalSecret": "spec.dataFrom.0.extract.key",
+        "HTTPRoute": "spec.parentRefs.0.name",
+        "ObjectStore": "spec.configuration.destinationPath",
+        "PodMonitor": "spec.selector",
+        "PrometheusRule": "spec.groups.0.rules.0.expr",
+        "ScheduledBackup": "spec.schedule",
+    }
+
+    def test_a_misspelt_field_is_unknown_and_leaves_the_right_one_missing(self):
+        for kind, path in self.REQUIRED.items():
+            with self.subTest(kind):
+                document = of(kind)
+                holder, field = at(document, path)
+                holder[field + "z"] = holder.pop(field)
+                said = " ".join(invalid(document))
+                self.assertIn(f"'{field}z'", said)
+                self.assertIn(f"'{field}' is a required property", said)
+
+    def test_a_field_that_kubernetes_does_not_know_is_refused(self):
+        deployment = of("Deployment")
+        deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+        self.assertIn("'readinesProbe' was unexpected", " ".join(invalid(deployment)))
+
+    def test_a_value_of_another_type_is_refused(self):
+        for kind, path in self.REQUIRED.items():
+            with self.subTest(kind):
+                document = of(kind)
+                holder, field = at(document, path)
+                holder[field] = [7]
+                self.assertIn("[7] is not", " ".join(invalid(document)))
+
+    def test_a_word_that_is_none_of_those_allowed_is_refused(self):
+        document = of("ScheduledBackup")
+        document["spec"]["method"] = "tape"
+        self.assertIn("'tape' is not one of", " ".join(invalid(document)))
+
+    def test_a_kind_that_nobody_knows_is_refused(self):
+        self.assertEqual(list(invalid({**of("Cluster"), "kind": "Clster"})), ["there is no schema for it"])
+        self.assertEqual(list(invalid({**of("Service"), "kind": "Servce"})), ["there is no schema for it"])
+
+
+def named(documents, kind, name):
+    return next(d for d in documents if d["kind"] == kind and d["metadata"]["name"].startswith(name))
+
+
+def pod(documents, workload="Deployment", name="talktime-wallet"):
+    return named(documents, workload, name)["spec"]["template"]["spec"]
+
+
+def container(documents, **of):
+    return pod(documents, **of)["containers"][0]
+
+
+def without(documents, kind, name):
+    documents.remove(named(documents, kind, name))
+
+
+def told(documents, process):
+    """The settings that are a process's own."""
+    return named(documents, "ConfigMap", f"config-{process}-")["data"]
+
+
+def first_rule(documents):
+    return named(documents, "PrometheusRule", "talktime")["spec"]["groups"][0]["rules"][0]
+
+
+class Policy(unittest.TestCase):
+    # What is broken, and what is said of it.
+    BROKEN = [
+        (lambda d: container(d).pop("readinessProbe"), "has no readinessProbe"),
+        (lambda d: container(d)["resources"].pop("limits"), "has not the limits of CPU and memory"),
+        (
+            lambda d: container(d)["securityContext"].update(readOnlyRootFilesystem=False),
+            "may write to its root",
+        ),
+        (lambda d: container(d)["securityContext"].update(runAsUser=0), "runs as root"),
+        (lambda d: pod(d)["securityContext"].pop("runAsNonRoot"), "runs as anybody"),
+        (lambda d: pod(d).update(hostNetwork=True), "shares what is the node's"),
+        (
+            lambda d: pod(d, workload="StatefulSet", name="nats").pop("securityContext"),
+            "StatefulSet nats: runs as",
+        ),
+        (lambda d: container(d).update(image="talktime"), "is whatever is newest"),
+        (
+            lambda d: without(d, "HorizontalPodAutoscaler", "talktime-calls"),
+            "talktime-calls: has not one autoscaler",
+        ),
+        (
+            lambda d: without(d, "PodDisruptionBudget", "talktime-calls"),
+            "talktime-calls: has not one disruption budget",
+        ),
+        (lambda d: without(d, "PodDisruptionBudget", "redis"), "redis: has not one disruption budget"),
+        (lambda d: pod(d).update(terminationGracePeriodSeconds=30), "longer than the grace period"),
+        (lambda d: without(d, "NetworkPolicy", "wallet"), "calls (server) to wallet: ingress is closed"),
+        (lambda d: without(d, "NetworkPolicy", "nobody-speaks"), "no network policy denies by default"),
+        (lambda d: without(d, "NetworkPolicy", "to-external-s3"), "verification to the world is closed"),
+        (
+            lambda d: named(d, "NetworkPolicy", "calls")["spec"]["egress"][0].pop("to"),
+            "calls to the world is open",
+        ),
+        (
+            lambda d: without(d, "Service", "talktime-wallet"),
+            "there is no Service at http://talktime-wallet:7100",
+        ),
+        (lambda d: without(d, "ExternalSecret", "redis"), "there is no password in a Secret redis"),
+        (lambda d: told(d, "calls").update(MINUTE_SEC="60"), "MINUTE_SEC is no setting"),
+        (lambda d: told(d, "calls").update(MINUTE_SECS="a minute"), "MINUTE_SECS: a minute is no u32"),
+        (lambda d: told(d, "auth").update(SMS__ENTITY_ID="1101"), "SMS__ENTITY_ID: 1101 is no String"),
+        (lambda d: told(d, "calls").pop("PEERS__WALLET"), "PEERS__WALLET has no default and is not set"),
+        (lambda d: container(d).update(env=[{"name": "X", "value": "1"}]), "has variables besides"),
+        (
+            lambda d: container(d, name="talktime-verification").pop("volumeMounts"),
+            "UPLOADS__SPOOL_DIR is /spool, where no volume is",
+        ),
+        (
+            lambda d: named(d, "HorizontalPodAutoscaler", "talktime-auth")["spec"].update(maxReplicas=60),
+            "connections, and Postgres takes 600",
+        ),
+        (
+            lambda d: first_rule(d)["annotations"].update(runbook="docs/runbooks/none.md"),
+            "no runbook docs/runbooks/none.md",
+        ),
+        (
+            lambda d: first_rule(d)["annotations"].update(runbook="docs/runbooks/events.md#none"),
+            "no runbook docs",
+        ),
+    ]
+
+    def test_what_is_broken_is_named(self):
+        for broken, sentence in self.BROKEN:
+            with self.subTest(sentence):
+                documents = copy.deepcopy(overlay())
+                broken(documents)
+                self.assertIn(sentence, " ".join(policy.problems(K8S.parent, OVERLAY, documents)))
+
+    def test_a_neighbour_that_nobody_needs_is_named(self):
+        documents = copy.deepcopy(overlay())
+        names = named(documents, "NetworkPolicy", "wallet")["spec"]["ingress"][0]["from"][0]["podSelector"]
+        names["matchExpressions"][0]["values"].append("auth")
+        self.assertIn(
+            "network policies: auth (server) to wallet: ingress is open",
+            policy.problems(K8S.parent, OVERLAY, documents),
+        )
+
+
+class Runbooks(unittest.TestCase):
+    def test_what_is_not_there_is_named(self):
+        found = policy.Overlay(K8S.parent, OVERLAY, overlay())
+        block = """
+            kubectl exec deployment/talktime-walet -- talktime-wallet verfy
+            kubectl delete job nats-streem
+            kubectl logs --selector app.kubernetes.io/name=walet | grep -E 'no such words|event failed'
+        """
+        self.assertEqual(
+            [*runbooks.in_commands(block, found), *runbooks.in_searches(block, K8S.parent)],
+            [
+                "there is no deployment talktime-walet",
+                "there is no job nats-streem",
+                "nothing has the label app.kubernetes.io/name=walet",
+                "talktime-wallet has no command verfy",
+                "nobody logs 'no such words'",
+            ],
+        )
+        self.assertEqual(
+            list(runbooks.in_settings("`SMS__PAUSE_SECS`, `TALKTIME_CALLS__SMS__PAUSE_SECS`", found.source)),
+            ["`TALKTIME_CALLS__SMS__PAUSE_SECS` is no setting"],
+        )
