@@ -44,6 +44,7 @@ def problems(repository, overlay, documents):
         found.settings,
         found.edges,
         found.world,
+        found.proxies,
         found.connections,
         found.runbooks,
     ]
@@ -350,6 +351,12 @@ class Overlay:
             )
             if is_open != needed:
                 yield f"network policies: {process} to the world is {'open' if is_open else 'closed'}"
+
+    def proxies(self):
+        """Behind a route the gateway knows its clients by what the proxies say."""
+        told = self.values(self.server("gateway")["spec"]["template"]["spec"]["containers"][0])
+        if self.of("HTTPRoute") and not told.get("HTTP__TRUSTED_PROXIES"):
+            yield "talktime-gateway: takes the proxies before it for its clients"
 
     def connections(self):
         """Postgres takes as many connections as all replicas may hold at once, during a roll too."""

@@ -141,6 +141,7 @@ class Policy(unittest.TestCase):
             "there is no Service at http://talktime-wallet:7100",
         ),
         (lambda d: without(d, "ExternalSecret", "redis"), "there is no password in a Secret redis"),
+        (lambda d: told(d, "gateway").pop("HTTP__TRUSTED_PROXIES"), "takes the proxies before it for"),
         (lambda d: told(d, "calls").update(MINUTE_SEC="60"), "MINUTE_SEC is no setting"),
         (lambda d: told(d, "calls").update(MINUTE_SECS="a minute"), "MINUTE_SECS: a minute is no u32"),
         (lambda d: told(d, "auth").update(SMS__ENTITY_ID="1101"), "SMS__ENTITY_ID: 1101 is no String"),

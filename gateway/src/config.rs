@@ -1,9 +1,11 @@
 //! The gateway's own settings.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::Deserialize;
 use talktime_kit::config::{NatsConfig, RedisConfig};
+
+use crate::extract::Network;
 
 /// The gateway's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -62,10 +64,10 @@ pub struct HttpConfig {
     /// 90 seconds, which is what services give any request.
     #[serde(default = "default_upload_timeout_ms")]
     pub upload_timeout_ms: u64,
-    /// Addresses of proxies whose `X-Forwarded-For` is believed. Nobody else's is: a client could
-    /// come from wherever it says.
+    /// Addresses or networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` is believed. Nobody
+    /// else's is: a client could come from wherever it says.
     #[serde(default)]
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// How long a connection may take to send the head of a request, and stay idle, in milliseconds.
     #[serde(default = "default_head_timeout_ms")]
     pub head_timeout_ms: u64,

@@ -229,6 +229,31 @@ async fn only_its_parties_touch_a_call() {
 }
 
 #[tokio::test]
+async fn a_nudge_under_its_key_is_answered_as_it_was_first() {
+    let pair = Pair::meet().await;
+    let call_id = pair.must_call().await;
+    let nudge = async |call_id: i64| {
+        let bill = format!("/calls/bill-minute/{call_id}");
+        pair.app
+            .post(&bill)
+            .of(&pair.caller)
+            .header("idempotency-key", "nudge-1")
+            .answer()
+            .await
+    };
+    let first = nudge(call_id).await;
+    assert_eq!(first.status, 200, "{first:?}");
+    wait_for("another minute", || async {
+        let spent = pair.ongoing(&pair.caller).await["coins_spent"].as_i64();
+        (spent > first.body["total_coins_spent"].as_i64()).then_some(())
+    })
+    .await;
+    assert_eq!(nudge(call_id).await.body, first.body);
+    assert_problem(&nudge(call_id + 1).await, 422, "idempotency_key_reused");
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+}
+
+#[tokio::test]
 async fn the_server_bills_minutes_and_a_client_cannot_bill_them_twice() {
     let pair = Pair::meet().await;
     let call_id = pair.must_call().await;

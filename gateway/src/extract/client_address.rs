@@ -7,21 +7,46 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use serde::Deserialize;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// An address such as `10.0.0.7`, or all that begin like it: `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let one = || text.parse::<IpAddr>().map(|ip| ip.to_canonical().into());
+        text.parse()
+            .or_else(|_| one())
+            .map(Self)
+            .map_err(|_| format!("{text} is no address or network"))
+    }
+}
+
+impl Network {
+    fn contains(self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
 /// Proxies that tell the truth; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TrustedProxies(Arc<[IpAddr]>);
+pub struct TrustedProxies(Arc<[Network]>);
 
 impl TrustedProxies {
     /// These.
-    pub fn new(addresses: &[IpAddr]) -> Self {
-        Self(addresses.iter().map(IpAddr::to_canonical).collect())
+    pub fn new(networks: &[Network]) -> Self {
+        Self(networks.into())
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.contains(&address.to_canonical())
+        self.0.iter().any(|network| network.contains(address))
     }
 
     /// The client behind a connection from `peer`. Each proxy appends whom it heard; so the list is
@@ -74,10 +99,14 @@ mod tests {
     use super::*;
 
     fn client(peer: &str, forwarded: &'static str) -> String {
-        let proxies = TrustedProxies::new(&[ip("10.0.0.1"), ip("10.0.0.2")]);
+        let proxies = TrustedProxies::new(&[network("10.0.0.1"), network("10.9.0.0/30")]);
         let headers = (FORWARDED_FOR, HeaderValue::from_static(forwarded));
         let client = proxies.client(ip(peer), &HeaderMap::from_iter([headers]));
         client.to_string()
+    }
+
+    fn network(text: &str) -> Network {
+        text.to_owned().try_into().expect("a network")
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -95,10 +124,25 @@ mod tests {
     fn what_a_client_invents_comes_before_what_proxies_add() {
         assert_eq!(client("10.0.0.1", "1.1.1.1, 203.0.113.7"), "203.0.113.7");
         assert_eq!(
-            client("10.0.0.1", "1.1.1.1, 203.0.113.7, 10.0.0.2"),
+            client("10.0.0.1", "1.1.1.1, 203.0.113.7, 10.9.0.2"),
             "203.0.113.7"
         );
         assert_eq!(client("10.0.0.1", "1.1.1.1, nonsense"), "10.0.0.1");
         assert_eq!(client("10.0.0.1", ""), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_network_is_all_that_begins_like_it() {
+        for (inside, outside, text) in [
+            ("10.9.0.3", "10.9.0.4", "10.9.0.0/30"),
+            ("fd00::1", "fe00::1", "fd00::/8"),
+            ("203.0.113.7", "::1", "0.0.0.0/0"),
+        ] {
+            assert!(network(text).contains(ip(inside)), "{inside} in {text}");
+            assert!(!network(text).contains(ip(outside)), "{outside} in {text}");
+        }
+        for wrong in ["10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "proxy"] {
+            assert!(Network::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
     }
 }

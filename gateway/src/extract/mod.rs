@@ -20,7 +20,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::problem::Problem;
 
-pub use client_address::{ClientAddress, TrustedProxies};
+pub use client_address::{ClientAddress, Network, TrustedProxies};
 pub use deletion::Deletion;
 pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field};
 pub use roles::{Admin, Listener, is_admin};

@@ -148,26 +148,31 @@ impl From<BillMinuteResponse> for BillAnswer {
     path = "/calls/bill-minute/{call_id}",
     tag = "calls",
     security(("access_token" = [])),
+    params(IdempotencyKey),
     responses(
         (status = 200, body = BillAnswer),
-        (status = 400, description = "insufficient_coins"),
+        (status = 400, description = "insufficient_coins, invalid_idempotency_key"),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
+        (status = 409, description = "idempotency_key_in_use"),
+        (status = 422, description = "idempotency_key_reused"),
     )
 )]
 pub(super) async fn bill_minute(
     State(calls): State<Calls>,
     caller: Caller,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     Id(call_id): Id,
 ) -> Result<Json<BillAnswer>> {
-    let user_id = caller.user_id;
+    let request = BillMinuteRequest {
+        call_id,
+        user_id: caller.user_id,
+        idempotency_key,
+    };
     let billed = retry_idempotent(|| {
         let mut calls = calls.clone();
-        async move {
-            calls
-                .bill_minute(BillMinuteRequest { call_id, user_id })
-                .await
-        }
+        let request = request.clone();
+        async move { calls.bill_minute(request).await }
     })
     .await?;
     Ok(Json(billed.into()))

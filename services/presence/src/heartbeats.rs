@@ -13,6 +13,7 @@ use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
 use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::HeartbeatsConfig;
@@ -22,6 +23,8 @@ use crate::statuses::Statuses;
 
 /// A broadcast that nobody needs later is not waited for longer.
 const BROADCAST_TIMEOUT: Duration = Duration::from_millis(50);
+/// One group commits while the next is written.
+const GROUPS_AT_ONCE: usize = 2;
 
 /// Where signs of life are handed in; cheap to clone.
 #[derive(Clone)]
@@ -90,16 +93,14 @@ struct Grouping {
 
 impl Grouping {
     async fn run(mut self) {
+        let mut storing = JoinSet::new();
         while let Some(group) = self.next_group().await {
-            let user_ids = distinct_ids(&group);
-            match self.statuses.revive(&user_ids).await {
-                Ok(alive) => {
-                    answer_all(group, &alive);
-                    self.broadcast(&alive).await;
-                }
-                Err(error) => fail_all(group, error),
+            if storing.len() == GROUPS_AT_ONCE {
+                storing.join_next().await;
             }
+            storing.spawn(store(self.statuses.clone(), self.nats.clone(), group));
         }
+        storing.join_all().await;
     }
 
     /// Waits for a heartbeat, then takes what else is there or comes soon.
@@ -118,21 +119,32 @@ impl Grouping {
         }
         Some(group)
     }
+}
 
-    /// Tells the open sockets; nothing is lost with what does not get there, since the next
-    /// heartbeat tells the same.
-    async fn broadcast(&self, alive: &[UserStatus]) {
-        let Some(nats) = &self.nats else { return };
-        // A client that is not connected would keep them, and send stale ones later.
-        if nats.connection_state() != State::Connected {
-            return;
+async fn store(statuses: Statuses, nats: Option<async_nats::Client>, group: Vec<Heartbeat>) {
+    match statuses.revive(&distinct_ids(&group)).await {
+        Ok(alive) => {
+            answer_all(group, &alive);
+            if let Some(nats) = &nats {
+                broadcast(nats, &alive).await;
+            }
         }
-        let statuses = alive.iter().map(live_event).collect();
-        let payload = SignsOfLife { statuses }.encode_to_vec().into();
-        let published = nats.publish(LIVE_PRESENCE_SUBJECT, payload);
-        if !matches!(timeout(BROADCAST_TIMEOUT, published).await, Ok(Ok(()))) {
-            tracing::debug!("a broadcast of presence got lost");
-        }
+        Err(error) => fail_all(group, error),
+    }
+}
+
+/// Tells the open sockets; nothing is lost with what does not get there, since the next heartbeat tells
+/// the same.
+async fn broadcast(nats: &async_nats::Client, alive: &[UserStatus]) {
+    // A client that is not connected would keep them, and send stale ones later.
+    if nats.connection_state() != State::Connected {
+        return;
+    }
+    let statuses = alive.iter().map(live_event).collect();
+    let payload = SignsOfLife { statuses }.encode_to_vec().into();
+    let published = nats.publish(LIVE_PRESENCE_SUBJECT, payload);
+    if !matches!(timeout(BROADCAST_TIMEOUT, published).await, Ok(Ok(()))) {
+        tracing::debug!("a broadcast of presence got lost");
     }
 }
 

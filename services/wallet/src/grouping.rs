@@ -9,7 +9,7 @@ use crate::ledger::{Ledger, Outcome, Settled};
 
 const LIMITS: Limits = Limits {
     members_max: 64,
-    at_once: 2,
+    at_once: 4,
     waiting_max: 4_096,
 };
 

@@ -10,7 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// A connection of somebody who is logged in.
+/// A connection of somebody who is logged in. The gateway closes one that is idle for long: then the
+/// next question opens it anew.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
@@ -22,12 +23,8 @@ impl Connection {
         let host = gateway_url
             .strip_prefix("http://")
             .context("the gateway is at http://")?;
-        let stream = TcpStream::connect(host).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
         Ok(Self {
-            sender,
+            sender: connect(host).await?,
             host: host.to_owned(),
             bearer: format!("Bearer {access_token}"),
         })
@@ -56,7 +53,9 @@ impl Connection {
             }
             None => Full::default(),
         };
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            self.sender = connect(&self.host).await?;
+        }
         let response = self.sender.send_request(request.body(body)?).await?;
         let status = response.status();
         Ok((status, response.into_body().collect().await?.to_bytes()))
@@ -78,4 +77,12 @@ impl Connection {
         );
         Ok(answer)
     }
+}
+
+async fn connect(host: &str) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(host).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }

@@ -3,15 +3,18 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::idempotency;
 use talktime_proto::calls::v1::{
-    self as wire, CleanUpResponse, EmergencyEndCallRequest, EndCallRequest, EndCallResponse,
-    EndReason, GetSummaryResponse, ListCallsRequest, OngoingCall, StartCallRequest,
+    self as wire, BillMinuteRequest, CleanUpResponse, EmergencyEndCallRequest, EndCallRequest,
+    EndCallResponse, EndReason, GetSummaryResponse, ListCallsRequest, OngoingCall,
+    StartCallRequest,
 };
 use talktime_proto::timestamp;
 
 use crate::domain::CallError;
 use crate::domain::call::{self, Call, CallType};
 use crate::history::{Rate, ReceiptMinute, Summary};
-use crate::saga::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended, START_ROUTE, Start, Swept};
+use crate::saga::{
+    BILL_ROUTE, EMERGENCY_END_ROUTE, END_ROUTE, End, Ended, Nudge, START_ROUTE, Start, Swept,
+};
 use crate::store::history::{Filter, Month, PastCall};
 use crate::store::others::ListenerTotals;
 
@@ -47,6 +50,21 @@ pub(super) fn end_of(request: EndCallRequest) -> Result<End, CallError> {
         user_id: request.user_id,
         as_admin: false,
         status,
+        idempotency,
+    })
+}
+
+pub(super) fn nudge_of(request: BillMinuteRequest) -> Result<Nudge, CallError> {
+    let BillMinuteRequest {
+        call_id, user_id, ..
+    } = request;
+    let idempotency = request
+        .idempotency_key
+        .map(|key| idempotency::Request::new(user_id, BILL_ROUTE, key, &call_id))
+        .transpose()?;
+    Ok(Nudge {
+        call_id,
+        user_id,
         idempotency,
     })
 }

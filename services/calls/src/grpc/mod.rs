@@ -85,14 +85,10 @@ impl CallsService for CallsApi {
         &self,
         request: Request<BillMinuteRequest>,
     ) -> Result<Response<BillMinuteResponse>, Status> {
-        let BillMinuteRequest { call_id, user_id } = request.into_inner();
-        let billed = self
-            .calls
-            .bill_minute(call_id, user_id)
-            .await
-            .map_err(refused)?;
+        let nudge = convert::nudge_of(request.into_inner()).map_err(refused)?;
+        let billed = self.calls.bill_minute(&nudge).await.map_err(refused)?;
         Ok(Response::new(BillMinuteResponse {
-            call_id,
+            call_id: nudge.call_id,
             coins_deducted: billed.coins_deducted,
             remaining_coins: billed.remaining_coins,
             total_coins_spent: billed.total_coins_spent,

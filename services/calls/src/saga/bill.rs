@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, Kind, failpoint};
 
@@ -12,8 +14,22 @@ use crate::domain::steps::{self, Billing, Cause, Charge, Due, PaidMinute};
 use crate::observe;
 use crate::store::calls;
 
+/// The route that an Idempotency-Key of a nudge belongs to.
+pub const BILL_ROUTE: &str = "POST /calls/bill-minute";
+
+/// A wish that what is due of a call be billed now.
+#[derive(Clone, Debug)]
+pub struct Nudge {
+    /// The call.
+    pub call_id: i64,
+    /// Who asks.
+    pub user_id: i64,
+    /// The client's Idempotency-Key, with what it stands for.
+    pub idempotency: Option<idempotency::Request>,
+}
+
 /// What a client's nudge came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Billed {
     /// Coins taken by it: none when nothing was due.
     pub coins_deducted: i64,
@@ -27,8 +43,26 @@ pub struct Billed {
 
 impl Calls {
     /// Bills what is due of one call now, by the same step that the sweeper takes. Out of coins ends
-    /// the call.
-    pub async fn bill_minute(&self, call_id: i64, user_id: i64) -> Result<Billed, CallError> {
+    /// the call. Asked again under its key it answers as it did first; a minute is billed once in any
+    /// case.
+    pub async fn bill_minute(&self, nudge: &Nudge) -> Result<Billed, CallError> {
+        let Some(request) = &nudge.idempotency else {
+            return self.bill_begun(nudge.call_id, nudge.user_id).await;
+        };
+        if let Some(billed) = idempotency::find(&mut *self.db.acquire().await?, request).await? {
+            return Ok(billed);
+        }
+        let billed = self.bill_begun(nudge.call_id, nudge.user_id).await?;
+        let mut tx = self.db.begin().await?;
+        if let Seen::Before(billed) = idempotency::begin(&mut tx, request).await? {
+            return Ok(billed);
+        }
+        idempotency::finish(&mut tx, request, &billed).await?;
+        tx.commit().await?;
+        Ok(billed)
+    }
+
+    async fn bill_begun(&self, call_id: i64, user_id: i64) -> Result<Billed, CallError> {
         let call = as_party(
             calls::find(&mut *self.db.acquire().await?, call_id).await?,
             user_id,

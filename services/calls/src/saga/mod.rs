@@ -37,7 +37,7 @@ use crate::peers::Peers;
 use crate::store::{calls, live_parties};
 use crate::tracking::Tracking;
 
-pub use bill::Billed;
+pub use bill::{BILL_ROUTE, Billed, Nudge};
 pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
 pub use silence::watch_silence;
 pub use start::{START_ROUTE, Start, Started};

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use talktime_kit::{Error, grpc};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,9 @@ const BATCH_CALLS: i64 = 500;
 /// Shorter than [`LEASE_SECS`], so that a step ends before another replica takes the call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Batches under way at once while more is due than one holds: minutes do not wait behind the many
+/// requests of a busy hour.
+const BATCHES_AT_ONCE: usize = 4;
 /// Batches that one nudge takes at most.
 const NUDGED_BATCHES_MAX: usize = 200;
 
@@ -49,17 +53,31 @@ impl Swept {
 
 /// Sweeps until told to stop; on every replica.
 pub async fn sweep(service: Calls, stopping: CancellationToken) {
+    let mut at_once = 1;
     while !stopping.is_cancelled() {
-        let deadline = Instant::now() + STEP_TIMEOUT;
-        let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_once())).await;
-        match swept.map_err(Error::from) {
-            Ok(swept) if swept.is_full_batch() => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the sweep has to wait"),
+        let batches = (0..at_once).map(|_| sweep_in_time(&service));
+        let all_are_full = join_all(batches).await.into_iter().all(|is_full| is_full);
+        if all_are_full {
+            at_once = BATCHES_AT_ONCE;
+            continue;
         }
+        at_once = 1;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stopping.cancelled() => {}
+        }
+    }
+}
+
+/// Takes a batch of due calls one step further; answers whether there may be more.
+async fn sweep_in_time(service: &Calls) -> bool {
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_once())).await;
+    match swept.map_err(Error::from) {
+        Ok(swept) => swept.is_full_batch(),
+        Err(error) => {
+            tracing::warn!(%error, "the sweep has to wait");
+            false
         }
     }
 }

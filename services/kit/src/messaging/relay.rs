@@ -1,8 +1,8 @@
 //! Publishes the outbox.
 //!
 //! Unpublished rows are claimed by lock, never by a "last id seen": a transaction that commits
-//! late would be passed over. A batch is sent whole, then its acknowledgements are awaited, then
-//! it is marked; a crash in between publishes again under the same `Nats-Msg-Id`.
+//! late would be passed over. A batch is marked, sent whole, and committed when all of it is
+//! acknowledged; a crash in between publishes again under the same `Nats-Msg-Id`.
 //!
 //! The relay is woken by the process that wrote the event, through [`Relay::wake`], and polls as a
 //! backstop for rows whose writer died. NOTIFY would wake other replicas too, but it serialises
