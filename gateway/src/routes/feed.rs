@@ -199,7 +199,7 @@ fn request(
 
 /// Listeners, filtered, sorted and paged.
 ///
-/// Neither the caller nor anyone blocked either way appears. 100 requests a minute.
+/// Neither the caller nor anyone blocked either way appears.
 #[utoipa::path(
     get,
     path = "/feed/listeners",
