@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 
 use talktime_client::App;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::{variable, wait_for};
 
@@ -40,9 +42,32 @@ impl Replica {
 /// Starts a gateway with these settings besides the stack's, such as
 /// `("TALKTIME_GATEWAY__REDIS__URL", …)`, and waits until it serves.
 pub async fn second_gateway(settings: &[(&str, &str)]) -> Replica {
+    let replica = spawn_gateway(settings, Stdio::null());
+    wait_until_ready(&replica.ops_url).await;
+    replica
+}
+
+/// The same; and what it has logged, which is known when it has ended.
+pub async fn second_gateway_and_its_log(
+    settings: &[(&str, &str)],
+) -> (Replica, JoinHandle<String>) {
+    let mut replica = spawn_gateway(settings, Stdio::piped());
+    let mut stdout = replica.process.stdout.take().expect("it is piped");
+    let log = tokio::spawn(async move {
+        let mut log = String::new();
+        let read = stdout.read_to_string(&mut log).await;
+        read.expect("lines of text");
+        log
+    });
+    wait_until_ready(&replica.ops_url).await;
+    (replica, log)
+}
+
+fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> Replica {
     let http = free_address();
     let listen = ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str());
-    let (process, ops_url) = start("gateway", "GATEWAY", &[&[listen], settings].concat()).await;
+    let settings = [&[listen], settings].concat();
+    let (process, ops_url) = spawn("gateway", "GATEWAY", &settings, stdout);
     Replica {
         app: App::new(&format!("http://{http}")).expect("a valid address"),
         ops_url,
@@ -77,8 +102,14 @@ pub async fn another_calls() -> Child {
     process
 }
 
-/// A process of `service` and the address of its operations port.
+/// A process of `service` that serves, and the address of its operations port.
 async fn start(service: &str, prefix: &str, settings: &[(&str, &str)]) -> (Child, String) {
+    let (process, ops_url) = spawn(service, prefix, settings, Stdio::null());
+    wait_until_ready(&ops_url).await;
+    (process, ops_url)
+}
+
+fn spawn(service: &str, prefix: &str, settings: &[(&str, &str)], stdout: Stdio) -> (Child, String) {
     let ops = free_address();
     let mut command = Command::new(variable("TALKTIME_DEV"));
     command.args(["--stack", "test", "run"]);
@@ -90,13 +121,11 @@ async fn start(service: &str, prefix: &str, settings: &[(&str, &str)]) -> (Child
     let process = command
         .args([service, "serve"])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .kill_on_drop(true)
         .spawn()
         .expect("the runner runs");
-    let ops_url = format!("http://{ops}");
-    wait_until_ready(&ops_url).await;
-    (process, ops_url)
+    (process, format!("http://{ops}"))
 }
 
 async fn wait_until_ready(ops_url: &str) {

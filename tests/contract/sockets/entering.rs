@@ -1,7 +1,7 @@
 //! Who comes in, how, and how often.
 
 use talktime_client::{Role, Socket};
-use talktime_tests::replica::second_gateway;
+use talktime_tests::replica::{second_gateway, second_gateway_and_its_log};
 use talktime_tests::{Answered, WAIT_MAX, app, wait_for};
 
 use super::{PATHS, assert_open, open};
@@ -41,6 +41,37 @@ async fn the_token_comes_in_a_header_a_query_or_a_subprotocol() {
         let opened = Socket::open_with(app.gateway_url(), path, &headers).await;
         let mut socket = opened.expect("accepted");
         socket.next_of_type("hello", WAIT_MAX).await.expect("hello");
+    }
+}
+
+/// Addresses end in logs, but not in ours: not even where they tell everything that can be told.
+#[tokio::test]
+async fn a_token_in_an_address_reaches_no_log() {
+    let (replica, log) =
+        second_gateway_and_its_log(&[("TALKTIME_GATEWAY__TELEMETRY__LOG", "trace")]).await;
+    let person = app().await.sign_up(Role::User).await;
+    let tokens = [&person.access_token, &person.refresh_token];
+    for token in tokens {
+        for path in PATHS {
+            let path = format!("{path}?token={token}");
+            let opened = Socket::open(replica.app.gateway_url(), &path, None).await;
+            let mut socket = opened.expect("accepted, though it may be refused");
+            socket.next(WAIT_MAX).await.expect("a hello or an error");
+            let no_socket = replica.app.get(&path).answer().await;
+            assert_eq!(no_socket.status, 400, "{path}: {no_socket:?}");
+        }
+        let nowhere = format!("/ws/nowhere?token={token}");
+        assert_eq!(replica.app.get(&nowhere).answer().await.status, 404);
+    }
+    replica.terminate().await;
+    let log = log.await.expect("the gateway has ended");
+    for path in PATHS {
+        assert!(log.contains(path), "requests are logged, by their route");
+    }
+    assert!(log.contains(r#""level":"TRACE""#), "at the level asked for");
+    for part in tokens.into_iter().flat_map(|token| token.split('.')) {
+        let line = log.lines().find(|line| line.contains(part));
+        assert_eq!(line, None, "a part of a token");
     }
 }
 
