@@ -75,21 +75,35 @@ fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> Replica {
     }
 }
 
-/// An auth service of a test's own; it ends with the value.
-pub struct SecondAuth {
+/// A service of a test's own; it ends with the value.
+pub struct SecondService {
     /// Its gRPC port, `http://host:port`.
     pub url: String,
     _process: Child,
 }
 
 /// Starts an auth service with these settings besides the stack's, and waits until it serves.
-pub async fn second_auth(settings: &[(&str, &str)]) -> SecondAuth {
+pub async fn second_auth(settings: &[(&str, &str)]) -> SecondService {
     let grpc = free_address();
     let listen = ("TALKTIME_AUTH__GRPC__LISTEN", grpc.as_str());
     let (process, _) = start("auth", "AUTH", &[&[listen], settings].concat()).await;
-    SecondAuth {
-        url: format!("http://{grpc}"),
-        _process: process,
+    SecondService::new(&grpc, process)
+}
+
+/// The same for a wallet.
+pub async fn second_wallet(settings: &[(&str, &str)]) -> SecondService {
+    let grpc = free_address();
+    let listen = ("TALKTIME_WALLET__GRPC__LISTEN", grpc.as_str());
+    let (process, _) = start("wallet", "WALLET", &[&[listen], settings].concat()).await;
+    SecondService::new(&grpc, process)
+}
+
+impl SecondService {
+    fn new(grpc: &str, process: Child) -> Self {
+        Self {
+            url: format!("http://{grpc}"),
+            _process: process,
+        }
     }
 }
 
@@ -99,6 +113,15 @@ pub async fn another_calls() -> Child {
     let grpc = free_address();
     let listen = ("TALKTIME_CALLS__GRPC__LISTEN", grpc.as_str());
     let (process, _) = start("calls", "CALLS", &[listen]).await;
+    process
+}
+
+/// Another replica of presence, with these settings besides the stack's: nobody's requests reach it,
+/// but it sweeps. It is killed (`kill -9`) when it is dropped.
+pub async fn another_presence(settings: &[(&str, &str)]) -> Child {
+    let grpc = free_address();
+    let listen = ("TALKTIME_PRESENCE__GRPC__LISTEN", grpc.as_str());
+    let (process, _) = start("presence", "PRESENCE", &[&[listen], settings].concat()).await;
     process
 }
 
