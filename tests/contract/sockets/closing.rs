@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use talktime_client::{Role, Socket};
+use sqlx::{Connection, PgConnection};
+use talktime_client::{Person, Role, Socket};
 use talktime_tests::replica::{second_auth, second_gateway};
-use talktime_tests::{Answered, Pair, WAIT_MAX, app, wait_for};
+use talktime_tests::{Answered, Pair, WAIT_MAX, app, dev, variable, wait_for};
 use tokio::time::MissedTickBehavior;
 
 use super::{CLOSED_WITHIN, assert_open, assert_quiet, mark, open};
@@ -39,6 +40,52 @@ async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
             ended.elapsed()
         );
     }
+}
+
+/// As a ban does. The operator's command takes the role of an admin away and no other, so the test leaves
+/// somebody with that one alone.
+async fn make_admin_and_nothing_else(person: &Person) {
+    dev(&["grant-admin", &person.phone]).await;
+    let url = variable("PROFILE_APP_DATABASE_URL");
+    let mut profile = PgConnection::connect(&url).await.expect("connected");
+    let others = "UPDATE profile.user_roles SET active = false
+                  WHERE user_id = $1 AND role <> 'admin'";
+    let taken = sqlx::query(others).bind(person.user_id);
+    let taken = taken.execute(&mut profile).await.expect("taken away");
+    assert_eq!(taken.rows_affected(), 1);
+}
+
+async fn assert_barred(mut socket: Socket) {
+    let error = socket.next_of_type("error", CLOSED_WITHIN).await;
+    assert_eq!(
+        error.expect("an error")["data"]["code"],
+        "PERMISSION_DENIED"
+    );
+    let closed = socket.closed(CLOSED_WITHIN).await.expect("closed");
+    assert_eq!(closed.code, 4403, "{closed:?}");
+}
+
+#[tokio::test]
+async fn who_loses_their_last_role_loses_their_sockets_on_every_gateway_within_a_second() {
+    let app = app().await;
+    let replica = second_gateway(&[]).await;
+    let (banned, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    make_admin_and_nothing_else(&banned).await;
+    let (here, _) = open(&app, "/ws/presence", &banned).await;
+    let (there, _) = open(&replica.app, "/ws/calls", &banned).await;
+    let (mut of_other, _) = open(&app, "/ws/notifications", &other).await;
+    let command = ["run", "profile", "revoke-admin", "--operator", "asha"];
+    dev(&[&command[..], &[&banned.phone]].concat()).await;
+    let ended = Instant::now();
+    for socket in [here, there] {
+        assert_barred(socket).await;
+    }
+    assert!(ended.elapsed() < CLOSED_WITHIN, "{:?}", ended.elapsed());
+    for gateway in [&*app, &replica.app] {
+        let again = gateway.socket("/ws/feed", &banned).await;
+        assert_barred(again.expect("accepted, to be told why it is refused")).await;
+    }
+    assert_quiet(&mut of_other).await;
 }
 
 #[tokio::test]
