@@ -67,7 +67,7 @@ fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> Replica {
     let http = free_address();
     let listen = ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str());
     let settings = [&[listen], settings].concat();
-    let (process, ops_url) = spawn("gateway", "GATEWAY", &settings, stdout);
+    let (process, ops_url) = spawn("gateway", &settings, stdout);
     Replica {
         app: App::new(&format!("http://{http}")).expect("a valid address"),
         ops_url,
@@ -79,64 +79,51 @@ fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> Replica {
 pub struct SecondService {
     /// Its gRPC port, `http://host:port`.
     pub url: String,
-    _process: Child,
+    process: Child,
 }
 
 /// Starts an auth service with these settings besides the stack's, and waits until it serves.
 pub async fn second_auth(settings: &[(&str, &str)]) -> SecondService {
-    let grpc = free_address();
-    let listen = ("TALKTIME_AUTH__GRPC__LISTEN", grpc.as_str());
-    let (process, _) = start("auth", "AUTH", &[&[listen], settings].concat()).await;
-    SecondService::new(&grpc, process)
+    SecondService::start("auth", settings).await
 }
 
 /// The same for a wallet.
 pub async fn second_wallet(settings: &[(&str, &str)]) -> SecondService {
-    let grpc = free_address();
-    let listen = ("TALKTIME_WALLET__GRPC__LISTEN", grpc.as_str());
-    let (process, _) = start("wallet", "WALLET", &[&[listen], settings].concat()).await;
-    SecondService::new(&grpc, process)
-}
-
-impl SecondService {
-    fn new(grpc: &str, process: Child) -> Self {
-        Self {
-            url: format!("http://{grpc}"),
-            _process: process,
-        }
-    }
+    SecondService::start("wallet", settings).await
 }
 
 /// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
 /// killed (`kill -9`) when it is dropped.
 pub async fn another_calls() -> Child {
-    let grpc = free_address();
-    let listen = ("TALKTIME_CALLS__GRPC__LISTEN", grpc.as_str());
-    let (process, _) = start("calls", "CALLS", &[listen]).await;
-    process
+    SecondService::start("calls", &[]).await.process
 }
 
-/// Another replica of presence, with these settings besides the stack's: nobody's requests reach it,
-/// but it sweeps. It is killed (`kill -9`) when it is dropped.
+/// The same for presence, with these settings besides the stack's: it sweeps.
 pub async fn another_presence(settings: &[(&str, &str)]) -> Child {
-    let grpc = free_address();
-    let listen = ("TALKTIME_PRESENCE__GRPC__LISTEN", grpc.as_str());
-    let (process, _) = start("presence", "PRESENCE", &[&[listen], settings].concat()).await;
-    process
+    SecondService::start("presence", settings).await.process
 }
 
-/// A process of `service` that serves, and the address of its operations port.
-async fn start(service: &str, prefix: &str, settings: &[(&str, &str)]) -> (Child, String) {
-    let (process, ops_url) = spawn(service, prefix, settings, Stdio::null());
-    wait_until_ready(&ops_url).await;
-    (process, ops_url)
+impl SecondService {
+    async fn start(service: &str, settings: &[(&str, &str)]) -> Self {
+        let grpc = free_address();
+        let name = format!("TALKTIME_{}__GRPC__LISTEN", service.to_uppercase());
+        let listen = (name.as_str(), grpc.as_str());
+        let settings = [&[listen], settings].concat();
+        let (process, ops_url) = spawn(service, &settings, Stdio::null());
+        wait_until_ready(&ops_url).await;
+        Self {
+            url: format!("http://{grpc}"),
+            process,
+        }
+    }
 }
 
-fn spawn(service: &str, prefix: &str, settings: &[(&str, &str)], stdout: Stdio) -> (Child, String) {
+/// A process of `service`, and the address of its operations port.
+fn spawn(service: &str, settings: &[(&str, &str)], stdout: Stdio) -> (Child, String) {
     let ops = free_address();
+    let listen = format!("TALKTIME_{}__OPS__LISTEN={ops}", service.to_uppercase());
     let mut command = Command::new(variable("TALKTIME_DEV"));
-    command.args(["--stack", "test", "run"]);
-    command.args(["--env", &format!("TALKTIME_{prefix}__OPS__LISTEN={ops}")]);
+    command.args(["--stack", "test", "run", "--env", &listen]);
     for (name, value) in settings {
         command.args(["--env", &format!("{name}={value}")]);
     }
