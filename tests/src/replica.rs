@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use talktime_client::App;
 use tokio::io::AsyncReadExt;
@@ -147,8 +148,21 @@ async fn wait_until_ready(ops_url: &str) {
     .await;
 }
 
-/// An address that nobody listens on.
+/// Below the ports that systems give to outgoing connections: one of those would take the place of
+/// a process before it listens.
+const PORT_FIRST: u16 = 22_000;
+const PORTS: u16 = 10_000;
+static PORTS_TRIED: AtomicU32 = AtomicU32::new(0);
+
+/// An address that nobody listens on, and that no other test of this process gets.
 fn free_address() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it has one").to_string()
+    let free = (0..PORTS).find_map(|_| {
+        let tried = PORTS_TRIED.fetch_add(1, Ordering::Relaxed);
+        // Other suites on this machine begin elsewhere.
+        let place = std::process::id().wrapping_add(tried) % u32::from(PORTS);
+        let port = PORT_FIRST + u16::try_from(place).expect("less than PORTS");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        listener.local_addr().ok()
+    });
+    free.expect("a port is free").to_string()
 }
