@@ -1,7 +1,7 @@
 //! What handlers are given: each names the parts that it uses.
 
 use axum::extract::FromRef;
-use talktime_kit::grpc::client::{PeerChannel, connect};
+use talktime_kit::grpc::client::{Health, PeerChannel, connect, connect_and_watch};
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Clock, redis};
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -33,12 +33,24 @@ pub type Calls = CallsServiceClient<PeerChannel>;
 /// The verification service.
 pub type Verification = VerificationServiceClient<PeerChannel>;
 
+/// Whether presence serves, and so whether the statuses that profile has a copy of are kept up.
+#[derive(Clone)]
+pub struct PresenceHealth(Health);
+
+impl PresenceHealth {
+    /// Whether they are of now; else they are the last known.
+    pub fn has_current_statuses(&self) -> bool {
+        self.0.serves()
+    }
+}
+
 /// The state of the router; cheap to clone.
 #[derive(Clone, FromRef)]
 pub struct App {
     auth: Auth,
     profile: Profile,
     presence: Presence,
+    presence_health: PresenceHealth,
     wallet: Wallet,
     calls: Calls,
     verification: Verification,
@@ -64,7 +76,8 @@ impl App {
         let revocations = Revocations::new(auth.clone(), redis.clone(), clock.clone());
         let tokens = Tokens::new(keys.clone(), revocations.clone(), clock.clone());
         let profile = Profile::new(connect(&peers.profile)?);
-        let presence = Presence::new(connect(&peers.presence)?);
+        let (presence, presence_health) = connect_and_watch(&peers.presence)?;
+        let presence = Presence::new(presence);
         let calls = Calls::new(connect(&peers.calls)?);
         let (heartbeats, carrying) = Heartbeats::new(presence.clone(), lifecycle.stopping());
         lifecycle.spawn(carrying);
@@ -89,6 +102,7 @@ impl App {
             auth,
             profile,
             presence,
+            presence_health: PresenceHealth(presence_health),
             wallet: Wallet::new(connect(&peers.wallet)?),
             calls,
             verification: Verification::new(connect(&peers.verification)?),

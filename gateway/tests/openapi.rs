@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use talktime_gateway::{routes, ws};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
@@ -79,6 +79,42 @@ fn every_endpoint_has_a_summary_a_tag_and_an_id_of_its_own() {
         assert!(operation["tags"][0].is_string(), "{name} has no tag");
         let id = operation["operationId"].as_str().expect("an id");
         assert!(ids.insert(id.to_owned()), "{name}: {id} is not its own");
+    }
+}
+
+/// How often providers send it is not ours to say.
+const NOT_COUNTED: [&str; 1] = ["POST /payments/webhook"];
+/// Requests a minute by default, of the classes that have a limit then (contract, section 5).
+const LIMITED: [(&str, u64); 1] = [("feed", 100)];
+
+#[test]
+fn every_endpoint_says_how_often_it_may_be_asked() {
+    for (name, operation) in operations(&document()) {
+        let limit = &operation["x-rate-limit"];
+        let is_counted = !NOT_COUNTED.contains(&name.as_str());
+        assert_eq!(limit.is_object(), is_counted, "{name}: {limit}");
+        assert_eq!(
+            operation["responses"]["429"].is_object(),
+            is_counted,
+            "{name}"
+        );
+        if !is_counted {
+            continue;
+        }
+        let class = limit["class"].as_str().expect("a class");
+        let by_default = LIMITED.iter().find(|(of, _)| *of == class);
+        let by_default = by_default.map(|(_, requests)| *requests);
+        assert_eq!(
+            limit["requests_a_minute_by_default"],
+            json!(by_default),
+            "{name}"
+        );
+        assert!(limit["counted_by"].is_string(), "{name}: {limit}");
+        let answers = operation["responses"].as_object().expect("responses");
+        for (status, answer) in answers.iter().filter(|(status, _)| status.starts_with('2')) {
+            let told = &answer["headers"]["ratelimit-remaining"];
+            assert!(told.is_object(), "{name} {status}");
+        }
     }
 }
 

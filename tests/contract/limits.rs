@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use talktime_client::{Answer, Role};
+use talktime_tests::document::Document;
+use talktime_tests::replica::second_gateway;
 use talktime_tests::{Answered, TestApp, app};
 
 use crate::assert_problem;
@@ -49,4 +51,45 @@ async fn who_is_nobody_is_told_so_before_anything_is_counted_for_them() {
     let answer = feed(&app, "nonsense").await;
     assert_problem(&answer, 401, "invalid_token");
     assert_eq!(answer.body["errors"], Value::Null);
+}
+
+/// A number for each class that none of the others has; more than this test asks.
+const LIMITS: [(&str, &str); 6] = [
+    ("auth", "1001"),
+    ("feed", "1002"),
+    ("money", "1003"),
+    ("upload", "1004"),
+    ("read", "1005"),
+    ("write", "1006"),
+];
+
+#[tokio::test]
+async fn every_endpoint_is_counted_in_the_class_that_the_document_names() {
+    let settings = LIMITS.map(|(class, limit)| {
+        let name = format!("TALKTIME_GATEWAY__LIMITS__{}", class.to_uppercase());
+        (name, limit)
+    });
+    let settings = settings
+        .each_ref()
+        .map(|(name, limit)| (name.as_str(), *limit));
+    let gateway = second_gateway(&settings).await;
+    let person = app().await.sign_up(Role::User).await;
+    for operation in Document::read(&gateway.app).await.operations() {
+        let method = operation.method.parse().expect("a method");
+        // Nobody asks, so that nothing is done, but where only people are counted.
+        let ask = gateway.app.request(method, &operation.path_with("1"));
+        let limit = &operation.content["x-rate-limit"];
+        let ask = match limit["counted_by"].as_str() {
+            Some("user") => ask.of(&person),
+            _ => ask,
+        };
+        let answer = ask.answer().await;
+        let expected = LIMITS.iter().find(|(class, _)| limit["class"] == *class);
+        assert_eq!(
+            answer.header("ratelimit-limit"),
+            expected.map(|(_, requests)| *requests),
+            "{}: {answer:?}",
+            operation.name()
+        );
+    }
 }

@@ -20,6 +20,7 @@ mod payments;
 mod payouts;
 mod presence;
 mod ratings;
+mod refunds;
 mod roles;
 mod sessions;
 mod sockets;

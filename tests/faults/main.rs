@@ -8,6 +8,7 @@ mod kill;
 mod limits;
 mod outage;
 mod passwords;
+mod presence;
 mod raw_bytes;
 mod refill;
 mod replicas;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use talktime_client::random_phone;
 use talktime_tests::{Answered, Pair, assert_books_are_right, dev, wait_for};
 
@@ -114,6 +114,68 @@ async fn what_does_not_need_the_dead_part_goes_on() {
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
     }
     dev(&["start", "wallet"]).await;
+}
+
+/// What `path` says of whether its statuses are of now, and its answer.
+async fn is_current(pair: &Pair, path: &str) -> (bool, Value) {
+    let answer = pair.app.get(path).of(&pair.caller).answer().await;
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    let is_current = match path {
+        "/calls/status" => answer.body["system_status"] == "operational",
+        _ => answer.body["has_current_statuses"] == true,
+    };
+    (is_current, answer.body)
+}
+
+/// All that show statuses without asking presence.
+const WITH_STATUSES: [&str; 4] = [
+    "/feed/listeners?online_only=true&sort_by=recent&per_page=100",
+    "/feed/stats",
+    "/favorites",
+    "/calls/status",
+];
+
+async fn wait_until_all_say(pair: &Pair, expected: bool) {
+    for path in WITH_STATUSES {
+        wait_for(path, || async {
+            let (is_current, _) = is_current(pair, path).await;
+            (is_current == expected).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn without_presence_statuses_are_the_last_known_and_it_is_said() {
+    let _stack = take_stack().await;
+    let pair = Pair::meet_without_coins().await;
+    let favorite = json!({"listener_id": pair.listener.user_id});
+    let add = pair.app.post("/favorites/add").of(&pair.caller);
+    assert_eq!(add.json(&favorite).answer().await.status, 200);
+    wait_until_all_say(&pair, true).await;
+    let in_feed = || async {
+        let (_, feed) = is_current(&pair, WITH_STATUSES[0]).await;
+        let listeners = feed["listeners"].as_array()?.iter();
+        let mut ours = listeners.filter(|one| one["user_id"] == pair.listener.user_id);
+        ours.next().cloned()
+    };
+    let before = wait_for("the listener to be in the feed", in_feed).await;
+    assert_eq!(before["is_online"], true, "{before}");
+
+    dev(&["kill", "presence"]).await;
+    wait_until_all_say(&pair, false).await;
+    let after = in_feed().await.expect("still there, as last known");
+    assert_eq!(after, before);
+    let (_, favorites) = is_current(&pair, "/favorites").await;
+    assert_eq!(favorites["favorites"][0]["is_online"], true, "{favorites}");
+    let (_, status) = is_current(&pair, "/calls/status").await;
+    assert!(status["listeners_online"].as_i64() >= Some(1), "{status}");
+    // What is presence's own to say fails, and says that.
+    let own = pair.app.get("/users/me/status").of(&pair.caller);
+    assert_eq!(own.answer().await.status, 503);
+
+    dev(&["start", "presence"]).await;
+    wait_until_all_say(&pair, true).await;
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use talktime_client::App;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::{variable, wait_for};
 
@@ -40,9 +43,32 @@ impl Replica {
 /// Starts a gateway with these settings besides the stack's, such as
 /// `("TALKTIME_GATEWAY__REDIS__URL", …)`, and waits until it serves.
 pub async fn second_gateway(settings: &[(&str, &str)]) -> Replica {
+    let replica = spawn_gateway(settings, Stdio::null());
+    wait_until_ready(&replica.ops_url).await;
+    replica
+}
+
+/// The same; and what it has logged, which is known when it has ended.
+pub async fn second_gateway_and_its_log(
+    settings: &[(&str, &str)],
+) -> (Replica, JoinHandle<String>) {
+    let mut replica = spawn_gateway(settings, Stdio::piped());
+    let mut stdout = replica.process.stdout.take().expect("it is piped");
+    let log = tokio::spawn(async move {
+        let mut log = String::new();
+        let read = stdout.read_to_string(&mut log).await;
+        read.expect("lines of text");
+        log
+    });
+    wait_until_ready(&replica.ops_url).await;
+    (replica, log)
+}
+
+fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> Replica {
     let http = free_address();
     let listen = ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str());
-    let (process, ops_url) = start("gateway", "GATEWAY", &[&[listen], settings].concat()).await;
+    let settings = [&[listen], settings].concat();
+    let (process, ops_url) = spawn("gateway", &settings, stdout);
     Replica {
         app: App::new(&format!("http://{http}")).expect("a valid address"),
         ops_url,
@@ -50,39 +76,55 @@ pub async fn second_gateway(settings: &[(&str, &str)]) -> Replica {
     }
 }
 
-/// An auth service of a test's own; it ends with the value.
-pub struct SecondAuth {
+/// A service of a test's own; it ends with the value.
+pub struct SecondService {
     /// Its gRPC port, `http://host:port`.
     pub url: String,
-    _process: Child,
+    process: Child,
 }
 
 /// Starts an auth service with these settings besides the stack's, and waits until it serves.
-pub async fn second_auth(settings: &[(&str, &str)]) -> SecondAuth {
-    let grpc = free_address();
-    let listen = ("TALKTIME_AUTH__GRPC__LISTEN", grpc.as_str());
-    let (process, _) = start("auth", "AUTH", &[&[listen], settings].concat()).await;
-    SecondAuth {
-        url: format!("http://{grpc}"),
-        _process: process,
-    }
+pub async fn second_auth(settings: &[(&str, &str)]) -> SecondService {
+    SecondService::start("auth", settings).await
+}
+
+/// The same for a wallet.
+pub async fn second_wallet(settings: &[(&str, &str)]) -> SecondService {
+    SecondService::start("wallet", settings).await
 }
 
 /// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
 /// killed (`kill -9`) when it is dropped.
 pub async fn another_calls() -> Child {
-    let grpc = free_address();
-    let listen = ("TALKTIME_CALLS__GRPC__LISTEN", grpc.as_str());
-    let (process, _) = start("calls", "CALLS", &[listen]).await;
-    process
+    SecondService::start("calls", &[]).await.process
 }
 
-/// A process of `service` and the address of its operations port.
-async fn start(service: &str, prefix: &str, settings: &[(&str, &str)]) -> (Child, String) {
+/// The same for presence, with these settings besides the stack's: it sweeps.
+pub async fn another_presence(settings: &[(&str, &str)]) -> Child {
+    SecondService::start("presence", settings).await.process
+}
+
+impl SecondService {
+    async fn start(service: &str, settings: &[(&str, &str)]) -> Self {
+        let grpc = free_address();
+        let name = format!("TALKTIME_{}__GRPC__LISTEN", service.to_uppercase());
+        let listen = (name.as_str(), grpc.as_str());
+        let settings = [&[listen], settings].concat();
+        let (process, ops_url) = spawn(service, &settings, Stdio::null());
+        wait_until_ready(&ops_url).await;
+        Self {
+            url: format!("http://{grpc}"),
+            process,
+        }
+    }
+}
+
+/// A process of `service`, and the address of its operations port.
+fn spawn(service: &str, settings: &[(&str, &str)], stdout: Stdio) -> (Child, String) {
     let ops = free_address();
+    let listen = format!("TALKTIME_{}__OPS__LISTEN={ops}", service.to_uppercase());
     let mut command = Command::new(variable("TALKTIME_DEV"));
-    command.args(["--stack", "test", "run"]);
-    command.args(["--env", &format!("TALKTIME_{prefix}__OPS__LISTEN={ops}")]);
+    command.args(["--stack", "test", "run", "--env", &listen]);
     for (name, value) in settings {
         command.args(["--env", &format!("{name}={value}")]);
     }
@@ -90,13 +132,11 @@ async fn start(service: &str, prefix: &str, settings: &[(&str, &str)]) -> (Child
     let process = command
         .args([service, "serve"])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(stdout)
         .kill_on_drop(true)
         .spawn()
         .expect("the runner runs");
-    let ops_url = format!("http://{ops}");
-    wait_until_ready(&ops_url).await;
-    (process, ops_url)
+    (process, format!("http://{ops}"))
 }
 
 async fn wait_until_ready(ops_url: &str) {
@@ -108,8 +148,21 @@ async fn wait_until_ready(ops_url: &str) {
     .await;
 }
 
-/// An address that nobody listens on.
+/// Below the ports that systems give to outgoing connections: one of those would take the place of
+/// a process before it listens.
+const PORT_FIRST: u16 = 22_000;
+const PORTS: u16 = 10_000;
+static PORTS_TRIED: AtomicU32 = AtomicU32::new(0);
+
+/// An address that nobody listens on, and that no other test of this process gets.
 fn free_address() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it has one").to_string()
+    let free = (0..PORTS).find_map(|_| {
+        let tried = PORTS_TRIED.fetch_add(1, Ordering::Relaxed);
+        // Other suites on this machine begin elsewhere.
+        let place = std::process::id().wrapping_add(tried) % u32::from(PORTS);
+        let port = PORT_FIRST + u16::try_from(place).expect("less than PORTS");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        listener.local_addr().ok()
+    });
+    free.expect("a port is free").to_string()
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
 
+use super::rate_limits;
 use crate::problem::{Document as ProblemDocument, FieldProblem};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
@@ -13,7 +14,11 @@ const ABOUT: &str = "Money, calls and people of a pay-per-minute calling app.\n\
     Access tokens go into `Authorization: Bearer`. The scopes of an endpoint's security requirement are \
     roles: one of them is needed. Errors are problem documents (RFC 9457) with a stable `code`; each \
     answer lists its codes. Answers always have all their fields; what there is not is null. Coins are \
-    whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.";
+    whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.\n\n\
+    Endpoints of one class are counted together, a minute at a time: `x-rate-limit` names the class, who \
+    is counted (the address where it says so, or where the user is not known), and how many requests are \
+    taken by default, null for as many as one likes. The operator may have set another number; where \
+    there is one, each answer has it in `ratelimit-limit`.";
 
 /// Refusals that most endpoints have, and no more to say about: status, name, codes.
 const SHARED: [(u16, &str, &[&str]); 6] = [
@@ -30,7 +35,7 @@ const SHARED: [(u16, &str, &[&str]); 6] = [
     (413, "TooLarge", &["body_too_large"]),
     (415, "UnsupportedMediaType", &["unsupported_media_type"]),
     (422, "InvalidBody", &["invalid_body"]),
-    (429, "RateLimited", &["rate_limited"]),
+    (429, "RateLimited", &[rate_limits::CODE]),
     (
         503,
         "Unavailable",
@@ -87,7 +92,7 @@ fn add_schema(document: &mut Value, name: &str, schema: &impl serde::Serialize) 
 }
 
 fn headers() -> Value {
-    json!({
+    let mut headers = json!({
         "RequestId": {
             "description": "The id of the request: the client's own, or one of ours.",
             "schema": {"type": "string"},
@@ -100,12 +105,20 @@ fn headers() -> Value {
             "description": "How to come in: `Bearer`.",
             "schema": {"type": "string"},
         },
-    })
+    });
+    for (name, header) in rate_limits::headers() {
+        headers[name] = header;
+    }
+    headers
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     operation["operationId"] = json!(operation_id(path, method));
     complete_parameters(path, operation);
+    let class = rate_limits::class_of(path, method);
+    if let Some(class) = class {
+        operation["x-rate-limit"] = rate_limits::extension(class);
+    }
     let mut refusals = own_refusals(operation);
     add_common_refusals(path, operation, &mut refusals);
     let answers = operation["responses"].as_object_mut();
@@ -115,6 +128,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             answer["description"] = json!("Done.");
         }
         answer["headers"]["x-request-id"] = reference("headers", "RequestId");
+        if class.is_some() {
+            rate_limits::add_headers(answer);
+        }
     }
     for (status, codes) in refusals {
         let shared = shared_refusals().find(|(of, _, same)| *of == status && *same == codes);
@@ -133,7 +149,7 @@ fn shared_refusals() -> impl Iterator<Item = (u16, &'static str, BTreeSet<String
     })
 }
 
-fn reference(kind: &str, name: &str) -> Value {
+pub(super) fn reference(kind: &str, name: &str) -> Value {
     json!({"$ref": format!("#/components/{kind}/{name}")})
 }
 
@@ -221,6 +237,7 @@ fn add_common_refusals(path: &str, operation: &Value, refusals: &mut Refusals) {
         let applies = match status {
             401 => roles.is_some(),
             413 | 415 | 422 => has_body,
+            429 => operation.get("x-rate-limit").is_some(),
             _ => true,
         };
         if applies {
@@ -238,7 +255,7 @@ fn roles(operation: &Value) -> Option<Vec<String>> {
 }
 
 fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
-    let listed: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+    let listed: Vec<String> = codes.iter().map(|code| listed(code)).collect();
     let mut refusal = json!({
         "description": listed.join(", "),
         "headers": {"x-request-id": reference("headers", "RequestId")},
@@ -250,10 +267,21 @@ fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
     });
     match status {
         401 => refusal["headers"]["www-authenticate"] = reference("headers", "Bearer"),
-        429 | 503 => refusal["headers"]["retry-after"] = reference("headers", "RetryAfter"),
+        429 => {
+            refusal["headers"]["retry-after"] = reference("headers", "RetryAfter");
+            rate_limits::add_headers(&mut refusal);
+        }
+        503 => refusal["headers"]["retry-after"] = reference("headers", "RetryAfter"),
         _ => {}
     }
     refusal
+}
+
+fn listed(code: &str) -> String {
+    match code {
+        rate_limits::CODE => format!("`{code}` ({})", rate_limits::ABOUT),
+        _ => format!("`{code}`"),
+    }
 }
 
 /// Answers have all their fields; only what clients send may be left out.

@@ -6,6 +6,7 @@
 //! the AsyncAPI document of the sockets, at `/asyncapi.json`, which [`crate::ws`] makes.
 
 mod complete;
+mod rate_limits;
 pub mod values;
 
 use axum::Router;

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::calls::{call_type, call_type_name, status_name};
 use super::time;
-use crate::app::{Calls, Profile};
+use crate::app::{Calls, PresenceHealth, Profile};
 use crate::extract::{Id, Json, Query};
 use crate::number::Hundredths;
 use crate::openapi::values;
@@ -324,16 +324,16 @@ pub(super) async fn receipt(
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ActivityAnswer {
-    /// `operational`, or `degraded` while a part does not answer.
+    /// `operational`; or `degraded` while the feed or presence does not answer.
     system_status: &'static str,
     active_calls: i64,
     total_calls_today: i64,
     /// Seconds.
     average_call_duration: i64,
     total_coins_processed: i64,
-    /// Null while the feed does not answer.
+    /// As last known while presence is away; null while the feed does not answer.
     listeners_online: Option<i64>,
-    /// Null while the feed does not answer.
+    /// The same.
     listeners_busy: Option<i64>,
     last_updated: DateTime<Utc>,
 }
@@ -350,6 +350,7 @@ pub(super) struct ActivityAnswer {
 pub(super) async fn activity(
     State(calls): State<Calls>,
     State(profile): State<Profile>,
+    State(presence): State<PresenceHealth>,
     State(clock): State<Clock>,
     caller: Caller,
 ) -> Result<Json<ActivityAnswer>> {
@@ -360,12 +361,9 @@ pub(super) async fn activity(
     let (activity, feed) = tokio::join!(counted, feed_counts(profile, caller.user_id));
     let activity = activity?;
     let feed = feed.ok();
+    let is_whole = feed.is_some() && presence.has_current_statuses();
     Ok(Json(ActivityAnswer {
-        system_status: if feed.is_some() {
-            "operational"
-        } else {
-            "degraded"
-        },
+        system_status: if is_whole { "operational" } else { "degraded" },
         active_calls: activity.active_calls,
         total_calls_today: activity.calls_today,
         average_call_duration: activity.avg_duration_seconds,

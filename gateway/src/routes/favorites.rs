@@ -10,7 +10,7 @@ use talktime_proto::profile::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
-use crate::app::Profile;
+use crate::app::{PresenceHealth, Profile};
 use crate::extract::{Deletion, Id, Json, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::Sex;
@@ -158,16 +158,19 @@ pub(super) struct FavoritesAnswer {
     available_count: i64,
     #[serde(flatten)]
     pagination: Pagination,
+    /// Whether statuses and what is counted by them are of now; else they are the last known.
+    has_current_statuses: bool,
 }
 
 impl FavoritesAnswer {
-    fn new(list: ListFavoritesResponse, page: Page) -> Self {
+    fn new(list: ListFavoritesResponse, page: Page, presence: &PresenceHealth) -> Self {
         Self {
             favorites: list.favorites.into_iter().map(Into::into).collect(),
             total_count: list.total_count,
             online_count: list.online_count,
             available_count: list.available_count,
             pagination: page.of(list.total_count),
+            has_current_statuses: presence.has_current_statuses(),
         }
     }
 }
@@ -215,6 +218,8 @@ impl From<Favorite> for OneFavorite {
 }
 
 /// One's favourites, with their statuses.
+///
+/// While presence is away, the statuses are the last known, and `has_current_statuses` is false.
 #[utoipa::path(
     get,
     path = "/favorites",
@@ -225,6 +230,7 @@ impl From<Favorite> for OneFavorite {
 )]
 pub(super) async fn list(
     State(profile): State<Profile>,
+    State(presence): State<PresenceHealth>,
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<FavoritesAnswer>> {
@@ -239,5 +245,5 @@ pub(super) async fn list(
         async move { profile.list_favorites(request).await }
     })
     .await?;
-    Ok(Json(FavoritesAnswer::new(list, page)))
+    Ok(Json(FavoritesAnswer::new(list, page, &presence)))
 }

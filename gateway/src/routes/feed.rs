@@ -14,7 +14,7 @@ use talktime_proto::profile::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
-use crate::app::Profile;
+use crate::app::{PresenceHealth, Profile};
 use crate::extract::{Json, Query};
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{Role, Sex};
@@ -199,7 +199,8 @@ fn request(
 
 /// Listeners, filtered, sorted and paged.
 ///
-/// Neither the caller nor anyone blocked either way appears. 100 requests a minute.
+/// Neither the caller nor anyone blocked either way appears. While presence is away, everything about
+/// statuses is as last known, and `has_current_statuses` is false.
 #[utoipa::path(
     get,
     path = "/feed/listeners",
@@ -213,6 +214,7 @@ fn request(
 )]
 pub(super) async fn listeners(
     State(profile): State<Profile>,
+    State(presence): State<PresenceHealth>,
     caller: Caller,
     Query(query): Query<FeedQuery>,
 ) -> Result<Json<FeedAnswer>> {
@@ -232,7 +234,7 @@ pub(super) async fn listeners(
         has_next: found.next_cursor.is_some(),
         has_previous: page.page > 1 || is_deep,
     };
-    Ok(Json(FeedAnswer::new(found, filters, pagination)))
+    Ok(Json(FeedAnswer::new(found, filters, pagination, &presence)))
 }
 
 /// Paging both nested and flat: clients of both kinds exist.
@@ -249,10 +251,18 @@ pub(super) struct FeedAnswer {
     has_next: bool,
     has_previous: bool,
     next_cursor: Option<String>,
+    /// Whether statuses and what is counted and sorted by them are of now; else they are the last
+    /// known.
+    has_current_statuses: bool,
 }
 
 impl FeedAnswer {
-    fn new(found: ListListenersResponse, filters: Filters, pagination: Pagination) -> Self {
+    fn new(
+        found: ListListenersResponse,
+        filters: Filters,
+        pagination: Pagination,
+        presence: &PresenceHealth,
+    ) -> Self {
         Self {
             listeners: found.listeners.into_iter().map(Into::into).collect(),
             filters,
@@ -265,6 +275,7 @@ impl FeedAnswer {
             has_next: pagination.has_next,
             has_previous: pagination.has_previous,
             next_cursor: found.next_cursor,
+            has_current_statuses: presence.has_current_statuses(),
         }
     }
 }
@@ -338,6 +349,8 @@ pub(super) struct StatsAnswer {
     gender_distribution: BTreeMap<String, i64>,
     language_distribution: BTreeMap<String, i64>,
     last_updated: Option<DateTime<Utc>>,
+    /// Whether those online and busy are of now; else they are the last known.
+    has_current_statuses: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -356,6 +369,7 @@ struct InterestAnswer {
 )]
 pub(super) async fn stats(
     State(profile): State<Profile>,
+    State(presence): State<PresenceHealth>,
     _caller: Caller,
 ) -> Result<Json<StatsAnswer>> {
     let stats = retry_idempotent(|| {
@@ -378,6 +392,7 @@ pub(super) async fn stats(
         gender_distribution: stats.sexes.into_iter().collect(),
         language_distribution: stats.languages.into_iter().collect(),
         last_updated: time(stats.counted_at),
+        has_current_statuses: presence.has_current_statuses(),
     }))
 }
 

@@ -253,3 +253,27 @@ async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
         ask_once().await.expect("only the second is asked");
     }
 }
+
+/// What is known of a peer is known within the rounds of checks that it takes to be silent.
+async fn wait_until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
+    waited.expect("in time");
+}
+
+#[tokio::test]
+async fn whether_a_peer_serves_is_known_without_a_request() {
+    let address = free_address().await;
+    let (_channel, health) =
+        client::connect_and_watch(&format!("http://{address}")).expect("valid");
+    assert!(!health.serves(), "nobody is known to");
+    let server = serve_at(address);
+    wait_until(|| health.serves()).await;
+    server.draining().cancel();
+    wait_until(|| !health.serves()).await;
+    server.stopping().cancel();
+}

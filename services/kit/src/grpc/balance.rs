@@ -8,6 +8,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -61,6 +63,21 @@ pub(super) struct Addresses {
     used: HashSet<SocketAddr>,
 }
 
+/// Whether a peer serves at any of its addresses, as far as was found out a second ago; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<AtomicBool>);
+
+impl Health {
+    /// Whether it does. Nobody is known to before the first answer.
+    pub fn serves(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, serves: bool) {
+        self.0.store(serves, Ordering::Relaxed);
+    }
+}
+
 impl Addresses {
     /// Those behind `http://host:port`, or behind several of these with commas between.
     pub(super) fn parse(urls: &str) -> anyhow::Result<Self> {
@@ -72,8 +89,13 @@ impl Addresses {
         })
     }
 
-    /// Tells a channel which to use, until the channel is dropped.
-    pub(super) async fn follow(mut self, changes: Sender<Change<SocketAddr, Endpoint>>) {
+    /// Tells a channel which to use, and `health` whether there are any that serve, until the channel
+    /// is dropped.
+    pub(super) async fn follow(
+        mut self,
+        changes: Sender<Change<SocketAddr, Endpoint>>,
+        health: Health,
+    ) {
         let mut resolved_at: Option<Instant> = None;
         while !changes.is_closed() {
             if resolved_at.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
@@ -82,12 +104,9 @@ impl Addresses {
             }
             self.check().await;
             self.tell(&changes).await;
-            let none_serves = !self.peers.values().any(|peer| peer.serves);
-            let pause = if none_serves {
-                CHECK_AGAIN
-            } else {
-                CHECK_EVERY
-            };
+            let serves = self.peers.values().any(|peer| peer.serves);
+            health.set(serves);
+            let pause = if serves { CHECK_EVERY } else { CHECK_AGAIN };
             tokio::time::sleep(pause).await;
         }
     }

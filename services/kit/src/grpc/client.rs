@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 use tower::retry::budget::{Budget, TpsBudget};
 
 use super::balance::Addresses;
+pub use super::balance::Health;
 use super::guarded::{Guarded, is_circuit_open};
 use crate::error::Error;
 use crate::{grpc, trace};
@@ -30,11 +31,18 @@ pub type PeerChannel = InterceptedService<Guarded, Outgoing>;
 /// their share, and only replicas that serve are asked. While none of them answers, calls fail at once,
 /// but for one in a while that tries.
 pub fn connect(urls: &str) -> anyhow::Result<PeerChannel> {
+    let (channel, _) = connect_and_watch(urls)?;
+    Ok(channel)
+}
+
+/// The same, and whether anybody behind it serves.
+pub fn connect_and_watch(urls: &str) -> anyhow::Result<(PeerChannel, Health)> {
     let addresses = Addresses::parse(urls)?;
+    let health = Health::default();
     let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
-    tokio::spawn(addresses.follow(changes));
+    tokio::spawn(addresses.follow(changes, health.clone()));
     let channel = Guarded::new(channel, urls.to_owned());
-    Ok(InterceptedService::new(channel, Outgoing))
+    Ok((InterceptedService::new(channel, Outgoing), health))
 }
 
 /// Gives every outgoing call the current trace and, where its caller set no time-out, the time that is

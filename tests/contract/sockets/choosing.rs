@@ -1,0 +1,84 @@
+//! Of whom one hears.
+
+use std::time::Duration;
+
+use serde_json::json;
+use talktime_client::Role;
+use talktime_tests::{Answered, Pair, WAIT_MAX, wait_for};
+
+use super::{about, mark, open};
+
+/// Long enough for a message to come, short enough to try again.
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn one_may_choose_of_whom_to_hear() {
+    let pair = Pair::meet_without_coins().await;
+    let watcher = pair.app.sign_up(Role::User).await;
+    let (mut socket, _) = open(&pair.app, "/ws/presence", &watcher).await;
+    let (chosen, other) = (&pair.listener, &pair.caller);
+    let choose = json!({"type": "subscribe", "data": {"user_ids": [chosen.user_id]}});
+    socket.send(&choose).await.expect("sent");
+    let subscribed = socket.next_of_type("subscribed", WAIT_MAX).await;
+    let subscribed = subscribed.expect("an answer");
+    assert_eq!(subscribed["data"]["user_ids"], json!([chosen.user_id]));
+    mark(&pair.app, other, 11).await;
+    mark(&pair.app, chosen, 12).await;
+    let first = socket.next_of_type("status_change", WAIT_MAX).await;
+    assert_eq!(first.expect("a change")["data"]["wait_time"], 12);
+
+    let widen = json!({"type": "unsubscribe", "data": {"user_ids": [chosen.user_id]}});
+    socket.send(&widen).await.expect("sent");
+    socket
+        .next_of_type("subscribed", WAIT_MAX)
+        .await
+        .expect("an answer");
+    mark(&pair.app, other, 13).await;
+    about(&mut socket, "status_change", other.user_id).await;
+}
+
+#[tokio::test]
+async fn blocks_hold_at_once_and_both_ways() {
+    let pair = Pair::meet_without_coins().await;
+    let bystander = pair.app.sign_up(Role::User).await;
+    let (mut of_caller, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
+    let (mut of_listener, _) = open(&pair.app, "/ws/presence", &pair.listener).await;
+    let (mut notified, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
+    let block = json!({"blocked_id": pair.listener.user_id});
+    let ask = pair.app.post("/block").of(&pair.caller).json(&block);
+    assert_eq!(ask.answer().await.status, 200);
+    notified
+        .next_of_type("user_blocked", WAIT_MAX)
+        .await
+        .expect("told");
+    mark(&pair.app, &pair.caller, 21).await;
+    mark(&pair.app, &pair.listener, 22).await;
+    mark(&pair.app, &bystander, 23).await;
+    for (socket, hidden) in [
+        (&mut of_caller, pair.listener.user_id),
+        (&mut of_listener, pair.caller.user_id),
+    ] {
+        let heard = socket.next_where("of either", WAIT_MAX, |message| {
+            let about = &message["data"]["user_id"];
+            *about == hidden || *about == bystander.user_id
+        });
+        assert_eq!(
+            heard.await.expect("heard")["data"]["user_id"],
+            bystander.user_id
+        );
+    }
+    let ask = pair.app.delete("/block").of(&pair.caller).json(&block);
+    assert_eq!(ask.answer().await.status, 200);
+    wait_for("the listener to be heard of again", || async {
+        let mut wait_time = 24;
+        mark(&pair.app, &pair.listener, wait_time).await;
+        wait_time += 1;
+        let (mut socket, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
+        mark(&pair.app, &pair.listener, wait_time).await;
+        let heard = socket.next_where("of them", ONE_SECOND, |message| {
+            message["data"]["user_id"] == pair.listener.user_id
+        });
+        heard.await.ok()
+    })
+    .await;
+}

@@ -1,0 +1,85 @@
+//! Where clients go on after they were away.
+
+use serde_json::{Value, json};
+use talktime_client::{Person, Role};
+use talktime_tests::replica::second_gateway;
+use talktime_tests::{Pair, WAIT_MAX, app};
+
+use super::{about, mark, open};
+
+#[tokio::test]
+async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
+    let app = app().await;
+    let replica = second_gateway(&[]).await;
+    let (watcher, person) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let (mut here, hello) = open(&app, "/ws/presence", &watcher).await;
+    let mut there = replica
+        .app
+        .socket("/ws/presence", &watcher)
+        .await
+        .expect("accepted");
+    let hello_there = there.next_of_type("hello", WAIT_MAX).await.expect("hello");
+    assert_eq!(hello["data"]["epoch"], hello_there["data"]["epoch"]);
+    mark(&app, &person, 31).await;
+    let heard_here = about(&mut here, "status_change", person.user_id).await;
+    let heard_there = about(&mut there, "status_change", person.user_id).await;
+    assert_eq!(heard_here, heard_there);
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
+    let app = app().await;
+    let replica = second_gateway(&[]).await;
+    let (watcher, person) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let (mut socket, hello) = open(&app, "/ws/presence", &watcher).await;
+    mark(&app, &person, 41).await;
+    let last = about(&mut socket, "status_change", person.user_id).await;
+    drop(socket);
+    mark(&app, &person, 42).await;
+    mark(&app, &person, 43).await;
+
+    let epoch = hello["data"]["epoch"].as_str().expect("an epoch");
+    let since = last["seq"].as_u64().expect("a number");
+    let path = format!("/ws/presence?since={since}&epoch={epoch}");
+    for gateway in [&*app, &replica.app] {
+        let mut socket = gateway.socket(&path, &watcher).await.expect("accepted");
+        let hello = socket.next(WAIT_MAX).await.expect("hello");
+        assert_eq!(
+            (&hello["type"], &hello["seq"]),
+            (&json!("hello"), &json!(since))
+        );
+        let newest = socket.next_where("the newest", WAIT_MAX, |message| {
+            message["type"] == "status_change"
+                && message["data"]["user_id"] == person.user_id
+                && message["data"]["wait_time"] == 43
+        });
+        newest.await.expect("what was missed");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_is_a_snapshot() {
+    let pair = Pair::meet().await;
+    let watcher = pair.app.sign_up(Role::User).await;
+    let call_id = pair.must_call().await;
+    let snapshot = async |path: &str, person: &Person| {
+        let path = format!("{path}?since=5&epoch=another");
+        let (mut socket, hello) = open(&pair.app, &path, person).await;
+        let snapshot = socket.next(WAIT_MAX).await.expect("a snapshot");
+        assert_eq!(snapshot["type"], "snapshot", "{snapshot}");
+        assert_eq!(snapshot["seq"], hello["seq"]);
+        snapshot["data"].clone()
+    };
+    for path in ["/ws/feed", "/ws/presence"] {
+        let listed = snapshot(path, &watcher).await;
+        let statuses = listed["statuses"].as_array().expect("statuses");
+        let of_listener = |status: &&Value| status["user_id"] == pair.listener.user_id;
+        let status = statuses.iter().find(of_listener).expect("they are online");
+        assert_eq!(status["is_busy"], true);
+        assert!(listed["is_complete"].is_boolean());
+    }
+    let call = snapshot("/ws/calls", &pair.caller).await;
+    assert_eq!(call["call"]["call_id"], call_id);
+    let nothing = snapshot("/ws/notifications", &watcher).await;
+    assert_eq!(nothing, json!({"is_complete": false}));
+}

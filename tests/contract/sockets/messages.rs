@@ -1,0 +1,92 @@
+//! What clients send.
+
+use serde_json::json;
+use talktime_client::Role;
+use talktime_tests::{Pair, WAIT_MAX, app};
+
+use super::{assert_quiet, open};
+
+#[tokio::test]
+async fn what_is_no_message_is_answered_and_harms_nobody() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let (mut socket, _) = open(&app, "/ws/presence", &person).await;
+    for (text, code) in [
+        ("", "INVALID_MESSAGE"),
+        ("{", "INVALID_MESSAGE"),
+        ("[1]", "INVALID_MESSAGE"),
+        (r#"{"type": 7}"#, "INVALID_MESSAGE"),
+        (r#"{"type": "subscribe"}"#, "INVALID_MESSAGE"),
+        (
+            r#"{"type": "subscribe", "data": {"user_ids": ["x"]}}"#,
+            "INVALID_MESSAGE",
+        ),
+        (r#"{"type": "dance"}"#, "UNKNOWN_TYPE"),
+    ] {
+        socket.send_text(text).await.expect("sent");
+        let error = socket
+            .next_of_type("error", WAIT_MAX)
+            .await
+            .expect("an error");
+        assert_eq!(error["data"]["code"], code, "{text}: {error}");
+    }
+    socket.send_binary(&[0xff; 8]).await.expect("sent");
+    let error = socket
+        .next_of_type("error", WAIT_MAX)
+        .await
+        .expect("an error");
+    assert_eq!(error["data"]["code"], "INVALID_MESSAGE");
+    socket.send(&json!({"type": "ping"})).await.expect("sent");
+    socket.next_of_type("pong", WAIT_MAX).await.expect("pong");
+
+    let (mut broken, _) = open(&app, "/ws/presence", &person).await;
+    // Reserved bits and an opcode that nobody has defined (RFC 6455, section 5.2).
+    broken
+        .write_raw(&[0xff, 0x80, 1, 2, 3, 4])
+        .await
+        .expect("written");
+    broken.closed(WAIT_MAX).await.expect("closed");
+    socket.send(&json!({"type": "ping"})).await.expect("sent");
+    let other = socket.next_of_type("pong", WAIT_MAX).await;
+    other.expect("the other socket goes on");
+}
+
+#[tokio::test]
+async fn a_message_has_at_most_64_kib() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let ping_of = |length: usize| {
+        let frame = json!({"type": "ping", "data": {"pad": ""}}).to_string();
+        let pad = "x".repeat(length - frame.len());
+        json!({"type": "ping", "data": {"pad": pad}}).to_string()
+    };
+    let (mut socket, _) = open(&app, "/ws/calls", &person).await;
+    socket.send_text(&ping_of(64 * 1024)).await.expect("sent");
+    socket.next_of_type("pong", WAIT_MAX).await.expect("pong");
+    for length in [64 * 1024 + 1, 1024 * 1024] {
+        let (mut socket, _) = open(&app, "/ws/calls", &person).await;
+        // The gateway may close before it has read it all.
+        let _ = socket.send_text(&ping_of(length)).await;
+        let closed = socket.closed(WAIT_MAX).await.expect("closed");
+        assert!([1009, 1006].contains(&closed.code), "{length}: {closed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_floods_is_closed_and_its_neighbour_is_not() {
+    let pair = Pair::meet_without_coins().await;
+    let (mut flooding, _) = open(&pair.app, "/ws/calls", &pair.caller).await;
+    let (mut neighbour, _) = open(&pair.app, "/ws/calls", &pair.listener).await;
+    for _ in 0..200 {
+        if flooding.send(&json!({"type": "ping"})).await.is_err() {
+            break;
+        }
+    }
+    let error = flooding
+        .next_of_type("error", WAIT_MAX)
+        .await
+        .expect("an error");
+    assert_eq!(error["data"]["code"], "RATE_LIMITED");
+    assert_eq!(flooding.closed(WAIT_MAX).await.expect("closed").code, 4429);
+    assert_quiet(&mut neighbour).await;
+}

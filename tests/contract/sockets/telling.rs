@@ -1,0 +1,186 @@
+//! What each channel tells, and whom.
+
+use serde_json::{Value, json};
+use talktime_client::Role;
+use talktime_tests::{Answered, Pair, WAIT_MAX, app, wait_for};
+
+use super::{about, assert_quiet, open, set_status};
+
+#[tokio::test]
+async fn a_call_shows_on_the_presence_socket_of_everyone() {
+    let pair = Pair::meet().await;
+    let watcher = pair.app.sign_up(Role::User).await;
+    let (mut socket, hello) = open(&pair.app, "/ws/presence", &watcher).await;
+    assert!(hello["data"]["epoch"].is_string(), "{hello}");
+    assert_eq!(hello["data"]["seq"], hello["seq"], "{hello}");
+
+    let call_id = pair.must_call().await;
+    let is_busy = |busy: bool| {
+        let user_id = pair.listener.user_id;
+        move |message: &Value| {
+            message["type"] == "status_change"
+                && message["data"]["user_id"] == user_id
+                && message["data"]["is_busy"] == busy
+        }
+    };
+    let busy = socket.next_where("busy", WAIT_MAX, is_busy(true)).await;
+    let busy = busy.expect("busy");
+    for field in [
+        "username",
+        "is_online",
+        "wait_time",
+        "last_seen",
+        "is_available",
+    ] {
+        assert!(busy["data"].get(field).is_some(), "{field}: {busy}");
+    }
+    let timestamp = busy["timestamp"].as_str().expect("a timestamp");
+    assert!(timestamp.ends_with('Z'), "{busy}");
+    assert!(busy["seq"].as_u64() > hello["seq"].as_u64());
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let free = socket.next_where("free", WAIT_MAX, is_busy(false)).await;
+    assert!(free.expect("free")["seq"].as_u64() > busy["seq"].as_u64());
+}
+
+#[tokio::test]
+async fn the_feed_socket_tells_of_listeners_as_they_come_and_go() {
+    let app = app().await;
+    let watcher = app.sign_up(Role::User).await;
+    let (mut socket, _) = open(&app, "/ws/feed", &watcher).await;
+    let person = app.sign_up(Role::User).await;
+    let listener = app.sign_up(Role::Listener).await;
+    let id = listener.user_id;
+    let online = about(&mut socket, "listener_online", id).await;
+    assert_eq!(online["data"]["is_available"], true);
+    set_status(&app, &person, json!({"is_busy": true})).await;
+    set_status(&app, &listener, json!({"is_busy": true})).await;
+    let first = socket.next_where("of either", WAIT_MAX, |message| {
+        let about = &message["data"]["user_id"];
+        *about == id || *about == person.user_id
+    });
+    let busy = first.await.expect("a message");
+    assert_eq!(busy["type"], "listener_busy", "{busy}");
+    assert_eq!(busy["data"]["user_id"], id);
+    set_status(&app, &listener, json!({"is_busy": false})).await;
+    about(&mut socket, "listener_available", id).await;
+    set_status(&app, &listener, json!({"is_online": false})).await;
+    let offline = about(&mut socket, "listener_offline", id).await;
+    assert_eq!(offline["data"]["is_available"], false);
+}
+
+#[tokio::test]
+async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
+    let pair = Pair::meet().await;
+    let other = pair.app.sign_up(Role::User).await;
+    let (mut of_caller, _) = open(&pair.app, "/ws/calls", &pair.caller).await;
+    let (mut of_listener, _) = open(&pair.app, "/ws/calls", &pair.listener).await;
+    let (mut of_other, _) = open(&pair.app, "/ws/calls", &other).await;
+    let call_id = pair.must_call().await;
+    let next = |r#type: &'static str| {
+        move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id
+    };
+    for (socket, is_caller) in [(&mut of_caller, true), (&mut of_listener, false)] {
+        let started = socket.next_where("a start", WAIT_MAX, next("call_started"));
+        let data = started.await.expect("started")["data"].clone();
+        for field in ["user_id", "listener_id", "call_type", "status"] {
+            assert!(data.get(field).is_some(), "{field}: {data}");
+        }
+        assert_eq!(
+            (&data["coins_spent"], &data["minute"]),
+            (&json!(10), &json!(1))
+        );
+        let balance = data.get("remaining_coins").cloned();
+        assert_eq!(balance, is_caller.then(|| json!(290)));
+        // The test stack's minutes are short: the server bills the second by itself.
+        let billing = socket.next_where("a bill", WAIT_MAX, next("call_billing"));
+        let data = billing.await.expect("billed")["data"].clone();
+        assert!(data["minute"].as_i64() >= Some(2), "{data}");
+    }
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    for socket in [&mut of_caller, &mut of_listener] {
+        let ended = socket.next_where("an end", WAIT_MAX, next("call_ended"));
+        let data = ended.await.expect("ended")["data"].clone();
+        assert_eq!(data["status"], "completed", "{data}");
+        assert!(data["duration_seconds"].is_i64(), "{data}");
+        assert!(data["listener_money_earned"].is_number(), "{data}");
+    }
+    assert_quiet(&mut of_other).await;
+}
+
+#[tokio::test]
+async fn notifications_go_to_the_person_concerned_alone() {
+    let pair = Pair::meet_without_coins().await;
+    let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
+    let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
+    let (caller, id) = (&pair.caller, pair.listener.user_id);
+    let favorite = json!({"listener_id": id});
+    let block = json!({"blocked_id": id});
+    let app = &pair.app;
+    for (ask, r#type, of_whom) in [
+        (
+            app.post("/favorites/add").json(&favorite),
+            "favorite_added",
+            "listener_id",
+        ),
+        (
+            app.delete("/favorites/remove").json(&favorite),
+            "favorite_removed",
+            "listener_id",
+        ),
+        (
+            app.post("/block").json(&block),
+            "user_blocked",
+            "blocked_id",
+        ),
+        (
+            app.delete("/block").json(&block),
+            "user_unblocked",
+            "blocked_id",
+        ),
+    ] {
+        assert_eq!(ask.of(caller).answer().await.status, 200);
+        let heard = about(&mut own, r#type, caller.user_id).await;
+        assert_eq!(heard["data"][of_whom], id, "{heard}");
+    }
+    assert_quiet(&mut others).await;
+}
+
+#[tokio::test]
+async fn low_coins_are_the_callers_business_alone() {
+    let pair = Pair::meet().await;
+    let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
+    let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
+    // Five minutes, the fourth of which leaves less than two.
+    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let start = pair.app.post("/calls/start").of(&pair.caller).json(&wish);
+    let started = start.answer().await;
+    assert_eq!(started.status, 200, "{started:?}");
+    for balance_coins in [60, 0] {
+        let low = about(&mut own, "low_balance", pair.caller.user_id).await;
+        assert_eq!(low["data"]["balance_coins"], balance_coins, "{low}");
+    }
+    wait_for("the call's end", || async {
+        pair.both_free().await.then_some(())
+    })
+    .await;
+    assert_quiet(&mut others).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_a_presence_update_and_so_is_a_ping() {
+    let app = app().await;
+    let (watcher, person) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let (mut socket, _) = open(&app, "/ws/presence", &watcher).await;
+    app.post("/users/me/heartbeat").of(&person).answer().await;
+    about(&mut socket, "presence_update", person.user_id).await;
+
+    let (mut own, _) = open(&app, "/ws/notifications", &person).await;
+    set_status(&app, &person, json!({"is_online": false})).await;
+    own.send(&json!({"type": "ping"})).await.expect("sent");
+    own.next_of_type("pong", WAIT_MAX).await.expect("pong");
+    wait_for("the ping to have put them online", || async {
+        let status = app.get("/users/me/status").of(&person).answer().await;
+        (status.body["is_online"] == true).then_some(())
+    })
+    .await;
+}
