@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::events::ProfileEvents;
 use crate::grpc::CallsApi;
 use crate::peers::Peers;
-use crate::saga::{Calls, Together};
+use crate::saga::{Backlog, Calls, Together};
 use crate::tracking::Tracking;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -62,6 +62,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         peers: Peers::connect(&config.peers)?,
         tracking: Tracking::new(redis::connect(&config.redis)?),
         terms,
+        backlog: Backlog::default(),
         prices_version: Arc::default(),
     };
     service.consume(PROFILE_EVENTS, ProfileEvents);

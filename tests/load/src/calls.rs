@@ -12,8 +12,12 @@ use sqlx::{Executor, PgPool};
 use talktime_client::Role;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::calls::v1::{CallType, StartCallRequest};
+use talktime_proto::presence::v1::HeartbeatManyRequest;
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::wallet::v1::RechargeRequest;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::Pace;
@@ -26,11 +30,15 @@ use crate::stack::Stack;
 
 /// Far above the ids that registration gives. Even ids call, odd ones listen.
 const FIRST: i64 = 2_000_000_000;
+const START_AGAIN: Duration = Duration::from_millis(100);
 const STARTS_AT_A_TIME: usize = 48;
 /// The largest step of the rate card.
 const RECHARGE_PAISE: i64 = 100_000;
 /// Coins for thousands of calls by each caller.
 const RECHARGES: usize = 20;
+/// As an app does.
+const SIGN_EVERY: Duration = Duration::from_secs(30);
+const SIGNS_AT_A_TIME: usize = 200;
 const CATCH_UP_MAX: Duration = Duration::from_mins(2);
 const CATCH_UP_POLL: Duration = Duration::from_millis(200);
 /// Of the top rate, for latencies as people meet them.
@@ -147,6 +155,8 @@ fn print_latencies(when: &str, callers: &mut [Caller]) {
 /// Starts calls and leaves them to the biller.
 async fn minutes(stack: &Stack, database: &PgPool, pace: Pace, live: i64) -> anyhow::Result<()> {
     seed_pairs(database, live).await?;
+    let presence = PresenceServiceClient::new(stack.grpc("presence").await?);
+    let _alive = AbortOnDropHandle::new(tokio::spawn(stay_alive(presence, live)));
     let wallet = WalletServiceClient::new(stack.grpc("wallet").await?);
     let calls = CallsServiceClient::new(stack.grpc("calls").await?);
     let begun = Instant::now();
@@ -167,6 +177,25 @@ async fn minutes(stack: &Stack, database: &PgPool, pace: Pace, live: i64) -> any
         caught_up_in.as_secs_f64()
     );
     print_billing(database, window).await
+}
+
+/// Everybody shows a sign of life now and then, or their calls would end as silent ones.
+async fn stay_alive(
+    mut presence: PresenceServiceClient<Channel>,
+    pairs: i64,
+) -> anyhow::Result<()> {
+    let everybody: Vec<i64> = (FIRST..FIRST + 2 * pairs).collect();
+    let chunks = everybody.chunks(SIGNS_AT_A_TIME).cycle();
+    let pause = SIGN_EVERY / u32::try_from(everybody.len().div_ceil(SIGNS_AT_A_TIME))?;
+    let mut pace = tokio::time::interval(pause);
+    for user_ids in chunks {
+        pace.tick().await;
+        let user_ids = user_ids.to_vec();
+        presence
+            .heartbeat_many(HeartbeatManyRequest { user_ids })
+            .await?;
+    }
+    Ok(())
 }
 
 /// Waits until what became late while calls were started as fast as they could be is billed.
@@ -238,7 +267,11 @@ async fn recharge_and_start(
         call_type: CallType::Audio.into(),
         ..StartCallRequest::default()
     };
-    calls.start_call(start).await?;
+    // No call begins while minutes are late.
+    while let Err(status) = calls.start_call(start.clone()).await {
+        ensure!(status.code() == Code::Unavailable, "{status}");
+        tokio::time::sleep(START_AGAIN).await;
+    }
     Ok(())
 }
 
@@ -265,9 +298,13 @@ async fn print_billing(database: &PgPool, window: Duration) -> anyhow::Result<()
         billed as f64 / window.as_secs_f64()
     );
     println!("  lateness                   p50 {p50:.3} s  p99 {p99:.3} s  worst {worst:.3} s");
-    println!(
-        "  more than a second behind  {:>8} calls",
-        late_calls(database).await?
-    );
+    let live: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM calls.user_calls WHERE user_id >= $1 AND phase = 'active'",
+    )
+    .bind(FIRST)
+    .fetch_one(database)
+    .await?;
+    let late = late_calls(database).await?;
+    println!("  live at the end            {live:>8} calls, {late} of them over a second behind");
     Ok(())
 }

@@ -147,6 +147,13 @@ impl Call {
             .is_some_and(|paid_until| paid_until + grace < self.read_at)
     }
 
+    /// How long ago the next minute began; none unless people talk and it has begun.
+    pub fn late_by(&self) -> Option<TimeDelta> {
+        let is_due = self.phase == Phase::Active && self.is_due();
+        let paid_until = self.paid_until().filter(|_| is_due)?;
+        Some(self.read_at - paid_until)
+    }
+
     /// How long after its beginning the newest paid minute was paid, when this row was read right
     /// after that; nothing for the first, which is paid before it begins.
     pub fn lateness(&self) -> Option<std::time::Duration> {

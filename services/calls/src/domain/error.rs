@@ -75,6 +75,9 @@ pub enum CallError {
     /// More ids than one answer is about.
     #[error("too many ids at once")]
     TooManyIds,
+    /// Minutes of calls that are on are billed late.
+    #[error("no call begins while minutes are billed late")]
+    Overloaded,
     /// The saga was undone before it was done.
     #[error("the call was undone")]
     Undone,
@@ -171,6 +174,11 @@ impl CallError {
                 Kind::InvalidArgument,
                 "too_many_ids",
                 "Ask about fewer at once.",
+            ),
+            Self::Overloaded => (
+                Kind::Unavailable,
+                "overloaded",
+                "Too many calls are on. Please try again in a moment.",
             ),
             Self::Undone => (
                 Kind::Unavailable,

@@ -10,6 +10,7 @@
 //! Every step may run twice or at once: the wallet knows each movement by its id, and the row moves
 //! on only from the phase that the step expects.
 
+mod backlog;
 mod bill;
 mod end;
 mod end_live;
@@ -37,6 +38,7 @@ use crate::peers::Peers;
 use crate::store::{calls, live_parties};
 use crate::tracking::Tracking;
 
+pub use backlog::Backlog;
 pub use bill::{BILL_ROUTE, Billed, Nudge};
 pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
 pub use silence::watch_silence;
@@ -67,6 +69,8 @@ pub struct Calls {
     pub terms: Terms,
     /// The steps that calls take together.
     pub together: Together,
+    /// Whether calls may begin.
+    pub backlog: Backlog,
     /// The version of these prices, once it is looked up.
     pub prices_version: Arc<OnceCell<i64>>,
 }

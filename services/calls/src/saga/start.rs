@@ -99,6 +99,9 @@ impl Calls {
         {
             return Ok(started);
         }
+        if self.backlog.is_long() {
+            return Err(CallError::Overloaded);
+        }
         let (caller_username, listener_username) = self.check_parties(start).await?;
         let new_call = NewCall {
             user_id: start.caller_id,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Calls, LEASE_SECS, count};
 use crate::domain::CallError;
+use crate::domain::call::Call;
 use crate::domain::steps::{self, Due};
 use crate::observe;
 use crate::store::calls;
@@ -110,6 +111,8 @@ impl Calls {
         };
         let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =
             (vec![], vec![], vec![], vec![]);
+        let late_by = claimed.iter().filter_map(Call::late_by);
+        self.backlog.judge(late_by, swept.is_full_batch());
         for call in claimed {
             match steps::due(&call, &self.terms.limits) {
                 Due::End(cause) => to_end.push((call.call_id, cause)),
