@@ -103,7 +103,12 @@ async fn verification_dies_while_many_upload() {
     assert_no_record_without_object().await;
     wait_until_reconciled().await;
     for (listener, answer) in listeners.iter().zip(&answers) {
-        let status = app.get("/verification/status").of(listener).answer().await;
+        // A gateway takes a moment to see that the service is there again.
+        let status = wait_for("the service to answer", || async {
+            let status = app.get("/verification/status").of(listener).answer().await;
+            (status.status == 200).then_some(status)
+        })
+        .await;
         let count = status.body["verification_count"].as_i64();
         assert!(answer.status != 200 || count == Some(1), "{status:?}");
     }

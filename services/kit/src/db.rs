@@ -217,6 +217,11 @@ fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
+/// One value of each row, as a statement with `unnest` takes them.
+pub fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
+}
+
 /// Whether an insert or update met a row that the constraint `name` forbids beside it.
 pub fn is_unique_violation(error: &sqlx::Error, name: &str) -> bool {
     error.as_database_error().is_some_and(|database| {

@@ -50,7 +50,7 @@ impl Handler for FeedEvents {
                         *newest = status;
                     }
                 }
-                Some(Kind::CallEnded(call)) => {
+                Some(Kind::CallEnded(call)) if was_talked(&call) => {
                     let talked = talked.entry(call.listener_id).or_default();
                     talked.calls += 1;
                     talked.secs += call.duration_seconds;

@@ -122,6 +122,18 @@ async fn assert_put_offline_once(db: &PgPool, user_ids: &[i64]) {
     }
 }
 
+/// What profile tells of them changes their row once more, and must not be what the trap catches.
+async fn wait_until_profile_is_heard(db: &PgPool, person: &Person) {
+    let heard = "SELECT profile_version > 0 AND role_version > 0
+                 FROM presence.user_status WHERE user_id = $1";
+    wait_for("what profile tells", || async {
+        let heard = sqlx::query_scalar(heard).bind(person.user_id);
+        let heard: bool = heard.fetch_one(db).await.expect("a status");
+        heard.then_some(())
+    })
+    .await;
+}
+
 /// A row of `busy` that the test has locked; the sweeper of its replica gets stuck there.
 async fn trap(db: &PgPool, busy: &Person) -> (Transaction<'static, Postgres>, i32) {
     let mut trap = db.begin().await.expect("begun");
@@ -161,6 +173,7 @@ async fn one_replica_sweeps_at_a_time_and_another_takes_over_when_it_dies() {
     let put = app.put("/users/me/status").of(&busy);
     let said = put.json(&json!({"is_busy": true})).answer().await;
     assert_eq!(said.status, 200, "{said:?}");
+    wait_until_profile_is_heard(&db, &busy).await;
     let first = ids(&sign_up(&app, SILENT).await);
     wait_until_silent().await;
     let mut hanging = hanging_sweeper(&db, &busy).await;

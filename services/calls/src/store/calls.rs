@@ -4,7 +4,7 @@
 
 use chrono::NaiveDate;
 use sqlx::PgConnection;
-use talktime_kit::db::is_unique_violation;
+use talktime_kit::db::{column, is_unique_violation};
 
 use crate::domain::call::{Call, CallType};
 use crate::domain::steps::{Ending, PaidMinute};
@@ -363,9 +363,4 @@ pub async fn count_live(connection: &mut PgConnection) -> sqlx::Result<i32> {
     )
     .fetch_one(connection)
     .await
-}
-
-/// One value of each, for `unnest`.
-fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
-    rows.iter().map(value).collect()
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::db::column;
 
 use crate::domain::UserStatus;
 
@@ -147,11 +148,6 @@ pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Resu
     } else {
         Err(sqlx::Error::RowNotFound)
     }
-}
-
-/// One value of each, for `unnest`.
-fn column<'a, T>(statuses: &[&'a UserStatus], value: impl Fn(&'a UserStatus) -> T) -> Vec<T> {
-    statuses.iter().map(|status| value(status)).collect()
 }
 
 /// Signs of life of many at once: `last_seen` moves, the offline are online again (contract,

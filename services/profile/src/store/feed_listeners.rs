@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::db::column;
 
 /// A listener's status, as presence tells it.
 #[derive(Clone, Copy, Debug)]
@@ -102,11 +103,6 @@ pub async fn add_calls(tx: &mut PgConnection, talked: &BTreeMap<i64, Talked>) ->
     .execute(tx)
     .await?;
     Ok(())
-}
-
-/// One value of each, for `unnest`.
-fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
-    rows.iter().map(value).collect()
 }
 
 /// What is held of a listener that others own.

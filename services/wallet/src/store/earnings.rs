@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use talktime_kit::db::column;
 
-use super::column;
 use crate::domain::history::{Earning, EarningTotals, Found, Page};
 use crate::domain::settlement::{CallType, Plan, Settlement};
 

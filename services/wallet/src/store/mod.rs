@@ -10,8 +10,3 @@ pub mod transactions;
 pub mod transfers;
 pub mod wallets;
 pub mod withdrawals;
-
-/// One value of each row, for `unnest`.
-fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
-    rows.iter().map(value).collect()
-}

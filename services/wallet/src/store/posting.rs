@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use talktime_kit::db::column;
 
-use super::column;
 use super::wallets::Wallet;
 use crate::domain::chain::{Head, Link, Movement};
 use crate::domain::history::TxType;
