@@ -10,6 +10,7 @@ use tracing::Span;
 
 use crate::changes::{Told, change_all, forget};
 use crate::domain::{Change, PresenceError, Session, UserStatus};
+use crate::store::user_status::Alive;
 
 /// The event of a status that others see differently now. `came_online` is for the change that put
 /// them online.
@@ -22,6 +23,20 @@ pub fn status_changed(status: &UserStatus, came_online: bool) -> Kind {
         wait_time: status.wait_time,
         last_seen: Some(timestamp(status.last_seen)),
         is_listener: status.is_listener,
+        came_online,
+    })
+}
+
+/// The same of somebody who has shown a sign of life.
+pub fn sign_of_life(alive: &Alive, came_online: bool) -> Kind {
+    Kind::StatusChanged(StatusChanged {
+        user_id: alive.user_id,
+        username: alive.username.clone(),
+        is_online: true,
+        is_busy: alive.is_busy,
+        wait_time: alive.wait_time,
+        last_seen: Some(timestamp(alive.last_seen)),
+        is_listener: alive.is_listener,
         came_online,
     })
 }

@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::HeartbeatsConfig;
-use crate::domain::{PresenceError, UserStatus};
-use crate::events::status_changed;
+use crate::domain::PresenceError;
+use crate::events::sign_of_life;
 use crate::statuses::Statuses;
+use crate::store::user_status::Alive;
 
 /// A broadcast that nobody needs later is not waited for longer.
 const BROADCAST_TIMEOUT: Duration = Duration::from_millis(50);
@@ -135,7 +136,7 @@ async fn store(statuses: Statuses, nats: Option<async_nats::Client>, group: Vec<
 
 /// Tells the open sockets; nothing is lost with what does not get there, since the next heartbeat tells
 /// the same.
-async fn broadcast(nats: &async_nats::Client, alive: &[UserStatus]) {
+async fn broadcast(nats: &async_nats::Client, alive: &[Alive]) {
     // A client that is not connected would keep them, and send stale ones later.
     if nats.connection_state() != State::Connected {
         return;
@@ -148,11 +149,11 @@ async fn broadcast(nats: &async_nats::Client, alive: &[UserStatus]) {
     }
 }
 
-fn live_event(status: &UserStatus) -> Event {
+fn live_event(alive: &Alive) -> Event {
     Event {
-        version: status.version,
-        happened_at: Some(timestamp(status.last_seen)),
-        kind: Some(status_changed(status, false)),
+        version: alive.version,
+        happened_at: Some(timestamp(alive.last_seen)),
+        kind: Some(sign_of_life(alive, false)),
     }
 }
 
@@ -166,8 +167,8 @@ fn distinct_ids(group: &[Heartbeat]) -> Vec<i64> {
     ids
 }
 
-fn answer_all(group: Vec<Heartbeat>, alive: &[UserStatus]) {
-    let known: HashSet<i64> = alive.iter().map(|status| status.user_id).collect();
+fn answer_all(group: Vec<Heartbeat>, alive: &[Alive]) {
+    let known: HashSet<i64> = alive.iter().map(|alive| alive.user_id).collect();
     for Heartbeat {
         mut user_ids,
         answer,

@@ -3,11 +3,12 @@
 
 use sqlx::PgPool;
 use talktime_kit::group::{Groups, Limits, Member, Work};
-use talktime_kit::messaging::Relay;
+use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
-use crate::changes::{Told, change, change_all, tell};
+use crate::changes::{Told, change, change_all};
 use crate::domain::{Change, PresenceError, Session, Settings, UserStatus, check_limit};
+use crate::events::sign_of_life;
 use crate::store::user_status::{self, Alive};
 
 /// Beginnings and ends of calls that share a transaction.
@@ -98,20 +99,22 @@ impl Statuses {
     }
 
     /// Signs of life of a whole group. Unknown ids are left out of the answer.
-    pub async fn revive(&self, user_ids: &[i64]) -> Result<Vec<UserStatus>, PresenceError> {
+    pub async fn revive(&self, user_ids: &[i64]) -> Result<Vec<Alive>, PresenceError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let alive = user_status::revive(&mut tx, user_ids, now).await?;
         let came_online = alive.iter().filter(|alive| alive.came_online);
-        tell(&mut tx, came_online.map(|alive| (&alive.status, true)), now).await?;
-        tx.commit().await?;
-        if alive.iter().any(|alive| alive.came_online) {
+        let events: Vec<_> = came_online
+            .map(|alive| (alive.user_id, alive.version, sign_of_life(alive, true)))
+            .collect();
+        if events.is_empty() {
+            tx.commit().await?;
+        } else {
+            outbox::append_all(&mut tx, now, events).await?;
+            tx.commit().await?;
             self.relay.wake();
         }
-        Ok(alive
-            .into_iter()
-            .map(|Alive { status, .. }| status)
-            .collect())
+        Ok(alive)
     }
 }
 

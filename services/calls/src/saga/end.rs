@@ -63,14 +63,14 @@ impl Calls {
     async fn end_live(&self, wish: Wish) -> Result<Option<EndedLive>, CallError> {
         let ended = self.together.ending_live.ask(wish).await??;
         if let Some(EndedLive { call, is_new: true }) = &ended {
-            self.tell_ended(call);
+            observe::ended(call.status);
+            self.show_free(call);
         }
         Ok(ended)
     }
 
     /// Tells presence and Redis in the background: neither the books nor the next call wait for them.
-    fn tell_ended(&self, call: &Call) {
-        observe::ended(call.status);
+    pub(super) fn show_free(&self, call: &Call) {
         let Self {
             peers, tracking, ..
         } = self.clone();

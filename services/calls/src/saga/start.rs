@@ -123,11 +123,12 @@ impl Calls {
         failpoint::reach("calls.start.reserved");
         match self.charge_and_go_live(&reserved, start).await {
             Ok((call, started)) => {
-                self.show_started(call, started.wait_time(start)).await;
+                let tracking = self.tracking.clone();
+                to_its_end(async move { tracking.show(&call).await }).await;
                 Ok(started)
             }
             Err(error) => self
-                .undone_or_live(reserved.call_id, start)
+                .undone_or_live(reserved.call_id, start, &error)
                 .await
                 .ok_or(error),
         }
@@ -142,22 +143,16 @@ impl Calls {
         Ok(*self.prices_version.get_or_try_init(look_up).await?)
     }
 
-    /// Tells presence and Redis, and does not stop telling when the client goes away.
-    async fn show_started(&self, call: Call, wait_time: i32) {
-        let Self {
-            peers, tracking, ..
-        } = self.clone();
-        let show = async move {
-            tokio::join!(peers.show_busy(&call, wait_time), tracking.show(&call));
-        };
-        // Only a panic in there would be an error, and it has been logged.
-        let _ = tokio::spawn(show.in_current_span()).await;
-    }
-
     /// Undoes a failed start as far as that can be done at once. A start whose last commit was not
     /// confirmed may be live all the same: then it has started.
-    async fn undone_or_live(&self, call_id: i64, start: &Start) -> Option<Started> {
-        let live = match self.undo(call_id).await {
+    async fn undone_or_live(
+        &self,
+        call_id: i64,
+        start: &Start,
+        error: &CallError,
+    ) -> Option<Started> {
+        let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
+        let live = match self.undo(call_id, was_paid).await {
             Ok(live) => live?,
             Err(error) => {
                 let error = Error::from(error);
@@ -219,7 +214,12 @@ impl Calls {
         let charge = self.peers.charge(reserved, 1).await?;
         let minute = steps::go_live(reserved, charge)?;
         failpoint::reach("calls.start.charged");
-        self.go_live(reserved.call_id, start, minute).await
+        // At the same time: a call that does not go live after all is undone, and that is told too.
+        let wait_time = Started::new(reserved, start, minute.balance_coins).wait_time(start);
+        let (peers, shown) = (self.peers.clone(), reserved.clone());
+        let show_busy = async move { peers.show_busy(&shown, wait_time).await };
+        let go_live = self.go_live(reserved.call_id, start, minute);
+        tokio::join!(go_live, to_its_end(show_busy)).0
     }
 
     async fn go_live(
@@ -241,6 +241,12 @@ impl Calls {
         observe::started(call.call_type);
         Ok((call, started))
     }
+}
+
+/// Does it all, also when the client goes away meanwhile.
+async fn to_its_end(telling: impl Future<Output = ()> + Send + 'static) {
+    // Only a panic in there would be an error, and it has been logged.
+    let _ = tokio::spawn(telling.in_current_span()).await;
 }
 
 /// Holds both people for a call to be.

@@ -9,8 +9,13 @@ use crate::observe;
 use crate::store::{calls, live_parties};
 
 impl Calls {
-    /// Undoes a call that is not live. Answers a call that went live meanwhile, which stays.
-    pub(super) async fn undo(&self, call_id: i64) -> Result<Option<Call>, CallError> {
+    /// Undoes a call that is not live. Answers a call that went live meanwhile, which stays. Presence
+    /// hears of it where it `may_be_shown` as busy, which is once the first minute was paid.
+    pub(super) async fn undo(
+        &self,
+        call_id: i64,
+        may_be_shown: bool,
+    ) -> Result<Option<Call>, CallError> {
         self.free_reserved(call_id).await?;
         let call = calls::find(&mut *self.db.acquire().await?, call_id).await?;
         let call = match call {
@@ -18,6 +23,9 @@ impl Calls {
             live_or_gone => return Ok(live_or_gone),
         };
         failpoint::reach("calls.undo.freed");
+        if may_be_shown {
+            self.show_free(&call);
+        }
         self.peers.void_first_minute(&call).await?;
         failpoint::reach("calls.undo.voided");
         calls::delete_undone(&mut *self.db.acquire().await?, call_id).await?;
@@ -29,7 +37,7 @@ impl Calls {
     /// Undoes a call that is not live; the sweeper tries again where that fails. Answers how many were
     /// undone.
     pub(super) async fn undo_at_best(&self, call_id: i64) -> usize {
-        match self.undo(call_id).await.map_err(Error::from) {
+        match self.undo(call_id, true).await.map_err(Error::from) {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
                 tracing::warn!(%error, call_id, "undoing waits");

@@ -15,12 +15,24 @@ macro_rules! columns {
     };
 }
 
-/// A status after a sign of life.
+/// What others see of somebody who is online by a sign of life. No more: there are tens of thousands a
+/// second.
 #[derive(Debug, FromRow)]
 pub struct Alive {
-    /// The status.
-    #[sqlx(flatten)]
-    pub status: UserStatus,
+    /// Who it is.
+    pub user_id: i64,
+    /// Empty while unknown.
+    pub username: String,
+    /// Whether they are on a call, or want none.
+    pub is_busy: bool,
+    /// Minutes until they are free.
+    pub wait_time: Option<i32>,
+    /// Their latest sign of life.
+    pub last_seen: DateTime<Utc>,
+    /// Whether they are a listener.
+    pub is_listener: bool,
+    /// Of the status.
+    pub version: i64,
     /// Whether the sign of life has put them online.
     pub came_online: bool,
 }
@@ -157,7 +169,7 @@ pub async fn revive(
     user_ids: &[i64],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Alive>> {
-    sqlx::query_as(concat!(
+    sqlx::query_as(
         "WITH before AS (
              SELECT user_id AS id, is_online AS was_online FROM presence.user_status
              WHERE user_id = ANY($1) ORDER BY user_id FOR NO KEY UPDATE
@@ -168,9 +180,9 @@ pub async fn revive(
              status_changed_at = CASE WHEN was_online THEN status_changed_at ELSE $2 END,
              swept_seen_at = CASE WHEN was_online THEN swept_seen_at ELSE $2 END
          FROM before WHERE user_id = id
-         RETURNING NOT was_online AS came_online, ",
-        columns!()
-    ))
+         RETURNING user_id, username, is_busy, wait_time, last_seen, is_listener, version,
+                   NOT was_online AS came_online",
+    )
     .bind(user_ids)
     .bind(now)
     .fetch_all(tx)
