@@ -48,7 +48,7 @@ pub struct Consumer {
 /// What a consumer does with an event.
 pub trait Handler: Send + Sync + 'static {
     /// Messages that may share a transaction. Many are faster than one; but their row locks are held
-    /// together, which only a table that no request writes to can afford.
+    /// together: for a handler that takes all of them in one order.
     const MESSAGES_PER_TRANSACTION_MAX: usize = 1;
 
     /// Whether the event means anything here. One that does not is acknowledged without a trace in the
