@@ -149,15 +149,15 @@ fn events(told: &[Told], judged: &[Judged]) -> Vec<outbox::Traced> {
     events
 }
 
-/// Writes an event for each of these; with whether they came online.
-pub(crate) async fn tell(
+/// Writes an event for each of these, who were put offline.
+pub(crate) async fn tell_offline(
     tx: &mut PgConnection,
-    changed: impl Iterator<Item = (&UserStatus, bool)>,
+    silent: impl Iterator<Item = &UserStatus>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let events: Vec<_> = changed
-        .map(|(status, came_online)| {
-            let kind = status_changed(status, came_online);
+    let events: Vec<_> = silent
+        .map(|status| {
+            let kind = status_changed(status, false);
             (status.user_id, status.version, kind)
         })
         .collect();

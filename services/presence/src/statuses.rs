@@ -107,11 +107,10 @@ impl Statuses {
         let events: Vec<_> = came_online
             .map(|alive| (alive.user_id, alive.version, sign_of_life(alive, true)))
             .collect();
-        if events.is_empty() {
-            tx.commit().await?;
-        } else {
-            outbox::append_all(&mut tx, now, events).await?;
-            tx.commit().await?;
+        let is_told = !events.is_empty();
+        outbox::append_all(&mut tx, now, events).await?;
+        tx.commit().await?;
+        if is_told {
             self.relay.wake();
         }
         Ok(alive)

@@ -15,7 +15,7 @@ use talktime_proto::calls::v1::FilterLiveRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{change, tell};
+use crate::changes::{change, tell_offline};
 use crate::config::SweepConfig;
 use crate::domain::{Change, Effect, PresenceError, UserStatus};
 use crate::store::user_status;
@@ -129,7 +129,7 @@ impl Sweeper {
                 user_status::sweep_silent(&mut tx, now - self.offline_after, now, BATCH.into())
                     .await?;
             let silent = looked_at.iter().filter(|status| !status.is_online);
-            tell(&mut tx, silent.clone().map(|status| (status, false)), now).await?;
+            tell_offline(&mut tx, silent.clone(), now).await?;
             tx.commit().await?;
             let silent = silent.count();
             if silent > 0 {
