@@ -40,20 +40,40 @@ pub struct Schema {
 /// When Postgres plans a prepared statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Plans {
-    /// Once for each connection: for statements that go by keys, whatever the values are. Left to itself
-    /// Postgres plans those with arrays each time, which takes longer than to run them.
+    /// Once for each connection, and by indexes alone: for statements that go by keys, whatever the
+    /// values are. Left to itself Postgres plans those with arrays each time, which takes longer than to
+    /// run them; and a plan that reads a whole table, made while that was small, would stay. What does
+    /// read a lot says so ([`read_much`]).
     Once,
     /// As Postgres sees fit: for queries whose best plan depends on the values.
     ByValues,
 }
 
 impl Plans {
-    fn plan_cache_mode(self) -> &'static str {
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Once => "force_generic_plan",
-            Self::ByValues => "auto",
+            Self::Once => &[
+                ("plan_cache_mode", "force_generic_plan"),
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("random_page_cost", "1.1"),
+            ],
+            Self::ByValues => &[],
         }
     }
+}
+
+/// Lets the statements of a transaction take the time they need, planned as Postgres sees fit.
+pub async fn read_much(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "SET LOCAL statement_timeout = 0; SET LOCAL plan_cache_mode = auto;
+         SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on;
+         SET LOCAL enable_mergejoin = on",
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// A pool of the app role. Connects when first used, so that a service starts without its
@@ -71,8 +91,8 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
                 "idle_in_transaction_session_timeout",
                 IDLE_IN_TRANSACTION_TIMEOUT_MS,
             ),
-            ("plan_cache_mode", schema.plans.plan_cache_mode()),
         ])
+        .options(schema.plans.settings().iter().copied())
         .disable_statement_logging();
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)

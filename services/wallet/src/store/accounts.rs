@@ -2,6 +2,8 @@
 
 use sqlx::{Connection, PgConnection};
 
+use talktime_kit::db::read_much;
+
 use super::chains;
 
 /// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
@@ -136,12 +138,10 @@ async fn unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<S
 /// right. Sees one moment of the database, however busy it is, and takes the time it needs.
 pub async fn differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut moment = connection.begin().await?;
-    for statement in [
-        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        "SET LOCAL statement_timeout = 0",
-    ] {
-        sqlx::query(statement).execute(&mut *moment).await?;
-    }
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .execute(&mut *moment)
+        .await?;
+    read_much(&mut moment).await?;
     let mut found = balances(&mut moment).await?;
     found.extend(chains(&mut moment).await?);
     Ok(found)
