@@ -23,11 +23,9 @@ impl Handler for FeedEvents {
     fn wants(&self, event: &Event) -> bool {
         match &event.kind {
             Some(Kind::CallEnded(call)) => was_talked(call),
-            Some(
-                Kind::StatusChanged(_)
-                | Kind::VerificationReviewed(_)
-                | Kind::VerificationRevoked(_),
-            ) => true,
+            // Whoever becomes a listener is told of anew.
+            Some(Kind::StatusChanged(status)) => status.is_listener,
+            Some(Kind::VerificationReviewed(_) | Kind::VerificationRevoked(_)) => true,
             _ => false,
         }
     }

@@ -32,7 +32,7 @@ const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
 /// From one transaction to the next, so that a busy consumer handles many events in one; the first event
 /// after a silence does not wait.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(40);
 /// Messages that were fetched are there at once; one that takes longer has not been fetched.
 const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
