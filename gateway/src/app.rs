@@ -1,5 +1,7 @@
 //! What handlers are given: each names the parts that it uses.
 
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use talktime_kit::grpc::client::{Health, PeerChannel, connect, connect_and_watch};
 use talktime_kit::lifecycle::Lifecycle;
@@ -44,9 +46,26 @@ impl PresenceHealth {
     }
 }
 
-/// The state of the router; cheap to clone.
-#[derive(Clone, FromRef)]
-pub struct App {
+/// The state of the router. Every layer and extractor of every request clones it, and a dozen clients
+/// with it, if they were not shared.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts, and how a handler gets each.
+macro_rules! parts {
+    ($($name:ident: $part:ty,)*) => {
+        struct Parts {
+            $($name: $part,)*
+        }
+        $(impl FromRef<App> for $part {
+            fn from_ref(app: &App) -> Self {
+                app.0.$name.clone()
+            }
+        })*
+    };
+}
+
+parts! {
     auth: Auth,
     profile: Profile,
     presence: Presence,
@@ -98,7 +117,7 @@ impl App {
             clock.clone(),
             config.sockets,
         );
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             auth,
             profile,
             presence,
@@ -116,26 +135,26 @@ impl App {
             gate,
             clock,
             trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
-        })
+        })))
     }
 
     /// The keys that tokens are checked with.
     pub fn keys(&self) -> &Keys {
-        &self.keys
+        &self.0.keys
     }
 
     /// The tokens that hold no more.
     pub fn revocations(&self) -> &Revocations {
-        &self.revocations
+        &self.0.revocations
     }
 
     /// What sockets are told.
     pub fn hub(&self) -> &Hub {
-        &self.hub
+        &self.0.hub
     }
 
     /// How many sockets each user has.
     pub fn places(&self) -> &Places {
-        &self.places
+        &self.0.places
     }
 }
