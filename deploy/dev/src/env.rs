@@ -62,10 +62,18 @@ pub(crate) fn of_service(
     }
     variables.extend(own(stack, settings, instance)?);
     let prefix = format!("TALKTIME_{}__", upper(service));
-    Ok(variables
+    let variables = variables
         .into_iter()
-        .map(|(key, value)| (format!("{prefix}{key}"), value))
-        .collect())
+        .map(|(key, value)| (format!("{prefix}{key}"), value));
+    Ok(variables.chain([worker_threads()]).collect())
+}
+
+/// Everything shares this machine: a thread for each core in each of a dozen processes would have them
+/// take turns more than work.
+fn worker_threads() -> (String, String) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (cores / 4).max(1);
+    ("TOKIO_WORKER_THREADS".to_owned(), threads.to_string())
 }
 
 /// Where traces go: wherever the person at the keyboard collects them; in the test stack to a port

@@ -4,22 +4,25 @@ use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use crate::instance::Instance;
-use crate::procfs;
 use crate::stack::Stack;
+use crate::{procfs, wait};
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
+/// How long a port may be taken by nobody.
+const PASSING_MAX: Duration = Duration::from_secs(5);
 
 /// Fails, naming every port of these that is taken together with its holder.
 pub(crate) fn require_free(stack: &Stack, instances: &[Instance]) -> Result<()> {
     let mut taken = String::new();
     for instance in instances {
         for port in stack.ports(*instance) {
-            if !is_free(port) {
+            if !becomes_free(port) {
                 let _ = write!(taken, "\n  port {port} ({instance}) is taken{}", by(port));
             }
         }
@@ -28,6 +31,13 @@ pub(crate) fn require_free(stack: &Stack, instances: &[Instance]) -> Result<()> 
         bail!("the stack `{}` cannot start:{taken}", stack.name());
     }
     Ok(())
+}
+
+/// Whether it is free, now or as soon as whoever had it is gone: a dead process may keep its port a
+/// moment longer than its name.
+fn becomes_free(port: u16) -> bool {
+    let in_passing = || !is_free(port) && holder(port).is_none();
+    wait::until(Instant::now() + PASSING_MAX, || !in_passing()) && is_free(port)
 }
 
 fn is_free(port: u16) -> bool {
