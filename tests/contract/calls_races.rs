@@ -69,6 +69,53 @@ async fn a_caller_of_twenty_listeners_at_once_gets_one() {
     assert_books_are_right().await;
 }
 
+/// Asks for a call under the key `start-1`, as every other client might.
+async fn start_keyed(app: &TestApp, caller: &Person, listener: &Person) -> Answer {
+    let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
+    let ask = app.post("/calls/start").of(caller);
+    ask.header("idempotency-key", "start-1")
+        .json(&wish)
+        .answer()
+        .await
+}
+
+#[tokio::test]
+async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
+    let on_a_call = Pair::meet().await;
+    let call_id = on_a_call.must_call().await;
+    let late = Pair::meet().await;
+    let pairs = join_all((0..AT_ONCE / 2).map(|_| Pair::meet())).await;
+    let app = &on_a_call.app;
+    let all = || async {
+        let starts = pairs
+            .iter()
+            .map(|pair| start_keyed(app, &pair.caller, &pair.listener));
+        let refused = start_keyed(app, &late.caller, &on_a_call.listener);
+        tokio::join!(join_all(starts), refused)
+    };
+    let (first, refused) = all().await;
+    assert_eq!(refused.body["code"], "on_a_call", "{refused:?}");
+    let mut started = call_ids(&first);
+    assert_eq!(started.len(), pairs.len(), "{first:?}");
+    let (again, _) = all().await;
+    assert_eq!(call_ids(&again), started, "a replay is the same call");
+    started.sort_unstable();
+    started.dedup();
+    assert_eq!(started.len(), pairs.len(), "nobody has another's call");
+
+    on_a_call.end(&on_a_call.caller, call_id).await;
+    let late_call_id = wait_for("the refused start's key to be of use again", || async {
+        let started = start_keyed(app, &late.caller, &on_a_call.listener).await;
+        started.body["call_id"].as_i64()
+    })
+    .await;
+    let ends = pairs.iter().zip(call_ids(&first));
+    let ends = ends.chain([(&late, late_call_id)]);
+    let ended = join_all(ends.map(|(pair, call_id)| pair.end(&pair.caller, call_id))).await;
+    assert!(ended.iter().all(|ended| ended.status == 200), "{ended:?}");
+    assert_books_are_right().await;
+}
+
 #[tokio::test]
 async fn two_who_call_each_other_at_once_have_one_call() {
     let app = app().await;

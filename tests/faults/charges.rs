@@ -56,6 +56,7 @@ async fn is_charged(mut wallet: WalletServiceClient<Channel>, call_id: i64) -> b
         minute: 1,
         user_id: payer_of(call_id),
         coins: 1,
+        ..ChargeRequest::default()
     };
     match wallet.charge(request).await {
         Ok(response) => match response.into_inner().outcome {

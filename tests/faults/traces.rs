@@ -134,8 +134,8 @@ async fn one_trace_shows_a_start_from_the_gateway_to_the_event_that_follows() {
     let wanted: BTreeMap<&str, &str> = BTreeMap::from([
         ("gateway", "POST /calls/start"),
         ("calls", "talktime.calls.v1.CallsService/StartCall"),
-        ("profile", "talktime.profile.v1.ProfileService/CheckCall"),
-        ("wallet", "talktime.wallet.v1.WalletService/Charge"),
+        ("profile", "talktime.profile.v1.ProfileService/CheckCalls"),
+        ("wallet", "talktime.wallet.v1.WalletService/ChargeBatch"),
         ("presence", "events.calls.call_started"),
     ]);
     let spans = wait_for("the whole trace", || async {

@@ -17,8 +17,6 @@ pub mod saga;
 pub mod store;
 mod tracking;
 
-use std::sync::Arc;
-
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{Plans, Schema};
@@ -32,7 +30,7 @@ use crate::config::Config;
 use crate::events::ProfileEvents;
 use crate::grpc::CallsApi;
 use crate::peers::Peers;
-use crate::saga::{Backlog, Calls, Together};
+use crate::saga::{Calls, Parts};
 use crate::tracking::Tracking;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -54,17 +52,15 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     config.check()?;
     let service = Service::start(service, SCHEMA).await?;
     let terms = config.terms();
-    let calls = Calls {
-        together: Together::start(&service.db, &service.relay, &service.clock, terms.limits),
+    let badges = Badges::new(service.db.clone(), service.clock.clone(), terms.badges);
+    let calls = Calls::start_with(Parts {
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
         peers: Peers::connect(&config.peers)?,
         tracking: Tracking::new(redis::connect(&config.redis)?),
         terms,
-        backlog: Backlog::default(),
-        prices_version: Arc::default(),
-    };
+    });
     service.consume(PROFILE_EVENTS, ProfileEvents);
     observe::begin();
     let db = service.db.clone();
@@ -76,11 +72,6 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         calls.clone(),
         service.lifecycle.stopping(),
     ));
-    let badges = Badges::new(
-        service.db.clone(),
-        service.clock.clone(),
-        calls.terms.badges,
-    );
     service.lifecycle.spawn(badges::give_each_day(
         badges.clone(),
         service.lifecycle.stopping(),

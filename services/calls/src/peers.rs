@@ -1,31 +1,27 @@
 //! The services that a call is made of, as the calls service needs them.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use talktime_kit::Error;
 use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
-use talktime_kit::{Error, Kind};
 use talktime_proto::datetime;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::presence::v1::{
-    BeginCallRequest, EndCallRequest, GetStatusRequest, GetStatusesRequest,
+    CallChange, FollowCallsRequest, GetStatusesRequest, Status as PersonStatus,
 };
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
-use talktime_proto::profile::v1::{CheckCallRequest, CheckCallResponse};
+use talktime_proto::profile::v1::{CallCheck, CheckCallsRequest, PlannedCall};
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{
-    ChargeBatchRequest, ChargeRequest, GetBalanceRequest, SettleCallRequest, SettleCallResponse,
-    VoidChargeRequest,
+    ChargeBatchRequest, ChargeRequest, GetBalanceRequest, SettleBatchRequest, SettleCallRequest,
+    SettleCallResponse, VoidChargeRequest,
 };
 
 use crate::config::PeersConfig;
 use crate::domain::call::Call;
 use crate::domain::steps::Charge;
-
-/// Nobody waits longer for presence: the event that follows makes it good.
-const PRESENCE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Clients of the peers; cheap to clone.
 #[derive(Clone)]
@@ -44,35 +40,35 @@ impl Peers {
         })
     }
 
-    /// Whether one may call the other, and both names.
-    pub(crate) async fn check_call(
+    /// Whether callers may call listeners, `(caller_id, listener_id)` each, and all names; in their
+    /// order.
+    pub(crate) async fn check_calls(
         &self,
-        caller_id: i64,
-        listener_id: i64,
-    ) -> Result<CheckCallResponse, Error> {
-        let request = CheckCallRequest {
-            caller_id,
-            listener_id,
+        planned: &[(i64, i64)],
+    ) -> Result<Vec<CallCheck>, Error> {
+        let calls = planned.iter().map(|(caller_id, listener_id)| PlannedCall {
+            caller_id: *caller_id,
+            listener_id: *listener_id,
+        });
+        let request = CheckCallsRequest {
+            calls: calls.collect(),
         };
-        retry_idempotent(|| {
+        let checked = retry_idempotent(|| {
             let mut profile = self.profile.clone();
-            async move { profile.check_call(request).await }
+            let request = request.clone();
+            async move { profile.check_calls(request).await }
         })
-        .await
+        .await?;
+        one_for_each(planned, checked.checks)
     }
 
-    /// Whether a person is online; someone without a status never was.
-    pub(crate) async fn is_online(&self, user_id: i64) -> Result<bool, Error> {
-        let status = retry_idempotent(|| {
-            let mut presence = self.presence.clone();
-            async move { presence.get_status(GetStatusRequest { user_id }).await }
-        })
-        .await;
-        match status {
-            Ok(status) => Ok(status.is_online),
-            Err(error) if error.kind() == Kind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Who of these is online; somebody without a status never was.
+    pub(crate) async fn online(&self, user_ids: Vec<i64>) -> Result<HashSet<i64>, Error> {
+        let found = self.statuses(user_ids).await?.into_iter();
+        Ok(found
+            .filter(|status| status.is_online)
+            .map(|status| status.user_id)
+            .collect())
     }
 
     /// When each party of these calls showed the last sign of life. Somebody without a status is left
@@ -81,40 +77,31 @@ impl Peers {
         &self,
         calls: &[Call],
     ) -> Result<HashMap<i64, DateTime<Utc>>, Error> {
-        let request = GetStatusesRequest {
-            user_ids: calls.iter().flat_map(Call::parties).collect(),
-        };
+        let parties = calls.iter().flat_map(Call::parties).collect();
+        let found = self.statuses(parties).await?.into_iter();
+        Ok(found
+            .filter_map(|status| Some((status.user_id, datetime(status.last_seen.as_ref())?)))
+            .collect())
+    }
+
+    async fn statuses(&self, user_ids: Vec<i64>) -> Result<Vec<PersonStatus>, Error> {
+        let request = GetStatusesRequest { user_ids };
         let found = retry_idempotent(|| {
             let mut presence = self.presence.clone();
             let request = request.clone();
             async move { presence.get_statuses(request).await }
         })
         .await?;
-        let statuses = found.statuses.into_iter();
-        Ok(statuses
-            .filter_map(|status| Some((status.user_id, datetime(status.last_seen.as_ref())?)))
-            .collect())
+        Ok(found.statuses)
     }
 
-    /// Shows both as busy, if presence answers soon.
-    pub(crate) async fn show_busy(&self, call: &Call, wait_time: i32) {
-        let request = BeginCallRequest {
-            call_id: call.call_id,
-            user_ids: call.parties().to_vec(),
-            wait_time,
-        };
+    /// Tells that calls began and ended. Once: whatever goes wrong, events tell it too.
+    pub(crate) async fn follow_calls(&self, changes: Vec<CallChange>) -> Result<(), Error> {
         let mut presence = self.presence.clone();
-        at_best(async move { presence.begin_call(request).await.map(|_| ()) }).await;
-    }
-
-    /// Shows both as free, if presence answers soon.
-    pub(crate) async fn show_free(&self, call: &Call) {
-        let request = EndCallRequest {
-            call_id: call.call_id,
-            user_ids: call.parties().to_vec(),
-        };
-        let mut presence = self.presence.clone();
-        at_best(async move { presence.end_call(request).await.map(|_| ()) }).await;
+        presence
+            .follow_calls(FollowCallsRequest { changes })
+            .await?;
+        Ok(())
     }
 
     /// Coins of a person.
@@ -127,41 +114,18 @@ impl Peers {
         Ok(balance.balance_coins)
     }
 
-    /// Charges one minute of a call.
-    pub(crate) async fn charge(&self, call: &Call, minute: i32) -> Result<Charge, Error> {
-        let request = charge_request(call, minute);
-        let response = retry_idempotent(|| {
-            let mut wallet = self.wallet.clone();
-            async move { wallet.charge(request).await }
-        })
-        .await?;
-        let outcome = response.outcome.map(charge_of);
-        outcome.ok_or_else(|| Error::internal("the wallet answered without an outcome"))
-    }
-
-    /// Charges the next minute of each call.
-    pub(crate) async fn charge_next_minutes(&self, calls: &[Call]) -> Result<Vec<Charge>, Error> {
-        let charges = calls
-            .iter()
-            .map(|call| charge_request(call, call.minutes_billed + 1));
-        let request = ChargeBatchRequest {
-            charges: charges.collect(),
-        };
+    /// Charges minutes, each with an outcome of its own; in their order.
+    pub(crate) async fn charge(&self, charges: Vec<ChargeRequest>) -> Result<Vec<Charge>, Error> {
+        let request = ChargeBatchRequest { charges };
         let response = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
             let request = request.clone();
             async move { wallet.charge_batch(request).await }
         })
         .await?;
-        let charges: Vec<Charge> = response
-            .outcomes
-            .into_iter()
-            .filter_map(|each| each.outcome.map(charge_of))
-            .collect();
-        if charges.len() != calls.len() {
-            return Err(Error::internal("the wallet answered with other charges"));
-        }
-        Ok(charges)
+        let outcomes = response.outcomes.into_iter();
+        let charges = outcomes.filter_map(|each| each.outcome.map(charge_of));
+        one_for_each(&request.charges, charges.collect())
     }
 
     /// Undoes the charge of a call's first minute, or forbids it.
@@ -179,35 +143,53 @@ impl Peers {
         Ok(())
     }
 
-    /// Closes the books of a call.
+    /// Closes the books of calls; in their order.
     pub(crate) async fn settle(
         &self,
-        call: &Call,
-        minutes: i32,
-    ) -> Result<SettleCallResponse, Error> {
-        let request = SettleCallRequest {
-            call_id: call.call_id,
-            call_type: call.call_type.word().to_owned(),
-            caller_id: call.user_id,
-            listener_id: call.listener_id,
-            minutes,
-            listener_paise_per_minute: call.listener_paise_per_minute,
-        };
-        retry_idempotent(|| {
+        settlements: Vec<SettleCallRequest>,
+    ) -> Result<Vec<SettleCallResponse>, Error> {
+        let request = SettleBatchRequest { settlements };
+        let response = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
             let request = request.clone();
-            async move { wallet.settle_call(request).await }
+            async move { wallet.settle_batch(request).await }
         })
-        .await
+        .await?;
+        one_for_each(&request.settlements, response.settled)
     }
 }
 
-fn charge_request(call: &Call, minute: i32) -> ChargeRequest {
+fn one_for_each<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
+    if answers.len() == asked.len() {
+        Ok(answers)
+    } else {
+        Err(Error::internal(
+            "a peer answered more or less than it was asked",
+        ))
+    }
+}
+
+/// The charge of a minute, from 1.
+pub(crate) fn charge_request(call: &Call, minute: i32) -> ChargeRequest {
     ChargeRequest {
         call_id: call.call_id,
         minute,
         user_id: call.user_id,
         coins: call.coins_per_minute,
+        ..ChargeRequest::default()
+    }
+}
+
+/// The settlement of a call, when so many minutes count.
+pub(crate) fn settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
+    SettleCallRequest {
+        call_id: call.call_id,
+        call_type: call.call_type.word().to_owned(),
+        caller_id: call.user_id,
+        listener_id: call.listener_id,
+        minutes,
+        listener_paise_per_minute: call.listener_paise_per_minute,
+        ..SettleCallRequest::default()
     }
 }
 
@@ -221,13 +203,5 @@ fn charge_of(outcome: Outcome) -> Charge {
             available_coins: short.available_coins,
         },
         Outcome::Voided(_) => Charge::Voided,
-    }
-}
-
-async fn at_best(call: impl Future<Output = Result<(), tonic::Status>>) {
-    match tokio::time::timeout(PRESENCE_TIMEOUT, call).await {
-        Ok(Ok(())) => {}
-        Ok(Err(status)) => tracing::warn!(%status, "presence will learn it from the event"),
-        Err(_elapsed) => tracing::warn!("presence will learn it from the event: no answer in time"),
     }
 }

@@ -14,6 +14,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Marks our own details among those that any gRPC peer may send.
 const ERROR_DOMAIN: &str = "talktime";
 const KIND_KEY: &str = "kind";
+/// The code of an error that is the transport's word and not the peer's.
+pub(crate) const UNREACHABLE: &str = "service_unavailable";
 
 /// What went wrong, as far as a caller's next step depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -309,6 +311,11 @@ impl Error {
         self.retry_after
     }
 
+    /// Whether the peer could not be asked at all: whatever it is asked now, it does not answer.
+    pub fn is_unreachable(&self) -> bool {
+        self.kind == Kind::Unavailable && self.code == UNREACHABLE
+    }
+
     /// Whether the operation may have happened all the same: nothing but the same request with the
     /// same id tells. Every other kind means that it certainly did not.
     pub fn is_outcome_unknown(&self) -> bool {
@@ -403,7 +410,7 @@ impl Error {
             Code::Unimplemented => Kind::Internal,
             _ => Kind::Unavailable,
         };
-        Self::new(kind, "service_unavailable", "Please try again in a moment.").with_source(status)
+        Self::new(kind, UNREACHABLE, "Please try again in a moment.").with_source(status)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::{Instrument, Span};
 
 use crate::error::{Error, Kind};
 use crate::trace;
@@ -39,14 +40,21 @@ pub trait Work: Send + Sync + 'static {
     /// What each caller is answered.
     type Answer: Send + 'static;
     /// Why a group as a whole comes to nothing.
-    type Error: From<Error> + Display + Send + 'static;
+    type Error: From<Error> + Into<Error> + Display + Send + 'static;
 
-    /// Does it all in one transaction; answers each, in order. A group that fails is done again member
-    /// by member, so that one does not spoil it for the others: every task must bear to be done twice.
+    /// Does it all in one transaction, or in one request; answers each, in order. A group that fails is
+    /// done again member by member, so that one does not spoil it for the others: every task must bear
+    /// to be done twice. It runs in the span of its first member.
     fn work(
         &self,
         group: &[Member<Self::Task>],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, Self::Error>> + Send;
+
+    /// A failure that no member is to blame for, such as a peer that is away: each gets it, and nothing
+    /// is done again. By default there is none.
+    fn is_everyones(_error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// Where tasks are handed in; cheap to clone.
@@ -65,6 +73,11 @@ impl<W: Work> Clone for Groups<W> {
 /// A member whose caller waits.
 struct Waiting<W: Work> {
     member: Member<W::Task>,
+    caller: Caller<W>,
+}
+
+struct Caller<W: Work> {
+    span: Span,
     answer: oneshot::Sender<Result<W::Answer, W::Error>>,
 }
 
@@ -80,11 +93,12 @@ impl<W: Work> Groups<W> {
     /// unknown and the error says so.
     pub async fn ask(&self, task: W::Task) -> Result<W::Answer, W::Error> {
         let (answer, answered) = oneshot::channel();
-        let member = Member {
-            task,
-            traceparent: trace::current(),
+        let span = Span::current();
+        let traceparent = trace::of(&span);
+        let waiting = Waiting {
+            member: Member { task, traceparent },
+            caller: Caller { span, answer },
         };
-        let waiting = Waiting { member, answer };
         self.queue.send(waiting).await.map_err(|_| broken_off())?;
         answered.await.map_err(|_| broken_off())?
     }
@@ -101,9 +115,16 @@ fn broken_off() -> Error {
 async fn gather<W: Work>(limits: Limits, work: Arc<W>, mut waiting: mpsc::Receiver<Waiting<W>>) {
     let places = Arc::new(Semaphore::new(limits.at_once));
     while let Ok(place) = places.clone().acquire_owned().await {
-        let mut group = Vec::new();
-        if waiting.recv_many(&mut group, limits.members_max).await == 0 {
+        let Some(first) = waiting.recv().await else {
             return;
+        };
+        // Callers that were woken together, by the answers of another group, ask together.
+        tokio::task::yield_now().await;
+        let mut group = vec![first];
+        while group.len() < limits.members_max
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
         }
         let work = work.clone();
         tokio::spawn(async move {
@@ -115,41 +136,48 @@ async fn gather<W: Work>(limits: Limits, work: Arc<W>, mut waiting: mpsc::Receiv
 
 async fn do_together<W: Work>(work: &W, mut group: Vec<Waiting<W>>) {
     // Whoever has stopped waiting may have asked again.
-    group.retain(|waiting| !waiting.answer.is_closed());
-    if group.len() < 2 {
-        if let Some(only) = group.pop() {
-            do_alone(work, only).await;
-        }
-        return;
-    }
-    let (members, answers): (Vec<_>, Vec<_>) = group
+    group.retain(|waiting| !waiting.caller.answer.is_closed());
+    let (members, callers): (Vec<_>, Vec<_>) = group
         .into_iter()
-        .map(|waiting| (waiting.member, waiting.answer))
+        .map(|waiting| (waiting.member, waiting.caller))
         .unzip();
-    let done = match work.work(&members).await {
-        Ok(done) => done,
-        Err(error) => {
-            tracing::debug!(%error, members = members.len(), "a group is done member by member");
-            let waiting = members.into_iter().zip(answers);
-            let alone = waiting.map(|(member, answer)| Waiting { member, answer });
-            join_all(alone.map(|waiting| do_alone(work, waiting))).await;
-            return;
-        }
-    };
-    for (answer, done) in answers.into_iter().zip(done) {
+    let Some(first) = callers.first() else { return };
+    let span = first.span.clone();
+    let answers = run(work, &members).instrument(span).await;
+    for (caller, answer) in callers.into_iter().zip(answers) {
         // Nobody may be waiting any more: it is done all the same.
-        let _ = answer.send(Ok(done));
+        let _ = caller.answer.send(answer);
     }
 }
 
-async fn do_alone<W: Work>(work: &W, waiting: Waiting<W>) {
-    let Waiting { member, answer } = waiting;
-    let done = work.work(std::slice::from_ref(&member)).await;
-    let one = |mut all: Vec<W::Answer>| {
-        all.pop()
-            .ok_or_else(|| Error::internal("a group has no answer for its member").into())
+/// Does the work of a group, and where that fails member by member; answers each, in order.
+pub async fn run<W: Work>(work: &W, group: &[Member<W::Task>]) -> Vec<Result<W::Answer, W::Error>> {
+    if group.is_empty() {
+        return vec![];
+    }
+    let error = match work.work(group).await {
+        Ok(done) if done.len() == group.len() => return done.into_iter().map(Ok).collect(),
+        Ok(_) => Error::internal("a group has no answer for one of its members").into(),
+        Err(error) => error,
     };
-    let _ = answer.send(done.and_then(one));
+    if group.len() < 2 {
+        return vec![Err(error)];
+    }
+    if W::is_everyones(&error) {
+        let shared = Arc::new(error.into());
+        let each = group
+            .iter()
+            .map(|_| Err(Error::of_shared(Arc::clone(&shared)).into()));
+        return each.collect();
+    }
+    tracing::debug!(%error, members = group.len(), "a group is done member by member");
+    join_all(group.iter().map(|member| alone(work, member))).await
+}
+
+async fn alone<W: Work>(work: &W, member: &Member<W::Task>) -> Result<W::Answer, W::Error> {
+    let mut answers = work.work(std::slice::from_ref(member)).await?;
+    let no_answer = || Error::internal("a group has no answer for its only member").into();
+    answers.pop().ok_or_else(no_answer)
 }
 
 #[cfg(test)]
@@ -164,7 +192,7 @@ mod tests {
         waiting_max: 64,
     };
 
-    /// Squares numbers, group by group as it is let; cannot bear 13, and dies of 17.
+    /// Squares numbers, group by group as it is let; cannot bear 13, is away for 11, and dies of 17.
     #[derive(Clone)]
     struct Squaring {
         may_begin: Arc<Semaphore>,
@@ -200,7 +228,14 @@ mod tests {
             }
             let mut groups = self.groups.lock().expect("not poisoned");
             groups.push(numbers.clone());
+            if numbers.contains(&11) {
+                return Err(broken_off());
+            }
             Ok(numbers.into_iter().map(|number| number * number).collect())
+        }
+
+        fn is_everyones(error: &Error) -> bool {
+            error.kind() == Kind::Unavailable
         }
     }
 
@@ -232,6 +267,20 @@ mod tests {
         for (number, answer) in [1, 2, 13, 4].into_iter().zip(answers) {
             assert_eq!(answer.is_ok(), number != 13, "{number}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_is_to_blame_for_is_told_to_all_and_not_done_again() {
+        let squaring = Squaring::new();
+        let answers = ask_all(&squaring, &[1, 11, 4]).await;
+        for (number, answer) in [1, 11, 4].into_iter().zip(answers) {
+            assert_eq!(
+                answer.expect_err("away").kind(),
+                Kind::Unavailable,
+                "{number}"
+            );
+        }
+        assert_eq!(squaring.sizes(), [3]);
     }
 
     #[tokio::test]

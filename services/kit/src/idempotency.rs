@@ -2,12 +2,15 @@
 //! (contract, section 1): same key and body replays the first answer, another body is refused, a
 //! request still running is a conflict.
 
+use std::collections::HashSet;
+
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
+use crate::db::column;
 use crate::error::{Error, Kind};
 
 /// How long an answer is kept.
@@ -69,24 +72,47 @@ pub async fn begin<Answer: DeserializeOwned>(
     tx: &mut PgConnection,
     request: &Request,
 ) -> Result<Seen<Answer>, Error> {
-    let claimed = sqlx::query(
+    let mut seen = begin_all(tx, &[request]).await?;
+    seen.pop().unwrap_or_else(|| Err(still_running()))
+}
+
+/// The same for many keys, in their order, each with an answer or an error of its own. Of one key that
+/// is there twice, the second finds the first one's request still running.
+pub async fn begin_all<Answer: DeserializeOwned>(
+    tx: &mut PgConnection,
+    requests: &[&Request],
+) -> Result<Vec<Result<Seen<Answer>, Error>>, Error> {
+    let claimed: Vec<(i64, String, String)> = sqlx::query_as(
         "INSERT INTO idempotency_keys (user_id, route, key, body_hash)
-         VALUES ($1, $2, $3, $4) ON CONFLICT (user_id, route, key) DO NOTHING",
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
+                       AS request (user_id, route, key, body_hash)
+         ORDER BY user_id, route, key
+         ON CONFLICT (user_id, route, key) DO NOTHING
+         RETURNING user_id, route, key",
     )
-    .bind(request.user_id)
-    .bind(request.route)
-    .bind(&request.key)
-    .bind(&request.body_hash)
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if claimed == 1 {
-        return Ok(Seen::First);
+    .bind(column(requests, |request| request.user_id))
+    .bind(column(requests, |request| request.route))
+    .bind(column(requests, |request| request.key.as_str()))
+    .bind(column(requests, |request| request.body_hash.as_slice()))
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut claimed: HashSet<(i64, String, String)> = claimed.into_iter().collect();
+    let mut all = Vec::with_capacity(requests.len());
+    for request in requests {
+        let key = (
+            request.user_id,
+            request.route.to_owned(),
+            request.key.clone(),
+        );
+        let seen = if claimed.remove(&key) {
+            Ok(Seen::First)
+        } else {
+            let before = find(tx, request).await;
+            before.and_then(|before| before.map(Seen::Before).ok_or_else(still_running))
+        };
+        all.push(seen);
     }
-    find(tx, request)
-        .await?
-        .map(Seen::Before)
-        .ok_or_else(still_running)
+    Ok(all)
 }
 
 /// The answer that this request got before; none when its key is new. For looking before anything

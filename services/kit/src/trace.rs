@@ -17,6 +17,16 @@ pub fn current() -> Option<String> {
     of(&Span::current())
 }
 
+/// The trace that something belongs to which came among others: the one it names, or the current one
+/// where that is empty.
+pub fn named_or_current(traceparent: String) -> Option<String> {
+    if traceparent.is_empty() {
+        current()
+    } else {
+        Some(traceparent)
+    }
+}
+
 /// A span as a `traceparent`.
 pub fn of(span: &Span) -> Option<String> {
     let mut carrier = HashMap::new();

@@ -1,7 +1,7 @@
 //! Changes of statuses, within a transaction: look, lock, decide, keep, tell.
 //!
-//! Requests and events tell of the same things and meet in [`change_all`]. Whoever comes second finds
-//! nothing to do, and finds it without a lock: a consumer that holds locks for a whole batch of
+//! Requests and events tell of the same things and meet here. Whoever comes second finds nothing to do,
+//! and an event finds it without a lock: a consumer that holds locks for a whole batch of
 //! events would else stand in the way of requests.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,8 +66,38 @@ pub(crate) async fn change_all(
     let news: Vec<i64> = news.into_iter().collect();
     statuses.retain(|user_id, _| news.binary_search(user_id).is_err());
     statuses.extend(by_id(user_status::lock(tx, &news).await?));
+    make(tx, told, statuses, now).await
+}
+
+/// The same for changes that come to something nearly always: without a look before the lock. Answers
+/// false where somebody is not known: then nothing is changed, and the transaction is to be given up,
+/// since whoever makes people does so before they hold others.
+pub(crate) async fn change_known(
+    tx: &mut PgConnection,
+    told: &[Told],
+    now: DateTime<Utc>,
+) -> Result<bool, PresenceError> {
+    let people = people(told);
+    let statuses = by_id(user_status::lock(tx, &people).await?);
+    let all_are_known = statuses.len() == people.len();
+    if all_are_known {
+        make(tx, told, statuses, now).await?;
+    }
+    Ok(all_are_known)
+}
+
+/// Makes changes to statuses under lock, writes and tells them.
+async fn make(
+    tx: &mut PgConnection,
+    told: &[Told],
+    mut statuses: BTreeMap<i64, UserStatus>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Judged>, PresenceError> {
     let judged = apply(told, &mut statuses, now);
     let changed: BTreeSet<i64> = changed(&judged).map(|status| status.user_id).collect();
+    if changed.is_empty() {
+        return Ok(judged);
+    }
     let changed: Vec<&UserStatus> = changed.iter().map(|user_id| &statuses[user_id]).collect();
     user_status::save(tx, &changed).await?;
     outbox::append_traced(tx, now, events(told, &judged)).await?;

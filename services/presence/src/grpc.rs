@@ -1,24 +1,24 @@
 //! Presence as other services see it.
 
-use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
+use talktime_kit::{Error, trace};
 use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 
+use crate::changes::Told;
 use crate::domain::{
-    PresenceError, Session, Settings, UserStatus, check_call, check_heartbeats, check_many,
-    check_settings,
+    Change, PresenceError, Session, Settings, UserStatus, check_call, check_call_changes,
+    check_heartbeats, check_many, check_settings,
 };
 use crate::heartbeats::Heartbeats;
-use crate::statuses::{CallChanges, Statuses};
+use crate::statuses::Statuses;
 use crate::sweep::Sweeper;
 
 /// The gRPC service.
 pub struct PresenceApi {
     statuses: Statuses,
-    calls: CallChanges,
     heartbeats: Heartbeats,
     sweeper: Sweeper,
 }
@@ -27,7 +27,6 @@ impl PresenceApi {
     /// The service over presence's operations.
     pub fn new(statuses: Statuses, heartbeats: Heartbeats, sweeper: Sweeper) -> Self {
         Self {
-            calls: CallChanges::start(statuses.clone()),
             statuses,
             heartbeats,
             sweeper,
@@ -134,35 +133,42 @@ impl PresenceService for PresenceApi {
         )))
     }
 
-    async fn begin_call(
+    async fn follow_calls(
         &self,
-        request: Request<pb::BeginCallRequest>,
-    ) -> Result<Response<pb::BeginCallResponse>, Status> {
-        let pb::BeginCallRequest {
-            call_id,
-            user_ids,
-            wait_time,
-        } = request.into_inner();
-        check_call(call_id, &user_ids).map_err(refused)?;
-        let began = self.calls.begin(call_id, user_ids, wait_time);
-        began.await.map_err(refused)?;
-        Ok(Response::new(pb::BeginCallResponse {}))
-    }
-
-    async fn end_call(
-        &self,
-        request: Request<pb::EndCallRequest>,
-    ) -> Result<Response<pb::EndCallResponse>, Status> {
-        let pb::EndCallRequest { call_id, user_ids } = request.into_inner();
-        check_call(call_id, &user_ids).map_err(refused)?;
-        let ended = self.calls.end(call_id, user_ids);
-        ended.await.map_err(refused)?;
-        Ok(Response::new(pb::EndCallResponse {}))
+        request: Request<pb::FollowCallsRequest>,
+    ) -> Result<Response<pb::FollowCallsResponse>, Status> {
+        let changes = request.into_inner().changes;
+        check_call_changes(changes.len()).map_err(refused)?;
+        let told: Result<Vec<Told>, PresenceError> = changes.into_iter().map(told_of).collect();
+        let followed = self.statuses.follow_calls(&told.map_err(refused)?).await;
+        followed.map_err(refused)?;
+        Ok(Response::new(pb::FollowCallsResponse {}))
     }
 }
 
 fn refused(error: PresenceError) -> Status {
     refuse(Error::from(error))
+}
+
+fn told_of(change: pb::CallChange) -> Result<Told, PresenceError> {
+    let pb::CallChange {
+        call_id,
+        user_ids,
+        change,
+        traceparent,
+    } = change;
+    check_call(call_id, &user_ids)?;
+    let change = match change.ok_or(PresenceError::InvalidCall)? {
+        pb::call_change::Change::Began(pb::CallBegan { wait_time }) => {
+            Change::CallBegan { call_id, wait_time }
+        }
+        pb::call_change::Change::Ended(pb::CallEnded {}) => Change::CallEnded { call_id },
+    };
+    Ok(Told {
+        user_ids,
+        change,
+        traceparent: trace::named_or_current(traceparent),
+    })
 }
 
 fn session_of(request: pb::SetOnlineRequest) -> Result<Session, PresenceError> {

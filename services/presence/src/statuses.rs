@@ -1,22 +1,13 @@
-//! What requests do with statuses, each in a transaction. Calls, which begin and end by the hundred,
-//! share theirs.
+//! What requests do with statuses, each in a transaction.
 
 use sqlx::PgPool;
-use talktime_kit::group::{Groups, Limits, Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
-use crate::changes::{Told, change, change_all};
+use crate::changes::{Told, change, change_all, change_known};
 use crate::domain::{Change, PresenceError, Session, Settings, UserStatus, check_limit};
 use crate::events::sign_of_life;
 use crate::store::user_status::{self, Alive};
-
-/// Beginnings and ends of calls that share a transaction.
-const CALLS: Limits = Limits {
-    members_max: 64,
-    at_once: 2,
-    waiting_max: 4_096,
-};
 
 /// Presence's operations on its own database.
 #[derive(Clone)]
@@ -88,9 +79,14 @@ impl Statuses {
 
     /// The beginnings and ends of many calls: parties are busy with one unless it is over already, and
     /// free again unless a later one has begun.
-    async fn follow_calls(&self, told: &[Told]) -> Result<(), PresenceError> {
+    pub(crate) async fn follow_calls(&self, told: &[Told]) -> Result<(), PresenceError> {
+        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        change_all(&mut tx, told, self.clock.now()).await?;
+        if !change_known(&mut tx, told, now).await? {
+            tx.rollback().await?;
+            tx = self.db.begin().await?;
+            change_all(&mut tx, told, now).await?;
+        }
         failpoint::reach("presence.call.before_commit");
         tx.commit().await?;
         failpoint::reach("presence.call.committed");
@@ -114,48 +110,5 @@ impl Statuses {
             self.relay.wake();
         }
         Ok(alive)
-    }
-}
-
-/// Where the beginnings and ends of calls are handed in; cheap to clone.
-#[derive(Clone)]
-pub struct CallChanges(Groups<Statuses>);
-
-impl CallChanges {
-    /// Takes them, in the background, until the last clone is dropped.
-    pub fn start(statuses: Statuses) -> Self {
-        Self(Groups::start(CALLS, statuses))
-    }
-
-    /// The parties are busy with a call, unless it is over already.
-    pub async fn begin(
-        &self,
-        call_id: i64,
-        parties: Vec<i64>,
-        wait_time: i32,
-    ) -> Result<(), PresenceError> {
-        let began = Change::CallBegan { call_id, wait_time };
-        self.0.ask((parties, began)).await
-    }
-
-    /// The parties are free again, unless a later call has begun.
-    pub async fn end(&self, call_id: i64, parties: Vec<i64>) -> Result<(), PresenceError> {
-        self.0.ask((parties, Change::CallEnded { call_id })).await
-    }
-}
-
-impl Work for Statuses {
-    type Task = (Vec<i64>, Change);
-    type Answer = ();
-    type Error = PresenceError;
-
-    async fn work(&self, group: &[Member<Self::Task>]) -> Result<Vec<()>, PresenceError> {
-        let told = group.iter().map(|member| Told {
-            user_ids: member.task.0.clone(),
-            change: member.task.1.clone(),
-            traceparent: member.traceparent.clone(),
-        });
-        self.follow_calls(&told.collect::<Vec<_>>()).await?;
-        Ok(vec![(); group.len()])
     }
 }

@@ -12,6 +12,8 @@ use crate::domain::{ProfileError, Registration, Role, User, UserUpdate, fields};
 use crate::store::user_blocks::{self, CallCheck};
 use crate::store::{user_roles, users};
 
+/// Planned calls in one request.
+const PLANNED_CALLS_MAX: usize = 200;
 /// Of an operator's name; the audit log has room for that.
 const OPERATOR_CHARACTERS_MAX: usize = 100;
 
@@ -119,18 +121,20 @@ impl People {
         Ok(())
     }
 
-    /// Whether one may call the other.
-    pub async fn check_call(
+    /// Whether callers may call listeners, `(caller_id, listener_id)` each; in their order.
+    pub async fn check_calls(
         &self,
-        caller_id: i64,
-        listener_id: i64,
-    ) -> Result<CallCheck, ProfileError> {
+        planned: &[(i64, i64)],
+    ) -> Result<Vec<CallCheck>, ProfileError> {
+        if planned.len() > PLANNED_CALLS_MAX {
+            return Err(ProfileError::TooManyUsers);
+        }
         let mut connection = self.db.acquire().await?;
-        let check = user_blocks::check_call(&mut connection, caller_id, listener_id).await?;
-        Ok(CallCheck {
-            is_verification_missing: self.require_verified && check.is_verification_missing,
-            ..check
-        })
+        let mut checks = user_blocks::check_calls(&mut connection, planned).await?;
+        for check in &mut checks {
+            check.is_verification_missing &= self.require_verified;
+        }
+        Ok(checks)
     }
 }
 

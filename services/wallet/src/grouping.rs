@@ -1,11 +1,10 @@
-//! Charges and settlements that come one by one share transactions.
+//! Charges that come one by one share transactions.
 
 use talktime_kit::group::{Groups, Limits, Member, Work};
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
-use crate::domain::settlement::Settlement;
-use crate::ledger::{Ledger, Outcome, Settled};
+use crate::ledger::{Ledger, Outcome};
 
 const LIMITS: Limits = Limits {
     members_max: 64,
@@ -16,17 +15,9 @@ const LIMITS: Limits = Limits {
 /// Charges in groups. One that holds a refused charge, or one twice, is charged one by one.
 pub struct Charging(Ledger);
 
-/// Settlements in groups. One that holds a refused settlement is settled one by one.
-pub struct Settling(Ledger);
-
 /// Takes single charges, as a batch of one each.
 pub fn charging(ledger: &Ledger) -> Groups<Charging> {
     Groups::start(LIMITS, Charging(ledger.clone()))
-}
-
-/// Takes single settlements.
-pub fn settling(ledger: &Ledger) -> Groups<Settling> {
-    Groups::start(LIMITS, Settling(ledger.clone()))
 }
 
 impl Work for Charging {
@@ -36,15 +27,5 @@ impl Work for Charging {
 
     async fn work(&self, group: &[Member<Charge>]) -> Result<Vec<Outcome>, WalletError> {
         self.0.charge_group(group).await
-    }
-}
-
-impl Work for Settling {
-    type Task = Settlement;
-    type Answer = Settled;
-    type Error = WalletError;
-
-    async fn work(&self, group: &[Member<Settlement>]) -> Result<Vec<Settled>, WalletError> {
-        self.0.settle_group(group).await
     }
 }

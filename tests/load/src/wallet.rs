@@ -136,6 +136,7 @@ impl Charger {
             minute: 1,
             user_id: FIRST_PAYER + call_id % PAYERS,
             coins: COINS_A_MINUTE,
+            ..ChargeRequest::default()
         }
     }
 }

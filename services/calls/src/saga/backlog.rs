@@ -13,7 +13,7 @@ const LATENESS_MAX: TimeDelta = TimeDelta::seconds(1);
 
 /// What the sweeper last saw; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Backlog(Arc<AtomicBool>);
+pub(super) struct Backlog(Arc<AtomicBool>);
 
 impl Backlog {
     /// Whether no call should begin now.

@@ -12,6 +12,7 @@ use crate::domain::CallError;
 use crate::domain::call::{Call, Phase};
 use crate::domain::steps::{self, Billing, Cause, Charge, Due, PaidMinute};
 use crate::observe;
+use crate::peers::charge_request;
 use crate::store::calls;
 
 /// The route that an Idempotency-Key of a nudge belongs to.
@@ -90,7 +91,7 @@ impl Calls {
     }
 
     async fn bill_next_minute(&self, call: &Call, asked_by: i64) -> Result<Call, CallError> {
-        let charge = self.peers.charge(call, call.minutes_billed + 1).await?;
+        let charge = self.charge(call, call.minutes_billed + 1).await?;
         self.apply(std::slice::from_ref(call), &[charge]).await?;
         match charge {
             Charge::Insufficient {
@@ -114,7 +115,10 @@ impl Calls {
 
     /// Bills the next minute of calls that are due, together. Answers how many calls have ended of it.
     pub(super) async fn bill_due(&self, due: Vec<Call>) -> usize {
-        match self.peers.charge_next_minutes(&due).await {
+        let minutes = due
+            .iter()
+            .map(|call| charge_request(call, call.minutes_billed + 1));
+        match self.peers.charge(minutes.collect()).await {
             Ok(charges) => {
                 failpoint::reach("calls.bill.charged");
                 self.apply_at_best(&due, &charges).await
@@ -132,7 +136,7 @@ impl Calls {
     }
 
     async fn bill_singly(&self, call: Call) -> usize {
-        match self.peers.charge(&call, call.minutes_billed + 1).await {
+        match self.charge(&call, call.minutes_billed + 1).await {
             Ok(charge) => self.apply_at_best(&[call], &[charge]).await,
             Err(error) => {
                 tracing::error!(%error, call_id = call.call_id, "a minute could not be charged");

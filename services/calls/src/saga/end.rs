@@ -1,7 +1,6 @@
 //! Ending a call: people are free at once, the books are closed after.
 
 use talktime_kit::{Error, idempotency};
-use tracing::Instrument;
 
 use super::Calls;
 use super::end_live::{EndedLive, Wish};
@@ -43,8 +42,9 @@ impl Calls {
     /// Ends a call and settles it. Asked again while the wallet is away it tries to settle again; once
     /// settled there is nothing to end, but the same request under its key gets its receipt again.
     pub async fn end(&self, end: &End) -> Result<Ended, CallError> {
-        let ended = self.hang_up(end).await?;
-        let settled = self.settle(&ended).await?;
+        let ended = self.end_live(Wish::Asked(end.clone())).await?;
+        let ended = ended.ok_or(CallError::NoSuchCall)?;
+        let settled = self.settle(&ended.call).await?;
         let is_told = settled.call.user_id == end.user_id || end.as_admin;
         Ok(Ended {
             remaining_coins: is_told.then_some(settled.remaining_coins),
@@ -52,33 +52,14 @@ impl Calls {
         })
     }
 
-    /// Ends a live call for this request and remembers that it did; answers a call that this request
-    /// or somebody else ended before as it is.
-    async fn hang_up(&self, end: &End) -> Result<Call, CallError> {
-        let ended = self.end_live(Wish::Asked(end.clone())).await?;
-        Ok(ended.ok_or(CallError::NoSuchCall)?.call)
-    }
-
     /// Ends a live call and frees its people; none when it goes on or there is nothing to end.
     async fn end_live(&self, wish: Wish) -> Result<Option<EndedLive>, CallError> {
         let ended = self.together.ending_live.ask(wish).await??;
         if let Some(EndedLive { call, is_new: true }) = &ended {
             observe::ended(call.status);
-            self.show_free(call);
+            self.shown.free(call);
         }
         Ok(ended)
-    }
-
-    /// Tells presence and Redis in the background: neither the books nor the next call wait for them.
-    pub(super) fn show_free(&self, call: &Call) {
-        let Self {
-            peers, tracking, ..
-        } = self.clone();
-        let call = call.clone();
-        let show = async move {
-            tokio::join!(peers.show_free(&call), tracking.hide(call.call_id));
-        };
-        tokio::spawn(show.in_current_span());
     }
 
     /// Ends a live call for a reason of its own and tries to settle it; the sweeper tries again where

@@ -12,12 +12,17 @@
 
 mod backlog;
 mod bill;
+mod charge;
+mod check;
 mod end;
 mod end_live;
 mod go_live;
+mod reserve;
 mod settle;
+mod show;
 mod silence;
 mod start;
+mod starting;
 mod sweep;
 mod tell;
 mod together;
@@ -31,6 +36,9 @@ use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
 
+use self::backlog::Backlog;
+use self::show::Shown;
+use self::together::Together;
 use crate::config::Terms;
 use crate::domain::CallError;
 use crate::domain::call::Call;
@@ -38,13 +46,11 @@ use crate::peers::Peers;
 use crate::store::{calls, live_parties};
 use crate::tracking::Tracking;
 
-pub use backlog::Backlog;
 pub use bill::{BILL_ROUTE, Billed, Nudge};
 pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
 pub use silence::watch_silence;
 pub use start::{START_ROUTE, Start, Started};
 pub use sweep::{Swept, sweep};
-pub use together::Together;
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
 const LEASE_SECS: f64 = 8.0;
@@ -52,9 +58,8 @@ const LEASE_SECS: f64 = 8.0;
 /// Sagas that one replica drives at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The saga and all it needs; cheap to clone.
-#[derive(Clone)]
-pub struct Calls {
+/// What the saga works with.
+pub struct Parts {
     /// The service's own schema.
     pub db: PgPool,
     /// Woken when there are events.
@@ -67,15 +72,44 @@ pub struct Calls {
     pub tracking: Tracking,
     /// What calls cost and earn now.
     pub terms: Terms,
+}
+
+/// The saga; cheap to clone.
+#[derive(Clone)]
+pub struct Calls {
+    pub(crate) db: PgPool,
+    pub(crate) relay: Relay,
+    pub(crate) clock: Clock,
+    pub(crate) terms: Terms,
+    peers: Peers,
+    /// What others see of calls.
+    shown: Shown,
     /// The steps that calls take together.
-    pub together: Together,
+    together: Together,
     /// Whether calls may begin.
-    pub backlog: Backlog,
+    backlog: Backlog,
     /// The version of these prices, once it is looked up.
-    pub prices_version: Arc<OnceCell<i64>>,
+    prices_version: Arc<OnceCell<i64>>,
 }
 
 impl Calls {
+    /// Takes calls from now on.
+    pub fn start_with(parts: Parts) -> Self {
+        let shown = Shown::start(&parts.peers, parts.tracking.clone());
+        let together = Together::start(&parts, &shown);
+        Self {
+            db: parts.db,
+            relay: parts.relay,
+            clock: parts.clock,
+            peers: parts.peers,
+            terms: parts.terms,
+            shown,
+            together,
+            backlog: Backlog::default(),
+            prices_version: Arc::default(),
+        }
+    }
+
     /// The call that a person is on, with the caller's coins where the wallet tells and the person
     /// is the caller.
     pub async fn ongoing(&self, user_id: i64) -> Result<Option<(Call, Option<i64>)>, CallError> {

@@ -3,32 +3,21 @@
 use sqlx::PgPool;
 use talktime_kit::group::{Member, Work};
 use talktime_kit::{Error, failpoint};
+use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
 
 use super::Calls;
-use super::together::by_id;
+use super::together::{by_id, in_time, traced};
 use crate::domain::CallError;
 use crate::domain::call::{Call, Phase};
-use crate::domain::steps::{self, Settling};
+use crate::domain::steps;
+use crate::peers::{Peers, settle_request};
 use crate::store::calls::{self, Receipt};
 
-/// Ended calls, whose money has moved, are closed together.
-pub(super) struct Closing {
+/// Ended calls whose books are closed together.
+pub(super) struct Settling {
     pub(super) db: PgPool,
-}
-
-impl Work for Closing {
-    type Task = (i64, Receipt);
-    /// None when somebody was faster.
-    type Answer = Option<Call>;
-    type Error = CallError;
-
-    async fn work(&self, group: &[Member<(i64, Receipt)>]) -> Result<Vec<Option<Call>>, CallError> {
-        let receipts: Vec<(i64, Receipt)> = group.iter().map(|member| member.task).collect();
-        let mut connection = self.db.acquire().await?;
-        let mut closed = by_id(calls::close(&mut connection, &receipts).await?);
-        let answers = receipts.iter().map(|(call_id, _)| closed.remove(call_id));
-        Ok(answers.collect())
-    }
+    pub(super) peers: Peers,
+    pub(super) paise_per_coin: i64,
 }
 
 /// A call whose books are closed.
@@ -37,6 +26,72 @@ pub(super) struct Settlement {
     pub(super) call: Call,
     /// The caller's coins right after it.
     pub(super) remaining_coins: i64,
+}
+
+impl Work for Settling {
+    type Task = SettleCallRequest;
+    type Answer = Settlement;
+    type Error = CallError;
+
+    async fn work(
+        &self,
+        group: &[Member<SettleCallRequest>],
+    ) -> Result<Vec<Settlement>, CallError> {
+        let requests = traced(group, |request, traceparent| SettleCallRequest {
+            traceparent,
+            ..request
+        });
+        let settled = in_time(self.peers.settle(requests)).await?;
+        failpoint::reach("calls.settle.settled");
+        let receipts = group.iter().zip(&settled);
+        let receipts: Vec<(i64, Receipt)> = receipts
+            .map(|(member, settled)| (member.task.call_id, self.receipt(&member.task, settled)))
+            .collect();
+        let closed = self.close(&receipts).await?;
+        failpoint::reach("calls.settle.closed");
+        let closed = closed.into_iter().zip(settled);
+        Ok(closed
+            .map(|(call, settled)| Settlement {
+                call,
+                remaining_coins: settled.caller_balance_coins,
+            })
+            .collect())
+    }
+
+    fn is_everyones(error: &CallError) -> bool {
+        matches!(error, CallError::Failed(error) if error.is_unreachable())
+    }
+}
+
+impl Settling {
+    fn receipt(&self, request: &SettleCallRequest, settled: &SettleCallResponse) -> Receipt {
+        Receipt {
+            minutes: request.minutes,
+            coins_spent: settled.coins_spent,
+            user_paise_spent: settled.coins_spent * self.paise_per_coin,
+            listener_paise_earned: settled.listener_paise_earned,
+        }
+    }
+
+    /// Writes the receipts. Where somebody was faster, theirs says the same.
+    async fn close(&self, receipts: &[(i64, Receipt)]) -> Result<Vec<Call>, CallError> {
+        let mut connection = self.db.acquire().await?;
+        let mut closed = by_id(calls::close(&mut connection, receipts).await?);
+        let mut all = Vec::with_capacity(receipts.len());
+        for (call_id, _) in receipts {
+            let call = match closed.remove(call_id) {
+                Some(call) => Some(call),
+                None => calls::find(&mut connection, *call_id).await?,
+            };
+            let settled = call.filter(|call| call.phase == Phase::Settled);
+            all.push(
+                settled.ok_or_else(|| {
+                    Error::internal("an ended call is neither settling nor settled")
+                })?,
+            );
+        }
+        Ok(all)
+    }
 }
 
 impl Calls {
@@ -48,20 +103,10 @@ impl Calls {
             None => self.decide_minutes(call).await?,
         };
         failpoint::reach("calls.settle.decided");
-        let settled = self.peers.settle(call, minutes).await?;
-        failpoint::reach("calls.settle.settled");
-        let receipt = Receipt {
-            minutes,
-            coins_spent: settled.coins_spent,
-            user_paise_spent: settled.coins_spent * self.terms.paise_per_coin,
-            listener_paise_earned: settled.listener_paise_earned,
-        };
-        let call = self.close(call.call_id, receipt).await?;
-        failpoint::reach("calls.settle.closed");
-        Ok(Settlement {
-            call,
-            remaining_coins: settled.caller_balance_coins,
-        })
+        self.together
+            .settling
+            .ask(settle_request(call, minutes))
+            .await
     }
 
     /// Settles a call that ended by itself; the sweeper tries again where that fails. Answers how many
@@ -74,17 +119,6 @@ impl Calls {
                 0
             }
         }
-    }
-
-    /// Writes the receipt, unless somebody was faster: then theirs says the same.
-    async fn close(&self, call_id: i64, receipt: Receipt) -> Result<Call, CallError> {
-        if let Some(call) = self.together.closing.ask((call_id, receipt)).await? {
-            return Ok(call);
-        }
-        let settled = calls::find(&mut *self.db.acquire().await?, call_id).await?;
-        let settled = settled.filter(|call| call.phase == Phase::Settled);
-        Ok(settled
-            .ok_or_else(|| Error::internal("an ended call is neither settling nor settled"))?)
     }
 
     /// Decides how many minutes count, once what had begun is charged as far as coins suffice.
@@ -100,9 +134,9 @@ impl Calls {
         let mut next = steps::settling(call, call.minutes_billed);
         loop {
             match next {
-                Settling::Close(minutes) => return Ok(minutes),
-                Settling::Charge(minute) => {
-                    let charge = self.peers.charge(call, minute).await?;
+                steps::Settling::Close(minutes) => return Ok(minutes),
+                steps::Settling::Charge(minute) => {
+                    let charge = self.charge(call, minute).await?;
                     next = steps::settling_after(call, minute, charge);
                 }
             }

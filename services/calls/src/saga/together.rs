@@ -1,53 +1,102 @@
-//! The steps of the saga that many calls take in one transaction: each call waits for its own, and the
-//! database sees one for many.
+//! The steps of the saga that many calls take together, in one transaction or one request: each call
+//! waits for its own, and the database and the peers see one for many.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
-use talktime_kit::Clock;
-use talktime_kit::group::{Groups, Limits};
-use talktime_kit::messaging::Relay;
+use talktime_kit::group::{Groups, Limits, Member};
+use talktime_kit::grpc;
 
+use super::Parts;
+use super::charge::Charging;
+use super::check::Checking;
 use super::end_live::EndingLive;
 use super::go_live::GoingLive;
-use super::settle::Closing;
+use super::reserve::Reserving;
+use super::settle::Settling;
+use super::show::Shown;
+use super::starting::Starting;
 use crate::domain::call::Call;
-use crate::domain::steps;
 
-const LIMITS: Limits = Limits {
+/// One group at a time: while it is under way the next one grows, and large ones cost the least. Where
+/// one waits for a peer, the next would wait for it as well.
+pub(super) const LIMITS: Limits = Limits {
     members_max: 64,
-    at_once: 2,
+    at_once: 1,
     waiting_max: 4_096,
 };
 
-/// Where calls are handed in for such a step; cheap to clone.
+/// How long a group's peers may take: the deadlines of its members differ.
+const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where calls are handed in; cheap to clone.
 #[derive(Clone)]
-pub struct Together {
-    pub(super) going_live: Groups<GoingLive>,
+pub(super) struct Together {
+    pub(super) starting: Groups<Starting>,
     pub(super) ending_live: Groups<EndingLive>,
-    pub(super) closing: Groups<Closing>,
+    pub(super) charging: Groups<Charging>,
+    pub(super) settling: Groups<Settling>,
 }
 
 impl Together {
     /// Takes calls until the last clone is gone.
-    pub fn start(db: &PgPool, relay: &Relay, clock: &Clock, limits: steps::Limits) -> Self {
-        let going_live = GoingLive {
-            db: db.clone(),
-            relay: relay.clone(),
-            clock: clock.clone(),
+    pub(super) fn start(parts: &Parts, shown: &Shown) -> Self {
+        let Parts {
+            db,
+            relay,
+            clock,
+            peers,
+            terms,
+            ..
+        } = parts;
+        let charging = || Charging {
+            peers: peers.clone(),
+        };
+        let starting = Starting {
+            checking: Checking {
+                peers: peers.clone(),
+            },
+            reserving: Reserving { db: db.clone() },
+            charging: charging(),
+            going_live: GoingLive {
+                db: db.clone(),
+                relay: relay.clone(),
+                clock: clock.clone(),
+            },
+            shown: shown.clone(),
         };
         let ending_live = EndingLive {
             db: db.clone(),
             relay: relay.clone(),
             clock: clock.clone(),
-            limits,
+            limits: terms.limits,
+        };
+        let settling = Settling {
+            db: db.clone(),
+            peers: peers.clone(),
+            paise_per_coin: terms.paise_per_coin,
         };
         Self {
-            going_live: Groups::start(LIMITS, going_live),
+            starting: Groups::start(LIMITS, starting),
             ending_live: Groups::start(LIMITS, ending_live),
-            closing: Groups::start(LIMITS, Closing { db: db.clone() }),
+            charging: Groups::start(LIMITS, charging()),
+            settling: Groups::start(LIMITS, settling),
         }
     }
+}
+
+/// Asks peers for a group.
+pub(super) async fn in_time<F: Future>(asking: F) -> F::Output {
+    grpc::with_deadline(Instant::now() + PEERS_TIMEOUT, asking).await
+}
+
+/// The tasks of a group as they are sent, each with the trace that asked for it.
+pub(super) fn traced<T: Clone>(group: &[Member<T>], with_trace: impl Fn(T, String) -> T) -> Vec<T> {
+    let tasks = group.iter().map(|member| {
+        let traceparent = member.traceparent.clone().unwrap_or_default();
+        with_trace(member.task.clone(), traceparent)
+    });
+    tasks.collect()
 }
 
 pub(super) fn by_id(calls: Vec<Call>) -> HashMap<i64, Call> {

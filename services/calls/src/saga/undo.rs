@@ -24,7 +24,7 @@ impl Calls {
         };
         failpoint::reach("calls.undo.freed");
         if may_be_shown {
-            self.show_free(&call);
+            self.shown.free(&call);
         }
         self.peers.void_first_minute(&call).await?;
         failpoint::reach("calls.undo.voided");

@@ -2,6 +2,8 @@
 //!
 //! Leases and minutes go by the database's clock, which all replicas share: their own may differ.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 use talktime_kit::db::{column, is_unique_violation};
@@ -23,7 +25,7 @@ macro_rules! call_columns {
 
 /// A call to be.
 #[derive(Clone, Debug)]
-pub struct NewCall<'a> {
+pub struct NewCall {
     /// Who calls.
     pub user_id: i64,
     /// Who is called.
@@ -41,68 +43,90 @@ pub struct NewCall<'a> {
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
     /// Name of the caller.
-    pub caller_username: &'a str,
+    pub caller_username: String,
     /// Name of the listener.
-    pub listener_username: &'a str,
+    pub listener_username: String,
     /// The client's key for this request.
-    pub idempotency_key: Option<&'a str>,
+    pub idempotency_key: Option<String>,
 }
 
-/// Writes a call in `reserving` and takes both people for it; none where one of them is taken, or a
-/// unique violation ([`is_taken`]) where that happens at the same moment. The listener's share goes by
-/// the badge of the day, or by yesterday's until today's is given, which takes a minute after midnight.
-/// If nobody drives the call on for `lease_secs`, the sweeper undoes it.
+/// Writes calls in `reserving` and takes both people of each; answers in their order, none for a call
+/// of which somebody is taken already. Where that happens at the same moment, or two of these calls are
+/// of the same people, it is a unique violation ([`is_taken`]) and nothing is written. The listener's
+/// share goes by the badge of the day, or by yesterday's until today's is given, which takes a minute
+/// after midnight. If nobody drives a call on for `lease_secs`, the sweeper undoes it.
 ///
-/// People are taken in the order of their ids, so that two calls of the same people never wait for each
-/// other in a circle.
+/// People are taken in the order of their ids, so that two who reserve calls of the same people never
+/// wait for each other in a circle.
 pub async fn reserve(
     connection: &mut PgConnection,
-    call: &NewCall<'_>,
+    new: &[&NewCall],
     lease_secs: f64,
-) -> sqlx::Result<Option<Call>> {
-    sqlx::query_as(concat!(
-        "WITH call AS (
-             INSERT INTO calls.user_calls
-                (user_id, listener_id, call_type, status, phase, coins_per_minute,
-                 listener_paise_per_minute, listener_badge, prices_version, minute_secs,
-                 caller_username, listener_username, idempotency_key, next_step_at, created_at,
-                 updated_at)
-             SELECT $1, $2, $3, 'ongoing', 'reserving', $4, COALESCE(given.paise, $5),
-                    COALESCE(given.badge, 'basic'), $6, $7, $8, $9, $10,
-                    now() + make_interval(secs => $11), now(), now()
-             FROM (SELECT) AS one LEFT JOIN LATERAL (
-                 SELECT badge, (100 * CASE $3 WHEN 'audio' THEN audio_rate_per_minute
-                                              ELSE video_rate_per_minute END)::bigint AS paise
-                 FROM calls.listener_badges
-                 WHERE listener_id = $2 AND date BETWEEN $12::date - 1 AND $12
-                 ORDER BY date DESC LIMIT 1) AS given ON true
-             WHERE NOT EXISTS (SELECT FROM calls.live_parties WHERE user_id IN ($1, $2))
-             RETURNING *
-         ), taken AS (
-             INSERT INTO calls.live_parties (user_id, call_id)
-             SELECT party.user_id, call.call_id
-             FROM call, unnest(ARRAY[least($1, $2), greatest($1, $2)]) AS party (user_id)
-             ORDER BY party.user_id
-         )
-         SELECT ",
-        call_columns!(),
-        " FROM call"
-    ))
-    .bind(call.user_id)
-    .bind(call.listener_id)
-    .bind(call.call_type.word())
-    .bind(call.coins_per_minute)
-    .bind(call.basic_paise_per_minute)
-    .bind(call.prices_version)
-    .bind(call.minute_secs)
-    .bind(call.caller_username)
-    .bind(call.listener_username)
-    .bind(call.idempotency_key)
-    .bind(lease_secs)
-    .bind(call.date)
-    .fetch_optional(connection)
-    .await
+) -> sqlx::Result<Vec<Option<Call>>> {
+    if new.is_empty() {
+        return Ok(vec![]);
+    }
+    let reserved: Vec<Call> = sqlx::query_as(RESERVE)
+        .bind(column(new, |call| call.user_id))
+        .bind(column(new, |call| call.listener_id))
+        .bind(column(new, |call| call.call_type.word()))
+        .bind(column(new, |call| call.coins_per_minute))
+        .bind(column(new, |call| call.basic_paise_per_minute))
+        .bind(column(new, |call| call.prices_version))
+        .bind(column(new, |call| call.date))
+        .bind(column(new, |call| call.minute_secs))
+        .bind(column(new, |call| call.caller_username.as_str()))
+        .bind(column(new, |call| call.listener_username.as_str()))
+        .bind(column(new, |call| call.idempotency_key.as_deref()))
+        .bind(lease_secs)
+        .fetch_all(connection)
+        .await?;
+    let by_parties = reserved.into_iter().map(|call| (call.parties(), call));
+    let mut by_parties: HashMap<[i64; 2], Call> = by_parties.collect();
+    let answers = new
+        .iter()
+        .map(|call| by_parties.remove(&[call.user_id, call.listener_id]));
+    Ok(answers.collect())
 }
+
+const RESERVE: &str = concat!(
+    "WITH call AS (
+         INSERT INTO calls.user_calls
+            (user_id, listener_id, call_type, status, phase, coins_per_minute,
+             listener_paise_per_minute, listener_badge, prices_version, minute_secs,
+             caller_username, listener_username, idempotency_key, next_step_at, created_at,
+             updated_at)
+         SELECT new.user_id, new.listener_id, new.call_type, 'ongoing', 'reserving', new.coins,
+                COALESCE(given.paise, new.basic_paise), COALESCE(given.badge, 'basic'),
+                new.prices_version, new.minute_secs, new.caller_username, new.listener_username,
+                new.idempotency_key, now() + make_interval(secs => $12), now(), now()
+         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
+                     $6::bigint[], $7::date[], $8::integer[], $9::text[], $10::text[], $11::text[])
+              AS new (user_id, listener_id, call_type, coins, basic_paise, prices_version, date,
+                      minute_secs, caller_username, listener_username, idempotency_key)
+         LEFT JOIN LATERAL (
+             SELECT true AS is_there FROM calls.live_parties AS party
+             WHERE party.user_id IN (new.user_id, new.listener_id) LIMIT 1) AS taken ON true
+         LEFT JOIN LATERAL (
+             SELECT badge.badge, (100 * CASE new.call_type WHEN 'audio' THEN audio_rate_per_minute
+                                  ELSE video_rate_per_minute END)::bigint AS paise
+             FROM calls.listener_badges AS badge
+             WHERE badge.listener_id = new.listener_id
+               AND badge.date BETWEEN new.date - 1 AND new.date
+             ORDER BY badge.date DESC LIMIT 1) AS given ON true
+         WHERE taken.is_there IS NULL
+         RETURNING *
+     ), taken AS (
+         INSERT INTO calls.live_parties (user_id, call_id)
+         SELECT party.user_id, call.call_id
+         FROM call CROSS JOIN LATERAL unnest(ARRAY[call.user_id, call.listener_id])
+              AS party (user_id)
+         ORDER BY party.user_id
+     )
+     SELECT ",
+    call_columns!(),
+    " FROM call"
+);
 
 /// Whether [`reserve`] met somebody who is taken.
 pub fn is_taken(error: &sqlx::Error) -> bool {
@@ -310,7 +334,9 @@ pub struct Receipt {
 }
 
 /// Closes calls with their receipts; answers those that nobody closed before. Where fewer minutes were
-/// paid than had begun, a call ended at the end of the last paid one, dropped.
+/// paid than had begun, a call ended at the end of the last paid one, dropped. A commit of its own does
+/// not wait for the disk: if a crash loses it, the call is settled again, with the same answer of the
+/// wallet.
 pub async fn close(
     connection: &mut PgConnection,
     receipts: &[(i64, Receipt)],
@@ -329,7 +355,9 @@ pub async fn close(
              duration_minutes = paid
          FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
               AS receipt (closed_call_id, paid, spent, spent_paise, earned_paise)
-         WHERE call_id = closed_call_id AND phase = 'settling' RETURNING ",
+         WHERE call_id = closed_call_id AND phase = 'settling'
+           AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
+         RETURNING ",
         call_columns!()
     ))
     .bind(column(receipts, |(call_id, _)| *call_id))

@@ -36,7 +36,7 @@ fn seen(call: Option<Call>) -> String {
     format!("{call:?}")
 }
 
-fn new_call((user_id, listener_id): (i64, i64)) -> NewCall<'static> {
+fn new_call((user_id, listener_id): (i64, i64)) -> NewCall {
     NewCall {
         user_id,
         listener_id,
@@ -46,8 +46,8 @@ fn new_call((user_id, listener_id): (i64, i64)) -> NewCall<'static> {
         prices_version: 1,
         date: NaiveDate::default(),
         minute_secs: MINUTE_SECS,
-        caller_username: "",
-        listener_username: "",
+        caller_username: String::new(),
+        listener_username: String::new(),
         idempotency_key: None,
     }
 }
@@ -85,8 +85,8 @@ impl Pair {
     async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
         let user_id = self.rng.i64(1..=PEOPLE);
         let parties = (user_id, user_id % PEOPLE + 1);
-        let call = calls::reserve(tx, &new_call(parties), LEASE_SECS).await;
-        let call = call.expect("asked");
+        let reserved = calls::reserve(tx, &[&new_call(parties)], LEASE_SECS).await;
+        let call = reserved.expect("asked").pop().expect("an answer");
         let model = self.model.reserve(now, parties, LEASE_SECS);
         let taken = call.is_some();
         assert_eq!(seen(call), seen(model));

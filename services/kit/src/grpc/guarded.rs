@@ -13,7 +13,7 @@ use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
 use crate::breaker::{Breaker, Change};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, UNREACHABLE};
 
 /// Tells a call that was not made from one that went wrong.
 const CIRCUIT: &str = "circuit";
@@ -127,7 +127,7 @@ fn is_timeout(error: &transport::Error) -> bool {
 
 fn not_asked() -> Status {
     let detail = "Please try again in a moment.";
-    let mut status = Status::from(Error::new(Kind::Unavailable, "service_unavailable", detail));
+    let mut status = Status::from(Error::new(Kind::Unavailable, UNREACHABLE, detail));
     let open = MetadataValue::from_static(OPEN);
     status.metadata_mut().insert(CIRCUIT, open);
     status

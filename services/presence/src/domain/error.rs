@@ -2,7 +2,7 @@
 
 use talktime_kit::{Error, Kind};
 
-use super::{HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
+use super::{CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
 
 /// What presence refuses. The text is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum PresenceError {
     /// An answer that would be empty or too long.
     #[error("Ask for 1 to {ONLINE_MAX} people.")]
     LimitOutOfRange,
+    /// More beginnings and ends of calls than one request brings.
+    #[error("Tell of at most {CALL_CHANGES_MAX} calls at once.")]
+    TooManyCallChanges,
     /// A call without an id, or with parties that no call has.
     #[error("A call has an id and one or two parties.")]
     InvalidCall,
@@ -55,6 +58,7 @@ impl From<PresenceError> for Error {
             PresenceError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             PresenceError::TooManyHeartbeats => (Kind::InvalidArgument, "too_many_heartbeats"),
             PresenceError::LimitOutOfRange => (Kind::InvalidArgument, "invalid_limit"),
+            PresenceError::TooManyCallChanges => (Kind::InvalidArgument, "too_many_calls"),
             PresenceError::InvalidCall => (Kind::InvalidArgument, "invalid_call"),
             PresenceError::NoInstant => (Kind::InvalidArgument, "no_happened_at"),
             PresenceError::Overloaded => (Kind::Unavailable, "overloaded"),

@@ -8,7 +8,7 @@ mod status;
 pub use change::{Change, Session, Settings};
 pub use error::PresenceError;
 pub use request::{
-    HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX, check_call, check_heartbeats,
-    check_limit, check_many, check_settings,
+    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX, check_call,
+    check_call_changes, check_heartbeats, check_limit, check_many, check_settings,
 };
 pub use status::{Effect, UserStatus};

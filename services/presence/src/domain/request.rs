@@ -10,6 +10,8 @@ pub const STATUSES_MAX: usize = 200;
 pub const HEARTBEATS_MAX: usize = 1_000;
 /// People in one answer about who is online.
 pub const ONLINE_MAX: i32 = 1_000;
+/// Beginnings and ends of calls in one request.
+pub const CALL_CHANGES_MAX: usize = 1_000;
 const PARTIES_MAX: usize = 2;
 
 /// An update has at least one field, and a wait that somebody might wait.
@@ -51,6 +53,14 @@ pub fn check_limit(limit: i32) -> Result<usize, PresenceError> {
         .ok_or(PresenceError::LimitOutOfRange)
 }
 
+/// A bounded number of calls that begin and end.
+pub fn check_call_changes(changes: usize) -> Result<(), PresenceError> {
+    if changes > CALL_CHANGES_MAX {
+        return Err(PresenceError::TooManyCallChanges);
+    }
+    Ok(())
+}
+
 /// A call as its beginning and end tell of it.
 pub fn check_call(call_id: i64, parties: &[i64]) -> Result<(), PresenceError> {
     if call_id <= 0 || !(1..=PARTIES_MAX).contains(&parties.len()) {
@@ -90,6 +100,8 @@ mod tests {
     fn lists_are_bounded() {
         assert!(check_many(vec![1; STATUSES_MAX]).is_ok());
         assert!(check_many(vec![1; STATUSES_MAX + 1]).is_err());
+        assert!(check_call_changes(CALL_CHANGES_MAX).is_ok());
+        assert!(check_call_changes(CALL_CHANGES_MAX + 1).is_err());
         assert!(check_call(1, &[1, 2]).is_ok());
         assert!(check_call(1, &[]).is_err());
         assert!(check_call(1, &[1, 2, 3]).is_err());

@@ -3,8 +3,8 @@
 use futures::future::join_all;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, CallStarted};
-use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
+use talktime_proto::presence::v1::{self as pb, call_change};
 use tonic::{Code, Request};
 
 use crate::{ASHA, Presence, RAVI, answer, refusal};
@@ -131,16 +131,43 @@ async fn calls_of_the_same_people_at_once_end_with_everyone_free() {
 }
 
 #[tokio::test]
-async fn a_call_without_parties_is_refused() {
-    let presence = Presence::start().await;
-    let request = pb::BeginCallRequest {
-        call_id: 7,
-        user_ids: vec![],
-        wait_time: 1,
+async fn many_calls_are_followed_together_and_in_their_order() {
+    let presence = Presence::start_with_two().await;
+    let change = |call_id, change| pb::CallChange {
+        call_id,
+        user_ids: BOTH.to_vec(),
+        change: Some(change),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
     };
-    let refused = answer(presence.api.begin_call(Request::new(request)).await);
-    assert_eq!(
-        refused.expect_err("no parties"),
-        refusal(Code::InvalidArgument, "invalid_call")
-    );
+    let began = |wait_time| call_change::Change::Began(pb::CallBegan { wait_time });
+    let ended = call_change::Change::Ended(pb::CallEnded {});
+    let changes = vec![change(7, began(3)), change(7, ended), change(8, began(5))];
+    let request = Request::new(pb::FollowCallsRequest { changes });
+    answer(presence.api.follow_calls(request).await).expect("followed");
+    assert_eq!(busy(&presence).await, [(true, Some(5)); 2]);
+    let traces: Vec<String> = sqlx::query_scalar(
+        "SELECT traceparent FROM presence.outbox WHERE traceparent LIKE '%0af7651916cd43dd8448eb211c80319c%'",
+    )
+    .fetch_all(&presence.database.app)
+    .await
+    .expect("readable");
+    assert_eq!(traces.len(), 6, "each change belongs to the trace it names");
+}
+
+#[tokio::test]
+async fn a_call_without_parties_or_change_is_refused() {
+    let presence = Presence::start_with_two().await;
+    let ended = call_change::Change::Ended(pb::CallEnded {});
+    let refused = presence.follow(7, &[], ended).await;
+    let invalid = refusal(Code::InvalidArgument, "invalid_call");
+    assert_eq!(refused.expect_err("no parties"), invalid);
+    let request = Request::new(pb::FollowCallsRequest {
+        changes: vec![pb::CallChange {
+            call_id: 7,
+            user_ids: BOTH.to_vec(),
+            ..pb::CallChange::default()
+        }],
+    });
+    let refused = answer(presence.api.follow_calls(request).await);
+    assert_eq!(refused.expect_err("no change"), invalid);
 }

@@ -21,8 +21,8 @@ use talktime_presence::sweep::Sweeper;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged, UserRegistered};
-use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
+use talktime_proto::presence::v1::{self as pb, call_change};
 use talktime_proto::timestamp;
 use tonic::{Request, Response, Status};
 
@@ -123,20 +123,32 @@ impl Presence {
     }
 
     async fn begin_call(&self, call_id: i64, user_ids: &[i64]) {
-        let request = pb::BeginCallRequest {
-            call_id,
-            user_ids: user_ids.to_vec(),
-            wait_time: 30,
-        };
-        answer(self.api.begin_call(Request::new(request)).await).expect("begun");
+        let began = pb::CallBegan { wait_time: 30 };
+        let change = call_change::Change::Began(began);
+        self.follow(call_id, user_ids, change).await.expect("begun");
     }
 
     async fn end_call(&self, call_id: i64, user_ids: &[i64]) {
-        let request = pb::EndCallRequest {
+        let change = call_change::Change::Ended(pb::CallEnded {});
+        self.follow(call_id, user_ids, change).await.expect("ended");
+    }
+
+    async fn follow(
+        &self,
+        call_id: i64,
+        user_ids: &[i64],
+        change: call_change::Change,
+    ) -> Result<(), Refusal> {
+        let change = pb::CallChange {
             call_id,
             user_ids: user_ids.to_vec(),
+            change: Some(change),
+            ..pb::CallChange::default()
         };
-        answer(self.api.end_call(Request::new(request)).await).expect("ended");
+        let request = Request::new(pb::FollowCallsRequest {
+            changes: vec![change],
+        });
+        answer(self.api.follow_calls(request).await).map(|_| ())
     }
 
     async fn heartbeat(&self, user_id: i64) -> Result<(), Refusal> {

@@ -67,8 +67,8 @@ pub(super) fn user_update(request: pb::UpdateUserRequest) -> (i64, UserUpdate) {
     (request.user_id, update)
 }
 
-pub(super) fn call_check(check: CallCheck) -> pb::CheckCallResponse {
-    pb::CheckCallResponse {
+pub(super) fn call_check(check: CallCheck) -> pb::CallCheck {
+    pb::CallCheck {
         listener_exists: check.listener_username.is_some(),
         is_listener: check.is_listener,
         blocked: check.is_blocked,

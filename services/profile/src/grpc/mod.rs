@@ -123,20 +123,19 @@ impl ProfileService for ProfileApi {
         Ok(Response::new(pb::DeleteUserResponse {}))
     }
 
-    async fn check_call(
+    async fn check_calls(
         &self,
-        request: Request<pb::CheckCallRequest>,
-    ) -> Result<Response<pb::CheckCallResponse>, Status> {
-        let pb::CheckCallRequest {
-            caller_id,
-            listener_id,
-        } = request.into_inner();
-        let check = self
-            .operations
-            .people
-            .check_call(caller_id, listener_id)
-            .await;
-        Ok(Response::new(convert::call_check(check.map_err(refused)?)))
+        request: Request<pb::CheckCallsRequest>,
+    ) -> Result<Response<pb::CheckCallsResponse>, Status> {
+        let planned = request.into_inner().calls.into_iter();
+        let planned: Vec<(i64, i64)> = planned
+            .map(|call| (call.caller_id, call.listener_id))
+            .collect();
+        let checks = self.operations.people.check_calls(&planned).await;
+        let checks = checks.map_err(refused)?.into_iter();
+        Ok(Response::new(pb::CheckCallsResponse {
+            checks: checks.map(convert::call_check).collect(),
+        }))
     }
 
     async fn get_usernames(

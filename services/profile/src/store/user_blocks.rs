@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::db::column;
 
 use crate::domain::{Action, Page};
 
@@ -54,25 +55,28 @@ pub struct CallCheck {
     pub is_verification_missing: bool,
 }
 
-/// Whether one may call the other.
-pub async fn check_call(
+/// Whether callers may call listeners, `(caller_id, listener_id)` each, in their order.
+pub async fn check_calls(
     connection: &mut PgConnection,
-    caller_id: i64,
-    listener_id: i64,
-) -> sqlx::Result<CallCheck> {
+    planned: &[(i64, i64)],
+) -> sqlx::Result<Vec<CallCheck>> {
     sqlx::query_as(
-        "SELECT (SELECT username FROM profile.users WHERE user_id = $1) AS caller_username,
-                (SELECT username FROM profile.users WHERE user_id = $2) AS listener_username,
+        "SELECT (SELECT username FROM profile.users WHERE user_id = caller) AS caller_username,
+                (SELECT username FROM profile.users WHERE user_id = listener) AS listener_username,
                 EXISTS (SELECT FROM profile.user_roles
-                        WHERE user_id = $2 AND role = 'listener' AND active) AS is_listener,
+                        WHERE user_id = listener AND role = 'listener' AND active) AS is_listener,
                 EXISTS (SELECT FROM profile.user_blocks
-                        WHERE (blocker_id, blocked_id) IN (($1, $2), ($2, $1))) AS is_blocked,
+                        WHERE blocker_id = caller AND blocked_id = listener
+                           OR blocker_id = listener AND blocked_id = caller) AS is_blocked,
                 EXISTS (SELECT FROM profile.feed_listeners
-                        WHERE user_id = $2 AND NOT is_verified) AS is_verification_missing",
+                        WHERE user_id = listener AND NOT is_verified) AS is_verification_missing
+         FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY
+              AS planned (caller, listener, position)
+         ORDER BY position",
     )
-    .bind(caller_id)
-    .bind(listener_id)
-    .fetch_one(connection)
+    .bind(column(planned, |(caller_id, _)| *caller_id))
+    .bind(column(planned, |(_, listener_id)| *listener_id))
+    .fetch_all(connection)
     .await
 }
 

@@ -46,10 +46,8 @@ async fn the_unverified_are_hidden_and_not_called() {
         let people = People::new(db.clone(), Relay::default(), Clock::System);
         let people = people.require_verified(require);
         for (listener_id, is_missing) in [(asha, false), (asha + 1, require), (NOBODY, false)] {
-            let check = people
-                .check_call(NOBODY, listener_id)
-                .await
-                .expect("checked");
+            let checks = people.check_calls(&[(NOBODY, listener_id)]).await;
+            let check = &checks.expect("checked")[0];
             assert_eq!(check.is_verification_missing, is_missing, "{listener_id}");
         }
     }

@@ -1,5 +1,7 @@
 //! Between the wire and the domain.
 
+use talktime_kit::group::Member;
+use talktime_kit::trace;
 use talktime_proto::timestamp;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::charge_response::Outcome;
@@ -8,7 +10,7 @@ use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{Earning, Line, Purchase};
 use crate::domain::settlement::{CallType, Settlement};
-use crate::ledger::{self, Statement};
+use crate::ledger::{self, Settled, Statement};
 use crate::store::wallets::Balance;
 
 pub(super) fn balance(user_id: i64, balance: Balance) -> pb::Balance {
@@ -50,6 +52,30 @@ pub(super) fn charge_response(charge: &Charge, outcome: ledger::Outcome) -> pb::
     };
     pb::ChargeResponse {
         outcome: Some(outcome),
+    }
+}
+
+pub(super) fn charge_member(request: &pb::ChargeRequest) -> Member<Charge> {
+    Member {
+        task: charge_of(request),
+        traceparent: trace::named_or_current(request.traceparent.clone()),
+    }
+}
+
+pub(super) fn settlement_member(
+    request: &pb::SettleCallRequest,
+) -> Result<Member<Settlement>, WalletError> {
+    Ok(Member {
+        task: settlement_of(request)?,
+        traceparent: trace::named_or_current(request.traceparent.clone()),
+    })
+}
+
+pub(super) fn settled(settled: Settled) -> pb::SettleCallResponse {
+    pb::SettleCallResponse {
+        coins_spent: settled.coins_spent,
+        listener_paise_earned: settled.listener_paise,
+        caller_balance_coins: settled.caller_balance_coins,
     }
 }
 

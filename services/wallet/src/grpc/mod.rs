@@ -5,7 +5,7 @@ mod payouts;
 mod purchases;
 
 use talktime_kit::Error;
-use talktime_kit::group::Groups;
+use talktime_kit::group::{Groups, Member};
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
@@ -14,25 +14,24 @@ use tonic::{Request, Response, Status};
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{Lines, Page};
+use crate::domain::settlement::Settlement;
 use crate::domain::withdrawal;
-use crate::grouping::{self, Charging, Settling};
+use crate::grouping::{self, Charging};
 use crate::ledger::Ledger;
 use purchases::Added;
 
-/// Charges that one request may bring.
-const BATCH_CHARGES_MAX: usize = 1_000;
+/// Charges, or settlements, that one request may bring.
+const BATCH_MAX: usize = 1_000;
 
 pub(crate) struct WalletApi {
     ledger: Ledger,
     charging: Groups<Charging>,
-    settling: Groups<Settling>,
 }
 
 impl WalletApi {
     pub(crate) fn new(ledger: Ledger) -> Self {
         Self {
             charging: grouping::charging(&ledger),
-            settling: grouping::settling(&ledger),
             ledger,
         }
     }
@@ -41,15 +40,29 @@ impl WalletApi {
         &self,
         requests: &[pb::ChargeRequest],
     ) -> Result<Vec<pb::ChargeResponse>, Status> {
-        if requests.len() > BATCH_CHARGES_MAX {
+        if requests.len() > BATCH_MAX {
             return Err(refused(WalletError::OutOfRange("charges")));
         }
-        let charges: Vec<Charge> = requests.iter().map(convert::charge_of).collect();
-        let outcomes = self.ledger.charge(&charges).await.map_err(refused)?;
-        let answers = charges.iter().zip(outcomes);
+        let group: Vec<Member<Charge>> = requests.iter().map(convert::charge_member).collect();
+        let outcomes = self.ledger.charge_group(&group).await.map_err(refused)?;
+        let answers = group.iter().zip(outcomes);
         Ok(answers
-            .map(|(charge, outcome)| convert::charge_response(charge, outcome))
+            .map(|(member, outcome)| convert::charge_response(&member.task, outcome))
             .collect())
+    }
+
+    async fn settle_all(
+        &self,
+        requests: &[pb::SettleCallRequest],
+    ) -> Result<Vec<pb::SettleCallResponse>, Status> {
+        if requests.len() > BATCH_MAX {
+            return Err(refused(WalletError::OutOfRange("settlements")));
+        }
+        let group: Result<Vec<Member<Settlement>>, WalletError> =
+            requests.iter().map(convert::settlement_member).collect();
+        let group = group.map_err(refused)?;
+        let settled = self.ledger.settle_group(&group).await.map_err(refused)?;
+        Ok(settled.into_iter().map(convert::settled).collect())
     }
 }
 
@@ -98,17 +111,12 @@ impl WalletService for WalletApi {
         Ok(Response::new(pb::VoidChargeResponse { returned_coins }))
     }
 
-    async fn settle_call(
+    async fn settle_batch(
         &self,
-        request: Request<pb::SettleCallRequest>,
-    ) -> Result<Response<pb::SettleCallResponse>, Status> {
-        let settlement = convert::settlement_of(&request.into_inner()).map_err(refused)?;
-        let settled = self.settling.ask(settlement).await.map_err(refused)?;
-        Ok(Response::new(pb::SettleCallResponse {
-            coins_spent: settled.coins_spent,
-            listener_paise_earned: settled.listener_paise,
-            caller_balance_coins: settled.caller_balance_coins,
-        }))
+        request: Request<pb::SettleBatchRequest>,
+    ) -> Result<Response<pb::SettleBatchResponse>, Status> {
+        let settled = self.settle_all(&request.into_inner().settlements).await?;
+        Ok(Response::new(pb::SettleBatchResponse { settled }))
     }
 
     async fn get_rate_card(

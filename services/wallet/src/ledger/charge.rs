@@ -52,7 +52,7 @@ impl Ledger {
     }
 
     /// The same for charges that were asked for by different traces.
-    pub(crate) async fn charge_group(
+    pub async fn charge_group(
         &self,
         group: &[Member<Charge>],
     ) -> Result<Vec<Outcome>, WalletError> {

@@ -44,7 +44,7 @@ impl Ledger {
     }
 
     /// The same for many calls in one transaction. One that is refused spoils it for all.
-    pub(crate) async fn settle_group(
+    pub async fn settle_group(
         &self,
         group: &[Member<Settlement>],
     ) -> Result<Vec<Settled>, WalletError> {

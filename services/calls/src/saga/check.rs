@@ -1,0 +1,81 @@
+//! Whether people may talk to each other, as the owners of profiles and statuses say.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use talktime_kit::Error;
+use talktime_kit::group::{Member, Work};
+use talktime_proto::profile::v1::CallCheck;
+
+use super::together::in_time;
+use crate::domain::CallError;
+use crate::peers::Peers;
+
+/// Planned calls that are checked together, `(caller_id, listener_id)` each.
+pub(super) struct Checking {
+    pub(super) peers: Peers,
+}
+
+/// Of two who may talk.
+pub(super) struct Names {
+    pub(super) caller: String,
+    pub(super) listener: String,
+}
+
+impl Work for Checking {
+    type Task = (i64, i64);
+    type Answer = Result<Names, CallError>;
+    type Error = Error;
+
+    async fn work(&self, group: &[Member<(i64, i64)>]) -> Result<Vec<Self::Answer>, Error> {
+        let planned: Vec<(i64, i64)> = group.iter().map(|member| member.task).collect();
+        let listeners = planned
+            .iter()
+            .map(|(_, listener_id)| *listener_id)
+            .collect();
+        let asked = async {
+            tokio::join!(
+                self.peers.check_calls(&planned),
+                self.peers.online(listeners)
+            )
+        };
+        let (checks, online) = in_time(asked).await;
+        let online = online.map_err(Arc::new);
+        let checked = planned.iter().zip(checks?);
+        Ok(checked
+            .map(|((_, listener_id), check)| judge(*listener_id, check, &online))
+            .collect())
+    }
+
+    fn is_everyones(error: &Error) -> bool {
+        error.is_unreachable()
+    }
+}
+
+/// Presence is only needed for calls that nothing else forbids.
+fn judge(
+    listener_id: i64,
+    check: CallCheck,
+    online: &Result<HashSet<i64>, Arc<Error>>,
+) -> Result<Names, CallError> {
+    if !check.listener_exists {
+        return Err(CallError::NoSuchListener);
+    }
+    if check.blocked {
+        return Err(CallError::Blocked);
+    }
+    if !check.is_listener {
+        return Err(CallError::NotAListener);
+    }
+    if check.verification_missing {
+        return Err(CallError::ListenerNotVerified);
+    }
+    match online {
+        Ok(online) if online.contains(&listener_id) => Ok(Names {
+            caller: check.caller_username,
+            listener: check.listener_username,
+        }),
+        Ok(_) => Err(CallError::ListenerOffline),
+        Err(error) => Err(Error::of_shared(Arc::clone(error)).into()),
+    }
+}

@@ -1,0 +1,117 @@
+//! Both people are held for a call to be.
+
+use sqlx::{PgConnection, PgPool};
+use talktime_kit::group::{Member, Work};
+use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::{Error, failpoint};
+
+use super::LEASE_SECS;
+use super::start::{START_ROUTE, Started};
+use crate::domain::CallError;
+use crate::domain::call::Call;
+use crate::store::calls::{self, NewCall};
+
+/// Calls to be that are written together.
+pub(super) struct Reserving {
+    pub(super) db: PgPool,
+}
+
+/// A call to be, and the request that wants it.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) call: NewCall,
+    pub(super) idempotency: Option<idempotency::Request>,
+}
+
+/// A row in `reserving`, or the answer that the same request got before.
+pub(super) enum Reserved {
+    Now(Box<Call>),
+    Before(Started),
+}
+
+type Answer = Result<Reserved, CallError>;
+
+impl Work for Reserving {
+    type Task = Wanted;
+    type Answer = Answer;
+    type Error = CallError;
+
+    async fn work(&self, group: &[Member<Wanted>]) -> Result<Vec<Answer>, CallError> {
+        let wanted: Vec<&Wanted> = group.iter().map(|member| &member.task).collect();
+        if wanted.iter().any(|wanted| wanted.idempotency.is_some()) {
+            return self.reserve_under_keys(&wanted).await;
+        }
+        failpoint::reach("calls.start.before_reserved");
+        let mut connection = self.db.acquire().await?;
+        reserve(&mut connection, &wanted).await
+    }
+
+    /// Where somebody is in the way, the others are tried alone. After any other failure the rows may
+    /// be there all the same, and the people would be in their own way.
+    fn is_everyones(error: &CallError) -> bool {
+        !matches!(error, CallError::OnACall)
+    }
+}
+
+impl Reserving {
+    async fn reserve_under_keys(&self, wanted: &[&Wanted]) -> Result<Vec<Answer>, CallError> {
+        let keys: Vec<&idempotency::Request> = wanted
+            .iter()
+            .filter_map(|wanted| wanted.idempotency.as_ref())
+            .collect();
+        let mut tx = self.db.begin().await?;
+        let mut seen = idempotency::begin_all(&mut tx, &keys).await?.into_iter();
+        let before: Vec<Option<Answer>> = wanted
+            .iter()
+            .map(
+                |wanted| match wanted.idempotency.as_ref().and_then(|_| seen.next()) {
+                    Some(Ok(Seen::Before(started))) => Some(Ok(Reserved::Before(started))),
+                    Some(Err(error)) => Some(Err(error.into())),
+                    Some(Ok(Seen::First)) | None => None,
+                },
+            )
+            .collect();
+        let new = wanted
+            .iter()
+            .zip(&before)
+            .filter(|(_, before)| before.is_none());
+        let new: Vec<&Wanted> = new.map(|(wanted, _)| *wanted).collect();
+        let reserved = reserve(&mut tx, &new).await?;
+        for (wanted, answer) in new.iter().zip(&reserved) {
+            if let (Some(request), Err(_)) = (&wanted.idempotency, answer) {
+                // A refusal is no answer to keep: the client may ask again.
+                let user_id = wanted.call.user_id;
+                idempotency::release(&mut tx, user_id, START_ROUTE, request.key()).await?;
+            }
+        }
+        failpoint::reach("calls.start.before_reserved");
+        tx.commit().await?;
+        let mut reserved = reserved.into_iter();
+        let answers = before
+            .into_iter()
+            .map(|before| before.or_else(|| reserved.next()))
+            .map(|answer| answer.unwrap_or_else(|| Err(no_answer())));
+        Ok(answers.collect())
+    }
+}
+
+fn no_answer() -> CallError {
+    Error::internal("a wanted call was neither reserved nor refused").into()
+}
+
+async fn reserve(
+    connection: &mut PgConnection,
+    wanted: &[&Wanted],
+) -> Result<Vec<Answer>, CallError> {
+    let new: Vec<&NewCall> = wanted.iter().map(|wanted| &wanted.call).collect();
+    let reserved = match calls::reserve(connection, &new, LEASE_SECS).await {
+        Ok(reserved) => reserved,
+        Err(error) if calls::is_taken(&error) => return Err(CallError::OnACall),
+        Err(error) => return Err(error.into()),
+    };
+    let answers = reserved.into_iter().map(|call| match call {
+        Some(call) => Ok(Reserved::Now(Box::new(call))),
+        None => Err(CallError::OnACall),
+    });
+    Ok(answers.collect())
+}

@@ -1,0 +1,102 @@
+//! People are shown as busy with their call, and as free after it.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use talktime_kit::Error;
+use talktime_kit::group::{Groups, Member, Work};
+use talktime_proto::presence::v1::call_change::Change;
+use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
+use tracing::Instrument;
+
+use super::together::{LIMITS, traced};
+use crate::domain::call::Call;
+use crate::peers::Peers;
+use crate::tracking::Tracking;
+
+/// Nobody waits longer for presence: the event that follows makes it good.
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Beginnings and ends of calls that presence is told together.
+struct Showing {
+    peers: Peers,
+}
+
+impl Work for Showing {
+    type Task = CallChange;
+    type Answer = ();
+    type Error = Error;
+
+    async fn work(&self, group: &[Member<CallChange>]) -> Result<Vec<()>, Error> {
+        let changes = traced(group, |change, traceparent| CallChange {
+            traceparent,
+            ..change
+        });
+        let told = tokio::time::timeout(TIMEOUT, self.peers.follow_calls(changes));
+        told.await
+            .map_err(|_elapsed| Error::internal("presence did not answer in time"))??;
+        Ok(vec![(); group.len()])
+    }
+
+    fn is_everyones(error: &Error) -> bool {
+        error.is_outcome_unknown()
+    }
+}
+
+/// What others see of calls, as far as presence and Redis answer soon; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Shown {
+    showing: Groups<Showing>,
+    tracking: Tracking,
+}
+
+impl Shown {
+    pub(super) fn start(peers: &Peers, tracking: Tracking) -> Self {
+        let peers = peers.clone();
+        Self {
+            showing: Groups::start(LIMITS, Showing { peers }),
+            tracking,
+        }
+    }
+
+    /// Shows the parties of calls as busy, for so many minutes each.
+    pub(super) async fn busy(&self, calls: &[(Call, i32)]) {
+        let busy = calls.iter().map(|(call, wait_time)| {
+            let wait_time = *wait_time;
+            self.show(call, Change::Began(CallBegan { wait_time }))
+        });
+        join_all(busy).await;
+    }
+
+    /// Shows a live call in Redis.
+    pub(super) async fn live(&self, call: &Call) {
+        self.tracking.show(call).await;
+    }
+
+    /// Shows a call's parties as free, in the background: neither the books nor the next call wait for
+    /// it.
+    pub(super) fn free(&self, call: &Call) {
+        let (shown, call) = (self.clone(), call.clone());
+        let show = async move {
+            let free = shown.show(&call, Change::Ended(CallEnded {}));
+            tokio::join!(free, shown.tracking.hide(call.call_id));
+        };
+        tokio::spawn(show.in_current_span());
+    }
+
+    async fn show(&self, call: &Call, change: Change) {
+        let change = CallChange {
+            call_id: call.call_id,
+            user_ids: call.parties().to_vec(),
+            change: Some(change),
+            ..CallChange::default()
+        };
+        match tokio::time::timeout(TIMEOUT, self.showing.ask(change)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "presence will learn it from the event"),
+            Err(_elapsed) => {
+                tracing::warn!("presence will learn it from the event: no answer in time");
+            }
+        }
+    }
+}
