@@ -33,6 +33,16 @@ pub struct Member<T> {
     pub traceparent: Option<String>,
 }
 
+impl<T> Member<T> {
+    /// The same member with another task, such as its next step.
+    pub fn with<U>(&self, task: U) -> Member<U> {
+        Member {
+            task,
+            traceparent: self.traceparent.clone(),
+        }
+    }
+}
+
 /// What is done with a group.
 pub trait Work: Send + Sync + 'static {
     /// What each caller asks for.

@@ -175,24 +175,15 @@ pub async fn finish_all(
         .iter()
         .map(|(_, answer)| serde_json::to_value(answer).map_err(Error::internal))
         .collect::<Result<Vec<_>, Error>>()?;
-    let requests = || finished.iter().map(|(request, _)| request);
     let kept = sqlx::query(
         "UPDATE idempotency_keys AS k SET answer = finished.answer
          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::jsonb[])
               AS finished (user_id, route, key, answer)
          WHERE k.user_id = finished.user_id AND k.route = finished.route AND k.key = finished.key",
     )
-    .bind(
-        requests()
-            .map(|request| request.user_id)
-            .collect::<Vec<_>>(),
-    )
-    .bind(requests().map(|request| request.route).collect::<Vec<_>>())
-    .bind(
-        requests()
-            .map(|request| request.key.as_str())
-            .collect::<Vec<_>>(),
-    )
+    .bind(column(finished, |(request, _)| request.user_id))
+    .bind(column(finished, |(request, _)| request.route))
+    .bind(column(finished, |(request, _)| request.key.as_str()))
     .bind(answers)
     .execute(tx)
     .await?;

@@ -79,9 +79,9 @@ type All<'a, T> = Vec<Outcome<On<'a, T>>>;
 
 impl Starting {
     async fn check<'a>(&self, planned: Vec<Outcome<&'a Member<Planned>>>) -> All<'a, NewCall> {
-        let parties = |member: &&Member<Planned>| Member {
-            task: (member.task.call.user_id, member.task.call.listener_id),
-            traceparent: member.traceparent.clone(),
+        let parties = |member: &&Member<Planned>| {
+            let call = &member.task.call;
+            member.with((call.user_id, call.listener_id))
         };
         step(&self.checking, planned, parties, |member, names| {
             let names = names
@@ -99,12 +99,11 @@ impl Starting {
     }
 
     async fn reserve<'a>(&self, checked: All<'a, NewCall>) -> All<'a, Call> {
-        let wanted = |on: &On<NewCall>| Member {
-            task: Wanted {
+        let wanted = |on: &On<NewCall>| {
+            on.member.with(Wanted {
                 call: on.state.clone(),
                 idempotency: on.member.task.start.idempotency.clone(),
-            },
-            traceparent: on.member.traceparent.clone(),
+            })
         };
         step(
             &self.reserving,
@@ -122,10 +121,7 @@ impl Starting {
     }
 
     async fn charge<'a>(&self, reserved: All<'a, Call>) -> All<'a, (Call, PaidMinute)> {
-        let first_minute = |on: &On<Call>| Member {
-            task: charge_request(&on.state, 1),
-            traceparent: on.member.traceparent.clone(),
-        };
+        let first_minute = |on: &On<Call>| on.member.with(charge_request(&on.state, 1));
         step(&self.charging, reserved, first_minute, |on, charge| {
             let On { member, state } = on;
             let charge = charge.map_err(CallError::from);
@@ -146,13 +142,12 @@ impl Starting {
     /// that is told too.
     async fn go_live(&self, paid: All<'_, (Call, PaidMinute)>) -> Vec<Outcome<(Call, Started)>> {
         let busy: Vec<(Call, i32)> = paid.iter().flatten().map(busy).collect();
-        let start = |on: &On<(Call, PaidMinute)>| Member {
-            task: PaidStart {
+        let start = |on: &On<(Call, PaidMinute)>| {
+            on.member.with(PaidStart {
                 call_id: on.state.0.call_id,
                 start: on.member.task.start.clone(),
                 minute: on.state.1,
-            },
-            traceparent: on.member.traceparent.clone(),
+            })
         };
         let live = step(&self.going_live, paid, start, |on, live| match live {
             Ok(Some(live)) => Ok(live),
