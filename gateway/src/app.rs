@@ -81,6 +81,7 @@ parts! {
     limits: Limits,
     places: Places,
     gate: Gate,
+    lifecycle: Lifecycle,
     clock: Clock,
     trusted_proxies: TrustedProxies,
 }
@@ -113,7 +114,7 @@ impl App {
             presence.clone(),
             calls.clone(),
             heartbeats.clone(),
-            lifecycle,
+            lifecycle.clone(),
             clock.clone(),
             config.sockets,
         );
@@ -133,6 +134,7 @@ impl App {
             limits: Limits::new(config.limits, redis),
             places,
             gate,
+            lifecycle,
             clock,
             trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
         })))

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use talktime_kit::error::chain;
+use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Error, Kind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -43,9 +44,13 @@ pub struct Around {
     pub timeout: Duration,
     /// Where it comes in.
     pub turns: Turns,
+    /// Waits for requests when the process stops.
+    pub lifecycle: Lifecycle,
 }
 
-/// Runs a request in its turn and within its time.
+/// Runs a request in its turn and within its time, in a task of its own: a client that hangs up neither
+/// leaves its request half done nor cancels streams on the connections to services that all clients
+/// share. Its turn lasts as long as its work does.
 pub async fn around_every_request(
     State(around): State<Around>,
     request: Request,
@@ -63,7 +68,8 @@ pub async fn around_every_request(
     );
     let traceparent = request.headers().get(trace::TRACEPARENT);
     trace::adopt(&span, traceparent.and_then(|value| value.to_str().ok()));
-    async move {
+    let lifecycle = around.lifecycle.clone();
+    let answer = async move {
         let answer = answer_within(around, started, request, next).await;
         let problem = answer.extensions().get::<Problem>().cloned();
         let mut response = match &problem {
@@ -74,9 +80,10 @@ pub async fn around_every_request(
         response.headers_mut().insert(REQUEST_ID, echo);
         observe(&label, started, &response, problem.as_ref());
         response
-    }
-    .instrument(span)
-    .await
+    };
+    let answered = lifecycle.run_to_completion(answer.instrument(span)).await;
+    // Panics are caught closer to the request: this is a runtime that shuts down.
+    answered.unwrap_or_else(|error| Problem::from(Error::internal(error)).into_response())
 }
 
 async fn answer_within(around: Around, started: Instant, request: Request, next: Next) -> Response {

@@ -20,12 +20,13 @@ mod wallet;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use serde::Serialize;
+use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Error, Kind};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -50,8 +51,12 @@ pub fn router(app: App, config: &HttpConfig) -> Router {
     let turns = Turns::new(config.running_max, config.waiting_max);
     let around = |timeout_ms| {
         let timeout = Duration::from_millis(timeout_ms);
-        let turns = turns.clone();
-        from_fn_with_state(Around { timeout, turns }, around_every_request)
+        let around = Around {
+            timeout,
+            turns: turns.clone(),
+            lifecycle: Lifecycle::from_ref(&app),
+        };
+        from_fn_with_state(around, around_every_request)
     };
     let enforce_limits = from_fn_with_state(app.clone(), limits::enforce::<App>);
     let (small, document) = small().split_for_parts();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ impl Refusals {
 
 impl Queue {
     /// Writes refusals until told to stop, or until nobody can refuse anything any more.
-    pub async fn write(mut self, db: PgPool, stopping: CancellationToken) {
+    pub async fn write(mut self, db: Database, stopping: CancellationToken) {
         // From zero on, so that the first is seen to be one more.
         lose(0);
         let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -72,13 +72,14 @@ impl Queue {
     }
 }
 
-async fn write_batch(db: &PgPool, batch: &mut Vec<Entry>) {
+async fn write_batch(db: &Database, batch: &mut Vec<Entry>) {
     if batch.is_empty() {
         return;
     }
     let written = async {
-        let mut connection = db.acquire().await?;
-        audit_log::append_all(&mut connection, batch).await
+        let mut tx = db.begin().await?;
+        audit_log::append_all(&mut tx, batch).await?;
+        tx.commit().await
     };
     if let Err(error) = written.await {
         tracing::warn!(%error, refusals = batch.len(), "refusals are missing in the audit log");

@@ -1,7 +1,8 @@
 //! What auth publishes, and what it hears.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+use talktime_kit::db::Database;
 use talktime_kit::messaging::{Handler, Relay, outbox};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
@@ -18,13 +19,13 @@ use crate::store::{revocations, sessions};
 /// Tells the other services of logins and logouts, and gateways of tokens that hold no more.
 #[derive(Clone)]
 pub struct Journal {
-    db: PgPool,
+    db: Database,
     relay: Relay,
 }
 
 impl Journal {
     /// A journal in the outbox of `db`; `relay` is woken when there are events.
-    pub fn new(db: PgPool, relay: Relay) -> Self {
+    pub fn new(db: Database, relay: Relay) -> Self {
         Self { db, relay }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 use tokio_util::sync::CancellationToken;
 
 use crate::rotation::{RELOAD_EVERY, Rotation};
@@ -17,7 +17,7 @@ const FIRST_KEYS_RETRY: Duration = Duration::from_millis(200);
 
 /// Forgets revocations of tokens that have expired, until told to stop; harmless on many replicas at
 /// once.
-pub async fn purge_revocations(db: PgPool, clock: Clock, stopping: CancellationToken) {
+pub async fn purge_revocations(db: Database, clock: Clock, stopping: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 
 use crate::config::TokensConfig;
 use crate::domain::{KeyRefusal, SigningKey};
@@ -19,7 +19,7 @@ pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
 /// The steps of a rotation.
 pub struct Rotation {
-    db: PgPool,
+    db: Database,
     sealing: SealingKey,
     /// Between a key's publication and its first signature.
     known_after: TimeDelta,
@@ -38,7 +38,7 @@ pub enum Pace {
 
 impl Rotation {
     /// The keys in `db`, under these rules.
-    pub fn new(db: PgPool, config: &TokensConfig) -> anyhow::Result<Self> {
+    pub fn new(db: Database, config: &TokensConfig) -> anyhow::Result<Self> {
         Ok(Self {
             db,
             sealing: SealingKey::new(&config.sealing_key)?,
@@ -49,12 +49,13 @@ impl Rotation {
 
     /// The keys as they are now. The first time of all there is none, so one is made.
     pub async fn load(&self) -> anyhow::Result<KeyRing> {
-        let mut connection = self.db.acquire().await?;
-        let mut held = signing_keys::held(&mut connection).await?;
+        let mut held = signing_keys::held(&mut *self.db.acquire().await?).await?;
         if held.is_empty() {
             let (key_id, sealed) = self.new_key()?;
-            signing_keys::insert_first(&mut connection, &key_id, &sealed).await?;
-            held = signing_keys::held(&mut connection).await?;
+            let mut tx = self.db.begin().await?;
+            signing_keys::insert_first(&mut tx, &key_id, &sealed).await?;
+            tx.commit().await?;
+            held = signing_keys::held(&mut *self.db.acquire().await?).await?;
         }
         self.ring(held)
     }
@@ -68,8 +69,9 @@ impl Rotation {
     /// Makes a key that everybody is shown, and answers its id.
     pub async fn publish(&self) -> anyhow::Result<String> {
         let (key_id, sealed) = self.new_key()?;
-        let mut connection = self.db.acquire().await?;
-        signing_keys::insert(&mut connection, &key_id, &sealed).await?;
+        let mut tx = self.db.begin().await?;
+        signing_keys::insert(&mut tx, &key_id, &sealed).await?;
+        tx.commit().await?;
         Ok(key_id)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 use talktime_kit::{Clock, Error};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ const RANGE_DAYS_DEFAULT: u64 = 30;
 /// Gives badges and tells of them; cheap to clone.
 #[derive(Clone)]
 pub struct Badges {
-    db: PgPool,
+    db: Database,
     clock: Clock,
     card: BadgeCard,
 }
@@ -98,7 +98,7 @@ pub async fn give_each_day(service: Badges, stopping: CancellationToken) {
 
 impl Badges {
     /// Badges by this card, in this database.
-    pub fn new(db: PgPool, clock: Clock, card: BadgeCard) -> Self {
+    pub fn new(db: Database, clock: Clock, card: BadgeCard) -> Self {
         Self { db, clock, card }
     }
 
@@ -189,15 +189,16 @@ impl Badges {
     }
 
     async fn badge_of(&self, listener_id: i64, date: NaiveDate) -> Result<DayBadge, BadgeError> {
-        let mut connection = self.db.acquire().await?;
-        if let Some(badge) = badges::of_day(&mut connection, listener_id, date).await? {
+        let mut tx = self.db.begin().await?;
+        if let Some(badge) = badges::of_day(&mut tx, listener_id, date).await? {
             return Ok(badge);
         }
-        let secs = badges::talked_secs(&mut connection, listener_id, day_before(date)).await?;
+        let secs = badges::talked_secs(&mut tx, listener_id, day_before(date)).await?;
         let card = &self.card;
         let given = [(listener_id, card.badge_for(secs))];
-        badges::assign(&mut connection, date, &given, card, self.clock.now(), false).await?;
-        let badge = badges::of_day(&mut connection, listener_id, date).await?;
+        badges::assign(&mut tx, date, &given, card, self.clock.now(), false).await?;
+        let badge = badges::of_day(&mut tx, listener_id, date).await?;
+        tx.commit().await?;
         badge.ok_or(BadgeError::NoSuchBadge)
     }
 

@@ -1,6 +1,6 @@
 //! What calls tells in its metrics of the product: calls, minutes, and how late minutes are.
 
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 
 use crate::domain::call::{Call, CallType, Status};
 use crate::store::calls;
@@ -56,7 +56,7 @@ pub(crate) fn repaired(calls: u64) {
 }
 
 /// Looks up how many calls are live.
-pub(crate) async fn live(pool: PgPool) -> anyhow::Result<()> {
+pub(crate) async fn live(pool: Database) -> anyhow::Result<()> {
     let live = calls::count_live(&mut *pool.acquire().await?).await?;
     metrics::gauge!("calls_live").set(live);
     Ok(())

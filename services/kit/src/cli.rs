@@ -1,8 +1,8 @@
 //! The commands that every service's binary has.
 
+use crate::db::Database;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::de::DeserializeOwned;
-use sqlx::PgPool;
 
 use crate::config::{self, ServiceConfig};
 use crate::db::{self, Schema};
@@ -88,7 +88,7 @@ pub async fn run(command: Command, config: &ServiceConfig, schema: Schema) -> an
 async fn dead_letters_command(
     command: DeadLetters,
     config: &ServiceConfig,
-    pool: &PgPool,
+    pool: &Database,
 ) -> anyhow::Result<()> {
     match command {
         DeadLetters::List => {

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use crate::db::Database;
 use async_nats::jetstream::{self, consumer::pull};
-use sqlx::PgPool;
 use talktime_proto::events::STREAM_NAME;
 use tokio_util::sync::CancellationToken;
 
@@ -37,13 +37,12 @@ where
 
 /// Of a pool: connections in use and idle, and how many there may be. Of the outbox in its schema:
 /// how many events wait, and for how long the oldest has.
-pub(crate) async fn database(pool: PgPool, connections_max: u32) -> anyhow::Result<()> {
-    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-    let used = pool.size().saturating_sub(idle);
-    metrics::gauge!("db_connections", "state" => "idle").set(idle);
-    metrics::gauge!("db_connections", "state" => "used").set(used);
+pub(crate) async fn database(db: Database, connections_max: u32) -> anyhow::Result<()> {
+    let connections = db.state();
+    metrics::gauge!("db_connections", "state" => "idle").set(connections.idle);
+    metrics::gauge!("db_connections", "state" => "used").set(connections.used);
     metrics::gauge!("db_connections_max").set(connections_max);
-    let waiting = outbox::waiting(&pool).await?;
+    let waiting = outbox::waiting(&db).await?;
     metrics::gauge!("outbox_unpublished").set(waiting.events);
     metrics::gauge!("outbox_oldest_age_seconds").set(waiting.oldest_age_secs);
     Ok(())

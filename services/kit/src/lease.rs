@@ -1,6 +1,7 @@
 //! Work that one replica does at a time.
 
-use sqlx::{Connection, PgConnection, PgPool};
+use crate::db::Database;
+use sqlx::{Connection, PgConnection};
 
 use crate::error::Error;
 
@@ -12,8 +13,8 @@ pub struct Lease {
 
 impl Lease {
     /// Takes the lease `name`, such as `presence.sweep`; none while somebody else has it.
-    pub async fn try_take(db: &PgPool, name: &str) -> Result<Option<Self>, Error> {
-        let mut connection = db.acquire().await?.detach();
+    pub async fn try_take(db: &Database, name: &str) -> Result<Option<Self>, Error> {
+        let mut connection = db.open_session().await?;
         let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext($1))")
             .bind(name)
             .fetch_one(&mut connection)

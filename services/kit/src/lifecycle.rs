@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,21 @@ impl Lifecycle {
     /// Runs a background task that the stop waits for. The task watches [`Lifecycle::stopping`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// Runs a request to its end in a task of its own, which the stop waits for.
+    ///
+    /// HTTP servers drop a handler's future when its client goes away. Work that was dropped half-way
+    /// would be left to sweepers, and clients that hang up on purpose could stop each other's requests
+    /// through whatever these share.
+    ///
+    /// # Errors
+    /// The request panicked, or the runtime is shutting down.
+    pub async fn run_to_completion<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.tasks.spawn(request).await
     }
 
     /// Runs a server, which watches [`Lifecycle::stopping`], until a signal; then lets it and the

@@ -1,6 +1,6 @@
 //! A running service: everything that all of them have, wired once.
 
-use sqlx::PgPool;
+use crate::db::Database;
 use tonic::service::Routes;
 
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use crate::telemetry::{self, Telemetry};
 /// A service between its start and its stop.
 pub struct Service {
     /// The app role's pool.
-    pub db: PgPool,
+    pub db: Database,
     /// Tells the outbox's relay that there is something to publish.
     pub relay: Relay,
     /// NATS, for broadcasts that nobody needs later.

@@ -4,12 +4,17 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
-use crate::db::{self, Schema};
+use crate::db::{self, Database, Schema};
+
+/// Connections of one test to its database.
+const CONNECTIONS_MAX: u32 = 10;
 
 /// A fresh database with one schema. It goes with the test stack.
 pub struct TestDatabase {
-    /// Pool of the app role.
-    pub app: PgPool,
+    /// The app role's connections, as the service holds them.
+    pub app: Database,
+    /// A pool of the app role, to look at rows with its rights.
+    pub app_pool: PgPool,
     /// Pool of the superuser, to look and to break things.
     pub superuser: PgPool,
     /// URL of the role that owns the schema.
@@ -40,7 +45,8 @@ impl TestDatabase {
             PgPoolOptions::new().connect_lazy_with(options.database(&name))
         };
         Self {
-            app: pool(app),
+            app: Database::connect_lazily(app.clone().database(&name), CONNECTIONS_MAX),
+            app_pool: pool(app),
             superuser: pool(admin),
             owner_url: owner.database(&name).to_url_lossy().to_string().into(),
         }

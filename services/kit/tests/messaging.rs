@@ -121,13 +121,17 @@ impl Bench {
     /// The traces in which the effects happened.
     async fn effect_traces(&self) -> Vec<String> {
         sqlx::query_scalar("SELECT traceparent FROM wallet.effects WHERE traceparent IS NOT NULL")
-            .fetch_all(&self.database.app)
+            .fetch_all(&self.database.app_pool)
             .await
             .expect("readable")
     }
 
     async fn effects(&self) -> i64 {
-        count(&self.database.app, "SELECT count(*) FROM wallet.effects").await
+        count(
+            &self.database.app_pool,
+            "SELECT count(*) FROM wallet.effects",
+        )
+        .await
     }
 }
 
@@ -196,7 +200,7 @@ async fn an_event_that_means_nothing_here_leaves_no_trace() {
     bench.relay.wake();
     wait_until("the effect", || async { bench.effects().await == 1 }).await;
     let remembered = "SELECT count(*) FROM inbox";
-    assert_eq!(count(&bench.database.app, remembered).await, 1);
+    assert_eq!(count(&bench.database.app_pool, remembered).await, 1);
 }
 
 #[tokio::test]
@@ -213,7 +217,7 @@ async fn a_committed_event_has_its_effect_and_a_rolled_back_one_has_none() {
     wait_until("the effect", || async { bench.effects().await == 1 }).await;
     let unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
     wait_until("all published", || async {
-        count(&bench.database.app, unpublished).await == 0
+        count(&bench.database.app_pool, unpublished).await == 0
     })
     .await;
     assert_eq!(bench.effects().await, 1);
@@ -268,7 +272,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
     bench.append_and_commit().await;
     let letters = "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL";
     wait_until("a dead letter", || async {
-        count(&bench.database.app, letters).await == 1
+        count(&bench.database.app_pool, letters).await == 1
     })
     .await;
     assert_eq!(bench.effects().await, 0, "a refused effect is rolled back");
@@ -300,7 +304,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         stopping,
     ));
     let letter: i64 = count(
-        &bench.database.app,
+        &bench.database.app_pool,
         "SELECT dead_letter_id FROM dead_letters",
     )
     .await;
@@ -308,7 +312,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         .await
         .expect("replayed");
     wait_until("the effect", || async { bench.effects().await == 1 }).await;
-    assert_eq!(count(&bench.database.app, letters).await, 0);
+    assert_eq!(count(&bench.database.app_pool, letters).await, 0);
 }
 
 #[tokio::test]

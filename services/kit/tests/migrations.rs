@@ -55,7 +55,7 @@ async fn a_service_that_serves_cannot_rewrite_which_migrations_ran() {
         "UPDATE _kit_migrations SET success = false",
     ] {
         let error = sqlx::query(statement)
-            .execute(&database.app)
+            .execute(&database.app_pool)
             .await
             .expect_err("refused");
         let code = error

@@ -1,6 +1,6 @@
 //! What requests do with statuses, each in a transaction.
 
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
@@ -12,14 +12,14 @@ use crate::store::user_status::{self, Alive};
 /// Presence's operations on its own database.
 #[derive(Clone)]
 pub struct Statuses {
-    db: PgPool,
+    db: Database,
     relay: Relay,
     clock: Clock,
 }
 
 impl Statuses {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: PgPool, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 

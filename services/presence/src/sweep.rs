@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 use talktime_kit::error::chain;
 use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
 use talktime_kit::lease::Lease;
@@ -27,7 +27,7 @@ const LEASE: &str = "presence.sweep";
 /// Looks for the silent and for the busy without a reason; cheap to clone.
 #[derive(Clone)]
 pub struct Sweeper {
-    db: PgPool,
+    db: Database,
     relay: Relay,
     clock: Clock,
     calls: CallsServiceClient<PeerChannel>,
@@ -49,7 +49,7 @@ impl Sweeper {
     /// Sweeps a migrated database; `relay` is woken when there are events, calls is asked which
     /// calls are live.
     pub fn new(
-        db: PgPool,
+        db: Database,
         relay: Relay,
         clock: Clock,
         calls: CallsServiceClient<PeerChannel>,

@@ -1,8 +1,9 @@
 //! Whom people keep away, each operation in one transaction. A block works at once and both ways,
 //! because the feed and every start of a call read the table that is written here.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 use talktime_kit::db::is_foreign_key_violation;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
@@ -15,7 +16,7 @@ use crate::store::users;
 /// Operations on blocks.
 #[derive(Clone)]
 pub struct Blocks {
-    db: PgPool,
+    db: Database,
     relay: Relay,
     clock: Clock,
 }
@@ -31,7 +32,7 @@ pub struct BlockedPage {
 
 impl Blocks {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: PgPool, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 

@@ -1,7 +1,8 @@
 //! Whom people like to talk to, each operation in one transaction.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 use talktime_kit::db::is_foreign_key_violation;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
@@ -15,7 +16,7 @@ use crate::store::user_roles;
 /// Operations on favourites.
 #[derive(Clone)]
 pub struct Favorites {
-    db: PgPool,
+    db: Database,
     relay: Relay,
     clock: Clock,
 }
@@ -31,7 +32,7 @@ pub struct FavoritesPage {
 
 impl Favorites {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: PgPool, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 
 use crate::domain::ProfileError;
 use crate::domain::feed::{FeedFilter, FeedQuery, Position};
@@ -18,7 +18,7 @@ use crate::store::user_blocks;
 /// The feed, read from profile's own database.
 #[derive(Clone)]
 pub struct Feed {
-    db: PgPool,
+    db: Database,
     clock: Clock,
     require_verified: bool,
     counts: Arc<Remembered<FeedFilter, FeedCounts>>,
@@ -60,7 +60,7 @@ pub struct FeedStats {
 impl Feed {
     /// The feed of a migrated database. Pages are of now; counts and numbers are counted anew when
     /// they are older than `counts_last`.
-    pub fn new(db: PgPool, clock: Clock, counts_last: Duration) -> Self {
+    pub fn new(db: Database, clock: Clock, counts_last: Duration) -> Self {
         Self {
             db,
             clock,

@@ -8,8 +8,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use talktime_kit::Error;
+use talktime_kit::db::Database;
 use talktime_kit::error::chain;
 use talktime_kit::lease::Lease;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ const LEASE: &str = "profile.feed_check";
 /// Compares and repairs; cheap to clone.
 #[derive(Clone)]
 pub struct FeedCheck {
-    db: PgPool,
+    db: Database,
     owners: Owners,
     every: Duration,
     grace: Duration,
@@ -65,7 +65,7 @@ impl fmt::Display for Checked {
 
 impl FeedCheck {
     /// Compares a migrated database with its owners.
-    pub fn new(db: PgPool, owners: Owners, config: FeedConfig) -> Self {
+    pub fn new(db: Database, owners: Owners, config: FeedConfig) -> Self {
         Self {
             db,
             owners,
@@ -117,12 +117,12 @@ impl FeedCheck {
     /// Goes through all listeners. With a grace, a difference counts only if it is still there after
     /// it.
     async fn walk(&self, grace: Option<Duration>) -> Result<Checked, Error> {
-        let mut connection = self.db.acquire().await?;
+        let mut tx = self.db.begin().await?;
         let mut checked = Checked {
-            misplaced: feed_listeners::align_with_profiles(&mut connection).await?,
+            misplaced: feed_listeners::align_with_profiles(&mut tx).await?,
             ..Checked::default()
         };
-        drop(connection);
+        tx.commit().await?;
         let mut after_user_id = 0;
         loop {
             let held = self.held_after(after_user_id).await?;
@@ -189,16 +189,17 @@ impl FeedCheck {
     }
 
     async fn mend(&self, held: Held, said: Held, checked: &mut Checked) -> Result<(), Error> {
-        let mut connection = self.db.acquire().await?;
+        let mut tx = self.db.begin().await?;
         if held.status_differs(&said) {
-            checked.statuses += feed_listeners::mend_status(&mut connection, &said).await?;
+            checked.statuses += feed_listeners::mend_status(&mut tx, &said).await?;
         }
         if held.totals_differ(&said) {
-            checked.totals += feed_listeners::mend_totals(&mut connection, &held, &said).await?;
+            checked.totals += feed_listeners::mend_totals(&mut tx, &held, &said).await?;
         }
         if held.standing_differs(&said) {
-            checked.standings += feed_listeners::mend_standing(&mut connection, &said).await?;
+            checked.standings += feed_listeners::mend_standing(&mut tx, &said).await?;
         }
+        tx.commit().await?;
         Ok(())
     }
 }

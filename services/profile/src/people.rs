@@ -1,8 +1,9 @@
 //! Operations on people, each in one transaction.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 use talktime_kit::db::is_unique_violation;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
@@ -20,7 +21,7 @@ const OPERATOR_CHARACTERS_MAX: usize = 100;
 /// Profile's operations on its own database.
 #[derive(Clone)]
 pub struct People {
-    db: PgPool,
+    db: Database,
     relay: Relay,
     clock: Clock,
     require_verified: bool,
@@ -28,7 +29,7 @@ pub struct People {
 
 impl People {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: PgPool, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
         Self {
             db,
             relay,
@@ -165,7 +166,7 @@ fn name_taken(error: sqlx::Error) -> ProfileError {
 
 /// Makes the user with this phone an admin, for an operator at a terminal: no request does it.
 pub async fn grant_admin(
-    db: &PgPool,
+    db: &Database,
     phone: &str,
     operator: &str,
     now: DateTime<Utc>,
@@ -181,7 +182,7 @@ pub async fn grant_admin(
 
 /// Takes that role away again. Roles are asked for on each request, so the next one is refused.
 pub async fn revoke_admin(
-    db: &PgPool,
+    db: &Database,
     phone: &str,
     operator: &str,
     now: DateTime<Utc>,

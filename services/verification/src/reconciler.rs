@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+use talktime_kit::db::Database;
 use talktime_kit::error::chain;
 use talktime_kit::lease::Lease;
 use talktime_kit::{Clock, Error};
@@ -22,7 +23,7 @@ const RECORDS_CHECKED_AT_ONCE: i64 = 500;
 /// Keeps the bucket equal to the rows; cheap to clone.
 #[derive(Clone)]
 pub struct Reconciler {
-    db: PgPool,
+    db: Database,
     bucket: Bucket,
     clock: Clock,
     every: Duration,
@@ -40,7 +41,7 @@ pub struct Differences {
 
 impl Reconciler {
     /// Compares this bucket with these rows.
-    pub fn new(db: PgPool, bucket: Bucket, clock: Clock, config: &ReconcilerConfig) -> Self {
+    pub fn new(db: Database, bucket: Bucket, clock: Clock, config: &ReconcilerConfig) -> Self {
         Self {
             db,
             bucket,

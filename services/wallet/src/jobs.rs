@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgPool};
+use sqlx::Connection;
 use talktime_kit::Error;
+use talktime_kit::db::Database;
 use talktime_kit::error::chain;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,7 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
 }
 
 /// Looks through the books, first of all at the start, until told to stop.
-pub(crate) async fn verify(db: PgPool, every: Duration, stopping: CancellationToken) {
+pub(crate) async fn verify(db: Database, every: Duration, stopping: CancellationToken) {
     loop {
         let looked = tokio::select! {
             looked = look(&db) => looked,
@@ -58,9 +59,9 @@ pub(crate) async fn verify(db: PgPool, every: Duration, stopping: CancellationTo
 }
 
 /// One look, unless another replica is at it. The metric tells what the last look found.
-async fn look(db: &PgPool) -> Result<(), Error> {
+async fn look(db: &Database) -> Result<(), Error> {
     // The lock is the session's, which ends with this connection, however this ends.
-    let mut connection = db.acquire().await?.detach();
+    let mut connection = db.open_session().await?;
     let is_ours: bool =
         sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('wallet.verify'))")
             .fetch_one(&mut connection)

@@ -18,9 +18,9 @@ pub mod provider;
 pub mod sealing;
 pub mod store;
 
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
+use talktime_kit::db::Database;
 use talktime_kit::db::{self, Plans, Schema};
 use talktime_kit::messaging::{Consumer, Relay};
 use talktime_kit::{Clock, Service};
@@ -66,7 +66,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         .await
 }
 
-fn ledger(db: PgPool, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
+fn ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
     Ok(Ledger::new(Parts {
         db,
         relay,
@@ -81,7 +81,7 @@ fn ledger(db: PgPool, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
 /// names what differs.
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
-    let mut connection = pool.acquire().await?;
+    let mut connection = pool.open_session().await?;
     let differences = store::accounts::differences(&mut connection).await?;
     anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
     println!("journal, transfers, wallets and histories agree, and every chain is whole");
@@ -92,8 +92,7 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
 pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let sealer = Sealer::new(&config.bank_details)?;
-    let mut connection = pool.acquire().await?;
-    let rotated = ledger::bank::rotate(&mut connection, &sealer).await?;
+    let rotated = ledger::bank::rotate(&pool, &sealer).await?;
     println!("{rotated} rows are sealed with key {} now", sealer.key_id());
     Ok(())
 }

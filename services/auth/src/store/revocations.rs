@@ -1,7 +1,8 @@
 //! `auth.revocations`: access tokens that hold no more, until they would have expired.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
+use talktime_kit::db::Database;
 
 use crate::domain::Revocation;
 
@@ -50,12 +51,12 @@ pub async fn insert(tx: &mut PgConnection, revocation: &Revocation) -> sqlx::Res
 
 /// What was revoked since then, or at all, and still matters; from `after_id` on.
 pub async fn list(
-    pool: &PgPool,
+    db: &Database,
     since: Option<DateTime<Utc>>,
     after_id: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Page> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = db.acquire().await?;
     // Read first: what commits after it is in the next answer at the latest.
     let as_of = sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(&mut *connection)
@@ -82,15 +83,17 @@ pub async fn list(
 }
 
 /// Forgets what has expired; answers how much.
-pub async fn purge(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<u64> {
+pub async fn purge(db: &Database, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut tx = db.begin().await?;
     let purged = sqlx::query(
         "DELETE FROM auth.revocations WHERE revocation_id IN
          (SELECT revocation_id FROM auth.revocations WHERE expires_at <= $1 LIMIT $2)",
     )
     .bind(now)
     .bind(PURGED_MAX)
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(purged.rows_affected())
 }
 

@@ -33,7 +33,7 @@ async fn time_passes(database: &TestDatabase, seconds: i32) {
              signs_until = signs_until - make_interval(secs => $1)",
     )
     .bind(seconds)
-    .execute(&database.app)
+    .execute(&database.app_pool)
     .await
     .expect("moved");
 }
@@ -93,7 +93,7 @@ async fn a_key_is_published_waits_signs_and_goes() {
     let sealed: Option<Vec<u8>> =
         sqlx::query_scalar("SELECT sealed_key FROM auth.signing_keys WHERE key_id = $1")
             .bind(first_id)
-            .fetch_one(&database.app)
+            .fetch_one(&database.app_pool)
             .await
             .expect("the row stays");
     assert_eq!(sealed, None, "its private half is gone");

@@ -94,7 +94,7 @@ fn device() -> Device {
 async fn told(database: &TestDatabase) -> Vec<Event> {
     let payloads: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
-            .fetch_all(&database.app)
+            .fetch_all(&database.app_pool)
             .await
             .expect("outbox");
     payloads
@@ -344,7 +344,7 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
 /// The audit log, oldest first.
 async fn audited(database: &TestDatabase) -> Vec<String> {
     sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
-        .fetch_all(&database.app)
+        .fetch_all(&database.app_pool)
         .await
         .expect("the audit log")
 }
@@ -386,7 +386,7 @@ async fn what_happens_to_sessions_is_audited_and_stays() {
         "DELETE FROM auth.audit_log",
         "UPDATE auth.audit_log SET user_id = 0",
     ] {
-        let refused = sqlx::query(statement).execute(&database.app).await;
+        let refused = sqlx::query(statement).execute(&database.app_pool).await;
         assert!(refused.is_err(), "{statement}");
     }
 }
@@ -398,7 +398,7 @@ async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
             "SELECT concat_ws(' ', action, user_id, session_id, phone_ends_in, detail)
              FROM auth.audit_log WHERE action ~ '(refused|limited)$' ORDER BY audit_id",
         )
-        .fetch_all(&database.app)
+        .fetch_all(&database.app_pool)
         .await
         .expect("the audit log")
     };
@@ -491,7 +491,7 @@ async fn roles_and_deletions_are_audited() {
     let entries: Vec<String> = sqlx::query_scalar(
         "SELECT concat_ws(' ', action, user_id, detail) FROM auth.audit_log ORDER BY audit_id",
     )
-    .fetch_all(&database.app)
+    .fetch_all(&database.app_pool)
     .await
     .expect("the audit log");
     assert_eq!(

@@ -81,7 +81,7 @@ async fn a_long_list_comes_in_pages() {
     )
     .bind(now() + TimeDelta::seconds(60))
     .bind(i64::try_from(PAGE_MAX + 1).expect("small"))
-    .execute(&database.app)
+    .execute(&database.app_pool)
     .await
     .expect("kept");
     let first = list(&database, None, 0).await;
@@ -124,7 +124,7 @@ async fn what_is_new_is_found_by_index() {
          SELECT n, now() + interval '1 hour', now() - n * interval '1 second'
          FROM generate_series(1, 20000) AS n",
     )
-    .execute(&database.app)
+    .execute(&database.app_pool)
     .await
     .expect("kept");
     sqlx::query("ANALYZE auth.revocations")

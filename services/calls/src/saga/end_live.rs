@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
@@ -18,7 +19,7 @@ use crate::store::calls;
 
 /// Calls that end together.
 pub(super) struct EndingLive {
-    pub(super) db: PgPool,
+    pub(super) db: Database,
     pub(super) relay: Relay,
     pub(super) clock: Clock,
     pub(super) limits: steps::Limits,

@@ -1,6 +1,6 @@
 //! Reserved calls, whose first minute is paid, go live.
 
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint, idempotency};
@@ -15,7 +15,7 @@ use crate::store::calls;
 
 /// Calls that go live together.
 pub(super) struct GoingLive {
-    pub(super) db: PgPool,
+    pub(super) db: Database,
     pub(super) relay: Relay,
     pub(super) clock: Clock,
 }

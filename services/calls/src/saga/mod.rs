@@ -31,8 +31,8 @@ mod undo;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use sqlx::PgPool;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
 
@@ -61,7 +61,7 @@ const CONCURRENCY: usize = 16;
 /// What the saga works with.
 pub struct Parts {
     /// The service's own schema.
-    pub db: PgPool,
+    pub db: Database,
     /// Woken when there are events.
     pub relay: Relay,
     /// Tells the time of what is told; what is billed goes by the database's.
@@ -77,7 +77,7 @@ pub struct Parts {
 /// The saga; cheap to clone.
 #[derive(Clone)]
 pub struct Calls {
-    pub(crate) db: PgPool,
+    pub(crate) db: Database,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
     pub(crate) terms: Terms,

@@ -1,6 +1,7 @@
 //! Both people are held for a call to be.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::{Error, failpoint};
@@ -13,7 +14,7 @@ use crate::store::calls::{self, NewCall};
 
 /// Calls to be that are written together.
 pub(super) struct Reserving {
-    pub(super) db: PgPool,
+    pub(super) db: Database,
 }
 
 /// A call to be, and the request that wants it.
@@ -42,8 +43,10 @@ impl Work for Reserving {
             return self.reserve_under_keys(&wanted).await;
         }
         failpoint::reach("calls.start.before_reserved");
-        let mut connection = self.db.acquire().await?;
-        reserve(&mut connection, &wanted).await
+        let mut tx = self.db.begin().await?;
+        let reserved = reserve(&mut tx, &wanted).await?;
+        tx.commit().await?;
+        Ok(reserved)
     }
 
     /// Where somebody is in the way, the others are tried alone. After any other failure the rows may

@@ -1,6 +1,6 @@
 //! Closing the books of an ended call.
 
-use sqlx::PgPool;
+use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
 use talktime_kit::{Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
@@ -15,7 +15,7 @@ use crate::store::calls::{self, Receipt};
 
 /// Ended calls whose books are closed together.
 pub(super) struct Settling {
-    pub(super) db: PgPool,
+    pub(super) db: Database,
     pub(super) peers: Peers,
     pub(super) paise_per_coin: i64,
 }
@@ -75,13 +75,13 @@ impl Settling {
 
     /// Writes the receipts. Where somebody was faster, theirs says the same.
     async fn close(&self, receipts: &[(i64, Receipt)]) -> Result<Vec<Call>, CallError> {
-        let mut connection = self.db.acquire().await?;
-        let mut closed = by_id(calls::close(&mut connection, receipts).await?);
+        let mut tx = self.db.begin().await?;
+        let mut closed = by_id(calls::close(&mut tx, receipts).await?);
         let mut all = Vec::with_capacity(receipts.len());
         for (call_id, _) in receipts {
             let call = match closed.remove(call_id) {
                 Some(call) => Some(call),
-                None => calls::find(&mut connection, *call_id).await?,
+                None => calls::find(&mut tx, *call_id).await?,
             };
             let settled = call.filter(|call| call.phase == Phase::Settled);
             all.push(
@@ -90,6 +90,7 @@ impl Settling {
                 })?,
             );
         }
+        tx.commit().await?;
         Ok(all)
     }
 }
@@ -124,8 +125,10 @@ impl Calls {
     /// Decides how many minutes count, once what had begun is charged as far as coins suffice.
     async fn decide_minutes(&self, call: &Call) -> Result<i32, CallError> {
         let paid = self.charge_begun_minutes(call).await?;
-        let mut connection = self.db.acquire().await?;
-        Ok(calls::decide_minutes(&mut connection, call.call_id, paid).await?)
+        let mut tx = self.db.begin().await?;
+        let minutes = calls::decide_minutes(&mut tx, call.call_id, paid).await?;
+        tx.commit().await?;
+        Ok(minutes)
     }
 
     /// Charges what had begun and was not billed when the call ended; answers how many minutes are

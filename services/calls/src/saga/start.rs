@@ -107,8 +107,10 @@ impl Calls {
     /// The version of the present prices, looked up once.
     async fn prices_version(&self) -> Result<i64, CallError> {
         let look_up = || async {
-            let mut connection = self.db.acquire().await?;
-            prices::version_of(&mut connection, &self.terms.content()).await
+            let mut tx = self.db.begin().await?;
+            let version = prices::version_of(&mut tx, &self.terms.content()).await?;
+            tx.commit().await?;
+            Ok::<i64, CallError>(version)
         };
         Ok(*self.prices_version.get_or_try_init(look_up).await?)
     }

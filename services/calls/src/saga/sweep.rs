@@ -102,9 +102,9 @@ impl Calls {
 
     /// Takes a batch of due calls one step further.
     async fn sweep_once(&self) -> Result<Swept, CallError> {
-        let mut connection = self.db.acquire().await?;
-        let claimed = calls::claim_due(&mut connection, LEASE_SECS, BATCH_CALLS).await?;
-        drop(connection);
+        let mut tx = self.db.begin().await?;
+        let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
+        tx.commit().await?;
         let mut swept = Swept {
             due: claimed.len(),
             ..Swept::default()

@@ -28,7 +28,9 @@ impl Calls {
         }
         self.peers.void_first_minute(&call).await?;
         failpoint::reach("calls.undo.voided");
-        calls::delete_undone(&mut *self.db.acquire().await?, call_id).await?;
+        let mut tx = self.db.begin().await?;
+        calls::delete_undone(&mut tx, call_id).await?;
+        tx.commit().await?;
         failpoint::reach("calls.undo.dropped");
         observe::undone();
         Ok(None)

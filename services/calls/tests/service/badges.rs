@@ -32,22 +32,28 @@ async fn talked() -> (TestDatabase, Badges) {
             .expect("added");
         // The last second of the day counts, the first of the next does not.
         ended(
-            &database.app,
+            &database.app_pool,
             listener_id,
             at("2026-11-23T18:29:59Z"),
             hours * 3_600 - 60,
         )
         .await;
-        ended(&database.app, listener_id, at("2026-11-22T18:30:00Z"), 60).await;
         ended(
-            &database.app,
+            &database.app_pool,
+            listener_id,
+            at("2026-11-22T18:30:00Z"),
+            60,
+        )
+        .await;
+        ended(
+            &database.app_pool,
             listener_id,
             at("2026-11-23T18:30:00Z"),
             5 * 3_600,
         )
         .await;
         ended(
-            &database.app,
+            &database.app_pool,
             listener_id,
             at("2026-11-22T18:29:59Z"),
             5 * 3_600,
@@ -143,7 +149,7 @@ async fn one_replica_gives_them_once() {
     assert_eq!(given, 1);
     // What is given at night stays, though somebody's hours of yesterday grow.
     ended(
-        &database.app,
+        &database.app_pool,
         LISTENERS[0],
         at("2026-11-23T12:00:00Z"),
         9 * 3_600,

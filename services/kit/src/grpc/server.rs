@@ -1,12 +1,17 @@
 //! Serving gRPC: traces, deadlines and metrics around every method; health and
 //! reflection beside them; a drain that ends.
+//!
+//! A method that has begun goes on when its caller hangs up: it ends by its own deadline.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
+use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Code, Status};
@@ -26,6 +31,11 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(90);
 const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const CONCURRENT_STREAMS_MAX: u32 = 1_024;
+/// Streams that a peer opened and cancelled before they were looked at. h2's default of 20 ends the
+/// connection, with everybody's requests on it, when a few of a gateway's clients hang up together.
+const CANCELLED_STREAMS_MAX: usize = 4_096;
+/// Methods under way, those of callers who have hung up included.
+const CONCURRENT_METHODS_MAX: usize = 4_096;
 const HEALTH_PATHS: &str = "/grpc.health.";
 
 /// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for
@@ -44,12 +54,16 @@ pub async fn serve(
                 .build_v1()?,
         )
         .into_axum_router()
-        .layer(middleware::from_fn(around_every_method));
+        .layer(middleware::from_fn_with_state(
+            MethodRunner::new(lifecycle.clone()),
+            run_method,
+        ));
     let stopping = lifecycle.stopping();
     Server::builder()
         .max_connection_age(CONNECTION_AGE_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+        .http2_max_pending_accept_reset_streams(Some(CANCELLED_STREAMS_MAX))
         .tcp_nodelay(true)
         .add_routes(Routes::from(routes))
         .serve_with_shutdown(listen, stopping.cancelled_owned())
@@ -76,8 +90,43 @@ async fn health(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Heal
     server
 }
 
+/// Runs methods in tasks of their own, a bounded number at once; cheap to clone.
+#[derive(Clone)]
+struct MethodRunner {
+    lifecycle: Lifecycle,
+    permits: Arc<Semaphore>,
+}
+
+impl MethodRunner {
+    fn new(lifecycle: Lifecycle) -> Self {
+        Self {
+            lifecycle,
+            permits: Arc::new(Semaphore::new(CONCURRENT_METHODS_MAX)),
+        }
+    }
+
+    /// Answers with what the method answers, or why there is no answer.
+    async fn run(&self, answer: impl Future<Output = Response> + Send + 'static) -> Response {
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return refusal(
+                Kind::Unavailable,
+                "overloaded",
+                "Too much is going on; please try again in a moment.",
+            );
+        };
+        let held = async move {
+            let _permit = permit;
+            answer.await
+        };
+        match self.lifecycle.run_to_completion(held).await {
+            Ok(response) => response,
+            Err(error) => refuse(Error::internal(error)).into_http(),
+        }
+    }
+}
+
 /// Continues the caller's trace, keeps the caller's deadline, and measures.
-async fn around_every_method(request: Request, next: Next) -> Response {
+async fn run_method(State(runner): State<MethodRunner>, request: Request, next: Next) -> Response {
     // Asked every second by everyone: it would be most of all traces.
     if request.uri().path().starts_with(HEALTH_PATHS) {
         return next.run(request).await;
@@ -99,22 +148,26 @@ async fn around_every_method(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let deadline = started + timeout_of(&request);
 
-    let answer = grpc::with_deadline(deadline, next.run(request)).instrument(span);
-    let response = match tokio::time::timeout_at(deadline.into(), answer).await {
-        Ok(response) => response,
-        Err(_elapsed) => deadline_exceeded(),
+    let answer = async move {
+        let answer = grpc::with_deadline(deadline, next.run(request));
+        let answered = tokio::time::timeout_at(deadline.into(), answer).await;
+        answered.unwrap_or_else(|_elapsed| deadline_exceeded())
     };
+    let response = runner.run(answer.instrument(span)).await;
     observe(method, started, &response);
     response
 }
 
 fn deadline_exceeded() -> Response {
-    let error = Error::new(
+    refusal(
         Kind::DeadlineExceeded,
         "deadline_exceeded",
         "This took too long; please try again.",
-    );
-    Status::from(error).into_http()
+    )
+}
+
+fn refusal(kind: Kind, code: &'static str, detail: &'static str) -> Response {
+    Status::from(Error::new(kind, code, detail)).into_http()
 }
 
 /// The caller's `grpc-timeout` (gRPC over HTTP/2: up to eight digits and a unit), bounded.

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use crate::db::Database;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use futures::{Stream, StreamExt};
 use prost::Message as _;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -110,7 +111,7 @@ pub struct Message {
 pub async fn run<H: Handler>(
     consumer: Consumer,
     handler: H,
-    pool: PgPool,
+    pool: Database,
     nats: async_nats::Client,
     stopping: CancellationToken,
 ) {
@@ -135,7 +136,7 @@ pub async fn run<H: Handler>(
 async fn consume<H: Handler>(
     consumer: Consumer,
     handler: &H,
-    pool: &PgPool,
+    pool: &Database,
     jetstream: &jetstream::Context,
     stopping: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -199,7 +200,7 @@ fn pull_config(consumer: Consumer) -> pull::Config {
 async fn handle_chunk<H: Handler>(
     consumer: Consumer,
     handler: &H,
-    pool: &PgPool,
+    pool: &Database,
     deliveries: &[jetstream::Message],
 ) -> anyhow::Result<()> {
     let messages: Vec<Message> = deliveries.iter().map(message_of).collect();
@@ -246,7 +247,7 @@ fn message_of(delivery: &jetstream::Message) -> Message {
 async fn handle_together<H: Handler>(
     consumer: Consumer,
     handler: &H,
-    pool: &PgPool,
+    pool: &Database,
     messages: &[Message],
 ) -> Result<(), Error> {
     let started = Instant::now();
@@ -262,7 +263,7 @@ async fn handle_together<H: Handler>(
 async fn handle_in_transaction<H: Handler>(
     consumer: Consumer,
     handler: &H,
-    pool: &PgPool,
+    pool: &Database,
     messages: &[Message],
 ) -> Result<(), Error> {
     let mut wanted = Vec::with_capacity(messages.len());
@@ -334,7 +335,7 @@ async fn remember(
 /// Decides what becomes of a message that failed: later again, or buried.
 async fn refuse(
     consumer: Consumer,
-    pool: &PgPool,
+    pool: &Database,
     delivery: &jetstream::Message,
     message: &Message,
     error: &Error,

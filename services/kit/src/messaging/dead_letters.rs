@@ -1,9 +1,10 @@
 //! Messages that could not be handled: kept with the reason, replayed by an operator.
 
+use crate::db::Database;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream;
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 
 use super::HEADER_ID;
 use super::consumer::Message;
@@ -20,11 +21,12 @@ struct DeadLetter {
 /// Keeps a message with the reason of its failure. A second burial of the same message only
 /// renews the reason.
 pub(super) async fn bury(
-    pool: &PgPool,
+    db: &Database,
     consumer: &str,
     message: &Message,
     reason: &str,
 ) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
     sqlx::query(
         "INSERT INTO dead_letters (consumer, message_id, subject, payload, traceparent, error)
          VALUES ($1, $2, $3, $4, $5, $6)
@@ -37,37 +39,40 @@ pub(super) async fn bury(
     .bind(&message.payload)
     .bind(&message.traceparent)
     .bind(reason)
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     metrics::counter!("dead_letters_total", "consumer" => consumer.to_owned()).increment(1);
     Ok(())
 }
 
 /// One line a letter that was not replayed, oldest first, at most 1000.
-pub async fn list(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+pub async fn list(db: &Database) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT format('%s  %s  %s  %s  %s  %s', dead_letter_id, died_at, consumer, message_id, subject, error)
          FROM dead_letters WHERE replayed_at IS NULL ORDER BY dead_letter_id LIMIT 1000",
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *db.acquire().await?)
     .await
 }
 
 /// Publishes a letter again. It keeps its event id, so consumers that have handled it ignore it;
 /// only JetStream's own message id is new, since the old one may be within its window.
 pub async fn replay(
-    pool: &PgPool,
+    db: &Database,
     nats: &async_nats::Client,
     dead_letter_id: i64,
 ) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
     let letter: DeadLetter = sqlx::query_as(
         "UPDATE dead_letters SET replayed_at = now() WHERE dead_letter_id = $1
          RETURNING message_id, subject, payload, traceparent",
     )
     .bind(dead_letter_id)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *tx)
     .await?
     .ok_or_else(|| anyhow::anyhow!("there is no dead letter {dead_letter_id}"))?;
+    tx.commit().await?;
     let mut headers = HeaderMap::new();
     let attempt_id = format!("{}-replay-{}", letter.message_id, uuid::Uuid::now_v7());
     headers.insert(NATS_MESSAGE_ID, attempt_id.as_str());

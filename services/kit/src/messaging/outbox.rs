@@ -1,8 +1,9 @@
 //! Events as rows of the business transaction.
 
+use crate::db::Database;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
@@ -90,7 +91,7 @@ pub struct Waiting {
 }
 
 /// Looks at what waits, by the index of what is unpublished.
-pub async fn waiting(pool: &PgPool) -> sqlx::Result<Waiting> {
+pub async fn waiting(db: &Database) -> sqlx::Result<Waiting> {
     sqlx::query_as(
         "WITH waiting AS (
              SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1
@@ -101,21 +102,23 @@ pub async fn waiting(pool: &PgPool) -> sqlx::Result<Waiting> {
          FROM waiting",
     )
     .bind(COUNTED_MAX)
-    .fetch_one(pool)
+    .fetch_one(&mut *db.acquire().await?)
     .await
 }
 
 /// Has the relay publish again what was written in the last `since_secs` seconds. Consumers know
 /// by their inbox what they have already handled; it remembers longer than a week, so nothing older
 /// is published again.
-pub async fn mark_unpublished(pool: &PgPool, since_secs: u32) -> sqlx::Result<u64> {
+pub async fn mark_unpublished(db: &Database, since_secs: u32) -> sqlx::Result<u64> {
     let since_secs = since_secs.min(REPUBLISHED_SECS_MAX);
+    let mut tx = db.begin().await?;
     let marked = sqlx::query(
         "UPDATE outbox SET published_at = NULL
          WHERE created_at > now() - make_interval(secs => $1) AND published_at IS NOT NULL",
     )
     .bind(f64::from(since_secs))
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
+    tx.commit().await?;
     Ok(marked.rows_affected())
 }

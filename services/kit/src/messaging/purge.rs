@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use crate::db::Database;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_mins(10);
@@ -21,27 +21,29 @@ const STATEMENTS: [&str; 3] = [
 ];
 
 /// Purges every ten minutes until told to stop; harmless on many replicas at once.
-pub async fn purge(pool: PgPool, stopping: CancellationToken) {
+pub async fn purge(db: Database, stopping: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stopping.cancelled() => return,
         }
         for statement in STATEMENTS {
-            if let Err(error) = purge_table(&pool, statement).await {
+            if let Err(error) = purge_table(&db, statement).await {
                 tracing::warn!(%error, "a purge has to wait for the next round");
             }
         }
     }
 }
 
-async fn purge_table(pool: &PgPool, statement: &'static str) -> sqlx::Result<()> {
+async fn purge_table(db: &Database, statement: &'static str) -> sqlx::Result<()> {
     loop {
+        let mut tx = db.begin().await?;
         let deleted = sqlx::query(statement)
             .bind(BATCH_ROWS)
-            .execute(pool)
+            .execute(&mut *tx)
             .await?
             .rows_affected();
+        tx.commit().await?;
         if deleted < BATCH_ROWS.unsigned_abs() {
             return Ok(());
         }

@@ -11,11 +11,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::db::Database;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::{self, context::PublishAckFuture};
 use chrono::{DateTime, SecondsFormat, Utc};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +60,7 @@ impl Relay {
     pub async fn run(
         self,
         service: &'static str,
-        pool: PgPool,
+        pool: Database,
         nats: async_nats::Client,
         stopping: CancellationToken,
     ) {
@@ -91,7 +92,7 @@ impl Relay {
 
 async fn publish_all(
     service: &'static str,
-    pool: &PgPool,
+    pool: &Database,
     jetstream: &jetstream::Context,
 ) -> anyhow::Result<()> {
     while publish_batch(service, pool, jetstream).await? == usize::from(BATCH_ROWS) {}
@@ -101,7 +102,7 @@ async fn publish_all(
 /// Publishes up to [`BATCH_ROWS`] rows; answers how many.
 async fn publish_batch(
     service: &'static str,
-    pool: &PgPool,
+    pool: &Database,
     jetstream: &jetstream::Context,
 ) -> anyhow::Result<usize> {
     let mut tx = pool.begin().await?;

@@ -148,7 +148,7 @@ async fn many_calls_are_followed_together_and_in_their_order() {
     let traces: Vec<String> = sqlx::query_scalar(
         "SELECT traceparent FROM presence.outbox WHERE traceparent LIKE '%0af7651916cd43dd8448eb211c80319c%'",
     )
-    .fetch_all(&presence.database.app)
+    .fetch_all(&presence.database.app_pool)
     .await
     .expect("readable");
     assert_eq!(traces.len(), 6, "each change belongs to the trace it names");

@@ -96,7 +96,7 @@ async fn hundreds_share_few_commits() {
     let commits: i64 = sqlx::query_scalar(
         "SELECT count(DISTINCT xmin::text) FROM presence.user_status WHERE is_online",
     )
-    .fetch_one(&presence.database.app)
+    .fetch_one(&presence.database.app_pool)
     .await
     .expect("readable");
     assert_eq!(commits, 3);

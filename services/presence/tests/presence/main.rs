@@ -162,7 +162,7 @@ impl Presence {
             "SELECT payload FROM presence.outbox WHERE aggregate_id = $1 ORDER BY outbox_id",
         )
         .bind(user_id)
-        .fetch_all(&self.database.app)
+        .fetch_all(&self.database.app_pool)
         .await
         .expect("readable");
         payloads.iter().map(|payload| decoded(payload)).collect()

@@ -62,7 +62,7 @@ async fn a_sweep_after_a_stop_goes_through_everyone_in_batches() {
          SELECT id, 'u' || id, true, $1, $1, $1 FROM generate_series(1, 1200) AS id",
     )
     .bind(presence.now())
-    .execute(&presence.database.app)
+    .execute(&presence.database.app_pool)
     .await
     .expect("filled");
     presence.seconds_pass(FIVE_MINUTES + 1);

@@ -15,7 +15,7 @@ async fn a_deletion_leaves_no_row_and_is_told() {
     sqlx::query("INSERT INTO profile.user_favorites (favoriter_id, favoritee_id) VALUES ($1, $2)")
         .bind(ravi)
         .bind(asha)
-        .execute(&profile.database.app)
+        .execute(&profile.database.app_pool)
         .await
         .expect("liked");
 

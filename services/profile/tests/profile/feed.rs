@@ -66,7 +66,7 @@ async fn four_listeners(profile: &Profile) {
         sqlx::query("UPDATE profile.users SET rating = $2::numeric WHERE user_id = $1")
             .bind(user_id)
             .bind(rating)
-            .execute(&profile.database.app)
+            .execute(&profile.database.app_pool)
             .await
             .expect("rated");
     }
@@ -413,7 +413,7 @@ async fn explain(profile: &Profile, filter: &FeedFilter, sort: Sort, start: Star
     let lines: Vec<String> = feed_pages::page_statement("EXPLAIN ", &query, &[1, 2, 3])
         .build_query_scalar()
         .persistent(false)
-        .fetch_all(&profile.database.app)
+        .fetch_all(&profile.database.app_pool)
         .await
         .expect("a plan");
     lines.join("\n")
@@ -437,7 +437,7 @@ async fn the_feed_follows_profiles_and_roles_at_once() {
         sqlx::query("UPDATE profile.user_roles SET active = $2 WHERE user_id = $1")
             .bind(asha)
             .bind(active)
-            .execute(&profile.database.app)
+            .execute(&profile.database.app_pool)
             .await
             .expect("changed");
         assert_eq!(list(&profile, narrow.clone()).await.total_count, total);

@@ -97,7 +97,7 @@ impl Profile {
         )
         .bind(blocker_id)
         .bind(blocked_id)
-        .execute(&self.database.app)
+        .execute(&self.database.app_pool)
         .await
         .expect("blocked");
     }
@@ -108,7 +108,7 @@ impl Profile {
             "SELECT payload FROM profile.outbox WHERE aggregate_id = $1 ORDER BY outbox_id",
         )
         .bind(user_id)
-        .fetch_all(&self.database.app)
+        .fetch_all(&self.database.app_pool)
         .await
         .expect("readable");
         let events = payloads.iter();
@@ -119,7 +119,7 @@ impl Profile {
 
     async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query)
-            .fetch_one(&self.database.app)
+            .fetch_one(&self.database.app_pool)
             .await
             .expect("readable")
     }

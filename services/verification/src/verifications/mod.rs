@@ -6,8 +6,8 @@ pub mod submit;
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 use talktime_kit::messaging::Relay;
 
 use crate::domain::{Audio, Sample, Standing, VerificationError};
@@ -25,7 +25,7 @@ const STANDINGS_MAX: usize = 500;
 #[derive(Clone)]
 pub struct Parts {
     /// The app role's pool.
-    pub db: PgPool,
+    pub db: Database,
     /// Woken when there are events.
     pub relay: Relay,
     /// The time.

@@ -1,6 +1,6 @@
 //! Bank details: sealed before they are kept, opened only to be masked or paid to.
 
-use sqlx::{Connection, PgConnection};
+use talktime_kit::db::Database;
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -47,11 +47,11 @@ impl Ledger {
 
 /// Seals everything anew that another key than the configured one sealed, in bounded transactions.
 /// Answers how many rows; safe to break off and to run beside a live service.
-pub async fn rotate(connection: &mut PgConnection, sealer: &Sealer) -> Result<u64, WalletError> {
+pub async fn rotate(db: &Database, sealer: &Sealer) -> Result<u64, WalletError> {
     let mut rotated = 0;
     for table in [Table::Wallets, Table::Withdrawals] {
         loop {
-            let batch = rotate_batch(connection, sealer, table).await?;
+            let batch = rotate_batch(db, sealer, table).await?;
             rotated += batch;
             if batch == 0 {
                 break;
@@ -61,12 +61,8 @@ pub async fn rotate(connection: &mut PgConnection, sealer: &Sealer) -> Result<u6
     Ok(rotated)
 }
 
-async fn rotate_batch(
-    connection: &mut PgConnection,
-    sealer: &Sealer,
-    table: Table,
-) -> Result<u64, WalletError> {
-    let mut tx = connection.begin().await?;
+async fn rotate_batch(db: &Database, sealer: &Sealer, table: Table) -> Result<u64, WalletError> {
+    let mut tx = db.begin().await?;
     let stale = bank::stale(&mut tx, table, sealer.key_id(), ROTATED_AT_ONCE).await?;
     let rows = stale.len() as u64;
     for row in stale {

@@ -17,8 +17,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Postgres, Transaction};
+
 use talktime_kit::Clock;
+use talktime_kit::db::{Database, Transaction};
 use talktime_kit::messaging::Relay;
 
 use crate::domain::WalletError;
@@ -51,7 +52,7 @@ pub struct Terms {
 #[derive(Clone)]
 pub struct Parts {
     /// The app role's pool, on a migrated database.
-    pub db: PgPool,
+    pub db: Database,
     /// Woken when there are events.
     pub relay: Relay,
     /// Tells the time.
@@ -67,7 +68,7 @@ pub struct Parts {
 /// The wallet's operations on its own database; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    db: PgPool,
+    db: Database,
     relay: Relay,
     clock: Clock,
     terms: Arc<Terms>,
@@ -98,7 +99,7 @@ impl Ledger {
         &self,
         user_ids: &[i64],
         now: DateTime<Utc>,
-    ) -> Result<(Transaction<'static, Postgres>, HashMap<i64, Wallet>), WalletError> {
+    ) -> Result<(Transaction, HashMap<i64, Wallet>), WalletError> {
         let mut tx = self.db.begin().await?;
         let wallets = wallets::lock(&mut tx, user_ids).await?;
         if user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {

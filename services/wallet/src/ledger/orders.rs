@@ -65,7 +65,9 @@ impl Ledger {
             // What the sandbox knows is known already.
             ask_at: opened.payment_id.is_none().then_some(now + FIRST_WAIT),
         };
-        payments::insert(&mut *self.db.acquire().await?, &order, now).await?;
+        let mut tx = self.db.begin().await?;
+        payments::insert(&mut tx, &order, now).await?;
+        tx.commit().await?;
         Ok(OpenOrder {
             order_id: opened.order_id,
             provider,
@@ -130,7 +132,9 @@ impl Ledger {
     async fn reconcile(&self, now: DateTime<Utc>, due: &Due) -> Result<bool, WalletError> {
         let Some(arrived) = self.provider.payment_of(&due.order_id).await? else {
             if due.created_at + EXPIRES_AFTER < now {
-                payments::expire(&mut *self.db.acquire().await?, &due.order_id).await?;
+                let mut tx = self.db.begin().await?;
+                payments::expire(&mut tx, &due.order_id).await?;
+                tx.commit().await?;
             }
             return Ok(false);
         };
@@ -150,10 +154,10 @@ impl Ledger {
     /// Forgets notices that nobody can send again.
     pub async fn forget_old_notices(&self) -> Result<(), WalletError> {
         let before = self.clock.now() - EVENTS_KEPT;
-        let mut connection = self.db.acquire().await?;
         loop {
-            let forgotten =
-                payments::forget_events(&mut connection, before, FORGOTTEN_AT_ONCE).await?;
+            let mut tx = self.db.begin().await?;
+            let forgotten = payments::forget_events(&mut tx, before, FORGOTTEN_AT_ONCE).await?;
+            tx.commit().await?;
             if forgotten < FORGOTTEN_AT_ONCE.unsigned_abs() {
                 return Ok(());
             }

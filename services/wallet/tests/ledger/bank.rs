@@ -72,11 +72,13 @@ async fn a_new_key_seals_everything_anew() {
     let mut connection = books.database.app.acquire().await.expect("connected");
     let stale = count_stale(&mut connection, new.key_id()).await;
     assert_eq!(stale.expect("counted"), LISTENERS + 2);
-    let rotated = rotate(&mut connection, &new).await.expect("rotated");
+    let rotated = rotate(&books.database.app, &new).await.expect("rotated");
     assert_eq!(rotated, LISTENERS.unsigned_abs() + 2);
     let stale = count_stale(&mut connection, new.key_id()).await;
     assert_eq!(stale.expect("counted"), 0);
-    let again = rotate(&mut connection, &new).await.expect("nothing to do");
+    let again = rotate(&books.database.app, &new)
+        .await
+        .expect("nothing to do");
     assert_eq!(again, 0);
 
     let stored = stored(&books).await;

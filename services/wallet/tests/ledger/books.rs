@@ -147,7 +147,7 @@ impl Books {
     pub(crate) async fn events(&self, subject: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM wallet.outbox WHERE subject = $1")
             .bind(subject)
-            .fetch_one(&self.database.app)
+            .fetch_one(&self.database.app_pool)
             .await
             .expect("readable")
     }

@@ -94,7 +94,7 @@ async fn a_charge_that_leaves_little_is_told() {
     let versions: (i64, i64) = sqlx::query_as(
         "SELECT count(*), max(version) FROM wallet.user_wallets WHERE user_id = 1 GROUP BY user_id",
     )
-    .fetch_one(&books.database.app)
+    .fetch_one(&books.database.app_pool)
     .await
     .expect("readable");
     assert_eq!(
@@ -295,7 +295,7 @@ async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
         "SELECT COALESCE(sum(CASE WHEN credit_account = 'user/1' THEN amount ELSE -amount END), 0)::bigint
          FROM wallet.journal WHERE 'user/1' IN (credit_account, debit_account)",
     )
-    .fetch_one(&books.database.app)
+    .fetch_one(&books.database.app_pool)
     .await
     .expect("readable");
     assert_eq!(left, 0);
@@ -312,7 +312,7 @@ async fn the_journal_cannot_be_changed_by_the_service() {
         "DELETE FROM wallet.transfers",
     ] {
         let error = sqlx::query(statement)
-            .execute(&books.database.app)
+            .execute(&books.database.app_pool)
             .await
             .expect_err("refused");
         let code = error
@@ -343,7 +343,7 @@ async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books
         settled
     );
     let wallets: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.user_wallets")
-        .fetch_one(&books.database.app)
+        .fetch_one(&books.database.app_pool)
         .await
         .expect("readable");
     assert_eq!(wallets, 0, "nobody comes back");

@@ -209,7 +209,7 @@ async fn an_order_that_nobody_pays_is_given_up_and_still_credits_a_late_payment(
     books.clock.advance(TimeDelta::hours(25));
     books.ledger.reconcile_orders().await.expect("asked");
     let status: String = sqlx::query_scalar("SELECT status FROM wallet.payment_orders")
-        .fetch_one(&books.database.app)
+        .fetch_one(&books.database.app_pool)
         .await
         .expect("readable");
     assert_eq!(status, "expired");
@@ -277,7 +277,7 @@ async fn a_chargeback_after_the_coins_are_spent_is_a_debt_that_the_next_payment_
     books.assert_right().await;
     let debt: i64 =
         sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
-            .fetch_one(&books.database.app)
+            .fetch_one(&books.database.app_pool)
             .await
             .expect("readable");
     assert_eq!(debt, 250);

@@ -146,7 +146,7 @@ async fn two_admins_agree_to_a_large_sum() {
     let both = decide(&books.ledger, id, OTHER_ADMIN, Status::Paid).await;
     assert_eq!(both.as_deref(), Ok("paid"));
     let decisions: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.withdrawal_decisions")
-        .fetch_one(&books.database.app)
+        .fetch_one(&books.database.app_pool)
         .await
         .expect("readable");
     assert_eq!(decisions, 3, "who said what is kept");
@@ -246,7 +246,7 @@ async fn a_deleted_listener_leaves_books_that_add_up() {
     let bank: i64 = sqlx::query_scalar(
         "SELECT sum(amount)::bigint FROM wallet.journal WHERE credit_account = 'platform/bank'",
     )
-    .fetch_one(&books.database.app)
+    .fetch_one(&books.database.app_pool)
     .await
     .expect("readable");
     assert_eq!(bank, 1_000, "what an operator had begun to pay");

@@ -1,25 +1,26 @@
 //! Postgres: one pool a service, in its own schema; migrations that many replicas may start at
 //! once.
 
+mod pool;
+mod transaction;
+
 use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Kind};
 
+pub use pool::{Database, PoolState};
+pub use transaction::{Connection, Transaction};
+
 /// The tables of [`crate::messaging`] and [`crate::idempotency`], made in every service's schema.
 static KIT_MIGRATIONS: Migrator = sqlx::migrate!();
 
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A quarter of the connections is opened before the first request needs them.
-const WARM_CONNECTIONS_DIVISOR: u32 = 4;
-/// A connection used so recently is taken to be alive.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const STATEMENT_TIMEOUT_MS: &str = "5000";
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: &str = "10000";
 const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(100);
@@ -76,9 +77,9 @@ pub async fn read_much(tx: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// A pool of the app role. Connects when first used, so that a service starts without its
+/// The pool of the app role. Connects in the background, so that a service starts without its
 /// database, is not ready, and becomes ready when the database comes.
-pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
+pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database> {
     let options = config
         .app_url
         .expose_secret()
@@ -92,23 +93,8 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<PgPool> {
                 IDLE_IN_TRANSACTION_TIMEOUT_MS,
             ),
         ])
-        .options(schema.plans.settings().iter().copied())
-        .disable_statement_logging();
-    Ok(PgPoolOptions::new()
-        .max_connections(config.max_connections)
-        .min_connections(config.max_connections / WARM_CONNECTIONS_DIVISOR)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A round trip for each transaction, unless only connections that have rested are tried.
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options))
+        .options(schema.plans.settings().iter().copied());
+    Ok(Database::connect_lazily(options, config.max_connections))
 }
 
 /// Brings a schema up to date as its owner. Replicas that start at once wait for each other.
@@ -166,14 +152,14 @@ async fn protect_migration_tables(connection: &mut PgConnection, schema: &str) -
 }
 
 /// Waits until the database answers and its schema is at least as new as this program.
-pub async fn wait_until_migrated(pool: &PgPool, schema: Schema) {
+pub async fn wait_until_migrated(db: &Database, schema: Schema) {
     let wanted = schema
         .migrations
         .iter()
         .map(|migration| migration.version)
         .max();
     loop {
-        match newest_migration(pool).await {
+        match newest_migration(db).await {
             Ok(newest) if newest >= wanted => return,
             Ok(_) => tracing::warn!(schema = schema.name, "waiting for migrations"),
             Err(error) => tracing::warn!(%error, "waiting for the database"),
@@ -182,9 +168,9 @@ pub async fn wait_until_migrated(pool: &PgPool, schema: Schema) {
     }
 }
 
-async fn newest_migration(pool: &PgPool) -> sqlx::Result<Option<i64>> {
+async fn newest_migration(db: &Database) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT max(version) FROM _migrations WHERE success")
-        .fetch_one(pool)
+        .fetch_one(&mut *db.acquire().await?)
         .await
 }
 

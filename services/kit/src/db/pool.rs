@@ -1,0 +1,225 @@
+//! The pool of a service's connections: cancellation cannot leave one inside a transaction, and a
+//! database that returns is connected to in the background.
+//!
+//! A request's future may be dropped at any `await`: its deadline passes, or its client goes away. A
+//! connection that was dropped in between is therefore settled before anybody else gets it: its
+//! transaction is rolled back and its outstanding answers are read, in a task of its own. A connection
+//! that cannot be settled in time is closed. sqlx's own pool does not do this for a `BEGIN` that was sent
+//! and not yet answered: the next user's statements then run inside a transaction that nobody commits.
+//!
+//! Connections are opened by tasks of the pool and not by the requests that wait for one, a few at a
+//! time and each with its own timeout. Attempts that ended at their request's deadline, all at once,
+//! would keep a slow database busy with logins of which none is ever finished.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bb8::{ErrorSink, ManageConnection, PooledConnection, QueueStrategy, RunError};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection as _};
+use tokio::sync::Semaphore;
+
+use super::transaction::{Connection, Transaction};
+
+/// The longest wait for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Logging in takes a busy server seconds; giving up sooner would waste what it has done.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Logins at once: each costs the server a process and thousands of hashes.
+const CONNECTING_MAX: usize = 4;
+/// A quarter of the connections is opened before the first request needs them.
+const WARM_CONNECTIONS_DIVISOR: u32 = 4;
+/// A connection used so recently is taken to be alive.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
+/// At most one failed login in this time is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The connections of a service to its database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: bb8::Pool<SessionManager>,
+    connect_options: PgConnectOptions,
+}
+
+/// How many connections a pool has.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolState {
+    /// Connections that wait for a request.
+    pub idle: u32,
+    /// Connections that a request holds.
+    pub used: u32,
+}
+
+impl Database {
+    /// A pool that opens its first connections in the background and never fails here: a service starts
+    /// without its database, and becomes ready when the database comes.
+    pub fn connect_lazily(connect_options: PgConnectOptions, connections_max: u32) -> Self {
+        // Postgres itself refuses what is written outside of a transaction.
+        let connect_options = connect_options
+            .options([("default_transaction_read_only", "on")])
+            .disable_statement_logging();
+        let manager = SessionManager {
+            connect_options: connect_options.clone(),
+            connecting: Semaphore::new(CONNECTING_MAX),
+        };
+        let pool = bb8::Pool::builder()
+            .max_size(connections_max)
+            .min_idle(connections_max / WARM_CONNECTIONS_DIVISOR)
+            .connection_timeout(ACQUIRE_TIMEOUT)
+            // The connection used last is the likeliest to be alive without being asked.
+            .queue_strategy(QueueStrategy::Lifo)
+            .error_sink(Box::new(ConnectErrorLog::default()))
+            .build_unchecked(manager);
+        Self {
+            pool,
+            connect_options,
+        }
+    }
+
+    /// A connection for reading. Postgres refuses writes on it: they belong into a transaction
+    /// ([`Database::begin`]), where a cancellation undoes all of them or none.
+    ///
+    /// # Errors
+    /// [`sqlx::Error::PoolTimedOut`] when none is free, or the database away, for two seconds.
+    pub async fn acquire(&self) -> sqlx::Result<Connection> {
+        Ok(Connection::new(self.check_out().await?))
+    }
+
+    /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called.
+    ///
+    /// # Errors
+    /// [`sqlx::Error::PoolTimedOut`] when no connection is free, or the database away, for two
+    /// seconds; or whatever `BEGIN` fails with.
+    pub async fn begin(&self) -> sqlx::Result<Transaction> {
+        Transaction::begin(self.check_out().await?).await
+    }
+
+    /// A connection outside of the pool, for a session that lasts: an advisory lock is given up when
+    /// it ends, however it ends. It only reads, too.
+    ///
+    /// # Errors
+    /// [`sqlx::Error::PoolTimedOut`] when the database does not let it in within ten seconds.
+    pub async fn open_session(&self) -> sqlx::Result<PgConnection> {
+        connect(&self.connect_options).await
+    }
+
+    /// How many connections there are.
+    pub fn state(&self) -> PoolState {
+        let state = self.pool.state();
+        PoolState {
+            idle: state.idle_connections,
+            used: state.connections.saturating_sub(state.idle_connections),
+        }
+    }
+
+    async fn check_out(&self) -> sqlx::Result<PooledSession> {
+        let mut session = self.pool.get_owned().await.map_err(|error| match error {
+            RunError::User(error) => error,
+            RunError::TimedOut => sqlx::Error::PoolTimedOut,
+        })?;
+        session.is_settled = false;
+        Ok(session)
+    }
+}
+
+/// A session that returns to the pool when it is dropped, if it is settled.
+pub(super) type PooledSession = PooledConnection<'static, SessionManager>;
+
+/// A connection, and whether another request may have it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: PgConnection,
+    /// Outside of any transaction, with every answer read. A session that is dropped otherwise is closed.
+    is_settled: bool,
+    settled_at: Instant,
+}
+
+impl Session {
+    /// Marks the session as fit for the next request.
+    pub(super) fn mark_settled(&mut self) {
+        self.is_settled = true;
+        self.settled_at = Instant::now();
+    }
+}
+
+/// Opens and judges the pool's connections.
+#[derive(Debug)]
+pub(super) struct SessionManager {
+    connect_options: PgConnectOptions,
+    connecting: Semaphore,
+}
+
+impl ManageConnection for SessionManager {
+    type Connection = Session;
+    type Error = sqlx::Error;
+
+    async fn connect(&self) -> sqlx::Result<Session> {
+        let permit = self.connecting.acquire().await;
+        let _permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
+        Ok(Session {
+            connection: connect(&self.connect_options).await?,
+            is_settled: true,
+            settled_at: Instant::now(),
+        })
+    }
+
+    async fn is_valid(&self, session: &mut Session) -> sqlx::Result<()> {
+        if session.settled_at.elapsed() <= TRUSTED_IDLE {
+            return Ok(());
+        }
+        session.is_settled = false;
+        within(PING_TIMEOUT, session.connection.ping()).await?;
+        session.mark_settled();
+        Ok(())
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        !session.is_settled
+    }
+}
+
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    within(CONNECT_TIMEOUT, options.connect()).await
+}
+
+/// Ends a wait for the database at its bound, as a connection that is of no more use.
+pub(super) async fn within<T>(
+    bound: Duration,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    let elapsed = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(bound, answer).await.map_err(elapsed)?
+}
+
+/// Logs why connections cannot be opened: requests only learn that there is none.
+#[derive(Debug, Default)]
+struct ConnectErrorLog {
+    logged_at: Mutex<Option<Instant>>,
+}
+
+impl ConnectErrorLog {
+    fn is_due(&self) -> bool {
+        let mut logged_at = self
+            .logged_at
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_due = logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+        if is_due {
+            *logged_at = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+impl ErrorSink<sqlx::Error> for ConnectErrorLog {
+    fn sink(&self, error: sqlx::Error) {
+        if self.is_due() {
+            tracing::warn!(%error, "failed to open or keep a database connection; the pool opens another");
+        }
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<sqlx::Error>> {
+        Box::new(Self::default())
+    }
+}

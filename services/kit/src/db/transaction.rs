@@ -1,0 +1,162 @@
+//! Connections and transactions on loan from the pool. Both may be dropped at any moment.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use tokio::runtime::Handle;
+
+use super::pool::{PooledSession, within};
+
+/// A server that takes longer for `BEGIN` is silent: it has nothing to wait for.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// A commit waits for disks and standbys, and for no other transaction.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the statement that a session was dropped in may run.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(6);
+const IN_USE: &str = "the session is taken only when the loan ends";
+
+/// A connection for reading; it returns to the pool when it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    session: Option<PooledSession>,
+}
+
+/// A transaction; it is rolled back when it is dropped before [`Transaction::commit`] has returned.
+///
+/// `BEGIN` and `COMMIT` are sent as statements and not through sqlx's transactions, which forget a
+/// `BEGIN` whose answer nobody waited for. Do not begin an sqlx transaction inside of this one.
+#[derive(Debug)]
+pub struct Transaction {
+    session: Option<PooledSession>,
+}
+
+impl Connection {
+    pub(super) fn new(session: PooledSession) -> Self {
+        Self {
+            session: Some(session),
+        }
+    }
+}
+
+impl Transaction {
+    /// The transaction exists before `BEGIN` is sent, so that a drop at any later moment ends it.
+    pub(super) async fn begin(session: PooledSession) -> sqlx::Result<Self> {
+        let mut transaction = Self {
+            session: Some(session),
+        };
+        within(BEGIN_TIMEOUT, execute(&mut transaction, "BEGIN READ WRITE")).await?;
+        Ok(transaction)
+    }
+
+    /// Makes the transaction durable and returns its connection to the pool.
+    ///
+    /// # Errors
+    /// After any error, the time limit of five seconds included, the outcome is unknown: the server may
+    /// have committed before its answer was lost.
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        within(END_TIMEOUT, execute(&mut self, "COMMIT")).await?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Ends the transaction without effect and returns its connection to the pool.
+    ///
+    /// # Errors
+    /// The server does not answer; it rolls back when it notices that the connection is closed.
+    pub async fn rollback(mut self) -> sqlx::Result<()> {
+        within(END_TIMEOUT, execute(&mut self, "ROLLBACK")).await?;
+        self.settle();
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        if let Some(mut session) = self.session.take() {
+            session.mark_settled();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The answer to a statement whose future was dropped is still to be read.
+        if let Some(session) = self.session.take() {
+            settle_in_background(session, Settlement::ReadAnswers);
+        }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            settle_in_background(session, Settlement::RollBack);
+        }
+    }
+}
+
+/// What makes a session fit for the next request.
+#[derive(Clone, Copy)]
+enum Settlement {
+    ReadAnswers,
+    RollBack,
+}
+
+impl Settlement {
+    async fn run(self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        match self {
+            Self::ReadAnswers => connection.ping().await,
+            Self::RollBack => execute(connection, "ROLLBACK").await,
+        }
+    }
+}
+
+/// Returns a session to the pool once it is settled; one that cannot be settled in time is closed.
+/// The size of the pool bounds the number of these tasks.
+fn settle_in_background(mut session: PooledSession, settlement: Settlement) {
+    // Without a runtime the process is ending, and the session is closed by being dropped.
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        match within(SETTLE_TIMEOUT, settlement.run(&mut session.connection)).await {
+            Ok(()) => session.mark_settled(),
+            Err(error) => {
+                tracing::debug!(%error, "failed to settle a database connection; it is closed");
+            }
+        }
+    });
+}
+
+async fn execute(connection: &mut PgConnection, statement: &'static str) -> sqlx::Result<()> {
+    sqlx::raw_sql(statement).execute(connection).await?;
+    Ok(())
+}
+
+impl Deref for Connection {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.session.as_ref().expect(IN_USE).connection
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.session.as_mut().expect(IN_USE).connection
+    }
+}
+
+impl Deref for Transaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.session.as_ref().expect(IN_USE).connection
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.session.as_mut().expect(IN_USE).connection
+    }
+}
