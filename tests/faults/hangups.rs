@@ -115,7 +115,7 @@ async fn hang_up(address: &str, request: &[u8], patience: Duration) {
     let _ = attempt.await;
 }
 
-/// What every client that hangs up asks for.
+/// What the clients of a pair that hangs up ask for.
 async fn requests(pair: &Pair) -> Vec<RawRequest> {
     let document = Document::read(&pair.app).await;
     let operations = document.operations().into_iter().filter(|operation| {
@@ -316,17 +316,18 @@ async fn hang_ups_take_nothing_from_anybody_else() {
     let database = PgPool::connect_lazy(&variable("DATABASE_URL")).expect("a valid url");
     let honest = join_all((0..HONEST_PAIRS).map(|_| Pair::meet())).await;
     let rude = join_all((0..RUDE_PAIRS).map(|_| async { Arc::new(Pair::meet().await) })).await;
-    let requests_made = Arc::new(requests(&rude[0]).await);
     let random = Arc::new(Random::default());
 
     let until = Instant::now() + duration();
-    let hanging_up: Vec<_> = (0..HANGING_UP)
-        .map(|index| {
-            let pair = rude[index % rude.len()].clone();
-            let client = keep_hanging_up(pair, requests_made.clone(), random.clone(), until);
-            tokio::spawn(client)
-        })
-        .collect();
+    let mut hanging_up = Vec::with_capacity(HANGING_UP);
+    for pair in &rude {
+        let requests = Arc::new(requests(pair).await);
+        for _ in 0..HANGING_UP / RUDE_PAIRS {
+            let client = keep_hanging_up(pair.clone(), requests.clone(), random.clone(), until);
+            hanging_up.push(tokio::spawn(client));
+        }
+        tokio::spawn(keep_ending_calls(pair.clone(), until));
+    }
     let living = honest.iter().map(|pair| live_honestly(pair, until));
     let acknowledged = join_all(living).await;
     let mut hang_ups = 0;
@@ -359,13 +360,24 @@ async fn hang_ups_take_nothing_from_anybody_else() {
     assert_books_are_right().await;
 }
 
+/// Ends the calls of a pair that hangs up, so that its next start is one.
+async fn keep_ending_calls(pair: Arc<Pair>, until: Instant) {
+    while Instant::now() < until {
+        end_ongoing_call(&pair).await;
+        tokio::time::sleep(PACE / 4).await;
+    }
+}
+
+async fn end_ongoing_call(pair: &Pair) {
+    if let Some(call_id) = pair.ongoing(&pair.caller).await["call_id"].as_i64() {
+        pair.end(&pair.caller, call_id).await;
+    }
+}
+
 /// A start whose client hung up went on without it: its call is live, can be ended, and leaves both free.
 async fn end_whatever_goes_on(pair: &Pair) {
     wait_for("both to be free", || async {
-        let ongoing = pair.ongoing(&pair.caller).await;
-        if let Some(call_id) = ongoing["call_id"].as_i64() {
-            pair.end(&pair.caller, call_id).await;
-        }
+        end_ongoing_call(pair).await;
         pair.both_free().await.then_some(())
     })
     .await;
