@@ -16,9 +16,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const PASSWORD: &str = "reconnection";
 const CONNECTIONS_MAX: u32 = 32;
 const WAITING: usize = 200;
-/// A tenth of a core.
+/// A thirtieth of a core.
 const RUNS: Duration = Duration::from_millis(10);
-const RESTS: Duration = Duration::from_millis(90);
+const RESTS: Duration = Duration::from_millis(290);
 const RECOVERY_MAX: Duration = Duration::from_secs(10);
 const START_MAX: Duration = Duration::from_secs(30);
 
@@ -101,7 +101,7 @@ impl PrivatePostgres {
             .database("postgres")
     }
 
-    /// Lets the server and its children run for a tenth of the time, until the guard is dropped.
+    /// Lets the server and its children run for a thirtieth of the time, until the guard is dropped.
     fn limit_cpu(&self) -> DropGuard {
         let limited = CancellationToken::new();
         let (stopped, pid) = (limited.clone(), self.pid());
