@@ -37,7 +37,7 @@ pub struct Badges {
 pub struct Standing {
     /// Today's badge.
     pub badge: DayBadge,
-    /// Seconds talked yesterday.
+    /// Seconds talked yesterday in completed calls.
     pub yesterday_secs: i64,
     /// Hours that the next badge takes; none above gold.
     pub next_threshold_hours: Option<u32>,

@@ -129,7 +129,8 @@ pub async fn count_listeners(
     .await
 }
 
-/// Seconds that a listener talked in calls that ended in this span.
+/// Seconds that a listener talked in completed calls that ended in this span (contract, section 10): those
+/// that were dropped or cancelled earn no badge.
 pub async fn talked_secs(
     connection: &mut PgConnection,
     listener_id: i64,
@@ -137,7 +138,7 @@ pub async fn talked_secs(
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT COALESCE(sum(duration_seconds), 0)::bigint FROM calls.user_calls
-         WHERE listener_id = $1 AND created_at >= $2 - make_interval(days => $4)
+         WHERE listener_id = $1 AND status = 'completed' AND created_at >= $2 - make_interval(days => $4)
            AND created_at < $3 AND end_time >= $2 AND end_time < $3",
     )
     .bind(listener_id)
@@ -148,8 +149,8 @@ pub async fn talked_secs(
     .await
 }
 
-/// The next `limit` listeners after an id, and how many seconds each talked in calls that ended in this
-/// span.
+/// The next `limit` listeners after an id, and how many seconds each talked in completed calls that ended
+/// in this span.
 pub async fn talked_secs_of_many(
     connection: &mut PgConnection,
     span: Span,
@@ -159,7 +160,7 @@ pub async fn talked_secs_of_many(
     sqlx::query_as(
         "SELECT l.user_id,
                 (SELECT COALESCE(sum(c.duration_seconds), 0)::bigint FROM calls.user_calls AS c
-                 WHERE c.listener_id = l.user_id
+                 WHERE c.listener_id = l.user_id AND c.status = 'completed'
                    AND c.created_at >= $1 - make_interval(days => $5) AND c.created_at < $2
                    AND c.end_time >= $1 AND c.end_time < $2)
          FROM calls.listeners AS l WHERE l.user_id > $3 ORDER BY l.user_id LIMIT $4",

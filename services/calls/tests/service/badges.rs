@@ -77,17 +77,28 @@ fn badges_at(database: &TestDatabase, now: &str) -> Badges {
 }
 
 async fn ended(pool: &PgPool, listener_id: i64, end_time: DateTime<Utc>, secs: i64) {
+    ended_as(pool, listener_id, end_time, secs, "completed").await;
+}
+
+async fn ended_as(
+    pool: &PgPool,
+    listener_id: i64,
+    end_time: DateTime<Utc>,
+    secs: i64,
+    status: &str,
+) {
     sqlx::query(
         "INSERT INTO calls.user_calls
              (user_id, listener_id, call_type, status, phase, start_time, end_time,
               duration_seconds, coins_per_minute, listener_paise_per_minute, minute_secs,
               caller_username, listener_username, created_at, updated_at)
-         VALUES (1, $1, 'audio', 'completed', 'settled', $2, $3, $4, 10, 100, 60, '', '', $2, $3)",
+         VALUES (1, $1, 'audio', $5, 'settled', $2, $3, $4, 10, 100, 60, '', '', $2, $3)",
     )
     .bind(listener_id)
     .bind(end_time - TimeDelta::seconds(secs))
     .bind(end_time)
     .bind(secs)
+    .bind(status)
     .execute(pool)
     .await
     .expect("inserted");
@@ -205,4 +216,18 @@ async fn who_is_new_today_has_a_badge_at_the_first_look() {
     );
     let history = badges.history(99, None, None).await.expect("read");
     assert_eq!(history, [standing.badge]);
+}
+
+#[tokio::test]
+async fn only_completed_talk_time_makes_a_badge() {
+    let (database, badges) = talked().await;
+    let noon = at("2026-11-23T06:30:00Z");
+    for status in ["cancelled", "dropped"] {
+        ended_as(&database.app, LISTENERS[0], noon, 3 * 3_600, status).await;
+    }
+    let before_its_badge_is_given = badges.standing(LISTENERS[0]).await.expect("read");
+    assert_eq!(before_its_badge_is_given.badge.badge, Badge::Basic);
+    assert_eq!(before_its_badge_is_given.yesterday_secs, 2 * 3_600);
+    let given = badges.assign(Some(day(24))).await.expect("given");
+    assert_eq!(given.counts, [1, 1, 1, 1]);
 }
