@@ -2,8 +2,9 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app, assert_books_are_right, wait_for};
+use talktime_tests::{Answered, Pair, TestApp, app, assert_books_are_right, variable, wait_for};
 
 const AT_ONCE: usize = 20;
 
@@ -199,5 +200,49 @@ async fn ends_emergencies_and_nudges_at_once_settle_once() {
     assert_eq!(pair.coins().await, 300 - 10 * minutes);
     assert_eq!(pair.earned().await, Value::from(minutes));
     assert!(pair.ongoing(&pair.listener).await["call_id"].is_null());
+    assert_books_are_right().await;
+}
+
+async fn connect_as(role: &str) -> PgPool {
+    let url = variable(&format!("{role}_APP_DATABASE_URL"));
+    PgPool::connect(&url).await.expect("connected")
+}
+
+/// Drops the row of a start that waits for its first minute to be charged.
+async fn lose_row_of(caller_id: i64) {
+    let calls = connect_as("CALLS").await;
+    wait_for("the start to be reserved", || async {
+        let lost = sqlx::query("DELETE FROM calls.user_calls WHERE user_id = $1")
+            .bind(caller_id)
+            .execute(&calls);
+        (lost.await.expect("asked").rows_affected() == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_whose_row_is_lost_gives_its_first_minute_back() {
+    let pair = Pair::meet().await;
+    let caller_id = pair.caller.user_id;
+    // The charge waits for the wallet's row, and the call's row is lost meanwhile.
+    let wallet = connect_as("WALLET").await;
+    let mut held = wallet.begin().await.expect("begun");
+    sqlx::query("SELECT FROM wallet.user_wallets WHERE user_id = $1 FOR UPDATE")
+        .bind(caller_id)
+        .execute(&mut *held)
+        .await
+        .expect("locked");
+    let lose = async {
+        lose_row_of(caller_id).await;
+        held.rollback().await.expect("released");
+    };
+    let (refused, ()) = tokio::join!(pair.call(), lose);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    wait_for("the first minute to be returned", || async {
+        (pair.coins().await == 300).then_some(())
+    })
+    .await;
+    let call_id = pair.must_call().await;
+    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
     assert_books_are_right().await;
 }

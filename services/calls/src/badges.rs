@@ -189,10 +189,12 @@ impl Badges {
     }
 
     async fn badge_of(&self, listener_id: i64, date: NaiveDate) -> Result<DayBadge, BadgeError> {
-        let mut tx = self.db.begin().await?;
-        if let Some(badge) = badges::of_day(&mut tx, listener_id, date).await? {
+        let mut connection = self.db.acquire().await?;
+        if let Some(badge) = badges::of_day(&mut connection, listener_id, date).await? {
             return Ok(badge);
         }
+        drop(connection);
+        let mut tx = self.db.begin().await?;
         let secs = badges::talked_secs(&mut tx, listener_id, day_before(date)).await?;
         let card = &self.card;
         let given = [(listener_id, card.badge_for(secs))];

@@ -7,7 +7,7 @@ use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
-use talktime_kit::{Clock, failpoint};
+use talktime_kit::{Clock, Error, failpoint};
 
 use super::end::End;
 use super::together::by_id;
@@ -134,9 +134,11 @@ impl Work for EndingLive {
             }
             verdicts.push(verdict);
         }
-        calls.extend(by_id(
-            calls::begin_settling(&mut tx, &endings, LEASE_SECS).await?,
-        ));
+        let ended = calls::begin_settling(&mut tx, &endings, LEASE_SECS).await?;
+        if ended.len() != endings.len() {
+            return Err(Error::internal("a locked live call did not end").into());
+        }
+        calls.extend(by_id(ended));
         let events = events(group, &verdicts, &calls);
         outbox::append_traced(&mut tx, self.clock.now(), events).await?;
         failpoint::reach("calls.end.before_settling");

@@ -42,11 +42,11 @@ impl Work for Reserving {
         if wanted.iter().any(|wanted| wanted.idempotency.is_some()) {
             return self.reserve_under_keys(&wanted).await;
         }
-        failpoint::reach("calls.start.before_reserved");
         let mut tx = self.db.begin().await?;
-        let reserved = reserve(&mut tx, &wanted).await?;
+        let answers = reserve(&mut tx, &wanted).await?;
+        failpoint::reach("calls.start.before_reserved");
         tx.commit().await?;
-        Ok(reserved)
+        Ok(answers)
     }
 
     /// Where somebody is in the way, the others are tried alone. After any other failure the rows may
@@ -102,12 +102,9 @@ fn no_answer() -> CallError {
     Error::internal("a wanted call was neither reserved nor refused").into()
 }
 
-async fn reserve(
-    connection: &mut PgConnection,
-    wanted: &[&Wanted],
-) -> Result<Vec<Answer>, CallError> {
+async fn reserve(tx: &mut PgConnection, wanted: &[&Wanted]) -> Result<Vec<Answer>, CallError> {
     let new: Vec<&NewCall> = wanted.iter().map(|wanted| &wanted.call).collect();
-    let reserved = match calls::reserve(connection, &new, LEASE_SECS).await {
+    let reserved = match calls::reserve(tx, &new, LEASE_SECS).await {
         Ok(reserved) => reserved,
         Err(error) if calls::is_taken(&error) => return Err(CallError::OnACall),
         Err(error) => return Err(error.into()),

@@ -126,9 +126,10 @@ impl Calls {
     async fn decide_minutes(&self, call: &Call) -> Result<i32, CallError> {
         let paid = self.charge_begun_minutes(call).await?;
         let mut tx = self.db.begin().await?;
-        let minutes = calls::decide_minutes(&mut tx, call.call_id, paid).await?;
+        let decided = calls::decide_minutes(&mut tx, call.call_id, paid).await?;
+        let decided = decided.ok_or_else(|| Error::internal("an ended call is gone"))?;
         tx.commit().await?;
-        Ok(minutes)
+        Ok(decided)
     }
 
     /// Charges what had begun and was not billed when the call ended; answers how many minutes are

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use talktime_kit::{Error, grpc, idempotency};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Calls;
 use super::starting::{Planned, Stop};
@@ -77,6 +79,9 @@ impl Started {
 impl Calls {
     /// Starts a call, or refuses and leaves nothing behind. An error with an unknown outcome leaves
     /// a saga that the sweeper undoes.
+    ///
+    /// The steps are taken in a task of their own: a client that hangs up stops the start, but never
+    /// between a step and its undoing.
     pub async fn start(&self, start: &Start) -> Result<Started, CallError> {
         check_wish(start)?;
         if let Some(request) = &start.idempotency
@@ -88,7 +93,17 @@ impl Calls {
         if self.backlog.is_long() {
             return Err(CallError::Overloaded);
         }
-        let planned = self.planned(start).await?;
+        let client_gone = CancellationToken::new();
+        let planned = self.planned(start, client_gone.clone()).await?;
+        let _until_answered = client_gone.drop_guard();
+        let service = self.clone();
+        let steps = async move { service.start_planned(planned).await };
+        let started = tokio::spawn(steps.in_current_span()).await;
+        started.map_err(Error::internal)?
+    }
+
+    async fn start_planned(&self, planned: Planned) -> Result<Started, CallError> {
+        let start = planned.start.clone();
         match self.together.starting.ask(planned).await? {
             Ok((call, started)) => {
                 observe::started(call.call_type);
@@ -97,8 +112,8 @@ impl Calls {
             }
             Err(Stop::Before(started)) => Ok(started),
             Err(Stop::Refused(error)) => Err(error),
-            Err(Stop::Broken { call_id, error }) => self
-                .undone_or_live(call_id, start, &error)
+            Err(Stop::Broken { call, error }) => self
+                .undone_or_live(&call, &start, &error)
                 .await
                 .ok_or(error),
         }
@@ -119,16 +134,16 @@ impl Calls {
     /// confirmed may be live all the same: then it has started.
     async fn undone_or_live(
         &self,
-        call_id: i64,
+        call: &Call,
         start: &Start,
         error: &CallError,
     ) -> Option<Started> {
         let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
-        let live = match self.undo(call_id, was_paid).await {
+        let live = match self.undo(call, was_paid).await {
             Ok(live) => live?,
             Err(error) => {
-                let error = Error::from(error);
-                tracing::warn!(call_id, %error, "the sweeper will undo this start");
+                let (call_id, error) = (call.call_id, Error::from(error));
+                tracing::warn!(call_id, %error, "failed to undo a start; the sweeper will try again");
                 return None;
             }
         };
@@ -136,7 +151,11 @@ impl Calls {
         Some(Started::new(&live, start, remaining_coins))
     }
 
-    async fn planned(&self, start: &Start) -> Result<Planned, CallError> {
+    async fn planned(
+        &self,
+        start: &Start,
+        client_gone: CancellationToken,
+    ) -> Result<Planned, CallError> {
         let key = start.idempotency.as_ref().map(idempotency::Request::key);
         Ok(Planned {
             start: start.clone(),
@@ -154,6 +173,7 @@ impl Calls {
                 idempotency_key: key.map(str::to_owned),
             },
             deadline: grpc::time_left().map(|left| Instant::now() + left),
+            client_gone,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use talktime_kit::failpoint;
 use talktime_kit::group::{self, Member, Work};
+use tokio_util::sync::CancellationToken;
 
 use super::charge::Charging;
 use super::check::Checking;
@@ -39,6 +40,17 @@ pub(super) struct Planned {
     pub(super) call: NewCall,
     /// When an answer is of use no more.
     pub(super) deadline: Option<Instant>,
+    /// Cancelled when the client has hung up.
+    pub(super) client_gone: CancellationToken,
+}
+
+impl Planned {
+    /// Whether nobody would learn of the call if it went live now.
+    fn is_in_vain(&self) -> bool {
+        let answer_at = Instant::now() + ANSWER_TIME;
+        self.client_gone.is_cancelled()
+            || self.deadline.is_some_and(|deadline| deadline < answer_at)
+    }
 }
 
 /// Why a start goes no further.
@@ -48,7 +60,7 @@ pub(super) enum Stop {
     /// The same request started it before.
     Before(Started),
     /// It broke when its row was written, and is to be undone.
-    Broken { call_id: i64, error: CallError },
+    Broken { call: Box<Call>, error: CallError },
 }
 
 type Outcome<T> = Result<T, Stop>;
@@ -84,6 +96,9 @@ impl Starting {
             member.with((call.user_id, call.listener_id))
         };
         step(&self.checking, planned, parties, |member, names| {
+            if member.task.is_in_vain() {
+                return Err(Stop::Refused(CallError::Undone));
+            }
             let names = names
                 .map_err(CallError::from)
                 .flatten()
@@ -127,7 +142,7 @@ impl Starting {
             let charge = charge.map_err(CallError::from);
             let paid = charge.and_then(|charge| steps::go_live(&state, charge));
             match paid {
-                Ok(_) if is_late(member.task.deadline) => Err(broken(&state, CallError::Undone)),
+                Ok(_) if member.task.is_in_vain() => Err(broken(&state, CallError::Undone)),
                 Ok(minute) => Ok(On {
                     member,
                     state: (state, minute),
@@ -187,11 +202,7 @@ fn busy(on: &On<'_, (Call, PaidMinute)>) -> (Call, i32) {
 
 fn broken(call: &Call, error: CallError) -> Stop {
     Stop::Broken {
-        call_id: call.call_id,
+        call: Box::new(call.clone()),
         error,
     }
-}
-
-fn is_late(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline < Instant::now() + ANSWER_TIME)
 }

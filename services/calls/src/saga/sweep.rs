@@ -118,7 +118,7 @@ impl Calls {
                 Due::End(cause) => to_end.push((call.call_id, cause)),
                 Due::Charge => to_bill.push(call),
                 Due::Settle => to_settle.push(call),
-                Due::Undo => to_undo.push(call.call_id),
+                Due::Undo => to_undo.push(call),
                 Due::Nothing => {}
             }
         }
@@ -128,7 +128,7 @@ impl Calls {
         }
         observe::repaired((to_settle.len() + to_undo.len()) as u64);
         swept.settled += count(to_settle, |call| self.settle_at_best(call)).await;
-        swept.undone += count(to_undo, |call_id| self.undo_at_best(call_id)).await;
+        swept.undone += count(to_undo, |call| self.undo_at_best(call)).await;
         Ok(swept)
     }
 }

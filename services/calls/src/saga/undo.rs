@@ -1,5 +1,7 @@
 //! Undoing a start: people first, then their coins, then the row.
 
+use std::time::Duration;
+
 use talktime_kit::{Error, failpoint, idempotency};
 
 use super::{Calls, LEASE_SECS};
@@ -8,41 +10,51 @@ use crate::domain::call::{Call, Phase};
 use crate::observe;
 use crate::store::{calls, live_parties};
 
+/// Tries to void a charge that no row remembers, and so no sweeper.
+const UNRECORDED_VOIDS_MAX: u32 = 5;
+/// Before the second of them; each later one waits twice as long.
+const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
+
 impl Calls {
     /// Undoes a call that is not live. Answers a call that went live meanwhile, which stays. Presence
     /// hears of it where it `may_be_shown` as busy, which is once the first minute was paid.
+    ///
+    /// The charge is voided by the call's id even where there is no row. Either somebody else has undone
+    /// the call, and voiding again changes nothing, or the row is lost and the charge is not.
     pub(super) async fn undo(
         &self,
-        call_id: i64,
+        call: &Call,
         may_be_shown: bool,
     ) -> Result<Option<Call>, CallError> {
-        self.free_reserved(call_id).await?;
-        let call = calls::find(&mut *self.db.acquire().await?, call_id).await?;
-        let call = match call {
-            Some(call) if call.phase == Phase::Undoing => call,
-            live_or_gone => return Ok(live_or_gone),
+        self.free_reserved(call.call_id).await?;
+        let row = calls::find(&mut *self.db.acquire().await?, call.call_id).await?;
+        let is_recorded = match row {
+            Some(row) if row.phase != Phase::Undoing => return Ok(Some(row)),
+            row => row.is_some(),
         };
         failpoint::reach("calls.undo.freed");
         if may_be_shown {
-            self.shown.free(&call);
+            self.shown.free(call);
         }
-        self.peers.void_first_minute(&call).await?;
+        if is_recorded {
+            self.peers.void_first_minute(call).await?;
+        } else {
+            self.void_unrecorded(call).await?;
+        }
         failpoint::reach("calls.undo.voided");
-        let mut tx = self.db.begin().await?;
-        calls::delete_undone(&mut tx, call_id).await?;
-        tx.commit().await?;
+        self.drop_undone(call.call_id).await?;
         failpoint::reach("calls.undo.dropped");
-        observe::undone();
         Ok(None)
     }
 
     /// Undoes a call that is not live; the sweeper tries again where that fails. Answers how many were
     /// undone.
-    pub(super) async fn undo_at_best(&self, call_id: i64) -> usize {
-        match self.undo(call_id, true).await.map_err(Error::from) {
+    pub(super) async fn undo_at_best(&self, call: Call) -> usize {
+        match self.undo(&call, true).await.map_err(Error::from) {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
-                tracing::warn!(%error, call_id, "undoing waits");
+                let call_id = call.call_id;
+                tracing::warn!(%error, call_id, "failed to undo a call; the sweeper will try again");
                 0
             }
         }
@@ -55,12 +67,45 @@ impl Calls {
         let Some(call) = calls::begin_undoing(&mut tx, call_id, LEASE_SECS).await? else {
             return Ok(());
         };
-        live_parties::free(&mut tx, call_id).await?;
+        let freed = live_parties::free(&mut tx, call_id).await?;
+        if freed != call.parties().len() as u64 {
+            tracing::error!(
+                call_id,
+                freed,
+                "a reserved call did not hold both of its people"
+            );
+        }
         failpoint::reach("calls.undo.before_freed");
         if let Some(key) = &call.idempotency_key {
             idempotency::release(&mut tx, call.user_id, super::START_ROUTE, key).await?;
         }
         tx.commit().await?;
+        Ok(())
+    }
+
+    async fn void_unrecorded(&self, call: &Call) -> Result<(), CallError> {
+        let mut wait = UNRECORDED_VOID_BACKOFF;
+        for _ in 1..UNRECORDED_VOIDS_MAX {
+            match self.peers.void_first_minute(call).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    let call_id = call.call_id;
+                    tracing::warn!(%error, call_id, "failed to void a charge without a call; trying again");
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Ok(self.peers.void_first_minute(call).await?)
+    }
+
+    async fn drop_undone(&self, call_id: i64) -> Result<(), CallError> {
+        let mut tx = self.db.begin().await?;
+        let is_dropped = calls::delete_undone(&mut tx, call_id).await?;
+        tx.commit().await?;
+        if is_dropped {
+            observe::undone();
+        }
         Ok(())
     }
 }

@@ -173,13 +173,14 @@ pub async fn begin_undoing(
     .await
 }
 
-/// Drops a call whose charge is undone.
-pub async fn delete_undone(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM calls.user_calls WHERE call_id = $1 AND phase = 'undoing'")
-        .bind(call_id)
-        .execute(tx)
-        .await?;
-    Ok(())
+/// Drops a call whose charge is undone; false when somebody else has dropped it.
+pub async fn delete_undone(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<bool> {
+    let deleted =
+        sqlx::query("DELETE FROM calls.user_calls WHERE call_id = $1 AND phase = 'undoing'")
+            .bind(call_id)
+            .execute(tx)
+            .await?;
+    Ok(deleted.rows_affected() == 1)
 }
 
 /// A call by its id.
@@ -228,7 +229,7 @@ pub async fn live_after(
 
 /// Takes calls whose time has come; for `lease_secs` no other replica takes them.
 pub async fn claim_due(
-    connection: &mut PgConnection,
+    tx: &mut PgConnection,
     lease_secs: f64,
     limit: i64,
 ) -> sqlx::Result<Vec<Call>> {
@@ -241,7 +242,7 @@ pub async fn claim_due(
     ))
     .bind(lease_secs)
     .bind(limit)
-    .fetch_all(connection)
+    .fetch_all(tx)
     .await
 }
 
@@ -304,19 +305,19 @@ pub async fn begin_settling(
 }
 
 /// Decides how many minutes the settlement counts. The first decision holds: whoever comes second
-/// gets the first one's answer.
+/// gets the first one's answer. None when there is no such call.
 pub async fn decide_minutes(
-    connection: &mut PgConnection,
+    tx: &mut PgConnection,
     call_id: i64,
     minutes: i32,
-) -> sqlx::Result<i32> {
+) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar(
         "UPDATE calls.user_calls SET minutes_settled = COALESCE(minutes_settled, $2)
          WHERE call_id = $1 RETURNING minutes_settled",
     )
     .bind(call_id)
     .bind(minutes)
-    .fetch_one(connection)
+    .fetch_optional(tx)
     .await
 }
 

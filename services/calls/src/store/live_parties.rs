@@ -2,13 +2,13 @@
 
 use sqlx::PgConnection;
 
-/// Frees both people of a call.
-pub async fn free(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM calls.live_parties WHERE call_id = $1")
+/// Frees the people of a call; answers how many there were.
+pub async fn free(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<u64> {
+    let freed = sqlx::query("DELETE FROM calls.live_parties WHERE call_id = $1")
         .bind(call_id)
         .execute(tx)
         .await?;
-    Ok(())
+    Ok(freed.rows_affected())
 }
 
 /// The call that a person is on, in whatever phase.

@@ -113,8 +113,8 @@ impl Pair {
         }
         self.model.begin_undoing(now, call_id, LEASE_SECS);
         if self.rng.bool() {
-            calls::delete_undone(tx, call_id).await.expect("asked");
-            self.model.delete_undone(now, call_id);
+            let deleted = calls::delete_undone(tx, call_id).await.expect("asked");
+            assert_eq!(deleted, self.model.delete_undone(now, call_id));
         }
     }
 
@@ -160,8 +160,9 @@ impl Pair {
         let paid = (begun - i32::from(self.rng.bool())).max(0);
         let decided = calls::decide_minutes(tx, call_id, paid)
             .await
-            .expect("decided");
-        assert_eq!(Some(decided), self.model.decide_minutes(call_id, paid));
+            .expect("asked");
+        assert_eq!(decided, self.model.decide_minutes(call_id, paid));
+        let decided = decided.expect("an ended call stays");
         let receipt = Receipt {
             minutes: decided,
             coins_spent: i64::from(decided) * COINS_PER_MINUTE,

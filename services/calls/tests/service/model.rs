@@ -93,10 +93,9 @@ impl Rows {
         self.free(call_id);
     }
 
-    pub(crate) fn delete_undone(&mut self, now: DateTime<Utc>, call_id: i64) {
-        if self.in_phase(call_id, Phase::Undoing, now).is_some() {
-            self.calls.remove(&call_id);
-        }
+    pub(crate) fn delete_undone(&mut self, now: DateTime<Utc>, call_id: i64) -> bool {
+        let is_undoing = self.in_phase(call_id, Phase::Undoing, now).is_some();
+        is_undoing && self.calls.remove(&call_id).is_some()
     }
 
     pub(crate) fn find(&mut self, now: DateTime<Utc>, call_id: i64) -> Option<Call> {
@@ -186,6 +185,12 @@ impl Rows {
         call.duration_minutes = Some(receipt.minutes);
         row.next_step_at = None;
         Some(row.call.clone())
+    }
+
+    /// A reservation that was acknowledged and is not there.
+    pub(crate) fn lose(&mut self, call_id: i64) {
+        self.calls.remove(&call_id);
+        self.free(call_id);
     }
 
     fn free(&mut self, call_id: i64) {

@@ -11,7 +11,13 @@ use crate::model::Rows;
 
 /// Starts a call; none when it is refused.
 pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i64>, Unknown> {
-    let reserve = |rows: &mut Rows, now| rows.reserve(now, parties, LEASE_SECS);
+    let reserve = |rows: &mut Rows, now| {
+        let reserved = rows.reserve(now, parties, LEASE_SECS)?;
+        if world.loses_row() {
+            rows.lose(reserved.call_id);
+        }
+        Some(reserved)
+    };
     let Some(reserved) = world.transact(reserve).await? else {
         return Ok(None);
     };
@@ -44,21 +50,35 @@ async fn charge_and_activate(world: &World, reserved: &Call) -> Result<Option<()
     Ok(live.map(|_| ()))
 }
 
+/// Tries to void a charge that no row remembers.
+const UNRECORDED_VOIDS_MAX: usize = 5;
+
 /// Undoes a call that is not live; answers a call that is.
 async fn undo(world: &World, call_id: i64) -> Result<Option<Call>, Unknown> {
     let begin = |rows: &mut Rows, now| rows.begin_undoing(now, call_id, LEASE_SECS);
     world.transact(begin).await?;
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
-    match found {
-        Some(call) if call.phase == Phase::Undoing => {}
-        live_or_gone => return Ok(live_or_gone),
-    }
-    world.ask_wallet(Ask::Void { call_id }).await?;
+    let is_recorded = match found {
+        Some(call) if call.phase != Phase::Undoing => return Ok(Some(call)),
+        found => found.is_some(),
+    };
+    let tries_max = if is_recorded { 1 } else { UNRECORDED_VOIDS_MAX };
+    void(world, call_id, tries_max).await?;
     world
         .transact(|rows, now| rows.delete_undone(now, call_id))
         .await?;
     world.note(|| format!("undone {call_id}"));
     Ok(None)
+}
+
+async fn void(world: &World, call_id: i64, tries_max: usize) -> Result<(), Unknown> {
+    for _ in 1..tries_max {
+        if world.ask_wallet(Ask::Void { call_id }).await.is_ok() {
+            return Ok(());
+        }
+    }
+    world.ask_wallet(Ask::Void { call_id }).await?;
+    Ok(())
 }
 
 /// Ends a call for a cause and settles it.

@@ -23,6 +23,8 @@ use self::runtime::{Executor, Owner, Runtime};
 use self::world::{REPLICAS, World};
 
 const SEEDS: u64 = 10_000;
+/// In every so many seeds reservations are acknowledged and lost, and nothing else goes wrong.
+const LOSES_ROWS_EVERY: u64 = 8;
 /// Lines of a failing seed's log that are printed.
 const LOG_LINES: usize = 400;
 /// Long after the last coin is spent and the last lease over.
@@ -55,7 +57,9 @@ fn people_count() -> usize {
 fn world_of(seed: u64, is_logged: bool) -> World {
     // A grace for cancelled calls in every other seed: by default there is none.
     let cancel_grace_secs = if seed.is_multiple_of(2) { 0 } else { 4 };
-    World::new(Runtime::new(seed), limits(cancel_grace_secs), is_logged)
+    let loses_rows = seed % LOSES_ROWS_EVERY == 1;
+    let limits = limits(cancel_grace_secs);
+    World::new(Runtime::new(seed), limits, loses_rows, is_logged)
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -134,6 +134,9 @@ pub(super) async fn misfortune(world: World) {
     let changes_clocks = runtime.one_in(4);
     while runtime.now_ms() < ROUGH_MS {
         runtime.sleep(500..8_000).await;
+        if world.loses_rows {
+            continue;
+        }
         match runtime.between(0..6) {
             0..3 => {
                 let replica = runtime.index(REPLICAS);

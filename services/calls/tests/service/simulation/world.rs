@@ -25,6 +25,8 @@ const LATE_MS: Range<i64> = 100..20_000;
 /// Of messages and answers, while things go wrong.
 const ONE_IN_LOST: i64 = 12;
 const ONE_IN_TWICE: i64 = 12;
+/// Of reservations, where rows get lost.
+const ONE_IN_LOST_ROWS: i64 = 4;
 /// As the service asks a peer again.
 const TRIES: usize = 3;
 
@@ -59,6 +61,8 @@ pub(super) struct Parts {
     pub(super) database_skew_ms: Cell<i64>,
     pub(super) has_skew_changed: Cell<bool>,
     pub(super) presence_skew_ms: i64,
+    /// Whether acknowledged reservations get lost, and nothing else goes wrong.
+    pub(super) loses_rows: bool,
     /// When calls truly began and ended.
     pub(super) talked_ms: RefCell<BTreeMap<i64, Talked>>,
     /// What happened, for the one who reads about a failing seed.
@@ -74,7 +78,7 @@ impl std::ops::Deref for World {
 }
 
 impl World {
-    pub(super) fn new(runtime: Runtime, limits: Limits, is_logged: bool) -> Self {
+    pub(super) fn new(runtime: Runtime, limits: Limits, loses_rows: bool, is_logged: bool) -> Self {
         let presence_skew_ms = runtime.between(-SKEW_MS..SKEW_MS);
         let database_skew_ms = runtime.between(-SKEW_MS..SKEW_MS);
         Self(Rc::new(Parts {
@@ -89,6 +93,7 @@ impl World {
             database_skew_ms: Cell::new(database_skew_ms),
             has_skew_changed: Cell::new(false),
             presence_skew_ms,
+            loses_rows,
             talked_ms: RefCell::default(),
             log: RefCell::new(is_logged.then(Vec::new)),
         }))
@@ -171,7 +176,12 @@ impl World {
     }
 
     fn is_lost(&self) -> bool {
-        self.is_rough.get() && self.runtime.one_in(ONE_IN_LOST)
+        self.is_rough.get() && !self.loses_rows && self.runtime.one_in(ONE_IN_LOST)
+    }
+
+    /// Whether a reservation that is acknowledged is not there after all.
+    pub(super) fn loses_row(&self) -> bool {
+        self.is_rough.get() && self.loses_rows && self.runtime.one_in(ONE_IN_LOST_ROWS)
     }
 
     /// Somebody's app is heard of.
