@@ -10,12 +10,12 @@ use crate::take_stack;
 const RATE_COINS: i64 = 10;
 const RECHARGED_COINS: i64 = 300;
 
-async fn arm(service: &str, failpoint: &str) {
+pub(crate) async fn arm(service: &str, failpoint: &str) {
     let variable = format!("TALKTIME_FAILPOINT={failpoint}");
     dev(&["restart", service, "--no-build", "--env", &variable]).await;
 }
 
-async fn disarm(service: &str) {
+pub(crate) async fn disarm(service: &str) {
     dev(&["restart", service, "--no-build"]).await;
 }
 
@@ -175,6 +175,7 @@ async fn calls_dies_at_every_step_of_an_end() {
         "calls.end.settling",
         "calls.settle.decided",
         "calls.settle.settled",
+        "calls.settle.before_closed",
         "calls.settle.closed",
     ] {
         kill_at_end("calls", failpoint).await;
@@ -214,12 +215,13 @@ async fn calls_dies_at_every_step_of_a_minute() {
 /// The sweeper bills by itself, so the service dies without a request.
 async fn arm_and_await_death(service: &str, failpoint: &str) {
     arm(service, failpoint).await;
-    let ops_url = talktime_tests::variable("CALLS_OPS_URL");
     wait_for("the service to die", || async {
-        reqwest::get(format!("{ops_url}/livez"))
-            .await
-            .is_err()
-            .then_some(())
+        is_dead(service).await.then_some(())
     })
     .await;
+}
+
+pub(crate) async fn is_dead(service: &str) -> bool {
+    let ops_url = talktime_tests::variable(&format!("{}_OPS_URL", service.to_uppercase()));
+    reqwest::get(format!("{ops_url}/livez")).await.is_err()
 }

@@ -35,6 +35,7 @@ pub fn subject(kind: &Kind) -> &'static str {
         Kind::CallStarted(_) => "events.calls.call_started",
         Kind::MinuteBilled(_) => "events.calls.minute_billed",
         Kind::CallEnded(_) => "events.calls.call_ended",
+        Kind::CallHungUp(_) => "events.calls.call_hung_up",
         Kind::CallLowBalance(_) => "events.calls.call_low_balance",
         Kind::CallRated(_) => "events.calls.call_rated",
         Kind::VerificationSubmitted(_) => "events.verification.submitted",

@@ -32,7 +32,7 @@ pub(crate) fn started(call_type: CallType) {
     metrics::counter!(STARTED, "call_type" => call_type.word()).increment(1);
 }
 
-/// A live call ended.
+/// A live call ended, with a status that is certain.
 pub(crate) fn ended(status: Status) {
     metrics::counter!(ENDED, "status" => status.word()).increment(1);
 }

@@ -134,12 +134,17 @@ fn changes_of(event: Event) -> Result<Vec<(Vec<i64>, Change)>, PresenceError> {
             };
             vec![(vec![call.user_id, call.listener_id], began)]
         }
+        // People are free from the hang-up on, whenever the figures of the call follow.
+        Some(Kind::CallHungUp(call)) => {
+            vec![ended(call.call_id, [call.user_id, call.listener_id])]
+        }
         Some(Kind::CallEnded(call)) => {
-            let ended = Change::CallEnded {
-                call_id: call.call_id,
-            };
-            vec![(vec![call.user_id, call.listener_id], ended)]
+            vec![ended(call.call_id, [call.user_id, call.listener_id])]
         }
         _ => vec![],
     })
+}
+
+fn ended(call_id: i64, parties: [i64; 2]) -> (Vec<i64>, Change) {
+    (parties.to_vec(), Change::CallEnded { call_id })
 }

@@ -105,6 +105,9 @@ pub struct Call {
     pub minutes_billed: i32,
     /// Minutes that the settlement counts, once that is decided.
     pub minutes_settled: Option<i32>,
+    /// Whether the call was hung up in a minute that was not charged yet, so that what it comes to is known,
+    /// and published, when it is settled.
+    pub figures_follow_settlement: bool,
     /// Whether the caller knows that their coins pay for less than two more minutes.
     pub low_balance_told: bool,
     /// Name of the caller when the call began.

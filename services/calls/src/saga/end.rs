@@ -56,7 +56,9 @@ impl Calls {
     async fn end_live(&self, wish: Wish) -> Result<Option<EndedLive>, CallError> {
         let ended = self.together.ending_live.ask(wish).await??;
         if let Some(EndedLive { call, is_new: true }) = &ended {
-            observe::ended(call.status);
+            if !call.figures_follow_settlement {
+                observe::ended(call.status);
+            }
             self.shown.free(call);
         }
         Ok(ended)

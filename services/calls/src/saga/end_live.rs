@@ -23,6 +23,7 @@ pub(super) struct EndingLive {
     pub(super) relay: Relay,
     pub(super) clock: Clock,
     pub(super) limits: steps::Limits,
+    pub(super) paise_per_coin: i64,
 }
 
 /// Why a call is to end.
@@ -134,7 +135,8 @@ impl Work for EndingLive {
             }
             verdicts.push(verdict);
         }
-        let ended = calls::begin_settling(&mut tx, &endings, LEASE_SECS).await?;
+        let ended =
+            calls::begin_settling(&mut tx, &endings, self.paise_per_coin, LEASE_SECS).await?;
         if ended.len() != endings.len() {
             return Err(Error::internal("a locked live call did not end").into());
         }
@@ -189,15 +191,11 @@ fn events(
     let judged = group.iter().zip(verdicts);
     judged
         .filter_map(|(member, verdict)| {
-            let Verdict::Ends(ending, cause) = verdict else {
+            let Verdict::Ends(_, cause) = verdict else {
                 return None;
             };
             let call = calls.get(&member.task.call_id())?;
-            let event = (
-                call.call_id,
-                call.version,
-                tell::ended(call, ending, *cause),
-            );
+            let event = tell::hung_up_or_ended(call, *cause);
             Some((event, member.traceparent.clone()))
         })
         .collect()

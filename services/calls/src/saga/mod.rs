@@ -7,6 +7,9 @@
 //! | active | charge each minute when it begins; out of coins: `settling` | the sweeper, nudged by clients |
 //! | settling | charge begun minutes, pay the listener, then `settled` | the request, then the sweeper |
 //!
+//! The end of a call is published with its figures once these are certain: where it ends, or with its
+//! settlement where a begun minute had yet to be charged.
+//!
 //! Every step may run twice or at once: the wallet knows each movement by its id, and the row moves
 //! on only from the phase that the step expects.
 

@@ -1,21 +1,27 @@
 //! Closing the books of an ended call.
 
+use std::collections::HashMap;
+
 use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
-use talktime_kit::{Error, failpoint};
+use talktime_kit::messaging::{Relay, outbox};
+use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
 
-use super::Calls;
 use super::together::{by_id, in_time, traced};
+use super::{Calls, tell};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Phase};
+use crate::domain::call::{Call, Phase, Status};
 use crate::domain::steps;
+use crate::observe;
 use crate::peers::{Peers, settle_request};
 use crate::store::calls::{self, Receipt};
 
 /// Ended calls whose books are closed together.
 pub(super) struct Settling {
     pub(super) db: Database,
+    pub(super) relay: Relay,
+    pub(super) clock: Clock,
     pub(super) peers: Peers,
     pub(super) paise_per_coin: i64,
 }
@@ -43,11 +49,7 @@ impl Work for Settling {
         });
         let settled = in_time(self.peers.settle(requests)).await?;
         failpoint::reach("calls.settle.settled");
-        let receipts = group.iter().zip(&settled);
-        let receipts: Vec<(i64, Receipt)> = receipts
-            .map(|(member, settled)| (member.task.call_id, self.receipt(&member.task, settled)))
-            .collect();
-        let closed = self.close(&receipts).await?;
+        let closed = self.close(group, &settled).await?;
         failpoint::reach("calls.settle.closed");
         let closed = closed.into_iter().zip(settled);
         Ok(closed
@@ -73,15 +75,28 @@ impl Settling {
         }
     }
 
-    /// Writes the receipts. Where somebody was faster, theirs says the same.
-    async fn close(&self, receipts: &[(i64, Receipt)]) -> Result<Vec<Call>, CallError> {
+    /// Writes the receipts, and publishes those whose figures were not certain before. Where somebody was
+    /// faster, theirs says the same.
+    async fn close(
+        &self,
+        group: &[Member<SettleCallRequest>],
+        settled: &[SettleCallResponse],
+    ) -> Result<Vec<Call>, CallError> {
+        let receipts = group.iter().zip(settled);
+        let receipts: Vec<(i64, Receipt)> = receipts
+            .map(|(member, settled)| (member.task.call_id, self.receipt(&member.task, settled)))
+            .collect();
         let mut tx = self.db.begin().await?;
-        let mut closed = by_id(calls::close(&mut tx, receipts).await?);
+        let mut closed = by_id(calls::close(&mut tx, &receipts).await?);
+        outbox::append_traced(&mut tx, self.clock.now(), events(group, settled, &closed)).await?;
+        let published = closed.values();
+        let published = published.filter(|call| call.figures_follow_settlement);
+        let published: Vec<Status> = published.map(|call| call.status).collect();
         let mut all = Vec::with_capacity(receipts.len());
         for (call_id, _) in receipts {
-            let call = match closed.remove(call_id) {
+            let call = match closed.remove(&call_id) {
                 Some(call) => Some(call),
-                None => calls::find(&mut tx, *call_id).await?,
+                None => calls::find(&mut tx, call_id).await?,
             };
             let settled = call.filter(|call| call.phase == Phase::Settled);
             all.push(
@@ -90,9 +105,34 @@ impl Settling {
                 })?,
             );
         }
+        failpoint::reach("calls.settle.before_closed");
         tx.commit().await?;
+        if !published.is_empty() {
+            self.relay.wake();
+        }
+        published.into_iter().for_each(observe::ended);
         Ok(all)
     }
+}
+
+/// The ends of calls that are settled now and whose figures were not certain before: one of each, however
+/// many asked for it.
+fn events(
+    group: &[Member<SettleCallRequest>],
+    settled: &[SettleCallResponse],
+    closed: &HashMap<i64, Call>,
+) -> Vec<outbox::Traced> {
+    let certain_now = closed.values();
+    let certain_now = certain_now.filter(|call| call.figures_follow_settlement);
+    certain_now
+        .filter_map(|call| {
+            let mut settled = group.iter().zip(settled);
+            let (member, settled) =
+                settled.find(|(member, _)| member.task.call_id == call.call_id)?;
+            let event = tell::ended(call, Some(settled.caller_balance_coins));
+            Some((event, member.traceparent.clone()))
+        })
+        .collect()
 }
 
 impl Calls {

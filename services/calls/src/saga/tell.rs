@@ -1,10 +1,12 @@
 //! What others are told of a call: events, each with a version of its own.
 
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{CallEnded, CallLowBalance, CallStarted, MinuteBilled};
+use talktime_proto::events::v1::{
+    CallEnded, CallHungUp, CallLowBalance, CallStarted, MinuteBilled,
+};
 
 use crate::domain::call::Call;
-use crate::domain::steps::{Cause, Ending, PaidMinute};
+use crate::domain::steps::{Cause, PaidMinute};
 
 /// An event as the outbox takes it: the call, its version, what happened.
 pub(super) type Telling = (i64, i64, Kind);
@@ -57,24 +59,39 @@ fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<Telling>
     ]
 }
 
-/// A call has ended.
-pub(super) fn ended(call: &Call, ending: &Ending, cause: Cause) -> Kind {
-    let minutes = i64::from(ending.duration.minutes);
-    Kind::CallEnded(CallEnded {
+/// A live call is over: with what it came to, or with nothing but that while its figures are not certain.
+pub(super) fn hung_up_or_ended(call: &Call, cause: Cause) -> Telling {
+    if call.figures_follow_settlement {
+        let hung_up = Kind::CallHungUp(CallHungUp {
+            call_id: call.call_id,
+            user_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call.call_type.word().to_owned(),
+        });
+        return (call.call_id, call.version, hung_up);
+    }
+    let remaining_coins = match cause {
+        Cause::Unpaid {
+            available_coins, ..
+        } => available_coins,
+        Cause::HangUp { .. } | Cause::Silence { .. } => None,
+    };
+    ended(call, remaining_coins)
+}
+
+/// A call has ended, and its row holds what the receipt says.
+pub(super) fn ended(call: &Call, remaining_coins: Option<i64>) -> Telling {
+    let ended = Kind::CallEnded(CallEnded {
         call_id: call.call_id,
         user_id: call.user_id,
         listener_id: call.listener_id,
         call_type: call.call_type.word().to_owned(),
-        status: ending.status.word().to_owned(),
-        duration_seconds: ending.duration.seconds,
-        duration_minutes: ending.duration.minutes,
-        coins_spent: minutes * call.coins_per_minute,
-        listener_paise_earned: minutes * call.listener_paise_per_minute,
-        remaining_coins: match cause {
-            Cause::Unpaid {
-                available_coins, ..
-            } => available_coins,
-            Cause::HangUp { .. } | Cause::Silence { .. } => None,
-        },
-    })
+        status: call.status.word().to_owned(),
+        duration_seconds: call.duration_seconds.unwrap_or_default(),
+        duration_minutes: call.duration_minutes.unwrap_or_default(),
+        coins_spent: call.coins_spent,
+        listener_paise_earned: call.listener_paise_earned,
+        remaining_coins,
+    });
+    (call.call_id, call.version, ended)
 }

@@ -70,9 +70,12 @@ impl Together {
             relay: relay.clone(),
             clock: clock.clone(),
             limits: terms.limits,
+            paise_per_coin: terms.paise_per_coin,
         };
         let settling = Settling {
             db: db.clone(),
+            relay: relay.clone(),
+            clock: clock.clone(),
             peers: peers.clone(),
             paise_per_coin: terms.paise_per_coin,
         };

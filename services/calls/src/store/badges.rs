@@ -137,7 +137,7 @@ pub async fn talked_secs(
     span: Span,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "SELECT COALESCE(sum(duration_seconds), 0)::bigint FROM calls.user_calls
+        "SELECT COALESCE(sum(duration_seconds), 0)::bigint FROM calls.call_records
          WHERE listener_id = $1 AND status = 'completed' AND created_at >= $2 - make_interval(days => $4)
            AND created_at < $3 AND end_time >= $2 AND end_time < $3",
     )
@@ -159,7 +159,7 @@ pub async fn talked_secs_of_many(
 ) -> sqlx::Result<Vec<(i64, i64)>> {
     sqlx::query_as(
         "SELECT l.user_id,
-                (SELECT COALESCE(sum(c.duration_seconds), 0)::bigint FROM calls.user_calls AS c
+                (SELECT COALESCE(sum(c.duration_seconds), 0)::bigint FROM calls.call_records AS c
                  WHERE c.listener_id = l.user_id AND c.status = 'completed'
                    AND c.created_at >= $1 - make_interval(days => $5) AND c.created_at < $2
                    AND c.end_time >= $1 AND c.end_time < $2)

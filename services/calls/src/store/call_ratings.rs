@@ -19,7 +19,7 @@ pub struct Standing {
 pub async fn rated_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<RatedCall>> {
     sqlx::query_as(
         "SELECT user_id, listener_id, status, end_time, listener_username = '' AS is_listener_gone
-         FROM calls.user_calls WHERE call_id = $1 AND start_time IS NOT NULL FOR SHARE",
+         FROM calls.call_records WHERE call_id = $1 AND start_time IS NOT NULL FOR SHARE",
     )
     .bind(call_id)
     .fetch_optional(tx)

@@ -18,7 +18,7 @@ macro_rules! call_columns {
          duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
          (listener_money_earned * 100)::bigint AS listener_paise_earned,
          coins_per_minute, listener_paise_per_minute, listener_badge, prices_version,
-         minute_secs, minutes_billed, minutes_settled, low_balance_told, caller_username, listener_username, idempotency_key, version,
+         minute_secs, minutes_billed, minutes_settled, figures_follow_settlement, low_balance_told, caller_username, listener_username, idempotency_key, version,
          clock_timestamp() AS read_at"
     };
 }
@@ -271,10 +271,13 @@ pub async fn record_minutes(
     .await
 }
 
-/// Turns live calls, under lock, into such that are to be settled, and frees their people.
+/// Turns live calls, under lock, into such that are to be settled, and frees their people. Where every
+/// minute that counts is paid, the row holds from now on what the receipt will say; `paise_per_coin` is
+/// what a coin cost the caller.
 pub async fn begin_settling(
     tx: &mut PgConnection,
     endings: &[(i64, Ending)],
+    paise_per_coin: i64,
     lease_secs: f64,
 ) -> sqlx::Result<Vec<Call>> {
     if endings.is_empty() {
@@ -286,7 +289,14 @@ pub async fn begin_settling(
          SET phase = 'settling', status = ended_as, end_time = ended_at,
              duration_seconds = seconds, duration_minutes = minutes,
              next_step_at = now() + make_interval(secs => $7),
-             minutes_settled = settled, version = version + 1, updated_at = now()
+             minutes_settled = settled, figures_follow_settlement = settled IS NULL,
+             minutes_billed = COALESCE(settled, minutes_billed),
+             coins_spent = COALESCE(settled * coins_per_minute, coins_spent),
+             user_money_spend =
+                 COALESCE(settled * coins_per_minute * $8::numeric / 100, user_money_spend),
+             listener_money_earned =
+                 COALESCE(settled * listener_paise_per_minute::numeric / 100, listener_money_earned),
+             version = version + 1, updated_at = now()
          FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[], $5::integer[],
                      $6::integer[])
               AS ending (ended_call_id, ended_as, ended_at, seconds, minutes, settled)
@@ -300,6 +310,7 @@ pub async fn begin_settling(
     .bind(column(endings, |(_, ending)| ending.duration.minutes))
     .bind(column(endings, |(_, ending)| ending.minutes_settled))
     .bind(lease_secs)
+    .bind(paise_per_coin)
     .fetch_all(tx)
     .await
 }
@@ -335,16 +346,15 @@ pub struct Receipt {
 }
 
 /// Closes calls with their receipts; answers those that nobody closed before. Where fewer minutes were
-/// paid than had begun, a call ended at the end of the last paid one, dropped. A commit of its own does
-/// not wait for the disk: if a crash loses it, the call is settled again, with the same answer of the
-/// wallet.
-pub async fn close(
-    connection: &mut PgConnection,
-    receipts: &[(i64, Receipt)],
-) -> sqlx::Result<Vec<Call>> {
+/// paid than had begun, a call ended at the end of the last paid one, dropped. The version of a call whose
+/// figures follow its settlement grows, since they are published now. Where there is none such, the commit
+/// does not wait for the disk: if a crash loses it, the calls are settled again, with the same answer of
+/// the wallet.
+pub async fn close(tx: &mut PgConnection, receipts: &[(i64, Receipt)]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'settled', next_step_at = NULL, updated_at = now(),
+             version = version + figures_follow_settlement::integer,
              minutes_billed = paid, coins_spent = spent, user_money_spend = spent_paise::numeric / 100,
              listener_money_earned = earned_paise::numeric / 100,
              status = CASE WHEN duration_minutes > paid THEN 'dropped' ELSE status END,
@@ -357,7 +367,10 @@ pub async fn close(
          FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
               AS receipt (closed_call_id, paid, spent, spent_paise, earned_paise)
          WHERE call_id = closed_call_id AND phase = 'settling'
-           AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
+           AND (SELECT set_config('synchronous_commit', 'off', true)
+                WHERE NOT EXISTS (SELECT FROM calls.user_calls
+                                  WHERE call_id = ANY($1) AND figures_follow_settlement))
+               IS DISTINCT FROM 'on'
          RETURNING ",
         call_columns!()
     ))
@@ -366,7 +379,7 @@ pub async fn close(
     .bind(column(receipts, |(_, receipt)| receipt.coins_spent))
     .bind(column(receipts, |(_, receipt)| receipt.user_paise_spent))
     .bind(column(receipts, |(_, receipt)| receipt.listener_paise_earned))
-    .fetch_all(connection)
+    .fetch_all(tx)
     .await
 }
 

@@ -90,11 +90,11 @@ pub async fn page(
         "SELECT ",
         past_call_columns!(),
         " FROM (
-             (SELECT * FROM calls.user_calls WHERE user_id = $1 AND start_time IS NOT NULL
+             (SELECT * FROM calls.call_records WHERE user_id = $1 AND start_time IS NOT NULL
                  AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)
               ORDER BY created_at DESC, call_id DESC LIMIT $4 + $5)
              UNION ALL
-             (SELECT * FROM calls.user_calls WHERE listener_id = $1 AND start_time IS NOT NULL
+             (SELECT * FROM calls.call_records WHERE listener_id = $1 AND start_time IS NOT NULL
                  AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)
               ORDER BY created_at DESC, call_id DESC LIMIT $4 + $5)
          ) AS side ORDER BY created_at DESC, call_id DESC LIMIT $4 OFFSET $5"
@@ -151,7 +151,7 @@ pub async fn totals(connection: &mut PgConnection, filter: Filter) -> sqlx::Resu
                     AS paise_earned,
                 COALESCE(sum(duration_seconds), 0)::bigint AS duration_seconds,
                 COALESCE(floor(avg(duration_seconds)), 0)::bigint AS avg_duration_seconds
-         FROM calls.user_calls
+         FROM calls.call_records
          WHERE (user_id = $1 OR listener_id = $1) AND start_time IS NOT NULL
            AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)",
     )
@@ -190,7 +190,7 @@ pub async fn months(
          FROM generate_series(
                   date_trunc('month', $2 AT TIME ZONE 'Asia/Kolkata') - interval '5 months',
                   date_trunc('month', $2 AT TIME ZONE 'Asia/Kolkata'), interval '1 month') AS month
-         LEFT JOIN calls.user_calls
+         LEFT JOIN calls.call_records
              ON (user_id = $1 OR listener_id = $1)
             AND start_time >= month AT TIME ZONE 'Asia/Kolkata'
             AND start_time < (month + interval '1 month') AT TIME ZONE 'Asia/Kolkata'
@@ -207,7 +207,7 @@ pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<O
     sqlx::query_as(concat!(
         "SELECT ",
         past_call_columns!(),
-        " FROM calls.user_calls WHERE call_id = $1 AND start_time IS NOT NULL"
+        " FROM calls.call_records WHERE call_id = $1 AND start_time IS NOT NULL"
     ))
     .bind(call_id)
     .fetch_optional(connection)
@@ -230,12 +230,12 @@ pub struct Activity {
 /// How busy the platform is at `now`.
 pub async fn activity(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Activity> {
     sqlx::query_as(
-        "SELECT (SELECT count(*) FROM calls.user_calls
+        "SELECT (SELECT count(*) FROM calls.call_records
                  WHERE phase = 'active' AND next_step_at IS NOT NULL) AS active_calls,
                 count(*) AS calls_today,
                 COALESCE(floor(avg(duration_seconds)), 0)::bigint AS avg_duration_seconds,
                 COALESCE(sum(coins_spent), 0)::bigint AS coins_processed
-         FROM calls.user_calls
+         FROM calls.call_records
          WHERE start_time >= date_trunc('day', $1 AT TIME ZONE 'Asia/Kolkata')
                              AT TIME ZONE 'Asia/Kolkata'",
     )

@@ -25,8 +25,8 @@ pub async fn live_among(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx
     .await
 }
 
-/// Totals of the calls that were talked for a second at least and not cancelled; who has none is
-/// left out.
+/// Totals of the calls that were talked for a second at least and not cancelled, once their figures are
+/// certain; listeners without any are left out.
 pub async fn totals_of(
     connection: &mut PgConnection,
     listener_ids: &[i64],
@@ -34,7 +34,7 @@ pub async fn totals_of(
     sqlx::query_as(
         "SELECT listener_id, count(*) AS call_count,
                 sum(duration_seconds)::bigint AS total_call_secs
-         FROM calls.user_calls
+         FROM calls.call_records
          WHERE listener_id = ANY($1) AND status IN ('completed', 'dropped')
            AND phase IN ('settling', 'settled') AND duration_seconds >= 1
          GROUP BY listener_id",

@@ -10,7 +10,7 @@ use talktime_calls::store::calls::{self, NewCall, Receipt};
 use talktime_calls::store::live_parties;
 use talktime_kit::testing::TestDatabase;
 
-use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_MINUTE, Rows};
+use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_COIN, PAISE_PER_MINUTE, Rows};
 
 const STEPS: usize = 1_500;
 const PEOPLE: i64 = 5;
@@ -70,6 +70,7 @@ impl Pair {
             5 => self.end(tx, now, call_id).await,
             6 => self.close(tx, now, call_id).await,
             7 => self.claim(tx, now).await,
+            8 if self.rng.u8(0..4) == 0 => self.bar(tx, now).await,
             _ => self.pass_time(tx).await,
         }
         true
@@ -147,7 +148,8 @@ impl Pair {
         let Some(ending) = live.and_then(|call| steps::ending(&call, cause, &LIMITS)) else {
             return;
         };
-        let ended = calls::begin_settling(tx, &[(call_id, ending)], LEASE_SECS).await;
+        let ended =
+            calls::begin_settling(tx, &[(call_id, ending)], PAISE_PER_COIN, LEASE_SECS).await;
         let model = self.model.begin_settling(now, call_id, ending, LEASE_SECS);
         assert_eq!(seen(ended.expect("asked").pop()), seen(Some(model)));
     }
@@ -166,7 +168,7 @@ impl Pair {
         let receipt = Receipt {
             minutes: decided,
             coins_spent: i64::from(decided) * COINS_PER_MINUTE,
-            user_paise_spent: 50,
+            user_paise_spent: i64::from(decided) * COINS_PER_MINUTE * PAISE_PER_COIN,
             listener_paise_earned: i64::from(decided) * PAISE_PER_MINUTE,
         };
         let closed = calls::close(tx, &[(call_id, receipt)])
@@ -195,7 +197,7 @@ impl Pair {
                                          next_step_at = next_step_at - $1",
         )
         .bind(by)
-        .execute(tx)
+        .execute(&mut *tx)
         .await
         .expect("moved");
         for row in self.model.calls.values_mut() {

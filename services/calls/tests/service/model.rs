@@ -13,6 +13,7 @@ use talktime_calls::store::calls::Receipt;
 pub(crate) const MINUTE_SECS: i32 = 10;
 pub(crate) const COINS_PER_MINUTE: i64 = 10;
 pub(crate) const PAISE_PER_MINUTE: i64 = 125;
+pub(crate) const PAISE_PER_COIN: i64 = 50;
 
 /// A row, and what only statements see of it.
 #[derive(Clone, Debug)]
@@ -150,6 +151,14 @@ impl Rows {
         row.call.duration_seconds = Some(ending.duration.seconds);
         row.call.duration_minutes = Some(ending.duration.minutes);
         row.call.minutes_settled = ending.minutes_settled;
+        row.call.figures_follow_settlement = ending.minutes_settled.is_none();
+        if let Some(minutes) = ending.minutes_settled {
+            row.call.minutes_billed = minutes;
+            row.call.coins_spent = i64::from(minutes) * row.call.coins_per_minute;
+            row.call.user_paise_spent = row.call.coins_spent * PAISE_PER_COIN;
+            let paise = row.call.listener_paise_per_minute;
+            row.call.listener_paise_earned = i64::from(minutes) * paise;
+        }
         row.call.version += 1;
         row.end_time = Some(ending.end_time);
         row.next_step_at = Some(now + secs(lease_secs));
@@ -173,6 +182,7 @@ impl Rows {
         let row = self.in_phase(call_id, Phase::Settling, now)?;
         let call = &mut row.call;
         call.phase = Phase::Settled;
+        call.version += i64::from(call.figures_follow_settlement);
         call.minutes_billed = receipt.minutes;
         call.coins_spent = receipt.coins_spent;
         call.user_paise_spent = receipt.user_paise_spent;
@@ -219,6 +229,7 @@ fn reserved(call_id: i64, [user_id, listener_id]: [i64; 2], now: DateTime<Utc>) 
         minute_secs: MINUTE_SECS,
         minutes_billed: 0,
         minutes_settled: None,
+        figures_follow_settlement: false,
         low_balance_told: false,
         caller_username: String::new(),
         listener_username: String::new(),

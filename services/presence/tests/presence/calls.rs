@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{CallEnded, CallStarted};
+use talktime_proto::events::v1::{CallEnded, CallHungUp, CallStarted};
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::presence::v1::{self as pb, call_change};
 use tonic::{Code, Request};
@@ -65,6 +65,23 @@ async fn whoever_tells_of_a_call_second_changes_nothing() {
         assert_eq!(presence.told_versions(user_id).await, [1, 2, 3]);
         assert_eq!(presence.status(user_id).await.expect("known").version, 3);
     }
+}
+
+#[tokio::test]
+async fn people_are_free_from_the_hang_up_on() {
+    let presence = Presence::start_with_two().await;
+    presence.hear(1, started(7)).await;
+    let hung_up = Kind::CallHungUp(CallHungUp {
+        call_id: 7,
+        user_id: ASHA,
+        listener_id: RAVI,
+        ..CallHungUp::default()
+    });
+    presence.hear(2, hung_up).await;
+    assert_eq!(busy(&presence).await, [(false, None); 2]);
+    let versions = presence.told_versions(ASHA).await;
+    presence.hear(3, ended(7)).await;
+    assert_eq!(presence.told_versions(ASHA).await, versions);
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ impl Ours {
             Kind::CallStarted(event) => event.call_id == self.call_id,
             Kind::MinuteBilled(event) => event.call_id == self.call_id,
             Kind::CallEnded(event) => event.call_id == self.call_id,
+            Kind::CallHungUp(event) => event.call_id == self.call_id,
             Kind::CallLowBalance(event) => event.call_id == self.call_id,
             Kind::CallRated(event) => event.call_id == self.call_id,
             Kind::VerificationSubmitted(event) => is_ours(event.user_id),
@@ -178,6 +179,7 @@ pub(crate) fn describe(kind: &Kind) -> String {
             "call {}, {}, minutes {}",
             event.call_id, event.status, event.duration_minutes
         ),
+        Kind::CallHungUp(event) => format!("call {}", event.call_id),
         Kind::CallLowBalance(event) => format!(
             "call {}, {} coins left",
             event.call_id, event.remaining_coins

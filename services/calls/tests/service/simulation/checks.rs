@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, Phase, Status};
 
 use super::wallet::Ask;
-use super::world::World;
+use super::world::{Figures, World};
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_MINUTE};
 
 /// After each change: one live call a person, nobody below zero, and sums that are zero.
@@ -80,6 +80,7 @@ pub(super) fn at_the_end(world: &World) {
         let call = &row.call;
         assert_eq!(call.phase, Phase::Settled, "{call:?} never ends");
         paid_exactly(world, call);
+        published_exactly(world, call);
     }
     for call_id in wallet.charged_calls() {
         if !rows.calls.contains_key(&call_id) {
@@ -87,6 +88,17 @@ pub(super) fn at_the_end(world: &World) {
             assert_eq!(left, [], "call {call_id} never was, and costs");
         }
     }
+}
+
+/// What was published is what the receipt says, once.
+fn published_exactly(world: &World, call: &Call) {
+    let published = world.published.borrow();
+    assert_eq!(
+        published.get(&call.call_id),
+        Some(&vec![Figures::of(call)]),
+        "what was published of call {}",
+        call.call_id
+    );
 }
 
 fn paid_exactly(world: &World, call: &Call) {

@@ -7,7 +7,7 @@ use talktime_calls::store::calls::Receipt;
 use super::checks;
 use super::wallet::{Answer, Ask};
 use super::world::{LEASE_SECS, Talked, Unknown, World};
-use crate::model::Rows;
+use crate::model::{PAISE_PER_COIN, Rows};
 
 /// Starts a call; none when it is refused.
 pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i64>, Unknown> {
@@ -111,7 +111,11 @@ fn end_live(
     {
         talked.until_ms = Some(world.runtime.now_ms());
     }
-    Some(rows.begin_settling(now, call_id, ending, LEASE_SECS))
+    let ended = rows.begin_settling(now, call_id, ending, LEASE_SECS);
+    if !ended.figures_follow_settlement {
+        world.publish_end(&ended);
+    }
+    Some(ended)
 }
 
 async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
@@ -131,10 +135,15 @@ async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
     let receipt = Receipt {
         minutes,
         coins_spent: settled.coins_spent,
-        user_paise_spent: 0,
+        user_paise_spent: settled.coins_spent * PAISE_PER_COIN,
         listener_paise_earned: settled.listener_paise,
     };
-    let close = |rows: &mut Rows, now| rows.settle(now, call.call_id, receipt);
+    let close = |rows: &mut Rows, now| {
+        let closed = rows.settle(now, call.call_id, receipt);
+        if let Some(closed) = closed.filter(|call| call.figures_follow_settlement) {
+            world.publish_end(&closed);
+        }
+    };
     world.transact(close).await?;
     world.note(|| format!("settled {}: {settled:?}", call.call_id));
     Ok(())

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use talktime_calls::domain::call::{Call, Status};
 use talktime_calls::domain::steps::Limits;
 
 use super::checks;
@@ -42,6 +43,28 @@ pub(super) struct Talked {
     pub(super) until_ms: Option<i64>,
 }
 
+/// What is published of a call's end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Figures {
+    status: Status,
+    duration_seconds: Option<i64>,
+    duration_minutes: Option<i32>,
+    coins_spent: i64,
+    listener_paise_earned: i64,
+}
+
+impl Figures {
+    pub(super) fn of(call: &Call) -> Self {
+        Self {
+            status: call.status,
+            duration_seconds: call.duration_seconds,
+            duration_minutes: call.duration_minutes,
+            coins_spent: call.coins_spent,
+            listener_paise_earned: call.listener_paise_earned,
+        }
+    }
+}
+
 /// Everything but the tasks; cheap to clone.
 #[derive(Clone)]
 pub(super) struct World(Rc<Parts>);
@@ -63,6 +86,8 @@ pub(super) struct Parts {
     pub(super) presence_skew_ms: i64,
     /// Whether acknowledged reservations get lost, and nothing else goes wrong.
     pub(super) loses_rows: bool,
+    /// What is published of each call's end.
+    pub(super) published: RefCell<BTreeMap<i64, Vec<Figures>>>,
     /// When calls truly began and ended.
     pub(super) talked_ms: RefCell<BTreeMap<i64, Talked>>,
     /// What happened, for the one who reads about a failing seed.
@@ -94,6 +119,7 @@ impl World {
             has_skew_changed: Cell::new(false),
             presence_skew_ms,
             loses_rows,
+            published: RefCell::default(),
             talked_ms: RefCell::default(),
             log: RefCell::new(is_logged.then(Vec::new)),
         }))
@@ -182,6 +208,14 @@ impl World {
     /// Whether a reservation that is acknowledged is not there after all.
     pub(super) fn loses_row(&self) -> bool {
         self.is_rough.get() && self.loses_rows && self.runtime.one_in(ONE_IN_LOST_ROWS)
+    }
+
+    pub(super) fn publish_end(&self, call: &Call) {
+        let mut published = self.published.borrow_mut();
+        published
+            .entry(call.call_id)
+            .or_default()
+            .push(Figures::of(call));
     }
 
     /// Somebody's app is heard of.

@@ -1,0 +1,180 @@
+//! What is published of a call's end is what its receipt says, though the last minute cannot be paid.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use talktime_proto::events::v1::CallEnded;
+use talktime_proto::events::v1::event::Kind;
+use talktime_tests::{
+    Answered, EventLog, Pair, WAIT_MAX, assert_books_are_right, dev, variable, wait_for,
+};
+
+use crate::kill::{arm, disarm, is_dead};
+use crate::take_stack;
+
+/// Coins of the five video minutes that the caller can pay.
+const PAID_COINS: i64 = 300;
+/// Seconds of these minutes on the test stack.
+const PAID_SECS: i64 = 10;
+
+async fn call_by_video(pair: &Pair) -> i64 {
+    let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let started = pair.app.post("/calls/start").of(&pair.caller);
+    let started = started.json(&body).answer().await;
+    assert_eq!(started.status, 200, "{started:?}");
+    started.body["call_id"].as_i64().expect("an id")
+}
+
+async fn receipt_of(pair: &Pair, call_id: i64) -> Value {
+    let receipt = pair.app.get(&format!("/calls/{call_id}"));
+    let receipt = receipt.of(&pair.caller).answer().await;
+    assert_eq!(receipt.status, 200, "{receipt:?}");
+    receipt.body
+}
+
+/// The end of a call as it is published next.
+async fn published_end(events: &mut EventLog, call_id: i64) -> CallEnded {
+    let ended = events.next_where(|kind| match kind {
+        Kind::CallEnded(ended) => ended.call_id == call_id,
+        _ => false,
+    });
+    match ended.await.kind {
+        Some(Kind::CallEnded(ended)) => ended,
+        _ => unreachable!("it was looked for"),
+    }
+}
+
+#[track_caller]
+fn assert_is_receipt(ended: &CallEnded, receipt: &Value) {
+    assert_eq!(receipt["status"], ended.status);
+    assert_eq!(receipt["duration_minutes"], ended.duration_minutes);
+    assert_eq!(receipt["duration_seconds"], ended.duration_seconds);
+    assert_eq!(receipt["coins_spent"], ended.coins_spent);
+    let earned_rupees = receipt["listener_money_earned"].as_f64();
+    let earned_rupees = earned_rupees.expect("a number");
+    let paise = i32::try_from(ended.listener_paise_earned).expect("a few");
+    assert!(
+        (earned_rupees - f64::from(paise) / 100.0).abs() < 0.001,
+        "{receipt}"
+    );
+}
+
+/// The feed's totals of the listener: calls, and seconds of all of them.
+async fn feed_totals(pair: &Pair) -> (i64, i64) {
+    let pool = PgPool::connect(&variable("PROFILE_APP_DATABASE_URL")).await;
+    let totals = sqlx::query_as(
+        "SELECT call_count, total_call_secs FROM profile.feed_listeners WHERE user_id = $1",
+    )
+    .bind(pair.listener.user_id)
+    .fetch_one(&pool.expect("connected"));
+    totals.await.expect("readable")
+}
+
+/// The call is hung up in its sixth minute, which nobody has charged since the wallet is away. When the
+/// wallet returns, there are no coins for it, and the call was five minutes long.
+#[tokio::test]
+async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
+    let _stack = take_stack().await;
+    let pair = Pair::meet().await;
+    let mut events = EventLog::of("events.calls.>").await;
+    let mut socket = pair.app.open_socket("/ws/calls", &pair.listener).await;
+    let call_id = call_by_video(&pair).await;
+    wait_for("the last minute that coins pay for", || async {
+        (pair.ongoing(&pair.caller).await["coins_spent"] == PAID_COINS).then_some(())
+    })
+    .await;
+    dev(&["kill", "wallet"]).await;
+    wait_for("the minute that they do not pay for", || async {
+        let ongoing = pair.ongoing(&pair.caller).await;
+        (ongoing["duration_seconds"].as_i64()? > PAID_SECS).then_some(())
+    })
+    .await;
+    let pending = pair.end(&pair.caller, call_id).await;
+    assert_eq!(pending.status, 503, "{pending:?}");
+    wait_for("both free", || async {
+        pair.both_free().await.then_some(())
+    })
+    .await;
+    let unsettled = receipt_of(&pair, call_id).await;
+    assert_eq!(unsettled["status"], "ongoing", "{unsettled}");
+    for field in ["end_time", "duration_seconds", "duration_minutes"] {
+        assert!(unsettled[field].is_null(), "{field}: {unsettled}");
+    }
+
+    dev(&["start", "wallet"]).await;
+    // The app asks again, which is faster than the sweeper, or not.
+    wait_for("the settlement", || async {
+        let ended = pair.end(&pair.caller, call_id).await;
+        [200, 404].contains(&ended.status).then_some(())
+    })
+    .await;
+    let ended = published_end(&mut events, call_id).await;
+    let receipt = receipt_of(&pair, call_id).await;
+    assert_eq!(receipt["status"], "dropped", "{receipt}");
+    assert_eq!(receipt["duration_minutes"], 5, "{receipt}");
+    assert_eq!(receipt["duration_seconds"], PAID_SECS, "{receipt}");
+    assert_eq!(receipt["coins_spent"], PAID_COINS, "{receipt}");
+    assert_eq!(receipt["listener_money_earned"], 30, "{receipt}");
+    assert_is_receipt(&ended, &receipt);
+
+    let is_end = move |message: &Value| {
+        message["type"] == "call_ended" && message["data"]["call_id"] == call_id
+    };
+    let told = socket.next_where("the end", WAIT_MAX, is_end).await;
+    let told = told.expect("told")["data"].clone();
+    assert_eq!(told["minute"], receipt["duration_minutes"], "{told}");
+    for field in [
+        "status",
+        "duration_seconds",
+        "coins_spent",
+        "listener_money_earned",
+    ] {
+        assert_eq!(told[field], receipt[field], "{field}: {told}");
+    }
+    wait_for("the feed to count the call", || async {
+        (feed_totals(&pair).await == (1, PAID_SECS)).then_some(())
+    })
+    .await;
+    assert_books_are_right().await;
+}
+
+/// Calls dies at each step of a settlement that the figures of a call wait for: they are published once, as
+/// the receipt says them.
+#[tokio::test]
+async fn figures_that_follow_the_settlement_survive_a_crash_at_every_step() {
+    let _stack = take_stack().await;
+    for failpoint in [
+        "calls.settle.decided",
+        "calls.settle.settled",
+        "calls.settle.before_closed",
+        "calls.settle.closed",
+    ] {
+        let pair = Pair::meet().await;
+        let mut events = EventLog::of("events.calls.>").await;
+        let call_id = pair.must_call().await;
+        dev(&["kill", "wallet"]).await;
+        arm("calls", failpoint).await;
+        wait_for("a minute that is not charged", || async {
+            let ongoing = pair.ongoing(&pair.caller).await;
+            let charged_secs = ongoing["coins_spent"].as_i64()? / 5;
+            (ongoing["duration_seconds"].as_i64()? > charged_secs).then_some(())
+        })
+        .await;
+        let pending = pair.end(&pair.caller, call_id).await;
+        assert_eq!(pending.status, 503, "{failpoint}: {pending:?}");
+        dev(&["start", "wallet"]).await;
+        wait_for("calls to die while it settles", || async {
+            pair.end(&pair.caller, call_id).await;
+            is_dead("calls").await.then_some(())
+        })
+        .await;
+        disarm("calls").await;
+        let ended = published_end(&mut events, call_id).await;
+        let receipt = receipt_of(&pair, call_id).await;
+        assert_is_receipt(&ended, &receipt);
+        wait_for("the feed to count the call once", || async {
+            (feed_totals(&pair).await == (1, ended.duration_seconds)).then_some(())
+        })
+        .await;
+        assert_books_are_right().await;
+    }
+}
