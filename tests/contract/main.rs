@@ -7,6 +7,7 @@ mod blocks;
 mod calls;
 mod calls_ending;
 mod calls_low_balance;
+mod calls_parties;
 mod calls_races;
 mod deletion;
 mod edges;

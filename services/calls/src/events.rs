@@ -1,4 +1,4 @@
-//! What the calls service hears: listeners come, people go.
+//! What the calls service hears: listeners come, people go, people keep each other away.
 
 use sqlx::PgConnection;
 use talktime_kit::Error;
@@ -6,12 +6,15 @@ use talktime_kit::messaging::Handler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::store::{badges, call_ratings, calls};
+use crate::saga::Calls;
+use crate::store::{badges, barred_pairs, call_ratings, calls};
 
 const LISTENER: &str = "listener";
 
-/// Knows who takes calls, and forgets who was deleted.
-pub(crate) struct ProfileEvents;
+/// Knows who takes calls, ends calls that may not go on, and forgets who was deleted.
+pub(crate) struct ProfileEvents {
+    pub(crate) calls: Calls,
+}
 
 impl Handler for ProfileEvents {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
@@ -25,7 +28,17 @@ impl Handler for ProfileEvents {
             Some(Kind::RoleChanged(change)) if change.role == LISTENER => {
                 badges::remove_listener(tx, change.user_id).await?;
             }
+            // Calls end in transactions of their own, each of which may be done twice, and before this one
+            // holds their rows.
+            Some(Kind::UserBlocked(block)) => {
+                let parties = [block.user_id, block.blocked_id];
+                self.calls.forbid_call_between(parties).await?;
+            }
+            Some(Kind::UserUnblocked(block)) => {
+                barred_pairs::lift(tx, [block.user_id, block.blocked_id]).await?;
+            }
             Some(Kind::UserDeleted(user)) => {
+                self.calls.forbid_calls_of(user.user_id).await?;
                 calls::forget_name(tx, user.user_id).await?;
                 badges::forget(tx, user.user_id).await?;
                 call_ratings::forget(tx, user.user_id).await?;

@@ -61,7 +61,10 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         tracking: Tracking::new(redis::connect(&config.redis)?),
         terms,
     });
-    service.consume(PROFILE_EVENTS, ProfileEvents);
+    let following = ProfileEvents {
+        calls: calls.clone(),
+    };
+    service.consume(PROFILE_EVENTS, following);
     observe::begin();
     let db = service.db.clone();
     service.keep_gauge(move || observe::live(db.clone()));

@@ -78,7 +78,7 @@ pub enum CallError {
     /// Minutes of calls that are on are billed late.
     #[error("no call begins while minutes are billed late")]
     Overloaded,
-    /// The saga was undone before it was done.
+    /// The saga was undone before it was done, or the caller is about to be deleted.
     #[error("the call was undone")]
     Undone,
     /// The store or a peer failed.

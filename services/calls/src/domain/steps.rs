@@ -75,6 +75,8 @@ pub enum Cause {
         /// The caller's coins, where the wallet said so.
         available_coins: Option<i64>,
     },
+    /// The two may not talk any more: one of them is deleted, or has blocked the other.
+    Forbidden,
     /// Neither side has shown a sign of life since.
     Silence {
         /// The last sign of either.
@@ -198,6 +200,8 @@ pub fn ending(call: &Call, cause: Cause, limits: &Limits) -> Option<Ending> {
             (paid_until, Status::Dropped)
         }
         Cause::Unpaid { .. } => return None,
+        // A minute that nobody has charged yet is not charged any more.
+        Cause::Forbidden => (call.read_at.min(paid_until), Status::Dropped),
         Cause::Silence { last_sign } => {
             let end_time = last_sign.clamp(start_time, paid_until);
             (end_time, Status::Dropped)

@@ -207,6 +207,17 @@ impl CallsService for CallsApi {
         }))
     }
 
+    async fn prepare_deletion(
+        &self,
+        request: Request<wire::PrepareDeletionRequest>,
+    ) -> Result<Response<wire::PrepareDeletionResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        let is_on_a_call = self.calls.prepare_deletion(user_id).await;
+        Ok(Response::new(wire::PrepareDeletionResponse {
+            is_on_a_call: is_on_a_call.map_err(refused)?,
+        }))
+    }
+
     async fn get_standing(
         &self,
         request: Request<wire::GetStandingRequest>,

@@ -53,7 +53,7 @@ impl Calls {
     }
 
     /// Ends a live call and frees its people; none when it goes on or there is nothing to end.
-    async fn end_live(&self, wish: Wish) -> Result<Option<EndedLive>, CallError> {
+    pub(super) async fn end_live(&self, wish: Wish) -> Result<Option<EndedLive>, CallError> {
         let ended = self.together.ending_live.ask(wish).await??;
         if let Some(EndedLive { call, is_new: true }) = &ended {
             if !call.figures_follow_settlement {

@@ -19,6 +19,7 @@ mod charge;
 mod check;
 mod end;
 mod end_live;
+mod forbid;
 mod go_live;
 mod reserve;
 mod settle;
@@ -46,7 +47,6 @@ use crate::config::Terms;
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::peers::Peers;
-use crate::store::{calls, live_parties};
 use crate::tracking::Tracking;
 
 pub use bill::{BILL_ROUTE, Billed, Nudge};
@@ -116,12 +116,7 @@ impl Calls {
     /// The call that a person is on, with the caller's coins where the wallet tells and the person
     /// is the caller.
     pub async fn ongoing(&self, user_id: i64) -> Result<Option<(Call, Option<i64>)>, CallError> {
-        let mut connection = self.db.acquire().await?;
-        let Some(call_id) = live_parties::call_of(&mut connection, user_id).await? else {
-            return Ok(None);
-        };
-        let call = calls::find(&mut connection, call_id).await?;
-        drop(connection);
+        let call = self.call_of(user_id).await?;
         let Some(call) = call.filter(|call| call.start_time.is_some()) else {
             return Ok(None);
         };

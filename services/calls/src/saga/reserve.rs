@@ -11,6 +11,7 @@ use super::start::{START_ROUTE, Started};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::store::calls::{self, NewCall};
+use crate::store::deleted_users;
 
 /// Calls to be that are written together.
 pub(super) struct Reserving {
@@ -109,8 +110,19 @@ async fn reserve(tx: &mut PgConnection, wanted: &[&Wanted]) -> Result<Vec<Answer
         Err(error) if calls::is_taken(&error) => return Err(CallError::OnACall),
         Err(error) => return Err(error.into()),
     };
-    let answers = reserved.into_iter().map(|call| match call {
+    let refused = new.iter().zip(&reserved);
+    let refused = refused.filter(|(_, call)| call.is_none());
+    let refused: Vec<i64> = refused
+        .flat_map(|(new, _)| [new.user_id, new.listener_id])
+        .collect();
+    let gone = match refused.as_slice() {
+        [] => vec![],
+        refused => deleted_users::barred_among(tx, refused).await?,
+    };
+    let answers = new.iter().zip(reserved).map(|(new, call)| match call {
         Some(call) => Ok(Reserved::Now(Box::new(call))),
+        None if gone.contains(&new.listener_id) => Err(CallError::NoSuchListener),
+        None if gone.contains(&new.user_id) => Err(CallError::Undone),
         None => Err(CallError::OnACall),
     });
     Ok(answers.collect())

@@ -74,7 +74,7 @@ pub(super) fn hung_up_or_ended(call: &Call, cause: Cause) -> Telling {
         Cause::Unpaid {
             available_coins, ..
         } => available_coins,
-        Cause::HangUp { .. } | Cause::Silence { .. } => None,
+        Cause::HangUp { .. } | Cause::Forbidden | Cause::Silence { .. } => None,
     };
     ended(call, remaining_coins)
 }

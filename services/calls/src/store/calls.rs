@@ -51,7 +51,7 @@ pub struct NewCall {
 }
 
 /// Writes calls in `reserving` and takes both people of each; answers in their order, none for a call
-/// of which somebody is taken already. Where that happens at the same moment, or two of these calls are
+/// of which somebody is taken already, or deleted. Where that happens at the same moment, or two of these calls are
 /// of the same people, it is a unique violation ([`is_taken`]) and nothing is written. The listener's
 /// share goes by the badge of the day, or by yesterday's until today's is given, which takes a minute
 /// after midnight. If nobody drives a call on for `lease_secs`, the sweeper undoes it.
@@ -106,7 +106,11 @@ const RESERVE: &str = concat!(
                       minute_secs, caller_username, listener_username, idempotency_key)
          LEFT JOIN LATERAL (
              SELECT true AS is_there FROM calls.live_parties AS party
-             WHERE party.user_id IN (new.user_id, new.listener_id) LIMIT 1) AS taken ON true
+             WHERE party.user_id IN (new.user_id, new.listener_id)
+             UNION ALL
+             SELECT true FROM calls.deleted_users AS gone
+             WHERE gone.user_id IN (new.user_id, new.listener_id) AND gone.barred_until > now()
+             LIMIT 1) AS taken ON true
          LEFT JOIN LATERAL (
              SELECT badge.badge, (100 * CASE new.call_type WHEN 'audio' THEN audio_rate_per_minute
                                   ELSE video_rate_per_minute END)::bigint AS paise
@@ -134,17 +138,29 @@ pub fn is_taken(error: &sqlx::Error) -> bool {
 }
 
 /// Turns reserved calls, whose first minute is paid, into live ones; answers those that were not undone
-/// meanwhile.
+/// meanwhile, of which nobody was deleted, and nobody has blocked the other.
+///
+/// No lock orders this with a deletion, which writes its row in `deleted_users`, commits, and only then
+/// looks for a call of the user: where this statement does not see the row, the call was reserved before
+/// it was committed, and so the look finds the call. The same holds for a block and `barred_pairs`.
 pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
-        "UPDATE calls.user_calls
+        "UPDATE calls.user_calls AS reserved
          SET phase = 'active', start_time = now(), minutes_billed = 1,
              coins_spent = coins_per_minute,
              next_step_at = now() + make_interval(secs => minute_secs),
              low_balance_told = is_low, version = version + 1 + tell_low, updated_at = now()
          FROM unnest($1::bigint[], $2::boolean[], $3::integer[])
               AS paid (paid_call_id, is_low, tell_low)
-         WHERE call_id = paid_call_id AND phase = 'reserving' RETURNING ",
+         WHERE call_id = paid_call_id AND phase = 'reserving'
+           AND NOT EXISTS (SELECT FROM calls.deleted_users AS gone
+                           WHERE gone.user_id IN (reserved.user_id, reserved.listener_id)
+                             AND gone.barred_until > now())
+           AND NOT EXISTS (SELECT FROM calls.barred_pairs AS pair
+                           WHERE pair.lower_id = LEAST(reserved.user_id, reserved.listener_id)
+                             AND pair.upper_id = GREATEST(reserved.user_id, reserved.listener_id)
+                             AND pair.barred_until > now())
+         RETURNING ",
         call_columns!()
     ))
     .bind(column(paid, |(call_id, _)| *call_id))

@@ -7,7 +7,7 @@ use talktime_calls::SCHEMA;
 use talktime_calls::domain::call::{Call, CallType, Status};
 use talktime_calls::domain::steps::{self, Cause, Charge, Limits};
 use talktime_calls::store::calls::{self, NewCall, Receipt};
-use talktime_calls::store::live_parties;
+use talktime_calls::store::{barred_pairs, deleted_users, live_parties};
 use talktime_kit::testing::TestDatabase;
 
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_COIN, PAISE_PER_MINUTE, Rows};
@@ -62,7 +62,7 @@ impl Pair {
     async fn step(&mut self, tx: &mut PgConnection) -> bool {
         let now = now_of(tx).await;
         let call_id = self.some_call();
-        match self.rng.u8(0..9) {
+        match self.rng.u8(0..10) {
             0 | 1 => return self.reserve(tx, now).await,
             2 => self.activate(tx, now, call_id).await,
             3 => self.undo(tx, now, call_id).await,
@@ -76,11 +76,12 @@ impl Pair {
         true
     }
 
-    /// One of the newest, which are on their way, or one that is not there.
+    /// One of the newest, which are on their way, one that holds somebody, or one that is not there.
     fn some_call(&mut self) -> i64 {
         let newest = self.model.calls.keys().rev().copied();
-        let newest: Vec<i64> = newest.take(4).chain([i64::MAX]).collect();
-        newest[self.rng.usize(0..newest.len())]
+        let holding = self.model.live_parties.values().copied();
+        let some: Vec<i64> = newest.take(4).chain(holding).chain([i64::MAX]).collect();
+        some[self.rng.usize(0..some.len())]
     }
 
     async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
@@ -189,6 +190,17 @@ impl Pair {
         assert_eq!(claimed, model);
     }
 
+    /// Somebody is kept from calls for a while; time passes with every few steps.
+    async fn bar(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) {
+        let user_id = self.rng.i64(1..=PEOPLE);
+        let secs = self.rng.u8(1..5);
+        deleted_users::bar(tx, user_id, Some(secs.into()))
+            .await
+            .expect("barred");
+        self.model
+            .bar(user_id, now + TimeDelta::seconds(secs.into()));
+    }
+
     /// Everything was some time earlier than it was.
     async fn pass_time(&mut self, tx: &mut PgConnection) {
         let by = TimeDelta::seconds(self.rng.i64(0..15));
@@ -200,6 +212,14 @@ impl Pair {
         .execute(&mut *tx)
         .await
         .expect("moved");
+        sqlx::query("UPDATE calls.deleted_users SET barred_until = barred_until - $1")
+            .bind(by)
+            .execute(tx)
+            .await
+            .expect("moved");
+        for until in self.model.barred_until.values_mut() {
+            *until -= by;
+        }
         for row in self.model.calls.values_mut() {
             for time in [
                 &mut row.call.start_time,
@@ -261,4 +281,50 @@ async fn the_model_does_what_the_statements_do() {
         .values()
         .filter(|row| row.next_step_at.is_none());
     assert!(settled.count() > 20, "too few calls came to their end");
+}
+
+#[tokio::test]
+async fn a_start_goes_live_only_between_people_who_may_talk() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut connection = database.app.acquire().await.expect("connected");
+    for (parties, may_talk) in [
+        ((1, 2), false),
+        ((2, 3), false),
+        ((3, 4), true),
+        ((5, 4), false),
+    ] {
+        let mut tx = connection.begin().await.expect("begun");
+        let new = new_call(parties);
+        let reserved = calls::reserve(&mut tx, &[&new], LEASE_SECS)
+            .await
+            .expect("asked");
+        let call = reserved
+            .into_iter()
+            .next()
+            .flatten()
+            .expect("nobody is barred yet");
+        deleted_users::bar(&mut tx, 1, None).await.expect("barred");
+        deleted_users::bar(&mut tx, 2, Some(30.0))
+            .await
+            .expect("barred");
+        deleted_users::bar(&mut tx, 3, Some(-1.0))
+            .await
+            .expect("barred");
+        barred_pairs::bar(&mut tx, [4, 5], 30.0)
+            .await
+            .expect("barred");
+        barred_pairs::bar(&mut tx, [4, 3], 30.0)
+            .await
+            .expect("barred");
+        barred_pairs::lift(&mut tx, [3, 4]).await.expect("lifted");
+        let charge = Charge::Paid { balance_coins: 0 };
+        let minute = steps::go_live(&call, charge).expect("paid");
+        let live = calls::go_live(&mut tx, &[(call.call_id, minute)]).await;
+        assert_eq!(
+            live.expect("asked").len(),
+            usize::from(may_talk),
+            "{parties:?}"
+        );
+        tx.rollback().await.expect("rolled back");
+    }
 }

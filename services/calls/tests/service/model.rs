@@ -23,11 +23,14 @@ pub(crate) struct Row {
     pub(crate) next_step_at: Option<DateTime<Utc>>,
 }
 
-/// `calls.user_calls` and `calls.live_parties`. Every function is one statement or one transaction.
+/// `calls.user_calls`, `calls.live_parties` and `calls.deleted_users`. Every function is one statement or
+/// one transaction.
 #[derive(Default)]
 pub(crate) struct Rows {
     pub(crate) calls: BTreeMap<i64, Row>,
     pub(crate) live_parties: BTreeMap<i64, i64>,
+    /// Until when users are kept from calls.
+    pub(crate) barred_until: BTreeMap<i64, DateTime<Utc>>,
     last_id: i64,
 }
 
@@ -36,8 +39,21 @@ fn secs(secs: f64) -> TimeDelta {
 }
 
 impl Rows {
-    /// `insert_reserving` and `live_parties::take`; none when somebody is on a call.
+    /// `reserve`; none when somebody is on a call, or barred.
     pub(crate) fn reserve(
+        &mut self,
+        now: DateTime<Utc>,
+        (user_id, listener_id): (i64, i64),
+        lease_secs: f64,
+    ) -> Option<Call> {
+        if self.is_barred(now, [user_id, listener_id]) {
+            return None;
+        }
+        self.insert_reserved(now, (user_id, listener_id), lease_secs)
+    }
+
+    /// The same once nobody was found to be barred.
+    pub(crate) fn insert_reserved(
         &mut self,
         now: DateTime<Utc>,
         (user_id, listener_id): (i64, i64),
@@ -72,6 +88,13 @@ impl Rows {
         call_id: i64,
         minute: PaidMinute,
     ) -> Option<Call> {
+        let parties = self
+            .in_phase(call_id, Phase::Reserving, now)?
+            .call
+            .parties();
+        if self.is_barred(now, parties) {
+            return None;
+        }
         let row = self.in_phase(call_id, Phase::Reserving, now)?;
         let call = &mut row.call;
         call.phase = Phase::Active;
@@ -201,6 +224,16 @@ impl Rows {
     pub(crate) fn lose(&mut self, call_id: i64) {
         self.calls.remove(&call_id);
         self.free(call_id);
+    }
+
+    pub(crate) fn bar(&mut self, user_id: i64, until: DateTime<Utc>) {
+        let barred_until = self.barred_until.entry(user_id).or_insert(until);
+        *barred_until = until.max(*barred_until);
+    }
+
+    pub(crate) fn is_barred(&self, now: DateTime<Utc>, parties: [i64; 2]) -> bool {
+        let mut until = parties.iter().filter_map(|id| self.barred_until.get(id));
+        until.any(|until| *until > now)
     }
 
     fn free(&mut self, call_id: i64) {

@@ -6,7 +6,7 @@ mod lists;
 use talktime_kit::Error;
 use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
 use talktime_kit::grpc::server::refuse;
-use talktime_proto::calls::v1::GetOngoingRequest;
+use talktime_proto::calls::v1::PrepareDeletionRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
@@ -41,22 +41,27 @@ pub struct ProfileApi {
 }
 
 impl ProfileApi {
-    /// The service over profile's operations; calls is asked before a deletion.
+    /// The service over profile's operations; calls is told before a deletion.
     pub fn new(operations: Operations, calls: CallsServiceClient<PeerChannel>) -> Self {
         Self { operations, calls }
     }
 
-    /// Refuses while the user is on a call. One that starts right after the answer goes on without
-    /// them: calls settles by ids and needs no profile.
-    async fn check_not_on_a_call(&self, user_id: i64) -> Result<(), ProfileError> {
+    /// Refuses while the user is on a call, and has calls refuse new ones: a start that was checked here
+    /// before the deletion must not go live after it. Calls forgets it twenty seconds later unless the user
+    /// is deleted, so this is the last that is done before the deletion.
+    async fn keep_from_calls(&self, user_id: i64) -> Result<(), ProfileError> {
         let answer = retry_idempotent(|| {
             let mut calls = self.calls.clone();
-            async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
+            async move {
+                calls
+                    .prepare_deletion(PrepareDeletionRequest { user_id })
+                    .await
+            }
         });
-        match answer.await?.call {
-            Some(_) => Err(ProfileError::OnACall),
-            None => Ok(()),
+        if answer.await?.is_on_a_call {
+            return Err(ProfileError::OnACall);
         }
+        Ok(())
     }
 }
 
@@ -114,7 +119,7 @@ impl ProfileService for ProfileApi {
         request: Request<pb::DeleteUserRequest>,
     ) -> Result<Response<pb::DeleteUserResponse>, Status> {
         let user_id = request.into_inner().user_id;
-        self.check_not_on_a_call(user_id).await.map_err(refused)?;
+        self.keep_from_calls(user_id).await.map_err(refused)?;
         self.operations
             .people
             .delete(user_id)

@@ -9,6 +9,11 @@ use crate::{Profile, refusal};
 #[tokio::test]
 async fn a_deletion_leaves_no_row_and_is_told() {
     let profile = Profile::start().await;
+    // The stack's calls is told of the deletion, and its own users are others.
+    sqlx::query("ALTER TABLE profile.users ALTER COLUMN user_id RESTART WITH 4000000000")
+        .execute(&profile.database.superuser)
+        .await
+        .expect("restarted");
     let asha = profile.register("asha", "listener").await.user_id;
     let ravi = profile.register("ravi", "user").await.user_id;
     profile.block(asha, ravi).await;

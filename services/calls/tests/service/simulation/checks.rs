@@ -63,6 +63,22 @@ pub(super) fn not_in_the_future(world: &World, call_id: i64, end_time: DateTime<
     );
 }
 
+/// Nobody is on a new call once profile has deleted them and calls was asked before. Only where the clock
+/// was replaced may it have been forgotten.
+pub(super) fn may_go_live(world: &World, call: &Call) {
+    for party in call.parties() {
+        let deletions = world.deletions.borrow();
+        let is_gone = deletions
+            .get(&party)
+            .is_some_and(|deletion| deletion.is_prepared || deletion.known_ms.is_some());
+        assert!(
+            !is_gone || world.has_skew_changed.get(),
+            "call {} of {party} begins, who is deleted",
+            call.call_id
+        );
+    }
+}
+
 /// Whether nothing is left to do.
 pub(super) fn is_quiet(world: &World) -> bool {
     let rows = world.rows.borrow();
@@ -81,6 +97,7 @@ pub(super) fn at_the_end(world: &World) {
         assert_eq!(call.phase, Phase::Settled, "{call:?} never ends");
         paid_exactly(world, call);
         published_exactly(world, call);
+        not_billed_for_the_deleted(world, call);
     }
     for call_id in wallet.charged_calls() {
         if !rows.calls.contains_key(&call_id) {
@@ -99,6 +116,28 @@ fn published_exactly(world: &World, call: &Call) {
         "what was published of call {}",
         call.call_id
     );
+}
+
+/// No minute counts that was charged after calls knew that one of the two is deleted, but the last one of
+/// a call that had been hung up in it before.
+fn not_billed_for_the_deleted(world: &World, call: &Call) {
+    if call.figures_follow_settlement {
+        return;
+    }
+    let deletions = world.deletions.borrow();
+    let known_ms = call.parties().into_iter();
+    let known_ms = known_ms.filter_map(|party| deletions.get(&party)?.known_ms);
+    let Some(known_ms) = known_ms.min() else {
+        return;
+    };
+    for (minute, _) in world.wallet.borrow().charged_minutes(call.call_id) {
+        let charged_ms = world.charged_ms.borrow()[&(call.call_id, minute)];
+        assert!(
+            charged_ms <= known_ms,
+            "minute {minute} of call {} is billed for somebody who is deleted",
+            call.call_id
+        );
+    }
 }
 
 fn paid_exactly(world: &World, call: &Call) {

@@ -1,18 +1,30 @@
 //! The calls service: what `saga` does with real parts, with the same decisions, on simulated ones.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, Phase};
 use talktime_calls::domain::steps::{self, Billing, Cause, Charge, Due, Settling};
 use talktime_calls::store::calls::Receipt;
 
 use super::checks;
 use super::wallet::{Answer, Ask};
-use super::world::{LEASE_SECS, Talked, Unknown, World};
+use super::world::{DELETION_SECS_MAX, LEASE_SECS, Talked, Unknown, World};
 use crate::model::{PAISE_PER_COIN, Rows};
 
 /// Starts a call; none when it is refused.
 pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i64>, Unknown> {
+    if world.is_deleted(parties.0) || world.is_deleted(parties.1) {
+        return Ok(None);
+    }
+    // The statement looks who is barred as of its beginning, which is before it is seen itself.
+    let is_barred = {
+        let rows = world.rows.borrow();
+        rows.is_barred(world.database_now(), [parties.0, parties.1])
+    };
+    if is_barred {
+        return Ok(None);
+    }
     let reserve = |rows: &mut Rows, now| {
-        let reserved = rows.reserve(now, parties, LEASE_SECS)?;
+        let reserved = rows.insert_reserved(now, parties, LEASE_SECS)?;
         if world.loses_row() {
             rows.lose(reserved.call_id);
         }
@@ -37,6 +49,7 @@ async fn charge_and_activate(world: &World, reserved: &Call) -> Result<Option<()
     };
     let activate = |rows: &mut Rows, now| {
         let live = rows.activate(now, reserved.call_id, minute)?;
+        checks::may_go_live(world, &live);
         let from_ms = world.runtime.now_ms();
         let talked = Talked {
             from_ms,
@@ -95,7 +108,7 @@ pub(super) async fn end(world: &World, call_id: i64, cause: Cause) -> Result<(),
 fn end_live(
     world: &World,
     rows: &mut Rows,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
     call_id: i64,
     cause: Cause,
 ) -> Option<Call> {
@@ -218,6 +231,47 @@ async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
         }
         Billing::End(cause) => end(world, call.call_id, cause).await,
     }
+}
+
+/// Keeps somebody who is about to be deleted from calls; answers whether they are on one.
+pub(super) async fn prepare_deletion(world: &World, user_id: i64) -> Result<bool, Unknown> {
+    if let Some(call) = call_of(world, user_id).await?
+        && call.phase == Phase::Active
+    {
+        return Ok(true);
+    }
+    let bar = |rows: &mut Rows, now| {
+        rows.bar(user_id, now + TimeDelta::seconds(DELETION_SECS_MAX));
+    };
+    world.transact(bar).await?;
+    let Some(call) = call_of(world, user_id).await? else {
+        return Ok(false);
+    };
+    let live = undo(world, call.call_id).await?;
+    Ok(live.is_some_and(|call| call.phase == Phase::Active))
+}
+
+/// Keeps somebody who is deleted from calls for ever, and ends the one that they are on.
+pub(super) async fn forbid_calls_of(world: &World, user_id: i64) -> Result<(), Unknown> {
+    let bar = |rows: &mut Rows, _| rows.bar(user_id, DateTime::<Utc>::MAX_UTC);
+    world.transact(bar).await?;
+    let Some(call) = call_of(world, user_id).await? else {
+        return Ok(());
+    };
+    let Some(live) = undo(world, call.call_id).await? else {
+        return Ok(());
+    };
+    let end = |rows: &mut Rows, now| end_live(world, rows, now, live.call_id, Cause::Forbidden);
+    world.transact(end).await?;
+    Ok(())
+}
+
+async fn call_of(world: &World, user_id: i64) -> Result<Option<Call>, Unknown> {
+    let look = |rows: &mut Rows, now| {
+        let call_id = rows.live_parties.get(&user_id).copied()?;
+        rows.find(now, call_id)
+    };
+    world.transact(look).await
 }
 
 /// Ends calls whose sides have both been silent for too long.

@@ -1,5 +1,5 @@
 //! Calls under a seeded scheduler: replicas crash, messages are lost, come twice and overtake each
-//! other, the wallet goes away, clocks are wrong by up to 30 s. The decisions are the service's own
+//! other, the wallet goes away, clocks are wrong by up to 30 s, people are deleted while calls begin. The decisions are the service's own
 //! (`domain::steps`); rows and wallet are models of what their statements do.
 //!
 //! A seed that fails is printed; with it in `TALKTIME_SIMULATION_SEED` it runs again with a log of

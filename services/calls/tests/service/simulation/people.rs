@@ -9,12 +9,14 @@ use talktime_calls::domain::steps::Cause;
 
 use super::driver;
 use super::runtime::Owner;
-use super::world::{REPLICAS, SKEW_MS, World};
+use super::world::{Deletion, REPLICAS, SKEW_MS, World};
 
 pub(super) const PEOPLE: i64 = 4;
 /// When things stop going wrong and people stop calling.
 pub(super) const ROUGH_MS: i64 = 120_000;
 const ROUNDS: usize = 6;
+/// Of rounds, those in which somebody asks to be deleted while they go on calling.
+const ONE_IN_DELETIONS: i64 = 16;
 
 /// Somebody who calls others, and hangs up on most of them.
 pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>) {
@@ -22,8 +24,11 @@ pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>)
     top_up(&world, user_id, 1..5);
     for _ in 0..ROUNDS {
         runtime.sleep(0..8_000).await;
-        if runtime.now_ms() > ROUGH_MS {
+        if runtime.now_ms() > ROUGH_MS || world.is_deleted(user_id) {
             break;
+        }
+        if runtime.one_in(ONE_IN_DELETIONS) {
+            runtime.spawn(Owner::World, delete(world.clone(), user_id));
         }
         world.sign_of_life(user_id);
         let other = (user_id + runtime.between(1..PEOPLE)) % PEOPLE;
@@ -44,6 +49,31 @@ pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>)
         }
     }
     is_done.set(is_done.get() + 1);
+}
+
+/// What profile does: asks calls, unless it is an older profile that does not know how to, deletes the
+/// user, and publishes it in an event that comes late.
+async fn delete(world: World, user_id: i64) {
+    let runtime = world.runtime.clone();
+    let is_prepared = !runtime.one_in(4);
+    if is_prepared && !matches!(driver::prepare_deletion(&world, user_id).await, Ok(false)) {
+        return;
+    }
+    world.note(|| format!("{user_id} is deleted; calls was asked: {is_prepared}"));
+    let deletion = Deletion {
+        is_prepared,
+        known_ms: None,
+    };
+    world.deletions.borrow_mut().insert(user_id, deletion);
+    runtime.sleep(10..15_000).await;
+    while driver::forbid_calls_of(&world, user_id).await.is_err() {}
+    let known_ms = Some(runtime.now_ms());
+    world.note(|| format!("calls knows that {user_id} is deleted"));
+    let deletion = Deletion {
+        is_prepared,
+        known_ms,
+    };
+    world.deletions.borrow_mut().insert(user_id, deletion);
 }
 
 fn top_up(world: &World, user_id: i64, minutes: std::ops::Range<i64>) {

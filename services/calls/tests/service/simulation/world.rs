@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, Status};
-use talktime_calls::domain::steps::Limits;
+use talktime_calls::domain::steps::{Charge, Limits};
 
 use super::checks;
 use super::runtime::{Owner, Runtime};
@@ -18,6 +18,8 @@ use crate::model::Rows;
 pub(super) const SKEW_MS: i64 = 30_000;
 pub(super) const REPLICAS: usize = 2;
 pub(super) const LEASE_SECS: f64 = 8.0;
+/// How long somebody who is about to be deleted is kept from calls.
+pub(super) const DELETION_SECS_MAX: i64 = 20;
 
 const TRAVEL_MS: Range<i64> = 1..40;
 /// How long somebody waits for an answer that does not come.
@@ -41,6 +43,15 @@ pub(super) struct Talked {
     pub(super) from_ms: i64,
     /// When somebody hung up; none where the call ended otherwise.
     pub(super) until_ms: Option<i64>,
+}
+
+/// A deletion by the true time, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deletion {
+    /// Whether calls was asked before it, and so has refused starts since.
+    pub(super) is_prepared: bool,
+    /// When calls had done what the event of it asks for; none before.
+    pub(super) known_ms: Option<i64>,
 }
 
 /// What is published of a call's end.
@@ -86,8 +97,12 @@ pub(super) struct Parts {
     pub(super) presence_skew_ms: i64,
     /// Whether acknowledged reservations get lost, and nothing else goes wrong.
     pub(super) loses_rows: bool,
+    /// Users whom profile has deleted.
+    pub(super) deletions: RefCell<BTreeMap<i64, Deletion>>,
     /// What is published of each call's end.
     pub(super) published: RefCell<BTreeMap<i64, Vec<Figures>>>,
+    /// When each minute was charged, `(call_id, minute)`.
+    pub(super) charged_ms: RefCell<BTreeMap<(i64, i32), i64>>,
     /// When calls truly began and ended.
     pub(super) talked_ms: RefCell<BTreeMap<i64, Talked>>,
     /// What happened, for the one who reads about a failing seed.
@@ -119,7 +134,9 @@ impl World {
             has_skew_changed: Cell::new(false),
             presence_skew_ms,
             loses_rows,
+            deletions: RefCell::default(),
             published: RefCell::default(),
+            charged_ms: RefCell::default(),
             talked_ms: RefCell::default(),
             log: RefCell::new(is_logged.then(Vec::new)),
         }))
@@ -196,6 +213,17 @@ impl World {
         }
         checks::not_early(self, ask);
         let answer = self.wallet.borrow_mut().answer(ask);
+        if let (
+            Ask::Charge {
+                call_id, minute, ..
+            },
+            Answer::Charge(Charge::Paid { .. }),
+        ) = (ask, answer)
+        {
+            let mut charged_ms = self.charged_ms.borrow_mut();
+            let now_ms = self.runtime.now_ms();
+            charged_ms.entry((call_id, minute)).or_insert(now_ms);
+        }
         self.note(|| format!("wallet: {ask:?} -> {answer:?}"));
         checks::always(self);
         Some(answer)
@@ -208,6 +236,11 @@ impl World {
     /// Whether a reservation that is acknowledged is not there after all.
     pub(super) fn loses_row(&self) -> bool {
         self.is_rough.get() && self.loses_rows && self.runtime.one_in(ONE_IN_LOST_ROWS)
+    }
+
+    /// Whether profile knows no such user any more.
+    pub(super) fn is_deleted(&self, user_id: i64) -> bool {
+        self.deletions.borrow().contains_key(&user_id)
     }
 
     pub(super) fn publish_end(&self, call: &Call) {

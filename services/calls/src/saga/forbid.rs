@@ -1,0 +1,98 @@
+//! People who may not be on a call, or not with each other: whoever is deleted, and whoever blocks.
+//!
+//! A deletion writes its row in `deleted_users` (a block in `barred_pairs`) and commits it before it looks
+//! for a call. A start goes live in a statement that looks for such rows, after it has committed the
+//! reservation. So whatever the order, one of the two sees the other.
+
+use tracing::Instrument;
+
+use super::Calls;
+use super::end_live::{EndedLive, Wish};
+use crate::domain::CallError;
+use crate::domain::call::{Call, Phase};
+use crate::domain::steps::Cause;
+use crate::store::{barred_pairs, calls, deleted_users, live_parties};
+
+/// How long somebody who is about to be deleted is kept from calls, and a pair after a block. A start that
+/// profile has checked before has gone live, or has been undone by the sweeper, well within it.
+const BARRED_SECS: f64 = 20.0;
+
+impl Calls {
+    /// Keeps a user who is about to be deleted from calls. Answers whether they are on one: then they are
+    /// not to be deleted.
+    pub async fn prepare_deletion(&self, user_id: i64) -> Result<bool, CallError> {
+        if self.is_on_a_call(user_id).await? {
+            return Ok(true);
+        }
+        self.bar(user_id, Some(BARRED_SECS)).await?;
+        let Some(call) = self.call_of(user_id).await? else {
+            return Ok(false);
+        };
+        // It was reserved meanwhile, and goes live only if it was about to.
+        let live = self.undo(&call, true).await?;
+        Ok(live.is_some_and(|call| call.phase == Phase::Active))
+    }
+
+    /// Keeps a user who is deleted from calls for ever, and ends the one that they are on.
+    pub async fn forbid_calls_of(&self, user_id: i64) -> Result<(), CallError> {
+        self.bar(user_id, None).await?;
+        match self.call_of(user_id).await? {
+            Some(call) => self.forbid(&call).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps two people, of whom one has blocked the other, from a call that is about to begin, and ends the
+    /// one that they are on with each other: unless the block was taken back before this came to be known.
+    pub async fn forbid_call_between(&self, parties: [i64; 2]) -> Result<(), CallError> {
+        let [user_id, other_id] = parties;
+        let mut tx = self.db.begin().await?;
+        barred_pairs::bar(&mut tx, parties, BARRED_SECS).await?;
+        tx.commit().await?;
+        let call = self.call_of(user_id).await?;
+        let Some(call) = call.filter(|call| call.has_party(other_id)) else {
+            return Ok(());
+        };
+        let planned = [(call.user_id, call.listener_id)];
+        let checks = self.peers.check_calls(&planned).await?;
+        if checks.iter().any(|check| check.blocked) {
+            self.forbid(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// Undoes a call that is not live, and ends one that is. Its settlement goes on in the background.
+    async fn forbid(&self, call: &Call) -> Result<(), CallError> {
+        let Some(live) = self.undo(call, true).await? else {
+            return Ok(());
+        };
+        let wish = Wish::Caused(live.call_id, Cause::Forbidden);
+        if let Some(EndedLive { call, is_new: true }) = self.end_live(wish).await? {
+            let service = self.clone();
+            let settle = async move { service.settle_at_best(call).await };
+            tokio::spawn(settle.in_current_span());
+        }
+        Ok(())
+    }
+
+    async fn bar(&self, user_id: i64, for_secs: Option<f64>) -> Result<(), CallError> {
+        let mut tx = self.db.begin().await?;
+        deleted_users::bar(&mut tx, user_id, for_secs).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn is_on_a_call(&self, user_id: i64) -> Result<bool, CallError> {
+        let call = self.call_of(user_id).await?;
+        Ok(call.is_some_and(|call| call.phase == Phase::Active))
+    }
+
+    /// The call that holds a person, in whatever phase.
+    pub(super) async fn call_of(&self, user_id: i64) -> Result<Option<Call>, CallError> {
+        let mut connection = self.db.acquire().await?;
+        match live_parties::call_of(&mut connection, user_id).await? {
+            Some(call_id) => Ok(calls::find(&mut connection, call_id).await?),
+            None => Ok(None),
+        }
+    }
+}

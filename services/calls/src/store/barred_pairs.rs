@@ -1,0 +1,44 @@
+//! `calls.barred_pairs`: two people of whom one has just blocked the other.
+
+use sqlx::PgConnection;
+
+/// Entries whose time is over that one more entry removes, at most.
+const REMOVED_MAX: i64 = 100;
+
+/// Keeps two people from calling each other for some seconds. Entries whose time is over go.
+pub async fn bar(tx: &mut PgConnection, parties: [i64; 2], for_secs: f64) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO calls.barred_pairs AS pair (lower_id, upper_id, barred_until)
+         VALUES (LEAST($1, $2), GREATEST($1, $2), now() + make_interval(secs => $3))
+         ON CONFLICT (lower_id, upper_id) DO UPDATE
+             SET barred_until = GREATEST(pair.barred_until, excluded.barred_until)",
+    )
+    .bind(parties[0])
+    .bind(parties[1])
+    .bind(for_secs)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM calls.barred_pairs
+         WHERE (lower_id, upper_id) IN (SELECT lower_id, upper_id FROM calls.barred_pairs
+                                        WHERE barred_until < now()
+                                        LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(REMOVED_MAX)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Lets two people call each other again, as far as profile does.
+pub async fn lift(tx: &mut PgConnection, parties: [i64; 2]) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM calls.barred_pairs
+         WHERE lower_id = LEAST($1, $2) AND upper_id = GREATEST($1, $2)",
+    )
+    .bind(parties[0])
+    .bind(parties[1])
+    .execute(tx)
+    .await?;
+    Ok(())
+}
