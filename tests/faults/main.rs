@@ -3,6 +3,7 @@
 //! These tests stop and kill parts of the one stack, so they take turns.
 
 mod charges;
+mod event_order;
 mod figures;
 mod hangups;
 mod keys;

@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::{Info, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use prost::Message as _;
+use talktime_kit::messaging::{HEADER_ID, HEADER_SUBJECT};
 use talktime_kit::{Clock, messaging};
 use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::events::{LIVE_PRESENCE_SUBJECT, STREAM_SUBJECTS};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
+use super::event_order::EventPlace;
 use super::hub::Epoch;
 
 /// Events from before our start that are read too: whoever comes from another replica may have
@@ -88,7 +90,12 @@ impl Hub {
         reading.stream_seq = info.stream_sequence;
         match Event::decode(message.payload.clone()) {
             Ok(event) => {
-                self.hear(&reading.epoch, info.stream_sequence, &event);
+                self.hear(
+                    &reading.epoch,
+                    info.stream_sequence,
+                    place_of(message),
+                    &event,
+                );
                 // What is read of the past says nothing of how fast we are.
                 if info.pending == 0 {
                     observe_delay(&event);
@@ -170,6 +177,12 @@ async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Orde
         })
         .await?;
     Ok(consumer.messages().await?)
+}
+
+fn place_of(message: &Message) -> Option<EventPlace> {
+    let headers = message.headers.as_ref()?;
+    let text = |name| headers.get(name).map(|value| value.as_str());
+    EventPlace::parse(text(HEADER_ID)?, text(HEADER_SUBJECT)?)
 }
 
 /// From what happened to its being told here.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::Channel;
+use super::event_order::{EventOrder, EventPlace};
 use super::letter_log::LetterLog;
 use super::letters::{Letter, letters_of};
 use super::message::{Outgoing, Status};
@@ -59,6 +60,8 @@ pub(super) struct Epoch {
     presence: Statuses,
     calls: RwLock<LetterLog>,
     notifications: RwLock<LetterLog>,
+    /// Which events letters were written for.
+    order: Mutex<EventOrder>,
     told: Notify,
     signs: Mutex<SignBudget>,
 }
@@ -178,8 +181,15 @@ impl Hub {
         self.viewers().get(&user_id).cloned()
     }
 
-    /// An event of the stream.
-    pub(super) fn hear(&self, epoch: &Arc<Epoch>, stream_seq: u64, event: &Event) {
+    /// An event of the stream. Letters are written for one that is newer than all of its aggregate before
+    /// it; the replay of a dead letter has no place, and was told when it was published first.
+    pub(super) fn hear(
+        &self,
+        epoch: &Arc<Epoch>,
+        stream_seq: u64,
+        place: Option<EventPlace>,
+        event: &Event,
+    ) {
         let seq = seq_of(stream_seq);
         self.follow_viewers(event);
         if self.0.require_verified {
@@ -188,7 +198,9 @@ impl Hub {
         if let Some(Kind::StatusChanged(status)) = &event.kind {
             epoch.tell_change(seq, event, status);
         }
-        for letter in letters_of(event, seq) {
+        let letters = letters_of(event, seq);
+        let is_new = !letters.is_empty() && place.is_some_and(|place| epoch.advance(place));
+        for letter in letters.into_iter().filter(|_| is_new) {
             let user_id = letter.user_id;
             epoch.post(seq, letter);
             if let Some(viewer) = self.viewer(user_id) {
@@ -255,6 +267,7 @@ impl Epoch {
             presence: Statuses::starting_after(seq),
             calls: letters(),
             notifications: letters(),
+            order: Mutex::default(),
             told: Notify::new(),
             signs: Mutex::new(SignBudget {
                 since: Instant::now(),
@@ -384,6 +397,11 @@ impl Epoch {
         }
         budget.spent += 1;
         budget.spent <= SIGNS_FOR_ALL_A_SECOND_MAX
+    }
+
+    fn advance(&self, place: EventPlace) -> bool {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        order.advance(place)
     }
 
     fn post(&self, seq: u64, letter: Letter) {

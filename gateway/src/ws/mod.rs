@@ -12,6 +12,7 @@
 mod channel;
 mod description;
 mod entry;
+mod event_order;
 mod follow;
 mod hub;
 mod letter_log;

@@ -49,8 +49,9 @@ impl Blocks {
             return Err(ProfileError::BlockOfOneself);
         }
         block.reason.as_deref().map_or(Ok(()), check_reason)?;
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        users::take_turns(&mut tx, user_id).await?;
+        let now = self.clock.now();
         if user_blocks::upsert(&mut tx, block, now)
             .await
             .map_err(gone)?
@@ -60,7 +61,6 @@ impl Blocks {
                 blocked_id,
                 action_type: block.action.name().to_owned(),
             });
-            // Nothing but the instant orders what a person does on several replicas.
             outbox::append(&mut tx, user_id, now.timestamp_micros(), now, blocked).await?;
         }
         tx.commit().await?;
@@ -70,8 +70,9 @@ impl Blocks {
 
     /// Takes a block back; again is fine.
     pub async fn remove(&self, user_id: i64, blocked_id: i64) -> Result<(), ProfileError> {
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        users::take_turns(&mut tx, user_id).await?;
+        let now = self.clock.now();
         if user_blocks::delete(&mut tx, user_id, blocked_id).await? {
             let unblocked = Kind::UserUnblocked(UserUnblocked {
                 user_id,

@@ -11,7 +11,7 @@ use talktime_proto::events::v1::{FavoriteAdded, FavoriteRemoved};
 use crate::domain::{Page, ProfileError, Role};
 use crate::store::feed_pages::FeedCounts;
 use crate::store::user_favorites::{self, Favorite};
-use crate::store::user_roles;
+use crate::store::{user_roles, users};
 
 /// Operations on favourites.
 #[derive(Clone)]
@@ -41,8 +41,9 @@ impl Favorites {
         if user_id == listener_id {
             return Err(ProfileError::FavoriteOfOneself);
         }
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        users::take_turns(&mut tx, user_id).await?;
+        let now = self.clock.now();
         check_is_listener(&mut tx, listener_id).await?;
         let inserted = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
         if inserted.map_err(gone)? {
@@ -50,7 +51,6 @@ impl Favorites {
                 user_id,
                 listener_id,
             });
-            // Nothing but the instant orders what a person does on several replicas.
             outbox::append(&mut tx, user_id, now.timestamp_micros(), now, added).await?;
         }
         tx.commit().await?;
@@ -60,8 +60,9 @@ impl Favorites {
 
     /// Drops a favourite; removing twice is fine. Who is a listener no more can be dropped too.
     pub async fn remove(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        users::take_turns(&mut tx, user_id).await?;
+        let now = self.clock.now();
         if user_favorites::delete(&mut tx, user_id, listener_id).await? {
             let removed = Kind::FavoriteRemoved(FavoriteRemoved {
                 user_id,

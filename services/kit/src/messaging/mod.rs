@@ -24,12 +24,13 @@ pub use purge::purge;
 pub use relay::Relay;
 
 /// The event's identity over all its deliveries (`CloudEvents` `id`): `wallet-1234`.
-const HEADER_ID: &str = "ce-id";
+pub const HEADER_ID: &str = "ce-id";
 const HEADER_SPECVERSION: &str = "ce-specversion";
 const HEADER_TYPE: &str = "ce-type";
 const HEADER_SOURCE: &str = "ce-source";
 const HEADER_TIME: &str = "ce-time";
-const HEADER_SUBJECT: &str = "ce-subject";
+/// The id of the event's aggregate (`CloudEvents` `subject`). The replay of a dead letter has none.
+pub const HEADER_SUBJECT: &str = "ce-subject";
 const HEADER_DATA_CONTENT_TYPE: &str = "content-type";
 
 /// JetStream keeps events this long; the outbox keeps them longer.

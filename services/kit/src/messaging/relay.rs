@@ -1,23 +1,39 @@
-//! Publishes the outbox.
+//! Publishes the outbox, the events of each aggregate in the order in which they were committed.
 //!
-//! Unpublished rows are claimed by lock, never by a "last id seen": a transaction that commits
-//! late would be passed over. A batch is marked, sent whole, and committed when all of it is
-//! acknowledged; a crash in between publishes again under the same `Nats-Msg-Id`.
+//! One relay of a service publishes at a time: it holds an advisory lock for one batch, in the transaction
+//! that reads and marks the batch. Relays that have something to publish queue for the lock, so no replica
+//! depends on the poll of another. A batch reads unpublished rows, never those after a "last id": a
+//! transaction that commits late would be passed over.
+//!
+//! Within a batch, aggregates are published side by side, but an event is sent only after the one before it
+//! of the same aggregate was acknowledged. An event that fails therefore holds back its own aggregate alone.
+//! An event whose acknowledgement was lost is sent again under the same `Nats-Msg-Id`.
+//!
+//! A relay that freezes with the lock loses it, because Postgres ends its session after [`IDLE_MAX`]. When it
+//! wakes up, [`PUBLISH_MAX`] has passed and it sends nothing more.
+//!
+//! The order of `outbox_id` is the order of commits only if transactions that write events of one aggregate
+//! wait for each other, so each of them locks a row of the aggregate before it appends.
 //!
 //! The relay is woken by the process that wrote the event, through [`Relay::wake`], and polls as a
 //! backstop for rows whose writer died. NOTIFY would wake other replicas too, but it serialises
 //! all commits of the database on one lock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::Database;
+use anyhow::{Context as _, ensure};
 use async_nats::HeaderMap;
+use async_nats::connection::State;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::{self, context::PublishAckFuture};
+use async_nats::jetstream;
 use chrono::{DateTime, SecondsFormat, Utc};
+use futures::future::join_all;
 use sqlx::{FromRow, PgConnection};
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,7 +47,15 @@ const POLL: Duration = Duration::from_millis(500);
 /// From one batch to the next, so that a busy service publishes many events at once; the first event
 /// after a silence does not wait.
 const PACE: Duration = Duration::from_millis(25);
-const ACK_TIMEOUT: Duration = Duration::from_secs(3);
+/// A batch sends nothing after it. What is not acknowledged by then is left to the next batch.
+const PUBLISH_MAX: Duration = Duration::from_secs(2);
+/// Postgres ends the session of a relay that is silent for so long within a batch. It is longer than
+/// [`PUBLISH_MAX`], so that the lock is never lost while the relay still publishes.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// A relay waits for so long behind others. It is longer than [`IDLE_MAX`], so that it outlasts one that froze.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The first half of the lock's key; the schema's name is the second.
+const LOCK_CLASS: i32 = 0x6f75_7462;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Handle of a service's relay.
@@ -64,7 +88,12 @@ impl Relay {
         nats: async_nats::Client,
         stopping: CancellationToken,
     ) {
-        let jetstream = jetstream::new(nats);
+        let publisher = Publisher {
+            service,
+            pool,
+            jetstream: jetstream::new(nats.clone()),
+            nats,
+        };
         // From zero on, so that the first is seen to be one more.
         metrics::counter!("outbox_published_total").increment(0);
         metrics::counter!("outbox_publish_failures_total").increment(0);
@@ -76,11 +105,11 @@ impl Relay {
                 () = stopping.cancelled() => {}
             }
             pace.tick().await;
-            if let Err(error) = publish_all(service, &pool, &jetstream).await {
+            if let Err(error) = publisher.publish_all().await {
                 tracing::warn!(error = format!("{error:#}"), "events wait in the outbox");
                 metrics::counter!("outbox_publish_failures_total").increment(1);
                 // The stream may be what is missing: after a wipe nobody else makes it.
-                let _ = ensure_stream(&jetstream).await;
+                let _ = ensure_stream(&publisher.jetstream).await;
                 tokio::select! {
                     () = tokio::time::sleep(RETRY_DELAY) => {}
                     () = stopping.cancelled() => {}
@@ -90,78 +119,153 @@ impl Relay {
     }
 }
 
-async fn publish_all(
+/// The way of one service's events to JetStream.
+struct Publisher {
     service: &'static str,
-    pool: &Database,
-    jetstream: &jetstream::Context,
-) -> anyhow::Result<()> {
-    while publish_batch(service, pool, jetstream).await? == usize::from(BATCH_ROWS) {}
+    pool: Database,
+    nats: async_nats::Client,
+    jetstream: jetstream::Context,
+}
+
+/// How far the rows of an aggregate, or of a batch, were published.
+#[derive(Default)]
+struct Progress {
+    published: Vec<i64>,
+    /// Why some were not.
+    failure: Option<anyhow::Error>,
+}
+
+impl Publisher {
+    async fn publish_all(&self) -> anyhow::Result<()> {
+        while self.publish_batch().await? == usize::from(BATCH_ROWS) {}
+        Ok(())
+    }
+
+    /// Publishes up to [`BATCH_ROWS`] rows; answers how many. Those that were published before another
+    /// failed are marked all the same.
+    async fn publish_batch(&self) -> anyhow::Result<usize> {
+        let mut tx = self.pool.begin().await?;
+        take_lock(&mut tx).await?;
+        // Before the rows are read: whoever freezes in between finds its session ended.
+        let deadline = Instant::now() + PUBLISH_MAX;
+        let rows = unpublished(&mut tx).await?;
+        if rows.is_empty() {
+            tx.rollback().await?;
+            return Ok(0);
+        }
+        let progress = self.publish_rows(rows, deadline).await;
+        mark_published(&mut tx, &progress.published).await?;
+        tx.commit().await?;
+        let published = progress.published.len();
+        metrics::counter!("outbox_published_total").increment(published as u64);
+        progress.failure.map_or(Ok(published), Err)
+    }
+
+    /// Publishes aggregates side by side, and the rows of each one after the other.
+    async fn publish_rows(&self, rows: Vec<Row>, deadline: Instant) -> Progress {
+        let mut aggregates: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+        for row in rows {
+            aggregates.entry(row.aggregate_id).or_default().push(row);
+        }
+        let publishing = aggregates
+            .into_values()
+            .map(|rows| self.publish_aggregate(rows, deadline));
+        let mut all = Progress::default();
+        for progress in join_all(publishing).await {
+            all.published.extend(progress.published);
+            all.failure = all.failure.or(progress.failure);
+        }
+        all
+    }
+
+    async fn publish_aggregate(&self, rows: Vec<Row>, deadline: Instant) -> Progress {
+        let mut progress = Progress::default();
+        for row in rows {
+            let outbox_id = row.outbox_id;
+            match self.publish(row, deadline).await {
+                Ok(()) => progress.published.push(outbox_id),
+                Err(error) => {
+                    progress.failure = Some(error.context(format!("publishing row {outbox_id}")));
+                    break;
+                }
+            }
+        }
+        progress
+    }
+
+    /// Sends an event and waits until the stream has it.
+    async fn publish(&self, row: Row, deadline: Instant) -> anyhow::Result<()> {
+        ensure!(Instant::now() < deadline, "the batch took too long");
+        // The client would keep the event and send it at some later time, behind newer ones.
+        let is_connected = self.nats.connection_state() == State::Connected;
+        ensure!(is_connected, "NATS is not connected");
+        let headers = self.headers(&row);
+        let publishing = async {
+            let sent =
+                self.jetstream
+                    .publish_with_headers(row.subject, headers, row.payload.into());
+            anyhow::Ok(sent.await?.await?)
+        };
+        timeout_at(deadline, publishing)
+            .await
+            .context("no acknowledgement in time")??;
+        Ok(())
+    }
+
+    fn headers(&self, row: &Row) -> HeaderMap {
+        let service = self.service;
+        let id = format!("{service}-{}", row.outbox_id);
+        let event_type = row.subject.trim_start_matches("events.");
+        let time = row.created_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, id.as_str());
+        headers.insert(HEADER_ID, id.as_str());
+        headers.insert(HEADER_SPECVERSION, "1.0");
+        headers.insert(HEADER_TYPE, format!("talktime.{event_type}.v1").as_str());
+        headers.insert(HEADER_SOURCE, format!("/talktime/{service}").as_str());
+        headers.insert(HEADER_SUBJECT, row.aggregate_id.to_string().as_str());
+        headers.insert(HEADER_TIME, time.as_str());
+        headers.insert(HEADER_DATA_CONTENT_TYPE, "application/protobuf");
+        if let Some(traceparent) = &row.traceparent {
+            headers.insert(TRACEPARENT, traceparent.as_str());
+        }
+        headers
+    }
+}
+
+/// Waits for the right to publish, which ends with the transaction. Its commit does not wait for the disk: a
+/// mark that a crash loses is made again, when the event is published once more under its id.
+async fn take_lock(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "SELECT set_config('synchronous_commit', 'off', true),
+                set_config('idle_in_transaction_session_timeout', $1, true),
+                set_config('lock_timeout', $2, true),
+                pg_advisory_xact_lock($3, hashtext(current_schema()))",
+    )
+    .bind(IDLE_MAX.as_millis().to_string())
+    .bind(LOCK_WAIT_MAX.as_millis().to_string())
+    .bind(LOCK_CLASS)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
-/// Publishes up to [`BATCH_ROWS`] rows; answers how many.
-async fn publish_batch(
-    service: &'static str,
-    pool: &Database,
-    jetstream: &jetstream::Context,
-) -> anyhow::Result<usize> {
-    let mut tx = pool.begin().await?;
-    let rows = claim(&mut tx).await?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let mut acks = Vec::with_capacity(rows.len());
-    for row in &rows {
-        acks.push(send(service, jetstream, row).await?);
-    }
-    for ack in acks {
-        tokio::time::timeout(ACK_TIMEOUT, ack.into_future()).await??;
-    }
-    tx.commit().await?;
-    metrics::counter!("outbox_published_total").increment(rows.len() as u64);
-    Ok(rows.len())
-}
-
-/// Marks rows as published, which holds once they are, and locks them until then; in their order. The
-/// commit does not wait for the disk: a mark that a crash loses is made again, when the event is
-/// published once more under its id.
-async fn claim(tx: &mut PgConnection) -> sqlx::Result<Vec<Row>> {
-    let mut rows: Vec<Row> = sqlx::query_as(
-        "UPDATE outbox SET published_at = now()
-         WHERE outbox_id IN (SELECT outbox_id FROM outbox WHERE published_at IS NULL
-                             ORDER BY outbox_id LIMIT $1 FOR UPDATE SKIP LOCKED)
-           AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
-         RETURNING outbox_id, subject, aggregate_id, payload, traceparent, created_at",
+/// The oldest rows that are to be published, in a statement of its own: one that waited for the lock would
+/// not see what was marked meanwhile.
+async fn unpublished(tx: &mut PgConnection) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as(
+        "SELECT outbox_id, subject, aggregate_id, payload, traceparent, created_at
+         FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1",
     )
     .bind(i64::from(BATCH_ROWS))
     .fetch_all(tx)
-    .await?;
-    rows.sort_unstable_by_key(|row| row.outbox_id);
-    Ok(rows)
+    .await
 }
 
-async fn send(
-    service: &str,
-    jetstream: &jetstream::Context,
-    row: &Row,
-) -> anyhow::Result<PublishAckFuture> {
-    let id = format!("{service}-{}", row.outbox_id);
-    let event_type = row.subject.trim_start_matches("events.");
-    let time = row.created_at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, id.as_str());
-    headers.insert(HEADER_ID, id.as_str());
-    headers.insert(HEADER_SPECVERSION, "1.0");
-    headers.insert(HEADER_TYPE, format!("talktime.{event_type}.v1").as_str());
-    headers.insert(HEADER_SOURCE, format!("/talktime/{service}").as_str());
-    headers.insert(HEADER_SUBJECT, row.aggregate_id.to_string().as_str());
-    headers.insert(HEADER_TIME, time.as_str());
-    headers.insert(HEADER_DATA_CONTENT_TYPE, "application/protobuf");
-    if let Some(traceparent) = &row.traceparent {
-        headers.insert(TRACEPARENT, traceparent.as_str());
-    }
-    let payload = row.payload.clone().into();
-    Ok(jetstream
-        .publish_with_headers(row.subject.clone(), headers, payload)
-        .await?)
+async fn mark_published(tx: &mut PgConnection, outbox_ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query("UPDATE outbox SET published_at = now() WHERE outbox_id = ANY($1)")
+        .bind(outbox_ids)
+        .execute(tx)
+        .await?;
+    Ok(())
 }

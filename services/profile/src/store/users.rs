@@ -119,6 +119,16 @@ pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<Us
         .await
 }
 
+/// Makes transactions that write events of a user wait for each other, so that the events are numbered in
+/// the order of their commits. Nothing is locked where there is no such user.
+pub async fn take_turns(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+    sqlx::query("SELECT FROM profile.users WHERE user_id = $1 FOR NO KEY UPDATE")
+        .bind(user_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Writes a locked user back. A violation of [`USERNAME_INDEX`] says that somebody has the name.
 pub async fn save(tx: &mut PgConnection, user: &User) -> sqlx::Result<()> {
     let saved = sqlx::query(

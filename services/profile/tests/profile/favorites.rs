@@ -1,5 +1,7 @@
 //! Favourites and blocks: what is told of them, and how their lists are read.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{FavoriteAdded, FavoriteRemoved, UserBlocked, UserUnblocked};
@@ -86,4 +88,45 @@ async fn twenty_blocks_at_once_are_told_once() {
         told(&profile, asha).await,
         [Kind::UserBlocked(blocked), Kind::UserUnblocked(unblocked)]
     );
+}
+
+/// How many sessions of this database wait for a lock.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+#[tokio::test]
+async fn what_a_user_does_at_the_same_time_takes_turns() {
+    let profile = Profile::start().await;
+    let ravi = profile.register("ravi", "user").await.user_id;
+    let asha = profile.register("asha", "listener").await.user_id;
+    // Another transaction that writes an event of the user, and has not ended.
+    let mut other = profile.database.app.begin().await.expect("connected");
+    sqlx::query("UPDATE profile.users SET version = version + 1 WHERE user_id = $1")
+        .bind(ravi)
+        .execute(&mut *other)
+        .await
+        .expect("locked");
+    let favorite = profile.api.add_favorite(Request::new(pb::FavoriteRequest {
+        user_id: ravi,
+        listener_id: asha,
+    }));
+    let block = profile.api.block_user(Request::new(pb::BlockUserRequest {
+        user_id: ravi,
+        blocked_id: asha,
+        action_type: String::new(),
+        reason: None,
+    }));
+    let both_wait = async {
+        while profile.count(WAITING).await < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(told(&profile, ravi).await, [], "nothing is numbered yet");
+        other.commit().await.expect("committed");
+    };
+    let all = async { tokio::join!(favorite, block, both_wait) };
+    let all = tokio::time::timeout(Duration::from_secs(10), all).await;
+    let (favorite, block, ()) = all.expect("both wait for the other transaction");
+    favorite.expect("added");
+    block.expect("blocked");
+    assert_eq!(told(&profile, ravi).await.len(), 2);
 }

@@ -1,0 +1,298 @@
+//! Events of one aggregate reach the stream in the order of their commits, whatever stops on the way: two
+//! relays publish one outbox to a NATS server of the test's own.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use talktime_kit::Clock;
+use talktime_kit::config::NatsConfig;
+use talktime_kit::db::{Plans, Schema};
+use talktime_kit::messaging::{self, Relay, outbox};
+use talktime_kit::testing::TestDatabase;
+use talktime_proto::events::STREAM_NAME;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{Earned, Event};
+use tokio::process::{Child, Command};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const AGGREGATES: i64 = 8;
+const PAUSE: Duration = Duration::from_secs(2);
+/// Longer than a relay may hold the right to publish.
+const FREEZE: Duration = Duration::from_secs(9);
+const WAIT_MAX: Duration = Duration::from_secs(40);
+
+static NO_MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| Migrator::with_migrations(vec![]));
+
+/// A NATS server that the test may stop for a while.
+struct NatsServer {
+    url: String,
+    process: Child,
+    directory: std::path::PathBuf,
+}
+
+impl NatsServer {
+    fn start() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = free.local_addr().expect("bound").port();
+        drop(free);
+        let directory = std::env::temp_dir().join(unique("nats"));
+        let process = Command::new("nats-server")
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+            .arg(&directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("nats-server is installed");
+        Self {
+            url: format!("nats://127.0.0.1:{port}"),
+            process,
+            directory,
+        }
+    }
+
+    async fn connect(&self) -> async_nats::Client {
+        let url = self.url.clone();
+        let connected = messaging::connect(&NatsConfig { url }).await;
+        connected.expect("a valid address")
+    }
+
+    async fn signal(&self, signal: &str) {
+        let pid = self.process.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Of each aggregate the versions of its events, in the order of the stream.
+    async fn versions(&self) -> BTreeMap<i64, Vec<i64>> {
+        let jetstream = async_nats::jetstream::new(self.connect().await);
+        let stream = jetstream.get_stream(STREAM_NAME).await.expect("made");
+        let last = stream
+            .get_info()
+            .await
+            .expect("answered")
+            .state
+            .last_sequence;
+        let mut versions: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for sequence in 1..=last {
+            let message = stream.get_raw_message(sequence).await.expect("stored");
+            let event = Event::decode(message.payload).expect("an event");
+            if let Some(Kind::Earned(earned)) = event.kind {
+                versions
+                    .entry(earned.user_id)
+                    .or_default()
+                    .push(event.version);
+            }
+        }
+        versions
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn unique(name: &str) -> String {
+    format!("{name}-{}", uuid::Uuid::now_v7().simple())
+}
+
+/// A service with two replicas, of which `frozen` may be on a runtime of its own.
+struct Bench {
+    database: TestDatabase,
+    nats: NatsServer,
+    service: &'static str,
+    stopping: CancellationToken,
+    _stop: DropGuard,
+}
+
+impl Bench {
+    async fn set_up() -> Self {
+        let schema = Schema {
+            name: "wallet",
+            migrations: &NO_MIGRATIONS,
+            plans: Plans::Once,
+        };
+        let nats = NatsServer::start();
+        let jetstream = async_nats::jetstream::new(nats.connect().await);
+        messaging::ensure_stream(&jetstream).await.expect("made");
+        let stopping = CancellationToken::new();
+        Self {
+            database: TestDatabase::new(schema).await,
+            nats,
+            service: unique("bench").leak(),
+            _stop: stopping.clone().drop_guard(),
+            stopping,
+        }
+    }
+
+    /// A replica's relay in this runtime.
+    async fn start_relay(&self) -> Relay {
+        let relay = Relay::default();
+        let run = relay.clone().run(
+            self.service,
+            self.database.app.clone(),
+            self.nats.connect().await,
+            self.stopping.clone(),
+        );
+        tokio::spawn(run);
+        relay
+    }
+
+    /// A replica's relay on a thread of its own, which can freeze as a stopped process does.
+    fn start_relay_apart(&self) -> (Relay, tokio::runtime::Runtime) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let relay = Relay::default();
+        let (replica, service, stopping) = (relay.clone(), self.service, self.stopping.clone());
+        let options: PgConnectOptions = (*self.database.app.connect_options()).clone();
+        let url = self.nats.url.clone();
+        runtime.spawn(async move {
+            let pool = PgPool::connect_lazy_with(options);
+            let nats = messaging::connect(&NatsConfig { url }).await;
+            let nats = nats.expect("a valid address");
+            replica.run(service, pool, nats, stopping).await;
+        });
+        (relay, runtime)
+    }
+
+    /// Writes the event `version` of each aggregate, in a transaction of its own.
+    async fn write(&self, version: i64) {
+        for user_id in 1..=AGGREGATES {
+            let earned = Earned {
+                user_id,
+                paise: 1,
+                transfer_id: String::new(),
+            };
+            let kind = Kind::Earned(earned);
+            let mut tx = self.database.app.begin().await.expect("connected");
+            outbox::append(&mut tx, user_id, version, Clock::System.now(), kind)
+                .await
+                .expect("written");
+            tx.commit().await.expect("committed");
+        }
+    }
+
+    async fn unpublished(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+            .fetch_one(&self.database.app)
+            .await
+            .expect("readable")
+    }
+
+    async fn wait_until_published(&self) {
+        wait_until("all published", || async { self.unpublished().await == 0 }).await;
+    }
+
+    async fn assert_in_order(&self, versions: i64) {
+        let expected: Vec<i64> = (1..=versions).collect();
+        let published = self.nats.versions().await;
+        assert_eq!(published.len() as i64, AGGREGATES);
+        for (user_id, versions) in published {
+            assert_eq!(versions, expected, "of aggregate {user_id}");
+        }
+    }
+}
+
+/// Waits for a state, up to a deadline.
+async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(WAIT_MAX, wait).await.is_ok(),
+        "still waiting: {what}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_an_aggregate_stay_in_order_while_nats_pauses() {
+    let bench = Bench::set_up().await;
+    let relays = [bench.start_relay().await, bench.start_relay().await];
+    let mut version = 0;
+    for _ in 0..3 {
+        bench.nats.signal("-STOP").await;
+        let paused = Instant::now();
+        while paused.elapsed() < PAUSE {
+            version += 1;
+            bench.write(version).await;
+            relays[usize::try_from(version % 2).expect("0 or 1")].wake();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bench.nats.signal("-CONT").await;
+        bench.wait_until_published().await;
+    }
+    bench.assert_in_order(version).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_freezes_holds_up_the_others_for_seconds_and_sends_nothing_old() {
+    let bench = Bench::set_up().await;
+    let (doomed, runtime) = bench.start_relay_apart();
+    bench.write(1).await;
+    doomed.wake();
+    bench.wait_until_published().await;
+
+    // It has the right to publish and waits for NATS; then it stops for longer than it may hold the right.
+    bench.nats.signal("-STOP").await;
+    bench.write(2).await;
+    doomed.wake();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let thawed = runtime.spawn(async { std::thread::sleep(FREEZE) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    bench.nats.signal("-CONT").await;
+
+    let steady = bench.start_relay().await;
+    for version in 3..=6 {
+        bench.write(version).await;
+        steady.wake();
+    }
+    bench.wait_until_published().await;
+    assert!(
+        !thawed.is_finished(),
+        "published while the other was frozen"
+    );
+    thawed.await.expect("thawed");
+    bench.write(7).await;
+    doomed.wake();
+    bench.wait_until_published().await;
+    bench.assert_in_order(7).await;
+    runtime.shutdown_background();
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_published_holds_back_its_own_aggregate_alone() {
+    let bench = Bench::set_up().await;
+    bench.write(1).await;
+    // No subject of the stream, so the stream refuses it.
+    sqlx::query("UPDATE outbox SET subject = 'nowhere' WHERE aggregate_id = 1")
+        .execute(&bench.database.app)
+        .await
+        .expect("written");
+    bench.write(2).await;
+    let relay = bench.start_relay().await;
+    relay.wake();
+    wait_until("the others", || async { bench.unpublished().await == 2 }).await;
+    let published = bench.nats.versions().await;
+    assert_eq!(published.len() as i64, AGGREGATES - 1, "{published:?}");
+
+    sqlx::query("UPDATE outbox SET subject = 'events.wallet.earned' WHERE aggregate_id = 1")
+        .execute(&bench.database.app)
+        .await
+        .expect("written");
+    bench.wait_until_published().await;
+    bench.assert_in_order(2).await;
+}

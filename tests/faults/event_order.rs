@@ -1,0 +1,121 @@
+//! Events of one call are told in their order, while NATS pauses and two replicas publish.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream::Stream};
+use prost::Message as _;
+use serde_json::Value;
+use talktime_client::Socket;
+use talktime_proto::events::STREAM_NAME;
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+use talktime_tests::replica::another_calls;
+use talktime_tests::{Pair, WAIT_MAX, dev, variable};
+use tokio::process::Command;
+
+use crate::take_stack;
+
+const ROUNDS: usize = 12;
+const PAUSE: Duration = Duration::from_secs(2);
+
+async fn nats_pid() -> String {
+    let variables = dev(&["env"]).await;
+    let pid = variables
+        .lines()
+        .find_map(|line| line.strip_prefix("NATS_PID="));
+    pid.expect("NATS runs").to_owned()
+}
+
+async fn signal(pid: &str, signal: &str) {
+    let sent = Command::new("kill").args([signal, pid]).status().await;
+    assert!(sent.expect("kill runs").success());
+}
+
+async fn stream() -> Stream {
+    let nats = async_nats::connect(variable("NATS_URL")).await;
+    let jetstream = jetstream::new(nats.expect("NATS is up"));
+    jetstream
+        .get_stream(STREAM_NAME)
+        .await
+        .expect("it is there")
+}
+
+async fn last_sequence(stream: &Stream) -> u64 {
+    stream
+        .get_info()
+        .await
+        .expect("answered")
+        .state
+        .last_sequence
+}
+
+/// What the stream holds of a call after `sequence`, in its order.
+async fn told_of(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&'static str> {
+    let mut told = Vec::new();
+    for sequence in sequence + 1..=last_sequence(stream).await {
+        let message = stream.get_raw_message(sequence).await.expect("stored");
+        let event = Event::decode(message.payload).expect("an event");
+        match event.kind {
+            Some(Kind::CallStarted(call)) if call.call_id == call_id => told.push("call_started"),
+            Some(Kind::CallEnded(call)) if call.call_id == call_id => told.push("call_ended"),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// What a socket hears of a call, up to its end; minutes are left out.
+async fn heard_of(socket: &mut Socket, call_id: i64) -> Vec<Value> {
+    let mut heard = Vec::new();
+    loop {
+        let is_it = |message: &Value| {
+            let is_edge = ["call_started", "call_ended"]
+                .iter()
+                .any(|edge| message["type"] == *edge);
+            is_edge && message["data"]["call_id"] == call_id
+        };
+        let message = socket.next_where("word of the call", WAIT_MAX, is_it).await;
+        heard.push(message.expect("the call is told")["type"].clone());
+        if heard.len() == 2 {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_starts_before_it_ends_on_every_socket_though_nats_pauses() {
+    let _stack = take_stack().await;
+    let mut replica = another_calls().await;
+    let pid = nats_pid().await;
+    let stream = stream().await;
+    let mut wrong = Vec::new();
+    for round in 1..=ROUNDS {
+        let pair = Pair::meet().await;
+        let mut of_caller = pair.app.open_socket("/ws/calls", &pair.caller).await;
+        let mut of_listener = pair.app.open_socket("/ws/calls", &pair.listener).await;
+        let before = last_sequence(&stream).await;
+        signal(&pid, "-STOP").await;
+        let ended = async {
+            let call_id = pair.must_call().await;
+            // The other replica looks for events twice a second.
+            tokio::time::sleep(PAUSE / 2).await;
+            let ended = pair.end(&pair.caller, call_id).await;
+            assert_eq!(ended.status, 200, "{ended:?}");
+            call_id
+        };
+        let (call_id, ()) = tokio::join!(ended, tokio::time::sleep(PAUSE));
+        signal(&pid, "-CONT").await;
+        for socket in [&mut of_caller, &mut of_listener] {
+            let heard = heard_of(socket, call_id).await;
+            if heard != ["call_started", "call_ended"] {
+                wrong.push(format!("round {round}: a socket heard {heard:?}"));
+            }
+        }
+        let told = told_of(&stream, before, call_id).await;
+        if told != ["call_started", "call_ended"] {
+            wrong.push(format!("round {round}: the stream has {told:?}"));
+        }
+    }
+    replica.kill().await.expect("killed");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
