@@ -8,6 +8,7 @@
 pub mod app;
 pub mod config;
 pub mod extract;
+pub mod head;
 pub mod headers;
 pub mod heartbeats;
 pub mod keys;

@@ -17,9 +17,9 @@ use talktime_kit::{Error, Kind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::limits;
 use crate::problem::{Problem, Result};
 use crate::turns::Turns;
+use crate::{head, limits};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH_MAX: usize = 128;
@@ -122,7 +122,7 @@ fn check_head(request: &Request) -> Result<(), Error> {
             detail,
         ));
     }
-    Ok(())
+    head::check(request)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Problem {

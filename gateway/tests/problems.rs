@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -92,7 +92,9 @@ async fn ask_router(
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> Answer {
-    let request = request.body(body.into()).expect("a request");
+    let mut request = request.body(body.into()).expect("a request");
+    let host = HeaderValue::from_static("talktime.example");
+    request.headers_mut().entry("host").or_insert(host);
     let response = gateway.oneshot(request).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("in memory").to_bytes();

@@ -1,9 +1,112 @@
 //! Section 1: what every endpoint does with what it should not get.
 
-use serde_json::json;
-use talktime_tests::{Answered, app};
+use serde_json::{Value, json};
+use talktime_client::Role;
+use talktime_tests::{Answered, TestApp, WAIT_MAX, app};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::assert_problem;
+
+/// Sends a head as it is written here, and reads the answer: its status and the code of its problem.
+async fn ask_raw(app: &TestApp, head: &str, body: &str) -> (u16, String) {
+    let address = app.gateway_url().trim_start_matches("http://");
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("{head}connection: close\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(WAIT_MAX, asked).await;
+    let answer = answer.expect("in time").expect("an answer");
+    let (answer_head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = answer_head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let problem: Value = serde_json::from_str(body).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or_default();
+    (status.expect("a status"), code.to_owned())
+}
+
+#[tokio::test]
+async fn a_head_that_can_be_read_in_two_ways_is_refused() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let token = format!("authorization: Bearer {}\r\n", person.access_token);
+    let get = "GET /users/me HTTP/1.1\r\n";
+    let one = "host: talktime.example\r\n";
+    let json = "content-type: application/json\r\ncontent-length: 2\r\n";
+    let key = "idempotency-key: one\r\n";
+    for (head, body, answer) in [
+        (format!("{get}{one}{token}"), "", (200, "")),
+        (format!("{get}{token}"), "", (400, "invalid_host")),
+        (format!("{get}{one}{one}{token}"), "", (400, "invalid_host")),
+        (
+            format!("{get}{one}{token}{token}"),
+            "",
+            (400, "repeated_header"),
+        ),
+        (
+            format!("{get}{one}{token}authorization: Bearer x\r\n"),
+            "",
+            (400, "repeated_header"),
+        ),
+        (
+            format!(
+                "POST /calls/start HTTP/1.1\r\n{one}{token}{json}{key}idempotency-key: two\r\n"
+            ),
+            "{}",
+            (400, "invalid_idempotency_key"),
+        ),
+        (
+            format!("POST /calls/start HTTP/1.1\r\n{one}{token}{json}{key}{key}"),
+            "{}",
+            (400, "invalid_idempotency_key"),
+        ),
+        (
+            format!("POST /calls/start HTTP/1.1\r\n{one}{token}{json}content-type: text/plain\r\n"),
+            "{}",
+            (400, "repeated_header"),
+        ),
+    ] {
+        let answered = ask_raw(&app, &head, body).await;
+        assert_eq!(answered, (answer.0, answer.1.to_owned()), "{head}");
+    }
+    // The protocol's own: hyper refuses these, and the answer has no body.
+    let lengths = format!("POST /calls/start HTTP/1.1\r\n{one}{token}{json}content-length: 3\r\n");
+    assert_eq!(ask_raw(&app, &lengths, "{}").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_query_parameter_comes_once() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    for query in ["page=1&page=2", "page=1&page=1"] {
+        let path = format!("/calls/history?{query}");
+        let answer = app.get(&path).of(&person).answer().await;
+        assert_problem(&answer, 400, "invalid_query");
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_body_is_an_unsupported_one() {
+    let app = app().await;
+    // `{}`, as gzip.
+    let body: &[u8] = &[
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0,
+    ];
+    for encoding in ["gzip", "br", "identity, gzip"] {
+        let ask = app.post("/auth/request_otp").body("application/json", body);
+        let answer = ask.header("content-encoding", encoding).answer().await;
+        assert_problem(&answer, 415, "unsupported_media_type");
+    }
+    let ask = app.post("/auth/request_otp").body("application/json", "{}");
+    let answer = ask.header("content-encoding", "identity").answer().await;
+    assert_problem(&answer, 422, "invalid_body");
+}
 
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_problems_too() {

@@ -18,6 +18,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
+use crate::head::is_repeated;
 use crate::problem::Problem;
 
 pub use client_address::{ClientAddress, Network, TrustedProxies};
@@ -99,14 +100,17 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
             return Ok(Self(None));
         };
-        let key = value.to_str().map_err(|_| {
-            Error::invalid(
-                "invalid_idempotency_key",
-                "The Idempotency-Key must be visible ASCII.",
-            )
-        })?;
+        if is_repeated(&parts.headers, &IDEMPOTENCY_KEY) {
+            return Err(invalid_key("There must be one Idempotency-Key.").into());
+        }
+        let key = value.to_str();
+        let key = key.map_err(|_| invalid_key("The Idempotency-Key must be visible ASCII."))?;
         Ok(Self(Some(key.to_owned())))
     }
+}
+
+fn invalid_key(detail: &'static str) -> Error {
+    Error::invalid("invalid_idempotency_key", detail)
 }
 
 /// The `User-Agent` header; empty without one, or when it is no text.

@@ -15,6 +15,9 @@ const ABOUT: &str = "Money, calls and people of a pay-per-minute calling app.\n\
     roles: one of them is needed. Errors are problem documents (RFC 9457) with a stable `code`; each \
     answer lists its codes. Answers always have all their fields; what there is not is null. Coins are \
     whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.\n\n\
+    Whatever the endpoint, a request that does not name one host is answered 400 (`invalid_host`), and so is \
+    one that repeats `Authorization` or `Content-Type` (`repeated_header`). Bodies come without a \
+    `Content-Encoding`; another one is answered 415 (`unsupported_media_type`).\n\n\
     Endpoints of one class are counted together, a minute at a time: `x-rate-limit` names the class, who \
     is counted (the address where it says so, or where the user is not known), and how many requests are \
     taken by default, null for as many as one likes. The operator may have set another number; where \
