@@ -1,17 +1,18 @@
 //! Section 1: how often one may ask.
 
+use futures::future::join_all;
 use serde_json::Value;
-use talktime_client::{Answer, Role};
+use talktime_client::{Answer, App, Role};
 use talktime_tests::document::Document;
 use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, TestApp, app};
+use talktime_tests::{Answered, app};
 
 use crate::assert_problem;
 
 /// The feed's documented limit (section 5), requests a minute.
 const FEED_LIMIT: u64 = 100;
 
-async fn feed(app: &TestApp, token: &str) -> Answer {
+async fn feed(app: &App, token: &str) -> Answer {
     let ask = app.get("/feed/listeners?per_page=1").bearer(token);
     ask.answer().await
 }
@@ -43,6 +44,47 @@ async fn the_feed_takes_a_hundred_requests_a_minute_of_each() {
     let elsewhere = app.get("/users/me").of(&keen).answer().await;
     assert_eq!(elsewhere.status, 200, "the feed's limit is the feed's");
     assert_eq!(elsewhere.header("ratelimit-limit"), None);
+}
+
+#[tokio::test]
+async fn a_burst_passes_no_more_than_the_limit() {
+    let app = app().await;
+    for burst in [150, 400, 800] {
+        let keen = app.sign_up(Role::User).await;
+        let answers = (0..burst).map(|_| feed(&app, &keen.access_token));
+        let answers = join_all(answers).await;
+        let count = |status| {
+            answers
+                .iter()
+                .filter(|answer| answer.status == status)
+                .count() as u64
+        };
+        let (passed, refused) = (count(200), count(429));
+        println!("{burst} at once: {passed} passed, {refused} refused");
+        assert!(passed <= FEED_LIMIT, "{burst} at once: {passed} passed");
+        // Who is refused for another reason, such as too many requests at once, has not passed.
+        assert!(refused > 0, "{burst} at once: nobody was refused");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_each_gateway_counts_by_itself() {
+    let app = app().await;
+    // Nothing listens there.
+    let nowhere = ("TALKTIME_GATEWAY__REDIS__URL", "redis://127.0.0.1:1");
+    let gateway = second_gateway(&[nowhere]).await;
+    let keen = app.sign_up(Role::User).await;
+    for asked in 1..=FEED_LIMIT {
+        let answer = feed(&gateway.app, &keen.access_token).await;
+        assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
+        assert_eq!(number(&answer, "ratelimit-remaining"), FEED_LIMIT - asked);
+    }
+    let refused = feed(&gateway.app, &keen.access_token).await;
+    assert_problem(&refused, 429, "rate_limited");
+    let uncounted = gateway
+        .metric("http_requests_uncounted_total", "feed")
+        .await;
+    assert!((uncounted - 100.0).abs() < f64::EPSILON, "{uncounted}");
 }
 
 #[tokio::test]

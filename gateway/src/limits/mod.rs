@@ -2,10 +2,14 @@
 //! address where nobody is known. The counts are in Redis, so that replicas share them.
 //!
 //! A window begins with its first request: simple to tell a client of, at the price that twice the
-//! limit may pass around the turn of a window. Without Redis nothing is counted and everybody passes:
-//! the limits are there for fairness and against abuse, and no right depends on them.
+//! limit may pass around the turn of a window.
+//!
+//! Each replica counts in memory as well. It refuses by itself who is over the limit here already, so that a
+//! burst costs Redis no more than the limit. When Redis does not answer, the replica's own count decides:
+//! then as many times the limit may pass as there are replicas, and nobody is refused for an outage of ours.
 
 mod class;
+mod own_counts;
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -21,17 +25,16 @@ use talktime_kit::redis::{Pool, Script};
 use talktime_kit::{Error, Kind};
 
 pub use class::Class;
+use own_counts::{Count, OwnCounts};
 
 use crate::config::LimitsConfig;
 use crate::extract::{ClientAddress, TrustedProxies};
 use crate::problem::Problem;
 use crate::token::{Caller, Tokens};
 
-/// Requests that came in uncounted, in the metrics.
+/// Requests that Redis did not count, in the metrics.
 const UNCOUNTED: &str = "http_requests_uncounted_total";
 const WINDOW: Duration = Duration::from_mins(1);
-/// Who counts must not be what one waits for.
-const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
 
 static COUNT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("count.lua")));
 
@@ -50,6 +53,7 @@ struct Inner {
     config: LimitsConfig,
     redis: Pool,
     breaker: Breaker,
+    own: OwnCounts,
 }
 
 /// Where a client stands after a request.
@@ -68,30 +72,49 @@ impl Limits {
             config,
             redis,
             breaker: Breaker::default(),
+            own: OwnCounts::default(),
         }))
     }
 
-    /// Counts a request of `who`; none where that could not be done in time.
-    async fn count(&self, class: Class, limit: u32, who: &str) -> Option<Standing> {
+    /// Counts a request of `who`, here and then in Redis.
+    async fn count(&self, class: Class, limit: u32, who: &str) -> Standing {
+        let key = format!("limit:{}:{who}", class.name());
+        let now = Instant::now();
+        let own = self.0.own.add(&key, now);
+        let count = if own.requests > limit {
+            own
+        } else if let Some(shared) = self.count_in_redis(&key, now).await {
+            self.0.own.take_over(&key, shared, now);
+            shared
+        } else {
+            metrics::counter!(UNCOUNTED, "quota" => class.name()).increment(1);
+            own
+        };
+        Standing {
+            limit,
+            count: count.requests,
+            resets_in: count.window_ends_at.saturating_duration_since(now),
+        }
+    }
+
+    /// None where Redis does not answer: each of its commands has a deadline (`kit::redis`). A shorter one
+    /// would pass while this replica is merely busy, and give up what all replicas count together.
+    async fn count_in_redis(&self, key: &str, now: Instant) -> Option<Count> {
         let Inner { redis, breaker, .. } = &*self.0;
-        if !breaker.admits(Instant::now()) {
+        if !breaker.admits(now) {
             return None;
         }
-        let key = format!("limit:{}:{who}", class.name());
         let window_ms = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
         let counted =
             COUNT.evalsha_with_reload::<(u32, u64), _, _>(redis.next(), key, window_ms.to_string());
-        let counted = tokio::time::timeout(COUNT_TIMEOUT, counted).await;
-        let Ok(Ok((count, left_ms))) = counted else {
-            metrics::counter!(UNCOUNTED, "quota" => class.name()).increment(1);
+        let Ok((requests, left_ms)) = counted.await else {
             breaker.failed(Instant::now());
             return None;
         };
         breaker.succeeded();
-        Some(Standing {
-            limit,
-            count,
-            resets_in: Duration::from_millis(left_ms),
+        Some(Count {
+            requests,
+            window_ends_at: now + Duration::from_millis(left_ms),
         })
     }
 }
@@ -141,7 +164,7 @@ where
     };
     let (mut parts, body) = request.into_parts();
     let standing = match who(class, &mut parts, &state).await {
-        Some(who) => limits.count(class, limit, &who).await,
+        Some(who) => Some(limits.count(class, limit, &who).await),
         None => None,
     };
     let mut response = match &standing {
