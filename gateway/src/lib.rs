@@ -13,6 +13,7 @@ pub mod headers;
 pub mod heartbeats;
 pub mod keys;
 pub mod limits;
+pub mod lingering;
 pub mod middleware;
 pub mod number;
 pub mod openapi;

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::config::HttpConfig;
+use crate::lingering::LingeringStream;
 
 /// A whole request head must fit. What is larger than what [`crate::middleware`] allows but fits is
 /// answered with a problem document; beyond it, with a bare 431.
@@ -133,7 +134,7 @@ impl Shared {
         });
         let connection = self
             .protocols
-            .serve_connection_with_upgrades(TokioIo::new(stream), service);
+            .serve_connection_with_upgrades(TokioIo::new(LingeringStream::new(stream)), service);
         let mut connection = std::pin::pin!(connection);
         let mut first_request = std::pin::pin!(tokio::time::sleep(self.head_timeout));
         let (mut is_waiting, mut is_stopping) = (true, false);

@@ -10,6 +10,7 @@ use futures::SinkExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tungstenite::error::{Error as ReadError, ProtocolError};
 
 use super::channel::Channel;
 use super::entry::{GateParts, Guest};
@@ -99,6 +100,10 @@ impl Refusal {
 enum Ending {
     /// The client is gone, or its connection is broken.
     Gone,
+    /// The client has sent its close.
+    Closed,
+    /// What the client sends is no WebSocket protocol: the close code that says so.
+    Violation(u16),
     Refused(Refusal),
     TooSlow,
     TooLarge,
@@ -188,6 +193,8 @@ impl Connection {
         .increment(1);
         match ending {
             Ending::Gone => {}
+            Ending::Closed => finish(socket).await,
+            Ending::Violation(code) => close(socket, code, "PROTOCOL_ERROR").await,
             Ending::Refused(refusal) => refuse(socket, &refusal, gate.clock.now()).await,
             Ending::TooSlow => close(socket, TOO_SLOW, "TOO_SLOW").await,
             Ending::TooLarge => close(socket, close_code::SIZE, "MESSAGE_TOO_LARGE").await,
@@ -202,6 +209,8 @@ impl Ending {
     fn name(&self) -> &'static str {
         match self {
             Self::Gone => "gone",
+            Self::Closed => "closed",
+            Self::Violation(_) => "protocol_error",
             Self::Refused(refusal) => refusal.code,
             Self::TooSlow => "too_slow",
             Self::TooLarge => "too_large",
@@ -380,17 +389,15 @@ impl Session {
         self.send_all([Message::Ping(Bytes::new())]).await
     }
 
-    /// Protocol pings are answered below us.
+    /// Protocol pings are answered below us, and keep the connection alone: libraries send them by
+    /// themselves, so they say nothing of a person who wants to be offline.
     async fn take(&mut self, message: &Message) -> Result<(), Ending> {
         let is_flood = self.received.is_flood(Instant::now());
         let text = match message {
             // The answer to ours.
             Message::Pong(_) => return Ok(()),
             _ if is_flood => return Err(Ending::Refused(Refusal::flooding())),
-            Message::Ping(_) => {
-                self.gate.heartbeats.note(self.user_id);
-                return Ok(());
-            }
+            Message::Ping(_) => return Ok(()),
             Message::Text(text) => text.as_str(),
             Message::Binary(_) | Message::Close(_) => "",
         };
@@ -504,9 +511,23 @@ const TOO_MANY_USER_IDS: Failure<'static> = Failure {
 
 fn received_message(received: Option<Result<Message, axum::Error>>) -> Result<Message, Ending> {
     match received {
-        Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Ending::Gone),
+        Some(Ok(Message::Close(_))) => Err(Ending::Closed),
         Some(Ok(message)) if size(&message) > MESSAGE_BYTES_MAX => Err(Ending::TooLarge),
         Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(violation(error)),
+        None => Err(Ending::Gone),
+    }
+}
+
+/// The end of a socket that cannot be read on, with a close code for a client that is still there
+/// (RFC 6455, section 7.4.1).
+fn violation(error: axum::Error) -> Ending {
+    match error.into_inner().downcast_ref::<ReadError>() {
+        Some(ReadError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Ending::Gone,
+        Some(ReadError::Protocol(_)) => Ending::Violation(close_code::PROTOCOL),
+        Some(ReadError::Utf8(_)) => Ending::Violation(close_code::INVALID),
+        Some(ReadError::Capacity(_)) => Ending::TooLarge,
+        _ => Ending::Gone,
     }
 }
 
@@ -532,6 +553,12 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
     };
     // A client that does not answer is cut off all the same.
     let _ = timeout(CLOSE_TIMEOUT, handshake).await;
+}
+
+/// Lets the answer to the client's close out, which goes with the next read.
+async fn finish(mut socket: WebSocket) {
+    let read_to_end = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = timeout(CLOSE_TIMEOUT, read_to_end).await;
 }
 
 #[cfg(test)]

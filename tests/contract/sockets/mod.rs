@@ -4,6 +4,7 @@ mod choosing;
 mod closing;
 mod coming_back;
 mod entering;
+mod frames;
 mod messages;
 mod telling;
 
