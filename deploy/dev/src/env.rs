@@ -118,7 +118,7 @@ fn own(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Variabl
         .collect())
 }
 
-/// The lines of `cargo dev env`; `pid_of` tells the pid of a service that runs. The second replica of
+/// The lines of `cargo dev env`; `pid_of` tells the pid of what runs. The second replica of
 /// each service has lines too (`GATEWAY_2_URL`), for who starts it.
 pub(crate) fn of_clients(
     stack: &Stack,
@@ -148,6 +148,10 @@ pub(crate) fn of_clients(
             set(instance, "APP_DATABASE_URL", app_url(stack, service));
             set(instance, "OWNER_DATABASE_URL", owner_url(stack, service));
         }
+    }
+    // For tests that let NATS pause.
+    if let Some(pid) = pid_of(Unit::Nats.into()) {
+        set(Unit::Nats.into(), "PID", pid.to_string());
     }
     variables
 }
