@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Ledger;
 use crate::observe;
-use crate::store::accounts;
+use crate::store::{accounts, audits};
 
 /// Orders become due a minute after they were opened, and later again.
 const ASK_EVERY: Duration = Duration::from_secs(15);
@@ -25,15 +25,15 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
     while wait(ASK_EVERY, &stopping).await {
         match ledger.reconcile_orders().await {
             Ok(0) => {}
-            Ok(credited) => tracing::info!(credited, "payments that nobody had told of"),
+            Ok(credited) => tracing::info!(credited, "credited payments that nobody had reported"),
             Err(error) => {
                 let error = chain(&error);
-                tracing::warn!(error, "open orders are asked about later");
+                tracing::warn!(error, "failed to claim orders that are due; retrying soon");
             }
         }
         if let Err(error) = ledger.forget_old_notices().await {
             let error = chain(&error);
-            tracing::warn!(error, "old notices are forgotten later");
+            tracing::warn!(error, "failed to delete old notifications; retrying soon");
         }
     }
 }
@@ -71,7 +71,8 @@ async fn look(db: &Database) -> Result<(), Error> {
         for difference in differences.iter().take(LOGGED_MAX) {
             tracing::error!(difference, "the books disagree");
         }
-        observe::verified(differences.len());
+        let debt_coins = audits::closed_debt_coins(&mut connection).await?;
+        observe::verified(differences.len(), debt_coins);
     }
     connection.close().await?;
     Ok(())

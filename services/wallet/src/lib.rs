@@ -77,14 +77,17 @@ fn ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger>
     }))
 }
 
-/// Compares journal, transfers, wallets and histories with one another and walks the chains; an error
-/// names what differs.
+/// Compares journal, transfers, wallets and histories with one another and with what the provider
+/// reported, and walks the chains; an error names what differs.
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let mut connection = pool.open_session().await?;
     let differences = store::accounts::differences(&mut connection).await?;
     anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
     println!("journal, transfers, wallets and histories agree, and every chain is whole");
+    println!("payments are as reported, and payouts and forfeits have their causes");
+    let debt_coins = store::audits::closed_debt_coins(&mut connection).await?;
+    println!("deleted accounts owe {debt_coins} coins");
     Ok(())
 }
 

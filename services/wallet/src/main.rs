@@ -16,8 +16,8 @@ struct Cli {
 enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Compares journal, transfers, wallets and histories and walks the chains; fails and names what
-    /// differs.
+    /// Compares journal, transfers, wallets and histories, with what the provider reported as well, and
+    /// walks the chains; fails and names what differs.
     Verify,
     /// Seals bank details anew that a retired key sealed; safe beside a live service.
     RotateBankDetails,

@@ -1,10 +1,98 @@
 //! What the wallet tells in its metrics of the product.
 
+use crate::domain::order_evaluation::PaymentOutcome;
+
 const COINS_CHARGED: &str = "coins_charged_total";
 const PAISE_EARNED: &str = "listener_paise_earned_total";
 const DIFFERENCES: &str = "wallet_differences";
 const VERIFICATIONS: &str = "wallet_verifications_total";
 const PAYMENTS_NOT_CREDITED: &str = "wallet_payments_not_credited_total";
+const PAYMENT_MISMATCHES: &str = "wallet_payment_mismatches_total";
+const NOTICES_IGNORED: &str = "wallet_payment_notices_ignored_total";
+const CLOSED_DEBT: &str = "wallet_closed_debt_coins";
+const ORDERS_GIVEN_UP: &str = "wallet_orders_given_up_total";
+
+/// A payment that somebody has to look at, in the provider's dashboard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PaymentAlert {
+    /// It is less than its order costs, and brought nothing.
+    Underpaid,
+    /// It is more than its order costs, and brought what was ordered.
+    Overpaid,
+    /// It is in another currency, and brought nothing.
+    ForeignCurrency,
+    /// Another payment paid its order.
+    Surplus,
+    /// Its order is not here, or left with its buyer's account.
+    UnknownOrder,
+    /// It was reported for another order before.
+    OtherOrder,
+    /// The wallet cannot take what it would bring.
+    Refused,
+}
+
+impl PaymentAlert {
+    /// The alert of such an outcome; none if nobody has to act.
+    pub(crate) fn of_outcome(outcome: PaymentOutcome) -> Option<Self> {
+        match outcome {
+            PaymentOutcome::Underpaid => Some(Self::Underpaid),
+            PaymentOutcome::ForeignCurrency => Some(Self::ForeignCurrency),
+            PaymentOutcome::Surplus => Some(Self::Surplus),
+            PaymentOutcome::Credited | PaymentOutcome::Returned => None,
+        }
+    }
+
+    /// The label of a payment that is not what its order costs; none for the others.
+    fn mismatch(self) -> Option<&'static str> {
+        match self {
+            Self::Underpaid => Some("underpaid"),
+            Self::Overpaid => Some("overpaid"),
+            Self::ForeignCurrency => Some("foreign_currency"),
+            Self::Surplus | Self::UnknownOrder | Self::OtherOrder | Self::Refused => None,
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Underpaid => "a payment is less than its order costs; it has to be refunded",
+            Self::Overpaid => "a payment is more than its order costs; the rest has to be refunded",
+            Self::ForeignCurrency => "a payment is not in rupees; it has to be refunded",
+            Self::Surplus => "an order was paid twice; the second payment has to be refunded",
+            Self::UnknownOrder => "a payment is for no order here; it may have to be refunded",
+            Self::OtherOrder => "a payment was reported for two orders; the first one holds",
+            Self::Refused => "a payment cannot be credited; it has to be refunded",
+        }
+    }
+
+    /// Logs and counts the payment.
+    pub(crate) fn raise(self, order_id: &str, payment_id: &str) {
+        tracing::error!(order_id, payment_id, "{}", self.sentence());
+        match self.mismatch() {
+            Some(kind) => metrics::counter!(PAYMENT_MISMATCHES, "kind" => kind).increment(1),
+            None => metrics::counter!(PAYMENTS_NOT_CREDITED).increment(1),
+        }
+    }
+}
+
+/// Why a signed notification was not booked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum IgnoredNotice {
+    /// It reports no payment, or is not understood.
+    Irrelevant,
+    /// It was booked before.
+    Repeated,
+}
+
+impl IgnoredNotice {
+    const ALL: [Self; 2] = [Self::Irrelevant, Self::Repeated];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Irrelevant => "irrelevant",
+            Self::Repeated => "repeated",
+        }
+    }
+}
 
 /// Shows everything from zero on, so that the first is seen to be one more.
 pub(crate) fn begin() {
@@ -12,6 +100,19 @@ pub(crate) fn begin() {
     paise_earned(0);
     metrics::counter!(VERIFICATIONS).increment(0);
     metrics::counter!(PAYMENTS_NOT_CREDITED).increment(0);
+    metrics::counter!(ORDERS_GIVEN_UP).increment(0);
+    for alert in [
+        PaymentAlert::Underpaid,
+        PaymentAlert::Overpaid,
+        PaymentAlert::ForeignCurrency,
+    ] {
+        if let Some(kind) = alert.mismatch() {
+            metrics::counter!(PAYMENT_MISMATCHES, "kind" => kind).increment(0);
+        }
+    }
+    for reason in IgnoredNotice::ALL {
+        metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(0);
+    }
 }
 
 /// Coins were taken for minutes.
@@ -24,13 +125,20 @@ pub(crate) fn paise_earned(paise: i64) {
     metrics::counter!(PAISE_EARNED).increment(paise.unsigned_abs());
 }
 
-/// The books were looked through, and disagree in so many places.
-pub(crate) fn verified(differences: usize) {
+/// The books were looked through: they disagree in so many places, and deleted accounts owe so much.
+pub(crate) fn verified(differences: usize, closed_debt_coins: i64) {
     metrics::gauge!(DIFFERENCES).set(u32::try_from(differences).unwrap_or(u32::MAX));
+    let debt = u32::try_from(closed_debt_coins).unwrap_or(u32::MAX);
+    metrics::gauge!(CLOSED_DEBT).set(debt);
     metrics::counter!(VERIFICATIONS).increment(1);
 }
 
-/// The provider has a payment that nobody here can be credited with.
-pub(crate) fn payment_not_credited() {
-    metrics::counter!(PAYMENTS_NOT_CREDITED).increment(1);
+/// A signed notification was not booked.
+pub(crate) fn notice_ignored(reason: IgnoredNotice) {
+    metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(1);
+}
+
+/// An open order was given up, since the provider answers every question about it with an error.
+pub(crate) fn order_given_up() {
+    metrics::counter!(ORDERS_GIVEN_UP).increment(1);
 }

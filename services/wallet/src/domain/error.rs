@@ -48,6 +48,18 @@ pub enum WalletError {
         /// The order.
         order_id: String,
     },
+    /// The provider has not captured the payment yet.
+    #[error("the payment is not captured yet")]
+    PaymentPending,
+    /// The provider reports that the payment failed.
+    #[error("the payment failed")]
+    PaymentFailed,
+    /// Amount or currency of the payment are not those of the order.
+    #[error("the payment is not what the order costs")]
+    PaymentMismatch,
+    /// The money of the payment went back.
+    #[error("the payment was refunded or charged back")]
+    PaymentReversed,
     /// What claims to come from the provider does not.
     #[error("a message of the provider is not signed by it")]
     ForgedNotice,
@@ -148,6 +160,10 @@ impl WalletError {
             Self::Unpaid => (PaymentRequired, "payment_not_found"),
             Self::OtherPurchase => (InvalidArgument, "payment_for_something_else"),
             Self::OrderPaid { .. } => (Conflict, "order_already_paid"),
+            Self::PaymentPending => (PaymentRequired, "payment_pending"),
+            Self::PaymentFailed => (PaymentRequired, "payment_failed"),
+            Self::PaymentMismatch => (PaymentRequired, "payment_mismatch"),
+            Self::PaymentReversed => (Conflict, "payment_reversed"),
             Self::ForgedNotice => (InvalidArgument, "invalid_signature"),
             Self::ProviderUnavailable(_) => (Unavailable, "payment_provider_unavailable"),
             Self::NoSuchProvider => (NotFound, "no_such_provider"),
@@ -178,6 +194,14 @@ impl WalletError {
             Self::Unpaid => "The payment provider does not know this payment.",
             Self::OtherPurchase => "This payment is for something else.",
             Self::OrderPaid { .. } => "This order was paid by another payment.",
+            Self::PaymentPending => {
+                "The payment is not complete yet. The coins are added as soon as it is."
+            }
+            Self::PaymentFailed => "The payment failed; no money was taken.",
+            Self::PaymentMismatch => {
+                "The amount or the currency of the payment is not what the order costs."
+            }
+            Self::PaymentReversed => "The payment was refunded or charged back.",
             Self::ForgedNotice => "The signature is not the provider's.",
             Self::ProviderUnavailable(_) => "The payment provider does not answer; try again soon.",
             Self::NoSuchProvider => "There is no such payment provider here.",

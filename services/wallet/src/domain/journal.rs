@@ -140,14 +140,15 @@ pub fn payment_transfer_id(payment_id: &str) -> String {
     format!("payment/{payment_id}")
 }
 
-/// The id under which a payment pays a debt.
-pub fn debt_payment_id(payment_id: &str) -> String {
-    format!("payment/{payment_id}/debt")
+/// The id under which coins that came in with this transfer pay a debt.
+pub fn debt_payment_id(transfer_id: &str) -> String {
+    format!("{transfer_id}/debt")
 }
 
-/// The id under which a payment is taken back, or a part of it.
-pub fn reversal_id(payment_id: &str, reversal_id: &str) -> String {
-    format!("payment/{payment_id}/reversal/{reversal_id}")
+/// The id under which a payment is taken back up to this sum, in the smallest unit of its currency.
+/// Sums only grow, so each step has an id of its own, whoever reports it.
+pub fn reversal_id(payment_id: &str, returned: i64) -> String {
+    format!("payment/{payment_id}/reversal/{returned}")
 }
 
 /// The id under which a gift is given.

@@ -6,7 +6,9 @@ pub mod charging;
 mod error;
 pub mod history;
 pub mod journal;
+pub mod order_evaluation;
 pub mod payment;
+pub mod provider_payment;
 pub mod settlement;
 pub mod withdrawal;
 

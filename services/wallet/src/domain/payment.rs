@@ -79,6 +79,8 @@ impl PaymentMethod {
     }
 }
 
+/// The name of the provider that pays by itself.
+pub const SANDBOX: &str = "sandbox";
 /// The most coins that one purchase or gift may bring: far above any price, far below overflow.
 pub const COINS_MAX: i64 = 1_000_000_000;
 /// The most coins that one person may have.
@@ -111,69 +113,6 @@ pub fn method_name(word: Option<&str>) -> Option<&'static str> {
     })
 }
 
-/// A payment that the provider says it has.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Arrived {
-    /// The order that it paid.
-    pub order_id: String,
-    /// The provider's id of it.
-    pub payment_id: String,
-    /// What was paid.
-    pub amount_paise: i64,
-    /// How, in the provider's word.
-    pub method: Option<String>,
-}
-
-/// Why money went back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReversalReason {
-    /// We gave it back.
-    Refund,
-    /// The bank took it back.
-    Chargeback,
-}
-
-impl ReversalReason {
-    /// The word in events.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Refund => "refund",
-            Self::Chargeback => "chargeback",
-        }
-    }
-}
-
-/// Money of a payment that went back.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reversal {
-    /// The provider's id of it.
-    pub reversal_id: String,
-    /// How much.
-    pub amount_paise: i64,
-    /// Why.
-    pub reason: ReversalReason,
-}
-
-/// What a provider tells us.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Happening {
-    /// A payment is there.
-    Arrived(Arrived),
-    /// A payment was there and went back, or a part of it.
-    Reversed(Arrived, Reversal),
-    /// Nothing that moves money.
-    Other,
-}
-
-/// A provider's message, proved to be its own.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Notice {
-    /// The provider's word for it.
-    pub event_type: String,
-    /// What it means.
-    pub happening: Happening,
-}
-
 /// An order: what somebody may pay for, and what became of it.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
 pub struct Order {
@@ -181,6 +120,8 @@ pub struct Order {
     pub order_id: String,
     /// Who buys.
     pub user_id: i64,
+    /// The name of the provider that takes the payment.
+    pub provider: String,
     /// What it costs.
     pub amount_paise: i64,
     /// What it brings.
@@ -191,19 +132,13 @@ pub struct Order {
     pub transaction_id: Option<i64>,
     /// When it was paid.
     pub paid_at: Option<DateTime<Utc>>,
+    /// The price that was paid for its coins; less than `amount_paise` after a discount of the provider. None
+    /// until it is credited, and for orders that were credited before this was recorded.
+    pub paid_paise: Option<i64>,
     /// What went back of it.
     pub reversed_paise: i64,
     /// What that took from the buyer.
     pub reversed_coins: i64,
-}
-
-/// What a reversal takes back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TakenBack {
-    /// Money that went back.
-    pub paise: i64,
-    /// Coins that it bought.
-    pub coins: i64,
 }
 
 impl Order {
@@ -212,18 +147,24 @@ impl Order {
         self.transaction_id.is_some()
     }
 
-    /// What a reversal of this sum takes back: never more than is left, and the last rupee takes the
-    /// last coin.
-    pub fn take_back(&self, amount_paise: i64) -> TakenBack {
-        let left = self.amount_paise - self.reversed_paise;
-        let paise = amount_paise.clamp(0, left);
-        let reversed = i128::from(self.reversed_paise + paise);
-        let due = i128::from(self.coins) * reversed / i128::from(self.amount_paise.max(1));
-        let due = i64::try_from(due).unwrap_or(self.coins);
-        TakenBack {
-            paise,
-            coins: due - self.reversed_coins,
-        }
+    /// Whether a provider reports the order's payments; the sandbox has nothing to report.
+    pub fn is_reported_by_provider(&self) -> bool {
+        self.provider != SANDBOX
+    }
+
+    /// The payment that credited this order.
+    pub fn credited_payment_id(&self) -> Option<&str> {
+        self.payment_id.as_deref().filter(|_| self.is_paid())
+    }
+
+    /// The price that was paid for the coins, in paise.
+    pub fn price_paise(&self) -> i64 {
+        self.paid_paise.unwrap_or(self.amount_paise)
+    }
+
+    /// Whether everything that this order brought was taken back.
+    pub fn is_reversed(&self) -> bool {
+        self.is_paid() && self.reversed_coins == self.coins
     }
 }
 
@@ -268,52 +209,6 @@ mod tests {
                 "{coins} {paise} {balance}"
             );
         }
-    }
-
-    fn order(reversed_paise: i64, reversed_coins: i64) -> Order {
-        Order {
-            order_id: "order_1".to_owned(),
-            user_id: 1,
-            amount_paise: 15_000,
-            coins: 301,
-            payment_id: Some("pay_1".to_owned()),
-            transaction_id: Some(1),
-            paid_at: None,
-            reversed_paise,
-            reversed_coins,
-        }
-    }
-
-    #[test]
-    fn what_goes_back_in_parts_takes_every_coin_in_the_end() {
-        let mut order = order(0, 0);
-        let mut taken = Vec::new();
-        for paise in [1, 4_999, 5_000, 4_000, 9_000, 1] {
-            let back = order.take_back(paise);
-            order.reversed_paise += back.paise;
-            order.reversed_coins += back.coins;
-            taken.push((back.paise, back.coins));
-        }
-        let expected = [
-            (1, 0),
-            (4_999, 100),
-            (5_000, 100),
-            (4_000, 80),
-            (1_000, 21),
-            (0, 0),
-        ];
-        assert_eq!(taken, expected);
-    }
-
-    #[test]
-    fn nonsense_takes_nothing_back() {
-        let nothing = TakenBack { paise: 0, coins: 0 };
-        assert_eq!(order(0, 0).take_back(-1), nothing);
-        let all = TakenBack {
-            paise: 15_000,
-            coins: 301,
-        };
-        assert_eq!(order(0, 0).take_back(i64::MAX), all);
     }
 
     #[test]

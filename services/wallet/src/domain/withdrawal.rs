@@ -44,6 +44,11 @@ impl Status {
         }
     }
 
+    /// Whether nothing can be decided any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Paid | Self::Rejected)
+    }
+
     fn may_become(self, next: Self) -> bool {
         match self {
             Self::Pending => next != Self::Pending,

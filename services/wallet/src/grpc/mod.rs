@@ -174,11 +174,10 @@ impl WalletService for WalletApi {
         request: Request<pb::ReceivePaymentNoticeRequest>,
     ) -> Result<Response<pb::ReceivePaymentNoticeResponse>, Status> {
         let notice = request.into_inner();
-        let heard = self
-            .ledger
-            .hear(&notice.body, &notice.signature, &notice.event_id)
-            .await;
-        heard.map_err(refused)?;
+        self.ledger
+            .handle_payment_notice(&notice.body, &notice.signature, &notice.event_id)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(pb::ReceivePaymentNoticeResponse {}))
     }
 

@@ -1,4 +1,5 @@
-//! Coins that an admin gives.
+//! Coins that an admin gives. Like coins that are bought, they first pay what their owner owes: nobody
+//! spends a gift while an earlier payment is missing.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -7,10 +8,11 @@ use talktime_kit::messaging::outbox;
 use talktime_proto::events::v1::CoinsAdded;
 use talktime_proto::events::v1::event::Kind;
 
+use super::credit::debt_posting;
 use super::{Ledger, Recharged};
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
-use crate::domain::journal::{self, Account, Entry, TransferKind, bonus_id};
+use crate::domain::journal::{self, Account, Entry, TransferKind, bonus_id, debt_payment_id};
 use crate::domain::payment;
 use crate::store::posting::{self, Change, Line, Posting};
 use crate::store::wallets;
@@ -68,10 +70,20 @@ async fn credit(
     let wallet = wallet.filter(|wallet| !wallet.is_closed);
     let wallet = wallet.ok_or(WalletError::NoSuchUser)?;
     payment::check_coins(bonus.coins, 0, wallet.balance_coins)?;
-    let balance_coins = wallet.balance_coins + bonus.coins;
-    let posting = giving(bonus, balance_coins);
-    let transfer_id = posting.transfer_id.clone();
-    let made = posting::post(tx, now, &mut locked, &[posting]).await?;
+    let owed_coins = wallet.debt_coins.min(bonus.coins);
+    let balance_coins = wallet.balance_coins + bonus.coins - owed_coins;
+    let mut postings = vec![bonus_posting(bonus, balance_coins)];
+    let transfer_id = postings[0].transfer_id.clone();
+    if owed_coins > 0 {
+        let debt_id = debt_payment_id(&transfer_id);
+        postings.push(debt_posting(
+            bonus.user_id,
+            debt_id,
+            owed_coins,
+            balance_coins,
+        ));
+    }
+    let made = posting::post(tx, now, &mut locked, &postings).await?;
     let added = CoinsAdded {
         user_id: bonus.user_id,
         coins: bonus.coins,
@@ -89,7 +101,7 @@ async fn credit(
     })
 }
 
-fn giving(bonus: &Bonus, balance_coins: i64) -> Posting {
+fn bonus_posting(bonus: &Bonus, balance_coins: i64) -> Posting {
     let Bonus { user_id, coins, .. } = *bonus;
     Posting {
         transfer_id: bonus_id(&bonus.fresh_id),

@@ -7,7 +7,7 @@ use crate::domain::chain::Head;
 use crate::domain::journal::{self, Account, Entry, TransferKind, closing_id};
 use crate::store::posting::{self, Change, Posting};
 use crate::store::wallets::Wallet;
-use crate::store::{wallets, withdrawals};
+use crate::store::{order_payments, wallets};
 
 /// Moves what a deleted person left to the platform and drops their rows. Once a person.
 pub async fn close_account(
@@ -17,43 +17,25 @@ pub async fn close_account(
 ) -> sqlx::Result<()> {
     let mut locked = wallets::lock(tx, &[user_id]).await?;
     let Some(wallet) = locked.get(&user_id).copied() else {
-        return wallets::close(tx, user_id, Head::default(), now).await;
+        return wallets::close(tx, user_id, Head::default(), 0, now).await;
     };
     if wallet.is_closed {
         return Ok(());
     }
-    let processing_paise = withdrawals::processing_paise(tx, user_id).await?;
-    let closing = closing(&wallet, processing_paise);
-    posting::post(tx, now, &mut locked, &[closing]).await?;
-    wallets::close(tx, user_id, locked[&user_id].chain, now).await
+    order_payments::copy_orders(tx, user_id, now).await?;
+    posting::post(tx, now, &mut locked, &[closing_posting(&wallet)]).await?;
+    let chain = locked[&user_id].chain;
+    wallets::close(tx, user_id, chain, wallet.debt_coins, now).await
 }
 
-/// The transfer that empties a wallet. Rupees that were asked for stay here, but for those that an
-/// operator has begun to pay out: these have left, or will.
-fn closing(wallet: &Wallet, processing_paise: i64) -> Posting {
+/// The transfer that empties a wallet. Rupees that were asked for stay held until each withdrawal is
+/// decided, and what the person owes stays owed.
+fn closing_posting(wallet: &Wallet) -> Posting {
     let user = Account::User(wallet.user_id);
     let (coins, paise) = (journal::Ledger::Coins, journal::Ledger::Paise);
     let movements = [
         (coins, user, Account::Forfeited, wallet.balance_coins),
         (paise, user, Account::Forfeited, wallet.withdrawable_paise),
-        (
-            coins,
-            Account::Forfeited,
-            Account::UserDebt(wallet.user_id),
-            wallet.debt_coins,
-        ),
-        (
-            paise,
-            Account::PayoutsPending,
-            Account::Forfeited,
-            wallet.pending_paise - processing_paise,
-        ),
-        (
-            paise,
-            Account::PayoutsPending,
-            Account::Bank,
-            processing_paise,
-        ),
     ];
     let entries = movements
         .into_iter()
@@ -70,8 +52,8 @@ fn closing(wallet: &Wallet, processing_paise: i64) -> Posting {
         kind: TransferKind::Closing,
         content: format!("user {} is deleted", wallet.user_id),
         call_id: None,
-        coins: wallet.balance_coins + wallet.debt_coins,
-        paise: wallet.withdrawable_paise + wallet.pending_paise,
+        coins: wallet.balance_coins,
+        paise: wallet.withdrawable_paise,
         balance_coins: 0,
         entries,
         owner_id: wallet.user_id,

@@ -71,10 +71,16 @@ impl Ledger {
                 }
                 None => wallets::count_event(&mut tx, owner_id, now).await?,
             }
-            let (amount_paise, status) = (undecided.amount_paise, decision.status);
-            tell(&mut tx, now, &wallet, withdrawal_id, amount_paise, status).await?;
+            // Nobody is left to be notified of a deleted account's withdrawal.
+            if !wallet.is_closed {
+                let (amount_paise, status) = (undecided.amount_paise, decision.status);
+                tell(&mut tx, now, &wallet, withdrawal_id, amount_paise, status).await?;
+            }
         }
         let decided = withdrawals::find(&mut tx, withdrawal_id).await?;
+        if wallet.is_closed && step == Step::Becomes && decision.status.is_final() {
+            withdrawals::delete(&mut tx, withdrawal_id).await?;
+        }
         failpoint::reach("wallet.decide.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.decide.committed");
@@ -163,11 +169,16 @@ fn moving(
         Status::Rejected => (
             withdrawal_return_id(withdrawal_id),
             TransferKind::WithdrawalReturn,
-            Account::User(user_id),
+            // A deleted account takes nothing back.
+            if wallet.is_closed {
+                Account::Forfeited
+            } else {
+                Account::User(user_id)
+            },
             returned,
         ),
     };
-    let line = (status == Status::Rejected).then(|| Line {
+    let line = (status == Status::Rejected && !wallet.is_closed).then(|| Line {
         tx_type: TxType::Withdraw,
         coins_change: 0,
         money_change_paise: amount_paise,

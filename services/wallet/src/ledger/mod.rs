@@ -2,11 +2,15 @@
 
 pub mod bank;
 mod bonus;
+mod booking;
 mod charge;
 mod close;
+mod credit;
 mod decide;
+mod notices;
 mod orders;
 mod purchase;
+mod reconcile;
 mod reversal;
 mod settle;
 mod statement;

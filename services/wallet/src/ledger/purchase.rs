@@ -1,26 +1,21 @@
-//! Buying coins: an order is opened, a payment pays it, and both the app's proof and the provider's
-//! notice may come, in any order and any number of times.
+//! Buying coins: an order is opened, a payment pays it, and the app's proof, the provider's
+//! notification and the provider's own answer may come in any order and any number of times.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use talktime_kit::failpoint;
 use talktime_kit::idempotency::{self, Seen};
-use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::CoinsAdded;
-use talktime_proto::events::v1::event::Kind;
 
 use super::Ledger;
+use super::booking::book_reports;
+use super::credit::credited_before;
 use crate::domain::WalletError;
-use crate::domain::history::TxType;
-use crate::domain::journal::{
-    self, Account, Entry, TransferKind, debt_payment_id, payment_transfer_id,
-};
-use crate::domain::payment::{self, Arrived, Order, PaymentMethod};
+use crate::domain::order_evaluation::{CURRENCY, PaymentOutcome};
+use crate::domain::payment::{self, Order, PaymentMethod, SANDBOX};
+use crate::domain::provider_payment::{PaymentState, ReportedPayment};
 use crate::store::payments::NewOrder;
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::Wallet;
-use crate::store::{payments, transfers, wallets};
+use crate::store::{order_payments, payments};
 
 /// What vouches for a payment (contract, section 9).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -93,8 +88,25 @@ pub struct Recharged {
 }
 
 impl Ledger {
-    /// Credits a payment once, however often and under whatever key it is sent.
+    /// Credits a payment once, however often and under whatever key it is sent. A payment of a real
+    /// provider is credited when the provider itself reports it as captured.
+    ///
+    /// # Errors
+    /// `Unpaid` without a proof for an order of this person, `PaymentPending` before the capture,
+    /// `PaymentFailed`, `PaymentMismatch` and `PaymentReversed` as the provider reports it.
     pub async fn recharge(&self, recharge: &Recharge) -> Result<Recharged, WalletError> {
+        if let Proof::Razorpay {
+            order_id,
+            payment_id,
+            signature,
+        } = &recharge.proof
+        {
+            if !self.provider.vouches(order_id, payment_id, signature) {
+                return Err(WalletError::Unpaid);
+            }
+            self.book_proved_payment(recharge, order_id, payment_id)
+                .await?;
+        }
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(request) = &recharge.idempotency
@@ -102,8 +114,7 @@ impl Ledger {
         {
             return Ok(answer);
         }
-        let payment = self.proved(&mut tx, now, recharge).await?;
-        let recharged = credit(&mut tx, now, &payment).await?;
+        let recharged = self.redeem_proof(&mut tx, now, recharge).await?;
         if let Some(request) = &recharge.idempotency {
             idempotency::finish(&mut tx, request, &recharged).await?;
         }
@@ -114,45 +125,72 @@ impl Ledger {
         Ok(recharged)
     }
 
-    /// The payment that a proof vouches for, if it is this person's and for what they want.
-    async fn proved(
+    /// Asks the provider about the order of a signed proof and books what it reports. An order that
+    /// is paid needs no question: the answer is in our own books.
+    async fn book_proved_payment(
+        &self,
+        recharge: &Recharge,
+        order_id: &str,
+        payment_id: &str,
+    ) -> Result<(), WalletError> {
+        let found = payments::find(&mut *self.db.acquire().await?, order_id).await?;
+        let order = recharge.check_order(found)?;
+        if order.is_paid() {
+            return Ok(());
+        }
+        let reported = self.provider.list_payments(order_id).await?;
+        let state = reported.iter().find(|each| each.payment_id == payment_id);
+        let state = state.map_or(PaymentState::Pending, |payment| payment.state);
+        self.book_reported(order_id, reported).await?;
+        match state {
+            PaymentState::Captured => Ok(()),
+            PaymentState::Pending => Err(WalletError::PaymentPending),
+            PaymentState::Failed => Err(WalletError::PaymentFailed),
+        }
+    }
+
+    /// Answers with the purchase of a proof, which may have been made when it was first sent.
+    async fn redeem_proof(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
         recharge: &Recharge,
-    ) -> Result<Arrived, WalletError> {
-        let order = match &recharge.proof {
-            Proof::None => self.pay_in_sandbox(tx, now, recharge).await?,
-            Proof::Sandbox { payment_id } => payments::find_by_payment(tx, payment_id)
-                .await?
-                .filter(|_| self.provider.name() == "sandbox"),
+    ) -> Result<Recharged, WalletError> {
+        let (found, payment_id) = match &recharge.proof {
+            Proof::None => (self.pay_in_sandbox(tx, now, recharge).await?, None),
+            Proof::Sandbox { payment_id } => {
+                let found = payments::find_by_payment(tx, payment_id).await?;
+                (found.filter(|_| self.provider.name() == SANDBOX), None)
+            }
             Proof::Razorpay {
                 order_id,
                 payment_id,
-                signature,
-            } => {
-                if !self.provider.vouches(order_id, payment_id, signature) {
-                    return Err(WalletError::Unpaid);
-                }
-                payments::find(tx, order_id).await?.map(|order| Order {
-                    payment_id: Some(payment_id.clone()),
-                    ..order
-                })
-            }
+                ..
+            } => (
+                payments::find(tx, order_id).await?,
+                Some(payment_id.clone()),
+            ),
         };
-        let order = order.filter(|order| order.user_id == recharge.user_id);
-        let order = order.ok_or(WalletError::Unpaid)?;
-        if !recharge.wanted.is_what(&order) {
-            return Err(WalletError::OtherPurchase);
+        let order = recharge.check_order(found)?;
+        let payment_id = payment_id.or_else(|| order.payment_id.clone());
+        let payment_id = payment_id.ok_or(WalletError::Unpaid)?;
+        if order.is_paid() {
+            return credited_before(tx, &order, &payment_id).await;
         }
-        Ok(Arrived {
-            payment_id: order.payment_id.ok_or(WalletError::Unpaid)?,
-            order_id: order.order_id,
-            amount_paise: order.amount_paise,
-            method: recharge
-                .payment_method
-                .map(|method| method.name().to_owned()),
-        })
+        if self.provider.name() != SANDBOX {
+            return Err(refusal(tx, &payment_id).await?);
+        }
+        let payment = sandbox_payment(&order, payment_id, recharge.payment_method);
+        let booking = book_reports(tx, now, &order.order_id, &[payment.into()]).await?;
+        match booking.credited {
+            Some(recharged) => Ok(recharged),
+            // Somebody else who brought the same payment was first.
+            None => {
+                let order = recharge.check_order(payments::find(tx, &order.order_id).await?)?;
+                let payment_id = order.payment_id.clone().ok_or(WalletError::Unpaid)?;
+                credited_before(tx, &order, &payment_id).await
+            }
+        }
     }
 
     /// Opens an order that the sandbox pays at once. No other provider does.
@@ -162,7 +200,7 @@ impl Ledger {
         now: DateTime<Utc>,
         recharge: &Recharge,
     ) -> Result<Option<Order>, WalletError> {
-        if self.provider.name() != "sandbox" {
+        if self.provider.name() != SANDBOX {
             return Ok(None);
         }
         let (coins, amount_paise) = match recharge.wanted {
@@ -191,6 +229,48 @@ impl Ledger {
     }
 }
 
+impl Recharge {
+    /// The order of a proof, if it is this person's and for what they want.
+    fn check_order(&self, found: Option<Order>) -> Result<Order, WalletError> {
+        let order = found.filter(|order| order.user_id == self.user_id);
+        let order = order.ok_or(WalletError::Unpaid)?;
+        if !self.wanted.is_what(&order) {
+            return Err(WalletError::OtherPurchase);
+        }
+        Ok(order)
+    }
+}
+
+/// Why a captured payment did not credit its order.
+async fn refusal(tx: &mut PgConnection, payment_id: &str) -> Result<WalletError, WalletError> {
+    let record = order_payments::find(tx, payment_id).await?;
+    Ok(match record {
+        Some(record) if record.has_outcome(PaymentOutcome::Returned) => {
+            WalletError::PaymentReversed
+        }
+        Some(_) => WalletError::PaymentMismatch,
+        None => WalletError::Unpaid,
+    })
+}
+
+/// The payment by which the sandbox pays an order.
+fn sandbox_payment(
+    order: &Order,
+    payment_id: String,
+    method: Option<PaymentMethod>,
+) -> ReportedPayment {
+    ReportedPayment {
+        order_id: order.order_id.clone(),
+        payment_id,
+        state: PaymentState::Captured,
+        amount: order.amount_paise,
+        currency: CURRENCY.to_owned(),
+        is_discounted: false,
+        refunded: 0,
+        method: method.map(|method| method.name().to_owned()),
+    }
+}
+
 impl Wanted {
     fn is_what(self, order: &Order) -> bool {
         match self {
@@ -200,162 +280,5 @@ impl Wanted {
                 amount_paise,
             } => coins == order.coins && [0, order.amount_paise].contains(&amount_paise),
         }
-    }
-}
-
-/// Credits what an arrived payment bought, once. The lock of the wallet, then of the order, makes
-/// everybody else who brings the same payment wait and find it credited.
-pub(super) async fn credit(
-    tx: &mut PgConnection,
-    now: DateTime<Utc>,
-    arrived: &Arrived,
-) -> Result<Recharged, WalletError> {
-    let found = payments::find(tx, &arrived.order_id).await?;
-    let user_id = found.ok_or(WalletError::Unpaid)?.user_id;
-    wallets::ensure(tx, &[user_id], now).await?;
-    let mut locked = wallets::lock(tx, &[user_id]).await?;
-    let wallet = locked.get(&user_id).copied();
-    let wallet = wallet.filter(|wallet| !wallet.is_closed);
-    let wallet = wallet.ok_or(WalletError::Unpaid)?;
-    // Gone, if the person left while we waited for the wallet.
-    let order = payments::lock(tx, &arrived.order_id).await?;
-    let order = order.ok_or(WalletError::Unpaid)?;
-    if order.is_paid() {
-        return credited_before(tx, &order, arrived).await;
-    }
-    payment::check_coins(order.coins, order.amount_paise, wallet.balance_coins)?;
-    let postings = postings(&wallet, &order, &arrived.payment_id);
-    let made = posting::post(tx, now, &mut locked, &postings).await?;
-    let transaction_id = made[&postings[0].transfer_id];
-    let method = payment::method_name(arrived.method.as_deref());
-    let (order_id, payment_id) = (&arrived.order_id, &arrived.payment_id);
-    payments::credited(tx, order_id, payment_id, method, transaction_id, now).await?;
-    let recharged = Recharged {
-        transaction_id,
-        amount_paise: order.amount_paise,
-        coins_added: order.coins,
-        balance_coins: postings[0].balance_coins,
-        created_at: now,
-    };
-    let added = CoinsAdded {
-        user_id,
-        coins: order.coins,
-        balance_coins: recharged.balance_coins,
-        transfer_id: postings[0].transfer_id.clone(),
-    };
-    outbox::append(
-        tx,
-        user_id,
-        wallet.version + 1,
-        now,
-        Kind::CoinsAdded(added),
-    )
-    .await?;
-    Ok(recharged)
-}
-
-async fn credited_before(
-    tx: &mut PgConnection,
-    order: &Order,
-    arrived: &Arrived,
-) -> Result<Recharged, WalletError> {
-    if order.payment_id.as_deref() != Some(&arrived.payment_id) {
-        return Err(WalletError::OrderPaid {
-            order_id: order.order_id.clone(),
-        });
-    }
-    let transfer_id = payment_transfer_id(&arrived.payment_id);
-    let first = transfers::find(tx, &transfer_id).await?;
-    Ok(Recharged {
-        transaction_id: order.transaction_id.unwrap_or_default(),
-        amount_paise: order.amount_paise,
-        coins_added: order.coins,
-        balance_coins: first.map_or(0, |first| first.balance_coins),
-        created_at: order.paid_at.unwrap_or_default(),
-    })
-}
-
-/// The purchase, and what of it pays a debt at once.
-fn postings(wallet: &Wallet, order: &Order, payment_id: &str) -> Vec<Posting> {
-    let owed_coins = wallet.debt_coins.min(order.coins);
-    let balance_coins = wallet.balance_coins + order.coins - owed_coins;
-    let mut postings = vec![purchase(wallet.user_id, order, payment_id, balance_coins)];
-    if owed_coins > 0 {
-        postings.push(debt_payment(
-            wallet.user_id,
-            payment_id,
-            owed_coins,
-            balance_coins,
-        ));
-    }
-    postings
-}
-
-fn purchase(user_id: i64, order: &Order, payment_id: &str, balance_coins: i64) -> Posting {
-    let coins_entry = Entry {
-        ledger: journal::Ledger::Coins,
-        debit: Account::CoinIssue,
-        credit: Account::User(user_id),
-        amount: order.coins,
-    };
-    let money_entry = Entry {
-        ledger: journal::Ledger::Paise,
-        debit: Account::GatewayClearing,
-        credit: Account::CoinSales,
-        amount: order.amount_paise,
-    };
-    let entries = [coins_entry, money_entry].into_iter();
-    Posting {
-        transfer_id: payment_transfer_id(payment_id),
-        kind: TransferKind::Payment,
-        content: format!("user {user_id} buys {} coins", order.coins),
-        call_id: None,
-        coins: order.coins,
-        paise: order.amount_paise,
-        balance_coins,
-        // The sandbox gives coins for nothing, where it is asked to.
-        entries: entries.filter(|entry| entry.amount > 0).collect(),
-        owner_id: user_id,
-        change: Change {
-            coins: order.coins,
-            events: 1,
-            ..Change::default()
-        },
-        line: Some(Line {
-            tx_type: TxType::Purchase,
-            coins_change: order.coins,
-            money_change_paise: order.amount_paise,
-            description: format!("{} coins bought", order.coins),
-        }),
-    }
-}
-
-fn debt_payment(user_id: i64, payment_id: &str, coins: i64, balance_coins: i64) -> Posting {
-    Posting {
-        transfer_id: debt_payment_id(payment_id),
-        kind: TransferKind::PaymentReversal,
-        content: format!("user {user_id} pays {coins} coins of debt"),
-        call_id: None,
-        coins,
-        paise: 0,
-        balance_coins,
-        entries: vec![Entry {
-            ledger: journal::Ledger::Coins,
-            debit: Account::User(user_id),
-            credit: Account::UserDebt(user_id),
-            amount: coins,
-        }],
-        owner_id: user_id,
-        change: Change {
-            coins: -coins,
-            debt_coins: -coins,
-            ..Change::default()
-        },
-        line: Some(Line {
-            tx_type: TxType::Refund,
-            coins_change: -coins,
-            money_change_paise: 0,
-            description: "Coins owed for a payment that was taken back".to_owned(),
-        }),
     }
 }

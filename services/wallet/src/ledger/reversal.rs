@@ -6,69 +6,123 @@ use talktime_kit::messaging::outbox;
 use talktime_proto::events::v1::PaymentReversed;
 use talktime_proto::events::v1::event::Kind;
 
-use super::purchase::credit;
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
 use crate::domain::journal::{self, Account, Entry, TransferKind, reversal_id};
-use crate::domain::payment::{Arrived, Order, Reversal, TakenBack};
+use crate::domain::order_evaluation::ReversedAmounts;
+use crate::domain::payment::Order;
+use crate::domain::provider_payment::ReversalReason;
+use crate::store::order_payments::{self, PaymentRecord};
 use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::Wallet;
-use crate::store::{payments, transfers, wallets};
+use crate::store::wallets::{LockedWallets, Wallet};
+use crate::store::{accounts, payments, wallets};
 
-/// Takes back what a reversed payment bought. A payment of which nobody told before is credited
-/// first: the books show both.
-pub(super) async fn reverse(
+/// The reversals that a credited order is to have.
+pub(super) struct OrderReversal<'a> {
+    /// The order as it was locked.
+    pub(super) order: &'a Order,
+    /// The payment that credited it.
+    pub(super) record: &'a PaymentRecord,
+    /// The amounts that all reversals together take back.
+    pub(super) reversed: ReversedAmounts,
+    /// Why the last of it went back.
+    pub(super) reason: ReversalReason,
+}
+
+/// Takes back of a locked order what has not been taken back yet.
+pub(super) async fn reverse_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    arrived: &Arrived,
-    reversal: &Reversal,
+    reversal: &OrderReversal<'_>,
 ) -> Result<(), WalletError> {
-    credit(tx, now, arrived).await?;
-    // Locked by the crediting already, and read again as it left them.
-    let order = payments::lock(tx, &arrived.order_id).await?;
-    let order = order.ok_or(WalletError::Unpaid)?;
+    let (order, record) = (reversal.order, reversal.record);
+    let before = ReversedAmounts {
+        paise: order.reversed_paise,
+        coins: order.reversed_coins,
+    };
+    let Some(back) = reversal.reversed.beyond(before) else {
+        return Ok(());
+    };
+    // Locked already, and read again as the crediting may have left it.
     let mut locked = wallets::lock(tx, &[order.user_id]).await?;
     let wallet = locked[&order.user_id];
-    let transfer_id = reversal_id(&arrived.payment_id, &reversal.reversal_id);
-    if transfers::find(tx, &transfer_id).await?.is_some() {
-        return Ok(());
-    }
-    let back = order.take_back(reversal.amount_paise);
-    if back.paise == 0 {
-        return Ok(());
-    }
     let taken_coins = back.coins.min(wallet.balance_coins);
-    let posting = taking_back(&wallet, transfer_id, back, taken_coins, reversal);
+    let sources = CoinSources {
+        taken: (Account::User(wallet.user_id), taken_coins),
+        owed_coins: back.coins - taken_coins,
+    };
+    let posting = reversal_posting(&wallet, record, back, &sources, reversal.reason);
     posting::post(tx, now, &mut locked, &[posting]).await?;
-    payments::reversed(tx, &order.order_id, back).await?;
-    tell(tx, now, &wallet, &order, back, taken_coins, reversal).await?;
+    let reversed = before.plus(back);
+    payments::set_reversed(tx, &order.order_id, reversed).await?;
+    order_payments::set_reversed(tx, &record.payment_id, reversed).await?;
+    append_payment_reversed(tx, now, &wallet, reversal, &sources).await?;
     Ok(())
 }
 
-fn taking_back(
+/// Takes back what a payment brought whose buyer's account is deleted: of the coins that the account
+/// left behind, and the rest stays as a debt on its closed wallet.
+pub(super) async fn reverse_closed(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    locked: &mut LockedWallets,
+    owner_id: i64,
+    record: &PaymentRecord,
+    reason: ReversalReason,
+) -> Result<(), WalletError> {
+    let Some(wallet) = locked.get(&owner_id).copied() else {
+        return Ok(());
+    };
+    let before = ReversedAmounts {
+        paise: record.reversed_paise,
+        coins: record.reversed_coins,
+    };
+    let payment = record.captured();
+    let reversed = payment.reversed_amounts(record.price_paise, record.coins);
+    let Some(back) = reversed.beyond(before) else {
+        return Ok(());
+    };
+    let left_coins = accounts::forfeited_coins(tx, owner_id).await?;
+    let taken_coins = back.coins.min(left_coins);
+    let sources = CoinSources {
+        taken: (Account::Forfeited, taken_coins),
+        owed_coins: back.coins - taken_coins,
+    };
+    let posting = reversal_posting(&wallet, record, back, &sources, reason);
+    posting::post(tx, now, locked, &[posting]).await?;
+    order_payments::set_reversed(tx, &record.payment_id, before.plus(back)).await?;
+    Ok(())
+}
+
+/// Where the coins of a reversal come from.
+struct CoinSources {
+    /// The account that has some, and how many of them.
+    taken: (Account, i64),
+    /// The rest, which their buyer owes.
+    owed_coins: i64,
+}
+
+fn reversal_posting(
     wallet: &Wallet,
-    transfer_id: String,
-    back: TakenBack,
-    taken_coins: i64,
-    reversal: &Reversal,
+    record: &PaymentRecord,
+    back: ReversedAmounts,
+    sources: &CoinSources,
+    reason: ReversalReason,
 ) -> Posting {
     let user_id = wallet.user_id;
-    let owed_coins = back.coins - taken_coins;
+    let (source, taken_coins) = sources.taken;
+    let own_coins = if wallet.is_closed { 0 } else { taken_coins };
+    let (coins, paise) = (journal::Ledger::Coins, journal::Ledger::Paise);
     let movements = [
+        (coins, source, Account::CoinIssue, taken_coins),
         (
-            journal::Ledger::Coins,
-            Account::User(user_id),
-            Account::CoinIssue,
-            taken_coins,
-        ),
-        (
-            journal::Ledger::Coins,
+            coins,
             Account::UserDebt(user_id),
             Account::CoinIssue,
-            owed_coins,
+            sources.owed_coins,
         ),
         (
-            journal::Ledger::Paise,
+            paise,
             Account::CoinSales,
             Account::GatewayClearing,
             back.paise,
@@ -84,50 +138,49 @@ fn taking_back(
             amount,
         });
     Posting {
-        transfer_id,
+        transfer_id: reversal_id(&record.payment_id, record.returned()),
         kind: TransferKind::PaymentReversal,
         content: format!(
             "{} of {} paise takes {} coins from user {user_id}",
-            reversal.reason.name(),
+            reason.name(),
             back.paise,
             back.coins
         ),
         call_id: None,
         coins: back.coins,
         paise: back.paise,
-        balance_coins: wallet.balance_coins - taken_coins,
+        balance_coins: wallet.balance_coins - own_coins,
         entries: entries.collect(),
         owner_id: user_id,
         change: Change {
-            coins: -taken_coins,
-            debt_coins: owed_coins,
+            coins: -own_coins,
+            debt_coins: sources.owed_coins,
             events: 1,
             ..Change::default()
         },
-        line: Some(Line {
+        line: (!wallet.is_closed).then(|| Line {
             tx_type: TxType::Refund,
-            coins_change: -taken_coins,
+            coins_change: -own_coins,
             money_change_paise: -back.paise,
-            description: format!("A payment went back ({})", reversal.reason.name()),
+            description: format!("A payment went back ({})", reason.name()),
         }),
     }
 }
 
-async fn tell(
+async fn append_payment_reversed(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     wallet: &Wallet,
-    order: &Order,
-    back: TakenBack,
-    taken_coins: i64,
-    reversal: &Reversal,
+    reversal: &OrderReversal<'_>,
+    sources: &CoinSources,
 ) -> sqlx::Result<()> {
+    let (_, taken_coins) = sources.taken;
     let reversed = PaymentReversed {
         user_id: wallet.user_id,
-        order_id: order.order_id.clone(),
+        order_id: reversal.order.order_id.clone(),
         reason: reversal.reason.name().to_owned(),
         coins_taken: taken_coins,
-        debt_coins: wallet.debt_coins + back.coins - taken_coins,
+        debt_coins: wallet.debt_coins + sources.owed_coins,
         balance_coins: wallet.balance_coins - taken_coins,
     };
     let version = wallet.version + 1;

@@ -5,7 +5,8 @@ pub mod razorpay;
 use std::sync::Arc;
 
 use crate::domain::WalletError;
-use crate::domain::payment::{Arrived, Notice};
+use crate::domain::payment::SANDBOX;
+use crate::domain::provider_payment::{PaymentNotice, ReportedPayment};
 use razorpay::Razorpay;
 
 /// A payment provider (contract, section 9); cheap to clone.
@@ -30,7 +31,7 @@ impl Provider {
     /// Its name in the store.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Sandbox => "sandbox",
+            Self::Sandbox => SANDBOX,
             Self::Razorpay(_) => "razorpay",
         }
     }
@@ -57,12 +58,12 @@ impl Provider {
         }
     }
 
-    /// The payment that paid an order, if one did.
-    pub async fn payment_of(&self, order_id: &str) -> Result<Option<Arrived>, WalletError> {
+    /// Every payment of an order, as it is now.
+    pub async fn list_payments(&self, order_id: &str) -> Result<Vec<ReportedPayment>, WalletError> {
         match self {
-            // What the sandbox knows it said when it opened the order.
-            Self::Sandbox => Ok(None),
-            Self::Razorpay(razorpay) => razorpay.payment_of(order_id).await,
+            // The sandbox reports its payment when it opens the order.
+            Self::Sandbox => Ok(Vec::new()),
+            Self::Razorpay(razorpay) => razorpay.list_payments(order_id).await,
         }
     }
 
@@ -74,8 +75,11 @@ impl Provider {
         }
     }
 
-    /// Reads what came to our address for notices.
-    pub fn read_notice(&self, body: &[u8], signature: &str) -> Result<Notice, WalletError> {
+    /// Reads a notification. One that is signed but not understood names no payment.
+    ///
+    /// # Errors
+    /// `ForgedNotice` if the provider did not sign it.
+    pub fn read_notice(&self, body: &[u8], signature: &str) -> Result<PaymentNotice, WalletError> {
         match self {
             Self::Sandbox => Err(WalletError::NoSuchProvider),
             Self::Razorpay(razorpay) => razorpay.read_notice(body, signature),

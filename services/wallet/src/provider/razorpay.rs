@@ -1,5 +1,7 @@
 //! Razorpay, as its documentation of the Orders API, of payment verification and of webhooks has it.
 
+mod wire;
+
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -9,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use talktime_kit::error::chain;
 
 use crate::domain::WalletError;
-use crate::domain::payment::{Arrived, Happening, Notice, Reversal, ReversalReason};
+use crate::domain::order_evaluation::CURRENCY;
+use crate::domain::provider_payment::{PaymentNotice, ReportedPayment};
 
 /// Shorter than what the gateway gives a request.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// All our prices are in rupees.
-const CURRENCY: &str = "INR";
+/// Razorpay refunds what is not captured within three days.
+const CAPTURED_WITHIN_MINUTES: u32 = 3 * 24 * 60;
 
 /// The account at Razorpay.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,78 +54,33 @@ struct NewOrder<'a> {
     amount: i64,
     currency: &'static str,
     receipt: &'a str,
+    payment: CaptureSettings,
 }
+
+/// Overrides the account's settings: an authorized payment is captured without our asking.
+#[derive(Serialize)]
+struct CaptureSettings {
+    capture: &'static str,
+    capture_options: CaptureOptions,
+}
+
+#[derive(Serialize)]
+struct CaptureOptions {
+    automatic_expiry_period: u32,
+    refund_speed: &'static str,
+}
+
+const AUTOMATIC_CAPTURE: CaptureSettings = CaptureSettings {
+    capture: "automatic",
+    capture_options: CaptureOptions {
+        automatic_expiry_period: CAPTURED_WITHIN_MINUTES,
+        refund_speed: "normal",
+    },
+};
 
 #[derive(Deserialize)]
 struct Order {
     id: String,
-}
-
-#[derive(Deserialize)]
-struct Payments {
-    items: Vec<Payment>,
-}
-
-#[derive(Deserialize)]
-struct Payment {
-    id: String,
-    /// In paise.
-    amount: i64,
-    currency: String,
-    status: String,
-    order_id: Option<String>,
-    method: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    event: String,
-    #[serde(default)]
-    payload: Payload,
-}
-
-#[derive(Default, Deserialize)]
-struct Payload {
-    payment: Option<Entity<Payment>>,
-    refund: Option<Entity<Refund>>,
-    dispute: Option<Entity<Dispute>>,
-}
-
-#[derive(Deserialize)]
-struct Entity<T> {
-    entity: T,
-}
-
-#[derive(Deserialize)]
-struct Refund {
-    id: String,
-    /// In paise.
-    amount: i64,
-}
-
-#[derive(Deserialize)]
-struct Dispute {
-    id: String,
-    /// In paise.
-    amount: i64,
-}
-
-impl Payment {
-    /// What it means to us; none for a payment of no order, or in another currency.
-    fn arrived(self) -> Option<Arrived> {
-        let order_id = self.order_id?;
-        (self.currency == CURRENCY).then_some(Arrived {
-            order_id,
-            payment_id: self.id,
-            amount_paise: self.amount,
-            method: self.method,
-        })
-    }
-
-    /// Whether the money is ours. A refunded payment was captured before.
-    fn is_captured(&self) -> bool {
-        ["captured", "refunded"].contains(&self.status.as_str())
-    }
 }
 
 impl Razorpay {
@@ -154,17 +112,30 @@ impl Razorpay {
             amount: amount_paise,
             currency: CURRENCY,
             receipt,
+            payment: AUTOMATIC_CAPTURE,
         };
         let request = self.http.post(format!("{}/orders", self.api_url));
         let order: Order = self.ask(request.json(&order)).await?;
         Ok(order.id)
     }
 
-    pub(super) async fn payment_of(&self, order_id: &str) -> Result<Option<Arrived>, WalletError> {
+    pub(super) async fn list_payments(
+        &self,
+        order_id: &str,
+    ) -> Result<Vec<ReportedPayment>, WalletError> {
         let url = format!("{}/orders/{order_id}/payments", self.api_url);
-        let payments: Payments = self.ask(self.http.get(url)).await?;
-        let captured = payments.items.into_iter().find(Payment::is_captured);
-        Ok(captured.and_then(Payment::arrived))
+        let payments: wire::Payments = self.ask(self.http.get(url)).await?;
+        let reports = payments.items.into_iter().filter_map(|item| {
+            let report = wire::read_payment(item);
+            if report.is_none() {
+                tracing::warn!(order_id, "skipping a payment that cannot be read");
+            }
+            report
+        });
+        // The answer is about one order, whatever its items claim.
+        Ok(reports
+            .filter(|report| report.order_id == order_id)
+            .collect())
     }
 
     async fn ask<T: for<'de> Deserialize<'de>>(
@@ -189,49 +160,15 @@ impl Razorpay {
     }
 
     /// "Validate webhooks": HMAC-SHA256 over the body as it came.
-    pub(super) fn read_notice(&self, body: &[u8], signature: &str) -> Result<Notice, WalletError> {
+    pub(super) fn read_notice(
+        &self,
+        body: &[u8],
+        signature: &str,
+    ) -> Result<PaymentNotice, WalletError> {
         if !is_signed(&self.notice_key, body, signature) {
             return Err(WalletError::ForgedNotice);
         }
-        let event: Event = serde_json::from_slice(body)
-            .map_err(|_| WalletError::OutOfRange("the body of a notice"))?;
-        Ok(Notice {
-            happening: happening(&event.event, event.payload),
-            event_type: event.event,
-        })
-    }
-}
-
-/// What an event means to us. All that we hear of names a payment; a reversal of one that has not
-/// arrived here yet says by it that it did.
-fn happening(event: &str, payload: Payload) -> Happening {
-    let Payload {
-        payment,
-        refund,
-        dispute,
-    } = payload;
-    let Some(arrived) = payment.and_then(|payment| payment.entity.arrived()) else {
-        return Happening::Other;
-    };
-    match event {
-        "payment.captured" | "order.paid" => Happening::Arrived(arrived),
-        "refund.processed" => refund.map_or(Happening::Other, |refund| {
-            let reversal = Reversal {
-                reversal_id: refund.entity.id,
-                amount_paise: refund.entity.amount,
-                reason: ReversalReason::Refund,
-            };
-            Happening::Reversed(arrived, reversal)
-        }),
-        "payment.dispute.lost" => dispute.map_or(Happening::Other, |dispute| {
-            let reversal = Reversal {
-                reversal_id: dispute.entity.id,
-                amount_paise: dispute.entity.amount,
-                reason: ReversalReason::Chargeback,
-            };
-            Happening::Reversed(arrived, reversal)
-        }),
-        _ => Happening::Other,
+        Ok(wire::read_notice(body))
     }
 }
 
@@ -271,81 +208,10 @@ mod tests {
         }
     }
 
-    fn read(body: &str) -> Result<Notice, WalletError> {
-        let razorpay = razorpay();
-        let tag = hmac::sign(&razorpay.notice_key, body.as_bytes());
-        razorpay.read_notice(body.as_bytes(), &hex::encode(tag))
-    }
-
-    const PAYMENT: &str = r#""payment": {"entity": {"id": "pay_1", "entity": "payment", "amount": 15000,
-        "currency": "INR", "status": "captured", "order_id": "order_1", "method": "upi"}}"#;
-
-    fn happened(event: &str, payload: &str) -> Happening {
-        let body =
-            format!(r#"{{"entity": "event", "event": "{event}", "payload": {{{payload}}}}}"#);
-        read(&body).expect("signed").happening
-    }
-
-    fn arrived() -> Arrived {
-        Arrived {
-            order_id: "order_1".to_owned(),
-            payment_id: "pay_1".to_owned(),
-            amount_paise: 15_000,
-            method: Some("upi".to_owned()),
-        }
-    }
-
-    #[test]
-    fn events_are_read() {
-        assert_eq!(
-            happened("payment.captured", PAYMENT),
-            Happening::Arrived(arrived())
-        );
-        let refund = r#", "refund": {"entity": {"id": "rfnd_1", "amount": 5000}}"#;
-        let reversal = Reversal {
-            reversal_id: "rfnd_1".to_owned(),
-            amount_paise: 5_000,
-            reason: ReversalReason::Refund,
-        };
-        assert_eq!(
-            happened("refund.processed", &format!("{PAYMENT}{refund}")),
-            Happening::Reversed(arrived(), reversal)
-        );
-        let dispute = r#", "dispute": {"entity": {"id": "disp_1", "amount": 15000}}"#;
-        let payload = format!("{PAYMENT}{dispute}");
-        assert!(matches!(
-            happened("payment.dispute.lost", &payload),
-            Happening::Reversed(
-                _,
-                Reversal {
-                    reason: ReversalReason::Chargeback,
-                    ..
-                }
-            )
-        ));
-    }
-
-    #[test]
-    fn what_moves_no_money_is_let_pass() {
-        for event in [
-            "payment.failed",
-            "payment.dispute.created",
-            "refund.created",
-            "new.event",
-        ] {
-            assert_eq!(happened(event, PAYMENT), Happening::Other, "{event}");
-        }
-        assert_eq!(happened("payment.captured", ""), Happening::Other);
-        let dollars = PAYMENT.replace("INR", "USD");
-        assert_eq!(happened("payment.captured", &dollars), Happening::Other);
-    }
-
     #[test]
     fn what_is_not_signed_is_not_read() {
-        let razorpay = razorpay();
-        let forged = razorpay.read_notice(b"{}", &"0".repeat(64));
+        let forged = razorpay().read_notice(b"{}", &"0".repeat(64));
         assert!(matches!(forged, Err(WalletError::ForgedNotice)));
-        assert!(matches!(read("not JSON"), Err(WalletError::OutOfRange(_))));
     }
 
     #[test]

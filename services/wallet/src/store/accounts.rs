@@ -4,7 +4,22 @@ use sqlx::{Connection, PgConnection};
 
 use talktime_kit::db::read_much;
 
-use super::chains;
+use super::{audits, chains};
+
+/// Coins that a deleted account left behind and that nothing has claimed since.
+pub async fn forfeited_coins(connection: &mut PgConnection, owner_id: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT GREATEST(COALESCE(sum(
+                    CASE WHEN credit_account = 'platform/forfeited' THEN amount ELSE -amount END),
+                0), 0)::bigint
+         FROM wallet.transfers JOIN wallet.journal USING (transfer_id)
+         WHERE owner_id = $1 AND ledger = 'coins'
+           AND 'platform/forfeited' IN (credit_account, debit_account)",
+    )
+    .bind(owner_id)
+    .fetch_one(connection)
+    .await
+}
 
 /// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
@@ -107,14 +122,15 @@ pub async fn mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Resu
     .await
 }
 
-/// Whether what is held for payouts is what all wallets wait for.
+/// Whether what is held for payouts is what all withdrawals in progress come to.
 async fn payouts_are_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT (SELECT COALESCE(sum(CASE WHEN credit_account = 'platform/payouts_pending'
                                           THEN amount ELSE -amount END), 0)
                  FROM wallet.journal
                  WHERE 'platform/payouts_pending' IN (credit_account, debit_account))
-                = (SELECT COALESCE(sum(pending_withdrawals), 0) * 100 FROM wallet.user_wallets)",
+                = (SELECT COALESCE(sum(amount), 0) * 100 FROM wallet.user_withdrawals
+                   WHERE status IN ('pending', 'processing'))",
     )
     .fetch_one(connection)
     .await
@@ -143,6 +159,7 @@ pub async fn differences(connection: &mut PgConnection) -> sqlx::Result<Vec<Stri
         .await?;
     read_much(&mut moment).await?;
     let mut found = balances(&mut moment).await?;
+    found.extend(causes(&mut moment).await?);
     found.extend(chains(&mut moment).await?);
     Ok(found)
 }
@@ -170,8 +187,36 @@ async fn balances(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
         format!("the ledger of {ledger} does not sum to zero")
     }));
     if !payouts_are_held(moment).await? {
-        found.push("what is held for payouts is not what the wallets wait for".to_owned());
+        found.push(
+            "what is held for payouts is not what the withdrawals in progress come to".to_owned(),
+        );
     }
+    Ok(found)
+}
+
+/// Where the books disagree with what caused them.
+async fn causes(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let mut found = audits::misbooked_payments(moment).await?;
+    let mut add = |sentences: Vec<String>| found.extend(sentences);
+    add(sentences(&audits::unreported_orders(moment).await?, |id| {
+        format!("order {id} was not credited by what the provider reported")
+    }));
+    add(sentences(
+        &audits::undecidable_payouts(moment).await?,
+        |id| format!("transfer {id} holds rupees for a payout that nobody can decide"),
+    ));
+    add(sentences(
+        &audits::unheld_withdrawals(moment).await?,
+        |id| format!("withdrawal {id} is in progress and its sum is not held"),
+    ));
+    add(sentences(
+        &audits::causeless_forfeits(moment).await?,
+        |id| format!("transfer {id} moves what somebody left behind who was not deleted"),
+    ));
+    add(sentences(
+        &audits::mismatched_closings(moment).await?,
+        |id| format!("the closed wallet of user {id} is not what the journal adds up to"),
+    ));
     Ok(found)
 }
 

@@ -1,9 +1,11 @@
 //! The wallet's tables. Locks are taken in one order everywhere: wallets by user id, then the rest.
 
 pub mod accounts;
+pub mod audits;
 pub mod bank;
 pub mod chains;
 pub mod earnings;
+pub mod order_payments;
 pub mod payments;
 pub mod posting;
 pub mod transactions;

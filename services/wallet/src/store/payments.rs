@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::history::{Found, Page, Purchase, PurchaseTotals};
-use crate::domain::payment::{Order, TakenBack};
+use crate::domain::order_evaluation::ReversedAmounts;
+use crate::domain::payment::Order;
 
 /// An order to be kept.
 #[derive(Clone, Debug)]
@@ -28,21 +29,45 @@ pub struct NewOrder<'a> {
     pub ask_at: Option<DateTime<Utc>>,
 }
 
+/// How an order was credited.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderCredit<'a> {
+    /// The payment.
+    pub payment_id: &'a str,
+    /// How the buyer paid, where that is known.
+    pub method: Option<&'static str>,
+    /// The line in the buyer's history.
+    pub transaction_id: i64,
+    /// The price that was paid for the coins.
+    pub paid_paise: i64,
+    /// When the provider is asked about refunds first; none: never.
+    pub ask_at: Option<DateTime<Utc>>,
+}
+
+/// Before the provider is asked about an order first, and the unit of the waits that follow.
+pub const FIRST_WAIT: TimeDelta = TimeDelta::minutes(1);
+/// The same for orders that are credited, of which a refund may have gone unreported.
+pub const REFUNDS_ASKED_AFTER: TimeDelta = TimeDelta::days(1);
+/// Waits double so many times, at most.
+const DOUBLINGS_MAX: i32 = 10;
+
 /// An order that the provider is to be asked about.
 #[derive(Clone, Debug, FromRow)]
-pub struct Due {
+pub struct DueOrder {
     /// The provider's id of it.
     pub order_id: String,
     /// When it was opened.
     pub created_at: DateTime<Utc>,
+    /// Whether it is credited.
+    pub is_credited: bool,
 }
 
 /// `SELECT` of whole orders, and the rest of the statement.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT order_id, user_id, amount_paise, coins, payment_id, transaction_id, paid_at,
-                    reversed_paise, reversed_coins
+            "SELECT order_id, user_id, provider, amount_paise, coins, payment_id, transaction_id,
+                    paid_at, paid_paise, reversed_paise, reversed_coins
              FROM wallet.payment_orders ",
             $rest
         )
@@ -102,42 +127,50 @@ pub async fn lock(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<Option<
         .await
 }
 
-/// Says which payment paid a locked order, and which line of the buyer's history it became.
-pub async fn credited(
+/// Records which payment credited a locked order, and which line of the buyer's history it became. The
+/// provider is asked again at `ask_at`, about refunds that it may not have reported.
+pub async fn set_credited(
     tx: &mut PgConnection,
     order_id: &str,
-    payment_id: &str,
-    method: Option<&'static str>,
-    transaction_id: i64,
+    credit: &OrderCredit<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE wallet.payment_orders
          SET status = 'paid', payment_id = $2, payment_method = COALESCE(payment_method, $3),
-             transaction_id = $4, paid_at = $5, ask_at = NULL
+             transaction_id = $4, paid_paise = $5, paid_at = $6, ask_at = $7, times_asked = 0,
+             failed_asks = 0
          WHERE order_id = $1",
     )
     .bind(order_id)
-    .bind(payment_id)
-    .bind(method)
-    .bind(transaction_id)
+    .bind(credit.payment_id)
+    .bind(credit.method)
+    .bind(credit.transaction_id)
+    .bind(credit.paid_paise)
     .bind(now)
+    .bind(credit.ask_at)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Says what went back of a locked order.
-pub async fn reversed(tx: &mut PgConnection, order_id: &str, back: TakenBack) -> sqlx::Result<()> {
+/// Records what was taken back of a locked order, from the first reversal to the last. There is nothing
+/// left to ask about an order of which everything went back.
+pub async fn set_reversed(
+    tx: &mut PgConnection,
+    order_id: &str,
+    reversed: ReversedAmounts,
+) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE wallet.payment_orders
-         SET reversed_paise = reversed_paise + $2, reversed_coins = reversed_coins + $3,
-             status = CASE WHEN reversed_paise + $2 = amount_paise THEN 'reversed' ELSE status END
+         SET reversed_paise = $2, reversed_coins = $3,
+             status = CASE WHEN $3 = coins THEN 'reversed' ELSE status END,
+             ask_at = CASE WHEN $3 = coins THEN NULL ELSE ask_at END
          WHERE order_id = $1",
     )
     .bind(order_id)
-    .bind(back.paise)
-    .bind(back.coins)
+    .bind(reversed.paise)
+    .bind(reversed.coins)
     .execute(tx)
     .await?;
     Ok(())
@@ -148,34 +181,76 @@ pub async fn reversed(tx: &mut PgConnection, order_id: &str, back: TakenBack) ->
 pub async fn claim_due(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    first_wait: TimeDelta,
     limit: i64,
-) -> sqlx::Result<Vec<Due>> {
+) -> sqlx::Result<Vec<DueOrder>> {
     sqlx::query_as(
         "UPDATE wallet.payment_orders
          SET times_asked = times_asked + 1,
-             ask_at = $1 + make_interval(secs => $2) * power(2, LEAST(times_asked + 1, 10))
+             ask_at = $1 + power(2, LEAST(times_asked + 1, $4))
+                           * CASE WHEN transaction_id IS NULL THEN $2::interval ELSE $3::interval END
          WHERE order_id IN (
              SELECT order_id FROM wallet.payment_orders WHERE ask_at <= $1
-             ORDER BY ask_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-         RETURNING order_id, created_at",
+             ORDER BY ask_at LIMIT $5 FOR UPDATE SKIP LOCKED)
+         RETURNING order_id, created_at, transaction_id IS NOT NULL AS is_credited",
     )
     .bind(now)
-    .bind(first_wait.as_seconds_f64())
+    .bind(FIRST_WAIT)
+    .bind(REFUNDS_ASKED_AFTER)
+    .bind(DOUBLINGS_MAX)
     .bind(limit)
     .fetch_all(tx)
     .await
 }
 
-/// Gives an order up that nobody paid; a payment that comes all the same is credited.
-pub async fn expire(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
+/// Records that the provider answered a question about an order.
+pub async fn set_answered(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
     sqlx::query(
+        "UPDATE wallet.payment_orders SET failed_asks = 0 WHERE order_id = $1 AND failed_asks > 0",
+    )
+    .bind(order_id)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Records that the provider did not answer a question about an order, which is asked again at
+/// `retry_at` or before; answers how many questions in a row have failed.
+pub async fn count_failed_ask(
+    tx: &mut PgConnection,
+    order_id: &str,
+    retry_at: DateTime<Utc>,
+) -> sqlx::Result<i32> {
+    let failed: Option<i32> = sqlx::query_scalar(
+        "UPDATE wallet.payment_orders
+         SET failed_asks = failed_asks + 1, ask_at = LEAST(ask_at, $2)
+         WHERE order_id = $1 RETURNING failed_asks",
+    )
+    .bind(order_id)
+    .bind(retry_at)
+    .fetch_optional(tx)
+    .await?;
+    Ok(failed.unwrap_or(0))
+}
+
+/// Gives an order up that nobody paid; a payment that comes all the same is credited. Answers whether
+/// it was open.
+pub async fn expire(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<bool> {
+    let expired = sqlx::query(
         "UPDATE wallet.payment_orders SET status = 'expired', ask_at = NULL
          WHERE order_id = $1 AND status = 'created'",
     )
     .bind(order_id)
     .execute(tx)
     .await?;
+    Ok(expired.rows_affected() == 1)
+}
+
+/// Asks no more about an order.
+pub async fn stop_asking(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
+    sqlx::query("UPDATE wallet.payment_orders SET ask_at = NULL WHERE order_id = $1")
+        .bind(order_id)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -218,14 +293,16 @@ pub async fn forget_events(
     Ok(deleted.rows_affected())
 }
 
-/// A page of what a person bought, newest first.
+/// A page of what a person bought, newest first, and what all of it came to, without what was taken
+/// back.
 pub async fn purchases(
     connection: &mut PgConnection,
     user_id: i64,
     page: Page,
 ) -> sqlx::Result<(Found<Purchase>, PurchaseTotals)> {
     let entries = sqlx::query_as(
-        "SELECT recharge_id, transaction_id, amount_paise, coins, payment_method, paid_at AS created_at,
+        "SELECT recharge_id, transaction_id, COALESCE(paid_paise, amount_paise) AS amount_paise, coins,
+                payment_method, paid_at AS created_at,
                 CASE status WHEN 'reversed' THEN 'reversed' ELSE 'completed' END AS status
          FROM wallet.payment_orders WHERE user_id = $1 AND transaction_id IS NOT NULL
          ORDER BY paid_at DESC, recharge_id DESC OFFSET $2 LIMIT $3",
@@ -236,8 +313,10 @@ pub async fn purchases(
     .fetch_all(&mut *connection)
     .await?;
     let totals: PurchaseTotals = sqlx::query_as(
-        "SELECT count(*) AS purchases, COALESCE(sum(amount_paise), 0)::bigint AS paise,
-                COALESCE(sum(coins), 0)::bigint AS coins
+        "SELECT count(*) AS purchases,
+                COALESCE(sum(COALESCE(paid_paise, amount_paise) - reversed_paise), 0)::bigint
+                    AS paise,
+                COALESCE(sum(coins - reversed_coins), 0)::bigint AS coins
          FROM wallet.payment_orders WHERE user_id = $1 AND transaction_id IS NOT NULL",
     )
     .bind(user_id)

@@ -236,7 +236,8 @@ WITH transfer AS (
     FROM moved WHERE w.user_id = moved.owner_id
 ), closed AS (
     UPDATE wallet.closed_wallets AS c
-    SET chain_length = moved.chain_length, chain_hash = moved.chain_hash
+    SET debt_coins = c.debt_coins + moved.debt,
+        chain_length = moved.chain_length, chain_hash = moved.chain_hash
     FROM moved WHERE c.owner_id = moved.owner_id
 )
 INSERT INTO wallet.user_transactions

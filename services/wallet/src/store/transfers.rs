@@ -67,6 +67,16 @@ pub async fn find(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Opti
     .await
 }
 
+/// Whose wallet a transfer is about; none if it was not made.
+pub async fn owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Option<i64>> {
+    let owner: Option<Option<i64>> =
+        sqlx::query_scalar("SELECT owner_id FROM wallet.transfers WHERE transfer_id = $1")
+            .bind(transfer_id)
+            .fetch_optional(tx)
+            .await?;
+    Ok(owner.flatten())
+}
+
 /// Those of `transfer_ids` that were made, as [`find`] answers them.
 pub async fn find_all(
     tx: &mut PgConnection,

@@ -28,6 +28,9 @@ pub struct Wallet {
     pub is_closed: bool,
 }
 
+/// Wallets under lock, by their owners.
+pub type LockedWallets = HashMap<i64, Wallet>;
+
 #[derive(FromRow)]
 struct Row {
     user_id: i64,
@@ -122,7 +125,7 @@ async fn lock_closed(
     user_ids: &[i64],
 ) -> sqlx::Result<HashMap<i64, Wallet>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT owner_id AS user_id, 0::bigint AS balance_coins, 0::bigint AS debt_coins,
+        "SELECT owner_id AS user_id, 0::bigint AS balance_coins, debt_coins,
                 0::bigint AS withdrawable_paise, 0::bigint AS pending_paise, 0::bigint AS version,
                 chain_length, chain_hash, true AS is_closed
          FROM wallet.closed_wallets WHERE owner_id = ANY($1) ORDER BY owner_id FOR UPDATE",
@@ -171,25 +174,30 @@ pub async fn count_event(
     Ok(())
 }
 
-/// Drops a person's wallet and its history and remembers where its chain ends; the journal stays.
+/// Drops a person's wallet and its history. What stays is the journal, where the chain ends, what the
+/// person owes, and withdrawals that are still to be decided.
 pub async fn close(
     tx: &mut PgConnection,
     user_id: i64,
     chain: Head,
+    debt_coins: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO wallet.closed_wallets (owner_id, chain_length, chain_hash, closed_at)
-         VALUES ($1, $2, $3, $4) ON CONFLICT (owner_id) DO NOTHING",
+        "INSERT INTO wallet.closed_wallets
+             (owner_id, chain_length, chain_hash, debt_coins, closed_at)
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner_id) DO NOTHING",
     )
     .bind(user_id)
     .bind(chain.length)
     .bind(chain.hash)
+    .bind(debt_coins)
     .bind(now)
     .execute(&mut *tx)
     .await?;
     for statement in [
-        "DELETE FROM wallet.user_withdrawals WHERE user_id = $1",
+        "DELETE FROM wallet.user_withdrawals
+         WHERE user_id = $1 AND status NOT IN ('pending', 'processing')",
         "DELETE FROM wallet.payment_orders WHERE user_id = $1",
         "DELETE FROM wallet.call_earnings WHERE listener_id = $1",
         "DELETE FROM wallet.user_wallets WHERE user_id = $1",

@@ -120,15 +120,13 @@ pub async fn asked_since(
     .await
 }
 
-/// What an operator has begun to pay out to a person, in paise.
-pub async fn processing_paise(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "SELECT COALESCE(sum(amount) * 100, 0)::bigint FROM wallet.user_withdrawals
-         WHERE user_id = $1 AND status = 'processing'",
-    )
-    .bind(user_id)
-    .fetch_one(tx)
-    .await
+/// Deletes a decided withdrawal of a deleted account; the journal keeps what it moved.
+pub async fn delete(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM wallet.user_withdrawals WHERE withdrawal_id = $1")
+        .bind(withdrawal_id)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Who asked for a withdrawal.

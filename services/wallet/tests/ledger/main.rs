@@ -2,10 +2,13 @@
 
 mod bank;
 mod books;
+mod closed_accounts;
 mod model;
 mod operations;
+mod payment_amounts;
 mod payments;
 mod property;
 mod razorpay;
+mod reconciling;
 mod tampering;
 mod withdrawals;

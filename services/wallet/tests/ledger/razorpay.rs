@@ -24,6 +24,10 @@ struct Account {
     orders: HashMap<String, i64>,
     /// Payments by order.
     payments: HashMap<String, Vec<Value>>,
+    /// Orders of which every question is answered with this status.
+    broken: HashMap<String, StatusCode>,
+    /// Questions about orders.
+    asked: usize,
     is_down: bool,
 }
 
@@ -69,18 +73,51 @@ impl StandIn {
         self.account().is_down = is_down;
     }
 
+    /// Has every question about this order answered with this status.
+    pub(crate) fn break_order(&self, order_id: &str, status: StatusCode) {
+        self.account().broken.insert(order_id.to_owned(), status);
+    }
+
+    /// Questions about orders so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.account().asked
+    }
+
     /// Somebody pays an order in the checkout; answers the payment.
     pub(crate) fn pay(&self, order_id: &str) -> Value {
+        self.pay_with(order_id, &json!({}))
+    }
+
+    /// A payment of an order with other fields than a good one; answers it.
+    pub(crate) fn pay_with(&self, order_id: &str, fields: &Value) -> Value {
         let mut account = self.account();
         let amount = account.orders[order_id];
         let payments = account.payments.entry(order_id.to_owned()).or_default();
-        let payment = json!({
+        let mut payment = json!({
             "id": format!("pay_{order_id}_{}", payments.len()), "entity": "payment",
             "amount": amount, "currency": "INR", "status": "captured", "order_id": order_id,
             "method": "netbanking", "amount_refunded": 0
         });
+        for (name, value) in fields.as_object().expect("fields") {
+            payment[name] = value.clone();
+        }
         payments.push(payment.clone());
         payment
+    }
+
+    /// Changes fields of a payment as the API shows it; answers it.
+    pub(crate) fn change(&self, payment: &Value, fields: &Value) -> Value {
+        let mut account = self.account();
+        let order_id = payment["order_id"].as_str().expect("an order");
+        let payments = account.payments.get_mut(order_id).expect("paid");
+        let known = payments
+            .iter_mut()
+            .find(|known| known["id"] == payment["id"]);
+        let known = known.expect("known");
+        for (name, value) in fields.as_object().expect("fields") {
+            known[name] = value.clone();
+        }
+        known.clone()
     }
 
     /// Somebody tries to pay and fails.
@@ -96,6 +133,11 @@ impl StandIn {
     /// What the checkout hands to the app beside the two ids.
     pub(crate) fn signature(order_id: &str, payment_id: &str) -> String {
         sign(KEY_SECRET, &format!("{order_id}|{payment_id}"))
+    }
+
+    /// What proves that a body came from the provider.
+    pub(crate) fn webhook_signature(body: &str) -> String {
+        sign(WEBHOOK_SECRET, body)
     }
 
     /// A webhook about a payment, with more entities where the event has them.
@@ -140,6 +182,10 @@ async fn open_order(
         return (StatusCode::UNAUTHORIZED, Json(json!({"error": {}})));
     }
     assert_eq!(order["currency"], "INR");
+    assert_eq!(order["payment"]["capture"], "automatic");
+    let capture_options = &order["payment"]["capture_options"];
+    assert_eq!(capture_options["automatic_expiry_period"], 4_320);
+    assert_eq!(capture_options["refund_speed"], "normal");
     let amount = order["amount"].as_i64().expect("paise");
     let receipt = order["receipt"].as_str().expect("a receipt");
     assert!(receipt.len() <= 40, "the documented length");
@@ -157,9 +203,16 @@ async fn payments(
     headers: HeaderMap,
     Path(order_id): Path<String>,
 ) -> (StatusCode, Json<Value>) {
-    let account = stand_in.account();
+    let mut account = stand_in.account();
+    account.asked += 1;
     if account.is_down || !is_let_in(&headers) {
         return (StatusCode::BAD_GATEWAY, Json(json!({})));
+    }
+    if let Some(status) = account.broken.get(&order_id) {
+        return (
+            *status,
+            Json(json!({"error": {"code": "BAD_REQUEST_ERROR"}})),
+        );
     }
     let items = account.payments.get(&order_id).cloned().unwrap_or_default();
     let found = json!({"entity": "collection", "count": items.len(), "items": items});

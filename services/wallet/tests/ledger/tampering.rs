@@ -99,7 +99,7 @@ async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
             vec![],
         ),
         (
-            "UPDATE wallet.journal SET credit_account = 'platform/forfeited'
+            "UPDATE wallet.journal SET credit_account = 'platform/coin_issue'
              WHERE transfer_id = 'call/7/minute/1'",
             vec![MINUTE_OF_CALLER],
         ),
@@ -148,6 +148,66 @@ async fn a_transfer_cut_off_the_end_shows() {
     assert_eq!(
         books.differences().await,
         ["the chain of user 2 does not end where the wallet says"]
+    );
+}
+
+#[tokio::test]
+async fn coins_that_nobody_reported_as_paid_show() {
+    for (statement, difference) in [
+        (
+            "UPDATE wallet.order_payments SET outcome = 'underpaid'",
+            "payment sandbox_a is underpaid and brought 300 coins",
+        ),
+        (
+            "UPDATE wallet.order_payments SET coins = 301",
+            "payment sandbox_a did not bring the 301 coins that were paid for",
+        ),
+        (
+            "UPDATE wallet.order_payments SET refunded = 5000",
+            "payment sandbox_a took 0 coins back, and 5000 paise that went back make 100",
+        ),
+        (
+            "UPDATE wallet.payment_orders SET reversed_coins = 1",
+            "order order_a was not credited by what the provider reported",
+        ),
+        (
+            "DELETE FROM wallet.order_payments",
+            "order order_a was not credited by what the provider reported",
+        ),
+    ] {
+        let found = busy_books().await.tampered(statement).await;
+        assert!(
+            found.contains(&difference.to_owned()),
+            "{statement}: {found:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_deletion_did_not_cause_shows() {
+    let books = busy_books().await;
+    let found = books
+        .tampered(
+            "UPDATE wallet.journal SET debit_account = 'platform/forfeited'
+             WHERE transfer_id = 'payment/sandbox_a' AND ledger = 'coins'",
+        )
+        .await;
+    let expected = "transfer payment/sandbox_a moves what somebody left behind who was not deleted";
+    assert!(found.contains(&expected.to_owned()), "{found:?}");
+
+    let books = busy_books().await;
+    let mut tx = books.database.app.begin().await.expect("connected");
+    talktime_wallet::ledger::close_account(&mut tx, 1, books.clock.now())
+        .await
+        .expect("closed");
+    tx.commit().await.expect("committed");
+    books.assert_right().await;
+    let found = books
+        .tampered("UPDATE wallet.closed_wallets SET debt_coins = 5")
+        .await;
+    assert_eq!(
+        found,
+        ["the closed wallet of user 1 is not what the journal adds up to"]
     );
 }
 

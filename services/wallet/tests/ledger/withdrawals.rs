@@ -5,7 +5,7 @@ use futures::future::join_all;
 use talktime_kit::Error;
 use talktime_wallet::domain::history::Page;
 use talktime_wallet::domain::withdrawal::{Decision, Status};
-use talktime_wallet::ledger::{Ledger, Terms, Wish, close_account};
+use talktime_wallet::ledger::{Ledger, Terms, Wish};
 use talktime_wallet::provider::Provider;
 
 use crate::bank::details;
@@ -223,36 +223,6 @@ async fn what_is_in_processing_is_exported() {
 }
 
 #[tokio::test]
-async fn a_deleted_listener_leaves_books_that_add_up() {
-    let books = rich(50).await;
-    let begun = books.ledger.withdraw(&wish(1_000)).await.expect("held");
-    books.ledger.withdraw(&wish(2_000)).await.expect("held");
-    decide(
-        &books.ledger,
-        begun.withdrawal_id,
-        ADMIN,
-        Status::Processing,
-    )
-    .await
-    .expect("decided");
-    let mut tx = books.database.app.begin().await.expect("connected");
-    close_account(&mut tx, LISTENER, books.clock.now())
-        .await
-        .expect("closed");
-    tx.commit().await.expect("committed");
-    books.assert_right().await;
-    let gone = decide(&books.ledger, begun.withdrawal_id, ADMIN, Status::Paid).await;
-    assert_eq!(gone.expect_err("gone"), "no_such_withdrawal");
-    let bank: i64 = sqlx::query_scalar(
-        "SELECT sum(amount)::bigint FROM wallet.journal WHERE credit_account = 'platform/bank'",
-    )
-    .fetch_one(&books.database.app_pool)
-    .await
-    .expect("readable");
-    assert_eq!(bank, 1_000, "what an operator had begun to pay");
-}
-
-#[tokio::test]
 async fn sums_and_withdrawals_that_were_changed_show() {
     let books = rich(50).await;
     books.ledger.withdraw(&wish(1_000)).await.expect("held");
@@ -261,6 +231,19 @@ async fn sums_and_withdrawals_that_were_changed_show() {
         .await;
     assert_eq!(
         found,
-        ["the withdrawals of user 2 do not add up to the wallet"]
+        [
+            "the withdrawals of user 2 do not add up to the wallet",
+            "what is held for payouts is not what the withdrawals in progress come to",
+            "withdrawal 1 is in progress and its sum is not held"
+        ]
+    );
+    let found = books
+        .tampered("UPDATE wallet.user_withdrawals SET amount = 10, status = 'rejected'")
+        .await;
+    assert!(
+        found.contains(
+            &"transfer withdrawal/1 holds rupees for a payout that nobody can decide".to_owned()
+        ),
+        "{found:?}"
     );
 }

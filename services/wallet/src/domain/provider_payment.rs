@@ -1,0 +1,90 @@
+//! Reports of a payment provider, in words that do not depend on the provider.
+
+/// How far a payment has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PaymentState {
+    /// The buyer has begun or authorized it; the money is not ours yet.
+    Pending,
+    /// The money arrived. It may have gone back since.
+    Captured,
+    /// No money will arrive.
+    Failed,
+}
+
+/// A payment as the provider reports it at one moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReportedPayment {
+    /// The order that it is for.
+    pub order_id: String,
+    /// The provider's id of it.
+    pub payment_id: String,
+    /// How far it has come.
+    pub state: PaymentState,
+    /// The sum, in the smallest unit of its currency.
+    pub amount: i64,
+    /// The currency, by its ISO 4217 code.
+    pub currency: String,
+    /// Whether the provider granted the buyer a discount on the order.
+    pub is_discounted: bool,
+    /// The sum that was refunded so far, in the smallest unit of its currency.
+    pub refunded: i64,
+    /// How the buyer paid, in the provider's word.
+    pub method: Option<String>,
+}
+
+/// Why money went back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReversalReason {
+    /// We gave it back.
+    Refund,
+    /// The bank took it back.
+    Chargeback,
+}
+
+impl ReversalReason {
+    /// The word in events and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refund => "refund",
+            Self::Chargeback => "chargeback",
+        }
+    }
+}
+
+/// Money of a payment that went back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reversal {
+    /// The provider's id of it.
+    pub reversal_id: String,
+    /// How much, in the smallest unit of the payment's currency.
+    pub amount: i64,
+    /// Why.
+    pub reason: ReversalReason,
+}
+
+/// A provider's notification, proved to be its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PaymentNotice {
+    /// The provider's word for what happened; empty if the notification names nothing.
+    pub event_type: String,
+    /// The payment that it reports, if it reports one that concerns an order.
+    pub report: Option<PaymentReport>,
+}
+
+/// A payment, and the reversal that a notification is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PaymentReport {
+    /// The payment.
+    pub payment: ReportedPayment,
+    /// The reversal, where the notification is about one.
+    pub reversal: Option<Reversal>,
+}
+
+impl From<ReportedPayment> for PaymentReport {
+    fn from(payment: ReportedPayment) -> Self {
+        Self {
+            payment,
+            reversal: None,
+        }
+    }
+}

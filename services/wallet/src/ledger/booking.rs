@@ -1,0 +1,218 @@
+//! Booking what the provider reports about payments: every report ends here, whoever brought it.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::credit::{CreditedPayment, credit_order};
+use super::reversal::{OrderReversal, reverse_closed, reverse_order};
+use super::{Ledger, Recharged};
+use crate::domain::WalletError;
+use crate::domain::journal::payment_transfer_id;
+use crate::domain::order_evaluation::{PaymentDecision, PaymentOutcome, evaluate_order};
+use crate::domain::payment::Order;
+use crate::domain::provider_payment::{
+    PaymentReport, PaymentState, ReportedPayment, ReversalReason,
+};
+use crate::observe::PaymentAlert;
+use crate::store::order_payments::{self, PaymentRecord};
+use crate::store::wallets::LockedWallets;
+use crate::store::{payments, transfers, wallets};
+
+/// The result of booking reports about one order.
+#[derive(Debug, Default)]
+pub(super) struct Booking {
+    /// The purchase, if the order was credited by these reports.
+    pub(super) credited: Option<Recharged>,
+    alerts: Vec<(PaymentAlert, String)>,
+}
+
+impl Booking {
+    fn raise(&mut self, alert: PaymentAlert, payment_id: &str) {
+        self.alerts.push((alert, payment_id.to_owned()));
+    }
+
+    /// Logs and counts what somebody has to look at; once the booking is committed.
+    pub(super) fn raise_alerts(&self, order_id: &str) {
+        for (alert, payment_id) in &self.alerts {
+            alert.raise(order_id, payment_id);
+        }
+    }
+}
+
+impl Ledger {
+    /// Books what the provider's API reports about an order; answers whether it credited the order.
+    pub(super) async fn book_reported(
+        &self,
+        order_id: &str,
+        reported: Vec<ReportedPayment>,
+    ) -> Result<bool, WalletError> {
+        let reports: Vec<PaymentReport> = reported.into_iter().map(Into::into).collect();
+        let mut tx = self.db.begin().await?;
+        let booking = book_reports(&mut tx, self.clock.now(), order_id, &reports).await?;
+        tx.commit().await?;
+        booking.raise_alerts(order_id);
+        self.relay.wake();
+        Ok(booking.credited.is_some())
+    }
+}
+
+/// Books reports about payments of one order. The lock of the wallet, then of the order, makes everybody
+/// else who brings the same payment wait and find it booked.
+pub(super) async fn book_reports(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    order_id: &str,
+    reports: &[PaymentReport],
+) -> Result<Booking, WalletError> {
+    let Some(found) = payments::find(tx, order_id).await? else {
+        return book_without_order(tx, now, reports).await;
+    };
+    wallets::ensure(tx, &[found.user_id], now).await?;
+    let mut locked = wallets::lock(tx, &[found.user_id]).await?;
+    // The order is gone if its buyer left while we waited for the wallet.
+    let Some(order) = payments::lock(tx, order_id).await? else {
+        return book_without_order(tx, now, reports).await;
+    };
+    let mut booking = Booking::default();
+    for report in captured(reports) {
+        record(tx, now, report, &mut booking).await?;
+    }
+    let records = order_payments::of_order(tx, order_id).await?;
+    let payments: Vec<_> = records.iter().map(PaymentRecord::captured).collect();
+    for (decision, record) in evaluate_order(&order, &payments).iter().zip(&records) {
+        let decided = Decided {
+            order: &order,
+            decision,
+            record,
+            report: reports
+                .iter()
+                .find(|report| report.payment.payment_id == record.payment_id),
+        };
+        decided.apply(tx, now, &mut locked, &mut booking).await?;
+    }
+    Ok(booking)
+}
+
+/// Reports about money that arrived, by payment, so that two bookings wait for each other in one order.
+fn captured(reports: &[PaymentReport]) -> Vec<&PaymentReport> {
+    let captured = |report: &&PaymentReport| report.payment.state == PaymentState::Captured;
+    let mut reports: Vec<&PaymentReport> = reports.iter().filter(captured).collect();
+    reports.sort_unstable_by_key(|report| &report.payment.payment_id);
+    reports
+}
+
+async fn record(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    report: &PaymentReport,
+    booking: &mut Booking,
+) -> sqlx::Result<()> {
+    let payment = &report.payment;
+    if !order_payments::upsert(tx, payment, now).await? {
+        booking.raise(PaymentAlert::OtherOrder, &payment.payment_id);
+        return Ok(());
+    }
+    if let Some(reversal) = &report.reversal {
+        order_payments::add_reversal(tx, &payment.payment_id, reversal, now).await?;
+    }
+    Ok(())
+}
+
+/// A decision about one payment of a locked order, with what it was made from.
+struct Decided<'a> {
+    order: &'a Order,
+    decision: &'a PaymentDecision,
+    record: &'a PaymentRecord,
+    report: Option<&'a PaymentReport>,
+}
+
+impl Decided<'_> {
+    async fn apply(
+        &self,
+        tx: &mut PgConnection,
+        now: DateTime<Utc>,
+        locked: &mut LockedWallets,
+        booking: &mut Booking,
+    ) -> Result<(), WalletError> {
+        let Self {
+            order,
+            decision,
+            record,
+            report,
+        } = *self;
+        if decision.outcome != PaymentOutcome::Credited {
+            if !record.has_outcome(decision.outcome) {
+                order_payments::set_outcome(tx, &record.payment_id, decision.outcome).await?;
+                if let Some(alert) = PaymentAlert::of_outcome(decision.outcome) {
+                    booking.raise(alert, &record.payment_id);
+                }
+            }
+            return Ok(());
+        }
+        if !order.is_paid() {
+            let method = report.and_then(|report| report.payment.method.as_deref());
+            let payment = CreditedPayment {
+                payment_id: &record.payment_id,
+                price_paise: decision.price_paise,
+                method,
+            };
+            booking.credited = Some(credit_order(tx, now, locked, order, &payment).await?);
+            if record.is_above(order.amount_paise) {
+                booking.raise(PaymentAlert::Overpaid, &record.payment_id);
+            }
+        }
+        if !record.has_outcome(PaymentOutcome::Credited) {
+            let (price_paise, coins) = (decision.price_paise, order.coins);
+            order_payments::set_credited(tx, &record.payment_id, price_paise, coins).await?;
+        }
+        let reversal = OrderReversal {
+            order,
+            record,
+            reversed: decision.reversed,
+            reason: reason(report),
+        };
+        reverse_order(tx, now, &reversal).await
+    }
+}
+
+/// Why money went back: the provider's API reports only refunds.
+fn reason(report: Option<&PaymentReport>) -> ReversalReason {
+    let reversal = report.and_then(|report| report.reversal.as_ref());
+    reversal.map_or(ReversalReason::Refund, |reversal| reversal.reason)
+}
+
+/// Books what went back of payments whose orders left with their buyers' accounts. Anything else about
+/// an order that is not here is for somebody to look at.
+async fn book_without_order(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    reports: &[PaymentReport],
+) -> Result<Booking, WalletError> {
+    let mut booking = Booking::default();
+    for report in captured(reports) {
+        let payment = &report.payment;
+        let transfer_id = payment_transfer_id(&payment.payment_id);
+        let owner_id = transfers::owner(tx, &transfer_id).await?;
+        let Some(owner_id) = owner_id else {
+            if payment.refunded < payment.amount && report.reversal.is_none() {
+                booking.raise(PaymentAlert::UnknownOrder, &payment.payment_id);
+            }
+            continue;
+        };
+        let mut locked = wallets::lock(tx, &[owner_id]).await?;
+        record(tx, now, report, &mut booking).await?;
+        let found = order_payments::find(tx, &payment.payment_id).await?;
+        if let Some(record) = found.filter(|record| record.order_id == payment.order_id) {
+            reverse_closed(
+                tx,
+                now,
+                &mut locked,
+                owner_id,
+                &record,
+                reason(Some(report)),
+            )
+            .await?;
+        }
+    }
+    Ok(booking)
+}

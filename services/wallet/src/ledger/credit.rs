@@ -1,0 +1,185 @@
+//! Crediting an order once its payment is there.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use talktime_kit::messaging::outbox;
+use talktime_proto::events::v1::CoinsAdded;
+use talktime_proto::events::v1::event::Kind;
+
+use super::Recharged;
+use crate::domain::WalletError;
+use crate::domain::history::TxType;
+use crate::domain::journal::{
+    self, Account, Entry, TransferKind, debt_payment_id, payment_transfer_id,
+};
+use crate::domain::payment::{self, Order};
+use crate::store::payments::{OrderCredit, REFUNDS_ASKED_AFTER};
+use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::wallets::{LockedWallets, Wallet};
+use crate::store::{payments, transfers};
+
+/// The payment that credits an order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CreditedPayment<'a> {
+    /// The provider's id of it.
+    pub(super) payment_id: &'a str,
+    /// The price that it pays for the coins.
+    pub(super) price_paise: i64,
+    /// How the buyer paid, in the app's or the provider's word.
+    pub(super) method: Option<&'a str>,
+}
+
+/// Credits a locked order of a locked, open wallet that no payment has credited yet.
+pub(super) async fn credit_order(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    locked: &mut LockedWallets,
+    order: &Order,
+    payment: &CreditedPayment<'_>,
+) -> Result<Recharged, WalletError> {
+    let wallet = locked[&order.user_id];
+    payment::check_coins(order.coins, payment.price_paise, wallet.balance_coins)?;
+    let postings = postings(&wallet, order, payment);
+    let made = posting::post(tx, now, locked, &postings).await?;
+    let transaction_id = made[&postings[0].transfer_id];
+    let credit = OrderCredit {
+        payment_id: payment.payment_id,
+        method: payment::method_name(payment.method),
+        transaction_id,
+        paid_paise: payment.price_paise,
+        ask_at: order
+            .is_reported_by_provider()
+            .then_some(now + REFUNDS_ASKED_AFTER),
+    };
+    payments::set_credited(tx, &order.order_id, &credit, now).await?;
+    let recharged = Recharged {
+        transaction_id,
+        amount_paise: payment.price_paise,
+        coins_added: order.coins,
+        balance_coins: postings[0].balance_coins,
+        created_at: now,
+    };
+    let added = CoinsAdded {
+        user_id: order.user_id,
+        coins: order.coins,
+        balance_coins: recharged.balance_coins,
+        transfer_id: postings[0].transfer_id.clone(),
+    };
+    let (version, kind) = (wallet.version + 1, Kind::CoinsAdded(added));
+    outbox::append(tx, order.user_id, version, now, kind).await?;
+    Ok(recharged)
+}
+
+/// The purchase that a credited order still stands for, when its proof is sent again.
+pub(super) async fn credited_before(
+    tx: &mut PgConnection,
+    order: &Order,
+    payment_id: &str,
+) -> Result<Recharged, WalletError> {
+    if order.credited_payment_id() != Some(payment_id) {
+        return Err(WalletError::OrderPaid {
+            order_id: order.order_id.clone(),
+        });
+    }
+    if order.is_reversed() {
+        return Err(WalletError::PaymentReversed);
+    }
+    let transfer_id = payment_transfer_id(payment_id);
+    let first = transfers::find(tx, &transfer_id).await?;
+    Ok(Recharged {
+        transaction_id: order.transaction_id.unwrap_or_default(),
+        amount_paise: order.price_paise(),
+        coins_added: order.coins - order.reversed_coins,
+        balance_coins: first.map_or(0, |first| first.balance_coins),
+        created_at: order.paid_at.unwrap_or_default(),
+    })
+}
+
+/// The purchase, and what of it pays a debt at once.
+fn postings(wallet: &Wallet, order: &Order, payment: &CreditedPayment<'_>) -> Vec<Posting> {
+    let owed_coins = wallet.debt_coins.min(order.coins);
+    let balance_coins = wallet.balance_coins + order.coins - owed_coins;
+    let mut postings = vec![purchase_posting(order, payment, balance_coins)];
+    if owed_coins > 0 {
+        let transfer_id = debt_payment_id(&postings[0].transfer_id);
+        let posting = debt_posting(wallet.user_id, transfer_id, owed_coins, balance_coins);
+        postings.push(posting);
+    }
+    postings
+}
+
+fn purchase_posting(order: &Order, payment: &CreditedPayment<'_>, balance_coins: i64) -> Posting {
+    let user_id = order.user_id;
+    let coins_entry = Entry {
+        ledger: journal::Ledger::Coins,
+        debit: Account::CoinIssue,
+        credit: Account::User(user_id),
+        amount: order.coins,
+    };
+    let money_entry = Entry {
+        ledger: journal::Ledger::Paise,
+        debit: Account::GatewayClearing,
+        credit: Account::CoinSales,
+        amount: payment.price_paise,
+    };
+    let entries = [coins_entry, money_entry].into_iter();
+    Posting {
+        transfer_id: payment_transfer_id(payment.payment_id),
+        kind: TransferKind::Payment,
+        content: format!("user {user_id} buys {} coins", order.coins),
+        call_id: None,
+        coins: order.coins,
+        paise: payment.price_paise,
+        balance_coins,
+        // The sandbox gives coins for nothing, where it is asked to.
+        entries: entries.filter(|entry| entry.amount > 0).collect(),
+        owner_id: user_id,
+        change: Change {
+            coins: order.coins,
+            events: 1,
+            ..Change::default()
+        },
+        line: Some(Line {
+            tx_type: TxType::Purchase,
+            coins_change: order.coins,
+            money_change_paise: payment.price_paise,
+            description: format!("{} coins bought", order.coins),
+        }),
+    }
+}
+
+/// The transfer by which coins that came in pay what is owed.
+pub(super) fn debt_posting(
+    user_id: i64,
+    transfer_id: String,
+    coins: i64,
+    balance_coins: i64,
+) -> Posting {
+    Posting {
+        transfer_id,
+        kind: TransferKind::PaymentReversal,
+        content: format!("user {user_id} pays {coins} coins of debt"),
+        call_id: None,
+        coins,
+        paise: 0,
+        balance_coins,
+        entries: vec![Entry {
+            ledger: journal::Ledger::Coins,
+            debit: Account::User(user_id),
+            credit: Account::UserDebt(user_id),
+            amount: coins,
+        }],
+        owner_id: user_id,
+        change: Change {
+            coins: -coins,
+            debt_coins: -coins,
+            ..Change::default()
+        },
+        line: Some(Line {
+            tx_type: TxType::Refund,
+            coins_change: -coins,
+            money_change_paise: 0,
+            description: "Coins owed for a payment that was taken back".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,131 @@
+//! Asking the provider about orders: about open ones, since neither the app nor a notification may have
+//! reported their payment, and about credited ones, whose refund may have gone unreported.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+use futures::stream;
+use talktime_kit::error::chain;
+
+use super::Ledger;
+use crate::domain::WalletError;
+use crate::domain::provider_payment::{PaymentState, ReportedPayment};
+use crate::observe;
+use crate::store::payments::{self, DueOrder};
+
+/// Orders that one round asks about, at most.
+const ASKED_AT_ONCE: i64 = 50;
+/// Questions that wait for the provider at the same time.
+const CONCURRENT_ASKS: usize = 8;
+/// Orders that nobody paid for so long are given up.
+const EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
+/// The same for orders with a payment that is not captured yet: the provider refunds it by then.
+const PENDING_EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
+/// Credited orders are asked about for so long: refunds are possible for half a year.
+const REFUNDS_ASKED_FOR: TimeDelta = TimeDelta::days(180);
+/// After a question about an open order that failed, the next one comes then at the latest.
+const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
+/// Questions in a row that must have failed before an open order is given up.
+const FAILED_ASKS_MAX: i32 = 10;
+
+impl Ledger {
+    /// Asks the provider about orders that are due and books what it reports, each on its own: an order
+    /// that the provider answers with an error holds up no other. Answers how many were credited.
+    pub async fn reconcile_orders(&self) -> Result<usize, WalletError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let due = payments::claim_due(&mut tx, now, ASKED_AT_ONCE).await?;
+        tx.commit().await?;
+        let asked = stream::iter(due)
+            .map(|order| async move { self.reconcile_or_log(now, &order).await })
+            .buffer_unordered(CONCURRENT_ASKS);
+        let credited = asked.filter(|is_credited| std::future::ready(*is_credited));
+        Ok(credited.count().await)
+    }
+
+    async fn reconcile_or_log(&self, now: DateTime<Utc>, order: &DueOrder) -> bool {
+        let reconciled = match self.provider.list_payments(&order.order_id).await {
+            Ok(reported) => self.reconcile_order(now, order, reported).await,
+            Err(error) => {
+                let (order_id, error) = (&order.order_id, chain(&error));
+                tracing::warn!(
+                    order_id,
+                    error,
+                    "failed to ask about an order; asking again later"
+                );
+                self.count_failed_ask(now, order).await
+            }
+        };
+        reconciled.unwrap_or_else(|error| {
+            let (order_id, error) = (&order.order_id, chain(&error));
+            tracing::warn!(
+                order_id,
+                error,
+                "failed to reconcile an order; asking again later"
+            );
+            false
+        })
+    }
+
+    /// Books the provider's answer and gives the order up when its time is over; answers whether it was
+    /// credited.
+    async fn reconcile_order(
+        &self,
+        now: DateTime<Utc>,
+        order: &DueOrder,
+        reported: Vec<ReportedPayment>,
+    ) -> Result<bool, WalletError> {
+        let is_pending = reported
+            .iter()
+            .any(|payment| payment.state == PaymentState::Pending);
+        let is_credited = self.book_reported(&order.order_id, reported).await?;
+        let mut tx = self.db.begin().await?;
+        payments::set_answered(&mut tx, &order.order_id).await?;
+        let age = now - order.created_at;
+        if order.is_credited && age > REFUNDS_ASKED_FOR {
+            payments::stop_asking(&mut tx, &order.order_id).await?;
+        }
+        let expires_after = if is_pending {
+            PENDING_EXPIRES_AFTER
+        } else {
+            EXPIRES_AFTER
+        };
+        if age > expires_after {
+            payments::expire(&mut tx, &order.order_id).await?;
+        }
+        tx.commit().await?;
+        Ok(is_credited)
+    }
+
+    /// Counts a question that failed. An open order is given up after so many that another would not
+    /// help: an error that only this order has must end some day. Credited ones are asked about rarely,
+    /// and their questions end by themselves.
+    async fn count_failed_ask(
+        &self,
+        now: DateTime<Utc>,
+        order: &DueOrder,
+    ) -> Result<bool, WalletError> {
+        let order_id = &order.order_id;
+        let age = now - order.created_at;
+        let mut tx = self.db.begin().await?;
+        let mut is_given_up = false;
+        if order.is_credited {
+            if age > REFUNDS_ASKED_FOR {
+                payments::stop_asking(&mut tx, order_id).await?;
+            }
+        } else {
+            let retry_at = now + RETRY_AFTER;
+            let failed = payments::count_failed_ask(&mut tx, order_id, retry_at).await?;
+            let is_over = failed >= FAILED_ASKS_MAX && age > EXPIRES_AFTER;
+            is_given_up = is_over && payments::expire(&mut tx, order_id).await?;
+        }
+        tx.commit().await?;
+        if is_given_up {
+            tracing::error!(
+                order_id,
+                "giving up an order that the provider answers with errors"
+            );
+            observe::order_given_up();
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,280 @@
+//! The messages of Razorpay's API and notifications, as far as they are read.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::domain::provider_payment::{
+    PaymentNotice, PaymentReport, PaymentState, ReportedPayment, Reversal, ReversalReason,
+};
+
+/// Longer than any id that Razorpay makes.
+const ID_LENGTH_MAX: usize = 100;
+/// Characters of an ISO 4217 code.
+const CURRENCY_LENGTH: usize = 3;
+const PAYMENT_CAPTURED: &str = "payment.captured";
+const ORDER_PAID: &str = "order.paid";
+const REFUND_PROCESSED: &str = "refund.processed";
+const DISPUTE_LOST: &str = "payment.dispute.lost";
+
+/// An order's list of payments; each item is read by itself.
+#[derive(Deserialize)]
+pub(super) struct Payments {
+    pub(super) items: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Payment {
+    id: String,
+    /// In the smallest unit of the currency.
+    amount: i64,
+    currency: String,
+    status: String,
+    order_id: Option<String>,
+    method: Option<String>,
+    amount_refunded: Option<i64>,
+    /// `partial` or `full`, once something was refunded.
+    refund_status: Option<String>,
+    /// The offer that made the payment cheaper than its order.
+    offer_id: Option<String>,
+    /// The same as a collection, where offers are expanded.
+    #[serde(default)]
+    offers: Value,
+}
+
+/// A notification with what every kind of it has.
+#[derive(Deserialize)]
+struct Event {
+    event: String,
+    #[serde(default)]
+    payload: Value,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    payment: Entity<Payment>,
+    refund: Option<Entity<MoneyReturned>>,
+    dispute: Option<Entity<MoneyReturned>>,
+}
+
+#[derive(Deserialize)]
+struct Entity<T> {
+    entity: T,
+}
+
+/// A refund or a dispute.
+#[derive(Deserialize)]
+struct MoneyReturned {
+    id: String,
+    /// In the smallest unit of the currency.
+    amount: i64,
+}
+
+impl Payment {
+    /// The payment in our words; none for a payment of no order, or with ids that we cannot keep.
+    fn into_report(self) -> Option<ReportedPayment> {
+        let order_id = self.order_id.filter(|order_id| is_id(order_id))?;
+        if !is_id(&self.id) || self.currency.len() != CURRENCY_LENGTH || !is_id(&self.currency) {
+            return None;
+        }
+        let state = match self.status.as_str() {
+            "captured" | "refunded" => PaymentState::Captured,
+            "failed" => PaymentState::Failed,
+            _ => PaymentState::Pending,
+        };
+        let mut refunded = self.amount_refunded.unwrap_or(0).max(0);
+        if self.status == "refunded" || self.refund_status.as_deref() == Some("full") {
+            refunded = refunded.max(self.amount);
+        }
+        let offers = self.offers.get("items").and_then(Value::as_array);
+        let has_offers = offers.is_some_and(|offers| !offers.is_empty());
+        Some(ReportedPayment {
+            order_id,
+            payment_id: self.id,
+            state,
+            amount: self.amount,
+            currency: self.currency,
+            is_discounted: self.offer_id.is_some() || has_offers,
+            refunded,
+            method: self.method,
+        })
+    }
+}
+
+/// Whether this is an id as the provider makes them, which is also safe to keep.
+fn is_id(text: &str) -> bool {
+    let is_short = (1..=ID_LENGTH_MAX).contains(&text.len());
+    is_short
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Reads one payment; none if it is not understood or is for no order.
+pub(super) fn read_payment(item: Value) -> Option<ReportedPayment> {
+    read::<Payment>(item)?.into_report()
+}
+
+/// Reads the body of a notification. One that is not understood names no payment.
+pub(super) fn read_notice(body: &[u8]) -> PaymentNotice {
+    let Ok(event) = serde_json::from_slice::<Event>(body) else {
+        return PaymentNotice {
+            event_type: String::new(),
+            report: None,
+        };
+    };
+    PaymentNotice {
+        report: payment_report(&event.event, event.payload),
+        event_type: event.event,
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
+    serde_json::from_value(value).ok()
+}
+
+/// Reads the payment that a notification reports; none if it moves no money, or is not understood.
+fn payment_report(event: &str, payload: Value) -> Option<PaymentReport> {
+    if ![PAYMENT_CAPTURED, ORDER_PAID, REFUND_PROCESSED, DISPUTE_LOST].contains(&event) {
+        return None;
+    }
+    let payload: Payload = read(payload)?;
+    let payment = payload.payment.entity.into_report()?;
+    let reversal = match event {
+        REFUND_PROCESSED => Some(
+            payload
+                .refund?
+                .entity
+                .into_reversal(ReversalReason::Refund)?,
+        ),
+        DISPUTE_LOST => Some(
+            payload
+                .dispute?
+                .entity
+                .into_reversal(ReversalReason::Chargeback)?,
+        ),
+        _ => None,
+    };
+    Some(PaymentReport { payment, reversal })
+}
+
+impl MoneyReturned {
+    fn into_reversal(self, reason: ReversalReason) -> Option<Reversal> {
+        (is_id(&self.id) && self.amount > 0).then_some(Reversal {
+            reversal_id: self.id,
+            amount: self.amount,
+            reason,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYMENT: &str = r#""payment": {"entity": {"id": "pay_1", "entity": "payment", "amount": 15000,
+        "currency": "INR", "status": "captured", "order_id": "order_1", "method": "upi"}}"#;
+
+    fn reported(event: &str, payload: &str) -> Option<PaymentReport> {
+        let body =
+            format!(r#"{{"entity": "event", "event": "{event}", "payload": {{{payload}}}}}"#);
+        read_notice(body.as_bytes()).report
+    }
+
+    fn captured() -> ReportedPayment {
+        ReportedPayment {
+            order_id: "order_1".to_owned(),
+            payment_id: "pay_1".to_owned(),
+            state: PaymentState::Captured,
+            amount: 15_000,
+            currency: "INR".to_owned(),
+            is_discounted: false,
+            refunded: 0,
+            method: Some("upi".to_owned()),
+        }
+    }
+
+    #[test]
+    fn notifications_are_read() {
+        for event in [PAYMENT_CAPTURED, ORDER_PAID] {
+            assert_eq!(reported(event, PAYMENT), Some(captured().into()));
+        }
+        let refund = r#", "refund": {"entity": {"id": "rfnd_1", "amount": 5000}}"#;
+        let refund = reported(REFUND_PROCESSED, &format!("{PAYMENT}{refund}"));
+        let reversal = Reversal {
+            reversal_id: "rfnd_1".to_owned(),
+            amount: 5_000,
+            reason: ReversalReason::Refund,
+        };
+        let expected = PaymentReport {
+            payment: captured(),
+            reversal: Some(reversal),
+        };
+        assert_eq!(refund, Some(expected));
+        let dispute = r#", "dispute": {"entity": {"id": "disp_1", "amount": 15000}}"#;
+        let dispute = reported(DISPUTE_LOST, &format!("{PAYMENT}{dispute}"));
+        let reason = dispute
+            .and_then(|report| report.reversal)
+            .map(|lost| lost.reason);
+        assert_eq!(reason, Some(ReversalReason::Chargeback));
+    }
+
+    #[test]
+    fn what_the_payment_itself_says_is_kept() {
+        let status = |from: &str, to: &str| {
+            let payment = PAYMENT.replace(from, to);
+            reported(PAYMENT_CAPTURED, &payment)
+                .expect("a payment")
+                .payment
+        };
+        let authorized = status("\"captured\"", "\"authorized\"");
+        assert_eq!(authorized.state, PaymentState::Pending);
+        let refunded = status("\"captured\"", "\"refunded\"");
+        assert_eq!(
+            (refunded.state, refunded.refunded),
+            (PaymentState::Captured, 15_000)
+        );
+        let part = status("\"method\"", "\"amount_refunded\": 5000, \"method\"");
+        assert_eq!(part.refunded, 5_000);
+        let full = status("\"method\"", "\"refund_status\": \"full\", \"method\"");
+        assert_eq!(full.refunded, 15_000);
+        assert_eq!(status("INR", "USD").currency, "USD");
+        assert!(status("\"method\"", "\"offer_id\": \"offer_1\", \"method\"").is_discounted);
+        assert!(!status("\"method\"", "\"offer_id\": null, \"method\"").is_discounted);
+        for (offers, is_discounted) in [
+            (r#"{"count": 1, "items": [{"id": "offer_1"}]}"#, true),
+            (r#"{"count": 0, "items": []}"#, false),
+            ("[]", false),
+            ("null", false),
+        ] {
+            let payment = status("\"method\"", &format!("\"offers\": {offers}, \"method\""));
+            assert_eq!(payment.is_discounted, is_discounted, "{offers}");
+        }
+    }
+
+    #[test]
+    fn what_moves_no_money_or_is_not_understood_names_no_payment() {
+        for event in [
+            "payment.failed",
+            "payment.dispute.created",
+            "refund.created",
+            "new.event",
+        ] {
+            assert_eq!(reported(event, PAYMENT), None, "{event}");
+        }
+        for payload in [
+            String::new(),
+            PAYMENT.replace("15000", "15000.5"),
+            PAYMENT.replace("15000", "\"15000\""),
+            PAYMENT.replace("15000", "99999999999999999999"),
+            PAYMENT.replace("\"order_1\"", "null"),
+            PAYMENT.replace("pay_1", "pay\\u0000"),
+        ] {
+            assert_eq!(reported(PAYMENT_CAPTURED, &payload), None, "{payload}");
+        }
+        assert_eq!(reported(REFUND_PROCESSED, PAYMENT), None, "no refund");
+        for body in ["not JSON", "[]", "{}", r#"{"event": 7}"#] {
+            assert_eq!(read_notice(body.as_bytes()).report, None, "{body}");
+        }
+    }
+}

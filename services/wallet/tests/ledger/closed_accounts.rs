@@ -1,0 +1,198 @@
+//! Deleted accounts: what goes back of their payments is booked, what they owe stays owed, and payouts in
+//! progress are not lost.
+
+use talktime_kit::Error;
+use talktime_wallet::domain::history::TxType;
+use talktime_wallet::domain::withdrawal::{Decision, Status};
+use talktime_wallet::ledger::{Bonus, Wish, close_account};
+
+use crate::bank::details;
+use crate::books::{Books, CALLER, LISTENER, minute};
+use crate::payments::{charged_back, notify, ordered, proof, prove, refunded};
+
+const ADMIN: i64 = 90;
+
+async fn close(books: &Books, user_id: i64) {
+    let mut tx = books.database.app.begin().await.expect("connected");
+    close_account(&mut tx, user_id, books.clock.now())
+        .await
+        .expect("closed");
+    tx.commit().await.expect("committed");
+}
+
+async fn closed_debt(books: &Books) -> i64 {
+    sqlx::query_scalar("SELECT debt_coins FROM wallet.closed_wallets WHERE owner_id = 1")
+        .fetch_one(&books.database.app)
+        .await
+        .expect("closed")
+}
+
+#[tokio::test]
+async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
+    let (books, stand_in, order_id) = ordered().await;
+    let payment = stand_in.pay(&order_id);
+    prove(&books, &proof(&order_id, &payment))
+        .await
+        .expect("paid");
+    let minutes: Vec<_> = (1..=25).map(minute).collect();
+    books.ledger.charge(&minutes).await.expect("paid");
+    notify(&books, &refunded(&payment, "rfnd_1", 1_500), "event_1")
+        .await
+        .expect("received");
+    close(&books, CALLER).await;
+    books.assert_right().await;
+    let lost = charged_back(&payment, "disp_1", 13_500);
+    for event_id in ["event_2", "event_3"] {
+        notify(&books, &lost, event_id).await.expect("received");
+    }
+    // 20 coins were left behind; 250 were spent on minutes.
+    assert_eq!(closed_debt(&books).await, 250);
+    let (sales,): (i64,) = sqlx::query_as(
+        "SELECT sum(CASE WHEN credit_account = 'platform/coin_sales' THEN amount ELSE -amount END)
+                ::bigint FROM wallet.journal
+         WHERE 'platform/coin_sales' IN (credit_account, debit_account)",
+    )
+    .fetch_one(&books.database.app)
+    .await
+    .expect("readable");
+    assert_eq!(sales, 0, "no money is left of it");
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_debt_outlives_the_account() {
+    let (books, stand_in, order_id) = ordered().await;
+    let payment = stand_in.pay(&order_id);
+    prove(&books, &proof(&order_id, &payment))
+        .await
+        .expect("paid");
+    let minutes: Vec<_> = (1..=25).map(minute).collect();
+    books.ledger.charge(&minutes).await.expect("paid");
+    notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
+        .await
+        .expect("received");
+    close(&books, CALLER).await;
+    assert_eq!(closed_debt(&books).await, 250);
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_payment_for_a_deleted_account_is_not_credited() {
+    let (books, stand_in, order_id) = ordered().await;
+    let payment = stand_in.pay(&order_id);
+    close(&books, CALLER).await;
+    let refused = prove(&books, &proof(&order_id, &payment)).await;
+    assert_eq!(refused.expect_err("gone"), "payment_not_found");
+    notify(&books, &crate::payments::captured(&payment), "event_1")
+        .await
+        .expect("received");
+    assert_eq!(books.coins(CALLER).await, 0);
+    books.assert_right().await;
+}
+
+#[tokio::test]
+async fn a_gift_pays_a_debt_first() {
+    let (books, stand_in, order_id) = ordered().await;
+    let payment = stand_in.pay(&order_id);
+    prove(&books, &proof(&order_id, &payment))
+        .await
+        .expect("paid");
+    let minutes: Vec<_> = (1..=25).map(minute).collect();
+    books.ledger.charge(&minutes).await.expect("paid");
+    notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
+        .await
+        .expect("received");
+    let mut balances = Vec::new();
+    for (fresh_id, coins) in [("small", 100), ("large", 200)] {
+        let bonus = Bonus {
+            user_id: CALLER,
+            admin_id: ADMIN,
+            tx_type: TxType::Bonus,
+            coins,
+            fresh_id: fresh_id.to_owned(),
+            idempotency: None,
+        };
+        let given = books.ledger.give(&bonus).await.expect("given");
+        balances.push((given.coins_added, given.balance_coins));
+    }
+    assert_eq!(balances, [(100, 0), (200, 50)]);
+    assert_eq!(books.coins(CALLER).await, 50);
+    books.assert_right().await;
+}
+
+async fn decide(books: &Books, withdrawal_id: i64, status: Status) -> Result<String, String> {
+    let decision = Decision {
+        admin_id: ADMIN,
+        status,
+        notes: None,
+    };
+    let decided = books.ledger.decide(withdrawal_id, &decision).await;
+    decided
+        .map(|reviewed| reviewed.withdrawal.status)
+        .map_err(|error| Error::from(error).code().to_owned())
+}
+
+async fn paise(books: &Books, account: &str) -> i64 {
+    sqlx::query_scalar(
+        "SELECT COALESCE(sum(CASE WHEN credit_account = $1 THEN amount ELSE -amount END), 0)::bigint
+         FROM wallet.journal
+         WHERE ledger = 'paise' AND $1 IN (credit_account, debit_account)",
+    )
+    .bind(account)
+    .fetch_one(&books.database.app)
+    .await
+    .expect("readable")
+}
+
+#[tokio::test]
+async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
+    let books = Books::open().await;
+    books.earn(1, 60).await;
+    let account = details("123456789");
+    let kept = books.ledger.set_bank_details(LISTENER, &account).await;
+    kept.expect("kept");
+    let mut ids = Vec::new();
+    for amount_paise in [3_000, 2_000, 500] {
+        let wish = Wish {
+            user_id: LISTENER,
+            amount_paise,
+            idempotency: None,
+        };
+        let held = books.ledger.withdraw(&wish).await.expect("held");
+        ids.push(held.withdrawal_id);
+    }
+    assert_eq!(
+        decide(&books, ids[2], Status::Paid).await.as_deref(),
+        Ok("paid")
+    );
+    decide(&books, ids[0], Status::Processing)
+        .await
+        .expect("decided");
+    close(&books, LISTENER).await;
+    books.assert_right().await;
+    assert_eq!(paise(&books, "platform/payouts_pending").await, 5_000);
+    assert_eq!(paise(&books, "platform/forfeited").await, 500);
+
+    let payouts = books.ledger.payouts().await.expect("readable");
+    assert_eq!(payouts.len(), 1);
+    assert_eq!(
+        (payouts[0].withdrawal_id, payouts[0].amount_paise),
+        (ids[0], 3_000)
+    );
+    assert_eq!(payouts[0].details, account);
+    assert_eq!(
+        decide(&books, ids[0], Status::Paid).await.as_deref(),
+        Ok("paid")
+    );
+    let rejected = decide(&books, ids[1], Status::Rejected).await;
+    assert_eq!(rejected.as_deref(), Ok("rejected"));
+    assert_eq!(paise(&books, "platform/payouts_pending").await, 0);
+    assert_eq!(paise(&books, "platform/bank").await, 3_500);
+    assert_eq!(paise(&books, "platform/forfeited").await, 2_500);
+    let (rows,): (i64,) = sqlx::query_as("SELECT count(*) FROM wallet.user_withdrawals")
+        .fetch_one(&books.database.app)
+        .await
+        .expect("readable");
+    assert_eq!(rows, 0, "nothing is kept of what is decided");
+    books.assert_right().await;
+}
