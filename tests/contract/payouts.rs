@@ -248,6 +248,47 @@ async fn a_rejected_withdrawal_comes_back() {
 }
 
 #[tokio::test]
+async fn nobody_is_deleted_while_a_payout_is_in_progress() {
+    let pair = earned().await;
+    let asked = withdraw(&pair, json!(1), None).await;
+    let id = &asked.body["withdrawal_id"];
+    let delete = async || {
+        pair.app
+            .delete("/users/me")
+            .of(&pair.listener)
+            .answer()
+            .await
+    };
+    assert_problem(&delete().await, 409, "payout_in_progress");
+    let admin = make_admin(&pair).await;
+    let processing = decide(&pair, admin, id, "processing").await;
+    assert_eq!(processing.status, 200, "{processing:?}");
+    assert_problem(&delete().await, 409, "payout_in_progress");
+    let paid = decide(&pair, admin, id, "paid").await;
+    assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
+    let deleted = delete().await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
+    for _ in 0..5 {
+        let pair = earned().await;
+        let delete = pair.app.delete("/users/me").of(&pair.listener).answer();
+        let (asked, deleted) = tokio::join!(withdraw(&pair, json!(1), None), delete);
+        assert!([200, 409].contains(&deleted.status), "{deleted:?}");
+        if asked.status == 200 {
+            // Whichever came first, the sum can still be paid.
+            let admin = make_admin(&pair).await;
+            let paid = decide(&pair, admin, &asked.body["withdrawal_id"], "paid").await;
+            assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
+        }
+        assert_books_are_right().await;
+    }
+}
+
+#[tokio::test]
 async fn sums_that_cannot_be_withdrawn() {
     let pair = earned().await;
     for amount in [json!(0), json!(-1), json!(0.001), json!(1e300), json!(1e12)] {

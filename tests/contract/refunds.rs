@@ -1,42 +1,64 @@
-//! Sections 6 and 9: what a payment provider takes back is told on the socket. The sandbox takes nothing
-//! back, so these tests have a wallet of their own whose provider is Razorpay, as its documentation of
+//! Sections 6 and 9: what a payment provider captures, refuses and takes back. The sandbox does neither, so these tests have a wallet of their own whose provider is Razorpay, as its documentation of
 //! orders and webhooks has it.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use aws_lc_rs::hmac;
-use axum::routing::post;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use talktime_client::{App, Role};
+use talktime_client::{Answer, App, Person, Role};
 use talktime_tests::replica::{Replica, SecondService, second_gateway, second_wallet};
 use talktime_tests::{Answered, WAIT_MAX, app, assert_books_are_right};
 use tokio::net::TcpListener;
 
+use crate::assert_problem;
 use crate::sockets::{assert_quiet, open};
 
+const KEY_SECRET: &str = "opens orders";
 const WEBHOOK_SECRET: &str = "signs what the provider tells";
+
+/// What the provider's API answers about orders: payments by order.
+type Payments = Arc<Mutex<HashMap<String, Vec<Value>>>>;
 
 /// `POST /v1/orders` of the provider.
 async fn open_order(Json(order): Json<Value>) -> Json<Value> {
+    assert_eq!(order["payment"]["capture"], "automatic");
     let id = format!("order_{}", order["receipt"].as_str().expect("a receipt"));
     Json(json!({"id": id, "entity": "order", "amount": order["amount"], "status": "created"}))
 }
 
+/// `GET /v1/orders/{order_id}/payments` of the provider.
+async fn list_payments(
+    State(payments): State<Payments>,
+    Path(order_id): Path<String>,
+) -> Json<Value> {
+    let payments = payments.lock().expect("nobody panicked");
+    let items = payments.get(&order_id).cloned().unwrap_or_default();
+    Json(json!({"entity": "collection", "count": items.len(), "items": items}))
+}
+
 /// Listens as the provider; answers where.
-async fn provider() -> String {
+async fn provider(payments: Payments) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let router = Router::new().route("/v1/orders", post(open_order));
+    let router = Router::new()
+        .route("/v1/orders", post(open_order))
+        .route("/v1/orders/{order_id}/payments", get(list_payments))
+        .with_state(payments);
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}/v1")
 }
 
 /// A gateway whose wallet has this provider.
-async fn with_provider() -> (Replica, SecondService) {
+async fn with_provider(payments: Payments) -> (Replica, SecondService) {
     let wallet = second_wallet(&[
         ("TALKTIME_WALLET__PAYMENTS__PROVIDER", "razorpay"),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__API_URL",
-            &provider().await,
+            &provider(payments).await,
         ),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID",
@@ -44,7 +66,7 @@ async fn with_provider() -> (Replica, SecondService) {
         ),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_SECRET",
-            "opens orders",
+            KEY_SECRET,
         ),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__WEBHOOK_SECRET",
@@ -56,36 +78,160 @@ async fn with_provider() -> (Replica, SecondService) {
     (gateway, wallet)
 }
 
-/// The provider tells of something that happened, as it signs it.
-async fn tell(gateway: &App, event: &str, payload: Value) {
-    let body = json!({"entity": "event", "event": event, "payload": payload}).to_string();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
-    let signature = hex::encode(hmac::sign(&key, body.as_bytes()));
+fn sign(secret: &str, text: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hex::encode(hmac::sign(&key, text.as_bytes()))
+}
+
+/// The provider notifies us with this body, as it signs it.
+async fn notify_with(gateway: &App, body: String) -> Answer {
+    let signature = sign(WEBHOOK_SECRET, &body);
     let notice = gateway
         .post("/payments/webhook")
         .header("x-razorpay-signature", &signature)
         // The same for the same notice, and for no other.
         .header("x-razorpay-event-id", &signature)
         .body("application/json", body);
-    let heard = notice.answer().await;
-    assert_eq!(heard.status, 200, "{event}: {heard:?}");
+    notice.answer().await
+}
+
+/// The provider notifies us of something that happened.
+async fn tell(gateway: &App, event: &str, payload: Value) {
+    let body = json!({"entity": "event", "event": event, "payload": payload}).to_string();
+    let received = notify_with(gateway, body).await;
+    assert_eq!(received.status, 200, "{event}: {received:?}");
+}
+
+/// An order of 300 coins at 150 rupees.
+async fn order(gateway: &App, payer: &Person) -> String {
+    let order = gateway.post("/payments/orders").of(payer);
+    let order = order.json(&json!({"amount_rupees": 150})).answer().await;
+    assert_eq!(order.status, 200, "{order:?}");
+    order.body["order_id"]
+        .as_str()
+        .expect("an order")
+        .to_owned()
+}
+
+fn payment(order_id: &str, amount: i64, status: &str) -> Value {
+    json!({
+        "id": format!("pay_{order_id}"), "entity": "payment", "amount": amount, "currency": "INR",
+        "status": status, "order_id": order_id, "method": "upi", "amount_refunded": 0
+    })
+}
+
+/// The app sends what the checkout handed to it.
+async fn prove(gateway: &App, payer: &Person, order_id: &str) -> Answer {
+    let payment_id = format!("pay_{order_id}");
+    let proof = json!({
+        "amount_rupees": 150, "payment_method": "upi", "razorpay_order_id": order_id,
+        "razorpay_payment_id": payment_id,
+        "razorpay_signature": sign(KEY_SECRET, &format!("{order_id}|{payment_id}"))
+    });
+    gateway
+        .post("/calls/recharge")
+        .of(payer)
+        .json(&proof)
+        .answer()
+        .await
+}
+
+async fn coins(app: &App, payer: &Person) -> Value {
+    let balance = app.balance(payer).await.expect("a balance");
+    balance.body["balance_coins"].clone()
+}
+
+#[tokio::test]
+async fn a_payment_is_credited_once_the_provider_has_captured_it() {
+    let payments = Payments::default();
+    let (gateway, _wallet) = with_provider(payments.clone()).await;
+    let app = app().await;
+    let payer = app.sign_up(Role::User).await;
+    let order_id = order(&gateway.app, &payer).await;
+    let report = |status| {
+        let reported = vec![payment(&order_id, 15_000, status)];
+        let mut payments = payments.lock().expect("nobody panicked");
+        payments.insert(order_id.clone(), reported);
+    };
+    report("authorized");
+    let pending = prove(&gateway.app, &payer, &order_id).await;
+    assert_problem(&pending, 402, "payment_pending");
+    assert_eq!(coins(&app, &payer).await, 0);
+    report("captured");
+    let paid = prove(&gateway.app, &payer, &order_id).await;
+    assert_eq!((paid.status, &paid.body["coins_added"]), (200, &json!(300)));
+
+    let mut refunded = payment(&order_id, 15_000, "refunded");
+    refunded["amount_refunded"] = json!(15_000);
+    let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 15_000}});
+    let payload = json!({"payment": {"entity": refunded}, "refund": refund});
+    tell(&gateway.app, "refund.processed", payload).await;
+    assert_eq!(coins(&app, &payer).await, 0);
+    let again = prove(&gateway.app, &payer, &order_id).await;
+    assert_problem(&again, 409, "payment_reversed");
+    let history = app.get("/calls/recharge/history").of(&payer).answer().await;
+    assert_eq!(history.body["total_recharged"], 0, "{history:?}");
+    assert_eq!(history.body["total_coins_added"], 0, "{history:?}");
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn what_is_not_what_the_order_costs_is_not_credited() {
+    let (gateway, _wallet) = with_provider(Payments::default()).await;
+    let app = app().await;
+    let payer = app.sign_up(Role::User).await;
+    let order_id = order(&gateway.app, &payer).await;
+    let underpaid = payment(&order_id, 100, "captured");
+    let payload = json!({"payment": {"entity": underpaid}});
+    tell(&gateway.app, "payment.captured", payload).await;
+    assert_eq!(coins(&app, &payer).await, 0);
+    let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 100}});
+    let payload = json!({"payment": {"entity": underpaid}, "refund": refund});
+    tell(&gateway.app, "refund.processed", payload).await;
+    assert_eq!(coins(&app, &payer).await, 0);
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn whatever_the_provider_signed_is_received() {
+    let (gateway, _wallet) = with_provider(Payments::default()).await;
+    let app = app().await;
+    let payer = app.sign_up(Role::User).await;
+    let first = order(&gateway.app, &payer).await;
+    let second = order(&gateway.app, &payer).await;
+    let paid = payment(&first, 15_000, "captured");
+    let mut twice = paid.clone();
+    twice["order_id"] = json!(second);
+    for payment in [&paid, &twice] {
+        let payload = json!({"payment": {"entity": payment}});
+        tell(&gateway.app, "payment.captured", payload).await;
+    }
+    assert_eq!(coins(&app, &payer).await, 300, "one payment pays one order");
+    for event in ["settlement.processed", "payment.captured", "new.event"] {
+        tell(&gateway.app, event, json!({"other": {"entity": {}}})).await;
+    }
+    for body in ["[]", "not JSON", "{}"] {
+        let received = notify_with(&gateway.app, body.to_owned()).await;
+        assert_eq!(received.status, 200, "{body}: {received:?}");
+    }
+    let forged = gateway
+        .app
+        .post("/payments/webhook")
+        .header("x-razorpay-signature", &"0".repeat(64))
+        .body("application/json", "{}".to_owned());
+    assert_problem(&forged.answer().await, 400, "invalid_signature");
+    assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn a_refund_reaches_the_socket_of_who_had_paid() {
-    let (gateway, _wallet) = with_provider().await;
+    let (gateway, _wallet) = with_provider(Payments::default()).await;
     let app = app().await;
     let (payer, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
     let (mut own, _) = open(&app, "/ws/notifications", &payer).await;
     let (mut others, _) = open(&app, "/ws/notifications", &other).await;
-    let order = gateway.app.post("/payments/orders").of(&payer);
-    let order = order.json(&json!({"amount_rupees": 150})).answer().await;
-    assert_eq!(order.status, 200, "{order:?}");
-    let order_id = order.body["order_id"].as_str().expect("an order");
-    let payment = json!({"entity": {
-        "id": format!("pay_{order_id}"), "entity": "payment", "amount": 15_000, "currency": "INR",
-        "status": "captured", "order_id": order_id, "method": "upi"
-    }});
+    let order_id = order(&gateway.app, &payer).await;
+    let payment = json!({"entity": payment(&order_id, 15_000, "captured")});
     tell(
         &gateway.app,
         "payment.captured",

@@ -11,12 +11,13 @@ use talktime_proto::profile::v1::{
 use utoipa::ToSchema;
 
 use super::{Message, time};
-use crate::app::Profile;
+use crate::app::{Profile, Wallet};
 use crate::extract::Json;
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{Role, Sex};
 use crate::problem::Result;
 use crate::revocations::Revocations;
+use crate::routes::wallet::check_no_payout_in_progress;
 use crate::token::Caller;
 
 #[derive(Serialize, ToSchema)]
@@ -169,7 +170,8 @@ pub(super) async fn update(
     Ok(Json(user.into()))
 }
 
-/// Deletes oneself: every service drops one's rows, and every token is dead at once.
+/// Deletes oneself: every service drops one's rows, and every token is dead at once. Not while rupees are
+/// on their way to one's bank, since nobody could be told what became of them.
 #[utoipa::path(
     delete,
     path = "/users/me",
@@ -178,15 +180,17 @@ pub(super) async fn update(
     responses(
         (status = 200, body = Message),
         (status = 404, description = "user_not_found"),
-        (status = 409, description = "on_a_call"),
+        (status = 409, description = "on_a_call, payout_in_progress"),
     )
 )]
 pub(super) async fn delete(
     State(mut profile): State<Profile>,
+    State(wallet): State<Wallet>,
     State(revocations): State<Revocations>,
     caller: Caller,
 ) -> Result<Json<Message>> {
     let user_id = caller.user_id;
+    check_no_payout_in_progress(&wallet, user_id).await?;
     profile.delete_user(DeleteUserRequest { user_id }).await?;
     revocations.add_deleted(user_id);
     Ok(Json(Message::new("User deleted successfully")))

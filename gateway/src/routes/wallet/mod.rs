@@ -7,6 +7,7 @@ pub(super) mod statements;
 use axum::extract::State;
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::{Error, Kind};
 use talktime_proto::wallet::v1::{Balance, GetBalanceRequest};
 use utoipa::ToSchema;
 
@@ -39,6 +40,31 @@ impl From<Balance> for BalanceAnswer {
     }
 }
 
+/// Refuses to delete a person whose rupees are on their way to a bank. A withdrawal that is requested
+/// between this and the deletion is not lost: the wallet keeps it until it is decided.
+pub(super) async fn check_no_payout_in_progress(
+    wallet: &Wallet,
+    user_id: i64,
+) -> Result<(), Error> {
+    let balance = load_balance(wallet, user_id).await?;
+    if balance.pending_withdrawals_paise > 0 {
+        return Err(Error::new(
+            Kind::Conflict,
+            "payout_in_progress",
+            "A withdrawal is in progress. Delete your account once it is paid or rejected.",
+        ));
+    }
+    Ok(())
+}
+
+async fn load_balance(wallet: &Wallet, user_id: i64) -> Result<Balance, Error> {
+    retry_idempotent(|| {
+        let mut wallet = wallet.clone();
+        async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
+    })
+    .await
+}
+
 /// Coins and rupees of one's own.
 #[utoipa::path(
     get,
@@ -51,11 +77,6 @@ pub(super) async fn balance(
     State(wallet): State<Wallet>,
     caller: Caller,
 ) -> Result<Json<BalanceAnswer>> {
-    let user_id = caller.user_id;
-    let balance = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
-    })
-    .await?;
+    let balance = load_balance(&wallet, caller.user_id).await?;
     Ok(Json(balance.into()))
 }

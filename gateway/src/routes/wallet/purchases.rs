@@ -85,7 +85,9 @@ impl From<RechargeResponse> for RechargeAnswer {
     }
 }
 
-/// Buys coins: a step of the rate card, against a payment.
+/// Buys coins: a step of the rate card, against a payment. A signed proof is credited once the provider
+/// itself reports the payment as captured. Until then the answer is 402 `payment_pending`: show it, and
+/// ask again; the coins come by themselves as well.
 #[utoipa::path(
     post,
     path = "/calls/recharge",
@@ -95,8 +97,8 @@ impl From<RechargeResponse> for RechargeAnswer {
     responses(
         (status = 200, body = RechargeAnswer),
         (status = 400, description = "invalid_amount, amount_not_on_rate_card, invalid_payment_method, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
-        (status = 402, description = "payment_not_found"),
-        (status = 409, description = "order_already_paid, idempotency_key_in_use"),
+        (status = 402, description = "payment_not_found, payment_pending, payment_failed, payment_mismatch"),
+        (status = 409, description = "order_already_paid, payment_reversed, idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
@@ -184,10 +186,10 @@ impl From<RechargeResponse> for AddCoinsAnswer {
     responses(
         (status = 200, body = AddCoinsAnswer),
         (status = 400, description = "invalid_amount, out_of_range, invalid_tx_type, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
-        (status = 402, description = "payment_not_found"),
+        (status = 402, description = "payment_not_found, payment_pending, payment_failed, payment_mismatch"),
         (status = 403, description = "admin_only"),
         (status = 404, description = "no_such_user"),
-        (status = 409, description = "order_already_paid, idempotency_key_in_use"),
+        (status = 409, description = "order_already_paid, payment_reversed, idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
@@ -300,8 +302,8 @@ pub(in crate::routes) async fn open_order(
     Ok(Json(order.into()))
 }
 
-/// The payment provider tells what happened. Its signature stands for a token: HMAC-SHA256 over the
-/// body as it comes, in `X-Razorpay-Signature`.
+/// The payment provider notifies us. Its signature stands for a token: HMAC-SHA256 over the body as it
+/// comes, in `X-Razorpay-Signature`. Whatever is signed is answered 200, also if it is of no use here.
 #[utoipa::path(
     post,
     path = "/payments/webhook",
@@ -309,12 +311,12 @@ pub(in crate::routes) async fn open_order(
     security(()),
     params(
         ("x-razorpay-signature" = Option<String>, Header, description = "Of the body, in hexadecimal."),
-        ("x-razorpay-event-id" = Option<String>, Header, description = "The same for each repetition."),
+        ("x-razorpay-event-id" = Option<String>, Header, description = "The same for each repetition; a notification without one is known by its body."),
     ),
     request_body(content = String, content_type = "application/json"),
     responses(
         (status = 200, body = Message),
-        (status = 400, description = "invalid_signature, out_of_range"),
+        (status = 400, description = "invalid_signature"),
         (status = 404, description = "no_such_provider"),
     )
 )]
