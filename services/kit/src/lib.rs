@@ -23,6 +23,7 @@ mod service;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod trace;
 
 /// Requests are many small allocations: a tenth of a busy service's time with the system's allocator.

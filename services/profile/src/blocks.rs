@@ -9,7 +9,7 @@ use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{UserBlocked, UserUnblocked};
 
-use crate::domain::{Page, ProfileError, check_reason};
+use crate::domain::{Page, ProfileError};
 use crate::store::user_blocks::{self, Block, Blocked};
 use crate::store::users;
 
@@ -48,7 +48,6 @@ impl Blocks {
         if user_id == blocked_id {
             return Err(ProfileError::BlockOfOneself);
         }
-        block.reason.as_deref().map_or(Ok(()), check_reason)?;
         let mut tx = self.db.begin().await?;
         users::take_turns(&mut tx, user_id).await?;
         let now = self.clock.now();

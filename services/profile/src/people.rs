@@ -6,6 +6,7 @@ use talktime_kit::Clock;
 use talktime_kit::db::Database;
 use talktime_kit::db::is_unique_violation;
 use talktime_kit::messaging::{Relay, outbox};
+use talktime_kit::text;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{RoleChanged, UserDeleted, UserRegistered, UserUpdated};
 
@@ -213,7 +214,7 @@ async fn tell_of_admin(
         user_id: user.user_id,
         role: Role::Admin.name().to_owned(),
         active,
-        operator: operator.chars().take(OPERATOR_CHARACTERS_MAX).collect(),
+        operator: text::visible_line(operator, OPERATOR_CHARACTERS_MAX),
     });
     outbox::append(tx, user.user_id, version, now, changed).await
 }

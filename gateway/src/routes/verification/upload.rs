@@ -24,8 +24,9 @@ pub(in crate::routes) const BODY_BYTES_MAX: usize = 10 * 1024 * 1024 + 64 * 1024
 
 const AUDIO: &str = "audio_file";
 const DESCRIPTION: &str = "description";
-/// Verification counts characters; no 500 of them have more bytes.
-const DESCRIPTION_BYTES_MAX: usize = 2_000;
+/// Verification counts characters; no 500 of them have more bytes, even where each comes as a letter and
+/// its marks.
+const DESCRIPTION_BYTES_MAX: usize = 8_000;
 const PIECES_QUEUED_MAX: usize = 1;
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use talktime_kit::text;
+
 const CHARACTERS_MAX: usize = 200;
 
 /// A device as it names itself, cut to a sane length: nothing but a person's memory relies on it.
@@ -11,10 +13,7 @@ pub struct Device(String);
 impl Device {
     /// The device of a `User-Agent` header; empty is fine.
     pub fn new(user_agent: &str) -> Self {
-        let visible = user_agent
-            .chars()
-            .filter(|character| !character.is_control());
-        Self(visible.take(CHARACTERS_MAX).collect())
+        Self(text::visible_line(user_agent, CHARACTERS_MAX))
     }
 }
 
@@ -33,6 +32,10 @@ mod tests {
         assert_eq!(
             Device::new("Talktime/1.0\r\n\0 (Pixel)").to_string(),
             "Talktime/1.0 (Pixel)"
+        );
+        assert_eq!(
+            Device::new("Pixel\u{202E}\u{200B} 9").to_string(),
+            "Pixel 9"
         );
         assert_eq!(
             Device::new(&"x".repeat(9_000)).to_string().len(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
 /// What the calls service refuses.
@@ -70,8 +71,8 @@ pub enum CallError {
     #[error("stars out of range")]
     InvalidStars,
     /// Too long, or not text.
-    #[error("not a comment")]
-    InvalidComment,
+    #[error("the comment {0}")]
+    InvalidComment(TextError),
     /// More ids than one answer is about.
     #[error("too many ids at once")]
     TooManyIds,
@@ -100,8 +101,11 @@ impl CallError {
             | Self::NotCompleted
             | Self::RatingClosed
             | Self::AlreadyRated
-            | Self::InvalidStars
-            | Self::InvalidComment => self.rating_parts(),
+            | Self::InvalidStars => self.rating_parts(),
+            Self::InvalidComment(error) => {
+                let detail = format!("The comment {error}.");
+                return (Kind::InvalidArgument, "invalid_comment", detail.into());
+            }
             Self::Oneself => (
                 Kind::InvalidArgument,
                 "cannot_call_oneself",
@@ -216,11 +220,6 @@ impl CallError {
                 Kind::InvalidArgument,
                 "invalid_stars",
                 "stars must be 1 to 5.",
-            ),
-            Self::InvalidComment => (
-                Kind::InvalidArgument,
-                "invalid_comment",
-                "The comment may have up to 500 characters.",
             ),
             _ => (Kind::NotFound, "call_not_found", "There is no such call."),
         }

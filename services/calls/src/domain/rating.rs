@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
+use talktime_kit::text;
 
 use super::CallError;
 use super::call::Status;
@@ -26,21 +27,15 @@ impl Rating {
             .ok()
             .filter(|stars| (1..=5).contains(stars));
         let comment = comment.filter(|comment| !comment.trim().is_empty());
-        if comment.as_deref().is_some_and(|comment| !is_text(comment)) {
-            return Err(CallError::InvalidComment);
-        }
+        let comment = comment
+            .map(|comment| text::normalize_paragraphs(&comment, COMMENT_CHARACTERS_MAX))
+            .transpose()
+            .map_err(CallError::InvalidComment)?;
         Ok(Self {
             stars: stars.ok_or(CallError::InvalidStars)?,
             comment,
         })
     }
-}
-
-fn is_text(comment: &str) -> bool {
-    comment.chars().count() <= COMMENT_CHARACTERS_MAX
-        && comment
-            .chars()
-            .all(|c| !c.is_control() || c.is_whitespace())
 }
 
 /// A call as far as rating it goes.
@@ -127,8 +122,14 @@ mod tests {
         assert_eq!(kept.as_deref(), Some("kind\nand patient"));
         assert_eq!(with(" \n").expect("allowed").comment, None);
         assert!(with(&"ß".repeat(500)).is_ok());
-        for wrong in ["nul\0", &"x".repeat(501)] {
-            assert!(matches!(with(wrong), Err(CallError::InvalidComment)));
+        for (wrong, why) in [
+            ("nul\0", "invisible"),
+            ("\u{202E}dnik", "direction"),
+            (&"x".repeat(501), "at most 500 characters"),
+        ] {
+            let refused = talktime_kit::Error::from(with(wrong).expect_err("refused"));
+            assert_eq!(refused.code(), "invalid_comment");
+            assert!(refused.detail().contains(why), "{}", refused.detail());
         }
     }
 

@@ -1,8 +1,10 @@
 //! How one keeps somebody away (contract, section 3).
 
+use talktime_kit::text;
+
 use super::ProfileError;
 
-pub(super) const REASON_CHARACTERS_MAX: usize = 500;
+const REASON_CHARACTERS_MAX: usize = 500;
 
 /// A way to keep somebody away. Both have the same effect; a report is also read by a person.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,14 +34,9 @@ impl Action {
     }
 }
 
-/// Text of several lines, not too long.
-pub fn check_reason(reason: &str) -> Result<(), ProfileError> {
-    let is_text = reason.chars().all(|c| !c.is_control() || c.is_whitespace());
-    if is_text && reason.chars().count() <= REASON_CHARACTERS_MAX {
-        Ok(())
-    } else {
-        Err(ProfileError::InvalidReason)
-    }
+/// Text of several lines, normalized.
+pub fn normalize_reason(reason: &str) -> Result<String, ProfileError> {
+    text::normalize_paragraphs(reason, REASON_CHARACTERS_MAX).map_err(ProfileError::InvalidReason)
 }
 
 #[cfg(test)]
@@ -59,9 +56,15 @@ mod tests {
 
     #[test]
     fn a_reason_is_text_within_bounds() {
-        assert!(check_reason("rude\nand loud").is_ok());
-        assert!(check_reason(&"ß".repeat(REASON_CHARACTERS_MAX)).is_ok());
-        assert!(check_reason(&"x".repeat(REASON_CHARACTERS_MAX + 1)).is_err());
-        assert!(check_reason("nul\0").is_err());
+        assert!(normalize_reason("rude\nand loud").is_ok());
+        assert!(normalize_reason(&"ß".repeat(REASON_CHARACTERS_MAX)).is_ok());
+        for (wrong, why) in [
+            ("x".repeat(REASON_CHARACTERS_MAX + 1), "at most 500"),
+            ("nul\0".to_owned(), "invisible"),
+            ("\u{202E}edur".to_owned(), "direction"),
+        ] {
+            let refused = normalize_reason(&wrong).expect_err("refused").to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! What profile refuses, and why.
 
+use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
-use super::block::REASON_CHARACTERS_MAX;
 use super::fields::{
-    BIO_CHARACTERS_MAX, COUNTRY_CHARACTERS_MAX, INTEREST_CHARACTERS_MAX, INTERESTS_MAX,
-    USERNAME_CHARACTERS_MAX, USERNAME_CHARACTERS_MIN,
+    INTEREST_CHARACTERS_MAX, INTERESTS_MAX, USERNAME_CHARACTERS_MAX, USERNAME_CHARACTERS_MIN,
 };
 
 /// What profile refuses. The text is for the person who asked.
@@ -33,8 +32,8 @@ pub enum ProfileError {
     #[error("role must be user or listener.")]
     InvalidRole,
     /// Too long, or not text.
-    #[error("The bio may have up to {BIO_CHARACTERS_MAX} characters.")]
-    InvalidBio,
+    #[error("The bio {0}.")]
+    InvalidBio(TextError),
     /// Too many, too long, or with other characters.
     #[error(
         "Up to {INTERESTS_MAX} interests of up to {INTEREST_CHARACTERS_MAX} letters, digits, \
@@ -48,8 +47,8 @@ pub enum ProfileError {
     #[error("The language must be a code such as en or hi.")]
     InvalidLanguage,
     /// Too long, empty, or not text.
-    #[error("The country may have up to {COUNTRY_CHARACTERS_MAX} characters.")]
-    InvalidCountry,
+    #[error("The country {0}.")]
+    InvalidCountry(TextError),
     /// Not between no star and five, or least and most the wrong way round.
     #[error("A rating is from 0.0 to 5.0.")]
     InvalidRating,
@@ -96,8 +95,8 @@ pub enum ProfileError {
     #[error("action_type must be block or report.")]
     InvalidAction,
     /// Too long, or not text.
-    #[error("The reason may have up to {REASON_CHARACTERS_MAX} characters.")]
-    InvalidReason,
+    #[error("The reason {0}.")]
+    InvalidReason(TextError),
     /// Nobody goes during a call.
     #[error("End your call first.")]
     OnACall,
@@ -122,11 +121,11 @@ impl From<ProfileError> for Error {
             ProfileError::InvalidDob => (Kind::InvalidArgument, "invalid_dob"),
             ProfileError::UnderAge => (Kind::InvalidArgument, "under_age"),
             ProfileError::InvalidRole => (Kind::InvalidArgument, "invalid_role"),
-            ProfileError::InvalidBio => (Kind::InvalidArgument, "invalid_bio"),
+            ProfileError::InvalidBio(_) => (Kind::InvalidArgument, "invalid_bio"),
             ProfileError::InvalidInterests => (Kind::InvalidArgument, "invalid_interests"),
             ProfileError::InvalidImageUrl => (Kind::InvalidArgument, "invalid_profile_image_url"),
             ProfileError::InvalidLanguage => (Kind::InvalidArgument, "invalid_language"),
-            ProfileError::InvalidCountry => (Kind::InvalidArgument, "invalid_country"),
+            ProfileError::InvalidCountry(_) => (Kind::InvalidArgument, "invalid_country"),
             ProfileError::InvalidRating => (Kind::InvalidArgument, "invalid_rating"),
             ProfileError::InvalidRegistrationId => {
                 (Kind::InvalidArgument, "invalid_registration_id")
@@ -144,7 +143,7 @@ impl From<ProfileError> for Error {
             ProfileError::FavoriteOfOneself => (Kind::InvalidArgument, "favorite_of_oneself"),
             ProfileError::BlockOfOneself => (Kind::InvalidArgument, "block_of_oneself"),
             ProfileError::InvalidAction => (Kind::InvalidArgument, "invalid_action_type"),
-            ProfileError::InvalidReason => (Kind::InvalidArgument, "invalid_reason"),
+            ProfileError::InvalidReason(_) => (Kind::InvalidArgument, "invalid_reason"),
             ProfileError::OnACall => (Kind::Conflict, "on_a_call"),
         };
         Self::new(kind, code, error.to_string())

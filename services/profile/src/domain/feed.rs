@@ -34,9 +34,10 @@ pub struct FeedFilter {
     pub min_rating_hundredths: Option<i32>,
     /// At most so many stars, in hundredths; who has none yet counts as zero.
     pub max_rating_hundredths: Option<i32>,
-    /// Any of these.
+    /// Any of these, whatever their case; normalized.
     pub interests: Vec<String>,
-    /// The language preferred.
+    /// The language preferred, whatever its case: a tag, which also finds the longer tags that begin
+    /// with it (RFC 4647, 3.3.1).
     pub language: Option<String>,
 }
 
@@ -106,10 +107,10 @@ impl FeedFilter {
         if min.zip(max).is_some_and(|(min, max)| min > max) {
             return Err(ProfileError::InvalidRating);
         }
-        if let Some(language) = &self.language {
-            fields::check_language(language)?;
+        match &self.language {
+            Some(language) => fields::check_language(language),
+            None => Ok(()),
         }
-        fields::check_interests(&self.interests)
     }
 }
 

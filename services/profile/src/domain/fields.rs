@@ -1,6 +1,7 @@
 //! What a profile's fields may hold (contract, section 2, "Field rules").
 
 use http::Uri;
+use talktime_kit::text;
 
 use super::ProfileError;
 
@@ -48,39 +49,34 @@ pub fn check_phone(phone: &str) -> Result<(), ProfileError> {
     require(is_e164, ProfileError::InvalidPhone)
 }
 
-/// Text of several lines.
-pub fn check_bio(bio: &str) -> Result<(), ProfileError> {
-    let is_text = bio.chars().all(|c| !c.is_control() || c.is_whitespace());
-    require(
-        is_text && bio.chars().count() <= BIO_CHARACTERS_MAX,
-        ProfileError::InvalidBio,
-    )
+/// Text of several lines, normalized.
+pub fn normalize_bio(bio: &str) -> Result<String, ProfileError> {
+    text::normalize_paragraphs(bio, BIO_CHARACTERS_MAX).map_err(ProfileError::InvalidBio)
 }
 
-/// A short list of interests, in any script.
-pub fn check_interests(interests: &[String]) -> Result<(), ProfileError> {
+/// A short list of interests in any script, normalized.
+pub fn normalize_interests(interests: &[String]) -> Result<Vec<String>, ProfileError> {
     require(
-        interests.len() <= INTERESTS_MAX && interests.iter().all(|each| is_interest(each)),
+        interests.len() <= INTERESTS_MAX,
         ProfileError::InvalidInterests,
-    )
+    )?;
+    let normal = interests
+        .iter()
+        .map(|interest| text::normalize_words(interest, INTEREST_CHARACTERS_MAX));
+    normal
+        .collect::<Result<_, _>>()
+        .map_err(|_| ProfileError::InvalidInterests)
 }
 
-fn is_interest(interest: &str) -> bool {
-    (1..=INTEREST_CHARACTERS_MAX).contains(&interest.chars().count())
-        && !interest.trim().is_empty()
-        && interest
-            .chars()
-            .all(|c| c.is_alphanumeric() || c == ' ' || c == '-')
-}
-
-/// An address with a host, over http or https.
+/// An address with a host, over http or https, that reads as it is written.
 pub fn check_image_url(url: &str) -> Result<(), ProfileError> {
     let is_web = url.parse::<Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
     });
+    let is_visible = text::normalize_line(url, URL_BYTES_MAX).is_ok();
     require(
-        is_web && url.len() <= URL_BYTES_MAX,
+        is_web && is_visible && url.len() <= URL_BYTES_MAX,
         ProfileError::InvalidImageUrl,
     )
 }
@@ -100,15 +96,9 @@ pub fn check_language(language: &str) -> Result<(), ProfileError> {
     )
 }
 
-/// A name or a code, as the app writes it.
-pub fn check_country(country: &str) -> Result<(), ProfileError> {
-    let length = country.chars().count();
-    require(
-        (1..=COUNTRY_CHARACTERS_MAX).contains(&length)
-            && !country.trim().is_empty()
-            && country.chars().all(|c| !c.is_control()),
-        ProfileError::InvalidCountry,
-    )
+/// A name or a code as the app writes it, normalized.
+pub fn normalize_country(country: &str) -> Result<String, ProfileError> {
+    text::normalize_line(country, COUNTRY_CHARACTERS_MAX).map_err(ProfileError::InvalidCountry)
 }
 
 /// No star to five, in hundredths.
@@ -172,23 +162,41 @@ mod tests {
     fn bios() {
         let (longest, too_long) = ("ü".repeat(500), "ü".repeat(501));
         assert_rule(
-            check_bio,
+            |bio| normalize_bio(bio).map(drop),
             &["", "Two\nlines, and a 🙂", &longest],
-            &[&too_long, "nul\0"],
+            &[&too_long, "nul\0", "zero\u{200B}width"],
         );
+        let reason = |bio: &str| normalize_bio(bio).expect_err("refused").to_string();
+        assert!(reason("nul\0").contains("invisible characters"));
+        assert!(reason(&too_long).contains("at most 500 characters"));
     }
 
     #[test]
     fn interests() {
         let (longest, too_long) = ("x".repeat(50), "x".repeat(51));
-        let one = |interest: &str| check_interests(&[interest.to_owned()]);
+        let one = |interest: &str| normalize_interests(&[interest.to_owned()]);
         assert_rule(
-            one,
-            &["music", "Sci-Fi movies 2", "संगीत", &longest],
-            &["", "   ", "rock&roll", "tab\t", &too_long],
+            |interest| one(interest).map(drop),
+            &[
+                "music",
+                "Sci-Fi movies 2",
+                "संगीत",
+                "क्रिकेट",
+                "தமிழ்",
+                &longest,
+            ],
+            &[
+                "",
+                "   ",
+                "rock&roll",
+                "tab\tbed",
+                "mu\u{200B}sic",
+                &too_long,
+            ],
         );
-        assert!(check_interests(&vec!["music".to_owned(); 10]).is_ok());
-        assert!(check_interests(&vec!["music".to_owned(); 11]).is_err());
+        assert_eq!(one(" cafe\u{301} ").expect("allowed"), ["caf\u{E9}"]);
+        assert!(normalize_interests(&vec!["music".to_owned(); 10]).is_ok());
+        assert!(normalize_interests(&vec!["music".to_owned(); 11]).is_err());
     }
 
     #[test]
@@ -204,6 +212,7 @@ mod tests {
                 "javascript:alert(1)",
                 "https://",
                 "https://exa mple.com",
+                "https://example.com/a\u{202E}gnp.exe",
                 &too_long,
             ],
         );
@@ -218,9 +227,9 @@ mod tests {
         );
         let too_long = "x".repeat(101);
         assert_rule(
-            check_country,
-            &["IN", "Côte d'Ivoire"],
-            &["", " ", "I\0N", &too_long],
+            |country| normalize_country(country).map(drop),
+            &["IN", "Côte d'Ivoire", "भारत"],
+            &["", " ", "I\0N", "\u{202E}NI", &too_long],
         );
     }
 

@@ -8,7 +8,7 @@ mod page;
 mod registration;
 mod user;
 
-pub use block::{Action, check_reason};
+pub use block::{Action, normalize_reason};
 pub use error::ProfileError;
 pub use page::Page;
 pub use registration::{Conflicts, Registration};

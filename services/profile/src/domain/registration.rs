@@ -47,17 +47,14 @@ pub struct Conflicts {
 }
 
 impl Registration {
-    /// The field rules, and that they are of age today.
+    /// The field rules for what is not text, which is normalized when it comes in; and that they are of
+    /// age today.
     pub fn check(&self, today: NaiveDate) -> Result<(), ProfileError> {
         fields::check_registration_id(&self.registration_id)?;
         fields::check_phone(&self.phone)?;
         fields::check_username(&self.username)?;
         check_age(self.dob, today)?;
-        fields::check_interests(&self.interests)?;
         fields::check_language(&self.preferred_language)?;
-        if let Some(bio) = &self.bio {
-            fields::check_bio(bio)?;
-        }
         if let Some(url) = &self.profile_image_url {
             fields::check_image_url(url)?;
         }

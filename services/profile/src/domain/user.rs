@@ -125,7 +125,7 @@ pub struct UserUpdate {
 }
 
 impl UserUpdate {
-    /// The field rules, for what is there.
+    /// The field rules for what is there, but for texts, which are normalized when they come in.
     pub fn check(&self) -> Result<(), ProfileError> {
         fn each<T: ?Sized>(
             field: Option<&T>,
@@ -134,11 +134,8 @@ impl UserUpdate {
             field.map_or(Ok(()), rule)
         }
         each(self.username.as_deref(), fields::check_username)?;
-        each(self.bio.as_deref(), fields::check_bio)?;
-        each(self.interests.as_deref(), fields::check_interests)?;
         each(self.profile_image_url.as_deref(), fields::check_image_url)?;
         each(self.preferred_language.as_deref(), fields::check_language)?;
-        each(self.country.as_deref(), fields::check_country)?;
         each(self.rating_hundredths.as_ref(), |rating| {
             fields::check_rating(*rating)
         })

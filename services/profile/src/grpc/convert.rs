@@ -8,7 +8,7 @@ use talktime_proto::timestamp;
 use crate::domain::feed::{
     FeedFilter, FeedQuery, Order, Sort, Start, decode_cursor, encode_cursor,
 };
-use crate::domain::{ProfileError, Registration, Role, Sex, User, UserUpdate};
+use crate::domain::{ProfileError, Registration, Role, Sex, User, UserUpdate, fields};
 use crate::feed::{FeedPage, FeedStats};
 use crate::store::feed_pages::FeedListener;
 use crate::store::user_blocks::CallCheck;
@@ -28,8 +28,8 @@ pub(super) fn registration(request: pb::CreateUserRequest) -> Result<Registratio
         sex: Sex::parse(&request.sex)?,
         dob: request.dob.parse().map_err(|_| ProfileError::InvalidDob)?,
         role: Role::parse_registered(&request.role)?,
-        bio: request.bio,
-        interests: request.interests,
+        bio: normalized(request.bio, fields::normalize_bio)?,
+        interests: fields::normalize_interests(&request.interests)?,
         profile_image_url: request.profile_image_url,
         preferred_language,
     })
@@ -54,17 +54,30 @@ pub(super) fn user(user: User) -> pb::User {
     }
 }
 
-pub(super) fn user_update(request: pb::UpdateUserRequest) -> (i64, UserUpdate) {
+/// A text that may be absent, in the form in which it is stored.
+pub(super) fn normalized(
+    text: Option<String>,
+    normalize: fn(&str) -> Result<String, ProfileError>,
+) -> Result<Option<String>, ProfileError> {
+    text.as_deref().map(normalize).transpose()
+}
+
+pub(super) fn user_update(
+    request: pb::UpdateUserRequest,
+) -> Result<(i64, UserUpdate), ProfileError> {
+    let interests = request
+        .interests
+        .map(|interests| fields::normalize_interests(&interests.values));
     let update = UserUpdate {
         username: request.username,
-        bio: request.bio,
-        interests: request.interests.map(|interests| interests.values),
+        bio: normalized(request.bio, fields::normalize_bio)?,
+        interests: interests.transpose()?,
         profile_image_url: request.profile_image_url,
         preferred_language: request.preferred_language,
-        country: request.country,
+        country: normalized(request.country, fields::normalize_country)?,
         rating_hundredths: request.rating_hundredths,
     };
-    (request.user_id, update)
+    Ok((request.user_id, update))
 }
 
 pub(super) fn call_check(check: CallCheck) -> pb::CallCheck {
@@ -95,7 +108,7 @@ pub(super) fn feed_query(request: pb::ListListenersRequest) -> Result<FeedQuery,
         sex: request.sex.as_deref().map(Sex::parse).transpose()?,
         min_rating_hundredths: request.min_rating_hundredths,
         max_rating_hundredths: request.max_rating_hundredths,
-        interests: request.interests,
+        interests: fields::normalize_interests(&request.interests)?,
         language: request.language,
     };
     Ok(FeedQuery {

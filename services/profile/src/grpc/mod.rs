@@ -13,7 +13,7 @@ use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
 
 use crate::blocks::Blocks;
-use crate::domain::{Action, ProfileError};
+use crate::domain::{Action, ProfileError, normalize_reason};
 use crate::favorites::Favorites;
 use crate::feed::Feed;
 use crate::people::People;
@@ -109,7 +109,7 @@ impl ProfileService for ProfileApi {
         &self,
         request: Request<pb::UpdateUserRequest>,
     ) -> Result<Response<pb::User>, Status> {
-        let (user_id, update) = convert::user_update(request.into_inner());
+        let (user_id, update) = convert::user_update(request.into_inner()).map_err(refused)?;
         let user = self.operations.people.update(user_id, update).await;
         Ok(Response::new(convert::user(user.map_err(refused)?)))
     }
@@ -245,11 +245,12 @@ impl ProfileService for ProfileApi {
     ) -> Result<Response<pb::BlockResponse>, Status> {
         let request = request.into_inner();
         let action = Action::parse(&request.action_type).map_err(refused)?;
+        let reason = convert::normalized(request.reason, normalize_reason).map_err(refused)?;
         let block = Block {
             blocker_id: request.user_id,
             blocked_id: request.blocked_id,
             action,
-            reason: request.reason,
+            reason,
         };
         self.operations.blocks.add(&block).await.map_err(refused)?;
         Ok(lists::block(Some(action.name())))

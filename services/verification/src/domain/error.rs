@@ -1,5 +1,6 @@
 //! What verification refuses, and why.
 
+use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
 /// Why something about verification is refused; the text is for a person.
@@ -50,9 +51,14 @@ pub enum VerificationError {
     /// No ticket of this listener, or nothing was put under it.
     #[error("Nothing was uploaded under this id.")]
     NoSuchUpload,
-    /// A description or note with more than [`super::TEXT_CHARS_MAX`].
-    #[error("{0} must have at most 500 characters.")]
-    TextTooLong(&'static str),
+    /// A description or a note that is too long, or not text.
+    #[error("{field} {error}.")]
+    InvalidText {
+        /// Its name on the wire.
+        field: &'static str,
+        /// Why it is refused.
+        error: TextError,
+    },
     /// No such page.
     #[error("page must be 1 or more, per_page 1 to 100.")]
     InvalidPage,
@@ -95,7 +101,11 @@ impl VerificationError {
             Self::InvalidLength => (Kind::InvalidArgument, "invalid_length_bytes"),
             Self::InvalidContentType => (Kind::InvalidArgument, "invalid_content_type"),
             Self::NoSuchUpload => (Kind::NotFound, "upload_not_found"),
-            Self::TextTooLong(_) => (Kind::InvalidArgument, "text_too_long"),
+            Self::InvalidText {
+                error: TextError::TooLong { .. },
+                ..
+            } => (Kind::InvalidArgument, "text_too_long"),
+            Self::InvalidText { .. } => (Kind::InvalidArgument, "invalid_text"),
             Self::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
             Self::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             Self::InvalidAction => (Kind::InvalidArgument, "invalid_action"),

@@ -5,6 +5,7 @@ mod audio;
 mod error;
 
 use chrono::{DateTime, Utc};
+use talktime_kit::text;
 
 pub use audio::{
     AUDIO_BYTES_MAX, AUDIO_PREFIX, AudioKind, DURATION_MAX, HEAD_BYTES, Ticket, UPLOAD_PREFIX,
@@ -15,17 +16,16 @@ pub use error::VerificationError;
 /// Characters of a description or of a reviewer's notes, at most.
 pub const TEXT_CHARS_MAX: usize = 500;
 
-/// Refuses a text that is too long; an empty one is none. `field` is its name on the wire.
-pub fn check_text(
+/// A description or a reviewer's notes, normalized; an empty text is none. `field` is its name on the
+/// wire.
+pub fn normalize_text(
     field: &'static str,
     text: Option<String>,
 ) -> Result<Option<String>, VerificationError> {
-    let text = text.filter(|text| !text.trim().is_empty());
-    let is_too_long = |text: &String| text.chars().count() > TEXT_CHARS_MAX || text.contains('\0');
-    if text.as_ref().is_some_and(is_too_long) {
-        return Err(VerificationError::TextTooLong(field));
-    }
-    Ok(text)
+    text.filter(|text| !text.trim().is_empty())
+        .map(|text| text::normalize_paragraphs(&text, TEXT_CHARS_MAX))
+        .transpose()
+        .map_err(|error| VerificationError::InvalidText { field, error })
 }
 
 /// What became of a sample.
@@ -154,6 +154,25 @@ mod tests {
         let standing = Standing::default();
         assert_eq!(standing.name(), "not_submitted");
         assert!(!standing.is_verified);
+    }
+
+    #[test]
+    fn a_text_is_refused_for_what_is_wrong_with_it() {
+        let normalize = |text: &str| normalize_text("description", Some(text.to_owned()));
+        assert_eq!(normalize(" \n").expect("none"), None);
+        assert_eq!(
+            normalize("मेरी\nआवाज़").expect("text").as_deref(),
+            Some("मेरी\nआवाज\u{93C}")
+        );
+        for (text, code, why) in [
+            ("x".repeat(501), "text_too_long", "at most 500 characters"),
+            ("nul\0".to_owned(), "invalid_text", "control characters"),
+            ("\u{202E}eciov".to_owned(), "invalid_text", "direction"),
+        ] {
+            let refused = talktime_kit::Error::from(normalize(&text).expect_err("refused"));
+            assert_eq!(refused.code(), code);
+            assert!(refused.detail().contains(why), "{}", refused.detail());
+        }
     }
 
     #[test]

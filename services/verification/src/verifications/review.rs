@@ -7,7 +7,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{VerificationReviewed, VerificationRevoked};
 
 use super::Verifications;
-use crate::domain::{Action, Sample, State, VerificationError, check_text};
+use crate::domain::{Action, Sample, State, VerificationError, normalize_text};
 use crate::store::decisions::{self, Decision};
 use crate::store::{listener_verifications, standings};
 
@@ -59,7 +59,7 @@ impl Verifications {
 
     /// Decides on a sample. Of two admins at once, the second is told so.
     pub async fn review(&self, review: Review) -> Result<Sample, VerificationError> {
-        let notes = check_text("reviewer_notes", review.notes)?;
+        let notes = normalize_text("reviewer_notes", review.notes)?;
         let (id, reviewer_id) = (review.verification_id, review.reviewer_id);
         let state = review.action.state();
         let now = self.parts.clock.now();
@@ -103,7 +103,7 @@ impl Verifications {
         user_id: i64,
         reason: Option<String>,
     ) -> Result<DateTime<Utc>, VerificationError> {
-        let reason = check_text("reason", reason)?;
+        let reason = normalize_text("reason", reason)?;
         let now = self.parts.clock.now();
         let mut tx = self.parts.db.begin().await?;
         // A refusal below rolls a row back that this may have made.

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::Verifications;
 use crate::domain::{
-    AUDIO_BYTES_MAX, AudioKind, Sample, Ticket, VerificationError, address, audio_key, check_text,
+    AUDIO_BYTES_MAX, AudioKind, Sample, Ticket, VerificationError, address, audio_key,
+    normalize_text,
 };
 use crate::spool::{Arrived, Incoming};
 use crate::store::{listener_verifications, standings};
@@ -46,7 +47,7 @@ impl Verifications {
         incoming: Incoming,
         description: Option<String>,
     ) -> Result<Sample, VerificationError> {
-        let description = check_text(DESCRIPTION, description)?;
+        let description = normalize_text(DESCRIPTION, description)?;
         let arrived = incoming.finish().await?;
         self.keep(user_id, &arrived, description.as_deref()).await
     }
@@ -58,7 +59,7 @@ impl Verifications {
         audio_url: &str,
         description: Option<String>,
     ) -> Result<Sample, VerificationError> {
-        let description = check_text(DESCRIPTION, description)?;
+        let description = normalize_text(DESCRIPTION, description)?;
         let audio_url = address::check(audio_url, &self.allowed_hosts)?;
         self.check_may_send(user_id).await?;
         let now = self.parts.clock.now();
@@ -105,7 +106,7 @@ impl Verifications {
         upload_id: &str,
         description: Option<String>,
     ) -> Result<Sample, VerificationError> {
-        let description = check_text(DESCRIPTION, description)?;
+        let description = normalize_text(DESCRIPTION, description)?;
         self.check_may_send(user_id).await?;
         let ticket = Ticket::parse(upload_id).ok_or(VerificationError::NoSuchUpload)?;
         let key = ticket.key(user_id);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use talktime_kit::text;
+
 use super::WalletError;
 
 /// Longest name of a person or a bank, in characters.
@@ -30,30 +32,25 @@ impl BankDetails {
         ifsc_code: &str,
         bank_name: Option<&str>,
     ) -> Result<Self, WalletError> {
+        let bank_name = bank_name.filter(|name| !name.trim().is_empty());
         let details = Self {
-            account_holder_name: account_holder_name.trim().to_owned(),
+            account_holder_name: normalize_name("account_holder_name", account_holder_name)?,
             account_number: account_number.trim().to_owned(),
             ifsc_code: ifsc_code.trim().to_ascii_uppercase(),
             bank_name: bank_name
-                .map(|name| name.trim().to_owned())
-                .filter(|name| !name.is_empty()),
+                .map(|name| normalize_name("bank_name", name))
+                .transpose()?,
         };
         details.check()?;
         Ok(details)
     }
 
     fn check(&self) -> Result<(), WalletError> {
-        if !is_name(&self.account_holder_name) {
-            return Err(WalletError::InvalidBankDetails("account_holder_name"));
-        }
         if !is_account_number(&self.account_number) {
             return Err(WalletError::InvalidBankDetails("account_number"));
         }
         if !is_ifsc(&self.ifsc_code) {
             return Err(WalletError::InvalidBankDetails("ifsc_code"));
-        }
-        if !self.bank_name.as_deref().is_none_or(is_name) {
-            return Err(WalletError::InvalidBankDetails("bank_name"));
         }
         Ok(())
     }
@@ -71,9 +68,10 @@ impl fmt::Debug for BankDetails {
     }
 }
 
-fn is_name(text: &str) -> bool {
-    let length = text.chars().count();
-    (1..=NAME_CHARS_MAX).contains(&length) && !text.chars().any(char::is_control)
+/// A person at the bank reads it: it must be what it looks like.
+fn normalize_name(field: &'static str, name: &str) -> Result<String, WalletError> {
+    text::normalize_line(name, NAME_CHARS_MAX)
+        .map_err(|error| WalletError::InvalidBankName { field, error })
 }
 
 fn is_account_number(text: &str) -> bool {
@@ -111,8 +109,6 @@ mod tests {
     #[test]
     fn what_is_no_account_is_refused() {
         for (name, number, ifsc, field) in [
-            ("", "123456789", "HDFC0ABC123", "account_holder_name"),
-            ("a\nb", "123456789", "HDFC0ABC123", "account_holder_name"),
             ("Devi", "12345678", "HDFC0ABC123", "account_number"),
             (
                 "Devi",
@@ -133,7 +129,34 @@ mod tests {
                 "{number} {ifsc}: {error}"
             );
         }
-        assert!(read(&"n".repeat(101), "123456789", "HDFC0ABC123").is_err());
+    }
+
+    #[test]
+    fn names_are_what_they_look_like() {
+        for (name, why) in [
+            ("", "empty"),
+            ("a\nb", "invisible"),
+            ("Devi\u{202E}oaR", "direction"),
+            ("Devi\u{200B} Rao", "invisible"),
+            ("\u{3164}", "invisible"),
+            (&"n".repeat(101), "at most 100 characters"),
+        ] {
+            let bank = (name != "").then_some(name);
+            let holder = read(name, "123456789", "HDFC0ABC123");
+            let bank =
+                bank.map(|name| BankDetails::read("Devi", "123456789", "HDFC0ABC123", Some(name)));
+            for refused in [Some(holder), bank].into_iter().flatten() {
+                let refused = talktime_kit::Error::from(refused.expect_err("wrong"));
+                assert_eq!(refused.code(), "invalid_bank_details");
+                assert!(refused.detail().contains(why), "{}", refused.detail());
+            }
+        }
+        for name in ["देवी राव", "Devi D'Souza-Rao", "தேவி ராவ்"] {
+            let details = read(name, "123456789", "HDFC0ABC123").expect("a name");
+            assert_eq!(details.account_holder_name, name);
+        }
+        let decomposed = read("Jose\u{301}", "123456789", "HDFC0ABC123").expect("a name");
+        assert_eq!(decomposed.account_holder_name, "Jos\u{E9}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
 use super::withdrawal::Status;
@@ -72,6 +73,17 @@ pub enum WalletError {
     /// A field of bank details is wrong.
     #[error("{0} is wrong")]
     InvalidBankDetails(&'static str),
+    /// A name in bank details is not a line of text.
+    #[error("{field} {error}")]
+    InvalidBankName {
+        /// Its name on the wire.
+        field: &'static str,
+        /// Why it is refused.
+        error: TextError,
+    },
+    /// Notes on a decision are too long, or not text.
+    #[error("notes {0}")]
+    InvalidNotes(TextError),
     /// Nobody knows where to pay to.
     #[error("there are no bank details")]
     NoBankDetails,
@@ -167,7 +179,11 @@ impl WalletError {
             Self::ForgedNotice => (InvalidArgument, "invalid_signature"),
             Self::ProviderUnavailable(_) => (Unavailable, "payment_provider_unavailable"),
             Self::NoSuchProvider => (NotFound, "no_such_provider"),
-            Self::InvalidBankDetails(_) => (InvalidArgument, "invalid_bank_details"),
+            Self::InvalidBankDetails(_) | Self::InvalidBankName { .. } => {
+                (InvalidArgument, "invalid_bank_details")
+            }
+            Self::InvalidNotes(TextError::TooLong { .. }) => (InvalidArgument, "out_of_range"),
+            Self::InvalidNotes(_) => (InvalidArgument, "invalid_text"),
             Self::NoBankDetails => (InvalidArgument, "no_bank_details"),
             Self::InsufficientMoney { .. } => (InvalidArgument, "insufficient_money"),
             Self::BelowMinimum { .. } => (InvalidArgument, "below_minimum"),
@@ -217,6 +233,8 @@ impl WalletError {
             Self::InvalidBankDetails(field) => {
                 return format!("{field} is not what a bank would take.").into();
             }
+            Self::InvalidBankName { field, error } => return format!("{field} {error}.").into(),
+            Self::InvalidNotes(error) => return format!("notes {error}.").into(),
             Self::InsufficientMoney { available_paise } => {
                 return format!("You can withdraw {} rupees.", rupees(*available_paise)).into();
             }

@@ -1,6 +1,7 @@
 //! Rupees on their way out.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use talktime_kit::text;
 
 use super::WalletError;
 
@@ -164,6 +165,11 @@ pub enum Step {
     Becomes,
 }
 
+/// The notes of a decision, normalized.
+pub fn normalize_notes(notes: &str) -> Result<String, WalletError> {
+    text::normalize_paragraphs(notes, NOTES_CHARS_MAX).map_err(WalletError::InvalidNotes)
+}
+
 impl Decision {
     /// What follows for this withdrawal.
     pub fn on(
@@ -172,10 +178,6 @@ impl Decision {
         limits: &Limits,
         now: DateTime<Utc>,
     ) -> Result<Step, WalletError> {
-        let notes_chars = self.notes.as_ref().map_or(0, |notes| notes.chars().count());
-        if notes_chars > NOTES_CHARS_MAX {
-            return Err(WalletError::OutOfRange("notes"));
-        }
         if self.admin_id == withdrawal.user_id {
             return Err(WalletError::OwnWithdrawal);
         }
@@ -236,6 +238,20 @@ mod tests {
             notes: None,
         };
         decision.on(on, &LIMITS, now())
+    }
+
+    #[test]
+    fn notes_are_text_within_bounds() {
+        assert_eq!(normalize_notes("looked\nat").expect("text"), "looked\nat");
+        for (wrong, code, why) in [
+            ("x".repeat(501), "out_of_range", "at most 500 characters"),
+            ("nul\0".to_owned(), "invalid_text", "invisible"),
+            ("\u{202E}on".to_owned(), "invalid_text", "direction"),
+        ] {
+            let refused = talktime_kit::Error::from(normalize_notes(&wrong).expect_err("refused"));
+            assert_eq!(refused.code(), code);
+            assert!(refused.detail().contains(why), "{}", refused.detail());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use talktime_proto::wallet::v1 as pb;
 
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::domain::withdrawal::{Decision, Status};
+use crate::domain::withdrawal::{Decision, Status, normalize_notes};
 use crate::ledger::{Held, Reviewed, Wish};
 use crate::store::withdrawals::Withdrawal;
 
@@ -82,6 +82,6 @@ pub(super) fn decision_of(request: pb::DecideWithdrawalRequest) -> Result<Decisi
     Ok(Decision {
         admin_id: request.admin_id,
         status,
-        notes: request.notes,
+        notes: request.notes.as_deref().map(normalize_notes).transpose()?,
     })
 }
