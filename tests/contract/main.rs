@@ -26,6 +26,7 @@ mod roles;
 mod sessions;
 mod sockets;
 mod statements;
+mod texts;
 mod users;
 mod verification;
 mod wallet;

@@ -45,9 +45,10 @@ pub(super) struct FeedQuery {
     min_rating: Option<String>,
     #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
     max_rating: Option<String>,
-    /// Up to 10, separated by commas; a listener has any of them.
+    /// Up to 10, separated by commas, whatever their case; a listener has any of them.
     #[param(example = "music,films")]
     interests: Option<String>,
+    /// A language tag, whatever its case; `hi` also finds `hi-IN`.
     #[param(example = "en")]
     language: Option<String>,
     #[param(value_type = Option<SortBy>, inline)]
@@ -345,8 +346,10 @@ pub(super) struct StatsAnswer {
     busy_listeners: i64,
     available_listeners: i64,
     average_rating: Option<Hundredths>,
+    /// In lower case.
     top_interests: Vec<InterestAnswer>,
     gender_distribution: BTreeMap<String, i64>,
+    /// By language tag, in lower case.
     language_distribution: BTreeMap<String, i64>,
     last_updated: Option<DateTime<Utc>>,
     /// Whether those online and busy are of now; else they are the last known.

@@ -226,12 +226,25 @@ fn push_filter(statement: &mut QueryBuilder<Postgres>, filter: &FeedFilter) {
     }
     if !filter.interests.is_empty() {
         statement
-            .push(" AND f.interests && ")
-            .push_bind(filter.interests.clone());
+            .push(" AND f.interest_keys && profile.interest_keys(")
+            .push_bind(filter.interests.clone())
+            .push(")");
     }
-    if let Some(language) = &filter.language {
+    if let Some(tag) = &filter.language {
+        push_language(statement, &tag.to_ascii_lowercase());
+    }
+}
+
+/// A language tag finds itself and every longer tag that begins with it. `tag` is in lower case.
+fn push_language(statement: &mut QueryBuilder<Postgres>, tag: &str) {
+    let language = tag.split('-').next().unwrap_or(tag);
+    statement
+        .push(" AND f.language = ")
+        .push_bind(language.to_owned());
+    if language != tag {
         statement
-            .push(" AND f.preferred_language = ")
-            .push_bind(language.clone());
+            .push(" AND starts_with(lower(f.preferred_language) || '-', ")
+            .push_bind(format!("{tag}-"))
+            .push(")");
     }
 }

@@ -24,13 +24,13 @@ pub struct Alike {
     pub rated: i64,
 }
 
-/// One row for all, one for each sex, one for each language: one pass over the table. Only the
-/// verified are counted, where `verified_only` says so.
+/// One row for all, one for each sex, one for each language tag in lower case: one pass over the table.
+/// Only the verified are counted, where `verified_only` says so.
 pub async fn alike(connection: &mut PgConnection, verified_only: bool) -> sqlx::Result<Vec<Alike>> {
     sqlx::query_as(
-        "SELECT coalesce(f.sex, f.preferred_language) AS name,
+        "SELECT coalesce(f.sex, lower(f.preferred_language)) AS name,
                 CASE WHEN GROUPING(f.sex) = 0 THEN 'sex'
-                     WHEN GROUPING(f.preferred_language) = 0 THEN 'language'
+                     WHEN GROUPING(lower(f.preferred_language)) = 0 THEN 'language'
                      ELSE 'all' END AS respect,
                 count(*) AS listeners,
                 count(*) FILTER (WHERE f.is_online) AS online,
@@ -38,21 +38,21 @@ pub async fn alike(connection: &mut PgConnection, verified_only: bool) -> sqlx::
                 coalesce(sum(f.rating_key), 0)::bigint AS rating_sum,
                 count(*) FILTER (WHERE f.rating_key > 0) AS rated
          FROM profile.feed_listeners AS f WHERE f.is_verified OR NOT $1
-         GROUP BY GROUPING SETS ((), (f.sex), (f.preferred_language))",
+         GROUP BY GROUPING SETS ((), (f.sex), (lower(f.preferred_language)))",
     )
     .bind(verified_only)
     .fetch_all(connection)
     .await
 }
 
-/// The most frequent interests and how many listeners have each.
+/// The most frequent interests, in lower case, and how many listeners have each.
 pub async fn top_interests(
     connection: &mut PgConnection,
     verified_only: bool,
 ) -> sqlx::Result<Vec<(String, i64)>> {
     sqlx::query_as(
         "SELECT interest, count(*) AS listeners
-         FROM profile.feed_listeners AS f, unnest(f.interests) AS interest
+         FROM profile.feed_listeners AS f, unnest(f.interest_keys) AS interest
          WHERE f.is_verified OR NOT $1
          GROUP BY interest ORDER BY listeners DESC, interest LIMIT $2",
     )

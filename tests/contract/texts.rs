@@ -1,0 +1,216 @@
+//! What every field that people write text into takes, and what it refuses.
+
+use serde_json::{Value, json};
+use talktime_client::{Answer, Person, Role};
+use talktime_tests::audio::{self, FORM_TYPE, form};
+use talktime_tests::{Answered, Pair, TestApp, app, dev};
+
+use crate::assert_problem;
+
+/// What nobody sees, or what makes a text look like another one.
+const UNSEEN: [&str; 8] = [
+    "\0", "\u{200B}", "\u{202E}", "\u{2066}", "\u{200F}", "\u{AD}", "\u{3164}", "\u{FEFF}",
+];
+
+async fn send(app: &TestApp, person: &Person, method: &str, path: &str, body: &Value) -> Answer {
+    let ask = match method {
+        "PUT" => app.put(path),
+        _ => app.post(path),
+    };
+    ask.of(person).json(body).answer().await
+}
+
+#[tokio::test]
+async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
+    let app = app().await;
+    let listener = app.sign_up(Role::Listener).await;
+    let viewer = app.sign_up(Role::User).await;
+    let interests = [
+        "क्रिकेट",
+        "फ़िल्में",
+        "हिन्दी",
+        "தமிழ்",
+        "ಕನ್ನಡ",
+        "संगीत",
+        "র\u{200D}্যাব",
+        "Chess",
+    ];
+    let body = json!({"interests": interests, "preferred_language": "hi-IN"});
+    let changed = send(&app, &listener, "PUT", "/users/me", &body).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    for interest in interests.iter().chain(&["CHESS"]) {
+        let found = sees(
+            &app,
+            &viewer,
+            &listener,
+            &[("interests", interest), ("language", "HI")],
+        );
+        assert!(found.await, "{interest}");
+    }
+    for language in ["hi-in", "hi"] {
+        assert!(sees(&app, &viewer, &listener, &[("language", language)]).await);
+    }
+    assert!(!sees(&app, &viewer, &listener, &[("language", "hi-Latn")]).await);
+    for query in [
+        "interests=mu%E2%80%8Bsic",
+        "interests=%E2%80%AEmusic",
+        "interests=a%26b",
+    ] {
+        let refused = app.get(&format!("/feed/listeners?{query}")).of(&viewer);
+        assert_problem(&refused.answer().await, 400, "invalid_interests");
+    }
+}
+
+async fn sees(app: &TestApp, viewer: &Person, listener: &Person, query: &[(&str, &str)]) -> bool {
+    let feed = app.get("/feed/listeners?per_page=100&sort_by=recent");
+    let feed = feed.query(query).of(viewer).answer().await;
+    assert_eq!(feed.status, 200, "{feed:?}");
+    let listeners = feed.body["listeners"].as_array().expect("a list");
+    listeners
+        .iter()
+        .any(|each| each["user_id"] == listener.user_id)
+}
+
+#[tokio::test]
+async fn no_text_of_a_person_has_unseen_characters() {
+    let pair = Pair::meet().await;
+    let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
+    let call_id = pair.must_call().await;
+    assert_eq!(pair.end(caller, call_id).await.status, 200);
+    let rating = format!("/calls/{call_id}/rating");
+    let account = json!({
+        "account_holder_name": "Devi Rao", "account_number": "123456789012",
+        "ifsc_code": "HDFC0ABC123", "bank_name": "HDFC"
+    });
+    let sample = json!({"audio_url": "https://samples.example.com/a.mp3"});
+    let block = json!({"blocked_id": caller.user_id});
+    let confirm = json!({"upload_id": "x"});
+    for (person, method, path, body, field, code) in [
+        (
+            listener,
+            "PUT",
+            "/users/me",
+            &json!({}),
+            "username",
+            "invalid_username",
+        ),
+        (
+            listener,
+            "PUT",
+            "/users/me",
+            &json!({}),
+            "bio",
+            "invalid_bio",
+        ),
+        (
+            listener,
+            "PUT",
+            "/users/me",
+            &json!({}),
+            "country",
+            "invalid_country",
+        ),
+        (
+            listener,
+            "PUT",
+            "/users/me",
+            &json!({}),
+            "preferred_language",
+            "invalid_language",
+        ),
+        (
+            listener,
+            "POST",
+            "/block",
+            &block,
+            "reason",
+            "invalid_reason",
+        ),
+        (
+            caller,
+            "POST",
+            &rating,
+            &json!({"stars": 5}),
+            "comment",
+            "invalid_comment",
+        ),
+        (
+            listener,
+            "PUT",
+            "/wallet/bank-details",
+            &account,
+            "account_holder_name",
+            "invalid_bank_details",
+        ),
+        (
+            listener,
+            "PUT",
+            "/wallet/bank-details",
+            &account,
+            "bank_name",
+            "invalid_bank_details",
+        ),
+        (
+            listener,
+            "POST",
+            "/verification/upload-audio-url",
+            &sample,
+            "description",
+            "invalid_text",
+        ),
+        (
+            listener,
+            "POST",
+            "/verification/confirm",
+            &confirm,
+            "description",
+            "invalid_text",
+        ),
+    ] {
+        for unseen in UNSEEN {
+            let mut body = body.clone();
+            body[field] = json!(format!("Devi {unseen}Rao"));
+            let refused = send(app, person, method, path, &body).await;
+            assert_problem(&refused, 400, code);
+        }
+    }
+    for unseen in UNSEEN {
+        let body = json!({"interests": [format!("mu{unseen}sic")]});
+        let refused = send(app, listener, "PUT", "/users/me", &body).await;
+        assert_problem(&refused, 400, "invalid_interests");
+        let body = json!({"profile_image_url": format!("https://example.com/{unseen}a.png")});
+        let refused = send(app, listener, "PUT", "/users/me", &body).await;
+        assert_problem(&refused, 400, "invalid_profile_image_url");
+        let form = form("a.wav", &audio::wav(40), Some(&format!("my {unseen}voice")));
+        let upload = app.post("/verification/upload-audio-file").of(listener);
+        let refused = upload.body(FORM_TYPE, form).answer().await;
+        assert_problem(&refused, 400, "invalid_text");
+        let detail = refused.body["detail"].as_str().expect("a reason");
+        assert!(detail.contains("invisible characters"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn no_text_of_an_admin_has_unseen_characters() {
+    let pair = Pair::meet().await;
+    let admin = &pair.caller;
+    dev(&["grant-admin", &admin.phone]).await;
+    let review = json!({"verification_id": 1, "action": "approve"});
+    let revoke = json!({"user_id": pair.listener.user_id});
+    for (path, body, field) in [
+        ("/admin/verification/review", &review, "reviewer_notes"),
+        ("/admin/verification/revoke", &revoke, "reason"),
+        (
+            "/admin/withdrawals/1/decide",
+            &json!({"status": "rejected"}),
+            "notes",
+        ),
+    ] {
+        for unseen in UNSEEN {
+            let mut body = body.clone();
+            body[field] = json!(format!("looked {unseen}at"));
+            let refused = send(&pair.app, admin, "POST", path, &body).await;
+            assert_problem(&refused, 400, "invalid_text");
+        }
+    }
+}
