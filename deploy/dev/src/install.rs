@@ -28,7 +28,8 @@ struct Requirement {
     is_there: fn() -> bool,
 }
 
-const REQUIREMENTS: [Requirement; 4] = [
+/// What a stack stands on.
+const STACK_REQUIREMENTS: &[Requirement] = &[
     Requirement {
         package: "postgresql",
         what: "PostgreSQL 15 or later (initdb, postgres, psql)",
@@ -51,20 +52,37 @@ const REQUIREMENTS: [Requirement; 4] = [
     },
 ];
 
-/// Makes sure that everything needed is installed.
+/// What only tests need: encoders for audio samples.
+const TEST_REQUIREMENTS: &[Requirement] = &[Requirement {
+    package: "ffmpeg",
+    what: "FFmpeg 4 or later with libmp3lame (ffmpeg)",
+    is_there: || program("ffmpeg").is_ok(),
+}];
+
+/// Makes sure that everything a stack stands on is installed.
 pub(crate) fn ensure(stack: &Stack) -> Result<()> {
-    let missing = missing();
-    if missing.is_empty() {
+    ensure_all(stack, &[STACK_REQUIREMENTS])
+}
+
+/// Makes sure that everything is installed that a stack stands on and that tests need.
+pub(crate) fn ensure_for_tests(stack: &Stack) -> Result<()> {
+    ensure_all(stack, &[STACK_REQUIREMENTS, TEST_REQUIREMENTS])
+}
+
+fn ensure_all(stack: &Stack, requirements: &[&'static [Requirement]]) -> Result<()> {
+    let missing = || missing(requirements);
+    let missing_now = missing();
+    if missing_now.is_empty() {
         return Ok(());
     }
     if !can_install() {
         bail!(
             "these are needed and not in PATH; please install them:\n{}",
-            describe(&missing)
+            describe(&missing_now)
         );
     }
-    apt_get_install(stack, &missing)?;
-    let still_missing = self::missing();
+    apt_get_install(stack, &missing_now)?;
+    let still_missing = missing();
     if !still_missing.is_empty() {
         bail!(
             "installed, and yet these cannot be found:\n{}",
@@ -74,9 +92,11 @@ pub(crate) fn ensure(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-fn missing() -> Vec<&'static Requirement> {
-    REQUIREMENTS
+fn missing(requirements: &[&'static [Requirement]]) -> Vec<&'static Requirement> {
+    requirements
         .iter()
+        .copied()
+        .flatten()
         .filter(|requirement| !(requirement.is_there)())
         .collect()
 }

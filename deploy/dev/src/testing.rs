@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::audit;
 use crate::cargo::{self, FAILPOINTS, Targets};
+use crate::install;
 use crate::job::Job;
 use crate::progress::{self, Step};
 use crate::session::{self, Session};
@@ -106,6 +107,7 @@ fn raise_and_test(
     } else {
         Targets::Programs
     };
+    install::ensure_for_tests(stack)?;
     up::raise(stack, settings, &targets)?;
     let mut command = cargo_test(&packages, &options.cargo_test)?;
     command
