@@ -232,7 +232,8 @@ pub(super) async fn submit_url(
 pub(super) struct TicketBody {
     #[schema(minimum = 1, maximum = 10_485_760)]
     length_bytes: i64,
-    /// `audio/mpeg`, `audio/wav`, `audio/mp4` or `audio/aac`.
+    /// `audio/mpeg`, `audio/wav`, `audio/mp4`, `audio/aac`, or an alias that phones send, such as
+    /// `audio/x-m4a`, `audio/x-wav` and `audio/mp3`. The upload must have the same.
     #[schema(example = "audio/mpeg")]
     content_type: String,
 }

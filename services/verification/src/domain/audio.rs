@@ -11,8 +11,10 @@ use super::VerificationError;
 pub const AUDIO_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// A sample lasts so long at least.
 const DURATION_MIN: Duration = Duration::from_secs(30);
-/// A sample lasts so long at most.
-pub const DURATION_MAX: Duration = Duration::from_mins(5);
+/// A sample lasts so long at most, as its sender hears it.
+const DURATION_MAX: Duration = Duration::from_mins(5);
+/// What encoders put before and after the audio, at most, which counts as audio in the file.
+const ENCODER_PADDING_MAX: Duration = Duration::from_secs(1);
 /// Samples that have a row, or are about to get one.
 pub const AUDIO_PREFIX: &str = "verification-audio/";
 /// What clients put under tickets. Nothing here is ever handed out.
@@ -93,17 +95,35 @@ impl AudioKind {
         }
     }
 
-    /// The format of a media type.
+    /// The format of a media type, by its registered name or one that phones and browsers send.
     pub fn of_content_type(content_type: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.content_type() == content_type)
+        match content_type.to_ascii_lowercase().as_str() {
+            "audio/mpeg" | "audio/mp3" | "audio/x-mp3" | "audio/x-mpeg" | "audio/mpeg3" => {
+                Some(Self::Mp3)
+            }
+            "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/x-pn-wav" | "audio/vnd.wave" => {
+                Some(Self::Wav)
+            }
+            "audio/mp4" | "audio/m4a" | "audio/x-m4a" | "audio/x-mp4" | "audio/mp4a-latm" => {
+                Some(Self::M4a)
+            }
+            "audio/aac" | "audio/x-aac" | "audio/aacp" | "audio/x-hx-aac-adts" => Some(Self::Aac),
+            _ => None,
+        }
+    }
+
+    /// The longest duration that a file of this format may have.
+    pub fn duration_max(self) -> Duration {
+        match self {
+            Self::Wav => DURATION_MAX,
+            Self::Mp3 | Self::M4a | Self::Aac => DURATION_MAX + ENCODER_PADDING_MAX,
+        }
     }
 }
 
 /// Refuses a sample that is too short or too long.
-pub fn check_duration(duration: Duration) -> Result<(), VerificationError> {
-    if (DURATION_MIN..=DURATION_MAX).contains(&duration) {
+pub fn check_duration(kind: AudioKind, duration: Duration) -> Result<(), VerificationError> {
+    if (DURATION_MIN..=kind.duration_max()).contains(&duration) {
         Ok(())
     } else {
         Err(VerificationError::WrongDuration)
@@ -176,11 +196,32 @@ mod tests {
 
     #[test]
     fn a_sample_lasts_half_a_minute_to_five() {
-        for (secs, is_fine) in [(29, false), (30, true), (300, true), (301, false)] {
-            let checked = check_duration(Duration::from_secs(secs));
-            assert_eq!(checked.is_ok(), is_fine, "{secs}");
+        for kind in AudioKind::ALL {
+            let is_fine = |millis| check_duration(kind, Duration::from_millis(millis)).is_ok();
+            assert!(!is_fine(29_999) && is_fine(30_000) && is_fine(300_000));
+            assert_eq!(is_fine(300_001), kind != AudioKind::Wav, "{kind:?}");
+            assert_eq!(is_fine(301_000), kind != AudioKind::Wav, "{kind:?}");
+            assert!(!is_fine(301_001));
         }
-        assert!(check_duration(DURATION_MAX + Duration::from_millis(1)).is_err());
+    }
+
+    #[test]
+    fn media_types_have_aliases() {
+        for kind in AudioKind::ALL {
+            assert_eq!(AudioKind::of_content_type(kind.content_type()), Some(kind));
+        }
+        for (alias, kind) in [
+            ("audio/x-m4a", Some(AudioKind::M4a)),
+            ("audio/x-wav", Some(AudioKind::Wav)),
+            ("audio/mp3", Some(AudioKind::Mp3)),
+            ("Audio/MP3", Some(AudioKind::Mp3)),
+            ("audio/ogg", None),
+            ("video/mp4", None),
+            ("audio/wav\r\nx: y", None),
+            ("", None),
+        ] {
+            assert_eq!(AudioKind::of_content_type(alias), kind, "{alias}");
+        }
     }
 
     #[test]

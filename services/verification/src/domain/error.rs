@@ -21,8 +21,11 @@ pub enum VerificationError {
     /// No bytes at all.
     #[error("The audio file is empty.")]
     Empty,
-    /// Not one of the formats, by its content.
-    #[error("An audio sample must be MP3, WAV, M4A or AAC.")]
+    /// Not one of the formats, or another codec in one of the containers, by its content.
+    #[error(
+        "An audio sample must be MP3, WAV with PCM (8 to 32 bits, float, A-law or mu-law), M4A with one \
+         AAC track, or AAC in ADTS."
+    )]
     UnsupportedAudio,
     /// One of the formats at first sight, but it cannot be played through.
     #[error("The audio file is damaged or incomplete.")]
@@ -46,7 +49,10 @@ pub enum VerificationError {
     #[error("length_bytes must be 1 to 10485760.")]
     InvalidLength,
     /// Not one of the media types.
-    #[error("content_type must be audio/mpeg, audio/wav, audio/mp4 or audio/aac.")]
+    #[error(
+        "content_type must be audio/mpeg, audio/wav, audio/mp4, audio/aac or a common alias of these, \
+         such as audio/x-m4a."
+    )]
     InvalidContentType,
     /// No ticket of this listener, or nothing was put under it.
     #[error("Nothing was uploaded under this id.")]

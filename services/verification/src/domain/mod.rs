@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use talktime_kit::text;
 
 pub use audio::{
-    AUDIO_BYTES_MAX, AUDIO_PREFIX, AudioKind, DURATION_MAX, HEAD_BYTES, Ticket, UPLOAD_PREFIX,
-    audio_key, check_duration,
+    AUDIO_BYTES_MAX, AUDIO_PREFIX, AudioKind, HEAD_BYTES, Ticket, UPLOAD_PREFIX, audio_key,
+    check_duration,
 };
 pub use error::VerificationError;
 

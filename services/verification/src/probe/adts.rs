@@ -1,0 +1,147 @@
+//! AAC in ADTS (ISO/IEC 13818-7, 6.2): frames one after the other, each with its own length. Nothing
+//! else in the file says how many there are, so they are counted.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::time::Duration;
+
+use super::{ProbeError, id3_tag_length, ticks_as_duration};
+use crate::domain::AudioKind;
+
+/// Samples of a raw data block.
+const BLOCK_SAMPLES: u64 = 1_024;
+/// Of the longest header; a shorter one is followed by audio, or the frame is empty.
+const HEADER_BYTES: usize = 10;
+/// The tag at the end of a file, in the oldest form.
+const ID3V1_BYTES: usize = 128;
+/// By the index in the header; the other indexes are reserved.
+const SAMPLE_RATES: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+];
+
+struct FrameHeader {
+    length_bytes: u64,
+    duration: Duration,
+}
+
+/// Counts the frames of a file. The last one may be cut; anything else between frames than tags makes
+/// the file damaged.
+pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
+    let length_bytes = file.metadata()?.len();
+    let mut reader = BufReader::new(file);
+    let mut position = 0;
+    let mut duration = Duration::ZERO;
+    while duration <= AudioKind::Aac.duration_max() {
+        let left = length_bytes.saturating_sub(position);
+        let mut head = [0; HEADER_BYTES];
+        let read = read_up_to(&mut reader, &mut head)?;
+        let head = &head[..read];
+        let is_end = left == ID3V1_BYTES as u64 && head.starts_with(b"TAG");
+        if head.is_empty() || is_end {
+            break;
+        }
+        let skipped = match (parse(head), id3_tag_length(head)) {
+            (Some(frame), _) if frame.length_bytes > left => break,
+            (Some(frame), _) => {
+                duration += frame.duration;
+                frame.length_bytes
+            }
+            (None, Some(tag_bytes)) => tag_bytes,
+            (None, None) if left < HEADER_BYTES as u64 => break,
+            (None, None) => return Err(ProbeError::Damaged),
+        };
+        position += skipped;
+        let ahead = i64::try_from(skipped).map_err(|_| ProbeError::Damaged)?;
+        reader.seek_relative(ahead - i64::try_from(read).map_err(|_| ProbeError::Damaged)?)?;
+    }
+    Ok(duration)
+}
+
+fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match reader.read(&mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}
+
+fn parse(head: &[u8]) -> Option<FrameHeader> {
+    let head: &[u8; 7] = head.first_chunk()?;
+    let is_synchronized = head[0] == 0xFF && head[1] & 0xF6 == 0xF0;
+    let header_bytes = if head[1] & 1 == 1 { 7 } else { 9 };
+    let rate = *SAMPLE_RATES.get(usize::from(head[2] >> 2 & 0xF))?;
+    let length_bytes =
+        u64::from(head[3] & 3) << 11 | u64::from(head[4]) << 3 | u64::from(head[5] >> 5);
+    let blocks = u64::from(head[6] & 3) + 1;
+    (is_synchronized && length_bytes > header_bytes).then(|| FrameHeader {
+        length_bytes,
+        duration: ticks_as_duration(blocks * BLOCK_SAMPLES, rate),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    /// 16 kHz, mono, 64 ms, `length` bytes.
+    fn frame(length: usize) -> Vec<u8> {
+        let low = |bits: usize| u8::try_from(bits & 0xFF).expect("masked");
+        let mut frame = vec![
+            0xFF,
+            0xF1,
+            0x60,
+            0x40,
+            low(length >> 3),
+            low(length << 5) | 0x1F,
+            0xFC,
+        ];
+        frame.resize(length, 0x5A);
+        frame
+    }
+
+    fn measured(bytes: &[u8]) -> Result<Duration, ProbeError> {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("written");
+        file.rewind().expect("rewound");
+        measure(file)
+    }
+
+    #[test]
+    fn frames_of_any_length_are_counted() {
+        let frames = [frame(8), frame(500), frame(13)].concat();
+        assert_eq!(measured(&frames), Ok(Duration::from_millis(192)));
+        let with_crc = frames.iter().enumerate().map(|(at, byte)| match at {
+            1 => 0xF8,
+            _ => *byte,
+        });
+        // A header with a checksum has nine bytes, more than this frame.
+        assert_eq!(
+            measured(&with_crc.collect::<Vec<_>>()),
+            Err(ProbeError::Damaged)
+        );
+    }
+
+    #[test]
+    fn tags_and_a_cut_last_frame_do_not_count() {
+        let tag = b"ID3\x04\0\0\0\0\0\x05hello";
+        let mut id3v1 = b"TAG".to_vec();
+        id3v1.resize(128, 0);
+        let cut = &frame(500)[..300];
+        for end in [&[][..], &id3v1, cut, &cut[..5]] {
+            let file = [tag, &frame(20)[..], tag, &frame(20), end].concat();
+            assert_eq!(measured(&file), Ok(Duration::from_millis(128)), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_between_frames_is_damage() {
+        let file = [frame(20), vec![0x5A; 50], frame(20)].concat();
+        assert_eq!(measured(&file), Err(ProbeError::Damaged));
+    }
+}

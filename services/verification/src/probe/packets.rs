@@ -1,0 +1,116 @@
+//! Formats that a demuxer takes apart: MP3, and AAC in MP4. It is asked for packets, and those are
+//! counted.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::time::{Duration, Instant};
+
+use symphonia::core::codecs::{CODEC_TYPE_AAC, CODEC_TYPE_MP3};
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::{FormatOptions, FormatReader};
+use symphonia::core::io::{
+    MediaSource, MediaSourceStream, MediaSourceStreamOptions, ReadOnlySource,
+};
+use symphonia::core::units::TimeBase;
+use symphonia::default::formats::{IsoMp4Reader, MpaReader};
+
+use super::{ProbeError, id3_tag_length};
+use crate::domain::AudioKind;
+
+/// Wall time of the walk over the packets.
+const WALK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Five minutes of the shortest packets that we take, several times over.
+const PACKETS_MAX: u64 = 200_000;
+/// Longest packet of AAC: 2,048 samples at 7,350 Hz. Longer ones are a header's claim.
+const PACKET_DURATION_MAX: Duration = Duration::from_millis(300);
+/// An index may count a little more than there is.
+const MISSING_FRAMES_MAX: u64 = 8_192;
+
+/// How long a file lasts, counted packet by packet. An error where it does not play to its end.
+pub(super) fn measure(kind: AudioKind, file: File) -> Result<Duration, ProbeError> {
+    let mut reader = open(kind, file)?;
+    let track = match reader.tracks() {
+        [] => return Err(ProbeError::Damaged),
+        [track] => track,
+        _ => return Err(ProbeError::Unsupported),
+    };
+    let params = &track.codec_params;
+    if params.codec != codec_of(kind) {
+        return Err(ProbeError::Unsupported);
+    }
+    let promised = params.n_frames.unwrap_or_default();
+    let time_base = params.time_base.filter(|time_base| time_base.numer > 0);
+    let time_base = time_base.ok_or(ProbeError::Damaged)?;
+    let counted = count_frames(reader.as_mut(), time_base, kind.duration_max())?;
+    let duration = as_duration(time_base, counted);
+    // An MP3 promises by an estimate; what is too long was not walked to its end.
+    let is_whole = kind == AudioKind::Mp3
+        || duration > kind.duration_max()
+        || promised <= counted.saturating_add(MISSING_FRAMES_MAX);
+    is_whole.then_some(duration).ok_or(ProbeError::Damaged)
+}
+
+fn codec_of(kind: AudioKind) -> symphonia::core::codecs::CodecType {
+    if kind == AudioKind::Mp3 {
+        CODEC_TYPE_MP3
+    } else {
+        CODEC_TYPE_AAC
+    }
+}
+
+fn open(kind: AudioKind, file: File) -> Result<Box<dyn FormatReader>, ProbeError> {
+    let options = FormatOptions::default();
+    let stream = |source: Box<dyn MediaSource>| {
+        MediaSourceStream::new(source, MediaSourceStreamOptions::default())
+    };
+    let reader: Result<Box<dyn FormatReader>, SymphoniaError> = if kind == AudioKind::Mp3 {
+        let audio = ReadOnlySource::new(skip_tag(file)?);
+        MpaReader::try_new(stream(Box::new(audio)), &options).map(|reader| Box::new(reader) as _)
+    } else {
+        IsoMp4Reader::try_new(stream(Box::new(file)), &options).map(|reader| Box::new(reader) as _)
+    };
+    reader.map_err(|_| ProbeError::Damaged)
+}
+
+/// The file after its ID3v2 tag: a picture in it may look like frames.
+fn skip_tag(mut file: File) -> Result<File, ProbeError> {
+    let mut head = Vec::new();
+    (&file).take(10).read_to_end(&mut head)?;
+    let tag_bytes = id3_tag_length(&head).unwrap_or_default();
+    file.seek(SeekFrom::Start(tag_bytes))?;
+    Ok(file)
+}
+
+fn as_duration(time_base: TimeBase, frames: u64) -> Duration {
+    let ticks = frames.saturating_mul(u64::from(time_base.numer));
+    super::ticks_as_duration(ticks, time_base.denom)
+}
+
+/// Frames of all packets; stops early when they are more than anyone may send.
+fn count_frames(
+    reader: &mut dyn FormatReader,
+    time_base: TimeBase,
+    duration_max: Duration,
+) -> Result<u64, ProbeError> {
+    let started = Instant::now();
+    let mut frames: u64 = 0;
+    for _ in 0..PACKETS_MAX {
+        let packet = match reader.next_packet() {
+            Ok(packet) => packet,
+            Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                return Ok(frames);
+            }
+            Err(_) => return Err(ProbeError::Damaged),
+        };
+        let is_credible =
+            !packet.buf().is_empty() && as_duration(time_base, packet.dur()) <= PACKET_DURATION_MAX;
+        if !is_credible || started.elapsed() > WALK_TIMEOUT {
+            return Err(ProbeError::Damaged);
+        }
+        frames = frames.saturating_add(packet.dur());
+        if as_duration(time_base, frames) > duration_max {
+            return Ok(frames);
+        }
+    }
+    Err(ProbeError::Damaged)
+}
