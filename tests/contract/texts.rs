@@ -39,13 +39,8 @@ async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
     let changed = send(&app, &listener, "PUT", "/users/me", &body).await;
     assert_eq!(changed.status, 200, "{changed:?}");
     for interest in interests.iter().chain(&["CHESS"]) {
-        let found = sees(
-            &app,
-            &viewer,
-            &listener,
-            &[("interests", interest), ("language", "HI")],
-        );
-        assert!(found.await, "{interest}");
+        let query = [("interests", *interest), ("language", "HI")];
+        assert!(sees(&app, &viewer, &listener, &query).await, "{interest}");
     }
     for language in ["hi-in", "hi"] {
         assert!(sees(&app, &viewer, &listener, &[("language", language)]).await);
