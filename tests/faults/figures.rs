@@ -61,11 +61,12 @@ fn assert_is_receipt(ended: &CallEnded, receipt: &Value) {
 /// The feed's totals of the listener: calls, and seconds of all of them.
 async fn feed_totals(pair: &Pair) -> (i64, i64) {
     let pool = PgPool::connect(&variable("PROFILE_APP_DATABASE_URL")).await;
+    let pool = pool.expect("connected");
     let totals = sqlx::query_as(
         "SELECT call_count, total_call_secs FROM profile.feed_listeners WHERE user_id = $1",
     )
     .bind(pair.listener.user_id)
-    .fetch_one(&pool.expect("connected"));
+    .fetch_one(&pool);
     totals.await.expect("readable")
 }
 

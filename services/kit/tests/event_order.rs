@@ -8,12 +8,11 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use talktime_kit::Clock;
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{Database, Plans, Schema};
 use talktime_kit::messaging::{self, Relay, outbox};
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::STREAM_NAME;
@@ -22,6 +21,8 @@ use talktime_proto::events::v1::{Earned, Event};
 use tokio::process::{Child, Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// Connections of the replica that freezes.
+const CONNECTIONS_MAX: u32 = 4;
 const AGGREGATES: i64 = 8;
 const PAUSE: Duration = Duration::from_secs(2);
 /// Longer than a relay may hold the right to publish.
@@ -156,13 +157,13 @@ impl Bench {
             .expect("a runtime");
         let relay = Relay::default();
         let (replica, service, stopping) = (relay.clone(), self.service, self.stopping.clone());
-        let options: PgConnectOptions = (*self.database.app.connect_options()).clone();
+        let options: PgConnectOptions = (*self.database.app_pool.connect_options()).clone();
         let url = self.nats.url.clone();
         runtime.spawn(async move {
-            let pool = PgPool::connect_lazy_with(options);
+            let db = Database::connect_lazily(options, CONNECTIONS_MAX);
             let nats = messaging::connect(&NatsConfig { url }).await;
             let nats = nats.expect("a valid address");
-            replica.run(service, pool, nats, stopping).await;
+            replica.run(service, db, nats, stopping).await;
         });
         (relay, runtime)
     }
@@ -186,7 +187,7 @@ impl Bench {
 
     async fn unpublished(&self) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM outbox WHERE published_at IS NULL")
-            .fetch_one(&self.database.app)
+            .fetch_one(&self.database.app_pool)
             .await
             .expect("readable")
     }
@@ -279,7 +280,7 @@ async fn an_event_that_cannot_be_published_holds_back_its_own_aggregate_alone() 
     bench.write(1).await;
     // No subject of the stream, so the stream refuses it.
     sqlx::query("UPDATE outbox SET subject = 'nowhere' WHERE aggregate_id = 1")
-        .execute(&bench.database.app)
+        .execute(&bench.database.app_pool)
         .await
         .expect("written");
     bench.write(2).await;
@@ -290,7 +291,7 @@ async fn an_event_that_cannot_be_published_holds_back_its_own_aggregate_alone() 
     assert_eq!(published.len() as i64, AGGREGATES - 1, "{published:?}");
 
     sqlx::query("UPDATE outbox SET subject = 'events.wallet.earned' WHERE aggregate_id = 1")
-        .execute(&bench.database.app)
+        .execute(&bench.database.app_pool)
         .await
         .expect("written");
     bench.wait_until_published().await;

@@ -223,7 +223,7 @@ async fn only_completed_talk_time_makes_a_badge() {
     let (database, badges) = talked().await;
     let noon = at("2026-11-23T06:30:00Z");
     for status in ["cancelled", "dropped"] {
-        ended_as(&database.app, LISTENERS[0], noon, 3 * 3_600, status).await;
+        ended_as(&database.app_pool, LISTENERS[0], noon, 3 * 3_600, status).await;
     }
     let before_its_badge_is_given = badges.standing(LISTENERS[0]).await.expect("read");
     assert_eq!(before_its_badge_is_given.badge.badge, Badge::Basic);

@@ -234,7 +234,7 @@ async fn rows_of_older_replicas_are_found_like_others() {
     sqlx::query("UPDATE profile.users SET interests = $2 WHERE user_id = $1")
         .bind(user_id)
         .bind(["Cafe\u{301}", "CAF\u{C9}"])
-        .execute(&profile.database.app)
+        .execute(&profile.database.app_pool)
         .await
         .expect("written");
     let mut request = everyone(0);

@@ -22,7 +22,7 @@ async fn close(books: &Books, user_id: i64) {
 
 async fn closed_debt(books: &Books) -> i64 {
     sqlx::query_scalar("SELECT debt_coins FROM wallet.closed_wallets WHERE owner_id = 1")
-        .fetch_one(&books.database.app)
+        .fetch_one(&books.database.app_pool)
         .await
         .expect("closed")
 }
@@ -52,7 +52,7 @@ async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
                 ::bigint FROM wallet.journal
          WHERE 'platform/coin_sales' IN (credit_account, debit_account)",
     )
-    .fetch_one(&books.database.app)
+    .fetch_one(&books.database.app_pool)
     .await
     .expect("readable");
     assert_eq!(sales, 0, "no money is left of it");
@@ -139,7 +139,7 @@ async fn paise(books: &Books, account: &str) -> i64 {
          WHERE ledger = 'paise' AND $1 IN (credit_account, debit_account)",
     )
     .bind(account)
-    .fetch_one(&books.database.app)
+    .fetch_one(&books.database.app_pool)
     .await
     .expect("readable")
 }
@@ -190,7 +190,7 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
     assert_eq!(paise(&books, "platform/bank").await, 3_500);
     assert_eq!(paise(&books, "platform/forfeited").await, 2_500);
     let (rows,): (i64,) = sqlx::query_as("SELECT count(*) FROM wallet.user_withdrawals")
-        .fetch_one(&books.database.app)
+        .fetch_one(&books.database.app_pool)
         .await
         .expect("readable");
     assert_eq!(rows, 0, "nothing is kept of what is decided");

@@ -14,7 +14,7 @@ use crate::razorpay::{Message, StandIn};
 async fn outcome(books: &Books, payment: &Value) -> Option<String> {
     sqlx::query_scalar("SELECT outcome FROM wallet.order_payments WHERE payment_id = $1")
         .bind(id_of(payment))
-        .fetch_optional(&books.database.app)
+        .fetch_optional(&books.database.app_pool)
         .await
         .expect("readable")
 }

@@ -20,7 +20,7 @@ async fn status(books: &Books, order_id: &str) -> (String, bool) {
         "SELECT status, ask_at IS NOT NULL FROM wallet.payment_orders WHERE order_id = $1",
     )
     .bind(order_id)
-    .fetch_one(&books.database.app)
+    .fetch_one(&books.database.app_pool)
     .await
     .expect("readable")
 }
@@ -108,13 +108,13 @@ async fn every_payment_of_an_order_is_booked_for_what_it_is() {
     assert_eq!(reconcile_after(&books, TimeDelta::minutes(1)).await, 1);
     assert_eq!(books.coins(CALLER).await, 300);
     let credited: String = sqlx::query_scalar("SELECT payment_id FROM wallet.payment_orders")
-        .fetch_one(&books.database.app)
+        .fetch_one(&books.database.app_pool)
         .await
         .expect("readable");
     assert_eq!(credited, id_of(&good));
     let outcomes: Vec<String> =
         sqlx::query_scalar("SELECT outcome FROM wallet.order_payments ORDER BY payment_id")
-            .fetch_all(&books.database.app)
+            .fetch_all(&books.database.app_pool)
             .await
             .expect("readable");
     assert_eq!(outcomes, ["foreign_currency", "returned", "credited"]);
