@@ -2,19 +2,20 @@
 //! people who wait for their answers: nothing that was acknowledged is missing, nothing is charged for
 //! a call that does not exist, and nobody is refused because of somebody else's hang-up.
 //!
-//! `TALKTIME_HANGUP_SECS` says how long this goes on.
+//! `TALKTIME_HANGUP_SECS` says how long this goes on. With `TALKTIME_HANGUP_KILLS` set, services are killed
+//! meanwhile, and people repeat what was refused for that.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgPool;
-use talktime_client::Person;
+use talktime_client::{Ask, Person};
 use talktime_tests::document::{Document, Operation};
-use talktime_tests::{Answered, Pair, assert_books_are_right, variable, wait_for};
+use talktime_tests::{Answered, Pair, assert_books_are_right, dev, variable, wait_for};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -29,6 +30,9 @@ const HANGING_UP: usize = 200;
 const PACE: Duration = Duration::from_secs(1);
 /// The longest that such a client waits before it resets its connection.
 const PATIENCE_MAX_MS: u64 = 12;
+/// Between a service that runs again and the next kill.
+const KILL_PAUSE: Duration = Duration::from_secs(5);
+const VICTIMS: [&str; 5] = ["wallet", "calls", "presence", "profile", "auth"];
 const COINS_PER_RECHARGE: i64 = 300;
 const COINS_PER_MINUTE: i64 = 10;
 /// These would end the sessions that the other requests are made with.
@@ -183,73 +187,120 @@ struct Acknowledged {
     order_ids: Vec<String>,
     rated_call_ids: Vec<i64>,
     withdrawal_ids: Vec<i64>,
+    /// Answers that asked for another try.
+    refusals: usize,
 }
 
-/// Orders, recharges, calls, rates and withdraws; every answer must be a good one.
-async fn live_honestly(pair: &Pair, until: Instant) -> Acknowledged {
-    let mut acknowledged = Acknowledged::default();
-    add_bank_details(pair).await;
-    while Instant::now() < until {
-        let order = post(
-            pair,
-            &pair.caller,
-            "/payments/orders",
-            json!({"amount_rupees": 150}),
-        )
-        .await;
+/// A pair that waits for every answer, and asks again with the same key where it is told to.
+struct HonestPair<'a> {
+    pair: &'a Pair,
+    acknowledged: Acknowledged,
+    requests: usize,
+}
+
+impl HonestPair<'_> {
+    /// Orders, recharges, calls, rates and withdraws, round after round.
+    async fn live(mut self, until: Instant) -> Acknowledged {
+        self.add_bank_details().await;
+        while Instant::now() < until {
+            self.order_and_recharge().await;
+            let call_id = self.talk().await;
+            self.rate(call_id).await;
+            self.withdraw().await;
+        }
+        self.acknowledged
+    }
+
+    async fn add_bank_details(&mut self) {
+        let account = json!({
+            "account_holder_name": "Devi Rao", "account_number": "123456789012",
+            "ifsc_code": "HDFC0ABC123"
+        });
+        let pair = self.pair;
+        let ask = || {
+            pair.app
+                .put("/wallet/bank-details")
+                .of(&pair.listener)
+                .json(&account)
+        };
+        self.insist("bank details", ask).await;
+    }
+
+    async fn order_and_recharge(&mut self) {
+        let order = json!({"amount_rupees": 150});
+        let order = self
+            .post(&self.pair.caller, "/payments/orders", &order)
+            .await;
         let order_id = order["order_id"].as_str().expect("an order id");
-        acknowledged.order_ids.push(order_id.to_owned());
+        self.acknowledged.order_ids.push(order_id.to_owned());
         let recharge = json!({"amount_rupees": 150, "payment_method": "upi"});
-        post(pair, &pair.caller, "/calls/recharge", recharge).await;
-        acknowledged.recharges += 1;
-        let start = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
-        let started = post(pair, &pair.caller, "/calls/start", start).await;
+        self.post(&self.pair.caller, "/calls/recharge", &recharge)
+            .await;
+        self.acknowledged.recharges += 1;
+    }
+
+    async fn talk(&mut self) -> i64 {
+        let start = json!({"listener_id": self.pair.listener.user_id, "call_type": "audio"});
+        let started = self.post(&self.pair.caller, "/calls/start", &start).await;
         let call_id = started["call_id"].as_i64().expect("a call id");
-        let ended = post(
-            pair,
-            &pair.caller,
-            "/calls/end",
-            json!({"call_id": call_id}),
-        )
+        let end = json!({"call_id": call_id});
+        self.post(&self.pair.caller, "/calls/end", &end).await;
+        let receipt = wait_for("the receipt", || async {
+            let ask = self.pair.app.get(&format!("/calls/{call_id}"));
+            let receipt = ask.of(&self.pair.caller).answer().await;
+            (receipt.status == 200 && receipt.body["status"] != "ongoing").then_some(receipt.body)
+        })
         .await;
-        acknowledged.minutes += ended["duration_minutes"].as_i64().expect("minutes");
-        let rating = format!("/calls/{call_id}/rating");
-        post(pair, &pair.caller, &rating, json!({"stars": 5})).await;
-        acknowledged.rated_call_ids.push(call_id);
-        let withdrawn = post(
-            pair,
-            &pair.listener,
-            "/wallet/withdraw",
-            json!({"amount": 1}),
-        )
-        .await;
+        self.acknowledged.minutes += receipt["duration_minutes"].as_i64().expect("minutes");
+        call_id
+    }
+
+    async fn rate(&mut self, call_id: i64) {
+        let path = format!("/calls/{call_id}/rating");
+        self.post(&self.pair.caller, &path, &json!({"stars": 5}))
+            .await;
+        self.acknowledged.rated_call_ids.push(call_id);
+    }
+
+    async fn withdraw(&mut self) {
+        let amount = json!({"amount": 1});
+        let withdrawn = self
+            .post(&self.pair.listener, "/wallet/withdraw", &amount)
+            .await;
         let withdrawal_id = withdrawn["withdrawal_id"]
             .as_i64()
             .expect("a withdrawal id");
-        acknowledged.withdrawal_ids.push(withdrawal_id);
+        self.acknowledged.withdrawal_ids.push(withdrawal_id);
     }
-    acknowledged
-}
 
-async fn add_bank_details(pair: &Pair) {
-    let account = json!({
-        "account_holder_name": "Devi Rao", "account_number": "123456789012",
-        "ifsc_code": "HDFC0ABC123"
-    });
-    let ask = pair.app.put("/wallet/bank-details").of(&pair.listener);
-    let answer = ask.json(&account).answer().await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-}
+    async fn post(&mut self, person: &Person, path: &str, body: &Value) -> Value {
+        self.requests += 1;
+        let (app, key) = (&self.pair.app, self.requests.to_string());
+        let ask = || {
+            app.post(path)
+                .of(person)
+                .header("idempotency-key", &key)
+                .json(body)
+        };
+        self.insist(path, ask).await
+    }
 
-async fn post(
-    pair: &Pair,
-    person: &Person,
-    path: &str,
-    body: serde_json::Value,
-) -> serde_json::Value {
-    let answer = pair.app.post(path).of(person).json(&body).answer().await;
-    assert!(answer.status < 300, "{path}: {answer:?}");
-    answer.body
+    /// Asks until there is a good answer; anything but a refusal for the moment fails the test.
+    async fn insist(&mut self, what: &str, ask: impl Fn() -> Ask) -> Value {
+        let refusals = AtomicUsize::new(0);
+        let answer = wait_for(what, || async {
+            let answer = ask().send().await.ok();
+            let answer = answer.filter(|answer| ![503, 504].contains(&answer.status));
+            if answer.is_none() {
+                refusals.fetch_add(1, Ordering::Relaxed);
+            }
+            answer
+        })
+        .await;
+        self.acknowledged.refusals += refusals.into_inner();
+        assert!(answer.status < 300, "{what}: {answer:?}");
+        answer.body
+    }
 }
 
 async fn assert_nothing_is_missing(database: &PgPool, pair: &Pair, acknowledged: &Acknowledged) {
@@ -328,15 +379,31 @@ async fn hang_ups_take_nothing_from_anybody_else() {
         }
         tokio::spawn(keep_ending_calls(pair.clone(), until));
     }
-    let living = honest.iter().map(|pair| live_honestly(pair, until));
-    let acknowledged = join_all(living).await;
+    let living = honest.iter().map(|pair| {
+        let (acknowledged, requests) = (Acknowledged::default(), 0);
+        let honest = HonestPair {
+            pair,
+            acknowledged,
+            requests,
+        };
+        honest.live(until)
+    });
+    let (acknowledged, kills) = tokio::join!(join_all(living), kill_one_after_the_other(until));
     let mut hang_ups = 0;
     for client in hanging_up {
         hang_ups += client.await.expect("no panic");
     }
 
     let rounds: i64 = acknowledged.iter().map(|told| told.recharges).sum();
-    println!("{hang_ups} hang-ups beside {rounds} honest rounds of six requests");
+    let refusals: usize = acknowledged.iter().map(|told| told.refusals).sum();
+    println!(
+        "{hang_ups} hang-ups and {kills} kills beside {rounds} honest rounds of six requests, \
+         {refusals} of which had to be repeated"
+    );
+    assert!(
+        kills > 0 || refusals == 0,
+        "{refusals} were refused because of others"
+    );
     assert!(
         rounds >= i64::try_from(HONEST_PAIRS).expect("few"),
         "{rounds} rounds"
@@ -358,6 +425,22 @@ async fn hang_ups_take_nothing_from_anybody_else() {
     )
     .await;
     assert_books_are_right().await;
+}
+
+/// Kills a service at a time and starts it again, where that is asked for; answers how many.
+async fn kill_one_after_the_other(until: Instant) -> usize {
+    if std::env::var_os("TALKTIME_HANGUP_KILLS").is_none() {
+        return 0;
+    }
+    let mut kills = 0;
+    while Instant::now() + KILL_PAUSE < until {
+        tokio::time::sleep(KILL_PAUSE).await;
+        let victim = VICTIMS[kills % VICTIMS.len()];
+        dev(&["kill", victim]).await;
+        dev(&["start", victim]).await;
+        kills += 1;
+    }
+    kills
 }
 
 /// Ends the calls of a pair that hangs up, so that its next start is one.

@@ -50,7 +50,7 @@ async fn sample(
 #[tokio::test]
 async fn the_newest_sample_says_where_a_listener_stands() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     let read = standing(&mut db, LISTENER).await.expect("readable");
     assert_eq!(read, Standing::default());
 
@@ -79,7 +79,7 @@ async fn the_newest_sample_says_where_a_listener_stands() {
 #[tokio::test]
 async fn one_sample_waits_at_a_time() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     sample(&mut db, LISTENER, State::Pending, 0)
         .await
         .expect("kept");
@@ -97,7 +97,7 @@ async fn one_sample_waits_at_a_time() {
 #[tokio::test]
 async fn a_deleted_user_leaves_nothing() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     sample(&mut db, LISTENER, State::Approved, 0)
         .await
         .expect("kept");
@@ -124,7 +124,7 @@ async fn a_deleted_user_leaves_nothing() {
 #[tokio::test]
 async fn a_listeners_samples_are_found_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     sqlx::query("SET enable_seqscan = off")
         .execute(&mut *db)
         .await
@@ -144,7 +144,7 @@ async fn a_listeners_samples_are_found_by_index() {
 #[tokio::test]
 async fn who_is_gone_stays_gone() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     standings::lock(&mut db, LISTENER).await.expect("made");
     standings::delete(&mut db, LISTENER).await.expect("kept");
     let locked = standings::lock(&mut db, LISTENER).await.expect("found");
@@ -154,7 +154,7 @@ async fn who_is_gone_stays_gone() {
 #[tokio::test]
 async fn decisions_are_never_rewritten() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     let decision = Decision {
         decided_by: 1,
         user_id: LISTENER,
@@ -177,7 +177,7 @@ async fn decisions_are_never_rewritten() {
 #[tokio::test]
 async fn the_queue_is_read_in_the_order_of_its_index() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app.acquire().await.expect("connected");
+    let mut db = database.app_pool.acquire().await.expect("connected");
     for user_id in [5, 6, 7] {
         let minutes = 10 - user_id;
         sample(&mut db, user_id, State::Pending, minutes)

@@ -26,7 +26,7 @@ fn of_user(user_id: i64, lifetime_secs: i64) -> Revocation {
 }
 
 async fn insert(database: &TestDatabase, revocation: &Revocation) {
-    let mut connection = database.app.acquire().await.expect("connected");
+    let mut connection = database.app_pool.acquire().await.expect("connected");
     let inserted = revocations::insert(&mut connection, revocation).await;
     inserted.expect("kept");
 }
@@ -57,7 +57,7 @@ async fn what_has_expired_is_neither_listed_nor_kept() {
 #[tokio::test]
 async fn what_commits_late_is_in_the_next_answer() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut connection = database.app.acquire().await.expect("connected");
+    let mut connection = database.app_pool.acquire().await.expect("connected");
     let mut slow = connection.begin().await.expect("begun");
     let revoked = revocations::insert(&mut slow, &of_user(1, 60)).await;
     revoked.expect("kept");

@@ -286,7 +286,7 @@ async fn the_model_does_what_the_statements_do() {
 #[tokio::test]
 async fn a_start_goes_live_only_between_people_who_may_talk() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut connection = database.app.acquire().await.expect("connected");
+    let mut connection = database.app_pool.acquire().await.expect("connected");
     for (parties, may_talk) in [
         ((1, 2), false),
         ((2, 3), false),

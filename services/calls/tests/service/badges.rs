@@ -26,7 +26,7 @@ fn day(day: u32) -> NaiveDate {
 async fn talked() -> (TestDatabase, Badges) {
     let database = TestDatabase::new(SCHEMA).await;
     for (listener_id, hours) in LISTENERS.into_iter().zip(HOURS) {
-        let mut connection = database.app.acquire().await.expect("connected");
+        let mut connection = database.app_pool.acquire().await.expect("connected");
         badges::add_listener(&mut connection, listener_id)
             .await
             .expect("added");
@@ -105,7 +105,7 @@ async fn ended_as(
 }
 
 async fn given(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>> {
-    let mut connection = database.app.acquire().await.expect("connected");
+    let mut connection = database.app_pool.acquire().await.expect("connected");
     let mut given = Vec::new();
     for listener_id in LISTENERS {
         let badge = badges::of_day(&mut connection, listener_id, date).await;

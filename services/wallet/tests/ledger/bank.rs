@@ -69,7 +69,7 @@ async fn a_new_key_seals_everything_anew() {
 
     let retired = format!("1:{}", "a".repeat(64));
     let new = sealer("2", 'b', Some(&retired));
-    let mut connection = books.database.app.acquire().await.expect("connected");
+    let mut connection = books.database.app_pool.acquire().await.expect("connected");
     let stale = count_stale(&mut connection, new.key_id()).await;
     assert_eq!(stale.expect("counted"), LISTENERS + 2);
     let rotated = rotate(&books.database.app, &new).await.expect("rotated");

@@ -129,7 +129,7 @@ impl Books {
     }
 
     pub(crate) async fn differences(&self) -> Vec<String> {
-        let mut connection = self.database.app.acquire().await.expect("connected");
+        let mut connection = self.database.app_pool.acquire().await.expect("connected");
         differences(&mut connection).await.expect("readable")
     }
 
