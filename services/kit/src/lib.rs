@@ -14,6 +14,7 @@ pub mod gauges;
 pub mod group;
 pub mod grpc;
 pub mod idempotency;
+pub mod india;
 pub mod lease;
 pub mod lifecycle;
 pub mod messaging;

@@ -2,11 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use talktime_kit::Clock;
-use talktime_kit::db::Database;
-use talktime_kit::db::is_unique_violation;
+use talktime_kit::db::{Database, is_unique_violation};
 use talktime_kit::messaging::{Relay, outbox};
-use talktime_kit::text;
+use talktime_kit::{Clock, india, text};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{RoleChanged, UserDeleted, UserRegistered, UserUpdated};
 
@@ -57,7 +55,7 @@ impl People {
     /// Makes a user. The same registration again answers with the user it made, as they are now.
     pub async fn register(&self, registration: &Registration) -> Result<User, ProfileError> {
         let now = self.clock.now();
-        registration.check(now.date_naive())?;
+        registration.check(india::date(now))?;
         let mut tx = self.db.begin().await?;
         let user_id = match users::insert(&mut tx, registration, now).await? {
             Some(user_id) => {

@@ -48,7 +48,7 @@ pub struct Conflicts {
 
 impl Registration {
     /// The field rules for what is not text, which is normalized when it comes in; and that they are of
-    /// age today.
+    /// age today, which is the date in India.
     pub fn check(&self, today: NaiveDate) -> Result<(), ProfileError> {
         fields::check_registration_id(&self.registration_id)?;
         fields::check_phone(&self.phone)?;

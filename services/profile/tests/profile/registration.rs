@@ -1,5 +1,6 @@
 //! How somebody becomes a user, once.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use talktime_proto::events::v1::UserRegistered;
 use talktime_proto::events::v1::event::Kind;
@@ -184,4 +185,25 @@ async fn unknown_people_are_not_found() {
     };
     let by_phone = profile.api.get_user_by_phone(Request::new(request)).await;
     assert_eq!(answer(by_phone).expect_err("nobody"), not_found);
+}
+
+/// In India a day begins at 18:30 UTC of the day before.
+#[tokio::test]
+async fn people_are_of_age_from_midnight_in_india_on() {
+    let profile = Profile::start().await;
+    let eighteenth_birthday = "2027-06-01T00:00:00+05:30".parse::<DateTime<Utc>>();
+    let midnight = eighteenth_birthday.expect("RFC 3339");
+    let mut request = registration("asha", "user");
+    request.dob = "2009-06-01".to_owned();
+    let before = midnight - TimeDelta::seconds(1) - profile.clock.now();
+    profile.clock.advance(before);
+    assert_eq!(
+        profile
+            .create(request.clone())
+            .await
+            .expect_err("the day before"),
+        refusal(Code::InvalidArgument, "under_age")
+    );
+    profile.seconds_pass(1);
+    profile.create(request).await.expect("the birthday");
 }
