@@ -99,7 +99,8 @@ impl App {
         let (presence, presence_health) = connect_and_watch(&peers.presence)?;
         let presence = Presence::new(presence);
         let calls = Calls::new(connect(&peers.calls)?);
-        let (heartbeats, carrying) = Heartbeats::new(presence.clone(), lifecycle.stopping());
+        let (heartbeats, carrying) =
+            Heartbeats::new(presence.clone(), clock.clone(), lifecycle.stopping());
         lifecycle.spawn(carrying);
         let hub = Hub::new(
             profile.clone(),

@@ -1,16 +1,17 @@
 //! Signs of life on their way to presence, many in one request: what comes while the others are under
 //! way goes with the next. `POST /users/me/heartbeat` waits for the answer; pings on sockets do not.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Clock, Error, Kind};
 use talktime_proto::presence::v1::HeartbeatManyRequest;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Presence;
+use crate::token::Caller;
 
 /// Signs of life in one request.
 const GROUP_MAX: usize = 512;
@@ -23,10 +24,15 @@ const QUEUED_MAX: usize = 16_384;
 #[derive(Clone)]
 pub struct Heartbeats {
     queue: mpsc::Sender<Heartbeat>,
+    clock: Clock,
 }
 
+/// A sign of life with the session that gave it and the time: presence does not count one that it gets
+/// after the end of its session, or after its user went offline.
 struct Heartbeat {
     user_id: i64,
+    session_id: String,
+    accepted_at_micros: i64,
     answer: Option<oneshot::Sender<Answer>>,
 }
 
@@ -37,19 +43,17 @@ impl Heartbeats {
     /// The place to hand them in, and the task that carries them to `presence` until told to stop.
     pub fn new(
         presence: Presence,
+        clock: Clock,
         stopping: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, queued) = mpsc::channel(QUEUED_MAX);
-        (Self { queue }, carry(presence, queued, stopping))
+        (Self { queue, clock }, carry(presence, queued, stopping))
     }
 
     /// A sign of life; answers when it is stored.
-    pub async fn beat(&self, user_id: i64) -> Result<(), Error> {
+    pub async fn beat(&self, caller: &Caller) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
-        let heartbeat = Heartbeat {
-            user_id,
-            answer: Some(answer),
-        };
+        let heartbeat = self.heartbeat_of(caller, Some(answer));
         self.queue.try_send(heartbeat).map_err(|_| overloaded())?;
         match answered.await {
             Ok(Ok(true)) => Ok(()),
@@ -65,12 +69,17 @@ impl Heartbeats {
     }
 
     /// A sign of life that nobody waits for: the next one makes up for one that is lost.
-    pub fn note(&self, user_id: i64) {
-        let heartbeat = Heartbeat {
-            user_id,
-            answer: None,
-        };
-        let _ = self.queue.try_send(heartbeat);
+    pub fn note(&self, caller: &Caller) {
+        let _ = self.queue.try_send(self.heartbeat_of(caller, None));
+    }
+
+    fn heartbeat_of(&self, caller: &Caller, answer: Option<oneshot::Sender<Answer>>) -> Heartbeat {
+        Heartbeat {
+            user_id: caller.user_id,
+            session_id: caller.session_id.clone(),
+            accepted_at_micros: self.clock.now().timestamp_micros(),
+            answer,
+        }
     }
 }
 
@@ -105,26 +114,41 @@ async fn carry(
 }
 
 async fn answer_all(group: Vec<Heartbeat>, presence: &Presence) {
-    let ids: HashSet<i64> = group.iter().map(|heartbeat| heartbeat.user_id).collect();
-    let user_ids: Vec<i64> = ids.into_iter().collect();
+    let request = request_of(&group);
     let stored = retry_idempotent(|| {
         let mut presence = presence.clone();
-        let user_ids = user_ids.clone();
-        async move {
-            presence
-                .heartbeat_many(HeartbeatManyRequest { user_ids })
-                .await
-        }
+        let request = request.clone();
+        async move { presence.heartbeat_many(request).await }
     })
     .await;
     let unknown = stored
-        .map(|stored| stored.unknown_user_ids)
+        .map(|stored| HashSet::<i64>::from_iter(stored.unknown_user_ids))
         .map_err(Arc::new);
-    for Heartbeat { user_id, answer } in group {
+    for Heartbeat {
+        user_id, answer, ..
+    } in group
+    {
         let known = unknown.as_ref().map(|unknown| !unknown.contains(&user_id));
         if let Some(answer) = answer {
             // Who has stopped waiting needs no answer.
             let _ = answer.send(known.map_err(Arc::clone));
         }
     }
+}
+
+/// The latest sign of life of each session.
+fn request_of(group: &[Heartbeat]) -> HeartbeatManyRequest {
+    let mut latest: HashMap<(i64, &str), i64> = HashMap::with_capacity(group.len());
+    for heartbeat in group {
+        let key = (heartbeat.user_id, heartbeat.session_id.as_str());
+        let accepted_at = latest.entry(key).or_insert(heartbeat.accepted_at_micros);
+        *accepted_at = heartbeat.accepted_at_micros.max(*accepted_at);
+    }
+    let mut request = HeartbeatManyRequest::default();
+    for ((user_id, session_id), accepted_at_micros) in latest {
+        request.user_ids.push(user_id);
+        request.session_ids.push(session_id.to_owned());
+        request.accepted_at_micros.push(accepted_at_micros);
+    }
+    request
 }

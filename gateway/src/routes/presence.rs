@@ -3,11 +3,12 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::{Clock, Error};
 use talktime_proto::presence::v1::{
     CleanUpRequest, GetStatusRequest, GetStatusesRequest, Status, UpdateStatusRequest,
 };
+use talktime_proto::timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
@@ -108,10 +109,16 @@ pub(super) struct StatusBody {
 }
 
 impl StatusBody {
-    fn into_request(self, user_id: i64) -> Result<UpdateStatusRequest, Error> {
+    fn into_request(
+        self,
+        caller: Caller,
+        accepted_at: DateTime<Utc>,
+    ) -> Result<UpdateStatusRequest, Error> {
         let wait_time = self.wait_time.map(i32::try_from).transpose();
         Ok(UpdateStatusRequest {
-            user_id,
+            user_id: caller.user_id,
+            session_id: caller.session_id,
+            accepted_at: Some(timestamp(accepted_at)),
             is_online: self.is_online,
             is_busy: self.is_busy,
             wait_time: wait_time
@@ -134,10 +141,11 @@ impl StatusBody {
 )]
 pub(super) async fn update_own(
     State(mut presence): State<Presence>,
+    State(clock): State<Clock>,
     caller: Caller,
     Json(body): Json<StatusBody>,
 ) -> Result<Json<OwnStatus>> {
-    let request = body.into_request(caller.user_id)?;
+    let request = body.into_request(caller, clock.now())?;
     let status = presence.update_status(request).await?.into_inner();
     Ok(Json(status.into()))
 }
@@ -157,7 +165,7 @@ pub(super) async fn heartbeat(
     State(heartbeats): State<Heartbeats>,
     caller: Caller,
 ) -> Result<Json<Message>> {
-    heartbeats.beat(caller.user_id).await?;
+    heartbeats.beat(&caller).await?;
     Ok(Json(Message::new("Heartbeat received")))
 }
 

@@ -55,7 +55,10 @@ impl Journal {
         revocation: Revocation,
     ) -> Result<(), Error> {
         let user_id = revocation.user_id;
-        let event = Kind::LoggedOut(LoggedOut { user_id });
+        let event = Kind::LoggedOut(LoggedOut {
+            user_id,
+            session_ids: revocation.session_ids.clone(),
+        });
         let mut tx = self.db.begin().await?;
         audit_log::append(&mut tx, entry).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;

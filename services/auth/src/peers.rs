@@ -81,6 +81,7 @@ impl Presence {
             username,
             is_online,
             happened_at: Some(timestamp(happened_at)),
+            ..SetOnlineRequest::default()
         };
         let mut client = self.0.clone();
         let asked = tokio::time::timeout(SET_ONLINE_TIMEOUT, client.set_online(request)).await;

@@ -107,11 +107,12 @@ fn changes_of(event: Event) -> Result<Vec<(Vec<i64>, Change)>, PresenceError> {
         is_listener,
         profile_version,
     };
-    let session = |is_online, username| {
+    let session = |is_online, username, ended_session_ids| {
         Ok::<_, PresenceError>(Change::Session(Session {
             is_online,
             happened_at: happened_at.ok_or(PresenceError::NoInstant)?,
             username,
+            ended_session_ids,
         }))
     };
     Ok(match event.kind {
@@ -123,9 +124,12 @@ fn changes_of(event: Event) -> Result<Vec<(Vec<i64>, Change)>, PresenceError> {
         Some(Kind::RoleChanged(role)) if role.role == LISTENER => {
             vec![(vec![role.user_id], listener(role.active))]
         }
-        Some(Kind::LoggedIn(login)) => vec![(vec![login.user_id], session(true, login.username)?)],
+        Some(Kind::LoggedIn(login)) => {
+            vec![(vec![login.user_id], session(true, login.username, vec![])?)]
+        }
         Some(Kind::LoggedOut(logout)) => {
-            vec![(vec![logout.user_id], session(false, String::new())?)]
+            let change = session(false, String::new(), logout.session_ids)?;
+            vec![(vec![logout.user_id], change)]
         }
         Some(Kind::CallStarted(call)) => {
             let began = Change::CallBegan {

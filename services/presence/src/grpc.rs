@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status};
 
 use crate::changes::Told;
 use crate::domain::{
-    Change, PresenceError, Session, Settings, UserStatus, check_call, check_call_changes,
-    check_heartbeats, check_many, check_settings,
+    Change, PresenceError, Session, Settings, SignOfLife, UserStatus, check_call,
+    check_call_changes, check_heartbeats, check_many, check_settings,
 };
 use crate::heartbeats::Heartbeats;
 use crate::statuses::Statuses;
@@ -64,9 +64,11 @@ impl PresenceService for PresenceApi {
             is_online: request.is_online,
             is_busy: request.is_busy,
             wait_time: request.wait_time,
+            accepted_at: datetime(request.accepted_at.as_ref()),
         };
         let settings = check_settings(settings).map_err(refused)?;
-        let updated = self.statuses.update(request.user_id, settings);
+        let statuses = &self.statuses;
+        let updated = statuses.update(request.user_id, settings, &request.session_id);
         Ok(Response::new(status_message(
             updated.await.map_err(refused)?,
         )))
@@ -76,8 +78,8 @@ impl PresenceService for PresenceApi {
         &self,
         request: Request<pb::HeartbeatRequest>,
     ) -> Result<Response<pb::HeartbeatResponse>, Status> {
-        let user_id = request.into_inner().user_id;
-        self.heartbeats.beat(user_id).await.map_err(refused)?;
+        let sign = SignOfLife::of_user(request.into_inner().user_id);
+        self.heartbeats.beat(sign).await.map_err(refused)?;
         Ok(Response::new(pb::HeartbeatResponse {}))
     }
 
@@ -85,8 +87,14 @@ impl PresenceService for PresenceApi {
         &self,
         request: Request<pb::HeartbeatManyRequest>,
     ) -> Result<Response<pb::HeartbeatManyResponse>, Status> {
-        let user_ids = check_heartbeats(request.into_inner().user_ids).map_err(refused)?;
-        let unknown = self.heartbeats.beat_all(user_ids).await.map_err(refused)?;
+        let pb::HeartbeatManyRequest {
+            user_ids,
+            session_ids,
+            accepted_at_micros,
+        } = request.into_inner();
+        let signs = check_heartbeats(user_ids, session_ids, accepted_at_micros);
+        let signs = signs.map_err(refused)?;
+        let unknown = self.heartbeats.beat_all(signs).await.map_err(refused)?;
         Ok(Response::new(pb::HeartbeatManyResponse {
             unknown_user_ids: unknown,
         }))
@@ -176,6 +184,7 @@ fn session_of(request: pb::SetOnlineRequest) -> Result<Session, PresenceError> {
         is_online: request.is_online,
         happened_at: datetime(request.happened_at.as_ref()).ok_or(PresenceError::NoInstant)?,
         username: request.username,
+        ended_session_ids: request.ended_session_ids,
     })
 }
 

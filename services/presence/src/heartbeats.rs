@@ -17,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::HeartbeatsConfig;
-use crate::domain::PresenceError;
+use crate::domain::{PresenceError, SignOfLife};
 use crate::events::sign_of_life;
-use crate::statuses::Statuses;
+use crate::statuses::{Revival, Statuses};
 use crate::store::user_status::Alive;
 
 /// A broadcast that nobody needs later is not waited for longer.
@@ -35,7 +35,7 @@ pub struct Heartbeats {
 
 /// Signs of life that came together.
 struct Heartbeat {
-    user_ids: Vec<i64>,
+    signs: Vec<SignOfLife>,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -61,8 +61,8 @@ impl Heartbeats {
     }
 
     /// A sign of life; answers when it is stored.
-    pub async fn beat(&self, user_id: i64) -> Result<(), PresenceError> {
-        let unknown = self.beat_all(vec![user_id]).await?;
+    pub async fn beat(&self, sign: SignOfLife) -> Result<(), PresenceError> {
+        let unknown = self.beat_all(vec![sign]).await?;
         if unknown.is_empty() {
             Ok(())
         } else {
@@ -71,10 +71,10 @@ impl Heartbeats {
     }
 
     /// Signs of life of many; answers, when they are stored, who of them is unknown.
-    pub async fn beat_all(&self, user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
+    pub async fn beat_all(&self, signs: Vec<SignOfLife>) -> Result<Vec<i64>, PresenceError> {
         let (answer, answered) = oneshot::channel();
         self.queue
-            .try_send(Heartbeat { user_ids, answer })
+            .try_send(Heartbeat { signs, answer })
             .map_err(|_| PresenceError::Overloaded)?;
         match answered.await {
             Ok(Ok(unknown)) => Ok(unknown),
@@ -107,12 +107,12 @@ impl Grouping {
     /// Waits for a heartbeat, then takes what else is there or comes soon.
     async fn next_group(&mut self) -> Option<Vec<Heartbeat>> {
         let mut group = vec![self.queued.recv().await?];
-        let mut people = group[0].user_ids.len();
+        let mut people = group[0].signs.len();
         let deadline = Instant::now() + Duration::from_millis(self.config.wait_ms);
         while people < self.config.group_max {
             match timeout_at(deadline, self.queued.recv()).await {
                 Ok(Some(heartbeat)) => {
-                    people += heartbeat.user_ids.len();
+                    people += heartbeat.signs.len();
                     group.push(heartbeat);
                 }
                 Ok(None) | Err(_) => break,
@@ -123,11 +123,12 @@ impl Grouping {
 }
 
 async fn store(statuses: Statuses, nats: Option<async_nats::Client>, group: Vec<Heartbeat>) {
-    match statuses.revive(&distinct_ids(&group)).await {
-        Ok(alive) => {
-            answer_all(group, &alive);
+    let signs = group.iter().flat_map(|heartbeat| heartbeat.signs.clone());
+    match statuses.revive(signs.collect()).await {
+        Ok(revival) => {
+            answer_all(group, &revival);
             if let Some(nats) = &nats {
-                broadcast(nats, &alive).await;
+                broadcast(nats, &revival.alive).await;
             }
         }
         Err(error) => fail_all(group, error),
@@ -157,26 +158,14 @@ fn live_event(alive: &Alive) -> Event {
     }
 }
 
-fn distinct_ids(group: &[Heartbeat]) -> Vec<i64> {
-    let mut ids: Vec<i64> = group
-        .iter()
-        .flat_map(|heartbeat| heartbeat.user_ids.iter().copied())
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
-fn answer_all(group: Vec<Heartbeat>, alive: &[Alive]) {
-    let known: HashSet<i64> = alive.iter().map(|alive| alive.user_id).collect();
-    for Heartbeat {
-        mut user_ids,
-        answer,
-    } in group
-    {
-        user_ids.retain(|user_id| !known.contains(user_id));
+fn answer_all(group: Vec<Heartbeat>, revival: &Revival) {
+    let alive = revival.alive.iter().map(|alive| alive.user_id);
+    let known: HashSet<i64> = alive.chain(revival.overtaken.iter().copied()).collect();
+    for Heartbeat { signs, answer } in group {
+        let user_ids = signs.into_iter().map(|sign| sign.user_id);
+        let unknown = user_ids.filter(|user_id| !known.contains(user_id));
         // Who has stopped waiting needs no answer.
-        let _ = answer.send(Ok(user_ids));
+        let _ = answer.send(Ok(unknown.collect()));
     }
 }
 

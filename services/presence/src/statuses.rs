@@ -1,11 +1,15 @@
 //! What requests do with statuses, each in a transaction.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use talktime_kit::db::Database;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
 use crate::changes::{Told, change, change_all, change_known};
-use crate::domain::{Change, PresenceError, Session, Settings, UserStatus, check_limit};
+use crate::domain::{
+    Change, PresenceError, Session, Settings, SignOfLife, UserStatus, check_limit, rounds,
+};
 use crate::events::sign_of_life;
 use crate::store::user_status::{self, Alive};
 
@@ -50,13 +54,24 @@ impl Statuses {
         Ok((online, has_more))
     }
 
-    /// A person's own word.
+    /// A person's own word. Refused when the session that it comes from has ended.
     pub async fn update(
         &self,
         user_id: i64,
         settings: Settings,
+        session_id: &str,
     ) -> Result<UserStatus, PresenceError> {
-        self.change_one(user_id, &Change::Settings(settings)).await
+        let mut tx = self.db.begin().await?;
+        let change_of_settings = Change::Settings(settings);
+        let now = self.clock.now();
+        let mut changed = change(&mut tx, &[user_id], &change_of_settings, now).await?;
+        let (status, _) = changed.pop().ok_or(PresenceError::UserNotFound)?;
+        if status.has_ended(session_id) {
+            return Err(PresenceError::SessionEnded);
+        }
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(status)
     }
 
     /// A login or logout; answers what holds now, which may be a later one.
@@ -95,20 +110,44 @@ impl Statuses {
     }
 
     /// Signs of life of a whole group. Unknown ids are left out of the answer.
-    pub async fn revive(&self, user_ids: &[i64]) -> Result<Vec<Alive>, PresenceError> {
+    pub async fn revive(&self, signs: Vec<SignOfLife>) -> Result<Revival, PresenceError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let alive = user_status::revive(&mut tx, user_ids, now).await?;
-        let came_online = alive.iter().filter(|alive| alive.came_online);
-        let events: Vec<_> = came_online
-            .map(|alive| (alive.user_id, alive.version, sign_of_life(alive, true)))
-            .collect();
+        let mut alive = BTreeMap::new();
+        let mut others = BTreeSet::new();
+        let mut events = Vec::new();
+        for round in rounds(signs) {
+            others.extend(round.iter().map(|sign| sign.user_id));
+            for status in user_status::revive(&mut tx, &round, now).await? {
+                if status.came_online {
+                    let event = sign_of_life(&status, true);
+                    events.push((status.user_id, status.version, event));
+                }
+                alive.insert(status.user_id, status);
+            }
+        }
+        others.retain(|user_id| !alive.contains_key(user_id));
+        let others: Vec<i64> = others.into_iter().collect();
+        let overtaken = match others.as_slice() {
+            [] => Vec::new(),
+            others => user_status::known_among(&mut tx, others).await?,
+        };
         let is_told = !events.is_empty();
         outbox::append_all(&mut tx, now, events).await?;
         tx.commit().await?;
         if is_told {
             self.relay.wake();
         }
-        Ok(alive)
+        let alive = alive.into_values().collect();
+        Ok(Revival { alive, overtaken })
     }
+}
+
+/// What signs of life came to.
+#[derive(Debug)]
+pub struct Revival {
+    /// Users whose sign of life counts.
+    pub alive: Vec<Alive>,
+    /// Users whose session had ended, or who had gone offline, since they gave it.
+    pub overtaken: Vec<i64>,
 }

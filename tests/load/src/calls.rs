@@ -192,7 +192,10 @@ async fn stay_alive(
         pace.tick().await;
         let user_ids = user_ids.to_vec();
         presence
-            .heartbeat_many(HeartbeatManyRequest { user_ids })
+            .heartbeat_many(HeartbeatManyRequest {
+                user_ids,
+                ..HeartbeatManyRequest::default()
+            })
             .await?;
     }
     Ok(())

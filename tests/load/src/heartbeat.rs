@@ -93,6 +93,7 @@ async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result
                     username: format!("bench_{user_id}"),
                     is_online: true,
                     happened_at: Some(SystemTime::now().into()),
+                    ..SetOnlineRequest::default()
                 };
                 presence.set_online(request).await
             }

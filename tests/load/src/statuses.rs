@@ -58,6 +58,7 @@ pub(crate) async fn change(
         is_online: Some(true),
         is_busy: Some(wait_time % 2 == 0),
         wait_time: Some(i32::try_from(wait_time)?),
+        ..UpdateStatusRequest::default()
     };
     presence.update_status(request).await?;
     Ok(Instant::now())

@@ -225,7 +225,10 @@ async fn a_logout_ends_every_session_and_is_told() {
     assert_eq!(
         kinds.skip(2).collect::<Vec<_>>(),
         [
-            Some(EventKind::LoggedOut(LoggedOut { user_id })),
+            Some(EventKind::LoggedOut(LoggedOut {
+                user_id,
+                ..LoggedOut::default()
+            })),
             Some(EventKind::TokensRevoked(revoked)),
         ],
         "after two logins"

@@ -52,6 +52,8 @@ pub struct Settings {
     pub is_busy: Option<bool>,
     /// Minutes until they are free.
     pub wait_time: Option<i32>,
+    /// When a gateway accepted the request; `None` when the gateway did not say.
+    pub accepted_at: Option<DateTime<Utc>>,
 }
 
 /// A login or logout.
@@ -63,6 +65,8 @@ pub struct Session {
     pub happened_at: DateTime<Utc>,
     /// The name that it tells, used until the profile tells one; may be empty.
     pub username: String,
+    /// Sessions that ended with it; those used last come first.
+    pub ended_session_ids: Vec<String>,
 }
 
 impl Change {

@@ -22,6 +22,12 @@ pub enum PresenceError {
     /// More signs of life than one statement takes.
     #[error("Send at most {HEARTBEATS_MAX} signs of life at once.")]
     TooManyHeartbeats,
+    /// Lists that do not belong together.
+    #[error("Send a session and a time for each sign of life, or for none.")]
+    HeartbeatsMismatched,
+    /// The session that asks has ended.
+    #[error("The access token has been revoked.")]
+    SessionEnded,
     /// An answer that would be empty or too long.
     #[error("Ask for 1 to {ONLINE_MAX} people.")]
     LimitOutOfRange,
@@ -57,6 +63,8 @@ impl From<PresenceError> for Error {
             PresenceError::WaitTimeOutOfRange => (Kind::InvalidArgument, "invalid_wait_time"),
             PresenceError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             PresenceError::TooManyHeartbeats => (Kind::InvalidArgument, "too_many_heartbeats"),
+            PresenceError::HeartbeatsMismatched => (Kind::InvalidArgument, "invalid_heartbeats"),
+            PresenceError::SessionEnded => (Kind::Unauthenticated, "token_revoked"),
             PresenceError::LimitOutOfRange => (Kind::InvalidArgument, "invalid_limit"),
             PresenceError::TooManyCallChanges => (Kind::InvalidArgument, "too_many_calls"),
             PresenceError::InvalidCall => (Kind::InvalidArgument, "invalid_call"),

@@ -3,6 +3,7 @@
 mod change;
 mod error;
 mod request;
+mod sign_of_life;
 mod status;
 
 pub use change::{Change, Session, Settings};
@@ -11,4 +12,5 @@ pub use request::{
     CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX, check_call,
     check_call_changes, check_heartbeats, check_limit, check_many, check_settings,
 };
+pub use sign_of_life::{SignOfLife, rounds};
 pub use status::{Effect, UserStatus};

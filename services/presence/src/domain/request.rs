@@ -1,6 +1,8 @@
 //! What a request may ask for (contract, section 4).
 
-use super::{PresenceError, Settings};
+use chrono::DateTime;
+
+use super::{PresenceError, Settings, SignOfLife};
 
 /// Longest wait that a person may announce: a day.
 pub const WAIT_TIME_MINUTES_MAX: i32 = 24 * 60;
@@ -16,7 +18,8 @@ const PARTIES_MAX: usize = 2;
 
 /// An update has at least one field, and a wait that somebody might wait.
 pub fn check_settings(settings: Settings) -> Result<Settings, PresenceError> {
-    if settings == Settings::default() {
+    let is_empty = settings.is_online.is_none() && settings.is_busy.is_none();
+    if is_empty && settings.wait_time.is_none() {
         return Err(PresenceError::NoField);
     }
     let allowed = 0..=WAIT_TIME_MINUTES_MAX;
@@ -37,12 +40,30 @@ pub fn check_many(user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
     Ok(user_ids)
 }
 
-/// A bounded group of signs of life.
-pub fn check_heartbeats(user_ids: Vec<i64>) -> Result<Vec<i64>, PresenceError> {
-    if user_ids.len() > HEARTBEATS_MAX {
+/// A bounded group of signs of life, whose sessions and times come in lists of their own or not at all.
+pub fn check_heartbeats(
+    user_ids: Vec<i64>,
+    session_ids: Vec<String>,
+    accepted_at_micros: Vec<i64>,
+) -> Result<Vec<SignOfLife>, PresenceError> {
+    let count = user_ids.len();
+    if count > HEARTBEATS_MAX {
         return Err(PresenceError::TooManyHeartbeats);
     }
-    Ok(user_ids)
+    let fits = |other: usize| other == 0 || other == count;
+    if !fits(session_ids.len()) || !fits(accepted_at_micros.len()) {
+        return Err(PresenceError::HeartbeatsMismatched);
+    }
+    let mut session_ids = session_ids.into_iter();
+    let mut accepted_at_micros = accepted_at_micros.into_iter();
+    let signs = user_ids.into_iter().map(|user_id| SignOfLife {
+        user_id,
+        session_id: session_ids.next().unwrap_or_default(),
+        accepted_at: accepted_at_micros
+            .next()
+            .and_then(DateTime::from_timestamp_micros),
+    });
+    Ok(signs.collect())
 }
 
 /// How many an answer about who is online may hold.
@@ -94,6 +115,25 @@ mod tests {
             let found = code(check_settings(settings));
             assert_eq!(found.as_deref(), expected, "{settings:?}");
         }
+    }
+
+    #[test]
+    fn each_sign_of_life_has_its_session_or_none_has() {
+        let check = |sessions: &[&str], times: &[i64]| {
+            let sessions = sessions.iter().map(ToString::to_string).collect();
+            check_heartbeats(vec![1, 2], sessions, times.to_vec())
+        };
+        assert_eq!(
+            check(&[], &[]).expect("allowed"),
+            [SignOfLife::of_user(1), SignOfLife::of_user(2)]
+        );
+        let signs = check(&["a", "b"], &[0, 1]).expect("allowed");
+        assert_eq!(signs[1].session_id, "b");
+        assert_eq!(signs[1].accepted_at, DateTime::from_timestamp_micros(1));
+        assert!(check(&["a"], &[]).is_err());
+        assert!(check(&[], &[0]).is_err());
+        let too_many = vec![1; HEARTBEATS_MAX + 1];
+        assert!(check_heartbeats(too_many, vec![], vec![]).is_err());
     }
 
     #[test]

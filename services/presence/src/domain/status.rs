@@ -5,6 +5,10 @@ use sqlx::FromRow;
 
 use super::{Change, Session, Settings};
 
+/// Ended sessions that are remembered of a user: more never give signs of life within the moment that
+/// one takes to arrive.
+const ENDED_SESSIONS_MAX: usize = 16;
+
 /// A person's status, with what is needed to judge late messages.
 #[derive(Clone, Debug, Eq, FromRow, PartialEq)]
 pub struct UserStatus {
@@ -42,6 +46,10 @@ pub struct UserStatus {
     pub role_version: i64,
     /// When others last saw something change.
     pub status_changed_at: DateTime<Utc>,
+    /// The sessions that ended last, newest first: their signs of life count no more.
+    pub ended_session_ids: Vec<String>,
+    /// The latest time that they went offline by their own word; signs of life from before count no more.
+    pub went_offline_at: Option<DateTime<Utc>>,
 }
 
 /// What a change came to.
@@ -104,8 +112,17 @@ impl UserStatus {
         )
     }
 
+    /// Whether a session is known to have ended.
+    pub fn has_ended(&self, session_id: &str) -> bool {
+        self.ended_session_ids.iter().any(|id| id == session_id)
+    }
+
     fn set(&mut self, settings: Settings, now: DateTime<Utc>) {
         self.last_seen = self.last_seen.max(now);
+        if settings.is_online == Some(false) {
+            let accepted_at = settings.accepted_at.unwrap_or(now);
+            self.went_offline_at = self.went_offline_at.max(Some(accepted_at));
+        }
         self.is_online = settings.is_online.unwrap_or(self.is_online);
         // Nobody talks themselves free during a call.
         self.is_busy = settings.is_busy.unwrap_or(self.is_busy) || self.call_id.is_some();
@@ -116,6 +133,7 @@ impl UserStatus {
     }
 
     fn log_in_or_out(&mut self, session: &Session) {
+        self.remember_ended(&session.ended_session_ids);
         if self.session_changed_at >= Some(session.happened_at) {
             return;
         }
@@ -125,6 +143,14 @@ impl UserStatus {
         if self.profile_version == 0 && !session.username.is_empty() {
             self.username.clone_from(&session.username);
         }
+    }
+
+    fn remember_ended(&mut self, session_ids: &[String]) {
+        let new = session_ids.iter().take(ENDED_SESSIONS_MAX);
+        let mut ended: Vec<String> = new.filter(|id| !self.has_ended(id)).cloned().collect();
+        ended.append(&mut self.ended_session_ids);
+        ended.truncate(ENDED_SESSIONS_MAX);
+        self.ended_session_ids = ended;
     }
 
     /// A call that is over does not begin, nor does one before the call that they are on now: its
@@ -209,6 +235,8 @@ mod tests {
             is_listener: false,
             role_version: 0,
             status_changed_at: noon(),
+            ended_session_ids: vec![],
+            went_offline_at: None,
         }
     }
 
@@ -231,6 +259,7 @@ mod tests {
             is_online,
             happened_at: seconds_later(at_seconds),
             username: "told by auth".to_owned(),
+            ended_session_ids: vec![],
         })
     }
 
@@ -238,8 +267,33 @@ mod tests {
         Change::Settings(Settings {
             is_online,
             is_busy,
-            wait_time: None,
+            ..Settings::default()
         })
+    }
+
+    #[test]
+    fn ended_sessions_are_remembered_whatever_overtook_them_and_in_bounds() {
+        let logout = |ids: &[usize], at_seconds| {
+            Change::Session(Session {
+                is_online: false,
+                happened_at: seconds_later(at_seconds),
+                username: String::new(),
+                ended_session_ids: ids.iter().map(ToString::to_string).collect(),
+            })
+        };
+        let mut status = someone();
+        status.apply(&session(true, 2), seconds_later(2));
+        assert_eq!(
+            status.apply(&logout(&[1], 1), seconds_later(3)),
+            Effect::Kept
+        );
+        assert!(status.is_online && status.has_ended("1"));
+        let everywhere: Vec<usize> = (2..40).collect();
+        status.apply(&logout(&everywhere, 4), seconds_later(4));
+        assert_eq!(status.ended_session_ids.len(), ENDED_SESSIONS_MAX);
+        assert!(status.has_ended("2"), "those used last are kept");
+        let again = status.apply(&logout(&everywhere, 4), seconds_later(5));
+        assert_eq!(again, Effect::Nothing);
     }
 
     #[test]

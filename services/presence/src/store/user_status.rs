@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::db::column;
 
-use crate::domain::UserStatus;
+use crate::domain::{SignOfLife, UserStatus};
 
 /// The columns of a [`UserStatus`].
 macro_rules! columns {
     () => {
         "user_id, username, is_online, is_busy, wait_time, last_seen, created_at, updated_at, \
          version, call_id, last_ended_call_id, session_changed_at, profile_version, busy_since, \
-         is_listener, role_version, status_changed_at"
+         is_listener, role_version, status_changed_at, ended_session_ids, went_offline_at"
     };
 }
 
@@ -127,14 +127,18 @@ pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Resu
              session_changed_at = new.session_changed_at, profile_version = new.profile_version,
              busy_since = new.busy_since, is_listener = new.is_listener,
              role_version = new.role_version, status_changed_at = new.status_changed_at,
-             swept_seen_at = new.last_seen
+             swept_seen_at = new.last_seen,
+             ended_session_ids = string_to_array(new.ended_session_ids, ','),
+             went_offline_at = new.went_offline_at
          FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[], $5::integer[],
                      $6::timestamptz[], $7::timestamptz[], $8::bigint[], $9::bigint[],
                      $10::bigint[], $11::timestamptz[], $12::bigint[], $13::timestamptz[],
-                     $14::boolean[], $15::bigint[], $16::timestamptz[])
+                     $14::boolean[], $15::bigint[], $16::timestamptz[], $17::text[],
+                     $18::timestamptz[])
               AS new (user_id, username, is_online, is_busy, wait_time, last_seen, updated_at,
                       version, call_id, last_ended_call_id, session_changed_at, profile_version,
-                      busy_since, is_listener, role_version, status_changed_at)
+                      busy_since, is_listener, role_version, status_changed_at,
+                      ended_session_ids, went_offline_at)
          WHERE s.user_id = new.user_id",
     )
     .bind(column(statuses, |status| status.user_id))
@@ -153,6 +157,10 @@ pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Resu
     .bind(column(statuses, |status| status.is_listener))
     .bind(column(statuses, |status| status.role_version))
     .bind(column(statuses, |status| status.status_changed_at))
+    .bind(column(statuses, |status| {
+        status.ended_session_ids.join(",")
+    }))
+    .bind(column(statuses, |status| status.went_offline_at))
     .execute(tx)
     .await?;
     if saved.rows_affected() == statuses.len() as u64 {
@@ -162,31 +170,50 @@ pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Resu
     }
 }
 
-/// Signs of life of many at once: `last_seen` moves, the offline are online again (contract,
-/// section 4). Unknown ids are left out.
+/// Signs of life of many at once, one each: `last_seen` moves, the offline are online again (contract,
+/// section 4). Unknown ids are left out, and so is whoever has ended that session or gone offline since:
+/// their row is looked at under its lock.
 pub async fn revive(
     tx: &mut PgConnection,
-    user_ids: &[i64],
+    signs: &[SignOfLife],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Alive>> {
     sqlx::query_as(
         "WITH before AS (
-             SELECT user_id AS id, is_online AS was_online FROM presence.user_status
-             WHERE user_id = ANY($1) ORDER BY user_id FOR NO KEY UPDATE
+             SELECT s.user_id AS id, s.is_online AS was_online,
+                    sign.session_id <> ALL (s.ended_session_ids)
+                        AND (sign.accepted_at > s.went_offline_at) IS NOT FALSE AS counts
+             FROM unnest($1::bigint[], $3::text[], $4::timestamptz[])
+                      AS sign (user_id, session_id, accepted_at)
+             JOIN presence.user_status AS s ON s.user_id = sign.user_id
+             ORDER BY s.user_id FOR NO KEY UPDATE OF s
          )
          UPDATE presence.user_status
          SET last_seen = greatest(last_seen, $2), updated_at = $2, is_online = true,
              version = version + CASE WHEN was_online THEN 0 ELSE 1 END,
              status_changed_at = CASE WHEN was_online THEN status_changed_at ELSE $2 END,
              swept_seen_at = CASE WHEN was_online THEN swept_seen_at ELSE $2 END
-         FROM before WHERE user_id = id
+         FROM before WHERE user_id = id AND counts
          RETURNING user_id, username, is_busy, wait_time, last_seen, is_listener, version,
                    NOT was_online AS came_online",
     )
-    .bind(user_ids)
+    .bind(column(signs, |sign| sign.user_id))
     .bind(now)
+    .bind(column(signs, |sign| sign.session_id.as_str()))
+    .bind(column(signs, |sign| sign.accepted_at))
     .fetch_all(tx)
     .await
+}
+
+/// Those of these users who have a status.
+pub async fn known_among(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT user_id FROM presence.user_status WHERE user_id = ANY($1)")
+        .bind(user_ids)
+        .fetch_all(connection)
+        .await
 }
 
 /// Looks at people who are online and were not seen since `seen_before`, as far as the last sweep

@@ -10,11 +10,14 @@ use talktime_kit::config::NatsConfig;
 use talktime_kit::messaging;
 use talktime_presence::config::HeartbeatsConfig;
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
-use talktime_proto::events::v1::SignsOfLife;
+use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{LoggedOut, SignsOfLife};
+use talktime_proto::presence::v1 as pb;
+use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
-use tonic::Code;
+use tonic::{Code, Request};
 
-use crate::{ASHA, NOBODY, Presence, RAVI, refusal, registered, status_of};
+use crate::{ASHA, NOBODY, Presence, RAVI, answer, refusal, registered, status_of};
 
 #[tokio::test]
 async fn a_sign_of_life_moves_last_seen_and_puts_the_offline_online() {
@@ -170,4 +173,90 @@ async fn open_sockets_hear_of_every_sign_of_life() {
         assert!(status.is_online);
         assert_eq!(status.last_seen, Some(timestamp(presence.now())));
     }
+}
+
+#[tokio::test]
+async fn a_sign_of_life_of_an_ended_session_revives_nobody_however_late() {
+    let presence = Presence::start_with_two().await;
+    presence.heartbeat(ASHA).await.expect("stored");
+    presence.seconds_pass(1);
+    presence.end_session(ASHA, "s1").await;
+    let ended = presence.status(ASHA).await.expect("known");
+    presence.seconds_pass(1);
+    let now = presence.now();
+    // Whatever time a gateway with another clock says.
+    let late = [
+        (ASHA, "s1", now - TimeDelta::seconds(2)),
+        (ASHA, "s1", now + TimeDelta::hours(1)),
+    ];
+    assert!(presence.beats(&late).await.is_empty(), "she is known");
+    assert_eq!(presence.status(ASHA).await.expect("known"), ended);
+
+    // Another session of hers is alive, and so is everybody else.
+    let beats = [
+        (ASHA, "s1", now),
+        (RAVI, "s1", now),
+        (ASHA, "s2", now),
+        (NOBODY, "s1", now),
+    ];
+    assert_eq!(presence.beats(&beats).await, [NOBODY]);
+    for user_id in [ASHA, RAVI] {
+        assert!(presence.status(user_id).await.expect("known").is_online);
+    }
+}
+
+#[tokio::test]
+async fn the_event_of_a_logout_ends_its_sessions_like_the_request() {
+    let presence = Presence::start_with_two().await;
+    let logout = Kind::LoggedOut(LoggedOut {
+        user_id: ASHA,
+        session_ids: vec!["s1".to_owned()],
+    });
+    // The login of another session has overtaken it.
+    presence.seconds_pass(10);
+    let now = presence.now();
+    presence.log_in_or_out(ASHA, true, now).await.expect("in");
+    presence
+        .hear_late(1, now - TimeDelta::seconds(1), logout)
+        .await;
+    let settings = |session_id: &str| pb::UpdateStatusRequest {
+        user_id: ASHA,
+        is_online: Some(true),
+        session_id: session_id.to_owned(),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let update = |session_id| {
+        presence
+            .api
+            .update_status(Request::new(settings(session_id)))
+    };
+    assert_eq!(
+        answer(update("s1").await).expect_err("it has ended"),
+        refusal(Code::Unauthenticated, "token_revoked")
+    );
+    answer(update("s2").await).expect("stored");
+}
+
+#[tokio::test]
+async fn a_sign_of_life_from_before_going_offline_does_not_undo_it() {
+    let presence = Presence::start_with_two().await;
+    presence.heartbeat(ASHA).await.expect("stored");
+    presence.seconds_pass(10);
+    let went_offline_at = presence.now();
+    let request = pb::UpdateStatusRequest {
+        user_id: ASHA,
+        is_online: Some(false),
+        session_id: "s1".to_owned(),
+        accepted_at: Some(timestamp(went_offline_at)),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let updated = presence.api.update_status(Request::new(request)).await;
+    answer(updated).expect("stored");
+    let is_online = || async { presence.status(ASHA).await.expect("known").is_online };
+    let presence = &presence;
+    let beat_at = |at| async move { presence.beats(&[(ASHA, "s1", at)]).await };
+    beat_at(went_offline_at - TimeDelta::milliseconds(1)).await;
+    assert!(!is_online().await);
+    beat_at(went_offline_at + TimeDelta::milliseconds(1)).await;
+    assert!(is_online().await);
 }

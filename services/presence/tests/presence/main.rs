@@ -118,6 +118,7 @@ impl Presence {
             username: "told by auth".to_owned(),
             is_online,
             happened_at: Some(timestamp(happened_at)),
+            ..pb::SetOnlineRequest::default()
         };
         answer(self.api.set_online(Request::new(request)).await)
     }
@@ -149,6 +150,30 @@ impl Presence {
             changes: vec![change],
         });
         answer(self.api.follow_calls(request).await).map(|_| ())
+    }
+
+    /// A logout that has ended this session.
+    async fn end_session(&self, user_id: i64, session_id: &str) {
+        let request = pb::SetOnlineRequest {
+            user_id,
+            is_online: false,
+            happened_at: Some(timestamp(self.now())),
+            ended_session_ids: vec![session_id.to_owned()],
+            ..pb::SetOnlineRequest::default()
+        };
+        let ended = self.api.set_online(Request::new(request)).await;
+        answer(ended).expect("ended");
+    }
+
+    /// Signs of life of sessions, accepted by a gateway at these times; answers who is unknown.
+    async fn beats(&self, beats: &[(i64, &str, DateTime<Utc>)]) -> Vec<i64> {
+        let request = pb::HeartbeatManyRequest {
+            user_ids: beats.iter().map(|beat| beat.0).collect(),
+            session_ids: beats.iter().map(|beat| beat.1.to_owned()).collect(),
+            accepted_at_micros: beats.iter().map(|beat| beat.2.timestamp_micros()).collect(),
+        };
+        let stored = self.api.heartbeat_many(Request::new(request)).await;
+        answer(stored).expect("stored").unknown_user_ids
     }
 
     async fn heartbeat(&self, user_id: i64) -> Result<(), Refusal> {

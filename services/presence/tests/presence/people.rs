@@ -74,9 +74,11 @@ async fn a_login_heard_of_after_the_logout_changes_nothing() {
     let login_at = presence.now();
     presence.seconds_pass(60);
     let logout_at = presence.now();
-    presence
-        .hear(0, Kind::LoggedOut(LoggedOut { user_id: ASHA }))
-        .await;
+    let logout = LoggedOut {
+        user_id: ASHA,
+        ..LoggedOut::default()
+    };
+    presence.hear(0, Kind::LoggedOut(logout)).await;
     let answered = presence.log_in_or_out(ASHA, true, login_at).await;
     assert!(!answered.expect("answered").is_online);
     presence.hear_late(0, login_at, logged_in(ASHA)).await;
@@ -136,7 +138,9 @@ async fn people_change_only_what_they_name() {
         wait_time: Some(15),
         ..pb::UpdateStatusRequest::default()
     };
-    let asha = update(&presence, ASHA, busy).await.expect("updated");
+    let asha = update(&presence, ASHA, busy.clone())
+        .await
+        .expect("updated");
     assert!(asha.is_online && asha.is_busy);
     assert_eq!((asha.wait_time, asha.version), (Some(15), 3));
     update(&presence, ASHA, busy).await.expect("the same again");
@@ -149,7 +153,7 @@ async fn what_may_not_be_set_is_refused() {
     let nothing = pb::UpdateStatusRequest::default();
     let wait = |wait_time| pb::UpdateStatusRequest {
         wait_time: Some(wait_time),
-        ..nothing
+        ..pb::UpdateStatusRequest::default()
     };
     for (user_id, settings, code, name) in [
         (ASHA, nothing, Code::InvalidArgument, "no_field"),

@@ -24,6 +24,7 @@ impl Presence {
             is_online: Some(true),
             is_busy: Some(true),
             wait_time,
+            ..pb::UpdateStatusRequest::default()
         };
         answer(self.api.update_status(Request::new(request)).await).expect("updated");
     }
@@ -106,6 +107,7 @@ async fn signs_of_life_of_many_are_stored_together() {
     let presence = Presence::start_with_two().await;
     let request = pb::HeartbeatManyRequest {
         user_ids: vec![RAVI, 404, ASHA, RAVI],
+        ..pb::HeartbeatManyRequest::default()
     };
     let answered = answer(presence.api.heartbeat_many(Request::new(request)).await);
     assert_eq!(answered.expect("stored").unknown_user_ids, [404]);
