@@ -18,6 +18,7 @@ use prost_types::Timestamp;
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface;
 use talktime_kit::{Clock, Error, Kind as ErrorKind};
+use talktime_proto::auth::REVOCATIONS_HOLD;
 use talktime_proto::auth::v1::{ListRevocationsRequest, ListRevocationsResponse};
 use talktime_proto::datetime;
 use talktime_proto::events::subject;
@@ -30,8 +31,8 @@ use crate::app::Auth;
 
 /// How often Redis had to be asked, in the metrics.
 const ASKED_OF_REDIS: &str = "gateway_revocations_asked_of_redis_total";
-/// What we know is the truth for so long.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+/// What we know is the truth for so long. Deletions count on it: auth lets them wait as long.
+const FRESH_FOR: Duration = REVOCATIONS_HOLD;
 /// Several tries fit into that.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 const ASK_TIMEOUT: Duration = Duration::from_millis(400);
@@ -138,13 +139,6 @@ impl Revocations {
         if let Err(error) = self.ask_auth().await {
             tracing::debug!(%error, "revocations come with the next question");
         }
-    }
-
-    /// Everything of a user who was just deleted; auth hears of it a moment later.
-    pub fn add_deleted(&self, user_id: i64) {
-        let now = self.0.clock.now();
-        self.known_mut().add_user(user_id, now, now + FORGET_EVERY);
-        self.tell(user_id);
     }
 
     /// Follows auth until told to stop.

@@ -13,6 +13,9 @@ pub mod auth {
     pub mod v1 {
         tonic::include_proto!("talktime.auth.v1");
     }
+
+    mod revocations;
+    pub use revocations::REVOCATIONS_HOLD;
 }
 
 pub mod profile {

@@ -1,9 +1,12 @@
-//! Section 3: a deleted user leaves no row behind, in any service's schema.
+//! Section 3: a deleted user leaves no row behind, in any service's schema, and no token that holds.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use talktime_client::Role;
-use talktime_tests::{Answered, app, assert_books_are_right, variable, wait_for};
+use talktime_client::{App, Person, Role};
+use talktime_tests::replica::second_gateway;
+use talktime_tests::{Answered, TestApp, app, assert_books_are_right, variable, wait_for};
+
+use crate::assert_problem;
 
 const SERVICES: [&str; 6] = [
     "auth",
@@ -14,7 +17,7 @@ const SERVICES: [&str; 6] = [
     "verification",
 ];
 
-/// Bare ids, kept on purpose: answers to idempotency keys, whom presence and verification must not
+/// Bare ids, kept on purpose: answers to idempotency keys, whom auth, presence and verification must not
 /// bring back when something older comes late, what was done in somebody's name, and whose access
 /// tokens are dead (until the last of them has expired, or a flushed Redis would let them in again).
 const TOMBSTONES: [&str; 6] = [
@@ -85,4 +88,79 @@ async fn a_deleted_user_leaves_no_row_in_any_schema() {
         .await;
     }
     assert_books_are_right().await;
+}
+
+async fn delete(app: &TestApp, person: &Person) {
+    let deleted = app.delete("/users/me").of(person).answer().await;
+    assert_eq!(deleted.status, 200, "{deleted:?}");
+}
+
+async fn assert_refused(gateway: &App, access_token: &str, refresh_token: &str) {
+    for path in ["/wallet/balance", "/users/me/status"] {
+        let refused = gateway.get(path).bearer(access_token).answer().await;
+        assert_problem(&refused, 401, "token_revoked");
+    }
+    let body = json!({"amount_rupees": 150, "payment_method": "upi"});
+    let recharge = gateway.post("/calls/recharge").bearer(access_token);
+    assert_problem(&recharge.json(&body).answer().await, 401, "token_revoked");
+    let body = json!({"refresh_token": refresh_token});
+    let refresh = gateway.post("/auth/refresh").json(&body).answer().await;
+    assert_problem(&refresh, 401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn every_token_is_refused_everywhere_from_the_answer_of_a_deletion_on() {
+    let app = app().await;
+    let replica = second_gateway(&[]).await;
+    for _ in 0..5 {
+        let person = app.sign_up(Role::User).await;
+        let elsewhere = app.log_in_at(&replica.app, &person).await;
+        delete(&app, &person).await;
+        for gateway in [&replica.app, &*app] {
+            for tokens in [&person, &elsewhere] {
+                assert_refused(gateway, &tokens.access_token, &tokens.refresh_token).await;
+            }
+        }
+    }
+}
+
+/// A code that was sent to this person.
+async fn code(app: &TestApp, person: &Person) -> Value {
+    let body = json!({"phone": person.phone});
+    let sent = app.post("/auth/request_otp").json(&body).answer().await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    json!({"phone": person.phone, "otp": app.otp_of(&person.phone).await})
+}
+
+#[tokio::test]
+async fn a_login_that_races_a_deletion_leaves_no_token_that_holds() {
+    let app = app().await;
+    for _ in 0..10 {
+        let person = app.sign_up(Role::User).await;
+        let body = code(&app, &person).await;
+        let login = app.post("/auth/verify").json(&body).answer();
+        let (login, ()) = tokio::join!(login, delete(&app, &person));
+        match login.body["status"].as_str() {
+            Some("registered") => {
+                let token = |name: &str| login.body[name].as_str().expect("a token");
+                assert_refused(&app, token("access_token"), token("refresh_token")).await;
+            }
+            Some("needs_registration") => {}
+            _ => assert_problem(&login, 503, "account_deletion_in_progress"),
+        }
+    }
+}
+
+/// Its login finds the account ended in auth, and the phone free once profile has deleted it.
+#[tokio::test]
+async fn a_code_that_met_a_deletion_registers_the_phone_anew() {
+    let app = app().await;
+    let person = app.sign_up(Role::User).await;
+    let body = code(&app, &person).await;
+    delete(&app, &person).await;
+    let verified = app.post("/auth/verify").json(&body).answer().await;
+    assert_eq!(
+        verified.body["status"], "needs_registration",
+        "{verified:?}"
+    );
 }

@@ -211,3 +211,82 @@ async fn each_kind_of_token_is_good_for_its_own_purpose_alone() {
     let me = app.get("/users/me").of(&person).answer().await;
     assert_eq!(me.status, 200, "none of that logged anybody out: {me:?}");
 }
+
+/// Registers a new person; answers the body of the registration and the first answer.
+async fn registered(app: &TestApp) -> (Value, Answer) {
+    let token = registration_token(app, &random_phone()).await;
+    let body = registration(&token, &random_username("t"));
+    let first = post(app, "/auth/register", body.clone()).await;
+    assert_eq!(first.status, 200, "{first:?}");
+    (body, first)
+}
+
+#[tokio::test]
+async fn a_registration_is_repeated_with_the_same_tokens_while_they_are_unused() {
+    let app = app().await;
+    let (body, first) = registered(&app).await;
+    let again = post(&app, "/auth/register", body.clone()).await;
+    assert_eq!((again.status, &again.body), (200, &first.body), "{again:?}");
+    let mut other = body.clone();
+    other["username"] = random_username("t").into();
+    let refused = post(&app, "/auth/register", other).await;
+    assert_problem(&refused, 409, "registration_reused");
+
+    let refresh = json!({"refresh_token": first.body["refresh_token"]});
+    let refreshed = post(&app, "/auth/refresh", refresh).await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    let used = post(&app, "/auth/register", body).await;
+    assert_problem(&used, 401, "invalid_registration_token");
+    let refresh = json!({"refresh_token": refreshed.body["refresh_token"]});
+    let refreshed = post(&app, "/auth/refresh", refresh).await;
+    assert_eq!(refreshed.status, 200, "the session goes on: {refreshed:?}");
+}
+
+#[tokio::test]
+async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
+    let app = app().await;
+    for way in ["logout", "logout_all", "end", "delete"] {
+        let (body, first) = registered(&app).await;
+        let token = first.body["access_token"].as_str().expect("a token");
+        let ask = match way {
+            "delete" => app.delete("/users/me"),
+            "end" => {
+                let listed = app.get("/auth/sessions").bearer(token).answer().await;
+                let id = listed.body["sessions"][0]["session_id"].as_str();
+                let path = format!("/auth/sessions/{}", id.expect("a session"));
+                app.delete(&path)
+            }
+            path => app.post(&format!("/auth/{path}")),
+        };
+        let ended = ask.bearer(token).answer().await;
+        assert_eq!(ended.status, 200, "{way}: {ended:?}");
+        for _ in 0..3 {
+            let refused = post(&app, "/auth/register", body.clone()).await;
+            assert_problem(&refused, 401, "invalid_registration_token");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registration_that_races_its_deletion_makes_no_second_account() {
+    let app = app().await;
+    for _ in 0..5 {
+        let (body, first) = registered(&app).await;
+        let token = first.body["access_token"].as_str().expect("a token");
+        let delete = app.delete("/users/me").bearer(token).answer();
+        let repeat = async {
+            let mut made = Vec::new();
+            for _ in 0..20 {
+                let again = post(&app, "/auth/register", body.clone()).await;
+                made.extend(again.body["user_id"].as_i64());
+            }
+            made
+        };
+        let (deleted, made) = tokio::join!(delete, repeat);
+        assert_eq!(deleted.status, 200, "{deleted:?}");
+        let first_id = first.body["user_id"].as_i64().expect("an id");
+        assert!(made.iter().all(|id| *id == first_id), "{made:?}");
+        let refused = post(&app, "/auth/register", body).await;
+        assert_problem(&refused, 401, "invalid_registration_token");
+    }
+}

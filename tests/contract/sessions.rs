@@ -1,9 +1,14 @@
 //! Section 2: where one is logged in, and the end of it.
 
+use std::time::Duration;
+
+use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, TestApp, app, wait_for};
+use talktime_tests::replica::second_gateway;
+use talktime_tests::{Answered, TestApp, WAIT_MAX, app, wait_for};
 
+use crate::sockets::open;
 use crate::{assert_fields, assert_problem};
 
 async fn sessions(app: &TestApp, person: &Person) -> Vec<Value> {
@@ -153,4 +158,95 @@ async fn everywhere_is_every_token_and_a_new_login_holds() {
     let back = log_in(&app, &here, "back").await;
     assert_in(&app, &back).await;
     assert_eq!(sessions(&app, &back).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_logout_ends_every_token_and_socket_of_its_session() {
+    let app = app().await;
+    let replica = second_gateway(&[]).await;
+    let before = app.sign_up(Role::Listener).await;
+    let stranger = app.sign_up(Role::User).await;
+    let (mut here, _) = open(&app, "/ws/presence", &before).await;
+    let (there, _) = open(&replica.app, "/ws/calls", &before).await;
+    let refreshed = refresh(&app, &before).await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    let token = |name: &str| refreshed.body[name].as_str().expect("a token").to_owned();
+    let after = Person {
+        access_token: token("access_token"),
+        refresh_token: token("refresh_token"),
+        ..before.clone()
+    };
+    assert_in(&app, &before).await;
+
+    let left = app.post("/auth/logout").of(&after).answer().await;
+    assert_eq!(left.status, 200, "{left:?}");
+    // The old socket still sends what it has to send.
+    let _ = here.send(&json!({"type": "ping"})).await;
+
+    for person in [&before, &after] {
+        let me = app.get("/users/me").of(person).answer().await;
+        assert_problem(&me, 401, "token_revoked");
+        let beat = app.post("/users/me/heartbeat").of(person).answer().await;
+        assert_problem(&beat, 401, "token_revoked");
+    }
+    for mut socket in [here, there] {
+        let closed = socket.closed(WAIT_MAX).await.expect("closed");
+        assert_eq!(closed.code, 4401, "{closed:?}");
+    }
+    wait_for("the other gateway to refuse the old token", || async {
+        let me = replica.app.get("/users/me").of(&before).answer().await;
+        (me.status == 401).then_some(())
+    })
+    .await;
+    let path = format!("/users/{}/presence", before.user_id);
+    let seen = app.get(&path).of(&stranger).answer().await;
+    assert_eq!(seen.body["is_online"], false, "{seen:?}");
+}
+
+/// Beats of one session until its token is refused, as many phones send them.
+async fn beat_until_refused(app: &TestApp, person: &Person) {
+    loop {
+        let beat = app.post("/users/me/heartbeat").of(person).answer().await;
+        if beat.status == 401 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_that_race_a_logout_leave_nobody_online() {
+    let app = app().await;
+    let stranger = app.sign_up(Role::User).await;
+    let mut people = Vec::new();
+    for _ in 0..20 {
+        people.push(app.sign_up(Role::Listener).await);
+    }
+    join_all(people.iter().map(|person| async {
+        let beats = join_all((0..4).map(|_| beat_until_refused(&app, person)));
+        let logout = async {
+            // In the midst of the beats.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let left = app.post("/auth/logout").of(person).answer().await;
+            assert_eq!(left.status, 200, "{left:?}");
+        };
+        tokio::join!(beats, logout);
+    }))
+    .await;
+
+    // Every beat has been answered, and so nothing of them is under way.
+    let ids: Vec<String> = people
+        .iter()
+        .map(|person| person.user_id.to_string())
+        .collect();
+    let path = format!("/users/presence?user_ids={}", ids.join(","));
+    let seen = app.get(&path).of(&stranger).answer().await;
+    let seen = seen.body.as_array().expect("statuses").clone();
+    assert_eq!(seen.len(), people.len());
+    let online = seen.iter().filter(|status| status["is_online"] == true);
+    assert_eq!(online.count(), 0, "{seen:?}");
+    let feed = app.get("/feed/listeners?online_only=true&per_page=100&sort_by=recent");
+    let feed = feed.of(&stranger).answer().await;
+    let listed = feed.body["listeners"].as_array().expect("listeners");
+    let ours = |one: &&Value| people.iter().any(|person| one["user_id"] == person.user_id);
+    assert_eq!(listed.iter().filter(ours).count(), 0, "{listed:?}");
 }

@@ -9,6 +9,7 @@ mod hangups;
 mod keys;
 mod kill;
 mod limits;
+mod logins;
 mod outage;
 mod passwords;
 mod presence;

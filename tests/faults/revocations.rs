@@ -123,6 +123,81 @@ async fn without_auth_tokens_are_checked_against_redis_and_without_both_nobody_c
     dev(&["start", "auth"]).await;
 }
 
+async fn assert_deleted_for_good(gateway: &App, person: &Person) {
+    for path in ["/users/me", "/wallet/balance"] {
+        let refused = gateway.get(path).of(person).answer().await;
+        assert_eq!(refused.code(), "token_revoked", "{refused:?}");
+    }
+    let body = json!({"amount_rupees": 150, "payment_method": "upi"});
+    let recharge = gateway.post("/calls/recharge").of(person).json(&body);
+    assert_eq!(recharge.answer().await.code(), "token_revoked");
+    let body = json!({"refresh_token": person.refresh_token});
+    let refresh = gateway.post("/auth/refresh").json(&body).answer().await;
+    assert_eq!(refresh.code(), "invalid_refresh_token", "{refresh:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_holds_on_every_gateway_while_nats_is_down() {
+    let _stack = take_stack().await;
+    let (first, second) = (app().await, second_gateway(&[]).await);
+    let person = first.sign_up(Role::User).await;
+    assert_eq!(me(&second.app, &person).await.0, 200);
+    dev(&["stop", "nats"]).await;
+    delete(&first, &person).await;
+    for gateway in [&second.app, &*first] {
+        assert_deleted_for_good(gateway, &person).await;
+    }
+    dev(&["start", "nats"]).await;
+}
+
+/// Asks for a deletion that comes to no end.
+async fn assert_cut_off(app: &TestApp, person: &Person) {
+    let cut_off = app.delete("/users/me").of(person).answer().await;
+    assert_eq!(cut_off.status, 503, "{cut_off:?}");
+}
+
+/// Waits until nobody can do anything with the person, as `stranger` sees it.
+async fn wait_until_deleted(app: &TestApp, person: &Person, stranger: &Person) {
+    wait_for("the deletion to be finished", || async {
+        let body = json!({"blocked_id": person.user_id});
+        let block = app.post("/block").of(stranger).json(&body).answer().await;
+        (block.code() == "user_not_found").then_some(())
+    })
+    .await;
+    assert_deleted_for_good(app, person).await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_auth_cannot_confirm_is_not_confirmed_and_finished_later() {
+    let _stack = take_stack().await;
+    let app = app().await;
+    for part in ["auth", "redis"] {
+        let (person, stranger) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+        dev(&["kill", part]).await;
+        assert_cut_off(&app, &person).await;
+        dev(&["start", part]).await;
+        wait_until_deleted(&app, &person, &stranger).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_is_finished_whatever_dies_between_its_steps() {
+    let _stack = take_stack().await;
+    let app = app().await;
+    for (service, failpoint) in [
+        ("profile", "profile.deletion.requested"),
+        ("auth", "auth.account.ended"),
+        ("profile", "profile.deletion.account_ended"),
+    ] {
+        let (person, stranger) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+        let variable = format!("TALKTIME_FAILPOINT={failpoint}");
+        dev(&["restart", service, "--no-build", "--env", &variable]).await;
+        assert_cut_off(&app, &person).await;
+        dev(&["restart", service, "--no-build"]).await;
+        wait_until_deleted(&app, &person, &stranger).await;
+    }
+}
+
 async fn flush_redis() {
     let url = variable("REDIS_URL");
     let address = url.strip_prefix("redis://").expect("redis://host:port");

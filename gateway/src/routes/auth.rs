@@ -122,7 +122,7 @@ impl From<TokenPair> for Tokens {
 
 /// Logs in with a one-time password, or answers a token to register with.
 ///
-/// Five wrong tries burn the password.
+/// Five wrong tries burn the password. One whose login was answered 503 works again.
 #[utoipa::path(
     post,
     path = "/auth/verify",
@@ -213,6 +213,9 @@ pub(super) struct Registered {
 }
 
 /// Registers the phone of a registration token, and logs in.
+///
+/// The same registration again gets the same tokens, as long as nobody has used the refresh token and the
+/// session is open; then its token is refused.
 #[utoipa::path(
     post,
     path = "/auth/register",
@@ -266,7 +269,7 @@ pub(super) async fn refresh(
     Ok(Json(answer.tokens.ok_or_else(no_tokens)?.into()))
 }
 
-/// Ends this session's access token and every refresh token of the user.
+/// Ends this session with all its tokens and sockets, and every refresh token of the user.
 #[utoipa::path(
     post,
     path = "/auth/logout",
@@ -283,6 +286,7 @@ pub(super) async fn logout(
         user_id: caller.user_id,
         access_token_id: caller.token_id,
         expires_at: Some(timestamp(caller.expires_at)),
+        session_id: caller.session_id,
     };
     retry_idempotent(|| {
         let (mut auth, request) = (auth.clone(), request.clone());

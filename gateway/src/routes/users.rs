@@ -16,7 +16,6 @@ use crate::extract::Json;
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{Role, Sex};
 use crate::problem::Result;
-use crate::revocations::Revocations;
 use crate::routes::wallet::check_no_payout_in_progress;
 use crate::token::Caller;
 
@@ -170,8 +169,10 @@ pub(super) async fn update(
     Ok(Json(user.into()))
 }
 
-/// Deletes oneself: every service drops one's rows, and every token is dead at once. Not while rupees are
-/// on their way to one's bank, since nobody could be told what became of them.
+/// Deletes oneself: every service drops one's rows, and every token is dead before the answer. Not while
+/// rupees are on their way to one's bank, since nobody could be told what became of them.
+///
+/// A deletion that is answered 503 may be under way; then it is finished without being asked for again.
 #[utoipa::path(
     delete,
     path = "/users/me",
@@ -186,12 +187,10 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(mut profile): State<Profile>,
     State(wallet): State<Wallet>,
-    State(revocations): State<Revocations>,
     caller: Caller,
 ) -> Result<Json<Message>> {
     let user_id = caller.user_id;
     check_no_payout_in_progress(&wallet, user_id).await?;
     profile.delete_user(DeleteUserRequest { user_id }).await?;
-    revocations.add_deleted(user_id);
     Ok(Json(Message::new("User deleted successfully")))
 }

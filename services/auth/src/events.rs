@@ -1,17 +1,18 @@
 //! What auth publishes, and what it hears.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::db::Database;
 use talktime_kit::messaging::{Handler, Relay, outbox};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{Event, LoggedIn, LoggedOut, RoleChanged, TokensRevoked};
+use talktime_proto::events::v1::{Event, LoggedOut, RoleChanged, TokensRevoked};
 use talktime_proto::{datetime, timestamp};
 
 use crate::domain::Revocation;
-use crate::domain::claims::{Lifetimes, Session};
+use crate::domain::claims::Lifetimes;
+use crate::login_records::end_account;
 use crate::store::audit_log::{self, Action, Entry};
 use crate::store::revocations::Page;
 use crate::store::{revocations, sessions};
@@ -19,32 +20,14 @@ use crate::store::{revocations, sessions};
 /// Tells the other services of logins and logouts, and gateways of tokens that hold no more.
 #[derive(Clone)]
 pub struct Journal {
-    db: Database,
-    relay: Relay,
+    pub(crate) db: Database,
+    pub(crate) relay: Relay,
 }
 
 impl Journal {
     /// A journal in the outbox of `db`; `relay` is woken when there are events.
     pub fn new(db: Database, relay: Relay) -> Self {
         Self { db, relay }
-    }
-
-    /// Somebody logged in.
-    pub async fn logged_in(
-        &self,
-        session: Session,
-        username: String,
-        at: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        let user_id = session.user_id;
-        let event = Kind::LoggedIn(LoggedIn { user_id, username });
-        let entry = Entry::new(Action::LoggedIn, at).of_session(session);
-        let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, entry).await?;
-        outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
-        tx.commit().await?;
-        self.relay.wake();
-        Ok(())
     }
 
     /// Somebody is logged out of all devices; `entry` says in which way.
@@ -55,9 +38,10 @@ impl Journal {
         revocation: Revocation,
     ) -> Result<(), Error> {
         let user_id = revocation.user_id;
+        let session_ids = revocation.session_ids.clone();
         let event = Kind::LoggedOut(LoggedOut {
             user_id,
-            session_ids: revocation.session_ids.clone(),
+            session_ids,
         });
         let mut tx = self.db.begin().await?;
         audit_log::append(&mut tx, entry).await?;
@@ -96,7 +80,7 @@ impl Journal {
 
 /// Kept for gateways that ask, told to those that listen. The event's version is its instant, as with
 /// all events here: nothing else orders what one person does on several replicas.
-async fn revoke(
+pub(crate) async fn revoke(
     tx: &mut PgConnection,
     at: DateTime<Utc>,
     revocation: Revocation,
@@ -118,10 +102,6 @@ pub(crate) fn tokens_revoked(revocation: Revocation) -> TokensRevoked {
     }
 }
 
-/// A login that was under way when its user was deleted has ended by then: the longest that a
-/// request may take.
-const LOGIN_UNDER_WAY_MAX: TimeDelta = TimeDelta::seconds(10);
-
 /// Ends the sessions of deleted users, and audits who was given which role.
 pub struct ProfileEvents {
     redis: Pool,
@@ -139,14 +119,12 @@ impl ProfileEvents {
         }
     }
 
-    /// User ids are never given again, so revoking ahead of time hits nobody else.
-    async fn end_all_of(&self, tx: &mut PgConnection, user_id: i64) -> Result<(), Error> {
+    /// A deletion has asked for this before it was published, unless its profile service is one that did
+    /// not do so yet.
+    async fn end_account(&self, tx: &mut PgConnection, user_id: i64) -> Result<(), Error> {
         let now = self.clock.now();
-        let until = now + LOGIN_UNDER_WAY_MAX;
-        let kept = self.lifetimes.access() + LOGIN_UNDER_WAY_MAX;
-        sessions::revoke_user(&self.redis, user_id, until, kept).await?;
-        audit_log::append(tx, Entry::new(Action::UserDeleted, now).of_user(user_id)).await?;
-        revoke(tx, now, Revocation::of_user(user_id, until, now + kept)).await?;
+        let revocation = end_account(tx, user_id, now, &self.lifetimes).await?;
+        sessions::revoke(&self.redis, &revocation, now).await?;
         Ok(())
     }
 
@@ -174,7 +152,7 @@ impl Handler for ProfileEvents {
         let happened_at = datetime(event.happened_at.as_ref());
         let at = happened_at.unwrap_or_else(|| self.clock.now());
         match event.kind {
-            Some(Kind::UserDeleted(user)) => self.end_all_of(tx, user.user_id).await,
+            Some(Kind::UserDeleted(user)) => self.end_account(tx, user.user_id).await,
             Some(Kind::RoleChanged(changed)) => self.note_role(tx, changed, at).await,
             _ => Ok(()),
         }

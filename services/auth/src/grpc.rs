@@ -7,12 +7,12 @@ use talktime_kit::grpc::server::refuse;
 use talktime_proto::auth::v1::auth_service_server::AuthService;
 use talktime_proto::auth::v1::verify_otp_response::Outcome;
 use talktime_proto::auth::v1::{
-    self as pb, EndSessionRequest, EndSessionResponse, GetKeySetRequest, GetKeySetResponse,
-    ListRevocationsRequest, ListRevocationsResponse, ListSessionsRequest, ListSessionsResponse,
-    LogoutAllRequest, LogoutAllResponse, LogoutRequest, LogoutResponse, RefreshTokensRequest,
-    RefreshTokensResponse, RegisterRequest, RegisterResponse, RequestOtpRequest,
-    RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair, VerifyOtpRequest,
-    VerifyOtpResponse,
+    self as pb, EndAccountRequest, EndAccountResponse, EndSessionRequest, EndSessionResponse,
+    GetKeySetRequest, GetKeySetResponse, ListRevocationsRequest, ListRevocationsResponse,
+    ListSessionsRequest, ListSessionsResponse, LogoutAllRequest, LogoutAllResponse, LogoutRequest,
+    LogoutResponse, RefreshTokensRequest, RefreshTokensResponse, RegisterRequest, RegisterResponse,
+    RequestOtpRequest, RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair,
+    VerifyOtpRequest, VerifyOtpResponse,
 };
 use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
@@ -118,9 +118,12 @@ impl AuthService for AuthApi {
         let request = request.into_inner();
         let access_jti = Uuid::parse_str(&request.access_token_id)
             .map_err(|_| refused(AuthError::InvalidTokenId))?;
-        let expires_at = datetime(request.expires_at.as_ref());
+        let session_id = match request.session_id.as_str() {
+            "" => None,
+            session_id => Some(session(request.user_id, session_id)?.session_id),
+        };
         self.sessions
-            .log_out(request.user_id, access_jti, expires_at)
+            .log_out(request.user_id, access_jti, session_id)
             .await
             .map_err(refused)?;
         Ok(Response::new(LogoutResponse {}))
@@ -156,6 +159,15 @@ impl AuthService for AuthApi {
         let logout = self.sessions.log_out_everywhere(session).await;
         logout.map_err(refused)?;
         Ok(Response::new(LogoutAllResponse {}))
+    }
+
+    async fn end_account(
+        &self,
+        request: Request<EndAccountRequest>,
+    ) -> Result<Response<EndAccountResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        self.sessions.end_account(user_id).await.map_err(refused)?;
+        Ok(Response::new(EndAccountResponse {}))
     }
 
     async fn get_key_set(

@@ -7,17 +7,23 @@ use talktime_kit::Clock;
 use talktime_kit::db::Database;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::claims::Lifetimes;
 use crate::rotation::{RELOAD_EVERY, Rotation};
-use crate::store::revocations;
+use crate::store::{registrations, revocations, used_codes};
 use crate::tokens::Issuer;
 
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 /// Before the first keys are there, nobody can log in.
 const FIRST_KEYS_RETRY: Duration = Duration::from_millis(200);
 
-/// Forgets revocations of tokens that have expired, until told to stop; harmless on many replicas at
-/// once.
-pub async fn purge_revocations(db: Database, clock: Clock, stopping: CancellationToken) {
+/// Deletes what is kept of tokens and codes that have expired, until told to stop; harmless on many
+/// replicas at once.
+pub async fn purge_expired(
+    db: Database,
+    clock: Clock,
+    lifetimes: Lifetimes,
+    stopping: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}
@@ -25,6 +31,12 @@ pub async fn purge_revocations(db: Database, clock: Clock, stopping: Cancellatio
         }
         if let Err(error) = revocations::purge(&db, clock.now()).await {
             tracing::warn!(%error, "expired revocations stay for another round");
+        }
+        if let Err(error) = used_codes::purge(&db).await {
+            tracing::warn!(%error, "failed to purge used codes; the next round will");
+        }
+        if let Err(error) = registrations::purge(&db, lifetimes.registration() * 2).await {
+            tracing::warn!(%error, "failed to purge used registrations; the next round will");
         }
     }
 }

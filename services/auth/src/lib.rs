@@ -13,6 +13,7 @@ mod grpc;
 pub mod jobs;
 pub mod keyring;
 pub mod login;
+pub mod login_records;
 pub mod peers;
 pub mod rotation;
 pub mod sealing;
@@ -91,9 +92,10 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     };
     let deletions = ProfileEvents::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, deletions);
-    service.lifecycle.spawn(jobs::purge_revocations(
+    service.lifecycle.spawn(jobs::purge_expired(
         service.db.clone(),
         service.clock.clone(),
+        config.tokens.lifetimes,
         service.lifecycle.stopping(),
     ));
     service.lifecycle.spawn(jobs::follow_keys(

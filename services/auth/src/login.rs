@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use prost::Message as _;
 use talktime_kit::Clock;
 use talktime_kit::redis::Pool;
 use talktime_proto::auth::v1::RegisterRequest;
@@ -11,11 +13,13 @@ use uuid::Uuid;
 use crate::audit::Refusals;
 use crate::delivery::{Delivery, Message, NotDelivered};
 use crate::domain::claims::{Claims, Grant};
-use crate::domain::{AuthError, ClientAddress, Device, Otp, OtpRules, Phone};
+use crate::domain::{AuthError, ClientAddress, Device, LoginProof, Otp, OtpRules, Phone};
+use crate::login_records::LoginOutcome;
 use crate::peers::Profile;
 use crate::sessions::{Sessions, Tokens};
 use crate::store::audit_log::{Action, Entry};
 use crate::store::otps::{self, Resent, Sending};
+use crate::store::registrations::UsedRegistration;
 use crate::tokens::Issuer;
 
 const DEFAULT_LANGUAGE: &str = "en";
@@ -104,9 +108,10 @@ impl Login {
 
     /// Exchanges a password for a session or a registration token.
     ///
-    /// A wrong password is refused first, so that guessing costs nobody else anything. A right one
-    /// is used up only when the profile service has answered: if it is down, the same password
-    /// works later. Of many at once with the right one, the last step lets one through.
+    /// A wrong password is refused first, so that guessing costs nobody else anything. A right one is used
+    /// up in the transaction that records the login: if anything fails before, or the answer comes too
+    /// late for whoever waits for it, the same password works again. Of many at once with the right one,
+    /// that transaction lets one through.
     pub async fn verify_otp(
         &self,
         phone: &str,
@@ -124,18 +129,40 @@ impl Login {
         otp: &str,
         device: &Device,
     ) -> Result<Verified, AuthError> {
-        if !otps::is_right(&self.redis, phone, otp, &self.otp_rules).await? {
-            return Err(AuthError::InvalidOtp);
+        let (redis, new_id) = (&self.redis, Uuid::new_v4());
+        let guess = otps::check_guess(redis, phone, otp, &self.otp_rules, new_id).await?;
+        let code_id = guess.ok_or(AuthError::InvalidOtp)?;
+        let verified = self.use_code(phone, code_id, device).await;
+        let cleared = match &verified {
+            Ok(_) => otps::consume(redis, phone, otp).await.map(|_| ()),
+            Err(AuthError::LoginUnconfirmed) => otps::forget_use(redis, phone).await,
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = cleared {
+            // Without it a used code is refused all the same, and one of an unconfirmed login as well.
+            tracing::warn!(%error, "failed to update a code after its use; it will expire");
         }
-        let user = self.profile.user_by_phone(phone).await?;
-        if !otps::consume(&self.redis, phone, otp).await? {
-            return Err(AuthError::InvalidOtp);
+        verified
+    }
+
+    /// Opens a session for the code's phone, or a registration where the phone is new.
+    async fn use_code(
+        &self,
+        phone: &Phone,
+        code_id: Uuid,
+        device: &Device,
+    ) -> Result<Verified, AuthError> {
+        if let Some(user) = self.profile.user_by_phone(phone).await? {
+            let proof = LoginProof::Code { code_id };
+            let tokens = self.sessions.open(user, device, proof).await?;
+            return tokens
+                .map(Verified::Registered)
+                .ok_or(AuthError::InvalidOtp);
         }
-        match user {
-            Some(user) => Ok(Verified::Registered(
-                self.sessions.open(user, device).await?,
-            )),
-            None => Ok(Verified::New(self.registration_token(phone)?)),
+        let token = self.registration_token(phone)?;
+        match self.sessions.journal.record_code_use(code_id).await? {
+            LoginOutcome::Recorded => Ok(Verified::New(token)),
+            LoginOutcome::ProofUsed => Err(AuthError::InvalidOtp),
         }
     }
 
@@ -160,28 +187,76 @@ impl Login {
     }
 
     /// Makes the account of a verified phone and logs it in; answers the user's id. The profile
-    /// service checks the fields. The token's id is the registration's: asking again after a lost
-    /// answer finds the same user.
+    /// service checks the fields.
+    ///
+    /// The token's id is the registration's: asking again after a lost answer gets the tokens of the
+    /// session that the first one opened, as long as nobody has used them and the session is open. Otherwise
+    /// the token is as good as expired.
     pub async fn register(&self, request: RegisterRequest) -> Result<(i64, Tokens), AuthError> {
+        let (registration_id, phone) = self.check_registration_token(&request)?;
+        let device = Device::new(&request.user_agent);
+        let new_user = new_user(registration_id, phone, request);
+        let content_hash = content_hash(&new_user);
+        let journal = &self.sessions.journal;
+        if let Some(used) = journal.find_registration(registration_id).await? {
+            return self.repeat_registration(&used, &content_hash).await;
+        }
+        let user = self.profile.create_user(new_user).await?;
+        let user_id = user.user_id;
+        let proof = LoginProof::Registration {
+            registration_id,
+            content_hash: content_hash.clone(),
+        };
+        if let Some(tokens) = self.sessions.open(user, &device, proof).await? {
+            return Ok((user_id, tokens));
+        }
+        // The same registration came in twice at once.
+        let used = journal.find_registration(registration_id).await?;
+        let used = used.ok_or_else(|| self.refuse_registration())?;
+        self.repeat_registration(&used, &content_hash).await
+    }
+
+    async fn repeat_registration(
+        &self,
+        used: &UsedRegistration,
+        content_hash: &[u8],
+    ) -> Result<(i64, Tokens), AuthError> {
+        let tokens = self.sessions.first_tokens(used).await?;
+        let tokens = tokens.ok_or_else(|| self.refuse_registration())?;
+        if used.content_hash != content_hash {
+            return Err(AuthError::RegistrationReused);
+        }
+        Ok((used.session.user_id, tokens))
+    }
+
+    /// The token's id and the phone that it vouches for.
+    fn check_registration_token(
+        &self,
+        request: &RegisterRequest,
+    ) -> Result<(Uuid, String), AuthError> {
         let token = self
             .issuer
             .check(&request.registration_token, self.clock.now())?;
-        let Some(Claims {
-            jti,
-            grant: Grant::Registration { phone },
-            ..
-        }) = token
-        else {
-            let entry = Entry::new(Action::RegistrationRefused, self.clock.now());
-            self.refusals.note(entry);
-            return Err(AuthError::InvalidRegistrationToken);
-        };
-        let device = Device::new(&request.user_agent);
-        let new_user = new_user(jti, phone, request);
-        let user = self.profile.create_user(new_user).await?;
-        let user_id = user.user_id;
-        Ok((user_id, self.sessions.open(user, &device).await?))
+        match token {
+            Some(Claims {
+                jti,
+                grant: Grant::Registration { phone },
+                ..
+            }) => Ok((jti, phone)),
+            _ => Err(self.refuse_registration()),
+        }
     }
+
+    fn refuse_registration(&self) -> AuthError {
+        let entry = Entry::new(Action::RegistrationRefused, self.clock.now());
+        self.refusals.note(entry);
+        AuthError::InvalidRegistrationToken
+    }
+}
+
+/// What must be the same for it to be the same registration.
+fn content_hash(new_user: &CreateUserRequest) -> Vec<u8> {
+    digest(&SHA256, &new_user.encode_to_vec()).as_ref().to_vec()
 }
 
 /// What the audit log calls a refusal, and which limit it was.

@@ -67,22 +67,39 @@ impl Presence {
         Ok(Self(PresenceServiceClient::new(client::connect(url)?)))
     }
 
-    /// Shows a login or logout at once where that is possible. A failure is logged and no more,
-    /// since the event of the same instant says the same.
-    pub async fn set_online(
-        &self,
-        user_id: i64,
-        username: String,
-        is_online: bool,
-        happened_at: DateTime<Utc>,
-    ) {
-        let request = SetOnlineRequest {
+    /// Shows a login at once where that is possible.
+    pub async fn show_login(&self, user_id: i64, username: String, happened_at: DateTime<Utc>) {
+        self.set_online(SetOnlineRequest {
             user_id,
             username,
-            is_online,
+            is_online: true,
             happened_at: Some(timestamp(happened_at)),
             ..SetOnlineRequest::default()
-        };
+        })
+        .await;
+    }
+
+    /// Shows a logout at once where that is possible: the user is offline, and these sessions give no sign
+    /// of life any more.
+    pub async fn show_logout(
+        &self,
+        user_id: i64,
+        ended_session_ids: Vec<String>,
+        happened_at: DateTime<Utc>,
+    ) {
+        self.set_online(SetOnlineRequest {
+            user_id,
+            is_online: false,
+            happened_at: Some(timestamp(happened_at)),
+            ended_session_ids,
+            ..SetOnlineRequest::default()
+        })
+        .await;
+    }
+
+    /// A failure is logged and no more, since the event of the same instant says the same.
+    async fn set_online(&self, request: SetOnlineRequest) {
+        let user_id = request.user_id;
         let mut client = self.0.clone();
         let asked = tokio::time::timeout(SET_ONLINE_TIMEOUT, client.set_online(request)).await;
         let reason = match asked {

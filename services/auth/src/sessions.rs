@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use talktime_kit::Clock;
 use talktime_kit::redis::Pool;
+use talktime_kit::{Clock, failpoint};
+use talktime_proto::auth::REVOCATIONS_HOLD;
 use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
 use crate::audit::Refusals;
 use crate::domain::claims::{Claims, Grant, Session};
-use crate::domain::{AuthError, Device, Revocation};
+use crate::domain::{AuthError, Device, LoginProof, Revocation};
 use crate::events::Journal;
+use crate::login_records::{LoginOutcome, NewLogin};
 use crate::peers::Presence;
 use crate::store;
 use crate::store::audit_log::{Action, Entry};
+use crate::store::registrations::UsedRegistration;
 use crate::store::revocations::Page;
 use crate::store::sessions::{OpenSession, Pair, Rotation};
 use crate::tokens::Issuer;
@@ -47,11 +50,17 @@ pub struct Tokens {
 }
 
 impl Sessions {
-    /// Opens a session for a user who has just shown who they are, and has them online.
+    /// Opens a session for a user who has just shown who they are, and has them online; `None` when
+    /// what they showed had been used before.
     ///
-    /// The session is stored before the event is written: should the latter fail, what stays is a
-    /// token that nobody holds, not a user online who could not log in.
-    pub async fn open(&self, user: User, device: &Device) -> Result<Tokens, AuthError> {
+    /// The session is stored before the login is recorded (see [`crate::login_records`]). One that could
+    /// not be recorded is ended again, since nobody gets its tokens.
+    pub async fn open(
+        &self,
+        user: User,
+        device: &Device,
+        proof: LoginProof,
+    ) -> Result<Option<Tokens>, AuthError> {
         let now = self.clock.now();
         let session = Session {
             user_id: user.user_id,
@@ -69,13 +78,55 @@ impl Sessions {
             now,
         )
         .await?;
-        self.journal
-            .logged_in(session, user.username.clone(), now)
-            .await?;
+        // A registration that may have been recorded is answered with its first session when it is repeated.
+        let may_be_repeated = matches!(proof, LoginProof::Registration { .. });
+        let login = NewLogin {
+            session,
+            pair,
+            username: user.username.clone(),
+            proof,
+        };
+        match self.journal.record_login(login, now).await {
+            Ok(LoginOutcome::Recorded) => {}
+            Ok(LoginOutcome::ProofUsed) => {
+                self.drop_session(session).await;
+                return Ok(None);
+            }
+            Err(error) => {
+                if !(may_be_repeated && matches!(error, AuthError::LoginUnconfirmed)) {
+                    self.drop_session(session).await;
+                }
+                return Err(error);
+            }
+        }
         self.presence
-            .set_online(user.user_id, user.username, true, now)
+            .show_login(user.user_id, user.username, now)
             .await;
-        Ok(tokens)
+        Ok(Some(tokens))
+    }
+
+    /// The first tokens of a session that a registration has opened; `None` once they were used, or the
+    /// session has ended.
+    pub async fn first_tokens(&self, used: &UsedRegistration) -> Result<Option<Tokens>, AuthError> {
+        let (session, pair) = (used.session, used.pair);
+        if self.journal.is_account_deleted(session.user_id).await?
+            || !store::sessions::is_usable(&self.redis, session.user_id, pair.refresh_jti).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(self.issue(session, pair)?))
+    }
+
+    /// Ends a session whose tokens nobody has. Should that fail, it runs out unused.
+    async fn drop_session(&self, session: Session) {
+        let lifetime_secs = self.issuer.lifetimes().access_secs;
+        if let Err(error) = store::sessions::end(&self.redis, session, lifetime_secs).await {
+            tracing::warn!(
+                user_id = session.user_id,
+                %error,
+                "failed to drop a session that was not recorded; it will expire unused"
+            );
+        }
     }
 
     /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every
@@ -91,6 +142,11 @@ impl Sessions {
         else {
             return Err(AuthError::InvalidRefreshToken);
         };
+        // Final although it is not locked: a deletion ends the sessions in Redis after its own commit, and
+        // a session that has ended does not rotate.
+        if self.journal.is_account_deleted(session.user_id).await? {
+            return Err(self.refuse_refresh(session, now));
+        }
         let next = new_pair(now);
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
         let grace_secs = self.refresh_grace_secs;
@@ -106,16 +162,18 @@ impl Sessions {
         match rotation {
             Rotation::Rotated => self.issue(session, next),
             Rotation::Again(pair) => self.issue(session, pair),
-            Rotation::Unknown => {
-                let entry = Entry::new(Action::RefreshRefused, now).of_session(session);
-                self.refusals.note(entry);
-                Err(AuthError::InvalidRefreshToken)
-            }
+            Rotation::Unknown => Err(self.refuse_refresh(session, now)),
             Rotation::Reused { ended } => {
                 self.end_stolen(session, ended, now).await?;
                 Err(AuthError::InvalidRefreshToken)
             }
         }
+    }
+
+    fn refuse_refresh(&self, session: Session, now: DateTime<Utc>) -> AuthError {
+        let entry = Entry::new(Action::RefreshRefused, now).of_session(session);
+        self.refusals.note(entry);
+        AuthError::InvalidRefreshToken
     }
 
     /// Somebody holds a token that was used before: their access token dies with it.
@@ -132,28 +190,44 @@ impl Sessions {
         );
         let revocation = self.revocation_of(user_id, ended, now);
         let entry = Entry::new(Action::RefreshTokenReused, now).of_session(session);
-        self.journal.revoked(entry, now, revocation).await?;
-        Ok(())
+        self.journal.revoked(entry, now, revocation.clone()).await?;
+        store::sessions::revoke(&self.redis, &revocation, now).await
     }
 
-    /// Ends every session of a user, revokes the access token that asked, and has them offline.
+    /// Ends the session that asks, with every token of it and the refresh tokens of all other sessions of
+    /// its user, and has them offline. A gateway that does not name the session yet has only the access
+    /// token revoked that asked.
     ///
-    /// The event is written first: should Redis fail then, the access token still holds and the
-    /// client can ask again.
+    /// The event is written first: should Redis fail then, the client can ask again.
     pub async fn log_out(
         &self,
         user_id: i64,
         access_jti: Uuid,
-        access_expires_at: Option<DateTime<Utc>>,
+        session_id: Option<Uuid>,
     ) -> Result<(), AuthError> {
         let now = self.clock.now();
-        let latest = now + self.issuer.lifetimes().access();
-        let expires_at = access_expires_at.map_or(latest, |expires_at| expires_at.min(latest));
-        let revocation = Revocation::of_token(user_id, access_jti, expires_at);
+        let session_ids: Vec<String> = session_id.iter().map(Uuid::to_string).collect();
+        let revocation = Revocation {
+            token_ids: vec![access_jti.to_string()],
+            ..self.revocation_of(user_id, session_ids.clone(), now)
+        };
         let entry = Entry::new(Action::LoggedOut, now).of_user(user_id);
-        self.journal.logged_out(entry, now, revocation).await?;
-        store::sessions::log_out(&self.redis, user_id, access_jti, expires_at - now).await?;
-        self.set_offline(user_id, now).await;
+        let logout = self.journal.logged_out(entry, now, revocation.clone());
+        logout.await?;
+        store::sessions::revoke(&self.redis, &revocation, now).await?;
+        self.presence.show_logout(user_id, session_ids, now).await;
+        Ok(())
+    }
+
+    /// Ends an account for good: its sessions, its tokens, and the issue of any. Answers when every gateway
+    /// refuses them. Each step may happen twice, so whoever gets no answer asks again.
+    pub async fn end_account(&self, user_id: i64) -> Result<(), AuthError> {
+        let now = self.clock.now();
+        let lifetimes = self.issuer.lifetimes();
+        let revocation = self.journal.end_account(user_id, now, lifetimes).await?;
+        failpoint::reach("auth.account.ended");
+        store::sessions::revoke(&self.redis, &revocation, now).await?;
+        tokio::time::sleep(REVOCATIONS_HOLD).await;
         Ok(())
     }
 
@@ -174,7 +248,7 @@ impl Sessions {
             return Err(AuthError::SessionNotFound);
         }
         let is_last = open.len() == 1;
-        let revocation = self.revocation_of(user_id, vec![session_id], now);
+        let revocation = self.revocation_of(user_id, vec![session_id.clone()], now);
         let entry = Entry::new(Action::SessionEnded, now).of_session(session);
         if is_last {
             self.journal.logged_out(entry, now, revocation).await?;
@@ -184,7 +258,8 @@ impl Sessions {
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end(&self.redis, session, lifetime_secs).await?;
         if is_last {
-            self.set_offline(user_id, now).await;
+            let ended = vec![session_id];
+            self.presence.show_logout(user_id, ended, now).await;
         }
         Ok(())
     }
@@ -193,15 +268,16 @@ impl Sessions {
     /// written first, as in [`Sessions::log_out`].
     pub async fn log_out_everywhere(&self, session: Session) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
-        let mut open = self.open_ids(user_id).await?;
         // A session that logged out before may still ask.
-        open.push(session.session_id.to_string());
-        let revocation = self.revocation_of(user_id, open, now);
+        let mut ended = vec![session.session_id.to_string()];
+        let open = self.open_ids(user_id).await?.into_iter();
+        ended.extend(open.filter(|session_id| *session_id != session.session_id.to_string()));
+        let revocation = self.revocation_of(user_id, ended.clone(), now);
         let entry = Entry::new(Action::LoggedOutEverywhere, now).of_user(user_id);
         self.journal.logged_out(entry, now, revocation).await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
-        self.set_offline(user_id, now).await;
+        self.presence.show_logout(user_id, ended, now).await;
         Ok(())
     }
 
@@ -213,12 +289,6 @@ impl Sessions {
     ) -> Result<Page, AuthError> {
         let now = self.clock.now();
         Ok(self.journal.revocations(since, after_id, now).await?)
-    }
-
-    async fn set_offline(&self, user_id: i64, now: DateTime<Utc>) {
-        self.presence
-            .set_online(user_id, String::new(), false, now)
-            .await;
     }
 
     async fn open_ids(&self, user_id: i64) -> Result<Vec<String>, AuthError> {
@@ -233,8 +303,7 @@ impl Sessions {
         session_ids: Vec<String>,
         now: DateTime<Utc>,
     ) -> Revocation {
-        let expires_at = now + self.issuer.lifetimes().access();
-        Revocation::of_sessions(user_id, session_ids, expires_at)
+        Revocation::of_sessions(user_id, session_ids, now, self.issuer.lifetimes())
     }
 
     /// Signs a pair: the same one for the same input, since Ed25519 uses no randomness.

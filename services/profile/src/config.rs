@@ -18,6 +18,8 @@ pub struct Config {
 /// Whom profile asks.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
+    /// `http://host:port` of auth: it ends the account of a user who is deleted.
+    pub auth: String,
     /// `http://host:port` of calls: nobody is deleted during a call, and the feed counts them.
     pub calls: String,
     /// `http://host:port` of presence: statuses in the feed.

@@ -1,11 +1,12 @@
 //! Profile: people, their roles, favourites and blocks, and the feed of listeners.
 //!
 //! [`domain`] decides, [`store`] keeps, [`people`], [`favorites`], [`blocks`] and [`feed`] do one operation in one
-//! transaction, [`feed_check`] compares the feed with what its [`owners`] say, [`grpc`] speaks to the
+//! transaction, [`deletions`] ends accounts step by step, [`feed_check`] compares the feed with what its [`owners`] say, [`grpc`] speaks to the
 //! other services.
 
 pub mod blocks;
 pub mod config;
+pub mod deletions;
 pub mod domain;
 pub mod events;
 pub mod favorites;
@@ -23,12 +24,15 @@ use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{Plans, Schema};
+use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
+use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
 use crate::blocks::Blocks;
 use crate::config::Config;
+use crate::deletions::Deletions;
 use crate::events::{FeedEvents, RatingEvents};
 use crate::favorites::Favorites;
 use crate::feed::Feed;
@@ -72,9 +76,15 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     let service = Service::start(service, SCHEMA).await?;
     let (db, relay, clock) = (&service.db, &service.relay, &service.clock);
     let require_verified = config.require_verified_listeners;
+    let people = People::new(db.clone(), relay.clone(), clock.clone());
+    let people = people.require_verified(require_verified);
+    let auth = AuthServiceClient::new(client::connect(&config.peers.auth)?);
+    let deletions = Deletions::new(db.clone(), people.clone(), auth);
+    let sweeping = deletions.clone().run(service.lifecycle.stopping());
+    service.lifecycle.spawn(sweeping);
     let operations = Operations {
-        people: People::new(db.clone(), relay.clone(), clock.clone())
-            .require_verified(require_verified),
+        people,
+        deletions,
         feed: Feed::new(
             db.clone(),
             clock.clone(),

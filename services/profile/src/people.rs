@@ -10,7 +10,7 @@ use talktime_proto::events::v1::{RoleChanged, UserDeleted, UserRegistered, UserU
 
 use crate::domain::{ProfileError, Registration, Role, User, UserUpdate, fields};
 use crate::store::user_blocks::{self, CallCheck};
-use crate::store::{user_roles, users};
+use crate::store::{spent_registrations, user_roles, users};
 
 /// Planned calls in one request.
 const PLANNED_CALLS_MAX: usize = 200;
@@ -59,6 +59,10 @@ impl People {
         let mut tx = self.db.begin().await?;
         let user_id = match users::insert(&mut tx, registration, now).await? {
             Some(user_id) => {
+                // A statement of its own: the insert may have waited for the deletion that it must see.
+                if spent_registrations::contains(&mut tx, &registration.registration_id).await? {
+                    return Err(ProfileError::RegistrationSpent);
+                }
                 welcome(&mut tx, user_id, registration, now).await?;
                 user_id
             }
@@ -107,15 +111,19 @@ impl People {
         Ok(user)
     }
 
-    /// Deletes a user, here now and by event in every service.
+    /// Deletes a user, here now and by event in every service. The last step of a deletion: see
+    /// [`crate::deletions`].
     pub async fn delete(&self, user_id: i64) -> Result<(), ProfileError> {
         let mut tx = self.db.begin().await?;
-        let last_version = users::delete(&mut tx, user_id)
+        let user = users::delete(&mut tx, user_id)
             .await?
             .ok_or(ProfileError::UserNotFound)?;
+        if let Some(registration_id) = &user.registration_id {
+            spent_registrations::insert(&mut tx, registration_id).await?;
+        }
         let deleted = Kind::UserDeleted(UserDeleted { user_id });
         let now = self.clock.now();
-        outbox::append(&mut tx, user_id, last_version + 1, now, deleted).await?;
+        outbox::append(&mut tx, user_id, user.version + 1, now, deleted).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(())

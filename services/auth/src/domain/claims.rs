@@ -82,6 +82,11 @@ impl Lifetimes {
         seconds(self.access_secs)
     }
 
+    /// How long a registration token holds.
+    pub fn registration(&self) -> TimeDelta {
+        seconds(self.registration_secs)
+    }
+
     /// How long the longest-lived token holds.
     pub fn longest(&self) -> TimeDelta {
         let longest = self.access_secs.max(self.refresh_secs);
@@ -93,7 +98,7 @@ impl Lifetimes {
         match grant {
             Grant::Access(_) => self.access(),
             Grant::Refresh(_) => seconds(self.refresh_secs),
-            Grant::Registration { .. } => seconds(self.registration_secs),
+            Grant::Registration { .. } => self.registration(),
         }
     }
 }

@@ -49,6 +49,18 @@ pub enum AuthError {
     /// Not a registration token of ours that still holds.
     #[error("bad or expired registration token")]
     InvalidRegistrationToken,
+    /// The registration token was used with other fields.
+    #[error("a registration token was used again with other fields")]
+    RegistrationReused,
+    /// The account has ended, but its profile is not deleted yet.
+    #[error("the account is being deleted")]
+    AccountDeletionInProgress,
+    /// The answer would come too late for whoever waits for it, so nothing was done.
+    #[error("too little time is left to answer")]
+    OutOfTime,
+    /// The login may have been recorded, but nobody gets its tokens.
+    #[error("the login may have been recorded, but cannot be answered")]
+    LoginUnconfirmed,
     /// Not a refresh token of ours that still holds.
     #[error("bad, expired, used or revoked refresh token")]
     InvalidRefreshToken,
@@ -136,6 +148,21 @@ impl From<AuthError> for Error {
                 Kind::Unauthenticated,
                 "invalid_registration_token",
                 "The registration token is invalid or expired; please verify the phone again.",
+            ),
+            AuthError::RegistrationReused => (
+                Kind::Conflict,
+                "registration_reused",
+                "This registration was made with other details.",
+            ),
+            AuthError::AccountDeletionInProgress => (
+                Kind::Unavailable,
+                "account_deletion_in_progress",
+                "The account is being deleted; please try again in a moment.",
+            ),
+            AuthError::OutOfTime | AuthError::LoginUnconfirmed => (
+                Kind::Unavailable,
+                "login_not_completed",
+                "Please try again in a moment.",
             ),
             AuthError::InvalidRefreshToken => (
                 Kind::Unauthenticated,

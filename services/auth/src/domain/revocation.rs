@@ -1,7 +1,12 @@
 //! Access tokens that hold no more, though they have not expired.
 
-use chrono::{DateTime, Utc};
-use uuid::Uuid;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::claims::Lifetimes;
+
+/// How far the clocks of two replicas may be apart: a revocation that goes by time covers tokens that a
+/// replica with a fast clock has issued, and is kept until those have expired as well.
+const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(1);
 
 /// Access tokens of a user that hold no more. What is none of the three kinds goes on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,20 +24,23 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// One token.
-    pub fn of_token(user_id: i64, jti: Uuid, expires_at: DateTime<Utc>) -> Self {
+    /// Every token of these sessions, which issue none from now on.
+    pub fn of_sessions(
+        user_id: i64,
+        session_ids: Vec<String>,
+        now: DateTime<Utc>,
+        lifetimes: &Lifetimes,
+    ) -> Self {
         Self {
-            token_ids: vec![jti.to_string()],
-            ..Self::of_nothing(user_id, expires_at)
+            session_ids,
+            ..Self::of_nothing(user_id, now + lifetimes.access() + CLOCK_SKEW_MAX)
         }
     }
 
-    /// Every token of these sessions.
-    pub fn of_sessions(user_id: i64, session_ids: Vec<String>, expires_at: DateTime<Utc>) -> Self {
-        Self {
-            session_ids,
-            ..Self::of_nothing(user_id, expires_at)
-        }
+    /// Every token of a user whose account has ended, which issues none from now on.
+    pub fn of_ended_account(user_id: i64, now: DateTime<Utc>, lifetimes: &Lifetimes) -> Self {
+        let issued_until = now + CLOCK_SKEW_MAX;
+        Self::of_user(user_id, issued_until, issued_until + lifetimes.access())
     }
 
     /// Every token that was issued until then.

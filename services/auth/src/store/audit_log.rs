@@ -12,7 +12,7 @@ use crate::domain::claims::Session;
 pub enum Action {
     /// A session was opened.
     LoggedIn,
-    /// Every refresh token died, and the access token that asked.
+    /// The session that asked ended, and every refresh token of the user died.
     LoggedOut,
     /// Every session ended with all its tokens.
     LoggedOutEverywhere,

@@ -9,6 +9,11 @@ pub fn otp(phone: &Phone) -> String {
     format!("otp:{phone}")
 }
 
+/// The active code with a random id, which tells it from another one of the same digits.
+pub fn otp_id(phone: &Phone) -> String {
+    format!("otp_id:{phone}")
+}
+
 /// Wrong tries at the active code; goes with it.
 pub fn otp_tries(phone: &Phone) -> String {
     format!("otp_tries:{phone}")
@@ -54,12 +59,12 @@ pub fn sessions(user_id: i64) -> String {
 }
 
 /// There when an access token was revoked, until it would have expired.
-pub fn revoked_access(user_id: i64, jti: Uuid) -> String {
+pub fn revoked_access(user_id: i64, jti: &str) -> String {
     format!("access:{user_id}:{jti}")
 }
 
 /// There when a session was ended, until its last access token would have expired.
-pub fn ended_session(user_id: i64, session_id: Uuid) -> String {
+pub fn ended_session(user_id: i64, session_id: &str) -> String {
     format!("access:{user_id}:session:{session_id}")
 }
 

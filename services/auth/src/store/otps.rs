@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use talktime_kit::Error;
+use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::redis::{Pool, Script};
+use uuid::Uuid;
 
 use super::keys;
 use crate::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
@@ -100,33 +102,36 @@ pub async fn take_back(
         .await?)
 }
 
-/// Whether `guess` is the active password. A wrong guess counts, and the last one allowed burns
-/// the password; a right one leaves it for [`consume`]. After too many wrong guesses in a day, over
-/// all passwords of the phone, every guess is refused.
-pub async fn is_right(
+/// The id of the active password if `guess` is it: `new_id`, unless it was given one before. A wrong
+/// guess counts, and the last one allowed burns the password; a right one leaves it for [`consume`].
+/// After too many wrong guesses in a day, over all passwords of the phone, every guess is refused.
+pub async fn check_guess(
     redis: &Pool,
     phone: &Phone,
     guess: &str,
     rules: &OtpRules,
-) -> Result<bool, AuthError> {
+    new_id: Uuid,
+) -> Result<Option<Uuid>, AuthError> {
     let keys = vec![
         keys::otp(phone),
         keys::otp_tries(phone),
         keys::otp_daily_tries(phone),
+        keys::otp_id(phone),
     ];
     let arguments = vec![
         guess.to_owned(),
         rules.wrong_tries_max.to_string(),
         rules.daily_wrong_tries_max.to_string(),
         DAY_SECS.to_string(),
+        new_id.to_string(),
     ];
     let answer = TRY
         .evalsha_with_reload(redis.next(), keys, arguments)
         .await?;
     let answer = Answer(answer);
     match answer.outcome() {
-        ("right", _) => Ok(true),
-        ("wrong", _) => Ok(false),
+        ("right", id) => Ok(Some(id.parse().map_err(Error::internal)?)),
+        ("wrong", _) => Ok(None),
         ("limited", _) => Err(AuthError::OtpTriesLimited {
             retry_after: answer.retry_after(),
         }),
@@ -134,12 +139,22 @@ pub async fn is_right(
     }
 }
 
-/// Uses the password up: of many at once with the right one, one hears `true`.
+/// Deletes the password after its use: of many at once with the right one, one gets `true`.
 pub async fn consume(redis: &Pool, phone: &Phone, guess: &str) -> Result<bool, AuthError> {
-    let keys = vec![keys::otp(phone), keys::otp_tries(phone)];
+    let keys = vec![
+        keys::otp(phone),
+        keys::otp_tries(phone),
+        keys::otp_id(phone),
+    ];
     Ok(CONSUME
         .evalsha_with_reload(redis.next(), keys, guess.to_owned())
         .await?)
+}
+
+/// Lets a password be used once more, under another id, since nobody was answered for its use.
+pub async fn forget_use(redis: &Pool, phone: &Phone) -> Result<(), AuthError> {
+    let () = redis.del(keys::otp_id(phone)).await?;
+    Ok(())
 }
 
 /// What a script that sends has answered: an outcome, and a code or seconds to wait.

@@ -2,14 +2,15 @@
 
 use std::sync::LazyLock;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use talktime_kit::Error;
+use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
 use crate::domain::claims::Session;
-use crate::domain::{AuthError, Device};
+use crate::domain::{AuthError, Device, Revocation};
 
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -23,10 +24,10 @@ static ROTATE: LazyLock<Script> = LazyLock::new(|| {
         include_str!("scripts/session_rotate.lua")
     ))
 });
-static REVOKE_ALL: LazyLock<Script> = LazyLock::new(|| {
+static REVOKE: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
         include_str!("scripts/sessions.lua"),
-        include_str!("scripts/session_revoke_all.lua")
+        include_str!("scripts/session_revoke.lua")
     ))
 });
 
@@ -205,7 +206,7 @@ async fn run_end(
     } = session;
     let keys = vec![
         keys::sessions(user_id),
-        keys::ended_session(user_id, session_id),
+        keys::ended_session(user_id, &session_id.to_string()),
     ];
     let arguments = vec![session_id.to_string(), lifetime_secs.to_string()];
     Ok(script
@@ -213,41 +214,38 @@ async fn run_end(
         .await?)
 }
 
-/// Ends all sessions of a user, and revokes one access token until it would have expired.
-pub async fn log_out(
-    redis: &Pool,
-    user_id: i64,
-    access_jti: Uuid,
-    lifetime: TimeDelta,
-) -> Result<(), AuthError> {
-    let key = keys::revoked_access(user_id, access_jti);
-    revoke_all(redis, user_id, key, "1".to_owned(), lifetime).await
+/// Whether a refresh token can still be used: its session is open, and it is the latest of it.
+pub async fn is_usable(redis: &Pool, user_id: i64, refresh_jti: Uuid) -> Result<bool, AuthError> {
+    let key = keys::refresh_token(user_id, refresh_jti);
+    Ok(redis.exists(key).await?)
 }
 
-/// Ends all sessions of a user, and revokes all access tokens issued up to `until`; known for
-/// `lifetime`.
-pub async fn revoke_user(
+/// Ends all sessions of a user, and revokes the access tokens of a revocation, of which gateways learn
+/// here while auth does not answer them.
+pub async fn revoke(
     redis: &Pool,
-    user_id: i64,
-    until: DateTime<Utc>,
-    lifetime: TimeDelta,
+    revocation: &Revocation,
+    now: DateTime<Utc>,
 ) -> Result<(), AuthError> {
-    let key = keys::revoked_before(user_id);
-    let value = until.timestamp().to_string();
-    revoke_all(redis, user_id, key, value, lifetime).await
-}
-
-async fn revoke_all(
-    redis: &Pool,
-    user_id: i64,
-    key: String,
-    value: String,
-    lifetime: TimeDelta,
-) -> Result<(), AuthError> {
-    let keys = vec![keys::sessions(user_id), key];
+    let user_id = revocation.user_id;
+    let tokens = revocation.token_ids.iter();
+    let tokens = tokens.map(|jti| keys::revoked_access(user_id, jti));
+    let sessions = revocation.session_ids.iter();
+    let sessions = sessions.map(|session_id| keys::ended_session(user_id, session_id));
+    let marks = tokens.chain(sessions).map(|key| (key, "1".to_owned()));
+    let user = revocation.issued_until.map(|until| {
+        let key = keys::revoked_before(user_id);
+        (key, until.timestamp().to_string())
+    });
     // Redis knows no lifetime of zero; an expired token is revoked for a second more.
-    let arguments = vec![value, lifetime.num_seconds().max(1).to_string()];
-    Ok(REVOKE_ALL
+    let lifetime = revocation.expires_at - now;
+    let mut keys = vec![keys::sessions(user_id)];
+    let mut arguments = vec![lifetime.num_seconds().max(1).to_string()];
+    for (key, value) in marks.chain(user) {
+        keys.push(key);
+        arguments.push(value);
+    }
+    Ok(REVOKE
         .evalsha_with_reload(redis.next(), keys, arguments)
         .await?)
 }

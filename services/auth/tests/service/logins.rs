@@ -1,28 +1,29 @@
 //! Logins and logouts: what is signed, stored and told when other services are away.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
+use futures::future::join_all;
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::audit;
 use talktime_auth::delivery::{Adapter, Delivery};
 use talktime_auth::domain::claims::{Claims, Grant, Lifetimes, Session};
-use talktime_auth::domain::{AuthError, ClientAddress, Device, Otp, OtpRules};
+use talktime_auth::domain::{AuthError, ClientAddress, Device, LoginProof, Otp, OtpRules};
 use talktime_auth::events::{Journal, ProfileEvents};
 use talktime_auth::keyring::{KeyRing, PrivateKey};
 use talktime_auth::login::Login;
 use talktime_auth::peers::{Presence, Profile};
-use talktime_auth::sessions::Sessions;
+use talktime_auth::sessions::{Sessions, Tokens};
 use talktime_auth::store::audit_log::{Action, Entry};
-use talktime_auth::store::{keys, otps};
+use talktime_auth::store::{self, keys, otps};
 use talktime_auth::tokens::Issuer;
 use talktime_kit::config::Environment;
 use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
-use talktime_kit::{Clock, Kind};
+use talktime_kit::{Clock, Kind, grpc};
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::events::v1::event::Kind as EventKind;
 use talktime_proto::events::v1::{
@@ -91,6 +92,19 @@ fn device() -> Device {
     Device::new("Talktime/1.0 (Pixel)")
 }
 
+async fn log_in(sessions: &Sessions, user: User) -> Result<Tokens, AuthError> {
+    log_in_on(sessions, user, &device()).await
+}
+
+/// Logs in with a code that nobody has used.
+async fn log_in_on(sessions: &Sessions, user: User, device: &Device) -> Result<Tokens, AuthError> {
+    let proof = LoginProof::Code {
+        code_id: Uuid::new_v4(),
+    };
+    let opened = sessions.open(user, device, proof).await?;
+    Ok(opened.expect("the code was unused"))
+}
+
 async fn told(database: &TestDatabase) -> Vec<Event> {
     let payloads: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
@@ -109,10 +123,7 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
     let (sessions, user) = (sessions(&database), user());
     let now = sessions.clock.now();
 
-    let tokens = sessions
-        .open(user.clone(), &device())
-        .await
-        .expect("logged in");
+    let tokens = log_in(&sessions, user.clone()).await.expect("logged in");
 
     let access = read(&sessions, &tokens.access);
     let refresh = read(&sessions, &tokens.refresh);
@@ -140,7 +151,7 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
 async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let first = log_in(&sessions, user()).await.expect("logged in");
     let second = sessions.refresh(&first.refresh).await.expect("refreshed");
     assert_ne!(second.refresh, first.refresh);
 
@@ -157,7 +168,7 @@ async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
 async fn only_a_refresh_token_that_still_holds_refreshes() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let tokens = sessions.open(user(), &device()).await.expect("logged in");
+    let tokens = log_in(&sessions, user()).await.expect("logged in");
     let phone = phone().to_string();
     let registration = sessions
         .issuer
@@ -187,22 +198,17 @@ async fn only_a_refresh_token_that_still_holds_refreshes() {
 async fn a_logout_ends_every_session_and_is_told() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
-    let here = sessions
-        .open(user.clone(), &device())
-        .await
-        .expect("logged in");
-    let elsewhere = sessions
-        .open(user.clone(), &device())
-        .await
-        .expect("logged in");
+    let here = log_in(&sessions, user.clone()).await.expect("logged in");
+    let elsewhere = log_in(&sessions, user.clone()).await.expect("logged in");
     let access = read(&sessions, &here.access);
-    let expires_at: Option<DateTime<Utc>> = DateTime::from_timestamp(access.exp, 0);
+    let Grant::Access(session) = access.grant else {
+        panic!("{access:?}");
+    };
     sessions.clock.advance(TimeDelta::minutes(10));
 
-    sessions
-        .log_out(user.user_id, access.jti, expires_at)
-        .await
-        .expect("logged out");
+    let session_id = session.session_id;
+    let logout = sessions.log_out(user.user_id, access.jti, Some(session_id));
+    logout.await.expect("logged out");
 
     for tokens in [here, elsewhere] {
         let refused = sessions.refresh(&tokens.refresh).await.err();
@@ -211,23 +217,31 @@ async fn a_logout_ends_every_session_and_is_told() {
             "{refused:?}"
         );
     }
-    let blacklisted = keys::revoked_access(user.user_id, access.jti);
-    let ttl: i64 = sessions.redis.ttl(blacklisted).await.expect("redis");
-    assert!((20 * 60 - 5..=20 * 60).contains(&ttl), "{ttl}");
-    let user_id = user.user_id;
+    let (user_id, session_id) = (user.user_id, session_id.to_string());
+    // Until the last token that the session can have has expired, by whichever clock.
+    for blacklisted in [
+        keys::revoked_access(user_id, &access.jti.to_string()),
+        keys::ended_session(user_id, &session_id),
+    ] {
+        let ttl: i64 = sessions.redis.ttl(blacklisted).await.expect("redis");
+        assert!((31 * 60 - 5..=31 * 60).contains(&ttl), "{ttl}");
+    }
+    let expires_at = sessions.clock.now() + TimeDelta::minutes(31);
     let revoked = TokensRevoked {
         user_id,
         token_ids: vec![access.jti.to_string()],
-        expires_at: expires_at.map(timestamp),
+        session_ids: vec![session_id.clone()],
+        expires_at: Some(timestamp(expires_at)),
         ..TokensRevoked::default()
     };
+    let session_ids = vec![session_id];
     let kinds = told(&database).await.into_iter().map(|event| event.kind);
     assert_eq!(
         kinds.skip(2).collect::<Vec<_>>(),
         [
             Some(EventKind::LoggedOut(LoggedOut {
                 user_id,
-                ..LoggedOut::default()
+                session_ids,
             })),
             Some(EventKind::TokensRevoked(revoked)),
         ],
@@ -273,10 +287,10 @@ async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let opened_at = sessions.clock.now();
-    let first = sessions.open(user.clone(), &device()).await;
+    let first = log_in(&sessions, user.clone()).await;
     let first = first.expect("logged in");
     sessions.clock.advance(TimeDelta::seconds(1));
-    let second = sessions.open(user.clone(), &Device::default()).await;
+    let second = log_in_on(&sessions, user.clone(), &Device::default()).await;
     second.expect("logged in");
     sessions.clock.advance(TimeDelta::seconds(1));
     sessions.refresh(&first.refresh).await.expect("refreshed");
@@ -309,7 +323,7 @@ async fn within_the_grace_a_lost_answer_comes_once_more() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut sessions = sessions(&database);
     sessions.refresh_grace_secs = 60;
-    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let first = log_in(&sessions, user()).await.expect("logged in");
     let lost = sessions.refresh(&first.refresh).await.expect("refreshed");
     sessions.clock.advance(TimeDelta::seconds(5));
     let again = sessions.refresh(&first.refresh).await.expect("once more");
@@ -332,7 +346,7 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut sessions = sessions(&database);
     sessions.refresh_grace_secs = 60;
-    let first = sessions.open(user(), &device()).await.expect("logged in");
+    let first = log_in(&sessions, user()).await.expect("logged in");
     let second = sessions.refresh(&first.refresh).await.expect("refreshed");
     let third = sessions.refresh(&second.refresh).await.expect("refreshed");
     for dead in [&first.refresh, &third.refresh] {
@@ -356,11 +370,11 @@ async fn audited(database: &TestDatabase) -> Vec<String> {
 async fn what_happens_to_sessions_is_audited_and_stays() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
-    let first = sessions.open(user.clone(), &device()).await;
+    let first = log_in(&sessions, user.clone()).await;
     let first = first.expect("logged in");
     sessions.refresh(&first.refresh).await.expect("refreshed");
     assert!(sessions.refresh(&first.refresh).await.is_err());
-    let second = sessions.open(user.clone(), &device()).await;
+    let second = log_in(&sessions, user.clone()).await;
     second.expect("logged in");
     let listed = sessions.list(user.user_id).await.expect("listed");
     let session = Session {
@@ -370,8 +384,7 @@ async fn what_happens_to_sessions_is_audited_and_stays() {
     sessions.end(session).await.expect("ended");
     let everywhere = sessions.log_out_everywhere(session).await;
     everywhere.expect("logged out");
-    let (jti, expires_at) = (Uuid::new_v4(), None);
-    let logout = sessions.log_out(user.user_id, jti, expires_at).await;
+    let logout = sessions.log_out(user.user_id, Uuid::new_v4(), None).await;
     logout.expect("logged out");
 
     assert_eq!(
@@ -421,7 +434,7 @@ async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
 async fn refusals_are_audited_without_what_was_secret_about_them() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let tokens = sessions.open(user(), &device()).await.expect("logged in");
+    let tokens = log_in(&sessions, user()).await.expect("logged in");
     let session = match read(&sessions, &tokens.access).grant {
         Grant::Access(session) => session,
         other => panic!("{other:?}"),
@@ -522,4 +535,95 @@ async fn a_code_that_was_not_sent_opens_nothing_and_costs_no_try() {
     }
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
     assert_eq!(kept, None);
+}
+
+fn assert_is<T>(result: Result<T, AuthError>, expected: &AuthError) {
+    let error = result.err().expect("refused");
+    let same = std::mem::discriminant(&error) == std::mem::discriminant(expected);
+    assert!(same, "{error:?} is not {expected:?}");
+}
+
+#[tokio::test]
+async fn an_ended_account_gets_no_tokens_whatever_redis_brings_back() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let tokens = log_in(&sessions, user.clone()).await.expect("logged in");
+    let refresh = read(&sessions, &tokens.refresh);
+    for _ in ["the first time", "again"] {
+        sessions.end_account(user.user_id).await.expect("ended");
+    }
+    let refused = sessions.refresh(&tokens.refresh).await;
+    assert_is(refused, &AuthError::InvalidRefreshToken);
+    let refused = log_in(&sessions, user.clone()).await;
+    assert_is(refused, &AuthError::AccountDeletionInProgress);
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    assert!(listed.is_empty(), "{listed:?}");
+
+    // As a Redis that was restored from an older copy would have it.
+    let Grant::Refresh(session) = refresh.grant else {
+        panic!("{refresh:?}");
+    };
+    let (redis, now, device) = (&sessions.redis, sessions.clock.now(), device());
+    let opened = store::sessions::open(redis, session, refresh.jti, 600, &device, now);
+    opened.await.expect("redis");
+    let refused = sessions.refresh(&tokens.refresh).await;
+    assert_is(refused, &AuthError::InvalidRefreshToken);
+    let entries = audited(&database).await;
+    let deletions = entries.iter().filter(|entry| *entry == "user_deleted");
+    assert_eq!(deletions.count(), 1, "{entries:?}");
+}
+
+#[tokio::test]
+async fn a_login_at_the_moment_of_a_deletion_leaves_no_session() {
+    let database = TestDatabase::new(SCHEMA).await;
+    for _ in 0..10 {
+        let (sessions, user) = (sessions(&database), user());
+        let logins = join_all((0..4).map(|_| log_in(&sessions, user.clone())));
+        let (logins, ended) = tokio::join!(logins, sessions.end_account(user.user_id));
+        ended.expect("ended");
+        for login in logins {
+            match login {
+                Ok(tokens) => {
+                    let refused = sessions.refresh(&tokens.refresh).await;
+                    assert_is(refused, &AuthError::InvalidRefreshToken);
+                }
+                refused => assert_is(refused, &AuthError::AccountDeletionInProgress),
+            }
+        }
+        let listed = sessions.list(user.user_id).await.expect("listed");
+        assert!(listed.is_empty(), "{listed:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_many_logins_with_one_code_one_opens_a_session() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let proof = LoginProof::Code {
+        code_id: Uuid::new_v4(),
+    };
+    let device = device();
+    let logins = (0..20).map(|_| sessions.open(user.clone(), &device, proof.clone()));
+    let logins = join_all(logins).await.into_iter();
+    let opened = logins.filter_map(|login| login.expect("decided")).count();
+    assert_eq!(opened, 1);
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+/// A login whose answer would come too late leaves its code usable.
+#[tokio::test]
+async fn a_login_that_nobody_waits_for_any_more_uses_nothing_up() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user, device) = (sessions(&database), user(), device());
+    let proof = LoginProof::Code {
+        code_id: Uuid::new_v4(),
+    };
+    let late = sessions.open(user.clone(), &device, proof.clone());
+    let late = grpc::with_deadline(Instant::now(), late).await;
+    assert_is(late, &AuthError::OutOfTime);
+    let listed = sessions.list(user.user_id).await.expect("listed");
+    assert!(listed.is_empty(), "{listed:?}");
+    let again = sessions.open(user, &device, proof).await.expect("decided");
+    assert!(again.is_some());
 }

@@ -33,9 +33,35 @@ async fn request(redis: &Pool, phone: &Phone, digits: &str) -> Result<(), AuthEr
 }
 
 async fn is_right(redis: &Pool, phone: &Phone, guess: &str) -> bool {
-    otps::is_right(redis, phone, guess, &rules())
+    code_id(redis, phone, guess).await.is_some()
+}
+
+async fn code_id(redis: &Pool, phone: &Phone, guess: &str) -> Option<Uuid> {
+    otps::check_guess(redis, phone, guess, &rules(), Uuid::new_v4())
         .await
         .expect("redis")
+}
+
+#[tokio::test]
+async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
+    let (redis, phone) = (redis(), phone());
+    request(&redis, &phone, "123456").await.expect("sent");
+    let first = code_id(&redis, &phone, "123456").await;
+    assert!(first.is_some());
+    assert_eq!(code_id(&redis, &phone, "123456").await, first);
+    otps::forget_use(&redis, &phone).await.expect("redis");
+    let second = code_id(&redis, &phone, "123456").await;
+    assert!(second.is_some() && second != first);
+
+    // Another code has another id, and none of them outlives its code.
+    request(&redis, &phone, "654321").await.expect("sent");
+    let third = code_id(&redis, &phone, "654321").await;
+    assert!(third.is_some() && third != second);
+    let ttl = |key: String| async { redis.ttl::<i64, _>(key).await.expect("redis") };
+    assert!(ttl(keys::otp_id(&phone)).await <= ttl(keys::otp(&phone)).await);
+    let consumed = otps::consume(&redis, &phone, "654321").await;
+    assert!(consumed.expect("redis"));
+    assert_eq!(ttl(keys::otp_id(&phone)).await, -2, "it is gone");
 }
 
 async fn stored(redis: &Pool, phone: &Phone) -> Option<String> {
@@ -303,7 +329,10 @@ async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
         daily_wrong_tries_max: 3,
         ..rules()
     };
-    let guess = async |guess: &str| otps::is_right(&redis, &phone, guess, &rules).await;
+    let guess = async |guess: &str| {
+        let id = otps::check_guess(&redis, &phone, guess, &rules, Uuid::new_v4()).await?;
+        Ok::<_, AuthError>(id.is_some())
+    };
     // Without a code there is nothing to guess.
     assert!(!guess("000000").await.expect("redis"));
     for _ in 0..3 {

@@ -3,8 +3,8 @@
 use crate::support::{self, redis, session};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use talktime_auth::domain::Device;
-use talktime_auth::domain::claims::Session;
+use talktime_auth::domain::claims::{Lifetimes, Session};
+use talktime_auth::domain::{Device, Revocation};
 use talktime_auth::store::keys;
 use talktime_auth::store::sessions::{self, Pair, Rotation};
 use talktime_kit::redis::Pool;
@@ -54,6 +54,17 @@ async fn is_alive(redis: &Pool, session: Session, jti: Uuid) -> bool {
     redis.exists(key).await.expect("redis")
 }
 
+/// Ends all sessions of a user, and revokes one access token.
+async fn log_out(redis: &Pool, user_id: i64, access_jti: Uuid, lifetime: TimeDelta) {
+    let revocation = Revocation {
+        token_ids: vec![access_jti.to_string()],
+        expires_at: now() + lifetime,
+        ..Revocation::of_sessions(user_id, vec![], now(), &Lifetimes::default())
+    };
+    let revoked = sessions::revoke(redis, &revocation, now()).await;
+    revoked.expect("redis");
+}
+
 /// Another session of the same user.
 fn sibling(of: Session) -> Session {
     Session {
@@ -72,10 +83,7 @@ async fn the_keys_are_those_of_the_contract() {
     assert!((595..=600).contains(&ttl), "{ttl}");
 
     let access = Uuid::new_v4();
-    let lifetime = TimeDelta::seconds(120);
-    sessions::log_out(&redis, user_id, access, lifetime)
-        .await
-        .expect("redis");
+    log_out(&redis, user_id, access, TimeDelta::seconds(120)).await;
     let ttl: i64 = redis
         .ttl(format!("access:{user_id}:{access}"))
         .await
@@ -160,9 +168,7 @@ async fn a_token_of_an_ended_session_ends_no_other() {
     let (redis, session) = (redis(), session());
     let before = open(&redis, session).await;
     let lifetime = TimeDelta::seconds(60);
-    sessions::log_out(&redis, session.user_id, Uuid::new_v4(), lifetime)
-        .await
-        .expect("redis");
+    log_out(&redis, session.user_id, Uuid::new_v4(), lifetime).await;
     let later = sibling(session);
     let after = open(&redis, later).await;
 
@@ -187,9 +193,10 @@ async fn a_deleted_user_has_no_tokens_left() {
     let (redis, session) = (redis(), session());
     let jti = open(&redis, session).await;
     let until = DateTime::from_timestamp(1_750_000_000, 0).expect("valid");
-    sessions::revoke_user(&redis, session.user_id, until, TimeDelta::seconds(60))
-        .await
-        .expect("redis");
+    let expires_at = now() + TimeDelta::seconds(60);
+    let revocation = Revocation::of_user(session.user_id, until, expires_at);
+    let revoked = sessions::revoke(&redis, &revocation, now()).await;
+    revoked.expect("redis");
 
     assert!(!is_alive(&redis, session, jti).await);
     let key = format!("access:{}:revoked_before", session.user_id);

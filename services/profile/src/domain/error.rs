@@ -76,6 +76,9 @@ pub enum ProfileError {
     /// The registration made another user.
     #[error("This registration was used for something else.")]
     RegistrationReused,
+    /// The user that the registration made has been deleted.
+    #[error("The registration token is invalid or expired; please verify the phone again.")]
+    RegistrationSpent,
     /// Nobody rates themselves.
     #[error("Only an admin may set a rating.")]
     RatingNotAllowed,
@@ -137,6 +140,9 @@ impl From<ProfileError> for Error {
             ProfileError::UsernameTaken => (Kind::Conflict, "username_taken"),
             ProfileError::PhoneTaken => (Kind::Conflict, "phone_taken"),
             ProfileError::RegistrationReused => (Kind::Conflict, "registration_reused"),
+            ProfileError::RegistrationSpent => {
+                (Kind::Unauthenticated, "invalid_registration_token")
+            }
             ProfileError::RatingNotAllowed => (Kind::PermissionDenied, "rating_not_allowed"),
             ProfileError::UserNotFound => (Kind::NotFound, "user_not_found"),
             ProfileError::ListenerNotFound => (Kind::NotFound, "listener_not_found"),

@@ -13,6 +13,7 @@ use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
 
 use crate::blocks::Blocks;
+use crate::deletions::Deletions;
 use crate::domain::{Action, ProfileError, normalize_reason};
 use crate::favorites::Favorites;
 use crate::feed::Feed;
@@ -23,6 +24,8 @@ use crate::store::user_blocks::Block;
 pub struct Operations {
     /// On people.
     pub people: People,
+    /// On accounts that are deleted.
+    pub deletions: Deletions,
     /// On the feed.
     pub feed: Feed,
     /// On whom people like.
@@ -121,7 +124,7 @@ impl ProfileService for ProfileApi {
         let user_id = request.into_inner().user_id;
         self.keep_from_calls(user_id).await.map_err(refused)?;
         self.operations
-            .people
+            .deletions
             .delete(user_id)
             .await
             .map_err(refused)?;

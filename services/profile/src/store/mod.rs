@@ -3,6 +3,8 @@
 pub mod feed_listeners;
 pub mod feed_pages;
 pub mod feed_stats;
+pub mod pending_deletions;
+pub mod spent_registrations;
 pub mod user_blocks;
 pub mod user_favorites;
 pub mod user_roles;

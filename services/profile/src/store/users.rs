@@ -1,7 +1,7 @@
 //! `profile.users`: one row a person.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 
 use crate::domain::{Conflicts, Registration, User};
 
@@ -166,13 +166,24 @@ pub async fn next_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i
     .await
 }
 
-/// Deletes a user, and with them their rows in every other table of this schema. Answers their
-/// last version; `None` when there is no such user.
-pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar("DELETE FROM profile.users WHERE user_id = $1 RETURNING version")
-        .bind(user_id)
-        .fetch_optional(tx)
-        .await
+/// What is left to do for a user whose rows were deleted.
+#[derive(Clone, Debug, FromRow)]
+pub struct DeletedUser {
+    /// The last version of the user.
+    pub version: i64,
+    /// The registration that made the user; `None` for those who came in another way.
+    pub registration_id: Option<String>,
+}
+
+/// Deletes a user, and with them their rows in every other table of this schema; `None` when there is
+/// no such user.
+pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DeletedUser>> {
+    sqlx::query_as(
+        "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id",
+    )
+    .bind(user_id)
+    .fetch_optional(tx)
+    .await
 }
 
 /// Sets a listener's rating to the mean of so many, unless what is held is made of as many or more.

@@ -1,10 +1,18 @@
 //! People who go.
 
+use std::time::Duration;
+
+use futures::future::join_all;
+use talktime_kit::messaging::Relay;
+use talktime_kit::{Error, Kind as ErrorKind};
+use talktime_profile::deletions::Deletions;
+use talktime_profile::people::People;
 use talktime_proto::events::v1::UserDeleted;
 use talktime_proto::events::v1::event::Kind;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::{Profile, refusal};
+use crate::{Profile, auth, refusal, registration, variable};
 
 #[tokio::test]
 async fn a_deletion_leaves_no_row_and_is_told() {
@@ -41,5 +49,83 @@ async fn a_deletion_leaves_no_row_and_is_told() {
         profile.delete(asha).await.expect_err("gone"),
         refusal(Code::NotFound, "user_not_found")
     );
-    profile.register("asha", "user").await;
+}
+
+#[tokio::test]
+async fn the_registration_of_a_deleted_user_makes_no_other_and_a_new_one_does() {
+    let profile = Profile::start().await;
+    let asha = profile.register("asha", "listener").await;
+    profile.delete(asha.user_id).await.expect("deleted");
+    for _ in 0..2 {
+        let refused = profile.create(registration("asha", "listener")).await;
+        assert_eq!(
+            refused.expect_err("spent"),
+            refusal(Code::Unauthenticated, "invalid_registration_token")
+        );
+    }
+    let mut anew = registration("asha", "listener");
+    anew.registration_id = "another".to_owned();
+    let again = profile.create(anew).await.expect("registered");
+    assert_ne!(again.user_id, asha.user_id);
+}
+
+#[tokio::test]
+async fn a_registration_at_the_moment_of_its_deletion_makes_no_second_user() {
+    let profile = Profile::start().await;
+    for round in 0..10 {
+        let name = format!("asha{round}");
+        let asha = profile.register(&name, "user").await.user_id;
+        let people = People::new(
+            profile.database.app.clone(),
+            Relay::default(),
+            profile.clock.clone(),
+        );
+        let repeats = (0..10).map(|_| profile.create(registration(&name, "user")));
+        let (deleted, repeats) = tokio::join!(people.delete(asha), join_all(repeats));
+        deleted.expect("deleted");
+        for user in repeats.into_iter().flatten() {
+            assert_eq!(user.user_id, asha);
+        }
+        assert_eq!(profile.count("SELECT count(*) FROM profile.users").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
+    let profile = Profile::start().await;
+    let asha = profile.register("asha", "listener").await.user_id;
+    let deletions = |auth_url: &str| {
+        let (db, clock) = (profile.database.app.clone(), profile.clock.clone());
+        let people = People::new(db.clone(), Relay::default(), clock);
+        Deletions::new(db, people, auth(auth_url))
+    };
+    let cut_off = deletions("http://127.0.0.1:1").delete(asha).await;
+    let error = Error::from(cut_off.expect_err("auth is away"));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    profile.user(asha).await.expect("still there");
+
+    sqlx::query("UPDATE profile.pending_deletions SET next_attempt_at = now()")
+        .execute(&profile.database.app)
+        .await
+        .expect("due");
+    let stopping = CancellationToken::new();
+    let sweeping = deletions(&variable("AUTH_GRPC_URL")).run(stopping.clone());
+    let sweeping = tokio::spawn(sweeping);
+    let is_gone = async {
+        while profile.count("SELECT count(*) FROM profile.users").await > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(15), is_gone).await;
+    waited.expect("the sweep deletes the user");
+    stopping.cancel();
+    sweeping.await.expect("the sweep stops");
+    let told = profile.told(asha).await;
+    let deleted = Kind::UserDeleted(UserDeleted { user_id: asha });
+    assert_eq!(
+        told.last().and_then(|event| event.kind.clone()),
+        Some(deleted)
+    );
+    let left = "SELECT count(*) FROM profile.pending_deletions";
+    assert_eq!(profile.count(left).await, 0);
 }

@@ -15,6 +15,7 @@ impl Profile {
     /// say of anyone whom they have never heard of.
     fn feed_check(&self) -> FeedCheck {
         let peers = PeersConfig {
+            auth: variable("AUTH_GRPC_URL"),
             calls: variable("CALLS_GRPC_URL"),
             presence: variable("PRESENCE_GRPC_URL"),
             verification: variable("VERIFICATION_GRPC_URL"),

@@ -16,16 +16,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use prost::Message as _;
-use talktime_kit::grpc::client;
+use talktime_kit::grpc::client::{self, PeerChannel};
 use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
 use talktime_profile::blocks::Blocks;
+use talktime_profile::deletions::Deletions;
 use talktime_profile::favorites::Favorites;
 use talktime_profile::feed::Feed;
 use talktime_profile::grpc::{Operations, ProfileApi};
 use talktime_profile::people::People;
+use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1 as pb;
@@ -44,10 +46,14 @@ struct Profile {
 impl Profile {
     async fn start() -> Self {
         let database = TestDatabase::new(SCHEMA).await;
+        use_ids_of_nobody_else(&database).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
         let db = || database.app.clone();
+        let people = People::new(db(), Relay::default(), clock.clone());
+        let deletions = Deletions::new(db(), people.clone(), auth(&variable("AUTH_GRPC_URL")));
         let operations = Operations {
-            people: People::new(db(), Relay::default(), clock.clone()),
+            people,
+            deletions,
             feed: Feed::new(db(), clock.clone(), Duration::ZERO),
             favorites: Favorites::new(db(), Relay::default(), clock.clone()),
             blocks: Blocks::new(db(), Relay::default(), clock.clone()),
@@ -123,6 +129,28 @@ impl Profile {
             .await
             .expect("readable")
     }
+}
+
+/// Auth is the stack's, which ends the accounts of those who are deleted here: users of this database
+/// have ids that no user of the stack has.
+async fn use_ids_of_nobody_else(database: &TestDatabase) {
+    let name: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&database.superuser)
+        .await
+        .expect("readable");
+    let seed = name.bytes().fold(0_u64, |hash, byte| {
+        hash.wrapping_mul(1_000_003) ^ u64::from(byte)
+    });
+    let first = (1_u64 << 40) + (seed % (1 << 50));
+    let restart = format!("ALTER TABLE profile.users ALTER user_id RESTART WITH {first}");
+    sqlx::query(sqlx::AssertSqlSafe(restart))
+        .execute(&database.superuser)
+        .await
+        .expect("restarted");
+}
+
+fn auth(url: &str) -> AuthServiceClient<PeerChannel> {
+    AuthServiceClient::new(client::connect(url).expect("a URL"))
 }
 
 /// A variable of the stack.

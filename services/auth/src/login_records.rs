@@ -1,0 +1,172 @@
+//! What Postgres keeps of logins and of ended accounts.
+//!
+//! A login first stores its session in Redis and then, in one transaction, checks that the account has not
+//! ended and uses up what it was made with. A deletion commits the end of the account first and then ends
+//! the sessions in Redis. So whichever of the two comes second sees the other: no session outlives its
+//! account.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Postgres, Transaction};
+use talktime_kit::messaging::outbox;
+use talktime_kit::{Error, grpc};
+use talktime_proto::events::v1::LoggedIn;
+use talktime_proto::events::v1::event::Kind;
+use uuid::Uuid;
+
+use crate::domain::claims::{Lifetimes, Session};
+use crate::domain::{AuthError, LoginProof, Revocation};
+use crate::events::{Journal, revoke};
+use crate::store::audit_log::{self, Action, Entry};
+use crate::store::registrations::{self, UsedRegistration};
+use crate::store::sessions::Pair;
+use crate::store::{deleted_users, used_codes};
+
+/// An answer that has less time left may reach nobody, so what it was made with is not used up: presence
+/// and Redis may each take a part of it after the commit.
+const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// A login whose session is stored in Redis.
+pub struct NewLogin {
+    /// The session that it opens.
+    pub session: Session,
+    /// The first pair of tokens of the session.
+    pub pair: Pair,
+    /// The user's name, for the event.
+    pub username: String,
+    /// What it was made with.
+    pub proof: LoginProof,
+}
+
+/// What became of a login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LoginOutcome {
+    /// It holds.
+    Recorded,
+    /// What it was made with had been used before.
+    ProofUsed,
+}
+
+impl Journal {
+    /// Records a login and uses up what it was made with. Fails with
+    /// [`AuthError::AccountDeletionInProgress`] once the account has ended, and with
+    /// [`AuthError::LoginUnconfirmed`] when it may have been recorded all the same.
+    pub async fn record_login(
+        &self,
+        login: NewLogin,
+        at: DateTime<Utc>,
+    ) -> Result<LoginOutcome, AuthError> {
+        let (session, user_id) = (login.session, login.session.user_id);
+        let mut tx = self.db.begin().await?;
+        deleted_users::lock_shared(&mut tx, user_id).await?;
+        if deleted_users::contains(&mut tx, user_id).await? {
+            return Err(AuthError::AccountDeletionInProgress);
+        }
+        if !use_proof(&mut tx, &login).await? {
+            return Ok(LoginOutcome::ProofUsed);
+        }
+        let username = login.username;
+        let event = Kind::LoggedIn(LoggedIn { user_id, username });
+        let entry = Entry::new(Action::LoggedIn, at).of_session(session);
+        audit_log::append(&mut tx, entry).await?;
+        outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
+        commit_in_time(tx).await?;
+        self.relay.wake();
+        Ok(LoginOutcome::Recorded)
+    }
+
+    /// Uses up a code that opens no session, since its phone is new.
+    pub async fn record_code_use(&self, code_id: Uuid) -> Result<LoginOutcome, AuthError> {
+        let mut tx = self.db.begin().await?;
+        if !used_codes::insert(&mut tx, code_id).await? {
+            return Ok(LoginOutcome::ProofUsed);
+        }
+        commit_in_time(tx).await?;
+        Ok(LoginOutcome::Recorded)
+    }
+
+    /// What a registration token was used for; `None` while it is unused.
+    pub async fn find_registration(
+        &self,
+        registration_id: Uuid,
+    ) -> Result<Option<UsedRegistration>, Error> {
+        let mut connection = self.db.acquire().await?;
+        Ok(registrations::find(&mut connection, registration_id).await?)
+    }
+
+    /// Whether the account of a user has ended.
+    pub async fn is_account_deleted(&self, user_id: i64) -> Result<bool, Error> {
+        let mut connection = self.db.acquire().await?;
+        Ok(deleted_users::contains(&mut connection, user_id).await?)
+    }
+
+    /// Ends an account for good; answers the revocation of its tokens. May be repeated.
+    pub async fn end_account(
+        &self,
+        user_id: i64,
+        at: DateTime<Utc>,
+        lifetimes: &Lifetimes,
+    ) -> Result<Revocation, Error> {
+        let mut tx = self.db.begin().await?;
+        let revocation = end_account(&mut tx, user_id, at, lifetimes).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(revocation)
+    }
+}
+
+/// Ends an account within a transaction; answers the revocation of its tokens.
+pub(crate) async fn end_account(
+    tx: &mut PgConnection,
+    user_id: i64,
+    at: DateTime<Utc>,
+    lifetimes: &Lifetimes,
+) -> sqlx::Result<Revocation> {
+    let revocation = Revocation::of_ended_account(user_id, at, lifetimes);
+    deleted_users::lock_exclusive(tx, user_id).await?;
+    if deleted_users::insert(tx, user_id).await? {
+        registrations::delete_of_user(tx, user_id).await?;
+        audit_log::append(tx, Entry::new(Action::UserDeleted, at).of_user(user_id)).await?;
+        revoke(tx, at, revocation.clone()).await?;
+    }
+    Ok(revocation)
+}
+
+/// Answers whether it had not been used before.
+async fn use_proof(tx: &mut PgConnection, login: &NewLogin) -> sqlx::Result<bool> {
+    match &login.proof {
+        LoginProof::Code { code_id } => used_codes::insert(tx, *code_id).await,
+        LoginProof::Registration {
+            registration_id,
+            content_hash,
+        } => {
+            let used = UsedRegistration {
+                registration_id: *registration_id,
+                content_hash: content_hash.clone(),
+                session: login.session,
+                pair: login.pair,
+            };
+            registrations::insert(tx, &used).await
+        }
+    }
+}
+
+/// Commits what a login was made with only where its answer still reaches who waits for it.
+async fn commit_in_time(tx: Transaction<'static, Postgres>) -> Result<(), AuthError> {
+    if !has_time_left(ANSWER_TIME_MIN) {
+        return Err(AuthError::OutOfTime);
+    }
+    if let Err(error) = tx.commit().await {
+        tracing::warn!(%error, "failed to commit a login; the client may repeat it");
+        return Err(AuthError::LoginUnconfirmed);
+    }
+    if !has_time_left(Duration::ZERO) {
+        return Err(AuthError::LoginUnconfirmed);
+    }
+    Ok(())
+}
+
+fn has_time_left(needed: Duration) -> bool {
+    grpc::time_left().is_none_or(|left| left > needed)
+}

@@ -1,0 +1,39 @@
+//! `profile.pending_deletions`: deletions that have not finished. Each row is a lease by the database's
+//! clock.
+
+use sqlx::PgConnection;
+
+/// Nobody else works on a deletion for so long, in seconds: longer than any request may take.
+const LEASE_SECS: f64 = 10.0;
+
+/// Requests a deletion and leases it; answers whether there is such a user.
+pub async fn insert(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO profile.pending_deletions (user_id, next_attempt_at)
+         SELECT user_id, clock_timestamp() + make_interval(secs => $2)
+         FROM profile.users WHERE user_id = $1 FOR KEY SHARE
+         ON CONFLICT (user_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at",
+    )
+    .bind(user_id)
+    .bind(LEASE_SECS)
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Leases deletions that nobody works on, the longest due first.
+pub async fn claim(tx: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "UPDATE profile.pending_deletions
+         SET next_attempt_at = clock_timestamp() + make_interval(secs => $2)
+         WHERE user_id IN
+             (SELECT user_id FROM profile.pending_deletions
+              WHERE next_attempt_at <= clock_timestamp()
+              ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+         RETURNING user_id",
+    )
+    .bind(limit)
+    .bind(LEASE_SECS)
+    .fetch_all(tx)
+    .await
+}
