@@ -1,6 +1,7 @@
 //! What presence decides, without touching anything.
 
 mod change;
+mod ended_sessions;
 mod error;
 mod request;
 mod sign_of_life;

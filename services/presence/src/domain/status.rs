@@ -3,11 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
-use super::{Change, Session, Settings};
-
-/// Ended sessions that are remembered of a user: more never give signs of life within the moment that
-/// one takes to arrive.
-const ENDED_SESSIONS_MAX: usize = 16;
+use super::{Change, Session, Settings, ended_sessions};
 
 /// A person's status, with what is needed to judge late messages.
 #[derive(Clone, Debug, Eq, FromRow, PartialEq)]
@@ -133,7 +129,8 @@ impl UserStatus {
     }
 
     fn log_in_or_out(&mut self, session: &Session) {
-        self.remember_ended(&session.ended_session_ids);
+        // Even those of a logout that a login has overtaken.
+        ended_sessions::remember(&mut self.ended_session_ids, &session.ended_session_ids);
         if self.session_changed_at >= Some(session.happened_at) {
             return;
         }
@@ -143,14 +140,6 @@ impl UserStatus {
         if self.profile_version == 0 && !session.username.is_empty() {
             self.username.clone_from(&session.username);
         }
-    }
-
-    fn remember_ended(&mut self, session_ids: &[String]) {
-        let new = session_ids.iter().take(ENDED_SESSIONS_MAX);
-        let mut ended: Vec<String> = new.filter(|id| !self.has_ended(id)).cloned().collect();
-        ended.append(&mut self.ended_session_ids);
-        ended.truncate(ENDED_SESSIONS_MAX);
-        self.ended_session_ids = ended;
     }
 
     /// A call that is over does not begin, nor does one before the call that they are on now: its
@@ -269,31 +258,6 @@ mod tests {
             is_busy,
             ..Settings::default()
         })
-    }
-
-    #[test]
-    fn ended_sessions_are_remembered_whatever_overtook_them_and_in_bounds() {
-        let logout = |ids: &[usize], at_seconds| {
-            Change::Session(Session {
-                is_online: false,
-                happened_at: seconds_later(at_seconds),
-                username: String::new(),
-                ended_session_ids: ids.iter().map(ToString::to_string).collect(),
-            })
-        };
-        let mut status = someone();
-        status.apply(&session(true, 2), seconds_later(2));
-        assert_eq!(
-            status.apply(&logout(&[1], 1), seconds_later(3)),
-            Effect::Kept
-        );
-        assert!(status.is_online && status.has_ended("1"));
-        let everywhere: Vec<usize> = (2..40).collect();
-        status.apply(&logout(&everywhere, 4), seconds_later(4));
-        assert_eq!(status.ended_session_ids.len(), ENDED_SESSIONS_MAX);
-        assert!(status.has_ended("2"), "those used last are kept");
-        let again = status.apply(&logout(&everywhere, 4), seconds_later(5));
-        assert_eq!(again, Effect::Nothing);
     }
 
     #[test]
