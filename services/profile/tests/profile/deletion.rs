@@ -105,7 +105,7 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
     profile.user(asha).await.expect("still there");
 
     sqlx::query("UPDATE profile.pending_deletions SET next_attempt_at = now()")
-        .execute(&profile.database.app)
+        .execute(&profile.database.app_pool)
         .await
         .expect("due");
     let stopping = CancellationToken::new();
