@@ -12,7 +12,7 @@ use talktime_kit::testing::TestDatabase;
 
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_COIN, PAISE_PER_MINUTE, Rows};
 
-const STEPS: usize = 1_500;
+const STEPS: usize = 3_000;
 const PEOPLE: i64 = 5;
 const LEASE_SECS: f64 = 8.0;
 const LIMITS: Limits = Limits {

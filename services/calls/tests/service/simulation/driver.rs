@@ -1,5 +1,7 @@
 //! The calls service: what `saga` does with real parts, with the same decisions, on simulated ones.
 
+use std::ops::Range;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, Phase};
 use talktime_calls::domain::steps::{self, Billing, Cause, Charge, Due, Settling};
@@ -10,12 +12,16 @@ use super::wallet::{Answer, Ask};
 use super::world::{DELETION_SECS_MAX, LEASE_SECS, Talked, Unknown, World};
 use crate::model::{PAISE_PER_COIN, Rows};
 
+/// How long a reservation waits for the lock of another.
+const LOCKED_MS: Range<i64> = 0..300;
+
 /// Starts a call; none when it is refused.
 pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i64>, Unknown> {
     if world.is_deleted(parties.0) || world.is_deleted(parties.1) {
         return Ok(None);
     }
-    // The statement looks who is barred as of its beginning, which is before it is seen itself.
+    // The statement looks who is barred as of its beginning; it may wait for the lock of another that takes
+    // the same people before it is seen itself.
     let is_barred = {
         let rows = world.rows.borrow();
         rows.is_barred(world.database_now(), [parties.0, parties.1])
@@ -23,6 +29,7 @@ pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i
     if is_barred {
         return Ok(None);
     }
+    world.runtime.sleep(LOCKED_MS).await;
     let reserve = |rows: &mut Rows, now| {
         let reserved = rows.insert_reserved(now, parties, LEASE_SECS)?;
         if world.loses_row() {
