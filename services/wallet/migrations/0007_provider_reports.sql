@@ -50,6 +50,10 @@ SELECT payment_id, order_id, amount_paise, 'INR', reversed_paise, 'credited', am
        reversed_paise, reversed_coins, COALESCE(paid_at, created_at)
 FROM wallet.payment_orders WHERE transaction_id IS NOT NULL AND payment_id IS NOT NULL;
 
+-- Refunds of these may have gone unreported, and an earlier release that still runs records none.
+UPDATE wallet.payment_orders SET ask_at = now() + random() * interval '1 day', times_asked = 0
+WHERE provider = 'razorpay' AND status = 'paid' AND paid_at > now() - interval '180 days';
+
 -- Coins that somebody owed when their account was deleted, or whose payment was charged back since.
 ALTER TABLE wallet.closed_wallets
     ADD COLUMN debt_coins bigint NOT NULL DEFAULT 0 CHECK (debt_coins >= 0);
