@@ -131,8 +131,9 @@ impl CapturedPayment {
         if self.currency != CURRENCY {
             return (PaymentOutcome::ForeignCurrency, 0);
         }
-        let is_enough = self.amount >= order.amount_paise;
-        if !is_enough && !(self.is_discounted && self.amount > 0) {
+        let is_discounted = self.is_discounted && self.amount > 0;
+        let is_enough = self.amount >= order.amount_paise || is_discounted;
+        if !is_enough {
             return (PaymentOutcome::Underpaid, 0);
         }
         if is_paid_otherwise {

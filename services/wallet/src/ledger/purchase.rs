@@ -182,15 +182,13 @@ impl Ledger {
         }
         let payment = sandbox_payment(&order, payment_id, recharge.payment_method);
         let booking = book_reports(tx, now, &order.order_id, &[payment.into()]).await?;
-        match booking.credited {
-            Some(recharged) => Ok(recharged),
-            // Somebody else who brought the same payment was first.
-            None => {
-                let order = recharge.check_order(payments::find(tx, &order.order_id).await?)?;
-                let payment_id = order.payment_id.clone().ok_or(WalletError::Unpaid)?;
-                credited_before(tx, &order, &payment_id).await
-            }
+        if let Some(recharged) = booking.credited {
+            return Ok(recharged);
         }
+        // Somebody else who brought the same payment was first.
+        let order = recharge.check_order(payments::find(tx, &order.order_id).await?)?;
+        let payment_id = order.payment_id.clone().ok_or(WalletError::Unpaid)?;
+        credited_before(tx, &order, &payment_id).await
     }
 
     /// Opens an order that the sandbox pays at once. No other provider does.
