@@ -114,12 +114,12 @@ async fn a_transaction_dropped_in_the_middle_of_a_statement_leaves_nothing_behin
 async fn a_read_that_is_cancelled_does_not_answer_the_next_one() {
     let database = database().await;
     for round in 0..50_i64 {
-        let mut connection = database.app_pool.acquire().await.expect("connected");
+        let mut connection = database.app.acquire().await.expect("connected");
         let slow = sqlx::query("SELECT -1::bigint FROM pg_sleep(0.002)").execute(&mut *connection);
         let moment = Duration::from_micros(u64::try_from(round).expect("positive") * 60);
         let _ = tokio::time::timeout(moment, slow).await;
         drop(connection);
-        let mut connection = database.app_pool.acquire().await.expect("connected");
+        let mut connection = database.app.acquire().await.expect("connected");
         let answer: i64 = sqlx::query_scalar("SELECT $1::bigint")
             .bind(round)
             .fetch_one(&mut *connection)
@@ -132,7 +132,7 @@ async fn a_read_that_is_cancelled_does_not_answer_the_next_one() {
 #[tokio::test]
 async fn a_write_outside_of_a_transaction_is_refused_by_postgres() {
     let database = database().await;
-    let mut connection = database.app_pool.acquire().await.expect("connected");
+    let mut connection = database.app.acquire().await.expect("connected");
     let refused = insert(&mut connection, 1).await.expect_err("read only");
     let code = refused
         .as_database_error()
