@@ -29,6 +29,7 @@ mod statements;
 mod texts;
 mod users;
 mod verification;
+mod verification_formats;
 mod wallet;
 
 use serde_json::Value;

@@ -66,6 +66,24 @@ async fn sees(app: &TestApp, viewer: &Person, listener: &Person, query: &[(&str,
         .any(|each| each["user_id"] == listener.user_id)
 }
 
+/// Asks with each unseen character in a field of a body that is right otherwise: path, body, the field and
+/// the code of the refusal.
+async fn assert_refuses_unseen(
+    app: &TestApp,
+    person: &Person,
+    method: &str,
+    fields: &[(&str, Value, &str, &str)],
+) {
+    for (path, body, field, code) in fields {
+        for unseen in UNSEEN {
+            let mut body = body.clone();
+            body[*field] = json!(format!("Devi {unseen}Rao"));
+            let refused = send(app, person, method, path, &body).await;
+            assert_problem(&refused, 400, code);
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_text_of_a_person_has_unseen_characters() {
     let pair = Pair::meet().await;
@@ -77,98 +95,50 @@ async fn no_text_of_a_person_has_unseen_characters() {
         "account_holder_name": "Devi Rao", "account_number": "123456789012",
         "ifsc_code": "HDFC0ABC123", "bank_name": "HDFC"
     });
-    let sample = json!({"audio_url": "https://samples.example.com/a.mp3"});
     let block = json!({"blocked_id": caller.user_id});
-    let confirm = json!({"upload_id": "x"});
-    for (person, method, path, body, field, code) in [
+    let put = [
+        ("/users/me", json!({}), "username", "invalid_username"),
+        ("/users/me", json!({}), "bio", "invalid_bio"),
+        ("/users/me", json!({}), "country", "invalid_country"),
         (
-            listener,
-            "PUT",
             "/users/me",
-            &json!({}),
-            "username",
-            "invalid_username",
-        ),
-        (
-            listener,
-            "PUT",
-            "/users/me",
-            &json!({}),
-            "bio",
-            "invalid_bio",
-        ),
-        (
-            listener,
-            "PUT",
-            "/users/me",
-            &json!({}),
-            "country",
-            "invalid_country",
-        ),
-        (
-            listener,
-            "PUT",
-            "/users/me",
-            &json!({}),
+            json!({}),
             "preferred_language",
             "invalid_language",
         ),
         (
-            listener,
-            "POST",
-            "/block",
-            &block,
-            "reason",
-            "invalid_reason",
-        ),
-        (
-            caller,
-            "POST",
-            &rating,
-            &json!({"stars": 5}),
-            "comment",
-            "invalid_comment",
-        ),
-        (
-            listener,
-            "PUT",
             "/wallet/bank-details",
-            &account,
+            account.clone(),
             "account_holder_name",
             "invalid_bank_details",
         ),
         (
-            listener,
-            "PUT",
             "/wallet/bank-details",
-            &account,
+            account,
             "bank_name",
             "invalid_bank_details",
         ),
+    ];
+    assert_refuses_unseen(app, listener, "PUT", &put).await;
+    let sample = json!({"audio_url": "https://samples.example.com/a.mp3"});
+    let post = [
+        ("/block", block, "reason", "invalid_reason"),
         (
-            listener,
-            "POST",
             "/verification/upload-audio-url",
-            &sample,
+            sample,
             "description",
             "invalid_text",
         ),
         (
-            listener,
-            "POST",
             "/verification/confirm",
-            &confirm,
+            json!({"upload_id": "x"}),
             "description",
             "invalid_text",
         ),
-    ] {
-        for unseen in UNSEEN {
-            let mut body = body.clone();
-            body[field] = json!(format!("Devi {unseen}Rao"));
-            let refused = send(app, person, method, path, &body).await;
-            assert_problem(&refused, 400, code);
-        }
-    }
+    ];
+    assert_refuses_unseen(app, listener, "POST", &post).await;
+    let rated = [(&*rating, json!({"stars": 5}), "comment", "invalid_comment")];
+    assert_refuses_unseen(app, caller, "POST", &rated).await;
     for unseen in UNSEEN {
         let body = json!({"interests": [format!("mu{unseen}sic")]});
         let refused = send(app, listener, "PUT", "/users/me", &body).await;
@@ -192,20 +162,26 @@ async fn no_text_of_an_admin_has_unseen_characters() {
     dev(&["grant-admin", &admin.phone]).await;
     let review = json!({"verification_id": 1, "action": "approve"});
     let revoke = json!({"user_id": pair.listener.user_id});
-    for (path, body, field) in [
-        ("/admin/verification/review", &review, "reviewer_notes"),
-        ("/admin/verification/revoke", &revoke, "reason"),
+    let decision = json!({"status": "rejected"});
+    let post = [
+        (
+            "/admin/verification/review",
+            review,
+            "reviewer_notes",
+            "invalid_text",
+        ),
+        (
+            "/admin/verification/revoke",
+            revoke,
+            "reason",
+            "invalid_text",
+        ),
         (
             "/admin/withdrawals/1/decide",
-            &json!({"status": "rejected"}),
+            decision,
             "notes",
+            "invalid_text",
         ),
-    ] {
-        for unseen in UNSEEN {
-            let mut body = body.clone();
-            body[field] = json!(format!("looked {unseen}at"));
-            let refused = send(&pair.app, admin, "POST", path, &body).await;
-            assert_problem(&refused, 400, "invalid_text");
-        }
-    }
+    ];
+    assert_refuses_unseen(&pair.app, admin, "POST", &post).await;
 }

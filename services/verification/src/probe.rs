@@ -142,8 +142,8 @@ fn ticks_as_duration(ticks: u64, per_sec: u32) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// The length of an ID3v2 tag with its header and footer, bytes, where a file goes on with this one
-/// (ID3v2.4.0, 3.1 and 3.4).
+/// The length of an `ID3v2` tag with its header and footer, bytes, where a file goes on with this one
+/// (`ID3v2.4.0`, 3.1 and 3.4).
 fn id3_tag_length(head: &[u8]) -> Option<u64> {
     let [b'I', b'D', b'3', _, _, flags, size @ ..] = head else {
         return None;

@@ -158,7 +158,7 @@ fn invisible_characters_are_refused_everywhere() {
                     refused,
                     Err(TextError::Invisible),
                     "U+{:04X} in {text:?}",
-                    *c as u32
+                    u32::from(*c)
                 );
             }
             assert!(!visible_line(&text, 50).contains(*c), "{text:?}");

@@ -28,7 +28,7 @@ pub(super) fn registration(request: pb::CreateUserRequest) -> Result<Registratio
         sex: Sex::parse(&request.sex)?,
         dob: request.dob.parse().map_err(|_| ProfileError::InvalidDob)?,
         role: Role::parse_registered(&request.role)?,
-        bio: normalized(request.bio, fields::normalize_bio)?,
+        bio: normalized(request.bio.as_deref(), fields::normalize_bio)?,
         interests: fields::normalize_interests(&request.interests)?,
         profile_image_url: request.profile_image_url,
         preferred_language,
@@ -56,10 +56,10 @@ pub(super) fn user(user: User) -> pb::User {
 
 /// A text that may be absent, in the form in which it is stored.
 pub(super) fn normalized(
-    text: Option<String>,
+    text: Option<&str>,
     normalize: fn(&str) -> Result<String, ProfileError>,
 ) -> Result<Option<String>, ProfileError> {
-    text.as_deref().map(normalize).transpose()
+    text.map(normalize).transpose()
 }
 
 pub(super) fn user_update(
@@ -70,11 +70,11 @@ pub(super) fn user_update(
         .map(|interests| fields::normalize_interests(&interests.values));
     let update = UserUpdate {
         username: request.username,
-        bio: normalized(request.bio, fields::normalize_bio)?,
+        bio: normalized(request.bio.as_deref(), fields::normalize_bio)?,
         interests: interests.transpose()?,
         profile_image_url: request.profile_image_url,
         preferred_language: request.preferred_language,
-        country: normalized(request.country, fields::normalize_country)?,
+        country: normalized(request.country.as_deref(), fields::normalize_country)?,
         rating_hundredths: request.rating_hundredths,
     };
     Ok((request.user_id, update))

@@ -248,7 +248,8 @@ impl ProfileService for ProfileApi {
     ) -> Result<Response<pb::BlockResponse>, Status> {
         let request = request.into_inner();
         let action = Action::parse(&request.action_type).map_err(refused)?;
-        let reason = convert::normalized(request.reason, normalize_reason).map_err(refused)?;
+        let reason =
+            convert::normalized(request.reason.as_deref(), normalize_reason).map_err(refused)?;
         let block = Block {
             blocker_id: request.user_id,
             blocked_id: request.blocked_id,

@@ -6,6 +6,7 @@ mod favorites;
 mod feed;
 mod feed_check;
 mod feed_events;
+mod feed_filters;
 mod ratings;
 mod registration;
 mod roles;

@@ -72,7 +72,7 @@ fn open(kind: AudioKind, file: File) -> Result<Box<dyn FormatReader>, ProbeError
     reader.map_err(|_| ProbeError::Damaged)
 }
 
-/// The file after its ID3v2 tag: a picture in it may look like frames.
+/// The file after its `ID3v2` tag: a picture in it may look like frames.
 fn skip_tag(mut file: File) -> Result<File, ProbeError> {
     let mut head = Vec::new();
     (&file).take(10).read_to_end(&mut head)?;

@@ -93,54 +93,56 @@ async fn cuts_of_aac_are_judged_by_the_frames_that_they_have() {
     assert_all(&too_short, "invalid_audio_duration");
 }
 
+/// Names of files, and how they are encoded. ffmpeg makes those of 24 bits, 32 bits and four channels
+/// extensible.
+const WAV_KINDS: [(&str, &[&str]); 12] = [
+    ("u8.wav", &["-c:a", "pcm_u8", "-ar", "8000", "-ac", "1"]),
+    (
+        "s16.wav",
+        &["-c:a", "pcm_s16le", "-ar", "16000", "-ac", "1"],
+    ),
+    (
+        "s16_stereo.wav",
+        &["-c:a", "pcm_s16le", "-ar", "44100", "-ac", "2"],
+    ),
+    (
+        "s24.wav",
+        &["-c:a", "pcm_s24le", "-ar", "16000", "-ac", "2"],
+    ),
+    (
+        "s32.wav",
+        &["-c:a", "pcm_s32le", "-ar", "16000", "-ac", "1"],
+    ),
+    (
+        "quad.wav",
+        &["-c:a", "pcm_s16le", "-ar", "16000", "-ac", "4"],
+    ),
+    (
+        "f32.wav",
+        &["-c:a", "pcm_f32le", "-ar", "16000", "-ac", "1"],
+    ),
+    ("f64.wav", &["-c:a", "pcm_f64le", "-ar", "8000", "-ac", "1"]),
+    ("alaw.wav", &["-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"]),
+    (
+        "mulaw.wav",
+        &["-c:a", "pcm_mulaw", "-ar", "8000", "-ac", "1"],
+    ),
+    ("plain.wav", &["-bitexact", "-ar", "11025", "-ac", "1"]),
+    (
+        "tagged.wav",
+        &["-metadata", "title=A voice", "-ar", "8000", "-ac", "1"],
+    ),
+];
+
 #[tokio::test]
 async fn wav_of_every_kind_of_pcm_is_taken_also_with_an_unfinished_header() {
     let mut encoder = Encoder::new(31);
-    let kinds: [(&str, &[&str]); 12] = [
-        ("u8.wav", &["-c:a", "pcm_u8", "-ar", "8000", "-ac", "1"]),
-        (
-            "s16.wav",
-            &["-c:a", "pcm_s16le", "-ar", "16000", "-ac", "1"],
-        ),
-        (
-            "s16_stereo.wav",
-            &["-c:a", "pcm_s16le", "-ar", "44100", "-ac", "2"],
-        ),
-        // ffmpeg makes these extensible.
-        (
-            "s24.wav",
-            &["-c:a", "pcm_s24le", "-ar", "16000", "-ac", "2"],
-        ),
-        (
-            "s32.wav",
-            &["-c:a", "pcm_s32le", "-ar", "16000", "-ac", "1"],
-        ),
-        (
-            "quad.wav",
-            &["-c:a", "pcm_s16le", "-ar", "16000", "-ac", "4"],
-        ),
-        (
-            "f32.wav",
-            &["-c:a", "pcm_f32le", "-ar", "16000", "-ac", "1"],
-        ),
-        ("f64.wav", &["-c:a", "pcm_f64le", "-ar", "8000", "-ac", "1"]),
-        ("alaw.wav", &["-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"]),
-        (
-            "mulaw.wav",
-            &["-c:a", "pcm_mulaw", "-ar", "8000", "-ac", "1"],
-        ),
-        ("plain.wav", &["-bitexact", "-ar", "11025", "-ac", "1"]),
-        (
-            "tagged.wav",
-            &["-metadata", "title=A voice", "-ar", "8000", "-ac", "1"],
-        ),
-    ];
-    for (name, options) in kinds {
+    for (name, options) in WAV_KINDS {
         encoder.add(name, options);
     }
     encoder.run();
     let (mut fine, mut damaged) = (Vec::new(), Vec::new());
-    for (name, _) in kinds {
+    for (name, _) in WAV_KINDS {
         let whole = fs::read(encoder.path(name)).expect("encoded");
         let data = whole.windows(4).position(|name| name == b"data");
         let data = data.expect("a chunk of audio");

@@ -141,7 +141,7 @@ mod tests {
             ("\u{3164}", "invisible"),
             (&"n".repeat(101), "at most 100 characters"),
         ] {
-            let bank = (name != "").then_some(name);
+            let bank = (!name.is_empty()).then_some(name);
             let holder = read(name, "123456789", "HDFC0ABC123");
             let bank =
                 bank.map(|name| BankDetails::read("Devi", "123456789", "HDFC0ABC123", Some(name)));

@@ -182,8 +182,6 @@ impl WalletError {
             Self::InvalidBankDetails(_) | Self::InvalidBankName { .. } => {
                 (InvalidArgument, "invalid_bank_details")
             }
-            Self::InvalidNotes(TextError::TooLong { .. }) => (InvalidArgument, "out_of_range"),
-            Self::InvalidNotes(_) => (InvalidArgument, "invalid_text"),
             Self::NoBankDetails => (InvalidArgument, "no_bank_details"),
             Self::InsufficientMoney { .. } => (InvalidArgument, "insufficient_money"),
             Self::BelowMinimum { .. } => (InvalidArgument, "below_minimum"),
@@ -194,7 +192,10 @@ impl WalletError {
             Self::PayoutDelayed { .. } => (Conflict, "payout_delayed"),
             Self::OwnWithdrawal => (PermissionDenied, "own_withdrawal"),
             Self::NoSuchUser => (NotFound, "no_such_user"),
-            Self::OutOfRange(_) => (InvalidArgument, "out_of_range"),
+            Self::OutOfRange(_) | Self::InvalidNotes(TextError::TooLong { .. }) => {
+                (InvalidArgument, "out_of_range")
+            }
+            Self::InvalidNotes(_) => (InvalidArgument, "invalid_text"),
             Self::Sealing(_) | Self::Store(_) => (Internal, "internal"),
         }
     }

@@ -247,9 +247,8 @@ impl WalletService for WalletApi {
         request: Request<pb::DecideWithdrawalRequest>,
     ) -> Result<Response<pb::ReviewedWithdrawal>, Status> {
         let request = request.into_inner();
-        let withdrawal_id = request.withdrawal_id;
-        let decision = payouts::decision_of(request).map_err(refused)?;
-        let decided = self.ledger.decide(withdrawal_id, &decision).await;
+        let decision = payouts::decision_of(&request).map_err(refused)?;
+        let decided = self.ledger.decide(request.withdrawal_id, &decision).await;
         Ok(Response::new(payouts::reviewed(decided.map_err(refused)?)))
     }
 

@@ -74,7 +74,7 @@ pub(super) fn reviewed(reviewed: Reviewed) -> pb::ReviewedWithdrawal {
     }
 }
 
-pub(super) fn decision_of(request: pb::DecideWithdrawalRequest) -> Result<Decision, WalletError> {
+pub(super) fn decision_of(request: &pb::DecideWithdrawalRequest) -> Result<Decision, WalletError> {
     let status = Status::parse(&request.status)?;
     if status == Status::Pending {
         return Err(WalletError::UnknownWithdrawalStatus);
