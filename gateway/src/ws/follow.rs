@@ -181,7 +181,7 @@ async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Orde
 
 fn place_of(message: &Message) -> Option<EventPlace> {
     let headers = message.headers.as_ref()?;
-    let text = |name| headers.get(name).map(|value| value.as_str());
+    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
     EventPlace::parse(text(HEADER_ID)?, text(HEADER_SUBJECT)?)
 }
 
