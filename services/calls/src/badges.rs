@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
-use crate::store::badges::{self, BadgeCount, DayBadge, Span};
+use crate::store::badges::{self, BadgeCount, DayBadge, TimeSpan};
 
 /// How late a day's badges are given at most, after 00:01.
 const EVERY: Duration = Duration::from_secs(15);
@@ -26,7 +26,7 @@ const RANGE_DAYS_DEFAULT: u64 = 30;
 
 /// Gives badges and tells of them; cheap to clone.
 #[derive(Clone)]
-pub struct Badges {
+pub struct BadgeService {
     db: Database,
     clock: Clock,
     card: BadgeCard,
@@ -34,7 +34,7 @@ pub struct Badges {
 
 /// A listener's badge, and how it came about.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct ListenerStanding {
     /// Today's badge.
     pub badge: DayBadge,
     /// Seconds talked yesterday in completed calls.
@@ -45,7 +45,7 @@ pub struct Standing {
 
 /// Badges that were given for one day.
 #[derive(Clone, Copy, Debug)]
-pub struct Given {
+pub struct AssignedBadges {
     /// The day.
     pub date: NaiveDate,
     /// How many of each, from basic to gold.
@@ -54,14 +54,14 @@ pub struct Given {
 
 /// Some days, from the first to the last.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Range {
+pub struct DateRange {
     /// The first.
     pub first: NaiveDate,
     /// The last.
     pub last: NaiveDate,
 }
 
-impl Range {
+impl DateRange {
     /// The days asked for: until today, and thirty of them, where nothing is said.
     pub fn new(
         first: Option<NaiveDate>,
@@ -81,7 +81,7 @@ impl Range {
 }
 
 /// Gives each day's badges when it is time, until told to stop; on every replica, of which one does it.
-pub async fn give_each_day(service: Badges, stopping: CancellationToken) {
+pub async fn give_each_day(service: BadgeService, stopping: CancellationToken) {
     loop {
         let given = service.catch_up(service.clock.now()).await;
         match given.map_err(Error::from) {
@@ -96,7 +96,7 @@ pub async fn give_each_day(service: Badges, stopping: CancellationToken) {
     }
 }
 
-impl Badges {
+impl BadgeService {
     /// Badges by this card, in this database.
     pub fn new(db: Database, clock: Clock, card: BadgeCard) -> Self {
         Self { db, clock, card }
@@ -108,7 +108,11 @@ impl Badges {
         let last = badges::last_day(&mut *self.db.acquire().await?).await?;
         let mut given = 0;
         for date in missed_days(last, today) {
-            if self.give(date, now, Giving::Nightly).await?.is_some() {
+            if self
+                .give(date, now, AssignmentMode::Nightly)
+                .await?
+                .is_some()
+            {
                 given += 1;
             }
         }
@@ -116,11 +120,11 @@ impl Badges {
     }
 
     /// Gives the badges of a day anew, whatever was given before. Calls that have begun keep their rate.
-    pub async fn assign(&self, date: Option<NaiveDate>) -> Result<Given, BadgeError> {
+    pub async fn assign(&self, date: Option<NaiveDate>) -> Result<AssignedBadges, BadgeError> {
         let now = self.clock.now();
         let date = within_a_year(date, india::date(now))?;
-        let given = self.give(date, now, Giving::Anew).await?;
-        given.ok_or(BadgeError::BeingGiven)
+        let given = self.give(date, now, AssignmentMode::Replace).await?;
+        given.ok_or(BadgeError::AssignmentRunning)
     }
 
     /// None when another replica is at it, or has done it.
@@ -128,9 +132,9 @@ impl Badges {
         &self,
         date: NaiveDate,
         now: DateTime<Utc>,
-        giving: Giving,
-    ) -> Result<Option<Given>, BadgeError> {
-        let is_new = giving == Giving::Nightly;
+        giving: AssignmentMode,
+    ) -> Result<Option<AssignedBadges>, BadgeError> {
+        let is_new = giving == AssignmentMode::Nightly;
         let span = day_before(date);
         let mut counts = [0; 4];
         let mut tx = self.db.begin().await?;
@@ -155,16 +159,16 @@ impl Badges {
         }
         badges::finish_day(&mut tx, date, now).await?;
         tx.commit().await?;
-        Ok(Some(Given { date, counts }))
+        Ok(Some(AssignedBadges { date, counts }))
     }
 
     /// A listener's badge today. Who became a listener today gets it at the first look.
-    pub async fn standing(&self, listener_id: i64) -> Result<Standing, BadgeError> {
+    pub async fn standing(&self, listener_id: i64) -> Result<ListenerStanding, BadgeError> {
         let today = india::assigned_date(self.clock.now());
         let badge = self.badge_of(listener_id, today).await?;
         let mut connection = self.db.acquire().await?;
         let span = day_before(today);
-        Ok(Standing {
+        Ok(ListenerStanding {
             yesterday_secs: badges::talked_secs(&mut connection, listener_id, span).await?,
             next_threshold_hours: self.card.next_threshold_hours(badge.badge),
             badge,
@@ -211,7 +215,7 @@ impl Badges {
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
     ) -> Result<Vec<DayBadge>, BadgeError> {
-        let range = Range::new(first, last, india::date(self.clock.now()))?;
+        let range = DateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         Ok(badges::between(&mut connection, listener_id, range.first, range.last).await?)
     }
@@ -221,8 +225,8 @@ impl Badges {
         &self,
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
-    ) -> Result<(Range, Vec<BadgeCount>, i64), BadgeError> {
-        let range = Range::new(first, last, india::date(self.clock.now()))?;
+    ) -> Result<(DateRange, Vec<BadgeCount>, i64), BadgeError> {
+        let range = DateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         let counts = badges::count(&mut connection, range.first, range.last).await?;
         let listeners = badges::count_listeners(&mut connection, range.first, range.last).await?;
@@ -242,11 +246,11 @@ fn within_a_year(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate,
 
 /// How badges of a day are given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Giving {
+enum AssignmentMode {
     /// Once: who has one keeps it.
     Nightly,
     /// Again, by an admin.
-    Anew,
+    Replace,
 }
 
 /// The days after the last one given, up to today, the newest ones if there are too many.
@@ -262,8 +266,8 @@ fn missed_days(last: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
         .collect()
 }
 
-fn day_before(date: NaiveDate) -> Span {
-    Span {
+fn day_before(date: NaiveDate) -> TimeSpan {
+    TimeSpan {
         from: india::begins_at(date - Days::new(1)),
         until: india::begins_at(date),
     }
@@ -292,8 +296,8 @@ mod tests {
     #[test]
     fn a_range_has_bounds() {
         let today = day(24);
-        let range = |first, last| Range::new(first, last, today).ok();
-        let thirty_days = Range {
+        let range = |first, last| DateRange::new(first, last, today).ok();
+        let thirty_days = DateRange {
             first: day(24) - Days::new(29),
             last: today,
         };

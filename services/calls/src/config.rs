@@ -7,7 +7,7 @@ use talktime_kit::config::RedisConfig;
 
 use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
-use crate::domain::steps::Limits;
+use crate::domain::steps::SagaLimits;
 
 /// The calls service's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -140,11 +140,11 @@ const fn default_paise_per_coin() -> u32 {
 
 /// What calls cost and earn now.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct CallTerms {
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
     /// How long things may take.
-    pub limits: Limits,
+    pub limits: SagaLimits,
     /// What a coin cost the caller, in paise.
     pub paise_per_coin: i64,
     /// What listeners earn, by badge.
@@ -152,7 +152,7 @@ pub struct Terms {
     coins: CoinRates,
 }
 
-impl Terms {
+impl CallTerms {
     /// Coins a minute.
     pub fn coins_per_minute(&self, call_type: CallType) -> i64 {
         i64::from(match call_type {
@@ -203,10 +203,10 @@ impl Config {
     }
 
     /// The terms of calls that start now.
-    pub fn terms(&self) -> Terms {
-        Terms {
+    pub fn terms(&self) -> CallTerms {
+        CallTerms {
             minute_secs: i32::try_from(self.minute_secs).unwrap_or(i32::MAX),
-            limits: Limits {
+            limits: SagaLimits {
                 unpaid_grace: TimeDelta::seconds(self.unpaid_grace_secs.into()),
                 cancel_grace: TimeDelta::seconds(self.cancel_grace_secs.into()),
                 silence_max: TimeDelta::seconds(self.silence_max_secs.into()),

@@ -6,17 +6,17 @@ use talktime_kit::messaging::Handler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::saga::Calls;
+use crate::saga::CallService;
 use crate::store::{badges, barred_pairs, call_ratings, calls};
 
 const LISTENER: &str = "listener";
 
 /// Knows who takes calls, ends calls that may not go on, and forgets who was deleted.
-pub(crate) struct ProfileEvents {
-    pub(crate) calls: Calls,
+pub(crate) struct ProfileEventHandler {
+    pub(crate) calls: CallService,
 }
 
-impl Handler for ProfileEvents {
+impl Handler for ProfileEventHandler {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         match event.kind {
             Some(Kind::UserRegistered(user)) if user.role == LISTENER => {

@@ -5,8 +5,10 @@ use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
 use crate::domain::call::CallType;
-use crate::saga::Calls;
-use crate::store::history::{self, Activity, Filter, Month, PastCall, Totals};
+use crate::saga::CallService;
+use crate::store::history::{
+    self, CallTotals, HistoryFilter, MonthlyTotals, PastCall, PlatformActivity,
+};
 
 /// Calls that a summary shows.
 const RECENT_CALLS: i64 = 5;
@@ -15,13 +17,13 @@ const OFFSET_MAX: i64 = 100_000;
 
 /// A user's calls in numbers.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct CallSummary {
     /// Over all calls.
-    pub totals: Totals,
+    pub totals: CallTotals,
     /// The newest five.
     pub recent: Vec<PastCall>,
     /// Six months, newest first.
-    pub months: Vec<Month>,
+    pub months: Vec<MonthlyTotals>,
 }
 
 /// A paid minute of a call.
@@ -39,21 +41,21 @@ pub struct ReceiptMinute {
 
 /// What an audio or video minute costs and earns.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
+pub struct MinuteRate {
     /// Price of a minute.
     pub coins_per_minute: i64,
     /// What a listener with the basic badge earns, in paise.
     pub listener_paise_per_minute: i64,
 }
 
-impl Calls {
+impl CallService {
     /// A page of a user's calls, with totals over all that match. `page` counts from 1.
     pub async fn list(
         &self,
-        filter: Filter,
+        filter: HistoryFilter,
         page: i32,
         per_page: i32,
-    ) -> Result<(Vec<PastCall>, Totals), CallError> {
+    ) -> Result<(Vec<PastCall>, CallTotals), CallError> {
         let limit = i64::from(per_page.clamp(1, 100));
         let offset = (i64::from(page.max(1)) - 1) * limit;
         let mut connection = self.db.acquire().await?;
@@ -63,14 +65,14 @@ impl Calls {
     }
 
     /// A user's calls in numbers.
-    pub async fn summary(&self, user_id: i64) -> Result<Summary, CallError> {
-        let all = Filter {
+    pub async fn summary(&self, user_id: i64) -> Result<CallSummary, CallError> {
+        let all = HistoryFilter {
             user_id,
             call_type: None,
             status: None,
         };
         let mut connection = self.db.acquire().await?;
-        Ok(Summary {
+        Ok(CallSummary {
             totals: history::totals(&mut connection, all).await?,
             recent: history::page(&mut connection, all, RECENT_CALLS, 0).await?,
             months: history::months(&mut connection, user_id, self.clock.now()).await?,
@@ -96,15 +98,15 @@ impl Calls {
     }
 
     /// What a minute of this type costs and earns now.
-    pub fn rate(&self, call_type: CallType) -> Rate {
-        Rate {
+    pub fn rate(&self, call_type: CallType) -> MinuteRate {
+        MinuteRate {
             coins_per_minute: self.terms.coins_per_minute(call_type),
             listener_paise_per_minute: self.terms.basic_paise_per_minute(call_type),
         }
     }
 
     /// How busy the platform is.
-    pub async fn activity(&self) -> Result<Activity, CallError> {
+    pub async fn activity(&self) -> Result<PlatformActivity, CallError> {
         let mut connection = self.db.acquire().await?;
         Ok(history::activity(&mut connection, self.clock.now()).await?)
     }

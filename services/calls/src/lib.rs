@@ -25,13 +25,13 @@ use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
 use tonic::service::Routes;
 
-use crate::badges::Badges;
+use crate::badges::BadgeService;
 use crate::config::Config;
-use crate::events::ProfileEvents;
+use crate::events::ProfileEventHandler;
 use crate::grpc::CallsApi;
-use crate::peers::Peers;
-use crate::saga::{Calls, Parts};
-use crate::tracking::Tracking;
+use crate::peers::PeerClients;
+use crate::saga::{CallService, CallServiceParts};
+use crate::tracking::LiveCallTracker;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -52,16 +52,16 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     config.check()?;
     let service = Service::start(service, SCHEMA).await?;
     let terms = config.terms();
-    let badges = Badges::new(service.db.clone(), service.clock.clone(), terms.badges);
-    let calls = Calls::start_with(Parts {
+    let badges = BadgeService::new(service.db.clone(), service.clock.clone(), terms.badges);
+    let calls = CallService::start_with(CallServiceParts {
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
-        peers: Peers::connect(&config.peers)?,
-        tracking: Tracking::new(redis::connect(&config.redis)?),
+        peers: PeerClients::connect(&config.peers)?,
+        tracking: LiveCallTracker::new(redis::connect(&config.redis)?),
         terms,
     });
-    let following = ProfileEvents {
+    let following = ProfileEventHandler {
         calls: calls.clone(),
     };
     service.consume(PROFILE_EVENTS, following);

@@ -2,7 +2,7 @@
 
 use talktime_kit::db::Database;
 
-use crate::domain::call::{Call, CallType, Status};
+use crate::domain::call::{Call, CallStatus, CallType};
 use crate::store::calls;
 
 const STARTED: &str = "calls_started_total";
@@ -19,7 +19,11 @@ pub(crate) fn begin() {
     for call_type in [CallType::Audio, CallType::Video] {
         metrics::counter!(STARTED, "call_type" => call_type.word()).increment(0);
     }
-    for status in [Status::Completed, Status::Dropped, Status::Cancelled] {
+    for status in [
+        CallStatus::Completed,
+        CallStatus::Dropped,
+        CallStatus::Cancelled,
+    ] {
         metrics::counter!(ENDED, "status" => status.word()).increment(0);
     }
     metrics::counter!(UNDONE).increment(0);
@@ -33,7 +37,7 @@ pub(crate) fn started(call_type: CallType) {
 }
 
 /// A live call ended, with a status that is certain.
-pub(crate) fn ended(status: Status) {
+pub(crate) fn ended(status: CallStatus) {
     metrics::counter!(ENDED, "status" => status.word()).increment(1);
 }
 

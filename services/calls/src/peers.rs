@@ -21,17 +21,17 @@ use talktime_proto::wallet::v1::{
 
 use crate::config::PeersConfig;
 use crate::domain::call::Call;
-use crate::domain::steps::Charge;
+use crate::domain::steps::ChargeOutcome;
 
 /// Clients of the peers; cheap to clone.
 #[derive(Clone)]
-pub struct Peers {
+pub struct PeerClients {
     profile: ProfileServiceClient<PeerChannel>,
     presence: PresenceServiceClient<PeerChannel>,
     wallet: WalletServiceClient<PeerChannel>,
 }
 
-impl Peers {
+impl PeerClients {
     pub(crate) fn connect(config: &PeersConfig) -> anyhow::Result<Self> {
         Ok(Self {
             profile: ProfileServiceClient::new(client::connect(&config.profile)?),
@@ -115,7 +115,10 @@ impl Peers {
     }
 
     /// Charges minutes, each with an outcome of its own; in their order.
-    pub(crate) async fn charge(&self, charges: Vec<ChargeRequest>) -> Result<Vec<Charge>, Error> {
+    pub(crate) async fn charge(
+        &self,
+        charges: Vec<ChargeRequest>,
+    ) -> Result<Vec<ChargeOutcome>, Error> {
         let request = ChargeBatchRequest { charges };
         let response = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
@@ -193,15 +196,15 @@ pub(crate) fn settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
     }
 }
 
-fn charge_of(outcome: Outcome) -> Charge {
+fn charge_of(outcome: Outcome) -> ChargeOutcome {
     match outcome {
-        Outcome::Charged(charged) => Charge::Paid {
+        Outcome::Charged(charged) => ChargeOutcome::Paid {
             balance_coins: charged.balance_coins,
         },
-        Outcome::Insufficient(short) => Charge::Insufficient {
+        Outcome::Insufficient(short) => ChargeOutcome::Insufficient {
             required_coins: short.required_coins,
             available_coins: short.available_coins,
         },
-        Outcome::Voided(_) => Charge::Voided,
+        Outcome::Voided(_) => ChargeOutcome::Voided,
     }
 }

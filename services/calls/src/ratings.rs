@@ -5,17 +5,17 @@ use talktime_proto::events::v1::CallRated;
 use talktime_proto::events::v1::event::Kind;
 
 use crate::domain::CallError;
-use crate::domain::rating::Rating;
-use crate::saga::Calls;
+use crate::domain::rating::CallRating;
+use crate::saga::CallService;
 use crate::store::call_ratings;
 
-impl Calls {
+impl CallService {
     /// Keeps what the caller says of a call, once; answers the listener.
     pub async fn rate_listener(
         &self,
         call_id: i64,
         user_id: i64,
-        rating: &Rating,
+        rating: &CallRating,
     ) -> Result<i64, CallError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;

@@ -1,13 +1,13 @@
 //! What other services reconcile their own tables with: presence its busy flags, profile its feed.
 
 use crate::domain::CallError;
-use crate::saga::Calls;
+use crate::saga::CallService;
 use crate::store::others::{self, ListenerTotals};
 
 /// Ids that one request may name.
 const IDS_MAX: usize = 500;
 
-impl Calls {
+impl CallService {
     /// Which of these calls are live.
     pub(crate) async fn live_among(&self, call_ids: &[i64]) -> Result<Vec<i64>, CallError> {
         check_ids(call_ids)?;

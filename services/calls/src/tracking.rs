@@ -14,11 +14,11 @@ const TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Shows live calls in Redis.
 #[derive(Clone)]
-pub struct Tracking {
+pub struct LiveCallTracker {
     redis: Pool,
 }
 
-impl Tracking {
+impl LiveCallTracker {
     pub(crate) fn new(redis: Pool) -> Self {
         Self { redis }
     }

@@ -116,7 +116,7 @@ pub enum BadgeError {
     NoSuchBadge,
     /// Badges are being given by somebody else.
     #[error("Badges are being given just now; please try again in a moment.")]
-    BeingGiven,
+    AssignmentRunning,
     /// The store failed.
     #[error(transparent)]
     Failed(#[from] Error),
@@ -134,7 +134,7 @@ impl From<BadgeError> for Error {
             BadgeError::BadDate => (Kind::InvalidArgument, "invalid_target_date"),
             BadgeError::BadRange => (Kind::InvalidArgument, "invalid_date_range"),
             BadgeError::NoSuchBadge => (Kind::NotFound, "badge_not_found"),
-            BadgeError::BeingGiven => (Kind::Conflict, "badges_are_being_given"),
+            BadgeError::AssignmentRunning => (Kind::Conflict, "badges_are_being_given"),
             BadgeError::Failed(error) => return error,
         };
         Self::new(kind, code, error.to_string())

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long a call was, as it is billed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Duration {
+pub struct BilledDuration {
     /// Begun seconds.
     pub seconds: i64,
     /// `max(1, ceil(seconds / minute_secs))`.
@@ -13,11 +13,11 @@ pub struct Duration {
 
 /// The duration of a call between two instants. An end before the start is a call of no length,
 /// which costs its first minute.
-pub fn duration(start: DateTime<Utc>, end: DateTime<Utc>, minute_secs: i32) -> Duration {
+pub fn duration(start: DateTime<Utc>, end: DateTime<Utc>, minute_secs: i32) -> BilledDuration {
     let talked = (end - start).max(TimeDelta::zero());
     let seconds = ceil_div(talked.num_milliseconds(), 1_000);
     let minutes = ceil_div(seconds, i64::from(minute_secs)).max(1);
-    Duration {
+    BilledDuration {
         seconds,
         minutes: i32::try_from(minutes).unwrap_or(i32::MAX),
     }
@@ -36,7 +36,7 @@ pub fn minutes_affordable(balance_coins: i64, coins_per_minute: i64) -> i64 {
 mod tests {
     use super::*;
 
-    fn after_ms(ms: i64) -> Duration {
+    fn after_ms(ms: i64) -> BilledDuration {
         let start = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
         duration(start, start + TimeDelta::milliseconds(ms), 60)
     }
@@ -45,35 +45,35 @@ mod tests {
     fn a_started_minute_counts() {
         assert_eq!(
             after_ms(0),
-            Duration {
+            BilledDuration {
                 seconds: 0,
                 minutes: 1
             }
         );
         assert_eq!(
             after_ms(59_001),
-            Duration {
+            BilledDuration {
                 seconds: 60,
                 minutes: 1
             }
         );
         assert_eq!(
             after_ms(60_000),
-            Duration {
+            BilledDuration {
                 seconds: 60,
                 minutes: 1
             }
         );
         assert_eq!(
             after_ms(60_001),
-            Duration {
+            BilledDuration {
                 seconds: 61,
                 minutes: 2
             }
         );
         assert_eq!(
             after_ms(150_000),
-            Duration {
+            BilledDuration {
                 seconds: 150,
                 minutes: 3
             }
@@ -84,7 +84,7 @@ mod tests {
     fn a_clock_that_went_back_costs_one_minute() {
         assert_eq!(
             after_ms(-5_000),
-            Duration {
+            BilledDuration {
                 seconds: 0,
                 minutes: 1
             }

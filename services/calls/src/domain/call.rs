@@ -19,7 +19,7 @@ words!(CallType { Audio => "audio", Video => "video" });
 
 /// How a call stands, for people.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Status {
+pub enum CallStatus {
     /// Not ended.
     Ongoing,
     /// Ended by a party.
@@ -30,7 +30,7 @@ pub enum Status {
     Cancelled,
 }
 
-words!(Status {
+words!(CallStatus {
     Ongoing => "ongoing",
     Completed => "completed",
     Dropped => "dropped",
@@ -39,7 +39,7 @@ words!(Status {
 
 /// Where the saga stands, and so what its next step is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
+pub enum CallPhase {
     /// Both people are held; the first minute is being charged.
     Reserving,
     /// It came to nothing: the charge is being undone, then the row goes.
@@ -52,7 +52,7 @@ pub enum Phase {
     Settled,
 }
 
-words!(Phase {
+words!(CallPhase {
     Reserving => "reserving",
     Undoing => "undoing",
     Active => "active",
@@ -74,10 +74,10 @@ pub struct Call {
     pub call_type: CallType,
     /// For people.
     #[sqlx(try_from = "String")]
-    pub status: Status,
+    pub status: CallStatus,
     /// For the saga.
     #[sqlx(try_from = "String")]
-    pub phase: Phase,
+    pub phase: CallPhase,
     /// When the first minute began; none before it was paid.
     pub start_time: Option<DateTime<Utc>>,
     /// Talked time in seconds, once ended.
@@ -152,7 +152,7 @@ impl Call {
 
     /// How long ago the next minute began; none unless people talk and it has begun.
     pub fn late_by(&self) -> Option<TimeDelta> {
-        let is_due = self.phase == Phase::Active && self.is_due();
+        let is_due = self.phase == CallPhase::Active && self.is_due();
         let paid_until = self.paid_until().filter(|_| is_due)?;
         Some(self.read_at - paid_until)
     }

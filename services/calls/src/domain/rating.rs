@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use talktime_kit::text;
 
 use super::CallError;
-use super::call::Status;
+use super::call::CallStatus;
 
 /// How long after its end a call may be rated.
 const OPEN_FOR: TimeDelta = TimeDelta::days(7);
@@ -13,14 +13,14 @@ const COMMENT_CHARACTERS_MAX: usize = 500;
 
 /// Stars, and perhaps a few words that only we read.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rating {
+pub struct CallRating {
     /// 1 to 5.
     pub stars: i16,
     /// Up to 500 characters.
     pub comment: Option<String>,
 }
 
-impl Rating {
+impl CallRating {
     /// A rating within its bounds. Words that say nothing are none.
     pub fn new(stars: i32, comment: Option<String>) -> Result<Self, CallError> {
         let stars = i16::try_from(stars)
@@ -47,7 +47,7 @@ pub struct RatedCall {
     pub listener_id: i64,
     /// How it stands or ended.
     #[sqlx(try_from = "String")]
-    pub status: Status,
+    pub status: CallStatus,
     /// When it ended.
     pub end_time: Option<DateTime<Utc>>,
     /// Whether the listener has an account no more.
@@ -63,7 +63,10 @@ impl RatedCall {
         if user_id != self.user_id {
             return Err(CallError::NotAParty);
         }
-        let Some(end_time) = self.end_time.filter(|_| self.status == Status::Completed) else {
+        let Some(end_time) = self
+            .end_time
+            .filter(|_| self.status == CallStatus::Completed)
+        else {
             return Err(CallError::NotCompleted);
         };
         if now - end_time > OPEN_FOR {
@@ -91,7 +94,7 @@ mod tests {
         RatedCall {
             user_id: CALLER,
             listener_id: LISTENER,
-            status: Status::Completed,
+            status: CallStatus::Completed,
             end_time: Some(ended_at()),
             is_listener_gone: false,
         }
@@ -105,19 +108,19 @@ mod tests {
     fn stars_are_one_to_five() {
         for stars in 1..=5 {
             assert_eq!(
-                i32::from(Rating::new(stars, None).expect("allowed").stars),
+                i32::from(CallRating::new(stars, None).expect("allowed").stars),
                 stars
             );
         }
         for stars in [i32::MIN, -1, 0, 6, 65_537] {
-            let refused = Rating::new(stars, None);
+            let refused = CallRating::new(stars, None);
             assert!(matches!(refused, Err(CallError::InvalidStars)), "{stars}");
         }
     }
 
     #[test]
     fn a_comment_is_text_within_bounds_or_none() {
-        let with = |comment: &str| Rating::new(5, Some(comment.to_owned()));
+        let with = |comment: &str| CallRating::new(5, Some(comment.to_owned()));
         let kept = with("kind\nand patient").expect("allowed").comment;
         assert_eq!(kept.as_deref(), Some("kind\nand patient"));
         assert_eq!(with(" \n").expect("allowed").comment, None);
@@ -153,7 +156,11 @@ mod tests {
 
     #[test]
     fn only_a_completed_call_with_somebody_who_is_there_is_rated() {
-        for status in [Status::Ongoing, Status::Dropped, Status::Cancelled] {
+        for status in [
+            CallStatus::Ongoing,
+            CallStatus::Dropped,
+            CallStatus::Cancelled,
+        ] {
             let call = RatedCall { status, ..call() };
             assert!(matches!(
                 refusal(&call, CALLER),

@@ -6,15 +6,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::CallError;
-use super::billing::{Duration, duration};
-use super::call::{Call, Phase, Status};
+use super::billing::{BilledDuration, duration};
+use super::call::{Call, CallPhase, CallStatus};
 
 /// Minutes that the caller's coins should pay for beyond the present one; with less it is told.
 const LOW_BALANCE_MINUTES: i64 = 2;
 
 /// How long things may take before something else is concluded from it.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct SagaLimits {
     /// How long a call goes on while its next minute cannot be charged.
     pub unpaid_grace: TimeDelta,
     /// How long after its start a caller may cancel a call at no cost; zero: not at all.
@@ -25,7 +25,7 @@ pub struct Limits {
 
 /// What the wallet says of a charge. The same charge again has the same answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Charge {
+pub enum ChargeOutcome {
     /// The minute is paid.
     Paid {
         /// The caller's coins right after it.
@@ -44,13 +44,13 @@ pub enum Charge {
 
 /// What is to be done with a call whose time has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Due {
+pub enum DueStep {
     /// The start came to nothing: free both people, void the charge, drop the row.
     Undo,
     /// Charge the next minute.
     Charge,
     /// End it.
-    End(Cause),
+    End(EndCause),
     /// Close the books.
     Settle,
     /// Its time has not come.
@@ -59,11 +59,11 @@ pub enum Due {
 
 /// Why a live call ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
+pub enum EndCause {
     /// Somebody hung up now.
     HangUp {
         /// What they call it.
-        status: Status,
+        status: CallStatus,
         /// Whether it was the caller.
         by_caller: bool,
     },
@@ -86,13 +86,13 @@ pub enum Cause {
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ending {
+pub struct CallEnding {
     /// When.
     pub end_time: DateTime<Utc>,
     /// How long it was, and the minutes to be paid.
-    pub duration: Duration,
+    pub duration: BilledDuration,
     /// For people.
-    pub status: Status,
+    pub status: CallStatus,
     /// The minutes that the settlement counts, where all of them are paid already.
     pub minutes_settled: Option<i32>,
 }
@@ -112,16 +112,16 @@ pub struct PaidMinute {
 
 /// What a charge of a live call's next minute leads to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Billing {
+pub enum BillingDecision {
     /// The call goes on.
     Record(PaidMinute),
     /// The call ends.
-    End(Cause),
+    End(EndCause),
 }
 
 /// The next step of a settlement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Settling {
+pub enum SettlementStep {
     /// Charge this minute, which had begun.
     Charge(i32),
     /// Pay the listener for so many minutes, and return what was charged beyond.
@@ -129,51 +129,53 @@ pub enum Settling {
 }
 
 /// What is to be done with a call now.
-pub fn due(call: &Call, limits: &Limits) -> Due {
+pub fn due(call: &Call, limits: &SagaLimits) -> DueStep {
     match call.phase {
-        Phase::Reserving | Phase::Undoing => Due::Undo,
-        Phase::Active if call.is_beyond(limits.unpaid_grace) => Due::End(Cause::Unpaid {
-            minute: call.minutes_billed,
-            available_coins: None,
-        }),
-        Phase::Active if call.is_due() => Due::Charge,
-        Phase::Settling => Due::Settle,
-        Phase::Active | Phase::Settled => Due::Nothing,
+        CallPhase::Reserving | CallPhase::Undoing => DueStep::Undo,
+        CallPhase::Active if call.is_beyond(limits.unpaid_grace) => {
+            DueStep::End(EndCause::Unpaid {
+                minute: call.minutes_billed,
+                available_coins: None,
+            })
+        }
+        CallPhase::Active if call.is_due() => DueStep::Charge,
+        CallPhase::Settling => DueStep::Settle,
+        CallPhase::Active | CallPhase::Settled => DueStep::Nothing,
     }
 }
 
 /// What the charge of the first minute leads to: the minute of a live call, or the refusal of a start
 /// that is to be undone. No answer at all is to be undone likewise.
-pub fn go_live(reserved: &Call, charge: Charge) -> Result<PaidMinute, CallError> {
+pub fn go_live(reserved: &Call, charge: ChargeOutcome) -> Result<PaidMinute, CallError> {
     match charge {
-        Charge::Paid { balance_coins } => Ok(paid(reserved, 1, balance_coins)),
-        Charge::Insufficient {
+        ChargeOutcome::Paid { balance_coins } => Ok(paid(reserved, 1, balance_coins)),
+        ChargeOutcome::Insufficient {
             required_coins,
             available_coins,
         } => Err(CallError::InsufficientCoins {
             required: required_coins,
             available: available_coins,
         }),
-        Charge::Voided => Err(CallError::Undone),
+        ChargeOutcome::Voided => Err(CallError::Undone),
     }
 }
 
 /// What the charge of a live call's next minute leads to.
-pub fn bill(call: &Call, charge: Charge) -> Billing {
+pub fn bill(call: &Call, charge: ChargeOutcome) -> BillingDecision {
     let unpaid = |available_coins| {
-        Billing::End(Cause::Unpaid {
+        BillingDecision::End(EndCause::Unpaid {
             minute: call.minutes_billed,
             available_coins,
         })
     };
     match charge {
-        Charge::Paid { balance_coins } => {
-            Billing::Record(paid(call, call.minutes_billed + 1, balance_coins))
+        ChargeOutcome::Paid { balance_coins } => {
+            BillingDecision::Record(paid(call, call.minutes_billed + 1, balance_coins))
         }
-        Charge::Insufficient {
+        ChargeOutcome::Insufficient {
             available_coins, ..
         } => unpaid(Some(available_coins)),
-        Charge::Voided => unpaid(None),
+        ChargeOutcome::Voided => unpaid(None),
     }
 }
 
@@ -188,23 +190,25 @@ fn paid(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
 }
 
 /// How a live call ends for this cause; none when it goes on.
-pub fn ending(call: &Call, cause: Cause, limits: &Limits) -> Option<Ending> {
+pub fn ending(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallEnding> {
     let start_time = call.start_time?;
     let paid_until = call.paid_until()?;
     let (end_time, status) = match cause {
         // Whoever hangs up long after the last paid minute hangs up on silence: nobody was billed
         // meanwhile, so the service was away.
-        Cause::HangUp { status, .. } if call.is_beyond(limits.unpaid_grace) => (paid_until, status),
-        Cause::HangUp { status, .. } => (call.read_at, status),
-        Cause::Unpaid { minute, .. } if minute == call.minutes_billed => {
-            (paid_until, Status::Dropped)
+        EndCause::HangUp { status, .. } if call.is_beyond(limits.unpaid_grace) => {
+            (paid_until, status)
         }
-        Cause::Unpaid { .. } => return None,
+        EndCause::HangUp { status, .. } => (call.read_at, status),
+        EndCause::Unpaid { minute, .. } if minute == call.minutes_billed => {
+            (paid_until, CallStatus::Dropped)
+        }
+        EndCause::Unpaid { .. } => return None,
         // A minute that nobody has charged yet is not charged any more.
-        Cause::Forbidden => (call.read_at.min(paid_until), Status::Dropped),
-        Cause::Silence { last_sign } => {
+        EndCause::Forbidden => (call.read_at.min(paid_until), CallStatus::Dropped),
+        EndCause::Silence { last_sign } => {
             let end_time = last_sign.clamp(start_time, paid_until);
-            (end_time, Status::Dropped)
+            (end_time, CallStatus::Dropped)
         }
     };
     let mut duration = duration(start_time, end_time, call.minute_secs);
@@ -212,7 +216,7 @@ pub fn ending(call: &Call, cause: Cause, limits: &Limits) -> Option<Ending> {
         duration.minutes = 0;
     }
     let is_paid = call.minutes_billed >= duration.minutes;
-    Some(Ending {
+    Some(CallEnding {
         end_time,
         duration,
         status,
@@ -222,9 +226,9 @@ pub fn ending(call: &Call, cause: Cause, limits: &Limits) -> Option<Ending> {
 
 /// Whether the caller takes back a call that has hardly begun. Nothing tells the server whether the
 /// listener has answered, so whoever grants this grace grants it to answered calls too.
-fn costs_nothing(call: &Call, cause: Cause, limits: &Limits) -> bool {
-    let cancelled = Cause::HangUp {
-        status: Status::Cancelled,
+fn costs_nothing(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
+    let cancelled = EndCause::HangUp {
+        status: CallStatus::Cancelled,
         by_caller: true,
     };
     let within_grace = call
@@ -235,27 +239,35 @@ fn costs_nothing(call: &Call, cause: Cause, limits: &Limits) -> bool {
 
 /// Whether a live call is to end because neither side has shown a sign of life for too long. Its start
 /// was one.
-pub fn is_silent(call: &Call, last_sign: Option<DateTime<Utc>>, limits: &Limits) -> Option<Cause> {
-    let start_time = call.start_time.filter(|_| call.phase == Phase::Active)?;
+pub fn is_silent(
+    call: &Call,
+    last_sign: Option<DateTime<Utc>>,
+    limits: &SagaLimits,
+) -> Option<EndCause> {
+    let start_time = call
+        .start_time
+        .filter(|_| call.phase == CallPhase::Active)?;
     let last_sign = last_sign.map_or(start_time, |sign| sign.max(start_time));
-    (last_sign + limits.silence_max < call.read_at).then_some(Cause::Silence { last_sign })
+    (last_sign + limits.silence_max < call.read_at).then_some(EndCause::Silence { last_sign })
 }
 
 /// The next step of the settlement of an ended call of which `paid` minutes are known to be paid.
-pub fn settling(call: &Call, paid: i32) -> Settling {
+pub fn settling(call: &Call, paid: i32) -> SettlementStep {
     let begun = call.duration_minutes.unwrap_or(1);
     if paid < begun {
-        Settling::Charge(paid + 1)
+        SettlementStep::Charge(paid + 1)
     } else {
-        Settling::Close(begun)
+        SettlementStep::Close(begun)
     }
 }
 
 /// The step after the charge of a begun minute. Coins may not suffice: then the call ended with its
 /// last paid minute.
-pub fn settling_after(call: &Call, minute: i32, charge: Charge) -> Settling {
+pub fn settling_after(call: &Call, minute: i32, charge: ChargeOutcome) -> SettlementStep {
     match charge {
-        Charge::Paid { .. } => settling(call, minute),
-        Charge::Insufficient { .. } | Charge::Voided => Settling::Close(minute - 1),
+        ChargeOutcome::Paid { .. } => settling(call, minute),
+        ChargeOutcome::Insufficient { .. } | ChargeOutcome::Voided => {
+            SettlementStep::Close(minute - 1)
+        }
     }
 }

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use talktime_proto::calls::v1 as wire;
 use talktime_proto::timestamp;
 
-use crate::badges::{Given, Standing};
+use crate::badges::{AssignedBadges, ListenerStanding};
 use crate::domain::badge::BadgeError;
 use crate::store::badges::{BadgeCount, DayBadge};
 
@@ -25,7 +25,7 @@ pub(super) fn badge(given: DayBadge) -> wire::Badge {
     }
 }
 
-pub(super) fn standing(standing: Standing) -> wire::GetStandingResponse {
+pub(super) fn standing(standing: ListenerStanding) -> wire::GetStandingResponse {
     let hours = standing.next_threshold_hours;
     wire::GetStandingResponse {
         badge: Some(badge(standing.badge)),
@@ -43,7 +43,7 @@ pub(super) fn count(count: BadgeCount) -> wire::BadgeCount {
     }
 }
 
-pub(super) fn given(given: Given) -> wire::AssignBadgesResponse {
+pub(super) fn given(given: AssignedBadges) -> wire::AssignBadgesResponse {
     let [basic, bronze, silver, gold] = given.counts;
     wire::AssignBadgesResponse {
         date: given.date.to_string(),

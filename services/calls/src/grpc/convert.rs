@@ -11,14 +11,15 @@ use talktime_proto::timestamp;
 
 use crate::domain::CallError;
 use crate::domain::call::{self, Call, CallType};
-use crate::history::{Rate, ReceiptMinute, Summary};
+use crate::history::{CallSummary, MinuteRate, ReceiptMinute};
 use crate::saga::{
-    BILL_ROUTE, EMERGENCY_END_ROUTE, END_ROUTE, End, Ended, Nudge, START_ROUTE, Start, Swept,
+    BILL_ROUTE, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
+    START_ROUTE, StartRequest, SweepOutcome,
 };
-use crate::store::history::{Filter, Month, PastCall};
+use crate::store::history::{HistoryFilter, MonthlyTotals, PastCall};
 use crate::store::others::ListenerTotals;
 
-pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
+pub(super) fn start_of(request: StartCallRequest) -> Result<StartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
     let body = (
         request.listener_id,
@@ -29,7 +30,7 @@ pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
         .idempotency_key
         .map(|key| idempotency::Request::new(request.caller_id, START_ROUTE, key, &body))
         .transpose()?;
-    Ok(Start {
+    Ok(StartRequest {
         caller_id: request.caller_id,
         listener_id: request.listener_id,
         call_type,
@@ -38,14 +39,14 @@ pub(super) fn start_of(request: StartCallRequest) -> Result<Start, CallError> {
     })
 }
 
-pub(super) fn end_of(request: EndCallRequest) -> Result<End, CallError> {
+pub(super) fn end_of(request: EndCallRequest) -> Result<HangUpRequest, CallError> {
     let status = status_after(request.reason());
     let body = (request.call_id, status.word());
     let idempotency = request
         .idempotency_key
         .map(|key| idempotency::Request::new(request.user_id, END_ROUTE, key, &body))
         .transpose()?;
-    Ok(End {
+    Ok(HangUpRequest {
         call_id: request.call_id,
         user_id: request.user_id,
         as_admin: false,
@@ -54,7 +55,7 @@ pub(super) fn end_of(request: EndCallRequest) -> Result<End, CallError> {
     })
 }
 
-pub(super) fn nudge_of(request: BillMinuteRequest) -> Result<Nudge, CallError> {
+pub(super) fn nudge_of(request: BillMinuteRequest) -> Result<BillingRequest, CallError> {
     let BillMinuteRequest {
         call_id, user_id, ..
     } = request;
@@ -62,30 +63,32 @@ pub(super) fn nudge_of(request: BillMinuteRequest) -> Result<Nudge, CallError> {
         .idempotency_key
         .map(|key| idempotency::Request::new(user_id, BILL_ROUTE, key, &call_id))
         .transpose()?;
-    Ok(Nudge {
+    Ok(BillingRequest {
         call_id,
         user_id,
         idempotency,
     })
 }
 
-pub(super) fn emergency_end_of(request: EmergencyEndCallRequest) -> Result<End, CallError> {
+pub(super) fn emergency_end_of(
+    request: EmergencyEndCallRequest,
+) -> Result<HangUpRequest, CallError> {
     let (user_id, body) = (request.user_id, request.call_id);
     let idempotency = request
         .idempotency_key
         .map(|key| idempotency::Request::new(user_id, EMERGENCY_END_ROUTE, key, &body))
         .transpose()?;
-    Ok(End {
+    Ok(HangUpRequest {
         call_id: request.call_id,
         user_id,
         as_admin: request.as_admin,
-        status: call::Status::Dropped,
+        status: call::CallStatus::Dropped,
         idempotency,
     })
 }
 
-pub(super) fn ended(ended: Ended) -> EndCallResponse {
-    let Ended {
+pub(super) fn ended(ended: EndedCall) -> EndCallResponse {
+    let EndedCall {
         call,
         remaining_coins,
     } = ended;
@@ -101,7 +104,7 @@ pub(super) fn ended(ended: Ended) -> EndCallResponse {
     }
 }
 
-pub(super) fn cleaned_up(swept: Swept) -> CleanUpResponse {
+pub(super) fn cleaned_up(swept: SweepOutcome) -> CleanUpResponse {
     let count = |calls: usize| i64::try_from(calls).unwrap_or(i64::MAX);
     CleanUpResponse {
         calls_ended: count(swept.ended),
@@ -132,11 +135,11 @@ pub(super) fn ongoing_call(
     }
 }
 
-fn status_after(reason: EndReason) -> call::Status {
+fn status_after(reason: EndReason) -> call::CallStatus {
     match reason {
-        EndReason::Unspecified | EndReason::Completed => call::Status::Completed,
-        EndReason::Dropped | EndReason::CoinEmpty => call::Status::Dropped,
-        EndReason::Cancelled => call::Status::Cancelled,
+        EndReason::Unspecified | EndReason::Completed => call::CallStatus::Completed,
+        EndReason::Dropped | EndReason::CoinEmpty => call::CallStatus::Dropped,
+        EndReason::Cancelled => call::CallStatus::Cancelled,
     }
 }
 
@@ -147,19 +150,19 @@ pub(super) fn wire_type(call_type: CallType) -> wire::CallType {
     }
 }
 
-fn wire_status(status: call::Status) -> wire::CallStatus {
+fn wire_status(status: call::CallStatus) -> wire::CallStatus {
     match status {
-        call::Status::Ongoing => wire::CallStatus::Ongoing,
-        call::Status::Completed => wire::CallStatus::Completed,
-        call::Status::Dropped => wire::CallStatus::Dropped,
-        call::Status::Cancelled => wire::CallStatus::Cancelled,
+        call::CallStatus::Ongoing => wire::CallStatus::Ongoing,
+        call::CallStatus::Completed => wire::CallStatus::Completed,
+        call::CallStatus::Dropped => wire::CallStatus::Dropped,
+        call::CallStatus::Cancelled => wire::CallStatus::Cancelled,
     }
 }
 
-pub(super) fn filter_of(request: &ListCallsRequest) -> Filter {
+pub(super) fn filter_of(request: &ListCallsRequest) -> HistoryFilter {
     let call_type = request.call_type.map(|_| request.call_type());
     let status = request.status.map(|_| request.status());
-    Filter {
+    HistoryFilter {
         user_id: request.user_id,
         call_type: call_type.and_then(domain_type),
         status: status.and_then(domain_status),
@@ -174,12 +177,12 @@ fn domain_type(call_type: wire::CallType) -> Option<CallType> {
     }
 }
 
-fn domain_status(status: wire::CallStatus) -> Option<call::Status> {
+fn domain_status(status: wire::CallStatus) -> Option<call::CallStatus> {
     match status {
-        wire::CallStatus::Ongoing => Some(call::Status::Ongoing),
-        wire::CallStatus::Completed => Some(call::Status::Completed),
-        wire::CallStatus::Dropped => Some(call::Status::Dropped),
-        wire::CallStatus::Cancelled => Some(call::Status::Cancelled),
+        wire::CallStatus::Ongoing => Some(call::CallStatus::Ongoing),
+        wire::CallStatus::Completed => Some(call::CallStatus::Completed),
+        wire::CallStatus::Dropped => Some(call::CallStatus::Dropped),
+        wire::CallStatus::Cancelled => Some(call::CallStatus::Cancelled),
         wire::CallStatus::Unspecified => None,
     }
 }
@@ -214,7 +217,7 @@ pub(super) fn receipt_minute(minute: ReceiptMinute) -> wire::ReceiptMinute {
     }
 }
 
-pub(super) fn rate(rate: Rate) -> wire::Rate {
+pub(super) fn rate(rate: MinuteRate) -> wire::Rate {
     wire::Rate {
         coins_per_minute: rate.coins_per_minute,
         minimum_coins: rate.coins_per_minute,
@@ -222,8 +225,8 @@ pub(super) fn rate(rate: Rate) -> wire::Rate {
     }
 }
 
-pub(super) fn summary(summary: Summary) -> GetSummaryResponse {
-    let Summary {
+pub(super) fn summary(summary: CallSummary) -> GetSummaryResponse {
+    let CallSummary {
         totals,
         recent,
         months,
@@ -247,7 +250,7 @@ pub(super) fn summary(summary: Summary) -> GetSummaryResponse {
     }
 }
 
-fn month(month: Month) -> wire::Month {
+fn month(month: MonthlyTotals) -> wire::Month {
     wire::Month {
         month: month.month,
         calls_count: month.calls_count,

@@ -16,22 +16,22 @@ use talktime_proto::calls::v1::{
 use tonic::{Request, Response, Status};
 
 use self::convert::{ongoing_call, start_of, wire_type};
-use crate::badges::Badges;
+use crate::badges::BadgeService;
 use crate::domain::call::CallType;
-use crate::domain::rating::Rating;
-use crate::saga::Calls;
+use crate::domain::rating::CallRating;
+use crate::saga::CallService;
 
 fn refused(error: impl Into<Error>) -> Status {
     refuse(error.into())
 }
 
 pub(crate) struct CallsApi {
-    calls: Calls,
-    badges: Badges,
+    calls: CallService,
+    badges: BadgeService,
 }
 
 impl CallsApi {
-    pub(crate) fn new(calls: Calls, badges: Badges) -> Self {
+    pub(crate) fn new(calls: CallService, badges: BadgeService) -> Self {
         Self { calls, badges }
     }
 }
@@ -167,7 +167,7 @@ impl CallsService for CallsApi {
         request: Request<RateCallRequest>,
     ) -> Result<Response<RateCallResponse>, Status> {
         let request = request.into_inner();
-        let rating = Rating::new(request.stars, request.comment).map_err(refused)?;
+        let rating = CallRating::new(request.stars, request.comment).map_err(refused)?;
         let rated = self
             .calls
             .rate_listener(request.call_id, request.user_id, &rating);

@@ -13,9 +13,9 @@ const LATENESS_MAX: TimeDelta = TimeDelta::seconds(1);
 
 /// What the sweeper last saw; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Backlog(Arc<AtomicBool>);
+pub(super) struct BillingBacklog(Arc<AtomicBool>);
 
-impl Backlog {
+impl BillingBacklog {
     /// Whether no call should begin now.
     pub(super) fn is_long(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -42,7 +42,7 @@ mod tests {
             (vec![3, 2], false, false),
             (vec![], true, false),
         ] {
-            let backlog = Backlog::default();
+            let backlog = BillingBacklog::default();
             let late_by = late_by_secs.iter().copied().map(TimeDelta::seconds);
             backlog.judge(late_by, batch_is_full);
             assert_eq!(backlog.is_long(), is_long, "{late_by_secs:?}");

@@ -7,10 +7,10 @@ use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, Kind, failpoint};
 
-use super::{Calls, as_party, count, tell};
+use super::{CallService, as_party, count, tell};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Phase};
-use crate::domain::steps::{self, Billing, Cause, Charge, Due, PaidMinute};
+use crate::domain::call::{Call, CallPhase};
+use crate::domain::steps::{self, BillingDecision, ChargeOutcome, DueStep, EndCause, PaidMinute};
 use crate::observe;
 use crate::peers::charge_request;
 use crate::store::calls;
@@ -20,7 +20,7 @@ pub const BILL_ROUTE: &str = "POST /calls/bill-minute";
 
 /// A wish that what is due of a call be billed now.
 #[derive(Clone, Debug)]
-pub struct Nudge {
+pub struct BillingRequest {
     /// The call.
     pub call_id: i64,
     /// Who asks.
@@ -31,7 +31,7 @@ pub struct Nudge {
 
 /// What a client's nudge came to.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Billed {
+pub struct BillingOutcome {
     /// Coins taken by it: none when nothing was due.
     pub coins_deducted: i64,
     /// The caller's coins, for the caller.
@@ -42,11 +42,11 @@ pub struct Billed {
     pub minutes_billed: i32,
 }
 
-impl Calls {
+impl CallService {
     /// Bills what is due of one call now, by the same step that the sweeper takes. Out of coins ends
     /// the call. Asked again under its key it answers as it did first; a minute is billed once in any
     /// case.
-    pub async fn bill_minute(&self, nudge: &Nudge) -> Result<Billed, CallError> {
+    pub async fn bill_minute(&self, nudge: &BillingRequest) -> Result<BillingOutcome, CallError> {
         let Some(request) = &nudge.idempotency else {
             return self.bill_begun(nudge.call_id, nudge.user_id).await;
         };
@@ -63,26 +63,26 @@ impl Calls {
         Ok(billed)
     }
 
-    async fn bill_begun(&self, call_id: i64, user_id: i64) -> Result<Billed, CallError> {
+    async fn bill_begun(&self, call_id: i64, user_id: i64) -> Result<BillingOutcome, CallError> {
         let call = as_party(
             calls::find(&mut *self.db.acquire().await?, call_id).await?,
             user_id,
         )?;
-        if call.phase != Phase::Active {
+        if call.phase != CallPhase::Active {
             return Err(CallError::NoSuchCall);
         }
         let mut after = call.clone();
         loop {
             after = match steps::due(&after, &self.terms.limits) {
-                Due::Charge => self.bill_next_minute(&after, user_id).await?,
-                Due::End(cause) => {
+                DueStep::Charge => self.bill_next_minute(&after, user_id).await?,
+                DueStep::End(cause) => {
                     self.end_by_itself(call_id, cause).await;
                     return Err(CallError::NoSuchCall);
                 }
-                Due::Undo | Due::Settle | Due::Nothing => break,
+                DueStep::Undo | DueStep::Settle | DueStep::Nothing => break,
             };
         }
-        Ok(Billed {
+        Ok(BillingOutcome {
             coins_deducted: after.coins_spent - call.coins_spent,
             remaining_coins: self.remaining_coins(&call, user_id).await,
             total_coins_spent: after.coins_spent,
@@ -94,7 +94,7 @@ impl Calls {
         let charge = self.charge(call, call.minutes_billed + 1).await?;
         self.apply(std::slice::from_ref(call), &[charge]).await?;
         match charge {
-            Charge::Insufficient {
+            ChargeOutcome::Insufficient {
                 required_coins,
                 available_coins,
             } if asked_by == call.user_id => {
@@ -103,13 +103,13 @@ impl Calls {
                     available: available_coins,
                 });
             }
-            Charge::Insufficient { .. } => return Err(CallError::CallerOutOfCoins),
-            Charge::Paid { .. } | Charge::Voided => {}
+            ChargeOutcome::Insufficient { .. } => return Err(CallError::CallerOutOfCoins),
+            ChargeOutcome::Paid { .. } | ChargeOutcome::Voided => {}
         }
         // Whoever was faster may have recorded the minute, or ended the call.
         calls::find(&mut *self.db.acquire().await?, call.call_id)
             .await?
-            .filter(|call| call.phase == Phase::Active)
+            .filter(|call| call.phase == CallPhase::Active)
             .ok_or(CallError::NoSuchCall)
     }
 
@@ -145,7 +145,7 @@ impl Calls {
         }
     }
 
-    async fn apply_at_best(&self, billed: &[Call], charges: &[Charge]) -> usize {
+    async fn apply_at_best(&self, billed: &[Call], charges: &[ChargeOutcome]) -> usize {
         match self.apply(billed, charges).await.map_err(Error::from) {
             Ok(ended) => ended,
             Err(error) => {
@@ -156,13 +156,13 @@ impl Calls {
     }
 
     /// Records what was charged, tells it, and ends the calls that are out of coins; answers how many.
-    async fn apply(&self, billed: &[Call], charges: &[Charge]) -> Result<usize, CallError> {
+    async fn apply(&self, billed: &[Call], charges: &[ChargeOutcome]) -> Result<usize, CallError> {
         let mut paid = Vec::new();
         let mut unpaid = Vec::new();
         for (call, charge) in billed.iter().zip(charges) {
             match steps::bill(call, *charge) {
-                Billing::Record(minute) => paid.push((call.call_id, minute)),
-                Billing::End(cause) => unpaid.push((call.call_id, cause)),
+                BillingDecision::Record(minute) => paid.push((call.call_id, minute)),
+                BillingDecision::End(cause) => unpaid.push((call.call_id, cause)),
             }
         }
         let recorded = self.record(&paid).await;
@@ -190,7 +190,7 @@ impl Calls {
     }
 
     /// Ends calls for reasons of their own, a bounded number at once; answers how many ended now.
-    pub(super) async fn end_all(&self, causes: Vec<(i64, Cause)>) -> usize {
+    pub(super) async fn end_all(&self, causes: Vec<(i64, EndCause)>) -> usize {
         count(causes, |(call_id, cause)| {
             self.end_by_itself(call_id, cause)
         })

@@ -4,23 +4,23 @@ use talktime_kit::Error;
 use talktime_kit::group::{Member, Work};
 use talktime_proto::wallet::v1::ChargeRequest;
 
-use super::Calls;
+use super::CallService;
 use super::together::{in_time, traced};
 use crate::domain::call::Call;
-use crate::domain::steps::Charge;
-use crate::peers::{Peers, charge_request};
+use crate::domain::steps::ChargeOutcome;
+use crate::peers::{PeerClients, charge_request};
 
 /// Charges in groups.
-pub(super) struct Charging {
-    pub(super) peers: Peers,
+pub(super) struct ChargeBatchHandler {
+    pub(super) peers: PeerClients,
 }
 
-impl Work for Charging {
+impl Work for ChargeBatchHandler {
     type Task = ChargeRequest;
-    type Answer = Charge;
+    type Answer = ChargeOutcome;
     type Error = Error;
 
-    async fn work(&self, group: &[Member<ChargeRequest>]) -> Result<Vec<Charge>, Error> {
+    async fn work(&self, group: &[Member<ChargeRequest>]) -> Result<Vec<ChargeOutcome>, Error> {
         let charges = traced(group, |charge, traceparent| ChargeRequest {
             traceparent,
             ..charge
@@ -33,9 +33,9 @@ impl Work for Charging {
     }
 }
 
-impl Calls {
+impl CallService {
     /// Charges a minute of a call, from 1.
-    pub(super) async fn charge(&self, call: &Call, minute: i32) -> Result<Charge, Error> {
+    pub(super) async fn charge(&self, call: &Call, minute: i32) -> Result<ChargeOutcome, Error> {
         self.together
             .charging
             .ask(charge_request(call, minute))

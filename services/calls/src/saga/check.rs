@@ -9,22 +9,22 @@ use talktime_proto::profile::v1::CallCheck;
 
 use super::together::in_time;
 use crate::domain::CallError;
-use crate::peers::Peers;
+use crate::peers::PeerClients;
 
 /// Planned calls that are checked together, `(caller_id, listener_id)` each.
-pub(super) struct Checking {
-    pub(super) peers: Peers,
+pub(super) struct CheckBatchHandler {
+    pub(super) peers: PeerClients,
 }
 
 /// Of two who may talk.
-pub(super) struct Names {
+pub(super) struct PartyNames {
     pub(super) caller: String,
     pub(super) listener: String,
 }
 
-impl Work for Checking {
+impl Work for CheckBatchHandler {
     type Task = (i64, i64);
-    type Answer = Result<Names, CallError>;
+    type Answer = Result<PartyNames, CallError>;
     type Error = Error;
 
     async fn work(&self, group: &[Member<(i64, i64)>]) -> Result<Vec<Self::Answer>, Error> {
@@ -57,7 +57,7 @@ fn judge(
     listener_id: i64,
     check: CallCheck,
     online: &Result<HashSet<i64>, Arc<Error>>,
-) -> Result<Names, CallError> {
+) -> Result<PartyNames, CallError> {
     if !check.listener_exists {
         return Err(CallError::NoSuchListener);
     }
@@ -71,7 +71,7 @@ fn judge(
         return Err(CallError::ListenerNotVerified);
     }
     match online {
-        Ok(online) if online.contains(&listener_id) => Ok(Names {
+        Ok(online) if online.contains(&listener_id) => Ok(PartyNames {
             caller: check.caller_username,
             listener: check.listener_username,
         }),

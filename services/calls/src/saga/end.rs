@@ -2,11 +2,11 @@
 
 use talktime_kit::{Error, idempotency};
 
-use super::Calls;
-use super::end_live::{EndedLive, Wish};
+use super::CallService;
+use super::end_live::{EndOutcome, EndRequest};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Status};
-use crate::domain::steps::Cause;
+use crate::domain::call::{Call, CallStatus};
+use crate::domain::steps::EndCause;
 use crate::observe;
 
 /// The route that an Idempotency-Key of an end belongs to.
@@ -16,7 +16,7 @@ pub const EMERGENCY_END_ROUTE: &str = "POST /calls/emergency-end";
 
 /// A wish to end a call.
 #[derive(Clone, Debug)]
-pub struct End {
+pub struct HangUpRequest {
     /// The call.
     pub call_id: i64,
     /// Who asks.
@@ -24,38 +24,38 @@ pub struct End {
     /// Whether they may end anybody's call.
     pub as_admin: bool,
     /// How the call is to stand.
-    pub status: Status,
+    pub status: CallStatus,
     /// The client's Idempotency-Key, with what it stands for.
     pub idempotency: Option<idempotency::Request>,
 }
 
 /// A call that has ended and is settled.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct EndedCall {
     /// The call as it stays.
     pub call: Call,
     /// The caller's coins right after it, for the caller.
     pub remaining_coins: Option<i64>,
 }
 
-impl Calls {
+impl CallService {
     /// Ends a call and settles it. Asked again while the wallet is away it tries to settle again; once
     /// settled there is nothing to end, but the same request under its key gets its receipt again.
-    pub async fn end(&self, end: &End) -> Result<Ended, CallError> {
-        let ended = self.end_live(Wish::Asked(end.clone())).await?;
+    pub async fn end(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
+        let ended = self.end_live(EndRequest::HangUp(end.clone())).await?;
         let ended = ended.ok_or(CallError::NoSuchCall)?;
         let settled = self.settle(&ended.call).await?;
         let is_told = settled.call.user_id == end.user_id || end.as_admin;
-        Ok(Ended {
+        Ok(EndedCall {
             remaining_coins: is_told.then_some(settled.remaining_coins),
             call: settled.call,
         })
     }
 
     /// Ends a live call and frees its people; none when it goes on or there is nothing to end.
-    pub(super) async fn end_live(&self, wish: Wish) -> Result<Option<EndedLive>, CallError> {
+    pub(super) async fn end_live(&self, wish: EndRequest) -> Result<Option<EndOutcome>, CallError> {
         let ended = self.together.ending_live.ask(wish).await??;
-        if let Some(EndedLive { call, is_new: true }) = &ended {
+        if let Some(EndOutcome { call, is_new: true }) = &ended {
             if !call.figures_follow_settlement {
                 observe::ended(call.status);
             }
@@ -66,10 +66,10 @@ impl Calls {
 
     /// Ends a live call for a reason of its own and tries to settle it; the sweeper tries again where
     /// that fails. Answers how many ended now.
-    pub(super) async fn end_by_itself(&self, call_id: i64, cause: Cause) -> usize {
-        let ended = self.end_live(Wish::Caused(call_id, cause)).await;
+    pub(super) async fn end_by_itself(&self, call_id: i64, cause: EndCause) -> usize {
+        let ended = self.end_live(EndRequest::ByService(call_id, cause)).await;
         match ended.map_err(Error::from) {
-            Ok(Some(EndedLive { call, is_new: true })) => {
+            Ok(Some(EndOutcome { call, is_new: true })) => {
                 self.settle_at_best(call).await;
                 1
             }

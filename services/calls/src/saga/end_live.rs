@@ -9,61 +9,61 @@ use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 
-use super::end::End;
+use super::end::HangUpRequest;
 use super::together::by_id;
 use super::{LEASE_SECS, tell};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Phase};
-use crate::domain::steps::{self, Cause};
+use crate::domain::call::{Call, CallPhase};
+use crate::domain::steps::{self, EndCause};
 use crate::store::calls;
 
 /// Calls that end together.
-pub(super) struct EndingLive {
+pub(super) struct EndBatchHandler {
     pub(super) db: Database,
     pub(super) relay: Relay,
     pub(super) clock: Clock,
-    pub(super) limits: steps::Limits,
+    pub(super) limits: steps::SagaLimits,
     pub(super) paise_per_coin: i64,
 }
 
 /// Why a call is to end.
 #[derive(Clone, Debug)]
-pub(super) enum Wish {
+pub(super) enum EndRequest {
     /// Somebody asks for it.
-    Asked(End),
+    HangUp(HangUpRequest),
     /// It ends for a reason of its own.
-    Caused(i64, Cause),
+    ByService(i64, EndCause),
 }
 
-impl Wish {
+impl EndRequest {
     fn call_id(&self) -> i64 {
         match self {
-            Self::Asked(end) => end.call_id,
-            Self::Caused(call_id, _) => *call_id,
+            Self::HangUp(end) => end.call_id,
+            Self::ByService(call_id, _) => *call_id,
         }
     }
 
     fn is_allowed(&self, call: &Call) -> bool {
         match self {
-            Self::Asked(end) => end.as_admin || call.has_party(end.user_id),
-            Self::Caused(..) => true,
+            Self::HangUp(end) => end.as_admin || call.has_party(end.user_id),
+            Self::ByService(..) => true,
         }
     }
 
-    fn cause(&self, call: &Call) -> Cause {
+    fn cause(&self, call: &Call) -> EndCause {
         match self {
-            Self::Asked(end) => Cause::HangUp {
+            Self::HangUp(end) => EndCause::HangUp {
                 status: end.status,
                 by_caller: call.user_id == end.user_id,
             },
-            Self::Caused(_, cause) => *cause,
+            Self::ByService(_, cause) => *cause,
         }
     }
 
     fn idempotency(&self) -> Option<&idempotency::Request> {
         match self {
-            Self::Asked(end) => end.idempotency.as_ref(),
-            Self::Caused(..) => None,
+            Self::HangUp(end) => end.idempotency.as_ref(),
+            Self::ByService(..) => None,
         }
     }
 
@@ -90,11 +90,11 @@ impl Wish {
 
 /// What becomes of a call.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum EndDecision {
     /// It ends now.
-    Ends(steps::Ending, Cause),
+    End(steps::CallEnding, EndCause),
     /// It has ended before, or for a wish before this one.
-    HasEnded,
+    AlreadyEnded,
     /// It goes on, or was settled before, or never began.
     Nothing,
     /// Somebody else's call.
@@ -103,24 +103,24 @@ enum Verdict {
 
 /// An ended call.
 #[derive(Clone, Debug)]
-pub(super) struct EndedLive {
+pub(super) struct EndOutcome {
     /// In `settling`, or in `settled` for a request that ended it before.
     pub(super) call: Call,
     /// Whether it ended now.
     pub(super) is_new: bool,
 }
 
-impl Work for EndingLive {
-    type Task = Wish;
+impl Work for EndBatchHandler {
+    type Task = EndRequest;
     /// None when there is nothing to end.
-    type Answer = Result<Option<EndedLive>, CallError>;
+    type Answer = Result<Option<EndOutcome>, CallError>;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<Wish>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn work(&self, group: &[Member<EndRequest>]) -> Result<Vec<Self::Answer>, CallError> {
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id()).collect();
         let mut tx = self.db.begin().await?;
         let mut calls = by_id(calls::lock(&mut tx, &call_ids).await?);
-        let mut endings: Vec<(i64, steps::Ending)> = Vec::new();
+        let mut endings: Vec<(i64, steps::CallEnding)> = Vec::new();
         let mut verdicts = Vec::with_capacity(group.len());
         for Member { task: wish, .. } in group {
             let ends = endings
@@ -128,9 +128,9 @@ impl Work for EndingLive {
                 .any(|(call_id, _)| *call_id == wish.call_id());
             let verdict = match calls.get(&wish.call_id()) {
                 Some(call) => self.judge(&mut tx, wish, call, ends).await?,
-                None => Verdict::Nothing,
+                None => EndDecision::Nothing,
             };
-            if let Verdict::Ends(ending, _) = verdict {
+            if let EndDecision::End(ending, _) = verdict {
                 endings.push((wish.call_id(), ending));
             }
             verdicts.push(verdict);
@@ -154,29 +154,33 @@ impl Work for EndingLive {
     }
 }
 
-impl EndingLive {
+impl EndBatchHandler {
     /// `ends` tells that a wish before this one ends the call.
     async fn judge(
         &self,
         tx: &mut PgConnection,
-        wish: &Wish,
+        wish: &EndRequest,
         call: &Call,
         ends: bool,
-    ) -> Result<Verdict, CallError> {
+    ) -> Result<EndDecision, CallError> {
         if !wish.is_allowed(call) {
-            return Ok(Verdict::NotAParty);
+            return Ok(EndDecision::NotAParty);
         }
         let verdict = match call.phase {
-            Phase::Active if !ends => {
+            CallPhase::Active if !ends => {
                 let cause = wish.cause(call);
                 match steps::ending(call, cause, &self.limits) {
-                    Some(ending) => Verdict::Ends(ending, cause),
-                    None => return Ok(Verdict::Nothing),
+                    Some(ending) => EndDecision::End(ending, cause),
+                    None => return Ok(EndDecision::Nothing),
                 }
             }
-            Phase::Active | Phase::Settling => Verdict::HasEnded,
-            Phase::Settled if wish.has_ended_it(tx).await? => return Ok(Verdict::HasEnded),
-            Phase::Settled | Phase::Reserving | Phase::Undoing => return Ok(Verdict::Nothing),
+            CallPhase::Active | CallPhase::Settling => EndDecision::AlreadyEnded,
+            CallPhase::Settled if wish.has_ended_it(tx).await? => {
+                return Ok(EndDecision::AlreadyEnded);
+            }
+            CallPhase::Settled | CallPhase::Reserving | CallPhase::Undoing => {
+                return Ok(EndDecision::Nothing);
+            }
         };
         wish.remember(tx).await?;
         Ok(verdict)
@@ -184,14 +188,14 @@ impl EndingLive {
 }
 
 fn events(
-    group: &[Member<Wish>],
-    verdicts: &[Verdict],
+    group: &[Member<EndRequest>],
+    verdicts: &[EndDecision],
     calls: &HashMap<i64, Call>,
 ) -> Vec<outbox::Traced> {
     let judged = group.iter().zip(verdicts);
     judged
         .filter_map(|(member, verdict)| {
-            let Verdict::Ends(_, cause) = verdict else {
+            let EndDecision::End(_, cause) = verdict else {
                 return None;
             };
             let call = calls.get(&member.task.call_id())?;
@@ -201,14 +205,14 @@ fn events(
         .collect()
 }
 
-fn answer(verdict: Verdict, call: Option<&Call>) -> Result<Option<EndedLive>, CallError> {
+fn answer(verdict: EndDecision, call: Option<&Call>) -> Result<Option<EndOutcome>, CallError> {
     let is_new = match verdict {
-        Verdict::Ends(..) => true,
-        Verdict::HasEnded => false,
-        Verdict::Nothing => return Ok(None),
-        Verdict::NotAParty => return Err(CallError::NotAParty),
+        EndDecision::End(..) => true,
+        EndDecision::AlreadyEnded => false,
+        EndDecision::Nothing => return Ok(None),
+        EndDecision::NotAParty => return Err(CallError::NotAParty),
     };
-    Ok(call.map(|call| EndedLive {
+    Ok(call.map(|call| EndOutcome {
         call: call.clone(),
         is_new,
     }))

@@ -6,18 +6,18 @@
 
 use tracing::Instrument;
 
-use super::Calls;
-use super::end_live::{EndedLive, Wish};
+use super::CallService;
+use super::end_live::{EndOutcome, EndRequest};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Phase};
-use crate::domain::steps::Cause;
+use crate::domain::call::{Call, CallPhase};
+use crate::domain::steps::EndCause;
 use crate::store::{barred_pairs, calls, deleted_users, live_parties};
 
 /// How long somebody who is about to be deleted is kept from calls, and a pair after a block. A start that
 /// profile has checked before has gone live, or has been undone by the sweeper, well within it.
 const BARRED_SECS: f64 = 20.0;
 
-impl Calls {
+impl CallService {
     /// Keeps a user who is about to be deleted from calls. Answers whether they are on one: then they are
     /// not to be deleted.
     pub async fn prepare_deletion(&self, user_id: i64) -> Result<bool, CallError> {
@@ -30,7 +30,7 @@ impl Calls {
         };
         // It was reserved meanwhile, and goes live only if it was about to.
         let live = self.undo(&call, true).await?;
-        Ok(live.is_some_and(|call| call.phase == Phase::Active))
+        Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
     /// Keeps a user who is deleted from calls for ever, and ends the one that they are on.
@@ -66,8 +66,8 @@ impl Calls {
         let Some(live) = self.undo(call, true).await? else {
             return Ok(());
         };
-        let wish = Wish::Caused(live.call_id, Cause::Forbidden);
-        if let Some(EndedLive { call, is_new: true }) = self.end_live(wish).await? {
+        let wish = EndRequest::ByService(live.call_id, EndCause::Forbidden);
+        if let Some(EndOutcome { call, is_new: true }) = self.end_live(wish).await? {
             let service = self.clone();
             let settle = async move { service.settle_at_best(call).await };
             tokio::spawn(settle.in_current_span());
@@ -84,7 +84,7 @@ impl Calls {
 
     async fn is_on_a_call(&self, user_id: i64) -> Result<bool, CallError> {
         let call = self.call_of(user_id).await?;
-        Ok(call.is_some_and(|call| call.phase == Phase::Active))
+        Ok(call.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
     /// The call that holds a person, in whatever phase.

@@ -5,7 +5,7 @@ use talktime_kit::group::{Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint, idempotency};
 
-use super::start::{Start, Started};
+use super::start::{StartRequest, StartedCall};
 use super::tell;
 use super::together::by_id;
 use crate::domain::CallError;
@@ -14,7 +14,7 @@ use crate::domain::steps::PaidMinute;
 use crate::store::calls;
 
 /// Calls that go live together.
-pub(super) struct GoingLive {
+pub(super) struct GoLiveBatchHandler {
     pub(super) db: Database,
     pub(super) relay: Relay,
     pub(super) clock: Clock,
@@ -24,14 +24,14 @@ pub(super) struct GoingLive {
 #[derive(Clone)]
 pub(super) struct PaidStart {
     pub(super) call_id: i64,
-    pub(super) start: Start,
+    pub(super) start: StartRequest,
     pub(super) minute: PaidMinute,
 }
 
-impl Work for GoingLive {
+impl Work for GoLiveBatchHandler {
     type Task = PaidStart;
     /// None when it was undone meanwhile.
-    type Answer = Option<(Call, Started)>;
+    type Answer = Option<(Call, StartedCall)>;
     type Error = CallError;
 
     async fn work(&self, group: &[Member<PaidStart>]) -> Result<Vec<Self::Answer>, CallError> {
@@ -43,7 +43,7 @@ impl Work for GoingLive {
         let live = by_id(calls::go_live(&mut tx, &paid).await?);
         let answers = group.iter().map(|Member { task, .. }| {
             let call = live.get(&task.call_id)?.clone();
-            let started = Started::new(&call, &task.start, task.minute.balance_coins);
+            let started = StartedCall::new(&call, &task.start, task.minute.balance_coins);
             Some((call, started))
         });
         let answers: Vec<Self::Answer> = answers.collect();
@@ -57,13 +57,13 @@ impl Work for GoingLive {
     }
 }
 
-type Answer = <GoingLive as Work>::Answer;
+type Answer = <GoLiveBatchHandler as Work>::Answer;
 
 /// The clients' keys and what they are answered under them.
 fn finished<'a>(
     group: &'a [Member<PaidStart>],
     answers: &'a [Answer],
-) -> Vec<(&'a idempotency::Request, &'a Started)> {
+) -> Vec<(&'a idempotency::Request, &'a StartedCall)> {
     let answered = group.iter().zip(answers);
     answered
         .filter_map(|(member, answer)| {

@@ -40,20 +40,20 @@ use talktime_kit::db::Database;
 use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
 
-use self::backlog::Backlog;
-use self::show::Shown;
-use self::together::Together;
-use crate::config::Terms;
+use self::backlog::BillingBacklog;
+use self::show::PresenceNotifier;
+use self::together::StepBatchers;
+use crate::config::CallTerms;
 use crate::domain::CallError;
 use crate::domain::call::Call;
-use crate::peers::Peers;
-use crate::tracking::Tracking;
+use crate::peers::PeerClients;
+use crate::tracking::LiveCallTracker;
 
-pub use bill::{BILL_ROUTE, Billed, Nudge};
-pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, End, Ended};
+pub use bill::{BILL_ROUTE, BillingOutcome, BillingRequest};
+pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest};
 pub use silence::watch_silence;
-pub use start::{START_ROUTE, Start, Started};
-pub use sweep::{Swept, sweep};
+pub use start::{START_ROUTE, StartRequest, StartedCall};
+pub use sweep::{SweepOutcome, sweep};
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
 const LEASE_SECS: f64 = 8.0;
@@ -62,7 +62,7 @@ const LEASE_SECS: f64 = 8.0;
 const CONCURRENCY: usize = 16;
 
 /// What the saga works with.
-pub struct Parts {
+pub struct CallServiceParts {
     /// The service's own schema.
     pub db: Database,
     /// Woken when there are events.
@@ -70,36 +70,36 @@ pub struct Parts {
     /// Tells the time of what is told; what is billed goes by the database's.
     pub clock: Clock,
     /// The services that a call is made of.
-    pub peers: Peers,
+    pub peers: PeerClients,
     /// Live calls in Redis.
-    pub tracking: Tracking,
+    pub tracking: LiveCallTracker,
     /// What calls cost and earn now.
-    pub terms: Terms,
+    pub terms: CallTerms,
 }
 
 /// The saga; cheap to clone.
 #[derive(Clone)]
-pub struct Calls {
+pub struct CallService {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
-    pub(crate) terms: Terms,
-    peers: Peers,
+    pub(crate) terms: CallTerms,
+    peers: PeerClients,
     /// What others see of calls.
-    shown: Shown,
+    shown: PresenceNotifier,
     /// The steps that calls take together.
-    together: Together,
+    together: StepBatchers,
     /// Whether calls may begin.
-    backlog: Backlog,
+    backlog: BillingBacklog,
     /// The version of these prices, once it is looked up.
     prices_version: Arc<OnceCell<i64>>,
 }
 
-impl Calls {
+impl CallService {
     /// Takes calls from now on.
-    pub fn start_with(parts: Parts) -> Self {
-        let shown = Shown::start(&parts.peers, parts.tracking.clone());
-        let together = Together::start(&parts, &shown);
+    pub fn start_with(parts: CallServiceParts) -> Self {
+        let shown = PresenceNotifier::start(&parts.peers, parts.tracking.clone());
+        let together = StepBatchers::start(&parts, &shown);
         Self {
             db: parts.db,
             relay: parts.relay,
@@ -108,7 +108,7 @@ impl Calls {
             terms: parts.terms,
             shown,
             together,
-            backlog: Backlog::default(),
+            backlog: BillingBacklog::default(),
             prices_version: Arc::default(),
         }
     }

@@ -7,39 +7,39 @@ use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::{Error, failpoint};
 
 use super::LEASE_SECS;
-use super::start::{START_ROUTE, Started};
+use super::start::{START_ROUTE, StartedCall};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::store::calls::{self, NewCall};
 use crate::store::deleted_users;
 
 /// Calls to be that are written together.
-pub(super) struct Reserving {
+pub(super) struct ReserveBatchHandler {
     pub(super) db: Database,
 }
 
 /// A call to be, and the request that wants it.
 #[derive(Clone)]
-pub(super) struct Wanted {
+pub(super) struct ReservationRequest {
     pub(super) call: NewCall,
     pub(super) idempotency: Option<idempotency::Request>,
 }
 
 /// A row in `reserving`, or the answer that the same request got before.
-pub(super) enum Reserved {
-    Now(Box<Call>),
-    Before(Started),
+pub(super) enum ReservationOutcome {
+    Reserved(Box<Call>),
+    Replayed(StartedCall),
 }
 
-type Answer = Result<Reserved, CallError>;
+type Answer = Result<ReservationOutcome, CallError>;
 
-impl Work for Reserving {
-    type Task = Wanted;
+impl Work for ReserveBatchHandler {
+    type Task = ReservationRequest;
     type Answer = Answer;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<Wanted>]) -> Result<Vec<Answer>, CallError> {
-        let wanted: Vec<&Wanted> = group.iter().map(|member| &member.task).collect();
+    async fn work(&self, group: &[Member<ReservationRequest>]) -> Result<Vec<Answer>, CallError> {
+        let wanted: Vec<&ReservationRequest> = group.iter().map(|member| &member.task).collect();
         if wanted.iter().any(|wanted| wanted.idempotency.is_some()) {
             return self.reserve_under_keys(&wanted).await;
         }
@@ -57,8 +57,11 @@ impl Work for Reserving {
     }
 }
 
-impl Reserving {
-    async fn reserve_under_keys(&self, wanted: &[&Wanted]) -> Result<Vec<Answer>, CallError> {
+impl ReserveBatchHandler {
+    async fn reserve_under_keys(
+        &self,
+        wanted: &[&ReservationRequest],
+    ) -> Result<Vec<Answer>, CallError> {
         let keys: Vec<&idempotency::Request> = wanted
             .iter()
             .filter_map(|wanted| wanted.idempotency.as_ref())
@@ -69,7 +72,9 @@ impl Reserving {
             .iter()
             .map(
                 |wanted| match wanted.idempotency.as_ref().and_then(|_| seen.next()) {
-                    Some(Ok(Seen::Before(started))) => Some(Ok(Reserved::Before(started))),
+                    Some(Ok(Seen::Before(started))) => {
+                        Some(Ok(ReservationOutcome::Replayed(started)))
+                    }
                     Some(Err(error)) => Some(Err(error.into())),
                     Some(Ok(Seen::First)) | None => None,
                 },
@@ -79,7 +84,7 @@ impl Reserving {
             .iter()
             .zip(&before)
             .filter(|(_, before)| before.is_none());
-        let new: Vec<&Wanted> = new.map(|(wanted, _)| *wanted).collect();
+        let new: Vec<&ReservationRequest> = new.map(|(wanted, _)| *wanted).collect();
         let reserved = reserve(&mut tx, &new).await?;
         for (wanted, answer) in new.iter().zip(&reserved) {
             if let (Some(request), Err(_)) = (&wanted.idempotency, answer) {
@@ -103,7 +108,10 @@ fn no_answer() -> CallError {
     Error::internal("a wanted call was neither reserved nor refused").into()
 }
 
-async fn reserve(tx: &mut PgConnection, wanted: &[&Wanted]) -> Result<Vec<Answer>, CallError> {
+async fn reserve(
+    tx: &mut PgConnection,
+    wanted: &[&ReservationRequest],
+) -> Result<Vec<Answer>, CallError> {
     let new: Vec<&NewCall> = wanted.iter().map(|wanted| &wanted.call).collect();
     let reserved = match calls::reserve(tx, &new, LEASE_SECS).await {
         Ok(reserved) => reserved,
@@ -120,7 +128,7 @@ async fn reserve(tx: &mut PgConnection, wanted: &[&Wanted]) -> Result<Vec<Answer
         refused => deleted_users::barred_among(tx, refused).await?,
     };
     let answers = new.iter().zip(reserved).map(|(new, call)| match call {
-        Some(call) => Ok(Reserved::Now(Box::new(call))),
+        Some(call) => Ok(ReservationOutcome::Reserved(Box::new(call))),
         None if gone.contains(&new.listener_id) => Err(CallError::NoSuchListener),
         None if gone.contains(&new.user_id) => Err(CallError::Undone),
         None => Err(CallError::OnACall),

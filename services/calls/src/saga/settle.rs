@@ -9,40 +9,40 @@ use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
 
 use super::together::{by_id, in_time, traced};
-use super::{Calls, tell};
+use super::{CallService, tell};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Phase, Status};
+use crate::domain::call::{Call, CallPhase, CallStatus};
 use crate::domain::steps;
 use crate::observe;
-use crate::peers::{Peers, settle_request};
-use crate::store::calls::{self, Receipt};
+use crate::peers::{PeerClients, settle_request};
+use crate::store::calls::{self, CallReceipt};
 
 /// Ended calls whose books are closed together.
-pub(super) struct Settling {
+pub(super) struct SettleBatchHandler {
     pub(super) db: Database,
     pub(super) relay: Relay,
     pub(super) clock: Clock,
-    pub(super) peers: Peers,
+    pub(super) peers: PeerClients,
     pub(super) paise_per_coin: i64,
 }
 
 /// A call whose books are closed.
-pub(super) struct Settlement {
+pub(super) struct SettledCall {
     /// The call as it stays.
     pub(super) call: Call,
     /// The caller's coins right after it.
     pub(super) remaining_coins: i64,
 }
 
-impl Work for Settling {
+impl Work for SettleBatchHandler {
     type Task = SettleCallRequest;
-    type Answer = Settlement;
+    type Answer = SettledCall;
     type Error = CallError;
 
     async fn work(
         &self,
         group: &[Member<SettleCallRequest>],
-    ) -> Result<Vec<Settlement>, CallError> {
+    ) -> Result<Vec<SettledCall>, CallError> {
         let requests = traced(group, |request, traceparent| SettleCallRequest {
             traceparent,
             ..request
@@ -53,7 +53,7 @@ impl Work for Settling {
         failpoint::reach("calls.settle.closed");
         let closed = closed.into_iter().zip(settled);
         Ok(closed
-            .map(|(call, settled)| Settlement {
+            .map(|(call, settled)| SettledCall {
                 call,
                 remaining_coins: settled.caller_balance_coins,
             })
@@ -65,9 +65,9 @@ impl Work for Settling {
     }
 }
 
-impl Settling {
-    fn receipt(&self, request: &SettleCallRequest, settled: &SettleCallResponse) -> Receipt {
-        Receipt {
+impl SettleBatchHandler {
+    fn receipt(&self, request: &SettleCallRequest, settled: &SettleCallResponse) -> CallReceipt {
+        CallReceipt {
             minutes: request.minutes,
             coins_spent: settled.coins_spent,
             user_paise_spent: settled.coins_spent * self.paise_per_coin,
@@ -83,7 +83,7 @@ impl Settling {
         settled: &[SettleCallResponse],
     ) -> Result<Vec<Call>, CallError> {
         let receipts = group.iter().zip(settled);
-        let receipts: Vec<(i64, Receipt)> = receipts
+        let receipts: Vec<(i64, CallReceipt)> = receipts
             .map(|(member, settled)| (member.task.call_id, self.receipt(&member.task, settled)))
             .collect();
         let mut tx = self.db.begin().await?;
@@ -91,14 +91,14 @@ impl Settling {
         outbox::append_traced(&mut tx, self.clock.now(), events(group, settled, &closed)).await?;
         let published = closed.values();
         let published = published.filter(|call| call.figures_follow_settlement);
-        let published: Vec<Status> = published.map(|call| call.status).collect();
+        let published: Vec<CallStatus> = published.map(|call| call.status).collect();
         let mut all = Vec::with_capacity(receipts.len());
         for (call_id, _) in receipts {
             let call = match closed.remove(&call_id) {
                 Some(call) => Some(call),
                 None => calls::find(&mut tx, call_id).await?,
             };
-            let settled = call.filter(|call| call.phase == Phase::Settled);
+            let settled = call.filter(|call| call.phase == CallPhase::Settled);
             all.push(
                 settled.ok_or_else(|| {
                     Error::internal("an ended call is neither settling nor settled")
@@ -135,10 +135,10 @@ fn events(
         .collect()
 }
 
-impl Calls {
+impl CallService {
     /// Settles a call: begun minutes are charged, then the listener is paid for every paid minute. A
     /// call that is settled already has the same answer again.
-    pub(super) async fn settle(&self, call: &Call) -> Result<Settlement, CallError> {
+    pub(super) async fn settle(&self, call: &Call) -> Result<SettledCall, CallError> {
         let minutes = match call.minutes_settled {
             Some(minutes) => minutes,
             None => self.decide_minutes(call).await?,
@@ -178,8 +178,8 @@ impl Calls {
         let mut next = steps::settling(call, call.minutes_billed);
         loop {
             match next {
-                steps::Settling::Close(minutes) => return Ok(minutes),
-                steps::Settling::Charge(minute) => {
+                steps::SettlementStep::Close(minutes) => return Ok(minutes),
+                steps::SettlementStep::Charge(minute) => {
                     let charge = self.charge(call, minute).await?;
                     next = steps::settling_after(call, minute, charge);
                 }

@@ -11,18 +11,18 @@ use tracing::Instrument;
 
 use super::together::{LIMITS, traced};
 use crate::domain::call::Call;
-use crate::peers::Peers;
-use crate::tracking::Tracking;
+use crate::peers::PeerClients;
+use crate::tracking::LiveCallTracker;
 
 /// Nobody waits longer for presence: the event that follows makes it good.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Beginnings and ends of calls that presence is told together.
-struct Showing {
-    peers: Peers,
+struct PresenceUpdateBatchHandler {
+    peers: PeerClients,
 }
 
-impl Work for Showing {
+impl Work for PresenceUpdateBatchHandler {
     type Task = CallChange;
     type Answer = ();
     type Error = Error;
@@ -45,16 +45,16 @@ impl Work for Showing {
 
 /// What others see of calls, as far as presence and Redis answer soon; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shown {
-    showing: Groups<Showing>,
-    tracking: Tracking,
+pub(super) struct PresenceNotifier {
+    showing: Groups<PresenceUpdateBatchHandler>,
+    tracking: LiveCallTracker,
 }
 
-impl Shown {
-    pub(super) fn start(peers: &Peers, tracking: Tracking) -> Self {
+impl PresenceNotifier {
+    pub(super) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
         let peers = peers.clone();
         Self {
-            showing: Groups::start(LIMITS, Showing { peers }),
+            showing: Groups::start(LIMITS, PresenceUpdateBatchHandler { peers }),
             tracking,
         }
     }

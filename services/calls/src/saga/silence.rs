@@ -5,7 +5,7 @@ use std::time::Duration;
 use talktime_kit::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::Calls;
+use super::CallService;
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps;
@@ -19,7 +19,7 @@ const EVERY_MAX: Duration = Duration::from_secs(30);
 const BATCH_CALLS: i64 = 100;
 
 /// Ends silent calls until told to stop; on every replica. Two that end the same call do no harm.
-pub async fn watch_silence(service: Calls, stopping: CancellationToken) {
+pub async fn watch_silence(service: CallService, stopping: CancellationToken) {
     let silence_max = service.terms.limits.silence_max.to_std();
     let every = silence_max.unwrap_or(EVERY_MAX) / 4;
     let every = every.clamp(EVERY_MIN, EVERY_MAX);
@@ -35,8 +35,8 @@ pub async fn watch_silence(service: Calls, stopping: CancellationToken) {
     }
 }
 
-impl Calls {
-    /// As [`Calls::end_silent`]; none while presence does not tell.
+impl CallService {
+    /// As [`CallService::end_silent`]; none while presence does not tell.
     pub(super) async fn end_silent_at_best(&self) -> usize {
         match self.end_silent().await.map_err(Error::from) {
             Ok(calls) => calls,

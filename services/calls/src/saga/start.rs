@@ -7,8 +7,8 @@ use talktime_kit::{Error, grpc, idempotency};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::Calls;
-use super::starting::{Planned, Stop};
+use super::CallService;
+use super::starting::{StartHalt, StartPlan};
 use crate::domain::CallError;
 use crate::domain::billing::minutes_affordable;
 use crate::domain::call::{Call, CallType};
@@ -28,7 +28,7 @@ const ESTIMATE_MINUTES_MAX: i32 = 1_440;
 
 /// A wish to call.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct StartRequest {
     /// Who calls.
     pub caller_id: i64,
     /// Who is called.
@@ -43,7 +43,7 @@ pub struct Start {
 
 /// A call that has started.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Started {
+pub struct StartedCall {
     /// The call.
     pub call_id: i64,
     /// Minutes that the caller's coins pay for, the first included.
@@ -54,8 +54,8 @@ pub struct Started {
     pub remaining_coins: i64,
 }
 
-impl Started {
-    pub(super) fn new(call: &Call, start: &Start, remaining_coins: i64) -> Self {
+impl StartedCall {
+    pub(super) fn new(call: &Call, start: &StartRequest, remaining_coins: i64) -> Self {
         let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
         Self {
             call_id: call.call_id,
@@ -67,7 +67,7 @@ impl Started {
 
     /// How long others are told to wait, in minutes: what the caller means to talk, and not what the
     /// caller could pay, which is nobody's business.
-    pub(super) fn wait_time(&self, start: &Start) -> i32 {
+    pub(super) fn wait_time(&self, start: &StartRequest) -> i32 {
         let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
         start
             .estimated_minutes
@@ -76,13 +76,13 @@ impl Started {
     }
 }
 
-impl Calls {
+impl CallService {
     /// Starts a call, or refuses and leaves nothing behind. An error with an unknown outcome leaves
     /// a saga that the sweeper undoes.
     ///
     /// The steps are taken in a task of their own: a client that hangs up stops the start, but never
     /// between a step and its undoing.
-    pub async fn start(&self, start: &Start) -> Result<Started, CallError> {
+    pub async fn start(&self, start: &StartRequest) -> Result<StartedCall, CallError> {
         check_wish(start)?;
         if let Some(request) = &start.idempotency
             && let Some(started) =
@@ -102,7 +102,7 @@ impl Calls {
         started.map_err(Error::internal)?
     }
 
-    async fn start_planned(&self, planned: Planned) -> Result<Started, CallError> {
+    async fn start_planned(&self, planned: StartPlan) -> Result<StartedCall, CallError> {
         let start = planned.start.clone();
         match self.together.starting.ask(planned).await? {
             Ok((call, started)) => {
@@ -110,9 +110,9 @@ impl Calls {
                 self.shown.live(&call).await;
                 Ok(started)
             }
-            Err(Stop::Before(started)) => Ok(started),
-            Err(Stop::Refused(error)) => Err(error),
-            Err(Stop::Broken { call, error }) => self
+            Err(StartHalt::Replayed(started)) => Ok(started),
+            Err(StartHalt::Refused(error)) => Err(error),
+            Err(StartHalt::NeedsUndo { call, error }) => self
                 .undone_or_live(&call, &start, &error)
                 .await
                 .ok_or(error),
@@ -135,9 +135,9 @@ impl Calls {
     async fn undone_or_live(
         &self,
         call: &Call,
-        start: &Start,
+        start: &StartRequest,
         error: &CallError,
-    ) -> Option<Started> {
+    ) -> Option<StartedCall> {
         let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
         let live = match self.undo(call, was_paid).await {
             Ok(live) => live?,
@@ -148,16 +148,16 @@ impl Calls {
             }
         };
         let remaining_coins = self.peers.balance_coins(live.user_id).await.ok()?;
-        Some(Started::new(&live, start, remaining_coins))
+        Some(StartedCall::new(&live, start, remaining_coins))
     }
 
     async fn planned(
         &self,
-        start: &Start,
+        start: &StartRequest,
         client_gone: CancellationToken,
-    ) -> Result<Planned, CallError> {
+    ) -> Result<StartPlan, CallError> {
         let key = start.idempotency.as_ref().map(idempotency::Request::key);
-        Ok(Planned {
+        Ok(StartPlan {
             start: start.clone(),
             call: NewCall {
                 user_id: start.caller_id,
@@ -178,7 +178,7 @@ impl Calls {
     }
 }
 
-fn check_wish(start: &Start) -> Result<(), CallError> {
+fn check_wish(start: &StartRequest) -> Result<(), CallError> {
     if start.caller_id == start.listener_id {
         return Err(CallError::Oneself);
     }

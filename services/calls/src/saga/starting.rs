@@ -7,12 +7,12 @@ use talktime_kit::failpoint;
 use talktime_kit::group::{self, Member, Work};
 use tokio_util::sync::CancellationToken;
 
-use super::charge::Charging;
-use super::check::Checking;
-use super::go_live::{GoingLive, PaidStart};
-use super::reserve::{Reserved, Reserving, Wanted};
-use super::show::Shown;
-use super::start::{Start, Started};
+use super::charge::ChargeBatchHandler;
+use super::check::CheckBatchHandler;
+use super::go_live::{GoLiveBatchHandler, PaidStart};
+use super::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
+use super::show::PresenceNotifier;
+use super::start::{StartRequest, StartedCall};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, PaidMinute};
@@ -24,18 +24,18 @@ use crate::store::calls::NewCall;
 const ANSWER_TIME: Duration = Duration::from_millis(600);
 
 /// All steps of a start.
-pub(super) struct Starting {
-    pub(super) checking: Checking,
-    pub(super) reserving: Reserving,
-    pub(super) charging: Charging,
-    pub(super) going_live: GoingLive,
-    pub(super) shown: Shown,
+pub(super) struct StartBatchHandler {
+    pub(super) checking: CheckBatchHandler,
+    pub(super) reserving: ReserveBatchHandler,
+    pub(super) charging: ChargeBatchHandler,
+    pub(super) going_live: GoLiveBatchHandler,
+    pub(super) shown: PresenceNotifier,
 }
 
 /// A wish to call at today's terms.
 #[derive(Clone)]
-pub(super) struct Planned {
-    pub(super) start: Start,
+pub(super) struct StartPlan {
+    pub(super) start: StartRequest,
     /// As it is to be written, but for the names.
     pub(super) call: NewCall,
     /// When an answer is of use no more.
@@ -44,7 +44,7 @@ pub(super) struct Planned {
     pub(super) client_gone: CancellationToken,
 }
 
-impl Planned {
+impl StartPlan {
     /// Whether nobody would learn of the call if it went live now.
     fn is_in_vain(&self) -> bool {
         let answer_at = Instant::now() + ANSWER_TIME;
@@ -54,23 +54,23 @@ impl Planned {
 }
 
 /// Why a start goes no further.
-pub(super) enum Stop {
+pub(super) enum StartHalt {
     /// It left nothing behind.
     Refused(CallError),
     /// The same request started it before.
-    Before(Started),
+    Replayed(StartedCall),
     /// It broke when its row was written, and is to be undone.
-    Broken { call: Box<Call>, error: CallError },
+    NeedsUndo { call: Box<Call>, error: CallError },
 }
 
-type Outcome<T> = Result<T, Stop>;
+type StartResult<T> = Result<T, StartHalt>;
 
-impl Work for Starting {
-    type Task = Planned;
-    type Answer = Outcome<(Call, Started)>;
+impl Work for StartBatchHandler {
+    type Task = StartPlan;
+    type Answer = StartResult<(Call, StartedCall)>;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<Planned>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn work(&self, group: &[Member<StartPlan>]) -> Result<Vec<Self::Answer>, CallError> {
         let planned = group.iter().map(Ok).collect();
         let checked = self.check(planned).await;
         let reserved = self.reserve(checked).await;
@@ -82,40 +82,43 @@ impl Work for Starting {
 }
 
 /// A start that got so far with its `state`.
-struct On<'a, T> {
-    member: &'a Member<Planned>,
+struct InProgress<'a, T> {
+    member: &'a Member<StartPlan>,
     state: T,
 }
 
-type All<'a, T> = Vec<Outcome<On<'a, T>>>;
+type BatchState<'a, T> = Vec<StartResult<InProgress<'a, T>>>;
 
-impl Starting {
-    async fn check<'a>(&self, planned: Vec<Outcome<&'a Member<Planned>>>) -> All<'a, NewCall> {
-        let parties = |member: &&Member<Planned>| {
+impl StartBatchHandler {
+    async fn check<'a>(
+        &self,
+        planned: Vec<StartResult<&'a Member<StartPlan>>>,
+    ) -> BatchState<'a, NewCall> {
+        let parties = |member: &&Member<StartPlan>| {
             let call = &member.task.call;
             member.with((call.user_id, call.listener_id))
         };
         step(&self.checking, planned, parties, |member, names| {
             if member.task.is_in_vain() {
-                return Err(Stop::Refused(CallError::Undone));
+                return Err(StartHalt::Refused(CallError::Undone));
             }
             let names = names
                 .map_err(CallError::from)
                 .flatten()
-                .map_err(Stop::Refused)?;
+                .map_err(StartHalt::Refused)?;
             let state = NewCall {
                 caller_username: names.caller,
                 listener_username: names.listener,
                 ..member.task.call.clone()
             };
-            Ok(On { member, state })
+            Ok(InProgress { member, state })
         })
         .await
     }
 
-    async fn reserve<'a>(&self, checked: All<'a, NewCall>) -> All<'a, Call> {
-        let wanted = |on: &On<NewCall>| {
-            on.member.with(Wanted {
+    async fn reserve<'a>(&self, checked: BatchState<'a, NewCall>) -> BatchState<'a, Call> {
+        let wanted = |on: &InProgress<NewCall>| {
+            on.member.with(ReservationRequest {
                 call: on.state.clone(),
                 idempotency: on.member.task.start.idempotency.clone(),
             })
@@ -124,26 +127,29 @@ impl Starting {
             &self.reserving,
             checked,
             wanted,
-            |on, reserved| match reserved.flatten().map_err(Stop::Refused)? {
-                Reserved::Now(call) => Ok(On {
+            |on, reserved| match reserved.flatten().map_err(StartHalt::Refused)? {
+                ReservationOutcome::Reserved(call) => Ok(InProgress {
                     member: on.member,
                     state: *call,
                 }),
-                Reserved::Before(started) => Err(Stop::Before(started)),
+                ReservationOutcome::Replayed(started) => Err(StartHalt::Replayed(started)),
             },
         )
         .await
     }
 
-    async fn charge<'a>(&self, reserved: All<'a, Call>) -> All<'a, (Call, PaidMinute)> {
-        let first_minute = |on: &On<Call>| on.member.with(charge_request(&on.state, 1));
+    async fn charge<'a>(
+        &self,
+        reserved: BatchState<'a, Call>,
+    ) -> BatchState<'a, (Call, PaidMinute)> {
+        let first_minute = |on: &InProgress<Call>| on.member.with(charge_request(&on.state, 1));
         step(&self.charging, reserved, first_minute, |on, charge| {
-            let On { member, state } = on;
+            let InProgress { member, state } = on;
             let charge = charge.map_err(CallError::from);
             let paid = charge.and_then(|charge| steps::go_live(&state, charge));
             match paid {
                 Ok(_) if member.task.is_in_vain() => Err(broken(&state, CallError::Undone)),
-                Ok(minute) => Ok(On {
+                Ok(minute) => Ok(InProgress {
                     member,
                     state: (state, minute),
                 }),
@@ -155,9 +161,12 @@ impl Starting {
 
     /// Presence hears of it at the same time: a call that does not go live after all is undone, and
     /// that is told too.
-    async fn go_live(&self, paid: All<'_, (Call, PaidMinute)>) -> Vec<Outcome<(Call, Started)>> {
+    async fn go_live(
+        &self,
+        paid: BatchState<'_, (Call, PaidMinute)>,
+    ) -> Vec<StartResult<(Call, StartedCall)>> {
         let busy: Vec<(Call, i32)> = paid.iter().flatten().map(busy).collect();
-        let start = |on: &On<(Call, PaidMinute)>| {
+        let start = |on: &InProgress<(Call, PaidMinute)>| {
             on.member.with(PaidStart {
                 call_id: on.state.0.call_id,
                 start: on.member.task.start.clone(),
@@ -176,10 +185,10 @@ impl Starting {
 /// Takes all that have not stopped one step further, together.
 async fn step<W: Work, S, T>(
     work: &W,
-    states: Vec<Outcome<S>>,
+    states: Vec<StartResult<S>>,
     task: impl Fn(&S) -> Member<W::Task>,
-    next: impl Fn(S, Result<W::Answer, W::Error>) -> Outcome<T>,
-) -> Vec<Outcome<T>> {
+    next: impl Fn(S, Result<W::Answer, W::Error>) -> StartResult<T>,
+) -> Vec<StartResult<T>> {
     let members: Vec<Member<W::Task>> = states.iter().flatten().map(task).collect();
     let mut answers = group::run(work, &members).await.into_iter();
     let mut further = Vec::with_capacity(states.len());
@@ -193,15 +202,15 @@ async fn step<W: Work, S, T>(
 }
 
 /// With whom the parties are busy, and how long others are told to wait.
-fn busy(on: &On<'_, (Call, PaidMinute)>) -> (Call, i32) {
+fn busy(on: &InProgress<'_, (Call, PaidMinute)>) -> (Call, i32) {
     let (call, minute) = &on.state;
     let start = &on.member.task.start;
-    let started = Started::new(call, start, minute.balance_coins);
+    let started = StartedCall::new(call, start, minute.balance_coins);
     (call.clone(), started.wait_time(start))
 }
 
-fn broken(call: &Call, error: CallError) -> Stop {
-    Stop::Broken {
+fn broken(call: &Call, error: CallError) -> StartHalt {
+    StartHalt::NeedsUndo {
         call: Box::new(call.clone()),
         error,
     }

@@ -6,10 +6,10 @@ use futures::future::join_all;
 use talktime_kit::{Error, grpc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Calls, LEASE_SECS, count};
+use super::{CallService, LEASE_SECS, count};
 use crate::domain::CallError;
 use crate::domain::call::Call;
-use crate::domain::steps::{self, Due};
+use crate::domain::steps::{self, DueStep};
 use crate::observe;
 use crate::store::calls;
 
@@ -28,7 +28,7 @@ const NUDGED_BATCHES_MAX: usize = 200;
 
 /// What sweeping came to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Swept {
+pub struct SweepOutcome {
     /// Calls whose time had come.
     pub due: usize,
     /// Live calls that were ended.
@@ -39,7 +39,7 @@ pub struct Swept {
     pub undone: usize,
 }
 
-impl Swept {
+impl SweepOutcome {
     fn add(&mut self, other: Self) {
         self.due += other.due;
         self.ended += other.ended;
@@ -53,7 +53,7 @@ impl Swept {
 }
 
 /// Sweeps until told to stop; on every replica.
-pub async fn sweep(service: Calls, stopping: CancellationToken) {
+pub async fn sweep(service: CallService, stopping: CancellationToken) {
     let mut at_once = 1;
     while !stopping.is_cancelled() {
         let batches = (0..at_once).map(|_| sweep_in_time(&service));
@@ -71,7 +71,7 @@ pub async fn sweep(service: Calls, stopping: CancellationToken) {
 }
 
 /// Takes a batch of due calls one step further; answers whether there may be more.
-async fn sweep_in_time(service: &Calls) -> bool {
+async fn sweep_in_time(service: &CallService) -> bool {
     let deadline = Instant::now() + STEP_TIMEOUT;
     let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_once())).await;
     match swept.map_err(Error::from) {
@@ -83,12 +83,12 @@ async fn sweep_in_time(service: &Calls) -> bool {
     }
 }
 
-impl Calls {
+impl CallService {
     /// Ends silent calls, and takes everything that is due now one step further.
-    pub async fn sweep_now(&self) -> Result<Swept, CallError> {
-        let mut total = Swept {
+    pub async fn sweep_now(&self) -> Result<SweepOutcome, CallError> {
+        let mut total = SweepOutcome {
             ended: self.end_silent_at_best().await,
-            ..Swept::default()
+            ..SweepOutcome::default()
         };
         for _ in 0..NUDGED_BATCHES_MAX {
             let swept = self.sweep_once().await?;
@@ -101,13 +101,13 @@ impl Calls {
     }
 
     /// Takes a batch of due calls one step further.
-    async fn sweep_once(&self) -> Result<Swept, CallError> {
+    async fn sweep_once(&self) -> Result<SweepOutcome, CallError> {
         let mut tx = self.db.begin().await?;
         let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
         tx.commit().await?;
-        let mut swept = Swept {
+        let mut swept = SweepOutcome {
             due: claimed.len(),
-            ..Swept::default()
+            ..SweepOutcome::default()
         };
         let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =
             (vec![], vec![], vec![], vec![]);
@@ -115,11 +115,11 @@ impl Calls {
         self.backlog.judge(late_by, swept.is_full_batch());
         for call in claimed {
             match steps::due(&call, &self.terms.limits) {
-                Due::End(cause) => to_end.push((call.call_id, cause)),
-                Due::Charge => to_bill.push(call),
-                Due::Settle => to_settle.push(call),
-                Due::Undo => to_undo.push(call),
-                Due::Nothing => {}
+                DueStep::End(cause) => to_end.push((call.call_id, cause)),
+                DueStep::Charge => to_bill.push(call),
+                DueStep::Settle => to_settle.push(call),
+                DueStep::Undo => to_undo.push(call),
+                DueStep::Nothing => {}
             }
         }
         swept.ended += self.end_all(to_end).await;

@@ -6,13 +6,13 @@ use talktime_proto::events::v1::{
 };
 
 use crate::domain::call::Call;
-use crate::domain::steps::{Cause, PaidMinute};
+use crate::domain::steps::{EndCause, PaidMinute};
 
 /// An event as the outbox takes it: the call, its version, what happened.
-pub(super) type Telling = (i64, i64, Kind);
+pub(super) type CallEvent = (i64, i64, Kind);
 
 /// A call has begun, with its first minute paid; and that coins are low, where they are.
-pub(super) fn started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<Telling> {
+pub(super) fn started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<CallEvent> {
     let kind = Kind::CallStarted(CallStarted {
         call_id: call.call_id,
         user_id: call.user_id,
@@ -26,7 +26,7 @@ pub(super) fn started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<Te
 }
 
 /// A minute was paid; and that coins are low, where they have become so.
-pub(super) fn billed(call: &Call, minute: PaidMinute) -> Vec<Telling> {
+pub(super) fn billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
     let kind = Kind::MinuteBilled(MinuteBilled {
         call_id: call.call_id,
         user_id: call.user_id,
@@ -40,7 +40,7 @@ pub(super) fn billed(call: &Call, minute: PaidMinute) -> Vec<Telling> {
 }
 
 /// The row's version is that of the last of its events.
-fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<Telling> {
+fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEvent> {
     if !minute.tell_low {
         return vec![(call.call_id, call.version, kind)];
     }
@@ -60,7 +60,7 @@ fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<Telling>
 }
 
 /// A live call is over: with what it came to, or with nothing but that while its figures are not certain.
-pub(super) fn hung_up_or_ended(call: &Call, cause: Cause) -> Telling {
+pub(super) fn hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
     if call.figures_follow_settlement {
         let hung_up = Kind::CallHungUp(CallHungUp {
             call_id: call.call_id,
@@ -71,16 +71,16 @@ pub(super) fn hung_up_or_ended(call: &Call, cause: Cause) -> Telling {
         return (call.call_id, call.version, hung_up);
     }
     let remaining_coins = match cause {
-        Cause::Unpaid {
+        EndCause::Unpaid {
             available_coins, ..
         } => available_coins,
-        Cause::HangUp { .. } | Cause::Forbidden | Cause::Silence { .. } => None,
+        EndCause::HangUp { .. } | EndCause::Forbidden | EndCause::Silence { .. } => None,
     };
     ended(call, remaining_coins)
 }
 
 /// A call has ended, and its row holds what the receipt says.
-pub(super) fn ended(call: &Call, remaining_coins: Option<i64>) -> Telling {
+pub(super) fn ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent {
     let ended = Kind::CallEnded(CallEnded {
         call_id: call.call_id,
         user_id: call.user_id,

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use talktime_kit::group::{Groups, Limits, Member};
 use talktime_kit::grpc;
 
-use super::Parts;
-use super::charge::Charging;
-use super::check::Checking;
-use super::end_live::EndingLive;
-use super::go_live::GoingLive;
-use super::reserve::Reserving;
-use super::settle::Settling;
-use super::show::Shown;
-use super::starting::Starting;
+use super::CallServiceParts;
+use super::charge::ChargeBatchHandler;
+use super::check::CheckBatchHandler;
+use super::end_live::EndBatchHandler;
+use super::go_live::GoLiveBatchHandler;
+use super::reserve::ReserveBatchHandler;
+use super::settle::SettleBatchHandler;
+use super::show::PresenceNotifier;
+use super::starting::StartBatchHandler;
 use crate::domain::call::Call;
 
 /// One group at a time: while it is under way the next one grows, and large ones cost the least. Where
@@ -31,17 +31,17 @@ const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where calls are handed in; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Together {
-    pub(super) starting: Groups<Starting>,
-    pub(super) ending_live: Groups<EndingLive>,
-    pub(super) charging: Groups<Charging>,
-    pub(super) settling: Groups<Settling>,
+pub(super) struct StepBatchers {
+    pub(super) starting: Groups<StartBatchHandler>,
+    pub(super) ending_live: Groups<EndBatchHandler>,
+    pub(super) charging: Groups<ChargeBatchHandler>,
+    pub(super) settling: Groups<SettleBatchHandler>,
 }
 
-impl Together {
+impl StepBatchers {
     /// Takes calls until the last clone is gone.
-    pub(super) fn start(parts: &Parts, shown: &Shown) -> Self {
-        let Parts {
+    pub(super) fn start(parts: &CallServiceParts, shown: &PresenceNotifier) -> Self {
+        let CallServiceParts {
             db,
             relay,
             clock,
@@ -49,30 +49,30 @@ impl Together {
             terms,
             ..
         } = parts;
-        let charging = || Charging {
+        let charging = || ChargeBatchHandler {
             peers: peers.clone(),
         };
-        let starting = Starting {
-            checking: Checking {
+        let starting = StartBatchHandler {
+            checking: CheckBatchHandler {
                 peers: peers.clone(),
             },
-            reserving: Reserving { db: db.clone() },
+            reserving: ReserveBatchHandler { db: db.clone() },
             charging: charging(),
-            going_live: GoingLive {
+            going_live: GoLiveBatchHandler {
                 db: db.clone(),
                 relay: relay.clone(),
                 clock: clock.clone(),
             },
             shown: shown.clone(),
         };
-        let ending_live = EndingLive {
+        let ending_live = EndBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
             clock: clock.clone(),
             limits: terms.limits,
             paise_per_coin: terms.paise_per_coin,
         };
-        let settling = Settling {
+        let settling = SettleBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
             clock: clock.clone(),

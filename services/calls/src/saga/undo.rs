@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use talktime_kit::{Error, failpoint, idempotency};
 
-use super::{Calls, LEASE_SECS};
+use super::{CallService, LEASE_SECS};
 use crate::domain::CallError;
-use crate::domain::call::{Call, Phase};
+use crate::domain::call::{Call, CallPhase};
 use crate::observe;
 use crate::store::{calls, live_parties};
 
@@ -15,7 +15,7 @@ const UNRECORDED_VOIDS_MAX: u32 = 5;
 /// Before the second of them; each later one waits twice as long.
 const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
 
-impl Calls {
+impl CallService {
     /// Undoes a call that is not live. Answers a call that went live meanwhile, which stays. Presence
     /// hears of it where it `may_be_shown` as busy, which is once the first minute was paid.
     ///
@@ -29,7 +29,7 @@ impl Calls {
         self.free_reserved(call.call_id).await?;
         let row = calls::find(&mut *self.db.acquire().await?, call.call_id).await?;
         let is_recorded = match row {
-            Some(row) if row.phase != Phase::Undoing => return Ok(Some(row)),
+            Some(row) if row.phase != CallPhase::Undoing => return Ok(Some(row)),
             row => row.is_some(),
         };
         failpoint::reach("calls.undo.freed");

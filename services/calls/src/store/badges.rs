@@ -37,7 +37,7 @@ macro_rules! badge_columns {
 
 /// From midnight to midnight.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub struct TimeSpan {
     /// Its first instant.
     pub from: DateTime<Utc>,
     /// The first instant after it.
@@ -134,7 +134,7 @@ pub async fn count_listeners(
 pub async fn talked_secs(
     connection: &mut PgConnection,
     listener_id: i64,
-    span: Span,
+    span: TimeSpan,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT COALESCE(sum(duration_seconds), 0)::bigint FROM calls.call_records
@@ -153,7 +153,7 @@ pub async fn talked_secs(
 /// in this span.
 pub async fn talked_secs_of_many(
     connection: &mut PgConnection,
-    span: Span,
+    span: TimeSpan,
     after: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<(i64, i64)>> {

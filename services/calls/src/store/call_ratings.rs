@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::rating::{RatedCall, Rating};
+use crate::domain::rating::{CallRating, RatedCall};
 
 /// The sum of a listener's ratings.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct Standing {
+pub struct RatingTotals {
     /// Of all ratings.
     pub stars_total: i64,
     /// How many there are.
@@ -31,7 +31,7 @@ pub async fn insert(
     tx: &mut PgConnection,
     call_id: i64,
     listener_id: i64,
-    rating: &Rating,
+    rating: &CallRating,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
@@ -49,7 +49,11 @@ pub async fn insert(
 }
 
 /// Adds a rating's stars to the listener's sum.
-pub async fn add(tx: &mut PgConnection, listener_id: i64, stars: i16) -> sqlx::Result<Standing> {
+pub async fn add(
+    tx: &mut PgConnection,
+    listener_id: i64,
+    stars: i16,
+) -> sqlx::Result<RatingTotals> {
     sqlx::query_as(
         "INSERT INTO calls.listener_ratings AS sum (listener_id, stars_total, ratings_total)
          VALUES ($1, $2, 1)

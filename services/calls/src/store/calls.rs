@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use talktime_kit::db::{column, is_unique_violation};
 
 use crate::domain::call::{Call, CallType};
-use crate::domain::steps::{Ending, PaidMinute};
+use crate::domain::steps::{CallEnding, PaidMinute};
 
 /// The columns of [`Call`], for every query that reads or returns whole rows.
 macro_rules! call_columns {
@@ -292,7 +292,7 @@ pub async fn record_minutes(
 /// what a coin cost the caller.
 pub async fn begin_settling(
     tx: &mut PgConnection,
-    endings: &[(i64, Ending)],
+    endings: &[(i64, CallEnding)],
     paise_per_coin: i64,
     lease_secs: f64,
 ) -> sqlx::Result<Vec<Call>> {
@@ -350,7 +350,7 @@ pub async fn decide_minutes(
 
 /// What a call came to.
 #[derive(Clone, Copy, Debug)]
-pub struct Receipt {
+pub struct CallReceipt {
     /// Minutes paid.
     pub minutes: i32,
     /// What they cost the caller.
@@ -366,7 +366,10 @@ pub struct Receipt {
 /// figures follow its settlement grows, since they are published now. Where there is none such, the commit
 /// does not wait for the disk: if a crash loses it, the calls are settled again, with the same answer of
 /// the wallet.
-pub async fn close(tx: &mut PgConnection, receipts: &[(i64, Receipt)]) -> sqlx::Result<Vec<Call>> {
+pub async fn close(
+    tx: &mut PgConnection,
+    receipts: &[(i64, CallReceipt)],
+) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'settled', next_step_at = NULL, updated_at = now(),

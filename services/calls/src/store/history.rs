@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::badge::Badge;
-use crate::domain::call::{CallType, Status};
+use crate::domain::call::{CallStatus, CallType};
 
 /// A call as people look back at it.
 #[derive(Clone, Debug, FromRow)]
@@ -20,7 +20,7 @@ pub struct PastCall {
     pub call_type: CallType,
     /// How it stands or ended.
     #[sqlx(try_from = "String")]
-    pub status: Status,
+    pub status: CallStatus,
     /// When its first minute began.
     pub start_time: DateTime<Utc>,
     /// When it ended.
@@ -69,20 +69,20 @@ macro_rules! past_call_columns {
 
 /// Which of a user's calls.
 #[derive(Clone, Copy, Debug)]
-pub struct Filter {
+pub struct HistoryFilter {
     /// Whose.
     pub user_id: i64,
     /// Only of this type.
     pub call_type: Option<CallType>,
     /// Only with this status.
-    pub status: Option<Status>,
+    pub status: Option<CallStatus>,
 }
 
 /// A page of a user's calls, newest first. Either side is read by its own index and no further than
 /// the page reaches; a person never calls themselves, so no call is on both sides.
 pub async fn page(
     connection: &mut PgConnection,
-    filter: Filter,
+    filter: HistoryFilter,
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<Vec<PastCall>> {
@@ -101,7 +101,7 @@ pub async fn page(
     ))
     .bind(filter.user_id)
     .bind(filter.call_type.map(CallType::word))
-    .bind(filter.status.map(Status::word))
+    .bind(filter.status.map(CallStatus::word))
     .bind(limit)
     .bind(offset)
     .fetch_all(connection)
@@ -110,7 +110,7 @@ pub async fn page(
 
 /// A user's calls in numbers.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct Totals {
+pub struct CallTotals {
     /// Made and taken.
     pub total_calls: i64,
     /// As caller.
@@ -136,7 +136,10 @@ pub struct Totals {
 }
 
 /// Sums over all of a user's calls that match.
-pub async fn totals(connection: &mut PgConnection, filter: Filter) -> sqlx::Result<Totals> {
+pub async fn totals(
+    connection: &mut PgConnection,
+    filter: HistoryFilter,
+) -> sqlx::Result<CallTotals> {
     sqlx::query_as(
         "SELECT count(*) AS total_calls,
                 count(*) FILTER (WHERE user_id = $1) AS calls_made,
@@ -157,14 +160,14 @@ pub async fn totals(connection: &mut PgConnection, filter: Filter) -> sqlx::Resu
     )
     .bind(filter.user_id)
     .bind(filter.call_type.map(CallType::word))
-    .bind(filter.status.map(Status::word))
+    .bind(filter.status.map(CallStatus::word))
     .fetch_one(connection)
     .await
 }
 
 /// A month of a user's calls.
 #[derive(Clone, Debug, FromRow)]
-pub struct Month {
+pub struct MonthlyTotals {
     /// `2026-11`.
     pub month: String,
     /// Made and taken.
@@ -181,7 +184,7 @@ pub async fn months(
     connection: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Month>> {
+) -> sqlx::Result<Vec<MonthlyTotals>> {
     sqlx::query_as(
         "SELECT to_char(month, 'YYYY-MM') AS month, count(call_id) AS calls_count,
                 COALESCE(sum(coins_spent) FILTER (WHERE user_id = $1), 0)::bigint AS coins_spent,
@@ -216,7 +219,7 @@ pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<O
 
 /// How busy the platform is.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct Activity {
+pub struct PlatformActivity {
     /// Live now.
     pub active_calls: i64,
     /// Begun since midnight in India.
@@ -228,7 +231,10 @@ pub struct Activity {
 }
 
 /// How busy the platform is at `now`.
-pub async fn activity(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Activity> {
+pub async fn activity(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> sqlx::Result<PlatformActivity> {
     sqlx::query_as(
         "SELECT (SELECT count(*) FROM calls.call_records
                  WHERE phase = 'active' AND next_step_at IS NOT NULL) AS active_calls,

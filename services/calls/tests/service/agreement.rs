@@ -4,9 +4,9 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use fastrand::Rng;
 use sqlx::{Connection, PgConnection};
 use talktime_calls::SCHEMA;
-use talktime_calls::domain::call::{Call, CallType, Status};
-use talktime_calls::domain::steps::{self, Cause, Charge, Limits};
-use talktime_calls::store::calls::{self, NewCall, Receipt};
+use talktime_calls::domain::call::{Call, CallStatus, CallType};
+use talktime_calls::domain::steps::{self, ChargeOutcome, EndCause, SagaLimits};
+use talktime_calls::store::calls::{self, CallReceipt, NewCall};
 use talktime_calls::store::{barred_pairs, deleted_users, live_parties};
 use talktime_kit::testing::TestDatabase;
 
@@ -15,7 +15,7 @@ use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_COIN, PAISE_PER_MINU
 const STEPS: usize = 3_000;
 const PEOPLE: i64 = 5;
 const LEASE_SECS: f64 = 8.0;
-const LIMITS: Limits = Limits {
+const LIMITS: SagaLimits = SagaLimits {
     unpaid_grace: TimeDelta::seconds(5),
     cancel_grace: TimeDelta::seconds(4),
     silence_max: TimeDelta::seconds(60),
@@ -100,7 +100,7 @@ impl Pair {
             return;
         };
         let balance_coins = self.rng.i64(0..50);
-        let minute = steps::go_live(&call, Charge::Paid { balance_coins }).expect("paid");
+        let minute = steps::go_live(&call, ChargeOutcome::Paid { balance_coins }).expect("paid");
         let live = calls::go_live(tx, &[(call_id, minute)]).await;
         let live = live.expect("asked").pop();
         assert_eq!(seen(live), seen(self.model.activate(now, call_id, minute)));
@@ -125,7 +125,8 @@ impl Pair {
             return;
         };
         let balance_coins = self.rng.i64(0..50);
-        let steps::Billing::Record(mut minute) = steps::bill(&call, Charge::Paid { balance_coins })
+        let steps::BillingDecision::Record(mut minute) =
+            steps::bill(&call, ChargeOutcome::Paid { balance_coins })
         else {
             unreachable!("a paid minute is recorded");
         };
@@ -141,11 +142,12 @@ impl Pair {
     async fn end(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
         let locked = calls::lock(tx, &[call_id]).await.expect("asked").pop();
         assert_eq!(seen(locked.clone()), seen(self.model.find(now, call_id)));
-        let cause = Cause::HangUp {
-            status: Status::Cancelled,
+        let cause = EndCause::HangUp {
+            status: CallStatus::Cancelled,
             by_caller: self.rng.bool(),
         };
-        let live = locked.filter(|call| call.phase == talktime_calls::domain::call::Phase::Active);
+        let live =
+            locked.filter(|call| call.phase == talktime_calls::domain::call::CallPhase::Active);
         let Some(ending) = live.and_then(|call| steps::ending(&call, cause, &LIMITS)) else {
             return;
         };
@@ -166,7 +168,7 @@ impl Pair {
             .expect("asked");
         assert_eq!(decided, self.model.decide_minutes(call_id, paid));
         let decided = decided.expect("an ended call stays");
-        let receipt = Receipt {
+        let receipt = CallReceipt {
             minutes: decided,
             coins_spent: i64::from(decided) * COINS_PER_MINUTE,
             user_paise_spent: i64::from(decided) * COINS_PER_MINUTE * PAISE_PER_COIN,
@@ -317,7 +319,7 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
             .await
             .expect("barred");
         barred_pairs::lift(&mut tx, [3, 4]).await.expect("lifted");
-        let charge = Charge::Paid { balance_coins: 0 };
+        let charge = ChargeOutcome::Paid { balance_coins: 0 };
         let minute = steps::go_live(&call, charge).expect("paid");
         let live = calls::go_live(&mut tx, &[(call.call_id, minute)]).await;
         assert_eq!(

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::future::join_all;
 use sqlx::PgPool;
 use talktime_calls::SCHEMA;
-use talktime_calls::badges::Badges;
+use talktime_calls::badges::BadgeService;
 use talktime_calls::config::Config;
 use talktime_calls::domain::badge::Badge;
 use talktime_calls::store::badges::{self, DayBadge};
@@ -23,7 +23,7 @@ fn day(day: u32) -> NaiveDate {
 }
 
 /// Badges at a time, on a database where four listeners talked for some hours on the 23rd in India.
-async fn talked() -> (TestDatabase, Badges) {
+async fn talked() -> (TestDatabase, BadgeService) {
     let database = TestDatabase::new(SCHEMA).await;
     for (listener_id, hours) in LISTENERS.into_iter().zip(HOURS) {
         let mut connection = database.app_pool.acquire().await.expect("connected");
@@ -64,12 +64,12 @@ async fn talked() -> (TestDatabase, Badges) {
     (database, badges)
 }
 
-fn badges_at(database: &TestDatabase, now: &str) -> Badges {
+fn badges_at(database: &TestDatabase, now: &str) -> BadgeService {
     let config = serde_json::json!({
         "peers": {"profile": "", "presence": "", "wallet": ""}, "redis": {"url": ""},
     });
     let config: Config = serde_json::from_value(config).expect("settings");
-    Badges::new(
+    BadgeService::new(
         database.app.clone(),
         Clock::manual(at(now)),
         config.terms().badges,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::badge::Badge;
-use talktime_calls::domain::call::{Call, CallType, Phase, Status};
-use talktime_calls::domain::steps::{Ending, PaidMinute};
-use talktime_calls::store::calls::Receipt;
+use talktime_calls::domain::call::{Call, CallPhase, CallStatus, CallType};
+use talktime_calls::domain::steps::{CallEnding, PaidMinute};
+use talktime_calls::store::calls::CallReceipt;
 
 pub(crate) const MINUTE_SECS: i32 = 10;
 pub(crate) const COINS_PER_MINUTE: i64 = 10;
@@ -76,7 +76,7 @@ impl Rows {
         Some(call)
     }
 
-    fn in_phase(&mut self, call_id: i64, phase: Phase, now: DateTime<Utc>) -> Option<&mut Row> {
+    fn in_phase(&mut self, call_id: i64, phase: CallPhase, now: DateTime<Utc>) -> Option<&mut Row> {
         let row = self.calls.get_mut(&call_id)?;
         row.call.read_at = now;
         (row.call.phase == phase).then_some(row)
@@ -89,15 +89,15 @@ impl Rows {
         minute: PaidMinute,
     ) -> Option<Call> {
         let parties = self
-            .in_phase(call_id, Phase::Reserving, now)?
+            .in_phase(call_id, CallPhase::Reserving, now)?
             .call
             .parties();
         if self.is_barred(now, parties) {
             return None;
         }
-        let row = self.in_phase(call_id, Phase::Reserving, now)?;
+        let row = self.in_phase(call_id, CallPhase::Reserving, now)?;
         let call = &mut row.call;
-        call.phase = Phase::Active;
+        call.phase = CallPhase::Active;
         call.start_time = Some(now);
         call.minutes_billed = 1;
         call.coins_spent = call.coins_per_minute;
@@ -109,16 +109,16 @@ impl Rows {
 
     /// `begin_undoing` and `live_parties::free`.
     pub(crate) fn begin_undoing(&mut self, now: DateTime<Utc>, call_id: i64, lease_secs: f64) {
-        let Some(row) = self.in_phase(call_id, Phase::Reserving, now) else {
+        let Some(row) = self.in_phase(call_id, CallPhase::Reserving, now) else {
             return;
         };
-        row.call.phase = Phase::Undoing;
+        row.call.phase = CallPhase::Undoing;
         row.next_step_at = Some(now + secs(lease_secs));
         self.free(call_id);
     }
 
     pub(crate) fn delete_undone(&mut self, now: DateTime<Utc>, call_id: i64) -> bool {
-        let is_undoing = self.in_phase(call_id, Phase::Undoing, now).is_some();
+        let is_undoing = self.in_phase(call_id, CallPhase::Undoing, now).is_some();
         is_undoing && self.calls.remove(&call_id).is_some()
     }
 
@@ -145,7 +145,7 @@ impl Rows {
         call_id: i64,
         paid: PaidMinute,
     ) -> Option<Call> {
-        let row = self.in_phase(call_id, Phase::Active, now)?;
+        let row = self.in_phase(call_id, CallPhase::Active, now)?;
         if row.call.minutes_billed != paid.minute - 1 {
             return None;
         }
@@ -163,13 +163,13 @@ impl Rows {
         &mut self,
         now: DateTime<Utc>,
         call_id: i64,
-        ending: Ending,
+        ending: CallEnding,
         lease_secs: f64,
     ) -> Call {
         let row = self
-            .in_phase(call_id, Phase::Active, now)
+            .in_phase(call_id, CallPhase::Active, now)
             .expect("it is locked and active");
-        row.call.phase = Phase::Settling;
+        row.call.phase = CallPhase::Settling;
         row.call.status = ending.status;
         row.call.duration_seconds = Some(ending.duration.seconds);
         row.call.duration_minutes = Some(ending.duration.minutes);
@@ -200,18 +200,18 @@ impl Rows {
         &mut self,
         now: DateTime<Utc>,
         call_id: i64,
-        receipt: Receipt,
+        receipt: CallReceipt,
     ) -> Option<Call> {
-        let row = self.in_phase(call_id, Phase::Settling, now)?;
+        let row = self.in_phase(call_id, CallPhase::Settling, now)?;
         let call = &mut row.call;
-        call.phase = Phase::Settled;
+        call.phase = CallPhase::Settled;
         call.version += i64::from(call.figures_follow_settlement);
         call.minutes_billed = receipt.minutes;
         call.coins_spent = receipt.coins_spent;
         call.user_paise_spent = receipt.user_paise_spent;
         call.listener_paise_earned = receipt.listener_paise_earned;
         if call.duration_minutes > Some(receipt.minutes) {
-            call.status = Status::Dropped;
+            call.status = CallStatus::Dropped;
             call.duration_seconds = Some(i64::from(receipt.minutes * call.minute_secs));
             row.end_time = call.end_of_minute(receipt.minutes);
         }
@@ -247,8 +247,8 @@ fn reserved(call_id: i64, [user_id, listener_id]: [i64; 2], now: DateTime<Utc>) 
         user_id,
         listener_id,
         call_type: CallType::Audio,
-        status: Status::Ongoing,
-        phase: Phase::Reserving,
+        status: CallStatus::Ongoing,
+        phase: CallPhase::Reserving,
         start_time: None,
         duration_seconds: None,
         duration_minutes: None,

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, PgPool};
 use talktime_calls::SCHEMA;
-use talktime_calls::store::history::{self, Filter};
+use talktime_calls::store::history::{self, HistoryFilter};
 use talktime_calls::store::{badges, calls};
 use talktime_kit::Clock;
 use talktime_kit::testing::TestDatabase;
@@ -92,7 +92,7 @@ async fn nobody_waits_for_the_calls_of_others() {
     fill(&database.superuser).await;
     let connection = &mut *database.superuser.acquire().await.expect("connected");
     let now = Clock::System.now();
-    let of_somebody = Filter {
+    let of_somebody = HistoryFilter {
         user_id: SOMEBODY,
         call_type: None,
         status: None,
@@ -139,7 +139,7 @@ async fn what_the_server_does_by_itself_goes_by_an_index_too() {
         assert!(live.len() > 10);
     })
     .await;
-    let day = badges::Span {
+    let day = badges::TimeSpan {
         from: now - TimeDelta::days(40),
         until: now - TimeDelta::days(39),
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_calls::domain::call::{Call, Phase, Status};
+use talktime_calls::domain::call::{Call, CallPhase, CallStatus};
 
 use super::wallet::Ask;
 use super::world::{Figures, World};
@@ -16,7 +16,7 @@ pub(super) fn always(world: &World) {
     };
     let mut held = BTreeMap::new();
     for row in rows.calls.values() {
-        if matches!(row.call.phase, Phase::Reserving | Phase::Active) {
+        if matches!(row.call.phase, CallPhase::Reserving | CallPhase::Active) {
             for party in row.call.parties() {
                 let other = held.insert(party, row.call.call_id);
                 assert_eq!(other, None, "{party} is on two calls, {}", row.call.call_id);
@@ -83,7 +83,7 @@ pub(super) fn may_go_live(world: &World, call: &Call) {
 pub(super) fn is_quiet(world: &World) -> bool {
     let rows = world.rows.borrow();
     let mut phases = rows.calls.values().map(|row| row.call.phase);
-    phases.all(|phase| phase == Phase::Settled)
+    phases.all(|phase| phase == CallPhase::Settled)
 }
 
 /// When nothing is left to do: each call has ended, and was paid for exactly.
@@ -94,7 +94,7 @@ pub(super) fn at_the_end(world: &World) {
     assert!(rows.live_parties.is_empty(), "somebody is never free");
     for row in rows.calls.values() {
         let call = &row.call;
-        assert_eq!(call.phase, Phase::Settled, "{call:?} never ends");
+        assert_eq!(call.phase, CallPhase::Settled, "{call:?} never ends");
         paid_exactly(world, call);
         published_exactly(world, call);
         not_billed_for_the_deleted(world, call);
@@ -144,7 +144,7 @@ fn paid_exactly(world: &World, call: &Call) {
     let id = call.call_id;
     let seconds = call.duration_seconds.expect("it has ended");
     let minutes = call.duration_minutes.expect("it has ended");
-    let taken_back = call.status == Status::Cancelled && minutes == 0;
+    let taken_back = call.status == CallStatus::Cancelled && minutes == 0;
     if taken_back {
         let grace = world.limits.cancel_grace.num_seconds();
         assert!(seconds <= grace, "call {id} of {seconds} s costs nothing");

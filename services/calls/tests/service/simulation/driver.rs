@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_calls::domain::call::{Call, Phase};
-use talktime_calls::domain::steps::{self, Billing, Cause, Charge, Due, Settling};
-use talktime_calls::store::calls::Receipt;
+use talktime_calls::domain::call::{Call, CallPhase};
+use talktime_calls::domain::steps::{
+    self, BillingDecision, ChargeOutcome, DueStep, EndCause, SettlementStep,
+};
+use talktime_calls::store::calls::CallReceipt;
 
 use super::checks;
 use super::wallet::{Answer, Ask};
@@ -79,7 +81,7 @@ async fn undo(world: &World, call_id: i64) -> Result<Option<Call>, Unknown> {
     world.transact(begin).await?;
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     let is_recorded = match found {
-        Some(call) if call.phase != Phase::Undoing => return Ok(Some(call)),
+        Some(call) if call.phase != CallPhase::Undoing => return Ok(Some(call)),
         found => found.is_some(),
     };
     let tries_max = if is_recorded { 1 } else { UNRECORDED_VOIDS_MAX };
@@ -102,7 +104,7 @@ async fn void(world: &World, call_id: i64, tries_max: usize) -> Result<(), Unkno
 }
 
 /// Ends a call for a cause and settles it.
-pub(super) async fn end(world: &World, call_id: i64, cause: Cause) -> Result<(), Unknown> {
+pub(super) async fn end(world: &World, call_id: i64, cause: EndCause) -> Result<(), Unknown> {
     let ended = world
         .transact(|rows, now| end_live(world, rows, now, call_id, cause))
         .await?;
@@ -117,16 +119,16 @@ fn end_live(
     rows: &mut Rows,
     now: DateTime<Utc>,
     call_id: i64,
-    cause: Cause,
+    cause: EndCause,
 ) -> Option<Call> {
     let call = rows.find(now, call_id)?;
-    if call.phase != Phase::Active {
-        return Some(call).filter(|call| call.phase == Phase::Settling);
+    if call.phase != CallPhase::Active {
+        return Some(call).filter(|call| call.phase == CallPhase::Settling);
     }
     let ending = steps::ending(&call, cause, &world.limits)?;
     world.note(|| format!("ends {call_id}: {cause:?} -> {ending:?}"));
     checks::not_in_the_future(world, call_id, ending.end_time);
-    if matches!(cause, Cause::HangUp { .. })
+    if matches!(cause, EndCause::HangUp { .. })
         && let Some(talked) = world.talked_ms.borrow_mut().get_mut(&call_id)
     {
         talked.until_ms = Some(world.runtime.now_ms());
@@ -152,7 +154,7 @@ async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
     let Answer::Settled(settled) = world.ask_wallet(ask).await? else {
         unreachable!("a settlement is answered by one");
     };
-    let receipt = Receipt {
+    let receipt = CallReceipt {
         minutes,
         coins_spent: settled.coins_spent,
         user_paise_spent: settled.coins_spent * PAISE_PER_COIN,
@@ -173,8 +175,8 @@ async fn decide_minutes(world: &World, call: &Call) -> Result<i32, Unknown> {
     let mut next = steps::settling(call, call.minutes_billed);
     let paid = loop {
         match next {
-            Settling::Close(minutes) => break minutes,
-            Settling::Charge(minute) => {
+            SettlementStep::Close(minutes) => break minutes,
+            SettlementStep::Charge(minute) => {
                 let charge = charge(world, call, minute).await?;
                 next = steps::settling_after(call, minute, charge);
             }
@@ -184,7 +186,7 @@ async fn decide_minutes(world: &World, call: &Call) -> Result<i32, Unknown> {
     Ok(world.transact(decide).await?.expect("an ended call stays"))
 }
 
-async fn charge(world: &World, call: &Call, minute: i32) -> Result<Charge, Unknown> {
+async fn charge(world: &World, call: &Call, minute: i32) -> Result<ChargeOutcome, Unknown> {
     let ask = Ask::Charge {
         call_id: call.call_id,
         minute,
@@ -201,7 +203,7 @@ async fn charge(world: &World, call: &Call, minute: i32) -> Result<Charge, Unkno
 pub(super) async fn nudge(world: &World, call_id: i64) -> Result<(), Unknown> {
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     match found {
-        Some(call) if call.phase == Phase::Active => drive(world, call).await,
+        Some(call) if call.phase == CallPhase::Active => drive(world, call).await,
         _ => Ok(()),
     }
 }
@@ -216,18 +218,18 @@ pub(super) async fn claim(world: &World) -> Result<Vec<Call>, Unknown> {
 /// The next step of a call.
 pub(super) async fn drive(world: &World, call: Call) -> Result<(), Unknown> {
     match steps::due(&call, &world.limits) {
-        Due::Undo => undo(world, call.call_id).await.map(|_| ()),
-        Due::Settle => settle(world, &call).await,
-        Due::End(cause) => end(world, call.call_id, cause).await,
-        Due::Charge => bill(world, &call).await,
-        Due::Nothing => Ok(()),
+        DueStep::Undo => undo(world, call.call_id).await.map(|_| ()),
+        DueStep::Settle => settle(world, &call).await,
+        DueStep::End(cause) => end(world, call.call_id, cause).await,
+        DueStep::Charge => bill(world, &call).await,
+        DueStep::Nothing => Ok(()),
     }
 }
 
 async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
     let charge = charge(world, call, call.minutes_billed + 1).await?;
     match steps::bill(call, charge) {
-        Billing::Record(minute) => {
+        BillingDecision::Record(minute) => {
             let record = |rows: &mut Rows, now| rows.record_minute(now, call.call_id, minute);
             let recorded = world.transact(record).await?;
             world.note(|| {
@@ -236,14 +238,14 @@ async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
             });
             Ok(())
         }
-        Billing::End(cause) => end(world, call.call_id, cause).await,
+        BillingDecision::End(cause) => end(world, call.call_id, cause).await,
     }
 }
 
 /// Keeps somebody who is about to be deleted from calls; answers whether they are on one.
 pub(super) async fn prepare_deletion(world: &World, user_id: i64) -> Result<bool, Unknown> {
     if let Some(call) = call_of(world, user_id).await?
-        && call.phase == Phase::Active
+        && call.phase == CallPhase::Active
     {
         return Ok(true);
     }
@@ -255,7 +257,7 @@ pub(super) async fn prepare_deletion(world: &World, user_id: i64) -> Result<bool
         return Ok(false);
     };
     let live = undo(world, call.call_id).await?;
-    Ok(live.is_some_and(|call| call.phase == Phase::Active))
+    Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
 }
 
 /// Keeps somebody who is deleted from calls for ever, and ends the one that they are on.
@@ -268,7 +270,7 @@ pub(super) async fn forbid_calls_of(world: &World, user_id: i64) -> Result<(), U
     let Some(live) = undo(world, call.call_id).await? else {
         return Ok(());
     };
-    let end = |rows: &mut Rows, now| end_live(world, rows, now, live.call_id, Cause::Forbidden);
+    let end = |rows: &mut Rows, now| end_live(world, rows, now, live.call_id, EndCause::Forbidden);
     world.transact(end).await?;
     Ok(())
 }
@@ -287,7 +289,7 @@ pub(super) async fn end_silent(world: &World) -> Result<(), Unknown> {
         let ids: Vec<i64> = rows.calls.keys().copied().collect();
         let calls = ids.into_iter().filter_map(|id| rows.find(now, id));
         calls
-            .filter(|call| call.phase == Phase::Active)
+            .filter(|call| call.phase == CallPhase::Active)
             .collect::<Vec<_>>()
     });
     for call in live.await? {

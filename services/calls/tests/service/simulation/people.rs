@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use chrono::TimeDelta;
-use talktime_calls::domain::call::Status;
-use talktime_calls::domain::steps::Cause;
+use talktime_calls::domain::call::CallStatus;
+use talktime_calls::domain::steps::EndCause;
 
 use super::driver;
 use super::runtime::Owner;
@@ -104,9 +104,9 @@ async fn talk(world: &World, user_id: i64) {
 /// Once, or several times at once; sometimes not at all.
 fn hang_up(world: &World, user_id: i64, call_id: i64) {
     let status = match world.runtime.between(0..4) {
-        0 => Status::Cancelled,
-        1 => Status::Dropped,
-        _ => Status::Completed,
+        0 => CallStatus::Cancelled,
+        1 => CallStatus::Dropped,
+        _ => CallStatus::Completed,
     };
     let caller = world
         .rows
@@ -114,7 +114,7 @@ fn hang_up(world: &World, user_id: i64, call_id: i64) {
         .calls
         .get(&call_id)
         .map(|row| row.call.user_id);
-    let cause = Cause::HangUp {
+    let cause = EndCause::HangUp {
         status,
         by_caller: caller == Some(user_id),
     };
@@ -196,8 +196,8 @@ pub(super) async fn misfortune(world: World) {
 }
 
 /// Limits as they are configured, on the scale of a short minute.
-pub(super) fn limits(cancel_grace_secs: i64) -> talktime_calls::domain::steps::Limits {
-    talktime_calls::domain::steps::Limits {
+pub(super) fn limits(cancel_grace_secs: i64) -> talktime_calls::domain::steps::SagaLimits {
+    talktime_calls::domain::steps::SagaLimits {
         unpaid_grace: TimeDelta::seconds(5),
         cancel_grace: TimeDelta::seconds(cancel_grace_secs),
         silence_max: TimeDelta::seconds(45),

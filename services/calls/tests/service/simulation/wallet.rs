@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use talktime_calls::domain::steps::Charge;
+use talktime_calls::domain::steps::ChargeOutcome;
 
 /// What is asked of the wallet. The same again is the same request.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(super) enum Ask {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    Charge(Charge),
+    Charge(ChargeOutcome),
     Voided,
     Settled(Settled),
 }
@@ -85,21 +85,21 @@ impl Wallet {
         }
     }
 
-    fn charge(&mut self, id: (i64, i32), user_id: i64, coins: i64) -> Charge {
+    fn charge(&mut self, id: (i64, i32), user_id: i64, coins: i64) -> ChargeOutcome {
         if self.voided.contains(&id) {
-            return Charge::Voided;
+            return ChargeOutcome::Voided;
         }
         if let Some(before) = self.charges.get(&id) {
-            return Charge::Paid {
+            return ChargeOutcome::Paid {
                 balance_coins: before.balance_coins,
             };
         }
         if self.settled.contains_key(&id.0) {
-            return Charge::Voided;
+            return ChargeOutcome::Voided;
         }
         let available_coins = self.coins.get(&user_id).copied().unwrap_or_default();
         if available_coins < coins {
-            return Charge::Insufficient {
+            return ChargeOutcome::Insufficient {
                 required_coins: coins,
                 available_coins,
             };
@@ -113,7 +113,7 @@ impl Wallet {
             balance_coins,
         };
         self.charges.insert(id, charged);
-        Charge::Paid { balance_coins }
+        ChargeOutcome::Paid { balance_coins }
     }
 
     fn void(&mut self, id: (i64, i32)) {

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_calls::domain::call::{Call, Status};
-use talktime_calls::domain::steps::{Charge, Limits};
+use talktime_calls::domain::call::{Call, CallStatus};
+use talktime_calls::domain::steps::{ChargeOutcome, SagaLimits};
 
 use super::checks;
 use super::runtime::{Owner, Runtime};
@@ -57,7 +57,7 @@ pub(super) struct Deletion {
 /// What is published of a call's end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Figures {
-    status: Status,
+    status: CallStatus,
     duration_seconds: Option<i64>,
     duration_minutes: Option<i32>,
     coins_spent: i64,
@@ -82,7 +82,7 @@ pub(super) struct World(Rc<Parts>);
 
 pub(super) struct Parts {
     pub(super) runtime: Runtime,
-    pub(super) limits: Limits,
+    pub(super) limits: SagaLimits,
     pub(super) rows: RefCell<Rows>,
     pub(super) wallet: RefCell<Wallet>,
     /// Last signs of life by presence's clock, in true milliseconds plus its error.
@@ -118,7 +118,12 @@ impl std::ops::Deref for World {
 }
 
 impl World {
-    pub(super) fn new(runtime: Runtime, limits: Limits, loses_rows: bool, is_logged: bool) -> Self {
+    pub(super) fn new(
+        runtime: Runtime,
+        limits: SagaLimits,
+        loses_rows: bool,
+        is_logged: bool,
+    ) -> Self {
         let presence_skew_ms = runtime.between(-SKEW_MS..SKEW_MS);
         let database_skew_ms = runtime.between(-SKEW_MS..SKEW_MS);
         Self(Rc::new(Parts {
@@ -217,7 +222,7 @@ impl World {
             Ask::Charge {
                 call_id, minute, ..
             },
-            Answer::Charge(Charge::Paid { .. }),
+            Answer::Charge(ChargeOutcome::Paid { .. }),
         ) = (ask, answer)
         {
             let mut charged_ms = self.charged_ms.borrow_mut();
