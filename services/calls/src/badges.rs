@@ -81,9 +81,9 @@ impl DateRange {
 }
 
 /// Gives each day's badges when it is time, until told to stop; on every replica, of which one does it.
-pub async fn give_each_day(service: BadgeService, stopping: CancellationToken) {
+pub async fn run_nightly_assignment(service: BadgeService, stopping: CancellationToken) {
     loop {
-        let given = service.catch_up(service.clock.now()).await;
+        let given = service.assign_missed_days(service.clock.now()).await;
         match given.map_err(Error::from) {
             Ok(0) => {}
             Ok(days) => tracing::info!(days, "badges are given"),
@@ -103,13 +103,13 @@ impl BadgeService {
     }
 
     /// Gives the badges of every day that is due and was missed; answers how many days there were.
-    pub async fn catch_up(&self, now: DateTime<Utc>) -> Result<usize, BadgeError> {
+    pub async fn assign_missed_days(&self, now: DateTime<Utc>) -> Result<usize, BadgeError> {
         let today = india::assigned_date(now);
-        let last = badges::last_day(&mut *self.db.acquire().await?).await?;
+        let last = badges::find_last_assigned_day(&mut *self.db.acquire().await?).await?;
         let mut given = 0;
-        for date in missed_days(last, today) {
+        for date in list_missed_days(last, today) {
             if self
-                .give(date, now, AssignmentMode::Nightly)
+                .assign_day(date, now, AssignmentMode::Nightly)
                 .await?
                 .is_some()
             {
@@ -120,30 +120,35 @@ impl BadgeService {
     }
 
     /// Gives the badges of a day anew, whatever was given before. Calls that have begun keep their rate.
-    pub async fn assign(&self, date: Option<NaiveDate>) -> Result<AssignedBadges, BadgeError> {
+    pub async fn assign_badges(
+        &self,
+        date: Option<NaiveDate>,
+    ) -> Result<AssignedBadges, BadgeError> {
         let now = self.clock.now();
-        let date = within_a_year(date, india::date(now))?;
-        let given = self.give(date, now, AssignmentMode::Replace).await?;
+        let date = validate_date(date, india::date(now))?;
+        let given = self.assign_day(date, now, AssignmentMode::Replace).await?;
         given.ok_or(BadgeError::AssignmentRunning)
     }
 
     /// None when another replica is at it, or has done it.
-    async fn give(
+    async fn assign_day(
         &self,
         date: NaiveDate,
         now: DateTime<Utc>,
-        giving: AssignmentMode,
+        mode: AssignmentMode,
     ) -> Result<Option<AssignedBadges>, BadgeError> {
-        let is_new = giving == AssignmentMode::Nightly;
-        let span = day_before(date);
+        let is_new = mode == AssignmentMode::Nightly;
+        let span = span_of_day_before(date);
         let mut counts = [0; 4];
         let mut tx = self.db.begin().await?;
-        if !badges::lock(&mut tx).await? || (is_new && badges::is_given(&mut tx, date).await?) {
+        if !badges::try_lock(&mut tx).await?
+            || (is_new && badges::is_day_assigned(&mut tx, date).await?)
+        {
             return Ok(None);
         }
         let mut after = i64::MIN;
         loop {
-            let talked = badges::talked_secs_of_many(&mut tx, span, after, BATCH_LISTENERS).await?;
+            let talked = badges::list_talked_secs(&mut tx, span, after, BATCH_LISTENERS).await?;
             let Some((last, _)) = talked.last() else {
                 break;
             };
@@ -155,61 +160,65 @@ impl BadgeService {
             for (_, badge) in &given {
                 counts[*badge as usize] += 1;
             }
-            badges::assign(&mut tx, date, &given, &self.card, now, !is_new).await?;
+            badges::insert_badges(&mut tx, date, &given, &self.card, now, !is_new).await?;
         }
-        badges::finish_day(&mut tx, date, now).await?;
+        badges::insert_assigned_day(&mut tx, date, now).await?;
         tx.commit().await?;
         Ok(Some(AssignedBadges { date, counts }))
     }
 
     /// A listener's badge today. Who became a listener today gets it at the first look.
-    pub async fn standing(&self, listener_id: i64) -> Result<ListenerStanding, BadgeError> {
+    pub async fn load_standing(&self, listener_id: i64) -> Result<ListenerStanding, BadgeError> {
         let today = india::assigned_date(self.clock.now());
-        let badge = self.badge_of(listener_id, today).await?;
+        let badge = self.find_or_assign_badge(listener_id, today).await?;
         let mut connection = self.db.acquire().await?;
-        let span = day_before(today);
+        let span = span_of_day_before(today);
         Ok(ListenerStanding {
-            yesterday_secs: badges::talked_secs(&mut connection, listener_id, span).await?,
+            yesterday_secs: badges::load_talked_secs(&mut connection, listener_id, span).await?,
             next_threshold_hours: self.card.next_threshold_hours(badge.badge),
             badge,
         })
     }
 
     /// A listener's badge of a day; today's where none is said.
-    pub async fn on(
+    pub async fn find_badge(
         &self,
         listener_id: i64,
         date: Option<NaiveDate>,
     ) -> Result<DayBadge, BadgeError> {
         let today = india::assigned_date(self.clock.now());
-        let date = within_a_year(date, today)?;
+        let date = validate_date(date, today)?;
         let mut connection = self.db.acquire().await?;
         if date == today && badges::is_listener(&mut connection, listener_id).await? {
             drop(connection);
-            return self.badge_of(listener_id, today).await;
+            return self.find_or_assign_badge(listener_id, today).await;
         }
-        let given = badges::of_day(&mut connection, listener_id, date).await?;
+        let given = badges::find_for_day(&mut connection, listener_id, date).await?;
         given.ok_or(BadgeError::NoSuchBadge)
     }
 
-    async fn badge_of(&self, listener_id: i64, date: NaiveDate) -> Result<DayBadge, BadgeError> {
+    async fn find_or_assign_badge(
+        &self,
+        listener_id: i64,
+        date: NaiveDate,
+    ) -> Result<DayBadge, BadgeError> {
         let mut connection = self.db.acquire().await?;
-        if let Some(badge) = badges::of_day(&mut connection, listener_id, date).await? {
+        if let Some(badge) = badges::find_for_day(&mut connection, listener_id, date).await? {
             return Ok(badge);
         }
         drop(connection);
         let mut tx = self.db.begin().await?;
-        let secs = badges::talked_secs(&mut tx, listener_id, day_before(date)).await?;
+        let secs = badges::load_talked_secs(&mut tx, listener_id, span_of_day_before(date)).await?;
         let card = &self.card;
         let given = [(listener_id, card.badge_for(secs))];
-        badges::assign(&mut tx, date, &given, card, self.clock.now(), false).await?;
-        let badge = badges::of_day(&mut tx, listener_id, date).await?;
+        badges::insert_badges(&mut tx, date, &given, card, self.clock.now(), false).await?;
+        let badge = badges::find_for_day(&mut tx, listener_id, date).await?;
         tx.commit().await?;
         badge.ok_or(BadgeError::NoSuchBadge)
     }
 
     /// A listener's badges of some days, oldest first.
-    pub async fn history(
+    pub async fn list_badges(
         &self,
         listener_id: i64,
         first: Option<NaiveDate>,
@@ -217,25 +226,25 @@ impl BadgeService {
     ) -> Result<Vec<DayBadge>, BadgeError> {
         let range = DateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
-        Ok(badges::between(&mut connection, listener_id, range.first, range.last).await?)
+        Ok(badges::list_between(&mut connection, listener_id, range.first, range.last).await?)
     }
 
     /// How often each badge was given on some days, and to how many listeners.
-    pub async fn statistics(
+    pub async fn load_statistics(
         &self,
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
     ) -> Result<(DateRange, Vec<BadgeCount>, i64), BadgeError> {
         let range = DateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
-        let counts = badges::count(&mut connection, range.first, range.last).await?;
+        let counts = badges::count_by_badge(&mut connection, range.first, range.last).await?;
         let listeners = badges::count_listeners(&mut connection, range.first, range.last).await?;
         Ok((range, counts, listeners))
     }
 }
 
 /// The day asked for, today where none is said; not in the future, nor more than a year ago.
-fn within_a_year(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate, BadgeError> {
+fn validate_date(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate, BadgeError> {
     let date = date.unwrap_or(today);
     if (0..=RANGE_DAYS_MAX).contains(&(today - date).num_days()) {
         Ok(date)
@@ -254,7 +263,7 @@ enum AssignmentMode {
 }
 
 /// The days after the last one given, up to today, the newest ones if there are too many.
-fn missed_days(last: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
+fn list_missed_days(last: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
     let earliest = today - Days::new(DAYS_MISSED_MAX - 1);
     let first = match last {
         None => today,
@@ -266,7 +275,7 @@ fn missed_days(last: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
         .collect()
 }
 
-fn day_before(date: NaiveDate) -> TimeSpan {
+fn span_of_day_before(date: NaiveDate) -> TimeSpan {
     TimeSpan {
         from: india::begins_at(date - Days::new(1)),
         until: india::begins_at(date),
@@ -283,14 +292,14 @@ mod tests {
 
     #[test]
     fn days_that_were_missed_are_made_up_for() {
-        assert_eq!(missed_days(None, day(24)), [day(24)]);
-        assert_eq!(missed_days(Some(day(24)), day(24)), []);
+        assert_eq!(list_missed_days(None, day(24)), [day(24)]);
+        assert_eq!(list_missed_days(Some(day(24)), day(24)), []);
         assert_eq!(
-            missed_days(Some(day(21)), day(24)),
+            list_missed_days(Some(day(21)), day(24)),
             [day(22), day(23), day(24)]
         );
         let long_ago = NaiveDate::from_ymd_opt(2020, 1, 1).expect("a date");
-        assert_eq!(missed_days(Some(long_ago), day(24)).len(), 31);
+        assert_eq!(list_missed_days(Some(long_ago), day(24)).len(), 31);
     }
 
     #[test]

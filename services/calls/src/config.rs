@@ -167,7 +167,7 @@ impl CallTerms {
     }
 
     /// All that a call's price hangs on, to tell one version of the prices from another.
-    pub fn content(&self) -> serde_json::Value {
+    pub fn price_fields(&self) -> serde_json::Value {
         serde_json::json!({
             "minute_secs": self.minute_secs,
             "coins_per_minute": self.coins,
@@ -182,7 +182,7 @@ const MINUTE_SECS_MAX: u32 = 86_400;
 
 impl Config {
     /// Refuses settings under which no call could be billed.
-    pub fn check(&self) -> anyhow::Result<()> {
+    pub fn validate(&self) -> anyhow::Result<()> {
         ensure!(
             (1..=MINUTE_SECS_MAX).contains(&self.minute_secs),
             "TALKTIME_CALLS__MINUTE_SECS must be 1 to {MINUTE_SECS_MAX}"
@@ -196,14 +196,14 @@ impl Config {
             "TALKTIME_CALLS__SILENCE_MAX_SECS must be above zero"
         );
         ensure!(
-            self.badge_card().is_in_order(),
+            self.build_badge_card().is_in_order(),
             "each of TALKTIME_CALLS__BADGES must take more hours than the one below it"
         );
         Ok(())
     }
 
     /// The terms of calls that start now.
-    pub fn terms(&self) -> CallTerms {
+    pub fn call_terms(&self) -> CallTerms {
         CallTerms {
             minute_secs: i32::try_from(self.minute_secs).unwrap_or(i32::MAX),
             limits: SagaLimits {
@@ -213,11 +213,11 @@ impl Config {
             },
             paise_per_coin: self.paise_per_coin.into(),
             coins: self.coins_per_minute,
-            badges: self.badge_card(),
+            badges: self.build_badge_card(),
         }
     }
 
-    fn badge_card(&self) -> BadgeCard {
+    fn build_badge_card(&self) -> BadgeCard {
         let BadgesConfig {
             bronze,
             silver,

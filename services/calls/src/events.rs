@@ -35,13 +35,13 @@ impl Handler for ProfileEventHandler {
                 self.calls.forbid_call_between(parties).await?;
             }
             Some(Kind::UserUnblocked(block)) => {
-                barred_pairs::lift(tx, [block.user_id, block.blocked_id]).await?;
+                barred_pairs::unbar_pair(tx, [block.user_id, block.blocked_id]).await?;
             }
             Some(Kind::UserDeleted(user)) => {
                 self.calls.forbid_calls_of(user.user_id).await?;
-                calls::forget_name(tx, user.user_id).await?;
-                badges::forget(tx, user.user_id).await?;
-                call_ratings::forget(tx, user.user_id).await?;
+                calls::clear_username(tx, user.user_id).await?;
+                badges::delete_of_user(tx, user.user_id).await?;
+                call_ratings::delete_of_user(tx, user.user_id).await?;
             }
             _ => {}
         }

@@ -50,7 +50,7 @@ pub struct MinuteRate {
 
 impl CallService {
     /// A page of a user's calls, with totals over all that match. `page` counts from 1.
-    pub async fn list(
+    pub async fn list_calls(
         &self,
         filter: HistoryFilter,
         page: i32,
@@ -59,13 +59,14 @@ impl CallService {
         let limit = i64::from(per_page.clamp(1, 100));
         let offset = (i64::from(page.max(1)) - 1) * limit;
         let mut connection = self.db.acquire().await?;
-        let totals = history::totals(&mut connection, filter).await?;
-        let calls = history::page(&mut connection, filter, limit, offset.min(OFFSET_MAX)).await?;
+        let totals = history::load_totals(&mut connection, filter).await?;
+        let calls =
+            history::list_page(&mut connection, filter, limit, offset.min(OFFSET_MAX)).await?;
         Ok((calls, totals))
     }
 
     /// A user's calls in numbers.
-    pub async fn summary(&self, user_id: i64) -> Result<CallSummary, CallError> {
+    pub async fn load_summary(&self, user_id: i64) -> Result<CallSummary, CallError> {
         let all = HistoryFilter {
             user_id,
             call_type: None,
@@ -73,20 +74,21 @@ impl CallService {
         };
         let mut connection = self.db.acquire().await?;
         Ok(CallSummary {
-            totals: history::totals(&mut connection, all).await?,
-            recent: history::page(&mut connection, all, RECENT_CALLS, 0).await?,
-            months: history::months(&mut connection, user_id, self.clock.now()).await?,
+            totals: history::load_totals(&mut connection, all).await?,
+            recent: history::list_page(&mut connection, all, RECENT_CALLS, 0).await?,
+            months: history::load_monthly_totals(&mut connection, user_id, self.clock.now())
+                .await?,
         })
     }
 
     /// A call with each of its minutes, for one of its parties.
-    pub async fn receipt(
+    pub async fn load_receipt(
         &self,
         call_id: i64,
         user_id: i64,
     ) -> Result<(PastCall, Vec<ReceiptMinute>), CallError> {
         let mut connection = self.db.acquire().await?;
-        let call = history::find(&mut connection, call_id)
+        let call = history::find_call(&mut connection, call_id)
             .await?
             .ok_or(CallError::NoSuchCall)?;
         if ![call.user_id, call.listener_id].contains(&user_id) {
@@ -98,7 +100,7 @@ impl CallService {
     }
 
     /// What a minute of this type costs and earns now.
-    pub fn rate(&self, call_type: CallType) -> MinuteRate {
+    pub fn minute_rate(&self, call_type: CallType) -> MinuteRate {
         MinuteRate {
             coins_per_minute: self.terms.coins_per_minute(call_type),
             listener_paise_per_minute: self.terms.basic_paise_per_minute(call_type),
@@ -106,9 +108,9 @@ impl CallService {
     }
 
     /// How busy the platform is.
-    pub async fn activity(&self) -> Result<PlatformActivity, CallError> {
+    pub async fn load_activity(&self) -> Result<PlatformActivity, CallError> {
         let mut connection = self.db.acquire().await?;
-        Ok(history::activity(&mut connection, self.clock.now()).await?)
+        Ok(history::load_activity(&mut connection, self.clock.now()).await?)
     }
 }
 

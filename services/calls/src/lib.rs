@@ -4,6 +4,7 @@
 //! or the sweeper after a crash. What is to be done next is decided in [`domain`].
 
 pub mod badges;
+mod bulk_lookups;
 pub mod config;
 pub mod domain;
 mod events;
@@ -12,7 +13,6 @@ pub mod history;
 mod observe;
 mod peers;
 mod ratings;
-mod reconciled;
 pub mod saga;
 pub mod store;
 mod tracking;
@@ -49,11 +49,11 @@ const PROFILE_EVENTS: Consumer = Consumer {
 
 /// Runs the calls service until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
-    config.check()?;
+    config.validate()?;
     let service = Service::start(service, SCHEMA).await?;
-    let terms = config.terms();
+    let terms = config.call_terms();
     let badges = BadgeService::new(service.db.clone(), service.clock.clone(), terms.badges);
-    let calls = CallService::start_with(CallServiceParts {
+    let calls = CallService::new(CallServiceParts {
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
@@ -61,21 +61,22 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         tracking: LiveCallTracker::new(redis::connect(&config.redis)?),
         terms,
     });
-    let following = ProfileEventHandler {
+    let profile_events = ProfileEventHandler {
         calls: calls.clone(),
     };
-    service.consume(PROFILE_EVENTS, following);
-    observe::begin();
+    service.consume(PROFILE_EVENTS, profile_events);
+    observe::register_metrics();
     let db = service.db.clone();
-    service.keep_gauge(move || observe::live(db.clone()));
-    service
-        .lifecycle
-        .spawn(saga::sweep(calls.clone(), service.lifecycle.stopping()));
-    service.lifecycle.spawn(saga::watch_silence(
+    service.keep_gauge(move || observe::update_live_gauge(db.clone()));
+    service.lifecycle.spawn(saga::run_sweeper(
         calls.clone(),
         service.lifecycle.stopping(),
     ));
-    service.lifecycle.spawn(badges::give_each_day(
+    service.lifecycle.spawn(saga::run_silence_watch(
+        calls.clone(),
+        service.lifecycle.stopping(),
+    ));
+    service.lifecycle.spawn(badges::run_nightly_assignment(
         badges.clone(),
         service.lifecycle.stopping(),
     ));

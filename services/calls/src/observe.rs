@@ -15,7 +15,7 @@ const SWEEPER: &str = "calls-sweeper";
 
 /// Shows everything from zero on: what has never happened is seen not to have happened, and the first
 /// time is seen to be one more.
-pub(crate) fn begin() {
+pub(crate) fn register_metrics() {
     for call_type in [CallType::Audio, CallType::Video] {
         metrics::counter!(STARTED, "call_type" => call_type.word()).increment(0);
     }
@@ -28,26 +28,26 @@ pub(crate) fn begin() {
     }
     metrics::counter!(UNDONE).increment(0);
     metrics::counter!(MINUTES).increment(0);
-    repaired(0);
+    record_repairs(0);
 }
 
 /// A call became live.
-pub(crate) fn started(call_type: CallType) {
+pub(crate) fn record_started(call_type: CallType) {
     metrics::counter!(STARTED, "call_type" => call_type.word()).increment(1);
 }
 
 /// A live call ended, with a status that is certain.
-pub(crate) fn ended(status: CallStatus) {
+pub(crate) fn record_ended(status: CallStatus) {
     metrics::counter!(ENDED, "status" => status.word()).increment(1);
 }
 
 /// A start came to nothing after something was reserved.
-pub(crate) fn undone() {
+pub(crate) fn record_undone() {
     metrics::counter!(UNDONE).increment(1);
 }
 
 /// Minutes after the first were billed, one of each of these calls, as they are now.
-pub(crate) fn billed(calls: &[Call]) {
+pub(crate) fn record_billed_minutes(calls: &[Call]) {
     metrics::counter!(MINUTES).increment(calls.len() as u64);
     for lateness in calls.iter().filter_map(Call::lateness) {
         metrics::histogram!("minute_lateness_seconds").record(lateness);
@@ -55,12 +55,12 @@ pub(crate) fn billed(calls: &[Call]) {
 }
 
 /// The sweeper drove calls on that somebody else had left half-way.
-pub(crate) fn repaired(calls: u64) {
+pub(crate) fn record_repairs(calls: u64) {
     metrics::counter!(REPAIRS, "reconciler" => SWEEPER).increment(calls);
 }
 
 /// Looks up how many calls are live.
-pub(crate) async fn live(pool: Database) -> anyhow::Result<()> {
+pub(crate) async fn update_live_gauge(pool: Database) -> anyhow::Result<()> {
     let live = calls::count_live(&mut *pool.acquire().await?).await?;
     metrics::gauge!("calls_live").set(live);
     Ok(())

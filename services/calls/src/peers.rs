@@ -59,12 +59,15 @@ impl PeerClients {
             async move { profile.check_calls(request).await }
         })
         .await?;
-        one_for_each(planned, checked.checks)
+        match_answers(planned, checked.checks)
     }
 
     /// Who of these is online; somebody without a status never was.
-    pub(crate) async fn online(&self, user_ids: Vec<i64>) -> Result<HashSet<i64>, Error> {
-        let found = self.statuses(user_ids).await?.into_iter();
+    pub(crate) async fn load_online_users(
+        &self,
+        user_ids: Vec<i64>,
+    ) -> Result<HashSet<i64>, Error> {
+        let found = self.load_statuses(user_ids).await?.into_iter();
         Ok(found
             .filter(|status| status.is_online)
             .map(|status| status.user_id)
@@ -73,18 +76,18 @@ impl PeerClients {
 
     /// When each party of these calls showed the last sign of life. Somebody without a status is left
     /// out.
-    pub(crate) async fn last_signs(
+    pub(crate) async fn load_last_signs(
         &self,
         calls: &[Call],
     ) -> Result<HashMap<i64, DateTime<Utc>>, Error> {
         let parties = calls.iter().flat_map(Call::parties).collect();
-        let found = self.statuses(parties).await?.into_iter();
+        let found = self.load_statuses(parties).await?.into_iter();
         Ok(found
             .filter_map(|status| Some((status.user_id, datetime(status.last_seen.as_ref())?)))
             .collect())
     }
 
-    async fn statuses(&self, user_ids: Vec<i64>) -> Result<Vec<PersonStatus>, Error> {
+    async fn load_statuses(&self, user_ids: Vec<i64>) -> Result<Vec<PersonStatus>, Error> {
         let request = GetStatusesRequest { user_ids };
         let found = retry_idempotent(|| {
             let mut presence = self.presence.clone();
@@ -96,7 +99,7 @@ impl PeerClients {
     }
 
     /// Tells that calls began and ended. Once: whatever goes wrong, events tell it too.
-    pub(crate) async fn follow_calls(&self, changes: Vec<CallChange>) -> Result<(), Error> {
+    pub(crate) async fn send_call_changes(&self, changes: Vec<CallChange>) -> Result<(), Error> {
         let mut presence = self.presence.clone();
         presence
             .follow_calls(FollowCallsRequest { changes })
@@ -105,7 +108,7 @@ impl PeerClients {
     }
 
     /// Coins of a person.
-    pub(crate) async fn balance_coins(&self, user_id: i64) -> Result<i64, Error> {
+    pub(crate) async fn load_balance_coins(&self, user_id: i64) -> Result<i64, Error> {
         let balance = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
             async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
@@ -115,7 +118,7 @@ impl PeerClients {
     }
 
     /// Charges minutes, each with an outcome of its own; in their order.
-    pub(crate) async fn charge(
+    pub(crate) async fn charge_minutes(
         &self,
         charges: Vec<ChargeRequest>,
     ) -> Result<Vec<ChargeOutcome>, Error> {
@@ -127,8 +130,8 @@ impl PeerClients {
         })
         .await?;
         let outcomes = response.outcomes.into_iter();
-        let charges = outcomes.filter_map(|each| each.outcome.map(charge_of));
-        one_for_each(&request.charges, charges.collect())
+        let charges = outcomes.filter_map(|each| each.outcome.map(charge_outcome));
+        match_answers(&request.charges, charges.collect())
     }
 
     /// Undoes the charge of a call's first minute, or forbids it.
@@ -147,7 +150,7 @@ impl PeerClients {
     }
 
     /// Closes the books of calls; in their order.
-    pub(crate) async fn settle(
+    pub(crate) async fn settle_calls(
         &self,
         settlements: Vec<SettleCallRequest>,
     ) -> Result<Vec<SettleCallResponse>, Error> {
@@ -158,11 +161,11 @@ impl PeerClients {
             async move { wallet.settle_batch(request).await }
         })
         .await?;
-        one_for_each(&request.settlements, response.settled)
+        match_answers(&request.settlements, response.settled)
     }
 }
 
-fn one_for_each<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
+fn match_answers<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
     if answers.len() == asked.len() {
         Ok(answers)
     } else {
@@ -173,7 +176,7 @@ fn one_for_each<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
 }
 
 /// The charge of a minute, from 1.
-pub(crate) fn charge_request(call: &Call, minute: i32) -> ChargeRequest {
+pub(crate) fn build_charge_request(call: &Call, minute: i32) -> ChargeRequest {
     ChargeRequest {
         call_id: call.call_id,
         minute,
@@ -184,7 +187,7 @@ pub(crate) fn charge_request(call: &Call, minute: i32) -> ChargeRequest {
 }
 
 /// The settlement of a call, when so many minutes count.
-pub(crate) fn settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
+pub(crate) fn build_settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
     SettleCallRequest {
         call_id: call.call_id,
         call_type: call.call_type.word().to_owned(),
@@ -196,7 +199,7 @@ pub(crate) fn settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
     }
 }
 
-fn charge_of(outcome: Outcome) -> ChargeOutcome {
+fn charge_outcome(outcome: Outcome) -> ChargeOutcome {
     match outcome {
         Outcome::Charged(charged) => ChargeOutcome::Paid {
             balance_coins: charged.balance_coins,

@@ -11,7 +11,7 @@ use crate::store::call_ratings;
 
 impl CallService {
     /// Keeps what the caller says of a call, once; answers the listener.
-    pub async fn rate_listener(
+    pub async fn rate_call(
         &self,
         call_id: i64,
         user_id: i64,
@@ -19,14 +19,14 @@ impl CallService {
     ) -> Result<i64, CallError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let call = call_ratings::rated_call(&mut tx, call_id).await?;
+        let call = call_ratings::lock_rated_call(&mut tx, call_id).await?;
         let call = call.ok_or(CallError::UnknownCall)?;
-        call.check_open_to(user_id, now)?;
+        call.check_ratable_by(user_id, now)?;
         let listener_id = call.listener_id;
-        if !call_ratings::insert(&mut tx, call_id, listener_id, rating, now).await? {
+        if !call_ratings::insert_rating(&mut tx, call_id, listener_id, rating, now).await? {
             return Err(CallError::AlreadyRated);
         }
-        let standing = call_ratings::add(&mut tx, listener_id, rating.stars).await?;
+        let standing = call_ratings::add_stars(&mut tx, listener_id, rating.stars).await?;
         let rated = Kind::CallRated(CallRated {
             call_id,
             user_id,

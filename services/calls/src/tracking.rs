@@ -24,7 +24,7 @@ impl LiveCallTracker {
     }
 
     /// Shows a call that has started.
-    pub(crate) async fn show(&self, call: &Call) {
+    pub(crate) async fn track(&self, call: &Call) {
         let key = key(call.call_id);
         let fields = vec![
             ("user_id", call.user_id.to_string()),
@@ -43,15 +43,19 @@ impl LiveCallTracker {
             let _: () = pipeline.expire(&key, KEPT_SECS, None).await?;
             pipeline.all::<()>().await
         };
-        self.at_best(show).await;
+        self.run_best_effort(show).await;
     }
 
     /// Takes a call away that has ended.
-    pub(crate) async fn hide(&self, call_id: i64) {
-        self.at_best(self.redis.del::<(), _>(key(call_id))).await;
+    pub(crate) async fn untrack(&self, call_id: i64) {
+        self.run_best_effort(self.redis.del::<(), _>(key(call_id)))
+            .await;
     }
 
-    async fn at_best<E: std::fmt::Display>(&self, command: impl Future<Output = Result<(), E>>) {
+    async fn run_best_effort<E: std::fmt::Display>(
+        &self,
+        command: impl Future<Output = Result<(), E>>,
+    ) {
         match tokio::time::timeout(TIMEOUT, command).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a call is not shown in Redis"),

@@ -13,7 +13,11 @@ pub struct BilledDuration {
 
 /// The duration of a call between two instants. An end before the start is a call of no length,
 /// which costs its first minute.
-pub fn duration(start: DateTime<Utc>, end: DateTime<Utc>, minute_secs: i32) -> BilledDuration {
+pub fn billed_duration(
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+    minute_secs: i32,
+) -> BilledDuration {
     let talked = (end - start).max(TimeDelta::zero());
     let seconds = ceil_div(talked.num_milliseconds(), 1_000);
     let minutes = ceil_div(seconds, i64::from(minute_secs)).max(1);
@@ -28,7 +32,7 @@ fn ceil_div(amount: i64, unit: i64) -> i64 {
 }
 
 /// Whole minutes that a balance pays for on top of those paid.
-pub fn minutes_affordable(balance_coins: i64, coins_per_minute: i64) -> i64 {
+pub fn count_affordable_minutes(balance_coins: i64, coins_per_minute: i64) -> i64 {
     balance_coins / coins_per_minute.max(1)
 }
 
@@ -38,7 +42,7 @@ mod tests {
 
     fn after_ms(ms: i64) -> BilledDuration {
         let start = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
-        duration(start, start + TimeDelta::milliseconds(ms), 60)
+        billed_duration(start, start + TimeDelta::milliseconds(ms), 60)
     }
 
     #[test]
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn affordable_minutes_are_whole() {
-        assert_eq!(minutes_affordable(29, 10), 2);
-        assert_eq!(minutes_affordable(9, 10), 0);
+        assert_eq!(count_affordable_minutes(29, 10), 2);
+        assert_eq!(count_affordable_minutes(9, 10), 0);
     }
 }

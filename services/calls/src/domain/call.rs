@@ -145,7 +145,7 @@ impl Call {
     }
 
     /// Whether the next minute should have been paid so long ago that nobody can be taken to talk.
-    pub fn is_beyond(&self, grace: TimeDelta) -> bool {
+    pub fn is_unpaid_beyond(&self, grace: TimeDelta) -> bool {
         self.paid_until()
             .is_some_and(|paid_until| paid_until + grace < self.read_at)
     }

@@ -8,7 +8,7 @@ use super::CallError;
 use super::call::CallStatus;
 
 /// How long after its end a call may be rated.
-const OPEN_FOR: TimeDelta = TimeDelta::days(7);
+const RATABLE_FOR: TimeDelta = TimeDelta::days(7);
 const COMMENT_CHARACTERS_MAX: usize = 500;
 
 /// Stars, and perhaps a few words that only we read.
@@ -56,7 +56,7 @@ pub struct RatedCall {
 
 impl RatedCall {
     /// Whether this user may rate it now.
-    pub fn check_open_to(&self, user_id: i64, now: DateTime<Utc>) -> Result<(), CallError> {
+    pub fn check_ratable_by(&self, user_id: i64, now: DateTime<Utc>) -> Result<(), CallError> {
         if user_id == self.listener_id {
             return Err(CallError::NotTheCaller);
         }
@@ -69,7 +69,7 @@ impl RatedCall {
         else {
             return Err(CallError::NotCompleted);
         };
-        if now - end_time > OPEN_FOR {
+        if now - end_time > RATABLE_FOR {
             return Err(CallError::RatingClosed);
         }
         if self.is_listener_gone {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn refusal(call: &RatedCall, user_id: i64) -> Option<CallError> {
-        call.check_open_to(user_id, ended_at()).err()
+        call.check_ratable_by(user_id, ended_at()).err()
     }
 
     #[test]
@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn the_caller_rates_for_seven_days() {
         let last = ended_at() + TimeDelta::days(7);
-        assert!(call().check_open_to(CALLER, ended_at()).is_ok());
-        assert!(call().check_open_to(CALLER, last).is_ok());
-        let late = call().check_open_to(CALLER, last + TimeDelta::seconds(1));
+        assert!(call().check_ratable_by(CALLER, ended_at()).is_ok());
+        assert!(call().check_ratable_by(CALLER, last).is_ok());
+        let late = call().check_ratable_by(CALLER, last + TimeDelta::seconds(1));
         assert!(matches!(late, Err(CallError::RatingClosed)));
     }
 

@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::CallError;
-use super::billing::{BilledDuration, duration};
+use super::billing::{BilledDuration, billed_duration};
 use super::call::{Call, CallPhase, CallStatus};
 
 /// Minutes that the caller's coins should pay for beyond the present one; with less it is told.
@@ -107,7 +107,7 @@ pub struct PaidMinute {
     /// Whether they pay for less than two more minutes.
     pub is_low: bool,
     /// Whether that is new, so that the caller is told.
-    pub tell_low: bool,
+    pub is_newly_low: bool,
 }
 
 /// What a charge of a live call's next minute leads to.
@@ -129,10 +129,10 @@ pub enum SettlementStep {
 }
 
 /// What is to be done with a call now.
-pub fn due(call: &Call, limits: &SagaLimits) -> DueStep {
+pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
     match call.phase {
         CallPhase::Reserving | CallPhase::Undoing => DueStep::Undo,
-        CallPhase::Active if call.is_beyond(limits.unpaid_grace) => {
+        CallPhase::Active if call.is_unpaid_beyond(limits.unpaid_grace) => {
             DueStep::End(EndCause::Unpaid {
                 minute: call.minutes_billed,
                 available_coins: None,
@@ -146,9 +146,12 @@ pub fn due(call: &Call, limits: &SagaLimits) -> DueStep {
 
 /// What the charge of the first minute leads to: the minute of a live call, or the refusal of a start
 /// that is to be undone. No answer at all is to be undone likewise.
-pub fn go_live(reserved: &Call, charge: ChargeOutcome) -> Result<PaidMinute, CallError> {
+pub fn evaluate_first_charge(
+    reserved: &Call,
+    charge: ChargeOutcome,
+) -> Result<PaidMinute, CallError> {
     match charge {
-        ChargeOutcome::Paid { balance_coins } => Ok(paid(reserved, 1, balance_coins)),
+        ChargeOutcome::Paid { balance_coins } => Ok(paid_minute(reserved, 1, balance_coins)),
         ChargeOutcome::Insufficient {
             required_coins,
             available_coins,
@@ -161,7 +164,7 @@ pub fn go_live(reserved: &Call, charge: ChargeOutcome) -> Result<PaidMinute, Cal
 }
 
 /// What the charge of a live call's next minute leads to.
-pub fn bill(call: &Call, charge: ChargeOutcome) -> BillingDecision {
+pub fn evaluate_next_charge(call: &Call, charge: ChargeOutcome) -> BillingDecision {
     let unpaid = |available_coins| {
         BillingDecision::End(EndCause::Unpaid {
             minute: call.minutes_billed,
@@ -170,7 +173,7 @@ pub fn bill(call: &Call, charge: ChargeOutcome) -> BillingDecision {
     };
     match charge {
         ChargeOutcome::Paid { balance_coins } => {
-            BillingDecision::Record(paid(call, call.minutes_billed + 1, balance_coins))
+            BillingDecision::Record(paid_minute(call, call.minutes_billed + 1, balance_coins))
         }
         ChargeOutcome::Insufficient {
             available_coins, ..
@@ -179,24 +182,24 @@ pub fn bill(call: &Call, charge: ChargeOutcome) -> BillingDecision {
     }
 }
 
-fn paid(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
+fn paid_minute(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
     let is_low = balance_coins < LOW_BALANCE_MINUTES * call.coins_per_minute;
     PaidMinute {
         minute,
         balance_coins,
         is_low,
-        tell_low: is_low && !call.low_balance_told,
+        is_newly_low: is_low && !call.low_balance_told,
     }
 }
 
 /// How a live call ends for this cause; none when it goes on.
-pub fn ending(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallEnding> {
+pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallEnding> {
     let start_time = call.start_time?;
     let paid_until = call.paid_until()?;
     let (end_time, status) = match cause {
         // Whoever hangs up long after the last paid minute hangs up on silence: nobody was billed
         // meanwhile, so the service was away.
-        EndCause::HangUp { status, .. } if call.is_beyond(limits.unpaid_grace) => {
+        EndCause::HangUp { status, .. } if call.is_unpaid_beyond(limits.unpaid_grace) => {
             (paid_until, status)
         }
         EndCause::HangUp { status, .. } => (call.read_at, status),
@@ -211,8 +214,8 @@ pub fn ending(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallE
             (end_time, CallStatus::Dropped)
         }
     };
-    let mut duration = duration(start_time, end_time, call.minute_secs);
-    if costs_nothing(call, cause, limits) {
+    let mut duration = billed_duration(start_time, end_time, call.minute_secs);
+    if is_free_cancellation(call, cause, limits) {
         duration.minutes = 0;
     }
     let is_paid = call.minutes_billed >= duration.minutes;
@@ -226,7 +229,7 @@ pub fn ending(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallE
 
 /// Whether the caller takes back a call that has hardly begun. Nothing tells the server whether the
 /// listener has answered, so whoever grants this grace grants it to answered calls too.
-fn costs_nothing(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
+fn is_free_cancellation(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
     let cancelled = EndCause::HangUp {
         status: CallStatus::Cancelled,
         by_caller: true,
@@ -239,7 +242,7 @@ fn costs_nothing(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
 
 /// Whether a live call is to end because neither side has shown a sign of life for too long. Its start
 /// was one.
-pub fn is_silent(
+pub fn evaluate_silence(
     call: &Call,
     last_sign: Option<DateTime<Utc>>,
     limits: &SagaLimits,
@@ -252,7 +255,7 @@ pub fn is_silent(
 }
 
 /// The next step of the settlement of an ended call of which `paid` minutes are known to be paid.
-pub fn settling(call: &Call, paid: i32) -> SettlementStep {
+pub fn next_settlement_step(call: &Call, paid: i32) -> SettlementStep {
     let begun = call.duration_minutes.unwrap_or(1);
     if paid < begun {
         SettlementStep::Charge(paid + 1)
@@ -263,9 +266,13 @@ pub fn settling(call: &Call, paid: i32) -> SettlementStep {
 
 /// The step after the charge of a begun minute. Coins may not suffice: then the call ended with its
 /// last paid minute.
-pub fn settling_after(call: &Call, minute: i32, charge: ChargeOutcome) -> SettlementStep {
+pub fn settlement_step_after_charge(
+    call: &Call,
+    minute: i32,
+    charge: ChargeOutcome,
+) -> SettlementStep {
     match charge {
-        ChargeOutcome::Paid { .. } => settling(call, minute),
+        ChargeOutcome::Paid { .. } => next_settlement_step(call, minute),
         ChargeOutcome::Insufficient { .. } | ChargeOutcome::Voided => {
             SettlementStep::Close(minute - 1)
         }

@@ -9,7 +9,7 @@ use crate::domain::badge::BadgeError;
 use crate::store::badges::{BadgeCount, DayBadge};
 
 /// A date as the wire has it.
-pub(super) fn date_of(text: Option<String>) -> Result<Option<NaiveDate>, BadgeError> {
+pub(super) fn parse_date(text: Option<String>) -> Result<Option<NaiveDate>, BadgeError> {
     let date = text.map(|text| text.parse().map_err(|_| BadgeError::BadDate));
     date.transpose()
 }
@@ -25,7 +25,7 @@ pub(super) fn badge(given: DayBadge) -> wire::Badge {
     }
 }
 
-pub(super) fn standing(standing: ListenerStanding) -> wire::GetStandingResponse {
+pub(super) fn standing_response(standing: ListenerStanding) -> wire::GetStandingResponse {
     let hours = standing.next_threshold_hours;
     wire::GetStandingResponse {
         badge: Some(badge(standing.badge)),
@@ -34,7 +34,7 @@ pub(super) fn standing(standing: ListenerStanding) -> wire::GetStandingResponse 
     }
 }
 
-pub(super) fn count(count: BadgeCount) -> wire::BadgeCount {
+pub(super) fn badge_count(count: BadgeCount) -> wire::BadgeCount {
     wire::BadgeCount {
         badge: count.badge.word().to_owned(),
         count: count.count,
@@ -43,7 +43,7 @@ pub(super) fn count(count: BadgeCount) -> wire::BadgeCount {
     }
 }
 
-pub(super) fn given(given: AssignedBadges) -> wire::AssignBadgesResponse {
+pub(super) fn assign_response(given: AssignedBadges) -> wire::AssignBadgesResponse {
     let [basic, bronze, silver, gold] = given.counts;
     wire::AssignBadgesResponse {
         date: given.date.to_string(),

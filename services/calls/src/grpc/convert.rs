@@ -16,10 +16,10 @@ use crate::saga::{
     BILL_ROUTE, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
     START_ROUTE, StartRequest, SweepOutcome,
 };
+use crate::store::bulk_lookups::ListenerTotals;
 use crate::store::history::{HistoryFilter, MonthlyTotals, PastCall};
-use crate::store::others::ListenerTotals;
 
-pub(super) fn start_of(request: StartCallRequest) -> Result<StartRequest, CallError> {
+pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
     let body = (
         request.listener_id,
@@ -39,8 +39,8 @@ pub(super) fn start_of(request: StartCallRequest) -> Result<StartRequest, CallEr
     })
 }
 
-pub(super) fn end_of(request: EndCallRequest) -> Result<HangUpRequest, CallError> {
-    let status = status_after(request.reason());
+pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest, CallError> {
+    let status = status_for_reason(request.reason());
     let body = (request.call_id, status.word());
     let idempotency = request
         .idempotency_key
@@ -55,7 +55,9 @@ pub(super) fn end_of(request: EndCallRequest) -> Result<HangUpRequest, CallError
     })
 }
 
-pub(super) fn nudge_of(request: BillMinuteRequest) -> Result<BillingRequest, CallError> {
+pub(super) fn parse_billing_request(
+    request: BillMinuteRequest,
+) -> Result<BillingRequest, CallError> {
     let BillMinuteRequest {
         call_id, user_id, ..
     } = request;
@@ -70,7 +72,7 @@ pub(super) fn nudge_of(request: BillMinuteRequest) -> Result<BillingRequest, Cal
     })
 }
 
-pub(super) fn emergency_end_of(
+pub(super) fn parse_emergency_end_request(
     request: EmergencyEndCallRequest,
 ) -> Result<HangUpRequest, CallError> {
     let (user_id, body) = (request.user_id, request.call_id);
@@ -87,7 +89,7 @@ pub(super) fn emergency_end_of(
     })
 }
 
-pub(super) fn ended(ended: EndedCall) -> EndCallResponse {
+pub(super) fn end_response(ended: EndedCall) -> EndCallResponse {
     let EndedCall {
         call,
         remaining_coins,
@@ -104,7 +106,7 @@ pub(super) fn ended(ended: EndedCall) -> EndCallResponse {
     }
 }
 
-pub(super) fn cleaned_up(swept: SweepOutcome) -> CleanUpResponse {
+pub(super) fn clean_up_response(swept: SweepOutcome) -> CleanUpResponse {
     let count = |calls: usize| i64::try_from(calls).unwrap_or(i64::MAX);
     CleanUpResponse {
         calls_ended: count(swept.ended),
@@ -135,7 +137,7 @@ pub(super) fn ongoing_call(
     }
 }
 
-fn status_after(reason: EndReason) -> call::CallStatus {
+fn status_for_reason(reason: EndReason) -> call::CallStatus {
     match reason {
         EndReason::Unspecified | EndReason::Completed => call::CallStatus::Completed,
         EndReason::Dropped | EndReason::CoinEmpty => call::CallStatus::Dropped,
@@ -159,7 +161,7 @@ fn wire_status(status: call::CallStatus) -> wire::CallStatus {
     }
 }
 
-pub(super) fn filter_of(request: &ListCallsRequest) -> HistoryFilter {
+pub(super) fn parse_history_filter(request: &ListCallsRequest) -> HistoryFilter {
     let call_type = request.call_type.map(|_| request.call_type());
     let status = request.status.map(|_| request.status());
     HistoryFilter {
@@ -217,7 +219,7 @@ pub(super) fn receipt_minute(minute: ReceiptMinute) -> wire::ReceiptMinute {
     }
 }
 
-pub(super) fn rate(rate: MinuteRate) -> wire::Rate {
+pub(super) fn minute_rate(rate: MinuteRate) -> wire::Rate {
     wire::Rate {
         coins_per_minute: rate.coins_per_minute,
         minimum_coins: rate.coins_per_minute,
@@ -225,7 +227,7 @@ pub(super) fn rate(rate: MinuteRate) -> wire::Rate {
     }
 }
 
-pub(super) fn summary(summary: CallSummary) -> GetSummaryResponse {
+pub(super) fn summary_response(summary: CallSummary) -> GetSummaryResponse {
     let CallSummary {
         totals,
         recent,
@@ -246,11 +248,11 @@ pub(super) fn summary(summary: CallSummary) -> GetSummaryResponse {
         total_duration_seconds: totals.duration_seconds,
         avg_duration_seconds: totals.avg_duration_seconds,
         recent_calls: recent.into_iter().map(past_call).collect(),
-        months: months.into_iter().map(month).collect(),
+        months: months.into_iter().map(monthly_totals).collect(),
     }
 }
 
-fn month(month: MonthlyTotals) -> wire::Month {
+fn monthly_totals(month: MonthlyTotals) -> wire::Month {
     wire::Month {
         month: month.month,
         calls_count: month.calls_count,

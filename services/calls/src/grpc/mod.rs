@@ -15,13 +15,13 @@ use talktime_proto::calls::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use self::convert::{ongoing_call, start_of, wire_type};
+use self::convert::{ongoing_call, parse_start_request, wire_type};
 use crate::badges::BadgeService;
 use crate::domain::call::CallType;
 use crate::domain::rating::CallRating;
 use crate::saga::CallService;
 
-fn refused(error: impl Into<Error>) -> Status {
+fn into_status(error: impl Into<Error>) -> Status {
     refuse(error.into())
 }
 
@@ -42,8 +42,8 @@ impl CallsService for CallsApi {
         &self,
         request: Request<StartCallRequest>,
     ) -> Result<Response<StartCallResponse>, Status> {
-        let start = start_of(request.into_inner()).map_err(refused)?;
-        let started = self.calls.start(&start).await.map_err(refused)?;
+        let start = parse_start_request(request.into_inner()).map_err(into_status)?;
+        let started = self.calls.start_call(&start).await.map_err(into_status)?;
         Ok(Response::new(StartCallResponse {
             call_id: started.call_id,
             call_duration_minutes: started.minutes_affordable,
@@ -59,36 +59,41 @@ impl CallsService for CallsApi {
         &self,
         request: Request<EndCallRequest>,
     ) -> Result<Response<EndCallResponse>, Status> {
-        let end = convert::end_of(request.into_inner()).map_err(refused)?;
-        let ended = self.calls.end(&end).await.map_err(refused)?;
-        Ok(Response::new(convert::ended(ended)))
+        let end = convert::parse_end_request(request.into_inner()).map_err(into_status)?;
+        let ended = self.calls.end_call(&end).await.map_err(into_status)?;
+        Ok(Response::new(convert::end_response(ended)))
     }
 
     async fn emergency_end_call(
         &self,
         request: Request<EmergencyEndCallRequest>,
     ) -> Result<Response<EndCallResponse>, Status> {
-        let end = convert::emergency_end_of(request.into_inner()).map_err(refused)?;
-        let ended = self.calls.end(&end).await.map_err(refused)?;
-        Ok(Response::new(convert::ended(ended)))
+        let end =
+            convert::parse_emergency_end_request(request.into_inner()).map_err(into_status)?;
+        let ended = self.calls.end_call(&end).await.map_err(into_status)?;
+        Ok(Response::new(convert::end_response(ended)))
     }
 
     async fn clean_up(
         &self,
         _request: Request<CleanUpRequest>,
     ) -> Result<Response<CleanUpResponse>, Status> {
-        let swept = self.calls.sweep_now().await.map_err(refused)?;
-        Ok(Response::new(convert::cleaned_up(swept)))
+        let swept = self.calls.sweep_all_due().await.map_err(into_status)?;
+        Ok(Response::new(convert::clean_up_response(swept)))
     }
 
     async fn bill_minute(
         &self,
         request: Request<BillMinuteRequest>,
     ) -> Result<Response<BillMinuteResponse>, Status> {
-        let nudge = convert::nudge_of(request.into_inner()).map_err(refused)?;
-        let billed = self.calls.bill_minute(&nudge).await.map_err(refused)?;
+        let billing = convert::parse_billing_request(request.into_inner()).map_err(into_status)?;
+        let billed = self
+            .calls
+            .bill_minute(&billing)
+            .await
+            .map_err(into_status)?;
         Ok(Response::new(BillMinuteResponse {
-            call_id: nudge.call_id,
+            call_id: billing.call_id,
             coins_deducted: billed.coins_deducted,
             remaining_coins: billed.remaining_coins,
             total_coins_spent: billed.total_coins_spent,
@@ -102,9 +107,9 @@ impl CallsService for CallsApi {
     ) -> Result<Response<GetOngoingResponse>, Status> {
         let ongoing = self
             .calls
-            .ongoing(request.into_inner().user_id)
+            .find_ongoing(request.into_inner().user_id)
             .await
-            .map_err(refused)?;
+            .map_err(into_status)?;
         let now = self.calls.clock.now();
         let call = ongoing.map(|(call, remaining_coins)| ongoing_call(call, remaining_coins, now));
         Ok(Response::new(GetOngoingResponse { call }))
@@ -115,12 +120,12 @@ impl CallsService for CallsApi {
         request: Request<ListCallsRequest>,
     ) -> Result<Response<ListCallsResponse>, Status> {
         let request = request.into_inner();
-        let filter = convert::filter_of(&request);
+        let filter = convert::parse_history_filter(&request);
         let listed = self
             .calls
-            .list(filter, request.page, request.per_page)
+            .list_calls(filter, request.page, request.per_page)
             .await;
-        let (calls, totals) = listed.map_err(refused)?;
+        let (calls, totals) = listed.map_err(into_status)?;
         Ok(Response::new(ListCallsResponse {
             calls: calls.into_iter().map(convert::past_call).collect(),
             total_calls: totals.total_calls,
@@ -136,10 +141,10 @@ impl CallsService for CallsApi {
     ) -> Result<Response<GetSummaryResponse>, Status> {
         let summary = self
             .calls
-            .summary(request.into_inner().user_id)
+            .load_summary(request.into_inner().user_id)
             .await
-            .map_err(refused)?;
-        Ok(Response::new(convert::summary(summary)))
+            .map_err(into_status)?;
+        Ok(Response::new(convert::summary_response(summary)))
     }
 
     async fn get_receipt(
@@ -149,9 +154,9 @@ impl CallsService for CallsApi {
         let GetReceiptRequest { call_id, user_id } = request.into_inner();
         let (call, minutes) = self
             .calls
-            .receipt(call_id, user_id)
+            .load_receipt(call_id, user_id)
             .await
-            .map_err(refused)?;
+            .map_err(into_status)?;
         Ok(Response::new(GetReceiptResponse {
             coins_per_minute: call.coins_per_minute,
             listener_paise_per_minute: call.listener_paise_per_minute,
@@ -167,12 +172,12 @@ impl CallsService for CallsApi {
         request: Request<RateCallRequest>,
     ) -> Result<Response<RateCallResponse>, Status> {
         let request = request.into_inner();
-        let rating = CallRating::new(request.stars, request.comment).map_err(refused)?;
+        let rating = CallRating::new(request.stars, request.comment).map_err(into_status)?;
         let rated = self
             .calls
-            .rate_listener(request.call_id, request.user_id, &rating);
+            .rate_call(request.call_id, request.user_id, &rating);
         Ok(Response::new(RateCallResponse {
-            listener_id: rated.await.map_err(refused)?,
+            listener_id: rated.await.map_err(into_status)?,
         }))
     }
 
@@ -181,8 +186,12 @@ impl CallsService for CallsApi {
         _request: Request<GetRatesRequest>,
     ) -> Result<Response<GetRatesResponse>, Status> {
         Ok(Response::new(GetRatesResponse {
-            audio: Some(convert::rate(self.calls.rate(CallType::Audio))),
-            video: Some(convert::rate(self.calls.rate(CallType::Video))),
+            audio: Some(convert::minute_rate(
+                self.calls.minute_rate(CallType::Audio),
+            )),
+            video: Some(convert::minute_rate(
+                self.calls.minute_rate(CallType::Video),
+            )),
         }))
     }
 
@@ -190,8 +199,11 @@ impl CallsService for CallsApi {
         &self,
         request: Request<wire::FilterLiveRequest>,
     ) -> Result<Response<wire::FilterLiveResponse>, Status> {
-        let live = self.calls.live_among(&request.into_inner().call_ids).await;
-        let live_call_ids = live.map_err(refused)?;
+        let live = self
+            .calls
+            .list_live_among(&request.into_inner().call_ids)
+            .await;
+        let live_call_ids = live.map_err(into_status)?;
         Ok(Response::new(wire::FilterLiveResponse { live_call_ids }))
     }
 
@@ -200,8 +212,8 @@ impl CallsService for CallsApi {
         request: Request<wire::GetListenerTotalsRequest>,
     ) -> Result<Response<wire::GetListenerTotalsResponse>, Status> {
         let listener_ids = request.into_inner().listener_ids;
-        let totals = self.calls.listener_totals(&listener_ids).await;
-        let totals = totals.map_err(refused)?.into_iter();
+        let totals = self.calls.list_listener_totals(&listener_ids).await;
+        let totals = totals.map_err(into_status)?.into_iter();
         Ok(Response::new(wire::GetListenerTotalsResponse {
             totals: totals.map(convert::listener_totals).collect(),
         }))
@@ -214,7 +226,7 @@ impl CallsService for CallsApi {
         let user_id = request.into_inner().user_id;
         let is_on_a_call = self.calls.prepare_deletion(user_id).await;
         Ok(Response::new(wire::PrepareDeletionResponse {
-            is_on_a_call: is_on_a_call.map_err(refused)?,
+            is_on_a_call: is_on_a_call.map_err(into_status)?,
         }))
     }
 
@@ -223,8 +235,12 @@ impl CallsService for CallsApi {
         request: Request<wire::GetStandingRequest>,
     ) -> Result<Response<wire::GetStandingResponse>, Status> {
         let listener_id = request.into_inner().listener_id;
-        let standing = self.badges.standing(listener_id).await.map_err(refused)?;
-        Ok(Response::new(badges::standing(standing)))
+        let standing = self
+            .badges
+            .load_standing(listener_id)
+            .await
+            .map_err(into_status)?;
+        Ok(Response::new(badges::standing_response(standing)))
     }
 
     async fn get_badge(
@@ -232,9 +248,9 @@ impl CallsService for CallsApi {
         request: Request<wire::GetBadgeRequest>,
     ) -> Result<Response<wire::Badge>, Status> {
         let wire::GetBadgeRequest { listener_id, date } = request.into_inner();
-        let date = badges::date_of(date).map_err(refused)?;
-        let badge = self.badges.on(listener_id, date).await;
-        Ok(Response::new(badges::badge(badge.map_err(refused)?)))
+        let date = badges::parse_date(date).map_err(into_status)?;
+        let badge = self.badges.find_badge(listener_id, date).await;
+        Ok(Response::new(badges::badge(badge.map_err(into_status)?)))
     }
 
     async fn list_badges(
@@ -242,13 +258,13 @@ impl CallsService for CallsApi {
         request: Request<wire::ListBadgesRequest>,
     ) -> Result<Response<wire::ListBadgesResponse>, Status> {
         let request = request.into_inner();
-        let first = badges::date_of(request.first_date).map_err(refused)?;
-        let last = badges::date_of(request.last_date).map_err(refused)?;
+        let first = badges::parse_date(request.first_date).map_err(into_status)?;
+        let last = badges::parse_date(request.last_date).map_err(into_status)?;
         let given = self
             .badges
-            .history(request.listener_id, first, last)
+            .list_badges(request.listener_id, first, last)
             .await
-            .map_err(refused)?;
+            .map_err(into_status)?;
         Ok(Response::new(wire::ListBadgesResponse {
             badges: given.into_iter().map(badges::badge).collect(),
         }))
@@ -259,12 +275,12 @@ impl CallsService for CallsApi {
         request: Request<wire::GetBadgeStatisticsRequest>,
     ) -> Result<Response<wire::GetBadgeStatisticsResponse>, Status> {
         let request = request.into_inner();
-        let first = badges::date_of(request.first_date).map_err(refused)?;
-        let last = badges::date_of(request.last_date).map_err(refused)?;
-        let counted = self.badges.statistics(first, last).await;
-        let (range, counts, total_listeners) = counted.map_err(refused)?;
+        let first = badges::parse_date(request.first_date).map_err(into_status)?;
+        let last = badges::parse_date(request.last_date).map_err(into_status)?;
+        let counted = self.badges.load_statistics(first, last).await;
+        let (range, counts, total_listeners) = counted.map_err(into_status)?;
         Ok(Response::new(wire::GetBadgeStatisticsResponse {
-            counts: counts.into_iter().map(badges::count).collect(),
+            counts: counts.into_iter().map(badges::badge_count).collect(),
             total_listeners,
             first_date: range.first.to_string(),
             last_date: range.last.to_string(),
@@ -275,16 +291,16 @@ impl CallsService for CallsApi {
         &self,
         request: Request<wire::AssignBadgesRequest>,
     ) -> Result<Response<wire::AssignBadgesResponse>, Status> {
-        let date = badges::date_of(request.into_inner().date).map_err(refused)?;
-        let given = self.badges.assign(date).await.map_err(refused)?;
-        Ok(Response::new(badges::given(given)))
+        let date = badges::parse_date(request.into_inner().date).map_err(into_status)?;
+        let given = self.badges.assign_badges(date).await.map_err(into_status)?;
+        Ok(Response::new(badges::assign_response(given)))
     }
 
     async fn get_activity(
         &self,
         _request: Request<GetActivityRequest>,
     ) -> Result<Response<GetActivityResponse>, Status> {
-        let activity = self.calls.activity().await.map_err(refused)?;
+        let activity = self.calls.load_activity().await.map_err(into_status)?;
         Ok(Response::new(GetActivityResponse {
             active_calls: activity.active_calls,
             calls_today: activity.calls_today,

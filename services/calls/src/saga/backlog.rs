@@ -22,7 +22,11 @@ impl BillingBacklog {
     }
 
     /// Judges by how late the live calls of a batch are, the longest due ones that there are.
-    pub(super) fn judge(&self, late_by: impl Iterator<Item = TimeDelta>, batch_is_full: bool) {
+    pub(super) fn record_lateness(
+        &self,
+        late_by: impl Iterator<Item = TimeDelta>,
+        batch_is_full: bool,
+    ) {
         // Even the last of them should have been billed long ago.
         let all_are_late = late_by.min().is_some_and(|least| least > LATENESS_MAX);
         let is_long = batch_is_full && all_are_late;
@@ -44,7 +48,7 @@ mod tests {
         ] {
             let backlog = BillingBacklog::default();
             let late_by = late_by_secs.iter().copied().map(TimeDelta::seconds);
-            backlog.judge(late_by, batch_is_full);
+            backlog.record_lateness(late_by, batch_is_full);
             assert_eq!(backlog.is_long(), is_long, "{late_by_secs:?}");
         }
     }

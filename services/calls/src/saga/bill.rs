@@ -7,12 +7,12 @@ use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, Kind, failpoint};
 
-use super::{CallService, as_party, count, tell};
+use super::{CallService, call_events, require_party, sum_concurrently};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::{self, BillingDecision, ChargeOutcome, DueStep, EndCause, PaidMinute};
 use crate::observe;
-use crate::peers::charge_request;
+use crate::peers::build_charge_request;
 use crate::store::calls;
 
 /// The route that an Idempotency-Key of a nudge belongs to.
@@ -46,14 +46,18 @@ impl CallService {
     /// Bills what is due of one call now, by the same step that the sweeper takes. Out of coins ends
     /// the call. Asked again under its key it answers as it did first; a minute is billed once in any
     /// case.
-    pub async fn bill_minute(&self, nudge: &BillingRequest) -> Result<BillingOutcome, CallError> {
-        let Some(request) = &nudge.idempotency else {
-            return self.bill_begun(nudge.call_id, nudge.user_id).await;
+    pub async fn bill_minute(&self, billing: &BillingRequest) -> Result<BillingOutcome, CallError> {
+        let Some(request) = &billing.idempotency else {
+            return self
+                .bill_begun_minutes(billing.call_id, billing.user_id)
+                .await;
         };
         if let Some(billed) = idempotency::find(&mut *self.db.acquire().await?, request).await? {
             return Ok(billed);
         }
-        let billed = self.bill_begun(nudge.call_id, nudge.user_id).await?;
+        let billed = self
+            .bill_begun_minutes(billing.call_id, billing.user_id)
+            .await?;
         let mut tx = self.db.begin().await?;
         if let Seen::Before(billed) = idempotency::begin(&mut tx, request).await? {
             return Ok(billed);
@@ -63,8 +67,12 @@ impl CallService {
         Ok(billed)
     }
 
-    async fn bill_begun(&self, call_id: i64, user_id: i64) -> Result<BillingOutcome, CallError> {
-        let call = as_party(
+    async fn bill_begun_minutes(
+        &self,
+        call_id: i64,
+        user_id: i64,
+    ) -> Result<BillingOutcome, CallError> {
+        let call = require_party(
             calls::find(&mut *self.db.acquire().await?, call_id).await?,
             user_id,
         )?;
@@ -73,10 +81,10 @@ impl CallService {
         }
         let mut after = call.clone();
         loop {
-            after = match steps::due(&after, &self.terms.limits) {
+            after = match steps::next_due_step(&after, &self.terms.limits) {
                 DueStep::Charge => self.bill_next_minute(&after, user_id).await?,
                 DueStep::End(cause) => {
-                    self.end_by_itself(call_id, cause).await;
+                    self.end_for_cause(call_id, cause).await;
                     return Err(CallError::NoSuchCall);
                 }
                 DueStep::Undo | DueStep::Settle | DueStep::Nothing => break,
@@ -84,15 +92,16 @@ impl CallService {
         }
         Ok(BillingOutcome {
             coins_deducted: after.coins_spent - call.coins_spent,
-            remaining_coins: self.remaining_coins(&call, user_id).await,
+            remaining_coins: self.load_remaining_coins(&call, user_id).await,
             total_coins_spent: after.coins_spent,
             minutes_billed: after.minutes_billed,
         })
     }
 
     async fn bill_next_minute(&self, call: &Call, asked_by: i64) -> Result<Call, CallError> {
-        let charge = self.charge(call, call.minutes_billed + 1).await?;
-        self.apply(std::slice::from_ref(call), &[charge]).await?;
+        let charge = self.charge_minute(call, call.minutes_billed + 1).await?;
+        self.apply_charges(std::slice::from_ref(call), &[charge])
+            .await?;
         match charge {
             ChargeOutcome::Insufficient {
                 required_coins,
@@ -114,30 +123,30 @@ impl CallService {
     }
 
     /// Bills the next minute of calls that are due, together. Answers how many calls have ended of it.
-    pub(super) async fn bill_due(&self, due: Vec<Call>) -> usize {
+    pub(super) async fn bill_due_calls(&self, due: Vec<Call>) -> usize {
         let minutes = due
             .iter()
-            .map(|call| charge_request(call, call.minutes_billed + 1));
-        match self.peers.charge(minutes.collect()).await {
+            .map(|call| build_charge_request(call, call.minutes_billed + 1));
+        match self.peers.charge_minutes(minutes.collect()).await {
             Ok(charges) => {
                 failpoint::reach("calls.bill.charged");
-                self.apply_at_best(&due, &charges).await
+                self.apply_charges_best_effort(&due, &charges).await
             }
-            Err(error) if is_away(&error) => {
+            Err(error) if is_wallet_away(&error) => {
                 tracing::warn!(%error, calls = due.len(), "minutes could not be charged yet");
                 0
             }
             // One of them spoils the batch: it must not spoil the others' calls.
             Err(error) => {
                 tracing::error!(%error, calls = due.len(), "a batch was refused; billing singly");
-                count(due, |call| self.bill_singly(call)).await
+                sum_concurrently(due, |call| self.bill_one(call)).await
             }
         }
     }
 
-    async fn bill_singly(&self, call: Call) -> usize {
-        match self.charge(&call, call.minutes_billed + 1).await {
-            Ok(charge) => self.apply_at_best(&[call], &[charge]).await,
+    async fn bill_one(&self, call: Call) -> usize {
+        match self.charge_minute(&call, call.minutes_billed + 1).await {
+            Ok(charge) => self.apply_charges_best_effort(&[call], &[charge]).await,
             Err(error) => {
                 tracing::error!(%error, call_id = call.call_id, "a minute could not be charged");
                 0
@@ -145,8 +154,12 @@ impl CallService {
         }
     }
 
-    async fn apply_at_best(&self, billed: &[Call], charges: &[ChargeOutcome]) -> usize {
-        match self.apply(billed, charges).await.map_err(Error::from) {
+    async fn apply_charges_best_effort(&self, billed: &[Call], charges: &[ChargeOutcome]) -> usize {
+        match self
+            .apply_charges(billed, charges)
+            .await
+            .map_err(Error::from)
+        {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::warn!(%error, "minutes were charged and will be recorded again");
@@ -156,21 +169,25 @@ impl CallService {
     }
 
     /// Records what was charged, tells it, and ends the calls that are out of coins; answers how many.
-    async fn apply(&self, billed: &[Call], charges: &[ChargeOutcome]) -> Result<usize, CallError> {
+    async fn apply_charges(
+        &self,
+        billed: &[Call],
+        charges: &[ChargeOutcome],
+    ) -> Result<usize, CallError> {
         let mut paid = Vec::new();
         let mut unpaid = Vec::new();
         for (call, charge) in billed.iter().zip(charges) {
-            match steps::bill(call, *charge) {
+            match steps::evaluate_next_charge(call, *charge) {
                 BillingDecision::Record(minute) => paid.push((call.call_id, minute)),
                 BillingDecision::End(cause) => unpaid.push((call.call_id, cause)),
             }
         }
-        let recorded = self.record(&paid).await;
-        let ended = self.end_all(unpaid).await;
+        let recorded = self.record_minutes(&paid).await;
+        let ended = self.end_for_causes(unpaid).await;
         recorded.map(|()| ended)
     }
 
-    async fn record(&self, paid: &[(i64, PaidMinute)]) -> Result<(), CallError> {
+    async fn record_minutes(&self, paid: &[(i64, PaidMinute)]) -> Result<(), CallError> {
         if paid.is_empty() {
             return Ok(());
         }
@@ -179,26 +196,26 @@ impl CallService {
         let minutes: HashMap<i64, PaidMinute> = paid.iter().copied().collect();
         let events = recorded
             .iter()
-            .flat_map(|call| tell::billed(call, minutes[&call.call_id]));
+            .flat_map(|call| call_events::minute_billed(call, minutes[&call.call_id]));
         outbox::append_all(&mut tx, self.clock.now(), events.collect()).await?;
         failpoint::reach("calls.bill.before_recorded");
         tx.commit().await?;
         failpoint::reach("calls.bill.recorded");
         self.relay.wake();
-        observe::billed(&recorded);
+        observe::record_billed_minutes(&recorded);
         Ok(())
     }
 
     /// Ends calls for reasons of their own, a bounded number at once; answers how many ended now.
-    pub(super) async fn end_all(&self, causes: Vec<(i64, EndCause)>) -> usize {
-        count(causes, |(call_id, cause)| {
-            self.end_by_itself(call_id, cause)
+    pub(super) async fn end_for_causes(&self, causes: Vec<(i64, EndCause)>) -> usize {
+        sum_concurrently(causes, |(call_id, cause)| {
+            self.end_for_cause(call_id, cause)
         })
         .await
     }
 }
 
 /// Whether the wallet did not answer at all.
-fn is_away(error: &Error) -> bool {
+fn is_wallet_away(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
 }

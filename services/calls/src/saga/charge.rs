@@ -5,10 +5,10 @@ use talktime_kit::group::{Member, Work};
 use talktime_proto::wallet::v1::ChargeRequest;
 
 use super::CallService;
-use super::together::{in_time, traced};
+use super::step_batchers::{attach_traceparents, with_peer_deadline};
 use crate::domain::call::Call;
 use crate::domain::steps::ChargeOutcome;
-use crate::peers::{PeerClients, charge_request};
+use crate::peers::{PeerClients, build_charge_request};
 
 /// Charges in groups.
 pub(super) struct ChargeBatchHandler {
@@ -21,11 +21,11 @@ impl Work for ChargeBatchHandler {
     type Error = Error;
 
     async fn work(&self, group: &[Member<ChargeRequest>]) -> Result<Vec<ChargeOutcome>, Error> {
-        let charges = traced(group, |charge, traceparent| ChargeRequest {
+        let charges = attach_traceparents(group, |charge, traceparent| ChargeRequest {
             traceparent,
             ..charge
         });
-        in_time(self.peers.charge(charges)).await
+        with_peer_deadline(self.peers.charge_minutes(charges)).await
     }
 
     fn is_everyones(error: &Error) -> bool {
@@ -35,10 +35,14 @@ impl Work for ChargeBatchHandler {
 
 impl CallService {
     /// Charges a minute of a call, from 1.
-    pub(super) async fn charge(&self, call: &Call, minute: i32) -> Result<ChargeOutcome, Error> {
-        self.together
-            .charging
-            .ask(charge_request(call, minute))
+    pub(super) async fn charge_minute(
+        &self,
+        call: &Call,
+        minute: i32,
+    ) -> Result<ChargeOutcome, Error> {
+        self.steps
+            .charge
+            .ask(build_charge_request(call, minute))
             .await
     }
 }

@@ -7,7 +7,7 @@ use talktime_kit::Error;
 use talktime_kit::group::{Member, Work};
 use talktime_proto::profile::v1::CallCheck;
 
-use super::together::in_time;
+use super::step_batchers::with_peer_deadline;
 use crate::domain::CallError;
 use crate::peers::PeerClients;
 
@@ -36,14 +36,14 @@ impl Work for CheckBatchHandler {
         let asked = async {
             tokio::join!(
                 self.peers.check_calls(&planned),
-                self.peers.online(listeners)
+                self.peers.load_online_users(listeners)
             )
         };
-        let (checks, online) = in_time(asked).await;
+        let (checks, online) = with_peer_deadline(asked).await;
         let online = online.map_err(Arc::new);
         let checked = planned.iter().zip(checks?);
         Ok(checked
-            .map(|((_, listener_id), check)| judge(*listener_id, check, &online))
+            .map(|((_, listener_id), check)| evaluate_check(*listener_id, check, &online))
             .collect())
     }
 
@@ -53,7 +53,7 @@ impl Work for CheckBatchHandler {
 }
 
 /// Presence is only needed for calls that nothing else forbids.
-fn judge(
+fn evaluate_check(
     listener_id: i64,
     check: CallCheck,
     online: &Result<HashSet<i64>, Arc<Error>>,

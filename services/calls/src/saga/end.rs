@@ -14,7 +14,7 @@ pub const END_ROUTE: &str = "POST /calls/end";
 /// The route that an Idempotency-Key of an emergency end belongs to.
 pub const EMERGENCY_END_ROUTE: &str = "POST /calls/emergency-end";
 
-/// A wish to end a call.
+/// A request to end a call.
 #[derive(Clone, Debug)]
 pub struct HangUpRequest {
     /// The call.
@@ -41,7 +41,7 @@ pub struct EndedCall {
 impl CallService {
     /// Ends a call and settles it. Asked again while the wallet is away it tries to settle again; once
     /// settled there is nothing to end, but the same request under its key gets its receipt again.
-    pub async fn end(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
+    pub async fn end_call(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
         let ended = self.end_live(EndRequest::HangUp(end.clone())).await?;
         let ended = ended.ok_or(CallError::NoSuchCall)?;
         let settled = self.settle(&ended.call).await?;
@@ -53,24 +53,27 @@ impl CallService {
     }
 
     /// Ends a live call and frees its people; none when it goes on or there is nothing to end.
-    pub(super) async fn end_live(&self, wish: EndRequest) -> Result<Option<EndOutcome>, CallError> {
-        let ended = self.together.ending_live.ask(wish).await??;
+    pub(super) async fn end_live(
+        &self,
+        request: EndRequest,
+    ) -> Result<Option<EndOutcome>, CallError> {
+        let ended = self.steps.end.ask(request).await??;
         if let Some(EndOutcome { call, is_new: true }) = &ended {
             if !call.figures_follow_settlement {
-                observe::ended(call.status);
+                observe::record_ended(call.status);
             }
-            self.shown.free(call);
+            self.presence.mark_free(call);
         }
         Ok(ended)
     }
 
     /// Ends a live call for a reason of its own and tries to settle it; the sweeper tries again where
     /// that fails. Answers how many ended now.
-    pub(super) async fn end_by_itself(&self, call_id: i64, cause: EndCause) -> usize {
+    pub(super) async fn end_for_cause(&self, call_id: i64, cause: EndCause) -> usize {
         let ended = self.end_live(EndRequest::ByService(call_id, cause)).await;
         match ended.map_err(Error::from) {
             Ok(Some(EndOutcome { call, is_new: true })) => {
-                self.settle_at_best(call).await;
+                self.settle_best_effort(call).await;
                 1
             }
             Ok(_) => 0,

@@ -10,8 +10,8 @@ use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 
 use super::end::HangUpRequest;
-use super::together::by_id;
-use super::{LEASE_SECS, tell};
+use super::step_batchers::index_by_id;
+use super::{LEASE_SECS, call_events};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::{self, EndCause};
@@ -69,7 +69,7 @@ impl EndRequest {
 
     /// Keeps for the request's key that it ended this call. Its receipt is the call's, whenever it is
     /// asked for again.
-    async fn remember(&self, tx: &mut PgConnection) -> Result<(), CallError> {
+    async fn record_replay(&self, tx: &mut PgConnection) -> Result<(), CallError> {
         let Some(request) = self.idempotency() else {
             return Ok(());
         };
@@ -80,7 +80,7 @@ impl EndRequest {
     }
 
     /// Whether it was this very request, under its key, that ended the call.
-    async fn has_ended_it(&self, tx: &mut PgConnection) -> Result<bool, CallError> {
+    async fn is_replay(&self, tx: &mut PgConnection) -> Result<bool, CallError> {
         let Some(request) = self.idempotency() else {
             return Ok(false);
         };
@@ -93,7 +93,7 @@ impl EndRequest {
 enum EndDecision {
     /// It ends now.
     End(steps::CallEnding, EndCause),
-    /// It has ended before, or for a wish before this one.
+    /// It has ended before, or for a request before this one.
     AlreadyEnded,
     /// It goes on, or was settled before, or never began.
     Nothing,
@@ -119,94 +119,100 @@ impl Work for EndBatchHandler {
     async fn work(&self, group: &[Member<EndRequest>]) -> Result<Vec<Self::Answer>, CallError> {
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id()).collect();
         let mut tx = self.db.begin().await?;
-        let mut calls = by_id(calls::lock(&mut tx, &call_ids).await?);
+        let mut calls = index_by_id(calls::lock_by_ids(&mut tx, &call_ids).await?);
         let mut endings: Vec<(i64, steps::CallEnding)> = Vec::new();
-        let mut verdicts = Vec::with_capacity(group.len());
-        for Member { task: wish, .. } in group {
-            let ends = endings
+        let mut decisions = Vec::with_capacity(group.len());
+        for Member { task: request, .. } in group {
+            let ended_earlier_in_batch = endings
                 .iter()
-                .any(|(call_id, _)| *call_id == wish.call_id());
-            let verdict = match calls.get(&wish.call_id()) {
-                Some(call) => self.judge(&mut tx, wish, call, ends).await?,
+                .any(|(call_id, _)| *call_id == request.call_id());
+            let decision = match calls.get(&request.call_id()) {
+                Some(call) => {
+                    self.decide_end(&mut tx, request, call, ended_earlier_in_batch)
+                        .await?
+                }
                 None => EndDecision::Nothing,
             };
-            if let EndDecision::End(ending, _) = verdict {
-                endings.push((wish.call_id(), ending));
+            if let EndDecision::End(ending, _) = decision {
+                endings.push((request.call_id(), ending));
             }
-            verdicts.push(verdict);
+            decisions.push(decision);
         }
         let ended =
             calls::begin_settling(&mut tx, &endings, self.paise_per_coin, LEASE_SECS).await?;
         if ended.len() != endings.len() {
             return Err(Error::internal("a locked live call did not end").into());
         }
-        calls.extend(by_id(ended));
-        let events = events(group, &verdicts, &calls);
+        calls.extend(index_by_id(ended));
+        let events = build_end_events(group, &decisions, &calls);
         outbox::append_traced(&mut tx, self.clock.now(), events).await?;
         failpoint::reach("calls.end.before_settling");
         tx.commit().await?;
         failpoint::reach("calls.end.settling");
         self.relay.wake();
-        let judged = call_ids.iter().zip(verdicts);
-        Ok(judged
-            .map(|(call_id, verdict)| answer(verdict, calls.get(call_id)))
+        let decided = call_ids.iter().zip(decisions);
+        Ok(decided
+            .map(|(call_id, decision)| end_outcome(decision, calls.get(call_id)))
             .collect())
     }
 }
 
 impl EndBatchHandler {
-    /// `ends` tells that a wish before this one ends the call.
-    async fn judge(
+    /// `ended_earlier_in_batch`: an earlier request of this batch ends the call.
+    async fn decide_end(
         &self,
         tx: &mut PgConnection,
-        wish: &EndRequest,
+        request: &EndRequest,
         call: &Call,
-        ends: bool,
+        ended_earlier_in_batch: bool,
     ) -> Result<EndDecision, CallError> {
-        if !wish.is_allowed(call) {
+        if !request.is_allowed(call) {
             return Ok(EndDecision::NotAParty);
         }
-        let verdict = match call.phase {
-            CallPhase::Active if !ends => {
-                let cause = wish.cause(call);
-                match steps::ending(call, cause, &self.limits) {
+        let decision = match call.phase {
+            CallPhase::Active if !ended_earlier_in_batch => {
+                let cause = request.cause(call);
+                match steps::resolve_end(call, cause, &self.limits) {
                     Some(ending) => EndDecision::End(ending, cause),
                     None => return Ok(EndDecision::Nothing),
                 }
             }
             CallPhase::Active | CallPhase::Settling => EndDecision::AlreadyEnded,
-            CallPhase::Settled if wish.has_ended_it(tx).await? => {
+            CallPhase::Settled if request.is_replay(tx).await? => {
                 return Ok(EndDecision::AlreadyEnded);
             }
             CallPhase::Settled | CallPhase::Reserving | CallPhase::Undoing => {
                 return Ok(EndDecision::Nothing);
             }
         };
-        wish.remember(tx).await?;
-        Ok(verdict)
+        request.record_replay(tx).await?;
+        Ok(decision)
     }
 }
 
-fn events(
+fn build_end_events(
     group: &[Member<EndRequest>],
-    verdicts: &[EndDecision],
+    decisions: &[EndDecision],
     calls: &HashMap<i64, Call>,
 ) -> Vec<outbox::Traced> {
-    let judged = group.iter().zip(verdicts);
-    judged
-        .filter_map(|(member, verdict)| {
-            let EndDecision::End(_, cause) = verdict else {
+    let decided = group.iter().zip(decisions);
+    decided
+        .filter_map(|(member, decision)| {
+            let EndDecision::End(_, cause) = decision else {
                 return None;
             };
             let call = calls.get(&member.task.call_id())?;
-            let event = tell::hung_up_or_ended(call, *cause);
+            let event = call_events::call_hung_up_or_ended(call, *cause);
             Some((event, member.traceparent.clone()))
         })
         .collect()
 }
 
-fn answer(verdict: EndDecision, call: Option<&Call>) -> Result<Option<EndOutcome>, CallError> {
-    let is_new = match verdict {
+fn end_outcome(
+    decision: EndDecision,
+    call: Option<&Call>,
+) -> Result<Option<EndOutcome>, CallError> {
+    let is_new = match decision {
         EndDecision::End(..) => true,
         EndDecision::AlreadyEnded => false,
         EndDecision::Nothing => return Ok(None),

@@ -21,11 +21,11 @@ impl CallService {
     /// Keeps a user who is about to be deleted from calls. Answers whether they are on one: then they are
     /// not to be deleted.
     pub async fn prepare_deletion(&self, user_id: i64) -> Result<bool, CallError> {
-        if self.is_on_a_call(user_id).await? {
+        if self.has_live_call(user_id).await? {
             return Ok(true);
         }
-        self.bar(user_id, Some(BARRED_SECS)).await?;
-        let Some(call) = self.call_of(user_id).await? else {
+        self.bar_user(user_id, Some(BARRED_SECS)).await?;
+        let Some(call) = self.find_call_of(user_id).await? else {
             return Ok(false);
         };
         // It was reserved meanwhile, and goes live only if it was about to.
@@ -35,9 +35,9 @@ impl CallService {
 
     /// Keeps a user who is deleted from calls for ever, and ends the one that they are on.
     pub async fn forbid_calls_of(&self, user_id: i64) -> Result<(), CallError> {
-        self.bar(user_id, None).await?;
-        match self.call_of(user_id).await? {
-            Some(call) => self.forbid(&call).await,
+        self.bar_user(user_id, None).await?;
+        match self.find_call_of(user_id).await? {
+            Some(call) => self.end_forbidden_call(&call).await,
             None => Ok(()),
         }
     }
@@ -47,50 +47,50 @@ impl CallService {
     pub async fn forbid_call_between(&self, parties: [i64; 2]) -> Result<(), CallError> {
         let [user_id, other_id] = parties;
         let mut tx = self.db.begin().await?;
-        barred_pairs::bar(&mut tx, parties, BARRED_SECS).await?;
+        barred_pairs::bar_pair(&mut tx, parties, BARRED_SECS).await?;
         tx.commit().await?;
-        let call = self.call_of(user_id).await?;
+        let call = self.find_call_of(user_id).await?;
         let Some(call) = call.filter(|call| call.has_party(other_id)) else {
             return Ok(());
         };
         let planned = [(call.user_id, call.listener_id)];
         let checks = self.peers.check_calls(&planned).await?;
         if checks.iter().any(|check| check.blocked) {
-            self.forbid(&call).await?;
+            self.end_forbidden_call(&call).await?;
         }
         Ok(())
     }
 
     /// Undoes a call that is not live, and ends one that is. Its settlement goes on in the background.
-    async fn forbid(&self, call: &Call) -> Result<(), CallError> {
+    async fn end_forbidden_call(&self, call: &Call) -> Result<(), CallError> {
         let Some(live) = self.undo(call, true).await? else {
             return Ok(());
         };
-        let wish = EndRequest::ByService(live.call_id, EndCause::Forbidden);
-        if let Some(EndOutcome { call, is_new: true }) = self.end_live(wish).await? {
+        let request = EndRequest::ByService(live.call_id, EndCause::Forbidden);
+        if let Some(EndOutcome { call, is_new: true }) = self.end_live(request).await? {
             let service = self.clone();
-            let settle = async move { service.settle_at_best(call).await };
+            let settle = async move { service.settle_best_effort(call).await };
             tokio::spawn(settle.in_current_span());
         }
         Ok(())
     }
 
-    async fn bar(&self, user_id: i64, for_secs: Option<f64>) -> Result<(), CallError> {
+    async fn bar_user(&self, user_id: i64, for_secs: Option<f64>) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
-        deleted_users::bar(&mut tx, user_id, for_secs).await?;
+        deleted_users::bar_user(&mut tx, user_id, for_secs).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    async fn is_on_a_call(&self, user_id: i64) -> Result<bool, CallError> {
-        let call = self.call_of(user_id).await?;
+    async fn has_live_call(&self, user_id: i64) -> Result<bool, CallError> {
+        let call = self.find_call_of(user_id).await?;
         Ok(call.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
     /// The call that holds a person, in whatever phase.
-    pub(super) async fn call_of(&self, user_id: i64) -> Result<Option<Call>, CallError> {
+    pub(super) async fn find_call_of(&self, user_id: i64) -> Result<Option<Call>, CallError> {
         let mut connection = self.db.acquire().await?;
-        match live_parties::call_of(&mut connection, user_id).await? {
+        match live_parties::find_call_id(&mut connection, user_id).await? {
             Some(call_id) => Ok(calls::find(&mut connection, call_id).await?),
             None => Ok(None),
         }

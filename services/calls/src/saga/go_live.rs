@@ -5,9 +5,9 @@ use talktime_kit::group::{Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint, idempotency};
 
+use super::call_events;
 use super::start::{StartRequest, StartedCall};
-use super::tell;
-use super::together::by_id;
+use super::step_batchers::index_by_id;
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::PaidMinute;
@@ -40,15 +40,20 @@ impl Work for GoLiveBatchHandler {
             .map(|member| (member.task.call_id, member.task.minute))
             .collect();
         let mut tx = self.db.begin().await?;
-        let live = by_id(calls::go_live(&mut tx, &paid).await?);
+        let live = index_by_id(calls::go_live(&mut tx, &paid).await?);
         let answers = group.iter().map(|Member { task, .. }| {
             let call = live.get(&task.call_id)?.clone();
             let started = StartedCall::new(&call, &task.start, task.minute.balance_coins);
             Some((call, started))
         });
         let answers: Vec<Self::Answer> = answers.collect();
-        idempotency::finish_all(&mut tx, &finished(group, &answers)).await?;
-        outbox::append_traced(&mut tx, self.clock.now(), events(group, &answers)).await?;
+        idempotency::finish_all(&mut tx, &replayable_answers(group, &answers)).await?;
+        outbox::append_traced(
+            &mut tx,
+            self.clock.now(),
+            build_start_events(group, &answers),
+        )
+        .await?;
         failpoint::reach("calls.start.before_active");
         tx.commit().await?;
         failpoint::reach("calls.start.active");
@@ -60,7 +65,7 @@ impl Work for GoLiveBatchHandler {
 type Answer = <GoLiveBatchHandler as Work>::Answer;
 
 /// The clients' keys and what they are answered under them.
-fn finished<'a>(
+fn replayable_answers<'a>(
     group: &'a [Member<PaidStart>],
     answers: &'a [Answer],
 ) -> Vec<(&'a idempotency::Request, &'a StartedCall)> {
@@ -73,11 +78,12 @@ fn finished<'a>(
         .collect()
 }
 
-fn events(group: &[Member<PaidStart>], answers: &[Answer]) -> Vec<outbox::Traced> {
+fn build_start_events(group: &[Member<PaidStart>], answers: &[Answer]) -> Vec<outbox::Traced> {
     let mut events = Vec::new();
     for (Member { task, traceparent }, answer) in group.iter().zip(answers) {
         if let Some((call, started)) = answer {
-            let told = tell::started(call, task.minute, started.wait_time(&task.start));
+            let told =
+                call_events::call_started(call, task.minute, started.wait_minutes(&task.start));
             events.extend(told.into_iter().map(|event| (event, traceparent.clone())));
         }
     }

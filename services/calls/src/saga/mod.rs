@@ -15,21 +15,21 @@
 
 mod backlog;
 mod bill;
+mod call_events;
 mod charge;
 mod check;
 mod end;
 mod end_live;
 mod forbid;
 mod go_live;
+mod presence_updates;
 mod reserve;
 mod settle;
-mod show;
 mod silence;
 mod start;
-mod starting;
+mod start_batch;
+mod step_batchers;
 mod sweep;
-mod tell;
-mod together;
 mod undo;
 
 use std::sync::Arc;
@@ -41,8 +41,8 @@ use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
 
 use self::backlog::BillingBacklog;
-use self::show::PresenceNotifier;
-use self::together::StepBatchers;
+use self::presence_updates::PresenceNotifier;
+use self::step_batchers::StepBatchers;
 use crate::config::CallTerms;
 use crate::domain::CallError;
 use crate::domain::call::Call;
@@ -51,9 +51,9 @@ use crate::tracking::LiveCallTracker;
 
 pub use bill::{BILL_ROUTE, BillingOutcome, BillingRequest};
 pub use end::{EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest};
-pub use silence::watch_silence;
+pub use silence::run_silence_watch;
 pub use start::{START_ROUTE, StartRequest, StartedCall};
-pub use sweep::{SweepOutcome, sweep};
+pub use sweep::{SweepOutcome, run_sweeper};
 
 /// How long a step may take before the sweeper takes it over: longer than any request's deadline.
 const LEASE_SECS: f64 = 8.0;
@@ -86,9 +86,9 @@ pub struct CallService {
     pub(crate) terms: CallTerms,
     peers: PeerClients,
     /// What others see of calls.
-    shown: PresenceNotifier,
-    /// The steps that calls take together.
-    together: StepBatchers,
+    presence: PresenceNotifier,
+    /// The steps that calls take steps.
+    steps: StepBatchers,
     /// Whether calls may begin.
     backlog: BillingBacklog,
     /// The version of these prices, once it is looked up.
@@ -97,17 +97,17 @@ pub struct CallService {
 
 impl CallService {
     /// Takes calls from now on.
-    pub fn start_with(parts: CallServiceParts) -> Self {
-        let shown = PresenceNotifier::start(&parts.peers, parts.tracking.clone());
-        let together = StepBatchers::start(&parts, &shown);
+    pub fn new(parts: CallServiceParts) -> Self {
+        let presence = PresenceNotifier::start(&parts.peers, parts.tracking.clone());
+        let steps = StepBatchers::start(&parts, &presence);
         Self {
             db: parts.db,
             relay: parts.relay,
             clock: parts.clock,
             peers: parts.peers,
             terms: parts.terms,
-            shown,
-            together,
+            presence,
+            steps,
             backlog: BillingBacklog::default(),
             prices_version: Arc::default(),
         }
@@ -115,24 +115,27 @@ impl CallService {
 
     /// The call that a person is on, with the caller's coins where the wallet tells and the person
     /// is the caller.
-    pub async fn ongoing(&self, user_id: i64) -> Result<Option<(Call, Option<i64>)>, CallError> {
-        let call = self.call_of(user_id).await?;
+    pub async fn find_ongoing(
+        &self,
+        user_id: i64,
+    ) -> Result<Option<(Call, Option<i64>)>, CallError> {
+        let call = self.find_call_of(user_id).await?;
         let Some(call) = call.filter(|call| call.start_time.is_some()) else {
             return Ok(None);
         };
-        let remaining_coins = self.remaining_coins(&call, user_id).await;
+        let remaining_coins = self.load_remaining_coins(&call, user_id).await;
         Ok(Some((call, remaining_coins)))
     }
 
     /// The caller's coins, for the caller only; none where the wallet does not tell.
-    async fn remaining_coins(&self, call: &Call, asked_by: i64) -> Option<i64> {
+    async fn load_remaining_coins(&self, call: &Call, asked_by: i64) -> Option<i64> {
         if call.user_id != asked_by {
             return None;
         }
-        match self.peers.balance_coins(call.user_id).await {
+        match self.peers.load_balance_coins(call.user_id).await {
             Ok(coins) => Some(coins),
             Err(error) => {
-                tracing::warn!(%error, "a balance is not shown");
+                tracing::warn!(%error, "a balance is not presence");
                 None
             }
         }
@@ -140,7 +143,7 @@ impl CallService {
 }
 
 /// The call, if this user may act on it.
-fn as_party(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
+fn require_party(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
     let call = call.ok_or(CallError::NoSuchCall)?;
     if call.has_party(user_id) {
         Ok(call)
@@ -150,7 +153,7 @@ fn as_party(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
 }
 
 /// Does one thing with each of many, a bounded number at once; answers the sum.
-async fn count<T, F>(many: Vec<T>, act: impl FnMut(T) -> F) -> usize
+async fn sum_concurrently<T, F>(many: Vec<T>, act: impl FnMut(T) -> F) -> usize
 where
     F: Future<Output = usize>,
 {

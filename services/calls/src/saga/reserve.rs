@@ -44,7 +44,7 @@ impl Work for ReserveBatchHandler {
             return self.reserve_under_keys(&wanted).await;
         }
         let mut tx = self.db.begin().await?;
-        let answers = reserve(&mut tx, &wanted).await?;
+        let answers = reserve_calls(&mut tx, &wanted).await?;
         failpoint::reach("calls.start.before_reserved");
         tx.commit().await?;
         Ok(answers)
@@ -85,7 +85,7 @@ impl ReserveBatchHandler {
             .zip(&before)
             .filter(|(_, before)| before.is_none());
         let new: Vec<&ReservationRequest> = new.map(|(wanted, _)| *wanted).collect();
-        let reserved = reserve(&mut tx, &new).await?;
+        let reserved = reserve_calls(&mut tx, &new).await?;
         for (wanted, answer) in new.iter().zip(&reserved) {
             if let (Some(request), Err(_)) = (&wanted.idempotency, answer) {
                 // A refusal is no answer to keep: the client may ask again.
@@ -99,23 +99,23 @@ impl ReserveBatchHandler {
         let answers = before
             .into_iter()
             .map(|before| before.or_else(|| reserved.next()))
-            .map(|answer| answer.unwrap_or_else(|| Err(no_answer())));
+            .map(|answer| answer.unwrap_or_else(|| Err(missing_answer())));
         Ok(answers.collect())
     }
 }
 
-fn no_answer() -> CallError {
+fn missing_answer() -> CallError {
     Error::internal("a wanted call was neither reserved nor refused").into()
 }
 
-async fn reserve(
+async fn reserve_calls(
     tx: &mut PgConnection,
     wanted: &[&ReservationRequest],
 ) -> Result<Vec<Answer>, CallError> {
     let new: Vec<&NewCall> = wanted.iter().map(|wanted| &wanted.call).collect();
     let reserved = match calls::reserve(tx, &new, LEASE_SECS).await {
         Ok(reserved) => reserved,
-        Err(error) if calls::is_taken(&error) => return Err(CallError::OnACall),
+        Err(error) if calls::is_party_taken(&error) => return Err(CallError::OnACall),
         Err(error) => return Err(error.into()),
     };
     let refused = new.iter().zip(&reserved);
@@ -125,7 +125,7 @@ async fn reserve(
         .collect();
     let gone = match refused.as_slice() {
         [] => vec![],
-        refused => deleted_users::barred_among(tx, refused).await?,
+        refused => deleted_users::list_barred(tx, refused).await?,
     };
     let answers = new.iter().zip(reserved).map(|(new, call)| match call {
         Some(call) => Ok(ReservationOutcome::Reserved(Box::new(call))),

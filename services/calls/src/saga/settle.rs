@@ -8,16 +8,16 @@ use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
 
-use super::together::{by_id, in_time, traced};
-use super::{CallService, tell};
+use super::step_batchers::{attach_traceparents, index_by_id, with_peer_deadline};
+use super::{CallService, call_events};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase, CallStatus};
 use crate::domain::steps;
 use crate::observe;
-use crate::peers::{PeerClients, settle_request};
+use crate::peers::{PeerClients, build_settle_request};
 use crate::store::calls::{self, CallReceipt};
 
-/// Ended calls whose books are closed together.
+/// Ended calls whose books are closed steps.
 pub(super) struct SettleBatchHandler {
     pub(super) db: Database,
     pub(super) relay: Relay,
@@ -43,13 +43,13 @@ impl Work for SettleBatchHandler {
         &self,
         group: &[Member<SettleCallRequest>],
     ) -> Result<Vec<SettledCall>, CallError> {
-        let requests = traced(group, |request, traceparent| SettleCallRequest {
+        let requests = attach_traceparents(group, |request, traceparent| SettleCallRequest {
             traceparent,
             ..request
         });
-        let settled = in_time(self.peers.settle(requests)).await?;
+        let settled = with_peer_deadline(self.peers.settle_calls(requests)).await?;
         failpoint::reach("calls.settle.settled");
-        let closed = self.close(group, &settled).await?;
+        let closed = self.close_calls(group, &settled).await?;
         failpoint::reach("calls.settle.closed");
         let closed = closed.into_iter().zip(settled);
         Ok(closed
@@ -66,7 +66,11 @@ impl Work for SettleBatchHandler {
 }
 
 impl SettleBatchHandler {
-    fn receipt(&self, request: &SettleCallRequest, settled: &SettleCallResponse) -> CallReceipt {
+    fn build_receipt(
+        &self,
+        request: &SettleCallRequest,
+        settled: &SettleCallResponse,
+    ) -> CallReceipt {
         CallReceipt {
             minutes: request.minutes,
             coins_spent: settled.coins_spent,
@@ -77,18 +81,28 @@ impl SettleBatchHandler {
 
     /// Writes the receipts, and publishes those whose figures were not certain before. Where somebody was
     /// faster, theirs says the same.
-    async fn close(
+    async fn close_calls(
         &self,
         group: &[Member<SettleCallRequest>],
         settled: &[SettleCallResponse],
     ) -> Result<Vec<Call>, CallError> {
         let receipts = group.iter().zip(settled);
         let receipts: Vec<(i64, CallReceipt)> = receipts
-            .map(|(member, settled)| (member.task.call_id, self.receipt(&member.task, settled)))
+            .map(|(member, settled)| {
+                (
+                    member.task.call_id,
+                    self.build_receipt(&member.task, settled),
+                )
+            })
             .collect();
         let mut tx = self.db.begin().await?;
-        let mut closed = by_id(calls::close(&mut tx, &receipts).await?);
-        outbox::append_traced(&mut tx, self.clock.now(), events(group, settled, &closed)).await?;
+        let mut closed = index_by_id(calls::close_settled(&mut tx, &receipts).await?);
+        outbox::append_traced(
+            &mut tx,
+            self.clock.now(),
+            build_end_events(group, settled, &closed),
+        )
+        .await?;
         let published = closed.values();
         let published = published.filter(|call| call.figures_follow_settlement);
         let published: Vec<CallStatus> = published.map(|call| call.status).collect();
@@ -110,14 +124,14 @@ impl SettleBatchHandler {
         if !published.is_empty() {
             self.relay.wake();
         }
-        published.into_iter().for_each(observe::ended);
+        published.into_iter().for_each(observe::record_ended);
         Ok(all)
     }
 }
 
 /// The ends of calls that are settled now and whose figures were not certain before: one of each, however
 /// many asked for it.
-fn events(
+fn build_end_events(
     group: &[Member<SettleCallRequest>],
     settled: &[SettleCallResponse],
     closed: &HashMap<i64, Call>,
@@ -129,7 +143,7 @@ fn events(
             let mut settled = group.iter().zip(settled);
             let (member, settled) =
                 settled.find(|(member, _)| member.task.call_id == call.call_id)?;
-            let event = tell::ended(call, Some(settled.caller_balance_coins));
+            let event = call_events::call_ended(call, Some(settled.caller_balance_coins));
             Some((event, member.traceparent.clone()))
         })
         .collect()
@@ -144,15 +158,15 @@ impl CallService {
             None => self.decide_minutes(call).await?,
         };
         failpoint::reach("calls.settle.decided");
-        self.together
-            .settling
-            .ask(settle_request(call, minutes))
+        self.steps
+            .settle
+            .ask(build_settle_request(call, minutes))
             .await
     }
 
     /// Settles a call that ended by itself; the sweeper tries again where that fails. Answers how many
     /// were settled.
-    pub(super) async fn settle_at_best(&self, call: Call) -> usize {
+    pub(super) async fn settle_best_effort(&self, call: Call) -> usize {
         match self.settle(&call).await.map_err(Error::from) {
             Ok(_) => 1,
             Err(error) => {
@@ -175,13 +189,13 @@ impl CallService {
     /// Charges what had begun and was not billed when the call ended; answers how many minutes are
     /// paid and count.
     async fn charge_begun_minutes(&self, call: &Call) -> Result<i32, CallError> {
-        let mut next = steps::settling(call, call.minutes_billed);
+        let mut next = steps::next_settlement_step(call, call.minutes_billed);
         loop {
             match next {
                 steps::SettlementStep::Close(minutes) => return Ok(minutes),
                 steps::SettlementStep::Charge(minute) => {
-                    let charge = self.charge(call, minute).await?;
-                    next = steps::settling_after(call, minute, charge);
+                    let charge = self.charge_minute(call, minute).await?;
+                    next = steps::settlement_step_after_charge(call, minute, charge);
                 }
             }
         }

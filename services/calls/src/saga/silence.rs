@@ -19,7 +19,7 @@ const EVERY_MAX: Duration = Duration::from_secs(30);
 const BATCH_CALLS: i64 = 100;
 
 /// Ends silent calls until told to stop; on every replica. Two that end the same call do no harm.
-pub async fn watch_silence(service: CallService, stopping: CancellationToken) {
+pub async fn run_silence_watch(service: CallService, stopping: CancellationToken) {
     let silence_max = service.terms.limits.silence_max.to_std();
     let every = silence_max.unwrap_or(EVERY_MAX) / 4;
     let every = every.clamp(EVERY_MIN, EVERY_MAX);
@@ -28,7 +28,7 @@ pub async fn watch_silence(service: CallService, stopping: CancellationToken) {
             () = tokio::time::sleep(every) => {}
             () = stopping.cancelled() => return,
         }
-        let calls = service.end_silent_at_best().await;
+        let calls = service.end_silent_calls_best_effort().await;
         if calls > 0 {
             tracing::info!(calls, "silent calls are ended");
         }
@@ -36,9 +36,9 @@ pub async fn watch_silence(service: CallService, stopping: CancellationToken) {
 }
 
 impl CallService {
-    /// As [`CallService::end_silent`]; none while presence does not tell.
-    pub(super) async fn end_silent_at_best(&self) -> usize {
-        match self.end_silent().await.map_err(Error::from) {
+    /// As [`CallService::end_silent_calls`]; none while presence does not tell.
+    pub(super) async fn end_silent_calls_best_effort(&self) -> usize {
+        match self.end_silent_calls().await.map_err(Error::from) {
             Ok(calls) => calls,
             Err(error) => {
                 tracing::warn!(%error, "silent calls are ended later");
@@ -47,13 +47,13 @@ impl CallService {
         }
     }
 
-    /// Ends the calls whose two sides have shown no sign of life for too long; answers how many.
-    async fn end_silent(&self) -> Result<usize, CallError> {
+    /// Ends the calls whose two sides have presence no sign of life for too long; answers how many.
+    async fn end_silent_calls(&self) -> Result<usize, CallError> {
         let mut ended = 0;
         let mut after = 0;
         loop {
             let mut connection = self.db.acquire().await?;
-            let live = calls::live_after(&mut connection, after, BATCH_CALLS).await?;
+            let live = calls::list_live_after(&mut connection, after, BATCH_CALLS).await?;
             drop(connection);
             let Some(last) = live.last() else {
                 return Ok(ended);
@@ -61,18 +61,18 @@ impl CallService {
             after = last.call_id;
             // Whoever has talked for less than that is not asked about.
             let limits = &self.terms.limits;
-            let is_old = |call: &Call| steps::is_silent(call, None, limits).is_some();
+            let is_old = |call: &Call| steps::evaluate_silence(call, None, limits).is_some();
             let old: Vec<Call> = live.into_iter().filter(is_old).collect();
             if old.is_empty() {
                 continue;
             }
-            let signs = self.peers.last_signs(&old).await?;
+            let signs = self.peers.load_last_signs(&old).await?;
             let silent = old.iter().filter_map(|call| {
                 let last_sign = call.parties().iter().filter_map(|id| signs.get(id)).max();
-                let cause = steps::is_silent(call, last_sign.copied(), limits)?;
+                let cause = steps::evaluate_silence(call, last_sign.copied(), limits)?;
                 Some((call.call_id, cause))
             });
-            ended += self.end_all(silent.collect()).await;
+            ended += self.end_for_causes(silent.collect()).await;
         }
     }
 }

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::CallService;
-use super::starting::{StartHalt, StartPlan};
+use super::start_batch::{StartHalt, StartPlan};
 use crate::domain::CallError;
-use crate::domain::billing::minutes_affordable;
+use crate::domain::billing::count_affordable_minutes;
 use crate::domain::call::{Call, CallType};
 use crate::domain::india;
 use crate::observe;
@@ -59,7 +59,10 @@ impl StartedCall {
         let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
         Self {
             call_id: call.call_id,
-            minutes_affordable: 1 + minutes_affordable(remaining_coins, call.coins_per_minute),
+            minutes_affordable: 1 + count_affordable_minutes(
+                remaining_coins,
+                call.coins_per_minute,
+            ),
             estimated_cost_coins: estimated_minutes * call.coins_per_minute,
             remaining_coins,
         }
@@ -67,7 +70,7 @@ impl StartedCall {
 
     /// How long others are told to wait, in minutes: what the caller means to talk, and not what the
     /// caller could pay, which is nobody's business.
-    pub(super) fn wait_time(&self, start: &StartRequest) -> i32 {
+    pub(super) fn wait_minutes(&self, start: &StartRequest) -> i32 {
         let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
         start
             .estimated_minutes
@@ -82,8 +85,8 @@ impl CallService {
     ///
     /// The steps are taken in a task of their own: a client that hangs up stops the start, but never
     /// between a step and its undoing.
-    pub async fn start(&self, start: &StartRequest) -> Result<StartedCall, CallError> {
-        check_wish(start)?;
+    pub async fn start_call(&self, start: &StartRequest) -> Result<StartedCall, CallError> {
+        validate_request(start)?;
         if let Some(request) = &start.idempotency
             && let Some(started) =
                 idempotency::find(&mut *self.db.acquire().await?, request).await?
@@ -94,45 +97,46 @@ impl CallService {
             return Err(CallError::Overloaded);
         }
         let client_gone = CancellationToken::new();
-        let planned = self.planned(start, client_gone.clone()).await?;
+        let plan = self.plan_start(start, client_gone.clone()).await?;
         let _until_answered = client_gone.drop_guard();
         let service = self.clone();
-        let steps = async move { service.start_planned(planned).await };
+        let steps = async move { service.run_start_plan(plan).await };
         let started = tokio::spawn(steps.in_current_span()).await;
         started.map_err(Error::internal)?
     }
 
-    async fn start_planned(&self, planned: StartPlan) -> Result<StartedCall, CallError> {
-        let start = planned.start.clone();
-        match self.together.starting.ask(planned).await? {
+    async fn run_start_plan(&self, plan: StartPlan) -> Result<StartedCall, CallError> {
+        let start = plan.start.clone();
+        match self.steps.start.ask(plan).await? {
             Ok((call, started)) => {
-                observe::started(call.call_type);
-                self.shown.live(&call).await;
+                observe::record_started(call.call_type);
+                self.presence.track(&call).await;
                 Ok(started)
             }
             Err(StartHalt::Replayed(started)) => Ok(started),
             Err(StartHalt::Refused(error)) => Err(error),
             Err(StartHalt::NeedsUndo { call, error }) => self
-                .undone_or_live(&call, &start, &error)
+                .undo_or_find_live(&call, &start, &error)
                 .await
                 .ok_or(error),
         }
     }
 
     /// The version of the present prices, looked up once.
-    async fn prices_version(&self) -> Result<i64, CallError> {
-        let look_up = || async {
+    async fn load_prices_version(&self) -> Result<i64, CallError> {
+        let load = || async {
             let mut tx = self.db.begin().await?;
-            let version = prices::version_of(&mut tx, &self.terms.content()).await?;
+            let version =
+                prices::find_or_insert_version(&mut tx, &self.terms.price_fields()).await?;
             tx.commit().await?;
             Ok::<i64, CallError>(version)
         };
-        Ok(*self.prices_version.get_or_try_init(look_up).await?)
+        Ok(*self.prices_version.get_or_try_init(load).await?)
     }
 
     /// Undoes a failed start as far as that can be done at once. A start whose last commit was not
     /// confirmed may be live all the same: then it has started.
-    async fn undone_or_live(
+    async fn undo_or_find_live(
         &self,
         call: &Call,
         start: &StartRequest,
@@ -147,11 +151,11 @@ impl CallService {
                 return None;
             }
         };
-        let remaining_coins = self.peers.balance_coins(live.user_id).await.ok()?;
+        let remaining_coins = self.peers.load_balance_coins(live.user_id).await.ok()?;
         Some(StartedCall::new(&live, start, remaining_coins))
     }
 
-    async fn planned(
+    async fn plan_start(
         &self,
         start: &StartRequest,
         client_gone: CancellationToken,
@@ -165,7 +169,7 @@ impl CallService {
                 call_type: start.call_type,
                 coins_per_minute: self.terms.coins_per_minute(start.call_type),
                 basic_paise_per_minute: self.terms.basic_paise_per_minute(start.call_type),
-                prices_version: self.prices_version().await?,
+                prices_version: self.load_prices_version().await?,
                 date: india::date(self.clock.now()),
                 minute_secs: self.terms.minute_secs,
                 caller_username: String::new(),
@@ -178,7 +182,7 @@ impl CallService {
     }
 }
 
-fn check_wish(start: &StartRequest) -> Result<(), CallError> {
+fn validate_request(start: &StartRequest) -> Result<(), CallError> {
     if start.caller_id == start.listener_id {
         return Err(CallError::Oneself);
     }

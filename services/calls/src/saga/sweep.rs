@@ -6,7 +6,7 @@ use futures::future::join_all;
 use talktime_kit::{Error, grpc};
 use tokio_util::sync::CancellationToken;
 
-use super::{CallService, LEASE_SECS, count};
+use super::{CallService, LEASE_SECS, sum_concurrently};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, DueStep};
@@ -53,10 +53,10 @@ impl SweepOutcome {
 }
 
 /// Sweeps until told to stop; on every replica.
-pub async fn sweep(service: CallService, stopping: CancellationToken) {
+pub async fn run_sweeper(service: CallService, stopping: CancellationToken) {
     let mut at_once = 1;
     while !stopping.is_cancelled() {
-        let batches = (0..at_once).map(|_| sweep_in_time(&service));
+        let batches = (0..at_once).map(|_| sweep_with_deadline(&service));
         let all_are_full = join_all(batches).await.into_iter().all(|is_full| is_full);
         if all_are_full {
             at_once = BATCHES_AT_ONCE;
@@ -71,9 +71,9 @@ pub async fn sweep(service: CallService, stopping: CancellationToken) {
 }
 
 /// Takes a batch of due calls one step further; answers whether there may be more.
-async fn sweep_in_time(service: &CallService) -> bool {
+async fn sweep_with_deadline(service: &CallService) -> bool {
     let deadline = Instant::now() + STEP_TIMEOUT;
-    let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_once())).await;
+    let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_batch())).await;
     match swept.map_err(Error::from) {
         Ok(swept) => swept.is_full_batch(),
         Err(error) => {
@@ -85,13 +85,13 @@ async fn sweep_in_time(service: &CallService) -> bool {
 
 impl CallService {
     /// Ends silent calls, and takes everything that is due now one step further.
-    pub async fn sweep_now(&self) -> Result<SweepOutcome, CallError> {
+    pub async fn sweep_all_due(&self) -> Result<SweepOutcome, CallError> {
         let mut total = SweepOutcome {
-            ended: self.end_silent_at_best().await,
+            ended: self.end_silent_calls_best_effort().await,
             ..SweepOutcome::default()
         };
         for _ in 0..NUDGED_BATCHES_MAX {
-            let swept = self.sweep_once().await?;
+            let swept = self.sweep_batch().await?;
             total.add(swept);
             if !swept.is_full_batch() {
                 break;
@@ -101,7 +101,7 @@ impl CallService {
     }
 
     /// Takes a batch of due calls one step further.
-    async fn sweep_once(&self) -> Result<SweepOutcome, CallError> {
+    async fn sweep_batch(&self) -> Result<SweepOutcome, CallError> {
         let mut tx = self.db.begin().await?;
         let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
         tx.commit().await?;
@@ -112,9 +112,9 @@ impl CallService {
         let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =
             (vec![], vec![], vec![], vec![]);
         let late_by = claimed.iter().filter_map(Call::late_by);
-        self.backlog.judge(late_by, swept.is_full_batch());
+        self.backlog.record_lateness(late_by, swept.is_full_batch());
         for call in claimed {
-            match steps::due(&call, &self.terms.limits) {
+            match steps::next_due_step(&call, &self.terms.limits) {
                 DueStep::End(cause) => to_end.push((call.call_id, cause)),
                 DueStep::Charge => to_bill.push(call),
                 DueStep::Settle => to_settle.push(call),
@@ -122,13 +122,13 @@ impl CallService {
                 DueStep::Nothing => {}
             }
         }
-        swept.ended += self.end_all(to_end).await;
+        swept.ended += self.end_for_causes(to_end).await;
         if !to_bill.is_empty() {
-            swept.ended += self.bill_due(to_bill).await;
+            swept.ended += self.bill_due_calls(to_bill).await;
         }
-        observe::repaired((to_settle.len() + to_undo.len()) as u64);
-        swept.settled += count(to_settle, |call| self.settle_at_best(call)).await;
-        swept.undone += count(to_undo, |call| self.undo_at_best(call)).await;
+        observe::record_repairs((to_settle.len() + to_undo.len()) as u64);
+        swept.settled += sum_concurrently(to_settle, |call| self.settle_best_effort(call)).await;
+        swept.undone += sum_concurrently(to_undo, |call| self.undo_best_effort(call)).await;
         Ok(swept)
     }
 }

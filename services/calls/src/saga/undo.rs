@@ -26,7 +26,7 @@ impl CallService {
         call: &Call,
         may_be_shown: bool,
     ) -> Result<Option<Call>, CallError> {
-        self.free_reserved(call.call_id).await?;
+        self.free_reserved_parties(call.call_id).await?;
         let row = calls::find(&mut *self.db.acquire().await?, call.call_id).await?;
         let is_recorded = match row {
             Some(row) if row.phase != CallPhase::Undoing => return Ok(Some(row)),
@@ -34,22 +34,22 @@ impl CallService {
         };
         failpoint::reach("calls.undo.freed");
         if may_be_shown {
-            self.shown.free(call);
+            self.presence.mark_free(call);
         }
         if is_recorded {
             self.peers.void_first_minute(call).await?;
         } else {
-            self.void_unrecorded(call).await?;
+            self.void_unrecorded_charge(call).await?;
         }
         failpoint::reach("calls.undo.voided");
-        self.drop_undone(call.call_id).await?;
+        self.delete_undone_call(call.call_id).await?;
         failpoint::reach("calls.undo.dropped");
         Ok(None)
     }
 
     /// Undoes a call that is not live; the sweeper tries again where that fails. Answers how many were
     /// undone.
-    pub(super) async fn undo_at_best(&self, call: Call) -> usize {
+    pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
         match self.undo(&call, true).await.map_err(Error::from) {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
@@ -62,12 +62,12 @@ impl CallService {
 
     /// Frees both people and the client's key, once: a later try may find the key in the hands of the
     /// client's next request.
-    async fn free_reserved(&self, call_id: i64) -> Result<(), CallError> {
+    async fn free_reserved_parties(&self, call_id: i64) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
         let Some(call) = calls::begin_undoing(&mut tx, call_id, LEASE_SECS).await? else {
             return Ok(());
         };
-        let freed = live_parties::free(&mut tx, call_id).await?;
+        let freed = live_parties::delete_by_call(&mut tx, call_id).await?;
         if freed != call.parties().len() as u64 {
             tracing::error!(
                 call_id,
@@ -83,7 +83,7 @@ impl CallService {
         Ok(())
     }
 
-    async fn void_unrecorded(&self, call: &Call) -> Result<(), CallError> {
+    async fn void_unrecorded_charge(&self, call: &Call) -> Result<(), CallError> {
         let mut wait = UNRECORDED_VOID_BACKOFF;
         for _ in 1..UNRECORDED_VOIDS_MAX {
             match self.peers.void_first_minute(call).await {
@@ -99,12 +99,12 @@ impl CallService {
         Ok(self.peers.void_first_minute(call).await?)
     }
 
-    async fn drop_undone(&self, call_id: i64) -> Result<(), CallError> {
+    async fn delete_undone_call(&self, call_id: i64) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
         let is_dropped = calls::delete_undone(&mut tx, call_id).await?;
         tx.commit().await?;
         if is_dropped {
-            observe::undone();
+            observe::record_undone();
         }
         Ok(())
     }

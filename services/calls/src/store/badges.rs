@@ -45,7 +45,7 @@ pub struct TimeSpan {
 }
 
 /// A listener's badge of a day.
-pub async fn of_day(
+pub async fn find_for_day(
     connection: &mut PgConnection,
     listener_id: i64,
     date: NaiveDate,
@@ -62,7 +62,7 @@ pub async fn of_day(
 }
 
 /// A listener's badges of some days, oldest first.
-pub async fn between(
+pub async fn list_between(
     connection: &mut PgConnection,
     listener_id: i64,
     first: NaiveDate,
@@ -96,7 +96,7 @@ pub struct BadgeCount {
 }
 
 /// How often each badge was given on these days.
-pub async fn count(
+pub async fn count_by_badge(
     connection: &mut PgConnection,
     first: NaiveDate,
     last: NaiveDate,
@@ -131,7 +131,7 @@ pub async fn count_listeners(
 
 /// Seconds that a listener talked in completed calls that ended in this span (contract, section 10): those
 /// that were dropped or cancelled earn no badge.
-pub async fn talked_secs(
+pub async fn load_talked_secs(
     connection: &mut PgConnection,
     listener_id: i64,
     span: TimeSpan,
@@ -151,7 +151,7 @@ pub async fn talked_secs(
 
 /// The next `limit` listeners after an id, and how many seconds each talked in completed calls that ended
 /// in this span.
-pub async fn talked_secs_of_many(
+pub async fn list_talked_secs(
     connection: &mut PgConnection,
     span: TimeSpan,
     after: i64,
@@ -175,7 +175,7 @@ pub async fn talked_secs_of_many(
 }
 
 /// Gives badges of a date. Where one was given before, it stays, unless it is to be replaced.
-pub async fn assign(
+pub async fn insert_badges(
     tx: &mut PgConnection,
     date: NaiveDate,
     badges: &[(i64, Badge)],
@@ -216,21 +216,23 @@ pub async fn assign(
 }
 
 /// The last date whose badges are all given.
-pub async fn last_day(connection: &mut PgConnection) -> sqlx::Result<Option<NaiveDate>> {
+pub async fn find_last_assigned_day(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Option<NaiveDate>> {
     sqlx::query_scalar("SELECT max(date) FROM calls.badge_days")
         .fetch_one(connection)
         .await
 }
 
 /// Takes the right to give badges until the end of the transaction; false when somebody else has it.
-pub async fn lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
+pub async fn try_lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext('calls.badges'))")
         .fetch_one(tx)
         .await
 }
 
 /// Whether all badges of a date are given.
-pub async fn is_given(tx: &mut PgConnection, date: NaiveDate) -> sqlx::Result<bool> {
+pub async fn is_day_assigned(tx: &mut PgConnection, date: NaiveDate) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.badge_days WHERE date = $1)")
         .bind(date)
         .fetch_one(tx)
@@ -238,7 +240,7 @@ pub async fn is_given(tx: &mut PgConnection, date: NaiveDate) -> sqlx::Result<bo
 }
 
 /// Keeps that all badges of a date are given.
-pub async fn finish_day(
+pub async fn insert_assigned_day(
     connection: &mut PgConnection,
     date: NaiveDate,
     now: DateTime<Utc>,
@@ -281,7 +283,7 @@ pub async fn remove_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Resul
 }
 
 /// Forgets the badges of somebody who was deleted.
-pub async fn forget(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     remove_listener(tx, user_id).await?;
     sqlx::query("DELETE FROM calls.listener_badges WHERE listener_id = $1")
         .bind(user_id)

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 const REMOVED_MAX: i64 = 100;
 
 /// Keeps two people from calling each other for some seconds. Entries whose time is over go.
-pub async fn bar(tx: &mut PgConnection, parties: [i64; 2], for_secs: f64) -> sqlx::Result<()> {
+pub async fn bar_pair(tx: &mut PgConnection, parties: [i64; 2], for_secs: f64) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO calls.barred_pairs AS pair (lower_id, upper_id, barred_until)
          VALUES (LEAST($1, $2), GREATEST($1, $2), now() + make_interval(secs => $3))
@@ -31,7 +31,7 @@ pub async fn bar(tx: &mut PgConnection, parties: [i64; 2], for_secs: f64) -> sql
 }
 
 /// Lets two people call each other again, as far as profile does.
-pub async fn lift(tx: &mut PgConnection, parties: [i64; 2]) -> sqlx::Result<()> {
+pub async fn unbar_pair(tx: &mut PgConnection, parties: [i64; 2]) -> sqlx::Result<()> {
     sqlx::query(
         "DELETE FROM calls.barred_pairs
          WHERE lower_id = LEAST($1, $2) AND upper_id = GREATEST($1, $2)",

@@ -16,7 +16,10 @@ pub struct RatingTotals {
 
 /// A call that began. It stays as it is until the transaction ends, so that nobody is forgotten
 /// meanwhile.
-pub async fn rated_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<RatedCall>> {
+pub async fn lock_rated_call(
+    tx: &mut PgConnection,
+    call_id: i64,
+) -> sqlx::Result<Option<RatedCall>> {
     sqlx::query_as(
         "SELECT user_id, listener_id, status, end_time, listener_username = '' AS is_listener_gone
          FROM calls.call_records WHERE call_id = $1 AND start_time IS NOT NULL FOR SHARE",
@@ -27,7 +30,7 @@ pub async fn rated_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Opt
 }
 
 /// Keeps a rating; false when the call has one.
-pub async fn insert(
+pub async fn insert_rating(
     tx: &mut PgConnection,
     call_id: i64,
     listener_id: i64,
@@ -49,7 +52,7 @@ pub async fn insert(
 }
 
 /// Adds a rating's stars to the listener's sum.
-pub async fn add(
+pub async fn add_stars(
     tx: &mut PgConnection,
     listener_id: i64,
     stars: i16,
@@ -70,7 +73,7 @@ pub async fn add(
 
 /// Drops what was said of a deleted person, and what they said in words; the stars that they gave
 /// stay with those who got them.
-pub async fn forget(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     for statement in [
         "DELETE FROM calls.call_ratings WHERE listener_id = $1",
         "DELETE FROM calls.listener_ratings WHERE listener_id = $1",

@@ -52,7 +52,7 @@ pub struct NewCall {
 
 /// Writes calls in `reserving` and takes both people of each; answers in their order, none for a call
 /// of which somebody is taken already, or deleted. Where that happens at the same moment, or two of these calls are
-/// of the same people, it is a unique violation ([`is_taken`]) and nothing is written. The listener's
+/// of the same people, it is a unique violation ([`is_party_taken`]) and nothing is written. The listener's
 /// share goes by the badge of the day, or by yesterday's until today's is given, which takes a minute
 /// after midnight. If nobody drives a call on for `lease_secs`, the sweeper undoes it.
 ///
@@ -133,7 +133,7 @@ const RESERVE: &str = concat!(
 );
 
 /// Whether [`reserve`] met somebody who is taken.
-pub fn is_taken(error: &sqlx::Error) -> bool {
+pub fn is_party_taken(error: &sqlx::Error) -> bool {
     is_unique_violation(error, "live_parties_pkey")
 }
 
@@ -149,9 +149,9 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx:
          SET phase = 'active', start_time = now(), minutes_billed = 1,
              coins_spent = coins_per_minute,
              next_step_at = now() + make_interval(secs => minute_secs),
-             low_balance_told = is_low, version = version + 1 + tell_low, updated_at = now()
+             low_balance_told = is_low, version = version + 1 + is_newly_low, updated_at = now()
          FROM unnest($1::bigint[], $2::boolean[], $3::integer[])
-              AS paid (paid_call_id, is_low, tell_low)
+              AS paid (paid_call_id, is_low, is_newly_low)
          WHERE call_id = paid_call_id AND phase = 'reserving'
            AND NOT EXISTS (SELECT FROM calls.deleted_users AS gone
                            WHERE gone.user_id IN (reserved.user_id, reserved.listener_id)
@@ -165,7 +165,7 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx:
     ))
     .bind(column(paid, |(call_id, _)| *call_id))
     .bind(column(paid, |(_, minute)| minute.is_low))
-    .bind(column(paid, |(_, minute)| i32::from(minute.tell_low)))
+    .bind(column(paid, |(_, minute)| i32::from(minute.is_newly_low)))
     .fetch_all(tx)
     .await
 }
@@ -212,7 +212,7 @@ pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<O
 }
 
 /// Locks calls, in the order of their ids.
-pub async fn lock(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<Call>> {
+pub async fn lock_by_ids(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "SELECT ",
         call_columns!(),
@@ -224,7 +224,7 @@ pub async fn lock(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<C
 }
 
 /// The next `limit` calls that people are on, after an id.
-pub async fn live_after(
+pub async fn list_live_after(
     connection: &mut PgConnection,
     after: i64,
     limit: i64,
@@ -272,9 +272,9 @@ pub async fn record_minutes(
         "UPDATE calls.user_calls
          SET minutes_billed = minute, coins_spent = coins_spent + coins_per_minute,
              next_step_at = start_time + make_interval(secs => minute * minute_secs),
-             low_balance_told = is_low, version = version + 1 + tell_low, updated_at = now()
+             low_balance_told = is_low, version = version + 1 + is_newly_low, updated_at = now()
          FROM unnest($1::bigint[], $2::integer[], $3::boolean[], $4::integer[])
-              AS paid (paid_call_id, minute, is_low, tell_low)
+              AS paid (paid_call_id, minute, is_low, is_newly_low)
          WHERE call_id = paid_call_id AND phase = 'active' AND minutes_billed = minute - 1
          RETURNING ",
         call_columns!()
@@ -282,7 +282,7 @@ pub async fn record_minutes(
     .bind(column(paid, |(call_id, _)| *call_id))
     .bind(column(paid, |(_, minute)| minute.minute))
     .bind(column(paid, |(_, minute)| minute.is_low))
-    .bind(column(paid, |(_, minute)| i32::from(minute.tell_low)))
+    .bind(column(paid, |(_, minute)| i32::from(minute.is_newly_low)))
     .fetch_all(tx)
     .await
 }
@@ -366,7 +366,7 @@ pub struct CallReceipt {
 /// figures follow its settlement grows, since they are published now. Where there is none such, the commit
 /// does not wait for the disk: if a crash loses it, the calls are settled again, with the same answer of
 /// the wallet.
-pub async fn close(
+pub async fn close_settled(
     tx: &mut PgConnection,
     receipts: &[(i64, CallReceipt)],
 ) -> sqlx::Result<Vec<Call>> {
@@ -403,7 +403,7 @@ pub async fn close(
 }
 
 /// Takes a deleted person's name out of the calls they had; the other party keeps the history.
-pub async fn forget_name(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+pub async fn clear_username(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE calls.user_calls
          SET caller_username = CASE WHEN user_id = $1 THEN '' ELSE caller_username END,

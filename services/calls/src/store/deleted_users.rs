@@ -3,7 +3,11 @@
 use sqlx::PgConnection;
 
 /// Keeps a user from calls: for some seconds, or for ever where none are said.
-pub async fn bar(tx: &mut PgConnection, user_id: i64, for_secs: Option<f64>) -> sqlx::Result<()> {
+pub async fn bar_user(
+    tx: &mut PgConnection,
+    user_id: i64,
+    for_secs: Option<f64>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO calls.deleted_users AS gone (user_id, barred_until)
          VALUES ($1, COALESCE(now() + make_interval(secs => $2), 'infinity'))
@@ -18,7 +22,7 @@ pub async fn bar(tx: &mut PgConnection, user_id: i64, for_secs: Option<f64>) -> 
 }
 
 /// Those of these users who are kept from calls now.
-pub async fn barred_among(
+pub async fn list_barred(
     connection: &mut PgConnection,
     user_ids: &[i64],
 ) -> sqlx::Result<Vec<i64>> {

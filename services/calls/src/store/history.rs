@@ -80,7 +80,7 @@ pub struct HistoryFilter {
 
 /// A page of a user's calls, newest first. Either side is read by its own index and no further than
 /// the page reaches; a person never calls themselves, so no call is on both sides.
-pub async fn page(
+pub async fn list_page(
     connection: &mut PgConnection,
     filter: HistoryFilter,
     limit: i64,
@@ -136,7 +136,7 @@ pub struct CallTotals {
 }
 
 /// Sums over all of a user's calls that match.
-pub async fn totals(
+pub async fn load_totals(
     connection: &mut PgConnection,
     filter: HistoryFilter,
 ) -> sqlx::Result<CallTotals> {
@@ -180,7 +180,7 @@ pub struct MonthlyTotals {
 
 /// The last six months with the present one, by the calendar of India, newest first; a month without
 /// calls is there with zeros.
-pub async fn months(
+pub async fn load_monthly_totals(
     connection: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
@@ -206,7 +206,10 @@ pub async fn months(
 }
 
 /// One call that began.
-pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<PastCall>> {
+pub async fn find_call(
+    connection: &mut PgConnection,
+    call_id: i64,
+) -> sqlx::Result<Option<PastCall>> {
     sqlx::query_as(concat!(
         "SELECT ",
         past_call_columns!(),
@@ -231,7 +234,7 @@ pub struct PlatformActivity {
 }
 
 /// How busy the platform is at `now`.
-pub async fn activity(
+pub async fn load_activity(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> sqlx::Result<PlatformActivity> {

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 /// Frees the people of a call; answers how many there were.
-pub async fn free(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<u64> {
+pub async fn delete_by_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<u64> {
     let freed = sqlx::query("DELETE FROM calls.live_parties WHERE call_id = $1")
         .bind(call_id)
         .execute(tx)
@@ -12,7 +12,10 @@ pub async fn free(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<u64> {
 }
 
 /// The call that a person is on, in whatever phase.
-pub async fn call_of(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<i64>> {
+pub async fn find_call_id(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT call_id FROM calls.live_parties WHERE user_id = $1")
         .bind(user_id)
         .fetch_optional(connection)

@@ -2,10 +2,10 @@
 
 pub mod badges;
 pub mod barred_pairs;
+pub mod bulk_lookups;
 pub mod call_ratings;
 pub mod calls;
 pub mod deleted_users;
 pub mod history;
 pub mod live_parties;
-pub mod others;
 pub mod prices;

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 /// The version of these prices: a new one if nobody had them before.
-pub async fn version_of(
+pub async fn find_or_insert_version(
     connection: &mut PgConnection,
     content: &serde_json::Value,
 ) -> sqlx::Result<i64> {

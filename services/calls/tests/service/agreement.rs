@@ -100,7 +100,8 @@ impl Pair {
             return;
         };
         let balance_coins = self.rng.i64(0..50);
-        let minute = steps::go_live(&call, ChargeOutcome::Paid { balance_coins }).expect("paid");
+        let minute = steps::evaluate_first_charge(&call, ChargeOutcome::Paid { balance_coins })
+            .expect("paid");
         let live = calls::go_live(tx, &[(call_id, minute)]).await;
         let live = live.expect("asked").pop();
         assert_eq!(seen(live), seen(self.model.activate(now, call_id, minute)));
@@ -111,7 +112,9 @@ impl Pair {
             .await
             .expect("asked");
         if begun.is_some() {
-            live_parties::free(tx, call_id).await.expect("freed");
+            live_parties::delete_by_call(tx, call_id)
+                .await
+                .expect("freed");
         }
         self.model.begin_undoing(now, call_id, LEASE_SECS);
         if self.rng.bool() {
@@ -126,7 +129,7 @@ impl Pair {
         };
         let balance_coins = self.rng.i64(0..50);
         let steps::BillingDecision::Record(mut minute) =
-            steps::bill(&call, ChargeOutcome::Paid { balance_coins })
+            steps::evaluate_next_charge(&call, ChargeOutcome::Paid { balance_coins })
         else {
             unreachable!("a paid minute is recorded");
         };
@@ -140,7 +143,10 @@ impl Pair {
     }
 
     async fn end(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
-        let locked = calls::lock(tx, &[call_id]).await.expect("asked").pop();
+        let locked = calls::lock_by_ids(tx, &[call_id])
+            .await
+            .expect("asked")
+            .pop();
         assert_eq!(seen(locked.clone()), seen(self.model.find(now, call_id)));
         let cause = EndCause::HangUp {
             status: CallStatus::Cancelled,
@@ -148,7 +154,7 @@ impl Pair {
         };
         let live =
             locked.filter(|call| call.phase == talktime_calls::domain::call::CallPhase::Active);
-        let Some(ending) = live.and_then(|call| steps::ending(&call, cause, &LIMITS)) else {
+        let Some(ending) = live.and_then(|call| steps::resolve_end(&call, cause, &LIMITS)) else {
             return;
         };
         let ended =
@@ -174,7 +180,7 @@ impl Pair {
             user_paise_spent: i64::from(decided) * COINS_PER_MINUTE * PAISE_PER_COIN,
             listener_paise_earned: i64::from(decided) * PAISE_PER_MINUTE,
         };
-        let closed = calls::close(tx, &[(call_id, receipt)])
+        let closed = calls::close_settled(tx, &[(call_id, receipt)])
             .await
             .expect("asked");
         assert_eq!(
@@ -196,7 +202,7 @@ impl Pair {
     async fn bar(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) {
         let user_id = self.rng.i64(1..=PEOPLE);
         let secs = self.rng.u8(1..5);
-        deleted_users::bar(tx, user_id, Some(secs.into()))
+        deleted_users::bar_user(tx, user_id, Some(secs.into()))
             .await
             .expect("barred");
         self.model
@@ -305,22 +311,26 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
             .next()
             .flatten()
             .expect("nobody is barred yet");
-        deleted_users::bar(&mut tx, 1, None).await.expect("barred");
-        deleted_users::bar(&mut tx, 2, Some(30.0))
+        deleted_users::bar_user(&mut tx, 1, None)
             .await
             .expect("barred");
-        deleted_users::bar(&mut tx, 3, Some(-1.0))
+        deleted_users::bar_user(&mut tx, 2, Some(30.0))
             .await
             .expect("barred");
-        barred_pairs::bar(&mut tx, [4, 5], 30.0)
+        deleted_users::bar_user(&mut tx, 3, Some(-1.0))
             .await
             .expect("barred");
-        barred_pairs::bar(&mut tx, [4, 3], 30.0)
+        barred_pairs::bar_pair(&mut tx, [4, 5], 30.0)
             .await
             .expect("barred");
-        barred_pairs::lift(&mut tx, [3, 4]).await.expect("lifted");
+        barred_pairs::bar_pair(&mut tx, [4, 3], 30.0)
+            .await
+            .expect("barred");
+        barred_pairs::unbar_pair(&mut tx, [3, 4])
+            .await
+            .expect("lifted");
         let charge = ChargeOutcome::Paid { balance_coins: 0 };
-        let minute = steps::go_live(&call, charge).expect("paid");
+        let minute = steps::evaluate_first_charge(&call, charge).expect("paid");
         let live = calls::go_live(&mut tx, &[(call.call_id, minute)]).await;
         assert_eq!(
             live.expect("asked").len(),

@@ -72,7 +72,7 @@ fn badges_at(database: &TestDatabase, now: &str) -> BadgeService {
     BadgeService::new(
         database.app.clone(),
         Clock::manual(at(now)),
-        config.terms().badges,
+        config.call_terms().badges,
     )
 }
 
@@ -108,7 +108,7 @@ async fn given(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>
     let mut connection = database.app_pool.acquire().await.expect("connected");
     let mut given = Vec::new();
     for listener_id in LISTENERS {
-        let badge = badges::of_day(&mut connection, listener_id, date).await;
+        let badge = badges::find_for_day(&mut connection, listener_id, date).await;
         given.push(badge.expect("read"));
     }
     given
@@ -119,7 +119,7 @@ async fn yesterdays_hours_make_todays_badges() {
     let (database, badges) = talked().await;
     assert_eq!(
         badges
-            .catch_up(at("2026-11-23T18:30:59Z"))
+            .assign_missed_days(at("2026-11-23T18:30:59Z"))
             .await
             .expect("too early"),
         1
@@ -131,7 +131,7 @@ async fn yesterdays_hours_make_todays_badges() {
     );
     assert_eq!(
         badges
-            .catch_up(at("2026-11-23T18:31:00Z"))
+            .assign_missed_days(at("2026-11-23T18:31:00Z"))
             .await
             .expect("given"),
         1
@@ -155,7 +155,7 @@ async fn yesterdays_hours_make_todays_badges() {
 async fn one_replica_gives_them_once() {
     let (database, badges) = talked().await;
     let now = at("2026-11-23T18:31:00Z");
-    let replicas = join_all((0..6).map(|_| badges.catch_up(now))).await;
+    let replicas = join_all((0..6).map(|_| badges.assign_missed_days(now))).await;
     let given: usize = replicas.into_iter().map(|days| days.expect("asked")).sum();
     assert_eq!(given, 1);
     // What is given at night stays, though somebody's hours of yesterday grow.
@@ -166,14 +166,14 @@ async fn one_replica_gives_them_once() {
         9 * 3_600,
     )
     .await;
-    assert_eq!(badges.catch_up(now).await.expect("asked"), 0);
-    let standing = badges.standing(LISTENERS[0]).await.expect("read");
+    assert_eq!(badges.assign_missed_days(now).await.expect("asked"), 0);
+    let standing = badges.load_standing(LISTENERS[0]).await.expect("read");
     assert_eq!(
         (standing.badge.badge, standing.yesterday_secs),
         (Badge::Basic, 11 * 3_600)
     );
     assert_eq!(standing.next_threshold_hours, Some(3));
-    let anew = badges.assign(Some(day(24))).await.expect("given");
+    let anew = badges.assign_badges(Some(day(24))).await.expect("given");
     assert_eq!(anew.counts, [0, 1, 1, 2]);
 }
 
@@ -181,12 +181,12 @@ async fn one_replica_gives_them_once() {
 async fn days_of_a_stop_are_made_up_for() {
     let (database, badges) = talked().await;
     badges
-        .catch_up(at("2026-11-21T20:00:00Z"))
+        .assign_missed_days(at("2026-11-21T20:00:00Z"))
         .await
         .expect("the 22nd's");
     assert_eq!(
         badges
-            .catch_up(at("2026-11-25T20:00:00Z"))
+            .assign_missed_days(at("2026-11-25T20:00:00Z"))
             .await
             .expect("given"),
         4
@@ -209,12 +209,12 @@ async fn days_of_a_stop_are_made_up_for() {
 #[tokio::test]
 async fn who_is_new_today_has_a_badge_at_the_first_look() {
     let (_database, badges) = talked().await;
-    let standing = badges.standing(99).await.expect("given");
+    let standing = badges.load_standing(99).await.expect("given");
     assert_eq!(
         (standing.badge.badge, standing.badge.date),
         (Badge::Basic, day(24))
     );
-    let history = badges.history(99, None, None).await.expect("read");
+    let history = badges.list_badges(99, None, None).await.expect("read");
     assert_eq!(history, [standing.badge]);
 }
 
@@ -225,9 +225,9 @@ async fn only_completed_talk_time_makes_a_badge() {
     for status in ["cancelled", "dropped"] {
         ended_as(&database.app_pool, LISTENERS[0], noon, 3 * 3_600, status).await;
     }
-    let before_its_badge_is_given = badges.standing(LISTENERS[0]).await.expect("read");
+    let before_its_badge_is_given = badges.load_standing(LISTENERS[0]).await.expect("read");
     assert_eq!(before_its_badge_is_given.badge.badge, Badge::Basic);
     assert_eq!(before_its_badge_is_given.yesterday_secs, 2 * 3_600);
-    let given = badges.assign(Some(day(24))).await.expect("given");
+    let given = badges.assign_badges(Some(day(24))).await.expect("given");
     assert_eq!(given.counts, [1, 1, 1, 1]);
 }

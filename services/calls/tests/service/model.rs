@@ -102,12 +102,12 @@ impl Rows {
         call.minutes_billed = 1;
         call.coins_spent = call.coins_per_minute;
         call.low_balance_told = minute.is_low;
-        call.version += 1 + i64::from(minute.tell_low);
+        call.version += 1 + i64::from(minute.is_newly_low);
         row.next_step_at = Some(now + TimeDelta::seconds(call.minute_secs.into()));
         Some(row.call.clone())
     }
 
-    /// `begin_undoing` and `live_parties::free`.
+    /// `begin_undoing` and `live_parties::delete_by_call`.
     pub(crate) fn begin_undoing(&mut self, now: DateTime<Utc>, call_id: i64, lease_secs: f64) {
         let Some(row) = self.in_phase(call_id, CallPhase::Reserving, now) else {
             return;
@@ -153,7 +153,7 @@ impl Rows {
         call.minutes_billed = paid.minute;
         call.coins_spent += call.coins_per_minute;
         call.low_balance_told = paid.is_low;
-        call.version += 1 + i64::from(paid.tell_low);
+        call.version += 1 + i64::from(paid.is_newly_low);
         row.next_step_at = call.end_of_minute(paid.minute);
         Some(row.call.clone())
     }

@@ -98,27 +98,34 @@ async fn nobody_waits_for_the_calls_of_others() {
         status: None,
     };
     assert_goes_by_index(connection, "a page", ROWS_MAX, async |tx| {
-        let page = history::page(tx, of_somebody, 20, 20).await.expect("read");
+        let page = history::list_page(tx, of_somebody, 20, 20)
+            .await
+            .expect("read");
         assert_eq!(page.len(), 20);
     })
     .await;
     assert_goes_by_index(connection, "a sum", ROWS_MAX, async |tx| {
-        let totals = history::totals(tx, of_somebody).await.expect("read");
+        let totals = history::load_totals(tx, of_somebody).await.expect("read");
         assert!(totals.total_calls >= 40);
     })
     .await;
     assert_goes_by_index(connection, "six months", ROWS_MAX, async |tx| {
-        let months = history::months(tx, SOMEBODY, now).await.expect("read");
+        let months = history::load_monthly_totals(tx, SOMEBODY, now)
+            .await
+            .expect("read");
         assert_eq!(months.len(), 6);
     })
     .await;
     assert_goes_by_index(connection, "today", ROWS_MAX, async |tx| {
-        let activity = history::activity(tx, now).await.expect("read");
+        let activity = history::load_activity(tx, now).await.expect("read");
         assert_eq!(activity.active_calls, 20);
     })
     .await;
     assert_goes_by_index(connection, "a receipt", 1, async |tx| {
-        history::find(tx, 777).await.expect("read").expect("there");
+        history::find_call(tx, 777)
+            .await
+            .expect("read")
+            .expect("there");
     })
     .await;
 }
@@ -135,7 +142,7 @@ async fn what_the_server_does_by_itself_goes_by_an_index_too() {
     })
     .await;
     assert_goes_by_index(connection, "live calls", ROWS_MAX, async |tx| {
-        let live = calls::live_after(tx, 0, 100).await.expect("read");
+        let live = calls::list_live_after(tx, 0, 100).await.expect("read");
         assert!(live.len() > 10);
     })
     .await;
@@ -144,12 +151,14 @@ async fn what_the_server_does_by_itself_goes_by_an_index_too() {
         until: now - TimeDelta::days(39),
     };
     assert_goes_by_index(connection, "a day's talk", ROWS_MAX, async |tx| {
-        badges::talked_secs(tx, SOMEBODY, day).await.expect("read");
+        badges::load_talked_secs(tx, SOMEBODY, day)
+            .await
+            .expect("read");
     })
     .await;
     // A hundred listeners, each with the calls of three days.
     assert_goes_by_index(connection, "many days' talk", 100 * 5, async |tx| {
-        let talked = badges::talked_secs_of_many(tx, day, 0, 100)
+        let talked = badges::list_talked_secs(tx, day, 0, 100)
             .await
             .expect("read");
         assert_eq!(talked.len(), 100);

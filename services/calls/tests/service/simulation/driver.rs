@@ -53,7 +53,7 @@ pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i
 
 async fn charge_and_activate(world: &World, reserved: &Call) -> Result<Option<()>, Unknown> {
     let charge = charge(world, reserved, 1).await?;
-    let Ok(minute) = steps::go_live(reserved, charge) else {
+    let Ok(minute) = steps::evaluate_first_charge(reserved, charge) else {
         return Ok(None);
     };
     let activate = |rows: &mut Rows, now| {
@@ -125,7 +125,7 @@ fn end_live(
     if call.phase != CallPhase::Active {
         return Some(call).filter(|call| call.phase == CallPhase::Settling);
     }
-    let ending = steps::ending(&call, cause, &world.limits)?;
+    let ending = steps::resolve_end(&call, cause, &world.limits)?;
     world.note(|| format!("ends {call_id}: {cause:?} -> {ending:?}"));
     checks::not_in_the_future(world, call_id, ending.end_time);
     if matches!(cause, EndCause::HangUp { .. })
@@ -172,13 +172,13 @@ async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
 }
 
 async fn decide_minutes(world: &World, call: &Call) -> Result<i32, Unknown> {
-    let mut next = steps::settling(call, call.minutes_billed);
+    let mut next = steps::next_settlement_step(call, call.minutes_billed);
     let paid = loop {
         match next {
             SettlementStep::Close(minutes) => break minutes,
             SettlementStep::Charge(minute) => {
                 let charge = charge(world, call, minute).await?;
-                next = steps::settling_after(call, minute, charge);
+                next = steps::settlement_step_after_charge(call, minute, charge);
             }
         }
     };
@@ -217,7 +217,7 @@ pub(super) async fn claim(world: &World) -> Result<Vec<Call>, Unknown> {
 
 /// The next step of a call.
 pub(super) async fn drive(world: &World, call: Call) -> Result<(), Unknown> {
-    match steps::due(&call, &world.limits) {
+    match steps::next_due_step(&call, &world.limits) {
         DueStep::Undo => undo(world, call.call_id).await.map(|_| ()),
         DueStep::Settle => settle(world, &call).await,
         DueStep::End(cause) => end(world, call.call_id, cause).await,
@@ -228,7 +228,7 @@ pub(super) async fn drive(world: &World, call: Call) -> Result<(), Unknown> {
 
 async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
     let charge = charge(world, call, call.minutes_billed + 1).await?;
-    match steps::bill(call, charge) {
+    match steps::evaluate_next_charge(call, charge) {
         BillingDecision::Record(minute) => {
             let record = |rows: &mut Rows, now| rows.record_minute(now, call.call_id, minute);
             let recorded = world.transact(record).await?;
@@ -294,7 +294,7 @@ pub(super) async fn end_silent(world: &World) -> Result<(), Unknown> {
     });
     for call in live.await? {
         let last_sign = world.last_sign(call.parties());
-        if let Some(cause) = steps::is_silent(&call, last_sign, &world.limits) {
+        if let Some(cause) = steps::evaluate_silence(&call, last_sign, &world.limits) {
             end(world, call.call_id, cause).await?;
         }
     }

@@ -1,5 +1,5 @@
 //! Starts that come together go through all steps together: who is refused on the way has stopped, the
-//! others go on.
+//! others go progress.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::charge::ChargeBatchHandler;
 use super::check::CheckBatchHandler;
 use super::go_live::{GoLiveBatchHandler, PaidStart};
+use super::presence_updates::PresenceNotifier;
 use super::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
-use super::show::PresenceNotifier;
 use super::start::{StartRequest, StartedCall};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, PaidMinute};
-use crate::peers::charge_request;
+use crate::peers::build_charge_request;
 use crate::store::calls::NewCall;
 
 /// What must be left of a request's time for its call to go live: else the answer would be cut off
@@ -25,11 +25,11 @@ const ANSWER_TIME: Duration = Duration::from_millis(600);
 
 /// All steps of a start.
 pub(super) struct StartBatchHandler {
-    pub(super) checking: CheckBatchHandler,
-    pub(super) reserving: ReserveBatchHandler,
-    pub(super) charging: ChargeBatchHandler,
-    pub(super) going_live: GoLiveBatchHandler,
-    pub(super) shown: PresenceNotifier,
+    pub(super) check: CheckBatchHandler,
+    pub(super) reserve: ReserveBatchHandler,
+    pub(super) charge: ChargeBatchHandler,
+    pub(super) go_live: GoLiveBatchHandler,
+    pub(super) presence: PresenceNotifier,
 }
 
 /// A wish to call at today's terms.
@@ -46,7 +46,7 @@ pub(super) struct StartPlan {
 
 impl StartPlan {
     /// Whether nobody would learn of the call if it went live now.
-    fn is_in_vain(&self) -> bool {
+    fn is_answer_lost(&self) -> bool {
         let answer_at = Instant::now() + ANSWER_TIME;
         self.client_gone.is_cancelled()
             || self.deadline.is_some_and(|deadline| deadline < answer_at)
@@ -98,8 +98,8 @@ impl StartBatchHandler {
             let call = &member.task.call;
             member.with((call.user_id, call.listener_id))
         };
-        step(&self.checking, planned, parties, |member, names| {
-            if member.task.is_in_vain() {
+        run_step(&self.check, planned, parties, |member, names| {
+            if member.task.is_answer_lost() {
                 return Err(StartHalt::Refused(CallError::Undone));
             }
             let names = names
@@ -117,19 +117,19 @@ impl StartBatchHandler {
     }
 
     async fn reserve<'a>(&self, checked: BatchState<'a, NewCall>) -> BatchState<'a, Call> {
-        let wanted = |on: &InProgress<NewCall>| {
-            on.member.with(ReservationRequest {
-                call: on.state.clone(),
-                idempotency: on.member.task.start.idempotency.clone(),
+        let request = |progress: &InProgress<NewCall>| {
+            progress.member.with(ReservationRequest {
+                call: progress.state.clone(),
+                idempotency: progress.member.task.start.idempotency.clone(),
             })
         };
-        step(
-            &self.reserving,
+        run_step(
+            &self.reserve,
             checked,
-            wanted,
-            |on, reserved| match reserved.flatten().map_err(StartHalt::Refused)? {
+            request,
+            |progress, reserved| match reserved.flatten().map_err(StartHalt::Refused)? {
                 ReservationOutcome::Reserved(call) => Ok(InProgress {
-                    member: on.member,
+                    member: progress.member,
                     state: *call,
                 }),
                 ReservationOutcome::Replayed(started) => Err(StartHalt::Replayed(started)),
@@ -142,18 +142,22 @@ impl StartBatchHandler {
         &self,
         reserved: BatchState<'a, Call>,
     ) -> BatchState<'a, (Call, PaidMinute)> {
-        let first_minute = |on: &InProgress<Call>| on.member.with(charge_request(&on.state, 1));
-        step(&self.charging, reserved, first_minute, |on, charge| {
-            let InProgress { member, state } = on;
+        let first_minute = |progress: &InProgress<Call>| {
+            progress
+                .member
+                .with(build_charge_request(&progress.state, 1))
+        };
+        run_step(&self.charge, reserved, first_minute, |progress, charge| {
+            let InProgress { member, state } = progress;
             let charge = charge.map_err(CallError::from);
-            let paid = charge.and_then(|charge| steps::go_live(&state, charge));
+            let paid = charge.and_then(|charge| steps::evaluate_first_charge(&state, charge));
             match paid {
-                Ok(_) if member.task.is_in_vain() => Err(broken(&state, CallError::Undone)),
+                Ok(_) if member.task.is_answer_lost() => Err(needs_undo(&state, CallError::Undone)),
                 Ok(minute) => Ok(InProgress {
                     member,
                     state: (state, minute),
                 }),
-                Err(error) => Err(broken(&state, error)),
+                Err(error) => Err(needs_undo(&state, error)),
             }
         })
         .await
@@ -165,25 +169,25 @@ impl StartBatchHandler {
         &self,
         paid: BatchState<'_, (Call, PaidMinute)>,
     ) -> Vec<StartResult<(Call, StartedCall)>> {
-        let busy: Vec<(Call, i32)> = paid.iter().flatten().map(busy).collect();
-        let start = |on: &InProgress<(Call, PaidMinute)>| {
-            on.member.with(PaidStart {
-                call_id: on.state.0.call_id,
-                start: on.member.task.start.clone(),
-                minute: on.state.1,
+        let busy: Vec<(Call, i32)> = paid.iter().flatten().map(busy_call).collect();
+        let start = |progress: &InProgress<(Call, PaidMinute)>| {
+            progress.member.with(PaidStart {
+                call_id: progress.state.0.call_id,
+                start: progress.member.task.start.clone(),
+                minute: progress.state.1,
             })
         };
-        let live = step(&self.going_live, paid, start, |on, live| match live {
+        let live = run_step(&self.go_live, paid, start, |progress, live| match live {
             Ok(Some(live)) => Ok(live),
-            Ok(None) => Err(broken(&on.state.0, CallError::Undone)),
-            Err(error) => Err(broken(&on.state.0, error)),
+            Ok(None) => Err(needs_undo(&progress.state.0, CallError::Undone)),
+            Err(error) => Err(needs_undo(&progress.state.0, error)),
         });
-        tokio::join!(live, self.shown.busy(&busy)).0
+        tokio::join!(live, self.presence.mark_busy(&busy)).0
     }
 }
 
 /// Takes all that have not stopped one step further, together.
-async fn step<W: Work, S, T>(
+async fn run_step<W: Work, S, T>(
     work: &W,
     states: Vec<StartResult<S>>,
     task: impl Fn(&S) -> Member<W::Task>,
@@ -195,21 +199,21 @@ async fn step<W: Work, S, T>(
     for state in states {
         further.push(match state {
             Ok(state) => next(state, answers.next().expect("each member has an answer")),
-            Err(stop) => Err(stop),
+            Err(halt) => Err(halt),
         });
     }
     further
 }
 
 /// With whom the parties are busy, and how long others are told to wait.
-fn busy(on: &InProgress<'_, (Call, PaidMinute)>) -> (Call, i32) {
-    let (call, minute) = &on.state;
-    let start = &on.member.task.start;
+fn busy_call(progress: &InProgress<'_, (Call, PaidMinute)>) -> (Call, i32) {
+    let (call, minute) = &progress.state;
+    let start = &progress.member.task.start;
     let started = StartedCall::new(call, start, minute.balance_coins);
-    (call.clone(), started.wait_time(start))
+    (call.clone(), started.wait_minutes(start))
 }
 
-fn broken(call: &Call, error: CallError) -> StartHalt {
+fn needs_undo(call: &Call, error: CallError) -> StartHalt {
     StartHalt::NeedsUndo {
         call: Box::new(call.clone()),
         error,

@@ -2,27 +2,27 @@
 
 use crate::domain::CallError;
 use crate::saga::CallService;
-use crate::store::others::{self, ListenerTotals};
+use crate::store::bulk_lookups::{self, ListenerTotals};
 
 /// Ids that one request may name.
 const IDS_MAX: usize = 500;
 
 impl CallService {
     /// Which of these calls are live.
-    pub(crate) async fn live_among(&self, call_ids: &[i64]) -> Result<Vec<i64>, CallError> {
+    pub(crate) async fn list_live_among(&self, call_ids: &[i64]) -> Result<Vec<i64>, CallError> {
         check_ids(call_ids)?;
         let mut connection = self.db.acquire().await?;
-        Ok(others::live_among(&mut connection, call_ids).await?)
+        Ok(bulk_lookups::list_live(&mut connection, call_ids).await?)
     }
 
     /// How much these listeners have talked.
-    pub(crate) async fn listener_totals(
+    pub(crate) async fn list_listener_totals(
         &self,
         listener_ids: &[i64],
     ) -> Result<Vec<ListenerTotals>, CallError> {
         check_ids(listener_ids)?;
         let mut connection = self.db.acquire().await?;
-        Ok(others::totals_of(&mut connection, listener_ids).await?)
+        Ok(bulk_lookups::list_listener_totals(&mut connection, listener_ids).await?)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::steps::{EndCause, PaidMinute};
 pub(super) type CallEvent = (i64, i64, Kind);
 
 /// A call has begun, with its first minute paid; and that coins are low, where they are.
-pub(super) fn started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<CallEvent> {
+pub(super) fn call_started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<CallEvent> {
     let kind = Kind::CallStarted(CallStarted {
         call_id: call.call_id,
         user_id: call.user_id,
@@ -26,7 +26,7 @@ pub(super) fn started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<Ca
 }
 
 /// A minute was paid; and that coins are low, where they have become so.
-pub(super) fn billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
+pub(super) fn minute_billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
     let kind = Kind::MinuteBilled(MinuteBilled {
         call_id: call.call_id,
         user_id: call.user_id,
@@ -41,7 +41,7 @@ pub(super) fn billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
 
 /// The row's version is that of the last of its events.
 fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEvent> {
-    if !minute.tell_low {
+    if !minute.is_newly_low {
         return vec![(call.call_id, call.version, kind)];
     }
     let low = Kind::CallLowBalance(CallLowBalance {
@@ -60,7 +60,7 @@ fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEven
 }
 
 /// A live call is over: with what it came to, or with nothing but that while its figures are not certain.
-pub(super) fn hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
+pub(super) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
     if call.figures_follow_settlement {
         let hung_up = Kind::CallHungUp(CallHungUp {
             call_id: call.call_id,
@@ -76,11 +76,11 @@ pub(super) fn hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
         } => available_coins,
         EndCause::HangUp { .. } | EndCause::Forbidden | EndCause::Silence { .. } => None,
     };
-    ended(call, remaining_coins)
+    call_ended(call, remaining_coins)
 }
 
 /// A call has ended, and its row holds what the receipt says.
-pub(super) fn ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent {
+pub(super) fn call_ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent {
     let ended = Kind::CallEnded(CallEnded {
         call_id: call.call_id,
         user_id: call.user_id,

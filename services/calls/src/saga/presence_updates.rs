@@ -1,4 +1,4 @@
-//! People are shown as busy with their call, and as free after it.
+//! People are presence as busy with their call, and as free after it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
 
-use super::together::{LIMITS, traced};
+use super::step_batchers::{LIMITS, attach_traceparents};
 use crate::domain::call::Call;
 use crate::peers::PeerClients;
 use crate::tracking::LiveCallTracker;
@@ -28,11 +28,11 @@ impl Work for PresenceUpdateBatchHandler {
     type Error = Error;
 
     async fn work(&self, group: &[Member<CallChange>]) -> Result<Vec<()>, Error> {
-        let changes = traced(group, |change, traceparent| CallChange {
+        let changes = attach_traceparents(group, |change, traceparent| CallChange {
             traceparent,
             ..change
         });
-        let told = tokio::time::timeout(TIMEOUT, self.peers.follow_calls(changes));
+        let told = tokio::time::timeout(TIMEOUT, self.peers.send_call_changes(changes));
         told.await
             .map_err(|_elapsed| Error::internal("presence did not answer in time"))??;
         Ok(vec![(); group.len()])
@@ -46,7 +46,7 @@ impl Work for PresenceUpdateBatchHandler {
 /// What others see of calls, as far as presence and Redis answer soon; cheap to clone.
 #[derive(Clone)]
 pub(super) struct PresenceNotifier {
-    showing: Groups<PresenceUpdateBatchHandler>,
+    updates: Groups<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
 }
 
@@ -54,44 +54,44 @@ impl PresenceNotifier {
     pub(super) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
         let peers = peers.clone();
         Self {
-            showing: Groups::start(LIMITS, PresenceUpdateBatchHandler { peers }),
+            updates: Groups::start(LIMITS, PresenceUpdateBatchHandler { peers }),
             tracking,
         }
     }
 
     /// Shows the parties of calls as busy, for so many minutes each.
-    pub(super) async fn busy(&self, calls: &[(Call, i32)]) {
+    pub(super) async fn mark_busy(&self, calls: &[(Call, i32)]) {
         let busy = calls.iter().map(|(call, wait_time)| {
             let wait_time = *wait_time;
-            self.show(call, Change::Began(CallBegan { wait_time }))
+            self.send_change(call, Change::Began(CallBegan { wait_time }))
         });
         join_all(busy).await;
     }
 
     /// Shows a live call in Redis.
-    pub(super) async fn live(&self, call: &Call) {
-        self.tracking.show(call).await;
+    pub(super) async fn track(&self, call: &Call) {
+        self.tracking.track(call).await;
     }
 
     /// Shows a call's parties as free, in the background: neither the books nor the next call wait for
     /// it.
-    pub(super) fn free(&self, call: &Call) {
-        let (shown, call) = (self.clone(), call.clone());
+    pub(super) fn mark_free(&self, call: &Call) {
+        let (presence, call) = (self.clone(), call.clone());
         let show = async move {
-            let free = shown.show(&call, Change::Ended(CallEnded {}));
-            tokio::join!(free, shown.tracking.hide(call.call_id));
+            let free = presence.send_change(&call, Change::Ended(CallEnded {}));
+            tokio::join!(free, presence.tracking.untrack(call.call_id));
         };
         tokio::spawn(show.in_current_span());
     }
 
-    async fn show(&self, call: &Call, change: Change) {
+    async fn send_change(&self, call: &Call, change: Change) {
         let change = CallChange {
             call_id: call.call_id,
             user_ids: call.parties().to_vec(),
             change: Some(change),
             ..CallChange::default()
         };
-        match tokio::time::timeout(TIMEOUT, self.showing.ask(change)).await {
+        match tokio::time::timeout(TIMEOUT, self.updates.ask(change)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "presence will learn it from the event"),
             Err(_elapsed) => {

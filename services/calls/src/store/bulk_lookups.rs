@@ -15,7 +15,7 @@ pub struct ListenerTotals {
 
 /// Which of these calls are live. Of the others, none ever will be again, whoever asks about a call
 /// that it has heard of.
-pub async fn live_among(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<i64>> {
+pub async fn list_live(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT call_id FROM calls.user_calls
          WHERE call_id = ANY($1) AND phase IN ('reserving', 'active')",
@@ -27,7 +27,7 @@ pub async fn live_among(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx
 
 /// Totals of the calls that were talked for a second at least and not cancelled, once their figures are
 /// certain; listeners without any are left out.
-pub async fn totals_of(
+pub async fn list_listener_totals(
     connection: &mut PgConnection,
     listener_ids: &[i64],
 ) -> sqlx::Result<Vec<ListenerTotals>> {

@@ -12,10 +12,10 @@ use super::charge::ChargeBatchHandler;
 use super::check::CheckBatchHandler;
 use super::end_live::EndBatchHandler;
 use super::go_live::GoLiveBatchHandler;
+use super::presence_updates::PresenceNotifier;
 use super::reserve::ReserveBatchHandler;
 use super::settle::SettleBatchHandler;
-use super::show::PresenceNotifier;
-use super::starting::StartBatchHandler;
+use super::start_batch::StartBatchHandler;
 use crate::domain::call::Call;
 
 /// One group at a time: while it is under way the next one grows, and large ones cost the least. Where
@@ -32,15 +32,15 @@ const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where calls are handed in; cheap to clone.
 #[derive(Clone)]
 pub(super) struct StepBatchers {
-    pub(super) starting: Groups<StartBatchHandler>,
-    pub(super) ending_live: Groups<EndBatchHandler>,
-    pub(super) charging: Groups<ChargeBatchHandler>,
-    pub(super) settling: Groups<SettleBatchHandler>,
+    pub(super) start: Groups<StartBatchHandler>,
+    pub(super) end: Groups<EndBatchHandler>,
+    pub(super) charge: Groups<ChargeBatchHandler>,
+    pub(super) settle: Groups<SettleBatchHandler>,
 }
 
 impl StepBatchers {
     /// Takes calls until the last clone is gone.
-    pub(super) fn start(parts: &CallServiceParts, shown: &PresenceNotifier) -> Self {
+    pub(super) fn start(parts: &CallServiceParts, presence: &PresenceNotifier) -> Self {
         let CallServiceParts {
             db,
             relay,
@@ -49,30 +49,30 @@ impl StepBatchers {
             terms,
             ..
         } = parts;
-        let charging = || ChargeBatchHandler {
+        let charge = || ChargeBatchHandler {
             peers: peers.clone(),
         };
-        let starting = StartBatchHandler {
-            checking: CheckBatchHandler {
+        let start = StartBatchHandler {
+            check: CheckBatchHandler {
                 peers: peers.clone(),
             },
-            reserving: ReserveBatchHandler { db: db.clone() },
-            charging: charging(),
-            going_live: GoLiveBatchHandler {
+            reserve: ReserveBatchHandler { db: db.clone() },
+            charge: charge(),
+            go_live: GoLiveBatchHandler {
                 db: db.clone(),
                 relay: relay.clone(),
                 clock: clock.clone(),
             },
-            shown: shown.clone(),
+            presence: presence.clone(),
         };
-        let ending_live = EndBatchHandler {
+        let end = EndBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
             clock: clock.clone(),
             limits: terms.limits,
             paise_per_coin: terms.paise_per_coin,
         };
-        let settling = SettleBatchHandler {
+        let settle = SettleBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
             clock: clock.clone(),
@@ -80,21 +80,24 @@ impl StepBatchers {
             paise_per_coin: terms.paise_per_coin,
         };
         Self {
-            starting: Groups::start(LIMITS, starting),
-            ending_live: Groups::start(LIMITS, ending_live),
-            charging: Groups::start(LIMITS, charging()),
-            settling: Groups::start(LIMITS, settling),
+            start: Groups::start(LIMITS, start),
+            end: Groups::start(LIMITS, end),
+            charge: Groups::start(LIMITS, charge()),
+            settle: Groups::start(LIMITS, settle),
         }
     }
 }
 
 /// Asks peers for a group.
-pub(super) async fn in_time<F: Future>(asking: F) -> F::Output {
+pub(super) async fn with_peer_deadline<F: Future>(asking: F) -> F::Output {
     grpc::with_deadline(Instant::now() + PEERS_TIMEOUT, asking).await
 }
 
 /// The tasks of a group as they are sent, each with the trace that asked for it.
-pub(super) fn traced<T: Clone>(group: &[Member<T>], with_trace: impl Fn(T, String) -> T) -> Vec<T> {
+pub(super) fn attach_traceparents<T: Clone>(
+    group: &[Member<T>],
+    with_trace: impl Fn(T, String) -> T,
+) -> Vec<T> {
     let tasks = group.iter().map(|member| {
         let traceparent = member.traceparent.clone().unwrap_or_default();
         with_trace(member.task.clone(), traceparent)
@@ -102,6 +105,6 @@ pub(super) fn traced<T: Clone>(group: &[Member<T>], with_trace: impl Fn(T, Strin
     tasks.collect()
 }
 
-pub(super) fn by_id(calls: Vec<Call>) -> HashMap<i64, Call> {
+pub(super) fn index_by_id(calls: Vec<Call>) -> HashMap<i64, Call> {
     calls.into_iter().map(|call| (call.call_id, call)).collect()
 }
