@@ -1,7 +1,7 @@
 //! What other services reconcile their own tables with: presence its busy flags, profile its feed.
 
 use crate::domain::CallError;
-use crate::saga::CallService;
+use crate::service::CallService;
 use crate::store::bulk_lookups::{self, ListenerTotals};
 
 /// Ids that one request may name.

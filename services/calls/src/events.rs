@@ -6,7 +6,7 @@ use talktime_kit::messaging::Handler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::saga::CallService;
+use crate::service::CallService;
 use crate::store::{badges, barred_pairs, call_ratings, calls};
 
 const LISTENER: &str = "listener";

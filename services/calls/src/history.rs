@@ -5,7 +5,7 @@ use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
 use crate::domain::call::CallType;
-use crate::saga::CallService;
+use crate::service::CallService;
 use crate::store::history::{
     self, CallTotals, HistoryFilter, MonthlyTotals, PastCall, PlatformActivity,
 };

@@ -14,6 +14,8 @@ mod observe;
 mod peers;
 mod ratings;
 pub mod saga;
+pub mod service;
+mod service_parts;
 pub mod store;
 mod tracking;
 
@@ -30,7 +32,8 @@ use crate::config::Config;
 use crate::events::ProfileEventHandler;
 use crate::grpc::CallsApi;
 use crate::peers::PeerClients;
-use crate::saga::{CallService, CallServiceParts};
+use crate::service::CallService;
+use crate::service_parts::CallServiceParts;
 use crate::tracking::LiveCallTracker;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();

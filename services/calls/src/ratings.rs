@@ -6,7 +6,7 @@ use talktime_proto::events::v1::event::Kind;
 
 use crate::domain::CallError;
 use crate::domain::rating::CallRating;
-use crate::saga::CallService;
+use crate::service::CallService;
 use crate::store::call_ratings;
 
 impl CallService {

@@ -19,7 +19,7 @@ use self::convert::{ongoing_call, parse_start_request, wire_type};
 use crate::badges::BadgeService;
 use crate::domain::call::CallType;
 use crate::domain::rating::CallRating;
-use crate::saga::CallService;
+use crate::service::CallService;
 
 fn into_status(error: impl Into<Error>) -> Status {
     refuse(error.into())

@@ -13,16 +13,16 @@ const LATENESS_MAX: TimeDelta = TimeDelta::seconds(1);
 
 /// What the sweeper last saw; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BillingBacklog(Arc<AtomicBool>);
+pub(crate) struct BillingBacklog(Arc<AtomicBool>);
 
 impl BillingBacklog {
     /// Whether no call should begin now.
-    pub(super) fn is_long(&self) -> bool {
+    pub(crate) fn is_long(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Judges by how late the live calls of a batch are, the longest due ones that there are.
-    pub(super) fn record_lateness(
+    pub(crate) fn record_lateness(
         &self,
         late_by: impl Iterator<Item = TimeDelta>,
         batch_is_full: bool,

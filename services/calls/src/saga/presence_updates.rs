@@ -9,7 +9,7 @@ use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
 
-use super::step_batchers::{LIMITS, attach_traceparents};
+use super::batching::{LIMITS, attach_traceparents};
 use crate::domain::call::Call;
 use crate::peers::PeerClients;
 use crate::tracking::LiveCallTracker;
@@ -45,13 +45,13 @@ impl Work for PresenceUpdateBatchHandler {
 
 /// What others see of calls, as far as presence and Redis answer soon; cheap to clone.
 #[derive(Clone)]
-pub(super) struct PresenceNotifier {
+pub(crate) struct PresenceNotifier {
     updates: Groups<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
 }
 
 impl PresenceNotifier {
-    pub(super) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
+    pub(crate) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
         let peers = peers.clone();
         Self {
             updates: Groups::start(LIMITS, PresenceUpdateBatchHandler { peers }),
@@ -60,7 +60,7 @@ impl PresenceNotifier {
     }
 
     /// Shows the parties of calls as busy, for so many minutes each.
-    pub(super) async fn mark_busy(&self, calls: &[(Call, i32)]) {
+    pub(crate) async fn mark_busy(&self, calls: &[(Call, i32)]) {
         let busy = calls.iter().map(|(call, wait_time)| {
             let wait_time = *wait_time;
             self.send_change(call, Change::Began(CallBegan { wait_time }))
@@ -69,13 +69,13 @@ impl PresenceNotifier {
     }
 
     /// Shows a live call in Redis.
-    pub(super) async fn track(&self, call: &Call) {
+    pub(crate) async fn track(&self, call: &Call) {
         self.tracking.track(call).await;
     }
 
     /// Shows a call's parties as free, in the background: neither the books nor the next call wait for
     /// it.
-    pub(super) fn mark_free(&self, call: &Call) {
+    pub(crate) fn mark_free(&self, call: &Call) {
         let (presence, call) = (self.clone(), call.clone());
         let show = async move {
             let free = presence.send_change(&call, Change::Ended(CallEnded {}));

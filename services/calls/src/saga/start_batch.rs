@@ -7,12 +7,12 @@ use talktime_kit::failpoint;
 use talktime_kit::group::{self, Member, Work};
 use tokio_util::sync::CancellationToken;
 
-use super::charge::ChargeBatchHandler;
-use super::check::CheckBatchHandler;
-use super::go_live::{GoLiveBatchHandler, PaidStart};
 use super::presence_updates::PresenceNotifier;
-use super::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
-use super::start::{StartRequest, StartedCall};
+use super::requests::{StartRequest, StartedCall};
+use super::steps::charge::ChargeBatchHandler;
+use super::steps::check::CheckBatchHandler;
+use super::steps::go_live::{GoLiveBatchHandler, PaidStart};
+use super::steps::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, PaidMinute};
@@ -24,24 +24,24 @@ use crate::store::calls::NewCall;
 const ANSWER_TIME: Duration = Duration::from_millis(600);
 
 /// All steps of a start.
-pub(super) struct StartBatchHandler {
-    pub(super) check: CheckBatchHandler,
-    pub(super) reserve: ReserveBatchHandler,
-    pub(super) charge: ChargeBatchHandler,
-    pub(super) go_live: GoLiveBatchHandler,
-    pub(super) presence: PresenceNotifier,
+pub(crate) struct StartBatchHandler {
+    pub(crate) check: CheckBatchHandler,
+    pub(crate) reserve: ReserveBatchHandler,
+    pub(crate) charge: ChargeBatchHandler,
+    pub(crate) go_live: GoLiveBatchHandler,
+    pub(crate) presence: PresenceNotifier,
 }
 
 /// A wish to call at today's terms.
 #[derive(Clone)]
-pub(super) struct StartPlan {
-    pub(super) start: StartRequest,
+pub(crate) struct StartPlan {
+    pub(crate) start: StartRequest,
     /// As it is to be written, but for the names.
-    pub(super) call: NewCall,
+    pub(crate) call: NewCall,
     /// When an answer is of use no more.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// Cancelled when the client has hung up.
-    pub(super) client_gone: CancellationToken,
+    pub(crate) client_gone: CancellationToken,
 }
 
 impl StartPlan {
@@ -54,7 +54,7 @@ impl StartPlan {
 }
 
 /// Why a start goes no further.
-pub(super) enum StartHalt {
+pub(crate) enum StartHalt {
     /// It left nothing behind.
     Refused(CallError),
     /// The same request started it before.

@@ -1,42 +1,13 @@
 //! Ending a call: people are free at once, the books are closed after.
 
-use talktime_kit::{Error, idempotency};
+use talktime_kit::Error;
 
-use super::CallService;
-use super::end_live::{EndOutcome, EndRequest};
+use super::requests::{EndedCall, HangUpRequest};
+use super::steps::end::{EndOutcome, EndRequest};
 use crate::domain::CallError;
-use crate::domain::call::{Call, CallStatus};
 use crate::domain::steps::EndCause;
 use crate::observe;
-
-/// The route that an Idempotency-Key of an end belongs to.
-pub const END_ROUTE: &str = "POST /calls/end";
-/// The route that an Idempotency-Key of an emergency end belongs to.
-pub const EMERGENCY_END_ROUTE: &str = "POST /calls/emergency-end";
-
-/// A request to end a call.
-#[derive(Clone, Debug)]
-pub struct HangUpRequest {
-    /// The call.
-    pub call_id: i64,
-    /// Who asks.
-    pub user_id: i64,
-    /// Whether they may end anybody's call.
-    pub as_admin: bool,
-    /// How the call is to stand.
-    pub status: CallStatus,
-    /// The client's Idempotency-Key, with what it stands for.
-    pub idempotency: Option<idempotency::Request>,
-}
-
-/// A call that has ended and is settled.
-#[derive(Clone, Debug)]
-pub struct EndedCall {
-    /// The call as it stays.
-    pub call: Call,
-    /// The caller's coins right after it, for the caller.
-    pub remaining_coins: Option<i64>,
-}
+use crate::service::CallService;
 
 impl CallService {
     /// Ends a call and settles it. Asked again while the wallet is away it tries to settle again; once

@@ -6,11 +6,12 @@ use futures::future::join_all;
 use talktime_kit::{Error, grpc};
 use tokio_util::sync::CancellationToken;
 
-use super::{CallService, LEASE_SECS, sum_concurrently};
+use super::bounds::{LEASE_SECS, sum_concurrently};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, DueStep};
 use crate::observe;
+use crate::service::CallService;
 use crate::store::calls;
 
 /// How late a minute is billed at most, when there is nothing else to do.

@@ -9,26 +9,27 @@ use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 
-use super::end::HangUpRequest;
-use super::step_batchers::index_by_id;
-use super::{LEASE_SECS, call_events};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::{self, EndCause};
+use crate::saga::batching::index_by_id;
+use crate::saga::bounds::LEASE_SECS;
+use crate::saga::call_events;
+use crate::saga::requests::HangUpRequest;
 use crate::store::calls;
 
 /// Calls that end together.
-pub(super) struct EndBatchHandler {
-    pub(super) db: Database,
-    pub(super) relay: Relay,
-    pub(super) clock: Clock,
-    pub(super) limits: steps::SagaLimits,
-    pub(super) paise_per_coin: i64,
+pub(crate) struct EndBatchHandler {
+    pub(crate) db: Database,
+    pub(crate) relay: Relay,
+    pub(crate) clock: Clock,
+    pub(crate) limits: steps::SagaLimits,
+    pub(crate) paise_per_coin: i64,
 }
 
 /// Why a call is to end.
 #[derive(Clone, Debug)]
-pub(super) enum EndRequest {
+pub(crate) enum EndRequest {
     /// Somebody asks for it.
     HangUp(HangUpRequest),
     /// It ends for a reason of its own.
@@ -103,11 +104,11 @@ enum EndDecision {
 
 /// An ended call.
 #[derive(Clone, Debug)]
-pub(super) struct EndOutcome {
+pub(crate) struct EndOutcome {
     /// In `settling`, or in `settled` for a request that ended it before.
-    pub(super) call: Call,
+    pub(crate) call: Call,
     /// Whether it ended now.
-    pub(super) is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 impl Work for EndBatchHandler {

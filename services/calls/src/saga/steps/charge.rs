@@ -4,15 +4,13 @@ use talktime_kit::Error;
 use talktime_kit::group::{Member, Work};
 use talktime_proto::wallet::v1::ChargeRequest;
 
-use super::CallService;
-use super::step_batchers::{attach_traceparents, with_peer_deadline};
-use crate::domain::call::Call;
 use crate::domain::steps::ChargeOutcome;
-use crate::peers::{PeerClients, build_charge_request};
+use crate::peers::PeerClients;
+use crate::saga::batching::{attach_traceparents, with_peer_deadline};
 
 /// Charges in groups.
-pub(super) struct ChargeBatchHandler {
-    pub(super) peers: PeerClients,
+pub(crate) struct ChargeBatchHandler {
+    pub(crate) peers: PeerClients,
 }
 
 impl Work for ChargeBatchHandler {
@@ -30,19 +28,5 @@ impl Work for ChargeBatchHandler {
 
     fn is_everyones(error: &Error) -> bool {
         error.is_unreachable()
-    }
-}
-
-impl CallService {
-    /// Charges a minute of a call, from 1.
-    pub(super) async fn charge_minute(
-        &self,
-        call: &Call,
-        minute: i32,
-    ) -> Result<ChargeOutcome, Error> {
-        self.steps
-            .charge
-            .ask(build_charge_request(call, minute))
-            .await
     }
 }

@@ -2,82 +2,22 @@
 
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use talktime_kit::{Error, grpc, idempotency};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::CallService;
+use super::requests::{StartRequest, StartedCall};
 use super::start_batch::{StartHalt, StartPlan};
 use crate::domain::CallError;
-use crate::domain::billing::count_affordable_minutes;
-use crate::domain::call::{Call, CallType};
+use crate::domain::call::Call;
 use crate::domain::india;
 use crate::observe;
+use crate::service::CallService;
 use crate::store::calls::NewCall;
 use crate::store::prices;
 
-/// The route that an Idempotency-Key of a start belongs to.
-pub const START_ROUTE: &str = "POST /calls/start";
-
-/// How long others are told to wait when the caller said nothing, in minutes.
-const WAIT_MINUTES_DEFAULT: i32 = 10;
-
 /// Longest estimate: a day, in minutes.
 const ESTIMATE_MINUTES_MAX: i32 = 1_440;
-
-/// A wish to call.
-#[derive(Clone, Debug)]
-pub struct StartRequest {
-    /// Who calls.
-    pub caller_id: i64,
-    /// Who is called.
-    pub listener_id: i64,
-    /// Audio or video.
-    pub call_type: CallType,
-    /// How long the caller means to talk.
-    pub estimated_minutes: Option<i32>,
-    /// The client's Idempotency-Key, with what it stands for.
-    pub idempotency: Option<idempotency::Request>,
-}
-
-/// A call that has started.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct StartedCall {
-    /// The call.
-    pub call_id: i64,
-    /// Minutes that the caller's coins pay for, the first included.
-    pub minutes_affordable: i64,
-    /// Coins for the estimated minutes, or for one.
-    pub estimated_cost_coins: i64,
-    /// The caller's coins after the first minute.
-    pub remaining_coins: i64,
-}
-
-impl StartedCall {
-    pub(super) fn new(call: &Call, start: &StartRequest, remaining_coins: i64) -> Self {
-        let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
-        Self {
-            call_id: call.call_id,
-            minutes_affordable: 1 + count_affordable_minutes(
-                remaining_coins,
-                call.coins_per_minute,
-            ),
-            estimated_cost_coins: estimated_minutes * call.coins_per_minute,
-            remaining_coins,
-        }
-    }
-
-    /// How long others are told to wait, in minutes: what the caller means to talk, and not what the
-    /// caller could pay, which is nobody's business.
-    pub(super) fn wait_minutes(&self, start: &StartRequest) -> i32 {
-        let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
-        start
-            .estimated_minutes
-            .unwrap_or(WAIT_MINUTES_DEFAULT)
-            .min(affordable)
-    }
-}
 
 impl CallService {
     /// Starts a call, or refuses and leaves nothing behind. An error with an unknown outcome leaves

@@ -5,10 +5,10 @@ use std::time::Duration;
 use talktime_kit::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::CallService;
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps;
+use crate::service::CallService;
 use crate::store::calls;
 
 /// How often all live calls are looked at, at most.

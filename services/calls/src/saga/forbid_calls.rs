@@ -6,11 +6,11 @@
 
 use tracing::Instrument;
 
-use super::CallService;
-use super::end_live::{EndOutcome, EndRequest};
+use super::steps::end::{EndOutcome, EndRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::EndCause;
+use crate::service::CallService;
 use crate::store::{barred_pairs, calls, deleted_users, live_parties};
 
 /// How long somebody who is about to be deleted is kept from calls, and a pair after a block. A start that
@@ -88,7 +88,7 @@ impl CallService {
     }
 
     /// The call that holds a person, in whatever phase.
-    pub(super) async fn find_call_of(&self, user_id: i64) -> Result<Option<Call>, CallError> {
+    pub(crate) async fn find_call_of(&self, user_id: i64) -> Result<Option<Call>, CallError> {
         let mut connection = self.db.acquire().await?;
         match live_parties::find_call_id(&mut connection, user_id).await? {
             Some(call_id) => Ok(calls::find(&mut connection, call_id).await?),

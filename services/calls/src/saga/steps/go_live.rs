@@ -5,27 +5,27 @@ use talktime_kit::group::{Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint, idempotency};
 
-use super::call_events;
-use super::start::{StartRequest, StartedCall};
-use super::step_batchers::index_by_id;
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::PaidMinute;
+use crate::saga::batching::index_by_id;
+use crate::saga::call_events;
+use crate::saga::requests::{StartRequest, StartedCall};
 use crate::store::calls;
 
 /// Calls that go live together.
-pub(super) struct GoLiveBatchHandler {
-    pub(super) db: Database,
-    pub(super) relay: Relay,
-    pub(super) clock: Clock,
+pub(crate) struct GoLiveBatchHandler {
+    pub(crate) db: Database,
+    pub(crate) relay: Relay,
+    pub(crate) clock: Clock,
 }
 
 /// A start whose first minute is paid.
 #[derive(Clone)]
-pub(super) struct PaidStart {
-    pub(super) call_id: i64,
-    pub(super) start: StartRequest,
-    pub(super) minute: PaidMinute,
+pub(crate) struct PaidStart {
+    pub(crate) call_id: i64,
+    pub(crate) start: StartRequest,
+    pub(crate) minute: PaidMinute,
 }
 
 impl Work for GoLiveBatchHandler {

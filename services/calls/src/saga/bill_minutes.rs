@@ -2,45 +2,20 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, Kind, failpoint};
 
-use super::{CallService, call_events, require_party, sum_concurrently};
+use super::bounds::sum_concurrently;
+use super::call_events;
+use super::requests::{BillingOutcome, BillingRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::{self, BillingDecision, ChargeOutcome, DueStep, EndCause, PaidMinute};
 use crate::observe;
 use crate::peers::build_charge_request;
+use crate::service::{CallService, require_party};
 use crate::store::calls;
-
-/// The route that an Idempotency-Key of a nudge belongs to.
-pub const BILL_ROUTE: &str = "POST /calls/bill-minute";
-
-/// A wish that what is due of a call be billed now.
-#[derive(Clone, Debug)]
-pub struct BillingRequest {
-    /// The call.
-    pub call_id: i64,
-    /// Who asks.
-    pub user_id: i64,
-    /// The client's Idempotency-Key, with what it stands for.
-    pub idempotency: Option<idempotency::Request>,
-}
-
-/// What a client's nudge came to.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct BillingOutcome {
-    /// Coins taken by it: none when nothing was due.
-    pub coins_deducted: i64,
-    /// The caller's coins, for the caller.
-    pub remaining_coins: Option<i64>,
-    /// Coins of the call so far.
-    pub total_coins_spent: i64,
-    /// Minutes of the call so far.
-    pub minutes_billed: i32,
-}
 
 impl CallService {
     /// Bills what is due of one call now, by the same step that the sweeper takes. Out of coins ends
@@ -204,6 +179,18 @@ impl CallService {
         self.relay.wake();
         observe::record_billed_minutes(&recorded);
         Ok(())
+    }
+
+    /// Charges a minute of a call, from 1.
+    pub(super) async fn charge_minute(
+        &self,
+        call: &Call,
+        minute: i32,
+    ) -> Result<ChargeOutcome, Error> {
+        self.steps
+            .charge
+            .ask(build_charge_request(call, minute))
+            .await
     }
 
     /// Ends calls for reasons of their own, a bounded number at once; answers how many ended now.

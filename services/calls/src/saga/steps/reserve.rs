@@ -6,27 +6,27 @@ use talktime_kit::group::{Member, Work};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::{Error, failpoint};
 
-use super::LEASE_SECS;
-use super::start::{START_ROUTE, StartedCall};
 use crate::domain::CallError;
 use crate::domain::call::Call;
+use crate::saga::bounds::LEASE_SECS;
+use crate::saga::requests::{START_ROUTE, StartedCall};
 use crate::store::calls::{self, NewCall};
 use crate::store::deleted_users;
 
 /// Calls to be that are written together.
-pub(super) struct ReserveBatchHandler {
-    pub(super) db: Database,
+pub(crate) struct ReserveBatchHandler {
+    pub(crate) db: Database,
 }
 
 /// A call to be, and the request that wants it.
 #[derive(Clone)]
-pub(super) struct ReservationRequest {
-    pub(super) call: NewCall,
-    pub(super) idempotency: Option<idempotency::Request>,
+pub(crate) struct ReservationRequest {
+    pub(crate) call: NewCall,
+    pub(crate) idempotency: Option<idempotency::Request>,
 }
 
 /// A row in `reserving`, or the answer that the same request got before.
-pub(super) enum ReservationOutcome {
+pub(crate) enum ReservationOutcome {
     Reserved(Box<Call>),
     Replayed(StartedCall),
 }

@@ -7,19 +7,19 @@ use talktime_kit::Error;
 use talktime_kit::group::{Member, Work};
 use talktime_proto::profile::v1::CallCheck;
 
-use super::step_batchers::with_peer_deadline;
 use crate::domain::CallError;
 use crate::peers::PeerClients;
+use crate::saga::batching::with_peer_deadline;
 
 /// Planned calls that are checked together, `(caller_id, listener_id)` each.
-pub(super) struct CheckBatchHandler {
-    pub(super) peers: PeerClients,
+pub(crate) struct CheckBatchHandler {
+    pub(crate) peers: PeerClients,
 }
 
 /// Of two who may talk.
-pub(super) struct PartyNames {
-    pub(super) caller: String,
-    pub(super) listener: String,
+pub(crate) struct PartyNames {
+    pub(crate) caller: String,
+    pub(crate) listener: String,
 }
 
 impl Work for CheckBatchHandler {

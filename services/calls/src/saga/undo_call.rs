@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use talktime_kit::{Error, failpoint, idempotency};
 
-use super::{CallService, LEASE_SECS};
+use super::bounds::LEASE_SECS;
+use super::requests::START_ROUTE;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::observe;
+use crate::service::CallService;
 use crate::store::{calls, live_parties};
 
 /// Tries to void a charge that no row remembers, and so no sweeper.
@@ -77,7 +79,7 @@ impl CallService {
         }
         failpoint::reach("calls.undo.before_freed");
         if let Some(key) = &call.idempotency_key {
-            idempotency::release(&mut tx, call.user_id, super::START_ROUTE, key).await?;
+            idempotency::release(&mut tx, call.user_id, START_ROUTE, key).await?;
         }
         tx.commit().await?;
         Ok(())
