@@ -1,7 +1,7 @@
-//! Calls: from ring to receipt, each minute paid before it is talked.
+//! Calls from ring to receipt. Each minute is paid before it is talked.
 //!
-//! A call is a saga in one row ([`saga`]), driven forward by whoever gets there first: the request
-//! or the sweeper after a crash. What is to be done next is decided in [`domain`].
+//! A call is a saga in one row ([`saga`]), which either the request drives or, after a crash, the sweeper.
+//! [`domain`] decides the next step.
 
 pub mod badges;
 mod bulk_lookups;
@@ -38,7 +38,7 @@ use crate::tracking::LiveCallTracker;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// The calls service's schema.
+/// Database schema of the calls service.
 pub const SCHEMA: Schema = Schema {
     name: "calls",
     migrations: &MIGRATIONS,
@@ -50,7 +50,7 @@ const PROFILE_EVENTS: Consumer = Consumer {
     filter: "events.profile.>",
 };
 
-/// Runs the calls service until a signal.
+/// Runs the calls service until it receives a signal to stop.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.validate()?;
     let service = Service::start(service, SCHEMA).await?;

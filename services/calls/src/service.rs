@@ -1,4 +1,4 @@
-//! The calls service: its state, which the saga's operations and the look-ups share.
+//! State of the calls service, which the operations of the saga and the lookups share.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::saga::presence_updates::PresenceNotifier;
 use crate::saga::step_batchers::StepBatchers;
 use crate::service_parts::CallServiceParts;
 
-/// The saga; cheap to clone.
+/// The calls service; cheap to clone.
 #[derive(Clone)]
 pub struct CallService {
     pub(crate) db: Database,
@@ -24,18 +24,18 @@ pub struct CallService {
     pub(crate) clock: Clock,
     pub(crate) terms: CallTerms,
     pub(crate) peers: PeerClients,
-    /// What others see of calls.
+    /// Publishes which people are busy.
     pub(crate) presence: PresenceNotifier,
-    /// The steps that calls take steps.
+    /// Batches the shared steps of the saga.
     pub(crate) steps: StepBatchers,
-    /// Whether calls may begin.
+    /// Refuses new calls while minutes are billed late.
     pub(crate) backlog: BillingBacklog,
-    /// The version of these prices, once it is looked up.
+    /// Version of the present prices, once it has been looked up.
     pub(crate) prices_version: Arc<OnceCell<i64>>,
 }
 
 impl CallService {
-    /// Takes calls from now on.
+    /// Builds the service and starts its batchers.
     pub fn new(parts: CallServiceParts) -> Self {
         let presence = PresenceNotifier::start(&parts.peers, parts.tracking.clone());
         let steps = StepBatchers::start(&parts, &presence);
@@ -52,8 +52,8 @@ impl CallService {
         }
     }
 
-    /// The call that a person is on, with the caller's coins where the wallet tells and the person
-    /// is the caller.
+    /// Finds the call that a user is on, with the coins of the caller if the user is the caller and the
+    /// wallet answers.
     pub async fn find_ongoing(
         &self,
         user_id: i64,
@@ -66,7 +66,7 @@ impl CallService {
         Ok(Some((call, remaining_coins)))
     }
 
-    /// The caller's coins, for the caller only; none where the wallet does not tell.
+    /// Coins of the caller, for the caller only; `None` if the wallet does not answer.
     pub(crate) async fn load_remaining_coins(&self, call: &Call, asked_by: i64) -> Option<i64> {
         if call.user_id != asked_by {
             return None;
@@ -74,14 +74,18 @@ impl CallService {
         match self.peers.load_balance_coins(call.user_id).await {
             Ok(coins) => Some(coins),
             Err(error) => {
-                tracing::warn!(%error, "a balance is not presence");
+                tracing::warn!(
+                    %error,
+                    call_id = call.call_id,
+                    "failed to load the balance of a caller; answering without it"
+                );
                 None
             }
         }
     }
 }
 
-/// The call, if this user may act on it.
+/// Returns the call if the user may act on it.
 pub(crate) fn require_party(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
     let call = call.ok_or(CallError::NoSuchCall)?;
     if call.has_party(user_id) {

@@ -1,4 +1,4 @@
-//! What the calls service is built from.
+//! Dependencies of the calls service.
 
 use talktime_kit::Clock;
 use talktime_kit::db::Database;
@@ -8,18 +8,17 @@ use crate::config::CallTerms;
 use crate::peers::PeerClients;
 use crate::tracking::LiveCallTracker;
 
-/// What the saga works with.
+/// Dependencies of [`CallService`](crate::service::CallService).
 pub struct CallServiceParts {
-    /// The service's own schema.
+    /// The schema of this service.
     pub db: Database,
-    /// Woken when there are events.
+    /// Publishes the outbox; woken after every commit with events.
     pub relay: Relay,
-    /// Tells the time of what is told; what is billed goes by the database's.
+    /// Clock for events. Billing follows the clock of the database.
     pub clock: Clock,
-    /// The services that a call is made of.
+    /// Clients of profile, presence and wallet.
     pub peers: PeerClients,
-    /// Live calls in Redis.
     pub tracking: LiveCallTracker,
-    /// What calls cost and earn now.
+    /// Prices and limits of calls that start now.
     pub terms: CallTerms,
 }

@@ -1,33 +1,34 @@
-//! Whether minutes are billed late because there are more than this replica manages.
+//! Detects that this replica bills minutes late because more calls are due than it can bill.
 //!
-//! Minutes of calls that are on come before calls that are to begin: a call whose minutes cannot be billed
-//! in time would end though its caller can pay.
+//! Minutes of live calls take precedence over new calls: a call whose minutes are not billed in time would
+//! end although its caller can pay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 
-/// How late minutes may be billed before no call begins.
+/// Lateness of minutes beyond which no new call may start.
 const LATENESS_MAX: TimeDelta = TimeDelta::seconds(1);
 
-/// What the sweeper last saw; cheap to clone.
+/// The result of the last sweep of this replica; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BillingBacklog(Arc<AtomicBool>);
 
 impl BillingBacklog {
-    /// Whether no call should begin now.
+    /// Whether new calls must be refused now.
     pub(crate) fn is_long(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Judges by how late the live calls of a batch are, the longest due ones that there are.
+    /// Records how late each live call of a claimed batch is. A batch holds the calls that have been due
+    /// longest.
     pub(crate) fn record_lateness(
         &self,
         late_by: impl Iterator<Item = TimeDelta>,
         batch_is_full: bool,
     ) {
-        // Even the last of them should have been billed long ago.
+        // The least late call of the batch is late as well, so the whole backlog is.
         let all_are_late = late_by.min().is_some_and(|least| least > LATENESS_MAX);
         let is_long = batch_is_full && all_are_late;
         self.0.store(is_long, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! How calls are batched: the bounds of a batch, its deadline with peers, and its traces.
+//! Shared settings of the batched steps: their limits, their deadline for peers, and their traces.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,23 +8,24 @@ use talktime_kit::grpc;
 
 use crate::domain::call::Call;
 
-/// One group at a time: while it is under way the next one grows, and large ones cost the least. Where
-/// one waits for a peer, the next would wait for it as well.
+/// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
+/// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
 pub(crate) const LIMITS: Limits = Limits {
     members_max: 64,
     at_once: 1,
     waiting_max: 4_096,
 };
 
-/// How long a group's peers may take: the deadlines of its members differ.
+/// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items
+/// differ.
 const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks peers for a group.
+/// Applies the deadline of a batch to requests to peers.
 pub(crate) async fn with_peer_deadline<F: Future>(asking: F) -> F::Output {
     grpc::with_deadline(Instant::now() + PEERS_TIMEOUT, asking).await
 }
 
-/// The tasks of a group as they are sent, each with the trace that asked for it.
+/// Returns the tasks of a batch for sending, each with the trace of the request that submitted it.
 pub(crate) fn attach_traceparents<T: Clone>(
     group: &[Member<T>],
     with_trace: impl Fn(T, String) -> T,

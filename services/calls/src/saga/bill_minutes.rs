@@ -1,4 +1,4 @@
-//! Charging minutes as they begin.
+//! Charges each minute of a live call when it begins.
 
 use std::collections::HashMap;
 
@@ -18,9 +18,15 @@ use crate::service::{CallService, require_party};
 use crate::store::calls;
 
 impl CallService {
-    /// Bills what is due of one call now, by the same step that the sweeper takes. Out of coins ends
-    /// the call. Asked again under its key it answers as it did first; a minute is billed once in any
-    /// case.
+    /// Bills the minutes of one call that are due, by the same steps as the sweeper, and ends the call if
+    /// its caller is out of coins. A repeated request with the same idempotency key gets the first answer
+    /// again; in any case a minute is billed only once.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoSuchCall`] if the call is not live (any more), [`CallError::NotAParty`] if it belongs
+    /// to others, [`CallError::InsufficientCoins`] or [`CallError::CallerOutOfCoins`] if the next minute
+    /// cannot be paid.
     pub async fn bill_minute(&self, billing: &BillingRequest) -> Result<BillingOutcome, CallError> {
         let Some(request) = &billing.idempotency else {
             return self
@@ -90,14 +96,14 @@ impl CallService {
             ChargeOutcome::Insufficient { .. } => return Err(CallError::CallerOutOfCoins),
             ChargeOutcome::Paid { .. } | ChargeOutcome::Voided => {}
         }
-        // Whoever was faster may have recorded the minute, or ended the call.
+        // The sweeper may have recorded the minute first, or the call may have ended meanwhile.
         calls::find(&mut *self.db.acquire().await?, call.call_id)
             .await?
             .filter(|call| call.phase == CallPhase::Active)
             .ok_or(CallError::NoSuchCall)
     }
 
-    /// Bills the next minute of calls that are due, together. Answers how many calls have ended of it.
+    /// Bills the next minute of these calls in one request; returns how many calls ended because of it.
     pub(super) async fn bill_due_calls(&self, due: Vec<Call>) -> usize {
         let minutes = due
             .iter()
@@ -108,12 +114,12 @@ impl CallService {
                 self.apply_charges_best_effort(&due, &charges).await
             }
             Err(error) if is_wallet_away(&error) => {
-                tracing::warn!(%error, calls = due.len(), "minutes could not be charged yet");
+                tracing::warn!(%error, calls = due.len(), "failed to charge minutes: the wallet is unavailable; the sweeper will retry");
                 0
             }
-            // One of them spoils the batch: it must not spoil the others' calls.
+            // One invalid charge fails the whole batch; the other calls must not end because of it.
             Err(error) => {
-                tracing::error!(%error, calls = due.len(), "a batch was refused; billing singly");
+                tracing::error!(%error, calls = due.len(), "failed to charge a batch of minutes; billing its calls one by one");
                 sum_concurrently(due, |call| self.bill_one(call)).await
             }
         }
@@ -123,7 +129,7 @@ impl CallService {
         match self.charge_minute(&call, call.minutes_billed + 1).await {
             Ok(charge) => self.apply_charges_best_effort(&[call], &[charge]).await,
             Err(error) => {
-                tracing::error!(%error, call_id = call.call_id, "a minute could not be charged");
+                tracing::error!(%error, call_id = call.call_id, "failed to charge a minute; the sweeper will retry");
                 0
             }
         }
@@ -137,13 +143,14 @@ impl CallService {
         {
             Ok(ended) => ended,
             Err(error) => {
-                tracing::warn!(%error, "minutes were charged and will be recorded again");
+                tracing::warn!(%error, "failed to record charged minutes; the sweeper will record them again");
                 0
             }
         }
     }
 
-    /// Records what was charged, tells it, and ends the calls that are out of coins; answers how many.
+    /// Records the charged minutes with their events and ends the calls that are out of coins; returns how
+    /// many ended.
     async fn apply_charges(
         &self,
         billed: &[Call],
@@ -181,7 +188,7 @@ impl CallService {
         Ok(())
     }
 
-    /// Charges a minute of a call, from 1.
+    /// Charges one minute of a call, counted from 1. Concurrent charges share a request to the wallet.
     pub(super) async fn charge_minute(
         &self,
         call: &Call,
@@ -193,7 +200,8 @@ impl CallService {
             .await
     }
 
-    /// Ends calls for reasons of their own, a bounded number at once; answers how many ended now.
+    /// Ends calls for the given causes, [`CONCURRENCY`](super::bounds) at a time; returns how many ended
+    /// now.
     pub(super) async fn end_for_causes(&self, causes: Vec<(i64, EndCause)>) -> usize {
         sum_concurrently(causes, |(call_id, cause)| {
             self.end_for_cause(call_id, cause)
@@ -202,7 +210,7 @@ impl CallService {
     }
 }
 
-/// Whether the wallet did not answer at all.
+/// Whether the wallet is unavailable, in which case a retry one by one cannot succeed either.
 fn is_wallet_away(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
 }

@@ -1,14 +1,15 @@
-//! How long and how many at once: the bounds that all parts of the saga share.
+//! Limits that all parts of the saga share.
 
 use futures::{StreamExt, stream};
 
-/// How long a step may take before the sweeper takes it over: longer than any request's deadline.
+/// Time after which the sweeper takes over a step, in seconds. It exceeds the deadline of every request, so
+/// the sweeper never competes with a request that still runs.
 pub(crate) const LEASE_SECS: f64 = 8.0;
 
-/// Sagas that one replica drives at the same time.
+/// Number of calls that one operation drives concurrently.
 const CONCURRENCY: usize = 16;
 
-/// Does one thing with each of many, a bounded number at once; answers the sum.
+/// Runs an action for each item, [`CONCURRENCY`] at a time, and returns the sum of the results.
 pub(crate) async fn sum_concurrently<T, F>(many: Vec<T>, act: impl FnMut(T) -> F) -> usize
 where
     F: Future<Output = usize>,

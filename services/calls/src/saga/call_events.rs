@@ -1,4 +1,4 @@
-//! What others are told of a call: events, each with a version of its own.
+//! Events of a call for the outbox. Each event carries its own version of the call.
 
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{
@@ -8,10 +8,11 @@ use talktime_proto::events::v1::{
 use crate::domain::call::Call;
 use crate::domain::steps::{EndCause, PaidMinute};
 
-/// An event as the outbox takes it: the call, its version, what happened.
+/// Id of the call, version of the call, and the event itself, as the outbox accepts it.
 pub(super) type CallEvent = (i64, i64, Kind);
 
-/// A call has begun, with its first minute paid; and that coins are low, where they are.
+/// Events of a call that went live with its first minute paid: the start, and a low balance if there is
+/// one.
 pub(super) fn call_started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<CallEvent> {
     let kind = Kind::CallStarted(CallStarted {
         call_id: call.call_id,
@@ -25,7 +26,7 @@ pub(super) fn call_started(call: &Call, minute: PaidMinute, wait_time: i32) -> V
     with_low_balance(call, minute, kind)
 }
 
-/// A minute was paid; and that coins are low, where they have become so.
+/// Events of a paid minute: the minute, and a low balance if the balance has just become low.
 pub(super) fn minute_billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
     let kind = Kind::MinuteBilled(MinuteBilled {
         call_id: call.call_id,
@@ -39,7 +40,8 @@ pub(super) fn minute_billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
     with_low_balance(call, minute, kind)
 }
 
-/// The row's version is that of the last of its events.
+/// Appends the low-balance event where the balance has just become low. The row already has the version of
+/// the last event, so the first of two events has the version before it.
 fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEvent> {
     if !minute.is_newly_low {
         return vec![(call.call_id, call.version, kind)];
@@ -59,7 +61,8 @@ fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEven
     ]
 }
 
-/// A live call is over: with what it came to, or with nothing but that while its figures are not certain.
+/// The event of a live call that ends: with its figures, or a mere hang-up while the last minute is
+/// uncharged and the figures are therefore uncertain.
 pub(super) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
     if call.figures_follow_settlement {
         let hung_up = Kind::CallHungUp(CallHungUp {
@@ -79,7 +82,7 @@ pub(super) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
     call_ended(call, remaining_coins)
 }
 
-/// A call has ended, and its row holds what the receipt says.
+/// The event of an ended call with the final figures of its row.
 pub(super) fn call_ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent {
     let ended = Kind::CallEnded(CallEnded {
         call_id: call.call_id,

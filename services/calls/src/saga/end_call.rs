@@ -1,4 +1,4 @@
-//! Ending a call: people are free at once, the books are closed after.
+//! Ends a call: its parties are free at once, its settlement follows.
 
 use talktime_kit::Error;
 
@@ -10,20 +10,27 @@ use crate::observe;
 use crate::service::CallService;
 
 impl CallService {
-    /// Ends a call and settles it. Asked again while the wallet is away it tries to settle again; once
-    /// settled there is nothing to end, but the same request under its key gets its receipt again.
+    /// Ends a call at the request of a user and settles it. If the wallet was unavailable, a repeated
+    /// request retries the settlement. A settled call cannot be ended again, but a repeated request with
+    /// the idempotency key that ended it gets the same receipt.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoSuchCall`] if there is no live or unsettled call, [`CallError::NotAParty`] if the
+    /// user may not end it; otherwise the failure of the settlement, which the sweeper retries.
     pub async fn end_call(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
         let ended = self.end_live(EndRequest::HangUp(end.clone())).await?;
         let ended = ended.ok_or(CallError::NoSuchCall)?;
         let settled = self.settle(&ended.call).await?;
-        let is_told = settled.call.user_id == end.user_id || end.as_admin;
+        let may_see_coins = settled.call.user_id == end.user_id || end.as_admin;
         Ok(EndedCall {
-            remaining_coins: is_told.then_some(settled.remaining_coins),
+            remaining_coins: may_see_coins.then_some(settled.remaining_coins),
             call: settled.call,
         })
     }
 
-    /// Ends a live call and frees its people; none when it goes on or there is nothing to end.
+    /// Ends a live call and frees its parties. Returns `None` if the call goes on or there is nothing to
+    /// end.
     pub(super) async fn end_live(
         &self,
         request: EndRequest,
@@ -38,8 +45,8 @@ impl CallService {
         Ok(ended)
     }
 
-    /// Ends a live call for a reason of its own and tries to settle it; the sweeper tries again where
-    /// that fails. Answers how many ended now.
+    /// Ends a live call for a cause other than a request and tries to settle it. If either fails, the
+    /// sweeper retries. Returns how many calls ended now.
     pub(super) async fn end_for_cause(&self, call_id: i64, cause: EndCause) -> usize {
         let ended = self.end_live(EndRequest::ByService(call_id, cause)).await;
         match ended.map_err(Error::from) {
@@ -49,7 +56,7 @@ impl CallService {
             }
             Ok(_) => 0,
             Err(error) => {
-                tracing::warn!(%error, call_id, ?cause, "a call is ended later");
+                tracing::warn!(%error, call_id, ?cause, "failed to end a call; the sweeper will retry");
                 0
             }
         }

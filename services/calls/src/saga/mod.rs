@@ -1,17 +1,28 @@
-//! A call as a saga in one row.
+//! A call is a saga whose state is one row of `calls.user_calls`.
 //!
-//! | phase | next step | by whom |
+//! | phase | next step | driven by |
 //! | --- | --- | --- |
-//! | reserving | charge the first minute, then `active`; refused or unknown: `undoing` | the request; the sweeper undoes what a dead request left |
-//! | undoing | void the charge, drop the row | the request, then the sweeper |
-//! | active | charge each minute when it begins; out of coins: `settling` | the sweeper, nudged by clients |
-//! | settling | charge begun minutes, pay the listener, then `settled` | the request, then the sweeper |
+//! | `reserving` | charge the first minute, then `active`; refused or unknown: `undoing` | the request; after a crash the sweeper undoes it |
+//! | `undoing` | void the charge, delete the row | the request, then the sweeper |
+//! | `active` | charge each minute when it begins; out of coins: `settling` | the sweeper, or a billing request of a client |
+//! | `settling` | charge begun minutes, pay the listener, then `settled` | the request, then the sweeper |
 //!
-//! The end of a call is published with its figures once these are certain: where it ends, or with its
-//! settlement where a begun minute had yet to be charged.
+//! The steps and their undo:
 //!
-//! Every step may run twice or at once: the wallet knows each movement by its id, and the row moves
-//! on only from the phase that the step expects.
+//! | step | effect | undo |
+//! | --- | --- | --- |
+//! | `steps::check` | none: profile and presence permit the call | none needed |
+//! | `steps::reserve` | a row in `reserving`, both parties busy, the idempotency key taken | free the parties and the key, delete the row |
+//! | `steps::charge` | the first minute is paid | void the charge by the id of the call, even if its outcome is unknown |
+//! | `steps::go_live` | `active`; the start is published | none: from here on the call ends instead |
+//! | `steps::end` | `settling`, both parties free | none: the call has ended |
+//! | `steps::settle` | the listener is paid, `settled` | none: repeated until it succeeds |
+//!
+//! The end of a call is published once its figures are certain: when it ends, or with its settlement if
+//! a minute that had begun was still to be charged.
+//!
+//! Every step may run twice or concurrently. The wallet knows each movement by its id, and the row changes
+//! only from the phase that the step expects.
 
 pub(crate) mod backlog;
 mod batching;

@@ -1,4 +1,4 @@
-//! People are presence as busy with their call, and as free after it.
+//! Tells presence which people are busy with a call and which are free again.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use crate::domain::call::Call;
 use crate::peers::PeerClients;
 use crate::tracking::LiveCallTracker;
 
-/// Nobody waits longer for presence: the event that follows makes it good.
+/// Time limit for presence. A call never waits longer, because the event of the same change corrects
+/// presence later.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Beginnings and ends of calls that presence is told together.
+/// Sends the starts and ends of calls to presence in one request.
 struct PresenceUpdateBatchHandler {
     peers: PeerClients,
 }
@@ -32,8 +33,8 @@ impl Work for PresenceUpdateBatchHandler {
             traceparent,
             ..change
         });
-        let told = tokio::time::timeout(TIMEOUT, self.peers.send_call_changes(changes));
-        told.await
+        let sent = tokio::time::timeout(TIMEOUT, self.peers.send_call_changes(changes));
+        sent.await
             .map_err(|_elapsed| Error::internal("presence did not answer in time"))??;
         Ok(vec![(); group.len()])
     }
@@ -43,7 +44,7 @@ impl Work for PresenceUpdateBatchHandler {
     }
 }
 
-/// What others see of calls, as far as presence and Redis answer soon; cheap to clone.
+/// Publishes the state of calls to presence and Redis, as far as both answer in time; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct PresenceNotifier {
     updates: Groups<PresenceUpdateBatchHandler>,
@@ -59,7 +60,7 @@ impl PresenceNotifier {
         }
     }
 
-    /// Shows the parties of calls as busy, for so many minutes each.
+    /// Marks the parties of calls as busy, each for its expected duration in minutes.
     pub(crate) async fn mark_busy(&self, calls: &[(Call, i32)]) {
         let busy = calls.iter().map(|(call, wait_time)| {
             let wait_time = *wait_time;
@@ -68,34 +69,42 @@ impl PresenceNotifier {
         join_all(busy).await;
     }
 
-    /// Shows a live call in Redis.
+    /// Adds a live call to the tracker in Redis.
     pub(crate) async fn track(&self, call: &Call) {
         self.tracking.track(call).await;
     }
 
-    /// Shows a call's parties as free, in the background: neither the books nor the next call wait for
-    /// it.
+    /// Marks the parties of a call as free, in the background: neither the settlement nor the next call
+    /// waits for presence.
     pub(crate) fn mark_free(&self, call: &Call) {
         let (presence, call) = (self.clone(), call.clone());
-        let show = async move {
+        let update = async move {
             let free = presence.send_change(&call, Change::Ended(CallEnded {}));
             tokio::join!(free, presence.tracking.untrack(call.call_id));
         };
-        tokio::spawn(show.in_current_span());
+        tokio::spawn(update.in_current_span());
     }
 
     async fn send_change(&self, call: &Call, change: Change) {
+        let call_id = call.call_id;
         let change = CallChange {
-            call_id: call.call_id,
+            call_id,
             user_ids: call.parties().to_vec(),
             change: Some(change),
             ..CallChange::default()
         };
         match tokio::time::timeout(TIMEOUT, self.updates.ask(change)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "presence will learn it from the event"),
+            Ok(Err(error)) => tracing::warn!(
+                %error,
+                call_id,
+                "failed to update presence; the event of the call will correct it"
+            ),
             Err(_elapsed) => {
-                tracing::warn!("presence will learn it from the event: no answer in time");
+                tracing::warn!(
+                    call_id,
+                    "presence did not answer in time; the event of the call will correct it"
+                );
             }
         }
     }

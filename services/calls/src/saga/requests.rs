@@ -1,4 +1,4 @@
-//! The requests to the saga, and what they are answered.
+//! Requests to the saga and their outcomes.
 
 use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency;
@@ -6,37 +6,32 @@ use talktime_kit::idempotency;
 use crate::domain::billing::count_affordable_minutes;
 use crate::domain::call::{Call, CallStatus, CallType};
 
-/// The route that an Idempotency-Key of a start belongs to.
+/// Route to which the idempotency key of a start belongs.
 pub const START_ROUTE: &str = "POST /calls/start";
 
-/// How long others are told to wait when the caller said nothing, in minutes.
+/// Expected duration of a call in minutes if the caller gave no estimate.
 const WAIT_MINUTES_DEFAULT: i32 = 10;
 
-/// A wish to call.
+/// A request to start a call.
 #[derive(Clone, Debug)]
 pub struct StartRequest {
-    /// Who calls.
     pub caller_id: i64,
-    /// Who is called.
     pub listener_id: i64,
-    /// Audio or video.
     pub call_type: CallType,
-    /// How long the caller means to talk.
+    /// Duration that the caller intends, in minutes.
     pub estimated_minutes: Option<i32>,
-    /// The client's Idempotency-Key, with what it stands for.
     pub idempotency: Option<idempotency::Request>,
 }
 
-/// A call that has started.
+/// The outcome of a start.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StartedCall {
-    /// The call.
     pub call_id: i64,
-    /// Minutes that the caller's coins pay for, the first included.
+    /// Minutes that the coins of the caller pay for, including the first.
     pub minutes_affordable: i64,
-    /// Coins for the estimated minutes, or for one.
+    /// Price of the estimated minutes in coins, or of one minute without an estimate.
     pub estimated_cost_coins: i64,
-    /// The caller's coins after the first minute.
+    /// Coins of the call so far.
     pub remaining_coins: i64,
 }
 
@@ -54,8 +49,8 @@ impl StartedCall {
         }
     }
 
-    /// How long others are told to wait, in minutes: what the caller means to talk, and not what the
-    /// caller could pay, which is nobody's business.
+    /// Expected duration in minutes, as others see it. It follows the estimate of the caller and not their
+    /// balance, which is private, but it never exceeds what they can pay.
     pub(crate) fn wait_minutes(&self, start: &StartRequest) -> i32 {
         let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
         start
@@ -65,58 +60,51 @@ impl StartedCall {
     }
 }
 
-/// The route that an Idempotency-Key of an end belongs to.
+/// Route to which the idempotency key of an end belongs.
 pub const END_ROUTE: &str = "POST /calls/end";
-/// The route that an Idempotency-Key of an emergency end belongs to.
+/// Route to which the idempotency key of an emergency end belongs.
 pub const EMERGENCY_END_ROUTE: &str = "POST /calls/emergency-end";
 
-/// A request to end a call.
+/// A request of a user to end a call.
 #[derive(Clone, Debug)]
 pub struct HangUpRequest {
-    /// The call.
     pub call_id: i64,
-    /// Who asks.
     pub user_id: i64,
-    /// Whether they may end anybody's call.
+    /// Whether the user may end calls of others.
     pub as_admin: bool,
-    /// How the call is to stand.
+    /// Status of the ended call.
     pub status: CallStatus,
-    /// The client's Idempotency-Key, with what it stands for.
     pub idempotency: Option<idempotency::Request>,
 }
 
-/// A call that has ended and is settled.
+/// The outcome of ending a call: the call is settled.
 #[derive(Clone, Debug)]
 pub struct EndedCall {
-    /// The call as it stays.
     pub call: Call,
-    /// The caller's coins right after it, for the caller.
+    /// Coins of the caller after the settlement; only for the caller and admins.
     pub remaining_coins: Option<i64>,
 }
 
-/// The route that an Idempotency-Key of a nudge belongs to.
+/// Route to which the idempotency key of a billing request belongs.
 pub const BILL_ROUTE: &str = "POST /calls/bill-minute";
 
-/// A wish that what is due of a call be billed now.
+/// A request of a client to bill the due minutes of a call now.
 #[derive(Clone, Debug)]
 pub struct BillingRequest {
-    /// The call.
     pub call_id: i64,
-    /// Who asks.
     pub user_id: i64,
-    /// The client's Idempotency-Key, with what it stands for.
     pub idempotency: Option<idempotency::Request>,
 }
 
-/// What a client's nudge came to.
+/// The outcome of a billing request.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct BillingOutcome {
-    /// Coins taken by it: none when nothing was due.
+    /// Coins charged by this request; zero if nothing was due.
     pub coins_deducted: i64,
-    /// The caller's coins, for the caller.
+    /// Coins of the caller; only for the caller, and only if the wallet answers.
     pub remaining_coins: Option<i64>,
     /// Coins of the call so far.
     pub total_coins_spent: i64,
-    /// Minutes of the call so far.
+    /// Minutes of the call billed so far.
     pub minutes_billed: i32,
 }

@@ -1,4 +1,4 @@
-//! Settling an ended call: charge the minutes that had begun, then close the books.
+//! Settles an ended call: charges the minutes that had begun, then pays the listener and closes the call.
 
 use talktime_kit::{Error, failpoint};
 
@@ -11,8 +11,8 @@ use crate::service::CallService;
 use crate::store::calls;
 
 impl CallService {
-    /// Settles a call: begun minutes are charged, then the listener is paid for every paid minute. A
-    /// call that is settled already has the same answer again.
+    /// Settles an ended call: charges the minutes that had begun, then pays the listener for every paid
+    /// minute. A call that is settled already has the same outcome again.
     pub(super) async fn settle(&self, call: &Call) -> Result<SettledCall, CallError> {
         let minutes = match call.minutes_settled {
             Some(minutes) => minutes,
@@ -25,30 +25,32 @@ impl CallService {
             .await
     }
 
-    /// Settles a call that ended by itself; the sweeper tries again where that fails. Answers how many
-    /// were settled.
+    /// Settles a call without a waiting request; if that fails, the sweeper retries. Returns how many were
+    /// settled.
     pub(super) async fn settle_best_effort(&self, call: Call) -> usize {
         match self.settle(&call).await.map_err(Error::from) {
             Ok(_) => 1,
             Err(error) => {
-                tracing::warn!(%error, call_id = call.call_id, "the settlement waits");
+                tracing::warn!(%error, call_id = call.call_id, "failed to settle a call; the sweeper will retry");
                 0
             }
         }
     }
 
-    /// Decides how many minutes count, once what had begun is charged as far as coins suffice.
+    /// Decides how many minutes count, after charging the begun ones as far as the coins suffice.
     async fn decide_minutes(&self, call: &Call) -> Result<i32, CallError> {
         let paid = self.charge_begun_minutes(call).await?;
         let mut tx = self.db.begin().await?;
         let decided = calls::decide_minutes(&mut tx, call.call_id, paid).await?;
-        let decided = decided.ok_or_else(|| Error::internal("an ended call is gone"))?;
+        let decided = decided.ok_or_else(|| {
+            Error::internal("the row of an ended call is missing in calls.user_calls")
+        })?;
         tx.commit().await?;
         Ok(decided)
     }
 
-    /// Charges what had begun and was not billed when the call ended; answers how many minutes are
-    /// paid and count.
+    /// Charges the minutes that had begun but were not billed when the call ended; returns how many minutes
+    /// are paid and count.
     async fn charge_begun_minutes(&self, call: &Call) -> Result<i32, CallError> {
         let mut next = steps::next_settlement_step(call, call.minutes_billed);
         loop {

@@ -1,4 +1,4 @@
-//! Calls whose two sides are both gone: nobody hangs up, and nobody talks.
+//! Ends calls whose parties are both gone, so that nobody talks and nobody hangs up.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use crate::domain::steps;
 use crate::service::CallService;
 use crate::store::calls;
 
-/// How often all live calls are looked at, at most.
+/// Shortest interval between two passes over all live calls.
 const EVERY_MIN: Duration = Duration::from_secs(1);
-/// How often they are looked at, at least.
+/// Longest interval between two passes.
 const EVERY_MAX: Duration = Duration::from_secs(30);
-/// Calls looked at together: presence tells of two hundred people at once.
+/// Calls per request to presence, which accepts two hundred people at once.
 const BATCH_CALLS: i64 = 100;
 
-/// Ends silent calls until told to stop; on every replica. Two that end the same call do no harm.
+/// Ends silent calls until cancelled. Every replica runs this; two replicas that end the same call do no
+/// harm.
 pub async fn run_silence_watch(service: CallService, stopping: CancellationToken) {
     let silence_max = service.terms.limits.silence_max.to_std();
     let every = silence_max.unwrap_or(EVERY_MAX) / 4;
@@ -30,24 +31,24 @@ pub async fn run_silence_watch(service: CallService, stopping: CancellationToken
         }
         let calls = service.end_silent_calls_best_effort().await;
         if calls > 0 {
-            tracing::info!(calls, "silent calls are ended");
+            tracing::info!(calls, "ended silent calls");
         }
     }
 }
 
 impl CallService {
-    /// As [`CallService::end_silent_calls`]; none while presence does not tell.
+    /// As [`CallService::end_silent_calls`], but logs a failure and returns zero: the next pass retries.
     pub(super) async fn end_silent_calls_best_effort(&self) -> usize {
         match self.end_silent_calls().await.map_err(Error::from) {
             Ok(calls) => calls,
             Err(error) => {
-                tracing::warn!(%error, "silent calls are ended later");
+                tracing::warn!(%error, "failed to end silent calls; the next pass will retry");
                 0
             }
         }
     }
 
-    /// Ends the calls whose two sides have presence no sign of life for too long; answers how many.
+    /// Ends the calls of which neither party has shown a sign of life for too long; returns how many.
     async fn end_silent_calls(&self) -> Result<usize, CallError> {
         let mut ended = 0;
         let mut after = 0;
@@ -59,7 +60,7 @@ impl CallService {
                 return Ok(ended);
             };
             after = last.call_id;
-            // Whoever has talked for less than that is not asked about.
+            // A call that is younger than the limit cannot be silent yet, so presence is not asked.
             let limits = &self.terms.limits;
             let is_old = |call: &Call| steps::evaluate_silence(call, None, limits).is_some();
             let old: Vec<Call> = live.into_iter().filter(is_old).collect();

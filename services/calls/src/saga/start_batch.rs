@@ -1,5 +1,10 @@
-//! Starts that come together go through all steps together: who is refused on the way has stopped, the
-//! others go progress.
+//! Takes a batch of starts through all steps together. A start that is refused on the way halts; the others
+//! proceed.
+//!
+//! The order of the steps protects the money. Both parties are reserved before the first minute is charged,
+//! so nobody pays for a call that another call prevents. The call goes live only after the payment, so
+//! nobody talks unpaid. A start that fails after its reservation is undone, which voids a charge even if
+//! its outcome is unknown.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +24,11 @@ use crate::domain::steps::{self, PaidMinute};
 use crate::peers::build_charge_request;
 use crate::store::calls::NewCall;
 
-/// What must be left of a request's time for its call to go live: else the answer would be cut off
-/// and nobody would know of the call.
+/// Time that must be left of a request when its call goes live. Otherwise the answer would be cut off, and
+/// the client would not know that it is on a call.
 const ANSWER_TIME: Duration = Duration::from_millis(600);
 
-/// All steps of a start.
+/// Executes all steps of a start for a batch.
 pub(crate) struct StartBatchHandler {
     pub(crate) check: CheckBatchHandler,
     pub(crate) reserve: ReserveBatchHandler,
@@ -32,20 +37,20 @@ pub(crate) struct StartBatchHandler {
     pub(crate) presence: PresenceNotifier,
 }
 
-/// A wish to call at today's terms.
+/// A validated start at the prices of today.
 #[derive(Clone)]
 pub(crate) struct StartPlan {
     pub(crate) start: StartRequest,
-    /// As it is to be written, but for the names.
+    /// The row to write; the names are still empty.
     pub(crate) call: NewCall,
-    /// When an answer is of use no more.
+    /// Instant after which the client no longer waits for an answer.
     pub(crate) deadline: Option<Instant>,
-    /// Cancelled when the client has hung up.
+    /// Cancelled when the client disconnects.
     pub(crate) client_gone: CancellationToken,
 }
 
 impl StartPlan {
-    /// Whether nobody would learn of the call if it went live now.
+    /// Whether the client would not receive the answer if the call went live now.
     fn is_answer_lost(&self) -> bool {
         let answer_at = Instant::now() + ANSWER_TIME;
         self.client_gone.is_cancelled()
@@ -53,13 +58,13 @@ impl StartPlan {
     }
 }
 
-/// Why a start goes no further.
+/// Reason why a start leaves the batch early.
 pub(crate) enum StartHalt {
-    /// It left nothing behind.
+    /// The start was refused and left nothing behind.
     Refused(CallError),
-    /// The same request started it before.
+    /// The same request started this call before.
     Replayed(StartedCall),
-    /// It broke when its row was written, and is to be undone.
+    /// The start failed after its row was written, so it must be undone.
     NeedsUndo { call: Box<Call>, error: CallError },
 }
 
@@ -81,12 +86,13 @@ impl Work for StartBatchHandler {
     }
 }
 
-/// A start that got so far with its `state`.
+/// A start that has passed the previous steps; `state` is the result of the last one.
 struct InProgress<'a, T> {
     member: &'a Member<StartPlan>,
     state: T,
 }
 
+/// All starts of a batch, in the order of their submission.
 type BatchState<'a, T> = Vec<StartResult<InProgress<'a, T>>>;
 
 impl StartBatchHandler {
@@ -163,8 +169,8 @@ impl StartBatchHandler {
         .await
     }
 
-    /// Presence hears of it at the same time: a call that does not go live after all is undone, and
-    /// that is told too.
+    /// Turns paid calls live, and marks the parties as busy in presence at the same time, which saves the
+    /// answer a round trip. If a call does not go live after all, its undo marks them as free again.
     async fn go_live(
         &self,
         paid: BatchState<'_, (Call, PaidMinute)>,
@@ -186,7 +192,8 @@ impl StartBatchHandler {
     }
 }
 
-/// Takes all that have not stopped one step further, together.
+/// Takes all starts that have not halted one step further, in one batch. `task` builds the task of a start,
+/// and `next` decides by its answer whether the start proceeds or halts. Halted starts keep their place.
 async fn run_step<W: Work, S, T>(
     work: &W,
     states: Vec<StartResult<S>>,
@@ -195,17 +202,17 @@ async fn run_step<W: Work, S, T>(
 ) -> Vec<StartResult<T>> {
     let members: Vec<Member<W::Task>> = states.iter().flatten().map(task).collect();
     let mut answers = group::run(work, &members).await.into_iter();
-    let mut further = Vec::with_capacity(states.len());
+    let mut next_states = Vec::with_capacity(states.len());
     for state in states {
-        further.push(match state {
+        next_states.push(match state {
             Ok(state) => next(state, answers.next().expect("each member has an answer")),
             Err(halt) => Err(halt),
         });
     }
-    further
+    next_states
 }
 
-/// With whom the parties are busy, and how long others are told to wait.
+/// Returns the call with its expected duration in minutes, as others see it.
 fn busy_call(progress: &InProgress<'_, (Call, PaidMinute)>) -> (Call, i32) {
     let (call, minute) = &progress.state;
     let start = &progress.member.task.start;

@@ -1,4 +1,4 @@
-//! Starting a call: hold both people, charge the first minute, go live.
+//! Starts a call: reserves both parties, charges the first minute, and goes live.
 
 use std::time::Instant;
 
@@ -16,15 +16,21 @@ use crate::service::CallService;
 use crate::store::calls::NewCall;
 use crate::store::prices;
 
-/// Longest estimate: a day, in minutes.
+/// Longest estimate in minutes: a day.
 const ESTIMATE_MINUTES_MAX: i32 = 1_440;
 
 impl CallService {
-    /// Starts a call, or refuses and leaves nothing behind. An error with an unknown outcome leaves
-    /// a saga that the sweeper undoes.
+    /// Starts a call, or refuses and leaves nothing behind. After an error with an unknown outcome, the
+    /// sweeper undoes what is left.
     ///
-    /// The steps are taken in a task of their own: a client that hangs up stops the start, but never
-    /// between a step and its undoing.
+    /// The steps run in a task of their own. A client that disconnects therefore stops the start only where
+    /// the start checks for it, and never between a step and its undo.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::InsufficientCoins`] if the first minute cannot be paid, [`CallError::OnACall`] if a
+    /// party is busy, [`CallError::Overloaded`] while minutes are billed late, [`CallError::Undone`] if the
+    /// start did not complete in time; otherwise the reason why the two may not talk.
     pub async fn start_call(&self, start: &StartRequest) -> Result<StartedCall, CallError> {
         validate_request(start)?;
         if let Some(request) = &start.idempotency
@@ -62,7 +68,7 @@ impl CallService {
         }
     }
 
-    /// The version of the present prices, looked up once.
+    /// Returns the version of the present prices; reads or writes it only once per process.
     async fn load_prices_version(&self) -> Result<i64, CallError> {
         let load = || async {
             let mut tx = self.db.begin().await?;
@@ -74,8 +80,8 @@ impl CallService {
         Ok(*self.prices_version.get_or_try_init(load).await?)
     }
 
-    /// Undoes a failed start as far as that can be done at once. A start whose last commit was not
-    /// confirmed may be live all the same: then it has started.
+    /// Undoes a failed start as far as possible now. If the last commit was not confirmed, the call may be
+    /// live all the same; then the start has succeeded and is returned.
     async fn undo_or_find_live(
         &self,
         call: &Call,
@@ -87,7 +93,7 @@ impl CallService {
             Ok(live) => live?,
             Err(error) => {
                 let (call_id, error) = (call.call_id, Error::from(error));
-                tracing::warn!(call_id, %error, "failed to undo a start; the sweeper will try again");
+                tracing::warn!(call_id, %error, "failed to undo a start; the sweeper will retry");
                 return None;
             }
         };

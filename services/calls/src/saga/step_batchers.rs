@@ -1,5 +1,5 @@
-//! The steps of the saga that many calls take together, in one transaction or one request: each call
-//! waits for its own, and the database and the peers see one for many.
+//! Batchers for the steps that concurrent calls share. Each call waits for its own result, while the
+//! database and the peers see one transaction or request for many calls.
 
 use talktime_kit::group::Groups;
 
@@ -14,7 +14,7 @@ use super::steps::reserve::ReserveBatchHandler;
 use super::steps::settle::SettleBatchHandler;
 use crate::service_parts::CallServiceParts;
 
-/// Where calls are handed in; cheap to clone.
+/// One batcher for each shared step; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct StepBatchers {
     pub(crate) start: Groups<StartBatchHandler>,
@@ -24,7 +24,7 @@ pub(crate) struct StepBatchers {
 }
 
 impl StepBatchers {
-    /// Takes calls until the last clone is gone.
+    /// Starts the batchers, which run until the last clone is dropped.
     pub(crate) fn start(parts: &CallServiceParts, presence: &PresenceNotifier) -> Self {
         let CallServiceParts {
             db,

@@ -1,4 +1,5 @@
-//! The sweeper: drives on every call whose time has come, whoever left it.
+//! The sweeper takes every call whose next step is due one step further, whichever replica or request left
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -14,29 +15,29 @@ use crate::observe;
 use crate::service::CallService;
 use crate::store::calls;
 
-/// How late a minute is billed at most, when there is nothing else to do.
+/// Pause between two sweeps without a backlog, and so the usual maximum lateness of a minute.
 const EVERY: Duration = Duration::from_millis(100);
-/// Calls taken at once.
+/// Calls claimed per batch.
 const BATCH_CALLS: i64 = 500;
-/// Shorter than [`LEASE_SECS`], so that a step ends before another replica takes the call.
+/// Shorter than [`LEASE_SECS`], so that a step ends before another replica claims the call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Batches under way at once while more is due than one holds: minutes do not wait behind the many
-/// requests of a busy hour.
+/// Concurrent batches while more calls are due than one batch holds, so that minutes do not wait behind the
+/// many steps of a busy hour.
 const BATCHES_AT_ONCE: usize = 4;
-/// Batches that one nudge takes at most.
+/// Maximum number of batches per requested sweep.
 const NUDGED_BATCHES_MAX: usize = 200;
 
-/// What sweeping came to.
+/// The outcome of a sweep.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SweepOutcome {
-    /// Calls whose time had come.
+    /// Calls whose next step was due.
     pub due: usize,
-    /// Live calls that were ended.
+    /// Live calls that ended.
     pub ended: usize,
-    /// Ended calls whose books were closed.
+    /// Ended calls that were settled.
     pub settled: usize,
-    /// Starts that had come to nothing and were undone.
+    /// Failed starts that were undone.
     pub undone: usize,
 }
 
@@ -53,7 +54,7 @@ impl SweepOutcome {
     }
 }
 
-/// Sweeps until told to stop; on every replica.
+/// Sweeps until cancelled. Every replica runs this; leases keep them from claiming the same calls.
 pub async fn run_sweeper(service: CallService, stopping: CancellationToken) {
     let mut at_once = 1;
     while !stopping.is_cancelled() {
@@ -71,21 +72,21 @@ pub async fn run_sweeper(service: CallService, stopping: CancellationToken) {
     }
 }
 
-/// Takes a batch of due calls one step further; answers whether there may be more.
+/// Sweeps one batch within [`STEP_TIMEOUT`]; returns whether more calls may be due.
 async fn sweep_with_deadline(service: &CallService) -> bool {
     let deadline = Instant::now() + STEP_TIMEOUT;
     let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_batch())).await;
     match swept.map_err(Error::from) {
         Ok(swept) => swept.is_full_batch(),
         Err(error) => {
-            tracing::warn!(%error, "the sweep has to wait");
+            tracing::warn!(%error, "failed to sweep due calls; the next sweep will retry");
             false
         }
     }
 }
 
 impl CallService {
-    /// Ends silent calls, and takes everything that is due now one step further.
+    /// Ends silent calls and takes every due call one step further.
     pub async fn sweep_all_due(&self) -> Result<SweepOutcome, CallError> {
         let mut total = SweepOutcome {
             ended: self.end_silent_calls_best_effort().await,
@@ -101,7 +102,7 @@ impl CallService {
         Ok(total)
     }
 
-    /// Takes a batch of due calls one step further.
+    /// Claims a batch of due calls and takes each one step further.
     async fn sweep_batch(&self) -> Result<SweepOutcome, CallError> {
         let mut tx = self.db.begin().await?;
         let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;

@@ -1,4 +1,4 @@
-//! Undoing a start: people first, then their coins, then the row.
+//! Undoes a start: frees the parties, voids the charge, then deletes the row.
 
 use std::time::Duration;
 
@@ -12,17 +12,19 @@ use crate::observe;
 use crate::service::CallService;
 use crate::store::{calls, live_parties};
 
-/// Tries to void a charge that no row remembers, and so no sweeper.
+/// Maximum number of attempts to void a charge whose call has no row. Without a row the sweeper cannot
+/// retry it.
 const UNRECORDED_VOIDS_MAX: u32 = 5;
-/// Before the second of them; each later one waits twice as long.
+/// Delay before the second attempt; it doubles for each later one.
 const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
 
 impl CallService {
-    /// Undoes a call that is not live. Answers a call that went live meanwhile, which stays. Presence
-    /// hears of it where it `may_be_shown` as busy, which is once the first minute was paid.
+    /// Undoes a call that is not live. Returns the call if it went live meanwhile: then it stays. Presence
+    /// is updated where the parties `may_be_shown` as busy, which is possible once the first minute was
+    /// paid.
     ///
-    /// The charge is voided by the call's id even where there is no row. Either somebody else has undone
-    /// the call, and voiding again changes nothing, or the row is lost and the charge is not.
+    /// The charge is voided by the id of the call even if there is no row. Either another replica has
+    /// undone the call, and a second void has no effect, or the row was lost and the charge was not.
     pub(super) async fn undo(
         &self,
         call: &Call,
@@ -49,21 +51,21 @@ impl CallService {
         Ok(None)
     }
 
-    /// Undoes a call that is not live; the sweeper tries again where that fails. Answers how many were
+    /// Undoes a call without a waiting request; if that fails, the sweeper retries. Returns how many were
     /// undone.
     pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
         match self.undo(&call, true).await.map_err(Error::from) {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
                 let call_id = call.call_id;
-                tracing::warn!(%error, call_id, "failed to undo a call; the sweeper will try again");
+                tracing::warn!(%error, call_id, "failed to undo a call; the sweeper will retry");
                 0
             }
         }
     }
 
-    /// Frees both people and the client's key, once: a later try may find the key in the hands of the
-    /// client's next request.
+    /// Frees both parties and the idempotency key of the client, exactly once: by the time of a second
+    /// attempt the next request of the client may hold the key.
     async fn free_reserved_parties(&self, call_id: i64) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
         let Some(call) = calls::begin_undoing(&mut tx, call_id, LEASE_SECS).await? else {
@@ -74,7 +76,7 @@ impl CallService {
             tracing::error!(
                 call_id,
                 freed,
-                "a reserved call did not hold both of its people"
+                "a reserved call did not hold both of its parties in calls.live_parties"
             );
         }
         failpoint::reach("calls.undo.before_freed");
@@ -92,7 +94,7 @@ impl CallService {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let call_id = call.call_id;
-                    tracing::warn!(%error, call_id, "failed to void a charge without a call; trying again");
+                    tracing::warn!(%error, call_id, "failed to void the charge of a call without a row; retrying");
                 }
             }
             tokio::time::sleep(wait).await;

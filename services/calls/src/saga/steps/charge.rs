@@ -1,4 +1,4 @@
-//! Minutes that are charged one by one share requests to the wallet.
+//! The charge step: concurrent charges of minutes share a request to the wallet.
 
 use talktime_kit::Error;
 use talktime_kit::group::{Member, Work};
@@ -8,7 +8,7 @@ use crate::domain::steps::ChargeOutcome;
 use crate::peers::PeerClients;
 use crate::saga::batching::{attach_traceparents, with_peer_deadline};
 
-/// Charges in groups.
+/// Charges a batch of minutes in one request to the wallet.
 pub(crate) struct ChargeBatchHandler {
     pub(crate) peers: PeerClients,
 }

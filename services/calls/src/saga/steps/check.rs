@@ -1,4 +1,4 @@
-//! Whether people may talk to each other, as the owners of profiles and statuses say.
+//! The check step: asks profile and presence whether the two people of a planned call may talk.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::domain::CallError;
 use crate::peers::PeerClients;
 use crate::saga::batching::with_peer_deadline;
 
-/// Planned calls that are checked together, `(caller_id, listener_id)` each.
+/// Checks a batch of planned calls, each given as `(caller_id, listener_id)`.
 pub(crate) struct CheckBatchHandler {
     pub(crate) peers: PeerClients,
 }
 
-/// Of two who may talk.
+/// Names of caller and listener, once the call is permitted.
 pub(crate) struct PartyNames {
     pub(crate) caller: String,
     pub(crate) listener: String,
@@ -52,7 +52,7 @@ impl Work for CheckBatchHandler {
     }
 }
 
-/// Presence is only needed for calls that nothing else forbids.
+/// Decides whether a call is permitted. An error of presence matters only if nothing else forbids the call.
 fn evaluate_check(
     listener_id: i64,
     check: CallCheck,

@@ -1,4 +1,4 @@
-//! Live calls end, for whatever reason: their people are free after it.
+//! The end step: turns live calls into ended ones and frees their parties, whatever the reason.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::saga::call_events;
 use crate::saga::requests::HangUpRequest;
 use crate::store::calls;
 
-/// Calls that end together.
+/// Ends a batch of calls in one transaction.
 pub(crate) struct EndBatchHandler {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
@@ -27,12 +27,12 @@ pub(crate) struct EndBatchHandler {
     pub(crate) paise_per_coin: i64,
 }
 
-/// Why a call is to end.
+/// A request to end a call, by a user or by the service.
 #[derive(Clone, Debug)]
 pub(crate) enum EndRequest {
-    /// Somebody asks for it.
+    /// A user hangs up.
     HangUp(HangUpRequest),
-    /// It ends for a reason of its own.
+    /// The service ends the call for this cause.
     ByService(i64, EndCause),
 }
 
@@ -68,8 +68,8 @@ impl EndRequest {
         }
     }
 
-    /// Keeps for the request's key that it ended this call. Its receipt is the call's, whenever it is
-    /// asked for again.
+    /// Records under the idempotency key of the request that this request ended the call. A repeated
+    /// request then gets the receipt of the call.
     async fn record_replay(&self, tx: &mut PgConnection) -> Result<(), CallError> {
         let Some(request) = self.idempotency() else {
             return Ok(());
@@ -80,7 +80,7 @@ impl EndRequest {
         Ok(())
     }
 
-    /// Whether it was this very request, under its key, that ended the call.
+    /// Whether this very request, by its idempotency key, ended the call before.
     async fn is_replay(&self, tx: &mut PgConnection) -> Result<bool, CallError> {
         let Some(request) = self.idempotency() else {
             return Ok(false);
@@ -89,37 +89,39 @@ impl EndRequest {
     }
 }
 
-/// What becomes of a call.
+/// The decision about one request of a batch.
 #[derive(Clone, Copy)]
 enum EndDecision {
-    /// It ends now.
+    /// The call ends now.
     End(steps::CallEnding, EndCause),
-    /// It has ended before, or for a request before this one.
+    /// The call ended before, possibly by an earlier request of this batch.
     AlreadyEnded,
-    /// It goes on, or was settled before, or never began.
+    /// The call goes on, was settled before, or never went live.
     Nothing,
-    /// Somebody else's call.
+    /// The call belongs to other people.
     NotAParty,
 }
 
-/// An ended call.
+/// A call that has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct EndOutcome {
-    /// In `settling`, or in `settled` for a request that ended it before.
+    /// The call in `settling`, or in `settled` for a repeated request.
     pub(crate) call: Call,
-    /// Whether it ended now.
+    /// Whether this request ended it.
     pub(crate) is_new: bool,
 }
 
 impl Work for EndBatchHandler {
     type Task = EndRequest;
-    /// None when there is nothing to end.
+    /// `None` if there is nothing to end.
     type Answer = Result<Option<EndOutcome>, CallError>;
     type Error = CallError;
 
     async fn work(&self, group: &[Member<EndRequest>]) -> Result<Vec<Self::Answer>, CallError> {
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id()).collect();
         let mut tx = self.db.begin().await?;
+        // Rows are locked in the order of their ids, so that two batches never wait for each other in a
+        // circle. Whatever is decided below holds until the commit.
         let mut calls = index_by_id(calls::lock_by_ids(&mut tx, &call_ids).await?);
         let mut endings: Vec<(i64, steps::CallEnding)> = Vec::new();
         let mut decisions = Vec::with_capacity(group.len());
@@ -142,7 +144,9 @@ impl Work for EndBatchHandler {
         let ended =
             calls::begin_settling(&mut tx, &endings, self.paise_per_coin, LEASE_SECS).await?;
         if ended.len() != endings.len() {
-            return Err(Error::internal("a locked live call did not end").into());
+            return Err(
+                Error::internal("a locked live call was not updated in calls.user_calls").into(),
+            );
         }
         calls.extend(index_by_id(ended));
         let events = build_end_events(group, &decisions, &calls);
@@ -159,7 +163,8 @@ impl Work for EndBatchHandler {
 }
 
 impl EndBatchHandler {
-    /// `ended_earlier_in_batch`: an earlier request of this batch ends the call.
+    /// Decides about one request. `ended_earlier_in_batch` states that an earlier request of this batch
+    /// ends the call, which the row does not show yet.
     async fn decide_end(
         &self,
         tx: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! Reserved calls, whose first minute is paid, go live.
+//! The go-live step: turns reserved calls, whose first minute is paid, into live ones.
 
 use talktime_kit::db::Database;
 use talktime_kit::group::{Member, Work};
@@ -13,7 +13,7 @@ use crate::saga::call_events;
 use crate::saga::requests::{StartRequest, StartedCall};
 use crate::store::calls;
 
-/// Calls that go live together.
+/// Turns a batch of calls live in one transaction.
 pub(crate) struct GoLiveBatchHandler {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
@@ -30,7 +30,7 @@ pub(crate) struct PaidStart {
 
 impl Work for GoLiveBatchHandler {
     type Task = PaidStart;
-    /// None when it was undone meanwhile.
+    /// `None` if the call was undone meanwhile.
     type Answer = Option<(Call, StartedCall)>;
     type Error = CallError;
 
@@ -64,7 +64,7 @@ impl Work for GoLiveBatchHandler {
 
 type Answer = <GoLiveBatchHandler as Work>::Answer;
 
-/// The clients' keys and what they are answered under them.
+/// Idempotency keys of the started calls, each with the answer to repeat for it.
 fn replayable_answers<'a>(
     group: &'a [Member<PaidStart>],
     answers: &'a [Answer],

@@ -1,4 +1,5 @@
-//! The steps that many calls take together, each with a handler that takes a batch one step further.
+//! The steps of the saga that calls take in batches, each with its batch handler. [`super`] lists their
+//! undo.
 
 pub(crate) mod charge;
 pub(crate) mod check;

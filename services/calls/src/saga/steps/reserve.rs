@@ -1,4 +1,4 @@
-//! Both people are held for a call to be.
+//! The reserve step: writes the rows of new calls, which makes both parties busy.
 
 use sqlx::PgConnection;
 use talktime_kit::db::Database;
@@ -13,19 +13,19 @@ use crate::saga::requests::{START_ROUTE, StartedCall};
 use crate::store::calls::{self, NewCall};
 use crate::store::deleted_users;
 
-/// Calls to be that are written together.
+/// Reserves a batch of new calls in one transaction.
 pub(crate) struct ReserveBatchHandler {
     pub(crate) db: Database,
 }
 
-/// A call to be, and the request that wants it.
+/// A new call and the idempotency key of the request for it.
 #[derive(Clone)]
 pub(crate) struct ReservationRequest {
     pub(crate) call: NewCall,
     pub(crate) idempotency: Option<idempotency::Request>,
 }
 
-/// A row in `reserving`, or the answer that the same request got before.
+/// The row in `reserving`, or the answer that the same request got before.
 pub(crate) enum ReservationOutcome {
     Reserved(Box<Call>),
     Replayed(StartedCall),
@@ -50,8 +50,8 @@ impl Work for ReserveBatchHandler {
         Ok(answers)
     }
 
-    /// Where somebody is in the way, the others are tried alone. After any other failure the rows may
-    /// be there all the same, and the people would be in their own way.
+    /// If a party is busy, each call of the batch is tried alone. After any other failure the commit may
+    /// have succeeded, and a second attempt would find the parties busy with their own calls.
     fn is_everyones(error: &CallError) -> bool {
         !matches!(error, CallError::OnACall)
     }
@@ -88,7 +88,7 @@ impl ReserveBatchHandler {
         let reserved = reserve_calls(&mut tx, &new).await?;
         for (wanted, answer) in new.iter().zip(&reserved) {
             if let (Some(request), Err(_)) = (&wanted.idempotency, answer) {
-                // A refusal is no answer to keep: the client may ask again.
+                // A refusal is not recorded as the answer for the key, so that the client may try again.
                 let user_id = wanted.call.user_id;
                 idempotency::release(&mut tx, user_id, START_ROUTE, request.key()).await?;
             }
@@ -105,7 +105,7 @@ impl ReserveBatchHandler {
 }
 
 fn missing_answer() -> CallError {
-    Error::internal("a wanted call was neither reserved nor refused").into()
+    Error::internal("a requested call was neither reserved nor refused").into()
 }
 
 async fn reserve_calls(

@@ -1,4 +1,4 @@
-//! Closing the books of an ended call.
+//! The settle step: pays listeners and closes ended calls.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::saga::batching::{attach_traceparents, index_by_id, with_peer_deadline
 use crate::saga::call_events;
 use crate::store::calls::{self, CallReceipt};
 
-/// Ended calls whose books are closed steps.
+/// Settles a batch of ended calls: one request to the wallet, then one transaction.
 pub(crate) struct SettleBatchHandler {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
@@ -25,11 +25,10 @@ pub(crate) struct SettleBatchHandler {
     pub(crate) paise_per_coin: i64,
 }
 
-/// A call whose books are closed.
+/// A call that is settled.
 pub(crate) struct SettledCall {
-    /// The call as it stays.
     pub(crate) call: Call,
-    /// The caller's coins right after it.
+    /// Coins of the caller after the settlement.
     pub(crate) remaining_coins: i64,
 }
 
@@ -78,8 +77,8 @@ impl SettleBatchHandler {
         }
     }
 
-    /// Writes the receipts, and publishes those whose figures were not certain before. Where somebody was
-    /// faster, theirs says the same.
+    /// Writes the receipts and publishes the ends whose figures were uncertain before. If another replica
+    /// closed a call first, its receipt has the same figures, since the wallet settles a call only once.
     async fn close_calls(
         &self,
         group: &[Member<SettleCallRequest>],
@@ -112,11 +111,9 @@ impl SettleBatchHandler {
                 None => calls::find(&mut tx, call_id).await?,
             };
             let settled = call.filter(|call| call.phase == CallPhase::Settled);
-            all.push(
-                settled.ok_or_else(|| {
-                    Error::internal("an ended call is neither settling nor settled")
-                })?,
-            );
+            all.push(settled.ok_or_else(|| {
+                Error::internal("an ended call is neither settling nor settled in calls.user_calls")
+            })?);
         }
         failpoint::reach("calls.settle.before_closed");
         tx.commit().await?;
@@ -128,8 +125,8 @@ impl SettleBatchHandler {
     }
 }
 
-/// The ends of calls that are settled now and whose figures were not certain before: one of each, however
-/// many asked for it.
+/// Builds the end events of calls whose figures have just become certain: one for each call, however many
+/// requests asked for its settlement.
 fn build_end_events(
     group: &[Member<SettleCallRequest>],
     settled: &[SettleCallResponse],
