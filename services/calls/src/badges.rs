@@ -1,4 +1,4 @@
-//! Badges: given to all listeners each night, looked up at each start of a call.
+//! Assigns badges to all listeners each night and looks them up.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
 use crate::store::badges::{self, BadgeCount, DayBadge, TimeSpan};
 
-/// How late a day's badges are given at most, after 00:01.
+/// Pause between two checks, and so the maximum delay of the badges of a day after 00:01.
 const EVERY: Duration = Duration::from_secs(15);
-/// Listeners that are looked at together.
+/// Listeners whose talk time is read in one query.
 const BATCH_LISTENERS: i64 = 2_000;
-/// Days that are made up for after a long stop.
+/// Number of missed days whose badges are assigned after a long downtime.
 const DAYS_MISSED_MAX: u64 = 31;
-/// Longest range of days that one request may ask for: a leap year.
+/// Longest range of days per request: a leap year.
 const RANGE_DAYS_MAX: i64 = 366;
-/// Before it there were no badges, and before some year Postgres knows no dates.
+/// First year with badges. Some earlier years are beyond the dates that Postgres supports.
 const FIRST_YEAR: i32 = 2_000;
-/// Days of a range whose beginning is not said, the last one included.
+/// Length of a range without a first day, including the last day.
 const RANGE_DAYS_DEFAULT: u64 = 30;
 
-/// Gives badges and tells of them; cheap to clone.
+/// Assigns and reads badges; cheap to clone.
 #[derive(Clone)]
 pub struct BadgeService {
     db: Database,
@@ -32,37 +32,35 @@ pub struct BadgeService {
     card: BadgeCard,
 }
 
-/// A listener's badge, and how it came about.
+/// A badge of a listener with the figures behind it.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerStanding {
-    /// Today's badge.
+    /// The badge of today.
     pub badge: DayBadge,
-    /// Seconds talked yesterday in completed calls.
+    /// Seconds of the completed calls of yesterday.
     pub yesterday_secs: i64,
-    /// Hours that the next badge takes; none above gold.
+    /// Hours that the next higher badge requires; `None` above gold.
     pub next_threshold_hours: Option<u32>,
 }
 
-/// Badges that were given for one day.
+/// Numbers of the badges assigned for one day.
 #[derive(Clone, Copy, Debug)]
 pub struct AssignedBadges {
-    /// The day.
     pub date: NaiveDate,
-    /// How many of each, from basic to gold.
+    /// Number of listeners per badge, from basic to gold.
     pub counts: [i64; 4],
 }
 
-/// Some days, from the first to the last.
+/// A range of days that includes both ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DateRange {
-    /// The first.
     pub first: NaiveDate,
-    /// The last.
     pub last: NaiveDate,
 }
 
 impl DateRange {
-    /// The days asked for: until today, and thirty of them, where nothing is said.
+    /// Validates a requested range. Without a last day it ends today, and without a first day it has thirty
+    /// days.
     pub fn new(
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
@@ -80,14 +78,17 @@ impl DateRange {
     }
 }
 
-/// Gives each day's badges when it is time, until told to stop; on every replica, of which one does it.
+/// Assigns the badges of each day when they are due, until cancelled. Every replica runs this; an advisory
+/// lock lets one of them do the work.
 pub async fn run_nightly_assignment(service: BadgeService, stopping: CancellationToken) {
     loop {
         let given = service.assign_missed_days(service.clock.now()).await;
         match given.map_err(Error::from) {
             Ok(0) => {}
-            Ok(days) => tracing::info!(days, "badges are given"),
-            Err(error) => tracing::warn!(%error, "badges are given later"),
+            Ok(days) => tracing::info!(days, "assigned the badges of days that were due"),
+            Err(error) => {
+                tracing::warn!(%error, "failed to assign badges; the next check will retry")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -97,12 +98,12 @@ pub async fn run_nightly_assignment(service: BadgeService, stopping: Cancellatio
 }
 
 impl BadgeService {
-    /// Badges by this card, in this database.
+    /// Builds the service on a database, with the thresholds and rates of `card`.
     pub fn new(db: Database, clock: Clock, card: BadgeCard) -> Self {
         Self { db, clock, card }
     }
 
-    /// Gives the badges of every day that is due and was missed; answers how many days there were.
+    /// Assigns the badges of every day that is due and was missed; returns the number of days.
     pub async fn assign_missed_days(&self, now: DateTime<Utc>) -> Result<usize, BadgeError> {
         let today = india::assigned_date(now);
         let last = badges::find_last_assigned_day(&mut *self.db.acquire().await?).await?;
@@ -119,7 +120,13 @@ impl BadgeService {
         Ok(given)
     }
 
-    /// Gives the badges of a day anew, whatever was given before. Calls that have begun keep their rate.
+    /// Assigns the badges of a day again, and replaces those assigned before. Calls that have begun keep
+    /// their rate.
+    ///
+    /// # Errors
+    ///
+    /// [`BadgeError::BadDate`] for a day in the future or more than a year ago,
+    /// [`BadgeError::AssignmentRunning`] while another replica assigns badges.
     pub async fn assign_badges(
         &self,
         date: Option<NaiveDate>,
@@ -130,7 +137,7 @@ impl BadgeService {
         given.ok_or(BadgeError::AssignmentRunning)
     }
 
-    /// None when another replica is at it, or has done it.
+    /// `None` if another replica is assigning badges, or has assigned those of this day already.
     async fn assign_day(
         &self,
         date: NaiveDate,
@@ -167,7 +174,8 @@ impl BadgeService {
         Ok(Some(AssignedBadges { date, counts }))
     }
 
-    /// A listener's badge today. Who became a listener today gets it at the first look.
+    /// Loads the badge of a listener today. Someone who became a listener today has none yet and is
+    /// assigned one here.
     pub async fn load_standing(&self, listener_id: i64) -> Result<ListenerStanding, BadgeError> {
         let today = india::assigned_date(self.clock.now());
         let badge = self.find_or_assign_badge(listener_id, today).await?;
@@ -180,7 +188,7 @@ impl BadgeService {
         })
     }
 
-    /// A listener's badge of a day; today's where none is said.
+    /// Finds the badge of a listener on a day, by default today.
     pub async fn find_badge(
         &self,
         listener_id: i64,
@@ -217,7 +225,7 @@ impl BadgeService {
         badge.ok_or(BadgeError::NoSuchBadge)
     }
 
-    /// A listener's badges of some days, oldest first.
+    /// Lists the badges of a listener in a range of days, oldest first.
     pub async fn list_badges(
         &self,
         listener_id: i64,
@@ -229,7 +237,7 @@ impl BadgeService {
         Ok(badges::list_between(&mut connection, listener_id, range.first, range.last).await?)
     }
 
-    /// How often each badge was given on some days, and to how many listeners.
+    /// Counts how often each badge was assigned in a range of days, and to how many listeners.
     pub async fn load_statistics(
         &self,
         first: Option<NaiveDate>,
@@ -243,7 +251,7 @@ impl BadgeService {
     }
 }
 
-/// The day asked for, today where none is said; not in the future, nor more than a year ago.
+/// Returns the requested day, by default today, unless it is in the future or more than a year ago.
 fn validate_date(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate, BadgeError> {
     let date = date.unwrap_or(today);
     if (0..=RANGE_DAYS_MAX).contains(&(today - date).num_days()) {
@@ -253,16 +261,16 @@ fn validate_date(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate,
     }
 }
 
-/// How badges of a day are given.
+/// How the badges of a day are assigned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AssignmentMode {
-    /// Once: who has one keeps it.
+    /// Once: existing badges stay.
     Nightly,
-    /// Again, by an admin.
+    /// Again, at the request of an admin: existing badges are replaced.
     Replace,
 }
 
-/// The days after the last one given, up to today, the newest ones if there are too many.
+/// Lists the days after the last assigned one up to today, at most the newest [`DAYS_MISSED_MAX`].
 fn list_missed_days(last: Option<NaiveDate>, today: NaiveDate) -> Vec<NaiveDate> {
     let earliest = today - Days::new(DAYS_MISSED_MAX - 1);
     let first = match last {
@@ -291,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn days_that_were_missed_are_made_up_for() {
+    fn missed_days_are_assigned_later() {
         assert_eq!(list_missed_days(None, day(24)), [day(24)]);
         assert_eq!(list_missed_days(Some(day(24)), day(24)), []);
         assert_eq!(
@@ -303,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_has_bounds() {
+    fn a_range_of_days_is_limited() {
         let today = day(24);
         let range = |first, last| DateRange::new(first, last, today).ok();
         let thirty_days = DateRange {

@@ -1,32 +1,33 @@
-//! What other services reconcile their own tables with: presence its busy flags, profile its feed.
+//! Lookups in bulk with which other services reconcile their own tables: presence its busy flags, profile
+//! its feed.
 
 use crate::domain::CallError;
 use crate::service::CallService;
 use crate::store::bulk_lookups::{self, ListenerTotals};
 
-/// Ids that one request may name.
+/// Maximum number of ids per request.
 const IDS_MAX: usize = 500;
 
 impl CallService {
-    /// Which of these calls are live.
+    /// Returns the live calls among these.
     pub(crate) async fn list_live_among(&self, call_ids: &[i64]) -> Result<Vec<i64>, CallError> {
-        check_ids(call_ids)?;
+        validate_ids(call_ids)?;
         let mut connection = self.db.acquire().await?;
         Ok(bulk_lookups::list_live(&mut connection, call_ids).await?)
     }
 
-    /// How much these listeners have talked.
+    /// Returns the talk time of these listeners.
     pub(crate) async fn list_listener_totals(
         &self,
         listener_ids: &[i64],
     ) -> Result<Vec<ListenerTotals>, CallError> {
-        check_ids(listener_ids)?;
+        validate_ids(listener_ids)?;
         let mut connection = self.db.acquire().await?;
         Ok(bulk_lookups::list_listener_totals(&mut connection, listener_ids).await?)
     }
 }
 
-fn check_ids(ids: &[i64]) -> Result<(), CallError> {
+fn validate_ids(ids: &[i64]) -> Result<(), CallError> {
     if ids.len() > IDS_MAX {
         return Err(CallError::TooManyIds);
     }

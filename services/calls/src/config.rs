@@ -1,4 +1,4 @@
-//! The calls service's own settings.
+//! Settings of the calls service.
 
 use anyhow::ensure;
 use chrono::TimeDelta;
@@ -9,38 +9,38 @@ use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
 use crate::domain::steps::SagaLimits;
 
-/// The calls service's own settings.
+/// Settings of the calls service.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Services that calls are made of.
+    /// Addresses of the services that calls depend on.
     pub peers: PeersConfig,
-    /// Where live calls are shown.
+    /// Redis with the live-call tracker.
     pub redis: RedisConfig,
     /// Length of a billed minute in seconds: 60, or less in demonstrations and tests.
     #[serde(default = "default_minute_secs")]
     pub minute_secs: u32,
-    /// How long a call goes on while its next minute cannot be charged, because the wallet or this
-    /// service is away, in seconds; then it has ended at the end of its last paid minute.
+    /// Time in seconds for which a call goes on while its next minute cannot be charged because the wallet
+    /// or this service is unavailable. After it the call has ended at the end of its last paid minute.
     #[serde(default = "default_unpaid_grace_secs")]
     pub unpaid_grace_secs: u32,
-    /// How long after its start a caller may cancel a call at no cost, in seconds, but never beyond
-    /// its first minute; zero: every call costs a minute.
+    /// Time in seconds after its start in which a caller may cancel a call free of charge, at most within
+    /// the first minute. Zero: every call costs a minute.
     #[serde(default)]
     pub cancel_grace_secs: u32,
-    /// How long both sides of a call may show no sign of life, in seconds; then it has ended at the
-    /// last one. Apps send one each minute.
+    /// Time in seconds for which both parties may show no sign of life. After it the call has ended at the
+    /// last sign. Apps send a sign each minute.
     #[serde(default = "default_silence_max_secs")]
     pub silence_max_secs: u32,
-    /// What a minute costs the caller.
+    /// Price of a minute for the caller.
     #[serde(default)]
     pub coins_per_minute: CoinRates,
-    /// What a minute earns the listener.
+    /// Earnings of the listener per minute.
     #[serde(default)]
     pub listener_paise_per_minute: ListenerRates,
-    /// What badges above the basic one take and give (contract, section 10).
+    /// Thresholds and rates of the badges above basic (contract, section 10).
     #[serde(default)]
     pub badges: BadgesConfig,
-    /// What a coin cost the caller, in paise.
+    /// Price that the caller paid for a coin, in paise.
     #[serde(default = "default_paise_per_coin")]
     pub paise_per_coin: u32,
 }
@@ -48,21 +48,16 @@ pub struct Config {
 /// Addresses of the other services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
-    /// Profile.
     pub profile: String,
-    /// Presence.
     pub presence: String,
-    /// Wallet.
     pub wallet: String,
 }
 
-/// Coins a minute (contract, section 7).
+/// Price of a minute in coins (contract, section 7).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct CoinRates {
-    /// Of an audio call.
     pub audio: u32,
-    /// Of a video call.
     pub video: u32,
 }
 
@@ -75,13 +70,11 @@ impl Default for CoinRates {
     }
 }
 
-/// Paise a minute of a listener with the basic badge (contract, section 10).
+/// Earnings per minute with the basic badge, in paise (contract, section 10).
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct ListenerRates {
-    /// Of an audio call.
     pub audio: u32,
-    /// Of a video call.
     pub video: u32,
 }
 
@@ -94,15 +87,12 @@ impl Default for ListenerRates {
     }
 }
 
-/// Badges above the basic one.
+/// Thresholds and rates of the badges above basic.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct BadgesConfig {
-    /// The first.
     pub bronze: BadgeTerms,
-    /// The second.
     pub silver: BadgeTerms,
-    /// The highest.
     pub gold: BadgeTerms,
 }
 
@@ -129,7 +119,7 @@ const fn default_unpaid_grace_secs() -> u32 {
     30
 }
 
-/// Far more than the five minutes after which presence takes somebody to be offline.
+/// Much longer than the five minutes after which presence regards a person as offline.
 const fn default_silence_max_secs() -> u32 {
     900
 }
@@ -138,22 +128,22 @@ const fn default_paise_per_coin() -> u32 {
     50
 }
 
-/// What calls cost and earn now.
+/// Prices, earnings and time limits of calls that start now.
 #[derive(Clone, Copy, Debug)]
 pub struct CallTerms {
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
-    /// How long things may take.
+    /// Time limits of the saga.
     pub limits: SagaLimits,
-    /// What a coin cost the caller, in paise.
+    /// Price that the caller paid for a coin, in paise.
     pub paise_per_coin: i64,
-    /// What listeners earn, by badge.
+    /// Earnings of listeners by badge.
     pub badges: BadgeCard,
     coins: CoinRates,
 }
 
 impl CallTerms {
-    /// Coins a minute.
+    /// Price of a minute in coins.
     pub fn coins_per_minute(&self, call_type: CallType) -> i64 {
         i64::from(match call_type {
             CallType::Audio => self.coins.audio,
@@ -161,12 +151,12 @@ impl CallTerms {
         })
     }
 
-    /// Paise a minute for a listener without a badge.
+    /// Earnings per minute of a listener without a badge, in paise.
     pub fn basic_paise_per_minute(&self, call_type: CallType) -> i64 {
         self.badges.basic.paise_per_minute(call_type)
     }
 
-    /// All that a call's price hangs on, to tell one version of the prices from another.
+    /// Everything that determines the price of a call. It identifies a version of the prices.
     pub fn price_fields(&self) -> serde_json::Value {
         serde_json::json!({
             "minute_secs": self.minute_secs,
@@ -177,7 +167,7 @@ impl CallTerms {
     }
 }
 
-/// A day: no billed minute is longer.
+/// Longest billed minute in seconds: a day.
 const MINUTE_SECS_MAX: u32 = 86_400;
 
 impl Config {
@@ -202,7 +192,7 @@ impl Config {
         Ok(())
     }
 
-    /// The terms of calls that start now.
+    /// Returns the terms of calls that start now.
     pub fn call_terms(&self) -> CallTerms {
         CallTerms {
             minute_secs: i32::try_from(self.minute_secs).unwrap_or(i32::MAX),

@@ -1,4 +1,4 @@
-//! What the calls service hears: listeners come, people go, people keep each other away.
+//! Handles the events of profile: new listeners, deleted users, and blocks.
 
 use sqlx::PgConnection;
 use talktime_kit::Error;
@@ -11,7 +11,7 @@ use crate::store::{badges, barred_pairs, call_ratings, calls};
 
 const LISTENER: &str = "listener";
 
-/// Knows who takes calls, ends calls that may not go on, and forgets who was deleted.
+/// Maintains the list of listeners, ends calls that may not go on, and deletes the data of deleted users.
 pub(crate) struct ProfileEventHandler {
     pub(crate) calls: CallService,
 }
@@ -28,8 +28,8 @@ impl Handler for ProfileEventHandler {
             Some(Kind::RoleChanged(change)) if change.role == LISTENER => {
                 badges::remove_listener(tx, change.user_id).await?;
             }
-            // Calls end in transactions of their own, each of which may be done twice, and before this one
-            // holds their rows.
+            // The call ends in transactions of its own before this transaction locks its row; both may run
+            // twice.
             Some(Kind::UserBlocked(block)) => {
                 let parties = [block.user_id, block.blocked_id];
                 self.calls.forbid_call_between(parties).await?;

@@ -1,4 +1,4 @@
-//! Looking back: lists, numbers, receipts. Nothing here changes anything.
+//! Read-only history of calls: lists, totals, receipts, rates.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_proto::wallet::charge_id;
@@ -10,46 +10,43 @@ use crate::store::history::{
     self, CallTotals, HistoryFilter, MonthlyTotals, PastCall, PlatformActivity,
 };
 
-/// Calls that a summary shows.
+/// Number of recent calls in a summary.
 const RECENT_CALLS: i64 = 5;
-/// How far a page may lie back: 100,000 calls.
+/// Maximum offset of a page: 100,000 calls.
 const OFFSET_MAX: i64 = 100_000;
 
-/// A user's calls in numbers.
+/// Summary of the calls of a user.
 #[derive(Clone, Debug)]
 pub struct CallSummary {
-    /// Over all calls.
+    /// Totals over all calls.
     pub totals: CallTotals,
-    /// The newest five.
+    /// The newest five calls.
     pub recent: Vec<PastCall>,
-    /// Six months, newest first.
+    /// Totals of the last six months, newest first.
     pub months: Vec<MonthlyTotals>,
 }
 
-/// A paid minute of a call.
+/// A paid minute of a receipt.
 #[derive(Clone, Debug)]
 pub struct ReceiptMinute {
-    /// From 1.
+    /// Number of the minute, from 1.
     pub minute: i32,
-    /// When it began.
     pub begins_at: DateTime<Utc>,
-    /// What it cost.
     pub coins: i64,
-    /// The id under which the wallet's ledger knows the charge.
+    /// Id of the charge in the ledger of the wallet.
     pub transfer_id: String,
 }
 
-/// What an audio or video minute costs and earns.
+/// Price and earnings of a minute.
 #[derive(Clone, Copy, Debug)]
 pub struct MinuteRate {
-    /// Price of a minute.
     pub coins_per_minute: i64,
-    /// What a listener with the basic badge earns, in paise.
+    /// Earnings of a listener with the basic badge, in paise.
     pub listener_paise_per_minute: i64,
 }
 
 impl CallService {
-    /// A page of a user's calls, with totals over all that match. `page` counts from 1.
+    /// Lists a page of the calls of a user, with totals over all that match. `page` counts from 1.
     pub async fn list_calls(
         &self,
         filter: HistoryFilter,
@@ -65,7 +62,7 @@ impl CallService {
         Ok((calls, totals))
     }
 
-    /// A user's calls in numbers.
+    /// Loads the summary of the calls of a user.
     pub async fn load_summary(&self, user_id: i64) -> Result<CallSummary, CallError> {
         let all = HistoryFilter {
             user_id,
@@ -81,7 +78,7 @@ impl CallService {
         })
     }
 
-    /// A call with each of its minutes, for one of its parties.
+    /// Loads a call with its minutes, for one of its parties.
     pub async fn load_receipt(
         &self,
         call_id: i64,
@@ -99,7 +96,7 @@ impl CallService {
         Ok((call, minutes))
     }
 
-    /// What a minute of this type costs and earns now.
+    /// Returns the present price and earnings of a minute of this type.
     pub fn minute_rate(&self, call_type: CallType) -> MinuteRate {
         MinuteRate {
             coins_per_minute: self.terms.coins_per_minute(call_type),
@@ -107,7 +104,7 @@ impl CallService {
         }
     }
 
-    /// How busy the platform is.
+    /// Counts the calls of the platform now and today.
     pub async fn load_activity(&self) -> Result<PlatformActivity, CallError> {
         let mut connection = self.db.acquire().await?;
         Ok(history::load_activity(&mut connection, self.clock.now()).await?)

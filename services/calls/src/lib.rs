@@ -3,6 +3,11 @@
 //! A call is a saga in one row ([`saga`]), which either the request drives or, after a crash, the sweeper.
 //! [`domain`] decides the next step.
 
+#![allow(
+    missing_docs,
+    reason = "unpublished: names of fields and variants say what a comment would repeat"
+)]
+
 pub mod badges;
 mod bulk_lookups;
 pub mod config;

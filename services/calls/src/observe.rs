@@ -1,4 +1,4 @@
-//! What calls tells in its metrics of the product: calls, minutes, and how late minutes are.
+//! Business metrics of the calls service: calls, minutes, and the lateness of minutes.
 
 use talktime_kit::db::Database;
 
@@ -10,11 +10,10 @@ const ENDED: &str = "calls_ended_total";
 const UNDONE: &str = "calls_undone_total";
 const MINUTES: &str = "minutes_billed_total";
 const REPAIRS: &str = "reconciler_repairs_total";
-/// The sweeper, as a reconciler.
+/// Label of the sweeper as a reconciler.
 const SWEEPER: &str = "calls-sweeper";
 
-/// Shows everything from zero on: what has never happened is seen not to have happened, and the first
-/// time is seen to be one more.
+/// Registers every counter at zero, so that the first increment is visible as an increase.
 pub(crate) fn register_metrics() {
     for call_type in [CallType::Audio, CallType::Video] {
         metrics::counter!(STARTED, "call_type" => call_type.word()).increment(0);
@@ -31,22 +30,22 @@ pub(crate) fn register_metrics() {
     record_repairs(0);
 }
 
-/// A call became live.
+/// Records that a call went live.
 pub(crate) fn record_started(call_type: CallType) {
     metrics::counter!(STARTED, "call_type" => call_type.word()).increment(1);
 }
 
-/// A live call ended, with a status that is certain.
+/// Records that a call ended with a final status.
 pub(crate) fn record_ended(status: CallStatus) {
     metrics::counter!(ENDED, "status" => status.word()).increment(1);
 }
 
-/// A start came to nothing after something was reserved.
+/// Records that a start was undone after a reservation.
 pub(crate) fn record_undone() {
     metrics::counter!(UNDONE).increment(1);
 }
 
-/// Minutes after the first were billed, one of each of these calls, as they are now.
+/// Records one billed minute of each call, as the calls are right after it. First minutes are excluded.
 pub(crate) fn record_billed_minutes(calls: &[Call]) {
     metrics::counter!(MINUTES).increment(calls.len() as u64);
     for lateness in calls.iter().filter_map(Call::lateness) {
@@ -54,12 +53,12 @@ pub(crate) fn record_billed_minutes(calls: &[Call]) {
     }
 }
 
-/// The sweeper drove calls on that somebody else had left half-way.
+/// Records calls that the sweeper took over from another replica or request.
 pub(crate) fn record_repairs(calls: u64) {
     metrics::counter!(REPAIRS, "reconciler" => SWEEPER).increment(calls);
 }
 
-/// Looks up how many calls are live.
+/// Updates the number of live calls from the database.
 pub(crate) async fn update_live_gauge(pool: Database) -> anyhow::Result<()> {
     let live = calls::count_live(&mut *pool.acquire().await?).await?;
     metrics::gauge!("calls_live").set(live);

@@ -1,4 +1,4 @@
-//! The services that a call is made of, as the calls service needs them.
+//! Clients of profile, presence and wallet; cheap to clone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,8 +40,8 @@ impl PeerClients {
         })
     }
 
-    /// Whether callers may call listeners, `(caller_id, listener_id)` each, and all names; in their
-    /// order.
+    /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`, and returns
+    /// their names. The results have the order of the calls.
     pub(crate) async fn check_calls(
         &self,
         planned: &[(i64, i64)],
@@ -62,7 +62,7 @@ impl PeerClients {
         match_answers(planned, checked.checks)
     }
 
-    /// Who of these is online; somebody without a status never was.
+    /// Returns the users among these who are online. A user without a status has never been online.
     pub(crate) async fn load_online_users(
         &self,
         user_ids: Vec<i64>,
@@ -74,8 +74,7 @@ impl PeerClients {
             .collect())
     }
 
-    /// When each party of these calls showed the last sign of life. Somebody without a status is left
-    /// out.
+    /// Returns the time of the last sign of life of each party. Users without a status are left out.
     pub(crate) async fn load_last_signs(
         &self,
         calls: &[Call],
@@ -98,7 +97,7 @@ impl PeerClients {
         Ok(found.statuses)
     }
 
-    /// Tells that calls began and ended. Once: whatever goes wrong, events tell it too.
+    /// Sends starts and ends of calls, without retries: events deliver them too.
     pub(crate) async fn send_call_changes(&self, changes: Vec<CallChange>) -> Result<(), Error> {
         let mut presence = self.presence.clone();
         presence
@@ -107,7 +106,7 @@ impl PeerClients {
         Ok(())
     }
 
-    /// Coins of a person.
+    /// Returns the coins of a user.
     pub(crate) async fn load_balance_coins(&self, user_id: i64) -> Result<i64, Error> {
         let balance = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
@@ -117,7 +116,7 @@ impl PeerClients {
         Ok(balance.balance_coins)
     }
 
-    /// Charges minutes, each with an outcome of its own; in their order.
+    /// Charges minutes. Each has its own outcome, in the order of the charges.
     pub(crate) async fn charge_minutes(
         &self,
         charges: Vec<ChargeRequest>,
@@ -134,7 +133,7 @@ impl PeerClients {
         match_answers(&request.charges, charges.collect())
     }
 
-    /// Undoes the charge of a call's first minute, or forbids it.
+    /// Voids the charge of the first minute of a call, or forbids it if it has not happened.
     pub(crate) async fn void_first_minute(&self, call: &Call) -> Result<(), Error> {
         let request = VoidChargeRequest {
             call_id: call.call_id,
@@ -149,7 +148,7 @@ impl PeerClients {
         Ok(())
     }
 
-    /// Closes the books of calls; in their order.
+    /// Settles calls; the results have their order.
     pub(crate) async fn settle_calls(
         &self,
         settlements: Vec<SettleCallRequest>,
@@ -165,17 +164,18 @@ impl PeerClients {
     }
 }
 
+/// Refuses a response with more or fewer answers than items.
 fn match_answers<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
     if answers.len() == asked.len() {
         Ok(answers)
     } else {
         Err(Error::internal(
-            "a peer answered more or less than it was asked",
+            "a peer returned another number of results than it was asked for",
         ))
     }
 }
 
-/// The charge of a minute, from 1.
+/// Builds the charge of a minute, from 1.
 pub(crate) fn build_charge_request(call: &Call, minute: i32) -> ChargeRequest {
     ChargeRequest {
         call_id: call.call_id,
@@ -186,7 +186,7 @@ pub(crate) fn build_charge_request(call: &Call, minute: i32) -> ChargeRequest {
     }
 }
 
-/// The settlement of a call, when so many minutes count.
+/// Builds the settlement of a call of which `minutes` minutes count.
 pub(crate) fn build_settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
     SettleCallRequest {
         call_id: call.call_id,

@@ -1,4 +1,4 @@
-//! Rating a listener after a call; profile hears the sum and shows the mean.
+//! Ratings of listeners by callers. Profile receives the sums and publishes the mean.
 
 use talktime_kit::messaging::outbox;
 use talktime_proto::events::v1::CallRated;
@@ -10,7 +10,12 @@ use crate::service::CallService;
 use crate::store::call_ratings;
 
 impl CallService {
-    /// Keeps what the caller says of a call, once; answers the listener.
+    /// Records the rating of a call by its caller, once; returns the id of the listener.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::AlreadyRated`] for a second rating; otherwise the reason why the user may not rate this
+    /// call.
     pub async fn rate_call(
         &self,
         call_id: i64,

@@ -1,4 +1,5 @@
-//! `call:{call_id}` in Redis while a call is on: for looking, never for deciding.
+//! Live calls in Redis under `call:{call_id}`. The entries serve inspection only; no decision depends on
+//! them.
 
 use std::time::Duration;
 
@@ -7,12 +8,12 @@ use talktime_kit::redis::commands::{HashesInterface, KeysInterface};
 
 use crate::domain::call::Call;
 
-/// A call whose end was never seen disappears by itself.
-const KEPT_SECS: i64 = 24 * 3600;
-/// Nobody waits longer for a picture.
+/// Time to live in seconds of an entry whose removal was missed.
+const ENTRY_TTL_SECS: i64 = 24 * 3600;
+/// Time limit for Redis.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Shows live calls in Redis.
+/// Tracks live calls in Redis.
 #[derive(Clone)]
 pub struct LiveCallTracker {
     redis: Pool,
@@ -23,7 +24,7 @@ impl LiveCallTracker {
         Self { redis }
     }
 
-    /// Shows a call that has started.
+    /// Adds a live call.
     pub(crate) async fn track(&self, call: &Call) {
         let key = key(call.call_id);
         let fields = vec![
@@ -37,29 +38,35 @@ impl LiveCallTracker {
                     .unwrap_or_default(),
             ),
         ];
-        let show = async {
+        let add = async {
             let pipeline = self.redis.next().pipeline();
             let _: () = pipeline.hset(&key, fields).await?;
-            let _: () = pipeline.expire(&key, KEPT_SECS, None).await?;
+            let _: () = pipeline.expire(&key, ENTRY_TTL_SECS, None).await?;
             pipeline.all::<()>().await
         };
-        self.run_best_effort(show).await;
+        self.run_best_effort(call.call_id, add).await;
     }
 
-    /// Takes a call away that has ended.
+    /// Removes an ended call.
     pub(crate) async fn untrack(&self, call_id: i64) {
-        self.run_best_effort(self.redis.del::<(), _>(key(call_id)))
+        self.run_best_effort(call_id, self.redis.del::<(), _>(key(call_id)))
             .await;
     }
 
     async fn run_best_effort<E: std::fmt::Display>(
         &self,
+        call_id: i64,
         command: impl Future<Output = Result<(), E>>,
     ) {
         match tokio::time::timeout(TIMEOUT, command).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a call is not shown in Redis"),
-            Err(_elapsed) => tracing::warn!("a call is not shown in Redis in time"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, call_id, "failed to update the entry of a call in Redis; it will expire")
+            }
+            Err(_elapsed) => tracing::warn!(
+                call_id,
+                "Redis did not update the entry of a call in time; it will expire"
+            ),
         }
     }
 }

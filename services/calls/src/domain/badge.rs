@@ -1,5 +1,5 @@
-//! Badges: what a minute earns a listener, by how long they talked the day before (contract, section
-//! 10).
+//! Badges, which set the earnings of a listener by the time they talked on the day before (contract,
+//! section 10).
 
 use serde::{Deserialize, Serialize};
 use talktime_kit::{Error, Kind};
@@ -7,16 +7,16 @@ use talktime_kit::{Error, Kind};
 use super::call::CallType;
 use super::words::words;
 
-/// A listener's standing on a day, from the lowest.
+/// Returns the badge for the seconds that a listener talked on the day before.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Badge {
-    /// Everybody's.
+    /// The badge of every listener without a higher one.
     Basic,
-    /// From three hours on, unless configured otherwise.
+    /// From three hours on, by default.
     Bronze,
-    /// From six hours on.
+    /// From six hours on, by default.
     Silver,
-    /// From nine hours on.
+    /// From nine hours on, by default.
     Gold,
 }
 
@@ -28,23 +28,21 @@ words!(Badge {
 });
 
 impl Badge {
-    /// From the lowest.
+    /// All badges from the lowest to the highest.
     pub const ALL: [Self; 4] = [Self::Basic, Self::Bronze, Self::Silver, Self::Gold];
 }
 
-/// What a badge takes and gives.
+/// Threshold and rates of a badge.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BadgeTerms {
-    /// Hours talked the day before.
+    /// Hours of completed calls on the day before.
     pub hours: u32,
-    /// Paise a minute of an audio call.
     pub audio_paise: u32,
-    /// Paise a minute of a video call.
     pub video_paise: u32,
 }
 
 impl BadgeTerms {
-    /// Paise a minute.
+    /// Rate of a minute in paise.
     pub fn paise_per_minute(&self, call_type: CallType) -> i64 {
         i64::from(match call_type {
             CallType::Audio => self.audio_paise,
@@ -57,21 +55,18 @@ impl BadgeTerms {
     }
 }
 
-/// What all badges take and give.
+/// Thresholds and rates of all badges.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct BadgeCard {
-    /// Of those who talked less than for bronze; its hours are zero.
+    /// The badge below the threshold of bronze; its own threshold is zero.
     pub basic: BadgeTerms,
-    /// Bronze.
     pub bronze: BadgeTerms,
-    /// Silver.
     pub silver: BadgeTerms,
-    /// Gold.
     pub gold: BadgeTerms,
 }
 
 impl BadgeCard {
-    /// What this badge takes and gives.
+    /// Returns the threshold and rates of a badge.
     pub fn terms(&self, badge: Badge) -> &BadgeTerms {
         match badge {
             Badge::Basic => &self.basic,
@@ -88,13 +83,13 @@ impl BadgeCard {
         highest.copied().unwrap_or(Badge::Basic)
     }
 
-    /// Hours that the badge above this one takes; none above gold.
+    /// Hours that the next higher badge requires; `None` above gold.
     pub fn next_threshold_hours(&self, badge: Badge) -> Option<u32> {
         let above = Badge::ALL.into_iter().find(|above| *above > badge);
         above.map(|above| self.terms(above).hours)
     }
 
-    /// Whether each badge takes more than the one below it.
+    /// Whether each badge requires more hours than the one below it.
     pub fn is_in_order(&self) -> bool {
         Badge::ALL
             .windows(2)
@@ -102,22 +97,21 @@ impl BadgeCard {
     }
 }
 
-/// What is refused of badges; the text is for a person.
+/// Refusals about badges; the text is the detail for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum BadgeError {
-    /// A day whose badges nobody can give: in the future, or too long ago.
+    /// The day is in the future or too long ago.
     #[error("target_date must be within the last year, and not in the future.")]
     BadDate,
-    /// More days than one request may ask for, or none.
+    /// The range is empty or too long.
     #[error("start_date must not be after end_date, nor more than a year before it.")]
     BadRange,
-    /// This listener had no badge on that day, or is none.
+    /// The listener had no badge on that day, or the user is no listener.
     #[error("This person had no badge on that day.")]
     NoSuchBadge,
-    /// Badges are being given by somebody else.
+    /// Another replica is assigning badges.
     #[error("Badges are being given just now; please try again in a moment.")]
     AssignmentRunning,
-    /// The store failed.
     #[error(transparent)]
     Failed(#[from] Error),
 }

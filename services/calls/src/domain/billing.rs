@@ -1,18 +1,18 @@
-//! Minutes: a started minute counts (contract, section 7).
+//! Billing of minutes: a minute that has begun counts (contract, section 7).
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How long a call was, as it is billed.
+/// Duration of a call for billing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BilledDuration {
-    /// Begun seconds.
+    /// Seconds, rounded up.
     pub seconds: i64,
-    /// `max(1, ceil(seconds / minute_secs))`.
+    /// Minutes to bill: `max(1, ceil(seconds / minute_secs))`.
     pub minutes: i32,
 }
 
-/// The duration of a call between two instants. An end before the start is a call of no length,
-/// which costs its first minute.
+/// Computes the billed duration between two instants. If the end is before the start, the duration is zero
+/// and costs one minute.
 pub fn billed_duration(
     start: DateTime<Utc>,
     end: DateTime<Utc>,
@@ -31,7 +31,7 @@ fn ceil_div(amount: i64, unit: i64) -> i64 {
     amount.div_euclid(unit) + i64::from(amount.rem_euclid(unit) > 0)
 }
 
-/// Whole minutes that a balance pays for on top of those paid.
+/// Counts the whole minutes that a balance pays for, beyond those already paid.
 pub fn count_affordable_minutes(balance_coins: i64, coins_per_minute: i64) -> i64 {
     balance_coins / coins_per_minute.max(1)
 }

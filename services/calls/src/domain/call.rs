@@ -1,4 +1,4 @@
-//! A call and where its saga stands.
+//! A call and the phase of its saga.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
@@ -6,27 +6,23 @@ use sqlx::FromRow;
 use super::badge::Badge;
 use super::words::words;
 
-/// How people talk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallType {
-    /// Voice.
     Audio,
-    /// Voice and picture.
     Video,
 }
 
 words!(CallType { Audio => "audio", Video => "video" });
 
-/// How a call stands, for people.
+/// Status of a call as users see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallStatus {
-    /// Not ended.
     Ongoing,
     /// Ended by a party.
     Completed,
-    /// Ended by a lost connection, or out of coins.
+    /// Ended by a lost connection, or because the caller was out of coins.
     Dropped,
-    /// Ended by a party that did not want it.
+    /// Taken back by a party.
     Cancelled,
 }
 
@@ -37,18 +33,18 @@ words!(CallStatus {
     Cancelled => "cancelled",
 });
 
-/// Where the saga stands, and so what its next step is.
+/// Phase of the saga, which determines its next step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallPhase {
-    /// Both people are held; the first minute is being charged.
+    /// Both parties are busy and the first minute is being charged.
     Reserving,
-    /// It came to nothing: the charge is being undone, then the row goes.
+    /// The start failed: the charge is voided, then the row is deleted.
     Undoing,
-    /// People talk; the next minute is charged when it begins.
+    /// The parties talk; each minute is charged when it begins.
     Active,
-    /// It has ended and both are free; the books are being closed.
+    /// The call has ended and its parties are free; the settlement is under way.
     Settling,
-    /// Nothing is left to do.
+    /// The call is settled; no step is left.
     Settled,
 }
 
@@ -63,108 +59,103 @@ words!(CallPhase {
 /// A row of `calls.user_calls`.
 #[derive(Clone, Debug, FromRow)]
 pub struct Call {
-    /// The call.
     pub call_id: i64,
-    /// Who called and pays.
+    /// The caller, who pays.
     pub user_id: i64,
-    /// Who was called and earns.
+    /// The listener, who earns.
     pub listener_id: i64,
-    /// Audio or video.
     #[sqlx(try_from = "String")]
     pub call_type: CallType,
-    /// For people.
     #[sqlx(try_from = "String")]
     pub status: CallStatus,
-    /// For the saga.
     #[sqlx(try_from = "String")]
     pub phase: CallPhase,
-    /// When the first minute began; none before it was paid.
+    /// Start of the first minute; `None` before it is paid.
     pub start_time: Option<DateTime<Utc>>,
-    /// Talked time in seconds, once ended.
+    /// Talk time in seconds, once ended.
     pub duration_seconds: Option<i64>,
-    /// Begun minutes, once ended.
+    /// Minutes that had begun, once ended.
     pub duration_minutes: Option<i32>,
     /// Coins charged so far.
     pub coins_spent: i64,
-    /// What the caller had paid for those coins, in paise; once settled.
+    /// Price that the caller paid for these coins in paise, once settled.
     pub user_paise_spent: i64,
-    /// The listener's earnings in paise, once settled.
+    /// Earnings of the listener in paise, once settled.
     pub listener_paise_earned: i64,
-    /// Price of a minute.
     pub coins_per_minute: i64,
-    /// The listener's share of a minute, in paise, by the badge they had when it began.
+    /// Earnings of the listener per minute in paise, by their badge at the start.
     pub listener_paise_per_minute: i64,
-    /// That badge.
+    /// Badge of the listener at the start.
     #[sqlx(try_from = "String")]
     pub listener_badge: Badge,
-    /// The version of the prices when it began; none for a call from before they had one.
+    /// Version of the prices at the start; `None` for calls that precede versioned prices.
     pub prices_version: Option<i64>,
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
-    /// Minutes charged.
     pub minutes_billed: i32,
-    /// Minutes that the settlement counts, once that is decided.
+    /// Minutes that the settlement counts, once decided.
     pub minutes_settled: Option<i32>,
-    /// Whether the call was hung up in a minute that was not charged yet, so that what it comes to is known,
-    /// and published, when it is settled.
+    /// Whether the call ended in a minute that was not charged yet. Its figures are then certain, and
+    /// published, only with its settlement.
     pub figures_follow_settlement: bool,
-    /// Whether the caller knows that their coins pay for less than two more minutes.
+    /// Whether an event has announced that the coins of the caller pay for less than two more minutes.
     pub low_balance_told: bool,
-    /// Name of the caller when the call began.
+    /// Name of the caller at the start.
     pub caller_username: String,
-    /// Name of the listener when the call began.
+    /// Name of the listener at the start.
     pub listener_username: String,
-    /// The client's key for the request that started it.
+    /// Idempotency key of the request that started the call.
     pub idempotency_key: Option<String>,
-    /// Version of the last event.
+    /// Version of the last event of this call.
     pub version: i64,
-    /// When this row was read, by the database's clock.
+    /// When the row was read, by the clock of the database.
     pub read_at: DateTime<Utc>,
 }
 
 impl Call {
-    /// Both people.
+    /// Ids of caller and listener.
     pub fn parties(&self) -> [i64; 2] {
         [self.user_id, self.listener_id]
     }
 
-    /// Whether this user is one of the two.
+    /// Whether the user is the caller or the listener.
     pub fn has_party(&self, user_id: i64) -> bool {
         self.parties().contains(&user_id)
     }
 
-    /// When the last paid minute ends, which is when the next is due; none before the start.
+    /// End of the last paid minute, when the next one is due; `None` before the start.
     pub fn paid_until(&self) -> Option<DateTime<Utc>> {
         self.end_of_minute(self.minutes_billed)
     }
 
-    /// Whether the next minute has begun.
+    /// Whether the next minute has begun and is to be charged.
     pub fn is_due(&self) -> bool {
         self.paid_until()
             .is_some_and(|paid_until| paid_until <= self.read_at)
     }
 
-    /// Whether the next minute should have been paid so long ago that nobody can be taken to talk.
+    /// Whether the next minute has been unpaid for longer than `grace`, so that the call must be regarded
+    /// as ended.
     pub fn is_unpaid_beyond(&self, grace: TimeDelta) -> bool {
         self.paid_until()
             .is_some_and(|paid_until| paid_until + grace < self.read_at)
     }
 
-    /// How long ago the next minute began; none unless people talk and it has begun.
+    /// Time since the next minute began, if the call is live and that minute has begun.
     pub fn late_by(&self) -> Option<TimeDelta> {
         let is_due = self.phase == CallPhase::Active && self.is_due();
         let paid_until = self.paid_until().filter(|_| is_due)?;
         Some(self.read_at - paid_until)
     }
 
-    /// How long after its beginning the newest paid minute was paid, when this row was read right
-    /// after that; nothing for the first, which is paid before it begins.
+    /// Time between the beginning of the newest paid minute and its payment, for a row that was read right
+    /// after the payment. `None` for the first minute, which is paid before it begins.
     pub fn lateness(&self) -> Option<std::time::Duration> {
         let began_at = self.end_of_minute(self.minutes_billed - 1)?;
         (self.read_at - began_at).to_std().ok()
     }
 
-    /// When the given minute ends; none before the start.
+    /// End of the given minute; `None` before the start.
     pub fn end_of_minute(&self, minute: i32) -> Option<DateTime<Utc>> {
         let talked_secs = i64::from(minute) * i64::from(self.minute_secs);
         Some(self.start_time? + TimeDelta::seconds(talked_secs))

@@ -1,88 +1,78 @@
-//! What the calls service refuses, and why.
+//! Refusals of the calls service, with their kinds, codes and texts.
 
 use std::borrow::Cow;
 
 use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
-/// What the calls service refuses.
+/// A refusal or failure of the calls service.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Caller and listener are the same person.
     #[error("a call to oneself")]
     Oneself,
-    /// Neither audio nor video.
     #[error("unknown call type")]
     UnknownCallType,
-    /// An estimate below one minute or above a day.
+    /// The estimate is below one minute or above a day.
     #[error("estimate out of range")]
     EstimateOutOfRange,
-    /// No such user.
     #[error("no such listener")]
     NoSuchListener,
-    /// The called user does not take calls.
     #[error("the called user is not a listener")]
     NotAListener,
-    /// Only verified listeners take calls, and this one is not.
     #[error("the listener is not verified")]
     ListenerNotVerified,
-    /// One has blocked the other.
+    /// One of the two has blocked the other.
     #[error("blocked")]
     Blocked,
     /// The listener is not online.
     #[error("the listener is offline")]
     ListenerOffline,
-    /// Caller or listener is on a call.
     #[error("one of the two is on a call")]
     OnACall,
-    /// The caller cannot pay the next minute.
+    /// The caller cannot pay the next minute; the answer for the caller.
     #[error("coins for the next minute are missing")]
     InsufficientCoins {
-        /// What a minute costs.
+        /// Price of a minute in coins.
         required: i64,
-        /// What the caller has.
+        /// Coins of the caller.
         available: i64,
     },
-    /// The caller cannot pay the next minute, as the listener is told it.
+    /// The caller cannot pay the next minute; the answer for the listener, without the balance.
     #[error("the caller is out of coins")]
     CallerOutOfCoins,
-    /// No such call, or it has ended.
+    /// The call does not exist or has ended.
     #[error("no such live call")]
     NoSuchCall,
-    /// Somebody else's call.
+    /// The call belongs to other people.
     #[error("not a party to the call")]
     NotAParty,
-    /// No such call to be rated.
+    /// The call to be rated does not exist.
     #[error("no such call")]
     UnknownCall,
-    /// Only who called rates.
     #[error("the listener does not rate the call")]
     NotTheCaller,
-    /// The call is on, or came to no good end.
+    /// The call is still live, or was dropped or cancelled.
     #[error("the call was not completed")]
     NotCompleted,
-    /// The call ended too long ago.
+    /// The time for ratings is over.
     #[error("the call can be rated no more")]
     RatingClosed,
-    /// A call is rated once.
+    /// The call has a rating already.
     #[error("the call is rated")]
     AlreadyRated,
-    /// Not one to five.
     #[error("stars out of range")]
     InvalidStars,
-    /// Too long, or not text.
     #[error("the comment {0}")]
     InvalidComment(TextError),
-    /// More ids than one answer is about.
+    /// The request names too many ids.
     #[error("too many ids at once")]
     TooManyIds,
-    /// Minutes of calls that are on are billed late.
+    /// No call may start while the minutes of live calls are billed late.
     #[error("no call begins while minutes are billed late")]
     Overloaded,
-    /// The saga was undone before it was done, or the caller is about to be deleted.
+    /// The start was undone before it completed, or the caller is about to be deleted.
     #[error("the call was undone")]
     Undone,
-    /// The store or a peer failed.
     #[error(transparent)]
     Failed(#[from] Error),
 }

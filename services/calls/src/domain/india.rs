@@ -1,12 +1,12 @@
-//! The days of badges, which are days in India.
+//! Days of badges, which are calendar days in India.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 pub use talktime_kit::india::{begins_at, date};
 
-/// How long after midnight badges are given.
+/// Delay after midnight with which badges are assigned.
 const ASSIGNED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
-/// The last date whose badges are to be given by now: from 00:01 on, today.
+/// Returns the newest date whose badges are due: today from 00:01 on.
 pub fn assigned_date(now: DateTime<Utc>) -> NaiveDate {
     date(now - ASSIGNED_AFTER)
 }
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn badges_are_given_a_minute_after_midnight() {
+    fn badges_are_assigned_a_minute_after_midnight() {
         let at = |text: &str| -> DateTime<Utc> { text.parse().expect("RFC 3339") };
         let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).expect("a date");
         assert_eq!(assigned_date(at("2026-11-23T18:30:59Z")), day(23));

@@ -1,4 +1,4 @@
-//! What a call is and what becomes of it, without touching anything.
+//! The domain: calls, badges, ratings and every decision about them, without input or output.
 
 pub mod badge;
 pub mod billing;

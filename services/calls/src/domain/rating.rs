@@ -1,4 +1,4 @@
-//! What a caller says of a listener after a call.
+//! Ratings of a listener by a caller after a call.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
@@ -7,21 +7,21 @@ use talktime_kit::text;
 use super::CallError;
 use super::call::CallStatus;
 
-/// How long after its end a call may be rated.
+/// Time after the end of a call in which it may be rated.
 const RATABLE_FOR: TimeDelta = TimeDelta::days(7);
 const COMMENT_CHARACTERS_MAX: usize = 500;
 
-/// Stars, and perhaps a few words that only we read.
+/// Stars and an optional comment, which is not published.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallRating {
-    /// 1 to 5.
+    /// From 1 to 5.
     pub stars: i16,
     /// Up to 500 characters.
     pub comment: Option<String>,
 }
 
 impl CallRating {
-    /// A rating within its bounds. Words that say nothing are none.
+    /// Validates a rating. A blank comment counts as none.
     pub fn new(stars: i32, comment: Option<String>) -> Result<Self, CallError> {
         let stars = i16::try_from(stars)
             .ok()
@@ -38,24 +38,20 @@ impl CallRating {
     }
 }
 
-/// A call as far as rating it goes.
+/// The part of a call that decides whether it may be rated.
 #[derive(Clone, Debug, FromRow)]
 pub struct RatedCall {
-    /// Who called.
     pub user_id: i64,
-    /// Who was called.
     pub listener_id: i64,
-    /// How it stands or ended.
     #[sqlx(try_from = "String")]
     pub status: CallStatus,
-    /// When it ended.
     pub end_time: Option<DateTime<Utc>>,
-    /// Whether the listener has an account no more.
+    /// Whether the account of the listener was deleted.
     pub is_listener_gone: bool,
 }
 
 impl RatedCall {
-    /// Whether this user may rate it now.
+    /// Checks whether the user may rate the call now.
     pub fn check_ratable_by(&self, user_id: i64, now: DateTime<Utc>) -> Result<(), CallError> {
         if user_id == self.listener_id {
             return Err(CallError::NotTheCaller);
@@ -119,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_is_text_within_bounds_or_none() {
+    fn a_comment_is_valid_text_or_none() {
         let with = |comment: &str| CallRating::new(5, Some(comment.to_owned()));
         let kept = with("kind\nand patient").expect("allowed").comment;
         assert_eq!(kept.as_deref(), Some("kind\nand patient"));
@@ -137,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_rates_for_seven_days() {
+    fn the_caller_may_rate_for_seven_days() {
         let last = ended_at() + TimeDelta::days(7);
         assert!(call().check_ratable_by(CALLER, ended_at()).is_ok());
         assert!(call().check_ratable_by(CALLER, last).is_ok());
@@ -146,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_rates() {
+    fn only_the_caller_may_rate() {
         assert!(matches!(
             refusal(&call(), LISTENER),
             Some(CallError::NotTheCaller)
@@ -155,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_completed_call_with_somebody_who_is_there_is_rated() {
+    fn only_a_completed_call_with_an_existing_listener_is_rated() {
         for status in [
             CallStatus::Ongoing,
             CallStatus::Dropped,

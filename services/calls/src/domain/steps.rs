@@ -1,7 +1,7 @@
-//! What becomes of a call next: every decision of its saga, as a function of the row and of what the
-//! wallet said. The service takes these steps on real parts; its simulation takes the same ones.
+//! Every decision of the saga, as a function of the row and of the answers of the wallet. Both the service
+//! and its simulation execute these decisions.
 //!
-//! The row's `read_at` is the database's time, which all replicas share.
+//! `read_at` of the row is the time of the database, which all replicas share.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,111 +9,108 @@ use super::CallError;
 use super::billing::{BilledDuration, billed_duration};
 use super::call::{Call, CallPhase, CallStatus};
 
-/// Minutes that the caller's coins should pay for beyond the present one; with less it is told.
+/// Number of further minutes below which the balance of the caller counts as low.
 const LOW_BALANCE_MINUTES: i64 = 2;
 
-/// How long things may take before something else is concluded from it.
+/// Time limits of the saga.
 #[derive(Clone, Copy, Debug)]
 pub struct SagaLimits {
-    /// How long a call goes on while its next minute cannot be charged.
+    /// Time for which a call goes on while its next minute cannot be charged.
     pub unpaid_grace: TimeDelta,
-    /// How long after its start a caller may cancel a call at no cost; zero: not at all.
+    /// Time after the start in which the caller may cancel free of charge; zero disables this.
     pub cancel_grace: TimeDelta,
-    /// How long both sides may show no sign of life.
+    /// Time for which both parties may show no sign of life.
     pub silence_max: TimeDelta,
 }
 
-/// What the wallet says of a charge. The same charge again has the same answer.
+/// Outcome of the charge of a minute. A repeated charge has the same outcome.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChargeOutcome {
     /// The minute is paid.
     Paid {
-        /// The caller's coins right after it.
+        /// Coins of the caller after the charge.
         balance_coins: i64,
     },
     /// The caller has too few coins.
     Insufficient {
-        /// What a minute costs.
+        /// Price of a minute in coins.
         required_coins: i64,
-        /// What the caller has.
+        /// Coins of the caller.
         available_coins: i64,
     },
-    /// It was undone before, and never happens.
+    /// The charge was voided before and never takes place.
     Voided,
 }
 
-/// What is to be done with a call whose time has come.
+/// The next step of a call whose time has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DueStep {
-    /// The start came to nothing: free both people, void the charge, drop the row.
+    /// Undo the failed start: free both parties, void the charge, delete the row.
     Undo,
     /// Charge the next minute.
     Charge,
-    /// End it.
+    /// End the call.
     End(EndCause),
-    /// Close the books.
+    /// Settle the call.
     Settle,
-    /// Its time has not come.
+    /// Nothing is due yet.
     Nothing,
 }
 
-/// Why a live call ends.
+/// Cause for which a live call ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EndCause {
-    /// Somebody hung up now.
+    /// A user hung up now.
     HangUp {
-        /// What they call it.
+        /// Status that the user reports.
         status: CallStatus,
-        /// Whether it was the caller.
+        /// Whether the user is the caller.
         by_caller: bool,
     },
-    /// The minute after this one could not be paid. A call that has paid another minute meanwhile
-    /// goes on.
+    /// The minute after `minute` could not be paid. If another minute was paid meanwhile, the call goes on.
     Unpaid {
-        /// The last paid minute, from 1.
+        /// Last paid minute, from 1.
         minute: i32,
-        /// The caller's coins, where the wallet said so.
+        /// Coins of the caller, if the wallet returned them.
         available_coins: Option<i64>,
     },
-    /// The two may not talk any more: one of them is deleted, or has blocked the other.
+    /// The two may no longer talk: one of them is deleted, or has blocked the other.
     Forbidden,
-    /// Neither side has shown a sign of life since.
+    /// Neither party has shown a sign of life for too long.
     Silence {
-        /// The last sign of either.
+        /// Time of the last sign of life of either party.
         last_sign: DateTime<Utc>,
     },
 }
 
-/// How a call ended.
+/// The way in which a call ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallEnding {
-    /// When.
     pub end_time: DateTime<Utc>,
-    /// How long it was, and the minutes to be paid.
+    /// Duration, and the minutes to be paid.
     pub duration: BilledDuration,
-    /// For people.
     pub status: CallStatus,
-    /// The minutes that the settlement counts, where all of them are paid already.
+    /// Minutes that the settlement counts, if all of them are paid already.
     pub minutes_settled: Option<i32>,
 }
 
-/// A minute that was paid, as it is to be recorded.
+/// A paid minute to be recorded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PaidMinute {
-    /// From 1.
+    /// Number of the minute, from 1.
     pub minute: i32,
-    /// The caller's coins right after it.
+    /// Coins of the caller after the charge.
     pub balance_coins: i64,
-    /// Whether they pay for less than two more minutes.
+    /// Whether these coins pay for less than two more minutes.
     pub is_low: bool,
-    /// Whether that is new, so that the caller is told.
+    /// Whether the balance has just become low, so that an event announces it.
     pub is_newly_low: bool,
 }
 
-/// What a charge of a live call's next minute leads to.
+/// Decision after the charge of the next minute of a live call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BillingDecision {
-    /// The call goes on.
+    /// The call goes on; record the minute.
     Record(PaidMinute),
     /// The call ends.
     End(EndCause),
@@ -124,11 +121,11 @@ pub enum BillingDecision {
 pub enum SettlementStep {
     /// Charge this minute, which had begun.
     Charge(i32),
-    /// Pay the listener for so many minutes, and return what was charged beyond.
+    /// Pay the listener for this number of minutes, and return what was charged beyond.
     Close(i32),
 }
 
-/// What is to be done with a call now.
+/// Returns the step of a call that is due now.
 pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
     match call.phase {
         CallPhase::Reserving | CallPhase::Undoing => DueStep::Undo,
@@ -144,8 +141,8 @@ pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
     }
 }
 
-/// What the charge of the first minute leads to: the minute of a live call, or the refusal of a start
-/// that is to be undone. No answer at all is to be undone likewise.
+/// Decides after the charge of the first minute: either the minute of a live call, or the refusal of a
+/// start that must be undone. A charge without any answer must be undone as well.
 pub fn evaluate_first_charge(
     reserved: &Call,
     charge: ChargeOutcome,
@@ -163,7 +160,7 @@ pub fn evaluate_first_charge(
     }
 }
 
-/// What the charge of a live call's next minute leads to.
+/// Decides after the charge of the next minute of a live call.
 pub fn evaluate_next_charge(call: &Call, charge: ChargeOutcome) -> BillingDecision {
     let unpaid = |available_coins| {
         BillingDecision::End(EndCause::Unpaid {
@@ -192,13 +189,13 @@ fn paid_minute(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
     }
 }
 
-/// How a live call ends for this cause; none when it goes on.
+/// Resolves how a live call ends for this cause; `None` if it goes on.
 pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallEnding> {
     let start_time = call.start_time?;
     let paid_until = call.paid_until()?;
     let (end_time, status) = match cause {
-        // Whoever hangs up long after the last paid minute hangs up on silence: nobody was billed
-        // meanwhile, so the service was away.
+        // The call was unpaid for longer than the grace, so the service was unavailable and nobody was
+        // billed meanwhile. The call ends with its last paid minute.
         EndCause::HangUp { status, .. } if call.is_unpaid_beyond(limits.unpaid_grace) => {
             (paid_until, status)
         }
@@ -207,7 +204,7 @@ pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<
             (paid_until, CallStatus::Dropped)
         }
         EndCause::Unpaid { .. } => return None,
-        // A minute that nobody has charged yet is not charged any more.
+        // A minute that is not charged yet is not charged any more.
         EndCause::Forbidden => (call.read_at.min(paid_until), CallStatus::Dropped),
         EndCause::Silence { last_sign } => {
             let end_time = last_sign.clamp(start_time, paid_until);
@@ -227,8 +224,8 @@ pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<
     })
 }
 
-/// Whether the caller takes back a call that has hardly begun. Nothing tells the server whether the
-/// listener has answered, so whoever grants this grace grants it to answered calls too.
+/// Whether the caller cancels a call that has hardly begun. The server cannot know whether the listener has
+/// answered, so this grace applies to answered calls as well.
 fn is_free_cancellation(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
     let cancelled = EndCause::HangUp {
         status: CallStatus::Cancelled,
@@ -240,8 +237,8 @@ fn is_free_cancellation(call: &Call, cause: EndCause, limits: &SagaLimits) -> bo
     cause == cancelled && within_grace && call.minutes_billed <= 1 && !call.is_due()
 }
 
-/// Whether a live call is to end because neither side has shown a sign of life for too long. Its start
-/// was one.
+/// Returns the cause to end a live call if neither party has shown a sign of life for too long. The start
+/// of the call counts as a sign.
 pub fn evaluate_silence(
     call: &Call,
     last_sign: Option<DateTime<Utc>>,
@@ -254,7 +251,7 @@ pub fn evaluate_silence(
     (last_sign + limits.silence_max < call.read_at).then_some(EndCause::Silence { last_sign })
 }
 
-/// The next step of the settlement of an ended call of which `paid` minutes are known to be paid.
+/// Returns the next step of the settlement of an ended call of which `paid` minutes are known to be paid.
 pub fn next_settlement_step(call: &Call, paid: i32) -> SettlementStep {
     let begun = call.duration_minutes.unwrap_or(1);
     if paid < begun {
@@ -264,8 +261,8 @@ pub fn next_settlement_step(call: &Call, paid: i32) -> SettlementStep {
     }
 }
 
-/// The step after the charge of a begun minute. Coins may not suffice: then the call ended with its
-/// last paid minute.
+/// Returns the step after the charge of a begun minute. If the coins do not suffice, the call ended with
+/// its last paid minute.
 pub fn settlement_step_after_charge(
     call: &Call,
     minute: i32,

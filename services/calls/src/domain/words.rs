@@ -1,10 +1,10 @@
-//! Enums as they stand in the database and on the wire.
+//! Text form of enums in the database and on the wire.
 
-/// Implements the words of an enum.
+/// Implements the conversions of an enum from and to text.
 macro_rules! words {
     ($type:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $type {
-            /// The word for it in the database and on the wire.
+            /// Text form in the database and on the wire.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }

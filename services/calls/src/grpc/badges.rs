@@ -1,4 +1,4 @@
-//! Badges between the wire and the domain.
+//! Converts badges between the wire and the domain.
 
 use chrono::NaiveDate;
 use talktime_proto::calls::v1 as wire;
@@ -8,7 +8,7 @@ use crate::badges::{AssignedBadges, ListenerStanding};
 use crate::domain::badge::BadgeError;
 use crate::store::badges::{BadgeCount, DayBadge};
 
-/// A date as the wire has it.
+/// Parses an optional date of a request.
 pub(super) fn parse_date(text: Option<String>) -> Result<Option<NaiveDate>, BadgeError> {
     let date = text.map(|text| text.parse().map_err(|_| BadgeError::BadDate));
     date.transpose()

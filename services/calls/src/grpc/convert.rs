@@ -1,4 +1,4 @@
-//! Between the wire and the domain.
+//! Converts between the wire and the domain.
 
 use chrono::{DateTime, Utc};
 use talktime_kit::idempotency;

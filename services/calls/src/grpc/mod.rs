@@ -1,4 +1,4 @@
-//! Calls as the gateway sees them.
+//! The gRPC API of the calls service, which the gateway uses.
 
 mod badges;
 mod convert;

@@ -1,8 +1,9 @@
-//! People who may not be on a call, or not with each other: whoever is deleted, and whoever blocks.
+//! Keeps people from calls: deleted users from all, and pairs of whom one has blocked the other from each
+//! other.
 //!
-//! A deletion writes its row in `deleted_users` (a block in `barred_pairs`) and commits it before it looks
-//! for a call. A start goes live in a statement that looks for such rows, after it has committed the
-//! reservation. So whatever the order, one of the two sees the other.
+//! A deletion commits its row in `deleted_users` (a block its row in `barred_pairs`) before it looks for a
+//! call. A start commits its reservation before it goes live, in a statement that looks for such rows. So
+//! in any order, one of the two sees the other.
 
 use tracing::Instrument;
 
@@ -13,13 +14,13 @@ use crate::domain::steps::EndCause;
 use crate::service::CallService;
 use crate::store::{barred_pairs, calls, deleted_users, live_parties};
 
-/// How long somebody who is about to be deleted is kept from calls, and a pair after a block. A start that
-/// profile has checked before has gone live, or has been undone by the sweeper, well within it.
+/// Seconds for which a user is kept from calls before their deletion, and a pair after a block. Within this
+/// time, a start that profile has permitted before has gone live, or has been undone by the sweeper.
 const BARRED_SECS: f64 = 20.0;
 
 impl CallService {
-    /// Keeps a user who is about to be deleted from calls. Answers whether they are on one: then they are
-    /// not to be deleted.
+    /// Keeps a user from calls before their deletion. Returns whether they are on one; then they must not
+    /// be deleted.
     pub async fn prepare_deletion(&self, user_id: i64) -> Result<bool, CallError> {
         if self.has_live_call(user_id).await? {
             return Ok(true);
@@ -28,12 +29,12 @@ impl CallService {
         let Some(call) = self.find_call_of(user_id).await? else {
             return Ok(false);
         };
-        // It was reserved meanwhile, and goes live only if it was about to.
+        // The call was reserved meanwhile. It goes live only if it was about to.
         let live = self.undo(&call, true).await?;
         Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
-    /// Keeps a user who is deleted from calls for ever, and ends the one that they are on.
+    /// Keeps a deleted user from calls for ever, and ends their live call.
     pub async fn forbid_calls_of(&self, user_id: i64) -> Result<(), CallError> {
         self.bar_user(user_id, None).await?;
         match self.find_call_of(user_id).await? {
@@ -42,8 +43,8 @@ impl CallService {
         }
     }
 
-    /// Keeps two people, of whom one has blocked the other, from a call that is about to begin, and ends the
-    /// one that they are on with each other: unless the block was taken back before this came to be known.
+    /// Keeps two people, of whom one has blocked the other, from new calls with each other, and ends their
+    /// live call, unless the block was lifted before this event arrived.
     pub async fn forbid_call_between(&self, parties: [i64; 2]) -> Result<(), CallError> {
         let [user_id, other_id] = parties;
         let mut tx = self.db.begin().await?;
@@ -61,7 +62,7 @@ impl CallService {
         Ok(())
     }
 
-    /// Undoes a call that is not live, and ends one that is. Its settlement goes on in the background.
+    /// Undoes a call that is not live, or ends one that is. Its settlement goes on in the background.
     async fn end_forbidden_call(&self, call: &Call) -> Result<(), CallError> {
         let Some(live) = self.undo(call, true).await? else {
             return Ok(());
@@ -87,7 +88,7 @@ impl CallService {
         Ok(call.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
-    /// The call that holds a person, in whatever phase.
+    /// Finds the call that a user is busy with, in any phase.
     pub(crate) async fn find_call_of(&self, user_id: i64) -> Result<Option<Call>, CallError> {
         let mut connection = self.db.acquire().await?;
         match live_parties::find_call_id(&mut connection, user_id).await? {

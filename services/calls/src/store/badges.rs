@@ -1,4 +1,4 @@
-//! `calls.listener_badges`, and what they are given by.
+//! `calls.listener_badges`, and the talk times by which badges are assigned.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -6,25 +6,20 @@ use sqlx::{FromRow, PgConnection};
 use crate::domain::badge::{Badge, BadgeCard};
 use crate::domain::call::CallType;
 
-/// How long a call may last to be found by the day it ended on, in days: those of a day are looked for
-/// among the calls that were asked for from so many days before it.
+/// Maximum number of days between the creation and the end of a call. It bounds the search for the calls
+/// that ended on a day, which goes by their creation.
 const CALL_DAYS_MAX: i32 = 2;
 
-/// A listener's badge of a day.
+/// The badge of a listener on a day.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
 pub struct DayBadge {
-    /// Whose.
     pub listener_id: i64,
-    /// Of which day of India.
+    /// Calendar day in India.
     pub date: NaiveDate,
-    /// Which.
     #[sqlx(try_from = "String")]
     pub badge: Badge,
-    /// Paise a minute of an audio call.
     pub audio_paise_per_minute: i64,
-    /// Paise a minute of a video call.
     pub video_paise_per_minute: i64,
-    /// When it was given.
     pub assigned_at: DateTime<Utc>,
 }
 
@@ -35,16 +30,15 @@ macro_rules! badge_columns {
     };
 }
 
-/// From midnight to midnight.
+/// A span of time, usually a day from midnight to midnight.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeSpan {
-    /// Its first instant.
     pub from: DateTime<Utc>,
-    /// The first instant after it.
+    /// First instant after the span.
     pub until: DateTime<Utc>,
 }
 
-/// A listener's badge of a day.
+/// Finds the badge of a listener on a day.
 pub async fn find_for_day(
     connection: &mut PgConnection,
     listener_id: i64,
@@ -61,7 +55,7 @@ pub async fn find_for_day(
     .await
 }
 
-/// A listener's badges of some days, oldest first.
+/// Lists the badges of a listener in a range of days, oldest first.
 pub async fn list_between(
     connection: &mut PgConnection,
     listener_id: i64,
@@ -81,13 +75,12 @@ pub async fn list_between(
     .await
 }
 
-/// A badge in numbers.
+/// Figures of a badge over a range of days.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct BadgeCount {
-    /// Which.
     #[sqlx(try_from = "String")]
     pub badge: Badge,
-    /// How often it was given.
+    /// Number of times that it was assigned.
     pub count: i64,
     /// Mean rate of an audio minute, in paise.
     pub avg_audio_paise: i64,
@@ -95,7 +88,7 @@ pub struct BadgeCount {
     pub avg_video_paise: i64,
 }
 
-/// How often each badge was given on these days.
+/// Counts how often each badge was assigned in a range of days.
 pub async fn count_by_badge(
     connection: &mut PgConnection,
     first: NaiveDate,
@@ -113,7 +106,7 @@ pub async fn count_by_badge(
     .await
 }
 
-/// How many listeners got a badge on these days.
+/// Counts the listeners with a badge in a range of days.
 pub async fn count_listeners(
     connection: &mut PgConnection,
     first: NaiveDate,
@@ -129,8 +122,8 @@ pub async fn count_listeners(
     .await
 }
 
-/// Seconds that a listener talked in completed calls that ended in this span (contract, section 10): those
-/// that were dropped or cancelled earn no badge.
+/// Returns the seconds that a listener talked in completed calls that ended in the span (contract, section
+/// 10). Dropped and cancelled calls do not count.
 pub async fn load_talked_secs(
     connection: &mut PgConnection,
     listener_id: i64,
@@ -149,8 +142,8 @@ pub async fn load_talked_secs(
     .await
 }
 
-/// The next `limit` listeners after an id, and how many seconds each talked in completed calls that ended
-/// in this span.
+/// Lists the next `limit` listeners after an id, each with the seconds talked in completed calls that ended
+/// in the span.
 pub async fn list_talked_secs(
     connection: &mut PgConnection,
     span: TimeSpan,
@@ -174,7 +167,7 @@ pub async fn list_talked_secs(
     .await
 }
 
-/// Gives badges of a date. Where one was given before, it stays, unless it is to be replaced.
+/// Inserts the badges of a date. Existing ones stay unless `replace` is set.
 pub async fn insert_badges(
     tx: &mut PgConnection,
     date: NaiveDate,
@@ -215,7 +208,7 @@ pub async fn insert_badges(
     Ok(())
 }
 
-/// The last date whose badges are all given.
+/// Finds the last date whose badges are all assigned.
 pub async fn find_last_assigned_day(
     connection: &mut PgConnection,
 ) -> sqlx::Result<Option<NaiveDate>> {
@@ -224,14 +217,15 @@ pub async fn find_last_assigned_day(
         .await
 }
 
-/// Takes the right to give badges until the end of the transaction; false when somebody else has it.
+/// Tries to take the lock for assigning badges until the end of the transaction; false if another replica
+/// has it.
 pub async fn try_lock(tx: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext('calls.badges'))")
         .fetch_one(tx)
         .await
 }
 
-/// Whether all badges of a date are given.
+/// Whether all badges of a date are assigned.
 pub async fn is_day_assigned(tx: &mut PgConnection, date: NaiveDate) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.badge_days WHERE date = $1)")
         .bind(date)
@@ -239,7 +233,7 @@ pub async fn is_day_assigned(tx: &mut PgConnection, date: NaiveDate) -> sqlx::Re
         .await
 }
 
-/// Keeps that all badges of a date are given.
+/// Records that all badges of a date are assigned.
 pub async fn insert_assigned_day(
     connection: &mut PgConnection,
     date: NaiveDate,
@@ -256,7 +250,7 @@ pub async fn insert_assigned_day(
     Ok(())
 }
 
-/// Whether somebody is known as a listener.
+/// Whether the user is a listener.
 pub async fn is_listener(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.listeners WHERE user_id = $1)")
         .bind(user_id)
@@ -264,7 +258,7 @@ pub async fn is_listener(connection: &mut PgConnection, user_id: i64) -> sqlx::R
         .await
 }
 
-/// Somebody takes calls from now on.
+/// Adds a listener.
 pub async fn add_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO calls.listeners (user_id) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(user_id)
@@ -273,7 +267,7 @@ pub async fn add_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<(
     Ok(())
 }
 
-/// Somebody takes calls no more; the badges they had stay.
+/// Removes a listener; their badges stay.
 pub async fn remove_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM calls.listeners WHERE user_id = $1")
         .bind(user_id)
@@ -282,7 +276,7 @@ pub async fn remove_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Resul
     Ok(())
 }
 
-/// Forgets the badges of somebody who was deleted.
+/// Deletes the badges of a deleted user.
 pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     remove_listener(tx, user_id).await?;
     sqlx::query("DELETE FROM calls.listener_badges WHERE listener_id = $1")

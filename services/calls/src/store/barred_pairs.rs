@@ -1,11 +1,11 @@
-//! `calls.barred_pairs`: two people of whom one has just blocked the other.
+//! `calls.barred_pairs`: pairs of people of whom one has just blocked the other.
 
 use sqlx::PgConnection;
 
-/// Entries whose time is over that one more entry removes, at most.
+/// Maximum number of expired entries that an insertion deletes.
 const REMOVED_MAX: i64 = 100;
 
-/// Keeps two people from calling each other for some seconds. Entries whose time is over go.
+/// Keeps two people from calling each other for some seconds, and deletes expired entries.
 pub async fn bar_pair(tx: &mut PgConnection, parties: [i64; 2], for_secs: f64) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO calls.barred_pairs AS pair (lower_id, upper_id, barred_until)
@@ -30,7 +30,7 @@ pub async fn bar_pair(tx: &mut PgConnection, parties: [i64; 2], for_secs: f64) -
     Ok(())
 }
 
-/// Lets two people call each other again, as far as profile does.
+/// Permits two people to call each other again, as far as profile does.
 pub async fn unbar_pair(tx: &mut PgConnection, parties: [i64; 2]) -> sqlx::Result<()> {
     sqlx::query(
         "DELETE FROM calls.barred_pairs

@@ -1,20 +1,19 @@
-//! What other services reconcile their own tables with.
+//! Lookups in bulk with which other services reconcile their own tables.
 
 use sqlx::{FromRow, PgConnection};
 
-/// How much a listener has talked.
+/// Talk time of a listener.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
 pub struct ListenerTotals {
-    /// Whose calls.
     pub listener_id: i64,
-    /// Calls that were talked.
+    /// Number of calls.
     pub call_count: i64,
     /// Seconds of all of them.
     pub total_call_secs: i64,
 }
 
-/// Which of these calls are live. Of the others, none ever will be again, whoever asks about a call
-/// that it has heard of.
+/// Lists the calls among these that are live or being started. An existing call that is missing in the
+/// result will never be live again.
 pub async fn list_live(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT call_id FROM calls.user_calls
@@ -25,8 +24,8 @@ pub async fn list_live(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx:
     .await
 }
 
-/// Totals of the calls that were talked for a second at least and not cancelled, once their figures are
-/// certain; listeners without any are left out.
+/// Lists the totals of calls with at least one second that were not cancelled, once their figures are
+/// certain. Listeners without such calls are left out.
 pub async fn list_listener_totals(
     connection: &mut PgConnection,
     listener_ids: &[i64],

@@ -1,21 +1,21 @@
-//! `calls.call_ratings`, one row a rated call, and `calls.listener_ratings`, their sums.
+//! `calls.call_ratings`, one row per rated call, and `calls.listener_ratings`, their sums.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::rating::{CallRating, RatedCall};
 
-/// The sum of a listener's ratings.
+/// Sums over the ratings of a listener.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct RatingTotals {
-    /// Of all ratings.
+    /// Stars of all ratings.
     pub stars_total: i64,
-    /// How many there are.
+    /// Number of ratings.
     pub ratings_total: i64,
 }
 
-/// A call that began. It stays as it is until the transaction ends, so that nobody is forgotten
-/// meanwhile.
+/// Finds a call that began and locks its row until the end of the transaction, so that a deletion of its
+/// parties waits.
 pub async fn lock_rated_call(
     tx: &mut PgConnection,
     call_id: i64,
@@ -29,7 +29,7 @@ pub async fn lock_rated_call(
     .await
 }
 
-/// Keeps a rating; false when the call has one.
+/// Inserts a rating; false if the call has one.
 pub async fn insert_rating(
     tx: &mut PgConnection,
     call_id: i64,
@@ -51,7 +51,7 @@ pub async fn insert_rating(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Adds a rating's stars to the listener's sum.
+/// Adds the stars of a rating to the sums of the listener.
 pub async fn add_stars(
     tx: &mut PgConnection,
     listener_id: i64,
@@ -71,8 +71,8 @@ pub async fn add_stars(
     .await
 }
 
-/// Drops what was said of a deleted person, and what they said in words; the stars that they gave
-/// stay with those who got them.
+/// Deletes the ratings of a deleted listener and the comments of a deleted caller. The stars that the
+/// caller gave stay.
 pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     for statement in [
         "DELETE FROM calls.call_ratings WHERE listener_id = $1",

@@ -1,6 +1,7 @@
-//! `calls.user_calls`: one row a call, which is its saga too.
+//! `calls.user_calls`: one row per call, which is also the state of its saga.
 //!
-//! Leases and minutes go by the database's clock, which all replicas share: their own may differ.
+//! Leases and minutes follow the clock of the database, which all replicas share, because the clocks of
+//! replicas may differ.
 
 use std::collections::HashMap;
 
@@ -23,41 +24,37 @@ macro_rules! call_columns {
     };
 }
 
-/// A call to be.
+/// A call to be reserved.
 #[derive(Clone, Debug)]
 pub struct NewCall {
-    /// Who calls.
     pub user_id: i64,
-    /// Who is called.
     pub listener_id: i64,
-    /// Audio or video.
     pub call_type: CallType,
-    /// Price of a minute.
     pub coins_per_minute: i64,
-    /// The share of a minute of a listener without a badge, in paise.
+    /// Earnings per minute of a listener without a badge, in paise.
     pub basic_paise_per_minute: i64,
-    /// The version of these prices.
     pub prices_version: i64,
-    /// Today in India, whose badge counts.
+    /// Present day in India, whose badge counts.
     pub date: NaiveDate,
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
-    /// Name of the caller.
     pub caller_username: String,
-    /// Name of the listener.
     pub listener_username: String,
-    /// The client's key for this request.
+    /// Idempotency key of the request.
     pub idempotency_key: Option<String>,
 }
 
-/// Writes calls in `reserving` and takes both people of each; answers in their order, none for a call
-/// of which somebody is taken already, or deleted. Where that happens at the same moment, or two of these calls are
-/// of the same people, it is a unique violation ([`is_party_taken`]) and nothing is written. The listener's
-/// share goes by the badge of the day, or by yesterday's until today's is given, which takes a minute
-/// after midnight. If nobody drives a call on for `lease_secs`, the sweeper undoes it.
+/// Inserts calls in `reserving` and marks both parties of each as busy. Returns them in the given order,
+/// with `None` for a call of which a party is already busy or deleted. If a party becomes busy
+/// concurrently, or two of these calls share a party, the result is a unique violation ([`is_party_taken`])
+/// and nothing is written.
 ///
-/// People are taken in the order of their ids, so that two who reserve calls of the same people never
-/// wait for each other in a circle.
+/// The earnings of the listener follow the badge of the day, or that of yesterday until the badges of today
+/// are assigned, a minute after midnight. If nobody drives a call on within `lease_secs`, the sweeper
+/// undoes it.
+///
+/// Lock order: parties are inserted in the order of their ids, so that two concurrent reservations of the
+/// same people never wait for each other in a circle.
 pub async fn reserve(
     connection: &mut PgConnection,
     new: &[&NewCall],
@@ -132,17 +129,18 @@ const RESERVE: &str = concat!(
     " FROM call"
 );
 
-/// Whether [`reserve`] met somebody who is taken.
+/// Whether [`reserve`] failed because a party was busy.
 pub fn is_party_taken(error: &sqlx::Error) -> bool {
     is_unique_violation(error, "live_parties_pkey")
 }
 
-/// Turns reserved calls, whose first minute is paid, into live ones; answers those that were not undone
-/// meanwhile, of which nobody was deleted, and nobody has blocked the other.
+/// Turns reserved calls, whose first minute is paid, into live ones. Returns those that were not undone
+/// meanwhile and whose parties may still talk: neither is deleted, and neither has blocked the other.
 ///
-/// No lock orders this with a deletion, which writes its row in `deleted_users`, commits, and only then
-/// looks for a call of the user: where this statement does not see the row, the call was reserved before
-/// it was committed, and so the look finds the call. The same holds for a block and `barred_pairs`.
+/// No lock orders this statement with a deletion. The deletion inserts its row in `deleted_users`, commits,
+/// and only then looks for a call of the user. If this statement does not see that row, the call was
+/// reserved before the row was committed, and so the deletion finds the call. The same holds for a block
+/// and `barred_pairs`.
 pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls AS reserved
@@ -170,7 +168,7 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx:
     .await
 }
 
-/// Turns a reserved call into one to be undone; none when it is not reserved any more.
+/// Turns a reserved call into one to be undone; `None` if it is no longer reserved.
 pub async fn begin_undoing(
     tx: &mut PgConnection,
     call_id: i64,
@@ -189,7 +187,7 @@ pub async fn begin_undoing(
     .await
 }
 
-/// Drops a call whose charge is undone; false when somebody else has dropped it.
+/// Deletes a call whose charge is voided; false if another replica has deleted it.
 pub async fn delete_undone(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<bool> {
     let deleted =
         sqlx::query("DELETE FROM calls.user_calls WHERE call_id = $1 AND phase = 'undoing'")
@@ -199,7 +197,7 @@ pub async fn delete_undone(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<
     Ok(deleted.rows_affected() == 1)
 }
 
-/// A call by its id.
+/// Finds a call by its id.
 pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
         "SELECT ",
@@ -211,7 +209,7 @@ pub async fn find(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<O
     .await
 }
 
-/// Locks calls, in the order of their ids.
+/// Locks calls in the order of their ids, so that concurrent batches never wait for each other in a circle.
 pub async fn lock_by_ids(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "SELECT ",
@@ -223,7 +221,7 @@ pub async fn lock_by_ids(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Resul
     .await
 }
 
-/// The next `limit` calls that people are on, after an id.
+/// Lists the next `limit` calls with busy parties after an id.
 pub async fn list_live_after(
     connection: &mut PgConnection,
     after: i64,
@@ -243,7 +241,7 @@ pub async fn list_live_after(
     .await
 }
 
-/// Takes calls whose time has come; for `lease_secs` no other replica takes them.
+/// Claims calls whose next step is due; no other replica claims them for `lease_secs`.
 pub async fn claim_due(
     tx: &mut PgConnection,
     lease_secs: f64,
@@ -262,8 +260,9 @@ pub async fn claim_due(
     .await
 }
 
-/// Records that the next minute of each call was paid, where that was not recorded before and the
-/// call has not ended; answers those calls as they are now. Each event has a version of its own.
+/// Records the next paid minute of each call, unless it was recorded before or the call has ended. Returns
+/// the updated calls. Each event has its own version, so the version grows by two if a low balance is
+/// announced as well.
 pub async fn record_minutes(
     tx: &mut PgConnection,
     paid: &[(i64, PaidMinute)],
@@ -287,9 +286,9 @@ pub async fn record_minutes(
     .await
 }
 
-/// Turns live calls, under lock, into such that are to be settled, and frees their people. Where every
-/// minute that counts is paid, the row holds from now on what the receipt will say; `paise_per_coin` is
-/// what a coin cost the caller.
+/// Turns locked live calls into calls to be settled and frees their parties. If every minute that counts is
+/// paid, the row has its final figures from now on. `paise_per_coin` is the price that the caller paid for
+/// a coin.
 pub async fn begin_settling(
     tx: &mut PgConnection,
     endings: &[(i64, CallEnding)],
@@ -331,8 +330,8 @@ pub async fn begin_settling(
     .await
 }
 
-/// Decides how many minutes the settlement counts. The first decision holds: whoever comes second
-/// gets the first one's answer. None when there is no such call.
+/// Decides how many minutes the settlement counts. The first decision holds: later ones get its result.
+/// `None` if there is no such call.
 pub async fn decide_minutes(
     tx: &mut PgConnection,
     call_id: i64,
@@ -348,24 +347,24 @@ pub async fn decide_minutes(
     .await
 }
 
-/// What a call came to.
+/// Final figures of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct CallReceipt {
-    /// Minutes paid.
     pub minutes: i32,
-    /// What they cost the caller.
+    /// Coins charged for these minutes.
     pub coins_spent: i64,
-    /// What the caller had paid for those coins, in paise.
+    /// Price that the caller paid for these coins, in paise.
     pub user_paise_spent: i64,
-    /// What the listener earned, in paise.
+    /// Earnings of the listener, in paise.
     pub listener_paise_earned: i64,
 }
 
-/// Closes calls with their receipts; answers those that nobody closed before. Where fewer minutes were
-/// paid than had begun, a call ended at the end of the last paid one, dropped. The version of a call whose
-/// figures follow its settlement grows, since they are published now. Where there is none such, the commit
-/// does not wait for the disk: if a crash loses it, the calls are settled again, with the same answer of
-/// the wallet.
+/// Closes calls with their receipts; returns those that were not closed before. If fewer minutes were paid
+/// than had begun, the call ended at the end of the last paid one, dropped. The version of a call grows if
+/// its figures follow its settlement, since they are published now.
+///
+/// If no figures are published, the commit does not wait for the disk. Should a crash lose it, the calls
+/// are settled again, and the wallet answers the same.
 pub async fn close_settled(
     tx: &mut PgConnection,
     receipts: &[(i64, CallReceipt)],
@@ -402,7 +401,7 @@ pub async fn close_settled(
     .await
 }
 
-/// Takes a deleted person's name out of the calls they had; the other party keeps the history.
+/// Clears the name of a deleted user in their calls; the other party keeps the history.
 pub async fn clear_username(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE calls.user_calls
@@ -416,7 +415,7 @@ pub async fn clear_username(tx: &mut PgConnection, user_id: i64) -> sqlx::Result
     Ok(())
 }
 
-/// How many calls are live, up to the numbers of an integer; by the index of what is due.
+/// Counts the live calls by the index of due calls.
 pub async fn count_live(connection: &mut PgConnection) -> sqlx::Result<i32> {
     sqlx::query_scalar(
         "SELECT count(*)::integer FROM calls.user_calls

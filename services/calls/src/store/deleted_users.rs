@@ -1,8 +1,8 @@
-//! `calls.deleted_users`: who is deleted, or about to be, and is on no call again.
+//! `calls.deleted_users`: users who are deleted, or about to be, and may be on no call.
 
 use sqlx::PgConnection;
 
-/// Keeps a user from calls: for some seconds, or for ever where none are said.
+/// Keeps a user from calls for some seconds, or for ever if `for_secs` is `None`.
 pub async fn bar_user(
     tx: &mut PgConnection,
     user_id: i64,
@@ -21,7 +21,7 @@ pub async fn bar_user(
     Ok(())
 }
 
-/// Those of these users who are kept from calls now.
+/// Returns the users among these who are kept from calls now.
 pub async fn list_barred(
     connection: &mut PgConnection,
     user_ids: &[i64],

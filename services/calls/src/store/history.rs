@@ -1,4 +1,4 @@
-//! Looking back at calls. A call that never began is nobody's history.
+//! Reads the history of calls. It excludes calls that never began.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -6,55 +6,43 @@ use sqlx::{FromRow, PgConnection};
 use crate::domain::badge::Badge;
 use crate::domain::call::{CallStatus, CallType};
 
-/// A call as people look back at it.
+/// A call of the history.
 #[derive(Clone, Debug, FromRow)]
 pub struct PastCall {
-    /// The call.
     pub call_id: i64,
-    /// Who called.
     pub user_id: i64,
-    /// Who was called.
     pub listener_id: i64,
-    /// Audio or video.
     #[sqlx(try_from = "String")]
     pub call_type: CallType,
-    /// How it stands or ended.
     #[sqlx(try_from = "String")]
     pub status: CallStatus,
-    /// When its first minute began.
     pub start_time: DateTime<Utc>,
-    /// When it ended.
     pub end_time: Option<DateTime<Utc>>,
-    /// Seconds talked, once ended.
+    /// Talk time, once ended.
     pub duration_seconds: Option<i64>,
-    /// Minutes begun, once ended.
+    /// Minutes that had begun, once ended.
     pub duration_minutes: Option<i32>,
     /// Coins charged so far.
     pub coins_spent: i64,
-    /// What the caller had paid for those coins, in paise; once settled.
+    /// Price that the caller paid for these coins in paise, once settled.
     pub user_paise_spent: i64,
-    /// What the listener earned, in paise; once settled.
+    /// Earnings of the listener in paise, once settled.
     pub listener_paise_earned: i64,
-    /// Price of a minute.
     pub coins_per_minute: i64,
-    /// The listener's share of a minute, in paise.
+    /// Earnings of the listener per minute, in paise.
     pub listener_paise_per_minute: i64,
-    /// The badge that it was by.
+    /// Badge that set these earnings.
     #[sqlx(try_from = "String")]
     pub listener_badge: Badge,
-    /// The version of the prices; none for a call from before they had one.
+    /// Version of the prices; `None` for calls that precede versioned prices.
     pub prices_version: Option<i64>,
-    /// Length of a billed minute in seconds.
     pub minute_secs: i32,
-    /// Minutes charged.
     pub minutes_billed: i32,
-    /// Name of the caller when the call began.
+    /// Name of the caller at the start.
     pub caller_username: String,
-    /// Name of the listener when the call began.
+    /// Name of the listener at the start.
     pub listener_username: String,
-    /// When it was asked for.
     pub created_at: DateTime<Utc>,
-    /// When it changed last.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -67,19 +55,16 @@ macro_rules! past_call_columns {
     };
 }
 
-/// Which of a user's calls.
+/// Filter for the calls of a user.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryFilter {
-    /// Whose.
     pub user_id: i64,
-    /// Only of this type.
     pub call_type: Option<CallType>,
-    /// Only with this status.
     pub status: Option<CallStatus>,
 }
 
-/// A page of a user's calls, newest first. Either side is read by its own index and no further than
-/// the page reaches; a person never calls themselves, so no call is on both sides.
+/// Lists a page of the calls of a user, newest first. Each side is read by its own index and no further
+/// than the page reaches. No call is on both sides, since nobody calls themselves.
 pub async fn list_page(
     connection: &mut PgConnection,
     filter: HistoryFilter,
@@ -108,34 +93,30 @@ pub async fn list_page(
     .await
 }
 
-/// A user's calls in numbers.
+/// Totals over the calls of a user.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct CallTotals {
-    /// Made and taken.
+    /// Calls made and taken.
     pub total_calls: i64,
-    /// As caller.
+    /// Calls made as caller.
     pub calls_made: i64,
-    /// Ended by a party.
     pub completed_calls: i64,
-    /// Ended by a lost connection, or out of coins.
     pub dropped_calls: i64,
-    /// Not ended.
     pub ongoing_calls: i64,
-    /// By voice.
     pub audio_calls: i64,
-    /// As caller.
+    /// Coins spent as caller.
     pub coins_spent: i64,
-    /// As caller, in paise.
+    /// Money spent as caller, in paise.
     pub paise_spent: i64,
-    /// As listener, in paise.
+    /// Earnings as listener, in paise.
     pub paise_earned: i64,
-    /// Talked, over all ended calls.
+    /// Talk time over all ended calls.
     pub duration_seconds: i64,
-    /// Mean of the ended calls, rounded down.
+    /// Mean duration of the calls of today that ended.
     pub avg_duration_seconds: i64,
 }
 
-/// Sums over all of a user's calls that match.
+/// Loads the totals over all calls that match.
 pub async fn load_totals(
     connection: &mut PgConnection,
     filter: HistoryFilter,
@@ -165,21 +146,21 @@ pub async fn load_totals(
     .await
 }
 
-/// A month of a user's calls.
+/// Totals of a month.
 #[derive(Clone, Debug, FromRow)]
 pub struct MonthlyTotals {
-    /// `2026-11`.
+    /// Month as `2026-11`.
     pub month: String,
-    /// Made and taken.
+    /// Calls made and taken.
     pub calls_count: i64,
-    /// As caller.
+    /// Coins spent as caller.
     pub coins_spent: i64,
-    /// As listener, in paise.
+    /// Earnings as listener, in paise.
     pub paise_earned: i64,
 }
 
-/// The last six months with the present one, by the calendar of India, newest first; a month without
-/// calls is there with zeros.
+/// Loads the totals of the last six months including the present one, by the calendar of India, newest
+/// first. A month without calls has zeros.
 pub async fn load_monthly_totals(
     connection: &mut PgConnection,
     user_id: i64,
@@ -205,7 +186,7 @@ pub async fn load_monthly_totals(
     .await
 }
 
-/// One call that began.
+/// Finds a call that began.
 pub async fn find_call(
     connection: &mut PgConnection,
     call_id: i64,
@@ -220,20 +201,20 @@ pub async fn find_call(
     .await
 }
 
-/// How busy the platform is.
+/// Activity of the platform.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct PlatformActivity {
-    /// Live now.
+    /// Calls that are live now.
     pub active_calls: i64,
-    /// Begun since midnight in India.
+    /// Calls that began since midnight in India.
     pub calls_today: i64,
     /// Mean of those of today that ended.
     pub avg_duration_seconds: i64,
-    /// Coins of today's calls.
+    /// Coins of the calls of today.
     pub coins_processed: i64,
 }
 
-/// How busy the platform is at `now`.
+/// Loads the activity of the platform at `now`.
 pub async fn load_activity(
     connection: &mut PgConnection,
     now: DateTime<Utc>,

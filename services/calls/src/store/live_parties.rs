@@ -1,8 +1,8 @@
-//! `calls.live_parties`: who is on a call now.
+//! `calls.live_parties`: the people who are busy with a call, at most one call each.
 
 use sqlx::PgConnection;
 
-/// Frees the people of a call; answers how many there were.
+/// Frees the parties of a call; returns how many there were.
 pub async fn delete_by_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<u64> {
     let freed = sqlx::query("DELETE FROM calls.live_parties WHERE call_id = $1")
         .bind(call_id)
@@ -11,7 +11,7 @@ pub async fn delete_by_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result
     Ok(freed.rows_affected())
 }
 
-/// The call that a person is on, in whatever phase.
+/// Finds the call that a user is busy with, in any phase.
 pub async fn find_call_id(
     connection: &mut PgConnection,
     user_id: i64,

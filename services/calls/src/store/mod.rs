@@ -1,4 +1,4 @@
-//! The tables of calls.
+//! Statements on the tables of the schema `calls`.
 
 pub mod badges;
 pub mod barred_pairs;

@@ -1,13 +1,13 @@
-//! `calls.prices`: which prices calls were begun with.
+//! `calls.prices`: versions of the prices with which calls began.
 
 use sqlx::PgConnection;
 
-/// The version of these prices: a new one if nobody had them before.
+/// Finds the version of these prices, or inserts a new one.
 pub async fn find_or_insert_version(
     connection: &mut PgConnection,
     content: &serde_json::Value,
 ) -> sqlx::Result<i64> {
-    // Nothing to do still has a row to return.
+    // Without the update a conflict would return no row.
     sqlx::query_scalar(
         "INSERT INTO calls.prices (content, since) VALUES ($1, now())
          ON CONFLICT (content) DO UPDATE SET content = excluded.content RETURNING version",
