@@ -261,7 +261,7 @@ fn validate_date(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate,
     }
 }
 
-/// How the badges of a day are assigned.
+/// The way in which the badges of a day are assigned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AssignmentMode {
     /// Once: existing badges stay.

@@ -108,7 +108,7 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// Version of the last event of this call.
     pub version: i64,
-    /// When the row was read, by the clock of the database.
+    /// Time at which the row was read, by the clock of the database.
     pub read_at: DateTime<Utc>,
 }
 

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_wait_only_while_all_of_a_full_batch_is_late() {
+    fn new_calls_are_refused_only_while_a_whole_full_batch_is_late() {
         for (late_by_secs, batch_is_full, is_long) in [
             (vec![3, 2], true, true),
             (vec![3, 0], true, false),

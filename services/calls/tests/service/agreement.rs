@@ -1,4 +1,4 @@
-//! The model that the simulation runs on, beside the statements that it stands for.
+//! Compares the model of the simulation with the statements that it stands for.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use fastrand::Rng;
@@ -10,7 +10,7 @@ use talktime_calls::store::calls::{self, CallReceipt, NewCall};
 use talktime_calls::store::{barred_pairs, deleted_users, live_parties};
 use talktime_kit::testing::TestDatabase;
 
-use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_COIN, PAISE_PER_MINUTE, Rows};
+use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, ModelRows, PAISE_PER_COIN, PAISE_PER_MINUTE};
 
 const STEPS: usize = 3_000;
 const PEOPLE: i64 = 5;
@@ -21,14 +21,14 @@ const LIMITS: SagaLimits = SagaLimits {
     silence_max: TimeDelta::seconds(60),
 };
 
-/// Both, and chance.
-struct Pair {
-    model: Rows,
+/// The model and the source of random steps; the database is passed to each step.
+struct ModelAndDatabase {
+    model: ModelRows,
     rng: Rng,
 }
 
-/// What must be the same; when a row was read is no part of it.
-fn seen(call: Option<Call>) -> String {
+/// Text of what must agree. The time at which a row was read is excluded.
+fn comparable_text(call: Option<Call>) -> String {
     let call = call.map(|call| Call {
         read_at: DateTime::UNIX_EPOCH,
         ..call
@@ -52,15 +52,16 @@ fn new_call((user_id, listener_id): (i64, i64)) -> NewCall {
     }
 }
 
-async fn now_of(tx: &mut PgConnection) -> DateTime<Utc> {
+async fn database_now(tx: &mut PgConnection) -> DateTime<Utc> {
     let now = sqlx::query_scalar("SELECT now()").fetch_one(tx).await;
-    now.expect("Postgres tells the time")
+    now.expect("Postgres returns the time")
 }
 
-impl Pair {
-    /// One step on both, in a transaction, so that both have the same time.
+impl ModelAndDatabase {
+    /// Executes one random step on both, in one transaction, so that both have the same time. Returns
+    /// whether to commit.
     async fn step(&mut self, tx: &mut PgConnection) -> bool {
-        let now = now_of(tx).await;
+        let now = database_now(tx).await;
         let call_id = self.some_call();
         match self.rng.u8(0..10) {
             0 | 1 => return self.reserve(tx, now).await,
@@ -76,7 +77,8 @@ impl Pair {
         true
     }
 
-    /// One of the newest, which are on their way, one that holds somebody, or one that is not there.
+    /// Picks one of the newest calls, which are still changing, one with busy parties, or one that does not
+    /// exist.
     fn some_call(&mut self) -> i64 {
         let newest = self.model.calls.keys().rev().copied();
         let holding = self.model.live_parties.values().copied();
@@ -91,7 +93,7 @@ impl Pair {
         let call = reserved.expect("asked").pop().expect("an answer");
         let model = self.model.reserve(now, parties, LEASE_SECS);
         let taken = call.is_some();
-        assert_eq!(seen(call), seen(model));
+        assert_eq!(comparable_text(call), comparable_text(model));
         taken
     }
 
@@ -104,7 +106,10 @@ impl Pair {
             .expect("paid");
         let live = calls::go_live(tx, &[(call_id, minute)]).await;
         let live = live.expect("asked").pop();
-        assert_eq!(seen(live), seen(self.model.activate(now, call_id, minute)));
+        assert_eq!(
+            comparable_text(live),
+            comparable_text(self.model.activate(now, call_id, minute))
+        );
     }
 
     async fn undo(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
@@ -133,13 +138,16 @@ impl Pair {
         else {
             unreachable!("a paid minute is recorded");
         };
-        // A late driver brings a minute that is recorded already, or one that is not next.
+        // A late driver records a minute that is recorded already, or one that is not the next.
         minute.minute += self.rng.i32(-1..=1);
         let recorded = calls::record_minutes(tx, &[(call_id, minute)])
             .await
             .expect("asked");
         let model = self.model.record_minute(now, call_id, minute);
-        assert_eq!(seen(recorded.into_iter().next()), seen(model));
+        assert_eq!(
+            comparable_text(recorded.into_iter().next()),
+            comparable_text(model)
+        );
     }
 
     async fn end(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
@@ -147,7 +155,10 @@ impl Pair {
             .await
             .expect("asked")
             .pop();
-        assert_eq!(seen(locked.clone()), seen(self.model.find(now, call_id)));
+        assert_eq!(
+            comparable_text(locked.clone()),
+            comparable_text(self.model.find(now, call_id))
+        );
         let cause = EndCause::HangUp {
             status: CallStatus::Cancelled,
             by_caller: self.rng.bool(),
@@ -160,7 +171,10 @@ impl Pair {
         let ended =
             calls::begin_settling(tx, &[(call_id, ending)], PAISE_PER_COIN, LEASE_SECS).await;
         let model = self.model.begin_settling(now, call_id, ending, LEASE_SECS);
-        assert_eq!(seen(ended.expect("asked").pop()), seen(Some(model)));
+        assert_eq!(
+            comparable_text(ended.expect("asked").pop()),
+            comparable_text(Some(model))
+        );
     }
 
     async fn close(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
@@ -184,21 +198,27 @@ impl Pair {
             .await
             .expect("asked");
         assert_eq!(
-            seen(closed.into_iter().next()),
-            seen(self.model.settle(now, call_id, receipt))
+            comparable_text(closed.into_iter().next()),
+            comparable_text(self.model.settle(now, call_id, receipt))
         );
     }
 
     async fn claim(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) {
         let mut claimed = calls::claim_due(tx, LEASE_SECS, 500).await.expect("asked");
         claimed.sort_by_key(|call| call.call_id);
-        let claimed: Vec<String> = claimed.into_iter().map(|call| seen(Some(call))).collect();
+        let claimed: Vec<String> = claimed
+            .into_iter()
+            .map(|call| comparable_text(Some(call)))
+            .collect();
         let model = self.model.claim_due(now, LEASE_SECS);
-        let model: Vec<String> = model.into_iter().map(|call| seen(Some(call))).collect();
+        let model: Vec<String> = model
+            .into_iter()
+            .map(|call| comparable_text(Some(call)))
+            .collect();
         assert_eq!(claimed, model);
     }
 
-    /// Somebody is kept from calls for a while; time passes with every few steps.
+    /// Bars a user from calls for a while.
     async fn bar(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) {
         let user_id = self.rng.i64(1..=PEOPLE);
         let secs = self.rng.u8(1..5);
@@ -209,7 +229,7 @@ impl Pair {
             .bar(user_id, now + TimeDelta::seconds(secs.into()));
     }
 
-    /// Everything was some time earlier than it was.
+    /// Moves all times some seconds into the past, as if time had passed.
     async fn pass_time(&mut self, tx: &mut PgConnection) {
         let by = TimeDelta::seconds(self.rng.i64(0..15));
         sqlx::query(
@@ -240,8 +260,8 @@ impl Pair {
     }
 
     async fn compare_hidden_columns(&self, connection: &mut PgConnection) {
-        type Hidden = (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-        let rows: Vec<Hidden> = sqlx::query_as(
+        type HiddenColumns = (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+        let rows: Vec<HiddenColumns> = sqlx::query_as(
             "SELECT call_id, end_time, next_step_at
              FROM calls.user_calls ORDER BY call_id",
         )
@@ -267,23 +287,23 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn the_model_does_what_the_statements_do() {
+async fn the_model_agrees_with_the_statements() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut connection = database.superuser.acquire().await.expect("connected");
-    let mut pair = Pair {
-        model: Rows::default(),
+    let mut both = ModelAndDatabase {
+        model: ModelRows::default(),
         rng: Rng::with_seed(1),
     };
     for _ in 0..STEPS {
         let mut tx = connection.begin().await.expect("begun");
-        if pair.step(&mut tx).await {
+        if both.step(&mut tx).await {
             tx.commit().await.expect("committed");
         } else {
             tx.rollback().await.expect("rolled back");
         }
-        pair.compare_hidden_columns(&mut connection).await;
+        both.compare_hidden_columns(&mut connection).await;
     }
-    let settled = pair
+    let settled = both
         .model
         .calls
         .values()

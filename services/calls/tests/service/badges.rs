@@ -1,4 +1,4 @@
-//! Badges on a real Postgres, at times that the test says.
+//! Badges on a real Postgres, at times set by the test.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::future::join_all;
@@ -22,37 +22,38 @@ fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 11, day).expect("a date")
 }
 
-/// Badges at a time, on a database where four listeners talked for some hours on the 23rd in India.
-async fn talked() -> (TestDatabase, BadgeService) {
+/// Returns a badge service at 00:01 of the 24th, on a database where four listeners talked for some hours
+/// on the 23rd in India.
+async fn listeners_with_talk_time() -> (TestDatabase, BadgeService) {
     let database = TestDatabase::new(SCHEMA).await;
     for (listener_id, hours) in LISTENERS.into_iter().zip(HOURS) {
         let mut connection = database.app_pool.acquire().await.expect("connected");
         badges::add_listener(&mut connection, listener_id)
             .await
             .expect("added");
-        // The last second of the day counts, the first of the next does not.
-        ended(
+        // Calls count that end in the last second of the day, but not those of the next day.
+        insert_ended_call(
             &database.app_pool,
             listener_id,
             at("2026-11-23T18:29:59Z"),
             hours * 3_600 - 60,
         )
         .await;
-        ended(
+        insert_ended_call(
             &database.app_pool,
             listener_id,
             at("2026-11-22T18:30:00Z"),
             60,
         )
         .await;
-        ended(
+        insert_ended_call(
             &database.app_pool,
             listener_id,
             at("2026-11-23T18:30:00Z"),
             5 * 3_600,
         )
         .await;
-        ended(
+        insert_ended_call(
             &database.app_pool,
             listener_id,
             at("2026-11-22T18:29:59Z"),
@@ -76,11 +77,11 @@ fn badges_at(database: &TestDatabase, now: &str) -> BadgeService {
     )
 }
 
-async fn ended(pool: &PgPool, listener_id: i64, end_time: DateTime<Utc>, secs: i64) {
-    ended_as(pool, listener_id, end_time, secs, "completed").await;
+async fn insert_ended_call(pool: &PgPool, listener_id: i64, end_time: DateTime<Utc>, secs: i64) {
+    insert_ended_call_as(pool, listener_id, end_time, secs, "completed").await;
 }
 
-async fn ended_as(
+async fn insert_ended_call_as(
     pool: &PgPool,
     listener_id: i64,
     end_time: DateTime<Utc>,
@@ -104,7 +105,7 @@ async fn ended_as(
     .expect("inserted");
 }
 
-async fn given(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>> {
+async fn load_badges(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>> {
     let mut connection = database.app_pool.acquire().await.expect("connected");
     let mut given = Vec::new();
     for listener_id in LISTENERS {
@@ -115,8 +116,8 @@ async fn given(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>
 }
 
 #[tokio::test]
-async fn yesterdays_hours_make_todays_badges() {
-    let (database, badges) = talked().await;
+async fn badges_follow_the_talk_time_of_the_day_before() {
+    let (database, badges) = listeners_with_talk_time().await;
     assert_eq!(
         badges
             .assign_missed_days(at("2026-11-23T18:30:59Z"))
@@ -125,7 +126,7 @@ async fn yesterdays_hours_make_todays_badges() {
         1
     );
     assert_eq!(
-        given(&database, day(24)).await,
+        load_badges(&database, day(24)).await,
         [const { None }; 4],
         "that was the 23rd's"
     );
@@ -136,7 +137,7 @@ async fn yesterdays_hours_make_todays_badges() {
             .expect("given"),
         1
     );
-    let given = given(&database, day(24)).await;
+    let given = load_badges(&database, day(24)).await;
     let expected = [
         (Badge::Basic, 100, 600),
         (Badge::Bronze, 125, 700),
@@ -152,14 +153,14 @@ async fn yesterdays_hours_make_todays_badges() {
 }
 
 #[tokio::test]
-async fn one_replica_gives_them_once() {
-    let (database, badges) = talked().await;
+async fn one_replica_assigns_badges_once() {
+    let (database, badges) = listeners_with_talk_time().await;
     let now = at("2026-11-23T18:31:00Z");
     let replicas = join_all((0..6).map(|_| badges.assign_missed_days(now))).await;
     let given: usize = replicas.into_iter().map(|days| days.expect("asked")).sum();
     assert_eq!(given, 1);
-    // What is given at night stays, though somebody's hours of yesterday grow.
-    ended(
+    // Badges assigned at night stay, even if the talk time of yesterday grows.
+    insert_ended_call(
         &database.app_pool,
         LISTENERS[0],
         at("2026-11-23T12:00:00Z"),
@@ -178,8 +179,8 @@ async fn one_replica_gives_them_once() {
 }
 
 #[tokio::test]
-async fn days_of_a_stop_are_made_up_for() {
-    let (database, badges) = talked().await;
+async fn days_missed_during_a_downtime_are_assigned_later() {
+    let (database, badges) = listeners_with_talk_time().await;
     badges
         .assign_missed_days(at("2026-11-21T20:00:00Z"))
         .await
@@ -191,7 +192,7 @@ async fn days_of_a_stop_are_made_up_for() {
             .expect("given"),
         4
     );
-    let of = |date| given(&database, date);
+    let of = |date| load_badges(&database, date);
     assert_eq!(
         of(day(24)).await[3].as_ref().map(|given| given.badge),
         Some(Badge::Gold)
@@ -207,8 +208,8 @@ async fn days_of_a_stop_are_made_up_for() {
 }
 
 #[tokio::test]
-async fn who_is_new_today_has_a_badge_at_the_first_look() {
-    let (_database, badges) = talked().await;
+async fn a_new_listener_gets_a_badge_when_it_is_first_read() {
+    let (_database, badges) = listeners_with_talk_time().await;
     let standing = badges.load_standing(99).await.expect("given");
     assert_eq!(
         (standing.badge.badge, standing.badge.date),
@@ -219,11 +220,11 @@ async fn who_is_new_today_has_a_badge_at_the_first_look() {
 }
 
 #[tokio::test]
-async fn only_completed_talk_time_makes_a_badge() {
-    let (database, badges) = talked().await;
+async fn only_completed_calls_count_towards_a_badge() {
+    let (database, badges) = listeners_with_talk_time().await;
     let noon = at("2026-11-23T06:30:00Z");
     for status in ["cancelled", "dropped"] {
-        ended_as(&database.app_pool, LISTENERS[0], noon, 3 * 3_600, status).await;
+        insert_ended_call_as(&database.app_pool, LISTENERS[0], noon, 3 * 3_600, status).await;
     }
     let before_its_badge_is_given = badges.load_standing(LISTENERS[0]).await.expect("read");
     assert_eq!(before_its_badge_is_given.badge.badge, Badge::Basic);

@@ -1,4 +1,4 @@
-//! The calls service's decisions on simulated parts, and its statements on a real Postgres.
+//! Tests of the decisions of the calls service in a simulation, and of its statements on a real Postgres.
 
 mod agreement;
 mod badges;

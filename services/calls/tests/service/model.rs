@@ -1,5 +1,5 @@
-//! The rows of the calls service as its statements change them, without a database: what the simulation
-//! runs on. `agreement` compares it with the statements themselves.
+//! A model of the rows of the calls service, which change as its statements change them but without a
+//! database. The simulation runs on it, and `agreement` compares it with the statements.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,21 +15,21 @@ pub(crate) const COINS_PER_MINUTE: i64 = 10;
 pub(crate) const PAISE_PER_MINUTE: i64 = 125;
 pub(crate) const PAISE_PER_COIN: i64 = 50;
 
-/// A row, and what only statements see of it.
+/// A row with the columns that only statements read.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
+pub(crate) struct CallRow {
     pub(crate) call: Call,
     pub(crate) end_time: Option<DateTime<Utc>>,
     pub(crate) next_step_at: Option<DateTime<Utc>>,
 }
 
-/// `calls.user_calls`, `calls.live_parties` and `calls.deleted_users`. Every function is one statement or
-/// one transaction.
+/// `calls.user_calls`, `calls.live_parties` and `calls.deleted_users`. Every function stands for one
+/// statement or transaction.
 #[derive(Default)]
-pub(crate) struct Rows {
-    pub(crate) calls: BTreeMap<i64, Row>,
+pub(crate) struct ModelRows {
+    pub(crate) calls: BTreeMap<i64, CallRow>,
     pub(crate) live_parties: BTreeMap<i64, i64>,
-    /// Until when users are kept from calls.
+    /// Time until which users are kept from calls.
     pub(crate) barred_until: BTreeMap<i64, DateTime<Utc>>,
     last_id: i64,
 }
@@ -38,8 +38,8 @@ fn secs(secs: f64) -> TimeDelta {
     TimeDelta::from_std(Duration::from_secs_f64(secs)).expect("a few")
 }
 
-impl Rows {
-    /// `reserve`; none when somebody is on a call, or barred.
+impl ModelRows {
+    /// Models `reserve`: `None` if a party is busy or barred.
     pub(crate) fn reserve(
         &mut self,
         now: DateTime<Utc>,
@@ -52,7 +52,7 @@ impl Rows {
         self.insert_reserved(now, (user_id, listener_id), lease_secs)
     }
 
-    /// The same once nobody was found to be barred.
+    /// Models the part of `reserve` after the check for barred users.
     pub(crate) fn insert_reserved(
         &mut self,
         now: DateTime<Utc>,
@@ -67,7 +67,7 @@ impl Rows {
         let call = reserved(self.last_id, parties, now);
         self.live_parties
             .extend(parties.map(|party| (party, call.call_id)));
-        let row = Row {
+        let row = CallRow {
             call: call.clone(),
             end_time: None,
             next_step_at: Some(now + secs(lease_secs)),
@@ -76,7 +76,12 @@ impl Rows {
         Some(call)
     }
 
-    fn in_phase(&mut self, call_id: i64, phase: CallPhase, now: DateTime<Utc>) -> Option<&mut Row> {
+    fn in_phase(
+        &mut self,
+        call_id: i64,
+        phase: CallPhase,
+        now: DateTime<Utc>,
+    ) -> Option<&mut CallRow> {
         let row = self.calls.get_mut(&call_id)?;
         row.call.read_at = now;
         (row.call.phase == phase).then_some(row)
@@ -107,7 +112,7 @@ impl Rows {
         Some(row.call.clone())
     }
 
-    /// `begin_undoing` and `live_parties::delete_by_call`.
+    /// Models `begin_undoing` and `live_parties::delete_by_call`.
     pub(crate) fn begin_undoing(&mut self, now: DateTime<Utc>, call_id: i64, lease_secs: f64) {
         let Some(row) = self.in_phase(call_id, CallPhase::Reserving, now) else {
             return;
@@ -158,7 +163,7 @@ impl Rows {
         Some(row.call.clone())
     }
 
-    /// `begin_settling`, under the row's lock.
+    /// Models `begin_settling`, under the lock of the row.
     pub(crate) fn begin_settling(
         &mut self,
         now: DateTime<Utc>,
@@ -190,7 +195,7 @@ impl Rows {
         call
     }
 
-    /// None when the row is gone.
+    /// `None` if the row does not exist.
     pub(crate) fn decide_minutes(&mut self, call_id: i64, minutes: i32) -> Option<i32> {
         let row = self.calls.get_mut(&call_id)?;
         Some(*row.call.minutes_settled.get_or_insert(minutes))
@@ -220,7 +225,7 @@ impl Rows {
         Some(row.call.clone())
     }
 
-    /// A reservation that was acknowledged and is not there.
+    /// Loses a reservation that was acknowledged.
     pub(crate) fn lose(&mut self, call_id: i64) {
         self.calls.remove(&call_id);
         self.free(call_id);

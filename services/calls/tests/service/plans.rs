@@ -1,5 +1,5 @@
-//! Every list and every periodic look goes by an index: what it reads does not grow with the calls of
-//! others. The statements are the store's own, and Postgres says itself what they read.
+//! Every list and every periodic query reads by an index, so that its cost does not grow with the calls of
+//! others. The statements are those of the store, and Postgres itself counts what they read.
 
 use chrono::TimeDelta;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -9,16 +9,17 @@ use talktime_calls::store::{badges, calls};
 use talktime_kit::Clock;
 use talktime_kit::testing::TestDatabase;
 
-/// Large enough for the planner to mind; with five million calls it chose the same way.
+/// Large enough to matter to the planner, which chose the same plans with five million calls.
 const CALLS: i64 = 60_000;
 const PEOPLE: i64 = 2_000;
-/// A person has thirty calls on either side, a day 170.
+/// Each person has thirty calls on either side, and each day 170.
 const ROWS_MAX: i64 = 250;
-/// After five times Postgres may plan a prepared statement without its parameters.
-const TIMES: usize = 8;
+/// After five executions Postgres may plan a prepared statement without its parameters.
+const REPETITIONS: usize = 8;
 const SOMEBODY: i64 = 77;
 
-/// Calls of a year, evenly spread over days and people; twenty are live. Callers are listeners too.
+/// Inserts calls of a year, evenly spread over days and people. Twenty are live. Callers are listeners as
+/// well.
 async fn fill(pool: &PgPool) {
     sqlx::query(
         "INSERT INTO calls.user_calls
@@ -52,21 +53,21 @@ async fn fill(pool: &PgPool) {
     }
 }
 
-/// Looks again and again in a transaction, and asserts that it went by an index to few rows.
-async fn assert_goes_by_index(
+/// Runs a query repeatedly and asserts that it reads few rows, and by an index.
+async fn assert_reads_by_index(
     connection: &mut PgConnection,
     what: &str,
     rows_max: i64,
-    look: impl AsyncFn(&mut PgConnection),
+    run_query: impl AsyncFn(&mut PgConnection),
 ) {
-    for _ in 0..TIMES {
+    for _ in 0..REPETITIONS {
         let mut tx = connection.begin().await.expect("begun");
-        // As the service's own connections do.
+        // The connections of the service use the same setting.
         let planned_once = sqlx::query("SET LOCAL plan_cache_mode = force_generic_plan");
         planned_once.execute(&mut *tx).await.expect("set");
-        let (scans_before, rows_before) = read_so_far(&mut tx).await;
-        look(&mut tx).await;
-        let (scans, rows) = read_so_far(&mut tx).await;
+        let (scans_before, rows_before) = count_reads(&mut tx).await;
+        run_query(&mut tx).await;
+        let (scans, rows) = count_reads(&mut tx).await;
         let (scans, rows) = (scans - scans_before, rows - rows_before);
         assert_eq!(scans, 0, "{what} reads all calls");
         assert!(rows <= rows_max, "{what} reads {rows} calls");
@@ -74,9 +75,9 @@ async fn assert_goes_by_index(
     }
 }
 
-/// How often this connection has lately read all calls, and how many it has read; only differences mean
-/// something.
-async fn read_so_far(tx: &mut PgConnection) -> (i64, i64) {
+/// Returns how many sequential scans of calls this connection has made and how many calls it has read. Only
+/// differences are meaningful.
+async fn count_reads(tx: &mut PgConnection) -> (i64, i64) {
     sqlx::query_as(
         "SELECT seq_scan, seq_tup_read + COALESCE(idx_tup_fetch, 0)
          FROM pg_stat_xact_user_tables WHERE schemaname = 'calls' AND relname = 'user_calls'",
@@ -87,41 +88,43 @@ async fn read_so_far(tx: &mut PgConnection) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_the_calls_of_others() {
+async fn history_queries_read_only_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
     fill(&database.superuser).await;
     let connection = &mut *database.superuser.acquire().await.expect("connected");
     let now = Clock::System.now();
-    let of_somebody = HistoryFilter {
+    let history_filter = HistoryFilter {
         user_id: SOMEBODY,
         call_type: None,
         status: None,
     };
-    assert_goes_by_index(connection, "a page", ROWS_MAX, async |tx| {
-        let page = history::list_page(tx, of_somebody, 20, 20)
+    assert_reads_by_index(connection, "a page", ROWS_MAX, async |tx| {
+        let page = history::list_page(tx, history_filter, 20, 20)
             .await
             .expect("read");
         assert_eq!(page.len(), 20);
     })
     .await;
-    assert_goes_by_index(connection, "a sum", ROWS_MAX, async |tx| {
-        let totals = history::load_totals(tx, of_somebody).await.expect("read");
+    assert_reads_by_index(connection, "a sum", ROWS_MAX, async |tx| {
+        let totals = history::load_totals(tx, history_filter)
+            .await
+            .expect("read");
         assert!(totals.total_calls >= 40);
     })
     .await;
-    assert_goes_by_index(connection, "six months", ROWS_MAX, async |tx| {
+    assert_reads_by_index(connection, "six months", ROWS_MAX, async |tx| {
         let months = history::load_monthly_totals(tx, SOMEBODY, now)
             .await
             .expect("read");
         assert_eq!(months.len(), 6);
     })
     .await;
-    assert_goes_by_index(connection, "today", ROWS_MAX, async |tx| {
+    assert_reads_by_index(connection, "today", ROWS_MAX, async |tx| {
         let activity = history::load_activity(tx, now).await.expect("read");
         assert_eq!(activity.active_calls, 20);
     })
     .await;
-    assert_goes_by_index(connection, "a receipt", 1, async |tx| {
+    assert_reads_by_index(connection, "a receipt", 1, async |tx| {
         history::find_call(tx, 777)
             .await
             .expect("read")
@@ -131,17 +134,17 @@ async fn nobody_waits_for_the_calls_of_others() {
 }
 
 #[tokio::test]
-async fn what_the_server_does_by_itself_goes_by_an_index_too() {
+async fn periodic_queries_read_only_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
     fill(&database.superuser).await;
     let connection = &mut *database.superuser.acquire().await.expect("connected");
     let now = Clock::System.now();
-    assert_goes_by_index(connection, "due calls", ROWS_MAX, async |tx| {
+    assert_reads_by_index(connection, "due calls", ROWS_MAX, async |tx| {
         let due = calls::claim_due(tx, 8.0, 500).await.expect("claimed");
         assert_eq!(due.len(), 20);
     })
     .await;
-    assert_goes_by_index(connection, "live calls", ROWS_MAX, async |tx| {
+    assert_reads_by_index(connection, "live calls", ROWS_MAX, async |tx| {
         let live = calls::list_live_after(tx, 0, 100).await.expect("read");
         assert!(live.len() > 10);
     })
@@ -150,14 +153,14 @@ async fn what_the_server_does_by_itself_goes_by_an_index_too() {
         from: now - TimeDelta::days(40),
         until: now - TimeDelta::days(39),
     };
-    assert_goes_by_index(connection, "a day's talk", ROWS_MAX, async |tx| {
+    assert_reads_by_index(connection, "a day's talk", ROWS_MAX, async |tx| {
         badges::load_talked_secs(tx, SOMEBODY, day)
             .await
             .expect("read");
     })
     .await;
-    // A hundred listeners, each with the calls of three days.
-    assert_goes_by_index(connection, "many days' talk", 100 * 5, async |tx| {
+    // One hundred listeners, each with the calls of three days.
+    assert_reads_by_index(connection, "many days' talk", 100 * 5, async |tx| {
         let talked = badges::list_talked_secs(tx, day, 0, 100)
             .await
             .expect("read");

@@ -1,16 +1,17 @@
-//! What must hold at every instant, and what at the end.
+//! Assertions that must hold at every instant, and at the end.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallPhase, CallStatus};
 
-use super::wallet::Ask;
-use super::world::{Figures, World};
+use super::wallet::WalletRequest;
+use super::world::{PublishedFigures, SimulatedWorld};
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_MINUTE};
 
-/// After each change: one live call a person, nobody below zero, and sums that are zero.
-pub(super) fn always(world: &World) {
+/// Asserts after each change that a person has at most one live call, that no balance is below zero, and
+/// that all sums balance.
+pub(super) fn assert_invariants(world: &SimulatedWorld) {
     let (Ok(rows), Ok(wallet)) = (world.rows.try_borrow(), world.wallet.try_borrow()) else {
         return;
     };
@@ -34,10 +35,10 @@ pub(super) fn always(world: &World) {
     assert_eq!(paise, wallet.cost_paise, "paise");
 }
 
-/// No minute is charged before it begins, by the one clock that counts. Only where that clock was
-/// replaced may it have been ahead.
-pub(super) fn not_early(world: &World, ask: Ask) {
-    let Ask::Charge {
+/// Asserts that no minute is charged before it begins by the clock of the database. Only a clock that was
+/// replaced may have been ahead.
+pub(super) fn assert_not_charged_early(world: &SimulatedWorld, ask: WalletRequest) {
+    let WalletRequest::Charge {
         call_id, minute, ..
     } = ask
     else {
@@ -55,17 +56,21 @@ pub(super) fn not_early(world: &World, ask: Ask) {
     );
 }
 
-/// A call ends now or before. Only where the clock was replaced may it have been ahead.
-pub(super) fn not_in_the_future(world: &World, call_id: i64, end_time: DateTime<Utc>) {
+/// Asserts that a call does not end in the future. Only a clock that was replaced may have been ahead.
+pub(super) fn assert_not_in_the_future(
+    world: &SimulatedWorld,
+    call_id: i64,
+    end_time: DateTime<Utc>,
+) {
     assert!(
         end_time <= world.database_now() || world.has_skew_changed.get(),
         "call {call_id} ends in the future"
     );
 }
 
-/// Nobody is on a new call once profile has deleted them and calls was asked before. Only where the clock
-/// was replaced may it have been forgotten.
-pub(super) fn may_go_live(world: &World, call: &Call) {
+/// Asserts that a deleted user is on no new call once calls was asked before the deletion. Only after a
+/// replacement of the clock may the bar have expired.
+pub(super) fn assert_may_go_live(world: &SimulatedWorld, call: &Call) {
     for party in call.parties() {
         let deletions = world.deletions.borrow();
         let is_gone = deletions
@@ -79,25 +84,25 @@ pub(super) fn may_go_live(world: &World, call: &Call) {
     }
 }
 
-/// Whether nothing is left to do.
-pub(super) fn is_quiet(world: &World) -> bool {
+/// Whether every call is settled.
+pub(super) fn is_quiet(world: &SimulatedWorld) -> bool {
     let rows = world.rows.borrow();
     let mut phases = rows.calls.values().map(|row| row.call.phase);
     phases.all(|phase| phase == CallPhase::Settled)
 }
 
-/// When nothing is left to do: each call has ended, and was paid for exactly.
-pub(super) fn at_the_end(world: &World) {
-    always(world);
+/// Asserts at the end that each call has ended and was paid for exactly.
+pub(super) fn assert_final_state(world: &SimulatedWorld) {
+    assert_invariants(world);
     let rows = world.rows.borrow();
     let wallet = world.wallet.borrow();
     assert!(rows.live_parties.is_empty(), "somebody is never free");
     for row in rows.calls.values() {
         let call = &row.call;
         assert_eq!(call.phase, CallPhase::Settled, "{call:?} never ends");
-        paid_exactly(world, call);
-        published_exactly(world, call);
-        not_billed_for_the_deleted(world, call);
+        assert_paid_exactly(world, call);
+        assert_published_exactly(world, call);
+        assert_deleted_not_billed(world, call);
     }
     for call_id in wallet.charged_calls() {
         if !rows.calls.contains_key(&call_id) {
@@ -107,20 +112,20 @@ pub(super) fn at_the_end(world: &World) {
     }
 }
 
-/// What was published is what the receipt says, once.
-fn published_exactly(world: &World, call: &Call) {
+/// Asserts that the end of the call was published once, with the figures of its receipt.
+fn assert_published_exactly(world: &SimulatedWorld, call: &Call) {
     let published = world.published.borrow();
     assert_eq!(
         published.get(&call.call_id),
-        Some(&vec![Figures::of(call)]),
+        Some(&vec![PublishedFigures::of(call)]),
         "what was published of call {}",
         call.call_id
     );
 }
 
-/// No minute counts that was charged after calls knew that one of the two is deleted, but the last one of
+/// Asserts that no minute counts that was charged after calls learned of a deletion, except the last one of
 /// a call that had been hung up in it before.
-fn not_billed_for_the_deleted(world: &World, call: &Call) {
+fn assert_deleted_not_billed(world: &SimulatedWorld, call: &Call) {
     if call.figures_follow_settlement {
         return;
     }
@@ -140,7 +145,7 @@ fn not_billed_for_the_deleted(world: &World, call: &Call) {
     }
 }
 
-fn paid_exactly(world: &World, call: &Call) {
+fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
     let id = call.call_id;
     let seconds = call.duration_seconds.expect("it has ended");
     let minutes = call.duration_minutes.expect("it has ended");
@@ -180,7 +185,7 @@ fn paid_exactly(world: &World, call: &Call) {
 
 /// Whoever hangs up is billed for the time since the start, and for less only where the service was away
 /// or coins were missing: then the call ended with a paid minute.
-fn as_long_as_talked(world: &World, id: i64, seconds: i64) {
+fn as_long_as_talked(world: &SimulatedWorld, id: i64, seconds: i64) {
     let talked_ms = world.talked_ms.borrow();
     let talked = talked_ms.get(&id).expect("it was live");
     let Some(until_ms) = talked.until_ms else {

@@ -1,4 +1,4 @@
-//! The calls service: what `saga` does with real parts, with the same decisions, on simulated ones.
+//! The operations of the saga on simulated parts, with the same decisions as the service.
 
 use std::ops::Range;
 
@@ -10,20 +10,23 @@ use talktime_calls::domain::steps::{
 use talktime_calls::store::calls::CallReceipt;
 
 use super::checks;
-use super::wallet::{Answer, Ask};
-use super::world::{DELETION_SECS_MAX, LEASE_SECS, Talked, Unknown, World};
-use crate::model::{PAISE_PER_COIN, Rows};
+use super::wallet::{WalletAnswer, WalletRequest};
+use super::world::{DELETION_SECS_MAX, LEASE_SECS, SimulatedWorld, TalkTime, UnknownOutcome};
+use crate::model::{ModelRows, PAISE_PER_COIN};
 
-/// How long a reservation waits for the lock of another.
+/// Time for which a reservation waits for the lock of another.
 const LOCKED_MS: Range<i64> = 0..300;
 
-/// Starts a call; none when it is refused.
-pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i64>, Unknown> {
+/// Starts a call; `None` if it is refused.
+pub(super) async fn start(
+    world: &SimulatedWorld,
+    parties: (i64, i64),
+) -> Result<Option<i64>, UnknownOutcome> {
     if world.is_deleted(parties.0) || world.is_deleted(parties.1) {
         return Ok(None);
     }
-    // The statement looks who is barred as of its beginning; it may wait for the lock of another that takes
-    // the same people before it is seen itself.
+    // The statement reads the barred users as of its beginning. Its own rows become visible later, since it
+    // may wait for the lock of a reservation of the same people.
     let is_barred = {
         let rows = world.rows.borrow();
         rows.is_barred(world.database_now(), [parties.0, parties.1])
@@ -32,7 +35,7 @@ pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i
         return Ok(None);
     }
     world.runtime.sleep(LOCKED_MS).await;
-    let reserve = |rows: &mut Rows, now| {
+    let reserve = |rows: &mut ModelRows, now| {
         let reserved = rows.insert_reserved(now, parties, LEASE_SECS)?;
         if world.loses_row() {
             rows.lose(reserved.call_id);
@@ -42,25 +45,28 @@ pub(super) async fn start(world: &World, parties: (i64, i64)) -> Result<Option<i
     let Some(reserved) = world.transact(reserve).await? else {
         return Ok(None);
     };
-    world.note(|| format!("reserved {} for {parties:?}", reserved.call_id));
+    world.log_line(|| format!("reserved {} for {parties:?}", reserved.call_id));
     if let Ok(Some(())) = charge_and_activate(world, &reserved).await {
         return Ok(Some(reserved.call_id));
     }
-    // A start whose commit was not confirmed may be live all the same.
+    // The call may be live all the same if the commit was not confirmed.
     let live = undo(world, reserved.call_id).await?;
     Ok(live.map(|call| call.call_id))
 }
 
-async fn charge_and_activate(world: &World, reserved: &Call) -> Result<Option<()>, Unknown> {
+async fn charge_and_activate(
+    world: &SimulatedWorld,
+    reserved: &Call,
+) -> Result<Option<()>, UnknownOutcome> {
     let charge = charge(world, reserved, 1).await?;
     let Ok(minute) = steps::evaluate_first_charge(reserved, charge) else {
         return Ok(None);
     };
-    let activate = |rows: &mut Rows, now| {
+    let activate = |rows: &mut ModelRows, now| {
         let live = rows.activate(now, reserved.call_id, minute)?;
-        checks::may_go_live(world, &live);
+        checks::assert_may_go_live(world, &live);
         let from_ms = world.runtime.now_ms();
-        let talked = Talked {
+        let talked = TalkTime {
             from_ms,
             until_ms: None,
         };
@@ -68,16 +74,16 @@ async fn charge_and_activate(world: &World, reserved: &Call) -> Result<Option<()
         Some(live)
     };
     let live = world.transact(activate).await?;
-    world.note(|| format!("{} live: {}", reserved.call_id, live.is_some()));
+    world.log_line(|| format!("{} live: {}", reserved.call_id, live.is_some()));
     Ok(live.map(|_| ()))
 }
 
-/// Tries to void a charge that no row remembers.
+/// Attempts to void a charge whose call has no row.
 const UNRECORDED_VOIDS_MAX: usize = 5;
 
-/// Undoes a call that is not live; answers a call that is.
-async fn undo(world: &World, call_id: i64) -> Result<Option<Call>, Unknown> {
-    let begin = |rows: &mut Rows, now| rows.begin_undoing(now, call_id, LEASE_SECS);
+/// Undoes a call that is not live; returns a call that is.
+async fn undo(world: &SimulatedWorld, call_id: i64) -> Result<Option<Call>, UnknownOutcome> {
+    let begin = |rows: &mut ModelRows, now| rows.begin_undoing(now, call_id, LEASE_SECS);
     world.transact(begin).await?;
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     let is_recorded = match found {
@@ -89,22 +95,34 @@ async fn undo(world: &World, call_id: i64) -> Result<Option<Call>, Unknown> {
     world
         .transact(|rows, now| rows.delete_undone(now, call_id))
         .await?;
-    world.note(|| format!("undone {call_id}"));
+    world.log_line(|| format!("undone {call_id}"));
     Ok(None)
 }
 
-async fn void(world: &World, call_id: i64, tries_max: usize) -> Result<(), Unknown> {
+async fn void(
+    world: &SimulatedWorld,
+    call_id: i64,
+    tries_max: usize,
+) -> Result<(), UnknownOutcome> {
     for _ in 1..tries_max {
-        if world.ask_wallet(Ask::Void { call_id }).await.is_ok() {
+        if world
+            .ask_wallet(WalletRequest::Void { call_id })
+            .await
+            .is_ok()
+        {
             return Ok(());
         }
     }
-    world.ask_wallet(Ask::Void { call_id }).await?;
+    world.ask_wallet(WalletRequest::Void { call_id }).await?;
     Ok(())
 }
 
 /// Ends a call for a cause and settles it.
-pub(super) async fn end(world: &World, call_id: i64, cause: EndCause) -> Result<(), Unknown> {
+pub(super) async fn end(
+    world: &SimulatedWorld,
+    call_id: i64,
+    cause: EndCause,
+) -> Result<(), UnknownOutcome> {
     let ended = world
         .transact(|rows, now| end_live(world, rows, now, call_id, cause))
         .await?;
@@ -115,8 +133,8 @@ pub(super) async fn end(world: &World, call_id: i64, cause: EndCause) -> Result<
 }
 
 fn end_live(
-    world: &World,
-    rows: &mut Rows,
+    world: &SimulatedWorld,
+    rows: &mut ModelRows,
     now: DateTime<Utc>,
     call_id: i64,
     cause: EndCause,
@@ -126,8 +144,8 @@ fn end_live(
         return Some(call).filter(|call| call.phase == CallPhase::Settling);
     }
     let ending = steps::resolve_end(&call, cause, &world.limits)?;
-    world.note(|| format!("ends {call_id}: {cause:?} -> {ending:?}"));
-    checks::not_in_the_future(world, call_id, ending.end_time);
+    world.log_line(|| format!("ends {call_id}: {cause:?} -> {ending:?}"));
+    checks::assert_not_in_the_future(world, call_id, ending.end_time);
     if matches!(cause, EndCause::HangUp { .. })
         && let Some(talked) = world.talked_ms.borrow_mut().get_mut(&call_id)
     {
@@ -140,18 +158,18 @@ fn end_live(
     Some(ended)
 }
 
-async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
+async fn settle(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome> {
     let minutes = match call.minutes_settled {
         Some(minutes) => minutes,
         None => decide_minutes(world, call).await?,
     };
-    let ask = Ask::Settle {
+    let ask = WalletRequest::Settle {
         call_id: call.call_id,
         listener_id: call.listener_id,
         minutes,
         paise_per_minute: call.listener_paise_per_minute,
     };
-    let Answer::Settled(settled) = world.ask_wallet(ask).await? else {
+    let WalletAnswer::Settled(settled) = world.ask_wallet(ask).await? else {
         unreachable!("a settlement is answered by one");
     };
     let receipt = CallReceipt {
@@ -160,18 +178,18 @@ async fn settle(world: &World, call: &Call) -> Result<(), Unknown> {
         user_paise_spent: settled.coins_spent * PAISE_PER_COIN,
         listener_paise_earned: settled.listener_paise,
     };
-    let close = |rows: &mut Rows, now| {
+    let close = |rows: &mut ModelRows, now| {
         let closed = rows.settle(now, call.call_id, receipt);
         if let Some(closed) = closed.filter(|call| call.figures_follow_settlement) {
             world.publish_end(&closed);
         }
     };
     world.transact(close).await?;
-    world.note(|| format!("settled {}: {settled:?}", call.call_id));
+    world.log_line(|| format!("settled {}: {settled:?}", call.call_id));
     Ok(())
 }
 
-async fn decide_minutes(world: &World, call: &Call) -> Result<i32, Unknown> {
+async fn decide_minutes(world: &SimulatedWorld, call: &Call) -> Result<i32, UnknownOutcome> {
     let mut next = steps::next_settlement_step(call, call.minutes_billed);
     let paid = loop {
         match next {
@@ -182,25 +200,31 @@ async fn decide_minutes(world: &World, call: &Call) -> Result<i32, Unknown> {
             }
         }
     };
-    let decide = |rows: &mut Rows, _| rows.decide_minutes(call.call_id, paid);
+    let decide = |rows: &mut ModelRows, _| rows.decide_minutes(call.call_id, paid);
     Ok(world.transact(decide).await?.expect("an ended call stays"))
 }
 
-async fn charge(world: &World, call: &Call, minute: i32) -> Result<ChargeOutcome, Unknown> {
-    let ask = Ask::Charge {
+async fn charge(
+    world: &SimulatedWorld,
+    call: &Call,
+    minute: i32,
+) -> Result<ChargeOutcome, UnknownOutcome> {
+    let ask = WalletRequest::Charge {
         call_id: call.call_id,
         minute,
         user_id: call.user_id,
         coins: call.coins_per_minute,
     };
     match world.ask_wallet(ask).await? {
-        Answer::Charge(charge) => Ok(charge),
-        Answer::Voided | Answer::Settled(_) => unreachable!("a charge is answered by one"),
+        WalletAnswer::Charge(charge) => Ok(charge),
+        WalletAnswer::Voided | WalletAnswer::Settled(_) => {
+            unreachable!("a charge is answered by one")
+        }
     }
 }
 
-/// Bills what is due of one call, as a client's nudge asks for.
-pub(super) async fn nudge(world: &World, call_id: i64) -> Result<(), Unknown> {
+/// Bills the due minutes of one call at the request of a client.
+pub(super) async fn nudge(world: &SimulatedWorld, call_id: i64) -> Result<(), UnknownOutcome> {
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     match found {
         Some(call) if call.phase == CallPhase::Active => drive(world, call).await,
@@ -208,15 +232,15 @@ pub(super) async fn nudge(world: &World, call_id: i64) -> Result<(), Unknown> {
     }
 }
 
-/// Takes everything that is due one step further, each call in a task of its own.
-pub(super) async fn claim(world: &World) -> Result<Vec<Call>, Unknown> {
+/// Claims every call whose next step is due.
+pub(super) async fn claim(world: &SimulatedWorld) -> Result<Vec<Call>, UnknownOutcome> {
     world
         .transact(|rows, now| rows.claim_due(now, LEASE_SECS))
         .await
 }
 
-/// The next step of a call.
-pub(super) async fn drive(world: &World, call: Call) -> Result<(), Unknown> {
+/// Takes a call one step further.
+pub(super) async fn drive(world: &SimulatedWorld, call: Call) -> Result<(), UnknownOutcome> {
     match steps::next_due_step(&call, &world.limits) {
         DueStep::Undo => undo(world, call.call_id).await.map(|_| ()),
         DueStep::Settle => settle(world, &call).await,
@@ -226,13 +250,13 @@ pub(super) async fn drive(world: &World, call: Call) -> Result<(), Unknown> {
     }
 }
 
-async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
+async fn bill(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome> {
     let charge = charge(world, call, call.minutes_billed + 1).await?;
     match steps::evaluate_next_charge(call, charge) {
         BillingDecision::Record(minute) => {
-            let record = |rows: &mut Rows, now| rows.record_minute(now, call.call_id, minute);
+            let record = |rows: &mut ModelRows, now| rows.record_minute(now, call.call_id, minute);
             let recorded = world.transact(record).await?;
-            world.note(|| {
+            world.log_line(|| {
                 let (id, was_new) = (call.call_id, recorded.is_some());
                 format!("minute {} of {id} recorded: {was_new}", minute.minute)
             });
@@ -242,14 +266,17 @@ async fn bill(world: &World, call: &Call) -> Result<(), Unknown> {
     }
 }
 
-/// Keeps somebody who is about to be deleted from calls; answers whether they are on one.
-pub(super) async fn prepare_deletion(world: &World, user_id: i64) -> Result<bool, Unknown> {
+/// Keeps a user from calls before their deletion; returns whether they are on one.
+pub(super) async fn prepare_deletion(
+    world: &SimulatedWorld,
+    user_id: i64,
+) -> Result<bool, UnknownOutcome> {
     if let Some(call) = call_of(world, user_id).await?
         && call.phase == CallPhase::Active
     {
         return Ok(true);
     }
-    let bar = |rows: &mut Rows, now| {
+    let bar = |rows: &mut ModelRows, now| {
         rows.bar(user_id, now + TimeDelta::seconds(DELETION_SECS_MAX));
     };
     world.transact(bar).await?;
@@ -260,9 +287,12 @@ pub(super) async fn prepare_deletion(world: &World, user_id: i64) -> Result<bool
     Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
 }
 
-/// Keeps somebody who is deleted from calls for ever, and ends the one that they are on.
-pub(super) async fn forbid_calls_of(world: &World, user_id: i64) -> Result<(), Unknown> {
-    let bar = |rows: &mut Rows, _| rows.bar(user_id, DateTime::<Utc>::MAX_UTC);
+/// Keeps a deleted user from calls for ever, and ends their live call.
+pub(super) async fn forbid_calls_of(
+    world: &SimulatedWorld,
+    user_id: i64,
+) -> Result<(), UnknownOutcome> {
+    let bar = |rows: &mut ModelRows, _| rows.bar(user_id, DateTime::<Utc>::MAX_UTC);
     world.transact(bar).await?;
     let Some(call) = call_of(world, user_id).await? else {
         return Ok(());
@@ -270,21 +300,22 @@ pub(super) async fn forbid_calls_of(world: &World, user_id: i64) -> Result<(), U
     let Some(live) = undo(world, call.call_id).await? else {
         return Ok(());
     };
-    let end = |rows: &mut Rows, now| end_live(world, rows, now, live.call_id, EndCause::Forbidden);
+    let end =
+        |rows: &mut ModelRows, now| end_live(world, rows, now, live.call_id, EndCause::Forbidden);
     world.transact(end).await?;
     Ok(())
 }
 
-async fn call_of(world: &World, user_id: i64) -> Result<Option<Call>, Unknown> {
-    let look = |rows: &mut Rows, now| {
+async fn call_of(world: &SimulatedWorld, user_id: i64) -> Result<Option<Call>, UnknownOutcome> {
+    let look = |rows: &mut ModelRows, now| {
         let call_id = rows.live_parties.get(&user_id).copied()?;
         rows.find(now, call_id)
     };
     world.transact(look).await
 }
 
-/// Ends calls whose sides have both been silent for too long.
-pub(super) async fn end_silent(world: &World) -> Result<(), Unknown> {
+/// Ends calls of which both parties have been silent for too long.
+pub(super) async fn end_silent(world: &SimulatedWorld) -> Result<(), UnknownOutcome> {
     let live = world.transact(|rows, now| {
         let ids: Vec<i64> = rows.calls.keys().copied().collect();
         let calls = ids.into_iter().filter_map(|id| rows.find(now, id));

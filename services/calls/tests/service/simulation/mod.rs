@@ -1,9 +1,10 @@
-//! Calls under a seeded scheduler: replicas crash, messages are lost, come twice and overtake each
-//! other, the wallet goes away, clocks are wrong by up to 30 s, people are deleted while calls begin. The decisions are the service's own
-//! (`domain::steps`); rows and wallet are models of what their statements do.
+//! Calls under a seeded scheduler: replicas crash, messages are lost, duplicated and reordered, the wallet
+//! becomes unavailable, clocks are wrong by up to 30 s, and people are deleted while calls begin. The
+//! decisions are those of the service (`domain::steps`); rows and wallet are models of what the statements
+//! do.
 //!
-//! A seed that fails is printed; with it in `TALKTIME_SIMULATION_SEED` it runs again with a log of
-//! what happened. `TALKTIME_SIMULATION_SEEDS` says how many seeds are tried.
+//! A failing seed is printed. With that seed in `TALKTIME_SIMULATION_SEED` the test runs it again and
+//! prints a log of its events. `TALKTIME_SIMULATION_SEEDS` sets the number of seeds.
 
 mod checks;
 mod driver;
@@ -18,35 +19,38 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use self::people::{PEOPLE, boot, limits, misfortune, person};
-use self::runtime::{Executor, Owner, Runtime};
-use self::world::{REPLICAS, World};
+use self::people::{PEOPLE, cause_failures, run_person, saga_limits, start_replica};
+use self::runtime::{SimulatedRuntime, TaskExecutor, TaskOwner};
+use self::world::{REPLICAS, SimulatedWorld};
 
 const SEEDS: u64 = 10_000;
-/// In every so many seeds reservations are acknowledged and lost, and nothing else goes wrong.
+/// One seed in this many loses acknowledged reservations and has no other failures.
 const LOSES_ROWS_EVERY: u64 = 8;
-/// Lines of a failing seed's log that are printed.
+/// Lines of the log of a failing seed to print.
 const LOG_LINES: usize = 400;
-/// Long after the last coin is spent and the last lease over.
+/// Simulated time by which every coin is spent and every lease is over.
 const END_MS: i64 = 1_500_000;
 
-/// Runs one seed; answers how many calls were made.
-fn run(seed: u64, world: &World) -> usize {
+/// Runs one seed; returns the number of calls.
+fn run(seed: u64, world: &SimulatedWorld) -> usize {
     let runtime = world.runtime.clone();
-    let mut executor = Executor::new(runtime.clone());
+    let mut executor = TaskExecutor::new(runtime.clone());
     for replica in 0..REPLICAS {
-        boot(world, replica);
+        start_replica(world, replica);
     }
     let done = Rc::new(Cell::new(0));
     for user_id in 0..PEOPLE {
-        runtime.spawn(Owner::World, person(world.clone(), user_id, done.clone()));
+        runtime.spawn(
+            TaskOwner::World,
+            run_person(world.clone(), user_id, done.clone()),
+        );
     }
-    runtime.spawn(Owner::World, misfortune(world.clone()));
+    runtime.spawn(TaskOwner::World, cause_failures(world.clone()));
     while world.is_rough.get() || done.get() < people_count() || !checks::is_quiet(world) {
         assert!(executor.step(), "seed {seed}: nothing goes on");
         assert!(runtime.now_ms() < END_MS, "seed {seed}: a call never ends");
     }
-    checks::at_the_end(world);
+    checks::assert_final_state(world);
     world.rows.borrow().calls.len()
 }
 
@@ -54,12 +58,12 @@ fn people_count() -> usize {
     usize::try_from(PEOPLE).expect("a few")
 }
 
-fn world_of(seed: u64, is_logged: bool) -> World {
-    // A grace for cancelled calls in every other seed: by default there is none.
+fn build_world(seed: u64, is_logged: bool) -> SimulatedWorld {
+    // Every other seed has a grace for cancelled calls. By default there is none.
     let cancel_grace_secs = if seed.is_multiple_of(2) { 0 } else { 4 };
     let loses_rows = seed % LOSES_ROWS_EVERY == 1;
-    let limits = limits(cancel_grace_secs);
-    World::new(Runtime::new(seed), limits, loses_rows, is_logged)
+    let limits = saga_limits(cancel_grace_secs);
+    SimulatedWorld::new(SimulatedRuntime::new(seed), limits, loses_rows, is_logged)
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -68,7 +72,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn ten_thousand_seeds_keep_every_promise() {
+fn every_invariant_holds_for_ten_thousand_seeds() {
     let seeds = match number("TALKTIME_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("TALKTIME_SIMULATION_SEEDS").unwrap_or(SEEDS),
@@ -84,7 +88,7 @@ fn ten_thousand_seeds_keep_every_promise() {
                     if seed >= seeds.end {
                         return;
                     }
-                    calls.fetch_add(must_run(seed), Ordering::Relaxed);
+                    calls.fetch_add(run_or_panic(seed), Ordering::Relaxed);
                 }
             });
         }
@@ -94,17 +98,17 @@ fn ten_thousand_seeds_keep_every_promise() {
     assert!(seeds < 100 || calls > 100, "nobody talks");
 }
 
-fn must_run(seed: u64) -> usize {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &world_of(seed, false))));
+fn run_or_panic(seed: u64) -> usize {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &build_world(seed, false))));
     outcome.unwrap_or_else(|_| {
-        tell(seed);
+        print_failure_log(seed);
         panic!("seed {seed} fails: run it again with TALKTIME_SIMULATION_SEED={seed}");
     })
 }
 
-/// The same seed again, with a log.
-fn tell(seed: u64) {
-    let world = world_of(seed, true);
+/// Runs the seed again with a log, and prints the log.
+fn print_failure_log(seed: u64) {
+    let world = build_world(seed, true);
     let again = catch_unwind(AssertUnwindSafe(|| run(seed, &world)));
     assert!(again.is_err(), "seed {seed} does not replay");
     let log = world.log.take().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! People who call, top up, nudge and hang up, and machines that fail.
+//! People who call, top up, request billing and hang up, and machines that fail.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,18 +8,18 @@ use talktime_calls::domain::call::CallStatus;
 use talktime_calls::domain::steps::EndCause;
 
 use super::driver;
-use super::runtime::Owner;
-use super::world::{Deletion, REPLICAS, SKEW_MS, World};
+use super::runtime::TaskOwner;
+use super::world::{Deletion, REPLICAS, SKEW_MS, SimulatedWorld};
 
 pub(super) const PEOPLE: i64 = 4;
-/// When things stop going wrong and people stop calling.
+/// Time at which failures stop and people stop calling.
 pub(super) const ROUGH_MS: i64 = 120_000;
 const ROUNDS: usize = 6;
-/// Of rounds, those in which somebody asks to be deleted while they go on calling.
+/// Share of rounds in which a user asks for their deletion while they go on calling.
 const ONE_IN_DELETIONS: i64 = 16;
 
-/// Somebody who calls others, and hangs up on most of them.
-pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>) {
+/// A user who calls others and hangs up on most of them.
+pub(super) async fn run_person(world: SimulatedWorld, user_id: i64, is_done: Rc<Cell<usize>>) {
     let runtime = world.runtime.clone();
     top_up(&world, user_id, 1..5);
     for _ in 0..ROUNDS {
@@ -28,7 +28,7 @@ pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>)
             break;
         }
         if runtime.one_in(ONE_IN_DELETIONS) {
-            runtime.spawn(Owner::World, delete(world.clone(), user_id));
+            runtime.spawn(TaskOwner::World, delete(world.clone(), user_id));
         }
         world.sign_of_life(user_id);
         let other = (user_id + runtime.between(1..PEOPLE)) % PEOPLE;
@@ -39,11 +39,11 @@ pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>)
             seen.set(answer.ok().flatten());
         });
         talk(&world, user_id).await;
-        // Without an answer the app asks what call it is on.
+        // Without an answer the app asks for its ongoing call.
         let on = || world.rows.borrow().live_parties.get(&user_id).copied();
         if let Some(call_id) = started.get().or_else(on) {
             hang_up(&world, user_id, call_id);
-            // Coins may come while the books are being closed.
+            // Coins may arrive while the call is being settled.
             runtime.sleep(0..3_000).await;
             top_up(&world, user_id, 0..2);
         }
@@ -51,15 +51,15 @@ pub(super) async fn person(world: World, user_id: i64, is_done: Rc<Cell<usize>>)
     is_done.set(is_done.get() + 1);
 }
 
-/// What profile does: asks calls, unless it is an older profile that does not know how to, deletes the
-/// user, and publishes it in an event that comes late.
-async fn delete(world: World, user_id: i64) {
+/// Deletes a user as profile does: it asks calls, unless it is an older release, deletes the user, and
+/// publishes an event that arrives late.
+async fn delete(world: SimulatedWorld, user_id: i64) {
     let runtime = world.runtime.clone();
     let is_prepared = !runtime.one_in(4);
     if is_prepared && !matches!(driver::prepare_deletion(&world, user_id).await, Ok(false)) {
         return;
     }
-    world.note(|| format!("{user_id} is deleted; calls was asked: {is_prepared}"));
+    world.log_line(|| format!("{user_id} is deleted; calls was asked: {is_prepared}"));
     let deletion = Deletion {
         is_prepared,
         known_ms: None,
@@ -68,7 +68,7 @@ async fn delete(world: World, user_id: i64) {
     runtime.sleep(10..15_000).await;
     while driver::forbid_calls_of(&world, user_id).await.is_err() {}
     let known_ms = Some(runtime.now_ms());
-    world.note(|| format!("calls knows that {user_id} is deleted"));
+    world.log_line(|| format!("calls knows that {user_id} is deleted"));
     let deletion = Deletion {
         is_prepared,
         known_ms,
@@ -76,13 +76,13 @@ async fn delete(world: World, user_id: i64) {
     world.deletions.borrow_mut().insert(user_id, deletion);
 }
 
-fn top_up(world: &World, user_id: i64, minutes: std::ops::Range<i64>) {
-    // Not a multiple of a minute's price: the rest must stay.
+fn top_up(world: &SimulatedWorld, user_id: i64, minutes: std::ops::Range<i64>) {
+    // The amount is no multiple of the price, so that a remainder must stay.
     let coins = world.runtime.between(minutes) * 10 + world.runtime.between(0..10);
     world.wallet.borrow_mut().recharge(user_id, coins);
 }
 
-async fn talk(world: &World, user_id: i64) {
+async fn talk(world: &SimulatedWorld, user_id: i64) {
     let runtime = &world.runtime;
     for _ in 0..runtime.between(0..6) {
         runtime.sleep(0..9_000).await;
@@ -101,8 +101,8 @@ async fn talk(world: &World, user_id: i64) {
     }
 }
 
-/// Once, or several times at once; sometimes not at all.
-fn hang_up(world: &World, user_id: i64, call_id: i64) {
+/// Hangs up once, several times at once, or not at all.
+fn hang_up(world: &SimulatedWorld, user_id: i64, call_id: i64) {
     let status = match world.runtime.between(0..4) {
         0 => CallStatus::Cancelled,
         1 => CallStatus::Dropped,
@@ -125,41 +125,50 @@ fn hang_up(world: &World, user_id: i64, call_id: i64) {
     }
 }
 
-/// Has a replica do something, if it is up. It dies with the replica.
-fn request<F: Future<Output = ()> + 'static>(world: &World, act: impl FnOnce(World) -> F) {
+/// Runs a request on a random replica, if it is up. The request dies with the replica.
+fn request<F: Future<Output = ()> + 'static>(
+    world: &SimulatedWorld,
+    act: impl FnOnce(SimulatedWorld) -> F,
+) {
     let replica = world.runtime.index(REPLICAS);
     if world.up.borrow()[replica] {
         world
             .runtime
-            .spawn(Owner::Replica(replica), act(world.clone()));
+            .spawn(TaskOwner::Replica(replica), act(world.clone()));
     }
 }
 
-/// Starts what a replica does by itself.
-pub(super) fn boot(world: &World, replica: usize) {
+/// Starts the background tasks of a replica.
+pub(super) fn start_replica(world: &SimulatedWorld, replica: usize) {
     world.up.borrow_mut()[replica] = true;
     let (sweeping, listening) = (world.clone(), world.clone());
-    world.runtime.spawn(Owner::Replica(replica), async move {
-        loop {
-            for call in driver::claim(&sweeping).await.unwrap_or_default() {
-                let world = sweeping.clone();
-                sweeping.runtime.spawn(Owner::Replica(replica), async move {
-                    let _ = driver::drive(&world, call).await;
-                });
+    world
+        .runtime
+        .spawn(TaskOwner::Replica(replica), async move {
+            loop {
+                for call in driver::claim(&sweeping).await.unwrap_or_default() {
+                    let world = sweeping.clone();
+                    sweeping
+                        .runtime
+                        .spawn(TaskOwner::Replica(replica), async move {
+                            let _ = driver::drive(&world, call).await;
+                        });
+                }
+                sweeping.runtime.sleep(200..1_500).await;
             }
-            sweeping.runtime.sleep(200..1_500).await;
-        }
-    });
-    world.runtime.spawn(Owner::Replica(replica), async move {
-        loop {
-            listening.runtime.sleep(2_000..9_000).await;
-            let _ = driver::end_silent(&listening).await;
-        }
-    });
+        });
+    world
+        .runtime
+        .spawn(TaskOwner::Replica(replica), async move {
+            loop {
+                listening.runtime.sleep(2_000..9_000).await;
+                let _ = driver::end_silent(&listening).await;
+            }
+        });
 }
 
-/// Kills replicas, takes the wallet away, and has another database with another clock take over.
-pub(super) async fn misfortune(world: World) {
+/// Kills replicas, makes the wallet unavailable, and lets another database with another clock take over.
+pub(super) async fn cause_failures(world: SimulatedWorld) {
     let runtime = world.runtime.clone();
     let changes_clocks = runtime.one_in(4);
     while runtime.now_ms() < ROUGH_MS {
@@ -170,14 +179,14 @@ pub(super) async fn misfortune(world: World) {
         match runtime.between(0..6) {
             0..3 => {
                 let replica = runtime.index(REPLICAS);
-                world.note(|| format!("replica {replica} dies"));
+                world.log_line(|| format!("replica {replica} dies"));
                 world.up.borrow_mut()[replica] = false;
-                runtime.crash(Owner::Replica(replica));
+                runtime.crash(TaskOwner::Replica(replica));
                 runtime.sleep(100..6_000).await;
-                boot(&world, replica);
+                start_replica(&world, replica);
             }
             3 => {
-                world.note(|| "the wallet is away".to_owned());
+                world.log_line(|| "the wallet is away".to_owned());
                 world.is_wallet_up.set(false);
                 runtime.sleep(500..15_000).await;
                 world.is_wallet_up.set(true);
@@ -187,7 +196,7 @@ pub(super) async fn misfortune(world: World) {
                 world
                     .database_skew_ms
                     .set(runtime.between(-SKEW_MS..SKEW_MS));
-                world.note(|| "the database's clock is another".to_owned());
+                world.log_line(|| "the database's clock is another".to_owned());
             }
             _ => {}
         }
@@ -195,8 +204,8 @@ pub(super) async fn misfortune(world: World) {
     world.is_rough.set(false);
 }
 
-/// Limits as they are configured, on the scale of a short minute.
-pub(super) fn limits(cancel_grace_secs: i64) -> talktime_calls::domain::steps::SagaLimits {
+/// Time limits as configured, on the scale of a short minute.
+pub(super) fn saga_limits(cancel_grace_secs: i64) -> talktime_calls::domain::steps::SagaLimits {
     talktime_calls::domain::steps::SagaLimits {
         unpaid_grace: TimeDelta::seconds(5),
         cancel_grace: TimeDelta::seconds(cancel_grace_secs),

@@ -1,4 +1,4 @@
-//! Time, chance and tasks, all of a seed: nothing here happens by itself.
+//! Time, randomness and tasks, all determined by a seed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -10,33 +10,32 @@ use std::task::{Context, Poll, Waker};
 
 use fastrand::Rng;
 
-pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Whose a task is: it dies with its owner.
+/// Owner of a task. The task dies with its owner.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Owner {
-    /// Nobody's: the world's own.
+pub(super) enum TaskOwner {
+    /// The simulated world itself, which never dies.
     World,
-    /// A replica of the calls service.
     Replica(usize),
 }
 
-/// What a task may ask for; cheap to clone.
+/// Services for tasks: time, randomness and new tasks; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Runtime(Rc<Inner>);
+pub(super) struct SimulatedRuntime(Rc<RuntimeState>);
 
-struct Inner {
+struct RuntimeState {
     now_ms: Cell<i64>,
     rng: RefCell<Rng>,
-    /// When the task that is running wants to go on.
+    /// Time at which the running task continues.
     wake_at_ms: Cell<i64>,
-    spawned: RefCell<Vec<(Owner, Task)>>,
-    crashed: RefCell<Vec<Owner>>,
+    spawned: RefCell<Vec<(TaskOwner, BoxedTask)>>,
+    crashed: RefCell<Vec<TaskOwner>>,
 }
 
-impl Runtime {
+impl SimulatedRuntime {
     pub(super) fn new(seed: u64) -> Self {
-        Self(Rc::new(Inner {
+        Self(Rc::new(RuntimeState {
             now_ms: Cell::new(0),
             rng: RefCell::new(Rng::with_seed(seed)),
             wake_at_ms: Cell::new(0),
@@ -45,7 +44,7 @@ impl Runtime {
         }))
     }
 
-    /// The true time, which nobody in the simulated world knows.
+    /// The true time, which no simulated part knows.
     pub(super) fn now_ms(&self) -> i64 {
         self.0.now_ms.get()
     }
@@ -62,7 +61,7 @@ impl Runtime {
         self.between(0..many) == 0
     }
 
-    /// Goes on after a time from `range`. A task sleeps in one place at a time.
+    /// Sleeps for a random time from `range`. A task sleeps in one place at a time.
     pub(super) async fn sleep(&self, range: Range<i64>) {
         let until_ms = self.now_ms() + self.between(range);
         poll_fn(|_| {
@@ -75,26 +74,26 @@ impl Runtime {
         .await;
     }
 
-    pub(super) fn spawn(&self, owner: Owner, task: impl Future<Output = ()> + 'static) {
+    pub(super) fn spawn(&self, owner: TaskOwner, task: impl Future<Output = ()> + 'static) {
         self.0.spawned.borrow_mut().push((owner, Box::pin(task)));
     }
 
-    /// Ends every task of this owner where it stands.
-    pub(super) fn crash(&self, owner: Owner) {
+    /// Ends every task of this owner immediately.
+    pub(super) fn crash(&self, owner: TaskOwner) {
         self.0.crashed.borrow_mut().push(owner);
     }
 }
 
-/// Runs tasks one at a time, in the order of their times and, at the same time, of chance.
-pub(super) struct Executor {
-    runtime: Runtime,
+/// Runs tasks one at a time in the order of their times, and at random for the same time.
+pub(super) struct TaskExecutor {
+    runtime: SimulatedRuntime,
     queue: BTreeMap<(i64, u64), u64>,
-    tasks: HashMap<u64, (Owner, Task)>,
+    tasks: HashMap<u64, (TaskOwner, BoxedTask)>,
     next_id: u64,
 }
 
-impl Executor {
-    pub(super) fn new(runtime: Runtime) -> Self {
+impl TaskExecutor {
+    pub(super) fn new(runtime: SimulatedRuntime) -> Self {
         Self {
             runtime,
             queue: BTreeMap::new(),
@@ -103,7 +102,7 @@ impl Executor {
         }
     }
 
-    /// Lets one task go on; false when there is none.
+    /// Runs one task until it sleeps; false if there is none.
     pub(super) fn step(&mut self) -> bool {
         self.take_spawned();
         let Some(((at_ms, _), id)) = self.queue.pop_first() else {

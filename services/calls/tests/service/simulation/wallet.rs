@@ -1,12 +1,13 @@
-//! A wallet as its contract says: each id moves money once, a voided or settled charge never happens.
+//! A wallet that follows its contract: each id moves money once, and a voided or settled charge never takes
+//! place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use talktime_calls::domain::steps::ChargeOutcome;
 
-/// What is asked of the wallet. The same again is the same request.
+/// A request to the wallet. Equal requests are the same request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
+pub(super) enum WalletRequest {
     Charge {
         call_id: i64,
         minute: i32,
@@ -25,63 +26,65 @@ pub(super) enum Ask {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
+pub(super) enum WalletAnswer {
     Charge(ChargeOutcome),
     Voided,
-    Settled(Settled),
+    Settled(SettlementFigures),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Settled {
+pub(super) struct SettlementFigures {
     pub(super) minutes: i32,
     pub(super) coins_spent: i64,
     pub(super) listener_paise: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Charged {
+struct ChargeRecord {
     user_id: i64,
     coins: i64,
     balance_coins: i64,
 }
 
 #[derive(Default)]
-pub(super) struct Wallet {
+pub(super) struct WalletModel {
     pub(super) coins: BTreeMap<i64, i64>,
     pub(super) paise: BTreeMap<i64, i64>,
-    /// Coins that the platform has sold, and those that it has taken for minutes.
+    /// Coins sold by the platform, and below them the coins that it has taken for minutes.
     pub(super) issued_coins: i64,
     pub(super) revenue_coins: i64,
     pub(super) cost_paise: i64,
-    charges: BTreeMap<(i64, i32), Charged>,
+    charges: BTreeMap<(i64, i32), ChargeRecord>,
     voided: BTreeSet<(i64, i32)>,
-    settled: BTreeMap<i64, Settled>,
+    settled: BTreeMap<i64, SettlementFigures>,
 }
 
-impl Wallet {
+impl WalletModel {
     pub(super) fn recharge(&mut self, user_id: i64, coins: i64) {
         *self.coins.entry(user_id).or_default() += coins;
         self.issued_coins += coins;
     }
 
-    pub(super) fn answer(&mut self, ask: Ask) -> Answer {
+    pub(super) fn answer(&mut self, ask: WalletRequest) -> WalletAnswer {
         match ask {
-            Ask::Charge {
+            WalletRequest::Charge {
                 call_id,
                 minute,
                 user_id,
                 coins,
-            } => Answer::Charge(self.charge((call_id, minute), user_id, coins)),
-            Ask::Void { call_id } => {
+            } => WalletAnswer::Charge(self.charge((call_id, minute), user_id, coins)),
+            WalletRequest::Void { call_id } => {
                 self.void((call_id, 1));
-                Answer::Voided
+                WalletAnswer::Voided
             }
-            Ask::Settle {
+            WalletRequest::Settle {
                 call_id,
                 listener_id,
                 minutes,
                 paise_per_minute,
-            } => Answer::Settled(self.settle(call_id, listener_id, minutes, paise_per_minute)),
+            } => {
+                WalletAnswer::Settled(self.settle(call_id, listener_id, minutes, paise_per_minute))
+            }
         }
     }
 
@@ -107,7 +110,7 @@ impl Wallet {
         let balance_coins = available_coins - coins;
         self.coins.insert(user_id, balance_coins);
         self.revenue_coins += coins;
-        let charged = Charged {
+        let charged = ChargeRecord {
             user_id,
             coins,
             balance_coins,
@@ -126,7 +129,13 @@ impl Wallet {
         }
     }
 
-    fn settle(&mut self, call_id: i64, listener_id: i64, minutes: i32, paise: i64) -> Settled {
+    fn settle(
+        &mut self,
+        call_id: i64,
+        listener_id: i64,
+        minutes: i32,
+        paise: i64,
+    ) -> SettlementFigures {
         if let Some(before) = self.settled.get(&call_id) {
             assert_eq!(
                 before.minutes, minutes,
@@ -145,7 +154,7 @@ impl Wallet {
                 self.void((call_id, id));
             }
         }
-        let settled = Settled {
+        let settled = SettlementFigures {
             minutes,
             coins_spent: self
                 .charged_minutes(call_id)
@@ -164,11 +173,11 @@ impl Wallet {
         self.charges.contains_key(&id) && !self.voided.contains(&id)
     }
 
-    pub(super) fn settlement(&self, call_id: i64) -> Option<Settled> {
+    pub(super) fn settlement(&self, call_id: i64) -> Option<SettlementFigures> {
         self.settled.get(&call_id).copied()
     }
 
-    /// Minutes of a call that are charged and not returned, with their coins.
+    /// Charged minutes of a call that were not returned, with their coins.
     pub(super) fn charged_minutes(&self, call_id: i64) -> Vec<(i32, i64)> {
         let of_call = self.charges.range((call_id, 0)..(call_id + 1, 0));
         of_call
@@ -177,7 +186,7 @@ impl Wallet {
             .collect()
     }
 
-    /// Calls that were ever charged for.
+    /// Calls with at least one charge.
     pub(super) fn charged_calls(&self) -> BTreeSet<i64> {
         self.charges.keys().map(|(call_id, _)| *call_id).collect()
     }

@@ -1,4 +1,4 @@
-//! The parts between which messages get lost, come twice and overtake each other.
+//! The parts of the simulated system, between which messages are lost, duplicated and reordered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,53 +10,53 @@ use talktime_calls::domain::call::{Call, CallStatus};
 use talktime_calls::domain::steps::{ChargeOutcome, SagaLimits};
 
 use super::checks;
-use super::runtime::{Owner, Runtime};
-use super::wallet::{Answer, Ask, Wallet};
-use crate::model::Rows;
+use super::runtime::{SimulatedRuntime, TaskOwner};
+use super::wallet::{WalletAnswer, WalletModel, WalletRequest};
+use crate::model::ModelRows;
 
-/// Clocks go wrong by so much, either way.
+/// Maximum error of a clock, in either direction.
 pub(super) const SKEW_MS: i64 = 30_000;
 pub(super) const REPLICAS: usize = 2;
 pub(super) const LEASE_SECS: f64 = 8.0;
-/// How long somebody who is about to be deleted is kept from calls.
+/// Seconds for which a user is kept from calls before their deletion.
 pub(super) const DELETION_SECS_MAX: i64 = 20;
 
 const TRAVEL_MS: Range<i64> = 1..40;
-/// How long somebody waits for an answer that does not come.
+/// Time after which a missing answer counts as a timeout.
 const TIMEOUT_MS: Range<i64> = 500..2_000;
 const LATE_MS: Range<i64> = 100..20_000;
-/// Of messages and answers, while things go wrong.
+/// Share of lost and of duplicated messages while failures occur.
 const ONE_IN_LOST: i64 = 12;
 const ONE_IN_TWICE: i64 = 12;
-/// Of reservations, where rows get lost.
+/// Share of lost reservations, in seeds that lose rows.
 const ONE_IN_LOST_ROWS: i64 = 4;
-/// As the service asks a peer again.
+/// Number of attempts, as in the service.
 const TRIES: usize = 3;
 
-/// No answer came: whether it was done is unknown.
+/// No answer arrived, so the outcome is unknown.
 #[derive(Debug)]
-pub(super) struct Unknown;
+pub(super) struct UnknownOutcome;
 
-/// A call by the true time, in milliseconds.
+/// Talk time of a call by the true time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Talked {
+pub(super) struct TalkTime {
     pub(super) from_ms: i64,
-    /// When somebody hung up; none where the call ended otherwise.
+    /// Time at which a party hung up; `None` if the call ended otherwise.
     pub(super) until_ms: Option<i64>,
 }
 
-/// A deletion by the true time, in milliseconds.
+/// A deletion of a user by the true time, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deletion {
-    /// Whether calls was asked before it, and so has refused starts since.
+    /// Whether calls was asked before, and so has refused starts since.
     pub(super) is_prepared: bool,
-    /// When calls had done what the event of it asks for; none before.
+    /// Time at which calls had handled the event of the deletion; `None` before.
     pub(super) known_ms: Option<i64>,
 }
 
-/// What is published of a call's end.
+/// Figures that are published at the end of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Figures {
+pub(super) struct PublishedFigures {
     status: CallStatus,
     duration_seconds: Option<i64>,
     duration_minutes: Option<i32>,
@@ -64,7 +64,7 @@ pub(super) struct Figures {
     listener_paise_earned: i64,
 }
 
-impl Figures {
+impl PublishedFigures {
     pub(super) fn of(call: &Call) -> Self {
         Self {
             status: call.status,
@@ -76,57 +76,58 @@ impl Figures {
     }
 }
 
-/// Everything but the tasks; cheap to clone.
+/// State of the simulated system without its tasks; cheap to clone.
 #[derive(Clone)]
-pub(super) struct World(Rc<Parts>);
+pub(super) struct SimulatedWorld(Rc<WorldState>);
 
-pub(super) struct Parts {
-    pub(super) runtime: Runtime,
+pub(super) struct WorldState {
+    pub(super) runtime: SimulatedRuntime,
     pub(super) limits: SagaLimits,
-    pub(super) rows: RefCell<Rows>,
-    pub(super) wallet: RefCell<Wallet>,
-    /// Last signs of life by presence's clock, in true milliseconds plus its error.
+    pub(super) rows: RefCell<ModelRows>,
+    pub(super) wallet: RefCell<WalletModel>,
+    /// Last signs of life by the clock of presence: true milliseconds plus its error.
     pub(super) signs_ms: RefCell<BTreeMap<i64, i64>>,
-    /// Whether things still go wrong.
+    /// Whether failures still occur.
     pub(super) is_rough: Cell<bool>,
     pub(super) is_wallet_up: Cell<bool>,
     pub(super) up: RefCell<[bool; REPLICAS]>,
-    /// What the database's clock is ahead of the true time: it changes when another machine takes over.
+    /// Milliseconds by which the clock of the database is ahead of the true time. It changes when another
+    /// machine takes over.
     pub(super) database_skew_ms: Cell<i64>,
     pub(super) has_skew_changed: Cell<bool>,
     pub(super) presence_skew_ms: i64,
-    /// Whether acknowledged reservations get lost, and nothing else goes wrong.
+    /// Whether this seed loses acknowledged reservations and has no other failures.
     pub(super) loses_rows: bool,
-    /// Users whom profile has deleted.
+    /// Users that profile has deleted.
     pub(super) deletions: RefCell<BTreeMap<i64, Deletion>>,
-    /// What is published of each call's end.
-    pub(super) published: RefCell<BTreeMap<i64, Vec<Figures>>>,
-    /// When each minute was charged, `(call_id, minute)`.
+    /// Figures published for each call.
+    pub(super) published: RefCell<BTreeMap<i64, Vec<PublishedFigures>>>,
+    /// Time at which each minute was charged, by `(call_id, minute)`.
     pub(super) charged_ms: RefCell<BTreeMap<(i64, i32), i64>>,
-    /// When calls truly began and ended.
-    pub(super) talked_ms: RefCell<BTreeMap<i64, Talked>>,
-    /// What happened, for the one who reads about a failing seed.
+    /// True talk time of each call.
+    pub(super) talked_ms: RefCell<BTreeMap<i64, TalkTime>>,
+    /// Log of events for the analysis of a failing seed.
     pub(super) log: RefCell<Option<Vec<String>>>,
 }
 
-impl std::ops::Deref for World {
-    type Target = Parts;
+impl std::ops::Deref for SimulatedWorld {
+    type Target = WorldState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &WorldState {
         &self.0
     }
 }
 
-impl World {
+impl SimulatedWorld {
     pub(super) fn new(
-        runtime: Runtime,
+        runtime: SimulatedRuntime,
         limits: SagaLimits,
         loses_rows: bool,
         is_logged: bool,
     ) -> Self {
         let presence_skew_ms = runtime.between(-SKEW_MS..SKEW_MS);
         let database_skew_ms = runtime.between(-SKEW_MS..SKEW_MS);
-        Self(Rc::new(Parts {
+        Self(Rc::new(WorldState {
             runtime,
             limits,
             rows: RefCell::default(),
@@ -147,51 +148,54 @@ impl World {
         }))
     }
 
-    pub(super) fn note(&self, what: impl FnOnce() -> String) {
+    pub(super) fn log_line(&self, what: impl FnOnce() -> String) {
         if let Some(log) = self.log.borrow_mut().as_mut() {
             log.push(format!("{:>8} ms  {}", self.runtime.now_ms(), what()));
         }
     }
 
-    /// The database's time.
+    /// Time by the clock of the database.
     pub(super) fn database_now(&self) -> DateTime<Utc> {
         instant(self.runtime.now_ms() + self.database_skew_ms.get())
     }
 
-    /// A transaction: all of it happens at one instant, or nothing; the answer may not arrive.
+    /// Runs a transaction, which happens at one instant or not at all. Its answer may be lost.
     pub(super) async fn transact<T>(
         &self,
-        change: impl FnOnce(&mut Rows, DateTime<Utc>) -> T,
-    ) -> Result<T, Unknown> {
+        change: impl FnOnce(&mut ModelRows, DateTime<Utc>) -> T,
+    ) -> Result<T, UnknownOutcome> {
         self.runtime.sleep(TRAVEL_MS).await;
         if self.is_lost() {
             self.runtime.sleep(TIMEOUT_MS).await;
-            return Err(Unknown);
+            return Err(UnknownOutcome);
         }
         let now = self.database_now();
         let answer = change(&mut self.rows.borrow_mut(), now);
-        checks::always(self);
+        checks::assert_invariants(self);
         self.runtime.sleep(TRAVEL_MS).await;
         if self.is_lost() {
-            return Err(Unknown);
+            return Err(UnknownOutcome);
         }
         Ok(answer)
     }
 
-    /// Asks the wallet, and asks again a few times.
-    pub(super) async fn ask_wallet(&self, ask: Ask) -> Result<Answer, Unknown> {
+    /// Sends a request to the wallet, with retries.
+    pub(super) async fn ask_wallet(
+        &self,
+        ask: WalletRequest,
+    ) -> Result<WalletAnswer, UnknownOutcome> {
         for _ in 0..TRIES {
             if let Ok(answer) = self.ask_wallet_once(ask).await {
                 return Ok(answer);
             }
         }
-        Err(Unknown)
+        Err(UnknownOutcome)
     }
 
-    async fn ask_wallet_once(&self, ask: Ask) -> Result<Answer, Unknown> {
+    async fn ask_wallet_once(&self, ask: WalletRequest) -> Result<WalletAnswer, UnknownOutcome> {
         if self.is_rough.get() && self.runtime.one_in(ONE_IN_TWICE) {
             let world = self.clone();
-            self.runtime.spawn(Owner::World, async move {
+            self.runtime.spawn(TaskOwner::World, async move {
                 world.runtime.sleep(LATE_MS).await;
                 world.at_wallet(ask);
             });
@@ -207,30 +211,30 @@ impl World {
             Some(answer) if !self.is_lost() => Ok(answer),
             _ => {
                 self.runtime.sleep(TIMEOUT_MS).await;
-                Err(Unknown)
+                Err(UnknownOutcome)
             }
         }
     }
 
-    fn at_wallet(&self, ask: Ask) -> Option<Answer> {
+    fn at_wallet(&self, ask: WalletRequest) -> Option<WalletAnswer> {
         if !self.is_wallet_up.get() {
             return None;
         }
-        checks::not_early(self, ask);
+        checks::assert_not_charged_early(self, ask);
         let answer = self.wallet.borrow_mut().answer(ask);
         if let (
-            Ask::Charge {
+            WalletRequest::Charge {
                 call_id, minute, ..
             },
-            Answer::Charge(ChargeOutcome::Paid { .. }),
+            WalletAnswer::Charge(ChargeOutcome::Paid { .. }),
         ) = (ask, answer)
         {
             let mut charged_ms = self.charged_ms.borrow_mut();
             let now_ms = self.runtime.now_ms();
             charged_ms.entry((call_id, minute)).or_insert(now_ms);
         }
-        self.note(|| format!("wallet: {ask:?} -> {answer:?}"));
-        checks::always(self);
+        self.log_line(|| format!("wallet: {ask:?} -> {answer:?}"));
+        checks::assert_invariants(self);
         Some(answer)
     }
 
@@ -238,12 +242,12 @@ impl World {
         self.is_rough.get() && !self.loses_rows && self.runtime.one_in(ONE_IN_LOST)
     }
 
-    /// Whether a reservation that is acknowledged is not there after all.
+    /// Whether an acknowledged reservation is lost.
     pub(super) fn loses_row(&self) -> bool {
         self.is_rough.get() && self.loses_rows && self.runtime.one_in(ONE_IN_LOST_ROWS)
     }
 
-    /// Whether profile knows no such user any more.
+    /// Whether profile has deleted the user.
     pub(super) fn is_deleted(&self, user_id: i64) -> bool {
         self.deletions.borrow().contains_key(&user_id)
     }
@@ -253,16 +257,16 @@ impl World {
         published
             .entry(call.call_id)
             .or_default()
-            .push(Figures::of(call));
+            .push(PublishedFigures::of(call));
     }
 
-    /// Somebody's app is heard of.
+    /// Records a sign of life of a user.
     pub(super) fn sign_of_life(&self, user_id: i64) {
         let seen_ms = self.runtime.now_ms() + self.presence_skew_ms;
         self.signs_ms.borrow_mut().insert(user_id, seen_ms);
     }
 
-    /// The last sign of life of either, as presence says it.
+    /// Returns the last sign of life of either user, as presence reports it.
     pub(super) fn last_sign(&self, user_ids: [i64; 2]) -> Option<DateTime<Utc>> {
         let signs_ms = self.signs_ms.borrow();
         let latest = user_ids.iter().filter_map(|id| signs_ms.get(id)).max();
@@ -270,7 +274,7 @@ impl World {
     }
 }
 
-/// Far from zero, so that no clock is before 1970.
+/// The instant is far from zero, so that no clock precedes 1970.
 fn instant(ms: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::milliseconds(ms)
 }
