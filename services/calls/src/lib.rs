@@ -5,7 +5,7 @@
 
 #![allow(
     missing_docs,
-    reason = "unpublished: names of fields and variants say what a comment would repeat"
+    reason = "unpublished: names of fields and variants describe them"
 )]
 
 pub mod badges;

@@ -67,8 +67,12 @@ impl CallService {
     }
 
     /// Coins of the caller, for the caller only; `None` if the wallet does not answer.
-    pub(crate) async fn load_remaining_coins(&self, call: &Call, asked_by: i64) -> Option<i64> {
-        if call.user_id != asked_by {
+    pub(crate) async fn load_remaining_coins(
+        &self,
+        call: &Call,
+        asking_user_id: i64,
+    ) -> Option<i64> {
+        if call.user_id != asking_user_id {
             return None;
         }
         match self.peers.load_balance_coins(call.user_id).await {

@@ -10,7 +10,7 @@ use crate::domain::call::Call;
 
 /// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
 /// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
-pub(crate) const LIMITS: Limits = Limits {
+pub(crate) const BATCH_LIMITS: Limits = Limits {
     members_max: 64,
     at_once: 1,
     waiting_max: 4_096,

@@ -79,7 +79,7 @@ impl CallService {
         })
     }
 
-    async fn bill_next_minute(&self, call: &Call, asked_by: i64) -> Result<Call, CallError> {
+    async fn bill_next_minute(&self, call: &Call, asking_user_id: i64) -> Result<Call, CallError> {
         let charge = self.charge_minute(call, call.minutes_billed + 1).await?;
         self.apply_charges(std::slice::from_ref(call), &[charge])
             .await?;
@@ -87,7 +87,7 @@ impl CallService {
             ChargeOutcome::Insufficient {
                 required_coins,
                 available_coins,
-            } if asked_by == call.user_id => {
+            } if asking_user_id == call.user_id => {
                 return Err(CallError::InsufficientCoins {
                     required: required_coins,
                     available: available_coins,
@@ -113,7 +113,7 @@ impl CallService {
                 failpoint::reach("calls.bill.charged");
                 self.apply_charges_best_effort(&due, &charges).await
             }
-            Err(error) if is_wallet_away(&error) => {
+            Err(error) if is_wallet_unavailable(&error) => {
                 tracing::warn!(%error, calls = due.len(), "failed to charge minutes: the wallet is unavailable; the sweeper will retry");
                 0
             }
@@ -200,7 +200,7 @@ impl CallService {
             .await
     }
 
-    /// Ends calls for the given causes, [`CONCURRENCY`](super::bounds) at a time; returns how many ended
+    /// Ends calls for the given causes, a bounded number at a time; returns how many ended
     /// now.
     pub(super) async fn end_for_causes(&self, causes: Vec<(i64, EndCause)>) -> usize {
         sum_concurrently(causes, |(call_id, cause)| {
@@ -211,6 +211,6 @@ impl CallService {
 }
 
 /// Whether the wallet is unavailable, in which case a retry one by one cannot succeed either.
-fn is_wallet_away(error: &Error) -> bool {
+fn is_wallet_unavailable(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
 }

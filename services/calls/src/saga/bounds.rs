@@ -7,16 +7,16 @@ use futures::{StreamExt, stream};
 pub(crate) const LEASE_SECS: f64 = 8.0;
 
 /// Number of calls that one operation drives concurrently.
-const CONCURRENCY: usize = 16;
+const CONCURRENT_CALLS_MAX: usize = 16;
 
-/// Runs an action for each item, [`CONCURRENCY`] at a time, and returns the sum of the results.
+/// Runs an action for each item, [`CONCURRENT_CALLS_MAX`] at a time, and returns the sum of the results.
 pub(crate) async fn sum_concurrently<T, F>(many: Vec<T>, act: impl FnMut(T) -> F) -> usize
 where
     F: Future<Output = usize>,
 {
     stream::iter(many)
         .map(act)
-        .buffer_unordered(CONCURRENCY)
+        .buffer_unordered(CONCURRENT_CALLS_MAX)
         .fold(0, |sum, each| async move { sum + each })
         .await
 }

@@ -19,9 +19,9 @@ impl CallService {
     /// [`CallError::NoSuchCall`] if there is no live or unsettled call, [`CallError::NotAParty`] if the
     /// user may not end it; otherwise the failure of the settlement, which the sweeper retries.
     pub async fn end_call(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
-        let ended = self.end_live(EndRequest::HangUp(end.clone())).await?;
+        let ended = self.end_live_call(EndRequest::HangUp(end.clone())).await?;
         let ended = ended.ok_or(CallError::NoSuchCall)?;
-        let settled = self.settle(&ended.call).await?;
+        let settled = self.settle_call(&ended.call).await?;
         let may_see_coins = settled.call.user_id == end.user_id || end.as_admin;
         Ok(EndedCall {
             remaining_coins: may_see_coins.then_some(settled.remaining_coins),
@@ -31,7 +31,7 @@ impl CallService {
 
     /// Ends a live call and frees its parties. Returns `None` if the call goes on or there is nothing to
     /// end.
-    pub(super) async fn end_live(
+    pub(super) async fn end_live_call(
         &self,
         request: EndRequest,
     ) -> Result<Option<EndOutcome>, CallError> {
@@ -48,7 +48,9 @@ impl CallService {
     /// Ends a live call for a cause other than a request and tries to settle it. If either fails, the
     /// sweeper retries. Returns how many calls ended now.
     pub(super) async fn end_for_cause(&self, call_id: i64, cause: EndCause) -> usize {
-        let ended = self.end_live(EndRequest::ByService(call_id, cause)).await;
+        let ended = self
+            .end_live_call(EndRequest::ByService(call_id, cause))
+            .await;
         match ended.map_err(Error::from) {
             Ok(Some(EndOutcome { call, is_new: true })) => {
                 self.settle_best_effort(call).await;

@@ -30,7 +30,7 @@ impl CallService {
             return Ok(false);
         };
         // The call was reserved meanwhile. It goes live only if it was about to.
-        let live = self.undo(&call, true).await?;
+        let live = self.undo_call(&call, true).await?;
         Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
@@ -64,11 +64,11 @@ impl CallService {
 
     /// Undoes a call that is not live, or ends one that is. Its settlement goes on in the background.
     async fn end_forbidden_call(&self, call: &Call) -> Result<(), CallError> {
-        let Some(live) = self.undo(call, true).await? else {
+        let Some(live) = self.undo_call(call, true).await? else {
             return Ok(());
         };
         let request = EndRequest::ByService(live.call_id, EndCause::Forbidden);
-        if let Some(EndOutcome { call, is_new: true }) = self.end_live(request).await? {
+        if let Some(EndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
             let service = self.clone();
             let settle = async move { service.settle_best_effort(call).await };
             tokio::spawn(settle.in_current_span());

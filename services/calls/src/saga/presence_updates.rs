@@ -1,4 +1,4 @@
-//! Tells presence which people are busy with a call and which are free again.
+//! Updates presence with the people who are busy with a call and who are free again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
 
-use super::batching::{LIMITS, attach_traceparents};
+use super::batching::{BATCH_LIMITS, attach_traceparents};
 use crate::domain::call::Call;
 use crate::peers::PeerClients;
 use crate::tracking::LiveCallTracker;
@@ -55,7 +55,7 @@ impl PresenceNotifier {
     pub(crate) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
         let peers = peers.clone();
         Self {
-            updates: Groups::start(LIMITS, PresenceUpdateBatchHandler { peers }),
+            updates: Groups::start(BATCH_LIMITS, PresenceUpdateBatchHandler { peers }),
             tracking,
         }
     }

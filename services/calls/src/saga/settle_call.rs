@@ -13,7 +13,7 @@ use crate::store::calls;
 impl CallService {
     /// Settles an ended call: charges the minutes that had begun, then pays the listener for every paid
     /// minute. A call that is settled already has the same outcome again.
-    pub(super) async fn settle(&self, call: &Call) -> Result<SettledCall, CallError> {
+    pub(super) async fn settle_call(&self, call: &Call) -> Result<SettledCall, CallError> {
         let minutes = match call.minutes_settled {
             Some(minutes) => minutes,
             None => self.decide_minutes(call).await?,
@@ -28,7 +28,7 @@ impl CallService {
     /// Settles a call without a waiting request; if that fails, the sweeper retries. Returns how many were
     /// settled.
     pub(super) async fn settle_best_effort(&self, call: Call) -> usize {
-        match self.settle(&call).await.map_err(Error::from) {
+        match self.settle_call(&call).await.map_err(Error::from) {
             Ok(_) => 1,
             Err(error) => {
                 tracing::warn!(%error, call_id = call.call_id, "failed to settle a call; the sweeper will retry");

@@ -89,7 +89,7 @@ impl CallService {
         error: &CallError,
     ) -> Option<StartedCall> {
         let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
-        let live = match self.undo(call, was_paid).await {
+        let live = match self.undo_call(call, was_paid).await {
             Ok(live) => live?,
             Err(error) => {
                 let (call_id, error) = (call.call_id, Error::from(error));

@@ -3,7 +3,7 @@
 
 use talktime_kit::group::Groups;
 
-use super::batching::LIMITS;
+use super::batching::BATCH_LIMITS;
 use super::presence_updates::PresenceNotifier;
 use super::start_batch::StartBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
@@ -65,10 +65,10 @@ impl StepBatchers {
             paise_per_coin: terms.paise_per_coin,
         };
         Self {
-            start: Groups::start(LIMITS, start),
-            end: Groups::start(LIMITS, end),
-            charge: Groups::start(LIMITS, charge()),
-            settle: Groups::start(LIMITS, settle),
+            start: Groups::start(BATCH_LIMITS, start),
+            end: Groups::start(BATCH_LIMITS, end),
+            charge: Groups::start(BATCH_LIMITS, charge()),
+            settle: Groups::start(BATCH_LIMITS, settle),
         }
     }
 }

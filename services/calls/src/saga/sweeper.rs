@@ -24,9 +24,9 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Concurrent batches while more calls are due than one batch holds, so that minutes do not wait behind the
 /// many steps of a busy hour.
-const BATCHES_AT_ONCE: usize = 4;
+const CONCURRENT_BATCHES_MAX: usize = 4;
 /// Maximum number of batches per requested sweep.
-const NUDGED_BATCHES_MAX: usize = 200;
+const REQUESTED_BATCHES_MAX: usize = 200;
 
 /// The outcome of a sweep.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -42,7 +42,7 @@ pub struct SweepOutcome {
 }
 
 impl SweepOutcome {
-    fn add(&mut self, other: Self) {
+    fn add_outcome(&mut self, other: Self) {
         self.due += other.due;
         self.ended += other.ended;
         self.settled += other.settled;
@@ -56,15 +56,15 @@ impl SweepOutcome {
 
 /// Sweeps until cancelled. Every replica runs this; leases keep them from claiming the same calls.
 pub async fn run_sweeper(service: CallService, stopping: CancellationToken) {
-    let mut at_once = 1;
+    let mut concurrent_batches = 1;
     while !stopping.is_cancelled() {
-        let batches = (0..at_once).map(|_| sweep_with_deadline(&service));
+        let batches = (0..concurrent_batches).map(|_| sweep_with_deadline(&service));
         let all_are_full = join_all(batches).await.into_iter().all(|is_full| is_full);
         if all_are_full {
-            at_once = BATCHES_AT_ONCE;
+            concurrent_batches = CONCURRENT_BATCHES_MAX;
             continue;
         }
-        at_once = 1;
+        concurrent_batches = 1;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stopping.cancelled() => {}
@@ -92,9 +92,9 @@ impl CallService {
             ended: self.end_silent_calls_best_effort().await,
             ..SweepOutcome::default()
         };
-        for _ in 0..NUDGED_BATCHES_MAX {
+        for _ in 0..REQUESTED_BATCHES_MAX {
             let swept = self.sweep_batch().await?;
-            total.add(swept);
+            total.add_outcome(swept);
             if !swept.is_full_batch() {
                 break;
             }

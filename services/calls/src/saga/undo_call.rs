@@ -20,15 +20,15 @@ const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
 
 impl CallService {
     /// Undoes a call that is not live. Returns the call if it went live meanwhile: then it stays. Presence
-    /// is updated where the parties `may_be_shown` as busy, which is possible once the first minute was
+    /// is updated where the parties `may_be_busy` as busy, which is possible once the first minute was
     /// paid.
     ///
     /// The charge is voided by the id of the call even if there is no row. Either another replica has
     /// undone the call, and a second void has no effect, or the row was lost and the charge was not.
-    pub(super) async fn undo(
+    pub(super) async fn undo_call(
         &self,
         call: &Call,
-        may_be_shown: bool,
+        may_be_busy: bool,
     ) -> Result<Option<Call>, CallError> {
         self.free_reserved_parties(call.call_id).await?;
         let row = calls::find(&mut *self.db.acquire().await?, call.call_id).await?;
@@ -37,7 +37,7 @@ impl CallService {
             row => row.is_some(),
         };
         failpoint::reach("calls.undo.freed");
-        if may_be_shown {
+        if may_be_busy {
             self.presence.mark_free(call);
         }
         if is_recorded {
@@ -54,7 +54,7 @@ impl CallService {
     /// Undoes a call without a waiting request; if that fails, the sweeper retries. Returns how many were
     /// undone.
     pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
-        match self.undo(&call, true).await.map_err(Error::from) {
+        match self.undo_call(&call, true).await.map_err(Error::from) {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
                 let call_id = call.call_id;
@@ -105,9 +105,9 @@ impl CallService {
 
     async fn delete_undone_call(&self, call_id: i64) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
-        let is_dropped = calls::delete_undone(&mut tx, call_id).await?;
+        let is_deleted = calls::delete_undone(&mut tx, call_id).await?;
         tx.commit().await?;
-        if is_dropped {
+        if is_deleted {
             observe::record_undone();
         }
         Ok(())

@@ -308,7 +308,7 @@ async fn the_model_agrees_with_the_statements() {
         .calls
         .values()
         .filter(|row| row.next_step_at.is_none());
-    assert!(settled.count() > 20, "too few calls came to their end");
+    assert!(settled.count() > 20, "too few calls were settled");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const PEOPLE: i64 = 2_000;
 const ROWS_MAX: i64 = 250;
 /// After five executions Postgres may plan a prepared statement without its parameters.
 const REPETITIONS: usize = 8;
-const SOMEBODY: i64 = 77;
+const USER_ID: i64 = 77;
 
 /// Inserts calls of a year, evenly spread over days and people. Twenty are live. Callers are listeners as
 /// well.
@@ -94,7 +94,7 @@ async fn history_queries_read_only_by_index() {
     let connection = &mut *database.superuser.acquire().await.expect("connected");
     let now = Clock::System.now();
     let history_filter = HistoryFilter {
-        user_id: SOMEBODY,
+        user_id: USER_ID,
         call_type: None,
         status: None,
     };
@@ -113,7 +113,7 @@ async fn history_queries_read_only_by_index() {
     })
     .await;
     assert_reads_by_index(connection, "six months", ROWS_MAX, async |tx| {
-        let months = history::load_monthly_totals(tx, SOMEBODY, now)
+        let months = history::load_monthly_totals(tx, USER_ID, now)
             .await
             .expect("read");
         assert_eq!(months.len(), 6);
@@ -154,7 +154,7 @@ async fn periodic_queries_read_only_by_index() {
         until: now - TimeDelta::days(39),
     };
     assert_reads_by_index(connection, "a day's talk", ROWS_MAX, async |tx| {
-        badges::load_talked_secs(tx, SOMEBODY, day)
+        badges::load_talked_secs(tx, USER_ID, day)
             .await
             .expect("read");
     })

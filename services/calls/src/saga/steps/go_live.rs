@@ -82,9 +82,13 @@ fn build_start_events(group: &[Member<PaidStart>], answers: &[Answer]) -> Vec<ou
     let mut events = Vec::new();
     for (Member { task, traceparent }, answer) in group.iter().zip(answers) {
         if let Some((call, started)) = answer {
-            let told =
+            let call_events =
                 call_events::call_started(call, task.minute, started.wait_minutes(&task.start));
-            events.extend(told.into_iter().map(|event| (event, traceparent.clone())));
+            events.extend(
+                call_events
+                    .into_iter()
+                    .map(|event| (event, traceparent.clone())),
+            );
         }
     }
     events

@@ -39,12 +39,12 @@ impl Work for ReserveBatchHandler {
     type Error = CallError;
 
     async fn work(&self, group: &[Member<ReservationRequest>]) -> Result<Vec<Answer>, CallError> {
-        let wanted: Vec<&ReservationRequest> = group.iter().map(|member| &member.task).collect();
-        if wanted.iter().any(|wanted| wanted.idempotency.is_some()) {
-            return self.reserve_under_keys(&wanted).await;
+        let requests: Vec<&ReservationRequest> = group.iter().map(|member| &member.task).collect();
+        if requests.iter().any(|request| request.idempotency.is_some()) {
+            return self.reserve_under_keys(&requests).await;
         }
         let mut tx = self.db.begin().await?;
-        let answers = reserve_calls(&mut tx, &wanted).await?;
+        let answers = reserve_calls(&mut tx, &requests).await?;
         failpoint::reach("calls.start.before_reserved");
         tx.commit().await?;
         Ok(answers)
@@ -60,18 +60,18 @@ impl Work for ReserveBatchHandler {
 impl ReserveBatchHandler {
     async fn reserve_under_keys(
         &self,
-        wanted: &[&ReservationRequest],
+        requests: &[&ReservationRequest],
     ) -> Result<Vec<Answer>, CallError> {
-        let keys: Vec<&idempotency::Request> = wanted
+        let keys: Vec<&idempotency::Request> = requests
             .iter()
-            .filter_map(|wanted| wanted.idempotency.as_ref())
+            .filter_map(|request| request.idempotency.as_ref())
             .collect();
         let mut tx = self.db.begin().await?;
         let mut seen = idempotency::begin_all(&mut tx, &keys).await?.into_iter();
-        let before: Vec<Option<Answer>> = wanted
+        let before: Vec<Option<Answer>> = requests
             .iter()
             .map(
-                |wanted| match wanted.idempotency.as_ref().and_then(|_| seen.next()) {
+                |request| match request.idempotency.as_ref().and_then(|_| seen.next()) {
                     Some(Ok(Seen::Before(started))) => {
                         Some(Ok(ReservationOutcome::Replayed(started)))
                     }
@@ -80,17 +80,17 @@ impl ReserveBatchHandler {
                 },
             )
             .collect();
-        let new = wanted
+        let new = requests
             .iter()
             .zip(&before)
             .filter(|(_, before)| before.is_none());
-        let new: Vec<&ReservationRequest> = new.map(|(wanted, _)| *wanted).collect();
+        let new: Vec<&ReservationRequest> = new.map(|(request, _)| *request).collect();
         let reserved = reserve_calls(&mut tx, &new).await?;
-        for (wanted, answer) in new.iter().zip(&reserved) {
-            if let (Some(request), Err(_)) = (&wanted.idempotency, answer) {
+        for (request, answer) in new.iter().zip(&reserved) {
+            if let (Some(key), Err(_)) = (&request.idempotency, answer) {
                 // A refusal is not recorded as the answer for the key, so that the client may try again.
-                let user_id = wanted.call.user_id;
-                idempotency::release(&mut tx, user_id, START_ROUTE, request.key()).await?;
+                let user_id = request.call.user_id;
+                idempotency::release(&mut tx, user_id, START_ROUTE, key.key()).await?;
             }
         }
         failpoint::reach("calls.start.before_reserved");
@@ -110,9 +110,9 @@ fn missing_answer() -> CallError {
 
 async fn reserve_calls(
     tx: &mut PgConnection,
-    wanted: &[&ReservationRequest],
+    requests: &[&ReservationRequest],
 ) -> Result<Vec<Answer>, CallError> {
-    let new: Vec<&NewCall> = wanted.iter().map(|wanted| &wanted.call).collect();
+    let new: Vec<&NewCall> = requests.iter().map(|request| &request.call).collect();
     let reserved = match calls::reserve(tx, &new, LEASE_SECS).await {
         Ok(reserved) => reserved,
         Err(error) if calls::is_party_taken(&error) => return Err(CallError::OnACall),

@@ -104,14 +104,14 @@ impl SettleBatchHandler {
         let published = closed.values();
         let published = published.filter(|call| call.figures_follow_settlement);
         let published: Vec<CallStatus> = published.map(|call| call.status).collect();
-        let mut all = Vec::with_capacity(receipts.len());
+        let mut calls_settled = Vec::with_capacity(receipts.len());
         for (call_id, _) in receipts {
             let call = match closed.remove(&call_id) {
                 Some(call) => Some(call),
                 None => calls::find(&mut tx, call_id).await?,
             };
             let settled = call.filter(|call| call.phase == CallPhase::Settled);
-            all.push(settled.ok_or_else(|| {
+            calls_settled.push(settled.ok_or_else(|| {
                 Error::internal("an ended call is neither settling nor settled in calls.user_calls")
             })?);
         }
@@ -121,7 +121,7 @@ impl SettleBatchHandler {
             self.relay.wake();
         }
         published.into_iter().for_each(observe::record_ended);
-        Ok(all)
+        Ok(calls_settled)
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) fn assert_final_state(world: &SimulatedWorld) {
     assert_invariants(world);
     let rows = world.rows.borrow();
     let wallet = world.wallet.borrow();
-    assert!(rows.live_parties.is_empty(), "somebody is never free");
+    assert!(rows.live_parties.is_empty(), "a party is never freed");
     for row in rows.calls.values() {
         let call = &row.call;
         assert_eq!(call.phase, CallPhase::Settled, "{call:?} never ends");
@@ -139,7 +139,7 @@ fn assert_deleted_not_billed(world: &SimulatedWorld, call: &Call) {
         let charged_ms = world.charged_ms.borrow()[&(call.call_id, minute)];
         assert!(
             charged_ms <= known_ms,
-            "minute {minute} of call {} is billed for somebody who is deleted",
+            "minute {minute} of call {} is billed after the deletion of a party",
             call.call_id
         );
     }
@@ -163,7 +163,7 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
         );
     }
     if !world.has_skew_changed.get() {
-        as_long_as_talked(world, id, seconds);
+        assert_billed_for_talk_time(world, id, seconds);
     }
     let wallet = world.wallet.borrow();
     let expected: Vec<(i32, i64)> = (1..=minutes).map(|n| (n, COINS_PER_MINUTE)).collect();
@@ -183,9 +183,9 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
     assert_eq!(settled.listener_paise, earned, "call {id}");
 }
 
-/// Whoever hangs up is billed for the time since the start, and for less only where the service was away
-/// or coins were missing: then the call ended with a paid minute.
-fn as_long_as_talked(world: &SimulatedWorld, id: i64, seconds: i64) {
+/// Asserts that a caller or listener who hangs up is billed for the time since the start. Less is billed only
+/// if the service was unavailable or coins were missing: then the call ended with a paid minute.
+fn assert_billed_for_talk_time(world: &SimulatedWorld, id: i64, seconds: i64) {
     let talked_ms = world.talked_ms.borrow();
     let talked = talked_ms.get(&id).expect("it was live");
     let Some(until_ms) = talked.until_ms else {

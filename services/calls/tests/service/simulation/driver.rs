@@ -224,7 +224,10 @@ async fn charge(
 }
 
 /// Bills the due minutes of one call at the request of a client.
-pub(super) async fn nudge(world: &SimulatedWorld, call_id: i64) -> Result<(), UnknownOutcome> {
+pub(super) async fn bill_due_minutes(
+    world: &SimulatedWorld,
+    call_id: i64,
+) -> Result<(), UnknownOutcome> {
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     match found {
         Some(call) if call.phase == CallPhase::Active => drive(world, call).await,

@@ -95,7 +95,7 @@ async fn talk(world: &SimulatedWorld, user_id: i64) {
         let on = world.rows.borrow().live_parties.get(&user_id).copied();
         if let Some(call_id) = on.filter(|_| runtime.one_in(3)) {
             request(world, move |world| async move {
-                let _ = driver::nudge(&world, call_id).await;
+                let _ = driver::bill_due_minutes(&world, call_id).await;
             });
         }
     }
