@@ -82,8 +82,8 @@ impl DateRange {
 /// lock lets one of them do the work.
 pub async fn run_nightly_assignment(service: BadgeService, stopping: CancellationToken) {
     loop {
-        let given = service.assign_missed_days(service.clock.now()).await;
-        match given.map_err(Error::from) {
+        let assigned = service.assign_missed_days(service.clock.now()).await;
+        match assigned.map_err(Error::from) {
             Ok(0) => {}
             Ok(days) => tracing::info!(days, "assigned the badges of days that were due"),
             Err(error) => {
@@ -107,17 +107,17 @@ impl BadgeService {
     pub async fn assign_missed_days(&self, now: DateTime<Utc>) -> Result<usize, BadgeError> {
         let today = india::assigned_date(now);
         let last = badges::find_last_assigned_day(&mut *self.db.acquire().await?).await?;
-        let mut given = 0;
+        let mut days_assigned = 0;
         for date in list_missed_days(last, today) {
             if self
                 .assign_day(date, now, AssignmentMode::Nightly)
                 .await?
                 .is_some()
             {
-                given += 1;
+                days_assigned += 1;
             }
         }
-        Ok(given)
+        Ok(days_assigned)
     }
 
     /// Assigns the badges of a day again, and replaces those assigned before. Calls that have begun keep
@@ -133,8 +133,8 @@ impl BadgeService {
     ) -> Result<AssignedBadges, BadgeError> {
         let now = self.clock.now();
         let date = validate_date(date, india::date(now))?;
-        let given = self.assign_day(date, now, AssignmentMode::Replace).await?;
-        given.ok_or(BadgeError::AssignmentRunning)
+        let assigned = self.assign_day(date, now, AssignmentMode::Replace).await?;
+        assigned.ok_or(BadgeError::AssignmentRunning)
     }
 
     /// `None` if another replica is assigning badges, or has assigned those of this day already.
@@ -160,14 +160,14 @@ impl BadgeService {
                 break;
             };
             after = *last;
-            let given: Vec<(i64, Badge)> = talked
+            let earned: Vec<(i64, Badge)> = talked
                 .iter()
                 .map(|(listener_id, secs)| (*listener_id, self.card.badge_for(*secs)))
                 .collect();
-            for (_, badge) in &given {
+            for (_, badge) in &earned {
                 counts[*badge as usize] += 1;
             }
-            badges::insert_badges(&mut tx, date, &given, &self.card, now, !is_new).await?;
+            badges::insert_badges(&mut tx, date, &earned, &self.card, now, !is_new).await?;
         }
         badges::insert_assigned_day(&mut tx, date, now).await?;
         tx.commit().await?;
@@ -201,8 +201,8 @@ impl BadgeService {
             drop(connection);
             return self.find_or_assign_badge(listener_id, today).await;
         }
-        let given = badges::find_for_day(&mut connection, listener_id, date).await?;
-        given.ok_or(BadgeError::NoSuchBadge)
+        let badge = badges::find_for_day(&mut connection, listener_id, date).await?;
+        badge.ok_or(BadgeError::NoSuchBadge)
     }
 
     async fn find_or_assign_badge(
@@ -218,8 +218,8 @@ impl BadgeService {
         let mut tx = self.db.begin().await?;
         let secs = badges::load_talked_secs(&mut tx, listener_id, span_of_day_before(date)).await?;
         let card = &self.card;
-        let given = [(listener_id, card.badge_for(secs))];
-        badges::insert_badges(&mut tx, date, &given, card, self.clock.now(), false).await?;
+        let earned = [(listener_id, card.badge_for(secs))];
+        badges::insert_badges(&mut tx, date, &earned, card, self.clock.now(), false).await?;
         let badge = badges::find_for_day(&mut tx, listener_id, date).await?;
         tx.commit().await?;
         badge.ok_or(BadgeError::NoSuchBadge)
