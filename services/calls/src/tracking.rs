@@ -61,7 +61,11 @@ impl LiveCallTracker {
         match tokio::time::timeout(TIMEOUT, command).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, call_id, "failed to update the entry of a call in Redis; it will expire")
+                tracing::warn!(
+                    %error,
+                    call_id,
+                    "failed to update the entry of a call in Redis; it will expire"
+                )
             }
             Err(_elapsed) => tracing::warn!(
                 call_id,

@@ -8,7 +8,7 @@ use talktime_kit::{Error, Kind};
 /// A refusal or failure of the calls service.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    #[error("a call to oneself")]
+    #[error("caller and listener are the same user")]
     Oneself,
     #[error("unknown call type")]
     UnknownCallType,
@@ -30,7 +30,7 @@ pub enum CallError {
     #[error("one of the two is on a call")]
     OnACall,
     /// The caller cannot pay the next minute; the answer for the caller.
-    #[error("coins for the next minute are missing")]
+    #[error("too few coins for the next minute")]
     InsufficientCoins {
         /// Price of a minute in coins.
         required: i64,
@@ -49,16 +49,16 @@ pub enum CallError {
     /// The call to be rated does not exist.
     #[error("no such call")]
     UnknownCall,
-    #[error("the listener does not rate the call")]
+    #[error("only the caller may rate the call")]
     NotTheCaller,
     /// The call is still live, or was dropped or cancelled.
     #[error("the call was not completed")]
     NotCompleted,
     /// The time for ratings is over.
-    #[error("the call can be rated no more")]
+    #[error("the time for ratings is over")]
     RatingClosed,
     /// The call has a rating already.
-    #[error("the call is rated")]
+    #[error("the call has a rating already")]
     AlreadyRated,
     #[error("stars out of range")]
     InvalidStars,
@@ -68,7 +68,7 @@ pub enum CallError {
     #[error("too many ids at once")]
     TooManyIds,
     /// No call may start while the minutes of live calls are billed late.
-    #[error("no call begins while minutes are billed late")]
+    #[error("new calls are refused while minutes are billed late")]
     Overloaded,
     /// The start was undone before it completed, or the caller is about to be deleted.
     #[error("the call was undone")]

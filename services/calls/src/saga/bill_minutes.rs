@@ -114,12 +114,20 @@ impl CallService {
                 self.apply_charges_best_effort(&due, &charges).await
             }
             Err(error) if is_wallet_unavailable(&error) => {
-                tracing::warn!(%error, calls = due.len(), "failed to charge minutes: the wallet is unavailable; the sweeper will retry");
+                tracing::warn!(
+                    %error,
+                    calls = due.len(),
+                    "failed to charge minutes: the wallet is unavailable; the sweeper will retry"
+                );
                 0
             }
             // One invalid charge fails the whole batch; the other calls must not end because of it.
             Err(error) => {
-                tracing::error!(%error, calls = due.len(), "failed to charge a batch of minutes; billing its calls one by one");
+                tracing::error!(
+                    %error,
+                    calls = due.len(),
+                    "failed to charge a batch of minutes; billing its calls one by one"
+                );
                 sum_concurrently(due, |call| self.bill_one(call)).await
             }
         }
@@ -129,7 +137,11 @@ impl CallService {
         match self.charge_minute(&call, call.minutes_billed + 1).await {
             Ok(charge) => self.apply_charges_best_effort(&[call], &[charge]).await,
             Err(error) => {
-                tracing::error!(%error, call_id = call.call_id, "failed to charge a minute; the sweeper will retry");
+                tracing::error!(
+                    %error,
+                    call_id = call.call_id,
+                    "failed to charge a minute; the sweeper will retry"
+                );
                 0
             }
         }
@@ -143,7 +155,11 @@ impl CallService {
         {
             Ok(ended) => ended,
             Err(error) => {
-                tracing::warn!(%error, "failed to record charged minutes; the sweeper will record them again");
+                tracing::warn!(
+                    %error,
+                    calls = billed.len(),
+                    "failed to record charged minutes; the sweeper will record them again"
+                );
                 0
             }
         }

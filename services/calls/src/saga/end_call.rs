@@ -58,7 +58,12 @@ impl CallService {
             }
             Ok(_) => 0,
             Err(error) => {
-                tracing::warn!(%error, call_id, ?cause, "failed to end a call; the sweeper will retry");
+                tracing::warn!(
+                    %error,
+                    call_id,
+                    ?cause,
+                    "failed to end a call; the sweeper will retry"
+                );
                 0
             }
         }

@@ -31,7 +31,11 @@ impl CallService {
         match self.settle_call(&call).await.map_err(Error::from) {
             Ok(_) => 1,
             Err(error) => {
-                tracing::warn!(%error, call_id = call.call_id, "failed to settle a call; the sweeper will retry");
+                tracing::warn!(
+                    %error,
+                    call_id = call.call_id,
+                    "failed to settle a call; the sweeper will retry"
+                );
                 0
             }
         }

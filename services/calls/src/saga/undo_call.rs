@@ -94,7 +94,11 @@ impl CallService {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let call_id = call.call_id;
-                    tracing::warn!(%error, call_id, "failed to void the charge of a call without a row; retrying");
+                    tracing::warn!(
+                        %error,
+                        call_id,
+                        "failed to void the charge of a call without a row; retrying"
+                    );
                 }
             }
             tokio::time::sleep(wait).await;
