@@ -170,7 +170,7 @@ fn match_answers<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
         Ok(answers)
     } else {
         Err(Error::internal(
-            "a peer returned another number of results than it was asked for",
+            "a peer returned a different number of results than requested",
         ))
     }
 }

@@ -62,7 +62,7 @@ impl CallService {
                     %error,
                     call_id,
                     ?cause,
-                    "failed to end a call; the sweeper will retry"
+                    "failed to end a call; the next sweep or silence check will retry"
                 );
                 0
             }
