@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use talktime_kit::{Error, Kind};
 
-use super::call::CallType;
+use super::call_type::CallType;
 use super::words::words;
 
 /// Returns the badge for the seconds that a listener talked on the day before.

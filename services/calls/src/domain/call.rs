@@ -4,15 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
 use super::badge::Badge;
+pub use super::call_type::CallType;
 use super::words::words;
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CallType {
-    Audio,
-    Video,
-}
-
-words!(CallType { Audio => "audio", Video => "video" });
 
 /// Status of a call as users see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

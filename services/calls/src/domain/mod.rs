@@ -3,6 +3,7 @@
 pub mod badge;
 pub mod billing;
 pub mod call;
+mod call_type;
 mod error;
 pub mod india;
 pub mod rating;
