@@ -9,10 +9,10 @@ use serde::Deserialize;
 use talktime_kit::config::Environment;
 
 use crate::domain::payment::RateCard;
-use crate::domain::withdrawal::Limits;
-use crate::ledger::Terms;
-use crate::provider::Provider;
-use crate::provider::razorpay::{Razorpay, RazorpayConfig};
+use crate::domain::withdrawal::WithdrawalLimits;
+use crate::ledger::WalletTerms;
+use crate::provider::PaymentProvider;
+use crate::provider::razorpay::{RazorpayClient, RazorpayConfig};
 use crate::sealing::BankDetailsConfig;
 
 const PAISE_PER_RUPEE: i64 = 100;
@@ -107,27 +107,29 @@ impl Config {
     }
 
     /// The provider that is configured.
-    pub fn provider(&self) -> anyhow::Result<Provider> {
+    pub fn provider(&self) -> anyhow::Result<PaymentProvider> {
         match self.payments.provider {
-            ProviderName::Sandbox => Ok(Provider::Sandbox),
+            ProviderName::Sandbox => Ok(PaymentProvider::Sandbox),
             ProviderName::Razorpay => {
                 let account = self.payments.razorpay.as_ref().context(
                     "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID, \
                      TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_SECRET and \
                      TALKTIME_WALLET__PAYMENTS__RAZORPAY__WEBHOOK_SECRET are not set",
                 )?;
-                Ok(Provider::Razorpay(Arc::new(Razorpay::new(account)?)))
+                Ok(PaymentProvider::Razorpay(Arc::new(RazorpayClient::new(
+                    account,
+                )?)))
             }
         }
     }
 
     /// What is set, in the ledger's units.
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> WalletTerms {
         let paise = |rupees: u32| i64::from(rupees) * PAISE_PER_RUPEE;
         let withdrawals = self.withdrawals;
-        Terms {
+        WalletTerms {
             rate_card: self.rate_card.clone(),
-            withdrawals: Limits {
+            withdrawals: WithdrawalLimits {
                 minimum_paise: paise(withdrawals.minimum_rupees),
                 daily_paise: withdrawals.daily_rupees.map(paise),
                 two_admins_above_paise: paise(withdrawals.two_admins_above_rupees),

@@ -4,7 +4,7 @@ use talktime_kit::group::{Groups, Limits, Member, Work};
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
-use crate::ledger::{Ledger, Outcome};
+use crate::ledger::{ChargeOutcome, Ledger};
 
 const LIMITS: Limits = Limits {
     members_max: 64,
@@ -22,10 +22,10 @@ pub fn charging(ledger: &Ledger) -> Groups<Charging> {
 
 impl Work for Charging {
     type Task = Charge;
-    type Answer = Outcome;
+    type Answer = ChargeOutcome;
     type Error = WalletError;
 
-    async fn work(&self, group: &[Member<Charge>]) -> Result<Vec<Outcome>, WalletError> {
+    async fn work(&self, group: &[Member<Charge>]) -> Result<Vec<ChargeOutcome>, WalletError> {
         self.0.charge_group(group).await
     }
 }

@@ -30,8 +30,8 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::events::ProfileEvents;
 use crate::grpc::WalletApi;
-use crate::ledger::{Ledger, Parts};
-use crate::sealing::Sealer;
+use crate::ledger::{Ledger, LedgerParts};
+use crate::sealing::BankDetailsSealer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -67,12 +67,12 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
 }
 
 fn ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
-    Ok(Ledger::new(Parts {
+    Ok(Ledger::new(LedgerParts {
         db,
         relay,
         clock: Clock::System,
         terms: config.terms(),
-        sealer: Sealer::new(&config.bank_details)?,
+        sealer: BankDetailsSealer::new(&config.bank_details)?,
         provider: config.provider()?,
     }))
 }
@@ -94,7 +94,7 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
 /// Seals bank details anew that another key than the configured one sealed.
 pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
-    let sealer = Sealer::new(&config.bank_details)?;
+    let sealer = BankDetailsSealer::new(&config.bank_details)?;
     let rotated = ledger::bank::rotate(&pool, &sealer).await?;
     println!("{rotated} rows are sealed with key {} now", sealer.key_id());
     Ok(())

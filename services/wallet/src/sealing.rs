@@ -33,12 +33,12 @@ fn default_key_id() -> String {
 
 /// Seals and opens texts; cheap to clone.
 #[derive(Clone)]
-pub struct Sealer {
+pub struct BankDetailsSealer {
     key_id: Arc<str>,
     keys: Arc<HashMap<String, RandomizedNonceKey>>,
 }
 
-impl Sealer {
+impl BankDetailsSealer {
     /// Seals with the configured key and opens with that and the retired ones.
     pub fn new(config: &BankDetailsConfig) -> anyhow::Result<Self> {
         let mut keys = HashMap::new();
@@ -74,7 +74,7 @@ impl Sealer {
         Ok(format!("{}:{nonce}{}", self.key_id, hex::encode(sealed)))
     }
 
-    /// Opens what [`Sealer::seal`] made for the same person and field.
+    /// Opens what [`BankDetailsSealer::seal`] made for the same person and field.
     pub fn open(&self, user_id: i64, field: &str, sealed: &str) -> Result<String, WalletError> {
         let (key_id, text) = sealed
             .split_once(':')
@@ -136,8 +136,8 @@ mod tests {
         }
     }
 
-    fn sealer(key_id: &str, key: char, retired: Option<&str>) -> Sealer {
-        Sealer::new(&config(key_id, key, retired)).expect("valid keys")
+    fn sealer(key_id: &str, key: char, retired: Option<&str>) -> BankDetailsSealer {
+        BankDetailsSealer::new(&config(key_id, key, retired)).expect("valid keys")
     }
 
     #[test]
@@ -198,10 +198,10 @@ mod tests {
             if key != "a" {
                 config.key = key.repeat(64).into();
             }
-            let error = Sealer::new(&config).err().expect("a wrong key");
+            let error = BankDetailsSealer::new(&config).err().expect("a wrong key");
             assert!(!format!("{error:#}").contains(config.key.expose_secret()));
         }
         let twice = format!("1:{}", "b".repeat(64));
-        assert!(Sealer::new(&config("1", 'a', Some(&twice))).is_err());
+        assert!(BankDetailsSealer::new(&config("1", 'a', Some(&twice))).is_err());
     }
 }

@@ -6,20 +6,20 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a link.
-pub type Hash = [u8; 32];
+pub type LinkHash = [u8; 32];
 
 /// Where a chain ends; the default is that of a chain without links.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Head {
+pub struct ChainHead {
     /// Number of links.
     pub length: i64,
     /// The last link's hash; zeroes without one.
-    pub hash: Hash,
+    pub hash: LinkHash,
 }
 
 /// One row of the journal, as text.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Movement<'a> {
+pub struct JournalRow<'a> {
     /// `coins` or `paise`.
     pub ledger: &'a str,
     /// Who gives.
@@ -32,7 +32,7 @@ pub struct Movement<'a> {
 
 /// What a link covers: a transfer and its rows in the journal.
 #[derive(Clone, Debug)]
-pub struct Link<'a> {
+pub struct ChainLink<'a> {
     /// The transfer's id.
     pub transfer_id: &'a str,
     /// Why money moved.
@@ -50,13 +50,13 @@ pub struct Link<'a> {
     /// When.
     pub created_at: DateTime<Utc>,
     /// The journal's rows, in any order.
-    pub movements: Vec<Movement<'a>>,
+    pub movements: Vec<JournalRow<'a>>,
 }
 
-impl Head {
+impl ChainHead {
     /// The head after one more link.
     #[must_use]
-    pub fn after(self, link: &Link<'_>) -> Self {
+    pub fn after(self, link: &ChainLink<'_>) -> Self {
         Self {
             length: self.length + 1,
             hash: link.hash(&self.hash),
@@ -64,10 +64,10 @@ impl Head {
     }
 }
 
-impl Link<'_> {
+impl ChainLink<'_> {
     /// Texts go in with their length and numbers with all their bytes, so that no two links read the
     /// same.
-    fn hash(&self, previous: &Hash) -> Hash {
+    fn hash(&self, previous: &LinkHash) -> LinkHash {
         let mut hasher = Sha256::new();
         hasher.update(previous);
         for text in [self.transfer_id, self.kind, self.content] {
@@ -106,15 +106,15 @@ fn update_text(hasher: &mut Sha256, text: &str) {
 mod tests {
     use super::*;
 
-    const MOVEMENT: Movement<'static> = Movement {
+    const MOVEMENT: JournalRow<'static> = JournalRow {
         ledger: "coins",
         debit: "user/3",
         credit: "platform/coin_revenue",
         amount: 10,
     };
 
-    fn link() -> Link<'static> {
-        Link {
+    fn link() -> ChainLink<'static> {
+        ChainLink {
             transfer_id: "call/7/minute/1",
             kind: "charge",
             content: "user 3 pays 10 coins",
@@ -130,7 +130,7 @@ mod tests {
     /// Chains in databases were made with this hash: another encoding would break all of them.
     #[test]
     fn the_hash_of_a_link_never_changes() {
-        let head = Head::default().after(&link());
+        let head = ChainHead::default().after(&link());
         assert_eq!(head.length, 1);
         assert_eq!(
             hex::encode(head.hash),
@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let other = |change: fn(&mut Link<'static>)| {
+        let other = |change: fn(&mut ChainLink<'static>)| {
             let mut link = link();
             change(&mut link);
-            Head::default().after(&link).hash
+            ChainHead::default().after(&link).hash
         };
         let hashes = [
-            Head::default().after(&link()).hash,
-            Head::default().after(&link()).after(&link()).hash,
+            ChainHead::default().after(&link()).hash,
+            ChainHead::default().after(&link()).after(&link()).hash,
             other(|link| link.transfer_id = "call/7/minute/2"),
             other(|link| link.kind = "void"),
             other(|link| link.content = "user 3 pays 11 coins"),

@@ -52,7 +52,7 @@ impl Charge {
 
 /// A transfer that was made before.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Past {
+pub struct PastTransfer {
     /// What its id stands for.
     pub content: String,
     /// The payer's balance right after it.
@@ -63,14 +63,14 @@ pub struct Past {
 
 /// What becomes of a charge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Decision {
+pub enum ChargeDecision {
     /// It happens now and leaves this balance.
-    Happens {
+    Accepted {
         /// The payer's coins afterwards.
         balance_coins: i64,
     },
     /// It happened before.
-    Happened {
+    AlreadyCharged {
         /// The payer's transaction.
         transaction_id: i64,
         /// The payer's coins right after it.
@@ -107,8 +107,8 @@ pub fn relevant_ids(charges: &[Charge]) -> Vec<String> {
 pub fn decide(
     charges: &[Charge],
     balances: &HashMap<i64, i64>,
-    past: &HashMap<String, Past>,
-) -> Result<Vec<Decision>, WalletError> {
+    past: &HashMap<String, PastTransfer>,
+) -> Result<Vec<ChargeDecision>, WalletError> {
     let mut ids = HashSet::new();
     if !charges
         .iter()
@@ -126,31 +126,31 @@ pub fn decide(
             }
             let available_coins = left.get(&charge.user_id).copied().unwrap_or_default();
             if available_coins < charge.coins {
-                return Ok(Decision::Insufficient { available_coins });
+                return Ok(ChargeDecision::Insufficient { available_coins });
             }
             let balance_coins = available_coins - charge.coins;
             left.insert(charge.user_id, balance_coins);
-            Ok(Decision::Happens { balance_coins })
+            Ok(ChargeDecision::Accepted { balance_coins })
         })
         .collect()
 }
 
 fn decided_before(
     charge: &Charge,
-    past: &HashMap<String, Past>,
-) -> Result<Option<Decision>, WalletError> {
+    past: &HashMap<String, PastTransfer>,
+) -> Result<Option<ChargeDecision>, WalletError> {
     let is_undone = past.contains_key(&void_id(charge.call_id, charge.minute));
     let Some(first) = past.get(&charge.id()) else {
         let is_settled = past.contains_key(&settlement_id(charge.call_id));
-        return Ok(is_settled.then_some(Decision::Voided));
+        return Ok(is_settled.then_some(ChargeDecision::Voided));
     };
     match first.transaction_id {
-        None => Ok(Some(Decision::Voided)),
+        None => Ok(Some(ChargeDecision::Voided)),
         Some(_) if first.content != charge.content() => Err(WalletError::TransferMismatch {
             transfer_id: charge.id(),
         }),
-        Some(_) if is_undone => Ok(Some(Decision::Voided)),
-        Some(transaction_id) => Ok(Some(Decision::Happened {
+        Some(_) if is_undone => Ok(Some(ChargeDecision::Voided)),
+        Some(transaction_id) => Ok(Some(ChargeDecision::AlreadyCharged {
             transaction_id,
             balance_coins: first.balance_coins,
         })),
@@ -168,10 +168,14 @@ mod tests {
         coins: 10,
     };
 
-    fn past(id: String, content: String, transaction_id: Option<i64>) -> HashMap<String, Past> {
+    fn past(
+        id: String,
+        content: String,
+        transaction_id: Option<i64>,
+    ) -> HashMap<String, PastTransfer> {
         HashMap::from([(
             id,
-            Past {
+            PastTransfer {
                 content,
                 balance_coins: 5,
                 transaction_id,
@@ -179,7 +183,10 @@ mod tests {
         )])
     }
 
-    fn decide_one(balance: i64, past: &HashMap<String, Past>) -> Result<Decision, WalletError> {
+    fn decide_one(
+        balance: i64,
+        past: &HashMap<String, PastTransfer>,
+    ) -> Result<ChargeDecision, WalletError> {
         decide(&[CHARGE], &HashMap::from([(3, balance)]), past).map(|decisions| decisions[0])
     }
 
@@ -188,11 +195,11 @@ mod tests {
         let none = HashMap::new();
         assert_eq!(
             decide_one(10, &none).expect("valid"),
-            Decision::Happens { balance_coins: 0 }
+            ChargeDecision::Accepted { balance_coins: 0 }
         );
         assert_eq!(
             decide_one(9, &none).expect("valid"),
-            Decision::Insufficient { available_coins: 9 }
+            ChargeDecision::Insufficient { available_coins: 9 }
         );
     }
 
@@ -210,8 +217,8 @@ mod tests {
         assert_eq!(
             decisions.expect("valid"),
             [
-                Decision::Happens { balance_coins: 5 },
-                Decision::Insufficient { available_coins: 5 }
+                ChargeDecision::Accepted { balance_coins: 5 },
+                ChargeDecision::Insufficient { available_coins: 5 }
             ]
         );
     }
@@ -222,7 +229,7 @@ mod tests {
         let decision = decide_one(0, &past).expect("valid");
         assert_eq!(
             decision,
-            Decision::Happened {
+            ChargeDecision::AlreadyCharged {
                 transaction_id: 40,
                 balance_coins: 5
             }
@@ -241,13 +248,19 @@ mod tests {
     #[test]
     fn a_charge_that_was_voided_before_it_came_never_happens() {
         let tombstone = past(CHARGE.id(), "void".into(), None);
-        assert_eq!(decide_one(99, &tombstone).expect("valid"), Decision::Voided);
+        assert_eq!(
+            decide_one(99, &tombstone).expect("valid"),
+            ChargeDecision::Voided
+        );
     }
 
     #[test]
     fn a_charge_after_the_settlement_never_happens() {
         let settled = past(settlement_id(7), "settled".into(), Some(1));
-        assert_eq!(decide_one(99, &settled).expect("valid"), Decision::Voided);
+        assert_eq!(
+            decide_one(99, &settled).expect("valid"),
+            ChargeDecision::Voided
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
-use super::withdrawal::Status;
+use super::withdrawal::WithdrawalStatus;
 
 /// What the wallet refuses.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ pub enum WalletError {
     #[error("the withdrawal is {} already", status.name())]
     WithdrawalDecided {
         /// Where it stands.
-        status: Status,
+        status: WithdrawalStatus,
     },
     /// Bank details were changed a short while ago.
     #[error("nothing is paid out before {until}")]

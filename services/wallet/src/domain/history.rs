@@ -60,7 +60,7 @@ impl TxType {
 
 /// Which lines of a history are asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Lines {
+pub enum HistoryFilter {
     /// All of them.
     All,
     /// What a listener's rupees did: earned and withdrawn.
@@ -69,7 +69,7 @@ pub enum Lines {
     Of(TxType),
 }
 
-impl Lines {
+impl HistoryFilter {
     /// What a person asks of their whole history.
     pub fn of_user(word: Option<&str>) -> Result<Self, WalletError> {
         Ok(word
@@ -99,12 +99,12 @@ impl Lines {
 
 /// A page of a list, newest first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Page {
+pub struct PageRequest {
     offset: i64,
     limit: i64,
 }
 
-impl Page {
+impl PageRequest {
     /// Page `page` from 1, of `per_page` entries, 1 to 100.
     pub fn new(page: i32, per_page: i32) -> Result<Self, WalletError> {
         if page < 1 || !(1..=PER_PAGE_MAX).contains(&per_page) {
@@ -130,7 +130,7 @@ impl Page {
 
 /// A page, and how many entries all pages have.
 #[derive(Clone, Debug)]
-pub struct Found<T> {
+pub struct ListPage<T> {
     /// The page.
     pub entries: Vec<T>,
     /// On all pages.
@@ -139,7 +139,7 @@ pub struct Found<T> {
 
 /// A line of a history.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct Line {
+pub struct HistoryLine {
     /// Its number.
     pub transaction_id: i64,
     /// The contract's word for its type.
@@ -158,7 +158,7 @@ pub struct Line {
 
 /// What a person's whole history comes to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
-pub struct Totals {
+pub struct HistoryTotals {
     /// Spent on minutes and not returned.
     pub coins_spent: i64,
     /// Paid for coins and not taken back, in paise.
@@ -171,7 +171,7 @@ pub struct Totals {
 
 /// A call that brought something.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct Earning {
+pub struct CallEarning {
     /// The call.
     pub call_id: i64,
     /// Who called.
@@ -201,7 +201,7 @@ pub struct EarningTotals {
 
 /// Coins that were bought.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct Purchase {
+pub struct CoinPurchase {
     /// Its number.
     pub recharge_id: i64,
     /// The line in the history.
@@ -243,20 +243,26 @@ mod tests {
 
     #[test]
     fn a_listener_sees_what_rupees_did() {
-        assert_eq!(Lines::of_listener(None).expect("all"), Lines::OfListener);
-        let earned = Lines::of_listener(Some("earn")).expect("rupees");
-        assert_eq!(earned, Lines::Of(TxType::Earn));
-        assert!(Lines::of_listener(Some("spend")).is_err());
-        assert_eq!(Lines::of_user(None).expect("all"), Lines::All);
+        assert_eq!(
+            HistoryFilter::of_listener(None).expect("all"),
+            HistoryFilter::OfListener
+        );
+        let earned = HistoryFilter::of_listener(Some("earn")).expect("rupees");
+        assert_eq!(earned, HistoryFilter::Of(TxType::Earn));
+        assert!(HistoryFilter::of_listener(Some("spend")).is_err());
+        assert_eq!(
+            HistoryFilter::of_user(None).expect("all"),
+            HistoryFilter::All
+        );
     }
 
     #[test]
     fn pages_are_bounded() {
-        let second = Page::new(2, 20).expect("a page");
+        let second = PageRequest::new(2, 20).expect("a page");
         assert_eq!((second.offset(), second.limit()), (20, 20));
-        assert!(Page::new(i32::MAX, 100).is_ok());
+        assert!(PageRequest::new(i32::MAX, 100).is_ok());
         for (page, per_page) in [(0, 20), (1, 0), (1, 101), (-1, 1)] {
-            assert!(Page::new(page, per_page).is_err());
+            assert!(PageRequest::new(page, per_page).is_err());
         }
     }
 }

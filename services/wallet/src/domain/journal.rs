@@ -9,7 +9,7 @@ use talktime_proto::wallet::charge_id;
 
 /// An account of the journal. A person's balance is what was credited less what was debited.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Account {
+pub enum JournalAccount {
     /// A person's coins or rupees.
     User(i64),
     /// Coins that a person owes: of a payment that was taken back after they were spent. Never above
@@ -33,7 +33,7 @@ pub enum Account {
     Forfeited,
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for JournalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user_id) => write!(f, "user/{user_id}"),
@@ -52,14 +52,14 @@ impl fmt::Display for Account {
 
 /// Coins and rupees never mix: each has a ledger that sums to zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ledger {
+pub enum Currency {
     /// Whole coins.
     Coins,
     /// Hundredths of a rupee.
     Paise,
 }
 
-impl Ledger {
+impl Currency {
     /// The name in the journal.
     pub fn name(self) -> &'static str {
         match self {
@@ -71,13 +71,13 @@ impl Ledger {
 
 /// One movement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Entry {
+pub struct JournalEntry {
     /// What moves.
-    pub ledger: Ledger,
+    pub currency: Currency,
     /// Who gives.
-    pub debit: Account,
+    pub debit: JournalAccount,
     /// Who gets.
-    pub credit: Account,
+    pub credit: JournalAccount,
     /// How much, above zero.
     pub amount: i64,
 }

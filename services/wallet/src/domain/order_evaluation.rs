@@ -3,7 +3,7 @@
 //! Notifications, proofs of apps and answers of the provider's API all end here, so that their order
 //! and number make no difference.
 
-use super::payment::Order;
+use super::payment::PaymentOrder;
 
 /// All prices are in rupees.
 pub const CURRENCY: &str = "INR";
@@ -97,7 +97,7 @@ pub struct PaymentDecision {
 
 /// Decides about every captured payment of an order. The first one that pays the order credits it,
 /// unless one has credited it before.
-pub fn evaluate_order(order: &Order, payments: &[CapturedPayment]) -> Vec<PaymentDecision> {
+pub fn evaluate_order(order: &PaymentOrder, payments: &[CapturedPayment]) -> Vec<PaymentDecision> {
     let mut credited_id = order.credited_payment_id().map(ToOwned::to_owned);
     let mut decisions = Vec::with_capacity(payments.len());
     for payment in payments {
@@ -124,7 +124,7 @@ pub fn evaluate_order(order: &Order, payments: &[CapturedPayment]) -> Vec<Paymen
 
 impl CapturedPayment {
     /// The outcome of a payment that has not credited its order, and what it pays for the coins.
-    fn evaluate(&self, order: &Order, is_paid_otherwise: bool) -> (PaymentOutcome, i64) {
+    fn evaluate(&self, order: &PaymentOrder, is_paid_otherwise: bool) -> (PaymentOutcome, i64) {
         if self.returned() > 0 && self.left() == 0 {
             return (PaymentOutcome::Returned, 0);
         }
@@ -184,8 +184,8 @@ impl CapturedPayment {
 mod tests {
     use super::*;
 
-    fn order() -> Order {
-        Order {
+    fn order() -> PaymentOrder {
+        PaymentOrder {
             order_id: "order_1".to_owned(),
             user_id: 1,
             provider: "razorpay".to_owned(),
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    fn outcomes(order: &Order, payments: &[CapturedPayment]) -> Vec<(PaymentOutcome, i64)> {
+    fn outcomes(order: &PaymentOrder, payments: &[CapturedPayment]) -> Vec<(PaymentOutcome, i64)> {
         let decisions = evaluate_order(order, payments).into_iter();
         decisions
             .map(|decision| (decision.outcome, decision.price_paise))
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_payment_that_credited_an_order_stays_the_one() {
-        let paid = Order {
+        let paid = PaymentOrder {
             payment_id: Some("p2".to_owned()),
             transaction_id: Some(1),
             ..order()

@@ -115,7 +115,7 @@ pub fn method_name(word: Option<&str>) -> Option<&'static str> {
 
 /// An order: what somebody may pay for, and what became of it.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct Order {
+pub struct PaymentOrder {
     /// The provider's id of it.
     pub order_id: String,
     /// Who buys.
@@ -141,7 +141,7 @@ pub struct Order {
     pub reversed_coins: i64,
 }
 
-impl Order {
+impl PaymentOrder {
     /// Whether the order is credited.
     pub fn is_paid(&self) -> bool {
         self.transaction_id.is_some()

@@ -53,7 +53,7 @@ impl ReversalReason {
 
 /// Money of a payment that went back.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reversal {
+pub struct PaymentReversal {
     /// The provider's id of it.
     pub reversal_id: String,
     /// How much, in the smallest unit of the payment's currency.
@@ -77,7 +77,7 @@ pub struct PaymentReport {
     /// The payment.
     pub payment: ReportedPayment,
     /// The reversal, where the notification is about one.
-    pub reversal: Option<Reversal>,
+    pub reversal: Option<PaymentReversal>,
 }
 
 impl From<ReportedPayment> for PaymentReport {

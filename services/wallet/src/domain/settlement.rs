@@ -63,7 +63,7 @@ pub struct ChargedMinute {
 
 /// What a settlement does.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Plan {
+pub struct SettlementPlan {
     /// What the caller paid for the minutes talked.
     pub coins_spent: i64,
     /// What the listener earns.
@@ -87,7 +87,7 @@ impl Settlement {
     }
 
     /// Plans the settlement given every charged minute of the call.
-    pub fn plan(&self, charged: &[ChargedMinute]) -> Result<Plan, WalletError> {
+    pub fn plan(&self, charged: &[ChargedMinute]) -> Result<SettlementPlan, WalletError> {
         self.check()?;
         for minute in 1..=self.minutes {
             if !charged.iter().any(|charged| charged.minute == minute) {
@@ -100,7 +100,7 @@ impl Settlement {
         let (talked, returned): (Vec<ChargedMinute>, Vec<ChargedMinute>) = charged
             .iter()
             .partition(|charged| charged.minute <= self.minutes);
-        Ok(Plan {
+        Ok(SettlementPlan {
             coins_spent: talked.iter().map(|charged| charged.coins).sum(),
             listener_paise: i64::from(self.minutes) * self.listener_paise_per_minute,
             returned,
@@ -146,7 +146,7 @@ mod tests {
         let plan = SETTLEMENT.plan(&charged(&[1, 2])).expect("paid");
         assert_eq!(
             plan,
-            Plan {
+            SettlementPlan {
                 coins_spent: 20,
                 listener_paise: 250,
                 returned: vec![]

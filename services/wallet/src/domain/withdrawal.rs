@@ -12,7 +12,7 @@ const NOTES_CHARS_MAX: usize = 500;
 
 /// Where a withdrawal stands. It moves forward only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Status {
+pub enum WithdrawalStatus {
     /// Asked for; the sum is held.
     Pending,
     /// An operator is paying it out.
@@ -23,7 +23,7 @@ pub enum Status {
     Rejected,
 }
 
-impl Status {
+impl WithdrawalStatus {
     /// Reads the contract's word for it.
     pub fn parse(word: &str) -> Result<Self, WalletError> {
         match word {
@@ -50,7 +50,7 @@ impl Status {
         matches!(self, Self::Paid | Self::Rejected)
     }
 
-    fn may_become(self, next: Self) -> bool {
+    fn can_become(self, next: Self) -> bool {
         match self {
             Self::Pending => next != Self::Pending,
             Self::Processing => matches!(next, Self::Paid | Self::Rejected),
@@ -61,7 +61,7 @@ impl Status {
 
 /// What the operator of the platform has set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct WithdrawalLimits {
     /// The least that may be asked for, in paise.
     pub minimum_paise: i64,
     /// The most that one listener may ask for in 24 hours, in paise.
@@ -75,16 +75,16 @@ pub struct Limits {
 
 /// What a listener has when asking.
 #[derive(Clone, Copy, Debug)]
-pub struct Means {
+pub struct WithdrawalBudget {
     /// May be withdrawn, in paise.
     pub withdrawable_paise: i64,
     /// Asked for in the last 24 hours and not rejected, in paise.
     pub asked_today_paise: i64,
 }
 
-impl Limits {
+impl WithdrawalLimits {
     /// Whether a listener may ask for this sum.
-    pub fn allow(&self, amount_paise: i64, means: Means) -> Result<(), WalletError> {
+    pub fn allow(&self, amount_paise: i64, means: WithdrawalBudget) -> Result<(), WalletError> {
         if amount_paise < 1 {
             return Err(WalletError::OutOfRange("amount"));
         }
@@ -130,13 +130,13 @@ impl Limits {
 
 /// A withdrawal under decision.
 #[derive(Clone, Debug)]
-pub struct Undecided {
+pub struct WithdrawalState {
     /// Who asked.
     pub user_id: i64,
     /// For how much, in paise.
     pub amount_paise: i64,
     /// Where it stands.
-    pub status: Status,
+    pub status: WithdrawalStatus,
     /// From when it may be paid out.
     pub payable_at: DateTime<Utc>,
     /// Admins who agreed to pay it.
@@ -145,24 +145,24 @@ pub struct Undecided {
 
 /// What an admin decides.
 #[derive(Clone, Debug)]
-pub struct Decision {
+pub struct WithdrawalDecision {
     /// Who decides.
     pub admin_id: i64,
     /// What it is to become.
-    pub status: Status,
+    pub status: WithdrawalStatus,
     /// Why, for other admins.
     pub notes: Option<String>,
 }
 
 /// What follows from a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum DecisionOutcome {
     /// Nothing: it stands there already.
-    Stands,
+    Unchanged,
     /// It is noted, and another admin must agree.
-    WaitsForAnother,
+    NeedsSecondApproval,
     /// It becomes what was decided.
-    Becomes,
+    Applied,
 }
 
 /// The notes of a decision, normalized.
@@ -170,27 +170,27 @@ pub fn normalize_notes(notes: &str) -> Result<String, WalletError> {
     text::normalize_paragraphs(notes, NOTES_CHARS_MAX).map_err(WalletError::InvalidNotes)
 }
 
-impl Decision {
+impl WithdrawalDecision {
     /// What follows for this withdrawal.
-    pub fn on(
+    pub fn evaluate(
         &self,
-        withdrawal: &Undecided,
-        limits: &Limits,
+        withdrawal: &WithdrawalState,
+        limits: &WithdrawalLimits,
         now: DateTime<Utc>,
-    ) -> Result<Step, WalletError> {
+    ) -> Result<DecisionOutcome, WalletError> {
         if self.admin_id == withdrawal.user_id {
             return Err(WalletError::OwnWithdrawal);
         }
         if withdrawal.status == self.status {
-            return Ok(Step::Stands);
+            return Ok(DecisionOutcome::Unchanged);
         }
-        if !withdrawal.status.may_become(self.status) {
+        if !withdrawal.status.can_become(self.status) {
             return Err(WalletError::WithdrawalDecided {
                 status: withdrawal.status,
             });
         }
-        if self.status == Status::Rejected {
-            return Ok(Step::Becomes);
+        if self.status == WithdrawalStatus::Rejected {
+            return Ok(DecisionOutcome::Applied);
         }
         if now < withdrawal.payable_at {
             return Err(WalletError::PayoutDelayed {
@@ -200,9 +200,9 @@ impl Decision {
         let is_new = !withdrawal.agreed.contains(&self.admin_id);
         let agreed = withdrawal.agreed.len() + usize::from(is_new);
         if agreed < limits.admins_needed(withdrawal.amount_paise) {
-            return Ok(Step::WaitsForAnother);
+            return Ok(DecisionOutcome::NeedsSecondApproval);
         }
-        Ok(Step::Becomes)
+        Ok(DecisionOutcome::Applied)
     }
 }
 
@@ -210,7 +210,7 @@ impl Decision {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: WithdrawalLimits = WithdrawalLimits {
         minimum_paise: 100,
         daily_paise: Some(5_000),
         two_admins_above_paise: 1_000,
@@ -221,8 +221,8 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).expect("valid")
     }
 
-    fn undecided(status: Status, amount_paise: i64, agreed: &[i64]) -> Undecided {
-        Undecided {
+    fn undecided(status: WithdrawalStatus, amount_paise: i64, agreed: &[i64]) -> WithdrawalState {
+        WithdrawalState {
             user_id: 1,
             amount_paise,
             status,
@@ -231,13 +231,17 @@ mod tests {
         }
     }
 
-    fn decide(admin_id: i64, status: Status, on: &Undecided) -> Result<Step, WalletError> {
-        let decision = Decision {
+    fn decide(
+        admin_id: i64,
+        status: WithdrawalStatus,
+        on: &WithdrawalState,
+    ) -> Result<DecisionOutcome, WalletError> {
+        let decision = WithdrawalDecision {
             admin_id,
             status,
             notes: None,
         };
-        decision.on(on, &LIMITS, now())
+        decision.evaluate(on, &LIMITS, now())
     }
 
     #[test]
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn states_go_forward_only() {
-        use Status::{Paid, Pending, Processing, Rejected};
+        use WithdrawalStatus::{Paid, Pending, Processing, Rejected};
         let all = [Pending, Processing, Paid, Rejected];
         let allowed = [
             (Pending, Processing),
@@ -269,9 +273,13 @@ mod tests {
             for to in all {
                 let step = decide(9, to, &undecided(from, 100, &[]));
                 if from == to {
-                    assert_eq!(step.expect("stands"), Step::Stands);
+                    assert_eq!(step.expect("stands"), DecisionOutcome::Unchanged);
                 } else if allowed.contains(&(from, to)) {
-                    assert_eq!(step.expect("allowed"), Step::Becomes, "{from:?} {to:?}");
+                    assert_eq!(
+                        step.expect("allowed"),
+                        DecisionOutcome::Applied,
+                        "{from:?} {to:?}"
+                    );
                 } else {
                     assert!(step.is_err(), "{from:?} {to:?}");
                 }
@@ -281,32 +289,32 @@ mod tests {
 
     #[test]
     fn two_admins_pay_a_large_sum_and_one_rejects_it() {
-        let large = undecided(Status::Pending, 1_001, &[]);
-        let first = decide(8, Status::Processing, &large);
-        assert_eq!(first.expect("noted"), Step::WaitsForAnother);
-        let half = undecided(Status::Pending, 1_001, &[8]);
-        let again = decide(8, Status::Paid, &half);
+        let large = undecided(WithdrawalStatus::Pending, 1_001, &[]);
+        let first = decide(8, WithdrawalStatus::Processing, &large);
+        assert_eq!(first.expect("noted"), DecisionOutcome::NeedsSecondApproval);
+        let half = undecided(WithdrawalStatus::Pending, 1_001, &[8]);
+        let again = decide(8, WithdrawalStatus::Paid, &half);
         assert_eq!(
             again.expect("noted"),
-            Step::WaitsForAnother,
+            DecisionOutcome::NeedsSecondApproval,
             "the same admin"
         );
-        let second = decide(9, Status::Paid, &half);
-        assert_eq!(second.expect("agreed"), Step::Becomes);
-        let rejected = decide(8, Status::Rejected, &large);
-        assert_eq!(rejected.expect("one does"), Step::Becomes);
-        let small = undecided(Status::Pending, 1_000, &[]);
+        let second = decide(9, WithdrawalStatus::Paid, &half);
+        assert_eq!(second.expect("agreed"), DecisionOutcome::Applied);
+        let rejected = decide(8, WithdrawalStatus::Rejected, &large);
+        assert_eq!(rejected.expect("one does"), DecisionOutcome::Applied);
+        let small = undecided(WithdrawalStatus::Pending, 1_000, &[]);
         assert_eq!(
-            decide(8, Status::Paid, &small).expect("one does"),
-            Step::Becomes
+            decide(8, WithdrawalStatus::Paid, &small).expect("one does"),
+            DecisionOutcome::Applied
         );
     }
 
     #[test]
     fn nobody_pays_themselves() {
-        let own = undecided(Status::Pending, 100, &[]);
+        let own = undecided(WithdrawalStatus::Pending, 100, &[]);
         assert!(matches!(
-            decide(1, Status::Paid, &own),
+            decide(1, WithdrawalStatus::Paid, &own),
             Err(WalletError::OwnWithdrawal)
         ));
     }
@@ -319,23 +327,23 @@ mod tests {
         assert_eq!(LIMITS.payable_at(now(), None), now());
         let old = LIMITS.payable_at(now(), Some(now() - TimeDelta::hours(25)));
         assert_eq!(old, now());
-        let delayed = Undecided {
+        let delayed = WithdrawalState {
             payable_at,
-            ..undecided(Status::Pending, 100, &[])
+            ..undecided(WithdrawalStatus::Pending, 100, &[])
         };
-        for status in [Status::Processing, Status::Paid] {
+        for status in [WithdrawalStatus::Processing, WithdrawalStatus::Paid] {
             assert!(matches!(
                 decide(9, status, &delayed),
                 Err(WalletError::PayoutDelayed { .. })
             ));
         }
-        let rejected = decide(9, Status::Rejected, &delayed);
-        assert_eq!(rejected.expect("allowed"), Step::Becomes);
+        let rejected = decide(9, WithdrawalStatus::Rejected, &delayed);
+        assert_eq!(rejected.expect("allowed"), DecisionOutcome::Applied);
     }
 
     #[test]
     fn sums_are_bounded() {
-        let means = Means {
+        let means = WithdrawalBudget {
             withdrawable_paise: 4_000,
             asked_today_paise: 2_000,
         };

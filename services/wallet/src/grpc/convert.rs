@@ -8,12 +8,12 @@ use talktime_proto::wallet::v1::charge_response::Outcome;
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
-use crate::domain::history::{Earning, Line, Purchase};
+use crate::domain::history::{CallEarning, CoinPurchase, HistoryLine};
 use crate::domain::settlement::{CallType, Settlement};
-use crate::ledger::{self, Settled, Statement};
-use crate::store::wallets::Balance;
+use crate::ledger::{self, SettlementOutcome, WalletStatement};
+use crate::store::wallets::WalletBalance;
 
-pub(super) fn balance(user_id: i64, balance: Balance) -> pb::Balance {
+pub(super) fn balance(user_id: i64, balance: WalletBalance) -> pb::Balance {
     pb::Balance {
         user_id,
         balance_coins: balance.balance_coins,
@@ -33,22 +33,25 @@ pub(super) fn charge_of(request: &pb::ChargeRequest) -> Charge {
     }
 }
 
-pub(super) fn charge_response(charge: &Charge, outcome: ledger::Outcome) -> pb::ChargeResponse {
+pub(super) fn charge_response(
+    charge: &Charge,
+    outcome: ledger::ChargeOutcome,
+) -> pb::ChargeResponse {
     let outcome = match outcome {
-        ledger::Outcome::Charged {
+        ledger::ChargeOutcome::Charged {
             transaction_id,
             balance_coins,
         } => Outcome::Charged(pb::Charged {
             transaction_id,
             balance_coins,
         }),
-        ledger::Outcome::Insufficient { available_coins } => {
+        ledger::ChargeOutcome::Insufficient { available_coins } => {
             Outcome::Insufficient(pb::InsufficientCoins {
                 required_coins: charge.coins,
                 available_coins,
             })
         }
-        ledger::Outcome::Voided => Outcome::Voided(pb::Voided {}),
+        ledger::ChargeOutcome::Voided => Outcome::Voided(pb::Voided {}),
     };
     pb::ChargeResponse {
         outcome: Some(outcome),
@@ -71,7 +74,7 @@ pub(super) fn settlement_member(
     })
 }
 
-pub(super) fn settled(settled: Settled) -> pb::SettleCallResponse {
+pub(super) fn settled(settled: SettlementOutcome) -> pb::SettleCallResponse {
     pb::SettleCallResponse {
         coins_spent: settled.coins_spent,
         listener_paise_earned: settled.listener_paise,
@@ -90,7 +93,7 @@ pub(super) fn settlement_of(request: &pb::SettleCallRequest) -> Result<Settlemen
     })
 }
 
-pub(super) fn earning(earning: Earning) -> pb::Earning {
+pub(super) fn earning(earning: CallEarning) -> pb::Earning {
     pb::Earning {
         call_id: earning.call_id,
         caller_id: earning.caller_id,
@@ -102,8 +105,8 @@ pub(super) fn earning(earning: Earning) -> pb::Earning {
     }
 }
 
-pub(super) fn statement(user_id: i64, statement: Statement) -> pb::ListTransactionsResponse {
-    let Statement {
+pub(super) fn statement(user_id: i64, statement: WalletStatement) -> pb::ListTransactionsResponse {
+    let WalletStatement {
         found,
         totals,
         balance: left,
@@ -119,7 +122,7 @@ pub(super) fn statement(user_id: i64, statement: Statement) -> pb::ListTransacti
     }
 }
 
-fn transaction(line: Line) -> pb::Transaction {
+fn transaction(line: HistoryLine) -> pb::Transaction {
     pb::Transaction {
         transaction_id: line.transaction_id,
         tx_type: line.tx_type,
@@ -131,7 +134,7 @@ fn transaction(line: Line) -> pb::Transaction {
     }
 }
 
-pub(super) fn purchase(purchase: Purchase) -> pb::Purchase {
+pub(super) fn purchase(purchase: CoinPurchase) -> pb::Purchase {
     pb::Purchase {
         recharge_id: purchase.recharge_id,
         transaction_id: purchase.transaction_id,

@@ -13,12 +13,12 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
-use crate::domain::history::{Lines, Page};
+use crate::domain::history::{HistoryFilter, PageRequest};
 use crate::domain::settlement::Settlement;
 use crate::domain::withdrawal;
 use crate::grouping::{self, Charging};
 use crate::ledger::Ledger;
-use purchases::Added;
+use purchases::CoinAddition;
 
 /// Charges, or settlements, that one request may bring.
 const BATCH_MAX: usize = 1_000;
@@ -161,8 +161,8 @@ impl WalletService for WalletApi {
         request: Request<pb::AddCoinsRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
         let added = match purchases::added_of(request.into_inner()).map_err(refused)? {
-            Added::Bought(recharge) => self.ledger.recharge(&recharge).await,
-            Added::Given(bonus) => self.ledger.give(&bonus).await,
+            CoinAddition::Recharge(recharge) => self.ledger.recharge(&recharge).await,
+            CoinAddition::Bonus(bonus) => self.ledger.give(&bonus).await,
         };
         Ok(Response::new(purchases::recharged(
             &added.map_err(refused)?,
@@ -216,7 +216,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListWithdrawalsRequest>,
     ) -> Result<Response<pb::ListWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
         let listed = self.ledger.withdrawals(request.user_id, page).await;
         let (found, balance) = listed.map_err(refused)?;
         let withdrawals = found.entries.into_iter().map(payouts::withdrawal);
@@ -233,8 +233,8 @@ impl WalletService for WalletApi {
         request: Request<pb::ReviewWithdrawalsRequest>,
     ) -> Result<Response<pb::ReviewWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let status = withdrawal::Status::parse(&request.status).map_err(refused)?;
-        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let status = withdrawal::WithdrawalStatus::parse(&request.status).map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
         let found = self.ledger.review(status, page).await.map_err(refused)?;
         Ok(Response::new(pb::ReviewWithdrawalsResponse {
             withdrawals: found.entries.into_iter().map(payouts::reviewed).collect(),
@@ -257,7 +257,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListEarningsRequest>,
     ) -> Result<Response<pb::ListEarningsResponse>, Status> {
         let request = request.into_inner();
-        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
         let listed = self.ledger.earnings(request.listener_id, page).await;
         let (found, totals) = listed.map_err(refused)?;
         Ok(Response::new(pb::ListEarningsResponse {
@@ -273,12 +273,12 @@ impl WalletService for WalletApi {
         request: Request<pb::ListTransactionsRequest>,
     ) -> Result<Response<pb::ListTransactionsResponse>, Status> {
         let request = request.into_inner();
-        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
         let tx_type = request.tx_type.as_deref();
         let lines = if request.of_listener {
-            Lines::of_listener(tx_type)
+            HistoryFilter::of_listener(tx_type)
         } else {
-            Lines::of_user(tx_type)
+            HistoryFilter::of_user(tx_type)
         };
         let lines = lines.map_err(refused)?;
         let statement = self.ledger.statement(request.user_id, lines, page).await;
@@ -294,7 +294,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListRechargesRequest>,
     ) -> Result<Response<pb::ListRechargesResponse>, Status> {
         let request = request.into_inner();
-        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
         let listed = self.ledger.purchases(request.user_id, page).await;
         let (found, totals) = listed.map_err(refused)?;
         Ok(Response::new(pb::ListRechargesResponse {

@@ -6,9 +6,9 @@ use talktime_proto::wallet::v1 as pb;
 
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::domain::withdrawal::{Decision, Status, normalize_notes};
-use crate::ledger::{Held, Reviewed, Wish};
-use crate::store::withdrawals::Withdrawal;
+use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus, normalize_notes};
+use crate::ledger::{ReviewedWithdrawal, WithdrawalHold, WithdrawalRequest};
+use crate::store::withdrawals::WithdrawalRecord;
 
 pub(super) fn bank_details_of(
     request: &pb::SetBankDetailsRequest,
@@ -30,20 +30,20 @@ pub(super) fn masked(details: BankDetails) -> pb::MaskedBankDetails {
     }
 }
 
-pub(super) fn wish_of(request: pb::WithdrawRequest) -> Result<Wish, WalletError> {
+pub(super) fn wish_of(request: pb::WithdrawRequest) -> Result<WithdrawalRequest, WalletError> {
     let (user_id, amount_paise) = (request.user_id, request.amount_paise);
     let key = request.idempotency_key;
     let idempotency = key
         .map(|key| idempotency::Request::new(user_id, "POST /wallet/withdraw", key, &amount_paise))
         .transpose()?;
-    Ok(Wish {
+    Ok(WithdrawalRequest {
         user_id,
         amount_paise,
         idempotency,
     })
 }
 
-pub(super) fn held(held: &Held) -> pb::WithdrawResponse {
+pub(super) fn held(held: &WithdrawalHold) -> pb::WithdrawResponse {
     pb::WithdrawResponse {
         transaction_id: held.transaction_id,
         withdrawal_id: held.withdrawal_id,
@@ -52,7 +52,7 @@ pub(super) fn held(held: &Held) -> pb::WithdrawResponse {
     }
 }
 
-pub(super) fn withdrawal(withdrawal: Withdrawal) -> pb::Withdrawal {
+pub(super) fn withdrawal(withdrawal: WithdrawalRecord) -> pb::Withdrawal {
     pb::Withdrawal {
         withdrawal_id: withdrawal.withdrawal_id,
         transaction_id: withdrawal.transaction_id,
@@ -65,7 +65,7 @@ pub(super) fn withdrawal(withdrawal: Withdrawal) -> pb::Withdrawal {
     }
 }
 
-pub(super) fn reviewed(reviewed: Reviewed) -> pb::ReviewedWithdrawal {
+pub(super) fn reviewed(reviewed: ReviewedWithdrawal) -> pb::ReviewedWithdrawal {
     pb::ReviewedWithdrawal {
         agreed_admin_ids: reviewed.withdrawal.agreed.clone(),
         withdrawal: Some(withdrawal(reviewed.withdrawal)),
@@ -74,12 +74,14 @@ pub(super) fn reviewed(reviewed: Reviewed) -> pb::ReviewedWithdrawal {
     }
 }
 
-pub(super) fn decision_of(request: &pb::DecideWithdrawalRequest) -> Result<Decision, WalletError> {
-    let status = Status::parse(&request.status)?;
-    if status == Status::Pending {
+pub(super) fn decision_of(
+    request: &pb::DecideWithdrawalRequest,
+) -> Result<WithdrawalDecision, WalletError> {
+    let status = WithdrawalStatus::parse(&request.status)?;
+    if status == WithdrawalStatus::Pending {
         return Err(WalletError::UnknownWithdrawalStatus);
     }
-    Ok(Decision {
+    Ok(WithdrawalDecision {
         admin_id: request.admin_id,
         status,
         notes: request.notes.as_deref().map(normalize_notes).transpose()?,

@@ -9,15 +9,17 @@ use uuid::Uuid;
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
 use crate::domain::payment::PaymentMethod;
-use crate::ledger::{Bonus, OpenOrder, Proof, Recharge, Recharged, Wanted};
+use crate::ledger::{
+    BonusGrant, OpenOrder, PaymentProof, RechargeOutcome, RechargeRequest, RequestedPurchase,
+};
 
 const RECHARGE: &str = "POST /calls/recharge";
 const ADD_COINS: &str = "POST /wallet/add-coins";
 
 /// Coins for money, or coins for nothing.
-pub(super) enum Added {
-    Bought(Recharge),
-    Given(Bonus),
+pub(super) enum CoinAddition {
+    Recharge(RechargeRequest),
+    Bonus(BonusGrant),
 }
 
 /// Unique, and in the order of time.
@@ -25,13 +27,13 @@ pub(super) fn fresh_id() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
-pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<Recharge, WalletError> {
+pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<RechargeRequest, WalletError> {
     let payment_method = PaymentMethod::parse(&request.payment_method)?;
     let proof = proof_of(request.payment_id, request.razorpay);
     let body = (request.amount_paise, &request.payment_method, &proof);
-    Ok(Recharge {
+    Ok(RechargeRequest {
         user_id: request.user_id,
-        wanted: Wanted::Step {
+        wanted: RequestedPurchase::Step {
             amount_paise: request.amount_paise,
         },
         payment_method: Some(payment_method),
@@ -41,7 +43,7 @@ pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<Recharge, Wall
     })
 }
 
-pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<Added, WalletError> {
+pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<CoinAddition, WalletError> {
     let tx_type = TxType::parse(&request.tx_type)?;
     let (coins, amount_paise) = (request.coins, request.amount_paise);
     let proof = proof_of(request.payment_id, request.razorpay);
@@ -53,9 +55,9 @@ pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<Added, WalletErro
     };
     let idempotency = keyed(asker_id, ADD_COINS, request.idempotency_key, &body)?;
     match tx_type {
-        TxType::Purchase => Ok(Added::Bought(Recharge {
+        TxType::Purchase => Ok(CoinAddition::Recharge(RechargeRequest {
             user_id: request.user_id,
-            wanted: Wanted::Coins {
+            wanted: RequestedPurchase::Coins {
                 coins,
                 amount_paise,
             },
@@ -64,28 +66,30 @@ pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<Added, WalletErro
             fresh_id: fresh_id(),
             idempotency,
         })),
-        TxType::Bonus | TxType::ReferralBonus if amount_paise == 0 => Ok(Added::Given(Bonus {
-            user_id: request.user_id,
-            admin_id: request.admin_id,
-            tx_type,
-            coins,
-            fresh_id: fresh_id(),
-            idempotency,
-        })),
+        TxType::Bonus | TxType::ReferralBonus if amount_paise == 0 => {
+            Ok(CoinAddition::Bonus(BonusGrant {
+                user_id: request.user_id,
+                admin_id: request.admin_id,
+                tx_type,
+                coins,
+                fresh_id: fresh_id(),
+                idempotency,
+            }))
+        }
         TxType::Bonus | TxType::ReferralBonus => Err(WalletError::OutOfRange("the money")),
         _ => Err(WalletError::UnknownTxType),
     }
 }
 
-fn proof_of(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> Proof {
+fn proof_of(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> PaymentProof {
     match (razorpay, payment_id) {
-        (Some(proof), _) => Proof::Razorpay {
+        (Some(proof), _) => PaymentProof::Razorpay {
             order_id: proof.order_id,
             payment_id: proof.payment_id,
             signature: proof.signature,
         },
-        (None, Some(payment_id)) => Proof::Sandbox { payment_id },
-        (None, None) => Proof::None,
+        (None, Some(payment_id)) => PaymentProof::Sandbox { payment_id },
+        (None, None) => PaymentProof::None,
     }
 }
 
@@ -99,7 +103,7 @@ fn keyed(
     Ok(request.transpose()?)
 }
 
-pub(super) fn recharged(recharged: &Recharged) -> pb::RechargeResponse {
+pub(super) fn recharged(recharged: &RechargeOutcome) -> pb::RechargeResponse {
     pb::RechargeResponse {
         transaction_id: recharged.transaction_id,
         amount_paise: recharged.amount_paise,

@@ -5,8 +5,8 @@ use talktime_kit::db::Database;
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::sealing::Sealer;
-use crate::store::bank::{self, SealedDetails, Table};
+use crate::sealing::BankDetailsSealer;
+use crate::store::bank::{self, BankDetailsTable, SealedDetails};
 use crate::store::wallets;
 
 /// Rows sealed anew in one transaction, at most.
@@ -47,9 +47,9 @@ impl Ledger {
 
 /// Seals everything anew that another key than the configured one sealed, in bounded transactions.
 /// Answers how many rows; safe to break off and to run beside a live service.
-pub async fn rotate(db: &Database, sealer: &Sealer) -> Result<u64, WalletError> {
+pub async fn rotate(db: &Database, sealer: &BankDetailsSealer) -> Result<u64, WalletError> {
     let mut rotated = 0;
-    for table in [Table::Wallets, Table::Withdrawals] {
+    for table in [BankDetailsTable::Wallets, BankDetailsTable::Withdrawals] {
         loop {
             let batch = rotate_batch(db, sealer, table).await?;
             rotated += batch;
@@ -61,7 +61,11 @@ pub async fn rotate(db: &Database, sealer: &Sealer) -> Result<u64, WalletError> 
     Ok(rotated)
 }
 
-async fn rotate_batch(db: &Database, sealer: &Sealer, table: Table) -> Result<u64, WalletError> {
+async fn rotate_batch(
+    db: &Database,
+    sealer: &BankDetailsSealer,
+    table: BankDetailsTable,
+) -> Result<u64, WalletError> {
     let mut tx = db.begin().await?;
     let stale = bank::stale(&mut tx, table, sealer.key_id(), ROTATED_AT_ONCE).await?;
     let rows = stale.len() as u64;
@@ -76,7 +80,7 @@ async fn rotate_batch(db: &Database, sealer: &Sealer, table: Table) -> Result<u6
 
 /// Seals each field by itself, under the person's id.
 fn seal(
-    sealer: &Sealer,
+    sealer: &BankDetailsSealer,
     user_id: i64,
     details: &BankDetails,
 ) -> Result<SealedDetails, WalletError> {
@@ -93,7 +97,7 @@ fn seal(
 
 /// Opens what [`seal`] made.
 pub(crate) fn open(
-    sealer: &Sealer,
+    sealer: &BankDetailsSealer,
     user_id: i64,
     sealed: &SealedDetails,
 ) -> Result<BankDetails, WalletError> {

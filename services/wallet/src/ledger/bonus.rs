@@ -9,17 +9,19 @@ use talktime_proto::events::v1::CoinsAdded;
 use talktime_proto::events::v1::event::Kind;
 
 use super::credit::debt_posting;
-use super::{Ledger, Recharged};
+use super::{Ledger, RechargeOutcome};
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
-use crate::domain::journal::{self, Account, Entry, TransferKind, bonus_id, debt_payment_id};
+use crate::domain::journal::{
+    Currency, JournalAccount, JournalEntry, TransferKind, bonus_id, debt_payment_id,
+};
 use crate::domain::payment;
-use crate::store::posting::{self, Change, Line, Posting};
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets;
 
 /// A gift.
 #[derive(Clone, Debug)]
-pub struct Bonus {
+pub struct BonusGrant {
     /// Who gets it.
     pub user_id: i64,
     /// Who gives it.
@@ -36,7 +38,7 @@ pub struct Bonus {
 
 impl Ledger {
     /// Gives coins; under one key once.
-    pub async fn give(&self, bonus: &Bonus) -> Result<Recharged, WalletError> {
+    pub async fn give(&self, bonus: &BonusGrant) -> Result<RechargeOutcome, WalletError> {
         if !matches!(bonus.tx_type, TxType::Bonus | TxType::ReferralBonus) {
             return Err(WalletError::UnknownTxType);
         }
@@ -63,8 +65,8 @@ impl Ledger {
 async fn credit(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    bonus: &Bonus,
-) -> Result<Recharged, WalletError> {
+    bonus: &BonusGrant,
+) -> Result<RechargeOutcome, WalletError> {
     let mut locked = wallets::lock(tx, &[bonus.user_id]).await?;
     let wallet = locked.get(&bonus.user_id).copied();
     let wallet = wallet.filter(|wallet| !wallet.is_closed);
@@ -92,7 +94,7 @@ async fn credit(
     };
     let version = wallet.version + 1;
     outbox::append(tx, bonus.user_id, version, now, Kind::CoinsAdded(added)).await?;
-    Ok(Recharged {
+    Ok(RechargeOutcome {
         transaction_id: made[&transfer_id],
         amount_paise: 0,
         coins_added: bonus.coins,
@@ -101,8 +103,8 @@ async fn credit(
     })
 }
 
-fn bonus_posting(bonus: &Bonus, balance_coins: i64) -> Posting {
-    let Bonus { user_id, coins, .. } = *bonus;
+fn bonus_posting(bonus: &BonusGrant, balance_coins: i64) -> Posting {
+    let BonusGrant { user_id, coins, .. } = *bonus;
     Posting {
         transfer_id: bonus_id(&bonus.fresh_id),
         kind: TransferKind::Bonus,
@@ -114,19 +116,19 @@ fn bonus_posting(bonus: &Bonus, balance_coins: i64) -> Posting {
         coins,
         paise: 0,
         balance_coins,
-        entries: vec![Entry {
-            ledger: journal::Ledger::Coins,
-            debit: Account::CoinIssue,
-            credit: Account::User(user_id),
+        entries: vec![JournalEntry {
+            currency: Currency::Coins,
+            debit: JournalAccount::CoinIssue,
+            credit: JournalAccount::User(user_id),
             amount: coins,
         }],
         owner_id: user_id,
-        change: Change {
+        change: WalletChange {
             coins,
             events: 1,
-            ..Change::default()
+            ..WalletChange::default()
         },
-        line: Some(Line {
+        line: Some(NewHistoryLine {
             tx_type: bonus.tx_type,
             coins_change: coins,
             money_change_paise: 0,

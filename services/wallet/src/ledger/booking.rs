@@ -5,11 +5,11 @@ use sqlx::PgConnection;
 
 use super::credit::{CreditedPayment, credit_order};
 use super::reversal::{OrderReversal, reverse_closed, reverse_order};
-use super::{Ledger, Recharged};
+use super::{Ledger, RechargeOutcome};
 use crate::domain::WalletError;
 use crate::domain::journal::payment_transfer_id;
 use crate::domain::order_evaluation::{PaymentDecision, PaymentOutcome, evaluate_order};
-use crate::domain::payment::Order;
+use crate::domain::payment::PaymentOrder;
 use crate::domain::provider_payment::{
     PaymentReport, PaymentState, ReportedPayment, ReversalReason,
 };
@@ -20,13 +20,13 @@ use crate::store::{payments, transfers, wallets};
 
 /// The result of booking reports about one order.
 #[derive(Debug, Default)]
-pub(super) struct Booking {
+pub(super) struct BookingOutcome {
     /// The purchase, if the order was credited by these reports.
-    pub(super) credited: Option<Recharged>,
+    pub(super) credited: Option<RechargeOutcome>,
     alerts: Vec<(PaymentAlert, String)>,
 }
 
-impl Booking {
+impl BookingOutcome {
     fn raise(&mut self, alert: PaymentAlert, payment_id: &str) {
         self.alerts.push((alert, payment_id.to_owned()));
     }
@@ -63,7 +63,7 @@ pub(super) async fn book_reports(
     now: DateTime<Utc>,
     order_id: &str,
     reports: &[PaymentReport],
-) -> Result<Booking, WalletError> {
+) -> Result<BookingOutcome, WalletError> {
     let Some(found) = payments::find(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
@@ -73,14 +73,14 @@ pub(super) async fn book_reports(
     let Some(order) = payments::lock(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
-    let mut booking = Booking::default();
+    let mut booking = BookingOutcome::default();
     for report in captured(reports) {
         record(tx, now, report, &mut booking).await?;
     }
     let records = order_payments::of_order(tx, order_id).await?;
     let payments: Vec<_> = records.iter().map(PaymentRecord::captured).collect();
     for (decision, record) in evaluate_order(&order, &payments).iter().zip(&records) {
-        let decided = Decided {
+        let decided = DecisionContext {
             order: &order,
             decision,
             record,
@@ -105,7 +105,7 @@ async fn record(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     report: &PaymentReport,
-    booking: &mut Booking,
+    booking: &mut BookingOutcome,
 ) -> sqlx::Result<()> {
     let payment = &report.payment;
     if !order_payments::upsert(tx, payment, now).await? {
@@ -119,20 +119,20 @@ async fn record(
 }
 
 /// A decision about one payment of a locked order, with what it was made from.
-struct Decided<'a> {
-    order: &'a Order,
+struct DecisionContext<'a> {
+    order: &'a PaymentOrder,
     decision: &'a PaymentDecision,
     record: &'a PaymentRecord,
     report: Option<&'a PaymentReport>,
 }
 
-impl Decided<'_> {
+impl DecisionContext<'_> {
     async fn apply(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
         locked: &mut LockedWallets,
-        booking: &mut Booking,
+        booking: &mut BookingOutcome,
     ) -> Result<(), WalletError> {
         let Self {
             order,
@@ -187,8 +187,8 @@ async fn book_without_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     reports: &[PaymentReport],
-) -> Result<Booking, WalletError> {
-    let mut booking = Booking::default();
+) -> Result<BookingOutcome, WalletError> {
+    let mut booking = BookingOutcome::default();
     for report in captured(reports) {
         let payment = &report.payment;
         let transfer_id = payment_transfer_id(&payment.payment_id);

@@ -10,17 +10,17 @@ use talktime_proto::events::v1::{Charged, LowBalance};
 
 use super::Ledger;
 use crate::domain::WalletError;
-use crate::domain::charging::{self, Charge, Decision};
+use crate::domain::charging::{self, Charge, ChargeDecision};
 use crate::domain::history::TxType;
-use crate::domain::journal::{self, Account, Entry, TransferKind};
+use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
 use crate::observe;
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::Wallet;
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
+use crate::store::wallets::LockedWallet;
 use crate::store::{transfers, wallets};
 
 /// What became of a charge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum ChargeOutcome {
     /// It happened, now or at an earlier request.
     Charged {
         /// The payer's transaction.
@@ -39,7 +39,7 @@ pub enum Outcome {
 
 impl Ledger {
     /// Charges in order, all in one transaction, each with an outcome of its own.
-    pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<Outcome>, WalletError> {
+    pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<ChargeOutcome>, WalletError> {
         let traceparent = trace::current();
         let group: Vec<Member<Charge>> = charges
             .iter()
@@ -55,7 +55,7 @@ impl Ledger {
     pub async fn charge_group(
         &self,
         group: &[Member<Charge>],
-    ) -> Result<Vec<Outcome>, WalletError> {
+    ) -> Result<Vec<ChargeOutcome>, WalletError> {
         let charges: Vec<Charge> = group.iter().map(|member| member.task).collect();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -85,21 +85,27 @@ impl Ledger {
     }
 }
 
-fn outcome(charge: &Charge, decision: Decision, made: &HashMap<String, i64>) -> Outcome {
+fn outcome(
+    charge: &Charge,
+    decision: ChargeDecision,
+    made: &HashMap<String, i64>,
+) -> ChargeOutcome {
     match decision {
-        Decision::Happens { balance_coins } => Outcome::Charged {
+        ChargeDecision::Accepted { balance_coins } => ChargeOutcome::Charged {
             transaction_id: made[&charge.id()],
             balance_coins,
         },
-        Decision::Happened {
+        ChargeDecision::AlreadyCharged {
             transaction_id,
             balance_coins,
-        } => Outcome::Charged {
+        } => ChargeOutcome::Charged {
             transaction_id,
             balance_coins,
         },
-        Decision::Insufficient { available_coins } => Outcome::Insufficient { available_coins },
-        Decision::Voided => Outcome::Voided,
+        ChargeDecision::Insufficient { available_coins } => {
+            ChargeOutcome::Insufficient { available_coins }
+        }
+        ChargeDecision::Voided => ChargeOutcome::Voided,
     }
 }
 
@@ -110,18 +116,18 @@ fn user_ids(charges: &[Charge]) -> Vec<i64> {
 /// The charges that happen now, with the balances they leave.
 fn happening<'a>(
     charges: &'a [Charge],
-    decisions: &'a [Decision],
+    decisions: &'a [ChargeDecision],
 ) -> impl Iterator<Item = (&'a Charge, i64)> {
     charges
         .iter()
         .zip(decisions)
         .filter_map(|(charge, decision)| match *decision {
-            Decision::Happens { balance_coins } => Some((charge, balance_coins)),
+            ChargeDecision::Accepted { balance_coins } => Some((charge, balance_coins)),
             _ => None,
         })
 }
 
-fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
+fn postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Posting> {
     happening(charges, decisions)
         .map(|(charge, balance_coins)| Posting {
             transfer_id: charge.id(),
@@ -131,19 +137,19 @@ fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
             coins: charge.coins,
             paise: 0,
             balance_coins,
-            entries: vec![Entry {
-                ledger: journal::Ledger::Coins,
-                debit: Account::User(charge.user_id),
-                credit: Account::CoinRevenue,
+            entries: vec![JournalEntry {
+                currency: Currency::Coins,
+                debit: JournalAccount::User(charge.user_id),
+                credit: JournalAccount::CoinRevenue,
                 amount: charge.coins,
             }],
             owner_id: charge.user_id,
-            change: Change {
+            change: WalletChange {
                 coins: -charge.coins,
                 events: 1 + i64::from(charge.leaves_little(balance_coins)),
-                ..Change::default()
+                ..WalletChange::default()
             },
-            line: Some(Line {
+            line: Some(NewHistoryLine {
                 tx_type: TxType::Spend,
                 coins_change: -charge.coins,
                 money_change_paise: 0,
@@ -155,8 +161,8 @@ fn postings(charges: &[Charge], decisions: &[Decision]) -> Vec<Posting> {
 
 fn events(
     group: &[Member<Charge>],
-    decisions: &[Decision],
-    payers: &HashMap<i64, Wallet>,
+    decisions: &[ChargeDecision],
+    payers: &HashMap<i64, LockedWallet>,
 ) -> Vec<outbox::Traced> {
     let versions = payers
         .values()
@@ -171,7 +177,7 @@ fn events(
         decision,
     ) in group.iter().zip(decisions)
     {
-        let Decision::Happens { balance_coins } = *decision else {
+        let ChargeDecision::Accepted { balance_coins } = *decision else {
             continue;
         };
         let user_id = charge.user_id;

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::chain::Head;
-use crate::domain::journal::{self, Account, Entry, TransferKind, closing_id};
-use crate::store::posting::{self, Change, Posting};
-use crate::store::wallets::Wallet;
+use crate::domain::chain::ChainHead;
+use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, closing_id};
+use crate::store::posting::{self, Posting, WalletChange};
+use crate::store::wallets::LockedWallet;
 use crate::store::{order_payments, wallets};
 
 /// Moves what a deleted person left to the platform and drops their rows. Once a person.
@@ -17,7 +17,7 @@ pub async fn close_account(
 ) -> sqlx::Result<()> {
     let mut locked = wallets::lock(tx, &[user_id]).await?;
     let Some(wallet) = locked.get(&user_id).copied() else {
-        return wallets::close(tx, user_id, Head::default(), 0, now).await;
+        return wallets::close(tx, user_id, ChainHead::default(), 0, now).await;
     };
     if wallet.is_closed {
         return Ok(());
@@ -30,18 +30,23 @@ pub async fn close_account(
 
 /// The transfer that empties a wallet. Rupees that were asked for stay held until each withdrawal is
 /// decided, and what the person owes stays owed.
-fn closing_posting(wallet: &Wallet) -> Posting {
-    let user = Account::User(wallet.user_id);
-    let (coins, paise) = (journal::Ledger::Coins, journal::Ledger::Paise);
+fn closing_posting(wallet: &LockedWallet) -> Posting {
+    let user = JournalAccount::User(wallet.user_id);
+    let (coins, paise) = (Currency::Coins, Currency::Paise);
     let movements = [
-        (coins, user, Account::Forfeited, wallet.balance_coins),
-        (paise, user, Account::Forfeited, wallet.withdrawable_paise),
+        (coins, user, JournalAccount::Forfeited, wallet.balance_coins),
+        (
+            paise,
+            user,
+            JournalAccount::Forfeited,
+            wallet.withdrawable_paise,
+        ),
     ];
     let entries = movements
         .into_iter()
         .filter(|(.., amount)| *amount > 0)
-        .map(|(ledger, debit, credit, amount)| Entry {
-            ledger,
+        .map(|(currency, debit, credit, amount)| JournalEntry {
+            currency,
             debit,
             credit,
             amount,
@@ -57,7 +62,7 @@ fn closing_posting(wallet: &Wallet) -> Posting {
         balance_coins: 0,
         entries,
         owner_id: wallet.user_id,
-        change: Change::default(),
+        change: WalletChange::default(),
         line: None,
     }
 }

@@ -6,16 +6,16 @@ use talktime_kit::messaging::outbox;
 use talktime_proto::events::v1::CoinsAdded;
 use talktime_proto::events::v1::event::Kind;
 
-use super::Recharged;
+use super::RechargeOutcome;
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
 use crate::domain::journal::{
-    self, Account, Entry, TransferKind, debt_payment_id, payment_transfer_id,
+    Currency, JournalAccount, JournalEntry, TransferKind, debt_payment_id, payment_transfer_id,
 };
-use crate::domain::payment::{self, Order};
+use crate::domain::payment::{self, PaymentOrder};
 use crate::store::payments::{OrderCredit, REFUNDS_ASKED_AFTER};
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::{LockedWallets, Wallet};
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
+use crate::store::wallets::{LockedWallet, LockedWallets};
 use crate::store::{payments, transfers};
 
 /// The payment that credits an order.
@@ -34,9 +34,9 @@ pub(super) async fn credit_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     locked: &mut LockedWallets,
-    order: &Order,
+    order: &PaymentOrder,
     payment: &CreditedPayment<'_>,
-) -> Result<Recharged, WalletError> {
+) -> Result<RechargeOutcome, WalletError> {
     let wallet = locked[&order.user_id];
     payment::check_coins(order.coins, payment.price_paise, wallet.balance_coins)?;
     let postings = postings(&wallet, order, payment);
@@ -52,7 +52,7 @@ pub(super) async fn credit_order(
             .then_some(now + REFUNDS_ASKED_AFTER),
     };
     payments::set_credited(tx, &order.order_id, &credit, now).await?;
-    let recharged = Recharged {
+    let recharged = RechargeOutcome {
         transaction_id,
         amount_paise: payment.price_paise,
         coins_added: order.coins,
@@ -73,9 +73,9 @@ pub(super) async fn credit_order(
 /// The purchase that a credited order still stands for, when its proof is sent again.
 pub(super) async fn credited_before(
     tx: &mut PgConnection,
-    order: &Order,
+    order: &PaymentOrder,
     payment_id: &str,
-) -> Result<Recharged, WalletError> {
+) -> Result<RechargeOutcome, WalletError> {
     if order.credited_payment_id() != Some(payment_id) {
         return Err(WalletError::OrderPaid {
             order_id: order.order_id.clone(),
@@ -86,7 +86,7 @@ pub(super) async fn credited_before(
     }
     let transfer_id = payment_transfer_id(payment_id);
     let first = transfers::find(tx, &transfer_id).await?;
-    Ok(Recharged {
+    Ok(RechargeOutcome {
         transaction_id: order.transaction_id.unwrap_or_default(),
         amount_paise: order.price_paise(),
         coins_added: order.coins - order.reversed_coins,
@@ -96,7 +96,11 @@ pub(super) async fn credited_before(
 }
 
 /// The purchase, and what of it pays a debt at once.
-fn postings(wallet: &Wallet, order: &Order, payment: &CreditedPayment<'_>) -> Vec<Posting> {
+fn postings(
+    wallet: &LockedWallet,
+    order: &PaymentOrder,
+    payment: &CreditedPayment<'_>,
+) -> Vec<Posting> {
     let owed_coins = wallet.debt_coins.min(order.coins);
     let balance_coins = wallet.balance_coins + order.coins - owed_coins;
     let mut postings = vec![purchase_posting(order, payment, balance_coins)];
@@ -108,18 +112,22 @@ fn postings(wallet: &Wallet, order: &Order, payment: &CreditedPayment<'_>) -> Ve
     postings
 }
 
-fn purchase_posting(order: &Order, payment: &CreditedPayment<'_>, balance_coins: i64) -> Posting {
+fn purchase_posting(
+    order: &PaymentOrder,
+    payment: &CreditedPayment<'_>,
+    balance_coins: i64,
+) -> Posting {
     let user_id = order.user_id;
-    let coins_entry = Entry {
-        ledger: journal::Ledger::Coins,
-        debit: Account::CoinIssue,
-        credit: Account::User(user_id),
+    let coins_entry = JournalEntry {
+        currency: Currency::Coins,
+        debit: JournalAccount::CoinIssue,
+        credit: JournalAccount::User(user_id),
         amount: order.coins,
     };
-    let money_entry = Entry {
-        ledger: journal::Ledger::Paise,
-        debit: Account::GatewayClearing,
-        credit: Account::CoinSales,
+    let money_entry = JournalEntry {
+        currency: Currency::Paise,
+        debit: JournalAccount::GatewayClearing,
+        credit: JournalAccount::CoinSales,
         amount: payment.price_paise,
     };
     let entries = [coins_entry, money_entry].into_iter();
@@ -134,12 +142,12 @@ fn purchase_posting(order: &Order, payment: &CreditedPayment<'_>, balance_coins:
         // The sandbox gives coins for nothing, where it is asked to.
         entries: entries.filter(|entry| entry.amount > 0).collect(),
         owner_id: user_id,
-        change: Change {
+        change: WalletChange {
             coins: order.coins,
             events: 1,
-            ..Change::default()
+            ..WalletChange::default()
         },
-        line: Some(Line {
+        line: Some(NewHistoryLine {
             tx_type: TxType::Purchase,
             coins_change: order.coins,
             money_change_paise: payment.price_paise,
@@ -163,19 +171,19 @@ pub(super) fn debt_posting(
         coins,
         paise: 0,
         balance_coins,
-        entries: vec![Entry {
-            ledger: journal::Ledger::Coins,
-            debit: Account::User(user_id),
-            credit: Account::UserDebt(user_id),
+        entries: vec![JournalEntry {
+            currency: Currency::Coins,
+            debit: JournalAccount::User(user_id),
+            credit: JournalAccount::UserDebt(user_id),
             amount: coins,
         }],
         owner_id: user_id,
-        change: Change {
+        change: WalletChange {
             coins: -coins,
             debt_coins: -coins,
-            ..Change::default()
+            ..WalletChange::default()
         },
-        line: Some(Line {
+        line: Some(NewHistoryLine {
             tx_type: TxType::Refund,
             coins_change: -coins,
             money_change_paise: 0,

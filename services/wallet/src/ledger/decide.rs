@@ -7,13 +7,17 @@ use super::Ledger;
 use super::withdraw::tell;
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::domain::history::{Found, Page, TxType};
-use crate::domain::journal::{self, Account, Entry, TransferKind, payout_id, withdrawal_return_id};
-use crate::domain::withdrawal::{Decision, Status, Step, Undecided};
+use crate::domain::history::{ListPage, PageRequest, TxType};
+use crate::domain::journal::{
+    Currency, JournalAccount, JournalEntry, TransferKind, payout_id, withdrawal_return_id,
+};
+use crate::domain::withdrawal::{
+    DecisionOutcome, WithdrawalDecision, WithdrawalState, WithdrawalStatus,
+};
 use crate::ledger::bank::open;
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::Wallet;
-use crate::store::withdrawals::{self, Withdrawal};
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
+use crate::store::wallets::LockedWallet;
+use crate::store::withdrawals::{self, WithdrawalRecord};
 use crate::store::{bank::SealedDetails, wallets};
 
 /// Withdrawals that one export reads at a time.
@@ -21,9 +25,9 @@ const EXPORTED_AT_ONCE: i64 = 500;
 
 /// A withdrawal as admins see it.
 #[derive(Clone, Debug)]
-pub struct Reviewed {
+pub struct ReviewedWithdrawal {
     /// The withdrawal.
-    pub withdrawal: Withdrawal,
+    pub withdrawal: WithdrawalRecord,
     /// Where to.
     pub details: BankDetails,
     /// Admins who must agree to pay it.
@@ -32,7 +36,7 @@ pub struct Reviewed {
 
 /// A line of the list that an operator pays by.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Payout {
+pub struct PayoutItem {
     /// The withdrawal.
     pub withdrawal_id: i64,
     /// The sum, in paise.
@@ -46,8 +50,8 @@ impl Ledger {
     pub async fn decide(
         &self,
         withdrawal_id: i64,
-        decision: &Decision,
-    ) -> Result<Reviewed, WalletError> {
+        decision: &WithdrawalDecision,
+    ) -> Result<ReviewedWithdrawal, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         // Wallets are locked before anything else.
@@ -58,11 +62,11 @@ impl Ledger {
         let undecided = undecided.ok_or(WalletError::NoSuchWithdrawal)?;
         let wallet = locked.get(&owner_id).copied();
         let wallet = wallet.ok_or(WalletError::NoSuchWithdrawal)?;
-        let step = decision.on(&undecided, &self.terms.withdrawals, now)?;
-        if step != Step::Stands {
+        let step = decision.evaluate(&undecided, &self.terms.withdrawals, now)?;
+        if step != DecisionOutcome::Unchanged {
             withdrawals::note(&mut tx, withdrawal_id, decision, now).await?;
         }
-        if step == Step::Becomes {
+        if step == DecisionOutcome::Applied {
             withdrawals::move_to(&mut tx, withdrawal_id, decision.status, now).await?;
             let posting = moving(&wallet, withdrawal_id, &undecided, decision.status);
             match posting {
@@ -78,7 +82,7 @@ impl Ledger {
             }
         }
         let decided = withdrawals::find(&mut tx, withdrawal_id).await?;
-        if wallet.is_closed && step == Step::Becomes && decision.status.is_final() {
+        if wallet.is_closed && step == DecisionOutcome::Applied && decision.status.is_final() {
             withdrawals::delete(&mut tx, withdrawal_id).await?;
         }
         failpoint::reach("wallet.decide.before_commit");
@@ -89,11 +93,15 @@ impl Ledger {
     }
 
     /// A page of everybody's withdrawals in one state, those that wait longest first.
-    pub async fn review(&self, status: Status, page: Page) -> Result<Found<Reviewed>, WalletError> {
+    pub async fn review(
+        &self,
+        status: WithdrawalStatus,
+        page: PageRequest,
+    ) -> Result<ListPage<ReviewedWithdrawal>, WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = withdrawals::in_status(&mut connection, status, page).await?;
         let entries = found.entries.into_iter();
-        Ok(Found {
+        Ok(ListPage {
             entries: entries
                 .map(|withdrawal| self.reviewed(withdrawal))
                 .collect::<Result<_, _>>()?,
@@ -102,10 +110,10 @@ impl Ledger {
     }
 
     /// What an operator is to pay out by hand: everything in processing.
-    pub async fn payouts(&self) -> Result<Vec<Payout>, WalletError> {
+    pub async fn payouts(&self) -> Result<Vec<PayoutItem>, WalletError> {
         let now: DateTime<Utc> = self.clock.now();
         let mut connection = self.db.acquire().await?;
-        let mut payouts: Vec<Payout> = Vec::new();
+        let mut payouts: Vec<PayoutItem> = Vec::new();
         loop {
             let after = payouts.last().map_or(0, |payout| payout.withdrawal_id);
             let batch = withdrawals::payable(&mut connection, after, now, EXPORTED_AT_ONCE).await?;
@@ -113,7 +121,7 @@ impl Ledger {
                 return Ok(payouts);
             }
             for withdrawal in batch {
-                payouts.push(Payout {
+                payouts.push(PayoutItem {
                     withdrawal_id: withdrawal.withdrawal_id,
                     amount_paise: withdrawal.amount_paise,
                     details: self.opened(withdrawal.user_id, &withdrawal.details)?,
@@ -122,9 +130,9 @@ impl Ledger {
         }
     }
 
-    fn reviewed(&self, withdrawal: Withdrawal) -> Result<Reviewed, WalletError> {
+    fn reviewed(&self, withdrawal: WithdrawalRecord) -> Result<ReviewedWithdrawal, WalletError> {
         let details = self.opened(withdrawal.user_id, &withdrawal.details)?;
-        Ok(Reviewed {
+        Ok(ReviewedWithdrawal {
             details,
             admins_needed: self
                 .terms
@@ -141,49 +149,50 @@ impl Ledger {
 
 /// The transfer behind a step; none where no money moves.
 fn moving(
-    wallet: &Wallet,
+    wallet: &LockedWallet,
     withdrawal_id: i64,
-    undecided: &Undecided,
-    status: Status,
+    undecided: &WithdrawalState,
+    status: WithdrawalStatus,
 ) -> Option<Posting> {
     let (user_id, amount_paise) = (wallet.user_id, undecided.amount_paise);
-    let returned = Change {
+    let returned = WalletChange {
         withdrawable_paise: amount_paise,
         pending_paise: -amount_paise,
         events: 1,
-        ..Change::default()
+        ..WalletChange::default()
     };
-    let paid = Change {
+    let paid = WalletChange {
         withdrawn_paise: amount_paise,
         withdrawable_paise: 0,
         ..returned
     };
     let (transfer_id, kind, credit, change) = match status {
-        Status::Pending | Status::Processing => return None,
-        Status::Paid => (
+        WithdrawalStatus::Pending | WithdrawalStatus::Processing => return None,
+        WithdrawalStatus::Paid => (
             payout_id(withdrawal_id),
             TransferKind::Payout,
-            Account::Bank,
+            JournalAccount::Bank,
             paid,
         ),
-        Status::Rejected => (
+        WithdrawalStatus::Rejected => (
             withdrawal_return_id(withdrawal_id),
             TransferKind::WithdrawalReturn,
             // A deleted account takes nothing back.
             if wallet.is_closed {
-                Account::Forfeited
+                JournalAccount::Forfeited
             } else {
-                Account::User(user_id)
+                JournalAccount::User(user_id)
             },
             returned,
         ),
     };
-    let line = (status == Status::Rejected && !wallet.is_closed).then(|| Line {
-        tx_type: TxType::Withdraw,
-        coins_change: 0,
-        money_change_paise: amount_paise,
-        description: format!("Withdrawal {withdrawal_id}, returned"),
-    });
+    let line =
+        (status == WithdrawalStatus::Rejected && !wallet.is_closed).then(|| NewHistoryLine {
+            tx_type: TxType::Withdraw,
+            coins_change: 0,
+            money_change_paise: amount_paise,
+            description: format!("Withdrawal {withdrawal_id}, returned"),
+        });
     Some(Posting {
         transfer_id,
         kind,
@@ -195,9 +204,9 @@ fn moving(
         coins: 0,
         paise: amount_paise,
         balance_coins: wallet.balance_coins,
-        entries: vec![Entry {
-            ledger: journal::Ledger::Paise,
-            debit: Account::PayoutsPending,
+        entries: vec![JournalEntry {
+            currency: Currency::Paise,
+            debit: JournalAccount::PayoutsPending,
             credit,
             amount: amount_paise,
         }],

@@ -28,33 +28,33 @@ use talktime_kit::messaging::Relay;
 
 use crate::domain::WalletError;
 use crate::domain::payment::RateCard;
-use crate::domain::withdrawal::Limits;
-use crate::provider::Provider;
-use crate::sealing::Sealer;
-use crate::store::wallets::{self, Balance, Wallet};
+use crate::domain::withdrawal::WithdrawalLimits;
+use crate::provider::PaymentProvider;
+use crate::sealing::BankDetailsSealer;
+use crate::store::wallets::{self, LockedWallet, WalletBalance};
 
-pub use bonus::Bonus;
-pub use charge::Outcome;
+pub use bonus::BonusGrant;
+pub use charge::ChargeOutcome;
 pub use close::close_account;
-pub use decide::{Payout, Reviewed};
+pub use decide::{PayoutItem, ReviewedWithdrawal};
 pub use orders::OpenOrder;
-pub use purchase::{Proof, Recharge, Recharged, Wanted};
-pub use settle::Settled;
-pub use statement::Statement;
-pub use withdraw::{Held, Wish};
+pub use purchase::{PaymentProof, RechargeOutcome, RechargeRequest, RequestedPurchase};
+pub use settle::SettlementOutcome;
+pub use statement::WalletStatement;
+pub use withdraw::{WithdrawalHold, WithdrawalRequest};
 
 /// What the operator of the platform has set.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct WalletTerms {
     /// What coins cost.
     pub rate_card: RateCard,
     /// How rupees may leave.
-    pub withdrawals: Limits,
+    pub withdrawals: WithdrawalLimits,
 }
 
 /// What a ledger works with.
 #[derive(Clone)]
-pub struct Parts {
+pub struct LedgerParts {
     /// The app role's pool, on a migrated database.
     pub db: Database,
     /// Woken when there are events.
@@ -62,11 +62,11 @@ pub struct Parts {
     /// Tells the time.
     pub clock: Clock,
     /// What is set.
-    pub terms: Terms,
+    pub terms: WalletTerms,
     /// Seals bank details.
-    pub sealer: Sealer,
+    pub sealer: BankDetailsSealer,
     /// Vouches for payments.
-    pub provider: Provider,
+    pub provider: PaymentProvider,
 }
 
 /// The wallet's operations on its own database; cheap to clone.
@@ -75,14 +75,14 @@ pub struct Ledger {
     db: Database,
     relay: Relay,
     clock: Clock,
-    terms: Arc<Terms>,
-    sealer: Sealer,
-    provider: Provider,
+    terms: Arc<WalletTerms>,
+    sealer: BankDetailsSealer,
+    provider: PaymentProvider,
 }
 
 impl Ledger {
     /// A ledger made of these.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: LedgerParts) -> Self {
         Self {
             db: parts.db,
             relay: parts.relay,
@@ -103,7 +103,7 @@ impl Ledger {
         &self,
         user_ids: &[i64],
         now: DateTime<Utc>,
-    ) -> Result<(Transaction, HashMap<i64, Wallet>), WalletError> {
+    ) -> Result<(Transaction, HashMap<i64, LockedWallet>), WalletError> {
         let mut tx = self.db.begin().await?;
         let wallets = wallets::lock(&mut tx, user_ids).await?;
         if user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {
@@ -118,7 +118,7 @@ impl Ledger {
     }
 
     /// A person's balance; all zero for one who never had coins or rupees.
-    pub async fn balance(&self, user_id: i64) -> Result<Balance, WalletError> {
+    pub async fn balance(&self, user_id: i64) -> Result<WalletBalance, WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(wallets::balance(&mut connection, user_id).await?)
     }

@@ -12,14 +12,14 @@ use super::booking::book_reports;
 use super::credit::credited_before;
 use crate::domain::WalletError;
 use crate::domain::order_evaluation::{CURRENCY, PaymentOutcome};
-use crate::domain::payment::{self, Order, PaymentMethod, SANDBOX};
+use crate::domain::payment::{self, PaymentMethod, PaymentOrder, SANDBOX};
 use crate::domain::provider_payment::{PaymentState, ReportedPayment};
 use crate::store::payments::NewOrder;
 use crate::store::{order_payments, payments};
 
 /// What vouches for a payment (contract, section 9).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub enum Proof {
+pub enum PaymentProof {
     /// Nothing: the sandbox pays by itself.
     None,
     /// A payment of the sandbox.
@@ -40,7 +40,7 @@ pub enum Proof {
 
 /// What somebody wants for their money.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Wanted {
+pub enum RequestedPurchase {
     /// A step of the rate card.
     Step {
         /// What it costs.
@@ -57,15 +57,15 @@ pub enum Wanted {
 
 /// A wish for coins.
 #[derive(Clone, Debug)]
-pub struct Recharge {
+pub struct RechargeRequest {
     /// Who buys.
     pub user_id: i64,
     /// What for.
-    pub wanted: Wanted,
+    pub wanted: RequestedPurchase,
     /// How it was paid, where the app says.
     pub payment_method: Option<PaymentMethod>,
     /// What vouches for the payment.
-    pub proof: Proof,
+    pub proof: PaymentProof,
     /// Unique, made for this request.
     pub fresh_id: String,
     /// The client's Idempotency-Key, with what it stands for.
@@ -74,7 +74,7 @@ pub struct Recharge {
 
 /// What a purchase came to.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Recharged {
+pub struct RechargeOutcome {
     /// The buyer's transaction.
     pub transaction_id: i64,
     /// What was paid.
@@ -94,8 +94,11 @@ impl Ledger {
     /// # Errors
     /// `Unpaid` without a proof for an order of this person, `PaymentPending` before the capture,
     /// `PaymentFailed`, `PaymentMismatch` and `PaymentReversed` as the provider reports it.
-    pub async fn recharge(&self, recharge: &Recharge) -> Result<Recharged, WalletError> {
-        if let Proof::Razorpay {
+    pub async fn recharge(
+        &self,
+        recharge: &RechargeRequest,
+    ) -> Result<RechargeOutcome, WalletError> {
+        if let PaymentProof::Razorpay {
             order_id,
             payment_id,
             signature,
@@ -129,7 +132,7 @@ impl Ledger {
     /// is paid needs no question: the answer is in our own books.
     async fn book_proved_payment(
         &self,
-        recharge: &Recharge,
+        recharge: &RechargeRequest,
         order_id: &str,
         payment_id: &str,
     ) -> Result<(), WalletError> {
@@ -154,15 +157,15 @@ impl Ledger {
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
-        recharge: &Recharge,
-    ) -> Result<Recharged, WalletError> {
+        recharge: &RechargeRequest,
+    ) -> Result<RechargeOutcome, WalletError> {
         let (found, payment_id) = match &recharge.proof {
-            Proof::None => (self.pay_in_sandbox(tx, now, recharge).await?, None),
-            Proof::Sandbox { payment_id } => {
+            PaymentProof::None => (self.pay_in_sandbox(tx, now, recharge).await?, None),
+            PaymentProof::Sandbox { payment_id } => {
                 let found = payments::find_by_payment(tx, payment_id).await?;
                 (found.filter(|_| self.provider.name() == SANDBOX), None)
             }
-            Proof::Razorpay {
+            PaymentProof::Razorpay {
                 order_id,
                 payment_id,
                 ..
@@ -196,16 +199,16 @@ impl Ledger {
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
-        recharge: &Recharge,
-    ) -> Result<Option<Order>, WalletError> {
+        recharge: &RechargeRequest,
+    ) -> Result<Option<PaymentOrder>, WalletError> {
         if self.provider.name() != SANDBOX {
             return Ok(None);
         }
         let (coins, amount_paise) = match recharge.wanted {
-            Wanted::Step { amount_paise } => {
+            RequestedPurchase::Step { amount_paise } => {
                 (self.terms.rate_card.coins_for(amount_paise)?, amount_paise)
             }
-            Wanted::Coins {
+            RequestedPurchase::Coins {
                 coins,
                 amount_paise,
             } => (coins, amount_paise),
@@ -227,9 +230,9 @@ impl Ledger {
     }
 }
 
-impl Recharge {
+impl RechargeRequest {
     /// The order of a proof, if it is this person's and for what they want.
-    fn check_order(&self, found: Option<Order>) -> Result<Order, WalletError> {
+    fn check_order(&self, found: Option<PaymentOrder>) -> Result<PaymentOrder, WalletError> {
         let order = found.filter(|order| order.user_id == self.user_id);
         let order = order.ok_or(WalletError::Unpaid)?;
         if !self.wanted.is_what(&order) {
@@ -253,7 +256,7 @@ async fn refusal(tx: &mut PgConnection, payment_id: &str) -> Result<WalletError,
 
 /// The payment by which the sandbox pays an order.
 fn sandbox_payment(
-    order: &Order,
+    order: &PaymentOrder,
     payment_id: String,
     method: Option<PaymentMethod>,
 ) -> ReportedPayment {
@@ -269,8 +272,8 @@ fn sandbox_payment(
     }
 }
 
-impl Wanted {
-    fn is_what(self, order: &Order) -> bool {
+impl RequestedPurchase {
+    fn is_what(self, order: &PaymentOrder) -> bool {
         match self {
             Self::Step { amount_paise } => amount_paise == order.amount_paise,
             Self::Coins {

@@ -8,19 +8,19 @@ use talktime_proto::events::v1::event::Kind;
 
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
-use crate::domain::journal::{self, Account, Entry, TransferKind, reversal_id};
+use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, reversal_id};
 use crate::domain::order_evaluation::ReversedAmounts;
-use crate::domain::payment::Order;
+use crate::domain::payment::PaymentOrder;
 use crate::domain::provider_payment::ReversalReason;
 use crate::store::order_payments::{self, PaymentRecord};
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::{LockedWallets, Wallet};
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
+use crate::store::wallets::{LockedWallet, LockedWallets};
 use crate::store::{accounts, payments, wallets};
 
 /// The reversals that a credited order is to have.
 pub(super) struct OrderReversal<'a> {
     /// The order as it was locked.
-    pub(super) order: &'a Order,
+    pub(super) order: &'a PaymentOrder,
     /// The payment that credited it.
     pub(super) record: &'a PaymentRecord,
     /// The amounts that all reversals together take back.
@@ -48,7 +48,7 @@ pub(super) async fn reverse_order(
     let wallet = locked[&order.user_id];
     let taken_coins = back.coins.min(wallet.balance_coins);
     let sources = CoinSources {
-        taken: (Account::User(wallet.user_id), taken_coins),
+        taken: (JournalAccount::User(wallet.user_id), taken_coins),
         owed_coins: back.coins - taken_coins,
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reversal.reason);
@@ -85,7 +85,7 @@ pub(super) async fn reverse_closed(
     let left_coins = accounts::forfeited_coins(tx, owner_id).await?;
     let taken_coins = back.coins.min(left_coins);
     let sources = CoinSources {
-        taken: (Account::Forfeited, taken_coins),
+        taken: (JournalAccount::Forfeited, taken_coins),
         owed_coins: back.coins - taken_coins,
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reason);
@@ -97,13 +97,13 @@ pub(super) async fn reverse_closed(
 /// Where the coins of a reversal come from.
 struct CoinSources {
     /// The account that has some, and how many of them.
-    taken: (Account, i64),
+    taken: (JournalAccount, i64),
     /// The rest, which their buyer owes.
     owed_coins: i64,
 }
 
 fn reversal_posting(
-    wallet: &Wallet,
+    wallet: &LockedWallet,
     record: &PaymentRecord,
     back: ReversedAmounts,
     sources: &CoinSources,
@@ -112,27 +112,27 @@ fn reversal_posting(
     let user_id = wallet.user_id;
     let (source, taken_coins) = sources.taken;
     let own_coins = if wallet.is_closed { 0 } else { taken_coins };
-    let (coins, paise) = (journal::Ledger::Coins, journal::Ledger::Paise);
+    let (coins, paise) = (Currency::Coins, Currency::Paise);
     let movements = [
-        (coins, source, Account::CoinIssue, taken_coins),
+        (coins, source, JournalAccount::CoinIssue, taken_coins),
         (
             coins,
-            Account::UserDebt(user_id),
-            Account::CoinIssue,
+            JournalAccount::UserDebt(user_id),
+            JournalAccount::CoinIssue,
             sources.owed_coins,
         ),
         (
             paise,
-            Account::CoinSales,
-            Account::GatewayClearing,
+            JournalAccount::CoinSales,
+            JournalAccount::GatewayClearing,
             back.paise,
         ),
     ];
     let entries = movements
         .into_iter()
         .filter(|(.., amount)| *amount > 0)
-        .map(|(ledger, debit, credit, amount)| Entry {
-            ledger,
+        .map(|(currency, debit, credit, amount)| JournalEntry {
+            currency,
             debit,
             credit,
             amount,
@@ -152,13 +152,13 @@ fn reversal_posting(
         balance_coins: wallet.balance_coins - own_coins,
         entries: entries.collect(),
         owner_id: user_id,
-        change: Change {
+        change: WalletChange {
             coins: -own_coins,
             debt_coins: sources.owed_coins,
             events: 1,
-            ..Change::default()
+            ..WalletChange::default()
         },
-        line: (!wallet.is_closed).then(|| Line {
+        line: (!wallet.is_closed).then(|| NewHistoryLine {
             tx_type: TxType::Refund,
             coins_change: -own_coins,
             money_change_paise: -back.paise,
@@ -170,7 +170,7 @@ fn reversal_posting(
 async fn append_payment_reversed(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    wallet: &Wallet,
+    wallet: &LockedWallet,
     reversal: &OrderReversal<'_>,
     sources: &CoinSources,
 ) -> sqlx::Result<()> {

@@ -13,17 +13,17 @@ use super::void::undoing;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
-use crate::domain::journal::{self, Account, Entry, TransferKind};
-use crate::domain::settlement::{ChargedMinute, Plan, Settlement};
+use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
+use crate::domain::settlement::{ChargedMinute, Settlement, SettlementPlan};
 use crate::observe;
 use crate::store::earnings;
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::transfers::{self, Transfer};
-use crate::store::wallets::Wallet;
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
+use crate::store::transfers::{self, TransferRecord};
+use crate::store::wallets::LockedWallet;
 
 /// What a settlement came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settled {
+pub struct SettlementOutcome {
     /// What the caller paid.
     pub coins_spent: i64,
     /// What the listener earned.
@@ -34,7 +34,7 @@ pub struct Settled {
 
 impl Ledger {
     /// Settles a call once; the same settlement again answers as the first time.
-    pub async fn settle(&self, settlement: &Settlement) -> Result<Settled, WalletError> {
+    pub async fn settle(&self, settlement: &Settlement) -> Result<SettlementOutcome, WalletError> {
         let member = Member {
             task: *settlement,
             traceparent: trace::current(),
@@ -47,22 +47,22 @@ impl Ledger {
     pub async fn settle_group(
         &self,
         group: &[Member<Settlement>],
-    ) -> Result<Vec<Settled>, WalletError> {
+    ) -> Result<Vec<SettlementOutcome>, WalletError> {
         let now = self.clock.now();
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id).collect();
         let (mut tx, wallets) = self.begin_with(&parties(group), now).await?;
-        let mut books = Books {
+        let mut books = SettlementBatch {
             wallets,
             past: transfers::find_all(&mut tx, &settlement_ids(group)).await?,
             charged: transfers::charged_minutes(&mut tx, &call_ids).await?,
-            written: Written::default(),
+            written: PendingWrites::default(),
         };
         let settled = group
             .iter()
             .map(|member| books.settle(member))
-            .collect::<Result<Vec<Settled>, WalletError>>()?;
+            .collect::<Result<Vec<SettlementOutcome>, WalletError>>()?;
 
-        let Books {
+        let SettlementBatch {
             mut wallets,
             written,
             ..
@@ -97,23 +97,23 @@ fn settlement_ids(group: &[Member<Settlement>]) -> Vec<String> {
 }
 
 /// What settlements are decided by, each after those before it.
-struct Books {
-    wallets: HashMap<i64, Wallet>,
-    past: HashMap<String, Transfer>,
+struct SettlementBatch {
+    wallets: HashMap<i64, LockedWallet>,
+    past: HashMap<String, TransferRecord>,
     charged: HashMap<i64, Vec<ChargedMinute>>,
-    written: Written,
+    written: PendingWrites,
 }
 
 /// What is to be written.
 #[derive(Default)]
-struct Written {
+struct PendingWrites {
     postings: Vec<Posting>,
-    earnings: Vec<(Settlement, Plan)>,
+    earnings: Vec<(Settlement, SettlementPlan)>,
     events: Vec<outbox::Traced>,
 }
 
-impl Books {
-    fn settle(&mut self, member: &Member<Settlement>) -> Result<Settled, WalletError> {
+impl SettlementBatch {
+    fn settle(&mut self, member: &Member<Settlement>) -> Result<SettlementOutcome, WalletError> {
         let settlement = &member.task;
         if let Some(settled) = self.settled_before(settlement)? {
             return Ok(settled);
@@ -121,7 +121,7 @@ impl Books {
         let charged = self.charged.get(&settlement.call_id);
         let plan = settlement.plan(charged.map_or(&[], Vec::as_slice))?;
         self.give_back(settlement, &plan);
-        let settled = Settled {
+        let settled = SettlementOutcome {
             coins_spent: plan.coins_spent,
             listener_paise: plan.listener_paise,
             caller_balance_coins: self.wallets[&settlement.caller_id].balance_coins,
@@ -140,7 +140,10 @@ impl Books {
         Ok(settled)
     }
 
-    fn settled_before(&self, settlement: &Settlement) -> Result<Option<Settled>, WalletError> {
+    fn settled_before(
+        &self,
+        settlement: &Settlement,
+    ) -> Result<Option<SettlementOutcome>, WalletError> {
         let Some(first) = self.past.get(&settlement.id()) else {
             return Ok(None);
         };
@@ -149,7 +152,7 @@ impl Books {
                 transfer_id: settlement.id(),
             });
         }
-        Ok(Some(Settled {
+        Ok(Some(SettlementOutcome {
             coins_spent: first.coins,
             listener_paise: first.paise,
             caller_balance_coins: first.balance_coins,
@@ -157,7 +160,7 @@ impl Books {
     }
 
     /// Returns what was charged beyond the minutes that count.
-    fn give_back(&mut self, settlement: &Settlement, plan: &Plan) {
+    fn give_back(&mut self, settlement: &Settlement, plan: &SettlementPlan) {
         for charged in &plan.returned {
             let charge = Charge {
                 call_id: settlement.call_id,
@@ -177,7 +180,7 @@ impl Books {
             wallet.version += posting.change.events;
         }
         if posting.kind == TransferKind::Settlement {
-            let transfer = Transfer {
+            let transfer = TransferRecord {
                 content: posting.content.clone(),
                 coins: posting.coins,
                 paise: posting.paise,
@@ -190,20 +193,24 @@ impl Books {
 }
 
 /// The transfer that pays the listener. What somebody earned who is gone stays with the platform.
-fn earning(settlement: &Settlement, settled: Settled, listener: &Wallet) -> Posting {
+fn earning(
+    settlement: &Settlement,
+    settled: SettlementOutcome,
+    listener: &LockedWallet,
+) -> Posting {
     let paise = settled.listener_paise;
     let (credit, earned_paise) = if listener.is_closed {
-        (Account::Forfeited, 0)
+        (JournalAccount::Forfeited, 0)
     } else {
-        (Account::User(listener.user_id), paise)
+        (JournalAccount::User(listener.user_id), paise)
     };
-    let entry = Entry {
-        ledger: journal::Ledger::Paise,
-        debit: Account::ListenerCost,
+    let entry = JournalEntry {
+        currency: Currency::Paise,
+        debit: JournalAccount::ListenerCost,
         credit,
         amount: paise,
     };
-    let line = Line {
+    let line = NewHistoryLine {
         tx_type: TxType::Earn,
         coins_change: 0,
         money_change_paise: paise,
@@ -223,18 +230,22 @@ fn earning(settlement: &Settlement, settled: Settled, listener: &Wallet) -> Post
         // Nothing moves for a listener whose minute is worth nothing.
         entries: if paise > 0 { vec![entry] } else { vec![] },
         owner_id: listener.user_id,
-        change: Change {
+        change: WalletChange {
             withdrawable_paise: earned_paise,
             earned_paise,
             events: 1,
-            ..Change::default()
+            ..WalletChange::default()
         },
         // A call that was taken back is none that anybody earned with.
         line: (!listener.is_closed && settlement.minutes > 0).then_some(line),
     }
 }
 
-fn earned_event(settlement: &Settlement, plan: &Plan, listener: &Wallet) -> (i64, i64, Kind) {
+fn earned_event(
+    settlement: &Settlement,
+    plan: &SettlementPlan,
+    listener: &LockedWallet,
+) -> (i64, i64, Kind) {
     let listener_id = listener.user_id;
     let earned = Earned {
         user_id: listener_id,

@@ -3,20 +3,21 @@
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::history::{
-    Earning, EarningTotals, Found, Line, Lines, Page, Purchase, PurchaseTotals, Totals,
+    CallEarning, CoinPurchase, EarningTotals, HistoryFilter, HistoryLine, HistoryTotals, ListPage,
+    PageRequest, PurchaseTotals,
 };
-use crate::store::wallets::{self, Balance};
+use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 
 /// A page of a history, and what the whole of it comes to.
 #[derive(Clone, Debug)]
-pub struct Statement {
+pub struct WalletStatement {
     /// The page.
-    pub found: Found<Line>,
+    pub found: ListPage<HistoryLine>,
     /// Of the whole history, whatever the page.
-    pub totals: Totals,
+    pub totals: HistoryTotals,
     /// What there is now.
-    pub balance: Balance,
+    pub balance: WalletBalance,
 }
 
 impl Ledger {
@@ -24,11 +25,11 @@ impl Ledger {
     pub async fn statement(
         &self,
         user_id: i64,
-        lines: Lines,
-        page: Page,
-    ) -> Result<Statement, WalletError> {
+        lines: HistoryFilter,
+        page: PageRequest,
+    ) -> Result<WalletStatement, WalletError> {
         let mut connection = self.db.acquire().await?;
-        Ok(Statement {
+        Ok(WalletStatement {
             found: transactions::list(&mut connection, user_id, lines, page).await?,
             totals: transactions::totals(&mut connection, user_id).await?,
             balance: wallets::balance(&mut connection, user_id).await?,
@@ -39,8 +40,8 @@ impl Ledger {
     pub async fn earnings(
         &self,
         listener_id: i64,
-        page: Page,
-    ) -> Result<(Found<Earning>, EarningTotals), WalletError> {
+        page: PageRequest,
+    ) -> Result<(ListPage<CallEarning>, EarningTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(earnings::list(&mut connection, listener_id, page).await?)
     }
@@ -49,8 +50,8 @@ impl Ledger {
     pub async fn purchases(
         &self,
         user_id: i64,
-        page: Page,
-    ) -> Result<(Found<Purchase>, PurchaseTotals), WalletError> {
+        page: PageRequest,
+    ) -> Result<(ListPage<CoinPurchase>, PurchaseTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(payments::purchases(&mut connection, user_id, page).await?)
     }

@@ -6,10 +6,10 @@ use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
-use crate::domain::journal::{self, Account, Entry, TransferKind, void_id};
-use crate::store::posting::{self, Change, Line, Posting};
+use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, void_id};
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::transfers;
-use crate::store::wallets::Wallet;
+use crate::store::wallets::LockedWallet;
 
 impl Ledger {
     /// Undoes the charge of one minute; answers the coins returned. A charge that has not arrived
@@ -50,7 +50,7 @@ impl Ledger {
 }
 
 /// Takes the place of a charge that has not come.
-fn tombstone(wallet: &Wallet, call_id: i64, minute: i32) -> Posting {
+fn tombstone(wallet: &LockedWallet, call_id: i64, minute: i32) -> Posting {
     Posting {
         transfer_id: charge_id(call_id, minute),
         kind: TransferKind::Void,
@@ -61,13 +61,13 @@ fn tombstone(wallet: &Wallet, call_id: i64, minute: i32) -> Posting {
         balance_coins: wallet.balance_coins,
         entries: vec![],
         owner_id: wallet.user_id,
-        change: Change::default(),
+        change: WalletChange::default(),
         line: None,
     }
 }
 
 /// The transfer that gives back what a charge took. A person who is gone gets nothing back.
-pub(super) fn undoing(charge: &Charge, payer: &Wallet) -> Posting {
+pub(super) fn undoing(charge: &Charge, payer: &LockedWallet) -> Posting {
     let Charge {
         call_id,
         minute,
@@ -75,11 +75,11 @@ pub(super) fn undoing(charge: &Charge, payer: &Wallet) -> Posting {
         coins,
     } = *charge;
     let (credit, coins_change) = if payer.is_closed {
-        (Account::Forfeited, 0)
+        (JournalAccount::Forfeited, 0)
     } else {
-        (Account::User(user_id), coins)
+        (JournalAccount::User(user_id), coins)
     };
-    let line = Line {
+    let line = NewHistoryLine {
         tx_type: TxType::Refund,
         coins_change,
         money_change_paise: 0,
@@ -93,16 +93,16 @@ pub(super) fn undoing(charge: &Charge, payer: &Wallet) -> Posting {
         coins,
         paise: 0,
         balance_coins: payer.balance_coins + coins_change,
-        entries: vec![Entry {
-            ledger: journal::Ledger::Coins,
-            debit: Account::CoinRevenue,
+        entries: vec![JournalEntry {
+            currency: Currency::Coins,
+            debit: JournalAccount::CoinRevenue,
             credit,
             amount: coins,
         }],
         owner_id: user_id,
-        change: Change {
+        change: WalletChange {
             coins: coins_change,
-            ..Change::default()
+            ..WalletChange::default()
         },
         line: (!payer.is_closed).then_some(line),
     }

@@ -11,12 +11,14 @@ use talktime_proto::events::v1::event::Kind;
 
 use super::Ledger;
 use crate::domain::WalletError;
-use crate::domain::history::{Found, Page, TxType};
-use crate::domain::journal::{self, Account, Entry, TransferKind, withdrawal_transfer_id};
-use crate::domain::withdrawal::{Means, Status};
-use crate::store::posting::{self, Change, Line, Posting};
-use crate::store::wallets::Wallet;
-use crate::store::withdrawals::{self, NewWithdrawal, Withdrawal};
+use crate::domain::history::{ListPage, PageRequest, TxType};
+use crate::domain::journal::{
+    Currency, JournalAccount, JournalEntry, TransferKind, withdrawal_transfer_id,
+};
+use crate::domain::withdrawal::{WithdrawalBudget, WithdrawalStatus};
+use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
+use crate::store::wallets::LockedWallet;
+use crate::store::withdrawals::{self, NewWithdrawal, WithdrawalRecord};
 use crate::store::{bank, wallets};
 
 /// What counts as a day for the daily limit.
@@ -24,7 +26,7 @@ const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// A wish for rupees.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct WithdrawalRequest {
     /// Who asks.
     pub user_id: i64,
     /// For how much, in paise.
@@ -35,7 +37,7 @@ pub struct Wish {
 
 /// A withdrawal that was asked for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Held {
+pub struct WithdrawalHold {
     /// The line in the history that holds the sum.
     pub transaction_id: i64,
     /// The withdrawal.
@@ -48,7 +50,7 @@ pub struct Held {
 
 impl Ledger {
     /// Holds a sum and asks for its payout.
-    pub async fn withdraw(&self, wish: &Wish) -> Result<Held, WalletError> {
+    pub async fn withdraw(&self, wish: &WithdrawalRequest) -> Result<WithdrawalHold, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(request) = &wish.idempotency
@@ -71,12 +73,12 @@ impl Ledger {
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
-        wish: &Wish,
-    ) -> Result<Held, WalletError> {
+        wish: &WithdrawalRequest,
+    ) -> Result<WithdrawalHold, WalletError> {
         let (user_id, amount_paise) = (wish.user_id, wish.amount_paise);
         let mut locked = wallets::lock(tx, &[user_id]).await?;
         let wallet = locked.get(&user_id).copied();
-        let means = Means {
+        let means = WithdrawalBudget {
             withdrawable_paise: wallet.map_or(0, |wallet| wallet.withdrawable_paise),
             asked_today_paise: withdrawals::asked_since(tx, user_id, now - DAY).await?,
         };
@@ -104,10 +106,10 @@ impl Ledger {
             &wallet,
             withdrawal_id,
             amount_paise,
-            Status::Pending,
+            WithdrawalStatus::Pending,
         )
         .await?;
-        Ok(Held {
+        Ok(WithdrawalHold {
             transaction_id,
             withdrawal_id,
             amount_paise,
@@ -119,8 +121,8 @@ impl Ledger {
     pub async fn withdrawals(
         &self,
         user_id: i64,
-        page: Page,
-    ) -> Result<(Found<Withdrawal>, wallets::Balance), WalletError> {
+        page: PageRequest,
+    ) -> Result<(ListPage<WithdrawalRecord>, wallets::WalletBalance), WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = withdrawals::of_user(&mut connection, user_id, page).await?;
         let balance = wallets::balance(&mut connection, user_id).await?;
@@ -132,10 +134,10 @@ impl Ledger {
 pub(super) async fn tell(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    wallet: &Wallet,
+    wallet: &LockedWallet,
     withdrawal_id: i64,
     amount_paise: i64,
-    status: Status,
+    status: WithdrawalStatus,
 ) -> sqlx::Result<()> {
     let updated = WithdrawalUpdated {
         user_id: wallet.user_id,
@@ -148,7 +150,7 @@ pub(super) async fn tell(
     outbox::append(tx, wallet.user_id, version, now, kind).await
 }
 
-fn holding(wallet: &Wallet, withdrawal_id: i64, amount_paise: i64) -> Posting {
+fn holding(wallet: &LockedWallet, withdrawal_id: i64, amount_paise: i64) -> Posting {
     let user_id = wallet.user_id;
     Posting {
         transfer_id: withdrawal_transfer_id(withdrawal_id),
@@ -158,20 +160,20 @@ fn holding(wallet: &Wallet, withdrawal_id: i64, amount_paise: i64) -> Posting {
         coins: 0,
         paise: amount_paise,
         balance_coins: wallet.balance_coins,
-        entries: vec![Entry {
-            ledger: journal::Ledger::Paise,
-            debit: Account::User(user_id),
-            credit: Account::PayoutsPending,
+        entries: vec![JournalEntry {
+            currency: Currency::Paise,
+            debit: JournalAccount::User(user_id),
+            credit: JournalAccount::PayoutsPending,
             amount: amount_paise,
         }],
         owner_id: user_id,
-        change: Change {
+        change: WalletChange {
             withdrawable_paise: -amount_paise,
             pending_paise: amount_paise,
             events: 1,
-            ..Change::default()
+            ..WalletChange::default()
         },
-        line: Some(Line {
+        line: Some(NewHistoryLine {
             tx_type: TxType::Withdraw,
             coins_change: 0,
             money_change_paise: -amount_paise,

@@ -7,27 +7,27 @@ use std::sync::Arc;
 use crate::domain::WalletError;
 use crate::domain::payment::SANDBOX;
 use crate::domain::provider_payment::{PaymentNotice, ReportedPayment};
-use razorpay::Razorpay;
+use razorpay::RazorpayClient;
 
 /// A payment provider (contract, section 9); cheap to clone.
 #[derive(Clone, Debug)]
-pub enum Provider {
+pub enum PaymentProvider {
     /// Pays every order by itself, with no money; for development.
     Sandbox,
     /// The real one.
-    Razorpay(Arc<Razorpay>),
+    Razorpay(Arc<RazorpayClient>),
 }
 
 /// An order that the provider knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Opened {
+pub struct OpenedOrder {
     /// The provider's id of it.
     pub order_id: String,
     /// The payment that pays it, where that is known from the start.
     pub payment_id: Option<String>,
 }
 
-impl Provider {
+impl PaymentProvider {
     /// Its name in the store.
     pub fn name(&self) -> &'static str {
         match self {
@@ -45,13 +45,13 @@ impl Provider {
     }
 
     /// Opens an order; `receipt` is ours and unique.
-    pub async fn open(&self, receipt: &str, amount_paise: i64) -> Result<Opened, WalletError> {
+    pub async fn open(&self, receipt: &str, amount_paise: i64) -> Result<OpenedOrder, WalletError> {
         match self {
-            Self::Sandbox => Ok(Opened {
+            Self::Sandbox => Ok(OpenedOrder {
                 order_id: format!("order_{receipt}"),
                 payment_id: Some(format!("sandbox_{receipt}")),
             }),
-            Self::Razorpay(razorpay) => Ok(Opened {
+            Self::Razorpay(razorpay) => Ok(OpenedOrder {
                 order_id: razorpay.open_order(receipt, amount_paise).await?,
                 payment_id: None,
             }),

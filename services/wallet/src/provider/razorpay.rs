@@ -39,7 +39,7 @@ fn default_api_url() -> String {
 
 /// A client of the API. Its `Debug` shows no secret.
 #[derive(Debug)]
-pub struct Razorpay {
+pub struct RazorpayClient {
     http: reqwest::Client,
     key_id: String,
     key_secret: SecretString,
@@ -49,7 +49,7 @@ pub struct Razorpay {
 }
 
 #[derive(Serialize)]
-struct NewOrder<'a> {
+struct OrderRequest<'a> {
     /// In paise.
     amount: i64,
     currency: &'static str,
@@ -79,11 +79,11 @@ const AUTOMATIC_CAPTURE: CaptureSettings = CaptureSettings {
 };
 
 #[derive(Deserialize)]
-struct Order {
+struct CreatedOrder {
     id: String,
 }
 
-impl Razorpay {
+impl RazorpayClient {
     /// A client for this account; connects when first used.
     pub fn new(config: &RazorpayConfig) -> anyhow::Result<Self> {
         let key = |secret: &SecretString| {
@@ -108,14 +108,14 @@ impl Razorpay {
         receipt: &str,
         amount_paise: i64,
     ) -> Result<String, WalletError> {
-        let order = NewOrder {
+        let order = OrderRequest {
             amount: amount_paise,
             currency: CURRENCY,
             receipt,
             payment: AUTOMATIC_CAPTURE,
         };
         let request = self.http.post(format!("{}/orders", self.api_url));
-        let order: Order = self.ask(request.json(&order)).await?;
+        let order: CreatedOrder = self.ask(request.json(&order)).await?;
         Ok(order.id)
     }
 
@@ -124,7 +124,7 @@ impl Razorpay {
         order_id: &str,
     ) -> Result<Vec<ReportedPayment>, WalletError> {
         let url = format!("{}/orders/{order_id}/payments", self.api_url);
-        let payments: wire::Payments = self.ask(self.http.get(url)).await?;
+        let payments: wire::PaymentList = self.ask(self.http.get(url)).await?;
         let reports = payments.items.into_iter().filter_map(|item| {
             let report = wire::read_payment(item);
             if report.is_none() {
@@ -184,8 +184,8 @@ fn unavailable(error: &reqwest::Error) -> WalletError {
 mod tests {
     use super::*;
 
-    fn razorpay() -> Razorpay {
-        Razorpay::new(&RazorpayConfig {
+    fn razorpay() -> RazorpayClient {
+        RazorpayClient::new(&RazorpayConfig {
             key_id: "rzp_test_1".to_owned(),
             key_secret: "EnLs21M47BllR3X8PSFtjtbd".into(),
             webhook_secret: "webhook secret".into(),

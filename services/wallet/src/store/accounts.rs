@@ -222,7 +222,7 @@ async fn causes(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
 
 async fn chains(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut found = sentences(&chains::broken(moment).await?, |broken| {
-        let chains::Broken {
+        let chains::BrokenChain {
             owner_id,
             transfer_id,
         } = broken;

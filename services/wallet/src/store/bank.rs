@@ -20,7 +20,7 @@ pub struct SealedDetails {
 
 /// A row that is to be sealed anew.
 #[derive(Clone, Debug, FromRow)]
-pub struct Stale {
+pub struct StaleDetails {
     /// The row's id: a user's, or a withdrawal's.
     pub row_id: i64,
     /// Whose details.
@@ -36,12 +36,12 @@ pub async fn find(
     user_id: i64,
 ) -> sqlx::Result<Option<(SealedDetails, Option<DateTime<Utc>>)>> {
     #[derive(FromRow)]
-    struct Row {
+    struct DetailsRow {
         #[sqlx(flatten)]
         details: SealedDetails,
         bank_changed_at: Option<DateTime<Utc>>,
     }
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<DetailsRow> = sqlx::query_as(
         "SELECT bank_account_number, ifsc_code, account_holder_name, bank_name, bank_key_id,
                 bank_changed_at
          FROM wallet.user_wallets WHERE user_id = $1 AND bank_key_id IS NOT NULL",
@@ -81,7 +81,7 @@ pub async fn keep(
 
 /// Wallets, then withdrawals: the tables that hold sealed details.
 #[derive(Clone, Copy, Debug)]
-pub enum Table {
+pub enum BankDetailsTable {
     /// `user_wallets`.
     Wallets,
     /// `user_withdrawals`.
@@ -92,18 +92,18 @@ pub enum Table {
 /// else has locked.
 pub async fn stale(
     tx: &mut PgConnection,
-    table: Table,
+    table: BankDetailsTable,
     key_id: &str,
     limit: i64,
-) -> sqlx::Result<Vec<Stale>> {
+) -> sqlx::Result<Vec<StaleDetails>> {
     let statement = match table {
-        Table::Wallets => {
+        BankDetailsTable::Wallets => {
             "SELECT user_id AS row_id, user_id, bank_account_number, ifsc_code, account_holder_name,
                     bank_name, bank_key_id
              FROM wallet.user_wallets WHERE bank_key_id IS NOT NULL AND bank_key_id <> $1
              ORDER BY user_id LIMIT $2 FOR UPDATE SKIP LOCKED"
         }
-        Table::Withdrawals => {
+        BankDetailsTable::Withdrawals => {
             "SELECT withdrawal_id AS row_id, user_id, bank_account_number, ifsc_code,
                     account_holder_name, bank_name, bank_key_id
              FROM wallet.user_withdrawals WHERE bank_key_id <> $1
@@ -120,18 +120,18 @@ pub async fn stale(
 /// Puts details in the place of those that another key sealed.
 pub async fn replace(
     tx: &mut PgConnection,
-    table: Table,
+    table: BankDetailsTable,
     row_id: i64,
     details: &SealedDetails,
 ) -> sqlx::Result<()> {
     let statement = match table {
-        Table::Wallets => {
+        BankDetailsTable::Wallets => {
             "UPDATE wallet.user_wallets
              SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4,
                  bank_name = $5, bank_key_id = $6
              WHERE user_id = $1"
         }
-        Table::Withdrawals => {
+        BankDetailsTable::Withdrawals => {
             "UPDATE wallet.user_withdrawals
              SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4,
                  bank_name = $5, bank_key_id = $6

@@ -4,17 +4,17 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::chain::{Hash, Head, Link, Movement};
+use crate::domain::chain::{ChainHead, ChainLink, JournalRow, LinkHash};
 
 /// Broken chains that are named, at most; one is enough to look for more.
 const BROKEN_MAX: usize = 100;
 
 /// A transfer as the store has it, with the end that its owner's chain should have.
 #[derive(FromRow)]
-struct Stored {
+struct TransferRow {
     owner_id: i64,
     chain_position: i64,
-    chain_hash: Hash,
+    chain_hash: LinkHash,
     transfer_id: String,
     kind: String,
     content: String,
@@ -31,22 +31,22 @@ struct Stored {
 
 /// A chain on which a link does not follow from those before it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Broken {
+pub struct BrokenChain {
     /// Whose chain.
     pub owner_id: i64,
     /// The first link that does not fit.
     pub transfer_id: String,
 }
 
-impl Stored {
-    fn link(&self) -> Link<'_> {
-        let movements = (0..self.amounts.len()).map(|n| Movement {
+impl TransferRow {
+    fn link(&self) -> ChainLink<'_> {
+        let movements = (0..self.amounts.len()).map(|n| JournalRow {
             ledger: &self.ledgers[n],
             debit: &self.debits[n],
             credit: &self.credits[n],
             amount: self.amounts[n],
         });
-        Link {
+        ChainLink {
             transfer_id: &self.transfer_id,
             kind: &self.kind,
             content: &self.content,
@@ -62,8 +62,8 @@ impl Stored {
 
 /// Walks every chain from its beginning, one row in memory at a time. Only the first link that does
 /// not fit is named of each chain: those behind it are judged by the hash that it has.
-pub async fn broken(connection: &mut PgConnection) -> sqlx::Result<Vec<Broken>> {
-    let mut rows = sqlx::query_as::<_, Stored>(
+pub async fn broken(connection: &mut PgConnection) -> sqlx::Result<Vec<BrokenChain>> {
+    let mut rows = sqlx::query_as::<_, TransferRow>(
         "SELECT t.owner_id, t.chain_position, t.chain_hash, t.transfer_id, t.kind, t.content,
                 t.call_id, t.coins, t.paise, t.balance_coins, t.created_at,
                 moved.ledgers, moved.debits, moved.credits, moved.amounts
@@ -79,24 +79,24 @@ pub async fn broken(connection: &mut PgConnection) -> sqlx::Result<Vec<Broken>> 
          ORDER BY t.owner_id, t.chain_position",
     )
     .fetch(connection);
-    let mut broken: Vec<Broken> = Vec::new();
+    let mut broken: Vec<BrokenChain> = Vec::new();
     let mut owner_id = 0;
-    let mut head = Head::default();
+    let mut head = ChainHead::default();
     while let Some(stored) = rows.try_next().await? {
         if stored.owner_id != owner_id {
             owner_id = stored.owner_id;
-            head = Head::default();
+            head = ChainHead::default();
         }
         let next = head.after(&stored.link());
         let fits = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
         let is_first = broken.last().is_none_or(|last| last.owner_id != owner_id);
         if !fits && is_first && broken.len() < BROKEN_MAX {
-            broken.push(Broken {
+            broken.push(BrokenChain {
                 owner_id,
                 transfer_id: stored.transfer_id.clone(),
             });
         }
-        head = Head {
+        head = ChainHead {
             length: stored.chain_position,
             hash: stored.chain_hash,
         };

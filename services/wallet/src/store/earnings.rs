@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::db::column;
 
-use crate::domain::history::{Earning, EarningTotals, Found, Page};
-use crate::domain::settlement::{CallType, Plan, Settlement};
+use crate::domain::history::{CallEarning, EarningTotals, ListPage, PageRequest};
+use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
 
 /// Keeps what calls brought. Once a call: the settlement's transfer comes once.
 pub async fn insert(
     tx: &mut PgConnection,
-    earned: &[(Settlement, Plan)],
+    earned: &[(Settlement, SettlementPlan)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     if earned.is_empty() {
@@ -43,8 +43,8 @@ pub async fn insert(
 pub async fn list(
     connection: &mut PgConnection,
     listener_id: i64,
-    page: Page,
-) -> sqlx::Result<(Found<Earning>, EarningTotals)> {
+    page: PageRequest,
+) -> sqlx::Result<(ListPage<CallEarning>, EarningTotals)> {
     let entries = sqlx::query_as(
         "SELECT call_id, caller_id, call_type, minutes, coins, (money * 100)::bigint AS paise,
                 created_at
@@ -57,7 +57,7 @@ pub async fn list(
     .fetch_all(&mut *connection)
     .await?;
     let totals = totals(connection, listener_id).await?;
-    let found = Found {
+    let found = ListPage {
         entries,
         total: totals.calls,
     };

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::order_evaluation::{CapturedPayment, PaymentOutcome, ReversedAmounts};
-use crate::domain::provider_payment::{ReportedPayment, Reversal};
+use crate::domain::provider_payment::{PaymentReversal, ReportedPayment};
 
 /// A payment with what became of it.
 #[derive(Clone, Debug, FromRow)]
@@ -107,7 +107,7 @@ pub async fn upsert(
 pub async fn add_reversal(
     tx: &mut PgConnection,
     payment_id: &str,
-    reversal: &Reversal,
+    reversal: &PaymentReversal,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(

@@ -4,9 +4,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::history::{Found, Page, Purchase, PurchaseTotals};
+use crate::domain::history::{CoinPurchase, ListPage, PageRequest, PurchaseTotals};
 use crate::domain::order_evaluation::ReversedAmounts;
-use crate::domain::payment::Order;
+use crate::domain::payment::PaymentOrder;
 
 /// An order to be kept.
 #[derive(Clone, Debug)]
@@ -101,7 +101,10 @@ pub async fn insert(
 }
 
 /// An order by the provider's id of it, not locked.
-pub async fn find(connection: &mut PgConnection, order_id: &str) -> sqlx::Result<Option<Order>> {
+pub async fn find(
+    connection: &mut PgConnection,
+    order_id: &str,
+) -> sqlx::Result<Option<PaymentOrder>> {
     sqlx::query_as(select!("WHERE order_id = $1"))
         .bind(order_id)
         .fetch_optional(connection)
@@ -112,7 +115,7 @@ pub async fn find(connection: &mut PgConnection, order_id: &str) -> sqlx::Result
 pub async fn find_by_payment(
     connection: &mut PgConnection,
     payment_id: &str,
-) -> sqlx::Result<Option<Order>> {
+) -> sqlx::Result<Option<PaymentOrder>> {
     sqlx::query_as(select!("WHERE payment_id = $1"))
         .bind(payment_id)
         .fetch_optional(connection)
@@ -120,7 +123,7 @@ pub async fn find_by_payment(
 }
 
 /// Locks an order, after its buyer's wallet.
-pub async fn lock(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<Option<Order>> {
+pub async fn lock(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<Option<PaymentOrder>> {
     sqlx::query_as(select!("WHERE order_id = $1 FOR UPDATE"))
         .bind(order_id)
         .fetch_optional(tx)
@@ -298,8 +301,8 @@ pub async fn forget_events(
 pub async fn purchases(
     connection: &mut PgConnection,
     user_id: i64,
-    page: Page,
-) -> sqlx::Result<(Found<Purchase>, PurchaseTotals)> {
+    page: PageRequest,
+) -> sqlx::Result<(ListPage<CoinPurchase>, PurchaseTotals)> {
     let entries = sqlx::query_as(
         "SELECT recharge_id, transaction_id, COALESCE(paid_paise, amount_paise) AS amount_paise, coins,
                 payment_method, paid_at AS created_at,
@@ -322,7 +325,7 @@ pub async fn purchases(
     .bind(user_id)
     .fetch_one(connection)
     .await?;
-    let found = Found {
+    let found = ListPage {
         entries,
         total: totals.purchases,
     };

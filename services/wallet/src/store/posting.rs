@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::db::column;
 
-use super::wallets::Wallet;
-use crate::domain::chain::{Head, Link, Movement};
+use super::wallets::LockedWallet;
+use crate::domain::chain::{ChainHead, ChainLink, JournalRow};
 use crate::domain::history::TxType;
-use crate::domain::journal::{Entry, TransferKind};
+use crate::domain::journal::{JournalEntry, TransferKind};
 
 /// A transfer and all that follows from it. It changes one wallet, whose chain it becomes a link of.
 #[derive(Clone, Debug)]
@@ -29,18 +29,18 @@ pub struct Posting {
     /// The payer's coins afterwards, for a replayed answer.
     pub balance_coins: i64,
     /// The journal's rows.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// Whose wallet it is about; it is locked.
     pub owner_id: i64,
     /// How the wallet changes.
-    pub change: Change,
+    pub change: WalletChange,
     /// What its owner sees of it.
-    pub line: Option<Line>,
+    pub line: Option<NewHistoryLine>,
 }
 
 /// How the columns of a wallet change; the journal's rows say the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Change {
+pub struct WalletChange {
     /// Coins to spend.
     pub coins: i64,
     /// Coins owed.
@@ -59,7 +59,7 @@ pub struct Change {
 
 /// A line in a person's history.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct NewHistoryLine {
     /// Why.
     pub tx_type: TxType,
     /// Change of the coins.
@@ -71,10 +71,10 @@ pub struct Line {
 }
 
 /// What becomes of one wallet by all postings of a statement.
-struct Moved {
+struct WalletUpdate {
     owner_id: i64,
-    change: Change,
-    head: Head,
+    change: WalletChange,
+    head: ChainHead,
 }
 
 /// Posts many transfers at once, each as the next link of its owner's chain; `wallets` holds the
@@ -83,22 +83,22 @@ struct Moved {
 pub async fn post(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    wallets: &mut HashMap<i64, Wallet>,
+    wallets: &mut HashMap<i64, LockedWallet>,
     postings: &[Posting],
 ) -> sqlx::Result<HashMap<String, i64>> {
     if postings.is_empty() {
         return Ok(HashMap::new());
     }
-    let heads: Vec<Head> = postings
+    let heads: Vec<ChainHead> = postings
         .iter()
         .map(|posting| chain(now, wallets, posting))
         .collect();
     let moved = moved(postings, wallets);
-    let entries: Vec<(&Posting, &Entry)> = postings
+    let entries: Vec<(&Posting, &JournalEntry)> = postings
         .iter()
         .flat_map(|posting| posting.entries.iter().map(move |entry| (posting, entry)))
         .collect();
-    let lines: Vec<(&Posting, &Line)> = postings
+    let lines: Vec<(&Posting, &NewHistoryLine)> = postings
         .iter()
         .filter_map(|posting| posting.line.as_ref().map(|line| (posting, line)))
         .collect();
@@ -117,7 +117,7 @@ pub async fn post(
         .bind(column(&entries, |(posting, _)| {
             posting.transfer_id.as_str()
         }))
-        .bind(column(&entries, |(_, entry)| entry.ledger.name()))
+        .bind(column(&entries, |(_, entry)| entry.currency.name()))
         .bind(column(&entries, |(_, entry)| entry.debit.to_string()))
         .bind(column(&entries, |(_, entry)| entry.credit.to_string()))
         .bind(column(&entries, |(_, entry)| entry.amount))
@@ -144,14 +144,18 @@ pub async fn post(
 }
 
 /// Appends a posting to its owner's chain.
-fn chain(now: DateTime<Utc>, wallets: &mut HashMap<i64, Wallet>, posting: &Posting) -> Head {
+fn chain(
+    now: DateTime<Utc>,
+    wallets: &mut HashMap<i64, LockedWallet>,
+    posting: &Posting,
+) -> ChainHead {
     let names: Vec<(String, String)> = posting
         .entries
         .iter()
         .map(|entry| (entry.debit.to_string(), entry.credit.to_string()))
         .collect();
     let movements = posting.entries.iter().zip(&names);
-    let link = Link {
+    let link = ChainLink {
         transfer_id: &posting.transfer_id,
         kind: posting.kind.name(),
         content: &posting.content,
@@ -161,8 +165,8 @@ fn chain(now: DateTime<Utc>, wallets: &mut HashMap<i64, Wallet>, posting: &Posti
         balance_coins: posting.balance_coins,
         created_at: now,
         movements: movements
-            .map(|(entry, (debit, credit))| Movement {
-                ledger: entry.ledger.name(),
+            .map(|(entry, (debit, credit))| JournalRow {
+                ledger: entry.currency.name(),
                 debit,
                 credit,
                 amount: entry.amount,
@@ -177,8 +181,8 @@ fn chain(now: DateTime<Utc>, wallets: &mut HashMap<i64, Wallet>, posting: &Posti
 }
 
 /// One row for each owner.
-fn moved(postings: &[Posting], wallets: &HashMap<i64, Wallet>) -> Vec<Moved> {
-    let mut changes: HashMap<i64, Change> = HashMap::new();
+fn moved(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> Vec<WalletUpdate> {
+    let mut changes: HashMap<i64, WalletChange> = HashMap::new();
     for posting in postings {
         let sum = changes.entry(posting.owner_id).or_default();
         sum.coins += posting.change.coins;
@@ -189,7 +193,7 @@ fn moved(postings: &[Posting], wallets: &HashMap<i64, Wallet>) -> Vec<Moved> {
         sum.withdrawn_paise += posting.change.withdrawn_paise;
         sum.events += posting.change.events;
     }
-    let moved = changes.into_iter().map(|(owner_id, change)| Moved {
+    let moved = changes.into_iter().map(|(owner_id, change)| WalletUpdate {
         owner_id,
         change,
         head: wallets[&owner_id].chain,

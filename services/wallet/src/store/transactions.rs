@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
-use crate::domain::history::{Found, Line, Lines, Page, Totals, TxType};
+use crate::domain::history::{
+    HistoryFilter, HistoryLine, HistoryTotals, ListPage, PageRequest, TxType,
+};
 
 /// `SELECT` of lines of a person's history, of which `$1` is the person.
 macro_rules! lines {
@@ -36,20 +38,20 @@ macro_rules! count {
 pub async fn list(
     connection: &mut PgConnection,
     user_id: i64,
-    lines: Lines,
-    page: Page,
-) -> sqlx::Result<Found<Line>> {
+    lines: HistoryFilter,
+    page: PageRequest,
+) -> sqlx::Result<ListPage<HistoryLine>> {
     // Minutes are in the index of all lines; what is not a minute has one of its own.
     let (select, count) = match lines {
-        Lines::All => (
+        HistoryFilter::All => (
             concat!(lines!("AND $2::text[] IS NULL"), " OFFSET $3 LIMIT $4"),
             count!("AND $2::text[] IS NULL"),
         ),
-        Lines::Of(TxType::Spend) => (
+        HistoryFilter::Of(TxType::Spend) => (
             concat!(lines!("AND t.tx_type = ANY($2)"), " OFFSET $3 LIMIT $4"),
             count!("AND t.tx_type = ANY($2)"),
         ),
-        Lines::Of(_) | Lines::OfListener => (
+        HistoryFilter::Of(_) | HistoryFilter::OfListener => (
             concat!(
                 lines!("AND t.tx_type <> 'spend' AND t.tx_type = ANY($2)"),
                 " OFFSET $3 LIMIT $4"
@@ -69,11 +71,11 @@ pub async fn list(
         .bind(lines.types())
         .fetch_one(connection)
         .await?;
-    Ok(Found { entries, total })
+    Ok(ListPage { entries, total })
 }
 
 /// What a person's whole history comes to.
-pub async fn totals(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Totals> {
+pub async fn totals(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<HistoryTotals> {
     sqlx::query_as(
         "SELECT COALESCE(-sum(t.coins_change) FILTER
                     (WHERE t.tx_type IN ('spend', 'refund') AND t.call_id IS NOT NULL), 0)::bigint

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::charging::Past;
+use crate::domain::charging::PastTransfer;
 use crate::domain::settlement::ChargedMinute;
 
 /// What a transfer was answered when it was made.
 #[derive(Clone, Debug, FromRow)]
-pub struct Transfer {
+pub struct TransferRecord {
     /// What its id stands for.
     pub content: String,
     /// Coins that moved.
@@ -32,7 +32,7 @@ struct PastRow {
 pub async fn past(
     tx: &mut PgConnection,
     transfer_ids: &[String],
-) -> sqlx::Result<HashMap<String, Past>> {
+) -> sqlx::Result<HashMap<String, PastTransfer>> {
     let rows: Vec<PastRow> = sqlx::query_as(
         "SELECT transfer.transfer_id, transfer.content, transfer.balance_coins,
                 min(transaction.transaction_id) AS transaction_id
@@ -47,7 +47,7 @@ pub async fn past(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let past = Past {
+            let past = PastTransfer {
                 content: row.content,
                 balance_coins: row.balance_coins,
                 transaction_id: row.transaction_id,
@@ -58,7 +58,10 @@ pub async fn past(
 }
 
 /// The transfer with this id, if it was made.
-pub async fn find(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Option<Transfer>> {
+pub async fn find(
+    tx: &mut PgConnection,
+    transfer_id: &str,
+) -> sqlx::Result<Option<TransferRecord>> {
     sqlx::query_as(
         "SELECT content, coins, paise, balance_coins FROM wallet.transfers WHERE transfer_id = $1",
     )
@@ -81,7 +84,7 @@ pub async fn owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Opt
 pub async fn find_all(
     tx: &mut PgConnection,
     transfer_ids: &[String],
-) -> sqlx::Result<HashMap<String, Transfer>> {
+) -> sqlx::Result<HashMap<String, TransferRecord>> {
     let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
         "SELECT transfer_id, content, coins, paise, balance_coins FROM wallet.transfers
          WHERE transfer_id = ANY($1)",
@@ -92,7 +95,7 @@ pub async fn find_all(
     Ok(rows
         .into_iter()
         .map(|(transfer_id, content, coins, paise, balance_coins)| {
-            let transfer = Transfer {
+            let transfer = TransferRecord {
                 content,
                 coins,
                 paise,

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::chain::{Hash, Head};
+use crate::domain::chain::{ChainHead, LinkHash};
 
 /// A wallet under lock.
 #[derive(Clone, Copy, Debug)]
-pub struct Wallet {
+pub struct LockedWallet {
     /// Whose it is.
     pub user_id: i64,
     /// Coins to spend.
@@ -23,16 +23,16 @@ pub struct Wallet {
     /// Version of the last event.
     pub version: i64,
     /// Where its chain ends.
-    pub chain: Head,
+    pub chain: ChainHead,
     /// Whether its owner is gone: it gets nothing and gives nothing.
     pub is_closed: bool,
 }
 
 /// Wallets under lock, by their owners.
-pub type LockedWallets = HashMap<i64, Wallet>;
+pub type LockedWallets = HashMap<i64, LockedWallet>;
 
 #[derive(FromRow)]
-struct Row {
+struct WalletRow {
     user_id: i64,
     balance_coins: i64,
     debt_coins: i64,
@@ -40,12 +40,12 @@ struct Row {
     pending_paise: i64,
     version: i64,
     chain_length: i64,
-    chain_hash: Hash,
+    chain_hash: LinkHash,
     is_closed: bool,
 }
 
-impl From<Row> for Wallet {
-    fn from(row: Row) -> Self {
+impl From<WalletRow> for LockedWallet {
+    fn from(row: WalletRow) -> Self {
         Self {
             user_id: row.user_id,
             balance_coins: row.balance_coins,
@@ -53,7 +53,7 @@ impl From<Row> for Wallet {
             withdrawable_paise: row.withdrawable_paise,
             pending_paise: row.pending_paise,
             version: row.version,
-            chain: Head {
+            chain: ChainHead {
                 length: row.chain_length,
                 hash: row.chain_hash,
             },
@@ -64,7 +64,7 @@ impl From<Row> for Wallet {
 
 /// What the owner of a wallet is told.
 #[derive(Clone, Copy, Debug, Default, FromRow)]
-pub struct Balance {
+pub struct WalletBalance {
     /// Coins to spend.
     pub balance_coins: i64,
     /// May be withdrawn, in paise.
@@ -98,8 +98,11 @@ pub async fn ensure(
 }
 
 /// Locks wallets in the order of their owners' ids and reads them; a missing one is left out.
-pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<HashMap<i64, Wallet>> {
-    let rows: Vec<Row> = sqlx::query_as(
+pub async fn lock(
+    tx: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<HashMap<i64, LockedWallet>> {
+    let rows: Vec<WalletRow> = sqlx::query_as(
         "SELECT user_id, balance_coins, debt_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
                 (pending_withdrawals * 100)::bigint AS pending_paise,
@@ -112,7 +115,7 @@ pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<HashM
     .bind(user_ids)
     .fetch_all(&mut *tx)
     .await?;
-    let mut wallets: HashMap<i64, Wallet> = by_user(rows);
+    let mut wallets: HashMap<i64, LockedWallet> = by_user(rows);
     if !user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {
         wallets.extend(lock_closed(tx, user_ids).await?);
     }
@@ -123,8 +126,8 @@ pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<HashM
 async fn lock_closed(
     tx: &mut PgConnection,
     user_ids: &[i64],
-) -> sqlx::Result<HashMap<i64, Wallet>> {
-    let rows: Vec<Row> = sqlx::query_as(
+) -> sqlx::Result<HashMap<i64, LockedWallet>> {
+    let rows: Vec<WalletRow> = sqlx::query_as(
         "SELECT owner_id AS user_id, 0::bigint AS balance_coins, debt_coins,
                 0::bigint AS withdrawable_paise, 0::bigint AS pending_paise, 0::bigint AS version,
                 chain_length, chain_hash, true AS is_closed
@@ -136,14 +139,14 @@ async fn lock_closed(
     Ok(by_user(rows))
 }
 
-fn by_user(rows: Vec<Row>) -> HashMap<i64, Wallet> {
+fn by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
     rows.into_iter()
         .map(|row| (row.user_id, row.into()))
         .collect()
 }
 
 /// A person's balance; all zero for a person without a wallet yet.
-pub async fn balance(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Balance> {
+pub async fn balance(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<WalletBalance> {
     let balance = sqlx::query_as(
         "SELECT balance_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
@@ -179,7 +182,7 @@ pub async fn count_event(
 pub async fn close(
     tx: &mut PgConnection,
     user_id: i64,
-    chain: Head,
+    chain: ChainHead,
     debt_coins: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {

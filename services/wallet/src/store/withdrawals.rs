@@ -5,8 +5,8 @@ use sqlx::{FromRow, PgConnection};
 use talktime_kit::Error;
 
 use super::bank::SealedDetails;
-use crate::domain::history::{Found, Page};
-use crate::domain::withdrawal::{Decision, Status, Undecided};
+use crate::domain::history::{ListPage, PageRequest};
+use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalState, WithdrawalStatus};
 
 /// A withdrawal that is asked for.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct NewWithdrawal<'a> {
 
 /// A withdrawal as people see it.
 #[derive(Clone, Debug, FromRow)]
-pub struct Withdrawal {
+pub struct WithdrawalRecord {
     /// Its number.
     pub withdrawal_id: i64,
     /// The line in the history that holds the sum.
@@ -138,18 +138,21 @@ pub async fn owner(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<Op
 }
 
 /// Locks a withdrawal, after its owner's wallet.
-pub async fn lock(tx: &mut PgConnection, withdrawal_id: i64) -> Result<Option<Undecided>, Error> {
-    let found: Option<Withdrawal> =
+pub async fn lock(
+    tx: &mut PgConnection,
+    withdrawal_id: i64,
+) -> Result<Option<WithdrawalState>, Error> {
+    let found: Option<WithdrawalRecord> =
         sqlx::query_as(select!("WHERE withdrawal_id = $1 FOR UPDATE OF w"))
             .bind(withdrawal_id)
             .fetch_optional(tx)
             .await?;
     found
         .map(|row| {
-            Ok(Undecided {
+            Ok(WithdrawalState {
                 user_id: row.user_id,
                 amount_paise: row.amount_paise,
-                status: Status::parse(&row.status).map_err(Error::internal)?,
+                status: WithdrawalStatus::parse(&row.status).map_err(Error::internal)?,
                 payable_at: row.payable_at,
                 agreed: row.agreed,
             })
@@ -161,7 +164,7 @@ pub async fn lock(tx: &mut PgConnection, withdrawal_id: i64) -> Result<Option<Un
 pub async fn note(
     tx: &mut PgConnection,
     withdrawal_id: i64,
-    decision: &Decision,
+    decision: &WithdrawalDecision,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -183,7 +186,7 @@ pub async fn note(
 pub async fn move_to(
     tx: &mut PgConnection,
     withdrawal_id: i64,
-    status: Status,
+    status: WithdrawalStatus,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -204,7 +207,7 @@ pub async fn move_to(
 pub async fn find(
     connection: &mut PgConnection,
     withdrawal_id: i64,
-) -> sqlx::Result<Option<Withdrawal>> {
+) -> sqlx::Result<Option<WithdrawalRecord>> {
     sqlx::query_as(select!("WHERE withdrawal_id = $1"))
         .bind(withdrawal_id)
         .fetch_optional(connection)
@@ -215,8 +218,8 @@ pub async fn find(
 pub async fn of_user(
     connection: &mut PgConnection,
     user_id: i64,
-    page: Page,
-) -> sqlx::Result<Found<Withdrawal>> {
+    page: PageRequest,
+) -> sqlx::Result<ListPage<WithdrawalRecord>> {
     let entries = sqlx::query_as(select!(
         "WHERE user_id = $1 ORDER BY created_at DESC, withdrawal_id DESC OFFSET $2 LIMIT $3"
     ))
@@ -230,15 +233,15 @@ pub async fn of_user(
             .bind(user_id)
             .fetch_one(connection)
             .await?;
-    Ok(Found { entries, total })
+    Ok(ListPage { entries, total })
 }
 
 /// A page of everybody's withdrawals in one state, those that wait longest first.
 pub async fn in_status(
     connection: &mut PgConnection,
-    status: Status,
-    page: Page,
-) -> sqlx::Result<Found<Withdrawal>> {
+    status: WithdrawalStatus,
+    page: PageRequest,
+) -> sqlx::Result<ListPage<WithdrawalRecord>> {
     let entries = sqlx::query_as(select!(
         "WHERE status = $1 ORDER BY withdrawal_id OFFSET $2 LIMIT $3"
     ))
@@ -252,7 +255,7 @@ pub async fn in_status(
             .bind(status.name())
             .fetch_one(connection)
             .await?;
-    Ok(Found { entries, total })
+    Ok(ListPage { entries, total })
 }
 
 /// What an operator is to pay out now: processing, not delayed, after this number.
@@ -261,7 +264,7 @@ pub async fn payable(
     after_withdrawal_id: i64,
     now: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<Vec<Withdrawal>> {
+) -> sqlx::Result<Vec<WithdrawalRecord>> {
     sqlx::query_as(select!(
         "WHERE status = 'processing' AND withdrawal_id > $1 AND payable_at <= $2
          ORDER BY withdrawal_id LIMIT $3"

@@ -1,18 +1,18 @@
 //! Bank details are sealed in the store, and sealed anew when the key changes.
 
 use talktime_wallet::domain::bank::BankDetails;
-use talktime_wallet::ledger::Wish;
+use talktime_wallet::ledger::WithdrawalRequest;
 use talktime_wallet::ledger::bank::rotate;
 use talktime_wallet::store::bank::count_stale;
 
-use crate::books::{Books, LISTENER, sealer};
+use crate::books::{LISTENER, TestBooks, sealer};
 
 pub(crate) fn details(account_number: &str) -> BankDetails {
     BankDetails::read("Devi Rao", account_number, "HDFC0ABC123", Some("HDFC")).expect("right")
 }
 
 /// Everything that the store has of bank details, as text.
-async fn stored(books: &Books) -> String {
+async fn stored(books: &TestBooks) -> String {
     sqlx::query_scalar(
         "SELECT concat((SELECT string_agg(w::text, ' ') FROM wallet.user_wallets AS w),
                        (SELECT string_agg(w::text, ' ') FROM wallet.user_withdrawals AS w))",
@@ -24,7 +24,7 @@ async fn stored(books: &Books) -> String {
 
 #[tokio::test]
 async fn what_is_kept_is_sealed_and_comes_back() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     assert_eq!(
         books.ledger.bank_details(LISTENER).await.expect("none"),
         None
@@ -47,7 +47,7 @@ async fn what_is_kept_is_sealed_and_comes_back() {
 #[tokio::test]
 async fn a_new_key_seals_everything_anew() {
     const LISTENERS: i64 = 450;
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     for listener in 10..10 + LISTENERS {
         let kept = details(&format!("1234567{listener:05}"));
         let set = books.ledger.set_bank_details(listener, &kept);
@@ -60,7 +60,7 @@ async fn a_new_key_seals_everything_anew() {
         .set_bank_details(LISTENER, &kept)
         .await
         .expect("kept");
-    let wish = Wish {
+    let wish = WithdrawalRequest {
         user_id: LISTENER,
         amount_paise: 100,
         idempotency: None,

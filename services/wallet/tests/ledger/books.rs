@@ -8,27 +8,29 @@ use talktime_wallet::SCHEMA;
 use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
 use talktime_wallet::domain::settlement::{CallType, Settlement};
-use talktime_wallet::domain::withdrawal::Limits;
-use talktime_wallet::ledger::{Ledger, Parts, Proof, Recharge, Terms, Wanted};
-use talktime_wallet::provider::Provider;
-use talktime_wallet::sealing::{BankDetailsConfig, Sealer};
+use talktime_wallet::domain::withdrawal::WithdrawalLimits;
+use talktime_wallet::ledger::{
+    Ledger, LedgerParts, PaymentProof, RechargeRequest, RequestedPurchase, WalletTerms,
+};
+use talktime_wallet::provider::PaymentProvider;
+use talktime_wallet::sealing::{BankDetailsConfig, BankDetailsSealer};
 use talktime_wallet::store::accounts::differences;
 
 pub(crate) const CALLER: i64 = 1;
 pub(crate) const LISTENER: i64 = 2;
 pub(crate) const CALL: i64 = 7;
 
-pub(crate) struct Books {
+pub(crate) struct TestBooks {
     pub(crate) ledger: Ledger,
     pub(crate) database: TestDatabase,
     pub(crate) clock: Clock,
 }
 
 /// No limits, but that two admins must agree above a hundred rupees.
-pub(crate) fn terms() -> Terms {
-    Terms {
+pub(crate) fn terms() -> WalletTerms {
+    WalletTerms {
         rate_card: RateCard::default(),
-        withdrawals: Limits {
+        withdrawals: WithdrawalLimits {
             minimum_paise: 0,
             daily_paise: None,
             two_admins_above_paise: 10_000,
@@ -38,24 +40,24 @@ pub(crate) fn terms() -> Terms {
 }
 
 /// Seals with the key of this id, which is sixty-four times this digit, and opens with the others.
-pub(crate) fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> Sealer {
+pub(crate) fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> BankDetailsSealer {
     let config = BankDetailsConfig {
         key: digit.to_string().repeat(64).into(),
         key_id: key_id.to_owned(),
         retired_keys: retired_keys.map(Into::into),
     };
-    Sealer::new(&config).expect("valid keys")
+    BankDetailsSealer::new(&config).expect("valid keys")
 }
 
-impl Books {
+impl TestBooks {
     pub(crate) async fn open() -> Self {
-        Self::open_with(terms(), Provider::Sandbox).await
+        Self::open_with(terms(), PaymentProvider::Sandbox).await
     }
 
-    pub(crate) async fn open_with(terms: Terms, provider: Provider) -> Self {
+    pub(crate) async fn open_with(terms: WalletTerms, provider: PaymentProvider) -> Self {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-        let ledger = Ledger::new(Parts {
+        let ledger = Ledger::new(LedgerParts {
             db: database.app.clone(),
             relay: Relay::default(),
             clock: clock.clone(),
@@ -71,14 +73,14 @@ impl Books {
     }
 
     /// The same books with other keys.
-    pub(crate) fn with_sealer(&self, sealer: Sealer) -> Ledger {
-        Ledger::new(Parts {
+    pub(crate) fn with_sealer(&self, sealer: BankDetailsSealer) -> Ledger {
+        Ledger::new(LedgerParts {
             db: self.database.app.clone(),
             relay: Relay::default(),
             clock: self.clock.clone(),
             terms: terms(),
             sealer,
-            provider: Provider::Sandbox,
+            provider: PaymentProvider::Sandbox,
         })
     }
 
@@ -99,8 +101,8 @@ impl Books {
 
     /// Has the listener earn this many rupees with one call.
     pub(crate) async fn earn(&self, call_id: i64, rupees: i32) {
-        let recharge = Recharge {
-            wanted: Wanted::Coins {
+        let recharge = RechargeRequest {
+            wanted: RequestedPurchase::Coins {
                 coins: i64::from(rupees),
                 amount_paise: 100,
             },
@@ -153,14 +155,14 @@ impl Books {
     }
 }
 
-pub(crate) fn recharge(fresh_id: &str) -> Recharge {
-    Recharge {
+pub(crate) fn recharge(fresh_id: &str) -> RechargeRequest {
+    RechargeRequest {
         user_id: CALLER,
-        wanted: Wanted::Step {
+        wanted: RequestedPurchase::Step {
             amount_paise: 15_000,
         },
         payment_method: Some(PaymentMethod::Upi),
-        proof: Proof::None,
+        proof: PaymentProof::None,
         fresh_id: fresh_id.to_owned(),
         idempotency: None,
     }

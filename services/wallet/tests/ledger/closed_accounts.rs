@@ -3,16 +3,16 @@
 
 use talktime_kit::Error;
 use talktime_wallet::domain::history::TxType;
-use talktime_wallet::domain::withdrawal::{Decision, Status};
-use talktime_wallet::ledger::{Bonus, Wish, close_account};
+use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
+use talktime_wallet::ledger::{BonusGrant, WithdrawalRequest, close_account};
 
 use crate::bank::details;
-use crate::books::{Books, CALLER, LISTENER, minute};
+use crate::books::{CALLER, LISTENER, TestBooks, minute};
 use crate::payments::{charged_back, notify, ordered, proof, prove, refunded};
 
 const ADMIN: i64 = 90;
 
-async fn close(books: &Books, user_id: i64) {
+async fn close(books: &TestBooks, user_id: i64) {
     let mut tx = books.database.app.begin().await.expect("connected");
     close_account(&mut tx, user_id, books.clock.now())
         .await
@@ -20,7 +20,7 @@ async fn close(books: &Books, user_id: i64) {
     tx.commit().await.expect("committed");
 }
 
-async fn closed_debt(books: &Books) -> i64 {
+async fn closed_debt(books: &TestBooks) -> i64 {
     sqlx::query_scalar("SELECT debt_coins FROM wallet.closed_wallets WHERE owner_id = 1")
         .fetch_one(&books.database.app_pool)
         .await
@@ -104,7 +104,7 @@ async fn a_gift_pays_a_debt_first() {
         .expect("received");
     let mut balances = Vec::new();
     for (fresh_id, coins) in [("small", 100), ("large", 200)] {
-        let bonus = Bonus {
+        let bonus = BonusGrant {
             user_id: CALLER,
             admin_id: ADMIN,
             tx_type: TxType::Bonus,
@@ -120,8 +120,12 @@ async fn a_gift_pays_a_debt_first() {
     books.assert_right().await;
 }
 
-async fn decide(books: &Books, withdrawal_id: i64, status: Status) -> Result<String, String> {
-    let decision = Decision {
+async fn decide(
+    books: &TestBooks,
+    withdrawal_id: i64,
+    status: WithdrawalStatus,
+) -> Result<String, String> {
+    let decision = WithdrawalDecision {
         admin_id: ADMIN,
         status,
         notes: None,
@@ -132,7 +136,7 @@ async fn decide(books: &Books, withdrawal_id: i64, status: Status) -> Result<Str
         .map_err(|error| Error::from(error).code().to_owned())
 }
 
-async fn paise(books: &Books, account: &str) -> i64 {
+async fn paise(books: &TestBooks, account: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT COALESCE(sum(CASE WHEN credit_account = $1 THEN amount ELSE -amount END), 0)::bigint
          FROM wallet.journal
@@ -146,14 +150,14 @@ async fn paise(books: &Books, account: &str) -> i64 {
 
 #[tokio::test]
 async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.earn(1, 60).await;
     let account = details("123456789");
     let kept = books.ledger.set_bank_details(LISTENER, &account).await;
     kept.expect("kept");
     let mut ids = Vec::new();
     for amount_paise in [3_000, 2_000, 500] {
-        let wish = Wish {
+        let wish = WithdrawalRequest {
             user_id: LISTENER,
             amount_paise,
             idempotency: None,
@@ -162,10 +166,12 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
         ids.push(held.withdrawal_id);
     }
     assert_eq!(
-        decide(&books, ids[2], Status::Paid).await.as_deref(),
+        decide(&books, ids[2], WithdrawalStatus::Paid)
+            .await
+            .as_deref(),
         Ok("paid")
     );
-    decide(&books, ids[0], Status::Processing)
+    decide(&books, ids[0], WithdrawalStatus::Processing)
         .await
         .expect("decided");
     close(&books, LISTENER).await;
@@ -181,10 +187,12 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
     );
     assert_eq!(payouts[0].details, account);
     assert_eq!(
-        decide(&books, ids[0], Status::Paid).await.as_deref(),
+        decide(&books, ids[0], WithdrawalStatus::Paid)
+            .await
+            .as_deref(),
         Ok("paid")
     );
-    let rejected = decide(&books, ids[1], Status::Rejected).await;
+    let rejected = decide(&books, ids[1], WithdrawalStatus::Rejected).await;
     assert_eq!(rejected.as_deref(), Ok("rejected"));
     assert_eq!(paise(&books, "platform/payouts_pending").await, 0);
     assert_eq!(paise(&books, "platform/bank").await, 3_500);

@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::domain::settlement::{CallType, Settlement};
-use talktime_wallet::domain::withdrawal::Status;
+use talktime_wallet::domain::withdrawal::WithdrawalStatus;
 
 /// Callers of one worker.
 pub(crate) const CALLERS: usize = 3;
@@ -16,7 +16,7 @@ const PAISE_PER_MINUTE: i64 = 125;
 
 /// What a person has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Person {
+pub(crate) struct ExpectedBalance {
     pub(crate) coins: i64,
     pub(crate) withdrawable_paise: i64,
     pub(crate) pending_paise: i64,
@@ -25,7 +25,7 @@ pub(crate) struct Person {
 
 /// What a charge came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Charged {
+pub(crate) enum ExpectedCharge {
     Leaves(i64),
     Insufficient(i64),
     Voided,
@@ -33,7 +33,7 @@ pub(crate) enum Charged {
 
 /// What was done with a minute.
 #[derive(Clone, Copy)]
-enum Minute {
+enum MinuteState {
     /// It was charged, and left this balance.
     Charged { coins: i64, balance_coins: i64 },
     /// It was charged and undone.
@@ -42,27 +42,27 @@ enum Minute {
     Forbidden,
 }
 
-struct Closed {
+struct SettledCall {
     content: String,
     answer: (i64, i64, i64),
 }
 
 /// One worker's people and calls.
-pub(crate) struct Model {
+pub(crate) struct LedgerModel {
     pub(crate) callers: Vec<i64>,
     pub(crate) listener_id: i64,
-    pub(crate) people: HashMap<i64, Person>,
+    pub(crate) people: HashMap<i64, ExpectedBalance>,
     /// What the listener that all workers share earned here.
     pub(crate) shared_paise: i64,
     first_call: i64,
     calls: Vec<i64>,
     calls_begun: i64,
-    minutes: HashMap<(i64, i32), Minute>,
-    closed: HashMap<i64, Closed>,
-    withdrawals: HashMap<i64, (i64, Status)>,
+    minutes: HashMap<(i64, i32), MinuteState>,
+    closed: HashMap<i64, SettledCall>,
+    withdrawals: HashMap<i64, (i64, WithdrawalStatus)>,
 }
 
-impl Model {
+impl LedgerModel {
     pub(crate) fn of_worker(number: i64) -> Self {
         let first_person = 100 * (number + 1);
         let callers: Vec<i64> = (first_person..).take(CALLERS).collect();
@@ -71,7 +71,7 @@ impl Model {
         let first_call = 100_000 * (number + 1);
         Self {
             people: everybody
-                .map(|user_id| (*user_id, Person::default()))
+                .map(|user_id| (*user_id, ExpectedBalance::default()))
                 .collect(),
             callers,
             listener_id,
@@ -126,41 +126,45 @@ impl Model {
         *balance
     }
 
-    pub(crate) fn charge(&mut self, charge: &Charge) -> Charged {
+    pub(crate) fn charge(&mut self, charge: &Charge) -> ExpectedCharge {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id) {
-            Some(Minute::Charged { balance_coins, .. }) => return Charged::Leaves(*balance_coins),
-            Some(Minute::Undone { .. } | Minute::Forbidden) => return Charged::Voided,
-            None if self.closed.contains_key(&charge.call_id) => return Charged::Voided,
+            Some(MinuteState::Charged { balance_coins, .. }) => {
+                return ExpectedCharge::Leaves(*balance_coins);
+            }
+            Some(MinuteState::Undone { .. } | MinuteState::Forbidden) => {
+                return ExpectedCharge::Voided;
+            }
+            None if self.closed.contains_key(&charge.call_id) => return ExpectedCharge::Voided,
             None => {}
         }
         let available = *self.coins_of(charge.user_id);
         if available < charge.coins {
-            return Charged::Insufficient(available);
+            return ExpectedCharge::Insufficient(available);
         }
         let balance_coins = self.add_coins(charge.user_id, -charge.coins);
         let coins = charge.coins;
-        let minute = Minute::Charged {
+        let minute = MinuteState::Charged {
             coins,
             balance_coins,
         };
         self.minutes.insert(id, minute);
-        Charged::Leaves(balance_coins)
+        ExpectedCharge::Leaves(balance_coins)
     }
 
     /// Coins that come back, now or before.
     pub(crate) fn void(&mut self, charge: &Charge) -> i64 {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id).copied() {
-            Some(Minute::Charged { coins, .. }) => {
-                self.minutes.insert(id, Minute::Undone { coins });
+            Some(MinuteState::Charged { coins, .. }) => {
+                self.minutes.insert(id, MinuteState::Undone { coins });
                 self.add_coins(charge.user_id, coins);
                 coins
             }
-            Some(Minute::Undone { coins }) => coins,
-            Some(Minute::Forbidden) => 0,
+            Some(MinuteState::Undone { coins }) => coins,
+            Some(MinuteState::Forbidden) => 0,
             None => {
-                self.minutes.insert(id, Minute::Forbidden);
+                self.minutes.insert(id, MinuteState::Forbidden);
                 0
             }
         }
@@ -168,7 +172,7 @@ impl Model {
 
     fn is_charged(&self, call_id: i64, minute: i32) -> bool {
         let minute = self.minutes.get(&(call_id, minute));
-        matches!(minute, Some(Minute::Charged { .. }))
+        matches!(minute, Some(MinuteState::Charged { .. }))
     }
 
     /// Mostly what was paid without a gap, sometimes one more or none.
@@ -208,14 +212,14 @@ impl Model {
         }
         let (mut spent, mut returned) = (0, 0);
         for ((call, minute), state) in &mut self.minutes {
-            let Minute::Charged { coins, .. } = *state else {
+            let MinuteState::Charged { coins, .. } = *state else {
                 continue;
             };
             if *call == call_id && *minute <= settlement.minutes {
                 spent += coins;
             } else if *call == call_id {
                 returned += coins;
-                *state = Minute::Undone { coins };
+                *state = MinuteState::Undone { coins };
             }
         }
         let balance = self.add_coins(caller_id, returned);
@@ -226,7 +230,7 @@ impl Model {
         }
         let answer = (spent, earned, balance);
         let content = settlement.content();
-        self.closed.insert(call_id, Closed { content, answer });
+        self.closed.insert(call_id, SettledCall { content, answer });
         Ok(answer)
     }
 
@@ -244,7 +248,8 @@ impl Model {
         listener.withdrawable_paise -= paise;
         listener.pending_paise += paise;
         if let Some(id) = withdrawal_id {
-            self.withdrawals.insert(id, (paise, Status::Pending));
+            self.withdrawals
+                .insert(id, (paise, WithdrawalStatus::Pending));
         }
         Ok(())
     }
@@ -256,7 +261,11 @@ impl Model {
     }
 
     /// Where it stands afterwards; or why not.
-    pub(crate) fn decide(&mut self, id: i64, next: Status) -> Result<&'static str, &'static str> {
+    pub(crate) fn decide(
+        &mut self,
+        id: i64,
+        next: WithdrawalStatus,
+    ) -> Result<&'static str, &'static str> {
         let listener = self.people.get_mut(&self.listener_id);
         let listener = listener.expect("one of ours");
         let (paise, status) = self.withdrawals.get_mut(&id).expect("asked for");
@@ -264,15 +273,16 @@ impl Model {
             return Ok(next.name());
         }
         match (*status, next) {
-            (Status::Paid | Status::Rejected, _) | (_, Status::Pending) => {
+            (WithdrawalStatus::Paid | WithdrawalStatus::Rejected, _)
+            | (_, WithdrawalStatus::Pending) => {
                 return Err("withdrawal_decided");
             }
-            (_, Status::Processing) => {}
-            (_, Status::Paid) => {
+            (_, WithdrawalStatus::Processing) => {}
+            (_, WithdrawalStatus::Paid) => {
                 listener.pending_paise -= *paise;
                 listener.withdrawn_paise += *paise;
             }
-            (_, Status::Rejected) => {
+            (_, WithdrawalStatus::Rejected) => {
                 listener.pending_paise -= *paise;
                 listener.withdrawable_paise += *paise;
             }

@@ -6,13 +6,15 @@ use futures::future::join_all;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::grouping;
-use talktime_wallet::ledger::{Outcome, Proof, Recharge, Wanted, close_account};
+use talktime_wallet::ledger::{
+    ChargeOutcome, PaymentProof, RechargeRequest, RequestedPurchase, close_account,
+};
 
-use crate::books::{Books, CALL, CALLER, LISTENER, minute, recharge, settlement};
+use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settlement};
 
 #[tokio::test]
 async fn a_charge_happens_once_however_often_it_is_sent() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     let first = books.ledger.charge(&[minute(1)]).await.expect("paid");
     let again = books.ledger.charge(&[minute(1)]).await.expect("replayed");
@@ -23,9 +25,9 @@ async fn a_charge_happens_once_however_often_it_is_sent() {
 
 #[tokio::test]
 async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
-    let books = Books::open().await;
-    let coins = Recharge {
-        wanted: Wanted::Coins {
+    let books = TestBooks::open().await;
+    let coins = RechargeRequest {
+        wanted: RequestedPurchase::Coins {
             coins: 379,
             amount_paise: 18_950,
         },
@@ -39,7 +41,7 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
     let outcomes = join_all(charges).await;
     let charged = outcomes
         .iter()
-        .filter(|o| matches!(o, Outcome::Charged { .. }))
+        .filter(|o| matches!(o, ChargeOutcome::Charged { .. }))
         .count();
     assert_eq!(charged, 37);
     assert_eq!(books.coins(CALLER).await, 9);
@@ -49,7 +51,7 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
 /// Single charges share transactions; each has its own outcome all the same.
 #[tokio::test]
 async fn charges_that_share_transactions_do_not_share_their_fate() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     let charging = grouping::charging(&books.ledger);
     let charges = (0..200).map(|n| {
@@ -65,11 +67,11 @@ async fn charges_that_share_transactions_do_not_share_their_fate() {
     let mut mismatched = 0;
     for (charge, outcome) in join_all(charges).await {
         match outcome {
-            Ok(Outcome::Charged { transaction_id, .. }) => {
+            Ok(ChargeOutcome::Charged { transaction_id, .. }) => {
                 let first = *charged.entry(charge.minute).or_insert(transaction_id);
                 assert_eq!(first, transaction_id, "a minute is one transaction");
             }
-            Ok(Outcome::Insufficient { .. }) => {}
+            Ok(ChargeOutcome::Insufficient { .. }) => {}
             Err(WalletError::TransferMismatch { .. }) if charge.minute == 10 => mismatched += 1,
             other => panic!("{charge:?}: {other:?}"),
         }
@@ -82,7 +84,7 @@ async fn charges_that_share_transactions_do_not_share_their_fate() {
 
 #[tokio::test]
 async fn a_charge_that_leaves_little_is_told() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     let minutes: Vec<_> = (1..=28).map(minute).collect();
     books.ledger.charge(&minutes).await.expect("paid");
@@ -106,7 +108,7 @@ async fn a_charge_that_leaves_little_is_told() {
 
 #[tokio::test]
 async fn a_voided_charge_returns_its_coins_once() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     books.ledger.charge(&[minute(1)]).await.expect("paid");
     assert_eq!(
@@ -123,26 +125,26 @@ async fn a_voided_charge_returns_its_coins_once() {
     );
     assert_eq!(books.coins(CALLER).await, 300);
     let late = books.ledger.charge(&[minute(1)]).await.expect("decided");
-    assert_eq!(late, [Outcome::Voided]);
+    assert_eq!(late, [ChargeOutcome::Voided]);
     books.assert_right().await;
 }
 
 #[tokio::test]
 async fn a_charge_that_comes_after_its_void_never_happens() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     assert_eq!(
         books.ledger.void(CALL, 1, CALLER).await.expect("forbidden"),
         0
     );
     let late = books.ledger.charge(&[minute(1)]).await.expect("decided");
-    assert_eq!(late, [Outcome::Voided]);
+    assert_eq!(late, [ChargeOutcome::Voided]);
     assert_eq!(books.coins(CALLER).await, 300);
 }
 
 #[tokio::test]
 async fn a_charge_and_its_void_at_once_leave_nothing_behind() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     for n in 1..=20 {
         let minutes = [minute(n)];
@@ -159,7 +161,7 @@ async fn a_charge_and_its_void_at_once_leave_nothing_behind() {
 
 #[tokio::test]
 async fn nobody_can_void_a_charge_of_someone_else() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     books.ledger.charge(&[minute(1)]).await.expect("paid");
     let error = books
@@ -172,7 +174,7 @@ async fn nobody_can_void_a_charge_of_someone_else() {
 
 #[tokio::test]
 async fn a_settlement_pays_the_listener_once_and_returns_what_was_not_talked() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     books
         .ledger
@@ -191,13 +193,17 @@ async fn a_settlement_pays_the_listener_once_and_returns_what_was_not_talked() {
     assert_eq!(listener.withdrawable_paise, 200);
     assert_eq!(listener.total_earned_paise, 200);
     let late = books.ledger.charge(&[minute(4)]).await.expect("decided");
-    assert_eq!(late, [Outcome::Voided], "the books of the call are closed");
+    assert_eq!(
+        late,
+        [ChargeOutcome::Voided],
+        "the books of the call are closed"
+    );
     books.assert_right().await;
 }
 
 #[tokio::test]
 async fn the_same_settlement_id_with_other_content_is_refused() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     books
         .ledger
@@ -215,10 +221,10 @@ async fn the_same_settlement_id_with_other_content_is_refused() {
 
 #[tokio::test]
 async fn one_payment_credits_once() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
-    let proven = Recharge {
-        proof: Proof::Sandbox {
+    let proven = RechargeRequest {
+        proof: PaymentProof::Sandbox {
             payment_id: "sandbox_a".to_owned(),
         },
         ..recharge("b")
@@ -233,9 +239,9 @@ async fn one_payment_credits_once() {
 
 #[tokio::test]
 async fn a_payment_nobody_made_buys_nothing() {
-    let books = Books::open().await;
-    let invented = Recharge {
-        proof: Proof::Sandbox {
+    let books = TestBooks::open().await;
+    let invented = RechargeRequest {
+        proof: PaymentProof::Sandbox {
             payment_id: "sandbox_x".to_owned(),
         },
         ..recharge("b")
@@ -247,14 +253,14 @@ async fn a_payment_nobody_made_buys_nothing() {
 
 #[tokio::test]
 async fn one_idempotency_key_buys_once() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     let request = |amount: i64| {
         talktime_kit::idempotency::Request::new(CALLER, "recharge", "key".to_owned(), &amount)
             .expect("a valid key")
     };
     let wishes = (0..10).map(|n| {
         let ledger = books.ledger.clone();
-        let wish = Recharge {
+        let wish = RechargeRequest {
             idempotency: Some(request(150)),
             ..recharge(&format!("id{n}"))
         };
@@ -269,7 +275,7 @@ async fn one_idempotency_key_buys_once() {
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(books.coins(CALLER).await, 300);
 
-    let other = Recharge {
+    let other = RechargeRequest {
         idempotency: Some(request(300)),
         ..recharge("other")
     };
@@ -280,7 +286,7 @@ async fn one_idempotency_key_buys_once() {
 
 #[tokio::test]
 async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     books.ledger.charge(&[minute(1)]).await.expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
@@ -304,7 +310,7 @@ async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
 
 #[tokio::test]
 async fn the_journal_cannot_be_changed_by_the_service() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     for statement in [
         "UPDATE wallet.journal SET amount = 1",
@@ -325,7 +331,7 @@ async fn the_journal_cannot_be_changed_by_the_service() {
 
 #[tokio::test]
 async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     let minutes = [minute(1), minute(2)];
     books.ledger.charge(&minutes).await.expect("paid");

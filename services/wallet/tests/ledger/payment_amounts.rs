@@ -3,15 +3,15 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use talktime_wallet::domain::history::Page;
-use talktime_wallet::ledger::{Proof, Recharge};
+use talktime_wallet::domain::history::PageRequest;
+use talktime_wallet::ledger::{PaymentProof, RechargeRequest};
 
-use crate::books::{Books, CALLER};
+use crate::books::{CALLER, TestBooks};
 use crate::payments::{captured, charged_back, id_of, notify, ordered, proof, prove, refunded};
-use crate::razorpay::{Message, StandIn};
+use crate::razorpay::{SignedMessage, StandIn};
 
 /// The outcome of a payment, as it is recorded.
-async fn outcome(books: &Books, payment: &Value) -> Option<String> {
+async fn outcome(books: &TestBooks, payment: &Value) -> Option<String> {
     sqlx::query_scalar("SELECT outcome FROM wallet.order_payments WHERE payment_id = $1")
         .bind(id_of(payment))
         .fetch_optional(&books.database.app_pool)
@@ -19,7 +19,7 @@ async fn outcome(books: &Books, payment: &Value) -> Option<String> {
         .expect("readable")
 }
 
-async fn reconcile(books: &Books) -> usize {
+async fn reconcile(books: &TestBooks) -> usize {
     books.clock.advance(TimeDelta::minutes(1));
     books.ledger.reconcile_orders().await.expect("asked")
 }
@@ -88,7 +88,7 @@ async fn a_full_refund_of_a_discounted_payment_takes_every_coin() {
         .await
         .expect("paid");
     assert_eq!((paid.coins_added, paid.amount_paise), (300, 14_000));
-    let page = Page::new(1, 20).expect("a page");
+    let page = PageRequest::new(1, 20).expect("a page");
     let (_, totals) = books.ledger.purchases(CALLER, page).await.expect("listed");
     assert_eq!((totals.paise, totals.coins), (14_000, 300));
     notify(&books, &refunded(&payment, "rfnd_1", 14_000), "event_1")
@@ -213,7 +213,7 @@ async fn a_signed_notification_is_received_whatever_it_says() {
     .into_iter()
     .enumerate()
     {
-        let message = Message {
+        let message = SignedMessage {
             signature: StandIn::webhook_signature(body),
             body: body.to_owned(),
         };
@@ -263,8 +263,8 @@ async fn a_payment_refunded_before_it_was_reported_brings_nothing() {
         .expect("received");
     assert_eq!(books.coins(CALLER).await, 0);
     assert_eq!(books.events("events.wallet.coins_added").await, 0);
-    let proved = Recharge {
-        proof: Proof::Razorpay {
+    let proved = RechargeRequest {
+        proof: PaymentProof::Razorpay {
             order_id: order_id.clone(),
             payment_id: id_of(&payment),
             signature: StandIn::signature(&order_id, &id_of(&payment)),

@@ -4,15 +4,15 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_kit::Error;
-use talktime_wallet::ledger::{Proof, Recharge, Recharged, Wanted};
+use talktime_wallet::ledger::{PaymentProof, RechargeOutcome, RechargeRequest, RequestedPurchase};
 
-use crate::books::{Books, CALLER, LISTENER, minute, recharge, terms};
-use crate::razorpay::{Message, StandIn};
+use crate::books::{CALLER, LISTENER, TestBooks, minute, recharge, terms};
+use crate::razorpay::{SignedMessage, StandIn};
 
 /// Books with a provider, and an order of 300 coins at 150 rupees.
-pub(crate) async fn ordered() -> (Books, StandIn, String) {
+pub(crate) async fn ordered() -> (TestBooks, StandIn, String) {
     let (stand_in, provider) = StandIn::listen().await;
-    let books = Books::open_with(terms(), provider).await;
+    let books = TestBooks::open_with(terms(), provider).await;
     let order = books.ledger.open_order(CALLER, 15_000, "receipt").await;
     let order = order.expect("opened");
     assert_eq!((order.coins, order.provider), (300, "razorpay"));
@@ -25,10 +25,10 @@ pub(crate) fn id_of(payment: &Value) -> String {
 }
 
 /// What the app sends after the checkout.
-pub(crate) fn proof(order_id: &str, payment: &Value) -> Recharge {
+pub(crate) fn proof(order_id: &str, payment: &Value) -> RechargeRequest {
     let payment_id = id_of(payment);
-    Recharge {
-        proof: Proof::Razorpay {
+    RechargeRequest {
+        proof: PaymentProof::Razorpay {
             order_id: order_id.to_owned(),
             signature: StandIn::signature(order_id, &payment_id),
             payment_id,
@@ -37,12 +37,19 @@ pub(crate) fn proof(order_id: &str, payment: &Value) -> Recharge {
     }
 }
 
-pub(crate) async fn prove(books: &Books, recharge: &Recharge) -> Result<Recharged, String> {
+pub(crate) async fn prove(
+    books: &TestBooks,
+    recharge: &RechargeRequest,
+) -> Result<RechargeOutcome, String> {
     let recharged = books.ledger.recharge(recharge).await;
     recharged.map_err(|error| Error::from(error).code().to_owned())
 }
 
-pub(crate) async fn notify(books: &Books, message: &Message, event_id: &str) -> Result<(), String> {
+pub(crate) async fn notify(
+    books: &TestBooks,
+    message: &SignedMessage,
+    event_id: &str,
+) -> Result<(), String> {
     let handled = books
         .ledger
         .handle_payment_notice(message.body.as_bytes(), &message.signature, event_id)
@@ -51,7 +58,7 @@ pub(crate) async fn notify(books: &Books, message: &Message, event_id: &str) -> 
 }
 
 /// A dispute about a payment that the buyer's bank decided against us.
-pub(crate) fn charged_back(payment: &Value, dispute_id: &str, amount_paise: i64) -> Message {
+pub(crate) fn charged_back(payment: &Value, dispute_id: &str, amount_paise: i64) -> SignedMessage {
     let dispute = json!({"id": dispute_id, "entity": "dispute", "amount": amount_paise,
         "payment_id": payment["id"], "status": "lost"});
     StandIn::message(
@@ -61,11 +68,11 @@ pub(crate) fn charged_back(payment: &Value, dispute_id: &str, amount_paise: i64)
     )
 }
 
-pub(crate) fn captured(payment: &Value) -> Message {
+pub(crate) fn captured(payment: &Value) -> SignedMessage {
     StandIn::message("payment.captured", payment, &json!({}))
 }
 
-pub(crate) fn refunded(payment: &Value, refund_id: &str, amount_paise: i64) -> Message {
+pub(crate) fn refunded(payment: &Value, refund_id: &str, amount_paise: i64) -> SignedMessage {
     let refund = json!({"id": refund_id, "entity": "refund", "amount": amount_paise,
         "payment_id": payment["id"], "status": "processed"});
     StandIn::message("refund.processed", payment, &json!({"refund": refund}))
@@ -105,15 +112,15 @@ async fn what_the_provider_did_not_sign_buys_nothing() {
     let payment = stand_in.pay(&order_id);
     let right = proof(&order_id, &payment);
     let mut forged = right.clone();
-    if let Proof::Razorpay { signature, .. } = &mut forged.proof {
+    if let PaymentProof::Razorpay { signature, .. } = &mut forged.proof {
         *signature = StandIn::signature(&order_id, "pay_other");
     }
-    let of_other = Recharge {
+    let of_other = RechargeRequest {
         user_id: LISTENER,
         ..right.clone()
     };
-    let sandbox = Recharge {
-        proof: Proof::Sandbox {
+    let sandbox = RechargeRequest {
+        proof: PaymentProof::Sandbox {
             payment_id: id_of(&payment),
         },
         ..right.clone()
@@ -122,8 +129,8 @@ async fn what_the_provider_did_not_sign_buys_nothing() {
         let refused = prove(&books, &recharge).await.expect_err("unpaid");
         assert_eq!(refused, "payment_not_found");
     }
-    let dearer = Recharge {
-        wanted: Wanted::Step {
+    let dearer = RechargeRequest {
+        wanted: RequestedPurchase::Step {
             amount_paise: 30_000,
         },
         ..right.clone()
@@ -187,7 +194,7 @@ async fn an_order_that_nobody_tells_of_is_asked_about() {
     let credited: usize = asked.into_iter().map(|asked| asked.expect("asked")).sum();
     assert_eq!(credited, 1, "one replica asks");
     assert_eq!(books.coins(CALLER).await, 300);
-    let page = talktime_wallet::domain::history::Page::new(1, 20).expect("a page");
+    let page = talktime_wallet::domain::history::PageRequest::new(1, 20).expect("a page");
     let (found, totals) = books.ledger.purchases(CALLER, page).await.expect("listed");
     assert_eq!(
         found.entries[0].payment_method.as_deref(),
@@ -246,7 +253,7 @@ async fn a_refund_takes_the_coins_back_once() {
     let again = prove(&books, &proof(&order_id, &payment)).await;
     assert_eq!(again.expect_err("refunded"), "payment_reversed");
     assert_eq!(books.coins(CALLER).await, 0, "and no second credit");
-    let page = talktime_wallet::domain::history::Page::new(1, 20).expect("a page");
+    let page = talktime_wallet::domain::history::PageRequest::new(1, 20).expect("a page");
     let (found, totals) = books.ledger.purchases(CALLER, page).await.expect("listed");
     assert_eq!(found.entries[0].status, "reversed");
     assert_eq!((totals.purchases, totals.paise, totals.coins), (1, 0, 0));

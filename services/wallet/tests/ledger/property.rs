@@ -11,13 +11,16 @@ use rand::{Rng, SeedableRng};
 use talktime_kit::{Error, idempotency};
 use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::domain::history::TxType;
-use talktime_wallet::domain::withdrawal::{Decision, Status};
-use talktime_wallet::ledger::{Bonus, Ledger, Outcome, Proof, Recharge, Wanted, Wish};
-use talktime_wallet::provider::Provider;
+use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
+use talktime_wallet::ledger::{
+    BonusGrant, ChargeOutcome, Ledger, PaymentProof, RechargeRequest, RequestedPurchase,
+    WithdrawalRequest,
+};
+use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
-use crate::books::{Books, terms};
-use crate::model::{CALLERS, Model, Person};
+use crate::books::{TestBooks, terms};
+use crate::model::{CALLERS, ExpectedBalance, LedgerModel};
 
 const WORKERS: i64 = 8;
 const OPERATIONS_MIN: usize = 10_000;
@@ -33,9 +36,9 @@ const RUN_MAX: Duration = Duration::from_secs(55);
 const BROKEN_OFF_MAX: usize = 3;
 
 /// What an operation came to; what a refusal is called.
-type Answer<T> = Result<T, String>;
+type OperationResult<T> = Result<T, String>;
 
-fn named<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> Answer<T> {
+fn named<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> OperationResult<T> {
     answer.map_err(|error| {
         let error = Error::from(error);
         assert!(!error.is_outcome_unknown(), "{error:?}");
@@ -44,22 +47,22 @@ fn named<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> Answer<T
 }
 
 /// One worker with people of its own, and what it thinks of the world.
-struct Worker {
+struct ModelWorker {
     number: i64,
     ledger: Ledger,
     rng: StdRng,
-    model: Model,
+    model: LedgerModel,
     operations: usize,
     next_key: u64,
     shared_minutes: i64,
 }
 
-impl Worker {
+impl ModelWorker {
     /// Asks once, or twice at once, or breaks off and asks again: the answer is the same.
     async fn ask<T: std::fmt::Debug + PartialEq>(
         &mut self,
-        operation: impl AsyncFn() -> Answer<T>,
-    ) -> Answer<T> {
+        operation: impl AsyncFn() -> OperationResult<T>,
+    ) -> OperationResult<T> {
         match self.rng.random_range(0..10) {
             0..5 => operation().await,
             5..8 => {
@@ -107,14 +110,14 @@ impl Worker {
     async fn recharge(&mut self) {
         let (user_id, coins) = (self.caller(), self.rng.random_range(1..400));
         let idempotency = Some(self.key("recharge"));
-        let recharge = Recharge {
+        let recharge = RechargeRequest {
             user_id,
-            wanted: Wanted::Coins {
+            wanted: RequestedPurchase::Coins {
                 coins,
                 amount_paise: coins * 50,
             },
             payment_method: None,
-            proof: Proof::None,
+            proof: PaymentProof::None,
             fresh_id: self.fresh_id(),
             idempotency,
         };
@@ -127,7 +130,7 @@ impl Worker {
     async fn give(&mut self) {
         let (user_id, coins) = (self.caller(), self.rng.random_range(1..50));
         let idempotency = Some(self.key("give"));
-        let bonus = Bonus {
+        let bonus = BonusGrant {
             user_id,
             admin_id: user_id,
             tx_type: TxType::Bonus,
@@ -214,7 +217,7 @@ impl Worker {
     async fn withdraw(&mut self) {
         let listener = &self.model.people[&self.model.listener_id];
         let amount_paise = self.rng.random_range(1..=listener.withdrawable_paise + 500);
-        let wish = Wish {
+        let wish = WithdrawalRequest {
             user_id: self.model.listener_id,
             amount_paise,
             idempotency: Some(self.key("withdraw")),
@@ -235,9 +238,13 @@ impl Worker {
         let Some(id) = self.model.any_withdrawal(&mut self.rng) else {
             return;
         };
-        let statuses = [Status::Processing, Status::Paid, Status::Rejected];
+        let statuses = [
+            WithdrawalStatus::Processing,
+            WithdrawalStatus::Paid,
+            WithdrawalStatus::Rejected,
+        ];
         let status = statuses[self.rng.random_range(0..statuses.len())];
-        let decision = Decision {
+        let decision = WithdrawalDecision {
             admin_id: 1_000_000,
             status,
             notes: None,
@@ -267,7 +274,7 @@ impl Worker {
             .await;
         let outcomes = answer.expect("decided");
         assert!(
-            matches!(outcomes[0], Outcome::Charged { .. }),
+            matches!(outcomes[0], ChargeOutcome::Charged { .. }),
             "{outcomes:?}"
         );
     }
@@ -284,12 +291,14 @@ impl Worker {
 }
 
 /// What the model says of an outcome: it knows no transaction ids.
-fn told(outcome: Outcome) -> crate::model::Charged {
-    use crate::model::Charged;
+fn told(outcome: ChargeOutcome) -> crate::model::ExpectedCharge {
+    use crate::model::ExpectedCharge;
     match outcome {
-        Outcome::Charged { balance_coins, .. } => Charged::Leaves(balance_coins),
-        Outcome::Insufficient { available_coins } => Charged::Insufficient(available_coins),
-        Outcome::Voided => Charged::Voided,
+        ChargeOutcome::Charged { balance_coins, .. } => ExpectedCharge::Leaves(balance_coins),
+        ChargeOutcome::Insufficient { available_coins } => {
+            ExpectedCharge::Insufficient(available_coins)
+        }
+        ChargeOutcome::Voided => ExpectedCharge::Voided,
     }
 }
 
@@ -300,15 +309,15 @@ fn seed() -> u64 {
     )
 }
 
-async fn prepare(books: &Books, worker: &Worker) {
+async fn prepare(books: &TestBooks, worker: &ModelWorker) {
     let listener_id = worker.model.listener_id;
     let account = details("123456789");
     let kept = books.ledger.set_bank_details(listener_id, &account).await;
     kept.expect("kept");
 }
 
-async fn give_shared_coins(books: &Books) {
-    let bonus = Bonus {
+async fn give_shared_coins(books: &TestBooks) {
+    let bonus = BonusGrant {
         user_id: SHARED_CALLER,
         admin_id: SHARED_CALLER,
         tx_type: TxType::Bonus,
@@ -320,7 +329,7 @@ async fn give_shared_coins(books: &Books) {
 }
 
 /// Works until all workers together have done enough, or time is up.
-async fn work(mut worker: Worker, share: usize, until: Instant) -> Worker {
+async fn work(mut worker: ModelWorker, share: usize, until: Instant) -> ModelWorker {
     while worker.operations < share {
         assert!(Instant::now() < until, "the run takes too long");
         worker.step().await;
@@ -328,11 +337,11 @@ async fn work(mut worker: Worker, share: usize, until: Instant) -> Worker {
     worker
 }
 
-async fn assert_same_end(books: &Books, workers: &[Worker]) {
+async fn assert_same_end(books: &TestBooks, workers: &[ModelWorker]) {
     let people = workers.iter().flat_map(|worker| &worker.model.people);
     for (user_id, person) in people {
         let balance = books.ledger.balance(*user_id).await.expect("readable");
-        let found = Person {
+        let found = ExpectedBalance {
             coins: balance.balance_coins,
             withdrawable_paise: balance.withdrawable_paise,
             pending_paise: balance.pending_withdrawals_paise,
@@ -354,15 +363,15 @@ async fn the_ledger_does_what_a_plain_model_does() {
     println!("TALKTIME_SEED={seed}");
     let mut free = terms();
     free.withdrawals.two_admins_above_paise = i64::MAX;
-    let books = Books::open_with(free, Provider::Sandbox).await;
+    let books = TestBooks::open_with(free, PaymentProvider::Sandbox).await;
     give_shared_coins(&books).await;
     let mut workers = Vec::new();
     for number in 0..WORKERS {
-        let worker = Worker {
+        let worker = ModelWorker {
             number,
             ledger: books.ledger.clone(),
             rng: StdRng::seed_from_u64(seed.wrapping_add(number.unsigned_abs())),
-            model: Model::of_worker(number),
+            model: LedgerModel::of_worker(number),
             operations: 0,
             next_key: 0,
             shared_minutes: 0,
@@ -374,7 +383,7 @@ async fn the_ledger_does_what_a_plain_model_does() {
     let share = OPERATIONS_MIN / workers.len() + 1;
     // In one task: a future that is broken off anywhere need not move between threads.
     let at_work = workers.into_iter().map(|worker| work(worker, share, until));
-    let workers: Vec<Worker> = join_all(at_work).await;
+    let workers: Vec<ModelWorker> = join_all(at_work).await;
     let operations: usize = workers.iter().map(|worker| worker.operations).sum();
     assert!(operations >= OPERATIONS_MIN, "{operations}");
     assert_same_end(&books, &workers).await;

@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use talktime_wallet::provider::Provider;
-use talktime_wallet::provider::razorpay::{Razorpay, RazorpayConfig};
+use talktime_wallet::provider::PaymentProvider;
+use talktime_wallet::provider::razorpay::{RazorpayClient, RazorpayConfig};
 
 const KEY_SECRET: &str = "the secret half";
 const WEBHOOK_SECRET: &str = "the webhook's";
@@ -19,7 +19,7 @@ const WEBHOOK_SECRET: &str = "the webhook's";
 const AUTHORIZATION: &str = "Basic cnpwX3Rlc3Rfa2V5OnRoZSBzZWNyZXQgaGFsZg==";
 
 #[derive(Default)]
-struct Account {
+struct ProviderAccount {
     /// Amounts of orders, in paise.
     orders: HashMap<String, i64>,
     /// Payments by order.
@@ -34,18 +34,18 @@ struct Account {
 /// What is at the other end of the provider's address.
 #[derive(Clone, Default)]
 pub(crate) struct StandIn {
-    account: Arc<Mutex<Account>>,
+    account: Arc<Mutex<ProviderAccount>>,
 }
 
 /// A message as it arrives at our address.
-pub(crate) struct Message {
+pub(crate) struct SignedMessage {
     pub(crate) body: String,
     pub(crate) signature: String,
 }
 
 impl StandIn {
     /// Listens, and answers the provider that asks here.
-    pub(crate) async fn listen() -> (Self, Provider) {
+    pub(crate) async fn listen() -> (Self, PaymentProvider) {
         let stand_in = Self::default();
         let router = Router::new()
             .route("/v1/orders", post(open_order))
@@ -61,11 +61,11 @@ impl StandIn {
             webhook_secret: WEBHOOK_SECRET.into(),
             api_url: format!("http://{address}/v1/"),
         };
-        let razorpay = Razorpay::new(&config).expect("a client");
-        (stand_in, Provider::Razorpay(Arc::new(razorpay)))
+        let razorpay = RazorpayClient::new(&config).expect("a client");
+        (stand_in, PaymentProvider::Razorpay(Arc::new(razorpay)))
     }
 
-    fn account(&self) -> MutexGuard<'_, Account> {
+    fn account(&self) -> MutexGuard<'_, ProviderAccount> {
         self.account.lock().expect("nobody panicked")
     }
 
@@ -141,7 +141,7 @@ impl StandIn {
     }
 
     /// A webhook about a payment, with more entities where the event has them.
-    pub(crate) fn message(event: &str, payment: &Value, more: &Value) -> Message {
+    pub(crate) fn message(event: &str, payment: &Value, more: &Value) -> SignedMessage {
         let mut payload = json!({"payment": {"entity": payment}});
         for (name, entity) in more.as_object().expect("entities") {
             payload[name] = json!({"entity": entity});
@@ -151,7 +151,7 @@ impl StandIn {
             "payload": payload, "created_at": 1_800_000_000
         })
         .to_string();
-        Message {
+        SignedMessage {
             signature: sign(WEBHOOK_SECRET, &body),
             body,
         }

@@ -6,16 +6,16 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::books::{Books, CALLER, LISTENER};
+use crate::books::{CALLER, LISTENER, TestBooks};
 use crate::payments::{captured, id_of, notify, ordered, proof, prove, refunded};
 use crate::razorpay::StandIn;
 
-async fn reconcile_after(books: &Books, wait: TimeDelta) -> usize {
+async fn reconcile_after(books: &TestBooks, wait: TimeDelta) -> usize {
     books.clock.advance(wait);
     books.ledger.reconcile_orders().await.expect("asked")
 }
 
-async fn status(books: &Books, order_id: &str) -> (String, bool) {
+async fn status(books: &TestBooks, order_id: &str) -> (String, bool) {
     sqlx::query_as(
         "SELECT status, ask_at IS NOT NULL FROM wallet.payment_orders WHERE order_id = $1",
     )
@@ -26,7 +26,7 @@ async fn status(books: &Books, order_id: &str) -> (String, bool) {
 }
 
 /// Six orders that are paid, of which nobody has reported anything.
-async fn six_paid() -> (Books, StandIn, Vec<String>) {
+async fn six_paid() -> (TestBooks, StandIn, Vec<String>) {
     let (books, stand_in, first) = ordered().await;
     let mut order_ids = vec![first];
     for n in 1..6 {

@@ -1,10 +1,10 @@
 //! Whatever is changed behind the service's back shows.
 
-use crate::books::{Books, minute, settlement};
+use crate::books::{TestBooks, minute, settlement};
 
 /// Books with a purchase, a charge, a charge undone and a listener paid.
-async fn busy_books() -> Books {
-    let books = Books::open().await;
+async fn busy_books() -> TestBooks {
+    let books = TestBooks::open().await;
     books.recharge("a").await;
     let minutes = [minute(1), minute(2)];
     books.ledger.charge(&minutes).await.expect("paid");
@@ -213,7 +213,7 @@ async fn what_a_deletion_did_not_cause_shows() {
 
 #[tokio::test]
 async fn every_column_of_money_has_a_check() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     let unchecked: Vec<String> = sqlx::query_scalar(
         "SELECT t.relname || '.' || a.attname
          FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid

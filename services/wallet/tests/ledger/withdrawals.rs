@@ -3,19 +3,19 @@
 use chrono::TimeDelta;
 use futures::future::join_all;
 use talktime_kit::Error;
-use talktime_wallet::domain::history::Page;
-use talktime_wallet::domain::withdrawal::{Decision, Status};
-use talktime_wallet::ledger::{Ledger, Terms, Wish};
-use talktime_wallet::provider::Provider;
+use talktime_wallet::domain::history::PageRequest;
+use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
+use talktime_wallet::ledger::{Ledger, WalletTerms, WithdrawalRequest};
+use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
-use crate::books::{Books, LISTENER, terms};
+use crate::books::{LISTENER, TestBooks, terms};
 
 const ADMIN: i64 = 90;
 const OTHER_ADMIN: i64 = 91;
 
-fn wish(amount_paise: i64) -> Wish {
-    Wish {
+fn wish(amount_paise: i64) -> WithdrawalRequest {
+    WithdrawalRequest {
         user_id: LISTENER,
         amount_paise,
         idempotency: None,
@@ -23,24 +23,29 @@ fn wish(amount_paise: i64) -> Wish {
 }
 
 /// A listener with so many rupees and a bank account.
-async fn rich(rupees: i32) -> Books {
-    with_account(Books::open().await, rupees).await
+async fn rich(rupees: i32) -> TestBooks {
+    with_account(TestBooks::open().await, rupees).await
 }
 
-async fn with_account(books: Books, rupees: i32) -> Books {
+async fn with_account(books: TestBooks, rupees: i32) -> TestBooks {
     books.earn(1, rupees).await;
     tell_account(&books, "123456789").await;
     books
 }
 
-async fn tell_account(books: &Books, account_number: &str) {
+async fn tell_account(books: &TestBooks, account_number: &str) {
     let account = details(account_number);
     let kept = books.ledger.set_bank_details(LISTENER, &account).await;
     kept.expect("kept");
 }
 
-async fn decide(ledger: &Ledger, id: i64, admin_id: i64, status: Status) -> Result<String, String> {
-    let decision = Decision {
+async fn decide(
+    ledger: &Ledger,
+    id: i64,
+    admin_id: i64,
+    status: WithdrawalStatus,
+) -> Result<String, String> {
+    let decision = WithdrawalDecision {
         admin_id,
         status,
         notes: None,
@@ -52,7 +57,7 @@ async fn decide(ledger: &Ledger, id: i64, admin_id: i64, status: Status) -> Resu
 }
 
 /// Withdrawable, pending and withdrawn, in paise.
-async fn money(books: &Books) -> (i64, i64, i64) {
+async fn money(books: &TestBooks) -> (i64, i64, i64) {
     let balance = books.ledger.balance(LISTENER).await.expect("readable");
     (
         balance.withdrawable_paise,
@@ -82,14 +87,14 @@ async fn a_withdrawal_is_paid_once() {
     let books = rich(50).await;
     let held = books.ledger.withdraw(&wish(4_999)).await.expect("held");
     let id = held.withdrawal_id;
-    let processing = decide(&books.ledger, id, ADMIN, Status::Processing).await;
+    let processing = decide(&books.ledger, id, ADMIN, WithdrawalStatus::Processing).await;
     assert_eq!(processing.as_deref(), Ok("processing"));
-    let paid = (0..10).map(|_| decide(&books.ledger, id, OTHER_ADMIN, Status::Paid));
+    let paid = (0..10).map(|_| decide(&books.ledger, id, OTHER_ADMIN, WithdrawalStatus::Paid));
     for paid in join_all(paid).await {
         assert_eq!(paid.as_deref(), Ok("paid"));
     }
     assert_eq!(money(&books).await, (1, 0, 4_999));
-    let late = decide(&books.ledger, id, ADMIN, Status::Rejected).await;
+    let late = decide(&books.ledger, id, ADMIN, WithdrawalStatus::Rejected).await;
     assert_eq!(late.expect_err("decided"), "withdrawal_decided");
     assert_eq!(books.events("events.wallet.withdrawal_updated").await, 3);
     books.assert_right().await;
@@ -100,7 +105,13 @@ async fn a_rejected_withdrawal_comes_back_once() {
     let books = rich(50).await;
     let held = books.ledger.withdraw(&wish(5_000)).await.expect("held");
     for _ in 0..2 {
-        let rejected = decide(&books.ledger, held.withdrawal_id, ADMIN, Status::Rejected).await;
+        let rejected = decide(
+            &books.ledger,
+            held.withdrawal_id,
+            ADMIN,
+            WithdrawalStatus::Rejected,
+        )
+        .await;
         assert_eq!(rejected.as_deref(), Ok("rejected"));
     }
     assert_eq!(money(&books).await, (5_000, 0, 0));
@@ -114,12 +125,17 @@ async fn a_payout_and_a_rejection_at_once_are_one_of_them() {
     for _ in 0..5 {
         let held = books.ledger.withdraw(&wish(1_000)).await.expect("held");
         let (paid, rejected) = tokio::join!(
-            decide(&books.ledger, held.withdrawal_id, ADMIN, Status::Paid),
+            decide(
+                &books.ledger,
+                held.withdrawal_id,
+                ADMIN,
+                WithdrawalStatus::Paid
+            ),
             decide(
                 &books.ledger,
                 held.withdrawal_id,
                 OTHER_ADMIN,
-                Status::Rejected
+                WithdrawalStatus::Rejected
             )
         );
         assert!(paid.is_ok() != rejected.is_ok(), "{paid:?} {rejected:?}");
@@ -134,16 +150,20 @@ async fn two_admins_agree_to_a_large_sum() {
     let books = rich(101).await;
     let held = books.ledger.withdraw(&wish(10_001)).await.expect("held");
     let id = held.withdrawal_id;
-    for status in [Status::Processing, Status::Paid, Status::Paid] {
+    for status in [
+        WithdrawalStatus::Processing,
+        WithdrawalStatus::Paid,
+        WithdrawalStatus::Paid,
+    ] {
         let alone = decide(&books.ledger, id, ADMIN, status).await;
         assert_eq!(alone.as_deref(), Ok("pending"), "one admin, however often");
     }
-    let page = Page::new(1, 20).expect("a page");
-    let waiting = books.ledger.review(Status::Pending, page).await;
+    let page = PageRequest::new(1, 20).expect("a page");
+    let waiting = books.ledger.review(WithdrawalStatus::Pending, page).await;
     let waiting = waiting.expect("readable").entries;
     assert_eq!(waiting[0].withdrawal.agreed, [ADMIN]);
     assert_eq!(waiting[0].admins_needed, 2);
-    let both = decide(&books.ledger, id, OTHER_ADMIN, Status::Paid).await;
+    let both = decide(&books.ledger, id, OTHER_ADMIN, WithdrawalStatus::Paid).await;
     assert_eq!(both.as_deref(), Ok("paid"));
     let decisions: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.withdrawal_decisions")
         .fetch_one(&books.database.app_pool)
@@ -162,23 +182,45 @@ async fn other_bank_details_delay_the_payout_and_not_the_request() {
     tell_account(&books, "987654321").await;
     let late = books.ledger.withdraw(&wish(100)).await.expect("held");
     for held in [early, unchanged] {
-        let paid = decide(&books.ledger, held.withdrawal_id, ADMIN, Status::Paid).await;
+        let paid = decide(
+            &books.ledger,
+            held.withdrawal_id,
+            ADMIN,
+            WithdrawalStatus::Paid,
+        )
+        .await;
         assert_eq!(paid.as_deref(), Ok("paid"));
     }
-    let delayed = decide(&books.ledger, late.withdrawal_id, ADMIN, Status::Paid).await;
+    let delayed = decide(
+        &books.ledger,
+        late.withdrawal_id,
+        ADMIN,
+        WithdrawalStatus::Paid,
+    )
+    .await;
     assert_eq!(delayed.expect_err("too early"), "payout_delayed");
     books.clock.advance(TimeDelta::hours(24));
-    let paid = decide(&books.ledger, late.withdrawal_id, ADMIN, Status::Paid).await;
+    let paid = decide(
+        &books.ledger,
+        late.withdrawal_id,
+        ADMIN,
+        WithdrawalStatus::Paid,
+    )
+    .await;
     assert_eq!(paid.as_deref(), Ok("paid"));
     books.assert_right().await;
 }
 
 #[tokio::test]
 async fn limits_hold_where_they_are_set() {
-    let mut limited: Terms = terms();
+    let mut limited: WalletTerms = terms();
     limited.withdrawals.minimum_paise = 1_000;
     limited.withdrawals.daily_paise = Some(3_000);
-    let books = with_account(Books::open_with(limited, Provider::Sandbox).await, 50).await;
+    let books = with_account(
+        TestBooks::open_with(limited, PaymentProvider::Sandbox).await,
+        50,
+    )
+    .await;
     let code = async |amount_paise| {
         let asked = books.ledger.withdraw(&wish(amount_paise)).await;
         asked.map_err(|error| Error::from(error).code().to_owned())
@@ -193,7 +235,7 @@ async fn limits_hold_where_they_are_set() {
 
 #[tokio::test]
 async fn without_bank_details_nothing_is_held() {
-    let books = Books::open().await;
+    let books = TestBooks::open().await;
     books.earn(1, 5).await;
     let asked = books
         .ledger
@@ -210,7 +252,7 @@ async fn what_is_in_processing_is_exported() {
     let first = books.ledger.withdraw(&wish(1_050)).await.expect("held");
     books.ledger.withdraw(&wish(100)).await.expect("held");
     let id = first.withdrawal_id;
-    decide(&books.ledger, id, ADMIN, Status::Processing)
+    decide(&books.ledger, id, ADMIN, WithdrawalStatus::Processing)
         .await
         .expect("decided");
     let payouts = books.ledger.payouts().await.expect("readable");

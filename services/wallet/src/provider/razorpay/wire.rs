@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::provider_payment::{
-    PaymentNotice, PaymentReport, PaymentState, ReportedPayment, Reversal, ReversalReason,
+    PaymentNotice, PaymentReport, PaymentReversal, PaymentState, ReportedPayment, ReversalReason,
 };
 
 /// Longer than any id that Razorpay makes.
@@ -19,12 +19,12 @@ const DISPUTE_LOST: &str = "payment.dispute.lost";
 
 /// An order's list of payments; each item is read by itself.
 #[derive(Deserialize)]
-pub(super) struct Payments {
+pub(super) struct PaymentList {
     pub(super) items: Vec<Value>,
 }
 
 #[derive(Deserialize)]
-struct Payment {
+struct PaymentEntity {
     id: String,
     /// In the smallest unit of the currency.
     amount: i64,
@@ -44,33 +44,33 @@ struct Payment {
 
 /// A notification with what every kind of it has.
 #[derive(Deserialize)]
-struct Event {
+struct NoticeEvent {
     event: String,
     #[serde(default)]
     payload: Value,
 }
 
 #[derive(Deserialize)]
-struct Payload {
-    payment: Entity<Payment>,
-    refund: Option<Entity<MoneyReturned>>,
-    dispute: Option<Entity<MoneyReturned>>,
+struct NoticePayload {
+    payment: EntityWrapper<PaymentEntity>,
+    refund: Option<EntityWrapper<ReversalEntity>>,
+    dispute: Option<EntityWrapper<ReversalEntity>>,
 }
 
 #[derive(Deserialize)]
-struct Entity<T> {
+struct EntityWrapper<T> {
     entity: T,
 }
 
 /// A refund or a dispute.
 #[derive(Deserialize)]
-struct MoneyReturned {
+struct ReversalEntity {
     id: String,
     /// In the smallest unit of the currency.
     amount: i64,
 }
 
-impl Payment {
+impl PaymentEntity {
     /// The payment in our words; none for a payment of no order, or with ids that we cannot keep.
     fn into_report(self) -> Option<ReportedPayment> {
         let order_id = self.order_id.filter(|order_id| is_id(order_id))?;
@@ -112,12 +112,12 @@ fn is_id(text: &str) -> bool {
 
 /// Reads one payment; none if it is not understood or is for no order.
 pub(super) fn read_payment(item: Value) -> Option<ReportedPayment> {
-    read::<Payment>(item)?.into_report()
+    read::<PaymentEntity>(item)?.into_report()
 }
 
 /// Reads the body of a notification. One that is not understood names no payment.
 pub(super) fn read_notice(body: &[u8]) -> PaymentNotice {
-    let Ok(event) = serde_json::from_slice::<Event>(body) else {
+    let Ok(event) = serde_json::from_slice::<NoticeEvent>(body) else {
         return PaymentNotice {
             event_type: String::new(),
             report: None,
@@ -138,7 +138,7 @@ fn payment_report(event: &str, payload: Value) -> Option<PaymentReport> {
     if ![PAYMENT_CAPTURED, ORDER_PAID, REFUND_PROCESSED, DISPUTE_LOST].contains(&event) {
         return None;
     }
-    let payload: Payload = read(payload)?;
+    let payload: NoticePayload = read(payload)?;
     let payment = payload.payment.entity.into_report()?;
     let reversal = match event {
         REFUND_PROCESSED => Some(
@@ -158,9 +158,9 @@ fn payment_report(event: &str, payload: Value) -> Option<PaymentReport> {
     Some(PaymentReport { payment, reversal })
 }
 
-impl MoneyReturned {
-    fn into_reversal(self, reason: ReversalReason) -> Option<Reversal> {
-        (is_id(&self.id) && self.amount > 0).then_some(Reversal {
+impl ReversalEntity {
+    fn into_reversal(self, reason: ReversalReason) -> Option<PaymentReversal> {
+        (is_id(&self.id) && self.amount > 0).then_some(PaymentReversal {
             reversal_id: self.id,
             amount: self.amount,
             reason,
@@ -201,7 +201,7 @@ mod tests {
         }
         let refund = r#", "refund": {"entity": {"id": "rfnd_1", "amount": 5000}}"#;
         let refund = reported(REFUND_PROCESSED, &format!("{PAYMENT}{refund}"));
-        let reversal = Reversal {
+        let reversal = PaymentReversal {
             reversal_id: "rfnd_1".to_owned(),
             amount: 5_000,
             reason: ReversalReason::Refund,
