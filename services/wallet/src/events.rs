@@ -24,7 +24,9 @@ impl Handler for ProfileEvents {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let now = self.clock.now();
         match event.kind {
-            Some(Kind::UserRegistered(user)) => wallets::ensure(tx, &[user.user_id], now).await?,
+            Some(Kind::UserRegistered(user)) => {
+                wallets::insert_missing(tx, &[user.user_id], now).await?
+            }
             Some(Kind::UserDeleted(user)) => close_account(tx, user.user_id, now).await?,
             _ => {}
         }

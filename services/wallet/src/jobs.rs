@@ -22,7 +22,7 @@ const LOGGED_MAX: usize = 20;
 
 /// Asks the provider about open orders until told to stop.
 pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken) {
-    while wait(ASK_EVERY, &stopping).await {
+    while wait_unless_stopping(ASK_EVERY, &stopping).await {
         match ledger.reconcile_orders().await {
             Ok(0) => {}
             Ok(credited) => tracing::info!(credited, "credited payments that nobody had reported"),
@@ -31,7 +31,7 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
                 tracing::warn!(error, "failed to claim orders that are due; retrying soon");
             }
         }
-        if let Err(error) = ledger.forget_old_notices().await {
+        if let Err(error) = ledger.delete_old_notices().await {
             let error = chain(&error);
             tracing::warn!(error, "failed to delete old notifications; retrying soon");
         }
@@ -39,27 +39,27 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
 }
 
 /// Looks through the books, first of all at the start, until told to stop.
-pub(crate) async fn verify(db: Database, every: Duration, stopping: CancellationToken) {
+pub(crate) async fn verify_books(db: Database, every: Duration, stopping: CancellationToken) {
     loop {
-        let looked = tokio::select! {
-            looked = look(&db) => looked,
+        let verified = tokio::select! {
+            verified = verify_once(&db) => verified,
             () = stopping.cancelled() => return,
         };
-        let pause = match looked {
+        let pause = match verified {
             Ok(()) => every,
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the books are looked through later");
                 every.min(RETRY_AFTER)
             }
         };
-        if !wait(pause, &stopping).await {
+        if !wait_unless_stopping(pause, &stopping).await {
             return;
         }
     }
 }
 
 /// One look, unless another replica is at it. The metric tells what the last look found.
-async fn look(db: &Database) -> Result<(), Error> {
+async fn verify_once(db: &Database) -> Result<(), Error> {
     // The lock is the session's, which ends with this connection, however this ends.
     let mut connection = db.open_session().await?;
     let is_ours: bool =
@@ -67,19 +67,19 @@ async fn look(db: &Database) -> Result<(), Error> {
             .fetch_one(&mut connection)
             .await?;
     if is_ours {
-        let differences = accounts::differences(&mut connection).await?;
+        let differences = accounts::find_differences(&mut connection).await?;
         for difference in differences.iter().take(LOGGED_MAX) {
             tracing::error!(difference, "the books disagree");
         }
-        let debt_coins = audits::closed_debt_coins(&mut connection).await?;
-        observe::verified(differences.len(), debt_coins);
+        let debt_coins = audits::sum_closed_debt_coins(&mut connection).await?;
+        observe::record_verification(differences.len(), debt_coins);
     }
     connection.close().await?;
     Ok(())
 }
 
 /// Waits; whether it was to the end.
-async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
+async fn wait_unless_stopping(time: Duration, stopping: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => true,
         () = stopping.cancelled() => false,

@@ -51,13 +51,13 @@ const PROFILE_EVENTS: Consumer = Consumer {
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.check(service.process.environment)?;
     let service = Service::start(service, SCHEMA).await?;
-    observe::begin();
+    observe::register_metrics();
     let (db, clock) = (service.db.clone(), service.clock.clone());
-    let ledger = ledger(db.clone(), service.relay.clone(), &config)?;
+    let ledger = build_ledger(db.clone(), service.relay.clone(), &config)?;
     let stopping = service.lifecycle.stopping();
     let orders = jobs::reconcile_orders(ledger.clone(), stopping.clone());
     service.lifecycle.spawn(orders);
-    let books = jobs::verify(db, config.verify_every(), stopping);
+    let books = jobs::verify_books(db, config.verify_every(), stopping);
     service.lifecycle.spawn(books);
     service.consume(PROFILE_EVENTS, ProfileEvents::new(clock));
     let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger)));
@@ -66,7 +66,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         .await
 }
 
-fn ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
+fn build_ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
     Ok(Ledger::new(LedgerParts {
         db,
         relay,
@@ -82,11 +82,11 @@ fn ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger>
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let mut connection = pool.open_session().await?;
-    let differences = store::accounts::differences(&mut connection).await?;
+    let differences = store::accounts::find_differences(&mut connection).await?;
     anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
     println!("journal, transfers, wallets and histories agree, and every chain is whole");
     println!("payments are as reported, and payouts and forfeits have their causes");
-    let debt_coins = store::audits::closed_debt_coins(&mut connection).await?;
+    let debt_coins = store::audits::sum_closed_debt_coins(&mut connection).await?;
     println!("deleted accounts owe {debt_coins} coins");
     Ok(())
 }
@@ -95,7 +95,7 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
 pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let sealer = BankDetailsSealer::new(&config.bank_details)?;
-    let rotated = ledger::bank::rotate(&pool, &sealer).await?;
+    let rotated = ledger::bank::reseal_bank_details(&pool, &sealer).await?;
     println!("{rotated} rows are sealed with key {} now", sealer.key_id());
     Ok(())
 }
@@ -103,6 +103,6 @@ pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> an
 /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
 pub async fn export_payouts(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
-    let ledger = ledger(pool, Relay::default(), config)?;
-    payouts::write_csv(&ledger.payouts().await?, std::io::stdout().lock())
+    let ledger = build_ledger(pool, Relay::default(), config)?;
+    payouts::write_csv(&ledger.list_payouts().await?, std::io::stdout().lock())
 }

@@ -33,7 +33,7 @@ pub(crate) enum PaymentAlert {
 
 impl PaymentAlert {
     /// The alert of such an outcome; none if nobody has to act.
-    pub(crate) fn of_outcome(outcome: PaymentOutcome) -> Option<Self> {
+    pub(crate) fn for_outcome(outcome: PaymentOutcome) -> Option<Self> {
         match outcome {
             PaymentOutcome::Underpaid => Some(Self::Underpaid),
             PaymentOutcome::ForeignCurrency => Some(Self::ForeignCurrency),
@@ -43,7 +43,7 @@ impl PaymentAlert {
     }
 
     /// The label of a payment that is not what its order costs; none for the others.
-    fn mismatch(self) -> Option<&'static str> {
+    fn mismatch_label(self) -> Option<&'static str> {
         match self {
             Self::Underpaid => Some("underpaid"),
             Self::Overpaid => Some("overpaid"),
@@ -67,7 +67,7 @@ impl PaymentAlert {
     /// Logs and counts the payment.
     pub(crate) fn raise(self, order_id: &str, payment_id: &str) {
         tracing::error!(order_id, payment_id, "{}", self.sentence());
-        match self.mismatch() {
+        match self.mismatch_label() {
             Some(kind) => metrics::counter!(PAYMENT_MISMATCHES, "kind" => kind).increment(1),
             None => metrics::counter!(PAYMENTS_NOT_CREDITED).increment(1),
         }
@@ -95,9 +95,9 @@ impl IgnoredNotice {
 }
 
 /// Shows everything from zero on, so that the first is seen to be one more.
-pub(crate) fn begin() {
-    coins_charged(0);
-    paise_earned(0);
+pub(crate) fn register_metrics() {
+    record_coins_charged(0);
+    record_paise_earned(0);
     metrics::counter!(VERIFICATIONS).increment(0);
     metrics::counter!(PAYMENTS_NOT_CREDITED).increment(0);
     metrics::counter!(ORDERS_GIVEN_UP).increment(0);
@@ -106,7 +106,7 @@ pub(crate) fn begin() {
         PaymentAlert::Overpaid,
         PaymentAlert::ForeignCurrency,
     ] {
-        if let Some(kind) = alert.mismatch() {
+        if let Some(kind) = alert.mismatch_label() {
             metrics::counter!(PAYMENT_MISMATCHES, "kind" => kind).increment(0);
         }
     }
@@ -116,17 +116,17 @@ pub(crate) fn begin() {
 }
 
 /// Coins were taken for minutes.
-pub(crate) fn coins_charged(coins: i64) {
+pub(crate) fn record_coins_charged(coins: i64) {
     metrics::counter!(COINS_CHARGED).increment(coins.unsigned_abs());
 }
 
 /// Listeners were paid for calls.
-pub(crate) fn paise_earned(paise: i64) {
+pub(crate) fn record_paise_earned(paise: i64) {
     metrics::counter!(PAISE_EARNED).increment(paise.unsigned_abs());
 }
 
 /// The books were looked through: they disagree in so many places, and deleted accounts owe so much.
-pub(crate) fn verified(differences: usize, closed_debt_coins: i64) {
+pub(crate) fn record_verification(differences: usize, closed_debt_coins: i64) {
     metrics::gauge!(DIFFERENCES).set(u32::try_from(differences).unwrap_or(u32::MAX));
     let debt = u32::try_from(closed_debt_coins).unwrap_or(u32::MAX);
     metrics::gauge!(CLOSED_DEBT).set(debt);
@@ -134,11 +134,11 @@ pub(crate) fn verified(differences: usize, closed_debt_coins: i64) {
 }
 
 /// A signed notification was not booked.
-pub(crate) fn notice_ignored(reason: IgnoredNotice) {
+pub(crate) fn record_ignored_notice(reason: IgnoredNotice) {
     metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(1);
 }
 
 /// An open order was given up, since the provider answers every question about it with an error.
-pub(crate) fn order_given_up() {
+pub(crate) fn record_expired_order() {
     metrics::counter!(ORDERS_GIVEN_UP).increment(1);
 }

@@ -10,7 +10,7 @@ use crate::ledger::PayoutItem;
 
 /// Characters with which a spreadsheet begins a formula. Names are what listeners typed, and must
 /// not do anything where they are opened.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// Writes payouts as CSV with a header (RFC 4180), amounts in rupees.
 pub fn write_csv(payouts: &[PayoutItem], out: impl Write) -> anyhow::Result<()> {
@@ -29,17 +29,17 @@ pub fn write_csv(payouts: &[PayoutItem], out: impl Write) -> anyhow::Result<()> 
         csv.write_record([
             payout.withdrawal_id.to_string(),
             format!("{rupees}.{paise:02}"),
-            harmless(&details.account_holder_name),
+            escape_formula(&details.account_holder_name),
             details.account_number.clone(),
             details.ifsc_code.clone(),
-            harmless(details.bank_name.as_deref().unwrap_or_default()),
+            escape_formula(details.bank_name.as_deref().unwrap_or_default()),
         ])?;
     }
     csv.flush().context("writing payouts")
 }
 
-fn harmless(text: &str) -> String {
-    if text.starts_with(FORMULA) {
+fn escape_formula(text: &str) -> String {
+    if text.starts_with(FORMULA_STARTS) {
         format!("'{text}")
     } else {
         text.to_owned()
@@ -56,7 +56,7 @@ mod tests {
         let payout = |withdrawal_id, name: &str| PayoutItem {
             withdrawal_id,
             amount_paise: 123_405,
-            details: BankDetails::read(name, "012345678", "HDFC0ABC123", None).expect("right"),
+            details: BankDetails::parse(name, "012345678", "HDFC0ABC123", None).expect("right"),
         };
         let mut out = Vec::new();
         let payouts = [payout(7, "Rao, \"Devi\""), payout(8, "=1+1")];

@@ -50,9 +50,10 @@ impl BankDetailsSealer {
             let (key_id, key) = entry
                 .split_once(':')
                 .context("BANK_DETAILS__RETIRED_KEYS: expected name:key")?;
-            add(&mut keys, key_id, key).context("BANK_DETAILS__RETIRED_KEYS")?;
+            insert_key(&mut keys, key_id, key).context("BANK_DETAILS__RETIRED_KEYS")?;
         }
-        add(&mut keys, &config.key_id, config.key.expose_secret()).context("BANK_DETAILS__KEY")?;
+        insert_key(&mut keys, &config.key_id, config.key.expose_secret())
+            .context("BANK_DETAILS__KEY")?;
         Ok(Self {
             key_id: config.key_id.trim().into(),
             keys: Arc::new(keys),
@@ -68,7 +69,7 @@ impl BankDetailsSealer {
     pub fn seal(&self, user_id: i64, field: &str, text: &str) -> Result<String, WalletError> {
         let mut sealed = text.as_bytes().to_vec();
         let nonce = self.keys[&*self.key_id]
-            .seal_in_place_append_tag(Aad::from(owner(user_id, field)), &mut sealed)
+            .seal_in_place_append_tag(Aad::from(associated_data(user_id, field)), &mut sealed)
             .map_err(|_| WalletError::Sealing("a text could not be sealed"))?;
         let nonce = hex::encode(nonce.as_ref());
         Ok(format!("{}:{nonce}{}", self.key_id, hex::encode(sealed)))
@@ -88,7 +89,11 @@ impl BankDetailsSealer {
             .split_at_mut_checked(NONCE_LEN)
             .ok_or(WalletError::Sealing("a sealed text is too short"))?;
         let opened = Nonce::try_assume_unique_for_key(nonce).and_then(|nonce| {
-            key.open_in_place(nonce, Aad::from(owner(user_id, field)), ciphertext)
+            key.open_in_place(
+                nonce,
+                Aad::from(associated_data(user_id, field)),
+                ciphertext,
+            )
         });
         let opened = opened.map_err(|_| WalletError::Sealing("a sealed text does not open"))?;
         String::from_utf8(opened.to_vec())
@@ -96,11 +101,11 @@ impl BankDetailsSealer {
     }
 }
 
-fn owner(user_id: i64, field: &str) -> Vec<u8> {
+fn associated_data(user_id: i64, field: &str) -> Vec<u8> {
     format!("user/{user_id}/{field}").into_bytes()
 }
 
-fn add(
+fn insert_key(
     keys: &mut HashMap<String, RandomizedNonceKey>,
     key_id: &str,
     key: &str,

@@ -26,7 +26,7 @@ pub struct BankDetails {
 
 impl BankDetails {
     /// Reads what somebody typed: spaces around and small letters in the code are forgiven.
-    pub fn read(
+    pub fn parse(
         account_holder_name: &str,
         account_number: &str,
         ifsc_code: &str,
@@ -93,17 +93,17 @@ fn is_ifsc(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(name: &str, number: &str, ifsc: &str) -> Result<BankDetails, WalletError> {
-        BankDetails::read(name, number, ifsc, None)
+    fn parse(name: &str, number: &str, ifsc: &str) -> Result<BankDetails, WalletError> {
+        BankDetails::parse(name, number, ifsc, None)
     }
 
     #[test]
     fn what_people_type_is_read() {
-        let details = read(" Devi Rao ", "123456789", "hdfc0abc123").expect("right");
+        let details = parse(" Devi Rao ", "123456789", "hdfc0abc123").expect("right");
         assert_eq!(details.account_holder_name, "Devi Rao");
         assert_eq!(details.ifsc_code, "HDFC0ABC123");
         assert_eq!(details.masked_account_number(), "XXXXX6789");
-        assert!(read("Devi", &"9".repeat(18), "HDFC0000001").is_ok());
+        assert!(parse("Devi", &"9".repeat(18), "HDFC0000001").is_ok());
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
             ("Devi", "123456789", "HDFC0ABC12", "ifsc_code"),
             ("Devi", "123456789", "HDFC0ABC12é", "ifsc_code"),
         ] {
-            let error = read(name, number, ifsc).expect_err("wrong");
+            let error = parse(name, number, ifsc).expect_err("wrong");
             assert!(
                 matches!(error, WalletError::InvalidBankDetails(wrong) if wrong == field),
                 "{number} {ifsc}: {error}"
@@ -142,9 +142,9 @@ mod tests {
             (&"n".repeat(101), "at most 100 characters"),
         ] {
             let bank = (!name.is_empty()).then_some(name);
-            let holder = read(name, "123456789", "HDFC0ABC123");
+            let holder = parse(name, "123456789", "HDFC0ABC123");
             let bank =
-                bank.map(|name| BankDetails::read("Devi", "123456789", "HDFC0ABC123", Some(name)));
+                bank.map(|name| BankDetails::parse("Devi", "123456789", "HDFC0ABC123", Some(name)));
             for refused in [Some(holder), bank].into_iter().flatten() {
                 let refused = talktime_kit::Error::from(refused.expect_err("wrong"));
                 assert_eq!(refused.code(), "invalid_bank_details");
@@ -152,16 +152,16 @@ mod tests {
             }
         }
         for name in ["देवी राव", "Devi D'Souza-Rao", "தேவி ராவ்"] {
-            let details = read(name, "123456789", "HDFC0ABC123").expect("a name");
+            let details = parse(name, "123456789", "HDFC0ABC123").expect("a name");
             assert_eq!(details.account_holder_name, name);
         }
-        let decomposed = read("Jose\u{301}", "123456789", "HDFC0ABC123").expect("a name");
+        let decomposed = parse("Jose\u{301}", "123456789", "HDFC0ABC123").expect("a name");
         assert_eq!(decomposed.account_holder_name, "Jos\u{E9}");
     }
 
     #[test]
     fn a_log_never_shows_an_account() {
-        let details = read("Devi", "123456789", "HDFC0ABC123").expect("right");
+        let details = parse("Devi", "123456789", "HDFC0ABC123").expect("right");
         assert_eq!(format!("{details:?}"), "BankDetails");
     }
 }

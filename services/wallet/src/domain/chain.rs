@@ -56,7 +56,7 @@ pub struct ChainLink<'a> {
 impl ChainHead {
     /// The head after one more link.
     #[must_use]
-    pub fn after(self, link: &ChainLink<'_>) -> Self {
+    pub fn append_link(self, link: &ChainLink<'_>) -> Self {
         Self {
             length: self.length + 1,
             hash: link.hash(&self.hash),
@@ -130,7 +130,7 @@ mod tests {
     /// Chains in databases were made with this hash: another encoding would break all of them.
     #[test]
     fn the_hash_of_a_link_never_changes() {
-        let head = ChainHead::default().after(&link());
+        let head = ChainHead::default().append_link(&link());
         assert_eq!(head.length, 1);
         assert_eq!(
             hex::encode(head.hash),
@@ -143,11 +143,14 @@ mod tests {
         let other = |change: fn(&mut ChainLink<'static>)| {
             let mut link = link();
             change(&mut link);
-            ChainHead::default().after(&link).hash
+            ChainHead::default().append_link(&link).hash
         };
         let hashes = [
-            ChainHead::default().after(&link()).hash,
-            ChainHead::default().after(&link()).after(&link()).hash,
+            ChainHead::default().append_link(&link()).hash,
+            ChainHead::default()
+                .append_link(&link())
+                .append_link(&link())
+                .hash,
             other(|link| link.transfer_id = "call/7/minute/2"),
             other(|link| link.kind = "void"),
             other(|link| link.content = "user 3 pays 11 coins"),

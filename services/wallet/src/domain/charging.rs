@@ -35,7 +35,7 @@ impl Charge {
     }
 
     /// Whether the balance that it leaves pays for less than two more of its kind.
-    pub fn leaves_little(&self, balance_coins: i64) -> bool {
+    pub fn leaves_low_balance(&self, balance_coins: i64) -> bool {
         balance_coins < 2 * self.coins
     }
 
@@ -86,7 +86,7 @@ pub enum ChargeDecision {
 }
 
 /// Ids that have a say in whether a charge happens: itself, its undoing, its call's settlement.
-pub fn relevant_ids(charges: &[Charge]) -> Vec<String> {
+pub fn relevant_transfer_ids(charges: &[Charge]) -> Vec<String> {
     charges
         .iter()
         .flat_map(|charge| {
@@ -103,8 +103,8 @@ pub fn relevant_ids(charges: &[Charge]) -> Vec<String> {
 }
 
 /// Decides a batch in order, given the payers' balances and what was done under
-/// [`relevant_ids`] before. A payer without a wallet has no coins.
-pub fn decide(
+/// [`relevant_transfer_ids`] before. A payer without a wallet has no coins.
+pub fn decide_charges(
     charges: &[Charge],
     balances: &HashMap<i64, i64>,
     past: &HashMap<String, PastTransfer>,
@@ -121,7 +121,7 @@ pub fn decide(
         .iter()
         .map(|charge| {
             charge.check()?;
-            if let Some(decision) = decided_before(charge, past)? {
+            if let Some(decision) = find_earlier_decision(charge, past)? {
                 return Ok(decision);
             }
             let available_coins = left.get(&charge.user_id).copied().unwrap_or_default();
@@ -135,7 +135,7 @@ pub fn decide(
         .collect()
 }
 
-fn decided_before(
+fn find_earlier_decision(
     charge: &Charge,
     past: &HashMap<String, PastTransfer>,
 ) -> Result<Option<ChargeDecision>, WalletError> {
@@ -187,7 +187,8 @@ mod tests {
         balance: i64,
         past: &HashMap<String, PastTransfer>,
     ) -> Result<ChargeDecision, WalletError> {
-        decide(&[CHARGE], &HashMap::from([(3, balance)]), past).map(|decisions| decisions[0])
+        decide_charges(&[CHARGE], &HashMap::from([(3, balance)]), past)
+            .map(|decisions| decisions[0])
     }
 
     #[test]
@@ -209,7 +210,7 @@ mod tests {
             minute: 2,
             ..CHARGE
         };
-        let decisions = decide(
+        let decisions = decide_charges(
             &[CHARGE, second],
             &HashMap::from([(3, 15)]),
             &HashMap::new(),
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_minute_named_twice_in_a_batch_is_refused() {
-        let decisions = decide(
+        let decisions = decide_charges(
             &[CHARGE, CHARGE],
             &HashMap::from([(3, 99)]),
             &HashMap::new(),
@@ -290,7 +291,7 @@ mod tests {
                 ..CHARGE
             },
         ] {
-            let decisions = decide(&[charge], &HashMap::from([(3, 99)]), &HashMap::new());
+            let decisions = decide_charges(&[charge], &HashMap::from([(3, 99)]), &HashMap::new());
             assert!(
                 matches!(decisions, Err(WalletError::OutOfRange(_))),
                 "{charge:?}"

@@ -64,25 +64,25 @@ pub enum HistoryFilter {
     /// All of them.
     All,
     /// What a listener's rupees did: earned and withdrawn.
-    OfListener,
+    ListenerMoney,
     /// Of one type.
-    Of(TxType),
+    OneType(TxType),
 }
 
 impl HistoryFilter {
     /// What a person asks of their whole history.
-    pub fn of_user(word: Option<&str>) -> Result<Self, WalletError> {
+    pub fn for_user(word: Option<&str>) -> Result<Self, WalletError> {
         Ok(word
             .map(TxType::parse)
             .transpose()?
-            .map_or(Self::All, Self::Of))
+            .map_or(Self::All, Self::OneType))
     }
 
     /// What a listener asks of what they earned and withdrew.
-    pub fn of_listener(word: Option<&str>) -> Result<Self, WalletError> {
+    pub fn for_listener(word: Option<&str>) -> Result<Self, WalletError> {
         match word.map(TxType::parse).transpose()? {
-            None => Ok(Self::OfListener),
-            Some(of @ (TxType::Earn | TxType::Withdraw)) => Ok(Self::Of(of)),
+            None => Ok(Self::ListenerMoney),
+            Some(of @ (TxType::Earn | TxType::Withdraw)) => Ok(Self::OneType(of)),
             Some(_) => Err(WalletError::UnknownTxType),
         }
     }
@@ -91,8 +91,8 @@ impl HistoryFilter {
     pub fn types(self) -> Option<Vec<&'static str>> {
         match self {
             Self::All => None,
-            Self::OfListener => Some(vec![TxType::Earn.name(), TxType::Withdraw.name()]),
-            Self::Of(of) => Some(vec![of.name()]),
+            Self::ListenerMoney => Some(vec![TxType::Earn.name(), TxType::Withdraw.name()]),
+            Self::OneType(of) => Some(vec![of.name()]),
         }
     }
 }
@@ -244,14 +244,14 @@ mod tests {
     #[test]
     fn a_listener_sees_what_rupees_did() {
         assert_eq!(
-            HistoryFilter::of_listener(None).expect("all"),
-            HistoryFilter::OfListener
+            HistoryFilter::for_listener(None).expect("all"),
+            HistoryFilter::ListenerMoney
         );
-        let earned = HistoryFilter::of_listener(Some("earn")).expect("rupees");
-        assert_eq!(earned, HistoryFilter::Of(TxType::Earn));
-        assert!(HistoryFilter::of_listener(Some("spend")).is_err());
+        let earned = HistoryFilter::for_listener(Some("earn")).expect("rupees");
+        assert_eq!(earned, HistoryFilter::OneType(TxType::Earn));
+        assert!(HistoryFilter::for_listener(Some("spend")).is_err());
         assert_eq!(
-            HistoryFilter::of_user(None).expect("all"),
+            HistoryFilter::for_user(None).expect("all"),
             HistoryFilter::All
         );
     }

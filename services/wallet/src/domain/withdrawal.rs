@@ -84,13 +84,17 @@ pub struct WithdrawalBudget {
 
 impl WithdrawalLimits {
     /// Whether a listener may ask for this sum.
-    pub fn allow(&self, amount_paise: i64, means: WithdrawalBudget) -> Result<(), WalletError> {
+    pub fn check_request(
+        &self,
+        amount_paise: i64,
+        budget: WithdrawalBudget,
+    ) -> Result<(), WalletError> {
         if amount_paise < 1 {
             return Err(WalletError::OutOfRange("amount"));
         }
-        if amount_paise > means.withdrawable_paise {
+        if amount_paise > budget.withdrawable_paise {
             return Err(WalletError::InsufficientMoney {
-                available_paise: means.withdrawable_paise,
+                available_paise: budget.withdrawable_paise,
             });
         }
         if amount_paise < self.minimum_paise {
@@ -98,7 +102,7 @@ impl WithdrawalLimits {
                 minimum_paise: self.minimum_paise,
             });
         }
-        let today = means.asked_today_paise.saturating_add(amount_paise);
+        let today = budget.asked_today_paise.saturating_add(amount_paise);
         match self.daily_paise {
             Some(daily_paise) if today > daily_paise => {
                 Err(WalletError::AboveDailyLimit { daily_paise })
@@ -343,12 +347,12 @@ mod tests {
 
     #[test]
     fn sums_are_bounded() {
-        let means = WithdrawalBudget {
+        let budget = WithdrawalBudget {
             withdrawable_paise: 4_000,
             asked_today_paise: 2_000,
         };
-        assert!(LIMITS.allow(100, means).is_ok());
-        assert!(LIMITS.allow(3_000, means).is_ok());
+        assert!(LIMITS.check_request(100, budget).is_ok());
+        assert!(LIMITS.check_request(3_000, budget).is_ok());
         for (amount_paise, code) in [
             (i64::MIN, "out_of_range"),
             (0, "out_of_range"),
@@ -357,7 +361,9 @@ mod tests {
             (4_001, "insufficient_money"),
             (i64::MAX, "insufficient_money"),
         ] {
-            let refused = LIMITS.allow(amount_paise, means).expect_err("refused");
+            let refused = LIMITS
+                .check_request(amount_paise, budget)
+                .expect_err("refused");
             assert_eq!(
                 talktime_kit::Error::from(refused).code(),
                 code,

@@ -13,7 +13,7 @@ use crate::domain::settlement::{CallType, Settlement};
 use crate::ledger::{self, SettlementOutcome, WalletStatement};
 use crate::store::wallets::WalletBalance;
 
-pub(super) fn balance(user_id: i64, balance: WalletBalance) -> pb::Balance {
+pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balance {
     pb::Balance {
         user_id,
         balance_coins: balance.balance_coins,
@@ -24,7 +24,7 @@ pub(super) fn balance(user_id: i64, balance: WalletBalance) -> pb::Balance {
     }
 }
 
-pub(super) fn charge_of(request: &pb::ChargeRequest) -> Charge {
+pub(super) fn parse_charge(request: &pb::ChargeRequest) -> Charge {
     Charge {
         call_id: request.call_id,
         minute: request.minute,
@@ -60,7 +60,7 @@ pub(super) fn charge_response(
 
 pub(super) fn charge_member(request: &pb::ChargeRequest) -> Member<Charge> {
     Member {
-        task: charge_of(request),
+        task: parse_charge(request),
         traceparent: trace::named_or_current(request.traceparent.clone()),
     }
 }
@@ -69,12 +69,12 @@ pub(super) fn settlement_member(
     request: &pb::SettleCallRequest,
 ) -> Result<Member<Settlement>, WalletError> {
     Ok(Member {
-        task: settlement_of(request)?,
+        task: parse_settlement(request)?,
         traceparent: trace::named_or_current(request.traceparent.clone()),
     })
 }
 
-pub(super) fn settled(settled: SettlementOutcome) -> pb::SettleCallResponse {
+pub(super) fn settle_response(settled: SettlementOutcome) -> pb::SettleCallResponse {
     pb::SettleCallResponse {
         coins_spent: settled.coins_spent,
         listener_paise_earned: settled.listener_paise,
@@ -82,7 +82,7 @@ pub(super) fn settled(settled: SettlementOutcome) -> pb::SettleCallResponse {
     }
 }
 
-pub(super) fn settlement_of(request: &pb::SettleCallRequest) -> Result<Settlement, WalletError> {
+pub(super) fn parse_settlement(request: &pb::SettleCallRequest) -> Result<Settlement, WalletError> {
     Ok(Settlement {
         call_id: request.call_id,
         caller_id: request.caller_id,
@@ -93,7 +93,7 @@ pub(super) fn settlement_of(request: &pb::SettleCallRequest) -> Result<Settlemen
     })
 }
 
-pub(super) fn earning(earning: CallEarning) -> pb::Earning {
+pub(super) fn earning_message(earning: CallEarning) -> pb::Earning {
     pb::Earning {
         call_id: earning.call_id,
         caller_id: earning.caller_id,
@@ -105,24 +105,27 @@ pub(super) fn earning(earning: CallEarning) -> pb::Earning {
     }
 }
 
-pub(super) fn statement(user_id: i64, statement: WalletStatement) -> pb::ListTransactionsResponse {
+pub(super) fn transactions_response(
+    user_id: i64,
+    statement: WalletStatement,
+) -> pb::ListTransactionsResponse {
     let WalletStatement {
         found,
         totals,
         balance: left,
     } = statement;
     pb::ListTransactionsResponse {
-        transactions: found.entries.into_iter().map(transaction).collect(),
+        transactions: found.entries.into_iter().map(transaction_message).collect(),
         total: found.total,
         total_coins_spent: totals.coins_spent,
         total_paise_spent: totals.paise_spent,
         total_coins_earned: totals.coins_earned,
         total_paise_earned: totals.paise_earned,
-        balance: Some(balance(user_id, left)),
+        balance: Some(balance_message(user_id, left)),
     }
 }
 
-fn transaction(line: HistoryLine) -> pb::Transaction {
+fn transaction_message(line: HistoryLine) -> pb::Transaction {
     pb::Transaction {
         transaction_id: line.transaction_id,
         tx_type: line.tx_type,
@@ -134,7 +137,7 @@ fn transaction(line: HistoryLine) -> pb::Transaction {
     }
 }
 
-pub(super) fn purchase(purchase: CoinPurchase) -> pb::Purchase {
+pub(super) fn purchase_message(purchase: CoinPurchase) -> pb::Purchase {
     pb::Purchase {
         recharge_id: purchase.recharge_id,
         transaction_id: purchase.transaction_id,

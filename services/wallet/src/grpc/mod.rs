@@ -41,10 +41,10 @@ impl WalletApi {
         requests: &[pb::ChargeRequest],
     ) -> Result<Vec<pb::ChargeResponse>, Status> {
         if requests.len() > BATCH_MAX {
-            return Err(refused(WalletError::OutOfRange("charges")));
+            return Err(to_status(WalletError::OutOfRange("charges")));
         }
         let group: Vec<Member<Charge>> = requests.iter().map(convert::charge_member).collect();
-        let outcomes = self.ledger.charge_group(&group).await.map_err(refused)?;
+        let outcomes = self.ledger.charge_group(&group).await.map_err(to_status)?;
         let answers = group.iter().zip(outcomes);
         Ok(answers
             .map(|(member, outcome)| convert::charge_response(&member.task, outcome))
@@ -56,13 +56,13 @@ impl WalletApi {
         requests: &[pb::SettleCallRequest],
     ) -> Result<Vec<pb::SettleCallResponse>, Status> {
         if requests.len() > BATCH_MAX {
-            return Err(refused(WalletError::OutOfRange("settlements")));
+            return Err(to_status(WalletError::OutOfRange("settlements")));
         }
         let group: Result<Vec<Member<Settlement>>, WalletError> =
             requests.iter().map(convert::settlement_member).collect();
-        let group = group.map_err(refused)?;
-        let settled = self.ledger.settle_group(&group).await.map_err(refused)?;
-        Ok(settled.into_iter().map(convert::settled).collect())
+        let group = group.map_err(to_status)?;
+        let settled = self.ledger.settle_group(&group).await.map_err(to_status)?;
+        Ok(settled.into_iter().map(convert::settle_response).collect())
     }
 }
 
@@ -73,16 +73,16 @@ impl WalletService for WalletApi {
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::Balance>, Status> {
         let user_id = request.into_inner().user_id;
-        let balance = self.ledger.balance(user_id).await.map_err(refused)?;
-        Ok(Response::new(convert::balance(user_id, balance)))
+        let balance = self.ledger.load_balance(user_id).await.map_err(to_status)?;
+        Ok(Response::new(convert::balance_message(user_id, balance)))
     }
 
     async fn charge(
         &self,
         request: Request<pb::ChargeRequest>,
     ) -> Result<Response<pb::ChargeResponse>, Status> {
-        let charge = convert::charge_of(&request.into_inner());
-        let outcome = self.charging.ask(charge).await.map_err(refused)?;
+        let charge = convert::parse_charge(&request.into_inner());
+        let outcome = self.charging.ask(charge).await.map_err(to_status)?;
         Ok(Response::new(convert::charge_response(&charge, outcome)))
     }
 
@@ -105,9 +105,9 @@ impl WalletService for WalletApi {
         } = request.into_inner();
         let returned_coins = self
             .ledger
-            .void(call_id, minute, user_id)
+            .void_charge(call_id, minute, user_id)
             .await
-            .map_err(refused)?;
+            .map_err(to_status)?;
         Ok(Response::new(pb::VoidChargeResponse { returned_coins }))
     }
 
@@ -137,9 +137,13 @@ impl WalletService for WalletApi {
         &self,
         request: Request<pb::RechargeRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
-        let recharge = purchases::recharge_of(request.into_inner()).map_err(refused)?;
-        let recharged = self.ledger.recharge(&recharge).await.map_err(refused)?;
-        Ok(Response::new(purchases::recharged(&recharged)))
+        let recharge = purchases::parse_recharge(request.into_inner()).map_err(to_status)?;
+        let recharged = self
+            .ledger
+            .redeem_recharge(&recharge)
+            .await
+            .map_err(to_status)?;
+        Ok(Response::new(purchases::recharge_response(&recharged)))
     }
 
     async fn open_order(
@@ -150,22 +154,22 @@ impl WalletService for WalletApi {
             user_id,
             amount_paise,
         } = request.into_inner();
-        let fresh_id = purchases::fresh_id();
+        let fresh_id = purchases::generate_fresh_id();
         let opened = self.ledger.open_order(user_id, amount_paise, &fresh_id);
-        let opened = opened.await.map_err(refused)?;
-        Ok(Response::new(purchases::opened(opened)))
+        let opened = opened.await.map_err(to_status)?;
+        Ok(Response::new(purchases::open_order_response(opened)))
     }
 
     async fn add_coins(
         &self,
         request: Request<pb::AddCoinsRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
-        let added = match purchases::added_of(request.into_inner()).map_err(refused)? {
-            CoinAddition::Recharge(recharge) => self.ledger.recharge(&recharge).await,
-            CoinAddition::Bonus(bonus) => self.ledger.give(&bonus).await,
+        let added = match purchases::parse_coin_addition(request.into_inner()).map_err(to_status)? {
+            CoinAddition::Recharge(recharge) => self.ledger.redeem_recharge(&recharge).await,
+            CoinAddition::Bonus(bonus) => self.ledger.give_bonus(&bonus).await,
         };
-        Ok(Response::new(purchases::recharged(
-            &added.map_err(refused)?,
+        Ok(Response::new(purchases::recharge_response(
+            &added.map_err(to_status)?,
         )))
     }
 
@@ -177,7 +181,7 @@ impl WalletService for WalletApi {
         self.ledger
             .handle_payment_notice(&notice.body, &notice.signature, &notice.event_id)
             .await
-            .map_err(refused)?;
+            .map_err(to_status)?;
         Ok(Response::new(pb::ReceivePaymentNoticeResponse {}))
     }
 
@@ -186,9 +190,9 @@ impl WalletService for WalletApi {
         request: Request<pb::SetBankDetailsRequest>,
     ) -> Result<Response<pb::SetBankDetailsResponse>, Status> {
         let request = request.into_inner();
-        let details = payouts::bank_details_of(&request).map_err(refused)?;
+        let details = payouts::parse_bank_details(&request).map_err(to_status)?;
         let kept = self.ledger.set_bank_details(request.user_id, &details);
-        kept.await.map_err(refused)?;
+        kept.await.map_err(to_status)?;
         Ok(Response::new(pb::SetBankDetailsResponse {}))
     }
 
@@ -196,9 +200,14 @@ impl WalletService for WalletApi {
         &self,
         request: Request<pb::GetBankDetailsRequest>,
     ) -> Result<Response<pb::GetBankDetailsResponse>, Status> {
-        let found = self.ledger.bank_details(request.into_inner().user_id).await;
+        let found = self
+            .ledger
+            .find_bank_details(request.into_inner().user_id)
+            .await;
         Ok(Response::new(pb::GetBankDetailsResponse {
-            details: found.map_err(refused)?.map(payouts::masked),
+            details: found
+                .map_err(to_status)?
+                .map(payouts::masked_details_message),
         }))
     }
 
@@ -206,9 +215,14 @@ impl WalletService for WalletApi {
         &self,
         request: Request<pb::WithdrawRequest>,
     ) -> Result<Response<pb::WithdrawResponse>, Status> {
-        let wish = payouts::wish_of(request.into_inner()).map_err(refused)?;
-        let held = self.ledger.withdraw(&wish).await.map_err(refused)?;
-        Ok(Response::new(payouts::held(&held)))
+        let withdrawal =
+            payouts::parse_withdrawal_request(request.into_inner()).map_err(to_status)?;
+        let held = self
+            .ledger
+            .request_withdrawal(&withdrawal)
+            .await
+            .map_err(to_status)?;
+        Ok(Response::new(payouts::withdraw_response(&held)))
     }
 
     async fn list_withdrawals(
@@ -216,10 +230,10 @@ impl WalletService for WalletApi {
         request: Request<pb::ListWithdrawalsRequest>,
     ) -> Result<Response<pb::ListWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
-        let listed = self.ledger.withdrawals(request.user_id, page).await;
-        let (found, balance) = listed.map_err(refused)?;
-        let withdrawals = found.entries.into_iter().map(payouts::withdrawal);
+        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let listed = self.ledger.list_withdrawals(request.user_id, page).await;
+        let (found, balance) = listed.map_err(to_status)?;
+        let withdrawals = found.entries.into_iter().map(payouts::withdrawal_message);
         Ok(Response::new(pb::ListWithdrawalsResponse {
             withdrawals: withdrawals.collect(),
             total: found.total,
@@ -233,11 +247,19 @@ impl WalletService for WalletApi {
         request: Request<pb::ReviewWithdrawalsRequest>,
     ) -> Result<Response<pb::ReviewWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let status = withdrawal::WithdrawalStatus::parse(&request.status).map_err(refused)?;
-        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
-        let found = self.ledger.review(status, page).await.map_err(refused)?;
+        let status = withdrawal::WithdrawalStatus::parse(&request.status).map_err(to_status)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let found = self
+            .ledger
+            .list_for_review(status, page)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(pb::ReviewWithdrawalsResponse {
-            withdrawals: found.entries.into_iter().map(payouts::reviewed).collect(),
+            withdrawals: found
+                .entries
+                .into_iter()
+                .map(payouts::review_message)
+                .collect(),
             total: found.total,
         }))
     }
@@ -247,9 +269,15 @@ impl WalletService for WalletApi {
         request: Request<pb::DecideWithdrawalRequest>,
     ) -> Result<Response<pb::ReviewedWithdrawal>, Status> {
         let request = request.into_inner();
-        let decision = payouts::decision_of(&request).map_err(refused)?;
-        let decided = self.ledger.decide(request.withdrawal_id, &decision).await;
-        Ok(Response::new(payouts::reviewed(decided.map_err(refused)?)))
+        let withdrawal_id = request.withdrawal_id;
+        let decision = payouts::parse_decision(&request).map_err(to_status)?;
+        let decided = self
+            .ledger
+            .decide_withdrawal(withdrawal_id, &decision)
+            .await;
+        Ok(Response::new(payouts::review_message(
+            decided.map_err(to_status)?,
+        )))
     }
 
     async fn list_earnings(
@@ -257,11 +285,15 @@ impl WalletService for WalletApi {
         request: Request<pb::ListEarningsRequest>,
     ) -> Result<Response<pb::ListEarningsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
-        let listed = self.ledger.earnings(request.listener_id, page).await;
-        let (found, totals) = listed.map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let listed = self.ledger.list_earnings(request.listener_id, page).await;
+        let (found, totals) = listed.map_err(to_status)?;
         Ok(Response::new(pb::ListEarningsResponse {
-            earnings: found.entries.into_iter().map(convert::earning).collect(),
+            earnings: found
+                .entries
+                .into_iter()
+                .map(convert::earning_message)
+                .collect(),
             total_calls: totals.calls,
             total_coins: totals.coins,
             total_paise: totals.paise,
@@ -273,17 +305,20 @@ impl WalletService for WalletApi {
         request: Request<pb::ListTransactionsRequest>,
     ) -> Result<Response<pb::ListTransactionsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
         let tx_type = request.tx_type.as_deref();
         let lines = if request.of_listener {
-            HistoryFilter::of_listener(tx_type)
+            HistoryFilter::for_listener(tx_type)
         } else {
-            HistoryFilter::of_user(tx_type)
+            HistoryFilter::for_user(tx_type)
         };
-        let lines = lines.map_err(refused)?;
-        let statement = self.ledger.statement(request.user_id, lines, page).await;
-        let statement = statement.map_err(refused)?;
-        Ok(Response::new(convert::statement(
+        let lines = lines.map_err(to_status)?;
+        let statement = self
+            .ledger
+            .load_statement(request.user_id, lines, page)
+            .await;
+        let statement = statement.map_err(to_status)?;
+        Ok(Response::new(convert::transactions_response(
             request.user_id,
             statement,
         )))
@@ -294,11 +329,15 @@ impl WalletService for WalletApi {
         request: Request<pb::ListRechargesRequest>,
     ) -> Result<Response<pb::ListRechargesResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refused)?;
-        let listed = self.ledger.purchases(request.user_id, page).await;
-        let (found, totals) = listed.map_err(refused)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let listed = self.ledger.list_purchases(request.user_id, page).await;
+        let (found, totals) = listed.map_err(to_status)?;
         Ok(Response::new(pb::ListRechargesResponse {
-            recharges: found.entries.into_iter().map(convert::purchase).collect(),
+            recharges: found
+                .entries
+                .into_iter()
+                .map(convert::purchase_message)
+                .collect(),
             total: totals.purchases,
             total_paise: totals.paise,
             total_coins: totals.coins,
@@ -306,6 +345,6 @@ impl WalletService for WalletApi {
     }
 }
 
-fn refused(error: WalletError) -> Status {
+fn to_status(error: WalletError) -> Status {
     refuse(Error::from(error))
 }

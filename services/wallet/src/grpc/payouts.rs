@@ -10,10 +10,10 @@ use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus, normalize_
 use crate::ledger::{ReviewedWithdrawal, WithdrawalHold, WithdrawalRequest};
 use crate::store::withdrawals::WithdrawalRecord;
 
-pub(super) fn bank_details_of(
+pub(super) fn parse_bank_details(
     request: &pb::SetBankDetailsRequest,
 ) -> Result<BankDetails, WalletError> {
-    BankDetails::read(
+    BankDetails::parse(
         &request.account_holder_name,
         &request.account_number,
         &request.ifsc_code,
@@ -21,7 +21,7 @@ pub(super) fn bank_details_of(
     )
 }
 
-pub(super) fn masked(details: BankDetails) -> pb::MaskedBankDetails {
+pub(super) fn masked_details_message(details: BankDetails) -> pb::MaskedBankDetails {
     pb::MaskedBankDetails {
         masked_account_number: details.masked_account_number(),
         account_holder_name: details.account_holder_name,
@@ -30,7 +30,9 @@ pub(super) fn masked(details: BankDetails) -> pb::MaskedBankDetails {
     }
 }
 
-pub(super) fn wish_of(request: pb::WithdrawRequest) -> Result<WithdrawalRequest, WalletError> {
+pub(super) fn parse_withdrawal_request(
+    request: pb::WithdrawRequest,
+) -> Result<WithdrawalRequest, WalletError> {
     let (user_id, amount_paise) = (request.user_id, request.amount_paise);
     let key = request.idempotency_key;
     let idempotency = key
@@ -43,7 +45,7 @@ pub(super) fn wish_of(request: pb::WithdrawRequest) -> Result<WithdrawalRequest,
     })
 }
 
-pub(super) fn held(held: &WithdrawalHold) -> pb::WithdrawResponse {
+pub(super) fn withdraw_response(held: &WithdrawalHold) -> pb::WithdrawResponse {
     pb::WithdrawResponse {
         transaction_id: held.transaction_id,
         withdrawal_id: held.withdrawal_id,
@@ -52,7 +54,7 @@ pub(super) fn held(held: &WithdrawalHold) -> pb::WithdrawResponse {
     }
 }
 
-pub(super) fn withdrawal(withdrawal: WithdrawalRecord) -> pb::Withdrawal {
+pub(super) fn withdrawal_message(withdrawal: WithdrawalRecord) -> pb::Withdrawal {
     pb::Withdrawal {
         withdrawal_id: withdrawal.withdrawal_id,
         transaction_id: withdrawal.transaction_id,
@@ -65,16 +67,16 @@ pub(super) fn withdrawal(withdrawal: WithdrawalRecord) -> pb::Withdrawal {
     }
 }
 
-pub(super) fn reviewed(reviewed: ReviewedWithdrawal) -> pb::ReviewedWithdrawal {
+pub(super) fn review_message(reviewed: ReviewedWithdrawal) -> pb::ReviewedWithdrawal {
     pb::ReviewedWithdrawal {
         agreed_admin_ids: reviewed.withdrawal.agreed.clone(),
-        withdrawal: Some(withdrawal(reviewed.withdrawal)),
-        details: Some(masked(reviewed.details)),
+        withdrawal: Some(withdrawal_message(reviewed.withdrawal)),
+        details: Some(masked_details_message(reviewed.details)),
         admins_needed: i32::try_from(reviewed.admins_needed).unwrap_or(i32::MAX),
     }
 }
 
-pub(super) fn decision_of(
+pub(super) fn parse_decision(
     request: &pb::DecideWithdrawalRequest,
 ) -> Result<WithdrawalDecision, WalletError> {
     let status = WithdrawalStatus::parse(&request.status)?;

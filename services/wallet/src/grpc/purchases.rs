@@ -23,13 +23,13 @@ pub(super) enum CoinAddition {
 }
 
 /// Unique, and in the order of time.
-pub(super) fn fresh_id() -> String {
+pub(super) fn generate_fresh_id() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
-pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<RechargeRequest, WalletError> {
+pub(super) fn parse_recharge(request: pb::RechargeRequest) -> Result<RechargeRequest, WalletError> {
     let payment_method = PaymentMethod::parse(&request.payment_method)?;
-    let proof = proof_of(request.payment_id, request.razorpay);
+    let proof = parse_proof(request.payment_id, request.razorpay);
     let body = (request.amount_paise, &request.payment_method, &proof);
     Ok(RechargeRequest {
         user_id: request.user_id,
@@ -37,23 +37,30 @@ pub(super) fn recharge_of(request: pb::RechargeRequest) -> Result<RechargeReques
             amount_paise: request.amount_paise,
         },
         payment_method: Some(payment_method),
-        idempotency: keyed(request.user_id, RECHARGE, request.idempotency_key, &body)?,
+        idempotency: idempotency_request(
+            request.user_id,
+            RECHARGE,
+            request.idempotency_key,
+            &body,
+        )?,
         proof,
-        fresh_id: fresh_id(),
+        fresh_id: generate_fresh_id(),
     })
 }
 
-pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<CoinAddition, WalletError> {
+pub(super) fn parse_coin_addition(
+    request: pb::AddCoinsRequest,
+) -> Result<CoinAddition, WalletError> {
     let tx_type = TxType::parse(&request.tx_type)?;
     let (coins, amount_paise) = (request.coins, request.amount_paise);
-    let proof = proof_of(request.payment_id, request.razorpay);
+    let proof = parse_proof(request.payment_id, request.razorpay);
     let body = (request.user_id, coins, amount_paise, tx_type.name(), &proof);
     let asker_id = if tx_type == TxType::Purchase {
         request.user_id
     } else {
         request.admin_id
     };
-    let idempotency = keyed(asker_id, ADD_COINS, request.idempotency_key, &body)?;
+    let idempotency = idempotency_request(asker_id, ADD_COINS, request.idempotency_key, &body)?;
     match tx_type {
         TxType::Purchase => Ok(CoinAddition::Recharge(RechargeRequest {
             user_id: request.user_id,
@@ -63,7 +70,7 @@ pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<CoinAddition, Wal
             },
             payment_method: None,
             proof,
-            fresh_id: fresh_id(),
+            fresh_id: generate_fresh_id(),
             idempotency,
         })),
         TxType::Bonus | TxType::ReferralBonus if amount_paise == 0 => {
@@ -72,7 +79,7 @@ pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<CoinAddition, Wal
                 admin_id: request.admin_id,
                 tx_type,
                 coins,
-                fresh_id: fresh_id(),
+                fresh_id: generate_fresh_id(),
                 idempotency,
             }))
         }
@@ -81,7 +88,7 @@ pub(super) fn added_of(request: pb::AddCoinsRequest) -> Result<CoinAddition, Wal
     }
 }
 
-fn proof_of(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> PaymentProof {
+fn parse_proof(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> PaymentProof {
     match (razorpay, payment_id) {
         (Some(proof), _) => PaymentProof::Razorpay {
             order_id: proof.order_id,
@@ -93,7 +100,7 @@ fn proof_of(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> 
     }
 }
 
-fn keyed(
+fn idempotency_request(
     user_id: i64,
     route: &'static str,
     key: Option<String>,
@@ -103,7 +110,7 @@ fn keyed(
     Ok(request.transpose()?)
 }
 
-pub(super) fn recharged(recharged: &RechargeOutcome) -> pb::RechargeResponse {
+pub(super) fn recharge_response(recharged: &RechargeOutcome) -> pb::RechargeResponse {
     pb::RechargeResponse {
         transaction_id: recharged.transaction_id,
         amount_paise: recharged.amount_paise,
@@ -113,7 +120,7 @@ pub(super) fn recharged(recharged: &RechargeOutcome) -> pb::RechargeResponse {
     }
 }
 
-pub(super) fn opened(order: OpenOrder) -> pb::OpenOrderResponse {
+pub(super) fn open_order_response(order: OpenOrder) -> pb::OpenOrderResponse {
     pb::OpenOrderResponse {
         order_id: order.order_id,
         provider: order.provider.to_owned(),

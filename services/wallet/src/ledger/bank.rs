@@ -10,7 +10,7 @@ use crate::store::bank::{self, BankDetailsTable, SealedDetails};
 use crate::store::wallets;
 
 /// Rows sealed anew in one transaction, at most.
-const ROTATED_AT_ONCE: i64 = 200;
+const RESEALED_AT_ONCE: i64 = 200;
 
 impl Ledger {
     /// Keeps a person's bank details. Others than before delay payouts for a while.
@@ -21,65 +21,71 @@ impl Ledger {
     ) -> Result<(), WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        wallets::ensure(&mut tx, &[user_id], now).await?;
+        wallets::insert_missing(&mut tx, &[user_id], now).await?;
         wallets::lock(&mut tx, &[user_id]).await?;
         let before = bank::find(&mut tx, user_id).await?;
         let is_change = before.is_some_and(|(sealed, _)| {
             // What does not open any more counts as something else.
-            open(&self.sealer, user_id, &sealed).ok().as_ref() != Some(details)
+            open_details(&self.sealer, user_id, &sealed).ok().as_ref() != Some(details)
         });
-        let sealed = seal(&self.sealer, user_id, details)?;
+        let sealed = seal_details(&self.sealer, user_id, details)?;
         let changed_at = is_change.then_some(now);
-        bank::keep(&mut tx, user_id, &sealed, changed_at, now).await?;
+        bank::update_details(&mut tx, user_id, &sealed, changed_at, now).await?;
         tx.commit().await?;
         Ok(())
     }
 
     /// A person's bank details, if they told any.
-    pub async fn bank_details(&self, user_id: i64) -> Result<Option<BankDetails>, WalletError> {
+    pub async fn find_bank_details(
+        &self,
+        user_id: i64,
+    ) -> Result<Option<BankDetails>, WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = bank::find(&mut connection, user_id).await?;
         found
-            .map(|(sealed, _)| open(&self.sealer, user_id, &sealed))
+            .map(|(sealed, _)| open_details(&self.sealer, user_id, &sealed))
             .transpose()
     }
 }
 
 /// Seals everything anew that another key than the configured one sealed, in bounded transactions.
 /// Answers how many rows; safe to break off and to run beside a live service.
-pub async fn rotate(db: &Database, sealer: &BankDetailsSealer) -> Result<u64, WalletError> {
-    let mut rotated = 0;
+pub async fn reseal_bank_details(
+    db: &Database,
+    sealer: &BankDetailsSealer,
+) -> Result<u64, WalletError> {
+    let mut resealed = 0;
     for table in [BankDetailsTable::Wallets, BankDetailsTable::Withdrawals] {
         loop {
-            let batch = rotate_batch(db, sealer, table).await?;
-            rotated += batch;
+            let batch = reseal_batch(db, sealer, table).await?;
+            resealed += batch;
             if batch == 0 {
                 break;
             }
         }
     }
-    Ok(rotated)
+    Ok(resealed)
 }
 
-async fn rotate_batch(
+async fn reseal_batch(
     db: &Database,
     sealer: &BankDetailsSealer,
     table: BankDetailsTable,
 ) -> Result<u64, WalletError> {
     let mut tx = db.begin().await?;
-    let stale = bank::stale(&mut tx, table, sealer.key_id(), ROTATED_AT_ONCE).await?;
+    let stale = bank::lock_stale(&mut tx, table, sealer.key_id(), RESEALED_AT_ONCE).await?;
     let rows = stale.len() as u64;
     for row in stale {
-        let details = open(sealer, row.user_id, &row.details)?;
-        let sealed = seal(sealer, row.user_id, &details)?;
-        bank::replace(&mut tx, table, row.row_id, &sealed).await?;
+        let details = open_details(sealer, row.user_id, &row.details)?;
+        let sealed = seal_details(sealer, row.user_id, &details)?;
+        bank::replace_details(&mut tx, table, row.row_id, &sealed).await?;
     }
     tx.commit().await?;
     Ok(rows)
 }
 
 /// Seals each field by itself, under the person's id.
-fn seal(
+fn seal_details(
     sealer: &BankDetailsSealer,
     user_id: i64,
     details: &BankDetails,
@@ -95,8 +101,8 @@ fn seal(
     })
 }
 
-/// Opens what [`seal`] made.
-pub(crate) fn open(
+/// Opens what [`seal_details`] made.
+pub(crate) fn open_details(
     sealer: &BankDetailsSealer,
     user_id: i64,
     sealed: &SealedDetails,

@@ -38,7 +38,7 @@ pub struct BonusGrant {
 
 impl Ledger {
     /// Gives coins; under one key once.
-    pub async fn give(&self, bonus: &BonusGrant) -> Result<RechargeOutcome, WalletError> {
+    pub async fn give_bonus(&self, bonus: &BonusGrant) -> Result<RechargeOutcome, WalletError> {
         if !matches!(bonus.tx_type, TxType::Bonus | TxType::ReferralBonus) {
             return Err(WalletError::UnknownTxType);
         }
@@ -50,9 +50,9 @@ impl Ledger {
             return Ok(answer);
         }
         if bonus.user_id == bonus.admin_id {
-            wallets::ensure(&mut tx, &[bonus.user_id], now).await?;
+            wallets::insert_missing(&mut tx, &[bonus.user_id], now).await?;
         }
-        let given = credit(&mut tx, now, bonus).await?;
+        let given = credit_bonus(&mut tx, now, bonus).await?;
         if let Some(request) = &bonus.idempotency {
             idempotency::finish(&mut tx, request, &given).await?;
         }
@@ -62,7 +62,7 @@ impl Ledger {
     }
 }
 
-async fn credit(
+async fn credit_bonus(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     bonus: &BonusGrant,
@@ -85,7 +85,7 @@ async fn credit(
             balance_coins,
         ));
     }
-    let made = posting::post(tx, now, &mut locked, &postings).await?;
+    let made = posting::post_all(tx, now, &mut locked, &postings).await?;
     let added = CoinsAdded {
         user_id: bonus.user_id,
         coins: bonus.coins,

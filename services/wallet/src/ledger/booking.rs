@@ -27,7 +27,7 @@ pub(super) struct BookingOutcome {
 }
 
 impl BookingOutcome {
-    fn raise(&mut self, alert: PaymentAlert, payment_id: &str) {
+    fn add_alert(&mut self, alert: PaymentAlert, payment_id: &str) {
         self.alerts.push((alert, payment_id.to_owned()));
     }
 
@@ -67,20 +67,20 @@ pub(super) async fn book_reports(
     let Some(found) = payments::find(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
-    wallets::ensure(tx, &[found.user_id], now).await?;
+    wallets::insert_missing(tx, &[found.user_id], now).await?;
     let mut locked = wallets::lock(tx, &[found.user_id]).await?;
     // The order is gone if its buyer left while we waited for the wallet.
     let Some(order) = payments::lock(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
     let mut booking = BookingOutcome::default();
-    for report in captured(reports) {
-        record(tx, now, report, &mut booking).await?;
+    for report in captured_reports(reports) {
+        record_report(tx, now, report, &mut booking).await?;
     }
-    let records = order_payments::of_order(tx, order_id).await?;
+    let records = order_payments::lock_by_order(tx, order_id).await?;
     let payments: Vec<_> = records.iter().map(PaymentRecord::captured).collect();
     for (decision, record) in evaluate_order(&order, &payments).iter().zip(&records) {
-        let decided = DecisionContext {
+        let context = DecisionContext {
             order: &order,
             decision,
             record,
@@ -88,20 +88,22 @@ pub(super) async fn book_reports(
                 .iter()
                 .find(|report| report.payment.payment_id == record.payment_id),
         };
-        decided.apply(tx, now, &mut locked, &mut booking).await?;
+        context
+            .apply_decision(tx, now, &mut locked, &mut booking)
+            .await?;
     }
     Ok(booking)
 }
 
 /// Reports about money that arrived, by payment, so that two bookings wait for each other in one order.
-fn captured(reports: &[PaymentReport]) -> Vec<&PaymentReport> {
+fn captured_reports(reports: &[PaymentReport]) -> Vec<&PaymentReport> {
     let captured = |report: &&PaymentReport| report.payment.state == PaymentState::Captured;
     let mut reports: Vec<&PaymentReport> = reports.iter().filter(captured).collect();
     reports.sort_unstable_by_key(|report| &report.payment.payment_id);
     reports
 }
 
-async fn record(
+async fn record_report(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     report: &PaymentReport,
@@ -109,11 +111,11 @@ async fn record(
 ) -> sqlx::Result<()> {
     let payment = &report.payment;
     if !order_payments::upsert(tx, payment, now).await? {
-        booking.raise(PaymentAlert::OtherOrder, &payment.payment_id);
+        booking.add_alert(PaymentAlert::OtherOrder, &payment.payment_id);
         return Ok(());
     }
     if let Some(reversal) = &report.reversal {
-        order_payments::add_reversal(tx, &payment.payment_id, reversal, now).await?;
+        order_payments::insert_reversal(tx, &payment.payment_id, reversal, now).await?;
     }
     Ok(())
 }
@@ -127,7 +129,7 @@ struct DecisionContext<'a> {
 }
 
 impl DecisionContext<'_> {
-    async fn apply(
+    async fn apply_decision(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
@@ -143,8 +145,8 @@ impl DecisionContext<'_> {
         if decision.outcome != PaymentOutcome::Credited {
             if !record.has_outcome(decision.outcome) {
                 order_payments::set_outcome(tx, &record.payment_id, decision.outcome).await?;
-                if let Some(alert) = PaymentAlert::of_outcome(decision.outcome) {
-                    booking.raise(alert, &record.payment_id);
+                if let Some(alert) = PaymentAlert::for_outcome(decision.outcome) {
+                    booking.add_alert(alert, &record.payment_id);
                 }
             }
             return Ok(());
@@ -158,7 +160,7 @@ impl DecisionContext<'_> {
             };
             booking.credited = Some(credit_order(tx, now, locked, order, &payment).await?);
             if record.is_above(order.amount_paise) {
-                booking.raise(PaymentAlert::Overpaid, &record.payment_id);
+                booking.add_alert(PaymentAlert::Overpaid, &record.payment_id);
             }
         }
         if !record.has_outcome(PaymentOutcome::Credited) {
@@ -169,14 +171,14 @@ impl DecisionContext<'_> {
             order,
             record,
             reversed: decision.reversed,
-            reason: reason(report),
+            reason: reversal_reason(report),
         };
         reverse_order(tx, now, &reversal).await
     }
 }
 
 /// Why money went back: the provider's API reports only refunds.
-fn reason(report: Option<&PaymentReport>) -> ReversalReason {
+fn reversal_reason(report: Option<&PaymentReport>) -> ReversalReason {
     let reversal = report.and_then(|report| report.reversal.as_ref());
     reversal.map_or(ReversalReason::Refund, |reversal| reversal.reason)
 }
@@ -189,18 +191,18 @@ async fn book_without_order(
     reports: &[PaymentReport],
 ) -> Result<BookingOutcome, WalletError> {
     let mut booking = BookingOutcome::default();
-    for report in captured(reports) {
+    for report in captured_reports(reports) {
         let payment = &report.payment;
         let transfer_id = payment_transfer_id(&payment.payment_id);
-        let owner_id = transfers::owner(tx, &transfer_id).await?;
+        let owner_id = transfers::find_owner(tx, &transfer_id).await?;
         let Some(owner_id) = owner_id else {
             if payment.refunded < payment.amount && report.reversal.is_none() {
-                booking.raise(PaymentAlert::UnknownOrder, &payment.payment_id);
+                booking.add_alert(PaymentAlert::UnknownOrder, &payment.payment_id);
             }
             continue;
         };
         let mut locked = wallets::lock(tx, &[owner_id]).await?;
-        record(tx, now, report, &mut booking).await?;
+        record_report(tx, now, report, &mut booking).await?;
         let found = order_payments::find(tx, &payment.payment_id).await?;
         if let Some(record) = found.filter(|record| record.order_id == payment.order_id) {
             reverse_closed(
@@ -209,7 +211,7 @@ async fn book_without_order(
                 &mut locked,
                 owner_id,
                 &record,
-                reason(Some(report)),
+                reversal_reason(Some(report)),
             )
             .await?;
         }

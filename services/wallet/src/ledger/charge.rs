@@ -39,7 +39,10 @@ pub enum ChargeOutcome {
 
 impl Ledger {
     /// Charges in order, all in one transaction, each with an outcome of its own.
-    pub async fn charge(&self, charges: &[Charge]) -> Result<Vec<ChargeOutcome>, WalletError> {
+    pub async fn charge_minutes(
+        &self,
+        charges: &[Charge],
+    ) -> Result<Vec<ChargeOutcome>, WalletError> {
         let traceparent = trace::current();
         let group: Vec<Member<Charge>> = charges
             .iter()
@@ -59,33 +62,34 @@ impl Ledger {
         let charges: Vec<Charge> = group.iter().map(|member| member.task).collect();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let mut payers = wallets::lock(&mut tx, &user_ids(&charges)).await?;
-        let past = transfers::past(&mut tx, &charging::relevant_ids(&charges)).await?;
+        let mut payers = wallets::lock(&mut tx, &payer_ids(&charges)).await?;
+        let past =
+            transfers::find_past(&mut tx, &charging::relevant_transfer_ids(&charges)).await?;
         let balances = payers
             .values()
             .map(|w| (w.user_id, w.balance_coins))
             .collect();
-        let decisions = charging::decide(&charges, &balances, &past)?;
+        let decisions = charging::decide_charges(&charges, &balances, &past)?;
 
-        let postings = postings(&charges, &decisions);
-        let events = events(group, &decisions, &payers);
+        let postings = charge_postings(&charges, &decisions);
+        let events = charge_events(group, &decisions, &payers);
         outbox::append_traced(&mut tx, now, events).await?;
-        let transaction_ids = posting::post(&mut tx, now, &mut payers, &postings).await?;
+        let transaction_ids = posting::post_all(&mut tx, now, &mut payers, &postings).await?;
         failpoint::reach("wallet.charge.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.charge.committed");
         if !postings.is_empty() {
             self.relay.wake();
         }
-        observe::coins_charged(postings.iter().map(|posting| posting.coins).sum());
+        observe::record_coins_charged(postings.iter().map(|posting| posting.coins).sum());
         let outcomes = charges.iter().zip(decisions);
         Ok(outcomes
-            .map(|(charge, decision)| outcome(charge, decision, &transaction_ids))
+            .map(|(charge, decision)| charge_outcome(charge, decision, &transaction_ids))
             .collect())
     }
 }
 
-fn outcome(
+fn charge_outcome(
     charge: &Charge,
     decision: ChargeDecision,
     made: &HashMap<String, i64>,
@@ -109,12 +113,12 @@ fn outcome(
     }
 }
 
-fn user_ids(charges: &[Charge]) -> Vec<i64> {
+fn payer_ids(charges: &[Charge]) -> Vec<i64> {
     charges.iter().map(|charge| charge.user_id).collect()
 }
 
 /// The charges that happen now, with the balances they leave.
-fn happening<'a>(
+fn accepted_charges<'a>(
     charges: &'a [Charge],
     decisions: &'a [ChargeDecision],
 ) -> impl Iterator<Item = (&'a Charge, i64)> {
@@ -127,8 +131,8 @@ fn happening<'a>(
         })
 }
 
-fn postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Posting> {
-    happening(charges, decisions)
+fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Posting> {
+    accepted_charges(charges, decisions)
         .map(|(charge, balance_coins)| Posting {
             transfer_id: charge.id(),
             kind: TransferKind::Charge,
@@ -146,7 +150,7 @@ fn postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Posting> {
             owner_id: charge.user_id,
             change: WalletChange {
                 coins: -charge.coins,
-                events: 1 + i64::from(charge.leaves_little(balance_coins)),
+                events: 1 + i64::from(charge.leaves_low_balance(balance_coins)),
                 ..WalletChange::default()
             },
             line: Some(NewHistoryLine {
@@ -159,7 +163,7 @@ fn postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Posting> {
         .collect()
 }
 
-fn events(
+fn charge_events(
     group: &[Member<Charge>],
     decisions: &[ChargeDecision],
     payers: &HashMap<i64, LockedWallet>,
@@ -181,19 +185,19 @@ fn events(
             continue;
         };
         let user_id = charge.user_id;
-        let mut tell = |kind| {
+        let mut append_event = |kind| {
             let version = versions.entry(user_id).or_default();
             *version += 1;
             events.push(((user_id, *version, kind), traceparent.clone()));
         };
-        tell(Kind::Charged(Charged {
+        append_event(Kind::Charged(Charged {
             user_id,
             coins: charge.coins,
             balance_coins,
             transfer_id: charge.id(),
         }));
-        if charge.leaves_little(balance_coins) {
-            tell(Kind::LowBalance(LowBalance {
+        if charge.leaves_low_balance(balance_coins) {
+            append_event(Kind::LowBalance(LowBalance {
                 user_id,
                 balance_coins,
             }));

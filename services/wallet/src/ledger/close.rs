@@ -17,15 +17,15 @@ pub async fn close_account(
 ) -> sqlx::Result<()> {
     let mut locked = wallets::lock(tx, &[user_id]).await?;
     let Some(wallet) = locked.get(&user_id).copied() else {
-        return wallets::close(tx, user_id, ChainHead::default(), 0, now).await;
+        return wallets::close_wallet(tx, user_id, ChainHead::default(), 0, now).await;
     };
     if wallet.is_closed {
         return Ok(());
     }
-    order_payments::copy_orders(tx, user_id, now).await?;
-    posting::post(tx, now, &mut locked, &[closing_posting(&wallet)]).await?;
+    order_payments::upsert_from_orders(tx, user_id, now).await?;
+    posting::post_all(tx, now, &mut locked, &[closing_posting(&wallet)]).await?;
     let chain = locked[&user_id].chain;
-    wallets::close(tx, user_id, chain, wallet.debt_coins, now).await
+    wallets::close_wallet(tx, user_id, chain, wallet.debt_coins, now).await
 }
 
 /// The transfer that empties a wallet. Rupees that were asked for stay held until each withdrawal is

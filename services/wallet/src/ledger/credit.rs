@@ -39,8 +39,8 @@ pub(super) async fn credit_order(
 ) -> Result<RechargeOutcome, WalletError> {
     let wallet = locked[&order.user_id];
     payment::check_coins(order.coins, payment.price_paise, wallet.balance_coins)?;
-    let postings = postings(&wallet, order, payment);
-    let made = posting::post(tx, now, locked, &postings).await?;
+    let postings = purchase_postings(&wallet, order, payment);
+    let made = posting::post_all(tx, now, locked, &postings).await?;
     let transaction_id = made[&postings[0].transfer_id];
     let credit = OrderCredit {
         payment_id: payment.payment_id,
@@ -71,7 +71,7 @@ pub(super) async fn credit_order(
 }
 
 /// The purchase that a credited order still stands for, when its proof is sent again.
-pub(super) async fn credited_before(
+pub(super) async fn find_earlier_purchase(
     tx: &mut PgConnection,
     order: &PaymentOrder,
     payment_id: &str,
@@ -96,7 +96,7 @@ pub(super) async fn credited_before(
 }
 
 /// The purchase, and what of it pays a debt at once.
-fn postings(
+fn purchase_postings(
     wallet: &LockedWallet,
     order: &PaymentOrder,
     payment: &CreditedPayment<'_>,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
 
 use super::Ledger;
-use super::withdraw::tell;
+use super::withdraw::append_withdrawal_updated;
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
 use crate::domain::history::{ListPage, PageRequest, TxType};
@@ -14,7 +14,7 @@ use crate::domain::journal::{
 use crate::domain::withdrawal::{
     DecisionOutcome, WithdrawalDecision, WithdrawalState, WithdrawalStatus,
 };
-use crate::ledger::bank::open;
+use crate::ledger::bank::open_details;
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, WithdrawalRecord};
@@ -47,7 +47,7 @@ pub struct PayoutItem {
 
 impl Ledger {
     /// Decides once: the same decision again answers where the withdrawal stands.
-    pub async fn decide(
+    pub async fn decide_withdrawal(
         &self,
         withdrawal_id: i64,
         decision: &WithdrawalDecision,
@@ -55,68 +55,77 @@ impl Ledger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         // Wallets are locked before anything else.
-        let owner = withdrawals::owner(&mut tx, withdrawal_id).await?;
+        let owner = withdrawals::find_owner(&mut tx, withdrawal_id).await?;
         let owner_id = owner.ok_or(WalletError::NoSuchWithdrawal)?;
         let mut locked = wallets::lock(&mut tx, &[owner_id]).await?;
-        let undecided = withdrawals::lock(&mut tx, withdrawal_id).await?;
-        let undecided = undecided.ok_or(WalletError::NoSuchWithdrawal)?;
+        let state = withdrawals::lock(&mut tx, withdrawal_id).await?;
+        let state = state.ok_or(WalletError::NoSuchWithdrawal)?;
         let wallet = locked.get(&owner_id).copied();
         let wallet = wallet.ok_or(WalletError::NoSuchWithdrawal)?;
-        let step = decision.evaluate(&undecided, &self.terms.withdrawals, now)?;
-        if step != DecisionOutcome::Unchanged {
-            withdrawals::note(&mut tx, withdrawal_id, decision, now).await?;
+        let outcome = decision.evaluate(&state, &self.terms.withdrawals, now)?;
+        if outcome != DecisionOutcome::Unchanged {
+            withdrawals::insert_decision(&mut tx, withdrawal_id, decision, now).await?;
         }
-        if step == DecisionOutcome::Applied {
-            withdrawals::move_to(&mut tx, withdrawal_id, decision.status, now).await?;
-            let posting = moving(&wallet, withdrawal_id, &undecided, decision.status);
+        if outcome == DecisionOutcome::Applied {
+            withdrawals::update_status(&mut tx, withdrawal_id, decision.status, now).await?;
+            let posting = decision_posting(&wallet, withdrawal_id, &state, decision.status);
             match posting {
                 Some(posting) => {
-                    posting::post(&mut tx, now, &mut locked, &[posting]).await?;
+                    posting::post_all(&mut tx, now, &mut locked, &[posting]).await?;
                 }
-                None => wallets::count_event(&mut tx, owner_id, now).await?,
+                None => wallets::increment_version(&mut tx, owner_id, now).await?,
             }
             // Nobody is left to be notified of a deleted account's withdrawal.
             if !wallet.is_closed {
-                let (amount_paise, status) = (undecided.amount_paise, decision.status);
-                tell(&mut tx, now, &wallet, withdrawal_id, amount_paise, status).await?;
+                let (amount_paise, status) = (state.amount_paise, decision.status);
+                append_withdrawal_updated(
+                    &mut tx,
+                    now,
+                    &wallet,
+                    withdrawal_id,
+                    amount_paise,
+                    status,
+                )
+                .await?;
             }
         }
         let decided = withdrawals::find(&mut tx, withdrawal_id).await?;
-        if wallet.is_closed && step == DecisionOutcome::Applied && decision.status.is_final() {
+        if wallet.is_closed && outcome == DecisionOutcome::Applied && decision.status.is_final() {
             withdrawals::delete(&mut tx, withdrawal_id).await?;
         }
         failpoint::reach("wallet.decide.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.decide.committed");
         self.relay.wake();
-        self.reviewed(decided.ok_or(WalletError::NoSuchWithdrawal)?)
+        self.review_withdrawal(decided.ok_or(WalletError::NoSuchWithdrawal)?)
     }
 
     /// A page of everybody's withdrawals in one state, those that wait longest first.
-    pub async fn review(
+    pub async fn list_for_review(
         &self,
         status: WithdrawalStatus,
         page: PageRequest,
     ) -> Result<ListPage<ReviewedWithdrawal>, WalletError> {
         let mut connection = self.db.acquire().await?;
-        let found = withdrawals::in_status(&mut connection, status, page).await?;
+        let found = withdrawals::list_by_status(&mut connection, status, page).await?;
         let entries = found.entries.into_iter();
         Ok(ListPage {
             entries: entries
-                .map(|withdrawal| self.reviewed(withdrawal))
+                .map(|withdrawal| self.review_withdrawal(withdrawal))
                 .collect::<Result<_, _>>()?,
             total: found.total,
         })
     }
 
     /// What an operator is to pay out by hand: everything in processing.
-    pub async fn payouts(&self) -> Result<Vec<PayoutItem>, WalletError> {
+    pub async fn list_payouts(&self) -> Result<Vec<PayoutItem>, WalletError> {
         let now: DateTime<Utc> = self.clock.now();
         let mut connection = self.db.acquire().await?;
         let mut payouts: Vec<PayoutItem> = Vec::new();
         loop {
             let after = payouts.last().map_or(0, |payout| payout.withdrawal_id);
-            let batch = withdrawals::payable(&mut connection, after, now, EXPORTED_AT_ONCE).await?;
+            let batch =
+                withdrawals::list_payable(&mut connection, after, now, EXPORTED_AT_ONCE).await?;
             if batch.is_empty() {
                 return Ok(payouts);
             }
@@ -124,14 +133,17 @@ impl Ledger {
                 payouts.push(PayoutItem {
                     withdrawal_id: withdrawal.withdrawal_id,
                     amount_paise: withdrawal.amount_paise,
-                    details: self.opened(withdrawal.user_id, &withdrawal.details)?,
+                    details: self.open_bank_details(withdrawal.user_id, &withdrawal.details)?,
                 });
             }
         }
     }
 
-    fn reviewed(&self, withdrawal: WithdrawalRecord) -> Result<ReviewedWithdrawal, WalletError> {
-        let details = self.opened(withdrawal.user_id, &withdrawal.details)?;
+    fn review_withdrawal(
+        &self,
+        withdrawal: WithdrawalRecord,
+    ) -> Result<ReviewedWithdrawal, WalletError> {
+        let details = self.open_bank_details(withdrawal.user_id, &withdrawal.details)?;
         Ok(ReviewedWithdrawal {
             details,
             admins_needed: self
@@ -142,19 +154,23 @@ impl Ledger {
         })
     }
 
-    fn opened(&self, user_id: i64, sealed: &SealedDetails) -> Result<BankDetails, WalletError> {
-        open(&self.sealer, user_id, sealed)
+    fn open_bank_details(
+        &self,
+        user_id: i64,
+        sealed: &SealedDetails,
+    ) -> Result<BankDetails, WalletError> {
+        open_details(&self.sealer, user_id, sealed)
     }
 }
 
 /// The transfer behind a step; none where no money moves.
-fn moving(
+fn decision_posting(
     wallet: &LockedWallet,
     withdrawal_id: i64,
-    undecided: &WithdrawalState,
+    state: &WithdrawalState,
     status: WithdrawalStatus,
 ) -> Option<Posting> {
-    let (user_id, amount_paise) = (wallet.user_id, undecided.amount_paise);
+    let (user_id, amount_paise) = (wallet.user_id, state.amount_paise);
     let returned = WalletChange {
         withdrawable_paise: amount_paise,
         pending_paise: -amount_paise,

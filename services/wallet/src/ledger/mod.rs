@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// Begins a transaction that holds these people's wallets; missing ones are made before.
-    async fn begin_with(
+    async fn begin_with_wallets(
         &self,
         user_ids: &[i64],
         now: DateTime<Utc>,
@@ -112,14 +112,14 @@ impl Ledger {
         // Nobody makes wallets while holding others: two who do might wait for each other.
         tx.rollback().await?;
         let mut tx = self.db.begin().await?;
-        wallets::ensure(&mut tx, user_ids, now).await?;
+        wallets::insert_missing(&mut tx, user_ids, now).await?;
         let wallets = wallets::lock(&mut tx, user_ids).await?;
         Ok((tx, wallets))
     }
 
     /// A person's balance; all zero for one who never had coins or rupees.
-    pub async fn balance(&self, user_id: i64) -> Result<WalletBalance, WalletError> {
+    pub async fn load_balance(&self, user_id: i64) -> Result<WalletBalance, WalletError> {
         let mut connection = self.db.acquire().await?;
-        Ok(wallets::balance(&mut connection, user_id).await?)
+        Ok(wallets::load_balance(&mut connection, user_id).await?)
     }
 }

@@ -13,7 +13,7 @@ use crate::store::payments;
 
 /// Longer than any provider repeats a notification.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(30);
-const FORGOTTEN_AT_ONCE: i64 = 1_000;
+const DELETED_AT_ONCE: i64 = 1_000;
 /// Longest id and longest type of an event that are kept.
 const EVENT_ID_LENGTH_MAX: usize = 200;
 const EVENT_TYPE_LENGTH_MAX: usize = 100;
@@ -31,22 +31,22 @@ impl Ledger {
         event_id: &str,
     ) -> Result<(), WalletError> {
         let notice = self.provider.read_notice(body, signature)?;
-        let event_type = kept_text(&notice.event_type);
+        let event_type = storable_text(&notice.event_type);
         let Some(report) = notice.report else {
             tracing::info!(
                 event_type,
                 "ignoring a notification that reports no payment"
             );
-            observe::notice_ignored(IgnoredNotice::Irrelevant);
+            observe::record_ignored_notice(IgnoredNotice::Irrelevant);
             return Ok(());
         };
         let now = self.clock.now();
-        let event_id = kept_event_id(event_id, body);
+        let event_id = storable_event_id(event_id, body);
         let order_id = report.payment.order_id.clone();
         let mut tx = self.db.begin().await?;
         let provider = self.provider.name();
-        if !payments::remember_event(&mut tx, provider, &event_id, &event_type, now).await? {
-            observe::notice_ignored(IgnoredNotice::Repeated);
+        if !payments::insert_event(&mut tx, provider, &event_id, &event_type, now).await? {
+            observe::record_ignored_notice(IgnoredNotice::Repeated);
             return Ok(());
         }
         let payment_id = report.payment.payment_id.clone();
@@ -69,13 +69,13 @@ impl Ledger {
     }
 
     /// Forgets notifications that the provider does not send again.
-    pub async fn forget_old_notices(&self) -> Result<(), WalletError> {
+    pub async fn delete_old_notices(&self) -> Result<(), WalletError> {
         let before = self.clock.now() - EVENTS_KEPT;
         loop {
             let mut tx = self.db.begin().await?;
-            let forgotten = payments::forget_events(&mut tx, before, FORGOTTEN_AT_ONCE).await?;
+            let deleted = payments::delete_events(&mut tx, before, DELETED_AT_ONCE).await?;
             tx.commit().await?;
-            if forgotten < FORGOTTEN_AT_ONCE.unsigned_abs() {
+            if deleted < DELETED_AT_ONCE.unsigned_abs() {
                 return Ok(());
             }
         }
@@ -83,7 +83,7 @@ impl Ledger {
 }
 
 /// The provider's id of a notification; for one that came without a usable id, what its body is.
-fn kept_event_id(event_id: &str, body: &[u8]) -> String {
+fn storable_event_id(event_id: &str, body: &[u8]) -> String {
     let is_usable = (1..=EVENT_ID_LENGTH_MAX).contains(&event_id.len());
     if is_usable && event_id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return event_id.to_owned();
@@ -92,7 +92,7 @@ fn kept_event_id(event_id: &str, body: &[u8]) -> String {
 }
 
 /// Text of the provider's as the store and the log can hold it.
-fn kept_text(text: &str) -> String {
+fn storable_text(text: &str) -> String {
     let printable = text.chars().filter(|character| !character.is_control());
     printable.take(EVENT_TYPE_LENGTH_MAX).collect()
 }
@@ -103,17 +103,17 @@ mod tests {
 
     #[test]
     fn a_notification_without_a_usable_id_is_known_by_its_body() {
-        assert_eq!(kept_event_id("event_1", b"{}"), "event_1");
-        let known = kept_event_id("", b"{}");
+        assert_eq!(storable_event_id("event_1", b"{}"), "event_1");
+        let known = storable_event_id("", b"{}");
         for event_id in ["with space", &"x".repeat(201)] {
-            assert_eq!(kept_event_id(event_id, b"{}"), known);
+            assert_eq!(storable_event_id(event_id, b"{}"), known);
         }
-        assert_ne!(kept_event_id("", b"[]"), known);
+        assert_ne!(storable_event_id("", b"[]"), known);
     }
 
     #[test]
     fn a_type_is_kept_without_what_the_store_cannot_hold() {
-        assert_eq!(kept_text("new\0.event\n"), "new.event");
-        assert_eq!(kept_text(&"é".repeat(200)).chars().count(), 100);
+        assert_eq!(storable_text("new\0.event\n"), "new.event");
+        assert_eq!(storable_text(&"é".repeat(200)).chars().count(), 100);
     }
 }

@@ -36,7 +36,7 @@ impl Ledger {
     ) -> Result<OpenOrder, WalletError> {
         let now = self.clock.now();
         let coins = self.terms.rate_card.coins_for(amount_paise)?;
-        let opened = self.provider.open(fresh_id, amount_paise).await?;
+        let opened = self.provider.open_order(fresh_id, amount_paise).await?;
         let provider = self.provider.name();
         let order = NewOrder {
             order_id: &opened.order_id,

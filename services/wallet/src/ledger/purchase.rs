@@ -9,7 +9,7 @@ use talktime_kit::idempotency::{self, Seen};
 
 use super::Ledger;
 use super::booking::book_reports;
-use super::credit::credited_before;
+use super::credit::find_earlier_purchase;
 use crate::domain::WalletError;
 use crate::domain::order_evaluation::{CURRENCY, PaymentOutcome};
 use crate::domain::payment::{self, PaymentMethod, PaymentOrder, SANDBOX};
@@ -94,7 +94,7 @@ impl Ledger {
     /// # Errors
     /// `Unpaid` without a proof for an order of this person, `PaymentPending` before the capture,
     /// `PaymentFailed`, `PaymentMismatch` and `PaymentReversed` as the provider reports it.
-    pub async fn recharge(
+    pub async fn redeem_recharge(
         &self,
         recharge: &RechargeRequest,
     ) -> Result<RechargeOutcome, WalletError> {
@@ -104,7 +104,10 @@ impl Ledger {
             signature,
         } = &recharge.proof
         {
-            if !self.provider.vouches(order_id, payment_id, signature) {
+            if !self
+                .provider
+                .is_proof_signed(order_id, payment_id, signature)
+            {
                 return Err(WalletError::Unpaid);
             }
             self.book_proved_payment(recharge, order_id, payment_id)
@@ -178,10 +181,10 @@ impl Ledger {
         let payment_id = payment_id.or_else(|| order.payment_id.clone());
         let payment_id = payment_id.ok_or(WalletError::Unpaid)?;
         if order.is_paid() {
-            return credited_before(tx, &order, &payment_id).await;
+            return find_earlier_purchase(tx, &order, &payment_id).await;
         }
         if self.provider.name() != SANDBOX {
-            return Err(refusal(tx, &payment_id).await?);
+            return Err(find_refusal(tx, &payment_id).await?);
         }
         let payment = sandbox_payment(&order, payment_id, recharge.payment_method);
         let booking = book_reports(tx, now, &order.order_id, &[payment.into()]).await?;
@@ -191,7 +194,7 @@ impl Ledger {
         // Somebody else who brought the same payment was first.
         let order = recharge.check_order(payments::find(tx, &order.order_id).await?)?;
         let payment_id = order.payment_id.clone().ok_or(WalletError::Unpaid)?;
-        credited_before(tx, &order, &payment_id).await
+        find_earlier_purchase(tx, &order, &payment_id).await
     }
 
     /// Opens an order that the sandbox pays at once. No other provider does.
@@ -214,7 +217,10 @@ impl Ledger {
             } => (coins, amount_paise),
         };
         payment::check_coins(coins, amount_paise, 0)?;
-        let opened = self.provider.open(&recharge.fresh_id, amount_paise).await?;
+        let opened = self
+            .provider
+            .open_order(&recharge.fresh_id, amount_paise)
+            .await?;
         let order = NewOrder {
             order_id: &opened.order_id,
             user_id: recharge.user_id,
@@ -235,7 +241,7 @@ impl RechargeRequest {
     fn check_order(&self, found: Option<PaymentOrder>) -> Result<PaymentOrder, WalletError> {
         let order = found.filter(|order| order.user_id == self.user_id);
         let order = order.ok_or(WalletError::Unpaid)?;
-        if !self.wanted.is_what(&order) {
+        if !self.wanted.matches_order(&order) {
             return Err(WalletError::OtherPurchase);
         }
         Ok(order)
@@ -243,7 +249,7 @@ impl RechargeRequest {
 }
 
 /// Why a captured payment did not credit its order.
-async fn refusal(tx: &mut PgConnection, payment_id: &str) -> Result<WalletError, WalletError> {
+async fn find_refusal(tx: &mut PgConnection, payment_id: &str) -> Result<WalletError, WalletError> {
     let record = order_payments::find(tx, payment_id).await?;
     Ok(match record {
         Some(record) if record.has_outcome(PaymentOutcome::Returned) => {
@@ -273,7 +279,7 @@ fn sandbox_payment(
 }
 
 impl RequestedPurchase {
-    fn is_what(self, order: &PaymentOrder) -> bool {
+    fn matches_order(self, order: &PaymentOrder) -> bool {
         match self {
             Self::Step { amount_paise } => amount_paise == order.amount_paise,
             Self::Coins {

@@ -124,7 +124,7 @@ impl Ledger {
                 order_id,
                 "giving up an order that the provider answers with errors"
             );
-            observe::order_given_up();
+            observe::record_expired_order();
         }
         Ok(false)
     }

@@ -52,7 +52,7 @@ pub(super) async fn reverse_order(
         owed_coins: back.coins - taken_coins,
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reversal.reason);
-    posting::post(tx, now, &mut locked, &[posting]).await?;
+    posting::post_all(tx, now, &mut locked, &[posting]).await?;
     let reversed = before.plus(back);
     payments::set_reversed(tx, &order.order_id, reversed).await?;
     order_payments::set_reversed(tx, &record.payment_id, reversed).await?;
@@ -82,14 +82,14 @@ pub(super) async fn reverse_closed(
     let Some(back) = reversed.beyond(before) else {
         return Ok(());
     };
-    let left_coins = accounts::forfeited_coins(tx, owner_id).await?;
+    let left_coins = accounts::sum_forfeited_coins(tx, owner_id).await?;
     let taken_coins = back.coins.min(left_coins);
     let sources = CoinSources {
         taken: (JournalAccount::Forfeited, taken_coins),
         owed_coins: back.coins - taken_coins,
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reason);
-    posting::post(tx, now, locked, &[posting]).await?;
+    posting::post_all(tx, now, locked, &[posting]).await?;
     order_payments::set_reversed(tx, &record.payment_id, before.plus(back)).await?;
     Ok(())
 }

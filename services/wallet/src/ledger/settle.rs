@@ -9,7 +9,7 @@ use talktime_proto::events::v1::Earned;
 use talktime_proto::events::v1::event::Kind;
 
 use super::Ledger;
-use super::void::undoing;
+use super::void::void_posting;
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
@@ -34,7 +34,10 @@ pub struct SettlementOutcome {
 
 impl Ledger {
     /// Settles a call once; the same settlement again answers as the first time.
-    pub async fn settle(&self, settlement: &Settlement) -> Result<SettlementOutcome, WalletError> {
+    pub async fn settle_call(
+        &self,
+        settlement: &Settlement,
+    ) -> Result<SettlementOutcome, WalletError> {
         let member = Member {
             task: *settlement,
             traceparent: trace::current(),
@@ -50,32 +53,32 @@ impl Ledger {
     ) -> Result<Vec<SettlementOutcome>, WalletError> {
         let now = self.clock.now();
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id).collect();
-        let (mut tx, wallets) = self.begin_with(&parties(group), now).await?;
-        let mut books = SettlementBatch {
+        let (mut tx, wallets) = self.begin_with_wallets(&party_ids(group), now).await?;
+        let mut batch = SettlementBatch {
             wallets,
             past: transfers::find_all(&mut tx, &settlement_ids(group)).await?,
-            charged: transfers::charged_minutes(&mut tx, &call_ids).await?,
-            written: PendingWrites::default(),
+            charged: transfers::list_charged_minutes(&mut tx, &call_ids).await?,
+            pending_writes: PendingWrites::default(),
         };
         let settled = group
             .iter()
-            .map(|member| books.settle(member))
+            .map(|member| batch.settle_one(member))
             .collect::<Result<Vec<SettlementOutcome>, WalletError>>()?;
 
         let SettlementBatch {
             mut wallets,
-            written,
+            pending_writes,
             ..
-        } = books;
-        posting::post(&mut tx, now, &mut wallets, &written.postings).await?;
-        earnings::insert(&mut tx, &written.earnings, now).await?;
-        outbox::append_traced(&mut tx, now, written.events).await?;
+        } = batch;
+        posting::post_all(&mut tx, now, &mut wallets, &pending_writes.postings).await?;
+        earnings::insert(&mut tx, &pending_writes.earnings, now).await?;
+        outbox::append_traced(&mut tx, now, pending_writes.events).await?;
         failpoint::reach("wallet.settle.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
         self.relay.wake();
-        observe::paise_earned(
-            written
+        observe::record_paise_earned(
+            pending_writes
                 .earnings
                 .iter()
                 .map(|(_, plan)| plan.listener_paise)
@@ -85,7 +88,7 @@ impl Ledger {
     }
 }
 
-fn parties(group: &[Member<Settlement>]) -> Vec<i64> {
+fn party_ids(group: &[Member<Settlement>]) -> Vec<i64> {
     let parties = group.iter().map(|member| &member.task);
     parties
         .flat_map(|settlement| [settlement.caller_id, settlement.listener_id])
@@ -101,7 +104,7 @@ struct SettlementBatch {
     wallets: HashMap<i64, LockedWallet>,
     past: HashMap<String, TransferRecord>,
     charged: HashMap<i64, Vec<ChargedMinute>>,
-    written: PendingWrites,
+    pending_writes: PendingWrites,
 }
 
 /// What is to be written.
@@ -113,34 +116,37 @@ struct PendingWrites {
 }
 
 impl SettlementBatch {
-    fn settle(&mut self, member: &Member<Settlement>) -> Result<SettlementOutcome, WalletError> {
+    fn settle_one(
+        &mut self,
+        member: &Member<Settlement>,
+    ) -> Result<SettlementOutcome, WalletError> {
         let settlement = &member.task;
-        if let Some(settled) = self.settled_before(settlement)? {
+        if let Some(settled) = self.find_earlier_settlement(settlement)? {
             return Ok(settled);
         }
         let charged = self.charged.get(&settlement.call_id);
         let plan = settlement.plan(charged.map_or(&[], Vec::as_slice))?;
-        self.give_back(settlement, &plan);
+        self.void_uncounted_minutes(settlement, &plan);
         let settled = SettlementOutcome {
             coins_spent: plan.coins_spent,
             listener_paise: plan.listener_paise,
             caller_balance_coins: self.wallets[&settlement.caller_id].balance_coins,
         };
         let listener = self.wallets[&settlement.listener_id];
-        self.post(earning(settlement, settled, &listener));
+        self.add_posting(earning_posting(settlement, settled, &listener));
         if !listener.is_closed {
             let event = earned_event(settlement, &plan, &listener);
-            self.written
+            self.pending_writes
                 .events
                 .push((event, member.traceparent.clone()));
             if settlement.minutes > 0 {
-                self.written.earnings.push((*settlement, plan));
+                self.pending_writes.earnings.push((*settlement, plan));
             }
         }
         Ok(settled)
     }
 
-    fn settled_before(
+    fn find_earlier_settlement(
         &self,
         settlement: &Settlement,
     ) -> Result<Option<SettlementOutcome>, WalletError> {
@@ -160,7 +166,7 @@ impl SettlementBatch {
     }
 
     /// Returns what was charged beyond the minutes that count.
-    fn give_back(&mut self, settlement: &Settlement, plan: &SettlementPlan) {
+    fn void_uncounted_minutes(&mut self, settlement: &Settlement, plan: &SettlementPlan) {
         for charged in &plan.returned {
             let charge = Charge {
                 call_id: settlement.call_id,
@@ -168,13 +174,13 @@ impl SettlementBatch {
                 user_id: settlement.caller_id,
                 coins: charged.coins,
             };
-            let undoing = undoing(&charge, &self.wallets[&settlement.caller_id]);
-            self.post(undoing);
+            let posting = void_posting(&charge, &self.wallets[&settlement.caller_id]);
+            self.add_posting(posting);
         }
     }
 
     /// Takes a posting down, so that what follows sees the wallet after it.
-    fn post(&mut self, posting: Posting) {
+    fn add_posting(&mut self, posting: Posting) {
         if let Some(wallet) = self.wallets.get_mut(&posting.owner_id) {
             wallet.balance_coins += posting.change.coins;
             wallet.version += posting.change.events;
@@ -188,12 +194,12 @@ impl SettlementBatch {
             };
             self.past.insert(posting.transfer_id.clone(), transfer);
         }
-        self.written.postings.push(posting);
+        self.pending_writes.postings.push(posting);
     }
 }
 
 /// The transfer that pays the listener. What somebody earned who is gone stays with the platform.
-fn earning(
+fn earning_posting(
     settlement: &Settlement,
     settled: SettlementOutcome,
     listener: &LockedWallet,

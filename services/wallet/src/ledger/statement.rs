@@ -22,7 +22,7 @@ pub struct WalletStatement {
 
 impl Ledger {
     /// A page of a person's history.
-    pub async fn statement(
+    pub async fn load_statement(
         &self,
         user_id: i64,
         lines: HistoryFilter,
@@ -31,13 +31,13 @@ impl Ledger {
         let mut connection = self.db.acquire().await?;
         Ok(WalletStatement {
             found: transactions::list(&mut connection, user_id, lines, page).await?,
-            totals: transactions::totals(&mut connection, user_id).await?,
-            balance: wallets::balance(&mut connection, user_id).await?,
+            totals: transactions::load_totals(&mut connection, user_id).await?,
+            balance: wallets::load_balance(&mut connection, user_id).await?,
         })
     }
 
     /// A page of what calls brought a listener.
-    pub async fn earnings(
+    pub async fn list_earnings(
         &self,
         listener_id: i64,
         page: PageRequest,
@@ -47,12 +47,12 @@ impl Ledger {
     }
 
     /// A page of what a person bought.
-    pub async fn purchases(
+    pub async fn list_purchases(
         &self,
         user_id: i64,
         page: PageRequest,
     ) -> Result<(ListPage<CoinPurchase>, PurchaseTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
-        Ok(payments::purchases(&mut connection, user_id, page).await?)
+        Ok(payments::list_purchases(&mut connection, user_id, page).await?)
     }
 }

@@ -14,15 +14,23 @@ use crate::store::wallets::LockedWallet;
 impl Ledger {
     /// Undoes the charge of one minute; answers the coins returned. A charge that has not arrived
     /// is answered by a tombstone under its own id, so that it finds its place taken when it comes.
-    pub async fn void(&self, call_id: i64, minute: i32, user_id: i64) -> Result<i64, WalletError> {
+    pub async fn void_charge(
+        &self,
+        call_id: i64,
+        minute: i32,
+        user_id: i64,
+    ) -> Result<i64, WalletError> {
         if call_id < 1 || minute < 1 || user_id < 1 {
             return Err(WalletError::OutOfRange("call_id, minute or user_id"));
         }
         let now = self.clock.now();
-        let (mut tx, mut locked) = self.begin_with(&[user_id], now).await?;
+        let (mut tx, mut locked) = self.begin_with_wallets(&[user_id], now).await?;
         let found = transfers::find(&mut tx, &charge_id(call_id, minute)).await?;
         let (posting, returned_coins) = match found {
-            None => (Some(tombstone(&locked[&user_id], call_id, minute)), 0),
+            None => (
+                Some(tombstone_posting(&locked[&user_id], call_id, minute)),
+                0,
+            ),
             Some(tombstone) if tombstone.coins == 0 => (None, 0),
             Some(found) => {
                 let charge = Charge {
@@ -39,18 +47,18 @@ impl Ledger {
                 let undone = transfers::find(&mut tx, &void_id(call_id, minute)).await?;
                 let undoing = undone
                     .is_none()
-                    .then(|| undoing(&charge, &locked[&user_id]));
+                    .then(|| void_posting(&charge, &locked[&user_id]));
                 (undoing, charge.coins)
             }
         };
-        posting::post(&mut tx, now, &mut locked, posting.as_slice()).await?;
+        posting::post_all(&mut tx, now, &mut locked, posting.as_slice()).await?;
         tx.commit().await?;
         Ok(returned_coins)
     }
 }
 
 /// Takes the place of a charge that has not come.
-fn tombstone(wallet: &LockedWallet, call_id: i64, minute: i32) -> Posting {
+fn tombstone_posting(wallet: &LockedWallet, call_id: i64, minute: i32) -> Posting {
     Posting {
         transfer_id: charge_id(call_id, minute),
         kind: TransferKind::Void,
@@ -67,7 +75,7 @@ fn tombstone(wallet: &LockedWallet, call_id: i64, minute: i32) -> Posting {
 }
 
 /// The transfer that gives back what a charge took. A person who is gone gets nothing back.
-pub(super) fn undoing(charge: &Charge, payer: &LockedWallet) -> Posting {
+pub(super) fn void_posting(charge: &Charge, payer: &LockedWallet) -> Posting {
     let Charge {
         call_id,
         minute,

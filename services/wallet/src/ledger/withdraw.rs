@@ -50,17 +50,20 @@ pub struct WithdrawalHold {
 
 impl Ledger {
     /// Holds a sum and asks for its payout.
-    pub async fn withdraw(&self, wish: &WithdrawalRequest) -> Result<WithdrawalHold, WalletError> {
+    pub async fn request_withdrawal(
+        &self,
+        request: &WithdrawalRequest,
+    ) -> Result<WithdrawalHold, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        if let Some(request) = &wish.idempotency
-            && let Seen::Before(answer) = idempotency::begin(&mut tx, request).await?
+        if let Some(key) = &request.idempotency
+            && let Seen::Before(answer) = idempotency::begin(&mut tx, key).await?
         {
             return Ok(answer);
         }
-        let held = self.hold(&mut tx, now, wish).await?;
-        if let Some(request) = &wish.idempotency {
-            idempotency::finish(&mut tx, request, &held).await?;
+        let held = self.hold_amount(&mut tx, now, request).await?;
+        if let Some(key) = &request.idempotency {
+            idempotency::finish(&mut tx, key, &held).await?;
         }
         failpoint::reach("wallet.withdraw.before_commit");
         tx.commit().await?;
@@ -69,21 +72,21 @@ impl Ledger {
         Ok(held)
     }
 
-    async fn hold(
+    async fn hold_amount(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
-        wish: &WithdrawalRequest,
+        request: &WithdrawalRequest,
     ) -> Result<WithdrawalHold, WalletError> {
-        let (user_id, amount_paise) = (wish.user_id, wish.amount_paise);
+        let (user_id, amount_paise) = (request.user_id, request.amount_paise);
         let mut locked = wallets::lock(tx, &[user_id]).await?;
         let wallet = locked.get(&user_id).copied();
-        let means = WithdrawalBudget {
+        let budget = WithdrawalBudget {
             withdrawable_paise: wallet.map_or(0, |wallet| wallet.withdrawable_paise),
-            asked_today_paise: withdrawals::asked_since(tx, user_id, now - DAY).await?,
+            asked_today_paise: withdrawals::sum_requested_since(tx, user_id, now - DAY).await?,
         };
         let limits = &self.terms.withdrawals;
-        limits.allow(amount_paise, means)?;
+        limits.check_request(amount_paise, budget)?;
         let wallet = wallet.ok_or(WalletError::NoBankDetails)?;
         let (details, changed_at) = bank::find(tx, user_id)
             .await?
@@ -95,12 +98,12 @@ impl Ledger {
             payable_at: limits.payable_at(now, changed_at),
         };
         let withdrawal_id = withdrawals::insert(tx, &new, now).await?;
-        let posting = holding(&wallet, withdrawal_id, amount_paise);
+        let posting = hold_posting(&wallet, withdrawal_id, amount_paise);
         let transfer_id = posting.transfer_id.clone();
-        let made = posting::post(tx, now, &mut locked, &[posting]).await?;
+        let made = posting::post_all(tx, now, &mut locked, &[posting]).await?;
         let transaction_id = made[&transfer_id];
-        withdrawals::held(tx, withdrawal_id, transaction_id).await?;
-        tell(
+        withdrawals::set_transaction(tx, withdrawal_id, transaction_id).await?;
+        append_withdrawal_updated(
             tx,
             now,
             &wallet,
@@ -118,20 +121,20 @@ impl Ledger {
     }
 
     /// A page of a person's withdrawals, newest first.
-    pub async fn withdrawals(
+    pub async fn list_withdrawals(
         &self,
         user_id: i64,
         page: PageRequest,
     ) -> Result<(ListPage<WithdrawalRecord>, wallets::WalletBalance), WalletError> {
         let mut connection = self.db.acquire().await?;
-        let found = withdrawals::of_user(&mut connection, user_id, page).await?;
-        let balance = wallets::balance(&mut connection, user_id).await?;
+        let found = withdrawals::list_by_user(&mut connection, user_id, page).await?;
+        let balance = wallets::load_balance(&mut connection, user_id).await?;
         Ok((found, balance))
     }
 }
 
 /// Tells a listener where a withdrawal stands.
-pub(super) async fn tell(
+pub(super) async fn append_withdrawal_updated(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     wallet: &LockedWallet,
@@ -150,7 +153,7 @@ pub(super) async fn tell(
     outbox::append(tx, wallet.user_id, version, now, kind).await
 }
 
-fn holding(wallet: &LockedWallet, withdrawal_id: i64, amount_paise: i64) -> Posting {
+fn hold_posting(wallet: &LockedWallet, withdrawal_id: i64, amount_paise: i64) -> Posting {
     let user_id = wallet.user_id;
     Posting {
         transfer_id: withdrawal_transfer_id(withdrawal_id),

@@ -45,7 +45,11 @@ impl PaymentProvider {
     }
 
     /// Opens an order; `receipt` is ours and unique.
-    pub async fn open(&self, receipt: &str, amount_paise: i64) -> Result<OpenedOrder, WalletError> {
+    pub async fn open_order(
+        &self,
+        receipt: &str,
+        amount_paise: i64,
+    ) -> Result<OpenedOrder, WalletError> {
         match self {
             Self::Sandbox => Ok(OpenedOrder {
                 order_id: format!("order_{receipt}"),
@@ -68,10 +72,10 @@ impl PaymentProvider {
     }
 
     /// Whether the provider signed that this payment paid this order.
-    pub fn vouches(&self, order_id: &str, payment_id: &str, signature: &str) -> bool {
+    pub fn is_proof_signed(&self, order_id: &str, payment_id: &str, signature: &str) -> bool {
         match self {
             Self::Sandbox => false,
-            Self::Razorpay(razorpay) => razorpay.vouches(order_id, payment_id, signature),
+            Self::Razorpay(razorpay) => razorpay.is_proof_signed(order_id, payment_id, signature),
         }
     }
 

@@ -115,7 +115,7 @@ impl RazorpayClient {
             payment: AUTOMATIC_CAPTURE,
         };
         let request = self.http.post(format!("{}/orders", self.api_url));
-        let order: CreatedOrder = self.ask(request.json(&order)).await?;
+        let order: CreatedOrder = self.send_request(request.json(&order)).await?;
         Ok(order.id)
     }
 
@@ -124,7 +124,7 @@ impl RazorpayClient {
         order_id: &str,
     ) -> Result<Vec<ReportedPayment>, WalletError> {
         let url = format!("{}/orders/{order_id}/payments", self.api_url);
-        let payments: wire::PaymentList = self.ask(self.http.get(url)).await?;
+        let payments: wire::PaymentList = self.send_request(self.http.get(url)).await?;
         let reports = payments.items.into_iter().filter_map(|item| {
             let report = wire::read_payment(item);
             if report.is_none() {
@@ -138,7 +138,7 @@ impl RazorpayClient {
             .collect())
     }
 
-    async fn ask<T: for<'de> Deserialize<'de>>(
+    async fn send_request<T: for<'de> Deserialize<'de>>(
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, WalletError> {
@@ -154,7 +154,12 @@ impl RazorpayClient {
 
     /// "Verify payment signature": HMAC-SHA256 over `order_id|payment_id` with the secret half of the
     /// API key, compared in constant time.
-    pub(super) fn vouches(&self, order_id: &str, payment_id: &str, signature: &str) -> bool {
+    pub(super) fn is_proof_signed(
+        &self,
+        order_id: &str,
+        payment_id: &str,
+        signature: &str,
+    ) -> bool {
         let signed = format!("{order_id}|{payment_id}");
         is_signed(&self.proof_key, signed.as_bytes(), signature)
     }
@@ -198,7 +203,8 @@ mod tests {
     #[test]
     fn a_signature_vouches_for_its_order_and_payment_alone() {
         let signature = "0d4e745a1838664ad6c9c9902212a32d627d68e917290b0ad5f08ff4561bc50f";
-        let vouches = |order, payment, signature| razorpay().vouches(order, payment, signature);
+        let vouches =
+            |order, payment, signature| razorpay().is_proof_signed(order, payment, signature);
         let (order, payment) = ("order_IEIaMR65cu6nz3", "pay_IH4NVgf4Dreq1l");
         assert!(vouches(order, payment, signature));
         assert!(!vouches(order, "pay_IH4NVgf4Dreq1m", signature));

@@ -7,7 +7,10 @@ use talktime_kit::db::read_much;
 use super::{audits, chains};
 
 /// Coins that a deleted account left behind and that nothing has claimed since.
-pub async fn forfeited_coins(connection: &mut PgConnection, owner_id: i64) -> sqlx::Result<i64> {
+pub async fn sum_forfeited_coins(
+    connection: &mut PgConnection,
+    owner_id: i64,
+) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT GREATEST(COALESCE(sum(
                     CASE WHEN credit_account = 'platform/forfeited' THEN amount ELSE -amount END),
@@ -23,7 +26,7 @@ pub async fn forfeited_coins(connection: &mut PgConnection, owner_id: i64) -> sq
 
 /// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
-pub async fn mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH movement AS (
              SELECT credit_account AS account, ledger, amount FROM wallet.journal
@@ -48,7 +51,7 @@ pub async fn mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<V
 
 /// Wallets whose history does not add up to their coins or to what they ever earned: a line is
 /// missing, made up or changed.
-pub async fn mismatched_histories(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_mismatched_histories(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH history AS (
              SELECT wallet_id, sum(coins_change) AS coins,
@@ -66,7 +69,7 @@ pub async fn mismatched_histories(connection: &mut PgConnection) -> sqlx::Result
 
 /// Transfers whose journal rows do not move what the transfer says: a row is missing, made up or
 /// changed. A settlement's coins moved with its charges, so only its rupees are its own.
-pub async fn mismatched_transfers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn find_mismatched_transfers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "WITH moved AS (
              SELECT transfer_id, COALESCE(sum(amount) FILTER (WHERE ledger = 'coins'), 0) AS coins,
@@ -85,7 +88,7 @@ pub async fn mismatched_transfers(connection: &mut PgConnection) -> sqlx::Result
 
 /// Lines of histories that do not say what the journal's rows of their transfer did to the person's
 /// coins. Sums would not tell of two lines that were changed against each other.
-pub async fn mismatched_lines(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT line.transaction_id
          FROM wallet.user_transactions AS line JOIN wallet.user_wallets AS w USING (wallet_id)
@@ -104,7 +107,7 @@ pub async fn mismatched_lines(connection: &mut PgConnection) -> sqlx::Result<Vec
 }
 
 /// Wallets whose rupees asked for or paid out are not what their withdrawals add up to.
-pub async fn mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH asked AS (
              SELECT user_id,
@@ -123,7 +126,7 @@ pub async fn mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Resu
 }
 
 /// Whether what is held for payouts is what all withdrawals in progress come to.
-async fn payouts_are_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
+async fn are_payouts_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT (SELECT COALESCE(sum(CASE WHEN credit_account = 'platform/payouts_pending'
                                           THEN amount ELSE -amount END), 0)
@@ -137,7 +140,7 @@ async fn payouts_are_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
 }
 
 /// Ledgers whose accounts do not sum to zero.
-async fn unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+async fn find_unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT ledger FROM (
              SELECT ledger, credit_account AS account, amount FROM wallet.journal
@@ -152,41 +155,46 @@ async fn unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<S
 
 /// Everything in which the books disagree with themselves, a sentence each; empty when they are
 /// right. Sees one moment of the database, however busy it is, and takes the time it needs.
-pub async fn differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let mut moment = connection.begin().await?;
+pub async fn find_differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let mut snapshot = connection.begin().await?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *moment)
+        .execute(&mut *snapshot)
         .await?;
-    read_much(&mut moment).await?;
-    let mut found = balances(&mut moment).await?;
-    found.extend(causes(&mut moment).await?);
-    found.extend(chains(&mut moment).await?);
+    read_much(&mut snapshot).await?;
+    let mut found = balance_differences(&mut snapshot).await?;
+    found.extend(cause_differences(&mut snapshot).await?);
+    found.extend(chain_differences(&mut snapshot).await?);
     Ok(found)
 }
 
-async fn balances(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+async fn balance_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut found = Vec::new();
-    let mut tell = |sentences: Vec<String>| found.extend(sentences);
-    tell(sentences(&mismatched_wallets(moment).await?, |user_id| {
-        format!("the wallet of user {user_id} is not what the journal adds up to")
-    }));
-    tell(sentences(&mismatched_histories(moment).await?, |user_id| {
-        format!("the history of user {user_id} does not add up to the wallet")
-    }));
-    tell(sentences(&mismatched_lines(moment).await?, |line| {
-        format!("transaction {line} does not say what its transfer moved")
-    }));
-    tell(sentences(
-        &mismatched_withdrawals(moment).await?,
+    let mut add = |sentences: Vec<String>| found.extend(sentences);
+    add(describe_all(
+        &find_mismatched_wallets(snapshot).await?,
+        |user_id| format!("the wallet of user {user_id} is not what the journal adds up to"),
+    ));
+    add(describe_all(
+        &find_mismatched_histories(snapshot).await?,
+        |user_id| format!("the history of user {user_id} does not add up to the wallet"),
+    ));
+    add(describe_all(
+        &find_mismatched_lines(snapshot).await?,
+        |line| format!("transaction {line} does not say what its transfer moved"),
+    ));
+    add(describe_all(
+        &find_mismatched_withdrawals(snapshot).await?,
         |user_id| format!("the withdrawals of user {user_id} do not add up to the wallet"),
     ));
-    tell(sentences(&mismatched_transfers(moment).await?, |id| {
-        format!("the journal of transfer {id} does not move what it says")
-    }));
-    tell(sentences(&unbalanced_ledgers(moment).await?, |ledger| {
-        format!("the ledger of {ledger} does not sum to zero")
-    }));
-    if !payouts_are_held(moment).await? {
+    add(describe_all(
+        &find_mismatched_transfers(snapshot).await?,
+        |id| format!("the journal of transfer {id} does not move what it says"),
+    ));
+    add(describe_all(
+        &find_unbalanced_ledgers(snapshot).await?,
+        |ledger| format!("the ledger of {ledger} does not sum to zero"),
+    ));
+    if !are_payouts_held(snapshot).await? {
         found.push(
             "what is held for payouts is not what the withdrawals in progress come to".to_owned(),
         );
@@ -195,48 +203,51 @@ async fn balances(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
 }
 
 /// Where the books disagree with what caused them.
-async fn causes(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let mut found = audits::misbooked_payments(moment).await?;
+async fn cause_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let mut found = audits::find_misbooked_payments(snapshot).await?;
     let mut add = |sentences: Vec<String>| found.extend(sentences);
-    add(sentences(&audits::unreported_orders(moment).await?, |id| {
-        format!("order {id} was not credited by what the provider reported")
-    }));
-    add(sentences(
-        &audits::undecidable_payouts(moment).await?,
+    add(describe_all(
+        &audits::find_unreported_orders(snapshot).await?,
+        |id| format!("order {id} was not credited by what the provider reported"),
+    ));
+    add(describe_all(
+        &audits::find_undecidable_payouts(snapshot).await?,
         |id| format!("transfer {id} holds rupees for a payout that nobody can decide"),
     ));
-    add(sentences(
-        &audits::unheld_withdrawals(moment).await?,
+    add(describe_all(
+        &audits::find_unheld_withdrawals(snapshot).await?,
         |id| format!("withdrawal {id} is in progress and its sum is not held"),
     ));
-    add(sentences(
-        &audits::causeless_forfeits(moment).await?,
+    add(describe_all(
+        &audits::find_causeless_forfeits(snapshot).await?,
         |id| format!("transfer {id} moves what somebody left behind who was not deleted"),
     ));
-    add(sentences(
-        &audits::mismatched_closings(moment).await?,
+    add(describe_all(
+        &audits::find_mismatched_closings(snapshot).await?,
         |id| format!("the closed wallet of user {id} is not what the journal adds up to"),
     ));
     Ok(found)
 }
 
-async fn chains(moment: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let mut found = sentences(&chains::broken(moment).await?, |broken| {
+async fn chain_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    let mut found = describe_all(&chains::find_broken_chains(snapshot).await?, |broken| {
         let chains::BrokenChain {
             owner_id,
             transfer_id,
         } = broken;
         format!("the chain of user {owner_id} breaks at transfer {transfer_id}")
     });
-    found.extend(sentences(&chains::cut_short(moment).await?, |user_id| {
-        format!("the chain of user {user_id} does not end where the wallet says")
-    }));
-    found.extend(sentences(&chains::unchained(moment).await?, |id| {
-        format!("transfer {id} is in no chain")
-    }));
+    found.extend(describe_all(
+        &chains::find_cut_chains(snapshot).await?,
+        |user_id| format!("the chain of user {user_id} does not end where the wallet says"),
+    ));
+    found.extend(describe_all(
+        &chains::find_unchained_transfers(snapshot).await?,
+        |id| format!("transfer {id} is in no chain"),
+    ));
     Ok(found)
 }
 
-fn sentences<T>(found: &[T], sentence: impl Fn(&T) -> String) -> Vec<String> {
+fn describe_all<T>(found: &[T], sentence: impl Fn(&T) -> String) -> Vec<String> {
     found.iter().map(sentence).collect()
 }

@@ -23,7 +23,7 @@ struct AuditedPayment {
 
 impl AuditedPayment {
     /// A sentence about the books, if they have something that the reports do not give.
-    fn difference(&self) -> Option<String> {
+    fn describe_difference(&self) -> Option<String> {
         let record = &self.record;
         let payment_id = &record.payment_id;
         if !record.has_outcome(PaymentOutcome::Credited) {
@@ -58,7 +58,7 @@ impl AuditedPayment {
 
 /// Payments that brought, or took back, other coins than what the provider reported as paid and
 /// refunded comes to. Reads one row into memory at a time.
-pub async fn misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn find_misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut rows = sqlx::query_as::<_, AuditedPayment>(
         "WITH returned AS (
              SELECT split_part(transfer_id, '/', 2) AS payment_id, sum(coins)::bigint AS coins,
@@ -82,7 +82,7 @@ pub async fn misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<V
     .fetch(connection);
     let mut found = Vec::new();
     while let Some(payment) = rows.try_next().await? {
-        found.extend(payment.difference());
+        found.extend(payment.describe_difference());
         if found.len() == PAYMENTS_MAX {
             break;
         }
@@ -92,7 +92,7 @@ pub async fn misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<V
 
 /// Orders that were credited without a report of the payment, or that say something else of what was
 /// taken back than the payment does. Earlier releases credited without a report.
-pub async fn unreported_orders(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn find_unreported_orders(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT orders.order_id FROM wallet.payment_orders AS orders
          LEFT JOIN wallet.order_payments AS payment
@@ -109,7 +109,7 @@ pub async fn unreported_orders(connection: &mut PgConnection) -> sqlx::Result<Ve
 
 /// Transfers that hold rupees for a payout that nobody can decide any more: the withdrawal is gone, or
 /// decided. Earlier releases moved the sum when the account was deleted.
-pub async fn undecidable_payouts(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn find_undecidable_payouts(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT held.transfer_id FROM wallet.transfers AS held
          WHERE held.kind = 'withdrawal'
@@ -132,7 +132,7 @@ pub async fn undecidable_payouts(connection: &mut PgConnection) -> sqlx::Result<
 }
 
 /// Withdrawals in progress whose sum no transfer holds, or whose wallet is neither open nor closed.
-pub async fn unheld_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_unheld_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT w.withdrawal_id FROM wallet.user_withdrawals AS w
          LEFT JOIN wallet.transfers AS held
@@ -149,7 +149,7 @@ pub async fn unheld_withdrawals(connection: &mut PgConnection) -> sqlx::Result<V
 }
 
 /// Transfers that move forfeited coins or rupees of people who were not deleted.
-pub async fn causeless_forfeits(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn find_causeless_forfeits(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT DISTINCT moved.transfer_id
          FROM wallet.journal AS moved JOIN wallet.transfers AS t USING (transfer_id)
@@ -163,7 +163,7 @@ pub async fn causeless_forfeits(connection: &mut PgConnection) -> sqlx::Result<V
 }
 
 /// Deleted people whose accounts are not empty, or who owe something else than the journal says.
-pub async fn mismatched_closings(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_mismatched_closings(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH movement AS (
              SELECT credit_account AS account, ledger, amount FROM wallet.journal
@@ -186,7 +186,7 @@ pub async fn mismatched_closings(connection: &mut PgConnection) -> sqlx::Result<
 }
 
 /// Coins that deleted people owe, all together.
-pub async fn closed_debt_coins(connection: &mut PgConnection) -> sqlx::Result<i64> {
+pub async fn sum_closed_debt_coins(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT COALESCE(sum(debt_coins), 0)::bigint FROM wallet.closed_wallets")
         .fetch_one(connection)
         .await

@@ -53,7 +53,7 @@ pub async fn find(
 }
 
 /// Keeps a person's details; the wallet is locked.
-pub async fn keep(
+pub async fn update_details(
     tx: &mut PgConnection,
     user_id: i64,
     details: &SealedDetails,
@@ -90,7 +90,7 @@ pub enum BankDetailsTable {
 
 /// Locks rows whose details another key sealed, at most `limit`, and passes over those that somebody
 /// else has locked.
-pub async fn stale(
+pub async fn lock_stale(
     tx: &mut PgConnection,
     table: BankDetailsTable,
     key_id: &str,
@@ -118,7 +118,7 @@ pub async fn stale(
 }
 
 /// Puts details in the place of those that another key sealed.
-pub async fn replace(
+pub async fn replace_details(
     tx: &mut PgConnection,
     table: BankDetailsTable,
     row_id: i64,

@@ -62,7 +62,7 @@ impl TransferRow {
 
 /// Walks every chain from its beginning, one row in memory at a time. Only the first link that does
 /// not fit is named of each chain: those behind it are judged by the hash that it has.
-pub async fn broken(connection: &mut PgConnection) -> sqlx::Result<Vec<BrokenChain>> {
+pub async fn find_broken_chains(connection: &mut PgConnection) -> sqlx::Result<Vec<BrokenChain>> {
     let mut rows = sqlx::query_as::<_, TransferRow>(
         "SELECT t.owner_id, t.chain_position, t.chain_hash, t.transfer_id, t.kind, t.content,
                 t.call_id, t.coins, t.paise, t.balance_coins, t.created_at,
@@ -87,7 +87,7 @@ pub async fn broken(connection: &mut PgConnection) -> sqlx::Result<Vec<BrokenCha
             owner_id = stored.owner_id;
             head = ChainHead::default();
         }
-        let next = head.after(&stored.link());
+        let next = head.append_link(&stored.link());
         let fits = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
         let is_first = broken.last().is_none_or(|last| last.owner_id != owner_id);
         if !fits && is_first && broken.len() < BROKEN_MAX {
@@ -106,7 +106,7 @@ pub async fn broken(connection: &mut PgConnection) -> sqlx::Result<Vec<BrokenCha
 
 /// People whose wallet remembers another end of the chain than the chain has: links are missing at
 /// the end, or were put there.
-pub async fn cut_short(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+pub async fn find_cut_chains(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH head AS (
              SELECT user_id AS owner_id, chain_length, chain_hash FROM wallet.user_wallets
@@ -130,7 +130,7 @@ pub async fn cut_short(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> 
 
 /// Transfers without a place in a chain, but for those made before there were chains, or by a release
 /// that ran beside the first one with chains.
-pub async fn unchained(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn find_unchained_transfers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT transfer_id FROM wallet.transfers
          WHERE owner_id IS NULL AND created_at >

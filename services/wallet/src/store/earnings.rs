@@ -56,7 +56,7 @@ pub async fn list(
     .bind(page.limit())
     .fetch_all(&mut *connection)
     .await?;
-    let totals = totals(connection, listener_id).await?;
+    let totals = load_totals(connection, listener_id).await?;
     let found = ListPage {
         entries,
         total: totals.calls,
@@ -65,7 +65,7 @@ pub async fn list(
 }
 
 /// What all calls brought a listener.
-pub async fn totals(
+pub async fn load_totals(
     connection: &mut PgConnection,
     listener_id: i64,
 ) -> sqlx::Result<EarningTotals> {

@@ -104,7 +104,7 @@ pub async fn upsert(
 }
 
 /// Records a reversal of a recorded payment once, and what all of its reversals come to.
-pub async fn add_reversal(
+pub async fn insert_reversal(
     tx: &mut PgConnection,
     payment_id: &str,
     reversal: &PaymentReversal,
@@ -140,7 +140,10 @@ pub async fn add_reversal(
 }
 
 /// The captured payments of an order, in the order in which they were reported first.
-pub async fn of_order(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<Vec<PaymentRecord>> {
+pub async fn lock_by_order(
+    tx: &mut PgConnection,
+    order_id: &str,
+) -> sqlx::Result<Vec<PaymentRecord>> {
     sqlx::query_as(select!(
         "WHERE order_id = $1 ORDER BY reported_at, payment_id FOR UPDATE"
     ))
@@ -210,7 +213,7 @@ pub async fn set_reversed(
 
 /// Brings what is recorded of a person's credited payments in line with their orders, which are about
 /// to be deleted and which an earlier release may have credited or reversed on its own.
-pub async fn copy_orders(
+pub async fn upsert_from_orders(
     tx: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,

@@ -258,7 +258,7 @@ pub async fn stop_asking(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<
 }
 
 /// Remembers a provider's message; whether it is the first time.
-pub async fn remember_event(
+pub async fn insert_event(
     tx: &mut PgConnection,
     provider: &str,
     event_id: &str,
@@ -279,7 +279,7 @@ pub async fn remember_event(
 }
 
 /// Forgets messages from before then, at most `limit`; answers how many.
-pub async fn forget_events(
+pub async fn delete_events(
     connection: &mut PgConnection,
     before: DateTime<Utc>,
     limit: i64,
@@ -298,7 +298,7 @@ pub async fn forget_events(
 
 /// A page of what a person bought, newest first, and what all of it came to, without what was taken
 /// back.
-pub async fn purchases(
+pub async fn list_purchases(
     connection: &mut PgConnection,
     user_id: i64,
     page: PageRequest,

@@ -80,7 +80,7 @@ struct WalletUpdate {
 /// Posts many transfers at once, each as the next link of its owner's chain; `wallets` holds the
 /// locked owners and is told where their chains end now. Answers the id of each transfer's line. A
 /// transfer id that exists already is a unique violation: whoever posts has looked under the lock.
-pub async fn post(
+pub async fn post_all(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     wallets: &mut HashMap<i64, LockedWallet>,
@@ -91,9 +91,9 @@ pub async fn post(
     }
     let heads: Vec<ChainHead> = postings
         .iter()
-        .map(|posting| chain(now, wallets, posting))
+        .map(|posting| append_to_chain(now, wallets, posting))
         .collect();
-    let moved = moved(postings, wallets);
+    let moved = sum_by_owner(postings, wallets);
     let entries: Vec<(&Posting, &JournalEntry)> = postings
         .iter()
         .flat_map(|posting| posting.entries.iter().map(move |entry| (posting, entry)))
@@ -144,7 +144,7 @@ pub async fn post(
 }
 
 /// Appends a posting to its owner's chain.
-fn chain(
+fn append_to_chain(
     now: DateTime<Utc>,
     wallets: &mut HashMap<i64, LockedWallet>,
     posting: &Posting,
@@ -176,12 +176,12 @@ fn chain(
     let wallet = wallets
         .get_mut(&posting.owner_id)
         .expect("the owner of a posting is locked");
-    wallet.chain = wallet.chain.after(&link);
+    wallet.chain = wallet.chain.append_link(&link);
     wallet.chain
 }
 
 /// One row for each owner.
-fn moved(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> Vec<WalletUpdate> {
+fn sum_by_owner(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> Vec<WalletUpdate> {
     let mut changes: HashMap<i64, WalletChange> = HashMap::new();
     for posting in postings {
         let sum = changes.entry(posting.owner_id).or_default();

@@ -47,11 +47,11 @@ pub async fn list(
             concat!(lines!("AND $2::text[] IS NULL"), " OFFSET $3 LIMIT $4"),
             count!("AND $2::text[] IS NULL"),
         ),
-        HistoryFilter::Of(TxType::Spend) => (
+        HistoryFilter::OneType(TxType::Spend) => (
             concat!(lines!("AND t.tx_type = ANY($2)"), " OFFSET $3 LIMIT $4"),
             count!("AND t.tx_type = ANY($2)"),
         ),
-        HistoryFilter::Of(_) | HistoryFilter::OfListener => (
+        HistoryFilter::OneType(_) | HistoryFilter::ListenerMoney => (
             concat!(
                 lines!("AND t.tx_type <> 'spend' AND t.tx_type = ANY($2)"),
                 " OFFSET $3 LIMIT $4"
@@ -75,7 +75,10 @@ pub async fn list(
 }
 
 /// What a person's whole history comes to.
-pub async fn totals(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<HistoryTotals> {
+pub async fn load_totals(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<HistoryTotals> {
     sqlx::query_as(
         "SELECT COALESCE(-sum(t.coins_change) FILTER
                     (WHERE t.tx_type IN ('spend', 'refund') AND t.call_id IS NOT NULL), 0)::bigint

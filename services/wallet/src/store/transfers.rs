@@ -29,7 +29,7 @@ struct PastRow {
 }
 
 /// Those of `transfer_ids` that were used, with the transaction that each made.
-pub async fn past(
+pub async fn find_past(
     tx: &mut PgConnection,
     transfer_ids: &[String],
 ) -> sqlx::Result<HashMap<String, PastTransfer>> {
@@ -71,7 +71,7 @@ pub async fn find(
 }
 
 /// Whose wallet a transfer is about; none if it was not made.
-pub async fn owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Option<i64>> {
+pub async fn find_owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Option<i64>> {
     let owner: Option<Option<i64>> =
         sqlx::query_scalar("SELECT owner_id FROM wallet.transfers WHERE transfer_id = $1")
             .bind(transfer_id)
@@ -107,7 +107,7 @@ pub async fn find_all(
 }
 
 /// Every minute of these calls that was charged and not undone, by call.
-pub async fn charged_minutes(
+pub async fn list_charged_minutes(
     tx: &mut PgConnection,
     call_ids: &[i64],
 ) -> sqlx::Result<HashMap<i64, Vec<ChargedMinute>>> {

@@ -78,7 +78,7 @@ pub struct WalletBalance {
 }
 
 /// Makes wallets where they are missing, but for people who are gone.
-pub async fn ensure(
+pub async fn insert_missing(
     tx: &mut PgConnection,
     user_ids: &[i64],
     now: DateTime<Utc>,
@@ -115,7 +115,7 @@ pub async fn lock(
     .bind(user_ids)
     .fetch_all(&mut *tx)
     .await?;
-    let mut wallets: HashMap<i64, LockedWallet> = by_user(rows);
+    let mut wallets: HashMap<i64, LockedWallet> = index_by_user(rows);
     if !user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {
         wallets.extend(lock_closed(tx, user_ids).await?);
     }
@@ -136,17 +136,20 @@ async fn lock_closed(
     .bind(user_ids)
     .fetch_all(tx)
     .await?;
-    Ok(by_user(rows))
+    Ok(index_by_user(rows))
 }
 
-fn by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
+fn index_by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
     rows.into_iter()
         .map(|row| (row.user_id, row.into()))
         .collect()
 }
 
 /// A person's balance; all zero for a person without a wallet yet.
-pub async fn balance(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<WalletBalance> {
+pub async fn load_balance(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<WalletBalance> {
     let balance = sqlx::query_as(
         "SELECT balance_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
@@ -162,7 +165,7 @@ pub async fn balance(connection: &mut PgConnection, user_id: i64) -> sqlx::Resul
 }
 
 /// Counts an event that tells of no transfer.
-pub async fn count_event(
+pub async fn increment_version(
     tx: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
@@ -179,7 +182,7 @@ pub async fn count_event(
 
 /// Drops a person's wallet and its history. What stays is the journal, where the chain ends, what the
 /// person owes, and withdrawals that are still to be decided.
-pub async fn close(
+pub async fn close_wallet(
     tx: &mut PgConnection,
     user_id: i64,
     chain: ChainHead,

@@ -91,7 +91,7 @@ pub async fn insert(
 }
 
 /// Remembers which line of the history holds the sum.
-pub async fn held(
+pub async fn set_transaction(
     tx: &mut PgConnection,
     withdrawal_id: i64,
     transaction_id: i64,
@@ -105,7 +105,7 @@ pub async fn held(
 }
 
 /// What a person asked for since then and was not refused, in paise.
-pub async fn asked_since(
+pub async fn sum_requested_since(
     tx: &mut PgConnection,
     user_id: i64,
     since: DateTime<Utc>,
@@ -130,7 +130,7 @@ pub async fn delete(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<(
 }
 
 /// Who asked for a withdrawal.
-pub async fn owner(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<Option<i64>> {
+pub async fn find_owner(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT user_id FROM wallet.user_withdrawals WHERE withdrawal_id = $1")
         .bind(withdrawal_id)
         .fetch_optional(tx)
@@ -161,7 +161,7 @@ pub async fn lock(
 }
 
 /// Notes what an admin decided; the same again is noted once.
-pub async fn note(
+pub async fn insert_decision(
     tx: &mut PgConnection,
     withdrawal_id: i64,
     decision: &WithdrawalDecision,
@@ -183,7 +183,7 @@ pub async fn note(
 }
 
 /// Moves a locked withdrawal on; one that is paid or rejected is processed.
-pub async fn move_to(
+pub async fn update_status(
     tx: &mut PgConnection,
     withdrawal_id: i64,
     status: WithdrawalStatus,
@@ -215,7 +215,7 @@ pub async fn find(
 }
 
 /// A page of a person's withdrawals, newest first.
-pub async fn of_user(
+pub async fn list_by_user(
     connection: &mut PgConnection,
     user_id: i64,
     page: PageRequest,
@@ -237,7 +237,7 @@ pub async fn of_user(
 }
 
 /// A page of everybody's withdrawals in one state, those that wait longest first.
-pub async fn in_status(
+pub async fn list_by_status(
     connection: &mut PgConnection,
     status: WithdrawalStatus,
     page: PageRequest,
@@ -259,7 +259,7 @@ pub async fn in_status(
 }
 
 /// What an operator is to pay out now: processing, not delayed, after this number.
-pub async fn payable(
+pub async fn list_payable(
     connection: &mut PgConnection,
     after_withdrawal_id: i64,
     now: DateTime<Utc>,

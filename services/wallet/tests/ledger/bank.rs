@@ -2,17 +2,17 @@
 
 use talktime_wallet::domain::bank::BankDetails;
 use talktime_wallet::ledger::WithdrawalRequest;
-use talktime_wallet::ledger::bank::rotate;
+use talktime_wallet::ledger::bank::reseal_bank_details;
 use talktime_wallet::store::bank::count_stale;
 
 use crate::books::{LISTENER, TestBooks, sealer};
 
 pub(crate) fn details(account_number: &str) -> BankDetails {
-    BankDetails::read("Devi Rao", account_number, "HDFC0ABC123", Some("HDFC")).expect("right")
+    BankDetails::parse("Devi Rao", account_number, "HDFC0ABC123", Some("HDFC")).expect("right")
 }
 
 /// Everything that the store has of bank details, as text.
-async fn stored(books: &TestBooks) -> String {
+async fn stored_texts(books: &TestBooks) -> String {
     sqlx::query_scalar(
         "SELECT concat((SELECT string_agg(w::text, ' ') FROM wallet.user_wallets AS w),
                        (SELECT string_agg(w::text, ' ') FROM wallet.user_withdrawals AS w))",
@@ -24,9 +24,13 @@ async fn stored(books: &TestBooks) -> String {
 
 #[tokio::test]
 async fn what_is_kept_is_sealed_and_comes_back() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     assert_eq!(
-        books.ledger.bank_details(LISTENER).await.expect("none"),
+        books
+            .ledger
+            .find_bank_details(LISTENER)
+            .await
+            .expect("none"),
         None
     );
     let kept = details("123456789012");
@@ -35,9 +39,13 @@ async fn what_is_kept_is_sealed_and_comes_back() {
         .set_bank_details(LISTENER, &kept)
         .await
         .expect("kept");
-    let found = books.ledger.bank_details(LISTENER).await.expect("readable");
+    let found = books
+        .ledger
+        .find_bank_details(LISTENER)
+        .await
+        .expect("readable");
     assert_eq!(found, Some(kept));
-    let stored = stored(&books).await;
+    let stored = stored_texts(&books).await;
     for secret in ["123456789012", "HDFC0ABC123", "Devi"] {
         assert!(!stored.contains(secret), "{secret} stands in {stored}");
     }
@@ -47,7 +55,7 @@ async fn what_is_kept_is_sealed_and_comes_back() {
 #[tokio::test]
 async fn a_new_key_seals_everything_anew() {
     const LISTENERS: i64 = 450;
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     for listener in 10..10 + LISTENERS {
         let kept = details(&format!("1234567{listener:05}"));
         let set = books.ledger.set_bank_details(listener, &kept);
@@ -60,36 +68,42 @@ async fn a_new_key_seals_everything_anew() {
         .set_bank_details(LISTENER, &kept)
         .await
         .expect("kept");
-    let wish = WithdrawalRequest {
+    let request = WithdrawalRequest {
         user_id: LISTENER,
         amount_paise: 100,
         idempotency: None,
     };
-    books.ledger.withdraw(&wish).await.expect("held");
+    books
+        .ledger
+        .request_withdrawal(&request)
+        .await
+        .expect("held");
 
     let retired = format!("1:{}", "a".repeat(64));
     let new = sealer("2", 'b', Some(&retired));
     let mut connection = books.database.app_pool.acquire().await.expect("connected");
     let stale = count_stale(&mut connection, new.key_id()).await;
     assert_eq!(stale.expect("counted"), LISTENERS + 2);
-    let rotated = rotate(&books.database.app, &new).await.expect("rotated");
+    let rotated = reseal_bank_details(&books.database.app, &new)
+        .await
+        .expect("rotated");
     assert_eq!(rotated, LISTENERS.unsigned_abs() + 2);
     let stale = count_stale(&mut connection, new.key_id()).await;
     assert_eq!(stale.expect("counted"), 0);
-    let again = rotate(&books.database.app, &new)
+    let again = reseal_bank_details(&books.database.app, &new)
         .await
         .expect("nothing to do");
     assert_eq!(again, 0);
 
-    let stored = stored(&books).await;
+    let stored = stored_texts(&books).await;
     assert!(
         !stored.contains("\"1:") && !stored.contains(",1:"),
         "{stored}"
     );
     // The new key alone opens everything.
     let alone = sealer("2", 'b', None);
-    let read = books.with_sealer(alone).bank_details(LISTENER).await;
+    let read = books.with_sealer(alone).find_bank_details(LISTENER).await;
     assert_eq!(read.expect("opened"), Some(kept));
-    let lost = books.ledger.bank_details(LISTENER).await;
+    let lost = books.ledger.find_bank_details(LISTENER).await;
     assert!(lost.is_err(), "the old key opens nothing any more");
 }

@@ -14,7 +14,7 @@ use talktime_wallet::ledger::{
 };
 use talktime_wallet::provider::PaymentProvider;
 use talktime_wallet::sealing::{BankDetailsConfig, BankDetailsSealer};
-use talktime_wallet::store::accounts::differences;
+use talktime_wallet::store::accounts::find_differences;
 
 pub(crate) const CALLER: i64 = 1;
 pub(crate) const LISTENER: i64 = 2;
@@ -50,11 +50,11 @@ pub(crate) fn sealer(key_id: &str, digit: char, retired_keys: Option<&str>) -> B
 }
 
 impl TestBooks {
-    pub(crate) async fn open() -> Self {
-        Self::open_with(terms(), PaymentProvider::Sandbox).await
+    pub(crate) async fn new() -> Self {
+        Self::with_provider(terms(), PaymentProvider::Sandbox).await
     }
 
-    pub(crate) async fn open_with(terms: WalletTerms, provider: PaymentProvider) -> Self {
+    pub(crate) async fn with_provider(terms: WalletTerms, provider: PaymentProvider) -> Self {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
         let ledger = Ledger::new(LedgerParts {
@@ -86,14 +86,14 @@ impl TestBooks {
 
     pub(crate) async fn recharge(&self, fresh_id: &str) {
         self.ledger
-            .recharge(&recharge(fresh_id))
+            .redeem_recharge(&recharge(fresh_id))
             .await
             .expect("on the card");
     }
 
-    pub(crate) async fn coins(&self, user_id: i64) -> i64 {
+    pub(crate) async fn load_coins(&self, user_id: i64) -> i64 {
         self.ledger
-            .balance(user_id)
+            .load_balance(user_id)
             .await
             .expect("readable")
             .balance_coins
@@ -108,7 +108,7 @@ impl TestBooks {
             },
             ..recharge(&format!("for-{call_id}"))
         };
-        self.ledger.recharge(&recharge).await.expect("given");
+        self.ledger.redeem_recharge(&recharge).await.expect("given");
         let minutes: Vec<Charge> = (1..=rupees)
             .map(|minute| Charge {
                 call_id,
@@ -117,36 +117,36 @@ impl TestBooks {
                 coins: 1,
             })
             .collect();
-        self.ledger.charge(&minutes).await.expect("paid");
+        self.ledger.charge_minutes(&minutes).await.expect("paid");
         let settlement = Settlement {
             call_id,
             ..settlement(rupees)
         };
-        self.ledger.settle(&settlement).await.expect("settled");
+        self.ledger.settle_call(&settlement).await.expect("settled");
     }
 
-    pub(crate) async fn assert_right(&self) {
-        let wrong = self.differences().await;
+    pub(crate) async fn assert_consistent(&self) {
+        let wrong = self.find_differences().await;
         assert!(wrong.is_empty(), "{wrong:?}");
     }
 
-    pub(crate) async fn differences(&self) -> Vec<String> {
+    pub(crate) async fn find_differences(&self) -> Vec<String> {
         let mut connection = self.database.app_pool.acquire().await.expect("connected");
-        differences(&mut connection).await.expect("readable")
+        find_differences(&mut connection).await.expect("readable")
     }
 
     /// Does what no service may, and answers what is then found.
-    pub(crate) async fn tampered(&self, statement: &'static str) -> Vec<String> {
+    pub(crate) async fn tamper(&self, statement: &'static str) -> Vec<String> {
         let changed = sqlx::query(statement)
             .execute(&self.database.superuser)
             .await
             .expect("changed");
         assert_eq!(changed.rows_affected(), 1, "{statement}");
-        self.differences().await
+        self.find_differences().await
     }
 
     /// Events of a kind that wait in the outbox.
-    pub(crate) async fn events(&self, subject: &str) -> i64 {
+    pub(crate) async fn count_events(&self, subject: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM wallet.outbox WHERE subject = $1")
             .bind(subject)
             .fetch_one(&self.database.app_pool)

@@ -35,12 +35,12 @@ async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
     notify(&books, &refunded(&payment, "rfnd_1", 1_500), "event_1")
         .await
         .expect("received");
     close(&books, CALLER).await;
-    books.assert_right().await;
+    books.assert_consistent().await;
     let lost = charged_back(&payment, "disp_1", 13_500);
     for event_id in ["event_2", "event_3"] {
         notify(&books, &lost, event_id).await.expect("received");
@@ -56,7 +56,7 @@ async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
     .await
     .expect("readable");
     assert_eq!(sales, 0, "no money is left of it");
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -67,13 +67,13 @@ async fn a_debt_outlives_the_account() {
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");
     close(&books, CALLER).await;
     assert_eq!(closed_debt(&books).await, 250);
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -86,8 +86,8 @@ async fn a_payment_for_a_deleted_account_is_not_credited() {
     notify(&books, &crate::payments::captured(&payment), "event_1")
         .await
         .expect("received");
-    assert_eq!(books.coins(CALLER).await, 0);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_gift_pays_a_debt_first() {
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");
@@ -112,12 +112,12 @@ async fn a_gift_pays_a_debt_first() {
             fresh_id: fresh_id.to_owned(),
             idempotency: None,
         };
-        let given = books.ledger.give(&bonus).await.expect("given");
+        let given = books.ledger.give_bonus(&bonus).await.expect("given");
         balances.push((given.coins_added, given.balance_coins));
     }
     assert_eq!(balances, [(100, 0), (200, 50)]);
-    assert_eq!(books.coins(CALLER).await, 50);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 50);
+    books.assert_consistent().await;
 }
 
 async fn decide(
@@ -130,7 +130,10 @@ async fn decide(
         status,
         notes: None,
     };
-    let decided = books.ledger.decide(withdrawal_id, &decision).await;
+    let decided = books
+        .ledger
+        .decide_withdrawal(withdrawal_id, &decision)
+        .await;
     decided
         .map(|reviewed| reviewed.withdrawal.status)
         .map_err(|error| Error::from(error).code().to_owned())
@@ -150,19 +153,23 @@ async fn paise(books: &TestBooks, account: &str) -> i64 {
 
 #[tokio::test]
 async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.earn(1, 60).await;
     let account = details("123456789");
     let kept = books.ledger.set_bank_details(LISTENER, &account).await;
     kept.expect("kept");
     let mut ids = Vec::new();
     for amount_paise in [3_000, 2_000, 500] {
-        let wish = WithdrawalRequest {
+        let request = WithdrawalRequest {
             user_id: LISTENER,
             amount_paise,
             idempotency: None,
         };
-        let held = books.ledger.withdraw(&wish).await.expect("held");
+        let held = books
+            .ledger
+            .request_withdrawal(&request)
+            .await
+            .expect("held");
         ids.push(held.withdrawal_id);
     }
     assert_eq!(
@@ -175,11 +182,11 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
         .await
         .expect("decided");
     close(&books, LISTENER).await;
-    books.assert_right().await;
+    books.assert_consistent().await;
     assert_eq!(paise(&books, "platform/payouts_pending").await, 5_000);
     assert_eq!(paise(&books, "platform/forfeited").await, 500);
 
-    let payouts = books.ledger.payouts().await.expect("readable");
+    let payouts = books.ledger.list_payouts().await.expect("readable");
     assert_eq!(payouts.len(), 1);
     assert_eq!(
         (payouts[0].withdrawal_id, payouts[0].amount_paise),
@@ -202,5 +209,5 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
         .await
         .expect("readable");
     assert_eq!(rows, 0, "nothing is kept of what is decided");
-    books.assert_right().await;
+    books.assert_consistent().await;
 }

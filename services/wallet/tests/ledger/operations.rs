@@ -14,18 +14,26 @@ use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settleme
 
 #[tokio::test]
 async fn a_charge_happens_once_however_often_it_is_sent() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
-    let first = books.ledger.charge(&[minute(1)]).await.expect("paid");
-    let again = books.ledger.charge(&[minute(1)]).await.expect("replayed");
+    let first = books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("paid");
+    let again = books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("replayed");
     assert_eq!(first, again);
-    assert_eq!(books.coins(CALLER).await, 290);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 290);
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     let coins = RechargeRequest {
         wanted: RequestedPurchase::Coins {
             coins: 379,
@@ -33,10 +41,10 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
         },
         ..recharge("a")
     };
-    books.ledger.recharge(&coins).await.expect("bought");
+    books.ledger.redeem_recharge(&coins).await.expect("bought");
     let charges = (1..=100).map(|n| {
         let ledger = books.ledger.clone();
-        async move { ledger.charge(&[minute(n)]).await.expect("decided")[0] }
+        async move { ledger.charge_minutes(&[minute(n)]).await.expect("decided")[0] }
     });
     let outcomes = join_all(charges).await;
     let charged = outcomes
@@ -44,14 +52,14 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
         .filter(|o| matches!(o, ChargeOutcome::Charged { .. }))
         .count();
     assert_eq!(charged, 37);
-    assert_eq!(books.coins(CALLER).await, 9);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 9);
+    books.assert_consistent().await;
 }
 
 /// Single charges share transactions; each has its own outcome all the same.
 #[tokio::test]
 async fn charges_that_share_transactions_do_not_share_their_fate() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     let charging = grouping::charging(&books.ledger);
     let charges = (0..200).map(|n| {
@@ -77,21 +85,25 @@ async fn charges_that_share_transactions_do_not_share_their_fate() {
         }
     }
     assert!(mismatched <= 1, "of two prices one holds");
-    let left = books.coins(CALLER).await;
+    let left = books.load_coins(CALLER).await;
     assert!((0..10).contains(&left), "{left} coins are left");
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_charge_that_leaves_little_is_told() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes: Vec<_> = (1..=28).map(minute).collect();
-    books.ledger.charge(&minutes).await.expect("paid");
-    assert_eq!(books.events("events.wallet.low_balance").await, 0);
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    assert_eq!(books.count_events("events.wallet.low_balance").await, 0);
     for (n, told) in [(29, 1), (30, 2)] {
-        books.ledger.charge(&[minute(n)]).await.expect("paid");
-        assert_eq!(books.events("events.wallet.low_balance").await, told);
+        books
+            .ledger
+            .charge_minutes(&[minute(n)])
+            .await
+            .expect("paid");
+        assert_eq!(books.count_events("events.wallet.low_balance").await, told);
     }
     let versions: (i64, i64) = sqlx::query_as(
         "SELECT count(*), max(version) FROM wallet.user_wallets WHERE user_id = 1 GROUP BY user_id",
@@ -108,65 +120,89 @@ async fn a_charge_that_leaves_little_is_told() {
 
 #[tokio::test]
 async fn a_voided_charge_returns_its_coins_once() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
-    books.ledger.charge(&[minute(1)]).await.expect("paid");
+    books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("paid");
     assert_eq!(
-        books.ledger.void(CALL, 1, CALLER).await.expect("undone"),
+        books
+            .ledger
+            .void_charge(CALL, 1, CALLER)
+            .await
+            .expect("undone"),
         10
     );
     assert_eq!(
         books
             .ledger
-            .void(CALL, 1, CALLER)
+            .void_charge(CALL, 1, CALLER)
             .await
             .expect("undone before"),
         10
     );
-    assert_eq!(books.coins(CALLER).await, 300);
-    let late = books.ledger.charge(&[minute(1)]).await.expect("decided");
+    assert_eq!(books.load_coins(CALLER).await, 300);
+    let late = books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("decided");
     assert_eq!(late, [ChargeOutcome::Voided]);
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_charge_that_comes_after_its_void_never_happens() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     assert_eq!(
-        books.ledger.void(CALL, 1, CALLER).await.expect("forbidden"),
+        books
+            .ledger
+            .void_charge(CALL, 1, CALLER)
+            .await
+            .expect("forbidden"),
         0
     );
-    let late = books.ledger.charge(&[minute(1)]).await.expect("decided");
+    let late = books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("decided");
     assert_eq!(late, [ChargeOutcome::Voided]);
-    assert_eq!(books.coins(CALLER).await, 300);
+    assert_eq!(books.load_coins(CALLER).await, 300);
 }
 
 #[tokio::test]
 async fn a_charge_and_its_void_at_once_leave_nothing_behind() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     for n in 1..=20 {
         let minutes = [minute(n)];
         let (charged, voided) = tokio::join!(
-            books.ledger.charge(&minutes),
-            books.ledger.void(CALL, n, CALLER)
+            books.ledger.charge_minutes(&minutes),
+            books.ledger.void_charge(CALL, n, CALLER)
         );
         charged.expect("decided");
         voided.expect("undone");
-        assert_eq!(books.coins(CALLER).await, 300, "minute {n}");
+        assert_eq!(books.load_coins(CALLER).await, 300, "minute {n}");
     }
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn nobody_can_void_a_charge_of_someone_else() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
-    books.ledger.charge(&[minute(1)]).await.expect("paid");
+    books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("paid");
     let error = books
         .ledger
-        .void(CALL, 1, LISTENER)
+        .void_charge(CALL, 1, LISTENER)
         .await
         .expect_err("not theirs");
     assert!(matches!(error, WalletError::TransferMismatch { .. }));
@@ -174,46 +210,54 @@ async fn nobody_can_void_a_charge_of_someone_else() {
 
 #[tokio::test]
 async fn a_settlement_pays_the_listener_once_and_returns_what_was_not_talked() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     books
         .ledger
-        .charge(&[minute(1), minute(2), minute(3)])
+        .charge_minutes(&[minute(1), minute(2), minute(3)])
         .await
         .expect("paid");
     let settlements = (0..20).map(|_| {
         let ledger = books.ledger.clone();
-        async move { ledger.settle(&settlement(2)).await.expect("settled") }
+        async move { ledger.settle_call(&settlement(2)).await.expect("settled") }
     });
     let settled = join_all(settlements).await;
     assert!(settled.iter().all(|each| *each == settled[0]));
     assert_eq!(settled[0].coins_spent, 20);
     assert_eq!(settled[0].caller_balance_coins, 280);
-    let listener = books.ledger.balance(LISTENER).await.expect("readable");
+    let listener = books.ledger.load_balance(LISTENER).await.expect("readable");
     assert_eq!(listener.withdrawable_paise, 200);
     assert_eq!(listener.total_earned_paise, 200);
-    let late = books.ledger.charge(&[minute(4)]).await.expect("decided");
+    let late = books
+        .ledger
+        .charge_minutes(&[minute(4)])
+        .await
+        .expect("decided");
     assert_eq!(
         late,
         [ChargeOutcome::Voided],
         "the books of the call are closed"
     );
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn the_same_settlement_id_with_other_content_is_refused() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     books
         .ledger
-        .charge(&[minute(1), minute(2)])
+        .charge_minutes(&[minute(1), minute(2)])
         .await
         .expect("paid");
-    books.ledger.settle(&settlement(1)).await.expect("settled");
+    books
+        .ledger
+        .settle_call(&settlement(1))
+        .await
+        .expect("settled");
     let error = books
         .ledger
-        .settle(&settlement(2))
+        .settle_call(&settlement(2))
         .await
         .expect_err("other minutes");
     assert!(matches!(error, WalletError::TransferMismatch { .. }));
@@ -221,7 +265,7 @@ async fn the_same_settlement_id_with_other_content_is_refused() {
 
 #[tokio::test]
 async fn one_payment_credits_once() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     let proven = RechargeRequest {
         proof: PaymentProof::Sandbox {
@@ -229,31 +273,35 @@ async fn one_payment_credits_once() {
         },
         ..recharge("b")
     };
-    let proofs = (0..20).map(|_| books.ledger.recharge(&proven));
+    let proofs = (0..20).map(|_| books.ledger.redeem_recharge(&proven));
     for proof in join_all(proofs).await {
         assert_eq!(proof.expect("the first answer").balance_coins, 300);
     }
-    assert_eq!(books.coins(CALLER).await, 300);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 300);
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_payment_nobody_made_buys_nothing() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     let invented = RechargeRequest {
         proof: PaymentProof::Sandbox {
             payment_id: "sandbox_x".to_owned(),
         },
         ..recharge("b")
     };
-    let error = books.ledger.recharge(&invented).await.expect_err("unpaid");
+    let error = books
+        .ledger
+        .redeem_recharge(&invented)
+        .await
+        .expect_err("unpaid");
     assert!(matches!(error, WalletError::Unpaid));
-    assert_eq!(books.coins(CALLER).await, 0);
+    assert_eq!(books.load_coins(CALLER).await, 0);
 }
 
 #[tokio::test]
 async fn one_idempotency_key_buys_once() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     let request = |amount: i64| {
         talktime_kit::idempotency::Request::new(CALLER, "recharge", "key".to_owned(), &amount)
             .expect("a valid key")
@@ -266,29 +314,39 @@ async fn one_idempotency_key_buys_once() {
         };
         async move {
             ledger
-                .recharge(&wish)
+                .redeem_recharge(&wish)
                 .await
                 .expect("bought, or the first answer")
         }
     });
     let answers = join_all(wishes).await;
     assert!(answers.iter().all(|answer| *answer == answers[0]));
-    assert_eq!(books.coins(CALLER).await, 300);
+    assert_eq!(books.load_coins(CALLER).await, 300);
 
     let other = RechargeRequest {
         idempotency: Some(request(300)),
         ..recharge("other")
     };
-    let error = talktime_kit::Error::from(books.ledger.recharge(&other).await.expect_err("reused"));
+    let error = talktime_kit::Error::from(
+        books
+            .ledger
+            .redeem_recharge(&other)
+            .await
+            .expect_err("reused"),
+    );
     assert_eq!(error.code(), "idempotency_key_reused");
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
-    books.ledger.charge(&[minute(1)]).await.expect("paid");
+    books
+        .ledger
+        .charge_minutes(&[minute(1)])
+        .await
+        .expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
     close_account(&mut tx, CALLER, books.clock.now())
         .await
@@ -305,12 +363,12 @@ async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
     .await
     .expect("readable");
     assert_eq!(left, 0);
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn the_journal_cannot_be_changed_by_the_service() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     for statement in [
         "UPDATE wallet.journal SET amount = 1",
@@ -331,10 +389,10 @@ async fn the_journal_cannot_be_changed_by_the_service() {
 
 #[tokio::test]
 async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes = [minute(1), minute(2)];
-    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
     for user_id in [CALLER, LISTENER] {
         close_account(&mut tx, user_id, books.clock.now())
@@ -342,10 +400,18 @@ async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books
             .expect("closed");
     }
     tx.commit().await.expect("committed");
-    let settled = books.ledger.settle(&settlement(1)).await.expect("settled");
+    let settled = books
+        .ledger
+        .settle_call(&settlement(1))
+        .await
+        .expect("settled");
     assert_eq!((settled.coins_spent, settled.listener_paise), (10, 100));
     assert_eq!(
-        books.ledger.settle(&settlement(1)).await.expect("again"),
+        books
+            .ledger
+            .settle_call(&settlement(1))
+            .await
+            .expect("again"),
         settled
     );
     let wallets: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.user_wallets")
@@ -353,5 +419,5 @@ async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books
         .await
         .expect("readable");
     assert_eq!(wallets, 0, "nobody comes back");
-    books.assert_right().await;
+    books.assert_consistent().await;
 }

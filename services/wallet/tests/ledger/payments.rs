@@ -12,7 +12,7 @@ use crate::razorpay::{SignedMessage, StandIn};
 /// Books with a provider, and an order of 300 coins at 150 rupees.
 pub(crate) async fn ordered() -> (TestBooks, StandIn, String) {
     let (stand_in, provider) = StandIn::listen().await;
-    let books = TestBooks::open_with(terms(), provider).await;
+    let books = TestBooks::with_provider(terms(), provider).await;
     let order = books.ledger.open_order(CALLER, 15_000, "receipt").await;
     let order = order.expect("opened");
     assert_eq!((order.coins, order.provider), (300, "razorpay"));
@@ -41,7 +41,7 @@ pub(crate) async fn prove(
     books: &TestBooks,
     recharge: &RechargeRequest,
 ) -> Result<RechargeOutcome, String> {
-    let recharged = books.ledger.recharge(recharge).await;
+    let recharged = books.ledger.redeem_recharge(recharge).await;
     recharged.map_err(|error| Error::from(error).code().to_owned())
 }
 
@@ -99,11 +99,11 @@ async fn a_payment_through_both_doors_fifty_times_is_one_credit() {
     for done in join_all(doors).await {
         done.expect("credited, or credited before");
     }
-    assert_eq!(books.coins(CALLER).await, 300);
-    assert_eq!(books.events("events.wallet.coins_added").await, 1);
+    assert_eq!(books.load_coins(CALLER).await, 300);
+    assert_eq!(books.count_events("events.wallet.coins_added").await, 1);
     let first = prove(&books, &proof).await.expect("the first answer");
     assert_eq!((first.coins_added, first.balance_coins), (300, 300));
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn what_the_provider_did_not_sign_buys_nothing() {
     message.body.push(' ');
     let forged = notify(&books, &message, "event_1").await;
     assert_eq!(forged.expect_err("forged"), "invalid_signature");
-    assert_eq!(books.coins(CALLER).await, 0);
+    assert_eq!(books.load_coins(CALLER).await, 0);
     prove(&books, &right).await.expect("the right one");
 }
 
@@ -157,8 +157,8 @@ async fn a_second_payment_of_an_order_is_not_credited() {
     notify(&books, &captured(&second), "event_2")
         .await
         .expect("let pass");
-    assert_eq!(books.coins(CALLER).await, 300);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 300);
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -193,15 +193,19 @@ async fn an_order_that_nobody_tells_of_is_asked_about() {
     let asked = join_all((0..5).map(|_| books.ledger.reconcile_orders())).await;
     let credited: usize = asked.into_iter().map(|asked| asked.expect("asked")).sum();
     assert_eq!(credited, 1, "one replica asks");
-    assert_eq!(books.coins(CALLER).await, 300);
+    assert_eq!(books.load_coins(CALLER).await, 300);
     let page = talktime_wallet::domain::history::PageRequest::new(1, 20).expect("a page");
-    let (found, totals) = books.ledger.purchases(CALLER, page).await.expect("listed");
+    let (found, totals) = books
+        .ledger
+        .list_purchases(CALLER, page)
+        .await
+        .expect("listed");
     assert_eq!(
         found.entries[0].payment_method.as_deref(),
         Some("netbanking")
     );
     assert_eq!((totals.paise, totals.coins), (15_000, 300));
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -234,7 +238,7 @@ async fn an_order_that_nobody_pays_is_given_up_and_still_credits_a_late_payment(
     notify(&books, &captured(&payment), "event_1")
         .await
         .expect("credited");
-    assert_eq!(books.coins(CALLER).await, 300);
+    assert_eq!(books.load_coins(CALLER).await, 300);
 }
 
 #[tokio::test]
@@ -248,16 +252,23 @@ async fn a_refund_takes_the_coins_back_once() {
     for event_id in ["event_1", "event_1", "event_2"] {
         notify(&books, &message, event_id).await.expect("handled");
     }
-    assert_eq!(books.coins(CALLER).await, 0);
-    assert_eq!(books.events("events.wallet.payment_reversed").await, 1);
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    assert_eq!(
+        books.count_events("events.wallet.payment_reversed").await,
+        1
+    );
     let again = prove(&books, &proof(&order_id, &payment)).await;
     assert_eq!(again.expect_err("refunded"), "payment_reversed");
-    assert_eq!(books.coins(CALLER).await, 0, "and no second credit");
+    assert_eq!(books.load_coins(CALLER).await, 0, "and no second credit");
     let page = talktime_wallet::domain::history::PageRequest::new(1, 20).expect("a page");
-    let (found, totals) = books.ledger.purchases(CALLER, page).await.expect("listed");
+    let (found, totals) = books
+        .ledger
+        .list_purchases(CALLER, page)
+        .await
+        .expect("listed");
     assert_eq!(found.entries[0].status, "reversed");
     assert_eq!((totals.purchases, totals.paise, totals.coins), (1, 0, 0));
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -267,12 +278,12 @@ async fn a_refund_that_comes_before_its_payment_shows_both() {
     notify(&books, &refunded(&payment, "rfnd_1", 5_000), "event_1")
         .await
         .expect("handled");
-    assert_eq!(books.coins(CALLER).await, 200);
+    assert_eq!(books.load_coins(CALLER).await, 200);
     notify(&books, &captured(&payment), "event_2")
         .await
         .expect("handled");
-    assert_eq!(books.coins(CALLER).await, 200);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 200);
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -283,11 +294,11 @@ async fn a_chargeback_after_the_coins_are_spent_is_a_debt_that_the_next_payment_
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge(&minutes).await.expect("paid");
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
     let lost = charged_back(&payment, "disp_1", 15_000);
     notify(&books, &lost, "event_1").await.expect("handled");
-    assert_eq!(books.coins(CALLER).await, 0, "down to zero");
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 0, "down to zero");
+    books.assert_consistent().await;
     let debt: i64 =
         sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
             .fetch_one(&books.database.app_pool)
@@ -302,6 +313,6 @@ async fn a_chargeback_after_the_coins_are_spent_is_a_debt_that_the_next_payment_
         .await
         .expect("paid");
     assert_eq!((paid.coins_added, paid.balance_coins), (300, 50));
-    assert_eq!(books.coins(CALLER).await, 50);
-    books.assert_right().await;
+    assert_eq!(books.load_coins(CALLER).await, 50);
+    books.assert_consistent().await;
 }

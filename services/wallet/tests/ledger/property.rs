@@ -38,7 +38,7 @@ const BROKEN_OFF_MAX: usize = 3;
 /// What an operation came to; what a refusal is called.
 type OperationResult<T> = Result<T, String>;
 
-fn named<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> OperationResult<T> {
+fn with_code<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> OperationResult<T> {
     answer.map_err(|error| {
         let error = Error::from(error);
         assert!(!error.is_outcome_unknown(), "{error:?}");
@@ -59,7 +59,7 @@ struct ModelWorker {
 
 impl ModelWorker {
     /// Asks once, or twice at once, or breaks off and asks again: the answer is the same.
-    async fn ask<T: std::fmt::Debug + PartialEq>(
+    async fn run_operation<T: std::fmt::Debug + PartialEq>(
         &mut self,
         operation: impl AsyncFn() -> OperationResult<T>,
     ) -> OperationResult<T> {
@@ -122,7 +122,8 @@ impl ModelWorker {
             idempotency,
         };
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || named(ledger.recharge(&recharge).await));
+        let answer =
+            self.run_operation(async || with_code(ledger.redeem_recharge(&recharge).await));
         let balance = answer.await.expect("bought").balance_coins;
         assert_eq!(balance, self.model.add_coins(user_id, coins));
     }
@@ -139,7 +140,9 @@ impl ModelWorker {
             idempotency,
         };
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || named(ledger.give(&bonus).await)).await;
+        let answer = self
+            .run_operation(async || with_code(ledger.give_bonus(&bonus).await))
+            .await;
         let balance = answer.expect("given").balance_coins;
         assert_eq!(balance, self.model.add_coins(user_id, coins));
     }
@@ -147,12 +150,16 @@ impl ModelWorker {
     async fn charge(&mut self) {
         let charge = self.any_charge();
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || {
-            let outcomes = named(ledger.charge(&[charge]).await)?;
+        let answer = self.run_operation(async || {
+            let outcomes = with_code(ledger.charge_minutes(&[charge]).await)?;
             Ok(outcomes[0])
         });
         let outcome = answer.await.expect("decided");
-        assert_eq!(told(outcome), self.model.charge(&charge), "{charge:?}");
+        assert_eq!(
+            expected_charge(outcome),
+            self.model.charge(&charge),
+            "{charge:?}"
+        );
     }
 
     async fn charge_many(&mut self) {
@@ -164,10 +171,14 @@ impl ModelWorker {
             .collect();
         self.operations += charges.len() - 1;
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || named(ledger.charge(&charges).await));
+        let answer = self.run_operation(async || with_code(ledger.charge_minutes(&charges).await));
         let outcomes = answer.await.expect("decided");
         for (charge, outcome) in charges.iter().zip(outcomes) {
-            assert_eq!(told(outcome), self.model.charge(charge), "{charge:?}");
+            assert_eq!(
+                expected_charge(outcome),
+                self.model.charge(charge),
+                "{charge:?}"
+            );
         }
     }
 
@@ -180,7 +191,8 @@ impl ModelWorker {
             ..
         } = charge;
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || named(ledger.void(call_id, minute, user_id).await));
+        let answer = self
+            .run_operation(async || with_code(ledger.void_charge(call_id, minute, user_id).await));
         let returned = answer.await.expect("undone");
         assert_eq!(returned, self.model.void(&charge), "{charge:?}");
     }
@@ -195,7 +207,7 @@ impl ModelWorker {
         let minutes = self.model.minutes_to_settle(call, &mut self.rng);
         let settlement = self.model.settlement(call, listener_id, minutes);
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || named(ledger.settle(&settlement).await));
+        let answer = self.run_operation(async || with_code(ledger.settle_call(&settlement).await));
         let answer = answer.await.map(|settled| {
             (
                 settled.coins_spent,
@@ -217,13 +229,15 @@ impl ModelWorker {
     async fn withdraw(&mut self) {
         let listener = &self.model.people[&self.model.listener_id];
         let amount_paise = self.rng.random_range(1..=listener.withdrawable_paise + 500);
-        let wish = WithdrawalRequest {
+        let request = WithdrawalRequest {
             user_id: self.model.listener_id,
             amount_paise,
             idempotency: Some(self.key("withdraw")),
         };
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || named(ledger.withdraw(&wish).await)).await;
+        let answer = self
+            .run_operation(async || with_code(ledger.request_withdrawal(&request).await))
+            .await;
         let withdrawal_id = answer.map(|held| held.withdrawal_id);
         let expected = self
             .model
@@ -250,8 +264,8 @@ impl ModelWorker {
             notes: None,
         };
         let ledger = self.ledger.clone();
-        let answer = self.ask(async || {
-            let decided = named(ledger.decide(id, &decision).await)?;
+        let answer = self.run_operation(async || {
+            let decided = with_code(ledger.decide_withdrawal(id, &decision).await)?;
             Ok(decided.withdrawal.status)
         });
         let answer = answer.await;
@@ -270,7 +284,7 @@ impl ModelWorker {
         };
         let ledger = self.ledger.clone();
         let answer = self
-            .ask(async || named(ledger.charge(&[charge]).await))
+            .run_operation(async || with_code(ledger.charge_minutes(&[charge]).await))
             .await;
         let outcomes = answer.expect("decided");
         assert!(
@@ -291,7 +305,7 @@ impl ModelWorker {
 }
 
 /// What the model says of an outcome: it knows no transaction ids.
-fn told(outcome: ChargeOutcome) -> crate::model::ExpectedCharge {
+fn expected_charge(outcome: ChargeOutcome) -> crate::model::ExpectedCharge {
     use crate::model::ExpectedCharge;
     match outcome {
         ChargeOutcome::Charged { balance_coins, .. } => ExpectedCharge::Leaves(balance_coins),
@@ -325,7 +339,7 @@ async fn give_shared_coins(books: &TestBooks) {
         fresh_id: "shared".to_owned(),
         idempotency: None,
     };
-    books.ledger.give(&bonus).await.expect("given");
+    books.ledger.give_bonus(&bonus).await.expect("given");
 }
 
 /// Works until all workers together have done enough, or time is up.
@@ -340,7 +354,7 @@ async fn work(mut worker: ModelWorker, share: usize, until: Instant) -> ModelWor
 async fn assert_same_end(books: &TestBooks, workers: &[ModelWorker]) {
     let people = workers.iter().flat_map(|worker| &worker.model.people);
     for (user_id, person) in people {
-        let balance = books.ledger.balance(*user_id).await.expect("readable");
+        let balance = books.ledger.load_balance(*user_id).await.expect("readable");
         let found = ExpectedBalance {
             coins: balance.balance_coins,
             withdrawable_paise: balance.withdrawable_paise,
@@ -350,9 +364,12 @@ async fn assert_same_end(books: &TestBooks, workers: &[ModelWorker]) {
         assert_eq!(found, *person, "user {user_id}");
     }
     let minutes: i64 = workers.iter().map(|worker| worker.shared_minutes).sum();
-    assert_eq!(books.coins(SHARED_CALLER).await, SHARED_COINS - minutes);
+    assert_eq!(
+        books.load_coins(SHARED_CALLER).await,
+        SHARED_COINS - minutes
+    );
     let earned = workers.iter().map(|worker| worker.model.shared_paise);
-    let shared = books.ledger.balance(SHARED_LISTENER).await;
+    let shared = books.ledger.load_balance(SHARED_LISTENER).await;
     let shared = shared.expect("readable").withdrawable_paise;
     assert_eq!(shared, earned.sum::<i64>());
 }
@@ -363,7 +380,7 @@ async fn the_ledger_does_what_a_plain_model_does() {
     println!("TALKTIME_SEED={seed}");
     let mut free = terms();
     free.withdrawals.two_admins_above_paise = i64::MAX;
-    let books = TestBooks::open_with(free, PaymentProvider::Sandbox).await;
+    let books = TestBooks::with_provider(free, PaymentProvider::Sandbox).await;
     give_shared_coins(&books).await;
     let mut workers = Vec::new();
     for number in 0..WORKERS {
@@ -387,5 +404,5 @@ async fn the_ledger_does_what_a_plain_model_does() {
     let operations: usize = workers.iter().map(|worker| worker.operations).sum();
     assert!(operations >= OPERATIONS_MIN, "{operations}");
     assert_same_end(&books, &workers).await;
-    books.assert_right().await;
+    books.assert_consistent().await;
 }

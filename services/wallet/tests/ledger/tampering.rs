@@ -4,12 +4,16 @@ use crate::books::{TestBooks, minute, settlement};
 
 /// Books with a purchase, a charge, a charge undone and a listener paid.
 async fn busy_books() -> TestBooks {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes = [minute(1), minute(2)];
-    books.ledger.charge(&minutes).await.expect("paid");
-    books.ledger.settle(&settlement(1)).await.expect("settled");
-    books.assert_right().await;
+    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books
+        .ledger
+        .settle_call(&settlement(1))
+        .await
+        .expect("settled");
+    books.assert_consistent().await;
     books
 }
 
@@ -21,7 +25,7 @@ const MINUTE_OF_CALLER: &str = "the chain of user 1 breaks at transfer call/7/mi
 async fn a_changed_balance_shows() {
     let found = busy_books()
         .await
-        .tampered("UPDATE wallet.user_wallets SET balance_coins = 301 WHERE user_id = 1")
+        .tamper("UPDATE wallet.user_wallets SET balance_coins = 301 WHERE user_id = 1")
         .await;
     assert_eq!(found, [WALLET_OF_CALLER, HISTORY_OF_CALLER]);
 }
@@ -30,7 +34,7 @@ async fn a_changed_balance_shows() {
 async fn a_missing_transaction_shows() {
     let found = busy_books()
         .await
-        .tampered("DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/minute/1'")
+        .tamper("DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/minute/1'")
         .await;
     assert_eq!(found, [HISTORY_OF_CALLER]);
 }
@@ -39,7 +43,7 @@ async fn a_missing_transaction_shows() {
 async fn a_missing_line_of_earnings_shows() {
     let found = busy_books()
         .await
-        .tampered("DELETE FROM wallet.user_transactions WHERE tx_type = 'earn'")
+        .tamper("DELETE FROM wallet.user_transactions WHERE tx_type = 'earn'")
         .await;
     assert_eq!(
         found,
@@ -51,7 +55,7 @@ async fn a_missing_line_of_earnings_shows() {
 async fn a_changed_journal_row_shows() {
     let found = busy_books()
         .await
-        .tampered("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
+        .tamper("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
         .await;
     let [wallet, line, transfer, chain] = &found[..] else {
         panic!("{found:?}");
@@ -72,7 +76,7 @@ async fn a_changed_journal_row_shows() {
 async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
     let found = busy_books()
         .await
-        .tampered("DELETE FROM wallet.journal WHERE debit_account = 'platform/gateway_clearing'")
+        .tamper("DELETE FROM wallet.journal WHERE debit_account = 'platform/gateway_clearing'")
         .await;
     assert_eq!(
         found,
@@ -104,7 +108,7 @@ async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
             vec![MINUTE_OF_CALLER],
         ),
     ] {
-        assert_eq!(books.tampered(statement).await, changed, "{statement}");
+        assert_eq!(books.tamper(statement).await, changed, "{statement}");
     }
 }
 
@@ -112,14 +116,14 @@ async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
 async fn two_lines_changed_against_each_other_show() {
     let books = busy_books().await;
     let found = books
-        .tampered(
+        .tamper(
             "UPDATE wallet.user_transactions SET coins_change = 299, description = ''
              WHERE tx_type = 'purchase'",
         )
         .await;
     assert_eq!(found.len(), 2, "{found:?}");
     let found = books
-        .tampered(
+        .tamper(
             "UPDATE wallet.user_transactions SET coins_change = -9
              WHERE transfer_id = 'call/7/minute/1'",
         )
@@ -137,16 +141,16 @@ async fn two_lines_changed_against_each_other_show() {
 async fn a_transfer_cut_off_the_end_shows() {
     let books = busy_books().await;
     let statement = "DELETE FROM wallet.journal WHERE transfer_id = 'call/7/settlement'";
-    books.tampered(statement).await;
+    books.tamper(statement).await;
     for statement in [
         "DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/settlement'",
         "DELETE FROM wallet.transfers WHERE transfer_id = 'call/7/settlement'",
         "UPDATE wallet.user_wallets SET withdrawable_money = 0, total_earned = 0 WHERE user_id = 2",
     ] {
-        books.tampered(statement).await;
+        books.tamper(statement).await;
     }
     assert_eq!(
-        books.differences().await,
+        books.find_differences().await,
         ["the chain of user 2 does not end where the wallet says"]
     );
 }
@@ -175,7 +179,7 @@ async fn coins_that_nobody_reported_as_paid_show() {
             "order order_a was not credited by what the provider reported",
         ),
     ] {
-        let found = busy_books().await.tampered(statement).await;
+        let found = busy_books().await.tamper(statement).await;
         assert!(
             found.contains(&difference.to_owned()),
             "{statement}: {found:?}"
@@ -187,7 +191,7 @@ async fn coins_that_nobody_reported_as_paid_show() {
 async fn what_a_deletion_did_not_cause_shows() {
     let books = busy_books().await;
     let found = books
-        .tampered(
+        .tamper(
             "UPDATE wallet.journal SET debit_account = 'platform/forfeited'
              WHERE transfer_id = 'payment/sandbox_a' AND ledger = 'coins'",
         )
@@ -201,9 +205,9 @@ async fn what_a_deletion_did_not_cause_shows() {
         .await
         .expect("closed");
     tx.commit().await.expect("committed");
-    books.assert_right().await;
+    books.assert_consistent().await;
     let found = books
-        .tampered("UPDATE wallet.closed_wallets SET debt_coins = 5")
+        .tamper("UPDATE wallet.closed_wallets SET debt_coins = 5")
         .await;
     assert_eq!(
         found,
@@ -213,7 +217,7 @@ async fn what_a_deletion_did_not_cause_shows() {
 
 #[tokio::test]
 async fn every_column_of_money_has_a_check() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     let unchecked: Vec<String> = sqlx::query_scalar(
         "SELECT t.relname || '.' || a.attname
          FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid

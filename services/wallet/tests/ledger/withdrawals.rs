@@ -14,7 +14,7 @@ use crate::books::{LISTENER, TestBooks, terms};
 const ADMIN: i64 = 90;
 const OTHER_ADMIN: i64 = 91;
 
-fn wish(amount_paise: i64) -> WithdrawalRequest {
+fn withdrawal_request(amount_paise: i64) -> WithdrawalRequest {
     WithdrawalRequest {
         user_id: LISTENER,
         amount_paise,
@@ -23,17 +23,17 @@ fn wish(amount_paise: i64) -> WithdrawalRequest {
 }
 
 /// A listener with so many rupees and a bank account.
-async fn rich(rupees: i32) -> TestBooks {
-    with_account(TestBooks::open().await, rupees).await
+async fn books_with_rupees(rupees: i32) -> TestBooks {
+    add_bank_account(TestBooks::new().await, rupees).await
 }
 
-async fn with_account(books: TestBooks, rupees: i32) -> TestBooks {
+async fn add_bank_account(books: TestBooks, rupees: i32) -> TestBooks {
     books.earn(1, rupees).await;
-    tell_account(&books, "123456789").await;
+    set_account(&books, "123456789").await;
     books
 }
 
-async fn tell_account(books: &TestBooks, account_number: &str) {
+async fn set_account(books: &TestBooks, account_number: &str) {
     let account = details(account_number);
     let kept = books.ledger.set_bank_details(LISTENER, &account).await;
     kept.expect("kept");
@@ -50,15 +50,15 @@ async fn decide(
         status,
         notes: None,
     };
-    let decided = ledger.decide(id, &decision).await;
+    let decided = ledger.decide_withdrawal(id, &decision).await;
     decided
         .map(|reviewed| reviewed.withdrawal.status)
         .map_err(|error| Error::from(error).code().to_owned())
 }
 
 /// Withdrawable, pending and withdrawn, in paise.
-async fn money(books: &TestBooks) -> (i64, i64, i64) {
-    let balance = books.ledger.balance(LISTENER).await.expect("readable");
+async fn load_money(books: &TestBooks) -> (i64, i64, i64) {
+    let balance = books.ledger.load_balance(LISTENER).await.expect("readable");
     (
         balance.withdrawable_paise,
         balance.pending_withdrawals_paise,
@@ -68,24 +68,31 @@ async fn money(books: &TestBooks) -> (i64, i64, i64) {
 
 #[tokio::test]
 async fn of_twenty_withdrawals_of_everything_one_wins() {
-    let books = rich(50).await;
-    let everything = wish(5_000);
-    let asked = join_all((0..20).map(|_| books.ledger.withdraw(&everything))).await;
+    let books = books_with_rupees(50).await;
+    let everything = withdrawal_request(5_000);
+    let asked = join_all((0..20).map(|_| books.ledger.request_withdrawal(&everything))).await;
     let (won, lost): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
     for refused in lost {
         let error = Error::from(refused.expect_err("refused"));
         assert_eq!(error.code(), "insufficient_money");
     }
-    assert_eq!(money(&books).await, (0, 5_000, 0));
-    assert_eq!(books.events("events.wallet.withdrawal_updated").await, 1);
-    books.assert_right().await;
+    assert_eq!(load_money(&books).await, (0, 5_000, 0));
+    assert_eq!(
+        books.count_events("events.wallet.withdrawal_updated").await,
+        1
+    );
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_withdrawal_is_paid_once() {
-    let books = rich(50).await;
-    let held = books.ledger.withdraw(&wish(4_999)).await.expect("held");
+    let books = books_with_rupees(50).await;
+    let held = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(4_999))
+        .await
+        .expect("held");
     let id = held.withdrawal_id;
     let processing = decide(&books.ledger, id, ADMIN, WithdrawalStatus::Processing).await;
     assert_eq!(processing.as_deref(), Ok("processing"));
@@ -93,17 +100,24 @@ async fn a_withdrawal_is_paid_once() {
     for paid in join_all(paid).await {
         assert_eq!(paid.as_deref(), Ok("paid"));
     }
-    assert_eq!(money(&books).await, (1, 0, 4_999));
+    assert_eq!(load_money(&books).await, (1, 0, 4_999));
     let late = decide(&books.ledger, id, ADMIN, WithdrawalStatus::Rejected).await;
     assert_eq!(late.expect_err("decided"), "withdrawal_decided");
-    assert_eq!(books.events("events.wallet.withdrawal_updated").await, 3);
-    books.assert_right().await;
+    assert_eq!(
+        books.count_events("events.wallet.withdrawal_updated").await,
+        3
+    );
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_rejected_withdrawal_comes_back_once() {
-    let books = rich(50).await;
-    let held = books.ledger.withdraw(&wish(5_000)).await.expect("held");
+    let books = books_with_rupees(50).await;
+    let held = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(5_000))
+        .await
+        .expect("held");
     for _ in 0..2 {
         let rejected = decide(
             &books.ledger,
@@ -114,16 +128,24 @@ async fn a_rejected_withdrawal_comes_back_once() {
         .await;
         assert_eq!(rejected.as_deref(), Ok("rejected"));
     }
-    assert_eq!(money(&books).await, (5_000, 0, 0));
-    books.ledger.withdraw(&wish(5_000)).await.expect("again");
-    books.assert_right().await;
+    assert_eq!(load_money(&books).await, (5_000, 0, 0));
+    books
+        .ledger
+        .request_withdrawal(&withdrawal_request(5_000))
+        .await
+        .expect("again");
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_payout_and_a_rejection_at_once_are_one_of_them() {
-    let books = rich(50).await;
+    let books = books_with_rupees(50).await;
     for _ in 0..5 {
-        let held = books.ledger.withdraw(&wish(1_000)).await.expect("held");
+        let held = books
+            .ledger
+            .request_withdrawal(&withdrawal_request(1_000))
+            .await
+            .expect("held");
         let (paid, rejected) = tokio::join!(
             decide(
                 &books.ledger,
@@ -140,15 +162,19 @@ async fn a_payout_and_a_rejection_at_once_are_one_of_them() {
         );
         assert!(paid.is_ok() != rejected.is_ok(), "{paid:?} {rejected:?}");
     }
-    let (_, pending, _) = money(&books).await;
+    let (_, pending, _) = load_money(&books).await;
     assert_eq!(pending, 0);
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn two_admins_agree_to_a_large_sum() {
-    let books = rich(101).await;
-    let held = books.ledger.withdraw(&wish(10_001)).await.expect("held");
+    let books = books_with_rupees(101).await;
+    let held = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(10_001))
+        .await
+        .expect("held");
     let id = held.withdrawal_id;
     for status in [
         WithdrawalStatus::Processing,
@@ -159,7 +185,10 @@ async fn two_admins_agree_to_a_large_sum() {
         assert_eq!(alone.as_deref(), Ok("pending"), "one admin, however often");
     }
     let page = PageRequest::new(1, 20).expect("a page");
-    let waiting = books.ledger.review(WithdrawalStatus::Pending, page).await;
+    let waiting = books
+        .ledger
+        .list_for_review(WithdrawalStatus::Pending, page)
+        .await;
     let waiting = waiting.expect("readable").entries;
     assert_eq!(waiting[0].withdrawal.agreed, [ADMIN]);
     assert_eq!(waiting[0].admins_needed, 2);
@@ -170,17 +199,29 @@ async fn two_admins_agree_to_a_large_sum() {
         .await
         .expect("readable");
     assert_eq!(decisions, 3, "who said what is kept");
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn other_bank_details_delay_the_payout_and_not_the_request() {
-    let books = rich(50).await;
-    let early = books.ledger.withdraw(&wish(100)).await.expect("held");
-    tell_account(&books, "123456789").await;
-    let unchanged = books.ledger.withdraw(&wish(100)).await.expect("held");
-    tell_account(&books, "987654321").await;
-    let late = books.ledger.withdraw(&wish(100)).await.expect("held");
+    let books = books_with_rupees(50).await;
+    let early = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(100))
+        .await
+        .expect("held");
+    set_account(&books, "123456789").await;
+    let unchanged = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(100))
+        .await
+        .expect("held");
+    set_account(&books, "987654321").await;
+    let late = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(100))
+        .await
+        .expect("held");
     for held in [early, unchanged] {
         let paid = decide(
             &books.ledger,
@@ -208,7 +249,7 @@ async fn other_bank_details_delay_the_payout_and_not_the_request() {
     )
     .await;
     assert_eq!(paid.as_deref(), Ok("paid"));
-    books.assert_right().await;
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -216,13 +257,16 @@ async fn limits_hold_where_they_are_set() {
     let mut limited: WalletTerms = terms();
     limited.withdrawals.minimum_paise = 1_000;
     limited.withdrawals.daily_paise = Some(3_000);
-    let books = with_account(
-        TestBooks::open_with(limited, PaymentProvider::Sandbox).await,
+    let books = add_bank_account(
+        TestBooks::with_provider(limited, PaymentProvider::Sandbox).await,
         50,
     )
     .await;
     let code = async |amount_paise| {
-        let asked = books.ledger.withdraw(&wish(amount_paise)).await;
+        let asked = books
+            .ledger
+            .request_withdrawal(&withdrawal_request(amount_paise))
+            .await;
         asked.map_err(|error| Error::from(error).code().to_owned())
     };
     assert_eq!(code(999).await.expect_err("little"), "below_minimum");
@@ -235,27 +279,35 @@ async fn limits_hold_where_they_are_set() {
 
 #[tokio::test]
 async fn without_bank_details_nothing_is_held() {
-    let books = TestBooks::open().await;
+    let books = TestBooks::new().await;
     books.earn(1, 5).await;
     let asked = books
         .ledger
-        .withdraw(&wish(100))
+        .request_withdrawal(&withdrawal_request(100))
         .await
         .expect_err("where to?");
     assert_eq!(Error::from(asked).code(), "no_bank_details");
-    assert_eq!(money(&books).await, (500, 0, 0));
+    assert_eq!(load_money(&books).await, (500, 0, 0));
 }
 
 #[tokio::test]
 async fn what_is_in_processing_is_exported() {
-    let books = rich(50).await;
-    let first = books.ledger.withdraw(&wish(1_050)).await.expect("held");
-    books.ledger.withdraw(&wish(100)).await.expect("held");
+    let books = books_with_rupees(50).await;
+    let first = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(1_050))
+        .await
+        .expect("held");
+    books
+        .ledger
+        .request_withdrawal(&withdrawal_request(100))
+        .await
+        .expect("held");
     let id = first.withdrawal_id;
     decide(&books.ledger, id, ADMIN, WithdrawalStatus::Processing)
         .await
         .expect("decided");
-    let payouts = books.ledger.payouts().await.expect("readable");
+    let payouts = books.ledger.list_payouts().await.expect("readable");
     assert_eq!(payouts.len(), 1);
     assert_eq!(
         (payouts[0].withdrawal_id, payouts[0].amount_paise),
@@ -266,10 +318,14 @@ async fn what_is_in_processing_is_exported() {
 
 #[tokio::test]
 async fn sums_and_withdrawals_that_were_changed_show() {
-    let books = rich(50).await;
-    books.ledger.withdraw(&wish(1_000)).await.expect("held");
+    let books = books_with_rupees(50).await;
+    books
+        .ledger
+        .request_withdrawal(&withdrawal_request(1_000))
+        .await
+        .expect("held");
     let found = books
-        .tampered("UPDATE wallet.user_withdrawals SET amount = 11")
+        .tamper("UPDATE wallet.user_withdrawals SET amount = 11")
         .await;
     assert_eq!(
         found,
@@ -280,7 +336,7 @@ async fn sums_and_withdrawals_that_were_changed_show() {
         ]
     );
     let found = books
-        .tampered("UPDATE wallet.user_withdrawals SET amount = 10, status = 'rejected'")
+        .tamper("UPDATE wallet.user_withdrawals SET amount = 10, status = 'rejected'")
         .await;
     assert!(
         found.contains(

@@ -112,7 +112,7 @@ fn is_id(text: &str) -> bool {
 
 /// Reads one payment; none if it is not understood or is for no order.
 pub(super) fn read_payment(item: Value) -> Option<ReportedPayment> {
-    read::<PaymentEntity>(item)?.into_report()
+    from_json::<PaymentEntity>(item)?.into_report()
 }
 
 /// Reads the body of a notification. One that is not understood names no payment.
@@ -129,7 +129,7 @@ pub(super) fn read_notice(body: &[u8]) -> PaymentNotice {
     }
 }
 
-fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
+fn from_json<T: DeserializeOwned>(value: Value) -> Option<T> {
     serde_json::from_value(value).ok()
 }
 
@@ -138,7 +138,7 @@ fn payment_report(event: &str, payload: Value) -> Option<PaymentReport> {
     if ![PAYMENT_CAPTURED, ORDER_PAID, REFUND_PROCESSED, DISPUTE_LOST].contains(&event) {
         return None;
     }
-    let payload: NoticePayload = read(payload)?;
+    let payload: NoticePayload = from_json(payload)?;
     let payment = payload.payment.entity.into_report()?;
     let reversal = match event {
         REFUND_PROCESSED => Some(
