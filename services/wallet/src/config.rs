@@ -20,22 +20,22 @@ const PAISE_PER_RUPEE: i64 = 100;
 /// The wallet's own settings.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Who vouches for payments.
+    /// The payment provider and its account.
     pub payments: PaymentsConfig,
-    /// What coins cost.
+    /// The prices of coins.
     #[serde(default)]
     pub rate_card: RateCard,
     /// Keys of bank details.
     pub bank_details: BankDetailsConfig,
-    /// How rupees may leave.
+    /// Limits of withdrawals.
     #[serde(default)]
     pub withdrawals: WithdrawalsConfig,
-    /// How often the wallet looks through its own books.
+    /// The interval between verifications of the books.
     #[serde(default)]
     pub verify: VerifyConfig,
 }
 
-/// Who vouches for payments.
+/// The payment provider and its account.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PaymentsConfig {
     /// The provider.
@@ -49,13 +49,13 @@ pub struct PaymentsConfig {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
-    /// Pays by itself, with no money; for development.
+    /// Credits every order without money; for development only.
     Sandbox,
-    /// The real one.
+    /// Razorpay, with real money.
     Razorpay,
 }
 
-/// How rupees may leave. By default there are no limits.
+/// Limits of withdrawals. By default nothing is limited.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct WithdrawalsConfig {
@@ -65,7 +65,7 @@ pub struct WithdrawalsConfig {
     pub daily_rupees: Option<u32>,
     /// Above this two admins must agree, in rupees.
     pub two_admins_above_rupees: u32,
-    /// How long after a change of bank details nothing is paid out.
+    /// The delay of payouts after a change of bank details.
     pub bank_change_delay_hours: u32,
 }
 
@@ -80,11 +80,11 @@ impl Default for WithdrawalsConfig {
     }
 }
 
-/// How often the wallet looks through its own books.
+/// The interval between verifications of the books.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct VerifyConfig {
-    /// Between two looks.
+    /// Seconds between two verifications.
     pub every_secs: u32,
 }
 
@@ -95,7 +95,7 @@ impl Default for VerifyConfig {
 }
 
 impl Config {
-    /// Refuses what must not run where real money is.
+    /// Refuses to start the sandbox where real money is used.
     pub fn check(&self, environment: Environment) -> anyhow::Result<()> {
         let is_sandbox = self.payments.provider == ProviderName::Sandbox;
         ensure!(
@@ -123,7 +123,7 @@ impl Config {
         }
     }
 
-    /// What is set, in the ledger's units.
+    /// Prices and limits in the ledger's units.
     pub fn terms(&self) -> WalletTerms {
         let paise = |rupees: u32| i64::from(rupees) * PAISE_PER_RUPEE;
         let withdrawals = self.withdrawals;
@@ -138,7 +138,7 @@ impl Config {
         }
     }
 
-    /// Between two looks through the books.
+    /// The interval between two verifications of the books.
     pub fn verify_every(&self) -> Duration {
         Duration::from_secs(self.verify.every_secs.max(1).into())
     }

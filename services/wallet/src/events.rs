@@ -1,4 +1,4 @@
-//! What the wallet hears: people come and go.
+//! Incoming events: registrations open wallets and deletions close them.
 
 use sqlx::PgConnection;
 use talktime_kit::messaging::Handler;
@@ -9,7 +9,7 @@ use talktime_proto::events::v1::event::Kind;
 use crate::ledger::close_account;
 use crate::store::wallets;
 
-/// Keeps one wallet for each person.
+/// Opens and closes wallets as profile events arrive.
 pub(crate) struct ProfileEvents {
     clock: Clock,
 }

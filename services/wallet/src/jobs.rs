@@ -1,5 +1,5 @@
-//! What the wallet does by itself: asks the provider about open orders, and looks through its own
-//! books. Both are harmless on many replicas at once.
+//! Periodic work: asking the provider about orders that are due, and verifying the books. Both may run on many
+//! replicas at once.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::store::{accounts, audits};
 
 /// Orders become due a minute after they were opened, and later again.
 const ASK_EVERY: Duration = Duration::from_secs(15);
-/// After a look that came to nothing, such as at a start before the database is there.
+/// The pause after a failed verification, for example before the database is reachable.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// Differences that one look writes into the log, at most.
+/// Maximum number of differences that one verification logs.
 const LOGGED_MAX: usize = 20;
 
-/// Asks the provider about open orders until told to stop.
+/// Asks the provider about orders that are due until the service stops.
 pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken) {
     while wait_unless_stopping(ASK_EVERY, &stopping).await {
         match ledger.reconcile_orders().await {
@@ -38,7 +38,7 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
     }
 }
 
-/// Looks through the books, first of all at the start, until told to stop.
+/// Verifies the books at the start and then at every interval until the service stops.
 pub(crate) async fn verify_books(db: Database, every: Duration, stopping: CancellationToken) {
     loop {
         let verified = tokio::select! {
@@ -58,9 +58,9 @@ pub(crate) async fn verify_books(db: Database, every: Duration, stopping: Cancel
     }
 }
 
-/// One look, unless another replica is at it. The metric tells what the last look found.
+/// Verifies the books once, unless another replica is doing so, and records the result in metrics.
 async fn verify_once(db: &Database) -> Result<(), Error> {
-    // The lock is the session's, which ends with this connection, however this ends.
+    // The advisory lock belongs to the session, so it is released with the connection even after an error.
     let mut connection = db.open_session().await?;
     let is_ours: bool =
         sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('wallet.verify'))")
@@ -78,7 +78,7 @@ async fn verify_once(db: &Database) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits; whether it was to the end.
+/// Waits; returns false if the service stops meanwhile.
 async fn wait_unless_stopping(time: Duration, stopping: &CancellationToken) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => true,

@@ -1,9 +1,14 @@
-//! The wallet: coins and rupees, and nothing else moves them.
+//! The wallet service. It alone moves coins and rupees.
 //!
-//! [`domain`] decides, [`store`] keeps, [`ledger`] does one operation in one transaction,
-//! [`grouping`] lets single charges and settlements share transactions, [`grpc`] speaks to the other
-//! services. [`provider`] vouches for payments, [`sealing`] keeps bank details from whoever sees the database,
-//! [`payouts`] is what an operator takes to the bank, and [`jobs`] is what the wallet does by itself.
+//! [`domain`] holds the rules, [`store`] the SQL statements and [`ledger`] the operations, each of which is one
+//! transaction. [`grouping`] lets single charges share transactions, and [`grpc`] serves the other services.
+//! [`provider`] talks to payment providers, [`sealing`] encrypts bank details, [`payouts`] writes the list that an
+//! operator takes to the bank, and [`jobs`] holds the periodic work.
+
+#![allow(
+    missing_docs,
+    reason = "this crate is not published, and a comment that repeats a name explains nothing"
+)]
 
 pub mod config;
 pub mod domain;

@@ -1,4 +1,4 @@
-//! What the wallet tells in its metrics of the product.
+//! Metrics of the wallet.
 
 use crate::domain::order_evaluation::PaymentOutcome;
 
@@ -74,7 +74,7 @@ impl PaymentAlert {
     }
 }
 
-/// Why a signed notification was not booked.
+/// The reason why a signed notification was not booked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum IgnoredNotice {
     /// It reports no payment, or is not understood.
@@ -94,7 +94,7 @@ impl IgnoredNotice {
     }
 }
 
-/// Shows everything from zero on, so that the first is seen to be one more.
+/// Exports every counter as zero at the start, so that its first increment is visible as an increase.
 pub(crate) fn register_metrics() {
     record_coins_charged(0);
     record_paise_earned(0);
@@ -115,17 +115,17 @@ pub(crate) fn register_metrics() {
     }
 }
 
-/// Coins were taken for minutes.
+/// Records coins that were taken for minutes.
 pub(crate) fn record_coins_charged(coins: i64) {
     metrics::counter!(COINS_CHARGED).increment(coins.unsigned_abs());
 }
 
-/// Listeners were paid for calls.
+/// Records money that listeners earned.
 pub(crate) fn record_paise_earned(paise: i64) {
     metrics::counter!(PAISE_EARNED).increment(paise.unsigned_abs());
 }
 
-/// The books were looked through: they disagree in so many places, and deleted accounts owe so much.
+/// Records a verification of the books: the number of differences, and the coins that deleted accounts owe.
 pub(crate) fn record_verification(differences: usize, closed_debt_coins: i64) {
     metrics::gauge!(DIFFERENCES).set(u32::try_from(differences).unwrap_or(u32::MAX));
     let debt = u32::try_from(closed_debt_coins).unwrap_or(u32::MAX);
@@ -133,12 +133,12 @@ pub(crate) fn record_verification(differences: usize, closed_debt_coins: i64) {
     metrics::counter!(VERIFICATIONS).increment(1);
 }
 
-/// A signed notification was not booked.
+/// Records a signed notification that was not booked.
 pub(crate) fn record_ignored_notice(reason: IgnoredNotice) {
     metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(1);
 }
 
-/// An open order was given up, since the provider answers every question about it with an error.
+/// Records an open order that expired because the provider answered every question about it with an error.
 pub(crate) fn record_expired_order() {
     metrics::counter!(ORDERS_GIVEN_UP).increment(1);
 }

@@ -31,7 +31,7 @@ fn default_key_id() -> String {
     "1".to_owned()
 }
 
-/// Seals and opens texts; cheap to clone.
+/// Seals and opens bank details; cheap to clone.
 #[derive(Clone)]
 pub struct BankDetailsSealer {
     key_id: Arc<str>,
@@ -75,7 +75,7 @@ impl BankDetailsSealer {
         Ok(format!("{}:{nonce}{}", self.key_id, hex::encode(sealed)))
     }
 
-    /// Opens what [`BankDetailsSealer::seal`] made for the same person and field.
+    /// Opens a text that [`BankDetailsSealer::seal`] sealed for the same person and field.
     pub fn open(&self, user_id: i64, field: &str, sealed: &str) -> Result<String, WalletError> {
         let (key_id, text) = sealed
             .split_once(':')

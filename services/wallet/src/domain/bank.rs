@@ -1,4 +1,4 @@
-//! Where a listener's rupees go.
+//! Bank accounts that withdrawals are paid to.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ const NAME_CHARS_MAX: usize = 100;
 /// Digits of an account number that people are shown.
 const SHOWN_DIGITS: usize = 4;
 
-/// A bank account. Its `Debug` says nothing of it: none of this belongs in a log.
+/// A bank account. Its `Debug` output is empty, because no part of it belongs in a log.
 #[derive(Clone, Eq, PartialEq)]
 pub struct BankDetails {
-    /// As the bank knows the holder.
+    /// The holder's name as the bank knows it.
     pub account_holder_name: String,
     /// 9 to 18 digits.
     pub account_number: String,
     /// Indian Financial System Code: four letters, a zero, six letters or digits.
     pub ifsc_code: String,
-    /// For people.
+    /// Text that is shown to people.
     pub bank_name: Option<String>,
 }
 
 impl BankDetails {
-    /// Reads what somebody typed: spaces around and small letters in the code are forgiven.
+    /// Parses what a person typed. Surrounding spaces and lower-case letters in the code are accepted.
     pub fn parse(
         account_holder_name: &str,
         account_number: &str,
@@ -55,7 +55,7 @@ impl BankDetails {
         Ok(())
     }
 
-    /// The account number but for its last digits, which its owner knows it by.
+    /// The account number with all but the last four digits masked.
     pub fn masked_account_number(&self) -> String {
         let hidden = self.account_number.len().saturating_sub(SHOWN_DIGITS);
         format!("{}{}", "X".repeat(hidden), &self.account_number[hidden..])
@@ -68,7 +68,7 @@ impl fmt::Debug for BankDetails {
     }
 }
 
-/// A person at the bank reads it: it must be what it looks like.
+/// Refuses characters that make a name look different from what it is, because a person at the bank reads it.
 fn normalize_name(field: &'static str, name: &str) -> Result<String, WalletError> {
     text::normalize_line(name, NAME_CHARS_MAX)
         .map_err(|error| WalletError::InvalidBankName { field, error })

@@ -1,6 +1,6 @@
 //! The chain of a wallet's transfers: each link's hash covers the link before it.
 //!
-//! A changed amount, a row taken out, a row put in between: every hash from there on is another one.
+//! After a changed amount, a missing row or an inserted row, every later hash is different.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -8,10 +8,9 @@ use sha2::{Digest, Sha256};
 /// SHA-256 of a link.
 pub type LinkHash = [u8; 32];
 
-/// Where a chain ends; the default is that of a chain without links.
+/// The end of a chain; the default is the end of an empty chain.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ChainHead {
-    /// Number of links.
     pub length: i64,
     /// The last link's hash; zeroes without one.
     pub hash: LinkHash,
@@ -22,24 +21,22 @@ pub struct ChainHead {
 pub struct JournalRow<'a> {
     /// `coins` or `paise`.
     pub ledger: &'a str,
-    /// Who gives.
+    /// The account that gives.
     pub debit: &'a str,
-    /// Who gets.
+    /// The account that receives.
     pub credit: &'a str,
-    /// How much.
     pub amount: i64,
 }
 
-/// What a link covers: a transfer and its rows in the journal.
+/// The content that a link covers: a transfer and its rows in the journal.
 #[derive(Clone, Debug)]
 pub struct ChainLink<'a> {
     /// The transfer's id.
     pub transfer_id: &'a str,
-    /// Why money moved.
     pub kind: &'a str,
-    /// What the id stands for.
+    /// The meaning of the id in words; the same id with other content is refused.
     pub content: &'a str,
-    /// The call, if it is about one.
+    /// The call, for transfers that belong to a call.
     pub call_id: Option<i64>,
     /// Coins that moved.
     pub coins: i64,
@@ -47,7 +44,6 @@ pub struct ChainLink<'a> {
     pub paise: i64,
     /// The payer's coins afterwards.
     pub balance_coins: i64,
-    /// When.
     pub created_at: DateTime<Utc>,
     /// The journal's rows, in any order.
     pub movements: Vec<JournalRow<'a>>,

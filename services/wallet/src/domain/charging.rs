@@ -1,4 +1,4 @@
-//! Which of a batch of charges happen.
+//! Deciding which charges of a batch are made.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,13 +13,10 @@ const COINS_MAX: i64 = 1_000_000;
 /// One minute of a call, to be paid by its caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Charge {
-    /// The call.
     pub call_id: i64,
     /// The minute, from 1.
     pub minute: i32,
-    /// Who pays.
     pub user_id: i64,
-    /// How much.
     pub coins: i64,
 }
 
@@ -29,12 +26,12 @@ impl Charge {
         charge_id(self.call_id, self.minute)
     }
 
-    /// What the id stands for.
+    /// The meaning of the id in words; the same id with other content is refused.
     pub fn content(&self) -> String {
         format!("user {} pays {} coins", self.user_id, self.coins)
     }
 
-    /// Whether the balance that it leaves pays for less than two more of its kind.
+    /// Whether the balance after it pays for less than two more minutes of this price.
     pub fn leaves_low_balance(&self, balance_coins: i64) -> bool {
         balance_coins < 2 * self.coins
     }
@@ -50,10 +47,10 @@ impl Charge {
     }
 }
 
-/// A transfer that was made before.
+/// A transfer that was posted earlier.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PastTransfer {
-    /// What its id stands for.
+    /// The meaning of its id in words.
     pub content: String,
     /// The payer's balance right after it.
     pub balance_coins: i64,
@@ -61,15 +58,15 @@ pub struct PastTransfer {
     pub transaction_id: Option<i64>,
 }
 
-/// What becomes of a charge.
+/// The decision about a charge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChargeDecision {
-    /// It happens now and leaves this balance.
+    /// The coins are taken now.
     Accepted {
         /// The payer's coins afterwards.
         balance_coins: i64,
     },
-    /// It happened before.
+    /// The coins were taken by an earlier request.
     AlreadyCharged {
         /// The payer's transaction.
         transaction_id: i64,
@@ -78,14 +75,15 @@ pub enum ChargeDecision {
     },
     /// The payer has too few coins.
     Insufficient {
-        /// What the payer has.
+        /// The payer's balance.
         available_coins: i64,
     },
-    /// It was undone or forbidden, or its call's books are closed: it never happens.
+    /// The charge was voided, or its call is settled: no coins are taken.
     Voided,
 }
 
-/// Ids that have a say in whether a charge happens: itself, its undoing, its call's settlement.
+/// The ids of all transfers that a decision about these charges depends on: the charge itself, its void and its
+/// call's settlement.
 pub fn relevant_transfer_ids(charges: &[Charge]) -> Vec<String> {
     charges
         .iter()

@@ -1,4 +1,4 @@
-//! What the wallet refuses, and why.
+//! Refusals of the wallet and their reasons.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use talktime_kit::{Error, Kind};
 
 use super::withdrawal::WithdrawalStatus;
 
-/// What the wallet refuses.
+/// A refusal or a failure of the wallet.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
     /// The id was used for something else.
@@ -20,17 +20,13 @@ pub enum WalletError {
     /// A settlement counts a minute that was never paid.
     #[error("minute {minute} of call {call_id} was not charged")]
     MinuteNotCharged {
-        /// The call.
         call_id: i64,
         /// The missing minute, from 1.
         minute: i32,
     },
     /// The amount is not a step of the rate card.
     #[error("{amount_paise} paise is not on the rate card")]
-    NotOnRateCard {
-        /// What was to be paid.
-        amount_paise: i64,
-    },
+    NotOnRateCard { amount_paise: i64 },
     /// No such payment method.
     #[error("unknown payment method")]
     UnknownPaymentMethod,
@@ -45,10 +41,7 @@ pub enum WalletError {
     OtherPurchase,
     /// Another payment paid this order before.
     #[error("order {order_id} was paid by another payment")]
-    OrderPaid {
-        /// The order.
-        order_id: String,
-    },
+    OrderPaid { order_id: String },
     /// The provider has not captured the payment yet.
     #[error("the payment is not captured yet")]
     PaymentPending,
@@ -61,7 +54,7 @@ pub enum WalletError {
     /// The money of the payment went back.
     #[error("the payment was refunded or charged back")]
     PaymentReversed,
-    /// What claims to come from the provider does not.
+    /// A notification is not signed by the provider.
     #[error("a message of the provider is not signed by it")]
     ForgedNotice,
     /// The provider did not do what it was asked.
@@ -78,33 +71,23 @@ pub enum WalletError {
     InvalidBankName {
         /// Its name on the wire.
         field: &'static str,
-        /// Why it is refused.
         error: TextError,
     },
     /// Notes on a decision are too long, or not text.
     #[error("notes {0}")]
     InvalidNotes(TextError),
-    /// Nobody knows where to pay to.
+    /// The person has not set bank details.
     #[error("there are no bank details")]
     NoBankDetails,
     /// More is asked for than there is.
     #[error("{available_paise} paise may be withdrawn")]
-    InsufficientMoney {
-        /// What may be withdrawn.
-        available_paise: i64,
-    },
+    InsufficientMoney { available_paise: i64 },
     /// Less is asked for than the operator pays out at once.
     #[error("the least is {minimum_paise} paise")]
-    BelowMinimum {
-        /// The least.
-        minimum_paise: i64,
-    },
+    BelowMinimum { minimum_paise: i64 },
     /// More is asked for than the operator pays out in a day.
     #[error("the most in a day is {daily_paise} paise")]
-    AboveDailyLimit {
-        /// The most.
-        daily_paise: i64,
-    },
+    AboveDailyLimit { daily_paise: i64 },
     /// No such withdrawal.
     #[error("no such withdrawal")]
     NoSuchWithdrawal,
@@ -113,16 +96,10 @@ pub enum WalletError {
     UnknownWithdrawalStatus,
     /// It was decided otherwise, for good.
     #[error("the withdrawal is {} already", status.name())]
-    WithdrawalDecided {
-        /// Where it stands.
-        status: WithdrawalStatus,
-    },
+    WithdrawalDecided { status: WithdrawalStatus },
     /// Bank details were changed a short while ago.
     #[error("nothing is paid out before {until}")]
-    PayoutDelayed {
-        /// When it may be paid.
-        until: DateTime<Utc>,
-    },
+    PayoutDelayed { until: DateTime<Utc> },
     /// An admin decides about their own money.
     #[error("an admin cannot decide about their own withdrawal")]
     OwnWithdrawal,
@@ -157,7 +134,7 @@ impl From<WalletError> for Error {
 }
 
 impl WalletError {
-    /// What a caller can do about it, and its stable name.
+    /// The kind, which determines the next step of a caller, and the stable code.
     fn kind_and_code(&self) -> (Kind, &'static str) {
         use Kind::{
             Conflict, Internal, InvalidArgument, NotFound, PaymentRequired, PermissionDenied,
@@ -200,7 +177,7 @@ impl WalletError {
         }
     }
 
-    /// A sentence for a person.
+    /// A sentence that may be shown to a person.
     fn detail(&self) -> Cow<'static, str> {
         let detail = match self {
             Self::TransferMismatch { .. } => "This transfer id was used for something else.",

@@ -1,4 +1,4 @@
-//! What people see of their wallets.
+//! Histories, earnings and purchases as people see them.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use super::WalletError;
 /// Entries a page may have.
 const PER_PAGE_MAX: i32 = 100;
 
-/// Why a line is in a person's history (contract, section 6, `tx_type`).
+/// The type of a line in a history (contract, section 6, `tx_type`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TxType {
     /// Coins were bought.
@@ -37,14 +37,14 @@ impl TxType {
         Self::Refund,
     ];
 
-    /// Reads the contract's word for it.
+    /// Parses the contract's name.
     pub fn parse(word: &str) -> Result<Self, WalletError> {
         let mut all = Self::ALL.into_iter();
         all.find(|each| each.name() == word)
             .ok_or(WalletError::UnknownTxType)
     }
 
-    /// The contract's word for it.
+    /// The contract's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Purchase => "purchase",
@@ -58,19 +58,19 @@ impl TxType {
     }
 }
 
-/// Which lines of a history are asked for.
+/// The lines of a history that a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HistoryFilter {
     /// All of them.
     All,
-    /// What a listener's rupees did: earned and withdrawn.
+    /// The lines of a listener's rupees: earned and withdrawn.
     ListenerMoney,
-    /// Of one type.
+    /// Lines of one type.
     OneType(TxType),
 }
 
 impl HistoryFilter {
-    /// What a person asks of their whole history.
+    /// The filter of a request for a person's own history.
     pub fn for_user(word: Option<&str>) -> Result<Self, WalletError> {
         Ok(word
             .map(TxType::parse)
@@ -78,7 +78,7 @@ impl HistoryFilter {
             .map_or(Self::All, Self::OneType))
     }
 
-    /// What a listener asks of what they earned and withdrew.
+    /// The filter of a request for earnings and withdrawals.
     pub fn for_listener(word: Option<&str>) -> Result<Self, WalletError> {
         match word.map(TxType::parse).transpose()? {
             None => Ok(Self::ListenerMoney),
@@ -87,7 +87,7 @@ impl HistoryFilter {
         }
     }
 
-    /// The names of their types; none: any.
+    /// The names of the types to list; none for all types.
     pub fn types(self) -> Option<Vec<&'static str>> {
         match self {
             Self::All => None,
@@ -97,7 +97,7 @@ impl HistoryFilter {
     }
 }
 
-/// A page of a list, newest first.
+/// A request for one page of a list that is sorted from the newest entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PageRequest {
     offset: i64,
@@ -128,19 +128,18 @@ impl PageRequest {
     }
 }
 
-/// A page, and how many entries all pages have.
+/// A page of a list, with the number of entries on all pages.
 #[derive(Clone, Debug)]
 pub struct ListPage<T> {
-    /// The page.
+    /// The entries of the page.
     pub entries: Vec<T>,
-    /// On all pages.
+    /// The number of entries on all pages.
     pub total: i64,
 }
 
-/// A line of a history.
+/// One line of a person's history.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
 pub struct HistoryLine {
-    /// Its number.
     pub transaction_id: i64,
     /// The contract's word for its type.
     pub tx_type: String,
@@ -148,84 +147,78 @@ pub struct HistoryLine {
     pub coins_change: i64,
     /// Rupees that were paid, earned or withdrawn, in paise.
     pub money_change_paise: i64,
-    /// For people.
+    /// Text that is shown to people.
     pub description: String,
-    /// The call, if it is about one.
+    /// The call, for transfers that belong to a call.
     pub call_id: Option<i64>,
-    /// When.
     pub created_at: DateTime<Utc>,
 }
 
-/// What a person's whole history comes to.
+/// The totals of a person's whole history.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
 pub struct HistoryTotals {
     /// Spent on minutes and not returned.
     pub coins_spent: i64,
     /// Paid for coins and not taken back, in paise.
     pub paise_spent: i64,
-    /// What callers paid for calls with this person.
+    /// The coins that callers paid for calls with this person.
     pub coins_earned: i64,
     /// Earned with calls, in paise.
     pub paise_earned: i64,
 }
 
-/// A call that brought something.
+/// The earning of one call.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
 pub struct CallEarning {
-    /// The call.
     pub call_id: i64,
-    /// Who called.
     pub caller_id: i64,
-    /// `audio` or `video`; none where nobody said.
+    /// `audio` or `video`; none for calls settled without a type.
     pub call_type: Option<String>,
     /// Minutes paid.
     pub minutes: i32,
-    /// What the caller paid.
+    /// The coins that the caller paid.
     pub coins: i64,
-    /// What the listener earned, in paise.
+    /// The sum that the listener earned, in paise.
     pub paise: i64,
-    /// When the call was settled.
+    /// The instant of the settlement.
     pub created_at: DateTime<Utc>,
 }
 
-/// What all calls brought.
+/// The totals of all earnings.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
 pub struct EarningTotals {
-    /// Number of calls.
     pub calls: i64,
-    /// What callers paid.
+    /// The coins that callers paid.
     pub coins: i64,
-    /// What the listener earned, in paise.
+    /// The sum that the listener earned, in paise.
     pub paise: i64,
 }
 
 /// Coins that were bought.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
 pub struct CoinPurchase {
-    /// Its number.
     pub recharge_id: i64,
     /// The line in the history.
     pub transaction_id: i64,
-    /// What was paid.
+    /// The sum that was paid, in paise.
     pub amount_paise: i64,
-    /// What it bought.
+    /// The coins that were bought.
     pub coins: i64,
-    /// How, in the contract's or the provider's word.
+    /// The payment method, by the contract's or the provider's name.
     pub payment_method: Option<String>,
     /// `completed` or `reversed`.
     pub status: String,
-    /// When it was paid.
+    /// The instant at which it was paid.
     pub created_at: DateTime<Utc>,
 }
 
-/// What all purchases come to.
+/// The totals of all purchases.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
 pub struct PurchaseTotals {
-    /// Number of purchases.
     pub purchases: i64,
-    /// Paid, in paise.
+    /// Money that was paid, in paise.
     pub paise: i64,
-    /// Bought.
+    /// Coins that were bought.
     pub coins: i64,
 }
 

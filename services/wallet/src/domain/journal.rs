@@ -1,4 +1,4 @@
-//! Double entry: every movement takes from one account and gives to another.
+//! Double-entry bookkeeping: every movement takes from one account and gives to another.
 //!
 //! The ids of transfers are made by whoever wants the money moved, and kept over retries
 //! (`call/7/minute/2`); they are what makes every operation happen at most once.
@@ -15,9 +15,9 @@ pub enum JournalAccount {
     /// Coins that a person owes: of a payment that was taken back after they were spent. Never above
     /// zero.
     UserDebt(i64),
-    /// Where coins come from when they are bought.
+    /// The platform account that issues bought and given coins.
     CoinIssue,
-    /// Where coins go when they are spent.
+    /// The platform account that receives spent coins.
     CoinRevenue,
     /// Rupees that people paid for coins.
     CoinSales,
@@ -29,7 +29,7 @@ pub enum JournalAccount {
     PayoutsPending,
     /// Rupees that were paid out.
     Bank,
-    /// What a deleted account left behind.
+    /// Balances that deleted accounts left behind.
     Forfeited,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for JournalAccount {
     }
 }
 
-/// Coins and rupees never mix: each has a ledger that sums to zero.
+/// The currency of an entry. Coins and rupees never mix: the accounts of each sum to zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Currency {
     /// Whole coins.
@@ -69,20 +69,19 @@ impl Currency {
     }
 }
 
-/// One movement.
+/// One row of the journal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct JournalEntry {
-    /// What moves.
     pub currency: Currency,
-    /// Who gives.
+    /// The account that gives.
     pub debit: JournalAccount,
-    /// Who gets.
+    /// The account that receives.
     pub credit: JournalAccount,
-    /// How much, above zero.
+    /// The amount in the smallest unit of the currency, above zero.
     pub amount: i64,
 }
 
-/// Why money moved.
+/// The reason of a transfer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TransferKind {
     /// A minute of a call was paid.

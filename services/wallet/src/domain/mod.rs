@@ -1,4 +1,4 @@
-//! What the wallet decides, without touching anything.
+//! The rules of the wallet, without input or output.
 
 pub mod bank;
 pub mod chain;

@@ -85,7 +85,6 @@ impl ReversedAmounts {
 /// The state that one payment of an order is to be in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PaymentDecision {
-    /// The payment.
     pub payment_id: String,
     /// Its meaning for the order.
     pub outcome: PaymentOutcome,

@@ -1,4 +1,4 @@
-//! Buying coins.
+//! Orders and prices of coins.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::WalletError;
 
-/// What coins cost: rupees to coins (contract, section 7, `recharge_options`).
+/// The prices of coins: rupees to coins (contract, section 7, `recharge_options`).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(transparent)]
 pub struct RateCard {
@@ -47,7 +47,7 @@ impl RateCard {
     }
 }
 
-/// How a person pays.
+/// The payment method of a purchase.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PaymentMethod {
     /// Unified Payments Interface.
@@ -59,7 +59,7 @@ pub enum PaymentMethod {
 }
 
 impl PaymentMethod {
-    /// Reads the contract's word for it.
+    /// Parses the contract's name.
     pub fn parse(word: &str) -> Result<Self, WalletError> {
         match word {
             "upi" => Ok(Self::Upi),
@@ -69,7 +69,7 @@ impl PaymentMethod {
         }
     }
 
-    /// The contract's word for it.
+    /// The contract's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Upi => "upi",
@@ -88,7 +88,7 @@ const BALANCE_COINS_MAX: i64 = 1_000_000_000_000_000;
 /// The largest sum of the documented columns, `NUMERIC(12,2)`, in paise.
 pub const PAISE_MAX: i64 = 999_999_999_999;
 
-/// Whether so many coins, for so much, fit on top of a balance.
+/// Checks whether a purchase of coins is within its limits, given the current balance.
 pub fn check_coins(coins: i64, amount_paise: i64, balance_coins: i64) -> Result<(), WalletError> {
     if !(1..=COINS_MAX).contains(&coins) {
         return Err(WalletError::OutOfRange("coins"));
@@ -102,7 +102,7 @@ pub fn check_coins(coins: i64, amount_paise: i64, balance_coins: i64) -> Result<
     Ok(())
 }
 
-/// The store's word for how somebody paid: one of the contract's, or what providers know besides.
+/// The stored name of a payment method: one of the contract's, or another one that providers have.
 pub fn method_name(word: Option<&str>) -> Option<&'static str> {
     let known = ["upi", "card", "wallet", "netbanking", "emi"];
     word.map(|word| {
@@ -113,31 +113,30 @@ pub fn method_name(word: Option<&str>) -> Option<&'static str> {
     })
 }
 
-/// An order: what somebody may pay for, and what became of it.
+/// An order for coins and its current state.
 #[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
 pub struct PaymentOrder {
     /// The provider's id of it.
     pub order_id: String,
-    /// Who buys.
     pub user_id: i64,
     /// The name of the provider that takes the payment.
     pub provider: String,
-    /// What it costs.
+    /// The price, in paise.
     pub amount_paise: i64,
-    /// What it brings.
+    /// The coins that it buys.
     pub coins: i64,
     /// The payment that paid it, or that is to pay it in the sandbox.
     pub payment_id: Option<String>,
     /// The line in the buyer's history; none until it is credited.
     pub transaction_id: Option<i64>,
-    /// When it was paid.
+    /// The instant at which it was paid.
     pub paid_at: Option<DateTime<Utc>>,
     /// The price that was paid for its coins; less than `amount_paise` after a discount of the provider. None
     /// until it is credited, and for orders that were credited before this was recorded.
     pub paid_paise: Option<i64>,
-    /// What went back of it.
+    /// Money that was reversed, in paise.
     pub reversed_paise: i64,
-    /// What that took from the buyer.
+    /// Coins that reversals took from the buyer.
     pub reversed_coins: i64,
 }
 

@@ -1,6 +1,6 @@
 //! Reports of a payment provider, in words that do not depend on the provider.
 
-/// How far a payment has come.
+/// The state of a payment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PaymentState {
     /// The buyer has begun or authorized it; the money is not ours yet.
@@ -18,7 +18,6 @@ pub struct ReportedPayment {
     pub order_id: String,
     /// The provider's id of it.
     pub payment_id: String,
-    /// How far it has come.
     pub state: PaymentState,
     /// The sum, in the smallest unit of its currency.
     pub amount: i64,
@@ -28,11 +27,11 @@ pub struct ReportedPayment {
     pub is_discounted: bool,
     /// The sum that was refunded so far, in the smallest unit of its currency.
     pub refunded: i64,
-    /// How the buyer paid, in the provider's word.
+    /// The payment method, by the provider's name.
     pub method: Option<String>,
 }
 
-/// Why money went back.
+/// The reason of a reversal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ReversalReason {
     /// We gave it back.
@@ -56,9 +55,8 @@ impl ReversalReason {
 pub struct PaymentReversal {
     /// The provider's id of it.
     pub reversal_id: String,
-    /// How much, in the smallest unit of the payment's currency.
+    /// The amount, in the smallest unit of the payment's currency.
     pub amount: i64,
-    /// Why.
     pub reason: ReversalReason,
 }
 
@@ -74,7 +72,6 @@ pub struct PaymentNotice {
 /// A payment, and the reversal that a notification is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PaymentReport {
-    /// The payment.
     pub payment: ReportedPayment,
     /// The reversal, where the notification is about one.
     pub reversal: Option<PaymentReversal>,

@@ -1,4 +1,4 @@
-//! Closing the books of a call.
+//! Settlements of calls.
 
 use super::WalletError;
 use super::journal::settlement_id;
@@ -6,24 +6,21 @@ use super::journal::settlement_id;
 /// Rupees a minute may earn a listener: 1000, in paise. Far above any badge.
 const PAISE_PER_MINUTE_MAX: i64 = 100_000;
 
-/// How a call ended, as far as money goes.
+/// The settlement of a call: who paid, who earns and for how many minutes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settlement {
-    /// The call.
     pub call_id: i64,
-    /// Who paid.
     pub caller_id: i64,
-    /// Who earns.
     pub listener_id: i64,
-    /// Minutes to be paid; none for a call that was taken back at no cost.
+    /// The number of minutes to be paid; zero for a call that costs nothing.
     pub minutes: i32,
-    /// What the listener earns for each.
+    /// The rate of the listener in paise for each minute.
     pub listener_paise_per_minute: i64,
-    /// For the listener's list of earnings; none from a caller that does not say.
+    /// The type of the call, for the listener's list of earnings; none if the caller does not name it.
     pub call_type: Option<CallType>,
 }
 
-/// What was talked by.
+/// The medium of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallType {
     /// Sound.
@@ -33,7 +30,7 @@ pub enum CallType {
 }
 
 impl CallType {
-    /// Reads the contract's word for it; an empty one says nothing.
+    /// Parses the contract's name; an empty text names no type.
     pub fn parse(word: &str) -> Result<Option<Self>, WalletError> {
         match word {
             "" => Ok(None),
@@ -43,7 +40,7 @@ impl CallType {
         }
     }
 
-    /// The contract's word for it.
+    /// The contract's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Audio => "audio",
@@ -57,18 +54,17 @@ impl CallType {
 pub struct ChargedMinute {
     /// The minute, from 1.
     pub minute: i32,
-    /// What it cost.
     pub coins: i64,
 }
 
-/// What a settlement does.
+/// The effect of a settlement.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SettlementPlan {
-    /// What the caller paid for the minutes talked.
+    /// The coins that the caller paid for the settled minutes.
     pub coins_spent: i64,
-    /// What the listener earns.
+    /// The sum that the listener earns, in paise.
     pub listener_paise: i64,
-    /// Minutes charged beyond those talked, to be returned.
+    /// Minutes that were charged beyond the settled count, which are voided.
     pub returned: Vec<ChargedMinute>,
 }
 
@@ -78,7 +74,7 @@ impl Settlement {
         settlement_id(self.call_id)
     }
 
-    /// What the id stands for.
+    /// The meaning of the id in words; the same id with other content is refused.
     pub fn content(&self) -> String {
         format!(
             "user {} paid {} minutes, user {} earns {} paise each",

@@ -1,4 +1,4 @@
-//! Rupees on their way out.
+//! Withdrawals of rupees: limits, and decisions of admins.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::text;
@@ -10,7 +10,7 @@ pub const LARGE_SUM_ADMINS: usize = 2;
 /// Longest note of an admin, in characters.
 const NOTES_CHARS_MAX: usize = 500;
 
-/// Where a withdrawal stands. It moves forward only.
+/// The status of a withdrawal, which only moves forward.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WithdrawalStatus {
     /// Asked for; the sum is held.
@@ -24,7 +24,7 @@ pub enum WithdrawalStatus {
 }
 
 impl WithdrawalStatus {
-    /// Reads the contract's word for it.
+    /// Parses the contract's name.
     pub fn parse(word: &str) -> Result<Self, WalletError> {
         match word {
             "pending" => Ok(Self::Pending),
@@ -35,7 +35,7 @@ impl WithdrawalStatus {
         }
     }
 
-    /// The contract's word for it.
+    /// The contract's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -45,7 +45,7 @@ impl WithdrawalStatus {
         }
     }
 
-    /// Whether nothing can be decided any more.
+    /// Whether no further decision is possible.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Paid | Self::Rejected)
     }
@@ -59,7 +59,7 @@ impl WithdrawalStatus {
     }
 }
 
-/// What the operator of the platform has set.
+/// Prices and limits that the operator of the platform sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WithdrawalLimits {
     /// The least that may be asked for, in paise.
@@ -68,22 +68,22 @@ pub struct WithdrawalLimits {
     pub daily_paise: Option<i64>,
     /// Above this two admins must agree, in paise.
     pub two_admins_above_paise: i64,
-    /// How long after a change of bank details nothing is paid out: whoever took an account over must
-    /// not be faster than its owner.
+    /// The delay of payouts after a change of bank details. It gives the owner of an account that was taken over
+    /// time to react.
     pub bank_change_delay: TimeDelta,
 }
 
-/// What a listener has when asking.
+/// The money of a listener at the moment of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct WithdrawalBudget {
-    /// May be withdrawn, in paise.
+    /// Money that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
-    /// Asked for in the last 24 hours and not rejected, in paise.
+    /// Money requested in the last 24 hours and not rejected, in paise.
     pub asked_today_paise: i64,
 }
 
 impl WithdrawalLimits {
-    /// Whether a listener may ask for this sum.
+    /// Checks whether a listener may withdraw this sum.
     pub fn check_request(
         &self,
         amount_paise: i64,
@@ -111,7 +111,7 @@ impl WithdrawalLimits {
         }
     }
 
-    /// From when a withdrawal asked for `now` may be paid out.
+    /// The earliest instant at which a withdrawal requested at `now` may be paid out.
     pub fn payable_at(
         &self,
         now: DateTime<Utc>,
@@ -132,50 +132,48 @@ impl WithdrawalLimits {
     }
 }
 
-/// A withdrawal under decision.
+/// The state of a withdrawal that decisions are evaluated on.
 #[derive(Clone, Debug)]
 pub struct WithdrawalState {
-    /// Who asked.
     pub user_id: i64,
-    /// For how much, in paise.
+    /// The sum, in paise.
     pub amount_paise: i64,
-    /// Where it stands.
+    /// The current status.
     pub status: WithdrawalStatus,
-    /// From when it may be paid out.
+    /// The earliest instant at which it may be paid out.
     pub payable_at: DateTime<Utc>,
     /// Admins who agreed to pay it.
     pub agreed: Vec<i64>,
 }
 
-/// What an admin decides.
+/// An admin's decision about a withdrawal.
 #[derive(Clone, Debug)]
 pub struct WithdrawalDecision {
-    /// Who decides.
     pub admin_id: i64,
-    /// What it is to become.
+    /// The status that the withdrawal is to get.
     pub status: WithdrawalStatus,
-    /// Why, for other admins.
+    /// A note for other admins.
     pub notes: Option<String>,
 }
 
-/// What follows from a decision.
+/// The effect of a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DecisionOutcome {
-    /// Nothing: it stands there already.
+    /// The withdrawal has this status already.
     Unchanged,
-    /// It is noted, and another admin must agree.
+    /// The decision is recorded, and another admin must agree.
     NeedsSecondApproval,
-    /// It becomes what was decided.
+    /// The withdrawal gets the decided status.
     Applied,
 }
 
-/// The notes of a decision, normalized.
+/// Normalizes the notes of a decision.
 pub fn normalize_notes(notes: &str) -> Result<String, WalletError> {
     text::normalize_paragraphs(notes, NOTES_CHARS_MAX).map_err(WalletError::InvalidNotes)
 }
 
 impl WithdrawalDecision {
-    /// What follows for this withdrawal.
+    /// Evaluates the decision against the current state of the withdrawal.
     pub fn evaluate(
         &self,
         withdrawal: &WithdrawalState,

@@ -1,4 +1,4 @@
-//! The wallet as other services see it.
+//! The gRPC interface of the wallet.
 
 mod convert;
 mod payouts;
@@ -20,7 +20,7 @@ use crate::grouping::{self, Charging};
 use crate::ledger::Ledger;
 use purchases::CoinAddition;
 
-/// Charges, or settlements, that one request may bring.
+/// Maximum number of charges or settlements in one request.
 const BATCH_MAX: usize = 1_000;
 
 pub(crate) struct WalletApi {

@@ -16,13 +16,13 @@ use crate::ledger::{
 const RECHARGE: &str = "POST /calls/recharge";
 const ADD_COINS: &str = "POST /wallet/add-coins";
 
-/// Coins for money, or coins for nothing.
+/// A request of an admin to add coins: a purchase or a gift.
 pub(super) enum CoinAddition {
     Recharge(RechargeRequest),
     Bonus(BonusGrant),
 }
 
-/// Unique, and in the order of time.
+/// A unique id that sorts by time.
 pub(super) fn generate_fresh_id() -> String {
     Uuid::now_v7().simple().to_string()
 }

@@ -1,4 +1,4 @@
-//! Bank details: sealed before they are kept, opened only to be masked or paid to.
+//! Bank details are sealed before they are stored, and opened only to be masked or paid to.
 
 use talktime_kit::db::Database;
 
@@ -9,11 +9,11 @@ use crate::sealing::BankDetailsSealer;
 use crate::store::bank::{self, BankDetailsTable, SealedDetails};
 use crate::store::wallets;
 
-/// Rows sealed anew in one transaction, at most.
+/// Maximum number of rows that are resealed in one transaction.
 const RESEALED_AT_ONCE: i64 = 200;
 
 impl Ledger {
-    /// Keeps a person's bank details. Others than before delay payouts for a while.
+    /// Stores a person's bank details. A change delays payouts for a while.
     pub async fn set_bank_details(
         &self,
         user_id: i64,
@@ -25,7 +25,7 @@ impl Ledger {
         wallets::lock(&mut tx, &[user_id]).await?;
         let before = bank::find(&mut tx, user_id).await?;
         let is_change = before.is_some_and(|(sealed, _)| {
-            // What does not open any more counts as something else.
+            // Details that cannot be opened any more count as different ones.
             open_details(&self.sealer, user_id, &sealed).ok().as_ref() != Some(details)
         });
         let sealed = seal_details(&self.sealer, user_id, details)?;
@@ -35,7 +35,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A person's bank details, if they told any.
+    /// Finds a person's bank details.
     pub async fn find_bank_details(
         &self,
         user_id: i64,
@@ -48,8 +48,8 @@ impl Ledger {
     }
 }
 
-/// Seals everything anew that another key than the configured one sealed, in bounded transactions.
-/// Answers how many rows; safe to break off and to run beside a live service.
+/// Reseals all details that another key than the configured one sealed, in bounded transactions. Returns the number
+/// of rows. May be interrupted, and may run while the service is live.
 pub async fn reseal_bank_details(
     db: &Database,
     sealer: &BankDetailsSealer,
@@ -84,7 +84,7 @@ async fn reseal_batch(
     Ok(rows)
 }
 
-/// Seals each field by itself, under the person's id.
+/// Seals each field on its own, bound to the person's id.
 fn seal_details(
     sealer: &BankDetailsSealer,
     user_id: i64,
@@ -101,7 +101,7 @@ fn seal_details(
     })
 }
 
-/// Opens what [`seal_details`] made.
+/// Opens details that [`seal_details`] sealed.
 pub(crate) fn open_details(
     sealer: &BankDetailsSealer,
     user_id: i64,

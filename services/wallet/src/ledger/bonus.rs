@@ -19,25 +19,22 @@ use crate::domain::payment;
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets;
 
-/// A gift.
+/// Coins that an admin gives.
 #[derive(Clone, Debug)]
 pub struct BonusGrant {
-    /// Who gets it.
     pub user_id: i64,
-    /// Who gives it.
     pub admin_id: i64,
     /// `Bonus` or `ReferralBonus`.
     pub tx_type: TxType,
-    /// How much.
     pub coins: i64,
-    /// Unique, made for this request.
+    /// A unique id that was generated for this request.
     pub fresh_id: String,
-    /// The client's Idempotency-Key, with what it stands for.
+    /// The client's Idempotency-Key with a hash of the request.
     pub idempotency: Option<idempotency::Request>,
 }
 
 impl Ledger {
-    /// Gives coins; under one key once.
+    /// Gives coins, once for each idempotency key.
     pub async fn give_bonus(&self, bonus: &BonusGrant) -> Result<RechargeOutcome, WalletError> {
         if !matches!(bonus.tx_type, TxType::Bonus | TxType::ReferralBonus) {
             return Err(WalletError::UnknownTxType);

@@ -1,4 +1,4 @@
-//! Booking what the provider reports about payments: every report ends here, whoever brought it.
+//! Booking reports of the provider about payments. Notifications, proofs of apps and answers of the API all end here.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -31,7 +31,7 @@ impl BookingOutcome {
         self.alerts.push((alert, payment_id.to_owned()));
     }
 
-    /// Logs and counts what somebody has to look at; once the booking is committed.
+    /// Logs and counts payments that an operator has to look at. Called after the commit.
     pub(super) fn raise_alerts(&self, order_id: &str) {
         for (alert, payment_id) in &self.alerts {
             alert.raise(order_id, payment_id);
@@ -69,7 +69,7 @@ pub(super) async fn book_reports(
     };
     wallets::insert_missing(tx, &[found.user_id], now).await?;
     let mut locked = wallets::lock(tx, &[found.user_id]).await?;
-    // The order is gone if its buyer left while we waited for the wallet.
+    // The buyer may have been deleted while we waited for the lock, and the order with them.
     let Some(order) = payments::lock(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
@@ -120,7 +120,7 @@ async fn record_report(
     Ok(())
 }
 
-/// A decision about one payment of a locked order, with what it was made from.
+/// A decision about one payment of a locked order, with the data that it was made from.
 struct DecisionContext<'a> {
     order: &'a PaymentOrder,
     decision: &'a PaymentDecision,
@@ -177,7 +177,7 @@ impl DecisionContext<'_> {
     }
 }
 
-/// Why money went back: the provider's API reports only refunds.
+/// The reason of a reversal. The provider's API reports only refunds.
 fn reversal_reason(report: Option<&PaymentReport>) -> ReversalReason {
     let reversal = report.and_then(|report| report.reversal.as_ref());
     reversal.map_or(ReversalReason::Refund, |reversal| reversal.reason)

@@ -1,4 +1,4 @@
-//! Taking coins for minutes, one or many at once.
+//! Charging minutes of calls, one or many in one transaction.
 
 use std::collections::HashMap;
 
@@ -18,10 +18,10 @@ use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::{transfers, wallets};
 
-/// What became of a charge.
+/// The result of a charge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChargeOutcome {
-    /// It happened, now or at an earlier request.
+    /// The coins were taken, now or by an earlier request.
     Charged {
         /// The payer's transaction.
         transaction_id: i64,
@@ -30,15 +30,15 @@ pub enum ChargeOutcome {
     },
     /// The payer has too few coins.
     Insufficient {
-        /// What the payer has.
+        /// The payer's balance.
         available_coins: i64,
     },
-    /// It never happens.
+    /// The charge was voided before it was made, or its call is settled: it takes no coins, now or later.
     Voided,
 }
 
 impl Ledger {
-    /// Charges in order, all in one transaction, each with an outcome of its own.
+    /// Charges minutes in their order in one transaction, each with its own outcome.
     pub async fn charge_minutes(
         &self,
         charges: &[Charge],
@@ -54,7 +54,7 @@ impl Ledger {
         self.charge_group(&group).await
     }
 
-    /// The same for charges that were asked for by different traces.
+    /// Charges like [`Ledger::charge_minutes`], for requests that belong to different traces.
     pub async fn charge_group(
         &self,
         group: &[Member<Charge>],
@@ -117,7 +117,7 @@ fn payer_ids(charges: &[Charge]) -> Vec<i64> {
     charges.iter().map(|charge| charge.user_id).collect()
 }
 
-/// The charges that happen now, with the balances they leave.
+/// The charges that are made now, with the balances after them.
 fn accepted_charges<'a>(
     charges: &'a [Charge],
     decisions: &'a [ChargeDecision],

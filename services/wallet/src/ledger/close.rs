@@ -1,4 +1,4 @@
-//! Emptying a deleted account: the wallet goes, the journal stays and still sums to zero.
+//! Closing the wallets of deleted accounts. The wallet is deleted; the journal stays and still sums to zero.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -9,7 +9,7 @@ use crate::store::posting::{self, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::{order_payments, wallets};
 
-/// Moves what a deleted person left to the platform and drops their rows. Once a person.
+/// Moves the balance of a deleted account to the platform and deletes the person's rows, once for each person.
 pub async fn close_account(
     tx: &mut PgConnection,
     user_id: i64,

@@ -1,4 +1,4 @@
-//! Crediting an order once its payment is there.
+//! Crediting orders.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -25,7 +25,7 @@ pub(super) struct CreditedPayment<'a> {
     pub(super) payment_id: &'a str,
     /// The price that it pays for the coins.
     pub(super) price_paise: i64,
-    /// How the buyer paid, in the app's or the provider's word.
+    /// The payment method, by the app's or the provider's name.
     pub(super) method: Option<&'a str>,
 }
 
@@ -70,7 +70,7 @@ pub(super) async fn credit_order(
     Ok(recharged)
 }
 
-/// The purchase that a credited order still stands for, when its proof is sent again.
+/// The purchase of a credited order, for a proof that is sent again.
 pub(super) async fn find_earlier_purchase(
     tx: &mut PgConnection,
     order: &PaymentOrder,
@@ -95,7 +95,7 @@ pub(super) async fn find_earlier_purchase(
     })
 }
 
-/// The purchase, and what of it pays a debt at once.
+/// The transfers of a purchase: the purchase itself, and the part of it that pays a debt at once.
 fn purchase_postings(
     wallet: &LockedWallet,
     order: &PaymentOrder,
@@ -139,7 +139,7 @@ fn purchase_posting(
         coins: order.coins,
         paise: payment.price_paise,
         balance_coins,
-        // The sandbox gives coins for nothing, where it is asked to.
+        // In the sandbox a purchase may be free, and an entry must have an amount.
         entries: entries.filter(|entry| entry.amount > 0).collect(),
         owner_id: user_id,
         change: WalletChange {
@@ -156,7 +156,7 @@ fn purchase_posting(
     }
 }
 
-/// The transfer by which coins that came in pay what is owed.
+/// The transfer by which new coins pay a debt.
 pub(super) fn debt_posting(
     user_id: i64,
     transfer_id: String,

@@ -1,4 +1,4 @@
-//! What admins decide about withdrawals.
+//! Decisions of admins about withdrawals.
 
 use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
@@ -23,12 +23,11 @@ use crate::store::{bank::SealedDetails, wallets};
 /// Withdrawals that one export reads at a time.
 const EXPORTED_AT_ONCE: i64 = 500;
 
-/// A withdrawal as admins see it.
+/// A withdrawal as admins see it, with the bank account opened.
 #[derive(Clone, Debug)]
 pub struct ReviewedWithdrawal {
-    /// The withdrawal.
     pub withdrawal: WithdrawalRecord,
-    /// Where to.
+    /// The bank account that receives the sum.
     pub details: BankDetails,
     /// Admins who must agree to pay it.
     pub admins_needed: usize,
@@ -37,16 +36,15 @@ pub struct ReviewedWithdrawal {
 /// A line of the list that an operator pays by.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PayoutItem {
-    /// The withdrawal.
     pub withdrawal_id: i64,
     /// The sum, in paise.
     pub amount_paise: i64,
-    /// Where to.
+    /// The bank account that receives the sum.
     pub details: BankDetails,
 }
 
 impl Ledger {
-    /// Decides once: the same decision again answers where the withdrawal stands.
+    /// Applies a decision once. The same decision again returns the current state of the withdrawal.
     pub async fn decide_withdrawal(
         &self,
         withdrawal_id: i64,
@@ -54,7 +52,7 @@ impl Ledger {
     ) -> Result<ReviewedWithdrawal, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        // Wallets are locked before anything else.
+        // All code locks wallets before anything else, so that no two transactions wait for each other.
         let owner = withdrawals::find_owner(&mut tx, withdrawal_id).await?;
         let owner_id = owner.ok_or(WalletError::NoSuchWithdrawal)?;
         let mut locked = wallets::lock(&mut tx, &[owner_id]).await?;
@@ -100,7 +98,7 @@ impl Ledger {
         self.review_withdrawal(decided.ok_or(WalletError::NoSuchWithdrawal)?)
     }
 
-    /// A page of everybody's withdrawals in one state, those that wait longest first.
+    /// Lists a page of everybody's withdrawals with one status, the oldest first.
     pub async fn list_for_review(
         &self,
         status: WithdrawalStatus,
@@ -117,7 +115,7 @@ impl Ledger {
         })
     }
 
-    /// What an operator is to pay out by hand: everything in processing.
+    /// Lists the withdrawals in processing, which an operator pays out by hand.
     pub async fn list_payouts(&self) -> Result<Vec<PayoutItem>, WalletError> {
         let now: DateTime<Utc> = self.clock.now();
         let mut connection = self.db.acquire().await?;
@@ -163,7 +161,7 @@ impl Ledger {
     }
 }
 
-/// The transfer behind a step; none where no money moves.
+/// The transfer that a decision makes; none if no money moves.
 fn decision_posting(
     wallet: &LockedWallet,
     withdrawal_id: i64,

@@ -1,4 +1,5 @@
-//! One operation, one transaction: lock, look, decide, post, tell.
+//! Operations on wallets. Each one is one transaction that locks wallets, reads, decides, posts transfers and
+//! appends events.
 
 pub mod bank;
 mod bonus;
@@ -43,29 +44,26 @@ pub use settle::SettlementOutcome;
 pub use statement::WalletStatement;
 pub use withdraw::{WithdrawalHold, WithdrawalRequest};
 
-/// What the operator of the platform has set.
+/// Prices and limits that the operator of the platform sets.
 #[derive(Clone, Debug)]
 pub struct WalletTerms {
-    /// What coins cost.
+    /// The prices of coins.
     pub rate_card: RateCard,
-    /// How rupees may leave.
+    /// Limits of withdrawals.
     pub withdrawals: WithdrawalLimits,
 }
 
-/// What a ledger works with.
+/// The dependencies of a ledger.
 #[derive(Clone)]
 pub struct LedgerParts {
     /// The app role's pool, on a migrated database.
     pub db: Database,
-    /// Woken when there are events.
+    /// The relay that publishes appended events; it is woken after a commit.
     pub relay: Relay,
-    /// Tells the time.
     pub clock: Clock,
-    /// What is set.
+    /// Prices and limits.
     pub terms: WalletTerms,
-    /// Seals bank details.
     pub sealer: BankDetailsSealer,
-    /// Vouches for payments.
     pub provider: PaymentProvider,
 }
 
@@ -81,7 +79,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger made of these.
     pub fn new(parts: LedgerParts) -> Self {
         Self {
             db: parts.db,
@@ -93,12 +90,12 @@ impl Ledger {
         }
     }
 
-    /// What coins cost.
+    /// The prices of coins.
     pub fn rate_card(&self) -> &RateCard {
         &self.terms.rate_card
     }
 
-    /// Begins a transaction that holds these people's wallets; missing ones are made before.
+    /// Begins a transaction with the wallets of these people locked. Missing wallets are inserted first.
     async fn begin_with_wallets(
         &self,
         user_ids: &[i64],
@@ -109,7 +106,7 @@ impl Ledger {
         if user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {
             return Ok((tx, wallets));
         }
-        // Nobody makes wallets while holding others: two who do might wait for each other.
+        // A transaction that inserts wallets must not hold the locks of others, or two of them could deadlock.
         tx.rollback().await?;
         let mut tx = self.db.begin().await?;
         wallets::insert_missing(&mut tx, user_ids, now).await?;
@@ -117,7 +114,7 @@ impl Ledger {
         Ok((tx, wallets))
     }
 
-    /// A person's balance; all zero for one who never had coins or rupees.
+    /// Loads a person's balance; all zero for a person without a wallet.
     pub async fn load_balance(&self, user_id: i64) -> Result<WalletBalance, WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(wallets::load_balance(&mut connection, user_id).await?)

@@ -6,28 +6,27 @@ use super::Ledger;
 use crate::domain::WalletError;
 use crate::store::payments::{self, FIRST_WAIT, NewOrder};
 
-/// An order that was opened.
+/// An order that is open with the provider.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OpenOrder {
     /// The provider's id of it.
     pub order_id: String,
     /// The provider's name.
     pub provider: &'static str,
-    /// What it costs.
+    /// The price, in paise.
     pub amount_paise: i64,
-    /// What it brings.
+    /// The coins that it buys.
     pub coins: i64,
     /// In the sandbox: the payment that pays it.
     pub payment_id: Option<String>,
-    /// What the app needs to pay it.
+    /// The public key that the app needs for the checkout.
     pub public_key: Option<String>,
-    /// When it was opened.
     pub created_at: DateTime<Utc>,
 }
 
 impl Ledger {
-    /// Opens an order for a step of the rate card; the price is ours. An order that is opened and not
-    /// kept, because this process dies in between, is one that nobody can pay.
+    /// Opens an order for a step of the rate card. If this process dies before the order is stored, nobody learns
+    /// its id, so nobody can pay it.
     pub async fn open_order(
         &self,
         user_id: i64,
@@ -46,7 +45,7 @@ impl Ledger {
             coins,
             payment_method: None,
             payment_id: opened.payment_id.as_deref(),
-            // What the sandbox knows is known already.
+            // The sandbox has nothing more to report about an order.
             ask_at: opened.payment_id.is_none().then_some(now + FIRST_WAIT),
         };
         let mut tx = self.db.begin().await?;

@@ -17,73 +17,64 @@ use crate::domain::provider_payment::{PaymentState, ReportedPayment};
 use crate::store::payments::NewOrder;
 use crate::store::{order_payments, payments};
 
-/// What vouches for a payment (contract, section 9).
+/// The proof of a payment that a client sends (contract, section 9).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub enum PaymentProof {
-    /// Nothing: the sandbox pays by itself.
+    /// No proof: the sandbox pays the order itself.
     None,
     /// A payment of the sandbox.
-    Sandbox {
-        /// Its id.
-        payment_id: String,
-    },
-    /// What Razorpay's checkout handed to the app.
+    Sandbox { payment_id: String },
+    /// The values that Razorpay's checkout handed to the app.
     Razorpay {
-        /// The order.
         order_id: String,
-        /// The payment.
         payment_id: String,
         /// HMAC-SHA256 of both.
         signature: String,
     },
 }
 
-/// What somebody wants for their money.
+/// The purchase that a client expects for the money.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RequestedPurchase {
     /// A step of the rate card.
     Step {
-        /// What it costs.
+        /// The price, in paise.
         amount_paise: i64,
     },
-    /// So many coins.
+    /// A number of coins.
     Coins {
-        /// How many.
         coins: i64,
-        /// What they cost; zero: whatever the order says.
+        /// The price in paise; zero accepts the price of the order.
         amount_paise: i64,
     },
 }
 
-/// A wish for coins.
+/// A request to buy coins.
 #[derive(Clone, Debug)]
 pub struct RechargeRequest {
-    /// Who buys.
     pub user_id: i64,
-    /// What for.
     pub wanted: RequestedPurchase,
-    /// How it was paid, where the app says.
+    /// The payment method, if the app names it.
     pub payment_method: Option<PaymentMethod>,
-    /// What vouches for the payment.
+    /// The proof of the payment.
     pub proof: PaymentProof,
-    /// Unique, made for this request.
+    /// A unique id that was generated for this request.
     pub fresh_id: String,
-    /// The client's Idempotency-Key, with what it stands for.
+    /// The client's Idempotency-Key with a hash of the request.
     pub idempotency: Option<idempotency::Request>,
 }
 
-/// What a purchase came to.
+/// The result of a purchase.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RechargeOutcome {
     /// The buyer's transaction.
     pub transaction_id: i64,
-    /// What was paid.
+    /// The sum that was paid, in paise.
     pub amount_paise: i64,
-    /// What it bought.
+    /// The coins that were bought.
     pub coins_added: i64,
     /// The buyer's coins right after it.
     pub balance_coins: i64,
-    /// When.
     pub created_at: DateTime<Utc>,
 }
 
@@ -191,7 +182,7 @@ impl Ledger {
         if let Some(recharged) = booking.credited {
             return Ok(recharged);
         }
-        // Somebody else who brought the same payment was first.
+        // Another request with the same payment was booked first.
         let order = recharge.check_order(payments::find(tx, &order.order_id).await?)?;
         let payment_id = order.payment_id.clone().ok_or(WalletError::Unpaid)?;
         find_earlier_purchase(tx, &order, &payment_id).await
@@ -237,7 +228,7 @@ impl Ledger {
 }
 
 impl RechargeRequest {
-    /// The order of a proof, if it is this person's and for what they want.
+    /// Checks that the order of a proof belongs to this person and matches the expected purchase.
     fn check_order(&self, found: Option<PaymentOrder>) -> Result<PaymentOrder, WalletError> {
         let order = found.filter(|order| order.user_id == self.user_id);
         let order = order.ok_or(WalletError::Unpaid)?;
@@ -248,7 +239,7 @@ impl RechargeRequest {
     }
 }
 
-/// Why a captured payment did not credit its order.
+/// Finds the reason why a captured payment did not credit its order.
 async fn find_refusal(tx: &mut PgConnection, payment_id: &str) -> Result<WalletError, WalletError> {
     let record = order_payments::find(tx, payment_id).await?;
     Ok(match record {

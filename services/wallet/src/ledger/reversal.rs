@@ -1,4 +1,4 @@
-//! A payment that went back takes its coins along: down to zero, the rest is a debt.
+//! Reversed payments take their coins back: the balance falls to zero at most, and the rest becomes a debt.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -25,7 +25,7 @@ pub(super) struct OrderReversal<'a> {
     pub(super) record: &'a PaymentRecord,
     /// The amounts that all reversals together take back.
     pub(super) reversed: ReversedAmounts,
-    /// Why the last of it went back.
+    /// The reason of the last reversal.
     pub(super) reason: ReversalReason,
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn reverse_order(
     let Some(back) = reversal.reversed.beyond(before) else {
         return Ok(());
     };
-    // Locked already, and read again as the crediting may have left it.
+    // The wallet is locked already; it is read again because the order may have been credited a moment ago.
     let mut locked = wallets::lock(tx, &[order.user_id]).await?;
     let wallet = locked[&order.user_id];
     let taken_coins = back.coins.min(wallet.balance_coins);
@@ -94,11 +94,11 @@ pub(super) async fn reverse_closed(
     Ok(())
 }
 
-/// Where the coins of a reversal come from.
+/// The accounts that give the coins of a reversal.
 struct CoinSources {
-    /// The account that has some, and how many of them.
+    /// The account that still has coins, and how many of them are taken.
     taken: (JournalAccount, i64),
-    /// The rest, which their buyer owes.
+    /// The rest, which the buyer owes.
     owed_coins: i64,
 }
 

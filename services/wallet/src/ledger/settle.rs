@@ -1,4 +1,4 @@
-//! Closing the books of a call: the listener earns, minutes beyond the count are returned.
+//! Settling calls: the listener earns, and minutes charged beyond the count are returned.
 
 use std::collections::HashMap;
 
@@ -21,19 +21,19 @@ use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::transfers::{self, TransferRecord};
 use crate::store::wallets::LockedWallet;
 
-/// What a settlement came to.
+/// The result of a settlement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SettlementOutcome {
-    /// What the caller paid.
+    /// The coins that the caller paid.
     pub coins_spent: i64,
-    /// What the listener earned.
+    /// The sum that the listener earned, in paise.
     pub listener_paise: i64,
     /// The caller's coins right after it.
     pub caller_balance_coins: i64,
 }
 
 impl Ledger {
-    /// Settles a call once; the same settlement again answers as the first time.
+    /// Settles a call once. The same settlement again gets the same answer.
     pub async fn settle_call(
         &self,
         settlement: &Settlement,
@@ -46,7 +46,7 @@ impl Ledger {
         Ok(settled[0])
     }
 
-    /// The same for many calls in one transaction. One that is refused spoils it for all.
+    /// Settles many calls in one transaction. One refused settlement fails the whole batch.
     pub async fn settle_group(
         &self,
         group: &[Member<Settlement>],
@@ -99,7 +99,7 @@ fn settlement_ids(group: &[Member<Settlement>]) -> Vec<String> {
     group.iter().map(|member| member.task.id()).collect()
 }
 
-/// What settlements are decided by, each after those before it.
+/// The state that settlements of one batch are decided on; each one sees the effects of those before it.
 struct SettlementBatch {
     wallets: HashMap<i64, LockedWallet>,
     past: HashMap<String, TransferRecord>,
@@ -107,7 +107,7 @@ struct SettlementBatch {
     pending_writes: PendingWrites,
 }
 
-/// What is to be written.
+/// Writes that the batch has collected.
 #[derive(Default)]
 struct PendingWrites {
     postings: Vec<Posting>,
@@ -165,7 +165,7 @@ impl SettlementBatch {
         }))
     }
 
-    /// Returns what was charged beyond the minutes that count.
+    /// Voids the charges of minutes beyond the settled count.
     fn void_uncounted_minutes(&mut self, settlement: &Settlement, plan: &SettlementPlan) {
         for charged in &plan.returned {
             let charge = Charge {
@@ -179,7 +179,7 @@ impl SettlementBatch {
         }
     }
 
-    /// Takes a posting down, so that what follows sees the wallet after it.
+    /// Collects a posting and applies it to the wallet in memory, so that later settlements see its effect.
     fn add_posting(&mut self, posting: Posting) {
         if let Some(wallet) = self.wallets.get_mut(&posting.owner_id) {
             wallet.balance_coins += posting.change.coins;
@@ -198,7 +198,7 @@ impl SettlementBatch {
     }
 }
 
-/// The transfer that pays the listener. What somebody earned who is gone stays with the platform.
+/// The transfer that pays the listener. Earnings of a deleted account are forfeited to the platform.
 fn earning_posting(
     settlement: &Settlement,
     settled: SettlementOutcome,
@@ -233,7 +233,7 @@ fn earning_posting(
         coins: settled.coins_spent,
         paise,
         balance_coins: settled.caller_balance_coins,
-        // Nothing moves for a listener whose minute is worth nothing.
+        // A listener whose rate is zero earns nothing, and an entry must have an amount.
         entries: if paise > 0 { vec![entry] } else { vec![] },
         owner_id: listener.user_id,
         change: WalletChange {
@@ -242,7 +242,7 @@ fn earning_posting(
             events: 1,
             ..WalletChange::default()
         },
-        // A call that was taken back is none that anybody earned with.
+        // A call without paid minutes is no line in the history.
         line: (!listener.is_closed && settlement.minutes > 0).then_some(line),
     }
 }

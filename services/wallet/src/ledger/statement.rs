@@ -1,4 +1,4 @@
-//! What people see of their wallets.
+//! Histories, earnings and purchases as people see them.
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -9,19 +9,19 @@ use crate::domain::history::{
 use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 
-/// A page of a history, and what the whole of it comes to.
+/// A page of a history with the totals of the whole history.
 #[derive(Clone, Debug)]
 pub struct WalletStatement {
     /// The page.
     pub found: ListPage<HistoryLine>,
-    /// Of the whole history, whatever the page.
+    /// Totals of the whole history, independent of the page.
     pub totals: HistoryTotals,
-    /// What there is now.
+    /// The current balance.
     pub balance: WalletBalance,
 }
 
 impl Ledger {
-    /// A page of a person's history.
+    /// Loads a page of a person's history with its totals.
     pub async fn load_statement(
         &self,
         user_id: i64,
@@ -36,7 +36,7 @@ impl Ledger {
         })
     }
 
-    /// A page of what calls brought a listener.
+    /// Lists a page of a listener's earnings.
     pub async fn list_earnings(
         &self,
         listener_id: i64,
@@ -46,7 +46,7 @@ impl Ledger {
         Ok(earnings::list(&mut connection, listener_id, page).await?)
     }
 
-    /// A page of what a person bought.
+    /// Lists a page of a person's purchases.
     pub async fn list_purchases(
         &self,
         user_id: i64,

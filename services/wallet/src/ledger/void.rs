@@ -1,4 +1,4 @@
-//! Undoing a charge, or keeping it from ever happening.
+//! Voiding charges, including those that have not arrived yet.
 
 use talktime_proto::wallet::charge_id;
 
@@ -12,8 +12,8 @@ use crate::store::transfers;
 use crate::store::wallets::LockedWallet;
 
 impl Ledger {
-    /// Undoes the charge of one minute; answers the coins returned. A charge that has not arrived
-    /// is answered by a tombstone under its own id, so that it finds its place taken when it comes.
+    /// Voids the charge of one minute; returns the number of coins that were given back. If the charge has not
+    /// arrived yet, a transfer without money takes its id, so that the charge is refused when it arrives.
     pub async fn void_charge(
         &self,
         call_id: i64,
@@ -57,7 +57,7 @@ impl Ledger {
     }
 }
 
-/// Takes the place of a charge that has not come.
+/// A transfer without money under the id of a charge that has not arrived.
 fn tombstone_posting(wallet: &LockedWallet, call_id: i64, minute: i32) -> Posting {
     Posting {
         transfer_id: charge_id(call_id, minute),
@@ -74,7 +74,7 @@ fn tombstone_posting(wallet: &LockedWallet, call_id: i64, minute: i32) -> Postin
     }
 }
 
-/// The transfer that gives back what a charge took. A person who is gone gets nothing back.
+/// The transfer that returns the coins of a charge. Coins of a deleted account are forfeited.
 pub(super) fn void_posting(charge: &Charge, payer: &LockedWallet) -> Posting {
     let Charge {
         call_id,

@@ -1,4 +1,4 @@
-//! Asking for rupees: the sum is held in the same transaction, so it is never asked for twice.
+//! Requesting withdrawals. The sum is held in the same transaction, so that it cannot be withdrawn twice.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,35 +21,32 @@ use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, NewWithdrawal, WithdrawalRecord};
 use crate::store::{bank, wallets};
 
-/// What counts as a day for the daily limit.
+/// The period of the daily limit.
 const DAY: TimeDelta = TimeDelta::hours(24);
 
-/// A wish for rupees.
+/// A request to withdraw rupees.
 #[derive(Clone, Debug)]
 pub struct WithdrawalRequest {
-    /// Who asks.
     pub user_id: i64,
-    /// For how much, in paise.
+    /// The sum, in paise.
     pub amount_paise: i64,
-    /// The client's Idempotency-Key, with what it stands for.
+    /// The client's Idempotency-Key with a hash of the request.
     pub idempotency: Option<idempotency::Request>,
 }
 
-/// A withdrawal that was asked for.
+/// A withdrawal that was accepted, with the line that holds its sum.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WithdrawalHold {
-    /// The line in the history that holds the sum.
+    /// The line in the history that records the hold.
     pub transaction_id: i64,
-    /// The withdrawal.
     pub withdrawal_id: i64,
     /// The sum, in paise.
     pub amount_paise: i64,
-    /// When.
     pub created_at: DateTime<Utc>,
 }
 
 impl Ledger {
-    /// Holds a sum and asks for its payout.
+    /// Accepts a withdrawal and holds its sum.
     pub async fn request_withdrawal(
         &self,
         request: &WithdrawalRequest,
@@ -120,7 +117,7 @@ impl Ledger {
         })
     }
 
-    /// A page of a person's withdrawals, newest first.
+    /// Lists a page of a person's withdrawals, the newest first.
     pub async fn list_withdrawals(
         &self,
         user_id: i64,
@@ -133,7 +130,7 @@ impl Ledger {
     }
 }
 
-/// Tells a listener where a withdrawal stands.
+/// Appends the event that notifies a listener of the status of a withdrawal.
 pub(super) async fn append_withdrawal_updated(
     tx: &mut PgConnection,
     now: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Who vouches for payments: a port with two adapters.
+//! Payment providers: one interface with two implementations.
 
 pub mod razorpay;
 
@@ -12,9 +12,9 @@ use razorpay::RazorpayClient;
 /// A payment provider (contract, section 9); cheap to clone.
 #[derive(Clone, Debug)]
 pub enum PaymentProvider {
-    /// Pays every order by itself, with no money; for development.
+    /// Credits every order without money; for development only.
     Sandbox,
-    /// The real one.
+    /// Razorpay, with real money.
     Razorpay(Arc<RazorpayClient>),
 }
 
@@ -36,7 +36,7 @@ impl PaymentProvider {
         }
     }
 
-    /// What the app needs to pay with it, and may know.
+    /// The public key that the app needs for the checkout.
     pub fn public_key(&self) -> Option<&str> {
         match self {
             Self::Sandbox => None,
@@ -44,7 +44,7 @@ impl PaymentProvider {
         }
     }
 
-    /// Opens an order; `receipt` is ours and unique.
+    /// Opens an order with the provider. `receipt` is a unique id of ours.
     pub async fn open_order(
         &self,
         receipt: &str,
@@ -62,7 +62,7 @@ impl PaymentProvider {
         }
     }
 
-    /// Every payment of an order, as it is now.
+    /// Lists every payment of an order in its current state.
     pub async fn list_payments(&self, order_id: &str) -> Result<Vec<ReportedPayment>, WalletError> {
         match self {
             // The sandbox reports its payment when it opens the order.

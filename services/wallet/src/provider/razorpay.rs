@@ -1,5 +1,3 @@
-//! Razorpay, as its documentation of the Orders API, of payment verification and of webhooks has it.
-
 mod wire;
 
 use std::time::Duration;
@@ -14,7 +12,7 @@ use crate::domain::WalletError;
 use crate::domain::order_evaluation::CURRENCY;
 use crate::domain::provider_payment::{PaymentNotice, ReportedPayment};
 
-/// Shorter than what the gateway gives a request.
+/// The timeout of one request, shorter than the deadline that the gateway sets.
 const TIMEOUT: Duration = Duration::from_secs(4);
 /// Razorpay refunds what is not captured within three days.
 const CAPTURED_WITHIN_MINUTES: u32 = 3 * 24 * 60;
@@ -28,7 +26,7 @@ pub struct RazorpayConfig {
     pub key_secret: SecretString,
     /// Signs webhooks.
     pub webhook_secret: SecretString,
-    /// Where the API is.
+    /// The base address of the API.
     #[serde(default = "default_api_url")]
     pub api_url: String,
 }
@@ -37,7 +35,7 @@ fn default_api_url() -> String {
     "https://api.razorpay.com/v1".to_owned()
 }
 
-/// A client of the API. Its `Debug` shows no secret.
+/// A client of the API. Its `Debug` output contains no secret.
 #[derive(Debug)]
 pub struct RazorpayClient {
     http: reqwest::Client,

@@ -86,8 +86,8 @@ pub async fn find_mismatched_transfers(connection: &mut PgConnection) -> sqlx::R
     .await
 }
 
-/// Lines of histories that do not say what the journal's rows of their transfer did to the person's
-/// coins. Sums would not tell of two lines that were changed against each other.
+/// Finds lines of histories that differ from what the journal's rows of their transfer did to the person's coins.
+/// Sums alone do not reveal two lines that were changed by opposite amounts.
 pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT line.transaction_id
@@ -125,7 +125,7 @@ pub async fn find_mismatched_withdrawals(connection: &mut PgConnection) -> sqlx:
     .await
 }
 
-/// Whether what is held for payouts is what all withdrawals in progress come to.
+/// Whether the money held for payouts is the sum of all withdrawals in progress.
 async fn are_payouts_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT (SELECT COALESCE(sum(CASE WHEN credit_account = 'platform/payouts_pending'
@@ -139,7 +139,7 @@ async fn are_payouts_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
     .await
 }
 
-/// Ledgers whose accounts do not sum to zero.
+/// Finds ledgers whose accounts do not sum to zero.
 async fn find_unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT ledger FROM (
@@ -153,8 +153,8 @@ async fn find_unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<
     .await
 }
 
-/// Everything in which the books disagree with themselves, a sentence each; empty when they are
-/// right. Sees one moment of the database, however busy it is, and takes the time it needs.
+/// Finds all differences within the books, one sentence for each; none if the books are consistent. Reads one
+/// snapshot of the database without a statement timeout.
 pub async fn find_differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut snapshot = connection.begin().await?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -202,7 +202,7 @@ async fn balance_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<St
     Ok(found)
 }
 
-/// Where the books disagree with what caused them.
+/// Describes the differences between the books and the reports and decisions that caused them.
 async fn cause_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut found = audits::find_misbooked_payments(snapshot).await?;
     let mut add = |sentences: Vec<String>| found.extend(sentences);

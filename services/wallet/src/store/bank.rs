@@ -3,34 +3,28 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-/// What stands in the columns: sealed texts, all by the same key.
+/// Sealed bank details as they are stored, all sealed by the same key.
 #[derive(Clone, Debug, FromRow)]
 pub struct SealedDetails {
-    /// Sealed.
     pub bank_account_number: String,
-    /// Sealed.
     pub ifsc_code: String,
-    /// Sealed.
     pub account_holder_name: String,
-    /// Sealed.
     pub bank_name: Option<String>,
     /// The key that sealed them.
     pub bank_key_id: String,
 }
 
-/// A row that is to be sealed anew.
+/// A row that is to be resealed.
 #[derive(Clone, Debug, FromRow)]
 pub struct StaleDetails {
     /// The row's id: a user's, or a withdrawal's.
     pub row_id: i64,
-    /// Whose details.
     pub user_id: i64,
-    /// As they are.
     #[sqlx(flatten)]
     pub details: SealedDetails,
 }
 
-/// A person's details, and when they last took the place of others.
+/// Finds a person's details and the instant of their last change.
 pub async fn find(
     connection: &mut PgConnection,
     user_id: i64,
@@ -52,7 +46,7 @@ pub async fn find(
     Ok(row.map(|row| (row.details, row.bank_changed_at)))
 }
 
-/// Keeps a person's details; the wallet is locked.
+/// Updates a person's details. The caller holds the lock of the wallet.
 pub async fn update_details(
     tx: &mut PgConnection,
     user_id: i64,
@@ -117,7 +111,7 @@ pub async fn lock_stale(
         .await
 }
 
-/// Puts details in the place of those that another key sealed.
+/// Replaces details that were sealed by another key.
 pub async fn replace_details(
     tx: &mut PgConnection,
     table: BankDetailsTable,
@@ -150,7 +144,7 @@ pub async fn replace_details(
     Ok(())
 }
 
-/// Rows that another key than this sealed.
+/// Counts rows that are not sealed by this key.
 pub async fn count_stale(connection: &mut PgConnection, key_id: &str) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM wallet.user_wallets

@@ -1,4 +1,4 @@
-//! Walking the chains of all wallets: what was changed behind the service's back shows here.
+//! Verifying the chains of all wallets, which reveals changes that were made behind the service's back.
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -32,9 +32,8 @@ struct TransferRow {
 /// A chain on which a link does not follow from those before it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BrokenChain {
-    /// Whose chain.
     pub owner_id: i64,
-    /// The first link that does not fit.
+    /// The first link whose hash is wrong.
     pub transfer_id: String,
 }
 

@@ -7,7 +7,7 @@ use talktime_kit::db::column;
 use crate::domain::history::{CallEarning, EarningTotals, ListPage, PageRequest};
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
 
-/// Keeps what calls brought. Once a call: the settlement's transfer comes once.
+/// Inserts the earnings of calls. Each call is inserted once, since its settlement's transfer is posted once.
 pub async fn insert(
     tx: &mut PgConnection,
     earned: &[(Settlement, SettlementPlan)],
@@ -64,7 +64,7 @@ pub async fn list(
     Ok((found, totals))
 }
 
-/// What all calls brought a listener.
+/// Loads the totals of what calls brought a listener.
 pub async fn load_totals(
     connection: &mut PgConnection,
     listener_id: i64,

@@ -1,4 +1,4 @@
-//! The wallet's tables. Locks are taken in one order everywhere: wallets by user id, then the rest.
+//! The wallet's tables. All code takes locks in one order: wallets by user id, then everything else.
 
 pub mod accounts;
 pub mod audits;

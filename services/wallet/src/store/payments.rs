@@ -1,5 +1,4 @@
-//! `wallet.payment_orders`: what was to be paid for, and what was paid; `wallet.payment_events`: what
-//! a provider told.
+//! `wallet.payment_orders`: orders and their payments; `wallet.payment_events`: notifications that were handled.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -8,39 +7,37 @@ use crate::domain::history::{CoinPurchase, ListPage, PageRequest, PurchaseTotals
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
 
-/// An order to be kept.
+/// An order that is to be inserted.
 #[derive(Clone, Debug)]
 pub struct NewOrder<'a> {
     /// The provider's id of it.
     pub order_id: &'a str,
-    /// Who buys.
     pub user_id: i64,
     /// The provider's name.
     pub provider: &'static str,
-    /// What it costs.
+    /// The price, in paise.
     pub amount_paise: i64,
-    /// What it brings.
+    /// The coins that it buys.
     pub coins: i64,
-    /// How it is to be paid, where that is known.
+    /// The payment method, if it is known.
     pub payment_method: Option<&'static str>,
     /// The payment that is to pay it, where that is known.
     pub payment_id: Option<&'a str>,
-    /// When the provider is asked about it first; none: never.
+    /// The first instant at which the provider is asked about the order; none if it is never asked.
     pub ask_at: Option<DateTime<Utc>>,
 }
 
-/// How an order was credited.
+/// The credit of an order.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderCredit<'a> {
-    /// The payment.
     pub payment_id: &'a str,
-    /// How the buyer paid, where that is known.
+    /// The payment method, if it is known.
     pub method: Option<&'static str>,
     /// The line in the buyer's history.
     pub transaction_id: i64,
     /// The price that was paid for the coins.
     pub paid_paise: i64,
-    /// When the provider is asked about refunds first; none: never.
+    /// The first instant at which the provider is asked about refunds; none if it is never asked.
     pub ask_at: Option<DateTime<Utc>>,
 }
 
@@ -56,7 +53,6 @@ const DOUBLINGS_MAX: i32 = 10;
 pub struct DueOrder {
     /// The provider's id of it.
     pub order_id: String,
-    /// When it was opened.
     pub created_at: DateTime<Utc>,
     /// Whether it is credited.
     pub is_credited: bool,
@@ -74,7 +70,7 @@ macro_rules! select {
     };
 }
 
-/// Keeps an order that was opened.
+/// Inserts an order that was opened.
 pub async fn insert(
     tx: &mut PgConnection,
     order: &NewOrder<'_>,
@@ -235,8 +231,7 @@ pub async fn count_failed_ask(
     Ok(failed.unwrap_or(0))
 }
 
-/// Gives an order up that nobody paid; a payment that comes all the same is credited. Answers whether
-/// it was open.
+/// Expires an order that nobody paid; returns whether it was open. A payment that arrives later is still credited.
 pub async fn expire(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<bool> {
     let expired = sqlx::query(
         "UPDATE wallet.payment_orders SET status = 'expired', ask_at = NULL
@@ -257,7 +252,7 @@ pub async fn stop_asking(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<
     Ok(())
 }
 
-/// Remembers a provider's message; whether it is the first time.
+/// Inserts a provider's notification; returns whether it is the first one with this id.
 pub async fn insert_event(
     tx: &mut PgConnection,
     provider: &str,
@@ -278,7 +273,7 @@ pub async fn insert_event(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Forgets messages from before then, at most `limit`; answers how many.
+/// Deletes at most `limit` notifications received before `before`; returns how many were deleted.
 pub async fn delete_events(
     connection: &mut PgConnection,
     before: DateTime<Utc>,

@@ -16,11 +16,10 @@ use crate::domain::journal::{JournalEntry, TransferKind};
 pub struct Posting {
     /// The id that its caller made.
     pub transfer_id: String,
-    /// Why money moves.
     pub kind: TransferKind,
-    /// What the id stands for.
+    /// The meaning of the id in words; the same id with other content is refused.
     pub content: String,
-    /// The call, if it is about one.
+    /// The call, for transfers that belong to a call.
     pub call_id: Option<i64>,
     /// Coins that move, for a replayed answer.
     pub coins: i64,
@@ -30,56 +29,55 @@ pub struct Posting {
     pub balance_coins: i64,
     /// The journal's rows.
     pub entries: Vec<JournalEntry>,
-    /// Whose wallet it is about; it is locked.
+    /// The owner of the wallet that it changes. The caller holds the lock of the wallet.
     pub owner_id: i64,
-    /// How the wallet changes.
+    /// The change of the wallet.
     pub change: WalletChange,
-    /// What its owner sees of it.
+    /// The line in its owner's history.
     pub line: Option<NewHistoryLine>,
 }
 
-/// How the columns of a wallet change; the journal's rows say the same.
+/// The change of a wallet's columns, which equals the movements of the journal's rows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct WalletChange {
-    /// Coins to spend.
+    /// Coins that can be spent.
     pub coins: i64,
     /// Coins owed.
     pub debt_coins: i64,
-    /// May be withdrawn, in paise.
+    /// Money that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
-    /// Earned ever, in paise.
+    /// Money earned since the wallet was opened, in paise.
     pub earned_paise: i64,
-    /// Asked for and not yet paid out, in paise.
+    /// Money requested and not yet paid out, in paise.
     pub pending_paise: i64,
-    /// Paid out ever, in paise.
+    /// Money paid out since the wallet was opened, in paise.
     pub withdrawn_paise: i64,
-    /// Events that tell of it: so far the wallet's version moves.
+    /// The number of events about it, by which the wallet's version grows.
     pub events: i64,
 }
 
-/// A line in a person's history.
+/// A line that is to be inserted into a person's history.
 #[derive(Clone, Debug)]
 pub struct NewHistoryLine {
-    /// Why.
     pub tx_type: TxType,
     /// Change of the coins.
     pub coins_change: i64,
     /// Rupees paid, earned or withdrawn, in paise.
     pub money_change_paise: i64,
-    /// For people.
+    /// Text that is shown to people.
     pub description: String,
 }
 
-/// What becomes of one wallet by all postings of a statement.
+/// The update of one wallet by all postings of a statement.
 struct WalletUpdate {
     owner_id: i64,
     change: WalletChange,
     head: ChainHead,
 }
 
-/// Posts many transfers at once, each as the next link of its owner's chain; `wallets` holds the
-/// locked owners and is told where their chains end now. Answers the id of each transfer's line. A
-/// transfer id that exists already is a unique violation: whoever posts has looked under the lock.
+/// Posts many transfers at once, each as the next link of its owner's chain. `wallets` holds the locked wallets of
+/// all owners; the ends of their chains are updated in it. Returns the transaction id of each transfer that has a
+/// line. A transfer id that exists already is a unique violation, since callers look it up under the lock.
 pub async fn post_all(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -180,7 +178,7 @@ fn append_to_chain(
     wallet.chain
 }
 
-/// One row for each owner.
+/// Sums the changes by owner.
 fn sum_by_owner(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> Vec<WalletUpdate> {
     let mut changes: HashMap<i64, WalletChange> = HashMap::new();
     for posting in postings {

@@ -22,7 +22,7 @@ macro_rules! lines {
     };
 }
 
-/// How many of these lines there are.
+/// `SELECT` of the number of these lines.
 macro_rules! count {
     ($condition:literal) => {
         concat!(
@@ -41,7 +41,7 @@ pub async fn list(
     lines: HistoryFilter,
     page: PageRequest,
 ) -> sqlx::Result<ListPage<HistoryLine>> {
-    // Minutes are in the index of all lines; what is not a minute has one of its own.
+    // Minutes are most of the lines and use the index of all lines; the other types have a small index of their own.
     let (select, count) = match lines {
         HistoryFilter::All => (
             concat!(lines!("AND $2::text[] IS NULL"), " OFFSET $3 LIMIT $4"),
@@ -74,7 +74,7 @@ pub async fn list(
     Ok(ListPage { entries, total })
 }
 
-/// What a person's whole history comes to.
+/// The totals of a person's whole history.
 pub async fn load_totals(
     connection: &mut PgConnection,
     user_id: i64,

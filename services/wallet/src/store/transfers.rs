@@ -7,10 +7,10 @@ use sqlx::{FromRow, PgConnection};
 use crate::domain::charging::PastTransfer;
 use crate::domain::settlement::ChargedMinute;
 
-/// What a transfer was answered when it was made.
+/// A transfer with the amounts that its first request was answered with.
 #[derive(Clone, Debug, FromRow)]
 pub struct TransferRecord {
-    /// What its id stands for.
+    /// The meaning of its id in words.
     pub content: String,
     /// Coins that moved.
     pub coins: i64,
@@ -28,7 +28,7 @@ struct PastRow {
     transaction_id: Option<i64>,
 }
 
-/// Those of `transfer_ids` that were used, with the transaction that each made.
+/// Finds the transfers with these ids, each with the transaction that it made.
 pub async fn find_past(
     tx: &mut PgConnection,
     transfer_ids: &[String],
@@ -57,7 +57,7 @@ pub async fn find_past(
         .collect())
 }
 
-/// The transfer with this id, if it was made.
+/// Finds the transfer with this id.
 pub async fn find(
     tx: &mut PgConnection,
     transfer_id: &str,
@@ -70,7 +70,7 @@ pub async fn find(
     .await
 }
 
-/// Whose wallet a transfer is about; none if it was not made.
+/// Finds the owner of the wallet that a transfer changed; none if the transfer does not exist.
 pub async fn find_owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Result<Option<i64>> {
     let owner: Option<Option<i64>> =
         sqlx::query_scalar("SELECT owner_id FROM wallet.transfers WHERE transfer_id = $1")
@@ -80,7 +80,7 @@ pub async fn find_owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Resul
     Ok(owner.flatten())
 }
 
-/// Those of `transfer_ids` that were made, as [`find`] answers them.
+/// Finds the transfers with these ids, by id.
 pub async fn find_all(
     tx: &mut PgConnection,
     transfer_ids: &[String],
@@ -106,7 +106,7 @@ pub async fn find_all(
         .collect())
 }
 
-/// Every minute of these calls that was charged and not undone, by call.
+/// Lists every minute of these calls that was charged and not voided, by call.
 pub async fn list_charged_minutes(
     tx: &mut PgConnection,
     call_ids: &[i64],

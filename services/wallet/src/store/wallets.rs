@@ -10,9 +10,8 @@ use crate::domain::chain::{ChainHead, LinkHash};
 /// A wallet under lock.
 #[derive(Clone, Copy, Debug)]
 pub struct LockedWallet {
-    /// Whose it is.
     pub user_id: i64,
-    /// Coins to spend.
+    /// Coins that can be spent.
     pub balance_coins: i64,
     /// Coins owed for a payment that was taken back.
     pub debt_coins: i64,
@@ -22,9 +21,9 @@ pub struct LockedWallet {
     pub pending_paise: i64,
     /// Version of the last event.
     pub version: i64,
-    /// Where its chain ends.
+    /// The end of its chain of transfers.
     pub chain: ChainHead,
-    /// Whether its owner is gone: it gets nothing and gives nothing.
+    /// Whether its owner was deleted: a closed wallet neither receives nor gives.
     pub is_closed: bool,
 }
 
@@ -62,22 +61,22 @@ impl From<WalletRow> for LockedWallet {
     }
 }
 
-/// What the owner of a wallet is told.
+/// The balance of a wallet as its owner sees it.
 #[derive(Clone, Copy, Debug, Default, FromRow)]
 pub struct WalletBalance {
-    /// Coins to spend.
+    /// Coins that can be spent.
     pub balance_coins: i64,
-    /// May be withdrawn, in paise.
+    /// Money that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
-    /// Earned ever, in paise.
+    /// Money earned since the wallet was opened, in paise.
     pub total_earned_paise: i64,
-    /// Paid out ever, in paise.
+    /// Money paid out since the wallet was opened, in paise.
     pub total_withdrawn_paise: i64,
-    /// Asked for and not yet paid out, in paise.
+    /// Money requested and not yet paid out, in paise.
     pub pending_withdrawals_paise: i64,
 }
 
-/// Makes wallets where they are missing, but for people who are gone.
+/// Inserts missing wallets, except for deleted people.
 pub async fn insert_missing(
     tx: &mut PgConnection,
     user_ids: &[i64],
@@ -122,7 +121,7 @@ pub async fn lock(
     Ok(wallets)
 }
 
-/// What is left of people who are gone.
+/// Locks the closed wallets of deleted people.
 async fn lock_closed(
     tx: &mut PgConnection,
     user_ids: &[i64],
@@ -145,7 +144,7 @@ fn index_by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
         .collect()
 }
 
-/// A person's balance; all zero for a person without a wallet yet.
+/// Loads a person's balance; all zero for a person without a wallet.
 pub async fn load_balance(
     connection: &mut PgConnection,
     user_id: i64,
@@ -164,7 +163,7 @@ pub async fn load_balance(
     Ok(balance.unwrap_or_default())
 }
 
-/// Counts an event that tells of no transfer.
+/// Increments the version of a wallet for an event that belongs to no transfer.
 pub async fn increment_version(
     tx: &mut PgConnection,
     user_id: i64,
@@ -180,8 +179,8 @@ pub async fn increment_version(
     Ok(())
 }
 
-/// Drops a person's wallet and its history. What stays is the journal, where the chain ends, what the
-/// person owes, and withdrawals that are still to be decided.
+/// Deletes a person's wallet and its history. The journal, the end of the chain, the debt and undecided
+/// withdrawals stay.
 pub async fn close_wallet(
     tx: &mut PgConnection,
     user_id: i64,

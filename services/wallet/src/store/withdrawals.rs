@@ -8,41 +8,38 @@ use super::bank::SealedDetails;
 use crate::domain::history::{ListPage, PageRequest};
 use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalState, WithdrawalStatus};
 
-/// A withdrawal that is asked for.
+/// A withdrawal that is to be inserted.
 #[derive(Clone, Debug)]
 pub struct NewWithdrawal<'a> {
-    /// Who asks.
     pub user_id: i64,
-    /// For how much, in paise.
+    /// The sum, in paise.
     pub amount_paise: i64,
-    /// Where to, as it is now.
+    /// The bank account as it is now.
     pub details: &'a SealedDetails,
-    /// Nothing is paid out before.
+    /// The earliest instant of a payout.
     pub payable_at: DateTime<Utc>,
 }
 
 /// A withdrawal as people see it.
 #[derive(Clone, Debug, FromRow)]
 pub struct WithdrawalRecord {
-    /// Its number.
     pub withdrawal_id: i64,
-    /// The line in the history that holds the sum.
+    /// The line in the history that records the hold.
     pub transaction_id: i64,
-    /// Who asked.
     pub user_id: i64,
-    /// For how much, in paise.
+    /// The sum, in paise.
     pub amount_paise: i64,
-    /// The contract's word.
+    /// The status, by the contract's name.
     pub status: String,
-    /// When it was asked for.
+    /// The instant of the request.
     pub created_at: DateTime<Utc>,
-    /// When it was paid or rejected.
+    /// The instant at which it was paid or rejected.
     pub processed_at: Option<DateTime<Utc>>,
-    /// Nothing is paid out before.
+    /// The earliest instant of a payout.
     pub payable_at: DateTime<Utc>,
     /// Admins who agreed to pay it, in that order.
     pub agreed: Vec<i64>,
-    /// Where to.
+    /// The bank account that receives the sum.
     #[sqlx(flatten)]
     pub details: SealedDetails,
 }
@@ -64,7 +61,7 @@ macro_rules! select {
     };
 }
 
-/// Keeps a withdrawal that is asked for; answers its number.
+/// Inserts a withdrawal; returns its id.
 pub async fn insert(
     tx: &mut PgConnection,
     new: &NewWithdrawal<'_>,
@@ -90,7 +87,7 @@ pub async fn insert(
     .await
 }
 
-/// Remembers which line of the history holds the sum.
+/// Sets the line of the history that records the hold.
 pub async fn set_transaction(
     tx: &mut PgConnection,
     withdrawal_id: i64,
@@ -104,7 +101,7 @@ pub async fn set_transaction(
     Ok(())
 }
 
-/// What a person asked for since then and was not refused, in paise.
+/// Sums the withdrawals that a person has requested since an instant, without rejected ones, in paise.
 pub async fn sum_requested_since(
     tx: &mut PgConnection,
     user_id: i64,
@@ -129,7 +126,7 @@ pub async fn delete(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<(
     Ok(())
 }
 
-/// Who asked for a withdrawal.
+/// Finds the owner of a withdrawal.
 pub async fn find_owner(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT user_id FROM wallet.user_withdrawals WHERE withdrawal_id = $1")
         .bind(withdrawal_id)
@@ -160,7 +157,7 @@ pub async fn lock(
         .transpose()
 }
 
-/// Notes what an admin decided; the same again is noted once.
+/// Inserts the decision of an admin, unless the same decision was inserted before.
 pub async fn insert_decision(
     tx: &mut PgConnection,
     withdrawal_id: i64,
@@ -182,7 +179,7 @@ pub async fn insert_decision(
     Ok(())
 }
 
-/// Moves a locked withdrawal on; one that is paid or rejected is processed.
+/// Updates the status of a locked withdrawal. Paid and rejected ones get the instant of processing.
 pub async fn update_status(
     tx: &mut PgConnection,
     withdrawal_id: i64,
@@ -203,7 +200,7 @@ pub async fn update_status(
     Ok(())
 }
 
-/// One withdrawal.
+/// Finds one withdrawal.
 pub async fn find(
     connection: &mut PgConnection,
     withdrawal_id: i64,
@@ -214,7 +211,7 @@ pub async fn find(
         .await
 }
 
-/// A page of a person's withdrawals, newest first.
+/// Lists a page of a person's withdrawals, the newest first.
 pub async fn list_by_user(
     connection: &mut PgConnection,
     user_id: i64,
@@ -236,7 +233,7 @@ pub async fn list_by_user(
     Ok(ListPage { entries, total })
 }
 
-/// A page of everybody's withdrawals in one state, those that wait longest first.
+/// Lists a page of everybody's withdrawals with one status, the oldest first.
 pub async fn list_by_status(
     connection: &mut PgConnection,
     status: WithdrawalStatus,
@@ -258,7 +255,7 @@ pub async fn list_by_status(
     Ok(ListPage { entries, total })
 }
 
-/// What an operator is to pay out now: processing, not delayed, after this number.
+/// Lists withdrawals that an operator is to pay out now: in processing, not delayed, with a higher id.
 pub async fn list_payable(
     connection: &mut PgConnection,
     after_withdrawal_id: i64,

@@ -14,7 +14,7 @@ pub(crate) const CALLERS: usize = 3;
 const CALLS: i64 = 6;
 const PAISE_PER_MINUTE: i64 = 125;
 
-/// What a person has.
+/// The balance of a person in the model.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ExpectedBalance {
     pub(crate) coins: i64,
@@ -23,7 +23,7 @@ pub(crate) struct ExpectedBalance {
     pub(crate) withdrawn_paise: i64,
 }
 
-/// What a charge came to.
+/// The result of a charge in the model.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ExpectedCharge {
     Leaves(i64),
@@ -31,7 +31,7 @@ pub(crate) enum ExpectedCharge {
     Voided,
 }
 
-/// What was done with a minute.
+/// The state of a minute.
 #[derive(Clone, Copy)]
 enum MinuteState {
     /// It was charged, and left this balance.
@@ -52,7 +52,7 @@ pub(crate) struct LedgerModel {
     pub(crate) callers: Vec<i64>,
     pub(crate) listener_id: i64,
     pub(crate) people: HashMap<i64, ExpectedBalance>,
-    /// What the listener that all workers share earned here.
+    /// Money that the shared listener earned from calls of this worker.
     pub(crate) shared_paise: i64,
     first_call: i64,
     calls: Vec<i64>,
@@ -89,7 +89,7 @@ impl LedgerModel {
         self.calls[rng.random_range(0..self.calls.len())]
     }
 
-    /// Another call takes its place.
+    /// Replaces the call by a new one.
     pub(crate) fn forget_call(&mut self, call_id: i64) {
         let next = self.first_call + self.calls_begun;
         self.calls_begun += 1;
@@ -260,7 +260,7 @@ impl LedgerModel {
         (!ids.is_empty()).then(|| ids[rng.random_range(0..ids.len())])
     }
 
-    /// Where it stands afterwards; or why not.
+    /// The status afterwards, or the code of the refusal.
     pub(crate) fn decide(
         &mut self,
         id: i64,

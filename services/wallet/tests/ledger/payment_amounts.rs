@@ -1,4 +1,4 @@
-//! What was paid, in which currency and how far it came: only a captured payment of the order's amount in
+//! Amounts, currencies and states of payments: only a captured payment of the order's amount in
 //! rupees brings its coins, whichever way it is reported.
 
 use chrono::TimeDelta;

@@ -24,7 +24,7 @@ pub(crate) fn id_of(payment: &Value) -> String {
     payment["id"].as_str().expect("an id").to_owned()
 }
 
-/// What the app sends after the checkout.
+/// The proof that the app sends after the checkout.
 pub(crate) fn proof(order_id: &str, payment: &Value) -> RechargeRequest {
     let payment_id = id_of(payment);
     RechargeRequest {

@@ -35,7 +35,7 @@ const RUN_MAX: Duration = Duration::from_secs(55);
 /// Asked for the same so often, at most, before an answer has to come.
 const BROKEN_OFF_MAX: usize = 3;
 
-/// What an operation came to; what a refusal is called.
+/// The result of an operation; a refusal is named by its code.
 type OperationResult<T> = Result<T, String>;
 
 fn with_code<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> OperationResult<T> {
@@ -304,7 +304,7 @@ impl ModelWorker {
     }
 }
 
-/// What the model says of an outcome: it knows no transaction ids.
+/// An outcome as the model knows it, without transaction ids.
 fn expected_charge(outcome: ChargeOutcome) -> crate::model::ExpectedCharge {
     use crate::model::ExpectedCharge;
     match outcome {

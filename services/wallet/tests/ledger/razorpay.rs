@@ -31,7 +31,7 @@ struct ProviderAccount {
     is_down: bool,
 }
 
-/// What is at the other end of the provider's address.
+/// A server that listens at the provider's address.
 #[derive(Clone, Default)]
 pub(crate) struct StandIn {
     account: Arc<Mutex<ProviderAccount>>,
@@ -130,12 +130,12 @@ impl StandIn {
         }));
     }
 
-    /// What the checkout hands to the app beside the two ids.
+    /// The signature that the checkout hands to the app with the two ids.
     pub(crate) fn signature(order_id: &str, payment_id: &str) -> String {
         sign(KEY_SECRET, &format!("{order_id}|{payment_id}"))
     }
 
-    /// What proves that a body came from the provider.
+    /// The provider's signature of a body.
     pub(crate) fn webhook_signature(body: &str) -> String {
         sign(WEBHOOK_SECRET, body)
     }
