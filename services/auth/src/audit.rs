@@ -10,7 +10,7 @@ use talktime_kit::db::Database;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::audit_log::{self, Entry};
+use crate::store::audit_log::{self, AuditEntry};
 
 /// Refusals that wait at most.
 const QUEUE_MAX: usize = 1_024;
@@ -20,38 +20,38 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes refusals; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Refusals(mpsc::Sender<Entry>);
+pub struct RefusalRecorder(mpsc::Sender<AuditEntry>);
 
 /// Where they come out.
-pub struct Queue(mpsc::Receiver<Entry>);
+pub struct RefusalQueue(mpsc::Receiver<AuditEntry>);
 
 /// A queue with both ends.
-pub fn queue() -> (Refusals, Queue) {
+pub fn refusal_queue() -> (RefusalRecorder, RefusalQueue) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    (Refusals(sender), Queue(receiver))
+    (RefusalRecorder(sender), RefusalQueue(receiver))
 }
 
-impl Refusals {
+impl RefusalRecorder {
     /// Has a refusal written soon.
-    pub fn note(&self, entry: Entry) {
+    pub fn record(&self, entry: AuditEntry) {
         if self.0.try_send(entry).is_err() {
-            lose(1);
+            count_dropped(1);
         }
     }
 }
 
-impl Queue {
+impl RefusalQueue {
     /// Writes refusals until told to stop, or until nobody can refuse anything any more.
-    pub async fn write(mut self, db: Database, stopping: CancellationToken) {
+    pub async fn run(mut self, db: Database, stopping: CancellationToken) {
         // From zero on, so that the first is seen to be one more.
-        lose(0);
+        count_dropped(0);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut is_last = false;
         while !is_last {
             is_last = tokio::select! {
                 taken = self.0.recv_many(&mut batch, BATCH_MAX) => taken == 0,
                 () = stopping.cancelled() => {
-                    self.take_rest(&mut batch);
+                    self.drain_rest(&mut batch);
                     true
                 }
             };
@@ -63,7 +63,7 @@ impl Queue {
         }
     }
 
-    fn take_rest(&mut self, batch: &mut Vec<Entry>) {
+    fn drain_rest(&mut self, batch: &mut Vec<AuditEntry>) {
         while batch.len() < QUEUE_MAX
             && let Ok(entry) = self.0.try_recv()
         {
@@ -72,23 +72,23 @@ impl Queue {
     }
 }
 
-async fn write_batch(db: &Database, batch: &mut Vec<Entry>) {
+async fn write_batch(db: &Database, batch: &mut Vec<AuditEntry>) {
     if batch.is_empty() {
         return;
     }
     let written = async {
         let mut tx = db.begin().await?;
-        audit_log::append_all(&mut tx, batch).await?;
+        audit_log::record_all(&mut tx, batch).await?;
         tx.commit().await
     };
     if let Err(error) = written.await {
         tracing::warn!(%error, refusals = batch.len(), "refusals are missing in the audit log");
-        lose(batch.len());
+        count_dropped(batch.len());
     }
     batch.clear();
 }
 
-fn lose(refusals: usize) {
+fn count_dropped(refusals: usize) {
     let refusals = u64::try_from(refusals).unwrap_or(u64::MAX);
     metrics::counter!("auth_audit_refusals_lost_total").increment(refusals);
 }

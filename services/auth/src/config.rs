@@ -4,9 +4,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
 
-use crate::delivery::{Adapter, SmsConfig};
+use crate::delivery::{DeliveryAdapter, SmsConfig};
 use crate::domain::OtpRules;
-use crate::domain::claims::Lifetimes;
+use crate::domain::claims::TokenLifetimes;
 
 /// Auth's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Config {
     pub otp: OtpRules,
     /// How one-time passwords reach people.
     #[serde(default)]
-    pub otp_delivery: Adapter,
+    pub otp_delivery: DeliveryAdapter,
     /// The provider of text messages, for `sms`.
     pub sms: Option<SmsConfig>,
     /// The services that auth asks.
@@ -39,7 +39,7 @@ pub struct TokensConfig {
     pub key_published_secs: u32,
     /// How long tokens hold.
     #[serde(default)]
-    pub lifetimes: Lifetimes,
+    pub lifetimes: TokenLifetimes,
     /// How long a used refresh token gives the same pair once more while the new one is unused, in
     /// seconds: for phones that lose an answer. Zero, the contract's letter, is never.
     #[serde(default)]

@@ -10,32 +10,32 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, LoggedOut, RoleChanged, TokensRevoked};
 use talktime_proto::{datetime, timestamp};
 
-use crate::domain::Revocation;
-use crate::domain::claims::Lifetimes;
+use crate::domain::TokenRevocation;
+use crate::domain::claims::TokenLifetimes;
 use crate::login_records::end_account;
-use crate::store::audit_log::{self, Action, Entry};
-use crate::store::revocations::Page;
+use crate::store::audit_log::{self, AuditAction, AuditEntry};
+use crate::store::revocations::RevocationPage;
 use crate::store::{revocations, sessions};
 
 /// Tells the other services of logins and logouts, and gateways of tokens that hold no more.
 #[derive(Clone)]
-pub struct Journal {
+pub struct EventRecorder {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
 }
 
-impl Journal {
+impl EventRecorder {
     /// A journal in the outbox of `db`; `relay` is woken when there are events.
     pub fn new(db: Database, relay: Relay) -> Self {
         Self { db, relay }
     }
 
     /// Somebody is logged out of all devices; `entry` says in which way.
-    pub async fn logged_out(
+    pub async fn record_logout(
         &self,
-        entry: Entry,
+        entry: AuditEntry,
         at: DateTime<Utc>,
-        revocation: Revocation,
+        revocation: TokenRevocation,
     ) -> Result<(), Error> {
         let user_id = revocation.user_id;
         let session_ids = revocation.session_ids.clone();
@@ -44,34 +44,34 @@ impl Journal {
             session_ids,
         });
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, entry).await?;
+        audit_log::record(&mut tx, entry).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
-        revoke(&mut tx, at, revocation).await?;
+        append_revocation(&mut tx, at, revocation).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(())
     }
 
     /// A page of what was revoked and has not expired.
-    pub async fn revocations(
+    pub async fn list_revocations(
         &self,
         since: Option<DateTime<Utc>>,
         after_id: i64,
         now: DateTime<Utc>,
-    ) -> Result<Page, Error> {
+    ) -> Result<RevocationPage, Error> {
         Ok(revocations::list(&self.db, since, after_id, now).await?)
     }
 
     /// Tokens hold no more, and the user stays where they are logged in otherwise.
-    pub async fn revoked(
+    pub async fn record_revocation(
         &self,
-        entry: Entry,
+        entry: AuditEntry,
         at: DateTime<Utc>,
-        revocation: Revocation,
+        revocation: TokenRevocation,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        audit_log::append(&mut tx, entry).await?;
-        revoke(&mut tx, at, revocation).await?;
+        audit_log::record(&mut tx, entry).await?;
+        append_revocation(&mut tx, at, revocation).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(())
@@ -80,19 +80,19 @@ impl Journal {
 
 /// Kept for gateways that ask, told to those that listen. The event's version is its instant, as with
 /// all events here: nothing else orders what one person does on several replicas.
-pub(crate) async fn revoke(
+pub(crate) async fn append_revocation(
     tx: &mut PgConnection,
     at: DateTime<Utc>,
-    revocation: Revocation,
+    revocation: TokenRevocation,
 ) -> sqlx::Result<()> {
     revocations::insert(tx, &revocation).await?;
-    let (user_id, event) = (revocation.user_id, tokens_revoked(revocation));
+    let (user_id, event) = (revocation.user_id, tokens_revoked_event(revocation));
     let event = Kind::TokensRevoked(event);
     outbox::append(tx, user_id, at.timestamp_micros(), at, event).await
 }
 
 /// A revocation as it is told.
-pub(crate) fn tokens_revoked(revocation: Revocation) -> TokensRevoked {
+pub(crate) fn tokens_revoked_event(revocation: TokenRevocation) -> TokensRevoked {
     TokensRevoked {
         user_id: revocation.user_id,
         token_ids: revocation.token_ids,
@@ -103,15 +103,15 @@ pub(crate) fn tokens_revoked(revocation: Revocation) -> TokensRevoked {
 }
 
 /// Ends the sessions of deleted users, and audits who was given which role.
-pub struct ProfileEvents {
+pub struct ProfileEventHandler {
     redis: Pool,
-    lifetimes: Lifetimes,
+    lifetimes: TokenLifetimes,
     clock: Clock,
 }
 
-impl ProfileEvents {
+impl ProfileEventHandler {
     /// A handler for tokens that hold for `lifetimes`.
-    pub fn new(redis: Pool, lifetimes: Lifetimes, clock: Clock) -> Self {
+    pub fn new(redis: Pool, lifetimes: TokenLifetimes, clock: Clock) -> Self {
         Self {
             redis,
             lifetimes,
@@ -128,32 +128,32 @@ impl ProfileEvents {
         Ok(())
     }
 
-    async fn note_role(
+    async fn record_role_change(
         &self,
         tx: &mut PgConnection,
         changed: RoleChanged,
         at: DateTime<Utc>,
     ) -> Result<(), Error> {
         let action = if changed.active {
-            Action::RoleGranted
+            AuditAction::RoleGranted
         } else {
-            Action::RoleRevoked
+            AuditAction::RoleRevoked
         };
         let detail = format!("{} by {}", changed.role, changed.operator);
-        let entry = Entry::new(action, at).of_user(changed.user_id);
-        audit_log::append(tx, entry.with_detail(detail)).await?;
+        let entry = AuditEntry::new(action, at).with_user(changed.user_id);
+        audit_log::record(tx, entry.with_detail(detail)).await?;
         Ok(())
     }
 }
 
-impl Handler for ProfileEvents {
+impl Handler for ProfileEventHandler {
     /// The effect in Redis may safely happen twice: if the transaction fails, it does.
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let happened_at = datetime(event.happened_at.as_ref());
         let at = happened_at.unwrap_or_else(|| self.clock.now());
         match event.kind {
             Some(Kind::UserDeleted(user)) => self.end_account(tx, user.user_id).await,
-            Some(Kind::RoleChanged(changed)) => self.note_role(tx, changed, at).await,
+            Some(Kind::RoleChanged(changed)) => self.record_role_change(tx, changed, at).await,
             _ => Ok(()),
         }
     }

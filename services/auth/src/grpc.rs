@@ -18,23 +18,27 @@ use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::domain::claims::Session;
-use crate::domain::{AuthError, ClientAddress, Device};
-use crate::events::tokens_revoked;
-use crate::login::{Login, Verified};
-use crate::sessions::{Sessions, Tokens};
-use crate::store::revocations::{PAGE_MAX, Page};
+use crate::domain::claims::UserSession;
+use crate::domain::{AuthError, ClientAddress, DeviceName};
+use crate::events::tokens_revoked_event;
+use crate::login::{LoginService, VerificationOutcome};
+use crate::sessions::{SessionService, SessionTokens};
+use crate::store::revocations::{PAGE_MAX, RevocationPage};
 use crate::store::sessions::OpenSession;
-use crate::tokens::Issuer;
+use crate::tokens::TokenIssuer;
 
 pub(crate) struct AuthApi {
-    login: Login,
-    sessions: Sessions,
-    issuer: Arc<Issuer>,
+    login: LoginService,
+    sessions: SessionService,
+    issuer: Arc<TokenIssuer>,
 }
 
 impl AuthApi {
-    pub(crate) fn new(login: Login, sessions: Sessions, issuer: Arc<Issuer>) -> Self {
+    pub(crate) fn new(
+        login: LoginService,
+        sessions: SessionService,
+        issuer: Arc<TokenIssuer>,
+    ) -> Self {
         Self {
             login,
             sessions,
@@ -52,7 +56,7 @@ impl AuthService for AuthApi {
         let request = request.into_inner();
         let address = ClientAddress::parse(&request.client_address);
         let sent = self.login.request_otp(&request.phone, address).await;
-        sent.map_err(refused)?;
+        sent.map_err(to_status)?;
         Ok(Response::new(RequestOtpResponse {}))
     }
 
@@ -64,7 +68,7 @@ impl AuthService for AuthApi {
         let address = ClientAddress::parse(&request.client_address);
         let was_active = self.login.resend_otp(&request.phone, address).await;
         Ok(Response::new(ResendOtpResponse {
-            was_active: was_active.map_err(refused)?,
+            was_active: was_active.map_err(to_status)?,
         }))
     }
 
@@ -77,11 +81,11 @@ impl AuthService for AuthApi {
             otp,
             user_agent,
         } = request.into_inner();
-        let device = Device::new(&user_agent);
+        let device = DeviceName::new(&user_agent);
         let verified = self.login.verify_otp(&phone, &otp, &device).await;
-        let outcome = match verified.map_err(refused)? {
-            Verified::Registered(tokens) => Outcome::Registered(pair(tokens)),
-            Verified::New(token) => Outcome::RegistrationToken(token),
+        let outcome = match verified.map_err(to_status)? {
+            VerificationOutcome::Registered(tokens) => Outcome::Registered(token_pair(tokens)),
+            VerificationOutcome::New(token) => Outcome::RegistrationToken(token),
         };
         Ok(Response::new(VerifyOtpResponse {
             outcome: Some(outcome),
@@ -93,9 +97,9 @@ impl AuthService for AuthApi {
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
         let registration = self.login.register(request.into_inner()).await;
-        let (user_id, tokens) = registration.map_err(refused)?;
+        let (user_id, tokens) = registration.map_err(to_status)?;
         Ok(Response::new(RegisterResponse {
-            tokens: Some(pair(tokens)),
+            tokens: Some(token_pair(tokens)),
             user_id,
         }))
     }
@@ -105,9 +109,9 @@ impl AuthService for AuthApi {
         request: Request<RefreshTokensRequest>,
     ) -> Result<Response<RefreshTokensResponse>, Status> {
         let refresh_token = request.into_inner().refresh_token;
-        let tokens = self.sessions.refresh(&refresh_token).await;
+        let tokens = self.sessions.refresh_tokens(&refresh_token).await;
         Ok(Response::new(RefreshTokensResponse {
-            tokens: Some(pair(tokens.map_err(refused)?)),
+            tokens: Some(token_pair(tokens.map_err(to_status)?)),
         }))
     }
 
@@ -117,15 +121,15 @@ impl AuthService for AuthApi {
     ) -> Result<Response<LogoutResponse>, Status> {
         let request = request.into_inner();
         let access_jti = Uuid::parse_str(&request.access_token_id)
-            .map_err(|_| refused(AuthError::InvalidTokenId))?;
+            .map_err(|_| to_status(AuthError::InvalidTokenId))?;
         let session_id = match request.session_id.as_str() {
             "" => None,
-            session_id => Some(session(request.user_id, session_id)?.session_id),
+            session_id => Some(parse_session(request.user_id, session_id)?.session_id),
         };
         self.sessions
             .log_out(request.user_id, access_jti, session_id)
             .await
-            .map_err(refused)?;
+            .map_err(to_status)?;
         Ok(Response::new(LogoutResponse {}))
     }
 
@@ -134,9 +138,9 @@ impl AuthService for AuthApi {
         request: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Status> {
         let user_id = request.into_inner().user_id;
-        let sessions = self.sessions.list(user_id).await.map_err(refused)?;
+        let sessions = self.sessions.list_open(user_id).await.map_err(to_status)?;
         Ok(Response::new(ListSessionsResponse {
-            sessions: sessions.into_iter().map(open_session).collect(),
+            sessions: sessions.into_iter().map(session_item).collect(),
         }))
     }
 
@@ -145,8 +149,11 @@ impl AuthService for AuthApi {
         request: Request<EndSessionRequest>,
     ) -> Result<Response<EndSessionResponse>, Status> {
         let request = request.into_inner();
-        let session = session(request.user_id, &request.session_id)?;
-        self.sessions.end(session).await.map_err(refused)?;
+        let session = parse_session(request.user_id, &request.session_id)?;
+        self.sessions
+            .end_session(session)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(EndSessionResponse {}))
     }
 
@@ -155,9 +162,9 @@ impl AuthService for AuthApi {
         request: Request<LogoutAllRequest>,
     ) -> Result<Response<LogoutAllResponse>, Status> {
         let request = request.into_inner();
-        let session = session(request.user_id, &request.session_id)?;
+        let session = parse_session(request.user_id, &request.session_id)?;
         let logout = self.sessions.log_out_everywhere(session).await;
-        logout.map_err(refused)?;
+        logout.map_err(to_status)?;
         Ok(Response::new(LogoutAllResponse {}))
     }
 
@@ -166,7 +173,10 @@ impl AuthService for AuthApi {
         request: Request<EndAccountRequest>,
     ) -> Result<Response<EndAccountResponse>, Status> {
         let user_id = request.into_inner().user_id;
-        self.sessions.end_account(user_id).await.map_err(refused)?;
+        self.sessions
+            .end_account(user_id)
+            .await
+            .map_err(to_status)?;
         Ok(Response::new(EndAccountResponse {}))
     }
 
@@ -174,7 +184,7 @@ impl AuthService for AuthApi {
         &self,
         _request: Request<GetKeySetRequest>,
     ) -> Result<Response<GetKeySetResponse>, Status> {
-        let ring = self.issuer.ring().map_err(refuse)?;
+        let ring = self.issuer.current_ring().map_err(refuse)?;
         Ok(Response::new(GetKeySetResponse {
             jwks_json: ring.jwks_json().to_owned(),
         }))
@@ -186,25 +196,28 @@ impl AuthService for AuthApi {
     ) -> Result<Response<ListRevocationsResponse>, Status> {
         let request = request.into_inner();
         let since = datetime(request.since.as_ref());
-        let page = self.sessions.revocations(since, request.after_id).await;
-        let Page { revocations, as_of } = page.map_err(refused)?;
+        let page = self
+            .sessions
+            .list_revocations(since, request.after_id)
+            .await;
+        let RevocationPage { revocations, as_of } = page.map_err(to_status)?;
         Ok(Response::new(ListRevocationsResponse {
             has_more: revocations.len() == PAGE_MAX,
             last_id: revocations.last().map_or(request.after_id, |(id, _)| *id),
             revocations: revocations
                 .into_iter()
-                .map(|(_, revocation)| tokens_revoked(revocation))
+                .map(|(_, revocation)| tokens_revoked_event(revocation))
                 .collect(),
             as_of: Some(timestamp(as_of)),
         }))
     }
 }
 
-fn refused(error: AuthError) -> Status {
+fn to_status(error: AuthError) -> Status {
     refuse(Error::from(error))
 }
 
-fn pair(tokens: Tokens) -> TokenPair {
+fn token_pair(tokens: SessionTokens) -> TokenPair {
     TokenPair {
         access_token: tokens.access,
         refresh_token: tokens.refresh,
@@ -212,15 +225,15 @@ fn pair(tokens: Tokens) -> TokenPair {
 }
 
 /// What is no id of a session is the id of none.
-fn session(user_id: i64, session_id: &str) -> Result<Session, Status> {
+fn parse_session(user_id: i64, session_id: &str) -> Result<UserSession, Status> {
     let session_id = Uuid::parse_str(session_id);
-    Ok(Session {
+    Ok(UserSession {
         user_id,
-        session_id: session_id.map_err(|_| refused(AuthError::SessionNotFound))?,
+        session_id: session_id.map_err(|_| to_status(AuthError::SessionNotFound))?,
     })
 }
 
-fn open_session(session: OpenSession) -> pb::Session {
+fn session_item(session: OpenSession) -> pb::Session {
     pb::Session {
         session_id: session.session_id,
         device: session.device,

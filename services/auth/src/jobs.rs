@@ -7,10 +7,10 @@ use talktime_kit::Clock;
 use talktime_kit::db::Database;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::claims::Lifetimes;
-use crate::rotation::{RELOAD_EVERY, Rotation};
+use crate::domain::claims::TokenLifetimes;
+use crate::rotation::{KeyRotation, RELOAD_EVERY};
 use crate::store::{registrations, revocations, used_codes};
-use crate::tokens::Issuer;
+use crate::tokens::TokenIssuer;
 
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 /// Before the first keys are there, nobody can log in.
@@ -21,7 +21,7 @@ const FIRST_KEYS_RETRY: Duration = Duration::from_millis(200);
 pub async fn purge_expired(
     db: Database,
     clock: Clock,
-    lifetimes: Lifetimes,
+    lifetimes: TokenLifetimes,
     stopping: CancellationToken,
 ) {
     loop {
@@ -43,10 +43,14 @@ pub async fn purge_expired(
 
 /// Has the issuer use the keys that operators choose, until told to stop. While the database is away it
 /// goes on with those it has.
-pub async fn follow_keys(rotation: Rotation, issuer: Arc<Issuer>, stopping: CancellationToken) {
+pub async fn follow_keys(
+    rotation: KeyRotation,
+    issuer: Arc<TokenIssuer>,
+    stopping: CancellationToken,
+) {
     let mut is_away = false;
     loop {
-        let loaded = rotation.load().await;
+        let loaded = rotation.load_ring().await;
         if let Err(error) = &loaded
             && !is_away
         {
@@ -59,7 +63,7 @@ pub async fn follow_keys(rotation: Rotation, issuer: Arc<Issuer>, stopping: Canc
                 tracing::info!(key_id, "this key signs");
             }
         }
-        let pause = match issuer.ring() {
+        let pause = match issuer.current_ring() {
             Ok(_) => RELOAD_EVERY,
             Err(_) => FIRST_KEYS_RETRY,
         };

@@ -32,15 +32,15 @@ use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::delivery::Delivery;
-use crate::domain::Phone;
-use crate::events::{Journal, ProfileEvents};
+use crate::delivery::OtpDelivery;
+use crate::domain::PhoneNumber;
+use crate::events::{EventRecorder, ProfileEventHandler};
 use crate::grpc::AuthApi;
-use crate::login::Login;
-use crate::peers::{Presence, Profile};
-use crate::rotation::Rotation;
-use crate::sessions::Sessions;
-use crate::tokens::Issuer;
+use crate::login::LoginService;
+use crate::peers::{PresenceClient, ProfileClient};
+use crate::rotation::KeyRotation;
+use crate::sessions::SessionService;
+use crate::tokens::TokenIssuer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -59,38 +59,38 @@ const PROFILE_EVENTS: Consumer = Consumer {
 /// Runs auth until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let environment = service.process.environment;
-    let delivery = Delivery::new(config.otp_delivery, config.sms, environment)?;
-    let issuer = Arc::new(Issuer::new(config.tokens.lifetimes));
+    let delivery = OtpDelivery::new(config.otp_delivery, config.sms, environment)?;
+    let issuer = Arc::new(TokenIssuer::new(config.tokens.lifetimes));
     let service = Service::start(service, SCHEMA).await?;
-    let rotation = Rotation::new(service.db.clone(), &config.tokens)?;
-    Phone::warm_up();
+    let rotation = KeyRotation::new(service.db.clone(), &config.tokens)?;
+    PhoneNumber::warm_up();
 
     let redis = redis::connect(&config.redis)?;
-    let (refusals, queue) = audit::queue();
+    let (refusals, queue) = audit::refusal_queue();
     let stopping = service.lifecycle.stopping();
     service
         .lifecycle
-        .spawn(queue.write(service.db.clone(), stopping));
-    let sessions = Sessions {
+        .spawn(queue.run(service.db.clone(), stopping));
+    let sessions = SessionService {
         redis: redis.clone(),
         issuer: issuer.clone(),
-        journal: Journal::new(service.db.clone(), service.relay.clone()),
+        recorder: EventRecorder::new(service.db.clone(), service.relay.clone()),
         refusals: refusals.clone(),
-        presence: Presence::connect(&config.peers.presence)?,
+        presence: PresenceClient::connect(&config.peers.presence)?,
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
-    let login = Login {
+    let login = LoginService {
         redis: redis.clone(),
         otp_rules: config.otp,
         delivery,
         refusals,
         issuer: issuer.clone(),
-        profile: Profile::connect(&config.peers.profile)?,
+        profile: ProfileClient::connect(&config.peers.profile)?,
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };
-    let deletions = ProfileEvents::new(redis, config.tokens.lifetimes, service.clock.clone());
+    let deletions = ProfileEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, deletions);
     service.lifecycle.spawn(jobs::purge_expired(
         service.db.clone(),

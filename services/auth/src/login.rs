@@ -10,73 +10,73 @@ use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
 use uuid::Uuid;
 
-use crate::audit::Refusals;
-use crate::delivery::{Delivery, Message, NotDelivered};
-use crate::domain::claims::{Claims, Grant};
-use crate::domain::{AuthError, ClientAddress, Device, LoginProof, Otp, OtpRules, Phone};
+use crate::audit::RefusalRecorder;
+use crate::delivery::{DeliveryFailure, OtpDelivery, OtpMessage};
+use crate::domain::claims::{TokenClaims, TokenGrant};
+use crate::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp, OtpRules, PhoneNumber};
 use crate::login_records::LoginOutcome;
-use crate::peers::Profile;
-use crate::sessions::{Sessions, Tokens};
-use crate::store::audit_log::{Action, Entry};
-use crate::store::otps::{self, Resent, Sending};
+use crate::peers::ProfileClient;
+use crate::sessions::{SessionService, SessionTokens};
+use crate::store::audit_log::{AuditAction, AuditEntry};
+use crate::store::otps::{self, ResendOutcome, SendReason};
 use crate::store::registrations::UsedRegistration;
-use crate::tokens::Issuer;
+use crate::tokens::TokenIssuer;
 
 const DEFAULT_LANGUAGE: &str = "en";
 
 /// The use cases of somebody without a session.
-pub struct Login {
+pub struct LoginService {
     /// Where one-time passwords are kept.
     pub redis: Pool,
     /// What bounds them.
     pub otp_rules: OtpRules,
     /// How they reach people.
-    pub delivery: Delivery,
+    pub delivery: OtpDelivery,
     /// Where it is noted who was refused.
-    pub refusals: Refusals,
+    pub refusals: RefusalRecorder,
     /// What signs registration tokens.
-    pub issuer: Arc<Issuer>,
+    pub issuer: Arc<TokenIssuer>,
     /// Who has an account.
-    pub profile: Profile,
+    pub profile: ProfileClient,
     /// What a login opens.
-    pub sessions: Sessions,
+    pub sessions: SessionService,
     /// The time.
     pub clock: Clock,
 }
 
 /// What a right password leads to.
-pub enum Verified {
+pub enum VerificationOutcome {
     /// The phone has an account: it is logged in.
-    Registered(Tokens),
+    Registered(SessionTokens),
     /// The phone is new: a token that lets it register.
     New(String),
 }
 
-impl Login {
+impl LoginService {
     /// Sends a new password. The answer does not tell whether the phone has an account.
     pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
-        let phone = Phone::parse(phone)?;
+        let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
         let otp = Otp::generate(&mut rand::rng());
         let made = otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await;
-        self.noting(&phone, made)?;
-        let message = Message { phone, otp };
-        self.deliver(&message, address, Sending::Requested).await
+        self.audit_refusal(&phone, made)?;
+        let message = OtpMessage { phone, otp };
+        self.deliver(&message, address, SendReason::Requested).await
     }
 
     /// Sends the active password again, or a new one; answers whether there was an active one.
     pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
-        let phone = Phone::parse(phone)?;
+        let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
         let fresh = Otp::generate(&mut rand::rng());
         let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await;
-        let (otp, sending) = match self.noting(&phone, resent)? {
-            Resent::Active(active) => (active, Sending::ResentActive),
-            Resent::Fresh => (fresh, Sending::ResentFresh),
+        let (otp, sending) = match self.audit_refusal(&phone, resent)? {
+            ResendOutcome::Active(active) => (active, SendReason::ResentActive),
+            ResendOutcome::Fresh => (fresh, SendReason::ResentFresh),
         };
-        self.deliver(&Message { phone, otp }, address, sending)
+        self.deliver(&OtpMessage { phone, otp }, address, sending)
             .await?;
-        Ok(sending == Sending::ResentActive)
+        Ok(sending == SendReason::ResentActive)
     }
 
     /// Nobody's tries are used up while nothing can be sent.
@@ -88,21 +88,21 @@ impl Login {
     /// What did not go out is taken back. What may have gone out stays: its code may arrive.
     async fn deliver(
         &self,
-        message: &Message,
+        message: &OtpMessage,
         address: ClientAddress,
-        sending: Sending,
+        sending: SendReason,
     ) -> Result<(), AuthError> {
         let Err(failure) = self.delivery.deliver(message).await else {
             return Ok(());
         };
-        if failure == NotDelivered::Unknown {
+        if failure == DeliveryFailure::Unknown {
             return Err(AuthError::OtpNotSent);
         }
-        let Message { phone, otp } = message;
-        otps::take_back(&self.redis, phone, address, otp, sending).await?;
+        let OtpMessage { phone, otp } = message;
+        otps::undo_send(&self.redis, phone, address, otp, sending).await?;
         Err(match failure {
-            NotDelivered::Refused => AuthError::PhoneUnreachable,
-            NotDelivered::NotSent | NotDelivered::Unknown => AuthError::OtpNotSent,
+            DeliveryFailure::Refused => AuthError::PhoneUnreachable,
+            DeliveryFailure::NotSent | DeliveryFailure::Unknown => AuthError::OtpNotSent,
         })
     }
 
@@ -116,26 +116,26 @@ impl Login {
         &self,
         phone: &str,
         otp: &str,
-        device: &Device,
-    ) -> Result<Verified, AuthError> {
-        let phone = Phone::parse(phone)?;
-        let verified = self.verify(&phone, otp, device).await;
-        self.noting(&phone, verified)
+        device: &DeviceName,
+    ) -> Result<VerificationOutcome, AuthError> {
+        let phone = PhoneNumber::parse(phone)?;
+        let verified = self.verify_code(&phone, otp, device).await;
+        self.audit_refusal(&phone, verified)
     }
 
-    async fn verify(
+    async fn verify_code(
         &self,
-        phone: &Phone,
+        phone: &PhoneNumber,
         otp: &str,
-        device: &Device,
-    ) -> Result<Verified, AuthError> {
+        device: &DeviceName,
+    ) -> Result<VerificationOutcome, AuthError> {
         let (redis, new_id) = (&self.redis, Uuid::new_v4());
         let guess = otps::check_guess(redis, phone, otp, &self.otp_rules, new_id).await?;
         let code_id = guess.ok_or(AuthError::InvalidOtp)?;
         let verified = self.use_code(phone, code_id, device).await;
         let cleared = match &verified {
-            Ok(_) => otps::consume(redis, phone, otp).await.map(|_| ()),
-            Err(AuthError::LoginUnconfirmed) => otps::forget_use(redis, phone).await,
+            Ok(_) => otps::delete_used(redis, phone, otp).await.map(|_| ()),
+            Err(AuthError::LoginUnconfirmed) => otps::reset_code_id(redis, phone).await,
             Err(_) => Ok(()),
         };
         if let Err(error) = cleared {
@@ -148,31 +148,35 @@ impl Login {
     /// Opens a session for the code's phone, or a registration where the phone is new.
     async fn use_code(
         &self,
-        phone: &Phone,
+        phone: &PhoneNumber,
         code_id: Uuid,
-        device: &Device,
-    ) -> Result<Verified, AuthError> {
-        if let Some(user) = self.profile.user_by_phone(phone).await? {
+        device: &DeviceName,
+    ) -> Result<VerificationOutcome, AuthError> {
+        if let Some(user) = self.profile.find_user_by_phone(phone).await? {
             let proof = LoginProof::Code { code_id };
-            let tokens = self.sessions.open(user, device, proof).await?;
+            let tokens = self.sessions.open_session(user, device, proof).await?;
             return tokens
-                .map(Verified::Registered)
+                .map(VerificationOutcome::Registered)
                 .ok_or(AuthError::InvalidOtp);
         }
-        let token = self.registration_token(phone)?;
-        match self.sessions.journal.record_code_use(code_id).await? {
-            LoginOutcome::Recorded => Ok(Verified::New(token)),
+        let token = self.issue_registration_token(phone)?;
+        match self.sessions.recorder.record_code_use(code_id).await? {
+            LoginOutcome::Recorded => Ok(VerificationOutcome::New(token)),
             LoginOutcome::ProofUsed => Err(AuthError::InvalidOtp),
         }
     }
 
     /// Has a refusal noted, and hands the outcome on.
-    fn noting<T>(&self, phone: &Phone, outcome: Result<T, AuthError>) -> Result<T, AuthError> {
+    fn audit_refusal<T>(
+        &self,
+        phone: &PhoneNumber,
+        outcome: Result<T, AuthError>,
+    ) -> Result<T, AuthError> {
         if let Err(refusal) = &outcome
-            && let Some((action, limit)) = audited(refusal)
+            && let Some((action, limit)) = audit_action(refusal)
         {
-            let entry = Entry::new(action, self.clock.now()).about(phone);
-            self.refusals.note(match limit {
+            let entry = AuditEntry::new(action, self.clock.now()).with_phone(phone);
+            self.refusals.record(match limit {
                 Some(limit) => entry.with_detail(limit.to_owned()),
                 None => entry,
             });
@@ -180,10 +184,12 @@ impl Login {
         outcome
     }
 
-    fn registration_token(&self, phone: &Phone) -> Result<String, AuthError> {
+    fn issue_registration_token(&self, phone: &PhoneNumber) -> Result<String, AuthError> {
         let phone = phone.to_string();
-        let grant = Grant::Registration { phone };
-        Ok(self.issuer.issue(Uuid::new_v4(), self.clock.now(), grant)?)
+        let grant = TokenGrant::Registration { phone };
+        Ok(self
+            .issuer
+            .issue_token(Uuid::new_v4(), self.clock.now(), grant)?)
     }
 
     /// Makes the account of a verified phone and logs it in; answers the user's id. The profile
@@ -192,13 +198,16 @@ impl Login {
     /// The token's id is the registration's: asking again after a lost answer gets the tokens of the
     /// session that the first one opened, as long as nobody has used them and the session is open. Otherwise
     /// the token is as good as expired.
-    pub async fn register(&self, request: RegisterRequest) -> Result<(i64, Tokens), AuthError> {
+    pub async fn register(
+        &self,
+        request: RegisterRequest,
+    ) -> Result<(i64, SessionTokens), AuthError> {
         let (registration_id, phone) = self.check_registration_token(&request)?;
-        let device = Device::new(&request.user_agent);
+        let device = DeviceName::new(&request.user_agent);
         let new_user = new_user(registration_id, phone, request);
         let content_hash = content_hash(&new_user);
-        let journal = &self.sessions.journal;
-        if let Some(used) = journal.find_registration(registration_id).await? {
+        let recorder = &self.sessions.recorder;
+        if let Some(used) = recorder.find_registration(registration_id).await? {
             return self.repeat_registration(&used, &content_hash).await;
         }
         let user = self.profile.create_user(new_user).await?;
@@ -207,11 +216,11 @@ impl Login {
             registration_id,
             content_hash: content_hash.clone(),
         };
-        if let Some(tokens) = self.sessions.open(user, &device, proof).await? {
+        if let Some(tokens) = self.sessions.open_session(user, &device, proof).await? {
             return Ok((user_id, tokens));
         }
         // The same registration came in twice at once.
-        let used = journal.find_registration(registration_id).await?;
+        let used = recorder.find_registration(registration_id).await?;
         let used = used.ok_or_else(|| self.refuse_registration())?;
         self.repeat_registration(&used, &content_hash).await
     }
@@ -220,8 +229,8 @@ impl Login {
         &self,
         used: &UsedRegistration,
         content_hash: &[u8],
-    ) -> Result<(i64, Tokens), AuthError> {
-        let tokens = self.sessions.first_tokens(used).await?;
+    ) -> Result<(i64, SessionTokens), AuthError> {
+        let tokens = self.sessions.find_first_tokens(used).await?;
         let tokens = tokens.ok_or_else(|| self.refuse_registration())?;
         if used.content_hash != content_hash {
             return Err(AuthError::RegistrationReused);
@@ -236,11 +245,11 @@ impl Login {
     ) -> Result<(Uuid, String), AuthError> {
         let token = self
             .issuer
-            .check(&request.registration_token, self.clock.now())?;
+            .check_token(&request.registration_token, self.clock.now())?;
         match token {
-            Some(Claims {
+            Some(TokenClaims {
                 jti,
-                grant: Grant::Registration { phone },
+                grant: TokenGrant::Registration { phone },
                 ..
             }) => Ok((jti, phone)),
             _ => Err(self.refuse_registration()),
@@ -248,8 +257,8 @@ impl Login {
     }
 
     fn refuse_registration(&self) -> AuthError {
-        let entry = Entry::new(Action::RegistrationRefused, self.clock.now());
-        self.refusals.note(entry);
+        let entry = AuditEntry::new(AuditAction::RegistrationRefused, self.clock.now());
+        self.refusals.record(entry);
         AuthError::InvalidRegistrationToken
     }
 }
@@ -260,13 +269,13 @@ fn content_hash(new_user: &CreateUserRequest) -> Vec<u8> {
 }
 
 /// What the audit log calls a refusal, and which limit it was.
-fn audited(refusal: &AuthError) -> Option<(Action, Option<&'static str>)> {
+fn audit_action(refusal: &AuthError) -> Option<(AuditAction, Option<&'static str>)> {
     match refusal {
-        AuthError::InvalidOtp => Some((Action::OtpRefused, None)),
-        AuthError::OtpRateLimited { .. } => Some((Action::OtpLimited, Some("phone"))),
-        AuthError::OtpResentRecently { .. } => Some((Action::OtpLimited, Some("resend"))),
-        AuthError::OtpSendsLimited { limit, .. } => Some((Action::OtpLimited, Some(limit))),
-        AuthError::OtpTriesLimited { .. } => Some((Action::OtpLimited, Some("tries"))),
+        AuthError::InvalidOtp => Some((AuditAction::OtpRefused, None)),
+        AuthError::OtpRateLimited { .. } => Some((AuditAction::OtpLimited, Some("phone"))),
+        AuthError::OtpResentRecently { .. } => Some((AuditAction::OtpLimited, Some("resend"))),
+        AuthError::OtpSendsLimited { limit, .. } => Some((AuditAction::OtpLimited, Some(limit))),
+        AuthError::OtpTriesLimited { .. } => Some((AuditAction::OtpLimited, Some("tries"))),
         _ => None,
     }
 }

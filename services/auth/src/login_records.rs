@@ -16,12 +16,12 @@ use talktime_proto::events::v1::LoggedIn;
 use talktime_proto::events::v1::event::Kind;
 use uuid::Uuid;
 
-use crate::domain::claims::{Lifetimes, Session};
-use crate::domain::{AuthError, LoginProof, Revocation};
-use crate::events::{Journal, revoke};
-use crate::store::audit_log::{self, Action, Entry};
+use crate::domain::claims::{TokenLifetimes, UserSession};
+use crate::domain::{AuthError, LoginProof, TokenRevocation};
+use crate::events::{EventRecorder, append_revocation};
+use crate::store::audit_log::{self, AuditAction, AuditEntry};
 use crate::store::registrations::{self, UsedRegistration};
-use crate::store::sessions::Pair;
+use crate::store::sessions::TokenIdPair;
 use crate::store::{deleted_users, used_codes};
 
 /// An answer that has less time left may reach nobody, so what it was made with is not used up: presence
@@ -31,9 +31,9 @@ const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);
 /// A login whose session is stored in Redis.
 pub struct NewLogin {
     /// The session that it opens.
-    pub session: Session,
+    pub session: UserSession,
     /// The first pair of tokens of the session.
-    pub pair: Pair,
+    pub pair: TokenIdPair,
     /// The user's name, for the event.
     pub username: String,
     /// What it was made with.
@@ -49,7 +49,7 @@ pub enum LoginOutcome {
     ProofUsed,
 }
 
-impl Journal {
+impl EventRecorder {
     /// Records a login and uses up what it was made with. Fails with
     /// [`AuthError::AccountDeletionInProgress`] once the account has ended, and with
     /// [`AuthError::LoginUnconfirmed`] when it may have been recorded all the same.
@@ -61,7 +61,7 @@ impl Journal {
         let (session, user_id) = (login.session, login.session.user_id);
         let mut tx = self.db.begin().await?;
         deleted_users::lock_shared(&mut tx, user_id).await?;
-        if deleted_users::contains(&mut tx, user_id).await? {
+        if deleted_users::exists(&mut tx, user_id).await? {
             return Err(AuthError::AccountDeletionInProgress);
         }
         if !use_proof(&mut tx, &login).await? {
@@ -69,8 +69,8 @@ impl Journal {
         }
         let username = login.username;
         let event = Kind::LoggedIn(LoggedIn { user_id, username });
-        let entry = Entry::new(Action::LoggedIn, at).of_session(session);
-        audit_log::append(&mut tx, entry).await?;
+        let entry = AuditEntry::new(AuditAction::LoggedIn, at).with_session(session);
+        audit_log::record(&mut tx, entry).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
         commit_in_time(tx).await?;
         self.relay.wake();
@@ -99,7 +99,7 @@ impl Journal {
     /// Whether the account of a user has ended.
     pub async fn is_account_deleted(&self, user_id: i64) -> Result<bool, Error> {
         let mut connection = self.db.acquire().await?;
-        Ok(deleted_users::contains(&mut connection, user_id).await?)
+        Ok(deleted_users::exists(&mut connection, user_id).await?)
     }
 
     /// Ends an account for good; answers the revocation of its tokens. May be repeated.
@@ -107,8 +107,8 @@ impl Journal {
         &self,
         user_id: i64,
         at: DateTime<Utc>,
-        lifetimes: &Lifetimes,
-    ) -> Result<Revocation, Error> {
+        lifetimes: &TokenLifetimes,
+    ) -> Result<TokenRevocation, Error> {
         let mut tx = self.db.begin().await?;
         let revocation = end_account(&mut tx, user_id, at, lifetimes).await?;
         tx.commit().await?;
@@ -122,14 +122,18 @@ pub(crate) async fn end_account(
     tx: &mut PgConnection,
     user_id: i64,
     at: DateTime<Utc>,
-    lifetimes: &Lifetimes,
-) -> sqlx::Result<Revocation> {
-    let revocation = Revocation::of_ended_account(user_id, at, lifetimes);
+    lifetimes: &TokenLifetimes,
+) -> sqlx::Result<TokenRevocation> {
+    let revocation = TokenRevocation::for_ended_account(user_id, at, lifetimes);
     deleted_users::lock_exclusive(tx, user_id).await?;
     if deleted_users::insert(tx, user_id).await? {
-        registrations::delete_of_user(tx, user_id).await?;
-        audit_log::append(tx, Entry::new(Action::UserDeleted, at).of_user(user_id)).await?;
-        revoke(tx, at, revocation.clone()).await?;
+        registrations::delete_by_user(tx, user_id).await?;
+        audit_log::record(
+            tx,
+            AuditEntry::new(AuditAction::UserDeleted, at).with_user(user_id),
+        )
+        .await?;
+        append_revocation(tx, at, revocation.clone()).await?;
     }
     Ok(revocation)
 }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use talktime_auth::SCHEMA;
 use talktime_auth::config::Config;
-use talktime_auth::rotation::{Pace, Rotation};
+use talktime_auth::rotation::{KeyRotation, RotationMode};
 use talktime_kit::{cli, db};
 
 #[derive(Parser)]
@@ -19,26 +19,26 @@ enum Command {
     Serve,
     /// The keys that sign tokens (docs/runbooks/rotate-keys.md).
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(KeysCommand),
     #[command(flatten)]
     Common(cli::Command),
 }
 
 /// The steps of a rotation, in their order.
 #[derive(Subcommand)]
-enum Keys {
+enum KeysCommand {
     /// Lists every key there has been.
     List,
     /// Makes the next key and shows it to everybody; prints its id.
     Publish,
     /// Has a published key sign from now on.
-    Sign(KeyAndPace),
+    Sign(KeyArguments),
     /// Refuses every token of a key from now on.
-    Retire(KeyAndPace),
+    Retire(KeyArguments),
 }
 
 #[derive(clap::Args)]
-struct KeyAndPace {
+struct KeyArguments {
     /// As `list` shows it.
     #[arg(allow_hyphen_values = true)]
     key_id: String,
@@ -47,9 +47,13 @@ struct KeyAndPace {
     now: bool,
 }
 
-impl KeyAndPace {
-    fn pace(&self) -> Pace {
-        if self.now { Pace::Now } else { Pace::Safe }
+impl KeyArguments {
+    fn mode(&self) -> RotationMode {
+        if self.now {
+            RotationMode::Now
+        } else {
+            RotationMode::Safe
+        }
     }
 }
 
@@ -61,22 +65,22 @@ async fn main() -> anyhow::Result<()> {
         Command::Serve => talktime_auth::serve(service, config).await,
         Command::Keys(command) => {
             let pool = db::pool(SCHEMA, &service.database)?;
-            turn(command, &Rotation::new(pool, &config.tokens)?).await
+            run_keys_command(command, &KeyRotation::new(pool, &config.tokens)?).await
         }
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }
 
-async fn turn(command: Keys, rotation: &Rotation) -> anyhow::Result<()> {
+async fn run_keys_command(command: KeysCommand, rotation: &KeyRotation) -> anyhow::Result<()> {
     match command {
-        Keys::List => {
-            for key in rotation.list().await? {
+        KeysCommand::List => {
+            for key in rotation.list_keys().await? {
                 println!("{} {} since {}", key.key_id, key.stage(), key.stage_since());
             }
         }
-        Keys::Publish => println!("{}", rotation.publish().await?),
-        Keys::Sign(key) => rotation.sign_with(&key.key_id, key.pace()).await?,
-        Keys::Retire(key) => rotation.retire(&key.key_id, key.pace()).await?,
+        KeysCommand::Publish => println!("{}", rotation.publish_key().await?),
+        KeysCommand::Sign(key) => rotation.sign_with(&key.key_id, key.mode()).await?,
+        KeysCommand::Retire(key) => rotation.retire_key(&key.key_id, key.mode()).await?,
     }
     Ok(())
 }

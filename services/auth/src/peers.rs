@@ -12,23 +12,23 @@ use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{CreateUserRequest, GetUserByPhoneRequest, User};
 use talktime_proto::timestamp;
 
-use crate::domain::Phone;
+use crate::domain::PhoneNumber;
 
 /// A login waits for presence no longer than this: the event does the same a moment later.
 const SET_ONLINE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Knows who has an account.
 #[derive(Clone)]
-pub struct Profile(ProfileServiceClient<PeerChannel>);
+pub struct ProfileClient(ProfileServiceClient<PeerChannel>);
 
-impl Profile {
+impl ProfileClient {
     /// Its client at `http://host:port`.
     pub fn connect(url: &str) -> anyhow::Result<Self> {
         Ok(Self(ProfileServiceClient::new(client::connect(url)?)))
     }
 
     /// The user with this phone; `None` when the phone is new.
-    pub async fn user_by_phone(&self, phone: &Phone) -> Result<Option<User>, Error> {
+    pub async fn find_user_by_phone(&self, phone: &PhoneNumber) -> Result<Option<User>, Error> {
         let found = retry_idempotent(|| {
             let mut client = self.0.clone();
             let phone = phone.to_string();
@@ -59,16 +59,16 @@ impl Profile {
 
 /// Knows who is online.
 #[derive(Clone)]
-pub struct Presence(PresenceServiceClient<PeerChannel>);
+pub struct PresenceClient(PresenceServiceClient<PeerChannel>);
 
-impl Presence {
+impl PresenceClient {
     /// Its client at `http://host:port`.
     pub fn connect(url: &str) -> anyhow::Result<Self> {
         Ok(Self(PresenceServiceClient::new(client::connect(url)?)))
     }
 
     /// Shows a login at once where that is possible.
-    pub async fn show_login(&self, user_id: i64, username: String, happened_at: DateTime<Utc>) {
+    pub async fn report_login(&self, user_id: i64, username: String, happened_at: DateTime<Utc>) {
         self.set_online(SetOnlineRequest {
             user_id,
             username,
@@ -81,7 +81,7 @@ impl Presence {
 
     /// Shows a logout at once where that is possible: the user is offline, and these sessions give no sign
     /// of life any more.
-    pub async fn show_logout(
+    pub async fn report_logout(
         &self,
         user_id: i64,
         ended_session_ids: Vec<String>,

@@ -12,13 +12,13 @@ use crate::config::TokensConfig;
 use crate::domain::{KeyRefusal, SigningKey};
 use crate::keyring::{KeyRing, PrivateKey};
 use crate::sealing::SealingKey;
-use crate::store::signing_keys::{self, HeldKey};
+use crate::store::signing_keys::{self, ActiveKey};
 
 /// Replicas look so often whether another key signs now.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
 /// The steps of a rotation.
-pub struct Rotation {
+pub struct KeyRotation {
     db: Database,
     sealing: SealingKey,
     /// Between a key's publication and its first signature.
@@ -29,14 +29,14 @@ pub struct Rotation {
 
 /// Whether an operator waits for everybody, or has reasons not to: a key that leaked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Pace {
+pub enum RotationMode {
     /// Nobody is logged out.
     Safe,
     /// Who does not know the key yet, or holds a token of the old one, has to log in again.
     Now,
 }
 
-impl Rotation {
+impl KeyRotation {
     /// The keys in `db`, under these rules.
     pub fn new(db: Database, config: &TokensConfig) -> anyhow::Result<Self> {
         Ok(Self {
@@ -48,27 +48,27 @@ impl Rotation {
     }
 
     /// The keys as they are now. The first time of all there is none, so one is made.
-    pub async fn load(&self) -> anyhow::Result<KeyRing> {
-        let mut held = signing_keys::held(&mut *self.db.acquire().await?).await?;
-        if held.is_empty() {
-            let (key_id, sealed) = self.new_key()?;
+    pub async fn load_ring(&self) -> anyhow::Result<KeyRing> {
+        let mut active = signing_keys::list_active(&mut *self.db.acquire().await?).await?;
+        if active.is_empty() {
+            let (key_id, sealed) = self.generate_sealed_key()?;
             let mut tx = self.db.begin().await?;
             signing_keys::insert_first(&mut tx, &key_id, &sealed).await?;
             tx.commit().await?;
-            held = signing_keys::held(&mut *self.db.acquire().await?).await?;
+            active = signing_keys::list_active(&mut *self.db.acquire().await?).await?;
         }
-        self.ring(held)
+        self.open_ring(active)
     }
 
     /// Every key there has been, the oldest first.
-    pub async fn list(&self) -> anyhow::Result<Vec<SigningKey>> {
+    pub async fn list_keys(&self) -> anyhow::Result<Vec<SigningKey>> {
         let mut tx = self.db.begin().await?;
         Ok(signing_keys::lock_all(&mut tx).await?.0)
     }
 
     /// Makes a key that everybody is shown, and answers its id.
-    pub async fn publish(&self) -> anyhow::Result<String> {
-        let (key_id, sealed) = self.new_key()?;
+    pub async fn publish_key(&self) -> anyhow::Result<String> {
+        let (key_id, sealed) = self.generate_sealed_key()?;
         let mut tx = self.db.begin().await?;
         signing_keys::insert(&mut tx, &key_id, &sealed).await?;
         tx.commit().await?;
@@ -76,44 +76,44 @@ impl Rotation {
     }
 
     /// Has a published key sign from now on.
-    pub async fn sign_with(&self, key_id: &str, pace: Pace) -> anyhow::Result<()> {
-        let known_after = match pace {
-            Pace::Safe => self.known_after,
-            Pace::Now => TimeDelta::zero(),
+    pub async fn sign_with(&self, key_id: &str, mode: RotationMode) -> anyhow::Result<()> {
+        let known_after = match mode {
+            RotationMode::Safe => self.known_after,
+            RotationMode::Now => TimeDelta::zero(),
         };
         let mut tx = self.db.begin().await?;
         let (keys, now) = signing_keys::lock_all(&mut tx).await?;
-        find(&keys, key_id)?.check_may_sign(now, known_after)?;
-        signing_keys::sign_with(&mut tx, key_id, now).await?;
+        find_key(&keys, key_id)?.check_may_sign(now, known_after)?;
+        signing_keys::set_signing(&mut tx, key_id, now).await?;
         tx.commit().await?;
         Ok(())
     }
 
     /// Refuses every token of a key from now on.
-    pub async fn retire(&self, key_id: &str, pace: Pace) -> anyhow::Result<()> {
-        let lifetime = match pace {
-            Pace::Safe => self.lifetime,
-            Pace::Now => TimeDelta::zero(),
+    pub async fn retire_key(&self, key_id: &str, mode: RotationMode) -> anyhow::Result<()> {
+        let lifetime = match mode {
+            RotationMode::Safe => self.lifetime,
+            RotationMode::Now => TimeDelta::zero(),
         };
         let mut tx = self.db.begin().await?;
         let (keys, now) = signing_keys::lock_all(&mut tx).await?;
-        find(&keys, key_id)?.check_may_retire(now, lifetime)?;
-        signing_keys::retire(&mut tx, key_id, now).await?;
+        find_key(&keys, key_id)?.check_may_retire(now, lifetime)?;
+        signing_keys::set_retired(&mut tx, key_id, now).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    fn new_key(&self) -> anyhow::Result<(String, Vec<u8>)> {
+    fn generate_sealed_key(&self) -> anyhow::Result<(String, Vec<u8>)> {
         let der = PrivateKey::generate()?;
         let key_id = PrivateKey::from_der(&der)?.key_id().to_owned();
         let sealed = self.sealing.seal(&key_id, &der)?;
         Ok((key_id, sealed))
     }
 
-    fn ring(&self, held: Vec<HeldKey>) -> anyhow::Result<KeyRing> {
+    fn open_ring(&self, active: Vec<ActiveKey>) -> anyhow::Result<KeyRing> {
         let mut signing = None;
         let mut others = Vec::new();
-        for key in held {
+        for key in active {
             let der = self.sealing.open(&key.key_id, &key.sealed_key)?;
             let private = PrivateKey::from_der(&der)?;
             if key.is_signing {
@@ -126,7 +126,7 @@ impl Rotation {
     }
 }
 
-fn find<'a>(keys: &'a [SigningKey], key_id: &str) -> Result<&'a SigningKey, KeyRefusal> {
+fn find_key<'a>(keys: &'a [SigningKey], key_id: &str) -> Result<&'a SigningKey, KeyRefusal> {
     let found = keys.iter().find(|key| key.key_id == key_id);
     found.ok_or(KeyRefusal::Unknown)
 }

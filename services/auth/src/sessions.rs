@@ -9,32 +9,32 @@ use talktime_proto::auth::REVOCATIONS_HOLD;
 use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
-use crate::audit::Refusals;
-use crate::domain::claims::{Claims, Grant, Session};
-use crate::domain::{AuthError, Device, LoginProof, Revocation};
-use crate::events::Journal;
+use crate::audit::RefusalRecorder;
+use crate::domain::claims::{TokenClaims, TokenGrant, UserSession};
+use crate::domain::{AuthError, DeviceName, LoginProof, TokenRevocation};
+use crate::events::EventRecorder;
 use crate::login_records::{LoginOutcome, NewLogin};
-use crate::peers::Presence;
+use crate::peers::PresenceClient;
 use crate::store;
-use crate::store::audit_log::{Action, Entry};
+use crate::store::audit_log::{AuditAction, AuditEntry};
 use crate::store::registrations::UsedRegistration;
-use crate::store::revocations::Page;
-use crate::store::sessions::{OpenSession, Pair, Rotation};
-use crate::tokens::Issuer;
+use crate::store::revocations::RevocationPage;
+use crate::store::sessions::{OpenSession, RotationOutcome, TokenIdPair};
+use crate::tokens::TokenIssuer;
 
 /// The use cases of a session.
 #[derive(Clone)]
-pub struct Sessions {
+pub struct SessionService {
     /// Where sessions are kept.
     pub redis: Pool,
     /// What signs their tokens.
-    pub issuer: Arc<Issuer>,
+    pub issuer: Arc<TokenIssuer>,
     /// What tells of logins and logouts.
-    pub journal: Journal,
+    pub recorder: EventRecorder,
     /// Where it is noted who was refused.
-    pub refusals: Refusals,
+    pub refusals: RefusalRecorder,
     /// What shows them at once.
-    pub presence: Presence,
+    pub presence: PresenceClient,
     /// The time.
     pub clock: Clock,
     /// How long a refresh token gives the same pair once more, in seconds.
@@ -42,32 +42,32 @@ pub struct Sessions {
 }
 
 /// A session's pair of tokens, signed. Has no debug output, since whoever reads one has the session.
-pub struct Tokens {
+pub struct SessionTokens {
     /// For requests.
     pub access: String,
     /// For the next pair.
     pub refresh: String,
 }
 
-impl Sessions {
+impl SessionService {
     /// Opens a session for a user who has just shown who they are, and has them online; `None` when
     /// what they showed had been used before.
     ///
     /// The session is stored before the login is recorded (see [`crate::login_records`]). One that could
     /// not be recorded is ended again, since nobody gets its tokens.
-    pub async fn open(
+    pub async fn open_session(
         &self,
         user: User,
-        device: &Device,
+        device: &DeviceName,
         proof: LoginProof,
-    ) -> Result<Option<Tokens>, AuthError> {
+    ) -> Result<Option<SessionTokens>, AuthError> {
         let now = self.clock.now();
-        let session = Session {
+        let session = UserSession {
             user_id: user.user_id,
             session_id: Uuid::new_v4(),
         };
-        let pair = new_pair(now);
-        let tokens = self.issue(session, pair)?;
+        let pair = new_token_ids(now);
+        let tokens = self.issue_tokens(session, pair)?;
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
         store::sessions::open(
             &self.redis,
@@ -86,7 +86,7 @@ impl Sessions {
             username: user.username.clone(),
             proof,
         };
-        match self.journal.record_login(login, now).await {
+        match self.recorder.record_login(login, now).await {
             Ok(LoginOutcome::Recorded) => {}
             Ok(LoginOutcome::ProofUsed) => {
                 self.drop_session(session).await;
@@ -100,25 +100,28 @@ impl Sessions {
             }
         }
         self.presence
-            .show_login(user.user_id, user.username, now)
+            .report_login(user.user_id, user.username, now)
             .await;
         Ok(Some(tokens))
     }
 
     /// The first tokens of a session that a registration has opened; `None` once they were used, or the
     /// session has ended.
-    pub async fn first_tokens(&self, used: &UsedRegistration) -> Result<Option<Tokens>, AuthError> {
+    pub async fn find_first_tokens(
+        &self,
+        used: &UsedRegistration,
+    ) -> Result<Option<SessionTokens>, AuthError> {
         let (session, pair) = (used.session, used.pair);
-        if self.journal.is_account_deleted(session.user_id).await?
+        if self.recorder.is_account_deleted(session.user_id).await?
             || !store::sessions::is_usable(&self.redis, session.user_id, pair.refresh_jti).await?
         {
             return Ok(None);
         }
-        Ok(Some(self.issue(session, pair)?))
+        Ok(Some(self.issue_tokens(session, pair)?))
     }
 
     /// Ends a session whose tokens nobody has. Should that fail, it runs out unused.
-    async fn drop_session(&self, session: Session) {
+    async fn drop_session(&self, session: UserSession) {
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         if let Err(error) = store::sessions::end(&self.redis, session, lifetime_secs).await {
             tracing::warn!(
@@ -132,22 +135,22 @@ impl Sessions {
     /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every
     /// session of its user (contract, section 2): it is in two hands. Only within the configured grace
     /// for a lost answer, and while nobody has used the new pair, it gives that pair once more.
-    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens, AuthError> {
+    pub async fn refresh_tokens(&self, refresh_token: &str) -> Result<SessionTokens, AuthError> {
         let now = self.clock.now();
-        let Some(Claims {
+        let Some(TokenClaims {
             jti: used_jti,
-            grant: Grant::Refresh(session),
+            grant: TokenGrant::Refresh(session),
             ..
-        }) = self.issuer.check(refresh_token, now)?
+        }) = self.issuer.check_token(refresh_token, now)?
         else {
             return Err(AuthError::InvalidRefreshToken);
         };
         // Final although it is not locked: a deletion ends the sessions in Redis after its own commit, and
         // a session that has ended does not rotate.
-        if self.journal.is_account_deleted(session.user_id).await? {
+        if self.recorder.is_account_deleted(session.user_id).await? {
             return Err(self.refuse_refresh(session, now));
         }
-        let next = new_pair(now);
+        let next = new_token_ids(now);
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
         let grace_secs = self.refresh_grace_secs;
         let rotation = store::sessions::rotate(
@@ -160,26 +163,26 @@ impl Sessions {
         )
         .await?;
         match rotation {
-            Rotation::Rotated => self.issue(session, next),
-            Rotation::Again(pair) => self.issue(session, pair),
-            Rotation::Unknown => Err(self.refuse_refresh(session, now)),
-            Rotation::Reused { ended } => {
-                self.end_stolen(session, ended, now).await?;
+            RotationOutcome::Rotated => self.issue_tokens(session, next),
+            RotationOutcome::Repeated(pair) => self.issue_tokens(session, pair),
+            RotationOutcome::Unknown => Err(self.refuse_refresh(session, now)),
+            RotationOutcome::Reused { ended } => {
+                self.end_reused_sessions(session, ended, now).await?;
                 Err(AuthError::InvalidRefreshToken)
             }
         }
     }
 
-    fn refuse_refresh(&self, session: Session, now: DateTime<Utc>) -> AuthError {
-        let entry = Entry::new(Action::RefreshRefused, now).of_session(session);
-        self.refusals.note(entry);
+    fn refuse_refresh(&self, session: UserSession, now: DateTime<Utc>) -> AuthError {
+        let entry = AuditEntry::new(AuditAction::RefreshRefused, now).with_session(session);
+        self.refusals.record(entry);
         AuthError::InvalidRefreshToken
     }
 
     /// Somebody holds a token that was used before: their access token dies with it.
-    async fn end_stolen(
+    async fn end_reused_sessions(
         &self,
-        session: Session,
+        session: UserSession,
         ended: Vec<String>,
         now: DateTime<Utc>,
     ) -> Result<(), AuthError> {
@@ -188,9 +191,11 @@ impl Sessions {
             user_id,
             "a refresh token was used twice; all sessions ended"
         );
-        let revocation = self.revocation_of(user_id, ended, now);
-        let entry = Entry::new(Action::RefreshTokenReused, now).of_session(session);
-        self.journal.revoked(entry, now, revocation.clone()).await?;
+        let revocation = self.session_revocation(user_id, ended, now);
+        let entry = AuditEntry::new(AuditAction::RefreshTokenReused, now).with_session(session);
+        self.recorder
+            .record_revocation(entry, now, revocation.clone())
+            .await?;
         store::sessions::revoke(&self.redis, &revocation, now).await
     }
 
@@ -207,15 +212,15 @@ impl Sessions {
     ) -> Result<(), AuthError> {
         let now = self.clock.now();
         let session_ids: Vec<String> = session_id.iter().map(Uuid::to_string).collect();
-        let revocation = Revocation {
+        let revocation = TokenRevocation {
             token_ids: vec![access_jti.to_string()],
-            ..self.revocation_of(user_id, session_ids.clone(), now)
+            ..self.session_revocation(user_id, session_ids.clone(), now)
         };
-        let entry = Entry::new(Action::LoggedOut, now).of_user(user_id);
-        let logout = self.journal.logged_out(entry, now, revocation.clone());
+        let entry = AuditEntry::new(AuditAction::LoggedOut, now).with_user(user_id);
+        let logout = self.recorder.record_logout(entry, now, revocation.clone());
         logout.await?;
         store::sessions::revoke(&self.redis, &revocation, now).await?;
-        self.presence.show_logout(user_id, session_ids, now).await;
+        self.presence.report_logout(user_id, session_ids, now).await;
         Ok(())
     }
 
@@ -224,7 +229,7 @@ impl Sessions {
     pub async fn end_account(&self, user_id: i64) -> Result<(), AuthError> {
         let now = self.clock.now();
         let lifetimes = self.issuer.lifetimes();
-        let revocation = self.journal.end_account(user_id, now, lifetimes).await?;
+        let revocation = self.recorder.end_account(user_id, now, lifetimes).await?;
         failpoint::reach("auth.account.ended");
         store::sessions::revoke(&self.redis, &revocation, now).await?;
         tokio::time::sleep(REVOCATIONS_HOLD).await;
@@ -232,7 +237,7 @@ impl Sessions {
     }
 
     /// The open sessions of a user, last used first.
-    pub async fn list(&self, user_id: i64) -> Result<Vec<OpenSession>, AuthError> {
+    pub async fn list_open(&self, user_id: i64) -> Result<Vec<OpenSession>, AuthError> {
         store::sessions::list(&self.redis, user_id).await
     }
 
@@ -240,90 +245,96 @@ impl Sessions {
     /// that a client that gets no answer finds the session and can ask again. With the last one its
     /// user is offline; of two that end each other at once neither is, and presence finds that user
     /// silent.
-    pub async fn end(&self, session: Session) -> Result<(), AuthError> {
+    pub async fn end_session(&self, session: UserSession) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
         let session_id = session.session_id.to_string();
-        let open = self.open_ids(user_id).await?;
+        let open = self.list_open_ids(user_id).await?;
         if !open.contains(&session_id) {
             return Err(AuthError::SessionNotFound);
         }
         let is_last = open.len() == 1;
-        let revocation = self.revocation_of(user_id, vec![session_id.clone()], now);
-        let entry = Entry::new(Action::SessionEnded, now).of_session(session);
+        let revocation = self.session_revocation(user_id, vec![session_id.clone()], now);
+        let entry = AuditEntry::new(AuditAction::SessionEnded, now).with_session(session);
         if is_last {
-            self.journal.logged_out(entry, now, revocation).await?;
+            self.recorder.record_logout(entry, now, revocation).await?;
         } else {
-            self.journal.revoked(entry, now, revocation).await?;
+            self.recorder
+                .record_revocation(entry, now, revocation)
+                .await?;
         }
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end(&self.redis, session, lifetime_secs).await?;
         if is_last {
             let ended = vec![session_id];
-            self.presence.show_logout(user_id, ended, now).await;
+            self.presence.report_logout(user_id, ended, now).await;
         }
         Ok(())
     }
 
     /// Ends every session of a user with all their tokens, and has them offline. The event is
-    /// written first, as in [`Sessions::log_out`].
-    pub async fn log_out_everywhere(&self, session: Session) -> Result<(), AuthError> {
+    /// written first, as in [`SessionService::log_out`].
+    pub async fn log_out_everywhere(&self, session: UserSession) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
         // A session that logged out before may still ask.
         let mut ended = vec![session.session_id.to_string()];
-        let open = self.open_ids(user_id).await?.into_iter();
+        let open = self.list_open_ids(user_id).await?.into_iter();
         ended.extend(open.filter(|session_id| *session_id != session.session_id.to_string()));
-        let revocation = self.revocation_of(user_id, ended.clone(), now);
-        let entry = Entry::new(Action::LoggedOutEverywhere, now).of_user(user_id);
-        self.journal.logged_out(entry, now, revocation).await?;
+        let revocation = self.session_revocation(user_id, ended.clone(), now);
+        let entry = AuditEntry::new(AuditAction::LoggedOutEverywhere, now).with_user(user_id);
+        self.recorder.record_logout(entry, now, revocation).await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
-        self.presence.show_logout(user_id, ended, now).await;
+        self.presence.report_logout(user_id, ended, now).await;
         Ok(())
     }
 
     /// A page of the access tokens that hold no more, though they have not expired.
-    pub async fn revocations(
+    pub async fn list_revocations(
         &self,
         since: Option<DateTime<Utc>>,
         after_id: i64,
-    ) -> Result<Page, AuthError> {
+    ) -> Result<RevocationPage, AuthError> {
         let now = self.clock.now();
-        Ok(self.journal.revocations(since, after_id, now).await?)
+        Ok(self.recorder.list_revocations(since, after_id, now).await?)
     }
 
-    async fn open_ids(&self, user_id: i64) -> Result<Vec<String>, AuthError> {
-        let open = self.list(user_id).await?.into_iter();
+    async fn list_open_ids(&self, user_id: i64) -> Result<Vec<String>, AuthError> {
+        let open = self.list_open(user_id).await?.into_iter();
         Ok(open.map(|session| session.session_id).collect())
     }
 
     /// Of every access token that those sessions can have.
-    fn revocation_of(
+    fn session_revocation(
         &self,
         user_id: i64,
         session_ids: Vec<String>,
         now: DateTime<Utc>,
-    ) -> Revocation {
-        Revocation::of_sessions(user_id, session_ids, now, self.issuer.lifetimes())
+    ) -> TokenRevocation {
+        TokenRevocation::for_sessions(user_id, session_ids, now, self.issuer.lifetimes())
     }
 
     /// Signs a pair: the same one for the same input, since Ed25519 uses no randomness.
-    fn issue(&self, session: Session, pair: Pair) -> Result<Tokens, AuthError> {
-        let Pair {
+    fn issue_tokens(
+        &self,
+        session: UserSession,
+        pair: TokenIdPair,
+    ) -> Result<SessionTokens, AuthError> {
+        let TokenIdPair {
             refresh_jti,
             access_jti,
             issued_at,
         } = pair;
-        let access = Grant::Access(session);
-        let refresh = Grant::Refresh(session);
-        Ok(Tokens {
-            access: self.issuer.issue(access_jti, issued_at, access)?,
-            refresh: self.issuer.issue(refresh_jti, issued_at, refresh)?,
+        let access = TokenGrant::Access(session);
+        let refresh = TokenGrant::Refresh(session);
+        Ok(SessionTokens {
+            access: self.issuer.issue_token(access_jti, issued_at, access)?,
+            refresh: self.issuer.issue_token(refresh_jti, issued_at, refresh)?,
         })
     }
 }
 
-fn new_pair(now: DateTime<Utc>) -> Pair {
-    Pair {
+fn new_token_ids(now: DateTime<Utc>) -> TokenIdPair {
+    TokenIdPair {
         refresh_jti: Uuid::new_v4(),
         access_jti: Uuid::new_v4(),
         issued_at: now,

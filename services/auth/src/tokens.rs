@@ -7,29 +7,29 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header, encode};
 use talktime_kit::{Error, Kind};
 use uuid::Uuid;
 
-use crate::domain::claims::{AUDIENCE, Claims, Grant, ISSUER, Lifetimes};
+use crate::domain::claims::{AUDIENCE, ISSUER, TokenClaims, TokenGrant, TokenLifetimes};
 use crate::keyring::KeyRing;
 
 /// Signs tokens and checks its own.
-pub struct Issuer {
+pub struct TokenIssuer {
     /// None before the database has answered.
     ring: RwLock<Option<Arc<KeyRing>>>,
     validation: Validation,
-    lifetimes: Lifetimes,
+    lifetimes: TokenLifetimes,
 }
 
-impl Issuer {
+impl TokenIssuer {
     /// An issuer that waits for its keys.
-    pub fn new(lifetimes: Lifetimes) -> Self {
+    pub fn new(lifetimes: TokenLifetimes) -> Self {
         Self {
             ring: RwLock::default(),
-            validation: validation(),
+            validation: claim_validation(),
             lifetimes,
         }
     }
 
     /// An issuer with keys at hand.
-    pub fn with_ring(ring: KeyRing, lifetimes: Lifetimes) -> Self {
+    pub fn with_ring(ring: KeyRing, lifetimes: TokenLifetimes) -> Self {
         let issuer = Self::new(lifetimes);
         issuer.use_ring(ring);
         issuer
@@ -47,7 +47,7 @@ impl Issuer {
     }
 
     /// The keys; unavailable before they are there.
-    pub fn ring(&self) -> Result<Arc<KeyRing>, Error> {
+    pub fn current_ring(&self) -> Result<Arc<KeyRing>, Error> {
         let current = self.ring.read().unwrap_or_else(PoisonError::into_inner);
         current.clone().ok_or_else(|| {
             Error::new(
@@ -59,34 +59,43 @@ impl Issuer {
     }
 
     /// How long the tokens hold.
-    pub fn lifetimes(&self) -> &Lifetimes {
+    pub fn lifetimes(&self) -> &TokenLifetimes {
         &self.lifetimes
     }
 
     /// A new token.
-    pub fn issue(&self, jti: Uuid, now: DateTime<Utc>, grant: Grant) -> Result<String, Error> {
-        let ring = self.ring()?;
-        let claims = Claims::new(jti, now, &self.lifetimes, grant);
+    pub fn issue_token(
+        &self,
+        jti: Uuid,
+        now: DateTime<Utc>,
+        grant: TokenGrant,
+    ) -> Result<String, Error> {
+        let ring = self.current_ring()?;
+        let claims = TokenClaims::new(jti, now, &self.lifetimes, grant);
         encode(&ring.header, &claims, &ring.signing_key).map_err(Error::internal)
     }
 
     /// What a token says; `None` when it is not ours, was altered, or no longer holds.
-    pub fn check(&self, token: &str, now: DateTime<Utc>) -> Result<Option<Claims>, Error> {
-        let ring = self.ring()?;
-        let claims = self.signed_claims(&ring, token);
+    pub fn check_token(
+        &self,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<TokenClaims>, Error> {
+        let ring = self.current_ring()?;
+        let claims = self.verify_signature(&ring, token);
         Ok(claims.filter(|claims| !claims.is_expired(now)))
     }
 
-    fn signed_claims(&self, ring: &KeyRing, token: &str) -> Option<Claims> {
+    fn verify_signature(&self, ring: &KeyRing, token: &str) -> Option<TokenClaims> {
         let key_id = decode_header(token).ok()?.kid?;
         let key = ring.public_key(&key_id)?;
-        let token = decode::<Claims>(token, key, &self.validation).ok()?;
+        let token = decode::<TokenClaims>(token, key, &self.validation).ok()?;
         Some(token.claims)
     }
 }
 
 /// The one algorithm, issuer and audience. The time is ours to compare, with our clock.
-fn validation() -> Validation {
+fn claim_validation() -> Validation {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_required_spec_claims(&["iss", "aud", "exp"]);
     validation.set_issuer(&[ISSUER]);
@@ -101,7 +110,7 @@ mod tests {
     use jsonwebtoken::{EncodingKey, Header};
 
     use super::*;
-    use crate::domain::claims::Session;
+    use crate::domain::claims::UserSession;
     use crate::keyring::PrivateKey;
 
     /// A key made of `seed`: RFC 8410's frame around it.
@@ -115,29 +124,29 @@ mod tests {
         KeyRing::new(key(signing), &others).expect("a ring")
     }
 
-    fn issuer(seed: u8) -> Issuer {
-        Issuer::with_ring(ring(seed, &[]), Lifetimes::default())
+    fn issuer(seed: u8) -> TokenIssuer {
+        TokenIssuer::with_ring(ring(seed, &[]), TokenLifetimes::default())
     }
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
     }
 
-    fn access() -> Grant {
-        Grant::Access(Session {
+    fn access() -> TokenGrant {
+        TokenGrant::Access(UserSession {
             user_id: 42,
             session_id: Uuid::from_u128(9),
         })
     }
 
-    fn issue(issuer: &Issuer) -> String {
+    fn issue(issuer: &TokenIssuer) -> String {
         issuer
-            .issue(Uuid::from_u128(7), now(), access())
+            .issue_token(Uuid::from_u128(7), now(), access())
             .expect("signed")
     }
 
-    fn check(issuer: &Issuer, token: &str) -> Option<Claims> {
-        issuer.check(token, now()).expect("keys are there")
+    fn check(issuer: &TokenIssuer, token: &str) -> Option<TokenClaims> {
+        issuer.check_token(token, now()).expect("keys are there")
     }
 
     #[test]
@@ -147,7 +156,7 @@ mod tests {
         let claims = check(&issuer, &token).expect("holds");
         assert_eq!((claims.jti, claims.grant), (Uuid::from_u128(7), access()));
         let half_an_hour = TimeDelta::seconds(1_800);
-        let later = issuer.check(&token, now() + half_an_hour);
+        let later = issuer.check_token(&token, now() + half_an_hour);
         assert_eq!(later.expect("keys are there"), None);
     }
 
@@ -178,8 +187,8 @@ mod tests {
 
     #[test]
     fn without_keys_nothing_is_refused_for_good() {
-        let issuer = Issuer::new(Lifetimes::default());
-        let error = issuer.check("a.b.c", now()).expect_err("unknown");
+        let issuer = TokenIssuer::new(TokenLifetimes::default());
+        let error = issuer.check_token("a.b.c", now()).expect_err("unknown");
         assert_eq!(error.kind(), Kind::Unavailable);
     }
 
@@ -187,8 +196,8 @@ mod tests {
     #[test]
     fn the_algorithm_is_pinned() {
         let issuer = issuer(1);
-        let claims = Claims::new(Uuid::nil(), now(), issuer.lifetimes(), access());
-        let ring = issuer.ring().expect("keys");
+        let claims = TokenClaims::new(Uuid::nil(), now(), issuer.lifetimes(), access());
+        let ring = issuer.current_ring().expect("keys");
         let secret = EncodingKey::from_secret(ring.jwks_json().as_bytes());
         let mut header = Header::new(Algorithm::HS256);
         header.kid.clone_from(&ring.header.kid);
@@ -199,8 +208,8 @@ mod tests {
     #[test]
     fn another_issuer_or_audience_is_refused() {
         let issuer = issuer(1);
-        let ring = issuer.ring().expect("keys");
-        let ours = Claims::new(Uuid::nil(), now(), issuer.lifetimes(), access());
+        let ring = issuer.current_ring().expect("keys");
+        let ours = TokenClaims::new(Uuid::nil(), now(), issuer.lifetimes(), access());
         let mut other_issuer = ours.clone();
         other_issuer.iss = "elsewhere".into();
         let mut other_audience = ours;

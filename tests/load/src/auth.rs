@@ -9,9 +9,9 @@ use fred::prelude::{Builder, Client, ClientLike, Config, Expiration, KeysInterfa
 use http::Method;
 use serde_json::{Value, json};
 use sqlx::Executor;
-use talktime_auth::domain::claims::{Grant, Lifetimes, Session};
+use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::keyring::{KeyRing, PrivateKey};
-use talktime_auth::tokens::Issuer;
+use talktime_auth::tokens::TokenIssuer;
 use talktime_client::{Person, Role, random_phone};
 use talktime_proto::auth::v1::RefreshTokensRequest;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -204,8 +204,8 @@ impl Worker for GrpcRefresher {
 
 /// Signs, and does nothing else.
 struct Signer {
-    issuer: Arc<Issuer>,
-    session: Session,
+    issuer: Arc<TokenIssuer>,
+    session: UserSession,
 }
 
 impl Signer {
@@ -213,8 +213,8 @@ impl Signer {
         let key = PrivateKey::from_der(&PrivateKey::generate()?)?;
         let ring = KeyRing::new(key, &[])?;
         Ok(Self {
-            issuer: Arc::new(Issuer::with_ring(ring, Lifetimes::default())),
-            session: Session {
+            issuer: Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default())),
+            session: UserSession {
                 user_id: i64::try_from(index)?,
                 session_id: Uuid::new_v4(),
             },
@@ -223,8 +223,11 @@ impl Signer {
 
     fn sign_pair(&self) -> anyhow::Result<()> {
         let now = talktime_kit::Clock::System.now();
-        for grant in [Grant::Access(self.session), Grant::Refresh(self.session)] {
-            self.issuer.issue(Uuid::new_v4(), now, grant)?;
+        for grant in [
+            TokenGrant::Access(self.session),
+            TokenGrant::Refresh(self.session),
+        ] {
+            self.issuer.issue_token(Uuid::new_v4(), now, grant)?;
         }
         Ok(())
     }

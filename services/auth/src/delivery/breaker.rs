@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 /// A circuit breaker: so many failures in a row open it for a while; then one request tries whether
 /// the provider is back.
 #[derive(Debug)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     failures_max: u32,
     pause: Duration,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     failures: u32,
     open_until: Option<Instant>,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// Opens for `pause` at this failure in a row.
     pub fn new(failures_max: u32, pause: Duration) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Breaker {
 
     /// Lets a request through, or not. After the pause it lets one through and pauses again until that
     /// one has an answer.
-    pub fn enter(&self, now: Instant) -> bool {
+    pub fn try_enter(&self, now: Instant) -> bool {
         let mut state = self.state();
         match state.open_until {
             Some(until) if now < until => false,
@@ -48,12 +48,12 @@ impl Breaker {
     }
 
     /// A request was answered.
-    pub fn succeeded(&self) {
-        *self.state() = State::default();
+    pub fn record_success(&self) {
+        *self.state() = BreakerState::default();
     }
 
     /// A request was not answered, or with a failure.
-    pub fn failed(&self, now: Instant) {
+    pub fn record_failure(&self, now: Instant) {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= self.failures_max {
@@ -61,7 +61,7 @@ impl Breaker {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,10 +73,10 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(30);
 
     /// With `failures` behind it, of two allowed.
-    fn breaker(failures: u32, at: Instant) -> Breaker {
-        let breaker = Breaker::new(2, PAUSE);
+    fn breaker(failures: u32, at: Instant) -> CircuitBreaker {
+        let breaker = CircuitBreaker::new(2, PAUSE);
         for _ in 0..failures {
-            breaker.failed(at);
+            breaker.record_failure(at);
         }
         breaker
     }
@@ -84,13 +84,13 @@ mod tests {
     #[test]
     fn failures_in_a_row_open_it_and_a_success_between_starts_anew() {
         let now = Instant::now();
-        assert!(breaker(1, now).enter(now));
-        assert!(!breaker(2, now).enter(now));
+        assert!(breaker(1, now).try_enter(now));
+        assert!(!breaker(2, now).try_enter(now));
         assert!(breaker(2, now).is_open(now));
         let mended = breaker(1, now);
-        mended.succeeded();
-        mended.failed(now);
-        assert!(mended.enter(now));
+        mended.record_success();
+        mended.record_failure(now);
+        assert!(mended.try_enter(now));
     }
 
     #[test]
@@ -98,13 +98,13 @@ mod tests {
         let now = Instant::now();
         let after = now + PAUSE;
         let open = breaker(2, now);
-        assert!(!open.enter(now + PAUSE / 2));
-        assert!(open.enter(after), "one tries");
-        assert!(!open.enter(after), "and the others wait for it");
-        open.failed(after);
-        assert!(!open.enter(after));
-        assert!(open.enter(after + PAUSE));
-        open.succeeded();
-        assert!(open.enter(after) && open.enter(after));
+        assert!(!open.try_enter(now + PAUSE / 2));
+        assert!(open.try_enter(after), "one tries");
+        assert!(!open.try_enter(after), "and the others wait for it");
+        open.record_failure(after);
+        assert!(!open.try_enter(after));
+        assert!(open.try_enter(after + PAUSE));
+        open.record_success();
+        assert!(open.try_enter(after) && open.try_enter(after));
     }
 }

@@ -7,14 +7,14 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use talktime_kit::config::Environment;
 
-pub use self::breaker::Breaker;
-pub use self::sms::{Sms, SmsConfig};
-use crate::domain::{Otp, Phone};
+pub use self::breaker::CircuitBreaker;
+pub use self::sms::{SmsClient, SmsConfig};
+use crate::domain::{Otp, PhoneNumber};
 
 /// A way to deliver, as configuration names it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum Adapter {
+pub enum DeliveryAdapter {
     /// Only logs that a password was made; for development.
     #[default]
     Log,
@@ -24,25 +24,25 @@ pub enum Adapter {
 
 /// Delivers one-time passwords.
 #[derive(Debug)]
-pub enum Delivery {
-    /// See [`Adapter::Log`].
+pub enum OtpDelivery {
+    /// See [`DeliveryAdapter::Log`].
     Log,
-    /// See [`Adapter::Sms`].
-    Sms(Box<Sms>),
+    /// See [`DeliveryAdapter::Sms`].
+    Sms(Box<SmsClient>),
 }
 
 /// A password on its way to a person.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct OtpMessage {
     /// Where to.
-    pub phone: Phone,
+    pub phone: PhoneNumber,
     /// What.
     pub otp: Otp,
 }
 
 /// Why a password may not have reached its person.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum NotDelivered {
+pub enum DeliveryFailure {
     /// Nothing was sent, and asking again at once would change nothing.
     #[error("the provider refused the message")]
     Refused,
@@ -54,15 +54,15 @@ pub enum NotDelivered {
     Unknown,
 }
 
-impl Delivery {
+impl OtpDelivery {
     /// A delivery by `adapter`. Refuses in production what does not reach people.
     pub fn new(
-        adapter: Adapter,
+        adapter: DeliveryAdapter,
         sms: Option<SmsConfig>,
         environment: Environment,
     ) -> anyhow::Result<Self> {
         match adapter {
-            Adapter::Log => {
+            DeliveryAdapter::Log => {
                 ensure!(
                     environment != Environment::Production,
                     "TALKTIME_AUTH__OTP_DELIVERY: the log reaches nobody's phone and does not start \
@@ -70,17 +70,17 @@ impl Delivery {
                 );
                 Ok(Self::Log)
             }
-            Adapter::Sms => {
+            DeliveryAdapter::Sms => {
                 let sms = sms.context(
                     "TALKTIME_AUTH__OTP_DELIVERY is sms, and nothing of TALKTIME_AUTH__SMS is set",
                 )?;
-                Ok(Self::Sms(Box::new(Sms::new(sms, environment)?)))
+                Ok(Self::Sms(Box::new(SmsClient::new(sms, environment)?)))
             }
         }
     }
 
     /// Whether there is any use in making a password now.
-    pub fn check_open(&self) -> Result<(), NotDelivered> {
+    pub fn check_open(&self) -> Result<(), DeliveryFailure> {
         match self {
             Self::Log => Ok(()),
             Self::Sms(sms) => sms.check_open(),
@@ -88,7 +88,7 @@ impl Delivery {
     }
 
     /// Delivers a password.
-    pub async fn deliver(&self, message: &Message) -> Result<(), NotDelivered> {
+    pub async fn deliver(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
         match self {
             // Never the password: logs are copied further than Redis, where a developer finds it.
             Self::Log => {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn production_refuses_the_log() {
-        let log = |environment| Delivery::new(Adapter::Log, None, environment);
+        let log = |environment| OtpDelivery::new(DeliveryAdapter::Log, None, environment);
         assert!(log(Environment::Production).is_err());
         assert!(log(Environment::Staging).is_ok());
         assert!(log(Environment::Development).is_ok());
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn text_messages_need_a_provider() {
-        let error = Delivery::new(Adapter::Sms, None, Environment::Staging);
+        let error = OtpDelivery::new(DeliveryAdapter::Sms, None, Environment::Staging);
         let said = error.expect_err("nothing is set").to_string();
         assert!(said.contains("TALKTIME_AUTH__SMS"), "{said}");
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use talktime_kit::config::Environment;
 use url::form_urlencoded::Serializer;
 
-use super::{Breaker, Message, NotDelivered};
+use super::{CircuitBreaker, DeliveryFailure, OtpMessage};
 
 /// Where the password stands in the text.
 const OTP_PLACE: &str = "{otp}";
@@ -90,14 +90,14 @@ impl SmsConfig {
 
 /// Sends text messages.
 #[derive(Debug)]
-pub struct Sms {
+pub struct SmsClient {
     http: reqwest::Client,
     send_url: String,
     config: SmsConfig,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
 }
 
-impl Sms {
+impl SmsClient {
     /// A client of the provider.
     pub fn new(config: SmsConfig, environment: Environment) -> anyhow::Result<Self> {
         config.check(environment)?;
@@ -110,7 +110,7 @@ impl Sms {
         Ok(Self {
             http,
             send_url: format!("{base}/v1/Accounts/{account_sid}/Sms/send.json"),
-            breaker: Breaker::new(
+            breaker: CircuitBreaker::new(
                 config.failures_max,
                 Duration::from_secs(config.pause_secs.into()),
             ),
@@ -118,46 +118,46 @@ impl Sms {
         })
     }
 
-    pub(super) fn check_open(&self) -> Result<(), NotDelivered> {
+    pub(super) fn check_open(&self) -> Result<(), DeliveryFailure> {
         if self.breaker.is_open(Instant::now()) {
-            return Err(NotDelivered::NotSent);
+            return Err(DeliveryFailure::NotSent);
         }
         Ok(())
     }
 
-    pub(super) async fn send(&self, message: &Message) -> Result<(), NotDelivered> {
-        if !self.breaker.enter(Instant::now()) {
-            count("not_asked");
-            return Err(NotDelivered::NotSent);
+    pub(super) async fn send(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
+        if !self.breaker.try_enter(Instant::now()) {
+            record_outcome("not_asked");
+            return Err(DeliveryFailure::NotSent);
         }
-        let sent = self.try_a_few_times(message).await;
+        let sent = self.send_with_retries(message).await;
         match sent {
-            Ok(()) | Err(NotDelivered::Refused) => self.breaker.succeeded(),
-            Err(NotDelivered::NotSent | NotDelivered::Unknown) => {
-                self.breaker.failed(Instant::now());
+            Ok(()) | Err(DeliveryFailure::Refused) => self.breaker.record_success(),
+            Err(DeliveryFailure::NotSent | DeliveryFailure::Unknown) => {
+                self.breaker.record_failure(Instant::now());
             }
         }
-        count(match sent {
+        record_outcome(match sent {
             Ok(()) => "sent",
-            Err(NotDelivered::Refused) => "refused",
-            Err(NotDelivered::NotSent) => "not_sent",
-            Err(NotDelivered::Unknown) => "unknown",
+            Err(DeliveryFailure::Refused) => "refused",
+            Err(DeliveryFailure::NotSent) => "not_sent",
+            Err(DeliveryFailure::Unknown) => "unknown",
         });
         sent
     }
 
     /// The same password twice on a phone harms nobody, so a missing answer is a reason to ask again.
-    async fn try_a_few_times(&self, message: &Message) -> Result<(), NotDelivered> {
-        let mut outcome = Err(NotDelivered::NotSent);
+    async fn send_with_retries(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
+        let mut outcome = Err(DeliveryFailure::NotSent);
         for attempt in 1..=self.config.attempts_max {
-            let may_have_been_sent = outcome == Err(NotDelivered::Unknown);
-            outcome = self.try_once(message, attempt).await;
+            let may_have_been_sent = outcome == Err(DeliveryFailure::Unknown);
+            outcome = self.send_once(message, attempt).await;
             match outcome {
-                Ok(()) | Err(NotDelivered::Refused) => return outcome,
-                Err(NotDelivered::NotSent) if may_have_been_sent => {
-                    outcome = Err(NotDelivered::Unknown);
+                Ok(()) | Err(DeliveryFailure::Refused) => return outcome,
+                Err(DeliveryFailure::NotSent) if may_have_been_sent => {
+                    outcome = Err(DeliveryFailure::Unknown);
                 }
-                Err(NotDelivered::NotSent | NotDelivered::Unknown) => {}
+                Err(DeliveryFailure::NotSent | DeliveryFailure::Unknown) => {}
             }
             if attempt < self.config.attempts_max {
                 tokio::time::sleep(RETRY_DELAY).await;
@@ -166,7 +166,7 @@ impl Sms {
         outcome
     }
 
-    async fn try_once(&self, message: &Message, attempt: u32) -> Result<(), NotDelivered> {
+    async fn send_once(&self, message: &OtpMessage, attempt: u32) -> Result<(), DeliveryFailure> {
         let phone_ends_in = message.phone.last_two_digits();
         let asked = self
             .http
@@ -176,15 +176,22 @@ impl Sms {
                 Some(self.config.api_token.expose_secret()),
             )
             .header(CONTENT_TYPE, FORM)
-            .body(self.form(message))
+            .body(self.form_body(message))
             .send()
             .await;
         let (outcome, reason) = match asked {
-            Ok(answer) => (outcome_of(answer.status()), answer.status().to_string()),
-            Err(error) if error.is_connect() => {
-                (Err(NotDelivered::NotSent), error.without_url().to_string())
-            }
-            Err(error) => (Err(NotDelivered::Unknown), error.without_url().to_string()),
+            Ok(answer) => (
+                classify_status(answer.status()),
+                answer.status().to_string(),
+            ),
+            Err(error) if error.is_connect() => (
+                Err(DeliveryFailure::NotSent),
+                error.without_url().to_string(),
+            ),
+            Err(error) => (
+                Err(DeliveryFailure::Unknown),
+                error.without_url().to_string(),
+            ),
         };
         if outcome.is_ok() {
             tracing::info!(phone_ends_in, "otp sent");
@@ -194,7 +201,7 @@ impl Sms {
         outcome
     }
 
-    fn form(&self, message: &Message) -> String {
+    fn form_body(&self, message: &OtpMessage) -> String {
         let text = self.config.text.replace(OTP_PLACE, message.otp.expose());
         Serializer::new(String::new())
             .append_pair("From", &self.config.sender_id)
@@ -211,15 +218,15 @@ impl Sms {
 
 /// The provider asks to go by the status alone. A server error may come after the message was taken; a
 /// wrong account (401, 402, 403) is everybody's trouble, a bad message only this one's.
-fn outcome_of(status: StatusCode) -> Result<(), NotDelivered> {
+fn classify_status(status: StatusCode) -> Result<(), DeliveryFailure> {
     match status.as_u16() {
         200..=299 => Ok(()),
-        401..=403 | 429 => Err(NotDelivered::NotSent),
-        400..=499 => Err(NotDelivered::Refused),
-        _ => Err(NotDelivered::Unknown),
+        401..=403 | 429 => Err(DeliveryFailure::NotSent),
+        400..=499 => Err(DeliveryFailure::Refused),
+        _ => Err(DeliveryFailure::Unknown),
     }
 }
 
-fn count(outcome: &'static str) {
+fn record_outcome(outcome: &'static str) {
     metrics::counter!("auth_sms_total", "outcome" => outcome).increment(1);
 }

@@ -13,7 +13,7 @@ pub const AUDIENCE: &str = "talktime";
 
 /// The claims of a token of any type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Claims {
+pub struct TokenClaims {
     /// Who says so.
     pub iss: Cow<'static, str>,
     /// To whom.
@@ -26,17 +26,17 @@ pub struct Claims {
     pub exp: i64,
     /// What the token is good for.
     #[serde(flatten)]
-    pub grant: Grant,
+    pub grant: TokenGrant,
 }
 
 /// What a token is good for, by its `type`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Grant {
+pub enum TokenGrant {
     /// Requests of a user.
-    Access(Session),
+    Access(UserSession),
     /// One new pair of tokens for a session.
-    Refresh(Session),
+    Refresh(UserSession),
     /// The registration of a verified phone.
     Registration {
         /// E.164.
@@ -46,7 +46,7 @@ pub enum Grant {
 
 /// A login that lives on through refreshes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Session {
+pub struct UserSession {
     /// Who logged in.
     pub user_id: i64,
     /// The session's identity: the same in every pair of its tokens.
@@ -57,7 +57,7 @@ pub struct Session {
 /// How long tokens hold.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct Lifetimes {
+pub struct TokenLifetimes {
     /// Access tokens.
     pub access_secs: u32,
     /// Refresh tokens.
@@ -66,7 +66,7 @@ pub struct Lifetimes {
     pub registration_secs: u32,
 }
 
-impl Default for Lifetimes {
+impl Default for TokenLifetimes {
     fn default() -> Self {
         Self {
             access_secs: 30 * 60,
@@ -76,7 +76,7 @@ impl Default for Lifetimes {
     }
 }
 
-impl Lifetimes {
+impl TokenLifetimes {
     /// How long an access token holds.
     pub fn access(&self) -> TimeDelta {
         seconds(self.access_secs)
@@ -94,11 +94,11 @@ impl Lifetimes {
     }
 
     /// How long a token with this grant holds.
-    pub fn of(&self, grant: &Grant) -> TimeDelta {
+    pub fn for_grant(&self, grant: &TokenGrant) -> TimeDelta {
         match grant {
-            Grant::Access(_) => self.access(),
-            Grant::Refresh(_) => seconds(self.refresh_secs),
-            Grant::Registration { .. } => self.registration(),
+            TokenGrant::Access(_) => self.access(),
+            TokenGrant::Refresh(_) => seconds(self.refresh_secs),
+            TokenGrant::Registration { .. } => self.registration(),
         }
     }
 }
@@ -107,15 +107,20 @@ fn seconds(count: u32) -> TimeDelta {
     TimeDelta::seconds(i64::from(count))
 }
 
-impl Claims {
+impl TokenClaims {
     /// The claims of a new token.
-    pub fn new(jti: Uuid, now: DateTime<Utc>, lifetimes: &Lifetimes, grant: Grant) -> Self {
+    pub fn new(
+        jti: Uuid,
+        now: DateTime<Utc>,
+        lifetimes: &TokenLifetimes,
+        grant: TokenGrant,
+    ) -> Self {
         Self {
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
             jti,
             iat: now.timestamp(),
-            exp: (now + lifetimes.of(&grant)).timestamp(),
+            exp: (now + lifetimes.for_grant(&grant)).timestamp(),
             grant,
         }
     }
@@ -136,11 +141,11 @@ mod tests {
         DateTime::from_timestamp(1_750_000_000, 999_000_000).expect("valid")
     }
 
-    fn claims(grant: Grant) -> Claims {
-        Claims::new(Uuid::from_u128(7), now(), &Lifetimes::default(), grant)
+    fn claims(grant: TokenGrant) -> TokenClaims {
+        TokenClaims::new(Uuid::from_u128(7), now(), &TokenLifetimes::default(), grant)
     }
 
-    const SESSION: Session = Session {
+    const SESSION: UserSession = UserSession {
         user_id: 42,
         session_id: Uuid::from_u128(9),
     };
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn an_access_token_says_what_the_contract_lists() {
         assert_eq!(
-            serde_json::to_value(claims(Grant::Access(SESSION))).expect("json"),
+            serde_json::to_value(claims(TokenGrant::Access(SESSION))).expect("json"),
             json!({
                 "iss": "talktime",
                 "aud": "talktime",
@@ -165,7 +170,8 @@ mod tests {
     #[test]
     fn a_registration_token_vouches_for_a_phone_and_no_user() {
         let phone = "+919812345678".to_owned();
-        let claims = serde_json::to_value(claims(Grant::Registration { phone })).expect("json");
+        let claims =
+            serde_json::to_value(claims(TokenGrant::Registration { phone })).expect("json");
         assert_eq!(claims["type"], "registration");
         assert_eq!(claims["phone"], "+919812345678");
         assert_eq!(claims["exp"], 1_750_000_600);
@@ -174,24 +180,24 @@ mod tests {
 
     #[test]
     fn claims_survive_their_round_trip() {
-        let refresh = claims(Grant::Refresh(SESSION));
+        let refresh = claims(TokenGrant::Refresh(SESSION));
         let json = serde_json::to_string(&refresh).expect("json");
         assert_eq!(
-            serde_json::from_str::<Claims>(&json).expect("claims"),
+            serde_json::from_str::<TokenClaims>(&json).expect("claims"),
             refresh
         );
     }
 
     #[test]
     fn a_token_of_an_unknown_type_is_none_of_ours() {
-        let mut json = serde_json::to_value(claims(Grant::Access(SESSION))).expect("json");
+        let mut json = serde_json::to_value(claims(TokenGrant::Access(SESSION))).expect("json");
         json["type"] = "root".into();
-        assert!(serde_json::from_value::<Claims>(json).is_err());
+        assert!(serde_json::from_value::<TokenClaims>(json).is_err());
     }
 
     #[test]
     fn a_token_expires_with_the_second_it_names() {
-        let claims = claims(Grant::Access(SESSION));
+        let claims = claims(TokenGrant::Access(SESSION));
         let expires_at = DateTime::from_timestamp(claims.exp, 0).expect("valid");
         assert!(!claims.is_expired(expires_at - TimeDelta::microseconds(1)));
         assert!(claims.is_expired(expires_at));

@@ -12,13 +12,13 @@ impl ClientAddress {
     pub fn parse(text: &str) -> Self {
         let address: Option<IpAddr> = text.parse().ok();
         Self(address.map(|address| match address.to_canonical() {
-            IpAddr::V6(v6) => network(v6).into(),
+            IpAddr::V6(v6) => mask_network(v6).into(),
             v4 @ IpAddr::V4(_) => v4,
         }))
     }
 }
 
-fn network(address: Ipv6Addr) -> Ipv6Addr {
+fn mask_network(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))
 }
 

@@ -8,16 +8,16 @@ const CHARACTERS_MAX: usize = 200;
 
 /// A device as it names itself, cut to a sane length: nothing but a person's memory relies on it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Device(String);
+pub struct DeviceName(String);
 
-impl Device {
+impl DeviceName {
     /// The device of a `User-Agent` header; empty is fine.
     pub fn new(user_agent: &str) -> Self {
         Self(text::visible_line(user_agent, CHARACTERS_MAX))
     }
 }
 
-impl fmt::Display for Device {
+impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -30,15 +30,15 @@ mod tests {
     #[test]
     fn a_device_is_a_short_line() {
         assert_eq!(
-            Device::new("Talktime/1.0\r\n\0 (Pixel)").to_string(),
+            DeviceName::new("Talktime/1.0\r\n\0 (Pixel)").to_string(),
             "Talktime/1.0 (Pixel)"
         );
         assert_eq!(
-            Device::new("Pixel\u{202E}\u{200B} 9").to_string(),
+            DeviceName::new("Pixel\u{202E}\u{200B} 9").to_string(),
             "Pixel 9"
         );
         assert_eq!(
-            Device::new(&"x".repeat(9_000)).to_string().len(),
+            DeviceName::new(&"x".repeat(9_000)).to_string().len(),
             CHARACTERS_MAX
         );
     }

@@ -11,10 +11,10 @@ mod revocation;
 mod signing_key;
 
 pub use client_address::ClientAddress;
-pub use device::Device;
+pub use device::DeviceName;
 pub use error::AuthError;
 pub use login_proof::LoginProof;
 pub use otp::{Otp, OtpRules};
-pub use phone::Phone;
-pub use revocation::Revocation;
-pub use signing_key::{KeyRefusal, SPREAD_MIN, SigningKey, Stage};
+pub use phone::PhoneNumber;
+pub use revocation::TokenRevocation;
+pub use signing_key::{KeyRefusal, KeyStage, SPREAD_MIN, SigningKey};

@@ -16,7 +16,7 @@ impl Otp {
     }
 
     /// A password that was stored.
-    pub fn stored(digits: String) -> Self {
+    pub fn from_stored(digits: String) -> Self {
         Self(digits)
     }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_digits() {
-        let otp = Otp::stored("123456".to_owned());
+        let otp = Otp::from_stored("123456".to_owned());
         assert_eq!(format!("{otp:?}"), "Otp(..)");
     }
 }

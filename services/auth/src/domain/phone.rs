@@ -9,9 +9,9 @@ const TEXT_LENGTH_MAX: usize = 32;
 
 /// A phone number in E.164, such as `+919812345678`. Its debug output hides most of it.
 #[derive(Clone, Eq, Hash, PartialEq)]
-pub struct Phone(String);
+pub struct PhoneNumber(String);
 
-impl Phone {
+impl PhoneNumber {
     /// The number that a person typed, with its country code; spaces, hyphens, dots and brackets
     /// are fine. A number that its country does not assign is refused.
     pub fn parse(text: &str) -> Result<Self, AuthError> {
@@ -53,13 +53,13 @@ fn is_phone_character(character: char) -> bool {
     character.is_ascii_digit() || " +-.()".contains(character)
 }
 
-impl fmt::Display for Phone {
+impl fmt::Display for PhoneNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for Phone {
+impl fmt::Debug for PhoneNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Phone(..{})", self.last_two_digits())
     }
@@ -79,7 +79,7 @@ mod tests {
             "+91-98123-45678",
             "+91 (98123) 45678",
         ] {
-            let phone = Phone::parse(text).expect(text);
+            let phone = PhoneNumber::parse(text).expect(text);
             assert_eq!(phone.as_str(), "+919812345678", "{text}");
         }
     }
@@ -105,7 +105,7 @@ mod tests {
             "+919812345678+919812345678+919812345678",
             "＋９１９８１２３４５６７８",
         ] {
-            assert!(Phone::parse(text).is_err(), "{text}");
+            assert!(PhoneNumber::parse(text).is_err(), "{text}");
         }
     }
 
@@ -113,16 +113,16 @@ mod tests {
         /// E.164 is a person's identity here: one number must not become two.
         #[test]
         fn a_parsed_number_parses_as_itself(text in "\\+[0-9 ().-]{6,18}") {
-            if let Ok(phone) = Phone::parse(&text) {
+            if let Ok(phone) = PhoneNumber::parse(&text) {
                 prop_assert!(phone.as_str().len() <= "+123456789012345".len());
-                prop_assert_eq!(&Phone::parse(phone.as_str()).expect("valid"), &phone);
+                prop_assert_eq!(&PhoneNumber::parse(phone.as_str()).expect("valid"), &phone);
             }
         }
     }
 
     #[test]
     fn debug_output_hides_the_number() {
-        let phone = Phone::parse("+919812345678").expect("valid");
+        let phone = PhoneNumber::parse("+919812345678").expect("valid");
         assert_eq!(format!("{phone:?}"), "Phone(..78)");
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::claims::Lifetimes;
+use super::claims::TokenLifetimes;
 
 /// How far the clocks of two replicas may be apart: a revocation that goes by time covers tokens that a
 /// replica with a fast clock has issued, and is kept until those have expired as well.
@@ -10,7 +10,7 @@ const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(1);
 
 /// Access tokens of a user that hold no more. What is none of the three kinds goes on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Revocation {
+pub struct TokenRevocation {
     /// Whose.
     pub user_id: i64,
     /// Single tokens, by their `jti`.
@@ -23,35 +23,35 @@ pub struct Revocation {
     pub expires_at: DateTime<Utc>,
 }
 
-impl Revocation {
+impl TokenRevocation {
     /// Every token of these sessions, which issue none from now on.
-    pub fn of_sessions(
+    pub fn for_sessions(
         user_id: i64,
         session_ids: Vec<String>,
         now: DateTime<Utc>,
-        lifetimes: &Lifetimes,
+        lifetimes: &TokenLifetimes,
     ) -> Self {
         Self {
             session_ids,
-            ..Self::of_nothing(user_id, now + lifetimes.access() + CLOCK_SKEW_MAX)
+            ..Self::empty(user_id, now + lifetimes.access() + CLOCK_SKEW_MAX)
         }
     }
 
     /// Every token of a user whose account has ended, which issues none from now on.
-    pub fn of_ended_account(user_id: i64, now: DateTime<Utc>, lifetimes: &Lifetimes) -> Self {
+    pub fn for_ended_account(user_id: i64, now: DateTime<Utc>, lifetimes: &TokenLifetimes) -> Self {
         let issued_until = now + CLOCK_SKEW_MAX;
-        Self::of_user(user_id, issued_until, issued_until + lifetimes.access())
+        Self::for_user(user_id, issued_until, issued_until + lifetimes.access())
     }
 
     /// Every token that was issued until then.
-    pub fn of_user(user_id: i64, issued_until: DateTime<Utc>, expires_at: DateTime<Utc>) -> Self {
+    pub fn for_user(user_id: i64, issued_until: DateTime<Utc>, expires_at: DateTime<Utc>) -> Self {
         Self {
             issued_until: Some(issued_until),
-            ..Self::of_nothing(user_id, expires_at)
+            ..Self::empty(user_id, expires_at)
         }
     }
 
-    fn of_nothing(user_id: i64, expires_at: DateTime<Utc>) -> Self {
+    fn empty(user_id: i64, expires_at: DateTime<Utc>) -> Self {
         Self {
             user_id,
             token_ids: Vec::new(),

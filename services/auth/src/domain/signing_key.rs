@@ -26,7 +26,7 @@ pub struct SigningKey {
 
 /// Where a key stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stage {
+pub enum KeyStage {
     /// Known to everybody; has signed nothing.
     Published,
     /// Signs every new token.
@@ -37,7 +37,7 @@ pub enum Stage {
     Retired,
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for KeyStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Published => "published",
@@ -56,10 +56,10 @@ pub enum KeyRefusal {
     Unknown,
     /// Only a key that has signed nothing can begin to.
     #[error("the key is {0} and cannot begin to sign")]
-    CannotSign(Stage),
+    CannotSign(KeyStage),
     /// The key that signs cannot go.
     #[error("the key is {0} and cannot be retired; let another one sign first")]
-    CannotRetire(Stage),
+    CannotRetire(KeyStage),
     /// Somebody may not know the key yet.
     #[error("not everybody knows the key yet: it may sign from {0}")]
     SignsLater(DateTime<Utc>),
@@ -70,12 +70,12 @@ pub enum KeyRefusal {
 
 impl SigningKey {
     /// Where it stands.
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> KeyStage {
         match (self.signs_from, self.signs_until, self.retired_at) {
-            (_, _, Some(_)) => Stage::Retired,
-            (_, Some(_), None) => Stage::Verifying,
-            (Some(_), None, None) => Stage::Signing,
-            (None, None, None) => Stage::Published,
+            (_, _, Some(_)) => KeyStage::Retired,
+            (_, Some(_), None) => KeyStage::Verifying,
+            (Some(_), None, None) => KeyStage::Signing,
+            (None, None, None) => KeyStage::Published,
         }
     }
 
@@ -93,7 +93,7 @@ impl SigningKey {
         known_after: TimeDelta,
     ) -> Result<(), KeyRefusal> {
         let stage = self.stage();
-        if stage != Stage::Published {
+        if stage != KeyStage::Published {
             return Err(KeyRefusal::CannotSign(stage));
         }
         let from = self.published_at + known_after.max(SPREAD_MIN);
@@ -111,8 +111,8 @@ impl SigningKey {
         lifetime: TimeDelta,
     ) -> Result<(), KeyRefusal> {
         match (self.stage(), self.signs_until) {
-            (Stage::Published, _) => Ok(()),
-            (Stage::Verifying, Some(signs_until)) => {
+            (KeyStage::Published, _) => Ok(()),
+            (KeyStage::Verifying, Some(signs_until)) => {
                 // A replica may have signed with it for as long as it took to hear of the next one.
                 let from = signs_until + lifetime + SPREAD_MIN;
                 if now < from && lifetime > TimeDelta::zero() {
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_key_signs_once() {
         for (key, stage) in [
-            (key(Some(1), None, None), Stage::Signing),
-            (key(Some(1), Some(2), None), Stage::Verifying),
-            (key(Some(1), Some(2), Some(3)), Stage::Retired),
+            (key(Some(1), None, None), KeyStage::Signing),
+            (key(Some(1), Some(2), None), KeyStage::Verifying),
+            (key(Some(1), Some(2), Some(3)), KeyStage::Retired),
         ] {
             let refused = key.check_may_sign(at(900), TimeDelta::zero());
             assert_eq!(refused, Err(KeyRefusal::CannotSign(stage)));
@@ -186,8 +186,8 @@ mod tests {
             Ok(())
         );
         for (key, stage) in [
-            (key(Some(1), None, None), Stage::Signing),
-            (key(Some(1), Some(2), Some(3)), Stage::Retired),
+            (key(Some(1), None, None), KeyStage::Signing),
+            (key(Some(1), Some(2), Some(3)), KeyStage::Retired),
         ] {
             let refused = key.check_may_retire(at(900), TimeDelta::zero());
             assert_eq!(refused, Err(KeyRefusal::CannotRetire(stage)));

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::Phone;
-use crate::domain::claims::Session;
+use crate::domain::PhoneNumber;
+use crate::domain::claims::UserSession;
 
 /// What an entry tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Action {
+pub enum AuditAction {
     /// A session was opened.
     LoggedIn,
     /// The session that asked ended, and every refresh token of the user died.
@@ -36,7 +36,7 @@ pub enum Action {
     RegistrationRefused,
 }
 
-impl Action {
+impl AuditAction {
     /// As in the table.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,18 +58,18 @@ impl Action {
 
 /// A line of the log. Never an OTP, a token or a whole phone.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct AuditEntry {
     happened_at: DateTime<Utc>,
-    action: Action,
+    action: AuditAction,
     user_id: Option<i64>,
     session_id: Option<Uuid>,
     phone_ends_in: Option<String>,
     detail: Option<String>,
 }
 
-impl Entry {
+impl AuditEntry {
     /// Something that nobody we know did.
-    pub fn new(action: Action, happened_at: DateTime<Utc>) -> Self {
+    pub fn new(action: AuditAction, happened_at: DateTime<Utc>) -> Self {
         Self {
             happened_at,
             action,
@@ -82,7 +82,7 @@ impl Entry {
 
     /// In this user's name.
     #[must_use]
-    pub fn of_user(self, user_id: i64) -> Self {
+    pub fn with_user(self, user_id: i64) -> Self {
         Self {
             user_id: Some(user_id),
             ..self
@@ -91,7 +91,7 @@ impl Entry {
 
     /// In the name of this session's user; the session is what it is about.
     #[must_use]
-    pub fn of_session(self, session: Session) -> Self {
+    pub fn with_session(self, session: UserSession) -> Self {
         Self {
             user_id: Some(session.user_id),
             session_id: Some(session.session_id),
@@ -101,7 +101,7 @@ impl Entry {
 
     /// About this phone, of which only the end is kept.
     #[must_use]
-    pub fn about(self, phone: &Phone) -> Self {
+    pub fn with_phone(self, phone: &PhoneNumber) -> Self {
         Self {
             phone_ends_in: Some(phone.last_two_digits().to_owned()),
             ..self
@@ -119,13 +119,13 @@ impl Entry {
 }
 
 /// Writes an entry.
-pub async fn append(tx: &mut PgConnection, entry: Entry) -> sqlx::Result<()> {
-    append_all(tx, &[entry]).await
+pub async fn record(tx: &mut PgConnection, entry: AuditEntry) -> sqlx::Result<()> {
+    record_all(tx, &[entry]).await
 }
 
 /// Writes many entries.
-pub async fn append_all(connection: &mut PgConnection, entries: &[Entry]) -> sqlx::Result<()> {
-    let column = |value: fn(&Entry) -> Option<String>| entries.iter().map(value).collect();
+pub async fn record_all(connection: &mut PgConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
+    let column = |value: fn(&AuditEntry) -> Option<String>| entries.iter().map(value).collect();
     let happened_at: Vec<_> = entries.iter().map(|entry| entry.happened_at).collect();
     let actions: Vec<_> = entries.iter().map(|entry| entry.action.name()).collect();
     let user_ids: Vec<_> = entries.iter().map(|entry| entry.user_id).collect();

@@ -25,7 +25,7 @@ pub async fn lock_exclusive(tx: &mut PgConnection, user_id: i64) -> sqlx::Result
 
 /// Whether the account of a user has ended. Within a transaction this is final only under one of the
 /// locks above.
-pub async fn contains(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
+pub async fn exists(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM auth.deleted_users WHERE user_id = $1)")
         .bind(user_id)
         .fetch_one(connection)

@@ -2,30 +2,30 @@
 
 use uuid::Uuid;
 
-use crate::domain::{ClientAddress, Phone};
+use crate::domain::{ClientAddress, PhoneNumber};
 
 /// The active code: six digits.
-pub fn otp(phone: &Phone) -> String {
+pub fn otp(phone: &PhoneNumber) -> String {
     format!("otp:{phone}")
 }
 
 /// The active code with a random id, which tells it from another one of the same digits.
-pub fn otp_id(phone: &Phone) -> String {
+pub fn otp_id(phone: &PhoneNumber) -> String {
     format!("otp_id:{phone}")
 }
 
 /// Wrong tries at the active code; goes with it.
-pub fn otp_tries(phone: &Phone) -> String {
+pub fn otp_tries(phone: &PhoneNumber) -> String {
     format!("otp_tries:{phone}")
 }
 
 /// How many codes were made in this window.
-pub fn otp_sends(phone: &Phone) -> String {
+pub fn otp_sends(phone: &PhoneNumber) -> String {
     format!("otp_rl:{phone}")
 }
 
 /// Wrong tries of a day, over all codes of a phone.
-pub fn otp_daily_tries(phone: &Phone) -> String {
+pub fn otp_daily_tries(phone: &PhoneNumber) -> String {
     format!("otp_wrong:{phone}")
 }
 
@@ -35,7 +35,7 @@ pub fn otp_address_sends(address: ClientAddress) -> String {
 }
 
 /// Messages of this window to neighbouring numbers.
-pub fn otp_prefix_sends(phone: &Phone) -> String {
+pub fn otp_prefix_sends(phone: &PhoneNumber) -> String {
     format!("otp_rl:prefix:{}", phone.prefix())
 }
 
@@ -43,7 +43,7 @@ pub fn otp_prefix_sends(phone: &Phone) -> String {
 pub const OTP_PLATFORM_SENDS: &str = "otp_rl:platform";
 
 /// There while the last resend is recent.
-pub fn otp_resend(phone: &Phone) -> String {
+pub fn otp_resend(phone: &PhoneNumber) -> String {
     format!("otp_resend:{phone}")
 }
 

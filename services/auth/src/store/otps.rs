@@ -9,7 +9,7 @@ use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
-use crate::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
+use crate::domain::{AuthError, ClientAddress, Otp, OtpRules, PhoneNumber};
 
 static REQUEST: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -32,7 +32,7 @@ static CONSUME: LazyLock<Script> =
 
 /// Which password is to be delivered after a resend.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Resent {
+pub enum ResendOutcome {
     /// The one that was active already; it holds no longer than before.
     Active(Otp),
     /// The fresh one: there was none.
@@ -43,12 +43,12 @@ pub enum Resent {
 /// address or the whole platform.
 pub async fn request(
     redis: &Pool,
-    phone: &Phone,
+    phone: &PhoneNumber,
     address: ClientAddress,
     fresh: &Otp,
     rules: &OtpRules,
 ) -> Result<(), AuthError> {
-    let answer = run_send(redis, &REQUEST, phone, address, fresh, rules).await?;
+    let answer = run_send_script(redis, &REQUEST, phone, address, fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(()),
         _ => Err(answer.refusal()),
@@ -59,22 +59,22 @@ pub async fn request(
 /// last resend is recent.
 pub async fn resend(
     redis: &Pool,
-    phone: &Phone,
+    phone: &PhoneNumber,
     address: ClientAddress,
     fresh: &Otp,
     rules: &OtpRules,
-) -> Result<Resent, AuthError> {
-    let answer = run_send(redis, &RESEND, phone, address, fresh, rules).await?;
+) -> Result<ResendOutcome, AuthError> {
+    let answer = run_send_script(redis, &RESEND, phone, address, fresh, rules).await?;
     match answer.outcome() {
-        ("new", _) => Ok(Resent::Fresh),
-        ("active", digits) => Ok(Resent::Active(Otp::stored(digits.to_owned()))),
+        ("new", _) => Ok(ResendOutcome::Fresh),
+        ("active", digits) => Ok(ResendOutcome::Active(Otp::from_stored(digits.to_owned()))),
         _ => Err(answer.refusal()),
     }
 }
 
 /// What a message was to bring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sending {
+pub enum SendReason {
     /// A new password that was asked for.
     Requested,
     /// A new password, since there was none to send again.
@@ -84,18 +84,18 @@ pub enum Sending {
 }
 
 /// A message that did not go out does not count, and its password is none.
-pub async fn take_back(
+pub async fn undo_send(
     redis: &Pool,
-    phone: &Phone,
+    phone: &PhoneNumber,
     address: ClientAddress,
     otp: &Otp,
-    sending: Sending,
+    sending: SendReason,
 ) -> Result<(), AuthError> {
     let flag = |is_set: bool| if is_set { "1" } else { "0" };
     let arguments = vec![
         otp.expose().to_owned(),
-        flag(sending != Sending::ResentActive).to_owned(),
-        flag(sending != Sending::Requested).to_owned(),
+        flag(sending != SendReason::ResentActive).to_owned(),
+        flag(sending != SendReason::Requested).to_owned(),
     ];
     Ok(TAKE_BACK
         .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
@@ -103,11 +103,11 @@ pub async fn take_back(
 }
 
 /// The id of the active password if `guess` is it: `new_id`, unless it was given one before. A wrong
-/// guess counts, and the last one allowed burns the password; a right one leaves it for [`consume`].
+/// guess counts, and the last one allowed burns the password; a right one leaves it for [`delete_used`].
 /// After too many wrong guesses in a day, over all passwords of the phone, every guess is refused.
 pub async fn check_guess(
     redis: &Pool,
-    phone: &Phone,
+    phone: &PhoneNumber,
     guess: &str,
     rules: &OtpRules,
     new_id: Uuid,
@@ -128,7 +128,7 @@ pub async fn check_guess(
     let answer = TRY
         .evalsha_with_reload(redis.next(), keys, arguments)
         .await?;
-    let answer = Answer(answer);
+    let answer = ScriptReply(answer);
     match answer.outcome() {
         ("right", id) => Ok(Some(id.parse().map_err(Error::internal)?)),
         ("wrong", _) => Ok(None),
@@ -140,7 +140,11 @@ pub async fn check_guess(
 }
 
 /// Deletes the password after its use: of many at once with the right one, one gets `true`.
-pub async fn consume(redis: &Pool, phone: &Phone, guess: &str) -> Result<bool, AuthError> {
+pub async fn delete_used(
+    redis: &Pool,
+    phone: &PhoneNumber,
+    guess: &str,
+) -> Result<bool, AuthError> {
     let keys = vec![
         keys::otp(phone),
         keys::otp_tries(phone),
@@ -152,15 +156,15 @@ pub async fn consume(redis: &Pool, phone: &Phone, guess: &str) -> Result<bool, A
 }
 
 /// Lets a password be used once more, under another id, since nobody was answered for its use.
-pub async fn forget_use(redis: &Pool, phone: &Phone) -> Result<(), AuthError> {
+pub async fn reset_code_id(redis: &Pool, phone: &PhoneNumber) -> Result<(), AuthError> {
     let () = redis.del(keys::otp_id(phone)).await?;
     Ok(())
 }
 
 /// What a script that sends has answered: an outcome, and a code or seconds to wait.
-struct Answer(Vec<String>);
+struct ScriptReply(Vec<String>);
 
-impl Answer {
+impl ScriptReply {
     fn outcome(&self) -> (&str, &str) {
         match self.0.as_slice() {
             [outcome, value] => (outcome, value),
@@ -191,14 +195,14 @@ impl Answer {
 const SECOND: Duration = Duration::from_secs(1);
 const DAY_SECS: u32 = 24 * 60 * 60;
 
-async fn run_send(
+async fn run_send_script(
     redis: &Pool,
     script: &Script,
-    phone: &Phone,
+    phone: &PhoneNumber,
     address: ClientAddress,
     fresh: &Otp,
     rules: &OtpRules,
-) -> Result<Answer, AuthError> {
+) -> Result<ScriptReply, AuthError> {
     let arguments = vec![
         fresh.expose().to_owned(),
         rules.lifetime_secs.to_string(),
@@ -213,11 +217,11 @@ async fn run_send(
     let answer = script
         .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
         .await?;
-    Ok(Answer(answer))
+    Ok(ScriptReply(answer))
 }
 
 /// In the order in which the scripts that send know them.
-fn send_keys(phone: &Phone, address: ClientAddress) -> Vec<String> {
+fn send_keys(phone: &PhoneNumber, address: ClientAddress) -> Vec<String> {
     vec![
         keys::otp(phone),
         keys::otp_tries(phone),

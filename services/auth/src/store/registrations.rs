@@ -5,8 +5,8 @@ use sqlx::{FromRow, PgConnection};
 use talktime_kit::db::Database;
 use uuid::Uuid;
 
-use super::sessions::Pair;
-use crate::domain::claims::Session;
+use super::sessions::TokenIdPair;
+use crate::domain::claims::UserSession;
 
 /// Rows that one purge deletes at most.
 const PURGED_MAX: i64 = 10_000;
@@ -19,13 +19,13 @@ pub struct UsedRegistration {
     /// A hash of the registration's fields.
     pub content_hash: Vec<u8>,
     /// The session that it opened.
-    pub session: Session,
+    pub session: UserSession,
     /// The first pair of tokens of that session.
-    pub pair: Pair,
+    pub pair: TokenIdPair,
 }
 
 #[derive(FromRow)]
-struct Row {
+struct RegistrationRow {
     registration_id: Uuid,
     content_hash: Vec<u8>,
     user_id: i64,
@@ -61,7 +61,7 @@ pub async fn find(
     connection: &mut PgConnection,
     registration_id: Uuid,
 ) -> sqlx::Result<Option<UsedRegistration>> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<RegistrationRow> = sqlx::query_as(
         "SELECT registration_id, content_hash, user_id, session_id, refresh_jti, access_jti, issued_at
          FROM auth.registrations WHERE registration_id = $1",
     )
@@ -72,7 +72,7 @@ pub async fn find(
 }
 
 /// Deletes the rows of a user.
-pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+pub async fn delete_by_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM auth.registrations WHERE user_id = $1")
         .bind(user_id)
         .execute(tx)
@@ -97,16 +97,16 @@ pub async fn purge(db: &Database, lifetime: TimeDelta) -> sqlx::Result<u64> {
     Ok(purged.rows_affected())
 }
 
-impl From<Row> for UsedRegistration {
-    fn from(row: Row) -> Self {
+impl From<RegistrationRow> for UsedRegistration {
+    fn from(row: RegistrationRow) -> Self {
         Self {
             registration_id: row.registration_id,
             content_hash: row.content_hash,
-            session: Session {
+            session: UserSession {
                 user_id: row.user_id,
                 session_id: row.session_id,
             },
-            pair: Pair {
+            pair: TokenIdPair {
                 refresh_jti: row.refresh_jti,
                 access_jti: row.access_jti,
                 issued_at: row.issued_at,

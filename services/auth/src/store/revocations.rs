@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::db::Database;
 
-use crate::domain::Revocation;
+use crate::domain::TokenRevocation;
 
 /// Rows of a page at most.
 pub const PAGE_MAX: usize = 5_000;
@@ -16,15 +16,15 @@ const PURGED_MAX: i64 = 10_000;
 
 /// A page of what is revoked.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct RevocationPage {
     /// Each with its number.
-    pub revocations: Vec<(i64, Revocation)>,
+    pub revocations: Vec<(i64, TokenRevocation)>,
     /// The database's clock.
     pub as_of: DateTime<Utc>,
 }
 
 #[derive(FromRow)]
-struct Row {
+struct RevocationRow {
     revocation_id: i64,
     user_id: i64,
     token_ids: Vec<String>,
@@ -34,7 +34,7 @@ struct Row {
 }
 
 /// Keeps a revocation.
-pub async fn insert(tx: &mut PgConnection, revocation: &Revocation) -> sqlx::Result<()> {
+pub async fn insert(tx: &mut PgConnection, revocation: &TokenRevocation) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO auth.revocations (user_id, token_ids, session_ids, issued_until, expires_at)
          VALUES ($1, $2, $3, $4, $5)",
@@ -55,13 +55,13 @@ pub async fn list(
     since: Option<DateTime<Utc>>,
     after_id: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<Page> {
+) -> sqlx::Result<RevocationPage> {
     let mut connection = db.acquire().await?;
     // Read first: what commits after it is in the next answer at the latest.
     let as_of = sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(&mut *connection)
         .await?;
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<RevocationRow> = sqlx::query_as(
         "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
          FROM auth.revocations
          WHERE revocation_id > $2 AND expires_at > $3
@@ -76,7 +76,7 @@ pub async fn list(
     .fetch_all(&mut *connection)
     .await?;
     let revocations = rows.into_iter().map(|row| (row.revocation_id, row.into()));
-    Ok(Page {
+    Ok(RevocationPage {
         revocations: revocations.collect(),
         as_of,
     })
@@ -97,8 +97,8 @@ pub async fn purge(db: &Database, now: DateTime<Utc>) -> sqlx::Result<u64> {
     Ok(purged.rows_affected())
 }
 
-impl From<Row> for Revocation {
-    fn from(row: Row) -> Self {
+impl From<RevocationRow> for TokenRevocation {
+    fn from(row: RevocationRow) -> Self {
         Self {
             user_id: row.user_id,
             token_ids: row.token_ids,

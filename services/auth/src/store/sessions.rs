@@ -9,8 +9,8 @@ use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
-use crate::domain::claims::Session;
-use crate::domain::{AuthError, Device, Revocation};
+use crate::domain::claims::UserSession;
+use crate::domain::{AuthError, DeviceName, TokenRevocation};
 
 static OPEN: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -52,7 +52,7 @@ static END_ALL: LazyLock<Script> = LazyLock::new(|| {
 
 /// What two tokens of a session are made of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Pair {
+pub struct TokenIdPair {
     /// The refresh token's id.
     pub refresh_jti: Uuid,
     /// The access token's id.
@@ -63,11 +63,11 @@ pub struct Pair {
 
 /// What became of a refresh token that was used.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rotation {
+pub enum RotationOutcome {
     /// It is dead, and the next one is alive.
     Rotated,
     /// It had been used a moment ago, and nobody has used what it gave: this is it once more.
-    Again(Pair),
+    Repeated(TokenIdPair),
     /// It had been used before: now every session of its user has ended.
     Reused {
         /// Their ids.
@@ -80,10 +80,10 @@ pub enum Rotation {
 /// Opens a session with its first refresh token.
 pub async fn open(
     redis: &Pool,
-    session: Session,
+    session: UserSession,
     jti: Uuid,
     lifetime_secs: u32,
-    device: &Device,
+    device: &DeviceName,
     now: DateTime<Utc>,
 ) -> Result<(), AuthError> {
     let arguments = vec![
@@ -103,12 +103,12 @@ pub async fn open(
 /// same pair once more.
 pub async fn rotate(
     redis: &Pool,
-    session: Session,
+    session: UserSession,
     used_jti: Uuid,
-    next: Pair,
+    next: TokenIdPair,
     lifetime_secs: u32,
     grace_secs: u32,
-) -> Result<Rotation, AuthError> {
+) -> Result<RotationOutcome, AuthError> {
     let arguments = vec![
         session.session_id.to_string(),
         used_jti.to_string(),
@@ -123,22 +123,22 @@ pub async fn rotate(
         .await?;
     let texts: Vec<&str> = outcome.iter().map(String::as_str).collect();
     match texts.as_slice() {
-        ["rotated"] => Ok(Rotation::Rotated),
-        ["reused", ended @ ..] => Ok(Rotation::Reused {
+        ["rotated"] => Ok(RotationOutcome::Rotated),
+        ["reused", ended @ ..] => Ok(RotationOutcome::Reused {
             ended: ended.iter().map(ToString::to_string).collect(),
         }),
-        ["unknown"] => Ok(Rotation::Unknown),
+        ["unknown"] => Ok(RotationOutcome::Unknown),
         ["again", refresh_jti, access_jti, issued_at] => {
-            let pair = stored_pair(refresh_jti, access_jti, issued_at);
+            let pair = parse_stored_pair(refresh_jti, access_jti, issued_at);
             let pair = pair.ok_or_else(|| Error::internal("a kept answer is not one"))?;
-            Ok(Rotation::Again(pair))
+            Ok(RotationOutcome::Repeated(pair))
         }
         other => Err(Error::internal(format!("a script answered {other:?}")).into()),
     }
 }
 
-fn stored_pair(refresh_jti: &str, access_jti: &str, issued_at: &str) -> Option<Pair> {
-    Some(Pair {
+fn parse_stored_pair(refresh_jti: &str, access_jti: &str, issued_at: &str) -> Option<TokenIdPair> {
+    Some(TokenIdPair {
         refresh_jti: refresh_jti.parse().ok()?,
         access_jti: access_jti.parse().ok()?,
         issued_at: DateTime::from_timestamp_micros(issued_at.parse().ok()?)?,
@@ -185,22 +185,26 @@ pub async fn list(redis: &Pool, user_id: i64) -> Result<Vec<OpenSession>, AuthEr
 
 /// Ends one session and revokes its access tokens, which hold for `lifetime_secs` at most. One that is
 /// over stays so.
-pub async fn end(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<(), AuthError> {
-    run_end(redis, &END, session, lifetime_secs).await
+pub async fn end(redis: &Pool, session: UserSession, lifetime_secs: u32) -> Result<(), AuthError> {
+    run_end_script(redis, &END, session, lifetime_secs).await
 }
 
 /// Ends this session and all others of its user, and revokes their access tokens.
-pub async fn end_all(redis: &Pool, session: Session, lifetime_secs: u32) -> Result<(), AuthError> {
-    run_end(redis, &END_ALL, session, lifetime_secs).await
-}
-
-async fn run_end(
+pub async fn end_all(
     redis: &Pool,
-    script: &Script,
-    session: Session,
+    session: UserSession,
     lifetime_secs: u32,
 ) -> Result<(), AuthError> {
-    let Session {
+    run_end_script(redis, &END_ALL, session, lifetime_secs).await
+}
+
+async fn run_end_script(
+    redis: &Pool,
+    script: &Script,
+    session: UserSession,
+    lifetime_secs: u32,
+) -> Result<(), AuthError> {
+    let UserSession {
         user_id,
         session_id,
     } = session;
@@ -224,7 +228,7 @@ pub async fn is_usable(redis: &Pool, user_id: i64, refresh_jti: Uuid) -> Result<
 /// here while auth does not answer them.
 pub async fn revoke(
     redis: &Pool,
-    revocation: &Revocation,
+    revocation: &TokenRevocation,
     now: DateTime<Utc>,
 ) -> Result<(), AuthError> {
     let user_id = revocation.user_id;

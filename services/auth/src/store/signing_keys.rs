@@ -7,7 +7,7 @@ use crate::domain::SigningKey;
 
 /// A key whose tokens are accepted.
 #[derive(Clone, Debug, FromRow)]
-pub struct HeldKey {
+pub struct ActiveKey {
     /// The `kid` of its tokens.
     pub key_id: String,
     /// See [`crate::sealing`].
@@ -17,7 +17,7 @@ pub struct HeldKey {
 }
 
 /// Every key that is not retired, the oldest first.
-pub async fn held(connection: &mut PgConnection) -> sqlx::Result<Vec<HeldKey>> {
+pub async fn list_active(connection: &mut PgConnection) -> sqlx::Result<Vec<ActiveKey>> {
     sqlx::query_as(
         "SELECT key_id, sealed_key, signs_from IS NOT NULL AND signs_until IS NULL AS is_signing
          FROM auth.signing_keys WHERE retired_at IS NULL ORDER BY published_at, key_id",
@@ -74,7 +74,7 @@ pub async fn lock_all(tx: &mut PgConnection) -> sqlx::Result<(Vec<SigningKey>, D
 }
 
 /// Has one key sign in place of the one that does.
-pub async fn sign_with(
+pub async fn set_signing(
     tx: &mut PgConnection,
     key_id: &str,
     now: DateTime<Utc>,
@@ -95,7 +95,11 @@ pub async fn sign_with(
 }
 
 /// Refuses a key's tokens from now on, and forgets its private half.
-pub async fn retire(tx: &mut PgConnection, key_id: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub async fn set_retired(
+    tx: &mut PgConnection,
+    key_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE auth.signing_keys SET retired_at = $1, sealed_key = NULL WHERE key_id = $2",
     )

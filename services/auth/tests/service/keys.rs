@@ -5,23 +5,23 @@ use std::sync::Arc;
 use futures::future::join_all;
 use talktime_auth::SCHEMA;
 use talktime_auth::config::TokensConfig;
-use talktime_auth::domain::claims::Lifetimes;
-use talktime_auth::domain::{KeyRefusal, SigningKey, Stage};
-use talktime_auth::rotation::{Pace, Rotation};
+use talktime_auth::domain::claims::TokenLifetimes;
+use talktime_auth::domain::{KeyRefusal, KeyStage, SigningKey};
+use talktime_auth::rotation::{KeyRotation, RotationMode};
 use talktime_kit::testing::TestDatabase;
 
-fn rotation(database: &TestDatabase, sealing_digit: &str, key_published_secs: u32) -> Rotation {
+fn rotation(database: &TestDatabase, sealing_digit: &str, key_published_secs: u32) -> KeyRotation {
     let config = TokensConfig {
         sealing_key: sealing_digit.repeat(64).into(),
         key_published_secs,
-        lifetimes: Lifetimes::default(),
+        lifetimes: TokenLifetimes::default(),
         refresh_grace_secs: 0,
     };
-    Rotation::new(database.app.clone(), &config).expect("a sealing key")
+    KeyRotation::new(database.app.clone(), &config).expect("a sealing key")
 }
 
-async fn stages(rotation: &Rotation) -> Vec<Stage> {
-    let keys = rotation.list().await.expect("listed");
+async fn stages(rotation: &KeyRotation) -> Vec<KeyStage> {
+    let keys = rotation.list_keys().await.expect("listed");
     keys.iter().map(SigningKey::stage).collect()
 }
 
@@ -47,48 +47,51 @@ fn refusal(outcome: anyhow::Result<()>) -> KeyRefusal {
 async fn of_many_replicas_that_start_at_once_one_makes_the_first_key() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = Arc::new(rotation(&database, "a", 300));
-    let rings = join_all((0..8).map(|_| rotation.load())).await;
+    let rings = join_all((0..8).map(|_| rotation.load_ring())).await;
     let mut key_ids: Vec<String> = rings
         .iter()
         .map(|ring| ring.as_ref().expect("loaded").signing_key_id().to_owned())
         .collect();
     key_ids.dedup();
     assert_eq!(key_ids.len(), 1);
-    assert_eq!(stages(&rotation).await, [Stage::Signing]);
+    assert_eq!(stages(&rotation).await, [KeyStage::Signing]);
 }
 
 #[tokio::test]
 async fn a_key_is_published_waits_signs_and_goes() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = rotation(&database, "a", 300);
-    let first = rotation.load().await.expect("loaded");
+    let first = rotation.load_ring().await.expect("loaded");
     let first_id = first.signing_key_id();
-    let next_id = rotation.publish().await.expect("published");
-    let ring = rotation.load().await.expect("loaded");
+    let next_id = rotation.publish_key().await.expect("published");
+    let ring = rotation.load_ring().await.expect("loaded");
     assert_eq!(ring.signing_key_id(), first_id);
     assert!(ring.jwks_json().contains(&next_id), "shown to everybody");
 
-    let early = refusal(rotation.sign_with(&next_id, Pace::Safe).await);
+    let early = refusal(rotation.sign_with(&next_id, RotationMode::Safe).await);
     assert!(matches!(early, KeyRefusal::SignsLater(_)), "{early:?}");
     time_passes(&database, 300).await;
     rotation
-        .sign_with(&next_id, Pace::Safe)
+        .sign_with(&next_id, RotationMode::Safe)
         .await
         .expect("signs");
-    let ring = rotation.load().await.expect("loaded");
+    let ring = rotation.load_ring().await.expect("loaded");
     assert_eq!(ring.signing_key_id(), next_id);
     assert!(ring.jwks_json().contains(first_id), "its tokens are good");
-    assert_eq!(stages(&rotation).await, [Stage::Verifying, Stage::Signing]);
+    assert_eq!(
+        stages(&rotation).await,
+        [KeyStage::Verifying, KeyStage::Signing]
+    );
 
-    let early = refusal(rotation.retire(first_id, Pace::Safe).await);
+    let early = refusal(rotation.retire_key(first_id, RotationMode::Safe).await);
     assert!(matches!(early, KeyRefusal::RetiresLater(_)), "{early:?}");
-    let refresh_secs = Lifetimes::default().refresh_secs;
+    let refresh_secs = TokenLifetimes::default().refresh_secs;
     time_passes(&database, i32::try_from(refresh_secs).expect("small") + 5).await;
     rotation
-        .retire(first_id, Pace::Safe)
+        .retire_key(first_id, RotationMode::Safe)
         .await
         .expect("retired");
-    let ring = rotation.load().await.expect("loaded");
+    let ring = rotation.load_ring().await.expect("loaded");
     assert!(!ring.jwks_json().contains(first_id));
     let sealed: Option<Vec<u8>> =
         sqlx::query_scalar("SELECT sealed_key FROM auth.signing_keys WHERE key_id = $1")
@@ -103,51 +106,57 @@ async fn a_key_is_published_waits_signs_and_goes() {
 async fn a_leaked_key_goes_at_once() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = rotation(&database, "a", 300);
-    let leaked = rotation.load().await.expect("loaded");
+    let leaked = rotation.load_ring().await.expect("loaded");
     let leaked_id = leaked.signing_key_id();
-    let next_id = rotation.publish().await.expect("published");
+    let next_id = rotation.publish_key().await.expect("published");
     time_passes(&database, 5).await;
     rotation
-        .sign_with(&next_id, Pace::Now)
+        .sign_with(&next_id, RotationMode::Now)
         .await
         .expect("signs");
     rotation
-        .retire(leaked_id, Pace::Now)
+        .retire_key(leaked_id, RotationMode::Now)
         .await
         .expect("retired");
-    assert_eq!(stages(&rotation).await, [Stage::Retired, Stage::Signing]);
+    assert_eq!(
+        stages(&rotation).await,
+        [KeyStage::Retired, KeyStage::Signing]
+    );
 }
 
 #[tokio::test]
 async fn what_would_leave_no_key_or_an_unknown_one_is_refused() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = rotation(&database, "a", 0);
-    let ring = rotation.load().await.expect("loaded");
+    let ring = rotation.load_ring().await.expect("loaded");
     let key_id = ring.signing_key_id();
     for (outcome, expected) in [
         (
-            rotation.retire(key_id, Pace::Now).await,
-            KeyRefusal::CannotRetire(Stage::Signing),
+            rotation.retire_key(key_id, RotationMode::Now).await,
+            KeyRefusal::CannotRetire(KeyStage::Signing),
         ),
         (
-            rotation.sign_with(key_id, Pace::Now).await,
-            KeyRefusal::CannotSign(Stage::Signing),
+            rotation.sign_with(key_id, RotationMode::Now).await,
+            KeyRefusal::CannotSign(KeyStage::Signing),
         ),
         (
-            rotation.sign_with("nobody's", Pace::Now).await,
+            rotation.sign_with("nobody's", RotationMode::Now).await,
             KeyRefusal::Unknown,
         ),
     ] {
         assert_eq!(refusal(outcome), expected);
     }
-    assert_eq!(stages(&rotation).await, [Stage::Signing]);
+    assert_eq!(stages(&rotation).await, [KeyStage::Signing]);
 }
 
 #[tokio::test]
 async fn keys_open_under_the_sealing_key_alone() {
     let database = TestDatabase::new(SCHEMA).await;
-    rotation(&database, "a", 0).load().await.expect("loaded");
-    let error = rotation(&database, "b", 0).load().await.err();
+    rotation(&database, "a", 0)
+        .load_ring()
+        .await
+        .expect("loaded");
+    let error = rotation(&database, "b", 0).load_ring().await.err();
     let said = error.expect("another key").to_string();
     assert!(said.contains("SEALING_KEY"), "{said}");
 }

@@ -8,17 +8,17 @@ use futures::future::join_all;
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::audit;
-use talktime_auth::delivery::{Adapter, Delivery};
-use talktime_auth::domain::claims::{Claims, Grant, Lifetimes, Session};
-use talktime_auth::domain::{AuthError, ClientAddress, Device, LoginProof, Otp, OtpRules};
-use talktime_auth::events::{Journal, ProfileEvents};
+use talktime_auth::delivery::{DeliveryAdapter, OtpDelivery};
+use talktime_auth::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes, UserSession};
+use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp, OtpRules};
+use talktime_auth::events::{EventRecorder, ProfileEventHandler};
 use talktime_auth::keyring::{KeyRing, PrivateKey};
-use talktime_auth::login::Login;
-use talktime_auth::peers::{Presence, Profile};
-use talktime_auth::sessions::{Sessions, Tokens};
-use talktime_auth::store::audit_log::{Action, Entry};
+use talktime_auth::login::LoginService;
+use talktime_auth::peers::{PresenceClient, ProfileClient};
+use talktime_auth::sessions::{SessionService, SessionTokens};
+use talktime_auth::store::audit_log::{AuditAction, AuditEntry};
 use talktime_auth::store::{self, keys, otps};
-use talktime_auth::tokens::Issuer;
+use talktime_auth::tokens::TokenIssuer;
 use talktime_kit::config::Environment;
 use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
@@ -39,40 +39,40 @@ use crate::support::{phone, redis, session};
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-fn issuer() -> Arc<Issuer> {
+fn issuer() -> Arc<TokenIssuer> {
     let key = PrivateKey::from_der(&PrivateKey::generate().expect("made")).expect("a key");
     let ring = KeyRing::new(key, &[]).expect("a ring");
-    Arc::new(Issuer::with_ring(ring, Lifetimes::default()))
+    Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default()))
 }
 
 /// What a token of ours says.
-fn read(sessions: &Sessions, token: &str) -> Claims {
-    let claims = sessions.issuer.check(token, sessions.clock.now());
+fn read_claims(sessions: &SessionService, token: &str) -> TokenClaims {
+    let claims = sessions.issuer.check_token(token, sessions.clock.now());
     claims.expect("keys are there").expect("ours")
 }
 
-fn sessions(database: &TestDatabase) -> Sessions {
-    let (refusals, queue) = audit::queue();
-    tokio::spawn(queue.write(database.app.clone(), CancellationToken::new()));
-    Sessions {
+fn sessions(database: &TestDatabase) -> SessionService {
+    let (refusals, queue) = audit::refusal_queue();
+    tokio::spawn(queue.run(database.app.clone(), CancellationToken::new()));
+    SessionService {
         refusals,
         redis: redis(),
         issuer: issuer(),
-        journal: Journal::new(database.app.clone(), Relay::default()),
-        presence: Presence::connect(NOWHERE).expect("an address"),
+        recorder: EventRecorder::new(database.app.clone(), Relay::default()),
+        presence: PresenceClient::connect(NOWHERE).expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
         refresh_grace_secs: 0,
     }
 }
 
 /// Profile is away.
-fn login(sessions: Sessions, delivery: Delivery) -> Login {
-    Login {
+fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginService {
+    LoginService {
         redis: redis(),
         otp_rules: OtpRules::default(),
         delivery,
         issuer: sessions.issuer.clone(),
-        profile: Profile::connect(NOWHERE).expect("an address"),
+        profile: ProfileClient::connect(NOWHERE).expect("an address"),
         refusals: sessions.refusals.clone(),
         clock: sessions.clock.clone(),
         sessions,
@@ -88,24 +88,28 @@ fn user() -> User {
     }
 }
 
-fn device() -> Device {
-    Device::new("Talktime/1.0 (Pixel)")
+fn device() -> DeviceName {
+    DeviceName::new("Talktime/1.0 (Pixel)")
 }
 
-async fn log_in(sessions: &Sessions, user: User) -> Result<Tokens, AuthError> {
+async fn log_in(sessions: &SessionService, user: User) -> Result<SessionTokens, AuthError> {
     log_in_on(sessions, user, &device()).await
 }
 
 /// Logs in with a code that nobody has used.
-async fn log_in_on(sessions: &Sessions, user: User, device: &Device) -> Result<Tokens, AuthError> {
+async fn log_in_on(
+    sessions: &SessionService,
+    user: User,
+    device: &DeviceName,
+) -> Result<SessionTokens, AuthError> {
     let proof = LoginProof::Code {
         code_id: Uuid::new_v4(),
     };
-    let opened = sessions.open(user, device, proof).await?;
+    let opened = sessions.open_session(user, device, proof).await?;
     Ok(opened.expect("the code was unused"))
 }
 
-async fn told(database: &TestDatabase) -> Vec<Event> {
+async fn published_events(database: &TestDatabase) -> Vec<Event> {
     let payloads: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
             .fetch_all(&database.app_pool)
@@ -125,17 +129,17 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
 
     let tokens = log_in(&sessions, user.clone()).await.expect("logged in");
 
-    let access = read(&sessions, &tokens.access);
-    let refresh = read(&sessions, &tokens.refresh);
-    let Grant::Access(session) = access.grant else {
+    let access = read_claims(&sessions, &tokens.access);
+    let refresh = read_claims(&sessions, &tokens.refresh);
+    let TokenGrant::Access(session) = access.grant else {
         panic!("{access:?}");
     };
     assert_eq!(session.user_id, user.user_id);
-    assert_eq!(refresh.grant, Grant::Refresh(session));
+    assert_eq!(refresh.grant, TokenGrant::Refresh(session));
     assert_eq!(access.exp - access.iat, 30 * 60);
     assert_eq!(refresh.exp - refresh.iat, 30 * 24 * 60 * 60);
 
-    let events = told(&database).await;
+    let events = published_events(&database).await;
     let [event] = events.as_slice() else {
         panic!("{events:?}");
     };
@@ -152,11 +156,14 @@ async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let first = log_in(&sessions, user()).await.expect("logged in");
-    let second = sessions.refresh(&first.refresh).await.expect("refreshed");
+    let second = sessions
+        .refresh_tokens(&first.refresh)
+        .await
+        .expect("refreshed");
     assert_ne!(second.refresh, first.refresh);
 
     for dead in [&first.refresh, &second.refresh] {
-        let refused = sessions.refresh(dead).await.err();
+        let refused = sessions.refresh_tokens(dead).await.err();
         assert!(
             matches!(refused, Some(AuthError::InvalidRefreshToken)),
             "{refused:?}"
@@ -172,14 +179,14 @@ async fn only_a_refresh_token_that_still_holds_refreshes() {
     let phone = phone().to_string();
     let registration = sessions
         .issuer
-        .issue(
+        .issue_token(
             Uuid::new_v4(),
             sessions.clock.now(),
-            Grant::Registration { phone },
+            TokenGrant::Registration { phone },
         )
         .expect("signed");
     for wrong in [tokens.access.as_str(), registration.as_str(), ""] {
-        let refused = sessions.refresh(wrong).await.err();
+        let refused = sessions.refresh_tokens(wrong).await.err();
         assert!(
             matches!(refused, Some(AuthError::InvalidRefreshToken)),
             "{refused:?}"
@@ -187,7 +194,7 @@ async fn only_a_refresh_token_that_still_holds_refreshes() {
     }
 
     sessions.clock.advance(TimeDelta::days(30));
-    let refused = sessions.refresh(&tokens.refresh).await.err();
+    let refused = sessions.refresh_tokens(&tokens.refresh).await.err();
     assert!(
         matches!(refused, Some(AuthError::InvalidRefreshToken)),
         "{refused:?}"
@@ -200,8 +207,8 @@ async fn a_logout_ends_every_session_and_is_told() {
     let (sessions, user) = (sessions(&database), user());
     let here = log_in(&sessions, user.clone()).await.expect("logged in");
     let elsewhere = log_in(&sessions, user.clone()).await.expect("logged in");
-    let access = read(&sessions, &here.access);
-    let Grant::Access(session) = access.grant else {
+    let access = read_claims(&sessions, &here.access);
+    let TokenGrant::Access(session) = access.grant else {
         panic!("{access:?}");
     };
     sessions.clock.advance(TimeDelta::minutes(10));
@@ -211,7 +218,7 @@ async fn a_logout_ends_every_session_and_is_told() {
     logout.await.expect("logged out");
 
     for tokens in [here, elsewhere] {
-        let refused = sessions.refresh(&tokens.refresh).await.err();
+        let refused = sessions.refresh_tokens(&tokens.refresh).await.err();
         assert!(
             matches!(refused, Some(AuthError::InvalidRefreshToken)),
             "{refused:?}"
@@ -235,7 +242,10 @@ async fn a_logout_ends_every_session_and_is_told() {
         ..TokensRevoked::default()
     };
     let session_ids = vec![session_id];
-    let kinds = told(&database).await.into_iter().map(|event| event.kind);
+    let kinds = published_events(&database)
+        .await
+        .into_iter()
+        .map(|event| event.kind);
     assert_eq!(
         kinds.skip(2).collect::<Vec<_>>(),
         [
@@ -253,8 +263,8 @@ async fn a_logout_ends_every_session_and_is_told() {
 async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
-    let login = login(sessions, Delivery::Log);
-    let (phone, otp) = (phone(), Otp::stored("123456".to_owned()));
+    let login = login(sessions, OtpDelivery::Log);
+    let (phone, otp) = (phone(), Otp::from_stored("123456".to_owned()));
     otps::request(
         &login.redis,
         &phone,
@@ -290,12 +300,15 @@ async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
     let first = log_in(&sessions, user.clone()).await;
     let first = first.expect("logged in");
     sessions.clock.advance(TimeDelta::seconds(1));
-    let second = log_in_on(&sessions, user.clone(), &Device::default()).await;
+    let second = log_in_on(&sessions, user.clone(), &DeviceName::default()).await;
     second.expect("logged in");
     sessions.clock.advance(TimeDelta::seconds(1));
-    sessions.refresh(&first.refresh).await.expect("refreshed");
+    sessions
+        .refresh_tokens(&first.refresh)
+        .await
+        .expect("refreshed");
 
-    let listed = sessions.list(user.user_id).await.expect("listed");
+    let listed = sessions.list_open(user.user_id).await.expect("listed");
     let [used_last, other] = listed.as_slice() else {
         panic!("{listed:?}");
     };
@@ -304,17 +317,17 @@ async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
     assert_eq!(used_last.last_used_at, Some(sessions.clock.now()));
     assert_eq!(other.device, "");
 
-    let session = Session {
+    let session = UserSession {
         user_id: user.user_id,
         session_id: used_last.session_id.parse().expect("an id"),
     };
-    sessions.end(session).await.expect("ended");
-    let again = sessions.end(session).await;
+    sessions.end_session(session).await.expect("ended");
+    let again = sessions.end_session(session).await;
     assert!(
         matches!(again, Err(AuthError::SessionNotFound)),
         "{again:?}"
     );
-    let left = sessions.list(user.user_id).await.expect("listed");
+    let left = sessions.list_open(user.user_id).await.expect("listed");
     assert_eq!(left.as_slice(), std::slice::from_ref(other));
 }
 
@@ -324,17 +337,23 @@ async fn within_the_grace_a_lost_answer_comes_once_more() {
     let mut sessions = sessions(&database);
     sessions.refresh_grace_secs = 60;
     let first = log_in(&sessions, user()).await.expect("logged in");
-    let lost = sessions.refresh(&first.refresh).await.expect("refreshed");
+    let lost = sessions
+        .refresh_tokens(&first.refresh)
+        .await
+        .expect("refreshed");
     sessions.clock.advance(TimeDelta::seconds(5));
-    let again = sessions.refresh(&first.refresh).await.expect("once more");
+    let again = sessions
+        .refresh_tokens(&first.refresh)
+        .await
+        .expect("once more");
     assert_eq!((again.access, &again.refresh), (lost.access, &lost.refresh));
 
-    let twice = sessions.refresh(&first.refresh).await.err();
+    let twice = sessions.refresh_tokens(&first.refresh).await.err();
     assert!(
         matches!(twice, Some(AuthError::InvalidRefreshToken)),
         "{twice:?}"
     );
-    let ended = sessions.refresh(&again.refresh).await.err();
+    let ended = sessions.refresh_tokens(&again.refresh).await.err();
     assert!(
         matches!(ended, Some(AuthError::InvalidRefreshToken)),
         "{ended:?}"
@@ -347,10 +366,16 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
     let mut sessions = sessions(&database);
     sessions.refresh_grace_secs = 60;
     let first = log_in(&sessions, user()).await.expect("logged in");
-    let second = sessions.refresh(&first.refresh).await.expect("refreshed");
-    let third = sessions.refresh(&second.refresh).await.expect("refreshed");
+    let second = sessions
+        .refresh_tokens(&first.refresh)
+        .await
+        .expect("refreshed");
+    let third = sessions
+        .refresh_tokens(&second.refresh)
+        .await
+        .expect("refreshed");
     for dead in [&first.refresh, &third.refresh] {
-        let refused = sessions.refresh(dead).await.err();
+        let refused = sessions.refresh_tokens(dead).await.err();
         assert!(
             matches!(refused, Some(AuthError::InvalidRefreshToken)),
             "{refused:?}"
@@ -359,7 +384,7 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
 }
 
 /// The audit log, oldest first.
-async fn audited(database: &TestDatabase) -> Vec<String> {
+async fn audit_actions(database: &TestDatabase) -> Vec<String> {
     sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
         .fetch_all(&database.app_pool)
         .await
@@ -372,23 +397,26 @@ async fn what_happens_to_sessions_is_audited_and_stays() {
     let (sessions, user) = (sessions(&database), user());
     let first = log_in(&sessions, user.clone()).await;
     let first = first.expect("logged in");
-    sessions.refresh(&first.refresh).await.expect("refreshed");
-    assert!(sessions.refresh(&first.refresh).await.is_err());
+    sessions
+        .refresh_tokens(&first.refresh)
+        .await
+        .expect("refreshed");
+    assert!(sessions.refresh_tokens(&first.refresh).await.is_err());
     let second = log_in(&sessions, user.clone()).await;
     second.expect("logged in");
-    let listed = sessions.list(user.user_id).await.expect("listed");
-    let session = Session {
+    let listed = sessions.list_open(user.user_id).await.expect("listed");
+    let session = UserSession {
         user_id: user.user_id,
         session_id: listed[0].session_id.parse().expect("an id"),
     };
-    sessions.end(session).await.expect("ended");
+    sessions.end_session(session).await.expect("ended");
     let everywhere = sessions.log_out_everywhere(session).await;
     everywhere.expect("logged out");
     let logout = sessions.log_out(user.user_id, Uuid::new_v4(), None).await;
     logout.expect("logged out");
 
     assert_eq!(
-        audited(&database).await,
+        audit_actions(&database).await,
         [
             "logged_in",
             "refresh_token_reused",
@@ -435,13 +463,13 @@ async fn refusals_are_audited_without_what_was_secret_about_them() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let tokens = log_in(&sessions, user()).await.expect("logged in");
-    let session = match read(&sessions, &tokens.access).grant {
-        Grant::Access(session) => session,
+    let session = match read_claims(&sessions, &tokens.access).grant {
+        TokenGrant::Access(session) => session,
         other => panic!("{other:?}"),
     };
-    sessions.end(session).await.expect("ended");
-    assert!(sessions.refresh(&tokens.refresh).await.is_err());
-    let login = login(sessions, Delivery::Log);
+    sessions.end_session(session).await.expect("ended");
+    assert!(sessions.refresh_tokens(&tokens.refresh).await.is_err());
+    let login = login(sessions, OtpDelivery::Log);
     let (phone, address) = (phone(), ClientAddress::parse("2001:db8::1"));
     for _ in 0..=login.otp_rules.sends_max {
         let _ = login.request_otp(phone.as_str(), address).await;
@@ -451,7 +479,7 @@ async fn refusals_are_audited_without_what_was_secret_about_them() {
     let register = RegisterRequest::default();
     assert!(login.register(register).await.is_err());
 
-    let Session {
+    let UserSession {
         user_id,
         session_id,
     } = session;
@@ -472,8 +500,8 @@ async fn refusals_without_end_are_written_at_a_bounded_rate() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     for _ in 0..5_000 {
-        let entry = Entry::new(Action::OtpRefused, sessions.clock.now());
-        sessions.refusals.note(entry);
+        let entry = AuditEntry::new(AuditAction::OtpRefused, sessions.clock.now());
+        sessions.refusals.record(entry);
     }
     // No more than a batch a second, however many there are.
     let written = refusals(&database, 1).await.len();
@@ -485,7 +513,8 @@ async fn roles_and_deletions_are_audited() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let user_id = user().user_id;
-    let heard = ProfileEvents::new(redis(), Lifetimes::default(), sessions.clock.clone());
+    let heard =
+        ProfileEventHandler::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
     let role = |active| {
         EventKind::RoleChanged(RoleChanged {
             user_id,
@@ -524,7 +553,7 @@ async fn roles_and_deletions_are_audited() {
 async fn a_code_that_was_not_sent_opens_nothing_and_costs_no_try() {
     let database = TestDatabase::new(SCHEMA).await;
     let sms = Some(crate::sms::config(NOWHERE));
-    let delivery = Delivery::new(Adapter::Sms, sms, Environment::Development);
+    let delivery = OtpDelivery::new(DeliveryAdapter::Sms, sms, Environment::Development);
     let login = login(sessions(&database), delivery.expect("allowed"));
     let (phone, address) = (phone(), ClientAddress::parse("2001:db8::2"));
     for _ in 0..2 * login.otp_rules.sends_max {
@@ -548,27 +577,27 @@ async fn an_ended_account_gets_no_tokens_whatever_redis_brings_back() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let tokens = log_in(&sessions, user.clone()).await.expect("logged in");
-    let refresh = read(&sessions, &tokens.refresh);
+    let refresh = read_claims(&sessions, &tokens.refresh);
     for _ in ["the first time", "again"] {
         sessions.end_account(user.user_id).await.expect("ended");
     }
-    let refused = sessions.refresh(&tokens.refresh).await;
+    let refused = sessions.refresh_tokens(&tokens.refresh).await;
     assert_is(refused, &AuthError::InvalidRefreshToken);
     let refused = log_in(&sessions, user.clone()).await;
     assert_is(refused, &AuthError::AccountDeletionInProgress);
-    let listed = sessions.list(user.user_id).await.expect("listed");
+    let listed = sessions.list_open(user.user_id).await.expect("listed");
     assert!(listed.is_empty(), "{listed:?}");
 
     // As a Redis that was restored from an older copy would have it.
-    let Grant::Refresh(session) = refresh.grant else {
+    let TokenGrant::Refresh(session) = refresh.grant else {
         panic!("{refresh:?}");
     };
     let (redis, now, device) = (&sessions.redis, sessions.clock.now(), device());
     let opened = store::sessions::open(redis, session, refresh.jti, 600, &device, now);
     opened.await.expect("redis");
-    let refused = sessions.refresh(&tokens.refresh).await;
+    let refused = sessions.refresh_tokens(&tokens.refresh).await;
     assert_is(refused, &AuthError::InvalidRefreshToken);
-    let entries = audited(&database).await;
+    let entries = audit_actions(&database).await;
     let deletions = entries.iter().filter(|entry| *entry == "user_deleted");
     assert_eq!(deletions.count(), 1, "{entries:?}");
 }
@@ -584,13 +613,13 @@ async fn a_login_at_the_moment_of_a_deletion_leaves_no_session() {
         for login in logins {
             match login {
                 Ok(tokens) => {
-                    let refused = sessions.refresh(&tokens.refresh).await;
+                    let refused = sessions.refresh_tokens(&tokens.refresh).await;
                     assert_is(refused, &AuthError::InvalidRefreshToken);
                 }
                 refused => assert_is(refused, &AuthError::AccountDeletionInProgress),
             }
         }
-        let listed = sessions.list(user.user_id).await.expect("listed");
+        let listed = sessions.list_open(user.user_id).await.expect("listed");
         assert!(listed.is_empty(), "{listed:?}");
     }
 }
@@ -603,11 +632,11 @@ async fn of_many_logins_with_one_code_one_opens_a_session() {
         code_id: Uuid::new_v4(),
     };
     let device = device();
-    let logins = (0..20).map(|_| sessions.open(user.clone(), &device, proof.clone()));
+    let logins = (0..20).map(|_| sessions.open_session(user.clone(), &device, proof.clone()));
     let logins = join_all(logins).await.into_iter();
     let opened = logins.filter_map(|login| login.expect("decided")).count();
     assert_eq!(opened, 1);
-    let listed = sessions.list(user.user_id).await.expect("listed");
+    let listed = sessions.list_open(user.user_id).await.expect("listed");
     assert_eq!(listed.len(), 1, "{listed:?}");
 }
 
@@ -619,11 +648,14 @@ async fn a_login_that_nobody_waits_for_any_more_uses_nothing_up() {
     let proof = LoginProof::Code {
         code_id: Uuid::new_v4(),
     };
-    let late = sessions.open(user.clone(), &device, proof.clone());
+    let late = sessions.open_session(user.clone(), &device, proof.clone());
     let late = grpc::with_deadline(Instant::now(), late).await;
     assert_is(late, &AuthError::OutOfTime);
-    let listed = sessions.list(user.user_id).await.expect("listed");
+    let listed = sessions.list_open(user.user_id).await.expect("listed");
     assert!(listed.is_empty(), "{listed:?}");
-    let again = sessions.open(user, &device, proof).await.expect("decided");
+    let again = sessions
+        .open_session(user, &device, proof)
+        .await
+        .expect("decided");
     assert!(again.is_some());
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::support::{phone, redis};
 use futures::future::join_all;
-use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules, Phone};
+use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules, PhoneNumber};
 use talktime_auth::store::keys;
-use talktime_auth::store::otps::{self, Resent, Sending};
+use talktime_auth::store::otps::{self, ResendOutcome, SendReason};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
 use uuid::Uuid;
@@ -25,18 +25,18 @@ fn address() -> ClientAddress {
 }
 
 fn otp(digits: &str) -> Otp {
-    Otp::stored(digits.to_owned())
+    Otp::from_stored(digits.to_owned())
 }
 
-async fn request(redis: &Pool, phone: &Phone, digits: &str) -> Result<(), AuthError> {
+async fn request(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<(), AuthError> {
     otps::request(redis, phone, address(), &otp(digits), &rules()).await
 }
 
-async fn is_right(redis: &Pool, phone: &Phone, guess: &str) -> bool {
+async fn is_right(redis: &Pool, phone: &PhoneNumber, guess: &str) -> bool {
     code_id(redis, phone, guess).await.is_some()
 }
 
-async fn code_id(redis: &Pool, phone: &Phone, guess: &str) -> Option<Uuid> {
+async fn code_id(redis: &Pool, phone: &PhoneNumber, guess: &str) -> Option<Uuid> {
     otps::check_guess(redis, phone, guess, &rules(), Uuid::new_v4())
         .await
         .expect("redis")
@@ -49,7 +49,7 @@ async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
     let first = code_id(&redis, &phone, "123456").await;
     assert!(first.is_some());
     assert_eq!(code_id(&redis, &phone, "123456").await, first);
-    otps::forget_use(&redis, &phone).await.expect("redis");
+    otps::reset_code_id(&redis, &phone).await.expect("redis");
     let second = code_id(&redis, &phone, "123456").await;
     assert!(second.is_some() && second != first);
 
@@ -59,12 +59,12 @@ async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
     assert!(third.is_some() && third != second);
     let ttl = |key: String| async { redis.ttl::<i64, _>(key).await.expect("redis") };
     assert!(ttl(keys::otp_id(&phone)).await <= ttl(keys::otp(&phone)).await);
-    let consumed = otps::consume(&redis, &phone, "654321").await;
+    let consumed = otps::delete_used(&redis, &phone, "654321").await;
     assert!(consumed.expect("redis"));
     assert_eq!(ttl(keys::otp_id(&phone)).await, -2, "it is gone");
 }
 
-async fn stored(redis: &Pool, phone: &Phone) -> Option<String> {
+async fn stored(redis: &Pool, phone: &PhoneNumber) -> Option<String> {
     redis.get(keys::otp(phone)).await.expect("redis")
 }
 
@@ -96,7 +96,7 @@ async fn of_many_at_once_one_uses_the_code() {
 
     let attempts = (0..AT_ONCE).map(|_| async {
         is_right(&redis, &phone, "123456").await
-            && otps::consume(&redis, &phone, "123456")
+            && otps::delete_used(&redis, &phone, "123456")
                 .await
                 .expect("redis")
     });
@@ -187,7 +187,7 @@ async fn a_resend_finds_the_active_code_and_leaves_its_life() {
 
     let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
 
-    assert_eq!(resent.expect("sent"), Resent::Active(otp("123456")));
+    assert_eq!(resent.expect("sent"), ResendOutcome::Active(otp("123456")));
     assert!(ttl_secs(&redis, keys::otp(&phone)).await <= 100);
     let again = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
     let Err(AuthError::OtpResentRecently { retry_after }) = again else {
@@ -200,7 +200,7 @@ async fn a_resend_finds_the_active_code_and_leaves_its_life() {
 async fn a_resend_without_an_active_code_counts_as_a_new_one() {
     let (redis, phone) = (redis(), phone());
     let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
-    assert_eq!(resent.expect("sent"), Resent::Fresh);
+    assert_eq!(resent.expect("sent"), ResendOutcome::Fresh);
     assert_eq!(stored(&redis, &phone).await.as_deref(), Some("654321"));
 
     for _ in 0..4 {
@@ -219,7 +219,7 @@ async fn a_resend_does_not_get_around_the_limit() {
     for _ in 0..5 {
         request(&redis, &phone, "123456").await.expect("sent");
     }
-    otps::consume(&redis, &phone, "123456")
+    otps::delete_used(&redis, &phone, "123456")
         .await
         .expect("redis");
     let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
@@ -233,7 +233,7 @@ async fn a_resend_does_not_get_around_the_limit() {
 /// Which shared limit refuses a code, and for how long at most.
 async fn shared_limit(
     redis: &Pool,
-    phone: &Phone,
+    phone: &PhoneNumber,
     from: ClientAddress,
     rules: &OtpRules,
 ) -> String {
@@ -253,7 +253,7 @@ async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
         address_sends_max: 7,
         ..rules()
     };
-    let phones: Vec<Phone> = (0..AT_ONCE).map(|_| phone()).collect();
+    let phones: Vec<PhoneNumber> = (0..AT_ONCE).map(|_| phone()).collect();
     let code = otp("123456");
     let asked = phones
         .iter()
@@ -280,7 +280,7 @@ async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
 async fn neighbouring_numbers_share_a_limit_and_so_does_the_platform() {
     let (redis, first) = (redis(), phone());
     let neighbour = format!("{}{:04}", first.prefix(), 4_321);
-    let neighbour = Phone::parse(&neighbour).expect("a number");
+    let neighbour = PhoneNumber::parse(&neighbour).expect("a number");
     let rules = OtpRules {
         prefix_sends_max: 1,
         ..rules()
@@ -357,9 +357,15 @@ async fn what_was_not_sent_does_not_count() {
     sent.expect("sent");
     let lost = otps::request(&redis, &phone, address, &otp("222222"), &rules()).await;
     lost.expect("made");
-    otps::take_back(&redis, &phone, address, &otp("222222"), Sending::Requested)
-        .await
-        .expect("taken back");
+    otps::undo_send(
+        &redis,
+        &phone,
+        address,
+        &otp("222222"),
+        SendReason::Requested,
+    )
+    .await
+    .expect("taken back");
     assert_eq!(stored(&redis, &phone).await, None, "nobody has received it");
     assert_eq!(count(keys::otp_sends(&phone)).await, Some(1));
     assert_eq!(count(keys::otp_address_sends(address)).await, Some(1));
@@ -367,14 +373,14 @@ async fn what_was_not_sent_does_not_count() {
     request(&redis, &phone, "333333").await.expect("sent");
     for _ in 0..2 {
         let resent = otps::resend(&redis, &phone, address, &otp("444444"), &rules()).await;
-        let active = Resent::Active(otp("333333"));
+        let active = ResendOutcome::Active(otp("333333"));
         assert_eq!(resent.expect("not a minute apart"), active);
-        otps::take_back(
+        otps::undo_send(
             &redis,
             &phone,
             address,
             &otp("333333"),
-            Sending::ResentActive,
+            SendReason::ResentActive,
         )
         .await
         .expect("taken back");

@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Connection as _;
 use talktime_auth::SCHEMA;
-use talktime_auth::domain::Revocation;
-use talktime_auth::domain::claims::Lifetimes;
-use talktime_auth::events::ProfileEvents;
-use talktime_auth::store::revocations::{self, PAGE_MAX, Page};
+use talktime_auth::domain::TokenRevocation;
+use talktime_auth::domain::claims::TokenLifetimes;
+use talktime_auth::events::ProfileEventHandler;
+use talktime_auth::store::revocations::{self, PAGE_MAX, RevocationPage};
 use talktime_kit::Clock;
 use talktime_kit::messaging::Handler as _;
 use talktime_kit::testing::TestDatabase;
@@ -21,22 +21,26 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
 }
 
-fn of_user(user_id: i64, lifetime_secs: i64) -> Revocation {
-    Revocation::of_user(user_id, now(), now() + TimeDelta::seconds(lifetime_secs))
+fn of_user(user_id: i64, lifetime_secs: i64) -> TokenRevocation {
+    TokenRevocation::for_user(user_id, now(), now() + TimeDelta::seconds(lifetime_secs))
 }
 
-async fn insert(database: &TestDatabase, revocation: &Revocation) {
+async fn insert(database: &TestDatabase, revocation: &TokenRevocation) {
     let mut connection = database.app_pool.acquire().await.expect("connected");
     let inserted = revocations::insert(&mut connection, revocation).await;
     inserted.expect("kept");
 }
 
-async fn list(database: &TestDatabase, since: Option<DateTime<Utc>>, after_id: i64) -> Page {
+async fn list(
+    database: &TestDatabase,
+    since: Option<DateTime<Utc>>,
+    after_id: i64,
+) -> RevocationPage {
     let page = revocations::list(&database.app, since, after_id, now()).await;
     page.expect("listed")
 }
 
-fn users(page: &Page) -> Vec<i64> {
+fn users(page: &RevocationPage) -> Vec<i64> {
     let revocations = page.revocations.iter();
     revocations.map(|(_, revoked)| revoked.user_id).collect()
 }
@@ -94,8 +98,8 @@ async fn a_long_list_comes_in_pages() {
 #[tokio::test]
 async fn a_deletion_is_known_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
-    let lifetimes = Lifetimes::default();
-    let heard = ProfileEvents::new(redis(), lifetimes, Clock::manual(now()));
+    let lifetimes = TokenLifetimes::default();
+    let heard = ProfileEventHandler::new(redis(), lifetimes, Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
         kind: Some(Kind::UserDeleted(UserDeleted { user_id })),

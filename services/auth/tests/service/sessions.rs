@@ -3,10 +3,10 @@
 use crate::support::{self, redis, session};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use talktime_auth::domain::claims::{Lifetimes, Session};
-use talktime_auth::domain::{Device, Revocation};
+use talktime_auth::domain::claims::{TokenLifetimes, UserSession};
+use talktime_auth::domain::{DeviceName, TokenRevocation};
 use talktime_auth::store::keys;
-use talktime_auth::store::sessions::{self, Pair, Rotation};
+use talktime_auth::store::sessions::{self, RotationOutcome, TokenIdPair};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
 use uuid::Uuid;
@@ -18,8 +18,8 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
 }
 
-fn pair(refresh_jti: Uuid) -> Pair {
-    Pair {
+fn pair(refresh_jti: Uuid) -> TokenIdPair {
+    TokenIdPair {
         refresh_jti,
         access_jti: Uuid::new_v4(),
         issued_at: now(),
@@ -27,14 +27,14 @@ fn pair(refresh_jti: Uuid) -> Pair {
 }
 
 /// Opens a session; answers its refresh token's id.
-async fn open(redis: &Pool, session: Session) -> Uuid {
+async fn open(redis: &Pool, session: UserSession) -> Uuid {
     let jti = Uuid::new_v4();
     sessions::open(
         redis,
         session,
         jti,
         LIFETIME_SECS,
-        &Device::default(),
+        &DeviceName::default(),
         now(),
     )
     .await
@@ -43,31 +43,31 @@ async fn open(redis: &Pool, session: Session) -> Uuid {
 }
 
 /// Uses a refresh token; answers the next one's id too.
-async fn rotate(redis: &Pool, session: Session, used: Uuid) -> (Rotation, Uuid) {
+async fn rotate(redis: &Pool, session: UserSession, used: Uuid) -> (RotationOutcome, Uuid) {
     let next = Uuid::new_v4();
     let rotation = sessions::rotate(redis, session, used, pair(next), LIFETIME_SECS, 0).await;
     (rotation.expect("redis"), next)
 }
 
-async fn is_alive(redis: &Pool, session: Session, jti: Uuid) -> bool {
+async fn is_alive(redis: &Pool, session: UserSession, jti: Uuid) -> bool {
     let key = keys::refresh_token(session.user_id, jti);
     redis.exists(key).await.expect("redis")
 }
 
 /// Ends all sessions of a user, and revokes one access token.
 async fn log_out(redis: &Pool, user_id: i64, access_jti: Uuid, lifetime: TimeDelta) {
-    let revocation = Revocation {
+    let revocation = TokenRevocation {
         token_ids: vec![access_jti.to_string()],
         expires_at: now() + lifetime,
-        ..Revocation::of_sessions(user_id, vec![], now(), &Lifetimes::default())
+        ..TokenRevocation::for_sessions(user_id, vec![], now(), &TokenLifetimes::default())
     };
     let revoked = sessions::revoke(redis, &revocation, now()).await;
     revoked.expect("redis");
 }
 
 /// Another session of the same user.
-fn sibling(of: Session) -> Session {
-    Session {
+fn sibling(of: UserSession) -> UserSession {
+    UserSession {
         session_id: Uuid::new_v4(),
         ..of
     }
@@ -97,11 +97,11 @@ async fn a_refresh_token_is_used_once_and_gives_the_next() {
     let (redis, session) = (redis(), session());
     let first = open(&redis, session).await;
     let (rotation, second) = rotate(&redis, session, first).await;
-    assert_eq!(rotation, Rotation::Rotated);
+    assert_eq!(rotation, RotationOutcome::Rotated);
     assert!(!is_alive(&redis, session, first).await);
     assert!(is_alive(&redis, session, second).await);
     let (rotation, third) = rotate(&redis, session, second).await;
-    assert_eq!(rotation, Rotation::Rotated);
+    assert_eq!(rotation, RotationOutcome::Rotated);
     assert!(is_alive(&redis, session, third).await);
 }
 
@@ -117,7 +117,7 @@ async fn a_reuse_ends_every_session_of_the_user_and_nobody_elses() {
 
     let (rotation, never) = rotate(&redis, session, first).await;
 
-    let Rotation::Reused { mut ended } = rotation else {
+    let RotationOutcome::Reused { mut ended } = rotation else {
         panic!("{rotation:?}");
     };
     let mut sessions = [session, other].map(|session| session.session_id.to_string());
@@ -126,7 +126,10 @@ async fn a_reuse_ends_every_session_of_the_user_and_nobody_elses() {
     assert_eq!(ended, sessions);
     for (session, jti) in [(session, second), (session, never), (other, others_token)] {
         assert!(!is_alive(&redis, session, jti).await);
-        assert_eq!(rotate(&redis, session, jti).await.0, Rotation::Unknown);
+        assert_eq!(
+            rotate(&redis, session, jti).await.0,
+            RotationOutcome::Unknown
+        );
     }
     assert!(is_alive(&redis, stranger, strangers_token).await);
 }
@@ -138,12 +141,12 @@ async fn of_many_at_once_one_rotates_and_the_rest_end_the_session() {
 
     let rotations = join_all((0..AT_ONCE).map(|_| rotate(&redis, session, first))).await;
 
-    let count = |wanted: fn(&Rotation) -> bool| {
+    let count = |wanted: fn(&RotationOutcome) -> bool| {
         let got = rotations.iter().filter(|(got, _)| wanted(got));
         got.count()
     };
-    assert_eq!(count(|got| *got == Rotation::Rotated), 1);
-    let reuses = count(|got| matches!(got, Rotation::Reused { .. }));
+    assert_eq!(count(|got| *got == RotationOutcome::Rotated), 1);
+    let reuses = count(|got| matches!(got, RotationOutcome::Reused { .. }));
     assert_eq!(reuses, 1, "then nothing is left");
     for (_, next) in &rotations {
         assert!(!is_alive(&redis, session, *next).await);
@@ -157,7 +160,7 @@ async fn a_rotation_sent_twice_by_the_redis_client_is_no_reuse() {
     for _ in 0..2 {
         let rotation =
             sessions::rotate(&redis, session, first, pair(second), LIFETIME_SECS, 0).await;
-        assert_eq!(rotation.expect("redis"), Rotation::Rotated);
+        assert_eq!(rotation.expect("redis"), RotationOutcome::Rotated);
     }
     assert!(is_alive(&redis, session, second).await);
 }
@@ -172,7 +175,10 @@ async fn a_token_of_an_ended_session_ends_no_other() {
     let later = sibling(session);
     let after = open(&redis, later).await;
 
-    assert_eq!(rotate(&redis, session, before).await.0, Rotation::Unknown);
+    assert_eq!(
+        rotate(&redis, session, before).await.0,
+        RotationOutcome::Unknown
+    );
     assert!(is_alive(&redis, later, after).await);
 }
 
@@ -185,7 +191,10 @@ async fn sessions_that_ran_out_are_forgotten() {
         .await
         .expect("redis");
     open(&redis, sibling(session)).await;
-    assert_eq!(rotate(&redis, session, jti).await.0, Rotation::Unknown);
+    assert_eq!(
+        rotate(&redis, session, jti).await.0,
+        RotationOutcome::Unknown
+    );
 }
 
 #[tokio::test]
@@ -194,7 +203,7 @@ async fn a_deleted_user_has_no_tokens_left() {
     let jti = open(&redis, session).await;
     let until = DateTime::from_timestamp(1_750_000_000, 0).expect("valid");
     let expires_at = now() + TimeDelta::seconds(60);
-    let revocation = Revocation::of_user(session.user_id, until, expires_at);
+    let revocation = TokenRevocation::for_user(session.user_id, until, expires_at);
     let revoked = sessions::revoke(&redis, &revocation, now()).await;
     revoked.expect("redis");
 

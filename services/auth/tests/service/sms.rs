@@ -8,7 +8,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::post;
 use http::{HeaderMap, StatusCode};
-use talktime_auth::delivery::{Adapter, Delivery, Message, NotDelivered, SmsConfig};
+use talktime_auth::delivery::{
+    DeliveryAdapter, DeliveryFailure, OtpDelivery, OtpMessage, SmsConfig,
+};
 use talktime_auth::domain::Otp;
 use talktime_kit::config::Environment;
 use tokio::net::TcpListener;
@@ -17,7 +19,7 @@ use crate::support::phone;
 
 /// What the provider was asked.
 #[derive(Clone, Debug)]
-struct Asked {
+struct ReceivedRequest {
     account_sid: String,
     authorization: String,
     form: HashMap<String, String>,
@@ -25,21 +27,21 @@ struct Asked {
 
 /// What it does with the next requests; then it takes every message.
 #[derive(Clone, Copy)]
-enum Does {
+enum ProviderReaction {
     Answers(u16),
     /// Never answers.
     Hangs,
 }
 
 #[derive(Clone, Default)]
-struct Provider {
-    asked: Arc<Mutex<Vec<Asked>>>,
-    next: Arc<Mutex<Vec<Does>>>,
+struct SmsProvider {
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
+    next: Arc<Mutex<Vec<ProviderReaction>>>,
 }
 
-impl Provider {
+impl SmsProvider {
     /// Starts one that does this first; answers its address as well.
-    async fn start(first: &[Does]) -> (Self, String) {
+    async fn start(first: &[ProviderReaction]) -> (Self, String) {
         let provider = Self::default();
         provider.will(first);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -51,38 +53,38 @@ impl Provider {
         (provider, url)
     }
 
-    fn will(&self, first: &[Does]) {
+    fn will(&self, first: &[ProviderReaction]) {
         *self.next.lock().expect("whole") = first.iter().rev().copied().collect();
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    fn asked(&self) -> Vec<ReceivedRequest> {
         self.asked.lock().expect("whole").clone()
     }
 }
 
 async fn take(
-    State(provider): State<Provider>,
+    State(provider): State<SmsProvider>,
     Path(account_sid): Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> (StatusCode, &'static str) {
     let form = url::form_urlencoded::parse(body.as_bytes());
-    provider.asked.lock().expect("whole").push(Asked {
+    provider.asked.lock().expect("whole").push(ReceivedRequest {
         account_sid,
         authorization: headers["authorization"].to_str().expect("text").to_owned(),
         form: form.into_owned().collect(),
     });
     let does = provider.next.lock().expect("whole").pop();
-    match does.unwrap_or(Does::Answers(200)) {
-        Does::Answers(status @ 200..=299) => (
+    match does.unwrap_or(ProviderReaction::Answers(200)) {
+        ProviderReaction::Answers(status @ 200..=299) => (
             StatusCode::from_u16(status).expect("a status"),
             r#"{"SMSMessage": {"Sid": "s1", "Status": "queued"}}"#,
         ),
-        Does::Answers(status) => (
+        ProviderReaction::Answers(status) => (
             StatusCode::from_u16(status).expect("a status"),
             r#"{"RestException": {"Status": 0, "Message": "No"}}"#,
         ),
-        Does::Hangs => std::future::pending().await,
+        ProviderReaction::Hangs => std::future::pending().await,
     }
 }
 
@@ -103,20 +105,20 @@ pub(crate) fn config(url: &str) -> SmsConfig {
     }
 }
 
-fn delivery(config: SmsConfig) -> Delivery {
-    Delivery::new(Adapter::Sms, Some(config), Environment::Development).expect("allowed")
+fn delivery(config: SmsConfig) -> OtpDelivery {
+    OtpDelivery::new(DeliveryAdapter::Sms, Some(config), Environment::Development).expect("allowed")
 }
 
-fn message() -> Message {
-    Message {
+fn message() -> OtpMessage {
+    OtpMessage {
         phone: phone(),
-        otp: Otp::stored("012345".to_owned()),
+        otp: Otp::from_stored("012345".to_owned()),
     }
 }
 
 #[tokio::test]
 async fn a_message_carries_what_the_operators_ask_for() {
-    let (provider, url) = Provider::start(&[]).await;
+    let (provider, url) = SmsProvider::start(&[]).await;
     let message = message();
     delivery(config(&url))
         .deliver(&message)
@@ -145,12 +147,12 @@ async fn a_message_carries_what_the_operators_ask_for() {
 #[tokio::test]
 async fn what_fails_for_a_moment_is_tried_again() {
     for failure in [
-        Does::Answers(500),
-        Does::Answers(503),
-        Does::Answers(429),
-        Does::Hangs,
+        ProviderReaction::Answers(500),
+        ProviderReaction::Answers(503),
+        ProviderReaction::Answers(429),
+        ProviderReaction::Hangs,
     ] {
-        let (provider, url) = Provider::start(&[failure]).await;
+        let (provider, url) = SmsProvider::start(&[failure]).await;
         delivery(config(&url))
             .deliver(&message())
             .await
@@ -163,45 +165,58 @@ async fn what_fails_for_a_moment_is_tried_again() {
 async fn it_is_known_whether_a_message_may_have_gone_out() {
     for (first, outcome, asked) in [
         (
-            [Does::Answers(400), Does::Answers(200)],
-            NotDelivered::Refused,
+            [
+                ProviderReaction::Answers(400),
+                ProviderReaction::Answers(200),
+            ],
+            DeliveryFailure::Refused,
             1,
         ),
         (
-            [Does::Answers(401), Does::Answers(401)],
-            NotDelivered::NotSent,
+            [
+                ProviderReaction::Answers(401),
+                ProviderReaction::Answers(401),
+            ],
+            DeliveryFailure::NotSent,
             2,
         ),
         (
-            [Does::Answers(500), Does::Answers(429)],
-            NotDelivered::Unknown,
+            [
+                ProviderReaction::Answers(500),
+                ProviderReaction::Answers(429),
+            ],
+            DeliveryFailure::Unknown,
             2,
         ),
-        ([Does::Hangs, Does::Hangs], NotDelivered::Unknown, 2),
+        (
+            [ProviderReaction::Hangs, ProviderReaction::Hangs],
+            DeliveryFailure::Unknown,
+            2,
+        ),
     ] {
-        let (provider, url) = Provider::start(&first).await;
+        let (provider, url) = SmsProvider::start(&first).await;
         let delivered = delivery(config(&url)).deliver(&message()).await;
         assert_eq!(delivered, Err(outcome));
         assert_eq!(provider.asked().len(), asked);
     }
     let nowhere = delivery(config("http://127.0.0.1:1"));
     let delivered = nowhere.deliver(&message()).await;
-    assert_eq!(delivered, Err(NotDelivered::NotSent));
+    assert_eq!(delivered, Err(DeliveryFailure::NotSent));
 }
 
 #[tokio::test]
 async fn a_provider_that_fails_is_left_alone_until_it_is_back() {
-    let (provider, url) = Provider::start(&[Does::Answers(503); 6]).await;
+    let (provider, url) = SmsProvider::start(&[ProviderReaction::Answers(503); 6]).await;
     let delivery = delivery(config(&url));
     for _ in 0..3 {
         assert!(delivery.check_open().is_ok());
         assert!(delivery.deliver(&message()).await.is_err());
     }
     assert_eq!(provider.asked().len(), 6, "three messages, two tries each");
-    assert_eq!(delivery.check_open(), Err(NotDelivered::NotSent));
+    assert_eq!(delivery.check_open(), Err(DeliveryFailure::NotSent));
     assert_eq!(
         delivery.deliver(&message()).await,
-        Err(NotDelivered::NotSent)
+        Err(DeliveryFailure::NotSent)
     );
     assert_eq!(provider.asked().len(), 6, "it was not asked");
 
@@ -230,7 +245,7 @@ fn settings_under_which_nothing_would_arrive_are_refused() {
     for (variable, spoil) in cases {
         let mut config = config("https://example.com");
         spoil(&mut config);
-        let refused = Delivery::new(Adapter::Sms, Some(config), Environment::Production);
+        let refused = OtpDelivery::new(DeliveryAdapter::Sms, Some(config), Environment::Production);
         let said = refused.expect_err(variable).to_string();
         assert!(said.contains(variable), "{said}");
     }

@@ -1,8 +1,8 @@
 //! What every test of the store needs: Redis, and names that no other test has.
 
 use secrecy::SecretString;
-use talktime_auth::domain::Phone;
-use talktime_auth::domain::claims::Session;
+use talktime_auth::domain::PhoneNumber;
+use talktime_auth::domain::claims::UserSession;
 use talktime_kit::config::RedisConfig;
 use talktime_kit::redis::{self, Pool};
 use uuid::Uuid;
@@ -15,15 +15,16 @@ pub(crate) fn redis() -> Pool {
 }
 
 /// A phone that no other test has.
-pub(crate) fn phone() -> Phone {
+pub(crate) fn phone() -> PhoneNumber {
     let random = Uuid::new_v4().as_u128() % 1_000_000_000;
-    Phone::parse(&format!("+919{random:09}")).expect("every Indian number with a 9 is a mobile")
+    PhoneNumber::parse(&format!("+919{random:09}"))
+        .expect("every Indian number with a 9 is a mobile")
 }
 
 /// A session of a user that no other test has.
-pub(crate) fn session() -> Session {
+pub(crate) fn session() -> UserSession {
     let [high, low] = [Uuid::new_v4(), Uuid::new_v4()];
-    Session {
+    UserSession {
         user_id: i64::try_from(high.as_u128() % (1 << 62)).expect("62 bits"),
         session_id: low,
     }
