@@ -1,8 +1,8 @@
-//! Refusals on their way into the audit log.
+//! The queue of refusals that are written to the audit log.
 //!
-//! What was done is written in the transaction that does it. A refusal has none, and whoever is refused
-//! could have us write without end: so refusals go through a queue, in batches, so many a second. What
-//! comes faster is counted and not written.
+//! An action is recorded in the transaction that performs it. A refusal has no transaction, and a client could cause
+//! refusals without end. So refusals go through a queue and are written in batches at a bounded rate; those that
+//! exceed it are counted and dropped.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::audit_log::{self, AuditEntry};
 
-/// Refusals that wait at most.
+/// Capacity of the queue.
 const QUEUE_MAX: usize = 1_024;
-/// Refusals that a replica writes in [`PAUSE`].
+/// Maximum number of refusals that a replica writes in [`PAUSE`].
 const BATCH_MAX: usize = 100;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Takes refusals; cheap to clone.
+/// The sending end of the queue; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RefusalRecorder(mpsc::Sender<AuditEntry>);
 
-/// Where they come out.
+/// The receiving end of the queue, which writes refusals to the audit log.
 pub struct RefusalQueue(mpsc::Receiver<AuditEntry>);
 
-/// A queue with both ends.
+/// Creates a bounded queue of refusals.
 pub fn refusal_queue() -> (RefusalRecorder, RefusalQueue) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
     (RefusalRecorder(sender), RefusalQueue(receiver))
 }
 
 impl RefusalRecorder {
-    /// Has a refusal written soon.
+    /// Queues a refusal for the audit log. It is dropped and counted if the queue is full.
     pub fn record(&self, entry: AuditEntry) {
         if self.0.try_send(entry).is_err() {
             count_dropped(1);
@@ -43,7 +43,7 @@ impl RefusalRecorder {
 impl RefusalQueue {
     /// Writes refusals until told to stop, or until nobody can refuse anything any more.
     pub async fn run(mut self, db: Database, stopping: CancellationToken) {
-        // From zero on, so that the first is seen to be one more.
+        // Exports the counter as zero, so that its first increment is visible as an increase.
         count_dropped(0);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut is_last = false;

@@ -11,37 +11,37 @@ use crate::domain::claims::TokenLifetimes;
 /// Auth's own settings.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Where OTPs and sessions are kept: one primary, since a script touches several keys.
+    /// The Redis that stores one-time passwords and sessions: one primary, since a script touches several keys.
     pub redis: RedisConfig,
-    /// What signs tokens, and how long they hold.
+    /// The sealing key of signing keys, and the lifetimes of tokens.
     pub tokens: TokensConfig,
-    /// What bounds one-time passwords.
+    /// Limits of one-time passwords.
     #[serde(default)]
     pub otp: OtpRules,
-    /// How one-time passwords reach people.
+    /// The way in which one-time passwords are delivered.
     #[serde(default)]
     pub otp_delivery: DeliveryAdapter,
     /// The provider of text messages, for `sms`.
     pub sms: Option<SmsConfig>,
-    /// The services that auth asks.
+    /// Addresses of the services that auth calls.
     pub peers: PeersConfig,
 }
 
-/// What signs tokens, and how long they hold.
+/// The sealing key of signing keys, and the lifetimes of tokens.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TokensConfig {
-    /// What the private keys in the database are sealed under: 64 hexadecimal digits
+    /// The key that seals the private keys in the database: 64 hexadecimal digits
     /// (`openssl rand -hex 32`). The keys themselves are auth's own to make.
     pub sealing_key: SecretString,
-    /// How long a new key is published before it may sign, in seconds: whoever keeps the key set has
-    /// asked for it again by then.
+    /// Seconds for which a new key is published before it may sign, so that all caches of the key set have
+    /// been refreshed.
     #[serde(default = "default_key_published_secs")]
     pub key_published_secs: u32,
-    /// How long tokens hold.
+    /// Lifetimes of tokens.
     #[serde(default)]
     pub lifetimes: TokenLifetimes,
-    /// How long a used refresh token gives the same pair once more while the new one is unused, in
-    /// seconds: for phones that lose an answer. Zero, the contract's letter, is never.
+    /// Seconds in which a used refresh token returns the same pair once more while the new one is unused, for
+    /// phones that lose an answer. Zero disables this, as the contract demands.
     #[serde(default)]
     pub refresh_grace_secs: u32,
 }
@@ -53,8 +53,8 @@ const fn default_key_published_secs() -> u32 {
 /// Addresses of other services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
-    /// Knows who has an account.
+    /// The profile service, which stores accounts.
     pub profile: String,
-    /// Knows who is online.
+    /// The presence service.
     pub presence: String,
 }

@@ -1,4 +1,4 @@
-//! What auth publishes, and what it hears.
+//! Events that auth publishes, and those that it handles.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -17,7 +17,7 @@ use crate::store::audit_log::{self, AuditAction, AuditEntry};
 use crate::store::revocations::RevocationPage;
 use crate::store::{revocations, sessions};
 
-/// Tells the other services of logins and logouts, and gateways of tokens that hold no more.
+/// Records logins, logouts and revocations in Postgres: the audit log, and the outbox that publishes events.
 #[derive(Clone)]
 pub struct EventRecorder {
     pub(crate) db: Database,
@@ -30,7 +30,7 @@ impl EventRecorder {
         Self { db, relay }
     }
 
-    /// Somebody is logged out of all devices; `entry` says in which way.
+    /// Records a logout from all devices. `entry` is its line in the audit log.
     pub async fn record_logout(
         &self,
         entry: AuditEntry,
@@ -52,7 +52,7 @@ impl EventRecorder {
         Ok(())
     }
 
-    /// A page of what was revoked and has not expired.
+    /// Lists a page of revocations that have not expired.
     pub async fn list_revocations(
         &self,
         since: Option<DateTime<Utc>>,
@@ -62,7 +62,7 @@ impl EventRecorder {
         Ok(revocations::list(&self.db, since, after_id, now).await?)
     }
 
-    /// Tokens hold no more, and the user stays where they are logged in otherwise.
+    /// Records a revocation of tokens that does not log the user out of other sessions.
     pub async fn record_revocation(
         &self,
         entry: AuditEntry,
@@ -78,8 +78,9 @@ impl EventRecorder {
     }
 }
 
-/// Kept for gateways that ask, told to those that listen. The event's version is its instant, as with
-/// all events here: nothing else orders what one person does on several replicas.
+/// Inserts a revocation for gateways that list them, and appends its event for those that are connected. The version
+/// of the event is its instant, as with all events of auth, since nothing else orders the actions of one person on
+/// several replicas.
 pub(crate) async fn append_revocation(
     tx: &mut PgConnection,
     at: DateTime<Utc>,
@@ -91,7 +92,7 @@ pub(crate) async fn append_revocation(
     outbox::append(tx, user_id, at.timestamp_micros(), at, event).await
 }
 
-/// A revocation as it is told.
+/// The event and the gRPC message of a revocation.
 pub(crate) fn tokens_revoked_event(revocation: TokenRevocation) -> TokensRevoked {
     TokensRevoked {
         user_id: revocation.user_id,
@@ -102,7 +103,7 @@ pub(crate) fn tokens_revoked_event(revocation: TokenRevocation) -> TokensRevoked
     }
 }
 
-/// Ends the sessions of deleted users, and audits who was given which role.
+/// Handles events of the profile service: ends the sessions of deleted users, and audits changes of roles.
 pub struct ProfileEventHandler {
     redis: Pool,
     lifetimes: TokenLifetimes,

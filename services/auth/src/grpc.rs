@@ -1,4 +1,4 @@
-//! Auth as the gateway sees it.
+//! The gRPC interface of auth.
 
 use std::sync::Arc;
 
@@ -224,7 +224,7 @@ fn token_pair(tokens: SessionTokens) -> TokenPair {
     }
 }
 
-/// What is no id of a session is the id of none.
+/// Parses the id of a session. A malformed id is answered like the id of a session that does not exist.
 fn parse_session(user_id: i64, session_id: &str) -> Result<UserSession, Status> {
     let session_id = Uuid::parse_str(session_id);
     Ok(UserSession {

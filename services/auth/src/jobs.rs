@@ -1,4 +1,4 @@
-//! What auth does by itself now and then.
+//! Periodic work of auth.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::store::{registrations, revocations, used_codes};
 use crate::tokens::TokenIssuer;
 
 const PURGE_EVERY: Duration = Duration::from_mins(5);
-/// Before the first keys are there, nobody can log in.
+/// The pause between attempts to load the first keys, without which nobody can log in.
 const FIRST_KEYS_RETRY: Duration = Duration::from_millis(200);
 
 /// Deletes what is kept of tokens and codes that have expired, until told to stop; harmless on many

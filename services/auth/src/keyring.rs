@@ -46,7 +46,7 @@ impl PrivateKey {
 
 /// The keys of one moment.
 pub struct KeyRing {
-    /// Of every new token.
+    /// The header of every new token.
     pub(crate) header: Header,
     pub(crate) signing_key: EncodingKey,
     public_keys: HashMap<String, DecodingKey>,

@@ -1,8 +1,13 @@
-//! Auth: who someone is, shown by a phone and a one-time password, and the tokens that say so.
+//! The auth service: logins with a phone and a one-time password, and the tokens of sessions.
 //!
-//! [`domain`] decides what phones, OTPs and claims are, [`tokens`] signs with the keys of a
-//! [`keyring`], [`store`] keeps what must be atomic in Redis, [`login`], [`sessions`] and [`rotation`]
-//! are the use cases, [`grpc`] speaks to the gateway. Whoever has an account is the profile service's to know.
+//! [`domain`] holds the rules, [`store`] the statements and scripts, and [`tokens`] signs with the keys of a
+//! [`keyring`]. [`login`], [`sessions`] and [`rotation`] are the operations, and [`grpc`] serves the gateway. The
+//! profile service stores which phones have an account.
+
+#![allow(
+    missing_docs,
+    reason = "this crate is not published, and a comment that repeats a name explains nothing"
+)]
 
 pub mod audit;
 pub mod config;

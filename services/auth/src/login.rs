@@ -24,27 +24,24 @@ use crate::tokens::TokenIssuer;
 
 const DEFAULT_LANGUAGE: &str = "en";
 
-/// The use cases of somebody without a session.
+/// Operations of clients without a session.
 pub struct LoginService {
-    /// Where one-time passwords are kept.
+    /// The Redis that stores one-time passwords.
     pub redis: Pool,
-    /// What bounds them.
+    /// Limits of one-time passwords.
     pub otp_rules: OtpRules,
-    /// How they reach people.
+    /// The delivery of one-time passwords.
     pub delivery: OtpDelivery,
-    /// Where it is noted who was refused.
+    /// The recorder of refusals for the audit log.
     pub refusals: RefusalRecorder,
-    /// What signs registration tokens.
     pub issuer: Arc<TokenIssuer>,
-    /// Who has an account.
+    /// The profile service, which stores accounts.
     pub profile: ProfileClient,
-    /// What a login opens.
     pub sessions: SessionService,
-    /// The time.
     pub clock: Clock,
 }
 
-/// What a right password leads to.
+/// The result of a right password.
 pub enum VerificationOutcome {
     /// The phone has an account: it is logged in.
     Registered(SessionTokens),
@@ -79,13 +76,13 @@ impl LoginService {
         Ok(sending == SendReason::ResentActive)
     }
 
-    /// Nobody's tries are used up while nothing can be sent.
+    /// Refuses early if nothing can be sent, so that no tries are used up.
     fn check_delivery(&self) -> Result<(), AuthError> {
         let open = self.delivery.check_open();
         open.map_err(|_| AuthError::OtpNotSent)
     }
 
-    /// What did not go out is taken back. What may have gone out stays: its code may arrive.
+    /// Delivers a password. A message that was not sent is undone; one that may have been sent is not, since it may arrive.
     async fn deliver(
         &self,
         message: &OtpMessage,
@@ -166,7 +163,7 @@ impl LoginService {
         }
     }
 
-    /// Has a refusal noted, and hands the outcome on.
+    /// Records a refusal in the audit log and returns the outcome.
     fn audit_refusal<T>(
         &self,
         phone: &PhoneNumber,
@@ -238,7 +235,7 @@ impl LoginService {
         Ok((used.session.user_id, tokens))
     }
 
-    /// The token's id and the phone that it vouches for.
+    /// Checks a registration token; returns its id and the verified phone.
     fn check_registration_token(
         &self,
         request: &RegisterRequest,
@@ -263,12 +260,12 @@ impl LoginService {
     }
 }
 
-/// What must be the same for it to be the same registration.
+/// A hash of the fields that must be equal when a registration is repeated.
 fn content_hash(new_user: &CreateUserRequest) -> Vec<u8> {
     digest(&SHA256, &new_user.encode_to_vec()).as_ref().to_vec()
 }
 
-/// What the audit log calls a refusal, and which limit it was.
+/// The action of a refusal in the audit log, with the name of the limit.
 fn audit_action(refusal: &AuthError) -> Option<(AuditAction, Option<&'static str>)> {
     match refusal {
         AuthError::InvalidOtp => Some((AuditAction::OtpRefused, None)),

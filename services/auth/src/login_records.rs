@@ -1,4 +1,4 @@
-//! What Postgres keeps of logins and of ended accounts.
+//! Records of logins and ended accounts in Postgres.
 //!
 //! A login first stores its session in Redis and then, in one transaction, checks that the account has not
 //! ended and uses up what it was made with. A deletion commits the end of the account first and then ends
@@ -36,16 +36,16 @@ pub struct NewLogin {
     pub pair: TokenIdPair,
     /// The user's name, for the event.
     pub username: String,
-    /// What it was made with.
+    /// The proof that it was made with.
     pub proof: LoginProof,
 }
 
-/// What became of a login.
+/// The result of recording a login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LoginOutcome {
-    /// It holds.
+    /// The login is recorded.
     Recorded,
-    /// What it was made with had been used before.
+    /// The proof was used before.
     ProofUsed,
 }
 
@@ -87,7 +87,7 @@ impl EventRecorder {
         Ok(LoginOutcome::Recorded)
     }
 
-    /// What a registration token was used for; `None` while it is unused.
+    /// Finds the use of a registration token; `None` while it is unused.
     pub async fn find_registration(
         &self,
         registration_id: Uuid,
@@ -138,7 +138,7 @@ pub(crate) async fn end_account(
     Ok(revocation)
 }
 
-/// Answers whether it had not been used before.
+/// Uses up the proof of a login; returns false if it was used before.
 async fn use_proof(tx: &mut PgConnection, login: &NewLogin) -> sqlx::Result<bool> {
     match &login.proof {
         LoginProof::Code { code_id } => used_codes::insert(tx, *code_id).await,

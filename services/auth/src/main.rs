@@ -29,9 +29,9 @@ enum Command {
 enum KeysCommand {
     /// Lists every key there has been.
     List,
-    /// Makes the next key and shows it to everybody; prints its id.
+    /// Generates the next key and publishes it; prints its id.
     Publish,
-    /// Has a published key sign from now on.
+    /// Signs new tokens with a published key from now on.
     Sign(KeyArguments),
     /// Refuses every token of a key from now on.
     Retire(KeyArguments),
@@ -39,7 +39,7 @@ enum KeysCommand {
 
 #[derive(clap::Args)]
 struct KeyArguments {
-    /// As `list` shows it.
+    /// The key id as `list` prints it.
     #[arg(allow_hyphen_values = true)]
     key_id: String,
     /// Does not wait for everybody, since the key before has leaked: people are logged out.

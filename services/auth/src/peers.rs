@@ -1,4 +1,4 @@
-//! The services that auth asks.
+//! Clients of the services that auth calls.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::domain::PhoneNumber;
 /// A login waits for presence no longer than this: the event does the same a moment later.
 const SET_ONLINE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Knows who has an account.
+/// A client of the profile service, which stores accounts.
 #[derive(Clone)]
 pub struct ProfileClient(ProfileServiceClient<PeerChannel>);
 
 impl ProfileClient {
-    /// Its client at `http://host:port`.
+    /// Creates a client for `http://host:port`; it connects at the first call.
     pub fn connect(url: &str) -> anyhow::Result<Self> {
         Ok(Self(ProfileServiceClient::new(client::connect(url)?)))
     }
 
-    /// The user with this phone; `None` when the phone is new.
+    /// Finds the user with this phone; `None` if the phone is new.
     pub async fn find_user_by_phone(&self, phone: &PhoneNumber) -> Result<Option<User>, Error> {
         let found = retry_idempotent(|| {
             let mut client = self.0.clone();
@@ -46,7 +46,7 @@ impl ProfileClient {
         }
     }
 
-    /// Makes a user, once for a registration id however often it is asked.
+    /// Creates a user, once for each registration id.
     pub async fn create_user(&self, request: CreateUserRequest) -> Result<User, Error> {
         retry_idempotent(|| {
             let mut client = self.0.clone();
@@ -57,17 +57,17 @@ impl ProfileClient {
     }
 }
 
-/// Knows who is online.
+/// A client of the presence service.
 #[derive(Clone)]
 pub struct PresenceClient(PresenceServiceClient<PeerChannel>);
 
 impl PresenceClient {
-    /// Its client at `http://host:port`.
+    /// Creates a client for `http://host:port`; it connects at the first call.
     pub fn connect(url: &str) -> anyhow::Result<Self> {
         Ok(Self(PresenceServiceClient::new(client::connect(url)?)))
     }
 
-    /// Shows a login at once where that is possible.
+    /// Reports a login to presence at once, if possible.
     pub async fn report_login(&self, user_id: i64, username: String, happened_at: DateTime<Utc>) {
         self.set_online(SetOnlineRequest {
             user_id,
@@ -97,7 +97,7 @@ impl PresenceClient {
         .await;
     }
 
-    /// A failure is logged and no more, since the event of the same instant says the same.
+    /// Reports a change to presence. A failure is only logged, since presence also gets the event of the same instant.
     async fn set_online(&self, request: SetOnlineRequest) {
         let user_id = request.user_id;
         let mut client = self.0.clone();

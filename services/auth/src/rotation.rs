@@ -14,25 +14,25 @@ use crate::keyring::{KeyRing, PrivateKey};
 use crate::sealing::SealingKey;
 use crate::store::signing_keys::{self, ActiveKey};
 
-/// Replicas look so often whether another key signs now.
+/// The interval at which replicas reload the keys.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
 /// The steps of a rotation.
 pub struct KeyRotation {
     db: Database,
     sealing: SealingKey,
-    /// Between a key's publication and its first signature.
+    /// The time between a key's publication and its first signature.
     known_after: TimeDelta,
-    /// Of the longest-lived token.
+    /// The lifetime of the longest-lived token.
     lifetime: TimeDelta,
 }
 
-/// Whether an operator waits for everybody, or has reasons not to: a key that leaked.
+/// Whether a step waits until nobody is logged out by it, or happens at once, as after a leak.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RotationMode {
     /// Nobody is logged out.
     Safe,
-    /// Who does not know the key yet, or holds a token of the old one, has to log in again.
+    /// Holders of tokens of the old key, and users of gateways that do not know the new one yet, must log in again.
     Now,
 }
 
@@ -47,7 +47,7 @@ impl KeyRotation {
         })
     }
 
-    /// The keys as they are now. The first time of all there is none, so one is made.
+    /// Loads the current keys. If there is none yet, the first key is generated.
     pub async fn load_ring(&self) -> anyhow::Result<KeyRing> {
         let mut active = signing_keys::list_active(&mut *self.db.acquire().await?).await?;
         if active.is_empty() {
@@ -60,13 +60,13 @@ impl KeyRotation {
         self.open_ring(active)
     }
 
-    /// Every key there has been, the oldest first.
+    /// Lists every key that was ever published, the oldest first.
     pub async fn list_keys(&self) -> anyhow::Result<Vec<SigningKey>> {
         let mut tx = self.db.begin().await?;
         Ok(signing_keys::lock_all(&mut tx).await?.0)
     }
 
-    /// Makes a key that everybody is shown, and answers its id.
+    /// Generates and publishes a key; returns its id.
     pub async fn publish_key(&self) -> anyhow::Result<String> {
         let (key_id, sealed) = self.generate_sealed_key()?;
         let mut tx = self.db.begin().await?;
@@ -75,7 +75,7 @@ impl KeyRotation {
         Ok(key_id)
     }
 
-    /// Has a published key sign from now on.
+    /// Signs new tokens with a published key from now on.
     pub async fn sign_with(&self, key_id: &str, mode: RotationMode) -> anyhow::Result<()> {
         let known_after = match mode {
             RotationMode::Safe => self.known_after,

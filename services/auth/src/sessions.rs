@@ -1,4 +1,4 @@
-//! Sessions: opened by a login, carried on by refreshes, ended by a logout.
+//! Sessions: a login opens them, refreshes extend them and a logout ends them.
 
 use std::sync::Arc;
 
@@ -22,30 +22,28 @@ use crate::store::revocations::RevocationPage;
 use crate::store::sessions::{OpenSession, RotationOutcome, TokenIdPair};
 use crate::tokens::TokenIssuer;
 
-/// The use cases of a session.
+/// Operations on sessions.
 #[derive(Clone)]
 pub struct SessionService {
-    /// Where sessions are kept.
+    /// The Redis that stores sessions.
     pub redis: Pool,
-    /// What signs their tokens.
     pub issuer: Arc<TokenIssuer>,
-    /// What tells of logins and logouts.
+    /// The recorder of logins, logouts and revocations.
     pub recorder: EventRecorder,
-    /// Where it is noted who was refused.
+    /// The recorder of refusals for the audit log.
     pub refusals: RefusalRecorder,
-    /// What shows them at once.
+    /// The presence service, which is notified of logins and logouts at once.
     pub presence: PresenceClient,
-    /// The time.
     pub clock: Clock,
-    /// How long a refresh token gives the same pair once more, in seconds.
+    /// Seconds in which a used refresh token may return the same pair once more.
     pub refresh_grace_secs: u32,
 }
 
 /// A session's pair of tokens, signed. Has no debug output, since whoever reads one has the session.
 pub struct SessionTokens {
-    /// For requests.
+    /// The access token, for requests.
     pub access: String,
-    /// For the next pair.
+    /// The refresh token, for the next pair.
     pub refresh: String,
 }
 
@@ -120,7 +118,7 @@ impl SessionService {
         Ok(Some(self.issue_tokens(session, pair)?))
     }
 
-    /// Ends a session whose tokens nobody has. Should that fail, it runs out unused.
+    /// Ends a session whose tokens were not handed out. If that fails, the session expires unused.
     async fn drop_session(&self, session: UserSession) {
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         if let Err(error) = store::sessions::end(&self.redis, session, lifetime_secs).await {
@@ -179,7 +177,7 @@ impl SessionService {
         AuthError::InvalidRefreshToken
     }
 
-    /// Somebody holds a token that was used before: their access token dies with it.
+    /// Ends all sessions of a user whose refresh token was used twice, and revokes their access tokens.
     async fn end_reused_sessions(
         &self,
         session: UserSession,
@@ -275,7 +273,7 @@ impl SessionService {
     /// written first, as in [`SessionService::log_out`].
     pub async fn log_out_everywhere(&self, session: UserSession) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
-        // A session that logged out before may still ask.
+        // The session of this request may have ended already and is revoked in any case.
         let mut ended = vec![session.session_id.to_string()];
         let open = self.list_open_ids(user_id).await?.into_iter();
         ended.extend(open.filter(|session_id| *session_id != session.session_id.to_string()));
@@ -288,7 +286,7 @@ impl SessionService {
         Ok(())
     }
 
-    /// A page of the access tokens that hold no more, though they have not expired.
+    /// Lists a page of revoked access tokens that have not expired.
     pub async fn list_revocations(
         &self,
         since: Option<DateTime<Utc>>,
@@ -303,7 +301,7 @@ impl SessionService {
         Ok(open.map(|session| session.session_id).collect())
     }
 
-    /// Of every access token that those sessions can have.
+    /// The revocation of every access token that these sessions can have.
     fn session_revocation(
         &self,
         user_id: i64,

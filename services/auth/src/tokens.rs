@@ -58,12 +58,12 @@ impl TokenIssuer {
         })
     }
 
-    /// How long the tokens hold.
+    /// Lifetimes of the tokens.
     pub fn lifetimes(&self) -> &TokenLifetimes {
         &self.lifetimes
     }
 
-    /// A new token.
+    /// Signs a new token.
     pub fn issue_token(
         &self,
         jti: Uuid,
@@ -75,7 +75,7 @@ impl TokenIssuer {
         encode(&ring.header, &claims, &ring.signing_key).map_err(Error::internal)
     }
 
-    /// What a token says; `None` when it is not ours, was altered, or no longer holds.
+    /// Checks a token and returns its claims; `None` if it is not ours, was altered or has expired.
     pub fn check_token(
         &self,
         token: &str,

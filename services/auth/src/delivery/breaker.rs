@@ -1,4 +1,4 @@
-//! Stops asking a provider that does not answer, so that nobody waits for it in vain.
+//! A circuit breaker, so that logins do not wait for a provider that does not answer.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether it refuses everything now.
+    /// Whether all requests are refused now.
     pub fn is_open(&self, now: Instant) -> bool {
         self.state().open_until.is_some_and(|until| now < until)
     }
@@ -47,12 +47,12 @@ impl CircuitBreaker {
         }
     }
 
-    /// A request was answered.
+    /// Records a request that was answered.
     pub fn record_success(&self) {
         *self.state() = BreakerState::default();
     }
 
-    /// A request was not answered, or with a failure.
+    /// Records a request that failed or was not answered.
     pub fn record_failure(&self, now: Instant) {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! How one-time passwords reach people: a port with an adapter for each way.
+//! Delivery of one-time passwords: one interface with an implementation for each way.
 
 mod breaker;
 mod sms;
@@ -11,7 +11,7 @@ pub use self::breaker::CircuitBreaker;
 pub use self::sms::{SmsClient, SmsConfig};
 use crate::domain::{Otp, PhoneNumber};
 
-/// A way to deliver, as configuration names it.
+/// The configured way of delivery.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryAdapter {
@@ -31,16 +31,14 @@ pub enum OtpDelivery {
     Sms(Box<SmsClient>),
 }
 
-/// A password on its way to a person.
+/// A password and the phone that it is sent to.
 #[derive(Clone, Debug)]
 pub struct OtpMessage {
-    /// Where to.
     pub phone: PhoneNumber,
-    /// What.
     pub otp: Otp,
 }
 
-/// Why a password may not have reached its person.
+/// The reason why a password may not have been delivered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DeliveryFailure {
     /// Nothing was sent, and asking again at once would change nothing.
@@ -79,7 +77,7 @@ impl OtpDelivery {
         }
     }
 
-    /// Whether there is any use in making a password now.
+    /// Checks whether a password could be delivered now.
     pub fn check_open(&self) -> Result<(), DeliveryFailure> {
         match self {
             Self::Log => Ok(()),
@@ -90,7 +88,7 @@ impl OtpDelivery {
     /// Delivers a password.
     pub async fn deliver(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
         match self {
-            // Never the password: logs are copied further than Redis, where a developer finds it.
+            // The password is not logged, because logs are copied to other systems; developers find it in Redis.
             Self::Log => {
                 tracing::info!(phone_ends_in = message.phone.last_two_digits(), "otp sent");
                 Ok(())

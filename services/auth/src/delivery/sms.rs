@@ -13,42 +13,42 @@ use url::form_urlencoded::Serializer;
 
 use super::{CircuitBreaker, DeliveryFailure, OtpMessage};
 
-/// Where the password stands in the text.
+/// The placeholder of the password in the text.
 const OTP_PLACE: &str = "{otp}";
 const FORM: &str = "application/x-www-form-urlencoded";
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-/// The gateway gives a request five seconds.
+/// Shorter than the five seconds that the gateway gives a request.
 const WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// An account with the provider, and how long to wait for it.
+/// The account at the provider, with timeouts and limits.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SmsConfig {
     /// `https://api.in.exotel.com`, or the region of the account.
     pub url: String,
-    /// Whose account it is.
+    /// The id of the account.
     pub account_sid: String,
-    /// Who asks,
+    /// The key of the API.
     pub api_key: SecretString,
-    /// and the proof.
+    /// The secret that belongs to the key.
     pub api_token: SecretString,
     /// The registered header that people see as sender, such as `TLKTIM`.
     pub sender_id: String,
-    /// Who we are, as the operators know us.
+    /// Our entity id at the operators (DLT).
     pub entity_id: String,
-    /// Which of our registered texts this is.
+    /// The id of the registered text.
     pub template_id: String,
-    /// That text, with `{otp}` where the password stands. A letter that differs has it refused.
+    /// The registered text with `{otp}` in place of the password. Operators refuse a text that differs.
     pub text: String,
-    /// How long one try may take.
+    /// The timeout of one try, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u32,
     /// Tries for a message that the provider did not take.
     #[serde(default = "default_attempts_max")]
     pub attempts_max: u32,
-    /// Messages in a row that failed before nobody is made to wait for the provider.
+    /// Failed messages in a row after which the breaker opens.
     #[serde(default = "default_failures_max")]
     pub failures_max: u32,
-    /// How long that lasts, in seconds.
+    /// Seconds for which the breaker stays open.
     #[serde(default = "default_pause_secs")]
     pub pause_secs: u32,
 }
@@ -146,7 +146,8 @@ impl SmsClient {
         sent
     }
 
-    /// The same password twice on a phone harms nobody, so a missing answer is a reason to ask again.
+    /// Sends a message, with retries. Retrying after a missing answer is safe, since a phone may receive the same
+    /// password twice.
     async fn send_with_retries(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
         let mut outcome = Err(DeliveryFailure::NotSent);
         for attempt in 1..=self.config.attempts_max {
@@ -210,14 +211,15 @@ impl SmsClient {
             .append_pair("DltEntityId", &self.config.entity_id)
             .append_pair("DltTemplateId", &self.config.template_id)
             .append_pair("SmsType", "transactional")
-            // For passwords only, says the provider.
+            // The provider reserves high priority for passwords.
             .append_pair("Priority", "high")
             .finish()
     }
 }
 
-/// The provider asks to go by the status alone. A server error may come after the message was taken; a
-/// wrong account (401, 402, 403) is everybody's trouble, a bad message only this one's.
+/// Classifies an answer by its status alone, as the provider's documentation demands. After a server error the
+/// message may have been accepted. A wrong account (401, 402, 403) concerns all messages, other client errors only
+/// this one.
 fn classify_status(status: StatusCode) -> Result<(), DeliveryFailure> {
     match status.as_u16() {
         200..=299 => Ok(()),

@@ -1,4 +1,4 @@
-//! What a token says (contract, section 2).
+//! Claims of tokens (contract, section 2).
 
 use std::borrow::Cow;
 
@@ -14,22 +14,22 @@ pub const AUDIENCE: &str = "talktime";
 /// The claims of a token of any type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TokenClaims {
-    /// Who says so.
+    /// The issuer.
     pub iss: Cow<'static, str>,
-    /// To whom.
+    /// The audience.
     pub aud: Cow<'static, str>,
     /// The token's identity.
     pub jti: Uuid,
     /// Issued at, unix seconds.
     pub iat: i64,
-    /// Holds until, unix seconds; then no more.
+    /// Expires at, unix seconds.
     pub exp: i64,
-    /// What the token is good for.
+    /// The permission that the token grants.
     #[serde(flatten)]
     pub grant: TokenGrant,
 }
 
-/// What a token is good for, by its `type`.
+/// The permission that a token grants, by its `type`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum TokenGrant {
@@ -47,14 +47,13 @@ pub enum TokenGrant {
 /// A login that lives on through refreshes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UserSession {
-    /// Who logged in.
     pub user_id: i64,
     /// The session's identity: the same in every pair of its tokens.
     #[serde(rename = "sid")]
     pub session_id: Uuid,
 }
 
-/// How long tokens hold.
+/// Lifetimes of tokens.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct TokenLifetimes {
@@ -77,23 +76,23 @@ impl Default for TokenLifetimes {
 }
 
 impl TokenLifetimes {
-    /// How long an access token holds.
+    /// Lifetime of an access token.
     pub fn access(&self) -> TimeDelta {
         seconds(self.access_secs)
     }
 
-    /// How long a registration token holds.
+    /// Lifetime of a registration token.
     pub fn registration(&self) -> TimeDelta {
         seconds(self.registration_secs)
     }
 
-    /// How long the longest-lived token holds.
+    /// Lifetime of the longest-lived token.
     pub fn longest(&self) -> TimeDelta {
         let longest = self.access_secs.max(self.refresh_secs);
         seconds(longest.max(self.registration_secs))
     }
 
-    /// How long a token with this grant holds.
+    /// Lifetime of a token with this grant.
     pub fn for_grant(&self, grant: &TokenGrant) -> TimeDelta {
         match grant {
             TokenGrant::Access(_) => self.access(),

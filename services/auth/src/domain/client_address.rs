@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as limits go.
+//! Client addresses, as limits count them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,7 +22,7 @@ fn mask_network(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))
 }
 
-/// As keys name it.
+/// The form that is used in Redis keys.
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

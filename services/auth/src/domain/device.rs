@@ -1,4 +1,4 @@
-//! What somebody logged in with.
+//! Devices that people log in with.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
-//! What auth refuses, and why.
+//! Refusals of auth and their reasons.
 
 use std::time::Duration;
 
 use talktime_kit::redis::commands;
 use talktime_kit::{Error, Kind};
 
-/// What auth refuses.
+/// A refusal or a failure of auth.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// Not a phone number that can be called.
@@ -14,13 +14,13 @@ pub enum AuthError {
     /// The phone was sent too many passwords.
     #[error("too many one-time passwords for one phone")]
     OtpRateLimited {
-        /// When the next may be asked for.
+        /// The pause before the next request.
         retry_after: Duration,
     },
     /// The last resend is too recent.
     #[error("resent a moment ago")]
     OtpResentRecently {
-        /// When the next may be asked for.
+        /// The pause before the next request.
         retry_after: Duration,
     },
     /// A limit that many phones share is used up.
@@ -28,13 +28,13 @@ pub enum AuthError {
     OtpSendsLimited {
         /// Which one: `address`, `prefix` or `platform`.
         limit: &'static str,
-        /// When the next may be asked for.
+        /// The pause before the next request.
         retry_after: Duration,
     },
     /// The phone had too many wrong tries today.
     #[error("too many wrong one-time passwords for one phone")]
     OtpTriesLimited {
-        /// When the next may be tried.
+        /// The pause before the next try.
         retry_after: Duration,
     },
     /// Wrong, used, burnt or too old: the answer does not say which.

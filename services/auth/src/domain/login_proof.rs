@@ -1,13 +1,13 @@
-//! What a login is made with.
+//! Proofs that a login is made with.
 
 use uuid::Uuid;
 
-/// What somebody has logged in with. Each opens one session.
+/// The proof of a login. Each proof opens one session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LoginProof {
     /// A one-time password.
     Code {
-        /// Which one: the digits alone are not unique.
+        /// The id of the password, since its digits are not unique.
         code_id: Uuid,
     },
     /// A registration token.

@@ -1,4 +1,4 @@
-//! What auth decides, without touching anything.
+//! The rules of auth, without input or output.
 
 pub mod claims;
 mod client_address;

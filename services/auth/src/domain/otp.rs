@@ -5,7 +5,7 @@ use std::fmt;
 use rand::{CryptoRng, Rng};
 use serde::Deserialize;
 
-/// Six digits.
+/// A one-time password of six digits.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Otp(String);
 
@@ -15,7 +15,7 @@ impl Otp {
         Self(format!("{:06}", rng.random_range(0..1_000_000)))
     }
 
-    /// A password that was stored.
+    /// A password that was read from the store.
     pub fn from_stored(digits: String) -> Self {
         Self(digits)
     }
@@ -32,19 +32,19 @@ impl fmt::Debug for Otp {
     }
 }
 
-/// What bounds one-time passwords. The first five are for one phone, and the contract's; the others
+/// Limits of one-time passwords. The first five are for one phone, and the contract's; the others
 /// bound what can be guessed and what can be spent on text messages. Their defaults let a test
 /// register hundreds of people from one address; production sets lower ones.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct OtpRules {
-    /// How long a password holds.
+    /// Lifetime of a password.
     pub lifetime_secs: u32,
     /// New passwords in a window at most.
     pub sends_max: u32,
     /// The window.
     pub sends_window_secs: u32,
-    /// Between two resends.
+    /// Pause between two resends.
     pub resend_pause_secs: u32,
     /// The wrong try that burns a password.
     pub wrong_tries_max: u32,

@@ -28,7 +28,7 @@ impl PhoneNumber {
     /// Reads the table of the world's numbering plans, which takes long enough to be felt by the
     /// first request.
     pub fn warm_up() {
-        // What the answer is does not matter: looking is what reads the table.
+        // Only the side effect matters: parsing a number loads the table.
         let _ = Self::parse("+919812345678");
     }
 
@@ -37,12 +37,12 @@ impl PhoneNumber {
         &self.0
     }
 
-    /// What neighbouring numbers share: all but the last four digits.
+    /// The prefix that neighbouring numbers share: all but the last four digits.
     pub fn prefix(&self) -> &str {
         &self.0[..self.0.len() - 4]
     }
 
-    /// As much of a number as a log may hold.
+    /// The last two digits, which are all that a log may contain.
     pub fn last_two_digits(&self) -> &str {
         &self.0[self.0.len() - 2..]
     }

@@ -1,25 +1,24 @@
-//! Access tokens that hold no more, though they have not expired.
+//! Revocations of access tokens that have not expired.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::claims::TokenLifetimes;
 
-/// How far the clocks of two replicas may be apart: a revocation that goes by time covers tokens that a
-/// replica with a fast clock has issued, and is kept until those have expired as well.
+/// Maximum difference between the clocks of two replicas. A revocation by time also covers tokens that a replica with
+/// a fast clock has issued, and is stored until those have expired as well.
 const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(1);
 
-/// Access tokens of a user that hold no more. What is none of the three kinds goes on.
+/// Revoked access tokens of a user, named in three ways. All other tokens stay valid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenRevocation {
-    /// Whose.
     pub user_id: i64,
     /// Single tokens, by their `jti`.
     pub token_ids: Vec<String>,
     /// All tokens of sessions, by their `sid`.
     pub session_ids: Vec<String>,
-    /// All that were issued until then.
+    /// All tokens that were issued until this instant.
     pub issued_until: Option<DateTime<Utc>>,
-    /// When the last of them has expired.
+    /// The instant at which the last of these tokens expires.
     pub expires_at: DateTime<Utc>,
 }
 

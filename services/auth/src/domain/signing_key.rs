@@ -9,22 +9,22 @@ use sqlx::FromRow;
 /// whatever the hurry.
 pub const SPREAD_MIN: TimeDelta = TimeDelta::seconds(5);
 
-/// What a key has been through, by the database's clock.
+/// A signing key with the instants of its stages, by the database's clock.
 #[derive(Clone, Debug, Eq, FromRow, PartialEq)]
 pub struct SigningKey {
     /// The `kid` of its tokens.
     pub key_id: String,
-    /// When it was made, and shown to everybody.
+    /// The instant of its publication.
     pub published_at: DateTime<Utc>,
-    /// When it began to sign.
+    /// The instant at which it began to sign.
     pub signs_from: Option<DateTime<Utc>>,
-    /// When another took over.
+    /// The instant at which another key took over.
     pub signs_until: Option<DateTime<Utc>>,
-    /// When its tokens were no longer accepted.
+    /// The instant from which its tokens are refused.
     pub retired_at: Option<DateTime<Utc>>,
 }
 
-/// Where a key stands.
+/// The stage of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyStage {
     /// Known to everybody; has signed nothing.
@@ -48,7 +48,7 @@ impl fmt::Display for KeyStage {
     }
 }
 
-/// Why a key stays where it is.
+/// The reason why a key cannot change its stage.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyRefusal {
     /// No key of this id.
@@ -69,7 +69,7 @@ pub enum KeyRefusal {
 }
 
 impl SigningKey {
-    /// Where it stands.
+    /// The current stage.
     pub fn stage(&self) -> KeyStage {
         match (self.signs_from, self.signs_until, self.retired_at) {
             (_, _, Some(_)) => KeyStage::Retired,
@@ -79,7 +79,7 @@ impl SigningKey {
         }
     }
 
-    /// Since when it stands there.
+    /// The instant at which the current stage began.
     pub fn stage_since(&self) -> DateTime<Utc> {
         let later = [self.retired_at, self.signs_until, self.signs_from];
         let latest = later.into_iter().flatten().next();

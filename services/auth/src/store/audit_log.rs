@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::PhoneNumber;
 use crate::domain::claims::UserSession;
 
-/// What an entry tells.
+/// The action that an entry records.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuditAction {
     /// A session was opened.
@@ -37,7 +37,7 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    /// As in the table.
+    /// The name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::LoggedIn => "logged_in",
@@ -68,7 +68,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Something that nobody we know did.
+    /// An entry without a user.
     pub fn new(action: AuditAction, happened_at: DateTime<Utc>) -> Self {
         Self {
             happened_at,
@@ -80,7 +80,7 @@ impl AuditEntry {
         }
     }
 
-    /// In this user's name.
+    /// Sets the user.
     #[must_use]
     pub fn with_user(self, user_id: i64) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl AuditEntry {
         }
     }
 
-    /// In the name of this session's user; the session is what it is about.
+    /// Sets the session and its user.
     #[must_use]
     pub fn with_session(self, session: UserSession) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl AuditEntry {
         }
     }
 
-    /// About this phone, of which only the end is kept.
+    /// Sets the phone, of which only the last two digits are stored.
     #[must_use]
     pub fn with_phone(self, phone: &PhoneNumber) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl AuditEntry {
         }
     }
 
-    /// With a few words, up to 200 characters.
+    /// Sets a detail of up to 200 characters.
     #[must_use]
     pub fn with_detail(self, detail: String) -> Self {
         Self {
@@ -118,12 +118,12 @@ impl AuditEntry {
     }
 }
 
-/// Writes an entry.
+/// Inserts an entry.
 pub async fn record(tx: &mut PgConnection, entry: AuditEntry) -> sqlx::Result<()> {
     record_all(tx, &[entry]).await
 }
 
-/// Writes many entries.
+/// Inserts many entries.
 pub async fn record_all(connection: &mut PgConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
     let column = |value: fn(&AuditEntry) -> Option<String>| entries.iter().map(value).collect();
     let happened_at: Vec<_> = entries.iter().map(|entry| entry.happened_at).collect();

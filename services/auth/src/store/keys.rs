@@ -1,4 +1,4 @@
-//! Every name of a key, in one place (contract, section 2).
+//! The names of all Redis keys (contract, section 2).
 
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ pub fn otp_tries(phone: &PhoneNumber) -> String {
     format!("otp_tries:{phone}")
 }
 
-/// How many codes were made in this window.
+/// The number of codes that were made in this window.
 pub fn otp_sends(phone: &PhoneNumber) -> String {
     format!("otp_rl:{phone}")
 }

@@ -72,7 +72,7 @@ pub async fn resend(
     }
 }
 
-/// What a message was to bring.
+/// The reason why a message is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SendReason {
     /// A new password that was asked for.
@@ -83,7 +83,7 @@ pub enum SendReason {
     ResentActive,
 }
 
-/// A message that did not go out does not count, and its password is none.
+/// Undoes a message that was not sent: it does not count against the limits, and its new password is deleted.
 pub async fn undo_send(
     redis: &Pool,
     phone: &PhoneNumber,
@@ -161,7 +161,7 @@ pub async fn reset_code_id(redis: &Pool, phone: &PhoneNumber) -> Result<(), Auth
     Ok(())
 }
 
-/// What a script that sends has answered: an outcome, and a code or seconds to wait.
+/// The reply of a script: an outcome, and a code or seconds to wait.
 struct ScriptReply(Vec<String>);
 
 impl ScriptReply {

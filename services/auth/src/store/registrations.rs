@@ -56,7 +56,7 @@ pub async fn insert(tx: &mut PgConnection, used: &UsedRegistration) -> sqlx::Res
     Ok(inserted.rows_affected() == 1)
 }
 
-/// What a registration token was used for; `None` while it is unused.
+/// Finds the use of a registration token; `None` while it is unused.
 pub async fn find(
     connection: &mut PgConnection,
     registration_id: Uuid,

@@ -14,7 +14,7 @@ const OVERLAP_SECS: f64 = 15.0;
 /// Rows that one purge deletes at most.
 const PURGED_MAX: i64 = 10_000;
 
-/// A page of what is revoked.
+/// A page of revocations.
 #[derive(Clone, Debug)]
 pub struct RevocationPage {
     /// Each with its number.
@@ -33,7 +33,7 @@ struct RevocationRow {
     expires_at: DateTime<Utc>,
 }
 
-/// Keeps a revocation.
+/// Inserts a revocation.
 pub async fn insert(tx: &mut PgConnection, revocation: &TokenRevocation) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO auth.revocations (user_id, token_ids, session_ids, issued_until, expires_at)
@@ -49,7 +49,7 @@ pub async fn insert(tx: &mut PgConnection, revocation: &TokenRevocation) -> sqlx
     Ok(())
 }
 
-/// What was revoked since then, or at all, and still matters; from `after_id` on.
+/// Lists revocations that have not expired, with a higher id than `after_id`, and since an instant if one is given.
 pub async fn list(
     db: &Database,
     since: Option<DateTime<Utc>>,
@@ -82,7 +82,7 @@ pub async fn list(
     })
 }
 
-/// Forgets what has expired; answers how much.
+/// Deletes expired revocations; returns how many.
 pub async fn purge(db: &Database, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let mut tx = db.begin().await?;
     let purged = sqlx::query(

@@ -50,18 +50,18 @@ static END_ALL: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// What two tokens of a session are made of.
+/// The ids and the instant that a pair of tokens is signed from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TokenIdPair {
     /// The refresh token's id.
     pub refresh_jti: Uuid,
     /// The access token's id.
     pub access_jti: Uuid,
-    /// When both were made; kept to the microsecond.
+    /// The instant of issue, stored to the microsecond.
     pub issued_at: DateTime<Utc>,
 }
 
-/// What became of a refresh token that was used.
+/// The result of using a refresh token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RotationOutcome {
     /// It is dead, and the next one is alive.
@@ -150,7 +150,7 @@ fn parse_stored_pair(refresh_jti: &str, access_jti: &str, issued_at: &str) -> Op
 pub struct OpenSession {
     /// Its identity, the `sid` of its tokens.
     pub session_id: String,
-    /// What logged in.
+    /// The device that logged in.
     pub device: String,
     /// The login; `None` for a session from before this was kept.
     pub created_at: Option<DateTime<Utc>>,

@@ -45,7 +45,7 @@ fn issuer() -> Arc<TokenIssuer> {
     Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default()))
 }
 
-/// What a token of ours says.
+/// The claims of a token of ours.
 fn read_claims(sessions: &SessionService, token: &str) -> TokenClaims {
     let claims = sessions.issuer.check_token(token, sessions.clock.now());
     claims.expect("keys are there").expect("ours")
@@ -588,7 +588,7 @@ async fn an_ended_account_gets_no_tokens_whatever_redis_brings_back() {
     let listed = sessions.list_open(user.user_id).await.expect("listed");
     assert!(listed.is_empty(), "{listed:?}");
 
-    // As a Redis that was restored from an older copy would have it.
+    // The state of a Redis that was restored from an older copy.
     let TokenGrant::Refresh(session) = refresh.grant else {
         panic!("{refresh:?}");
     };

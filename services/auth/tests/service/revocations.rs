@@ -1,4 +1,4 @@
-//! What gateways ask for: tokens that hold no more.
+//! The list of revoked tokens that gateways ask for.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::support::phone;
 
-/// What the provider was asked.
+/// A request that the provider received.
 #[derive(Clone, Debug)]
 struct ReceivedRequest {
     account_sid: String,
@@ -25,7 +25,7 @@ struct ReceivedRequest {
     form: HashMap<String, String>,
 }
 
-/// What it does with the next requests; then it takes every message.
+/// The provider's reaction to the next requests; afterwards it accepts every message.
 #[derive(Clone, Copy)]
 enum ProviderReaction {
     Answers(u16),

@@ -1,4 +1,4 @@
-//! What every test of the store needs: Redis, and names that no other test has.
+//! Shared by the tests of the store: Redis, and names that no other test uses.
 
 use secrecy::SecretString;
 use talktime_auth::domain::PhoneNumber;
