@@ -4,12 +4,13 @@
 mod pool;
 mod transaction;
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgQueryResult};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::config::DatabaseConfig;
@@ -223,6 +224,39 @@ fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Checks that a statement has changed exactly `expected` rows of `table`; `key` identifies them in the log. A write
+/// that misses its row would otherwise succeed without any effect.
+///
+/// # Errors
+/// An internal error that names the table and the key if another number of rows was changed. The caller returns it
+/// before it commits, so that the transaction is rolled back.
+pub fn expect_rows(
+    result: &PgQueryResult,
+    expected: u64,
+    table: &'static str,
+    key: impl fmt::Display,
+) -> Result<(), Error> {
+    expect_row_count(result.rows_affected(), expected, table, key)
+}
+
+/// The same check as [`expect_rows`], for a statement that returns the rows that it has changed.
+///
+/// # Errors
+/// An internal error that names the table and the key if `actual` differs from `expected`.
+pub fn expect_row_count(
+    actual: u64,
+    expected: u64,
+    table: &'static str,
+    key: impl fmt::Display,
+) -> Result<(), Error> {
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "a statement on {table} changed {actual} rows instead of {expected} (key {key})"
+    )))
+}
+
 /// One value of each row, as a statement with `unnest` takes them.
 pub fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
@@ -240,4 +274,24 @@ pub fn is_foreign_key_violation(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    #[test]
+    fn a_statement_that_misses_its_row_is_an_internal_error_with_table_and_key() {
+        let no_rows = PgQueryResult::default();
+        assert!(expect_rows(&no_rows, 0, "wallet.user_wallets", 7).is_ok());
+        let error = expect_rows(&no_rows, 1, "wallet.user_wallets", 7).expect_err("no row");
+        assert_eq!(error.kind(), Kind::Internal);
+        let log = chain(&error);
+        assert!(
+            log.contains("wallet.user_wallets") && log.contains("key 7"),
+            "{log}"
+        );
+        assert!(expect_row_count(2, 1, "wallet.user_wallets", 7).is_err());
+    }
 }

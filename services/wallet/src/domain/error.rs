@@ -109,6 +109,13 @@ pub enum WalletError {
     /// Bank details could not be sealed or opened: a key is missing, or the row is damaged.
     #[error("{0}")]
     Sealing(&'static str),
+    /// A column that must have a value is empty.
+    #[error("{column} is empty (key {key})")]
+    MissingValue {
+        /// Schema, table and column.
+        column: &'static str,
+        key: String,
+    },
     /// A number that no honest caller sends.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
@@ -173,7 +180,7 @@ impl WalletError {
                 (InvalidArgument, "out_of_range")
             }
             Self::InvalidNotes(_) => (InvalidArgument, "invalid_text"),
-            Self::Sealing(_) | Self::Store(_) => (Internal, "internal"),
+            Self::Sealing(_) | Self::MissingValue { .. } | Self::Store(_) => (Internal, "internal"),
         }
     }
 
@@ -207,7 +214,9 @@ impl WalletError {
             Self::OwnWithdrawal => "Another admin must decide about your own withdrawal.",
             Self::NoSuchUser => "There is no user with this id.",
             Self::OutOfRange(_) => "A number is out of range.",
-            Self::Sealing(_) | Self::Store(_) => "Something went wrong on our side.",
+            Self::Sealing(_) | Self::MissingValue { .. } | Self::Store(_) => {
+                "Something went wrong on our side."
+            }
             Self::InvalidBankDetails(field) => {
                 return format!("{field} is not what a bank would take.").into();
             }

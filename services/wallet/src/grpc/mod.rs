@@ -234,8 +234,9 @@ impl WalletService for WalletApi {
         let listed = self.ledger.list_withdrawals(request.user_id, page).await;
         let (found, balance) = listed.map_err(to_status)?;
         let withdrawals = found.entries.into_iter().map(payouts::withdrawal_message);
+        let withdrawals: Result<Vec<_>, WalletError> = withdrawals.collect();
         Ok(Response::new(pb::ListWithdrawalsResponse {
-            withdrawals: withdrawals.collect(),
+            withdrawals: withdrawals.map_err(to_status)?,
             total: found.total,
             total_withdrawn_paise: balance.total_withdrawn_paise,
             pending_paise: balance.pending_withdrawals_paise,
@@ -254,12 +255,10 @@ impl WalletService for WalletApi {
             .list_for_review(status, page)
             .await
             .map_err(to_status)?;
+        let withdrawals = found.entries.into_iter().map(payouts::review_message);
+        let withdrawals: Result<Vec<_>, WalletError> = withdrawals.collect();
         Ok(Response::new(pb::ReviewWithdrawalsResponse {
-            withdrawals: found
-                .entries
-                .into_iter()
-                .map(payouts::review_message)
-                .collect(),
+            withdrawals: withdrawals.map_err(to_status)?,
             total: found.total,
         }))
     }
@@ -275,9 +274,8 @@ impl WalletService for WalletApi {
             .ledger
             .decide_withdrawal(withdrawal_id, &decision)
             .await;
-        Ok(Response::new(payouts::review_message(
-            decided.map_err(to_status)?,
-        )))
+        let message = decided.and_then(payouts::review_message);
+        Ok(Response::new(message.map_err(to_status)?))
     }
 
     async fn list_earnings(

@@ -54,26 +54,30 @@ pub(super) fn withdraw_response(held: &WithdrawalHold) -> pb::WithdrawResponse {
     }
 }
 
-pub(super) fn withdrawal_message(withdrawal: WithdrawalRecord) -> pb::Withdrawal {
-    pb::Withdrawal {
+pub(super) fn withdrawal_message(
+    withdrawal: WithdrawalRecord,
+) -> Result<pb::Withdrawal, WalletError> {
+    Ok(pb::Withdrawal {
         withdrawal_id: withdrawal.withdrawal_id,
-        transaction_id: withdrawal.transaction_id,
+        transaction_id: withdrawal.hold_transaction_id()?,
         user_id: withdrawal.user_id,
         amount_paise: withdrawal.amount_paise,
         status: withdrawal.status,
         created_at: Some(timestamp(withdrawal.created_at)),
         processed_at: withdrawal.processed_at.map(timestamp),
         payable_at: Some(timestamp(withdrawal.payable_at)),
-    }
+    })
 }
 
-pub(super) fn review_message(reviewed: ReviewedWithdrawal) -> pb::ReviewedWithdrawal {
-    pb::ReviewedWithdrawal {
+pub(super) fn review_message(
+    reviewed: ReviewedWithdrawal,
+) -> Result<pb::ReviewedWithdrawal, WalletError> {
+    Ok(pb::ReviewedWithdrawal {
         agreed_admin_ids: reviewed.withdrawal.agreed.clone(),
-        withdrawal: Some(withdrawal_message(reviewed.withdrawal)),
+        withdrawal: Some(withdrawal_message(reviewed.withdrawal)?),
         details: Some(masked_details_message(reviewed.details)),
         admins_needed: i32::try_from(reviewed.admins_needed).unwrap_or(i32::MAX),
-    }
+    })
 }
 
 pub(super) fn parse_decision(

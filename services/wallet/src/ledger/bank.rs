@@ -22,7 +22,10 @@ impl Ledger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         wallets::insert_missing(&mut tx, &[user_id], now).await?;
-        wallets::lock(&mut tx, &[user_id]).await?;
+        let locked = wallets::lock(&mut tx, &[user_id]).await?;
+        if locked.get(&user_id).is_none_or(|wallet| wallet.is_closed) {
+            return Err(WalletError::NoSuchUser);
+        }
         let before = bank::find(&mut tx, user_id).await?;
         let is_change = before.is_some_and(|(sealed, _)| {
             // Details that cannot be opened any more count as different ones.

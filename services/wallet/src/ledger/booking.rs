@@ -108,7 +108,7 @@ async fn record_report(
     now: DateTime<Utc>,
     report: &PaymentReport,
     booking: &mut BookingOutcome,
-) -> sqlx::Result<()> {
+) -> Result<(), WalletError> {
     let payment = &report.payment;
     if !order_payments::upsert(tx, payment, now).await? {
         booking.add_alert(PaymentAlert::OtherOrder, &payment.payment_id);

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use talktime_kit::Error;
 
-use crate::domain::chain::ChainHead;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, closing_id};
 use crate::store::posting::{self, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
@@ -14,18 +14,17 @@ pub async fn close_account(
     tx: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     let mut locked = wallets::lock(tx, &[user_id]).await?;
     let Some(wallet) = locked.get(&user_id).copied() else {
-        return wallets::close_wallet(tx, user_id, ChainHead::default(), 0, now).await;
+        return wallets::close_wallet(tx, user_id, None, now).await;
     };
     if wallet.is_closed {
         return Ok(());
     }
     order_payments::upsert_from_orders(tx, user_id, now).await?;
     posting::post_all(tx, now, &mut locked, &[closing_posting(&wallet)]).await?;
-    let chain = locked[&user_id].chain;
-    wallets::close_wallet(tx, user_id, chain, wallet.debt_coins, now).await
+    wallets::close_wallet(tx, user_id, locked.get(&user_id), now).await
 }
 
 /// The transfer that empties a wallet. Rupees that were asked for stay held until each withdrawal is

@@ -86,13 +86,25 @@ pub(super) async fn find_earlier_purchase(
     }
     let transfer_id = payment_transfer_id(payment_id);
     let first = transfers::find(tx, &transfer_id).await?;
+    let first = first.ok_or_else(|| missing("wallet.transfers.transfer_id", &transfer_id))?;
     Ok(RechargeOutcome {
-        transaction_id: order.transaction_id.unwrap_or_default(),
+        transaction_id: order
+            .transaction_id
+            .ok_or_else(|| missing("wallet.payment_orders.transaction_id", &order.order_id))?,
         amount_paise: order.price_paise(),
         coins_added: order.coins - order.reversed_coins,
-        balance_coins: first.map_or(0, |first| first.balance_coins),
-        created_at: order.paid_at.unwrap_or_default(),
+        balance_coins: first.balance_coins,
+        created_at: order
+            .paid_at
+            .ok_or_else(|| missing("wallet.payment_orders.paid_at", &order.order_id))?,
     })
+}
+
+fn missing(column: &'static str, key: &str) -> WalletError {
+    WalletError::MissingValue {
+        column,
+        key: key.to_owned(),
+    }
 }
 
 /// The transfers of a purchase: the purchase itself, and the part of it that pays a debt at once.

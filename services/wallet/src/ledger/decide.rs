@@ -71,6 +71,7 @@ impl Ledger {
                 Some(posting) => {
                     posting::post_all(&mut tx, now, &mut locked, &[posting]).await?;
                 }
+                None if wallet.is_closed => {}
                 None => wallets::increment_version(&mut tx, owner_id, now).await?,
             }
             // Nobody is left to be notified of a deleted account's withdrawal.

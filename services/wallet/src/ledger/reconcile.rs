@@ -115,7 +115,8 @@ impl Ledger {
         } else {
             let retry_at = now + RETRY_AFTER;
             let failed = payments::count_failed_ask(&mut tx, order_id, retry_at).await?;
-            let is_over = failed >= FAILED_ASKS_MAX && age > EXPIRES_AFTER;
+            let has_failed_often = failed.is_some_and(|failed| failed >= FAILED_ASKS_MAX);
+            let is_over = has_failed_often && age > EXPIRES_AFTER;
             is_given_up = is_over && payments::expire(&mut tx, order_id).await?;
         }
         tx.commit().await?;

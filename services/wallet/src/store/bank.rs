@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
 
 /// Sealed bank details as they are stored, all sealed by the same key.
 #[derive(Clone, Debug, FromRow)]
@@ -53,8 +55,8 @@ pub async fn update_details(
     details: &SealedDetails,
     changed_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.user_wallets
          SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4, bank_name = $5,
              bank_key_id = $6, bank_changed_at = COALESCE($7, bank_changed_at), updated_at = $8
@@ -70,7 +72,7 @@ pub async fn update_details(
     .bind(now)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.user_wallets", user_id)
 }
 
 /// Wallets, then withdrawals: the tables that hold sealed details.
@@ -117,22 +119,24 @@ pub async fn replace_details(
     table: BankDetailsTable,
     row_id: i64,
     details: &SealedDetails,
-) -> sqlx::Result<()> {
-    let statement = match table {
-        BankDetailsTable::Wallets => {
+) -> Result<(), Error> {
+    let (name, statement) = match table {
+        BankDetailsTable::Wallets => (
+            "wallet.user_wallets",
             "UPDATE wallet.user_wallets
              SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4,
                  bank_name = $5, bank_key_id = $6
-             WHERE user_id = $1"
-        }
-        BankDetailsTable::Withdrawals => {
+             WHERE user_id = $1",
+        ),
+        BankDetailsTable::Withdrawals => (
+            "wallet.user_withdrawals",
             "UPDATE wallet.user_withdrawals
              SET bank_account_number = $2, ifsc_code = $3, account_holder_name = $4,
                  bank_name = $5, bank_key_id = $6
-             WHERE withdrawal_id = $1"
-        }
+             WHERE withdrawal_id = $1",
+        ),
     };
-    sqlx::query(statement)
+    let result = sqlx::query(statement)
         .bind(row_id)
         .bind(&details.bank_account_number)
         .bind(&details.ifsc_code)
@@ -141,7 +145,7 @@ pub async fn replace_details(
         .bind(&details.bank_key_id)
         .execute(tx)
         .await?;
-    Ok(())
+    expect_rows(&result, 1, name, row_id)
 }
 
 /// Counts rows that are not sealed by this key.

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use talktime_kit::db::column;
+use talktime_kit::Error;
+use talktime_kit::db::{column, expect_rows};
 
 use crate::domain::history::{CallEarning, EarningTotals, ListPage, PageRequest};
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
@@ -12,11 +13,11 @@ pub async fn insert(
     tx: &mut PgConnection,
     earned: &[(Settlement, SettlementPlan)],
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     if earned.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    let result = sqlx::query(
         "INSERT INTO wallet.call_earnings
              (call_id, listener_id, caller_id, call_type, minutes, coins, money, created_at)
          SELECT call_id, listener_id, caller_id, call_type, minutes, coins, paise::numeric / 100, $8
@@ -36,7 +37,12 @@ pub async fn insert(
     .bind(now)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(
+        &result,
+        earned.len() as u64,
+        "wallet.call_earnings",
+        earned[0].0.call_id,
+    )
 }
 
 /// A page of a listener's earnings, newest first.

@@ -3,6 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
 
 use crate::domain::order_evaluation::{CapturedPayment, PaymentOutcome, ReversedAmounts};
 use crate::domain::provider_payment::{PaymentReversal, ReportedPayment};
@@ -109,7 +111,7 @@ pub async fn insert_reversal(
     payment_id: &str,
     reversal: &PaymentReversal,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO wallet.payment_reversals
              (payment_id, reversal_id, reason, amount, reported_at)
@@ -122,7 +124,7 @@ pub async fn insert_reversal(
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    sqlx::query(
+    let result = sqlx::query(
         "UPDATE wallet.order_payments AS payment
          SET refunded = GREATEST(payment.refunded, known.refunded),
              charged_back = known.charged_back
@@ -136,7 +138,7 @@ pub async fn insert_reversal(
     .bind(payment_id)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.order_payments", payment_id)
 }
 
 /// The captured payments of an order, in the order in which they were reported first.
@@ -165,13 +167,13 @@ pub async fn set_outcome(
     tx: &mut PgConnection,
     payment_id: &str,
     outcome: PaymentOutcome,
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE wallet.order_payments SET outcome = $2 WHERE payment_id = $1")
+) -> Result<(), Error> {
+    let result = sqlx::query("UPDATE wallet.order_payments SET outcome = $2 WHERE payment_id = $1")
         .bind(payment_id)
         .bind(outcome.name())
         .execute(tx)
         .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.order_payments", payment_id)
 }
 
 /// Records what a payment brought.
@@ -180,8 +182,8 @@ pub async fn set_credited(
     payment_id: &str,
     price_paise: i64,
     coins: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.order_payments
          SET outcome = 'credited', price_paise = $2, coins = $3 WHERE payment_id = $1",
     )
@@ -190,7 +192,7 @@ pub async fn set_credited(
     .bind(coins)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.order_payments", payment_id)
 }
 
 /// Records what was taken back of a credited payment, from the first reversal to the last.
@@ -198,8 +200,8 @@ pub async fn set_reversed(
     tx: &mut PgConnection,
     payment_id: &str,
     reversed: ReversedAmounts,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.order_payments SET reversed_paise = $2, reversed_coins = $3
          WHERE payment_id = $1",
     )
@@ -208,7 +210,7 @@ pub async fn set_reversed(
     .bind(reversed.coins)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.order_payments", payment_id)
 }
 
 /// Brings what is recorded of a person's credited payments in line with their orders, which are about

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
 
 use crate::domain::history::{CoinPurchase, ListPage, PageRequest, PurchaseTotals};
 use crate::domain::order_evaluation::ReversedAmounts;
@@ -75,8 +77,8 @@ pub async fn insert(
     tx: &mut PgConnection,
     order: &NewOrder<'_>,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "INSERT INTO wallet.payment_orders
             (order_id, user_id, provider, amount_paise, coins, payment_method, status, payment_id,
              ask_at, created_at)
@@ -93,7 +95,7 @@ pub async fn insert(
     .bind(now)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.payment_orders", order.order_id)
 }
 
 /// An order by the provider's id of it, not locked.
@@ -133,8 +135,8 @@ pub async fn set_credited(
     order_id: &str,
     credit: &OrderCredit<'_>,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.payment_orders
          SET status = 'paid', payment_id = $2, payment_method = COALESCE(payment_method, $3),
              transaction_id = $4, paid_paise = $5, paid_at = $6, ask_at = $7, times_asked = 0,
@@ -150,7 +152,7 @@ pub async fn set_credited(
     .bind(credit.ask_at)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.payment_orders", order_id)
 }
 
 /// Records what was taken back of a locked order, from the first reversal to the last. There is nothing
@@ -159,8 +161,8 @@ pub async fn set_reversed(
     tx: &mut PgConnection,
     order_id: &str,
     reversed: ReversedAmounts,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.payment_orders
          SET reversed_paise = $2, reversed_coins = $3,
              status = CASE WHEN $3 = coins THEN 'reversed' ELSE status END,
@@ -172,7 +174,7 @@ pub async fn set_reversed(
     .bind(reversed.coins)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.payment_orders", order_id)
 }
 
 /// Takes orders that are due to be asked about, at most `limit`, and puts each off before anybody
@@ -213,13 +215,14 @@ pub async fn set_answered(tx: &mut PgConnection, order_id: &str) -> sqlx::Result
 }
 
 /// Records that the provider did not answer a question about an order, which is asked again at
-/// `retry_at` or before; answers how many questions in a row have failed.
+/// `retry_at` or before; returns how many questions in a row have failed; none if the order
+/// was deleted with its buyer meanwhile.
 pub async fn count_failed_ask(
     tx: &mut PgConnection,
     order_id: &str,
     retry_at: DateTime<Utc>,
-) -> sqlx::Result<i32> {
-    let failed: Option<i32> = sqlx::query_scalar(
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar(
         "UPDATE wallet.payment_orders
          SET failed_asks = failed_asks + 1, ask_at = LEAST(ask_at, $2)
          WHERE order_id = $1 RETURNING failed_asks",
@@ -227,8 +230,7 @@ pub async fn count_failed_ask(
     .bind(order_id)
     .bind(retry_at)
     .fetch_optional(tx)
-    .await?;
-    Ok(failed.unwrap_or(0))
+    .await
 }
 
 /// Expires an order that nobody paid; returns whether it was open. A payment that arrives later is still credited.

@@ -1,10 +1,11 @@
 //! Posting: transfers, journal, balances and history in one statement.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::column;
+use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::{column, expect_row_count};
 
 use super::wallets::LockedWallet;
 use crate::domain::chain::{ChainHead, ChainLink, JournalRow};
@@ -83,7 +84,7 @@ pub async fn post_all(
     now: DateTime<Utc>,
     wallets: &mut HashMap<i64, LockedWallet>,
     postings: &[Posting],
-) -> sqlx::Result<HashMap<String, i64>> {
+) -> Result<HashMap<String, i64>, Error> {
     if postings.is_empty() {
         return Ok(HashMap::new());
     }
@@ -100,7 +101,7 @@ pub async fn post_all(
         .iter()
         .filter_map(|posting| posting.line.as_ref().map(|line| (posting, line)))
         .collect();
-    let made: Vec<(String, i64)> = sqlx::query_as(POST)
+    let rows: Vec<PostedRow> = sqlx::query_as(POST)
         .bind(now)
         .bind(column(postings, |posting| posting.transfer_id.as_str()))
         .bind(column(postings, |posting| posting.kind.name()))
@@ -138,7 +139,39 @@ pub async fn post_all(
         .bind(column(&moved, |moved| moved.head.hash))
         .fetch_all(tx)
         .await?;
-    Ok(made.into_iter().collect())
+    verify_effect(rows, &moved, &lines)
+}
+
+/// A row that [`POST`] returns: a line that was inserted, or the owner of a wallet that was updated.
+#[derive(FromRow)]
+struct PostedRow {
+    transfer_id: Option<String>,
+    transaction_id: Option<i64>,
+    owner_id: Option<i64>,
+}
+
+/// Checks that every owner's wallet was updated and every line inserted; returns the transaction id of each
+/// transfer that has a line.
+fn verify_effect(
+    rows: Vec<PostedRow>,
+    updates: &[WalletUpdate],
+    lines: &[(&Posting, &NewHistoryLine)],
+) -> Result<HashMap<String, i64>, Error> {
+    let owners: HashSet<i64> = rows.iter().filter_map(|row| row.owner_id).collect();
+    for update in updates {
+        let updated = u64::from(owners.contains(&update.owner_id));
+        expect_row_count(updated, 1, "wallet.user_wallets", update.owner_id)?;
+    }
+    let transaction_ids: HashMap<String, i64> = rows
+        .into_iter()
+        .filter_map(|row| row.transfer_id.zip(row.transaction_id))
+        .collect();
+    for (posting, _) in lines {
+        let transfer_id = &posting.transfer_id;
+        let inserted = u64::from(transaction_ids.contains_key(transfer_id));
+        expect_row_count(inserted, 1, "wallet.user_transactions", transfer_id)?;
+    }
+    Ok(transaction_ids)
 }
 
 /// Appends a posting to its owner's chain.
@@ -236,16 +269,22 @@ WITH transfer AS (
         chain_hash = moved.chain_hash,
         updated_at = $1
     FROM moved WHERE w.user_id = moved.owner_id
+    RETURNING w.user_id
 ), closed AS (
     UPDATE wallet.closed_wallets AS c
     SET debt_coins = c.debt_coins + moved.debt,
         chain_length = moved.chain_length, chain_hash = moved.chain_hash
     FROM moved WHERE c.owner_id = moved.owner_id
+    RETURNING c.owner_id
+), inserted AS (
+    INSERT INTO wallet.user_transactions
+        (wallet_id, tx_type, coins_change, money_change, description, call_id, transfer_id,
+         created_at, updated_at)
+    SELECT w.wallet_id, line.tx_type, line.coins_change, line.paise::numeric / 100, line.description,
+           line.call_id, line.transfer_id, $1, $1
+    FROM line JOIN wallet.user_wallets AS w USING (user_id)
+    RETURNING transfer_id, transaction_id
 )
-INSERT INTO wallet.user_transactions
-    (wallet_id, tx_type, coins_change, money_change, description, call_id, transfer_id,
-     created_at, updated_at)
-SELECT w.wallet_id, line.tx_type, line.coins_change, line.paise::numeric / 100, line.description,
-       line.call_id, line.transfer_id, $1, $1
-FROM line JOIN wallet.user_wallets AS w USING (user_id)
-RETURNING transfer_id, transaction_id";
+SELECT transfer_id, transaction_id, NULL::bigint AS owner_id FROM inserted
+UNION ALL SELECT NULL, NULL, user_id FROM balance
+UNION ALL SELECT NULL, NULL, owner_id FROM closed";

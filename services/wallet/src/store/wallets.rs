@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
 
 use crate::domain::chain::{ChainHead, LinkHash};
 
@@ -168,26 +170,27 @@ pub async fn increment_version(
     tx: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.user_wallets SET version = version + 1, updated_at = $2 WHERE user_id = $1",
     )
     .bind(user_id)
     .bind(now)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.user_wallets", user_id)
 }
 
 /// Deletes a person's wallet and its history. The journal, the end of the chain, the debt and undecided
-/// withdrawals stay.
+/// withdrawals stay. `wallet` is the locked wallet, if the person has one.
 pub async fn close_wallet(
     tx: &mut PgConnection,
     user_id: i64,
-    chain: ChainHead,
-    debt_coins: i64,
+    wallet: Option<&LockedWallet>,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
+    let chain = wallet.map(|wallet| wallet.chain).unwrap_or_default();
+    // Two deletions of a person without a wallet may run at the same time; the first one inserts the row.
     sqlx::query(
         "INSERT INTO wallet.closed_wallets
              (owner_id, chain_length, chain_hash, debt_coins, closed_at)
@@ -196,7 +199,7 @@ pub async fn close_wallet(
     .bind(user_id)
     .bind(chain.length)
     .bind(chain.hash)
-    .bind(debt_coins)
+    .bind(wallet.map_or(0, |wallet| wallet.debt_coins))
     .bind(now)
     .execute(&mut *tx)
     .await?;
@@ -205,12 +208,18 @@ pub async fn close_wallet(
          WHERE user_id = $1 AND status NOT IN ('pending', 'processing')",
         "DELETE FROM wallet.payment_orders WHERE user_id = $1",
         "DELETE FROM wallet.call_earnings WHERE listener_id = $1",
-        "DELETE FROM wallet.user_wallets WHERE user_id = $1",
     ] {
         sqlx::query(statement)
             .bind(user_id)
             .execute(&mut *tx)
             .await?;
+    }
+    let deleted = sqlx::query("DELETE FROM wallet.user_wallets WHERE user_id = $1")
+        .bind(user_id)
+        .execute(tx)
+        .await?;
+    if wallet.is_some() {
+        expect_rows(&deleted, 1, "wallet.user_wallets", user_id)?;
     }
     Ok(())
 }

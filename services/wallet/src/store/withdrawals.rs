@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
 
 use super::bank::SealedDetails;
+use crate::domain::WalletError;
 use crate::domain::history::{ListPage, PageRequest};
 use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalState, WithdrawalStatus};
 
@@ -25,7 +27,7 @@ pub struct NewWithdrawal<'a> {
 pub struct WithdrawalRecord {
     pub withdrawal_id: i64,
     /// The line in the history that records the hold.
-    pub transaction_id: i64,
+    pub transaction_id: Option<i64>,
     pub user_id: i64,
     /// The sum, in paise.
     pub amount_paise: i64,
@@ -44,11 +46,25 @@ pub struct WithdrawalRecord {
     pub details: SealedDetails,
 }
 
+impl WithdrawalRecord {
+    /// The line in the history that records the hold.
+    ///
+    /// # Errors
+    /// `MissingValue` if there is none: the hold sets it in the transaction that inserts the withdrawal.
+    pub fn hold_transaction_id(&self) -> Result<i64, WalletError> {
+        self.transaction_id
+            .ok_or_else(|| WalletError::MissingValue {
+                column: "wallet.user_withdrawals.transaction_id",
+                key: self.withdrawal_id.to_string(),
+            })
+    }
+}
+
 /// `SELECT` of whole withdrawals, and the rest of the statement.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT withdrawal_id, COALESCE(transaction_id, 0) AS transaction_id, user_id,
+            "SELECT withdrawal_id, transaction_id, user_id,
                     (amount * 100)::bigint AS amount_paise, status, created_at, processed_at,
                     payable_at, bank_account_number, ifsc_code, account_holder_name, bank_name,
                     bank_key_id,
@@ -92,13 +108,15 @@ pub async fn set_transaction(
     tx: &mut PgConnection,
     withdrawal_id: i64,
     transaction_id: i64,
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE wallet.user_withdrawals SET transaction_id = $2 WHERE withdrawal_id = $1")
-        .bind(withdrawal_id)
-        .bind(transaction_id)
-        .execute(tx)
-        .await?;
-    Ok(())
+) -> Result<(), Error> {
+    let result = sqlx::query(
+        "UPDATE wallet.user_withdrawals SET transaction_id = $2 WHERE withdrawal_id = $1",
+    )
+    .bind(withdrawal_id)
+    .bind(transaction_id)
+    .execute(tx)
+    .await?;
+    expect_rows(&result, 1, "wallet.user_withdrawals", withdrawal_id)
 }
 
 /// Sums the withdrawals that a person has requested since an instant, without rejected ones, in paise.
@@ -118,12 +136,12 @@ pub async fn sum_requested_since(
 }
 
 /// Deletes a decided withdrawal of a deleted account; the journal keeps what it moved.
-pub async fn delete(tx: &mut PgConnection, withdrawal_id: i64) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM wallet.user_withdrawals WHERE withdrawal_id = $1")
+pub async fn delete(tx: &mut PgConnection, withdrawal_id: i64) -> Result<(), Error> {
+    let result = sqlx::query("DELETE FROM wallet.user_withdrawals WHERE withdrawal_id = $1")
         .bind(withdrawal_id)
         .execute(tx)
         .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.user_withdrawals", withdrawal_id)
 }
 
 /// Finds the owner of a withdrawal.
@@ -185,8 +203,8 @@ pub async fn update_status(
     withdrawal_id: i64,
     status: WithdrawalStatus,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE wallet.user_withdrawals
          SET status = $2,
              processed_at = CASE WHEN $2 IN ('paid', 'rejected') THEN $3 ELSE processed_at END
@@ -197,7 +215,7 @@ pub async fn update_status(
     .bind(now)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "wallet.user_withdrawals", withdrawal_id)
 }
 
 /// Finds one withdrawal.

@@ -3,6 +3,7 @@
 mod bank;
 mod books;
 mod closed_accounts;
+mod invariants;
 mod model;
 mod operations;
 mod payment_amounts;
