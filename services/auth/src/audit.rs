@@ -82,7 +82,7 @@ async fn write_batch(db: &Database, batch: &mut Vec<AuditEntry>) {
         tx.commit().await
     };
     if let Err(error) = written.await {
-        tracing::warn!(%error, refusals = batch.len(), "refusals are missing in the audit log");
+        tracing::warn!(%error, refusals = batch.len(), "failed to write refusals to the audit log; dropping them");
         count_dropped(batch.len());
     }
     batch.clear();

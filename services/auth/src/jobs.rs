@@ -30,7 +30,7 @@ pub async fn purge_expired(
             () = stopping.cancelled() => return,
         }
         if let Err(error) = revocations::purge(&db, clock.now()).await {
-            tracing::warn!(%error, "expired revocations stay for another round");
+            tracing::warn!(%error, "failed to purge expired revocations; the next round will");
         }
         if let Err(error) = used_codes::purge(&db).await {
             tracing::warn!(%error, "failed to purge used codes; the next round will");
@@ -54,13 +54,13 @@ pub async fn follow_keys(
         if let Err(error) = &loaded
             && !is_away
         {
-            tracing::warn!(error = format!("{error:#}"), "keys were not read");
+            tracing::warn!(error = format!("{error:#}"), "failed to load the signing keys; using those of before and retrying");
         }
         is_away = loaded.is_err();
         if let Ok(ring) = loaded {
             let key_id = ring.signing_key_id().to_owned();
             if issuer.use_ring(ring) {
-                tracing::info!(key_id, "this key signs");
+                tracing::info!(key_id, "signing with another key from now on");
             }
         }
         let pause = match issuer.current_ring() {

@@ -107,6 +107,6 @@ impl PresenceClient {
             Ok(Err(status)) => chain(&Error::from(status)),
             Err(_elapsed) => "no answer in time".to_owned(),
         };
-        tracing::warn!(user_id, reason, "presence hears of this by event only");
+        tracing::warn!(user_id, reason, "failed to report a login or logout to presence; the event will");
     }
 }

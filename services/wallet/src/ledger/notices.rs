@@ -55,7 +55,7 @@ impl Ledger {
             Ok(booking) => booking,
             Err(error @ WalletError::Store(_)) => return Err(error),
             Err(error) => {
-                tracing::error!(%error, order_id, payment_id, "failed to book a payment");
+                tracing::error!(%error, order_id, payment_id, "failed to book a payment; it is not retried and has to be refunded");
                 PaymentAlert::Refused.raise(&order_id, &payment_id);
                 return Ok(());
             }

@@ -50,7 +50,7 @@ impl Ledger {
                 tracing::warn!(
                     order_id,
                     error,
-                    "failed to ask about an order; asking again later"
+                    "failed to ask the provider about an order; asking again later"
                 );
                 self.count_failed_ask(now, order).await
             }

@@ -126,7 +126,7 @@ impl RazorpayClient {
         let reports = payments.items.into_iter().filter_map(|item| {
             let report = wire::read_payment(item);
             if report.is_none() {
-                tracing::warn!(order_id, "skipping a payment that cannot be read");
+                tracing::warn!(order_id, "failed to read a payment of an order; skipping it");
             }
             report
         });
