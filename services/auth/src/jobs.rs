@@ -54,7 +54,10 @@ pub async fn follow_keys(
         if let Err(error) = &loaded
             && !is_away
         {
-            tracing::warn!(error = format!("{error:#}"), "failed to load the signing keys; using those of before and retrying");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "failed to load the signing keys; using those of before and retrying"
+            );
         }
         is_away = loaded.is_err();
         if let Ok(ring) = loaded {

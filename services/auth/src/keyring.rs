@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn an_invalid_key_is_refused() {
         assert!(PrivateKey::from_der(b"").is_err());
         assert!(PrivateKey::from_der(b"nonsense").is_err());
     }

@@ -107,6 +107,10 @@ impl PresenceClient {
             Ok(Err(status)) => chain(&Error::from(status)),
             Err(_elapsed) => "no answer in time".to_owned(),
         };
-        tracing::warn!(user_id, reason, "failed to report a login or logout to presence; the event will");
+        tracing::warn!(
+            user_id,
+            reason,
+            "failed to report a login or logout to presence; the event will"
+        );
     }
 }

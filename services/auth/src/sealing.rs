@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_under_its_own_id_and_key_alone() {
+    fn a_sealed_key_opens_under_its_own_id_and_sealing_key_alone() {
         let sealed = key('1').seal("a", b"private").expect("sealed");
         assert_eq!(key('1').open("a", &sealed).expect("opened"), b"private");
         assert!(!sealed.windows(7).any(|window| window == b"private"));

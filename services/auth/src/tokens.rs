@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_signed_or_somebody_altered_is_refused() {
+    fn foreign_and_altered_tokens_are_refused() {
         let token = issue(&issuer(1));
         assert_eq!(check(&issuer(2), &token), None);
         let mut altered = token.clone();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_signs_and_the_tokens_of_the_one_before_hold_until_it_goes() {
+    fn tokens_of_the_previous_key_stay_valid_until_it_is_retired() {
         let issuer = issuer(1);
         let old = issue(&issuer);
         assert!(!issuer.use_ring(ring(1, &[2])), "only published");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_nothing_is_refused_for_good() {
+    fn without_keys_requests_are_refused_as_retryable() {
         let issuer = TokenIssuer::new(TokenLifetimes::default());
         let error = issuer.check_token("a.b.c", now()).expect_err("unknown");
         assert_eq!(error.kind(), Kind::Unavailable);

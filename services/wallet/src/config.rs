@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_without_its_account_says_what_is_missing() {
+    fn a_provider_without_its_account_is_refused_with_the_missing_variables() {
         let error = config(ProviderName::Razorpay)
             .provider()
             .expect_err("no account");

@@ -25,7 +25,10 @@ pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken
     while wait_unless_stopping(ASK_EVERY, &stopping).await {
         match ledger.reconcile_orders().await {
             Ok(0) => {}
-            Ok(credited) => tracing::info!(credited, "credited orders whose payments no notification had reported"),
+            Ok(credited) => tracing::info!(
+                credited,
+                "credited orders whose payments no notification had reported"
+            ),
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(error, "failed to claim orders that are due; retrying soon");
@@ -48,7 +51,10 @@ pub(crate) async fn verify_books(db: Database, every: Duration, stopping: Cancel
         let pause = match verified {
             Ok(()) => every,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "failed to verify the books; retrying soon");
+                tracing::warn!(
+                    error = chain(&error),
+                    "failed to verify the books; retrying soon"
+                );
                 every.min(RETRY_AFTER)
             }
         };
@@ -69,7 +75,10 @@ async fn verify_once(db: &Database) -> Result<(), Error> {
     if is_ours {
         let differences = accounts::find_differences(&mut connection).await?;
         for difference in differences.iter().take(LOGGED_MAX) {
-            tracing::error!(difference, "the books are inconsistent; find the transfer as docs/runbooks/wallet.md describes");
+            tracing::error!(
+                difference,
+                "the books are inconsistent; find the transfer as docs/runbooks/wallet.md describes"
+            );
         }
         let debt_coins = audits::sum_closed_debt_coins(&mut connection).await?;
         observe::record_verification(differences.len(), debt_coins);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_for_its_owner_alone() {
+    fn a_sealed_text_opens_for_its_owner_alone() {
         let sealer = sealer("1", 'a', None);
         let sealed = sealer
             .seal(7, "account_number", "123456789")
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_text_never_looks_the_same() {
+    fn sealing_the_same_text_twice_gives_different_results() {
         let sealer = sealer("1", 'a', None);
         let seal = || sealer.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
         assert_ne!(seal(), seal());
     }
 
     #[test]
-    fn damage_does_not_open() {
+    fn a_damaged_text_does_not_open() {
         let sealer = sealer("1", 'a', None);
         let sealed = sealer.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
         let changed = if sealed.ends_with('0') { "1" } else { "0" };

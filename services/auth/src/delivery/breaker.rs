@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_a_success_between_starts_anew() {
+    fn consecutive_failures_open_the_breaker_and_a_success_resets_it() {
         let now = Instant::now();
         assert!(breaker(1, now).try_enter(now));
         assert!(!breaker(2, now).try_enter(now));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_pause_one_tries_and_its_answer_decides() {
+    fn after_the_pause_one_request_tests_the_provider() {
         let now = Instant::now();
         let after = now + PAUSE;
         let open = breaker(2, now);

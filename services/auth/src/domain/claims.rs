@@ -150,7 +150,7 @@ mod tests {
     };
 
     #[test]
-    fn an_access_token_says_what_the_contract_lists() {
+    fn an_access_token_has_the_claims_of_the_contract() {
         assert_eq!(
             serde_json::to_value(claims(TokenGrant::Access(SESSION))).expect("json"),
             json!({
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_token_vouches_for_a_phone_and_no_user() {
+    fn a_registration_token_names_a_phone_and_no_user() {
         let phone = "+919812345678".to_owned();
         let claims =
             serde_json::to_value(claims(TokenGrant::Registration { phone })).expect("json");
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_an_unknown_type_is_none_of_ours() {
+    fn a_token_of_an_unknown_type_is_refused() {
         let mut json = serde_json::to_value(claims(TokenGrant::Access(SESSION))).expect("json");
         json["type"] = "root".into();
         assert!(serde_json::from_value::<TokenClaims>(json).is_err());
     }
 
     #[test]
-    fn a_token_expires_with_the_second_it_names() {
+    fn a_token_expires_at_its_exp() {
         let claims = claims(TokenGrant::Access(SESSION));
         let expires_at = DateTime::from_timestamp(claims.exp, 0).expect("valid");
         assert!(!claims.is_expired(expires_at - TimeDelta::microseconds(1)));

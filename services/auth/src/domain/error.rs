@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_limit_says_when_to_come_back() {
+    fn a_rate_limit_has_a_retry_after() {
         let retry_after = Duration::from_secs(42);
         let error = Error::from(AuthError::OtpRateLimited { retry_after });
         assert_eq!(error.kind().http(), 429);

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_signs_when_everybody_knows_it_and_no_sooner() {
+    fn a_key_signs_only_after_its_publication_has_spread() {
         let wait = TimeDelta::seconds(300);
         let published = key(None, None, None);
         let refused = published.check_may_sign(at(299), wait);

@@ -44,7 +44,7 @@ fn refusal(outcome: anyhow::Result<()>) -> KeyRefusal {
 }
 
 #[tokio::test]
-async fn of_many_replicas_that_start_at_once_one_makes_the_first_key() {
+async fn one_of_many_concurrently_starting_replicas_generates_the_first_key() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = Arc::new(rotation(&database, "a", 300));
     let rings = join_all((0..8).map(|_| rotation.load_ring())).await;
@@ -58,7 +58,7 @@ async fn of_many_replicas_that_start_at_once_one_makes_the_first_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_published_waits_signs_and_goes() {
+async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = rotation(&database, "a", 300);
     let first = rotation.load_ring().await.expect("loaded");
@@ -103,7 +103,7 @@ async fn a_key_is_published_waits_signs_and_goes() {
 }
 
 #[tokio::test]
-async fn a_leaked_key_goes_at_once() {
+async fn a_leaked_key_is_retired_at_once() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = rotation(&database, "a", 300);
     let leaked = rotation.load_ring().await.expect("loaded");
@@ -125,7 +125,7 @@ async fn a_leaked_key_goes_at_once() {
 }
 
 #[tokio::test]
-async fn what_would_leave_no_key_or_an_unknown_one_is_refused() {
+async fn steps_that_leave_no_key_or_an_unknown_one_are_refused() {
     let database = TestDatabase::new(SCHEMA).await;
     let rotation = rotation(&database, "a", 0);
     let ring = rotation.load_ring().await.expect("loaded");

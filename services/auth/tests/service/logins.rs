@@ -122,7 +122,7 @@ async fn published_events(database: &TestDatabase) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_login_holds_and_is_told_while_presence_is_away() {
+async fn a_login_succeeds_and_appends_its_event_while_presence_is_unavailable() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let now = sessions.clock.now();
@@ -152,7 +152,7 @@ async fn a_login_holds_and_is_told_while_presence_is_away() {
 }
 
 #[tokio::test]
-async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
+async fn a_second_use_of_a_refresh_token_revokes_the_new_pair() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let first = log_in(&sessions, user()).await.expect("logged in");
@@ -172,7 +172,7 @@ async fn a_refresh_gives_a_pair_that_a_second_use_of_the_old_token_kills() {
 }
 
 #[tokio::test]
-async fn only_a_refresh_token_that_still_holds_refreshes() {
+async fn only_a_valid_refresh_token_is_exchanged() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let tokens = log_in(&sessions, user()).await.expect("logged in");
@@ -202,7 +202,7 @@ async fn only_a_refresh_token_that_still_holds_refreshes() {
 }
 
 #[tokio::test]
-async fn a_logout_ends_every_session_and_is_told() {
+async fn a_logout_ends_every_session_and_appends_its_event() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let here = log_in(&sessions, user.clone()).await.expect("logged in");
@@ -260,7 +260,7 @@ async fn a_logout_ends_every_session_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_right_otp_is_kept_while_the_profile_service_is_away() {
+async fn a_right_otp_stays_valid_while_the_profile_service_is_unavailable() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let login = login(sessions, OtpDelivery::Log);
@@ -332,7 +332,7 @@ async fn sessions_are_listed_with_device_and_use_and_end_one_by_one() {
 }
 
 #[tokio::test]
-async fn within_the_grace_a_lost_answer_comes_once_more() {
+async fn a_lost_answer_is_repeated_once_within_the_grace() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut sessions = sessions(&database);
     sessions.refresh_grace_secs = 60;
@@ -392,7 +392,7 @@ async fn audit_actions(database: &TestDatabase) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_happens_to_sessions_is_audited_and_stays() {
+async fn changes_of_sessions_are_audited_permanently() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let first = log_in(&sessions, user.clone()).await;
@@ -459,7 +459,7 @@ async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn refusals_are_audited_without_what_was_secret_about_them() {
+async fn refusals_are_audited_without_secrets() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let tokens = log_in(&sessions, user()).await.expect("logged in");
@@ -496,7 +496,7 @@ async fn refusals_are_audited_without_what_was_secret_about_them() {
 }
 
 #[tokio::test]
-async fn refusals_without_end_are_written_at_a_bounded_rate() {
+async fn refusals_are_written_at_a_bounded_rate() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     for _ in 0..5_000 {
@@ -550,7 +550,7 @@ async fn roles_and_deletions_are_audited() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_not_sent_opens_nothing_and_costs_no_try() {
+async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     let database = TestDatabase::new(SCHEMA).await;
     let sms = Some(crate::sms::config(NOWHERE));
     let delivery = OtpDelivery::new(DeliveryAdapter::Sms, sms, Environment::Development);
@@ -573,7 +573,7 @@ fn assert_is<T>(result: Result<T, AuthError>, expected: &AuthError) {
 }
 
 #[tokio::test]
-async fn an_ended_account_gets_no_tokens_whatever_redis_brings_back() {
+async fn an_ended_account_gets_no_tokens_even_if_redis_still_has_its_session() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let tokens = log_in(&sessions, user.clone()).await.expect("logged in");
@@ -603,7 +603,7 @@ async fn an_ended_account_gets_no_tokens_whatever_redis_brings_back() {
 }
 
 #[tokio::test]
-async fn a_login_at_the_moment_of_a_deletion_leaves_no_session() {
+async fn a_login_concurrent_with_a_deletion_leaves_no_session() {
     let database = TestDatabase::new(SCHEMA).await;
     for _ in 0..10 {
         let (sessions, user) = (sessions(&database), user());
@@ -625,7 +625,7 @@ async fn a_login_at_the_moment_of_a_deletion_leaves_no_session() {
 }
 
 #[tokio::test]
-async fn of_many_logins_with_one_code_one_opens_a_session() {
+async fn one_of_many_logins_with_one_code_opens_a_session() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user) = (sessions(&database), user());
     let proof = LoginProof::Code {
@@ -642,7 +642,7 @@ async fn of_many_logins_with_one_code_one_opens_a_session() {
 
 /// A login whose answer would come too late leaves its code usable.
 #[tokio::test]
-async fn a_login_that_nobody_waits_for_any_more_uses_nothing_up() {
+async fn a_login_past_its_deadline_leaves_its_code_usable() {
     let database = TestDatabase::new(SCHEMA).await;
     let (sessions, user, device) = (sessions(&database), user(), device());
     let proof = LoginProof::Code {

@@ -90,7 +90,7 @@ async fn the_keys_are_those_of_the_contract() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_uses_the_code() {
+async fn one_of_many_concurrent_guesses_uses_the_code() {
     let (redis, phone) = (redis(), phone());
     request(&redis, &phone, "123456").await.expect("sent");
 
@@ -107,7 +107,7 @@ async fn of_many_at_once_one_uses_the_code() {
 }
 
 #[tokio::test]
-async fn a_right_guess_alone_uses_nothing_up() {
+async fn a_right_guess_does_not_use_up_the_code() {
     let (redis, phone) = (redis(), phone());
     request(&redis, &phone, "123456").await.expect("sent");
     assert!(is_right(&redis, &phone, "123456").await);
@@ -299,7 +299,7 @@ async fn neighbouring_numbers_share_a_limit_and_so_does_the_platform() {
 }
 
 #[tokio::test]
-async fn a_resent_code_is_a_message_too() {
+async fn a_resent_code_counts_as_a_message() {
     let (redis, phone, from) = (redis(), phone(), address());
     let rules = OtpRules {
         address_sends_max: 1,
@@ -347,7 +347,7 @@ async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
 }
 
 #[tokio::test]
-async fn what_was_not_sent_does_not_count() {
+async fn a_message_that_was_not_sent_does_not_count() {
     let (redis, phone, address) = (redis(), phone(), address());
     let count = |key: String| {
         let redis = &redis;

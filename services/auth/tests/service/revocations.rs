@@ -46,7 +46,7 @@ fn users(page: &RevocationPage) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_neither_listed_nor_kept() {
+async fn expired_revocations_are_neither_listed_nor_stored() {
     let database = TestDatabase::new(SCHEMA).await;
     for (user_id, lifetime_secs) in [(1, 0), (2, 1)] {
         insert(&database, &of_user(user_id, lifetime_secs)).await;
@@ -59,7 +59,7 @@ async fn what_has_expired_is_neither_listed_nor_kept() {
 }
 
 #[tokio::test]
-async fn what_commits_late_is_in_the_next_answer() {
+async fn a_revocation_committed_late_is_in_the_next_answer() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut connection = database.app_pool.acquire().await.expect("connected");
     let mut slow = connection.begin().await.expect("begun");
@@ -96,7 +96,7 @@ async fn a_long_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn a_deletion_is_known_until_the_last_token_has_expired() {
+async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
     let lifetimes = TokenLifetimes::default();
     let heard = ProfileEventHandler::new(redis(), lifetimes, Clock::manual(now()));
@@ -121,7 +121,7 @@ async fn a_deletion_is_known_until_the_last_token_has_expired() {
 
 /// Gateways ask four times a second each, whatever the table has grown to.
 #[tokio::test]
-async fn what_is_new_is_found_by_index() {
+async fn new_revocations_are_found_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
     sqlx::query(
         "INSERT INTO auth.revocations (user_id, expires_at, revoked_at)

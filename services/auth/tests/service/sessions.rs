@@ -135,7 +135,7 @@ async fn a_reuse_ends_every_session_of_the_user_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_rotates_and_the_rest_end_the_session() {
+async fn one_of_many_concurrent_uses_rotates_and_the_others_end_the_session() {
     let (redis, session) = (redis(), session());
     let first = open(&redis, session).await;
 
@@ -167,7 +167,7 @@ async fn a_rotation_sent_twice_by_the_redis_client_is_no_reuse() {
 
 /// A device that was logged out from elsewhere still holds its token, and is no thief.
 #[tokio::test]
-async fn a_token_of_an_ended_session_ends_no_other() {
+async fn a_token_of_an_ended_session_does_not_end_other_sessions() {
     let (redis, session) = (redis(), session());
     let before = open(&redis, session).await;
     let lifetime = TimeDelta::seconds(60);
@@ -183,7 +183,7 @@ async fn a_token_of_an_ended_session_ends_no_other() {
 }
 
 #[tokio::test]
-async fn sessions_that_ran_out_are_forgotten() {
+async fn expired_sessions_are_deleted() {
     let (redis, session) = (redis(), session());
     let jti = open(&redis, session).await;
     let () = redis

@@ -117,7 +117,7 @@ fn message() -> OtpMessage {
 }
 
 #[tokio::test]
-async fn a_message_carries_what_the_operators_ask_for() {
+async fn a_message_has_the_fields_that_operators_require() {
     let (provider, url) = SmsProvider::start(&[]).await;
     let message = message();
     delivery(config(&url))
@@ -145,7 +145,7 @@ async fn a_message_carries_what_the_operators_ask_for() {
 }
 
 #[tokio::test]
-async fn what_fails_for_a_moment_is_tried_again() {
+async fn a_transient_failure_is_retried() {
     for failure in [
         ProviderReaction::Answers(500),
         ProviderReaction::Answers(503),
@@ -162,7 +162,7 @@ async fn what_fails_for_a_moment_is_tried_again() {
 }
 
 #[tokio::test]
-async fn it_is_known_whether_a_message_may_have_gone_out() {
+async fn a_failure_tells_whether_the_message_may_have_been_sent() {
     for (first, outcome, asked) in [
         (
             [
@@ -205,7 +205,7 @@ async fn it_is_known_whether_a_message_may_have_gone_out() {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_is_left_alone_until_it_is_back() {
+async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
     let (provider, url) = SmsProvider::start(&[ProviderReaction::Answers(503); 6]).await;
     let delivery = delivery(config(&url));
     for _ in 0..3 {
@@ -232,7 +232,7 @@ async fn a_provider_that_fails_is_left_alone_until_it_is_back() {
 }
 
 #[test]
-fn settings_under_which_nothing_would_arrive_are_refused() {
+fn invalid_settings_of_text_messages_are_refused() {
     type Spoil = fn(&mut SmsConfig);
     let cases: [(&str, Spoil); 4] = [
         ("SMS__URL", |config| {

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type_is_read() {
+    fn typed_bank_details_are_normalized() {
         let details = parse(" Devi Rao ", "123456789", "hdfc0abc123").expect("right");
         assert_eq!(details.account_holder_name, "Devi Rao");
         assert_eq!(details.ifsc_code, "HDFC0ABC123");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_account_is_refused() {
+    fn invalid_accounts_are_refused() {
         for (name, number, ifsc, field) in [
             ("Devi", "12345678", "HDFC0ABC123", "account_number"),
             (
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_they_look_like() {
+    fn names_with_deceptive_characters_are_refused() {
         for (name, why) in [
             ("", "empty"),
             ("a\nb", "invisible"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_never_shows_an_account() {
+    fn debug_output_hides_the_account() {
         let details = parse("Devi", "123456789", "HDFC0ABC123").expect("right");
         assert_eq!(format!("{details:?}"), "BankDetails");
     }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_counts() {
+    fn every_field_changes_the_hash() {
         let other = |change: fn(&mut ChainLink<'static>)| {
             let mut link = link();
             change(&mut link);

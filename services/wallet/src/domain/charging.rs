@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_that_was_voided_before_it_came_never_happens() {
+    fn a_charge_voided_before_it_arrives_is_refused() {
         let tombstone = past(CHARGE.id(), "void".into(), None);
         assert_eq!(
             decide_one(99, &tombstone).expect("valid"),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_after_the_settlement_never_happens() {
+    fn a_charge_after_the_settlement_is_refused() {
         let settled = past(settlement_id(7), "settled".into(), Some(1));
         assert_eq!(
             decide_one(99, &settled).expect("valid"),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn values_out_of_range_are_refused() {
         for charge in [
             Charge { coins: 0, ..CHARGE },
             Charge {

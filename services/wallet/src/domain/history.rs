@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_sees_what_rupees_did() {
+    fn a_listener_lists_earnings_and_withdrawals() {
         assert_eq!(
             HistoryFilter::for_listener(None).expect("all"),
             HistoryFilter::ListenerMoney

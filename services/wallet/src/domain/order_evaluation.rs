@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn every_payment_is_judged_for_what_it_is() {
+    fn every_payment_gets_the_outcome_of_its_amount_and_currency() {
         let dollars = CapturedPayment {
             currency: "USD".to_owned(),
             ..payment("p0", 15_000)
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_in_parts_takes_every_coin_in_the_end() {
+    fn partial_refunds_of_the_whole_sum_take_every_coin() {
         let taken: Vec<(i64, i64)> = [0, 1, 5_000, 10_000, 14_999, 15_000, 24_000]
             .into_iter()
             .map(|back| {

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_taken_back_costs_nothing() {
+    fn a_call_without_minutes_costs_nothing() {
         let settlement = Settlement {
             minutes: 0,
             ..SETTLEMENT
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_earns_from_themselves() {
+    fn a_caller_cannot_earn_from_their_own_call() {
         let settlement = Settlement {
             listener_id: 1,
             ..SETTLEMENT

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_pays_themselves() {
+    fn an_admin_cannot_decide_about_their_own_withdrawal() {
         let own = undecided(WithdrawalStatus::Pending, 100, &[]);
         assert!(matches!(
             decide(1, WithdrawalStatus::Paid, &own),

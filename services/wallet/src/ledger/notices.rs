@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notification_without_a_usable_id_is_known_by_its_body() {
+    fn a_notification_without_a_usable_id_gets_the_hash_of_its_body() {
         assert_eq!(storable_event_id("event_1", b"{}"), "event_1");
         let known = storable_event_id("", b"{}");
         for event_id in ["with space", &"x".repeat(201)] {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_kept_without_what_the_store_cannot_hold() {
+    fn characters_that_the_store_cannot_hold_are_removed_from_a_type() {
         assert_eq!(storable_text("new\0.event\n"), "new.event");
         assert_eq!(storable_text(&"é".repeat(200)).chars().count(), 100);
     }

@@ -126,7 +126,10 @@ impl RazorpayClient {
         let reports = payments.items.into_iter().filter_map(|item| {
             let report = wire::read_payment(item);
             if report.is_none() {
-                tracing::warn!(order_id, "failed to read a payment of an order; skipping it");
+                tracing::warn!(
+                    order_id,
+                    "failed to read a payment of an order; skipping it"
+                );
             }
             report
         });
@@ -199,7 +202,7 @@ mod tests {
 
     /// Made apart, with `openssl dgst -sha256 -hmac`.
     #[test]
-    fn a_signature_vouches_for_its_order_and_payment_alone() {
+    fn a_signature_proves_its_own_order_and_payment_alone() {
         let signature = "0d4e745a1838664ad6c9c9902212a32d627d68e917290b0ad5f08ff4561bc50f";
         let vouches =
             |order, payment, signature| razorpay().is_proof_signed(order, payment, signature);
@@ -213,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_signed_is_not_read() {
+    fn an_unsigned_notification_is_refused() {
         let forged = razorpay().read_notice(b"{}", &"0".repeat(64));
         assert!(matches!(forged, Err(WalletError::ForgedNotice)));
     }
 
     #[test]
-    fn a_log_never_shows_a_secret() {
+    fn debug_output_hides_secrets() {
         let shown = format!("{:?}", razorpay());
         assert!(!shown.contains("EnLs21M47BllR3X8PSFtjtbd"), "{shown}");
         assert!(!shown.contains("webhook secret"), "{shown}");

@@ -23,7 +23,7 @@ async fn stored_texts(books: &TestBooks) -> String {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_sealed_and_comes_back() {
+async fn bank_details_are_stored_sealed_and_read_back() {
     let books = TestBooks::new().await;
     assert_eq!(
         books

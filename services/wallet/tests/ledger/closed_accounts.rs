@@ -91,7 +91,7 @@ async fn a_payment_for_a_deleted_account_is_not_credited() {
 }
 
 #[tokio::test]
-async fn a_gift_pays_a_debt_first() {
+async fn a_bonus_pays_a_debt_first() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     prove(&books, &proof(&order_id, &payment))

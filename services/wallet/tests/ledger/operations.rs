@@ -13,7 +13,7 @@ use talktime_wallet::ledger::{
 use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settlement};
 
 #[tokio::test]
-async fn a_charge_happens_once_however_often_it_is_sent() {
+async fn a_charge_sent_twice_takes_its_coins_once() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let first = books
@@ -32,7 +32,7 @@ async fn a_charge_happens_once_however_often_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
+async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
     let books = TestBooks::new().await;
     let coins = RechargeRequest {
         wanted: RequestedPurchase::Coins {
@@ -58,7 +58,7 @@ async fn a_hundred_charges_at_once_on_coins_for_thirty_seven() {
 
 /// Single charges share transactions; each has its own outcome all the same.
 #[tokio::test]
-async fn charges_that_share_transactions_do_not_share_their_fate() {
+async fn charges_that_share_a_transaction_have_their_own_outcomes() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let charging = grouping::charging(&books.ledger);
@@ -91,7 +91,7 @@ async fn charges_that_share_transactions_do_not_share_their_fate() {
 }
 
 #[tokio::test]
-async fn a_charge_that_leaves_little_is_told() {
+async fn a_charge_that_leaves_a_low_balance_appends_an_event() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes: Vec<_> = (1..=28).map(minute).collect();
@@ -154,7 +154,7 @@ async fn a_voided_charge_returns_its_coins_once() {
 }
 
 #[tokio::test]
-async fn a_charge_that_comes_after_its_void_never_happens() {
+async fn a_charge_that_arrives_after_its_void_takes_no_coins() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     assert_eq!(
@@ -175,7 +175,7 @@ async fn a_charge_that_comes_after_its_void_never_happens() {
 }
 
 #[tokio::test]
-async fn a_charge_and_its_void_at_once_leave_nothing_behind() {
+async fn a_charge_and_its_concurrent_void_leave_the_balance_unchanged() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     for n in 1..=20 {
@@ -209,7 +209,7 @@ async fn nobody_can_void_a_charge_of_someone_else() {
 }
 
 #[tokio::test]
-async fn a_settlement_pays_the_listener_once_and_returns_what_was_not_talked() {
+async fn a_settlement_pays_the_listener_once_and_returns_uncounted_minutes() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     books
@@ -282,7 +282,7 @@ async fn one_payment_credits_once() {
 }
 
 #[tokio::test]
-async fn a_payment_nobody_made_buys_nothing() {
+async fn a_payment_that_does_not_exist_buys_nothing() {
     let books = TestBooks::new().await;
     let invented = RechargeRequest {
         proof: PaymentProof::Sandbox {

@@ -25,7 +25,7 @@ async fn reconcile(books: &TestBooks) -> usize {
 }
 
 #[tokio::test]
-async fn less_than_the_order_costs_brings_nothing_whoever_reports_it() {
+async fn an_underpaid_order_is_not_credited_whoever_reports_the_payment() {
     for amount in [100, 0, -5, 14_999] {
         let (books, stand_in, order_id) = ordered().await;
         let payment = stand_in.pay_with(&order_id, &json!({"amount": amount}));
@@ -61,7 +61,7 @@ async fn a_good_payment_after_an_underpaid_one_still_credits_its_order() {
 }
 
 #[tokio::test]
-async fn more_than_the_order_costs_brings_what_was_ordered() {
+async fn an_overpaid_order_brings_the_ordered_coins() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay_with(&order_id, &json!({"amount": 30_000}));
     notify(&books, &captured(&payment), "event_1")
@@ -114,7 +114,7 @@ async fn a_full_refund_of_a_discounted_payment_takes_every_coin() {
 }
 
 #[tokio::test]
-async fn dollars_bring_nothing_whoever_reports_them() {
+async fn a_payment_in_dollars_is_not_credited_whoever_reports_it() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay_with(&order_id, &json!({"currency": "USD"}));
     let proved = prove(&books, &proof(&order_id, &payment)).await;
@@ -156,7 +156,7 @@ async fn a_proof_before_the_capture_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_proof_of_what_the_provider_does_not_have_brings_nothing() {
+async fn a_proof_of_a_payment_that_the_provider_does_not_have_is_refused() {
     let (books, stand_in, order_id) = ordered().await;
     let failed = stand_in.pay_with(&order_id, &json!({"status": "failed"}));
     let proved = prove(&books, &proof(&order_id, &failed)).await;
@@ -171,7 +171,7 @@ async fn a_proof_of_what_the_provider_does_not_have_brings_nothing() {
 }
 
 #[tokio::test]
-async fn a_proof_that_names_another_payment_is_told_that_the_order_is_paid() {
+async fn a_proof_of_another_payment_is_refused_once_the_order_is_paid() {
     let (books, stand_in, order_id) = ordered().await;
     let (first, second) = (stand_in.pay(&order_id), stand_in.pay(&order_id));
     prove(&books, &proof(&order_id, &first))
@@ -204,7 +204,7 @@ async fn one_payment_named_for_two_orders_credits_the_first() {
 }
 
 #[tokio::test]
-async fn a_signed_notification_is_received_whatever_it_says() {
+async fn every_signed_notification_is_accepted() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     let nul = StandIn::message("nul\0in.the.type", &payment, &json!({}));

@@ -79,7 +79,7 @@ pub(crate) fn refunded(payment: &Value, refund_id: &str, amount_paise: i64) -> S
 }
 
 #[tokio::test]
-async fn a_payment_through_both_doors_fifty_times_is_one_credit() {
+async fn a_payment_reported_fifty_times_is_credited_once() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     let (proof, captured) = (proof(&order_id, &payment), captured(&payment));
@@ -107,7 +107,7 @@ async fn a_payment_through_both_doors_fifty_times_is_one_credit() {
 }
 
 #[tokio::test]
-async fn what_the_provider_did_not_sign_buys_nothing() {
+async fn a_proof_without_a_valid_signature_buys_nothing() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     let right = proof(&order_id, &payment);
@@ -162,7 +162,7 @@ async fn a_second_payment_of_an_order_is_not_credited() {
 }
 
 #[tokio::test]
-async fn notices_about_what_is_not_ours_are_let_pass() {
+async fn notifications_about_unknown_orders_are_accepted() {
     let (books, ..) = ordered().await;
     let payment = json!({"id": "pay_1", "amount": 100, "currency": "INR", "status": "captured",
         "order_id": "order_of_nobody", "method": "upi"});
@@ -178,7 +178,7 @@ async fn notices_about_what_is_not_ours_are_let_pass() {
 }
 
 #[tokio::test]
-async fn an_order_that_nobody_tells_of_is_asked_about() {
+async fn an_order_without_a_notification_is_reconciled() {
     let (books, stand_in, order_id) = ordered().await;
     let early = books.ledger.reconcile_orders().await;
     assert_eq!(early.expect("nothing is due"), 0);
@@ -209,7 +209,7 @@ async fn an_order_that_nobody_tells_of_is_asked_about() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_is_asked_later() {
+async fn an_unavailable_provider_is_asked_again_later() {
     let (books, stand_in, order_id) = ordered().await;
     stand_in.pay(&order_id);
     stand_in.set_down(true);
@@ -272,7 +272,7 @@ async fn a_refund_takes_the_coins_back_once() {
 }
 
 #[tokio::test]
-async fn a_refund_that_comes_before_its_payment_shows_both() {
+async fn a_refund_that_arrives_before_its_payment_books_both() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     notify(&books, &refunded(&payment, "rfnd_1", 5_000), "event_1")

@@ -375,7 +375,7 @@ async fn assert_same_end(books: &TestBooks, workers: &[ModelWorker]) {
 }
 
 #[tokio::test]
-async fn the_ledger_does_what_a_plain_model_does() {
+async fn the_ledger_behaves_like_the_model() {
     let seed = seed();
     println!("TALKTIME_SEED={seed}");
     let mut free = terms();

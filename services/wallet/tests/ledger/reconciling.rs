@@ -41,7 +41,7 @@ async fn six_paid() -> (TestBooks, StandIn, Vec<String>) {
 }
 
 #[tokio::test]
-async fn one_order_that_is_answered_with_an_error_holds_up_no_other() {
+async fn an_order_answered_with_an_error_does_not_delay_the_others() {
     for broken in 0..6 {
         let (books, stand_in, order_ids) = six_paid().await;
         stand_in.break_order(&order_ids[broken], StatusCode::BAD_REQUEST);
@@ -75,7 +75,7 @@ async fn an_order_that_is_only_answered_with_errors_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_for_a_while_costs_no_order_its_turn() {
+async fn orders_are_credited_after_the_provider_was_unavailable() {
     let (books, stand_in, _) = six_paid().await;
     stand_in.set_down(true);
     for _ in 0..40 {
@@ -97,7 +97,7 @@ async fn a_refunded_payment_brings_nothing() {
 }
 
 #[tokio::test]
-async fn every_payment_of_an_order_is_booked_for_what_it_is() {
+async fn every_payment_of_an_order_gets_its_own_outcome() {
     let (books, stand_in, order_id) = ordered().await;
     stand_in.pay_with(&order_id, &json!({"currency": "USD"}));
     let refunded = json!({"status": "refunded", "amount_refunded": 15_000});

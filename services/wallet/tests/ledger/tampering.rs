@@ -22,7 +22,7 @@ const HISTORY_OF_CALLER: &str = "the history of user 1 does not add up to the wa
 const MINUTE_OF_CALLER: &str = "the chain of user 1 breaks at transfer call/7/minute/1";
 
 #[tokio::test]
-async fn a_changed_balance_shows() {
+async fn a_changed_balance_is_detected() {
     let found = busy_books()
         .await
         .tamper("UPDATE wallet.user_wallets SET balance_coins = 301 WHERE user_id = 1")
@@ -31,7 +31,7 @@ async fn a_changed_balance_shows() {
 }
 
 #[tokio::test]
-async fn a_missing_transaction_shows() {
+async fn a_missing_transaction_is_detected() {
     let found = busy_books()
         .await
         .tamper("DELETE FROM wallet.user_transactions WHERE transfer_id = 'call/7/minute/1'")
@@ -40,7 +40,7 @@ async fn a_missing_transaction_shows() {
 }
 
 #[tokio::test]
-async fn a_missing_line_of_earnings_shows() {
+async fn a_missing_line_of_earnings_is_detected() {
     let found = busy_books()
         .await
         .tamper("DELETE FROM wallet.user_transactions WHERE tx_type = 'earn'")
@@ -52,7 +52,7 @@ async fn a_missing_line_of_earnings_shows() {
 }
 
 #[tokio::test]
-async fn a_changed_journal_row_shows() {
+async fn a_changed_journal_row_is_detected() {
     let found = busy_books()
         .await
         .tamper("UPDATE wallet.journal SET amount = 9 WHERE transfer_id = 'call/7/minute/1'")
@@ -73,7 +73,7 @@ async fn a_changed_journal_row_shows() {
 }
 
 #[tokio::test]
-async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
+async fn a_missing_journal_row_between_platform_accounts_is_detected() {
     let found = busy_books()
         .await
         .tamper("DELETE FROM wallet.journal WHERE debit_account = 'platform/gateway_clearing'")
@@ -89,7 +89,7 @@ async fn a_missing_journal_row_shows_though_no_wallet_is_part_of_it() {
 
 /// A change of everything that has a sum: the amounts of two minutes, in all tables that name them.
 #[tokio::test]
-async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
+async fn a_change_that_keeps_every_sum_breaks_the_chain() {
     let books = busy_books().await;
     for (statement, changed) in [
         (
@@ -113,7 +113,7 @@ async fn a_change_that_keeps_every_sum_shows_in_the_chain() {
 }
 
 #[tokio::test]
-async fn two_lines_changed_against_each_other_show() {
+async fn two_lines_changed_by_opposite_amounts_are_detected() {
     let books = busy_books().await;
     let found = books
         .tamper(
@@ -138,7 +138,7 @@ async fn two_lines_changed_against_each_other_show() {
 }
 
 #[tokio::test]
-async fn a_transfer_cut_off_the_end_shows() {
+async fn a_transfer_missing_at_the_end_of_a_chain_is_detected() {
     let books = busy_books().await;
     let statement = "DELETE FROM wallet.journal WHERE transfer_id = 'call/7/settlement'";
     books.tamper(statement).await;
@@ -156,7 +156,7 @@ async fn a_transfer_cut_off_the_end_shows() {
 }
 
 #[tokio::test]
-async fn coins_that_nobody_reported_as_paid_show() {
+async fn coins_without_a_reported_payment_are_detected() {
     for (statement, difference) in [
         (
             "UPDATE wallet.order_payments SET outcome = 'underpaid'",
@@ -188,7 +188,7 @@ async fn coins_that_nobody_reported_as_paid_show() {
 }
 
 #[tokio::test]
-async fn what_a_deletion_did_not_cause_shows() {
+async fn forfeits_and_debts_without_a_deletion_are_detected() {
     let books = busy_books().await;
     let found = books
         .tamper(
@@ -235,7 +235,7 @@ async fn every_column_of_money_has_a_check() {
 }
 
 #[tokio::test]
-async fn what_a_column_may_not_hold_is_refused() {
+async fn values_outside_the_checks_of_a_column_are_refused() {
     let books = busy_books().await;
     for statement in [
         "UPDATE wallet.user_wallets SET balance_coins = -1",

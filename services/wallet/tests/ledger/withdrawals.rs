@@ -67,7 +67,7 @@ async fn load_money(books: &TestBooks) -> (i64, i64, i64) {
 }
 
 #[tokio::test]
-async fn of_twenty_withdrawals_of_everything_one_wins() {
+async fn one_of_twenty_concurrent_withdrawals_of_the_whole_balance_is_accepted() {
     let books = books_with_rupees(50).await;
     let everything = withdrawal_request(5_000);
     let asked = join_all((0..20).map(|_| books.ledger.request_withdrawal(&everything))).await;
@@ -138,7 +138,7 @@ async fn a_rejected_withdrawal_comes_back_once() {
 }
 
 #[tokio::test]
-async fn a_payout_and_a_rejection_at_once_are_one_of_them() {
+async fn of_a_concurrent_payout_and_rejection_one_is_applied() {
     let books = books_with_rupees(50).await;
     for _ in 0..5 {
         let held = books
@@ -253,7 +253,7 @@ async fn other_bank_details_delay_the_payout_and_not_the_request() {
 }
 
 #[tokio::test]
-async fn limits_hold_where_they_are_set() {
+async fn configured_limits_are_enforced() {
     let mut limited: WalletTerms = terms();
     limited.withdrawals.minimum_paise = 1_000;
     limited.withdrawals.daily_paise = Some(3_000);
@@ -291,7 +291,7 @@ async fn without_bank_details_nothing_is_held() {
 }
 
 #[tokio::test]
-async fn what_is_in_processing_is_exported() {
+async fn withdrawals_in_processing_are_exported() {
     let books = books_with_rupees(50).await;
     let first = books
         .ledger
@@ -317,7 +317,7 @@ async fn what_is_in_processing_is_exported() {
 }
 
 #[tokio::test]
-async fn sums_and_withdrawals_that_were_changed_show() {
+async fn changed_sums_and_withdrawals_are_detected() {
     let books = books_with_rupees(50).await;
     books
         .ledger

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_payment_itself_says_is_kept() {
+    fn the_fields_of_a_payment_are_read() {
         let status = |from: &str, to: &str| {
             let payment = PAYMENT.replace(from, to);
             reported(PAYMENT_CAPTURED, &payment)
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_no_money_or_is_not_understood_names_no_payment() {
+    fn irrelevant_and_unreadable_notifications_report_no_payment() {
         for event in [
             "payment.failed",
             "payment.dispute.created",
