@@ -1,8 +1,8 @@
 //! The queue of refusals that are written to the audit log.
 //!
-//! An action is recorded in the transaction that performs it. A refusal has no transaction, and a client could cause
-//! refusals without end. So refusals go through a queue and are written in batches at a bounded rate; those that
-//! exceed it are counted and dropped.
+//! An action is recorded in the transaction that performs it. A refusal has no transaction, and a client
+//! could cause refusals without end. So refusals go through a queue and are written in batches at a bounded
+//! rate; those that exceed it are counted and dropped.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl RefusalRecorder {
 }
 
 impl RefusalQueue {
-    /// Writes refusals until told to stop, or until nobody can refuse anything any more.
+    /// Writes refusals until the service stops or every sender is dropped.
     pub async fn run(mut self, db: Database, stopping: CancellationToken) {
         // Exports the counter as zero, so that its first increment is visible as an increase.
         count_dropped(0);
@@ -82,7 +82,11 @@ async fn write_batch(db: &Database, batch: &mut Vec<AuditEntry>) {
         tx.commit().await
     };
     if let Err(error) = written.await {
-        tracing::warn!(%error, refusals = batch.len(), "failed to write refusals to the audit log; dropping them");
+        tracing::warn!(
+            %error,
+            refusals = batch.len(),
+            "failed to write refusals to the audit log; dropping them"
+        );
         count_dropped(batch.len());
     }
     batch.clear();

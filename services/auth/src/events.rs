@@ -78,9 +78,9 @@ impl EventRecorder {
     }
 }
 
-/// Inserts a revocation for gateways that list them, and appends its event for those that are connected. The version
-/// of the event is its instant, as with all events of auth, since nothing else orders the actions of one person on
-/// several replicas.
+/// Inserts a revocation for gateways that list them, and appends its event for those that are connected. The
+/// version of the event is its instant, as with all events of auth, since nothing else orders the actions of
+/// one person on several replicas.
 pub(crate) async fn append_revocation(
     tx: &mut PgConnection,
     at: DateTime<Utc>,

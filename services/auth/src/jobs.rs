@@ -16,8 +16,7 @@ const PURGE_EVERY: Duration = Duration::from_mins(5);
 /// The pause between attempts to load the first keys, without which nobody can log in.
 const FIRST_KEYS_RETRY: Duration = Duration::from_millis(200);
 
-/// Deletes what is kept of tokens and codes that have expired, until told to stop; harmless on many
-/// replicas at once.
+/// Deletes the rows of expired tokens and codes until the service stops. May run on many replicas at once.
 pub async fn purge_expired(
     db: Database,
     clock: Clock,
@@ -41,8 +40,8 @@ pub async fn purge_expired(
     }
 }
 
-/// Has the issuer use the keys that operators choose, until told to stop. While the database is away it
-/// goes on with those it has.
+/// Reloads the keys that operators choose until the service stops. While the database is unavailable, the
+/// issuer continues with the keys that it has.
 pub async fn follow_keys(
     rotation: KeyRotation,
     issuer: Arc<TokenIssuer>,

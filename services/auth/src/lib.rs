@@ -1,8 +1,8 @@
 //! The auth service: logins with a phone and a one-time password, and the tokens of sessions.
 //!
 //! [`domain`] holds the rules, [`store`] the statements and scripts, and [`tokens`] signs with the keys of a
-//! [`keyring`]. [`login`], [`sessions`] and [`rotation`] are the operations, and [`grpc`] serves the gateway. The
-//! profile service stores which phones have an account.
+//! [`keyring`]. [`login`], [`sessions`] and [`rotation`] are the operations, and [`grpc`] serves the gateway.
+//! The profile service stores which phones have an account.
 
 #![allow(
     missing_docs,

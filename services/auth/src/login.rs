@@ -50,7 +50,7 @@ pub enum VerificationOutcome {
 }
 
 impl LoginService {
-    /// Sends a new password. The answer does not tell whether the phone has an account.
+    /// Sends a new password. The answer does not reveal whether the phone has an account.
     pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
         let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
@@ -61,7 +61,7 @@ impl LoginService {
         self.deliver(&message, address, SendReason::Requested).await
     }
 
-    /// Sends the active password again, or a new one; answers whether there was an active one.
+    /// Sends the active password again, or a new one; returns whether there was an active one.
     pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
         let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
@@ -82,7 +82,8 @@ impl LoginService {
         open.map_err(|_| AuthError::OtpNotSent)
     }
 
-    /// Delivers a password. A message that was not sent is undone; one that may have been sent is not, since it may arrive.
+    /// Delivers a password. A message that was not sent is undone; one that may have been sent is not, since
+    /// it may arrive.
     async fn deliver(
         &self,
         message: &OtpMessage,
@@ -189,7 +190,7 @@ impl LoginService {
             .issue_token(Uuid::new_v4(), self.clock.now(), grant)?)
     }
 
-    /// Makes the account of a verified phone and logs it in; answers the user's id. The profile
+    /// Creates the account of a verified phone and logs it in; returns the user's id. The profile
     /// service checks the fields.
     ///
     /// The token's id is the registration's: asking again after a lost answer gets the tokens of the

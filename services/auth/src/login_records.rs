@@ -102,7 +102,7 @@ impl EventRecorder {
         Ok(deleted_users::exists(&mut connection, user_id).await?)
     }
 
-    /// Ends an account for good; answers the revocation of its tokens. May be repeated.
+    /// Ends an account for good; returns the revocation of its tokens. May be repeated.
     pub async fn end_account(
         &self,
         user_id: i64,
@@ -117,7 +117,7 @@ impl EventRecorder {
     }
 }
 
-/// Ends an account within a transaction; answers the revocation of its tokens.
+/// Ends an account within a transaction; returns the revocation of its tokens.
 pub(crate) async fn end_account(
     tx: &mut PgConnection,
     user_id: i64,

@@ -97,7 +97,8 @@ impl PresenceClient {
         .await;
     }
 
-    /// Reports a change to presence. A failure is only logged, since presence also gets the event of the same instant.
+    /// Reports a change to presence. A failure is only logged, since presence also gets the event of the same
+    /// instant.
     async fn set_online(&self, request: SetOnlineRequest) {
         let user_id = request.user_id;
         let mut client = self.0.clone();

@@ -1,6 +1,6 @@
-//! One key follows another, and nobody is logged out: the next one is published, signs when everybody
-//! knows it, and the one before is retired when its last token has expired. Every step is an operator's
-//! (`talktime-auth keys`); replicas follow within seconds.
+//! Rotation of signing keys without logging anybody out. The next key is published, it signs once all
+//! replicas and gateways have it, and the previous key is retired once its last token has expired. An
+//! operator makes every step (`talktime-auth keys`); replicas follow within seconds.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub struct KeyRotation {
 pub enum RotationMode {
     /// Nobody is logged out.
     Safe,
-    /// Holders of tokens of the old key, and users of gateways that do not know the new one yet, must log in again.
+    /// Holders of tokens of the old key, and users of gateways that do not know the new one yet, must log in
+    /// again.
     Now,
 }
 

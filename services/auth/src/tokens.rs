@@ -35,7 +35,7 @@ impl TokenIssuer {
         issuer
     }
 
-    /// Signs and checks with these keys from now on; answers whether another key signs now.
+    /// Signs and checks with these keys from now on; returns whether the signing key has changed.
     pub fn use_ring(&self, ring: KeyRing) -> bool {
         let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         let before = current

@@ -1,9 +1,9 @@
 //! The wallet service. It alone moves coins and rupees.
 //!
-//! [`domain`] holds the rules, [`store`] the SQL statements and [`ledger`] the operations, each of which is one
-//! transaction. [`grouping`] lets single charges share transactions, and [`grpc`] serves the other services.
-//! [`provider`] talks to payment providers, [`sealing`] encrypts bank details, [`payouts`] writes the list that an
-//! operator takes to the bank, and [`jobs`] holds the periodic work.
+//! [`domain`] holds the rules, [`store`] the SQL statements and [`ledger`] the operations, each of which is
+//! one transaction. [`grouping`] lets single charges share transactions, and [`grpc`] serves the other
+//! services. [`provider`] talks to payment providers, [`sealing`] encrypts bank details, [`payouts`] writes
+//! the list that an operator takes to the bank, and [`jobs`] holds the periodic work.
 
 #![allow(
     missing_docs,

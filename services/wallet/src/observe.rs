@@ -12,7 +12,7 @@ const NOTICES_IGNORED: &str = "wallet_payment_notices_ignored_total";
 const CLOSED_DEBT: &str = "wallet_closed_debt_coins";
 const ORDERS_GIVEN_UP: &str = "wallet_orders_given_up_total";
 
-/// A payment that somebody has to look at, in the provider's dashboard.
+/// A payment that an operator has to look at in the provider's dashboard.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PaymentAlert {
     /// It is less than its order costs, and brought nothing.
@@ -32,7 +32,7 @@ pub(crate) enum PaymentAlert {
 }
 
 impl PaymentAlert {
-    /// The alert of such an outcome; none if nobody has to act.
+    /// The alert of an outcome; none if no operator has to act.
     pub(crate) fn for_outcome(outcome: PaymentOutcome) -> Option<Self> {
         match outcome {
             PaymentOutcome::Underpaid => Some(Self::Underpaid),

@@ -88,7 +88,8 @@ impl OtpDelivery {
     /// Delivers a password.
     pub async fn deliver(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
         match self {
-            // The password is not logged, because logs are copied to other systems; developers find it in Redis.
+            // The password is not logged, because logs are copied to other systems; developers find it in
+            // Redis.
             Self::Log => {
                 tracing::info!(phone_ends_in = message.phone.last_two_digits(), "otp sent");
                 Ok(())

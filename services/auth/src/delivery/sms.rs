@@ -146,8 +146,8 @@ impl SmsClient {
         sent
     }
 
-    /// Sends a message, with retries. Retrying after a missing answer is safe, since a phone may receive the same
-    /// password twice.
+    /// Sends a message, with retries. Retrying after a missing answer is safe, since a phone may receive the
+    /// same password twice.
     async fn send_with_retries(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
         let mut outcome = Err(DeliveryFailure::NotSent);
         for attempt in 1..=self.config.attempts_max {
@@ -217,9 +217,9 @@ impl SmsClient {
     }
 }
 
-/// Classifies an answer by its status alone, as the provider's documentation demands. After a server error the
-/// message may have been accepted. A wrong account (401, 402, 403) concerns all messages, other client errors only
-/// this one.
+/// Classifies an answer by its status alone, as the provider's documentation demands. After a server error
+/// the message may have been accepted. A wrong account (401, 402, 403) concerns all messages, other client
+/// errors only this one.
 fn classify_status(status: StatusCode) -> Result<(), DeliveryFailure> {
     match status.as_u16() {
         200..=299 => Ok(()),

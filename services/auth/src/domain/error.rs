@@ -37,13 +37,13 @@ pub enum AuthError {
         /// The pause before the next try.
         retry_after: Duration,
     },
-    /// Wrong, used, burnt or too old: the answer does not say which.
+    /// A wrong, used, burnt or expired password; the answer does not distinguish them.
     #[error("wrong or expired one-time password")]
     InvalidOtp,
     /// No message can be sent to this phone.
     #[error("the one-time password was refused on its way")]
     PhoneUnreachable,
-    /// The message did not go out, or nobody knows whether it did.
+    /// The message was not sent, or it is unknown whether it was.
     #[error("the one-time password may not have been sent")]
     OtpNotSent,
     /// Not a registration token of ours that still holds.

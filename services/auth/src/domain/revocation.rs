@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::claims::TokenLifetimes;
 
-/// Maximum difference between the clocks of two replicas. A revocation by time also covers tokens that a replica with
-/// a fast clock has issued, and is stored until those have expired as well.
+/// Maximum difference between the clocks of two replicas. A revocation by time also covers tokens that a
+/// replica with a fast clock has issued, and is stored until those have expired as well.
 const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::minutes(1);
 
 /// Revoked access tokens of a user, named in three ways. All other tokens stay valid.

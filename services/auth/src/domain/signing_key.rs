@@ -5,8 +5,8 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
-/// Replicas of auth know a new key within this, and a gateway that does not asks: no key signs sooner,
-/// whatever the hurry.
+/// The time within which all replicas of auth load a new key; a gateway that does not have it asks for it. No
+/// key signs sooner, even after a leak.
 pub const SPREAD_MIN: TimeDelta = TimeDelta::seconds(5);
 
 /// A signing key with the instants of its stages, by the database's clock.
@@ -60,7 +60,7 @@ pub enum KeyRefusal {
     /// The key that signs cannot go.
     #[error("the key is {0} and cannot be retired; let another one sign first")]
     CannotRetire(KeyStage),
-    /// Somebody may not know the key yet.
+    /// Not every replica and gateway has the key yet.
     #[error("not everybody knows the key yet: it may sign from {0}")]
     SignsLater(DateTime<Utc>),
     /// Somebody may hold a token of the key.
@@ -113,7 +113,7 @@ impl SigningKey {
         match (self.stage(), self.signs_until) {
             (KeyStage::Published, _) => Ok(()),
             (KeyStage::Verifying, Some(signs_until)) => {
-                // A replica may have signed with it for as long as it took to hear of the next one.
+                // A replica may have signed with it until it loaded the next key.
                 let from = signs_until + lifetime + SPREAD_MIN;
                 if now < from && lifetime > TimeDelta::zero() {
                     return Err(KeyRefusal::RetiresLater(from));

@@ -32,7 +32,7 @@ pub async fn exists(connection: &mut PgConnection, user_id: i64) -> sqlx::Result
         .await
 }
 
-/// Ends an account; answers whether it had not ended before.
+/// Inserts a deleted user; returns false if the user was inserted before.
 pub async fn insert(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
         "INSERT INTO auth.deleted_users (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING",

@@ -9,7 +9,7 @@ pub fn otp(phone: &PhoneNumber) -> String {
     format!("otp:{phone}")
 }
 
-/// The active code with a random id, which tells it from another one of the same digits.
+/// The random id of the active code, which distinguishes it from another code with the same digits.
 pub fn otp_id(phone: &PhoneNumber) -> String {
     format!("otp_id:{phone}")
 }

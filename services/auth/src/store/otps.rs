@@ -220,7 +220,7 @@ async fn run_send_script(
     Ok(ScriptReply(answer))
 }
 
-/// In the order in which the scripts that send know them.
+/// The keys in the order in which the scripts that send expect them.
 fn send_keys(phone: &PhoneNumber, address: ClientAddress) -> Vec<String> {
     vec![
         keys::otp(phone),

@@ -35,7 +35,7 @@ struct RegistrationRow {
     issued_at: DateTime<Utc>,
 }
 
-/// Uses a registration token up; answers whether it had not been used. A second use at the same moment
+/// Uses up a registration token; returns false if it was used before. A second use at the same moment
 /// waits for the end of the first one's transaction.
 pub async fn insert(tx: &mut PgConnection, used: &UsedRegistration) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
@@ -80,7 +80,7 @@ pub async fn delete_by_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result
     Ok(())
 }
 
-/// Deletes rows whose token has expired, `lifetime` after its registration at the latest; answers how
+/// Deletes rows whose token has expired, `lifetime` after its registration at the latest; returns how
 /// many.
 pub async fn purge(db: &Database, lifetime: TimeDelta) -> sqlx::Result<u64> {
     let mut tx = db.begin().await?;

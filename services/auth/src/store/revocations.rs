@@ -49,7 +49,8 @@ pub async fn insert(tx: &mut PgConnection, revocation: &TokenRevocation) -> sqlx
     Ok(())
 }
 
-/// Lists revocations that have not expired, with a higher id than `after_id`, and since an instant if one is given.
+/// Lists revocations that have not expired, with a higher id than `after_id`, and since an instant if one is
+/// given.
 pub async fn list(
     db: &Database,
     since: Option<DateTime<Utc>>,

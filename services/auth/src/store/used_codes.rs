@@ -9,7 +9,7 @@ const KEPT_SECS: f64 = 24.0 * 60.0 * 60.0;
 /// Rows that one purge deletes at most.
 const PURGED_MAX: i64 = 10_000;
 
-/// Uses a code up; answers whether it had not been used. A second use at the same moment waits for the
+/// Uses up a code; returns false if it was used before. A second use at the same moment waits for the
 /// end of the first one's transaction.
 pub async fn insert(tx: &mut PgConnection, code_id: Uuid) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
@@ -21,7 +21,7 @@ pub async fn insert(tx: &mut PgConnection, code_id: Uuid) -> sqlx::Result<bool> 
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Deletes rows of codes that have expired; answers how many.
+/// Deletes rows of codes that have expired; returns how many.
 pub async fn purge(db: &Database) -> sqlx::Result<u64> {
     let mut tx = db.begin().await?;
     let purged = sqlx::query(

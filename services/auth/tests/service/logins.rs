@@ -1,4 +1,4 @@
-//! Logins and logouts: what is signed, stored and told when other services are away.
+//! Logins and logouts: what is signed, stored and published while other services are unavailable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -26,7 +26,7 @@ fn pair(refresh_jti: Uuid) -> TokenIdPair {
     }
 }
 
-/// Opens a session; answers its refresh token's id.
+/// Opens a session; returns the id of its refresh token.
 async fn open(redis: &Pool, session: UserSession) -> Uuid {
     let jti = Uuid::new_v4();
     sessions::open(
@@ -42,7 +42,7 @@ async fn open(redis: &Pool, session: UserSession) -> Uuid {
     jti
 }
 
-/// Uses a refresh token; answers the next one's id too.
+/// Uses a refresh token; returns the id of the next one as well.
 async fn rotate(redis: &Pool, session: UserSession, used: Uuid) -> (RotationOutcome, Uuid) {
     let next = Uuid::new_v4();
     let rotation = sessions::rotate(redis, session, used, pair(next), LIFETIME_SECS, 0).await;

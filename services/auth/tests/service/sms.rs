@@ -40,7 +40,7 @@ struct SmsProvider {
 }
 
 impl SmsProvider {
-    /// Starts one that does this first; answers its address as well.
+    /// Starts a provider with these first reactions; returns its address as well.
     async fn start(first: &[ProviderReaction]) -> (Self, String) {
         let provider = Self::default();
         provider.will(first);

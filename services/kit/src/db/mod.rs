@@ -224,12 +224,12 @@ fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Checks that a statement has changed exactly `expected` rows of `table`; `key` identifies them in the log. A write
-/// that misses its row would otherwise succeed without any effect.
+/// Checks that a statement has changed exactly `expected` rows of `table`; `key` identifies them in the log.
+/// A write that misses its row would otherwise succeed without any effect.
 ///
 /// # Errors
-/// An internal error that names the table and the key if another number of rows was changed. The caller returns it
-/// before it commits, so that the transaction is rolled back.
+/// An internal error that names the table and the key if another number of rows was changed. The caller
+/// returns it before it commits, so that the transaction is rolled back.
 pub fn expect_rows(
     result: &PgQueryResult,
     expected: u64,

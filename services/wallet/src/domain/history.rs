@@ -18,7 +18,7 @@ pub enum TxType {
     Earn,
     /// Coins were given.
     Bonus,
-    /// Coins were given for bringing somebody.
+    /// Coins were given for a referral.
     ReferralBonus,
     /// Rupees were asked for, or came back.
     Withdraw,

@@ -1,6 +1,6 @@
 //! Double-entry bookkeeping: every movement takes from one account and gives to another.
 //!
-//! The ids of transfers are made by whoever wants the money moved, and kept over retries
+//! The caller of an operation chooses the id of its transfer and repeats it in retries
 //! (`call/7/minute/2`); they are what makes every operation happen at most once.
 
 use std::fmt;

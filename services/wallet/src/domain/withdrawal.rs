@@ -68,8 +68,8 @@ pub struct WithdrawalLimits {
     pub daily_paise: Option<i64>,
     /// Above this two admins must agree, in paise.
     pub two_admins_above_paise: i64,
-    /// The delay of payouts after a change of bank details. It gives the owner of an account that was taken over
-    /// time to react.
+    /// The delay of payouts after a change of bank details. It gives the owner of an account that was taken
+    /// over time to react.
     pub bank_change_delay: TimeDelta,
 }
 

@@ -51,8 +51,8 @@ impl Ledger {
     }
 }
 
-/// Reseals all details that another key than the configured one sealed, in bounded transactions. Returns the number
-/// of rows. May be interrupted, and may run while the service is live.
+/// Reseals all details that another key than the configured one sealed, in bounded transactions. Returns the
+/// number of rows. May be interrupted, and may run while the service is live.
 pub async fn reseal_bank_details(
     db: &Database,
     sealer: &BankDetailsSealer,

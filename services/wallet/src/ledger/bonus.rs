@@ -1,4 +1,4 @@
-//! Coins that an admin gives. Like coins that are bought, they first pay what their owner owes: nobody
+//! Coins that an admin gives. Like bought coins, they first pay the debt of their owner, so that nobody
 //! spends a gift while an earlier payment is missing.
 
 use chrono::{DateTime, Utc};

@@ -1,4 +1,5 @@
-//! Booking reports of the provider about payments. Notifications, proofs of apps and answers of the API all end here.
+//! Booking reports of the provider about payments. Notifications, proofs of apps and answers of the API all
+//! end here.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -40,7 +41,7 @@ impl BookingOutcome {
 }
 
 impl Ledger {
-    /// Books what the provider's API reports about an order; answers whether it credited the order.
+    /// Books what the provider's API reports about an order; returns whether it credited the order.
     pub(super) async fn book_reported(
         &self,
         order_id: &str,
@@ -183,8 +184,8 @@ fn reversal_reason(report: Option<&PaymentReport>) -> ReversalReason {
     reversal.map_or(ReversalReason::Refund, |reversal| reversal.reason)
 }
 
-/// Books what went back of payments whose orders left with their buyers' accounts. Anything else about
-/// an order that is not here is for somebody to look at.
+/// Books reversals of payments whose orders were deleted with their buyers. Other reports about an unknown
+/// order raise an alert.
 async fn book_without_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,

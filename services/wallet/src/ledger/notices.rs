@@ -14,7 +14,7 @@ use crate::store::payments;
 /// Longer than any provider repeats a notification.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(30);
 const DELETED_AT_ONCE: i64 = 1_000;
-/// Longest id and longest type of an event that are kept.
+/// Longest id and longest type of a notification that are stored.
 const EVENT_ID_LENGTH_MAX: usize = 200;
 const EVENT_TYPE_LENGTH_MAX: usize = 100;
 
@@ -55,7 +55,12 @@ impl Ledger {
             Ok(booking) => booking,
             Err(error @ WalletError::Store(_)) => return Err(error),
             Err(error) => {
-                tracing::error!(%error, order_id, payment_id, "failed to book a payment; it is not retried and has to be refunded");
+                tracing::error!(
+                    %error,
+                    order_id,
+                    payment_id,
+                    "failed to book a payment; it has to be refunded"
+                );
                 PaymentAlert::Refused.raise(&order_id, &payment_id);
                 return Ok(());
             }

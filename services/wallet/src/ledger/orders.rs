@@ -25,8 +25,8 @@ pub struct OpenOrder {
 }
 
 impl Ledger {
-    /// Opens an order for a step of the rate card. If this process dies before the order is stored, nobody learns
-    /// its id, so nobody can pay it.
+    /// Opens an order for a step of the rate card. If this process dies before the order is stored, nobody
+    /// learns its id, so nobody can pay it.
     pub async fn open_order(
         &self,
         user_id: i64,

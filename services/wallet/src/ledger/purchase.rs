@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// Asks the provider about the order of a signed proof and books what it reports. An order that
-    /// is paid needs no question: the answer is in our own books.
+    /// is paid needs no question, since it is in our own books.
     async fn book_proved_payment(
         &self,
         recharge: &RechargeRequest,

@@ -16,7 +16,7 @@ use crate::store::payments::{self, DueOrder};
 const ASKED_AT_ONCE: i64 = 50;
 /// Questions that wait for the provider at the same time.
 const CONCURRENT_ASKS: usize = 8;
-/// Orders that nobody paid for so long are given up.
+/// The time after which an unpaid order expires.
 const EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
 /// The same for orders with a payment that is not captured yet: the provider refunds it by then.
 const PENDING_EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
@@ -29,7 +29,7 @@ const FAILED_ASKS_MAX: i32 = 10;
 
 impl Ledger {
     /// Asks the provider about orders that are due and books what it reports, each on its own: an order
-    /// that the provider answers with an error holds up no other. Answers how many were credited.
+    /// that the provider answers with an error does not delay the others. Returns how many were credited.
     pub async fn reconcile_orders(&self) -> Result<usize, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -66,7 +66,7 @@ impl Ledger {
         })
     }
 
-    /// Books the provider's answer and gives the order up when its time is over; answers whether it was
+    /// Books the provider's answer and expires the order when its time is over; returns whether it was
     /// credited.
     async fn reconcile_order(
         &self,

@@ -67,7 +67,7 @@ pub async fn find_mismatched_histories(connection: &mut PgConnection) -> sqlx::R
     .await
 }
 
-/// Transfers whose journal rows do not move what the transfer says: a row is missing, made up or
+/// Finds transfers whose journal rows differ from the amounts of the transfer: a row is missing, made up or
 /// changed. A settlement's coins moved with its charges, so only its rupees are its own.
 pub async fn find_mismatched_transfers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
@@ -86,8 +86,8 @@ pub async fn find_mismatched_transfers(connection: &mut PgConnection) -> sqlx::R
     .await
 }
 
-/// Finds lines of histories that differ from what the journal's rows of their transfer did to the person's coins.
-/// Sums alone do not reveal two lines that were changed by opposite amounts.
+/// Finds lines of histories that differ from what the journal's rows of their transfer did to the person's
+/// coins. Sums alone do not reveal two lines that were changed by opposite amounts.
 pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT line.transaction_id

@@ -90,8 +90,8 @@ pub async fn find_misbooked_payments(connection: &mut PgConnection) -> sqlx::Res
     Ok(found)
 }
 
-/// Orders that were credited without a report of the payment, or that say something else of what was
-/// taken back than the payment does. Earlier releases credited without a report.
+/// Finds orders that were credited without a report of the payment, or whose reversed amounts differ from
+/// those of the payment. Earlier releases credited without a report.
 pub async fn find_unreported_orders(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT orders.order_id FROM wallet.payment_orders AS orders
@@ -107,8 +107,8 @@ pub async fn find_unreported_orders(connection: &mut PgConnection) -> sqlx::Resu
     .await
 }
 
-/// Transfers that hold rupees for a payout that nobody can decide any more: the withdrawal is gone, or
-/// decided. Earlier releases moved the sum when the account was deleted.
+/// Finds transfers that hold rupees for a payout that cannot be decided any more, because the withdrawal was
+/// deleted or decided. Earlier releases moved the sum when the account was deleted.
 pub async fn find_undecidable_payouts(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT held.transfer_id FROM wallet.transfers AS held
@@ -162,7 +162,7 @@ pub async fn find_causeless_forfeits(connection: &mut PgConnection) -> sqlx::Res
     .await
 }
 
-/// Deleted people whose accounts are not empty, or who owe something else than the journal says.
+/// Finds deleted people whose accounts are not empty, or whose debt differs from the journal.
 pub async fn find_mismatched_closings(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH movement AS (

@@ -84,8 +84,8 @@ pub enum BankDetailsTable {
     Withdrawals,
 }
 
-/// Locks rows whose details another key sealed, at most `limit`, and passes over those that somebody
-/// else has locked.
+/// Locks rows whose details another key sealed, at most `limit`, and skips rows that another transaction
+/// has locked.
 pub async fn lock_stale(
     tx: &mut PgConnection,
     table: BankDetailsTable,

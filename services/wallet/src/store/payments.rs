@@ -1,4 +1,5 @@
-//! `wallet.payment_orders`: orders and their payments; `wallet.payment_events`: notifications that were handled.
+//! `wallet.payment_orders`: orders and their payments; `wallet.payment_events`: notifications that were
+//! handled.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -233,7 +234,8 @@ pub async fn count_failed_ask(
     .await
 }
 
-/// Expires an order that nobody paid; returns whether it was open. A payment that arrives later is still credited.
+/// Expires an order that nobody paid; returns whether it was open. A payment that arrives later is still
+/// credited.
 pub async fn expire(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<bool> {
     let expired = sqlx::query(
         "UPDATE wallet.payment_orders SET status = 'expired', ask_at = NULL

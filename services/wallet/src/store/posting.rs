@@ -76,9 +76,10 @@ struct WalletUpdate {
     head: ChainHead,
 }
 
-/// Posts many transfers at once, each as the next link of its owner's chain. `wallets` holds the locked wallets of
-/// all owners; the ends of their chains are updated in it. Returns the transaction id of each transfer that has a
-/// line. A transfer id that exists already is a unique violation, since callers look it up under the lock.
+/// Posts many transfers at once, each as the next link of its owner's chain. `wallets` holds the locked
+/// wallets of all owners; the ends of their chains are updated in it. Returns the transaction id of each
+/// transfer that has a line. A transfer id that exists already is a unique violation, since callers look it
+/// up under the lock.
 pub async fn post_all(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -92,7 +93,7 @@ pub async fn post_all(
         .iter()
         .map(|posting| append_to_chain(now, wallets, posting))
         .collect();
-    let moved = sum_by_owner(postings, wallets);
+    let updates = sum_by_owner(postings, wallets);
     let entries: Vec<(&Posting, &JournalEntry)> = postings
         .iter()
         .flat_map(|posting| posting.entries.iter().map(move |entry| (posting, entry)))
@@ -127,19 +128,19 @@ pub async fn post_all(
         .bind(column(&lines, |(_, line)| line.money_change_paise))
         .bind(column(&lines, |(_, line)| line.description.as_str()))
         .bind(column(&lines, |(posting, _)| posting.call_id))
-        .bind(column(&moved, |moved| moved.owner_id))
-        .bind(column(&moved, |moved| moved.change.coins))
-        .bind(column(&moved, |moved| moved.change.debt_coins))
-        .bind(column(&moved, |moved| moved.change.withdrawable_paise))
-        .bind(column(&moved, |moved| moved.change.earned_paise))
-        .bind(column(&moved, |moved| moved.change.pending_paise))
-        .bind(column(&moved, |moved| moved.change.withdrawn_paise))
-        .bind(column(&moved, |moved| moved.change.events))
-        .bind(column(&moved, |moved| moved.head.length))
-        .bind(column(&moved, |moved| moved.head.hash))
+        .bind(column(&updates, |update| update.owner_id))
+        .bind(column(&updates, |update| update.change.coins))
+        .bind(column(&updates, |update| update.change.debt_coins))
+        .bind(column(&updates, |update| update.change.withdrawable_paise))
+        .bind(column(&updates, |update| update.change.earned_paise))
+        .bind(column(&updates, |update| update.change.pending_paise))
+        .bind(column(&updates, |update| update.change.withdrawn_paise))
+        .bind(column(&updates, |update| update.change.events))
+        .bind(column(&updates, |update| update.head.length))
+        .bind(column(&updates, |update| update.head.hash))
         .fetch_all(tx)
         .await?;
-    verify_effect(rows, &moved, &lines)
+    verify_effect(rows, &updates, &lines)
 }
 
 /// A row that [`POST`] returns: a line that was inserted, or the owner of a wallet that was updated.
@@ -224,12 +225,12 @@ fn sum_by_owner(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> V
         sum.withdrawn_paise += posting.change.withdrawn_paise;
         sum.events += posting.change.events;
     }
-    let moved = changes.into_iter().map(|(owner_id, change)| WalletUpdate {
+    let updates = changes.into_iter().map(|(owner_id, change)| WalletUpdate {
         owner_id,
         change,
         head: wallets[&owner_id].chain,
     });
-    moved.collect()
+    updates.collect()
 }
 
 /// One round trip whatever the number of transfers. Parts of one statement see the same snapshot,

@@ -41,7 +41,8 @@ pub async fn list(
     lines: HistoryFilter,
     page: PageRequest,
 ) -> sqlx::Result<ListPage<HistoryLine>> {
-    // Minutes are most of the lines and use the index of all lines; the other types have a small index of their own.
+    // Minutes are most of the lines and use the index of all lines; the other types have a small index of
+    // their own.
     let (select, count) = match lines {
         HistoryFilter::All => (
             concat!(lines!("AND $2::text[] IS NULL"), " OFFSET $3 LIMIT $4"),

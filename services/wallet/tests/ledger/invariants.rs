@@ -1,5 +1,5 @@
-//! A write that misses its row, or an empty column that must have a value, is an internal error: nothing is written,
-//! and no default takes the place of the value.
+//! A write that misses its row, or an empty column that must have a value, is an internal error: nothing is
+//! written, and no default takes the place of the value.
 
 use talktime_kit::Error;
 use talktime_kit::error::chain;

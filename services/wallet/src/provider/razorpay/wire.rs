@@ -71,7 +71,7 @@ struct ReversalEntity {
 }
 
 impl PaymentEntity {
-    /// The payment in our words; none for a payment of no order, or with ids that we cannot keep.
+    /// Converts the payment; none if it belongs to no order or has ids that we cannot store.
     fn into_report(self) -> Option<ReportedPayment> {
         let order_id = self.order_id.filter(|order_id| is_id(order_id))?;
         if !is_id(&self.id) || self.currency.len() != CURRENCY_LENGTH || !is_id(&self.currency) {
@@ -101,7 +101,7 @@ impl PaymentEntity {
     }
 }
 
-/// Whether this is an id as the provider makes them, which is also safe to keep.
+/// Whether this has the form of the provider's ids, which is safe to store.
 fn is_id(text: &str) -> bool {
     let is_short = (1..=ID_LENGTH_MAX).contains(&text.len());
     is_short
