@@ -3,6 +3,7 @@
 //! A service's `main` reads its configuration ([`config`]), starts a [`Service`] (telemetry, the
 //! operations port, database, NATS), wires its domain, and serves gRPC until it is told to stop.
 
+pub mod batch;
 pub mod breaker;
 pub mod cli;
 pub mod clock;
@@ -11,7 +12,6 @@ pub mod db;
 pub mod error;
 pub mod failpoint;
 pub mod gauges;
-pub mod group;
 pub mod grpc;
 pub mod idempotency;
 pub mod india;

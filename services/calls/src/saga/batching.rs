@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use talktime_kit::group::{Limits, Member};
+use talktime_kit::batch::{BatchItem, BatchLimits};
 use talktime_kit::grpc;
 
 use crate::domain::call::Call;
 
 /// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
 /// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
-pub(crate) const BATCH_LIMITS: Limits = Limits {
-    members_max: 64,
-    at_once: 1,
-    waiting_max: 4_096,
+pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
+    items_max: 64,
+    concurrent_max: 1,
+    queued_max: 4_096,
 };
 
 /// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items
@@ -27,7 +27,7 @@ pub(crate) async fn with_peer_deadline<F: Future>(asking: F) -> F::Output {
 
 /// Returns the tasks of a batch for sending, each with the trace of the request that submitted it.
 pub(crate) fn attach_traceparents<T: Clone>(
-    group: &[Member<T>],
+    group: &[BatchItem<T>],
     with_trace: impl Fn(T, String) -> T,
 ) -> Vec<T> {
     let tasks = group.iter().map(|member| {

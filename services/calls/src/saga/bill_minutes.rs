@@ -212,7 +212,7 @@ impl CallService {
     ) -> Result<ChargeOutcome, Error> {
         self.steps
             .charge
-            .ask(build_charge_request(call, minute))
+            .submit(build_charge_request(call, minute))
             .await
     }
 

@@ -35,7 +35,7 @@ impl CallService {
         &self,
         request: EndRequest,
     ) -> Result<Option<EndOutcome>, CallError> {
-        let ended = self.steps.end.ask(request).await??;
+        let ended = self.steps.end.submit(request).await??;
         if let Some(EndOutcome { call, is_new: true }) = &ended {
             if !call.figures_follow_settlement {
                 observe::record_ended(call.status);

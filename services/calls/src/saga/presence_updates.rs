@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use talktime_kit::Error;
-use talktime_kit::group::{Groups, Member, Work};
+use talktime_kit::batch::{BatchHandler, BatchItem, Batcher};
 use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
@@ -23,12 +23,12 @@ struct PresenceUpdateBatchHandler {
     peers: PeerClients,
 }
 
-impl Work for PresenceUpdateBatchHandler {
+impl BatchHandler for PresenceUpdateBatchHandler {
     type Task = CallChange;
     type Answer = ();
     type Error = Error;
 
-    async fn work(&self, group: &[Member<CallChange>]) -> Result<Vec<()>, Error> {
+    async fn handle(&self, group: &[BatchItem<CallChange>]) -> Result<Vec<()>, Error> {
         let changes = attach_traceparents(group, |change, traceparent| CallChange {
             traceparent,
             ..change
@@ -39,7 +39,7 @@ impl Work for PresenceUpdateBatchHandler {
         Ok(vec![(); group.len()])
     }
 
-    fn is_everyones(error: &Error) -> bool {
+    fn fails_whole_batch(error: &Error) -> bool {
         error.is_outcome_unknown()
     }
 }
@@ -47,7 +47,7 @@ impl Work for PresenceUpdateBatchHandler {
 /// Publishes the state of calls to presence and Redis, as far as both answer in time; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct PresenceNotifier {
-    updates: Groups<PresenceUpdateBatchHandler>,
+    updates: Batcher<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
 }
 
@@ -55,7 +55,7 @@ impl PresenceNotifier {
     pub(crate) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
         let peers = peers.clone();
         Self {
-            updates: Groups::start(BATCH_LIMITS, PresenceUpdateBatchHandler { peers }),
+            updates: Batcher::start(BATCH_LIMITS, PresenceUpdateBatchHandler { peers }),
             tracking,
         }
     }
@@ -93,7 +93,7 @@ impl PresenceNotifier {
             change: Some(change),
             ..CallChange::default()
         };
-        match tokio::time::timeout(TIMEOUT, self.updates.ask(change)).await {
+        match tokio::time::timeout(TIMEOUT, self.updates.submit(change)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(
                 %error,

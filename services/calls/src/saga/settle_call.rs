@@ -21,7 +21,7 @@ impl CallService {
         failpoint::reach("calls.settle.decided");
         self.steps
             .settle
-            .ask(build_settle_request(call, minutes))
+            .submit(build_settle_request(call, minutes))
             .await
     }
 

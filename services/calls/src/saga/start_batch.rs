@@ -8,8 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use talktime_kit::batch::{self, BatchHandler, BatchItem};
 use talktime_kit::failpoint;
-use talktime_kit::group::{self, Member, Work};
 use tokio_util::sync::CancellationToken;
 
 use super::presence_updates::PresenceNotifier;
@@ -70,12 +70,12 @@ pub(crate) enum StartHalt {
 
 type StartResult<T> = Result<T, StartHalt>;
 
-impl Work for StartBatchHandler {
+impl BatchHandler for StartBatchHandler {
     type Task = StartPlan;
     type Answer = StartResult<(Call, StartedCall)>;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<StartPlan>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn handle(&self, group: &[BatchItem<StartPlan>]) -> Result<Vec<Self::Answer>, CallError> {
         let planned = group.iter().map(Ok).collect();
         let checked = self.check(planned).await;
         let reserved = self.reserve(checked).await;
@@ -88,7 +88,7 @@ impl Work for StartBatchHandler {
 
 /// A start that has passed the previous steps; `state` is the result of the last one.
 struct InProgress<'a, T> {
-    member: &'a Member<StartPlan>,
+    member: &'a BatchItem<StartPlan>,
     state: T,
 }
 
@@ -98,11 +98,11 @@ type BatchState<'a, T> = Vec<StartResult<InProgress<'a, T>>>;
 impl StartBatchHandler {
     async fn check<'a>(
         &self,
-        planned: Vec<StartResult<&'a Member<StartPlan>>>,
+        planned: Vec<StartResult<&'a BatchItem<StartPlan>>>,
     ) -> BatchState<'a, NewCall> {
-        let parties = |member: &&Member<StartPlan>| {
+        let parties = |member: &&BatchItem<StartPlan>| {
             let call = &member.task.call;
-            member.with((call.user_id, call.listener_id))
+            member.with_task((call.user_id, call.listener_id))
         };
         run_step(&self.check, planned, parties, |member, names| {
             if member.task.is_answer_lost() {
@@ -124,7 +124,7 @@ impl StartBatchHandler {
 
     async fn reserve<'a>(&self, checked: BatchState<'a, NewCall>) -> BatchState<'a, Call> {
         let request = |progress: &InProgress<NewCall>| {
-            progress.member.with(ReservationRequest {
+            progress.member.with_task(ReservationRequest {
                 call: progress.state.clone(),
                 idempotency: progress.member.task.start.idempotency.clone(),
             })
@@ -151,7 +151,7 @@ impl StartBatchHandler {
         let first_minute = |progress: &InProgress<Call>| {
             progress
                 .member
-                .with(build_charge_request(&progress.state, 1))
+                .with_task(build_charge_request(&progress.state, 1))
         };
         run_step(&self.charge, reserved, first_minute, |progress, charge| {
             let InProgress { member, state } = progress;
@@ -177,7 +177,7 @@ impl StartBatchHandler {
     ) -> Vec<StartResult<(Call, StartedCall)>> {
         let busy: Vec<(Call, i32)> = paid.iter().flatten().map(busy_call).collect();
         let start = |progress: &InProgress<(Call, PaidMinute)>| {
-            progress.member.with(PaidStart {
+            progress.member.with_task(PaidStart {
                 call_id: progress.state.0.call_id,
                 start: progress.member.task.start.clone(),
                 minute: progress.state.1,
@@ -194,14 +194,14 @@ impl StartBatchHandler {
 
 /// Takes all starts that have not halted one step further, in one batch. `task` builds the task of a start,
 /// and `next` decides by its answer whether the start proceeds or halts. Halted starts keep their place.
-async fn run_step<W: Work, S, T>(
+async fn run_step<W: BatchHandler, S, T>(
     work: &W,
     states: Vec<StartResult<S>>,
-    task: impl Fn(&S) -> Member<W::Task>,
+    task: impl Fn(&S) -> BatchItem<W::Task>,
     next: impl Fn(S, Result<W::Answer, W::Error>) -> StartResult<T>,
 ) -> Vec<StartResult<T>> {
-    let members: Vec<Member<W::Task>> = states.iter().flatten().map(task).collect();
-    let mut answers = group::run(work, &members).await.into_iter();
+    let members: Vec<BatchItem<W::Task>> = states.iter().flatten().map(task).collect();
+    let mut answers = batch::execute_items(work, &members).await.into_iter();
     let mut next_states = Vec::with_capacity(states.len());
     for state in states {
         next_states.push(match state {

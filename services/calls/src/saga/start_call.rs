@@ -53,7 +53,7 @@ impl CallService {
 
     async fn run_start_plan(&self, plan: StartPlan) -> Result<StartedCall, CallError> {
         let start = plan.start.clone();
-        match self.steps.start.ask(plan).await? {
+        match self.steps.start.submit(plan).await? {
             Ok((call, started)) => {
                 observe::record_started(call.call_type);
                 self.presence.track(&call).await;

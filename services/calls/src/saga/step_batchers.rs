@@ -1,7 +1,7 @@
 //! Batchers for the steps that concurrent calls share. Each call waits for its own result, while the
 //! database and the peers see one transaction or request for many calls.
 
-use talktime_kit::group::Groups;
+use talktime_kit::batch::Batcher;
 
 use super::batching::BATCH_LIMITS;
 use super::presence_updates::PresenceNotifier;
@@ -17,10 +17,10 @@ use crate::service_parts::CallServiceParts;
 /// One batcher for each shared step; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct StepBatchers {
-    pub(crate) start: Groups<StartBatchHandler>,
-    pub(crate) end: Groups<EndBatchHandler>,
-    pub(crate) charge: Groups<ChargeBatchHandler>,
-    pub(crate) settle: Groups<SettleBatchHandler>,
+    pub(crate) start: Batcher<StartBatchHandler>,
+    pub(crate) end: Batcher<EndBatchHandler>,
+    pub(crate) charge: Batcher<ChargeBatchHandler>,
+    pub(crate) settle: Batcher<SettleBatchHandler>,
 }
 
 impl StepBatchers {
@@ -65,10 +65,10 @@ impl StepBatchers {
             paise_per_coin: terms.paise_per_coin,
         };
         Self {
-            start: Groups::start(BATCH_LIMITS, start),
-            end: Groups::start(BATCH_LIMITS, end),
-            charge: Groups::start(BATCH_LIMITS, charge()),
-            settle: Groups::start(BATCH_LIMITS, settle),
+            start: Batcher::start(BATCH_LIMITS, start),
+            end: Batcher::start(BATCH_LIMITS, end),
+            charge: Batcher::start(BATCH_LIMITS, charge()),
+            settle: Batcher::start(BATCH_LIMITS, settle),
         }
     }
 }

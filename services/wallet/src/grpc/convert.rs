@@ -1,6 +1,6 @@
 //! Between the wire and the domain.
 
-use talktime_kit::group::Member;
+use talktime_kit::batch::BatchItem;
 use talktime_kit::trace;
 use talktime_proto::timestamp;
 use talktime_proto::wallet::v1 as pb;
@@ -58,8 +58,8 @@ pub(super) fn charge_response(
     }
 }
 
-pub(super) fn charge_member(request: &pb::ChargeRequest) -> Member<Charge> {
-    Member {
+pub(super) fn charge_member(request: &pb::ChargeRequest) -> BatchItem<Charge> {
+    BatchItem {
         task: parse_charge(request),
         traceparent: trace::named_or_current(request.traceparent.clone()),
     }
@@ -67,8 +67,8 @@ pub(super) fn charge_member(request: &pb::ChargeRequest) -> Member<Charge> {
 
 pub(super) fn settlement_member(
     request: &pb::SettleCallRequest,
-) -> Result<Member<Settlement>, WalletError> {
-    Ok(Member {
+) -> Result<BatchItem<Settlement>, WalletError> {
+    Ok(BatchItem {
         task: parse_settlement(request)?,
         traceparent: trace::named_or_current(request.traceparent.clone()),
     })

@@ -5,7 +5,7 @@ mod payouts;
 mod purchases;
 
 use talktime_kit::Error;
-use talktime_kit::group::{Groups, Member};
+use talktime_kit::batch::{BatchItem, Batcher};
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
@@ -25,7 +25,7 @@ const BATCH_MAX: usize = 1_000;
 
 pub(crate) struct WalletApi {
     ledger: Ledger,
-    charging: Groups<Charging>,
+    charging: Batcher<Charging>,
 }
 
 impl WalletApi {
@@ -43,7 +43,7 @@ impl WalletApi {
         if requests.len() > BATCH_MAX {
             return Err(to_status(WalletError::OutOfRange("charges")));
         }
-        let group: Vec<Member<Charge>> = requests.iter().map(convert::charge_member).collect();
+        let group: Vec<BatchItem<Charge>> = requests.iter().map(convert::charge_member).collect();
         let outcomes = self.ledger.charge_group(&group).await.map_err(to_status)?;
         let answers = group.iter().zip(outcomes);
         Ok(answers
@@ -58,7 +58,7 @@ impl WalletApi {
         if requests.len() > BATCH_MAX {
             return Err(to_status(WalletError::OutOfRange("settlements")));
         }
-        let group: Result<Vec<Member<Settlement>>, WalletError> =
+        let group: Result<Vec<BatchItem<Settlement>>, WalletError> =
             requests.iter().map(convert::settlement_member).collect();
         let group = group.map_err(to_status)?;
         let settled = self.ledger.settle_group(&group).await.map_err(to_status)?;
@@ -82,7 +82,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ChargeRequest>,
     ) -> Result<Response<pb::ChargeResponse>, Status> {
         let charge = convert::parse_charge(&request.into_inner());
-        let outcome = self.charging.ask(charge).await.map_err(to_status)?;
+        let outcome = self.charging.submit(charge).await.map_err(to_status)?;
         Ok(Response::new(convert::charge_response(&charge, outcome)))
     }
 

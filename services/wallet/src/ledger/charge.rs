@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use talktime_kit::group::Member;
+use talktime_kit::batch::BatchItem;
 use talktime_kit::messaging::outbox;
 use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::event::Kind;
@@ -44,9 +44,9 @@ impl Ledger {
         charges: &[Charge],
     ) -> Result<Vec<ChargeOutcome>, WalletError> {
         let traceparent = trace::current();
-        let group: Vec<Member<Charge>> = charges
+        let group: Vec<BatchItem<Charge>> = charges
             .iter()
-            .map(|charge| Member {
+            .map(|charge| BatchItem {
                 task: *charge,
                 traceparent: traceparent.clone(),
             })
@@ -57,7 +57,7 @@ impl Ledger {
     /// Charges like [`Ledger::charge_minutes`], for requests that belong to different traces.
     pub async fn charge_group(
         &self,
-        group: &[Member<Charge>],
+        group: &[BatchItem<Charge>],
     ) -> Result<Vec<ChargeOutcome>, WalletError> {
         let charges: Vec<Charge> = group.iter().map(|member| member.task).collect();
         let now = self.clock.now();
@@ -164,7 +164,7 @@ fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Post
 }
 
 fn charge_events(
-    group: &[Member<Charge>],
+    group: &[BatchItem<Charge>],
     decisions: &[ChargeDecision],
     payers: &HashMap<i64, LockedWallet>,
 ) -> Vec<outbox::Traced> {
@@ -174,7 +174,7 @@ fn charge_events(
     let mut versions: HashMap<i64, i64> = versions.collect();
     let mut events = Vec::new();
     for (
-        Member {
+        BatchItem {
             task: charge,
             traceparent,
         },

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use talktime_kit::group::Member;
+use talktime_kit::batch::BatchItem;
 use talktime_kit::messaging::outbox;
 use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::Earned;
@@ -38,7 +38,7 @@ impl Ledger {
         &self,
         settlement: &Settlement,
     ) -> Result<SettlementOutcome, WalletError> {
-        let member = Member {
+        let member = BatchItem {
             task: *settlement,
             traceparent: trace::current(),
         };
@@ -49,7 +49,7 @@ impl Ledger {
     /// Settles many calls in one transaction. One refused settlement fails the whole batch.
     pub async fn settle_group(
         &self,
-        group: &[Member<Settlement>],
+        group: &[BatchItem<Settlement>],
     ) -> Result<Vec<SettlementOutcome>, WalletError> {
         let now = self.clock.now();
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id).collect();
@@ -88,14 +88,14 @@ impl Ledger {
     }
 }
 
-fn party_ids(group: &[Member<Settlement>]) -> Vec<i64> {
+fn party_ids(group: &[BatchItem<Settlement>]) -> Vec<i64> {
     let parties = group.iter().map(|member| &member.task);
     parties
         .flat_map(|settlement| [settlement.caller_id, settlement.listener_id])
         .collect()
 }
 
-fn settlement_ids(group: &[Member<Settlement>]) -> Vec<String> {
+fn settlement_ids(group: &[BatchItem<Settlement>]) -> Vec<String> {
     group.iter().map(|member| member.task.id()).collect()
 }
 
@@ -118,7 +118,7 @@ struct PendingWrites {
 impl SettlementBatch {
     fn settle_one(
         &mut self,
-        member: &Member<Settlement>,
+        member: &BatchItem<Settlement>,
     ) -> Result<SettlementOutcome, WalletError> {
         let settlement = &member.task;
         if let Some(settled) = self.find_earlier_settlement(settlement)? {

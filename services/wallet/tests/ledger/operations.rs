@@ -69,7 +69,7 @@ async fn charges_that_share_a_transaction_have_their_own_outcomes() {
             coins: if n == 109 { 11 } else { 10 },
             ..minute(1 + n % 100)
         };
-        async move { (charge, charging.ask(charge).await) }
+        async move { (charge, charging.submit(charge).await) }
     });
     let mut charged = HashMap::new();
     let mut mismatched = 0;

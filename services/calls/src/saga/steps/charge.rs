@@ -1,7 +1,7 @@
 //! The charge step: concurrent charges of minutes share a request to the wallet.
 
 use talktime_kit::Error;
-use talktime_kit::group::{Member, Work};
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_proto::wallet::v1::ChargeRequest;
 
 use crate::domain::steps::ChargeOutcome;
@@ -13,12 +13,15 @@ pub(crate) struct ChargeBatchHandler {
     pub(crate) peers: PeerClients,
 }
 
-impl Work for ChargeBatchHandler {
+impl BatchHandler for ChargeBatchHandler {
     type Task = ChargeRequest;
     type Answer = ChargeOutcome;
     type Error = Error;
 
-    async fn work(&self, group: &[Member<ChargeRequest>]) -> Result<Vec<ChargeOutcome>, Error> {
+    async fn handle(
+        &self,
+        group: &[BatchItem<ChargeRequest>],
+    ) -> Result<Vec<ChargeOutcome>, Error> {
         let charges = attach_traceparents(group, |charge, traceparent| ChargeRequest {
             traceparent,
             ..charge
@@ -26,7 +29,7 @@ impl Work for ChargeBatchHandler {
         with_peer_deadline(self.peers.charge_minutes(charges)).await
     }
 
-    fn is_everyones(error: &Error) -> bool {
+    fn fails_whole_batch(error: &Error) -> bool {
         error.is_unreachable()
     }
 }

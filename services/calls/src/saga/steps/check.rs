@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use talktime_kit::Error;
-use talktime_kit::group::{Member, Work};
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_proto::profile::v1::CallCheck;
 
 use crate::domain::CallError;
@@ -22,12 +22,12 @@ pub(crate) struct PartyNames {
     pub(crate) listener: String,
 }
 
-impl Work for CheckBatchHandler {
+impl BatchHandler for CheckBatchHandler {
     type Task = (i64, i64);
     type Answer = Result<PartyNames, CallError>;
     type Error = Error;
 
-    async fn work(&self, group: &[Member<(i64, i64)>]) -> Result<Vec<Self::Answer>, Error> {
+    async fn handle(&self, group: &[BatchItem<(i64, i64)>]) -> Result<Vec<Self::Answer>, Error> {
         let planned: Vec<(i64, i64)> = group.iter().map(|member| member.task).collect();
         let listeners = planned
             .iter()
@@ -47,7 +47,7 @@ impl Work for CheckBatchHandler {
             .collect())
     }
 
-    fn is_everyones(error: &Error) -> bool {
+    fn fails_whole_batch(error: &Error) -> bool {
         error.is_unreachable()
     }
 }

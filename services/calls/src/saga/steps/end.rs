@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::Database;
-use talktime_kit::group::{Member, Work};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
@@ -111,13 +111,16 @@ pub(crate) struct EndOutcome {
     pub(crate) is_new: bool,
 }
 
-impl Work for EndBatchHandler {
+impl BatchHandler for EndBatchHandler {
     type Task = EndRequest;
     /// `None` if there is nothing to end.
     type Answer = Result<Option<EndOutcome>, CallError>;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<EndRequest>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn handle(
+        &self,
+        group: &[BatchItem<EndRequest>],
+    ) -> Result<Vec<Self::Answer>, CallError> {
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id()).collect();
         let mut tx = self.db.begin().await?;
         // Rows are locked in the order of their ids, so that two batches never wait for each other in a
@@ -125,7 +128,7 @@ impl Work for EndBatchHandler {
         let mut calls = index_by_id(calls::lock_by_ids(&mut tx, &call_ids).await?);
         let mut endings: Vec<(i64, steps::CallEnding)> = Vec::new();
         let mut decisions = Vec::with_capacity(group.len());
-        for Member { task: request, .. } in group {
+        for BatchItem { task: request, .. } in group {
             let ended_earlier_in_batch = endings
                 .iter()
                 .any(|(call_id, _)| *call_id == request.call_id());
@@ -197,7 +200,7 @@ impl EndBatchHandler {
 }
 
 fn build_end_events(
-    group: &[Member<EndRequest>],
+    group: &[BatchItem<EndRequest>],
     decisions: &[EndDecision],
     calls: &HashMap<i64, Call>,
 ) -> Vec<outbox::Traced> {

@@ -1,7 +1,7 @@
 //! The go-live step: turns reserved calls, whose first minute is paid, into live ones.
 
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::Database;
-use talktime_kit::group::{Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint, idempotency};
 
@@ -28,20 +28,20 @@ pub(crate) struct PaidStart {
     pub(crate) minute: PaidMinute,
 }
 
-impl Work for GoLiveBatchHandler {
+impl BatchHandler for GoLiveBatchHandler {
     type Task = PaidStart;
     /// `None` if the call was undone meanwhile.
     type Answer = Option<(Call, StartedCall)>;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<PaidStart>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn handle(&self, group: &[BatchItem<PaidStart>]) -> Result<Vec<Self::Answer>, CallError> {
         let paid: Vec<(i64, PaidMinute)> = group
             .iter()
             .map(|member| (member.task.call_id, member.task.minute))
             .collect();
         let mut tx = self.db.begin().await?;
         let live = index_by_id(calls::go_live(&mut tx, &paid).await?);
-        let answers = group.iter().map(|Member { task, .. }| {
+        let answers = group.iter().map(|BatchItem { task, .. }| {
             let call = live.get(&task.call_id)?.clone();
             let started = StartedCall::new(&call, &task.start, task.minute.balance_coins);
             Some((call, started))
@@ -62,11 +62,11 @@ impl Work for GoLiveBatchHandler {
     }
 }
 
-type Answer = <GoLiveBatchHandler as Work>::Answer;
+type Answer = <GoLiveBatchHandler as BatchHandler>::Answer;
 
 /// Idempotency keys of the started calls, each with the answer to repeat for it.
 fn replayable_answers<'a>(
-    group: &'a [Member<PaidStart>],
+    group: &'a [BatchItem<PaidStart>],
     answers: &'a [Answer],
 ) -> Vec<(&'a idempotency::Request, &'a StartedCall)> {
     let answered = group.iter().zip(answers);
@@ -78,9 +78,9 @@ fn replayable_answers<'a>(
         .collect()
 }
 
-fn build_start_events(group: &[Member<PaidStart>], answers: &[Answer]) -> Vec<outbox::Traced> {
+fn build_start_events(group: &[BatchItem<PaidStart>], answers: &[Answer]) -> Vec<outbox::Traced> {
     let mut events = Vec::new();
-    for (Member { task, traceparent }, answer) in group.iter().zip(answers) {
+    for (BatchItem { task, traceparent }, answer) in group.iter().zip(answers) {
         if let Some((call, started)) = answer {
             let call_events =
                 call_events::call_started(call, task.minute, started.wait_minutes(&task.start));

@@ -1,8 +1,8 @@
 //! The reserve step: writes the rows of new calls, which makes both parties busy.
 
 use sqlx::PgConnection;
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::Database;
-use talktime_kit::group::{Member, Work};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::{Error, failpoint};
 
@@ -33,12 +33,15 @@ pub(crate) enum ReservationOutcome {
 
 type Answer = Result<ReservationOutcome, CallError>;
 
-impl Work for ReserveBatchHandler {
+impl BatchHandler for ReserveBatchHandler {
     type Task = ReservationRequest;
     type Answer = Answer;
     type Error = CallError;
 
-    async fn work(&self, group: &[Member<ReservationRequest>]) -> Result<Vec<Answer>, CallError> {
+    async fn handle(
+        &self,
+        group: &[BatchItem<ReservationRequest>],
+    ) -> Result<Vec<Answer>, CallError> {
         let requests: Vec<&ReservationRequest> = group.iter().map(|member| &member.task).collect();
         if requests.iter().any(|request| request.idempotency.is_some()) {
             return self.reserve_under_keys(&requests).await;
@@ -52,7 +55,7 @@ impl Work for ReserveBatchHandler {
 
     /// If a party is busy, each call of the batch is tried alone. After any other failure the commit may
     /// have succeeded, and a second attempt would find the parties busy with their own calls.
-    fn is_everyones(error: &CallError) -> bool {
+    fn fails_whole_batch(error: &CallError) -> bool {
         !matches!(error, CallError::OnACall)
     }
 }

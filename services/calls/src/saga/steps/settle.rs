@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::Database;
-use talktime_kit::group::{Member, Work};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
@@ -32,14 +32,14 @@ pub(crate) struct SettledCall {
     pub(crate) remaining_coins: i64,
 }
 
-impl Work for SettleBatchHandler {
+impl BatchHandler for SettleBatchHandler {
     type Task = SettleCallRequest;
     type Answer = SettledCall;
     type Error = CallError;
 
-    async fn work(
+    async fn handle(
         &self,
-        group: &[Member<SettleCallRequest>],
+        group: &[BatchItem<SettleCallRequest>],
     ) -> Result<Vec<SettledCall>, CallError> {
         let requests = attach_traceparents(group, |request, traceparent| SettleCallRequest {
             traceparent,
@@ -58,7 +58,7 @@ impl Work for SettleBatchHandler {
             .collect())
     }
 
-    fn is_everyones(error: &CallError) -> bool {
+    fn fails_whole_batch(error: &CallError) -> bool {
         matches!(error, CallError::Failed(error) if error.is_unreachable())
     }
 }
@@ -81,7 +81,7 @@ impl SettleBatchHandler {
     /// closed a call first, its receipt has the same figures, since the wallet settles a call only once.
     async fn close_calls(
         &self,
-        group: &[Member<SettleCallRequest>],
+        group: &[BatchItem<SettleCallRequest>],
         settled: &[SettleCallResponse],
     ) -> Result<Vec<Call>, CallError> {
         let receipts = group.iter().zip(settled);
@@ -128,7 +128,7 @@ impl SettleBatchHandler {
 /// Builds the end events of calls whose figures have just become certain: one for each call, however many
 /// requests asked for its settlement.
 fn build_end_events(
-    group: &[Member<SettleCallRequest>],
+    group: &[BatchItem<SettleCallRequest>],
     settled: &[SettleCallResponse],
     closed: &HashMap<i64, Call>,
 ) -> Vec<outbox::Traced> {
