@@ -165,7 +165,7 @@ pub(super) async fn heartbeat(
     State(heartbeats): State<Heartbeats>,
     caller: Caller,
 ) -> Result<Json<Message>> {
-    heartbeats.beat(&caller).await?;
+    heartbeats.forward(&caller).await?;
     Ok(Json(Message::new("Heartbeat received")))
 }
 

@@ -412,7 +412,7 @@ impl Session {
         match incoming.r#type.as_str() {
             "ping" => {
                 // A sign of life, so that an app with a socket need not send any other.
-                self.gate.heartbeats.note(&self.limits.caller);
+                self.gate.heartbeats.forward_detached(&self.limits.caller);
                 self.text("pong", Empty {})
             }
             "subscribe" if self.channel.is_public() => {

@@ -1,14 +1,18 @@
 //! Tasks that arrive one by one and are executed in batches: while one batch commits, the next one
 //! gathers, so that a busy service goes to the database once for many callers. Each caller is answered
 //! after the commit that contains its own task. In a quiet service a batch has one item, and no caller
-//! waits for another.
+//! waits for another, unless the batches [linger](BatchLimits::linger).
 
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use crate::error::{Error, Kind};
@@ -17,14 +21,29 @@ use crate::trace;
 /// Bounds of the batches of one kind of task.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
-    /// Greatest number of items in one batch.
+    /// Number of items at which a batch is full. Where [one task counts for several
+    /// items](BatchHandler::count_items), the last task may exceed it.
     pub items_max: usize,
     /// Greatest number of batches that are executed at the same time. With more than one, a batch that
     /// waits for a locked row does not delay the rest.
     pub concurrent_max: usize,
-    /// Greatest number of items that wait for a batch. It need not exceed the number of requests that the
+    /// Greatest number of tasks that wait for a batch. It need not exceed the number of requests that the
     /// server admits at the same time.
     pub queued_max: usize,
+    /// How long a task waits for others to share its batch, counted from its submission. With zero, a batch
+    /// starts at once with the tasks that are queued.
+    pub linger: Duration,
+    /// What happens to a task that is submitted while the queue is full.
+    pub when_full: WhenFull,
+}
+
+/// What happens to a task that is submitted while `queued_max` tasks wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WhenFull {
+    /// The caller waits until there is room.
+    Wait,
+    /// The caller is refused at once with [`BatchHandler::queue_full`].
+    Reject,
 }
 
 /// One caller's part of a batch.
@@ -73,62 +92,119 @@ pub trait BatchHandler: Send + Sync + 'static {
     fn fails_whole_batch(_error: &Self::Error) -> bool {
         false
     }
+
+    /// Returns for how many items of [`BatchLimits::items_max`] a task counts. By default it is one.
+    fn count_items(_task: &Self::Task) -> usize {
+        1
+    }
+
+    /// Returns the error of a task that was not queued because too many wait. By default it has the code
+    /// `overloaded`.
+    fn queue_full() -> Self::Error {
+        let detail = "Please try again in a moment.";
+        Error::new(Kind::Unavailable, "overloaded", detail).into()
+    }
+
+    /// Returns the error of a task whose batch ended without an answer. The outcome is unknown: only the
+    /// same task, submitted again, finds out whether it was executed. By default it has the code
+    /// `broken_off`.
+    fn worker_gone() -> Self::Error {
+        let detail = "Please try again in a moment.";
+        Error::new(Kind::Unavailable, "broken_off", detail).into()
+    }
 }
 
 /// Accepts tasks and answers each one when its batch is done; cheap to clone.
 pub struct Batcher<H: BatchHandler> {
     queue: mpsc::Sender<QueuedItem<H>>,
+    when_full: WhenFull,
 }
 
 impl<H: BatchHandler> Clone for Batcher<H> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
+            when_full: self.when_full,
         }
     }
 }
 
-/// An item whose caller waits for the answer.
+/// An item that waits for its batch.
 struct QueuedItem<H: BatchHandler> {
     item: BatchItem<H::Task>,
-    caller: WaitingCaller<H>,
+    span: Span,
+    submitted_at: Instant,
+    answer: AnswerSender<H>,
 }
 
-struct WaitingCaller<H: BatchHandler> {
-    span: Span,
-    answer: oneshot::Sender<Result<H::Answer, H::Error>>,
+/// Sends the answer to the caller; `None` for a task whose caller does not wait.
+type AnswerSender<H> =
+    Option<oneshot::Sender<Result<<H as BatchHandler>::Answer, <H as BatchHandler>::Error>>>;
+
+impl<H: BatchHandler> QueuedItem<H> {
+    fn new(task: H::Task, answer: AnswerSender<H>) -> Self {
+        let span = Span::current();
+        let traceparent = trace::of(&span);
+        Self {
+            item: BatchItem { task, traceparent },
+            span,
+            submitted_at: Instant::now(),
+            answer,
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        let answer = self.answer.as_ref();
+        answer.is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 impl<H: BatchHandler> Batcher<H> {
+    /// Returns a batcher and the worker that executes its batches, which the caller spawns. The worker ends
+    /// when the last clone of the batcher is dropped and all batches are done. Dropping the worker starts no
+    /// further batch; those under way are still completed.
+    pub fn new(limits: BatchLimits, handler: H) -> (Self, impl Future<Output = ()> + Send) {
+        let (queue, queued) = mpsc::channel(limits.queued_max);
+        let batcher = Self {
+            queue,
+            when_full: limits.when_full,
+        };
+        (batcher, run_batches(limits, Arc::new(handler), queued))
+    }
+
     /// Executes batches in the background until the last clone is dropped.
     pub fn start(limits: BatchLimits, handler: H) -> Self {
-        let (queue, queued) = mpsc::channel(limits.queued_max);
-        tokio::spawn(run_batches(limits, Arc::new(handler), queued));
-        Self { queue }
+        let (batcher, worker) = Self::new(limits, handler);
+        tokio::spawn(worker);
+        batcher
     }
 
     /// Executes a task as part of a batch and answers after the commit of the batch.
     ///
     /// # Errors
-    /// The task failed; or its batch ended without an answer, and the outcome is unknown.
+    /// The task failed; it was [refused](BatchHandler::queue_full) because the queue is full; or its
+    /// batch [ended without an answer](BatchHandler::worker_gone), and the outcome is unknown.
     pub async fn submit(&self, task: H::Task) -> Result<H::Answer, H::Error> {
         let (answer, answered) = oneshot::channel();
-        let span = Span::current();
-        let traceparent = trace::of(&span);
-        let queued = QueuedItem {
-            item: BatchItem { task, traceparent },
-            caller: WaitingCaller { span, answer },
-        };
-        self.queue.send(queued).await.map_err(|_| worker_gone())?;
-        answered.await.map_err(|_| worker_gone())?
+        let queued = QueuedItem::new(task, Some(answer));
+        match self.when_full {
+            WhenFull::Wait => {
+                let sent = self.queue.send(queued).await;
+                sent.map_err(|_closed| H::worker_gone())?;
+            }
+            WhenFull::Reject => self.queue.try_send(queued).map_err(|error| match error {
+                TrySendError::Full(_) => H::queue_full(),
+                TrySendError::Closed(_) => H::worker_gone(),
+            })?,
+        }
+        answered.await.map_err(|_dropped| H::worker_gone())?
     }
-}
 
-/// The batch ended without an answer, so the outcome is unknown. Only the same task, submitted again,
-/// finds out whether it was executed.
-fn worker_gone() -> Error {
-    let detail = "Please try again in a moment.";
-    Error::new(Kind::Unavailable, "broken_off", detail)
+    /// Queues a task whose caller does not wait for the answer. The task is dropped when the queue is full.
+    pub fn submit_detached(&self, task: H::Task) {
+        // A full queue loses the task, as documented; a closed one means that the process stops.
+        let _ = self.queue.try_send(QueuedItem::new(task, None));
+    }
 }
 
 /// Forms a batch of the queued items whenever one may start. Each batch runs in a task of its own, so
@@ -139,40 +215,66 @@ async fn run_batches<H: BatchHandler>(
     mut queued: mpsc::Receiver<QueuedItem<H>>,
 ) {
     let permits = Arc::new(Semaphore::new(limits.concurrent_max));
+    let batches = TaskTracker::new();
     while let Ok(permit) = permits.clone().acquire_owned().await {
         let Some(first) = queued.recv().await else {
-            return;
+            break;
         };
         // The answers of one batch wake many callers, which often submit their next task together. They
         // get the chance to do so before the batch is closed.
         tokio::task::yield_now().await;
-        let mut batch = vec![first];
-        while batch.len() < limits.items_max
-            && let Ok(next) = queued.try_recv()
-        {
-            batch.push(next);
-        }
+        let batch = gather_batch(limits, first, &mut queued).await;
         let handler = handler.clone();
-        tokio::spawn(async move {
+        batches.spawn(async move {
             execute_batch(&*handler, batch).await;
             drop(permit);
         });
     }
+    batches.close();
+    batches.wait().await;
+}
+
+/// Collects queued items until the batch is full, or until none is queued and its first item has
+/// lingered.
+async fn gather_batch<H: BatchHandler>(
+    limits: BatchLimits,
+    first: QueuedItem<H>,
+    queued: &mut mpsc::Receiver<QueuedItem<H>>,
+) -> Vec<QueuedItem<H>> {
+    let deadline = first.submitted_at + limits.linger;
+    let mut items = H::count_items(&first.item.task);
+    let mut batch = vec![first];
+    while items < limits.items_max {
+        let next = match queued.try_recv() {
+            Ok(next) => next,
+            // The timer has a resolution of a millisecond, so that even no time at all could take one.
+            Err(_) if limits.linger.is_zero() => break,
+            Err(_) => match timeout_at(deadline, queued.recv()).await {
+                Ok(Some(next)) => next,
+                Ok(None) | Err(_) => break,
+            },
+        };
+        items += H::count_items(&next.item.task);
+        batch.push(next);
+    }
+    batch
 }
 
 async fn execute_batch<H: BatchHandler>(handler: &H, mut batch: Vec<QueuedItem<H>>) {
     // A caller that has stopped waiting may have submitted the task again.
-    batch.retain(|queued| !queued.caller.answer.is_closed());
-    let (items, callers): (Vec<_>, Vec<_>) = batch
-        .into_iter()
-        .map(|queued| (queued.item, queued.caller))
-        .unzip();
-    let Some(first) = callers.first() else { return };
+    batch.retain(|queued| !queued.is_abandoned());
+    let Some(first) = batch.first() else { return };
     let span = first.span.clone();
-    let answers = execute_items(handler, &items).instrument(span).await;
-    for (caller, answer) in callers.into_iter().zip(answers) {
-        // The send fails when the caller has stopped waiting; the task is done all the same.
-        let _ = caller.answer.send(answer);
+    let (items, answers): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|queued| (queued.item, queued.answer))
+        .unzip();
+    let results = execute_items(handler, &items).instrument(span).await;
+    for (answer, result) in answers.into_iter().zip(results) {
+        if let Some(answer) = answer {
+            // The send fails when the caller has stopped waiting; the task is done all the same.
+            let _ = answer.send(result);
+        }
     }
 }
 
@@ -224,6 +326,8 @@ mod tests {
         items_max: 8,
         concurrent_max: 1,
         queued_max: 64,
+        linger: Duration::ZERO,
+        when_full: WhenFull::Wait,
     };
 
     /// Squares numbers, one batch per permit. It refuses 13, is unavailable for 11, and panics at 17.
@@ -263,7 +367,7 @@ mod tests {
             let mut batches = self.batches.lock().expect("not poisoned");
             batches.push(numbers.clone());
             if numbers.contains(&11) {
-                return Err(worker_gone());
+                return Err(Self::worker_gone());
             }
             Ok(numbers.into_iter().map(|number| number * number).collect())
         }
@@ -325,5 +429,104 @@ mod tests {
         let panicked = batcher.submit(17).await.expect_err("the batch panics");
         assert_eq!(panicked.kind(), Kind::Unavailable);
         assert_eq!(batcher.submit(3).await.expect("squared"), 9);
+    }
+
+    /// Sums up lists of numbers; a number counts for one item.
+    #[derive(Clone, Default)]
+    struct SumHandler {
+        batches: Arc<Mutex<Vec<Vec<Vec<u64>>>>>,
+    }
+
+    impl SumHandler {
+        fn batches(&self) -> Vec<Vec<Vec<u64>>> {
+            self.batches.lock().expect("not poisoned").clone()
+        }
+    }
+
+    impl BatchHandler for SumHandler {
+        type Task = Vec<u64>;
+        type Answer = u64;
+        type Error = Error;
+
+        async fn handle(&self, batch: &[BatchItem<Vec<u64>>]) -> Result<Vec<u64>, Error> {
+            let lists: Vec<Vec<u64>> = batch.iter().map(|item| item.task.clone()).collect();
+            let sums = lists.iter().map(|list| list.iter().sum()).collect();
+            self.batches.lock().expect("not poisoned").push(lists);
+            Ok(sums)
+        }
+
+        fn count_items(list: &Vec<u64>) -> usize {
+            list.len()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_lingers_from_the_submission_of_its_first_item() {
+        let limits = BatchLimits {
+            linger: Duration::from_millis(10),
+            ..LIMITS
+        };
+        let handler = SumHandler::default();
+        let batcher = Batcher::start(limits, handler.clone());
+        let submit_after = |delay_ms, number| {
+            let batcher = batcher.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                batcher.submit(vec![number]).await.expect("a sum")
+            }
+        };
+        let started_at = Instant::now();
+        let (first, _, _) =
+            tokio::join!(submit_after(0, 1), submit_after(9, 2), submit_after(15, 3));
+        assert_eq!(first, 1);
+        assert_eq!(handler.batches(), [vec![vec![1], vec![2]], vec![vec![3]]]);
+        let passed = started_at.elapsed();
+        assert!(passed < Duration::from_millis(30), "{passed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_batch_does_not_linger() {
+        let limits = BatchLimits {
+            items_max: 3,
+            linger: Duration::from_secs(10),
+            ..LIMITS
+        };
+        let handler = SumHandler::default();
+        let batcher = Batcher::start(limits, handler.clone());
+        let started_at = Instant::now();
+        let sums = tokio::join!(batcher.submit(vec![1, 2]), batcher.submit(vec![3, 4]));
+        assert_eq!((sums.0.expect("a sum"), sums.1.expect("a sum")), (3, 7));
+        assert_eq!(handler.batches(), [vec![vec![1, 2], vec![3, 4]]]);
+        assert_eq!(started_at.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_rejects_tasks_where_the_limits_say_so() {
+        let limits = BatchLimits {
+            queued_max: 2,
+            when_full: WhenFull::Reject,
+            ..LIMITS
+        };
+        let batcher = Batcher::start(limits, SumHandler::default());
+        // All are submitted before the worker runs for the first time.
+        let answers = join_all((0..5).map(|number| batcher.submit(vec![number]))).await;
+        let codes = answers.into_iter().map(|answer| match answer {
+            Ok(_) => "answered".to_owned(),
+            Err(error) => error.code().to_owned(),
+        });
+        let (overloaded, answered) = ("overloaded", "answered");
+        let expected = [answered, answered, overloaded, overloaded, overloaded];
+        assert_eq!(codes.collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn the_worker_completes_detached_tasks_before_it_ends() {
+        let handler = SumHandler::default();
+        let (batcher, worker) = Batcher::new(LIMITS, handler.clone());
+        batcher.submit_detached(vec![1]);
+        batcher.submit_detached(vec![2]);
+        drop(batcher);
+        worker.await;
+        assert_eq!(handler.batches(), [vec![vec![1], vec![2]]]);
     }
 }

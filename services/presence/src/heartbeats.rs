@@ -1,20 +1,18 @@
-//! Signs of life, stored in groups: each waits a few milliseconds at most for others, hundreds
-//! share one statement and one commit, and each is answered after it.
+//! Heartbeats are stored in batches: each one waits a few milliseconds at most for others, hundreds share
+//! one statement and one commit, and each is answered after the commit.
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
 use prost::Message as _;
-use talktime_kit::Error;
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, WhenFull};
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
 use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::timestamp;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::config::HeartbeatsConfig;
 use crate::domain::{PresenceError, SignOfLife};
@@ -22,45 +20,48 @@ use crate::events::sign_of_life;
 use crate::statuses::{Revival, Statuses};
 use crate::store::user_status::Alive;
 
-/// A broadcast that nobody needs later is not waited for longer.
+/// How long NATS may take to accept a broadcast. The next heartbeat makes up for a lost one.
 const BROADCAST_TIMEOUT: Duration = Duration::from_millis(50);
-/// One group commits while the next is written.
-const GROUPS_AT_ONCE: usize = 2;
+/// Batches whose broadcast waits for NATS. The broadcasts of further ones are dropped.
+const BROADCASTS_QUEUED_MAX: usize = 16;
+/// One batch is written while another one commits.
+const CONCURRENT_MAX: usize = 2;
 
-/// Where signs of life are handed in; cheap to clone.
+/// Stores heartbeats; cheap to clone.
 #[derive(Clone)]
 pub struct Heartbeats {
-    queue: mpsc::Sender<Heartbeat>,
+    batcher: Batcher<HeartbeatHandler>,
 }
-
-/// Signs of life that came together.
-struct Heartbeat {
-    signs: Vec<SignOfLife>,
-    answer: oneshot::Sender<Answer>,
-}
-
-/// Who of them is unknown; or why the whole group failed.
-type Answer = Result<Vec<i64>, Arc<Error>>;
 
 impl Heartbeats {
-    /// The place to hand them in, and the task that groups them: it ends when the last clone of
-    /// the former is dropped. With `nats`, everybody's status is broadcast after each sign of life.
+    /// Returns the entry point for heartbeats and its background work, which ends when the last clone of
+    /// the entry point is dropped. With `nats`, the status of every user is broadcast after each heartbeat.
     pub fn new(
         config: HeartbeatsConfig,
         statuses: Statuses,
         nats: Option<async_nats::Client>,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (queue, queued) = mpsc::channel(config.queued_max);
-        let grouping = Grouping {
-            config,
-            statuses,
-            nats,
-            queued,
+        let limits = BatchLimits {
+            items_max: config.group_max,
+            concurrent_max: CONCURRENT_MAX,
+            queued_max: config.queued_max,
+            linger: Duration::from_millis(config.wait_ms),
+            when_full: WhenFull::Reject,
         };
-        (Self { queue }, grouping.run())
+        let (broadcasts, queued) = mpsc::channel(BROADCASTS_QUEUED_MAX);
+        let handler = HeartbeatHandler {
+            statuses,
+            broadcasts,
+        };
+        let (batcher, worker) = Batcher::new(limits, handler);
+        let background = async move {
+            // The broadcasts end when the worker drops the handler.
+            tokio::join!(worker, run_broadcasts(nats, queued));
+        };
+        (Self { batcher }, background)
     }
 
-    /// A sign of life; answers when it is stored.
+    /// Stores one heartbeat and returns after its commit.
     pub async fn beat(&self, sign: SignOfLife) -> Result<(), PresenceError> {
         let unknown = self.beat_all(vec![sign]).await?;
         if unknown.is_empty() {
@@ -70,75 +71,83 @@ impl Heartbeats {
         }
     }
 
-    /// Signs of life of many; answers, when they are stored, who of them is unknown.
+    /// Stores the heartbeats of many users and returns, after their commit, the ids of unknown users.
     pub async fn beat_all(&self, signs: Vec<SignOfLife>) -> Result<Vec<i64>, PresenceError> {
-        let (answer, answered) = oneshot::channel();
-        self.queue
-            .try_send(Heartbeat { signs, answer })
-            .map_err(|_| PresenceError::Overloaded)?;
-        match answered.await {
-            Ok(Ok(unknown)) => Ok(unknown),
-            Ok(Err(shared)) => Err(PresenceError::Store(Error::of_shared(shared))),
-            // The service stops.
-            Err(_) => Err(PresenceError::Overloaded),
-        }
+        self.batcher.submit(signs).await
     }
 }
 
-struct Grouping {
-    config: HeartbeatsConfig,
+struct HeartbeatHandler {
     statuses: Statuses,
-    nats: Option<async_nats::Client>,
-    queued: mpsc::Receiver<Heartbeat>,
+    broadcasts: mpsc::Sender<Vec<Alive>>,
 }
 
-impl Grouping {
-    async fn run(mut self) {
-        let mut storing = JoinSet::new();
-        while let Some(group) = self.next_group().await {
-            if storing.len() == GROUPS_AT_ONCE {
-                storing.join_next().await;
-            }
-            storing.spawn(store(self.statuses.clone(), self.nats.clone(), group));
+impl BatchHandler for HeartbeatHandler {
+    /// Heartbeats that one request brought.
+    type Task = Vec<SignOfLife>;
+    /// The ids of unknown users among them.
+    type Answer = Vec<i64>;
+    type Error = PresenceError;
+
+    async fn handle(
+        &self,
+        batch: &[BatchItem<Vec<SignOfLife>>],
+    ) -> Result<Vec<Vec<i64>>, PresenceError> {
+        let signs = batch.iter().flat_map(|item| item.task.iter().cloned());
+        let revival = self.statuses.revive(signs.collect()).await?;
+        let answers = unknown_users(batch, &revival);
+        // Broadcasts are queued, so that no caller waits for NATS.
+        if self.broadcasts.try_send(revival.alive).is_err() {
+            tracing::debug!(
+                "broadcast queue is full; statuses are broadcast with the next heartbeats"
+            );
         }
-        storing.join_all().await;
+        Ok(answers)
     }
 
-    /// Waits for a heartbeat, then takes what else is there or comes soon.
-    async fn next_group(&mut self) -> Option<Vec<Heartbeat>> {
-        let mut group = vec![self.queued.recv().await?];
-        let mut people = group[0].signs.len();
-        let deadline = Instant::now() + Duration::from_millis(self.config.wait_ms);
-        while people < self.config.group_max {
-            match timeout_at(deadline, self.queued.recv()).await {
-                Ok(Some(heartbeat)) => {
-                    people += heartbeat.signs.len();
-                    group.push(heartbeat);
-                }
-                Ok(None) | Err(_) => break,
-            }
-        }
-        Some(group)
+    /// All heartbeats share one statement, which no single one makes fail.
+    fn fails_whole_batch(_error: &PresenceError) -> bool {
+        true
     }
-}
 
-async fn store(statuses: Statuses, nats: Option<async_nats::Client>, group: Vec<Heartbeat>) {
-    let signs = group.iter().flat_map(|heartbeat| heartbeat.signs.clone());
-    match statuses.revive(signs.collect()).await {
-        Ok(revival) => {
-            answer_all(group, &revival);
-            if let Some(nats) = &nats {
-                broadcast(nats, &revival.alive).await;
-            }
-        }
-        Err(error) => fail_all(group, error),
+    fn count_items(signs: &Vec<SignOfLife>) -> usize {
+        signs.len()
+    }
+
+    fn queue_full() -> PresenceError {
+        PresenceError::Overloaded
+    }
+
+    fn worker_gone() -> PresenceError {
+        PresenceError::Overloaded
     }
 }
 
-/// Tells the open sockets; nothing is lost with what does not get there, since the next heartbeat tells
-/// the same.
+fn unknown_users(batch: &[BatchItem<Vec<SignOfLife>>], revival: &Revival) -> Vec<Vec<i64>> {
+    let alive = revival.alive.iter().map(|alive| alive.user_id);
+    let known: HashSet<i64> = alive.chain(revival.overtaken.iter().copied()).collect();
+    let answers = batch.iter().map(|item| {
+        let user_ids = item.task.iter().map(|sign| sign.user_id);
+        user_ids
+            .filter(|user_id| !known.contains(user_id))
+            .collect()
+    });
+    answers.collect()
+}
+
+/// Broadcasts the statuses of each batch until the handler is dropped.
+async fn run_broadcasts(nats: Option<async_nats::Client>, mut queued: mpsc::Receiver<Vec<Alive>>) {
+    while let Some(alive) = queued.recv().await {
+        if let Some(nats) = &nats {
+            broadcast(nats, &alive).await;
+        }
+    }
+}
+
+/// Broadcasts statuses to the open sockets. A lost broadcast does no harm, since the next heartbeat
+/// repeats the status.
 async fn broadcast(nats: &async_nats::Client, alive: &[Alive]) {
-    // A client that is not connected would keep them, and send stale ones later.
+    // A client without a connection would buffer the message and send a stale status later.
     if nats.connection_state() != State::Connected {
         return;
     }
@@ -146,7 +155,7 @@ async fn broadcast(nats: &async_nats::Client, alive: &[Alive]) {
     let payload = SignsOfLife { statuses }.encode_to_vec().into();
     let published = nats.publish(LIVE_PRESENCE_SUBJECT, payload);
     if !matches!(timeout(BROADCAST_TIMEOUT, published).await, Ok(Ok(()))) {
-        tracing::debug!("a broadcast of presence got lost");
+        tracing::debug!("failed to broadcast statuses; the next heartbeats repeat them");
     }
 }
 
@@ -155,23 +164,5 @@ fn live_event(alive: &Alive) -> Event {
         version: alive.version,
         happened_at: Some(timestamp(alive.last_seen)),
         kind: Some(sign_of_life(alive, false)),
-    }
-}
-
-fn answer_all(group: Vec<Heartbeat>, revival: &Revival) {
-    let alive = revival.alive.iter().map(|alive| alive.user_id);
-    let known: HashSet<i64> = alive.chain(revival.overtaken.iter().copied()).collect();
-    for Heartbeat { signs, answer } in group {
-        let user_ids = signs.into_iter().map(|sign| sign.user_id);
-        let unknown = user_ids.filter(|user_id| !known.contains(user_id));
-        // Who has stopped waiting needs no answer.
-        let _ = answer.send(Ok(unknown.collect()));
-    }
-}
-
-fn fail_all(group: Vec<Heartbeat>, error: PresenceError) {
-    let shared = Arc::new(Error::from(error));
-    for Heartbeat { answer, .. } in group {
-        let _ = answer.send(Err(shared.clone()));
     }
 }

@@ -1,6 +1,8 @@
 //! Charges that come one by one share transactions.
 
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher};
+use std::time::Duration;
+
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, WhenFull};
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
@@ -10,6 +12,8 @@ const LIMITS: BatchLimits = BatchLimits {
     items_max: 64,
     concurrent_max: 4,
     queued_max: 4_096,
+    linger: Duration::ZERO,
+    when_full: WhenFull::Wait,
 };
 
 /// Charges in groups. One that holds a refused charge, or one twice, is charged one by one.
