@@ -1,8 +1,14 @@
-//! Changes of statuses, within a transaction: look, lock, decide, keep, tell.
+//! Applies changes to statuses within a transaction: read, lock, decide, save, append events.
 //!
-//! Requests and events tell of the same things and meet here. Whoever comes second finds nothing to do,
-//! and an event finds it without a lock: a consumer that holds locks for a whole batch of
-//! events would else stand in the way of requests.
+//! A request and an event often report the same change, and both are applied here. The second report finds
+//! nothing to do. For an event this is found out without a lock: a consumer holds its locks until a whole
+//! batch of events is committed, and would otherwise delay requests.
+//!
+//! Lock order of each function: first the lifecycle locks of users without a row
+//! ([`deleted_users::lock_user_lifecycle`]), then the rows of [`user_status`], each in ascending order of
+//! user ids, so that transactions that change several users do not wait for each other in a circle. Only a
+//! batch of events with a deletion locks in several steps. If it meets a deadlock, Postgres aborts it, and
+//! the consumer handles its events one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,166 +17,168 @@ use sqlx::PgConnection;
 use talktime_kit::messaging::outbox;
 use talktime_kit::trace;
 
-use crate::domain::{Change, Effect, PresenceError, UserStatus};
-use crate::events::status_changed;
+use crate::domain::{ChangeEffect, PresenceError, StatusChange, UserStatus};
+use crate::events::status_changed_event;
 use crate::store::{deleted_users, user_status};
 
-/// A change as it was told.
+/// A change as a request or an event reports it.
 #[derive(Clone, Debug)]
-pub struct Told {
-    /// Whose status changes.
+pub struct ReportedChange {
+    /// The users whose status changes.
     pub user_ids: Vec<i64>,
-    /// How.
-    pub change: Change,
-    /// The `traceparent` of the trace that its events belong to.
+    /// The change, the same for each of them.
+    pub change: StatusChange,
+    /// The `traceparent` of the trace that the resulting events belong to.
     pub traceparent: Option<String>,
 }
 
-/// Statuses after a change, in the order of user ids, and what it came to for each. Those who are
-/// gone, or unknown to a change that makes nobody, are left out.
-type Judged = Vec<(UserStatus, Effect)>;
+/// The status of each affected user after a change, with the effect of the change, in ascending order of
+/// user ids. Deleted users are left out, and so are unknown users unless the change creates them.
+pub(crate) type ChangeResults = Vec<(UserStatus, ChangeEffect)>;
 
-/// Makes one change to the status of each of these, and writes an event for those whose status
-/// looks different after it.
-pub(crate) async fn change(
+/// Applies one change to several users and appends an event for each visible effect.
+pub(crate) async fn apply_change(
     tx: &mut PgConnection,
     user_ids: &[i64],
-    change: &Change,
+    change: &StatusChange,
     now: DateTime<Utc>,
-) -> Result<Judged, PresenceError> {
-    let told = Told {
+) -> Result<ChangeResults, PresenceError> {
+    let reported = ReportedChange {
         user_ids: user_ids.to_vec(),
         change: change.clone(),
         traceparent: trace::current(),
     };
-    let judged = change_all(tx, std::slice::from_ref(&told), now).await?;
-    Ok(judged.into_iter().flatten().collect())
+    let results = apply_changes(tx, std::slice::from_ref(&reported), now).await?;
+    Ok(results.into_iter().flatten().collect())
 }
 
-/// Makes changes one after the other and writes the events of all; answers for each. Rows are locked
-/// together and in the order of user ids, so that two who change many do not wait for each other in a
-/// circle.
-pub(crate) async fn change_all(
+/// Applies changes in their order and appends the events of all of them; returns the results of each.
+pub(crate) async fn apply_changes(
     tx: &mut PgConnection,
-    told: &[Told],
+    reported: &[ReportedChange],
     now: DateTime<Utc>,
-) -> Result<Vec<Judged>, PresenceError> {
-    let found = user_status::find(tx, &people(told)).await?;
-    let mut statuses = by_id(found);
-    let mut news = make_missing(tx, told, &statuses, now).await?;
-    let judged = apply(told, &mut statuses.clone(), now);
-    news.extend(changed(&judged).map(|status| status.user_id));
-    if news.is_empty() {
-        return Ok(judged);
+) -> Result<Vec<ChangeResults>, PresenceError> {
+    let found = user_status::find(tx, &sorted_user_ids(reported)).await?;
+    let mut statuses = index_by_user_id(found);
+    let mut affected = insert_missing_users(tx, reported, &statuses, now).await?;
+    // A trial run on unlocked copies finds the users whose rows must be locked.
+    let results = evaluate_changes(reported, &mut statuses.clone(), now);
+    affected.extend(changed_statuses(&results).map(|status| status.user_id));
+    if affected.is_empty() {
+        return Ok(results);
     }
-    let news: Vec<i64> = news.into_iter().collect();
-    statuses.retain(|user_id, _| news.binary_search(user_id).is_err());
-    statuses.extend(by_id(user_status::lock(tx, &news).await?));
-    make(tx, told, statuses, now).await
+    let affected: Vec<i64> = affected.into_iter().collect();
+    statuses.retain(|user_id, _| affected.binary_search(user_id).is_err());
+    statuses.extend(index_by_user_id(user_status::lock(tx, &affected).await?));
+    apply_locked(tx, reported, statuses, now).await
 }
 
-/// The same for changes that come to something nearly always: without a look before the lock. Answers
-/// false where somebody is not known: then nothing is changed, and the transaction is to be given up,
-/// since whoever makes people does so before they hold others.
-pub(crate) async fn change_known(
+/// Applies changes that nearly always have an effect, and therefore locks all rows without a trial run.
+/// Returns false when a user is unknown. Then nothing has been changed, and the caller must roll back and
+/// use [`apply_changes`]: the lifecycle lock of a new user has to be taken before any row is locked.
+pub(crate) async fn change_existing(
     tx: &mut PgConnection,
-    told: &[Told],
+    reported: &[ReportedChange],
     now: DateTime<Utc>,
 ) -> Result<bool, PresenceError> {
-    let people = people(told);
-    let statuses = by_id(user_status::lock(tx, &people).await?);
-    let all_are_known = statuses.len() == people.len();
-    if all_are_known {
-        make(tx, told, statuses, now).await?;
+    let user_ids = sorted_user_ids(reported);
+    let statuses = index_by_user_id(user_status::lock(tx, &user_ids).await?);
+    let all_exist = statuses.len() == user_ids.len();
+    if all_exist {
+        apply_locked(tx, reported, statuses, now).await?;
     }
-    Ok(all_are_known)
+    Ok(all_exist)
 }
 
-/// Makes changes to statuses under lock, writes and tells them.
-async fn make(
+/// Applies changes to locked statuses, saves them and appends their events.
+async fn apply_locked(
     tx: &mut PgConnection,
-    told: &[Told],
+    reported: &[ReportedChange],
     mut statuses: BTreeMap<i64, UserStatus>,
     now: DateTime<Utc>,
-) -> Result<Vec<Judged>, PresenceError> {
-    let judged = apply(told, &mut statuses, now);
-    let changed: BTreeSet<i64> = changed(&judged).map(|status| status.user_id).collect();
+) -> Result<Vec<ChangeResults>, PresenceError> {
+    let results = evaluate_changes(reported, &mut statuses, now);
+    let changed = changed_statuses(&results).map(|status| status.user_id);
+    let changed: BTreeSet<i64> = changed.collect();
     if changed.is_empty() {
-        return Ok(judged);
+        return Ok(results);
     }
     let changed: Vec<&UserStatus> = changed.iter().map(|user_id| &statuses[user_id]).collect();
-    user_status::save(tx, &changed).await?;
-    outbox::append_traced(tx, now, events(told, &judged)).await?;
-    Ok(judged)
+    user_status::update(tx, &changed).await?;
+    outbox::append_traced(tx, now, visible_events(reported, &results)).await?;
+    Ok(results)
 }
 
-fn people(told: &[Told]) -> Vec<i64> {
-    let people = told.iter().flat_map(|told| &told.user_ids).copied();
-    let people: BTreeSet<i64> = people.collect();
-    people.into_iter().collect()
+fn sorted_user_ids(reported: &[ReportedChange]) -> Vec<i64> {
+    let user_ids = reported.iter().flat_map(|reported| &reported.user_ids);
+    let user_ids: BTreeSet<i64> = user_ids.copied().collect();
+    user_ids.into_iter().collect()
 }
 
-fn by_id(statuses: Vec<UserStatus>) -> BTreeMap<i64, UserStatus> {
-    let by_id = statuses.into_iter().map(|status| (status.user_id, status));
-    by_id.collect()
+fn index_by_user_id(statuses: Vec<UserStatus>) -> BTreeMap<i64, UserStatus> {
+    let indexed = statuses.into_iter().map(|status| (status.user_id, status));
+    indexed.collect()
 }
 
-/// Makes rows for those who are not known and of whom a change makes somebody; answers who they are.
-async fn make_missing(
+/// Inserts rows for the users who have none, as far as a change creates them; returns their ids.
+async fn insert_missing_users(
     tx: &mut PgConnection,
-    told: &[Told],
+    reported: &[ReportedChange],
     known: &BTreeMap<i64, UserStatus>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<BTreeSet<i64>> {
-    let making = told.iter().filter(|told| told.change.makes_users());
-    let missing: BTreeSet<i64> = making
-        .flat_map(|told| &told.user_ids)
+    let creating = reported
+        .iter()
+        .filter(|reported| reported.change.creates_users());
+    let missing: BTreeSet<i64> = creating
+        .flat_map(|reported| &reported.user_ids)
         .filter(|user_id| !known.contains_key(user_id))
         .copied()
         .collect();
     if !missing.is_empty() {
         let user_ids: Vec<i64> = missing.iter().copied().collect();
-        deleted_users::take_turns(tx, &user_ids).await?;
+        deleted_users::lock_user_lifecycle(tx, &user_ids).await?;
         user_status::insert_missing(tx, &user_ids, now).await?;
     }
     Ok(missing)
 }
 
-fn apply(
-    told: &[Told],
+/// Applies changes to statuses in memory and returns the results of each change.
+fn evaluate_changes(
+    reported: &[ReportedChange],
     statuses: &mut BTreeMap<i64, UserStatus>,
     now: DateTime<Utc>,
-) -> Vec<Judged> {
-    let mut all = Vec::with_capacity(told.len());
-    for Told {
+) -> Vec<ChangeResults> {
+    let mut all_results = Vec::with_capacity(reported.len());
+    for ReportedChange {
         user_ids, change, ..
-    } in told
+    } in reported
     {
         let user_ids: BTreeSet<&i64> = user_ids.iter().collect();
-        let mut judged = Vec::with_capacity(user_ids.len());
+        let mut results = Vec::with_capacity(user_ids.len());
         for user_id in user_ids {
             if let Some(status) = statuses.get_mut(user_id) {
                 let effect = status.apply(change, now);
-                judged.push((status.clone(), effect));
+                results.push((status.clone(), effect));
             }
         }
-        all.push(judged);
+        all_results.push(results);
     }
-    all
+    all_results
 }
 
-fn changed(judged: &[Judged]) -> impl Iterator<Item = &UserStatus> {
-    let all = judged.iter().flatten();
-    all.filter(|(_, effect)| *effect != Effect::Nothing)
+fn changed_statuses(results: &[ChangeResults]) -> impl Iterator<Item = &UserStatus> {
+    let all = results.iter().flatten();
+    all.filter(|(_, effect)| *effect != ChangeEffect::Unchanged)
         .map(|(status, _)| status)
 }
 
-fn events(told: &[Told], judged: &[Judged]) -> Vec<outbox::Traced> {
+fn visible_events(reported: &[ReportedChange], results: &[ChangeResults]) -> Vec<outbox::Traced> {
     let mut events = Vec::new();
-    for (Told { traceparent, .. }, judged) in told.iter().zip(judged) {
-        for (status, effect) in judged {
-            if let Effect::Seen { came_online } = effect {
-                let kind = status_changed(status, *came_online);
+    for (ReportedChange { traceparent, .. }, results) in reported.iter().zip(results) {
+        for (status, effect) in results {
+            if let ChangeEffect::Visible { came_online } = effect {
+                let kind = status_changed_event(status, *came_online);
                 let event = (status.user_id, status.version, kind);
                 events.push((event, traceparent.clone()));
             }
@@ -179,28 +187,28 @@ fn events(told: &[Told], judged: &[Judged]) -> Vec<outbox::Traced> {
     events
 }
 
-/// Writes an event for each of these, who were put offline.
-pub(crate) async fn tell_offline(
+/// Appends an event for each user whom the sweep marked offline.
+pub(crate) async fn append_offline_events(
     tx: &mut PgConnection,
     silent: impl Iterator<Item = &UserStatus>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let events: Vec<_> = silent
         .map(|status| {
-            let kind = status_changed(status, false);
+            let kind = status_changed_event(status, false);
             (status.user_id, status.version, kind)
         })
         .collect();
     outbox::append_all(tx, now, events).await
 }
 
-/// Drops a person's status for good.
-pub async fn forget(
+/// Deletes the status of a user and remembers the deletion, so that no late message creates it again.
+pub(crate) async fn delete_user(
     tx: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
 ) -> Result<(), PresenceError> {
-    deleted_users::take_turns(tx, &[user_id]).await?;
+    deleted_users::lock_user_lifecycle(tx, &[user_id]).await?;
     deleted_users::insert(tx, user_id, now).await?;
     user_status::delete(tx, user_id).await?;
     Ok(())

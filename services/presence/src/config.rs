@@ -1,36 +1,33 @@
-//! Presence's own settings.
+//! Settings of presence.
 
 use serde::Deserialize;
 
-/// Presence's own settings.
+/// Settings that only presence has.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// How signs of life are grouped.
     #[serde(default)]
     pub heartbeats: HeartbeatsConfig,
-    /// When silence means absence.
     #[serde(default)]
     pub sweep: SweepConfig,
-    /// Whom presence asks.
     pub peers: PeersConfig,
 }
 
-/// Whom presence asks.
+/// Addresses of the services that presence calls.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
-    /// `http://host:port` of calls: whether a call that makes somebody busy is live.
+    /// `http://host:port` of the calls service, which knows whether a call is live.
     pub calls: String,
 }
 
-/// When silence means absence, and how often that is looked for.
+/// When the sweep runs, and which statuses it treats as outdated.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct SweepConfig {
-    /// Seconds between two looks.
+    /// Seconds between two sweeps.
     pub every_secs: u32,
-    /// Seconds without a sign of life after which somebody is offline.
+    /// Seconds without a heartbeat after which a user is marked offline.
     pub offline_after_secs: u32,
-    /// Seconds that a person's own busy flag holds when they name no wait.
+    /// Seconds for which a user's own busy flag holds when they announced no wait.
     pub own_busy_grace_secs: u32,
 }
 
@@ -44,15 +41,15 @@ impl Default for SweepConfig {
     }
 }
 
-/// How signs of life are grouped.
+/// Limits of the batches in which heartbeats are stored.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct HeartbeatsConfig {
-    /// Heartbeats in one statement at most.
+    /// Number of heartbeats at which a batch is full.
     pub group_max: usize,
-    /// How long the first of a group waits for others.
+    /// Milliseconds for which the first heartbeat of a batch waits for others.
     pub wait_ms: u64,
-    /// Heartbeats that may wait for their group; more are told to come back.
+    /// Requests that may wait for a batch; further ones are refused.
     pub queued_max: usize,
 }
 

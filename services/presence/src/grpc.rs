@@ -1,4 +1,4 @@
-//! Presence as other services see it.
+//! The gRPC service of presence: checks requests and converts messages.
 
 use talktime_kit::grpc::server::refuse;
 use talktime_kit::{Error, trace};
@@ -7,25 +7,29 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 
-use crate::changes::Told;
+use crate::changes::ReportedChange;
 use crate::domain::{
-    Change, PresenceError, Session, Settings, SignOfLife, UserStatus, check_call,
-    check_call_changes, check_heartbeats, check_many, check_settings,
+    PresenceError, SessionChange, StatusChange, StatusSettings, UserHeartbeat, UserStatus,
+    check_call, check_call_changes, check_heartbeats, check_settings, check_user_ids,
 };
-use crate::heartbeats::Heartbeats;
-use crate::statuses::Statuses;
-use crate::sweep::Sweeper;
+use crate::heartbeats::HeartbeatRecorder;
+use crate::statuses::StatusService;
+use crate::sweep::StatusSweeper;
 
 /// The gRPC service.
 pub struct PresenceApi {
-    statuses: Statuses,
-    heartbeats: Heartbeats,
-    sweeper: Sweeper,
+    statuses: StatusService,
+    heartbeats: HeartbeatRecorder,
+    sweeper: StatusSweeper,
 }
 
 impl PresenceApi {
-    /// The service over presence's operations.
-    pub fn new(statuses: Statuses, heartbeats: Heartbeats, sweeper: Sweeper) -> Self {
+    /// Returns the service on top of the operations of presence.
+    pub fn new(
+        statuses: StatusService,
+        heartbeats: HeartbeatRecorder,
+        sweeper: StatusSweeper,
+    ) -> Self {
         Self {
             statuses,
             heartbeats,
@@ -41,7 +45,7 @@ impl PresenceService for PresenceApi {
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::Status>, Status> {
         let user_id = request.into_inner().user_id;
-        let status = self.statuses.of(user_id).await.map_err(refused)?;
+        let status = self.statuses.find_status(user_id).await.map_err(refused)?;
         Ok(Response::new(status_message(status)))
     }
 
@@ -49,8 +53,12 @@ impl PresenceService for PresenceApi {
         &self,
         request: Request<pb::GetStatusesRequest>,
     ) -> Result<Response<pb::GetStatusesResponse>, Status> {
-        let user_ids = check_many(request.into_inner().user_ids).map_err(refused)?;
-        let statuses = self.statuses.of_many(&user_ids).await.map_err(refused)?;
+        let user_ids = check_user_ids(request.into_inner().user_ids).map_err(refused)?;
+        let statuses = self
+            .statuses
+            .find_statuses(&user_ids)
+            .await
+            .map_err(refused)?;
         let statuses = statuses.into_iter().map(status_message).collect();
         Ok(Response::new(pb::GetStatusesResponse { statuses }))
     }
@@ -60,7 +68,7 @@ impl PresenceService for PresenceApi {
         request: Request<pb::UpdateStatusRequest>,
     ) -> Result<Response<pb::Status>, Status> {
         let request = request.into_inner();
-        let settings = Settings {
+        let settings = StatusSettings {
             is_online: request.is_online,
             is_busy: request.is_busy,
             wait_time: request.wait_time,
@@ -68,7 +76,7 @@ impl PresenceService for PresenceApi {
         };
         let settings = check_settings(settings).map_err(refused)?;
         let statuses = &self.statuses;
-        let updated = statuses.update(request.user_id, settings, &request.session_id);
+        let updated = statuses.update_settings(request.user_id, settings, &request.session_id);
         Ok(Response::new(status_message(
             updated.await.map_err(refused)?,
         )))
@@ -78,8 +86,8 @@ impl PresenceService for PresenceApi {
         &self,
         request: Request<pb::HeartbeatRequest>,
     ) -> Result<Response<pb::HeartbeatResponse>, Status> {
-        let sign = SignOfLife::of_user(request.into_inner().user_id);
-        self.heartbeats.beat(sign).await.map_err(refused)?;
+        let heartbeat = UserHeartbeat::of_user(request.into_inner().user_id);
+        self.heartbeats.record(heartbeat).await.map_err(refused)?;
         Ok(Response::new(pb::HeartbeatResponse {}))
     }
 
@@ -92,9 +100,13 @@ impl PresenceService for PresenceApi {
             session_ids,
             accepted_at_micros,
         } = request.into_inner();
-        let signs = check_heartbeats(user_ids, session_ids, accepted_at_micros);
-        let signs = signs.map_err(refused)?;
-        let unknown = self.heartbeats.beat_all(signs).await.map_err(refused)?;
+        let heartbeats = check_heartbeats(user_ids, session_ids, accepted_at_micros);
+        let heartbeats = heartbeats.map_err(refused)?;
+        let unknown = self
+            .heartbeats
+            .record_many(heartbeats)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(pb::HeartbeatManyResponse {
             unknown_user_ids: unknown,
         }))
@@ -108,7 +120,7 @@ impl PresenceService for PresenceApi {
             listeners_only,
             limit,
         } = request.into_inner();
-        let online = self.statuses.online(listeners_only, limit).await;
+        let online = self.statuses.list_online(listeners_only, limit).await;
         let (online, has_more) = online.map_err(refused)?;
         Ok(Response::new(pb::ListOnlineResponse {
             statuses: online.into_iter().map(status_message).collect(),
@@ -120,11 +132,11 @@ impl PresenceService for PresenceApi {
         &self,
         _request: Request<pb::CleanUpRequest>,
     ) -> Result<Response<pb::CleanUpResponse>, Status> {
-        let swept = self.sweeper.look_now().await.map_err(refused)?;
+        let counts = self.sweeper.run_now().await.map_err(refused)?;
         let wire = |count| i64::try_from(count).unwrap_or(i64::MAX);
         Ok(Response::new(pb::CleanUpResponse {
-            users_marked_offline: wire(swept.marked_offline),
-            busy_status_cleared: wire(swept.busy_cleared),
+            users_marked_offline: wire(counts.marked_offline),
+            busy_status_cleared: wire(counts.busy_cleared),
         }))
     }
 
@@ -134,8 +146,8 @@ impl PresenceService for PresenceApi {
     ) -> Result<Response<pb::Status>, Status> {
         let request = request.into_inner();
         let user_id = request.user_id;
-        let session = session_of(request).map_err(refused)?;
-        let changed = self.statuses.log_in_or_out(user_id, session);
+        let session = session_change(request).map_err(refused)?;
+        let changed = self.statuses.apply_session_change(user_id, session);
         Ok(Response::new(status_message(
             changed.await.map_err(refused)?,
         )))
@@ -147,9 +159,13 @@ impl PresenceService for PresenceApi {
     ) -> Result<Response<pb::FollowCallsResponse>, Status> {
         let changes = request.into_inner().changes;
         check_call_changes(changes.len()).map_err(refused)?;
-        let told: Result<Vec<Told>, PresenceError> = changes.into_iter().map(told_of).collect();
-        let followed = self.statuses.follow_calls(&told.map_err(refused)?).await;
-        followed.map_err(refused)?;
+        let reported: Result<Vec<ReportedChange>, PresenceError> =
+            changes.into_iter().map(reported_change).collect();
+        let reported = reported.map_err(refused)?;
+        self.statuses
+            .apply_call_changes(&reported)
+            .await
+            .map_err(refused)?;
         Ok(Response::new(pb::FollowCallsResponse {}))
     }
 }
@@ -158,7 +174,7 @@ fn refused(error: PresenceError) -> Status {
     refuse(Error::from(error))
 }
 
-fn told_of(change: pb::CallChange) -> Result<Told, PresenceError> {
+fn reported_change(change: pb::CallChange) -> Result<ReportedChange, PresenceError> {
     let pb::CallChange {
         call_id,
         user_ids,
@@ -168,21 +184,22 @@ fn told_of(change: pb::CallChange) -> Result<Told, PresenceError> {
     check_call(call_id, &user_ids)?;
     let change = match change.ok_or(PresenceError::InvalidCall)? {
         pb::call_change::Change::Began(pb::CallBegan { wait_time }) => {
-            Change::CallBegan { call_id, wait_time }
+            StatusChange::CallBegan { call_id, wait_time }
         }
-        pb::call_change::Change::Ended(pb::CallEnded {}) => Change::CallEnded { call_id },
+        pb::call_change::Change::Ended(pb::CallEnded {}) => StatusChange::CallEnded { call_id },
     };
-    Ok(Told {
+    Ok(ReportedChange {
         user_ids,
         change,
         traceparent: trace::named_or_current(traceparent),
     })
 }
 
-fn session_of(request: pb::SetOnlineRequest) -> Result<Session, PresenceError> {
-    Ok(Session {
+fn session_change(request: pb::SetOnlineRequest) -> Result<SessionChange, PresenceError> {
+    Ok(SessionChange {
         is_online: request.is_online,
-        happened_at: datetime(request.happened_at.as_ref()).ok_or(PresenceError::NoInstant)?,
+        happened_at: datetime(request.happened_at.as_ref())
+            .ok_or(PresenceError::MissingHappenedAt)?,
         username: request.username,
         ended_session_ids: request.ended_session_ids,
     })

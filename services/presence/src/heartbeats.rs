@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::HeartbeatsConfig;
-use crate::domain::{PresenceError, SignOfLife};
-use crate::events::sign_of_life;
-use crate::statuses::{Revival, Statuses};
-use crate::store::user_status::Alive;
+use crate::domain::{PresenceError, UserHeartbeat};
+use crate::events::heartbeat_event;
+use crate::statuses::{RecordedHeartbeats, StatusService};
+use crate::store::user_status::HeartbeatRow;
 
 /// How long NATS may take to accept a broadcast. The next heartbeat makes up for a lost one.
 const BROADCAST_TIMEOUT: Duration = Duration::from_millis(50);
@@ -27,18 +27,18 @@ const BROADCASTS_QUEUED_MAX: usize = 16;
 /// One batch is written while another one commits.
 const CONCURRENT_MAX: usize = 2;
 
-/// Stores heartbeats; cheap to clone.
+/// Records heartbeats; cheap to clone.
 #[derive(Clone)]
-pub struct Heartbeats {
+pub struct HeartbeatRecorder {
     batcher: Batcher<HeartbeatHandler>,
 }
 
-impl Heartbeats {
+impl HeartbeatRecorder {
     /// Returns the entry point for heartbeats and its background work, which ends when the last clone of
     /// the entry point is dropped. With `nats`, the status of every user is broadcast after each heartbeat.
     pub fn new(
         config: HeartbeatsConfig,
-        statuses: Statuses,
+        statuses: StatusService,
         nats: Option<async_nats::Client>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let limits = BatchLimits {
@@ -61,9 +61,9 @@ impl Heartbeats {
         (Self { batcher }, background)
     }
 
-    /// Stores one heartbeat and returns after its commit.
-    pub async fn beat(&self, sign: SignOfLife) -> Result<(), PresenceError> {
-        let unknown = self.beat_all(vec![sign]).await?;
+    /// Records one heartbeat and returns after its commit.
+    pub async fn record(&self, heartbeat: UserHeartbeat) -> Result<(), PresenceError> {
+        let unknown = self.record_many(vec![heartbeat]).await?;
         if unknown.is_empty() {
             Ok(())
         } else {
@@ -71,33 +71,39 @@ impl Heartbeats {
         }
     }
 
-    /// Stores the heartbeats of many users and returns, after their commit, the ids of unknown users.
-    pub async fn beat_all(&self, signs: Vec<SignOfLife>) -> Result<Vec<i64>, PresenceError> {
-        self.batcher.submit(signs).await
+    /// Records the heartbeats of many users and returns, after their commit, the ids of unknown users.
+    pub async fn record_many(
+        &self,
+        heartbeats: Vec<UserHeartbeat>,
+    ) -> Result<Vec<i64>, PresenceError> {
+        self.batcher.submit(heartbeats).await
     }
 }
 
 struct HeartbeatHandler {
-    statuses: Statuses,
-    broadcasts: mpsc::Sender<Vec<Alive>>,
+    statuses: StatusService,
+    broadcasts: mpsc::Sender<Vec<HeartbeatRow>>,
 }
 
 impl BatchHandler for HeartbeatHandler {
-    /// Heartbeats that one request brought.
-    type Task = Vec<SignOfLife>;
+    /// The heartbeats of one request.
+    type Task = Vec<UserHeartbeat>;
     /// The ids of unknown users among them.
     type Answer = Vec<i64>;
     type Error = PresenceError;
 
     async fn handle(
         &self,
-        batch: &[BatchItem<Vec<SignOfLife>>],
+        batch: &[BatchItem<Vec<UserHeartbeat>>],
     ) -> Result<Vec<Vec<i64>>, PresenceError> {
-        let signs = batch.iter().flat_map(|item| item.task.iter().cloned());
-        let revival = self.statuses.revive(signs.collect()).await?;
-        let answers = unknown_users(batch, &revival);
+        let heartbeats = batch.iter().flat_map(|item| item.task.iter().cloned());
+        let recorded = self
+            .statuses
+            .record_heartbeats(heartbeats.collect())
+            .await?;
+        let answers = find_unknown_users(batch, &recorded);
         // Broadcasts are queued, so that no caller waits for NATS.
-        if self.broadcasts.try_send(revival.alive).is_err() {
+        if self.broadcasts.try_send(recorded.rows).is_err() {
             tracing::debug!(
                 "broadcast queue is full; statuses are broadcast with the next heartbeats"
             );
@@ -110,8 +116,8 @@ impl BatchHandler for HeartbeatHandler {
         true
     }
 
-    fn count_items(signs: &Vec<SignOfLife>) -> usize {
-        signs.len()
+    fn count_items(heartbeats: &Vec<UserHeartbeat>) -> usize {
+        heartbeats.len()
     }
 
     fn queue_full() -> PresenceError {
@@ -123,11 +129,16 @@ impl BatchHandler for HeartbeatHandler {
     }
 }
 
-fn unknown_users(batch: &[BatchItem<Vec<SignOfLife>>], revival: &Revival) -> Vec<Vec<i64>> {
-    let alive = revival.alive.iter().map(|alive| alive.user_id);
-    let known: HashSet<i64> = alive.chain(revival.overtaken.iter().copied()).collect();
+fn find_unknown_users(
+    batch: &[BatchItem<Vec<UserHeartbeat>>],
+    recorded: &RecordedHeartbeats,
+) -> Vec<Vec<i64>> {
+    let user_ids = recorded.rows.iter().map(|row| row.user_id);
+    let known: HashSet<i64> = user_ids
+        .chain(recorded.outdated_user_ids.iter().copied())
+        .collect();
     let answers = batch.iter().map(|item| {
-        let user_ids = item.task.iter().map(|sign| sign.user_id);
+        let user_ids = item.task.iter().map(|heartbeat| heartbeat.user_id);
         user_ids
             .filter(|user_id| !known.contains(user_id))
             .collect()
@@ -136,22 +147,25 @@ fn unknown_users(batch: &[BatchItem<Vec<SignOfLife>>], revival: &Revival) -> Vec
 }
 
 /// Broadcasts the statuses of each batch until the handler is dropped.
-async fn run_broadcasts(nats: Option<async_nats::Client>, mut queued: mpsc::Receiver<Vec<Alive>>) {
-    while let Some(alive) = queued.recv().await {
+async fn run_broadcasts(
+    nats: Option<async_nats::Client>,
+    mut queued: mpsc::Receiver<Vec<HeartbeatRow>>,
+) {
+    while let Some(rows) = queued.recv().await {
         if let Some(nats) = &nats {
-            broadcast(nats, &alive).await;
+            broadcast(nats, &rows).await;
         }
     }
 }
 
 /// Broadcasts statuses to the open sockets. A lost broadcast does no harm, since the next heartbeat
 /// repeats the status.
-async fn broadcast(nats: &async_nats::Client, alive: &[Alive]) {
+async fn broadcast(nats: &async_nats::Client, rows: &[HeartbeatRow]) {
     // A client without a connection would buffer the message and send a stale status later.
     if nats.connection_state() != State::Connected {
         return;
     }
-    let statuses = alive.iter().map(live_event).collect();
+    let statuses = rows.iter().map(live_event).collect();
     let payload = SignsOfLife { statuses }.encode_to_vec().into();
     let published = nats.publish(LIVE_PRESENCE_SUBJECT, payload);
     if !matches!(timeout(BROADCAST_TIMEOUT, published).await, Ok(Ok(()))) {
@@ -159,10 +173,10 @@ async fn broadcast(nats: &async_nats::Client, alive: &[Alive]) {
     }
 }
 
-fn live_event(alive: &Alive) -> Event {
+fn live_event(row: &HeartbeatRow) -> Event {
     Event {
-        version: alive.version,
-        happened_at: Some(timestamp(alive.last_seen)),
-        kind: Some(sign_of_life(alive, false)),
+        version: row.version,
+        happened_at: Some(timestamp(row.last_seen)),
+        kind: Some(heartbeat_event(row, false)),
     }
 }

@@ -1,13 +1,19 @@
 //! Presence: who is online and who is busy.
 //!
-//! [`domain`] decides what a change means to a status, whatever order changes are heard in;
-//! [`changes`] makes changes within a transaction, for requests ([`statuses`]) and [`events`] alike;
-//! [`heartbeats`] stores signs of life in groups; [`sweep`] finds who is gone without a word.
+//! [`domain`] decides how a change affects a status, whatever the order in which changes arrive.
+//! [`changes`] applies changes within a transaction, for requests ([`statuses`]) and [`consumers`] alike.
+//! [`heartbeats`] stores heartbeats in batches, and [`sweep`] finds users who left without a logout.
+
+#![allow(
+    missing_docs,
+    reason = "fields whose name says everything have no doc comment"
+)]
 
 pub mod changes;
 pub mod config;
+pub mod consumers;
 pub mod domain;
-pub mod events;
+mod events;
 pub mod grpc;
 pub mod heartbeats;
 pub mod statuses;
@@ -25,11 +31,11 @@ use talktime_proto::presence::v1::presence_service_server::{self, PresenceServic
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::events::Listening;
+use crate::consumers::EventConsumer;
 use crate::grpc::PresenceApi;
-use crate::heartbeats::Heartbeats;
-use crate::statuses::Statuses;
-use crate::sweep::Sweeper;
+use crate::heartbeats::HeartbeatRecorder;
+use crate::statuses::StatusService;
+use crate::sweep::StatusSweeper;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -40,7 +46,7 @@ pub const SCHEMA: Schema = Schema {
     plans: Plans::Once,
 };
 
-/// Whom presence listens to: names from the profile, logins from auth, calls.
+/// Sources of the events that presence consumes: names and roles, logins and logouts, calls.
 const CONSUMERS: [Consumer; 3] = [
     Consumer {
         name: "presence-profile",
@@ -56,25 +62,25 @@ const CONSUMERS: [Consumer; 3] = [
     },
 ];
 
-/// Runs presence until a signal.
+/// Runs presence until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let service = Service::start(service, SCHEMA).await?;
-    let statuses = Statuses::new(
+    let statuses = StatusService::new(
         service.db.clone(),
         service.relay.clone(),
         service.clock.clone(),
     );
-    let (heartbeats, grouping) = Heartbeats::new(
+    let (heartbeats, heartbeat_worker) = HeartbeatRecorder::new(
         config.heartbeats,
         statuses.clone(),
         Some(service.nats.clone()),
     );
-    service.lifecycle.spawn(grouping);
+    service.lifecycle.spawn(heartbeat_worker);
     for consumer in CONSUMERS {
-        let listening = Listening::new(service.relay.clone(), service.clock.clone());
-        service.consume(consumer, listening);
+        let handler = EventConsumer::new(service.relay.clone(), service.clock.clone());
+        service.consume(consumer, handler);
     }
-    let sweeper = Sweeper::new(
+    let sweeper = StatusSweeper::new(
         service.db.clone(),
         service.relay.clone(),
         service.clock.clone(),

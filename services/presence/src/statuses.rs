@@ -1,4 +1,4 @@
-//! What requests do with statuses, each in a transaction.
+//! Operations of requests on statuses, each in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,41 +6,42 @@ use talktime_kit::db::Database;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
-use crate::changes::{Told, change, change_all, change_known};
+use crate::changes::{ReportedChange, apply_change, apply_changes, change_existing};
 use crate::domain::{
-    Change, PresenceError, Session, Settings, SignOfLife, UserStatus, check_limit, rounds,
+    PresenceError, SessionChange, StatusChange, StatusSettings, UserHeartbeat, UserStatus,
+    check_limit, split_into_rounds,
 };
-use crate::events::sign_of_life;
-use crate::store::user_status::{self, Alive};
+use crate::events::heartbeat_event;
+use crate::store::user_status::{self, HeartbeatRow};
 
-/// Presence's operations on its own database.
+/// The operations of presence on its own database.
 #[derive(Clone)]
-pub struct Statuses {
+pub struct StatusService {
     db: Database,
     relay: Relay,
     clock: Clock,
 }
 
-impl Statuses {
-    /// Operations on a migrated database; `relay` is woken when there are events.
+impl StatusService {
+    /// Returns the operations on a migrated database. They wake `relay` after they have appended events.
     pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 
-    /// A person's status.
-    pub async fn of(&self, user_id: i64) -> Result<UserStatus, PresenceError> {
-        let mut found = self.of_many(&[user_id]).await?;
+    /// Finds the status of a user.
+    pub async fn find_status(&self, user_id: i64) -> Result<UserStatus, PresenceError> {
+        let mut found = self.find_statuses(&[user_id]).await?;
         found.pop().ok_or(PresenceError::UserNotFound)
     }
 
-    /// The statuses of many, in the order of their ids; unknown ids are left out.
-    pub async fn of_many(&self, user_ids: &[i64]) -> Result<Vec<UserStatus>, PresenceError> {
+    /// Finds the statuses of several users, in the order of their ids; unknown ids are left out.
+    pub async fn find_statuses(&self, user_ids: &[i64]) -> Result<Vec<UserStatus>, PresenceError> {
         let mut connection = self.db.acquire().await?;
         Ok(user_status::find(&mut connection, user_ids).await?)
     }
 
-    /// Who is online, those whose status changed last first; and whether there are more.
-    pub async fn online(
+    /// Lists the users who are online, most recent status change first, and returns whether there are more.
+    pub async fn list_online(
         &self,
         listeners_only: bool,
         limit: i32,
@@ -48,25 +49,26 @@ impl Statuses {
         let limit = check_limit(limit)?;
         let mut connection = self.db.acquire().await?;
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
-        let mut online = user_status::online(&mut connection, listeners_only, one_more).await?;
+        let mut online =
+            user_status::list_online(&mut connection, listeners_only, one_more).await?;
         let has_more = online.len() > limit;
         online.truncate(limit);
         Ok((online, has_more))
     }
 
-    /// A person's own word. Refused when the session that it comes from has ended.
-    pub async fn update(
+    /// Applies the settings that a user has chosen. Refused when the session of the request has ended.
+    pub async fn update_settings(
         &self,
         user_id: i64,
-        settings: Settings,
+        settings: StatusSettings,
         session_id: &str,
     ) -> Result<UserStatus, PresenceError> {
         let mut tx = self.db.begin().await?;
-        let change_of_settings = Change::Settings(settings);
+        let change = StatusChange::Settings(settings);
         let now = self.clock.now();
-        let mut changed = change(&mut tx, &[user_id], &change_of_settings, now).await?;
-        let (status, _) = changed.pop().ok_or(PresenceError::UserNotFound)?;
-        if status.has_ended(session_id) {
+        let mut results = apply_change(&mut tx, &[user_id], &change, now).await?;
+        let (status, _) = results.pop().ok_or(PresenceError::UserNotFound)?;
+        if status.has_ended_session(session_id) {
             return Err(PresenceError::SessionEnded);
         }
         tx.commit().await?;
@@ -74,33 +76,41 @@ impl Statuses {
         Ok(status)
     }
 
-    /// A login or logout; answers what holds now, which may be a later one.
-    pub async fn log_in_or_out(
+    /// Applies a login or logout and returns the current status, which a later one may have determined.
+    pub async fn apply_session_change(
         &self,
         user_id: i64,
-        session: Session,
+        session: SessionChange,
     ) -> Result<UserStatus, PresenceError> {
-        self.change_one(user_id, &Change::Session(session)).await
+        self.change_user(user_id, &StatusChange::Session(session))
+            .await
     }
 
-    async fn change_one(&self, user_id: i64, what: &Change) -> Result<UserStatus, PresenceError> {
+    async fn change_user(
+        &self,
+        user_id: i64,
+        change: &StatusChange,
+    ) -> Result<UserStatus, PresenceError> {
         let mut tx = self.db.begin().await?;
-        let mut changed = change(&mut tx, &[user_id], what, self.clock.now()).await?;
+        let mut results = apply_change(&mut tx, &[user_id], change, self.clock.now()).await?;
         tx.commit().await?;
         self.relay.wake();
-        let (status, _) = changed.pop().ok_or(PresenceError::UserNotFound)?;
+        let (status, _) = results.pop().ok_or(PresenceError::UserNotFound)?;
         Ok(status)
     }
 
-    /// The beginnings and ends of many calls: parties are busy with one unless it is over already, and
-    /// free again unless a later one has begun.
-    pub(crate) async fn follow_calls(&self, told: &[Told]) -> Result<(), PresenceError> {
+    /// Applies the starts and ends of calls. The parties become busy unless the call is over already, and
+    /// free again unless a later call has started.
+    pub(crate) async fn apply_call_changes(
+        &self,
+        reported: &[ReportedChange],
+    ) -> Result<(), PresenceError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        if !change_known(&mut tx, told, now).await? {
+        if !change_existing(&mut tx, reported, now).await? {
             tx.rollback().await?;
             tx = self.db.begin().await?;
-            change_all(&mut tx, told, now).await?;
+            apply_changes(&mut tx, reported, now).await?;
         }
         failpoint::reach("presence.call.before_commit");
         tx.commit().await?;
@@ -109,45 +119,51 @@ impl Statuses {
         Ok(())
     }
 
-    /// Signs of life of a whole group. Unknown ids are left out of the answer.
-    pub async fn revive(&self, signs: Vec<SignOfLife>) -> Result<Revival, PresenceError> {
+    /// Records the heartbeats of a batch. Unknown users are in neither list of the result.
+    pub async fn record_heartbeats(
+        &self,
+        heartbeats: Vec<UserHeartbeat>,
+    ) -> Result<RecordedHeartbeats, PresenceError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let mut alive = BTreeMap::new();
-        let mut others = BTreeSet::new();
+        let mut recorded = BTreeMap::new();
+        let mut not_recorded = BTreeSet::new();
         let mut events = Vec::new();
-        for round in rounds(signs) {
-            others.extend(round.iter().map(|sign| sign.user_id));
-            for status in user_status::revive(&mut tx, &round, now).await? {
-                if status.came_online {
-                    let event = sign_of_life(&status, true);
-                    events.push((status.user_id, status.version, event));
+        for round in split_into_rounds(heartbeats) {
+            not_recorded.extend(round.iter().map(|heartbeat| heartbeat.user_id));
+            for row in user_status::record_heartbeats(&mut tx, &round, now).await? {
+                if row.came_online {
+                    let event = heartbeat_event(&row, true);
+                    events.push((row.user_id, row.version, event));
                 }
-                alive.insert(status.user_id, status);
+                recorded.insert(row.user_id, row);
             }
         }
-        others.retain(|user_id| !alive.contains_key(user_id));
-        let others: Vec<i64> = others.into_iter().collect();
-        let overtaken = match others.as_slice() {
+        not_recorded.retain(|user_id| !recorded.contains_key(user_id));
+        let not_recorded: Vec<i64> = not_recorded.into_iter().collect();
+        let outdated_user_ids = match not_recorded.as_slice() {
             [] => Vec::new(),
-            others => user_status::known_among(&mut tx, others).await?,
+            user_ids => user_status::find_existing_ids(&mut tx, user_ids).await?,
         };
-        let is_told = !events.is_empty();
+        let has_events = !events.is_empty();
         outbox::append_all(&mut tx, now, events).await?;
         tx.commit().await?;
-        if is_told {
+        if has_events {
             self.relay.wake();
         }
-        let alive = alive.into_values().collect();
-        Ok(Revival { alive, overtaken })
+        Ok(RecordedHeartbeats {
+            rows: recorded.into_values().collect(),
+            outdated_user_ids,
+        })
     }
 }
 
-/// What signs of life came to.
+/// The result of a batch of heartbeats.
 #[derive(Debug)]
-pub struct Revival {
-    /// Users whose sign of life counts.
-    pub alive: Vec<Alive>,
-    /// Users whose session had ended, or who had gone offline, since they gave it.
-    pub overtaken: Vec<i64>,
+pub struct RecordedHeartbeats {
+    /// Users whose heartbeat was recorded.
+    pub rows: Vec<HeartbeatRow>,
+    /// Known users whose heartbeat was ignored, since its session has ended or they have gone offline after
+    /// it.
+    pub outdated_user_ids: Vec<i64>,
 }

@@ -1,6 +1,6 @@
-//! What nobody tells: that a phone fell silent, and that a busy flag has outlived its reason
-//! (contract, section 4). One replica looks at a time, in bounded batches, again and again; an admin may
-//! have it done at once.
+//! The sweep: it corrects statuses that no request and no event corrects, because a phone stopped sending
+//! heartbeats or because a busy flag outlived its reason (contract, section 4). It runs periodically, on one
+//! replica at a time and in bounded batches; an admin can also run it at once.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use talktime_proto::calls::v1::FilterLiveRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{change, tell_offline};
+use crate::changes::{append_offline_events, apply_change};
 use crate::config::SweepConfig;
-use crate::domain::{Change, Effect, PresenceError, UserStatus};
+use crate::domain::{ChangeEffect, PresenceError, StatusChange, UserStatus};
 use crate::store::user_status;
 
-/// People in one transaction.
-const BATCH: u16 = 500;
-const LEASE: &str = "presence.sweep";
+/// Users in one transaction.
+const BATCH_USERS_MAX: u16 = 500;
+const LEASE_NAME: &str = "presence.sweep";
 
-/// Looks for the silent and for the busy without a reason; cheap to clone.
+/// Marks silent users offline and clears outdated busy flags; cheap to clone.
 #[derive(Clone)]
-pub struct Sweeper {
+pub struct StatusSweeper {
     db: Database,
     relay: Relay,
     clock: Clock,
@@ -36,18 +36,18 @@ pub struct Sweeper {
     own_busy_grace: TimeDelta,
 }
 
-/// What a look has changed.
+/// Numbers of statuses that a sweep has changed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Swept {
-    /// People who showed no sign of life.
+pub struct SweepCounts {
+    /// Users who were marked offline, since they sent no heartbeat.
     pub marked_offline: u64,
-    /// People whose call was over, or whose own word was.
+    /// Users whose busy flag was cleared, since their call or their announced wait is over.
     pub busy_cleared: u64,
 }
 
-impl Sweeper {
-    /// Sweeps a migrated database; `relay` is woken when there are events, calls is asked which
-    /// calls are live.
+impl StatusSweeper {
+    /// Returns a sweeper for a migrated database. It wakes `relay` after it has appended events, and asks
+    /// `calls` which calls are live.
     pub fn new(
         db: Database,
         relay: Relay,
@@ -66,108 +66,123 @@ impl Sweeper {
         }
     }
 
-    /// Looks again and again until told to stop. The first look waits too: after a stop, phones get
-    /// the time to show that they are there.
+    /// Sweeps periodically until `stopping` is cancelled. The first sweep waits for a full interval: after
+    /// an outage, phones get the time to send a heartbeat first.
     pub async fn run(self, stopping: CancellationToken) {
-        // From zero on, so that the first is seen to be one more.
-        observe(Swept::default());
+        // The counters start at zero, so that the first increment is visible as one.
+        record_metrics(SweepCounts::default());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
                 () = stopping.cancelled() => return,
             }
-            let looked = tokio::select! {
-                looked = self.look_alone() => looked,
+            let result = tokio::select! {
+                result = self.run_leased() => result,
                 () = stopping.cancelled() => return,
             };
-            if let Err(error) = looked {
-                tracing::warn!(error = chain(&error), "will sweep later");
+            if let Err(error) = result {
+                tracing::warn!(
+                    error = chain(&error),
+                    "failed to sweep statuses; the next sweep retries"
+                );
             }
         }
     }
 
-    /// One look, unless another replica is at it.
-    async fn look_alone(&self) -> Result<(), Error> {
-        let Some(lease) = Lease::try_take(&self.db, LEASE).await? else {
+    /// Runs one sweep, unless another replica holds the lease.
+    async fn run_leased(&self) -> Result<(), Error> {
+        let Some(lease) = Lease::try_take(&self.db, LEASE_NAME).await? else {
             return Ok(());
         };
-        let looked = self.look(self.own_busy_grace).await;
+        let result = self.run_once(self.own_busy_grace).await;
         lease.release().await?;
-        let swept = looked?;
-        if swept != Swept::default() {
-            let Swept {
+        let counts = result?;
+        if counts != SweepCounts::default() {
+            let SweepCounts {
                 marked_offline,
                 busy_cleared,
-            } = swept;
-            tracing::info!(marked_offline, busy_cleared, "swept");
+            } = counts;
+            tracing::info!(marked_offline, busy_cleared, "sweep changed statuses");
         }
         Ok(())
     }
 
-    /// One look now, whoever else is at it: rows that somebody else has locked are left to them.
-    pub async fn look_now(&self) -> Result<Swept, PresenceError> {
-        self.look(TimeDelta::zero()).await.map_err(Into::into)
+    /// Runs one sweep at once, even while another replica sweeps: rows that are locked are left to it. A busy
+    /// flag without an announced wait is cleared without a grace period.
+    pub async fn run_now(&self) -> Result<SweepCounts, PresenceError> {
+        self.run_once(TimeDelta::zero()).await.map_err(Into::into)
     }
 
-    async fn look(&self, own_busy_grace: TimeDelta) -> Result<Swept, Error> {
-        let mut swept = Swept {
+    async fn run_once(&self, own_busy_grace: TimeDelta) -> Result<SweepCounts, Error> {
+        let mut counts = SweepCounts {
             marked_offline: self.mark_silent().await?,
             busy_cleared: self.clear_own_busy(own_busy_grace).await?,
         };
-        swept.busy_cleared += self.clear_ended_calls().await?;
-        observe(swept);
-        Ok(swept)
+        counts.busy_cleared += self.clear_ended_calls().await?;
+        record_metrics(counts);
+        Ok(counts)
     }
 
-    /// Batch after batch, each in a transaction, until nobody is due.
+    /// Marks silent users offline, batch after batch, each in one transaction, until no user is due.
     async fn mark_silent(&self) -> Result<u64, Error> {
         let mut marked = 0;
         loop {
             let now = self.clock.now();
             let mut tx = self.db.begin().await?;
-            let looked_at =
-                user_status::sweep_silent(&mut tx, now - self.offline_after, now, BATCH.into())
-                    .await?;
-            let silent = looked_at.iter().filter(|status| !status.is_online);
-            tell_offline(&mut tx, silent.clone(), now).await?;
+            let checked = user_status::mark_silent_offline(
+                &mut tx,
+                now - self.offline_after,
+                now,
+                BATCH_USERS_MAX.into(),
+            )
+            .await?;
+            let silent = checked.iter().filter(|status| !status.is_online);
+            append_offline_events(&mut tx, silent.clone(), now).await?;
             tx.commit().await?;
             let silent = silent.count();
             if silent > 0 {
                 self.relay.wake();
             }
             marked += silent as u64;
-            if looked_at.len() < usize::from(BATCH) {
+            if checked.len() < usize::from(BATCH_USERS_MAX) {
                 return Ok(marked);
             }
         }
     }
 
-    /// Who said that they are busy is so for the minutes that they named, or for the grace.
+    /// Clears the busy flags that users have set themselves, after the announced minutes or else the grace
+    /// period.
     async fn clear_own_busy(&self, grace: TimeDelta) -> Result<u64, Error> {
         let mut cleared = 0;
         loop {
             let now = self.clock.now();
             let mut tx = self.db.begin().await?;
-            let user_ids = user_status::own_busy(&mut tx, now - grace, now, BATCH.into()).await?;
-            let over = Change::OwnBusyOver { grace };
-            cleared += count_seen(&change(&mut tx, &user_ids, &over, now).await?);
+            let user_ids =
+                user_status::list_own_busy(&mut tx, now - grace, now, BATCH_USERS_MAX.into())
+                    .await?;
+            let expired = StatusChange::OwnBusyExpired { grace };
+            let results = apply_change(&mut tx, &user_ids, &expired, now).await?;
+            cleared += count_visible_changes(&results);
             tx.commit().await?;
             if !user_ids.is_empty() {
                 self.relay.wake();
             }
-            if user_ids.len() < usize::from(BATCH) {
+            if user_ids.len() < usize::from(BATCH_USERS_MAX) {
                 return Ok(cleared);
             }
         }
     }
 
-    /// Asks calls about everyone who is on one. A call that is not live will never be again.
+    /// Clears the busy flags of calls that the calls service does not know as live. A call that is not live
+    /// never becomes live again.
     async fn clear_ended_calls(&self) -> Result<u64, Error> {
         let mut cleared = 0;
         let mut after_user_id = 0;
         loop {
             let mut connection = self.db.acquire().await?;
-            let busy = user_status::on_calls(&mut connection, after_user_id, BATCH.into()).await?;
+            let busy =
+                user_status::list_on_calls(&mut connection, after_user_id, BATCH_USERS_MAX.into())
+                    .await?;
             drop(connection);
             let Some((last, _)) = busy.last() else {
                 return Ok(cleared);
@@ -176,16 +191,16 @@ impl Sweeper {
             let mut call_ids: Vec<i64> = busy.iter().map(|(_, call_id)| *call_id).collect();
             call_ids.sort_unstable();
             call_ids.dedup();
-            let live = self.live_among(&call_ids).await?;
+            let live = self.find_live_calls(&call_ids).await?;
             for (user_id, call_id) in busy {
                 if !live.contains(&call_id) {
-                    cleared += self.end_for(user_id, call_id).await?;
+                    cleared += self.end_call_for(user_id, call_id).await?;
                 }
             }
         }
     }
 
-    async fn live_among(&self, call_ids: &[i64]) -> Result<Vec<i64>, Error> {
+    async fn find_live_calls(&self, call_ids: &[i64]) -> Result<Vec<i64>, Error> {
         let answer = retry_idempotent(|| {
             let mut calls = self.calls.clone();
             let call_ids = call_ids.to_vec();
@@ -194,23 +209,25 @@ impl Sweeper {
         Ok(answer.await?.live_call_ids)
     }
 
-    async fn end_for(&self, user_id: i64, call_id: i64) -> Result<u64, Error> {
+    async fn end_call_for(&self, user_id: i64, call_id: i64) -> Result<u64, Error> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let ended = Change::CallEnded { call_id };
-        let judged = change(&mut tx, &[user_id], &ended, now).await?;
+        let ended = StatusChange::CallEnded { call_id };
+        let results = apply_change(&mut tx, &[user_id], &ended, now).await?;
         tx.commit().await?;
         self.relay.wake();
-        Ok(count_seen(&judged))
+        Ok(count_visible_changes(&results))
     }
 }
 
-fn count_seen(judged: &[(UserStatus, Effect)]) -> u64 {
-    let seen = |(_, effect): &&(UserStatus, Effect)| matches!(effect, Effect::Seen { .. });
-    judged.iter().filter(seen).count() as u64
+fn count_visible_changes(results: &[(UserStatus, ChangeEffect)]) -> u64 {
+    let visible = results
+        .iter()
+        .filter(|(_, effect)| matches!(effect, ChangeEffect::Visible { .. }));
+    visible.count() as u64
 }
 
-fn observe(swept: Swept) {
-    metrics::counter!("presence_marked_offline_total").increment(swept.marked_offline);
-    metrics::counter!("presence_busy_cleared_total").increment(swept.busy_cleared);
+fn record_metrics(counts: SweepCounts) {
+    metrics::counter!("presence_marked_offline_total").increment(counts.marked_offline);
+    metrics::counter!("presence_busy_cleared_total").increment(counts.busy_cleared);
 }

@@ -1,78 +1,78 @@
-//! What can happen to a status.
+//! The changes that a status can undergo.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What happened to one or more people, told by a request or an event, perhaps late, twice or in
-/// the wrong order.
+/// A change that a request or an event reports, possibly late, twice or in the wrong order.
 #[derive(Clone, Debug)]
-pub enum Change {
-    /// They said so themselves.
-    Settings(Settings),
-    /// They logged in or out.
-    Session(Session),
-    /// They are on a call.
+pub enum StatusChange {
+    /// The user changed the settings.
+    Settings(StatusSettings),
+    /// The user logged in or out.
+    Session(SessionChange),
+    /// A call of the user started.
     CallBegan {
-        /// Later calls of a person have greater ids.
+        /// The call. Later calls of a user have greater ids.
         call_id: i64,
-        /// Minutes that the caller's coins pay for.
+        /// Minutes for which the coins of the caller suffice.
         wait_time: i32,
     },
-    /// They are not on this call any more.
+    /// A call of the user ended.
     CallEnded {
-        /// The call.
+        /// The call; it ends all earlier calls of the user as well.
         call_id: i64,
     },
-    /// What they said of being busy themselves is over by now, if it is.
-    OwnBusyOver {
-        /// How long it holds where they named no minutes.
+    /// The busy flag that the user set is cleared if it has expired.
+    OwnBusyExpired {
+        /// How long the flag holds when the user announced no wait.
         grace: TimeDelta,
     },
-    /// The profile tells their name.
+    /// The profile has a new username.
     Named {
-        /// The name.
+        /// The new username.
         username: String,
-        /// Version of the profile.
+        /// Version of the profile; an older one has no effect.
         profile_version: i64,
     },
-    /// The profile tells whether they are a listener.
+    /// The user gained or lost the role `listener`.
     Listener {
-        /// Whether they are.
+        /// Whether the user has the role now.
         is_listener: bool,
-        /// Version of the profile.
+        /// Version of the profile; an older one has no effect.
         profile_version: i64,
     },
 }
 
-/// What a person sets; what is `None` stays.
+/// Settings that a user changes; a field that is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Settings {
-    /// Whether they are here.
+pub struct StatusSettings {
+    /// Whether the user is available.
     pub is_online: Option<bool>,
-    /// Whether they want no calls.
+    /// Whether the user wants no calls.
     pub is_busy: Option<bool>,
-    /// Minutes until they are free.
+    /// Minutes until the user is free.
     pub wait_time: Option<i32>,
-    /// When a gateway accepted the request; `None` when the gateway did not say.
+    /// When the gateway accepted the request; `None` if it is not known.
     pub accepted_at: Option<DateTime<Utc>>,
 }
 
 /// A login or logout.
 #[derive(Clone, Debug)]
-pub struct Session {
-    /// Login, or else logout.
+pub struct SessionChange {
+    /// True for a login, false for a logout.
     pub is_online: bool,
-    /// When it happened: the latest one counts.
+    /// When it happened. The latest login or logout determines the status.
     pub happened_at: DateTime<Utc>,
-    /// The name that it tells, used until the profile tells one; may be empty.
+    /// The username, used until the profile provides one; may be empty.
     pub username: String,
-    /// Sessions that ended with it; those used last come first.
+    /// Sessions that a logout ended, most recently used first.
     pub ended_session_ids: Vec<String>,
 }
 
-impl Change {
-    /// Whether someone never heard of comes to be by it: all but their own settings and the end of
-    /// these, since only messages between services overtake each other.
-    pub fn makes_users(&self) -> bool {
-        !matches!(self, Self::Settings(_) | Self::OwnBusyOver { .. })
+impl StatusChange {
+    /// Returns whether the change creates the status of an unknown user. Messages between services can
+    /// overtake each other, so that a call may be reported before the registration. The user's own requests
+    /// and the sweep concern only existing users.
+    pub fn creates_users(&self) -> bool {
+        !matches!(self, Self::Settings(_) | Self::OwnBusyExpired { .. })
     }
 }

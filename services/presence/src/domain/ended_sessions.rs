@@ -1,19 +1,19 @@
-//! The sessions of a user that ended last, whose signs of life count no more.
+//! The most recently ended sessions of a user, whose late heartbeats are ignored.
 
-/// Sessions that are remembered of a user: more never give signs of life within the moment that one takes
-/// to arrive.
-const REMEMBERED_MAX: usize = 16;
+/// Number of ended sessions that are remembered per user. A late heartbeat arrives within moments, in which
+/// no user ends more sessions.
+const ENDED_SESSIONS_MAX: usize = 16;
 
-/// Adds sessions that have ended, those used last first, before the ones remembered already. The same
-/// sessions a second time change nothing.
-pub(super) fn remember(remembered: &mut Vec<String>, ended: &[String]) {
-    let ended = ended.iter().take(REMEMBERED_MAX);
+/// Puts newly ended sessions, most recently used first, before the remembered ones. Adding the same sessions
+/// again changes nothing.
+pub(super) fn add_ended_sessions(remembered: &mut Vec<String>, ended: &[String]) {
+    let ended = ended.iter().take(ENDED_SESSIONS_MAX);
     let mut newest: Vec<String> = ended
         .filter(|id| !remembered.contains(id))
         .cloned()
         .collect();
     newest.append(remembered);
-    newest.truncate(REMEMBERED_MAX);
+    newest.truncate(ENDED_SESSIONS_MAX);
     *remembered = newest;
 }
 
@@ -26,16 +26,16 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_are_remembered_once_and_in_bounds() {
+    fn the_latest_sessions_are_remembered_once_up_to_the_bound() {
         let mut remembered = Vec::new();
-        remember(&mut remembered, &ids(1..2));
+        add_ended_sessions(&mut remembered, &ids(1..2));
         for _ in ["the first time", "again"] {
-            remember(&mut remembered, &ids(2..4));
+            add_ended_sessions(&mut remembered, &ids(2..4));
             assert_eq!(remembered, ["2", "3", "1"]);
         }
         for _ in ["the first time", "again"] {
-            remember(&mut remembered, &ids(10..50));
-            assert_eq!(remembered, ids(10..10 + REMEMBERED_MAX));
+            add_ended_sessions(&mut remembered, &ids(10..50));
+            assert_eq!(remembered, ids(10..10 + ENDED_SESSIONS_MAX));
         }
     }
 }

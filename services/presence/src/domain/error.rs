@@ -1,49 +1,49 @@
-//! What presence refuses, and why.
+//! Refusals of presence.
 
 use talktime_kit::{Error, Kind};
 
 use super::{CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
 
-/// What presence refuses. The text is for the person who asked.
+/// A refused request. The text is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum PresenceError {
-    /// No status of this id.
+    /// The user has no status.
     #[error("There is no such user.")]
     UserNotFound,
-    /// An update that changes nothing by its form.
+    /// An update has no field to change.
     #[error("Give at least one of is_online, is_busy and wait_time.")]
     NoField,
-    /// Minutes that nobody waits.
+    /// The announced wait is negative or longer than a day.
     #[error("wait_time is a number of minutes from 0 to {WAIT_TIME_MINUTES_MAX}.")]
     WaitTimeOutOfRange,
-    /// More ids than one answer holds.
+    /// A request asks for more users than one answer holds.
     #[error("Ask for at most {STATUSES_MAX} users at once.")]
     TooManyUsers,
-    /// More signs of life than one statement takes.
+    /// A request has more heartbeats than one statement takes.
     #[error("Send at most {HEARTBEATS_MAX} signs of life at once.")]
     TooManyHeartbeats,
-    /// Lists that do not belong together.
+    /// The lists of a heartbeat request differ in length.
     #[error("Send a session and a time for each sign of life, or for none.")]
     HeartbeatsMismatched,
-    /// The session that asks has ended.
+    /// The session of the request has ended.
     #[error("The access token has been revoked.")]
     SessionEnded,
-    /// An answer that would be empty or too long.
+    /// The requested number of users is zero or too large.
     #[error("Ask for 1 to {ONLINE_MAX} people.")]
     LimitOutOfRange,
-    /// More beginnings and ends of calls than one request brings.
+    /// A request has too many starts and ends of calls.
     #[error("Tell of at most {CALL_CHANGES_MAX} calls at once.")]
     TooManyCallChanges,
-    /// A call without an id, or with parties that no call has.
+    /// A call has no id, or an impossible number of parties.
     #[error("A call has an id and one or two parties.")]
     InvalidCall,
-    /// A login or logout that does not say when it happened.
+    /// A login or logout has no time.
     #[error("Say when the login or logout happened.")]
-    NoInstant,
-    /// More signs of life than the store keeps up with.
+    MissingHappenedAt,
+    /// Too many heartbeats wait for the database.
     #[error("Please try again in a moment.")]
     Overloaded,
-    /// The store failed.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] Error),
 }
@@ -68,7 +68,7 @@ impl From<PresenceError> for Error {
             PresenceError::LimitOutOfRange => (Kind::InvalidArgument, "invalid_limit"),
             PresenceError::TooManyCallChanges => (Kind::InvalidArgument, "too_many_calls"),
             PresenceError::InvalidCall => (Kind::InvalidArgument, "invalid_call"),
-            PresenceError::NoInstant => (Kind::InvalidArgument, "no_happened_at"),
+            PresenceError::MissingHappenedAt => (Kind::InvalidArgument, "no_happened_at"),
             PresenceError::Overloaded => (Kind::Unavailable, "overloaded"),
         };
         Self::new(kind, code, error.to_string())

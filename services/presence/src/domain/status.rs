@@ -1,104 +1,103 @@
-//! A person's status, and what each change makes of it.
+//! The status of a user and how each change affects it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
-use super::{Change, Session, Settings, ended_sessions};
+use super::{SessionChange, StatusChange, StatusSettings, ended_sessions};
 
-/// A person's status, with what is needed to judge late messages.
+/// The status of a user, with the data that decides whether a late message still counts.
 #[derive(Clone, Debug, Eq, FromRow, PartialEq)]
 pub struct UserStatus {
-    /// Whose it is.
     pub user_id: i64,
     /// Empty while unknown.
     pub username: String,
-    /// Whether they are here.
+    /// Whether the user is available.
     pub is_online: bool,
-    /// Whether they are on a call, or want none.
+    /// Whether the user is on a call, or wants none.
     pub is_busy: bool,
-    /// Minutes until they are free.
+    /// Minutes until the user is free.
     pub wait_time: Option<i32>,
-    /// Their latest sign of life.
+    /// Time of the latest heartbeat or request.
     pub last_seen: DateTime<Utc>,
-    /// When they were first heard of.
+    /// When the row was created.
     pub created_at: DateTime<Utc>,
-    /// When anything here changed.
+    /// When any column last changed.
     pub updated_at: DateTime<Utc>,
-    /// Grows with every change that others see.
+    /// Grows with every change that others can see.
     pub version: i64,
-    /// The live call that makes them busy.
+    /// The live call that makes the user busy.
     pub call_id: Option<i64>,
-    /// The latest call known to be over.
+    /// The latest call that is known to have ended.
     pub last_ended_call_id: Option<i64>,
-    /// The latest login or logout known.
+    /// Time of the latest known login or logout.
     pub session_changed_at: Option<DateTime<Utc>>,
-    /// Version of the profile that the name comes from; zero when it comes from a login.
+    /// Version of the profile that the username comes from; zero if it comes from a login.
     pub profile_version: i64,
-    /// Since when they are busy by their own word, without a call.
+    /// Since when the user is busy by choice, without a call.
     pub busy_since: Option<DateTime<Utc>>,
-    /// Whether they have the role `listener`.
+    /// Whether the user has the role `listener`.
     pub is_listener: bool,
     /// Version of the profile that the role comes from.
     pub role_version: i64,
-    /// When others last saw something change.
+    /// When a visible field last changed.
     pub status_changed_at: DateTime<Utc>,
-    /// The sessions that ended last, newest first: their signs of life count no more.
+    /// The most recently ended sessions, newest first; their heartbeats are ignored.
     pub ended_session_ids: Vec<String>,
-    /// The latest time that they went offline by their own word; signs of life from before count no more.
+    /// The latest time at which the user chose to go offline; earlier heartbeats are ignored.
     pub went_offline_at: Option<DateTime<Utc>>,
 }
 
-/// What a change came to.
+/// The effect of a change on a status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Effect {
-    /// It was known already, or overtaken.
-    Nothing,
-    /// Something to remember that nobody sees.
-    Kept,
-    /// Something that others see: the version grew, and they are to be told.
-    Seen {
-        /// Whether they are online now and were not, or were no listener.
+pub enum ChangeEffect {
+    /// The change was known already, or a later one has overtaken it.
+    Unchanged,
+    /// The row changed, but nothing that others see.
+    Hidden,
+    /// A visible field changed: the version grew, and an event has to be appended.
+    Visible {
+        /// Whether the user is online now, and was offline or no listener before.
         came_online: bool,
     },
 }
 
 impl UserStatus {
-    /// Makes what a change makes of it. The same change a second time is [`Effect::Nothing`], but
-    /// for a person's own settings, which are a sign of life each time.
-    pub fn apply(&mut self, change: &Change, now: DateTime<Utc>) -> Effect {
+    /// Applies a change. Applying the same change again is [`ChangeEffect::Unchanged`], except for settings,
+    /// which count as a heartbeat each time.
+    pub fn apply(&mut self, change: &StatusChange, now: DateTime<Utc>) -> ChangeEffect {
         let before = self.clone();
         match change {
-            Change::Settings(settings) => self.set(*settings, now),
-            Change::Session(session) => self.log_in_or_out(session),
-            Change::CallBegan { call_id, wait_time } => self.begin_call(*call_id, *wait_time),
-            Change::CallEnded { call_id } => self.end_call(*call_id),
-            Change::OwnBusyOver { grace } => self.end_own_busy(*grace, now),
-            Change::Named {
+            StatusChange::Settings(settings) => self.apply_settings(*settings, now),
+            StatusChange::Session(session) => self.apply_session_change(session),
+            StatusChange::CallBegan { call_id, wait_time } => self.start_call(*call_id, *wait_time),
+            StatusChange::CallEnded { call_id } => self.end_call(*call_id),
+            StatusChange::OwnBusyExpired { grace } => self.expire_own_busy(*grace, now),
+            StatusChange::Named {
                 username,
                 profile_version,
-            } => self.name(username, *profile_version),
-            Change::Listener {
+            } => self.set_username(username, *profile_version),
+            StatusChange::Listener {
                 is_listener,
                 profile_version,
             } => self.set_listener(*is_listener, *profile_version),
         }
         if *self == before {
-            return Effect::Nothing;
+            return ChangeEffect::Unchanged;
         }
         self.updated_at = now;
-        if self.visible() == before.visible() {
-            return Effect::Kept;
+        if self.visible_fields() == before.visible_fields() {
+            return ChangeEffect::Hidden;
         }
         self.version += 1;
         self.status_changed_at = now;
         let came_online = self.is_online && !before.is_online;
         let became_listener = self.is_listener && !before.is_listener;
-        Effect::Seen {
+        ChangeEffect::Visible {
             came_online: came_online || (self.is_online && became_listener),
         }
     }
 
-    fn visible(&self) -> (&str, bool, bool, Option<i32>, bool) {
+    fn visible_fields(&self) -> (&str, bool, bool, Option<i32>, bool) {
         (
             &self.username,
             self.is_online,
@@ -108,19 +107,19 @@ impl UserStatus {
         )
     }
 
-    /// Whether a session is known to have ended.
-    pub fn has_ended(&self, session_id: &str) -> bool {
+    /// Returns whether a session is known to have ended.
+    pub fn has_ended_session(&self, session_id: &str) -> bool {
         self.ended_session_ids.iter().any(|id| id == session_id)
     }
 
-    fn set(&mut self, settings: Settings, now: DateTime<Utc>) {
+    fn apply_settings(&mut self, settings: StatusSettings, now: DateTime<Utc>) {
         self.last_seen = self.last_seen.max(now);
         if settings.is_online == Some(false) {
             let accepted_at = settings.accepted_at.unwrap_or(now);
             self.went_offline_at = self.went_offline_at.max(Some(accepted_at));
         }
         self.is_online = settings.is_online.unwrap_or(self.is_online);
-        // Nobody talks themselves free during a call.
+        // A user cannot clear the busy flag during a call.
         self.is_busy = settings.is_busy.unwrap_or(self.is_busy) || self.call_id.is_some();
         self.wait_time = settings.wait_time.or(self.wait_time);
         if self.call_id.is_none() && settings.is_busy.is_some() {
@@ -128,9 +127,9 @@ impl UserStatus {
         }
     }
 
-    fn log_in_or_out(&mut self, session: &Session) {
-        // Even those of a logout that a login has overtaken.
-        ended_sessions::remember(&mut self.ended_session_ids, &session.ended_session_ids);
+    fn apply_session_change(&mut self, session: &SessionChange) {
+        // Sessions stay ended even if a later login has overtaken their logout.
+        ended_sessions::add_ended_sessions(&mut self.ended_session_ids, &session.ended_session_ids);
         if self.session_changed_at >= Some(session.happened_at) {
             return;
         }
@@ -142,9 +141,8 @@ impl UserStatus {
         }
     }
 
-    /// A call that is over does not begin, nor does one before the call that they are on now: its
-    /// end has yet to be heard.
-    fn begin_call(&mut self, call_id: i64, wait_time: i32) {
+    /// Ignores a call that is over, and one before the current call: its end has not arrived yet.
+    fn start_call(&mut self, call_id: i64, wait_time: i32) {
         if self.call_id.max(self.last_ended_call_id) >= Some(call_id) {
             return;
         }
@@ -154,7 +152,7 @@ impl UserStatus {
         self.wait_time = Some(wait_time.max(0));
     }
 
-    /// The end of a call is the end of all before it.
+    /// Ends the call and all calls before it.
     fn end_call(&mut self, call_id: i64) {
         self.last_ended_call_id = self.last_ended_call_id.max(Some(call_id));
         if self.call_id.is_some_and(|live| live <= call_id) {
@@ -164,7 +162,7 @@ impl UserStatus {
         }
     }
 
-    fn end_own_busy(&mut self, grace: TimeDelta, now: DateTime<Utc>) {
+    fn expire_own_busy(&mut self, grace: TimeDelta, now: DateTime<Utc>) {
         let Some(since) = self.busy_since else { return };
         let announced = self
             .wait_time
@@ -183,7 +181,7 @@ impl UserStatus {
         }
     }
 
-    fn name(&mut self, username: &str, profile_version: i64) {
+    fn set_username(&mut self, username: &str, profile_version: i64) {
         if self.profile_version < profile_version {
             self.profile_version = profile_version;
             username.clone_into(&mut self.username);
@@ -205,7 +203,7 @@ mod tests {
         noon() + TimeDelta::seconds(seconds)
     }
 
-    fn someone() -> UserStatus {
+    fn offline_user() -> UserStatus {
         UserStatus {
             user_id: 1,
             username: "asha".to_owned(),
@@ -229,22 +227,22 @@ mod tests {
         }
     }
 
-    const SEEN: Effect = Effect::Seen { came_online: false };
-    const CAME_ONLINE: Effect = Effect::Seen { came_online: true };
+    const VISIBLE: ChangeEffect = ChangeEffect::Visible { came_online: false };
+    const CAME_ONLINE: ChangeEffect = ChangeEffect::Visible { came_online: true };
 
-    fn began(call_id: i64) -> Change {
-        Change::CallBegan {
+    fn began(call_id: i64) -> StatusChange {
+        StatusChange::CallBegan {
             call_id,
             wait_time: 30,
         }
     }
 
-    fn ended(call_id: i64) -> Change {
-        Change::CallEnded { call_id }
+    fn ended(call_id: i64) -> StatusChange {
+        StatusChange::CallEnded { call_id }
     }
 
-    fn session(is_online: bool, at_seconds: i64) -> Change {
-        Change::Session(Session {
+    fn session(is_online: bool, at_seconds: i64) -> StatusChange {
+        StatusChange::Session(SessionChange {
             is_online,
             happened_at: seconds_later(at_seconds),
             username: "told by auth".to_owned(),
@@ -252,50 +250,50 @@ mod tests {
         })
     }
 
-    fn settings(is_online: Option<bool>, is_busy: Option<bool>) -> Change {
-        Change::Settings(Settings {
+    fn settings(is_online: Option<bool>, is_busy: Option<bool>) -> StatusChange {
+        StatusChange::Settings(StatusSettings {
             is_online,
             is_busy,
-            ..Settings::default()
+            ..StatusSettings::default()
         })
     }
 
     #[test]
-    fn a_call_makes_busy_and_its_end_makes_free() {
-        let mut status = someone();
-        assert_eq!(status.apply(&began(7), seconds_later(1)), SEEN);
+    fn a_call_makes_its_parties_busy_until_it_ends() {
+        let mut status = offline_user();
+        assert_eq!(status.apply(&began(7), seconds_later(1)), VISIBLE);
         assert_eq!((status.is_busy, status.wait_time), (true, Some(30)));
-        assert_eq!(status.apply(&ended(7), seconds_later(2)), SEEN);
+        assert_eq!(status.apply(&ended(7), seconds_later(2)), VISIBLE);
         assert_eq!((status.is_busy, status.wait_time), (false, None));
         assert_eq!(status.version, 2);
         assert_eq!(status.updated_at, seconds_later(2));
     }
 
     #[test]
-    fn a_call_that_is_over_does_not_begin() {
-        let mut status = someone();
-        assert_eq!(status.apply(&ended(7), noon()), Effect::Kept);
-        assert_eq!(status.apply(&began(7), noon()), Effect::Nothing);
+    fn the_late_start_of_an_ended_call_is_ignored() {
+        let mut status = offline_user();
+        assert_eq!(status.apply(&ended(7), noon()), ChangeEffect::Hidden);
+        assert_eq!(status.apply(&began(7), noon()), ChangeEffect::Unchanged);
         assert!(!status.is_busy);
     }
 
     #[test]
-    fn the_end_of_an_earlier_call_does_not_free_from_a_later_one() {
-        let mut status = someone();
+    fn the_end_of_an_earlier_call_does_not_end_a_later_one() {
+        let mut status = offline_user();
         status.apply(&began(8), noon());
-        assert_eq!(status.apply(&ended(7), noon()), Effect::Kept);
+        assert_eq!(status.apply(&ended(7), noon()), ChangeEffect::Hidden);
         assert!(status.is_busy);
-        assert_eq!(status.apply(&began(7), noon()), Effect::Nothing);
+        assert_eq!(status.apply(&began(7), noon()), ChangeEffect::Unchanged);
         assert_eq!(status.call_id, Some(8));
     }
 
     #[test]
-    fn nobody_clears_the_busy_flag_of_a_live_call() {
-        let mut status = someone();
+    fn a_user_cannot_clear_the_busy_flag_of_a_live_call() {
+        let mut status = offline_user();
         status.apply(&began(7), noon());
         assert_eq!(
             status.apply(&settings(None, Some(false)), noon()),
-            Effect::Nothing
+            ChangeEffect::Unchanged
         );
         assert!(status.is_busy);
         status.apply(&ended(7), noon());
@@ -306,37 +304,46 @@ mod tests {
 
     #[test]
     fn the_latest_login_or_logout_counts() {
-        let mut status = someone();
+        let mut status = offline_user();
         assert_eq!(status.apply(&session(true, 10), noon()), CAME_ONLINE);
-        assert_eq!(status.apply(&session(true, 10), noon()), Effect::Nothing);
-        assert_eq!(status.apply(&session(false, 9), noon()), Effect::Nothing);
+        assert_eq!(
+            status.apply(&session(true, 10), noon()),
+            ChangeEffect::Unchanged
+        );
+        assert_eq!(
+            status.apply(&session(false, 9), noon()),
+            ChangeEffect::Unchanged
+        );
         assert!(status.is_online);
-        assert_eq!(status.apply(&session(false, 11), noon()), SEEN);
+        assert_eq!(status.apply(&session(false, 11), noon()), VISIBLE);
         assert_eq!(status.last_seen, seconds_later(11));
     }
 
     #[test]
-    fn a_name_of_the_profile_outranks_one_of_a_login() {
+    fn a_username_of_the_profile_overrides_one_of_a_login() {
         let mut status = UserStatus {
             profile_version: 0,
             username: String::new(),
-            ..someone()
+            ..offline_user()
         };
         status.apply(&session(true, 1), noon());
         assert_eq!(status.username, "told by auth");
-        let named = |username: &str, profile_version| Change::Named {
+        let named = |username: &str, profile_version| StatusChange::Named {
             username: username.to_owned(),
             profile_version,
         };
-        assert_eq!(status.apply(&named("new", 2), noon()), SEEN);
-        assert_eq!(status.apply(&named("old", 1), noon()), Effect::Nothing);
+        assert_eq!(status.apply(&named("new", 2), noon()), VISIBLE);
+        assert_eq!(
+            status.apply(&named("old", 1), noon()),
+            ChangeEffect::Unchanged
+        );
         status.apply(&session(false, 2), noon());
         assert_eq!(status.username, "new");
     }
 
     #[test]
-    fn settings_are_a_sign_of_life_and_change_only_what_they_name() {
-        let mut status = someone();
+    fn settings_count_as_a_heartbeat_and_change_only_their_fields() {
+        let mut status = offline_user();
         let later = seconds_later(5);
         assert_eq!(
             status.apply(&settings(Some(true), None), later),
@@ -346,29 +353,32 @@ mod tests {
         assert_eq!(status.last_seen, later);
         assert_eq!(
             status.apply(&settings(Some(true), None), seconds_later(6)),
-            Effect::Kept
+            ChangeEffect::Hidden
         );
         assert_eq!(status.version, 1);
     }
 
     #[test]
-    fn the_latest_word_on_a_role_counts_and_shows_who_is_there_already() {
-        let listener = |is_listener, profile_version| Change::Listener {
+    fn the_latest_role_counts_and_an_online_user_who_gains_it_comes_online() {
+        let listener = |is_listener, profile_version| StatusChange::Listener {
             is_listener,
             profile_version,
         };
-        let mut status = someone();
-        assert_eq!(status.apply(&listener(true, 2), noon()), SEEN);
-        assert_eq!(status.apply(&listener(false, 1), noon()), Effect::Nothing);
+        let mut status = offline_user();
+        assert_eq!(status.apply(&listener(true, 2), noon()), VISIBLE);
+        assert_eq!(
+            status.apply(&listener(false, 1), noon()),
+            ChangeEffect::Unchanged
+        );
         assert!(status.is_listener);
-        assert_eq!(status.apply(&listener(false, 3), noon()), SEEN);
+        assert_eq!(status.apply(&listener(false, 3), noon()), VISIBLE);
         status.apply(&session(true, 1), noon());
         assert_eq!(status.apply(&listener(true, 4), noon()), CAME_ONLINE);
     }
 
     #[test]
-    fn ones_own_busy_flag_knows_since_when_and_a_call_takes_it_over() {
-        let mut status = someone();
+    fn a_call_takes_over_the_busy_flag_that_the_user_set() {
+        let mut status = offline_user();
         status.apply(&settings(None, Some(true)), noon());
         status.apply(&settings(None, Some(true)), seconds_later(9));
         assert_eq!(status.busy_since, Some(noon()));
@@ -381,47 +391,53 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_busy_flag_ends_with_the_minutes_announced_or_the_grace() {
-        let over = Change::OwnBusyOver {
+    fn the_busy_flag_of_a_user_expires_after_the_announced_wait_or_the_grace() {
+        let over = StatusChange::OwnBusyExpired {
             grace: TimeDelta::seconds(60),
         };
-        let mut status = someone();
+        let mut status = offline_user();
         status.apply(&settings(None, Some(true)), noon());
-        assert_eq!(status.apply(&over, seconds_later(59)), Effect::Nothing);
-        assert_eq!(status.apply(&over, seconds_later(60)), SEEN);
+        assert_eq!(
+            status.apply(&over, seconds_later(59)),
+            ChangeEffect::Unchanged
+        );
+        assert_eq!(status.apply(&over, seconds_later(60)), VISIBLE);
         assert!(!status.is_busy);
-        let ten_minutes = Settings {
+        let ten_minutes = StatusSettings {
             is_busy: Some(true),
             wait_time: Some(10),
-            ..Settings::default()
+            ..StatusSettings::default()
         };
-        status.apply(&Change::Settings(ten_minutes), noon());
-        assert_eq!(status.apply(&over, seconds_later(599)), Effect::Nothing);
-        assert_eq!(status.apply(&over, seconds_later(600)), SEEN);
+        status.apply(&StatusChange::Settings(ten_minutes), noon());
+        assert_eq!(
+            status.apply(&over, seconds_later(599)),
+            ChangeEffect::Unchanged
+        );
+        assert_eq!(status.apply(&over, seconds_later(600)), VISIBLE);
         assert_eq!((status.is_busy, status.wait_time), (false, None));
     }
 
     proptest! {
-        /// Requests and events tell of the same calls, in any order, some of them twice.
+        /// Requests and events report the same calls in any order, some of them twice.
         #[test]
-        fn in_whatever_order_calls_are_heard_of_the_last_word_holds(
+        fn the_order_of_reports_about_calls_does_not_matter(
             calls in 1..6_i64,
             last_is_over: bool,
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
         ) {
-            let mut all: Vec<Change> = (1..=calls).map(began).collect();
+            let mut all: Vec<StatusChange> = (1..=calls).map(began).collect();
             all.extend((1..calls).map(ended));
             if last_is_over {
                 all.push(ended(calls));
             }
-            let mut heard: Vec<&Change> = order.iter().map(|index| index.get(&all)).collect();
-            heard.extend(&all);
+            let mut reports: Vec<&StatusChange> = order.iter().map(|index| index.get(&all)).collect();
+            reports.extend(&all);
 
-            let mut status = someone();
-            for change in heard {
+            let mut status = offline_user();
+            for change in reports {
                 let version = status.version;
                 let effect = status.apply(change, noon());
-                prop_assert_eq!(status.version - version, i64::from(matches!(effect, Effect::Seen { .. })));
+                prop_assert_eq!(status.version - version, i64::from(matches!(effect, ChangeEffect::Visible { .. })));
             }
             prop_assert_eq!(status.is_busy, !last_is_over);
             prop_assert_eq!(status.call_id, (!last_is_over).then_some(calls));

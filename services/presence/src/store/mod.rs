@@ -1,4 +1,5 @@
-//! Presence's tables. Rows are locked in the order of user ids everywhere.
+//! The tables of presence. Statements that wait for row locks take them in ascending order of user ids, so that
+//! transactions do not wait for each other in a circle.
 
 pub mod deleted_users;
 pub mod user_status;

@@ -1,12 +1,12 @@
-//! `presence.user_status`: one row a person.
+//! `presence.user_status`: one row per user.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::db::column;
 
-use crate::domain::{SignOfLife, UserStatus};
+use crate::domain::{UserHeartbeat, UserStatus};
 
-/// The columns of a [`UserStatus`].
+/// Columns of a [`UserStatus`].
 macro_rules! columns {
     () => {
         "user_id, username, is_online, is_busy, wait_time, last_seen, created_at, updated_at, \
@@ -15,29 +15,27 @@ macro_rules! columns {
     };
 }
 
-/// What others see of somebody who is online by a sign of life. No more: there are tens of thousands a
-/// second.
+/// The visible part of a status after a heartbeat. It has no further columns, since tens of thousands of
+/// heartbeats are recorded each second.
 #[derive(Debug, FromRow)]
-pub struct Alive {
-    /// Who it is.
+pub struct HeartbeatRow {
     pub user_id: i64,
     /// Empty while unknown.
     pub username: String,
-    /// Whether they are on a call, or want none.
+    /// Whether the user is on a call, or wants none.
     pub is_busy: bool,
-    /// Minutes until they are free.
+    /// Minutes until the user is free.
     pub wait_time: Option<i32>,
-    /// Their latest sign of life.
+    /// Time of the latest heartbeat.
     pub last_seen: DateTime<Utc>,
-    /// Whether they are a listener.
     pub is_listener: bool,
-    /// Of the status.
+    /// Version of the status, which grows with every visible change.
     pub version: i64,
-    /// Whether the sign of life has put them online.
+    /// Whether this heartbeat put the user online.
     pub came_online: bool,
 }
 
-/// Statuses in the order of user ids; unknown ids are left out.
+/// Finds statuses, in the order of user ids; unknown ids are left out.
 pub async fn find(
     connection: &mut PgConnection,
     user_ids: &[i64],
@@ -52,7 +50,7 @@ pub async fn find(
     .await
 }
 
-/// The same, locked until the transaction ends.
+/// Finds statuses and locks their rows until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<UserStatus>> {
     sqlx::query_as(concat!(
         "SELECT ",
@@ -65,8 +63,8 @@ pub async fn lock(tx: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<U
     .await
 }
 
-/// Who is online, those whose status changed last first; only listeners, where asked for.
-pub async fn online(
+/// Lists the users who are online, most recent status change first; only listeners if requested.
+pub async fn list_online(
     connection: &mut PgConnection,
     listeners_only: bool,
     limit: i64,
@@ -92,7 +90,7 @@ pub async fn online(
         .await
 }
 
-/// Makes rows, offline and free, for those who have none and are not gone.
+/// Inserts rows, offline and free, for the users who have none and were not deleted.
 pub async fn insert_missing(
     tx: &mut PgConnection,
     user_ids: &[i64],
@@ -113,12 +111,12 @@ pub async fn insert_missing(
     Ok(())
 }
 
-/// Writes locked statuses back. `last_seen` only moves forward.
-pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Result<()> {
+/// Updates locked rows. Fails if one of them is missing.
+pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Result<()> {
     if statuses.is_empty() {
         return Ok(());
     }
-    let saved = sqlx::query(
+    let updated = sqlx::query(
         "UPDATE presence.user_status AS s
          SET username = new.username, is_online = new.is_online, is_busy = new.is_busy,
              wait_time = new.wait_time, last_seen = new.last_seen, updated_at = new.updated_at,
@@ -163,29 +161,29 @@ pub async fn save(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Resu
     .bind(column(statuses, |status| status.went_offline_at))
     .execute(tx)
     .await?;
-    if saved.rows_affected() == statuses.len() as u64 {
+    if updated.rows_affected() == statuses.len() as u64 {
         Ok(())
     } else {
         Err(sqlx::Error::RowNotFound)
     }
 }
 
-/// Signs of life of many at once, one each: `last_seen` moves, the offline are online again (contract,
-/// section 4). Unknown ids are left out, and so is whoever has ended that session or gone offline since:
-/// their row is looked at under its lock.
-pub async fn revive(
+/// Records heartbeats, one per user: `last_seen` moves forward and users who were offline are online again
+/// (contract, section 4). Unknown users are left out, and so are users whose session has ended or who have
+/// gone offline since. This is decided under the lock of the row, so that a concurrent logout counts.
+pub async fn record_heartbeats(
     tx: &mut PgConnection,
-    signs: &[SignOfLife],
+    heartbeats: &[UserHeartbeat],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Alive>> {
+) -> sqlx::Result<Vec<HeartbeatRow>> {
     sqlx::query_as(
         "WITH before AS (
              SELECT s.user_id AS id, s.is_online AS was_online,
-                    sign.session_id <> ALL (s.ended_session_ids)
-                        AND (sign.accepted_at > s.went_offline_at) IS NOT FALSE AS counts
+                    heartbeat.session_id <> ALL (s.ended_session_ids)
+                        AND (heartbeat.accepted_at > s.went_offline_at) IS NOT FALSE AS counts
              FROM unnest($1::bigint[], $3::text[], $4::timestamptz[])
-                      AS sign (user_id, session_id, accepted_at)
-             JOIN presence.user_status AS s ON s.user_id = sign.user_id
+                      AS heartbeat (user_id, session_id, accepted_at)
+             JOIN presence.user_status AS s ON s.user_id = heartbeat.user_id
              ORDER BY s.user_id FOR NO KEY UPDATE OF s
          )
          UPDATE presence.user_status
@@ -197,16 +195,18 @@ pub async fn revive(
          RETURNING user_id, username, is_busy, wait_time, last_seen, is_listener, version,
                    NOT was_online AS came_online",
     )
-    .bind(column(signs, |sign| sign.user_id))
+    .bind(column(heartbeats, |heartbeat| heartbeat.user_id))
     .bind(now)
-    .bind(column(signs, |sign| sign.session_id.as_str()))
-    .bind(column(signs, |sign| sign.accepted_at))
+    .bind(column(heartbeats, |heartbeat| {
+        heartbeat.session_id.as_str()
+    }))
+    .bind(column(heartbeats, |heartbeat| heartbeat.accepted_at))
     .fetch_all(tx)
     .await
 }
 
-/// Those of these users who have a status.
-pub async fn known_among(
+/// Returns the ids of those users who have a status.
+pub async fn find_existing_ids(
     connection: &mut PgConnection,
     user_ids: &[i64],
 ) -> sqlx::Result<Vec<i64>> {
@@ -216,10 +216,11 @@ pub async fn known_among(
         .await
 }
 
-/// Looks at people who are online and were not seen since `seen_before`, as far as the last sweep
-/// knew: those are put offline, the others are looked at again later. Answers all of them. Rows that
-/// somebody else holds are left out.
-pub async fn sweep_silent(
+/// Marks users offline whose last heartbeat is older than `seen_before`, and returns every row that was
+/// checked. Rows are chosen by `swept_seen_at`, the last heartbeat that a sweep has seen: an index on
+/// `last_seen` itself would be updated with every heartbeat. Users with a newer heartbeat stay online and
+/// are checked again later. Locked rows are skipped.
+pub async fn mark_silent_offline(
     tx: &mut PgConnection,
     seen_before: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -247,8 +248,9 @@ pub async fn sweep_silent(
     .await
 }
 
-/// People who are busy by their own word since before `since`, and have waited as long as they said.
-pub async fn own_busy(
+/// Lists users who set their busy flag themselves and whose announced wait is over, or who set it at `since`
+/// or earlier without announcing a wait.
+pub async fn list_own_busy(
     tx: &mut PgConnection,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -268,8 +270,8 @@ pub async fn own_busy(
     .await
 }
 
-/// People on calls, and which, in the order of user ids.
-pub async fn on_calls(
+/// Lists users on calls with their call ids, in the order of user ids.
+pub async fn list_on_calls(
     connection: &mut PgConnection,
     after_user_id: i64,
     limit: i64,
@@ -284,7 +286,7 @@ pub async fn on_calls(
     .await
 }
 
-/// Drops a person's status.
+/// Deletes the status of a user, if there is one.
 pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM presence.user_status WHERE user_id = $1")
         .bind(user_id)

@@ -1,4 +1,4 @@
-//! Busy with a call, and free again.
+//! Calls make their parties busy until they end.
 
 use futures::future::join_all;
 use talktime_proto::events::v1::event::Kind;
@@ -42,82 +42,84 @@ async fn busy(presence: &Presence) -> Vec<(bool, Option<i32>)> {
 
 #[tokio::test]
 async fn both_parties_are_busy_with_a_call_and_free_after_it() {
-    let presence = Presence::start_with_two().await;
+    let presence = Presence::start_with_two_users().await;
     presence.begin_call(7, &BOTH).await;
     assert_eq!(busy(&presence).await, [(true, Some(30)); 2]);
     presence.end_call(7, &BOTH).await;
     assert_eq!(busy(&presence).await, [(false, None); 2]);
 
-    let told = presence.told(ASHA).await;
-    let busy: Vec<bool> = told.iter().map(|(_, status)| status.is_busy).collect();
+    let events = presence.published_events(ASHA).await;
+    let busy: Vec<bool> = events.iter().map(|(_, status)| status.is_busy).collect();
     assert_eq!(busy, [false, true, false], "registered, on a call, free");
 }
 
 #[tokio::test]
-async fn whoever_tells_of_a_call_second_changes_nothing() {
-    let presence = Presence::start_with_two().await;
+async fn the_second_report_of_a_call_changes_nothing() {
+    let presence = Presence::start_with_two_users().await;
     presence.begin_call(7, &BOTH).await;
-    presence.hear(1, started(7)).await;
+    presence.handle_event(1, started(7)).await;
     presence.begin_call(7, &BOTH).await;
-    presence.hear(2, ended(7)).await;
+    presence.handle_event(2, ended(7)).await;
     presence.end_call(7, &BOTH).await;
     for user_id in BOTH {
-        assert_eq!(presence.told_versions(user_id).await, [1, 2, 3]);
+        assert_eq!(presence.published_versions(user_id).await, [1, 2, 3]);
         assert_eq!(presence.status(user_id).await.expect("known").version, 3);
     }
 }
 
 #[tokio::test]
-async fn people_are_free_from_the_hang_up_on() {
-    let presence = Presence::start_with_two().await;
-    presence.hear(1, started(7)).await;
+async fn parties_are_free_as_soon_as_they_hang_up() {
+    let presence = Presence::start_with_two_users().await;
+    presence.handle_event(1, started(7)).await;
     let hung_up = Kind::CallHungUp(CallHungUp {
         call_id: 7,
         user_id: ASHA,
         listener_id: RAVI,
         ..CallHungUp::default()
     });
-    presence.hear(2, hung_up).await;
+    presence.handle_event(2, hung_up).await;
     assert_eq!(busy(&presence).await, [(false, None); 2]);
-    let versions = presence.told_versions(ASHA).await;
-    presence.hear(3, ended(7)).await;
-    assert_eq!(presence.told_versions(ASHA).await, versions);
+    let versions = presence.published_versions(ASHA).await;
+    presence.handle_event(3, ended(7)).await;
+    assert_eq!(presence.published_versions(ASHA).await, versions);
 }
 
 #[tokio::test]
-async fn a_call_that_ended_before_its_beginning_was_heard_leaves_both_free() {
-    let presence = Presence::start_with_two().await;
+async fn a_call_whose_end_arrives_before_its_start_leaves_both_parties_free() {
+    let presence = Presence::start_with_two_users().await;
     presence.end_call(7, &BOTH).await;
     presence.begin_call(7, &BOTH).await;
-    presence.hear(1, started(7)).await;
+    presence.handle_event(1, started(7)).await;
     assert_eq!(busy(&presence).await, [(false, None); 2]);
-    assert_eq!(presence.told_versions(ASHA).await, [1]);
+    assert_eq!(presence.published_versions(ASHA).await, [1]);
 }
 
 #[tokio::test]
-async fn a_late_end_does_not_free_from_the_next_call() {
-    let presence = Presence::start_with_two().await;
+async fn a_late_end_does_not_end_the_next_call() {
+    let presence = Presence::start_with_two_users().await;
     presence.begin_call(7, &BOTH).await;
     presence.begin_call(8, &BOTH).await;
-    presence.hear(2, ended(7)).await;
+    presence.handle_event(2, ended(7)).await;
     assert_eq!(busy(&presence).await, [(true, Some(30)); 2]);
     presence.end_call(8, &BOTH).await;
     assert_eq!(busy(&presence).await, [(false, None); 2]);
 }
 
 #[tokio::test]
-async fn a_call_may_be_heard_of_before_its_parties() {
+async fn a_call_may_be_reported_before_its_parties_are_registered() {
     let presence = Presence::start().await;
     presence.begin_call(7, &BOTH).await;
     assert_eq!(busy(&presence).await, [(true, Some(30)); 2]);
-    presence.hear(1, crate::registered(ASHA, "asha")).await;
+    presence
+        .handle_event(1, crate::registered(ASHA, "asha"))
+        .await;
     let asha = presence.status(ASHA).await.expect("known");
     assert_eq!((asha.username.as_str(), asha.is_busy), ("asha", true));
 }
 
 #[tokio::test]
-async fn nobody_talks_themselves_free() {
-    let presence = Presence::start_with_two().await;
+async fn a_user_cannot_clear_the_busy_flag_of_a_call() {
+    let presence = Presence::start_with_two_users().await;
     presence.begin_call(7, &BOTH).await;
     let request = pb::UpdateStatusRequest {
         user_id: RAVI,
@@ -130,10 +132,10 @@ async fn nobody_talks_themselves_free() {
 
 #[tokio::test]
 async fn calls_of_the_same_people_at_once_end_with_everyone_free() {
-    let presence = Presence::start_with_two().await;
+    let presence = Presence::start_with_two_users().await;
     let calls = (1..=40).map(|call_id| {
         let (presence, mut parties) = (&presence, BOTH);
-        // Half of them name the parties the other way round: a deadlock, were the order theirs.
+        // Half of the calls list the parties in the other order. Locking in the given order would deadlock.
         parties.rotate_left(usize::from(call_id % 2 == 0));
         async move {
             presence.begin_call(call_id, &parties).await;
@@ -142,14 +144,17 @@ async fn calls_of_the_same_people_at_once_end_with_everyone_free() {
     });
     join_all(calls).await;
     assert_eq!(busy(&presence).await, [(false, None); 2]);
-    let versions = presence.told_versions(ASHA).await;
+    let versions = presence.published_versions(ASHA).await;
     let counted: Vec<i64> = (1..).take(versions.len()).collect();
-    assert_eq!(versions, counted, "each version is told once, in order");
+    assert_eq!(
+        versions, counted,
+        "each version is published once, in order"
+    );
 }
 
 #[tokio::test]
-async fn many_calls_are_followed_together_and_in_their_order() {
-    let presence = Presence::start_with_two().await;
+async fn changes_of_several_calls_are_applied_together_and_in_order() {
+    let presence = Presence::start_with_two_users().await;
     let change = |call_id, change| pb::CallChange {
         call_id,
         user_ids: BOTH.to_vec(),
@@ -173,7 +178,7 @@ async fn many_calls_are_followed_together_and_in_their_order() {
 
 #[tokio::test]
 async fn a_call_without_parties_or_change_is_refused() {
-    let presence = Presence::start_with_two().await;
+    let presence = Presence::start_with_two_users().await;
     let ended = call_change::Change::Ended(pb::CallEnded {});
     let refused = presence.follow(7, &[], ended).await;
     let invalid = refusal(Code::InvalidArgument, "invalid_call");

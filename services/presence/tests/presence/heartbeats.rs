@@ -1,4 +1,4 @@
-//! Signs of life in groups.
+//! Heartbeats in batches.
 
 use std::time::Duration;
 
@@ -20,29 +20,29 @@ use tonic::{Code, Request};
 use crate::{ASHA, NOBODY, Presence, RAVI, answer, refusal, registered, status_of};
 
 #[tokio::test]
-async fn a_sign_of_life_moves_last_seen_and_puts_the_offline_online() {
-    let presence = Presence::start_with_two().await;
-    presence.seconds_pass(60);
+async fn a_heartbeat_moves_last_seen_and_puts_an_offline_user_online() {
+    let presence = Presence::start_with_two_users().await;
+    presence.advance_clock(60);
     presence.heartbeat(ASHA).await.expect("stored");
     let asha = presence.status(ASHA).await.expect("known");
     assert!(asha.is_online);
     assert_eq!(asha.last_seen, Some(timestamp(presence.now())));
     assert_eq!(asha.updated_at, asha.last_seen);
 
-    presence.seconds_pass(60);
+    presence.advance_clock(60);
     presence.heartbeat(ASHA).await.expect("stored");
     let asha = presence.status(ASHA).await.expect("known");
     assert_eq!(asha.last_seen, Some(timestamp(presence.now())));
     assert_eq!(
-        presence.told_versions(ASHA).await,
+        presence.published_versions(ASHA).await,
         [1, 2],
-        "registered and online; being still there is no event"
+        "registered and online; a further heartbeat is no event"
     );
 }
 
 #[tokio::test]
-async fn each_of_a_group_gets_an_answer_of_their_own() {
-    let presence = Presence::start_with_two().await;
+async fn each_request_of_a_batch_gets_its_own_answer() {
+    let presence = Presence::start_with_two_users().await;
     let unknown = refusal(Code::NotFound, "user_not_found");
     let askers = [ASHA, NOBODY, RAVI, ASHA, NOBODY];
     let answers = join_all(askers.map(|user_id| presence.heartbeat(user_id))).await;
@@ -52,19 +52,19 @@ async fn each_of_a_group_gets_an_answer_of_their_own() {
             _ => answer.expect("stored"),
         }
     }
-    assert_eq!(presence.told_versions(ASHA).await, [1, 2]);
+    assert_eq!(presence.published_versions(ASHA).await, [1, 2]);
 }
 
 #[tokio::test]
-async fn signs_of_life_and_changes_at_once_lose_nothing() {
-    let presence = Presence::start_with_two().await;
+async fn concurrent_heartbeats_and_changes_lose_nothing() {
+    let presence = Presence::start_with_two_users().await;
     let rounds = (1..=40).map(|round| {
         let presence = &presence;
         async move {
             let logout_at = presence.now() + TimeDelta::seconds(round);
             let (alive, offline, ()) = tokio::join!(
                 presence.heartbeat(ASHA),
-                presence.log_in_or_out(ASHA, false, logout_at),
+                presence.set_session(ASHA, false, logout_at),
                 presence.begin_call(round, &[RAVI, ASHA]),
             );
             alive.expect("stored");
@@ -76,12 +76,12 @@ async fn signs_of_life_and_changes_at_once_lose_nothing() {
     presence.heartbeat(ASHA).await.expect("stored");
     let asha = presence.status(ASHA).await.expect("known");
     assert!(asha.is_online && !asha.is_busy);
-    let versions = presence.told_versions(ASHA).await;
+    let versions = presence.published_versions(ASHA).await;
     assert_eq!(versions, (1..=asha.version).collect::<Vec<i64>>());
 }
 
 #[tokio::test]
-async fn hundreds_share_few_commits() {
+async fn hundreds_of_heartbeats_share_few_commits() {
     let config = HeartbeatsConfig {
         group_max: 100,
         wait_ms: 500,
@@ -89,7 +89,9 @@ async fn hundreds_share_few_commits() {
     };
     let presence = Presence::start_with(config, None).await;
     for user_id in 1..=300 {
-        presence.hear(1, registered(user_id, "someone")).await;
+        presence
+            .handle_event(1, registered(user_id, "someone"))
+            .await;
     }
     join_all((1..=300).map(|user_id| presence.heartbeat(user_id)))
         .await
@@ -106,14 +108,14 @@ async fn hundreds_share_few_commits() {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_so_at_once() {
+async fn a_full_queue_refuses_at_once() {
     let config = HeartbeatsConfig {
         queued_max: 1,
         ..HeartbeatsConfig::default()
     };
     let presence = Presence::start_with(config, None).await;
-    presence.hear(1, registered(ASHA, "asha")).await;
-    // All are polled before the grouping task runs: one fits.
+    presence.handle_event(1, registered(ASHA, "asha")).await;
+    // All are polled before the worker runs, so that one of them fits into the queue.
     let answers = join_all((0..10).map(|_| presence.heartbeat(ASHA))).await;
     let stored = answers.iter().filter(|answer| answer.is_ok()).count();
     assert_eq!(stored, 1);
@@ -123,8 +125,8 @@ async fn a_full_queue_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn when_the_store_fails_everyone_waiting_is_told() {
-    let presence = Presence::start_with_two().await;
+async fn a_database_failure_reaches_every_waiting_request() {
+    let presence = Presence::start_with_two_users().await;
     sqlx::query("REVOKE UPDATE ON presence.user_status FROM presence_app")
         .execute(&presence.database.superuser)
         .await
@@ -139,7 +141,7 @@ async fn when_the_store_fails_everyone_waiting_is_told() {
 }
 
 #[tokio::test]
-async fn open_sockets_hear_of_every_sign_of_life() {
+async fn every_heartbeat_is_broadcast_to_open_sockets() {
     let url = std::env::var("NATS_URL").expect("NATS_URL is not set: run `cargo dev test`");
     let nats = messaging::connect(&NatsConfig { url })
         .await
@@ -149,57 +151,60 @@ async fn open_sockets_hear_of_every_sign_of_life() {
         .await
         .expect("subscribed");
     nats.flush().await.expect("connected");
-    // Others may broadcast on the same server: this one is known by their number.
+    // Other tests broadcast on the same server, so this one uses a user id of its own.
     let user_id = i64::from(std::process::id()) + 1_000_000;
     let presence = Presence::start_with(HeartbeatsConfig::default(), Some(nats)).await;
-    presence.hear(1, registered(user_id, "asha")).await;
+    presence.handle_event(1, registered(user_id, "asha")).await;
     for version in [2, 2] {
-        presence.seconds_pass(60);
+        presence.advance_clock(60);
         presence.heartbeat(user_id).await.expect("stored");
-        let heard = async {
+        let received = async {
             loop {
                 let message = live.next().await.expect("an open subscription");
                 let signs = SignsOfLife::decode(message.payload).expect("signs of life");
-                let mut heard = signs.statuses.into_iter().map(status_of);
-                if let Some(found) = heard.find(|(_, status)| status.user_id == user_id) {
+                let mut statuses = signs.statuses.into_iter().map(status_of);
+                if let Some(found) = statuses.find(|(_, status)| status.user_id == user_id) {
                     return found;
                 }
             }
         };
-        let (heard_version, status) = tokio::time::timeout(Duration::from_secs(5), heard)
+        let (received_version, status) = tokio::time::timeout(Duration::from_secs(5), received)
             .await
-            .expect("heard in time");
-        assert_eq!(heard_version, version);
+            .expect("received in time");
+        assert_eq!(received_version, version);
         assert!(status.is_online);
         assert_eq!(status.last_seen, Some(timestamp(presence.now())));
     }
 }
 
 #[tokio::test]
-async fn a_sign_of_life_of_an_ended_session_revives_nobody_however_late() {
-    let presence = Presence::start_with_two().await;
+async fn a_late_heartbeat_of_an_ended_session_is_ignored() {
+    let presence = Presence::start_with_two_users().await;
     presence.heartbeat(ASHA).await.expect("stored");
-    presence.seconds_pass(1);
+    presence.advance_clock(1);
     presence.end_session(ASHA, "s1").await;
     let ended = presence.status(ASHA).await.expect("known");
-    presence.seconds_pass(1);
+    presence.advance_clock(1);
     let now = presence.now();
-    // Whatever time a gateway with another clock says.
+    // The time does not matter, since the clock of a gateway may be wrong.
     let late = [
         (ASHA, "s1", now - TimeDelta::seconds(2)),
         (ASHA, "s1", now + TimeDelta::hours(1)),
     ];
-    assert!(presence.beats(&late).await.is_empty(), "she is known");
+    assert!(
+        presence.send_heartbeats(&late).await.is_empty(),
+        "she is known"
+    );
     assert_eq!(presence.status(ASHA).await.expect("known"), ended);
 
-    // Another session of hers is alive, and so is everybody else.
+    // Heartbeats of her other session and of other users count.
     let beats = [
         (ASHA, "s1", now),
         (RAVI, "s1", now),
         (ASHA, "s2", now),
         (NOBODY, "s1", now),
     ];
-    assert_eq!(presence.beats(&beats).await, [NOBODY]);
+    assert_eq!(presence.send_heartbeats(&beats).await, [NOBODY]);
     for user_id in [ASHA, RAVI] {
         assert!(presence.status(user_id).await.expect("known").is_online);
     }
@@ -207,17 +212,17 @@ async fn a_sign_of_life_of_an_ended_session_revives_nobody_however_late() {
 
 #[tokio::test]
 async fn the_event_of_a_logout_ends_its_sessions_like_the_request() {
-    let presence = Presence::start_with_two().await;
+    let presence = Presence::start_with_two_users().await;
     let logout = Kind::LoggedOut(LoggedOut {
         user_id: ASHA,
         session_ids: vec!["s1".to_owned()],
     });
     // The login of another session has overtaken it.
-    presence.seconds_pass(10);
+    presence.advance_clock(10);
     let now = presence.now();
-    presence.log_in_or_out(ASHA, true, now).await.expect("in");
+    presence.set_session(ASHA, true, now).await.expect("in");
     presence
-        .hear_late(1, now - TimeDelta::seconds(1), logout)
+        .handle_event_at(1, now - TimeDelta::seconds(1), logout)
         .await;
     let settings = |session_id: &str| pb::UpdateStatusRequest {
         user_id: ASHA,
@@ -238,10 +243,10 @@ async fn the_event_of_a_logout_ends_its_sessions_like_the_request() {
 }
 
 #[tokio::test]
-async fn a_sign_of_life_from_before_going_offline_does_not_undo_it() {
-    let presence = Presence::start_with_two().await;
+async fn a_heartbeat_from_before_going_offline_is_ignored() {
+    let presence = Presence::start_with_two_users().await;
     presence.heartbeat(ASHA).await.expect("stored");
-    presence.seconds_pass(10);
+    presence.advance_clock(10);
     let went_offline_at = presence.now();
     let request = pb::UpdateStatusRequest {
         user_id: ASHA,
@@ -254,7 +259,7 @@ async fn a_sign_of_life_from_before_going_offline_does_not_undo_it() {
     answer(updated).expect("stored");
     let is_online = || async { presence.status(ASHA).await.expect("known").is_online };
     let presence = &presence;
-    let beat_at = |at| async move { presence.beats(&[(ASHA, "s1", at)]).await };
+    let beat_at = |at| async move { presence.send_heartbeats(&[(ASHA, "s1", at)]).await };
     beat_at(went_offline_at - TimeDelta::milliseconds(1)).await;
     assert!(!is_online().await);
     beat_at(went_offline_at + TimeDelta::milliseconds(1)).await;

@@ -1,4 +1,4 @@
-//! Presence on a real Postgres: requests and events that tell of the same things, in any order.
+//! Presence on a real Postgres: requests and events that report the same changes, in any order.
 
 mod calls;
 mod heartbeats;
@@ -13,11 +13,11 @@ use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_presence::SCHEMA;
 use talktime_presence::config::{HeartbeatsConfig, SweepConfig};
-use talktime_presence::events::Listening;
+use talktime_presence::consumers::EventConsumer;
 use talktime_presence::grpc::PresenceApi;
-use talktime_presence::heartbeats::Heartbeats;
-use talktime_presence::statuses::Statuses;
-use talktime_presence::sweep::Sweeper;
+use talktime_presence::heartbeats::HeartbeatRecorder;
+use talktime_presence::statuses::StatusService;
+use talktime_presence::sweep::StatusSweeper;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged, UserRegistered};
@@ -30,12 +30,11 @@ const ASHA: i64 = 1;
 const RAVI: i64 = 2;
 const NOBODY: i64 = 404;
 
-/// Presence without its network: the gRPC service and the events' handler, on a database and a
-/// clock of their own.
+/// Presence without its network: the gRPC service and the event handler, with their own database and clock.
 struct Presence {
     api: PresenceApi,
-    events: Listening,
-    sweeper: Sweeper,
+    events: EventConsumer,
+    sweeper: StatusSweeper,
     database: TestDatabase,
     clock: Clock,
 }
@@ -49,11 +48,12 @@ impl Presence {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
         let relay = Relay::default();
-        let statuses = Statuses::new(database.app.clone(), relay.clone(), clock.clone());
-        let (heartbeats, grouping) = Heartbeats::new(heartbeats, statuses.clone(), nats);
-        tokio::spawn(grouping);
+        let statuses = StatusService::new(database.app.clone(), relay.clone(), clock.clone());
+        let (heartbeats, heartbeat_worker) =
+            HeartbeatRecorder::new(heartbeats, statuses.clone(), nats);
+        tokio::spawn(heartbeat_worker);
         let calls_url = std::env::var("CALLS_GRPC_URL").expect("set by `cargo dev test`");
-        let sweeper = Sweeper::new(
+        let sweeper = StatusSweeper::new(
             database.app.clone(),
             relay.clone(),
             clock.clone(),
@@ -63,17 +63,17 @@ impl Presence {
         Self {
             api: PresenceApi::new(statuses, heartbeats, sweeper.clone()),
             sweeper,
-            events: Listening::new(relay, clock.clone()),
+            events: EventConsumer::new(relay, clock.clone()),
             database,
             clock,
         }
     }
 
-    /// Asha and Ravi have registered.
-    async fn start_with_two() -> Self {
+    /// Starts with two registered users, Asha and Ravi.
+    async fn start_with_two_users() -> Self {
         let presence = Self::start().await;
-        presence.hear(1, registered(ASHA, "asha")).await;
-        presence.hear(1, registered(RAVI, "ravi")).await;
+        presence.handle_event(1, registered(ASHA, "asha")).await;
+        presence.handle_event(1, registered(RAVI, "ravi")).await;
         presence
     }
 
@@ -81,17 +81,17 @@ impl Presence {
         self.clock.now()
     }
 
-    fn seconds_pass(&self, seconds: i64) {
+    fn advance_clock(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
-    /// An event of now.
-    async fn hear(&self, version: i64, kind: Kind) {
-        self.hear_late(version, self.now(), kind).await;
+    /// Handles an event that happened now.
+    async fn handle_event(&self, version: i64, kind: Kind) {
+        self.handle_event_at(version, self.now(), kind).await;
     }
 
-    /// An event of then, handled as the consumer would.
-    async fn hear_late(&self, version: i64, happened_at: DateTime<Utc>, kind: Kind) {
+    /// Handles an event that happened at a given time, as the consumer does.
+    async fn handle_event_at(&self, version: i64, happened_at: DateTime<Utc>, kind: Kind) {
         let event = Event {
             version,
             happened_at: Some(timestamp(happened_at)),
@@ -107,7 +107,7 @@ impl Presence {
         answer(self.api.get_status(request).await)
     }
 
-    async fn log_in_or_out(
+    async fn set_session(
         &self,
         user_id: i64,
         is_online: bool,
@@ -152,7 +152,7 @@ impl Presence {
         answer(self.api.follow_calls(request).await).map(|_| ())
     }
 
-    /// A logout that has ended this session.
+    /// Logs a user out and ends this session.
     async fn end_session(&self, user_id: i64, session_id: &str) {
         let request = pb::SetOnlineRequest {
             user_id,
@@ -165,8 +165,8 @@ impl Presence {
         answer(ended).expect("ended");
     }
 
-    /// Signs of life of sessions, accepted by a gateway at these times; answers who is unknown.
-    async fn beats(&self, beats: &[(i64, &str, DateTime<Utc>)]) -> Vec<i64> {
+    /// Sends heartbeats of sessions, accepted by a gateway at these times; returns the unknown users.
+    async fn send_heartbeats(&self, beats: &[(i64, &str, DateTime<Utc>)]) -> Vec<i64> {
         let request = pb::HeartbeatManyRequest {
             user_ids: beats.iter().map(|beat| beat.0).collect(),
             session_ids: beats.iter().map(|beat| beat.1.to_owned()).collect(),
@@ -181,8 +181,8 @@ impl Presence {
         answer(self.api.heartbeat(request).await).map(|_| ())
     }
 
-    /// Everything told so far about one user: version and status, oldest first.
-    async fn told(&self, user_id: i64) -> Vec<(i64, StatusChanged)> {
+    /// Returns the events of a user so far, as versions and statuses, oldest first.
+    async fn published_events(&self, user_id: i64) -> Vec<(i64, StatusChanged)> {
         let payloads: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT payload FROM presence.outbox WHERE aggregate_id = $1 ORDER BY outbox_id",
         )
@@ -193,13 +193,13 @@ impl Presence {
         payloads.iter().map(|payload| decoded(payload)).collect()
     }
 
-    async fn told_versions(&self, user_id: i64) -> Vec<i64> {
-        let told = self.told(user_id).await;
-        told.into_iter().map(|(version, _)| version).collect()
+    async fn published_versions(&self, user_id: i64) -> Vec<i64> {
+        let events = self.published_events(user_id).await;
+        events.into_iter().map(|(version, _)| version).collect()
     }
 }
 
-/// What a caller sees of an error: code on the wire and our own.
+/// An error as a caller sees it: the gRPC code and our own.
 #[derive(Debug, Eq, PartialEq)]
 struct Refusal(tonic::Code, String);
 
@@ -221,7 +221,7 @@ fn decoded(payload: &[u8]) -> (i64, StatusChanged) {
 fn status_of(event: Event) -> (i64, StatusChanged) {
     match event.kind {
         Some(Kind::StatusChanged(status)) => (event.version, status),
-        other => panic!("presence tells of statuses alone, not {other:?}"),
+        other => panic!("presence publishes only statuses, not {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names, logins, people's own settings, and people who go.
+//! Usernames, logins, settings and deletions of users.
 
 use chrono::TimeDelta;
 use talktime_proto::events::v1::event::Kind;
@@ -30,8 +30,8 @@ fn logged_in(user_id: i64) -> Kind {
 }
 
 #[tokio::test]
-async fn a_registration_makes_an_offline_row() {
-    let presence = Presence::start_with_two().await;
+async fn a_registration_creates_an_offline_status() {
+    let presence = Presence::start_with_two_users().await;
     let now = Some(timestamp(presence.now()));
     assert_eq!(
         presence.status(ASHA).await.expect("known"),
@@ -51,53 +51,57 @@ async fn a_registration_makes_an_offline_row() {
 }
 
 #[tokio::test]
-async fn a_login_may_come_before_its_registration() {
+async fn a_login_may_arrive_before_the_registration() {
     let presence = Presence::start().await;
     let login_at = presence.now();
-    let online = presence.log_in_or_out(ASHA, true, login_at).await;
+    let online = presence.set_session(ASHA, true, login_at).await;
     let online = online.expect("made");
     assert_eq!(
         (online.username.as_str(), online.is_online),
         ("told by auth", true)
     );
 
-    presence.hear(1, registered(ASHA, "asha")).await;
-    presence.hear_late(0, login_at, logged_in(ASHA)).await;
+    presence.handle_event(1, registered(ASHA, "asha")).await;
+    presence.handle_event_at(0, login_at, logged_in(ASHA)).await;
     let asha = presence.status(ASHA).await.expect("known");
     assert_eq!((asha.username.as_str(), asha.is_online), ("asha", true));
-    assert_eq!(presence.told_versions(ASHA).await, [1, 2], "online, named");
+    assert_eq!(
+        presence.published_versions(ASHA).await,
+        [1, 2],
+        "online, named"
+    );
 }
 
 #[tokio::test]
-async fn a_login_heard_of_after_the_logout_changes_nothing() {
-    let presence = Presence::start_with_two().await;
+async fn a_login_that_arrives_after_its_logout_changes_nothing() {
+    let presence = Presence::start_with_two_users().await;
     let login_at = presence.now();
-    presence.seconds_pass(60);
+    presence.advance_clock(60);
     let logout_at = presence.now();
     let logout = LoggedOut {
         user_id: ASHA,
         ..LoggedOut::default()
     };
-    presence.hear(0, Kind::LoggedOut(logout)).await;
-    let answered = presence.log_in_or_out(ASHA, true, login_at).await;
+    presence.handle_event(0, Kind::LoggedOut(logout)).await;
+    let answered = presence.set_session(ASHA, true, login_at).await;
     assert!(!answered.expect("answered").is_online);
-    presence.hear_late(0, login_at, logged_in(ASHA)).await;
+    presence.handle_event_at(0, login_at, logged_in(ASHA)).await;
     let asha = presence.status(ASHA).await.expect("known");
     assert!(!asha.is_online);
     assert_eq!(asha.last_seen, Some(timestamp(logout_at)));
 }
 
 #[tokio::test]
-async fn the_newest_name_stays() {
-    let presence = Presence::start_with_two().await;
+async fn an_older_username_does_not_replace_a_newer_one() {
+    let presence = Presence::start_with_two_users().await;
     let renamed = |username: &str| {
         Kind::UserUpdated(UserUpdated {
             user_id: ASHA,
             username: username.to_owned(),
         })
     };
-    presence.hear(3, renamed("third")).await;
-    presence.hear(2, renamed("second")).await;
+    presence.handle_event(3, renamed("third")).await;
+    presence.handle_event(2, renamed("second")).await;
     assert_eq!(
         presence.status(ASHA).await.expect("known").username,
         "third"
@@ -105,26 +109,26 @@ async fn the_newest_name_stays() {
 }
 
 #[tokio::test]
-async fn who_is_deleted_does_not_come_back() {
-    let presence = Presence::start_with_two().await;
+async fn a_deleted_user_is_not_created_again() {
+    let presence = Presence::start_with_two_users().await;
     let before = presence.now() - TimeDelta::seconds(1);
     presence
-        .hear(2, Kind::UserDeleted(UserDeleted { user_id: ASHA }))
+        .handle_event(2, Kind::UserDeleted(UserDeleted { user_id: ASHA }))
         .await;
-    presence.hear_late(0, before, logged_in(ASHA)).await;
+    presence.handle_event_at(0, before, logged_in(ASHA)).await;
     presence.begin_call(7, &[ASHA, RAVI]).await;
     let gone = refusal(Code::NotFound, "user_not_found");
     assert_eq!(presence.status(ASHA).await.expect_err("gone"), gone);
     assert_eq!(presence.heartbeat(ASHA).await.expect_err("gone"), gone);
-    let late = presence.log_in_or_out(ASHA, true, presence.now()).await;
+    let late = presence.set_session(ASHA, true, presence.now()).await;
     assert_eq!(late.expect_err("gone"), gone);
     assert!(presence.status(RAVI).await.expect("known").is_busy);
 }
 
 #[tokio::test]
-async fn people_change_only_what_they_name() {
-    let presence = Presence::start_with_two().await;
-    presence.seconds_pass(5);
+async fn an_update_changes_only_its_fields() {
+    let presence = Presence::start_with_two_users().await;
+    presence.advance_clock(5);
     let online = pb::UpdateStatusRequest {
         is_online: Some(true),
         ..pb::UpdateStatusRequest::default()
@@ -144,12 +148,12 @@ async fn people_change_only_what_they_name() {
     assert!(asha.is_online && asha.is_busy);
     assert_eq!((asha.wait_time, asha.version), (Some(15), 3));
     update(&presence, ASHA, busy).await.expect("the same again");
-    assert_eq!(presence.told_versions(ASHA).await, [1, 2, 3]);
+    assert_eq!(presence.published_versions(ASHA).await, [1, 2, 3]);
 }
 
 #[tokio::test]
-async fn what_may_not_be_set_is_refused() {
-    let presence = Presence::start_with_two().await;
+async fn invalid_settings_are_refused() {
+    let presence = Presence::start_with_two_users().await;
     let nothing = pb::UpdateStatusRequest::default();
     let wait = |wait_time| pb::UpdateStatusRequest {
         wait_time: Some(wait_time),
@@ -169,12 +173,12 @@ async fn what_may_not_be_set_is_refused() {
         let refused = update(&presence, user_id, settings).await;
         assert_eq!(refused.expect_err(name), refusal(code, name));
     }
-    assert_eq!(presence.told_versions(ASHA).await, [1]);
+    assert_eq!(presence.published_versions(ASHA).await, [1]);
 }
 
 #[tokio::test]
-async fn unknown_people_are_left_out_of_lists() {
-    let presence = Presence::start_with_two().await;
+async fn unknown_users_are_left_out_of_lists() {
+    let presence = Presence::start_with_two_users().await;
     let ask = async |user_ids: Vec<i64>| {
         let request = Request::new(pb::GetStatusesRequest { user_ids });
         answer(presence.api.get_statuses(request).await)

@@ -1,6 +1,6 @@
-//! The silent are offline, and nobody stays busy without a reason.
+//! The sweep marks silent users offline and clears outdated busy flags.
 
-use talktime_presence::sweep::Swept;
+use talktime_presence::sweep::SweepCounts;
 use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use tonic::Request;
@@ -10,15 +10,15 @@ use crate::{ASHA, Presence, RAVI, answer};
 const FIVE_MINUTES: i64 = 300;
 
 impl Presence {
-    async fn sweep(&self) -> Swept {
-        self.sweeper.look_now().await.expect("swept")
+    async fn sweep(&self) -> SweepCounts {
+        self.sweeper.run_now().await.expect("swept")
     }
 
     async fn is_online(&self, user_id: i64) -> bool {
         self.status(user_id).await.expect("known").is_online
     }
 
-    async fn say_busy(&self, user_id: i64, wait_time: Option<i32>) {
+    async fn set_own_busy(&self, user_id: i64, wait_time: Option<i32>) {
         let request = pb::UpdateStatusRequest {
             user_id,
             is_online: Some(true),
@@ -31,31 +31,35 @@ impl Presence {
 }
 
 #[tokio::test]
-async fn five_minutes_of_silence_are_absence() {
-    let presence = Presence::start_with_two().await;
+async fn a_user_without_heartbeats_for_five_minutes_is_offline() {
+    let presence = Presence::start_with_two_users().await;
     for user_id in [ASHA, RAVI] {
         presence.heartbeat(user_id).await.expect("stored");
     }
-    presence.seconds_pass(FIVE_MINUTES - 10);
+    presence.advance_clock(FIVE_MINUTES - 10);
     presence.heartbeat(ASHA).await.expect("stored");
-    assert_eq!(presence.sweep().await, Swept::default());
-    presence.seconds_pass(11);
-    let swept = presence.sweep().await;
-    assert_eq!((swept.marked_offline, swept.busy_cleared), (1, 0));
+    assert_eq!(presence.sweep().await, SweepCounts::default());
+    presence.advance_clock(11);
+    let counts = presence.sweep().await;
+    assert_eq!((counts.marked_offline, counts.busy_cleared), (1, 0));
     assert!(presence.is_online(ASHA).await);
     assert!(!presence.is_online(RAVI).await);
-    let (version, told) = presence.told(RAVI).await.pop().expect("told");
+    let (version, status) = presence
+        .published_events(RAVI)
+        .await
+        .pop()
+        .expect("an event");
     assert_eq!(version, presence.status(RAVI).await.expect("known").version);
-    assert!(!told.is_online);
+    assert!(!status.is_online);
 
-    presence.seconds_pass(FIVE_MINUTES);
+    presence.advance_clock(FIVE_MINUTES);
     assert_eq!(presence.sweep().await.marked_offline, 1, "each once");
     presence.heartbeat(RAVI).await.expect("stored");
     assert!(presence.is_online(RAVI).await, "and back again");
 }
 
 #[tokio::test]
-async fn a_sweep_after_a_stop_goes_through_everyone_in_batches() {
+async fn a_sweep_checks_all_users_in_several_batches() {
     let presence = Presence::start().await;
     sqlx::query(
         "INSERT INTO presence.user_status
@@ -66,45 +70,45 @@ async fn a_sweep_after_a_stop_goes_through_everyone_in_batches() {
     .execute(&presence.database.app_pool)
     .await
     .expect("filled");
-    presence.seconds_pass(FIVE_MINUTES + 1);
+    presence.advance_clock(FIVE_MINUTES + 1);
     presence.heartbeat(7).await.expect("stored");
     assert_eq!(presence.sweep().await.marked_offline, 1_199);
     assert!(presence.is_online(7).await);
 }
 
 #[tokio::test]
-async fn ones_own_busy_flag_is_cleared_and_a_wait_that_was_named_is_waited() {
-    let presence = Presence::start_with_two().await;
-    presence.say_busy(ASHA, None).await;
-    presence.say_busy(RAVI, Some(2)).await;
+async fn the_busy_flag_of_a_user_is_cleared_after_the_announced_wait() {
+    let presence = Presence::start_with_two_users().await;
+    presence.set_own_busy(ASHA, None).await;
+    presence.set_own_busy(RAVI, Some(2)).await;
     assert_eq!(presence.sweep().await.busy_cleared, 1);
     let asha = presence.status(ASHA).await.expect("known");
     assert!(asha.is_online && !asha.is_busy);
     assert!(presence.status(RAVI).await.expect("known").is_busy);
-    presence.seconds_pass(120);
+    presence.advance_clock(120);
     assert_eq!(presence.sweep().await.busy_cleared, 1);
     let ravi = presence.status(RAVI).await.expect("known");
     assert_eq!((ravi.is_busy, ravi.wait_time), (false, None));
 }
 
 #[tokio::test]
-async fn nobody_is_busy_with_a_call_that_is_not_live() {
-    let presence = Presence::start_with_two().await;
-    // The calls service has never had it.
+async fn a_call_that_is_not_live_makes_nobody_busy() {
+    let presence = Presence::start_with_two_users().await;
+    // The calls service does not know this call.
     let call_id = i64::MAX - 1;
     presence.begin_call(call_id, &[ASHA, RAVI]).await;
-    let swept = presence.sweep().await;
-    assert_eq!(swept.busy_cleared, 2);
+    let counts = presence.sweep().await;
+    assert_eq!(counts.busy_cleared, 2);
     for user_id in [ASHA, RAVI] {
         let status = presence.status(user_id).await.expect("known");
         assert_eq!((status.is_busy, status.wait_time), (false, None));
     }
-    assert_eq!(presence.sweep().await, Swept::default());
+    assert_eq!(presence.sweep().await, SweepCounts::default());
 }
 
 #[tokio::test]
-async fn signs_of_life_of_many_are_stored_together() {
-    let presence = Presence::start_with_two().await;
+async fn heartbeats_of_several_users_are_stored_together() {
+    let presence = Presence::start_with_two_users().await;
     let request = pb::HeartbeatManyRequest {
         user_ids: vec![RAVI, 404, ASHA, RAVI],
         ..pb::HeartbeatManyRequest::default()

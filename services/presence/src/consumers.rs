@@ -1,0 +1,127 @@
+//! Events that presence consumes.
+
+use sqlx::PgConnection;
+use talktime_kit::messaging::{Handler, Received, Relay};
+use talktime_kit::{Clock, Error, trace};
+use talktime_proto::datetime;
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+use tracing::Span;
+
+use crate::changes::{ReportedChange, apply_changes, delete_user};
+use crate::domain::{PresenceError, SessionChange, StatusChange};
+
+/// The role whose members take calls.
+const LISTENER: &str = "listener";
+
+/// Applies events about names, roles, logins and calls. Most of them repeat what a request has reported before.
+pub struct EventConsumer {
+    relay: Relay,
+    clock: Clock,
+}
+
+impl EventConsumer {
+    /// Returns a consumer that wakes `relay` after it has appended events.
+    pub fn new(relay: Relay, clock: Clock) -> Self {
+        Self { relay, clock }
+    }
+}
+
+impl Handler for EventConsumer {
+    // Most events change nothing and lock nothing; the others lock in one order (see `changes`).
+    const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
+
+    fn wants(&self, event: &Event) -> bool {
+        let is_deletion = matches!(event.kind, Some(Kind::UserDeleted(_)));
+        is_deletion || changes_from_event(event.clone()).map_or(true, |changes| !changes.is_empty())
+    }
+
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let span = Span::current();
+        self.handle_all(tx, vec![Received { event, span }]).await
+    }
+
+    async fn handle_all(&self, tx: &mut PgConnection, events: Vec<Received>) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut reported = Vec::new();
+        for Received { event, span } in events {
+            if let Some(Kind::UserDeleted(user)) = &event.kind {
+                // The events before the deletion are applied first, since order matters for this user.
+                apply_changes(tx, &reported, now).await?;
+                reported.clear();
+                delete_user(tx, user.user_id, now).await?;
+            }
+            let changes = changes_from_event(event)?.into_iter();
+            reported.extend(changes.map(|(user_ids, change)| ReportedChange {
+                user_ids,
+                change,
+                traceparent: trace::of(&span),
+            }));
+        }
+        apply_changes(tx, &reported, now).await?;
+        Ok(())
+    }
+
+    fn committed(&self) {
+        self.relay.wake();
+    }
+}
+
+/// Returns the changes that an event reports, each with the affected users. It is empty for an event that
+/// does not concern presence.
+fn changes_from_event(event: Event) -> Result<Vec<(Vec<i64>, StatusChange)>, PresenceError> {
+    let profile_version = event.version;
+    let happened_at = datetime(event.happened_at.as_ref());
+    let named = |username| StatusChange::Named {
+        username,
+        profile_version,
+    };
+    let listener = |is_listener| StatusChange::Listener {
+        is_listener,
+        profile_version,
+    };
+    let session = |is_online, username, ended_session_ids| {
+        Ok::<_, PresenceError>(StatusChange::Session(SessionChange {
+            is_online,
+            happened_at: happened_at.ok_or(PresenceError::MissingHappenedAt)?,
+            username,
+            ended_session_ids,
+        }))
+    };
+    Ok(match event.kind {
+        Some(Kind::UserRegistered(user)) => vec![
+            (vec![user.user_id], listener(user.role == LISTENER)),
+            (vec![user.user_id], named(user.username)),
+        ],
+        Some(Kind::UserUpdated(user)) => vec![(vec![user.user_id], named(user.username))],
+        Some(Kind::RoleChanged(role)) if role.role == LISTENER => {
+            vec![(vec![role.user_id], listener(role.active))]
+        }
+        Some(Kind::LoggedIn(login)) => {
+            vec![(vec![login.user_id], session(true, login.username, vec![])?)]
+        }
+        Some(Kind::LoggedOut(logout)) => {
+            let change = session(false, String::new(), logout.session_ids)?;
+            vec![(vec![logout.user_id], change)]
+        }
+        Some(Kind::CallStarted(call)) => {
+            let began = StatusChange::CallBegan {
+                call_id: call.call_id,
+                wait_time: call.wait_time,
+            };
+            vec![(vec![call.user_id, call.listener_id], began)]
+        }
+        // Users are free as soon as they hang up, even though the settlement of the call follows later.
+        Some(Kind::CallHungUp(call)) => {
+            vec![call_ended(call.call_id, [call.user_id, call.listener_id])]
+        }
+        Some(Kind::CallEnded(call)) => {
+            vec![call_ended(call.call_id, [call.user_id, call.listener_id])]
+        }
+        _ => vec![],
+    })
+}
+
+fn call_ended(call_id: i64, parties: [i64; 2]) -> (Vec<i64>, StatusChange) {
+    (parties.to_vec(), StatusChange::CallEnded { call_id })
+}
