@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use talktime_kit::grpc::client::{Health, PeerChannel, connect, connect_and_watch};
+use talktime_kit::grpc::client::{PeerChannel, PeerHealth, connect, connect_and_watch};
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Clock, redis};
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -37,7 +37,7 @@ pub type Verification = VerificationServiceClient<PeerChannel>;
 
 /// Whether presence serves, and so whether the statuses that profile has a copy of are kept up.
 #[derive(Clone)]
-pub struct PresenceHealth(Health);
+pub struct PresenceHealth(PeerHealth);
 
 impl PresenceHealth {
     /// Whether they are of now; else they are the last known.

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
-use talktime_kit::breaker::Breaker;
+use talktime_kit::breaker::CircuitBreaker;
 use talktime_kit::redis::{Pool, Script};
 use talktime_kit::{Error, Kind};
 
@@ -52,7 +52,7 @@ pub struct Limits(Arc<Inner>);
 struct Inner {
     config: LimitsConfig,
     redis: Pool,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     own: OwnCounts,
 }
 
@@ -71,7 +71,7 @@ impl Limits {
         Self(Arc::new(Inner {
             config,
             redis,
-            breaker: Breaker::default(),
+            breaker: CircuitBreaker::default(),
             own: OwnCounts::default(),
         }))
     }
@@ -101,17 +101,17 @@ impl Limits {
     /// would pass while this replica is merely busy, and give up what all replicas count together.
     async fn count_in_redis(&self, key: &str, now: Instant) -> Option<Count> {
         let Inner { redis, breaker, .. } = &*self.0;
-        if !breaker.admits(now) {
+        if !breaker.allows_call(now) {
             return None;
         }
         let window_ms = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
         let counted =
             COUNT.evalsha_with_reload::<(u32, u64), _, _>(redis.next(), key, window_ms.to_string());
         let Ok((requests, left_ms)) = counted.await else {
-            breaker.failed(Instant::now());
+            breaker.record_failure(Instant::now());
             return None;
         };
-        breaker.succeeded();
+        breaker.record_success();
         Some(Count {
             requests,
             window_ends_at: now + Duration::from_millis(left_ms),

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Service, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
@@ -53,7 +53,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "auth",
     migrations: &MIGRATIONS,
-    plans: Plans::Once,
+    plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {

@@ -26,7 +26,7 @@ mod tracking;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
@@ -47,7 +47,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "calls",
     migrations: &MIGRATIONS,
-    plans: Plans::Once,
+    plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {
@@ -75,7 +75,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     service.consume(PROFILE_EVENTS, profile_events);
     observe::register_metrics();
     let db = service.db.clone();
-    service.keep_gauge(move || observe::update_live_gauge(db.clone()));
+    service.spawn_gauge(move || observe::update_live_gauge(db.clone()));
     service.lifecycle.spawn(saga::run_sweeper(
         calls.clone(),
         service.lifecycle.stopping(),

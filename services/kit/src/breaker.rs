@@ -11,10 +11,10 @@ const OPEN_FOR: Duration = Duration::from_millis(500);
 
 /// Whether to ask at all.
 #[derive(Debug, Default)]
-pub struct Breaker(Mutex<State>);
+pub struct CircuitBreaker(Mutex<CircuitState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct CircuitState {
     failures: u32,
     /// When the next may ask; none while it is closed.
     open_until: Option<Instant>,
@@ -22,7 +22,7 @@ struct State {
 
 /// What an attempt changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum CircuitChange {
     /// Nothing that anybody need know of.
     None,
     /// From now on nobody asks for a while.
@@ -31,11 +31,11 @@ pub enum Change {
     Closed,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     /// Whether to ask now. After a while of being open it lets one attempt through; should that never
     /// be reported, it lets another through after as long again.
-    pub fn admits(&self, now: Instant) -> bool {
-        let mut state = self.state();
+    pub fn allows_call(&self, now: Instant) -> bool {
+        let mut state = self.lock_state();
         match state.open_until {
             None => true,
             Some(until) if now < until => false,
@@ -47,31 +47,31 @@ impl Breaker {
     }
 
     /// An attempt was answered.
-    pub fn succeeded(&self) -> Change {
-        let was = std::mem::take(&mut *self.state());
+    pub fn record_success(&self) -> CircuitChange {
+        let was = std::mem::take(&mut *self.lock_state());
         match was.open_until {
-            Some(_) => Change::Closed,
-            None => Change::None,
+            Some(_) => CircuitChange::Closed,
+            None => CircuitChange::None,
         }
     }
 
     /// An attempt was not.
-    pub fn failed(&self, now: Instant) -> Change {
-        let mut state = self.state();
+    pub fn record_failure(&self, now: Instant) -> CircuitChange {
+        let mut state = self.lock_state();
         state.failures = state.failures.saturating_add(1);
         if state.failures < FAILURES_MAX {
-            return Change::None;
+            return CircuitChange::None;
         }
         let was_closed = state.open_until.is_none();
         state.open_until = Some(now + OPEN_FOR);
         if was_closed {
-            Change::Opened
+            CircuitChange::Opened
         } else {
-            Change::None
+            CircuitChange::None
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock_state(&self) -> MutexGuard<'_, CircuitState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,30 +80,30 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    fn opened(now: Instant) -> Breaker {
-        let breaker = Breaker::default();
+    fn opened(now: Instant) -> CircuitBreaker {
+        let breaker = CircuitBreaker::default();
         for _ in 1..FAILURES_MAX {
-            assert_eq!(breaker.failed(now), Change::None);
-            assert!(breaker.admits(now));
+            assert_eq!(breaker.record_failure(now), CircuitChange::None);
+            assert!(breaker.allows_call(now));
         }
-        assert_eq!(breaker.failed(now), Change::Opened);
+        assert_eq!(breaker.record_failure(now), CircuitChange::Opened);
         breaker
     }
 
     #[test]
     fn failures_in_a_row_open_it() {
         let now = Instant::now();
-        assert!(!opened(now).admits(now));
+        assert!(!opened(now).allows_call(now));
     }
 
     #[test]
     fn a_success_in_between_keeps_it_closed() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = (CircuitBreaker::default(), Instant::now());
         for _ in 0..3 * FAILURES_MAX {
-            breaker.failed(now);
-            assert_eq!(breaker.succeeded(), Change::None);
+            breaker.record_failure(now);
+            assert_eq!(breaker.record_success(), CircuitChange::None);
         }
-        assert!(breaker.admits(now));
+        assert!(breaker.allows_call(now));
     }
 
     #[test]
@@ -111,20 +111,20 @@ mod tests {
         let now = Instant::now();
         let breaker = opened(now);
         let later = now + OPEN_FOR;
-        assert!(breaker.admits(later));
-        assert!(!breaker.admits(later), "one at a time");
-        assert_eq!(breaker.failed(later), Change::None);
-        assert!(!breaker.admits(later), "still open");
-        assert!(breaker.admits(later + OPEN_FOR));
-        assert_eq!(breaker.succeeded(), Change::Closed);
-        assert!(breaker.admits(later) && breaker.admits(later));
+        assert!(breaker.allows_call(later));
+        assert!(!breaker.allows_call(later), "one at a time");
+        assert_eq!(breaker.record_failure(later), CircuitChange::None);
+        assert!(!breaker.allows_call(later), "still open");
+        assert!(breaker.allows_call(later + OPEN_FOR));
+        assert_eq!(breaker.record_success(), CircuitChange::Closed);
+        assert!(breaker.allows_call(later) && breaker.allows_call(later));
     }
 
     #[test]
     fn a_probe_that_nobody_hears_of_is_followed_by_another() {
         let now = Instant::now();
         let breaker = opened(now);
-        assert!(breaker.admits(now + OPEN_FOR));
-        assert!(breaker.admits(now + 2 * OPEN_FOR));
+        assert!(breaker.allows_call(now + OPEN_FOR));
+        assert!(breaker.allows_call(now + 2 * OPEN_FOR));
     }
 }

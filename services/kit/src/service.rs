@@ -71,7 +71,7 @@ impl Service {
     pub fn consume<H: Handler>(&self, consumer: Consumer, handler: H) {
         let stopping = self.lifecycle.stopping();
         let nats = self.nats.clone();
-        self.keep_gauge(move || gauges::consumer(nats.clone(), consumer));
+        self.spawn_gauge(move || gauges::consumer(nats.clone(), consumer));
         self.lifecycle.spawn(consumer::run(
             consumer,
             handler,
@@ -82,7 +82,7 @@ impl Service {
     }
 
     /// Looks up a gauge every few seconds until the service stops.
-    pub fn keep_gauge<F>(&self, look: impl FnMut() -> F + Send + 'static)
+    pub fn spawn_gauge<F>(&self, look: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
-use talktime_kit::db::{Database, Plans, Schema};
+use talktime_kit::db::{Database, PlanCacheMode, Schema};
 use talktime_kit::testing::TestDatabase;
 
 static ROWS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -28,7 +28,7 @@ async fn database() -> TestDatabase {
     TestDatabase::new(Schema {
         name: "wallet",
         migrations: &ROWS,
-        plans: Plans::Once,
+        plan_cache_mode: PlanCacheMode::ForceGeneric,
     })
     .await
 }

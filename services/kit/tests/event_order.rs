@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use talktime_kit::Clock;
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::{Database, Plans, Schema};
+use talktime_kit::db::{Database, PlanCacheMode, Schema};
 use talktime_kit::messaging::{self, Relay, outbox};
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::STREAM_NAME;
@@ -120,7 +120,7 @@ impl Bench {
         let schema = Schema {
             name: "wallet",
             migrations: &NO_MIGRATIONS,
-            plans: Plans::Once,
+            plan_cache_mode: PlanCacheMode::ForceGeneric,
         };
         let nats = NatsServer::start();
         let jetstream = async_nats::jetstream::new(nats.connect().await);

@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, PgPool, SqlSafeStr};
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::messaging::{self, Consumer, Handler, Relay, consumer, dead_letters, outbox};
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error, trace};
@@ -49,7 +49,7 @@ impl Bench {
         let database = TestDatabase::new(Schema {
             name: "wallet",
             migrations: &EFFECTS,
-            plans: Plans::Once,
+            plan_cache_mode: PlanCacheMode::ForceGeneric,
         })
         .await;
         let url = std::env::var("NATS_URL").expect("NATS_URL is set by `cargo dev test`");

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::sync::LazyLock;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::testing::TestDatabase;
 
 /// Fails when it is run twice.
@@ -25,7 +25,7 @@ async fn eight_replicas_migrate_one_schema_once() {
     let schema = Schema {
         name: "wallet",
         migrations: &ONCE,
-        plans: Plans::Once,
+        plan_cache_mode: PlanCacheMode::ForceGeneric,
     };
     let database = TestDatabase::without_tables(schema).await;
     let migrations = (0..8).map(|_| talktime_kit::db::migrate(schema, &database.owner_url));
@@ -47,7 +47,7 @@ async fn a_service_that_serves_cannot_rewrite_which_migrations_ran() {
     let database = TestDatabase::new(Schema {
         name: "wallet",
         migrations: &ONCE,
-        plans: Plans::Once,
+        plan_cache_mode: PlanCacheMode::ForceGeneric,
     })
     .await;
     for statement in [

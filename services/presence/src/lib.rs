@@ -23,7 +23,7 @@ pub mod sweep;
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
@@ -43,7 +43,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "presence",
     migrations: &MIGRATIONS,
-    plans: Plans::Once,
+    plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
 /// Sources of the events that presence consumes: names and roles, logins and logouts, calls.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{Plans, Schema};
+use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -47,7 +47,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "profile",
     migrations: &MIGRATIONS,
-    plans: Plans::ByValues,
+    plan_cache_mode: PlanCacheMode::Auto,
 };
 
 /// Whom the feed's read model follows.

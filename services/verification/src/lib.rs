@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{self, Plans, Schema};
+use talktime_kit::db::{self, PlanCacheMode, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Clock, Service};
 use talktime_proto::verification::v1::verification_service_server::{
@@ -45,7 +45,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "verification",
     migrations: &MIGRATIONS,
-    plans: Plans::Once,
+    plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {

@@ -26,7 +26,7 @@ pub mod store;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::Database;
-use talktime_kit::db::{self, Plans, Schema};
+use talktime_kit::db::{self, PlanCacheMode, Schema};
 use talktime_kit::messaging::{Consumer, Relay};
 use talktime_kit::{Clock, Service};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
@@ -44,7 +44,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 pub const SCHEMA: Schema = Schema {
     name: "wallet",
     migrations: &MIGRATIONS,
-    plans: Plans::Once,
+    plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
 const PROFILE_EVENTS: Consumer = Consumer {

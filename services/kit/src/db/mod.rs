@@ -36,38 +36,38 @@ pub struct Schema {
     /// What `sqlx::migrate!()` embedded.
     pub migrations: &'static Migrator,
     /// How its statements are planned.
-    pub plans: Plans,
+    pub plan_cache_mode: PlanCacheMode,
 }
 
 /// When Postgres plans a prepared statement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Plans {
+pub enum PlanCacheMode {
     /// Once for each connection, and by indexes alone: for statements that go by keys, whatever the
     /// values are. Left to itself Postgres plans those with arrays each time, which takes longer than to
     /// run them; and a plan that reads a whole table, made while that was small, would stay. What does
-    /// read a lot says so ([`read_much`]).
-    Once,
+    /// read a lot says so ([`allow_full_scans`]).
+    ForceGeneric,
     /// As Postgres sees fit: for queries whose best plan depends on the values.
-    ByValues,
+    Auto,
 }
 
-impl Plans {
+impl PlanCacheMode {
     fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Once => &[
+            Self::ForceGeneric => &[
                 ("plan_cache_mode", "force_generic_plan"),
                 ("enable_seqscan", "off"),
                 ("enable_hashjoin", "off"),
                 ("enable_mergejoin", "off"),
                 ("random_page_cost", "1.1"),
             ],
-            Self::ByValues => &[],
+            Self::Auto => &[],
         }
     }
 }
 
 /// Lets the statements of a transaction take the time they need, planned as Postgres sees fit.
-pub async fn read_much(tx: &mut PgConnection) -> sqlx::Result<()> {
+pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "SET LOCAL statement_timeout = 0; SET LOCAL plan_cache_mode = auto;
          SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on;
@@ -94,7 +94,7 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database>
                 IDLE_IN_TRANSACTION_TIMEOUT_MS,
             ),
         ])
-        .options(schema.plans.settings().iter().copied());
+        .options(schema.plan_cache_mode.settings().iter().copied());
     Ok(Database::connect_lazily(options, config.max_connections))
 }
 

@@ -65,9 +65,9 @@ pub(super) struct Addresses {
 
 /// Whether a peer serves at any of its addresses, as far as was found out a second ago; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct PeerHealth(Arc<AtomicBool>);
 
-impl Health {
+impl PeerHealth {
     /// Whether it does. Nobody is known to before the first answer.
     pub fn serves(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -94,7 +94,7 @@ impl Addresses {
     pub(super) async fn follow(
         mut self,
         changes: Sender<Change<SocketAddr, Endpoint>>,
-        health: Health,
+        health: PeerHealth,
     ) {
         let mut resolved_at: Option<Instant> = None;
         while !changes.is_closed() {

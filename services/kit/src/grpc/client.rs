@@ -11,7 +11,7 @@ use tonic::{Request, Status};
 use tower::retry::budget::{Budget, TpsBudget};
 
 use super::balance::Addresses;
-pub use super::balance::Health;
+pub use super::balance::PeerHealth;
 use super::guarded::{Guarded, is_circuit_open};
 use crate::error::Error;
 use crate::{grpc, trace};
@@ -36,9 +36,9 @@ pub fn connect(urls: &str) -> anyhow::Result<PeerChannel> {
 }
 
 /// The same, and whether anybody behind it serves.
-pub fn connect_and_watch(urls: &str) -> anyhow::Result<(PeerChannel, Health)> {
+pub fn connect_and_watch(urls: &str) -> anyhow::Result<(PeerChannel, PeerHealth)> {
     let addresses = Addresses::parse(urls)?;
-    let health = Health::default();
+    let health = PeerHealth::default();
     let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
     tokio::spawn(addresses.follow(changes, health.clone()));
     let channel = Guarded::new(channel, urls.to_owned());

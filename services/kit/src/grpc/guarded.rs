@@ -12,7 +12,7 @@ use tonic::transport::{self, Channel};
 use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
-use crate::breaker::{Breaker, Change};
+use crate::breaker::{CircuitBreaker, CircuitChange};
 use crate::error::{Error, Kind, UNREACHABLE};
 
 /// Tells a call that was not made from one that went wrong.
@@ -31,13 +31,13 @@ pub struct Guarded {
 #[derive(Debug)]
 struct Peer {
     name: String,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
 }
 
 impl Guarded {
     /// The channel to `name`, which is for the log and the metrics.
     pub(super) fn new(channel: Channel, name: String) -> Self {
-        let breaker = Breaker::default();
+        let breaker = CircuitBreaker::default();
         let peer = Arc::new(Peer { name, breaker });
         Self { channel, peer }
     }
@@ -55,7 +55,7 @@ impl Service<http::Request<Body>> for Guarded {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let started = Instant::now();
-        if !self.peer.breaker.admits(started) {
+        if !self.peer.breaker.allows_call(started) {
             return ready(Ok(not_asked().into_http())).boxed();
         }
         let channel = self.channel.clone();
@@ -68,7 +68,7 @@ impl Service<http::Request<Body>> for Guarded {
             let outcome = channel.oneshot(request).await;
             attempt.is_over = true;
             match &outcome {
-                Ok(_) => attempt.peer.tell(attempt.peer.breaker.succeeded()),
+                Ok(_) => attempt.peer.tell(attempt.peer.breaker.record_success()),
                 Err(error) => attempt.failed(is_timeout(error)),
             }
             outcome
@@ -88,7 +88,7 @@ impl Attempt {
     fn failed(&self, is_timeout: bool) {
         let now = Instant::now();
         if !is_timeout || now - self.started >= PATIENCE_MIN {
-            self.peer.tell(self.peer.breaker.failed(now));
+            self.peer.tell(self.peer.breaker.record_failure(now));
         }
     }
 }
@@ -102,11 +102,11 @@ impl Drop for Attempt {
 }
 
 impl Peer {
-    fn tell(&self, change: Change) {
+    fn tell(&self, change: CircuitChange) {
         let open = match change {
-            Change::None => return,
-            Change::Opened => true,
-            Change::Closed => false,
+            CircuitChange::None => return,
+            CircuitChange::Opened => true,
+            CircuitChange::Closed => false,
         };
         metrics::gauge!("grpc_client_circuit_open", "peer" => self.name.clone())
             .set(f64::from(u8::from(open)));

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, PgConnection};
 
-use talktime_kit::db::read_much;
+use talktime_kit::db::allow_full_scans;
 
 use super::{audits, chains};
 
@@ -160,7 +160,7 @@ pub async fn find_differences(connection: &mut PgConnection) -> sqlx::Result<Vec
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(&mut *snapshot)
         .await?;
-    read_much(&mut snapshot).await?;
+    allow_full_scans(&mut snapshot).await?;
     let mut found = balance_differences(&mut snapshot).await?;
     found.extend(cause_differences(&mut snapshot).await?);
     found.extend(chain_differences(&mut snapshot).await?);
