@@ -33,11 +33,11 @@ pub struct BatchLimits {
     /// How long a task waits for others to share its batch, counted from its submission. With zero, a batch
     /// starts at once with the tasks that are queued.
     pub linger: Duration,
-    /// What happens to a task that is submitted while the queue is full.
+    /// Treatment of a task that is submitted while the queue is full.
     pub when_full: WhenFull,
 }
 
-/// What happens to a task that is submitted while `queued_max` tasks wait.
+/// Treatment of a task that is submitted while `queued_max` tasks wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WhenFull {
     /// The caller waits until there is room.

@@ -1,39 +1,40 @@
-//! A circuit breaker: what fails again and again is not asked for a while, so that it costs those who
-//! need it microseconds and no time-out, and is left in peace to come back.
+//! A circuit breaker: a peer that fails repeatedly is not called for a while. Its callers then lose
+//! microseconds instead of a time-out, and the peer can recover without load.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many failures one after the other open it.
+/// Number of consecutive failures that open the circuit.
 const FAILURES_MAX: u32 = 5;
-/// How long nobody asks. Then one does, and the others wait for what becomes of it.
+/// How long an open circuit lets no call through. After that one call probes the peer; its outcome decides for
+/// the others.
 const OPEN_FOR: Duration = Duration::from_millis(500);
 
-/// Whether to ask at all.
+/// Decides whether a peer is called.
 #[derive(Debug, Default)]
 pub struct CircuitBreaker(Mutex<CircuitState>);
 
 #[derive(Debug, Default)]
 struct CircuitState {
     failures: u32,
-    /// When the next may ask; none while it is closed.
+    /// When the next probe is allowed; `None` while the circuit is closed.
     open_until: Option<Instant>,
 }
 
-/// What an attempt changed.
+/// The effect of the outcome of a call on the circuit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CircuitChange {
-    /// Nothing that anybody need know of.
+    /// The circuit stays open or closed.
     None,
-    /// From now on nobody asks for a while.
+    /// The circuit was closed and is open now.
     Opened,
-    /// Everybody may ask again.
+    /// The circuit was open and is closed now.
     Closed,
 }
 
 impl CircuitBreaker {
-    /// Whether to ask now. After a while of being open it lets one attempt through; should that never
-    /// be reported, it lets another through after as long again.
+    /// Returns whether a call may be made now. An open circuit lets one probe through after a while. If the
+    /// outcome of the probe is never recorded, it lets another one through after the same time.
     pub fn allows_call(&self, now: Instant) -> bool {
         let mut state = self.lock_state();
         match state.open_until {
@@ -46,7 +47,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// An attempt was answered.
+    /// Records that a call was answered.
     pub fn record_success(&self) -> CircuitChange {
         let was = std::mem::take(&mut *self.lock_state());
         match was.open_until {
@@ -55,7 +56,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// An attempt was not.
+    /// Records that a call was not answered.
     pub fn record_failure(&self, now: Instant) -> CircuitChange {
         let mut state = self.lock_state();
         state.failures = state.failures.saturating_add(1);
@@ -91,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_open_it() {
+    fn consecutive_failures_open_the_circuit() {
         let now = Instant::now();
         assert!(!opened(now).allows_call(now));
     }
 
     #[test]
-    fn a_success_in_between_keeps_it_closed() {
+    fn a_success_in_between_keeps_the_circuit_closed() {
         let (breaker, now) = (CircuitBreaker::default(), Instant::now());
         for _ in 0..3 * FAILURES_MAX {
             breaker.record_failure(now);
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_decides_for_all() {
+    fn one_probe_decides_for_all_callers() {
         let now = Instant::now();
         let breaker = opened(now);
         let later = now + OPEN_FOR;
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_nobody_hears_of_is_followed_by_another() {
+    fn a_probe_without_outcome_is_followed_by_another() {
         let now = Instant::now();
         let breaker = opened(now);
         assert!(breaker.allows_call(now + OPEN_FOR));

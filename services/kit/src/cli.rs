@@ -1,4 +1,4 @@
-//! The commands that every service's binary has.
+//! The commands that the binary of every service has.
 
 use crate::db::Database;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -13,10 +13,10 @@ use crate::messaging::{self, dead_letters, outbox};
 pub enum Command {
     /// Brings the service's schema up to date, then ends. Safe to start many at once.
     Migrate,
-    /// Messages that could not be handled.
+    /// Lists and replays messages that could not be handled.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
-    /// Publishes events again that were written since then, for a JetStream that lost them.
+    /// Publishes recent events again, for a JetStream that has lost them.
     Republish {
         /// How far back, in seconds.
         #[arg(long)]
@@ -24,12 +24,12 @@ pub enum Command {
     },
 }
 
-/// What an operator does with dead letters.
+/// Commands for dead letters.
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
-    /// Lists those not yet replayed.
+    /// Lists the dead letters that have not been replayed.
     List,
-    /// Sends one again to its consumer; consumers that have handled it ignore it.
+    /// Sends a dead letter to its consumer again; consumers that have handled it ignore it.
     Replay {
         /// The number that `list` shows.
         dead_letter_id: i64,
@@ -50,8 +50,11 @@ enum ServeOrCommon {
     Common(Command),
 }
 
-/// The `main` of a service that has no commands of its own: reads the command line and the
-/// configuration, and does what is asked.
+/// The `main` function of a service without commands of its own: reads the command line and the configuration,
+/// and runs the command.
+///
+/// # Errors
+/// The configuration is incomplete, or the command failed.
 pub async fn main<Config, Serving>(
     schema: Schema,
     serve: impl FnOnce(ServiceConfig, Config) -> Serving,
@@ -70,6 +73,9 @@ where
 }
 
 /// Runs one of the common commands to its end.
+///
+/// # Errors
+/// The database or NATS cannot be reached, or the dead letter does not exist.
 pub async fn run(command: Command, config: &ServiceConfig, schema: Schema) -> anyhow::Result<()> {
     match command {
         Command::Migrate => db::migrate(schema, &config.database.owner_url).await,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
-/// Tells the time: the system's, or one that a test sets.
+/// The source of the current time: the clock of the system, or one that a test sets.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The system's clock.
@@ -15,12 +15,13 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock that stands at `at` until [`Clock::advance`].
+    /// Returns a clock that stands at `at` until [`Clock::advance`] is called.
     pub fn manual(at: DateTime<Utc>) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(at.timestamp_micros())))
     }
 
-    /// Now, in whole microseconds, which is what Postgres stores: a value survives its round trip.
+    /// Returns the current time in whole microseconds. Postgres stores no smaller units, so that a value
+    /// survives its round trip.
     pub fn now(&self) -> DateTime<Utc> {
         match self {
             #[allow(
@@ -38,7 +39,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; the system's goes by itself.
+    /// Moves a manual clock forward; does nothing to the clock of the system.
     pub fn advance(&self, by: TimeDelta) {
         if let Self::Manual(micros) = self {
             micros.fetch_add(by.num_microseconds().unwrap_or_default(), Ordering::SeqCst);
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_when_it_is_advanced() {
         let start = DateTime::from_timestamp(1_700_000_000, 0).expect("valid");
         let clock = Clock::manual(start);
         assert_eq!(clock.now(), start);

@@ -1,6 +1,6 @@
 //! Configuration: a service's defaults, then an optional TOML file (`TALKTIME_CONFIG`, one table a
 //! service), then the environment: `TALKTIME_WALLET__DATABASE__APP_URL` is `database.app_url` of
-//! the wallet. What has no default must be set: the error names every missing variable's address.
+//! the wallet. A variable without a default must be set; the error names every missing one.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// Where a process runs. Development may use adapters that production refuses.
+/// The environment of a process. Development may use adapters that production refuses.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
@@ -23,10 +23,10 @@ pub enum Environment {
     Production,
 }
 
-/// What every process with an operations port has.
+/// Settings of every process with an operations port.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ProcessConfig {
-    /// Where this process runs.
+    /// The environment of this process.
     pub environment: Environment,
     /// The operations port.
     pub ops: OpsConfig,
@@ -38,20 +38,20 @@ pub struct ProcessConfig {
     pub shutdown: ShutdownConfig,
 }
 
-/// What every gRPC service has.
+/// Settings of every gRPC service.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
-    /// What every process has.
+    /// Settings of every process.
     pub process: ProcessConfig,
     /// The gRPC port.
     pub grpc: GrpcConfig,
-    /// The service's own schema.
+    /// The database and the schema of the service.
     pub database: DatabaseConfig,
-    /// Where events travel.
+    /// The NATS servers, which carry events.
     pub nats: NatsConfig,
 }
 
-/// The part of [`ServiceConfig`] that a process without a database does not have.
+/// The settings of [`ServiceConfig`] beyond [`ProcessConfig`].
 #[derive(Deserialize)]
 struct ServiceParts {
     grpc: GrpcConfig,
@@ -73,14 +73,14 @@ pub struct GrpcConfig {
     pub listen: SocketAddr,
 }
 
-/// One schema, two roles: the owner migrates, the app reads and writes rows.
+/// Database access with two roles: the owner migrates the schema, the app reads and writes rows.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DatabaseConfig {
     /// URL of the role that owns the schema; used by `migrate` alone.
     pub owner_url: SecretString,
     /// URL of the role that reads and writes rows.
     pub app_url: SecretString,
-    /// Connections a replica may hold.
+    /// Greatest number of connections of one replica.
     #[serde(default = "default_max_connections")]
     pub max_connections: u32,
 }
@@ -109,7 +109,7 @@ pub struct RedisConfig {
 pub struct TelemetryConfig {
     /// A `tracing` filter, such as `info` or `talktime_wallet=debug,info`.
     pub log: String,
-    /// An OTLP gRPC endpoint for traces; none: spans are made and carried, but not exported.
+    /// An OTLP gRPC endpoint for traces. Without one, spans are created and propagated, but not exported.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -126,9 +126,10 @@ impl Default for TelemetryConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct ShutdownConfig {
-    /// Between "not ready" and the first refused connection, for load balancers to notice.
+    /// Milliseconds between "not ready" and the first refused connection, in which load balancers notice.
     pub drain_delay_ms: u64,
-    /// For requests and jobs under way to finish; shorter than Kubernetes' grace period.
+    /// Milliseconds in which requests and jobs under way must finish; shorter than the grace period of
+    /// Kubernetes.
     pub deadline_ms: u64,
 }
 
@@ -141,7 +142,7 @@ impl Default for ShutdownConfig {
     }
 }
 
-/// Configuration that could not be read: says which variable, and why.
+/// The configuration could not be read; the text names the variables and the reasons.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration of {service}: {}", problems.join("; "))]
 pub struct ConfigError {
@@ -149,7 +150,10 @@ pub struct ConfigError {
     problems: Vec<String>,
 }
 
-/// Reads what every service has, and the service's own settings `T`.
+/// Reads the settings of every service, and the settings `T` of this one.
+///
+/// # Errors
+/// A variable without a default is not set, or a value has the wrong type.
 pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), ConfigError> {
     let (process, own) = load_process::<T>(service)?;
     let ServiceParts {
@@ -168,7 +172,10 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
     ))
 }
 
-/// The same for a process without a database and gRPC port, such as the gateway.
+/// Reads the settings of a process without a database and gRPC port, such as the gateway.
+///
+/// # Errors
+/// A variable without a default is not set, or a value has the wrong type.
 pub fn load_process<T: DeserializeOwned>(service: &str) -> Result<(ProcessConfig, T), ConfigError> {
     let figment = figment(service);
     Ok((extract(service, &figment)?, extract(service, &figment)?))
@@ -231,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_hold_where_nothing_is_said() {
+    fn defaults_apply_to_variables_that_are_not_set() {
         let figment = figment_of("[database]\nowner_url = \"a\"\napp_url = \"b\"");
         let own = extract::<Own>("wallet", &figment).expect("complete");
         assert_eq!(own.minute_secs, 0);

@@ -1,7 +1,7 @@
-//! One error type for every wire, and the one table from its kinds to gRPC and HTTP.
+//! The error type of all services, and the mapping of its kinds to gRPC and HTTP.
 //!
-//! A context has its own error enum and turns it into this one; a gRPC status carries it to the
-//! caller whole (code, detail, fields), and the gateway makes a problem document of it.
+//! Each service has an error enum of its own and converts it into this type. A gRPC status carries the whole
+//! error to the caller (code, detail, fields), and the gateway converts it into a problem document.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,51 +11,51 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// Marks our own details among those that any gRPC peer may send.
+/// Distinguishes our error details from those that any gRPC peer may send.
 const ERROR_DOMAIN: &str = "talktime";
 const KIND_KEY: &str = "kind";
-/// The code of an error that is the transport's word and not the peer's.
+/// The code of an error that the transport reports, not the peer.
 pub(crate) const UNREACHABLE: &str = "service_unavailable";
 
-/// What went wrong, as far as a caller's next step depends on it.
+/// The kind of an error, as far as the next step of the caller depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// A value is not allowed.
     InvalidArgument,
-    /// Not JSON, a missing field, a wrong type.
+    /// The body is not JSON, lacks a field or has a field of a wrong type.
     Unprocessable,
-    /// No valid token.
+    /// The request has no valid token.
     Unauthenticated,
-    /// A payment is missing or not vouched for.
+    /// A payment is missing or not verified.
     PaymentRequired,
-    /// A valid token without the right.
+    /// The token is valid, but lacks the right.
     PermissionDenied,
-    /// No such thing.
+    /// The requested resource does not exist.
     NotFound,
     /// The path exists, but does not take this HTTP method.
     MethodNotAllowed,
-    /// The thing is in another state than the request needs.
+    /// The resource is in another state than the request needs.
     Conflict,
     /// The body is too large.
     TooLarge,
-    /// The body is of a type that we do not take.
+    /// The body has a media type that is not supported.
     UnsupportedMediaType,
     /// The address of the request is too long.
     UriTooLong,
     /// The headers are too large.
     HeadersTooLarge,
-    /// Too many requests; see `retry_after`.
+    /// The caller sent too many requests; see [`Error::retry_after`].
     RateLimited,
-    /// A dependency is down. Whether the operation happened is unknown: ask again with the same id.
+    /// A dependency is down. The outcome is unknown; the caller should repeat the request with the same id.
     Unavailable,
-    /// The deadline passed; the outcome is unknown likewise.
+    /// The deadline passed; the outcome is unknown as well.
     DeadlineExceeded,
-    /// A bug.
+    /// A bug on our side.
     Internal,
 }
 
 impl Kind {
-    /// Every kind: its name between services, its gRPC code, its HTTP status and its title.
+    /// The name between services, the gRPC code, the HTTP status and the title of each kind.
     const TABLE: &'static [(Kind, &'static str, Code, u16, &'static str)] = &[
         (
             Kind::InvalidArgument,
@@ -172,17 +172,17 @@ impl Kind {
             .expect("the table has a row for every kind; a test walks them")
     }
 
-    /// The gRPC code.
+    /// Returns the gRPC code.
     pub fn grpc(self) -> Code {
         self.row().2
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn http(self) -> u16 {
         self.row().3
     }
 
-    /// The title of the problem document.
+    /// Returns the title of the problem document.
     pub fn title(self) -> &'static str {
         self.row().4
     }
@@ -199,17 +199,16 @@ impl Kind {
     }
 }
 
-/// A field of a request that is wrong, and why.
+/// A wrong field of a request.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct FieldError {
     /// Path of the field, such as `payout_account.ifsc_code`.
     pub field: String,
-    /// A sentence for a person.
+    /// The reason, as a sentence for the user.
     pub message: String,
 }
 
-/// An error as it travels: for a program a kind and a stable code, for a person a sentence, for
-/// the log its source.
+/// An error with a kind and a stable code for programs, a sentence for users, and its source for the log.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -220,11 +219,11 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What a caller is told to wait when a dependency is down.
+/// How long a caller should wait when a dependency is down.
 const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 impl Error {
-    /// An error with a stable `snake_case` `code` and a sentence for a person.
+    /// Returns an error with a stable `snake_case` `code` and a sentence for the user.
     pub fn new(
         kind: Kind,
         code: impl Into<Cow<'static, str>>,
@@ -242,12 +241,12 @@ impl Error {
         }
     }
 
-    /// A value that is not allowed.
+    /// Returns an error for a value that is not allowed.
     pub fn invalid(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::InvalidArgument, code, detail)
     }
 
-    /// A bug; the detail for the caller says nothing of its cause.
+    /// Returns the error of a bug. Its detail for the caller does not reveal the cause.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(
             Kind::Internal,
@@ -257,7 +256,7 @@ impl Error {
         .with_source(source)
     }
 
-    /// Keeps the cause, for the log.
+    /// Adds the cause, for the log.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -267,57 +266,57 @@ impl Error {
         self
     }
 
-    /// Names the fields that are wrong.
+    /// Adds the wrong fields.
     #[must_use]
     pub fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
         self.fields = fields;
         self
     }
 
-    /// Says when to try again.
+    /// Sets the time after which the caller should retry.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
 
-    /// An error of many at once, as each of them gets it.
+    /// Returns a copy of an error that several callers get. The shared error becomes its source.
     pub fn of_shared(shared: std::sync::Arc<Self>) -> Self {
         Self::new(shared.kind, shared.code.clone(), shared.detail.clone()).with_source(shared)
     }
 
-    /// What went wrong.
+    /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Stable `snake_case` name, for programs.
+    /// Returns the stable `snake_case` code for programs.
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// A sentence for a person.
+    /// Returns the sentence for the user.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The fields that are wrong.
+    /// Returns the wrong fields.
     pub fn fields(&self) -> &[FieldError] {
         &self.fields
     }
 
-    /// When to try again.
+    /// Returns the time after which the caller should retry.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether the peer could not be asked at all: whatever it is asked now, it does not answer.
+    /// Returns whether the peer could not be reached, so that other calls to it would fail as well.
     pub fn is_unreachable(&self) -> bool {
         self.kind == Kind::Unavailable && self.code == UNREACHABLE
     }
 
-    /// Whether the operation may have happened all the same: nothing but the same request with the
-    /// same id tells. Every other kind means that it certainly did not.
+    /// Returns whether the operation may have happened in spite of the error. Only the same request with the
+    /// same id finds out. Every other kind means that it did not happen.
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(
             self.kind,
@@ -326,7 +325,7 @@ impl Error {
     }
 }
 
-/// Never repeats the source; whoever logs walks the chain.
+/// Does not include the source; the log adds it with [`chain`].
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.detail)
@@ -339,7 +338,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// An error and its causes in one line, for the log.
+/// Returns an error and its causes in one line, for the log.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
@@ -368,8 +367,8 @@ impl From<Error> for Status {
     }
 }
 
-/// What a peer answered. Without our details it is not the peer's word but the transport's: the
-/// outcome is unknown. (An expired deadline arrives from tonic as `Cancelled`.)
+/// Converts the answer of a peer. A status without our details comes from the transport and not from the peer,
+/// so the outcome is unknown. (tonic reports an expired deadline as `Cancelled`.)
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();

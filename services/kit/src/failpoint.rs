@@ -1,18 +1,21 @@
-//! Named points at which a test can make a process die, as `kill -9` or a power cut would.
+//! Named points at which a test can end a process, as `kill -9` or a power cut would.
 //!
-//! Compiled only with the feature `failpoints`; without it a point is nothing at all. The point
-//! that `TALKTIME_FAILPOINT` names aborts the process when it is reached.
+//! They are compiled only with the feature `failpoints` and cost nothing without it. The point that the
+//! variable `TALKTIME_FAILPOINT` names aborts the process when it is reached.
 
-/// Dies here when a test has asked for it.
+/// Aborts the process if a test has named this point.
 #[cfg(feature = "failpoints")]
 pub fn reach(name: &str) {
     if std::env::var("TALKTIME_FAILPOINT").is_ok_and(|wanted| wanted == name) {
-        tracing::error!(failpoint = name, "dying here, as a test has asked");
+        tracing::error!(
+            failpoint = name,
+            "aborting at the failpoint that a test has named"
+        );
         std::process::abort();
     }
 }
 
-/// Nothing outside tests.
+/// Does nothing without the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn reach(_name: &str) {}

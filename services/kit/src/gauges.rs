@@ -1,6 +1,6 @@
-//! What is looked up rather than counted: how full a pool is, what waits in the outbox, how far a
-//! consumer is behind. Looked up every few seconds and not when somebody reads the metrics, so that
-//! no reader costs the database anything.
+//! Gauges that are measured periodically: the connections of a pool, the backlog of the outbox, the lag of a
+//! consumer. They are measured every few seconds and not when the metrics are read, so that reading them puts
+//! no load on the database.
 
 use std::time::Duration;
 
@@ -11,45 +11,50 @@ use tokio_util::sync::CancellationToken;
 
 use crate::messaging::{Consumer, outbox};
 
-/// More often than metrics are read.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Shorter than the interval at which Prometheus reads the metrics.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
-/// Looks again and again until told to stop. A look that fails leaves the gauge at what it was: what
-/// is away is told by others.
-pub async fn keep<F>(stopping: CancellationToken, mut look: impl FnMut() -> F)
+/// Measures a gauge periodically until `stopping` is cancelled. A failed measurement leaves the gauge as it
+/// was; other metrics and the log report the failing dependency.
+pub async fn run_gauge<F>(stopping: CancellationToken, mut measure: impl FnMut() -> F)
 where
     F: Future<Output = anyhow::Result<()>>,
 {
     loop {
-        let looked = tokio::select! {
-            looked = look() => looked,
+        let result = tokio::select! {
+            result = measure() => result,
             () = stopping.cancelled() => return,
         };
-        if let Err(error) = looked {
-            tracing::debug!(error = format!("{error:#}"), "a gauge stays as it was");
+        if let Err(error) = result {
+            tracing::debug!(
+                error = format!("{error:#}"),
+                "failed to measure gauge; the next interval retries"
+            );
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(MEASURE_EVERY) => {}
             () = stopping.cancelled() => return,
         }
     }
 }
 
-/// Of a pool: connections in use and idle, and how many there may be. Of the outbox in its schema:
-/// how many events wait, and for how long the oldest has.
-pub(crate) async fn database(db: Database, connections_max: u32) -> anyhow::Result<()> {
+/// Measures the connections of a pool, and the number and age of the unpublished events in its outbox.
+pub(crate) async fn measure_database(db: Database, connections_max: u32) -> anyhow::Result<()> {
     let connections = db.state();
     metrics::gauge!("db_connections", "state" => "idle").set(connections.idle);
     metrics::gauge!("db_connections", "state" => "used").set(connections.used);
     metrics::gauge!("db_connections_max").set(connections_max);
-    let waiting = outbox::waiting(&db).await?;
-    metrics::gauge!("outbox_unpublished").set(waiting.events);
-    metrics::gauge!("outbox_oldest_age_seconds").set(waiting.oldest_age_secs);
+    let backlog = outbox::measure_backlog(&db).await?;
+    metrics::gauge!("outbox_unpublished").set(backlog.events);
+    metrics::gauge!("outbox_oldest_age_seconds").set(backlog.oldest_age_secs);
     Ok(())
 }
 
-/// Of a durable consumer: events that it has not been given, and those it has not acknowledged.
-pub(crate) async fn consumer(nats: async_nats::Client, consumer: Consumer) -> anyhow::Result<()> {
+/// Measures the lag of a durable consumer: events that were not delivered, and those not acknowledged.
+pub(crate) async fn measure_consumer(
+    nats: async_nats::Client,
+    consumer: Consumer,
+) -> anyhow::Result<()> {
     let stream = jetstream::new(nats).get_stream_no_info(STREAM_NAME).await?;
     let found = stream.get_consumer::<pull::Config>(consumer.name).await;
     let found = found.map_err(|error| anyhow::anyhow!("{}: {error}", consumer.name))?;

@@ -1,6 +1,6 @@
-//! Answers kept by `Idempotency-Key`, in the schema and the transaction of the business operation
-//! (contract, section 1): same key and body replays the first answer, another body is refused, a
-//! request still running is a conflict.
+//! Stored answers by `Idempotency-Key`, in the schema and the transaction of the business operation
+//! (contract, section 1). The same key and body replays the first answer, another body is refused, and a
+//! request that is still running is a conflict.
 
 use std::collections::HashSet;
 
@@ -13,13 +13,13 @@ use sqlx::PgConnection;
 use crate::db::column;
 use crate::error::{Error, Kind};
 
-/// How long an answer is kept.
+/// How long an answer is stored.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
 
-/// Longest key we take, in bytes.
+/// Longest accepted key, in bytes.
 pub const KEY_LENGTH_MAX: usize = 255;
 
-/// One client's request as its key knows it.
+/// A request of a user with its idempotency key.
 #[derive(Clone, Debug)]
 pub struct Request {
     user_id: i64,
@@ -28,22 +28,25 @@ pub struct Request {
     body_hash: Vec<u8>,
 }
 
-/// What a key is found to be.
+/// Whether a key was used before.
 #[derive(Debug)]
 pub enum Seen<Answer> {
-    /// Never before: go on, then [`finish`] in the same transaction or a later one.
+    /// The key is new: execute the request, then call [`finish`] in the same transaction or a later one.
     First,
     /// The answer of the first request.
     Before(Answer),
 }
 
 impl Request {
-    /// The client's key.
+    /// Returns the key that the client chose.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// A request of `user_id` to `route` under `key`. `body` is what must be the same each time.
+    /// Returns a request of `user_id` to `route` under `key`. `body` must be the same each time.
+    ///
+    /// # Errors
+    /// `invalid_idempotency_key` if the key is empty or too long.
     pub fn new(
         user_id: i64,
         route: &'static str,
@@ -66,8 +69,12 @@ impl Request {
     }
 }
 
-/// Claims the key, or finds what it answered. A rolled back transaction frees the key again; a
-/// second request waits for the first one's transaction and then sees its answer.
+/// Claims the key, or finds its stored answer. A rollback frees the key again. A second request waits for the
+/// transaction of the first one and then finds its answer.
+///
+/// # Errors
+/// `idempotency_key_reused` if the key was used with another body, `idempotency_key_in_use` if its request
+/// has no answer yet.
 pub async fn begin<Answer: DeserializeOwned>(
     tx: &mut PgConnection,
     request: &Request,
@@ -76,8 +83,11 @@ pub async fn begin<Answer: DeserializeOwned>(
     seen.pop().unwrap_or_else(|| Err(still_running()))
 }
 
-/// The same for many keys, in their order, each with an answer or an error of its own. Of one key that
-/// is there twice, the second finds the first one's request still running.
+/// Claims several keys and returns a result for each of them, in order. If a key occurs twice, the second
+/// occurrence finds the request of the first one still running.
+///
+/// # Errors
+/// The database failed. Errors of single keys, as of [`begin`], are in the result.
 pub async fn begin_all<Answer: DeserializeOwned>(
     tx: &mut PgConnection,
     requests: &[&Request],
@@ -115,8 +125,11 @@ pub async fn begin_all<Answer: DeserializeOwned>(
     Ok(all)
 }
 
-/// The answer that this request got before; none when its key is new. For looking before anything
-/// else is asked: a replay must not depend on whether the request would still be allowed.
+/// Finds the stored answer of a request; `None` if its key is new. Call it before any check of the request,
+/// since a replay must not depend on whether the request would still be allowed.
+///
+/// # Errors
+/// As [`begin`].
 pub async fn find<Answer: DeserializeOwned>(
     connection: &mut PgConnection,
     request: &Request,
@@ -154,7 +167,10 @@ fn still_running() -> Error {
     )
 }
 
-/// Keeps the answer for the key.
+/// Stores the answer for the key.
+///
+/// # Errors
+/// The key was freed in the meantime, or the database failed.
 pub async fn finish(
     tx: &mut PgConnection,
     request: &Request,
@@ -163,7 +179,10 @@ pub async fn finish(
     finish_all(tx, &[(request, answer)]).await
 }
 
-/// Keeps the answers for many keys.
+/// Stores the answers for several keys.
+///
+/// # Errors
+/// As [`finish`].
 pub async fn finish_all(
     tx: &mut PgConnection,
     finished: &[(&Request, &impl Serialize)],
@@ -196,7 +215,10 @@ pub async fn finish_all(
     }
 }
 
-/// Frees a key whose request came to nothing, so that the client may try again.
+/// Frees a key whose request had no effect, so that the client may try again.
+///
+/// # Errors
+/// The database failed.
 pub async fn release(
     tx: &mut PgConnection,
     user_id: i64,

@@ -1,4 +1,4 @@
-//! Days as they are counted in India: the platform's day is that of its users.
+//! Calendar days in India, since the day of the platform is that of its users.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime, TimeDelta, Utc};
 /// table of time zones would say the same.
 const OFFSET: FixedOffset = FixedOffset::east_opt(5 * 3_600 + 1_800).expect("below a day");
 
-/// The date in India at an instant.
+/// Returns the date in India at an instant.
 pub fn date(at: DateTime<Utc>) -> NaiveDate {
     at.with_timezone(&OFFSET).date_naive()
 }
 
-/// The instant at which a date begins in India.
+/// Returns the instant at which a date begins in India.
 pub fn begins_at(date: NaiveDate) -> DateTime<Utc> {
     let midnight = date.and_time(NaiveTime::MIN).and_utc();
     midnight - TimeDelta::seconds(OFFSET.local_minus_utc().into())

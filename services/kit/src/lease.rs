@@ -1,18 +1,21 @@
-//! Work that one replica does at a time.
+//! Leases, for work that one replica does at a time.
 
 use crate::db::Database;
 use sqlx::{Connection, PgConnection};
 
 use crate::error::Error;
 
-/// The right to do a piece of work while nobody else does. It is an advisory lock of a database
-/// session of its own: a replica that dies loses it with its connection.
+/// The exclusive right to do a piece of work. It is an advisory lock in a database session of its own, so
+/// that a replica that dies loses it with its connection.
 pub struct Lease {
     connection: PgConnection,
 }
 
 impl Lease {
-    /// Takes the lease `name`, such as `presence.sweep`; none while somebody else has it.
+    /// Takes the lease `name`, such as `presence.sweep`; returns `None` while another replica holds it.
+    ///
+    /// # Errors
+    /// The database does not answer.
     pub async fn try_take(db: &Database, name: &str) -> Result<Option<Self>, Error> {
         let mut connection = db.open_session().await?;
         let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext($1))")
@@ -27,12 +30,15 @@ impl Lease {
         Ok(None)
     }
 
-    /// The session that holds the lease: what it reads ends with the lease.
+    /// Returns the session that holds the lease. Its reads fail once the lease is lost.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
 
-    /// Gives it back at once; a lease that is dropped goes when the server notices.
+    /// Releases the lease at once. A lease that is dropped ends when the server notices it.
+    ///
+    /// # Errors
+    /// The connection broke; the server releases the lease when it notices.
     pub async fn release(self) -> Result<(), Error> {
         Ok(self.connection.close().await?)
     }

@@ -1,7 +1,7 @@
-//! What every Talktime service is made of.
+//! The foundation of every Talktime service.
 //!
 //! A service's `main` reads its configuration ([`config`]), starts a [`Service`] (telemetry, the
-//! operations port, database, NATS), wires its domain, and serves gRPC until it is told to stop.
+//! operations port, database, NATS), wires its domain, and serves gRPC until SIGTERM or SIGINT.
 
 pub mod batch;
 pub mod breaker;
@@ -27,7 +27,8 @@ pub mod testing;
 pub mod text;
 pub mod trace;
 
-/// Requests are many small allocations: a tenth of a busy service's time with the system's allocator.
+/// Requests make many small allocations. With the allocator of the system they take a tenth of the time of a
+/// busy service.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

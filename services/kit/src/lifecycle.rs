@@ -1,4 +1,5 @@
-//! From start to stop: ready, draining, stopped; with a deadline that holds whatever hangs.
+//! The states of a process from start to stop: ready, draining, stopped. A deadline bounds the stop even if a
+//! task hangs.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::ShutdownConfig;
 
-/// Shared by everything that must know whether the process is ready or stopping.
+/// The state of the process, shared by all parts that must know it; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     ready: Arc<AtomicBool>,
@@ -22,23 +23,23 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Whether new work is welcome.
+    /// Returns whether new work is accepted.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Says that everything needed for the first request is there.
+    /// Marks the process as ready for its first request.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
     }
 
-    /// Resolves when new work is no longer welcome, though it is still done.
+    /// Returns a token that is cancelled when new work is no longer welcome, though it is still done.
     pub fn draining(&self) -> CancellationToken {
         self.draining.clone()
     }
 
-    /// Resolves when the process is to finish what it has begun and begin nothing new.
+    /// Returns a token that is cancelled when the process must finish its work and begin nothing new.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
@@ -50,9 +51,9 @@ impl Lifecycle {
 
     /// Runs a request to its end in a task of its own, which the stop waits for.
     ///
-    /// HTTP servers drop a handler's future when its client goes away. Work that was dropped half-way
-    /// would be left to sweepers, and clients that hang up on purpose could stop each other's requests
-    /// through whatever these share.
+    /// HTTP servers drop the future of a handler when its client disconnects. A request that was dropped
+    /// half-way would be left to sweepers, and clients that disconnect on purpose could stop the requests of
+    /// others through shared batches.
     ///
     /// # Errors
     /// The request panicked, or the runtime is shutting down.
@@ -63,8 +64,11 @@ impl Lifecycle {
         self.tasks.spawn(request).await
     }
 
-    /// Runs a server, which watches [`Lifecycle::stopping`], until a signal; then lets it and the
-    /// background tasks finish what they have begun, each no longer than the deadline.
+    /// Runs a server, which watches [`Lifecycle::stopping`], until SIGTERM or SIGINT. Then the server and the
+    /// background tasks finish what they have begun, each within the deadline.
+    ///
+    /// # Errors
+    /// The server failed, or the signal handlers cannot be installed.
     pub async fn run_until_drained<E>(
         &self,
         server: impl Future<Output = Result<(), E>>,
@@ -80,7 +84,7 @@ impl Lifecycle {
                 result?;
                 let deadline = Duration::from_millis(config.deadline_ms);
                 if tokio::time::timeout(deadline, server).await.is_err() {
-                    tracing::warn!("stopped with requests still running");
+                    tracing::warn!("requests did not end within the deadline; they are aborted");
                 }
             }
         }
@@ -88,8 +92,8 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Waits for SIGTERM or SIGINT, then says "not ready", waits for load balancers to notice, and
-    /// tells everyone to stop.
+    /// Waits for SIGTERM or SIGINT, reports "not ready", gives load balancers time to notice, and cancels
+    /// [`Lifecycle::stopping`].
     async fn drain_on_signal(&self, config: &ShutdownConfig) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -113,7 +117,10 @@ impl Lifecycle {
             .await
             .is_err()
         {
-            tracing::warn!(left = self.tasks.len(), "stopped with tasks still running");
+            tracing::warn!(
+                left = self.tasks.len(),
+                "background tasks did not end within the deadline; they are aborted"
+            );
         }
         tracing::info!("stopped");
     }

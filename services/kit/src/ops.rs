@@ -1,4 +1,4 @@
-//! The operations port: `/livez`, `/readyz` and `/metrics`, apart from what the world can reach.
+//! The operations port: `/livez`, `/readyz` and `/metrics`, which are not reachable from outside.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::lifecycle::Lifecycle;
 
-/// Serves the operations port until the process ends: readiness is asked for during a drain too.
+/// Serves the operations port until the process ends, since readiness is queried during a drain, too.
+///
+/// # Errors
+/// The port is in use.
 pub async fn listen(
     listen: SocketAddr,
     lifecycle: Lifecycle,
@@ -23,7 +26,7 @@ pub async fn listen(
         .route("/metrics", get(render).with_state(metrics));
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the operations port is closed");
+            tracing::error!(%error, "failed to serve the operations port; probes and metrics are gone until a restart");
         }
     });
     Ok(())

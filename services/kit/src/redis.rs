@@ -1,5 +1,4 @@
-//! The one place that knows how we talk to Redis: every command has a deadline, and a dead server
-//! is an error, not a wait.
+//! Connections to Redis. Every command has a deadline, so that a dead server causes an error and not a wait.
 
 use std::time::Duration;
 
@@ -16,10 +15,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
 const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 
-/// A pool that connects in the background and reconnects for ever.
+/// Returns a pool that connects in the background and reconnects indefinitely.
+///
+/// # Errors
+/// The URL is invalid.
 pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
     let mut redis_config = Config::from_url(config.url.expose_secret())?;
-    // By default a server that is away when we start is never asked again.
+    // By default the client never tries again if the server is down at the start.
     redis_config.fail_fast = false;
     let pool = Builder::from_config(redis_config)
         .with_connection_config(|connection| {

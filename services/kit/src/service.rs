@@ -1,4 +1,4 @@
-//! A running service: everything that all of them have, wired once.
+//! A running service: the parts that all services share.
 
 use crate::db::Database;
 use tonic::service::Routes;
@@ -15,15 +15,15 @@ use crate::telemetry::{self, Telemetry};
 
 /// A service between its start and its stop.
 pub struct Service {
-    /// The app role's pool.
+    /// The connections of the app role.
     pub db: Database,
-    /// Tells the outbox's relay that there is something to publish.
+    /// Wakes the relay of the outbox after a commit with events.
     pub relay: Relay,
-    /// NATS, for broadcasts that nobody needs later.
+    /// NATS, for broadcasts whose loss does no harm.
     pub nats: async_nats::Client,
-    /// The system's clock.
+    /// The clock of the system.
     pub clock: Clock,
-    /// Readiness and stop.
+    /// Readiness and shutdown.
     pub lifecycle: Lifecycle,
     schema: Schema,
     config: ServiceConfig,
@@ -31,8 +31,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts telemetry, the operations port, the pool, NATS and the outbox's relay. Does not wait
-    /// for any of them to answer.
+    /// Starts telemetry, the operations port, the pool, NATS and the relay of the outbox. Does not wait until
+    /// the database or NATS answer.
+    ///
+    /// # Errors
+    /// The configuration is invalid, or the operations port is in use.
     pub async fn start(config: ServiceConfig, schema: Schema) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(schema.name, &config.process.telemetry)?;
         let lifecycle = Lifecycle::default();
@@ -51,10 +54,10 @@ impl Service {
             .run(schema.name, db.clone(), nats.clone(), stopping.clone());
         lifecycle.spawn(publish);
         let (watched, connections_max) = (db.clone(), config.database.max_connections);
-        lifecycle.spawn(gauges::keep(stopping.clone(), move || {
-            gauges::database(watched.clone(), connections_max)
+        lifecycle.spawn(gauges::run_gauge(stopping.clone(), move || {
+            gauges::measure_database(watched.clone(), connections_max)
         }));
-        lifecycle.spawn(messaging::purge(db.clone(), stopping));
+        lifecycle.spawn(messaging::run_purge(db.clone(), stopping));
         Ok(Self {
             db,
             relay,
@@ -71,7 +74,7 @@ impl Service {
     pub fn consume<H: Handler>(&self, consumer: Consumer, handler: H) {
         let stopping = self.lifecycle.stopping();
         let nats = self.nats.clone();
-        self.spawn_gauge(move || gauges::consumer(nats.clone(), consumer));
+        self.spawn_gauge(move || gauges::measure_consumer(nats.clone(), consumer));
         self.lifecycle.spawn(consumer::run(
             consumer,
             handler,
@@ -81,16 +84,20 @@ impl Service {
         ));
     }
 
-    /// Looks up a gauge every few seconds until the service stops.
-    pub fn spawn_gauge<F>(&self, look: impl FnMut() -> F + Send + 'static)
+    /// Measures a gauge every few seconds until the service stops.
+    pub fn spawn_gauge<F>(&self, measure: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let stopping = self.lifecycle.stopping();
-        self.lifecycle.spawn(gauges::keep(stopping, look));
+        self.lifecycle.spawn(gauges::run_gauge(stopping, measure));
     }
 
-    /// Waits for the schema, serves until a signal, drains, and ends within the deadline.
+    /// Serves until SIGTERM or SIGINT, drains, and ends within the deadline. The service becomes ready when its
+    /// schema is migrated.
+    ///
+    /// # Errors
+    /// The gRPC port is in use, or the signal handlers cannot be installed.
     pub async fn serve(self, routes: Routes, names: &[&str]) -> anyhow::Result<()> {
         let shutdown = &self.config.process.shutdown;
         let lifecycle = self.lifecycle.clone();

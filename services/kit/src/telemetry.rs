@@ -23,7 +23,10 @@ pub struct Telemetry {
     pub metrics: PrometheusHandle,
 }
 
-/// Sets up logs, traces and metrics of this process. Called once.
+/// Sets up logs, traces and metrics of this process. Must be called once.
+///
+/// # Errors
+/// The log filter or the OTLP endpoint is invalid, or telemetry has been set up before.
 pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
     let tracer_provider = tracer_provider(service, config)?;
     let log_filter = EnvFilter::try_new(&config.log)?;
@@ -32,7 +35,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .flatten_event(true)
         .with_current_span(false)
         .with_filter(log_filter);
-    // A filter of its own: quieter logs must not cut traces.
+    // Traces have a filter of their own, since quieter logs must not cut traces.
     let traces = tracing_opentelemetry::layer()
         .with_tracer(tracer_provider.tracer(service))
         .with_filter(LevelFilter::INFO);
@@ -52,7 +55,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
     })
 }
 
-/// A panic is a line of the log like any other, and not several of another form.
+/// Logs panics as JSON lines like everything else, instead of the several lines that Rust prints.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -77,17 +80,17 @@ fn tracer_provider(
             .build()?;
         builder = builder.with_batch_exporter(exporter);
     } else {
-        // Traces have their ids all the same, but nobody collects what is in them.
+        // Traces still have ids for the logs, but their spans are not exported.
         builder = builder.with_sampler(Sampler::AlwaysOff);
     }
     Ok(builder.build())
 }
 
 impl Telemetry {
-    /// Sends what is still buffered. Logs its own failure, since nobody is left to handle it.
+    /// Exports the buffered spans. Logs a failure itself, since the process ends.
     pub fn flush(&self) {
         if let Err(error) = self.tracer_provider.shutdown() {
-            tracing::warn!(%error, "traces were not flushed");
+            tracing::warn!(%error, "failed to flush traces; the buffered spans are lost");
         }
     }
 }

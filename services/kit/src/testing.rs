@@ -1,4 +1,4 @@
-//! Databases of their own for tests, made from the bootstrapped template in a tenth of a second.
+//! Test databases, each created from the bootstrapped template in a tenth of a second.
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -9,21 +9,21 @@ use crate::db::{self, Database, Schema};
 /// Connections of one test to its database.
 const CONNECTIONS_MAX: u32 = 10;
 
-/// A fresh database with one schema. It goes with the test stack.
+/// A new database with one schema. It is removed with the test stack.
 pub struct TestDatabase {
-    /// The app role's connections, as the service holds them.
+    /// The connections of the app role, as the service uses them.
     pub app: Database,
-    /// A pool of the app role, to look at rows with its rights.
+    /// A plain pool of the app role, for reading and writing rows directly.
     pub app_pool: PgPool,
-    /// Pool of the superuser, to look and to break things.
+    /// A pool of the superuser, for causing failures.
     pub superuser: PgPool,
     /// URL of the role that owns the schema.
     pub owner_url: SecretString,
 }
 
 impl TestDatabase {
-    /// Makes a database for one test and migrates its schema. Needs the variables of
-    /// `cargo dev env`, which `cargo dev test` sets.
+    /// Creates a database for one test and migrates its schema. Needs the variables of `cargo dev env`, which
+    /// `cargo dev test` sets.
     pub async fn new(schema: Schema) -> Self {
         let database = Self::without_tables(schema).await;
         db::migrate(schema, &database.owner_url)
@@ -32,7 +32,7 @@ impl TestDatabase {
         database
     }
 
-    /// Makes a database with the empty schema.
+    /// Creates a database with an empty schema.
     pub async fn without_tables(schema: Schema) -> Self {
         let admin = options("DATABASE_URL");
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
@@ -57,7 +57,7 @@ async fn create(admin: &PgConnectOptions, name: &str, template: &str) {
     let mut connection = PgConnection::connect_with(admin)
         .await
         .expect("the test stack is up");
-    // One copy of a template at a time: Postgres refuses a second session in it.
+    // Templates are copied one at a time, since Postgres refuses a second session in a template.
     sqlx::query("SELECT pg_advisory_lock(hashtext($1))")
         .bind(template)
         .execute(&mut connection)

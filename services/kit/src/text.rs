@@ -1,4 +1,4 @@
-//! Text that people write: names, biographies, comments, reasons.
+//! Texts that users write: names, biographies, comments, reasons.
 //!
 //! Every text field of a request passes one of these functions before it is stored. They refuse what a
 //! reader cannot see, since it makes two different texts look the same, and what changes the order in
@@ -79,8 +79,8 @@ pub fn normalize_words(text: &str, max_chars: usize) -> Result<String, TextError
     }
 }
 
-/// What is visible of a text, as one line cut to `max_chars`: for texts that programs send, such as the
-/// name of a device, which nobody could correct after a refusal.
+/// Returns the visible characters of a text, as one line cut to `max_chars`. It is for texts that programs
+/// send, such as the name of a device, which no user could correct after a refusal.
 pub fn visible_line(text: &str, max_chars: usize) -> String {
     let text: Vec<char> = text.chars().take(max_chars).collect();
     let is_visible = |at: &usize| is_acceptable(&text, *at, is_space);

@@ -12,13 +12,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// Name of the header, metadata key and column (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The current span as a `traceparent`; `None` outside a sampled or recorded trace.
+/// Returns the current span as a `traceparent`; `None` outside a sampled or recorded trace.
 pub fn current() -> Option<String> {
     of(&Span::current())
 }
 
-/// The trace that something belongs to which came among others: the one it names, or the current one
-/// where that is empty.
+/// Returns the `traceparent` of one item of a batch: its own, or the current one if its own is empty.
 pub fn named_or_current(traceparent: String) -> Option<String> {
     if traceparent.is_empty() {
         current()
@@ -27,7 +26,7 @@ pub fn named_or_current(traceparent: String) -> Option<String> {
     }
 }
 
-/// A span as a `traceparent`.
+/// Returns a span as a `traceparent`; `None` outside a sampled or recorded trace.
 pub fn of(span: &Span) -> Option<String> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
@@ -35,12 +34,12 @@ pub fn of(span: &Span) -> Option<String> {
 }
 
 /// Makes `span` a child of a received `traceparent`, and writes its trace id into the span's
-/// `trace_id` field for the logs. A malformed or absent value starts a trace of its own.
+/// `trace_id` field for the logs. A malformed or absent value starts a new trace.
 pub fn adopt(span: &Span, traceparent: Option<&str>) {
     if let Some(traceparent) = traceparent {
         let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
         let parent = TraceContextPropagator::new().extract(&carrier);
-        // Fails only for a span that a log filter dropped: then there is nothing to connect.
+        // This fails only for a span that a log filter dropped, and then there is nothing to connect.
         let _ = span.set_parent(parent);
     }
     let context = span.context();
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_starts_a_trace_of_its_own() {
+    fn a_malformed_traceparent_starts_a_new_trace() {
         with_tracing(|| {
             let sent = adopted_then_sent("not a traceparent");
             assert_ne!(trace_id(&sent), trace_id(RECEIVED));

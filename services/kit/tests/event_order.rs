@@ -71,7 +71,7 @@ impl NatsServer {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Of each aggregate the versions of its events, in the order of the stream.
+    /// Returns the versions of the events of each aggregate, in the order of the stream.
     async fn versions(&self) -> BTreeMap<i64, Vec<i64>> {
         let jetstream = async_nats::jetstream::new(self.connect().await);
         let stream = jetstream.get_stream(STREAM_NAME).await.expect("made");

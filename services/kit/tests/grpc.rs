@@ -22,7 +22,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// What to ask for: the number of (empty) spans in the request.
+/// The kind of answer that is requested, as the number of (empty) spans in the request.
 const ANSWERS: usize = 0;
 const HANGS: usize = 1;
 const REFUSES: usize = 2;
@@ -254,7 +254,7 @@ async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
     }
 }
 
-/// What is known of a peer is known within the rounds of checks that it takes to be silent.
+/// A change in the health of a peer is noticed within the number of checks after which it counts as silent.
 async fn wait_until(is_so: impl Fn() -> bool) {
     let wait = async {
         while !is_so() {

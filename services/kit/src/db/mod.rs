@@ -1,5 +1,5 @@
-//! Postgres: one pool a service, in its own schema; migrations that many replicas may start at
-//! once.
+//! Postgres: each service has one pool and one schema. Several replicas may start the migrations at the same
+//! time.
 
 mod pool;
 mod transaction;
@@ -19,7 +19,7 @@ use crate::error::{Error, Kind};
 pub use pool::{Database, PoolState};
 pub use transaction::{Connection, Transaction};
 
-/// The tables of [`crate::messaging`] and [`crate::idempotency`], made in every service's schema.
+/// The tables of [`crate::messaging`] and [`crate::idempotency`] in the schema of every service.
 static KIT_MIGRATIONS: Migrator = sqlx::migrate!();
 
 const STATEMENT_TIMEOUT_MS: &str = "5000";
@@ -28,26 +28,28 @@ const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(100);
 const MIGRATION_LOCK_WAIT_MAX: Duration = Duration::from_mins(5);
 const SCHEMA_POLL: Duration = Duration::from_millis(200);
 
-/// The migrations of one service and the schema they make.
+/// The schema of a service and its migrations.
 #[derive(Clone, Copy)]
 pub struct Schema {
     /// Name of the schema, which is the service's name.
     pub name: &'static str,
-    /// What `sqlx::migrate!()` embedded.
+    /// The migrations that `sqlx::migrate!()` embedded.
     pub migrations: &'static Migrator,
-    /// How its statements are planned.
+    /// How Postgres plans the statements of the service.
     pub plan_cache_mode: PlanCacheMode,
 }
 
-/// When Postgres plans a prepared statement.
+/// When Postgres plans a prepared statement (`plan_cache_mode`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlanCacheMode {
-    /// Once for each connection, and by indexes alone: for statements that go by keys, whatever the
-    /// values are. Left to itself Postgres plans those with arrays each time, which takes longer than to
-    /// run them; and a plan that reads a whole table, made while that was small, would stay. What does
-    /// read a lot says so ([`allow_full_scans`]).
+    /// Postgres plans a statement once per connection and uses only index scans. This suits statements that
+    /// find rows by key, whose best plan does not depend on the values. In the automatic mode, Postgres would
+    /// plan statements with array parameters at each execution, which takes longer than the execution itself.
+    /// Full scans are disabled because a generic plan that was made while a table was small would otherwise
+    /// stay in use after it has grown. A transaction that has to read whole tables calls
+    /// [`allow_full_scans`].
     ForceGeneric,
-    /// As Postgres sees fit: for queries whose best plan depends on the values.
+    /// Postgres decides. This suits queries whose best plan depends on the values.
     Auto,
 }
 
@@ -66,7 +68,10 @@ impl PlanCacheMode {
     }
 }
 
-/// Lets the statements of a transaction take the time they need, planned as Postgres sees fit.
+/// Allows the statements of a transaction to scan whole tables, without a time limit and with any plan.
+///
+/// # Errors
+/// The database does not answer.
 pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "SET LOCAL statement_timeout = 0; SET LOCAL plan_cache_mode = auto;
@@ -78,8 +83,11 @@ pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// The pool of the app role. Connects in the background, so that a service starts without its
-/// database, is not ready, and becomes ready when the database comes.
+/// Returns the pool of the app role. It connects in the background, so that a service starts without its
+/// database and becomes ready when the database answers.
+///
+/// # Errors
+/// `database.app_url` is invalid.
 pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database> {
     let options = config
         .app_url
@@ -98,10 +106,13 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database>
     Ok(Database::connect_lazily(options, config.max_connections))
 }
 
-/// Brings a schema up to date as its owner. Replicas that start at once wait for each other.
+/// Migrates a schema as its owner. Replicas that start at the same time wait for each other.
 ///
-/// The lock is polled, never waited for: a blocked waiter would hold a snapshot, which a
-/// `CREATE INDEX CONCURRENTLY` of the winner waits for in turn.
+/// The lock is polled because a session that waits for it would hold a snapshot, and a
+/// `CREATE INDEX CONCURRENTLY` in the session with the lock would wait for that snapshot in turn.
+///
+/// # Errors
+/// The database does not answer, a migration failed, or another migration of the schema does not end.
 pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(owner_url.expose_secret())
         .await
@@ -140,7 +151,7 @@ async fn lock_schema(connection: &mut PgConnection, schema: &str) -> anyhow::Res
         .context("another migration of this schema does not end")?
 }
 
-/// The app role reads which migrations ran and must not rewrite it.
+/// Withdraws the write access of the app role to the migration tables, which it only reads.
 async fn protect_migration_tables(connection: &mut PgConnection, schema: &str) -> sqlx::Result<()> {
     let statement = format!(
         "REVOKE INSERT, UPDATE, DELETE ON {schema}._migrations, {schema}._kit_migrations
@@ -163,7 +174,9 @@ pub async fn wait_until_migrated(db: &Database, schema: Schema) {
         match newest_migration(db).await {
             Ok(newest) if newest >= wanted => return,
             Ok(_) => tracing::warn!(schema = schema.name, "waiting for migrations"),
-            Err(error) => tracing::warn!(%error, "waiting for the database"),
+            Err(error) => {
+                tracing::warn!(schema = schema.name, %error, "failed to read the schema version; waiting for the database")
+            }
         }
         tokio::time::sleep(SCHEMA_POLL).await;
     }
@@ -175,11 +188,11 @@ async fn newest_migration(db: &Database) -> sqlx::Result<Option<i64>> {
         .await
 }
 
-/// What a failed query means to a caller: a database that is away or overloaded is a 503 with an
-/// unknown outcome, a text that Postgres cannot store is the caller's, anything else is a bug.
+/// Converts a failed query. A database that is down or overloaded is an unknown outcome (503), a text that
+/// Postgres cannot store is a mistake of the caller, and everything else is a bug.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_passing(&error) {
+        if is_temporary(&error) {
             Self::new(
                 Kind::Unavailable,
                 "database_unavailable",
@@ -198,7 +211,7 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// A NUL, or bytes that are no character (SQLSTATE 22021, 22P05).
+/// Returns whether a text contains NUL or invalid characters (SQLSTATE 22021, 22P05).
 fn is_unstorable_text(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()
@@ -206,10 +219,10 @@ fn is_unstorable_text(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| ["22021", "22P05"].contains(&code.as_ref()))
 }
 
-/// Whether the same statement may succeed later: no connection, shutting down, out of resources,
-/// serialization failure, deadlock, lock, statement or transaction time-out (SQLSTATE classes 08, 53,
-/// 57, 40, 55, and 25P03).
-fn is_passing(error: &sqlx::Error) -> bool {
+/// Returns whether the same statement may succeed later: no connection, shutting down, out of resources,
+/// serialization failure, deadlock, lock, statement or transaction time-out (SQLSTATE classes 08, 53, 57, 40,
+/// 55, and 25P03).
+fn is_temporary(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
@@ -257,19 +270,19 @@ pub fn expect_row_count(
     )))
 }
 
-/// One value of each row, as a statement with `unnest` takes them.
+/// Collects one value of each row, for a statement with `unnest`.
 pub fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
 
-/// Whether an insert or update met a row that the constraint `name` forbids beside it.
+/// Returns whether an insert or update violated the unique constraint `name`.
 pub fn is_unique_violation(error: &sqlx::Error, name: &str) -> bool {
     error.as_database_error().is_some_and(|database| {
         database.is_unique_violation() && database.constraint() == Some(name)
     })
 }
 
-/// Whether a statement failed because it names a row that is not there.
+/// Returns whether a statement failed because it refers to a row that does not exist.
 pub fn is_foreign_key_violation(error: &sqlx::Error) -> bool {
     error
         .as_database_error()

@@ -5,7 +5,7 @@
 //! connection that was dropped in between is therefore settled before anybody else gets it: its
 //! transaction is rolled back and its outstanding answers are read, in a task of its own. A connection
 //! that cannot be settled in time is closed. sqlx's own pool does not do this for a `BEGIN` that was sent
-//! and not yet answered: the next user's statements then run inside a transaction that nobody commits.
+//! and not yet answered: the next user's statements then run inside a transaction that is never committed.
 //!
 //! Connections are opened by tasks of the pool and not by the requests that wait for one, a few at a
 //! time and each with its own timeout. Attempts that ended at their request's deadline, all at once,

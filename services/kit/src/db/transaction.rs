@@ -95,7 +95,7 @@ impl Drop for Transaction {
     }
 }
 
-/// What makes a session fit for the next request.
+/// The step that makes a session fit for the next request.
 #[derive(Clone, Copy)]
 enum Settlement {
     ReadAnswers,

@@ -1,10 +1,11 @@
-//! Which addresses a channel is balanced over: those that a peer's names resolve to, and that serve.
+//! Selects the addresses over which a channel is balanced: those that the names of a peer resolve to and that
+//! serve.
 //!
-//! A channel goes on using an address whose connections are refused: requests to it fail at once, and
-//! idle as it therefore is, it gets more than its share of them. So every address is asked for its
-//! health, and only those that serve are used. A peer that drains says so while it still answers, and
-//! is left before it closes. Where none serves those are used that did last, or all: a request must fail
-//! rather than wait, and the first to come back is found by the request itself.
+//! A channel on its own keeps using an address that refuses connections. Requests to it fail at once, so that
+//! it looks idle and gets more than its share. Therefore the health of every address is checked, and only
+//! serving addresses are used. A draining peer reports it while it still answers, and is removed before it
+//! closes. If no address serves, the addresses that served last are used, or else all: a request must fail
+//! rather than wait, and it finds the first peer that recovers.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -27,48 +28,48 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The same while none serves.
-const CHECK_AGAIN: Duration = Duration::from_millis(200);
+/// Interval of the checks while no address serves.
+const CHECK_WHILE_DOWN_EVERY: Duration = Duration::from_millis(200);
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
-/// Checks in a row without an answer after which an address is taken to be gone: a busy peer may be
-/// late once.
-const SILENCES_MAX: u32 = 3;
+/// Number of consecutive unanswered checks after which an address is considered gone. A busy peer may be late
+/// once.
+const UNANSWERED_CHECKS_MAX: u32 = 3;
 
-/// A name, and the addresses that it resolved to last.
-struct Target {
+/// A name with the addresses that it last resolved to.
+struct PeerName {
     host: String,
     port: u16,
     addresses: Vec<SocketAddr>,
 }
 
-/// An address, and how it answered.
-struct Peer {
+/// The health of one address.
+struct AddressHealth {
     health: HealthClient<Channel>,
     serves: bool,
-    silences: u32,
+    unanswered_checks: u32,
 }
 
-/// What an address says of itself.
-enum Verdict {
-    Serves,
-    ServesNot,
+/// The answer of an address to a health check.
+enum HealthAnswer {
+    Serving,
+    NotServing,
     Silent,
 }
 
 /// The addresses of a peer.
-pub(super) struct Addresses {
-    targets: Vec<Target>,
-    peers: HashMap<SocketAddr, Peer>,
-    /// Those that the channel has been told.
+pub(super) struct PeerAddresses {
+    targets: Vec<PeerName>,
+    peers: HashMap<SocketAddr, AddressHealth>,
+    /// The addresses that the channel uses.
     used: HashSet<SocketAddr>,
 }
 
-/// Whether a peer serves at any of its addresses, as far as was found out a second ago; cheap to clone.
+/// Whether a peer serves at any of its addresses, as of the last check; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct PeerHealth(Arc<AtomicBool>);
 
 impl PeerHealth {
-    /// Whether it does. Nobody is known to before the first answer.
+    /// Returns whether the peer serves. It is false before the first check.
     pub fn serves(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -78,10 +79,10 @@ impl PeerHealth {
     }
 }
 
-impl Addresses {
-    /// Those behind `http://host:port`, or behind several of these with commas between.
+impl PeerAddresses {
+    /// Parses `http://host:port`, or several of these, separated by commas.
     pub(super) fn parse(urls: &str) -> anyhow::Result<Self> {
-        let targets = urls.split(',').map(|url| target(url.trim()));
+        let targets = urls.split(',').map(|url| parse_peer_name(url.trim()));
         Ok(Self {
             targets: targets.collect::<Result<_, _>>()?,
             peers: HashMap::new(),
@@ -89,9 +90,8 @@ impl Addresses {
         })
     }
 
-    /// Tells a channel which to use, and `health` whether there are any that serve, until the channel
-    /// is dropped.
-    pub(super) async fn follow(
+    /// Updates the addresses of a channel, and `health`, until the channel is dropped.
+    pub(super) async fn run(
         mut self,
         changes: Sender<Change<SocketAddr, Endpoint>>,
         health: PeerHealth,
@@ -103,20 +103,26 @@ impl Addresses {
                 resolved_at = Some(Instant::now());
             }
             self.check().await;
-            self.tell(&changes).await;
+            self.update_channel(&changes).await;
             let serves = self.peers.values().any(|peer| peer.serves);
             health.set(serves);
-            let pause = if serves { CHECK_EVERY } else { CHECK_AGAIN };
+            let pause = if serves {
+                CHECK_EVERY
+            } else {
+                CHECK_WHILE_DOWN_EVERY
+            };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Looks the names up. While one does not resolve, its last known addresses stay.
+    /// Resolves the names. While a name does not resolve, its last known addresses stay.
     async fn resolve(&mut self) {
         for target in &mut self.targets {
             match tokio::net::lookup_host((target.host.as_str(), target.port)).await {
                 Ok(found) => target.addresses = found.collect(),
-                Err(error) => tracing::warn!(host = target.host, %error, "peer does not resolve"),
+                Err(error) => {
+                    tracing::warn!(host = target.host, %error, "failed to resolve peer; its last known addresses stay in use")
+                }
             }
         }
         let known: HashSet<SocketAddr> = self
@@ -128,15 +134,15 @@ impl Addresses {
         for address in known {
             self.peers
                 .entry(address)
-                .or_insert_with(|| Peer::new(address));
+                .or_insert_with(|| AddressHealth::new(address));
         }
     }
 
     async fn check(&mut self) {
-        join_all(self.peers.values_mut().map(Peer::check)).await;
+        join_all(self.peers.values_mut().map(AddressHealth::check)).await;
     }
 
-    async fn tell(&mut self, changes: &Sender<Change<SocketAddr, Endpoint>>) {
+    async fn update_channel(&mut self, changes: &Sender<Change<SocketAddr, Endpoint>>) {
         let serving = self.peers.iter().filter(|(_, peer)| peer.serves);
         let mut wanted: HashSet<SocketAddr> = serving.map(|(address, _)| *address).collect();
         if wanted.is_empty() {
@@ -149,7 +155,7 @@ impl Addresses {
         if wanted.is_empty() {
             wanted = self.peers.keys().copied().collect();
         }
-        // A failed send means that the channel is gone, and with it this task.
+        // A send fails only if the channel was dropped, and then this task ends, too.
         for address in wanted.difference(&self.used) {
             let _ = changes
                 .send(Change::Insert(*address, endpoint(*address)))
@@ -162,9 +168,9 @@ impl Addresses {
     }
 }
 
-fn target(url: &str) -> anyhow::Result<Target> {
+fn parse_peer_name(url: &str) -> anyhow::Result<PeerName> {
     let uri: Uri = url.parse().with_context(|| format!("peer address {url}"))?;
-    Ok(Target {
+    Ok(PeerName {
         host: uri
             .host()
             .context("a peer address needs a host")?
@@ -174,36 +180,36 @@ fn target(url: &str) -> anyhow::Result<Target> {
     })
 }
 
-impl Peer {
+impl AddressHealth {
     fn new(address: SocketAddr) -> Self {
         Self {
             health: HealthClient::new(endpoint(address).connect_lazy()),
             serves: false,
-            silences: 0,
+            unanswered_checks: 0,
         }
     }
 
     async fn check(&mut self) {
-        match self.ask().await {
-            Verdict::Serves => (self.serves, self.silences) = (true, 0),
-            Verdict::ServesNot => (self.serves, self.silences) = (false, 0),
-            Verdict::Silent => {
-                self.silences += 1;
-                self.serves &= self.silences < SILENCES_MAX;
+        match self.query_health().await {
+            HealthAnswer::Serving => (self.serves, self.unanswered_checks) = (true, 0),
+            HealthAnswer::NotServing => (self.serves, self.unanswered_checks) = (false, 0),
+            HealthAnswer::Silent => {
+                self.unanswered_checks += 1;
+                self.serves &= self.unanswered_checks < UNANSWERED_CHECKS_MAX;
             }
         }
     }
 
-    async fn ask(&mut self) -> Verdict {
+    async fn query_health(&mut self) -> HealthAnswer {
         let answer = self.health.check(HealthCheckRequest::default());
         match tokio::time::timeout(CHECK_TIMEOUT, answer).await {
             Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving => {
-                Verdict::Serves
+                HealthAnswer::Serving
             }
-            // A peer that knows nothing of health is there all the same.
-            Ok(Err(status)) if status.code() == Code::Unimplemented => Verdict::Serves,
-            Ok(_) => Verdict::ServesNot,
-            Err(_elapsed) => Verdict::Silent,
+            // A peer without a health service is considered to serve.
+            Ok(Err(status)) if status.code() == Code::Unimplemented => HealthAnswer::Serving,
+            Ok(_) => HealthAnswer::NotServing,
+            Err(_elapsed) => HealthAnswer::Silent,
         }
     }
 }
@@ -222,15 +228,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_addresses_may_be_given() {
-        let given = Addresses::parse("http://a:1, http://b:2").expect("valid");
+    fn several_addresses_are_parsed() {
+        let given = PeerAddresses::parse("http://a:1, http://b:2").expect("valid");
         let targets: Vec<(&str, u16)> = given
             .targets
             .iter()
             .map(|target| (target.host.as_str(), target.port))
             .collect();
         assert_eq!(targets, [("a", 1), ("b", 2)]);
-        assert!(Addresses::parse("http://a").is_err(), "no port");
-        assert!(Addresses::parse("").is_err(), "nothing");
+        assert!(PeerAddresses::parse("http://a").is_err(), "no port");
+        assert!(PeerAddresses::parse("").is_err(), "nothing");
     }
 }

@@ -1,4 +1,4 @@
-//! Channels to peers: balanced over every address that serves, with a deadline on each call.
+//! Channels to peers, balanced over all serving addresses, with a deadline for each call.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::balance::Addresses;
+use super::balance::PeerAddresses;
 pub use super::balance::PeerHealth;
-use super::guarded::{Guarded, is_circuit_open};
+use super::guarded::{GuardedChannel, is_circuit_open};
 use crate::error::Error;
 use crate::{grpc, trace};
 
@@ -24,29 +24,34 @@ const RETRY_ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(25);
 
 /// A channel to a peer; cheap to clone.
-pub type PeerChannel = InterceptedService<Guarded, Outgoing>;
+pub type PeerChannel = InterceptedService<GuardedChannel, Outgoing>;
 
-/// A channel to every address behind `http://host:port`, or behind several of these with commas
-/// between. Connects when first used; names are resolved again and again, so that new replicas get
-/// their share, and only replicas that serve are asked. While none of them answers, calls fail at once,
-/// but for one in a while that tries.
+/// Returns a channel to all addresses behind `http://host:port`, or behind several of these, separated by
+/// commas. It connects when it is first used. Names are resolved periodically, so that new replicas get their
+/// share of calls, and only serving replicas are called. While none of them answers, calls fail at once,
+/// except for an occasional probe.
+///
+/// # Errors
+/// An address has no host or no port.
 pub fn connect(urls: &str) -> anyhow::Result<PeerChannel> {
     let (channel, _) = connect_and_watch(urls)?;
     Ok(channel)
 }
 
-/// The same, and whether anybody behind it serves.
+/// Returns a channel as [`connect`] does, and whether any replica behind it serves.
+///
+/// # Errors
+/// An address has no host or no port.
 pub fn connect_and_watch(urls: &str) -> anyhow::Result<(PeerChannel, PeerHealth)> {
-    let addresses = Addresses::parse(urls)?;
+    let addresses = PeerAddresses::parse(urls)?;
     let health = PeerHealth::default();
     let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
-    tokio::spawn(addresses.follow(changes, health.clone()));
-    let channel = Guarded::new(channel, urls.to_owned());
+    tokio::spawn(addresses.run(changes, health.clone()));
+    let channel = GuardedChannel::new(channel, urls.to_owned());
     Ok((InterceptedService::new(channel, Outgoing), health))
 }
 
-/// Gives every outgoing call the current trace and, where its caller set no time-out, the time that is
-/// left.
+/// Adds the current trace to every outgoing call, and the remaining time if the caller set no time-out.
 #[derive(Clone, Debug)]
 pub struct Outgoing;
 
@@ -65,17 +70,20 @@ impl Interceptor for Outgoing {
     }
 }
 
-/// What this process may ask again: when everything fails, retries must not become the larger part of
-/// what a peer has to bear. So many a second are always allowed, and this part of all calls besides.
+/// Limits the retries of this process, so that they do not become the larger part of the load of a failing
+/// peer. A fixed number per second is always allowed, and in addition a fraction of all calls.
 static RETRY_BUDGET: LazyLock<TpsBudget> =
     LazyLock::new(|| TpsBudget::new(RETRY_BUDGET_WINDOW, RETRIES_PER_SEC_MIN, RETRIES_OF_CALLS));
 const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
 const RETRIES_PER_SEC_MIN: u32 = 10;
 const RETRIES_OF_CALLS: f32 = 0.1;
 
-/// Asks again, a few times and with growing pauses, while the outcome is unknown. Only for
-/// operations that may safely happen twice. About every tenth call is asked again at most, and none of
-/// a peer that is known to be dead.
+/// Makes a call and retries it a few times, with growing pauses, while the outcome is unknown. Only for
+/// operations that may safely happen twice. At most about a tenth of all calls is retried, and none to a peer
+/// whose circuit is open.
+///
+/// # Errors
+/// The error of the last attempt.
 pub async fn retry_idempotent<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,

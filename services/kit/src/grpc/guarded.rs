@@ -15,40 +15,40 @@ use tower::{Service, ServiceExt};
 use crate::breaker::{CircuitBreaker, CircuitChange};
 use crate::error::{Error, Kind, UNREACHABLE};
 
-/// Tells a call that was not made from one that went wrong.
+/// Metadata key that marks a call that was not made, because the circuit is open.
 const CIRCUIT: &str = "circuit";
 const OPEN: &str = "open";
-/// A caller that gives up sooner says little about the peer.
-const PATIENCE_MIN: Duration = Duration::from_millis(250);
+/// A time-out after less than this does not count as a failure, since it says little about the peer.
+const COUNTED_TIMEOUT_MIN: Duration = Duration::from_millis(250);
 
-/// A channel that is not used while its peer is dead; cheap to clone.
+/// A channel that is not used while the circuit of its peer is open; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Guarded {
+pub struct GuardedChannel {
     channel: Channel,
-    peer: Arc<Peer>,
+    peer: Arc<GuardedPeer>,
 }
 
 #[derive(Debug)]
-struct Peer {
+struct GuardedPeer {
     name: String,
     breaker: CircuitBreaker,
 }
 
-impl Guarded {
-    /// The channel to `name`, which is for the log and the metrics.
+impl GuardedChannel {
+    /// Returns a guarded channel. `name` identifies the peer in the log and the metrics.
     pub(super) fn new(channel: Channel, name: String) -> Self {
         let breaker = CircuitBreaker::default();
-        let peer = Arc::new(Peer { name, breaker });
+        let peer = Arc::new(GuardedPeer { name, breaker });
         Self { channel, peer }
     }
 }
 
-impl Service<http::Request<Body>> for Guarded {
+impl Service<http::Request<Body>> for GuardedChannel {
     type Response = http::Response<Body>;
     type Error = transport::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    /// The channel itself is waited for in the call: while the circuit is open nobody waits.
+    /// Always ready: the call itself waits for the channel, so that nobody waits while the circuit is open.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -56,20 +56,22 @@ impl Service<http::Request<Body>> for Guarded {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let started = Instant::now();
         if !self.peer.breaker.allows_call(started) {
-            return ready(Ok(not_asked().into_http())).boxed();
+            return ready(Ok(circuit_open_status().into_http())).boxed();
         }
         let channel = self.channel.clone();
-        let mut attempt = Attempt {
+        let mut attempt = CallAttempt {
             peer: self.peer.clone(),
             started,
-            is_over: false,
+            is_answered: false,
         };
         async move {
             let outcome = channel.oneshot(request).await;
-            attempt.is_over = true;
+            attempt.is_answered = true;
             match &outcome {
-                Ok(_) => attempt.peer.tell(attempt.peer.breaker.record_success()),
-                Err(error) => attempt.failed(is_timeout(error)),
+                Ok(_) => attempt
+                    .peer
+                    .report_change(attempt.peer.breaker.record_success()),
+                Err(error) => attempt.record_failure(is_timeout(error)),
             }
             outcome
         }
@@ -77,32 +79,33 @@ impl Service<http::Request<Body>> for Guarded {
     }
 }
 
-/// An attempt that is dropped unanswered was waited for in vain.
-struct Attempt {
-    peer: Arc<Peer>,
+/// A call under way. If it is dropped before it is answered, it counts as timed out.
+struct CallAttempt {
+    peer: Arc<GuardedPeer>,
     started: Instant,
-    is_over: bool,
+    is_answered: bool,
 }
 
-impl Attempt {
-    fn failed(&self, is_timeout: bool) {
+impl CallAttempt {
+    fn record_failure(&self, is_timeout: bool) {
         let now = Instant::now();
-        if !is_timeout || now - self.started >= PATIENCE_MIN {
-            self.peer.tell(self.peer.breaker.record_failure(now));
+        if !is_timeout || now - self.started >= COUNTED_TIMEOUT_MIN {
+            self.peer
+                .report_change(self.peer.breaker.record_failure(now));
         }
     }
 }
 
-impl Drop for Attempt {
+impl Drop for CallAttempt {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.failed(true);
+        if !self.is_answered {
+            self.record_failure(true);
         }
     }
 }
 
-impl Peer {
-    fn tell(&self, change: CircuitChange) {
+impl GuardedPeer {
+    fn report_change(&self, change: CircuitChange) {
         let open = match change {
             CircuitChange::None => return,
             CircuitChange::Opened => true,
@@ -110,7 +113,14 @@ impl Peer {
         };
         metrics::gauge!("grpc_client_circuit_open", "peer" => self.name.clone())
             .set(f64::from(u8::from(open)));
-        tracing::warn!(peer = self.name, open, "circuit");
+        if open {
+            tracing::warn!(
+                peer = self.name,
+                "circuit opened; calls fail at once until a probe succeeds"
+            );
+        } else {
+            tracing::info!(peer = self.name, "circuit closed; calls are made again");
+        }
     }
 }
 
@@ -125,7 +135,7 @@ fn is_timeout(error: &transport::Error) -> bool {
     false
 }
 
-fn not_asked() -> Status {
+fn circuit_open_status() -> Status {
     let detail = "Please try again in a moment.";
     let mut status = Status::from(Error::new(Kind::Unavailable, UNREACHABLE, detail));
     let open = MetadataValue::from_static(OPEN);
@@ -133,7 +143,7 @@ fn not_asked() -> Status {
     status
 }
 
-/// Whether the call was not even made, since the peer is dead: asking again at once is of no use.
+/// Returns whether the call was not made because the circuit is open. A retry at once would fail as well.
 pub(super) fn is_circuit_open(status: &Status) -> bool {
     status
         .metadata()

@@ -1,4 +1,4 @@
-//! gRPC between services: deadlines and traces travel with every request.
+//! gRPC between services. Every request carries its deadline and its trace.
 
 mod balance;
 pub mod client;
@@ -8,16 +8,16 @@ pub mod server;
 use std::time::{Duration, Instant};
 
 tokio::task_local! {
-    /// When the request that this task works for must have been answered.
+    /// The time by which the request of this task must be answered.
     static DEADLINE: Instant;
 }
 
-/// Runs `work` under a deadline: calls to peers made inside get what is left of it.
+/// Runs `work` under a deadline. Calls to peers made inside get the remaining time.
 pub async fn with_deadline<F: Future>(deadline: Instant, work: F) -> F::Output {
     DEADLINE.scope(deadline, work).await
 }
 
-/// What is left of the current request's time; `None` outside a request.
+/// Returns the remaining time of the current request; `None` outside a request.
 pub fn time_left() -> Option<Duration> {
     DEADLINE
         .try_with(|deadline| deadline.saturating_duration_since(Instant::now()))

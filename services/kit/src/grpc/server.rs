@@ -1,7 +1,7 @@
-//! Serving gRPC: traces, deadlines and metrics around every method; health and
-//! reflection beside them; a drain that ends.
+//! The gRPC server: traces, deadlines and metrics around every method, a health and a reflection service, and a
+//! bounded drain.
 //!
-//! A method that has begun goes on when its caller hangs up: it ends by its own deadline.
+//! A method that has begun continues when its caller disconnects; it ends by its own deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,23 +23,27 @@ use crate::error::{Error, Kind, chain};
 use crate::lifecycle::Lifecycle;
 use crate::{grpc, trace};
 
-/// Bound of a request that comes without a deadline.
+/// Time limit of a request without a deadline.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-/// Bound of a request that comes with a longer one: uploads take as long as a phone's network does.
+/// Time limit of a request with a longer deadline. Uploads take as long as the network of the phone needs.
 const TIMEOUT_MAX: Duration = Duration::from_secs(90);
-/// Clients reconnect so often, and so find new replicas.
+/// Clients reconnect after this time and thereby find new replicas.
 const CONNECTION_AGE_MAX: Duration = Duration::from_mins(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const CONCURRENT_STREAMS_MAX: u32 = 1_024;
-/// Streams that a peer opened and cancelled before they were looked at. h2's default of 20 ends the
-/// connection, with everybody's requests on it, when a few of a gateway's clients hang up together.
+/// Greatest number of streams that a peer has opened and cancelled before they were accepted. The default of
+/// h2, 20, ends the connection with all requests on it when a few clients of a gateway disconnect at the same
+/// time.
 const CANCELLED_STREAMS_MAX: usize = 4_096;
-/// Methods under way, those of callers who have hung up included.
+/// Greatest number of methods under way, including those whose callers have disconnected.
 const CONCURRENT_METHODS_MAX: usize = 4_096;
 const HEALTH_PATHS: &str = "/grpc.health.";
 
-/// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for
-/// the health service.
+/// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for the health
+/// service.
+///
+/// # Errors
+/// The port is in use.
 pub async fn serve(
     listen: SocketAddr,
     routes: Routes,
@@ -47,7 +51,7 @@ pub async fn serve(
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let routes = routes
-        .add_service(health(names, lifecycle).await)
+        .add_service(health_service(names, lifecycle).await)
         .add_service(
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(talktime_proto::FILE_DESCRIPTOR_SET)
@@ -71,9 +75,9 @@ pub async fn serve(
     Ok(())
 }
 
-/// Health of each gRPC service, for probes: a process that drains is alive. Under no name, for
-/// clients: such a process serves no more, and they are to go elsewhere.
-async fn health(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Health> {
+/// Returns the health service. Probes query it by the name of a gRPC service, which serves during a drain, too.
+/// Clients query it with an empty name, which stops serving at the start of a drain, so that they go elsewhere.
+async fn health_service(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Health> {
     let (reporter, server) = tonic_health::server::health_reporter();
     for name in names {
         reporter
@@ -90,7 +94,7 @@ async fn health(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Heal
     server
 }
 
-/// Runs methods in tasks of their own, a bounded number at once; cheap to clone.
+/// Runs each method in a task of its own, with a bounded number of tasks; cheap to clone.
 #[derive(Clone)]
 struct MethodRunner {
     lifecycle: Lifecycle,
@@ -105,7 +109,7 @@ impl MethodRunner {
         }
     }
 
-    /// Answers with what the method answers, or why there is no answer.
+    /// Returns the answer of the method, or an error if there is none.
     async fn run(&self, answer: impl Future<Output = Response> + Send + 'static) -> Response {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return refusal(
@@ -114,20 +118,20 @@ impl MethodRunner {
                 "Too much is going on; please try again in a moment.",
             );
         };
-        let held = async move {
+        let method = async move {
             let _permit = permit;
             answer.await
         };
-        match self.lifecycle.run_to_completion(held).await {
+        match self.lifecycle.run_to_completion(method).await {
             Ok(response) => response,
             Err(error) => refuse(Error::internal(error)).into_http(),
         }
     }
 }
 
-/// Continues the caller's trace, keeps the caller's deadline, and measures.
+/// Continues the trace of the caller, enforces the deadline of the caller, and records metrics.
 async fn run_method(State(runner): State<MethodRunner>, request: Request, next: Next) -> Response {
-    // Asked every second by everyone: it would be most of all traces.
+    // Every peer checks the health every second; these calls would outnumber all other traces.
     if request.uri().path().starts_with(HEALTH_PATHS) {
         return next.run(request).await;
     }
@@ -154,7 +158,7 @@ async fn run_method(State(runner): State<MethodRunner>, request: Request, next: 
         answered.unwrap_or_else(|_elapsed| deadline_exceeded())
     };
     let response = runner.run(answer.instrument(span)).await;
-    observe(method, started, &response);
+    record_duration(method, started, &response);
     response
 }
 
@@ -193,7 +197,7 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
 }
 
-fn observe(method: String, started: Instant, response: &Response) {
+fn record_duration(method: String, started: Instant, response: &Response) {
     // A failed unary call has its status in the headers; a successful one in the trailers.
     let status = Status::from_header_map(response.headers());
     let code = status.map_or(Code::Ok, |status| status.code());
@@ -201,11 +205,14 @@ fn observe(method: String, started: Instant, response: &Response) {
         .record(started.elapsed());
 }
 
-/// Turns a handler's error into the status that travels, and logs its causes when they are ours:
-/// here and nowhere else, since the wire does not carry them.
+/// Converts the error of a handler into a status. Logs the causes of failures on our side here and nowhere
+/// else, since the status does not carry them.
 pub fn refuse(error: Error) -> Status {
     if error.is_outcome_unknown() {
-        tracing::error!(error = chain(&error), "request failed");
+        tracing::error!(
+            error = chain(&error),
+            "failed to handle request; the caller may retry"
+        );
     }
     Status::from(error)
 }

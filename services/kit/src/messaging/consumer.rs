@@ -1,5 +1,5 @@
-//! Durable consumers: the effect of a message and the row that remembers it share a transaction,
-//! and the acknowledgement comes after the commit.
+//! Durable consumers: the effect of a message and its inbox row share a transaction, and the message is
+//! acknowledged after the commit.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -15,26 +15,26 @@ use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::{HEADER_ID, dead_letters, ensure_stream, header, pace};
+use super::{HEADER_ID, dead_letters, ensure_stream, header, pacing_interval};
 use crate::error::{Error, chain};
 use crate::trace::{self, TRACEPARENT};
 
-/// Messages delivered and not yet acknowledged at most.
+/// Greatest number of messages that are delivered and not yet acknowledged.
 const UNACKNOWLEDGED_MAX: i64 = 1_024;
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// After so many refusals a message is buried as a dead letter.
+/// After this number of failures a message becomes a dead letter.
 const ATTEMPTS_MAX: i64 = 8;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
-/// A request for messages is renewed so often, and the server shows in between that it knows of it. One
-/// that has lost its storage does not: after two heartbeats the consumer is made again.
+/// A request for messages is renewed after this time. In between the server sends heartbeats. A server that has
+/// lost its storage sends none, and after two missing heartbeats the consumer is created again.
 const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
-/// From one transaction to the next, so that a busy consumer handles many events in one; the first event
-/// after a silence does not wait.
+/// Shortest time between two transactions, so that a busy consumer handles many events in one. The first event
+/// after a pause does not wait.
 const PACE: Duration = Duration::from_millis(40);
-/// Messages that were fetched are there at once; one that takes longer has not been fetched.
+/// Fetched messages are available at once; a message that takes longer has not been fetched.
 const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
 /// A durable consumer of a service.
@@ -46,28 +46,34 @@ pub struct Consumer {
     pub filter: &'static str,
 }
 
-/// What a consumer does with an event.
+/// Handles the events of a consumer.
 pub trait Handler: Send + Sync + 'static {
-    /// Messages that may share a transaction. Many are faster than one; but their row locks are held
-    /// together: for a handler that takes all of them in one order.
+    /// Greatest number of messages that share a transaction. Many messages in one are faster, but their row
+    /// locks are held together. More than one is only for handlers that take all locks in one order.
     const MESSAGES_PER_TRANSACTION_MAX: usize = 1;
 
-    /// Whether the event means anything here. One that does not is acknowledged without a trace in the
-    /// database.
+    /// Returns whether the event concerns this service. Other events are acknowledged without a row in the
+    /// inbox.
     fn wants(&self, _event: &Event) -> bool {
         true
     }
 
-    /// Applies the event within the transaction that also remembers it. An error that
-    /// [`Error::is_outcome_unknown`] is tried again for ever with backoff; any other a few times.
+    /// Applies the event within the transaction that also inserts it into the inbox.
+    ///
+    /// # Errors
+    /// An error of the kind [`crate::Kind::Unavailable`] is retried indefinitely with backoff, any other one a
+    /// few times before the event becomes a dead letter.
     fn handle(
         &self,
         tx: &mut PgConnection,
         event: Event,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Applies events that came together, in their order: one after the other, unless the handler
-    /// knows how to do it in fewer statements.
+    /// Applies several events in their order. By default they are handled one after the other; a handler may
+    /// combine them into fewer statements.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`]. The events are then handled one by one.
     fn handle_all(
         &self,
         tx: &mut PgConnection,
@@ -81,23 +87,23 @@ pub trait Handler: Send + Sync + 'static {
         }
     }
 
-    /// Called after a transaction with effects was committed.
+    /// Runs after the commit of a transaction with effects.
     fn committed(&self) {}
 }
 
-/// An event that a consumer sees for the first time.
+/// An event that is new to a consumer.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// What happened.
+    /// The decoded event.
     pub event: Event,
     /// The span of its handling, within the trace that the event belongs to.
     pub span: Span,
 }
 
-/// An event as it came.
+/// An event as it was delivered.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The event's identity over all its deliveries.
+    /// The id of the event, the same in all its deliveries.
     pub id: String,
     /// `events.<context>.<name>`.
     pub subject: String,
@@ -107,7 +113,7 @@ pub struct Message {
     pub traceparent: Option<String>,
 }
 
-/// Consumes until told to stop; reconnects and makes the consumer again where it is missing.
+/// Consumes until `stopping` is cancelled. Reconnects, and creates the consumer again if it is missing.
 pub async fn run<H: Handler>(
     consumer: Consumer,
     handler: H,
@@ -116,14 +122,14 @@ pub async fn run<H: Handler>(
     stopping: CancellationToken,
 ) {
     let jetstream = jetstream::new(nats);
-    // From zero on, so that the first is seen to be one more.
+    // The counter starts at zero, so that the first increment is visible as one.
     metrics::counter!("dead_letters_total", "consumer" => consumer.name).increment(0);
     while !stopping.is_cancelled() {
         if let Err(error) = consume(consumer, &handler, &pool, &jetstream, &stopping).await {
             tracing::warn!(
                 consumer = consumer.name,
                 error = format!("{error:#}"),
-                "consumer restarts"
+                "failed to consume events; the consumer reconnects"
             );
             tokio::select! {
                 () = tokio::time::sleep(RECONNECT_DELAY) => {}
@@ -151,15 +157,15 @@ async fn consume<H: Handler>(
         .messages()
         .await?
         .ready_chunks(H::MESSAGES_PER_TRANSACTION_MAX);
-    // Whoever handles events one by one gains nothing from waiting for more.
-    let mut pace = (H::MESSAGES_PER_TRANSACTION_MAX > 1).then(|| pace(PACE));
+    // A handler of single events gains nothing from waiting for more of them.
+    let mut pace = (H::MESSAGES_PER_TRANSACTION_MAX > 1).then(|| pacing_interval(PACE));
     loop {
         if let Some(pace) = &mut pace {
             pace.tick().await;
         }
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
-            () = stopping.cancelled() => return give_back(&mut chunks).await,
+            () = stopping.cancelled() => return return_fetched(&mut chunks).await,
         };
         let Some(chunk) = chunk else { return Ok(()) };
         let deliveries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -167,9 +173,9 @@ async fn consume<H: Handler>(
     }
 }
 
-/// Hands messages that were fetched ahead to other replicas: without an answer they would wait for
-/// [`ACK_WAIT`]. A little later, so that they do not come here again.
-async fn give_back<S, E>(chunks: &mut S) -> anyhow::Result<()>
+/// Returns messages that were fetched in advance to the other replicas; without an answer they would be
+/// redelivered only after [`ACK_WAIT`]. They are delayed a little, so that they are not delivered here again.
+async fn return_fetched<S, E>(chunks: &mut S) -> anyhow::Result<()>
 where
     S: Stream<Item = Vec<Result<jetstream::Message, E>>> + Unpin,
 {
@@ -203,8 +209,8 @@ async fn handle_chunk<H: Handler>(
     pool: &Database,
     deliveries: &[jetstream::Message],
 ) -> anyhow::Result<()> {
-    let messages: Vec<Message> = deliveries.iter().map(message_of).collect();
-    if handle_together(consumer, handler, pool, &messages)
+    let messages: Vec<Message> = deliveries.iter().map(message_from).collect();
+    if handle_and_measure(consumer, handler, pool, &messages)
         .await
         .is_ok()
     {
@@ -215,16 +221,16 @@ async fn handle_chunk<H: Handler>(
     }
     for (delivery, message) in deliveries.iter().zip(&messages) {
         let one = std::slice::from_ref(message);
-        let answer = match handle_together(consumer, handler, pool, one).await {
+        let answer = match handle_and_measure(consumer, handler, pool, one).await {
             Ok(()) => AckKind::Ack,
-            Err(error) => refuse(consumer, pool, delivery, message, &error).await,
+            Err(error) => handle_failure(consumer, pool, delivery, message, &error).await,
         };
         acknowledge(delivery, answer).await?;
     }
     Ok(())
 }
 
-fn message_of(delivery: &jetstream::Message) -> Message {
+fn message_from(delivery: &jetstream::Message) -> Message {
     let from_header = |name| {
         delivery
             .headers
@@ -243,8 +249,8 @@ fn message_of(delivery: &jetstream::Message) -> Message {
     }
 }
 
-/// Handles messages in one transaction, and measures.
-async fn handle_together<H: Handler>(
+/// Handles messages in one transaction and records the duration.
+async fn handle_and_measure<H: Handler>(
     consumer: Consumer,
     handler: &H,
     pool: &Database,
@@ -277,12 +283,12 @@ async fn handle_in_transaction<H: Handler>(
         return Ok(());
     }
     let mut tx = pool.begin().await?;
-    let mut new = remember(&mut tx, consumer.name, &wanted).await?;
+    let mut new = insert_inbox_rows(&mut tx, consumer.name, &wanted).await?;
     wanted.retain(|(message, _)| new.remove(&message.id));
     let effects = !wanted.is_empty();
     let received = wanted.into_iter().map(|(message, event)| Received {
         event,
-        span: span(consumer, message),
+        span: event_span(consumer, message),
     });
     handler.handle_all(&mut tx, received.collect()).await?;
     tx.commit().await?;
@@ -297,7 +303,7 @@ fn decode(message: &Message) -> Result<Event, Error> {
         .map_err(|error| Error::invalid("undecodable_event", "Not an event.").with_source(error))
 }
 
-fn span(consumer: Consumer, message: &Message) -> Span {
+fn event_span(consumer: Consumer, message: &Message) -> Span {
     let span = tracing::info_span!(
         "event",
         otel.name = %message.subject,
@@ -309,8 +315,8 @@ fn span(consumer: Consumer, message: &Message) -> Span {
     span
 }
 
-/// Remembers messages; answers the ids of those that are new to this consumer.
-async fn remember(
+/// Inserts messages into the inbox and returns the ids of those that are new to this consumer.
+async fn insert_inbox_rows(
     tx: &mut PgConnection,
     consumer: &str,
     wanted: &[(&Message, Event)],
@@ -319,7 +325,7 @@ async fn remember(
         .iter()
         .map(|(message, _)| message.id.as_str())
         .collect();
-    // In one order, so that two replicas with the same messages do not wait for each other.
+    // The rows are inserted in one order, so that two replicas with the same messages do not deadlock.
     let new: Vec<String> = sqlx::query_scalar(
         "INSERT INTO inbox (consumer, message_id)
          SELECT $1, message_id FROM unnest($2::text[]) AS came (message_id) ORDER BY message_id
@@ -332,8 +338,8 @@ async fn remember(
     Ok(new.into_iter().collect())
 }
 
-/// Decides what becomes of a message that failed: later again, or buried.
-async fn refuse(
+/// Decides whether a message that failed is delivered again or becomes a dead letter.
+async fn handle_failure(
     consumer: Consumer,
     pool: &Database,
     delivery: &jetstream::Message,
@@ -347,19 +353,19 @@ async fn refuse(
         message_id = message.id,
         attempts,
         reason,
-        "event failed"
+        "failed to handle event; it is retried or becomes a dead letter"
     );
-    let passing = error.kind() == crate::Kind::Unavailable;
-    if passing || attempts < ATTEMPTS_MAX {
-        return AckKind::Nak(Some(backoff(attempts)));
+    let is_temporary = error.kind() == crate::Kind::Unavailable;
+    if is_temporary || attempts < ATTEMPTS_MAX {
+        return AckKind::Nak(Some(backoff_after(attempts)));
     }
-    match dead_letters::bury(pool, consumer.name, message, &reason).await {
+    match dead_letters::insert(pool, consumer.name, message, &reason).await {
         Ok(()) => AckKind::Term,
         Err(_) => AckKind::Nak(Some(BACKOFF_MAX)),
     }
 }
 
-fn backoff(attempts: i64) -> Duration {
+fn backoff_after(attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(1, 16) - 1).unwrap_or_default();
     BACKOFF_FIRST
         .saturating_mul(1 << doublings)
@@ -379,8 +385,8 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_bound() {
-        assert_eq!(backoff(1), Duration::from_millis(200));
-        assert_eq!(backoff(3), Duration::from_millis(800));
-        assert_eq!(backoff(i64::MAX), BACKOFF_MAX);
+        assert_eq!(backoff_after(1), Duration::from_millis(200));
+        assert_eq!(backoff_after(3), Duration::from_millis(800));
+        assert_eq!(backoff_after(i64::MAX), BACKOFF_MAX);
     }
 }

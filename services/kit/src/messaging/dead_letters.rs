@@ -1,4 +1,4 @@
-//! Messages that could not be handled: kept with the reason, replayed by an operator.
+//! Messages that could not be handled are stored with the reason, and an operator can replay them.
 
 use crate::db::Database;
 use async_nats::HeaderMap;
@@ -18,9 +18,8 @@ struct DeadLetter {
     traceparent: Option<String>,
 }
 
-/// Keeps a message with the reason of its failure. A second burial of the same message only
-/// renews the reason.
-pub(super) async fn bury(
+/// Inserts a message with the reason of its failure. Inserting the same message again replaces the reason.
+pub(super) async fn insert(
     db: &Database,
     consumer: &str,
     message: &Message,
@@ -46,7 +45,10 @@ pub(super) async fn bury(
     Ok(())
 }
 
-/// One line a letter that was not replayed, oldest first, at most 1000.
+/// Lists the dead letters that were not replayed, one line each, oldest first, at most 1000.
+///
+/// # Errors
+/// The database does not answer.
 pub async fn list(db: &Database) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT format('%s  %s  %s  %s  %s  %s', dead_letter_id, died_at, consumer, message_id, subject, error)
@@ -56,8 +58,11 @@ pub async fn list(db: &Database) -> sqlx::Result<Vec<String>> {
     .await
 }
 
-/// Publishes a letter again. It keeps its event id, so consumers that have handled it ignore it;
-/// only JetStream's own message id is new, since the old one may be within its window.
+/// Publishes a dead letter again. It keeps its event id, so that consumers that have handled it ignore it.
+/// Only the message id of JetStream is new, since the stream would drop a recent one as a duplicate.
+///
+/// # Errors
+/// There is no such dead letter, or the database or NATS does not answer.
 pub async fn replay(
     db: &Database,
     nats: &async_nats::Client,

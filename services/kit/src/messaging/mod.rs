@@ -1,8 +1,8 @@
 //! Events between services: an outbox in the business transaction, a relay to JetStream, and
 //! consumers whose effect and inbox row share a transaction.
 //!
-//! Postgres is the truth, NATS only carries: with NATS away, events wait in the outbox; a wiped
-//! stream is filled again from it (`republish`).
+//! Postgres is the source of truth, and NATS only transports. While NATS is down, events stay in the outbox; a
+//! lost stream is filled again from it (`republish`).
 
 pub mod consumer;
 pub mod dead_letters;
@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::config::NatsConfig;
 
 pub use consumer::{Consumer, Handler, Message, Received};
-pub use purge::purge;
+pub use purge::run_purge;
 pub use relay::Relay;
 
 /// The event's identity over all its deliveries (`CloudEvents` `id`): `wallet-1234`.
@@ -36,11 +36,14 @@ const HEADER_DATA_CONTENT_TYPE: &str = "content-type";
 /// JetStream keeps events this long; the outbox keeps them longer.
 const STREAM_AGE_MAX: Duration = Duration::from_hours(3 * 24);
 const STREAM_BYTES_MAX: i64 = 8 * 1024 * 1024 * 1024;
-/// Within it JetStream drops a second message with the same `Nats-Msg-Id`.
+/// JetStream drops a second message with the same `Nats-Msg-Id` within this time.
 const STREAM_DEDUPLICATION_WINDOW: Duration = Duration::from_mins(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A NATS client that connects in the background and reconnects for ever.
+/// Returns a NATS client that connects in the background and reconnects indefinitely.
+///
+/// # Errors
+/// The URL is invalid.
 pub async fn connect(config: &NatsConfig) -> anyhow::Result<async_nats::Client> {
     let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
     Ok(async_nats::ConnectOptions::new()
@@ -53,7 +56,10 @@ pub async fn connect(config: &NatsConfig) -> anyhow::Result<async_nats::Client> 
         .await?)
 }
 
-/// Makes the stream of all events where it is missing; harmless when many do so at once.
+/// Creates the stream of all events if it is missing. Several replicas may do so at the same time.
+///
+/// # Errors
+/// JetStream does not answer in time.
 pub async fn ensure_stream(jetstream: &jetstream::Context) -> anyhow::Result<stream::Stream> {
     Ok(jetstream
         .get_or_create_stream(stream::Config {
@@ -71,9 +77,9 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| value.as_str().to_owned())
 }
 
-/// Ticks at once where the last tick is longer ago than `every`, and else when it is.
-fn pace(every: Duration) -> Interval {
-    let mut pace = tokio::time::interval(every);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
+/// Returns an interval whose tick completes at once if the last one is at least `every` ago.
+fn pacing_interval(every: Duration) -> Interval {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }

@@ -1,4 +1,4 @@
-//! Events as rows of the business transaction.
+//! The outbox: events are inserted as rows in the transaction of the business operation.
 
 use crate::db::Database;
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use talktime_proto::timestamp;
 
 use crate::trace;
 
-/// Beyond it a count costs more than it tells.
+/// Counting stops here; an exact larger number would not be worth its cost.
 const COUNTED_MAX: i64 = 100_000;
 /// A week, in seconds.
 const REPUBLISHED_SECS_MAX: u32 = 7 * 24 * 3_600;
@@ -19,10 +19,13 @@ const REPUBLISHED_SECS_MAX: u32 = 7 * 24 * 3_600;
 /// An event, `(aggregate_id, version, kind)`, and the `traceparent` of the trace that it belongs to.
 pub type Traced = ((i64, i64, Kind), Option<String>);
 
-/// Writes an event beside the rows that it tells of: both happen or neither.
+/// Appends an event in the transaction that changes the rows it reports, so that both happen or neither.
 ///
 /// `version` grows with every event of the aggregate `aggregate_id`, so that a read model can
-/// ignore what is older than what it holds. The current trace goes along.
+/// ignore an event that is older than its own state. The event carries the current trace.
+///
+/// # Errors
+/// The statement failed; the transaction must be rolled back.
 pub async fn append(
     tx: &mut PgConnection,
     aggregate_id: i64,
@@ -33,7 +36,10 @@ pub async fn append(
     append_all(tx, happened_at, vec![(aggregate_id, version, kind)]).await
 }
 
-/// Writes many events in one statement; `(aggregate_id, version, kind)` each.
+/// Appends several events, each `(aggregate_id, version, kind)`, in one statement.
+///
+/// # Errors
+/// The statement failed; the transaction must be rolled back.
 pub async fn append_all(
     tx: &mut PgConnection,
     happened_at: DateTime<Utc>,
@@ -44,7 +50,10 @@ pub async fn append_all(
     append_traced(tx, happened_at, events.collect()).await
 }
 
-/// The same for events that belong to different traces. None at all is nothing to do.
+/// Appends events that belong to different traces. Does nothing if there are none.
+///
+/// # Errors
+/// The statement failed; the transaction must be rolled back.
 pub async fn append_traced(
     tx: &mut PgConnection,
     happened_at: DateTime<Utc>,
@@ -81,17 +90,20 @@ pub async fn append_traced(
     Ok(())
 }
 
-/// What the relay has not published yet.
+/// The events that the relay has not published yet.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
-pub struct Waiting {
-    /// How many events, counted up to [`COUNTED_MAX`].
+pub struct OutboxBacklog {
+    /// Number of events, counted up to 100,000.
     pub events: i32,
-    /// Since when the oldest waits, in seconds; 0 when there is none.
+    /// Age of the oldest event in seconds; 0 if there is none.
     pub oldest_age_secs: f64,
 }
 
-/// Looks at what waits, by the index of what is unpublished.
-pub async fn waiting(db: &Database) -> sqlx::Result<Waiting> {
+/// Measures the backlog with the index of unpublished events.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn measure_backlog(db: &Database) -> sqlx::Result<OutboxBacklog> {
     sqlx::query_as(
         "WITH waiting AS (
              SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1
@@ -106,9 +118,12 @@ pub async fn waiting(db: &Database) -> sqlx::Result<Waiting> {
     .await
 }
 
-/// Has the relay publish again what was written in the last `since_secs` seconds. Consumers know
-/// by their inbox what they have already handled; it remembers longer than a week, so nothing older
-/// is published again.
+/// Marks the events of the last `since_secs` seconds as unpublished, so that the relay publishes them again.
+/// Consumers recognise by their inbox what they have handled. The inbox remembers little more than a week, so
+/// older events are not published again.
+///
+/// # Errors
+/// The database does not answer.
 pub async fn mark_unpublished(db: &Database, since_secs: u32) -> sqlx::Result<u64> {
     let since_secs = since_secs.min(REPUBLISHED_SECS_MAX);
     let mut tx = db.begin().await?;

@@ -1,4 +1,4 @@
-//! Forgets what nobody can need any more, in bounded batches.
+//! Deletes rows that are no longer needed, in bounded batches.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_mins(10);
 const BATCH_ROWS: i64 = 5_000;
 
-/// One statement a table: published events after a week, inbox rows after longer than JetStream
-/// or a refill can deliver again, answers after their time (contract, section 1: 24 hours).
+/// One statement per table: published events are deleted after a week, inbox rows when neither JetStream nor a
+/// refill can deliver the event again, answers after 24 hours (contract, section 1).
 const STATEMENTS: [&str; 3] = [
     "DELETE FROM outbox WHERE outbox_id IN (SELECT outbox_id FROM outbox
      WHERE published_at IS NOT NULL AND created_at < now() - interval '7 days' LIMIT $1)",
@@ -20,8 +20,8 @@ const STATEMENTS: [&str; 3] = [
       WHERE created_at < now() - interval '24 hours' AND answer IS NOT NULL LIMIT $1)",
 ];
 
-/// Purges every ten minutes until told to stop; harmless on many replicas at once.
-pub async fn purge(db: Database, stopping: CancellationToken) {
+/// Purges every ten minutes until `stopping` is cancelled. Several replicas may purge at the same time.
+pub async fn run_purge(db: Database, stopping: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -29,7 +29,7 @@ pub async fn purge(db: Database, stopping: CancellationToken) {
         }
         for statement in STATEMENTS {
             if let Err(error) = purge_table(&db, statement).await {
-                tracing::warn!(%error, "a purge has to wait for the next round");
+                tracing::warn!(%error, "failed to purge old rows; the next round retries");
             }
         }
     }

@@ -38,16 +38,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     HEADER_DATA_CONTENT_TYPE, HEADER_ID, HEADER_SOURCE, HEADER_SPECVERSION, HEADER_SUBJECT,
-    HEADER_TIME, HEADER_TYPE, ensure_stream, pace,
+    HEADER_TIME, HEADER_TYPE, ensure_stream, pacing_interval,
 };
 use crate::trace::TRACEPARENT;
 
 const BATCH_ROWS: u16 = 256;
 const POLL: Duration = Duration::from_millis(500);
-/// From one batch to the next, so that a busy service publishes many events at once; the first event
-/// after a silence does not wait.
+/// Shortest time between two batches, so that a busy service publishes many events at once. The first event
+/// after a pause does not wait.
 const PACE: Duration = Duration::from_millis(25);
-/// A batch sends nothing after it. What is not acknowledged by then is left to the next batch.
+/// Time limit of a batch. Events that are not acknowledged by then are left to the next batch.
 const PUBLISH_MAX: Duration = Duration::from_secs(2);
 /// Postgres ends the session of a relay that is silent for so long within a batch. It is longer than
 /// [`PUBLISH_MAX`], so that the lock is never lost while the relay still publishes.
@@ -65,7 +65,7 @@ pub struct Relay {
 }
 
 #[derive(FromRow)]
-struct Row {
+struct OutboxRow {
     outbox_id: i64,
     subject: String,
     aggregate_id: i64,
@@ -75,12 +75,12 @@ struct Row {
 }
 
 impl Relay {
-    /// Says that a transaction with events was committed.
+    /// Wakes the relay after the commit of a transaction with events.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Publishes until told to stop, and then what is still there.
+    /// Publishes until `stopping` is cancelled, and then the rest of the outbox once more.
     pub async fn run(
         self,
         service: &'static str,
@@ -88,16 +88,16 @@ impl Relay {
         nats: async_nats::Client,
         stopping: CancellationToken,
     ) {
-        let publisher = Publisher {
+        let publisher = OutboxPublisher {
             service,
             pool,
             jetstream: jetstream::new(nats.clone()),
             nats,
         };
-        // From zero on, so that the first is seen to be one more.
+        // The counters start at zero, so that the first increment is visible as one.
         metrics::counter!("outbox_published_total").increment(0);
         metrics::counter!("outbox_publish_failures_total").increment(0);
-        let mut pace = pace(PACE);
+        let mut pace = pacing_interval(PACE);
         while !stopping.is_cancelled() {
             tokio::select! {
                 () = self.wake.notified() => {}
@@ -106,9 +106,12 @@ impl Relay {
             }
             pace.tick().await;
             if let Err(error) = publisher.publish_all().await {
-                tracing::warn!(error = format!("{error:#}"), "events wait in the outbox");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "failed to publish events; they stay in the outbox and the relay retries"
+                );
                 metrics::counter!("outbox_publish_failures_total").increment(1);
-                // The stream may be what is missing: after a wipe nobody else makes it.
+                // The stream itself may be missing: after a loss of its storage the relay has to create it.
                 let _ = ensure_stream(&publisher.jetstream).await;
                 tokio::select! {
                     () = tokio::time::sleep(RETRY_DELAY) => {}
@@ -119,36 +122,37 @@ impl Relay {
     }
 }
 
-/// The way of one service's events to JetStream.
-struct Publisher {
+/// Publishes the events of one service to JetStream.
+struct OutboxPublisher {
     service: &'static str,
     pool: Database,
     nats: async_nats::Client,
     jetstream: jetstream::Context,
 }
 
-/// How far the rows of an aggregate, or of a batch, were published.
+/// The rows of an aggregate, or of a batch, that were published.
 #[derive(Default)]
-struct Progress {
+struct PublishProgress {
     published: Vec<i64>,
-    /// Why some were not.
+    /// The reason why the others were not published.
     failure: Option<anyhow::Error>,
 }
 
-impl Publisher {
+impl OutboxPublisher {
     async fn publish_all(&self) -> anyhow::Result<()> {
         while self.publish_batch().await? == usize::from(BATCH_ROWS) {}
         Ok(())
     }
 
-    /// Publishes up to [`BATCH_ROWS`] rows; answers how many. Those that were published before another
-    /// failed are marked all the same.
+    /// Publishes up to [`BATCH_ROWS`] rows and returns their number. Rows that were published before another
+    /// one failed are marked as published, too.
     async fn publish_batch(&self) -> anyhow::Result<usize> {
         let mut tx = self.pool.begin().await?;
         take_lock(&mut tx).await?;
-        // Before the rows are read: whoever freezes in between finds its session ended.
+        // The deadline starts before the rows are read: if the process freezes in between, its session has
+        // ended.
         let deadline = Instant::now() + PUBLISH_MAX;
-        let rows = unpublished(&mut tx).await?;
+        let rows = find_unpublished(&mut tx).await?;
         if rows.is_empty() {
             tx.rollback().await?;
             return Ok(0);
@@ -162,15 +166,15 @@ impl Publisher {
     }
 
     /// Publishes aggregates side by side, and the rows of each one after the other.
-    async fn publish_rows(&self, rows: Vec<Row>, deadline: Instant) -> Progress {
-        let mut aggregates: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
+    async fn publish_rows(&self, rows: Vec<OutboxRow>, deadline: Instant) -> PublishProgress {
+        let mut aggregates: BTreeMap<i64, Vec<OutboxRow>> = BTreeMap::new();
         for row in rows {
             aggregates.entry(row.aggregate_id).or_default().push(row);
         }
         let publishing = aggregates
             .into_values()
             .map(|rows| self.publish_aggregate(rows, deadline));
-        let mut all = Progress::default();
+        let mut all = PublishProgress::default();
         for progress in join_all(publishing).await {
             all.published.extend(progress.published);
             all.failure = all.failure.or(progress.failure);
@@ -178,8 +182,8 @@ impl Publisher {
         all
     }
 
-    async fn publish_aggregate(&self, rows: Vec<Row>, deadline: Instant) -> Progress {
-        let mut progress = Progress::default();
+    async fn publish_aggregate(&self, rows: Vec<OutboxRow>, deadline: Instant) -> PublishProgress {
+        let mut progress = PublishProgress::default();
         for row in rows {
             let outbox_id = row.outbox_id;
             match self.publish(row, deadline).await {
@@ -194,9 +198,9 @@ impl Publisher {
     }
 
     /// Sends an event and waits until the stream has it.
-    async fn publish(&self, row: Row, deadline: Instant) -> anyhow::Result<()> {
+    async fn publish(&self, row: OutboxRow, deadline: Instant) -> anyhow::Result<()> {
         ensure!(Instant::now() < deadline, "the batch took too long");
-        // The client would keep the event and send it at some later time, behind newer ones.
+        // Without a connection the client would buffer the event and send it later, after newer ones.
         let is_connected = self.nats.connection_state() == State::Connected;
         ensure!(is_connected, "NATS is not connected");
         let headers = self.headers(&row);
@@ -212,7 +216,7 @@ impl Publisher {
         Ok(())
     }
 
-    fn headers(&self, row: &Row) -> HeaderMap {
+    fn headers(&self, row: &OutboxRow) -> HeaderMap {
         let service = self.service;
         let id = format!("{service}-{}", row.outbox_id);
         let event_type = row.subject.trim_start_matches("events.");
@@ -250,9 +254,9 @@ async fn take_lock(tx: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// The oldest rows that are to be published, in a statement of its own: one that waited for the lock would
-/// not see what was marked meanwhile.
-async fn unpublished(tx: &mut PgConnection) -> sqlx::Result<Vec<Row>> {
+/// Finds the oldest unpublished rows. This is a statement of its own, because the snapshot of the statement
+/// that waited for the lock does not contain the rows that were marked meanwhile.
+async fn find_unpublished(tx: &mut PgConnection) -> sqlx::Result<Vec<OutboxRow>> {
     sqlx::query_as(
         "SELECT outbox_id, subject, aggregate_id, payload, traceparent, created_at
          FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1",

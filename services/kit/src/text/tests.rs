@@ -34,7 +34,7 @@ const WORDS: &[&str] = &[
     "مُ\u{200C}ن",
 ];
 
-/// Characters that nobody sees, or that reorder what is seen.
+/// Characters that are invisible, or that reorder the visible ones.
 const INVISIBLE: &[char] = &[
     '\0',
     '\u{1B}',
