@@ -26,7 +26,10 @@ pub async fn listen(
         .route("/metrics", get(render).with_state(metrics));
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "failed to serve the operations port; probes and metrics are gone until a restart");
+            tracing::error!(
+                %error,
+                "failed to serve the operations port; probes and metrics are gone until a restart"
+            );
         }
     });
     Ok(())

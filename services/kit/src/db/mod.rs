@@ -175,7 +175,11 @@ pub async fn wait_until_migrated(db: &Database, schema: Schema) {
             Ok(newest) if newest >= wanted => return,
             Ok(_) => tracing::warn!(schema = schema.name, "waiting for migrations"),
             Err(error) => {
-                tracing::warn!(schema = schema.name, %error, "failed to read the schema version; waiting for the database")
+                tracing::warn!(
+                    schema = schema.name,
+                    %error,
+                    "failed to read the schema version; waiting for the database"
+                );
             }
         }
         tokio::time::sleep(SCHEMA_POLL).await;

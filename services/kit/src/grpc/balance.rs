@@ -121,7 +121,11 @@ impl PeerAddresses {
             match tokio::net::lookup_host((target.host.as_str(), target.port)).await {
                 Ok(found) => target.addresses = found.collect(),
                 Err(error) => {
-                    tracing::warn!(host = target.host, %error, "failed to resolve peer; its last known addresses stay in use")
+                    tracing::warn!(
+                        host = target.host,
+                        %error,
+                        "failed to resolve peer; its last known addresses stay in use"
+                    );
                 }
             }
         }
