@@ -9,9 +9,9 @@ use std::convert::Infallible;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
-use http::HeaderName;
 use http::header::USER_AGENT;
 use http::request::Parts;
+use http::{HeaderName, Uri};
 use serde::de::DeserializeOwned;
 use talktime_kit::{Error, Kind};
 use utoipa::IntoParams;
@@ -26,8 +26,8 @@ pub use deletion::Deletion;
 pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field};
 pub use roles::{Admin, Listener, is_admin};
 
-/// Query parameters. A wrong one is a 400, since a query is neither JSON nor a body (contract,
-/// section 1).
+/// Query parameters. One without a value counts as absent (contract, section 11). A wrong one is a 400,
+/// since a query is neither JSON nor a body (contract, section 1).
 pub struct Query<T>(pub T);
 
 impl<T, S> FromRequestParts<S> for Query<T>
@@ -37,11 +37,25 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = AxumQuery::from_request_parts(parts, state).await;
-        let AxumQuery(query) = query.map_err(invalid_query)?;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let uri = without_empty_values(query)?;
+        let AxumQuery(query) = AxumQuery::try_from_uri(&uri).map_err(invalid_query)?;
         Ok(Self(query))
     }
+}
+
+/// An address with the parameters of this query that have a value.
+fn without_empty_values(query: &str) -> Result<Uri, Error> {
+    let parameters = query.split('&');
+    let given: Vec<&str> = parameters
+        .filter(|parameter| {
+            let value = parameter.split_once('=').map(|(_, value)| value);
+            value.is_some_and(|value| !value.is_empty())
+        })
+        .collect();
+    let uri = format!("/?{}", given.join("&")).parse::<Uri>();
+    uri.map_err(|error| Error::invalid("invalid_query", "The query is wrong.").with_source(error))
 }
 
 fn invalid_query(rejection: QueryRejection) -> Error {
@@ -123,5 +137,24 @@ impl<S: Send + Sync> FromRequestParts<S> for UserAgent {
         let value = parts.headers.get(USER_AGENT);
         let text = value.and_then(|value| value.to_str().ok());
         Ok(Self(text.unwrap_or_default().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_without_a_value_are_left_out() {
+        for (query, expected) in [
+            ("", ""),
+            ("page=&per_page=", ""),
+            ("page&per_page=5&&", "per_page=5"),
+            ("sex=female&language=&page=2", "sex=female&page=2"),
+            ("interests=%20&a==", "interests=%20&a=="),
+        ] {
+            let uri = without_empty_values(query).expect("an address");
+            assert_eq!(uri.query(), Some(expected), "{query:?}");
+        }
     }
 }
