@@ -21,6 +21,17 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct Hundredths(pub i64);
 
 impl Hundredths {
+    /// Seconds as minutes, rounded to one decimal: 90 is `1.50`.
+    pub fn minutes(seconds: i64) -> Self {
+        let tenths = seconds.saturating_add(3) / 6;
+        Self(tenths.saturating_mul(10))
+    }
+
+    /// A rating as answers show it: zero where nobody has rated.
+    pub fn rating(hundredths: Option<i32>) -> Self {
+        Self(hundredths.unwrap_or_default().into())
+    }
+
     fn text(self) -> String {
         let sign = if self.0 < 0 { "-" } else { "" };
         let (whole, rest) = (self.0.unsigned_abs() / 100, self.0.unsigned_abs() % 100);
@@ -112,6 +123,20 @@ impl<'de> Deserialize<'de> for Number {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_minutes_with_one_decimal() {
+        for (seconds, text) in [
+            (0, "0"),
+            (2, "0"),
+            (3, "0.10"),
+            (90, "1.50"),
+            (119, "2"),
+            (3_600, "60"),
+        ] {
+            assert_eq!(Hundredths::minutes(seconds).text(), text, "{seconds}");
+        }
+    }
 
     fn sent(hundredths: i64) -> String {
         serde_json::to_string(&Hundredths(hundredths)).expect("a number")

@@ -155,7 +155,7 @@ async fn every_field_rule_of_a_profile_holds() {
             "invalid_profile_image_url",
         ),
         ("preferred_language", json!("x"), 400, "invalid_language"),
-        ("country", json!(""), 400, "invalid_country"),
+        ("country", json!(" "), 400, "invalid_country"),
         ("rating", json!(5.01), 400, "invalid_rating"),
         ("rating", json!(-1), 400, "invalid_rating"),
         ("rating", json!(4.999), 400, "invalid_rating"),

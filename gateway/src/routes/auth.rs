@@ -172,6 +172,7 @@ pub(super) struct RegisterBody {
     dob: String,
     #[schema(value_type = RegistrationRole)]
     role: String,
+    /// Empty for none, as is the case for the image.
     #[serde(default)]
     #[schema(max_length = 500)]
     bio: Option<String>,

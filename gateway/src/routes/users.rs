@@ -33,7 +33,8 @@ pub(super) struct ProfileAnswer {
     interests: Vec<String>,
     profile_image_url: Option<String>,
     preferred_language: String,
-    rating: Option<Hundredths>,
+    /// 0 where nobody has rated.
+    rating: Hundredths,
     country: Option<String>,
     #[schema(value_type = Vec<Role>)]
     roles: Vec<String>,
@@ -53,9 +54,7 @@ impl From<User> for ProfileAnswer {
             interests: user.interests,
             profile_image_url: user.profile_image_url,
             preferred_language: user.preferred_language,
-            rating: user
-                .rating_hundredths
-                .map(|rating| Hundredths(rating.into())),
+            rating: Hundredths::rating(user.rating_hundredths),
             country: user.country,
             roles: user.roles,
             created_at: time(user.created_at),
@@ -98,6 +97,7 @@ pub(super) struct UpdateBody {
         example = "asha_p"
     )]
     username: Option<String>,
+    /// Empty for none, as is the case for the image and the country.
     #[serde(default)]
     #[schema(max_length = 500)]
     bio: Option<String>,
@@ -145,7 +145,7 @@ fn rating_hundredths(rating: &Number) -> Result<i32, Error> {
         })
 }
 
-/// Changes one's own profile; what is not given stays.
+/// Changes one's own profile; what is absent or null stays. A profile may be sent back as it was read.
 #[utoipa::path(
     put,
     path = "/users/me",

@@ -105,7 +105,8 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a person changes of themselves; what is `None` stays.
+/// What a person changes of themselves. A `None` keeps the field, and an empty bio, image or country
+/// clears it.
 #[derive(Clone, Debug, Default)]
 pub struct UserUpdate {
     /// See [`User::username`].
@@ -134,7 +135,11 @@ impl UserUpdate {
             field.map_or(Ok(()), rule)
         }
         each(self.username.as_deref(), fields::check_username)?;
-        each(self.profile_image_url.as_deref(), fields::check_image_url)?;
+        let image_url = self.profile_image_url.as_deref();
+        each(
+            image_url.filter(|url| !url.is_empty()),
+            fields::check_image_url,
+        )?;
         each(self.preferred_language.as_deref(), fields::check_language)?;
         each(self.rating_hundredths.as_ref(), |rating| {
             fields::check_rating(*rating)
@@ -149,10 +154,13 @@ impl User {
     }
 
     /// Changes what the update names; answers whether anything differs. A rating is accepted from
-    /// an admin only, else anyone could rate themselves; the present one may come along.
+    /// an admin only, else anyone could rate themselves; the present one may come along, which is zero
+    /// before the first.
     pub fn apply(&mut self, update: UserUpdate, now: DateTime<Utc>) -> Result<bool, ProfileError> {
-        let rates = update.rating_hundredths.is_some()
-            && update.rating_hundredths != self.rating_hundredths;
+        let present = self.rating_hundredths.unwrap_or_default();
+        let rates = update
+            .rating_hundredths
+            .is_some_and(|rating| rating != present);
         if rates && !self.is_admin() {
             return Err(ProfileError::RatingNotAllowed);
         }
@@ -160,10 +168,12 @@ impl User {
         replace(&mut self.username, update.username);
         replace(&mut self.interests, update.interests);
         replace(&mut self.preferred_language, update.preferred_language);
-        self.bio = update.bio.or(self.bio.take());
-        self.profile_image_url = update.profile_image_url.or(self.profile_image_url.take());
-        self.country = update.country.or(self.country.take());
-        self.rating_hundredths = update.rating_hundredths.or(self.rating_hundredths);
+        replace_or_clear(&mut self.bio, update.bio);
+        replace_or_clear(&mut self.profile_image_url, update.profile_image_url);
+        replace_or_clear(&mut self.country, update.country);
+        if rates {
+            self.rating_hundredths = update.rating_hundredths;
+        }
         if *self == before {
             return Ok(false);
         }
@@ -176,6 +186,12 @@ impl User {
 fn replace<T>(field: &mut T, new: Option<T>) {
     if let Some(new) = new {
         *field = new;
+    }
+}
+
+fn replace_or_clear(field: &mut Option<String>, new: Option<String>) {
+    if let Some(new) = new {
+        *field = Some(new).filter(|text| !text.is_empty());
     }
 }
 
@@ -234,6 +250,32 @@ mod tests {
             ..asha(&["user"])
         };
         assert_eq!(user, expected);
+    }
+
+    #[test]
+    fn an_empty_text_clears_its_field() {
+        let mut user = asha(&["user"]);
+        let empty = || Some(String::new());
+        let update = UserUpdate {
+            bio: empty(),
+            profile_image_url: empty(),
+            country: empty(),
+            ..UserUpdate::default()
+        };
+        update.check().expect("empty texts are allowed");
+        assert!(user.apply(update, now()).expect("allowed"));
+        assert_eq!((user.bio, user.version), (None, 2));
+    }
+
+    #[test]
+    fn a_rating_of_zero_is_the_present_one_before_the_first() {
+        let mut user = User {
+            rating_hundredths: None,
+            ..asha(&["user"])
+        };
+        assert!(!user.apply(rating(0), now()).expect("the present one"));
+        assert_eq!(user.rating_hundredths, None);
+        assert!(user.apply(rating(1), now()).is_err());
     }
 
     #[test]

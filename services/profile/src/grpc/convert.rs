@@ -28,9 +28,9 @@ pub(super) fn registration(request: pb::CreateUserRequest) -> Result<Registratio
         sex: Sex::parse(&request.sex)?,
         dob: request.dob.parse().map_err(|_| ProfileError::InvalidDob)?,
         role: Role::parse_registered(&request.role)?,
-        bio: normalized(request.bio.as_deref(), fields::normalize_bio)?,
+        bio: non_empty(normalized(request.bio.as_deref(), fields::normalize_bio)?),
         interests: fields::normalize_interests(&request.interests)?,
-        profile_image_url: request.profile_image_url,
+        profile_image_url: non_empty(request.profile_image_url),
         preferred_language,
     })
 }
@@ -54,12 +54,20 @@ pub(super) fn user(user: User) -> pb::User {
     }
 }
 
-/// A text that may be absent, in the form in which it is stored.
+/// An empty text means none (contract, section 11).
+fn non_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// A text that may be absent, in the form in which it is stored. An empty one stays empty: it means none.
 pub(super) fn normalized(
     text: Option<&str>,
     normalize: fn(&str) -> Result<String, ProfileError>,
 ) -> Result<Option<String>, ProfileError> {
-    text.map(normalize).transpose()
+    match text {
+        Some("") => Ok(Some(String::new())),
+        text => text.map(normalize).transpose(),
+    }
 }
 
 pub(super) fn user_update(
