@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app};
+use talktime_tests::{Answered, Pair, TestApp, app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
@@ -123,7 +123,10 @@ async fn a_block_works_at_once_and_both_ways() {
     let add = app.post("/favorites/add").of(caller);
     let add = add.json(&json!({"listener_id": listener.user_id}));
     assert_eq!(add.answer().await.status, 200);
-    assert!(sees(app, caller, listener).await);
+    wait_for("the listener to be seen", || async {
+        sees(app, caller, listener).await.then_some(())
+    })
+    .await;
 
     for (blocker, other) in [(listener, caller), (caller, listener)] {
         let blocking = block(app, blocker, json!({"blocked_id": other.user_id})).await;

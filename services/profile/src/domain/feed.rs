@@ -48,7 +48,7 @@ pub enum Sort {
     Rating,
     /// Free before busy before away.
     Online,
-    /// When they registered.
+    /// Their latest sign of life, as the feed shows it; the never seen count as seen first of all.
     Recent,
 }
 
@@ -142,7 +142,8 @@ fn order_byte(order: Order) -> u8 {
     let sort = match order.sort {
         Sort::Rating => b'r',
         Sort::Online => b'o',
-        Sort::Recent => b'n',
+        // Not the letter of the order by registration, which had other keys under the same name.
+        Sort::Recent => b's',
     };
     if order.is_ascending {
         sort.to_ascii_uppercase()

@@ -186,7 +186,7 @@ fn sort_key(sort: Sort) -> &'static str {
     match sort {
         Sort::Rating => "f.rating_key",
         Sort::Online => "f.availability",
-        Sort::Recent => "f.user_id",
+        Sort::Recent => "f.last_seen_key",
     }
 }
 

@@ -1,10 +1,14 @@
 //! Pages of the feed: who is on them, in which order, and how they are found.
 
+use chrono::DateTime;
 use talktime_profile::domain::Sex;
 use talktime_profile::domain::feed::{FeedFilter, FeedQuery, Order, Position, Sort, Start};
 use talktime_profile::store::feed_pages;
+use talktime_proto::events::v1::StatusChanged;
+use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
+use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
 use crate::feed_events::status;
@@ -235,6 +239,62 @@ async fn both_ways_of_paging_show_everyone_once() {
     }
 }
 
+/// Registers a listener whom presence has seen at this second of 2026, if at all.
+async fn register_seen(profile: &Profile, name: &str, second: Option<i64>) {
+    let user_id = profile.register(name, "listener").await.user_id;
+    if let Some(second) = second {
+        let last_seen = DateTime::from_timestamp(1_767_225_600 + second, 5_000).expect("valid");
+        let seen = Kind::StatusChanged(StatusChanged {
+            user_id,
+            is_online: true,
+            last_seen: Some(timestamp(last_seen)),
+            ..StatusChanged::default()
+        });
+        profile.hear(1, seen).await;
+    }
+}
+
+#[tokio::test]
+async fn the_most_recent_listener_is_who_was_seen_last() {
+    let profile = Profile::start().await;
+    for (name, second) in [
+        ("third", Some(10)),
+        ("first", Some(30)),
+        ("never", None),
+        ("second", Some(20)),
+    ] {
+        register_seen(&profile, name, second).await;
+    }
+    let mut expected = ["first", "second", "third", "never"];
+    for ascending in [false, true] {
+        let request = pb::ListListenersRequest {
+            per_page: 2,
+            sort_by: pb::ListenerSort::Recent.into(),
+            ascending,
+            ..everyone(0)
+        };
+        let first = list(&profile, request.clone()).await;
+        let by_cursor = pb::ListListenersRequest {
+            cursor: first.next_cursor.clone(),
+            ..request.clone()
+        };
+        let by_number = pb::ListListenersRequest { page: 2, ..request };
+        for second in [by_cursor, by_number] {
+            let second = list(&profile, second).await;
+            assert_eq!([names(&first), names(&second)].concat(), expected);
+        }
+        expected.reverse();
+    }
+    // A cursor of the order by registration that an older replica has given.
+    let old = pb::ListListenersRequest {
+        sort_by: pb::ListenerSort::Recent.into(),
+        cursor: Some(format!("6e{:032x}", 7)),
+        ..everyone(0)
+    };
+    let refused = ask(&profile, old).await.expect_err("an unknown cursor");
+    assert_eq!(refused, refusal(Code::InvalidArgument, "invalid_cursor"));
+}
+
 async fn pages_by_number(profile: &Profile, request: &pb::ListListenersRequest) -> Vec<i64> {
     let mut ids = Vec::new();
     for (page, is_last) in [(1, false), (2, false), (3, true)] {
@@ -370,7 +430,7 @@ async fn no_page_of_a_long_feed_reads_a_table_whole() {
         for (sort, key) in [
             (Sort::Rating, 250),
             (Sort::Online, 1),
-            (Sort::Recent, 50_000),
+            (Sort::Recent, 50_000_000_000),
         ] {
             let after = Position {
                 key,
@@ -396,7 +456,8 @@ async fn fill_long_feed(profile: &Profile) {
                 CASE WHEN n % 200 = 0 THEN 'ta' ELSE 'hi' END
          FROM generate_series(1, 100000) AS n",
         "INSERT INTO profile.user_roles (user_id, role) SELECT user_id, 'listener' FROM profile.users",
-        "UPDATE profile.feed_listeners SET is_online = user_id % 3 = 0, is_busy = user_id % 2 = 0",
+        "UPDATE profile.feed_listeners SET is_online = user_id % 3 = 0, is_busy = user_id % 2 = 0,
+                last_seen = to_timestamp(user_id)",
         "ANALYZE",
     ] {
         sqlx::query(statement)
