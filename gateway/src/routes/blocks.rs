@@ -2,24 +2,30 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
-    BlockRequest, BlockUserRequest, BlockedUser, ListBlockedResponse, ListPeopleRequest,
+    BlockRequest, BlockUserRequest, BlockedUser, ListBlockedRequest, ListBlockedResponse,
 };
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::app::Profile;
-use crate::extract::{Deletion, Id, Json, Query};
+use crate::extract::{Deletion, Id, Json, Query, missing_field};
 use crate::openapi::values::{BlockAction, Sex};
-use crate::paging::{Page, PageQuery, Pagination};
+use crate::paging::{Page, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct BlockBody {
-    blocked_id: i64,
+    /// Required, under this name or as `user_id`.
+    #[serde(default)]
+    blocked_id: Option<i64>,
+    /// Another name of `blocked_id`.
+    #[serde(default)]
+    user_id: Option<i64>,
     /// `block` by default.
     #[serde(default)]
     #[schema(value_type = Option<BlockAction>)]
@@ -34,9 +40,24 @@ pub(super) struct BlockAnswer {
     success: bool,
     message: &'static str,
     blocked_id: i64,
+    /// The same as `blocked_id`.
+    user_id: i64,
     /// `block`, `report` or `unblock`.
     action_type: String,
     is_blocked: bool,
+}
+
+/// The person whom a body or a query names, under either name.
+fn named_person(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Error> {
+    match (blocked_id, user_id) {
+        (Some(one), Some(other)) if one != other => Err(Error::invalid(
+            "invalid_blocked_id",
+            "blocked_id and user_id must name the same person.",
+        )),
+        _ => blocked_id
+            .or(user_id)
+            .ok_or_else(|| missing_field("blocked_id")),
+    }
 }
 
 /// Blocks or reports somebody: at once and both ways; twice is fine.
@@ -47,7 +68,7 @@ pub(super) struct BlockAnswer {
     security(("access_token" = [])),
     responses(
         (status = 200, body = BlockAnswer),
-        (status = 400, description = "block_of_oneself, invalid_action_type, invalid_reason"),
+        (status = 400, description = "block_of_oneself, invalid_blocked_id, invalid_action_type, invalid_reason"),
         (status = 404, description = "user_not_found"),
     )
 )]
@@ -56,7 +77,7 @@ pub(super) async fn add(
     caller: Caller,
     Json(body): Json<BlockBody>,
 ) -> Result<Json<BlockAnswer>> {
-    let blocked_id = body.blocked_id;
+    let blocked_id = named_person(body.blocked_id, body.user_id)?;
     let request = BlockUserRequest {
         user_id: caller.user_id,
         blocked_id,
@@ -72,6 +93,7 @@ pub(super) async fn add(
         success: true,
         message: "User blocked",
         blocked_id,
+        user_id: blocked_id,
         action_type: answer.action_type,
         is_blocked: answer.is_blocked,
     }))
@@ -80,13 +102,17 @@ pub(super) async fn add(
 #[derive(eserde::Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UnblockBody {
-    #[param(required = false)]
-    blocked_id: i64,
+    /// Required, under this name or as `user_id`.
+    #[serde(default)]
+    blocked_id: Option<i64>,
+    /// Another name of `blocked_id`.
+    #[serde(default)]
+    user_id: Option<i64>,
 }
 
 /// Lifts a block of one's own; twice is fine.
 ///
-/// The field may come as a query parameter instead of a body.
+/// The fields may come as query parameters instead of a body.
 #[utoipa::path(
     delete,
     path = "/block",
@@ -96,14 +122,16 @@ pub(super) struct UnblockBody {
     request_body = Option<UnblockBody>,
     responses(
         (status = 200, body = BlockAnswer),
+        (status = 400, description = "invalid_blocked_id"),
         (status = 404, description = "user_not_found"),
     )
 )]
 pub(super) async fn remove(
     State(profile): State<Profile>,
     caller: Caller,
-    Deletion(UnblockBody { blocked_id }): Deletion<UnblockBody>,
+    Deletion(body): Deletion<UnblockBody>,
 ) -> Result<Json<BlockAnswer>> {
+    let blocked_id = named_person(body.blocked_id, body.user_id)?;
     let request = block_request(&caller, blocked_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
@@ -114,6 +142,7 @@ pub(super) async fn remove(
         success: true,
         message: "User unblocked",
         blocked_id,
+        user_id: blocked_id,
         action_type: "unblock".to_owned(),
         is_blocked: answer.is_blocked,
     }))
@@ -124,6 +153,11 @@ pub(super) struct CheckAnswer {
     success: bool,
     message: &'static str,
     blocked_id: i64,
+    /// The same as `blocked_id`.
+    user_id: i64,
+    /// Null while there is no block.
+    #[schema(value_type = Option<BlockAction>)]
+    action_type: Option<String>,
     is_blocked: bool,
 }
 
@@ -158,6 +192,8 @@ pub(super) async fn check(
         success: true,
         message,
         blocked_id,
+        user_id: blocked_id,
+        action_type: Some(answer.action_type).filter(|_| answer.is_blocked),
         is_blocked: answer.is_blocked,
     }))
 }
@@ -167,6 +203,18 @@ fn block_request(caller: &Caller, blocked_id: i64) -> BlockRequest {
         user_id: caller.user_id,
         blocked_id,
     }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BlockedQuery {
+    #[param(minimum = 1)]
+    page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
+    per_page: Option<i64>,
+    /// Only those who are blocked in this way; the total is of them.
+    #[param(value_type = Option<BlockAction>, inline)]
+    action_type: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -193,7 +241,8 @@ struct OneBlocked {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    bio: Option<String>,
+    /// Empty for none.
+    bio: String,
     profile_image_url: Option<String>,
     #[schema(value_type = BlockAction)]
     action_type: String,
@@ -207,7 +256,7 @@ impl From<BlockedUser> for OneBlocked {
             user_id: blocked.user_id,
             username: blocked.username,
             sex: blocked.sex,
-            bio: blocked.bio,
+            bio: blocked.bio.unwrap_or_default(),
             profile_image_url: blocked.profile_image_url,
             action_type: blocked.action_type,
             reason: blocked.reason,
@@ -222,22 +271,26 @@ impl From<BlockedUser> for OneBlocked {
     path = "/blocked",
     tag = "people",
     security(("access_token" = [])),
-    params(PageQuery),
-    responses((status = 200, body = BlockedAnswer))
+    params(BlockedQuery),
+    responses(
+        (status = 200, body = BlockedAnswer),
+        (status = 400, description = "invalid_action_type"),
+    )
 )]
 pub(super) async fn list(
     State(profile): State<Profile>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<BlockedQuery>,
 ) -> Result<Json<BlockedAnswer>> {
-    let page = query.page()?;
-    let request = ListPeopleRequest {
+    let page = Page::new(query.page, query.per_page)?;
+    let request = ListBlockedRequest {
         user_id: caller.user_id,
         page: page.page,
         per_page: page.per_page,
+        action_type: query.action_type,
     };
     let list = retry_idempotent(|| {
-        let mut profile = profile.clone();
+        let (mut profile, request) = (profile.clone(), request.clone());
         async move { profile.list_blocked(request).await }
     })
     .await?;

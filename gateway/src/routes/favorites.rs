@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
-    Favorite, FavoriteRequest, ListFavoritesResponse, ListPeopleRequest,
+    Favorite, FavoriteRequest, ListFavoritesRequest, ListFavoritesResponse,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,7 +14,7 @@ use crate::app::{PresenceHealth, Profile};
 use crate::extract::{Deletion, Id, Json, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::Sex;
-use crate::paging::{Page, PageQuery, Pagination};
+use crate::paging::{Page, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
 
@@ -150,6 +150,21 @@ fn favorite_request(caller: &Caller, listener_id: i64) -> FavoriteRequest {
     }
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FavoritesQuery {
+    #[param(minimum = 1)]
+    page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
+    per_page: Option<i64>,
+    /// Only those who are online; the counts are of them.
+    #[serde(default)]
+    online_only: bool,
+    /// Only those who are online and not busy; the counts are of them.
+    #[serde(default)]
+    available_only: bool,
+}
+
 #[derive(Serialize, ToSchema)]
 pub(super) struct FavoritesAnswer {
     favorites: Vec<OneFavorite>,
@@ -181,11 +196,14 @@ struct OneFavorite {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    bio: Option<String>,
+    /// Empty for none.
+    bio: String,
     interests: Vec<String>,
     profile_image_url: Option<String>,
     preferred_language: String,
-    rating: Option<Hundredths>,
+    country: Option<String>,
+    /// 0 where nobody has rated.
+    rating: Hundredths,
     is_online: bool,
     is_busy: bool,
     /// Minutes.
@@ -197,16 +215,16 @@ struct OneFavorite {
 
 impl From<Favorite> for OneFavorite {
     fn from(favorite: Favorite) -> Self {
-        let rating = favorite.rating_hundredths;
         Self {
             user_id: favorite.user_id,
             username: favorite.username,
             sex: favorite.sex,
-            bio: favorite.bio,
+            bio: favorite.bio.unwrap_or_default(),
             interests: favorite.interests,
             profile_image_url: favorite.profile_image_url,
             preferred_language: favorite.preferred_language,
-            rating: rating.map(|rating| Hundredths(rating.into())),
+            country: favorite.country,
+            rating: Hundredths::rating(favorite.rating_hundredths),
             is_online: favorite.is_online,
             is_busy: favorite.is_busy,
             wait_time: favorite.wait_time,
@@ -225,20 +243,22 @@ impl From<Favorite> for OneFavorite {
     path = "/favorites",
     tag = "people",
     security(("access_token" = [])),
-    params(PageQuery),
+    params(FavoritesQuery),
     responses((status = 200, body = FavoritesAnswer))
 )]
 pub(super) async fn list(
     State(profile): State<Profile>,
     State(presence): State<PresenceHealth>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<FavoritesQuery>,
 ) -> Result<Json<FavoritesAnswer>> {
-    let page = query.page()?;
-    let request = ListPeopleRequest {
+    let page = Page::new(query.page, query.per_page)?;
+    let request = ListFavoritesRequest {
         user_id: caller.user_id,
         page: page.page,
         per_page: page.per_page,
+        online_only: query.online_only,
+        available_only: query.available_only,
     };
     let list = retry_idempotent(|| {
         let mut profile = profile.clone();

@@ -51,6 +51,7 @@ pub(super) struct FeedQuery {
     /// A language tag, whatever its case; `hi` also finds `hi-IN`.
     #[param(example = "en")]
     language: Option<String>,
+    /// `recent` is by `last_seen`.
     #[param(value_type = Option<SortBy>, inline)]
     sort_by: Option<String>,
     #[param(value_type = Option<SortOrder>, inline)]
@@ -291,12 +292,14 @@ struct ListenerAnswer {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    bio: Option<String>,
+    /// Empty for none.
+    bio: String,
     interests: Vec<String>,
     profile_image_url: Option<String>,
     preferred_language: String,
     country: Option<String>,
-    rating: Option<Hundredths>,
+    /// 0 where nobody has rated.
+    rating: Hundredths,
     #[schema(value_type = Vec<Role>)]
     roles: Vec<String>,
     is_online: bool,
@@ -306,8 +309,9 @@ struct ListenerAnswer {
     last_seen: Option<DateTime<Utc>>,
     is_available: bool,
     call_count: i64,
-    /// Seconds.
-    avg_call_duration: i64,
+    /// Minutes, with one decimal.
+    avg_call_duration: Hundredths,
+    avg_call_duration_seconds: i64,
     is_verified: bool,
 }
 
@@ -317,14 +321,12 @@ impl From<Listener> for ListenerAnswer {
             user_id: listener.user_id,
             username: listener.username,
             sex: listener.sex,
-            bio: listener.bio,
+            bio: listener.bio.unwrap_or_default(),
             interests: listener.interests,
             profile_image_url: listener.profile_image_url,
             preferred_language: listener.preferred_language,
             country: listener.country,
-            rating: listener
-                .rating_hundredths
-                .map(|rating| Hundredths(rating.into())),
+            rating: Hundredths::rating(listener.rating_hundredths),
             roles: listener.roles,
             is_online: listener.is_online,
             is_busy: listener.is_busy,
@@ -332,7 +334,8 @@ impl From<Listener> for ListenerAnswer {
             last_seen: time(listener.last_seen),
             is_available: listener.is_online && !listener.is_busy,
             call_count: listener.call_count,
-            avg_call_duration: listener.avg_call_duration_secs,
+            avg_call_duration: Hundredths::minutes(listener.avg_call_duration_secs),
+            avg_call_duration_seconds: listener.avg_call_duration_secs,
             is_verified: listener.is_verified,
         }
     }
@@ -345,7 +348,8 @@ pub(super) struct StatsAnswer {
     online_listeners: i64,
     busy_listeners: i64,
     available_listeners: i64,
-    average_rating: Option<Hundredths>,
+    /// 0 where nobody has rated anybody.
+    average_rating: Hundredths,
     /// In lower case.
     top_interests: Vec<InterestAnswer>,
     gender_distribution: BTreeMap<String, i64>,
@@ -386,9 +390,7 @@ pub(super) async fn stats(
         online_listeners: stats.online_listeners,
         busy_listeners: stats.busy_listeners,
         available_listeners: stats.available_listeners,
-        average_rating: stats
-            .average_rating_hundredths
-            .map(|rating| Hundredths(rating.into())),
+        average_rating: Hundredths::rating(stats.average_rating_hundredths),
         top_interests: top
             .map(|InterestCount { interest, count }| InterestAnswer { interest, count })
             .collect(),

@@ -9,7 +9,7 @@ use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{UserBlocked, UserUnblocked};
 
-use crate::domain::{Page, ProfileError};
+use crate::domain::{Action, Page, ProfileError};
 use crate::store::user_blocks::{self, Block, Blocked};
 use crate::store::users;
 
@@ -101,11 +101,16 @@ impl Blocks {
         Ok(action)
     }
 
-    /// A page of whom somebody has blocked.
-    pub async fn page(&self, user_id: i64, page: Page) -> Result<BlockedPage, ProfileError> {
+    /// A page of the people whom somebody has blocked; in one way only, where `action` is given.
+    pub async fn page(
+        &self,
+        user_id: i64,
+        action: Option<Action>,
+        page: Page,
+    ) -> Result<BlockedPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
-        let total = user_blocks::count(&mut connection, user_id).await?;
-        let blocked = user_blocks::page(&mut connection, user_id, page).await?;
+        let total = user_blocks::count(&mut connection, user_id, action).await?;
+        let blocked = user_blocks::page(&mut connection, user_id, action, page).await?;
         Ok(BlockedPage { blocked, total })
     }
 }

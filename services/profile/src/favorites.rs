@@ -10,7 +10,7 @@ use talktime_proto::events::v1::{FavoriteAdded, FavoriteRemoved};
 
 use crate::domain::{Page, ProfileError, Role};
 use crate::store::feed_pages::FeedCounts;
-use crate::store::user_favorites::{self, Favorite};
+use crate::store::user_favorites::{self, Favorite, FavoritesFilter};
 use crate::store::{user_roles, users};
 
 /// Operations on favourites.
@@ -26,7 +26,7 @@ pub struct Favorites {
 pub struct FavoritesPage {
     /// Who is on it, newest first.
     pub favorites: Vec<Favorite>,
-    /// Those on all pages.
+    /// Those whom the filter finds, on all pages.
     pub counts: FeedCounts,
 }
 
@@ -87,11 +87,16 @@ impl Favorites {
         Ok(false)
     }
 
-    /// A page of somebody's favourites.
-    pub async fn page(&self, user_id: i64, page: Page) -> Result<FavoritesPage, ProfileError> {
+    /// A page of somebody's favourites, as far as the filter finds them.
+    pub async fn page(
+        &self,
+        user_id: i64,
+        filter: FavoritesFilter,
+        page: Page,
+    ) -> Result<FavoritesPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
-        let counts = user_favorites::counts(&mut connection, user_id).await?;
-        let favorites = user_favorites::page(&mut connection, user_id, page).await?;
+        let counts = user_favorites::counts(&mut connection, user_id, filter).await?;
+        let favorites = user_favorites::page(&mut connection, user_id, filter, page).await?;
         Ok(FavoritesPage { favorites, counts })
     }
 }

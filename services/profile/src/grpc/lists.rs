@@ -5,14 +5,9 @@ use talktime_proto::timestamp;
 use tonic::Response;
 
 use crate::blocks::BlockedPage;
-use crate::domain::{Page, ProfileError};
 use crate::favorites::FavoritesPage;
 use crate::store::user_blocks::Blocked;
-use crate::store::user_favorites::Favorite;
-
-pub(super) fn page(request: &pb::ListPeopleRequest) -> Result<Page, ProfileError> {
-    Page::new(request.page, request.per_page)
-}
+use crate::store::user_favorites::{Favorite, FavoritesFilter};
 
 pub(super) fn favorite(is_favorited: bool) -> Response<pb::FavoriteResponse> {
     Response::new(pb::FavoriteResponse { is_favorited })
@@ -23,6 +18,13 @@ pub(super) fn block(action_type: Option<&str>) -> Response<pb::BlockResponse> {
         is_blocked: action_type.is_some(),
         action_type: action_type.unwrap_or_default().to_owned(),
     })
+}
+
+pub(super) fn favorites_filter(request: &pb::ListFavoritesRequest) -> FavoritesFilter {
+    FavoritesFilter {
+        online_only: request.online_only,
+        available_only: request.available_only,
+    }
 }
 
 pub(super) fn favorites(page: FavoritesPage) -> pb::ListFavoritesResponse {
@@ -43,6 +45,7 @@ fn one_favorite(favorite: Favorite) -> pb::Favorite {
         interests: favorite.interests,
         profile_image_url: favorite.profile_image_url,
         preferred_language: favorite.preferred_language,
+        country: favorite.country,
         rating_hundredths: favorite.rating_hundredths,
         is_online: favorite.is_online,
         is_busy: favorite.is_busy,

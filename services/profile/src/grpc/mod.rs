@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::blocks::Blocks;
 use crate::deletions::Deletions;
-use crate::domain::{Action, ProfileError, normalize_reason};
+use crate::domain::{Action, Page, ProfileError, normalize_reason};
 use crate::favorites::Favorites;
 use crate::feed::Feed;
 use crate::people::People;
@@ -234,11 +234,13 @@ impl ProfileService for ProfileApi {
 
     async fn list_favorites(
         &self,
-        request: Request<pb::ListPeopleRequest>,
+        request: Request<pb::ListFavoritesRequest>,
     ) -> Result<Response<pb::ListFavoritesResponse>, Status> {
         let request = request.into_inner();
-        let page = lists::page(&request).map_err(refused)?;
-        let list = self.operations.favorites.page(request.user_id, page).await;
+        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let favorites = &self.operations.favorites;
+        let list = favorites.page(request.user_id, lists::favorites_filter(&request), page);
+        let list = list.await;
         Ok(Response::new(lists::favorites(list.map_err(refused)?)))
     }
 
@@ -287,11 +289,14 @@ impl ProfileService for ProfileApi {
 
     async fn list_blocked(
         &self,
-        request: Request<pb::ListPeopleRequest>,
+        request: Request<pb::ListBlockedRequest>,
     ) -> Result<Response<pb::ListBlockedResponse>, Status> {
         let request = request.into_inner();
-        let page = lists::page(&request).map_err(refused)?;
-        let list = self.operations.blocks.page(request.user_id, page).await;
+        let page = Page::new(request.page, request.per_page).map_err(refused)?;
+        let action = request.action_type.as_deref().map(Action::parse);
+        let action = action.transpose().map_err(refused)?;
+        let blocks = &self.operations.blocks;
+        let list = blocks.page(request.user_id, action, page).await;
         Ok(Response::new(lists::blocked(list.map_err(refused)?)))
     }
 }

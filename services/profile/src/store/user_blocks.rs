@@ -144,28 +144,38 @@ pub async fn either_way(connection: &mut PgConnection, user_id: i64) -> sqlx::Re
     .await
 }
 
-/// How many somebody has blocked.
-pub async fn count(connection: &mut PgConnection, blocker_id: i64) -> sqlx::Result<i64> {
-    sqlx::query_scalar("SELECT count(*) FROM profile.user_blocks WHERE blocker_id = $1")
-        .bind(blocker_id)
-        .fetch_one(connection)
-        .await
+/// How many people somebody has blocked; in one way only, where `action` is given.
+pub async fn count(
+    connection: &mut PgConnection,
+    blocker_id: i64,
+    action: Option<Action>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM profile.user_blocks
+         WHERE blocker_id = $1 AND ($2::text IS NULL OR action_type = $2)",
+    )
+    .bind(blocker_id)
+    .bind(action.map(Action::name))
+    .fetch_one(connection)
+    .await
 }
 
-/// A page of whom somebody has blocked, newest first.
+/// A page of the people whom somebody has blocked, newest first; in one way only, where `action` is given.
 pub async fn page(
     connection: &mut PgConnection,
     blocker_id: i64,
+    action: Option<Action>,
     page: Page,
 ) -> sqlx::Result<Vec<Blocked>> {
     sqlx::query_as(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.profile_image_url, b.action_type, b.reason,
                 b.created_at AS blocked_at
          FROM profile.user_blocks AS b JOIN profile.users AS u ON u.user_id = b.blocked_id
-         WHERE b.blocker_id = $1
-         ORDER BY b.created_at DESC, b.blocked_id DESC LIMIT $2 OFFSET $3",
+         WHERE b.blocker_id = $1 AND ($2::text IS NULL OR b.action_type = $2)
+         ORDER BY b.created_at DESC, b.blocked_id DESC LIMIT $3 OFFSET $4",
     )
     .bind(blocker_id)
+    .bind(action.map(Action::name))
     .bind(page.limit())
     .bind(page.offset())
     .fetch_all(connection)

@@ -23,6 +23,8 @@ pub struct Favorite {
     pub profile_image_url: Option<String>,
     /// A language tag.
     pub preferred_language: String,
+    /// Where they are.
+    pub country: Option<String>,
     /// Mean of the stars, in hundredths.
     pub rating_hundredths: Option<i32>,
     /// Whether they are here.
@@ -37,7 +39,32 @@ pub struct Favorite {
     pub favorited_at: DateTime<Utc>,
 }
 
-/// The visible favourites of `$1`. Who is blocked, either way, is in nobody's sight; the row stays
+/// Which of somebody's favourites are listed: all of them by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FavoritesFilter {
+    /// Only those online.
+    pub online_only: bool,
+    /// Only those online and not busy.
+    pub available_only: bool,
+}
+
+impl FavoritesFilter {
+    /// The least `availability` of a listener whom it finds.
+    fn availability_min(self) -> i64 {
+        match self {
+            Self {
+                available_only: true,
+                ..
+            } => 2,
+            Self {
+                online_only: true, ..
+            } => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// The visible favourites of `$1` whose availability is at least `$2`. Who is blocked, either way, is in nobody's sight; the row stays
 /// and shows again when the block goes.
 macro_rules! of_visible {
     ($head:literal, $tail:literal) => {
@@ -46,7 +73,7 @@ macro_rules! of_visible {
             " FROM profile.user_favorites AS favorite
               JOIN profile.users AS u ON u.user_id = favorite.favoritee_id
               JOIN profile.feed_listeners AS f ON f.user_id = favorite.favoritee_id
-              WHERE favorite.favoriter_id = $1
+              WHERE favorite.favoriter_id = $1 AND f.availability >= $2
                 AND NOT EXISTS (SELECT FROM profile.user_blocks AS b
                                 WHERE b.blocker_id = $1 AND b.blocked_id = u.user_id)
                 AND NOT EXISTS (SELECT FROM profile.user_blocks AS b
@@ -108,8 +135,12 @@ pub async fn exists(
     .await
 }
 
-/// How many favourites there are on all pages.
-pub async fn counts(connection: &mut PgConnection, favoriter_id: i64) -> sqlx::Result<FeedCounts> {
+/// How many favourites the filter finds, on all pages.
+pub async fn counts(
+    connection: &mut PgConnection,
+    favoriter_id: i64,
+    filter: FavoritesFilter,
+) -> sqlx::Result<FeedCounts> {
     sqlx::query_as(of_visible!(
         "SELECT count(*) AS total,
                 count(*) FILTER (WHERE f.availability > 0) AS online,
@@ -117,6 +148,7 @@ pub async fn counts(connection: &mut PgConnection, favoriter_id: i64) -> sqlx::R
         ""
     ))
     .bind(favoriter_id)
+    .bind(filter.availability_min())
     .fetch_one(connection)
     .await
 }
@@ -125,16 +157,18 @@ pub async fn counts(connection: &mut PgConnection, favoriter_id: i64) -> sqlx::R
 pub async fn page(
     connection: &mut PgConnection,
     favoriter_id: i64,
+    filter: FavoritesFilter,
     page: Page,
 ) -> sqlx::Result<Vec<Favorite>> {
     sqlx::query_as(of_visible!(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
-                u.preferred_language, (u.rating * 100)::integer AS rating_hundredths,
+                u.preferred_language, u.country, (u.rating * 100)::integer AS rating_hundredths,
                 f.is_online, f.is_busy, f.wait_time, f.last_seen,
                 favorite.created_at AS favorited_at",
-        "ORDER BY favorite.created_at DESC, favorite.favoritee_id DESC LIMIT $2 OFFSET $3"
+        "ORDER BY favorite.created_at DESC, favorite.favoritee_id DESC LIMIT $3 OFFSET $4"
     ))
     .bind(favoriter_id)
+    .bind(filter.availability_min())
     .bind(page.limit())
     .bind(page.offset())
     .fetch_all(connection)
