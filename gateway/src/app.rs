@@ -13,7 +13,7 @@ use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 
-use crate::config::Config;
+use crate::config::{CompatibilityConfig, Config};
 use crate::extract::TrustedProxies;
 use crate::heartbeats::Heartbeats;
 use crate::keys::Keys;
@@ -84,6 +84,7 @@ parts! {
     lifecycle: Lifecycle,
     clock: Clock,
     trusted_proxies: TrustedProxies,
+    compatibility: CompatibilityConfig,
 }
 
 impl App {
@@ -138,6 +139,7 @@ impl App {
             lifecycle,
             clock,
             trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
+            compatibility: config.compatibility,
         })))
     }
 

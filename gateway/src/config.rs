@@ -27,6 +27,18 @@ pub struct Config {
     /// How often anybody may ask.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// Answers for apps that were written for the original back end.
+    #[serde(default)]
+    pub compatibility: CompatibilityConfig,
+}
+
+/// Answers for apps that were written for the original back end, where they contradict the contract; all off
+/// by default. What does not contradict it is always on.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CompatibilityConfig {
+    /// Whether `/calls/ongoing` answers 404 without a call, instead of a null `call_id`.
+    pub no_call_is_not_found: bool,
 }
 
 /// How long sockets are waited for.

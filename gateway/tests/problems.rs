@@ -7,7 +7,9 @@ use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use talktime_gateway::app::App;
-use talktime_gateway::config::{Config, HttpConfig, LimitsConfig, PeersConfig, SocketsConfig};
+use talktime_gateway::config::{
+    CompatibilityConfig, Config, HttpConfig, LimitsConfig, PeersConfig, SocketsConfig,
+};
 use talktime_gateway::routes;
 use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
@@ -38,6 +40,7 @@ fn config() -> Config {
         require_verified_listeners: false,
         sockets: SocketsConfig::default(),
         limits: LimitsConfig::default(),
+        compatibility: CompatibilityConfig::default(),
     }
 }
 

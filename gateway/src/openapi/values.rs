@@ -97,6 +97,10 @@ pub enum EndReason {
     Cancelled,
     /// Out of coins.
     CoinEmpty,
+    /// The same as `completed`.
+    UserEnded,
+    /// The same as `dropped`.
+    TechnicalIssue,
 }
 
 /// How coins are paid for.

@@ -1,18 +1,16 @@
 //! Calls, from ring to receipt (contract, section 7).
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_kit::{Error, Kind};
 use talktime_proto::calls::v1::{
     BillMinuteRequest, BillMinuteResponse, CallStatus, CallType, CleanUpRequest, CleanUpResponse,
-    EmergencyEndCallRequest, EndCallRequest, EndCallResponse, EndReason, GetOngoingRequest,
-    OngoingCall, StartCallRequest, StartCallResponse,
+    EmergencyEndCallRequest, EndCallRequest, EndCallResponse, EndReason, StartCallRequest,
+    StartCallResponse,
 };
 use utoipa::ToSchema;
 
-use super::time;
 use crate::app::{Calls, Profile};
 use crate::extract::{Admin, Id, IdempotencyKey, Json, is_admin};
 use crate::number::Hundredths;
@@ -344,82 +342,6 @@ pub(super) async fn clean_up(
     Ok(Json(cleaned.into()))
 }
 
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum OngoingAnswer {
-    Call(OngoingBody),
-    None {
-        /// Always null.
-        call_id: Option<i64>,
-        message: &'static str,
-    },
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct OngoingBody {
-    call_id: i64,
-    user_id: i64,
-    listener_id: i64,
-    #[schema(value_type = values::CallType)]
-    call_type: &'static str,
-    start_time: Option<DateTime<Utc>>,
-    duration_seconds: i64,
-    coins_spent: i64,
-    /// Null for the listener: it is the caller's balance.
-    remaining_coins: Option<i64>,
-    #[schema(value_type = values::CallStatus)]
-    status: &'static str,
-    caller_username: String,
-    listener_username: String,
-}
-
-impl TryFrom<OngoingCall> for OngoingBody {
-    type Error = Error;
-
-    fn try_from(call: OngoingCall) -> Result<Self, Error> {
-        Ok(Self {
-            call_id: call.call_id,
-            user_id: call.user_id,
-            listener_id: call.listener_id,
-            call_type: call_type_name(call.call_type())?,
-            start_time: time(call.start_time),
-            duration_seconds: call.duration_seconds,
-            coins_spent: call.coins_spent,
-            remaining_coins: call.remaining_coins,
-            status: status_name(CallStatus::Ongoing)?,
-            caller_username: call.caller_username,
-            listener_username: call.listener_username,
-        })
-    }
-}
-
-/// The call that one is on, if any.
-#[utoipa::path(
-    get,
-    path = "/calls/ongoing",
-    tag = "calls",
-    security(("access_token" = [])),
-    responses((status = 200, body = OngoingAnswer))
-)]
-pub(super) async fn ongoing(
-    State(calls): State<Calls>,
-    caller: Caller,
-) -> Result<Json<OngoingAnswer>> {
-    let user_id = caller.user_id;
-    let answer = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
-    })
-    .await?;
-    Ok(Json(match answer.call {
-        Some(call) => OngoingAnswer::Call(call.try_into()?),
-        None => OngoingAnswer::None {
-            call_id: None,
-            message: "No ongoing call",
-        },
-    }))
-}
-
 pub(super) fn call_type(name: &str) -> Result<CallType, Error> {
     match name {
         "audio" => Ok(CallType::Audio),
@@ -451,13 +373,13 @@ pub(super) fn status_name(status: CallStatus) -> Result<&'static str, Error> {
 
 fn end_reason(name: Option<&str>) -> Result<EndReason, Error> {
     match name.unwrap_or("completed") {
-        "completed" => Ok(EndReason::Completed),
-        "dropped" => Ok(EndReason::Dropped),
+        "completed" | "user_ended" => Ok(EndReason::Completed),
+        "dropped" | "technical_issue" => Ok(EndReason::Dropped),
         "cancelled" => Ok(EndReason::Cancelled),
         "coin_empty" => Ok(EndReason::CoinEmpty),
         _ => Err(Error::invalid(
             "invalid_reason",
-            "reason must be completed, dropped, cancelled or coin_empty.",
+            "reason must be completed, user_ended, dropped, technical_issue, cancelled or coin_empty.",
         )),
     }
 }

@@ -154,6 +154,13 @@ fn status(name: &str) -> Result<CallStatus, Error> {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct SummaryAnswer {
+    total_calls: i64,
+    /// Minutes, with one decimal.
+    total_duration: Hundredths,
+    /// By the calendar of India.
+    calls_this_month: i64,
+    /// Since Monday in India.
+    calls_this_week: i64,
     summary: Numbers,
     recent_calls: Vec<CallBody>,
     monthly_stats: Vec<MonthBody>,
@@ -178,7 +185,8 @@ struct Numbers {
 
 #[derive(Serialize, ToSchema)]
 struct MonthBody {
-    #[schema(example = "2026-11")]
+    /// The first day of the month.
+    #[schema(format = DateTime, example = "2026-11-01T00:00:00Z")]
     month: String,
     calls_count: i64,
     coins_spent: i64,
@@ -208,7 +216,7 @@ impl From<&GetSummaryResponse> for Numbers {
 impl From<Month> for MonthBody {
     fn from(month: Month) -> Self {
         Self {
-            month: month.month,
+            month: format!("{}-01T00:00:00Z", month.month),
             calls_count: month.calls_count,
             coins_spent: month.coins_spent,
             earnings: Hundredths(month.paise_earned),
@@ -236,7 +244,12 @@ pub(super) async fn summary(
         async move { calls.get_summary(request).await }
     })
     .await?;
+    let this_month = found.months.first();
     Ok(Json(SummaryAnswer {
+        total_calls: found.total_calls,
+        total_duration: Hundredths::minutes(found.total_duration_seconds),
+        calls_this_month: this_month.map_or(0, |month| month.calls_count),
+        calls_this_week: found.calls_this_week,
         summary: Numbers::from(&found),
         recent_calls: bodies(found.recent_calls)?,
         monthly_stats: found.months.into_iter().map(MonthBody::from).collect(),
@@ -328,8 +341,9 @@ pub(super) struct ActivityAnswer {
     system_status: &'static str,
     active_calls: i64,
     total_calls_today: i64,
-    /// Seconds.
-    average_call_duration: i64,
+    /// Minutes, with one decimal.
+    average_call_duration: Hundredths,
+    avg_call_duration_seconds: i64,
     total_coins_processed: i64,
     /// As last known while presence is away; null while the feed does not answer.
     listeners_online: Option<i64>,
@@ -366,7 +380,8 @@ pub(super) async fn activity(
         system_status: if is_whole { "operational" } else { "degraded" },
         active_calls: activity.active_calls,
         total_calls_today: activity.calls_today,
-        average_call_duration: activity.avg_duration_seconds,
+        average_call_duration: Hundredths::minutes(activity.avg_duration_seconds),
+        avg_call_duration_seconds: activity.avg_duration_seconds,
         total_coins_processed: activity.coins_processed,
         listeners_online: feed.as_ref().map(|feed| feed.online_count),
         listeners_busy: feed

@@ -18,6 +18,10 @@ use crate::problem::Result;
 #[derive(Serialize, ToSchema)]
 pub(super) struct RatesAnswer {
     call_rates: ByType<CallRate>,
+    /// Coins; the same as in `call_rates`.
+    audio_rate_per_minute: i64,
+    /// Coins; the same as in `call_rates`.
+    video_rate_per_minute: i64,
     /// Rupees and the coins they buy.
     #[schema(example = json!({"150": 300, "300": 600}))]
     #[schema(value_type = BTreeMap<String, i64>)]
@@ -53,6 +57,8 @@ impl RatesAnswer {
     fn new(rates: GetRatesResponse, steps: Vec<RateCardStep>) -> Option<Self> {
         let (audio, video) = (rates.audio?, rates.video?);
         Some(Self {
+            audio_rate_per_minute: audio.coins_per_minute,
+            video_rate_per_minute: video.coins_per_minute,
             listener_earnings: ByType {
                 audio: Hundredths(audio.listener_paise_per_minute),
                 video: Hundredths(video.listener_paise_per_minute),

@@ -6,6 +6,7 @@ mod badges;
 mod blocks;
 mod calls;
 mod calls_history;
+mod calls_ongoing;
 mod calls_rates;
 mod favorites;
 mod feed;
@@ -185,7 +186,7 @@ fn money_and_calls() -> OpenApiRouter<App> {
         .routes(routes!(calls::emergency_end))
         .routes(routes!(calls::clean_up))
         .routes(routes!(calls_rates::read))
-        .routes(routes!(calls::ongoing))
+        .routes(routes!(calls_ongoing::read))
         .routes(routes!(calls_history::list))
         .routes(routes!(calls_history::summary))
         .routes(routes!(calls_history::activity))

@@ -24,6 +24,8 @@ pub struct CallSummary {
     pub recent: Vec<PastCall>,
     /// Totals of the last six months, newest first.
     pub months: Vec<MonthlyTotals>,
+    /// Calls that began since Monday in India.
+    pub calls_this_week: i64,
 }
 
 /// A paid minute of a receipt.
@@ -69,12 +71,13 @@ impl CallService {
             call_type: None,
             status: None,
         };
+        let now = self.clock.now();
         let mut connection = self.db.acquire().await?;
         Ok(CallSummary {
             totals: history::load_totals(&mut connection, all).await?,
             recent: history::list_page(&mut connection, all, RECENT_CALLS, 0).await?,
-            months: history::load_monthly_totals(&mut connection, user_id, self.clock.now())
-                .await?,
+            months: history::load_monthly_totals(&mut connection, user_id, now).await?,
+            calls_this_week: history::count_this_week(&mut connection, user_id, now).await?,
         })
     }
 

@@ -134,6 +134,7 @@ pub(super) fn ongoing_call(
         remaining_coins,
         caller_username: call.caller_username,
         listener_username: call.listener_username,
+        coins_per_minute: call.coins_per_minute,
     }
 }
 
@@ -232,6 +233,7 @@ pub(super) fn summary_response(summary: CallSummary) -> GetSummaryResponse {
         totals,
         recent,
         months,
+        calls_this_week,
     } = summary;
     GetSummaryResponse {
         total_calls: totals.total_calls,
@@ -249,6 +251,7 @@ pub(super) fn summary_response(summary: CallSummary) -> GetSummaryResponse {
         avg_duration_seconds: totals.avg_duration_seconds,
         recent_calls: recent.into_iter().map(past_call).collect(),
         months: months.into_iter().map(monthly_totals).collect(),
+        calls_this_week,
     }
 }
 

@@ -186,6 +186,24 @@ pub async fn load_monthly_totals(
     .await
 }
 
+/// Counts a user's calls that began in the present week, which starts on Monday in India.
+pub async fn count_this_week(
+    connection: &mut PgConnection,
+    user_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM calls.call_records
+         WHERE (user_id = $1 OR listener_id = $1)
+           AND start_time >= date_trunc('week', $2 AT TIME ZONE 'Asia/Kolkata')
+                             AT TIME ZONE 'Asia/Kolkata'",
+    )
+    .bind(user_id)
+    .bind(now)
+    .fetch_one(connection)
+    .await
+}
+
 /// Finds a call that began.
 pub async fn find_call(
     connection: &mut PgConnection,

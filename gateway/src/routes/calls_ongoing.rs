@@ -1,0 +1,107 @@
+//! The call that somebody is on (contract, section 7).
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::{Error, Kind};
+use talktime_proto::calls::v1::{CallStatus, GetOngoingRequest, OngoingCall};
+use utoipa::ToSchema;
+
+use super::calls::{call_type_name, status_name};
+use super::time;
+use crate::app::Calls;
+use crate::config::CompatibilityConfig;
+use crate::extract::Json;
+use crate::openapi::values;
+use crate::problem::Result;
+use crate::token::Caller;
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum OngoingAnswer {
+    Call(OngoingBody),
+    None {
+        /// Always null.
+        call_id: Option<i64>,
+        message: &'static str,
+    },
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct OngoingBody {
+    call_id: i64,
+    user_id: i64,
+    listener_id: i64,
+    #[schema(value_type = values::CallType)]
+    call_type: &'static str,
+    start_time: Option<DateTime<Utc>>,
+    duration_seconds: i64,
+    coins_spent: i64,
+    /// Null for the listener: it is the caller's balance.
+    remaining_coins: Option<i64>,
+    #[schema(value_type = values::CallStatus)]
+    status: &'static str,
+    caller_username: String,
+    listener_username: String,
+    /// Coins.
+    cost_per_minute: i64,
+}
+
+impl TryFrom<OngoingCall> for OngoingBody {
+    type Error = Error;
+
+    fn try_from(call: OngoingCall) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: call.call_id,
+            user_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call_type_name(call.call_type())?,
+            start_time: time(call.start_time),
+            duration_seconds: call.duration_seconds,
+            coins_spent: call.coins_spent,
+            remaining_coins: call.remaining_coins,
+            status: status_name(CallStatus::Ongoing)?,
+            caller_username: call.caller_username,
+            listener_username: call.listener_username,
+            cost_per_minute: call.coins_per_minute,
+        })
+    }
+}
+
+/// The call that one is on, if any.
+///
+/// Without a call, an operator may have 404 answered instead of a null `call_id`, for apps that expect it.
+#[utoipa::path(
+    get,
+    path = "/calls/ongoing",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = OngoingAnswer),
+        (status = 404, description = "no_ongoing_call"),
+    )
+)]
+pub(super) async fn read(
+    State(calls): State<Calls>,
+    State(compatibility): State<CompatibilityConfig>,
+    caller: Caller,
+) -> Result<Json<OngoingAnswer>> {
+    let user_id = caller.user_id;
+    let answer = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
+    })
+    .await?;
+    match answer.call {
+        Some(call) => Ok(Json(OngoingAnswer::Call(call.try_into()?))),
+        None if compatibility.no_call_is_not_found => {
+            let detail = "There is no ongoing call.";
+            Err(Error::new(Kind::NotFound, "no_ongoing_call", detail).into())
+        }
+        None => Ok(Json(OngoingAnswer::None {
+            call_id: None,
+            message: "No ongoing call",
+        })),
+    }
+}
