@@ -98,7 +98,7 @@ async fn an_admin_gives_badges_anew_and_looks_at_anybodys() {
     let statistics = get(&pair.app, &pair.caller, "/badges/statistics").await;
     assert_eq!(statistics.status, 200, "{statistics:?}");
     assert!(statistics.body["total_listeners"].as_i64() >= Some(1));
-    assert_fields(&statistics.body["date_range"], &["start_date", "end_date"]);
+    assert_fields(&statistics.body, &["date_range", "start_date", "end_date"]);
     let basic = &statistics.body["statistics"][0];
     assert_eq!(
         (

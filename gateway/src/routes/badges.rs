@@ -97,7 +97,7 @@ pub(super) struct RangeQuery {
     end_date: Option<NaiveDate>,
 }
 
-/// The caller's badges of some days, oldest first; thirty days where none are named.
+/// The caller's badges of some days, newest first; thirty days where none are named.
 #[utoipa::path(
     get,
     path = "/badges/history",
@@ -133,7 +133,13 @@ pub(super) async fn history(
 pub(super) struct StatisticsAnswer {
     statistics: Vec<CountBody>,
     total_listeners: i64,
-    date_range: DateRange,
+    /// Both days as one text.
+    #[schema(example = "2026-11-01 to 2026-11-30")]
+    date_range: String,
+    #[schema(value_type = NaiveDate)]
+    start_date: String,
+    #[schema(value_type = NaiveDate)]
+    end_date: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -143,14 +149,6 @@ struct CountBody {
     count: i64,
     avg_audio_rate: Hundredths,
     avg_video_rate: Hundredths,
-}
-
-#[derive(Serialize, ToSchema)]
-struct DateRange {
-    #[schema(value_type = NaiveDate)]
-    start_date: String,
-    #[schema(value_type = NaiveDate)]
-    end_date: String,
 }
 
 impl From<BadgeCount> for CountBody {
@@ -169,10 +167,9 @@ impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
         Self {
             statistics: found.counts.into_iter().map(Into::into).collect(),
             total_listeners: found.total_listeners,
-            date_range: DateRange {
-                start_date: found.first_date,
-                end_date: found.last_date,
-            },
+            date_range: format!("{} to {}", found.first_date, found.last_date),
+            start_date: found.first_date,
+            end_date: found.last_date,
         }
     }
 }

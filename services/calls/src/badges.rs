@@ -225,7 +225,7 @@ impl BadgeService {
         badge.ok_or(BadgeError::NoSuchBadge)
     }
 
-    /// Lists the badges of a listener in a range of days, oldest first.
+    /// Lists the badges of a listener in a range of days, newest first.
     pub async fn list_badges(
         &self,
         listener_id: i64,

@@ -55,7 +55,7 @@ pub async fn find_for_day(
     .await
 }
 
-/// Lists the badges of a listener in a range of days, oldest first.
+/// Lists the badges of a listener in a range of days, newest first.
 pub async fn list_between(
     connection: &mut PgConnection,
     listener_id: i64,
@@ -66,7 +66,7 @@ pub async fn list_between(
         "SELECT ",
         badge_columns!(),
         " FROM calls.listener_badges WHERE listener_id = $1 AND date BETWEEN $2 AND $3
-         ORDER BY date"
+         ORDER BY date DESC"
     ))
     .bind(listener_id)
     .bind(first)

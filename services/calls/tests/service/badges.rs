@@ -153,6 +153,21 @@ async fn badges_follow_the_talk_time_of_the_day_before() {
 }
 
 #[tokio::test]
+async fn the_history_begins_with_the_newest_badge() {
+    let (_database, badges) = listeners_with_talk_time().await;
+    for now in ["2026-11-23T18:30:59Z", "2026-11-23T18:31:00Z"] {
+        assert_eq!(badges.assign_missed_days(at(now)).await.expect("given"), 1);
+    }
+    let history = badges.list_badges(LISTENERS[0], None, None).await;
+    let dates: Vec<_> = history
+        .expect("read")
+        .iter()
+        .map(|given| given.date)
+        .collect();
+    assert_eq!(dates, [day(24), day(23)]);
+}
+
+#[tokio::test]
 async fn one_replica_assigns_badges_once() {
     let (database, badges) = listeners_with_talk_time().await;
     let now = at("2026-11-23T18:31:00Z");
