@@ -128,12 +128,15 @@ impl Message {
     }
 
     fn is_sent_by_clients(&self) -> bool {
-        matches!(self.r#type, "ping" | "subscribe" | "unsubscribe")
+        matches!(
+            self.r#type,
+            "ping" | "heartbeat" | "subscribe" | "unsubscribe"
+        )
     }
 
     fn required(&self) -> &'static [&'static str] {
         match self.r#type {
-            "ping" | "unsubscribe" => &["type"],
+            "ping" | "heartbeat" | "unsubscribe" => &["type"],
             "subscribe" => &["type", "data"],
             _ => &["type", "data", "timestamp", "seq"],
         }
@@ -192,6 +195,8 @@ fn common() -> Vec<Message> {
         ),
         Message::new::<Empty>("ping", "A sign of life; it keeps its sender online."),
         Message::new::<Empty>("pong", "The answer to a ping."),
+        Message::new::<Empty>("heartbeat", "The same as a ping."),
+        Message::new::<Empty>("heartbeat_response", "The answer to a heartbeat."),
     ]
 }
 
@@ -325,8 +330,12 @@ fn operations() -> Value {
             .into_iter()
             .partition(Message::is_sent_by_clients);
         let mut receive = operation(channel, "receive", &received);
-        let is_answer =
-            |message: &Message| matches!(message.r#type, "pong" | "subscribed" | "error");
+        let is_answer = |message: &Message| {
+            matches!(
+                message.r#type,
+                "pong" | "heartbeat_response" | "subscribed" | "error"
+            )
+        };
         let answers = sent.iter().filter(|message| is_answer(message));
         receive["reply"] = json!({
             "channel": reference(&format!("channels/{name}")),

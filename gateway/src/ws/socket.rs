@@ -410,10 +410,14 @@ impl Session {
 
     fn answer(&mut self, incoming: &Incoming<'_>) -> Utf8Bytes {
         match incoming.r#type.as_str() {
+            // A sign of life, so that an app with a socket need not send any other.
             "ping" => {
-                // A sign of life, so that an app with a socket need not send any other.
                 self.gate.heartbeats.forward_detached(&self.limits.caller);
                 self.text("pong", Empty {})
+            }
+            "heartbeat" => {
+                self.gate.heartbeats.forward_detached(&self.limits.caller);
+                self.text("heartbeat_response", Empty {})
             }
             "subscribe" if self.channel.is_public() => {
                 let Some(user_ids) = user_ids_of(incoming) else {
