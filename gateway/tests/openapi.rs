@@ -71,6 +71,40 @@ fn every_endpoint_says_who_may_ask() {
     }
 }
 
+/// Whether an answer of this schema has the field, itself or by what it is made of.
+fn has_field(document: &Value, schema: &Value, field: &str) -> bool {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#'));
+        return has_field(document, target.expect("a schema"), field);
+    }
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    let mut parts = parts.chain(schema["properties"].get("pagination"));
+    schema["properties"].get(field).is_some() || parts.any(|part| has_field(document, part, field))
+}
+
+#[test]
+fn every_list_in_pages_says_how_to_page() {
+    let document = document();
+    let mut lists = 0;
+    for (name, operation) in operations(&document) {
+        let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        if !has_field(&document, answer, "per_page") {
+            continue;
+        }
+        lists += 1;
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let names: BTreeSet<&str> = parameters
+            .filter_map(|each| each["name"].as_str())
+            .collect();
+        let is_paged = names.is_superset(&BTreeSet::from(["page", "per_page"]));
+        assert!(
+            is_paged,
+            "{name} does not list page and per_page: {names:?}"
+        );
+    }
+    assert!(lists > 5, "{lists}");
+}
+
 #[test]
 fn every_endpoint_has_a_summary_a_tag_and_an_id_of_its_own() {
     let mut ids = BTreeSet::new();

@@ -257,6 +257,7 @@ impl From<Withdrawal> for WithdrawalBody {
     path = "/wallet/withdrawals",
     tag = "wallet",
     security(("access_token" = [])),
+    params(PageQuery),
     responses((status = 200, body = WithdrawalsAnswer))
 )]
 pub(in crate::routes) async fn withdrawals(
