@@ -278,3 +278,8 @@ fn every_page_is_run() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_page_about_moving_an_existing_app() {
+    run("migrating.md").await;
+}
