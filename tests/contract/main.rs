@@ -9,6 +9,7 @@ mod calls_ending;
 mod calls_low_balance;
 mod calls_parties;
 mod calls_races;
+mod compatibility;
 mod deletion;
 mod edges;
 mod favorites;
