@@ -185,6 +185,16 @@ pub enum BlockChange {
     Unblock,
 }
 
+/// What somebody did with a listener on their list.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum FavoriteAction {
+    /// Put on the list.
+    Added,
+    /// Taken from the list.
+    Removed,
+}
+
 /// What became of a verification.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::channel::Channel;
-use super::letters::{Balance, Block, Favorite, OfCall, OfWithdrawal, Reversal, Review};
+use super::letters::{Balance, Block, Favorite, FavoriteOf, OfCall, OfWithdrawal, Reversal, Review};
 use super::message::{Empty, Failure, Hello, Status, Subscribed, Subscription};
 use super::snapshot::{Nothing, OwnCall, People};
 use super::socket::{
@@ -266,8 +266,12 @@ fn calls() -> Vec<Message> {
 
 fn notifications() -> Vec<Message> {
     vec![
-        Message::new::<Favorite>("favorite_added", "A listener is on one's list."),
-        Message::new::<Favorite>("favorite_removed", "A listener is no longer on one's list."),
+        Message::new::<FavoriteOf<'_>>("favorite_added", "Somebody has made one a favourite."),
+        Message::new::<FavoriteOf<'_>>(
+            "favorite_removed",
+            "One is no longer somebody's favourite.",
+        ),
+        Message::new::<Favorite>("favorites_changed", "One's own list of favourites changed."),
         Message::new::<Block<'_>>("user_blocked", "One keeps somebody away."),
         Message::new::<Block<'_>>("user_unblocked", "One keeps somebody away no longer."),
         Message::new::<Review<'_>>("verification_reviewed", "One's verification was decided."),

@@ -51,10 +51,23 @@ pub(super) struct OfCall<'a> {
     listener_money_earned: Option<Hundredths>,
 }
 
-/// Somebody on one's list, or no longer.
+/// A listener on one's list, or no longer.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Favorite {
     user_id: i64,
+    listener_id: i64,
+    is_favorited: bool,
+}
+
+/// Somebody whose favourite one is, or no longer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FavoriteOf<'a> {
+    /// The person who likes to talk to one.
+    user_id: i64,
+    username: &'a str,
+    #[schema(value_type = values::FavoriteAction)]
+    action: &'static str,
+    /// Oneself.
     listener_id: i64,
     is_favorited: bool,
 }
@@ -228,8 +241,20 @@ impl Writer {
 
     fn write_notification(&mut self, kind: &Kind) {
         match kind {
-            Kind::FavoriteAdded(f) => self.write_favorite(f.user_id, f.listener_id, true),
-            Kind::FavoriteRemoved(f) => self.write_favorite(f.user_id, f.listener_id, false),
+            Kind::FavoriteAdded(f) => self.write_favorite(FavoriteOf {
+                user_id: f.user_id,
+                username: &f.username,
+                action: "added",
+                listener_id: f.listener_id,
+                is_favorited: true,
+            }),
+            Kind::FavoriteRemoved(f) => self.write_favorite(FavoriteOf {
+                user_id: f.user_id,
+                username: &f.username,
+                action: "removed",
+                listener_id: f.listener_id,
+                is_favorited: false,
+            }),
             Kind::UserBlocked(block) => self.notify(
                 block.user_id,
                 "user_blocked",
@@ -276,18 +301,24 @@ impl Writer {
         }
     }
 
-    fn write_favorite(&mut self, user_id: i64, listener_id: i64, is_favorited: bool) {
-        let r#type = if is_favorited {
+    /// To every device of the person whose list it is, and to the listener, unless the event has no name:
+    /// then either has blocked the other.
+    fn write_favorite(&mut self, favorite: FavoriteOf<'_>) {
+        let on_list = Favorite {
+            user_id: favorite.user_id,
+            listener_id: favorite.listener_id,
+            is_favorited: favorite.is_favorited,
+        };
+        self.notify(favorite.user_id, "favorites_changed", on_list);
+        if favorite.username.is_empty() {
+            return;
+        }
+        let r#type = if favorite.is_favorited {
             "favorite_added"
         } else {
             "favorite_removed"
         };
-        let favorite = Favorite {
-            user_id,
-            listener_id,
-            is_favorited,
-        };
-        self.notify(user_id, r#type, favorite);
+        self.notify(favorite.listener_id, r#type, favorite);
     }
 
     fn write_money(&mut self, kind: &Kind) {
@@ -378,13 +409,24 @@ mod tests {
     }
 
     #[test]
-    fn only_whose_list_it_is_hears_of_it() {
-        let letters = of(Kind::FavoriteAdded(FavoriteAdded {
-            user_id: 1,
-            listener_id: 2,
-        }));
-        assert_eq!(letters.len(), 1);
+    fn a_favourite_is_news_for_both_unless_it_has_no_name() {
+        let of_name = |username: &str| {
+            of(Kind::FavoriteAdded(FavoriteAdded {
+                user_id: 1,
+                listener_id: 2,
+                username: username.to_owned(),
+            }))
+        };
+        let letters = of_name("asha");
         assert_eq!((letters[0].0, letters[0].1), (Channel::Notifications, 1));
+        assert_eq!(letters[0].2["type"], "favorites_changed");
         assert_eq!(letters[0].2["seq"], 7);
+        assert_eq!((letters[1].0, letters[1].1), (Channel::Notifications, 2));
+        assert_eq!(letters[1].2["type"], "favorite_added");
+        let data = json!({"user_id": 1, "username": "asha", "action": "added", "listener_id": 2,
+                          "is_favorited": true});
+        assert_eq!(letters[1].2["data"], data);
+        let blocked = of_name("");
+        assert_eq!((blocked.len(), blocked[0].1), (1, 1));
     }
 }

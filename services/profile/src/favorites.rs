@@ -47,9 +47,11 @@ impl Favorites {
         check_is_listener(&mut tx, listener_id).await?;
         let inserted = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
         if inserted.map_err(gone)? {
+            let username = user_favorites::name_for_listener(&mut tx, user_id, listener_id).await?;
             let added = Kind::FavoriteAdded(FavoriteAdded {
                 user_id,
                 listener_id,
+                username,
             });
             outbox::append(&mut tx, user_id, now.timestamp_micros(), now, added).await?;
         }
@@ -64,9 +66,11 @@ impl Favorites {
         users::take_turns(&mut tx, user_id).await?;
         let now = self.clock.now();
         if user_favorites::delete(&mut tx, user_id, listener_id).await? {
+            let username = user_favorites::name_for_listener(&mut tx, user_id, listener_id).await?;
             let removed = Kind::FavoriteRemoved(FavoriteRemoved {
                 user_id,
                 listener_id,
+                username,
             });
             outbox::append(&mut tx, user_id, now.timestamp_micros(), now, removed).await?;
         } else {

@@ -119,12 +119,12 @@ async fn notifications_go_to_the_person_concerned_alone() {
     for (ask, r#type, of_whom) in [
         (
             app.post("/favorites/add").json(&favorite),
-            "favorite_added",
+            "favorites_changed",
             "listener_id",
         ),
         (
             app.delete("/favorites/remove").json(&favorite),
-            "favorite_removed",
+            "favorites_changed",
             "listener_id",
         ),
         (
@@ -141,6 +141,12 @@ async fn notifications_go_to_the_person_concerned_alone() {
         assert_eq!(ask.of(caller).answer().await.status, 200);
         let heard = about(&mut own, r#type, caller.user_id).await;
         assert_eq!(heard["data"][of_whom], id, "{heard}");
+    }
+    // The listener hears of the list alone, and never of the block.
+    for (r#type, action) in [("favorite_added", "added"), ("favorite_removed", "removed")] {
+        let heard = about(&mut others, r#type, caller.user_id).await;
+        assert_eq!(heard["data"]["username"], caller.username, "{heard}");
+        assert_eq!(heard["data"]["action"], action, "{heard}");
     }
     assert_quiet(&mut others).await;
 }

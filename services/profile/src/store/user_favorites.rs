@@ -119,6 +119,27 @@ pub async fn delete(
     Ok(deleted.rows_affected() == 1)
 }
 
+/// The name under which a listener is told of somebody whose favourite they are: empty while either has
+/// blocked the other.
+pub async fn name_for_listener(
+    tx: &mut PgConnection,
+    favoriter_id: i64,
+    favoritee_id: i64,
+) -> sqlx::Result<String> {
+    let name: Option<String> = sqlx::query_scalar(
+        "SELECT username FROM profile.users
+         WHERE user_id = $1
+           AND NOT EXISTS (SELECT FROM profile.user_blocks
+                           WHERE blocker_id = $1 AND blocked_id = $2
+                              OR blocker_id = $2 AND blocked_id = $1)",
+    )
+    .bind(favoriter_id)
+    .bind(favoritee_id)
+    .fetch_optional(tx)
+    .await?;
+    Ok(name.unwrap_or_default())
+}
+
 /// Whether the one likes the other.
 pub async fn exists(
     connection: &mut PgConnection,

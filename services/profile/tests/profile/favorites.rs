@@ -35,18 +35,50 @@ async fn twenty_favourites_at_once_are_told_once() {
         assert!(!removed.expect("removed").into_inner().is_favorited);
     }
     let (user_id, listener_id) = (ravi, asha);
+    let username = || "ravi".to_owned();
     let added = FavoriteAdded {
         user_id,
         listener_id,
+        username: username(),
     };
     let removed = FavoriteRemoved {
         user_id,
         listener_id,
+        username: username(),
     };
     assert_eq!(
         told(&profile, ravi).await,
         [Kind::FavoriteAdded(added), Kind::FavoriteRemoved(removed)]
     );
+}
+
+#[tokio::test]
+async fn the_listener_learns_no_name_while_either_has_blocked_the_other() {
+    let profile = Profile::start().await;
+    let ravi = profile.register("ravi", "user").await.user_id;
+    for (number, listener_blocks) in [(1, true), (2, false)] {
+        let name = format!("listener{number}");
+        let listener_id = profile.register(&name, "listener").await.user_id;
+        let (blocker, blocked) = if listener_blocks {
+            (listener_id, ravi)
+        } else {
+            (ravi, listener_id)
+        };
+        profile.block(blocker, blocked).await;
+        let request = pb::FavoriteRequest {
+            user_id: ravi,
+            listener_id,
+        };
+        let added = profile.api.add_favorite(Request::new(request)).await;
+        added.expect("a favourite all the same");
+        let added = FavoriteAdded {
+            user_id: ravi,
+            listener_id,
+            username: String::new(),
+        };
+        let last = told(&profile, ravi).await.pop();
+        assert_eq!(last, Some(Kind::FavoriteAdded(added)));
+    }
 }
 
 #[tokio::test]
