@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::channel::Channel;
-use super::letters::{Balance, Block, Favorite, FavoriteOf, OfCall, OfWithdrawal, Reversal, Review};
+use super::letters::{
+    Balance, Block, Favorite, FavoriteOf, OfCall, OfWithdrawal, Reversal, Review,
+};
 use super::message::{Empty, Failure, Hello, Status, Subscribed, Subscription};
 use super::snapshot::{Nothing, OwnCall, People};
 use super::socket::{
@@ -247,7 +249,7 @@ fn presence() -> Vec<Message> {
         Message::new::<Status<'_>>("status_change", "Somebody's status changed."),
         Message::new::<Status<'_>>(
             "presence_update",
-            "A sign of life; the status is what it was.",
+            "The same change once more, or a sign of life with the status being what it was.",
         ),
     ]
 }
@@ -322,6 +324,11 @@ fn query() -> Value {
                 "description": "The `seq` of the last message that one has.",
             },
             "epoch": {"type": "string", "description": "The `epoch` of the hello before it."},
+            "changes": {
+                "type": "string",
+                "enum": ["status_change", "presence_update"],
+                "description": "On presence, the only form of each change; both without it.",
+            },
         },
     })
 }

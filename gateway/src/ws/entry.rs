@@ -18,6 +18,7 @@ use super::places::Places;
 use super::reader::Resume;
 use super::snapshot::Snapshots;
 use super::socket::{self, Connection, MESSAGE_BYTES_MAX, Patience, Refusal};
+use super::status_log::ChangeForms;
 use super::viewer::ViewerHandle;
 use super::{Hub, hub::Epoch};
 use crate::app::{Calls, Presence};
@@ -196,6 +197,7 @@ struct EntranceQuery {
     token: Option<String>,
     since: Option<String>,
     epoch: Option<String>,
+    changes: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Entrance {
@@ -211,6 +213,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Entrance {
                 is_asked: query.since.is_some() || query.epoch.is_some(),
                 since: query.since.and_then(|since| since.parse().ok()),
                 epoch: query.epoch,
+                forms: ChangeForms::named(query.changes.as_deref()),
             },
             upgrade: upgrade.map_err(no_upgrade),
         })

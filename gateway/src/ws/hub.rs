@@ -332,8 +332,13 @@ impl Epoch {
             version: event.version,
             cause: Cause::Change,
             text: text_of(r#type, event, status, seq),
+            update_text: None,
         };
-        self.presence.tell(seq, told("status_change"));
+        let change = Told {
+            update_text: Some(text_of(PRESENCE_UPDATE, event, status, seq)),
+            ..told("status_change")
+        };
+        self.presence.tell(seq, change);
         if self.unverified.contains(status.user_id) {
             // The feed was told that they are gone.
         } else if status.is_listener {
@@ -360,7 +365,8 @@ impl Epoch {
             user_id: status.user_id,
             version: event.version,
             cause: Cause::Sign { is_for_all },
-            text: text_of("presence_update", event, status, seq),
+            text: text_of(PRESENCE_UPDATE, event, status, seq),
+            update_text: None,
         });
     }
 
@@ -371,6 +377,7 @@ impl Epoch {
             version,
             cause: Cause::Change,
             text: text_of(LISTENER_OFFLINE, event, status, seq),
+            update_text: None,
         });
         self.told.notify_one();
     }
@@ -431,6 +438,7 @@ impl Statuses {
 }
 
 const LISTENER_OFFLINE: &str = "listener_offline";
+const PRESENCE_UPDATE: &str = "presence_update";
 
 fn feed_type(status: &StatusChanged) -> &'static str {
     if !status.is_online {
@@ -460,6 +468,7 @@ mod tests {
     use serde_json::{Value, json};
     use talktime_proto::timestamp;
 
+    use super::super::status_log::ChangeForms;
     use super::*;
 
     fn status(user_id: i64, version: i64, is_listener: bool) -> Event {
@@ -490,7 +499,9 @@ mod tests {
 
     fn texts(epoch: &Epoch, channel: Channel, since: u64) -> Vec<Value> {
         let log = epoch.statuses(channel).log.read().expect("unpoisoned");
-        let piece = log.read(since, 100, |_| true).expect("not behind");
+        let piece = log
+            .read(since, 100, ChangeForms::StatusChange, |_| true)
+            .expect("not behind");
         let texts = piece.texts.iter();
         texts
             .map(|text| serde_json::from_str(text).expect("JSON"))

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::channel::Channel;
 use super::hub::{Epoch, event_at};
-use super::status_log::{Behind, Cause, Told};
+use super::status_log::{Behind, Cause, ChangeForms, Told};
 use super::viewer::Viewer;
 
 /// People whom a socket may ask to hear of.
@@ -20,18 +20,20 @@ pub(super) struct Reader {
     channel: Channel,
     viewer: Arc<Viewer>,
     cursor: u64,
+    forms: ChangeForms,
     /// Empty: everyone.
     only: HashSet<i64>,
     told: watch::Receiver<()>,
 }
 
-/// Where a client says that it stopped.
+/// Where a client says that it stopped, and in which forms it takes changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resume {
     pub(super) epoch: Option<String>,
     pub(super) since: Option<u64>,
     /// It said something, be it nonsense.
     pub(super) is_asked: bool,
+    pub(super) forms: ChangeForms,
 }
 
 /// How a reader begins.
@@ -73,6 +75,7 @@ impl Reader {
             channel,
             viewer,
             cursor,
+            forms: resume.forms,
             only: HashSet::new(),
             told,
         };
@@ -105,7 +108,9 @@ impl Reader {
             let log = &self.epoch.statuses(self.channel).log;
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
             self.viewer.with_hidden(|hidden| {
-                log.read(self.cursor, max, |told| self.is_wanted(told, hidden))
+                log.read(self.cursor, max, self.forms, |told| {
+                    self.is_wanted(told, hidden)
+                })
             })?
         } else {
             let log = self.epoch.letters(self.channel);

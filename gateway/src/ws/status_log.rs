@@ -29,6 +29,42 @@ pub(super) struct Told {
     pub(super) version: i64,
     pub(super) cause: Cause,
     pub(super) text: Utf8Bytes,
+    /// A change of presence once more, as the `presence_update` that older apps read.
+    pub(super) update_text: Option<Utf8Bytes>,
+}
+
+/// The messages in which a socket gets a change of presence.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum ChangeForms {
+    /// Each change as `status_change` and as `presence_update`.
+    #[default]
+    Both,
+    /// Each change as `status_change`.
+    StatusChange,
+    /// Each change as `presence_update`.
+    PresenceUpdate,
+}
+
+impl ChangeForms {
+    /// Both, unless a client names one of them.
+    pub(super) fn named(name: Option<&str>) -> Self {
+        match name {
+            Some("status_change") => Self::StatusChange,
+            Some("presence_update") => Self::PresenceUpdate,
+            _ => Self::Both,
+        }
+    }
+}
+
+impl Told {
+    /// The message, in the forms that a socket takes.
+    fn texts(&self, forms: ChangeForms) -> impl Iterator<Item = &Utf8Bytes> {
+        let update = self.update_text.as_ref();
+        let is_replaced = update.is_some() && forms == ChangeForms::PresenceUpdate;
+        let text = Some(&self.text).filter(|_| !is_replaced);
+        let update = update.filter(|_| forms != ChangeForms::StatusChange);
+        text.into_iter().chain(update)
+    }
 }
 
 /// What a reader gets: texts, and where it stands after them.
@@ -123,11 +159,12 @@ impl StatusLog {
         versions.map(|told| told.version).max().unwrap_or_default()
     }
 
-    /// At most `max` messages after `cursor` that are wanted, in order.
+    /// About `max` texts after `cursor` that are wanted, in order: the last message is read in all its forms.
     pub(super) fn read(
         &self,
         cursor: u64,
         max: usize,
+        forms: ChangeForms,
         is_wanted: impl Fn(&Told) -> bool,
     ) -> Result<Piece, Behind> {
         if cursor < self.horizon {
@@ -141,8 +178,8 @@ impl StatusLog {
             if !is_wanted(told) {
                 continue;
             }
-            piece.texts.push(told.text.clone());
-            if piece.texts.len() == max {
+            piece.texts.extend(told.texts(forms).cloned());
+            if piece.texts.len() >= max {
                 piece.cursor = *seq;
                 break;
             }
@@ -179,6 +216,7 @@ mod tests {
             version,
             cause: Cause::Change,
             text: format!("{user_id}v{version}").into(),
+            update_text: None,
         }
     }
 
@@ -191,7 +229,9 @@ mod tests {
     }
 
     fn all(log: &StatusLog, cursor: u64) -> Vec<String> {
-        let piece = log.read(cursor, usize::MAX, |_| true).expect("not behind");
+        let piece = log
+            .read(cursor, usize::MAX, ChangeForms::Both, |_| true)
+            .expect("not behind");
         piece.texts.iter().map(ToString::to_string).collect()
     }
 
@@ -232,10 +272,42 @@ mod tests {
         for seq in 1..=5 {
             log.tell(seq, change(seq.cast_signed(), 1));
         }
-        let piece = log.read(0, 2, |told| told.user_id != 2).expect("there");
+        let piece = log
+            .read(0, 2, ChangeForms::Both, |told| told.user_id != 2)
+            .expect("there");
         assert_eq!((piece.texts.len(), piece.cursor), (2, 3));
-        let rest = log.read(piece.cursor, 9, |_| true).expect("there");
+        let rest = log
+            .read(piece.cursor, 9, ChangeForms::Both, |_| true)
+            .expect("there");
         assert_eq!((rest.texts.len(), rest.cursor), (2, 5));
+    }
+
+    #[test]
+    fn a_change_comes_in_the_forms_that_a_socket_takes() {
+        let mut log = StatusLog::starting_after(0);
+        let update_text = Some("1u1".into());
+        log.tell(
+            1,
+            Told {
+                update_text,
+                ..change(1, 1)
+            },
+        );
+        log.tell(2, sign(1, 1));
+        for (name, expected) in [
+            (None, vec!["1v1", "1u1", "1s1"]),
+            (Some("status_change"), vec!["1v1", "1s1"]),
+            (Some("presence_update"), vec!["1u1", "1s1"]),
+            (Some("nonsense"), vec!["1v1", "1u1", "1s1"]),
+        ] {
+            let piece = log
+                .read(0, 9, ChangeForms::named(name), |_| true)
+                .expect("there");
+            let texts: Vec<&str> = piece.texts.iter().map(Utf8Bytes::as_str).collect();
+            assert_eq!(texts, expected, "{name:?}");
+        }
+        let first = log.read(0, 1, ChangeForms::Both, |_| true).expect("there");
+        assert_eq!((first.texts.len(), first.cursor), (2, 1));
     }
 
     #[test]
@@ -246,7 +318,11 @@ mod tests {
             log.tell(seq, change(seq.cast_signed(), 1));
         }
         assert_eq!(log.told.len(), CHANGES_MAX);
-        assert_eq!(log.read(9, 1, |_| true).expect_err("too old"), Behind);
+        assert_eq!(
+            log.read(9, 1, ChangeForms::Both, |_| true)
+                .expect_err("too old"),
+            Behind
+        );
         assert!(!log.reaches_back_to(9) && log.reaches_back_to(10));
         assert!(!log.reaches_back_to(people + 1));
     }

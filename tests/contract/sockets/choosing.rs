@@ -38,6 +38,33 @@ async fn one_may_choose_of_whom_to_hear() {
 }
 
 #[tokio::test]
+async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
+    let pair = Pair::meet_without_coins().await;
+    let watcher = pair.app.sign_up(Role::User).await;
+    for (query, expected) in [
+        ("", ["status_change", "presence_update"].as_slice()),
+        ("?changes=status_change", &["status_change"]),
+        ("?changes=presence_update", &["presence_update"]),
+    ] {
+        let path = format!("/ws/presence{query}");
+        let (mut socket, _) = open(&pair.app, &path, &watcher).await;
+        let choose = json!({"type": "subscribe", "data": {"user_ids": [pair.caller.user_id]}});
+        socket.send(&choose).await.expect("sent");
+        let chosen = socket.next_of_type("subscribed", WAIT_MAX).await;
+        chosen.expect("an answer");
+        for wait_time in [21, 22] {
+            mark(&pair.app, &pair.caller, wait_time).await;
+            for r#type in expected {
+                let change = socket.next_where("a change", WAIT_MAX, |message| {
+                    message["data"]["wait_time"] == wait_time
+                });
+                assert_eq!(change.await.expect("a change")["type"], *r#type, "{query}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn blocks_hold_at_once_and_both_ways() {
     let pair = Pair::meet_without_coins().await;
     let bystander = pair.app.sign_up(Role::User).await;

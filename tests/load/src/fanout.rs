@@ -22,6 +22,8 @@ use crate::socket::Socket;
 use crate::stack::{self, Stack};
 use crate::statuses::{self, FIRST, WAITS};
 
+/// One message for each change: the ledger counts changes.
+const PRESENCE: &str = "/ws/presence?changes=status_change";
 /// The contract's limit.
 const SOCKETS_A_PERSON: usize = 5;
 const OPENED_AT_A_TIME: usize = 64;
@@ -107,7 +109,7 @@ async fn open(stack: &Stack, people: &[Person], count: usize) -> anyhow::Result<
     stream::iter(0..count)
         .map(|index| {
             let person = &people[index / SOCKETS_A_PERSON];
-            Socket::open(&stack.gateway_url, "/ws/presence", &person.access_token)
+            Socket::open(&stack.gateway_url, PRESENCE, &person.access_token)
         })
         .buffer_unordered(OPENED_AT_A_TIME)
         .try_collect()
