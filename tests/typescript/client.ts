@@ -38,8 +38,8 @@ const feed = await api.GET("/feed/listeners", {
 });
 assert.ok(feed.data, JSON.stringify(feed.error));
 for (const listener of feed.data.listeners) {
-  const rating: number | null | undefined = listener.rating;
-  assert.ok(rating === null || typeof rating === "number");
+  const rating: number = listener.rating;
+  assert.equal(typeof rating, "number");
 }
 
 const nobody = await api.GET("/users/{user_id}/presence", {
