@@ -8,6 +8,7 @@ use talktime_calls::badges::BadgeService;
 use talktime_calls::config::Config;
 use talktime_calls::domain::badge::Badge;
 use talktime_calls::store::badges::{self, DayBadge};
+use talktime_calls::store::history;
 use talktime_kit::Clock;
 use talktime_kit::testing::TestDatabase;
 
@@ -246,4 +247,18 @@ async fn only_completed_calls_count_towards_a_badge() {
     assert_eq!(before_its_badge_is_given.yesterday_secs, 2 * 3_600);
     let given = badges.assign_badges(Some(day(24))).await.expect("given");
     assert_eq!(given.counts, [1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn the_week_of_a_summary_begins_on_monday_in_india() {
+    let (database, _) = talked().await;
+    let mut connection = database.app_pool.acquire().await.expect("connected");
+    for (now, expected) in [
+        ("2026-11-23T18:31:00Z", 2),
+        ("2026-11-29T18:29:59Z", 2),
+        ("2026-11-29T18:30:00Z", 0),
+    ] {
+        let count = history::count_this_week(&mut connection, LISTENERS[0], at(now)).await;
+        assert_eq!(count.expect("counted"), expected, "{now}");
+    }
 }

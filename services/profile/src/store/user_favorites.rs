@@ -64,8 +64,8 @@ impl FavoritesFilter {
     }
 }
 
-/// The visible favourites of `$1` whose availability is at least `$2`. Who is blocked, either way, is in nobody's sight; the row stays
-/// and shows again when the block goes.
+/// The visible favourites of `$1` whose availability is at least `$2`. Who is blocked, either way, is in
+/// nobody's sight; the row stays and shows again when the block goes.
 macro_rules! of_visible {
     ($head:literal, $tail:literal) => {
         concat!(
