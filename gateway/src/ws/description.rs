@@ -400,6 +400,7 @@ mod tests {
     use prost::Message as _;
     use prost::encoding::{WireType, encode_key, encode_varint};
     use talktime_proto::events::v1::Event;
+    use talktime_proto::events::v1::event::Kind;
 
     use super::super::letters::letters_of;
     use super::*;
@@ -407,15 +408,21 @@ mod tests {
     /// Fields of an event have no higher numbers.
     const FIELDS_MAX: u32 = 1_000;
 
-    /// An event of every kind that there is, empty: a field of the message is enough to make one.
+    /// An event of every kind that there is: a field of the message is enough to make one. All are empty, but
+    /// for the name without which a listener hears of no list.
     fn events() -> impl Iterator<Item = Event> {
         (1..=FIELDS_MAX).filter_map(|field| {
             let mut bytes = Vec::new();
             encode_key(field, WireType::LengthDelimited, &mut bytes);
             encode_varint(0, &mut bytes);
             // Not every field is a message; and of those that are, not every one is a kind.
-            let event = Event::decode(bytes.as_slice()).ok()?;
-            event.kind.is_some().then_some(event)
+            let mut event = Event::decode(bytes.as_slice()).ok()?;
+            match event.kind.as_mut()? {
+                Kind::FavoriteAdded(added) => added.username = "asha".to_owned(),
+                Kind::FavoriteRemoved(removed) => removed.username = "asha".to_owned(),
+                _ => {}
+            }
+            Some(event)
         })
     }
 

@@ -285,6 +285,7 @@ pub(in crate::routes) async fn withdrawals(
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(in crate::routes) struct ReviewQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
@@ -342,6 +343,7 @@ impl From<ReviewedWithdrawal> for ReviewedBody {
     path = "/admin/withdrawals",
     tag = "admin",
     security(("access_token" = ["admin"])),
+    params(ReviewQuery),
     responses(
         (status = 200, body = ReviewAnswer),
         (status = 400, description = "invalid_status"),

@@ -457,7 +457,7 @@ async fn fill_long_feed(profile: &Profile) {
          FROM generate_series(1, 100000) AS n",
         "INSERT INTO profile.user_roles (user_id, role) SELECT user_id, 'listener' FROM profile.users",
         "UPDATE profile.feed_listeners SET is_online = user_id % 3 = 0, is_busy = user_id % 2 = 0,
-                last_seen = to_timestamp(user_id)",
+                last_seen = to_timestamp(user_id % 100000)",
         "ANALYZE",
     ] {
         sqlx::query(statement)

@@ -71,7 +71,7 @@ async fn what_the_field_rules_forbid_is_refused() {
         ("invalid_language", |r| {
             r.preferred_language = Some("x".to_owned());
         }),
-        ("invalid_country", |r| r.country = Some(String::new())),
+        ("invalid_country", |r| r.country = Some(" ".to_owned())),
         ("invalid_rating", |r| r.rating_hundredths = Some(501)),
         ("invalid_rating", |r| r.rating_hundredths = Some(-1)),
     ];
