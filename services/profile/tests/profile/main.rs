@@ -7,6 +7,7 @@ mod feed;
 mod feed_check;
 mod feed_events;
 mod feed_filters;
+mod feed_recent;
 mod ratings;
 mod registration;
 mod roles;
