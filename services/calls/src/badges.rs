@@ -87,7 +87,7 @@ pub async fn run_nightly_assignment(service: BadgeService, stopping: Cancellatio
             Ok(0) => {}
             Ok(days) => tracing::info!(days, "assigned the badges of days that were due"),
             Err(error) => {
-                tracing::warn!(%error, "failed to assign badges; the next check will retry")
+                tracing::warn!(%error, "failed to assign badges; the next check will retry");
             }
         }
         tokio::select! {

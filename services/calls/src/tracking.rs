@@ -65,7 +65,7 @@ impl LiveCallTracker {
                     %error,
                     call_id,
                     "failed to update the entry of a call in Redis; it will expire"
-                )
+                );
             }
             Err(_elapsed) => tracing::warn!(
                 call_id,

@@ -199,7 +199,7 @@ impl Bench {
     async fn assert_in_order(&self, versions: i64) {
         let expected: Vec<i64> = (1..=versions).collect();
         let published = self.nats.versions().await;
-        assert_eq!(published.len() as i64, AGGREGATES);
+        assert_eq!(i64::try_from(published.len()), Ok(AGGREGATES));
         for (user_id, versions) in published {
             assert_eq!(versions, expected, "of aggregate {user_id}");
         }
@@ -252,6 +252,10 @@ async fn a_relay_that_freezes_holds_up_the_others_for_seconds_and_sends_nothing_
     bench.write(2).await;
     doomed.wake();
     tokio::time::sleep(Duration::from_millis(500)).await;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "blocks the only thread, as SIGSTOP would"
+    )]
     let thawed = runtime.spawn(async { std::thread::sleep(FREEZE) });
     tokio::time::sleep(Duration::from_millis(100)).await;
     bench.nats.signal("-CONT").await;
@@ -288,7 +292,11 @@ async fn an_event_that_cannot_be_published_holds_back_its_own_aggregate_alone() 
     relay.wake();
     wait_until("the others", || async { bench.unpublished().await == 2 }).await;
     let published = bench.nats.versions().await;
-    assert_eq!(published.len() as i64, AGGREGATES - 1, "{published:?}");
+    assert_eq!(
+        i64::try_from(published.len()),
+        Ok(AGGREGATES - 1),
+        "{published:?}"
+    );
 
     sqlx::query("UPDATE outbox SET subject = 'events.wallet.earned' WHERE aggregate_id = 1")
         .execute(&bench.database.app_pool)

@@ -25,7 +25,7 @@ impl Handler for ProfileEvents {
         let now = self.clock.now();
         match event.kind {
             Some(Kind::UserRegistered(user)) => {
-                wallets::insert_missing(tx, &[user.user_id], now).await?
+                wallets::insert_missing(tx, &[user.user_id], now).await?;
             }
             Some(Kind::UserDeleted(user)) => close_account(tx, user.user_id, now).await?,
             _ => {}

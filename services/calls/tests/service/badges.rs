@@ -251,7 +251,7 @@ async fn only_completed_calls_count_towards_a_badge() {
 
 #[tokio::test]
 async fn the_week_of_a_summary_begins_on_monday_in_india() {
-    let (database, _) = talked().await;
+    let (database, _) = listeners_with_talk_time().await;
     let mut connection = database.app_pool.acquire().await.expect("connected");
     for (now, expected) in [
         ("2026-11-23T18:31:00Z", 2),

@@ -148,7 +148,7 @@ pub async fn post_all(
 struct PostedRow {
     transfer_id: Option<String>,
     transaction_id: Option<i64>,
-    owner_id: Option<i64>,
+    updated_owner: Option<i64>,
 }
 
 /// Checks that every owner's wallet was updated and every line inserted; returns the transaction id of each
@@ -158,7 +158,7 @@ fn verify_effect(
     updates: &[WalletUpdate],
     lines: &[(&Posting, &NewHistoryLine)],
 ) -> Result<HashMap<String, i64>, Error> {
-    let owners: HashSet<i64> = rows.iter().filter_map(|row| row.owner_id).collect();
+    let owners: HashSet<i64> = rows.iter().filter_map(|row| row.updated_owner).collect();
     for update in updates {
         let updated = u64::from(owners.contains(&update.owner_id));
         expect_row_count(updated, 1, "wallet.user_wallets", update.owner_id)?;
@@ -286,6 +286,6 @@ WITH transfer AS (
     FROM line JOIN wallet.user_wallets AS w USING (user_id)
     RETURNING transfer_id, transaction_id
 )
-SELECT transfer_id, transaction_id, NULL::bigint AS owner_id FROM inserted
+SELECT transfer_id, transaction_id, NULL::bigint AS updated_owner FROM inserted
 UNION ALL SELECT NULL, NULL, user_id FROM balance
 UNION ALL SELECT NULL, NULL, owner_id FROM closed";
