@@ -266,6 +266,7 @@ fn every_page_is_run() {
         "calls.md",
         "sockets.md",
         "errors.md",
+        "migrating.md",
         "README.md",
     ];
     let pages = fs::read_dir(repository().join("docs/app")).expect("the folder");

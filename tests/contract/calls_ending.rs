@@ -119,6 +119,8 @@ async fn everybody_may_know_what_calls_cost() {
         },
         "recharge_options": {"150": 300, "300": 600, "500": 1000, "1000": 2000},
         "listener_earnings": {"audio": 1, "video": 6},
+        "audio_rate_per_minute": 10,
+        "video_rate_per_minute": 60,
     });
     assert_eq!(rates.body, expected);
 }
