@@ -188,7 +188,7 @@ class Runbooks(unittest.TestCase):
         block = """
             kubectl exec deployment/talktime-walet -- talktime-wallet verfy
             kubectl delete job nats-streem
-            kubectl logs --selector app.kubernetes.io/name=walet | grep -E 'no such words|event failed'
+            kubectl logs --selector app.kubernetes.io/name=walet | grep -E 'no such words|failed to handle event'
         """
         self.assertEqual(
             [*runbooks.in_commands(block, found), *runbooks.in_searches(block, K8S.parent)],
