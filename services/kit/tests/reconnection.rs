@@ -120,6 +120,10 @@ impl PrivatePostgres {
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
+            // A child that the limit has stopped would never notice that its parent is gone.
+            let pid = server.id().map(|pid| pid.to_string());
+            let mut kill = std::process::Command::new("pkill");
+            let _ = kill.args(["-KILL", "-P"]).args(pid).status();
             let _ = server.start_kill();
         }
         let _ = std::fs::remove_dir_all(&self.data_dir);
