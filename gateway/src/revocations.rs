@@ -31,7 +31,7 @@ use crate::app::Auth;
 
 /// How often Redis had to be asked, in the metrics.
 const ASKED_OF_REDIS: &str = "gateway_revocations_asked_of_redis_total";
-/// What we know is the truth for so long. Deletions count on it: auth lets them wait as long.
+/// The known revocations are complete for so long after a poll. Deletions rely on it: auth waits as long.
 const FRESH_FOR: Duration = REVOCATIONS_HOLD;
 /// Several tries fit into that.
 const ASK_EVERY: Duration = Duration::from_millis(250);

@@ -28,7 +28,7 @@ struct Requirement {
     is_there: fn() -> bool,
 }
 
-/// What a stack stands on.
+/// Programs that every stack needs.
 const STACK_REQUIREMENTS: &[Requirement] = &[
     Requirement {
         package: "postgresql",
@@ -52,7 +52,7 @@ const STACK_REQUIREMENTS: &[Requirement] = &[
     },
 ];
 
-/// What only tests need: encoders for audio samples.
+/// Programs that only tests need: encoders for audio samples.
 const TEST_REQUIREMENTS: &[Requirement] = &[Requirement {
     package: "ffmpeg",
     what: "FFmpeg 4 or later with libmp3lame (ffmpeg)",

@@ -1,4 +1,4 @@
-//! What this replica has counted itself. It refuses a burst before Redis is asked, and decides alone when
+//! Counts of this replica alone. They refuse a burst before Redis is asked, and decide alone when
 //! Redis does not answer.
 
 use std::collections::HashMap;

@@ -16,7 +16,7 @@ pub(super) struct EventOrder {
     order: VecDeque<Aggregate>,
 }
 
-/// What an event is about: the source's name, and an id there.
+/// The aggregate of an event: the source's name, and an id there.
 type Aggregate = (String, i64);
 
 /// The place of an event among those of its source.

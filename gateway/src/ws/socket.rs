@@ -102,7 +102,7 @@ enum Ending {
     Gone,
     /// The client has sent its close.
     Closed,
-    /// What the client sends is no WebSocket protocol: the close code that says so.
+    /// The client violated the WebSocket protocol: the close code that names how.
     Violation(u16),
     Refused(Refusal),
     TooSlow,

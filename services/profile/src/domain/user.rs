@@ -105,7 +105,7 @@ pub struct User {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a person changes of themselves. A `None` keeps the field, and an empty bio, image or country
+/// A change that a person makes to their own profile. A `None` keeps the field, and an empty bio, image or country
 /// clears it.
 #[derive(Clone, Debug, Default)]
 pub struct UserUpdate {
