@@ -97,17 +97,13 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     };
     let deletions = ProfileEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, deletions);
-    service.lifecycle.spawn(jobs::purge_expired(
+    jobs::start_purge(
+        &service.lifecycle,
         service.db.clone(),
         service.clock.clone(),
         config.tokens.lifetimes,
-        service.lifecycle.stopping(),
-    ));
-    service.lifecycle.spawn(jobs::follow_keys(
-        rotation,
-        issuer.clone(),
-        service.lifecycle.stopping(),
-    ));
+    );
+    jobs::start_key_reloads(&service.lifecycle, rotation, issuer.clone());
     let api = AuthApi::new(login, sessions, issuer);
     let routes = Routes::new(AuthServiceServer::new(api));
     service

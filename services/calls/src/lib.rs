@@ -75,19 +75,10 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     service.consume(PROFILE_EVENTS, profile_events);
     observe::register_metrics();
     let db = service.db.clone();
-    service.spawn_gauge(move || observe::update_live_gauge(db.clone()));
-    service.lifecycle.spawn(saga::run_sweeper(
-        calls.clone(),
-        service.lifecycle.stopping(),
-    ));
-    service.lifecycle.spawn(saga::run_silence_watch(
-        calls.clone(),
-        service.lifecycle.stopping(),
-    ));
-    service.lifecycle.spawn(badges::run_nightly_assignment(
-        badges.clone(),
-        service.lifecycle.stopping(),
-    ));
+    service.start_gauge("calls_live", move || observe::update_live_gauge(db.clone()));
+    saga::start_sweeper(&service.lifecycle, calls.clone());
+    saga::start_silence_watch(&service.lifecycle, calls.clone());
+    badges::start_nightly_assignment(&service.lifecycle, badges.clone());
     let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges)));
     service
         .serve(routes, &[calls_service_server::SERVICE_NAME])

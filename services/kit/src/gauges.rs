@@ -7,35 +7,34 @@ use std::time::Duration;
 use crate::db::Database;
 use async_nats::jetstream::{self, consumer::pull};
 use talktime_proto::events::STREAM_NAME;
-use tokio_util::sync::CancellationToken;
 
+use crate::lifecycle::Lifecycle;
 use crate::messaging::{Consumer, outbox};
+use crate::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 
 /// Shorter than the interval at which Prometheus reads the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
-/// Measures a gauge periodically until `stopping` is cancelled. A failed measurement leaves the gauge as it
-/// was; other metrics and the log report the failing dependency.
-pub async fn run_gauge<F>(stopping: CancellationToken, mut measure: impl FnMut() -> F)
-where
-    F: Future<Output = anyhow::Result<()>>,
+/// Measures the gauge `name` every few seconds until the process stops. A failed measurement leaves the gauge
+/// as it was.
+pub(crate) fn start_gauge<F>(
+    lifecycle: &Lifecycle,
+    name: &str,
+    mut measure: impl FnMut() -> F + Send + 'static,
+) where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    loop {
-        let result = tokio::select! {
-            result = measure() => result,
-            () = stopping.cancelled() => return,
-        };
-        if let Err(error) = result {
-            tracing::debug!(
-                error = format!("{error:#}"),
-                "failed to measure gauge; the next interval retries"
-            );
-        }
-        tokio::select! {
-            () = tokio::time::sleep(MEASURE_EVERY) => {}
-            () = stopping.cancelled() => return,
-        }
-    }
+    let work = PeriodicWork {
+        name: format!("gauge.{name}").into(),
+        interval: MEASURE_EVERY,
+        retry_after: MEASURE_EVERY,
+        deadline: MEASURE_EVERY,
+        first_turn: FirstTurn::AtOnce,
+    };
+    periodic::start(lifecycle, work, move || {
+        let measured = measure();
+        async { measured.await.map(|()| NextTurn::AfterInterval) }
+    });
 }
 
 /// Measures the connections of a pool, and the number and age of the unpublished events in its outbox.

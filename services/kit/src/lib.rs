@@ -19,6 +19,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod messaging;
 pub mod ops;
+pub mod periodic;
 pub mod redis;
 mod service;
 pub mod telemetry;

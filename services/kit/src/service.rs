@@ -48,16 +48,16 @@ impl Service {
         let db = db::pool(schema, &config.database)?;
         let nats = messaging::connect(&config.nats).await?;
         let relay = Relay::default();
-        let stopping = lifecycle.stopping();
-        let publish = relay
-            .clone()
-            .run(schema.name, db.clone(), nats.clone(), stopping.clone());
+        let publish =
+            relay
+                .clone()
+                .run(schema.name, db.clone(), nats.clone(), lifecycle.stopping());
         lifecycle.spawn(publish);
         let (watched, connections_max) = (db.clone(), config.database.max_connections);
-        lifecycle.spawn(gauges::run_gauge(stopping.clone(), move || {
+        gauges::start_gauge(&lifecycle, "database", move || {
             gauges::measure_database(watched.clone(), connections_max)
-        }));
-        lifecycle.spawn(messaging::run_purge(db.clone(), stopping));
+        });
+        messaging::start_purge(&lifecycle, db.clone());
         Ok(Self {
             db,
             relay,
@@ -74,7 +74,9 @@ impl Service {
     pub fn consume<H: Handler>(&self, consumer: Consumer, handler: H) {
         let stopping = self.lifecycle.stopping();
         let nats = self.nats.clone();
-        self.spawn_gauge(move || gauges::measure_consumer(nats.clone(), consumer));
+        self.start_gauge(consumer.name, move || {
+            gauges::measure_consumer(nats.clone(), consumer)
+        });
         self.lifecycle.spawn(consumer::run(
             consumer,
             handler,
@@ -84,13 +86,12 @@ impl Service {
         ));
     }
 
-    /// Measures a gauge every few seconds until the service stops.
-    pub fn spawn_gauge<F>(&self, measure: impl FnMut() -> F + Send + 'static)
+    /// Measures the gauge `name` every few seconds until the service stops.
+    pub fn start_gauge<F>(&self, name: &str, measure: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let stopping = self.lifecycle.stopping();
-        self.lifecycle.spawn(gauges::run_gauge(stopping, measure));
+        gauges::start_gauge(&self.lifecycle, name, measure);
     }
 
     /// Serves until SIGTERM or SIGINT, drains, and ends within the deadline. The service becomes ready when its

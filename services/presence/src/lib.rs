@@ -87,8 +87,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         CallsServiceClient::new(client::connect(&config.peers.calls)?),
         config.sweep,
     );
-    let stopping = service.lifecycle.stopping();
-    service.lifecycle.spawn(sweeper.clone().run(stopping));
+    sweeper.clone().start(&service.lifecycle);
     let api = PresenceApi::new(statuses, heartbeats, sweeper);
     let routes = Routes::new(PresenceServiceServer::new(api));
     service

@@ -2,18 +2,20 @@
 //! heartbeats or because a busy flag outlived its reason (contract, section 4). It runs periodically, on one
 //! replica at a time and in bounded batches; an admin can also run it at once.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use anyhow::Context;
 use chrono::TimeDelta;
 use talktime_kit::db::Database;
-use talktime_kit::error::chain;
 use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
 use talktime_kit::lease::Lease;
+use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::messaging::Relay;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 use talktime_kit::{Clock, Error};
 use talktime_proto::calls::v1::FilterLiveRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
-use tokio_util::sync::CancellationToken;
 
 use crate::changes::{append_offline_events, apply_change};
 use crate::config::SweepConfig;
@@ -23,6 +25,8 @@ use crate::store::user_status;
 /// Users in one transaction.
 const BATCH_USERS_MAX: u16 = 500;
 const LEASE_NAME: &str = "presence.sweep";
+/// Time limit of a periodic sweep. Each of its batches is committed by itself.
+const SWEEP_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Marks silent users offline and clears outdated busy flags; cheap to clone.
 #[derive(Clone)]
@@ -66,27 +70,26 @@ impl StatusSweeper {
         }
     }
 
-    /// Sweeps periodically until `stopping` is cancelled. The first sweep waits for a full interval: after
-    /// an outage, phones get the time to send a heartbeat first.
-    pub async fn run(self, stopping: CancellationToken) {
+    /// Sweeps periodically until the service stops. The first sweep waits for a full interval: after an
+    /// outage, phones get the time to send a heartbeat first.
+    pub fn start(self, lifecycle: &Lifecycle) {
         // The counters start at zero, so that the first increment is visible as one.
         record_metrics(SweepCounts::default());
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(self.every) => {}
-                () = stopping.cancelled() => return,
+        let work = PeriodicWork {
+            name: Cow::Borrowed("presence.sweep"),
+            interval: self.every,
+            retry_after: self.every,
+            deadline: SWEEP_TIMEOUT,
+            first_turn: FirstTurn::AfterInterval,
+        };
+        periodic::start(lifecycle, work, move || {
+            let sweeper = self.clone();
+            async move {
+                let swept = sweeper.run_leased().await;
+                swept.context("failed to sweep statuses")?;
+                Ok(NextTurn::AfterInterval)
             }
-            let result = tokio::select! {
-                result = self.run_leased() => result,
-                () = stopping.cancelled() => return,
-            };
-            if let Err(error) = result {
-                tracing::warn!(
-                    error = chain(&error),
-                    "failed to sweep statuses; the next sweep retries"
-                );
-            }
-        }
+        });
     }
 
     /// Runs one sweep, unless another replica holds the lease.

@@ -1,67 +1,73 @@
 //! Periodic work: asking the provider about orders that are due, and verifying the books. Both may run on many
 //! replicas at once.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use anyhow::Context;
 use sqlx::Connection;
 use talktime_kit::Error;
 use talktime_kit::db::Database;
-use talktime_kit::error::chain;
-use tokio_util::sync::CancellationToken;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 
 use crate::ledger::Ledger;
 use crate::observe;
 use crate::store::{accounts, audits};
 
-/// Orders become due a minute after they were opened, and later again.
-const ASK_EVERY: Duration = Duration::from_secs(15);
+const ORDERS_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("wallet.orders"),
+    // Orders become due a minute after they were opened, and later again.
+    interval: Duration::from_secs(15),
+    retry_after: Duration::from_secs(15),
+    deadline: Duration::from_mins(2),
+    first_turn: FirstTurn::AfterInterval,
+};
 /// The pause after a failed verification, for example before the database is reachable.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+const VERIFY_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Time limit of a verification, which reads the whole journal.
+const VERIFY_TIMEOUT: Duration = Duration::from_hours(1);
 /// Maximum number of differences that one verification logs.
 const LOGGED_MAX: usize = 20;
 
 /// Asks the provider about orders that are due until the service stops.
-pub(crate) async fn reconcile_orders(ledger: Ledger, stopping: CancellationToken) {
-    while wait_unless_stopping(ASK_EVERY, &stopping).await {
-        match ledger.reconcile_orders().await {
-            Ok(0) => {}
-            Ok(credited) => tracing::info!(
-                credited,
-                "credited orders whose payments no notification had reported"
-            ),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::warn!(error, "failed to claim orders that are due; retrying soon");
-            }
-        }
-        if let Err(error) = ledger.delete_old_notices().await {
-            let error = chain(&error);
-            tracing::warn!(error, "failed to delete old notifications; retrying soon");
-        }
+pub(crate) fn start_reconciliation(lifecycle: &Lifecycle, ledger: Ledger) {
+    periodic::start(lifecycle, ORDERS_WORK, move || {
+        reconcile_once(ledger.clone())
+    });
+}
+
+async fn reconcile_once(ledger: Ledger) -> anyhow::Result<NextTurn> {
+    let reconciled = ledger.reconcile_orders().await;
+    let deleted = ledger.delete_old_notices().await;
+    let credited = reconciled.context("failed to claim orders that are due")?;
+    if credited > 0 {
+        tracing::info!(
+            credited,
+            "credited orders whose payments no notification had reported"
+        );
     }
+    deleted.context("failed to delete old notifications")?;
+    Ok(NextTurn::AfterInterval)
 }
 
 /// Verifies the books at the start and then at every interval until the service stops.
-pub(crate) async fn verify_books(db: Database, every: Duration, stopping: CancellationToken) {
-    loop {
-        let verified = tokio::select! {
-            verified = verify_once(&db) => verified,
-            () = stopping.cancelled() => return,
-        };
-        let pause = match verified {
-            Ok(()) => every,
-            Err(error) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    "failed to verify the books; retrying soon"
-                );
-                every.min(RETRY_AFTER)
-            }
-        };
-        if !wait_unless_stopping(pause, &stopping).await {
-            return;
+pub(crate) fn start_verification(lifecycle: &Lifecycle, db: Database, every: Duration) {
+    let work = PeriodicWork {
+        name: Cow::Borrowed("wallet.verify"),
+        interval: every,
+        retry_after: every.min(VERIFY_RETRY_AFTER),
+        deadline: VERIFY_TIMEOUT,
+        first_turn: FirstTurn::AtOnce,
+    };
+    periodic::start(lifecycle, work, move || {
+        let db = db.clone();
+        async move {
+            let verified = verify_once(&db).await;
+            verified.context("failed to verify the books")?;
+            Ok(NextTurn::AfterInterval)
         }
-    }
+    });
 }
 
 /// Verifies the books once, unless another replica is doing so, and records the result in metrics.
@@ -85,12 +91,4 @@ async fn verify_once(db: &Database) -> Result<(), Error> {
     }
     connection.close().await?;
     Ok(())
-}
-
-/// Waits; returns false if the service stops meanwhile.
-async fn wait_unless_stopping(time: Duration, stopping: &CancellationToken) -> bool {
-    tokio::select! {
-        () = tokio::time::sleep(time) => true,
-        () = stopping.cancelled() => false,
-    }
 }

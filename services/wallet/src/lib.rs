@@ -59,11 +59,8 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     observe::register_metrics();
     let (db, clock) = (service.db.clone(), service.clock.clone());
     let ledger = build_ledger(db.clone(), service.relay.clone(), &config)?;
-    let stopping = service.lifecycle.stopping();
-    let orders = jobs::reconcile_orders(ledger.clone(), stopping.clone());
-    service.lifecycle.spawn(orders);
-    let books = jobs::verify_books(db, config.verify_every(), stopping);
-    service.lifecycle.spawn(books);
+    jobs::start_reconciliation(&service.lifecycle, ledger.clone());
+    jobs::start_verification(&service.lifecycle, db, config.verify_every());
     service.consume(PROFILE_EVENTS, ProfileEvents::new(clock));
     let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger)));
     service

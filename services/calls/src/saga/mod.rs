@@ -46,5 +46,5 @@ pub use requests::{
     BILL_ROUTE, BillingOutcome, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall,
     HangUpRequest, START_ROUTE, StartRequest, StartedCall,
 };
-pub use silence_watch::run_silence_watch;
-pub use sweeper::{SweepOutcome, run_sweeper};
+pub use silence_watch::start_silence_watch;
+pub use sweeper::{SweepOutcome, start_sweeper};

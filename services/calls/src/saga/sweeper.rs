@@ -1,11 +1,15 @@
 //! The sweeper takes every call whose next step is due one step further, whichever replica or request left
 //! it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 use talktime_kit::{Error, grpc};
-use tokio_util::sync::CancellationToken;
 
 use super::bounds::{LEASE_SECS, sum_concurrently};
 use crate::domain::CallError;
@@ -15,8 +19,15 @@ use crate::observe;
 use crate::service::CallService;
 use crate::store::calls;
 
-/// Pause between two sweeps without a backlog, and so the usual maximum lateness of a minute.
-const EVERY: Duration = Duration::from_millis(100);
+const SWEEP_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("calls.sweep"),
+    // The usual maximum lateness of a minute, as long as there is no backlog.
+    interval: Duration::from_millis(100),
+    retry_after: Duration::from_millis(100),
+    // A step has lost its peers after `STEP_TIMEOUT`; what is left then is to write down what it knows.
+    deadline: STEP_TIMEOUT.saturating_mul(2),
+    first_turn: FirstTurn::AtOnce,
+};
 /// Calls claimed per batch.
 const BATCH_CALLS: i64 = 500;
 /// Shorter than [`LEASE_SECS`], so that a step ends before another replica claims the call.
@@ -54,22 +65,33 @@ impl SweepOutcome {
     }
 }
 
-/// Sweeps until cancelled. Every replica runs this; leases keep them from claiming the same calls.
-pub async fn run_sweeper(service: CallService, stopping: CancellationToken) {
-    let mut concurrent_batches = 1;
-    while !stopping.is_cancelled() {
-        let batches = (0..concurrent_batches).map(|_| sweep_with_deadline(&service));
-        let all_are_full = join_all(batches).await.into_iter().all(|is_full| is_full);
-        if all_are_full {
-            concurrent_batches = CONCURRENT_BATCHES_MAX;
-            continue;
-        }
-        concurrent_batches = 1;
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stopping.cancelled() => {}
-        }
-    }
+/// Sweeps until the service stops. Every replica runs this; leases keep them from claiming the same calls.
+pub fn start_sweeper(lifecycle: &Lifecycle, service: CallService) {
+    let has_backlog = Arc::new(AtomicBool::new(false));
+    periodic::start(lifecycle, SWEEP_WORK, move || {
+        sweep_once(service.clone(), has_backlog.clone())
+    });
+}
+
+/// Sweeps one batch, or several at the same time while there is a backlog. A failed batch is logged, and the
+/// others are completed.
+async fn sweep_once(
+    service: CallService,
+    has_backlog: Arc<AtomicBool>,
+) -> anyhow::Result<NextTurn> {
+    let batches = if has_backlog.load(Ordering::Relaxed) {
+        CONCURRENT_BATCHES_MAX
+    } else {
+        1
+    };
+    let swept = join_all((0..batches).map(|_| sweep_with_deadline(&service))).await;
+    let all_are_full = swept.into_iter().all(|is_full| is_full);
+    has_backlog.store(all_are_full, Ordering::Relaxed);
+    Ok(if all_are_full {
+        NextTurn::AtOnce
+    } else {
+        NextTurn::AfterInterval
+    })
 }
 
 /// Sweeps one batch within [`STEP_TIMEOUT`]; returns whether more calls may be due.

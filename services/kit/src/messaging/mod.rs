@@ -20,7 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::config::NatsConfig;
 
 pub use consumer::{Consumer, Handler, Message, Received};
-pub use purge::run_purge;
+pub use purge::start_purge;
 pub use relay::Relay;
 
 /// The event's identity over all its deliveries (`CloudEvents` `id`): `wallet-1234`.

@@ -1,11 +1,21 @@
 //! Deletes rows that are no longer needed, in bounded batches.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::db::Database;
-use tokio_util::sync::CancellationToken;
+use anyhow::Context;
 
-const EVERY: Duration = Duration::from_mins(10);
+use crate::db::Database;
+use crate::lifecycle::Lifecycle;
+use crate::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+
+const PURGE_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("messaging.purge"),
+    interval: Duration::from_mins(10),
+    retry_after: Duration::from_mins(1),
+    deadline: Duration::from_mins(5),
+    first_turn: FirstTurn::AfterInterval,
+};
 const BATCH_ROWS: i64 = 5_000;
 
 /// One statement per table: published events are deleted after a week, inbox rows when neither JetStream nor a
@@ -20,19 +30,20 @@ const STATEMENTS: [&str; 3] = [
       WHERE created_at < now() - interval '24 hours' AND answer IS NOT NULL LIMIT $1)",
 ];
 
-/// Purges every ten minutes until `stopping` is cancelled. Several replicas may purge at the same time.
-pub async fn run_purge(db: Database, stopping: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stopping.cancelled() => return,
-        }
-        for statement in STATEMENTS {
-            if let Err(error) = purge_table(&db, statement).await {
-                tracing::warn!(%error, "failed to purge old rows; the next round retries");
-            }
+/// Purges every ten minutes until the process stops. Several replicas may purge at the same time.
+pub fn start_purge(lifecycle: &Lifecycle, db: Database) {
+    periodic::start(lifecycle, PURGE_WORK, move || purge_tables(db.clone()));
+}
+
+/// Purges each table, even if another one fails.
+async fn purge_tables(db: Database) -> anyhow::Result<NextTurn> {
+    let mut outcome = Ok(NextTurn::AfterInterval);
+    for statement in STATEMENTS {
+        if let Err(error) = purge_table(&db, statement).await {
+            outcome = Err(error).context("failed to purge old rows");
         }
     }
+    outcome
 }
 
 async fn purge_table(db: &Database, statement: &'static str) -> sqlx::Result<()> {

@@ -1,0 +1,266 @@
+//! Work that a process repeats until it stops. Each turn has a deadline, a panic ends only its own turn, and the
+//! metrics tell when the last turn ended, so that a loop that hangs is noticed.
+
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures::FutureExt;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::lifecycle::Lifecycle;
+
+/// The time that a turn under way gets to end once the process stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Failures of one loop that follow one another are logged no more often than this.
+const LOG_EVERY: Duration = Duration::from_mins(1);
+/// Pauses vary by this fraction, so that the replicas of a service do not work in step.
+const JITTER: f64 = 0.1;
+
+/// Work that is repeated until the process stops.
+#[derive(Clone, Debug)]
+pub struct PeriodicWork {
+    /// Identifies the work in metrics and in the log, such as `wallet.verify`.
+    pub name: Cow<'static, str>,
+    /// Pause between two turns.
+    pub interval: Duration,
+    /// Pause after a turn that failed.
+    pub retry_after: Duration,
+    /// Time limit of a turn. A turn that exceeds it is dropped and counts as failed, so a turn must be safe to
+    /// drop at any of its waits.
+    pub deadline: Duration,
+    /// Start of the first turn.
+    pub first_turn: FirstTurn,
+}
+
+/// Start of the first turn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FirstTurn {
+    /// At once.
+    AtOnce,
+    /// After an interval.
+    AfterInterval,
+}
+
+/// Start of the turn after one that succeeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NextTurn {
+    /// At once, since more work is known to wait.
+    AtOnce,
+    /// After an interval.
+    AfterInterval,
+}
+
+/// Repeats `turn` in the background until the process stops, which waits a little for a turn under way.
+pub fn start<F>(lifecycle: &Lifecycle, work: PeriodicWork, turn: impl FnMut() -> F + Send + 'static)
+where
+    F: Future<Output = anyhow::Result<NextTurn>> + Send + 'static,
+{
+    lifecycle.spawn(repeat(work, turn, lifecycle.stopping()));
+}
+
+async fn repeat<F>(work: PeriodicWork, mut turn: impl FnMut() -> F, stopping: CancellationToken)
+where
+    F: Future<Output = anyhow::Result<NextTurn>>,
+{
+    let mut reporter = TurnReporter::new(work.name.clone());
+    let mut pause = match work.first_turn {
+        FirstTurn::AtOnce => Duration::ZERO,
+        FirstTurn::AfterInterval => work.interval,
+    };
+    while !stopping.is_cancelled() {
+        tokio::select! {
+            () = sleep(vary_pause(pause)) => {}
+            () = stopping.cancelled() => return,
+        }
+        let limited = limit_turn(turn(), work.deadline);
+        let Some(outcome) = complete_unless_stopped(limited, &stopping).await else {
+            return;
+        };
+        reporter.report(&outcome);
+        pause = match outcome {
+            Ok(NextTurn::AtOnce) => Duration::ZERO,
+            Ok(NextTurn::AfterInterval) => work.interval,
+            Err(_) => work.retry_after,
+        };
+    }
+}
+
+fn vary_pause(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER))
+}
+
+/// Runs a turn within its deadline; a panic becomes an error.
+async fn limit_turn<F>(turn: F, deadline: Duration) -> anyhow::Result<NextTurn>
+where
+    F: Future<Output = anyhow::Result<NextTurn>>,
+{
+    let turn = AssertUnwindSafe(turn).catch_unwind();
+    match timeout(deadline, turn).await {
+        Ok(Ok(outcome)) => outcome,
+        // The panic hook has logged the message and the place.
+        Ok(Err(_panic)) => Err(anyhow!("the turn panicked")),
+        Err(_elapsed) => Err(anyhow!("the turn did not end within {deadline:?}")),
+    }
+}
+
+/// Returns `None` if the process stops and the turn does not end within the grace period.
+async fn complete_unless_stopped<F: Future>(
+    turn: F,
+    stopping: &CancellationToken,
+) -> Option<F::Output> {
+    tokio::pin!(turn);
+    tokio::select! {
+        outcome = &mut turn => return Some(outcome),
+        () = stopping.cancelled() => {}
+    }
+    timeout(STOP_GRACE, turn).await.ok()
+}
+
+/// Reports the turns of one loop in the metrics, and its failures in the log.
+struct TurnReporter {
+    name: Cow<'static, str>,
+    /// The last logged failure, unless a turn has succeeded since.
+    logged_at: Option<Instant>,
+}
+
+impl TurnReporter {
+    fn new(name: Cow<'static, str>) -> Self {
+        let reporter = Self {
+            name,
+            logged_at: None,
+        };
+        // A loop whose first turn hangs has to be visible, too.
+        reporter.record_turn_end();
+        // The counter starts at zero, so that the first increment is visible as one.
+        reporter.count_failures(0);
+        reporter
+    }
+
+    fn report(&mut self, outcome: &anyhow::Result<NextTurn>) {
+        self.record_turn_end();
+        match outcome {
+            Ok(_) => self.logged_at = None,
+            Err(error) => {
+                self.count_failures(1);
+                self.log_failure(error);
+            }
+        }
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 have fewer than 53 bits"
+    )]
+    fn record_turn_end(&self) {
+        let now = Clock::System.now().timestamp_millis() as f64 / 1_000.0;
+        metrics::gauge!("background_loop_last_turn_seconds", "loop" => self.name.clone()).set(now);
+    }
+
+    fn count_failures(&self, failures: u64) {
+        metrics::counter!("background_loop_failures_total", "loop" => self.name.clone())
+            .increment(failures);
+    }
+
+    fn log_failure(&mut self, error: &anyhow::Error) {
+        if self.logged_at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            return;
+        }
+        self.logged_at = Some(Instant::now());
+        tracing::warn!(
+            r#loop = %self.name,
+            error = format!("{error:#}"),
+            "failed turn of a background loop; the next turn retries"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::pending;
+
+    use super::*;
+
+    const WORK: PeriodicWork = PeriodicWork {
+        name: Cow::Borrowed("tests.work"),
+        interval: Duration::from_secs(100),
+        retry_after: Duration::from_secs(10),
+        deadline: Duration::from_secs(20),
+        first_turn: FirstTurn::AtOnce,
+    };
+
+    /// What a turn of the test does.
+    #[derive(Clone, Copy, Debug)]
+    enum Turn {
+        Succeed(NextTurn),
+        Fail,
+        Panic,
+        Hang,
+    }
+
+    /// Takes the given turns, stops, and returns when each turn began, in seconds.
+    async fn take_turns(work: PeriodicWork, turns: &[Turn]) -> Vec<u64> {
+        let stopping = CancellationToken::new();
+        let started_at = Instant::now();
+        let begun = RefCell::new(vec![]);
+        let mut remaining = turns.to_vec().into_iter();
+        let take_turn = || {
+            begun.borrow_mut().push(started_at.elapsed().as_secs());
+            let turn = remaining.next().expect("no turn after the stop");
+            if remaining.len() == 0 {
+                stopping.cancel();
+            }
+            async move {
+                match turn {
+                    Turn::Succeed(next) => Ok(next),
+                    Turn::Fail => Err(anyhow!("failed")),
+                    Turn::Panic => panic!("as the test wants"),
+                    Turn::Hang => pending().await,
+                }
+            }
+        };
+        repeat(work, take_turn, stopping.clone()).await;
+        begun.into_inner()
+    }
+
+    const DONE: Turn = Turn::Succeed(NextTurn::AfterInterval);
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_follow_at_the_interval_and_at_once_while_work_waits() {
+        let more = Turn::Succeed(NextTurn::AtOnce);
+        let begun = take_turns(WORK, &[DONE, more, DONE]).await;
+        assert_eq!(begun[0], 0);
+        assert!((90..=110).contains(&begun[1]), "{begun:?}");
+        assert_eq!(begun[2], begun[1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_turn_waits_for_an_interval_where_the_work_says_so() {
+        let work = PeriodicWork {
+            first_turn: FirstTurn::AfterInterval,
+            ..WORK
+        };
+        let begun = take_turns(work, &[DONE]).await;
+        assert!((90..=110).contains(&begun[0]), "{begun:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_that_fail_panic_or_hang_are_followed_by_a_retry() {
+        let begun = take_turns(WORK, &[Turn::Fail, Turn::Panic, Turn::Hang, DONE]).await;
+        let pauses: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!((9..=11).contains(&pauses[0]), "{begun:?}");
+        assert!((9..=11).contains(&pauses[1]), "{begun:?}");
+        assert!((29..=31).contains(&pauses[2]), "{begun:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_only_a_little_for_a_turn_under_way() {
+        let started_at = Instant::now();
+        take_turns(WORK, &[Turn::Hang]).await;
+        assert!((STOP_GRACE..WORK.deadline).contains(&started_at.elapsed()));
+    }
+}
