@@ -21,7 +21,9 @@ use crate::trace::{self, TRACEPARENT};
 
 /// Greatest number of messages that are delivered and not yet acknowledged.
 const UNACKNOWLEDGED_MAX: i64 = 1_024;
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// A message that a process took and never answered, because it died, is delivered again after this time.
+/// Until then the events in its hands are late for everyone.
+const ACK_WAIT: Duration = Duration::from_secs(10);
 /// After this number of failures a message becomes a dead letter.
 const ATTEMPTS_MAX: i64 = 8;
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
