@@ -1,5 +1,6 @@
 //! Errors as the world sees them: problem documents (RFC 9457; contract, section 1).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -39,6 +40,7 @@ impl Problem {
             code: error.code(),
             request_id,
             errors: (error.kind() == Kind::Unprocessable).then(|| error.fields()),
+            members: error.members(),
         });
         let mut response = (self.status(), body).into_response();
         let headers = response.headers_mut();
@@ -82,6 +84,10 @@ pub(crate) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<FieldProblem>>)]
     errors: Option<&'a [FieldError]>,
+    /// What some codes add; the description of the refusal names it.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: &'a BTreeMap<String, serde_json::Value>,
 }
 
 /// A field that is wrong.

@@ -43,6 +43,9 @@ pub mod calls {
     pub mod v1 {
         tonic::include_proto!("talktime.calls.v1");
     }
+
+    mod uuid;
+    pub use self::uuid::call_uuid;
 }
 
 pub mod verification {

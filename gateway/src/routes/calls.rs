@@ -46,6 +46,7 @@ impl StartBody {
                 )
             })?,
             idempotency_key,
+            ..StartCallRequest::default()
         })
     }
 }
@@ -367,6 +368,9 @@ pub(super) fn status_name(status: CallStatus) -> Result<&'static str, Error> {
         CallStatus::Completed => Ok("completed"),
         CallStatus::Dropped => Ok("dropped"),
         CallStatus::Cancelled => Ok("cancelled"),
+        CallStatus::Ringing => Ok("ringing"),
+        CallStatus::Connecting => Ok("connecting"),
+        CallStatus::Unanswered => Ok("unanswered"),
         CallStatus::Unspecified => Err(Error::internal("a call has no status")),
     }
 }

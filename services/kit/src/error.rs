@@ -4,7 +4,7 @@
 //! error to the caller (code, detail, fields), and the gateway converts it into a problem document.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// Distinguishes our error details from those that any gRPC peer may send.
 const ERROR_DOMAIN: &str = "talktime";
 const KIND_KEY: &str = "kind";
+/// Begins the key of each member in our error details; the value is JSON.
+const MEMBER_PREFIX: &str = "member.";
 /// The code of an error that the transport reports, not the peer.
 pub(crate) const UNREACHABLE: &str = "service_unavailable";
 
@@ -216,6 +218,7 @@ pub struct Error {
     detail: Cow<'static, str>,
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
+    members: BTreeMap<String, serde_json::Value>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -237,6 +240,7 @@ impl Error {
             detail: detail.into(),
             fields: Vec::new(),
             retry_after,
+            members: BTreeMap::new(),
             source: None,
         }
     }
@@ -280,9 +284,21 @@ impl Error {
         self
     }
 
+    /// Adds a fact that programs need beside the code, such as the id of the call that is in the way. The
+    /// gateway adds it to the problem document under this name (RFC 9457, extension members).
+    #[must_use]
+    pub fn with_member(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// Returns a copy of an error that several callers get. The shared error becomes its source.
     pub fn of_shared(shared: std::sync::Arc<Self>) -> Self {
-        Self::new(shared.kind, shared.code.clone(), shared.detail.clone()).with_source(shared)
+        Self {
+            members: shared.members.clone(),
+            ..Self::new(shared.kind, shared.code.clone(), shared.detail.clone())
+        }
+        .with_source(shared)
     }
 
     /// Returns the kind.
@@ -308,6 +324,11 @@ impl Error {
     /// Returns the time after which the caller should retry.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Returns the facts beside the code, by name.
+    pub fn members(&self) -> &BTreeMap<String, serde_json::Value> {
+        &self.members
     }
 
     /// Returns whether the peer could not be reached, so that other calls to it would fail as well.
@@ -351,7 +372,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let metadata = HashMap::from([(KIND_KEY.to_owned(), error.kind.name().to_owned())]);
+        let mut metadata = HashMap::from([(KIND_KEY.to_owned(), error.kind.name().to_owned())]);
+        let members = error.members.iter();
+        metadata.extend(
+            members.map(|(name, value)| (format!("{MEMBER_PREFIX}{name}"), value.to_string())),
+        );
         let mut details = ErrorDetails::new();
         details.set_error_info(error.code(), ERROR_DOMAIN, metadata);
         for field in &error.fields {
@@ -377,9 +402,9 @@ impl From<Status> for Error {
             .filter(|info| info.domain == ERROR_DOMAIN);
         let known = info.and_then(|info| {
             let kind = Kind::from_name(info.metadata.get(KIND_KEY)?)?;
-            Some((kind, info.reason.clone()))
+            Some((kind, info.reason.clone(), read_members(&info.metadata)))
         });
-        let Some((kind, code)) = known else {
+        let Some((kind, code, members)) = known else {
             return Self::from_transport(status);
         };
         let fields = details
@@ -395,11 +420,21 @@ impl From<Status> for Error {
         let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
         Self {
             retry_after,
+            members,
             ..Self::new(kind, code, status.message().to_owned())
         }
         .with_fields(fields)
         .with_source(status)
     }
+}
+
+/// Returns the members among the error details of a peer; what is no JSON is left out.
+fn read_members(metadata: &HashMap<String, String>) -> BTreeMap<String, serde_json::Value> {
+    let members = metadata.iter().filter_map(|(key, value)| {
+        let name = key.strip_prefix(MEMBER_PREFIX)?;
+        Some((name.to_owned(), serde_json::from_str(value).ok()?))
+    });
+    members.collect()
 }
 
 impl Error {
@@ -422,6 +457,8 @@ mod tests {
         for (kind, name, ..) in Kind::TABLE {
             let sent = Error::new(*kind, "some_code", "A sentence.")
                 .with_retry_after(Duration::from_secs(7))
+                .with_member("call_id", 7)
+                .with_member("outcome", "missed")
                 .with_fields(vec![FieldError {
                     field: "phone".into(),
                     message: "is missing".into(),
@@ -432,6 +469,8 @@ mod tests {
             assert_eq!(received.detail(), "A sentence.");
             assert_eq!(received.retry_after(), Some(Duration::from_secs(7)));
             assert_eq!(received.fields()[0].field, "phone");
+            assert_eq!(received.members()["call_id"], 7);
+            assert_eq!(received.members()["outcome"], "missed");
         }
     }
 

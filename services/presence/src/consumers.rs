@@ -107,9 +107,19 @@ fn changes_from_event(event: Event) -> Result<Vec<(Vec<i64>, StatusChange)>, Pre
         Some(Kind::CallStarted(call)) => {
             let began = StatusChange::CallBegan {
                 call_id: call.call_id,
-                wait_time: call.wait_time,
+                wait_time: Some(call.wait_time),
             };
             vec![(vec![call.user_id, call.listener_id], began)]
+        }
+        Some(Kind::CallRinging(call)) => {
+            let began = StatusChange::CallBegan {
+                call_id: call.call_id,
+                wait_time: None,
+            };
+            vec![(vec![call.user_id, call.listener_id], began)]
+        }
+        Some(Kind::CallUnanswered(call)) => {
+            vec![call_ended(call.call_id, [call.user_id, call.listener_id])]
         }
         // Users are free as soon as they hang up, even though the settlement of the call follows later.
         Some(Kind::CallHungUp(call)) => {

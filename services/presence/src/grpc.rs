@@ -217,5 +217,6 @@ fn status_message(status: UserStatus) -> pb::Status {
         updated_at: Some(timestamp(status.updated_at)),
         version: status.version,
         is_listener: status.is_listener,
+        accepting_calls: None,
     }
 }

@@ -103,6 +103,8 @@ pub(super) fn end_response(ended: EndedCall) -> EndCallResponse {
         listener_paise_earned: call.listener_paise_earned,
         remaining_coins,
         status: wire_status(call.status).into(),
+        end_reason: None,
+        ended_by: None,
     }
 }
 
@@ -186,7 +188,10 @@ fn domain_status(status: wire::CallStatus) -> Option<call::CallStatus> {
         wire::CallStatus::Completed => Some(call::CallStatus::Completed),
         wire::CallStatus::Dropped => Some(call::CallStatus::Dropped),
         wire::CallStatus::Cancelled => Some(call::CallStatus::Cancelled),
-        wire::CallStatus::Unspecified => None,
+        wire::CallStatus::Unspecified
+        | wire::CallStatus::Ringing
+        | wire::CallStatus::Connecting
+        | wire::CallStatus::Unanswered => None,
     }
 }
 
@@ -208,6 +213,8 @@ pub(super) fn past_call(call: PastCall) -> wire::Call {
         listener_username: call.listener_username,
         created_at: Some(timestamp(call.created_at)),
         updated_at: Some(timestamp(call.updated_at)),
+        end_reason: None,
+        ended_by: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod convert;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
+use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::calls_service_server::CallsService;
 use talktime_proto::calls::v1::{
     self as wire, BillMinuteRequest, BillMinuteResponse, CleanUpRequest, CleanUpResponse,
@@ -52,7 +53,52 @@ impl CallsService for CallsApi {
             call_type: wire_type(start.call_type).into(),
             listener_id: start.listener_id,
             status: wire::CallStatus::Ongoing.into(),
+            call_uuid: call_uuid(started.call_id).to_string(),
+            ring_expires_at: None,
+            media: wire::CallMedia::Own.into(),
         }))
+    }
+
+    async fn accept_call(
+        &self,
+        _request: Request<wire::AcceptCallRequest>,
+    ) -> Result<Response<wire::AcceptCallResponse>, Status> {
+        Err(Status::unimplemented("calls do not ring yet"))
+    }
+
+    async fn decline_call(
+        &self,
+        _request: Request<wire::DeclineCallRequest>,
+    ) -> Result<Response<wire::DeclineCallResponse>, Status> {
+        Err(Status::unimplemented("calls do not ring yet"))
+    }
+
+    async fn cancel_call(
+        &self,
+        _request: Request<wire::CancelCallRequest>,
+    ) -> Result<Response<wire::CancelCallResponse>, Status> {
+        Err(Status::unimplemented("calls do not ring yet"))
+    }
+
+    async fn acknowledge_ring(
+        &self,
+        _request: Request<wire::AcknowledgeRingRequest>,
+    ) -> Result<Response<wire::AcknowledgeRingResponse>, Status> {
+        Err(Status::unimplemented("calls do not ring yet"))
+    }
+
+    async fn get_call_state(
+        &self,
+        _request: Request<wire::GetCallStateRequest>,
+    ) -> Result<Response<wire::GetCallStateResponse>, Status> {
+        Err(Status::unimplemented("calls do not ring yet"))
+    }
+
+    async fn list_unanswered(
+        &self,
+        _request: Request<wire::ListUnansweredRequest>,
+    ) -> Result<Response<wire::ListUnansweredResponse>, Status> {
+        Err(Status::unimplemented("calls do not ring yet"))
     }
 
     async fn end_call(

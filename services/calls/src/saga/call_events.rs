@@ -95,6 +95,7 @@ pub(super) fn call_ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent
         coins_spent: call.coins_spent,
         listener_paise_earned: call.listener_paise_earned,
         remaining_coins,
+        ..CallEnded::default()
     });
     (call.call_id, call.version, ended)
 }

@@ -63,7 +63,7 @@ impl PresenceNotifier {
     /// Marks the parties of calls as busy, each for its expected duration in minutes.
     pub(crate) async fn mark_busy(&self, calls: &[(Call, i32)]) {
         let busy = calls.iter().map(|(call, wait_time)| {
-            let wait_time = *wait_time;
+            let wait_time = Some(*wait_time);
             self.send_change(call, Change::Began(CallBegan { wait_time }))
         });
         join_all(busy).await;

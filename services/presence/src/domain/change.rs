@@ -14,7 +14,7 @@ pub enum StatusChange {
         /// The call. Later calls of a user have greater ids.
         call_id: i64,
         /// Minutes for which the coins of the caller suffice.
-        wait_time: i32,
+        wait_time: Option<i32>,
     },
     /// A call of the user ended.
     CallEnded {

@@ -141,15 +141,17 @@ impl UserStatus {
         }
     }
 
-    /// Ignores a call that is over, and one before the current call: its end has not arrived yet.
-    fn start_call(&mut self, call_id: i64, wait_time: i32) {
-        if self.call_id.max(self.last_ended_call_id) >= Some(call_id) {
+    /// Ignores a call that is over, and one before the current call: its end has not arrived yet. A call that
+    /// rings has no expected duration; once it is accepted, the second report of the same call brings it.
+    fn start_call(&mut self, call_id: i64, wait_time: Option<i32>) {
+        let was_ringing = self.call_id == Some(call_id) && self.wait_time.is_none();
+        if self.call_id.max(self.last_ended_call_id) >= Some(call_id) && !was_ringing {
             return;
         }
         self.call_id = Some(call_id);
         self.busy_since = None;
         self.is_busy = true;
-        self.wait_time = Some(wait_time.max(0));
+        self.wait_time = wait_time.map(|minutes| minutes.max(0));
     }
 
     /// Ends the call and all calls before it.
@@ -233,7 +235,7 @@ mod tests {
     fn began(call_id: i64) -> StatusChange {
         StatusChange::CallBegan {
             call_id,
-            wait_time: 30,
+            wait_time: Some(30),
         }
     }
 
@@ -267,6 +269,28 @@ mod tests {
         assert_eq!((status.is_busy, status.wait_time), (false, None));
         assert_eq!(status.version, 2);
         assert_eq!(status.updated_at, seconds_later(2));
+    }
+
+    #[test]
+    fn a_call_that_rings_has_no_expected_duration_until_it_is_accepted() {
+        let mut status = offline_user();
+        let ringing = StatusChange::CallBegan {
+            call_id: 7,
+            wait_time: None,
+        };
+        assert_eq!(status.apply(&ringing, noon()), VISIBLE);
+        assert_eq!((status.is_busy, status.wait_time), (true, None));
+        assert_eq!(status.apply(&began(7), noon()), VISIBLE);
+        assert_eq!((status.is_busy, status.wait_time), (true, Some(30)));
+        let late = status.apply(&ringing, noon());
+        assert_eq!(late, ChangeEffect::Unchanged, "the ring is reported late");
+        status.apply(&ended(7), noon());
+        let late = status.apply(&began(7), noon());
+        assert_eq!(
+            late,
+            ChangeEffect::Unchanged,
+            "an ended call begins no more"
+        );
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl Presence {
     }
 
     async fn begin_call(&self, call_id: i64, user_ids: &[i64]) {
-        let began = pb::CallBegan { wait_time: 30 };
+        let began = pb::CallBegan {
+            wait_time: Some(30),
+        };
         let change = call_change::Change::Began(began);
         self.follow(call_id, user_ids, change).await.expect("begun");
     }

@@ -46,6 +46,7 @@ async fn a_registration_creates_an_offline_status() {
             updated_at: now,
             version: 1,
             is_listener: false,
+            accepting_calls: None,
         }
     );
 }

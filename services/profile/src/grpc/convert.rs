@@ -96,6 +96,12 @@ pub(super) fn call_check(check: CallCheck) -> pb::CallCheck {
         caller_username: check.caller_username.unwrap_or_default(),
         listener_username: check.listener_username.unwrap_or_default(),
         verification_missing: check.is_verification_missing,
+        audio_enabled: None,
+        video_enabled: None,
+        caller_image_url: check.caller_image_url,
+        listener_image_url: check.listener_image_url,
+        caller_rating_hundredths: check.caller_rating_hundredths,
+        listener_rating_hundredths: check.listener_rating_hundredths,
     }
 }
 

@@ -53,6 +53,14 @@ pub struct CallCheck {
     pub is_blocked: bool,
     /// Whether the one called is a listener whom nobody has verified.
     pub is_verification_missing: bool,
+    /// `None` without a picture.
+    pub caller_image_url: Option<String>,
+    /// `None` without a picture.
+    pub listener_image_url: Option<String>,
+    /// Hundredths of stars; `None` before the first.
+    pub caller_rating_hundredths: Option<i32>,
+    /// Hundredths of stars; `None` before the first.
+    pub listener_rating_hundredths: Option<i32>,
 }
 
 /// Whether callers may call listeners, `(caller_id, listener_id)` each, in their order.
@@ -61,8 +69,12 @@ pub async fn check_calls(
     planned: &[(i64, i64)],
 ) -> sqlx::Result<Vec<CallCheck>> {
     sqlx::query_as(
-        "SELECT (SELECT username FROM profile.users WHERE user_id = caller) AS caller_username,
-                (SELECT username FROM profile.users WHERE user_id = listener) AS listener_username,
+        "SELECT caller_profile.username AS caller_username,
+                listener_profile.username AS listener_username,
+                caller_profile.profile_image_url AS caller_image_url,
+                listener_profile.profile_image_url AS listener_image_url,
+                (caller_profile.rating * 100)::integer AS caller_rating_hundredths,
+                (listener_profile.rating * 100)::integer AS listener_rating_hundredths,
                 EXISTS (SELECT FROM profile.user_roles
                         WHERE user_id = listener AND role = 'listener' AND active) AS is_listener,
                 EXISTS (SELECT FROM profile.user_blocks
@@ -72,6 +84,8 @@ pub async fn check_calls(
                         WHERE user_id = listener AND NOT is_verified) AS is_verification_missing
          FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY
               AS planned (caller, listener, position)
+         LEFT JOIN profile.users AS caller_profile ON caller_profile.user_id = caller
+         LEFT JOIN profile.users AS listener_profile ON listener_profile.user_id = listener
          ORDER BY position",
     )
     .bind(column(planned, |(caller_id, _)| *caller_id))

@@ -37,6 +37,7 @@ async fn a_user_may_call_a_listener() {
         caller_username: "ravi".to_owned(),
         listener_username: "asha".to_owned(),
         verification_missing: false,
+        ..pb::CallCheck::default()
     };
     assert_eq!(check(&profile, ravi, asha).await, both);
     let back = check(&profile, asha, ravi).await;

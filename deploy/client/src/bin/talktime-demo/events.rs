@@ -104,6 +104,11 @@ impl Ours {
             Kind::CallHungUp(event) => event.call_id == self.call_id,
             Kind::CallLowBalance(event) => event.call_id == self.call_id,
             Kind::CallRated(event) => event.call_id == self.call_id,
+            Kind::CallRinging(event) => event.call_id == self.call_id,
+            Kind::CallReached(event) => event.call_id == self.call_id,
+            Kind::CallAccepted(event) => event.call_id == self.call_id,
+            Kind::CallUnanswered(event) => event.call_id == self.call_id,
+            Kind::CallsPaused(event) => is_ours(event.listener_id),
             Kind::VerificationSubmitted(event) => is_ours(event.user_id),
             Kind::VerificationReviewed(event) => is_ours(event.user_id),
             Kind::VerificationRevoked(event) => is_ours(event.user_id),
@@ -187,6 +192,20 @@ pub(crate) fn describe(kind: &Kind) -> String {
         Kind::CallRated(event) => format!(
             "call {}, listener {}, ratings {}",
             event.call_id, event.listener_id, event.ratings_total
+        ),
+        Kind::CallRinging(event) => format!(
+            "call {}, {} rings {}, {}",
+            event.call_id, event.user_id, event.listener_id, event.call_type
+        ),
+        Kind::CallReached(event) => format!("call {}", event.call_id),
+        Kind::CallAccepted(event) => format!("call {}, {}", event.call_id, event.status),
+        Kind::CallUnanswered(event) => format!(
+            "call {}, {}, {}",
+            event.call_id, event.outcome, event.reason
+        ),
+        Kind::CallsPaused(event) => format!(
+            "listener {}, {} rings in a row",
+            event.listener_id, event.count
         ),
         Kind::VerificationSubmitted(event) => {
             format!("user {}, {}", event.user_id, event.verification_id)
