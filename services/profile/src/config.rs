@@ -1,42 +1,39 @@
-//! Profile's own settings.
+//! Configuration of the profile service.
 
 use serde::Deserialize;
 
-/// Profile's own settings.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Whom profile asks.
     pub peers: PeersConfig,
-    /// Whether only verified listeners are shown in the feed and may be called.
+    /// Whether the feed shows only verified listeners, and only they can be called.
     #[serde(default)]
     pub require_verified_listeners: bool,
-    /// How the feed's read model is kept true.
     #[serde(default)]
     pub feed: FeedConfig,
 }
 
-/// Whom profile asks.
+/// Addresses of the peers, `http://host:port` each.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
-    /// `http://host:port` of auth: it ends the account of a user who is deleted.
+    /// Auth ends the account of a user who is deleted.
     pub auth: String,
-    /// `http://host:port` of calls: nobody is deleted during a call, and the feed counts them.
+    /// Calls refuses a deletion during a call, and counts the calls of listeners in the feed.
     pub calls: String,
-    /// `http://host:port` of presence: statuses in the feed.
+    /// Presence has the statuses in the feed.
     pub presence: String,
-    /// `http://host:port` of verification: who is verified in the feed.
+    /// Verification decides which listeners are verified.
     pub verification: String,
 }
 
-/// How the feed's read model is kept true.
+/// How the feed's read model is kept equal to its sources.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct FeedConfig {
-    /// Seconds between two comparisons with the owners.
+    /// Seconds between two comparisons with the sources.
     pub check_every_secs: u32,
-    /// A difference that is gone by then was an event under way, in milliseconds.
+    /// A difference that is gone after these milliseconds was caused by an event on its way.
     pub check_grace_ms: u64,
-    /// Counts in answers may be so old, in milliseconds.
+    /// The age up to which counts in answers are reused, in milliseconds.
     pub counts_last_ms: u64,
 }
 

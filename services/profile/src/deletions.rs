@@ -1,52 +1,64 @@
 //! Deletions of accounts, in steps of which each may happen twice.
 //!
 //! The request is written first. Then auth ends the account: no gateway accepts its tokens any more, and
-//! none are issued, before any row goes. A deletion that stops half-way, because auth is away or this
+//! none are issued, before any row goes. A deletion that stops half-way, because auth is unavailable or this
 //! process dies, is finished by the sweep of some replica.
 
 use std::time::{Duration, Instant};
 
 use talktime_kit::db::Database;
 use talktime_kit::error::chain;
-use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
 use talktime_kit::{Error, failpoint, grpc};
-use talktime_proto::auth::v1::EndAccountRequest;
-use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::ProfileError;
-use crate::people::People;
+use crate::peers::{AuthClient, CallsClient};
 use crate::store::pending_deletions;
+use crate::users::UserService;
 
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Deletions that one sweep finishes, one after the other.
+/// The most deletions that one sweep finishes, one after the other.
 const BATCH_MAX: i64 = 10;
-/// How long the sweep tries to finish one deletion; auth alone takes a second.
+/// The time that the sweep spends on one deletion; auth alone takes a second.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Deletes accounts; cheap to clone.
 #[derive(Clone)]
-pub struct Deletions {
+pub struct DeletionService {
     db: Database,
-    people: People,
-    auth: AuthServiceClient<PeerChannel>,
+    users: UserService,
+    auth: AuthClient,
+    calls: CallsClient,
 }
 
-impl Deletions {
-    /// Deletes people from a migrated database, once auth has ended their accounts.
-    pub fn new(db: Database, people: People, auth: AuthServiceClient<PeerChannel>) -> Self {
-        Self { db, people, auth }
+impl DeletionService {
+    pub fn new(db: Database, users: UserService, auth: AuthClient, calls: CallsClient) -> Self {
+        Self {
+            db,
+            users,
+            auth,
+            calls,
+        }
     }
 
-    /// Deletes a user. After an error other than [`ProfileError::UserNotFound`] the deletion may have been
-    /// requested: then the sweep finishes it.
-    pub async fn delete(&self, user_id: i64) -> Result<(), ProfileError> {
-        self.request(user_id).await?;
+    /// Deletes a user who is not on a call. After an error other than [`ProfileError::UserNotFound`] and
+    /// [`ProfileError::OnACall`] the deletion may have been requested: then the sweep finishes it.
+    pub async fn delete_user(&self, user_id: i64) -> Result<(), ProfileError> {
+        self.prevent_calls(user_id).await?;
+        self.request_deletion(user_id).await?;
         failpoint::reach("profile.deletion.requested");
-        self.finish(user_id).await
+        self.finish_deletion(user_id).await
     }
 
-    async fn request(&self, user_id: i64) -> Result<(), ProfileError> {
+    /// Refuses while the user is on a call, and otherwise has calls refuse new ones: a start that was checked
+    /// here before the deletion must not go live after it. Calls forgets this twenty seconds later unless the
+    /// user is deleted, so that it must be the last step before the deletion.
+    async fn prevent_calls(&self, user_id: i64) -> Result<(), ProfileError> {
+        if self.calls.prepare_deletion(user_id).await? {
+            return Err(ProfileError::OnACall);
+        }
+        Ok(())
+    }
+
+    async fn request_deletion(&self, user_id: i64) -> Result<(), ProfileError> {
         let mut tx = self.db.begin().await?;
         if !pending_deletions::insert(&mut tx, user_id).await? {
             return Err(ProfileError::UserNotFound);
@@ -55,50 +67,25 @@ impl Deletions {
         Ok(())
     }
 
-    async fn finish(&self, user_id: i64) -> Result<(), ProfileError> {
-        self.end_account(user_id).await?;
+    async fn finish_deletion(&self, user_id: i64) -> Result<(), ProfileError> {
+        self.auth.end_account(user_id).await?;
         failpoint::reach("profile.deletion.account_ended");
-        match self.people.delete(user_id).await {
+        match self.users.delete_user(user_id).await {
             // Another replica was faster.
             Err(ProfileError::UserNotFound) => Ok(()),
             deleted => deleted,
         }
     }
 
-    /// Answers when no gateway accepts a token of the user any more.
-    async fn end_account(&self, user_id: i64) -> Result<(), Error> {
-        retry_idempotent(|| {
-            let mut auth = self.auth.clone();
-            async move { auth.end_account(EndAccountRequest { user_id }).await }
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Finishes deletions that nobody works on, until told to stop.
-    pub async fn run(self, stopping: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(SWEEP_EVERY) => {}
-                () = stopping.cancelled() => return,
-            }
-            if let Err(error) = self.sweep().await {
-                tracing::warn!(
-                    error = chain(&error),
-                    "failed to look for unfinished deletions; the next sweep will"
-                );
-            }
-        }
-    }
-
-    /// Tries each once: one that fails does not hold up the others.
-    async fn sweep(&self) -> Result<(), Error> {
+    /// Tries to finish each deletion that no request or replica works on. One that fails does not delay the
+    /// others.
+    pub async fn finish_pending(&self) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        let due = pending_deletions::claim(&mut tx, BATCH_MAX).await?;
+        let due = pending_deletions::claim_due(&mut tx, BATCH_MAX).await?;
         tx.commit().await?;
         for user_id in due {
             let deadline = Instant::now() + ATTEMPT_TIMEOUT;
-            match grpc::with_deadline(deadline, self.finish(user_id)).await {
+            match grpc::with_deadline(deadline, self.finish_deletion(user_id)).await {
                 Ok(()) => tracing::info!(user_id, "finished a deletion that had stopped half-way"),
                 Err(error) => tracing::warn!(
                     user_id,

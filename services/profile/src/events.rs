@@ -1,127 +1,131 @@
-//! What profile hears: for the feed's read model, and what callers say of listeners.
+//! Events that profile publishes. Each is appended to the outbox in the transaction that makes it true.
+//!
+//! Versions of a user's own events are those of the row. Favourites and blocks have no row version: their
+//! events are numbered by the clock, in the order of commits, since their transactions lock the user first.
 
-use std::collections::BTreeMap;
-
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use talktime_kit::Error;
-use talktime_kit::messaging::{Handler, Received};
-use talktime_proto::datetime;
+use talktime_kit::messaging::outbox;
+use talktime_kit::text;
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
-use tracing::Span;
+use talktime_proto::events::v1::{
+    FavoriteAdded, FavoriteRemoved, RoleChanged, UserBlocked, UserDeleted, UserRegistered,
+    UserUnblocked, UserUpdated,
+};
 
-use crate::store::feed_listeners::{self, ListenerStatus, Talked};
-use crate::store::users;
+use crate::domain::{RegistrationRequest, Role, User, UserBlock};
 
-/// Keeps the feed's read model at what presence, calls and verification tell.
-pub struct FeedEvents;
+/// The audit log limits the name of an operator to this length.
+const OPERATOR_CHARACTERS_MAX: usize = 100;
+/// The version of a user's first event and of a new row.
+const FIRST_VERSION: i64 = 1;
 
-impl Handler for FeedEvents {
-    // Only events write to the feed's read model.
-    const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
-
-    fn wants(&self, event: &Event) -> bool {
-        match &event.kind {
-            Some(Kind::CallEnded(call)) => was_talked(call),
-            // Whoever becomes a listener is told of anew.
-            Some(Kind::StatusChanged(status)) => status.is_listener,
-            Some(Kind::VerificationReviewed(_) | Kind::VerificationRevoked(_)) => true,
-            _ => false,
-        }
-    }
-
-    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
-        let span = Span::current();
-        self.handle_all(tx, vec![Received { event, span }]).await
-    }
-
-    /// Of each listener only the newest status, and the sum of their calls.
-    async fn handle_all(&self, tx: &mut PgConnection, events: Vec<Received>) -> Result<(), Error> {
-        let mut statuses: BTreeMap<i64, ListenerStatus> = BTreeMap::new();
-        let mut talked: BTreeMap<i64, Talked> = BTreeMap::new();
-        for Received { event, .. } in events {
-            match event.kind {
-                Some(Kind::StatusChanged(status)) => {
-                    let status = listener_status(event.version, &status);
-                    let newest = statuses.entry(status.user_id).or_insert(status);
-                    if newest.version < status.version {
-                        *newest = status;
-                    }
-                }
-                Some(Kind::CallEnded(call)) if was_talked(&call) => {
-                    let talked = talked.entry(call.listener_id).or_default();
-                    talked.calls += 1;
-                    talked.secs += call.duration_seconds;
-                }
-                Some(Kind::VerificationReviewed(review)) => {
-                    let (user_id, is_verified) = (review.user_id, review.is_verified);
-                    feed_listeners::set_verified(tx, user_id, event.version, is_verified).await?;
-                }
-                Some(Kind::VerificationRevoked(revoked)) => {
-                    feed_listeners::set_verified(tx, revoked.user_id, event.version, false).await?;
-                }
-                _ => {}
-            }
-        }
-        if !statuses.is_empty() {
-            let statuses: Vec<ListenerStatus> = statuses.into_values().collect();
-            feed_listeners::set_statuses(tx, &statuses).await?;
-        }
-        if !talked.is_empty() {
-            feed_listeners::add_calls(tx, &talked).await?;
-        }
-        Ok(())
-    }
+pub(crate) async fn append_user_registered(
+    tx: &mut PgConnection,
+    user_id: i64,
+    registration: &RegistrationRequest,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::UserRegistered(UserRegistered {
+        user_id,
+        username: registration.username.clone(),
+        role: registration.role.name().to_owned(),
+    });
+    outbox::append(tx, user_id, FIRST_VERSION, now, event).await
 }
 
-/// Keeps the rating of each listener at the mean of what callers say. Apart from the feed's events,
-/// since it writes to a table that requests write to as well.
-pub struct RatingEvents;
-
-impl Handler for RatingEvents {
-    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
-        if let Some(Kind::CallRated(rated)) = event.kind {
-            let (stars, ratings) = (rated.stars_total, rated.ratings_total);
-            users::set_rating(tx, rated.listener_id, stars, ratings).await?;
-        }
-        Ok(())
-    }
+pub(crate) async fn append_user_updated(
+    tx: &mut PgConnection,
+    user: &User,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::UserUpdated(UserUpdated {
+        user_id: user.user_id,
+        username: user.username.clone(),
+    });
+    outbox::append(tx, user.user_id, user.version, now, event).await
 }
 
-fn listener_status(version: i64, status: &StatusChanged) -> ListenerStatus {
-    ListenerStatus {
-        user_id: status.user_id,
-        version,
-        is_online: status.is_online,
-        is_busy: status.is_busy,
-        wait_time: status.wait_time,
-        last_seen: datetime(status.last_seen.as_ref()),
-    }
+/// Appends the last event of a user whose row had the version `last_version`.
+pub(crate) async fn append_user_deleted(
+    tx: &mut PgConnection,
+    user_id: i64,
+    last_version: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::UserDeleted(UserDeleted { user_id });
+    outbox::append(tx, user_id, last_version + 1, now, event).await
 }
 
-/// A call that never came about, or was taken back, says nothing of a listener.
-fn was_talked(call: &CallEnded) -> bool {
-    call.duration_seconds >= 1 && matches!(call.status.as_str(), "completed" | "dropped")
+/// Appends the grant or the revocation of the role admin, `version` being the new version of the user.
+pub(crate) async fn append_admin_changed(
+    tx: &mut PgConnection,
+    (user_id, version): (i64, i64),
+    is_active: bool,
+    operator: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::RoleChanged(RoleChanged {
+        user_id,
+        role: Role::Admin.name().to_owned(),
+        active: is_active,
+        operator: text::visible_line(operator, OPERATOR_CHARACTERS_MAX),
+    });
+    outbox::append(tx, user_id, version, now, event).await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Appends an added favourite; `username` is the name of the user as the listener may read it.
+pub(crate) async fn append_favorite_added(
+    tx: &mut PgConnection,
+    (user_id, listener_id): (i64, i64),
+    username: String,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::FavoriteAdded(FavoriteAdded {
+        user_id,
+        listener_id,
+        username,
+    });
+    outbox::append(tx, user_id, now.timestamp_micros(), now, event).await
+}
 
-    #[test]
-    fn only_calls_that_were_talked_count() {
-        for (status, duration_seconds, counts) in [
-            ("completed", 1, true),
-            ("dropped", 90, true),
-            ("cancelled", 90, false),
-            ("completed", 0, false),
-        ] {
-            let call = CallEnded {
-                status: status.to_owned(),
-                duration_seconds,
-                ..CallEnded::default()
-            };
-            assert_eq!(was_talked(&call), counts, "{status} {duration_seconds}");
-        }
-    }
+/// Appends a removed favourite; `username` is the name of the user as the listener may read it.
+pub(crate) async fn append_favorite_removed(
+    tx: &mut PgConnection,
+    (user_id, listener_id): (i64, i64),
+    username: String,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::FavoriteRemoved(FavoriteRemoved {
+        user_id,
+        listener_id,
+        username,
+    });
+    outbox::append(tx, user_id, now.timestamp_micros(), now, event).await
+}
+
+pub(crate) async fn append_user_blocked(
+    tx: &mut PgConnection,
+    block: &UserBlock,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::UserBlocked(UserBlocked {
+        user_id: block.blocker_id,
+        blocked_id: block.blocked_id,
+        action_type: block.action.name().to_owned(),
+    });
+    outbox::append(tx, block.blocker_id, now.timestamp_micros(), now, event).await
+}
+
+pub(crate) async fn append_user_unblocked(
+    tx: &mut PgConnection,
+    user_id: i64,
+    blocked_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let event = Kind::UserUnblocked(UserUnblocked {
+        user_id,
+        blocked_id,
+    });
+    outbox::append(tx, user_id, now.timestamp_micros(), now, event).await
 }

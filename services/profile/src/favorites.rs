@@ -1,123 +1,103 @@
-//! Whom people like to talk to, each operation in one transaction.
+//! Operations on favourites, each in one transaction.
 
-use sqlx::PgConnection;
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
-use talktime_kit::db::is_foreign_key_violation;
-use talktime_kit::messaging::{Relay, outbox};
-use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{FavoriteAdded, FavoriteRemoved};
+use talktime_kit::db::{Database, is_foreign_key_violation};
+use talktime_kit::messaging::Relay;
 
-use crate::domain::{Page, ProfileError, Role};
-use crate::store::feed_pages::FeedCounts;
-use crate::store::user_favorites::{self, Favorite, FavoritesFilter};
-use crate::store::{user_roles, users};
+use crate::domain::feed::FeedCounts;
+use crate::domain::{FavoriteListener, FavoritesFilter, PageRequest, ProfileError};
+use crate::events::{append_favorite_added, append_favorite_removed};
+use crate::store::{user_favorites, user_roles, users};
 
-/// Operations on favourites.
+/// Operations on favourites; cheap to clone.
 #[derive(Clone)]
-pub struct Favorites {
+pub struct FavoriteService {
     db: Database,
     relay: Relay,
     clock: Clock,
 }
 
-/// A page of somebody's favourites.
+/// A page of a user's favourites.
 #[derive(Clone, Debug)]
 pub struct FavoritesPage {
-    /// Who is on it, newest first.
-    pub favorites: Vec<Favorite>,
-    /// Those whom the filter finds, on all pages.
+    /// The newest favourite is first.
+    pub favorites: Vec<FavoriteListener>,
+    /// The favourites that the filter finds, on all pages.
     pub counts: FeedCounts,
 }
 
-impl Favorites {
+impl FavoriteService {
     /// Operations on a migrated database; `relay` is woken when there are events.
     pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 
     /// Makes a listener a favourite; adding twice is fine.
-    pub async fn add(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
+    pub async fn add_favorite(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
         if user_id == listener_id {
             return Err(ProfileError::FavoriteOfOneself);
         }
         let mut tx = self.db.begin().await?;
-        users::take_turns(&mut tx, user_id).await?;
+        users::lock_for_events(&mut tx, user_id).await?;
         let now = self.clock.now();
-        check_is_listener(&mut tx, listener_id).await?;
-        let inserted = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
-        if inserted.map_err(gone)? {
-            let username = user_favorites::name_for_listener(&mut tx, user_id, listener_id).await?;
-            let added = Kind::FavoriteAdded(FavoriteAdded {
-                user_id,
-                listener_id,
-                username,
-            });
-            outbox::append(&mut tx, user_id, now.timestamp_micros(), now, added).await?;
+        user_roles::require_listener(&mut tx, listener_id).await?;
+        let pair = (user_id, listener_id);
+        let is_added = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
+        if is_added.map_err(listener_not_found)? {
+            let name = user_favorites::find_visible_name(&mut tx, user_id, listener_id).await?;
+            append_favorite_added(&mut tx, pair, name, now).await?;
         }
         tx.commit().await?;
         self.relay.wake();
         Ok(())
     }
 
-    /// Drops a favourite; removing twice is fine. Who is a listener no more can be dropped too.
-    pub async fn remove(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
+    /// Removes a favourite; removing twice is fine. A favourite who is no longer a listener can be removed too.
+    pub async fn remove_favorite(
+        &self,
+        user_id: i64,
+        listener_id: i64,
+    ) -> Result<(), ProfileError> {
         let mut tx = self.db.begin().await?;
-        users::take_turns(&mut tx, user_id).await?;
+        users::lock_for_events(&mut tx, user_id).await?;
         let now = self.clock.now();
         if user_favorites::delete(&mut tx, user_id, listener_id).await? {
-            let username = user_favorites::name_for_listener(&mut tx, user_id, listener_id).await?;
-            let removed = Kind::FavoriteRemoved(FavoriteRemoved {
-                user_id,
-                listener_id,
-                username,
-            });
-            outbox::append(&mut tx, user_id, now.timestamp_micros(), now, removed).await?;
+            let name = user_favorites::find_visible_name(&mut tx, user_id, listener_id).await?;
+            append_favorite_removed(&mut tx, (user_id, listener_id), name, now).await?;
         } else {
-            check_is_listener(&mut tx, listener_id).await?;
+            user_roles::require_listener(&mut tx, listener_id).await?;
         }
         tx.commit().await?;
         self.relay.wake();
         Ok(())
     }
 
-    /// Whether a listener is a favourite.
-    pub async fn check(&self, user_id: i64, listener_id: i64) -> Result<bool, ProfileError> {
+    /// Returns whether a listener is a favourite of the user.
+    pub async fn is_favorite(&self, user_id: i64, listener_id: i64) -> Result<bool, ProfileError> {
         let mut connection = self.db.acquire().await?;
         if user_favorites::exists(&mut connection, user_id, listener_id).await? {
             return Ok(true);
         }
-        check_is_listener(&mut connection, listener_id).await?;
+        user_roles::require_listener(&mut connection, listener_id).await?;
         Ok(false)
     }
 
-    /// A page of somebody's favourites, as far as the filter finds them.
-    pub async fn page(
+    /// Lists a page of a user's favourites.
+    pub async fn list_favorites(
         &self,
         user_id: i64,
         filter: FavoritesFilter,
-        page: Page,
+        page: PageRequest,
     ) -> Result<FavoritesPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
-        let counts = user_favorites::counts(&mut connection, user_id, filter).await?;
-        let favorites = user_favorites::page(&mut connection, user_id, filter, page).await?;
+        let counts = user_favorites::count(&mut connection, user_id, filter).await?;
+        let favorites = user_favorites::list_page(&mut connection, user_id, filter, page).await?;
         Ok(FavoritesPage { favorites, counts })
     }
 }
 
-async fn check_is_listener(
-    connection: &mut PgConnection,
-    listener_id: i64,
-) -> Result<(), ProfileError> {
-    if user_roles::has(connection, listener_id, Role::Listener).await? {
-        Ok(())
-    } else {
-        Err(ProfileError::ListenerNotFound)
-    }
-}
-
-/// One of the two was deleted at this moment.
-fn gone(error: sqlx::Error) -> ProfileError {
+/// Maps a missing row of either user, which may have been deleted at this moment.
+fn listener_not_found(error: sqlx::Error) -> ProfileError {
     if is_foreign_key_violation(&error) {
         ProfileError::ListenerNotFound
     } else {

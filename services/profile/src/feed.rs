@@ -9,68 +9,62 @@ use talktime_kit::Clock;
 use talktime_kit::db::Database;
 
 use crate::domain::ProfileError;
-use crate::domain::feed::{FeedFilter, FeedQuery, Position};
-use crate::remembered::Remembered;
-use crate::store::feed_pages::{self, FeedCounts, FeedListener};
-use crate::store::feed_stats::{self, Alike};
-use crate::store::user_blocks;
+use crate::domain::feed::{
+    FeedCounts, FeedFilter, FeedListener, FeedPosition, FeedQuery, GroupCount,
+};
+use crate::store::{feed_pages, feed_stats, user_blocks};
+use crate::ttl_cache::TtlCache;
 
-/// The feed, read from profile's own database.
+/// The feed, read from profile's own database; cheap to clone.
 #[derive(Clone)]
-pub struct Feed {
+pub struct FeedService {
     db: Database,
     clock: Clock,
     require_verified: bool,
-    counts: Arc<Remembered<FeedFilter, FeedCounts>>,
-    stats: Arc<Remembered<(), Arc<FeedStats>>>,
+    counts: Arc<TtlCache<FeedFilter, FeedCounts>>,
+    stats: Arc<TtlCache<(), Arc<FeedStats>>>,
 }
 
 /// A page of the feed.
 #[derive(Clone, Debug)]
 pub struct FeedPage {
-    /// Who is on it, in order.
     pub listeners: Vec<FeedListener>,
-    /// Everybody whom the filter finds.
+    /// The listeners that the filter finds, on all pages.
     pub counts: FeedCounts,
-    /// Where the next page starts; `None` after the last.
-    pub next: Option<Position>,
+    /// The start of the next page; `None` after the last one.
+    pub next: Option<FeedPosition>,
 }
 
-/// All listeners in numbers.
+/// Statistics of all listeners.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FeedStats {
-    /// All of them.
     pub total: i64,
-    /// Those online.
     pub online: i64,
-    /// Those online and busy.
+    /// Listeners who are online and busy.
     pub busy: i64,
-    /// Mean rating of those who have one, in hundredths.
+    /// The mean rating of those who have one, in hundredths.
     pub average_rating_hundredths: Option<i32>,
-    /// The most frequent interests, first the most frequent.
+    /// The most frequent interest is first.
     pub top_interests: Vec<(String, i64)>,
-    /// How many of each sex.
     pub sexes: BTreeMap<String, i64>,
-    /// How many prefer each language.
     pub languages: BTreeMap<String, i64>,
-    /// When they were counted.
     pub counted_at: DateTime<Utc>,
 }
 
-impl Feed {
-    /// The feed of a migrated database. Pages are of now; counts and numbers are counted anew when
-    /// they are older than `counts_last`.
-    pub fn new(db: Database, clock: Clock, counts_last: Duration) -> Self {
+impl FeedService {
+    /// The feed of a migrated database. Pages are always current; counts and statistics are reused until they
+    /// are older than `counts_ttl`.
+    pub fn new(db: Database, clock: Clock, counts_ttl: Duration) -> Self {
         Self {
             db,
             clock,
             require_verified: false,
-            counts: Arc::new(Remembered::new(counts_last)),
-            stats: Arc::new(Remembered::new(counts_last)),
+            counts: Arc::new(TtlCache::new(counts_ttl)),
+            stats: Arc::new(TtlCache::new(counts_ttl)),
         }
     }
 
-    /// Shows only verified listeners, where `require` says so.
+    /// Shows only verified listeners, if `require` is set.
     #[must_use]
     pub fn require_verified(self, require: bool) -> Self {
         Self {
@@ -79,14 +73,16 @@ impl Feed {
         }
     }
 
-    /// A page of the feed, as the viewer may see it. Blocks are read from their owner's table: they
-    /// hold at once and both ways (contract, section 3).
-    pub async fn page(&self, query: &FeedQuery) -> Result<FeedPage, ProfileError> {
+    /// Loads a page of the feed as the viewer may see it. Blocks are read from their own table, so that they
+    /// take effect at once and in both directions (contract, section 3).
+    pub async fn load_page(&self, query: &FeedQuery) -> Result<FeedPage, ProfileError> {
         query.check()?;
         let mut query = query.clone();
         query.filter.verified_only = self.require_verified;
-        let ((mut listeners, unseen), counts) =
-            tokio::try_join!(self.list(&query), self.counts(&query.filter))?;
+        let ((mut listeners, hidden), counts) = tokio::try_join!(
+            self.list_listeners(&query),
+            self.count_listeners(&query.filter)
+        )?;
         let per_page = usize::try_from(query.per_page).expect("checked: at most a hundred");
         let has_more = listeners.len() > per_page;
         listeners.truncate(per_page);
@@ -94,70 +90,77 @@ impl Feed {
         let next = last.map(FeedListener::position);
         Ok(FeedPage {
             listeners,
-            counts: counts.without(unseen),
+            counts: counts.without(hidden),
             next,
         })
     }
 
-    /// The page and one listener more, and how many the viewer does not see.
-    async fn list(
+    /// Lists the page and one listener more, and counts the listeners that the viewer does not see.
+    async fn list_listeners(
         &self,
         query: &FeedQuery,
     ) -> Result<(Vec<FeedListener>, FeedCounts), ProfileError> {
         let mut connection = self.db.acquire().await?;
-        let mut hidden = user_blocks::either_way(&mut connection, query.viewer_id).await?;
+        let mut hidden = user_blocks::list_hidden_users(&mut connection, query.viewer_id).await?;
         hidden.push(query.viewer_id);
-        let listeners = feed_pages::page(&mut connection, query, &hidden).await?;
-        let unseen = feed_pages::counts_among(&mut connection, &query.filter, &hidden).await?;
-        Ok((listeners, unseen))
+        let listeners = feed_pages::list_page(&mut connection, query, &hidden).await?;
+        let counts = feed_pages::count_among(&mut connection, &query.filter, &hidden).await?;
+        Ok((listeners, counts))
     }
 
-    async fn counts(&self, filter: &FeedFilter) -> Result<FeedCounts, ProfileError> {
+    async fn count_listeners(&self, filter: &FeedFilter) -> Result<FeedCounts, ProfileError> {
         let count = async {
             let mut connection = self.db.acquire().await?;
-            Ok(feed_pages::counts(&mut connection, filter).await?)
+            Ok(feed_pages::count_listeners(&mut connection, filter).await?)
         };
-        self.counts.get(filter, count).await
+        self.counts.get_or_load(filter, count).await
     }
 
-    /// All listeners in numbers.
-    pub async fn stats(&self) -> Result<Arc<FeedStats>, ProfileError> {
+    pub async fn load_stats(&self) -> Result<Arc<FeedStats>, ProfileError> {
         let count = async {
             let counted_at = self.clock.now();
             let mut connection = self.db.acquire().await?;
-            let alike = feed_stats::alike(&mut connection, self.require_verified).await?;
-            let top = feed_stats::top_interests(&mut connection, self.require_verified).await?;
-            Ok(Arc::new(FeedStats::of(alike, top, counted_at)))
+            let verified_only = self.require_verified;
+            let groups = feed_stats::count_groups(&mut connection, verified_only).await?;
+            let top = feed_stats::list_top_interests(&mut connection, verified_only).await?;
+            Ok(Arc::new(FeedStats::from_groups(groups, top, counted_at)))
         };
-        self.stats.get(&(), count).await
+        self.stats.get_or_load(&(), count).await
     }
 }
 
 impl FeedStats {
-    fn of(alike: Vec<Alike>, top_interests: Vec<(String, i64)>, counted_at: DateTime<Utc>) -> Self {
+    fn from_groups(
+        groups: Vec<GroupCount>,
+        top_interests: Vec<(String, i64)>,
+        counted_at: DateTime<Utc>,
+    ) -> Self {
         let mut stats = Self {
             top_interests,
             counted_at,
             ..Self::default()
         };
-        for row in alike {
-            match (row.respect.as_str(), row.name) {
-                ("sex", Some(name)) => {
-                    stats.sexes.insert(name, row.listeners);
-                }
-                ("language", Some(name)) => {
-                    stats.languages.insert(name, row.listeners);
-                }
-                _ => {
-                    let mean = row.rating_sum.checked_div(row.rated);
-                    stats.average_rating_hundredths =
-                        mean.and_then(|mean| i32::try_from(mean).ok());
-                    stats.total = row.listeners;
-                    stats.online = row.online;
-                    stats.busy = row.busy;
-                }
-            }
+        for group in groups {
+            stats.add_group(group);
         }
         stats
+    }
+
+    fn add_group(&mut self, group: GroupCount) {
+        match (group.dimension.as_str(), group.name) {
+            ("sex", Some(name)) => {
+                self.sexes.insert(name, group.listeners);
+            }
+            ("language", Some(name)) => {
+                self.languages.insert(name, group.listeners);
+            }
+            _ => {
+                let mean = group.rating_sum.checked_div(group.rated);
+                self.average_rating_hundredths = mean.and_then(|mean| i32::try_from(mean).ok());
+                self.total = group.listeners;
+                self.online = group.online;
+                self.busy = group.busy;
+            }
+        }
     }
 }

@@ -1,22 +1,31 @@
-//! Profile: people, their roles, favourites and blocks, and the feed of listeners.
+//! The profile service: users, their roles, favourites and blocks, and the feed of listeners.
 //!
-//! [`domain`] decides, [`store`] keeps, [`people`], [`favorites`], [`blocks`] and [`feed`] do one operation in one
-//! transaction, [`deletions`] ends accounts step by step, [`feed_check`] compares the feed with what its [`owners`] say, [`grpc`] speaks to the
-//! other services.
+//! [`domain`] holds the rules and [`store`] the statements. [`users`], [`favorites`], [`blocks`], [`feed`] and
+//! [`deletions`] are the operations, each in one transaction, and [`grpc`] serves the other services.
+//! [`consumers`] and [`jobs`] keep the feed's read model equal to what the services in [`peers`] report.
 
+#![allow(
+    missing_docs,
+    reason = "this crate is not published, and a comment that repeats a name explains nothing"
+)]
+
+pub mod admin_roles;
 pub mod blocks;
 pub mod config;
+pub mod consumers;
 pub mod deletions;
 pub mod domain;
-pub mod events;
+mod events;
 pub mod favorites;
 pub mod feed;
-pub mod feed_check;
 pub mod grpc;
-pub mod owners;
-pub mod people;
-pub mod remembered;
+pub mod jobs;
+mod metrics;
+pub mod peers;
+pub mod service;
 pub mod store;
+mod ttl_cache;
+pub mod users;
 
 use std::time::Duration;
 
@@ -24,22 +33,16 @@ use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
-use talktime_kit::grpc::client;
 use talktime_kit::messaging::Consumer;
-use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
-use crate::blocks::Blocks;
 use crate::config::Config;
-use crate::deletions::Deletions;
-use crate::events::{FeedEvents, RatingEvents};
-use crate::favorites::Favorites;
-use crate::feed::Feed;
-use crate::feed_check::FeedCheck;
-use crate::grpc::{Operations, ProfileApi};
-use crate::owners::Owners;
-use crate::people::People;
+use crate::consumers::{FeedEventHandler, RatingEventHandler};
+use crate::grpc::ProfileApi;
+use crate::jobs::feed_check::FeedCheck;
+use crate::peers::{AuthClient, CallsClient, SourceClients};
+use crate::service::{ProfileOperations, ProfileParts};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -50,8 +53,8 @@ pub const SCHEMA: Schema = Schema {
     plan_cache_mode: PlanCacheMode::Auto,
 };
 
-/// Whom the feed's read model follows.
-const CONSUMERS: [Consumer; 3] = [
+/// The consumers that feed the read model.
+const FEED_CONSUMERS: [Consumer; 3] = [
     Consumer {
         name: "profile-presence",
         filter: "events.presence.>",
@@ -66,7 +69,7 @@ const CONSUMERS: [Consumer; 3] = [
     },
 ];
 
-const RATINGS: Consumer = Consumer {
+const RATING_CONSUMER: Consumer = Consumer {
     name: "profile-ratings",
     filter: "events.calls.call_rated",
 };
@@ -74,37 +77,25 @@ const RATINGS: Consumer = Consumer {
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let service = Service::start(service, SCHEMA).await?;
-    let (db, relay, clock) = (&service.db, &service.relay, &service.clock);
-    let require_verified = config.require_verified_listeners;
-    let people = People::new(db.clone(), relay.clone(), clock.clone());
-    let people = people.require_verified(require_verified);
-    let auth = AuthServiceClient::new(client::connect(&config.peers.auth)?);
-    let deletions = Deletions::new(db.clone(), people.clone(), auth);
-    let sweeping = deletions.clone().run(service.lifecycle.stopping());
-    service.lifecycle.spawn(sweeping);
-    let operations = Operations {
-        people,
-        deletions,
-        feed: Feed::new(
-            db.clone(),
-            clock.clone(),
-            Duration::from_millis(config.feed.counts_last_ms),
-        )
-        .require_verified(require_verified),
-        favorites: Favorites::new(db.clone(), relay.clone(), clock.clone()),
-        blocks: Blocks::new(db.clone(), relay.clone(), clock.clone()),
-    };
-    let owners = Owners::connect(&config.peers)?;
-    let calls = owners.calls();
-    let check = FeedCheck::new(db.clone(), owners, config.feed);
-    let stopping = service.lifecycle.stopping();
-    service.lifecycle.spawn(check.run(stopping));
-    for consumer in CONSUMERS {
-        service.consume(consumer, FeedEvents);
+    let operations = ProfileOperations::new(ProfileParts {
+        db: service.db.clone(),
+        relay: service.relay.clone(),
+        clock: service.clock.clone(),
+        auth: AuthClient::connect(&config.peers.auth)?,
+        calls: CallsClient::connect(&config.peers.calls)?,
+        counts_ttl: Duration::from_millis(config.feed.counts_last_ms),
+        require_verified: config.require_verified_listeners,
+    });
+    let sources = SourceClients::connect(&config.peers)?;
+    let feed_check = FeedCheck::new(service.db.clone(), sources, config.feed);
+    for consumer in FEED_CONSUMERS {
+        service.consume(consumer, FeedEventHandler);
     }
-    service.consume(RATINGS, RatingEvents);
-    let api = ProfileApi::new(operations, calls);
-    let routes = Routes::new(ProfileServiceServer::new(api));
+    service.consume(RATING_CONSUMER, RatingEventHandler);
+    metrics::register_metrics();
+    jobs::start_deletion_sweep(&service.lifecycle, operations.deletions.clone());
+    jobs::start_feed_checks(&service.lifecycle, feed_check);
+    let routes = Routes::new(ProfileServiceServer::new(ProfileApi::new(operations)));
     service
         .serve(routes, &[profile_service_server::SERVICE_NAME])
         .await

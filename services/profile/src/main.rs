@@ -1,13 +1,14 @@
-//! Profile's binary: `serve`, the operator's `grant-admin` and `revoke-admin`, and the commands that
-//! every service has.
+//! Profile's binary: `serve`, the operator's `grant-admin`, `revoke-admin` and `rebuild-feed`, and the
+//! commands that every service has.
 
 use clap::{Parser, Subcommand};
+use talktime_kit::config::ServiceConfig;
 use talktime_kit::{Clock, cli, db};
 use talktime_profile::SCHEMA;
+use talktime_profile::admin_roles::{grant_admin, revoke_admin};
 use talktime_profile::config::Config;
-use talktime_profile::feed_check::FeedCheck;
-use talktime_profile::owners::Owners;
-use talktime_profile::people::{grant_admin, revoke_admin};
+use talktime_profile::jobs::feed_check::FeedCheck;
+use talktime_profile::peers::SourceClients;
 
 #[derive(Parser)]
 #[command(about)]
@@ -20,21 +21,21 @@ struct Cli {
 enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Makes the user with this phone an admin.
-    GrantAdmin(PhoneAndOperator),
-    /// Takes the role of an admin from the user with this phone; their next request is refused.
-    RevokeAdmin(PhoneAndOperator),
-    /// Writes the feed's read model anew from what its owners say, while it is read and written.
+    /// Grants the role admin to the user with this phone.
+    GrantAdmin(AdminArguments),
+    /// Revokes the role admin of the user with this phone; their next request is refused.
+    RevokeAdmin(AdminArguments),
+    /// Writes the feed's read model anew from its sources, while it is read and written.
     RebuildFeed,
     #[command(flatten)]
     Common(cli::Command),
 }
 
 #[derive(clap::Args)]
-struct PhoneAndOperator {
+struct AdminArguments {
     /// E.164, such as +919876543210.
     phone: String,
-    /// Who does this, for the audit log.
+    /// The name of the operator, for the audit log.
     #[arg(long, env = "USER", default_value = "unknown")]
     operator: String,
 }
@@ -45,25 +46,27 @@ async fn main() -> anyhow::Result<()> {
     let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
     match cli.command {
         Command::Serve => talktime_profile::serve(service, config).await,
-        Command::GrantAdmin(PhoneAndOperator { phone, operator }) => {
+        Command::GrantAdmin(AdminArguments { phone, operator }) => {
             let pool = db::pool(SCHEMA, &service.database)?;
             let user = grant_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is an admin", user.username, user.user_id);
             Ok(())
         }
-        Command::RevokeAdmin(PhoneAndOperator { phone, operator }) => {
+        Command::RevokeAdmin(AdminArguments { phone, operator }) => {
             let pool = db::pool(SCHEMA, &service.database)?;
             let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is no admin", user.username, user.user_id);
             Ok(())
         }
-        Command::RebuildFeed => {
-            let pool = db::pool(SCHEMA, &service.database)?;
-            let owners = Owners::connect(&config.peers)?;
-            let checked = FeedCheck::new(pool, owners, config.feed).rebuild().await?;
-            println!("{checked}");
-            Ok(())
-        }
+        Command::RebuildFeed => rebuild_feed(&service, &config).await,
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
+}
+
+async fn rebuild_feed(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+    let pool = db::pool(SCHEMA, &service.database)?;
+    let sources = SourceClients::connect(&config.peers)?;
+    let report = FeedCheck::new(pool, sources, config.feed).rebuild().await?;
+    println!("{report}");
+    Ok(())
 }

@@ -1,22 +1,46 @@
-//! How one keeps somebody away (contract, section 3).
+//! Blocks between users (contract, section 3).
 
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 use talktime_kit::text;
 
 use super::ProfileError;
 
 const REASON_CHARACTERS_MAX: usize = 500;
 
-/// A way to keep somebody away. Both have the same effect; a report is also read by a person.
+/// The kind of a block. Both kinds have the same effect; a report is also read by an operator.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Action {
-    /// Out of sight.
+pub enum BlockAction {
     Block,
-    /// Out of sight, and told to us.
     Report,
 }
 
-impl Action {
-    /// The action of a name; who names none blocks.
+/// A block of one user by another.
+#[derive(Clone, Debug)]
+pub struct UserBlock {
+    pub blocker_id: i64,
+    pub blocked_id: i64,
+    pub action: BlockAction,
+    pub reason: Option<String>,
+}
+
+/// A blocked user as the one who blocked them sees them.
+#[derive(Clone, Debug, FromRow)]
+pub struct BlockedUser {
+    pub user_id: i64,
+    pub username: String,
+    /// The name of a [`crate::domain::Sex`].
+    pub sex: String,
+    pub bio: Option<String>,
+    pub profile_image_url: Option<String>,
+    /// The name of a [`BlockAction`].
+    pub action_type: String,
+    pub reason: Option<String>,
+    pub blocked_at: DateTime<Utc>,
+}
+
+impl BlockAction {
+    /// Parses the name of an action; an empty name means a block.
     pub fn parse(name: &str) -> Result<Self, ProfileError> {
         match name {
             "" | "block" => Ok(Self::Block),
@@ -25,7 +49,7 @@ impl Action {
         }
     }
 
-    /// As on the wire and in the table.
+    /// The name on the wire and in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Block => "block",
@@ -34,7 +58,7 @@ impl Action {
     }
 }
 
-/// Text of several lines, normalized.
+/// Normalizes a reason, which is a text of several lines.
 pub fn normalize_reason(reason: &str) -> Result<String, ProfileError> {
     text::normalize_paragraphs(reason, REASON_CHARACTERS_MAX).map_err(ProfileError::InvalidReason)
 }
@@ -44,18 +68,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_is_one_of_two() {
-        assert_eq!(Action::parse("").expect("the default"), Action::Block);
-        for action in [Action::Block, Action::Report] {
-            assert_eq!(Action::parse(action.name()).expect("known"), action);
+    fn an_action_is_a_block_or_a_report() {
+        let default = BlockAction::parse("").expect("the default");
+        assert_eq!(default, BlockAction::Block);
+        for action in [BlockAction::Block, BlockAction::Report] {
+            assert_eq!(BlockAction::parse(action.name()).expect("known"), action);
         }
         for name in ["Block", "unblock", "mute"] {
-            assert!(Action::parse(name).is_err(), "{name}");
+            assert!(BlockAction::parse(name).is_err(), "{name}");
         }
     }
 
     #[test]
-    fn a_reason_is_text_within_bounds() {
+    fn a_reason_has_bounded_length_and_only_visible_characters() {
         assert!(normalize_reason("rude\nand loud").is_ok());
         assert!(normalize_reason(&"ß".repeat(REASON_CHARACTERS_MAX)).is_ok());
         for (wrong, why) in [

@@ -1,4 +1,4 @@
-//! What profile refuses, and why.
+//! Refusals of profile.
 
 use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
@@ -7,103 +7,78 @@ use super::fields::{
     INTEREST_CHARACTERS_MAX, INTERESTS_MAX, USERNAME_CHARACTERS_MAX, USERNAME_CHARACTERS_MIN,
 };
 
-/// What profile refuses. The text is for the person who asked.
+/// A refusal of profile. The text is for the user who made the request.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// Not a user name.
     #[error(
         "A user name has {USERNAME_CHARACTERS_MIN} to {USERNAME_CHARACTERS_MAX} letters, digits \
          and underscores."
     )]
     InvalidUsername,
-    /// Not E.164.
     #[error("The phone number must be in the form +919876543210.")]
     InvalidPhone,
-    /// Not one of three.
     #[error("sex must be male, female or other.")]
     InvalidSex,
-    /// Not a date that a living person was born on.
     #[error("dob must be a date of birth such as 1999-12-31.")]
     InvalidDob,
-    /// Under eighteen.
     #[error("You must be at least 18 years old.")]
     UnderAge,
-    /// Not a role that one may register with.
+    /// Not a role of a registration.
     #[error("role must be user or listener.")]
     InvalidRole,
-    /// Too long, or not text.
     #[error("The bio {0}.")]
     InvalidBio(TextError),
-    /// Too many, too long, or with other characters.
     #[error(
         "Up to {INTERESTS_MAX} interests of up to {INTEREST_CHARACTERS_MAX} letters, digits, \
          spaces and hyphens."
     )]
     InvalidInterests,
-    /// Not an address on the web.
     #[error("The image must be an http or https URL.")]
     InvalidImageUrl,
-    /// Not a language tag.
     #[error("The language must be a code such as en or hi.")]
     InvalidLanguage,
-    /// Too long, empty, or not text.
     #[error("The country {0}.")]
     InvalidCountry(TextError),
-    /// Not between no star and five, or least and most the wrong way round.
+    /// Not between no star and five, or a minimum above the maximum.
     #[error("A rating is from 0.0 to 5.0.")]
     InvalidRating,
-    /// Without an id of its own.
     #[error("A registration needs an id.")]
     InvalidRegistrationId,
-    /// Not a page of a list.
     #[error("page starts at 1, per_page is 1 to 100.")]
     InvalidPage,
-    /// More than one request may ask for.
     #[error("At most 200 users at once.")]
     TooManyUsers,
-    /// Not a cursor that the feed gave for this order.
+    /// Not a cursor that the feed issued for this order.
     #[error("This cursor does not belong to this list.")]
     InvalidCursor,
-    /// Not an order of the feed.
     #[error("sort_by must be rating, online or recent.")]
     InvalidSort,
-    /// Somebody has the name.
     #[error("This user name is taken.")]
     UsernameTaken,
-    /// Somebody has the phone.
     #[error("This phone number is registered already.")]
     PhoneTaken,
-    /// The registration made another user.
+    /// The registration has created a user with other content.
     #[error("This registration was used for something else.")]
     RegistrationReused,
-    /// The user that the registration made has been deleted.
+    /// The user that the registration created has been deleted.
     #[error("The registration token is invalid or expired; please verify the phone again.")]
     RegistrationSpent,
-    /// Nobody rates themselves.
     #[error("Only an admin may set a rating.")]
     RatingNotAllowed,
-    /// No user of this id or phone.
     #[error("There is no such user.")]
     UserNotFound,
-    /// No listener of this id.
     #[error("There is no such listener.")]
     ListenerNotFound,
-    /// Nobody is their own favourite.
     #[error("You cannot be a favourite of your own.")]
     FavoriteOfOneself,
-    /// Nobody blocks themselves.
     #[error("You cannot block yourself.")]
     BlockOfOneself,
-    /// Not a way to keep somebody away.
     #[error("action_type must be block or report.")]
     InvalidAction,
-    /// Too long, or not text.
     #[error("The reason {0}.")]
     InvalidReason(TextError),
-    /// Nobody goes during a call.
     #[error("End your call first.")]
     OnACall,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
 }

@@ -1,99 +1,153 @@
-//! What may be asked of the feed (contract, section 5), and the cursor that pages deep.
+//! Queries of the feed (contract, section 5), the listeners on its pages, and the cursors of deep pages.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 
 use super::{ProfileError, Sex, fields};
 
 const PER_PAGE_MAX: u32 = 100;
 
-/// A page of the feed, as somebody asks for it.
+/// A page of the feed, as requested.
 #[derive(Clone, Debug)]
 pub struct FeedQuery {
-    /// Who asks: never in the answer, nor anyone blocked either way.
+    /// The page contains neither the viewer nor users whom a block separates from the viewer.
     pub viewer_id: i64,
-    /// Whom they want to see.
     pub filter: FeedFilter,
-    /// Who comes first.
-    pub order: Order,
-    /// Where the page starts.
-    pub start: Start,
-    /// Listeners on it, at most.
+    pub order: FeedOrder,
+    pub start: PageStart,
     pub per_page: u32,
 }
 
-/// Whom somebody wants to see. What is absent or empty does not filter.
+/// Selects listeners. Fields that are absent or empty do not filter.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct FeedFilter {
-    /// Only who is online.
     pub online_only: bool,
-    /// Only who is online and free.
+    /// Only listeners who are online and not busy.
     pub available_only: bool,
-    /// Only who is verified; the operator's choice, not the viewer's.
+    /// Only verified listeners; the operator decides this, not the viewer.
     pub verified_only: bool,
-    /// Only these.
     pub sex: Option<Sex>,
-    /// At least so many stars, in hundredths; who has none yet counts as zero.
+    /// The least rating; a listener without a rating counts as zero.
     pub min_rating_hundredths: Option<i32>,
-    /// At most so many stars, in hundredths; who has none yet counts as zero.
+    /// The highest rating; a listener without a rating counts as zero.
     pub max_rating_hundredths: Option<i32>,
-    /// Any of these, whatever their case; normalized.
+    /// Any of these interests, normalized and compared without regard to case.
     pub interests: Vec<String>,
-    /// The language preferred, whatever its case: a tag, which also finds the longer tags that begin
-    /// with it (RFC 4647, 3.3.1).
+    /// A language tag without regard to case, which also finds the longer tags that begin with it (RFC 4647,
+    /// 3.3.1).
     pub language: Option<String>,
 }
 
-/// By what listeners are sorted; their ids decide between equals.
+/// The key by which listeners are sorted; their ids decide between equals.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sort {
-    /// Stars; who has none yet counts as zero.
+pub enum FeedSort {
+    /// By stars; a listener without a rating counts as zero.
     Rating,
-    /// Free before busy before away.
+    /// Available listeners first, then busy ones, then those offline.
     Online,
-    /// Their latest sign of life, as the feed shows it; the never seen count as seen first of all.
+    /// By the last sign of life as the feed shows it; listeners without one count as the oldest.
     Recent,
 }
 
-/// Who comes first.
+/// The order of the feed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Order {
-    /// By what.
-    pub sort: Sort,
-    /// The least first, instead of the most.
+pub struct FeedOrder {
+    pub sort: FeedSort,
+    /// The least key first instead of the greatest.
     pub is_ascending: bool,
 }
 
-/// Where a page starts.
+/// The start of a page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Start {
-    /// At a page, from 1.
+pub enum PageStart {
+    /// A page number, from 1.
     Page(u32),
-    /// After a listener whom an earlier page ended with.
-    After(Position),
+    /// After the last listener of an earlier page.
+    After(FeedPosition),
 }
 
-/// A listener's place in an order.
+/// The place of a listener in an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Position {
-    /// What they are sorted by.
+pub struct FeedPosition {
+    /// The value of the sort key.
     pub key: i64,
-    /// Who it is.
     pub user_id: i64,
 }
 
+/// A listener as the feed shows them.
+#[derive(Clone, Debug, FromRow)]
+pub struct FeedListener {
+    pub user_id: i64,
+    pub username: String,
+    /// The name of a [`Sex`].
+    pub sex: String,
+    pub bio: Option<String>,
+    pub interests: Vec<String>,
+    pub profile_image_url: Option<String>,
+    /// A language tag.
+    pub preferred_language: String,
+    pub country: Option<String>,
+    /// The mean of the stars, in hundredths.
+    pub rating_hundredths: Option<i32>,
+    /// The names of the active [`crate::domain::Role`]s.
+    pub roles: Vec<String>,
+    pub is_online: bool,
+    /// Whether the listener is on a call, or wants none.
+    pub is_busy: bool,
+    /// Minutes until the listener is free.
+    pub wait_time: Option<i32>,
+    /// The last sign of life, as of the latest change of status.
+    pub last_seen: Option<DateTime<Utc>>,
+    pub call_count: i64,
+    pub total_call_secs: i64,
+    /// Whether an admin has approved the audio sample.
+    pub is_verified: bool,
+    /// The value of the key by which the page was sorted.
+    pub(crate) sort_key: i64,
+}
+
+/// The numbers of listeners that a filter finds, on all pages.
+#[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq)]
+pub struct FeedCounts {
+    pub total: i64,
+    pub online: i64,
+    /// Listeners who are online and not busy.
+    pub available: i64,
+}
+
+/// The numbers of listeners with one value of a dimension.
+#[derive(Clone, Debug, Eq, FromRow, PartialEq)]
+pub struct GroupCount {
+    /// A sex or a language; `None` in the row of all listeners.
+    pub name: Option<String>,
+    /// `sex`, `language` or `all`.
+    pub dimension: String,
+    pub listeners: i64,
+    pub online: i64,
+    /// Listeners who are online and busy.
+    pub busy: i64,
+    /// The sum of the ratings of those who have one, in hundredths.
+    pub rating_sum: i64,
+    /// Listeners who have a rating.
+    pub rated: i64,
+}
+
 impl FeedQuery {
-    /// That the numbers and words are such as the contract allows.
+    /// Checks that the numbers and words are within the bounds of the contract.
     pub fn check(&self) -> Result<(), ProfileError> {
-        let is_page = self.start != Start::Page(0) && (1..=PER_PAGE_MAX).contains(&self.per_page);
+        let is_page =
+            self.start != PageStart::Page(0) && (1..=PER_PAGE_MAX).contains(&self.per_page);
         if !is_page {
             return Err(ProfileError::InvalidPage);
         }
         self.filter.check()
     }
 
-    /// Listeners before the page.
+    /// The number of listeners before the page.
     pub fn offset(&self) -> i64 {
         match self.start {
-            Start::Page(page) => (i64::from(page) - 1) * i64::from(self.per_page),
-            Start::After(_) => 0,
+            PageStart::Page(page) => (i64::from(page) - 1) * i64::from(self.per_page),
+            PageStart::After(_) => 0,
         }
     }
 }
@@ -114,16 +168,46 @@ impl FeedFilter {
     }
 }
 
-/// A cursor as clients carry it: opaque to them, good for one order.
-pub fn encode_cursor(order: Order, position: Position) -> String {
+impl FeedListener {
+    /// The position in the order in which the page was requested.
+    pub fn position(&self) -> FeedPosition {
+        FeedPosition {
+            key: self.sort_key,
+            user_id: self.user_id,
+        }
+    }
+
+    /// The mean duration of a call in seconds; zero before the first call.
+    pub fn avg_call_duration_secs(&self) -> i64 {
+        self.total_call_secs
+            .checked_div(self.call_count)
+            .unwrap_or_default()
+    }
+}
+
+impl FeedCounts {
+    /// Subtracts the listeners whom one viewer does not see. The two are counted a moment apart, so that the
+    /// difference could be negative.
+    #[must_use]
+    pub fn without(self, hidden: Self) -> Self {
+        Self {
+            total: (self.total - hidden.total).max(0),
+            online: (self.online - hidden.online).max(0),
+            available: (self.available - hidden.available).max(0),
+        }
+    }
+}
+
+/// Encodes a cursor, which is opaque to clients and valid for one order.
+pub fn encode_cursor(order: FeedOrder, position: FeedPosition) -> String {
     let mut bytes = vec![order_byte(order)];
     bytes.extend(position.key.to_be_bytes());
     bytes.extend(position.user_id.to_be_bytes());
     hex::encode(bytes)
 }
 
-/// The place that a cursor stands for.
-pub fn decode_cursor(order: Order, cursor: &str) -> Result<Position, ProfileError> {
+/// Decodes the position in a cursor.
+pub fn decode_cursor(order: FeedOrder, cursor: &str) -> Result<FeedPosition, ProfileError> {
     let mut bytes = [0; 17];
     hex::decode_to_slice(cursor, &mut bytes).map_err(|_| ProfileError::InvalidCursor)?;
     let [first, rest @ ..] = bytes;
@@ -132,18 +216,18 @@ pub fn decode_cursor(order: Order, cursor: &str) -> Result<Position, ProfileErro
         return Err(ProfileError::InvalidCursor);
     }
     let number = |bytes: &[u8]| i64::from_be_bytes(bytes.try_into().expect("half of sixteen"));
-    Ok(Position {
+    Ok(FeedPosition {
         key: number(key),
         user_id: number(user_id),
     })
 }
 
-fn order_byte(order: Order) -> u8 {
+fn order_byte(order: FeedOrder) -> u8 {
     let sort = match order.sort {
-        Sort::Rating => b'r',
-        Sort::Online => b'o',
-        // Not the letter of the order by registration, which had other keys under the same name.
-        Sort::Recent => b's',
+        FeedSort::Rating => b'r',
+        FeedSort::Online => b'o',
+        // `n` was the letter of the former order by registration, whose keys were other ones.
+        FeedSort::Recent => b's',
     };
     if order.is_ascending {
         sort.to_ascii_uppercase()
@@ -156,14 +240,14 @@ fn order_byte(order: Order) -> u8 {
 mod tests {
     use super::*;
 
-    const BEST_FIRST: Order = Order {
-        sort: Sort::Rating,
+    const BEST_FIRST: FeedOrder = FeedOrder {
+        sort: FeedSort::Rating,
         is_ascending: false,
     };
 
     #[test]
-    fn a_cursor_comes_back_as_it_went() {
-        let position = Position {
+    fn a_cursor_decodes_to_its_position() {
+        let position = FeedPosition {
             key: 435,
             user_id: i64::MAX,
         };
@@ -172,10 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_order_or_of_nobodys_is_refused() {
-        let position = Position { key: 1, user_id: 1 };
+    fn a_cursor_of_another_order_or_a_damaged_one_is_refused() {
+        let position = FeedPosition { key: 1, user_id: 1 };
         let cursor = encode_cursor(BEST_FIRST, position);
-        let worst_first = Order {
+        let worst_first = FeedOrder {
             is_ascending: true,
             ..BEST_FIRST
         };
@@ -195,21 +279,21 @@ mod tests {
             per_page,
         };
         let all = FeedFilter::default;
-        assert!(query(Start::Page(1), 100, all()).check().is_ok());
-        assert!(query(Start::Page(0), 20, all()).check().is_err());
-        assert!(query(Start::Page(1), 0, all()).check().is_err());
-        assert!(query(Start::Page(1), 101, all()).check().is_err());
+        assert!(query(PageStart::Page(1), 100, all()).check().is_ok());
+        assert!(query(PageStart::Page(0), 20, all()).check().is_err());
+        assert!(query(PageStart::Page(1), 0, all()).check().is_err());
+        assert!(query(PageStart::Page(1), 101, all()).check().is_err());
         let the_wrong_way_round = FeedFilter {
             min_rating_hundredths: Some(400),
             max_rating_hundredths: Some(300),
             ..all()
         };
         assert!(
-            query(Start::Page(1), 20, the_wrong_way_round)
+            query(PageStart::Page(1), 20, the_wrong_way_round)
                 .check()
                 .is_err()
         );
-        let last = query(Start::Page(u32::MAX), 100, all());
+        let last = query(PageStart::Page(u32::MAX), 100, all());
         assert_eq!(last.offset(), (i64::from(u32::MAX) - 1) * 100);
     }
 }

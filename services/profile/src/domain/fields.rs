@@ -1,35 +1,28 @@
-//! What a profile's fields may hold (contract, section 2, "Field rules").
+//! Rules of a profile's fields (contract, section 2, "Field rules").
 
 use http::Uri;
 use talktime_kit::text;
 
 use super::ProfileError;
 
-/// Shortest user name.
 pub const USERNAME_CHARACTERS_MIN: usize = 3;
-/// Longest user name.
 pub const USERNAME_CHARACTERS_MAX: usize = 50;
-/// Longest bio.
 pub const BIO_CHARACTERS_MAX: usize = 500;
-/// Most interests of one person.
 pub const INTERESTS_MAX: usize = 10;
-/// Longest interest.
 pub const INTEREST_CHARACTERS_MAX: usize = 50;
-/// Longest name of a country.
 pub const COUNTRY_CHARACTERS_MAX: usize = 100;
-/// Five stars.
 pub const RATING_HUNDREDTHS_MAX: i32 = 500;
 const URL_BYTES_MAX: usize = 2_048;
 const LANGUAGE_BYTES_MAX: usize = 35;
 const REGISTRATION_ID_BYTES_MAX: usize = 100;
 
-/// Answers the error unless the rule holds.
+/// Returns the error unless the rule holds.
 fn require(holds: bool, error: ProfileError) -> Result<(), ProfileError> {
     if holds { Ok(()) } else { Err(error) }
 }
 
-/// Letters, digits and underscores: of ASCII alone, since letters that look alike would make two
-/// people look alike.
+/// Checks a user name: letters, digits and underscores, of ASCII only, because letters that look alike would make
+/// two users look alike.
 pub fn check_username(username: &str) -> Result<(), ProfileError> {
     let length = USERNAME_CHARACTERS_MIN..=USERNAME_CHARACTERS_MAX;
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -39,7 +32,7 @@ pub fn check_username(username: &str) -> Result<(), ProfileError> {
     )
 }
 
-/// E.164: a plus sign and eight to fifteen digits, the first of them not zero.
+/// Checks a phone number in the form E.164: a plus sign and eight to fifteen digits, the first of them not zero.
 pub fn check_phone(phone: &str) -> Result<(), ProfileError> {
     let is_e164 = phone.strip_prefix('+').is_some_and(|digits| {
         (8..=15).contains(&digits.len())
@@ -49,12 +42,12 @@ pub fn check_phone(phone: &str) -> Result<(), ProfileError> {
     require(is_e164, ProfileError::InvalidPhone)
 }
 
-/// Text of several lines, normalized.
+/// Normalizes a bio, which is a text of several lines.
 pub fn normalize_bio(bio: &str) -> Result<String, ProfileError> {
     text::normalize_paragraphs(bio, BIO_CHARACTERS_MAX).map_err(ProfileError::InvalidBio)
 }
 
-/// A short list of interests in any script, normalized.
+/// Normalizes a short list of interests in any script.
 pub fn normalize_interests(interests: &[String]) -> Result<Vec<String>, ProfileError> {
     require(
         interests.len() <= INTERESTS_MAX,
@@ -68,7 +61,7 @@ pub fn normalize_interests(interests: &[String]) -> Result<Vec<String>, ProfileE
         .map_err(|_| ProfileError::InvalidInterests)
 }
 
-/// An address with a host, over http or https, that reads as it is written.
+/// Checks the address of an image: http or https, with a host, and without invisible characters.
 pub fn check_image_url(url: &str) -> Result<(), ProfileError> {
     let is_web = url.parse::<Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
@@ -81,7 +74,7 @@ pub fn check_image_url(url: &str) -> Result<(), ProfileError> {
     )
 }
 
-/// The form of a language tag (RFC 5646): a language of two or three letters, and what follows.
+/// Checks the form of a language tag (RFC 5646): a language of two or three letters and further subtags.
 pub fn check_language(language: &str) -> Result<(), ProfileError> {
     let mut parts = language.split('-');
     let is_language = parts.next().is_some_and(|first| {
@@ -96,12 +89,12 @@ pub fn check_language(language: &str) -> Result<(), ProfileError> {
     )
 }
 
-/// A name or a code as the app writes it, normalized.
+/// Normalizes a country, which is a name or a code as the app writes it.
 pub fn normalize_country(country: &str) -> Result<String, ProfileError> {
     text::normalize_line(country, COUNTRY_CHARACTERS_MAX).map_err(ProfileError::InvalidCountry)
 }
 
-/// No star to five, in hundredths.
+/// Checks a rating of zero to five stars, in hundredths.
 pub fn check_rating(rating_hundredths: i32) -> Result<(), ProfileError> {
     require(
         (0..=RATING_HUNDREDTHS_MAX).contains(&rating_hundredths),
@@ -109,7 +102,7 @@ pub fn check_rating(rating_hundredths: i32) -> Result<(), ProfileError> {
     )
 }
 
-/// What the caller made to know its registration by.
+/// Checks the id that the caller chose for its registration.
 pub fn check_registration_id(registration_id: &str) -> Result<(), ProfileError> {
     require(
         (1..=REGISTRATION_ID_BYTES_MAX).contains(&registration_id.len())
@@ -132,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn usernames() {
+    fn usernames_have_three_to_fifty_ascii_letters_digits_or_underscores() {
         let (longest, too_long) = ("a".repeat(50), "a".repeat(51));
         assert_rule(
             check_username,
@@ -142,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn phones() {
+    fn phones_are_in_the_form_e164() {
         assert_rule(
             check_phone,
             &["+919876543210", "+12345678", "+123456789012345"],
@@ -159,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn bios() {
+    fn bios_have_bounded_length_and_only_visible_characters() {
         let (longest, too_long) = ("ü".repeat(500), "ü".repeat(501));
         assert_rule(
             |bio| normalize_bio(bio).map(drop),
@@ -172,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn interests() {
+    fn interests_are_a_few_short_words_in_any_script() {
         let (longest, too_long) = ("x".repeat(50), "x".repeat(51));
         let one = |interest: &str| normalize_interests(&[interest.to_owned()]);
         assert_rule(
@@ -200,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn image_urls() {
+    fn image_urls_are_visible_http_addresses() {
         let too_long = format!("https://example.com/{}", "x".repeat(URL_BYTES_MAX));
         assert_rule(
             check_image_url,
@@ -219,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn languages_and_countries() {
+    fn languages_are_tags_and_countries_are_short_lines() {
         assert_rule(
             check_language,
             &["en", "hi", "kok", "en-IN", "zh-Hant-TW"],
@@ -234,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn ratings_and_registration_ids() {
+    fn ratings_and_registration_ids_are_bounded() {
         for (rating, allowed) in [
             (-1, false),
             (0, true),

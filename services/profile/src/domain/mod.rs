@@ -1,15 +1,20 @@
-//! What profile decides, without touching anything.
+//! Pure rules of profile, without any I/O.
 
 mod block;
+mod call_check;
 mod error;
+mod favorite;
 pub mod feed;
+pub mod feed_row;
 pub mod fields;
 mod page;
 mod registration;
 mod user;
 
-pub use block::{Action, normalize_reason};
+pub use block::{BlockAction, BlockedUser, UserBlock, normalize_reason};
+pub use call_check::CallCheck;
 pub use error::ProfileError;
-pub use page::Page;
-pub use registration::{Conflicts, Registration};
+pub use favorite::{FavoriteListener, FavoritesFilter};
+pub use page::PageRequest;
+pub use registration::{RegistrationConflicts, RegistrationRequest};
 pub use user::{Role, Sex, User, UserUpdate};

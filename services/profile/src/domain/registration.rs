@@ -1,4 +1,4 @@
-//! How somebody becomes a user.
+//! Registrations of users.
 
 use chrono::NaiveDate;
 use serde::Serialize;
@@ -10,45 +10,37 @@ use super::{ProfileError, Role, Sex, fields};
 const AGE_YEARS_MIN: u32 = 18;
 const AGE_YEARS_MAX: u32 = 120;
 
-/// Somebody who wants to be a user. Serialised only to be hashed.
+/// The request of a person to become a user. It is serialized only to be hashed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Registration {
-    /// Made by the caller, kept over retries.
+pub struct RegistrationRequest {
+    /// The caller chooses it and keeps it over retries.
     pub registration_id: String,
     /// E.164.
     pub phone: String,
     /// Unique without regard to case.
     pub username: String,
-    /// What they say of their sex.
     pub sex: Sex,
-    /// Date of birth.
     pub dob: NaiveDate,
-    /// The one role that they get.
     pub role: Role,
-    /// What they say of themselves.
     pub bio: Option<String>,
-    /// What they like to talk about.
     pub interests: Vec<String>,
-    /// An address on the web.
     pub profile_image_url: Option<String>,
     /// A language tag.
     pub preferred_language: String,
 }
 
-/// What stands in a registration's way.
+/// The rows that prevent a registration.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct Conflicts {
-    /// The user whom the same registration, with the same content, has made.
-    pub made_user_id: Option<i64>,
-    /// Whether somebody has the phone.
+pub struct RegistrationConflicts {
+    /// The user whom the same registration, with the same content, has created.
+    pub created_user_id: Option<i64>,
     pub is_phone_taken: bool,
-    /// Whether somebody has the name.
     pub is_username_taken: bool,
 }
 
-impl Registration {
-    /// The field rules for what is not text, which is normalized when it comes in; and that they are of
-    /// age today, which is the date in India.
+impl RegistrationRequest {
+    /// Checks the fields other than texts, which are normalized when they arrive, and that the person is of
+    /// age on `today`, the date in India.
     pub fn check(&self, today: NaiveDate) -> Result<(), ProfileError> {
         fields::check_registration_id(&self.registration_id)?;
         fields::check_phone(&self.phone)?;
@@ -61,19 +53,19 @@ impl Registration {
         Ok(())
     }
 
-    /// What must be the same for it to be the same registration.
+    /// The hash of the content, by which a repeated registration is recognized.
     pub fn content_hash(&self) -> Vec<u8> {
         let content = serde_json::to_vec(self).expect("strings and dates have a JSON form");
         Sha256::digest(content).to_vec()
     }
 }
 
-impl Conflicts {
-    /// The user whom it made before, or why it makes none.
+impl RegistrationConflicts {
+    /// Returns the user whom the registration created before, or the reason for its refusal.
     pub fn resolve(self) -> Result<i64, ProfileError> {
         match self {
             Self {
-                made_user_id: Some(user_id),
+                created_user_id: Some(user_id),
                 ..
             } => Ok(user_id),
             Self {
@@ -106,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_eighteen_on_their_birthday() {
+    fn an_age_of_eighteen_begins_on_the_birthday() {
         for (dob, today, expected) in [
             ("2000-05-10", "2018-05-09", Some("under_age")),
             ("2000-05-10", "2018-05-10", None),
@@ -123,18 +115,18 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_outranks_its_own_traces() {
-        let conflicts = Conflicts {
-            made_user_id: Some(7),
+    fn a_retry_finds_its_user_although_phone_and_name_are_taken() {
+        let conflicts = RegistrationConflicts {
+            created_user_id: Some(7),
             is_phone_taken: true,
             is_username_taken: true,
         };
-        assert_eq!(conflicts.resolve().expect("the user it made"), 7);
+        assert_eq!(conflicts.resolve().expect("the user it created"), 7);
     }
 
     #[test]
-    fn other_content_is_another_registration() {
-        let first = Registration {
+    fn a_registration_with_other_content_has_another_hash() {
+        let first = RegistrationRequest {
             registration_id: "r1".to_owned(),
             phone: "+919876543210".to_owned(),
             username: "asha".to_owned(),
@@ -146,7 +138,7 @@ mod tests {
             profile_image_url: None,
             preferred_language: "en".to_owned(),
         };
-        let other = Registration {
+        let other = RegistrationRequest {
             role: Role::User,
             ..first.clone()
         };

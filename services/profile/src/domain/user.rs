@@ -1,4 +1,4 @@
-//! A person, and how they change themselves.
+//! Users, and how they change their own profiles.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -6,19 +6,16 @@ use sqlx::FromRow;
 
 use super::{ProfileError, fields};
 
-/// What a person says of their sex.
+/// The sex that a user states.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Sex {
-    /// Male.
     Male,
-    /// Female.
     Female,
-    /// Neither.
     Other,
 }
 
 impl Sex {
-    /// By its name on the wire.
+    /// Parses the name on the wire.
     pub fn parse(name: &str) -> Result<Self, ProfileError> {
         match name {
             "male" => Ok(Self::Male),
@@ -28,7 +25,7 @@ impl Sex {
         }
     }
 
-    /// Its name on the wire and in the table.
+    /// The name on the wire and in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Male => "male",
@@ -38,20 +35,20 @@ impl Sex {
     }
 }
 
-/// What a person may do. Whoever registers gets the one role that they ask for (seed,
-/// `POST /auth/register`); what every person may do needs no role.
+/// The right of a user to do something. A registration gets the one role that it asks for (seed,
+/// `POST /auth/register`); what every user may do needs no role.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Role {
     /// Calls others.
     User,
-    /// Is called, and earns by it.
+    /// Takes calls and earns money for them.
     Listener,
-    /// Made by an operator's command alone.
+    /// Granted only by an operator's command.
     Admin,
 }
 
 impl Role {
-    /// A role that one may register with.
+    /// Parses the role of a registration.
     pub fn parse_registered(name: &str) -> Result<Self, ProfileError> {
         match name {
             "user" => Ok(Self::User),
@@ -60,7 +57,7 @@ impl Role {
         }
     }
 
-    /// Its name on the wire and in the table.
+    /// The name on the wire and in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -70,98 +67,82 @@ impl Role {
     }
 }
 
-/// A person.
 #[derive(Clone, Debug, Eq, FromRow, PartialEq)]
 pub struct User {
-    /// Given once, never again.
     pub user_id: i64,
     /// E.164.
     pub phone: String,
     /// Unique without regard to case.
     pub username: String,
-    /// A name of [`Sex`].
+    /// The name of a [`Sex`].
     pub sex: String,
-    /// Date of birth.
     pub dob: NaiveDate,
-    /// What they say of themselves.
     pub bio: Option<String>,
-    /// What they like to talk about.
     pub interests: Vec<String>,
-    /// An address on the web.
     pub profile_image_url: Option<String>,
     /// A language tag.
     pub preferred_language: String,
-    /// Mean of the stars, in hundredths; `None` before the first.
+    /// The mean of the stars, in hundredths; `None` before the first.
     pub rating_hundredths: Option<i32>,
-    /// Where they are.
     pub country: Option<String>,
-    /// Names of each [`Role`] that they have.
+    /// The names of the active [`Role`]s.
     pub roles: Vec<String>,
     /// Grows with every change.
     pub version: i64,
-    /// When they registered.
     pub created_at: DateTime<Utc>,
-    /// When they last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A change that a person makes to their own profile. A `None` keeps the field, and an empty bio, image or country
+/// A change that a user makes to their own profile. `None` keeps the field; an empty bio, image or country
 /// clears it.
 #[derive(Clone, Debug, Default)]
 pub struct UserUpdate {
-    /// See [`User::username`].
     pub username: Option<String>,
-    /// See [`User::bio`].
     pub bio: Option<String>,
-    /// See [`User::interests`]: the whole list.
+    /// Replaces the whole list.
     pub interests: Option<Vec<String>>,
-    /// See [`User::profile_image_url`].
     pub profile_image_url: Option<String>,
-    /// See [`User::preferred_language`].
     pub preferred_language: Option<String>,
-    /// See [`User::country`].
     pub country: Option<String>,
-    /// See [`User::rating_hundredths`].
     pub rating_hundredths: Option<i32>,
 }
 
 impl UserUpdate {
-    /// The field rules for what is there, but for texts, which are normalized when they come in.
+    /// Checks the fields that are present, except texts, which are normalized when they arrive.
     pub fn check(&self) -> Result<(), ProfileError> {
-        fn each<T: ?Sized>(
+        fn check_present<T: ?Sized>(
             field: Option<&T>,
             rule: impl Fn(&T) -> Result<(), ProfileError>,
         ) -> Result<(), ProfileError> {
             field.map_or(Ok(()), rule)
         }
-        each(self.username.as_deref(), fields::check_username)?;
+        check_present(self.username.as_deref(), fields::check_username)?;
         let image_url = self.profile_image_url.as_deref();
-        each(
+        check_present(
             image_url.filter(|url| !url.is_empty()),
             fields::check_image_url,
         )?;
-        each(self.preferred_language.as_deref(), fields::check_language)?;
-        each(self.rating_hundredths.as_ref(), |rating| {
+        check_present(self.preferred_language.as_deref(), fields::check_language)?;
+        check_present(self.rating_hundredths.as_ref(), |rating| {
             fields::check_rating(*rating)
         })
     }
 }
 
 impl User {
-    /// Whether an operator has made them an admin.
     pub fn is_admin(&self) -> bool {
         self.roles.iter().any(|role| role == Role::Admin.name())
     }
 
-    /// Changes what the update names; answers whether anything differs. A rating is accepted from
-    /// an admin only, else anyone could rate themselves; the present one may come along, which is zero
-    /// before the first.
+    /// Changes the fields that the update names, and returns whether anything differs. A new rating is accepted
+    /// from an admin only, because otherwise users could rate themselves; the present rating, which is zero before
+    /// the first, is accepted from everyone.
     pub fn apply(&mut self, update: UserUpdate, now: DateTime<Utc>) -> Result<bool, ProfileError> {
         let present = self.rating_hundredths.unwrap_or_default();
-        let rates = update
+        let changes_rating = update
             .rating_hundredths
             .is_some_and(|rating| rating != present);
-        if rates && !self.is_admin() {
+        if changes_rating && !self.is_admin() {
             return Err(ProfileError::RatingNotAllowed);
         }
         let before = self.clone();
@@ -171,7 +152,7 @@ impl User {
         replace_or_clear(&mut self.bio, update.bio);
         replace_or_clear(&mut self.profile_image_url, update.profile_image_url);
         replace_or_clear(&mut self.country, update.country);
-        if rates {
+        if changes_rating {
             self.rating_hundredths = update.rating_hundredths;
         }
         if *self == before {
@@ -232,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_changes_what_it_names() {
+    fn an_update_changes_the_fields_that_it_names() {
         let mut user = asha(&["user"]);
         let update = UserUpdate {
             username: Some("Asha_R".to_owned()),
@@ -279,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_no_version() {
+    fn an_update_without_a_difference_keeps_the_version() {
         let mut user = asha(&["user"]);
         let update = UserUpdate {
             bio: Some("Hello".to_owned()),
@@ -290,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_admin_rates() {
+    fn only_an_admin_can_change_the_rating() {
         let mut user = asha(&["listener"]);
         assert!(user.apply(rating(500), now()).is_err());
         assert_eq!(user, asha(&["listener"]));

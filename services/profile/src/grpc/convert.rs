@@ -1,4 +1,4 @@
-//! Between the messages and the domain.
+//! Conversions between messages and the domain.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,42 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 
 use crate::domain::feed::{
-    FeedFilter, FeedQuery, Order, Sort, Start, decode_cursor, encode_cursor,
+    FeedFilter, FeedListener, FeedOrder, FeedQuery, FeedSort, PageStart, decode_cursor,
+    encode_cursor,
 };
-use crate::domain::{ProfileError, Registration, Role, Sex, User, UserUpdate, fields};
+use crate::domain::{
+    CallCheck, ProfileError, RegistrationRequest, Role, Sex, User, UserUpdate, fields,
+};
 use crate::feed::{FeedPage, FeedStats};
-use crate::store::feed_pages::FeedListener;
-use crate::store::user_blocks::CallCheck;
 
-/// The language of who names none (contract, section 2).
+/// The language of a registration that names none (contract, section 2).
 const LANGUAGE_DEFAULT: &str = "en";
 
-pub(super) fn registration(request: pb::CreateUserRequest) -> Result<Registration, ProfileError> {
+pub(super) fn parse_registration(
+    request: pb::CreateUserRequest,
+) -> Result<RegistrationRequest, ProfileError> {
     let preferred_language = match request.preferred_language {
         language if language.is_empty() => LANGUAGE_DEFAULT.to_owned(),
         language => language,
     };
-    Ok(Registration {
+    Ok(RegistrationRequest {
         registration_id: request.registration_id,
         phone: request.phone,
         username: request.username,
         sex: Sex::parse(&request.sex)?,
         dob: request.dob.parse().map_err(|_| ProfileError::InvalidDob)?,
         role: Role::parse_registered(&request.role)?,
-        bio: non_empty(normalized(request.bio.as_deref(), fields::normalize_bio)?),
+        bio: non_empty(normalize_optional(
+            request.bio.as_deref(),
+            fields::normalize_bio,
+        )?),
         interests: fields::normalize_interests(&request.interests)?,
         profile_image_url: non_empty(request.profile_image_url),
         preferred_language,
     })
 }
 
-pub(super) fn user(user: User) -> pb::User {
+pub(super) fn user_message(user: User) -> pb::User {
     pb::User {
         user_id: user.user_id,
         phone: user.phone,
@@ -54,13 +60,13 @@ pub(super) fn user(user: User) -> pb::User {
     }
 }
 
-/// An empty text means none (contract, section 11).
+/// Drops an empty text, which means none (contract, section 11).
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// A text that may be absent, in the form in which it is stored. An empty one stays empty: it means none.
-pub(super) fn normalized(
+/// Normalizes a text that may be absent. An empty text stays empty, because it means none.
+pub(super) fn normalize_optional(
     text: Option<&str>,
     normalize: fn(&str) -> Result<String, ProfileError>,
 ) -> Result<Option<String>, ProfileError> {
@@ -70,7 +76,7 @@ pub(super) fn normalized(
     }
 }
 
-pub(super) fn user_update(
+pub(super) fn parse_user_update(
     request: pb::UpdateUserRequest,
 ) -> Result<(i64, UserUpdate), ProfileError> {
     let interests = request
@@ -78,17 +84,17 @@ pub(super) fn user_update(
         .map(|interests| fields::normalize_interests(&interests.values));
     let update = UserUpdate {
         username: request.username,
-        bio: normalized(request.bio.as_deref(), fields::normalize_bio)?,
+        bio: normalize_optional(request.bio.as_deref(), fields::normalize_bio)?,
         interests: interests.transpose()?,
         profile_image_url: request.profile_image_url,
         preferred_language: request.preferred_language,
-        country: normalized(request.country.as_deref(), fields::normalize_country)?,
+        country: normalize_optional(request.country.as_deref(), fields::normalize_country)?,
         rating_hundredths: request.rating_hundredths,
     };
     Ok((request.user_id, update))
 }
 
-pub(super) fn call_check(check: CallCheck) -> pb::CallCheck {
+pub(super) fn call_check_message(check: CallCheck) -> pb::CallCheck {
     pb::CallCheck {
         listener_exists: check.listener_username.is_some(),
         is_listener: check.is_listener,
@@ -105,15 +111,17 @@ pub(super) fn call_check(check: CallCheck) -> pb::CallCheck {
     }
 }
 
-pub(super) fn feed_query(request: pb::ListListenersRequest) -> Result<FeedQuery, ProfileError> {
-    let order = Order {
-        sort: sort(request.sort_by)?,
+pub(super) fn parse_feed_query(
+    request: pb::ListListenersRequest,
+) -> Result<FeedQuery, ProfileError> {
+    let order = FeedOrder {
+        sort: parse_sort(request.sort_by)?,
         is_ascending: request.ascending,
     };
     let number = |value: i32| u32::try_from(value).map_err(|_| ProfileError::InvalidPage);
     let start = match &request.cursor {
-        Some(cursor) => Start::After(decode_cursor(order, cursor)?),
-        None => Start::Page(number(request.page)?),
+        Some(cursor) => PageStart::After(decode_cursor(order, cursor)?),
+        None => PageStart::Page(number(request.page)?),
     };
     let filter = FeedFilter {
         online_only: request.online_only,
@@ -134,19 +142,19 @@ pub(super) fn feed_query(request: pb::ListListenersRequest) -> Result<FeedQuery,
     })
 }
 
-/// Who names no order sees first whom they can call now.
-fn sort(sort_by: i32) -> Result<Sort, ProfileError> {
+/// Parses the sort key; by default, listeners who can be called now come first.
+fn parse_sort(sort_by: i32) -> Result<FeedSort, ProfileError> {
     match pb::ListenerSort::try_from(sort_by) {
-        Ok(pb::ListenerSort::Unspecified | pb::ListenerSort::Online) => Ok(Sort::Online),
-        Ok(pb::ListenerSort::Rating) => Ok(Sort::Rating),
-        Ok(pb::ListenerSort::Recent) => Ok(Sort::Recent),
+        Ok(pb::ListenerSort::Unspecified | pb::ListenerSort::Online) => Ok(FeedSort::Online),
+        Ok(pb::ListenerSort::Rating) => Ok(FeedSort::Rating),
+        Ok(pb::ListenerSort::Recent) => Ok(FeedSort::Recent),
         Err(_) => Err(ProfileError::InvalidSort),
     }
 }
 
-pub(super) fn feed_page(order: Order, page: FeedPage) -> pb::ListListenersResponse {
+pub(super) fn feed_page_message(order: FeedOrder, page: FeedPage) -> pb::ListListenersResponse {
     pb::ListListenersResponse {
-        listeners: page.listeners.into_iter().map(listener).collect(),
+        listeners: page.listeners.into_iter().map(listener_message).collect(),
         total_count: page.counts.total,
         online_count: page.counts.online,
         available_count: page.counts.available,
@@ -154,7 +162,7 @@ pub(super) fn feed_page(order: Order, page: FeedPage) -> pb::ListListenersRespon
     }
 }
 
-pub(super) fn feed_stats(stats: &FeedStats) -> pb::GetFeedStatsResponse {
+pub(super) fn feed_stats_message(stats: &FeedStats) -> pb::GetFeedStatsResponse {
     let counted = |counts: &BTreeMap<String, i64>| counts.clone().into_iter().collect();
     let top = stats.top_interests.iter().cloned();
     pb::GetFeedStatsResponse {
@@ -172,7 +180,7 @@ pub(super) fn feed_stats(stats: &FeedStats) -> pb::GetFeedStatsResponse {
     }
 }
 
-fn listener(listener: FeedListener) -> pb::Listener {
+fn listener_message(listener: FeedListener) -> pb::Listener {
     let avg_call_duration_secs = listener.avg_call_duration_secs();
     pb::Listener {
         user_id: listener.user_id,

@@ -1,42 +1,41 @@
-//! Favourites and blocks, between the messages and the domain.
+//! Conversions of favourites and blocks between messages and the domain.
 
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 use tonic::Response;
 
 use crate::blocks::BlockedPage;
+use crate::domain::{BlockedUser, FavoriteListener, FavoritesFilter};
 use crate::favorites::FavoritesPage;
-use crate::store::user_blocks::Blocked;
-use crate::store::user_favorites::{Favorite, FavoritesFilter};
 
-pub(super) fn favorite(is_favorited: bool) -> Response<pb::FavoriteResponse> {
+pub(super) fn favorite_response(is_favorited: bool) -> Response<pb::FavoriteResponse> {
     Response::new(pb::FavoriteResponse { is_favorited })
 }
 
-pub(super) fn block(action_type: Option<&str>) -> Response<pb::BlockResponse> {
+pub(super) fn block_response(action_type: Option<&str>) -> Response<pb::BlockResponse> {
     Response::new(pb::BlockResponse {
         is_blocked: action_type.is_some(),
         action_type: action_type.unwrap_or_default().to_owned(),
     })
 }
 
-pub(super) fn favorites_filter(request: &pb::ListFavoritesRequest) -> FavoritesFilter {
+pub(super) fn parse_favorites_filter(request: &pb::ListFavoritesRequest) -> FavoritesFilter {
     FavoritesFilter {
         online_only: request.online_only,
         available_only: request.available_only,
     }
 }
 
-pub(super) fn favorites(page: FavoritesPage) -> pb::ListFavoritesResponse {
+pub(super) fn favorites_message(page: FavoritesPage) -> pb::ListFavoritesResponse {
     pb::ListFavoritesResponse {
-        favorites: page.favorites.into_iter().map(one_favorite).collect(),
+        favorites: page.favorites.into_iter().map(favorite_message).collect(),
         total_count: page.counts.total,
         online_count: page.counts.online,
         available_count: page.counts.available,
     }
 }
 
-fn one_favorite(favorite: Favorite) -> pb::Favorite {
+fn favorite_message(favorite: FavoriteListener) -> pb::Favorite {
     pb::Favorite {
         user_id: favorite.user_id,
         username: favorite.username,
@@ -55,14 +54,14 @@ fn one_favorite(favorite: Favorite) -> pb::Favorite {
     }
 }
 
-pub(super) fn blocked(page: BlockedPage) -> pb::ListBlockedResponse {
+pub(super) fn blocked_message(page: BlockedPage) -> pb::ListBlockedResponse {
     pb::ListBlockedResponse {
-        blocked_users: page.blocked.into_iter().map(one_blocked).collect(),
+        blocked_users: page.blocked.into_iter().map(blocked_user_message).collect(),
         total_count: page.total,
     }
 }
 
-fn one_blocked(blocked: Blocked) -> pb::BlockedUser {
+fn blocked_user_message(blocked: BlockedUser) -> pb::BlockedUser {
     pb::BlockedUser {
         user_id: blocked.user_id,
         username: blocked.username,

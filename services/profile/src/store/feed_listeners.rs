@@ -1,45 +1,49 @@
-//! `profile.feed_listeners`: what other services tell of each listener.
+//! `profile.feed_listeners`: the feed's read model, with what other services report about each listener.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use talktime_kit::db::column;
 
-/// A listener's status, as presence tells it.
+use crate::domain::feed_row::FeedRow;
+
+/// The status of a listener, as presence reports it.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerStatus {
-    /// Whose it is.
     pub user_id: i64,
-    /// Grows with every change.
+    /// Grows with every change of the status.
     pub version: i64,
-    /// Whether they are here.
     pub is_online: bool,
-    /// Whether they are on a call, or want none.
+    /// Whether the listener is on a call, or wants none.
     pub is_busy: bool,
-    /// Minutes until they are free.
+    /// Minutes until the listener is free.
     pub wait_time: Option<i32>,
-    /// Their latest sign of life, as of this version.
+    /// The last sign of life, as of this version.
     pub last_seen: Option<DateTime<Utc>>,
 }
 
-/// Keeps statuses that are newer than those held, one of each person. Who is not in the feed stays out
-/// of it.
-pub async fn set_statuses(tx: &mut PgConnection, statuses: &[ListenerStatus]) -> sqlx::Result<()> {
+/// Updates the rows whose status is older than the given one, which is one for each listener. Users who are not
+/// in the feed are ignored.
+pub async fn update_statuses(
+    tx: &mut PgConnection,
+    statuses: &[ListenerStatus],
+) -> sqlx::Result<()> {
     sqlx::query(
-        "WITH told AS (
+        "WITH reported AS (
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[],
                                   $5::integer[], $6::timestamptz[])
-                      AS told (user_id, version, is_online, is_busy, wait_time, last_seen)
-         ), held AS (
+                      AS reported (user_id, version, is_online, is_busy, wait_time, last_seen)
+         ), locked AS (
              SELECT user_id FROM profile.feed_listeners WHERE user_id = ANY($1)
              ORDER BY user_id FOR NO KEY UPDATE
          )
          UPDATE profile.feed_listeners AS l
-         SET status_version = told.version, is_online = told.is_online, is_busy = told.is_busy,
-             wait_time = told.wait_time, last_seen = told.last_seen
-         FROM held JOIN told USING (user_id)
-         WHERE l.user_id = held.user_id AND l.status_version < told.version",
+         SET status_version = reported.version, is_online = reported.is_online,
+             is_busy = reported.is_busy, wait_time = reported.wait_time,
+             last_seen = reported.last_seen
+         FROM locked JOIN reported USING (user_id)
+         WHERE l.user_id = locked.user_id AND l.status_version < reported.version",
     )
     .bind(column(statuses, |status| status.user_id))
     .bind(column(statuses, |status| status.version))
@@ -52,8 +56,8 @@ pub async fn set_statuses(tx: &mut PgConnection, statuses: &[ListenerStatus]) ->
     Ok(())
 }
 
-/// Keeps a standing that is newer than the one held. Who is not in the feed stays out of it.
-pub async fn set_verified(
+/// Updates a row whose standing is older than the given one. Users who are not in the feed are ignored.
+pub async fn update_verified(
     tx: &mut PgConnection,
     user_id: i64,
     version: i64,
@@ -71,114 +75,45 @@ pub async fn set_verified(
     Ok(())
 }
 
-/// Calls that a listener has talked.
+/// Calls of a listener that count.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Talked {
-    /// How many.
+pub struct CallTotals {
     pub calls: i64,
-    /// How long in all, in seconds.
+    /// The sum of their durations.
     pub secs: i64,
 }
 
-/// Counts calls, by listener.
-pub async fn add_calls(tx: &mut PgConnection, talked: &BTreeMap<i64, Talked>) -> sqlx::Result<()> {
-    let user_ids: Vec<i64> = talked.keys().copied().collect();
-    let talked: Vec<Talked> = talked.values().copied().collect();
+/// Adds calls to the totals of listeners.
+pub async fn add_call_totals(
+    tx: &mut PgConnection,
+    totals: &BTreeMap<i64, CallTotals>,
+) -> sqlx::Result<()> {
+    let user_ids: Vec<i64> = totals.keys().copied().collect();
+    let totals: Vec<CallTotals> = totals.values().copied().collect();
     sqlx::query(
-        "WITH told AS (
+        "WITH reported AS (
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
-                      AS told (user_id, calls, secs)
-         ), held AS (
+                      AS reported (user_id, calls, secs)
+         ), locked AS (
              SELECT user_id FROM profile.feed_listeners WHERE user_id = ANY($1)
              ORDER BY user_id FOR NO KEY UPDATE
          )
          UPDATE profile.feed_listeners AS l
-         SET call_count = call_count + told.calls, total_call_secs = total_call_secs + told.secs
-         FROM held JOIN told USING (user_id)
-         WHERE l.user_id = held.user_id",
+         SET call_count = call_count + reported.calls,
+             total_call_secs = total_call_secs + reported.secs
+         FROM locked JOIN reported USING (user_id)
+         WHERE l.user_id = locked.user_id",
     )
     .bind(user_ids)
-    .bind(column(&talked, |talked| talked.calls))
-    .bind(column(&talked, |talked| talked.secs))
+    .bind(column(&totals, |totals| totals.calls))
+    .bind(column(&totals, |totals| totals.secs))
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// What is held of a listener that others own.
-#[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct Held {
-    /// Who it is.
-    pub user_id: i64,
-    /// Version of the status.
-    pub status_version: i64,
-    /// Whether they are here.
-    pub is_online: bool,
-    /// Whether they are on a call, or want none.
-    pub is_busy: bool,
-    /// Minutes until they are free.
-    pub wait_time: Option<i32>,
-    /// Their latest sign of life; moves without a version, and is not compared.
-    pub last_seen: Option<DateTime<Utc>>,
-    /// Calls that they have talked.
-    pub call_count: i64,
-    /// Seconds of all of them.
-    pub total_call_secs: i64,
-    /// Whether they are verified.
-    pub is_verified: bool,
-    /// Version of the standing.
-    pub verification_version: i64,
-}
-
-impl Held {
-    /// A listener whom nobody has told anything of.
-    pub fn new(user_id: i64) -> Self {
-        Self {
-            user_id,
-            status_version: 0,
-            is_online: false,
-            is_busy: false,
-            wait_time: None,
-            last_seen: None,
-            call_count: 0,
-            total_call_secs: 0,
-            is_verified: false,
-            verification_version: 0,
-        }
-    }
-
-    /// Whether anything of it differs.
-    pub fn differs(&self, other: &Self) -> bool {
-        self.status_differs(other) || self.totals_differ(other) || self.standing_differs(other)
-    }
-
-    /// Whether the status does.
-    pub fn status_differs(&self, other: &Self) -> bool {
-        let of = |held: &Self| {
-            (
-                held.status_version,
-                held.is_online,
-                held.is_busy,
-                held.wait_time,
-            )
-        };
-        of(self) != of(other)
-    }
-
-    /// Whether the call totals do.
-    pub fn totals_differ(&self, other: &Self) -> bool {
-        let of = |held: &Self| (held.call_count, held.total_call_secs);
-        of(self) != of(other)
-    }
-
-    /// Whether the standing does.
-    pub fn standing_differs(&self, other: &Self) -> bool {
-        let of = |held: &Self| (held.verification_version, held.is_verified);
-        of(self) != of(other)
-    }
-}
-
-macro_rules! held {
+/// `SELECT` of rows with the fields that other services own, and the rest of the statement.
+macro_rules! select_rows {
     ($tail:literal) => {
         concat!(
             "SELECT user_id, status_version, is_online, is_busy, wait_time, last_seen, call_count,
@@ -189,29 +124,32 @@ macro_rules! held {
     };
 }
 
-/// Listeners in the order of their ids.
-pub async fn held_after(
+/// Lists the rows of listeners in the order of their ids.
+pub async fn list_rows_after(
     connection: &mut PgConnection,
     user_id: i64,
     limit: i64,
-) -> sqlx::Result<Vec<Held>> {
-    sqlx::query_as(held!("WHERE user_id > $1 ORDER BY user_id LIMIT $2"))
+) -> sqlx::Result<Vec<FeedRow>> {
+    sqlx::query_as(select_rows!("WHERE user_id > $1 ORDER BY user_id LIMIT $2"))
         .bind(user_id)
         .bind(limit)
         .fetch_all(connection)
         .await
 }
 
-/// These listeners, as far as they are in the feed.
-pub async fn held_of(connection: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<Held>> {
-    sqlx::query_as(held!("WHERE user_id = ANY($1)"))
+/// Lists the rows of these listeners; users who are not in the feed are left out.
+pub async fn list_rows(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<FeedRow>> {
+    sqlx::query_as(select_rows!("WHERE user_id = ANY($1)"))
         .bind(user_ids)
         .fetch_all(connection)
         .await
 }
 
-/// Makes the feed hold everybody with the role and nobody else, with what their profiles say.
-/// Answers how many rows were wrong.
+/// Inserts rows of listeners that are missing, deletes rows of users without the role, and updates the copied
+/// fields of profiles. Returns the number of rows that were wrong.
 pub async fn align_with_profiles(connection: &mut PgConnection) -> sqlx::Result<u64> {
     let mut wrong = 0;
     for statement in [
@@ -232,60 +170,61 @@ pub async fn align_with_profiles(connection: &mut PgConnection) -> sqlx::Result<
                IS DISTINCT FROM (u.sex, coalesce((u.rating * 100)::bigint, 0), u.interests,
                                  u.preferred_language)",
     ] {
-        let mended = sqlx::query(statement).execute(&mut *connection).await?;
-        wrong += mended.rows_affected();
+        let repaired = sqlx::query(statement).execute(&mut *connection).await?;
+        wrong += repaired.rows_affected();
     }
     Ok(wrong)
 }
 
-/// Writes the owner's status, unless a newer one has come. Answers how many rows were written.
-pub async fn mend_status(connection: &mut PgConnection, said: &Held) -> sqlx::Result<u64> {
-    let mended = sqlx::query(
+/// Writes the status of the source unless the row has a newer one. Returns the number of changed rows.
+pub async fn repair_status(connection: &mut PgConnection, source: &FeedRow) -> sqlx::Result<u64> {
+    let repaired = sqlx::query(
         "UPDATE profile.feed_listeners
          SET status_version = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6
          WHERE user_id = $1 AND status_version <= $2",
     )
-    .bind(said.user_id)
-    .bind(said.status_version)
-    .bind(said.is_online)
-    .bind(said.is_busy)
-    .bind(said.wait_time)
-    .bind(said.last_seen)
+    .bind(source.user_id)
+    .bind(source.status_version)
+    .bind(source.is_online)
+    .bind(source.is_busy)
+    .bind(source.wait_time)
+    .bind(source.last_seen)
     .execute(connection)
     .await?;
-    Ok(mended.rows_affected())
+    Ok(repaired.rows_affected())
 }
 
-/// Writes the owner's call totals over those that were compared. Answers how many rows were written.
-pub async fn mend_totals(
+/// Writes the call totals of the source if the row still has those that were compared. Returns the number of
+/// changed rows.
+pub async fn repair_totals(
     connection: &mut PgConnection,
-    held: &Held,
-    said: &Held,
+    stored: &FeedRow,
+    source: &FeedRow,
 ) -> sqlx::Result<u64> {
-    let mended = sqlx::query(
+    let repaired = sqlx::query(
         "UPDATE profile.feed_listeners SET call_count = $4, total_call_secs = $5
          WHERE user_id = $1 AND call_count = $2 AND total_call_secs = $3",
     )
-    .bind(held.user_id)
-    .bind(held.call_count)
-    .bind(held.total_call_secs)
-    .bind(said.call_count)
-    .bind(said.total_call_secs)
+    .bind(stored.user_id)
+    .bind(stored.call_count)
+    .bind(stored.total_call_secs)
+    .bind(source.call_count)
+    .bind(source.total_call_secs)
     .execute(connection)
     .await?;
-    Ok(mended.rows_affected())
+    Ok(repaired.rows_affected())
 }
 
-/// Writes the owner's standing, unless a newer one has come. Answers how many rows were written.
-pub async fn mend_standing(connection: &mut PgConnection, said: &Held) -> sqlx::Result<u64> {
-    let mended = sqlx::query(
+/// Writes the standing of the source unless the row has a newer one. Returns the number of changed rows.
+pub async fn repair_standing(connection: &mut PgConnection, source: &FeedRow) -> sqlx::Result<u64> {
+    let repaired = sqlx::query(
         "UPDATE profile.feed_listeners SET verification_version = $2, is_verified = $3
          WHERE user_id = $1 AND verification_version <= $2",
     )
-    .bind(said.user_id)
-    .bind(said.verification_version)
-    .bind(said.is_verified)
+    .bind(source.user_id)
+    .bind(source.verification_version)
+    .bind(source.is_verified)
     .execute(connection)
     .await?;
-    Ok(mended.rows_affected())
+    Ok(repaired.rows_affected())
 }

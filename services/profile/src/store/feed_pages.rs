@@ -1,94 +1,15 @@
-//! Pages of the feed: `profile.feed_listeners`, less whom the viewer must not see; what is shown of
-//! those on the page comes from `profile.users`. The one place where SQL is built: filters and orders
-//! are too many to write out, and each is to have its own plan, made for the values at hand.
+//! Pages of the feed: the listeners in `profile.feed_listeners` whom the viewer may see, with their profiles from
+//! `profile.users`. Only this file builds SQL at run time: there are too many combinations of filters and orders to
+//! write them out, and each gets its own plan, made for its values.
 
-use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 
-use crate::domain::feed::{FeedFilter, FeedQuery, Order, Position, Sort, Start};
+use crate::domain::feed::{
+    FeedCounts, FeedFilter, FeedListener, FeedOrder, FeedPosition, FeedQuery, FeedSort, PageStart,
+};
 
-/// A listener as the feed shows them.
-#[derive(Clone, Debug, FromRow)]
-pub struct FeedListener {
-    /// Who it is.
-    pub user_id: i64,
-    /// Their name.
-    pub username: String,
-    /// A name of [`crate::domain::Sex`].
-    pub sex: String,
-    /// What they say of themselves.
-    pub bio: Option<String>,
-    /// What they like to talk about.
-    pub interests: Vec<String>,
-    /// An address on the web.
-    pub profile_image_url: Option<String>,
-    /// A language tag.
-    pub preferred_language: String,
-    /// Where they are.
-    pub country: Option<String>,
-    /// Mean of the stars, in hundredths.
-    pub rating_hundredths: Option<i32>,
-    /// Names of each [`crate::domain::Role`] that they have.
-    pub roles: Vec<String>,
-    /// Whether they are here.
-    pub is_online: bool,
-    /// Whether they are on a call, or want none.
-    pub is_busy: bool,
-    /// Minutes until they are free.
-    pub wait_time: Option<i32>,
-    /// Their latest sign of life, as of their latest change of status.
-    pub last_seen: Option<DateTime<Utc>>,
-    /// Calls that they have talked.
-    pub call_count: i64,
-    /// Seconds of all of them.
-    pub total_call_secs: i64,
-    /// Whether an admin has approved their audio sample.
-    pub is_verified: bool,
-    sort_key: i64,
-}
-
-impl FeedListener {
-    /// Their place in the order that they were asked for in.
-    pub fn position(&self) -> Position {
-        Position {
-            key: self.sort_key,
-            user_id: self.user_id,
-        }
-    }
-
-    /// Mean seconds of a call; zero before the first.
-    pub fn avg_call_duration_secs(&self) -> i64 {
-        self.total_call_secs
-            .checked_div(self.call_count)
-            .unwrap_or_default()
-    }
-}
-
-impl FeedCounts {
-    /// Less those whom one viewer does not see. The two are counted a moment apart.
-    #[must_use]
-    pub fn without(self, unseen: Self) -> Self {
-        Self {
-            total: (self.total - unseen.total).max(0),
-            online: (self.online - unseen.online).max(0),
-            available: (self.available - unseen.available).max(0),
-        }
-    }
-}
-
-/// Everybody whom the filter finds, whatever the page.
-#[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq)]
-pub struct FeedCounts {
-    /// All of them.
-    pub total: i64,
-    /// Those online.
-    pub online: i64,
-    /// Those online and free.
-    pub available: i64,
-}
-
-/// The page, and one listener more if there is a next one. `hidden` are never on it.
-pub async fn page(
+/// Lists the page without the `hidden` users, and one listener more if there is a next page.
+pub async fn list_page(
     connection: &mut PgConnection,
     query: &FeedQuery,
     hidden: &[i64],
@@ -100,12 +21,12 @@ pub async fn page(
         .await
 }
 
-/// How many the filter finds, whoever looks.
-pub async fn counts(
+/// Counts the listeners that the filter finds, for any viewer.
+pub async fn count_listeners(
     connection: &mut PgConnection,
     filter: &FeedFilter,
 ) -> sqlx::Result<FeedCounts> {
-    let mut statement = counting(filter);
+    let mut statement = count_statement(filter);
     statement
         .build_query_as()
         .persistent(false)
@@ -113,13 +34,13 @@ pub async fn counts(
         .await
 }
 
-/// How many of these the filter finds.
-pub async fn counts_among(
+/// Counts the listeners among these that the filter finds.
+pub async fn count_among(
     connection: &mut PgConnection,
     filter: &FeedFilter,
     user_ids: &[i64],
 ) -> sqlx::Result<FeedCounts> {
-    let mut statement = counting(filter);
+    let mut statement = count_statement(filter);
     statement
         .push(" AND f.user_id = ANY(")
         .push_bind(user_ids)
@@ -131,7 +52,7 @@ pub async fn counts_among(
         .await
 }
 
-fn counting(filter: &FeedFilter) -> QueryBuilder<Postgres> {
+fn count_statement(filter: &FeedFilter) -> QueryBuilder<Postgres> {
     let mut statement = QueryBuilder::new(
         "SELECT count(*) AS total,
                 count(*) FILTER (WHERE f.is_online) AS online,
@@ -142,7 +63,7 @@ fn counting(filter: &FeedFilter) -> QueryBuilder<Postgres> {
     statement
 }
 
-/// The statement of a page; `prefix` goes before it, such as `EXPLAIN`.
+/// Builds the statement of a page after `prefix`, such as `EXPLAIN`.
 pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryBuilder<Postgres> {
     let key = sort_key(query.order.sort);
     let direction = if query.order.is_ascending {
@@ -166,7 +87,7 @@ pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryB
         .push(" AS sort_key FROM profile.feed_listeners AS f WHERE f.user_id <> ALL(");
     statement.push_bind(hidden.to_vec()).push(")");
     push_filter(&mut statement, &query.filter);
-    if let Start::After(position) = query.start {
+    if let PageStart::After(position) = query.start {
         push_after(&mut statement, query.order, position);
     }
     statement.push(format_args!(
@@ -181,16 +102,16 @@ pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryB
     statement
 }
 
-/// What listeners are sorted by, as a bigint; each is an index's first column.
-fn sort_key(sort: Sort) -> &'static str {
+/// The column of a sort key, which is a bigint and the first column of an index.
+fn sort_key(sort: FeedSort) -> &'static str {
     match sort {
-        Sort::Rating => "f.rating_key",
-        Sort::Online => "f.availability",
-        Sort::Recent => "f.last_seen_key",
+        FeedSort::Rating => "f.rating_key",
+        FeedSort::Online => "f.availability",
+        FeedSort::Recent => "f.last_seen_key",
     }
 }
 
-fn push_after(statement: &mut QueryBuilder<Postgres>, order: Order, position: Position) {
+fn push_after(statement: &mut QueryBuilder<Postgres>, order: FeedOrder, position: FeedPosition) {
     let key = sort_key(order.sort);
     let comparison = if order.is_ascending { '>' } else { '<' };
     statement
@@ -201,7 +122,7 @@ fn push_after(statement: &mut QueryBuilder<Postgres>, order: Order, position: Po
         .push(")");
 }
 
-/// Whom the filter lets through.
+/// Appends the conditions of the filter.
 fn push_filter(statement: &mut QueryBuilder<Postgres>, filter: &FeedFilter) {
     if filter.available_only {
         statement.push(" AND f.is_online AND NOT f.is_busy");
@@ -235,7 +156,8 @@ fn push_filter(statement: &mut QueryBuilder<Postgres>, filter: &FeedFilter) {
     }
 }
 
-/// A language tag finds itself and every longer tag that begins with it. `tag` is in lower case.
+/// Appends the condition of a language tag, which finds itself and every longer tag that begins with it. `tag` is
+/// in lower case.
 fn push_language(statement: &mut QueryBuilder<Postgres>, tag: &str) {
     let language = tag.split('-').next().unwrap_or(tag);
     statement

@@ -1,37 +1,22 @@
-//! All listeners in numbers.
+//! Statistics of all listeners in `profile.feed_listeners`.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
-/// Interests that are named.
+use crate::domain::feed::GroupCount;
+
 const TOP_INTERESTS: i64 = 10;
 
-/// How many listeners are alike in one respect.
-#[derive(Clone, Debug, Eq, FromRow, PartialEq)]
-pub struct Alike {
-    /// A sex, a language; none in the row that counts all.
-    pub name: Option<String>,
-    /// Which respect.
-    pub respect: String,
-    /// Listeners.
-    pub listeners: i64,
-    /// Those online.
-    pub online: i64,
-    /// Those online and busy.
-    pub busy: i64,
-    /// Sum of the ratings of those who have one, in hundredths.
-    pub rating_sum: i64,
-    /// Listeners who have a rating.
-    pub rated: i64,
-}
-
-/// One row for all, one for each sex, one for each language tag in lower case: one pass over the table.
-/// Only the verified are counted, where `verified_only` says so.
-pub async fn alike(connection: &mut PgConnection, verified_only: bool) -> sqlx::Result<Vec<Alike>> {
+/// Counts all listeners, those of each sex, and those of each language tag in lower case, in one pass over the
+/// table.
+pub async fn count_groups(
+    connection: &mut PgConnection,
+    verified_only: bool,
+) -> sqlx::Result<Vec<GroupCount>> {
     sqlx::query_as(
         "SELECT coalesce(f.sex, lower(f.preferred_language)) AS name,
                 CASE WHEN GROUPING(f.sex) = 0 THEN 'sex'
                      WHEN GROUPING(lower(f.preferred_language)) = 0 THEN 'language'
-                     ELSE 'all' END AS respect,
+                     ELSE 'all' END AS dimension,
                 count(*) AS listeners,
                 count(*) FILTER (WHERE f.is_online) AS online,
                 count(*) FILTER (WHERE f.is_online AND f.is_busy) AS busy,
@@ -45,8 +30,8 @@ pub async fn alike(connection: &mut PgConnection, verified_only: bool) -> sqlx::
     .await
 }
 
-/// The most frequent interests, in lower case, and how many listeners have each.
-pub async fn top_interests(
+/// Lists the most frequent interests, in lower case, and the number of listeners who have each.
+pub async fn list_top_interests(
     connection: &mut PgConnection,
     verified_only: bool,
 ) -> sqlx::Result<Vec<(String, i64)>> {

@@ -1,4 +1,4 @@
-//! Profile's tables.
+//! Statements of the schema `profile`, one file for each table.
 
 pub mod feed_listeners;
 pub mod feed_pages;

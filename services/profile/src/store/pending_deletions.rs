@@ -1,12 +1,12 @@
-//! `profile.pending_deletions`: deletions that have not finished. Each row is a lease by the database's
-//! clock.
+//! `profile.pending_deletions`: deletions that have not finished. Each row is also a lease, by the clock of the
+//! database.
 
 use sqlx::PgConnection;
 
-/// Nobody else works on a deletion for so long, in seconds: longer than any request may take.
+/// The duration of a lease, which is longer than any request may take.
 const LEASE_SECS: f64 = 10.0;
 
-/// Requests a deletion and leases it; answers whether there is such a user.
+/// Requests a deletion and leases it; returns whether there is such a user.
 pub async fn insert(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
         "INSERT INTO profile.pending_deletions (user_id, next_attempt_at)
@@ -21,8 +21,8 @@ pub async fn insert(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Leases deletions that nobody works on, the longest due first.
-pub async fn claim(tx: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<i64>> {
+/// Leases deletions whose lease has expired, the longest due first.
+pub async fn claim_due(tx: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "UPDATE profile.pending_deletions
          SET next_attempt_at = clock_timestamp() + make_interval(secs => $2)

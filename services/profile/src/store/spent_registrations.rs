@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-/// Remembers the registration of a user who is being deleted.
+/// Stores the registration of a user who is being deleted.
 pub async fn insert(tx: &mut PgConnection, registration_id: &str) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO profile.spent_registrations (registration_id) VALUES ($1)
@@ -14,7 +14,7 @@ pub async fn insert(tx: &mut PgConnection, registration_id: &str) -> sqlx::Resul
     Ok(())
 }
 
-/// Whether the user of a registration has been deleted.
+/// Returns whether the user of a registration has been deleted.
 pub async fn contains(tx: &mut PgConnection, registration_id: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM profile.spent_registrations WHERE registration_id = $1)",

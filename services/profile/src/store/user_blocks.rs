@@ -1,69 +1,13 @@
-//! `profile.user_blocks`: who does not want to see whom.
+//! `profile.user_blocks`: blocks and reports between users.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use talktime_kit::db::column;
 
-use crate::domain::{Action, Page};
+use crate::domain::{BlockAction, BlockedUser, CallCheck, PageRequest, UserBlock};
 
-/// Somebody kept away by somebody.
-#[derive(Clone, Debug)]
-pub struct Block {
-    /// By whom.
-    pub blocker_id: i64,
-    /// Who.
-    pub blocked_id: i64,
-    /// How.
-    pub action: Action,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-/// A blocked person as the one who blocked them sees them.
-#[derive(Clone, Debug, FromRow)]
-pub struct Blocked {
-    /// Who it is.
-    pub user_id: i64,
-    /// Their name.
-    pub username: String,
-    /// A name of [`crate::domain::Sex`].
-    pub sex: String,
-    /// What they say of themselves.
-    pub bio: Option<String>,
-    /// An address on the web.
-    pub profile_image_url: Option<String>,
-    /// A name of [`Action`].
-    pub action_type: String,
-    /// Why.
-    pub reason: Option<String>,
-    /// Since when.
-    pub blocked_at: DateTime<Utc>,
-}
-
-/// What stands between a caller and the one called.
-#[derive(Clone, Debug, FromRow)]
-pub struct CallCheck {
-    /// `None` when there is no such user.
-    pub caller_username: Option<String>,
-    /// `None` when there is no such user.
-    pub listener_username: Option<String>,
-    /// Whether the one called is a listener.
-    pub is_listener: bool,
-    /// Whether either has blocked, or reported, the other.
-    pub is_blocked: bool,
-    /// Whether the one called is a listener whom nobody has verified.
-    pub is_verification_missing: bool,
-    /// `None` without a picture.
-    pub caller_image_url: Option<String>,
-    /// `None` without a picture.
-    pub listener_image_url: Option<String>,
-    /// Hundredths of stars; `None` before the first.
-    pub caller_rating_hundredths: Option<i32>,
-    /// Hundredths of stars; `None` before the first.
-    pub listener_rating_hundredths: Option<i32>,
-}
-
-/// Whether callers may call listeners, `(caller_id, listener_id)` each, in their order.
+/// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have the order
+/// of the calls.
 pub async fn check_calls(
     connection: &mut PgConnection,
     planned: &[(i64, i64)],
@@ -94,11 +38,11 @@ pub async fn check_calls(
     .await
 }
 
-/// Blocks, or changes how and why. Answers whether anything differs now: of many at once, one hears
-/// so.
+/// Inserts a block, or updates its action and reason. Returns whether anything has changed, which is true for only
+/// one of several equal requests at the same time.
 pub async fn upsert(
     tx: &mut PgConnection,
-    block: &Block,
+    block: &UserBlock,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let written = sqlx::query(
@@ -120,7 +64,7 @@ pub async fn upsert(
     Ok(written.rows_affected() == 1)
 }
 
-/// Takes a block back; answers whether there was one.
+/// Deletes a block; returns whether there was one.
 pub async fn delete(tx: &mut PgConnection, blocker_id: i64, blocked_id: i64) -> sqlx::Result<bool> {
     let deleted =
         sqlx::query("DELETE FROM profile.user_blocks WHERE blocker_id = $1 AND blocked_id = $2")
@@ -131,8 +75,8 @@ pub async fn delete(tx: &mut PgConnection, blocker_id: i64, blocked_id: i64) -> 
     Ok(deleted.rows_affected() == 1)
 }
 
-/// The name of the [`Action`] that the one keeps the other away with, if any.
-pub async fn action(
+/// Finds the name of the [`BlockAction`] of one user against another.
+pub async fn find_action(
     connection: &mut PgConnection,
     blocker_id: i64,
     blocked_id: i64,
@@ -146,8 +90,11 @@ pub async fn action(
     .await
 }
 
-/// Whom somebody has blocked, and who has blocked them.
-pub async fn either_way(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Vec<i64>> {
+/// Lists the users whom a user has blocked, and those who have blocked that user.
+pub async fn list_hidden_users(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT blocked_id FROM profile.user_blocks WHERE blocker_id = $1
          UNION
@@ -158,29 +105,29 @@ pub async fn either_way(connection: &mut PgConnection, user_id: i64) -> sqlx::Re
     .await
 }
 
-/// How many people somebody has blocked; in one way only, where `action` is given.
+/// Counts the users whom a user has blocked, limited to `action` if it is given.
 pub async fn count(
     connection: &mut PgConnection,
     blocker_id: i64,
-    action: Option<Action>,
+    action: Option<BlockAction>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT count(*) FROM profile.user_blocks
          WHERE blocker_id = $1 AND ($2::text IS NULL OR action_type = $2)",
     )
     .bind(blocker_id)
-    .bind(action.map(Action::name))
+    .bind(action.map(BlockAction::name))
     .fetch_one(connection)
     .await
 }
 
-/// A page of the people whom somebody has blocked, newest first; in one way only, where `action` is given.
-pub async fn page(
+/// Lists a page of the users whom a user has blocked, newest first, limited to `action` if it is given.
+pub async fn list_page(
     connection: &mut PgConnection,
     blocker_id: i64,
-    action: Option<Action>,
-    page: Page,
-) -> sqlx::Result<Vec<Blocked>> {
+    action: Option<BlockAction>,
+    page: PageRequest,
+) -> sqlx::Result<Vec<BlockedUser>> {
     sqlx::query_as(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.profile_image_url, b.action_type, b.reason,
                 b.created_at AS blocked_at
@@ -189,7 +136,7 @@ pub async fn page(
          ORDER BY b.created_at DESC, b.blocked_id DESC LIMIT $3 OFFSET $4",
     )
     .bind(blocker_id)
-    .bind(action.map(Action::name))
+    .bind(action.map(BlockAction::name))
     .bind(page.limit())
     .bind(page.offset())
     .fetch_all(connection)

@@ -1,72 +1,14 @@
-//! `profile.user_favorites`: whom people like to talk to.
+//! `profile.user_favorites`: listeners whom users have marked as favourites.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
-use super::feed_pages::FeedCounts;
-use crate::domain::Page;
+use crate::domain::feed::FeedCounts;
+use crate::domain::{FavoriteListener, FavoritesFilter, PageRequest};
 
-/// A favourite as its owner sees it.
-#[derive(Clone, Debug, FromRow)]
-pub struct Favorite {
-    /// Who it is.
-    pub user_id: i64,
-    /// Their name.
-    pub username: String,
-    /// A name of [`crate::domain::Sex`].
-    pub sex: String,
-    /// What they say of themselves.
-    pub bio: Option<String>,
-    /// What they like to talk about.
-    pub interests: Vec<String>,
-    /// An address on the web.
-    pub profile_image_url: Option<String>,
-    /// A language tag.
-    pub preferred_language: String,
-    /// Where they are.
-    pub country: Option<String>,
-    /// Mean of the stars, in hundredths.
-    pub rating_hundredths: Option<i32>,
-    /// Whether they are here.
-    pub is_online: bool,
-    /// Whether they are on a call, or want none.
-    pub is_busy: bool,
-    /// Minutes until they are free.
-    pub wait_time: Option<i32>,
-    /// Their latest sign of life, as of their latest change of status.
-    pub last_seen: Option<DateTime<Utc>>,
-    /// Since when they are one.
-    pub favorited_at: DateTime<Utc>,
-}
-
-/// Which of somebody's favourites are listed: all of them by default.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FavoritesFilter {
-    /// Only those online.
-    pub online_only: bool,
-    /// Only those online and not busy.
-    pub available_only: bool,
-}
-
-impl FavoritesFilter {
-    /// The least `availability` of a listener whom it finds.
-    fn availability_min(self) -> i64 {
-        match self {
-            Self {
-                available_only: true,
-                ..
-            } => 2,
-            Self {
-                online_only: true, ..
-            } => 1,
-            _ => 0,
-        }
-    }
-}
-
-/// The visible favourites of `$1` whose availability is at least `$2`. Who is blocked, either way, is in
-/// nobody's sight; the row stays and shows again when the block goes.
-macro_rules! of_visible {
+/// A statement over the visible favourites of `$1` whose availability is at least `$2`. A block in either direction
+/// hides a favourite; the row stays and is visible again when the block is removed.
+macro_rules! select_visible {
     ($head:literal, $tail:literal) => {
         concat!(
             $head,
@@ -83,8 +25,8 @@ macro_rules! of_visible {
     };
 }
 
-/// Makes a listener a favourite; answers whether they were none before. Of many at once, one is
-/// told so.
+/// Inserts a favourite; returns whether it is a new one, which is true for only one of several equal requests at
+/// the same time.
 pub async fn insert(
     tx: &mut PgConnection,
     favoriter_id: i64,
@@ -103,7 +45,7 @@ pub async fn insert(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Drops a favourite; answers whether they were one.
+/// Deletes a favourite; returns whether there was one.
 pub async fn delete(
     tx: &mut PgConnection,
     favoriter_id: i64,
@@ -119,9 +61,8 @@ pub async fn delete(
     Ok(deleted.rows_affected() == 1)
 }
 
-/// The name under which a listener is told of somebody whose favourite they are: empty while either has
-/// blocked the other.
-pub async fn name_for_listener(
+/// Finds the name of a user as a listener may read it: it is empty while either has blocked the other.
+pub async fn find_visible_name(
     tx: &mut PgConnection,
     favoriter_id: i64,
     favoritee_id: i64,
@@ -140,7 +81,7 @@ pub async fn name_for_listener(
     Ok(name.unwrap_or_default())
 }
 
-/// Whether the one likes the other.
+/// Returns whether a listener is a favourite of a user.
 pub async fn exists(
     connection: &mut PgConnection,
     favoriter_id: i64,
@@ -156,13 +97,13 @@ pub async fn exists(
     .await
 }
 
-/// How many favourites the filter finds, on all pages.
-pub async fn counts(
+/// Counts the favourites that the filter finds, on all pages.
+pub async fn count(
     connection: &mut PgConnection,
     favoriter_id: i64,
     filter: FavoritesFilter,
 ) -> sqlx::Result<FeedCounts> {
-    sqlx::query_as(of_visible!(
+    sqlx::query_as(select_visible!(
         "SELECT count(*) AS total,
                 count(*) FILTER (WHERE f.availability > 0) AS online,
                 count(*) FILTER (WHERE f.availability = 2) AS available",
@@ -174,14 +115,14 @@ pub async fn counts(
     .await
 }
 
-/// A page of favourites, newest first.
-pub async fn page(
+/// Lists a page of favourites, newest first.
+pub async fn list_page(
     connection: &mut PgConnection,
     favoriter_id: i64,
     filter: FavoritesFilter,
-    page: Page,
-) -> sqlx::Result<Vec<Favorite>> {
-    sqlx::query_as(of_visible!(
+    page: PageRequest,
+) -> sqlx::Result<Vec<FavoriteListener>> {
+    sqlx::query_as(select_visible!(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
                 u.preferred_language, u.country, (u.rating * 100)::integer AS rating_hundredths,
                 f.is_online, f.is_busy, f.wait_time, f.last_seen,

@@ -1,11 +1,11 @@
-//! `profile.user_roles`: what people may do.
+//! `profile.user_roles`: the roles of users.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::Role;
+use crate::domain::{ProfileError, Role};
 
-/// Gives a role, or makes it active again; false when the user has it.
+/// Grants a role, or activates it again; returns false if the user has it.
 pub async fn grant(
     tx: &mut PgConnection,
     user_id: i64,
@@ -24,7 +24,7 @@ pub async fn grant(
     Ok(granted.rows_affected() == 1)
 }
 
-/// Takes a role away; false when the user does not have it.
+/// Revokes a role; returns false if the user does not have it.
 pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
     let revoked = sqlx::query(
         "UPDATE profile.user_roles SET active = false
@@ -37,8 +37,8 @@ pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Re
     Ok(revoked.rows_affected() == 1)
 }
 
-/// Whether a user has a role now.
-pub async fn has(connection: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
+/// Returns whether a user has a role now.
+async fn is_active(connection: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM profile.user_roles
                         WHERE user_id = $1 AND role = $2 AND active)",
@@ -47,4 +47,16 @@ pub async fn has(connection: &mut PgConnection, user_id: i64, role: Role) -> sql
     .bind(role.name())
     .fetch_one(connection)
     .await
+}
+
+/// Refuses a user who is no listener.
+pub async fn require_listener(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> Result<(), ProfileError> {
+    if is_active(connection, user_id, Role::Listener).await? {
+        Ok(())
+    } else {
+        Err(ProfileError::ListenerNotFound)
+    }
 }

@@ -1,15 +1,17 @@
-//! `profile.users`: one row a person.
+//! `profile.users`: one row for each user.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::db::{expect_rows, is_unique_violation};
 
-use crate::domain::{Conflicts, Registration, User};
+use crate::domain::{ProfileError, RegistrationConflicts, RegistrationRequest, User};
 
+const TABLE: &str = "profile.users";
 /// The unique index over user names without regard to case.
-pub const USERNAME_INDEX: &str = "users_username_key";
+const USERNAME_INDEX: &str = "users_username_key";
 
 /// `SELECT` of whole users with their active roles, and the rest of the statement.
-macro_rules! select {
+macro_rules! select_users {
     ($rest:literal) => {
         concat!(
             "SELECT user_id, phone, username, sex, dob, bio, interests, profile_image_url,
@@ -23,11 +25,11 @@ macro_rules! select {
     };
 }
 
-/// Makes a user, and answers their id; `None` when somebody has the phone, the name or the
-/// registration's id. A second registration at the same moment waits for the first one's commit.
+/// Inserts a user and returns the id; `None` if the phone, the name or the id of the registration is taken. Of two
+/// registrations at the same time, the second waits for the commit of the first.
 pub async fn insert(
     tx: &mut PgConnection,
-    registration: &Registration,
+    registration: &RegistrationRequest,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar(
@@ -53,14 +55,14 @@ pub async fn insert(
     .await
 }
 
-/// What stood in the way of an insert.
-pub async fn conflicts(
+/// Finds the rows that prevented an insert.
+pub async fn find_conflicts(
     tx: &mut PgConnection,
-    registration: &Registration,
-) -> sqlx::Result<Conflicts> {
+    registration: &RegistrationRequest,
+) -> sqlx::Result<RegistrationConflicts> {
     sqlx::query_as(
         "SELECT (SELECT user_id FROM profile.users
-                 WHERE registration_id = $1 AND registration_hash = $2) AS made_user_id,
+                 WHERE registration_id = $1 AND registration_hash = $2) AS created_user_id,
                 EXISTS (SELECT FROM profile.users WHERE phone = $3) AS is_phone_taken,
                 EXISTS (SELECT FROM profile.users
                         WHERE lower(username) = lower($4)) AS is_username_taken",
@@ -73,35 +75,42 @@ pub async fn conflicts(
     .await
 }
 
-/// A user by id.
 pub async fn find(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
-    sqlx::query_as(select!("WHERE user_id = $1"))
+    sqlx::query_as(select_users!("WHERE user_id = $1"))
         .bind(user_id)
         .fetch_optional(connection)
         .await
 }
 
-/// Whether there is such a user.
-pub async fn exists(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM profile.users WHERE user_id = $1)")
-        .bind(user_id)
-        .fetch_one(connection)
-        .await
+/// Refuses a user who does not exist.
+pub async fn require_exists(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> Result<(), ProfileError> {
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM profile.users WHERE user_id = $1)")
+            .bind(user_id)
+            .fetch_one(connection)
+            .await?;
+    if exists {
+        Ok(())
+    } else {
+        Err(ProfileError::UserNotFound)
+    }
 }
 
-/// A user by phone.
 pub async fn find_by_phone(
     connection: &mut PgConnection,
     phone: &str,
 ) -> sqlx::Result<Option<User>> {
-    sqlx::query_as(select!("WHERE phone = $1"))
+    sqlx::query_as(select_users!("WHERE phone = $1"))
         .bind(phone)
         .fetch_optional(connection)
         .await
 }
 
-/// Names of users by id.
-pub async fn names(
+/// Lists the names of users by id; ids without a user are left out.
+pub async fn list_usernames(
     connection: &mut PgConnection,
     user_ids: &[i64],
 ) -> sqlx::Result<Vec<(i64, String)>> {
@@ -111,17 +120,17 @@ pub async fn names(
         .await
 }
 
-/// A user by id, locked until the transaction ends.
+/// Finds a user and locks the row until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
-    sqlx::query_as(select!("WHERE user_id = $1 FOR NO KEY UPDATE OF u"))
+    sqlx::query_as(select_users!("WHERE user_id = $1 FOR NO KEY UPDATE OF u"))
         .bind(user_id)
         .fetch_optional(tx)
         .await
 }
 
-/// Makes transactions that write events of a user wait for each other, so that the events are numbered in
-/// the order of their commits. Nothing is locked where there is no such user.
-pub async fn take_turns(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
+/// Makes transactions that append events of a user wait for each other, so that the events are numbered in the
+/// order of their commits. Nothing is locked if there is no such user.
+pub async fn lock_for_events(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     sqlx::query("SELECT FROM profile.users WHERE user_id = $1 FOR NO KEY UPDATE")
         .bind(user_id)
         .execute(tx)
@@ -129,9 +138,9 @@ pub async fn take_turns(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()>
     Ok(())
 }
 
-/// Writes a locked user back. A violation of [`USERNAME_INDEX`] says that somebody has the name.
-pub async fn save(tx: &mut PgConnection, user: &User) -> sqlx::Result<()> {
-    let saved = sqlx::query(
+/// Updates the row of a locked user.
+pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), ProfileError> {
+    let updated = sqlx::query(
         "UPDATE profile.users
          SET username = $2, bio = $3, interests = $4, profile_image_url = $5,
              preferred_language = $6, country = $7, rating = $8::numeric / 100, version = $9,
@@ -149,15 +158,22 @@ pub async fn save(tx: &mut PgConnection, user: &User) -> sqlx::Result<()> {
     .bind(user.version)
     .bind(user.updated_at)
     .execute(tx)
-    .await?;
-    match saved.rows_affected() {
-        1 => Ok(()),
-        _ => Err(sqlx::Error::RowNotFound),
+    .await
+    .map_err(username_taken)?;
+    expect_rows(&updated, 1, TABLE, user.user_id)?;
+    Ok(())
+}
+
+fn username_taken(error: sqlx::Error) -> ProfileError {
+    if is_unique_violation(&error, USERNAME_INDEX) {
+        ProfileError::UsernameTaken
+    } else {
+        error.into()
     }
 }
 
-/// Counts a change of a user that is in none of their fields; answers its version.
-pub async fn next_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
+/// Increments the version of a user for a change outside of the row; returns the new version.
+pub async fn increment_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "UPDATE profile.users SET version = version + 1 WHERE user_id = $1 RETURNING version",
     )
@@ -166,17 +182,17 @@ pub async fn next_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i
     .await
 }
 
-/// What is left to do for a user whose rows were deleted.
+/// The fields of a deleted row that the rest of the deletion needs.
 #[derive(Clone, Debug, FromRow)]
 pub struct DeletedUser {
     /// The last version of the user.
     pub version: i64,
-    /// The registration that made the user; `None` for those who came in another way.
+    /// The registration that created the user; `None` if the user was created in another way.
     pub registration_id: Option<String>,
 }
 
-/// Deletes a user, and with them their rows in every other table of this schema; `None` when there is
-/// no such user.
+/// Deletes a user and all rows that refer to the user in other tables of this schema; `None` if there is no such
+/// user.
 pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DeletedUser>> {
     sqlx::query_as(
         "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id",
@@ -186,8 +202,8 @@ pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<
     .await
 }
 
-/// Sets a listener's rating to the mean of so many, unless what is held is made of as many or more.
-pub async fn set_rating(
+/// Updates the rating of a listener to a mean, unless the stored one is the mean of as many or more ratings.
+pub async fn update_rating(
     tx: &mut PgConnection,
     user_id: i64,
     stars_total: i64,

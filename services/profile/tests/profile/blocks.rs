@@ -1,17 +1,17 @@
-//! Whether one may call the other.
+//! Checks whether a caller may call a listener.
 
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::Request;
 
-use crate::{NOBODY, Profile, answer};
+use crate::{TestProfile, UNKNOWN_USER, into_result};
 
-async fn check(profile: &Profile, caller_id: i64, listener_id: i64) -> pb::CallCheck {
+async fn check(profile: &TestProfile, caller_id: i64, listener_id: i64) -> pb::CallCheck {
     let mut checks = check_all(profile, &[(caller_id, listener_id)]).await;
     checks.pop().expect("an answer for each")
 }
 
-async fn check_all(profile: &Profile, planned: &[(i64, i64)]) -> Vec<pb::CallCheck> {
+async fn check_all(profile: &TestProfile, planned: &[(i64, i64)]) -> Vec<pb::CallCheck> {
     let calls = planned
         .iter()
         .map(|(caller_id, listener_id)| pb::PlannedCall {
@@ -21,16 +21,16 @@ async fn check_all(profile: &Profile, planned: &[(i64, i64)]) -> Vec<pb::CallChe
     let request = Request::new(pb::CheckCallsRequest {
         calls: calls.collect(),
     });
-    let checked = answer(profile.api.check_calls(request).await).expect("checked");
+    let checked = into_result(profile.api.check_calls(request).await).expect("checked");
     checked.checks
 }
 
 #[tokio::test]
 async fn a_user_may_call_a_listener() {
-    let profile = Profile::start().await;
+    let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
-    let both = pb::CallCheck {
+    let permitted = pb::CallCheck {
         listener_exists: true,
         is_listener: true,
         blocked: false,
@@ -39,18 +39,21 @@ async fn a_user_may_call_a_listener() {
         verification_missing: false,
         ..pb::CallCheck::default()
     };
-    assert_eq!(check(&profile, ravi, asha).await, both);
+    assert_eq!(check(&profile, ravi, asha).await, permitted);
     let back = check(&profile, asha, ravi).await;
     assert!(back.listener_exists && !back.is_listener);
-    let nobody = check(&profile, ravi, NOBODY).await;
-    assert!(!nobody.listener_exists && !nobody.is_listener);
-    let asked = [(ravi, NOBODY), (asha, ravi), (ravi, asha)];
-    assert_eq!(check_all(&profile, &asked).await, [nobody, back, both]);
+    let unknown = check(&profile, ravi, UNKNOWN_USER).await;
+    assert!(!unknown.listener_exists && !unknown.is_listener);
+    let asked = [(ravi, UNKNOWN_USER), (asha, ravi), (ravi, asha)];
+    assert_eq!(
+        check_all(&profile, &asked).await,
+        [unknown, back, permitted]
+    );
 }
 
 #[tokio::test]
-async fn a_block_holds_both_ways() {
-    let profile = Profile::start().await;
+async fn a_block_forbids_calls_in_both_directions() {
+    let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
     let other = profile.register("meena", "listener").await.user_id;

@@ -1,4 +1,4 @@
-//! Favourites and blocks: what is told of them, and how their lists are read.
+//! Events of favourites and blocks.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::Request;
 
-use crate::Profile;
+use crate::TestProfile;
 
-/// What was told of a user after their registration.
-async fn told(profile: &Profile, user_id: i64) -> Vec<Kind> {
-    let events = profile.told(user_id).await.into_iter().skip(1);
+/// Loads the events of a user after that of the registration.
+async fn load_events(profile: &TestProfile, user_id: i64) -> Vec<Kind> {
+    let events = profile.load_events(user_id).await.into_iter().skip(1);
     events.map(|event| event.kind.expect("a kind")).collect()
 }
 
 #[tokio::test]
-async fn twenty_favourites_at_once_are_told_once() {
-    let profile = Profile::start().await;
+async fn twenty_equal_favourites_at_once_publish_one_event() {
+    let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
     let request = || {
@@ -47,14 +47,14 @@ async fn twenty_favourites_at_once_are_told_once() {
         username: username(),
     };
     assert_eq!(
-        told(&profile, ravi).await,
+        load_events(&profile, ravi).await,
         [Kind::FavoriteAdded(added), Kind::FavoriteRemoved(removed)]
     );
 }
 
 #[tokio::test]
-async fn the_listener_learns_no_name_while_either_has_blocked_the_other() {
-    let profile = Profile::start().await;
+async fn events_of_favourites_have_no_name_while_either_has_blocked_the_other() {
+    let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     for (number, listener_blocks) in [(1, true), (2, false)] {
         let name = format!("listener{number}");
@@ -76,14 +76,14 @@ async fn the_listener_learns_no_name_while_either_has_blocked_the_other() {
             listener_id,
             username: String::new(),
         };
-        let last = told(&profile, ravi).await.pop();
+        let last = load_events(&profile, ravi).await.pop();
         assert_eq!(last, Some(Kind::FavoriteAdded(added)));
     }
 }
 
 #[tokio::test]
-async fn twenty_blocks_at_once_are_told_once() {
-    let profile = Profile::start().await;
+async fn twenty_equal_blocks_at_once_publish_one_event() {
+    let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
     let block = || {
@@ -117,21 +117,21 @@ async fn twenty_blocks_at_once_are_told_once() {
         blocked_id,
     };
     assert_eq!(
-        told(&profile, asha).await,
+        load_events(&profile, asha).await,
         [Kind::UserBlocked(blocked), Kind::UserUnblocked(unblocked)]
     );
 }
 
-/// How many sessions of this database wait for a lock.
+/// Counts the sessions of this database that wait for a lock.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 #[tokio::test]
-async fn what_a_user_does_at_the_same_time_takes_turns() {
-    let profile = Profile::start().await;
+async fn concurrent_changes_of_one_user_append_events_in_commit_order() {
+    let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
-    // Another transaction that writes an event of the user, and has not ended.
+    // This transaction holds the lock that one with an event of the user would hold.
     let mut other = profile.database.app.begin().await.expect("connected");
     sqlx::query("UPDATE profile.users SET version = version + 1 WHERE user_id = $1")
         .bind(ravi)
@@ -152,7 +152,11 @@ async fn what_a_user_does_at_the_same_time_takes_turns() {
         while profile.count(WAITING).await < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(told(&profile, ravi).await, [], "nothing is numbered yet");
+        assert_eq!(
+            load_events(&profile, ravi).await,
+            [],
+            "nothing is numbered yet"
+        );
         other.commit().await.expect("committed");
     };
     let all = async { tokio::join!(favorite, block, both_wait) };
@@ -160,5 +164,5 @@ async fn what_a_user_does_at_the_same_time_takes_turns() {
     let (favorite, block, ()) = all.expect("both wait for the other transaction");
     favorite.expect("added");
     block.expect("blocked");
-    assert_eq!(told(&profile, ravi).await.len(), 2);
+    assert_eq!(load_events(&profile, ravi).await.len(), 2);
 }

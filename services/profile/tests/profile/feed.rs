@@ -1,17 +1,19 @@
-//! Pages of the feed: who is on them, in which order, and how they are found.
+//! Pages of the feed: their filters, orders, cursors and plans.
 
 use talktime_profile::domain::Sex;
-use talktime_profile::domain::feed::{FeedFilter, FeedQuery, Order, Position, Sort, Start};
+use talktime_profile::domain::feed::{
+    FeedFilter, FeedOrder, FeedPosition, FeedQuery, FeedSort, PageStart,
+};
 use talktime_profile::store::feed_pages;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Code, Request};
 
 use crate::feed_events::status;
-use crate::{Profile, Refusal, answer, refusal};
+use crate::{Refusal, TestProfile, into_result, refusal};
 
-/// The first page of everybody, as this viewer sees it.
-pub(crate) fn everyone(viewer_id: i64) -> pb::ListListenersRequest {
+/// Requests the first page of all listeners for a viewer.
+pub(crate) fn first_page(viewer_id: i64) -> pb::ListListenersRequest {
     pb::ListListenersRequest {
         viewer_id,
         page: 1,
@@ -20,29 +22,29 @@ pub(crate) fn everyone(viewer_id: i64) -> pb::ListListenersRequest {
     }
 }
 
-pub(crate) async fn list(
-    profile: &Profile,
+pub(crate) async fn list_page(
+    profile: &TestProfile,
     request: pb::ListListenersRequest,
 ) -> pb::ListListenersResponse {
-    ask(profile, request).await.expect("a page")
+    try_list_page(profile, request).await.expect("a page")
 }
 
-pub(crate) async fn ask(
-    profile: &Profile,
+pub(crate) async fn try_list_page(
+    profile: &TestProfile,
     request: pb::ListListenersRequest,
 ) -> Result<pb::ListListenersResponse, Refusal> {
-    answer(profile.api.list_listeners(Request::new(request)).await)
+    into_result(profile.api.list_listeners(Request::new(request)).await)
 }
 
-pub(crate) fn names(page: &pb::ListListenersResponse) -> Vec<&str> {
+pub(crate) fn usernames_of(page: &pb::ListListenersResponse) -> Vec<&str> {
     let listeners = page.listeners.iter();
     listeners
         .map(|listener| listener.username.as_str())
         .collect()
 }
 
-/// Registered in this order: free, busy, away and free; with 4.35, no, 5.00 and 2.00 stars.
-async fn four_listeners(profile: &Profile) {
+/// Registers listeners who are free, busy, away and free, in this order, with 4.35, no, 5.00 and 2.00 stars.
+async fn register_four_listeners(profile: &TestProfile) {
     for (name, sex, language, interests, is_online, is_busy, rating) in [
         ("free", "female", "hi", "music", true, false, Some("4.35")),
         ("busy", "male", "hi", "films", true, true, None),
@@ -62,7 +64,9 @@ async fn four_listeners(profile: &Profile) {
         request.preferred_language = language.to_owned();
         request.interests = vec![interests.to_owned(), "talking".to_owned()];
         let user_id = profile.create(request).await.expect("registered").user_id;
-        profile.hear(1, status(user_id, is_online, is_busy)).await;
+        profile
+            .apply_event(1, status(user_id, is_online, is_busy))
+            .await;
         sqlx::query("UPDATE profile.users SET rating = $2::numeric WHERE user_id = $1")
             .bind(user_id)
             .bind(rating)
@@ -73,10 +77,10 @@ async fn four_listeners(profile: &Profile) {
 }
 
 #[tokio::test]
-async fn who_is_free_comes_first_unless_another_order_is_asked_for() {
+async fn available_listeners_come_first_unless_another_order_is_requested() {
     use pb::ListenerSort::{Online, Rating, Recent, Unspecified};
-    let profile = Profile::start().await;
-    four_listeners(&profile).await;
+    let profile = TestProfile::start().await;
+    register_four_listeners(&profile).await;
     for (sort_by, ascending, expected) in [
         (Unspecified, false, ["also_free", "free", "busy", "away"]),
         (Online, false, ["also_free", "free", "busy", "away"]),
@@ -89,10 +93,10 @@ async fn who_is_free_comes_first_unless_another_order_is_asked_for() {
         let request = pb::ListListenersRequest {
             sort_by: sort_by.into(),
             ascending,
-            ..everyone(0)
+            ..first_page(0)
         };
-        let page = list(&profile, request).await;
-        assert_eq!(names(&page), expected, "{sort_by:?} {ascending}");
+        let page = list_page(&profile, request).await;
+        assert_eq!(usernames_of(&page), expected, "{sort_by:?} {ascending}");
         let counts = (page.total_count, page.online_count, page.available_count);
         assert_eq!(counts, (4, 3, 2));
         assert_eq!(page.next_cursor, None);
@@ -101,11 +105,11 @@ async fn who_is_free_comes_first_unless_another_order_is_asked_for() {
 
 #[tokio::test]
 async fn filters_narrow_the_page_and_the_counts() {
-    type Narrow = fn(&mut pb::ListListenersRequest);
+    type RequestChange = fn(&mut pb::ListListenersRequest);
     type Found<'a> = (&'a [&'a str], (i64, i64, i64));
-    let profile = Profile::start().await;
-    four_listeners(&profile).await;
-    let cases: [(Narrow, Found<'_>); 10] = [
+    let profile = TestProfile::start().await;
+    register_four_listeners(&profile).await;
+    let cases: [(RequestChange, Found<'_>); 10] = [
         (
             |r| r.online_only = true,
             (&["also_free", "free", "busy"], (3, 3, 2)),
@@ -150,21 +154,21 @@ async fn filters_narrow_the_page_and_the_counts() {
             (&[], (0, 0, 0)),
         ),
     ];
-    for (narrow, (expected, counts)) in cases {
-        let mut request = everyone(0);
-        narrow(&mut request);
-        let page = list(&profile, request.clone()).await;
-        assert_eq!(names(&page), expected, "{request:?}");
+    for (change, (expected, counts)) in cases {
+        let mut request = first_page(0);
+        change(&mut request);
+        let page = list_page(&profile, request.clone()).await;
+        assert_eq!(usernames_of(&page), expected, "{request:?}");
         let found = (page.total_count, page.online_count, page.available_count);
         assert_eq!(found, counts, "{request:?}");
     }
 }
 
 #[tokio::test]
-async fn a_listener_is_shown_whole() {
-    let profile = Profile::start().await;
-    four_listeners(&profile).await;
-    let page = list(&profile, everyone(0)).await;
+async fn a_listener_in_the_feed_has_all_fields() {
+    let profile = TestProfile::start().await;
+    register_four_listeners(&profile).await;
+    let page = list_page(&profile, first_page(0)).await;
     let expected = pb::Listener {
         user_id: page.listeners[1].user_id,
         username: "free".to_owned(),
@@ -188,8 +192,8 @@ async fn a_listener_is_shown_whole() {
 }
 
 #[tokio::test]
-async fn neither_oneself_nor_anyone_blocked_either_way_is_shown() {
-    let profile = Profile::start().await;
+async fn the_viewer_and_users_blocked_in_either_direction_are_hidden() {
+    let profile = TestProfile::start().await;
     let viewer = profile.register("viewer", "listener").await.user_id;
     let blocked = profile.register("blocked", "listener").await.user_id;
     let blocker = profile.register("blocker", "listener").await.user_id;
@@ -198,22 +202,22 @@ async fn neither_oneself_nor_anyone_blocked_either_way_is_shown() {
     profile.block(blocker, viewer).await;
     profile.block(blocker, blocked).await;
 
-    let page = list(&profile, everyone(viewer)).await;
-    assert_eq!(names(&page), ["friend"]);
+    let page = list_page(&profile, first_page(viewer)).await;
+    assert_eq!(usernames_of(&page), ["friend"]);
     assert_eq!(page.total_count, 1);
-    let for_another = list(&profile, everyone(0)).await;
+    let for_another = list_page(&profile, first_page(0)).await;
     assert_eq!(for_another.total_count, 4);
 }
 
 #[tokio::test]
-async fn both_ways_of_paging_show_everyone_once() {
-    let profile = Profile::start().await;
+async fn page_numbers_and_cursors_list_every_listener_once() {
+    let profile = TestProfile::start().await;
     let mut expected = Vec::new();
     for number in 0..7 {
         let name = format!("listener{number}");
         let user_id = profile.register(&name, "listener").await.user_id;
         profile
-            .hear(1, status(user_id, number % 3 > 0, number % 3 > 1))
+            .apply_event(1, status(user_id, number % 3 > 0, number % 3 > 1))
             .await;
         expected.push(user_id);
     }
@@ -223,7 +227,7 @@ async fn both_ways_of_paging_show_everyone_once() {
                 per_page: 3,
                 sort_by,
                 ascending,
-                ..everyone(0)
+                ..first_page(0)
             };
             let by_page = pages_by_number(&profile, &request).await;
             let by_cursor = pages_by_cursor(&profile, &request).await;
@@ -235,14 +239,14 @@ async fn both_ways_of_paging_show_everyone_once() {
     }
 }
 
-async fn pages_by_number(profile: &Profile, request: &pb::ListListenersRequest) -> Vec<i64> {
+async fn pages_by_number(profile: &TestProfile, request: &pb::ListListenersRequest) -> Vec<i64> {
     let mut ids = Vec::new();
     for (page, is_last) in [(1, false), (2, false), (3, true)] {
         let request = pb::ListListenersRequest {
             page,
             ..request.clone()
         };
-        let page = list(profile, request).await;
+        let page = list_page(profile, request).await;
         assert_eq!(page.next_cursor.is_none(), is_last);
         assert_eq!(page.total_count, 7);
         ids.extend(page.listeners.iter().map(|listener| listener.user_id));
@@ -250,11 +254,11 @@ async fn pages_by_number(profile: &Profile, request: &pb::ListListenersRequest) 
     ids
 }
 
-async fn pages_by_cursor(profile: &Profile, request: &pb::ListListenersRequest) -> Vec<i64> {
+async fn pages_by_cursor(profile: &TestProfile, request: &pb::ListListenersRequest) -> Vec<i64> {
     let mut ids = Vec::new();
     let mut request = request.clone();
     for _ in 0..3 {
-        let page = list(profile, request.clone()).await;
+        let page = list_page(profile, request.clone()).await;
         ids.extend(page.listeners.iter().map(|listener| listener.user_id));
         request.cursor = page.next_cursor;
         request.page = 0;
@@ -264,9 +268,9 @@ async fn pages_by_cursor(profile: &Profile, request: &pb::ListListenersRequest) 
 }
 
 #[tokio::test]
-async fn what_may_not_be_asked_is_refused() {
-    type Spoil = fn(&mut pb::ListListenersRequest);
-    let cases: [(&str, Spoil); 11] = [
+async fn invalid_queries_are_refused() {
+    type RequestChange = fn(&mut pb::ListListenersRequest);
+    let cases: [(&str, RequestChange); 11] = [
         ("invalid_page", |r| r.page = 0),
         ("invalid_page", |r| r.page = -1),
         ("invalid_page", |r| r.per_page = 0),
@@ -284,20 +288,20 @@ async fn what_may_not_be_asked_is_refused() {
         ("invalid_language", |r| r.language = Some("a\0".to_owned())),
         ("invalid_cursor", |r| r.cursor = Some("nonsense".to_owned())),
     ];
-    let profile = Profile::start().await;
-    for (name, spoil) in cases {
-        let mut request = everyone(0);
-        spoil(&mut request);
-        let refused = ask(&profile, request).await.expect_err(name);
+    let profile = TestProfile::start().await;
+    for (name, break_request) in cases {
+        let mut request = first_page(0);
+        break_request(&mut request);
+        let refused = try_list_page(&profile, request).await.expect_err(name);
         assert_eq!(refused, refusal(Code::InvalidArgument, name));
     }
 }
 
-/// Whatever is asked of a long feed, no table is read whole; and what leaves many is read in order from
-/// an index, so that nothing but the page itself is sorted.
+/// No query of a long feed scans a whole table. Filters that leave many listeners read them in order from an index,
+/// so that only the page itself is sorted.
 #[tokio::test]
-async fn no_page_of_a_long_feed_reads_a_table_whole() {
-    let profile = Profile::start().await;
+async fn no_page_of_a_long_feed_scans_a_whole_table() {
+    let profile = TestProfile::start().await;
     fill_long_feed(&profile).await;
     let all = FeedFilter::default;
     let filters = [
@@ -368,15 +372,15 @@ async fn no_page_of_a_long_feed_reads_a_table_whole() {
     ];
     for (leaves_many, filter) in filters {
         for (sort, key) in [
-            (Sort::Rating, 250),
-            (Sort::Online, 1),
-            (Sort::Recent, 50_000_000_000),
+            (FeedSort::Rating, 250),
+            (FeedSort::Online, 1),
+            (FeedSort::Recent, 50_000_000_000),
         ] {
-            let after = Position {
+            let after = FeedPosition {
                 key,
                 user_id: 50_000,
             };
-            for start in [Start::Page(1), Start::After(after)] {
+            for start in [PageStart::Page(1), PageStart::After(after)] {
                 let plan = explain(&profile, &filter, sort, start).await;
                 assert!(!plan.contains("Seq Scan"), "{filter:?} {sort:?}: {plan}");
                 let (_, page) = plan.split_once("Limit").expect("a page is limited");
@@ -387,7 +391,7 @@ async fn no_page_of_a_long_feed_reads_a_table_whole() {
     }
 }
 
-async fn fill_long_feed(profile: &Profile) {
+async fn fill_long_feed(profile: &TestProfile) {
     for statement in [
         "INSERT INTO profile.users (username, phone, sex, dob, rating, interests, preferred_language)
          SELECT 'listener' || n, '+91' || 6000000000 + n,
@@ -407,11 +411,16 @@ async fn fill_long_feed(profile: &Profile) {
     }
 }
 
-async fn explain(profile: &Profile, filter: &FeedFilter, sort: Sort, start: Start) -> String {
+async fn explain(
+    profile: &TestProfile,
+    filter: &FeedFilter,
+    sort: FeedSort,
+    start: PageStart,
+) -> String {
     let query = FeedQuery {
         viewer_id: 1,
         filter: filter.clone(),
-        order: Order {
+        order: FeedOrder {
             sort,
             is_ascending: false,
         },
@@ -428,36 +437,11 @@ async fn explain(profile: &Profile, filter: &FeedFilter, sort: Sort, start: Star
 }
 
 #[tokio::test]
-async fn the_feed_follows_profiles_and_roles_at_once() {
-    let profile = Profile::start().await;
-    let asha = profile.register("asha", "listener").await.user_id;
-    let mut narrow = everyone(0);
-    narrow.language = Some("ta".to_owned());
-    assert_eq!(list(&profile, narrow.clone()).await.total_count, 0);
-    let update = pb::UpdateUserRequest {
-        user_id: asha,
-        preferred_language: Some("ta".to_owned()),
-        ..pb::UpdateUserRequest::default()
-    };
-    profile.update(update).await.expect("updated");
-    assert_eq!(list(&profile, narrow.clone()).await.total_count, 1);
-    for (active, total) in [(false, 0), (true, 1)] {
-        sqlx::query("UPDATE profile.user_roles SET active = $2 WHERE user_id = $1")
-            .bind(asha)
-            .bind(active)
-            .execute(&profile.database.app_pool)
-            .await
-            .expect("changed");
-        assert_eq!(list(&profile, narrow.clone()).await.total_count, total);
-    }
-}
-
-#[tokio::test]
-async fn all_listeners_in_numbers() {
-    let profile = Profile::start().await;
-    four_listeners(&profile).await;
+async fn statistics_count_all_listeners() {
+    let profile = TestProfile::start().await;
+    register_four_listeners(&profile).await;
     let request = Request::new(pb::GetFeedStatsRequest {});
-    let stats = answer(profile.api.get_feed_stats(request).await).expect("counted");
+    let stats = into_result(profile.api.get_feed_stats(request).await).expect("counted");
     let counts = (
         stats.total_listeners,
         stats.online_listeners,
@@ -465,7 +449,7 @@ async fn all_listeners_in_numbers() {
         stats.available_listeners,
     );
     assert_eq!(counts, (4, 3, 1, 2));
-    // Of 4.35, 5.00 and 2.00; who has no rating does not count.
+    // The mean of 4.35, 5.00 and 2.00: a listener without a rating does not count.
     assert_eq!(stats.average_rating_hundredths, Some(378));
     let top: Vec<_> = stats.top_interests.iter().take(2).collect();
     assert_eq!((top[0].interest.as_str(), top[0].count), ("talking", 4));

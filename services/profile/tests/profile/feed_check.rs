@@ -1,51 +1,50 @@
-//! The feed's read model is compared with its owners and mended, while it is read.
+//! The feed's read model is compared with its sources and repaired while it is read.
 
 use std::time::Duration;
 
 use talktime_profile::config::{FeedConfig, PeersConfig};
-use talktime_profile::feed_check::{Checked, FeedCheck};
-use talktime_profile::owners::Owners;
+use talktime_profile::jobs::feed_check::{FeedCheck, FeedCheckReport};
+use talktime_profile::peers::SourceClients;
 
-use crate::feed::{everyone, list};
+use crate::feed::{first_page, list_page};
 use crate::feed_events::status;
-use crate::{Profile, variable};
+use crate::{TestProfile, require_variable};
 
-impl Profile {
-    /// Compares with the services of the test's stack. Of people who are only here they say what they
-    /// say of anyone whom they have never heard of.
+impl TestProfile {
+    /// Compares with the services of the test's stack. Users of this database are unknown to them.
     fn feed_check(&self) -> FeedCheck {
         let peers = PeersConfig {
-            auth: variable("AUTH_GRPC_URL"),
-            calls: variable("CALLS_GRPC_URL"),
-            presence: variable("PRESENCE_GRPC_URL"),
-            verification: variable("VERIFICATION_GRPC_URL"),
+            auth: require_variable("AUTH_GRPC_URL"),
+            calls: require_variable("CALLS_GRPC_URL"),
+            presence: require_variable("PRESENCE_GRPC_URL"),
+            verification: require_variable("VERIFICATION_GRPC_URL"),
         };
-        let owners = Owners::connect(&peers).expect("addresses");
-        FeedCheck::new(self.database.app.clone(), owners, FeedConfig::default())
+        let sources = SourceClients::connect(&peers).expect("addresses");
+        FeedCheck::new(self.database.app.clone(), sources, FeedConfig::default())
     }
 
-    async fn spoil(&self, statement: &'static str) {
-        let spoilt = sqlx::query(statement)
+    async fn execute(&self, statement: &'static str) {
+        let executed = sqlx::query(statement)
             .execute(&self.database.superuser)
             .await;
-        spoilt.expect("spoilt");
+        executed.expect("executed");
     }
 }
 
-/// Above all ids that the stack's services have given.
-const UNHEARD_OF: &str = "ALTER TABLE profile.users ALTER user_id RESTART WITH 8000000000";
+/// Restarts the user ids above all those of the stack's services.
+const RESTART_IDS: &str = "ALTER TABLE profile.users ALTER user_id RESTART WITH 8000000000";
 
 #[tokio::test]
-async fn a_rebuild_writes_what_the_owners_say() {
-    let profile = Profile::start().await;
-    profile.spoil(UNHEARD_OF).await;
+async fn a_rebuild_repairs_every_difference_from_the_sources() {
+    let profile = TestProfile::start().await;
+    profile.execute(RESTART_IDS).await;
     let asha = profile.register("asha", "listener").await.user_id;
     let meena = profile.register("meena", "listener").await.user_id;
     profile.register("ravi", "user").await;
     let check = profile.feed_check();
-    let clean = Checked {
+    let clean = FeedCheckReport {
         listeners: 2,
-        ..Checked::default()
+        ..FeedCheckReport::default()
     };
     assert_eq!(check.rebuild().await.expect("rebuilt"), clean);
 
@@ -55,10 +54,10 @@ async fn a_rebuild_writes_what_the_owners_say() {
         "DELETE FROM profile.feed_listeners WHERE user_id = 8000000001",
         "INSERT INTO profile.feed_listeners (user_id) VALUES (8000000002)",
     ] {
-        profile.spoil(statement).await;
+        profile.execute(statement).await;
     }
     let checked = check.rebuild().await.expect("rebuilt");
-    let expected = Checked {
+    let expected = FeedCheckReport {
         listeners: 2,
         misplaced: 2,
         statuses: 1,
@@ -66,7 +65,7 @@ async fn a_rebuild_writes_what_the_owners_say() {
         standings: 1,
     };
     assert_eq!(checked, expected);
-    let page = list(&profile, everyone(0)).await;
+    let page = list_page(&profile, first_page(0)).await;
     let mut ids: Vec<i64> = page.listeners.iter().map(|l| l.user_id).collect();
     ids.sort_unstable();
     assert_eq!(ids, [asha, meena]);
@@ -78,35 +77,35 @@ async fn a_rebuild_writes_what_the_owners_say() {
 }
 
 #[tokio::test]
-async fn what_is_newer_than_the_owners_answer_stays() {
-    let profile = Profile::start().await;
-    profile.spoil(UNHEARD_OF).await;
+async fn a_newer_status_than_that_of_the_source_stays() {
+    let profile = TestProfile::start().await;
+    profile.execute(RESTART_IDS).await;
     let asha = profile.register("asha", "listener").await.user_id;
-    profile.hear(7, status(asha, true, false)).await;
-    // Presence, asked before it came to be, has said: never seen.
+    profile.apply_event(7, status(asha, true, false)).await;
+    // Presence does not know the listener, and its answer is older than the event.
     let checked = profile.feed_check().rebuild().await.expect("rebuilt");
     assert_eq!(checked.statuses, 0);
-    assert!(list(&profile, everyone(0)).await.listeners[0].is_online);
+    assert!(list_page(&profile, first_page(0)).await.listeners[0].is_online);
 }
 
 #[tokio::test]
-async fn only_a_difference_that_stays_is_drift() {
-    let profile = Profile::start().await;
-    profile.spoil(UNHEARD_OF).await;
+async fn only_a_lasting_difference_is_repaired() {
+    let profile = TestProfile::start().await;
+    profile.execute(RESTART_IDS).await;
     let asha = profile.register("asha", "listener").await.user_id;
     profile
-        .spoil("UPDATE profile.feed_listeners SET call_count = 3, total_call_secs = 9")
+        .execute("UPDATE profile.feed_listeners SET call_count = 3, total_call_secs = 9")
         .await;
     let check = profile.feed_check();
-    // An event comes within the grace: the row has moved, and is left alone.
+    // An event arrives within the grace period: the row has changed and is left as it is.
     let grace = Duration::from_secs(2);
-    let look = check.look(grace);
+    let comparison = check.run_once(grace);
     let event = async {
         tokio::time::sleep(grace / 2).await;
-        profile.hear(1, status(asha, false, true)).await;
+        profile.apply_event(1, status(asha, false, true)).await;
     };
-    let (checked, ()) = tokio::join!(look, event);
+    let (checked, ()) = tokio::join!(comparison, event);
     assert_eq!(checked.expect("compared").totals, 0);
-    let checked = check.look(Duration::from_millis(1)).await;
+    let checked = check.run_once(Duration::from_millis(1)).await;
     assert_eq!(checked.expect("compared").totals, 1);
 }

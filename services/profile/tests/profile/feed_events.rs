@@ -1,25 +1,29 @@
-//! The feed's read model follows presence and calls, whatever order their events come in.
+//! The feed's read model follows events of presence and calls in any order.
 
 use talktime_kit::messaging::Handler;
-use talktime_profile::events::FeedEvents;
+use talktime_profile::consumers::FeedEventHandler;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{
     CallEnded, Event, StatusChanged, VerificationReviewed, VerificationRevoked,
 };
+use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 
-use crate::Profile;
-use crate::feed::{everyone, list};
+use crate::TestProfile;
+use crate::feed::{first_page, list_page};
 
-impl Profile {
-    pub(crate) async fn hear(&self, version: i64, kind: Kind) {
+impl TestProfile {
+    pub(crate) async fn apply_event(&self, version: i64, kind: Kind) {
         let event = Event {
             version,
             happened_at: Some(timestamp(self.clock.now())),
             kind: Some(kind),
         };
         let mut tx = self.database.app.begin().await.expect("connected");
-        FeedEvents.handle(&mut tx, event).await.expect("handled");
+        FeedEventHandler
+            .handle(&mut tx, event)
+            .await
+            .expect("handled");
         tx.commit().await.expect("committed");
     }
 }
@@ -44,17 +48,21 @@ fn call_ended(listener_id: i64, status: &str, duration_seconds: i64) -> Kind {
 }
 
 #[tokio::test]
-async fn the_newest_status_stays() {
-    let profile = Profile::start().await;
+async fn an_older_status_does_not_replace_a_newer_one() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
     let ravi = profile.register("ravi", "user").await.user_id;
-    profile.hear(1, status(asha, true, false)).await;
-    profile.hear(3, status(asha, true, true)).await;
-    profile.hear(2, status(asha, false, false)).await;
-    profile.hear(1, status(ravi, true, false)).await;
+    profile.apply_event(1, status(asha, true, false)).await;
+    profile.apply_event(3, status(asha, true, true)).await;
+    profile.apply_event(2, status(asha, false, false)).await;
+    profile.apply_event(1, status(ravi, true, false)).await;
 
-    let page = list(&profile, everyone(0)).await;
-    assert_eq!(page.listeners.len(), 1, "who is no listener is not shown");
+    let page = list_page(&profile, first_page(0)).await;
+    assert_eq!(
+        page.listeners.len(),
+        1,
+        "a user who is no listener is not in the feed"
+    );
     let listener = &page.listeners[0];
     assert!(listener.is_online && listener.is_busy);
     assert_eq!(listener.wait_time, Some(30));
@@ -63,8 +71,8 @@ async fn the_newest_status_stays() {
 }
 
 #[tokio::test]
-async fn calls_that_were_talked_are_counted() {
-    let profile = Profile::start().await;
+async fn only_calls_with_talk_time_are_counted() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
     for (status, duration_seconds) in [
         ("completed", 100),
@@ -73,10 +81,10 @@ async fn calls_that_were_talked_are_counted() {
         ("completed", 0),
     ] {
         profile
-            .hear(1, call_ended(asha, status, duration_seconds))
+            .apply_event(1, call_ended(asha, status, duration_seconds))
             .await;
     }
-    let page = list(&profile, everyone(0)).await;
+    let page = list_page(&profile, first_page(0)).await;
     let listener = &page.listeners[0];
     assert_eq!(
         (listener.call_count, listener.avg_call_duration_secs),
@@ -94,16 +102,47 @@ fn approved(user_id: i64) -> Kind {
 }
 
 #[tokio::test]
-async fn the_newest_standing_stays() {
-    let profile = Profile::start().await;
+async fn an_older_standing_does_not_replace_a_newer_one() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
-    let is_verified = || async { list(&profile, everyone(0)).await.listeners[0].is_verified };
+    let is_verified =
+        || async { list_page(&profile, first_page(0)).await.listeners[0].is_verified };
     assert!(!is_verified().await);
-    profile.hear(1, approved(asha)).await;
+    profile.apply_event(1, approved(asha)).await;
     assert!(is_verified().await);
     let revoked = VerificationRevoked { user_id: asha };
-    profile.hear(2, Kind::VerificationRevoked(revoked)).await;
+    profile
+        .apply_event(2, Kind::VerificationRevoked(revoked))
+        .await;
     assert!(!is_verified().await);
-    profile.hear(1, approved(asha)).await;
-    assert!(!is_verified().await, "an older approval comes too late");
+    profile.apply_event(1, approved(asha)).await;
+    assert!(!is_verified().await, "an older approval changes nothing");
+}
+
+#[tokio::test]
+async fn changes_of_profiles_and_roles_are_in_the_feed_at_once() {
+    let profile = TestProfile::start().await;
+    let asha = profile.register("asha", "listener").await.user_id;
+    let mut request = first_page(0);
+    request.language = Some("ta".to_owned());
+    assert_eq!(list_page(&profile, request.clone()).await.total_count, 0);
+    let update = pb::UpdateUserRequest {
+        user_id: asha,
+        preferred_language: Some("ta".to_owned()),
+        ..pb::UpdateUserRequest::default()
+    };
+    profile.update(update).await.expect("updated");
+    assert_eq!(list_page(&profile, request.clone()).await.total_count, 1);
+    for (active, total) in [(false, 0), (true, 1)] {
+        sqlx::query("UPDATE profile.user_roles SET active = $2 WHERE user_id = $1")
+            .bind(asha)
+            .bind(active)
+            .execute(&profile.database.app_pool)
+            .await
+            .expect("changed");
+        assert_eq!(
+            list_page(&profile, request.clone()).await.total_count,
+            total
+        );
+    }
 }

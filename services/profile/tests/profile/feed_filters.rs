@@ -1,15 +1,15 @@
-//! What the feed's filters find, whatever the case and form in which it was written.
+//! The feed's filters find values of any case and Unicode form.
 
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::Request;
 
-use crate::Profile;
-use crate::feed::{everyone, list, names};
+use crate::TestProfile;
+use crate::feed::{first_page, list_page, usernames_of};
 
 #[tokio::test]
 async fn filters_ignore_case_and_find_every_tag_of_a_language() {
-    let profile = Profile::start().await;
+    let profile = TestProfile::start().await;
     for (name, language, interest) in [
         ("one", "hi", "Music"),
         ("two", "hi-IN", "क्रिकेट"),
@@ -34,10 +34,10 @@ async fn filters_ignore_case_and_find_every_tag_of_a_language() {
         "en",
     ];
     for language in languages {
-        let mut request = everyone(0);
+        let mut request = first_page(0);
         request.language = Some(language.to_owned());
-        let page = list(&profile, request).await;
-        found.push((language, names(&page).join(" ")));
+        let page = list_page(&profile, request).await;
+        found.push((language, usernames_of(&page).join(" ")));
     }
     let expected = [
         "three two one",
@@ -66,27 +66,27 @@ async fn filters_ignore_case_and_find_every_tag_of_a_language() {
         ("café", "five"),
         ("musi", ""),
     ] {
-        let mut request = everyone(0);
+        let mut request = first_page(0);
         request.interests = vec![interest.to_owned(), "nothing".to_owned()];
-        let page = list(&profile, request).await;
-        assert_eq!(names(&page).join(" "), expected, "{interest}");
+        let page = list_page(&profile, request).await;
+        assert_eq!(usernames_of(&page).join(" "), expected, "{interest}");
     }
 }
 
 #[tokio::test]
-async fn rows_of_older_replicas_are_found_like_others() {
-    let profile = Profile::start().await;
+async fn rows_written_by_older_replicas_are_found_like_others() {
+    let profile = TestProfile::start().await;
     let user_id = profile.register("asha", "listener").await.user_id;
-    // Not normalized, as before texts were.
+    // Older replicas did not normalize texts.
     sqlx::query("UPDATE profile.users SET interests = $2 WHERE user_id = $1")
         .bind(user_id)
         .bind(["Cafe\u{301}", "CAF\u{C9}"])
         .execute(&profile.database.app_pool)
         .await
         .expect("written");
-    let mut request = everyone(0);
+    let mut request = first_page(0);
     request.interests = vec!["café".to_owned()];
-    assert_eq!(names(&list(&profile, request).await), ["asha"]);
+    assert_eq!(usernames_of(&list_page(&profile, request).await), ["asha"]);
     let stats = profile
         .api
         .get_feed_stats(Request::new(pb::GetFeedStatsRequest {}));

@@ -1,4 +1,4 @@
-//! The feed in the order in which listeners were seen.
+//! The feed in the order of the last signs of life.
 
 use chrono::DateTime;
 use talktime_proto::events::v1::StatusChanged;
@@ -7,11 +7,11 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 use tonic::Code;
 
-use crate::feed::{ask, everyone, list, names};
-use crate::{Profile, refusal};
+use crate::feed::{first_page, list_page, try_list_page, usernames_of};
+use crate::{TestProfile, refusal};
 
-/// Registers a listener whom presence has seen at this second of 2026, if at all.
-async fn register_seen(profile: &Profile, name: &str, second: Option<i64>) {
+/// Registers a listener whose last sign of life was at this second of 2026, or who has none.
+async fn register_seen(profile: &TestProfile, name: &str, second: Option<i64>) {
     let user_id = profile.register(name, "listener").await.user_id;
     if let Some(second) = second {
         let last_seen = DateTime::from_timestamp(1_767_225_600 + second, 5_000).expect("valid");
@@ -21,13 +21,13 @@ async fn register_seen(profile: &Profile, name: &str, second: Option<i64>) {
             last_seen: Some(timestamp(last_seen)),
             ..StatusChanged::default()
         });
-        profile.hear(1, seen).await;
+        profile.apply_event(1, seen).await;
     }
 }
 
 #[tokio::test]
-async fn the_most_recent_listener_is_who_was_seen_last() {
-    let profile = Profile::start().await;
+async fn the_order_recent_starts_with_the_last_sign_of_life() {
+    let profile = TestProfile::start().await;
     for (name, second) in [
         ("third", Some(10)),
         ("first", Some(30)),
@@ -42,26 +42,31 @@ async fn the_most_recent_listener_is_who_was_seen_last() {
             per_page: 2,
             sort_by: pb::ListenerSort::Recent.into(),
             ascending,
-            ..everyone(0)
+            ..first_page(0)
         };
-        let first = list(&profile, request.clone()).await;
+        let first = list_page(&profile, request.clone()).await;
         let by_cursor = pb::ListListenersRequest {
             cursor: first.next_cursor.clone(),
             ..request.clone()
         };
         let by_number = pb::ListListenersRequest { page: 2, ..request };
         for second in [by_cursor, by_number] {
-            let second = list(&profile, second).await;
-            assert_eq!([names(&first), names(&second)].concat(), expected);
+            let second = list_page(&profile, second).await;
+            assert_eq!(
+                [usernames_of(&first), usernames_of(&second)].concat(),
+                expected
+            );
         }
         expected.reverse();
     }
-    // A cursor of the order by registration that an older replica has given.
+    // This cursor belongs to the order by registration, and was issued by an older replica.
     let old = pb::ListListenersRequest {
         sort_by: pb::ListenerSort::Recent.into(),
         cursor: Some(format!("6e{:032x}", 7)),
-        ..everyone(0)
+        ..first_page(0)
     };
-    let refused = ask(&profile, old).await.expect_err("an unknown cursor");
+    let refused = try_list_page(&profile, old)
+        .await
+        .expect_err("an unknown cursor");
     assert_eq!(refused, refusal(Code::InvalidArgument, "invalid_cursor"));
 }

@@ -1,7 +1,7 @@
-//! Profile on a real Postgres, through its gRPC service.
+//! Tests of profile on a real Postgres, through its gRPC service.
 
 mod blocks;
-mod deletion;
+mod deletions;
 mod favorites;
 mod feed;
 mod feed_check;
@@ -18,51 +18,43 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use prost::Message as _;
-use talktime_kit::grpc::client::{self, PeerChannel};
 use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
-use talktime_profile::blocks::Blocks;
-use talktime_profile::deletions::Deletions;
-use talktime_profile::favorites::Favorites;
-use talktime_profile::feed::Feed;
-use talktime_profile::grpc::{Operations, ProfileApi};
-use talktime_profile::people::People;
-use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
-use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+use talktime_profile::grpc::ProfileApi;
+use talktime_profile::peers::{AuthClient, CallsClient};
+use talktime_profile::service::{ProfileOperations, ProfileParts};
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
 
-const NOBODY: i64 = 404_404;
+const UNKNOWN_USER: i64 = 404_404;
 
-/// Profile without its network, on a database and a clock of its own.
-struct Profile {
+/// The gRPC service of profile without a network, on a database and a clock of its own.
+struct TestProfile {
     api: ProfileApi,
     database: TestDatabase,
     clock: Clock,
 }
 
-impl Profile {
+impl TestProfile {
     async fn start() -> Self {
         let database = TestDatabase::new(SCHEMA).await;
-        use_ids_of_nobody_else(&database).await;
+        use_unique_user_ids(&database).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-        let db = || database.app.clone();
-        let people = People::new(db(), Relay::default(), clock.clone());
-        let deletions = Deletions::new(db(), people.clone(), auth(&variable("AUTH_GRPC_URL")));
-        let operations = Operations {
-            people,
-            deletions,
-            feed: Feed::new(db(), clock.clone(), Duration::ZERO),
-            favorites: Favorites::new(db(), Relay::default(), clock.clone()),
-            blocks: Blocks::new(db(), Relay::default(), clock.clone()),
-        };
-        let calls_url = variable("CALLS_GRPC_URL");
-        let channel = client::connect(&calls_url).expect("a URL");
-        let api = ProfileApi::new(operations, CallsServiceClient::new(channel));
+        let auth = AuthClient::connect(&require_variable("AUTH_GRPC_URL"));
+        let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL"));
+        let api = ProfileApi::new(ProfileOperations::new(ProfileParts {
+            db: database.app.clone(),
+            relay: Relay::default(),
+            clock: clock.clone(),
+            auth: auth.expect("a URL"),
+            calls: calls.expect("a URL"),
+            counts_ttl: Duration::ZERO,
+            require_verified: false,
+        }));
         Self {
             api,
             database,
@@ -70,12 +62,12 @@ impl Profile {
         }
     }
 
-    fn seconds_pass(&self, seconds: i64) {
+    fn advance_seconds(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
     async fn create(&self, request: pb::CreateUserRequest) -> Result<pb::User, Refusal> {
-        answer(self.api.create_user(Request::new(request)).await)
+        into_result(self.api.create_user(Request::new(request)).await)
     }
 
     async fn register(&self, username: &str, role: &str) -> pb::User {
@@ -86,16 +78,16 @@ impl Profile {
 
     async fn user(&self, user_id: i64) -> Result<pb::User, Refusal> {
         let request = Request::new(pb::GetUserRequest { user_id });
-        answer(self.api.get_user(request).await)
+        into_result(self.api.get_user(request).await)
     }
 
     async fn update(&self, request: pb::UpdateUserRequest) -> Result<pb::User, Refusal> {
-        answer(self.api.update_user(Request::new(request)).await)
+        into_result(self.api.update_user(Request::new(request)).await)
     }
 
     async fn delete(&self, user_id: i64) -> Result<(), Refusal> {
         let request = Request::new(pb::DeleteUserRequest { user_id });
-        answer(self.api.delete_user(request).await).map(|_| ())
+        into_result(self.api.delete_user(request).await).map(|_| ())
     }
 
     async fn block(&self, blocker_id: i64, blocked_id: i64) {
@@ -110,8 +102,8 @@ impl Profile {
         .expect("blocked");
     }
 
-    /// Everything told so far about one user, oldest first.
-    async fn told(&self, user_id: i64) -> Vec<Event> {
+    /// Loads the events of a user, oldest first.
+    async fn load_events(&self, user_id: i64) -> Vec<Event> {
         let payloads: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT payload FROM profile.outbox WHERE aggregate_id = $1 ORDER BY outbox_id",
         )
@@ -133,9 +125,9 @@ impl Profile {
     }
 }
 
-/// Auth is the stack's, which ends the accounts of those who are deleted here: users of this database
-/// have ids that no user of the stack has.
-async fn use_ids_of_nobody_else(database: &TestDatabase) {
+/// Gives the users of this database ids that no user of the stack has: auth is the stack's, and ends the accounts
+/// of users who are deleted here.
+async fn use_unique_user_ids(database: &TestDatabase) {
     let name: String = sqlx::query_scalar("SELECT current_database()")
         .fetch_one(&database.superuser)
         .await
@@ -151,16 +143,12 @@ async fn use_ids_of_nobody_else(database: &TestDatabase) {
         .expect("restarted");
 }
 
-fn auth(url: &str) -> AuthServiceClient<PeerChannel> {
-    AuthServiceClient::new(client::connect(url).expect("a URL"))
-}
-
-/// A variable of the stack.
-fn variable(name: &str) -> String {
+/// Returns an environment variable of the test's stack.
+fn require_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
 }
 
-/// A registration that nothing is wrong with; phone and id follow from the name.
+/// A valid registration, whose phone and id are derived from the name.
 fn registration(username: &str, role: &str) -> pb::CreateUserRequest {
     let number = username.bytes().fold(0_u64, |sum, byte| {
         (sum * 257 + u64::from(byte)) % 10_000_000_000
@@ -179,7 +167,7 @@ fn registration(username: &str, role: &str) -> pb::CreateUserRequest {
     }
 }
 
-/// What a caller sees of an error: code on the wire and our own.
+/// An error as a caller sees it: the gRPC code and our own.
 #[derive(Debug, Eq, PartialEq)]
 struct Refusal(tonic::Code, String);
 
@@ -187,7 +175,7 @@ fn refusal(code: tonic::Code, name: &str) -> Refusal {
     Refusal(code, name.to_owned())
 }
 
-fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Refusal> {
+fn into_result<T>(result: Result<Response<T>, Status>) -> Result<T, Refusal> {
     result.map(Response::into_inner).map_err(|status| {
         let code = status.code();
         Refusal(code, Error::from(status).code().to_owned())

@@ -1,13 +1,18 @@
-//! A listener's rating follows what callers say, whatever order it comes in.
+//! A listener's rating follows events of calls in any order.
 
 use talktime_kit::messaging::Handler as _;
-use talktime_profile::events::RatingEvents;
+use talktime_profile::consumers::RatingEventHandler;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallRated, Event};
 
-use crate::{NOBODY, Profile};
+use crate::{TestProfile, UNKNOWN_USER};
 
-async fn hear(profile: &Profile, listener_id: i64, stars_total: i64, ratings_total: i64) {
+async fn apply_event(
+    profile: &TestProfile,
+    listener_id: i64,
+    stars_total: i64,
+    ratings_total: i64,
+) {
     let rated = CallRated {
         listener_id,
         stars_total,
@@ -20,18 +25,21 @@ async fn hear(profile: &Profile, listener_id: i64, stars_total: i64, ratings_tot
         ..Event::default()
     };
     let mut tx = profile.database.app.begin().await.expect("connected");
-    RatingEvents.handle(&mut tx, event).await.expect("handled");
+    RatingEventHandler
+        .handle(&mut tx, event)
+        .await
+        .expect("handled");
     tx.commit().await.expect("committed");
 }
 
 #[tokio::test]
-async fn the_newest_mean_stays() {
-    let profile = Profile::start().await;
+async fn an_older_mean_does_not_replace_a_newer_one() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
     for (stars_total, ratings_total, shown) in [(5, 1, 500), (14, 3, 467), (9, 2, 467)] {
-        hear(&profile, asha, stars_total, ratings_total).await;
+        apply_event(&profile, asha, stars_total, ratings_total).await;
         let user = profile.user(asha).await.expect("found");
         assert_eq!(user.rating_hundredths, Some(shown));
     }
-    hear(&profile, NOBODY, 5, 1).await;
+    apply_event(&profile, UNKNOWN_USER, 5, 1).await;
 }

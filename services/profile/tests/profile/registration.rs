@@ -1,4 +1,4 @@
-//! How somebody becomes a user, once.
+//! Registrations of users.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
@@ -9,11 +9,11 @@ use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
-use crate::{NOBODY, Profile, answer, refusal, registration};
+use crate::{TestProfile, UNKNOWN_USER, into_result, refusal, registration};
 
 #[tokio::test]
-async fn a_registration_makes_a_user_with_the_role_asked_for() {
-    let profile = Profile::start().await;
+async fn a_registration_creates_a_user_with_the_requested_role() {
+    let profile = TestProfile::start().await;
     let user = profile.register("asha", "listener").await;
     let now = Some(timestamp(profile.clock.now()));
     let expected = pb::User {
@@ -39,28 +39,28 @@ async fn a_registration_makes_a_user_with_the_role_asked_for() {
         phone: user.phone.clone(),
     };
     let by_phone = profile.api.get_user_by_phone(Request::new(request)).await;
-    assert_eq!(answer(by_phone).expect("found"), expected);
+    assert_eq!(into_result(by_phone).expect("found"), expected);
 
-    let told = profile.told(user.user_id).await;
+    let events = profile.load_events(user.user_id).await;
     let registered = Kind::UserRegistered(UserRegistered {
         user_id: user.user_id,
         username: "asha".to_owned(),
         role: "listener".to_owned(),
     });
-    assert_eq!(told.len(), 1);
-    assert_eq!((told[0].version, &told[0].kind), (1, &Some(registered)));
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].version, &events[0].kind), (1, &Some(registered)));
 }
 
 #[tokio::test]
-async fn the_same_registration_finds_its_user_however_often_and_however_late() {
-    let profile = Profile::start().await;
+async fn a_repeated_registration_returns_its_user() {
+    let profile = TestProfile::start().await;
     let requests = (0..20).map(|_| profile.create(registration("asha", "user")));
     let users = join_all(requests).await;
     let first = users[0].as_ref().expect("registered").clone();
     for user in users {
         assert_eq!(user.expect("registered"), first);
     }
-    assert_eq!(profile.told(first.user_id).await.len(), 1);
+    assert_eq!(profile.load_events(first.user_id).await.len(), 1);
 
     let renamed = pb::UpdateUserRequest {
         user_id: first.user_id,
@@ -73,8 +73,8 @@ async fn the_same_registration_finds_its_user_however_often_and_however_late() {
 }
 
 #[tokio::test]
-async fn of_twenty_who_want_one_name_one_gets_it() {
-    let profile = Profile::start().await;
+async fn one_of_twenty_registrations_with_one_name_succeeds() {
+    let profile = TestProfile::start().await;
     let requests = (0..20).map(|number| {
         let mut request = registration(&format!("someone{number}"), "user");
         request.username = if number % 2 == 0 { "Asha" } else { "aSHA" }.to_owned();
@@ -93,8 +93,8 @@ async fn of_twenty_who_want_one_name_one_gets_it() {
 }
 
 #[tokio::test]
-async fn of_twenty_with_one_phone_one_gets_it() {
-    let profile = Profile::start().await;
+async fn one_of_twenty_registrations_with_one_phone_succeeds() {
+    let profile = TestProfile::start().await;
     let requests = (0..20).map(|number| {
         let mut request = registration(&format!("someone{number}"), "user");
         request.phone = "+919876543210".to_owned();
@@ -108,8 +108,8 @@ async fn of_twenty_with_one_phone_one_gets_it() {
 }
 
 #[tokio::test]
-async fn one_registration_does_not_make_two_users() {
-    let profile = Profile::start().await;
+async fn one_registration_does_not_create_two_users() {
+    let profile = TestProfile::start().await;
     profile.register("asha", "user").await;
     let mut with_other_name = registration("asha", "user");
     with_other_name.username = "ravi".to_owned();
@@ -120,11 +120,11 @@ async fn one_registration_does_not_make_two_users() {
             .expect_err("other content"),
         refusal(Code::Aborted, "phone_taken")
     );
-    let mut of_someone_else = registration("ravi", "user");
-    of_someone_else.registration_id = registration("asha", "user").registration_id;
+    let mut with_foreign_id = registration("ravi", "user");
+    with_foreign_id.registration_id = registration("asha", "user").registration_id;
     assert_eq!(
         profile
-            .create(of_someone_else)
+            .create(with_foreign_id)
             .await
             .expect_err("another's id"),
         refusal(Code::Aborted, "registration_reused")
@@ -132,9 +132,9 @@ async fn one_registration_does_not_make_two_users() {
 }
 
 #[tokio::test]
-async fn what_the_field_rules_forbid_is_refused() {
-    type Spoil = fn(&mut pb::CreateUserRequest);
-    let cases: [(&str, Spoil); 12] = [
+async fn fields_that_break_a_rule_are_refused() {
+    type RequestChange = fn(&mut pb::CreateUserRequest);
+    let cases: [(&str, RequestChange); 12] = [
         ("invalid_username", |r| r.username = "a b".to_owned()),
         ("invalid_phone", |r| r.phone = "98765".to_owned()),
         ("invalid_sex", |r| r.sex = "unknown".to_owned()),
@@ -156,10 +156,10 @@ async fn what_the_field_rules_forbid_is_refused() {
         }),
         ("invalid_registration_id", |r| r.registration_id.clear()),
     ];
-    let profile = Profile::start().await;
-    for (name, spoil) in cases {
+    let profile = TestProfile::start().await;
+    for (name, break_request) in cases {
         let mut request = registration("asha", "user");
-        spoil(&mut request);
+        break_request(&mut request);
         let refused = profile.create(request).await.expect_err(name);
         assert_eq!(refused, refusal(Code::InvalidArgument, name));
     }
@@ -167,8 +167,8 @@ async fn what_the_field_rules_forbid_is_refused() {
 }
 
 #[tokio::test]
-async fn who_names_no_language_speaks_english() {
-    let profile = Profile::start().await;
+async fn the_default_language_is_english() {
+    let profile = TestProfile::start().await;
     let mut request = registration("asha", "user");
     request.preferred_language.clear();
     let user = profile.create(request).await.expect("registered");
@@ -176,21 +176,24 @@ async fn who_names_no_language_speaks_english() {
 }
 
 #[tokio::test]
-async fn unknown_people_are_not_found() {
-    let profile = Profile::start().await;
+async fn unknown_users_are_not_found() {
+    let profile = TestProfile::start().await;
     let not_found = refusal(Code::NotFound, "user_not_found");
-    assert_eq!(profile.user(NOBODY).await.expect_err("nobody"), not_found);
+    assert_eq!(
+        profile.user(UNKNOWN_USER).await.expect_err("nobody"),
+        not_found
+    );
     let request = pb::GetUserByPhoneRequest {
         phone: "+919876543210".to_owned(),
     };
     let by_phone = profile.api.get_user_by_phone(Request::new(request)).await;
-    assert_eq!(answer(by_phone).expect_err("nobody"), not_found);
+    assert_eq!(into_result(by_phone).expect_err("nobody"), not_found);
 }
 
-/// In India a day begins at 18:30 UTC of the day before.
+/// A day of India begins at 18:30 UTC of the day before.
 #[tokio::test]
-async fn people_are_of_age_from_midnight_in_india_on() {
-    let profile = Profile::start().await;
+async fn the_age_of_eighteen_begins_at_midnight_in_india() {
+    let profile = TestProfile::start().await;
     let eighteenth_birthday = "2027-06-01T00:00:00+05:30".parse::<DateTime<Utc>>();
     let midnight = eighteenth_birthday.expect("RFC 3339");
     let mut request = registration("asha", "user");
@@ -204,6 +207,6 @@ async fn people_are_of_age_from_midnight_in_india_on() {
             .expect_err("the day before"),
         refusal(Code::InvalidArgument, "under_age")
     );
-    profile.seconds_pass(1);
+    profile.advance_seconds(1);
     profile.create(request).await.expect("the birthday");
 }

@@ -1,14 +1,14 @@
-//! Admins are made and unmade by operators, and that is told.
+//! Operators grant and revoke the role admin.
 
-use talktime_profile::people::{grant_admin, revoke_admin};
+use talktime_profile::admin_roles::{grant_admin, revoke_admin};
 use talktime_proto::events::v1::RoleChanged;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::Profile;
+use crate::TestProfile;
 
 #[tokio::test]
-async fn an_operator_makes_and_unmakes_an_admin_and_each_is_told_once() {
-    let profile = Profile::start().await;
+async fn an_operator_grants_and_revokes_the_role_admin_with_one_event_each() {
+    let profile = TestProfile::start().await;
     let user = profile.register("asha", "user").await;
     let (db, now) = (&profile.database.app, profile.clock.now());
     for _ in 0..2 {
@@ -32,14 +32,14 @@ async fn an_operator_makes_and_unmakes_an_admin_and_each_is_told_once() {
             operator: "ravi".to_owned(),
         }))
     };
-    let told = profile.told(user.user_id).await.into_iter().skip(1);
-    let told: Vec<_> = told.map(|event| (event.version, event.kind)).collect();
-    assert_eq!(told, [(2, changed(true)), (3, changed(false))]);
+    let events = profile.load_events(user.user_id).await.into_iter().skip(1);
+    let events: Vec<_> = events.map(|event| (event.version, event.kind)).collect();
+    assert_eq!(events, [(2, changed(true)), (3, changed(false))]);
 }
 
 #[tokio::test]
-async fn nobody_is_made_an_admin_of_an_unknown_phone() {
-    let profile = Profile::start().await;
+async fn the_role_admin_of_an_unknown_phone_is_refused() {
+    let profile = TestProfile::start().await;
     let (db, now) = (&profile.database.app, profile.clock.now());
     let unknown = "+910000000000";
     assert!(grant_admin(db, unknown, "ravi", now).await.is_err());

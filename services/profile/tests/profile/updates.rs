@@ -1,20 +1,20 @@
-//! How people change themselves.
+//! Users change their own profiles.
 
 use futures::future::join_all;
-use talktime_profile::people::{grant_admin, revoke_admin};
+use talktime_profile::admin_roles::{grant_admin, revoke_admin};
 use talktime_proto::events::v1::UserUpdated;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 use tonic::Code;
 
-use crate::{NOBODY, Profile, refusal};
+use crate::{TestProfile, UNKNOWN_USER, refusal};
 
 #[tokio::test]
-async fn an_update_changes_what_it_names_and_tells() {
-    let profile = Profile::start().await;
+async fn an_update_changes_the_named_fields_and_publishes_an_event() {
+    let profile = TestProfile::start().await;
     let before = profile.register("asha", "user").await;
-    profile.seconds_pass(60);
+    profile.advance_seconds(60);
     let update = pb::UpdateUserRequest {
         user_id: before.user_id,
         username: Some("ASHA".to_owned()),
@@ -32,32 +32,32 @@ async fn an_update_changes_what_it_names_and_tells() {
     assert_eq!(profile.update(update).await.expect("updated"), expected);
     assert_eq!(profile.user(before.user_id).await.expect("found"), expected);
 
-    let told = profile.told(before.user_id).await;
+    let events = profile.load_events(before.user_id).await;
     let updated = Kind::UserUpdated(UserUpdated {
         user_id: before.user_id,
         username: "ASHA".to_owned(),
     });
-    assert_eq!((told[1].version, &told[1].kind), (2, &Some(updated)));
+    assert_eq!((events[1].version, &events[1].kind), (2, &Some(updated)));
 }
 
 #[tokio::test]
-async fn what_changes_nothing_is_not_told() {
-    let profile = Profile::start().await;
+async fn an_update_without_a_difference_publishes_no_event() {
+    let profile = TestProfile::start().await;
     let before = profile.register("asha", "user").await;
-    profile.seconds_pass(60);
+    profile.advance_seconds(60);
     let update = pb::UpdateUserRequest {
         user_id: before.user_id,
         bio: before.bio.clone(),
         ..pb::UpdateUserRequest::default()
     };
     assert_eq!(profile.update(update).await.expect("the same"), before);
-    assert_eq!(profile.told(before.user_id).await.len(), 1);
+    assert_eq!(profile.load_events(before.user_id).await.len(), 1);
 }
 
 #[tokio::test]
-async fn what_the_field_rules_forbid_is_refused() {
-    type Spoil = fn(&mut pb::UpdateUserRequest);
-    let cases: [(&str, Spoil); 8] = [
+async fn fields_that_break_a_rule_are_refused() {
+    type RequestChange = fn(&mut pb::UpdateUserRequest);
+    let cases: [(&str, RequestChange); 8] = [
         ("invalid_username", |r| r.username = Some("ab".to_owned())),
         ("invalid_bio", |r| r.bio = Some("x".repeat(501))),
         ("invalid_interests", |r| {
@@ -75,14 +75,14 @@ async fn what_the_field_rules_forbid_is_refused() {
         ("invalid_rating", |r| r.rating_hundredths = Some(501)),
         ("invalid_rating", |r| r.rating_hundredths = Some(-1)),
     ];
-    let profile = Profile::start().await;
+    let profile = TestProfile::start().await;
     let user = profile.register("asha", "user").await;
-    for (name, spoil) in cases {
+    for (name, break_request) in cases {
         let mut request = pb::UpdateUserRequest {
             user_id: user.user_id,
             ..pb::UpdateUserRequest::default()
         };
-        spoil(&mut request);
+        break_request(&mut request);
         let refused = profile.update(request).await.expect_err(name);
         assert_eq!(refused, refusal(Code::InvalidArgument, name));
     }
@@ -90,8 +90,8 @@ async fn what_the_field_rules_forbid_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_rates_themselves() {
-    let profile = Profile::start().await;
+async fn only_an_admin_can_change_the_own_rating() {
+    let profile = TestProfile::start().await;
     let user = profile.register("asha", "listener").await;
     let rate = |rating_hundredths| {
         profile.update(pb::UpdateUserRequest {
@@ -117,8 +117,8 @@ async fn nobody_rates_themselves() {
 }
 
 #[tokio::test]
-async fn of_twenty_who_take_one_name_one_gets_it() {
-    let profile = Profile::start().await;
+async fn one_of_twenty_updates_to_one_name_succeeds() {
+    let profile = TestProfile::start().await;
     let mut ids = Vec::new();
     for number in 0..20 {
         let user = profile.register(&format!("someone{number}"), "user").await;
@@ -139,8 +139,8 @@ async fn of_twenty_who_take_one_name_one_gets_it() {
 }
 
 #[tokio::test]
-async fn updates_of_one_user_at_once_are_all_kept_and_counted() {
-    let profile = Profile::start().await;
+async fn concurrent_updates_of_one_user_are_all_stored_with_consecutive_versions() {
+    let profile = TestProfile::start().await;
     let user = profile.register("asha", "user").await;
     let updates = (0..20).map(|number| {
         profile.update(pb::UpdateUserRequest {
@@ -152,16 +152,16 @@ async fn updates_of_one_user_at_once_are_all_kept_and_counted() {
     for update in join_all(updates).await {
         update.expect("updated");
     }
-    let versions = profile.told(user.user_id).await.into_iter();
+    let versions = profile.load_events(user.user_id).await.into_iter();
     let versions: Vec<i64> = versions.map(|event| event.version).collect();
     assert_eq!(versions, (1..=21).collect::<Vec<i64>>());
 }
 
 #[tokio::test]
-async fn nobody_is_not_updated() {
-    let profile = Profile::start().await;
+async fn an_update_of_an_unknown_user_is_refused() {
+    let profile = TestProfile::start().await;
     let update = pb::UpdateUserRequest {
-        user_id: NOBODY,
+        user_id: UNKNOWN_USER,
         ..pb::UpdateUserRequest::default()
     };
     assert_eq!(

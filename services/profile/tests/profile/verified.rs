@@ -1,24 +1,24 @@
-//! Where an operator requires it, only verified listeners are shown and may be called.
+//! If the operator requires it, only verified listeners are in the feed and can be called.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
-use talktime_profile::domain::feed::{FeedFilter, FeedQuery, Order, Sort, Start};
-use talktime_profile::feed::Feed;
-use talktime_profile::people::People;
+use talktime_profile::domain::feed::{FeedFilter, FeedOrder, FeedQuery, FeedSort, PageStart};
+use talktime_profile::feed::FeedService;
+use talktime_profile::users::UserService;
 use talktime_proto::events::v1::VerificationReviewed;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Code, Request};
 
-use crate::{NOBODY, Profile};
+use crate::{TestProfile, UNKNOWN_USER};
 
 #[tokio::test]
-async fn the_unverified_are_hidden_and_not_called() {
-    let profile = Profile::start().await;
+async fn unverified_listeners_are_hidden_and_cannot_be_called() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
     profile.register("meena", "listener").await;
     let reviewed = VerificationReviewed {
@@ -26,27 +26,31 @@ async fn the_unverified_are_hidden_and_not_called() {
         is_verified: true,
         ..VerificationReviewed::default()
     };
-    profile.hear(1, Kind::VerificationReviewed(reviewed)).await;
+    profile
+        .apply_event(1, Kind::VerificationReviewed(reviewed))
+        .await;
     let db = &profile.database.app;
     let query = FeedQuery {
         viewer_id: 0,
         filter: FeedFilter::default(),
-        order: Order {
-            sort: Sort::Recent,
+        order: FeedOrder {
+            sort: FeedSort::Recent,
             is_ascending: true,
         },
-        start: Start::Page(1),
+        start: PageStart::Page(1),
         per_page: 20,
     };
-    for (require, shown, total) in [(true, 1, 1), (false, 2, 2)] {
-        let feed = Feed::new(db.clone(), Clock::System, Duration::ZERO).require_verified(require);
-        let page = feed.page(&query).await.expect("a page");
-        assert_eq!(page.listeners.len(), shown);
+    for (require, listed, total) in [(true, 1, 1), (false, 2, 2)] {
+        let feed =
+            FeedService::new(db.clone(), Clock::System, Duration::ZERO).require_verified(require);
+        let page = feed.load_page(&query).await.expect("a page");
+        assert_eq!(page.listeners.len(), listed);
         assert_eq!(page.counts.total, total);
-        let people = People::new(db.clone(), Relay::default(), Clock::System);
-        let people = people.require_verified(require);
-        for (listener_id, is_missing) in [(asha, false), (asha + 1, require), (NOBODY, false)] {
-            let checks = people.check_calls(&[(NOBODY, listener_id)]).await;
+        let users = UserService::new(db.clone(), Relay::default(), Clock::System);
+        let users = users.require_verified(require);
+        for (listener_id, is_missing) in [(asha, false), (asha + 1, require), (UNKNOWN_USER, false)]
+        {
+            let checks = users.check_calls(&[(UNKNOWN_USER, listener_id)]).await;
             let check = &checks.expect("checked")[0];
             assert_eq!(check.is_verification_missing, is_missing, "{listener_id}");
         }
@@ -54,15 +58,15 @@ async fn the_unverified_are_hidden_and_not_called() {
 }
 
 #[tokio::test]
-async fn names_come_in_one_batch_of_bounded_size() {
-    let profile = Profile::start().await;
+async fn usernames_are_listed_in_batches_of_bounded_size() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await;
     let names = |user_ids| {
         profile
             .api
             .get_usernames(Request::new(pb::GetUsernamesRequest { user_ids }))
     };
-    let found = names(vec![asha.user_id, NOBODY])
+    let found = names(vec![asha.user_id, UNKNOWN_USER])
         .await
         .expect("names")
         .into_inner();

@@ -1,23 +1,21 @@
-//! People who go.
-
-use std::time::Duration;
+//! Deletions of users.
 
 use futures::future::join_all;
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Error, Kind as ErrorKind};
-use talktime_profile::deletions::Deletions;
-use talktime_profile::people::People;
+use talktime_profile::deletions::DeletionService;
+use talktime_profile::peers::{AuthClient, CallsClient};
+use talktime_profile::users::UserService;
 use talktime_proto::events::v1::UserDeleted;
 use talktime_proto::events::v1::event::Kind;
-use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::{Profile, auth, refusal, registration, variable};
+use crate::{TestProfile, refusal, registration, require_variable};
 
 #[tokio::test]
-async fn a_deletion_leaves_no_row_and_is_told() {
-    let profile = Profile::start().await;
-    // The stack's calls is told of the deletion, and its own users are others.
+async fn a_deletion_removes_every_row_and_publishes_an_event() {
+    let profile = TestProfile::start().await;
+    // The stack's calls service prepares the deletion; its own users have other ids.
     sqlx::query("ALTER TABLE profile.users ALTER COLUMN user_id RESTART WITH 4000000000")
         .execute(&profile.database.superuser)
         .await
@@ -42,9 +40,9 @@ async fn a_deletion_leaves_no_row_and_is_told() {
     ] {
         assert_eq!(profile.count(query).await, left, "{query}");
     }
-    let told = profile.told(asha).await;
+    let events = profile.load_events(asha).await;
     let deleted = Kind::UserDeleted(UserDeleted { user_id: asha });
-    assert_eq!((told[1].version, &told[1].kind), (2, &Some(deleted)));
+    assert_eq!((events[1].version, &events[1].kind), (2, &Some(deleted)));
     assert_eq!(
         profile.delete(asha).await.expect_err("gone"),
         refusal(Code::NotFound, "user_not_found")
@@ -52,8 +50,8 @@ async fn a_deletion_leaves_no_row_and_is_told() {
 }
 
 #[tokio::test]
-async fn the_registration_of_a_deleted_user_makes_no_other_and_a_new_one_does() {
-    let profile = Profile::start().await;
+async fn the_registration_of_a_deleted_user_creates_no_user_and_a_new_one_does() {
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await;
     profile.delete(asha.user_id).await.expect("deleted");
     for _ in 0..2 {
@@ -70,18 +68,18 @@ async fn the_registration_of_a_deleted_user_makes_no_other_and_a_new_one_does() 
 }
 
 #[tokio::test]
-async fn a_registration_at_the_moment_of_its_deletion_makes_no_second_user() {
-    let profile = Profile::start().await;
+async fn a_registration_during_its_deletion_creates_no_second_user() {
+    let profile = TestProfile::start().await;
     for round in 0..10 {
         let name = format!("asha{round}");
         let asha = profile.register(&name, "user").await.user_id;
-        let people = People::new(
+        let users = UserService::new(
             profile.database.app.clone(),
             Relay::default(),
             profile.clock.clone(),
         );
         let repeats = (0..10).map(|_| profile.create(registration(&name, "user")));
-        let (deleted, repeats) = tokio::join!(people.delete(asha), join_all(repeats));
+        let (deleted, repeats) = tokio::join!(users.delete_user(asha), join_all(repeats));
         deleted.expect("deleted");
         for user in repeats.into_iter().flatten() {
             assert_eq!(user.user_id, asha);
@@ -92,14 +90,16 @@ async fn a_registration_at_the_moment_of_its_deletion_makes_no_second_user() {
 
 #[tokio::test]
 async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
-    let profile = Profile::start().await;
+    let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
     let deletions = |auth_url: &str| {
         let (db, clock) = (profile.database.app.clone(), profile.clock.clone());
-        let people = People::new(db.clone(), Relay::default(), clock);
-        Deletions::new(db, people, auth(auth_url))
+        let users = UserService::new(db.clone(), Relay::default(), clock);
+        let auth = AuthClient::connect(auth_url).expect("a URL");
+        let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL")).expect("a URL");
+        DeletionService::new(db, users, auth, calls)
     };
-    let cut_off = deletions("http://127.0.0.1:1").delete(asha).await;
+    let cut_off = deletions("http://127.0.0.1:1").delete_user(asha).await;
     let error = Error::from(cut_off.expect_err("auth is away"));
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     profile.user(asha).await.expect("still there");
@@ -108,22 +108,13 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
         .execute(&profile.database.app_pool)
         .await
         .expect("due");
-    let stopping = CancellationToken::new();
-    let sweeping = deletions(&variable("AUTH_GRPC_URL")).run(stopping.clone());
-    let sweeping = tokio::spawn(sweeping);
-    let is_gone = async {
-        while profile.count("SELECT count(*) FROM profile.users").await > 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(15), is_gone).await;
-    waited.expect("the sweep deletes the user");
-    stopping.cancel();
-    sweeping.await.expect("the sweep stops");
-    let told = profile.told(asha).await;
+    let sweep = deletions(&require_variable("AUTH_GRPC_URL"));
+    sweep.finish_pending().await.expect("swept");
+    assert_eq!(profile.count("SELECT count(*) FROM profile.users").await, 0);
+    let events = profile.load_events(asha).await;
     let deleted = Kind::UserDeleted(UserDeleted { user_id: asha });
     assert_eq!(
-        told.last().and_then(|event| event.kind.clone()),
+        events.last().and_then(|event| event.kind.clone()),
         Some(deleted)
     );
     let left = "SELECT count(*) FROM profile.pending_deletions";

@@ -1,0 +1,57 @@
+//! The role admin, which only operators grant and revoke, at a terminal: no request does.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use talktime_kit::db::Database;
+
+use crate::domain::{ProfileError, Role, User};
+use crate::events::append_admin_changed;
+use crate::store::{user_roles, users};
+
+/// Grants the role admin to the user with this phone.
+pub async fn grant_admin(
+    db: &Database,
+    phone: &str,
+    operator: &str,
+    now: DateTime<Utc>,
+) -> Result<User, ProfileError> {
+    let mut tx = db.begin().await?;
+    let user = require_user(&mut tx, phone).await?;
+    if user_roles::grant(&mut tx, user.user_id, Role::Admin, now).await? {
+        record_change(&mut tx, user.user_id, true, operator, now).await?;
+    }
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Revokes the role admin. The gateway asks for roles at each request, so that the next one is refused.
+pub async fn revoke_admin(
+    db: &Database,
+    phone: &str,
+    operator: &str,
+    now: DateTime<Utc>,
+) -> Result<User, ProfileError> {
+    let mut tx = db.begin().await?;
+    let user = require_user(&mut tx, phone).await?;
+    if user_roles::revoke(&mut tx, user.user_id, Role::Admin).await? {
+        record_change(&mut tx, user.user_id, false, operator, now).await?;
+    }
+    tx.commit().await?;
+    Ok(user)
+}
+
+async fn require_user(tx: &mut PgConnection, phone: &str) -> Result<User, ProfileError> {
+    let user = users::find_by_phone(tx, phone).await?;
+    user.ok_or(ProfileError::UserNotFound)
+}
+
+async fn record_change(
+    tx: &mut PgConnection,
+    user_id: i64,
+    is_active: bool,
+    operator: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let version = users::increment_version(tx, user_id).await?;
+    append_admin_changed(tx, (user_id, version), is_active, operator, now).await
+}

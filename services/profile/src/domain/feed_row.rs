@@ -1,0 +1,82 @@
+//! The part of the feed's read model that other services own.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+/// The fields of a listener in the feed that other services own.
+#[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
+pub struct FeedRow {
+    pub user_id: i64,
+    pub status_version: i64,
+    pub is_online: bool,
+    /// Whether the listener is on a call, or wants none.
+    pub is_busy: bool,
+    /// Minutes until the listener is free.
+    pub wait_time: Option<i32>,
+    /// The last sign of life. It changes without a new version, and is not compared.
+    pub last_seen: Option<DateTime<Utc>>,
+    pub call_count: i64,
+    pub total_call_secs: i64,
+    pub is_verified: bool,
+    pub verification_version: i64,
+}
+
+/// A row of the feed that differs from its sources.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedDifference {
+    /// The row in the feed.
+    pub stored: FeedRow,
+    /// The row as the sources have it.
+    pub source: FeedRow,
+}
+
+impl FeedDifference {
+    pub fn user_id(&self) -> i64 {
+        self.stored.user_id
+    }
+}
+
+impl FeedRow {
+    /// The row of a listener of whom no service has reported anything.
+    pub fn new(user_id: i64) -> Self {
+        Self {
+            user_id,
+            status_version: 0,
+            is_online: false,
+            is_busy: false,
+            wait_time: None,
+            last_seen: None,
+            call_count: 0,
+            total_call_secs: 0,
+            is_verified: false,
+            verification_version: 0,
+        }
+    }
+
+    /// Returns whether any compared field differs.
+    pub fn differs(&self, other: &Self) -> bool {
+        self.status_differs(other) || self.totals_differ(other) || self.standing_differs(other)
+    }
+
+    pub fn status_differs(&self, other: &Self) -> bool {
+        let status = |row: &Self| {
+            (
+                row.status_version,
+                row.is_online,
+                row.is_busy,
+                row.wait_time,
+            )
+        };
+        status(self) != status(other)
+    }
+
+    pub fn totals_differ(&self, other: &Self) -> bool {
+        let totals = |row: &Self| (row.call_count, row.total_call_secs);
+        totals(self) != totals(other)
+    }
+
+    pub fn standing_differs(&self, other: &Self) -> bool {
+        let standing = |row: &Self| (row.verification_version, row.is_verified);
+        standing(self) != standing(other)
+    }
+}

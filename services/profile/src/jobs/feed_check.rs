@@ -1,0 +1,210 @@
+//! Compares the feed's read model with its sources from time to time, and repairs the differences. The table
+//! is read and updated by events meanwhile, and is never empty.
+//!
+//! Statuses and standings have versions, so that a late one is recognised. Call totals have none: they are
+//! written only over the numbers that were compared, and an event that was on its way for longer than the
+//! grace period is repaired at the next comparison.
+
+use std::fmt;
+use std::time::Duration;
+
+use talktime_kit::Error;
+use talktime_kit::db::Database;
+use talktime_kit::lease::Lease;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+
+use crate::config::FeedConfig;
+use crate::domain::feed_row::{FeedDifference, FeedRow};
+use crate::metrics;
+use crate::peers::SourceClients;
+use crate::store::feed_listeners;
+
+/// The number of listeners in one request to a source.
+const BATCH: i64 = 100;
+/// The name of the lease and of the periodic work.
+const LEASE: &str = "profile.feed_check";
+const RETRY_AFTER: Duration = Duration::from_mins(1);
+/// Each batch takes the grace period if any of its listeners differ, and there may be a thousand batches.
+const TURN_TIMEOUT: Duration = Duration::from_hours(2);
+
+/// Compares and repairs the feed; cheap to clone.
+#[derive(Clone)]
+pub struct FeedCheck {
+    db: Database,
+    sources: SourceClients,
+    every: Duration,
+    grace: Duration,
+}
+
+/// The results of a comparison, in listeners.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FeedCheckReport {
+    /// Listeners that were compared.
+    pub listeners: u64,
+    /// Rows that were missing, had no role, or had outdated fields of the profile.
+    pub misplaced: u64,
+    /// Repaired statuses.
+    pub statuses: u64,
+    /// Repaired call totals.
+    pub totals: u64,
+    /// Repaired verification standings.
+    pub standings: u64,
+}
+
+impl fmt::Display for FeedCheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            listeners,
+            misplaced,
+            statuses,
+            totals,
+            standings,
+        } = self;
+        write!(
+            f,
+            "{listeners} listeners compared; repaired: {misplaced} rows, {statuses} statuses, \
+             {totals} call totals, {standings} standings"
+        )
+    }
+}
+
+/// Starts the comparisons, which run on one replica at a time.
+pub(crate) fn start_feed_checks(lifecycle: &Lifecycle, check: FeedCheck) {
+    let work = PeriodicWork {
+        name: LEASE.into(),
+        interval: check.every,
+        retry_after: RETRY_AFTER.min(check.every),
+        deadline: TURN_TIMEOUT,
+        first_turn: FirstTurn::AfterInterval,
+    };
+    periodic::start(lifecycle, work, move || compare_leased(check.clone()));
+}
+
+async fn compare_leased(check: FeedCheck) -> anyhow::Result<NextTurn> {
+    check.run_leased().await?;
+    Ok(NextTurn::AfterInterval)
+}
+
+impl FeedCheck {
+    pub fn new(db: Database, sources: SourceClients, config: FeedConfig) -> Self {
+        Self {
+            db,
+            sources,
+            every: Duration::from_secs(config.check_every_secs.max(1).into()),
+            grace: Duration::from_millis(config.check_grace_ms),
+        }
+    }
+
+    async fn run_leased(&self) -> Result<(), Error> {
+        let Some(lease) = Lease::try_take(&self.db, LEASE).await? else {
+            return Ok(());
+        };
+        let report = self.run_once(self.grace).await;
+        lease.release().await?;
+        tracing::info!(report = %report?, "compared the feed with its sources");
+        Ok(())
+    }
+
+    /// Compares once. Only differences that are still there after `grace` are repaired.
+    pub async fn run_once(&self, grace: Duration) -> Result<FeedCheckReport, Error> {
+        self.compare_all(Some(grace)).await
+    }
+
+    /// Repairs every difference at once.
+    pub async fn rebuild(&self) -> Result<FeedCheckReport, Error> {
+        self.compare_all(None).await
+    }
+
+    async fn compare_all(&self, grace: Option<Duration>) -> Result<FeedCheckReport, Error> {
+        let mut tx = self.db.begin().await?;
+        let mut report = FeedCheckReport {
+            misplaced: feed_listeners::align_with_profiles(&mut tx).await?,
+            ..FeedCheckReport::default()
+        };
+        tx.commit().await?;
+        let mut after_user_id = 0;
+        loop {
+            let rows = self.list_rows_after(after_user_id).await?;
+            let Some(last) = rows.last() else {
+                metrics::record_feed_repairs(report);
+                return Ok(report);
+            };
+            after_user_id = last.user_id;
+            report.listeners += rows.len() as u64;
+            self.compare_batch(rows, grace, &mut report).await?;
+        }
+    }
+
+    async fn list_rows_after(&self, user_id: i64) -> Result<Vec<FeedRow>, Error> {
+        let mut connection = self.db.acquire().await?;
+        Ok(feed_listeners::list_rows_after(&mut connection, user_id, BATCH).await?)
+    }
+
+    async fn compare_batch(
+        &self,
+        rows: Vec<FeedRow>,
+        grace: Option<Duration>,
+        report: &mut FeedCheckReport,
+    ) -> Result<(), Error> {
+        let mut differences = self.find_differences(rows).await?;
+        if let Some(grace) = grace
+            && !differences.is_empty()
+        {
+            tokio::time::sleep(grace).await;
+            differences = self.find_lasting(differences).await?;
+        }
+        for difference in differences {
+            self.repair_row(difference, report).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds the rows that differ from their sources.
+    async fn find_differences(&self, rows: Vec<FeedRow>) -> Result<Vec<FeedDifference>, Error> {
+        let user_ids: Vec<i64> = rows.iter().map(|row| row.user_id).collect();
+        let sources = self.sources.fetch(&user_ids).await?;
+        let pairs = rows.into_iter().filter_map(|stored| {
+            let source = *sources.get(&stored.user_id)?;
+            Some(FeedDifference { stored, source })
+        });
+        Ok(pairs
+            .filter(|pair| pair.stored.differs(&pair.source))
+            .collect())
+    }
+
+    /// Compares again those whose row has not changed since: an event on its way would have changed it.
+    async fn find_lasting(
+        &self,
+        differences: Vec<FeedDifference>,
+    ) -> Result<Vec<FeedDifference>, Error> {
+        let user_ids: Vec<i64> = differences.iter().map(FeedDifference::user_id).collect();
+        let mut connection = self.db.acquire().await?;
+        let rows = feed_listeners::list_rows(&mut connection, &user_ids).await?;
+        drop(connection);
+        let unchanged = rows.into_iter().filter(|row| {
+            let mut before = differences.iter().map(|difference| difference.stored);
+            before.any(|before| before.user_id == row.user_id && !before.differs(row))
+        });
+        self.find_differences(unchanged.collect()).await
+    }
+
+    async fn repair_row(
+        &self,
+        FeedDifference { stored, source }: FeedDifference,
+        report: &mut FeedCheckReport,
+    ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        if stored.status_differs(&source) {
+            report.statuses += feed_listeners::repair_status(&mut tx, &source).await?;
+        }
+        if stored.totals_differ(&source) {
+            report.totals += feed_listeners::repair_totals(&mut tx, &stored, &source).await?;
+        }
+        if stored.standing_differs(&source) {
+            report.standings += feed_listeners::repair_standing(&mut tx, &source).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

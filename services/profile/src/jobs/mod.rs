@@ -1,0 +1,7 @@
+//! Periodic work of profile.
+
+mod deletion_sweep;
+pub mod feed_check;
+
+pub(crate) use deletion_sweep::start_deletion_sweep;
+pub(crate) use feed_check::start_feed_checks;

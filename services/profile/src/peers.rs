@@ -1,0 +1,156 @@
+//! Clients of the services that profile calls; cheap to clone.
+
+use std::collections::HashMap;
+
+use talktime_kit::Error;
+use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_proto::auth::v1::EndAccountRequest;
+use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+use talktime_proto::calls::v1::{GetListenerTotalsRequest, ListenerTotals, PrepareDeletionRequest};
+use talktime_proto::datetime;
+use talktime_proto::presence::v1::GetStatusesRequest;
+use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use talktime_proto::verification::v1::GetStandingsRequest;
+use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
+
+use crate::config::PeersConfig;
+use crate::domain::feed_row::FeedRow;
+
+/// A client of the auth service, which has the sessions and tokens of accounts.
+#[derive(Clone)]
+pub struct AuthClient(AuthServiceClient<PeerChannel>);
+
+impl AuthClient {
+    /// Creates a client for `http://host:port`; it connects at the first call.
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self(AuthServiceClient::new(client::connect(url)?)))
+    }
+
+    /// Ends an account. After this has returned, no gateway accepts a token of the user any more.
+    pub async fn end_account(&self, user_id: i64) -> Result<(), Error> {
+        retry_idempotent(|| {
+            let mut auth = self.0.clone();
+            async move { auth.end_account(EndAccountRequest { user_id }).await }
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// A client of the calls service.
+#[derive(Clone)]
+pub struct CallsClient(CallsServiceClient<PeerChannel>);
+
+impl CallsClient {
+    /// Creates a client for `http://host:port`; it connects at the first call.
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self(CallsServiceClient::new(client::connect(url)?)))
+    }
+
+    /// Returns whether the user is on a call. If not, calls refuses new ones for twenty seconds.
+    pub async fn prepare_deletion(&self, user_id: i64) -> Result<bool, Error> {
+        let prepared = retry_idempotent(|| {
+            let mut calls = self.0.clone();
+            let request = PrepareDeletionRequest { user_id };
+            async move { calls.prepare_deletion(request).await }
+        });
+        Ok(prepared.await?.is_on_a_call)
+    }
+
+    async fn load_totals(&self, listener_ids: &[i64]) -> Result<Vec<ListenerTotals>, Error> {
+        let found = retry_idempotent(|| {
+            let mut calls = self.0.clone();
+            let listener_ids = listener_ids.to_vec();
+            let request = GetListenerTotalsRequest { listener_ids };
+            async move { calls.get_listener_totals(request).await }
+        });
+        Ok(found.await?.totals)
+    }
+}
+
+/// Clients of the services that own the data of the feed's read model.
+#[derive(Clone)]
+pub struct SourceClients {
+    presence: PresenceServiceClient<PeerChannel>,
+    calls: CallsClient,
+    verification: VerificationServiceClient<PeerChannel>,
+}
+
+impl SourceClients {
+    /// Creates the clients; they connect at the first call.
+    pub fn connect(config: &PeersConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            presence: PresenceServiceClient::new(client::connect(&config.presence)?),
+            calls: CallsClient::connect(&config.calls)?,
+            verification: VerificationServiceClient::new(client::connect(&config.verification)?),
+        })
+    }
+
+    /// Fetches the rows of up to 200 listeners as their sources have them. Fields that a source does not know
+    /// are those of a new listener.
+    pub async fn fetch(&self, user_ids: &[i64]) -> Result<HashMap<i64, FeedRow>, Error> {
+        let new_row = |user_id| (user_id, FeedRow::new(user_id));
+        let mut rows: HashMap<i64, FeedRow> = user_ids.iter().copied().map(new_row).collect();
+        self.add_statuses(user_ids, &mut rows).await?;
+        self.add_totals(user_ids, &mut rows).await?;
+        self.add_standings(user_ids, &mut rows).await?;
+        Ok(rows)
+    }
+
+    async fn add_statuses(
+        &self,
+        user_ids: &[i64],
+        rows: &mut HashMap<i64, FeedRow>,
+    ) -> Result<(), Error> {
+        let found = retry_idempotent(|| {
+            let mut presence = self.presence.clone();
+            let user_ids = user_ids.to_vec();
+            async move { presence.get_statuses(GetStatusesRequest { user_ids }).await }
+        });
+        for status in found.await?.statuses {
+            if let Some(row) = rows.get_mut(&status.user_id) {
+                row.status_version = status.version;
+                row.is_online = status.is_online;
+                row.is_busy = status.is_busy;
+                row.wait_time = status.wait_time;
+                row.last_seen = datetime(status.last_seen.as_ref());
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_totals(
+        &self,
+        user_ids: &[i64],
+        rows: &mut HashMap<i64, FeedRow>,
+    ) -> Result<(), Error> {
+        for totals in self.calls.load_totals(user_ids).await? {
+            if let Some(row) = rows.get_mut(&totals.listener_id) {
+                row.call_count = totals.call_count;
+                row.total_call_secs = totals.total_call_secs;
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_standings(
+        &self,
+        user_ids: &[i64],
+        rows: &mut HashMap<i64, FeedRow>,
+    ) -> Result<(), Error> {
+        let found = retry_idempotent(|| {
+            let mut verification = self.verification.clone();
+            let user_ids = user_ids.to_vec();
+            let request = GetStandingsRequest { user_ids };
+            async move { verification.get_standings(request).await }
+        });
+        for standing in found.await?.standings {
+            if let Some(row) = rows.get_mut(&standing.user_id) {
+                row.is_verified = standing.is_verified;
+                row.verification_version = standing.version;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! The operations of profile and what they share.
+
+use std::time::Duration;
+
+use talktime_kit::Clock;
+use talktime_kit::db::Database;
+use talktime_kit::messaging::Relay;
+
+use crate::blocks::BlockService;
+use crate::deletions::DeletionService;
+use crate::favorites::FavoriteService;
+use crate::feed::FeedService;
+use crate::peers::{AuthClient, CallsClient};
+use crate::users::UserService;
+
+/// Dependencies of [`ProfileOperations`].
+pub struct ProfileParts {
+    /// The migrated schema of this service.
+    pub db: Database,
+    /// Publishes the outbox; woken after every commit with events.
+    pub relay: Relay,
+    pub clock: Clock,
+    pub auth: AuthClient,
+    pub calls: CallsClient,
+    /// The age up to which counts of the feed are reused.
+    pub counts_ttl: Duration,
+    /// Whether the feed shows only verified listeners, and only they can be called.
+    pub require_verified: bool,
+}
+
+/// The operations of profile.
+pub struct ProfileOperations {
+    pub users: UserService,
+    pub deletions: DeletionService,
+    pub feed: FeedService,
+    pub favorites: FavoriteService,
+    pub blocks: BlockService,
+}
+
+impl ProfileOperations {
+    pub fn new(parts: ProfileParts) -> Self {
+        let (db, relay, clock) = (parts.db, parts.relay, parts.clock);
+        let users = UserService::new(db.clone(), relay.clone(), clock.clone())
+            .require_verified(parts.require_verified);
+        Self {
+            deletions: DeletionService::new(db.clone(), users.clone(), parts.auth, parts.calls),
+            users,
+            feed: FeedService::new(db.clone(), clock.clone(), parts.counts_ttl)
+                .require_verified(parts.require_verified),
+            favorites: FavoriteService::new(db.clone(), relay.clone(), clock.clone()),
+            blocks: BlockService::new(db, relay, clock),
+        }
+    }
+}

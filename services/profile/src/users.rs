@@ -1,0 +1,167 @@
+//! Operations on users, each in one transaction.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use talktime_kit::db::{Database, expect_row_count};
+use talktime_kit::messaging::Relay;
+use talktime_kit::{Clock, india};
+
+use crate::domain::{CallCheck, ProfileError, RegistrationRequest, User, UserUpdate, fields};
+use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
+use crate::store::{spent_registrations, user_blocks, user_roles, users};
+
+/// The most users, or planned calls, that one request may name.
+const LOOKUPS_MAX: usize = 200;
+
+/// Operations on users; cheap to clone.
+#[derive(Clone)]
+pub struct UserService {
+    db: Database,
+    relay: Relay,
+    clock: Clock,
+    require_verified: bool,
+}
+
+impl UserService {
+    /// Operations on a migrated database; `relay` is woken when there are events.
+    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
+        Self {
+            db,
+            relay,
+            clock,
+            require_verified: false,
+        }
+    }
+
+    /// Permits calls only to verified listeners, if `require` is set.
+    #[must_use]
+    pub fn require_verified(self, require: bool) -> Self {
+        Self {
+            require_verified: require,
+            ..self
+        }
+    }
+
+    /// Lists the names of users by id; ids without a user are left out.
+    pub async fn list_usernames(
+        &self,
+        user_ids: &[i64],
+    ) -> Result<Vec<(i64, String)>, ProfileError> {
+        check_lookups(user_ids.len())?;
+        let mut connection = self.db.acquire().await?;
+        Ok(users::list_usernames(&mut connection, user_ids).await?)
+    }
+
+    /// Creates a user. The same registration again returns the user that it created, as they are now.
+    pub async fn register_user(
+        &self,
+        registration: &RegistrationRequest,
+    ) -> Result<User, ProfileError> {
+        let now = self.clock.now();
+        registration.check(india::date(now))?;
+        let mut tx = self.db.begin().await?;
+        let user_id = match users::insert(&mut tx, registration, now).await? {
+            Some(user_id) => {
+                complete_registration(&mut tx, user_id, registration, now).await?;
+                user_id
+            }
+            None => users::find_conflicts(&mut tx, registration)
+                .await?
+                .resolve()?,
+        };
+        let user = users::find(&mut tx, user_id).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        user.ok_or(ProfileError::UserNotFound)
+    }
+
+    pub async fn load_user(&self, user_id: i64) -> Result<User, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        let user = users::find(&mut connection, user_id).await?;
+        user.ok_or(ProfileError::UserNotFound)
+    }
+
+    pub async fn load_user_by_phone(&self, phone: &str) -> Result<User, ProfileError> {
+        fields::check_phone(phone)?;
+        let mut connection = self.db.acquire().await?;
+        let user = users::find_by_phone(&mut connection, phone).await?;
+        user.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// Changes the fields that the update names.
+    pub async fn update_user(
+        &self,
+        user_id: i64,
+        update: UserUpdate,
+    ) -> Result<User, ProfileError> {
+        update.check()?;
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        let mut user = users::lock(&mut tx, user_id)
+            .await?
+            .ok_or(ProfileError::UserNotFound)?;
+        if !user.apply(update, now)? {
+            return Ok(user);
+        }
+        users::update(&mut tx, &user).await?;
+        append_user_updated(&mut tx, &user, now).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(user)
+    }
+
+    /// Deletes a user here at once, and in the other services by an event. This is the last step of a deletion:
+    /// see [`crate::deletions`].
+    pub async fn delete_user(&self, user_id: i64) -> Result<(), ProfileError> {
+        let mut tx = self.db.begin().await?;
+        let user = users::delete(&mut tx, user_id)
+            .await?
+            .ok_or(ProfileError::UserNotFound)?;
+        if let Some(registration_id) = &user.registration_id {
+            spent_registrations::insert(&mut tx, registration_id).await?;
+        }
+        append_user_deleted(&mut tx, user_id, user.version, self.clock.now()).await?;
+        tx.commit().await?;
+        self.relay.wake();
+        Ok(())
+    }
+
+    /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have
+    /// the order of the calls.
+    pub async fn check_calls(
+        &self,
+        planned: &[(i64, i64)],
+    ) -> Result<Vec<CallCheck>, ProfileError> {
+        check_lookups(planned.len())?;
+        let mut connection = self.db.acquire().await?;
+        let mut checks = user_blocks::check_calls(&mut connection, planned).await?;
+        for check in &mut checks {
+            check.is_verification_missing &= self.require_verified;
+        }
+        Ok(checks)
+    }
+}
+
+fn check_lookups(count: usize) -> Result<(), ProfileError> {
+    if count > LOOKUPS_MAX {
+        return Err(ProfileError::TooManyUsers);
+    }
+    Ok(())
+}
+
+/// Grants the role of a new user and appends the event, unless the registration was spent by a deletion.
+async fn complete_registration(
+    tx: &mut PgConnection,
+    user_id: i64,
+    registration: &RegistrationRequest,
+    now: DateTime<Utc>,
+) -> Result<(), ProfileError> {
+    // This is a statement of its own because the insert may have waited for the deletion that it must see.
+    if spent_registrations::contains(tx, &registration.registration_id).await? {
+        return Err(ProfileError::RegistrationSpent);
+    }
+    let is_granted = user_roles::grant(tx, user_id, registration.role, now).await?;
+    expect_row_count(is_granted.into(), 1, "profile.user_roles", user_id)?;
+    append_user_registered(tx, user_id, registration, now).await?;
+    Ok(())
+}
