@@ -10,7 +10,7 @@ use talktime_kit::{Clock, Error, Kind};
 use talktime_proto::presence::v1::HeartbeatManyRequest;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Presence;
+use crate::clients::PresenceClient;
 use crate::token::Caller;
 
 const LIMITS: BatchLimits = BatchLimits {
@@ -43,7 +43,7 @@ impl Heartbeats {
     /// Returns the entry point for heartbeats and the background task that forwards them to `presence`
     /// until `stopping` is cancelled.
     pub fn new(
-        presence: Presence,
+        presence: PresenceClient,
         clock: Clock,
         stopping: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
@@ -84,7 +84,7 @@ impl Heartbeats {
 }
 
 struct HeartbeatHandler {
-    presence: Presence,
+    presence: PresenceClient,
 }
 
 impl BatchHandler for HeartbeatHandler {

@@ -13,7 +13,7 @@ use talktime_proto::auth::v1::GetKeySetRequest;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Auth;
+use crate::clients::AuthClient;
 
 /// A new key is published longer than this before it signs; tokens of a retired one are good no longer.
 const REFRESH_EVERY: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
 pub struct Keys(Arc<Inner>);
 
 struct Inner {
-    auth: Auth,
+    auth: AuthClient,
     current: watch::Sender<Option<Arc<KeySet>>>,
     asked_for_unknown: Mutex<Option<Instant>>,
 }
@@ -39,7 +39,7 @@ struct KeySet {
 
 impl Keys {
     /// No keys yet: [`Keys::follow`] fetches them.
-    pub fn new(auth: Auth) -> Self {
+    pub fn new(auth: AuthClient) -> Self {
         Self(Arc::new(Inner {
             auth,
             current: watch::Sender::new(None),
@@ -51,7 +51,7 @@ impl Keys {
     #[cfg(test)]
     pub(crate) fn fixed(jwks_json: String) -> Self {
         let nowhere = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
-        let keys = Self::new(Auth::new(nowhere.expect("a valid address")));
+        let keys = Self::new(AuthClient::new(nowhere.expect("a valid address")));
         let set = KeySet::parse(jwks_json).expect("a key set");
         keys.0.current.send_replace(Some(Arc::new(set)));
         keys

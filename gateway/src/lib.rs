@@ -6,6 +6,8 @@
 //! the endpoints, [`ws`] tells sockets what happens.
 
 pub mod app;
+pub mod clients;
+pub mod concurrency;
 pub mod config;
 pub mod extract;
 pub mod head;
@@ -23,7 +25,6 @@ pub mod revocations;
 pub mod routes;
 pub mod server;
 pub mod token;
-pub mod turns;
 pub mod ws;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::ws::EventFollower;
 
 /// The name in configuration, logs and metrics.
 pub const NAME: &str = "gateway";
@@ -59,10 +61,11 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     let revocations = app.revocations().clone();
     lifecycle.spawn(revocations.follow(nats.clone(), stopping.clone()));
     let hub = app.hub();
-    lifecycle.spawn(hub.clone().follow(nats, stopping.clone()));
+    let events = EventFollower::new(hub.clone(), nats, lifecycle.clone());
+    lifecycle.spawn(events.run());
     let revoked = app.revocations().changes();
-    lifecycle.spawn(hub.clone().doubt(revoked, stopping.clone()));
-    lifecycle.spawn(app.places().clone().keep(stopping.clone()));
+    lifecycle.spawn(hub.clone().watch_revocations(revoked, stopping.clone()));
+    lifecycle.spawn(app.slots().clone().run(stopping.clone()));
     lifecycle.spawn(app.keys().clone().follow(stopping));
     spawn_readiness(&app, &lifecycle);
 
@@ -96,13 +99,21 @@ const STREAM_WAIT_MAX: Duration = Duration::from_secs(5);
 fn spawn_readiness(app: &App, lifecycle: &Lifecycle) {
     let (keys, revocations) = (app.keys().clone(), app.revocations().clone());
     let hub = app.hub().clone();
-    let lifecycle = lifecycle.clone();
-    tokio::spawn(async move {
+    let (process, stopping) = (lifecycle.clone(), lifecycle.stopping());
+    let becoming_ready = async move {
         keys.wait().await;
         revocations.wait().await;
-        if timeout(STREAM_WAIT_MAX, hub.wait()).await.is_err() {
-            tracing::warn!("ready without events: sockets are refused until they come");
+        if timeout(STREAM_WAIT_MAX, hub.wait_for_stream())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "failed to read the stream of events in time; ready without it, sockets are refused until it is read"
+            );
         }
-        lifecycle.set_ready();
+        process.set_ready();
+    };
+    lifecycle.spawn(async move {
+        stopping.run_until_cancelled(becoming_ready).await;
     });
 }

@@ -1,6 +1,6 @@
-//! Connections that end gently. A connection that is closed with bytes unread is reset, and a reset takes away
-//! what its client has not read yet: the answer to a request that was refused early, or the close of a socket
-//! that says what was wrong. So what still comes is read for a moment and thrown away.
+//! A lingering close. The system resets a connection that is closed with unread bytes, and a reset makes the client
+//! lose data that it has not read yet, such as the answer to a request that was refused early, or the close code of a
+//! socket. So the server stops writing first, and reads and discards what the client still sends for a moment.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -11,42 +11,50 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
-/// A client that goes on sending is cut off after it.
+/// The connection is closed after this time or this many bytes.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: u64 = 8 * 1024 * 1024;
-const PIECE_BYTES: usize = 4 * 1024;
-/// Connections that end gently at once. Others just end.
+const CHUNK_BYTES: usize = 4 * 1024;
+/// Connections that linger at once. Any others are closed at once.
 const LINGERING_MAX: usize = 1_024;
 
 static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
 /// A connection that lingers when it is dropped.
-pub struct LingeringStream(Option<TcpStream>);
+pub struct LingeringStream {
+    stream: Option<TcpStream>,
+    tasks: TaskTracker,
+}
 
 impl LingeringStream {
-    /// Takes over the end of this connection.
-    pub fn new(stream: TcpStream) -> Self {
-        Self(Some(stream))
+    /// Wraps a connection, which lingers in a task of `tasks`.
+    pub fn new(stream: TcpStream, tasks: TaskTracker) -> Self {
+        Self {
+            stream: Some(stream),
+            tasks,
+        }
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
-        let stream = self.0.as_mut();
-        Pin::new(stream.expect("it is there until the drop"))
+        let stream = self.stream.as_mut();
+        Pin::new(stream.expect("the stream is taken only by the drop"))
     }
 }
 
 impl Drop for LingeringStream {
     fn drop(&mut self) {
-        let (Some(stream), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
+        let (Some(stream), Ok(runtime)) = (self.stream.take(), Handle::try_current()) else {
             return;
         };
-        if let Some(place) = Place::take() {
-            runtime.spawn(async move {
-                // A connection that is broken has ended already.
+        if let Some(permit) = LingerPermit::acquire() {
+            let lingering = async move {
+                // An error means that the connection has ended already.
                 let _ = tokio::time::timeout(LINGER_MAX, read_to_end(stream)).await;
-                drop(place);
-            });
+                drop(permit);
+            };
+            self.tasks.spawn_on(lingering, &runtime);
         }
     }
 }
@@ -54,22 +62,22 @@ impl Drop for LingeringStream {
 async fn read_to_end(mut stream: TcpStream) -> Result<()> {
     stream.shutdown().await?;
     let mut rest = stream.take(LINGER_BYTES_MAX);
-    let mut piece = [0; PIECE_BYTES];
-    while rest.read(&mut piece).await? > 0 {}
+    let mut chunk = [0; CHUNK_BYTES];
+    while rest.read(&mut chunk).await? > 0 {}
     Ok(())
 }
 
-/// One of the connections that end gently at once.
-struct Place;
+/// Counts one lingering connection until it is dropped.
+struct LingerPermit;
 
-impl Place {
-    fn take() -> Option<Self> {
-        let place = Self;
-        (LINGERING.fetch_add(1, Ordering::Relaxed) < LINGERING_MAX).then_some(place)
+impl LingerPermit {
+    fn acquire() -> Option<Self> {
+        let permit = Self;
+        (LINGERING.fetch_add(1, Ordering::Relaxed) < LINGERING_MAX).then_some(permit)
     }
 }
 
-impl Drop for Place {
+impl Drop for LingerPermit {
     fn drop(&mut self) {
         LINGERING.fetch_sub(1, Ordering::Relaxed);
     }
@@ -111,6 +119,8 @@ impl AsyncWrite for LingeringStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        self.stream
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 }

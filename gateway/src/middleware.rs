@@ -1,5 +1,5 @@
-//! What is around every request: its id and trace, a deadline, a net for panics, one line in the
-//! log, one observation in the metrics; and errors become problem documents.
+//! The middleware of every request: its id and trace, a deadline, handling of panics, one line in the log, one
+//! observation in the metrics, and the problem documents of errors.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -17,47 +17,47 @@ use talktime_kit::{Error, Kind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::concurrency::ConcurrencyLimit;
 use crate::problem::{Problem, Result};
-use crate::turns::Turns;
 use crate::{head, limits};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH_MAX: usize = 128;
-/// The label of requests to no route: their paths are the client's and have no bound.
+/// The label of requests to unknown paths, of which clients can invent any number.
 const NO_ROUTE: &str = "unmatched";
 
-/// What the log and the metrics call a request: nothing that a client can make up.
-struct Label {
+/// Names a request in the log and the metrics, with values that clients cannot invent.
+struct RequestLabel {
     method: &'static str,
     route: String,
 }
 
-/// No address of ours comes near it.
+/// Much longer than any valid address.
 const URI_BYTES_MAX: usize = 8 * 1024;
 /// Names and values of all headers together.
 const HEADERS_BYTES_MAX: usize = 16 * 1024;
 
-/// What is around requests.
+/// What every request of a router runs in.
 #[derive(Clone, Debug)]
-pub struct Around {
-    /// How long a request may take, its body included.
+pub struct RequestLayer {
+    /// How long a request may take, including its body.
     pub timeout: Duration,
-    /// Where it comes in.
-    pub turns: Turns,
-    /// Waits for requests when the process stops.
+    /// Shared by all routers of the process.
+    pub concurrency: ConcurrencyLimit,
+    /// Waits for running requests when the process stops.
     pub lifecycle: Lifecycle,
 }
 
-/// Runs a request in its turn and within its time, in a task of its own: a client that hangs up neither
-/// leaves its request half done nor cancels streams on the connections to services that all clients
-/// share. Its turn lasts as long as its work does.
-pub async fn around_every_request(
-    State(around): State<Around>,
+/// Runs a request with a permit and a deadline, in a task of its own: a client that disconnects neither leaves its
+/// request half done nor resets streams on the connections to services that all clients share. The request keeps
+/// its permit until it is done.
+pub async fn request_middleware(
+    State(layer): State<RequestLayer>,
     request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let label = Label::of(&request);
+    let label = RequestLabel::of(&request);
     let request_id = request_id(request.headers());
     let span = tracing::info_span!(
         "http",
@@ -68,38 +68,48 @@ pub async fn around_every_request(
     );
     let traceparent = request.headers().get(trace::TRACEPARENT);
     trace::adopt(&span, traceparent.and_then(|value| value.to_str().ok()));
-    let lifecycle = around.lifecycle.clone();
+    let lifecycle = layer.lifecycle.clone();
     let answer = async move {
-        let answer = answer_within(around, started, request, next).await;
+        let answer = answer_in_time(layer, started, request, next).await;
         let problem = answer.extensions().get::<Problem>().cloned();
         let mut response = match &problem {
-            Some(problem) => with_headers_of(&answer, problem.document(&request_id)),
+            Some(problem) => copy_headers(&answer, problem.document(&request_id)),
             None => answer,
         };
         let echo = HeaderValue::from_str(&request_id).expect("visible ASCII is a header value");
         response.headers_mut().insert(REQUEST_ID, echo);
-        observe(&label, started, &response, problem.as_ref());
+        record_request(&label, started, &response, problem.as_ref());
         response
     };
     let answered = lifecycle.run_to_completion(answer.instrument(span)).await;
-    // Panics are caught closer to the request: this is a runtime that shuts down.
+    // Panics of handlers are caught earlier, so this happens only while the runtime shuts down.
     answered.unwrap_or_else(|error| Problem::from(Error::internal(error)).into_response())
 }
 
-async fn answer_within(around: Around, started: Instant, request: Request, next: Next) -> Response {
-    let deadline = started + around.timeout;
-    let answer = AssertUnwindSafe(answer_in_turn(&around.turns, request, next)).catch_unwind();
+async fn answer_in_time(
+    layer: RequestLayer,
+    started: Instant,
+    request: Request,
+    next: Next,
+) -> Response {
+    let deadline = started + layer.timeout;
+    let answer =
+        AssertUnwindSafe(answer_with_permit(&layer.concurrency, request, next)).catch_unwind();
     let answer = grpc::with_deadline(deadline, answer);
     match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(Ok(answer)) => answer.unwrap_or_else(IntoResponse::into_response),
-        Ok(Err(panic)) => panicked(panic.as_ref()).into_response(),
-        Err(_elapsed) => Problem::from(too_late()).into_response(),
+        Ok(Err(panic)) => panic_problem(panic.as_ref()).into_response(),
+        Err(_elapsed) => Problem::from(deadline_exceeded()).into_response(),
     }
 }
 
-async fn answer_in_turn(turns: &Turns, request: Request, next: Next) -> Result<Response, Problem> {
+async fn answer_with_permit(
+    concurrency: &ConcurrencyLimit,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     check_head(&request)?;
-    let _turn = turns.take().await?;
+    let _permit = concurrency.acquire().await?;
     Ok(next.run(request).await)
 }
 
@@ -125,7 +135,7 @@ fn check_head(request: &Request) -> Result<(), Error> {
     head::check(request)
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Problem {
+fn panic_problem(panic: &(dyn Any + Send)) -> Problem {
     let message = panic
         .downcast_ref::<&str>()
         .map(ToString::to_string)
@@ -134,7 +144,7 @@ fn panicked(panic: &(dyn Any + Send)) -> Problem {
     Error::internal(format!("panicked: {message}")).into()
 }
 
-fn too_late() -> Error {
+fn deadline_exceeded() -> Error {
     Error::new(
         Kind::DeadlineExceeded,
         "deadline_exceeded",
@@ -142,9 +152,9 @@ fn too_late() -> Error {
     )
 }
 
-/// The router knows which methods a path takes and says so beside a 405; and who is counted is told
-/// where they stand.
-fn with_headers_of(answer: &Response, mut document: Response) -> Response {
+/// Copies the headers that the inner layers have set: the methods of a path beside a 405, and the state of the
+/// rate limit.
+fn copy_headers(answer: &Response, mut document: Response) -> Response {
     for name in limits::HEADERS.into_iter().chain([ALLOW]) {
         if let Some(value) = answer.headers().get(&name) {
             document.headers_mut().insert(name, value.clone());
@@ -153,7 +163,7 @@ fn with_headers_of(answer: &Response, mut document: Response) -> Response {
     document
 }
 
-/// The client's id for this request if it is sane, else one of ours.
+/// Returns the client's id for this request if it is valid, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     headers
         .get(REQUEST_ID)
@@ -163,7 +173,7 @@ fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
-impl Label {
+impl RequestLabel {
     fn of(request: &Request) -> Self {
         let route = request
             .extensions()
@@ -189,10 +199,15 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// The request's line in the log and its observation in the metrics. The line names the route and
-/// not the path or query: those may hold tokens.
-fn observe(label: &Label, started: Instant, response: &Response, problem: Option<&Problem>) {
-    let Label { method, route } = label;
+/// Logs a request and records it in the metrics. The line names the route instead of the path and the query, which
+/// may contain tokens.
+fn record_request(
+    label: &RequestLabel,
+    started: Instant,
+    response: &Response,
+    problem: Option<&Problem>,
+) {
+    let RequestLabel { method, route } = label;
     let elapsed = started.elapsed();
     let status = response.status().as_u16();
     metrics::histogram!(
@@ -237,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_request_id_is_kept() {
+    fn a_valid_request_id_is_kept() {
         assert_eq!(request_id(&headers("abc-123")), "abc-123");
         let longest = "x".repeat(REQUEST_ID_LENGTH_MAX);
         assert_eq!(request_id(&headers(&longest)), longest);

@@ -27,7 +27,7 @@ use talktime_proto::events::v1::{Event, TokensRevoked};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Auth;
+use crate::clients::AuthClient;
 
 /// How often Redis had to be asked, in the metrics.
 const ASKED_OF_REDIS: &str = "gateway_revocations_asked_of_redis_total";
@@ -46,7 +46,7 @@ const CHANGES_KEPT: usize = 1_024;
 pub struct Revocations(Arc<Inner>);
 
 struct Inner {
-    auth: Auth,
+    auth: AuthClient,
     redis: Pool,
     clock: Clock,
     known: RwLock<Known>,
@@ -89,7 +89,7 @@ struct RevokedUser {
 
 impl Revocations {
     /// Nothing known yet: [`Revocations::follow`] asks.
-    pub fn new(auth: Auth, redis: Pool, clock: Clock) -> Self {
+    pub fn new(auth: AuthClient, redis: Pool, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             auth,
             redis,

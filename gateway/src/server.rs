@@ -1,5 +1,5 @@
-//! The port that the world reaches: HTTP/1.1 and HTTP/2 side by side, and nobody who holds a
-//! connection without asking for anything.
+//! The public port: HTTP/1.1 and HTTP/2 side by side, with limits against clients that hold connections without
+//! sending requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use tower::Service;
 use crate::config::HttpConfig;
 use crate::lingering::LingeringStream;
 
-/// A whole request head must fit. What is larger than what [`crate::middleware`] allows but fits is
-/// answered with a problem document; beyond it, with a bare 431.
+/// Bound of a request head. A smaller head that [`crate::middleware`] still refuses is answered with a problem
+/// document, a larger one with a bare 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 const STREAMS_MAX: u32 = 128;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// When the system has no more files to give.
+/// The pause after a failed accept, for example because the process has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stopping`, then until every connection has finished what it had begun.
+/// Serves until `stopping`, then until every connection has finished its requests.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -41,16 +41,17 @@ pub async fn serve(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let head_timeout = Duration::from_millis(config.head_timeout_ms);
-    let shared = Arc::new(Shared {
+    let connections = TaskTracker::new();
+    let server = Arc::new(ConnectionServer {
         protocols: protocols(head_timeout),
         router,
         head_timeout,
         stopping,
+        connections: connections.clone(),
     });
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let connections = TaskTracker::new();
-    while let Some((stream, peer, place)) = next(&listener, &places, &shared.stopping).await {
-        connections.spawn(shared.clone().connection(stream, peer, place));
+    let slots = Arc::new(Semaphore::new(config.connections_max));
+    while let Some((stream, peer, slot)) = accept(&listener, &slots, &server.stopping).await {
+        connections.spawn(server.clone().serve_connection(stream, peer, slot));
     }
     drop(listener);
     connections.close();
@@ -58,26 +59,26 @@ pub async fn serve(
     Ok(())
 }
 
-/// The next connection, once there is a place for it; none when we are stopping.
-async fn next(
+/// Accepts the next connection once there is a slot for it. Returns `None` when the server stops.
+async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
     stopping: &CancellationToken,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     loop {
         let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            let place = place.expect("the semaphore is never closed");
+            let slot = slots.clone().acquire_owned().await;
+            let slot = slot.expect("the semaphore is never closed");
             listener
                 .accept()
                 .await
-                .map(|(stream, peer)| (stream, peer, place))
+                .map(|(stream, peer)| (stream, peer, slot))
         };
         tokio::select! {
             accepted = accepted => match accepted {
                 Ok(connection) => return Some(connection),
                 Err(error) => {
-                    tracing::warn!(%error, "accept");
+                    tracing::warn!(%error, "failed to accept a connection; will retry");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -104,46 +105,49 @@ fn protocols(head_timeout: Duration) -> Builder<TokioExecutor> {
     protocols
 }
 
-/// What connections have in common.
-struct Shared {
+/// Serves connections.
+struct ConnectionServer {
     protocols: Builder<TokioExecutor>,
     router: Router,
     head_timeout: Duration,
     stopping: CancellationToken,
+    connections: TaskTracker,
 }
 
-impl Shared {
-    /// Serves one connection. Which protocol it speaks shows in its first bytes, and nothing but the
-    /// time-out here bounds how long those take to come; later ones are the protocols' own.
-    async fn connection(
+impl ConnectionServer {
+    /// Serves one connection. The first bytes decide on the protocol, and only the time-out here bounds the wait
+    /// for them; later waits have the time-outs of the protocol.
+    async fn serve_connection(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        _place: OwnedSemaphorePermit,
+        _slot: OwnedSemaphorePermit,
     ) {
         let gauge = metrics::gauge!("http_server_connections");
         gauge.increment(1);
-        // Fails only for a connection that is gone already.
+        // Fails only for a connection that has ended already.
         let _ = stream.set_nodelay(true);
-        let has_asked = Arc::new(AtomicBool::new(false));
+        let has_requests = Arc::new(AtomicBool::new(false));
         let service = service_fn(|request: Request<Incoming>| {
-            has_asked.store(true, Ordering::Relaxed);
+            has_requests.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             self.router.clone().call(request)
         });
+        let stream = LingeringStream::new(stream, self.connections.clone());
+        let stream = TokioIo::new(stream);
         let connection = self
             .protocols
-            .serve_connection_with_upgrades(TokioIo::new(LingeringStream::new(stream)), service);
+            .serve_connection_with_upgrades(stream, service);
         let mut connection = std::pin::pin!(connection);
         let mut first_request = std::pin::pin!(tokio::time::sleep(self.head_timeout));
         let (mut is_waiting, mut is_stopping) = (true, false);
         loop {
             tokio::select! {
-                // How connections end is their clients' business.
+                // Most errors are caused by clients, so they are not logged.
                 _ = connection.as_mut() => break,
                 () = &mut first_request, if is_waiting => {
-                    if !has_asked.load(Ordering::Relaxed) {
+                    if !has_requests.load(Ordering::Relaxed) {
                         break;
                     }
                     is_waiting = false;

@@ -219,7 +219,7 @@ mod tests {
     use talktime_kit::config::RedisConfig;
 
     use super::*;
-    use crate::app::Auth;
+    use crate::clients::AuthClient;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -239,7 +239,7 @@ mod tests {
         };
         let redis = talktime_kit::redis::connect(&nowhere).expect("a valid address");
         let auth = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
-        let auth = Auth::new(auth.expect("a valid address"));
+        let auth = AuthClient::new(auth.expect("a valid address"));
         let clock = Clock::manual(DateTime::from_timestamp(NOW, 0).expect("valid"));
         let revocations = Revocations::new(auth, redis, clock.clone());
         Tokens::new(Keys::fixed(jwks), revocations, clock)

@@ -6,7 +6,7 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_kit::{Error, Kind};
 use talktime_proto::profile::v1::GetUserRequest;
 
-use crate::app::Profile;
+use crate::clients::ProfileClient;
 use crate::problem::Problem;
 use crate::token::{Caller, Tokens};
 
@@ -20,7 +20,7 @@ impl<S> FromRequestParts<S> for Admin
 where
     S: Send + Sync,
     Tokens: FromRef<S>,
-    Profile: FromRef<S>,
+    ProfileClient: FromRef<S>,
 {
     type Rejection = Problem;
 
@@ -37,7 +37,7 @@ impl<S> FromRequestParts<S> for Listener
 where
     S: Send + Sync,
     Tokens: FromRef<S>,
-    Profile: FromRef<S>,
+    ProfileClient: FromRef<S>,
 {
     type Rejection = Problem;
 
@@ -57,10 +57,10 @@ async fn caller_with<S>(
 where
     S: Send + Sync,
     Tokens: FromRef<S>,
-    Profile: FromRef<S>,
+    ProfileClient: FromRef<S>,
 {
     let caller = Caller::from_request_parts(parts, state).await?;
-    if has_role(&Profile::from_ref(state), caller.user_id, role).await? {
+    if has_role(&ProfileClient::from_ref(state), caller.user_id, role).await? {
         Ok(caller)
     } else {
         Err(refusal.into())
@@ -68,11 +68,11 @@ where
 }
 
 /// Whether this user is an admin now.
-pub async fn is_admin(profile: &Profile, user_id: i64) -> Result<bool, Error> {
+pub async fn is_admin(profile: &ProfileClient, user_id: i64) -> Result<bool, Error> {
     has_role(profile, user_id, ADMIN).await
 }
 
-async fn has_role(profile: &Profile, user_id: i64, role: &str) -> Result<bool, Error> {
+async fn has_role(profile: &ProfileClient, user_id: i64, role: &str) -> Result<bool, Error> {
     let user = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.get_user(GetUserRequest { user_id }).await }

@@ -25,7 +25,7 @@ use talktime_kit::redis::{Pool, Script};
 use talktime_kit::{Error, Kind};
 
 pub use class::Class;
-use own_counts::{Count, OwnCounts};
+use own_counts::{Count, OwnCounts, WINDOW};
 
 use crate::config::LimitsConfig;
 use crate::extract::{ClientAddress, TrustedProxies};
@@ -34,7 +34,6 @@ use crate::token::{Caller, Tokens};
 
 /// Requests that Redis did not count, in the metrics.
 const UNCOUNTED: &str = "http_requests_uncounted_total";
-const WINDOW: Duration = Duration::from_mins(1);
 
 static COUNT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("count.lua")));
 

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::WINDOW;
-
+pub(super) const WINDOW: Duration = Duration::from_mins(1);
 /// Counts that are kept, at most. When more are needed and too few have expired, all are forgotten.
 const COUNTS_MAX: usize = 100_000;
 /// Two windows that end so close together are the same one.

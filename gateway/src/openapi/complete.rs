@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
 
 use super::rate_limits;
+use super::references::reference;
 use crate::problem::{Document as ProblemDocument, FieldProblem};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
@@ -150,10 +151,6 @@ fn shared_refusals() -> impl Iterator<Item = (u16, &'static str, BTreeSet<String
         let codes = codes.iter().map(ToString::to_string);
         (*status, *name, codes.collect())
     })
-}
-
-pub(super) fn reference(kind: &str, name: &str) -> Value {
-    json!({"$ref": format!("#/components/{kind}/{name}")})
 }
 
 /// `post_calls_start`: unique, since path and method are.

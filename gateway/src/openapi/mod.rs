@@ -7,6 +7,7 @@
 
 mod complete;
 mod rate_limits;
+mod references;
 pub mod values;
 
 use axum::Router;
@@ -35,8 +36,8 @@ impl Document {
         Self(document)
     }
 
-    /// One that needs no completing.
-    pub(crate) fn whole(document: Value) -> Self {
+    /// Wraps a document that is complete already.
+    pub(crate) fn from_complete(document: Value) -> Self {
         Self(document)
     }
 

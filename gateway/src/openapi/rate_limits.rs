@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::complete::reference;
+use super::references::reference;
 use crate::config::LimitsConfig;
 use crate::limits::{self, Class};
 

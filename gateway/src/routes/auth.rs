@@ -13,7 +13,7 @@ use talktime_proto::timestamp;
 use utoipa::ToSchema;
 
 use super::Message;
-use crate::app::Auth;
+use crate::clients::AuthClient;
 use crate::extract::{ClientAddress, Json, UserAgent};
 use crate::openapi::values::{RegistrationRole, Sex};
 use crate::problem::Result;
@@ -43,7 +43,7 @@ pub(super) struct PhoneBody {
     )
 )]
 pub(super) async fn request_otp(
-    State(mut auth): State<Auth>,
+    State(mut auth): State<AuthClient>,
     ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
 ) -> Result<Json<Message>> {
@@ -71,7 +71,7 @@ pub(super) async fn request_otp(
     )
 )]
 pub(super) async fn resend_otp(
-    State(mut auth): State<Auth>,
+    State(mut auth): State<AuthClient>,
     ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
 ) -> Result<Json<Message>> {
@@ -135,7 +135,7 @@ impl From<TokenPair> for Tokens {
     )
 )]
 pub(super) async fn verify(
-    State(mut auth): State<Auth>,
+    State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<VerifyBody>,
 ) -> Result<Json<Verified>> {
@@ -230,7 +230,7 @@ pub(super) struct Registered {
     )
 )]
 pub(super) async fn register(
-    State(mut auth): State<Auth>,
+    State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<RegisterBody>,
 ) -> Result<Json<Registered>> {
@@ -262,7 +262,7 @@ pub(super) struct RefreshBody {
 )]
 // Never tried again by itself: a second use of a refresh token ends all sessions of its user.
 pub(super) async fn refresh(
-    State(mut auth): State<Auth>,
+    State(mut auth): State<AuthClient>,
     Json(RefreshBody { refresh_token }): Json<RefreshBody>,
 ) -> Result<Json<Tokens>> {
     let request = RefreshTokensRequest { refresh_token };
@@ -279,7 +279,7 @@ pub(super) async fn refresh(
     responses((status = 200, body = Message))
 )]
 pub(super) async fn logout(
-    State(auth): State<Auth>,
+    State(auth): State<AuthClient>,
     State(revocations): State<Revocations>,
     caller: Caller,
 ) -> Result<Json<Message>> {

@@ -13,7 +13,7 @@ use talktime_proto::calls::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
-use crate::app::Calls;
+use crate::clients::CallsClient;
 use crate::extract::{Admin, Id, Json, Listener, Query};
 use crate::number::Hundredths;
 use crate::openapi::values;
@@ -76,7 +76,7 @@ impl CurrentAnswer {
     )
 )]
 pub(super) async fn current(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     Listener(caller): Listener,
 ) -> Result<Json<CurrentAnswer>> {
     let listener_id = caller.user_id;
@@ -111,7 +111,7 @@ pub(super) struct RangeQuery {
     )
 )]
 pub(super) async fn history(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     Listener(caller): Listener,
     Query(range): Query<RangeQuery>,
 ) -> Result<Json<Vec<BadgeBody>>> {
@@ -187,7 +187,7 @@ impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
     )
 )]
 pub(super) async fn statistics(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     _caller: Caller,
     Query(range): Query<RangeQuery>,
 ) -> Result<Json<StatisticsAnswer>> {
@@ -253,7 +253,7 @@ impl From<AssignBadgesResponse> for AssignAnswer {
     )
 )]
 pub(super) async fn assign(
-    State(mut calls): State<Calls>,
+    State(mut calls): State<CallsClient>,
     _admin: Admin,
     Query(target): Query<TargetQuery>,
 ) -> Result<Json<AssignAnswer>> {
@@ -279,7 +279,7 @@ pub(super) async fn assign(
     )
 )]
 pub(super) async fn read(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     _admin: Admin,
     Id(listener_id): Id,
     Query(target): Query<TargetQuery>,

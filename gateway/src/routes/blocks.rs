@@ -11,7 +11,7 @@ use talktime_proto::profile::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
-use crate::app::Profile;
+use crate::clients::ProfileClient;
 use crate::extract::{Deletion, Id, Json, Query, missing_field};
 use crate::openapi::values::{BlockAction, Sex};
 use crate::paging::{Page, Pagination};
@@ -73,7 +73,7 @@ fn named_person(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Er
     )
 )]
 pub(super) async fn add(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Json(body): Json<BlockBody>,
 ) -> Result<Json<BlockAnswer>> {
@@ -127,7 +127,7 @@ pub(super) struct UnblockBody {
     )
 )]
 pub(super) async fn remove(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Deletion(body): Deletion<UnblockBody>,
 ) -> Result<Json<BlockAnswer>> {
@@ -173,7 +173,7 @@ pub(super) struct CheckAnswer {
     )
 )]
 pub(super) async fn check(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Id(blocked_id): Id,
 ) -> Result<Json<CheckAnswer>> {
@@ -278,7 +278,7 @@ impl From<BlockedUser> for OneBlocked {
     )
 )]
 pub(super) async fn list(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Query(query): Query<BlockedQuery>,
 ) -> Result<Json<BlockedAnswer>> {

@@ -11,7 +11,7 @@ use talktime_proto::calls::v1::{
 };
 use utoipa::ToSchema;
 
-use crate::app::{Calls, Profile};
+use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{Admin, Id, IdempotencyKey, Json, is_admin};
 use crate::number::Hundredths;
 use crate::openapi::values;
@@ -102,7 +102,7 @@ impl TryFrom<StartCallResponse> for StartAnswer {
 )]
 // Asked once: without a key a second try could begin a second call.
 pub(super) async fn start(
-    State(mut calls): State<Calls>,
+    State(mut calls): State<CallsClient>,
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<StartBody>,
@@ -158,7 +158,7 @@ impl From<BillMinuteResponse> for BillAnswer {
     )
 )]
 pub(super) async fn bill_minute(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Id(call_id): Id,
@@ -236,7 +236,7 @@ impl TryFrom<EndCallResponse> for EndAnswer {
     )
 )]
 pub(super) async fn end(
-    State(mut calls): State<Calls>,
+    State(mut calls): State<CallsClient>,
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<EndBody>,
@@ -270,8 +270,8 @@ pub(super) async fn end(
 // A party's own call needs nobody's word but the calls service's; for anybody else's, profile says
 // whether the caller is an admin.
 pub(super) async fn emergency_end(
-    State(mut calls): State<Calls>,
-    State(profile): State<Profile>,
+    State(mut calls): State<CallsClient>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Id(call_id): Id,
@@ -336,7 +336,7 @@ impl From<CleanUpResponse> for CleanUpAnswer {
     responses((status = 200, body = CleanUpAnswer))
 )]
 pub(super) async fn clean_up(
-    State(mut calls): State<Calls>,
+    State(mut calls): State<CallsClient>,
     _admin: Admin,
 ) -> Result<Json<CleanUpAnswer>> {
     let cleaned = calls.clean_up(CleanUpRequest {}).await?.into_inner();

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::calls::{call_type, call_type_name, status_name};
 use super::time;
-use crate::app::{Calls, PresenceHealth, Profile};
+use crate::clients::{CallsClient, PresenceHealth, ProfileClient};
 use crate::extract::{Id, Json, Query};
 use crate::number::Hundredths;
 use crate::openapi::values;
@@ -110,7 +110,7 @@ pub(super) struct HistoryAnswer {
     )
 )]
 pub(super) async fn list(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     caller: Caller,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<HistoryAnswer>> {
@@ -233,7 +233,7 @@ impl From<Month> for MonthBody {
     responses((status = 200, body = SummaryAnswer))
 )]
 pub(super) async fn summary(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     caller: Caller,
 ) -> Result<Json<SummaryAnswer>> {
     let request = GetSummaryRequest {
@@ -304,7 +304,7 @@ impl From<ReceiptMinute> for MinuteBody {
     )
 )]
 pub(super) async fn receipt(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     caller: Caller,
     Id(call_id): Id,
 ) -> Result<Json<ReceiptAnswer>> {
@@ -362,8 +362,8 @@ pub(super) struct ActivityAnswer {
 )]
 // Calls must answer; without the feed's counts the rest is told, and that it is not all.
 pub(super) async fn activity(
-    State(calls): State<Calls>,
-    State(profile): State<Profile>,
+    State(calls): State<CallsClient>,
+    State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     State(clock): State<Clock>,
     caller: Caller,
@@ -391,7 +391,10 @@ pub(super) async fn activity(
     }))
 }
 
-async fn feed_counts(profile: Profile, viewer_id: i64) -> Result<ListListenersResponse, Error> {
+async fn feed_counts(
+    profile: ProfileClient,
+    viewer_id: i64,
+) -> Result<ListListenersResponse, Error> {
     let request = ListListenersRequest {
         viewer_id,
         page: 1,

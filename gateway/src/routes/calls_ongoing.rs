@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::calls::{call_type_name, status_name};
 use super::time;
-use crate::app::Calls;
+use crate::clients::CallsClient;
 use crate::config::CompatibilityConfig;
 use crate::extract::Json;
 use crate::openapi::values;
@@ -83,7 +83,7 @@ impl TryFrom<OngoingCall> for OngoingBody {
     )
 )]
 pub(super) async fn read(
-    State(calls): State<Calls>,
+    State(calls): State<CallsClient>,
     State(compatibility): State<CompatibilityConfig>,
     caller: Caller,
 ) -> Result<Json<OngoingAnswer>> {

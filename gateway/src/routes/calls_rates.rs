@@ -10,7 +10,7 @@ use talktime_proto::calls::v1::{GetRatesRequest, GetRatesResponse, Rate};
 use talktime_proto::wallet::v1::{GetRateCardRequest, RateCardStep};
 use utoipa::ToSchema;
 
-use crate::app::{Calls, Wallet};
+use crate::clients::{CallsClient, WalletClient};
 use crate::extract::Json;
 use crate::number::Hundredths;
 use crate::problem::Result;
@@ -85,8 +85,8 @@ impl RatesAnswer {
 )]
 // Public: people look at prices before they register.
 pub(super) async fn read(
-    State(calls): State<Calls>,
-    State(wallet): State<Wallet>,
+    State(calls): State<CallsClient>,
+    State(wallet): State<WalletClient>,
 ) -> Result<Json<RatesAnswer>> {
     let rates = retry_idempotent(|| {
         let mut calls = calls.clone();

@@ -10,7 +10,7 @@ use talktime_proto::profile::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
-use crate::app::{PresenceHealth, Profile};
+use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{Deletion, Id, Json, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::Sex;
@@ -57,7 +57,7 @@ impl FavoriteAnswer {
     )
 )]
 pub(super) async fn add(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Json(ListenerBody { listener_id }): Json<ListenerBody>,
 ) -> Result<Json<FavoriteAnswer>> {
@@ -91,7 +91,7 @@ pub(super) async fn add(
     )
 )]
 pub(super) async fn remove(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Deletion(ListenerBody { listener_id }): Deletion<ListenerBody>,
 ) -> Result<Json<FavoriteAnswer>> {
@@ -121,7 +121,7 @@ pub(super) async fn remove(
     )
 )]
 pub(super) async fn check(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     Id(listener_id): Id,
 ) -> Result<Json<FavoriteAnswer>> {
@@ -247,7 +247,7 @@ impl From<Favorite> for OneFavorite {
     responses((status = 200, body = FavoritesAnswer))
 )]
 pub(super) async fn list(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     caller: Caller,
     Query(query): Query<FavoritesQuery>,

@@ -14,7 +14,7 @@ use talktime_proto::profile::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
-use crate::app::{PresenceHealth, Profile};
+use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{Json, Query};
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{Role, Sex};
@@ -215,7 +215,7 @@ fn request(
     )
 )]
 pub(super) async fn listeners(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     caller: Caller,
     Query(query): Query<FeedQuery>,
@@ -375,7 +375,7 @@ struct InterestAnswer {
     responses((status = 200, body = StatsAnswer))
 )]
 pub(super) async fn stats(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     _caller: Caller,
 ) -> Result<Json<StatsAnswer>> {

@@ -36,12 +36,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::concurrency::ConcurrencyLimit;
 use crate::config::HttpConfig;
 use crate::extract::BODY_BYTES_MAX;
-use crate::middleware::{Around, around_every_request};
+use crate::middleware::{RequestLayer, request_middleware};
 use crate::openapi::{self, Document};
 use crate::problem::Problem;
-use crate::turns::Turns;
 use crate::{headers, limits, ws};
 
 /// Less does not get much smaller.
@@ -49,15 +49,14 @@ const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Every endpoint, and what is around them.
 pub fn router(app: App, config: &HttpConfig) -> Router {
-    let turns = Turns::new(config.running_max, config.waiting_max);
-    let around = |timeout_ms| {
-        let timeout = Duration::from_millis(timeout_ms);
-        let around = Around {
-            timeout,
-            turns: turns.clone(),
+    let concurrency = ConcurrencyLimit::new(config.running_max, config.waiting_max);
+    let request_layer = |timeout_ms| {
+        let layer = RequestLayer {
+            timeout: Duration::from_millis(timeout_ms),
+            concurrency: concurrency.clone(),
             lifecycle: Lifecycle::from_ref(&app),
         };
-        from_fn_with_state(around, around_every_request)
+        from_fn_with_state(layer, request_middleware)
     };
     let enforce_limits = from_fn_with_state(app.clone(), limits::enforce::<App>);
     let (small, document) = small().split_for_parts();
@@ -73,12 +72,12 @@ pub fn router(app: App, config: &HttpConfig) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(enforce_limits.clone())
-        .layer(around(config.request_timeout_ms));
+        .layer(request_layer(config.request_timeout_ms));
     let uploads = uploads
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(verification::upload::BODY_BYTES_MAX))
         .layer(enforce_limits)
-        .layer(around(config.upload_timeout_ms));
+        .layer(request_layer(config.upload_timeout_ms));
     small
         .merge(uploads)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))

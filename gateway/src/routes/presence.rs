@@ -12,7 +12,7 @@ use talktime_proto::timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
-use crate::app::Presence;
+use crate::clients::PresenceClient;
 use crate::extract::{Admin, Id, Json, Query};
 use crate::heartbeats::Heartbeats;
 use crate::problem::Result;
@@ -70,7 +70,7 @@ impl From<Status> for OthersStatus {
     }
 }
 
-async fn status_of(presence: &Presence, user_id: i64) -> Result<Status, Error> {
+async fn status_of(presence: &PresenceClient, user_id: i64) -> Result<Status, Error> {
     retry_idempotent(|| {
         let mut presence = presence.clone();
         async move { presence.get_status(GetStatusRequest { user_id }).await }
@@ -90,7 +90,7 @@ async fn status_of(presence: &Presence, user_id: i64) -> Result<Status, Error> {
     )
 )]
 pub(super) async fn read_own(
-    State(presence): State<Presence>,
+    State(presence): State<PresenceClient>,
     caller: Caller,
 ) -> Result<Json<OwnStatus>> {
     let status = status_of(&presence, caller.user_id).await?;
@@ -140,7 +140,7 @@ impl StatusBody {
     )
 )]
 pub(super) async fn update_own(
-    State(mut presence): State<Presence>,
+    State(mut presence): State<PresenceClient>,
     State(clock): State<Clock>,
     caller: Caller,
     Json(body): Json<StatusBody>,
@@ -181,7 +181,7 @@ pub(super) async fn heartbeat(
     )
 )]
 pub(super) async fn read(
-    State(presence): State<Presence>,
+    State(presence): State<PresenceClient>,
     _caller: Caller,
     Id(user_id): Id,
 ) -> Result<Json<OthersStatus>> {
@@ -211,7 +211,7 @@ pub(super) struct ManyQuery {
     )
 )]
 pub(super) async fn read_many(
-    State(presence): State<Presence>,
+    State(presence): State<PresenceClient>,
     _caller: Caller,
     Query(query): Query<ManyQuery>,
 ) -> Result<Json<Vec<OthersStatus>>> {
@@ -246,7 +246,7 @@ pub(super) struct CleanUpAnswer {
     responses((status = 200, body = CleanUpAnswer))
 )]
 pub(super) async fn clean_up(
-    State(mut presence): State<Presence>,
+    State(mut presence): State<PresenceClient>,
     _admin: Admin,
 ) -> Result<Json<CleanUpAnswer>> {
     let cleaned = presence.clean_up(CleanUpRequest {}).await?.into_inner();

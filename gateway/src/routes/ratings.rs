@@ -6,7 +6,7 @@ use talktime_kit::Error;
 use talktime_proto::calls::v1::RateCallRequest;
 use utoipa::ToSchema;
 
-use crate::app::Calls;
+use crate::clients::CallsClient;
 use crate::extract::{Id, Json};
 use crate::problem::Result;
 use crate::token::Caller;
@@ -47,7 +47,7 @@ pub(super) struct RatingAnswer {
 )]
 // Not tried again by itself: a second try would find the call rated and deny the first one's success.
 pub(super) async fn rate(
-    State(mut calls): State<Calls>,
+    State(mut calls): State<CallsClient>,
     caller: Caller,
     Id(call_id): Id,
     Json(body): Json<RatingBody>,

@@ -9,7 +9,7 @@ use talktime_proto::auth::v1::{EndSessionRequest, ListSessionsRequest, LogoutAll
 use utoipa::ToSchema;
 
 use super::{Message, time};
-use crate::app::Auth;
+use crate::clients::AuthClient;
 use crate::extract::Json;
 use crate::problem::Result;
 use crate::revocations::Revocations;
@@ -50,7 +50,10 @@ impl OneSession {
     security(("access_token" = [])),
     responses((status = 200, body = SessionsAnswer))
 )]
-pub(super) async fn list(State(auth): State<Auth>, caller: Caller) -> Result<Json<SessionsAnswer>> {
+pub(super) async fn list(
+    State(auth): State<AuthClient>,
+    caller: Caller,
+) -> Result<Json<SessionsAnswer>> {
     let user_id = caller.user_id;
     let list = retry_idempotent(|| {
         let mut auth = auth.clone();
@@ -78,7 +81,7 @@ pub(super) async fn list(State(auth): State<Auth>, caller: Caller) -> Result<Jso
 )]
 // Not tried again by itself: the second try would find no session and deny the first one's success.
 pub(super) async fn end(
-    State(mut auth): State<Auth>,
+    State(mut auth): State<AuthClient>,
     State(revocations): State<Revocations>,
     caller: Caller,
     session_id: Result<Path<String>, PathRejection>,
@@ -103,7 +106,7 @@ pub(super) async fn end(
     responses((status = 200, body = Message))
 )]
 pub(super) async fn end_all(
-    State(auth): State<Auth>,
+    State(auth): State<AuthClient>,
     State(revocations): State<Revocations>,
     caller: Caller,
 ) -> Result<Json<Message>> {

@@ -11,7 +11,7 @@ use talktime_proto::profile::v1::{
 use utoipa::ToSchema;
 
 use super::{Message, time};
-use crate::app::{Profile, Wallet};
+use crate::clients::{ProfileClient, WalletClient};
 use crate::extract::Json;
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{Role, Sex};
@@ -75,7 +75,7 @@ impl From<User> for ProfileAnswer {
     )
 )]
 pub(super) async fn read(
-    State(profile): State<Profile>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
 ) -> Result<Json<ProfileAnswer>> {
     let user_id = caller.user_id;
@@ -160,7 +160,7 @@ fn rating_hundredths(rating: &Number) -> Result<i32, Error> {
     )
 )]
 pub(super) async fn update(
-    State(mut profile): State<Profile>,
+    State(mut profile): State<ProfileClient>,
     caller: Caller,
     Json(body): Json<UpdateBody>,
 ) -> Result<Json<ProfileAnswer>> {
@@ -185,8 +185,8 @@ pub(super) async fn update(
     )
 )]
 pub(super) async fn delete(
-    State(mut profile): State<Profile>,
-    State(wallet): State<Wallet>,
+    State(mut profile): State<ProfileClient>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
 ) -> Result<Json<Message>> {
     let user_id = caller.user_id;

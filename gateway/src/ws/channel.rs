@@ -1,24 +1,23 @@
-//! The four channels.
+//! The four channels of sockets.
 
-/// What a socket is for, by its path.
+/// The subject of a socket, by its path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Channel {
-    /// Listeners coming and going.
+    /// Listeners who come online, go offline, and become busy or available.
     Feed,
-    /// Everybody's statuses.
+    /// The statuses of all users.
     Presence,
-    /// One's own calls.
+    /// The calls of the user who opened the socket.
     Calls,
-    /// What happens to oneself.
+    /// Changes that concern only the user who opened the socket.
     Notifications,
 }
 
 impl Channel {
-    /// All of them.
     pub(super) const ALL: [Self; 4] =
         [Self::Feed, Self::Presence, Self::Calls, Self::Notifications];
 
-    /// The last part of the path; a label of metrics.
+    /// Returns the last part of the path, which is also a label of metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Feed => "feed",
@@ -28,7 +27,7 @@ impl Channel {
         }
     }
 
-    /// Whether it tells of others, so that one may choose of whom.
+    /// Returns whether the messages are about other users, so that a client may subscribe to some of them.
     pub(super) fn is_public(self) -> bool {
         matches!(self, Self::Feed | Self::Presence)
     }

@@ -1,7 +1,7 @@
-//! Which events of an aggregate were told already.
+//! The newest event of each aggregate, so that messages are written once and in order.
 //!
-//! The stream drops an event that is published twice within minutes. One that comes again later, after an
-//! outage or from an operator who publishes a span of time again, must not be told behind newer ones.
+//! The stream drops an event that is published twice within minutes. An event that is published again later, after
+//! an outage or by an operator, must not cause a message after those of newer events.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,14 +12,14 @@ const AGGREGATES_MAX: usize = 50_000;
 #[derive(Debug, Default)]
 pub(super) struct EventOrder {
     newest: HashMap<Aggregate, u64>,
-    /// The order in which they were remembered first.
+    /// Oldest first.
     order: VecDeque<Aggregate>,
 }
 
-/// The aggregate of an event: the source's name, and an id there.
+/// The name of the service that published an event, and the id of the aggregate there.
 type Aggregate = (String, i64);
 
-/// The place of an event among those of its source.
+/// The place of an event among those of its aggregate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct EventPlace {
     aggregate: Aggregate,
@@ -27,8 +27,8 @@ pub(super) struct EventPlace {
 }
 
 impl EventPlace {
-    /// From the event's id, such as `calls-17`, and the id of its aggregate; none for what our relays have
-    /// not published.
+    /// Parses the id of an event, such as `calls-17`, and the id of its aggregate. Returns `None` for a message that
+    /// no outbox relay published.
     pub(super) fn parse(event_id: &str, aggregate_id: &str) -> Option<Self> {
         let (source, number) = event_id.rsplit_once('-')?;
         Some(Self {
@@ -39,7 +39,7 @@ impl EventPlace {
 }
 
 impl EventOrder {
-    /// Remembers an event; answers whether it is newer than all of its aggregate before it.
+    /// Records an event and returns whether it is newer than all earlier ones of its aggregate.
     pub(super) fn advance(&mut self, place: EventPlace) -> bool {
         let EventPlace { aggregate, number } = place;
         if let Some(newest) = self.newest.get_mut(&aggregate) {
@@ -63,11 +63,11 @@ mod tests {
     use super::*;
 
     fn place(event_id: &str, aggregate_id: i64) -> EventPlace {
-        EventPlace::parse(event_id, &aggregate_id.to_string()).expect("an id of ours")
+        EventPlace::parse(event_id, &aggregate_id.to_string()).expect("a valid id")
     }
 
     #[test]
-    fn an_event_that_comes_again_or_behind_a_newer_one_is_not_new() {
+    fn a_repeated_or_older_event_is_not_new() {
         let mut order = EventOrder::default();
         assert!(order.advance(place("calls-5", 1)));
         assert!(order.advance(place("calls-9", 1)));
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn aggregates_and_sources_have_an_order_of_their_own() {
+    fn each_aggregate_of_each_source_has_its_own_order() {
         let mut order = EventOrder::default();
         assert!(order.advance(place("calls-9", 1)));
         assert!(order.advance(place("calls-5", 2)));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_relay_of_ours_published_has_no_place() {
+    fn a_message_of_no_relay_has_no_place() {
         assert_eq!(EventPlace::parse("stream", "1"), None);
         assert_eq!(EventPlace::parse("calls-x", "1"), None);
         assert_eq!(EventPlace::parse("calls-1", ""), None);

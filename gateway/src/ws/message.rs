@@ -1,9 +1,8 @@
-//! What goes over a socket: `{"type", "data", "timestamp", "seq"}`.
+//! The messages of sockets: `{"type", "data", "timestamp", "seq"}`.
 
 use axum::extract::ws::Utf8Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use talktime_proto::events::v1::StatusChanged;
 use talktime_proto::presence::v1::Status as PresenceStatus;
 use utoipa::ToSchema;
@@ -25,67 +24,63 @@ impl<Data: Serialize> Outgoing<'_, Data> {
     }
 }
 
-/// Anything of ours as JSON.
 pub(super) fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value);
-    text.expect("our messages have string keys and finite numbers")
-}
-
-/// A message from a client.
-#[derive(Deserialize)]
-pub(super) struct Incoming<'a> {
-    pub(super) r#type: String,
-    #[serde(borrow, default)]
-    pub(super) data: Option<&'a RawValue>,
+    text.expect("messages have string keys and finite numbers")
 }
 
 /// The `data` of `subscribe` and `unsubscribe`.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct Subscription {
+    /// At most 1000 ids of users.
     #[schema(max_items = 1000)]
     pub(super) user_ids: Vec<i64>,
 }
 
-/// The first message of every socket.
+/// The position at which a socket begins.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Hello<'a> {
-    /// Numbers of messages mean something within it alone.
+    /// The stream of events that the numbers of messages belong to. Numbers of different epochs must not be
+    /// compared.
     pub(super) epoch: &'a str,
-    /// The newest message before this socket's first.
+    /// The number of the newest message before the first one of this socket.
     pub(super) seq: u64,
 }
 
-/// What is wrong.
+/// An error of the socket, or of a message to it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Failure<'a> {
     #[schema(value_type = SocketError)]
     pub(super) code: &'a str,
+    /// A sentence for developers.
     pub(super) message: &'a str,
 }
 
-/// Of whom a socket hears now; everyone when it is empty.
+/// The users that a socket is subscribed to.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Subscribed {
+    /// In ascending order. Empty when the socket receives messages about all users.
     pub(super) user_ids: Vec<i64>,
 }
 
-/// An answer without content.
+/// A message without content.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Empty {}
 
-/// Someone's status.
+/// The status of a user.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status<'a> {
     user_id: i64,
     username: &'a str,
     is_online: bool,
     is_busy: bool,
-    /// Minutes.
+    /// Expected wait in minutes, as the user has set it.
     #[schema(required)]
     wait_time: Option<i32>,
+    /// When the user was last active. Null if never.
     #[schema(required)]
     last_seen: Option<DateTime<Utc>>,
-    /// Online and not busy.
+    /// Whether the user is online and not busy.
     is_available: bool,
 }
 

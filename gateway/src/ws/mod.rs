@@ -1,32 +1,48 @@
-//! Sockets (contract, `websocket.md`): what happens on the platform, as it happens.
+//! Sockets (contract, `websocket.md`): clients receive what happens on the platform as it happens.
 //!
-//! `follow` reads the stream of events in its order; [`Hub`] keeps what was told of late, once for
-//! all sockets of this replica: statuses in a log with the newest of each person (`status_log`), what
-//! concerns one person alone in another (`letter_log`). A `socket` a client has no queue of its own: it
-//! has a place in the log, is woken, and reads on from there. So a client that does not read slows
-//! nobody down, a status that was overtaken is never sent, and one who comes back with the place where
-//! it stopped reads on, on any replica: places are those of the stream. `entry` says who comes in,
-//! `places` how many, `viewer` what each person must not see, `unverified` whom the feed does not
-//! show. `description` says what goes over them.
+//! [`EventFollower`] reads the stream of events in order and passes each event to [`SocketHub`]. The recent
+//! messages are stored once for all sockets of this replica (`stream_state`): the newest status of each user in
+//! one log (`status_log`), messages to single users in another (`user_message_log`).
+//!
+//! A socket has no queue of its own. It has a position in the log, is woken, and reads from there (`reader`). So a
+//! slow client delays nobody, and a status that was replaced is never sent. A client that connects again names the
+//! last message it has and continues from there on any replica, because positions are those of the stream.
+//!
+//! `service` admits clients, `connection_slots` limits their number, and `session` talks to each one. `viewer`
+//! knows which users are hidden from a client, and `unverified` which ones the feed does not show. `asyncapi`
+//! describes the messages.
 
+mod asyncapi;
 mod channel;
-mod description;
-mod entry;
+mod client_message;
+mod close;
+mod connection;
+mod connection_slots;
+mod context;
+mod event_follower;
 mod event_order;
-mod follow;
+mod feed_removal;
+mod guards;
 mod hub;
-mod letter_log;
-mod letters;
 mod message;
-mod places;
 mod reader;
+mod sequence;
+mod service;
+mod session;
 mod snapshot;
-mod socket;
 mod status_log;
+mod status_messages;
+mod stream_state;
 mod unverified;
+mod upgrade_request;
+mod user_message_data;
+mod user_message_log;
+mod user_messages;
 mod viewer;
+mod viewer_registry;
 
-pub use description::document;
-pub use entry::{Gate, calls, feed, notifications, presence};
-pub use hub::Hub;
-pub use places::Places;
+pub use asyncapi::document;
+pub use connection_slots::ConnectionSlots;
+pub use event_follower::EventFollower;
+pub use hub::SocketHub;
+pub use service::{SocketService, calls, feed, notifications, presence};

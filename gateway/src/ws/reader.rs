@@ -1,4 +1,4 @@
-//! A socket's place in a channel.
+//! Reads the messages of a channel for one socket.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -7,163 +7,164 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
 use super::channel::Channel;
-use super::hub::{Epoch, event_at};
-use super::status_log::{Behind, Cause, ChangeForms, Told};
+use super::sequence::latest_event_seq;
+use super::status_log::{ChangeFormat, CursorTooOld, MessageCause, StatusMessage};
+use super::stream_state::StreamState;
 use super::viewer::Viewer;
 
-/// People whom a socket may ask to hear of.
+/// Users that one socket may subscribe to.
 pub(super) const SUBSCRIBED_MAX: usize = 1_000;
 
-/// Reads a channel as one person may see it.
-pub(super) struct Reader {
-    epoch: Arc<Epoch>,
+/// Reads the messages of a channel that one user may see.
+pub(super) struct ChannelReader {
+    stream: Arc<StreamState>,
     channel: Channel,
     viewer: Arc<Viewer>,
     cursor: u64,
-    forms: ChangeForms,
-    /// Empty: everyone.
-    only: HashSet<i64>,
-    told: watch::Receiver<()>,
+    format: ChangeFormat,
+    /// Empty for a socket that receives messages about all users.
+    subscribed: HashSet<i64>,
+    updates: watch::Receiver<()>,
 }
 
-/// Where a client says that it stopped, and in which forms it takes changes.
+/// The position at which a client stopped reading, and the format in which it reads changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Resume {
-    pub(super) epoch: Option<String>,
+pub(super) struct ResumeRequest {
+    pub(super) stream_id: Option<String>,
     pub(super) since: Option<u64>,
-    /// It said something, be it nonsense.
-    pub(super) is_asked: bool,
-    pub(super) forms: ChangeForms,
+    /// Whether the client sent a position at all, even an invalid one.
+    pub(super) is_present: bool,
+    pub(super) format: ChangeFormat,
 }
 
-/// How a reader begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Beginning {
-    /// With what happens from now on.
-    Now,
-    /// With what was missed.
+pub(super) enum ReaderStart {
+    /// The reader begins with the next message.
+    FromNow,
+    /// The reader begins with the messages that the client missed.
     Resumed,
-    /// With a snapshot: what was missed is no longer kept.
-    Lost,
+    /// Some of the missed messages were dropped, so the client needs a snapshot.
+    NeedsSnapshot,
 }
 
-impl Reader {
+impl ChannelReader {
     pub(super) fn new(
-        epoch: Arc<Epoch>,
+        stream: Arc<StreamState>,
         channel: Channel,
         viewer: Arc<Viewer>,
-        resume: &Resume,
-    ) -> (Self, Beginning) {
-        // Before the place is taken, so that nothing told in between stays unread.
-        let told = if channel.is_public() {
-            epoch.statuses(channel).told.subscribe()
+        resume: &ResumeRequest,
+    ) -> (Self, ReaderStart) {
+        // Subscribe before the position is determined, so that no message in between stays unread.
+        let updates = if channel.is_public() {
+            stream.statuses(channel).updates.subscribe()
         } else {
-            viewer.letters.subscribe()
+            viewer.message_updates.subscribe()
         };
         let since = resume
             .since
-            .map(event_at)
-            .filter(|_| resume.epoch.as_ref() == Some(&epoch.id));
-        let (newest, is_complete) = epoch.newest(channel, since);
-        let (cursor, beginning) = match since {
-            Some(since) if is_complete => (since, Beginning::Resumed),
-            _ if resume.is_asked => (newest, Beginning::Lost),
-            _ => (newest, Beginning::Now),
+            .map(latest_event_seq)
+            .filter(|_| resume.stream_id.as_ref() == Some(&stream.id));
+        let (newest, is_complete) = stream.newest_seq(channel, since);
+        let (cursor, start) = match since {
+            Some(since) if is_complete => (since, ReaderStart::Resumed),
+            _ if resume.is_present => (newest, ReaderStart::NeedsSnapshot),
+            _ => (newest, ReaderStart::FromNow),
         };
         let reader = Self {
-            epoch,
+            stream,
             channel,
             viewer,
             cursor,
-            forms: resume.forms,
-            only: HashSet::new(),
-            told,
+            format: resume.format,
+            subscribed: HashSet::new(),
+            updates,
         };
-        (reader, beginning)
+        (reader, start)
     }
 
-    /// Resolves when there may be more to read.
-    pub(super) async fn more(&mut self) {
-        // The sender lives as long as the epoch and the viewer, which we hold.
-        let _ = self.told.changed().await;
+    /// Waits until there may be more to read.
+    pub(super) async fn wait_for_update(&mut self) {
+        // The sender lives as long as the stream and the viewer, which this reader owns references to.
+        let _ = self.updates.changed().await;
     }
 
-    pub(super) fn epoch(&self) -> &Arc<Epoch> {
-        &self.epoch
+    pub(super) fn stream(&self) -> &Arc<StreamState> {
+        &self.stream
     }
 
-    /// Goes on after this message instead.
-    pub(super) fn step_to(&mut self, cursor: u64) {
+    /// Continues after the message with this number.
+    pub(super) fn move_to(&mut self, cursor: u64) {
         self.cursor = cursor;
     }
 
-    /// The number of the last message read.
+    /// Returns the number of the last message that was read.
     pub(super) fn cursor(&self) -> u64 {
         self.cursor
     }
 
-    /// At most `max` messages, and steps behind them.
-    pub(super) fn read(&mut self, max: usize) -> Result<Vec<Utf8Bytes>, Behind> {
-        let piece = if self.channel.is_public() {
-            let log = &self.epoch.statuses(self.channel).log;
+    /// Reads about `max` messages and moves after them.
+    pub(super) fn read_batch(&mut self, max: usize) -> Result<Vec<Utf8Bytes>, CursorTooOld> {
+        let batch = if self.channel.is_public() {
+            let log = &self.stream.statuses(self.channel).log;
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
-            self.viewer.with_hidden(|hidden| {
-                log.read(self.cursor, max, self.forms, |told| {
-                    self.is_wanted(told, hidden)
+            self.viewer.with_hidden_users(|hidden| {
+                log.read(self.cursor, max, self.format, |message| {
+                    self.is_wanted(message, hidden)
                 })
             })?
         } else {
-            let log = self.epoch.letters(self.channel);
+            let log = self.stream.user_messages(self.channel);
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
             log.read(self.viewer.user_id, self.cursor, max)?
         };
-        self.cursor = piece.cursor;
-        Ok(piece.texts)
+        self.cursor = batch.cursor;
+        Ok(batch.texts)
     }
 
-    fn is_wanted(&self, told: &Told, hidden: &HashSet<i64>) -> bool {
-        let is_chosen = if self.only.is_empty() {
-            told.cause != (Cause::Sign { is_for_all: false })
+    fn is_wanted(&self, message: &StatusMessage, hidden: &HashSet<i64>) -> bool {
+        let is_subscribed = if self.subscribed.is_empty() {
+            message.cause != (MessageCause::Heartbeat { is_for_all: false })
         } else {
-            self.only.contains(&told.user_id)
+            self.subscribed.contains(&message.user_id)
         };
-        is_chosen && !hidden.contains(&told.user_id)
+        is_subscribed && !hidden.contains(&message.user_id)
     }
 
-    /// Whether the socket may tell of this person.
-    pub(super) fn may_show(&self, user_id: i64) -> bool {
-        let is_listed = self.channel != Channel::Feed || !self.epoch.unverified.contains(user_id);
+    /// Returns whether the socket may mention this user.
+    pub(super) fn may_see(&self, user_id: i64) -> bool {
+        let is_listed = self.channel != Channel::Feed || !self.stream.unverified.contains(user_id);
         let is_hidden = |hidden: &HashSet<i64>| hidden.contains(&user_id);
-        is_listed && !self.viewer.with_hidden(is_hidden)
+        is_listed && !self.viewer.with_hidden_users(is_hidden)
     }
 
-    /// Narrows to these people, besides those chosen before. Answers whether they were not too many.
+    /// Adds users to the subscription. Returns false, and changes nothing, if there would be too many.
     pub(super) fn subscribe(&mut self, user_ids: Vec<i64>) -> bool {
-        let new = user_ids.iter().filter(|id| !self.only.contains(id));
-        if self.only.len() + new.count() > SUBSCRIBED_MAX {
+        let new = user_ids.iter().filter(|id| !self.subscribed.contains(id));
+        if self.subscribed.len() + new.count() > SUBSCRIBED_MAX {
             return false;
         }
-        self.only.extend(user_ids);
+        self.subscribed.extend(user_ids);
         true
     }
 
-    /// Takes these people back, or all; without anyone chosen one hears of everyone.
+    /// Removes users from the subscription, or all of them. Without a subscription, the socket receives messages
+    /// about all users.
     pub(super) fn unsubscribe(&mut self, user_ids: Option<Vec<i64>>) {
         match user_ids {
             Some(user_ids) => {
                 for user_id in user_ids {
-                    self.only.remove(&user_id);
+                    self.subscribed.remove(&user_id);
                 }
             }
-            None => self.only.clear(),
+            None => self.subscribed.clear(),
         }
-        self.only.shrink_to_fit();
+        self.subscribed.shrink_to_fit();
     }
 
-    /// Whom one hears of; empty: everyone.
-    pub(super) fn only(&self) -> Vec<i64> {
-        let mut only: Vec<i64> = self.only.iter().copied().collect();
-        only.sort_unstable();
-        only
+    /// Returns the subscribed users in order; none when the socket receives messages about all users.
+    pub(super) fn subscribed_user_ids(&self) -> Vec<i64> {
+        let mut user_ids: Vec<i64> = self.subscribed.iter().copied().collect();
+        user_ids.sort_unstable();
+        user_ids
     }
 }

@@ -1,4 +1,4 @@
-//! How things stand, for a client that has missed more than is kept.
+//! Snapshots of the current state, for clients that missed messages which are no longer kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,158 +14,172 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::channel::Channel;
-use super::hub::Epoch;
 use super::message::{Status, json};
-use super::reader::Reader;
-use crate::app::{Calls, Presence};
+use super::reader::ChannelReader;
+use super::stream_state::StreamState;
+use crate::clients::{CallsClient, PresenceClient};
 use crate::openapi::values;
 
-/// People in a snapshot; a client that shows others asks for them (`GET /users/presence`).
-const PEOPLE_MAX: i32 = 1_000;
-/// When a replica dies, thousands come back at once: they share one answer.
+/// Users in a snapshot. A client that shows others reads them with `GET /users/presence`.
+const USERS_MAX: i32 = 1_000;
+/// When a replica dies, thousands of clients connect again at once. They share one answer of presence.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// Takes snapshots.
-pub(super) struct Snapshots {
-    presence: Presence,
-    calls: Calls,
-    feed: Mutex<Option<Shared>>,
-    everyone: Mutex<Option<Shared>>,
+/// Loads snapshots.
+pub(super) struct SnapshotLoader {
+    presence: PresenceClient,
+    calls: CallsClient,
+    online_listeners: Mutex<Option<OnlineUsers>>,
+    online_users: Mutex<Option<OnlineUsers>>,
 }
 
-/// Who is online, written once.
+/// The users who are online, shared by snapshots.
 #[derive(Clone)]
-struct Shared {
-    taken_at: Instant,
-    epoch: Arc<Epoch>,
-    /// What it shows is at least as new as the message of this number.
+struct OnlineUsers {
+    loaded_at: Instant,
+    stream: Arc<StreamState>,
+    /// The statuses are at least as new as the message with this number.
     cursor: u64,
-    people: Arc<Vec<(i64, Box<RawValue>)>>,
+    statuses: Arc<Vec<(i64, Box<RawValue>)>>,
     is_complete: bool,
 }
 
-/// Who is online.
+/// The users who are online.
 #[derive(Serialize, ToSchema)]
-pub(super) struct People<'a> {
+#[schema(as = OnlineUsers)]
+pub(super) struct OnlineUsersSnapshot<'a> {
+    /// At most 1000 statuses. On `/ws/feed`, those of listeners.
     #[schema(value_type = Vec<Status>)]
     statuses: Vec<&'a RawValue>,
-    /// Whether everybody who is not named is offline.
+    /// Whether all users who are not listed are offline.
     is_complete: bool,
 }
 
-/// The call that one is in.
+/// The current call of the user.
 #[derive(Serialize, ToSchema)]
-pub(super) struct OwnCall {
+#[schema(as = CurrentCall)]
+pub(super) struct CallSnapshot {
+    /// Null when the user is not in a call.
     #[schema(required)]
-    call: Option<Ongoing>,
+    call: Option<OngoingCallData>,
 }
 
+/// An ongoing call.
 #[derive(Serialize, ToSchema)]
-struct Ongoing {
+#[schema(as = Ongoing)]
+struct OngoingCallData {
     call_id: i64,
+    /// The caller.
     user_id: i64,
     listener_id: i64,
     #[schema(value_type = values::CallType)]
     call_type: &'static str,
     #[schema(value_type = values::CallStatus)]
     status: &'static str,
+    /// The duration so far, in seconds.
     duration_seconds: i64,
+    /// Coins charged so far.
     coins_spent: i64,
-    /// Told to the caller alone.
+    /// The caller's balance in coins. Only the caller receives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     remaining_coins: Option<i64>,
 }
 
-/// Notifications are not kept: the lists that they tell of are to be read again.
+/// The snapshot of a channel without a state: the client reads its lists and balances again.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Nothing {
+#[schema(as = EmptySnapshot)]
+pub(super) struct NotificationsSnapshot {
+    /// Always false.
     is_complete: bool,
 }
 
-impl Snapshots {
-    pub(super) fn new(presence: Presence, calls: Calls) -> Self {
+impl SnapshotLoader {
+    pub(super) fn new(presence: PresenceClient, calls: CallsClient) -> Self {
         Self {
             presence,
             calls,
-            feed: Mutex::default(),
-            everyone: Mutex::default(),
+            online_listeners: Mutex::default(),
+            online_users: Mutex::default(),
         }
     }
 
-    /// The `data` of a snapshot of a channel, as this reader may see it. The reader is to go on after
-    /// it.
-    pub(super) async fn take(
+    /// Loads the `data` of a snapshot, limited to what this reader may see, and moves the reader after it.
+    pub(super) async fn load(
         &self,
         channel: Channel,
         user_id: i64,
-        reader: &mut Reader,
+        reader: &mut ChannelReader,
     ) -> Result<Box<RawValue>, Error> {
         match channel {
             Channel::Feed | Channel::Presence => {
-                let shared = self.online(channel, reader.epoch()).await?;
-                reader.step_to(shared.cursor);
-                let people = shared.people.iter();
-                let seen = people.filter(|(user_id, _)| reader.may_show(*user_id));
-                Ok(raw(&People {
-                    statuses: seen.map(|(_, status)| &**status).collect(),
-                    is_complete: shared.is_complete,
+                let online = self.load_online(channel, reader.stream()).await?;
+                reader.move_to(online.cursor);
+                let statuses = online.statuses.iter();
+                let visible = statuses.filter(|(user_id, _)| reader.may_see(*user_id));
+                Ok(raw(&OnlineUsersSnapshot {
+                    statuses: visible.map(|(_, status)| &**status).collect(),
+                    is_complete: online.is_complete,
                 }))
             }
-            Channel::Calls => self.own_call(user_id).await,
-            Channel::Notifications => Ok(raw(&Nothing { is_complete: false })),
+            Channel::Calls => self.load_call(user_id).await,
+            Channel::Notifications => Ok(raw(&NotificationsSnapshot { is_complete: false })),
         }
     }
 
-    async fn online(&self, channel: Channel, epoch: &Arc<Epoch>) -> Result<Shared, Error> {
+    async fn load_online(
+        &self,
+        channel: Channel,
+        stream: &Arc<StreamState>,
+    ) -> Result<OnlineUsers, Error> {
         let listeners_only = channel == Channel::Feed;
         let shared = if listeners_only {
-            &self.feed
+            &self.online_listeners
         } else {
-            &self.everyone
+            &self.online_users
         };
         let mut shared = shared.lock().await;
         if let Some(shared) = &*shared
-            && shared.taken_at.elapsed() < SHARED_FOR
-            && Arc::ptr_eq(&shared.epoch, epoch)
+            && shared.loaded_at.elapsed() < SHARED_FOR
+            && Arc::ptr_eq(&shared.stream, stream)
         {
             return Ok(shared.clone());
         }
-        let taken_at = Instant::now();
-        let (cursor, _) = epoch.newest(channel, None);
+        let loaded_at = Instant::now();
+        let (cursor, _) = stream.newest_seq(channel, None);
         let request = ListOnlineRequest {
             listeners_only,
-            limit: PEOPLE_MAX,
+            limit: USERS_MAX,
         };
         let online = retry_idempotent(|| {
             let mut presence = self.presence.clone();
             async move { presence.list_online(request).await }
         })
         .await?;
-        let people = online.statuses.iter();
-        let people = people.map(|status| (status.user_id, raw(&Status::from(status))));
-        let fresh = Shared {
-            taken_at,
-            epoch: epoch.clone(),
+        let statuses = online.statuses.iter();
+        let statuses = statuses.map(|status| (status.user_id, raw(&Status::from(status))));
+        let fresh = OnlineUsers {
+            loaded_at,
+            stream: stream.clone(),
             cursor,
-            people: Arc::new(people.collect()),
+            statuses: Arc::new(statuses.collect()),
             is_complete: !online.has_more,
         };
         Ok(shared.insert(fresh).clone())
     }
 
-    async fn own_call(&self, user_id: i64) -> Result<Box<RawValue>, Error> {
+    async fn load_call(&self, user_id: i64) -> Result<Box<RawValue>, Error> {
         let ongoing = retry_idempotent(|| {
             let mut calls = self.calls.clone();
             async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
         })
         .await?;
-        let call = ongoing.call.as_ref().map(Ongoing::of);
-        Ok(raw(&OwnCall { call }))
+        let call = ongoing.call.as_ref().map(OngoingCallData::of);
+        Ok(raw(&CallSnapshot { call }))
     }
 }
 
-impl Ongoing {
+impl OngoingCallData {
     fn of(call: &OngoingCall) -> Self {
         Self {
             call_id: call.call_id,
@@ -184,5 +198,5 @@ impl Ongoing {
 }
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
-    RawValue::from_string(json(value)).expect("what we write is JSON")
+    RawValue::from_string(json(value)).expect("serde_json writes JSON")
 }

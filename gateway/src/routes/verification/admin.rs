@@ -9,7 +9,7 @@ use talktime_proto::verification::v1::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::Verification;
+use crate::clients::VerificationClient;
 use crate::extract::{Admin, Json, Query};
 use crate::paging::Page;
 use crate::problem::Result;
@@ -70,7 +70,7 @@ impl From<PendingVerification> for PendingEntry {
     responses((status = 200, body = PendingAnswer))
 )]
 pub(in crate::routes) async fn pending(
-    State(verification): State<Verification>,
+    State(verification): State<VerificationClient>,
     _admin: Admin,
     Query(query): Query<PendingQuery>,
 ) -> Result<Json<PendingAnswer>> {
@@ -128,7 +128,7 @@ pub(in crate::routes) struct ReviewAnswer {
     )
 )]
 pub(in crate::routes) async fn review(
-    State(mut verification): State<Verification>,
+    State(mut verification): State<VerificationClient>,
     Admin(admin): Admin,
     Json(body): Json<ReviewBody>,
 ) -> Result<Json<ReviewAnswer>> {
@@ -181,7 +181,7 @@ pub(in crate::routes) struct RevokeAnswer {
     )
 )]
 pub(in crate::routes) async fn revoke(
-    State(mut verification): State<Verification>,
+    State(mut verification): State<VerificationClient>,
     Admin(admin): Admin,
     Json(body): Json<RevokeBody>,
 ) -> Result<Json<RevokeAnswer>> {

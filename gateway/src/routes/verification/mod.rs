@@ -17,7 +17,7 @@ use tonic::Request;
 use utoipa::ToSchema;
 
 use super::time;
-use crate::app::Verification;
+use crate::clients::VerificationClient;
 use crate::extract::Json;
 use crate::problem::Result;
 use crate::token::Caller;
@@ -151,7 +151,7 @@ impl From<GetVerificationStatusResponse> for StatusAnswer {
     )
 )]
 pub(super) async fn status(
-    State(verification): State<Verification>,
+    State(verification): State<VerificationClient>,
     caller: Caller,
 ) -> Result<Json<StatusAnswer>> {
     let user_id = caller.user_id;
@@ -176,7 +176,7 @@ pub(super) async fn status(
     )
 )]
 pub(super) async fn history(
-    State(verification): State<Verification>,
+    State(verification): State<VerificationClient>,
     caller: Caller,
 ) -> Result<Json<HistoryAnswer>> {
     let user_id = caller.user_id;
@@ -214,7 +214,7 @@ pub(super) struct UrlBody {
     )
 )]
 pub(super) async fn submit_url(
-    State(mut verification): State<Verification>,
+    State(mut verification): State<VerificationClient>,
     caller: Caller,
     Json(body): Json<UrlBody>,
 ) -> Result<Json<SubmittedAnswer>> {
@@ -263,7 +263,7 @@ pub(super) struct TicketAnswer {
     )
 )]
 pub(super) async fn ticket(
-    State(mut verification): State<Verification>,
+    State(mut verification): State<VerificationClient>,
     caller: Caller,
     Json(body): Json<TicketBody>,
 ) -> Result<Json<TicketAnswer>> {
@@ -308,7 +308,7 @@ pub(super) struct ConfirmBody {
     )
 )]
 pub(super) async fn confirm(
-    State(mut verification): State<Verification>,
+    State(mut verification): State<VerificationClient>,
     caller: Caller,
     Json(body): Json<ConfirmBody>,
 ) -> Result<Json<SubmittedAnswer>> {

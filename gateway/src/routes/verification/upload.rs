@@ -13,7 +13,7 @@ use talktime_proto::verification::v1::{UploadAudioRequest, UploadFinish, UploadS
 use utoipa::ToSchema;
 
 use super::{SubmittedAnswer, patient};
-use crate::app::Verification;
+use crate::clients::VerificationClient;
 use crate::extract::{Json, Listener};
 use crate::problem::Result;
 use crate::token::Caller;
@@ -57,7 +57,7 @@ struct AudioForm {
     )
 )]
 pub(in crate::routes) async fn file(
-    State(mut verification): State<Verification>,
+    State(mut verification): State<VerificationClient>,
     caller: Caller,
     listener: Result<Listener>,
     form: Result<Multipart, MultipartRejection>,

@@ -11,7 +11,7 @@ use talktime_kit::{Error, Kind};
 use talktime_proto::wallet::v1::{Balance, GetBalanceRequest};
 use utoipa::ToSchema;
 
-use crate::app::Wallet;
+use crate::clients::WalletClient;
 use crate::extract::Json;
 use crate::number::Hundredths;
 use crate::problem::Result;
@@ -43,7 +43,7 @@ impl From<Balance> for BalanceAnswer {
 /// Refuses to delete a person whose rupees are on their way to a bank. A withdrawal that is requested
 /// between this and the deletion is not lost: the wallet keeps it until it is decided.
 pub(super) async fn check_no_payout_in_progress(
-    wallet: &Wallet,
+    wallet: &WalletClient,
     user_id: i64,
 ) -> Result<(), Error> {
     let balance = load_balance(wallet, user_id).await?;
@@ -57,7 +57,7 @@ pub(super) async fn check_no_payout_in_progress(
     Ok(())
 }
 
-async fn load_balance(wallet: &Wallet, user_id: i64) -> Result<Balance, Error> {
+async fn load_balance(wallet: &WalletClient, user_id: i64) -> Result<Balance, Error> {
     retry_idempotent(|| {
         let mut wallet = wallet.clone();
         async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
@@ -74,7 +74,7 @@ async fn load_balance(wallet: &Wallet, user_id: i64) -> Result<Balance, Error> {
     responses((status = 200, body = BalanceAnswer))
 )]
 pub(super) async fn balance(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
 ) -> Result<Json<BalanceAnswer>> {
     let balance = load_balance(&wallet, caller.user_id).await?;

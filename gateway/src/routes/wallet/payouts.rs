@@ -12,7 +12,7 @@ use talktime_proto::wallet::v1::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::Wallet;
+use crate::clients::WalletClient;
 use crate::extract::{Admin, Id, IdempotencyKey, Json, Listener, Query, missing_field};
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{DecidedStatus, WithdrawalStatus};
@@ -82,7 +82,7 @@ pub(in crate::routes) struct BankDetailsKept {
     )
 )]
 pub(in crate::routes) async fn set_bank_details(
-    State(mut wallet): State<Wallet>,
+    State(mut wallet): State<WalletClient>,
     caller: Caller,
     Json(body): Json<BankDetailsBody>,
 ) -> Result<Json<BankDetailsKept>> {
@@ -141,7 +141,7 @@ impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
     responses((status = 200, body = BankDetailsAnswer))
 )]
 pub(in crate::routes) async fn bank_details(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
 ) -> Result<Json<BankDetailsAnswer>> {
     let user_id = caller.user_id;
@@ -204,7 +204,7 @@ impl From<WithdrawResponse> for WithdrawAnswer {
     )
 )]
 pub(in crate::routes) async fn withdraw(
-    State(mut wallet): State<Wallet>,
+    State(mut wallet): State<WalletClient>,
     Listener(caller): Listener,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<WithdrawBody>,
@@ -261,7 +261,7 @@ impl From<Withdrawal> for WithdrawalBody {
     responses((status = 200, body = WithdrawalsAnswer))
 )]
 pub(in crate::routes) async fn withdrawals(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<WithdrawalsAnswer>> {
@@ -350,7 +350,7 @@ impl From<ReviewedWithdrawal> for ReviewedBody {
     )
 )]
 pub(in crate::routes) async fn review(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     _admin: Admin,
     Query(query): Query<ReviewQuery>,
 ) -> Result<Json<ReviewAnswer>> {
@@ -406,7 +406,7 @@ pub(in crate::routes) struct DecideAnswer {
     )
 )]
 pub(in crate::routes) async fn decide(
-    State(mut wallet): State<Wallet>,
+    State(mut wallet): State<WalletClient>,
     Admin(admin): Admin,
     Id(withdrawal_id): Id,
     Json(body): Json<DecideBody>,

@@ -11,7 +11,7 @@ use talktime_proto::wallet::v1::{
 };
 use utoipa::ToSchema;
 
-use crate::app::{Profile, Wallet};
+use crate::clients::{ProfileClient, WalletClient};
 use crate::extract::{IdempotencyKey, Json, RawBody, is_admin};
 use crate::number::{Hundredths, Number};
 use crate::openapi::values::{AddedTxType, PaymentMethod};
@@ -103,7 +103,7 @@ impl From<RechargeResponse> for RechargeAnswer {
     )
 )]
 pub(in crate::routes) async fn recharge(
-    State(mut wallet): State<Wallet>,
+    State(mut wallet): State<WalletClient>,
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<RechargeBody>,
@@ -194,8 +194,8 @@ impl From<RechargeResponse> for AddCoinsAnswer {
     )
 )]
 pub(in crate::routes) async fn add_coins(
-    State(mut wallet): State<Wallet>,
-    State(profile): State<Profile>,
+    State(mut wallet): State<WalletClient>,
+    State(profile): State<ProfileClient>,
     caller: Caller,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<AddCoinsBody>,
@@ -290,7 +290,7 @@ impl From<OpenOrderResponse> for OrderAnswer {
     )
 )]
 pub(in crate::routes) async fn open_order(
-    State(mut wallet): State<Wallet>,
+    State(mut wallet): State<WalletClient>,
     caller: Caller,
     Json(body): Json<OrderBody>,
 ) -> Result<Json<OrderAnswer>> {
@@ -321,7 +321,7 @@ pub(in crate::routes) async fn open_order(
     )
 )]
 pub(in crate::routes) async fn notice(
-    State(mut wallet): State<Wallet>,
+    State(mut wallet): State<WalletClient>,
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<Json<Message>> {

@@ -11,7 +11,7 @@ use talktime_proto::wallet::v1::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::Wallet;
+use crate::clients::WalletClient;
 use crate::extract::{Json, Listener, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::{CallType, TxType};
@@ -71,7 +71,7 @@ impl From<Earning> for EarningBody {
     )
 )]
 pub(in crate::routes) async fn earnings(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     Listener(caller): Listener,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<EarningsAnswer>> {
@@ -163,7 +163,7 @@ pub(in crate::routes) struct ListenerSummary {
 
 /// A page of a history, as the wallet has it.
 async fn list(
-    wallet: Wallet,
+    wallet: WalletClient,
     request: ListTransactionsRequest,
 ) -> Result<ListTransactionsResponse, Error> {
     retry_idempotent(|| {
@@ -187,7 +187,7 @@ async fn list(
     )
 )]
 pub(in crate::routes) async fn of_user(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
     Query(query): Query<TransactionsQuery>,
 ) -> Result<Json<TransactionsAnswer<UserSummary>>> {
@@ -226,7 +226,7 @@ pub(in crate::routes) async fn of_user(
     )
 )]
 pub(in crate::routes) async fn of_listener(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     Listener(caller): Listener,
     Query(query): Query<TransactionsQuery>,
 ) -> Result<Json<TransactionsAnswer<ListenerSummary>>> {
@@ -304,7 +304,7 @@ impl From<Transaction> for RecentBody {
     )
 )]
 pub(in crate::routes) async fn coins(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
 ) -> Result<Json<CoinsAnswer>> {
     let request = ListTransactionsRequest {
@@ -371,7 +371,7 @@ impl From<Purchase> for PurchaseBody {
     )
 )]
 pub(in crate::routes) async fn recharges(
-    State(wallet): State<Wallet>,
+    State(wallet): State<WalletClient>,
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<RechargesAnswer>> {

@@ -1,4 +1,4 @@
-//! That each message is described as it is written.
+//! Compares the messages that are written with their descriptions.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,21 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use super::super::letters::letters_of;
+use super::super::user_messages::user_messages;
+use super::messages::{call_messages, notification_messages};
 use super::*;
 
-/// Fields of an event have no higher numbers.
+/// No field of an event has a higher number.
 const FIELDS_MAX: u32 = 1_000;
 
-/// An event of every kind that there is: a field of the message is enough to make one. All are empty, but
-/// for the name without which a listener hears of no list.
+/// Returns an event of every kind. All are empty, except for the user name without which a listener is not
+/// notified.
 fn events() -> impl Iterator<Item = Event> {
     (1..=FIELDS_MAX).filter_map(|field| {
         let mut bytes = Vec::new();
         encode_key(field, WireType::LengthDelimited, &mut bytes);
         encode_varint(0, &mut bytes);
-        // Not every field is a message; and of those that are, not every one is a kind.
+        // Some fields are not messages, and some messages are not kinds of events.
         let mut event = Event::decode(bytes.as_slice()).ok()?;
         match event.kind.as_mut()? {
             Kind::FavoriteAdded(added) => added.username = "asha".to_owned(),
@@ -31,13 +32,12 @@ fn events() -> impl Iterator<Item = Event> {
     })
 }
 
-/// Fails unless the channel has this message, and the message all fields that it must and no
-/// other.
+/// Fails unless the document describes this message with exactly its fields.
 fn check(document: &Value, channel: Channel, message: &Value) {
-    let kinds = all(channel).into_iter();
-    let mut kinds = kinds.filter(|kind| message["type"] == kind.r#type);
-    let kind = kinds.next().expect("a kind that is described");
-    let schema = &document["components"]["schemas"][&kind.data.name];
+    let descriptions = all_messages(channel).into_iter();
+    let mut descriptions = descriptions.filter(|one| message["type"] == one.r#type);
+    let description = descriptions.next().expect("the message is described");
+    let schema = &document["components"]["schemas"][&description.data.name];
     let data = message["data"].as_object().expect("data");
     for name in data.keys() {
         assert!(schema["properties"][name].is_object(), "{name}: {message}");
@@ -49,26 +49,26 @@ fn check(document: &Value, channel: Channel, message: &Value) {
 }
 
 #[test]
-fn letters_are_what_the_document_says() {
+fn user_messages_match_the_document() {
     let document = document();
     let mut written = BTreeSet::new();
-    for letter in events().flat_map(|event| letters_of(&event, 1)) {
-        let message: Value = serde_json::from_str(&letter.text).expect("JSON");
-        check(document.json(), letter.channel, &message);
-        let r#type = message["type"].as_str().expect("a type");
-        written.insert((letter.channel.name(), r#type.to_owned()));
+    for message in events().flat_map(|event| user_messages(&event, 1)) {
+        let text: Value = serde_json::from_str(&message.text).expect("JSON");
+        check(document.json(), message.channel, &text);
+        let r#type = text["type"].as_str().expect("a type");
+        written.insert((message.channel.name(), r#type.to_owned()));
     }
-    let of_channel = |channel: Channel, messages: Vec<Message>| {
+    let of_channel = |channel: Channel, messages: Vec<MessageDescription>| {
         let types = messages
             .into_iter()
             .map(|message| message.r#type.to_owned());
         types.map(move |r#type| (channel.name(), r#type))
     };
-    let described = of_channel(Channel::Calls, calls());
-    let described = described.chain(of_channel(Channel::Notifications, notifications()));
+    let described = of_channel(Channel::Calls, call_messages());
+    let described = described.chain(of_channel(Channel::Notifications, notification_messages()));
     assert_eq!(
         written,
         described.collect(),
-        "each that is described is written"
+        "every described message is written"
     );
 }

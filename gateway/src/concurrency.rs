@@ -1,0 +1,104 @@
+//! Load shedding: a limited number of requests run at once, a few more wait for a moment, and the others are
+//! refused. A refusal costs little; a request that waits for long is given up by its client, and running it then
+//! delays others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use talktime_kit::{Error, Kind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a request may wait for a permit.
+const WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// Limits the requests that run at once; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ConcurrencyLimit(Arc<LimitState>);
+
+#[derive(Debug)]
+struct LimitState {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    waiting_max: usize,
+}
+
+/// Lets one request run until it is dropped.
+#[derive(Debug)]
+pub struct ConcurrencyPermit(
+    #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
+);
+
+impl ConcurrencyLimit {
+    /// Lets `running_max` requests run at once, and `waiting_max` wait.
+    pub fn new(running_max: usize, waiting_max: usize) -> Self {
+        Self(Arc::new(LimitState {
+            permits: Arc::new(Semaphore::new(running_max)),
+            waiting: AtomicUsize::new(0),
+            waiting_max,
+        }))
+    }
+
+    /// Waits for a permit.
+    ///
+    /// # Errors
+    /// Too many requests wait already, or there was no permit in time.
+    pub async fn acquire(&self) -> Result<ConcurrencyPermit, Error> {
+        let permits = &self.0.permits;
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            return Ok(ConcurrencyPermit(permit));
+        }
+        let _entry = self.enter_queue().ok_or_else(overloaded)?;
+        let permit = tokio::time::timeout(WAIT_MAX, permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_elapsed| overloaded())?;
+        Ok(ConcurrencyPermit(
+            permit.expect("the semaphore is never closed"),
+        ))
+    }
+
+    fn enter_queue(&self) -> Option<QueueEntry<'_>> {
+        let entry = QueueEntry(&self.0.waiting);
+        let before = self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        (before < self.0.waiting_max).then_some(entry)
+    }
+}
+
+/// Counts as waiting until it is dropped.
+struct QueueEntry<'a>(&'a AtomicUsize);
+
+impl Drop for QueueEntry<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn overloaded() -> Error {
+    metrics::counter!("http_server_shed_total").increment(1);
+    Error::new(
+        Kind::Unavailable,
+        "overloaded",
+        "Too much is going on; please try again in a moment.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiting_request_gets_the_next_permit_or_is_refused() {
+        let limit = ConcurrencyLimit::new(1, 1);
+        let first = limit.acquire().await.expect("the first permit");
+        let (second, third) = tokio::join!(limit.acquire(), limit.acquire());
+        let refusals = [second, third].map(|acquired| acquired.map(|_| ()).map_err(|e| e.kind()));
+        assert_eq!(refusals, [Err(Kind::Unavailable); 2]);
+        let waiting = tokio::spawn({
+            let limit = limit.clone();
+            async move { limit.acquire().await.map(|_| ()).is_ok() }
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(waiting.await.expect("no panic"));
+        assert_eq!(limit.0.waiting.load(Ordering::Relaxed), 0);
+    }
+}

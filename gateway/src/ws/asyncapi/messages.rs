@@ -1,0 +1,256 @@
+//! The messages of each channel, as the document describes them.
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::super::channel::Channel;
+use super::super::message::{Empty, Failure, Hello, Status, Subscribed, Subscription};
+use super::super::snapshot::{CallSnapshot, NotificationsSnapshot, OnlineUsersSnapshot};
+use super::super::user_message_data::{
+    BalanceMessage, BlockMessage, CallMessage, FavoriteListChange, FavoritedByMessage,
+    ReversalMessage, ReviewMessage, WithdrawalMessage,
+};
+
+pub(super) fn reference(to: &str) -> Value {
+    json!({"$ref": format!("#/{to}")})
+}
+
+/// A message as the document describes it.
+pub(super) struct MessageDescription {
+    /// The name of the component, which differs from the type where one type has several schemas.
+    pub(super) id: &'static str,
+    pub(super) r#type: &'static str,
+    summary: &'static str,
+    pub(super) data: DataSchema,
+}
+
+/// The schema of `data`, and those that it refers to.
+pub(super) struct DataSchema {
+    pub(super) name: String,
+    pub(super) schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl MessageDescription {
+    fn new<T: ToSchema>(r#type: &'static str, summary: &'static str) -> Self {
+        Self {
+            id: r#type,
+            r#type,
+            summary,
+            data: DataSchema::of::<T>(),
+        }
+    }
+
+    fn with_id(self, id: &'static str) -> Self {
+        Self { id, ..self }
+    }
+
+    pub(super) fn is_sent_by_clients(&self) -> bool {
+        matches!(
+            self.r#type,
+            "ping" | "heartbeat" | "subscribe" | "unsubscribe"
+        )
+    }
+
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(
+            self.r#type,
+            "pong" | "heartbeat_response" | "subscribed" | "error"
+        )
+    }
+
+    fn required_fields(&self) -> &'static [&'static str] {
+        match self.r#type {
+            "ping" | "heartbeat" | "unsubscribe" => &["type"],
+            "subscribe" => &["type", "data"],
+            _ => &["type", "data", "timestamp", "seq"],
+        }
+    }
+
+    pub(super) fn to_component(&self) -> Value {
+        let mut properties = json!({
+            "type": {"const": self.r#type},
+            "data": reference(&format!("components/schemas/{}", self.data.name)),
+            "timestamp": {"type": "string", "format": "date-time"},
+        });
+        if !self.is_sent_by_clients() {
+            properties["seq"] = json!({"type": "integer", "format": "int64", "minimum": 0});
+        }
+        json!({
+            "name": self.r#type,
+            "summary": self.summary,
+            "payload": {
+                "type": "object",
+                "required": self.required_fields(),
+                "properties": properties,
+            },
+        })
+    }
+}
+
+impl DataSchema {
+    fn of<T: ToSchema>() -> Self {
+        let mut schemas = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut schemas);
+        Self {
+            name: T::name().into_owned(),
+            schemas,
+        }
+    }
+}
+
+/// Returns every message of a channel, from the gateway and from clients.
+pub(super) fn all_messages(channel: Channel) -> Vec<MessageDescription> {
+    let mut messages = common_messages();
+    if channel.is_public() {
+        messages.extend(subscription_messages());
+    }
+    messages.push(snapshot_message(channel));
+    messages.extend(match channel {
+        Channel::Feed => feed_messages(),
+        Channel::Presence => presence_messages(),
+        Channel::Calls => call_messages(),
+        Channel::Notifications => notification_messages(),
+    });
+    messages
+}
+
+fn common_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<Hello<'_>>(
+            "hello",
+            "The first message of every socket. It has the position at which the socket begins.",
+        ),
+        MessageDescription::new::<Failure<'_>>(
+            "error",
+            "The socket, or a message that the client sent, was refused.",
+        ),
+        MessageDescription::new::<Empty>(
+            "ping",
+            "A heartbeat. It keeps the user online and is answered with `pong`.",
+        ),
+        MessageDescription::new::<Empty>("pong", "The answer to `ping`."),
+        MessageDescription::new::<Empty>(
+            "heartbeat",
+            "A heartbeat. It keeps the user online and is answered with `heartbeat_response`.",
+        ),
+        MessageDescription::new::<Empty>("heartbeat_response", "The answer to `heartbeat`."),
+    ]
+}
+
+fn subscription_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<Subscription>(
+            "subscribe",
+            "Limits the socket to messages about these users, in addition to users of earlier \
+             subscriptions. A socket may be subscribed to at most 1000 users.",
+        ),
+        MessageDescription::new::<Subscription>(
+            "unsubscribe",
+            "Removes these users from the subscription; without data, all users. A socket without a \
+             subscription receives messages about all users.",
+        ),
+        MessageDescription::new::<Subscribed>(
+            "subscribed",
+            "The answer to `subscribe` and `unsubscribe`: the users of the subscription.",
+        ),
+    ]
+}
+
+fn snapshot_message(channel: Channel) -> MessageDescription {
+    let summary = "The current state, for a client that missed messages which are no longer kept.";
+    match channel {
+        Channel::Feed | Channel::Presence => {
+            MessageDescription::new::<OnlineUsersSnapshot<'_>>("snapshot", summary)
+                .with_id("snapshot_online_users")
+        }
+        Channel::Calls => {
+            MessageDescription::new::<CallSnapshot>("snapshot", summary).with_id("snapshot_call")
+        }
+        Channel::Notifications => {
+            MessageDescription::new::<NotificationsSnapshot>("snapshot", summary)
+                .with_id("snapshot_notifications")
+        }
+    }
+}
+
+fn feed_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<Status<'_>>("listener_online", "A listener came online."),
+        MessageDescription::new::<Status<'_>>(
+            "listener_offline",
+            "A listener went offline, or is not shown in the feed any more.",
+        ),
+        MessageDescription::new::<Status<'_>>("listener_busy", "A listener is in a call."),
+        MessageDescription::new::<Status<'_>>(
+            "listener_available",
+            "A listener can be called again, or changed their wait time.",
+        ),
+    ]
+}
+
+fn presence_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<Status<'_>>("status_change", "A user's status changed."),
+        MessageDescription::new::<Status<'_>>(
+            "presence_update",
+            "A user's status changed, as in `status_change`, or a user sent a heartbeat.",
+        ),
+    ]
+}
+
+pub(super) fn call_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<CallMessage<'_>>(
+            "call_started",
+            "A call began, and its first minute was charged.",
+        ),
+        MessageDescription::new::<CallMessage<'_>>("call_billing", "A minute was charged."),
+        MessageDescription::new::<CallMessage<'_>>(
+            "call_low_balance",
+            "The caller's coins do not cover the next minute.",
+        ),
+        MessageDescription::new::<CallMessage<'_>>("call_ended", "A call ended."),
+    ]
+}
+
+pub(super) fn notification_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<FavoritedByMessage<'_>>(
+            "favorite_added",
+            "A user added the current listener to their favourites.",
+        ),
+        MessageDescription::new::<FavoritedByMessage<'_>>(
+            "favorite_removed",
+            "A user removed the current listener from their favourites.",
+        ),
+        MessageDescription::new::<FavoriteListChange>(
+            "favorites_changed",
+            "The current user's list of favourites changed.",
+        ),
+        MessageDescription::new::<BlockMessage<'_>>(
+            "user_blocked",
+            "The current user blocked a user.",
+        ),
+        MessageDescription::new::<BlockMessage<'_>>(
+            "user_unblocked",
+            "The current user unblocked a user.",
+        ),
+        MessageDescription::new::<ReviewMessage<'_>>(
+            "verification_reviewed",
+            "The current listener's verification was decided or revoked.",
+        ),
+        MessageDescription::new::<WithdrawalMessage<'_>>(
+            "withdrawal_updated",
+            "The status of one of the current user's withdrawals changed.",
+        ),
+        MessageDescription::new::<BalanceMessage>(
+            "low_balance",
+            "The current user's coins are running out.",
+        ),
+        MessageDescription::new::<ReversalMessage<'_>>(
+            "payment_reversed",
+            "A payment of the current user was refunded or charged back.",
+        ),
+    ]
+}

@@ -1,0 +1,128 @@
+//! The messages of clients: their limits and their content.
+
+use std::time::Duration;
+
+use axum::extract::ws::Message;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::close::{Refusal, SessionEnd};
+use super::message::{Failure, Subscription};
+use super::reader::SUBSCRIBED_MAX;
+
+/// Longest message that a client may send.
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const MESSAGES_A_SECOND_MAX: u32 = 30;
+
+pub(super) const UNKNOWN_TYPE: Failure<'static> = Failure {
+    code: "UNKNOWN_TYPE",
+    message: "This channel does not know messages of this type.",
+};
+pub(super) const NOT_A_MESSAGE: Failure<'static> = Failure {
+    code: "INVALID_MESSAGE",
+    message: "A message is a JSON object with a type.",
+};
+pub(super) const INVALID_USER_IDS: Failure<'static> = Failure {
+    code: "INVALID_MESSAGE",
+    message: "data.user_ids is a list of at most 1000 ids.",
+};
+pub(super) const TOO_MANY_USER_IDS: Failure<'static> = Failure {
+    code: "TOO_MANY_USER_IDS",
+    message: "A socket hears of at most 1000 chosen users.",
+};
+
+/// A message from a client.
+#[derive(Deserialize)]
+pub(super) struct ClientMessage<'a> {
+    pub(super) r#type: String,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'a RawValue>,
+}
+
+impl ClientMessage<'_> {
+    /// Returns the `user_ids` of a subscription; `None` if they are missing, invalid or too many.
+    pub(super) fn user_ids(&self) -> Option<Vec<i64>> {
+        let subscription = serde_json::from_str::<Subscription>(self.data?.get()).ok()?;
+        (subscription.user_ids.len() <= SUBSCRIBED_MAX).then_some(subscription.user_ids)
+    }
+}
+
+/// Returns the frame that was received, or the reason why the session ends.
+pub(super) fn check_received(
+    received: Option<Result<Message, axum::Error>>,
+) -> Result<Message, SessionEnd> {
+    match received {
+        Some(Ok(Message::Close(_))) => Err(SessionEnd::ClosedByClient),
+        Some(Ok(message)) if size(&message) > MESSAGE_BYTES_MAX => Err(SessionEnd::TooLarge),
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(SessionEnd::of_read_error(error)),
+        None => Err(SessionEnd::Gone),
+    }
+}
+
+fn size(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        // The protocol bounds the others (RFC 6455, section 5.5).
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
+    }
+}
+
+/// Counts the messages of a client in the current second.
+pub(super) struct MessageRate {
+    last_at: Instant,
+    second: Instant,
+    in_second: u32,
+}
+
+impl MessageRate {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            last_at: now,
+            second: now,
+            in_second: 0,
+        }
+    }
+
+    /// Returns how long the client has sent nothing.
+    pub(super) fn silence(&self) -> Duration {
+        self.last_at.elapsed()
+    }
+
+    /// Records that the connection is alive, without counting a message.
+    pub(super) fn record_pong(&mut self, now: Instant) {
+        self.last_at = now;
+    }
+
+    /// Counts a message. Fails if there are too many in this second.
+    pub(super) fn record_message(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        self.last_at = now;
+        if now - self.second >= Duration::from_secs(1) {
+            self.second = now;
+            self.in_second = 0;
+        }
+        self.in_second += 1;
+        if self.in_second > MESSAGES_A_SECOND_MAX {
+            return Err(SessionEnd::Refused(Refusal::too_many_messages()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_thirty_first_message_of_a_second_is_refused() {
+        let mut rate = MessageRate::new();
+        let now = rate.second;
+        let in_time = (0..MESSAGES_A_SECOND_MAX).all(|_| rate.record_message(now).is_ok());
+        assert!(in_time && rate.record_message(now).is_err());
+        let next_second = now + Duration::from_secs(1);
+        assert!(rate.record_message(next_second).is_ok());
+    }
+}

@@ -1,0 +1,59 @@
+//! One connection of a client, from its admission to its close.
+
+use std::sync::Arc;
+
+use axum::extract::ws::WebSocket;
+
+use super::channel::Channel;
+use super::close::{Refusal, end_socket, refuse_socket};
+use super::context::{Admitted, SocketContext};
+use super::reader::ResumeRequest;
+use super::session::SocketSession;
+
+/// An admitted client on a channel.
+pub(super) struct SocketConnection {
+    context: Arc<SocketContext>,
+    channel: Channel,
+    admitted: Admitted,
+}
+
+impl SocketConnection {
+    pub(super) fn new(context: Arc<SocketContext>, channel: Channel, admitted: Admitted) -> Self {
+        Self {
+            context,
+            channel,
+            admitted,
+        }
+    }
+
+    /// Serves the socket until it ends.
+    pub(super) async fn run(self, socket: WebSocket, resume: ResumeRequest) {
+        let context = self.context.clone();
+        let Some(slot) = context.slots.acquire(&self.admitted.caller).await else {
+            let refusal = Refusal::too_many_connections();
+            return refuse_socket(socket, &refusal, context.clock.now()).await;
+        };
+        let gauge = metrics::gauge!("ws_connections", "channel" => self.channel.name());
+        gauge.increment(1);
+        self.serve(socket, &resume).await;
+        gauge.decrement(1);
+        context.slots.release(slot).await;
+    }
+
+    async fn serve(self, socket: WebSocket, resume: &ResumeRequest) {
+        let Self {
+            context,
+            channel,
+            admitted,
+        } = self;
+        let session = SocketSession::new(context.clone(), channel, &admitted, socket, resume);
+        let (socket, end) = session.run().await;
+        metrics::counter!(
+            "ws_connections_ended_total",
+            "channel" => channel.name(),
+            "reason" => end.name(),
+        )
+        .increment(1);
+        end_socket(socket, end, context.clock.now()).await;
+    }
+}

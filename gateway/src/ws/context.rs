@@ -1,0 +1,52 @@
+//! The parts that all sockets of this replica share, and what is known about a client once it is admitted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use talktime_kit::Clock;
+use talktime_kit::lifecycle::Lifecycle;
+
+use super::connection_slots::ConnectionSlots;
+use super::snapshot::SnapshotLoader;
+use super::stream_state::StreamState;
+use super::viewer_registry::ViewerHandle;
+use crate::config::SocketsConfig;
+use crate::heartbeats::Heartbeats;
+use crate::token::{Caller, Tokens};
+
+/// The parts that all sockets of this replica share.
+pub(super) struct SocketContext {
+    pub(super) tokens: Tokens,
+    pub(super) slots: ConnectionSlots,
+    pub(super) snapshots: SnapshotLoader,
+    pub(super) heartbeats: Heartbeats,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) clock: Clock,
+    pub(super) timeouts: SocketTimeouts,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct SocketTimeouts {
+    pub(super) ping_every: Duration,
+    /// A client that is silent for this long is considered gone.
+    pub(super) silence_max: Duration,
+    /// A client that does not read a message within this time is too slow.
+    pub(super) write_max: Duration,
+}
+
+impl SocketTimeouts {
+    pub(super) fn new(config: SocketsConfig) -> Self {
+        Self {
+            ping_every: Duration::from_millis(config.ping_every_ms.max(1)),
+            silence_max: Duration::from_millis(config.silence_max_ms),
+            write_max: Duration::from_millis(config.unread_max_ms),
+        }
+    }
+}
+
+/// A client whose token was accepted.
+pub(super) struct Admitted {
+    pub(super) caller: Caller,
+    pub(super) viewer: ViewerHandle,
+    pub(super) stream: Arc<StreamState>,
+}

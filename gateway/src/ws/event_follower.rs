@@ -1,0 +1,218 @@
+//! Reads the stream of events in order, and the heartbeats that are published beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
+use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::stream::{Info, Stream};
+use async_nats::jetstream::{self, Message};
+use futures::StreamExt;
+use prost::Message as _;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::messaging::{HEADER_ID, HEADER_SUBJECT};
+use talktime_kit::{Clock, messaging};
+use talktime_proto::events::v1::{Event, SignsOfLife};
+use talktime_proto::events::{LIVE_PRESENCE_SUBJECT, STREAM_SUBJECTS};
+use tokio::time::{Instant, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::SocketHub;
+use super::event_order::EventPlace;
+use super::stream_state::StreamState;
+
+/// Events from before the start of this replica that are read as well: a client that was connected to another
+/// replica may have missed them.
+const EVENTS_READ_BACK: u64 = 10_000;
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// How often the follower checks whether the stream was replaced.
+const STREAM_CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Feeds the stream of events into the hub.
+pub struct EventFollower {
+    hub: SocketHub,
+    nats: Client,
+    lifecycle: Lifecycle,
+}
+
+impl EventFollower {
+    /// Creates a follower. It reads nothing until it runs.
+    pub fn new(hub: SocketHub, nats: Client, lifecycle: Lifecycle) -> Self {
+        Self {
+            hub,
+            nats,
+            lifecycle,
+        }
+    }
+
+    /// Reads events until the process stops, and continues where it was after NATS was unavailable.
+    pub async fn run(self) {
+        let stopping = self.lifecycle.stopping();
+        let following = async { tokio::join!(self.follow_events(), self.follow_heartbeats()) };
+        stopping.run_until_cancelled(following).await;
+    }
+
+    async fn follow_events(&self) {
+        let jetstream = jetstream::new(self.nats.clone());
+        let mut reading = None;
+        loop {
+            if let Err(error) = self.read_stream(&jetstream, &mut reading).await {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    error,
+                    "failed to read the stream of events for sockets; will retry"
+                );
+            }
+            tokio::time::sleep(RETRY_DELAY).await;
+        }
+    }
+
+    /// Reads until an error occurs or the stream was replaced. `reading` keeps the position between calls.
+    async fn read_stream(
+        &self,
+        jetstream: &jetstream::Context,
+        reading: &mut Option<StreamReading>,
+    ) -> anyhow::Result<()> {
+        let mut stream = messaging::ensure_stream(jetstream).await?;
+        let info = stream.info().await?.clone();
+        let current = match reading.take() {
+            Some(current) if current.is_of(&info) => reading.insert(current),
+            _ => reading.insert(StreamReading::of(&info, &self.lifecycle.stopping())),
+        };
+        let mut messages = messages_after(&stream, current.stream_seq).await?;
+        let mut check = interval_at(Instant::now() + STREAM_CHECK_EVERY, STREAM_CHECK_EVERY);
+        loop {
+            self.switch_when_caught_up(current);
+            let message = tokio::select! {
+                message = messages.next() => message,
+                _ = check.tick() => {
+                    if current.is_of(stream.info().await?) {
+                        continue;
+                    }
+                    return Ok(());
+                }
+            };
+            match message {
+                Some(message) => self.apply_message(current, &message?),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets sockets in once all events from before the start were read.
+    fn switch_when_caught_up(&self, reading: &mut StreamReading) {
+        if reading.has_sockets || reading.stream_seq < reading.caught_up_at {
+            return;
+        }
+        reading.has_sockets = true;
+        let state = reading.state.clone();
+        self.lifecycle.spawn(async move { state.run_waker().await });
+        self.hub.switch_stream(reading.state.clone());
+    }
+
+    fn apply_message(&self, reading: &mut StreamReading, message: &Message) {
+        let Ok(info) = message.info() else { return };
+        reading.stream_seq = info.stream_sequence;
+        match Event::decode(message.payload.clone()) {
+            Ok(event) => {
+                let place = place_of(message);
+                self.hub
+                    .apply_event(&reading.state, info.stream_sequence, place, &event);
+                // Events from the past say nothing about the delay of new ones.
+                if info.pending == 0 {
+                    record_delay(&event);
+                }
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                stream_seq = info.stream_sequence,
+                "failed to decode an event for sockets; it is skipped"
+            ),
+        }
+    }
+
+    /// Never ends: without heartbeats, sockets still receive changes.
+    async fn follow_heartbeats(&self) {
+        match self.nats.subscribe(LIVE_PRESENCE_SUBJECT).await {
+            Ok(mut messages) => {
+                while let Some(message) = messages.next().await {
+                    if let (Ok(stream), Ok(heartbeats)) =
+                        (self.hub.stream(), SignsOfLife::decode(message.payload))
+                    {
+                        stream.push_heartbeats(&heartbeats);
+                    }
+                }
+            }
+            Err(error) => tracing::error!(
+                %error,
+                "failed to subscribe to heartbeats; sockets receive changes of status only"
+            ),
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The position in a stream that is being read.
+struct StreamReading {
+    state: Arc<StreamState>,
+    stream_seq: u64,
+    /// Sockets are let in once everything up to this position was read.
+    caught_up_at: u64,
+    has_sockets: bool,
+}
+
+impl StreamReading {
+    fn of(info: &Info, stopping: &CancellationToken) -> Self {
+        let last = info.state.last_sequence;
+        let start = last.saturating_sub(EVENTS_READ_BACK);
+        // Events that were deleted from the stream cannot be read.
+        let start = start.max(info.state.first_sequence.saturating_sub(1));
+        let ended = stopping.child_token();
+        Self {
+            state: Arc::new(StreamState::new(stream_id(info), start, ended)),
+            stream_seq: start,
+            caught_up_at: last,
+            has_sockets: false,
+        }
+    }
+
+    /// Returns whether this is still the same stream, and not one that was created after a loss.
+    fn is_of(&self, info: &Info) -> bool {
+        self.state.id == stream_id(info) && info.state.last_sequence >= self.stream_seq
+    }
+}
+
+/// Returns the time of the stream's creation, which is the same for every replica.
+fn stream_id(info: &Info) -> String {
+    info.created.unix_timestamp_nanos().to_string()
+}
+
+async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Ordered> {
+    let consumer = stream
+        .create_consumer(OrderedConfig {
+            filter_subject: STREAM_SUBJECTS.to_owned(),
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: stream_seq + 1,
+            },
+            replay_policy: ReplayPolicy::Instant,
+            ..OrderedConfig::default()
+        })
+        .await?;
+    Ok(consumer.messages().await?)
+}
+
+fn place_of(message: &Message) -> Option<EventPlace> {
+    let headers = message.headers.as_ref()?;
+    let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
+    EventPlace::parse(text(HEADER_ID)?, text(HEADER_SUBJECT)?)
+}
+
+/// Records the time from an event until its messages are ready for sockets.
+fn record_delay(event: &Event) {
+    let happened_at = talktime_proto::datetime(event.happened_at.as_ref());
+    let delay = happened_at.and_then(|at| (Clock::System.now() - at).to_std().ok());
+    if let Some(delay) = delay {
+        metrics::histogram!("ws_event_delay_seconds").record(delay);
+    }
+}

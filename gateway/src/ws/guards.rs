@@ -1,0 +1,82 @@
+//! The conditions that end a session whatever its client does.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::close::{Refusal, SessionEnd};
+use super::context::SocketContext;
+use super::viewer::Viewer;
+use crate::token::{Caller, Tokens};
+
+/// Ends a session when its token expires or is revoked, its user loses all roles, or the process stops.
+pub(super) struct SessionGuards {
+    tokens: Tokens,
+    caller: Caller,
+    viewer: Arc<Viewer>,
+    access_checks: watch::Receiver<()>,
+    expires_at: Instant,
+    stopping: CancellationToken,
+    stream_ended: CancellationToken,
+}
+
+impl SessionGuards {
+    pub(super) fn new(
+        context: &SocketContext,
+        caller: Caller,
+        viewer: Arc<Viewer>,
+        stream_ended: CancellationToken,
+    ) -> Self {
+        let remaining = caller.expires_at - context.clock.now();
+        let mut access_checks = viewer.access_checks.subscribe();
+        // The token was checked before this subscription, so it must be checked once more.
+        access_checks.mark_changed();
+        Self {
+            tokens: context.tokens.clone(),
+            expires_at: Instant::now() + remaining.to_std().unwrap_or_default(),
+            caller,
+            viewer,
+            access_checks,
+            stopping: context.lifecycle.stopping(),
+            stream_ended,
+        }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Waits until the session must end. The future may be dropped and created again.
+    pub(super) async fn wait_for_end(&mut self) -> SessionEnd {
+        loop {
+            tokio::select! {
+                () = sleep_until(self.expires_at) => {
+                    let refusal = Refusal::auth_failed("The access token has expired.");
+                    return SessionEnd::Refused(refusal);
+                }
+                () = self.stopping.cancelled() => return SessionEnd::Restarting,
+                () = self.stream_ended.cancelled() => return SessionEnd::Restarting,
+                // The sender belongs to the viewer, so it cannot be gone.
+                _ = self.access_checks.changed() => {
+                    if let Some(end) = self.check_access().await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns why the session must end, if it must. A revocation that cannot be determined now is checked
+    /// again with the next request for a check.
+    async fn check_access(&self) -> Option<SessionEnd> {
+        if self.viewer.has_no_roles() {
+            return Some(SessionEnd::Refused(Refusal::no_roles()));
+        }
+        let is_revoked = self.tokens.is_revoked(&self.caller).await;
+        is_revoked.unwrap_or_default().then(|| {
+            SessionEnd::Refused(Refusal::auth_failed("The access token has been revoked."))
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Admits clients to sockets: checks the token, accepts the upgrade and starts the connection.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::{Clock, Error, Kind};
+
+use super::SocketHub;
+use super::channel::Channel;
+use super::client_message::MESSAGE_BYTES_MAX;
+use super::close::{Refusal, refuse_socket};
+use super::connection::SocketConnection;
+use super::connection_slots::ConnectionSlots;
+use super::context::{Admitted, SocketContext, SocketTimeouts};
+use super::snapshot::SnapshotLoader;
+use super::upgrade_request::{BEARER, UpgradeRequest};
+use crate::clients::{CallsClient, PresenceClient};
+use crate::config::SocketsConfig;
+use crate::heartbeats::Heartbeats;
+use crate::problem::Result;
+use crate::token::Tokens;
+
+/// A longer message is not read to its end. One that is shorter, but still too long, is answered with a close
+/// code.
+const READ_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+/// Bytes that may wait for a slow client's connection.
+const UNSENT_BYTES_MAX: usize = 256 * 1024;
+/// The buffers are small because every socket has both: clients send little, and batches are written in pieces
+/// of this size.
+const READ_BUFFER_BYTES: usize = 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Admits clients to sockets; cheap to clone.
+#[derive(Clone)]
+pub struct SocketService {
+    hub: SocketHub,
+    context: Arc<SocketContext>,
+}
+
+impl SocketService {
+    /// Creates the service of the sockets that read from `hub`.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
+    pub fn new(
+        tokens: Tokens,
+        hub: SocketHub,
+        slots: ConnectionSlots,
+        presence: PresenceClient,
+        calls: CallsClient,
+        heartbeats: Heartbeats,
+        lifecycle: Lifecycle,
+        clock: Clock,
+        config: SocketsConfig,
+    ) -> Self {
+        let context = SocketContext {
+            tokens,
+            slots,
+            snapshots: SnapshotLoader::new(presence, calls),
+            heartbeats,
+            lifecycle,
+            clock,
+            timeouts: SocketTimeouts::new(config),
+        };
+        Self {
+            hub,
+            context: Arc::new(context),
+        }
+    }
+
+    async fn open_socket(self, channel: Channel, request: UpgradeRequest) -> Result<Response> {
+        let UpgradeRequest {
+            token,
+            resume,
+            upgrade,
+        } = request;
+        let upgrade = upgrade?;
+        match self.admit(token).await {
+            Ok(admitted) => {
+                let context = self.context.clone();
+                Ok(self.accept(upgrade, move |socket| async move {
+                    let connection = SocketConnection::new(context, channel, admitted);
+                    connection.run(socket, resume).await;
+                }))
+            }
+            // A browser cannot read the answer to a refused upgrade, so the refusal is sent on the socket.
+            Err(AdmissionError::Refused(refusal)) => {
+                let now = self.context.clock.now();
+                Ok(self.accept(upgrade, move |socket| async move {
+                    refuse_socket(socket, &refusal, now).await;
+                }))
+            }
+            // The token could not be checked: the client must try again.
+            Err(AdmissionError::Unknown(error)) => Err(error.into()),
+        }
+    }
+
+    async fn admit(&self, token: Result<String, Error>) -> Result<Admitted, AdmissionError> {
+        let caller = self.context.tokens.check(&token?).await?;
+        let stream = self.hub.stream()?;
+        let viewer = self.hub.register(caller.user_id).await?;
+        if viewer.has_no_roles() {
+            return Err(AdmissionError::Refused(Refusal::no_roles()));
+        }
+        Ok(Admitted {
+            caller,
+            viewer,
+            stream,
+        })
+    }
+
+    /// Serves the socket in a task that the stop of this process waits for. The HTTP server does not wait for
+    /// upgraded connections.
+    fn accept<F, Fut>(&self, upgrade: WebSocketUpgrade, serve: F) -> Response
+    where
+        F: FnOnce(WebSocket) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let lifecycle = self.context.lifecycle.clone();
+        upgrade
+            .protocols([BEARER])
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(UNSENT_BYTES_MAX)
+            .max_message_size(READ_BYTES_MAX)
+            .max_frame_size(READ_BYTES_MAX)
+            .on_upgrade(move |socket| async move { lifecycle.spawn(serve(socket)) })
+    }
+}
+
+enum AdmissionError {
+    Refused(Refusal),
+    /// It could not be determined whether the client may connect.
+    Unknown(Error),
+}
+
+impl From<Error> for AdmissionError {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            // The token of a deleted user is not valid either.
+            Kind::Unauthenticated | Kind::NotFound => {
+                Self::Refused(Refusal::auth_failed(error.detail().to_owned()))
+            }
+            _ => Self::Unknown(error),
+        }
+    }
+}
+
+/// `/ws/feed`: listeners who come online, go offline, and become busy or available.
+pub async fn feed(
+    State(sockets): State<SocketService>,
+    request: UpgradeRequest,
+) -> Result<Response> {
+    sockets.open_socket(Channel::Feed, request).await
+}
+
+/// `/ws/presence`: changes of all users' statuses.
+pub async fn presence(
+    State(sockets): State<SocketService>,
+    request: UpgradeRequest,
+) -> Result<Response> {
+    sockets.open_socket(Channel::Presence, request).await
+}
+
+/// `/ws/calls`: the calls of the current user.
+pub async fn calls(
+    State(sockets): State<SocketService>,
+    request: UpgradeRequest,
+) -> Result<Response> {
+    sockets.open_socket(Channel::Calls, request).await
+}
+
+/// `/ws/notifications`: changes that concern only the current user.
+pub async fn notifications(
+    State(sockets): State<SocketService>,
+    request: UpgradeRequest,
+) -> Result<Response> {
+    sockets.open_socket(Channel::Notifications, request).await
+}

@@ -1,0 +1,240 @@
+//! The conversation with one client, from `hello` until a reason to end it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures::SinkExt;
+use tokio::time::{Instant, interval_at, timeout};
+
+use super::channel::Channel;
+use super::client_message::{
+    ClientMessage, INVALID_USER_IDS, MessageRate, NOT_A_MESSAGE, TOO_MANY_USER_IDS, UNKNOWN_TYPE,
+    check_received,
+};
+use super::close::SessionEnd;
+use super::context::{Admitted, SocketContext};
+use super::guards::SessionGuards;
+use super::message::{Empty, Hello, Outgoing, Subscribed};
+use super::reader::{ChannelReader, ReaderStart, ResumeRequest};
+
+/// Messages that are written together.
+const BATCH_MAX: usize = 64;
+
+/// The conversation with one client.
+pub(super) struct SocketSession {
+    user_id: i64,
+    channel: Channel,
+    context: Arc<SocketContext>,
+    socket: WebSocket,
+    reader: ChannelReader,
+    start: ReaderStart,
+    guards: SessionGuards,
+    rate: MessageRate,
+}
+
+impl SocketSession {
+    pub(super) fn new(
+        context: Arc<SocketContext>,
+        channel: Channel,
+        admitted: &Admitted,
+        socket: WebSocket,
+        resume: &ResumeRequest,
+    ) -> Self {
+        let Admitted {
+            caller,
+            viewer,
+            stream,
+        } = admitted;
+        let (reader, start) = ChannelReader::new(stream.clone(), channel, viewer.viewer(), resume);
+        let ended = stream.ended.clone();
+        let guards = SessionGuards::new(&context, caller.clone(), viewer.viewer(), ended);
+        Self {
+            user_id: caller.user_id,
+            channel,
+            context,
+            socket,
+            reader,
+            start,
+            guards,
+            rate: MessageRate::new(),
+        }
+    }
+
+    /// Runs the session and returns the socket with the reason of its end.
+    pub(super) async fn run(mut self) -> (WebSocket, SessionEnd) {
+        let Err(end) = self.serve().await;
+        (self.socket, end)
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, SessionEnd> {
+        self.send_hello().await?;
+        let ping_every = self.context.timeouts.ping_every;
+        let mut pings = interval_at(Instant::now() + ping_every, ping_every);
+        loop {
+            self.send_updates().await?;
+            tokio::select! {
+                () = self.reader.wait_for_update() => {}
+                received = self.socket.recv() => {
+                    let message = check_received(received)?;
+                    self.handle_message(&message).await?;
+                }
+                _ = pings.tick() => self.send_ping().await?,
+                end = self.guards.wait_for_end() => return Err(end),
+            }
+        }
+    }
+
+    /// Sends `hello`, and a snapshot to a client that missed messages which are no longer kept.
+    async fn send_hello(&mut self) -> Result<(), SessionEnd> {
+        let snapshot = if self.start == ReaderStart::NeedsSnapshot {
+            let snapshots = &self.context.snapshots;
+            let loaded = snapshots.load(self.channel, self.user_id, &mut self.reader);
+            Some(loaded.await.map_err(|_| SessionEnd::TryAgain)?)
+        } else {
+            None
+        };
+        let stream = self.reader.stream().clone();
+        let hello = Hello {
+            epoch: &stream.id,
+            seq: self.reader.cursor(),
+        };
+        let mut texts = vec![self.text("hello", hello)];
+        if let Some(data) = snapshot {
+            texts.push(self.text("snapshot", data));
+        }
+        self.send_texts(texts).await
+    }
+
+    /// Sends all messages that the client has not received, as long as it keeps reading.
+    async fn send_updates(&mut self) -> Result<(), SessionEnd> {
+        loop {
+            let batch = self.reader.read_batch(BATCH_MAX);
+            let texts = batch.map_err(|_too_old| SessionEnd::TooSlow)?;
+            if texts.is_empty() {
+                return Ok(());
+            }
+            self.send_texts(texts).await?;
+        }
+    }
+
+    async fn send_ping(&mut self) -> Result<(), SessionEnd> {
+        if self.rate.silence() >= self.context.timeouts.silence_max {
+            return Err(SessionEnd::Gone);
+        }
+        self.send([Message::Ping(Bytes::new())]).await
+    }
+
+    /// Handles a frame of the client. The WebSocket library answers protocol pings. They keep the connection
+    /// open, but they are no heartbeats: client libraries send them even if the user wants to be offline.
+    async fn handle_message(&mut self, message: &Message) -> Result<(), SessionEnd> {
+        let now = Instant::now();
+        let text = match message {
+            Message::Pong(_) => {
+                self.rate.record_pong(now);
+                return Ok(());
+            }
+            Message::Ping(_) => return self.rate.record_message(now),
+            Message::Text(text) => text.as_str(),
+            Message::Binary(_) | Message::Close(_) => "",
+        };
+        self.rate.record_message(now)?;
+        let answer = match serde_json::from_str::<ClientMessage<'_>>(text) {
+            Ok(message) => self.answer(&message),
+            Err(_) => self.text("error", NOT_A_MESSAGE),
+        };
+        self.send_texts(vec![answer]).await
+    }
+
+    fn answer(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
+        match message.r#type.as_str() {
+            // Counts as a heartbeat, so that an app with a socket need not send any other.
+            "ping" => {
+                self.forward_heartbeat();
+                self.text("pong", Empty {})
+            }
+            "heartbeat" => {
+                self.forward_heartbeat();
+                self.text("heartbeat_response", Empty {})
+            }
+            "subscribe" if self.channel.is_public() => self.subscribe(message),
+            "unsubscribe" if self.channel.is_public() => self.unsubscribe(message),
+            _ => self.text("error", UNKNOWN_TYPE),
+        }
+    }
+
+    fn forward_heartbeat(&self) {
+        let heartbeats = &self.context.heartbeats;
+        heartbeats.forward_detached(self.guards.caller());
+    }
+
+    fn subscribe(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
+        let Some(user_ids) = message.user_ids() else {
+            return self.text("error", INVALID_USER_IDS);
+        };
+        if self.reader.subscribe(user_ids) {
+            self.subscribed()
+        } else {
+            self.text("error", TOO_MANY_USER_IDS)
+        }
+    }
+
+    fn unsubscribe(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
+        let user_ids = message.user_ids();
+        if user_ids.is_none() && message.data.is_some() {
+            return self.text("error", INVALID_USER_IDS);
+        }
+        self.reader.unsubscribe(user_ids);
+        self.subscribed()
+    }
+
+    fn subscribed(&self) -> Utf8Bytes {
+        let user_ids = self.reader.subscribed_user_ids();
+        self.text("subscribed", Subscribed { user_ids })
+    }
+
+    fn text(&self, r#type: &str, data: impl serde::Serialize) -> Utf8Bytes {
+        Outgoing {
+            r#type,
+            data,
+            timestamp: self.context.clock.now(),
+            seq: self.reader.cursor(),
+        }
+        .to_text()
+    }
+
+    async fn send_texts(&mut self, texts: Vec<Utf8Bytes>) -> Result<(), SessionEnd> {
+        self.send(texts.into_iter().map(Message::Text)).await
+    }
+
+    /// Writes messages together. The guards are watched meanwhile, so that a client that does not read cannot
+    /// keep its session open.
+    async fn send(
+        &mut self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<(), SessionEnd> {
+        let started = Instant::now();
+        let write_max = self.context.timeouts.write_max;
+        let Self { socket, guards, .. } = self;
+        let write = async {
+            for message in messages {
+                socket.feed(message).await?;
+            }
+            socket.flush().await
+        };
+        tokio::select! {
+            // The write is polled first: usually all of it succeeds at once.
+            biased;
+            written = timeout(write_max, write) => match written {
+                Ok(Ok(())) => {
+                    metrics::histogram!("ws_write_duration_seconds").record(started.elapsed());
+                    Ok(())
+                }
+                Ok(Err(_)) => Err(SessionEnd::Gone),
+                Err(_elapsed) => Err(SessionEnd::TooSlow),
+            },
+            end = guards.wait_for_end() => Err(end),
+        }
+    }
+}

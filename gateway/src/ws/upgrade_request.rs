@@ -1,0 +1,136 @@
+//! The request that opens a socket.
+
+use std::convert::Infallible;
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{FromRequestParts, Query as AxumQuery};
+use http::HeaderMap;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::request::Parts;
+use serde::Deserialize;
+use talktime_kit::Error;
+
+use super::reader::ResumeRequest;
+use super::status_log::ChangeFormat;
+use crate::token;
+
+/// The subprotocol under which a browser sends its token, and with which it is answered.
+pub(super) const BEARER: &str = "bearer";
+
+/// The request that opens a socket: the token, the position at which the client stopped, and the upgrade.
+pub struct UpgradeRequest {
+    pub(super) token: Result<String, Error>,
+    pub(super) resume: ResumeRequest,
+    pub(super) upgrade: Result<WebSocketUpgrade, Error>,
+}
+
+#[derive(Default, Deserialize)]
+struct UpgradeQuery {
+    token: Option<String>,
+    since: Option<String>,
+    epoch: Option<String>,
+    changes: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for UpgradeRequest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let query = AxumQuery::<UpgradeQuery>::from_request_parts(parts, state).await;
+        let query = query.map(|AxumQuery(query)| query).unwrap_or_default();
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        Ok(Self {
+            token: token_of(&parts.headers, query.token),
+            resume: ResumeRequest {
+                is_present: query.since.is_some() || query.epoch.is_some(),
+                since: query.since.and_then(|since| since.parse().ok()),
+                stream_id: query.epoch,
+                format: ChangeFormat::from_name(query.changes.as_deref()),
+            },
+            upgrade: upgrade.map_err(no_upgrade),
+        })
+    }
+}
+
+/// Takes the token from the header, from the subprotocol pair `bearer, <token>`, or from the query.
+fn token_of(headers: &HeaderMap, in_query: Option<String>) -> Result<String, Error> {
+    if let Some(token) = token::bearer(headers)?.or_else(|| in_subprotocol(headers)) {
+        return Ok(token.to_owned());
+    }
+    in_query.ok_or_else(token::missing)
+}
+
+fn in_subprotocol(headers: &HeaderMap) -> Option<&str> {
+    let mut protocols = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    protocols.find(|protocol| *protocol == BEARER)?;
+    protocols.next()
+}
+
+fn no_upgrade(rejection: WebSocketUpgradeRejection) -> Error {
+    Error::invalid(
+        "websocket_expected",
+        "This path takes WebSocket connections only.",
+    )
+    .with_source(rejection)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_token_follows_the_subprotocol_bearer() {
+        let token_in = |value: &'static str| {
+            let protocols = (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value));
+            in_subprotocol(&HeaderMap::from_iter([protocols])).map(str::to_owned)
+        };
+        assert_eq!(token_in("bearer, a.b.c").as_deref(), Some("a.b.c"));
+        assert_eq!(token_in("chat,bearer,a.b.c").as_deref(), Some("a.b.c"));
+        assert_eq!(token_in("bearer"), None);
+        assert_eq!(token_in("chat, a.b.c"), None);
+    }
+
+    async fn parse(request: http::request::Builder) -> UpgradeRequest {
+        let (mut parts, ()) = request.body(()).expect("a request").into_parts();
+        let Ok(request) = UpgradeRequest::from_request_parts(&mut parts, &()).await;
+        request
+    }
+
+    async fn token_in(request: http::request::Builder) -> Result<String, String> {
+        let token = parse(request).await.token;
+        token.map_err(|error| error.code().to_owned())
+    }
+
+    #[tokio::test]
+    async fn headers_take_precedence_over_the_query() {
+        let request = http::Request::builder().uri("/ws/presence?token=query");
+        assert_eq!(token_in(request).await, Ok("query".to_owned()));
+        let request = http::Request::builder()
+            .uri("/ws/presence?token=query")
+            .header("authorization", "Bearer header");
+        assert_eq!(token_in(request).await, Ok("header".to_owned()));
+        let request = http::Request::builder().uri("/ws/presence");
+        assert_eq!(token_in(request).await, Err("missing_token".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn the_position_is_read_from_the_query() {
+        let resume_in = async |uri: &str| {
+            let resume = parse(http::Request::builder().uri(uri)).await.resume;
+            (resume.is_present, resume.since, resume.stream_id)
+        };
+        assert_eq!(resume_in("/ws/feed").await, (false, None, None));
+        let present = resume_in("/ws/feed?since=7&epoch=e").await;
+        assert_eq!(present, (true, Some(7), Some("e".to_owned())));
+        let invalid = resume_in("/ws/feed?since=seven").await;
+        assert_eq!(invalid, (true, None, None));
+    }
+}
