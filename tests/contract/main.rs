@@ -31,6 +31,7 @@ mod texts;
 mod users;
 mod verification;
 mod verification_formats;
+mod verification_reviews;
 mod wallet;
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Section 8: the formats of samples that phones and recorders make, and how others are refused.
+//! Contract, section 8: formats of samples that phones and recorders produce, and refusals of others.
 
 use serde_json::json;
 use talktime_client::Role;
@@ -8,7 +8,7 @@ use crate::assert_problem;
 use crate::verification::upload;
 
 #[tokio::test]
-async fn a_ticket_takes_the_media_types_that_phones_send() {
+async fn a_ticket_accepts_the_media_types_that_phones_send() {
     let app = talktime_tests::app().await;
     for (content_type, file) in [
         ("audio/x-m4a", audio::m4a(40)),
@@ -27,13 +27,13 @@ async fn a_ticket_takes_the_media_types_that_phones_send() {
         assert_eq!(put.await.expect("answered").status(), 200, "{content_type}");
         let confirm = app.post("/verification/confirm").of(&listener);
         let confirm = confirm.json(&json!({"upload_id": ticket.body["upload_id"]}));
-        let taken = confirm.answer().await;
-        assert_eq!(taken.status, 200, "{content_type}: {taken:?}");
+        let accepted = confirm.answer().await;
+        assert_eq!(accepted.status, 200, "{content_type}: {accepted:?}");
     }
 }
 
 #[tokio::test]
-async fn another_codec_is_named_unsupported_with_what_is_accepted() {
+async fn the_refusal_of_another_codec_lists_the_accepted_formats() {
     let app = talktime_tests::app().await;
     let listener = app.sign_up(Role::Listener).await;
     let mut adpcm = audio::wav(40);
@@ -52,12 +52,12 @@ async fn another_codec_is_named_unsupported_with_what_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_recording_with_an_unfinished_header_is_taken() {
+async fn a_recording_with_an_unfinished_header_is_accepted() {
     let app = talktime_tests::app().await;
     let bytes = u32::try_from(40 * audio::WAV_BYTES_PER_SEC).expect("small");
     for claimed in [0, u32::MAX, i32::MAX.unsigned_abs(), bytes - 8] {
         let listener = app.sign_up(Role::Listener).await;
-        let taken = upload(&app, &listener, &audio::wav_claiming(bytes, claimed)).await;
-        assert_eq!(taken.status, 200, "{claimed:#x}: {taken:?}");
+        let accepted = upload(&app, &listener, &audio::wav_claiming(bytes, claimed)).await;
+        assert_eq!(accepted.status, 200, "{claimed:#x}: {accepted:?}");
     }
 }

@@ -1,39 +1,36 @@
-//! Verification's own settings.
+//! Settings of verification.
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// Verification's own settings.
+/// Settings that only verification has.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Where audio samples are kept.
+    /// The bucket that holds the audio samples.
     pub s3: S3Config,
-    /// Whom verification asks.
     pub peers: PeersConfig,
-    /// How samples come in.
     #[serde(default)]
     pub uploads: UploadsConfig,
-    /// How what nobody refers to goes away.
     #[serde(default)]
     pub reconciler: ReconcilerConfig,
 }
 
-/// How samples come in.
+/// Limits of uploads.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct UploadsConfig {
-    /// Hosts on which samples may lie that are given by address. Exact names; none by default.
+    /// Hosts of samples that are given by address. Exact names; none by default.
     pub allowed_hosts: Vec<String>,
-    /// Where a sample lies while it is judged: on a disk, with 10 MB of room for each upload at once.
-    /// The files have no names and go with the process.
+    /// Directory in which an upload is kept while it is judged: on a disk, with 10 MB of room for each
+    /// concurrent upload. The files have no names and disappear with the process.
     pub spool_dir: PathBuf,
-    /// Uploads at once; more are told to come again.
+    /// Concurrent uploads; further ones are refused.
     pub at_once: usize,
-    /// Files judged at once.
+    /// Files judged concurrently.
     pub probes_at_once: usize,
-    /// How long a ticket is good for, in seconds.
+    /// Seconds for which an upload ticket is valid.
     pub ticket_secs: u32,
 }
 
@@ -49,14 +46,14 @@ impl Default for UploadsConfig {
     }
 }
 
-/// How what nobody refers to goes away.
+/// When objects without a row are removed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct ReconcilerConfig {
-    /// Seconds between two looks through the bucket.
+    /// Seconds between two runs.
     pub every_secs: u32,
-    /// Seconds that an object may be without a row: longer than any upload takes, and longer than a
-    /// ticket is good for.
+    /// Seconds for which an object may exist without a row. It must be longer than an upload takes and
+    /// longer than a ticket is valid.
     pub grace_secs: u32,
 }
 
@@ -72,17 +69,14 @@ impl Default for ReconcilerConfig {
 /// A private bucket of an S3 API.
 #[derive(Clone, Debug, Deserialize)]
 pub struct S3Config {
-    /// `http://host:port` of the API; the bucket's name goes into the path.
+    /// `http://host:port` of the API; the name of the bucket is part of the path.
     pub endpoint: String,
-    /// The bucket.
     pub bucket: String,
     /// The region that requests are signed for.
     pub region: String,
-    /// The access key's id.
     pub access_key: String,
-    /// The access key's secret.
     pub secret_key: SecretString,
-    /// How long an address that is handed out works, in seconds.
+    /// Seconds for which a presigned download address is valid.
     #[serde(default = "default_presigned_secs")]
     pub presigned_secs: u32,
 }
@@ -91,9 +85,9 @@ const fn default_presigned_secs() -> u32 {
     15 * 60
 }
 
-/// Whom verification asks.
+/// Addresses of the services that verification calls.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
-    /// `http://host:port` of profile: who is a listener.
+    /// `http://host:port` of profile, which knows the roles and names of users.
     pub profile: String,
 }

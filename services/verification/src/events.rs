@@ -1,24 +1,32 @@
-//! What verification hears: people go.
+//! Events that verification publishes.
 
-use sqlx::PgConnection;
-use talktime_kit::Error;
-use talktime_kit::messaging::Handler;
-use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{
+    VerificationReviewed, VerificationRevoked, VerificationSubmitted,
+};
 
-use crate::store::{listener_verifications, standings};
+use crate::domain::AudioSample;
 
-/// Forgets people who are gone. Their objects, which no row names any more, go with the reconciler.
-pub struct ProfileEvents;
+/// Builds the event of a sample that waits for its review.
+pub(crate) fn submitted_event(sample: &AudioSample) -> Kind {
+    Kind::VerificationSubmitted(VerificationSubmitted {
+        user_id: sample.user_id,
+        verification_id: sample.verification_id,
+    })
+}
 
-impl Handler for ProfileEvents {
-    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
-        if let Some(Kind::UserDeleted(user)) = event.kind {
-            standings::lock(tx, user.user_id).await?;
-            standings::delete(tx, user.user_id).await?;
-            let samples = listener_verifications::delete_of(tx, user.user_id).await?;
-            tracing::info!(user_id = user.user_id, samples, "user forgotten");
-        }
-        Ok(())
-    }
+/// Builds the event of a reviewed sample. `is_verified` states whether its listener is verified now.
+pub(crate) fn reviewed_event(sample: &AudioSample, is_verified: bool) -> Kind {
+    Kind::VerificationReviewed(VerificationReviewed {
+        user_id: sample.user_id,
+        verification_id: sample.verification_id,
+        status: sample.state.name().to_owned(),
+        is_verified,
+        reviewer_notes: sample.reviewer_notes.clone(),
+    })
+}
+
+/// Builds the event of a revoked verification.
+pub(crate) fn revoked_event(user_id: i64) -> Kind {
+    Kind::VerificationRevoked(VerificationRevoked { user_id })
 }

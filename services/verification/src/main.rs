@@ -1,4 +1,4 @@
-//! Verification's binary: `serve`, and the commands that every service has.
+//! The binary of verification: `serve`, `verify`, and the commands that every service has.
 
 use clap::{Parser, Subcommand};
 use talktime_kit::cli;
@@ -16,13 +16,13 @@ struct Cli {
 enum Command {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Compares records and objects; fails where one is without the other.
+    /// Compares records and objects; fails if one exists without the other.
     Verify,
-    /// Judges the audio file on standard input. The service runs it for each file.
+    /// Judges the audio file on standard input. The service runs this command for each upload.
     #[command(hide = true)]
     Probe {
         /// mp3, wav, m4a or aac
-        kind: String,
+        extension: String,
     },
     #[command(flatten)]
     Common(cli::Command),
@@ -30,8 +30,8 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        // Without a runtime, whose threads would count against the memory that a probe may have.
-        Command::Probe { kind } => talktime_verification::probe::run(&kind),
+        // There is no runtime here, since its threads would count towards the memory limit.
+        Command::Probe { extension } => talktime_verification::probe::run(&extension),
         command => run(command),
     }
 }

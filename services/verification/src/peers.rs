@@ -1,4 +1,4 @@
-//! The services that verification asks.
+//! Clients of the services that verification calls.
 
 use std::collections::HashMap;
 
@@ -9,17 +9,17 @@ use talktime_proto::profile::v1::{GetUserRequest, GetUsernamesRequest};
 
 const LISTENER: &str = "listener";
 
-/// Knows who is a listener.
+/// A client of profile; cheap to clone.
 #[derive(Clone)]
-pub struct Profile(ProfileServiceClient<PeerChannel>);
+pub struct ProfileClient(ProfileServiceClient<PeerChannel>);
 
-impl Profile {
-    /// Its client at `http://host:port`.
+impl ProfileClient {
+    /// Returns a client of the profile service at `http://host:port`.
     pub fn connect(url: &str) -> anyhow::Result<Self> {
         Ok(Self(ProfileServiceClient::new(client::connect(url)?)))
     }
 
-    /// Whether a user has the role now. Not found when there is no such user.
+    /// Fetches whether a user has the role of a listener at present. Fails if there is no such user.
     pub async fn is_listener(&self, user_id: i64) -> Result<bool, Error> {
         let user = retry_idempotent(|| {
             let mut client = self.0.clone();
@@ -29,8 +29,8 @@ impl Profile {
         Ok(user.roles.iter().any(|role| role == LISTENER))
     }
 
-    /// Names of many users, at most 200, in one call. Who is gone has none.
-    pub async fn usernames(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
+    /// Fetches the names of up to 200 users. Deleted users are left out.
+    pub async fn fetch_usernames(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
         let request = GetUsernamesRequest { user_ids };
         let names = retry_idempotent(|| {
             let mut client = self.0.clone();

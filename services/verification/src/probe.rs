@@ -1,8 +1,8 @@
-//! Whether a file is the audio it begins like, and how long it lasts.
+//! Checks that a file is audio of the format that its first bytes indicate, and measures its duration.
 //!
-//! Headers are claims, and a hostile header may ask for more memory than there is, or for a walk
-//! without end. So a file is probed in a process of its own (`talktime-verification probe`), which
-//! has little memory, little time and nothing in its environment. Where it dies, the file was bad.
+//! A hostile header may request more memory than there is, or an endless loop. A file is therefore judged in a
+//! separate process (`talktime-verification probe`) with little memory, little time and an empty environment.
+//! If this process dies, the file counts as damaged.
 
 mod adts;
 mod packets;
@@ -22,32 +22,33 @@ use talktime_kit::Error;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-use crate::domain::{AudioKind, VerificationError, check_duration};
+use crate::domain::{AudioFormat, VerificationError, check_duration};
 
-/// Address space of the probing process, bytes: its program, the demuxer and some air.
+/// Address space of the probing process, bytes: the program, the demuxer and a reserve.
 const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const CPU_SECS_MAX: u64 = 5;
-/// Wall time of the probing process, its start included.
+/// Wall time of the probing process, including its start.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the probing process found.
+/// The result of the probing process.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// It plays, so many milliseconds.
-    Plays { duration_ms: u64 },
-    /// It begins as audio and does not go on.
+enum ProbeVerdict {
+    Plays {
+        duration_ms: u64,
+    },
+    /// The file cannot be played to its end.
     Damaged,
-    /// Its container is one of ours, its codec is not.
+    /// The container is accepted, the codec is not.
     Unsupported,
 }
 
-/// Why a file has no duration.
+/// The reason why a file has no duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ProbeError {
-    /// It begins as audio and does not go on.
+    /// The file cannot be played to its end.
     Damaged,
-    /// It has another codec, or more than one track.
+    /// The codec is not accepted, or there is more than one track.
     Unsupported,
 }
 
@@ -57,38 +58,38 @@ impl From<std::io::Error> for ProbeError {
     }
 }
 
-/// Probes files, a few at a time; cheap to clone.
+/// Starts probing processes, a limited number at a time; cheap to clone.
 #[derive(Clone)]
-pub struct Prober {
+pub struct AudioProbe {
     program: PathBuf,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-impl Prober {
-    /// Runs `program probe …`, at most `at_once` of them.
+impl AudioProbe {
+    /// Returns a probe that runs `program probe …`, in at most `at_once` concurrent processes.
     pub fn new(program: PathBuf, at_once: usize) -> Self {
         Self {
             program,
-            places: Arc::new(Semaphore::new(at_once)),
+            slots: Arc::new(Semaphore::new(at_once)),
         }
     }
 
-    /// Refuses a file that is not wholly of this format, or too short or too long. The file is read
-    /// from where it stands.
-    pub async fn check(&self, kind: AudioKind, file: File) -> Result<(), VerificationError> {
-        let _place = self.places.acquire().await.map_err(Error::internal)?;
-        match self.verdict(kind, file).await? {
-            Verdict::Plays { duration_ms } => {
-                check_duration(kind, Duration::from_millis(duration_ms))
+    /// Refuses a file that is not entirely of this format, or that is too short or too long. The file is read
+    /// from its current position.
+    pub async fn check(&self, format: AudioFormat, file: File) -> Result<(), VerificationError> {
+        let _slot = self.slots.acquire().await.map_err(Error::internal)?;
+        match self.run_process(format, file).await? {
+            ProbeVerdict::Plays { duration_ms } => {
+                check_duration(format, Duration::from_millis(duration_ms))
             }
-            Verdict::Damaged => Err(VerificationError::DamagedAudio),
-            Verdict::Unsupported => Err(VerificationError::UnsupportedAudio),
+            ProbeVerdict::Damaged => Err(VerificationError::DamagedAudio),
+            ProbeVerdict::Unsupported => Err(VerificationError::UnsupportedAudio),
         }
     }
 
-    async fn verdict(&self, kind: AudioKind, file: File) -> Result<Verdict, Error> {
+    async fn run_process(&self, format: AudioFormat, file: File) -> Result<ProbeVerdict, Error> {
         let child = Command::new(&self.program)
-            .args(["probe", kind.extension()])
+            .args(["probe", format.extension()])
             .env_clear()
             .stdin(Stdio::from(file))
             .stdout(Stdio::piped())
@@ -98,51 +99,55 @@ impl Prober {
             .map_err(Error::internal)?;
         let output = match tokio::time::timeout(TIMEOUT, child.wait_with_output()).await {
             Ok(output) => output.map_err(Error::internal)?,
-            Err(_elapsed) => return Ok(Verdict::Damaged),
+            Err(_elapsed) => return Ok(ProbeVerdict::Damaged),
         };
-        // Killed by a limit: the file asked for it.
+        // A process that a limit has killed was given a hostile file.
         if !output.status.success() {
-            tracing::warn!(kind = kind.extension(), status = %output.status, "a probe died");
-            return Ok(Verdict::Damaged);
+            tracing::warn!(
+                format = format.extension(),
+                status = %output.status,
+                "failed to probe an upload; the upload is refused as damaged"
+            );
+            return Ok(ProbeVerdict::Damaged);
         }
         serde_json::from_slice(&output.stdout).map_err(Error::internal)
     }
 }
 
-/// The command `probe`: judges the file on standard input, under limits.
-pub fn run(kind: &str) -> anyhow::Result<()> {
-    let kind = AudioKind::of_extension(kind);
-    let kind = kind.ok_or_else(|| anyhow::anyhow!("not a format of ours"))?;
+/// Runs the command `probe`: judges the file on standard input within the limits of the process.
+pub fn run(extension: &str) -> anyhow::Result<()> {
+    let format = AudioFormat::from_extension(extension);
+    let format = format.ok_or_else(|| anyhow::anyhow!("unknown format {extension}"))?;
     setrlimit(Resource::RLIMIT_AS, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX)?;
     setrlimit(Resource::RLIMIT_CPU, CPU_SECS_MAX, CPU_SECS_MAX)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     let file = File::from(stdin().as_fd().try_clone_to_owned()?);
-    serde_json::to_writer(stdout(), &judge(kind, file))?;
+    serde_json::to_writer(stdout(), &judge_file(format, file))?;
     Ok(())
 }
 
-fn judge(kind: AudioKind, file: File) -> Verdict {
-    let duration = match kind {
-        AudioKind::Wav => wav::measure(file),
-        AudioKind::Aac => adts::measure(file),
-        AudioKind::Mp3 | AudioKind::M4a => packets::measure(kind, file),
+fn judge_file(format: AudioFormat, file: File) -> ProbeVerdict {
+    let duration = match format {
+        AudioFormat::Wav => wav::measure(file),
+        AudioFormat::Aac => adts::measure(file),
+        AudioFormat::Mp3 | AudioFormat::M4a => packets::measure(format, file),
     };
     match duration {
-        Ok(duration) => Verdict::Plays {
+        Ok(duration) => ProbeVerdict::Plays {
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         },
-        Err(ProbeError::Damaged) => Verdict::Damaged,
-        Err(ProbeError::Unsupported) => Verdict::Unsupported,
+        Err(ProbeError::Damaged) => ProbeVerdict::Damaged,
+        Err(ProbeError::Unsupported) => ProbeVerdict::Unsupported,
     }
 }
 
-/// How long so many ticks last, of which `per_sec` make a second.
+/// Converts a number of ticks to a duration; there are `per_sec` ticks in a second.
 fn ticks_as_duration(ticks: u64, per_sec: u32) -> Duration {
     let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(per_sec.max(1));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// The length of an `ID3v2` tag with its header and footer, bytes, where a file goes on with this one
+/// Returns the length in bytes of the `ID3v2` tag that begins with `head`, including its header and footer
 /// (`ID3v2.4.0`, 3.1 and 3.4).
 fn id3_tag_length(head: &[u8]) -> Option<u64> {
     let [b'I', b'D', b'3', _, _, flags, size @ ..] = head else {
@@ -160,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_skipped_by_their_length() {
+    fn the_length_of_a_tag_is_read_from_its_header() {
         assert_eq!(id3_tag_length(b"ID3\x04\0\0\0\0\x02\x01...."), Some(267));
         assert_eq!(id3_tag_length(b"ID3\x04\0\x10\0\0\0\x01"), Some(21));
         for other in [

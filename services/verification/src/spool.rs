@@ -1,5 +1,5 @@
-//! Where a sample lies while it is judged: a file without a name, of bounded size. Memory holds a
-//! buffer of it, and a process that dies leaves nothing.
+//! Holds uploads while they are judged, in files without a name and of bounded size. Memory holds only a
+//! buffer of each, and a process that dies leaves nothing behind.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -10,108 +10,108 @@ use talktime_kit::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{AUDIO_BYTES_MAX, AudioKind, HEAD_BYTES, VerificationError};
+use crate::domain::{AUDIO_BYTES_MAX, AudioFormat, HEAD_BYTES, VerificationError};
 
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// Room for a number of samples at once; cheap to clone.
+/// A directory with room for a number of concurrent uploads; cheap to clone.
 #[derive(Clone)]
-pub struct Spool {
+pub struct UploadSpool {
     dir: PathBuf,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-impl Spool {
-    /// Room for `places` samples in `dir`.
-    pub fn new(dir: PathBuf, places: usize) -> Self {
+impl UploadSpool {
+    /// Returns a spool for `uploads_max` concurrent uploads in `dir`.
+    pub fn new(dir: PathBuf, uploads_max: usize) -> Self {
         Self {
             dir,
-            places: Arc::new(Semaphore::new(places)),
+            slots: Arc::new(Semaphore::new(uploads_max)),
         }
     }
 
-    /// A place for one sample; refused when all are taken.
-    pub fn begin(&self) -> Result<Incoming, VerificationError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| VerificationError::Busy)?;
+    /// Begins an upload; refused while all slots are taken.
+    pub fn begin_upload(&self) -> Result<UploadWriter, VerificationError> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        let slot = slot.map_err(|_| VerificationError::Busy)?;
         let file = tempfile::tempfile_in(&self.dir).map_err(Error::internal)?;
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(WRITE_BUFFER_BYTES);
-        Ok(Incoming {
+        Ok(UploadWriter {
             file,
             head: Vec::with_capacity(HEAD_BYTES),
             length_bytes: 0,
-            kind: None,
-            place,
+            format: None,
+            slot,
         })
     }
 }
 
-/// A sample that is coming in.
+/// Writes an upload to the spool.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct UploadWriter {
     file: tokio::fs::File,
     head: Vec<u8>,
     length_bytes: u64,
-    kind: Option<AudioKind>,
-    place: OwnedSemaphorePermit,
+    format: Option<AudioFormat>,
+    slot: OwnedSemaphorePermit,
 }
 
-/// A sample that is there.
+/// A complete upload in the spool.
 #[derive(Debug)]
-pub struct Arrived {
+pub struct SpooledFile {
     file: File,
-    /// Its length.
     pub length_bytes: u64,
-    /// What it begins like.
-    pub kind: AudioKind,
-    _place: OwnedSemaphorePermit,
+    /// The format that its first bytes indicate.
+    pub format: AudioFormat,
+    _slot: OwnedSemaphorePermit,
 }
 
-impl Incoming {
-    /// Takes more of it. Refuses as soon as it is too large, or begins like nothing that we take.
-    pub async fn push(&mut self, chunk: &[u8]) -> Result<(), VerificationError> {
+impl UploadWriter {
+    /// Writes the next chunk. Refuses a file as soon as it is too large, or if its first bytes indicate none
+    /// of the accepted formats.
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), VerificationError> {
         self.length_bytes += u64::try_from(chunk.len()).expect("a chunk fits in memory");
         if self.length_bytes > AUDIO_BYTES_MAX {
             return Err(VerificationError::TooLarge);
         }
-        if self.kind.is_none() {
+        if self.format.is_none() {
             let missing = HEAD_BYTES - self.head.len();
             self.head.extend(chunk.iter().take(missing));
             if self.head.len() == HEAD_BYTES {
-                self.kind = Some(kind_of(&self.head)?);
+                self.format = Some(detect_format(&self.head)?);
             }
         }
         self.file.write_all(chunk).await.map_err(Error::internal)?;
         Ok(())
     }
 
-    /// The whole of it.
-    pub async fn finish(mut self) -> Result<Arrived, VerificationError> {
+    /// Completes the upload.
+    pub async fn finish(mut self) -> Result<SpooledFile, VerificationError> {
         if self.length_bytes == 0 {
             return Err(VerificationError::Empty);
         }
-        let kind = match self.kind {
-            Some(kind) => kind,
-            None => kind_of(&self.head)?,
+        let format = match self.format {
+            Some(format) => format,
+            None => detect_format(&self.head)?,
         };
         self.file.flush().await.map_err(Error::internal)?;
-        Ok(Arrived {
+        Ok(SpooledFile {
             file: self.file.into_std().await,
             length_bytes: self.length_bytes,
-            kind,
-            _place: self.place,
+            format,
+            _slot: self.slot,
         })
     }
 }
 
-fn kind_of(head: &[u8]) -> Result<AudioKind, VerificationError> {
-    AudioKind::of_head(head).ok_or(VerificationError::UnsupportedAudio)
+fn detect_format(head: &[u8]) -> Result<AudioFormat, VerificationError> {
+    AudioFormat::detect(head).ok_or(VerificationError::UnsupportedAudio)
 }
 
-impl Arrived {
-    /// The file, from its beginning. Only one reader at a time: they share a position.
-    pub fn reader(&self) -> Result<File, Error> {
+impl SpooledFile {
+    /// Opens the file at its beginning. All handles share one position, so only one may be read at a time.
+    pub fn open(&self) -> Result<File, Error> {
         let mut file = self.file.try_clone().map_err(Error::internal)?;
         file.seek(SeekFrom::Start(0)).map_err(Error::internal)?;
         Ok(file)
@@ -124,54 +124,58 @@ mod tests {
 
     use super::*;
 
-    fn spool() -> Spool {
-        Spool::new(std::env::temp_dir(), 1)
+    fn spool() -> UploadSpool {
+        UploadSpool::new(std::env::temp_dir(), 1)
     }
 
     #[tokio::test]
-    async fn what_went_in_comes_out() {
-        let mut incoming = spool().begin().expect("a place");
+    async fn a_spooled_file_is_read_as_it_was_written() {
+        let mut upload = spool().begin_upload().expect("a slot");
         for chunk in [&b"RIFF"[..], b"\0\0\0", b"\0WAVEfmt ", b"more"] {
-            incoming.push(chunk).await.expect("kept");
+            upload.write(chunk).await.expect("written");
         }
-        let arrived = incoming.finish().await.expect("whole");
-        assert_eq!((arrived.kind, arrived.length_bytes), (AudioKind::Wav, 20));
+        let file = upload.finish().await.expect("complete");
+        assert_eq!((file.format, file.length_bytes), (AudioFormat::Wav, 20));
         for _ in 0..2 {
             let mut bytes = Vec::new();
-            let mut reader = arrived.reader().expect("a reader");
+            let mut reader = file.open().expect("opened");
             reader.read_to_end(&mut bytes).expect("read");
             assert_eq!(bytes, b"RIFF\0\0\0\0WAVEfmt more");
         }
     }
 
     #[tokio::test]
-    async fn the_first_byte_too_many_is_refused() {
-        let mut incoming = spool().begin().expect("a place");
+    async fn the_first_byte_over_the_limit_is_refused() {
+        let mut upload = spool().begin_upload().expect("a slot");
         let mib = vec![0xFF; 1024 * 1024];
-        incoming
-            .push(b"ID3\x04\0\0\0\0\0\0\0\0")
+        upload
+            .write(b"ID3\x04\0\0\0\0\0\0\0\0")
             .await
             .expect("head");
         let rest = usize::try_from(AUDIO_BYTES_MAX).expect("small") - 12;
         for chunk in vec![0; rest].chunks(mib.len()) {
-            incoming.push(chunk).await.expect("kept");
+            upload.write(chunk).await.expect("written");
         }
-        let refused = incoming.push(&[0]).await;
+        let refused = upload.write(&[0]).await;
         assert!(matches!(refused, Err(VerificationError::TooLarge)));
     }
 
     #[tokio::test]
-    async fn what_is_no_audio_is_refused_at_its_head() {
-        let mut incoming = spool().begin().expect("a place");
-        let refused = incoming.push(b"PK\x03\x04 a zip and more").await;
+    async fn an_unknown_format_is_refused_at_its_head() {
+        let mut upload = spool().begin_upload().expect("a slot");
+        let refused = upload.write(b"PK\x03\x04 a zip and more").await;
         assert!(matches!(refused, Err(VerificationError::UnsupportedAudio)));
-        drop(incoming);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_upload_frees_its_slot() {
         let spool = spool();
-        let nothing = spool.begin().expect("a place").finish().await;
-        assert!(matches!(nothing, Err(VerificationError::Empty)));
-        let taken = spool.begin().expect("given back");
-        assert!(matches!(spool.begin(), Err(VerificationError::Busy)));
-        drop(taken);
-        assert!(spool.begin().is_ok());
+        let empty = spool.begin_upload().expect("a slot").finish().await;
+        assert!(matches!(empty, Err(VerificationError::Empty)));
+        let upload = spool.begin_upload().expect("a free slot");
+        let refused = spool.begin_upload();
+        assert!(matches!(refused, Err(VerificationError::Busy)));
+        drop(upload);
+        assert!(spool.begin_upload().is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Samples on a real Postgres.
+//! The tables of verification on a real Postgres.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -8,10 +8,10 @@ use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};
 use talktime_verification::SCHEMA;
-use talktime_verification::domain::{Standing, State};
-use talktime_verification::events::ProfileEvents;
-use talktime_verification::store::decisions::{self, Decision};
-use talktime_verification::store::listener_verifications::{pending, standing};
+use talktime_verification::consumers::EventConsumer;
+use talktime_verification::domain::{ListenerVerification, SampleState};
+use talktime_verification::store::decisions::{self, ReviewDecision};
+use talktime_verification::store::listener_verifications::{list_pending, load_verification};
 use talktime_verification::store::standings;
 
 const LISTENER: i64 = 7;
@@ -21,14 +21,15 @@ fn at(minutes: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).expect("valid") + TimeDelta::minutes(minutes)
 }
 
-/// A sample that came `minutes` after the first, and was reviewed a minute later if at all.
-async fn sample(
+/// Inserts a sample that was submitted `minutes` after the first one and, unless it is pending, reviewed a
+/// minute later.
+async fn insert_sample(
     db: &mut PgConnection,
     user_id: i64,
-    state: State,
+    state: SampleState,
     minutes: i64,
 ) -> sqlx::Result<()> {
-    let reviewed_at = (state != State::Pending).then(|| at(minutes + 1));
+    let reviewed_at = (state != SampleState::Pending).then(|| at(minutes + 1));
     sqlx::query(
         "INSERT INTO verification.listener_verifications
              (user_id, audio_url, status, submitted_at, reviewed_at)
@@ -42,51 +43,55 @@ async fn sample(
     .execute(&mut *db)
     .await?;
     let before = standings::lock(db, user_id).await?;
-    let is_verified = before.is_verified || state == State::Approved;
-    standings::decide(db, user_id, is_verified).await?;
+    let is_verified = before.is_verified || state == SampleState::Approved;
+    standings::update_verified(db, user_id, is_verified).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn the_newest_sample_says_where_a_listener_stands() {
+async fn the_newest_sample_determines_the_status() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.app_pool.acquire().await.expect("connected");
-    let read = standing(&mut db, LISTENER).await.expect("readable");
-    assert_eq!(read, Standing::default());
+    let read = load_verification(&mut db, LISTENER)
+        .await
+        .expect("readable");
+    assert_eq!(read, ListenerVerification::default());
 
     for (state, minutes) in [
-        (State::Approved, 0),
-        (State::Rejected, 10),
-        (State::Pending, 20),
+        (SampleState::Approved, 0),
+        (SampleState::Rejected, 10),
+        (SampleState::Pending, 20),
     ] {
-        sample(&mut db, LISTENER, state, minutes)
+        insert_sample(&mut db, LISTENER, state, minutes)
             .await
             .expect("kept");
     }
-    sample(&mut db, OTHER, State::Rejected, 30)
+    insert_sample(&mut db, OTHER, SampleState::Rejected, 30)
         .await
         .expect("kept");
 
-    let read = standing(&mut db, LISTENER).await.expect("readable");
-    assert_eq!(read.count, 3);
-    assert_eq!(read.name(), "pending");
+    let read = load_verification(&mut db, LISTENER)
+        .await
+        .expect("readable");
+    assert_eq!(read.sample_count, 3);
+    assert_eq!(read.status_name(), "pending");
     assert!(read.is_verified, "an approval is not lost by a new sample");
-    let newest = read.newest.expect("there are samples");
+    let newest = read.newest_sample.expect("there are samples");
     assert_eq!(newest.submitted_at, at(20));
     assert_eq!(newest.reviewed_at, None);
 }
 
 #[tokio::test]
-async fn one_sample_waits_at_a_time() {
+async fn a_listener_has_one_pending_sample() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.app_pool.acquire().await.expect("connected");
-    sample(&mut db, LISTENER, State::Pending, 0)
+    insert_sample(&mut db, LISTENER, SampleState::Pending, 0)
         .await
         .expect("kept");
-    sample(&mut db, OTHER, State::Pending, 0)
+    insert_sample(&mut db, OTHER, SampleState::Pending, 0)
         .await
         .expect("another's");
-    let second = sample(&mut db, LISTENER, State::Pending, 1).await;
+    let second = insert_sample(&mut db, LISTENER, SampleState::Pending, 1).await;
     let error = second.expect_err("the first still waits");
     assert!(is_unique_violation(
         &error,
@@ -95,13 +100,13 @@ async fn one_sample_waits_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_deleted_user_leaves_nothing() {
+async fn samples_of_a_deleted_user_are_deleted() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.app_pool.acquire().await.expect("connected");
-    sample(&mut db, LISTENER, State::Approved, 0)
+    insert_sample(&mut db, LISTENER, SampleState::Approved, 0)
         .await
         .expect("kept");
-    sample(&mut db, OTHER, State::Approved, 0)
+    insert_sample(&mut db, OTHER, SampleState::Approved, 0)
         .await
         .expect("kept");
     let deleted = Event {
@@ -109,16 +114,25 @@ async fn a_deleted_user_leaves_nothing() {
         happened_at: None,
         kind: Some(Kind::UserDeleted(UserDeleted { user_id: LISTENER })),
     };
-    // Twice: an event may come again.
+    // An event may be delivered twice.
     for _ in 0..2 {
-        let handled = ProfileEvents.handle(&mut db, deleted.clone()).await;
+        let handled = EventConsumer.handle(&mut db, deleted.clone()).await;
         handled.expect("handled");
     }
     assert_eq!(
-        standing(&mut db, LISTENER).await.expect("readable").count,
+        load_verification(&mut db, LISTENER)
+            .await
+            .expect("readable")
+            .sample_count,
         0
     );
-    assert_eq!(standing(&mut db, OTHER).await.expect("readable").count, 1);
+    assert_eq!(
+        load_verification(&mut db, OTHER)
+            .await
+            .expect("readable")
+            .sample_count,
+        1
+    );
 }
 
 #[tokio::test]
@@ -142,11 +156,13 @@ async fn a_listeners_samples_are_found_by_index() {
 }
 
 #[tokio::test]
-async fn who_is_gone_stays_gone() {
+async fn a_deleted_user_stays_deleted() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.app_pool.acquire().await.expect("connected");
     standings::lock(&mut db, LISTENER).await.expect("made");
-    standings::delete(&mut db, LISTENER).await.expect("kept");
+    standings::mark_deleted(&mut db, LISTENER)
+        .await
+        .expect("kept");
     let locked = standings::lock(&mut db, LISTENER).await.expect("found");
     assert!(locked.is_deleted && !locked.is_verified);
 }
@@ -155,7 +171,7 @@ async fn who_is_gone_stays_gone() {
 async fn decisions_are_never_rewritten() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.app_pool.acquire().await.expect("connected");
-    let decision = Decision {
+    let decision = ReviewDecision {
         decided_by: 1,
         user_id: LISTENER,
         verification_id: Some(3),
@@ -180,10 +196,10 @@ async fn the_queue_is_read_in_the_order_of_its_index() {
     let mut db = database.app_pool.acquire().await.expect("connected");
     for user_id in [5, 6, 7] {
         let minutes = 10 - user_id;
-        sample(&mut db, user_id, State::Pending, minutes)
+        insert_sample(&mut db, user_id, SampleState::Pending, minutes)
             .await
             .expect("kept");
     }
-    let (page, total) = pending(&mut db, 1, 1).await.expect("read");
+    let (page, total) = list_pending(&mut db, 1, 1).await.expect("read");
     assert_eq!((page.len(), page[0].user_id, total), (1, 6, 3));
 }

@@ -1,95 +1,77 @@
-//! What verification refuses, and why.
+//! Reasons for which verification refuses a request.
 
 use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
-/// Why something about verification is refused; the text is for a person.
+/// A refusal; its text is shown to the user.
 #[derive(Debug, thiserror::Error)]
 pub enum VerificationError {
-    /// Only listeners are verified.
     #[error("Only listeners can be verified.")]
     NotAListener,
-    /// The user was deleted while they asked.
+    /// The user was deleted during the request.
     #[error("There is no such user.")]
     UserGone,
-    /// A sample waits for its review.
     #[error("Your last audio sample still waits for its review.")]
     AlreadyPending,
-    /// More than [`super::AUDIO_BYTES_MAX`].
     #[error("An audio sample has at most 10 MB.")]
     TooLarge,
-    /// No bytes at all.
     #[error("The audio file is empty.")]
     Empty,
-    /// Not one of the formats, or another codec in one of the containers, by its content.
+    /// The content is in another format, or in another codec in an accepted container.
     #[error(
         "An audio sample must be MP3, WAV with PCM (8 to 32 bits, float, A-law or mu-law), M4A with one \
          AAC track, or AAC in ADTS."
     )]
     UnsupportedAudio,
-    /// One of the formats at first sight, but it cannot be played through.
+    /// The file begins in an accepted format, but it cannot be played to its end.
     #[error("The audio file is damaged or incomplete.")]
     DamagedAudio,
-    /// Not 30 seconds to 5 minutes.
     #[error("An audio sample must last 30 seconds to 5 minutes.")]
     WrongDuration,
-    /// The client went away before the end.
+    /// The client disconnected before the end.
     #[error("The upload ended before the file did.")]
     IncompleteUpload,
-    /// Too many uploads at once.
     #[error("Too many uploads at once; please try again in a moment.")]
     Busy,
-    /// Not an https address as we take it.
     #[error("audio_url must be an https address with a host name, and nothing unusual in it.")]
     InvalidAddress,
-    /// A host that is not on the list.
     #[error("Audio from this host is not accepted.")]
     HostNotAllowed,
-    /// Not a length that a sample can have.
     #[error("length_bytes must be 1 to 10485760.")]
     InvalidLength,
-    /// Not one of the media types.
     #[error(
         "content_type must be audio/mpeg, audio/wav, audio/mp4, audio/aac or a common alias of these, \
          such as audio/x-m4a."
     )]
     InvalidContentType,
-    /// No ticket of this listener, or nothing was put under it.
+    /// The listener has no such ticket, or nothing was uploaded with it.
     #[error("Nothing was uploaded under this id.")]
     NoSuchUpload,
-    /// A description or a note that is too long, or not text.
     #[error("{field} {error}.")]
     InvalidText {
-        /// Its name on the wire.
+        /// Name on the wire.
         field: &'static str,
-        /// Why it is refused.
         error: TextError,
     },
-    /// No such page.
     #[error("page must be 1 or more, per_page 1 to 100.")]
     InvalidPage,
-    /// More users than one answer is about.
     #[error("Ask about fewer users at once.")]
     TooManyUsers,
-    /// Neither approve nor reject.
     #[error("action must be approve or reject.")]
     InvalidAction,
-    /// No such sample.
     #[error("There is no such verification.")]
     NoSuchVerification,
-    /// Somebody has decided already.
     #[error("This verification has been reviewed already.")]
     AlreadyReviewed,
-    /// There is nothing to revoke.
     #[error("This user is not verified.")]
     NotVerified,
-    /// Not a refusal: a part failed.
+    /// A failure, not a refusal.
     #[error(transparent)]
     Other(#[from] Error),
 }
 
 impl VerificationError {
-    /// Kind and stable code.
+    /// Returns the kind and the stable code.
     fn parts(&self) -> (Kind, &'static str) {
         match self {
             Self::NotAListener => (Kind::PermissionDenied, "listener_only"),
@@ -118,7 +100,7 @@ impl VerificationError {
             Self::NoSuchVerification => (Kind::NotFound, "verification_not_found"),
             Self::AlreadyReviewed => (Kind::Conflict, "already_reviewed"),
             Self::NotVerified => (Kind::Conflict, "not_verified"),
-            Self::Other(_) => unreachable!("converted as it is"),
+            Self::Other(_) => unreachable!("converted without a code of its own"),
         }
     }
 }

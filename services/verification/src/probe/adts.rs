@@ -1,20 +1,20 @@
-//! AAC in ADTS (ISO/IEC 13818-7, 6.2): frames one after the other, each with its own length. Nothing
-//! else in the file says how many there are, so they are counted.
+//! AAC in ADTS (ISO/IEC 13818-7, 6.2): a sequence of frames, each with its own length. The file does not
+//! contain their number, so they are counted.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::time::Duration;
 
 use super::{ProbeError, id3_tag_length, ticks_as_duration};
-use crate::domain::AudioKind;
+use crate::domain::AudioFormat;
 
-/// Samples of a raw data block.
+/// Samples in a raw data block.
 const BLOCK_SAMPLES: u64 = 1_024;
-/// Of the longest header; a shorter one is followed by audio, or the frame is empty.
+/// Length of the longest header. A shorter one is followed by audio, unless the frame is empty.
 const HEADER_BYTES: usize = 10;
-/// The tag at the end of a file, in the oldest form.
+/// Length of an `ID3v1` tag, which ends a file.
 const ID3V1_BYTES: usize = 128;
-/// By the index in the header; the other indexes are reserved.
+/// Sample rates by their index in the header; the other indexes are reserved.
 const SAMPLE_RATES: [u32; 13] = [
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
     7_350,
@@ -25,14 +25,14 @@ struct FrameHeader {
     duration: Duration,
 }
 
-/// Counts the frames of a file. The last one may be cut; anything else between frames than tags makes
-/// the file damaged.
+/// Measures the duration by counting frames. The last frame may be cut; a file with anything but tags between
+/// its frames is damaged.
 pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
     let length_bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let mut position = 0;
     let mut duration = Duration::ZERO;
-    while duration <= AudioKind::Aac.duration_max() {
+    while duration <= AudioFormat::Aac.duration_max() {
         let left = length_bytes.saturating_sub(position);
         let mut head = [0; HEADER_BYTES];
         let read = read_up_to(&mut reader, &mut head)?;
@@ -41,7 +41,7 @@ pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
         if head.is_empty() || is_end {
             break;
         }
-        let skipped = match (parse(head), id3_tag_length(head)) {
+        let skipped = match (parse_header(head), id3_tag_length(head)) {
             (Some(frame), _) if frame.length_bytes > left => break,
             (Some(frame), _) => {
                 duration += frame.duration;
@@ -69,7 +69,7 @@ fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usiz
     Ok(length)
 }
 
-fn parse(head: &[u8]) -> Option<FrameHeader> {
+fn parse_header(head: &[u8]) -> Option<FrameHeader> {
     let head: &[u8; 7] = head.first_chunk()?;
     let is_synchronized = head[0] == 0xFF && head[1] & 0xF6 == 0xF0;
     let header_bytes = if head[1] & 1 == 1 { 7 } else { 9 };
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_a_cut_last_frame_do_not_count() {
+    fn tags_and_a_cut_last_frame_are_not_counted() {
         let tag = b"ID3\x04\0\0\0\0\0\x05hello";
         let mut id3v1 = b"TAG".to_vec();
         id3v1.resize(128, 0);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_between_frames_is_damage() {
+    fn other_bytes_between_frames_are_damaged() {
         let file = [frame(20), vec![0x5A; 50], frame(20)].concat();
         assert_eq!(measured(&file), Err(ProbeError::Damaged));
     }

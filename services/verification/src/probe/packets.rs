@@ -1,5 +1,4 @@
-//! Formats that a demuxer takes apart: MP3, and AAC in MP4. It is asked for packets, and those are
-//! counted.
+//! Formats that need a demuxer: MP3, and AAC in MP4. The duration is the sum of all packets.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -15,55 +14,55 @@ use symphonia::core::units::TimeBase;
 use symphonia::default::formats::{IsoMp4Reader, MpaReader};
 
 use super::{ProbeError, id3_tag_length};
-use crate::domain::AudioKind;
+use crate::domain::AudioFormat;
 
-/// Wall time of the walk over the packets.
+/// Wall time of reading all packets.
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Five minutes of the shortest packets that we take, several times over.
+/// Several times the number of the shortest packets in five minutes.
 const PACKETS_MAX: u64 = 200_000;
-/// Longest packet of AAC: 2,048 samples at 7,350 Hz. Longer ones are a header's claim.
+/// Longest packet of AAC: 2,048 samples at 7,350 Hz. A longer one exists only in a hostile header.
 const PACKET_DURATION_MAX: Duration = Duration::from_millis(300);
-/// An index may count a little more than there is.
+/// Frames that an index may count beyond the end of the file.
 const MISSING_FRAMES_MAX: u64 = 8_192;
 
-/// How long a file lasts, counted packet by packet. An error where it does not play to its end.
-pub(super) fn measure(kind: AudioKind, file: File) -> Result<Duration, ProbeError> {
-    let mut reader = open(kind, file)?;
+/// Measures the duration packet by packet. Fails if the file cannot be played to its end.
+pub(super) fn measure(format: AudioFormat, file: File) -> Result<Duration, ProbeError> {
+    let mut reader = open_reader(format, file)?;
     let track = match reader.tracks() {
         [] => return Err(ProbeError::Damaged),
         [track] => track,
         _ => return Err(ProbeError::Unsupported),
     };
     let params = &track.codec_params;
-    if params.codec != codec_of(kind) {
+    if params.codec != codec_of(format) {
         return Err(ProbeError::Unsupported);
     }
     let promised = params.n_frames.unwrap_or_default();
     let time_base = params.time_base.filter(|time_base| time_base.numer > 0);
     let time_base = time_base.ok_or(ProbeError::Damaged)?;
-    let counted = count_frames(reader.as_mut(), time_base, kind.duration_max())?;
+    let counted = count_frames(reader.as_mut(), time_base, format.duration_max())?;
     let duration = as_duration(time_base, counted);
-    // An MP3 promises by an estimate; what is too long was not walked to its end.
-    let is_whole = kind == AudioKind::Mp3
-        || duration > kind.duration_max()
+    // The number of frames of an MP3 is an estimate, and a file that is too long was not read to its end.
+    let is_whole = format == AudioFormat::Mp3
+        || duration > format.duration_max()
         || promised <= counted.saturating_add(MISSING_FRAMES_MAX);
     is_whole.then_some(duration).ok_or(ProbeError::Damaged)
 }
 
-fn codec_of(kind: AudioKind) -> symphonia::core::codecs::CodecType {
-    if kind == AudioKind::Mp3 {
+fn codec_of(format: AudioFormat) -> symphonia::core::codecs::CodecType {
+    if format == AudioFormat::Mp3 {
         CODEC_TYPE_MP3
     } else {
         CODEC_TYPE_AAC
     }
 }
 
-fn open(kind: AudioKind, file: File) -> Result<Box<dyn FormatReader>, ProbeError> {
+fn open_reader(format: AudioFormat, file: File) -> Result<Box<dyn FormatReader>, ProbeError> {
     let options = FormatOptions::default();
     let stream = |source: Box<dyn MediaSource>| {
         MediaSourceStream::new(source, MediaSourceStreamOptions::default())
     };
-    let reader: Result<Box<dyn FormatReader>, SymphoniaError> = if kind == AudioKind::Mp3 {
+    let reader: Result<Box<dyn FormatReader>, SymphoniaError> = if format == AudioFormat::Mp3 {
         let audio = ReadOnlySource::new(skip_tag(file)?);
         MpaReader::try_new(stream(Box::new(audio)), &options).map(|reader| Box::new(reader) as _)
     } else {
@@ -72,7 +71,7 @@ fn open(kind: AudioKind, file: File) -> Result<Box<dyn FormatReader>, ProbeError
     reader.map_err(|_| ProbeError::Damaged)
 }
 
-/// The file after its `ID3v2` tag: a picture in it may look like frames.
+/// Skips the `ID3v2` tag of a file, since a picture in it may look like frames.
 fn skip_tag(mut file: File) -> Result<File, ProbeError> {
     let mut head = Vec::new();
     (&file).take(10).read_to_end(&mut head)?;
@@ -86,7 +85,7 @@ fn as_duration(time_base: TimeBase, frames: u64) -> Duration {
     super::ticks_as_duration(ticks, time_base.denom)
 }
 
-/// Frames of all packets; stops early when they are more than anyone may send.
+/// Counts the frames of all packets; stops early once they exceed the longest accepted duration.
 fn count_frames(
     reader: &mut dyn FormatReader,
     time_base: TimeBase,

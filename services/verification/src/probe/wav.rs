@@ -1,5 +1,6 @@
-//! PCM in RIFF: a header says the format, and the rest of the file is audio. Recorders that stream, or
-//! that died, leave the lengths in the header unfinished, so the length of the file counts as well.
+//! PCM in RIFF: the header contains the format, and the rest of the file is audio. Recorders that stream, or
+//! that were interrupted, leave placeholders instead of lengths in the header; the length of the file is then
+//! used.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -7,13 +8,13 @@ use std::time::Duration;
 
 use super::{ProbeError, ticks_as_duration};
 
-/// Chunks before the audio; real files have a handful.
+/// Chunks before the audio, at most; real files have a few.
 const CHUNKS_MAX: usize = 1_000;
-/// `RIFF`, its length, `WAVE`.
+/// Length of `RIFF`, the length field and `WAVE`.
 const FORM_BYTES: u64 = 12;
-/// Of a format with its extension; what is longer says nothing that matters here.
+/// Length of a format chunk with its extension; later bytes are not needed.
 const FORMAT_BYTES: usize = 40;
-/// Frames that a finished header may claim beyond the end of the file.
+/// Frames that a header may count beyond the end of the file.
 const MISSING_FRAMES_MAX: u64 = 8_192;
 /// Longest header that recorders subtract from a placeholder.
 const HEADER_BYTES: u32 = 44;
@@ -26,15 +27,15 @@ const FORMAT_EXTENSIBLE: u16 = 0xFFFE;
 /// The end of a subformat's GUID, after the number of the format.
 const SUBFORMAT_TAIL: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71];
 
-/// What the header says of the audio.
+/// The format of the audio.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Format {
+struct PcmFormat {
     sample_rate: u32,
-    /// A sample of every channel.
+    /// Bytes of one sample of every channel.
     frame_bytes: u64,
 }
 
-/// How long the audio of a file lasts.
+/// Measures the duration of the audio.
 pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
     let length_bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
@@ -50,22 +51,22 @@ pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
         match &[a, b, c, d] {
             b"fmt " => format = Some(read_format(&mut reader, claimed)?),
             b"data" => {
-                let format: Format = format.ok_or(ProbeError::Damaged)?;
-                let bytes = audio_bytes(claimed, left, format.frame_bytes)?;
+                let format: PcmFormat = format.ok_or(ProbeError::Damaged)?;
+                let bytes = count_audio_bytes(claimed, left, format.frame_bytes)?;
                 let frames = bytes / format.frame_bytes;
                 return Ok(ticks_as_duration(frames, format.sample_rate));
             }
             _ if u64::from(claimed) > left => return Err(ProbeError::Damaged),
             _ => {}
         }
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         let next = position + u64::from(claimed) + u64::from(claimed % 2);
         reader.seek(SeekFrom::Start(next))?;
     }
     Err(ProbeError::Damaged)
 }
 
-fn read_format(reader: &mut impl Read, claimed: u32) -> Result<Format, ProbeError> {
+fn read_format(reader: &mut impl Read, claimed: u32) -> Result<PcmFormat, ProbeError> {
     let mut chunk = Vec::with_capacity(FORMAT_BYTES);
     let length = usize::try_from(claimed).unwrap_or(usize::MAX);
     let wanted = u64::try_from(length.min(FORMAT_BYTES)).unwrap_or_default();
@@ -73,13 +74,13 @@ fn read_format(reader: &mut impl Read, claimed: u32) -> Result<Format, ProbeErro
     parse_format(&chunk)
 }
 
-fn parse_format(chunk: &[u8]) -> Result<Format, ProbeError> {
+fn parse_format(chunk: &[u8]) -> Result<PcmFormat, ProbeError> {
     let base: &[u8; 16] = chunk.first_chunk().ok_or(ProbeError::Damaged)?;
     let number = |at: usize| u16::from_le_bytes([base[at], base[at + 1]]);
     let (channels, bits) = (u64::from(number(2)), number(14));
     let sample_rate = u32::from_le_bytes([base[4], base[5], base[6], base[7]]);
     let tag = match number(0) {
-        FORMAT_EXTENSIBLE => subformat(chunk)?,
+        FORMAT_EXTENSIBLE => read_subformat(chunk)?,
         tag => tag,
     };
     let is_supported = match tag {
@@ -95,13 +96,13 @@ fn parse_format(chunk: &[u8]) -> Result<Format, ProbeError> {
     if sample_rate == 0 || channels == 0 || u64::from(number(12)) != frame_bytes {
         return Err(ProbeError::Damaged);
     }
-    Ok(Format {
+    Ok(PcmFormat {
         sample_rate,
         frame_bytes,
     })
 }
 
-fn subformat(chunk: &[u8]) -> Result<u16, ProbeError> {
+fn read_subformat(chunk: &[u8]) -> Result<u16, ProbeError> {
     let guid = chunk.get(24..40).ok_or(ProbeError::Damaged)?;
     if guid[2..] == SUBFORMAT_TAIL {
         Ok(u16::from_le_bytes([guid[0], guid[1]]))
@@ -110,8 +111,8 @@ fn subformat(chunk: &[u8]) -> Result<u16, ProbeError> {
     }
 }
 
-/// Bytes of audio, where the header claims so many and so many are left in the file.
-fn audio_bytes(claimed: u32, left: u64, frame_bytes: u64) -> Result<u64, ProbeError> {
+/// Returns the number of bytes of audio, given the number in the header and the rest of the file.
+fn count_audio_bytes(claimed: u32, left: u64, frame_bytes: u64) -> Result<u64, ProbeError> {
     if is_placeholder(claimed) {
         return Ok(left);
     }
@@ -122,8 +123,8 @@ fn audio_bytes(claimed: u32, left: u64, frame_bytes: u64) -> Result<u64, ProbeEr
     Ok(claimed.min(left))
 }
 
-/// Whether a length was never filled in: nothing, all ones, or the largest signed number rounded in one
-/// way or another, each perhaps less the header.
+/// Returns whether a length is a placeholder: zero, all ones, or the largest signed number with some rounding,
+/// each possibly reduced by the header.
 fn is_placeholder(claimed: u32) -> bool {
     claimed == 0
         || claimed >= u32::MAX - HEADER_BYTES
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_extensible_format_names_its_own() {
+    fn an_extensible_format_contains_the_real_one() {
         let with = |subformat: u16, tail: &[u8]| {
             let mut chunk = format(FORMAT_EXTENSIBLE, 2, 24);
             chunk.extend([22, 0, 24, 0, 3, 0, 0, 0]);
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_contradicts_itself_is_damage() {
+    fn a_contradictory_format_is_damaged() {
         for (at, value) in [(2, 0), (12, 5), (5, 0)] {
             let mut chunk = format(1, 1, 16);
             chunk[4] = 0x80 * u8::from(at != 5);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_length_is_that_of_the_file() {
+    fn a_placeholder_is_replaced_by_the_length_of_the_file() {
         for claimed in [
             0,
             u32::MAX,
@@ -217,12 +218,19 @@ mod tests {
             0x7FFF_F000,
             0x8000_0000,
         ] {
-            assert_eq!(audio_bytes(claimed, 96_000, 2), Ok(96_000), "{claimed:#x}");
+            assert_eq!(
+                count_audio_bytes(claimed, 96_000, 2),
+                Ok(96_000),
+                "{claimed:#x}"
+            );
         }
-        assert_eq!(audio_bytes(95_992, 96_000, 2), Ok(95_992));
-        assert_eq!(audio_bytes(96_008, 96_000, 2), Ok(96_000));
+        assert_eq!(count_audio_bytes(95_992, 96_000, 2), Ok(95_992));
+        assert_eq!(count_audio_bytes(96_008, 96_000, 2), Ok(96_000));
         for claimed in [200_000, u32::MAX - 64, 0x4000_0000] {
-            assert_eq!(audio_bytes(claimed, 96_000, 2), Err(ProbeError::Damaged));
+            assert_eq!(
+                count_audio_bytes(claimed, 96_000, 2),
+                Err(ProbeError::Damaged)
+            );
         }
     }
 }

@@ -1,27 +1,26 @@
-//! `decisions`: who decided what. Rows are only added.
+//! `decisions`: who decided what. The app role can only insert rows.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 /// A decision of an admin.
 #[derive(Clone, Copy, Debug)]
-pub struct Decision<'a> {
+pub struct ReviewDecision<'a> {
     /// The admin.
     pub decided_by: i64,
     /// The listener.
     pub user_id: i64,
-    /// The sample; none for a revocation.
+    /// The sample; `None` for a revocation.
     pub verification_id: Option<i64>,
     /// `approved`, `rejected` or `revoked`.
     pub decision: &'static str,
-    /// The admin's words.
     pub notes: Option<&'a str>,
 }
 
-/// Writes a decision down.
+/// Inserts a decision.
 pub async fn insert(
     tx: &mut PgConnection,
-    decision: Decision<'_>,
+    decision: ReviewDecision<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(

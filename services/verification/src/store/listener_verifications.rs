@@ -1,16 +1,16 @@
-//! `listener_verifications`: a row a sample.
+//! `listener_verifications`: one row a sample.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::{Audio, Sample, Standing, State};
+use crate::domain::{AudioLocation, AudioSample, ListenerVerification, SampleCounts, SampleState};
 
-/// The index that lets one sample of a listener wait at a time.
+/// The index that admits one pending sample a listener.
 pub const ONE_PENDING_INDEX: &str = "listener_verifications_one_pending";
-/// Samples that a history shows, at most.
+/// Samples in a history, at most.
 const HISTORY_MAX: i64 = 200;
 
-/// `SELECT` of whole samples, and the rest of the statement.
+/// A statement that selects whole samples and ends in `$rest`.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -23,11 +23,11 @@ macro_rules! select {
 }
 
 #[derive(FromRow)]
-struct Row {
+struct SampleRow {
     verification_id: i64,
     user_id: i64,
     audio_url: String,
-    status: State,
+    status: SampleState,
     submitted_at: DateTime<Utc>,
     reviewed_at: Option<DateTime<Utc>>,
     reviewer_id: Option<i64>,
@@ -35,12 +35,12 @@ struct Row {
     description: Option<String>,
 }
 
-impl From<Row> for Sample {
-    fn from(row: Row) -> Self {
+impl From<SampleRow> for AudioSample {
+    fn from(row: SampleRow) -> Self {
         Self {
             verification_id: row.verification_id,
             user_id: row.user_id,
-            audio: Audio::stored(row.audio_url),
+            location: AudioLocation::from_column(row.audio_url),
             state: row.status,
             submitted_at: row.submitted_at,
             reviewed_at: row.reviewed_at,
@@ -51,27 +51,15 @@ impl From<Row> for Sample {
     }
 }
 
-/// How many samples there are of each kind.
-#[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq)]
-pub struct Counts {
-    /// All of them.
-    pub total: i64,
-    /// Those that were approved.
-    pub approved: i64,
-    /// Those that were rejected.
-    pub rejected: i64,
-}
-
-/// Keeps a sample, which waits for its review. A violation of [`ONE_PENDING_INDEX`] says that another
-/// one waits.
+/// Inserts a pending sample. It violates [`ONE_PENDING_INDEX`] if another one is pending.
 pub async fn insert(
     tx: &mut PgConnection,
     user_id: i64,
     audio_url: &str,
     description: Option<&str>,
     now: DateTime<Utc>,
-) -> sqlx::Result<Sample> {
-    let row: Row = sqlx::query_as(
+) -> sqlx::Result<AudioSample> {
+    let row: SampleRow = sqlx::query_as(
         "INSERT INTO verification.listener_verifications
              (user_id, audio_url, description, submitted_at)
          VALUES ($1, $2, $3, $4)
@@ -87,7 +75,7 @@ pub async fn insert(
     Ok(row.into())
 }
 
-/// Whether a sample of this listener waits for its review.
+/// Returns whether a sample of this listener is pending.
 pub async fn has_pending(db: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM verification.listener_verifications
@@ -98,40 +86,49 @@ pub async fn has_pending(db: &mut PgConnection, user_id: i64) -> sqlx::Result<bo
     .await
 }
 
-/// A sample by id.
-pub async fn find(db: &mut PgConnection, verification_id: i64) -> sqlx::Result<Option<Sample>> {
-    let row: Option<Row> = sqlx::query_as(select!("WHERE verification_id = $1"))
+/// Finds a sample by its id.
+pub async fn find(
+    db: &mut PgConnection,
+    verification_id: i64,
+) -> sqlx::Result<Option<AudioSample>> {
+    let row: Option<SampleRow> = sqlx::query_as(select!("WHERE verification_id = $1"))
         .bind(verification_id)
         .fetch_optional(db)
         .await?;
-    Ok(row.map(Sample::from))
+    Ok(row.map(AudioSample::from))
 }
 
-/// What a listener has sent so far, and the newest of it in full.
-pub async fn standing(db: &mut PgConnection, user_id: i64) -> sqlx::Result<Standing> {
-    let newest: Option<Row> = sqlx::query_as(select!(
+/// Loads the number of a listener's samples, the newest of them, and whether the listener is verified.
+pub async fn load_verification(
+    db: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<ListenerVerification> {
+    let newest: Option<SampleRow> = sqlx::query_as(select!(
         "WHERE user_id = $1 ORDER BY submitted_at DESC, verification_id DESC LIMIT 1"
     ))
     .bind(user_id)
     .fetch_optional(&mut *db)
     .await?;
-    let (count, is_verified) = sqlx::query_as(
+    let (sample_count, is_verified) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM verification.listener_verifications WHERE user_id = $1),
                 EXISTS (SELECT FROM verification.standings WHERE user_id = $1 AND is_verified)",
     )
     .bind(user_id)
     .fetch_one(db)
     .await?;
-    Ok(Standing {
-        count,
+    Ok(ListenerVerification {
+        sample_count,
         is_verified,
-        newest: newest.map(Sample::from),
+        newest_sample: newest.map(AudioSample::from),
     })
 }
 
-/// What a listener has sent, the newest first; the last 200 of it, and the counts of all.
-pub async fn history(db: &mut PgConnection, user_id: i64) -> sqlx::Result<(Vec<Sample>, Counts)> {
-    let rows: Vec<Row> = sqlx::query_as(select!(
+/// Lists the last 200 samples of a listener, newest first, and counts all of them.
+pub async fn list_history(
+    db: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<(Vec<AudioSample>, SampleCounts)> {
+    let rows: Vec<SampleRow> = sqlx::query_as(select!(
         "WHERE user_id = $1 ORDER BY submitted_at DESC, verification_id DESC LIMIT $2"
     ))
     .bind(user_id)
@@ -147,16 +144,16 @@ pub async fn history(db: &mut PgConnection, user_id: i64) -> sqlx::Result<(Vec<S
     .bind(user_id)
     .fetch_one(db)
     .await?;
-    Ok((rows.into_iter().map(Sample::from).collect(), counts))
+    Ok((rows.into_iter().map(AudioSample::from).collect(), counts))
 }
 
-/// A page of what waits for its review, the oldest first, and how much waits.
-pub async fn pending(
+/// Lists a page of the pending samples, oldest first, and counts all of them.
+pub async fn list_pending(
     db: &mut PgConnection,
     offset: i64,
     limit: i64,
-) -> sqlx::Result<(Vec<Sample>, i64)> {
-    let rows: Vec<Row> = sqlx::query_as(select!(
+) -> sqlx::Result<(Vec<AudioSample>, i64)> {
+    let rows: Vec<SampleRow> = sqlx::query_as(select!(
         "WHERE status = 'pending' ORDER BY submitted_at, verification_id OFFSET $1 LIMIT $2"
     ))
     .bind(offset)
@@ -168,19 +165,19 @@ pub async fn pending(
     )
     .fetch_one(db)
     .await?;
-    Ok((rows.into_iter().map(Sample::from).collect(), total))
+    Ok((rows.into_iter().map(AudioSample::from).collect(), total))
 }
 
-/// Decides on a sample that waits; `None` when it waits no more.
-pub async fn review(
+/// Stores the review of a pending sample and returns the sample; `None` if it is not pending any more.
+pub async fn update_reviewed(
     tx: &mut PgConnection,
     verification_id: i64,
-    state: State,
+    state: SampleState,
     reviewer_id: i64,
     notes: Option<&str>,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Sample>> {
-    let row: Option<Row> = sqlx::query_as(
+) -> sqlx::Result<Option<AudioSample>> {
+    let row: Option<SampleRow> = sqlx::query_as(
         "UPDATE verification.listener_verifications
          SET status = $2, reviewer_id = $3, reviewer_notes = $4, reviewed_at = $5
          WHERE verification_id = $1 AND status = 'pending'
@@ -194,11 +191,14 @@ pub async fn review(
     .bind(now)
     .fetch_optional(tx)
     .await?;
-    Ok(row.map(Sample::from))
+    Ok(row.map(AudioSample::from))
 }
 
-/// Which of these keys have a row.
-pub async fn recorded(db: &mut PgConnection, keys: &[String]) -> sqlx::Result<Vec<String>> {
+/// Lists those of the keys that a row names.
+pub async fn list_recorded_keys(
+    db: &mut PgConnection,
+    keys: &[String],
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT audio_url FROM verification.listener_verifications WHERE audio_url = ANY($1)",
     )
@@ -207,8 +207,8 @@ pub async fn recorded(db: &mut PgConnection, keys: &[String]) -> sqlx::Result<Ve
     .await
 }
 
-/// Keys of objects that rows name, in the order of rows, after the row `after`; `limit` at most.
-pub async fn keys_after(
+/// Lists up to `limit` rows after the row `after` whose audio is in our bucket, each with its key.
+pub async fn list_keys_after(
     db: &mut PgConnection,
     after: i64,
     limit: i64,
@@ -224,8 +224,8 @@ pub async fn keys_after(
     .await
 }
 
-/// Forgets everything that a user has sent. Returns how many samples it was.
-pub async fn delete_of(db: &mut PgConnection, user_id: i64) -> sqlx::Result<u64> {
+/// Deletes all samples of a user and returns how many there were.
+pub async fn delete_all(db: &mut PgConnection, user_id: i64) -> sqlx::Result<u64> {
     let deleted = sqlx::query("DELETE FROM verification.listener_verifications WHERE user_id = $1")
         .bind(user_id)
         .execute(db)

@@ -1,18 +1,21 @@
-//! `standings`: a row a listener, with what decisions have made of them.
+//! `standings`: one row a listener, with the result of all decisions on them.
 
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
+
+use crate::domain::ListenerStanding;
 
 /// A listener's row, locked until the transaction ends.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct Locked {
-    /// Whether they are verified.
+pub struct LockedStanding {
     pub is_verified: bool,
-    /// Whether they are gone.
     pub is_deleted: bool,
 }
 
-/// Makes the changes of one listener take turns, until the transaction ends.
-pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Locked> {
+/// Locks the row of a listener until the transaction ends, and inserts it first if there is none. So changes of
+/// one listener happen one after the other.
+pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<LockedStanding> {
     sqlx::query_as(
         "INSERT INTO verification.standings (user_id) VALUES ($1)
          ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
@@ -23,8 +26,12 @@ pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Locked> {
     .await
 }
 
-/// Writes what a decision has made of a locked listener. Answers the new version.
-pub async fn decide(tx: &mut PgConnection, user_id: i64, is_verified: bool) -> sqlx::Result<i64> {
+/// Updates whether a locked listener is verified, and returns the new version.
+pub async fn update_verified(
+    tx: &mut PgConnection,
+    user_id: i64,
+    is_verified: bool,
+) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "UPDATE verification.standings SET is_verified = $2, version = version + 1
          WHERE user_id = $1 RETURNING version",
@@ -35,8 +42,8 @@ pub async fn decide(tx: &mut PgConnection, user_id: i64, is_verified: bool) -> s
     .await
 }
 
-/// Counts a change of a locked listener that decides nothing. Answers the new version.
-pub async fn touch(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
+/// Increments the version of a locked listener for an event that decides nothing, and returns it.
+pub async fn increment_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "UPDATE verification.standings SET version = version + 1
          WHERE user_id = $1 RETURNING version",
@@ -46,35 +53,24 @@ pub async fn touch(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<i64> {
     .await
 }
 
-/// Remembers that a locked listener is gone.
-pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
-    sqlx::query(
+/// Marks a locked listener as deleted, so that later submissions are refused.
+pub async fn mark_deleted(tx: &mut PgConnection, user_id: i64) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE verification.standings SET is_verified = false, is_deleted = true
          WHERE user_id = $1",
     )
     .bind(user_id)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "verification.standings", user_id)
 }
 
-/// What decisions have made of a listener.
-#[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct Known {
-    /// Whose standing.
-    pub user_id: i64,
-    /// Whether they are verified.
-    pub is_verified: bool,
-    /// Version of the events that tell of it.
-    pub version: i64,
-}
-
-/// The standings of many; who has none is left out.
-pub async fn of_many(connection: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<Known>> {
+/// Lists the standings of many users; users without one are left out.
+pub async fn list(db: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<ListenerStanding>> {
     sqlx::query_as(
         "SELECT user_id, is_verified, version FROM verification.standings WHERE user_id = ANY($1)",
     )
     .bind(user_ids)
-    .fetch_all(connection)
+    .fetch_all(db)
     .await
 }

@@ -1,4 +1,4 @@
-//! Files that real encoders made, judged by the probing process as uploads are.
+//! The probing process judges files of real encoders.
 
 mod encoder;
 
@@ -7,43 +7,42 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use talktime_kit::Error;
-use talktime_verification::domain::{AudioKind, HEAD_BYTES, VerificationError};
-use talktime_verification::probe::Prober;
+use talktime_verification::domain::{AudioFormat, HEAD_BYTES, VerificationError};
+use talktime_verification::probe::AudioProbe;
 
 use encoder::{Encoder, MONO_16K, MONO_44K, STEREO_44K, STEREO_48K};
 
-/// Judges a file as an upload is judged, by its first bytes and then as a whole: the code of the refusal,
-/// or `fine`.
-async fn judge(path: &Path) -> String {
+/// Judges a file like an upload, by its first bytes and then as a whole. Returns the code of the refusal, or
+/// `accepted`.
+async fn judge_file(path: &Path) -> String {
     let file = File::open(path).expect("there");
     let head = fs::read(path).expect("readable");
     let head = &head[..head.len().min(HEAD_BYTES)];
     let program = PathBuf::from(env!("CARGO_BIN_EXE_talktime-verification"));
-    let judged = match AudioKind::of_head(head) {
-        Some(kind) => Prober::new(program, 1).check(kind, file).await,
+    let judged = match AudioFormat::detect(head) {
+        Some(format) => AudioProbe::new(program, 1).check(format, file).await,
         None => Err(VerificationError::UnsupportedAudio),
     };
     match judged {
-        Ok(()) => "fine".to_owned(),
+        Ok(()) => "accepted".to_owned(),
         Err(error) => Error::from(error).code().to_owned(),
     }
 }
 
-/// Judges these bytes.
 async fn judge_bytes(bytes: &[u8]) -> String {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(bytes).expect("written");
-    judge(file.path()).await
+    judge_file(file.path()).await
 }
 
 #[track_caller]
-fn assert_all(judged: &[(String, String)], expected: &str) {
+fn assert_all_codes(judged: &[(String, String)], expected: &str) {
     let others: Vec<_> = judged.iter().filter(|(_, code)| code != expected).collect();
     assert!(others.is_empty(), "not {expected}: {others:?}");
 }
 
-/// Where each frame of an ADTS file begins.
-fn frame_offsets(file: &[u8]) -> Vec<usize> {
+/// Finds the offset of each frame of an ADTS file.
+fn find_frame_offsets(file: &[u8]) -> Vec<usize> {
     let mut offsets = Vec::new();
     let mut at = 0;
     while let Some([0xFF, _, _, b3, b4, b5, _]) = file.get(at..at + 7) {
@@ -54,7 +53,7 @@ fn frame_offsets(file: &[u8]) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn cuts_of_aac_are_judged_by_the_frames_that_they_have() {
+async fn parts_of_aac_are_measured_by_their_frames() {
     const CUTS: usize = 40;
     const SECS: usize = 62;
     let mut encoder = Encoder::new(62);
@@ -70,10 +69,10 @@ async fn cuts_of_aac_are_judged_by_the_frames_that_they_have() {
         encoder.add(name, &[channels, rate].concat());
     }
     encoder.run();
-    let (mut fine, mut too_short) = (Vec::new(), Vec::new());
+    let (mut accepted, mut too_short) = (Vec::new(), Vec::new());
     for (name, _) in formats {
         let file = fs::read(encoder.path(name)).expect("encoded");
-        let frames = frame_offsets(&file);
+        let frames = find_frame_offsets(&file);
         for cut in 0..CUTS {
             let first = cut * frames.len() / CUTS / 3;
             // Two of three cuts end within a frame, as a download that broke off does.
@@ -83,14 +82,14 @@ async fn cuts_of_aac_are_judged_by_the_frames_that_they_have() {
             };
             let tenths = 305 + cut * 2;
             let what = format!("{name} from frame {first}, {tenths} tenths of a second");
-            fine.push((what.clone(), judge_bytes(cut_of(tenths)).await));
+            accepted.push((what.clone(), judge_bytes(cut_of(tenths)).await));
             if cut % 8 == 0 {
                 too_short.push((what, judge_bytes(cut_of(290)).await));
             }
         }
     }
-    assert_all(&fine, "fine");
-    assert_all(&too_short, "invalid_audio_duration");
+    assert_all_codes(&accepted, "accepted");
+    assert_all_codes(&too_short, "invalid_audio_duration");
 }
 
 /// Names of files, and how they are encoded. ffmpeg makes those of 24 bits, 32 bits and four channels
@@ -135,13 +134,13 @@ const WAV_KINDS: [(&str, &[&str]); 12] = [
 ];
 
 #[tokio::test]
-async fn wav_of_every_kind_of_pcm_is_taken_also_with_an_unfinished_header() {
+async fn every_kind_of_pcm_is_accepted_also_with_an_unfinished_header() {
     let mut encoder = Encoder::new(31);
     for (name, options) in WAV_KINDS {
         encoder.add(name, options);
     }
     encoder.run();
-    let (mut fine, mut damaged) = (Vec::new(), Vec::new());
+    let (mut accepted, mut damaged) = (Vec::new(), Vec::new());
     for (name, _) in WAV_KINDS {
         let whole = fs::read(encoder.path(name)).expect("encoded");
         let data = whole.windows(4).position(|name| name == b"data");
@@ -168,26 +167,26 @@ async fn wav_of_every_kind_of_pcm_is_taken_also_with_an_unfinished_header() {
             (0x7FFF_F024, 0x7FFF_F000),
         ] {
             let what = format!("{name} claiming {claimed:#x} in {riff:#x}");
-            fine.push((what, judge_bytes(&claiming(riff, claimed)).await));
+            accepted.push((what, judge_bytes(&claiming(riff, claimed)).await));
         }
         let twice = judge_bytes(&claiming(riff * 2, bytes * 2)).await;
         damaged.push((name.to_owned(), twice));
     }
-    assert_all(&fine, "fine");
-    assert_all(&damaged, "damaged_audio");
+    assert_all_codes(&accepted, "accepted");
+    assert_all_codes(&damaged, "damaged_audio");
 }
 
 #[tokio::test]
-async fn wav_that_an_encoder_streams_is_taken() {
+async fn a_streamed_wav_is_accepted() {
     let streamed = Encoder::new(31).stream(&["-ar", "16000", "-ac", "1", "-f", "wav"]);
     let data = streamed.windows(4).position(|name| name == b"data");
     let claimed = &streamed[data.expect("a chunk of audio") + 4..][..4];
     assert_eq!(claimed, [0xFF; 4], "the length was not known");
-    assert_eq!(judge_bytes(&streamed).await, "fine");
+    assert_eq!(judge_bytes(&streamed).await, "accepted");
 }
 
 #[tokio::test]
-async fn m4a_is_taken_wherever_its_index_is() {
+async fn m4a_is_accepted_wherever_its_index_is() {
     let mut encoder = Encoder::new(31);
     for (name, options) in [
         ("end.m4a", &[MONO_16K, &["-b:a", "32k"]].concat()),
@@ -222,18 +221,18 @@ async fn m4a_is_taken_wherever_its_index_is() {
     encoder.run();
     let mut judged = Vec::new();
     for name in encoder.names() {
-        judged.push((name.clone(), judge(&encoder.path(&name)).await));
+        judged.push((name.clone(), judge_file(&encoder.path(&name)).await));
         let whole = fs::read(encoder.path(&name)).expect("encoded");
         if name != "fragments.m4a" {
             let half = judge_bytes(&whole[..whole.len() / 2]).await;
             assert_eq!(half, "damaged_audio", "half of {name}");
         }
     }
-    assert_all(&judged, "fine");
+    assert_all_codes(&judged, "accepted");
 }
 
 #[tokio::test]
-async fn mp3_is_taken_at_any_rate_with_and_without_tags() {
+async fn mp3_is_accepted_at_any_rate_with_and_without_tags() {
     let mut encoder = Encoder::new(31);
     for (name, options) in [
         ("cbr32.mp3", &[MONO_16K, &["-b:a", "32k"]].concat()),
@@ -294,11 +293,11 @@ async fn mp3_is_taken_at_any_rate_with_and_without_tags() {
             judge_bytes(&[picture, whole].concat()).await,
         ));
     }
-    assert_all(&judged, "fine");
+    assert_all_codes(&judged, "accepted");
 }
 
 #[tokio::test]
-async fn exactly_five_minutes_are_five_minutes_in_every_format() {
+async fn exactly_five_minutes_are_accepted_in_every_format() {
     let mut encoder = Encoder::new(300);
     let rate = &["-ar", "16000", "-ac", "1"];
     let names = ["five.m4a", "five.mp3", "five.aac", "five.wav"];
@@ -307,7 +306,7 @@ async fn exactly_five_minutes_are_five_minutes_in_every_format() {
     }
     encoder.run();
     for name in names {
-        assert_eq!(judge(&encoder.path(name)).await, "fine", "{name}");
+        assert_eq!(judge_file(&encoder.path(name)).await, "accepted", "{name}");
     }
     for name in ["five.mp3", "five.aac"] {
         let file = fs::read(encoder.path(name)).expect("encoded");
@@ -321,7 +320,7 @@ async fn exactly_five_minutes_are_five_minutes_in_every_format() {
 }
 
 #[tokio::test]
-async fn other_codecs_in_these_containers_are_unsupported_and_not_damaged() {
+async fn other_codecs_in_accepted_containers_are_unsupported() {
     let mut encoder = Encoder::new(31);
     for (name, options) in [
         ("alac.m4a", &["-c:a", "alac", "-ar", "16000"][..]),
@@ -342,7 +341,7 @@ async fn other_codecs_in_these_containers_are_unsupported_and_not_damaged() {
     encoder.run();
     let mut judged = Vec::new();
     for name in encoder.names() {
-        judged.push((name.clone(), judge(&encoder.path(&name)).await));
+        judged.push((name.clone(), judge_file(&encoder.path(&name)).await));
     }
     // Debian's ffmpeg has no encoder for AMR; the sample entry is what tells a player of it.
     let mut amr = Encoder::new(31);
@@ -353,5 +352,5 @@ async fn other_codecs_in_these_containers_are_unsupported_and_not_damaged() {
     let entry = entry.expect("a sample entry");
     file[entry..entry + 4].copy_from_slice(b"samr");
     judged.push(("amr.3gp".to_owned(), judge_bytes(&file).await));
-    assert_all(&judged, "unsupported_audio");
+    assert_all_codes(&judged, "unsupported_audio");
 }

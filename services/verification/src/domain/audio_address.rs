@@ -1,7 +1,7 @@
-//! Samples that lie elsewhere: https addresses on hosts that an operator has named.
+//! Addresses of samples on other hosts: https, on hosts that an operator has listed.
 //!
-//! The platform never fetches them. An admin's browser does, so an address must be exactly what it
-//! looks like: no address of a machine, no port, no password, no second way to write the same host.
+//! The platform never fetches them, but the browser of an admin does. An address must therefore be what it
+//! looks like: no IP address, no port, no password, and no second notation of the same host.
 
 use url::{Host, Url};
 
@@ -9,10 +9,10 @@ use super::VerificationError;
 
 const ADDRESS_BYTES_MAX: usize = 2_048;
 
-/// Checks an address and writes it in the one normal way. `hosts` are in lower case.
-pub fn check(address: &str, hosts: &[String]) -> Result<String, VerificationError> {
+/// Checks an address and normalizes it. `hosts` are in lower case.
+pub fn normalize_address(address: &str, hosts: &[String]) -> Result<String, VerificationError> {
     let invalid = || VerificationError::InvalidAddress;
-    // The parser would mend these, and mended is not what was asked for.
+    // The parser would correct these silently.
     let is_plain = address
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
@@ -27,7 +27,7 @@ pub fn check(address: &str, hosts: &[String]) -> Result<String, VerificationErro
     if url.scheme() != "https" || !is_bare {
         return Err(invalid());
     }
-    // Numbers in any notation (0x7f.1, 2130706433) are addresses of machines by now.
+    // The parser has turned numbers in any notation (0x7f.1, 2130706433) into IP addresses.
     let Some(Host::Domain(host)) = url.host() else {
         return Err(invalid());
     };
@@ -41,8 +41,8 @@ pub fn check(address: &str, hosts: &[String]) -> Result<String, VerificationErro
     }
 }
 
-/// Whether the host stands in the address as itself, rather than percent-encoded, behind an empty
-/// user name or with a port that happens to be the default.
+/// Returns whether the address contains the host literally, and not percent-encoded, after an empty user name
+/// or with the default port.
 fn is_written_as(address: &str, host: &str) -> bool {
     let authority = address.get("https://".len()..).unwrap_or_default();
     let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
@@ -55,11 +55,12 @@ mod tests {
 
     fn checked(address: &str) -> Result<String, String> {
         let hosts = ["cdn.example.com".to_owned()];
-        check(address, &hosts).map_err(|error| talktime_kit::Error::from(error).code().to_owned())
+        normalize_address(address, &hosts)
+            .map_err(|error| talktime_kit::Error::from(error).code().to_owned())
     }
 
     #[test]
-    fn an_address_on_an_allowed_host_is_kept_as_it_is() {
+    fn an_address_on_an_allowed_host_is_accepted() {
         for address in [
             "https://cdn.example.com/a.mp3",
             "https://cdn.example.com/a%20b.mp3?token=1",
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_and_disguises_are_refused() {
+    fn ip_addresses_and_disguised_hosts_are_refused() {
         for address in [
             "",
             "cdn.example.com/a.mp3",

@@ -1,0 +1,24 @@
+//! Events that verification consumes.
+
+use sqlx::PgConnection;
+use talktime_kit::Error;
+use talktime_kit::messaging::Handler;
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+
+use crate::store::{listener_verifications, standings};
+
+/// Deletes the rows of deleted users. The reconciler removes their objects, which no row names any more.
+pub struct EventConsumer;
+
+impl Handler for EventConsumer {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        if let Some(Kind::UserDeleted(user)) = event.kind {
+            standings::lock(tx, user.user_id).await?;
+            standings::mark_deleted(tx, user.user_id).await?;
+            let samples = listener_verifications::delete_all(tx, user.user_id).await?;
+            tracing::info!(user_id = user.user_id, samples, "deleted samples of a user");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! Periodic work.
+
+pub mod reconcile_bucket;
+pub mod watch_bucket;
