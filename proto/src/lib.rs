@@ -63,5 +63,6 @@ pub mod events {
     pub use subject::{LIVE_PRESENCE_SUBJECT, STREAM_NAME, STREAM_SUBJECTS, subject};
 }
 
+mod availability;
 mod convert;
 pub use convert::{datetime, timestamp};

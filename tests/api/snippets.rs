@@ -249,6 +249,11 @@ async fn the_page_about_calls() {
 }
 
 #[tokio::test]
+async fn the_page_about_taking_calls() {
+    run("listeners.md").await;
+}
+
+#[tokio::test]
 async fn the_page_about_sockets() {
     run("sockets.md").await;
 }
@@ -264,6 +269,7 @@ fn every_page_is_run() {
     let run = [
         "login.md",
         "calls.md",
+        "listeners.md",
         "sockets.md",
         "errors.md",
         "migrating.md",

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod availability;
 mod badges;
 mod blocks;
 mod calls;

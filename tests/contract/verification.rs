@@ -167,7 +167,7 @@ async fn a_form_without_a_file_is_refused() {
         400,
         "text_too_long",
     );
-    assert_eq!(status(&app, &listener).await["verification_count"], 0);
+    assert_eq!(read_status(&app, &listener).await["verification_count"], 0);
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn one_of_ten_concurrent_uploads_is_accepted() {
     for refused in answers.iter().filter(|answer| answer.status != 200) {
         assert_problem(refused, 409, "verification_pending");
     }
-    assert_eq!(status(&app, &listener).await["verification_count"], 1);
+    assert_eq!(read_status(&app, &listener).await["verification_count"], 1);
 }
 
 /// Addresses that are not a plain https address with a host name.

@@ -38,6 +38,7 @@ const DIFFERING_ROWS: &str = "
     WHERE feed.status_version <> COALESCE(status.version, 0)
        OR feed.is_online <> COALESCE(status.is_online, false)
        OR feed.is_busy <> COALESCE(status.is_busy, false)
+       OR feed.accepting_calls <> COALESCE(status.accepting_calls, true)
        OR feed.call_count <> COALESCE(talked.calls, 0)
        OR feed.total_call_secs <> COALESCE(talked.secs, 0)
        OR feed.is_verified <> COALESCE(standing.is_verified, false)";

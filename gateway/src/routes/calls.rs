@@ -96,7 +96,7 @@ impl TryFrom<StartCallResponse> for StartAnswer {
         (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, insufficient_coins, invalid_idempotency_key"),
         (status = 403, description = "blocked"),
         (status = 404, description = "listener_not_found"),
-        (status = 409, description = "on_a_call, listener_offline, listener_not_verified, idempotency_key_in_use"),
+        (status = 409, description = "on_a_call, listener_offline, listener_unavailable, listener_not_verified, call_type_disabled, idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
     )
 )]

@@ -160,7 +160,7 @@ pub(super) struct FavoritesQuery {
     /// Only those who are online; the counts are of them.
     #[serde(default)]
     online_only: bool,
-    /// Only those who are online and not busy; the counts are of them.
+    /// Only those who are online, not busy and take calls; the counts are of them.
     #[serde(default)]
     available_only: bool,
 }
@@ -215,6 +215,7 @@ struct OneFavorite {
 
 impl From<Favorite> for OneFavorite {
     fn from(favorite: Favorite) -> Self {
+        let is_available = favorite.is_available();
         Self {
             user_id: favorite.user_id,
             username: favorite.username,
@@ -229,7 +230,7 @@ impl From<Favorite> for OneFavorite {
             is_busy: favorite.is_busy,
             wait_time: favorite.wait_time,
             last_seen: time(favorite.last_seen),
-            is_available: favorite.is_online && !favorite.is_busy,
+            is_available,
             favorited_at: time(favorite.favorited_at),
         }
     }

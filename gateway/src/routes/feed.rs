@@ -13,11 +13,11 @@ use talktime_proto::profile::v1::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::time;
+use super::{calls, time};
 use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{Json, Query};
 use crate::number::{Hundredths, Number};
-use crate::openapi::values::{Role, Sex};
+use crate::openapi::values::{CallType, Role, Sex};
 use crate::paging::{Page, Pagination};
 use crate::problem::Result;
 use crate::token::Caller;
@@ -39,6 +39,9 @@ pub(super) struct FeedQuery {
     online_only: bool,
     #[serde(default)]
     available_only: bool,
+    /// Only who takes calls of this type.
+    #[param(value_type = Option<CallType>, inline)]
+    call_type: Option<String>,
     #[param(value_type = Option<Sex>, inline)]
     sex: Option<String>,
     #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
@@ -63,6 +66,8 @@ pub(super) struct FeedQuery {
 struct Filters {
     online_only: bool,
     available_only: bool,
+    #[schema(value_type = Option<CallType>)]
+    call_type: Option<String>,
     #[schema(value_type = Option<Sex>)]
     sex: Option<String>,
     min_rating: Option<Hundredths>,
@@ -93,6 +98,7 @@ impl FeedQuery {
         Ok(Filters {
             online_only: self.online_only,
             available_only: self.available_only,
+            call_type: call_type(self.call_type.as_deref())?,
             sex: sex(self.sex.as_deref())?,
             min_rating: rating(self.min_rating.as_deref())?,
             max_rating: rating(self.max_rating.as_deref())?,
@@ -112,6 +118,13 @@ fn sex(text: Option<&str>) -> Result<Option<String>, Error> {
         )),
         known => Ok(known.map(str::to_owned)),
     }
+}
+
+fn call_type(text: Option<&str>) -> Result<Option<String>, Error> {
+    if let Some(text) = text {
+        calls::call_type(text)?;
+    }
+    Ok(text.map(str::to_owned))
 }
 
 fn rating(text: Option<&str>) -> Result<Option<Hundredths>, Error> {
@@ -196,6 +209,7 @@ fn request(
         sort_by: ListenerSort::from(filters.sort_by).into(),
         ascending: filters.sort_order == SortOrder::Asc,
         cursor,
+        call_type: filters.call_type.clone(),
     }
 }
 
@@ -211,7 +225,7 @@ fn request(
     params(FeedQuery),
     responses(
         (status = 200, body = FeedAnswer),
-        (status = 400, description = "invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language"),
+        (status = 400, description = "invalid_call_type, invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language"),
     )
 )]
 pub(super) async fn listeners(
@@ -307,16 +321,22 @@ struct ListenerAnswer {
     /// Minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
+    /// Online, not busy and taking calls.
     is_available: bool,
     call_count: i64,
     /// Minutes, with one decimal.
     avg_call_duration: Hundredths,
     avg_call_duration_seconds: i64,
     is_verified: bool,
+    /// Whether they take audio calls.
+    audio_enabled: bool,
+    /// Whether they take video calls.
+    video_enabled: bool,
 }
 
 impl From<Listener> for ListenerAnswer {
     fn from(listener: Listener) -> Self {
+        let is_available = listener.is_available();
         Self {
             user_id: listener.user_id,
             username: listener.username,
@@ -332,11 +352,13 @@ impl From<Listener> for ListenerAnswer {
             is_busy: listener.is_busy,
             wait_time: listener.wait_time,
             last_seen: time(listener.last_seen),
-            is_available: listener.is_online && !listener.is_busy,
+            is_available,
             call_count: listener.call_count,
             avg_call_duration: Hundredths::minutes(listener.avg_call_duration_secs),
             avg_call_duration_seconds: listener.avg_call_duration_secs,
             is_verified: listener.is_verified,
+            audio_enabled: listener.audio_enabled.unwrap_or(true),
+            video_enabled: listener.video_enabled.unwrap_or(true),
         }
     }
 }

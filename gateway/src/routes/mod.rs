@@ -11,6 +11,7 @@ mod calls_rates;
 mod favorites;
 mod feed;
 mod keys;
+mod preferences;
 mod presence;
 mod ratings;
 mod sessions;
@@ -145,6 +146,8 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(users::read, users::update, users::delete))
         .routes(routes!(presence::read_own, presence::update_own))
         .routes(routes!(presence::heartbeat))
+        .routes(routes!(preferences::read, preferences::update))
+        .routes(routes!(preferences::read_alias, preferences::update_alias))
         .routes(routes!(presence::read))
         .routes(routes!(presence::read_many))
         .routes(routes!(presence::clean_up))

@@ -27,6 +27,8 @@ pub(super) struct OwnStatus {
     is_busy: bool,
     /// Minutes.
     wait_time: Option<i32>,
+    /// Whether one takes calls; nothing but a change of one's own alters it.
+    accepting_calls: bool,
     last_seen: Option<DateTime<Utc>>,
     created_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
@@ -39,6 +41,7 @@ impl From<Status> for OwnStatus {
             is_online: status.is_online,
             is_busy: status.is_busy,
             wait_time: status.wait_time,
+            accepting_calls: status.takes_calls(),
             last_seen: time(status.last_seen),
             created_at: time(status.created_at),
             updated_at: time(status.updated_at),
@@ -55,10 +58,13 @@ pub(super) struct OthersStatus {
     /// Minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
+    /// Online, not busy and taking calls.
+    is_available: bool,
 }
 
 impl From<Status> for OthersStatus {
     fn from(status: Status) -> Self {
+        let is_available = status.is_available();
         Self {
             user_id: status.user_id,
             username: status.username,
@@ -66,6 +72,7 @@ impl From<Status> for OthersStatus {
             is_busy: status.is_busy,
             wait_time: status.wait_time,
             last_seen: time(status.last_seen),
+            is_available,
         }
     }
 }
@@ -106,6 +113,9 @@ pub(super) struct StatusBody {
     /// Minutes.
     #[serde(default)]
     wait_time: Option<i64>,
+    /// False keeps calls away until it is set again, also while one is online.
+    #[serde(default)]
+    accepting_calls: Option<bool>,
 }
 
 impl StatusBody {
@@ -121,6 +131,7 @@ impl StatusBody {
             accepted_at: Some(timestamp(accepted_at)),
             is_online: self.is_online,
             is_busy: self.is_busy,
+            accepting_calls: self.accepting_calls,
             wait_time: wait_time
                 .map_err(|_| Error::invalid("invalid_wait_time", "wait_time is out of range."))?,
         })

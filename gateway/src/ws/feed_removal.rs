@@ -96,5 +96,6 @@ fn as_offline(status: Status) -> StatusChanged {
         last_seen: status.last_seen,
         is_listener: status.is_listener,
         came_online: false,
+        accepting_calls: status.accepting_calls,
     }
 }

@@ -80,7 +80,7 @@ pub(super) struct Status<'a> {
     /// When the user was last active. Null if never.
     #[schema(required)]
     last_seen: Option<DateTime<Utc>>,
-    /// Whether the user is online and not busy.
+    /// Whether the user is online, not busy and taking calls.
     is_available: bool,
 }
 
@@ -93,7 +93,7 @@ impl<'a> From<&'a StatusChanged> for Status<'a> {
             is_busy: status.is_busy,
             wait_time: status.wait_time,
             last_seen: talktime_proto::datetime(status.last_seen.as_ref()),
-            is_available: status.is_online && !status.is_busy,
+            is_available: status.is_available(),
         }
     }
 }
@@ -107,7 +107,7 @@ impl<'a> From<&'a PresenceStatus> for Status<'a> {
             is_busy: status.is_busy,
             wait_time: status.wait_time,
             last_seen: talktime_proto::datetime(status.last_seen.as_ref()),
-            is_available: status.is_online && !status.is_busy,
+            is_available: status.is_available(),
         }
     }
 }

@@ -54,7 +54,7 @@ fn change_of_type(r#type: &str, seq: u64, event: &Event, status: &StatusChanged)
 fn feed_type(status: &StatusChanged) -> &'static str {
     if !status.is_online {
         LISTENER_OFFLINE
-    } else if status.is_busy {
+    } else if status.is_busy || !status.takes_calls() {
         "listener_busy"
     } else if status.came_online {
         "listener_online"

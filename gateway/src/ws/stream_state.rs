@@ -263,6 +263,7 @@ mod tests {
                 last_seen: Some(at),
                 is_listener,
                 came_online: false,
+                accepting_calls: None,
             })),
         }
     }

@@ -1,6 +1,6 @@
 //! Clients of profile, presence and wallet; cheap to clone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
@@ -62,16 +62,14 @@ impl PeerClients {
         match_answers(planned, checked.checks)
     }
 
-    /// Returns the users among these who are online. A user without a status has never been online.
-    pub(crate) async fn load_online_users(
+    /// Returns the statuses of users by their ids. A user without a status has never been online and is left
+    /// out.
+    pub(crate) async fn load_statuses_by_user(
         &self,
         user_ids: Vec<i64>,
-    ) -> Result<HashSet<i64>, Error> {
+    ) -> Result<HashMap<i64, PersonStatus>, Error> {
         let found = self.load_statuses(user_ids).await?.into_iter();
-        Ok(found
-            .filter(|status| status.is_online)
-            .map(|status| status.user_id)
-            .collect())
+        Ok(found.map(|status| (status.user_id, status)).collect())
     }
 
     /// Returns the time of the last sign of life of each party. Users without a status are left out.

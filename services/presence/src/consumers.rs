@@ -121,6 +121,11 @@ fn changes_from_event(event: Event) -> Result<Vec<(Vec<i64>, StatusChange)>, Pre
         Some(Kind::CallUnanswered(call)) => {
             vec![call_ended(call.call_id, [call.user_id, call.listener_id])]
         }
+        Some(Kind::CallsPaused(paused)) => {
+            let happened_at = happened_at.ok_or(PresenceError::MissingHappenedAt)?;
+            let change = StatusChange::CallsPaused { happened_at };
+            vec![(vec![paused.listener_id], change)]
+        }
         // Users are free as soon as they hang up, even though the settlement of the call follows later.
         Some(Kind::CallHungUp(call)) => {
             vec![call_ended(call.call_id, [call.user_id, call.listener_id])]

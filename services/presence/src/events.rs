@@ -18,6 +18,7 @@ pub(crate) fn status_changed_event(status: &UserStatus, came_online: bool) -> Ki
         last_seen: Some(timestamp(status.last_seen)),
         is_listener: status.is_listener,
         came_online,
+        accepting_calls: Some(status.accepting_calls),
     })
 }
 
@@ -32,5 +33,6 @@ pub(crate) fn heartbeat_event(heartbeat: &HeartbeatRow, came_online: bool) -> Ki
         last_seen: Some(timestamp(heartbeat.last_seen)),
         is_listener: heartbeat.is_listener,
         came_online,
+        accepting_calls: Some(heartbeat.accepting_calls),
     })
 }

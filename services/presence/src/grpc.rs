@@ -72,6 +72,7 @@ impl PresenceService for PresenceApi {
             is_online: request.is_online,
             is_busy: request.is_busy,
             wait_time: request.wait_time,
+            accepting_calls: request.accepting_calls,
             accepted_at: datetime(request.accepted_at.as_ref()),
         };
         let settings = check_settings(settings).map_err(refused)?;
@@ -217,6 +218,6 @@ fn status_message(status: UserStatus) -> pb::Status {
         updated_at: Some(timestamp(status.updated_at)),
         version: status.version,
         is_listener: status.is_listener,
-        accepting_calls: None,
+        accepting_calls: Some(status.accepting_calls),
     }
 }

@@ -115,6 +115,7 @@ fn listener_status(version: i64, status: &StatusChanged) -> ListenerStatus {
         version,
         is_online: status.is_online,
         is_busy: status.is_busy,
+        accepting_calls: status.takes_calls(),
         wait_time: status.wait_time,
         last_seen: datetime(status.last_seen.as_ref()),
     }

@@ -42,6 +42,8 @@ pub struct FeedStats {
     pub online: i64,
     /// Listeners who are online and busy.
     pub busy: i64,
+    /// Listeners who are online, not busy and taking calls.
+    pub available: i64,
     /// The mean rating of those who have one, in hundredths.
     pub average_rating_hundredths: Option<i32>,
     /// The most frequent interest is first.
@@ -160,6 +162,7 @@ impl FeedStats {
                 self.total = group.listeners;
                 self.online = group.online;
                 self.busy = group.busy;
+                self.available = group.available;
             }
         }
     }

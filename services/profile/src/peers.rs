@@ -113,6 +113,7 @@ impl SourceClients {
                 row.status_version = status.version;
                 row.is_online = status.is_online;
                 row.is_busy = status.is_busy;
+                row.accepting_calls = status.takes_calls();
                 row.wait_time = status.wait_time;
                 row.last_seen = datetime(status.last_seen.as_ref());
             }

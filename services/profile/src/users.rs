@@ -6,7 +6,10 @@ use talktime_kit::db::{Database, expect_row_count};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, india};
 
-use crate::domain::{CallCheck, ProfileError, RegistrationRequest, User, UserUpdate, fields};
+use crate::domain::{
+    CallCheck, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
+    RegistrationRequest, User, UserUpdate, fields,
+};
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::store::{spent_registrations, user_blocks, user_roles, users};
 
@@ -50,6 +53,16 @@ impl UserService {
         check_lookups(user_ids.len())?;
         let mut connection = self.db.acquire().await?;
         Ok(users::list_usernames(&mut connection, user_ids).await?)
+    }
+
+    /// Lists the public profiles of users; ids without a user are left out.
+    pub async fn list_public_profiles(
+        &self,
+        user_ids: &[i64],
+    ) -> Result<Vec<PublicProfile>, ProfileError> {
+        check_lookups(user_ids.len())?;
+        let mut connection = self.db.acquire().await?;
+        Ok(users::list_public_profiles(&mut connection, user_ids).await?)
     }
 
     /// Creates a user. The same registration again returns the user that it created, as they are now.
@@ -124,6 +137,29 @@ impl UserService {
         tx.commit().await?;
         self.relay.wake();
         Ok(())
+    }
+
+    pub async fn load_preferences(
+        &self,
+        user_id: i64,
+    ) -> Result<ListenerPreferences, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        let found = users::find_preferences(&mut connection, user_id).await?;
+        found.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// Changes the types of calls that a listener takes.
+    pub async fn update_preferences(
+        &self,
+        user_id: i64,
+        update: PreferencesUpdate,
+    ) -> Result<ListenerPreferences, ProfileError> {
+        let mut tx = self.db.begin().await?;
+        let locked = users::lock_preferences(&mut tx, user_id).await?;
+        let preferences = locked.ok_or(ProfileError::UserNotFound)?.updated(update)?;
+        users::update_preferences(&mut tx, user_id, preferences).await?;
+        tx.commit().await?;
+        Ok(preferences)
     }
 
     /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have

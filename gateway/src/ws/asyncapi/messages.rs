@@ -181,7 +181,10 @@ fn feed_messages() -> Vec<MessageDescription> {
             "listener_offline",
             "A listener went offline, or is not shown in the feed any more.",
         ),
-        MessageDescription::new::<Status<'_>>("listener_busy", "A listener is in a call."),
+        MessageDescription::new::<Status<'_>>(
+            "listener_busy",
+            "A listener is in a call, or takes no calls at the moment.",
+        ),
         MessageDescription::new::<Status<'_>>(
             "listener_available",
             "A listener can be called again, or changed their wait time.",

@@ -27,6 +27,12 @@ pub enum CallError {
     /// The listener is not online.
     #[error("the listener is offline")]
     ListenerOffline,
+    /// The listener is online and takes no calls for now.
+    #[error("the listener takes no calls")]
+    ListenerUnavailable,
+    /// The listener takes no calls of the requested type.
+    #[error("the listener takes no calls of this type")]
+    CallTypeDisabled,
     #[error("one of the two is on a call")]
     OnACall,
     /// The caller cannot pay the next minute; the answer for the caller.
@@ -135,6 +141,16 @@ impl CallError {
                 Kind::Conflict,
                 "listener_offline",
                 "The listener is offline.",
+            ),
+            Self::ListenerUnavailable => (
+                Kind::Conflict,
+                "listener_unavailable",
+                "The listener takes no calls at the moment.",
+            ),
+            Self::CallTypeDisabled => (
+                Kind::Conflict,
+                "call_type_disabled",
+                "The listener takes no calls of this type.",
             ),
             Self::OnACall => (
                 Kind::Conflict,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::presence_updates::PresenceNotifier;
 use super::requests::{StartRequest, StartedCall};
 use super::steps::charge::ChargeBatchHandler;
-use super::steps::check::CheckBatchHandler;
+use super::steps::check::{CheckBatchHandler, PlannedCall};
 use super::steps::go_live::{GoLiveBatchHandler, PaidStart};
 use super::steps::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
 use crate::domain::CallError;
@@ -102,7 +102,11 @@ impl StartBatchHandler {
     ) -> BatchState<'a, NewCall> {
         let parties = |member: &&BatchItem<StartPlan>| {
             let call = &member.task.call;
-            member.with_task((call.user_id, call.listener_id))
+            member.with_task(PlannedCall {
+                caller_id: call.user_id,
+                listener_id: call.listener_id,
+                call_type: call.call_type,
+            })
         };
         run_step(&self.check, planned, parties, |member, names| {
             if member.task.is_answer_lost() {

@@ -26,6 +26,11 @@ pub enum StatusChange {
         /// How long the flag holds when the user announced no wait.
         grace: TimeDelta,
     },
+    /// The user takes no calls any more, since several in a row were not answered.
+    CallsPaused {
+        /// When that was. If the user has chosen to take calls since, it has no effect.
+        happened_at: DateTime<Utc>,
+    },
     /// The profile has a new username.
     Named {
         /// The new username.
@@ -51,6 +56,8 @@ pub struct StatusSettings {
     pub is_busy: Option<bool>,
     /// Minutes until the user is free.
     pub wait_time: Option<i32>,
+    /// Whether the user takes calls.
+    pub accepting_calls: Option<bool>,
     /// When the gateway accepted the request; `None` if it is not known.
     pub accepted_at: Option<DateTime<Utc>>,
 }
@@ -73,6 +80,9 @@ impl StatusChange {
     /// overtake each other, so that a call may be reported before the registration. The user's own requests
     /// and the sweep concern only existing users.
     pub fn creates_users(&self) -> bool {
-        !matches!(self, Self::Settings(_) | Self::OwnBusyExpired { .. })
+        !matches!(
+            self,
+            Self::Settings(_) | Self::OwnBusyExpired { .. } | Self::CallsPaused { .. }
+        )
     }
 }

@@ -11,7 +11,7 @@ pub enum PresenceError {
     #[error("There is no such user.")]
     UserNotFound,
     /// An update has no field to change.
-    #[error("Give at least one of is_online, is_busy and wait_time.")]
+    #[error("Give at least one of is_online, is_busy, wait_time and accepting_calls.")]
     NoField,
     /// The announced wait is negative or longer than a day.
     #[error("wait_time is a number of minutes from 0 to {WAIT_TIME_MINUTES_MAX}.")]

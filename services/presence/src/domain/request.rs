@@ -18,15 +18,21 @@ const PARTIES_MAX: usize = 2;
 
 /// Checks that an update has at least one field, and a wait within a day.
 pub fn check_settings(settings: StatusSettings) -> Result<StatusSettings, PresenceError> {
-    let is_empty = settings.is_online.is_none() && settings.is_busy.is_none();
-    if is_empty && settings.wait_time.is_none() {
+    let StatusSettings {
+        is_online,
+        is_busy,
+        wait_time,
+        accepting_calls,
+        accepted_at: _,
+    } = settings;
+    let has_flag = [is_online, is_busy, accepting_calls]
+        .iter()
+        .any(Option::is_some);
+    if !has_flag && wait_time.is_none() {
         return Err(PresenceError::NoField);
     }
     let allowed = 0..=WAIT_TIME_MINUTES_MAX;
-    if settings
-        .wait_time
-        .is_some_and(|wait_time| !allowed.contains(&wait_time))
-    {
+    if wait_time.is_some_and(|wait_time| !allowed.contains(&wait_time)) {
         return Err(PresenceError::WaitTimeOutOfRange);
     }
     Ok(settings)

@@ -11,13 +11,15 @@ macro_rules! columns {
     () => {
         "user_id, username, is_online, is_busy, wait_time, last_seen, created_at, updated_at, \
          version, call_id, last_ended_call_id, session_changed_at, profile_version, busy_since, \
-         is_listener, role_version, status_changed_at, ended_session_ids, went_offline_at"
+         is_listener, role_version, status_changed_at, ended_session_ids, went_offline_at, \
+         accepting_calls, accepting_changed_at"
     };
 }
 
 /// The visible part of a status after a heartbeat. It has no further columns, since tens of thousands of
 /// heartbeats are recorded each second.
 #[derive(Debug, FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
 pub struct HeartbeatRow {
     pub user_id: i64,
     /// Empty while unknown.
@@ -29,6 +31,8 @@ pub struct HeartbeatRow {
     /// Time of the latest heartbeat.
     pub last_seen: DateTime<Utc>,
     pub is_listener: bool,
+    /// Whether the user takes calls.
+    pub accepting_calls: bool,
     /// Version of the status, which grows with every visible change.
     pub version: i64,
     /// Whether this heartbeat put the user online.
@@ -127,16 +131,17 @@ pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Re
              role_version = new.role_version, status_changed_at = new.status_changed_at,
              swept_seen_at = new.last_seen,
              ended_session_ids = string_to_array(new.ended_session_ids, ','),
-             went_offline_at = new.went_offline_at
+             went_offline_at = new.went_offline_at, accepting_calls = new.accepting_calls,
+             accepting_changed_at = new.accepting_changed_at
          FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[], $5::integer[],
                      $6::timestamptz[], $7::timestamptz[], $8::bigint[], $9::bigint[],
                      $10::bigint[], $11::timestamptz[], $12::bigint[], $13::timestamptz[],
                      $14::boolean[], $15::bigint[], $16::timestamptz[], $17::text[],
-                     $18::timestamptz[])
+                     $18::timestamptz[], $19::boolean[], $20::timestamptz[])
               AS new (user_id, username, is_online, is_busy, wait_time, last_seen, updated_at,
                       version, call_id, last_ended_call_id, session_changed_at, profile_version,
                       busy_since, is_listener, role_version, status_changed_at,
-                      ended_session_ids, went_offline_at)
+                      ended_session_ids, went_offline_at, accepting_calls, accepting_changed_at)
          WHERE s.user_id = new.user_id",
     )
     .bind(column(statuses, |status| status.user_id))
@@ -159,6 +164,8 @@ pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Re
         status.ended_session_ids.join(",")
     }))
     .bind(column(statuses, |status| status.went_offline_at))
+    .bind(column(statuses, |status| status.accepting_calls))
+    .bind(column(statuses, |status| status.accepting_changed_at))
     .execute(tx)
     .await?;
     if updated.rows_affected() == statuses.len() as u64 {
@@ -193,7 +200,7 @@ pub async fn record_heartbeats(
              swept_seen_at = CASE WHEN was_online THEN swept_seen_at ELSE $2 END
          FROM before WHERE user_id = id AND counts
          RETURNING user_id, username, is_busy, wait_time, last_seen, is_listener, version,
-                   NOT was_online AS came_online",
+                   accepting_calls, NOT was_online AS came_online",
     )
     .bind(column(heartbeats, |heartbeat| heartbeat.user_id))
     .bind(now)

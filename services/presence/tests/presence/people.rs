@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{LoggedIn, LoggedOut, UserDeleted, UserUpdated};
+use talktime_proto::events::v1::{CallsPaused, LoggedIn, LoggedOut, UserDeleted, UserUpdated};
 use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
@@ -46,7 +46,7 @@ async fn a_registration_creates_an_offline_status() {
             updated_at: now,
             version: 1,
             is_listener: false,
-            accepting_calls: None,
+            accepting_calls: Some(true),
         }
     );
 }
@@ -149,6 +149,57 @@ async fn an_update_changes_only_its_fields() {
     assert!(asha.is_online && asha.is_busy);
     assert_eq!((asha.wait_time, asha.version), (Some(15), 3));
     update(&presence, ASHA, busy).await.expect("the same again");
+    assert_eq!(presence.published_versions(ASHA).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn calls_stay_paused_until_the_user_takes_them_again() {
+    let presence = Presence::start_with_two_users().await;
+    let accept = |accepting_calls| pb::UpdateStatusRequest {
+        accepting_calls: Some(accepting_calls),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let paused = update(&presence, ASHA, accept(false)).await;
+    assert!(!paused.expect("updated").takes_calls());
+    assert_eq!(presence.published_versions(ASHA).await, [1, 2]);
+
+    presence.heartbeat(ASHA).await.expect("known");
+    presence.begin_call(7, &[ASHA, RAVI]).await;
+    presence.end_call(7, &[ASHA, RAVI]).await;
+    let login = presence.set_session(ASHA, true, presence.now()).await;
+    assert!(!login.expect("logged in").takes_calls());
+    presence.advance_clock(3_600);
+    presence.sweeper.run_now().await.expect("swept");
+    let asha = presence.status(ASHA).await.expect("known");
+    assert!(!asha.takes_calls() && !asha.is_online, "{asha:?}");
+
+    presence.heartbeat(ASHA).await.expect("known");
+    let resumed = update(&presence, ASHA, accept(true)).await;
+    let resumed = resumed.expect("updated");
+    assert!(resumed.takes_calls() && resumed.is_online, "{resumed:?}");
+}
+
+#[tokio::test]
+async fn a_pause_of_calls_holds_until_the_user_takes_calls_again() {
+    let presence = Presence::start_with_two_users().await;
+    let paused = Kind::CallsPaused(CallsPaused {
+        listener_id: ASHA,
+        reason: "unanswered".to_owned(),
+        count: 3,
+    });
+    let paused_at = presence.now();
+    presence.handle_event(0, paused.clone()).await;
+    assert!(!presence.status(ASHA).await.expect("known").takes_calls());
+    presence.advance_clock(5);
+    let accept = pb::UpdateStatusRequest {
+        accepting_calls: Some(true),
+        ..pb::UpdateStatusRequest::default()
+    };
+    let resumed = update(&presence, ASHA, accept).await.expect("updated");
+    assert!(resumed.takes_calls());
+    presence.handle_event_at(0, paused_at, paused).await;
+    let asha = presence.status(ASHA).await.expect("known");
+    assert!(asha.takes_calls(), "the pause is from before");
     assert_eq!(presence.published_versions(ASHA).await, [1, 2, 3]);
 }
 

@@ -4,6 +4,7 @@ use sqlx::FromRow;
 
 /// The facts that decide whether a caller may call a listener.
 #[derive(Clone, Debug, FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
 pub struct CallCheck {
     /// `None` if there is no such user.
     pub caller_username: Option<String>,
@@ -14,6 +15,10 @@ pub struct CallCheck {
     pub is_blocked: bool,
     /// Whether the listener would have to be verified first.
     pub is_verification_missing: bool,
+    /// Whether the listener takes audio calls; true if there is no such user.
+    pub audio_enabled: bool,
+    /// Whether the listener takes video calls; true if there is no such user.
+    pub video_enabled: bool,
     pub caller_image_url: Option<String>,
     pub listener_image_url: Option<String>,
     /// The mean of the stars, in hundredths; `None` before the first.

@@ -53,6 +53,13 @@ pub enum ProfileError {
     InvalidCursor,
     #[error("sort_by must be rating, online or recent.")]
     InvalidSort,
+    #[error("call_type must be audio or video.")]
+    InvalidCallType,
+    /// An update of preferences that changes nothing, or would leave no type of calls.
+    #[error(
+        "Give audio_enabled, video_enabled or both; at least one type of calls must stay enabled."
+    )]
+    InvalidPreferences,
     #[error("This user name is taken.")]
     UsernameTaken,
     #[error("This phone number is registered already.")]
@@ -112,6 +119,8 @@ impl From<ProfileError> for Error {
             ProfileError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             ProfileError::InvalidCursor => (Kind::InvalidArgument, "invalid_cursor"),
             ProfileError::InvalidSort => (Kind::InvalidArgument, "invalid_sort"),
+            ProfileError::InvalidCallType => (Kind::InvalidArgument, "invalid_call_type"),
+            ProfileError::InvalidPreferences => (Kind::InvalidArgument, "invalid_preferences"),
             ProfileError::UsernameTaken => (Kind::Conflict, "username_taken"),
             ProfileError::PhoneTaken => (Kind::Conflict, "phone_taken"),
             ProfileError::RegistrationReused => (Kind::Conflict, "registration_reused"),

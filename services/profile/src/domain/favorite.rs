@@ -25,6 +25,7 @@ pub struct FavoriteListener {
     pub wait_time: Option<i32>,
     /// The last sign of life, as of the latest change of status.
     pub last_seen: Option<DateTime<Utc>>,
+    pub accepting_calls: bool,
     pub favorited_at: DateTime<Utc>,
 }
 
@@ -32,7 +33,7 @@ pub struct FavoriteListener {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FavoritesFilter {
     pub online_only: bool,
-    /// Only those who are online and not busy.
+    /// Only those who are online, not busy and taking calls.
     pub available_only: bool,
 }
 

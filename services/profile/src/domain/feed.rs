@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::{ProfileError, Sex, fields};
+use super::{CallType, ProfileError, Sex, fields};
 
 const PER_PAGE_MAX: u32 = 100;
 
@@ -22,8 +22,10 @@ pub struct FeedQuery {
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct FeedFilter {
     pub online_only: bool,
-    /// Only listeners who are online and not busy.
+    /// Only listeners who are online, not busy and taking calls.
     pub available_only: bool,
+    /// Only listeners who take calls of this type.
+    pub call_type: Option<CallType>,
     /// Only verified listeners; the operator decides this, not the viewer.
     pub verified_only: bool,
     pub sex: Option<Sex>,
@@ -76,6 +78,7 @@ pub struct FeedPosition {
 
 /// A listener as the feed shows them.
 #[derive(Clone, Debug, FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
 pub struct FeedListener {
     pub user_id: i64,
     pub username: String,
@@ -102,6 +105,9 @@ pub struct FeedListener {
     pub total_call_secs: i64,
     /// Whether an admin has approved the audio sample.
     pub is_verified: bool,
+    pub accepting_calls: bool,
+    pub audio_enabled: bool,
+    pub video_enabled: bool,
     /// The value of the key by which the page was sorted.
     pub(crate) sort_key: i64,
 }
@@ -111,7 +117,7 @@ pub struct FeedListener {
 pub struct FeedCounts {
     pub total: i64,
     pub online: i64,
-    /// Listeners who are online and not busy.
+    /// Listeners who are online, not busy and taking calls.
     pub available: i64,
 }
 
@@ -126,6 +132,8 @@ pub struct GroupCount {
     pub online: i64,
     /// Listeners who are online and busy.
     pub busy: i64,
+    /// Listeners who are online, not busy and taking calls.
+    pub available: i64,
     /// The sum of the ratings of those who have one, in hundredths.
     pub rating_sum: i64,
     /// Listeners who have a rating.

@@ -5,12 +5,14 @@ use sqlx::FromRow;
 
 /// The fields of a listener in the feed that other services own.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
 pub struct FeedRow {
     pub user_id: i64,
     pub status_version: i64,
     pub is_online: bool,
     /// Whether the listener is on a call, or wants none.
     pub is_busy: bool,
+    pub accepting_calls: bool,
     /// Minutes until the listener is free.
     pub wait_time: Option<i32>,
     /// The last sign of life. It changes without a new version, and is not compared.
@@ -44,6 +46,7 @@ impl FeedRow {
             status_version: 0,
             is_online: false,
             is_busy: false,
+            accepting_calls: true,
             wait_time: None,
             last_seen: None,
             call_count: 0,
@@ -64,6 +67,7 @@ impl FeedRow {
                 row.status_version,
                 row.is_online,
                 row.is_busy,
+                row.accepting_calls,
                 row.wait_time,
             )
         };

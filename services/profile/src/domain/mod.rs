@@ -8,6 +8,8 @@ pub mod feed;
 pub mod feed_row;
 pub mod fields;
 mod page;
+mod preferences;
+mod public_profile;
 mod registration;
 mod user;
 
@@ -16,5 +18,7 @@ pub use call_check::CallCheck;
 pub use error::ProfileError;
 pub use favorite::{FavoriteListener, FavoritesFilter};
 pub use page::PageRequest;
+pub use preferences::{CallType, ListenerPreferences, PreferencesUpdate};
+pub use public_profile::PublicProfile;
 pub use registration::{RegistrationConflicts, RegistrationRequest};
 pub use user::{Role, Sex, User, UserUpdate};

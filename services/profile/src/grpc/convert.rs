@@ -10,7 +10,8 @@ use crate::domain::feed::{
     encode_cursor,
 };
 use crate::domain::{
-    CallCheck, ProfileError, RegistrationRequest, Role, Sex, User, UserUpdate, fields,
+    CallCheck, CallType, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
+    RegistrationRequest, Role, Sex, User, UserUpdate, fields,
 };
 use crate::feed::{FeedPage, FeedStats};
 
@@ -102,12 +103,37 @@ pub(super) fn call_check_message(check: CallCheck) -> pb::CallCheck {
         caller_username: check.caller_username.unwrap_or_default(),
         listener_username: check.listener_username.unwrap_or_default(),
         verification_missing: check.is_verification_missing,
-        audio_enabled: None,
-        video_enabled: None,
+        audio_enabled: Some(check.audio_enabled),
+        video_enabled: Some(check.video_enabled),
         caller_image_url: check.caller_image_url,
         listener_image_url: check.listener_image_url,
         caller_rating_hundredths: check.caller_rating_hundredths,
         listener_rating_hundredths: check.listener_rating_hundredths,
+    }
+}
+
+pub(super) fn public_profile_message(profile: PublicProfile) -> pb::PublicProfile {
+    pb::PublicProfile {
+        user_id: profile.user_id,
+        username: profile.username,
+        profile_image_url: profile.profile_image_url,
+        rating_hundredths: profile.rating_hundredths,
+    }
+}
+
+pub(super) fn parse_preferences_update(
+    request: pb::UpdateListenerPreferencesRequest,
+) -> PreferencesUpdate {
+    PreferencesUpdate {
+        audio_enabled: request.audio_enabled,
+        video_enabled: request.video_enabled,
+    }
+}
+
+pub(super) fn preferences_message(preferences: ListenerPreferences) -> pb::ListenerPreferences {
+    pb::ListenerPreferences {
+        audio_enabled: preferences.audio_enabled,
+        video_enabled: preferences.video_enabled,
     }
 }
 
@@ -126,6 +152,11 @@ pub(super) fn parse_feed_query(
     let filter = FeedFilter {
         online_only: request.online_only,
         available_only: request.available_only,
+        call_type: request
+            .call_type
+            .as_deref()
+            .map(CallType::parse)
+            .transpose()?,
         verified_only: false,
         sex: request.sex.as_deref().map(Sex::parse).transpose()?,
         min_rating_hundredths: request.min_rating_hundredths,
@@ -169,7 +200,7 @@ pub(super) fn feed_stats_message(stats: &FeedStats) -> pb::GetFeedStatsResponse 
         total_listeners: stats.total,
         online_listeners: stats.online,
         busy_listeners: stats.busy,
-        available_listeners: stats.online - stats.busy,
+        available_listeners: stats.available,
         average_rating_hundredths: stats.average_rating_hundredths,
         top_interests: top
             .map(|(interest, count)| pb::InterestCount { interest, count })
@@ -200,5 +231,8 @@ fn listener_message(listener: FeedListener) -> pb::Listener {
         call_count: listener.call_count,
         avg_call_duration_secs,
         is_verified: listener.is_verified,
+        accepting_calls: Some(listener.accepting_calls),
+        audio_enabled: Some(listener.audio_enabled),
+        video_enabled: Some(listener.video_enabled),
     }
 }

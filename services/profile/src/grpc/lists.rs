@@ -51,6 +51,7 @@ fn favorite_message(favorite: FavoriteListener) -> pb::Favorite {
         wait_time: favorite.wait_time,
         last_seen: favorite.last_seen.map(timestamp),
         favorited_at: Some(timestamp(favorite.favorited_at)),
+        accepting_calls: Some(favorite.accepting_calls),
     }
 }
 

@@ -107,6 +107,41 @@ impl ProfileService for ProfileApi {
         }))
     }
 
+    async fn get_listener_preferences(
+        &self,
+        request: Request<pb::GetListenerPreferencesRequest>,
+    ) -> Result<Response<pb::ListenerPreferences>, Status> {
+        let user_id = request.into_inner().user_id;
+        let found = self.operations.users.load_preferences(user_id).await;
+        let message = convert::preferences_message(found.map_err(status_of)?);
+        Ok(Response::new(message))
+    }
+
+    async fn update_listener_preferences(
+        &self,
+        request: Request<pb::UpdateListenerPreferencesRequest>,
+    ) -> Result<Response<pb::ListenerPreferences>, Status> {
+        let request = request.into_inner();
+        let user_id = request.user_id;
+        let update = convert::parse_preferences_update(request);
+        let users = &self.operations.users;
+        let updated = users.update_preferences(user_id, update).await;
+        let message = convert::preferences_message(updated.map_err(status_of)?);
+        Ok(Response::new(message))
+    }
+
+    async fn get_public_profiles(
+        &self,
+        request: Request<pb::GetPublicProfilesRequest>,
+    ) -> Result<Response<pb::GetPublicProfilesResponse>, Status> {
+        let user_ids = request.into_inner().user_ids;
+        let found = self.operations.users.list_public_profiles(&user_ids).await;
+        let profiles = found.map_err(status_of)?.into_iter();
+        Ok(Response::new(pb::GetPublicProfilesResponse {
+            profiles: profiles.map(convert::public_profile_message).collect(),
+        }))
+    }
+
     async fn get_usernames(
         &self,
         request: Request<pb::GetUsernamesRequest>,

@@ -17,6 +17,7 @@ pub struct ListenerStatus {
     pub is_online: bool,
     /// Whether the listener is on a call, or wants none.
     pub is_busy: bool,
+    pub accepting_calls: bool,
     /// Minutes until the listener is free.
     pub wait_time: Option<i32>,
     /// The last sign of life, as of this version.
@@ -32,8 +33,9 @@ pub async fn update_statuses(
     sqlx::query(
         "WITH reported AS (
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[],
-                                  $5::integer[], $6::timestamptz[])
-                      AS reported (user_id, version, is_online, is_busy, wait_time, last_seen)
+                                  $5::integer[], $6::timestamptz[], $7::boolean[])
+                      AS reported (user_id, version, is_online, is_busy, wait_time, last_seen,
+                                   accepting_calls)
          ), locked AS (
              SELECT user_id FROM profile.feed_listeners WHERE user_id = ANY($1)
              ORDER BY user_id FOR NO KEY UPDATE
@@ -41,7 +43,7 @@ pub async fn update_statuses(
          UPDATE profile.feed_listeners AS l
          SET status_version = reported.version, is_online = reported.is_online,
              is_busy = reported.is_busy, wait_time = reported.wait_time,
-             last_seen = reported.last_seen
+             last_seen = reported.last_seen, accepting_calls = reported.accepting_calls
          FROM locked JOIN reported USING (user_id)
          WHERE l.user_id = locked.user_id AND l.status_version < reported.version",
     )
@@ -51,6 +53,7 @@ pub async fn update_statuses(
     .bind(column(statuses, |status| status.is_busy))
     .bind(column(statuses, |status| status.wait_time))
     .bind(column(statuses, |status| status.last_seen))
+    .bind(column(statuses, |status| status.accepting_calls))
     .execute(tx)
     .await?;
     Ok(())
@@ -117,7 +120,7 @@ macro_rules! select_rows {
     ($tail:literal) => {
         concat!(
             "SELECT user_id, status_version, is_online, is_busy, wait_time, last_seen, call_count,
-                    total_call_secs, is_verified, verification_version
+                    total_call_secs, is_verified, verification_version, accepting_calls
              FROM profile.feed_listeners ",
             $tail
         )
@@ -163,12 +166,14 @@ pub async fn align_with_profiles(connection: &mut PgConnection) -> sqlx::Result<
                            WHERE r.user_id = f.user_id AND r.role = 'listener' AND r.active)",
         "UPDATE profile.feed_listeners AS f
          SET sex = u.sex, rating_key = coalesce((u.rating * 100)::bigint, 0),
-             interests = u.interests, preferred_language = u.preferred_language
+             interests = u.interests, preferred_language = u.preferred_language,
+             audio_enabled = u.audio_enabled, video_enabled = u.video_enabled
          FROM profile.users AS u
          WHERE u.user_id = f.user_id
-           AND (f.sex, f.rating_key, f.interests, f.preferred_language)
+           AND (f.sex, f.rating_key, f.interests, f.preferred_language, f.audio_enabled,
+                f.video_enabled)
                IS DISTINCT FROM (u.sex, coalesce((u.rating * 100)::bigint, 0), u.interests,
-                                 u.preferred_language)",
+                                 u.preferred_language, u.audio_enabled, u.video_enabled)",
     ] {
         let repaired = sqlx::query(statement).execute(&mut *connection).await?;
         wrong += repaired.rows_affected();
@@ -180,7 +185,8 @@ pub async fn align_with_profiles(connection: &mut PgConnection) -> sqlx::Result<
 pub async fn repair_status(connection: &mut PgConnection, source: &FeedRow) -> sqlx::Result<u64> {
     let repaired = sqlx::query(
         "UPDATE profile.feed_listeners
-         SET status_version = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6
+         SET status_version = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6,
+             accepting_calls = $7
          WHERE user_id = $1 AND status_version <= $2",
     )
     .bind(source.user_id)
@@ -189,6 +195,7 @@ pub async fn repair_status(connection: &mut PgConnection, source: &FeedRow) -> s
     .bind(source.is_busy)
     .bind(source.wait_time)
     .bind(source.last_seen)
+    .bind(source.accepting_calls)
     .execute(connection)
     .await?;
     Ok(repaired.rows_affected())

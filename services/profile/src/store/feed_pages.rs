@@ -4,6 +4,7 @@
 
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 
+use crate::domain::CallType;
 use crate::domain::feed::{
     FeedCounts, FeedFilter, FeedListener, FeedOrder, FeedPosition, FeedQuery, FeedSort, PageStart,
 };
@@ -56,7 +57,7 @@ fn count_statement(filter: &FeedFilter) -> QueryBuilder<Postgres> {
     let mut statement = QueryBuilder::new(
         "SELECT count(*) AS total,
                 count(*) FILTER (WHERE f.is_online) AS online,
-                count(*) FILTER (WHERE f.is_online AND NOT f.is_busy) AS available
+                count(*) FILTER (WHERE f.availability = 2) AS available
          FROM profile.feed_listeners AS f WHERE true",
     );
     push_filter(&mut statement, filter);
@@ -78,9 +79,10 @@ pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryB
                 ARRAY(SELECT role FROM profile.user_roles AS r
                       WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
                 f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count, f.total_call_secs,
-                f.is_verified, f.sort_key
+                f.is_verified, f.accepting_calls, f.audio_enabled, f.video_enabled, f.sort_key
          FROM (SELECT f.user_id, f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
-                      f.total_call_secs, f.is_verified, ",
+                      f.total_call_secs, f.is_verified, f.accepting_calls, f.audio_enabled,
+                      f.video_enabled, ",
     );
     statement
         .push(key)
@@ -125,13 +127,18 @@ fn push_after(statement: &mut QueryBuilder<Postgres>, order: FeedOrder, position
 /// Appends the conditions of the filter.
 fn push_filter(statement: &mut QueryBuilder<Postgres>, filter: &FeedFilter) {
     if filter.available_only {
-        statement.push(" AND f.is_online AND NOT f.is_busy");
+        statement.push(" AND f.is_online AND NOT f.is_busy AND f.accepting_calls");
     } else if filter.online_only {
         statement.push(" AND f.is_online");
     }
     if filter.verified_only {
         statement.push(" AND f.is_verified");
     }
+    match filter.call_type {
+        Some(CallType::Audio) => statement.push(" AND f.audio_enabled"),
+        Some(CallType::Video) => statement.push(" AND f.video_enabled"),
+        None => statement,
+    };
     if let Some(sex) = filter.sex {
         statement.push(" AND f.sex = ").push_bind(sex.name());
     }

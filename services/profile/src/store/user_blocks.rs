@@ -19,6 +19,8 @@ pub async fn check_calls(
                 listener_profile.profile_image_url AS listener_image_url,
                 (caller_profile.rating * 100)::integer AS caller_rating_hundredths,
                 (listener_profile.rating * 100)::integer AS listener_rating_hundredths,
+                coalesce(listener_profile.audio_enabled, true) AS audio_enabled,
+                coalesce(listener_profile.video_enabled, true) AS video_enabled,
                 EXISTS (SELECT FROM profile.user_roles
                         WHERE user_id = listener AND role = 'listener' AND active) AS is_listener,
                 EXISTS (SELECT FROM profile.user_blocks

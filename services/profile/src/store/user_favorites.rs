@@ -125,7 +125,7 @@ pub async fn list_page(
     sqlx::query_as(select_visible!(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
                 u.preferred_language, u.country, (u.rating * 100)::integer AS rating_hundredths,
-                f.is_online, f.is_busy, f.wait_time, f.last_seen,
+                f.is_online, f.is_busy, f.wait_time, f.last_seen, f.accepting_calls,
                 favorite.created_at AS favorited_at",
         "ORDER BY favorite.created_at DESC, favorite.favoritee_id DESC LIMIT $3 OFFSET $4"
     ))

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::db::{expect_rows, is_unique_violation};
 
-use crate::domain::{ProfileError, RegistrationConflicts, RegistrationRequest, User};
+use crate::domain::{
+    ListenerPreferences, ProfileError, PublicProfile, RegistrationConflicts, RegistrationRequest,
+    User,
+};
 
 const TABLE: &str = "profile.users";
 /// The unique index over user names without regard to case.
@@ -120,6 +123,20 @@ pub async fn list_usernames(
         .await
 }
 
+/// Lists the public profiles of users; ids without a user are left out.
+pub async fn list_public_profiles(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<PublicProfile>> {
+    sqlx::query_as(
+        "SELECT user_id, username, profile_image_url, (rating * 100)::integer AS rating_hundredths
+         FROM profile.users WHERE user_id = ANY($1)",
+    )
+    .bind(user_ids)
+    .fetch_all(connection)
+    .await
+}
+
 /// Finds a user and locks the row until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
     sqlx::query_as(select_users!("WHERE user_id = $1 FOR NO KEY UPDATE OF u"))
@@ -170,6 +187,48 @@ fn username_taken(error: sqlx::Error) -> ProfileError {
     } else {
         error.into()
     }
+}
+
+pub async fn find_preferences(
+    connection: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<Option<ListenerPreferences>> {
+    sqlx::query_as("SELECT audio_enabled, video_enabled FROM profile.users WHERE user_id = $1")
+        .bind(user_id)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Finds the preferences of a listener and locks the row until the transaction ends.
+pub async fn lock_preferences(
+    tx: &mut PgConnection,
+    user_id: i64,
+) -> sqlx::Result<Option<ListenerPreferences>> {
+    sqlx::query_as(
+        "SELECT audio_enabled, video_enabled FROM profile.users
+         WHERE user_id = $1 FOR NO KEY UPDATE",
+    )
+    .bind(user_id)
+    .fetch_optional(tx)
+    .await
+}
+
+/// Updates the preferences of a listener whose row is locked.
+pub async fn update_preferences(
+    tx: &mut PgConnection,
+    user_id: i64,
+    preferences: ListenerPreferences,
+) -> Result<(), ProfileError> {
+    let updated = sqlx::query(
+        "UPDATE profile.users SET audio_enabled = $2, video_enabled = $3 WHERE user_id = $1",
+    )
+    .bind(user_id)
+    .bind(preferences.audio_enabled)
+    .bind(preferences.video_enabled)
+    .execute(tx)
+    .await?;
+    expect_rows(&updated, 1, TABLE, user_id)?;
+    Ok(())
 }
 
 /// Increments the version of a user for a change outside of the row; returns the new version.

@@ -37,7 +37,12 @@ async fn a_user_may_call_a_listener() {
         caller_username: "ravi".to_owned(),
         listener_username: "asha".to_owned(),
         verification_missing: false,
-        ..pb::CallCheck::default()
+        audio_enabled: Some(true),
+        video_enabled: Some(true),
+        caller_image_url: Some("https://example.com/a.png".to_owned()),
+        listener_image_url: Some("https://example.com/a.png".to_owned()),
+        caller_rating_hundredths: None,
+        listener_rating_hundredths: None,
     };
     assert_eq!(check(&profile, ravi, asha).await, permitted);
     let back = check(&profile, asha, ravi).await;

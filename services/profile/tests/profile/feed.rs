@@ -187,6 +187,9 @@ async fn a_listener_in_the_feed_has_all_fields() {
         call_count: 0,
         avg_call_duration_secs: 0,
         is_verified: false,
+        accepting_calls: Some(true),
+        audio_enabled: Some(true),
+        video_enabled: Some(true),
     };
     assert_eq!(page.listeners[1], expected);
 }

@@ -1,5 +1,6 @@
 //! Tests of profile on a real Postgres, through its gRPC service.
 
+mod availability;
 mod blocks;
 mod deletions;
 mod favorites;

@@ -1,19 +1,29 @@
 //! The check step: asks profile and presence whether the two people of a planned call may talk.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
+use talktime_proto::presence::v1::Status;
 use talktime_proto::profile::v1::CallCheck;
 
 use crate::domain::CallError;
+use crate::domain::call::CallType;
 use crate::peers::PeerClients;
 use crate::saga::batching::with_peer_deadline;
 
-/// Checks a batch of planned calls, each given as `(caller_id, listener_id)`.
+/// Checks a batch of planned calls.
 pub(crate) struct CheckBatchHandler {
     pub(crate) peers: PeerClients,
+}
+
+/// A call that is planned between two people.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlannedCall {
+    pub(crate) caller_id: i64,
+    pub(crate) listener_id: i64,
+    pub(crate) call_type: CallType,
 }
 
 /// Names of caller and listener, once the call is permitted.
@@ -23,27 +33,26 @@ pub(crate) struct PartyNames {
 }
 
 impl BatchHandler for CheckBatchHandler {
-    type Task = (i64, i64);
+    type Task = PlannedCall;
     type Answer = Result<PartyNames, CallError>;
     type Error = Error;
 
-    async fn handle(&self, group: &[BatchItem<(i64, i64)>]) -> Result<Vec<Self::Answer>, Error> {
-        let planned: Vec<(i64, i64)> = group.iter().map(|member| member.task).collect();
-        let listeners = planned
-            .iter()
-            .map(|(_, listener_id)| *listener_id)
-            .collect();
+    async fn handle(&self, group: &[BatchItem<PlannedCall>]) -> Result<Vec<Self::Answer>, Error> {
+        let calls = group.iter().map(|member| &member.task);
+        let pairs = calls.clone().map(|call| (call.caller_id, call.listener_id));
+        let pairs: Vec<(i64, i64)> = pairs.collect();
+        let listeners = calls.clone().map(|call| call.listener_id).collect();
         let asked = async {
             tokio::join!(
-                self.peers.check_calls(&planned),
-                self.peers.load_online_users(listeners)
+                self.peers.check_calls(&pairs),
+                self.peers.load_statuses_by_user(listeners)
             )
         };
-        let (checks, online) = with_peer_deadline(asked).await;
-        let online = online.map_err(Arc::new);
-        let checked = planned.iter().zip(checks?);
+        let (checks, statuses) = with_peer_deadline(asked).await;
+        let statuses = statuses.map_err(Arc::new);
+        let checked = calls.zip(checks?);
         Ok(checked
-            .map(|((_, listener_id), check)| evaluate_check(*listener_id, check, &online))
+            .map(|(call, check)| evaluate_check(*call, check, &statuses))
             .collect())
     }
 
@@ -54,10 +63,27 @@ impl BatchHandler for CheckBatchHandler {
 
 /// Decides whether a call is permitted. An error of presence matters only if nothing else forbids the call.
 fn evaluate_check(
-    listener_id: i64,
+    call: PlannedCall,
     check: CallCheck,
-    online: &Result<HashSet<i64>, Arc<Error>>,
+    statuses: &Result<HashMap<i64, Status>, Arc<Error>>,
 ) -> Result<PartyNames, CallError> {
+    evaluate_permission(call.call_type, &check)?;
+    let statuses = statuses.as_ref();
+    let statuses = statuses.map_err(|error| Error::of_shared(Arc::clone(error)))?;
+    match statuses.get(&call.listener_id) {
+        Some(status) if status.is_online && !status.takes_calls() => {
+            Err(CallError::ListenerUnavailable)
+        }
+        Some(status) if status.is_online => Ok(PartyNames {
+            caller: check.caller_username,
+            listener: check.listener_username,
+        }),
+        _ => Err(CallError::ListenerOffline),
+    }
+}
+
+/// Decides whether profile permits the call.
+fn evaluate_permission(call_type: CallType, check: &CallCheck) -> Result<(), CallError> {
     if !check.listener_exists {
         return Err(CallError::NoSuchListener);
     }
@@ -70,12 +96,12 @@ fn evaluate_check(
     if check.verification_missing {
         return Err(CallError::ListenerNotVerified);
     }
-    match online {
-        Ok(online) if online.contains(&listener_id) => Ok(PartyNames {
-            caller: check.caller_username,
-            listener: check.listener_username,
-        }),
-        Ok(_) => Err(CallError::ListenerOffline),
-        Err(error) => Err(Error::of_shared(Arc::clone(error)).into()),
+    let is_enabled = match call_type {
+        CallType::Audio => check.audio_enabled,
+        CallType::Video => check.video_enabled,
+    };
+    if is_enabled == Some(false) {
+        return Err(CallError::CallTypeDisabled);
     }
+    Ok(())
 }
