@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use talktime_client::{Person, Role};
-use talktime_tests::{app, dev, variable};
+use talktime_client::{AppUser, UserRole};
+use talktime_tests::{connect_app, read_variable, run_dev};
 use tokio::process::Command;
 
 /// An installation from nothing takes most of it.
@@ -38,17 +38,17 @@ async fn must_run(mut command: Command) {
 
 fn script(path: &str) -> Command {
     let mut command = Command::new(repository().join(path));
-    command.env("GATEWAY_URL", variable("GATEWAY_URL"));
+    command.env("GATEWAY_URL", read_variable("GATEWAY_URL"));
     command
 }
 
 #[tokio::test]
 async fn generated_requests_find_nothing_that_the_document_does_not_say() {
-    let app = app().await;
-    let user = app.sign_up(Role::User).await;
-    let listener = app.sign_up(Role::Listener).await;
-    let admin: Person = app.sign_up(Role::User).await;
-    dev(&["grant-admin", &admin.phone]).await;
+    let app = connect_app().await;
+    let user = app.sign_up(UserRole::User).await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let admin: AppUser = app.sign_up(UserRole::User).await;
+    run_dev(&["grant-admin", &admin.phone]).await;
     let mut command = script("tests/schemathesis/run");
     command
         .env("USER_TOKEN", &user.access_token)
@@ -59,8 +59,8 @@ async fn generated_requests_find_nothing_that_the_document_does_not_say() {
 
 #[tokio::test]
 async fn a_typed_client_made_of_the_document_works() {
-    let app = app().await;
-    let user = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let user = app.sign_up(UserRole::User).await;
     let mut command = script("tests/typescript/run");
     command.env("USER_TOKEN", &user.access_token);
     must_run(command).await;

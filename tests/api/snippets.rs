@@ -8,8 +8,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use talktime_client::{Answer, Role, Socket, random_phone, random_username};
-use talktime_tests::{Answered, TestApp, WAIT_MAX, app};
+use talktime_client::{ApiAnswer, AppSocket, UserRole, random_phone, random_username};
+use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app};
 
 use crate::repository;
 
@@ -57,9 +57,9 @@ fn snippets(page: &str) -> Vec<Snippet> {
 impl Page {
     /// Somebody who calls and somebody who is called, and a phone that nobody has.
     async fn open() -> Self {
-        let app = app().await;
-        let caller = app.sign_up(Role::User).await;
-        let listener = app.sign_up(Role::Listener).await;
+        let app = connect_app().await;
+        let caller = app.sign_up(UserRole::User).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         let values = [
             ("phone", random_phone().into()),
             ("username", random_username("asha").into()),
@@ -79,7 +79,7 @@ impl Page {
     async fn filled(&mut self, text: &str) -> String {
         if text.contains("{{otp}}") {
             let phone = self.values["phone"].as_str().expect("a phone").to_owned();
-            let otp = self.app.otp_of(&phone).await;
+            let otp = self.app.read_otp(&phone).await;
             self.values.insert("otp".to_owned(), otp.into());
         }
         let mut filled = text.to_owned();
@@ -93,7 +93,7 @@ impl Page {
         filled
     }
 
-    async fn ask(&mut self, request: &str) -> Answer {
+    async fn ask(&mut self, request: &str) -> ApiAnswer {
         let request = self.filled(request).await;
         let (head, body) = request
             .split_once("\n\n")
@@ -126,7 +126,7 @@ impl Page {
         }
     }
 
-    fn check(&mut self, answer: &Answer, promised: &str) -> Result<(), String> {
+    fn check(&mut self, answer: &ApiAnswer, promised: &str) -> Result<(), String> {
         let (head, body) = promised.split_once("\n\n").unwrap_or((promised, ""));
         let mut lines = head.lines();
         let (_, status) = first_line(lines.next());
@@ -175,15 +175,16 @@ impl Page {
         let (_, path) = first_line(lines.next());
         let (_, token) = header(lines.next().expect("a token"));
         let token = token.strip_prefix("Bearer ");
-        let opened = Socket::open(self.app.gateway_url(), path, token).await;
+        let opened = AppSocket::open(self.app.gateway_url(), path, token).await;
         let mut socket = opened.expect("the socket opens");
         for line in messages.lines().filter(|line| !line.is_empty()) {
             let (direction, message) = line.split_once(' ').expect("a direction");
             match direction {
                 "<" => {
                     let promised: Value = serde_json::from_str(message).expect("JSON");
-                    let heard = socket
-                        .next_where(message, WAIT_MAX, |heard| heard["type"] == promised["type"]);
+                    let heard = socket.receive_matching(message, WAIT_MAX, |heard| {
+                        heard["type"] == promised["type"]
+                    });
                     let heard = heard.await.expect("the message comes");
                     let compared = self.compare(&promised, &heard, "the message");
                     compared.unwrap_or_else(|why| panic!("{line}: {why} in {heard}"));
@@ -193,7 +194,7 @@ impl Page {
                     socket.send(&message).await.expect("sent");
                 }
                 "x" => {
-                    let closed = socket.closed(WAIT_MAX).await.expect("it closes");
+                    let closed = socket.wait_until_closed(WAIT_MAX).await.expect("it closes");
                     assert_eq!(closed.code.to_string(), message);
                 }
                 other => panic!("{other} is no direction"),

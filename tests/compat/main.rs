@@ -2,8 +2,8 @@
 //! and what they read of the answers without looking for null.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Socket, random_phone, random_username};
-use talktime_tests::{Answered, TestApp, WAIT_MAX, app, wait_for};
+use talktime_client::{ApiAnswer, AppSocket, random_phone, random_username};
+use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 
 /// What a screen does with a field of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ fn assert_readable(object: &Value, fields: &[(&str, Reads)]) {
     }
 }
 
-fn must(answer: Answer) -> Value {
+fn must(answer: ApiAnswer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
@@ -51,11 +51,11 @@ struct Phone {
 impl Phone {
     /// The screens of a registration, whose optional fields stay empty.
     async fn register(role: &str) -> Self {
-        let app = app().await;
+        let app = connect_app().await;
         let (phone, username) = (random_phone(), random_username("legacy"));
         let requested = app.post("/auth/request_otp").json(&json!({"phone": phone}));
         must(requested.answer().await);
-        let otp = app.otp_of(&phone).await;
+        let otp = app.read_otp(&phone).await;
         let verified = app.post("/auth/verify");
         let verified = verified.json(&json!({"phone": phone, "otp": otp}));
         let verified = must(verified.answer().await);
@@ -94,9 +94,9 @@ impl Phone {
         must(ask.answer().await)
     }
 
-    async fn listen(&self, path: &str) -> Socket {
+    async fn listen(&self, path: &str) -> AppSocket {
         let address = self.app.gateway_url();
-        let socket = Socket::open(address, path, Some(&self.token)).await;
+        let socket = AppSocket::open(address, path, Some(&self.token)).await;
         socket.expect("the socket opens")
     }
 
@@ -178,7 +178,7 @@ async fn favourites_and_blocks_are_kept_and_both_sides_are_notified() {
     caller
         .post("/favorites/add", json!({"listener_id": id}))
         .await;
-    let notified = notifications.next_of_type("favorite_added", WAIT_MAX).await;
+    let notified = notifications.receive_type("favorite_added", WAIT_MAX).await;
     let notified = notified.expect("a notification");
     assert_eq!(notified["data"]["user_id"], caller.user_id);
     assert_eq!(notified["data"]["username"], caller.username);
@@ -198,7 +198,7 @@ async fn favourites_and_blocks_are_kept_and_both_sides_are_notified() {
         .delete("/favorites/remove", json!({"listener_id": id}))
         .await;
     let removed = notifications
-        .next_of_type("favorite_removed", WAIT_MAX)
+        .receive_type("favorite_removed", WAIT_MAX)
         .await;
     removed.expect("a notification");
 
@@ -237,14 +237,14 @@ async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
         .send(&json!({"type": "heartbeat"}))
         .await
         .expect("sent");
-    let answered = presence.next_of_type("heartbeat_response", WAIT_MAX).await;
+    let answered = presence.receive_type("heartbeat_response", WAIT_MAX).await;
     answered.expect("a response");
 
     let call = json!({"listener_id": listener.user_id, "call_type": "audio"});
     let started = caller.post("/calls/start", call).await;
-    let rung = calls.next_of_type("call_started", WAIT_MAX).await;
+    let rung = calls.receive_type("call_started", WAIT_MAX).await;
     assert_eq!(rung.expect("a call")["data"]["call_id"], started["call_id"]);
-    let busy = presence.next_where("the listener to be busy", WAIT_MAX, |message| {
+    let busy = presence.receive_matching("the listener to be busy", WAIT_MAX, |message| {
         message["type"] == "presence_update"
             && message["data"]["user_id"] == listener.user_id
             && message["data"]["is_busy"] == true

@@ -1,10 +1,10 @@
 //! Who may do what: every endpoint of the document against everyone who might ask.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Ask, Person, Role, random_phone, random_username};
-use talktime_tests::document::{Document, Operation, Rule};
-use talktime_tests::replica::{second_auth, second_gateway};
-use talktime_tests::{Answered, Pair, TestApp, app, dev, wait_for};
+use talktime_client::{ApiAnswer, ApiRequest, AppUser, UserRole, random_phone, random_username};
+use talktime_tests::document::{AccessRule, ApiDocument, ApiOperation};
+use talktime_tests::replica::{start_auth, start_gateway};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev, wait_for};
 
 /// After these the token of who asked is dead.
 const LAST_WORDS: [&str; 3] = [
@@ -36,20 +36,20 @@ const OWNERSHIP: &[(&str, Ownership)] = &[
 
 struct Everyone {
     app: TestApp,
-    document: Document,
-    user: Person,
-    listener: Person,
-    admin: Person,
+    document: ApiDocument,
+    user: AppUser,
+    listener: AppUser,
+    admin: AppUser,
 }
 
 impl Everyone {
     async fn gather() -> Self {
-        let app = app().await;
-        let document = Document::read(&app).await;
-        let user = app.sign_up(Role::User).await;
-        let listener = app.sign_up(Role::Listener).await;
-        let admin = app.sign_up(Role::User).await;
-        dev(&["grant-admin", &admin.phone]).await;
+        let app = connect_app().await;
+        let document = ApiDocument::read(&app).await;
+        let user = app.sign_up(UserRole::User).await;
+        let listener = app.sign_up(UserRole::Listener).await;
+        let admin = app.sign_up(UserRole::User).await;
+        run_dev(&["grant-admin", &admin.phone]).await;
         Self {
             app,
             document,
@@ -59,16 +59,16 @@ impl Everyone {
         }
     }
 
-    fn ask(&self, operation: &Operation, id: &str) -> Ask {
+    fn ask(&self, operation: &ApiOperation, id: &str) -> ApiRequest {
         let method = operation.method.parse().expect("a method");
-        let ask = self.app.request(method, &operation.path_with(id));
-        match self.document.body_for(operation) {
+        let ask = self.app.request(method, &operation.fill_path(id));
+        match self.document.sample_body(operation) {
             Some(body) => ask.json(&body),
             None => ask,
         }
     }
 
-    async fn answer(&self, operation: &Operation, token: Option<&str>) -> Answer {
+    async fn answer(&self, operation: &ApiOperation, token: Option<&str>) -> ApiAnswer {
         let ask = self.ask(operation, NOBODYS_ID);
         let ask = match token {
             Some(token) => ask.bearer(token),
@@ -78,34 +78,34 @@ impl Everyone {
     }
 
     /// Somebody of this role whose token nobody else needs.
-    async fn somebody(&self, role: &str) -> Person {
+    async fn somebody(&self, role: &str) -> AppUser {
         let signs_up_as = if role == "listener" {
-            Role::Listener
+            UserRole::Listener
         } else {
-            Role::User
+            UserRole::User
         };
         let person = self.app.sign_up(signs_up_as).await;
         if role == "admin" {
-            dev(&["grant-admin", &person.phone]).await;
+            run_dev(&["grant-admin", &person.phone]).await;
         }
         person
     }
 }
 
-fn code(answer: &Answer) -> &str {
+fn code(answer: &ApiAnswer) -> &str {
     answer.body["code"].as_str().unwrap_or_default()
 }
 
 /// A token that was ours until a moment ago: of an auth that gives them a second.
 async fn expired_token(app: &TestApp) -> String {
-    let auth = second_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "1")]).await;
-    let gateway = second_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
+    let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "1")]).await;
+    let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
     let phone = random_phone();
     let ask = gateway.app.post("/auth/request_otp");
     let sent = ask.json(&json!({"phone": phone})).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
     let ask = gateway.app.post("/auth/verify");
-    let body = json!({"phone": phone, "otp": app.otp_of(&phone).await});
+    let body = json!({"phone": phone, "otp": app.read_otp(&phone).await});
     let verified = ask.json(&body).answer().await;
     let registration = json!({
         "registration_token": verified.body["registration_token"],
@@ -129,8 +129,13 @@ async fn expired_token(app: &TestApp) -> String {
 #[tokio::test]
 async fn who_is_nobody_gets_nowhere_but_through_the_open_doors() {
     let everyone = Everyone::gather().await;
-    let gone = everyone.app.sign_up(Role::User).await;
-    let logout = everyone.app.post("/auth/logout").of(&gone).answer().await;
+    let gone = everyone.app.sign_up(UserRole::User).await;
+    let logout = everyone
+        .app
+        .post("/auth/logout")
+        .as_user(&gone)
+        .answer()
+        .await;
     assert_eq!(logout.status, 200, "{logout:?}");
     let expired = expired_token(&everyone.app).await;
     let nobodies = [
@@ -140,11 +145,11 @@ async fn who_is_nobody_gets_nowhere_but_through_the_open_doors() {
         (Some(expired.as_str()), "token_expired"),
         (Some(gone.access_token.as_str()), "token_revoked"),
     ];
-    for operation in everyone.document.operations() {
+    for operation in everyone.document.list_operations() {
         for (token, expected) in nobodies {
             let answer = everyone.answer(&operation, token).await;
             let name = operation.name();
-            if operation.rule() == Rule::Open {
+            if operation.access_rule() == AccessRule::Open {
                 assert_ne!(code(&answer), expected, "{name}: {answer:?}");
             } else {
                 assert_eq!(
@@ -165,12 +170,12 @@ async fn every_role_comes_as_far_as_the_document_says() {
         ("listener", &everyone.listener),
         ("admin", &everyone.admin),
     ];
-    for operation in everyone.document.operations() {
+    for operation in everyone.document.list_operations() {
         let name = operation.name();
-        let refusal = match operation.rule() {
-            Rule::Open => continue,
-            Rule::LoggedIn => None,
-            Rule::Role(role) => Some(role),
+        let refusal = match operation.access_rule() {
+            AccessRule::Open => continue,
+            AccessRule::LoggedIn => None,
+            AccessRule::Role(role) => Some(role),
         };
         for (role, person) in people {
             let answer = if LAST_WORDS.contains(&name.as_str()) {
@@ -205,18 +210,18 @@ async fn every_role_comes_as_far_as_the_document_says() {
 #[tokio::test]
 async fn nobody_reaches_what_is_somebody_elses() {
     let everyone = Everyone::gather().await;
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let sessions = pair
         .app
         .get("/auth/sessions")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .answer()
         .await;
     let session_id = sessions.body["sessions"][0]["session_id"].clone();
-    for operation in everyone.document.operations() {
+    for operation in everyone.document.list_operations() {
         let name = operation.name();
-        if operation.rule() == Rule::Open {
+        if operation.access_rule() == AccessRule::Open {
             continue;
         }
         for parameter in operation.path_parameters() {
@@ -241,14 +246,14 @@ async fn nobody_reaches_what_is_somebody_elses() {
             assert_eq!(answer.status, *status, "{name}: {answer:?}");
         }
     }
-    let own = pair.ongoing(&pair.caller).await;
+    let own = pair.load_ongoing_call(&pair.caller).await;
     assert_eq!(own["call_id"], call_id, "the call went on through all that");
     let sessions = pair
         .app
         .get("/auth/sessions")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .answer()
         .await;
     assert_ne!(sessions.body["sessions"], Value::Null, "{sessions:?}");
-    pair.end(&pair.caller, call_id).await;
+    pair.end_call(&pair.caller, call_id).await;
 }

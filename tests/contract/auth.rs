@@ -2,26 +2,26 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Role, random_phone, random_username};
-use talktime_tests::{Answered, TestApp, app, variable, wait_for};
+use talktime_client::{ApiAnswer, UserRole, random_phone, random_username};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, wait_for};
 
 use crate::assert_problem;
 
-async fn send_otp(app: &TestApp, phone: &str) -> Answer {
+async fn send_otp(app: &TestApp, phone: &str) -> ApiAnswer {
     app.post("/auth/request_otp")
         .json(&json!({"phone": phone}))
         .answer()
         .await
 }
 
-async fn verify(app: &TestApp, phone: &str, otp: &str) -> Answer {
+async fn verify(app: &TestApp, phone: &str, otp: &str) -> ApiAnswer {
     app.post("/auth/verify")
         .json(&json!({"phone": phone, "otp": otp}))
         .answer()
         .await
 }
 
-async fn refresh(app: &TestApp, refresh_token: &Value) -> Answer {
+async fn refresh(app: &TestApp, refresh_token: &Value) -> ApiAnswer {
     app.post("/auth/refresh")
         .json(&json!({"refresh_token": refresh_token}))
         .answer()
@@ -36,7 +36,7 @@ fn another_code(otp: &str) -> String {
 
 #[tokio::test]
 async fn a_code_is_sent_to_a_phone_in_any_common_spelling() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     let spelled = format!("{} {}", &phone[..3], &phone[3..]);
     let sent = send_otp(&app, &spelled).await;
@@ -44,7 +44,7 @@ async fn a_code_is_sent_to_a_phone_in_any_common_spelling() {
         (sent.status, &sent.body),
         (200, &json!({"message": "OTP sent"}))
     );
-    let otp = app.otp_of(&phone).await;
+    let otp = app.read_otp(&phone).await;
     assert!(
         otp.len() == 6 && otp.bytes().all(|digit| digit.is_ascii_digit()),
         "{otp}"
@@ -61,13 +61,17 @@ async fn nonsense_is_not_a_phone() {
         "+91123",
         "'; DROP TABLE users; --",
     ] {
-        assert_problem(&send_otp(&app().await, phone).await, 400, "invalid_phone");
+        assert_problem(
+            &send_otp(&connect_app().await, phone).await,
+            400,
+            "invalid_phone",
+        );
     }
 }
 
 #[tokio::test]
 async fn the_sixth_code_in_fifteen_minutes_is_refused() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     for _ in 0..5 {
         assert_eq!(send_otp(&app, &phone).await.status, 200);
@@ -84,10 +88,10 @@ async fn the_sixth_code_in_fifteen_minutes_is_refused() {
 
 #[tokio::test]
 async fn a_resent_code_is_the_active_one() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     send_otp(&app, &phone).await;
-    let first = app.otp_of(&phone).await;
+    let first = app.read_otp(&phone).await;
     let resend = || {
         app.post("/auth/resend_otp")
             .json(&json!({"phone": phone}))
@@ -98,13 +102,13 @@ async fn a_resent_code_is_the_active_one() {
         (resent.status, &resent.body),
         (200, &json!({"message": "OTP re-sent"}))
     );
-    assert_eq!(app.otp_of(&phone).await, first);
+    assert_eq!(app.read_otp(&phone).await, first);
     assert_eq!(resend().await.status, 429, "once a minute");
 }
 
 #[tokio::test]
 async fn resending_without_an_active_code_sends_one() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     let sent = app
         .post("/auth/resend_otp")
@@ -119,10 +123,10 @@ async fn resending_without_an_active_code_sends_one() {
 
 #[tokio::test]
 async fn a_code_opens_one_session_however_often_it_is_sent() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     send_otp(&app, &person.phone).await;
-    let otp = app.otp_of(&person.phone).await;
+    let otp = app.read_otp(&person.phone).await;
     let answers = join_all((0..20).map(|_| verify(&app, &person.phone, &otp))).await;
     let opened = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(opened, 1, "{answers:?}");
@@ -136,10 +140,10 @@ async fn a_code_opens_one_session_however_often_it_is_sent() {
 
 #[tokio::test]
 async fn five_wrong_tries_burn_a_code() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     send_otp(&app, &phone).await;
-    let otp = app.otp_of(&phone).await;
+    let otp = app.read_otp(&phone).await;
     for _ in 0..5 {
         assert_problem(
             &verify(&app, &phone, &another_code(&otp)).await,
@@ -152,12 +156,12 @@ async fn five_wrong_tries_burn_a_code() {
 
 #[tokio::test]
 async fn a_known_phone_logs_in_and_is_online() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
-    let left = app.post("/auth/logout").of(&person).answer().await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let left = app.post("/auth/logout").as_user(&person).answer().await;
     assert_eq!(left.status, 200);
     send_otp(&app, &person.phone).await;
-    let verified = verify(&app, &person.phone, &app.otp_of(&person.phone).await).await;
+    let verified = verify(&app, &person.phone, &app.read_otp(&person.phone).await).await;
     assert_eq!(verified.status, 200, "{verified:?}");
     assert_eq!(verified.body["status"], "registered");
     let token = verified.body["access_token"].as_str().expect("a token");
@@ -171,7 +175,7 @@ async fn a_known_phone_logs_in_and_is_online() {
 async fn registration_token(app: &TestApp) -> String {
     let phone = random_phone();
     send_otp(app, &phone).await;
-    let verified = verify(app, &phone, &app.otp_of(&phone).await).await;
+    let verified = verify(app, &phone, &app.read_otp(&phone).await).await;
     assert_eq!(
         verified.body["status"], "needs_registration",
         "{verified:?}"
@@ -189,13 +193,13 @@ fn registration(token: &str, username: &str) -> Value {
     })
 }
 
-async fn register(app: &TestApp, body: Value) -> Answer {
+async fn register(app: &TestApp, body: Value) -> ApiAnswer {
     app.post("/auth/register").json(&body).answer().await
 }
 
 #[tokio::test]
 async fn registration_makes_the_wallet_and_the_presence_row() {
-    let app = app().await;
+    let app = connect_app().await;
     let token = registration_token(&app).await;
     let registered = register(&app, registration(&token, &random_username("t"))).await;
     assert_eq!(registered.status, 200, "{registered:?}");
@@ -224,7 +228,7 @@ async fn registration_makes_the_wallet_and_the_presence_row() {
 
 #[tokio::test]
 async fn twenty_people_who_want_one_name_get_it_once() {
-    let app = app().await;
+    let app = connect_app().await;
     let name = random_username("t");
     let mut bodies = Vec::new();
     for n in 0..20 {
@@ -247,7 +251,7 @@ async fn twenty_people_who_want_one_name_get_it_once() {
 
 #[tokio::test]
 async fn every_field_rule_of_a_registration_holds() {
-    let app = app().await;
+    let app = connect_app().await;
     let token = registration_token(&app).await;
     let long_bio = "x".repeat(501);
     let eleven: Vec<String> = (0..11).map(|n| format!("topic {n}")).collect();
@@ -276,8 +280,8 @@ async fn every_field_rule_of_a_registration_holds() {
 
 #[tokio::test]
 async fn a_registration_needs_its_own_kind_of_token() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for token in ["", "nonsense", person.access_token.as_str()] {
         let answer = register(&app, registration(token, &random_username("t"))).await;
         assert_problem(&answer, 401, "invalid_registration_token");
@@ -286,7 +290,7 @@ async fn a_registration_needs_its_own_kind_of_token() {
 
 #[tokio::test]
 async fn a_missing_field_is_named_with_every_other_one() {
-    let answer = register(&app().await, json!({"sex": 7})).await;
+    let answer = register(&connect_app().await, json!({"sex": 7})).await;
     assert_problem(&answer, 422, "invalid_body");
     let named: Vec<&str> = answer.body["errors"]
         .as_array()
@@ -301,8 +305,8 @@ async fn a_missing_field_is_named_with_every_other_one() {
 
 #[tokio::test]
 async fn a_refresh_token_works_once_and_its_reuse_ends_every_session() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let first = json!(person.refresh_token);
     let second = refresh(&app, &first).await;
     assert_eq!(second.status, 200, "{second:?}");
@@ -314,8 +318,8 @@ async fn a_refresh_token_works_once_and_its_reuse_ends_every_session() {
 
 #[tokio::test]
 async fn twenty_refreshes_of_one_token_at_once_give_one_pair_at_most() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let token = json!(person.refresh_token);
     let answers = join_all((0..20).map(|_| refresh(&app, &token))).await;
     let pairs = answers.iter().filter(|answer| answer.status == 200).count();
@@ -324,22 +328,22 @@ async fn twenty_refreshes_of_one_token_at_once_give_one_pair_at_most() {
 
 #[tokio::test]
 async fn an_access_token_refreshes_nothing() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     assert_eq!(refresh(&app, &json!(person.access_token)).await.status, 401);
 }
 
 #[tokio::test]
 async fn logout_ends_this_token_and_every_refresh_token() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
-    let left = app.post("/auth/logout").of(&person).answer().await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let left = app.post("/auth/logout").as_user(&person).answer().await;
     assert_eq!(
         (left.status, &left.body),
         (200, &json!({"message": "Logged out"}))
     );
     assert_problem(
-        &app.get("/users/me").of(&person).answer().await,
+        &app.get("/users/me").as_user(&person).answer().await,
         401,
         "token_revoked",
     );
@@ -347,10 +351,10 @@ async fn logout_ends_this_token_and_every_refresh_token() {
         refresh(&app, &json!(person.refresh_token)).await.status,
         401
     );
-    let other = app.sign_up(Role::User).await;
+    let other = app.sign_up(UserRole::User).await;
     let presence = format!("/users/{}/presence", person.user_id);
     wait_for("the user to be offline", || async {
-        let seen = app.get(&presence).of(&other).answer().await;
+        let seen = app.get(&presence).as_user(&other).answer().await;
         (seen.body["is_online"] == false).then_some(())
     })
     .await;
@@ -358,8 +362,8 @@ async fn logout_ends_this_token_and_every_refresh_token() {
 
 #[tokio::test]
 async fn a_wrong_token_is_refused_with_a_challenge() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let missing = app.get("/users/me").answer().await;
     assert_problem(&missing, 401, "missing_token");
     assert_eq!(missing.header("www-authenticate"), Some("Bearer"));
@@ -378,7 +382,7 @@ async fn a_wrong_token_is_refused_with_a_challenge() {
 
 #[tokio::test]
 async fn the_public_keys_are_public() {
-    let url = format!("{}/.well-known/jwks.json", variable("GATEWAY_URL"));
+    let url = format!("{}/.well-known/jwks.json", read_variable("GATEWAY_URL"));
     let answer = reqwest::get(url).await.expect("answers");
     assert_eq!(answer.status(), 200);
     let keys: Value = answer.json().await.expect("JSON");

@@ -2,23 +2,23 @@
 //! a test can say.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app, dev, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
-async fn get(app: &TestApp, person: &Person, path: &str) -> Answer {
-    app.get(path).of(person).answer().await
+async fn get(app: &TestApp, person: &AppUser, path: &str) -> ApiAnswer {
+    app.get(path).as_user(person).answer().await
 }
 
-async fn admin(app: &TestApp) -> Person {
-    let admin = app.sign_up(Role::User).await;
-    dev(&["grant-admin", &admin.phone]).await;
+async fn admin(app: &TestApp) -> AppUser {
+    let admin = app.sign_up(UserRole::User).await;
+    run_dev(&["grant-admin", &admin.phone]).await;
     admin
 }
 
 #[track_caller]
-fn assert_basic(badge: &Value, listener: &Person) {
+fn assert_basic(badge: &Value, listener: &AppUser) {
     assert_eq!(badge["listener_id"], listener.user_id);
     assert_eq!(badge["badge"], "basic");
     assert_eq!(badge["audio_rate_per_minute"], 1);
@@ -28,7 +28,7 @@ fn assert_basic(badge: &Value, listener: &Person) {
 
 #[tokio::test]
 async fn a_listener_sees_their_badge_and_what_the_next_one_takes() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let current = get(&pair.app, &pair.listener, "/badges/current").await;
     assert_eq!(current.status, 200, "{current:?}");
     assert_basic(&current.body["current_badge"], &pair.listener);
@@ -46,7 +46,7 @@ async fn a_listener_sees_their_badge_and_what_the_next_one_takes() {
 
 #[tokio::test]
 async fn days_out_of_range_are_refused() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for (query, code) in [
         (
             "start_date=2026-02-02&end_date=2026-02-01",
@@ -71,7 +71,7 @@ async fn days_out_of_range_are_refused() {
 
 #[tokio::test]
 async fn an_admin_gives_badges_anew_and_looks_at_anybodys() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let admin = admin(&pair.app).await;
     let of_listener = format!("/badges/{}", pair.listener.user_id);
     // A listener is known to calls as soon as the news of them has come.
@@ -81,7 +81,12 @@ async fn an_admin_gives_badges_anew_and_looks_at_anybodys() {
     })
     .await;
     assert_basic(&badge, &pair.listener);
-    let given = pair.app.post("/badges/assign").of(&admin).answer().await;
+    let given = pair
+        .app
+        .post("/badges/assign")
+        .as_user(&admin)
+        .answer()
+        .await;
     assert_eq!(given.status, 200, "{given:?}");
     let count = |field: &str| given.body[field].as_i64().expect("a count");
     assert!(count("basic_assigned") >= 1, "{given:?}");
@@ -113,10 +118,10 @@ async fn an_admin_gives_badges_anew_and_looks_at_anybodys() {
 
 #[tokio::test]
 async fn only_admins_give_badges_and_only_for_days_that_were() {
-    let pair = Pair::meet_without_coins().await;
-    let give = async |person: &Person, query: &str| {
+    let pair = CallPair::sign_up_without_coins().await;
+    let give = async |person: &AppUser, query: &str| {
         let path = format!("/badges/assign{query}");
-        pair.app.post(&path).of(person).answer().await
+        pair.app.post(&path).as_user(person).answer().await
     };
     assert_problem(&give(&pair.listener, "").await, 403, "admin_only");
     let of_listener = format!("/badges/{}", pair.listener.user_id);
@@ -140,10 +145,10 @@ async fn only_admins_give_badges_and_only_for_days_that_were() {
 
 #[tokio::test]
 async fn a_call_keeps_the_prices_that_it_began_with() {
-    let app = app().await;
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let app = connect_app().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     let receipt = get(&app, &pair.listener, &format!("/calls/{call_id}")).await;
     assert_eq!(receipt.body["rate_per_minute"], 10, "{receipt:?}");
     assert_eq!(receipt.body["listener_rate_per_minute"], 1);

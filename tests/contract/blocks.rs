@@ -2,37 +2,41 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
 const NOBODY: i64 = 9_007_199_254_740_991;
 
-async fn block(app: &TestApp, person: &Person, body: Value) -> Answer {
-    app.post("/block").of(person).json(&body).answer().await
+async fn block(app: &TestApp, person: &AppUser, body: Value) -> ApiAnswer {
+    app.post("/block")
+        .as_user(person)
+        .json(&body)
+        .answer()
+        .await
 }
 
-async fn unblock(app: &TestApp, person: &Person, blocked_id: i64) -> Answer {
-    let ask = app.delete("/block").of(person);
+async fn unblock(app: &TestApp, person: &AppUser, blocked_id: i64) -> ApiAnswer {
+    let ask = app.delete("/block").as_user(person);
     ask.json(&json!({"blocked_id": blocked_id})).answer().await
 }
 
-async fn check(app: &TestApp, person: &Person, user_id: i64) -> Answer {
+async fn check(app: &TestApp, person: &AppUser, user_id: i64) -> ApiAnswer {
     let path = format!("/block/check/{user_id}");
-    app.get(&path).of(person).answer().await
+    app.get(&path).as_user(person).answer().await
 }
 
-async fn blocked(app: &TestApp, person: &Person, query: &str) -> Value {
-    let listed = app.get(&format!("/blocked{query}")).of(person);
+async fn blocked(app: &TestApp, person: &AppUser, query: &str) -> Value {
+    let listed = app.get(&format!("/blocked{query}")).as_user(person);
     let listed = listed.answer().await;
     assert_eq!(listed.status, 200, "{listed:?}");
     listed.body
 }
 
-async fn sees(app: &TestApp, viewer: &Person, listener: &Person) -> bool {
+async fn sees(app: &TestApp, viewer: &AppUser, listener: &AppUser) -> bool {
     let feed = app.get("/feed/listeners?per_page=100&sort_by=recent");
-    let feed = feed.of(viewer).answer().await;
+    let feed = feed.as_user(viewer).answer().await;
     assert_eq!(feed.status, 200, "{feed:?}");
     let listeners = feed.body["listeners"].as_array().expect("a list");
     listeners
@@ -41,7 +45,7 @@ async fn sees(app: &TestApp, viewer: &Person, listener: &Person) -> bool {
 }
 
 #[track_caller]
-fn assert_block(answer: &Answer, blocked_id: i64, action_type: &str, is_blocked: bool) {
+fn assert_block(answer: &ApiAnswer, blocked_id: i64, action_type: &str, is_blocked: bool) {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.body["success"], true);
     assert!(answer.body["message"].is_string());
@@ -51,7 +55,7 @@ fn assert_block(answer: &Answer, blocked_id: i64, action_type: &str, is_blocked:
 }
 
 #[track_caller]
-fn assert_check(answer: &Answer, blocked_id: i64, is_blocked: bool) {
+fn assert_check(answer: &ApiAnswer, blocked_id: i64, is_blocked: bool) {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.body["success"], true);
     assert!(answer.body["message"].is_string());
@@ -61,8 +65,11 @@ fn assert_check(answer: &Answer, blocked_id: i64, is_blocked: bool) {
 
 #[tokio::test]
 async fn a_block_comes_and_goes_however_often_it_is_asked() {
-    let app = app().await;
-    let (one, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (one, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let id = other.user_id;
     assert_check(&check(&app, &one, id).await, id, false);
     for _ in 0..2 {
@@ -80,8 +87,11 @@ async fn a_block_comes_and_goes_however_often_it_is_asked() {
 
 #[tokio::test]
 async fn a_report_says_why() {
-    let app = app().await;
-    let (one, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (one, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let report = json!({
         "blocked_id": other.user_id, "action_type": "report", "reason": "rude",
     });
@@ -118,9 +128,9 @@ async fn a_report_says_why() {
 
 #[tokio::test]
 async fn a_block_works_at_once_and_both_ways() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
-    let add = app.post("/favorites/add").of(caller);
+    let add = app.post("/favorites/add").as_user(caller);
     let add = add.json(&json!({"listener_id": listener.user_id}));
     assert_eq!(add.answer().await.status, 200);
     wait_for("the listener to be seen", || async {
@@ -132,20 +142,20 @@ async fn a_block_works_at_once_and_both_ways() {
         let blocking = block(app, blocker, json!({"blocked_id": other.user_id})).await;
         assert_eq!(blocking.status, 200, "{blocking:?}");
         assert!(!sees(app, caller, listener).await);
-        let favorites = app.get("/favorites").of(caller).answer().await;
+        let favorites = app.get("/favorites").as_user(caller).answer().await;
         assert_eq!(favorites.body["total_count"], 0, "{favorites:?}");
-        assert_eq!(pair.call().await.status, 403);
+        assert_eq!(pair.request_call().await.status, 403);
         unblock(app, blocker, other.user_id).await;
         assert!(sees(app, caller, listener).await);
-        let favorites = app.get("/favorites").of(caller).answer().await;
+        let favorites = app.get("/favorites").as_user(caller).answer().await;
         assert_eq!(favorites.body["total_count"], 1, "{favorites:?}");
     }
 }
 
 #[tokio::test]
 async fn only_others_who_exist_are_blocked() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for nobody in [NOBODY, 0, -1] {
         for answer in [
             block(&app, &person, json!({"blocked_id": nobody})).await,
@@ -161,8 +171,11 @@ async fn only_others_who_exist_are_blocked() {
 
 #[tokio::test]
 async fn wrong_values_and_bodies_are_told_and_nobody_comes_in_without_a_token() {
-    let app = app().await;
-    let (one, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (one, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let id = other.user_id;
     for (body, code) in [
         (
@@ -183,9 +196,9 @@ async fn wrong_values_and_bodies_are_told_and_nobody_comes_in_without_a_token() 
     for body in [json!({}), json!({"blocked_id": "7"}), json!([])] {
         assert_problem(&block(&app, &one, body).await, 422, "invalid_body");
     }
-    let neither = app.delete("/block").of(&one).answer().await;
+    let neither = app.delete("/block").as_user(&one).answer().await;
     assert_problem(&neither, 422, "invalid_body");
-    let in_query = app.delete(&format!("/block?blocked_id={id}")).of(&one);
+    let in_query = app.delete(&format!("/block?blocked_id={id}")).as_user(&one);
     assert_block(&in_query.answer().await, id, "unblock", false);
     for ask in [
         app.post("/block"),
@@ -199,8 +212,11 @@ async fn wrong_values_and_bodies_are_told_and_nobody_comes_in_without_a_token() 
 
 #[tokio::test]
 async fn twenty_at_once_make_one_block() {
-    let app = app().await;
-    let (one, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (one, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let id = other.user_id;
     let body = || json!({"blocked_id": id});
     for answer in join_all((0..20).map(|_| block(&app, &one, body()))).await {
@@ -211,6 +227,10 @@ async fn twenty_at_once_make_one_block() {
         assert_block(&answer, id, "unblock", false);
     }
     assert_eq!(blocked(&app, &one, "").await["total_count"], 0);
-    let paged = app.get("/blocked?per_page=101").of(&one).answer().await;
+    let paged = app
+        .get("/blocked?per_page=101")
+        .as_user(&one)
+        .answer()
+        .await;
     assert_problem(&paged, 400, "invalid_per_page");
 }

@@ -2,15 +2,15 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::Answer;
-use talktime_tests::{Answered, Pair, assert_books_are_right, wait_for};
+use talktime_client::ApiAnswer;
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
-async fn start(pair: &Pair, body: Value) -> Answer {
+async fn start(pair: &CallPair, body: Value) -> ApiAnswer {
     pair.app
         .post("/calls/start")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .json(&body)
         .answer()
         .await
@@ -18,7 +18,7 @@ async fn start(pair: &Pair, body: Value) -> Answer {
 
 #[tokio::test]
 async fn a_call_from_ring_to_receipt() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let wish = json!({
         "listener_id": pair.listener.user_id, "call_type": "audio", "estimated_duration_minutes": 5,
     });
@@ -33,7 +33,7 @@ async fn a_call_from_ring_to_receipt() {
     assert_eq!(started.body["listener_id"], pair.listener.user_id);
     assert_eq!(started.body["status"], "ongoing");
 
-    let ongoing = pair.ongoing(&pair.listener).await;
+    let ongoing = pair.load_ongoing_call(&pair.listener).await;
     assert_fields(
         &ongoing,
         &["start_time", "duration_seconds", "remaining_coins"],
@@ -51,7 +51,7 @@ async fn a_call_from_ring_to_receipt() {
         "the caller's coins are the caller's business"
     );
 
-    let ended = pair.end(&pair.caller, call_id).await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     assert_fields(&ended.body, &["message", "duration_seconds"]);
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
@@ -60,21 +60,21 @@ async fn a_call_from_ring_to_receipt() {
     assert_eq!(ended.body["listener_money_earned"], minutes);
     assert_eq!(ended.body["remaining_coins"], 300 - 10 * minutes);
     assert_eq!(ended.body["status"], "completed");
-    assert_eq!(pair.earned().await, json!(minutes));
+    assert_eq!(pair.load_earned().await, json!(minutes));
 
     assert_problem(
-        &pair.end(&pair.caller, call_id).await,
+        &pair.end_call(&pair.caller, call_id).await,
         404,
         "call_not_found",
     );
-    let none = pair.ongoing(&pair.caller).await;
+    let none = pair.load_ongoing_call(&pair.caller).await;
     assert_eq!(none, json!({"call_id": null, "message": "No ongoing call"}));
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn a_video_call_costs_and_earns_its_own_rate() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let started = start(
         &pair,
         json!({"listener_id": pair.listener.user_id, "call_type": "video"}),
@@ -82,7 +82,7 @@ async fn a_video_call_costs_and_earns_its_own_rate() {
     .await;
     assert_eq!(started.body["remaining_coins"], 240, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
-    let ended = pair.end(&pair.listener, call_id).await;
+    let ended = pair.end_call(&pair.listener, call_id).await;
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
     assert_eq!(ended.body["listener_money_earned"], 6 * minutes);
     assert!(
@@ -93,8 +93,8 @@ async fn a_video_call_costs_and_earns_its_own_rate() {
 
 #[tokio::test]
 async fn refusals_leave_nothing_behind() {
-    let pair = Pair::meet().await;
-    let stranger = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up().await;
+    let stranger = CallPair::sign_up_without_coins().await;
     let listener_id = pair.listener.user_id;
     for (body, status, code) in [
         (
@@ -128,46 +128,46 @@ async fn refusals_leave_nothing_behind() {
     let offline = json!({"is_online": false});
     pair.app
         .put("/users/me/status")
-        .of(&pair.listener)
+        .as_user(&pair.listener)
         .json(&offline)
         .answer()
         .await;
-    assert_problem(&pair.call().await, 409, "listener_offline");
-    assert!(pair.both_free().await);
-    assert_eq!(pair.coins().await, 300);
+    assert_problem(&pair.request_call().await, 409, "listener_offline");
+    assert!(pair.are_both_free().await);
+    assert_eq!(pair.load_coins().await, 300);
 }
 
 #[tokio::test]
 async fn too_few_coins_say_how_many_are_missing() {
-    let pair = Pair::meet_without_coins().await;
-    let refused = pair.call().await;
+    let pair = CallPair::sign_up_without_coins().await;
+    let refused = pair.request_call().await;
     assert_problem(&refused, 400, "insufficient_coins");
     assert_eq!(
         refused.body["detail"],
         "Insufficient coins. Required: 10, Available: 0"
     );
-    assert!(pair.both_free().await, "a refusal frees both at once");
+    assert!(pair.are_both_free().await, "a refusal frees both at once");
 }
 
 #[tokio::test]
 async fn a_person_is_on_one_call_at_a_time() {
-    let pair = Pair::meet().await;
-    let rival = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let rival = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let third = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     assert_problem(&start(&rival, third).await, 409, "on_a_call");
     let second = json!({"listener_id": rival.listener.user_id, "call_type": "audio"});
     assert_problem(&start(&pair, second).await, 409, "on_a_call");
-    assert_eq!(rival.coins().await, 300);
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(rival.load_coins().await, 300);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn twenty_callers_of_one_listener_get_one_call() {
-    let listener = Pair::meet_without_coins().await;
+    let listener = CallPair::sign_up_without_coins().await;
     let mut callers = Vec::new();
     for _ in 0..20 {
-        callers.push(Pair::meet().await);
+        callers.push(CallPair::sign_up().await);
     }
     let wish = json!({"listener_id": listener.listener.user_id, "call_type": "audio"});
     let answers = join_all(callers.iter().map(|caller| start(caller, wish.clone()))).await;
@@ -179,64 +179,69 @@ async fn twenty_callers_of_one_listener_get_one_call() {
     assert_eq!(started.len(), 1, "{answers:?}");
     for (caller, answer) in callers.iter().zip(&answers) {
         let coins = if answer.status == 200 { 290 } else { 300 };
-        assert_eq!(caller.coins().await, coins, "{answer:?}");
+        assert_eq!(caller.load_coins().await, coins, "{answer:?}");
     }
     let (caller, answer) = started[0];
     let call_id = answer.body["call_id"].as_i64().expect("an id");
-    assert_eq!(caller.end(&caller.caller, call_id).await.status, 200);
+    assert_eq!(caller.end_call(&caller.caller, call_id).await.status, 200);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn ten_ends_at_once_settle_once() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let ends = (0..10).map(|n| {
         let person = if n % 2 == 0 {
             &pair.caller
         } else {
             &pair.listener
         };
-        pair.end(person, call_id)
+        pair.end_call(person, call_id)
     });
     for answer in join_all(ends).await {
         assert!([200, 404].contains(&answer.status), "{answer:?}");
     }
-    let spent = 300 - pair.coins().await;
-    assert_eq!(pair.earned().await, json!(spent / 10));
+    let spent = 300 - pair.load_coins().await;
+    assert_eq!(pair.load_earned().await, json!(spent / 10));
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn only_its_parties_touch_a_call() {
-    let pair = Pair::meet().await;
-    let stranger = Pair::meet_without_coins().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let stranger = CallPair::sign_up_without_coins().await;
+    let call_id = pair.start_call().await;
     let bill = format!("/calls/bill-minute/{call_id}");
     assert_problem(
-        &stranger.end(&stranger.caller, call_id).await,
+        &stranger.end_call(&stranger.caller, call_id).await,
         403,
         "not_a_party",
     );
-    let billed = pair.app.post(&bill).of(&stranger.caller).answer().await;
+    let billed = pair
+        .app
+        .post(&bill)
+        .as_user(&stranger.caller)
+        .answer()
+        .await;
     assert_problem(&billed, 403, "not_a_party");
     assert_problem(
-        &pair.end(&pair.caller, 999_999_999).await,
+        &pair.end_call(&pair.caller, 999_999_999).await,
         404,
         "call_not_found",
     );
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_nudge_under_its_key_is_answered_as_it_was_first() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let nudge = async |call_id: i64| {
         let bill = format!("/calls/bill-minute/{call_id}");
         pair.app
             .post(&bill)
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .header("idempotency-key", "nudge-1")
             .answer()
             .await
@@ -244,25 +249,25 @@ async fn a_nudge_under_its_key_is_answered_as_it_was_first() {
     let first = nudge(call_id).await;
     assert_eq!(first.status, 200, "{first:?}");
     wait_for("another minute", || async {
-        let spent = pair.ongoing(&pair.caller).await["coins_spent"].as_i64();
+        let spent = pair.load_ongoing_call(&pair.caller).await["coins_spent"].as_i64();
         (spent > first.body["total_coins_spent"].as_i64()).then_some(())
     })
     .await;
     assert_eq!(nudge(call_id).await.body, first.body);
     assert_problem(&nudge(call_id + 1).await, 422, "idempotency_key_reused");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn the_server_bills_minutes_and_a_client_cannot_bill_them_twice() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let bill = format!("/calls/bill-minute/{call_id}");
     wait_for("the second minute", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
     .await;
-    let nudges = (0..20).map(|_| pair.app.post(&bill).of(&pair.caller).answer());
+    let nudges = (0..20).map(|_| pair.app.post(&bill).as_user(&pair.caller).answer());
     for nudge in join_all(nudges).await {
         assert_eq!(nudge.status, 200, "{nudge:?}");
         assert_fields(
@@ -275,16 +280,16 @@ async fn the_server_bills_minutes_and_a_client_cannot_bill_them_twice() {
             "{nudge:?}"
         );
     }
-    let ended = pair.end(&pair.caller, call_id).await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
     assert!((2..=3).contains(&minutes), "{ended:?}");
-    assert_eq!(pair.coins().await, 300 - 10 * minutes);
+    assert_eq!(pair.load_coins().await, 300 - 10 * minutes);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn a_call_without_coins_for_more_ends_by_itself_and_is_paid_exactly() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     // Four video minutes leave 60 coins: the next call has one minute.
     let video = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let started = start(&pair, video).await;
@@ -294,18 +299,18 @@ async fn a_call_without_coins_for_more_ends_by_itself_and_is_paid_exactly() {
         "{started:?}"
     );
     wait_for("the call to run out of coins", || async {
-        pair.ongoing(&pair.caller).await["call_id"]
+        pair.load_ongoing_call(&pair.caller).await["call_id"]
             .is_null()
             .then_some(())
     })
     .await;
-    assert_eq!(pair.coins().await, 0);
+    assert_eq!(pair.load_coins().await, 0);
     wait_for("the listener to be paid", || async {
-        (pair.earned().await == json!(30)).then_some(())
+        (pair.load_earned().await == json!(30)).then_some(())
     })
     .await;
     wait_for("both free", || async {
-        pair.both_free().await.then_some(())
+        pair.are_both_free().await.then_some(())
     })
     .await;
     assert_books_are_right().await;
@@ -313,12 +318,12 @@ async fn a_call_without_coins_for_more_ends_by_itself_and_is_paid_exactly() {
 
 #[tokio::test]
 async fn one_idempotency_key_starts_one_call() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let wish = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     let send = |wish: Value| {
         pair.app
             .post("/calls/start")
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .header("idempotency-key", "call-1")
             .json(&wish)
             .answer()
@@ -329,19 +334,19 @@ async fn one_idempotency_key_starts_one_call() {
     assert_eq!((again.status, &again.body), (200, &first.body));
     let video = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     assert_problem(&send(video).await, 422, "idempotency_key_reused");
-    assert_eq!(pair.coins().await, 290);
+    assert_eq!(pair.load_coins().await, 290);
     let call_id = first.body["call_id"].as_i64().expect("an id");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_refused_start_frees_its_idempotency_key() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let wish = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     let send = || {
         pair.app
             .post("/calls/start")
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .header("idempotency-key", "call-1")
             .json(&wish)
             .answer()
@@ -350,12 +355,12 @@ async fn a_refused_start_frees_its_idempotency_key() {
     let bought = json!({"amount_rupees": 150, "payment_method": "card"});
     pair.app
         .post("/calls/recharge")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .json(&bought)
         .answer()
         .await;
     let started = send().await;
     assert_eq!(started.status, 200, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }

@@ -1,39 +1,41 @@
 //! Section 7: calls that end otherwise than by one hang-up, and what calls cost.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app, assert_books_are_right, dev};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{
+    CallPair, ExpectAnswer, TestApp, assert_books_are_right, connect_app, run_dev,
+};
 
 use crate::{assert_fields, assert_problem};
 
-async fn admin(app: &TestApp) -> Person {
-    let admin = app.sign_up(Role::User).await;
-    dev(&["grant-admin", &admin.phone]).await;
+async fn admin(app: &TestApp) -> AppUser {
+    let admin = app.sign_up(UserRole::User).await;
+    run_dev(&["grant-admin", &admin.phone]).await;
     admin
 }
 
-async fn end_with_key(pair: &Pair, person: &Person, body: &Value) -> Answer {
-    let ask = pair.app.post("/calls/end").of(person);
+async fn end_with_key(pair: &CallPair, person: &AppUser, body: &Value) -> ApiAnswer {
+    let ask = pair.app.post("/calls/end").as_user(person);
     ask.header("idempotency-key", "end-1")
         .json(body)
         .answer()
         .await
 }
 
-async fn emergency_end(app: &TestApp, person: &Person, call_id: i64) -> Answer {
+async fn emergency_end(app: &TestApp, person: &AppUser, call_id: i64) -> ApiAnswer {
     let path = format!("/calls/emergency-end/{call_id}");
-    app.post(&path).of(person).answer().await
+    app.post(&path).as_user(person).answer().await
 }
 
 #[tokio::test]
 async fn an_end_that_is_asked_for_again_has_the_same_receipt() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let wish = json!({"call_id": call_id, "reason": "completed"});
     let first = end_with_key(&pair, &pair.caller, &wish).await;
     assert_eq!(first.status, 200, "{first:?}");
     let bought = json!({"amount_rupees": 150, "payment_method": "upi"});
-    let recharged = pair.app.post("/calls/recharge").of(&pair.caller);
+    let recharged = pair.app.post("/calls/recharge").as_user(&pair.caller);
     assert_eq!(recharged.json(&bought).answer().await.status, 200);
 
     let again = end_with_key(&pair, &pair.caller, &wish).await;
@@ -44,16 +46,16 @@ async fn an_end_that_is_asked_for_again_has_the_same_receipt() {
     // The key is the caller's; the listener's is another, and has ended nothing.
     let listeners = end_with_key(&pair, &pair.listener, &wish).await;
     assert_problem(&listeners, 404, "call_not_found");
-    let without_key = pair.end(&pair.caller, call_id).await;
+    let without_key = pair.end_call(&pair.caller, call_id).await;
     assert_problem(&without_key, 404, "call_not_found");
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn a_party_ends_a_call_in_an_emergency() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    let stranger = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    let stranger = pair.app.sign_up(UserRole::User).await;
     let refused = emergency_end(&pair.app, &stranger, call_id).await;
     assert_problem(&refused, 403, "not_a_party");
 
@@ -71,33 +73,33 @@ async fn a_party_ends_a_call_in_an_emergency() {
     );
     let again = emergency_end(&pair.app, &pair.caller, call_id).await;
     assert_problem(&again, 404, "call_not_found");
-    assert!(pair.ongoing(&pair.caller).await["call_id"].is_null());
+    assert!(pair.load_ongoing_call(&pair.caller).await["call_id"].is_null());
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn an_admin_ends_anybodys_call() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let admin = admin(&pair.app).await;
     let ended = emergency_end(&pair.app, &admin, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
     assert_eq!(ended.body["remaining_coins"], 300 - 10 * minutes);
-    assert_eq!(pair.coins().await, 300 - 10 * minutes);
-    assert_eq!(pair.earned().await, json!(minutes));
+    assert_eq!(pair.load_coins().await, 300 - 10 * minutes);
+    assert_eq!(pair.load_earned().await, json!(minutes));
     let unknown = emergency_end(&pair.app, &admin, 999_999_999).await;
     assert_problem(&unknown, 404, "call_not_found");
 }
 
 #[tokio::test]
 async fn only_admins_clean_up() {
-    let app = app().await;
-    let user = app.sign_up(Role::User).await;
-    let refused = app.post("/calls/cleanup").of(&user).answer().await;
+    let app = connect_app().await;
+    let user = app.sign_up(UserRole::User).await;
+    let refused = app.post("/calls/cleanup").as_user(&user).answer().await;
     assert_problem(&refused, 403, "admin_only");
     let admin = admin(&app).await;
-    let cleaned = app.post("/calls/cleanup").of(&admin).answer().await;
+    let cleaned = app.post("/calls/cleanup").as_user(&admin).answer().await;
     assert_eq!(cleaned.status, 200, "{cleaned:?}");
     assert!(cleaned.body["message"].is_string());
     let count = |field: &str| cleaned.body[field].as_i64().expect("a count");
@@ -109,7 +111,7 @@ async fn only_admins_clean_up() {
 
 #[tokio::test]
 async fn everybody_may_know_what_calls_cost() {
-    let app = app().await;
+    let app = connect_app().await;
     let rates = app.get("/calls/rates").answer().await;
     assert_eq!(rates.status, 200, "{rates:?}");
     let expected = json!({

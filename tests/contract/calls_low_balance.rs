@@ -1,13 +1,15 @@
 //! Section 7: coins run low, are topped up, and run out.
 
 use serde_json::{Value, json};
-use talktime_client::Socket;
+use talktime_client::AppSocket;
 use talktime_proto::events::v1::event::Kind;
-use talktime_tests::{Answered, EventLog, Pair, WAIT_MAX, assert_books_are_right, wait_for};
+use talktime_tests::{
+    CallPair, EventLog, ExpectAnswer, WAIT_MAX, assert_books_are_right, wait_for,
+};
 
 /// The next time that this call is low on coins, or its end.
 async fn low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
-    let event = events.next_where(|kind| match kind {
+    let event = events.receive_matching(|kind| match kind {
         Kind::CallLowBalance(low) => low.call_id == call_id,
         Kind::CallEnded(ended) => ended.call_id == call_id,
         _ => false,
@@ -17,11 +19,11 @@ async fn low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
 
 #[tokio::test]
 async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
-    let pair = Pair::meet().await;
-    let mut events = EventLog::of("events.calls.>").await;
+    let pair = CallPair::sign_up().await;
+    let mut events = EventLog::subscribe("events.calls.>").await;
     // Five video minutes.
     let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
-    let start = pair.app.post("/calls/start").of(&pair.caller);
+    let start = pair.app.post("/calls/start").as_user(&pair.caller);
     let started = start.json(&wish).answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
@@ -36,7 +38,7 @@ async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
     assert_eq!(low.user_id, pair.caller.user_id);
     wait_for("five more minutes", || async {
         let body = json!({"amount_rupees": 150, "payment_method": "upi"});
-        let ask = pair.app.post("/calls/recharge").of(&pair.caller);
+        let ask = pair.app.post("/calls/recharge").as_user(&pair.caller);
         let bought = ask
             .header("idempotency-key", "more")
             .json(&body)
@@ -67,27 +69,27 @@ async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
     );
     assert_eq!(ended.remaining_coins, Some(0));
     wait_for("the listener to be paid", || async {
-        (pair.earned().await == json!(60)).then_some(())
+        (pair.load_earned().await == json!(60)).then_some(())
     })
     .await;
-    assert_eq!(pair.coins().await, 0);
+    assert_eq!(pair.load_coins().await, 0);
     assert_books_are_right().await;
 }
 
 /// What a socket is told of this type about a call.
-async fn told(socket: &mut Socket, r#type: &'static str, call_id: i64) -> Value {
+async fn told(socket: &mut AppSocket, r#type: &'static str, call_id: i64) -> Value {
     let fits =
         move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
-    let message = socket.next_where(r#type, WAIT_MAX, fits).await;
+    let message = socket.receive_matching(r#type, WAIT_MAX, fits).await;
     message.expect("it is told")["data"].clone()
 }
 
 #[tokio::test]
 async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let video = async || {
         let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
-        let start = pair.app.post("/calls/start").of(&pair.caller);
+        let start = pair.app.post("/calls/start").as_user(&pair.caller);
         let started = start.json(&wish).answer().await;
         assert_eq!(started.status, 200, "{started:?}");
         started.body["call_id"].as_i64().expect("an id")
@@ -95,11 +97,11 @@ async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
     // Two of five minutes are talked, so that there are coins for three.
     let first = video().await;
     wait_for("the second minute", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 120).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 120).then_some(())
     })
     .await;
-    assert_eq!(pair.end(&pair.caller, first).await.status, 200);
-    let (coins, earned) = (pair.coins().await, pair.earned().await.as_i64());
+    assert_eq!(pair.end_call(&pair.caller, first).await.status, 200);
+    let (coins, earned) = (pair.load_coins().await, pair.load_earned().await.as_i64());
     let minutes = coins / 60;
     let mut of_caller = pair.app.open_socket("/ws/calls", &pair.caller).await;
     let mut of_listener = pair.app.open_socket("/ws/calls", &pair.listener).await;
@@ -115,10 +117,10 @@ async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
         assert_eq!(ended["listener_money_earned"], 6 * minutes, "{ended}");
     }
     wait_for("the listener to be paid", || async {
-        let paid = pair.earned().await.as_i64();
+        let paid = pair.load_earned().await.as_i64();
         (paid == earned.map(|earned| earned + 6 * minutes)).then_some(())
     })
     .await;
-    assert_eq!(pair.coins().await, 0);
+    assert_eq!(pair.load_coins().await, 0);
     assert_books_are_right().await;
 }

@@ -3,19 +3,19 @@
 use futures::future::join_all;
 use prost::Message as _;
 use serde_json::json;
-use talktime_client::Person;
+use talktime_client::AppUser;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserBlocked, UserDeleted};
-use talktime_tests::{Answered, Pair, assert_books_are_right, variable, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, read_variable, wait_for};
 
 const ROUNDS: usize = 8;
 const RECHARGED_COINS: i64 = 300;
 
 /// One asks for a call while the other side, or the caller, is deleted.
-async fn call_and_delete(pair: &Pair, person: &Person) {
-    let delete = pair.app.delete("/users/me").of(person).answer();
-    let (started, deleted) = tokio::join!(pair.call(), delete);
+async fn call_and_delete(pair: &CallPair, person: &AppUser) {
+    let delete = pair.app.delete("/users/me").as_user(person).answer();
+    let (started, deleted) = tokio::join!(pair.request_call(), delete);
     assert_ne!(
         (started.status, deleted.status),
         (200, 200),
@@ -24,7 +24,7 @@ async fn call_and_delete(pair: &Pair, person: &Person) {
     if let Some(call_id) = started.body["call_id"].as_i64() {
         assert_eq!(deleted.status, 409, "{deleted:?}");
         assert_eq!(deleted.body["code"], "on_a_call", "{deleted:?}");
-        let ended = pair.end(&pair.caller, call_id).await;
+        let ended = pair.end_call(&pair.caller, call_id).await;
         assert_eq!(ended.status, 200, "{ended:?}");
         assert_eq!(ended.body["remaining_coins"], 290, "{ended:?}");
     }
@@ -32,12 +32,12 @@ async fn call_and_delete(pair: &Pair, person: &Person) {
 
 #[tokio::test]
 async fn a_listener_who_is_deleted_while_a_call_begins_costs_nothing() {
-    let pairs = join_all((0..ROUNDS).map(|_| Pair::meet())).await;
+    let pairs = join_all((0..ROUNDS).map(|_| CallPair::sign_up())).await;
     for pair in &pairs {
         call_and_delete(pair, &pair.listener).await;
         let is_free = || async {
-            let ongoing = pair.ongoing(&pair.caller).await;
-            let coins = pair.coins().await;
+            let ongoing = pair.load_ongoing_call(&pair.caller).await;
+            let coins = pair.load_coins().await;
             (ongoing["call_id"].is_null() && coins >= RECHARGED_COINS - 10).then_some(())
         };
         wait_for("the caller to be free", is_free).await;
@@ -47,11 +47,11 @@ async fn a_listener_who_is_deleted_while_a_call_begins_costs_nothing() {
 
 #[tokio::test]
 async fn a_caller_who_is_deleted_while_a_call_begins_is_on_none() {
-    let pairs = join_all((0..ROUNDS).map(|_| Pair::meet())).await;
+    let pairs = join_all((0..ROUNDS).map(|_| CallPair::sign_up())).await;
     for pair in &pairs {
         call_and_delete(pair, &pair.caller).await;
         wait_for("the listener to be free", || async {
-            let ongoing = pair.ongoing(&pair.listener).await;
+            let ongoing = pair.load_ongoing_call(&pair.listener).await;
             ongoing["call_id"].is_null().then_some(())
         })
         .await;
@@ -67,7 +67,7 @@ async fn publish(kind: Kind) {
         happened_at: None,
         kind: Some(kind),
     };
-    let nats = async_nats::connect(variable("NATS_URL")).await;
+    let nats = async_nats::connect(read_variable("NATS_URL")).await;
     let nats = nats.expect("NATS is up");
     let published = nats.publish(subject, event.encode_to_vec().into()).await;
     published.expect("published");
@@ -75,10 +75,10 @@ async fn publish(kind: Kind) {
 }
 
 /// The receipt of a call that ended by itself: dropped, and paid for as long as it was.
-async fn assert_ends_by_itself(pair: &Pair, call_id: i64) {
+async fn assert_ends_by_itself(pair: &CallPair, call_id: i64) {
     let path = format!("/calls/{call_id}");
     let receipt = wait_for("the receipt", || async {
-        let receipt = pair.app.get(&path).of(&pair.caller).answer().await;
+        let receipt = pair.app.get(&path).as_user(&pair.caller).answer().await;
         (receipt.body["status"] != "ongoing").then_some(receipt.body)
     })
     .await;
@@ -86,17 +86,17 @@ async fn assert_ends_by_itself(pair: &Pair, call_id: i64) {
     let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
     assert_eq!(receipt["coins_spent"], 10 * minutes, "{receipt}");
     wait_for("the settlement", || async {
-        (pair.coins().await == RECHARGED_COINS - 10 * minutes).then_some(())
+        (pair.load_coins().await == RECHARGED_COINS - 10 * minutes).then_some(())
     })
     .await;
-    assert!(pair.ongoing(&pair.caller).await["call_id"].is_null());
+    assert!(pair.load_ongoing_call(&pair.caller).await["call_id"].is_null());
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn a_live_call_of_somebody_who_is_gone_ends_at_once() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let user_id = pair.listener.user_id;
     publish(Kind::UserDeleted(UserDeleted { user_id })).await;
     assert_ends_by_itself(&pair, call_id).await;
@@ -104,11 +104,11 @@ async fn a_live_call_of_somebody_who_is_gone_ends_at_once() {
 
 #[tokio::test]
 async fn a_block_ends_the_call_of_the_two_and_of_nobody_else() {
-    let pair = Pair::meet().await;
-    let other = Pair::meet().await;
-    let (call_id, other_call_id) = (pair.must_call().await, other.must_call().await);
+    let pair = CallPair::sign_up().await;
+    let other = CallPair::sign_up().await;
+    let (call_id, other_call_id) = (pair.start_call().await, other.start_call().await);
     for blocked_id in [other.listener.user_id, pair.caller.user_id] {
-        let block = pair.app.post("/block").of(&pair.listener);
+        let block = pair.app.post("/block").as_user(&pair.listener);
         let blocked = block
             .json(&json!({"blocked_id": blocked_id}))
             .answer()
@@ -116,14 +116,14 @@ async fn a_block_ends_the_call_of_the_two_and_of_nobody_else() {
         assert_eq!(blocked.status, 200, "{blocked:?}");
     }
     assert_ends_by_itself(&pair, call_id).await;
-    let ended = other.end(&other.listener, other_call_id).await;
+    let ended = other.end_call(&other.listener, other_call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
 }
 
 #[tokio::test]
 async fn a_block_that_was_taken_back_before_calls_knew_ends_nothing() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let block = UserBlocked {
         user_id: pair.listener.user_id,
         blocked_id: pair.caller.user_id,
@@ -131,8 +131,8 @@ async fn a_block_that_was_taken_back_before_calls_knew_ends_nothing() {
     };
     publish(Kind::UserBlocked(block)).await;
     wait_for("two more minutes", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 30).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 30).then_some(())
     })
     .await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }

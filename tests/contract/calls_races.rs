@@ -3,24 +3,26 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app, assert_books_are_right, variable, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{
+    CallPair, ExpectAnswer, TestApp, assert_books_are_right, connect_app, read_variable, wait_for,
+};
 
 const AT_ONCE: usize = 20;
 
-async fn start(app: &TestApp, caller: &Person, listener: &Person) -> Answer {
+async fn start(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
     let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
     app.post("/calls/start")
-        .of(caller)
+        .as_user(caller)
         .json(&wish)
         .answer()
         .await
 }
 
-async fn recharge(app: &TestApp, person: &Person) {
+async fn recharge(app: &TestApp, person: &AppUser) {
     let body = json!({"amount_rupees": 150, "payment_method": "upi"});
     wait_for("a recharge", || async {
-        let ask = app.post("/calls/recharge").of(person);
+        let ask = app.post("/calls/recharge").as_user(person);
         let answer = ask
             .header("idempotency-key", "race")
             .json(&body)
@@ -31,7 +33,7 @@ async fn recharge(app: &TestApp, person: &Person) {
     .await;
 }
 
-fn call_ids(answers: &[Answer]) -> Vec<i64> {
+fn call_ids(answers: &[ApiAnswer]) -> Vec<i64> {
     let started = answers.iter().filter(|answer| answer.status == 200);
     started
         .filter_map(|answer| answer.body["call_id"].as_i64())
@@ -40,7 +42,7 @@ fn call_ids(answers: &[Answer]) -> Vec<i64> {
 
 /// Every loser was told that somebody is on a call, or to ask again, and kept their coins.
 #[track_caller]
-fn assert_lost_politely(answers: &[Answer]) {
+fn assert_lost_politely(answers: &[ApiAnswer]) {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         let code = answer.body["code"].as_str();
         assert!(
@@ -52,10 +54,10 @@ fn assert_lost_politely(answers: &[Answer]) {
 
 #[tokio::test]
 async fn a_caller_of_twenty_listeners_at_once_gets_one() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let mut listeners = Vec::new();
     for _ in 0..AT_ONCE {
-        listeners.push(pair.app.sign_up(Role::Listener).await);
+        listeners.push(pair.app.sign_up(UserRole::Listener).await);
     }
     let calls = listeners
         .iter()
@@ -64,16 +66,16 @@ async fn a_caller_of_twenty_listeners_at_once_gets_one() {
     assert_lost_politely(&answers);
     let started = call_ids(&answers);
     assert_eq!(started.len(), 1, "{answers:?}");
-    assert_eq!(pair.coins().await, 290);
-    let ended = pair.end(&pair.caller, started[0]).await;
+    assert_eq!(pair.load_coins().await, 290);
+    let ended = pair.end_call(&pair.caller, started[0]).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     assert_books_are_right().await;
 }
 
 /// Asks for a call under the key `start-1`, as every other client might.
-async fn start_keyed(app: &TestApp, caller: &Person, listener: &Person) -> Answer {
+async fn start_keyed(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
     let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
-    let ask = app.post("/calls/start").of(caller);
+    let ask = app.post("/calls/start").as_user(caller);
     ask.header("idempotency-key", "start-1")
         .json(&wish)
         .answer()
@@ -82,10 +84,10 @@ async fn start_keyed(app: &TestApp, caller: &Person, listener: &Person) -> Answe
 
 #[tokio::test]
 async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
-    let on_a_call = Pair::meet().await;
-    let call_id = on_a_call.must_call().await;
-    let late = Pair::meet().await;
-    let pairs = join_all((0..AT_ONCE / 2).map(|_| Pair::meet())).await;
+    let on_a_call = CallPair::sign_up().await;
+    let call_id = on_a_call.start_call().await;
+    let late = CallPair::sign_up().await;
+    let pairs = join_all((0..AT_ONCE / 2).map(|_| CallPair::sign_up())).await;
     let app = &on_a_call.app;
     let all = || async {
         let starts = pairs
@@ -104,7 +106,7 @@ async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
     started.dedup();
     assert_eq!(started.len(), pairs.len(), "nobody has another's call");
 
-    on_a_call.end(&on_a_call.caller, call_id).await;
+    on_a_call.end_call(&on_a_call.caller, call_id).await;
     let late_call_id = wait_for("the refused start's key to be of use again", || async {
         let started = start_keyed(app, &late.caller, &on_a_call.listener).await;
         started.body["call_id"].as_i64()
@@ -112,17 +114,17 @@ async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
     .await;
     let ends = pairs.iter().zip(call_ids(&first));
     let ends = ends.chain([(&late, late_call_id)]);
-    let ended = join_all(ends.map(|(pair, call_id)| pair.end(&pair.caller, call_id))).await;
+    let ended = join_all(ends.map(|(pair, call_id)| pair.end_call(&pair.caller, call_id))).await;
     assert!(ended.iter().all(|ended| ended.status == 200), "{ended:?}");
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn two_who_call_each_other_at_once_have_one_call() {
-    let app = app().await;
+    let app = connect_app().await;
     let (asha, devi) = (
-        app.sign_up(Role::Listener).await,
-        app.sign_up(Role::Listener).await,
+        app.sign_up(UserRole::Listener).await,
+        app.sign_up(UserRole::Listener).await,
     );
     recharge(&app, &asha).await;
     recharge(&app, &devi).await;
@@ -138,13 +140,13 @@ async fn two_who_call_each_other_at_once_have_one_call() {
     assert_lost_politely(&answers);
     let started = call_ids(&answers);
     assert_eq!(started.len(), 1, "{answers:?}");
-    let end = app.post("/calls/end").of(&asha);
+    let end = app.post("/calls/end").as_user(&asha);
     let ended = end.json(&json!({"call_id": started[0]})).answer().await;
     assert_eq!(ended.status, 200, "{ended:?}");
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
     let mut coins = 0;
     for person in [&asha, &devi] {
-        let balance = app.get("/wallet/balance").of(person).answer().await;
+        let balance = app.get("/wallet/balance").as_user(person).answer().await;
         coins += balance.body["balance_coins"].as_i64().expect("coins");
     }
     assert_eq!(coins, 600 - 10 * minutes);
@@ -153,11 +155,11 @@ async fn two_who_call_each_other_at_once_have_one_call() {
 
 #[tokio::test]
 async fn ends_emergencies_and_nudges_at_once_settle_once() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     // The next minute is about to begin: somebody bills it while others hang up.
     wait_for("the second minute", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
     .await;
     let (bill, emergency) = (
@@ -172,9 +174,9 @@ async fn ends_emergencies_and_nudges_at_once_settle_once() {
             &pair.listener
         };
         match n % 4 {
-            0 | 1 => pair.app.post(bill).of(person).answer().await,
-            2 => pair.app.post(emergency).of(person).answer().await,
-            _ => pair.end(person, call_id).await,
+            0 | 1 => pair.app.post(bill).as_user(person).answer().await,
+            2 => pair.app.post(emergency).as_user(person).answer().await,
+            _ => pair.end_call(person, call_id).await,
         }
     });
     for answer in join_all(asks).await {
@@ -184,7 +186,7 @@ async fn ends_emergencies_and_nudges_at_once_settle_once() {
         let receipt = pair
             .app
             .get(&format!("/calls/{call_id}"))
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .answer()
             .await;
         let is_closed = receipt.body["listener_money_earned"] != 0;
@@ -197,14 +199,14 @@ async fn ends_emergencies_and_nudges_at_once_settle_once() {
         receipt["minutes"].as_array().map(Vec::len),
         usize::try_from(minutes).ok()
     );
-    assert_eq!(pair.coins().await, 300 - 10 * minutes);
-    assert_eq!(pair.earned().await, Value::from(minutes));
-    assert!(pair.ongoing(&pair.listener).await["call_id"].is_null());
+    assert_eq!(pair.load_coins().await, 300 - 10 * minutes);
+    assert_eq!(pair.load_earned().await, Value::from(minutes));
+    assert!(pair.load_ongoing_call(&pair.listener).await["call_id"].is_null());
     assert_books_are_right().await;
 }
 
 async fn connect_as(role: &str) -> PgPool {
-    let url = variable(&format!("{role}_APP_DATABASE_URL"));
+    let url = read_variable(&format!("{role}_APP_DATABASE_URL"));
     PgPool::connect(&url).await.expect("connected")
 }
 
@@ -222,7 +224,7 @@ async fn lose_row_of(caller_id: i64) {
 
 #[tokio::test]
 async fn a_start_whose_row_is_lost_gives_its_first_minute_back() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let caller_id = pair.caller.user_id;
     // The charge waits for the wallet's row, and the call's row is lost meanwhile.
     let wallet = connect_as("WALLET").await;
@@ -236,13 +238,13 @@ async fn a_start_whose_row_is_lost_gives_its_first_minute_back() {
         lose_row_of(caller_id).await;
         held.rollback().await.expect("released");
     };
-    let (refused, ()) = tokio::join!(pair.call(), lose);
+    let (refused, ()) = tokio::join!(pair.request_call(), lose);
     assert_eq!(refused.status, 503, "{refused:?}");
     wait_for("the first minute to be returned", || async {
-        (pair.coins().await == 300).then_some(())
+        (pair.load_coins().await == 300).then_some(())
     })
     .await;
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     assert_books_are_right().await;
 }

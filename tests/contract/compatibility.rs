@@ -1,30 +1,34 @@
 //! Section 11: what apps rely on that were written for the original back end.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role, random_phone, random_username};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, Pair, TestApp, WAIT_MAX, app, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole, random_phone, random_username};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
-async fn read(app: &TestApp, person: &Person, path: &str) -> Value {
-    let answer = app.get(path).of(person).answer().await;
+async fn read(app: &TestApp, person: &AppUser, path: &str) -> Value {
+    let answer = app.get(path).as_user(person).answer().await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
 
-async fn update_profile(app: &TestApp, person: &Person, body: &Value) -> Answer {
-    app.put("/users/me").of(person).json(body).answer().await
+async fn update_profile(app: &TestApp, person: &AppUser, body: &Value) -> ApiAnswer {
+    app.put("/users/me")
+        .as_user(person)
+        .json(body)
+        .answer()
+        .await
 }
 
-async fn add_favorite(app: &TestApp, person: &Person, listener: &Person) {
+async fn add_favorite(app: &TestApp, person: &AppUser, listener: &AppUser) {
     let body = json!({"listener_id": listener.user_id});
-    let added = app.post("/favorites/add").of(person).json(&body);
+    let added = app.post("/favorites/add").as_user(person).json(&body);
     assert_eq!(added.answer().await.status, 200);
 }
 
 /// The listener as the first page of the feed shows them.
-async fn find_in_feed(app: &TestApp, viewer: &Person, listener: &Person) -> Value {
+async fn find_in_feed(app: &TestApp, viewer: &AppUser, listener: &AppUser) -> Value {
     wait_for("the listener in the feed", || async {
         let path = "/feed/listeners?per_page=100&sort_by=recent";
         let page = read(app, viewer, path).await;
@@ -37,7 +41,7 @@ async fn find_in_feed(app: &TestApp, viewer: &Person, listener: &Person) -> Valu
 
 #[tokio::test]
 async fn empty_texts_mean_none_in_a_registration() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     let requested = app
         .post("/auth/request_otp")
@@ -45,7 +49,7 @@ async fn empty_texts_mean_none_in_a_registration() {
         .answer()
         .await;
     assert_eq!(requested.status, 200, "{requested:?}");
-    let otp = app.otp_of(&phone).await;
+    let otp = app.read_otp(&phone).await;
     let verified = app
         .post("/auth/verify")
         .json(&json!({"phone": phone, "otp": otp}))
@@ -70,8 +74,8 @@ async fn empty_texts_mean_none_in_a_registration() {
 
 #[tokio::test]
 async fn empty_texts_clear_a_profile_and_null_changes_nothing() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let full = json!({
         "bio": "Good listener", "profile_image_url": "https://example.com/a.png", "country": "IN",
     });
@@ -90,8 +94,8 @@ async fn empty_texts_clear_a_profile_and_null_changes_nothing() {
 
 #[tokio::test]
 async fn a_profile_may_be_sent_back_as_it_was_read() {
-    let app = app().await;
-    for role in [Role::User, Role::Listener] {
+    let app = connect_app().await;
+    for role in [UserRole::User, UserRole::Listener] {
         let person = app.sign_up(role).await;
         let me = read(&app, &person, "/users/me").await;
         let sent_back = update_profile(&app, &person, &me).await;
@@ -103,12 +107,16 @@ async fn a_profile_may_be_sent_back_as_it_was_read() {
 
 #[tokio::test]
 async fn a_call_ends_for_the_reasons_of_the_original() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     for (reason, status) in [("user_ended", "completed"), ("technical_issue", "dropped")] {
-        let call_id = pair.must_call().await;
+        let call_id = pair.start_call().await;
         let end = async |reason: &str| {
             let body = json!({"call_id": call_id, "reason": reason});
-            let ask = pair.app.post("/calls/end").of(&pair.caller).json(&body);
+            let ask = pair
+                .app
+                .post("/calls/end")
+                .as_user(&pair.caller)
+                .json(&body);
             ask.answer().await
         };
         assert_problem(&end("network_error").await, 400, "invalid_reason");
@@ -123,7 +131,7 @@ async fn a_call_ends_for_the_reasons_of_the_original() {
 
 #[tokio::test]
 async fn nothing_is_null_of_a_listener_whom_nobody_has_rated() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
     add_favorite(app, caller, listener).await;
     let in_feed = find_in_feed(app, caller, listener).await;
@@ -140,7 +148,12 @@ async fn nothing_is_null_of_a_listener_whom_nobody_has_rated() {
     let stats = read(app, caller, "/feed/stats").await;
     assert!(stats["average_rating"].is_number(), "{stats}");
     let body = json!({"blocked_id": caller.user_id});
-    let blocked = app.post("/block").of(listener).json(&body).answer().await;
+    let blocked = app
+        .post("/block")
+        .as_user(listener)
+        .json(&body)
+        .answer()
+        .await;
     assert_eq!(blocked.status, 200, "{blocked:?}");
     let blocked = read(app, listener, "/blocked").await;
     assert_eq!(blocked["blocked_users"][0]["bio"], "");
@@ -148,9 +161,9 @@ async fn nothing_is_null_of_a_listener_whom_nobody_has_rated() {
 
 #[tokio::test]
 async fn durations_are_minutes_beside_seconds() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     let in_feed = find_in_feed(&pair.app, &pair.caller, &pair.listener).await;
     let status = read(&pair.app, &pair.caller, "/calls/status").await;
     for (answer, field) in [
@@ -166,11 +179,11 @@ async fn durations_are_minutes_beside_seconds() {
 
 #[tokio::test]
 async fn the_most_recent_listener_is_who_was_seen_last() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let app = &pair.app;
-    let later = app.sign_up(Role::Listener).await;
+    let later = app.sign_up(UserRole::Listener).await;
     find_in_feed(app, &pair.caller, &later).await;
-    let again = app.put("/users/me/status").of(&pair.listener);
+    let again = app.put("/users/me/status").as_user(&pair.listener);
     let again = again.json(&json!({"is_busy": true, "wait_time": 5}));
     assert_eq!(again.answer().await.status, 200);
     let busy = json!(pair.listener.user_id);
@@ -205,7 +218,7 @@ async fn the_most_recent_listener_is_who_was_seen_last() {
 
 #[tokio::test]
 async fn badges_and_months_are_written_as_the_original_wrote_them() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let range = "start_date=2026-01-05&end_date=2026-02-01";
     let path = format!("/badges/statistics?{range}");
     let statistics = read(&pair.app, &pair.caller, &path).await;
@@ -224,7 +237,7 @@ async fn badges_and_months_are_written_as_the_original_wrote_them() {
 
 #[tokio::test]
 async fn an_empty_query_value_counts_as_absent() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
     let filters = "online_only=&available_only=&sex=&min_rating=&max_rating=&interests=&language=\
         &sort_by=&sort_order=&cursor=";
@@ -252,13 +265,21 @@ async fn an_empty_query_value_counts_as_absent() {
 
 #[tokio::test]
 async fn a_block_names_the_person_by_either_name() {
-    let app = app().await;
-    let (one, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (one, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let id = other.user_id;
     let check = async || read(&app, &one, &format!("/block/check/{id}")).await;
     assert_eq!(check().await["action_type"], Value::Null);
     let report = json!({"user_id": id, "action_type": "report"});
-    let blocked = app.post("/block").of(&one).json(&report).answer().await;
+    let blocked = app
+        .post("/block")
+        .as_user(&one)
+        .json(&report)
+        .answer()
+        .await;
     assert_eq!(blocked.status, 200, "{blocked:?}");
     assert_eq!(
         (&blocked.body["user_id"], &blocked.body["blocked_id"]),
@@ -271,36 +292,41 @@ async fn a_block_names_the_person_by_either_name() {
     );
     let by_body = app
         .delete("/block")
-        .of(&one)
+        .as_user(&one)
         .json(&json!({"user_id": id}))
         .answer()
         .await;
     assert_eq!(by_body.body["user_id"], id, "{by_body:?}");
-    let by_query = app.delete(&format!("/block?user_id={id}")).of(&one);
+    let by_query = app.delete(&format!("/block?user_id={id}")).as_user(&one);
     assert_eq!(by_query.answer().await.body["is_blocked"], false);
     for body in [json!({}), json!({"user_id": "7"})] {
-        let refused = app.post("/block").of(&one).json(&body).answer().await;
+        let refused = app.post("/block").as_user(&one).json(&body).answer().await;
         assert_problem(&refused, 422, "invalid_body");
     }
     let two_people = json!({"user_id": id, "blocked_id": one.user_id});
-    let refused = app.post("/block").of(&one).json(&two_people).answer().await;
+    let refused = app
+        .post("/block")
+        .as_user(&one)
+        .json(&two_people)
+        .answer()
+        .await;
     assert_problem(&refused, 400, "invalid_blocked_id");
 }
 
 #[tokio::test]
 async fn favourites_are_filtered_by_status() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let (app, caller) = (&pair.app, &pair.caller);
     let (busy, away) = (
-        app.sign_up(Role::Listener).await,
-        app.sign_up(Role::Listener).await,
+        app.sign_up(UserRole::Listener).await,
+        app.sign_up(UserRole::Listener).await,
     );
     update_profile(app, &pair.listener, &json!({"country": "IN"})).await;
     for (listener, status) in [
         (&busy, json!({"is_busy": true, "wait_time": 5})),
         (&away, json!({"is_online": false})),
     ] {
-        let changed = app.put("/users/me/status").of(listener).json(&status);
+        let changed = app.put("/users/me/status").as_user(listener).json(&status);
         assert_eq!(changed.answer().await.status, 200);
     }
     for listener in [&pair.listener, &busy, &away] {
@@ -335,12 +361,12 @@ async fn favourites_are_filtered_by_status() {
 
 #[tokio::test]
 async fn blocked_people_are_filtered_by_action() {
-    let app = app().await;
-    let one = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let one = app.sign_up(UserRole::User).await;
     for action in ["block", "report", "report"] {
-        let other = app.sign_up(Role::User).await;
+        let other = app.sign_up(UserRole::User).await;
         let body = json!({"blocked_id": other.user_id, "action_type": action});
-        let blocked = app.post("/block").of(&one).json(&body).answer().await;
+        let blocked = app.post("/block").as_user(&one).json(&body).answer().await;
         assert_eq!(blocked.status, 200, "{blocked:?}");
     }
     for (query, total) in [
@@ -352,13 +378,17 @@ async fn blocked_people_are_filtered_by_action() {
         assert_eq!(page["total_count"], total, "{query}: {page}");
         assert_eq!(page["blocked_users"].as_array().map(Vec::len), Some(total));
     }
-    let unknown = app.get("/blocked?action_type=mute").of(&one).answer().await;
+    let unknown = app
+        .get("/blocked?action_type=mute")
+        .as_user(&one)
+        .answer()
+        .await;
     assert_problem(&unknown, 400, "invalid_action_type");
 }
 
 #[tokio::test]
 async fn rates_and_totals_are_also_flat() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let rates = read(&pair.app, &pair.caller, "/calls/rates").await;
     assert_eq!(
         (
@@ -367,11 +397,11 @@ async fn rates_and_totals_are_also_flat() {
         ),
         (&json!(10), &json!(60))
     );
-    let call_id = pair.must_call().await;
+    let call_id = pair.start_call().await;
     for person in [&pair.caller, &pair.listener] {
-        assert_eq!(pair.ongoing(person).await["cost_per_minute"], 10);
+        assert_eq!(pair.load_ongoing_call(person).await["cost_per_minute"], 10);
     }
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     for person in [&pair.caller, &pair.listener] {
         let summary = read(&pair.app, person, "/calls/history/summary").await;
         for field in ["total_calls", "calls_this_month", "calls_this_week"] {
@@ -383,28 +413,28 @@ async fn rates_and_totals_are_also_flat() {
 
 #[tokio::test]
 async fn a_heartbeat_on_a_socket_is_answered() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for path in ["/ws/feed", "/ws/presence", "/ws/calls", "/ws/notifications"] {
         let mut socket = app.open_socket(path, &person).await;
         let heartbeat = json!({"type": "heartbeat"});
         socket.send(&heartbeat).await.expect("sent");
-        let answered = socket.next_of_type("heartbeat_response", WAIT_MAX).await;
+        let answered = socket.receive_type("heartbeat_response", WAIT_MAX).await;
         answered.unwrap_or_else(|error| panic!("{path}: {error:#}"));
     }
 }
 
 #[tokio::test]
 async fn an_operator_may_have_no_call_answered_as_not_found() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let by_default = read(&app, &person, "/calls/ongoing").await;
     assert_eq!(by_default["call_id"], Value::Null);
     let setting = (
         "TALKTIME_GATEWAY__COMPATIBILITY__NO_CALL_IS_NOT_FOUND",
         "true",
     );
-    let original = second_gateway(&[setting]).await;
-    let ongoing = original.app.get("/calls/ongoing").of(&person);
+    let original = start_gateway(&[setting]).await;
+    let ongoing = original.app.get("/calls/ongoing").as_user(&person);
     assert_problem(&ongoing.answer().await, 404, "no_ongoing_call");
 }

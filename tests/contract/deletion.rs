@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use talktime_client::{App, Person, Role};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, TestApp, app, assert_books_are_right, variable, wait_for};
+use talktime_client::{ApiClient, AppUser, UserRole};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{
+    ExpectAnswer, TestApp, assert_books_are_right, connect_app, read_variable, wait_for,
+};
 
 use crate::assert_problem;
 
@@ -31,7 +33,7 @@ const TOMBSTONES: [&str; 6] = [
 
 /// `table.column` of every row of a service that names the user.
 async fn rows_naming(service: &str, user_id: i64) -> Vec<String> {
-    let url = variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url = read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
     let mut connection = PgConnection::connect(&url).await.expect("connected");
     let columns: Vec<(String, String)> = sqlx::query_as(
         "SELECT table_name::text, column_name::text FROM information_schema.columns
@@ -61,15 +63,15 @@ async fn rows_naming(service: &str, user_id: i64) -> Vec<String> {
 
 #[tokio::test]
 async fn a_deleted_user_leaves_no_row_in_any_schema() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let recharged = app.recharge(&person, 150).await.expect("answered");
     assert_eq!(recharged.status, 200, "{recharged:?}");
-    let liked = app.post("/favorites/add").of(&person);
+    let liked = app.post("/favorites/add").as_user(&person);
     let liked = liked.json(&json!({"listener_id": listener.user_id}));
     assert_eq!(liked.answer().await.status, 200);
-    let blocked = app.post("/block").of(&listener);
+    let blocked = app.post("/block").as_user(&listener);
     let blocked = blocked.json(&json!({"blocked_id": person.user_id}));
     assert_eq!(blocked.answer().await.status, 200);
     for service in ["profile", "presence", "wallet"] {
@@ -77,7 +79,7 @@ async fn a_deleted_user_leaves_no_row_in_any_schema() {
         assert!(!rows.is_empty(), "{service} knows nobody");
     }
 
-    let deleted = app.delete("/users/me").of(&person).answer().await;
+    let deleted = app.delete("/users/me").as_user(&person).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
 
     for service in SERVICES {
@@ -90,12 +92,12 @@ async fn a_deleted_user_leaves_no_row_in_any_schema() {
     assert_books_are_right().await;
 }
 
-async fn delete(app: &TestApp, person: &Person) {
-    let deleted = app.delete("/users/me").of(person).answer().await;
+async fn delete(app: &TestApp, person: &AppUser) {
+    let deleted = app.delete("/users/me").as_user(person).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
 }
 
-async fn assert_refused(gateway: &App, access_token: &str, refresh_token: &str) {
+async fn assert_refused(gateway: &ApiClient, access_token: &str, refresh_token: &str) {
     for path in ["/wallet/balance", "/users/me/status"] {
         let refused = gateway.get(path).bearer(access_token).answer().await;
         assert_problem(&refused, 401, "token_revoked");
@@ -110,10 +112,10 @@ async fn assert_refused(gateway: &App, access_token: &str, refresh_token: &str) 
 
 #[tokio::test]
 async fn every_token_is_refused_everywhere_from_the_answer_of_a_deletion_on() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
     for _ in 0..5 {
-        let person = app.sign_up(Role::User).await;
+        let person = app.sign_up(UserRole::User).await;
         let elsewhere = app.log_in_at(&replica.app, &person).await;
         delete(&app, &person).await;
         for gateway in [&replica.app, &*app] {
@@ -125,18 +127,18 @@ async fn every_token_is_refused_everywhere_from_the_answer_of_a_deletion_on() {
 }
 
 /// A code that was sent to this person.
-async fn code(app: &TestApp, person: &Person) -> Value {
+async fn code(app: &TestApp, person: &AppUser) -> Value {
     let body = json!({"phone": person.phone});
     let sent = app.post("/auth/request_otp").json(&body).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    json!({"phone": person.phone, "otp": app.otp_of(&person.phone).await})
+    json!({"phone": person.phone, "otp": app.read_otp(&person.phone).await})
 }
 
 #[tokio::test]
 async fn a_login_that_races_a_deletion_leaves_no_token_that_holds() {
-    let app = app().await;
+    let app = connect_app().await;
     for _ in 0..10 {
-        let person = app.sign_up(Role::User).await;
+        let person = app.sign_up(UserRole::User).await;
         let body = code(&app, &person).await;
         let login = app.post("/auth/verify").json(&body).answer();
         let (login, ()) = tokio::join!(login, delete(&app, &person));
@@ -154,8 +156,8 @@ async fn a_login_that_races_a_deletion_leaves_no_token_that_holds() {
 /// Its login finds the account ended in auth, and the phone free once profile has deleted it.
 #[tokio::test]
 async fn a_code_that_met_a_deletion_registers_the_phone_anew() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let body = code(&app, &person).await;
     delete(&app, &person).await;
     let verified = app.post("/auth/verify").json(&body).answer().await;

@@ -1,8 +1,8 @@
 //! Section 1: what every endpoint does with what it should not get.
 
 use serde_json::{Value, json};
-use talktime_client::Role;
-use talktime_tests::{Answered, TestApp, WAIT_MAX, app};
+use talktime_client::UserRole;
+use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -33,8 +33,8 @@ async fn ask_raw(app: &TestApp, head: &str, body: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn a_head_that_can_be_read_in_two_ways_is_refused() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let token = format!("authorization: Bearer {}\r\n", person.access_token);
     let get = "GET /users/me HTTP/1.1\r\n";
     let one = "host: talktime.example\r\n";
@@ -82,18 +82,18 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused() {
 
 #[tokio::test]
 async fn a_query_parameter_comes_once() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for query in ["page=1&page=2", "page=1&page=1"] {
         let path = format!("/calls/history?{query}");
-        let answer = app.get(&path).of(&person).answer().await;
+        let answer = app.get(&path).as_user(&person).answer().await;
         assert_problem(&answer, 400, "invalid_query");
     }
 }
 
 #[tokio::test]
 async fn an_encoded_body_is_an_unsupported_one() {
-    let app = app().await;
+    let app = connect_app().await;
     // `{}`, as gzip.
     let body: &[u8] = &[
         0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0,
@@ -110,7 +110,7 @@ async fn an_encoded_body_is_an_unsupported_one() {
 
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_problems_too() {
-    let app = app().await;
+    let app = connect_app().await;
     assert_problem(&app.get("/nowhere").answer().await, 404, "not_found");
     let wrong = app.delete("/auth/verify").answer().await;
     assert_problem(&wrong, 405, "method_not_allowed");
@@ -124,7 +124,7 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_told_so() {
-    let app = app().await;
+    let app = connect_app().await;
     for body in ["", "{", "[]", "null", "\"phone\"", "{\"phone\": }"] {
         let answer = app
             .post("/auth/request_otp")
@@ -145,7 +145,7 @@ async fn a_body_that_is_not_json_is_told_so() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let body = format!("{{\"phone\": \"{}\"}}", "1".repeat(2 * 1024 * 1024));
-    let answer = app()
+    let answer = connect_app()
         .await
         .post("/auth/request_otp")
         .body("application/json", body)
@@ -156,7 +156,7 @@ async fn a_body_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_request_id_is_made_or_echoed() {
-    let app = app().await;
+    let app = connect_app().await;
     let echoed = app
         .get("/nowhere")
         .header("x-request-id", "my-request-1")
@@ -173,7 +173,7 @@ async fn a_request_id_is_made_or_echoed() {
 
 #[tokio::test]
 async fn everything_but_the_open_doors_asks_for_a_token() {
-    let app = app().await;
+    let app = connect_app().await;
     for (method, path) in [
         ("POST", "/auth/logout"),
         ("GET", "/users/me"),

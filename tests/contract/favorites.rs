@@ -2,41 +2,41 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, app, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
 const NOBODY: i64 = 9_007_199_254_740_991;
 
-async fn add(app: &TestApp, person: &Person, listener_id: i64) -> Answer {
-    let ask = app.post("/favorites/add").of(person);
+async fn add(app: &TestApp, person: &AppUser, listener_id: i64) -> ApiAnswer {
+    let ask = app.post("/favorites/add").as_user(person);
     ask.json(&json!({"listener_id": listener_id}))
         .answer()
         .await
 }
 
-async fn remove(app: &TestApp, person: &Person, listener_id: i64) -> Answer {
-    let ask = app.delete("/favorites/remove").of(person);
+async fn remove(app: &TestApp, person: &AppUser, listener_id: i64) -> ApiAnswer {
+    let ask = app.delete("/favorites/remove").as_user(person);
     ask.json(&json!({"listener_id": listener_id}))
         .answer()
         .await
 }
 
-async fn check(app: &TestApp, person: &Person, listener_id: i64) -> Answer {
+async fn check(app: &TestApp, person: &AppUser, listener_id: i64) -> ApiAnswer {
     let path = format!("/favorites/check/{listener_id}");
-    app.get(&path).of(person).answer().await
+    app.get(&path).as_user(person).answer().await
 }
 
-async fn list(app: &TestApp, person: &Person, query: &str) -> Value {
-    let listed = app.get(&format!("/favorites{query}")).of(person);
+async fn list(app: &TestApp, person: &AppUser, query: &str) -> Value {
+    let listed = app.get(&format!("/favorites{query}")).as_user(person);
     let listed = listed.answer().await;
     assert_eq!(listed.status, 200, "{listed:?}");
     listed.body
 }
 
 #[track_caller]
-fn assert_favorited(answer: &Answer, listener_id: i64, is_favorited: bool) {
+fn assert_favorited(answer: &ApiAnswer, listener_id: i64, is_favorited: bool) {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.body["success"], true);
     assert!(answer.body["message"].is_string());
@@ -46,11 +46,11 @@ fn assert_favorited(answer: &Answer, listener_id: i64, is_favorited: bool) {
 
 #[tokio::test]
 async fn a_favourite_comes_and_goes_however_often_it_is_asked() {
-    let Pair {
+    let CallPair {
         app,
         caller,
         listener,
-    } = Pair::meet_without_coins().await;
+    } = CallPair::sign_up_without_coins().await;
     let id = listener.user_id;
     assert_favorited(&check(&app, &caller, id).await, id, false);
     for _ in 0..2 {
@@ -65,29 +65,35 @@ async fn a_favourite_comes_and_goes_however_often_it_is_asked() {
 
 #[tokio::test]
 async fn the_listener_may_be_named_in_the_query() {
-    let Pair {
+    let CallPair {
         app,
         caller,
         listener,
-    } = Pair::meet_without_coins().await;
+    } = CallPair::sign_up_without_coins().await;
     add(&app, &caller, listener.user_id).await;
     let path = format!("/favorites/remove?listener_id={}", listener.user_id);
-    let removed = app.delete(&path).of(&caller).answer().await;
+    let removed = app.delete(&path).as_user(&caller).answer().await;
     assert_favorited(&removed, listener.user_id, false);
-    let neither = app.delete("/favorites/remove").of(&caller).answer().await;
+    let neither = app
+        .delete("/favorites/remove")
+        .as_user(&caller)
+        .answer()
+        .await;
     assert_problem(&neither, 422, "invalid_body");
-    let wrong = app.delete("/favorites/remove?listener_id=x").of(&caller);
+    let wrong = app
+        .delete("/favorites/remove?listener_id=x")
+        .as_user(&caller);
     assert_problem(&wrong.answer().await, 400, "invalid_query");
 }
 
 #[tokio::test]
 async fn only_another_listener_is_a_favourite() {
-    let Pair {
+    let CallPair {
         app,
         caller,
         listener,
-    } = Pair::meet_without_coins().await;
-    let user = app.sign_up(Role::User).await;
+    } = CallPair::sign_up_without_coins().await;
+    let user = app.sign_up(UserRole::User).await;
     for nobody in [NOBODY, 0, -1, user.user_id] {
         for answer in [
             add(&app, &caller, nobody).await,
@@ -99,20 +105,24 @@ async fn only_another_listener_is_a_favourite() {
     }
     let own = add(&app, &listener, listener.user_id).await;
     assert_problem(&own, 400, "favorite_of_oneself");
-    let named = app.get("/favorites/check/asha").of(&caller).answer().await;
+    let named = app
+        .get("/favorites/check/asha")
+        .as_user(&caller)
+        .answer()
+        .await;
     assert_problem(&named, 404, "not_found");
 }
 
 #[tokio::test]
 async fn wrong_bodies_are_told_and_nobody_comes_in_without_a_token() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for body in [
         json!({}),
         json!({"listener_id": "7"}),
         json!({"listener_id": 1.5}),
     ] {
-        let added = app.post("/favorites/add").of(&person).json(&body);
+        let added = app.post("/favorites/add").as_user(&person).json(&body);
         let added = added.answer().await;
         assert_problem(&added, 422, "invalid_body");
         assert_eq!(added.body["errors"][0]["field"], "listener_id");
@@ -129,11 +139,11 @@ async fn wrong_bodies_are_told_and_nobody_comes_in_without_a_token() {
 
 #[tokio::test]
 async fn the_list_has_every_field_and_the_present_status() {
-    let Pair {
+    let CallPair {
         app,
         caller,
         listener,
-    } = Pair::meet_without_coins().await;
+    } = CallPair::sign_up_without_coins().await;
     add(&app, &caller, listener.user_id).await;
     let page = wait_for("the favourite to be online", || async {
         let page = list(&app, &caller, "").await;
@@ -175,11 +185,11 @@ async fn the_list_has_every_field_and_the_present_status() {
 
 #[tokio::test]
 async fn the_newest_favourite_comes_first_page_by_page() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let mut newest_first = Vec::new();
     for _ in 0..3 {
-        let listener = app.sign_up(Role::Listener).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         add(&app, &person, listener.user_id).await;
         newest_first.insert(0, listener.user_id);
     }
@@ -196,18 +206,18 @@ async fn the_newest_favourite_comes_first_page_by_page() {
     }
     assert_eq!(seen, newest_first);
     for wrong in ["?page=0", "?per_page=0", "?per_page=101", "?page=x"] {
-        let answer = app.get(&format!("/favorites{wrong}")).of(&person);
+        let answer = app.get(&format!("/favorites{wrong}")).as_user(&person);
         assert_eq!(answer.answer().await.status, 400, "{wrong}");
     }
 }
 
 #[tokio::test]
 async fn twenty_at_once_make_one_favourite() {
-    let Pair {
+    let CallPair {
         app,
         caller,
         listener,
-    } = Pair::meet_without_coins().await;
+    } = CallPair::sign_up_without_coins().await;
     let id = listener.user_id;
     for answer in join_all((0..20).map(|_| add(&app, &caller, id))).await {
         assert_favorited(&answer, id, true);
@@ -221,13 +231,13 @@ async fn twenty_at_once_make_one_favourite() {
 
 #[tokio::test]
 async fn a_deleted_listener_is_nobodys_favourite() {
-    let Pair {
+    let CallPair {
         app,
         caller,
         listener,
-    } = Pair::meet_without_coins().await;
+    } = CallPair::sign_up_without_coins().await;
     add(&app, &caller, listener.user_id).await;
-    let deleted = app.delete("/users/me").of(&listener).answer().await;
+    let deleted = app.delete("/users/me").as_user(&listener).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
     assert_eq!(list(&app, &caller, "").await["total_count"], 0);
     let gone = check(&app, &caller, listener.user_id).await;

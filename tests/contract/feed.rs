@@ -1,16 +1,16 @@
 //! Section 5: the feed of listeners.
 
 use serde_json::Value;
-use talktime_client::{App, Person, Role};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, Pair, app, wait_for};
+use talktime_client::{ApiClient, AppUser, UserRole};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{CallPair, ExpectAnswer, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
 /// The listener as the caller finds them in the feed.
-async fn seen(pair: &Pair, query: &str) -> Option<Value> {
+async fn seen(pair: &CallPair, query: &str) -> Option<Value> {
     let path = format!("/feed/listeners?per_page=100&sort_by=recent{query}");
-    let feed = pair.app.get(&path).of(&pair.caller).answer().await;
+    let feed = pair.app.get(&path).as_user(&pair.caller).answer().await;
     assert_eq!(feed.status, 200, "{feed:?}");
     let listeners = feed.body["listeners"].as_array().expect("listeners");
     listeners
@@ -21,7 +21,7 @@ async fn seen(pair: &Pair, query: &str) -> Option<Value> {
 
 #[tokio::test]
 async fn an_online_listener_is_in_the_feed_with_every_field() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let listener = wait_for("the listener to be seen online", || async {
         seen(&pair, "&online_only=true").await
     })
@@ -55,7 +55,7 @@ async fn an_online_listener_is_in_the_feed_with_every_field() {
     let page = pair
         .app
         .get("/feed/listeners")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .answer()
         .await;
     assert_fields(
@@ -82,15 +82,15 @@ async fn an_online_listener_is_in_the_feed_with_every_field() {
 
 #[tokio::test]
 async fn a_call_shows_in_the_feed_and_its_end_too() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     wait_for("busy in the feed", || async {
         let listener = seen(&pair, "").await?;
         (listener["is_busy"] == true && listener["is_available"] == false).then_some(())
     })
     .await;
     assert!(seen(&pair, "&available_only=true").await.is_none());
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     wait_for("free in the feed", || async {
         (seen(&pair, "").await?["is_available"] == true).then_some(())
     })
@@ -99,9 +99,9 @@ async fn a_call_shows_in_the_feed_and_its_end_too() {
 
 #[tokio::test]
 async fn nobody_sees_themselves() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let path = "/feed/listeners?per_page=100&sort_by=recent";
-    let feed = pair.app.get(path).of(&pair.listener).answer().await;
+    let feed = pair.app.get(path).as_user(&pair.listener).answer().await;
     let listeners = feed.body["listeners"].as_array().expect("listeners");
     assert!(
         listeners
@@ -112,7 +112,7 @@ async fn nobody_sees_themselves() {
 
 #[tokio::test]
 async fn pages_and_filters_have_bounds() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for query in [
         "page=0",
         "page=-1",
@@ -129,7 +129,7 @@ async fn pages_and_filters_have_bounds() {
         let refused = pair
             .app
             .get(&format!("/feed/listeners?{query}"))
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .answer()
             .await;
         assert_eq!(refused.status, 400, "{query}: {refused:?}");
@@ -143,10 +143,10 @@ async fn pages_and_filters_have_bounds() {
 
 #[tokio::test]
 async fn the_feed_in_numbers() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let app = &pair.app;
     let stats = wait_for("the listener to be counted online", || async {
-        let stats = app.get("/feed/stats").of(&pair.caller).answer().await;
+        let stats = app.get("/feed/stats").as_user(&pair.caller).answer().await;
         assert_eq!(stats.status, 200, "{stats:?}");
         (stats.body["online_listeners"].as_i64()? >= 1).then_some(stats.body)
     })
@@ -179,14 +179,14 @@ async fn the_feed_in_numbers() {
 
 #[tokio::test]
 async fn a_user_has_a_hundred_requests_a_minute_over_all_gateways() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let person = app.sign_up(Role::User).await;
-    let other = app.sign_up(Role::User).await;
-    let ask = async |gateway: &App, person: &Person| {
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let person = app.sign_up(UserRole::User).await;
+    let other = app.sign_up(UserRole::User).await;
+    let ask = async |gateway: &ApiClient, person: &AppUser| {
         gateway
             .get("/feed/listeners?per_page=1")
-            .of(person)
+            .as_user(person)
             .answer()
             .await
     };

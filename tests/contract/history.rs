@@ -1,21 +1,21 @@
 //! Section 7: looking back at calls.
 
 use serde_json::{Value, json};
-use talktime_client::Person;
-use talktime_tests::{Answered, Pair};
+use talktime_client::AppUser;
+use talktime_tests::{CallPair, ExpectAnswer};
 
 use crate::{assert_fields, assert_problem};
 
-async fn get(pair: &Pair, person: &Person, path: &str) -> Value {
-    let answer = pair.app.get(path).of(person).answer().await;
+async fn get(pair: &CallPair, person: &AppUser, path: &str) -> Value {
+    let answer = pair.app.get(path).as_user(person).answer().await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
 
 /// A call that was made and ended; answers its id and its minutes.
-async fn talked(pair: &Pair) -> (i64, i64) {
-    let call_id = pair.must_call().await;
-    let ended = pair.end(&pair.caller, call_id).await;
+async fn talked(pair: &CallPair) -> (i64, i64) {
+    let call_id = pair.start_call().await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     (
         call_id,
@@ -25,7 +25,7 @@ async fn talked(pair: &Pair) -> (i64, i64) {
 
 #[tokio::test]
 async fn both_sides_find_their_calls_newest_first() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (first, first_minutes) = talked(&pair).await;
     let (second, second_minutes) = talked(&pair).await;
     let minutes = first_minutes + second_minutes;
@@ -81,7 +81,7 @@ async fn both_sides_find_their_calls_newest_first() {
 
 #[tokio::test]
 async fn history_is_paged_and_filtered() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (first, _) = talked(&pair).await;
     talked(&pair).await;
     let page = get(&pair, &pair.caller, "/calls/history?page=2&per_page=1").await;
@@ -108,7 +108,7 @@ async fn history_is_paged_and_filtered() {
     ] {
         let path = format!("/calls/history?{query}");
         assert_problem(
-            &pair.app.get(&path).of(&pair.caller).answer().await,
+            &pair.app.get(&path).as_user(&pair.caller).answer().await,
             400,
             code,
         );
@@ -117,15 +117,15 @@ async fn history_is_paged_and_filtered() {
 
 #[tokio::test]
 async fn a_live_call_is_in_the_history_and_a_refused_one_is_not() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let live = get(&pair, &pair.caller, "/calls/history?status=ongoing").await;
     assert_eq!(live["calls"][0]["call_id"], call_id);
     assert!(live["calls"][0]["end_time"].is_null());
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 
-    let poor = Pair::meet_without_coins().await;
-    assert_eq!(poor.call().await.status, 400);
+    let poor = CallPair::sign_up_without_coins().await;
+    assert_eq!(poor.request_call().await.status, 400);
     assert_eq!(
         get(&poor, &poor.caller, "/calls/history").await["total_calls"],
         0
@@ -134,7 +134,7 @@ async fn a_live_call_is_in_the_history_and_a_refused_one_is_not() {
 
 #[tokio::test]
 async fn a_summary_adds_up() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (_, minutes) = talked(&pair).await;
     let answer = get(&pair, &pair.caller, "/calls/history/summary").await;
     let summary = &answer["summary"];
@@ -169,7 +169,7 @@ async fn a_summary_adds_up() {
 
 #[tokio::test]
 async fn a_receipt_names_every_minute_for_the_parties_alone() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (call_id, minutes) = talked(&pair).await;
     let path = format!("/calls/{call_id}");
     for person in [&pair.caller, &pair.listener] {
@@ -183,13 +183,18 @@ async fn a_receipt_names_every_minute_for_the_parties_alone() {
             (&json!(10), &receipt["start_time"])
         );
     }
-    let stranger = Pair::meet_without_coins().await;
-    let asked = stranger.app.get(&path).of(&stranger.caller).answer().await;
+    let stranger = CallPair::sign_up_without_coins().await;
+    let asked = stranger
+        .app
+        .get(&path)
+        .as_user(&stranger.caller)
+        .answer()
+        .await;
     assert_problem(&asked, 403, "not_a_party");
     let unknown = pair
         .app
         .get("/calls/999999999")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .answer()
         .await;
     assert_problem(&unknown, 404, "call_not_found");
@@ -197,8 +202,8 @@ async fn a_receipt_names_every_minute_for_the_parties_alone() {
 
 #[tokio::test]
 async fn the_platforms_activity_counts_this_call() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let status = get(&pair, &pair.caller, "/calls/status").await;
     assert_fields(
         &status,
@@ -213,5 +218,5 @@ async fn the_platforms_activity_counts_this_call() {
     assert!(status["active_calls"].as_i64() >= Some(1), "{status}");
     assert!(status["total_calls_today"].as_i64() >= Some(1), "{status}");
     assert!(status["listeners_online"].as_i64() >= Some(1), "{status}");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }

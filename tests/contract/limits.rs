@@ -2,30 +2,30 @@
 
 use futures::future::join_all;
 use serde_json::Value;
-use talktime_client::{Answer, App, Role};
-use talktime_tests::document::Document;
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, app};
+use talktime_client::{ApiAnswer, ApiClient, UserRole};
+use talktime_tests::document::ApiDocument;
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{ExpectAnswer, connect_app};
 
 use crate::assert_problem;
 
 /// The feed's documented limit (section 5), requests a minute.
 const FEED_LIMIT: u64 = 100;
 
-async fn feed(app: &App, token: &str) -> Answer {
+async fn feed(app: &ApiClient, token: &str) -> ApiAnswer {
     let ask = app.get("/feed/listeners?per_page=1").bearer(token);
     ask.answer().await
 }
 
-fn number(answer: &Answer, header: &str) -> u64 {
+fn number(answer: &ApiAnswer, header: &str) -> u64 {
     let value = answer.header(header).and_then(|value| value.parse().ok());
     value.unwrap_or_else(|| panic!("{header} of {answer:?}"))
 }
 
 #[tokio::test]
 async fn the_feed_takes_a_hundred_requests_a_minute_of_each() {
-    let app = app().await;
-    let keen = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let keen = app.sign_up(UserRole::User).await;
     for asked in 1..=FEED_LIMIT {
         let answer = feed(&app, &keen.access_token).await;
         assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
@@ -38,19 +38,19 @@ async fn the_feed_takes_a_hundred_requests_a_minute_of_each() {
     assert_eq!(number(&refused, "ratelimit-remaining"), 0);
     assert!((1..=60).contains(&number(&refused, "retry-after")));
 
-    let other = app.sign_up(Role::User).await;
+    let other = app.sign_up(UserRole::User).await;
     let answer = feed(&app, &other.access_token).await;
     assert_eq!(answer.status, 200, "everybody has a count of their own");
-    let elsewhere = app.get("/users/me").of(&keen).answer().await;
+    let elsewhere = app.get("/users/me").as_user(&keen).answer().await;
     assert_eq!(elsewhere.status, 200, "the feed's limit is the feed's");
     assert_eq!(elsewhere.header("ratelimit-limit"), None);
 }
 
 #[tokio::test]
 async fn a_burst_passes_no_more_than_the_limit() {
-    let app = app().await;
+    let app = connect_app().await;
     for burst in [150, 400, 800] {
-        let keen = app.sign_up(Role::User).await;
+        let keen = app.sign_up(UserRole::User).await;
         let answers = (0..burst).map(|_| feed(&app, &keen.access_token));
         let answers = join_all(answers).await;
         let count = |status| {
@@ -69,11 +69,11 @@ async fn a_burst_passes_no_more_than_the_limit() {
 
 #[tokio::test]
 async fn without_redis_each_gateway_counts_by_itself() {
-    let app = app().await;
+    let app = connect_app().await;
     // Nothing listens there.
     let nowhere = ("TALKTIME_GATEWAY__REDIS__URL", "redis://127.0.0.1:1");
-    let gateway = second_gateway(&[nowhere]).await;
-    let keen = app.sign_up(Role::User).await;
+    let gateway = start_gateway(&[nowhere]).await;
+    let keen = app.sign_up(UserRole::User).await;
     for asked in 1..=FEED_LIMIT {
         let answer = feed(&gateway.app, &keen.access_token).await;
         assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
@@ -89,7 +89,7 @@ async fn without_redis_each_gateway_counts_by_itself() {
 
 #[tokio::test]
 async fn who_is_nobody_is_told_so_before_anything_is_counted_for_them() {
-    let app = app().await;
+    let app = connect_app().await;
     let answer = feed(&app, "nonsense").await;
     assert_problem(&answer, 401, "invalid_token");
     assert_eq!(answer.body["errors"], Value::Null);
@@ -114,15 +114,15 @@ async fn every_endpoint_is_counted_in_the_class_that_the_document_names() {
     let settings = settings
         .each_ref()
         .map(|(name, limit)| (name.as_str(), *limit));
-    let gateway = second_gateway(&settings).await;
-    let person = app().await.sign_up(Role::User).await;
-    for operation in Document::read(&gateway.app).await.operations() {
+    let gateway = start_gateway(&settings).await;
+    let person = connect_app().await.sign_up(UserRole::User).await;
+    for operation in ApiDocument::read(&gateway.app).await.list_operations() {
         let method = operation.method.parse().expect("a method");
         // Nobody asks, so that nothing is done, but where only people are counted.
-        let ask = gateway.app.request(method, &operation.path_with("1"));
+        let ask = gateway.app.request(method, &operation.fill_path("1"));
         let limit = &operation.content["x-rate-limit"];
         let ask = match limit["counted_by"].as_str() {
-            Some("user") => ask.of(&person),
+            Some("user") => ask.as_user(&person),
             _ => ask,
         };
         let answer = ask.answer().await;

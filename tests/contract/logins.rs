@@ -2,22 +2,22 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Role, random_phone, random_username};
-use talktime_tests::{Answered, TestApp, app};
+use talktime_client::{ApiAnswer, UserRole, random_phone, random_username};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app};
 
 use crate::assert_problem;
 
-async fn post(app: &TestApp, path: &str, body: Value) -> Answer {
+async fn post(app: &TestApp, path: &str, body: Value) -> ApiAnswer {
     app.post(path).json(&body).answer().await
 }
 
 async fn code(app: &TestApp, phone: &str) -> String {
     let sent = post(app, "/auth/request_otp", json!({"phone": phone})).await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    app.otp_of(phone).await
+    app.read_otp(phone).await
 }
 
-async fn verify(app: &TestApp, phone: &str, otp: &str) -> Answer {
+async fn verify(app: &TestApp, phone: &str, otp: &str) -> ApiAnswer {
     post(app, "/auth/verify", json!({"phone": phone, "otp": otp})).await
 }
 
@@ -38,7 +38,7 @@ fn registration(token: &Value, username: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_waits(answer: &Answer, code: &str, secs_max: u64) {
+fn assert_waits(answer: &ApiAnswer, code: &str, secs_max: u64) {
     assert_problem(answer, 429, code);
     let wait = answer.header("retry-after").expect("a header");
     let wait: u64 = wait.parse().expect("seconds");
@@ -47,7 +47,7 @@ fn assert_waits(answer: &Answer, code: &str, secs_max: u64) {
 
 #[tokio::test]
 async fn what_is_missing_or_of_a_wrong_type_is_named() {
-    let app = app().await;
+    let app = connect_app().await;
     for (path, body, fields) in [
         ("/auth/request_otp", json!({}), &["phone"][..]),
         (
@@ -81,7 +81,7 @@ async fn what_is_missing_or_of_a_wrong_type_is_named() {
 
 #[tokio::test]
 async fn no_code_opens_anything_for_what_is_no_phone() {
-    let app = app().await;
+    let app = connect_app().await;
     for phone in ["", "+91", "nobody", "+91981234567\0", "+999123456789"] {
         let refused = verify(&app, phone, "123456").await;
         assert_problem(&refused, 400, "invalid_phone");
@@ -104,8 +104,8 @@ async fn no_code_opens_anything_for_what_is_no_phone() {
 
 #[tokio::test]
 async fn who_has_an_account_is_not_told_to_who_asks() {
-    let app = app().await;
-    let known = app.sign_up(Role::User).await.phone;
+    let app = connect_app().await;
+    let known = app.sign_up(UserRole::User).await.phone;
     let unknown = random_phone();
     for path in ["/auth/request_otp", "/auth/resend_otp"] {
         let [of_known, of_unknown] = [&known, &unknown].map(|phone| json!({"phone": phone}));
@@ -125,7 +125,7 @@ async fn who_has_an_account_is_not_told_to_who_asks() {
 
 #[tokio::test]
 async fn a_resend_says_when_the_next_may_be_asked_for() {
-    let app = app().await;
+    let app = connect_app().await;
     let body = json!({"phone": random_phone()});
     assert_eq!(
         post(&app, "/auth/resend_otp", body.clone()).await.status,
@@ -137,7 +137,7 @@ async fn a_resend_says_when_the_next_may_be_asked_for() {
 
 #[tokio::test]
 async fn after_twenty_wrong_tries_in_a_day_not_even_the_right_code_helps() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     for _ in 0..4 {
         code(&app, &phone).await;
@@ -152,7 +152,7 @@ async fn after_twenty_wrong_tries_in_a_day_not_even_the_right_code_helps() {
 
 #[tokio::test]
 async fn twenty_registrations_of_one_phone_make_one_account() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     let mut bodies = Vec::new();
     for _ in 0..4 {
@@ -177,7 +177,7 @@ async fn twenty_registrations_of_one_phone_make_one_account() {
 
 #[tokio::test]
 async fn a_registration_whose_answer_was_lost_is_answered_again() {
-    let app = app().await;
+    let app = connect_app().await;
     let phone = random_phone();
     let token = registration_token(&app, &phone).await;
     let body = registration(&token, &random_username("t"));
@@ -192,8 +192,8 @@ async fn a_registration_whose_answer_was_lost_is_answered_again() {
 
 #[tokio::test]
 async fn each_kind_of_token_is_good_for_its_own_purpose_alone() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let registration_token = registration_token(&app, &random_phone()).await;
     let registration_token = registration_token.as_str().expect("a token");
     for token in [registration_token, &person.refresh_token] {
@@ -208,12 +208,12 @@ async fn each_kind_of_token_is_good_for_its_own_purpose_alone() {
         let refused = app.post(path).answer().await;
         assert_problem(&refused, 401, "missing_token");
     }
-    let me = app.get("/users/me").of(&person).answer().await;
+    let me = app.get("/users/me").as_user(&person).answer().await;
     assert_eq!(me.status, 200, "none of that logged anybody out: {me:?}");
 }
 
 /// Registers a new person; answers the body of the registration and the first answer.
-async fn registered(app: &TestApp) -> (Value, Answer) {
+async fn registered(app: &TestApp) -> (Value, ApiAnswer) {
     let token = registration_token(app, &random_phone()).await;
     let body = registration(&token, &random_username("t"));
     let first = post(app, "/auth/register", body.clone()).await;
@@ -223,7 +223,7 @@ async fn registered(app: &TestApp) -> (Value, Answer) {
 
 #[tokio::test]
 async fn a_registration_is_repeated_with_the_same_tokens_while_they_are_unused() {
-    let app = app().await;
+    let app = connect_app().await;
     let (body, first) = registered(&app).await;
     let again = post(&app, "/auth/register", body.clone()).await;
     assert_eq!((again.status, &again.body), (200, &first.body), "{again:?}");
@@ -244,7 +244,7 @@ async fn a_registration_is_repeated_with_the_same_tokens_while_they_are_unused()
 
 #[tokio::test]
 async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
-    let app = app().await;
+    let app = connect_app().await;
     for way in ["logout", "logout_all", "end", "delete"] {
         let (body, first) = registered(&app).await;
         let token = first.body["access_token"].as_str().expect("a token");
@@ -269,7 +269,7 @@ async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
 
 #[tokio::test]
 async fn a_registration_that_races_its_deletion_makes_no_second_account() {
-    let app = app().await;
+    let app = connect_app().await;
     for _ in 0..5 {
         let (body, first) = registered(&app).await;
         let token = first.body["access_token"].as_str().expect("a token");

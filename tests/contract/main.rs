@@ -36,11 +36,11 @@ mod verification_reviews;
 mod wallet;
 
 use serde_json::Value;
-use talktime_client::Answer;
+use talktime_client::ApiAnswer;
 
 /// Asserts a problem document (RFC 9457) with this status and code.
 #[track_caller]
-fn assert_problem(answer: &Answer, status: u16, code: &str) {
+fn assert_problem(answer: &ApiAnswer, status: u16, code: &str) {
     assert_eq!(
         (answer.status, answer.body["code"].as_str()),
         (status, Some(code)),

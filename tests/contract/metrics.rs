@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use talktime_tests::{Answered, Pair, variable, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, read_variable, wait_for};
 
 const DOCUMENT: &str = include_str!("../../deploy/observability/README.md");
 const PROCESSES: [&str; 7] = [
@@ -45,7 +45,7 @@ fn documented(heading: &str) -> Metrics {
 async fn served() -> Metrics {
     let mut metrics = Metrics::new();
     for process in PROCESSES {
-        let url = variable(&format!("{process}_OPS_URL")) + "/metrics";
+        let url = read_variable(&format!("{process}_OPS_URL")) + "/metrics";
         let page = reqwest::get(url).await.expect("it is up");
         read(&page.text().await.expect("text"), &mut metrics);
     }
@@ -83,17 +83,17 @@ fn labels_of(line: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_documented_metric_is_served_and_every_served_one_documented() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     // One stays, one goes.
     let _socket = pair.app.open_socket("/ws/presence", &pair.listener).await;
     drop(pair.app.open_socket("/ws/presence", &pair.caller).await);
-    let call_id = pair.must_call().await;
+    let call_id = pair.start_call().await;
     wait_for("a second minute", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
     .await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
-    let beat = pair.app.post("/users/me/heartbeat").of(&pair.listener);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+    let beat = pair.app.post("/users/me/heartbeat").as_user(&pair.listener);
     assert_eq!(beat.answer().await.status, 200);
 
     let mut documented = self::documented("| metric | labels |");

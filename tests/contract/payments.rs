@@ -1,22 +1,27 @@
 //! Sections 6 and 9: orders, proofs and gifts, as the sandbox has them.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person};
-use talktime_tests::{Answered, Pair, assert_books_are_right, dev};
+use talktime_client::{ApiAnswer, AppUser};
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev};
 
 use crate::{assert_fields, assert_problem};
 
-async fn post(pair: &Pair, person: &Person, path: &str, body: Value) -> Answer {
-    pair.app.post(path).of(person).json(&body).answer().await
+async fn post(pair: &CallPair, person: &AppUser, path: &str, body: Value) -> ApiAnswer {
+    pair.app
+        .post(path)
+        .as_user(person)
+        .json(&body)
+        .answer()
+        .await
 }
 
-async fn add_coins(pair: &Pair, body: Value) -> Answer {
+async fn add_coins(pair: &CallPair, body: Value) -> ApiAnswer {
     post(pair, &pair.caller, "/wallet/add-coins", body).await
 }
 
 #[tokio::test]
 async fn an_order_is_paid_once_with_its_own_payment() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let order = json!({"amount_rupees": 300});
     let order = post(&pair, &pair.caller, "/payments/orders", order).await;
     assert_eq!(order.status, 200, "{order:?}");
@@ -25,7 +30,7 @@ async fn an_order_is_paid_once_with_its_own_payment() {
     assert_eq!(order.body["coins"], 600);
     assert_eq!(order.body["amount_paise"], 30_000);
     assert_eq!(order.body["status"], "created");
-    assert_eq!(pair.coins().await, 0, "nothing is paid yet");
+    assert_eq!(pair.load_coins().await, 0, "nothing is paid yet");
 
     let proof = json!({"amount_rupees": 300, "payment_method": "card",
         "payment_id": order.body["payment_id"]});
@@ -39,13 +44,13 @@ async fn an_order_is_paid_once_with_its_own_payment() {
         let paid = post(&pair, &pair.caller, "/calls/recharge", proof.clone()).await;
         assert_eq!((paid.status, &paid.body["new_balance"]), (200, &json!(600)));
     }
-    assert_eq!(pair.coins().await, 600);
+    assert_eq!(pair.load_coins().await, 600);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn only_steps_of_the_card_can_be_ordered() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for amount in [json!(1), json!(150.01), json!(-150), json!(1e15)] {
         let body = json!({"amount_rupees": amount});
         let refused = post(&pair, &pair.caller, "/payments/orders", body).await;
@@ -58,7 +63,7 @@ async fn only_steps_of_the_card_can_be_ordered() {
 
 #[tokio::test]
 async fn coins_are_bought_as_the_contract_says() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let bought = add_coins(&pair, json!({"coins": 100, "money_amount": 49.5})).await;
     assert_eq!(bought.status, 200, "{bought:?}");
     assert_fields(&bought.body, &["transaction_id", "message", "created_at"]);
@@ -72,7 +77,7 @@ async fn coins_are_bought_as_the_contract_says() {
 
 #[tokio::test]
 async fn what_cannot_be_added() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for body in [
         json!({"coins": 0}),
         json!({"coins": -5}),
@@ -113,7 +118,7 @@ async fn what_cannot_be_added() {
 
 #[tokio::test]
 async fn gifts_come_from_admins() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for tx_type in ["bonus", "referral_bonus"] {
         let gift = json!({"coins": 50, "tx_type": tx_type});
         assert_problem(&add_coins(&pair, gift).await, 403, "admin_only");
@@ -121,25 +126,25 @@ async fn gifts_come_from_admins() {
     let for_another = json!({"coins": 50, "user_id": pair.listener.user_id});
     assert_problem(&add_coins(&pair, for_another).await, 403, "admin_only");
 
-    dev(&["grant-admin", &pair.caller.phone]).await;
+    run_dev(&["grant-admin", &pair.caller.phone]).await;
     let gift = add_coins(&pair, json!({"coins": 50, "tx_type": "bonus"})).await;
     assert_eq!((gift.status, &gift.body["new_balance"]), (200, &json!(50)));
     let user_id = pair.listener.user_id;
     let gift = json!({"coins": 20, "tx_type": "referral_bonus", "user_id": user_id});
-    let ask = pair.app.post("/wallet/add-coins").of(&pair.caller);
+    let ask = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
     let first = ask
         .header("idempotency-key", "gift")
         .json(&gift)
         .answer()
         .await;
-    let ask = pair.app.post("/wallet/add-coins").of(&pair.caller);
+    let ask = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
     let again = ask
         .header("idempotency-key", "gift")
         .json(&gift)
         .answer()
         .await;
     assert_eq!((first.status, &first.body), (200, &again.body));
-    assert_eq!(pair.balance(&pair.listener).await["balance_coins"], 20);
+    assert_eq!(pair.load_balance(&pair.listener).await["balance_coins"], 20);
     let nobody = json!({"coins": 20, "tx_type": "bonus", "user_id": 999_999_999});
     assert_problem(&add_coins(&pair, nobody).await, 404, "no_such_user");
     assert_books_are_right().await;
@@ -147,7 +152,7 @@ async fn gifts_come_from_admins() {
 
 #[tokio::test]
 async fn the_sandbox_takes_no_notices() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let notice = pair.app.post("/payments/webhook");
     let notice = notice.header("x-razorpay-event-id", "1").json(&json!({}));
     assert_problem(&notice.answer().await, 404, "no_such_provider");

@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person};
-use talktime_tests::{Answered, Pair, WAIT_MAX, assert_books_are_right, dev, wait_for};
+use talktime_client::{ApiAnswer, AppUser};
+use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, assert_books_are_right, run_dev, wait_for};
 
 use crate::sockets::{assert_quiet, open};
 use crate::{assert_fields, assert_problem};
@@ -15,39 +15,44 @@ fn account() -> Value {
     })
 }
 
-async fn put_details(pair: &Pair, body: &Value) -> Answer {
-    let ask = pair.app.put("/wallet/bank-details").of(&pair.listener);
+async fn put_details(pair: &CallPair, body: &Value) -> ApiAnswer {
+    let ask = pair.app.put("/wallet/bank-details").as_user(&pair.listener);
     ask.json(body).answer().await
 }
 
-async fn withdraw(pair: &Pair, amount: Value, key: Option<&str>) -> Answer {
-    let mut ask = pair.app.post("/wallet/withdraw").of(&pair.listener);
+async fn withdraw(pair: &CallPair, amount: Value, key: Option<&str>) -> ApiAnswer {
+    let mut ask = pair.app.post("/wallet/withdraw").as_user(&pair.listener);
     if let Some(key) = key {
         ask = ask.header("idempotency-key", key);
     }
     ask.json(&json!({"amount": amount})).answer().await
 }
 
-async fn get(pair: &Pair, person: &Person, path: &str) -> Answer {
-    pair.app.get(path).of(person).answer().await
+async fn get(pair: &CallPair, person: &AppUser, path: &str) -> ApiAnswer {
+    pair.app.get(path).as_user(person).answer().await
 }
 
-async fn decide(pair: &Pair, admin: &Person, withdrawal_id: &Value, status: &str) -> Answer {
+async fn decide(
+    pair: &CallPair,
+    admin: &AppUser,
+    withdrawal_id: &Value,
+    status: &str,
+) -> ApiAnswer {
     let path = format!("/admin/withdrawals/{withdrawal_id}/decide");
-    let ask = pair.app.post(&path).of(admin);
+    let ask = pair.app.post(&path).as_user(admin);
     ask.json(&json!({"status": status, "notes": "looked at"}))
         .answer()
         .await
 }
 
 /// A pair whose listener has earned at least a rupee and has a bank account.
-async fn earned() -> Pair {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    let ended = pair.end(&pair.caller, call_id).await;
+async fn earned() -> CallPair {
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     wait_for("the settlement", || async {
-        (pair.earned().await.as_i64() >= Some(1)).then_some(())
+        (pair.load_earned().await.as_i64() >= Some(1)).then_some(())
     })
     .await;
     let kept = put_details(&pair, &account()).await;
@@ -56,14 +61,14 @@ async fn earned() -> Pair {
 }
 
 /// Makes the caller of a pair an admin.
-async fn make_admin(pair: &Pair) -> &Person {
-    dev(&["grant-admin", &pair.caller.phone]).await;
+async fn make_admin(pair: &CallPair) -> &AppUser {
+    run_dev(&["grant-admin", &pair.caller.phone]).await;
     &pair.caller
 }
 
 #[tokio::test]
 async fn bank_details_are_kept_and_come_back_masked() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let path = "/wallet/bank-details";
     let none = get(&pair, &pair.listener, path).await;
     assert_eq!(
@@ -87,7 +92,7 @@ async fn bank_details_are_kept_and_come_back_masked() {
 
 #[tokio::test]
 async fn what_is_no_bank_account_is_refused() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for (field, value) in [
         ("account_number", "12345678"),
         ("account_number", "12345678a"),
@@ -118,13 +123,13 @@ async fn what_is_no_bank_account_is_refused() {
 #[tokio::test]
 async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
     let pair = earned().await;
-    let before = pair.earned().await.as_f64().expect("rupees");
+    let before = pair.load_earned().await.as_f64().expect("rupees");
     let asked = withdraw(&pair, json!(0.75), None).await;
     assert_eq!(asked.status, 200, "{asked:?}");
     assert_fields(&asked.body, &["transaction_id", "message", "created_at"]);
     assert_eq!(asked.body["amount"], 0.75);
     assert_eq!(asked.body["status"], "pending");
-    let balance = pair.balance(&pair.listener).await;
+    let balance = pair.load_balance(&pair.listener).await;
     assert_eq!(balance["pending_withdrawals"], 0.75);
     assert_eq!(balance["withdrawable_money"].as_f64(), Some(before - 0.75));
 
@@ -179,7 +184,7 @@ async fn a_withdrawal_is_told_on_the_sockets_of_whose_it_is() {
         if status != "pending" {
             assert_eq!(decide(&pair, admin, id, status).await.status, 200);
         }
-        let told = own.next_of_type("withdrawal_updated", WAIT_MAX).await;
+        let told = own.receive_type("withdrawal_updated", WAIT_MAX).await;
         assert_eq!(
             told.expect("told")["data"],
             json!({
@@ -196,14 +201,14 @@ async fn a_withdrawal_is_told_on_the_sockets_of_whose_it_is() {
 #[tokio::test]
 async fn of_twenty_withdrawals_of_everything_one_wins() {
     let pair = earned().await;
-    let everything = pair.earned().await;
+    let everything = pair.load_earned().await;
     let asked = join_all((0..20).map(|_| withdraw(&pair, everything.clone(), None))).await;
     let won = asked.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(won, 1, "{asked:?}");
     for lost in asked.iter().filter(|answer| answer.status != 200) {
         assert_problem(lost, 400, "insufficient_money");
     }
-    assert_eq!(pair.earned().await, 0);
+    assert_eq!(pair.load_earned().await, 0);
     assert_books_are_right().await;
 }
 
@@ -222,7 +227,7 @@ async fn one_idempotency_key_asks_once() {
 #[tokio::test]
 async fn a_rejected_withdrawal_comes_back() {
     let pair = earned().await;
-    let before = pair.earned().await;
+    let before = pair.load_earned().await;
     let asked = withdraw(&pair, json!(1), None).await;
     let admin = make_admin(&pair).await;
     let rejected = decide(&pair, admin, &asked.body["withdrawal_id"], "rejected").await;
@@ -230,7 +235,7 @@ async fn a_rejected_withdrawal_comes_back() {
         (rejected.status, &rejected.body["status"]),
         (200, &json!("rejected"))
     );
-    assert_eq!(pair.earned().await, before);
+    assert_eq!(pair.load_earned().await, before);
     let lines = get(
         &pair,
         &pair.listener,
@@ -255,7 +260,7 @@ async fn nobody_is_deleted_while_a_payout_is_in_progress() {
     let delete = async || {
         pair.app
             .delete("/users/me")
-            .of(&pair.listener)
+            .as_user(&pair.listener)
             .answer()
             .await
     };
@@ -275,7 +280,11 @@ async fn nobody_is_deleted_while_a_payout_is_in_progress() {
 async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
     for _ in 0..5 {
         let pair = earned().await;
-        let delete = pair.app.delete("/users/me").of(&pair.listener).answer();
+        let delete = pair
+            .app
+            .delete("/users/me")
+            .as_user(&pair.listener)
+            .answer();
         let (asked, deleted) = tokio::join!(withdraw(&pair, json!(1), None), delete);
         assert!([200, 409].contains(&deleted.status), "{deleted:?}");
         if asked.status == 200 {
@@ -305,13 +314,13 @@ async fn sums_that_cannot_be_withdrawn() {
         422,
         "invalid_body",
     );
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     assert_problem(
         &withdraw(&pair, json!(1), None).await,
         400,
         "insufficient_money",
     );
-    let ask = pair.app.post("/wallet/withdraw").of(&pair.caller);
+    let ask = pair.app.post("/wallet/withdraw").as_user(&pair.caller);
     let by_caller = ask.json(&json!({"amount": 1})).answer().await;
     assert_problem(&by_caller, 403, "listener_only");
 }
@@ -326,7 +335,7 @@ async fn only_admins_decide() {
         let listed = get(&pair, person, "/admin/withdrawals").await;
         assert_problem(&listed, 403, "admin_only");
     }
-    dev(&["grant-admin", &pair.listener.phone]).await;
+    run_dev(&["grant-admin", &pair.listener.phone]).await;
     let own = decide(&pair, &pair.listener, id, "paid").await;
     assert_problem(&own, 403, "own_withdrawal");
     let admin = make_admin(&pair).await;

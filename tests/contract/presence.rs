@@ -1,19 +1,19 @@
 //! Section 4: who is online and who is busy.
 
 use serde_json::json;
-use talktime_client::Role;
-use talktime_tests::{Answered, Pair, app, dev};
+use talktime_client::UserRole;
+use talktime_tests::{CallPair, ExpectAnswer, connect_app, run_dev};
 
 use crate::{assert_fields, assert_problem};
 
 #[tokio::test]
 async fn a_status_can_be_read_and_changed() {
-    let app = app().await;
-    let person = app.sign_up(Role::Listener).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::Listener).await;
     let change = json!({"is_busy": true, "wait_time": 15});
     let changed = app
         .put("/users/me/status")
-        .of(&person)
+        .as_user(&person)
         .json(&change)
         .answer()
         .await;
@@ -32,15 +32,20 @@ async fn a_status_can_be_read_and_changed() {
         (&changed.body["is_busy"], &changed.body["wait_time"]),
         (&json!(true), &json!(15))
     );
-    let status = app.get("/users/me/status").of(&person).answer().await;
+    let status = app.get("/users/me/status").as_user(&person).answer().await;
     assert_eq!(status.body, changed.body);
 }
 
 #[tokio::test]
 async fn a_change_of_nothing_and_an_absurd_wait_are_refused() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
-    let put = |body| app.put("/users/me/status").of(&person).json(&body).answer();
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let put = |body| {
+        app.put("/users/me/status")
+            .as_user(&person)
+            .json(&body)
+            .answer()
+    };
     assert_problem(&put(json!({})).await, 400, "no_field");
     assert_eq!(put(json!({"wait_time": -1})).await.status, 400);
     assert_eq!(put(json!({"is_online": "yes"})).await.status, 422);
@@ -48,33 +53,37 @@ async fn a_change_of_nothing_and_an_absurd_wait_are_refused() {
 
 #[tokio::test]
 async fn a_heartbeat_is_a_sign_of_life() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     app.put("/users/me/status")
-        .of(&person)
+        .as_user(&person)
         .json(&json!({"is_online": false}))
         .answer()
         .await;
-    let before = app.get("/users/me/status").of(&person).answer().await;
+    let before = app.get("/users/me/status").as_user(&person).answer().await;
     assert_eq!(before.body["is_online"], false, "{before:?}");
-    let beat = app.post("/users/me/heartbeat").of(&person).answer().await;
+    let beat = app
+        .post("/users/me/heartbeat")
+        .as_user(&person)
+        .answer()
+        .await;
     assert_eq!(
         (beat.status, &beat.body),
         (200, &json!({"message": "Heartbeat received"}))
     );
-    let after = app.get("/users/me/status").of(&person).answer().await;
+    let after = app.get("/users/me/status").as_user(&person).answer().await;
     assert_eq!(after.body["is_online"], true);
     assert!(after.body["last_seen"].as_str() > before.body["last_seen"].as_str());
 }
 
 #[tokio::test]
 async fn the_presence_of_others_is_public_to_members() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let listener_id = pair.listener.user_id;
     let one = pair
         .app
         .get(&format!("/users/{listener_id}/presence"))
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .answer()
         .await;
     assert_eq!(one.status, 200, "{one:?}");
@@ -93,7 +102,7 @@ async fn the_presence_of_others_is_public_to_members() {
         "/users/presence?user_ids={listener_id},{},999999999",
         pair.caller.user_id
     );
-    let many = pair.app.get(&path).of(&pair.caller).answer().await;
+    let many = pair.app.get(&path).as_user(&pair.caller).answer().await;
     assert_eq!(
         many.body.as_array().map(Vec::len),
         Some(2),
@@ -103,7 +112,7 @@ async fn the_presence_of_others_is_public_to_members() {
     let nobody = pair
         .app
         .get("/users/999999999/presence")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .answer()
         .await;
     assert_eq!(nobody.status, 404, "{nobody:?}");
@@ -112,7 +121,7 @@ async fn the_presence_of_others_is_public_to_members() {
     assert_eq!(
         pair.app
             .get(&too_many)
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .answer()
             .await
             .status,
@@ -121,7 +130,7 @@ async fn the_presence_of_others_is_public_to_members() {
     assert_eq!(
         pair.app
             .get("/users/presence?user_ids=a")
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .answer()
             .await
             .status,
@@ -131,37 +140,42 @@ async fn the_presence_of_others_is_public_to_members() {
 
 #[tokio::test]
 async fn nobody_clears_the_busy_flag_of_a_live_call() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let wish = json!({"is_busy": false});
     let status = pair
         .app
         .put("/users/me/status")
-        .of(&pair.listener)
+        .as_user(&pair.listener)
         .json(&wish)
         .answer()
         .await;
     assert_eq!(status.body["is_busy"], true, "{status:?}");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn an_admin_has_presence_cleaned_up() {
-    let pair = Pair::meet().await;
-    let admin = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up().await;
+    let admin = pair.app.sign_up(UserRole::User).await;
     let clean_up = async |person| {
-        let ask = pair.app.post("/admin/cleanup-presence").of(person);
+        let ask = pair.app.post("/admin/cleanup-presence").as_user(person);
         ask.answer().await
     };
     assert_problem(&clean_up(&admin).await, 403, "admin_only");
-    dev(&["grant-admin", &admin.phone]).await;
+    run_dev(&["grant-admin", &admin.phone]).await;
     // Busy by their own word, as nobody else is here; and busy with a live call.
     let busy = json!({"is_busy": true});
-    let put = pair.app.put("/users/me/status").of(&admin).json(&busy);
+    let put = pair.app.put("/users/me/status").as_user(&admin).json(&busy);
     assert_eq!(put.answer().await.body["is_busy"], true);
-    let call_id = pair.must_call().await;
+    let call_id = pair.start_call().await;
     let is_busy = async |person| {
-        let status = pair.app.get("/users/me/status").of(person).answer().await;
+        let status = pair
+            .app
+            .get("/users/me/status")
+            .as_user(person)
+            .answer()
+            .await;
         status.body["is_busy"] == true
     };
     assert!(is_busy(&pair.listener).await);
@@ -174,5 +188,5 @@ async fn an_admin_has_presence_cleaned_up() {
     }
     assert!(!is_busy(&admin).await);
     assert!(is_busy(&pair.listener).await, "the call is live");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }

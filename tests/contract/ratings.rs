@@ -3,35 +3,40 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, variable, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, read_variable, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
-async fn rate(app: &TestApp, person: &Person, call_id: i64, body: &Value) -> Answer {
+async fn rate(app: &TestApp, person: &AppUser, call_id: i64, body: &Value) -> ApiAnswer {
     let path = format!("/calls/{call_id}/rating");
-    app.post(&path).of(person).json(body).answer().await
+    app.post(&path).as_user(person).json(body).answer().await
 }
 
 /// Two who have talked, and their call.
-async fn after_a_call() -> (Pair, i64) {
-    let pair = Pair::meet().await;
+async fn after_a_call() -> (CallPair, i64) {
+    let pair = CallPair::sign_up().await;
     let call_id = talk(&pair).await;
     (pair, call_id)
 }
 
-async fn talk(pair: &Pair) -> i64 {
-    let call_id = pair.must_call().await;
-    let ended = pair.end(&pair.caller, call_id).await;
+async fn talk(pair: &CallPair) -> i64 {
+    let call_id = pair.start_call().await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     call_id
 }
 
-async fn wait_for_rating(pair: &Pair, expected: Value) {
+async fn wait_for_rating(pair: &CallPair, expected: Value) {
     wait_for("the mean to show in the profile and the feed", || async {
-        let me = pair.app.get("/users/me").of(&pair.listener).answer().await;
+        let me = pair
+            .app
+            .get("/users/me")
+            .as_user(&pair.listener)
+            .answer()
+            .await;
         let feed = pair.app.get("/feed/listeners?per_page=100&sort_by=recent");
-        let feed = feed.of(&pair.caller).answer().await;
+        let feed = feed.as_user(&pair.caller).answer().await;
         let listeners = feed.body["listeners"].as_array()?.clone();
         let shown = listeners
             .into_iter()
@@ -59,10 +64,10 @@ async fn a_listeners_rating_is_the_mean_of_what_callers_say() {
     wait_for_rating(&pair, json!(4.67)).await;
 
     // One's own rating may come along unchanged, and changes for nobody.
-    let unchanged = pair.app.put("/users/me").of(&pair.listener);
+    let unchanged = pair.app.put("/users/me").as_user(&pair.listener);
     let unchanged = unchanged.json(&json!({"rating": 4.67, "bio": "Hello"}));
     assert_eq!(unchanged.answer().await.body["bio"], "Hello");
-    let raised = pair.app.put("/users/me").of(&pair.listener);
+    let raised = pair.app.put("/users/me").as_user(&pair.listener);
     let raised = raised.json(&json!({"rating": 5})).answer().await;
     assert_problem(&raised, 403, "rating_not_allowed");
 }
@@ -81,13 +86,13 @@ async fn a_call_is_rated_once_however_often_at_a_time() {
 
 #[tokio::test]
 async fn only_the_caller_of_a_completed_call_rates_it() {
-    let pair = Pair::meet().await;
-    let stranger = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up().await;
+    let stranger = pair.app.sign_up(UserRole::User).await;
     let five = json!({"stars": 5});
-    let call_id = pair.must_call().await;
+    let call_id = pair.start_call().await;
     let refused = rate(&pair.app, &pair.caller, call_id, &five).await;
     assert_problem(&refused, 409, "call_not_completed");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 
     let refused = rate(&pair.app, &pair.listener, call_id, &five).await;
     assert_problem(&refused, 403, "not_the_caller");
@@ -99,9 +104,13 @@ async fn only_the_caller_of_a_completed_call_rates_it() {
     let refused = pair.app.post(&path).json(&five).answer().await;
     assert_problem(&refused, 401, "missing_token");
 
-    let dropped = pair.must_call().await;
+    let dropped = pair.start_call().await;
     let body = json!({"call_id": dropped, "reason": "dropped"});
-    let ended = pair.app.post("/calls/end").of(&pair.caller).json(&body);
+    let ended = pair
+        .app
+        .post("/calls/end")
+        .as_user(&pair.caller)
+        .json(&body);
     assert_eq!(ended.answer().await.status, 200);
     let refused = rate(&pair.app, &pair.caller, dropped, &five).await;
     assert_problem(&refused, 409, "call_not_completed");
@@ -137,7 +146,7 @@ async fn what_is_no_rating_is_refused() {
 
 /// What is kept of a call's rating: stars and words.
 async fn kept(call_id: i64) -> Option<(i16, Option<String>)> {
-    let url = variable("CALLS_APP_DATABASE_URL");
+    let url = read_variable("CALLS_APP_DATABASE_URL");
     let calls = PgPool::connect_lazy(&url).expect("a valid url");
     sqlx::query_as("SELECT stars, comment FROM calls.call_ratings WHERE call_id = $1")
         .bind(call_id)
@@ -154,7 +163,7 @@ async fn a_deleted_callers_words_go_and_their_stars_stay() {
     assert_eq!(rated.status, 200, "{rated:?}");
     let words = Some("They know what I said".to_owned());
     assert_eq!(kept(call_id).await, Some((2, words)));
-    let deleted = pair.app.delete("/users/me").of(&pair.caller);
+    let deleted = pair.app.delete("/users/me").as_user(&pair.caller);
     assert_eq!(deleted.answer().await.status, 200);
     wait_for("the words to go", || async {
         (kept(call_id).await == Some((2, None))).then_some(())
@@ -169,7 +178,7 @@ async fn what_was_said_of_a_deleted_listener_goes_and_nothing_more_is_taken() {
     let five = json!({"stars": 5});
     let rated = rate(&pair.app, &pair.caller, first, &five).await;
     assert_eq!(rated.status, 200, "{rated:?}");
-    let deleted = pair.app.delete("/users/me").of(&pair.listener);
+    let deleted = pair.app.delete("/users/me").as_user(&pair.listener);
     assert_eq!(deleted.answer().await.status, 200);
     wait_for("the rating to go", || async {
         kept(first).await.is_none().then_some(())

@@ -9,9 +9,9 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use talktime_client::{Answer, App, Person, Role};
-use talktime_tests::replica::{Replica, SecondService, second_gateway, second_wallet};
-use talktime_tests::{Answered, WAIT_MAX, app, assert_books_are_right};
+use talktime_client::{ApiAnswer, ApiClient, AppUser, UserRole};
+use talktime_tests::replica::{GatewayReplica, ServiceReplica, start_gateway, start_wallet};
+use talktime_tests::{ExpectAnswer, WAIT_MAX, assert_books_are_right, connect_app};
 use tokio::net::TcpListener;
 
 use crate::assert_problem;
@@ -53,8 +53,8 @@ async fn provider(payments: Payments) -> String {
 }
 
 /// A gateway whose wallet has this provider.
-async fn with_provider(payments: Payments) -> (Replica, SecondService) {
-    let wallet = second_wallet(&[
+async fn with_provider(payments: Payments) -> (GatewayReplica, ServiceReplica) {
+    let wallet = start_wallet(&[
         ("TALKTIME_WALLET__PAYMENTS__PROVIDER", "razorpay"),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__API_URL",
@@ -74,7 +74,7 @@ async fn with_provider(payments: Payments) -> (Replica, SecondService) {
         ),
     ])
     .await;
-    let gateway = second_gateway(&[("TALKTIME_GATEWAY__PEERS__WALLET", &wallet.url)]).await;
+    let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__WALLET", &wallet.url)]).await;
     (gateway, wallet)
 }
 
@@ -84,7 +84,7 @@ fn sign(secret: &str, text: &str) -> String {
 }
 
 /// The provider notifies us with this body, as it signs it.
-async fn notify_with(gateway: &App, body: String) -> Answer {
+async fn notify_with(gateway: &ApiClient, body: String) -> ApiAnswer {
     let signature = sign(WEBHOOK_SECRET, &body);
     let notice = gateway
         .post("/payments/webhook")
@@ -96,15 +96,15 @@ async fn notify_with(gateway: &App, body: String) -> Answer {
 }
 
 /// The provider notifies us of something that happened.
-async fn tell(gateway: &App, event: &str, payload: Value) {
+async fn tell(gateway: &ApiClient, event: &str, payload: Value) {
     let body = json!({"entity": "event", "event": event, "payload": payload}).to_string();
     let received = notify_with(gateway, body).await;
     assert_eq!(received.status, 200, "{event}: {received:?}");
 }
 
 /// An order of 300 coins at 150 rupees.
-async fn order(gateway: &App, payer: &Person) -> String {
-    let order = gateway.post("/payments/orders").of(payer);
+async fn order(gateway: &ApiClient, payer: &AppUser) -> String {
+    let order = gateway.post("/payments/orders").as_user(payer);
     let order = order.json(&json!({"amount_rupees": 150})).answer().await;
     assert_eq!(order.status, 200, "{order:?}");
     order.body["order_id"]
@@ -121,7 +121,7 @@ fn payment(order_id: &str, amount: i64, status: &str) -> Value {
 }
 
 /// The app sends what the checkout handed to it.
-async fn prove(gateway: &App, payer: &Person, order_id: &str) -> Answer {
+async fn prove(gateway: &ApiClient, payer: &AppUser, order_id: &str) -> ApiAnswer {
     let payment_id = format!("pay_{order_id}");
     let proof = json!({
         "amount_rupees": 150, "payment_method": "upi", "razorpay_order_id": order_id,
@@ -130,14 +130,14 @@ async fn prove(gateway: &App, payer: &Person, order_id: &str) -> Answer {
     });
     gateway
         .post("/calls/recharge")
-        .of(payer)
+        .as_user(payer)
         .json(&proof)
         .answer()
         .await
 }
 
-async fn coins(app: &App, payer: &Person) -> Value {
-    let balance = app.balance(payer).await.expect("a balance");
+async fn coins(app: &ApiClient, payer: &AppUser) -> Value {
+    let balance = app.load_balance(payer).await.expect("a balance");
     balance.body["balance_coins"].clone()
 }
 
@@ -145,8 +145,8 @@ async fn coins(app: &App, payer: &Person) -> Value {
 async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     let payments = Payments::default();
     let (gateway, _wallet) = with_provider(payments.clone()).await;
-    let app = app().await;
-    let payer = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let payer = app.sign_up(UserRole::User).await;
     let order_id = order(&gateway.app, &payer).await;
     let report = |status| {
         let reported = vec![payment(&order_id, 15_000, status)];
@@ -169,7 +169,11 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     assert_eq!(coins(&app, &payer).await, 0);
     let again = prove(&gateway.app, &payer, &order_id).await;
     assert_problem(&again, 409, "payment_reversed");
-    let history = app.get("/calls/recharge/history").of(&payer).answer().await;
+    let history = app
+        .get("/calls/recharge/history")
+        .as_user(&payer)
+        .answer()
+        .await;
     assert_eq!(history.body["total_recharged"], 0, "{history:?}");
     assert_eq!(history.body["total_coins_added"], 0, "{history:?}");
     assert_books_are_right().await;
@@ -178,8 +182,8 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
 #[tokio::test]
 async fn what_is_not_what_the_order_costs_is_not_credited() {
     let (gateway, _wallet) = with_provider(Payments::default()).await;
-    let app = app().await;
-    let payer = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let payer = app.sign_up(UserRole::User).await;
     let order_id = order(&gateway.app, &payer).await;
     let underpaid = payment(&order_id, 100, "captured");
     let payload = json!({"payment": {"entity": underpaid}});
@@ -195,8 +199,8 @@ async fn what_is_not_what_the_order_costs_is_not_credited() {
 #[tokio::test]
 async fn whatever_the_provider_signed_is_received() {
     let (gateway, _wallet) = with_provider(Payments::default()).await;
-    let app = app().await;
-    let payer = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let payer = app.sign_up(UserRole::User).await;
     let first = order(&gateway.app, &payer).await;
     let second = order(&gateway.app, &payer).await;
     let paid = payment(&first, 15_000, "captured");
@@ -226,8 +230,11 @@ async fn whatever_the_provider_signed_is_received() {
 #[tokio::test]
 async fn a_refund_reaches_the_socket_of_who_had_paid() {
     let (gateway, _wallet) = with_provider(Payments::default()).await;
-    let app = app().await;
-    let (payer, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (payer, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let (mut own, _) = open(&app, "/ws/notifications", &payer).await;
     let (mut others, _) = open(&app, "/ws/notifications", &other).await;
     let order_id = order(&gateway.app, &payer).await;
@@ -238,13 +245,13 @@ async fn a_refund_reaches_the_socket_of_who_had_paid() {
         json!({"payment": payment}),
     )
     .await;
-    let paid = app.balance(&payer).await.expect("a balance");
+    let paid = app.load_balance(&payer).await.expect("a balance");
     assert_eq!(paid.body["balance_coins"], 300, "{paid:?}");
 
     let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 15_000}});
     let refunded = json!({"payment": payment, "refund": refund});
     tell(&gateway.app, "refund.processed", refunded).await;
-    let reversed = own.next_of_type("payment_reversed", WAIT_MAX).await;
+    let reversed = own.receive_type("payment_reversed", WAIT_MAX).await;
     let reversed = reversed.expect("told");
     let expected = json!({
         "user_id": payer.user_id, "order_id": order_id, "reason": "refund",

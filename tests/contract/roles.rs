@@ -2,13 +2,13 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use talktime_client::{Person, Role};
-use talktime_tests::{Answered, TestApp, app, dev, variable, wait_for};
+use talktime_client::{AppUser, UserRole};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
 
 use crate::assert_problem;
 
-async fn audited(person: &Person) -> Vec<(String, Option<String>)> {
-    let url = variable("AUTH_APP_DATABASE_URL");
+async fn audited(person: &AppUser) -> Vec<(String, Option<String>)> {
+    let url = read_variable("AUTH_APP_DATABASE_URL");
     let auth = PgPool::connect_lazy(&url).expect("a valid url");
     sqlx::query_as(
         "SELECT action, detail FROM auth.audit_log
@@ -20,28 +20,28 @@ async fn audited(person: &Person) -> Vec<(String, Option<String>)> {
     .expect("readable")
 }
 
-async fn roles(app: &TestApp, person: &Person) -> serde_json::Value {
-    let me = app.get("/users/me").of(person).answer().await;
+async fn roles(app: &TestApp, person: &AppUser) -> serde_json::Value {
+    let me = app.get("/users/me").as_user(person).answer().await;
     me.body["roles"].clone()
 }
 
 #[tokio::test]
 async fn an_admin_is_made_and_unmade_by_an_operator_and_both_are_audited() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let pending = || {
         let ask = app.get("/admin/verification/pending");
-        ask.of(&person).answer()
+        ask.as_user(&person).answer()
     };
     assert_problem(&pending().await, 403, "admin_only");
 
     let command = ["run", "profile", "grant-admin", "--operator", "ravi"];
-    dev(&[&command[..], &[&person.phone]].concat()).await;
+    run_dev(&[&command[..], &[&person.phone]].concat()).await;
     assert_eq!(pending().await.status, 200);
     assert_eq!(roles(&app, &person).await, json!(["admin", "user"]));
 
     let command = ["run", "profile", "revoke-admin", "--operator", "asha"];
-    dev(&[&command[..], &[&person.phone]].concat()).await;
+    run_dev(&[&command[..], &[&person.phone]].concat()).await;
     assert_problem(&pending().await, 403, "admin_only");
     assert_eq!(roles(&app, &person).await, json!(["user"]));
 
@@ -58,10 +58,15 @@ async fn an_admin_is_made_and_unmade_by_an_operator_and_both_are_audited() {
 
 #[tokio::test]
 async fn nobody_gives_themselves_a_role() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let wish = json!({"roles": ["admin"], "role": "admin", "bio": "Hello"});
-    let changed = app.put("/users/me").of(&person).json(&wish).answer().await;
+    let changed = app
+        .put("/users/me")
+        .as_user(&person)
+        .json(&wish)
+        .answer()
+        .await;
     assert_eq!(changed.status, 200, "{changed:?}");
     assert_eq!(roles(&app, &person).await, json!(["user"]));
 }

@@ -4,49 +4,49 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, TestApp, WAIT_MAX, app, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 
 use crate::sockets::open;
 use crate::{assert_fields, assert_problem};
 
-async fn sessions(app: &TestApp, person: &Person) -> Vec<Value> {
-    let listed = app.get("/auth/sessions").of(person).answer().await;
+async fn sessions(app: &TestApp, person: &AppUser) -> Vec<Value> {
+    let listed = app.get("/auth/sessions").as_user(person).answer().await;
     assert_eq!(listed.status, 200, "{listed:?}");
     listed.body["sessions"].as_array().expect("a list").clone()
 }
 
-async fn refresh(app: &TestApp, person: &Person) -> Answer {
+async fn refresh(app: &TestApp, person: &AppUser) -> ApiAnswer {
     let ask = app.post("/auth/refresh");
     ask.json(&json!({"refresh_token": person.refresh_token}))
         .answer()
         .await
 }
 
-async fn assert_in(app: &TestApp, person: &Person) {
-    let me = app.get("/users/me").of(person).answer().await;
+async fn assert_in(app: &TestApp, person: &AppUser) {
+    let me = app.get("/users/me").as_user(person).answer().await;
     assert_eq!(me.status, 200, "{me:?}");
 }
 
-async fn assert_out(app: &TestApp, person: &Person) {
-    let me = app.get("/users/me").of(person).answer().await;
+async fn assert_out(app: &TestApp, person: &AppUser) {
+    let me = app.get("/users/me").as_user(person).answer().await;
     assert_problem(&me, 401, "token_revoked");
     assert_problem(&refresh(app, person).await, 401, "invalid_refresh_token");
 }
 
 /// Logs in once more, on a device of this name.
-async fn log_in(app: &TestApp, person: &Person, device: &str) -> Person {
+async fn log_in(app: &TestApp, person: &AppUser, device: &str) -> AppUser {
     let sent = app.post("/auth/request_otp");
     let sent = sent.json(&json!({"phone": person.phone})).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    let otp = app.otp_of(&person.phone).await;
+    let otp = app.read_otp(&person.phone).await;
     let ask = app.post("/auth/verify").header("user-agent", device);
     let ask = ask.json(&json!({"phone": person.phone, "otp": otp}));
     let verified = ask.answer().await;
     assert_eq!(verified.status, 200, "{verified:?}");
     let token = |name: &str| verified.body[name].as_str().expect("a token").to_owned();
-    Person {
+    AppUser {
         access_token: token("access_token"),
         refresh_token: token("refresh_token"),
         ..person.clone()
@@ -55,8 +55,8 @@ async fn log_in(app: &TestApp, person: &Person, device: &str) -> Person {
 
 #[tokio::test]
 async fn sessions_are_listed_with_their_devices() {
-    let app = app().await;
-    let here = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let here = app.sign_up(UserRole::User).await;
     log_in(&app, &here, "Pixel 9").await;
     let listed = sessions(&app, &here).await;
     assert_eq!(listed.len(), 2, "{listed:?}");
@@ -83,30 +83,30 @@ async fn sessions_are_listed_with_their_devices() {
 
 #[tokio::test]
 async fn a_lost_phone_is_logged_out_from_elsewhere() {
-    let app = app().await;
-    let here = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let here = app.sign_up(UserRole::User).await;
     let lost = log_in(&app, &here, "lost").await;
     let listed = sessions(&app, &here).await;
     let id = listed[0]["session_id"].as_str().expect("an id");
     let end = || app.delete(&format!("/auth/sessions/{id}"));
     assert_problem(&end().answer().await, 401, "missing_token");
-    let stranger = app.sign_up(Role::User).await;
-    let others = end().of(&stranger).answer().await;
+    let stranger = app.sign_up(UserRole::User).await;
+    let others = end().as_user(&stranger).answer().await;
     assert_problem(&others, 404, "session_not_found");
     assert_in(&app, &lost).await;
 
-    let ended = end().of(&here).answer().await;
+    let ended = end().as_user(&here).answer().await;
     assert_eq!(
         (ended.status, &ended.body),
         (200, &json!({"message": "Session ended"}))
     );
     assert_out(&app, &lost).await;
     assert_in(&app, &here).await;
-    let again = end().of(&here).answer().await;
+    let again = end().as_user(&here).answer().await;
     assert_problem(&again, 404, "session_not_found");
     for nonsense in ["nonsense", "%ff", "7"] {
         let path = format!("/auth/sessions/{nonsense}");
-        let refused = app.delete(&path).of(&here).answer().await;
+        let refused = app.delete(&path).as_user(&here).answer().await;
         assert_problem(&refused, 404, "session_not_found");
     }
     assert_eq!(refresh(&app, &here).await.status, 200);
@@ -114,22 +114,22 @@ async fn a_lost_phone_is_logged_out_from_elsewhere() {
 
 #[tokio::test]
 async fn who_ends_the_last_of_their_sessions_is_offline() {
-    let app = app().await;
-    let here = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let here = app.sign_up(UserRole::User).await;
     let there = log_in(&app, &here, "there").await;
-    let stranger = app.sign_up(Role::User).await;
+    let stranger = app.sign_up(UserRole::User).await;
     let is_online = || async {
         let path = format!("/users/{}/presence", here.user_id);
-        let status = app.get(&path).of(&stranger).answer().await;
+        let status = app.get(&path).as_user(&stranger).answer().await;
         assert_eq!(status.status, 200, "{status:?}");
         status.body["is_online"] == true
     };
-    let end_current = async |person: &Person| {
+    let end_current = async |person: &AppUser| {
         let listed = sessions(&app, person).await;
         let current = listed.iter().find(|session| session["is_current"] == true);
         let id = &current.expect("the one that asks")["session_id"];
         let path = format!("/auth/sessions/{}", id.as_str().expect("an id"));
-        let ended = app.delete(&path).of(person).answer().await;
+        let ended = app.delete(&path).as_user(person).answer().await;
         assert_eq!(ended.status, 200, "{ended:?}");
     };
     end_current(&here).await;
@@ -143,12 +143,12 @@ async fn who_ends_the_last_of_their_sessions_is_offline() {
 
 #[tokio::test]
 async fn everywhere_is_every_token_and_a_new_login_holds() {
-    let app = app().await;
-    let here = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let here = app.sign_up(UserRole::User).await;
     let there = log_in(&app, &here, "there").await;
     let refused = app.post("/auth/logout_all").answer().await;
     assert_problem(&refused, 401, "missing_token");
-    let ended = app.post("/auth/logout_all").of(&here).answer().await;
+    let ended = app.post("/auth/logout_all").as_user(&here).answer().await;
     assert_eq!(
         (ended.status, &ended.body),
         (200, &json!({"message": "Logged out everywhere"}))
@@ -162,51 +162,59 @@ async fn everywhere_is_every_token_and_a_new_login_holds() {
 
 #[tokio::test]
 async fn a_logout_ends_every_token_and_socket_of_its_session() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let before = app.sign_up(Role::Listener).await;
-    let stranger = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let before = app.sign_up(UserRole::Listener).await;
+    let stranger = app.sign_up(UserRole::User).await;
     let (mut here, _) = open(&app, "/ws/presence", &before).await;
     let (there, _) = open(&replica.app, "/ws/calls", &before).await;
     let refreshed = refresh(&app, &before).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
     let token = |name: &str| refreshed.body[name].as_str().expect("a token").to_owned();
-    let after = Person {
+    let after = AppUser {
         access_token: token("access_token"),
         refresh_token: token("refresh_token"),
         ..before.clone()
     };
     assert_in(&app, &before).await;
 
-    let left = app.post("/auth/logout").of(&after).answer().await;
+    let left = app.post("/auth/logout").as_user(&after).answer().await;
     assert_eq!(left.status, 200, "{left:?}");
     // The old socket still sends what it has to send.
     let _ = here.send(&json!({"type": "ping"})).await;
 
     for person in [&before, &after] {
-        let me = app.get("/users/me").of(person).answer().await;
+        let me = app.get("/users/me").as_user(person).answer().await;
         assert_problem(&me, 401, "token_revoked");
-        let beat = app.post("/users/me/heartbeat").of(person).answer().await;
+        let beat = app
+            .post("/users/me/heartbeat")
+            .as_user(person)
+            .answer()
+            .await;
         assert_problem(&beat, 401, "token_revoked");
     }
     for mut socket in [here, there] {
-        let closed = socket.closed(WAIT_MAX).await.expect("closed");
+        let closed = socket.wait_until_closed(WAIT_MAX).await.expect("closed");
         assert_eq!(closed.code, 4401, "{closed:?}");
     }
     wait_for("the other gateway to refuse the old token", || async {
-        let me = replica.app.get("/users/me").of(&before).answer().await;
+        let me = replica.app.get("/users/me").as_user(&before).answer().await;
         (me.status == 401).then_some(())
     })
     .await;
     let path = format!("/users/{}/presence", before.user_id);
-    let seen = app.get(&path).of(&stranger).answer().await;
+    let seen = app.get(&path).as_user(&stranger).answer().await;
     assert_eq!(seen.body["is_online"], false, "{seen:?}");
 }
 
 /// Beats of one session until its token is refused, as many phones send them.
-async fn beat_until_refused(app: &TestApp, person: &Person) {
+async fn beat_until_refused(app: &TestApp, person: &AppUser) {
     loop {
-        let beat = app.post("/users/me/heartbeat").of(person).answer().await;
+        let beat = app
+            .post("/users/me/heartbeat")
+            .as_user(person)
+            .answer()
+            .await;
         if beat.status == 401 {
             return;
         }
@@ -215,18 +223,18 @@ async fn beat_until_refused(app: &TestApp, person: &Person) {
 
 #[tokio::test]
 async fn heartbeats_that_race_a_logout_leave_nobody_online() {
-    let app = app().await;
-    let stranger = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let stranger = app.sign_up(UserRole::User).await;
     let mut people = Vec::new();
     for _ in 0..20 {
-        people.push(app.sign_up(Role::Listener).await);
+        people.push(app.sign_up(UserRole::Listener).await);
     }
     join_all(people.iter().map(|person| async {
         let beats = join_all((0..4).map(|_| beat_until_refused(&app, person)));
         let logout = async {
             // In the midst of the beats.
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let left = app.post("/auth/logout").of(person).answer().await;
+            let left = app.post("/auth/logout").as_user(person).answer().await;
             assert_eq!(left.status, 200, "{left:?}");
         };
         tokio::join!(beats, logout);
@@ -239,13 +247,13 @@ async fn heartbeats_that_race_a_logout_leave_nobody_online() {
         .map(|person| person.user_id.to_string())
         .collect();
     let path = format!("/users/presence?user_ids={}", ids.join(","));
-    let seen = app.get(&path).of(&stranger).answer().await;
+    let seen = app.get(&path).as_user(&stranger).answer().await;
     let seen = seen.body.as_array().expect("statuses").clone();
     assert_eq!(seen.len(), people.len());
     let online = seen.iter().filter(|status| status["is_online"] == true);
     assert_eq!(online.count(), 0, "{seen:?}");
     let feed = app.get("/feed/listeners?online_only=true&per_page=100&sort_by=recent");
-    let feed = feed.of(&stranger).answer().await;
+    let feed = feed.as_user(&stranger).answer().await;
     let listed = feed.body["listeners"].as_array().expect("listeners");
     let ours = |one: &&Value| people.iter().any(|person| one["user_id"] == person.user_id);
     assert_eq!(listed.iter().filter(ours).count(), 0, "{listed:?}");

@@ -1,32 +1,32 @@
 //! Sections 6 and 7: what people see of their coins and rupees.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person};
-use talktime_tests::{Answered, Pair, wait_for};
+use talktime_client::{ApiAnswer, AppUser};
+use talktime_tests::{CallPair, ExpectAnswer, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
 const PAGING: [&str; 4] = ["page", "per_page", "has_next", "has_previous"];
 
-async fn get(pair: &Pair, person: &Person, path: &str) -> Answer {
-    pair.app.get(path).of(person).answer().await
+async fn get(pair: &CallPair, person: &AppUser, path: &str) -> ApiAnswer {
+    pair.app.get(path).as_user(person).answer().await
 }
 
-async fn must_get(pair: &Pair, person: &Person, path: &str) -> Value {
+async fn must_get(pair: &CallPair, person: &AppUser, path: &str) -> Value {
     let answer = get(pair, person, path).await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
 
 /// A pair that had a call; answers its id and the minutes that were paid.
-async fn talked() -> (Pair, i64, i64) {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    let ended = pair.end(&pair.caller, call_id).await;
+async fn talked() -> (CallPair, i64, i64) {
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
     wait_for("the settlement", || async {
-        (pair.earned().await == json!(minutes)).then_some(())
+        (pair.load_earned().await == json!(minutes)).then_some(())
     })
     .await;
     (pair, call_id, minutes)
@@ -99,7 +99,7 @@ async fn the_balance_of_calls_shows_the_newest_lines() {
 
 #[tokio::test]
 async fn recharges_are_listed_page_by_page() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     for rupees in [300, 500] {
         let recharged = pair.app.recharge(&pair.caller, rupees).await;
         assert_eq!(recharged.expect("answered").status, 200);
@@ -161,7 +161,7 @@ async fn a_history_is_filtered_by_type() {
 
 #[tokio::test]
 async fn only_listeners_see_earnings_and_pages_are_bounded() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for path in ["/wallet/earnings", "/transactions/listener"] {
         assert_problem(&get(&pair, &pair.caller, path).await, 403, "listener_only");
         let empty = must_get(&pair, &pair.listener, path).await;

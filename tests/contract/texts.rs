@@ -1,9 +1,9 @@
 //! What every field that people write text into takes, and what it refuses.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
-use talktime_tests::{Answered, Pair, TestApp, app, dev};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev};
 
 use crate::assert_problem;
 
@@ -12,19 +12,25 @@ const UNSEEN: [&str; 8] = [
     "\0", "\u{200B}", "\u{202E}", "\u{2066}", "\u{200F}", "\u{AD}", "\u{3164}", "\u{FEFF}",
 ];
 
-async fn send(app: &TestApp, person: &Person, method: &str, path: &str, body: &Value) -> Answer {
+async fn send(
+    app: &TestApp,
+    person: &AppUser,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> ApiAnswer {
     let ask = match method {
         "PUT" => app.put(path),
         _ => app.post(path),
     };
-    ask.of(person).json(body).answer().await
+    ask.as_user(person).json(body).answer().await
 }
 
 #[tokio::test]
 async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
-    let app = app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let viewer = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let viewer = app.sign_up(UserRole::User).await;
     let interests = [
         "क्रिकेट",
         "फ़िल्में",
@@ -51,14 +57,16 @@ async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
         "interests=%E2%80%AEmusic",
         "interests=a%26b",
     ] {
-        let refused = app.get(&format!("/feed/listeners?{query}")).of(&viewer);
+        let refused = app
+            .get(&format!("/feed/listeners?{query}"))
+            .as_user(&viewer);
         assert_problem(&refused.answer().await, 400, "invalid_interests");
     }
 }
 
-async fn sees(app: &TestApp, viewer: &Person, listener: &Person, query: &[(&str, &str)]) -> bool {
+async fn sees(app: &TestApp, viewer: &AppUser, listener: &AppUser, query: &[(&str, &str)]) -> bool {
     let feed = app.get("/feed/listeners?per_page=100&sort_by=recent");
-    let feed = feed.query(query).of(viewer).answer().await;
+    let feed = feed.query(query).as_user(viewer).answer().await;
     assert_eq!(feed.status, 200, "{feed:?}");
     let listeners = feed.body["listeners"].as_array().expect("a list");
     listeners
@@ -70,7 +78,7 @@ async fn sees(app: &TestApp, viewer: &Person, listener: &Person, query: &[(&str,
 /// the code of the refusal.
 async fn assert_refuses_unseen(
     app: &TestApp,
-    person: &Person,
+    person: &AppUser,
     method: &str,
     fields: &[(&str, Value, &str, &str)],
 ) {
@@ -86,10 +94,10 @@ async fn assert_refuses_unseen(
 
 #[tokio::test]
 async fn no_text_of_a_person_has_unseen_characters() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(caller, call_id).await.status, 200);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(caller, call_id).await.status, 200);
     let rating = format!("/calls/{call_id}/rating");
     let account = json!({
         "account_holder_name": "Devi Rao", "account_number": "123456789012",
@@ -147,7 +155,9 @@ async fn no_text_of_a_person_has_unseen_characters() {
         let refused = send(app, listener, "PUT", "/users/me", &body).await;
         assert_problem(&refused, 400, "invalid_profile_image_url");
         let form = form("a.wav", &audio::wav(40), Some(&format!("my {unseen}voice")));
-        let upload = app.post("/verification/upload-audio-file").of(listener);
+        let upload = app
+            .post("/verification/upload-audio-file")
+            .as_user(listener);
         let refused = upload.body(FORM_TYPE, form).answer().await;
         assert_problem(&refused, 400, "invalid_text");
         let detail = refused.body["detail"].as_str().expect("a reason");
@@ -157,9 +167,9 @@ async fn no_text_of_a_person_has_unseen_characters() {
 
 #[tokio::test]
 async fn no_text_of_an_admin_has_unseen_characters() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let admin = &pair.caller;
-    dev(&["grant-admin", &admin.phone]).await;
+    run_dev(&["grant-admin", &admin.phone]).await;
     let review = json!({"verification_id": 1, "action": "approve"});
     let revoke = json!({"user_id": pair.listener.user_id});
     let decision = json!({"status": "rejected"});

@@ -2,16 +2,16 @@
 
 use futures::future::join_all;
 use serde_json::json;
-use talktime_client::{Role, random_username};
-use talktime_tests::{Answered, Pair, app, wait_for};
+use talktime_client::{UserRole, random_username};
+use talktime_tests::{CallPair, ExpectAnswer, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
 #[tokio::test]
 async fn a_profile_has_every_field_of_the_contract() {
-    let app = app().await;
-    let person = app.sign_up(Role::Listener).await;
-    let me = app.get("/users/me").of(&person).answer().await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::Listener).await;
+    let me = app.get("/users/me").as_user(&person).answer().await;
     assert_eq!(me.status, 200, "{me:?}");
     assert_fields(
         &me.body,
@@ -50,12 +50,12 @@ async fn a_profile_has_every_field_of_the_contract() {
 
 #[tokio::test]
 async fn what_is_changed_changes_and_the_rest_stays() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let change = json!({"bio": "Good listener", "interests": ["music", "film"], "country": "IN"});
     let changed = app
         .put("/users/me")
-        .of(&person)
+        .as_user(&person)
         .json(&change)
         .answer()
         .await;
@@ -63,17 +63,17 @@ async fn what_is_changed_changes_and_the_rest_stays() {
     assert_eq!(changed.body["bio"], "Good listener");
     assert_eq!(changed.body["interests"], json!(["music", "film"]));
     assert_eq!(changed.body["username"], person.username);
-    let me = app.get("/users/me").of(&person).answer().await;
+    let me = app.get("/users/me").as_user(&person).answer().await;
     assert_eq!(me.body, changed.body);
 }
 
 #[tokio::test]
 async fn nobody_rates_themselves() {
-    let app = app().await;
-    let person = app.sign_up(Role::Listener).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::Listener).await;
     let answer = app
         .put("/users/me")
-        .of(&person)
+        .as_user(&person)
         .json(&json!({"rating": 5.0}))
         .answer()
         .await;
@@ -82,19 +82,27 @@ async fn nobody_rates_themselves() {
 
 #[tokio::test]
 async fn a_name_that_is_taken_is_a_conflict() {
-    let app = app().await;
-    let (first, second) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (first, second) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let wish = json!({"username": first.username.to_uppercase()});
-    let answer = app.put("/users/me").of(&second).json(&wish).answer().await;
+    let answer = app
+        .put("/users/me")
+        .as_user(&second)
+        .json(&wish)
+        .answer()
+        .await;
     assert_problem(&answer, 409, "username_taken");
 }
 
 #[tokio::test]
 async fn a_deleted_user_is_gone_and_so_are_their_tokens() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
-    let other = app.sign_up(Role::User).await;
-    let deleted = app.delete("/users/me").of(&person).answer().await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let other = app.sign_up(UserRole::User).await;
+    let deleted = app.delete("/users/me").as_user(&person).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
     assert_eq!(
         deleted.body,
@@ -102,7 +110,7 @@ async fn a_deleted_user_is_gone_and_so_are_their_tokens() {
     );
     wait_for("the token to be dead", || async {
         (app.get("/users/me/status")
-            .of(&person)
+            .as_user(&person)
             .answer()
             .await
             .status
@@ -112,29 +120,29 @@ async fn a_deleted_user_is_gone_and_so_are_their_tokens() {
     .await;
     let presence = format!("/users/{}/presence", person.user_id);
     wait_for("the presence row to be gone", || async {
-        (app.get(&presence).of(&other).answer().await.status == 404).then_some(())
+        (app.get(&presence).as_user(&other).answer().await.status == 404).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
 async fn nobody_is_deleted_in_the_middle_of_a_call() {
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     let refused = pair
         .app
         .delete("/users/me")
-        .of(&pair.listener)
+        .as_user(&pair.listener)
         .answer()
         .await;
     assert_problem(&refused, 409, "on_a_call");
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn every_field_rule_of_a_profile_holds() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let eleven: Vec<String> = (0..11).map(|n| format!("topic {n}")).collect();
     for (field, value, status, code) in [
         ("username", json!("ab"), 400, "invalid_username"),
@@ -164,10 +172,15 @@ async fn every_field_rule_of_a_profile_holds() {
         ("bio", json!(7), 422, "invalid_body"),
     ] {
         let body = json!({field: value});
-        let refused = app.put("/users/me").of(&person).json(&body).answer().await;
+        let refused = app
+            .put("/users/me")
+            .as_user(&person)
+            .json(&body)
+            .answer()
+            .await;
         assert_problem(&refused, status, code);
     }
-    let me = app.get("/users/me").of(&person).answer().await;
+    let me = app.get("/users/me").as_user(&person).answer().await;
     assert_eq!(me.body["username"], person.username);
     assert_eq!(
         me.body["updated_at"], me.body["created_at"],
@@ -177,11 +190,11 @@ async fn every_field_rule_of_a_profile_holds() {
 
 #[tokio::test]
 async fn twenty_who_take_one_name_at_once_get_it_once() {
-    let app = app().await;
-    let people = join_all((0..20).map(|_| app.sign_up(Role::User))).await;
+    let app = connect_app().await;
+    let people = join_all((0..20).map(|_| app.sign_up(UserRole::User))).await;
     let wish = json!({"username": random_username("wish")});
     let answers = people.iter().map(|person| {
-        let ask = app.put("/users/me").of(person);
+        let ask = app.put("/users/me").as_user(person);
         ask.json(&wish).answer()
     });
     let answers = join_all(answers).await;

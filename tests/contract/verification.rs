@@ -2,26 +2,26 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
-use talktime_tests::{Answered, TestApp};
+use talktime_tests::{ExpectAnswer, TestApp};
 
 use crate::verification_reviews::review_sample;
 use crate::{assert_fields, assert_problem};
 
 const MIB: usize = 1024 * 1024;
 
-pub(crate) async fn upload(app: &TestApp, person: &Person, file: &[u8]) -> Answer {
+pub(crate) async fn upload(app: &TestApp, person: &AppUser, file: &[u8]) -> ApiAnswer {
     upload_form(app, person, form("sample.mp3", file, Some("my voice"))).await
 }
 
-async fn upload_form(app: &TestApp, person: &Person, form: Vec<u8>) -> Answer {
-    let ask = app.post("/verification/upload-audio-file").of(person);
+async fn upload_form(app: &TestApp, person: &AppUser, form: Vec<u8>) -> ApiAnswer {
+    let ask = app.post("/verification/upload-audio-file").as_user(person);
     ask.body(FORM_TYPE, form).answer().await
 }
 
-pub(crate) async fn read_status(app: &TestApp, person: &Person) -> Value {
-    let answer = app.get("/verification/status").of(person).answer().await;
+pub(crate) async fn read_status(app: &TestApp, person: &AppUser) -> Value {
+    let answer = app.get("/verification/status").as_user(person).answer().await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
@@ -35,14 +35,14 @@ pub(crate) async fn fetch_address(address: &Value) -> (u16, Vec<u8>) {
 
 #[tokio::test]
 async fn a_sample_of_each_format_is_served_unchanged() {
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     for (extension, file) in [
         ("mp3", audio::mp3(40)),
         ("wav", audio::wav(40)),
         ("m4a", audio::m4a(40)),
         ("aac", audio::aac(40)),
     ] {
-        let listener = app.sign_up(Role::Listener).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         // The file name of the client indicates another format and another folder.
         let form = form("../../etc/passwd.exe", &file, Some("my voice"));
         let accepted = upload_form(&app, &listener, form).await;
@@ -69,8 +69,8 @@ async fn a_sample_of_each_format_is_served_unchanged() {
 
 #[tokio::test]
 async fn files_that_are_no_samples_are_refused() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let truncated = |file: Vec<u8>| file[..file.len() / 2].to_vec();
     let noise = |head: &[u8]| [head, &vec![0x5A; 100_000]].concat();
     for (what, file, code) in [
@@ -118,15 +118,15 @@ async fn files_that_are_no_samples_are_refused() {
     assert_eq!(status["verification_status"], "not_submitted");
     assert_eq!(status["current_verification"], Value::Null);
     for (what, file) in [("30 s", audio::wav(30)), ("5 min", audio::wav(300))] {
-        let listener = app.sign_up(Role::Listener).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         assert_eq!(upload(&app, &listener, &file).await.status, 200, "{what}");
     }
 }
 
 #[tokio::test]
 async fn a_sample_has_at_most_ten_megabytes() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     // A real sample, padded by a chunk that players skip.
     let padded = |length: usize| {
         let mut file = audio::wav(60);
@@ -146,9 +146,9 @@ async fn a_sample_has_at_most_ten_megabytes() {
 
 #[tokio::test]
 async fn a_form_without_a_file_is_refused() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let post = || app.post("/verification/upload-audio-file").of(&listener);
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let post = || app.post("/verification/upload-audio-file").as_user(&listener);
     let json = post().json(&json!({"audio_file": "x"})).answer().await;
     assert_problem(&json, 415, "unsupported_media_type");
     let empty = post().body(FORM_TYPE, "------sample--\r\n").answer().await;
@@ -172,8 +172,8 @@ async fn a_form_without_a_file_is_refused() {
 
 #[tokio::test]
 async fn only_listeners_submit_samples_and_only_admins_review_them() {
-    let app = talktime_tests::app().await;
-    let user = app.sign_up(Role::User).await;
+    let app = talktime_tests::connect_app().await;
+    let user = app.sign_up(UserRole::User).await;
     assert_problem(
         &upload(&app, &user, &audio::wav(40)).await,
         403,
@@ -181,31 +181,31 @@ async fn only_listeners_submit_samples_and_only_admins_review_them() {
     );
     for path in ["/verification/status", "/verification/history"] {
         assert_problem(
-            &app.get(path).of(&user).answer().await,
+            &app.get(path).as_user(&user).answer().await,
             403,
             "listener_only",
         );
         assert_eq!(app.get(path).answer().await.status, 401);
     }
     let address = json!({"audio_url": "https://samples.example.com/a.mp3"});
-    let ask = app.post("/verification/upload-audio-url").of(&user);
+    let ask = app.post("/verification/upload-audio-url").as_user(&user);
     assert_problem(&ask.json(&address).answer().await, 403, "listener_only");
     let pending = app.get("/admin/verification/pending");
-    assert_problem(&pending.of(&user).answer().await, 403, "admin_only");
+    assert_problem(&pending.as_user(&user).answer().await, 403, "admin_only");
     assert_problem(
         &review_sample(&app, &user, &json!(1), "approve").await,
         403,
         "admin_only",
     );
-    let ask = app.post("/admin/verification/revoke").of(&user);
+    let ask = app.post("/admin/verification/revoke").as_user(&user);
     let revoked = ask.json(&json!({"user_id": user.user_id})).answer().await;
     assert_problem(&revoked, 403, "admin_only");
 }
 
 #[tokio::test]
 async fn one_of_ten_concurrent_uploads_is_accepted() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let file = audio::wav(31);
     let answers = join_all((0..10).map(|_| upload(&app, &listener, &file))).await;
     let accepted = answers.iter().filter(|answer| answer.status == 200);
@@ -258,16 +258,16 @@ const INVALID_ADDRESSES: &[&str] = &[
     "not an address",
 ];
 
-async fn submit_address(app: &TestApp, listener: &Person, address: &str) -> Answer {
-    let ask = app.post("/verification/upload-audio-url").of(listener);
+async fn submit_address(app: &TestApp, listener: &AppUser, address: &str) -> ApiAnswer {
+    let ask = app.post("/verification/upload-audio-url").as_user(listener);
     let body = json!({"audio_url": address, "description": "hi"});
     ask.json(&body).answer().await
 }
 
 #[tokio::test]
 async fn an_address_that_is_not_plain_is_refused() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     for address in INVALID_ADDRESSES {
         let refused = submit_address(&app, &listener, address).await;
         assert_problem(&refused, 400, "invalid_audio_url");
@@ -276,8 +276,8 @@ async fn an_address_that_is_not_plain_is_refused() {
 
 #[tokio::test]
 async fn an_address_must_be_on_an_allowed_host() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     for address in [
         "https://example.org/a.mp3",
         "https://localhost/a.mp3",
@@ -300,16 +300,16 @@ async fn an_address_must_be_on_an_allowed_host() {
 
 #[tokio::test]
 async fn a_ticket_accepts_only_the_announced_length_and_type() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let other = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let other = app.sign_up(UserRole::Listener).await;
     let file = audio::wav(45);
-    let ask = app.post("/verification/upload-ticket").of(&listener);
+    let ask = app.post("/verification/upload-ticket").as_user(&listener);
     let body = json!({"length_bytes": file.len(), "content_type": "audio/wav"});
     let ticket = ask.json(&body).answer().await;
     assert_eq!(ticket.status, 200, "{ticket:?}");
-    let confirm = |person: &Person| {
-        let ask = app.post("/verification/confirm").of(person);
+    let confirm = |person: &AppUser| {
+        let ask = app.post("/verification/confirm").as_user(person);
         ask.json(&json!({"upload_id": ticket.body["upload_id"]}))
             .answer()
     };
@@ -345,14 +345,14 @@ async fn a_ticket_accepts_only_the_announced_length_and_type() {
 
 #[tokio::test]
 async fn a_ticket_for_an_invalid_length_or_type_is_refused() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     for body in [
         json!({"length_bytes": 0, "content_type": "audio/wav"}),
         json!({"length_bytes": 10 * MIB + 1, "content_type": "audio/wav"}),
         json!({"length_bytes": 1000, "content_type": "text/html"}),
     ] {
-        let ask = app.post("/verification/upload-ticket").of(&listener);
+        let ask = app.post("/verification/upload-ticket").as_user(&listener);
         assert_eq!(ask.json(&body).answer().await.status, 400, "{body}");
     }
 }

@@ -1,22 +1,22 @@
 //! Contract, section 8: formats of samples that phones and recorders produce, and refusals of others.
 
 use serde_json::json;
-use talktime_client::Role;
-use talktime_tests::{Answered, audio};
+use talktime_client::UserRole;
+use talktime_tests::{ExpectAnswer, audio};
 
 use crate::assert_problem;
 use crate::verification::upload;
 
 #[tokio::test]
 async fn a_ticket_accepts_the_media_types_that_phones_send() {
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     for (content_type, file) in [
         ("audio/x-m4a", audio::m4a(40)),
         ("audio/x-wav", audio::wav(40)),
         ("audio/mp3", audio::mp3(40)),
     ] {
-        let listener = app.sign_up(Role::Listener).await;
-        let ask = app.post("/verification/upload-ticket").of(&listener);
+        let listener = app.sign_up(UserRole::Listener).await;
+        let ask = app.post("/verification/upload-ticket").as_user(&listener);
         let body = json!({"length_bytes": file.len(), "content_type": content_type});
         let ticket = ask.json(&body).answer().await;
         assert_eq!(ticket.status, 200, "{content_type}: {ticket:?}");
@@ -25,7 +25,7 @@ async fn a_ticket_accepts_the_media_types_that_phones_send() {
         let put = reqwest::Client::new().put(url);
         let put = put.header("content-type", content_type).body(file).send();
         assert_eq!(put.await.expect("answered").status(), 200, "{content_type}");
-        let confirm = app.post("/verification/confirm").of(&listener);
+        let confirm = app.post("/verification/confirm").as_user(&listener);
         let confirm = confirm.json(&json!({"upload_id": ticket.body["upload_id"]}));
         let accepted = confirm.answer().await;
         assert_eq!(accepted.status, 200, "{content_type}: {accepted:?}");
@@ -34,8 +34,8 @@ async fn a_ticket_accepts_the_media_types_that_phones_send() {
 
 #[tokio::test]
 async fn the_refusal_of_another_codec_lists_the_accepted_formats() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let mut adpcm = audio::wav(40);
     adpcm[20] = 2;
     let mut amr = audio::m4a(40);
@@ -53,10 +53,10 @@ async fn the_refusal_of_another_codec_lists_the_accepted_formats() {
 
 #[tokio::test]
 async fn a_recording_with_an_unfinished_header_is_accepted() {
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     let bytes = u32::try_from(40 * audio::WAV_BYTES_PER_SEC).expect("small");
     for claimed in [0, u32::MAX, i32::MAX.unsigned_abs(), bytes - 8] {
-        let listener = app.sign_up(Role::Listener).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         let accepted = upload(&app, &listener, &audio::wav_claiming(bytes, claimed)).await;
         assert_eq!(accepted.status, 200, "{claimed:#x}: {accepted:?}");
     }

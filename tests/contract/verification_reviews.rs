@@ -1,36 +1,36 @@
 //! Contract, section 8: reviews of samples, revocations, and their notifications.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{VerificationReviewed, VerificationSubmitted};
 use talktime_tests::audio;
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, EventLog, TestApp, WAIT_MAX, dev, wait_for};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{ExpectAnswer, EventLog, TestApp, WAIT_MAX, run_dev, wait_for};
 
 use crate::verification::{fetch_address, read_status, upload};
 use crate::{assert_fields, assert_problem};
 
-pub(crate) async fn sign_up_admin(app: &TestApp) -> Person {
-    let admin = app.sign_up(Role::User).await;
-    dev(&["grant-admin", &admin.phone]).await;
+pub(crate) async fn sign_up_admin(app: &TestApp) -> AppUser {
+    let admin = app.sign_up(UserRole::User).await;
+    run_dev(&["grant-admin", &admin.phone]).await;
     admin
 }
 
 pub(crate) async fn review_sample(
     app: &TestApp,
-    admin: &Person,
+    admin: &AppUser,
     id: &Value,
     action: &str,
-) -> Answer {
+) -> ApiAnswer {
     let body = json!({"verification_id": id, "action": action, "reviewer_notes": "heard"});
-    let ask = app.post("/admin/verification/review").of(admin);
+    let ask = app.post("/admin/verification/review").as_user(admin);
     ask.json(&body).answer().await
 }
 
-async fn find_verified_in_feed(app: &TestApp, viewer: &Person, listener: &Person) -> Option<bool> {
+async fn find_verified_in_feed(app: &TestApp, viewer: &AppUser, listener: &AppUser) -> Option<bool> {
     let path = "/feed/listeners?sort_by=recent&per_page=100";
-    let feed = app.get(path).of(viewer).answer().await;
+    let feed = app.get(path).as_user(viewer).answer().await;
     let listeners = feed.body["listeners"].as_array()?;
     let entry = listeners
         .iter()
@@ -39,22 +39,22 @@ async fn find_verified_in_feed(app: &TestApp, viewer: &Person, listener: &Person
 }
 
 /// Uploads a sample and returns its id.
-async fn upload_sample(app: &TestApp, listener: &Person) -> Value {
+async fn upload_sample(app: &TestApp, listener: &AppUser) -> Value {
     let answer = upload(app, listener, &audio::wav(40)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body["verification_id"].clone()
 }
 
-async fn revoke(app: &TestApp, admin: &Person, listener: &Person) -> Answer {
-    let ask = app.post("/admin/verification/revoke").of(admin);
+async fn revoke(app: &TestApp, admin: &AppUser, listener: &AppUser) -> ApiAnswer {
+    let ask = app.post("/admin/verification/revoke").as_user(admin);
     let body = json!({"user_id": listener.user_id, "reason": "complaints"});
     ask.json(&body).answer().await
 }
 
 async fn await_verified_in_feed(
     app: &TestApp,
-    viewer: &Person,
-    listener: &Person,
+    viewer: &AppUser,
+    listener: &AppUser,
     is_verified: bool,
 ) {
     wait_for("the feed to contain the verification", || async {
@@ -66,8 +66,8 @@ async fn await_verified_in_feed(
 
 #[tokio::test]
 async fn a_rejected_sample_is_answered_with_its_review_and_stays_rejected() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let admin = sign_up_admin(&app).await;
     let id = upload_sample(&app, &listener).await;
     let rejected = review_sample(&app, &admin, &id, "reject").await;
@@ -89,9 +89,9 @@ async fn a_rejected_sample_is_answered_with_its_review_and_stays_rejected() {
 
 #[tokio::test]
 async fn an_approval_after_a_rejection_verifies_the_listener() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let viewer = app.sign_up(Role::User).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let viewer = app.sign_up(UserRole::User).await;
     let admin = sign_up_admin(&app).await;
     let first = upload_sample(&app, &listener).await;
     let rejected = review_sample(&app, &admin, &first, "reject").await;
@@ -118,7 +118,7 @@ async fn an_approval_after_a_rejection_verifies_the_listener() {
     );
     await_verified_in_feed(&app, &viewer, &listener, true).await;
 
-    let history = app.get("/verification/history").of(&listener);
+    let history = app.get("/verification/history").as_user(&listener);
     let history = history.answer().await;
     assert_eq!(history.status, 200, "{history:?}");
     let counts = ["total_count", "approved_count", "rejected_count"];
@@ -133,9 +133,9 @@ async fn an_approval_after_a_rejection_verifies_the_listener() {
 
 #[tokio::test]
 async fn a_revocation_ends_the_verification() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let viewer = app.sign_up(Role::User).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let viewer = app.sign_up(UserRole::User).await;
     let admin = sign_up_admin(&app).await;
     let id = upload_sample(&app, &listener).await;
     let approved = review_sample(&app, &admin, &id, "approve").await;
@@ -154,9 +154,9 @@ async fn a_revocation_ends_the_verification() {
 
 #[tokio::test]
 async fn a_submission_and_its_review_are_published_as_events() {
-    let app = talktime_tests::app().await;
-    let mut events = EventLog::of("events.verification.>").await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let mut events = EventLog::subscribe("events.verification.>").await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let admin = sign_up_admin(&app).await;
     let id = upload_sample(&app, &listener).await;
     let verification_id = id.as_i64().expect("an id");
@@ -170,7 +170,7 @@ async fn a_submission_and_its_review_are_published_as_events() {
         Kind::VerificationReviewed(event) => event.user_id == listener.user_id,
         _ => false,
     };
-    let submitted = events.next_where(ours).await;
+    let submitted = events.receive_matching(ours).await;
     assert_eq!(
         submitted.kind,
         Some(Kind::VerificationSubmitted(VerificationSubmitted {
@@ -178,7 +178,7 @@ async fn a_submission_and_its_review_are_published_as_events() {
             verification_id,
         }))
     );
-    let reviewed = events.next_where(ours).await;
+    let reviewed = events.receive_matching(ours).await;
     assert!(reviewed.version > submitted.version, "{reviewed:?}");
     assert_eq!(
         reviewed.kind,
@@ -194,9 +194,9 @@ async fn a_submission_and_its_review_are_published_as_events() {
 
 #[tokio::test]
 async fn a_listener_is_notified_of_a_review_and_a_revocation() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let other = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let other = app.sign_up(UserRole::Listener).await;
     let admin = sign_up_admin(&app).await;
     let mut socket = app.open_socket("/ws/notifications", &listener).await;
     let id = upload_sample(&app, &listener).await;
@@ -210,7 +210,7 @@ async fn a_listener_is_notified_of_a_review_and_a_revocation() {
         review_sample(&app, &admin, &id, "approve").await.status,
         200
     );
-    let message = socket.next_of_type("verification_reviewed", WAIT_MAX).await;
+    let message = socket.receive_type("verification_reviewed", WAIT_MAX).await;
     assert_eq!(
         message.expect("a message")["data"],
         json!({
@@ -221,10 +221,10 @@ async fn a_listener_is_notified_of_a_review_and_a_revocation() {
             "reviewer_notes": "heard",
         })
     );
-    let ask = app.post("/admin/verification/revoke").of(&admin);
+    let ask = app.post("/admin/verification/revoke").as_user(&admin);
     let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
     assert_eq!(revoked.await.status, 200);
-    let message = socket.next_of_type("verification_reviewed", WAIT_MAX).await;
+    let message = socket.receive_type("verification_reviewed", WAIT_MAX).await;
     let message = message.expect("a message");
     assert_eq!(message["data"]["status"], "revoked", "{message}");
     assert_eq!(message["data"]["is_verified"], false, "{message}");
@@ -232,37 +232,37 @@ async fn a_listener_is_notified_of_a_review_and_a_revocation() {
 
 #[tokio::test]
 async fn a_revoked_listener_disappears_from_open_feed_sockets() {
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     let required = ("TALKTIME_GATEWAY__REQUIRE_VERIFIED_LISTENERS", "true");
-    let replica = second_gateway(&[required]).await;
+    let replica = start_gateway(&[required]).await;
     let (listener, other) = (
-        app.sign_up(Role::Listener).await,
-        app.sign_up(Role::Listener).await,
+        app.sign_up(UserRole::Listener).await,
+        app.sign_up(UserRole::Listener).await,
     );
-    let (admin, watcher) = (sign_up_admin(&app).await, app.sign_up(Role::User).await);
+    let (admin, watcher) = (sign_up_admin(&app).await, app.sign_up(UserRole::User).await);
     let approve = async || {
         let accepted = upload(&app, &listener, &audio::wav(40)).await;
         let id = &accepted.body["verification_id"];
         assert_eq!(review_sample(&app, &admin, id, "approve").await.status, 200);
     };
-    let change = async |person: &Person, wait_time: i64| {
-        let put = app.put("/users/me/status").of(person);
+    let change = async |person: &AppUser, wait_time: i64| {
+        let put = app.put("/users/me/status").as_user(person);
         let put = put.json(&json!({"wait_time": wait_time})).answer().await;
         assert_eq!(put.status, 200, "{put:?}");
     };
     approve().await;
-    let mut socket = replica.app.socket("/ws/feed", &watcher).await;
+    let mut socket = replica.app.connect_socket("/ws/feed", &watcher).await;
     let socket = socket.as_mut().expect("the socket opens");
     let both = [listener.user_id, other.user_id];
     let choose = json!({"type": "subscribe", "data": {"user_ids": both}});
     socket.send(&choose).await.expect("sent");
-    let subscribed = socket.next_of_type("subscribed", WAIT_MAX).await;
+    let subscribed = socket.receive_type("subscribed", WAIT_MAX).await;
     subscribed.expect("an answer");
 
-    let ask = app.post("/admin/verification/revoke").of(&admin);
+    let ask = app.post("/admin/verification/revoke").as_user(&admin);
     let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
     assert_eq!(revoked.await.status, 200);
-    let gone = socket.next_of_type("listener_offline", WAIT_MAX).await;
+    let gone = socket.receive_type("listener_offline", WAIT_MAX).await;
     let gone = gone.expect("a message");
     assert_eq!(gone["data"]["user_id"], listener.user_id, "{gone}");
     assert_eq!(gone["data"]["username"], listener.username, "{gone}");
@@ -270,27 +270,27 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
 
     change(&listener, 11).await;
     change(&other, 12).await;
-    let next = socket.next_of_type("listener_available", WAIT_MAX).await;
+    let next = socket.receive_type("listener_available", WAIT_MAX).await;
     assert_eq!(next.expect("a change")["data"]["wait_time"], 12);
     // Without this wait, the next change might be published before the review.
-    let mut notified = replica.app.socket("/ws/notifications", &listener).await;
+    let mut notified = replica.app.connect_socket("/ws/notifications", &listener).await;
     let notified = notified.as_mut().expect("the socket opens");
     notified
-        .next_of_type("hello", WAIT_MAX)
+        .receive_type("hello", WAIT_MAX)
         .await
         .expect("hello");
     approve().await;
-    let reviewed = notified.next_of_type("verification_reviewed", WAIT_MAX);
+    let reviewed = notified.receive_type("verification_reviewed", WAIT_MAX);
     reviewed.await.expect("a message");
     change(&listener, 13).await;
-    let back = socket.next_of_type("listener_available", WAIT_MAX).await;
+    let back = socket.receive_type("listener_available", WAIT_MAX).await;
     assert_eq!(back.expect("a change")["data"]["wait_time"], 13);
 }
 
 #[tokio::test]
 async fn one_of_two_concurrent_reviews_succeeds() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let (one, other) = (sign_up_admin(&app).await, sign_up_admin(&app).await);
     let id = upload_sample(&app, &listener).await;
     let (approved, rejected) = tokio::join!(
@@ -310,14 +310,14 @@ async fn one_of_two_concurrent_reviews_succeeds() {
 
 #[tokio::test]
 async fn admins_page_through_the_pending_samples() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let admin = sign_up_admin(&app).await;
     let id = upload(&app, &listener, &audio::aac(40)).await.body["verification_id"].clone();
     let mut found = None;
     for page in 1..100 {
         let path = format!("/admin/verification/pending?page={page}&per_page=100");
-        let answer = app.get(&path).of(&admin).answer().await;
+        let answer = app.get(&path).as_user(&admin).answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_fields(
             &answer.body,
@@ -364,7 +364,7 @@ async fn admins_page_through_the_pending_samples() {
     );
     let page = app
         .get("/admin/verification/pending?page=0")
-        .of(&admin)
+        .as_user(&admin)
         .answer()
         .await;
     assert_problem(&page, 400, "invalid_page");
@@ -372,11 +372,11 @@ async fn admins_page_through_the_pending_samples() {
 
 #[tokio::test]
 async fn samples_of_a_deleted_listener_are_deleted() {
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let admin = sign_up_admin(&app).await;
     let id = upload_sample(&app, &listener).await;
-    let deleted = app.delete("/users/me").of(&listener).answer().await;
+    let deleted = app.delete("/users/me").as_user(&listener).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
     wait_for("the sample to be deleted", || async {
         let refused = review_sample(&app, &admin, &id, "maybe").await;

@@ -2,16 +2,16 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use talktime_client::Answer;
-use talktime_tests::{Answered, Pair, assert_books_are_right};
+use talktime_client::ApiAnswer;
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right};
 
 use crate::{assert_fields, assert_problem};
 
-async fn recharge(pair: &Pair, key: Option<&str>, body: Value) -> Answer {
+async fn recharge(pair: &CallPair, key: Option<&str>, body: Value) -> ApiAnswer {
     let mut request = pair
         .app
         .post("/calls/recharge")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .json(&body);
     if let Some(key) = key {
         request = request.header("idempotency-key", key);
@@ -25,7 +25,7 @@ fn step(amount_rupees: i64) -> Value {
 
 #[tokio::test]
 async fn every_step_of_the_card_buys_its_coins() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let mut balance = 0;
     for (rupees, coins) in [(150, 300), (300, 600), (500, 1_000), (1_000, 2_000)] {
         balance += coins;
@@ -44,14 +44,14 @@ async fn every_step_of_the_card_buys_its_coins() {
         "total_withdrawn",
         "pending_withdrawals",
     ];
-    assert_fields(&pair.balance(&pair.caller).await, &fields);
-    assert_eq!(pair.coins().await, balance);
+    assert_fields(&pair.load_balance(&pair.caller).await, &fields);
+    assert_eq!(pair.load_coins().await, balance);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn what_is_not_on_the_card_buys_nothing() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for amount in [
         json!(0),
         json!(-150),
@@ -75,12 +75,12 @@ async fn what_is_not_on_the_card_buys_nothing() {
     );
     let words = json!({"amount_rupees": "150", "payment_method": "upi"});
     assert_eq!(recharge(&pair, None, words).await.status, 422);
-    assert_eq!(pair.coins().await, 0);
+    assert_eq!(pair.load_coins().await, 0);
 }
 
 #[tokio::test]
 async fn one_idempotency_key_buys_once_even_at_once() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let answers = join_all((0..20).map(|_| recharge(&pair, Some("key-1"), step(150)))).await;
     for answer in &answers {
         assert_eq!(
@@ -89,22 +89,22 @@ async fn one_idempotency_key_buys_once_even_at_once() {
             "{answer:?}"
         );
     }
-    assert_eq!(pair.coins().await, 300);
+    assert_eq!(pair.load_coins().await, 300);
     let other_body = recharge(&pair, Some("key-1"), step(300)).await;
     assert_problem(&other_body, 422, "idempotency_key_reused");
     assert_eq!(recharge(&pair, Some("key-2"), step(150)).await.status, 200);
-    assert_eq!(pair.coins().await, 600);
+    assert_eq!(pair.load_coins().await, 600);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn the_same_key_of_two_people_is_two_keys() {
     let (one, other) = (
-        Pair::meet_without_coins().await,
-        Pair::meet_without_coins().await,
+        CallPair::sign_up_without_coins().await,
+        CallPair::sign_up_without_coins().await,
     );
     for pair in [&one, &other] {
         assert_eq!(recharge(pair, Some("shared"), step(150)).await.status, 200);
-        assert_eq!(pair.coins().await, 300);
+        assert_eq!(pair.load_coins().await, 300);
     }
 }

@@ -12,7 +12,7 @@ use talktime_proto::wallet::charge_id;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{AddCoinsRequest, ChargeRequest, GetBalanceRequest};
-use talktime_tests::{assert_books_are_right, dev, variable, wait_for};
+use talktime_tests::{assert_books_are_right, read_variable, run_dev, wait_for};
 use tokio::sync::Notify;
 use tonic::transport::{Channel, Endpoint};
 
@@ -28,7 +28,7 @@ const PAYERS: i64 = 20;
 const FIRST_CALL: i64 = 3_000_000_000;
 
 fn wallet() -> WalletServiceClient<Channel> {
-    let endpoint = Endpoint::from_shared(variable("WALLET_GRPC_URL")).expect("an address");
+    let endpoint = Endpoint::from_shared(read_variable("WALLET_GRPC_URL")).expect("an address");
     WalletServiceClient::new(endpoint.connect_lazy())
 }
 
@@ -90,7 +90,7 @@ async fn charge_and_kill() -> BTreeSet<i64> {
         .collect();
     let killing = async {
         enough.notified().await;
-        dev(&["kill", "wallet"]).await;
+        run_dev(&["kill", "wallet"]).await;
     };
     let (charged, ()) = tokio::join!(charging, killing);
     charged
@@ -118,7 +118,7 @@ async fn what_the_wallet_acknowledged_is_in_the_journal() {
     let is_whole = i64::try_from(acknowledged.len()) == Ok(CHARGES);
     assert!(!is_whole, "it died too late");
 
-    let database = variable("WALLET_APP_DATABASE_URL");
+    let database = read_variable("WALLET_APP_DATABASE_URL");
     let mut database = PgConnection::connect(&database).await.expect("connected");
     let kept: BTreeSet<i64> = in_journal(&mut database).await.into_iter().collect();
     let lost: Vec<String> = acknowledged
@@ -127,7 +127,7 @@ async fn what_the_wallet_acknowledged_is_in_the_journal() {
         .collect();
     assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
 
-    dev(&["start", "wallet"]).await;
+    run_dev(&["start", "wallet"]).await;
     let wallet = wallet();
     for call_id in (FIRST_CALL..FIRST_CALL + CHARGES).filter(|call| !acknowledged.contains(call)) {
         wait_for("a charge asked for again", || async {

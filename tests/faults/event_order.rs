@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream::Stream};
 use prost::Message as _;
 use serde_json::Value;
-use talktime_client::Socket;
+use talktime_client::AppSocket;
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
-use talktime_tests::replica::another_calls;
-use talktime_tests::{Pair, WAIT_MAX, dev, variable};
+use talktime_tests::replica::start_calls;
+use talktime_tests::{CallPair, WAIT_MAX, read_variable, run_dev};
 use tokio::process::Command;
 
 use crate::take_stack;
@@ -19,7 +19,7 @@ const ROUNDS: usize = 12;
 const PAUSE: Duration = Duration::from_secs(2);
 
 async fn nats_pid() -> String {
-    let variables = dev(&["env"]).await;
+    let variables = run_dev(&["env"]).await;
     let pid = variables
         .lines()
         .find_map(|line| line.strip_prefix("NATS_PID="));
@@ -32,7 +32,7 @@ async fn signal(pid: &str, signal: &str) {
 }
 
 async fn stream() -> Stream {
-    let nats = async_nats::connect(variable("NATS_URL")).await;
+    let nats = async_nats::connect(read_variable("NATS_URL")).await;
     let jetstream = jetstream::new(nats.expect("NATS is up"));
     jetstream
         .get_stream(STREAM_NAME)
@@ -65,7 +65,7 @@ async fn told_of(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&'static s
 }
 
 /// What a socket hears of a call, up to its end; minutes are left out.
-async fn heard_of(socket: &mut Socket, call_id: i64) -> Vec<Value> {
+async fn heard_of(socket: &mut AppSocket, call_id: i64) -> Vec<Value> {
     let mut heard = Vec::new();
     loop {
         let is_it = |message: &Value| {
@@ -74,7 +74,9 @@ async fn heard_of(socket: &mut Socket, call_id: i64) -> Vec<Value> {
                 .any(|edge| message["type"] == *edge);
             is_edge && message["data"]["call_id"] == call_id
         };
-        let message = socket.next_where("word of the call", WAIT_MAX, is_it).await;
+        let message = socket
+            .receive_matching("word of the call", WAIT_MAX, is_it)
+            .await;
         heard.push(message.expect("the call is told")["type"].clone());
         if heard.len() == 2 {
             return heard;
@@ -85,21 +87,21 @@ async fn heard_of(socket: &mut Socket, call_id: i64) -> Vec<Value> {
 #[tokio::test]
 async fn a_call_starts_before_it_ends_on_every_socket_though_nats_pauses() {
     let _stack = take_stack().await;
-    let mut replica = another_calls().await;
+    let mut replica = start_calls().await;
     let pid = nats_pid().await;
     let stream = stream().await;
     let mut wrong = Vec::new();
     for round in 1..=ROUNDS {
-        let pair = Pair::meet().await;
+        let pair = CallPair::sign_up().await;
         let mut of_caller = pair.app.open_socket("/ws/calls", &pair.caller).await;
         let mut of_listener = pair.app.open_socket("/ws/calls", &pair.listener).await;
         let before = last_sequence(&stream).await;
         signal(&pid, "-STOP").await;
         let ended = async {
-            let call_id = pair.must_call().await;
+            let call_id = pair.start_call().await;
             // The other replica looks for events twice a second.
             tokio::time::sleep(PAUSE / 2).await;
-            let ended = pair.end(&pair.caller, call_id).await;
+            let ended = pair.end_call(&pair.caller, call_id).await;
             assert_eq!(ended.status, 200, "{ended:?}");
             call_id
         };

@@ -5,7 +5,8 @@ use sqlx::PgPool;
 use talktime_proto::events::v1::CallEnded;
 use talktime_proto::events::v1::event::Kind;
 use talktime_tests::{
-    Answered, EventLog, Pair, WAIT_MAX, assert_books_are_right, dev, variable, wait_for,
+    CallPair, EventLog, ExpectAnswer, WAIT_MAX, assert_books_are_right, read_variable, run_dev,
+    wait_for,
 };
 
 use crate::kill::{arm, disarm, is_dead};
@@ -16,24 +17,24 @@ const PAID_COINS: i64 = 300;
 /// Seconds of these minutes on the test stack.
 const PAID_SECS: i64 = 10;
 
-async fn call_by_video(pair: &Pair) -> i64 {
+async fn call_by_video(pair: &CallPair) -> i64 {
     let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
-    let started = pair.app.post("/calls/start").of(&pair.caller);
+    let started = pair.app.post("/calls/start").as_user(&pair.caller);
     let started = started.json(&body).answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     started.body["call_id"].as_i64().expect("an id")
 }
 
-async fn receipt_of(pair: &Pair, call_id: i64) -> Value {
+async fn receipt_of(pair: &CallPair, call_id: i64) -> Value {
     let receipt = pair.app.get(&format!("/calls/{call_id}"));
-    let receipt = receipt.of(&pair.caller).answer().await;
+    let receipt = receipt.as_user(&pair.caller).answer().await;
     assert_eq!(receipt.status, 200, "{receipt:?}");
     receipt.body
 }
 
 /// The end of a call as it is published next.
 async fn published_end(events: &mut EventLog, call_id: i64) -> CallEnded {
-    let ended = events.next_where(|kind| match kind {
+    let ended = events.receive_matching(|kind| match kind {
         Kind::CallEnded(ended) => ended.call_id == call_id,
         _ => false,
     });
@@ -59,8 +60,8 @@ fn assert_is_receipt(ended: &CallEnded, receipt: &Value) {
 }
 
 /// The feed's totals of the listener: calls, and seconds of all of them.
-async fn feed_totals(pair: &Pair) -> (i64, i64) {
-    let pool = PgPool::connect(&variable("PROFILE_APP_DATABASE_URL")).await;
+async fn feed_totals(pair: &CallPair) -> (i64, i64) {
+    let pool = PgPool::connect(&read_variable("PROFILE_APP_DATABASE_URL")).await;
     let pool = pool.expect("connected");
     let totals = sqlx::query_as(
         "SELECT call_count, total_call_secs FROM profile.feed_listeners WHERE user_id = $1",
@@ -75,24 +76,24 @@ async fn feed_totals(pair: &Pair) -> (i64, i64) {
 #[tokio::test]
 async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
     let _stack = take_stack().await;
-    let pair = Pair::meet().await;
-    let mut events = EventLog::of("events.calls.>").await;
+    let pair = CallPair::sign_up().await;
+    let mut events = EventLog::subscribe("events.calls.>").await;
     let mut socket = pair.app.open_socket("/ws/calls", &pair.listener).await;
     let call_id = call_by_video(&pair).await;
     wait_for("the last minute that coins pay for", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == PAID_COINS).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == PAID_COINS).then_some(())
     })
     .await;
-    dev(&["kill", "wallet"]).await;
+    run_dev(&["kill", "wallet"]).await;
     wait_for("the minute that they do not pay for", || async {
-        let ongoing = pair.ongoing(&pair.caller).await;
+        let ongoing = pair.load_ongoing_call(&pair.caller).await;
         (ongoing["duration_seconds"].as_i64()? > PAID_SECS).then_some(())
     })
     .await;
-    let pending = pair.end(&pair.caller, call_id).await;
+    let pending = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(pending.status, 503, "{pending:?}");
     wait_for("both free", || async {
-        pair.both_free().await.then_some(())
+        pair.are_both_free().await.then_some(())
     })
     .await;
     let unsettled = receipt_of(&pair, call_id).await;
@@ -101,10 +102,10 @@ async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
         assert!(unsettled[field].is_null(), "{field}: {unsettled}");
     }
 
-    dev(&["start", "wallet"]).await;
+    run_dev(&["start", "wallet"]).await;
     // The app asks again, which is faster than the sweeper, or not.
     wait_for("the settlement", || async {
-        let ended = pair.end(&pair.caller, call_id).await;
+        let ended = pair.end_call(&pair.caller, call_id).await;
         [200, 404].contains(&ended.status).then_some(())
     })
     .await;
@@ -120,7 +121,7 @@ async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
     let is_end = move |message: &Value| {
         message["type"] == "call_ended" && message["data"]["call_id"] == call_id
     };
-    let told = socket.next_where("the end", WAIT_MAX, is_end).await;
+    let told = socket.receive_matching("the end", WAIT_MAX, is_end).await;
     let told = told.expect("told")["data"].clone();
     assert_eq!(told["minute"], receipt["duration_minutes"], "{told}");
     for field in [
@@ -149,22 +150,22 @@ async fn figures_that_follow_the_settlement_survive_a_crash_at_every_step() {
         "calls.settle.before_closed",
         "calls.settle.closed",
     ] {
-        let pair = Pair::meet().await;
-        let mut events = EventLog::of("events.calls.>").await;
-        let call_id = pair.must_call().await;
-        dev(&["kill", "wallet"]).await;
+        let pair = CallPair::sign_up().await;
+        let mut events = EventLog::subscribe("events.calls.>").await;
+        let call_id = pair.start_call().await;
+        run_dev(&["kill", "wallet"]).await;
         arm("calls", failpoint).await;
         wait_for("a minute that is not charged", || async {
-            let ongoing = pair.ongoing(&pair.caller).await;
+            let ongoing = pair.load_ongoing_call(&pair.caller).await;
             let charged_secs = ongoing["coins_spent"].as_i64()? / 5;
             (ongoing["duration_seconds"].as_i64()? > charged_secs).then_some(())
         })
         .await;
-        let pending = pair.end(&pair.caller, call_id).await;
+        let pending = pair.end_call(&pair.caller, call_id).await;
         assert_eq!(pending.status, 503, "{failpoint}: {pending:?}");
-        dev(&["start", "wallet"]).await;
+        run_dev(&["start", "wallet"]).await;
         wait_for("calls to die while it settles", || async {
-            pair.end(&pair.caller, call_id).await;
+            pair.end_call(&pair.caller, call_id).await;
             is_dead("calls").await.then_some(())
         })
         .await;

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use talktime_client::{Ask, Person};
-use talktime_tests::document::{Document, Operation};
-use talktime_tests::{Answered, Pair, assert_books_are_right, dev, variable, wait_for};
+use talktime_client::{ApiRequest, AppUser};
+use talktime_tests::document::{ApiDocument, ApiOperation};
+use talktime_tests::{
+    CallPair, ExpectAnswer, assert_books_are_right, read_variable, run_dev, wait_for,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -70,10 +72,10 @@ struct RawRequest {
 }
 
 impl RawRequest {
-    fn sample(document: &Document, operation: &Operation, listener: &Person) -> Self {
+    fn sample(document: &ApiDocument, operation: &ApiOperation, listener: &AppUser) -> Self {
         let body = match operation.path.as_str() {
             "/calls/start" => Some(json!({"listener_id": listener.user_id, "call_type": "audio"})),
-            _ => document.body_for(operation),
+            _ => document.sample_body(operation),
         };
         // Every id is a small number or is refused as none: both are requests.
         let path = operation.path.split('/').map(|part| match part {
@@ -120,9 +122,9 @@ async fn hang_up(address: &str, request: &[u8], patience: Duration) {
 }
 
 /// What the clients of a pair that hangs up ask for.
-async fn requests(pair: &Pair) -> Vec<RawRequest> {
-    let document = Document::read(&pair.app).await;
-    let operations = document.operations().into_iter().filter(|operation| {
+async fn requests(pair: &CallPair) -> Vec<RawRequest> {
+    let document = ApiDocument::read(&pair.app).await;
+    let operations = document.list_operations().into_iter().filter(|operation| {
         let name = format!("{} {}", operation.method, operation.path);
         !ENDS_SESSIONS.contains(&operation.path.as_str()) && !ENDS_SESSIONS.contains(&name.as_str())
     });
@@ -148,7 +150,7 @@ async fn requests(pair: &Pair) -> Vec<RawRequest> {
 
 /// Hangs up again and again, as caller and as listener; answers how often.
 async fn keep_hanging_up(
-    pair: Arc<Pair>,
+    pair: Arc<CallPair>,
     requests: Arc<Vec<RawRequest>>,
     random: Arc<Random>,
     until: Instant,
@@ -193,7 +195,7 @@ struct Acknowledged {
 
 /// A pair that waits for every answer, and asks again with the same key where it is told to.
 struct HonestPair<'a> {
-    pair: &'a Pair,
+    pair: &'a CallPair,
     acknowledged: Acknowledged,
     requests: usize,
 }
@@ -220,7 +222,7 @@ impl HonestPair<'_> {
         let ask = || {
             pair.app
                 .put("/wallet/bank-details")
-                .of(&pair.listener)
+                .as_user(&pair.listener)
                 .json(&account)
         };
         self.insist("bank details", ask).await;
@@ -247,7 +249,7 @@ impl HonestPair<'_> {
         self.post(&self.pair.caller, "/calls/end", &end).await;
         let receipt = wait_for("the receipt", || async {
             let ask = self.pair.app.get(&format!("/calls/{call_id}"));
-            let receipt = ask.of(&self.pair.caller).answer().await;
+            let receipt = ask.as_user(&self.pair.caller).answer().await;
             (receipt.status == 200 && receipt.body["status"] != "ongoing").then_some(receipt.body)
         })
         .await;
@@ -273,12 +275,12 @@ impl HonestPair<'_> {
         self.acknowledged.withdrawal_ids.push(withdrawal_id);
     }
 
-    async fn post(&mut self, person: &Person, path: &str, body: &Value) -> Value {
+    async fn post(&mut self, person: &AppUser, path: &str, body: &Value) -> Value {
         self.requests += 1;
         let (app, key) = (&self.pair.app, self.requests.to_string());
         let ask = || {
             app.post(path)
-                .of(person)
+                .as_user(person)
                 .header("idempotency-key", &key)
                 .json(body)
         };
@@ -286,7 +288,7 @@ impl HonestPair<'_> {
     }
 
     /// Asks until there is a good answer; anything but a refusal for the moment fails the test.
-    async fn insist(&mut self, what: &str, ask: impl Fn() -> Ask) -> Value {
+    async fn insist(&mut self, what: &str, ask: impl Fn() -> ApiRequest) -> Value {
         let refusals = AtomicUsize::new(0);
         let answer = wait_for(what, || async {
             let answer = ask().send().await.ok();
@@ -312,7 +314,11 @@ impl HonestPair<'_> {
     }
 }
 
-async fn assert_nothing_is_missing(database: &PgPool, pair: &Pair, acknowledged: &Acknowledged) {
+async fn assert_nothing_is_missing(
+    database: &PgPool,
+    pair: &CallPair,
+    acknowledged: &Acknowledged,
+) {
     let orders: i64 =
         sqlx::query_scalar("SELECT count(*) FROM wallet.payment_orders WHERE order_id = ANY($1)")
             .bind(&acknowledged.order_ids)
@@ -349,7 +355,7 @@ async fn assert_nothing_is_missing(database: &PgPool, pair: &Pair, acknowledged:
     );
     let coins = COINS_PER_RECHARGE * (1 + acknowledged.recharges);
     assert_eq!(
-        pair.coins().await,
+        pair.load_coins().await,
         coins - COINS_PER_MINUTE * acknowledged.minutes,
         "coins"
     );
@@ -373,9 +379,10 @@ async fn charges_without_a_call(database: &PgPool) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hang_ups_take_nothing_from_anybody_else() {
     let _stack = take_stack().await;
-    let database = PgPool::connect_lazy(&variable("DATABASE_URL")).expect("a valid url");
-    let honest = join_all((0..HONEST_PAIRS).map(|_| Pair::meet())).await;
-    let rude = join_all((0..RUDE_PAIRS).map(|_| async { Arc::new(Pair::meet().await) })).await;
+    let database = PgPool::connect_lazy(&read_variable("DATABASE_URL")).expect("a valid url");
+    let honest = join_all((0..HONEST_PAIRS).map(|_| CallPair::sign_up())).await;
+    let rude =
+        join_all((0..RUDE_PAIRS).map(|_| async { Arc::new(CallPair::sign_up().await) })).await;
     let random = Arc::new(Random::default());
 
     let until = Instant::now() + duration();
@@ -445,32 +452,32 @@ async fn kill_one_after_the_other(until: Instant) -> usize {
     while Instant::now() + KILL_PAUSE < until {
         tokio::time::sleep(KILL_PAUSE).await;
         let victim = VICTIMS[kills % VICTIMS.len()];
-        dev(&["kill", victim]).await;
-        dev(&["start", victim]).await;
+        run_dev(&["kill", victim]).await;
+        run_dev(&["start", victim]).await;
         kills += 1;
     }
     kills
 }
 
 /// Ends the calls of a pair that hangs up, so that its next start is one.
-async fn keep_ending_calls(pair: Arc<Pair>, until: Instant) {
+async fn keep_ending_calls(pair: Arc<CallPair>, until: Instant) {
     while Instant::now() < until {
         end_ongoing_call(&pair).await;
         tokio::time::sleep(PACE / 4).await;
     }
 }
 
-async fn end_ongoing_call(pair: &Pair) {
-    if let Some(call_id) = pair.ongoing(&pair.caller).await["call_id"].as_i64() {
-        pair.end(&pair.caller, call_id).await;
+async fn end_ongoing_call(pair: &CallPair) {
+    if let Some(call_id) = pair.load_ongoing_call(&pair.caller).await["call_id"].as_i64() {
+        pair.end_call(&pair.caller, call_id).await;
     }
 }
 
 /// A start whose client hung up went on without it: its call is live, can be ended, and leaves both free.
-async fn end_whatever_goes_on(pair: &Pair) {
+async fn end_whatever_goes_on(pair: &CallPair) {
     wait_for("both to be free", || async {
         end_ongoing_call(pair).await;
-        pair.both_free().await.then_some(())
+        pair.are_both_free().await.then_some(())
     })
     .await;
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
-use talktime_client::{App, Person, Role};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, TestApp, app, dev, dev_succeeds, wait_for};
+use talktime_client::{ApiClient, AppUser, UserRole};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, run_dev, try_dev, wait_for};
 
 use crate::take_stack;
 
@@ -16,18 +16,18 @@ fn key_of(token: &str) -> &str {
 }
 
 async fn keys(command: &[&str]) -> String {
-    let output = dev(&[&["run", "auth", "keys"], command].concat()).await;
+    let output = run_dev(&[&["run", "auth", "keys"], command].concat()).await;
     output.trim().to_owned()
 }
 
-async fn shown_keys(app: &App) -> Vec<String> {
+async fn shown_keys(app: &ApiClient) -> Vec<String> {
     let answer = app.get("/.well-known/jwks.json").answer().await;
     let keys = answer.body["keys"].as_array().expect("a key set");
     let ids = keys.iter().filter_map(|key| key["kid"].as_str());
     ids.map(str::to_owned).collect()
 }
 
-async fn wait_until_shown(gateways: [&App; 2], expected: &[&str]) {
+async fn wait_until_shown(gateways: [&ApiClient; 2], expected: &[&str]) {
     for gateway in gateways {
         wait_for("a gateway to show the keys", || async {
             (shown_keys(gateway).await == expected).then_some(())
@@ -36,16 +36,16 @@ async fn wait_until_shown(gateways: [&App; 2], expected: &[&str]) {
     }
 }
 
-async fn me(app: &App, person: &Person) -> u16 {
-    app.get("/users/me").of(person).answer().await.status
+async fn me(app: &ApiClient, person: &AppUser) -> u16 {
+    app.get("/users/me").as_user(person).answer().await.status
 }
 
-async fn refresh(app: &App, person: Person) -> Person {
+async fn refresh(app: &ApiClient, person: AppUser) -> AppUser {
     let body = json!({"refresh_token": person.refresh_token});
     let answer = app.post("/auth/refresh").json(&body).answer().await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let token = |name: &str| answer.body[name].as_str().expect("a token").to_owned();
-    Person {
+    AppUser {
         access_token: token("access_token"),
         refresh_token: token("refresh_token"),
         ..person
@@ -53,7 +53,11 @@ async fn refresh(app: &App, person: Person) -> Person {
 }
 
 /// Uses the app until told to stop, on both gateways in turn; fails when anything is refused.
-async fn use_the_app(gateways: [App; 2], mut person: Person, done: Arc<AtomicBool>) -> Person {
+async fn use_the_app(
+    gateways: [ApiClient; 2],
+    mut person: AppUser,
+    done: Arc<AtomicBool>,
+) -> AppUser {
     while !done.load(Ordering::Relaxed) {
         for gateway in &gateways {
             person = refresh(gateway, person).await;
@@ -66,9 +70,9 @@ async fn use_the_app(gateways: [App; 2], mut person: Person, done: Arc<AtomicBoo
 }
 
 /// Signs up anew until the new key signs.
-async fn with_another_key(app: &TestApp, old: &Person) -> Person {
+async fn with_another_key(app: &TestApp, old: &AppUser) -> AppUser {
     wait_for("another key to sign", || async {
-        let person = app.sign_up(Role::User).await;
+        let person = app.sign_up(UserRole::User).await;
         let is_other = key_of(&person.access_token) != key_of(&old.access_token);
         is_other.then_some(person)
     })
@@ -78,20 +82,20 @@ async fn with_another_key(app: &TestApp, old: &Person) -> Person {
 #[tokio::test]
 async fn keys_change_while_people_use_the_app_and_nobody_is_logged_out() {
     let _stack = take_stack().await;
-    let (first, second) = (app().await, second_gateway(&[]).await);
+    let (first, second) = (connect_app().await, start_gateway(&[]).await);
     let gateways = [&*first, &second.app];
     let [idle, busy] = [
-        first.sign_up(Role::User).await,
-        first.sign_up(Role::User).await,
+        first.sign_up(UserRole::User).await,
+        first.sign_up(UserRole::User).await,
     ];
     let done = Arc::new(AtomicBool::new(false));
-    let everywhere = gateways.map(App::clone);
+    let everywhere = gateways.map(ApiClient::clone);
     let busy = tokio::spawn(use_the_app(everywhere, busy, done.clone()));
 
     let [old_id]: [String; 1] = shown_keys(&first).await.try_into().expect("one key");
     let next_id = keys(&["publish"]).await;
     wait_until_shown(gateways, &[&old_id, &next_id]).await;
-    let still = first.sign_up(Role::User).await;
+    let still = first.sign_up(UserRole::User).await;
     assert_eq!(key_of(&still.access_token), key_of(&idle.access_token));
 
     wait_for("the next key to be known everywhere", || async {
@@ -125,5 +129,5 @@ async fn keys_change_while_people_use_the_app_and_nobody_is_logged_out() {
 /// Whether a key signs now. Without haste it waits for minutes, which no test does.
 async fn sign(key_id: &str) -> bool {
     let command = ["run", "auth", "keys", "sign", "--now", key_id];
-    dev_succeeds(&command).await
+    try_dev(&command).await
 }

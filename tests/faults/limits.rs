@@ -2,8 +2,8 @@
 //! operator sets.
 
 use serde_json::{Value, json};
-use talktime_client::Person;
-use talktime_tests::{Answered, Pair, assert_books_are_right, dev, wait_for};
+use talktime_client::AppUser;
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
 use crate::take_stack;
 
@@ -12,15 +12,15 @@ async fn restart_calls(variables: &[&str]) {
     for variable in variables {
         command.extend(["--env", variable]);
     }
-    dev(&command).await;
+    run_dev(&command).await;
 }
 
-async fn newest_call(pair: &Pair) -> Value {
+async fn newest_call(pair: &CallPair) -> Value {
     wait_for("the history", || async {
         let history = pair
             .app
             .get("/calls/history")
-            .of(&pair.caller)
+            .as_user(&pair.caller)
             .answer()
             .await;
         (history.status == 200).then(|| history.body["calls"][0].clone())
@@ -28,11 +28,11 @@ async fn newest_call(pair: &Pair) -> Value {
     .await
 }
 
-async fn heartbeat(pair: &Pair, person: &Person) {
+async fn heartbeat(pair: &CallPair, person: &AppUser) {
     let beat = pair
         .app
         .post("/users/me/heartbeat")
-        .of(person)
+        .as_user(person)
         .answer()
         .await;
     assert_eq!(beat.status, 200, "{beat:?}");
@@ -42,14 +42,14 @@ async fn heartbeat(pair: &Pair, person: &Person) {
 async fn a_call_that_both_have_left_ended_when_they_were_last_heard_of() {
     let _stack = take_stack().await;
     restart_calls(&["TALKTIME_CALLS__SILENCE_MAX_SECS=5"]).await;
-    let left = Pair::meet().await;
-    left.must_call().await;
-    let kept = Pair::meet().await;
-    let kept_id = kept.must_call().await;
+    let left = CallPair::sign_up().await;
+    left.start_call().await;
+    let kept = CallPair::sign_up().await;
+    let kept_id = kept.start_call().await;
     // One of the two still there is enough.
     wait_for("the call to be ended", || async {
         heartbeat(&kept, &kept.listener).await;
-        left.ongoing(&left.caller).await["call_id"]
+        left.load_ongoing_call(&left.caller).await["call_id"]
             .is_null()
             .then_some(())
     })
@@ -68,10 +68,13 @@ async fn a_call_that_both_have_left_ended_when_they_were_last_heard_of() {
         (&call["coins_spent"], &call["duration_seconds"]),
         (&json!(10), &json!(0))
     );
-    assert_eq!(left.coins().await, 290);
-    assert_eq!(left.earned().await, 1);
-    assert_eq!(kept.ongoing(&kept.caller).await["call_id"], kept_id);
-    assert_eq!(kept.end(&kept.caller, kept_id).await.status, 200);
+    assert_eq!(left.load_coins().await, 290);
+    assert_eq!(left.load_earned().await, 1);
+    assert_eq!(
+        kept.load_ongoing_call(&kept.caller).await["call_id"],
+        kept_id
+    );
+    assert_eq!(kept.end_call(&kept.caller, kept_id).await.status, 200);
     restart_calls(&[]).await;
     assert_books_are_right().await;
 }
@@ -84,13 +87,13 @@ async fn a_call_that_its_caller_takes_back_at_once_costs_nothing_where_that_is_g
         "TALKTIME_CALLS__MINUTE_SECS=30",
     ])
     .await;
-    let pair = Pair::meet().await;
-    let cancel = async |person: &Person| {
-        let body = json!({"call_id": pair.must_call().await, "reason": "cancelled"});
+    let pair = CallPair::sign_up().await;
+    let cancel = async |person: &AppUser| {
+        let body = json!({"call_id": pair.start_call().await, "reason": "cancelled"});
         let ended = pair
             .app
             .post("/calls/end")
-            .of(person)
+            .as_user(person)
             .json(&body)
             .answer()
             .await;
@@ -107,7 +110,7 @@ async fn a_call_that_its_caller_takes_back_at_once_costs_nothing_where_that_is_g
     ] {
         assert_eq!(taken_back[field], value, "{field}: {taken_back}");
     }
-    assert_eq!(pair.coins().await, 300);
+    assert_eq!(pair.load_coins().await, 300);
     // The listener's refusal is no such thing, and without the grace nobody's is.
     assert_eq!(cancel(&pair.listener).await["coins_spent"], 10);
     restart_calls(&[]).await;

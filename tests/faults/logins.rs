@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use talktime_client::{Answer, Role, random_phone};
-use talktime_tests::{Answered, TestApp, app, variable, wait_for};
+use talktime_client::{ApiAnswer, UserRole, random_phone};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, wait_for};
 
 use crate::take_stack;
 
@@ -12,16 +12,16 @@ async fn code(app: &TestApp, phone: &str) -> Value {
     let body = json!({"phone": phone});
     let sent = app.post("/auth/request_otp").json(&body).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    json!({"phone": phone, "otp": app.otp_of(phone).await})
+    json!({"phone": phone, "otp": app.read_otp(phone).await})
 }
 
-async fn verify(app: &TestApp, body: &Value) -> Answer {
+async fn verify(app: &TestApp, body: &Value) -> ApiAnswer {
     app.post("/auth/verify").json(body).answer().await
 }
 
 /// A database that takes no login until the connection ends.
 async fn lock_logins(tables: &str) -> PgConnection {
-    let mut connection = PgConnection::connect(&variable("AUTH_OWNER_DATABASE_URL"))
+    let mut connection = PgConnection::connect(&read_variable("AUTH_OWNER_DATABASE_URL"))
         .await
         .expect("connected");
     let lock = format!("BEGIN; LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE");
@@ -35,8 +35,8 @@ async fn lock_logins(tables: &str) -> PgConnection {
 #[tokio::test]
 async fn a_code_works_again_after_a_login_that_was_answered_503() {
     let _stack = take_stack().await;
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for (phone, status) in [
         (person.phone, "registered"),
         (random_phone(), "needs_registration"),

@@ -4,27 +4,27 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use talktime_client::random_phone;
-use talktime_tests::{Answered, Pair, assert_books_are_right, dev, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
 use crate::take_stack;
 
 #[tokio::test]
 async fn calls_go_on_while_nats_is_down_and_the_events_arrive_after() {
     let _stack = take_stack().await;
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    dev(&["stop", "nats"]).await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    run_dev(&["stop", "nats"]).await;
     let outage = Instant::now();
 
     // A minute that begins in the outage is billed, the call can be ended and another be made.
     wait_for("a minute billed without NATS", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
     .await;
-    let ended = pair.end(&pair.caller, call_id).await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
-    let second = pair.must_call().await;
-    let ended = pair.end(&pair.listener, second).await;
+    let second = pair.start_call().await;
+    let ended = pair.end_call(&pair.listener, second).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     assert!(
         unpublished_events("calls").await > 0,
@@ -32,7 +32,7 @@ async fn calls_go_on_while_nats_is_down_and_the_events_arrive_after() {
     );
 
     outage_of_thirty_seconds(outage).await;
-    dev(&["start", "nats"]).await;
+    run_dev(&["start", "nats"]).await;
     for service in ["calls", "wallet", "presence"] {
         wait_for("the outbox to be published", || async {
             (unpublished_events(service).await == 0).then_some(())
@@ -44,7 +44,7 @@ async fn calls_go_on_while_nats_is_down_and_the_events_arrive_after() {
         let feed = pair
             .app
             .get("/feed/listeners?per_page=100&sort_by=recent")
-            .of(&pair.caller);
+            .as_user(&pair.caller);
         let listeners = feed.answer().await.body["listeners"].as_array()?.clone();
         let ours = listeners
             .into_iter()
@@ -62,7 +62,8 @@ async fn outage_of_thirty_seconds(since: Instant) {
 }
 
 async fn unpublished_events(service: &str) -> i64 {
-    let url = talktime_tests::variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url =
+        talktime_tests::read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
     let pool = sqlx::PgPool::connect_lazy(&url).expect("a valid url");
     sqlx::query_scalar("SELECT count(*) FROM outbox WHERE published_at IS NULL")
         .fetch_one(&pool)
@@ -73,10 +74,10 @@ async fn unpublished_events(service: &str) -> i64 {
 #[tokio::test]
 async fn a_stopped_service_answers_503_and_leaves_nothing_half_done() {
     let _stack = take_stack().await;
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     for service in ["wallet", "profile", "presence", "calls"] {
-        dev(&["kill", service]).await;
-        let refused = pair.call().await;
+        run_dev(&["kill", service]).await;
+        let refused = pair.request_call().await;
         assert_eq!(refused.status, 503, "{service}: {refused:?}");
         assert_eq!(
             refused.header("content-type"),
@@ -87,38 +88,38 @@ async fn a_stopped_service_answers_503_and_leaves_nothing_half_done() {
             "{service}: {refused:?}"
         );
         assert!(refused.body["detail"].is_string());
-        dev(&["start", service]).await;
+        run_dev(&["start", service]).await;
         wait_for("both free", || async {
-            pair.both_free().await.then_some(())
+            pair.are_both_free().await.then_some(())
         })
         .await;
-        assert_eq!(pair.coins().await, 300, "{service}");
+        assert_eq!(pair.load_coins().await, 300, "{service}");
     }
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn what_does_not_need_the_dead_part_goes_on() {
     let _stack = take_stack().await;
-    let pair = Pair::meet().await;
-    dev(&["kill", "wallet"]).await;
+    let pair = CallPair::sign_up().await;
+    run_dev(&["kill", "wallet"]).await;
     for path in [
         "/users/me",
         "/users/me/status",
         "/feed/listeners",
         "/calls/ongoing",
     ] {
-        let answer = pair.app.get(path).of(&pair.caller).answer().await;
+        let answer = pair.app.get(path).as_user(&pair.caller).answer().await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
     }
-    dev(&["start", "wallet"]).await;
+    run_dev(&["start", "wallet"]).await;
 }
 
 /// What `path` says of whether its statuses are of now, and its answer.
-async fn is_current(pair: &Pair, path: &str) -> (bool, Value) {
-    let answer = pair.app.get(path).of(&pair.caller).answer().await;
+async fn is_current(pair: &CallPair, path: &str) -> (bool, Value) {
+    let answer = pair.app.get(path).as_user(&pair.caller).answer().await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let is_current = match path {
         "/calls/status" => answer.body["system_status"] == "operational",
@@ -135,7 +136,7 @@ const WITH_STATUSES: [&str; 4] = [
     "/calls/status",
 ];
 
-async fn wait_until_all_say(pair: &Pair, expected: bool) {
+async fn wait_until_all_say(pair: &CallPair, expected: bool) {
     for path in WITH_STATUSES {
         wait_for(path, || async {
             let (is_current, _) = is_current(pair, path).await;
@@ -148,9 +149,9 @@ async fn wait_until_all_say(pair: &Pair, expected: bool) {
 #[tokio::test]
 async fn without_presence_statuses_are_the_last_known_and_it_is_said() {
     let _stack = take_stack().await;
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let favorite = json!({"listener_id": pair.listener.user_id});
-    let add = pair.app.post("/favorites/add").of(&pair.caller);
+    let add = pair.app.post("/favorites/add").as_user(&pair.caller);
     assert_eq!(add.json(&favorite).answer().await.status, 200);
     wait_until_all_say(&pair, true).await;
     let in_feed = || async {
@@ -162,7 +163,7 @@ async fn without_presence_statuses_are_the_last_known_and_it_is_said() {
     let before = wait_for("the listener to be in the feed", in_feed).await;
     assert_eq!(before["is_online"], true, "{before}");
 
-    dev(&["kill", "presence"]).await;
+    run_dev(&["kill", "presence"]).await;
     wait_until_all_say(&pair, false).await;
     let after = in_feed().await.expect("still there, as last known");
     assert_eq!(after, before);
@@ -171,38 +172,38 @@ async fn without_presence_statuses_are_the_last_known_and_it_is_said() {
     let (_, status) = is_current(&pair, "/calls/status").await;
     assert!(status["listeners_online"].as_i64() >= Some(1), "{status}");
     // What is presence's own to say fails, and says that.
-    let own = pair.app.get("/users/me/status").of(&pair.caller);
+    let own = pair.app.get("/users/me/status").as_user(&pair.caller);
     assert_eq!(own.answer().await.status, 503);
 
-    dev(&["start", "presence"]).await;
+    run_dev(&["start", "presence"]).await;
     wait_until_all_say(&pair, true).await;
 }
 
 #[tokio::test]
 async fn a_call_that_ends_while_the_wallet_is_down_frees_both_and_is_settled_after() {
     let _stack = take_stack().await;
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
-    dev(&["kill", "wallet"]).await;
-    let pending = pair.end(&pair.caller, call_id).await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    run_dev(&["kill", "wallet"]).await;
+    let pending = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(pending.status, 503, "{pending:?}");
     wait_for("both free", || async {
-        pair.both_free().await.then_some(())
+        pair.are_both_free().await.then_some(())
     })
     .await;
-    dev(&["start", "wallet"]).await;
+    run_dev(&["start", "wallet"]).await;
     wait_for("the settlement", || async {
-        (pair.earned().await == json!(1)).then_some(())
+        (pair.load_earned().await == json!(1)).then_some(())
     })
     .await;
-    assert_eq!(pair.coins().await, 290);
+    assert_eq!(pair.load_coins().await, 290);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
 async fn a_login_while_profile_is_down_does_not_use_the_code_up() {
     let _stack = take_stack().await;
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     let phone = random_phone();
     let sent = app
         .post("/auth/request_otp")
@@ -210,12 +211,12 @@ async fn a_login_while_profile_is_down_does_not_use_the_code_up() {
         .answer()
         .await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    let otp = app.otp_of(&phone).await;
-    dev(&["kill", "profile"]).await;
+    let otp = app.read_otp(&phone).await;
+    run_dev(&["kill", "profile"]).await;
     let body = json!({"phone": phone, "otp": otp});
     let refused = app.post("/auth/verify").json(&body).answer().await;
     assert_eq!(refused.status, 503, "{refused:?}");
-    dev(&["start", "profile"]).await;
+    run_dev(&["start", "profile"]).await;
     let verified = wait_for("profile to be back", || async {
         let answer = app.post("/auth/verify").json(&body).answer().await;
         (answer.status != 503).then_some(answer)

@@ -1,7 +1,7 @@
 //! A password of the database is changed while people talk, as `docs/runbooks/rotate-keys.md` says.
 
 use sqlx::{AssertSqlSafe, PgPool};
-use talktime_tests::{Pair, assert_books_are_right, dev, variable, wait_for};
+use talktime_tests::{CallPair, assert_books_are_right, read_variable, run_dev, wait_for};
 
 use crate::take_stack;
 
@@ -14,9 +14,9 @@ async fn set_password(superuser: &PgPool, password: &str) {
     changed.await.expect("changed");
 }
 
-async fn wait_for_coins_spent(pair: &Pair, coins: i64) {
+async fn wait_for_coins_spent(pair: &CallPair, coins: i64) {
     wait_for("a minute to be billed", || async {
-        let ongoing = pair.ongoing(&pair.caller).await;
+        let ongoing = pair.load_ongoing_call(&pair.caller).await;
         (ongoing["coins_spent"].as_i64() >= Some(coins)).then_some(())
     })
     .await;
@@ -25,25 +25,25 @@ async fn wait_for_coins_spent(pair: &Pair, coins: i64) {
 #[tokio::test]
 async fn a_call_goes_on_while_the_password_of_its_service_changes() {
     let _stack = take_stack().await;
-    let superuser = PgPool::connect_lazy(&variable("DATABASE_URL")).expect("a valid url");
-    let url = variable("CALLS_APP_DATABASE_URL");
+    let superuser = PgPool::connect_lazy(&read_variable("DATABASE_URL")).expect("a valid url");
+    let url = read_variable("CALLS_APP_DATABASE_URL");
     let (before, _) = url.rsplit_once('@').expect("a password and a host");
     let (_, old_password) = before.rsplit_once(':').expect("a password");
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
 
     set_password(&superuser, NEW_PASSWORD).await;
     // The connections that are open stay good.
     wait_for_coins_spent(&pair, 20).await;
     let new_url = url.replacen(old_password, NEW_PASSWORD, 1);
     let variable = format!("TALKTIME_CALLS__DATABASE__APP_URL={new_url}");
-    dev(&["restart", "calls", "--no-build", "--env", &variable]).await;
-    let spent = pair.ongoing(&pair.caller).await["coins_spent"].as_i64();
+    run_dev(&["restart", "calls", "--no-build", "--env", &variable]).await;
+    let spent = pair.load_ongoing_call(&pair.caller).await["coins_spent"].as_i64();
     wait_for_coins_spent(&pair, spent.expect("coins") + 10).await;
-    let ended = pair.end(&pair.caller, call_id).await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
 
     set_password(&superuser, old_password).await;
-    dev(&["restart", "calls", "--no-build"]).await;
+    run_dev(&["restart", "calls", "--no-build"]).await;
     assert_books_are_right().await;
 }

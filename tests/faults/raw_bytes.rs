@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use talktime_client::{Person, Role};
-use talktime_tests::{Answered, TestApp, app, dev};
+use talktime_client::{AppUser, UserRole};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, run_dev};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -110,7 +110,7 @@ async fn ask_well(address: &str) {
 }
 
 /// Opens a turn's connections one after the other; how long honest requests took meanwhile.
-async fn turn<F>(number: u64, person: &Person, connect: impl Fn(u64) -> F) -> Vec<Duration>
+async fn turn<F>(number: u64, person: &AppUser, connect: impl Fn(u64) -> F) -> Vec<Duration>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -143,18 +143,18 @@ struct Honest {
 }
 
 impl Honest {
-    fn begin(person: &Person) -> Self {
+    fn begin(person: &AppUser) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let people = (0..HONEST).map(|_| {
             let (stop, person) = (stop.clone(), person.clone());
             tokio::spawn(async move {
-                let app: TestApp = app().await;
+                let app: TestApp = connect_app().await;
                 let mut pace = at_most_every(HONEST_PACE);
                 let mut took = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     pace.tick().await;
                     let started = Instant::now();
-                    let answer = app.get("/wallet/balance").of(&person).answer().await;
+                    let answer = app.get("/wallet/balance").as_user(&person).answer().await;
                     assert_eq!(answer.status, 200, "{answer:?}");
                     took.push(started.elapsed());
                 }
@@ -184,7 +184,7 @@ fn p99(mut took: Vec<Duration>) -> Duration {
 }
 
 async fn gateway_pid() -> String {
-    let variables = dev(&["env"]).await;
+    let variables = run_dev(&["env"]).await;
     let pid = variables
         .lines()
         .find_map(|line| line.strip_prefix("GATEWAY_PID="));
@@ -201,8 +201,8 @@ fn resident_kb(pid: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_connections_of_nonsense_are_survived() {
     let _stack = take_stack().await;
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let pid = gateway_pid().await;
     let before_kb = resident_kb(&pid);
     let address: Arc<str> = app.gateway_url().trim_start_matches("http://").into();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use sqlx::PgPool;
 use talktime_proto::events::STREAM_NAME;
-use talktime_tests::{Answered, Pair, WAIT_MAX, dev, variable, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, read_variable, run_dev, wait_for};
 use tokio::time::timeout;
 
 use crate::take_stack;
@@ -50,7 +50,7 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
 
 /// The durable consumers that services have of the stream; none where there is no stream.
 async fn consumers() -> BTreeSet<String> {
-    let nats = async_nats::connect(variable("NATS_URL")).await;
+    let nats = async_nats::connect(read_variable("NATS_URL")).await;
     let jetstream = async_nats::jetstream::new(nats.expect("NATS is up"));
     match jetstream.get_stream(STREAM_NAME).await {
         Ok(stream) => {
@@ -107,12 +107,12 @@ async fn wait_until_agreed(pool: &PgPool) {
 #[tokio::test]
 async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
     let _stack = take_stack().await;
-    let pool = PgPool::connect_lazy(&variable("DATABASE_URL")).expect("a valid url");
-    let pair = Pair::meet().await;
-    let call_id = pair.must_call().await;
+    let pool = PgPool::connect_lazy(&read_variable("DATABASE_URL")).expect("a valid url");
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
     // Long enough to count.
     wait_for("a second minute", || async {
-        (pair.ongoing(&pair.caller).await["coins_spent"] == 20).then_some(())
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
     .await;
     wait_until_agreed(&pool).await;
@@ -120,16 +120,16 @@ async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
     assert!(consumers.len() > SERVICES.len(), "{consumers:?}");
 
     // What profile does not hear while it is away is in the stream alone, and the stream goes.
-    dev(&["stop", "profile"]).await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    run_dev(&["stop", "profile"]).await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     wait_until_published(&pool).await;
-    dev(&["stop", "nats", "--wipe"]).await;
-    dev(&["start", "nats"]).await;
-    dev(&["start", "profile"]).await;
+    run_dev(&["stop", "nats", "--wipe"]).await;
+    run_dev(&["start", "nats"]).await;
+    run_dev(&["start", "profile"]).await;
     assert!(!differing_rows(&pool).await.is_empty(), "nothing was lost");
 
     for service in SERVICES {
-        dev(&["run", service, "republish", "--since-secs", "3600"]).await;
+        run_dev(&["run", service, "republish", "--since-secs", "3600"]).await;
     }
     wait_until_agreed(&pool).await;
     // The others have found out by themselves that the stream is a new one.
@@ -138,8 +138,8 @@ async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
         consumers.is_subset(&again).then_some(())
     })
     .await;
-    let letters = dev(&["run", "profile", "dead-letters", "list"]).await;
+    let letters = run_dev(&["run", "profile", "dead-letters", "list"]).await;
     assert_eq!(letters, "", "nothing was buried");
-    let feed = pair.app.get("/feed/listeners").of(&pair.caller);
+    let feed = pair.app.get("/feed/listeners").as_user(&pair.caller);
     assert_eq!(feed.answer().await.status, 200);
 }

@@ -3,8 +3,8 @@
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use talktime_tests::replica::another_calls;
-use talktime_tests::{Answered, Pair, assert_books_are_right, dev, wait_for};
+use talktime_tests::replica::start_calls;
+use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
 use crate::take_stack;
 
@@ -16,27 +16,27 @@ const RATE_COINS: i64 = 10;
 /// Of the test stack.
 const MINUTE_SECS: i64 = 2;
 
-async fn meet_all() -> Vec<Pair> {
+async fn meet_all() -> Vec<CallPair> {
     stream::iter(0..CALLS)
-        .map(|_| Pair::meet())
+        .map(|_| CallPair::sign_up())
         .buffer_unordered(AT_ONCE)
         .collect()
         .await
 }
 
 /// Ends a call that may have ended, or be about to; the service may just be dying.
-async fn end(pair: &Pair, call_id: i64) {
+async fn end(pair: &CallPair, call_id: i64) {
     wait_for("the end", || async {
-        let ended = pair.end(&pair.caller, call_id).await;
+        let ended = pair.end_call(&pair.caller, call_id).await;
         [200, 404].contains(&ended.status).then_some(())
     })
     .await;
 }
 
-async fn receipt(pair: &Pair, call_id: i64) -> Value {
+async fn receipt(pair: &CallPair, call_id: i64) -> Value {
     wait_for("the receipt", || async {
         let path = format!("/calls/{call_id}");
-        let receipt = pair.app.get(&path).of(&pair.caller).answer().await;
+        let receipt = pair.app.get(&path).as_user(&pair.caller).answer().await;
         let is_closed = receipt.status == 200 && receipt.body["listener_money_earned"] != 0;
         is_closed.then_some(receipt.body)
     })
@@ -44,7 +44,7 @@ async fn receipt(pair: &Pair, call_id: i64) -> Value {
 }
 
 /// A minute for each two seconds begun, each charged once, the listener paid for as many.
-async fn assert_paid_exactly(pair: &Pair, call_id: i64) -> i64 {
+async fn assert_paid_exactly(pair: &CallPair, call_id: i64) -> i64 {
     let receipt = receipt(pair, call_id).await;
     let seconds = receipt["duration_seconds"].as_i64().expect("seconds");
     let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
@@ -52,8 +52,12 @@ async fn assert_paid_exactly(pair: &Pair, call_id: i64) -> i64 {
     assert_eq!(minutes, begun.max(1), "{receipt}");
     assert_eq!(receipt["status"], "completed", "{receipt}");
     assert_eq!(receipt["coins_spent"], RATE_COINS * minutes, "{receipt}");
-    assert_eq!(pair.coins().await, 300 - RATE_COINS * minutes, "{receipt}");
-    assert_eq!(pair.earned().await, json!(minutes), "{receipt}");
+    assert_eq!(
+        pair.load_coins().await,
+        300 - RATE_COINS * minutes,
+        "{receipt}"
+    );
+    assert_eq!(pair.load_earned().await, json!(minutes), "{receipt}");
     minutes
 }
 
@@ -61,17 +65,17 @@ async fn assert_paid_exactly(pair: &Pair, call_id: i64) -> i64 {
 async fn replicas_die_while_two_hundred_calls_are_live() {
     let _stack = take_stack().await;
     let pairs = meet_all().await;
-    let calls: Vec<(&Pair, i64)> = stream::iter(&pairs)
-        .map(|pair| async move { (pair, pair.must_call().await) })
+    let calls: Vec<(&CallPair, i64)> = stream::iter(&pairs)
+        .map(|pair| async move { (pair, pair.start_call().await) })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let mut steady = another_calls().await;
+    let mut steady = start_calls().await;
     for _ in 0..DEATHS {
-        let mut doomed = another_calls().await;
-        dev(&["kill", "calls"]).await;
+        let mut doomed = start_calls().await;
+        run_dev(&["kill", "calls"]).await;
         doomed.kill().await.expect("killed");
-        dev(&["start", "calls"]).await;
+        run_dev(&["start", "calls"]).await;
     }
     steady.kill().await.expect("killed");
     stream::iter(&calls)

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use talktime_client::{App, Person, Role};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Answered, TestApp, app, dev, variable, wait_for};
+use talktime_client::{ApiClient, AppUser, UserRole};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -13,13 +13,13 @@ use crate::take_stack;
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
-async fn me(app: &App, person: &Person) -> (u16, String) {
-    let answer = app.get("/users/me").of(person).answer().await;
+async fn me(app: &ApiClient, person: &AppUser) -> (u16, String) {
+    let answer = app.get("/users/me").as_user(person).answer().await;
     (answer.status, answer.code().to_owned())
 }
 
 /// Fails when a request that was sent a second after `revoked_at` is still served.
-async fn assert_refused_within_a_second(app: &App, person: &Person, revoked_at: Instant) {
+async fn assert_refused_within_a_second(app: &ApiClient, person: &AppUser, revoked_at: Instant) {
     loop {
         let sent_after = revoked_at.elapsed();
         match me(app, person).await {
@@ -32,25 +32,25 @@ async fn assert_refused_within_a_second(app: &App, person: &Person, revoked_at: 
     }
 }
 
-async fn log_out(app: &TestApp, person: &Person) {
-    let left = app.post("/auth/logout").of(person).answer().await;
+async fn log_out(app: &TestApp, person: &AppUser) {
+    let left = app.post("/auth/logout").as_user(person).answer().await;
     assert_eq!(left.status, 200, "{left:?}");
 }
 
-async fn log_out_everywhere(app: &TestApp, person: &Person) {
-    let left = app.post("/auth/logout_all").of(person).answer().await;
+async fn log_out_everywhere(app: &TestApp, person: &AppUser) {
+    let left = app.post("/auth/logout_all").as_user(person).answer().await;
     assert_eq!(left.status, 200, "{left:?}");
 }
 
-async fn end_session(app: &TestApp, person: &Person) {
-    let listed = app.get("/auth/sessions").of(person).answer().await;
+async fn end_session(app: &TestApp, person: &AppUser) {
+    let listed = app.get("/auth/sessions").as_user(person).answer().await;
     let id = listed.body["sessions"][0]["session_id"].as_str();
     let path = format!("/auth/sessions/{}", id.expect("a session"));
-    let ended = app.delete(&path).of(person).answer().await;
+    let ended = app.delete(&path).as_user(person).answer().await;
     assert_eq!(ended.status, 200, "{ended:?}");
 }
 
-async fn use_a_refresh_token_twice(app: &TestApp, person: &Person) {
+async fn use_a_refresh_token_twice(app: &TestApp, person: &AppUser) {
     for status in [200, 401] {
         let body = json!({"refresh_token": person.refresh_token});
         let answer = app.post("/auth/refresh").json(&body).answer().await;
@@ -58,17 +58,17 @@ async fn use_a_refresh_token_twice(app: &TestApp, person: &Person) {
     }
 }
 
-async fn delete(app: &TestApp, person: &Person) {
-    let deleted = app.delete("/users/me").of(person).answer().await;
+async fn delete(app: &TestApp, person: &AppUser) {
+    let deleted = app.delete("/users/me").as_user(person).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
 }
 
 #[tokio::test]
 async fn every_way_to_revoke_reaches_every_replica_within_a_second() {
     let _stack = take_stack().await;
-    let (first, second) = (app().await, second_gateway(&[]).await);
+    let (first, second) = (connect_app().await, start_gateway(&[]).await);
     for way in 0..5 {
-        let person = first.sign_up(Role::User).await;
+        let person = first.sign_up(UserRole::User).await;
         // Both have checked the token and remember it.
         assert_eq!(me(&first, &person).await.0, 200);
         assert_eq!(me(&second.app, &person).await.0, 200);
@@ -88,13 +88,13 @@ async fn every_way_to_revoke_reaches_every_replica_within_a_second() {
 #[tokio::test]
 async fn a_flushed_redis_lets_nobody_back_in_anywhere() {
     let _stack = take_stack().await;
-    let (first, second) = (app().await, second_gateway(&[]).await);
-    let person = first.sign_up(Role::User).await;
+    let (first, second) = (connect_app().await, start_gateway(&[]).await);
+    let person = first.sign_up(UserRole::User).await;
     log_out(&first, &person).await;
     let revoked_at = Instant::now();
     flush_redis().await;
     // One that has never heard of it either.
-    let third = second_gateway(&[]).await;
+    let third = start_gateway(&[]).await;
     for gateway in [&*first, &second.app, &third.app] {
         assert_refused_within_a_second(gateway, &person, revoked_at).await;
     }
@@ -103,33 +103,36 @@ async fn a_flushed_redis_lets_nobody_back_in_anywhere() {
 #[tokio::test]
 async fn without_auth_tokens_are_checked_against_redis_and_without_both_nobody_comes_in() {
     let _stack = take_stack().await;
-    let app = app().await;
-    let (here, gone) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (here, gone) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     log_out(&app, &gone).await;
-    dev(&["kill", "auth"]).await;
-    dev(&["kill", "redis"]).await;
+    run_dev(&["kill", "auth"]).await;
+    run_dev(&["kill", "redis"]).await;
     wait_for("what is known of auth to grow old", || async {
         (me(&app, &here).await == (503, "redis_unavailable".to_owned())).then_some(())
     })
     .await;
     assert_eq!(me(&app, &gone).await.0, 401, "from memory");
 
-    dev(&["start", "redis"]).await;
+    run_dev(&["start", "redis"]).await;
     wait_for("Redis to be asked in auth's place", || async {
         (me(&app, &here).await.0 == 200).then_some(())
     })
     .await;
     assert_eq!(me(&app, &gone).await.0, 401);
-    dev(&["start", "auth"]).await;
+    run_dev(&["start", "auth"]).await;
 }
 
-async fn assert_deleted_for_good(gateway: &App, person: &Person) {
+async fn assert_deleted_for_good(gateway: &ApiClient, person: &AppUser) {
     for path in ["/users/me", "/wallet/balance"] {
-        let refused = gateway.get(path).of(person).answer().await;
+        let refused = gateway.get(path).as_user(person).answer().await;
         assert_eq!(refused.code(), "token_revoked", "{refused:?}");
     }
     let body = json!({"amount_rupees": 150, "payment_method": "upi"});
-    let recharge = gateway.post("/calls/recharge").of(person).json(&body);
+    let recharge = gateway.post("/calls/recharge").as_user(person).json(&body);
     assert_eq!(recharge.answer().await.code(), "token_revoked");
     let body = json!({"refresh_token": person.refresh_token});
     let refresh = gateway.post("/auth/refresh").json(&body).answer().await;
@@ -139,28 +142,33 @@ async fn assert_deleted_for_good(gateway: &App, person: &Person) {
 #[tokio::test]
 async fn a_deletion_holds_on_every_gateway_while_nats_is_down() {
     let _stack = take_stack().await;
-    let (first, second) = (app().await, second_gateway(&[]).await);
-    let person = first.sign_up(Role::User).await;
+    let (first, second) = (connect_app().await, start_gateway(&[]).await);
+    let person = first.sign_up(UserRole::User).await;
     assert_eq!(me(&second.app, &person).await.0, 200);
-    dev(&["stop", "nats"]).await;
+    run_dev(&["stop", "nats"]).await;
     delete(&first, &person).await;
     for gateway in [&second.app, &*first] {
         assert_deleted_for_good(gateway, &person).await;
     }
-    dev(&["start", "nats"]).await;
+    run_dev(&["start", "nats"]).await;
 }
 
 /// Asks for a deletion that comes to no end.
-async fn assert_cut_off(app: &TestApp, person: &Person) {
-    let cut_off = app.delete("/users/me").of(person).answer().await;
+async fn assert_cut_off(app: &TestApp, person: &AppUser) {
+    let cut_off = app.delete("/users/me").as_user(person).answer().await;
     assert_eq!(cut_off.status, 503, "{cut_off:?}");
 }
 
 /// Waits until nobody can do anything with the person, as `stranger` sees it.
-async fn wait_until_deleted(app: &TestApp, person: &Person, stranger: &Person) {
+async fn wait_until_deleted(app: &TestApp, person: &AppUser, stranger: &AppUser) {
     wait_for("the deletion to be finished", || async {
         let body = json!({"blocked_id": person.user_id});
-        let block = app.post("/block").of(stranger).json(&body).answer().await;
+        let block = app
+            .post("/block")
+            .as_user(stranger)
+            .json(&body)
+            .answer()
+            .await;
         (block.code() == "user_not_found").then_some(())
     })
     .await;
@@ -170,12 +178,15 @@ async fn wait_until_deleted(app: &TestApp, person: &Person, stranger: &Person) {
 #[tokio::test]
 async fn a_deletion_that_auth_cannot_confirm_is_not_confirmed_and_finished_later() {
     let _stack = take_stack().await;
-    let app = app().await;
+    let app = connect_app().await;
     for part in ["auth", "redis"] {
-        let (person, stranger) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
-        dev(&["kill", part]).await;
+        let (person, stranger) = (
+            app.sign_up(UserRole::User).await,
+            app.sign_up(UserRole::User).await,
+        );
+        run_dev(&["kill", part]).await;
         assert_cut_off(&app, &person).await;
-        dev(&["start", part]).await;
+        run_dev(&["start", part]).await;
         wait_until_deleted(&app, &person, &stranger).await;
     }
 }
@@ -183,23 +194,26 @@ async fn a_deletion_that_auth_cannot_confirm_is_not_confirmed_and_finished_later
 #[tokio::test]
 async fn a_deletion_is_finished_whatever_dies_between_its_steps() {
     let _stack = take_stack().await;
-    let app = app().await;
+    let app = connect_app().await;
     for (service, failpoint) in [
         ("profile", "profile.deletion.requested"),
         ("auth", "auth.account.ended"),
         ("profile", "profile.deletion.account_ended"),
     ] {
-        let (person, stranger) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+        let (person, stranger) = (
+            app.sign_up(UserRole::User).await,
+            app.sign_up(UserRole::User).await,
+        );
         let variable = format!("TALKTIME_FAILPOINT={failpoint}");
-        dev(&["restart", service, "--no-build", "--env", &variable]).await;
+        run_dev(&["restart", service, "--no-build", "--env", &variable]).await;
         assert_cut_off(&app, &person).await;
-        dev(&["restart", service, "--no-build"]).await;
+        run_dev(&["restart", service, "--no-build"]).await;
         wait_until_deleted(&app, &person, &stranger).await;
     }
 }
 
 async fn flush_redis() {
-    let url = variable("REDIS_URL");
+    let url = read_variable("REDIS_URL");
     let address = url.strip_prefix("redis://").expect("redis://host:port");
     let mut redis = TcpStream::connect(address).await.expect("Redis is up");
     redis.write_all(b"FLUSHALL\r\n").await.expect("sent");

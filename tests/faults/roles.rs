@@ -1,7 +1,7 @@
 //! A service reaches its own schema and nothing else, whatever runs inside it.
 
 use sqlx::{Connection, PgConnection};
-use talktime_tests::variable;
+use talktime_tests::read_variable;
 
 const SERVICES: [&str; 6] = [
     "auth",
@@ -14,7 +14,7 @@ const SERVICES: [&str; 6] = [
 const PERMISSION_DENIED: &str = "42501";
 
 async fn connect(service: &str) -> PgConnection {
-    let url = variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url = read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
     PgConnection::connect(&url)
         .await
         .expect("the role connects")

@@ -10,8 +10,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use talktime_tests::picture::{self, Span};
-use talktime_tests::{Answered, Pair, variable, wait_for};
+use talktime_tests::picture::{self, TraceSpan};
+use talktime_tests::{CallPair, ExpectAnswer, read_variable, wait_for};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
@@ -20,7 +20,7 @@ use crate::take_stack;
 /// An OTLP endpoint that keeps what it gets, by trace id.
 #[derive(Clone, Default)]
 struct Sink {
-    traces: Arc<Mutex<HashMap<String, Vec<Span>>>>,
+    traces: Arc<Mutex<HashMap<String, Vec<TraceSpan>>>>,
 }
 
 #[tonic::async_trait]
@@ -40,7 +40,7 @@ impl TraceService for Sink {
                 traces
                     .entry(hex::encode(&span.trace_id))
                     .or_default()
-                    .push(Span {
+                    .push(TraceSpan {
                         service: service.clone(),
                         name: span.name,
                         id: hex::encode(&span.span_id),
@@ -71,7 +71,7 @@ impl Sink {
     /// Listens where the test stack's services send their spans.
     async fn listen() -> Self {
         let sink = Self::default();
-        let endpoint = variable("OTLP_ENDPOINT");
+        let endpoint = read_variable("OTLP_ENDPOINT");
         let address = endpoint.trim_start_matches("http://");
         let listener = tokio::net::TcpListener::bind(address)
             .await
@@ -83,14 +83,14 @@ impl Sink {
         sink
     }
 
-    fn spans(&self, trace_id: &str) -> Vec<Span> {
+    fn spans(&self, trace_id: &str) -> Vec<TraceSpan> {
         let traces = self.traces.lock().expect("nobody panics while holding it");
         traces.get(trace_id).cloned().unwrap_or_default()
     }
 }
 
 /// The trace as a person would read it.
-fn print_tree(spans: &[Span], parent: &str, depth: usize) {
+fn print_tree(spans: &[TraceSpan], parent: &str, depth: usize) {
     for span in spans.iter().filter(|span| span.parent == parent) {
         println!(
             "{:indent$}{} {}",
@@ -105,7 +105,7 @@ fn print_tree(spans: &[Span], parent: &str, depth: usize) {
 
 /// Draws the trace where somebody asks for it: `docs/call-trace.svg` is made so, by
 /// `TALKTIME_DRAW_TRACE=docs/call-trace.svg cargo dev test --test faults traces::`.
-fn draw(spans: &[Span], root: &str) {
+fn draw(spans: &[TraceSpan], root: &str) {
     let Some(path) = std::env::var_os("TALKTIME_DRAW_TRACE") else {
         return;
     };
@@ -118,13 +118,13 @@ fn draw(spans: &[Span], root: &str) {
 async fn one_trace_shows_a_start_from_the_gateway_to_the_event_that_follows() {
     let _stack = take_stack().await;
     let sink = Sink::listen().await;
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
     let client_span = "00f067aa0ba902b7";
     let started = pair
         .app
         .post("/calls/start")
-        .of(&pair.caller)
+        .as_user(&pair.caller)
         .header("traceparent", &format!("00-{trace_id}-{client_span}-01"))
         .json(&serde_json::json!({"listener_id": pair.listener.user_id, "call_type": "audio"}))
         .answer()
@@ -154,7 +154,7 @@ async fn one_trace_shows_a_start_from_the_gateway_to_the_event_that_follows() {
     print_tree(&spans, client_span, 0);
     draw(&spans, client_span);
     let ended = pair
-        .end(
+        .end_call(
             &pair.caller,
             started.body["call_id"].as_i64().expect("an id"),
         )

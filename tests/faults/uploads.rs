@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
-use talktime_client::{Answer, Person, Role};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
-use talktime_tests::{Answered, Pair, TestApp, dev, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, run_dev, wait_for};
 
 use crate::take_stack;
 
 const GRACE: &str = "TALKTIME_VERIFICATION__RECONCILER__GRACE_SECS=2";
 const EVERY: &str = "TALKTIME_VERIFICATION__RECONCILER__EVERY_SECS=1";
 
-async fn upload(app: &TestApp, person: &Person) -> Answer {
+async fn upload(app: &TestApp, person: &AppUser) -> ApiAnswer {
     let body = form("sample.wav", &audio::wav(40), None);
-    let ask = app.post("/verification/upload-audio-file").of(person);
+    let ask = app.post("/verification/upload-audio-file").as_user(person);
     ask.body(FORM_TYPE, body).answer().await
 }
 
@@ -25,12 +25,12 @@ async fn restart(variables: &[&str]) {
     for variable in variables {
         arguments.extend(["--env", variable]);
     }
-    dev(&arguments).await;
+    run_dev(&arguments).await;
 }
 
 /// What the service itself says of records and objects.
 async fn differences() -> Option<String> {
-    let output = tokio::process::Command::new(talktime_tests::variable("TALKTIME_DEV"))
+    let output = tokio::process::Command::new(talktime_tests::read_variable("TALKTIME_DEV"))
         .args(["--stack", "test", "run", "verification", "verify"])
         .output()
         .await
@@ -56,9 +56,9 @@ async fn wait_until_reconciled() {
 #[tokio::test]
 async fn verification_dies_at_every_step_of_an_upload() {
     let _stack = take_stack().await;
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     for failpoint in ["verification.upload.stored", "verification.upload.recorded"] {
-        let listener = app.sign_up(Role::Listener).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         restart(&[&format!("TALKTIME_FAILPOINT={failpoint}")]).await;
         let cut_off = upload(&app, &listener).await;
         assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
@@ -84,17 +84,17 @@ async fn verification_dies_at_every_step_of_an_upload() {
 #[tokio::test]
 async fn verification_dies_while_many_upload() {
     let _stack = take_stack().await;
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     let mut listeners = Vec::new();
     for _ in 0..12 {
-        listeners.push(app.sign_up(Role::Listener).await);
+        listeners.push(app.sign_up(UserRole::Listener).await);
     }
     restart(&[]).await;
     let uploads = join_all(listeners.iter().map(|listener| upload(&app, listener)));
     let killed = async {
         // Some are through, some are under way, some have not begun; which ones is left to chance.
         tokio::time::sleep(Duration::from_millis(150)).await;
-        dev(&["kill", "verification"]).await;
+        run_dev(&["kill", "verification"]).await;
     };
     let (answers, ()) = tokio::join!(uploads, killed);
     for answer in &answers {
@@ -105,7 +105,11 @@ async fn verification_dies_while_many_upload() {
     for (listener, answer) in listeners.iter().zip(&answers) {
         // A gateway takes a moment to see that the service is there again.
         let status = wait_for("the service to answer", || async {
-            let status = app.get("/verification/status").of(listener).answer().await;
+            let status = app
+                .get("/verification/status")
+                .as_user(listener)
+                .answer()
+                .await;
             (status.status == 200).then_some(status)
         })
         .await;
@@ -118,14 +122,14 @@ async fn verification_dies_while_many_upload() {
 #[tokio::test]
 async fn samples_of_deleted_listeners_go() {
     let _stack = take_stack().await;
-    let app = talktime_tests::app().await;
+    let app = talktime_tests::connect_app().await;
     // Before the deletion: an event that comes during a restart waits for its next delivery.
     restart(&[GRACE, EVERY]).await;
-    let listener = app.sign_up(Role::Listener).await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let taken = upload(&app, &listener).await;
     assert_eq!(taken.status, 200, "{taken:?}");
     let address = taken.body["audio_url"].as_str().expect("an address");
-    let deleted = app.delete("/users/me").of(&listener).answer().await;
+    let deleted = app.delete("/users/me").as_user(&listener).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
     wait_for("the object to be gone", || async {
         let fetched = reqwest::get(address).await.expect("the store answers");
@@ -138,9 +142,9 @@ async fn samples_of_deleted_listeners_go() {
 #[tokio::test]
 async fn nothing_is_recorded_while_the_store_is_down() {
     let _stack = take_stack().await;
-    let app = talktime_tests::app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    dev(&["kill", "s3"]).await;
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    run_dev(&["kill", "s3"]).await;
     let refused = upload(&app, &listener).await;
     assert_eq!(
         (refused.status, refused.code()),
@@ -148,9 +152,13 @@ async fn nothing_is_recorded_while_the_store_is_down() {
     );
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     // What needs no audio goes on.
-    let status = app.get("/verification/status").of(&listener).answer().await;
+    let status = app
+        .get("/verification/status")
+        .as_user(&listener)
+        .answer()
+        .await;
     assert_eq!(status.body["verification_count"], 0, "{status:?}");
-    dev(&["start", "s3"]).await;
+    run_dev(&["start", "s3"]).await;
     let taken = upload(&app, &listener).await;
     assert_eq!(taken.status, 200, "{taken:?}");
 }
@@ -158,12 +166,12 @@ async fn nothing_is_recorded_while_the_store_is_down() {
 #[tokio::test]
 async fn where_verification_is_required_only_the_verified_are_shown_and_called() {
     let _stack = take_stack().await;
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let require = "TALKTIME_PROFILE__REQUIRE_VERIFIED_LISTENERS=true";
-    dev(&["restart", "profile", "--no-build", "--env", require]).await;
+    run_dev(&["restart", "profile", "--no-build", "--env", require]).await;
     let is_shown = || async {
         let path = "/feed/listeners?sort_by=recent&per_page=100";
-        let feed = pair.app.get(path).of(&pair.caller).answer().await;
+        let feed = pair.app.get(path).as_user(&pair.caller).answer().await;
         let listeners = feed.body["listeners"].as_array().cloned();
         let id = pair.listener.user_id;
         let mut listeners = listeners.unwrap_or_default().into_iter();
@@ -171,7 +179,7 @@ async fn where_verification_is_required_only_the_verified_are_shown_and_called()
     };
     assert!(!is_shown().await);
     let refused = wait_for("an answer", || async {
-        let answer = pair.call().await;
+        let answer = pair.request_call().await;
         (answer.status != 503).then_some(answer)
     })
     .await;
@@ -180,10 +188,14 @@ async fn where_verification_is_required_only_the_verified_are_shown_and_called()
         (409, "listener_not_verified")
     );
 
-    dev(&["grant-admin", &pair.caller.phone]).await;
+    run_dev(&["grant-admin", &pair.caller.phone]).await;
     let sample = upload(&pair.app, &pair.listener).await;
     let decide = |path: &'static str, body: serde_json::Value| {
-        pair.app.post(path).of(&pair.caller).json(&body).answer()
+        pair.app
+            .post(path)
+            .as_user(&pair.caller)
+            .json(&body)
+            .answer()
     };
     let id = &sample.body["verification_id"];
     let body = json!({"verification_id": id, "action": "approve"});
@@ -193,8 +205,8 @@ async fn where_verification_is_required_only_the_verified_are_shown_and_called()
         is_shown().await.then_some(())
     })
     .await;
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 
     let body = json!({"user_id": pair.listener.user_id});
     let revoked = decide("/admin/verification/revoke", body).await;
@@ -203,8 +215,8 @@ async fn where_verification_is_required_only_the_verified_are_shown_and_called()
         (!is_shown().await).then_some(())
     })
     .await;
-    assert_eq!(pair.call().await.code(), "listener_not_verified");
-    dev(&["restart", "profile", "--no-build"]).await;
+    assert_eq!(pair.request_call().await.code(), "listener_not_verified");
+    run_dev(&["restart", "profile", "--no-build"]).await;
 }
 
 /// Uploads at once, and bytes of each: held in memory they would be 400 MiB.
@@ -218,7 +230,7 @@ const GROWTH_KIB_MAX: u64 = 150 * 1024;
 /// Resident memory of a service now, and at its highest, in KiB.
 #[cfg(target_os = "linux")]
 async fn memory_kib(service: &str) -> (u64, u64) {
-    let variables = dev(&["env"]).await;
+    let variables = run_dev(&["env"]).await;
     let name = format!("{}_PID=", service.to_uppercase());
     let pid = variables.lines().find_map(|line| line.strip_prefix(&name));
     let path = format!("/proc/{}/status", pid.expect("it runs"));
@@ -235,10 +247,10 @@ async fn memory_kib(service: &str) -> (u64, u64) {
 #[tokio::test]
 async fn fifty_uploads_at_once_are_not_held_in_memory() {
     let _stack = take_stack().await;
-    let app = talktime_tests::app().await;
-    let listeners = join_all((0..UPLOADS).map(|_| app.sign_up(Role::Listener))).await;
+    let app = talktime_tests::connect_app().await;
+    let listeners = join_all((0..UPLOADS).map(|_| app.sign_up(UserRole::Listener))).await;
     restart(&[]).await;
-    dev(&["restart", "gateway", "--no-build"]).await;
+    run_dev(&["restart", "gateway", "--no-build"]).await;
     let services = ["gateway", "verification"];
     let before = join_all(services.map(memory_kib)).await;
 

@@ -1,19 +1,19 @@
 //! The gateway's OpenAPI document, as far as tests walk through it.
 
 use serde_json::{Map, Value, json};
-use talktime_client::App;
+use talktime_client::ApiClient;
 
-use crate::Answered;
+use crate::ExpectAnswer;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 /// Schemas do not nest deeper than that.
 const DEPTH_MAX: usize = 8;
 
 /// The document.
-pub struct Document(Value);
+pub struct ApiDocument(Value);
 
 /// An endpoint.
-pub struct Operation {
+pub struct ApiOperation {
     /// `GET`, `POST`, …
     pub method: String,
     /// With its parameters in braces.
@@ -24,7 +24,7 @@ pub struct Operation {
 
 /// Who may ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Rule {
+pub enum AccessRule {
     /// Anybody, without a token.
     Open,
     /// Whoever has a token, of any role.
@@ -33,20 +33,20 @@ pub enum Rule {
     Role(String),
 }
 
-impl Document {
+impl ApiDocument {
     /// As the gateway serves it.
-    pub async fn read(app: &App) -> Self {
+    pub async fn read(app: &ApiClient) -> Self {
         let answer = app.get("/openapi.json").answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         Self(answer.body)
     }
 
     /// All of them.
-    pub fn operations(&self) -> Vec<Operation> {
+    pub fn list_operations(&self) -> Vec<ApiOperation> {
         let paths = self.0["paths"].as_object().expect("paths");
         let of_path = |(path, item): (&String, &Value)| {
             let operation = |method: &&str| {
-                Some(Operation {
+                Some(ApiOperation {
                     method: method.to_uppercase(),
                     path: path.clone(),
                     content: item.get(*method)?.clone(),
@@ -58,13 +58,13 @@ impl Document {
     }
 
     /// A JSON body that the endpoint takes, as far as its schema says so; none where it takes none.
-    pub fn body_for(&self, operation: &Operation) -> Option<Value> {
+    pub fn sample_body(&self, operation: &ApiOperation) -> Option<Value> {
         let schema = &operation.content["requestBody"]["content"]["application/json"]["schema"];
         schema.is_object().then(|| self.sample(schema, DEPTH_MAX))
     }
 
     /// Every endpoint's codes for a status.
-    pub fn codes(&self, operation: &Operation, status: u16) -> Vec<String> {
+    pub fn list_codes(&self, operation: &ApiOperation, status: u16) -> Vec<String> {
         let answer = &operation.content["responses"][status.to_string()];
         let answer = self.resolved(answer);
         let schema = &answer["content"]["application/problem+json"]["schema"];
@@ -126,23 +126,23 @@ impl Document {
     }
 }
 
-impl Operation {
+impl ApiOperation {
     /// The endpoint's name in messages.
     pub fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
     /// Who may ask; an endpoint without a rule fails the test.
-    pub fn rule(&self) -> Rule {
+    pub fn access_rule(&self) -> AccessRule {
         let requirements = self.content["security"].as_array();
         let requirement = requirements.and_then(|all| all.first());
         let requirement = requirement.unwrap_or_else(|| panic!("{} has no rule", self.name()));
         let Some(scopes) = requirement["access_token"].as_array() else {
-            return Rule::Open;
+            return AccessRule::Open;
         };
         match scopes.first().and_then(Value::as_str) {
-            None => Rule::LoggedIn,
-            Some(role) => Rule::Role(role.to_owned()),
+            None => AccessRule::LoggedIn,
+            Some(role) => AccessRule::Role(role.to_owned()),
         }
     }
 
@@ -155,7 +155,7 @@ impl Operation {
     }
 
     /// The path with the same value for every parameter.
-    pub fn path_with(&self, value: &str) -> String {
+    pub fn fill_path(&self, value: &str) -> String {
         let mut path = self.path.clone();
         for parameter in self.path_parameters() {
             path = path.replace(&format!("{{{parameter}}}"), value);

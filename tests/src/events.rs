@@ -5,7 +5,7 @@ use prost::Message as _;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::{WAIT_MAX, variable};
+use crate::{WAIT_MAX, read_variable};
 
 /// What is published from now on.
 pub struct EventLog {
@@ -14,8 +14,8 @@ pub struct EventLog {
 
 impl EventLog {
     /// Listens to subjects, such as `events.wallet.>`.
-    pub async fn of(subjects: &'static str) -> Self {
-        let nats = async_nats::connect(variable("NATS_URL"));
+    pub async fn subscribe(subjects: &'static str) -> Self {
+        let nats = async_nats::connect(read_variable("NATS_URL"));
         let nats = nats.await.expect("NATS is up");
         let heard = nats.subscribe(subjects).await.expect("subscribed");
         // The server has taken the subscription when it has answered what was sent after it.
@@ -24,7 +24,7 @@ impl EventLog {
     }
 
     /// The next event that fits, up to [`WAIT_MAX`]; others are passed over.
-    pub async fn next_where(&mut self, fits: impl Fn(&Kind) -> bool) -> Event {
+    pub async fn receive_matching(&mut self, fits: impl Fn(&Kind) -> bool) -> Event {
         let heard = async {
             loop {
                 let message = self.heard.next().await.expect("NATS stays up");

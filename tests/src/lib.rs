@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, App, Ask, OtpInbox, Person, Role, Socket};
+use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpInbox, UserRole};
 
 pub use events::EventLog;
 
@@ -25,36 +25,36 @@ pub const WAIT_MAX: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A variable of the stack, as `cargo dev env` prints it.
-pub fn variable(name: &str) -> String {
+pub fn read_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
 }
 
 /// The app on the test stack, and the phone that receives its text messages.
 pub struct TestApp {
-    app: App,
+    app: ApiClient,
     inbox: OtpInbox,
 }
 
 /// The app, talking to the test stack's gateway.
-pub async fn app() -> TestApp {
-    let app = App::new(&variable("GATEWAY_URL")).expect("a valid address");
-    let inbox = OtpInbox::connect(&variable("REDIS_URL"))
+pub async fn connect_app() -> TestApp {
+    let app = ApiClient::new(&read_variable("GATEWAY_URL")).expect("a valid address");
+    let inbox = OtpInbox::connect(&read_variable("REDIS_URL"))
         .await
         .expect("Redis is up");
     TestApp { app, inbox }
 }
 
 impl Deref for TestApp {
-    type Target = App;
+    type Target = ApiClient;
 
-    fn deref(&self) -> &App {
+    fn deref(&self) -> &ApiClient {
         &self.app
     }
 }
 
 impl TestApp {
     /// Someone new; another one where an answer came too late.
-    pub async fn sign_up(&self, role: Role) -> Person {
+    pub async fn sign_up(&self, role: UserRole) -> AppUser {
         wait_for("somebody to sign up", || async {
             Box::pin(self.app.sign_up(&self.inbox, role)).await.ok()
         })
@@ -62,12 +62,12 @@ impl TestApp {
     }
 
     /// The code that was sent to a phone last.
-    pub async fn otp_of(&self, phone: &str) -> String {
-        self.inbox.read(phone).await.expect("a code was sent")
+    pub async fn read_otp(&self, phone: &str) -> String {
+        self.inbox.read_otp(phone).await.expect("a code was sent")
     }
 
     /// The same person on a second device.
-    pub async fn log_in_again(&self, person: &Person) -> Person {
+    pub async fn log_in_again(&self, person: &AppUser) -> AppUser {
         wait_for("somebody to log in", || async {
             Box::pin(self.app.log_in(&self.inbox, person)).await.ok()
         })
@@ -75,7 +75,7 @@ impl TestApp {
     }
 
     /// The same person, logged in at another gateway.
-    pub async fn log_in_at(&self, gateway: &App, person: &Person) -> Person {
+    pub async fn log_in_at(&self, gateway: &ApiClient, person: &AppUser) -> AppUser {
         wait_for("somebody to log in elsewhere", || async {
             Box::pin(gateway.log_in(&self.inbox, person)).await.ok()
         })
@@ -83,29 +83,29 @@ impl TestApp {
     }
 
     /// Opens a socket as this person.
-    pub async fn open_socket(&self, path: &str, person: &Person) -> Socket {
+    pub async fn open_socket(&self, path: &str, person: &AppUser) -> AppSocket {
         self.app
-            .socket(path, person)
+            .connect_socket(path, person)
             .await
             .expect("the socket opens")
     }
 }
 
 /// Any answer is one; only silence fails the test.
-pub trait Answered {
+pub trait ExpectAnswer {
     /// Asks, and takes whatever comes.
-    fn answer(self) -> impl Future<Output = Answer>;
+    fn answer(self) -> impl Future<Output = ApiAnswer>;
 }
 
-impl Answered for Ask {
-    async fn answer(self) -> Answer {
+impl ExpectAnswer for ApiRequest {
+    async fn answer(self) -> ApiAnswer {
         self.send().await.expect("the gateway answers")
     }
 }
 
 /// Runs a command of the runner on the test stack; panics with its output where it fails.
-pub async fn dev(arguments: &[&str]) -> String {
-    let output = dev_output(arguments).await;
+pub async fn run_dev(arguments: &[&str]) -> String {
+    let output = run_dev_output(arguments).await;
     assert!(
         output.status.success(),
         "cargo dev {arguments:?}: {output:?}"
@@ -114,12 +114,12 @@ pub async fn dev(arguments: &[&str]) -> String {
 }
 
 /// Runs a command of the runner that may fail; answers whether it did not.
-pub async fn dev_succeeds(arguments: &[&str]) -> bool {
-    dev_output(arguments).await.status.success()
+pub async fn try_dev(arguments: &[&str]) -> bool {
+    run_dev_output(arguments).await.status.success()
 }
 
-async fn dev_output(arguments: &[&str]) -> std::process::Output {
-    tokio::process::Command::new(variable("TALKTIME_DEV"))
+async fn run_dev_output(arguments: &[&str]) -> std::process::Output {
+    tokio::process::Command::new(read_variable("TALKTIME_DEV"))
         .args(["--stack", "test"])
         .args(arguments)
         .output()
@@ -129,7 +129,7 @@ async fn dev_output(arguments: &[&str]) -> std::process::Output {
 
 /// Fails where a wallet disagrees with its journal.
 pub async fn assert_books_are_right() {
-    dev(&["run", "wallet", "verify"]).await;
+    run_dev(&["run", "wallet", "verify"]).await;
 }
 
 /// Keys of calls, so that each is a call of its own.
@@ -137,9 +137,9 @@ static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
 
 /// Asks again after a 503, as the app would, with the same Idempotency-Key: on a busy machine an
 /// answer may come too late. A start that came to nothing holds both people until it is undone.
-async fn after_503<F>(what: &str, mut ask: impl FnMut() -> F) -> Answer
+async fn retry_after_503<F>(what: &str, mut ask: impl FnMut() -> F) -> ApiAnswer
 where
-    F: Future<Output = Answer>,
+    F: Future<Output = ApiAnswer>,
 {
     let first = ask().await;
     if first.status != 503 {
@@ -170,22 +170,22 @@ where
 }
 
 /// A caller with coins and a listener who is online.
-pub struct Pair {
+pub struct CallPair {
     /// The app that both use.
     pub app: TestApp,
     /// Has 300 coins at first.
-    pub caller: Person,
+    pub caller: AppUser,
     /// Online.
-    pub listener: Person,
+    pub listener: AppUser,
 }
 
-impl Pair {
+impl CallPair {
     /// Signs two new people up and buys the caller coins.
-    pub async fn meet() -> Self {
-        let pair = Self::meet_without_coins().await;
+    pub async fn sign_up() -> Self {
+        let pair = Self::sign_up_without_coins().await;
         let body = json!({"amount_rupees": 150, "payment_method": "upi"});
-        let recharged = after_503("a recharge", || {
-            let ask = pair.app.post("/calls/recharge").of(&pair.caller);
+        let recharged = retry_after_503("a recharge", || {
+            let ask = pair.app.post("/calls/recharge").as_user(&pair.caller);
             ask.header("idempotency-key", "first").json(&body).answer()
         })
         .await;
@@ -194,10 +194,10 @@ impl Pair {
     }
 
     /// Signs two new people up.
-    pub async fn meet_without_coins() -> Self {
-        let app = app().await;
-        let caller = app.sign_up(Role::User).await;
-        let listener = app.sign_up(Role::Listener).await;
+    pub async fn sign_up_without_coins() -> Self {
+        let app = connect_app().await;
+        let caller = app.sign_up(UserRole::User).await;
+        let listener = app.sign_up(UserRole::Listener).await;
         Self {
             app,
             caller,
@@ -206,21 +206,21 @@ impl Pair {
     }
 
     /// Asks for an audio call.
-    pub async fn call(&self) -> Answer {
+    pub async fn request_call(&self) -> ApiAnswer {
         self.app
             .post("/calls/start")
-            .of(&self.caller)
+            .as_user(&self.caller)
             .json(&json!({"listener_id": self.listener.user_id, "call_type": "audio"}))
             .answer()
             .await
     }
 
     /// Starts an audio call that must start; answers its id.
-    pub async fn must_call(&self) -> i64 {
+    pub async fn start_call(&self) -> i64 {
         let body = json!({"listener_id": self.listener.user_id, "call_type": "audio"});
         let key = format!("{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed));
-        let started = after_503("a call", || {
-            let ask = self.app.post("/calls/start").of(&self.caller);
+        let started = retry_after_503("a call", || {
+            let ask = self.app.post("/calls/start").as_user(&self.caller);
             ask.header("idempotency-key", &key).json(&body).answer()
         })
         .await;
@@ -229,53 +229,68 @@ impl Pair {
     }
 
     /// Ends a call as this person.
-    pub async fn end(&self, person: &Person, call_id: i64) -> Answer {
+    pub async fn end_call(&self, person: &AppUser, call_id: i64) -> ApiAnswer {
         self.app
             .post("/calls/end")
-            .of(person)
+            .as_user(person)
             .json(&json!({"call_id": call_id}))
             .answer()
             .await
     }
 
     /// The caller's coins.
-    pub async fn coins(&self) -> i64 {
-        self.balance(&self.caller).await["balance_coins"]
+    pub async fn load_coins(&self) -> i64 {
+        self.load_balance(&self.caller).await["balance_coins"]
             .as_i64()
             .expect("coins")
     }
 
     /// Rupees that the listener may withdraw.
-    pub async fn earned(&self) -> Value {
-        self.balance(&self.listener).await["withdrawable_money"].clone()
+    pub async fn load_earned(&self) -> Value {
+        self.load_balance(&self.listener).await["withdrawable_money"].clone()
     }
 
     /// A person's balance, waiting out a wallet that is restarting.
-    pub async fn balance(&self, person: &Person) -> Value {
+    pub async fn load_balance(&self, person: &AppUser) -> Value {
         wait_for("a balance", || async {
-            let answer = self.app.get("/wallet/balance").of(person).answer().await;
+            let answer = self
+                .app
+                .get("/wallet/balance")
+                .as_user(person)
+                .answer()
+                .await;
             (answer.status == 200).then_some(answer.body)
         })
         .await
     }
 
     /// What `/calls/ongoing` tells a person.
-    pub async fn ongoing(&self, person: &Person) -> Value {
+    pub async fn load_ongoing_call(&self, person: &AppUser) -> Value {
         wait_for("the ongoing call", || async {
-            let answer = self.app.get("/calls/ongoing").of(person).answer().await;
+            let answer = self
+                .app
+                .get("/calls/ongoing")
+                .as_user(person)
+                .answer()
+                .await;
             (answer.status == 200).then_some(answer.body)
         })
         .await
     }
 
     /// Whether both are free, as calls and presence see it.
-    pub async fn both_free(&self) -> bool {
+    pub async fn are_both_free(&self) -> bool {
         for person in [&self.caller, &self.listener] {
-            let status = self.app.get("/users/me/status").of(person).answer().await;
+            let status = self
+                .app
+                .get("/users/me/status")
+                .as_user(person)
+                .answer()
+                .await;
             if status.status != 200 || status.body["is_busy"] != false {
                 return false;
             }
-            if !self.ongoing(person).await["call_id"].is_null() {
+            if !self.load_ongoing_call(person).await["call_id"].is_null() {
                 return false;
             }
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Something that took a while.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Span {
+pub struct TraceSpan {
     /// Which process did it.
     pub service: String,
     /// What it was.
@@ -31,7 +31,7 @@ const COLOURS: [&str; 7] = [
 ];
 
 /// Draws the spans below `root`, which is not drawn itself, as SVG.
-pub fn draw(title: &str, root: &str, spans: &[Span]) -> String {
+pub fn draw(title: &str, root: &str, spans: &[TraceSpan]) -> String {
     let rows = in_order(root, spans, 0);
     let times = rows.iter().map(|(span, _)| (span.begins_ns, span.ends_ns));
     let begins_ns = times.clone().map(|(begins, _)| begins).min().unwrap_or(0);
@@ -75,10 +75,10 @@ pub fn draw(title: &str, root: &str, spans: &[Span]) -> String {
 }
 
 /// Each span after the one that it belongs to, those of one in the order in which they began.
-fn in_order<'a>(parent: &str, spans: &'a [Span], depth: u32) -> Vec<(&'a Span, u32)> {
-    let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent == parent).collect();
+fn in_order<'a>(parent: &str, spans: &'a [TraceSpan], depth: u32) -> Vec<(&'a TraceSpan, u32)> {
+    let mut children: Vec<&TraceSpan> = spans.iter().filter(|span| span.parent == parent).collect();
     children.sort_by_key(|span| span.begins_ns);
-    let with_theirs = |span: &'a Span| {
+    let with_theirs = |span: &'a TraceSpan| {
         let mut rows = vec![(span, depth)];
         rows.extend(in_order(&span.id, spans, depth + 1));
         rows
@@ -109,8 +109,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn span(name: &str, id: &str, parent: &str, begins_ms: u64, ends_ms: u64) -> Span {
-        Span {
+    fn span(name: &str, id: &str, parent: &str, begins_ms: u64, ends_ms: u64) -> TraceSpan {
+        TraceSpan {
             service: "calls".to_owned(),
             name: name.to_owned(),
             id: id.to_owned(),

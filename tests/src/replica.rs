@@ -4,23 +4,23 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use talktime_client::App;
+use talktime_client::ApiClient;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::{variable, wait_for};
+use crate::{read_variable, wait_for};
 
 /// A gateway of a test's own; it ends with the value.
-pub struct Replica {
+pub struct GatewayReplica {
     /// The app, talking to this gateway.
-    pub app: App,
+    pub app: ApiClient,
     /// Health and metrics, `http://host:port`.
     pub ops_url: String,
     process: Child,
 }
 
-impl Replica {
+impl GatewayReplica {
     /// Tells it to stop, as Kubernetes does.
     pub async fn terminate(&self) {
         let pid = self.process.id().expect("it runs").to_string();
@@ -42,16 +42,16 @@ impl Replica {
 
 /// Starts a gateway with these settings besides the stack's, such as
 /// `("TALKTIME_GATEWAY__REDIS__URL", …)`, and waits until it serves.
-pub async fn second_gateway(settings: &[(&str, &str)]) -> Replica {
+pub async fn start_gateway(settings: &[(&str, &str)]) -> GatewayReplica {
     let replica = spawn_gateway(settings, Stdio::null());
     wait_until_ready(&replica.ops_url).await;
     replica
 }
 
 /// The same; and what it has logged, which is known when it has ended.
-pub async fn second_gateway_and_its_log(
+pub async fn start_logged_gateway(
     settings: &[(&str, &str)],
-) -> (Replica, JoinHandle<String>) {
+) -> (GatewayReplica, JoinHandle<String>) {
     let mut replica = spawn_gateway(settings, Stdio::piped());
     let mut stdout = replica.process.stdout.take().expect("it is piped");
     let log = tokio::spawn(async move {
@@ -64,47 +64,47 @@ pub async fn second_gateway_and_its_log(
     (replica, log)
 }
 
-fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> Replica {
+fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> GatewayReplica {
     let http = free_address();
     let listen = ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str());
     let settings = [&[listen], settings].concat();
     let (process, ops_url) = spawn("gateway", &settings, stdout);
-    Replica {
-        app: App::new(&format!("http://{http}")).expect("a valid address"),
+    GatewayReplica {
+        app: ApiClient::new(&format!("http://{http}")).expect("a valid address"),
         ops_url,
         process,
     }
 }
 
 /// A service of a test's own; it ends with the value.
-pub struct SecondService {
+pub struct ServiceReplica {
     /// Its gRPC port, `http://host:port`.
     pub url: String,
     process: Child,
 }
 
 /// Starts an auth service with these settings besides the stack's, and waits until it serves.
-pub async fn second_auth(settings: &[(&str, &str)]) -> SecondService {
-    SecondService::start("auth", settings).await
+pub async fn start_auth(settings: &[(&str, &str)]) -> ServiceReplica {
+    ServiceReplica::start("auth", settings).await
 }
 
 /// The same for a wallet.
-pub async fn second_wallet(settings: &[(&str, &str)]) -> SecondService {
-    SecondService::start("wallet", settings).await
+pub async fn start_wallet(settings: &[(&str, &str)]) -> ServiceReplica {
+    ServiceReplica::start("wallet", settings).await
 }
 
 /// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
 /// killed (`kill -9`) when it is dropped.
-pub async fn another_calls() -> Child {
-    SecondService::start("calls", &[]).await.process
+pub async fn start_calls() -> Child {
+    ServiceReplica::start("calls", &[]).await.process
 }
 
 /// The same for presence, with these settings besides the stack's: it sweeps.
-pub async fn another_presence(settings: &[(&str, &str)]) -> Child {
-    SecondService::start("presence", settings).await.process
+pub async fn start_presence(settings: &[(&str, &str)]) -> Child {
+    ServiceReplica::start("presence", settings).await.process
 }
 
-impl SecondService {
+impl ServiceReplica {
     async fn start(service: &str, settings: &[(&str, &str)]) -> Self {
         let grpc = free_address();
         let name = format!("TALKTIME_{}__GRPC__LISTEN", service.to_uppercase());
@@ -123,7 +123,7 @@ impl SecondService {
 fn spawn(service: &str, settings: &[(&str, &str)], stdout: Stdio) -> (Child, String) {
     let ops = free_address();
     let listen = format!("TALKTIME_{}__OPS__LISTEN={ops}", service.to_uppercase());
-    let mut command = Command::new(variable("TALKTIME_DEV"));
+    let mut command = Command::new(read_variable("TALKTIME_DEV"));
     command.args(["--stack", "test", "run", "--env", &listen]);
     for (name, value) in settings {
         command.args(["--env", &format!("{name}={value}")]);

@@ -1,24 +1,27 @@
-//! What came back from the gateway.
+//! Answers of the gateway.
 
 use anyhow::{Context, ensure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An answer, good or bad.
+/// An answer with any status.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ApiAnswer {
     /// HTTP status.
     pub status: u16,
     /// Headers, names in lower case.
     pub headers: HeaderMap,
-    /// The JSON body; null when there was none.
+    /// The JSON body; null if the answer has none.
     pub body: Value,
-    /// What was asked, for messages: `POST /calls/start`.
-    asked: String,
+    /// The request, for messages: `POST /calls/start`.
+    request_line: String,
 }
 
-impl Answer {
-    pub(crate) async fn read(asked: String, response: reqwest::Response) -> anyhow::Result<Self> {
+impl ApiAnswer {
+    pub(crate) async fn read(
+        request_line: String,
+        response: reqwest::Response,
+    ) -> anyhow::Result<Self> {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let bytes = response.bytes().await?;
@@ -26,34 +29,34 @@ impl Answer {
             Value::Null
         } else {
             serde_json::from_slice(&bytes)
-                .with_context(|| format!("{asked}: the answer is not JSON"))?
+                .with_context(|| format!("{request_line}: the answer is not JSON"))?
         };
         Ok(Self {
             status,
             headers,
             body,
-            asked,
+            request_line,
         })
     }
 
-    /// The body of a 200; anything else is an error that shows what came instead.
-    pub fn ok(self) -> anyhow::Result<Value> {
+    /// Returns the body of an answer with status 200; any other answer is an error.
+    pub fn into_body(self) -> anyhow::Result<Value> {
         let Self {
-            asked,
+            request_line,
             status,
             body,
             ..
         } = self;
-        ensure!(status == 200, "{asked} answered {status}: {body}");
+        ensure!(status == 200, "{request_line} answered {status}: {body}");
         Ok(body)
     }
 
-    /// The stable code of a problem document; empty for any other answer.
+    /// Returns the stable code of a problem document, or an empty text for any other answer.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    /// A header's value.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }

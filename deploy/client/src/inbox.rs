@@ -1,32 +1,31 @@
-//! The text messages that phones receive, in development.
+//! One-time passwords, which development does not send as text messages.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use fred::prelude::*;
 
-use crate::wait::until;
+use crate::wait::poll_until;
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 
-/// Reads one-time passwords where the auth service keeps them (`otp:{phone}` in Redis; contract,
-/// section 2), since development sends none.
+/// Reads one-time passwords from where auth stores them (`otp:{phone}` in Redis; contract, section 2).
 #[derive(Clone)]
 pub struct OtpInbox {
     redis: Client,
 }
 
 impl OtpInbox {
-    /// Looks into the Redis at `redis://host:port`.
+    /// Connects to the Redis at `redis://host:port`.
     pub async fn connect(redis_url: &str) -> anyhow::Result<Self> {
         let redis = Builder::from_config(Config::from_url(redis_url)?).build()?;
-        redis.init().await.context("Redis is not there")?;
+        redis.init().await.context("cannot connect to Redis")?;
         Ok(Self { redis })
     }
 
-    /// The password that was sent to a phone last.
-    pub async fn read(&self, phone: &str) -> anyhow::Result<String> {
-        until("a one-time password", ARRIVES_WITHIN, async || {
+    /// Waits for the one-time password of a phone and returns it.
+    pub async fn read_otp(&self, phone: &str) -> anyhow::Result<String> {
+        poll_until("one-time password", ARRIVES_WITHIN, async || {
             let otp: Option<String> = self.redis.get(format!("otp:{phone}")).await?;
             Ok(otp)
         })

@@ -1,20 +1,21 @@
-//! A client of the public API, as the mobile app would be: it knows the gateway's address and what
-//! the contract says, and nothing of the services behind.
+//! A client of the public API, as the mobile app would be: it knows the address of the gateway and the
+//! contract, and nothing about the services.
 //!
-//! [`App`] asks, [`Answer`] is what came back, a [`Person`] is someone who signed up, a [`Socket`]
-//! hears what happens. Only the [`OtpInbox`] looks behind the scenes: it stands for the phone that
+//! [`ApiClient`] sends requests, [`ApiAnswer`] is an answer, [`AppUser`] is a user who has signed up, and
+//! [`AppSocket`] receives events. Only [`OtpInbox`] reads from behind the API: it replaces the phone that
 //! receives the text message.
 
 mod answer;
 mod app;
 mod inbox;
-mod people;
+mod sign_up;
 mod socket;
+mod users;
 mod wait;
 
-pub use answer::Answer;
-pub use app::{App, Ask};
+pub use answer::ApiAnswer;
+pub use app::{ApiClient, ApiRequest};
 pub use inbox::OtpInbox;
-pub use people::{NewPerson, Person, Role, random_phone, random_username};
-pub use socket::{Closed, Socket};
-pub use wait::until;
+pub use socket::{AppSocket, SocketClose};
+pub use users::{AppUser, NewAppUser, UserRole, random_phone, random_username};
+pub use wait::poll_until;

@@ -1,4 +1,4 @@
-//! A socket to the gateway.
+//! Sockets of the gateway.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
-/// A socket that is open.
-pub struct Socket {
+/// An open socket.
+pub struct AppSocket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// How the gateway closed a socket.
+/// The way in which the gateway closed a socket.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Closed {
-    /// The close code, such as 4401; 1005 when none was said, 1006 when there was no close at all.
+pub struct SocketClose {
+    /// Close code, such as 4401; 1005 if the gateway sent none, 1006 if there was no close frame.
     pub code: u16,
-    /// The reason, possibly empty.
+    /// Reason, possibly empty.
     pub reason: String,
 }
 
@@ -32,30 +32,29 @@ const NARROW_BYTES: u32 = 4 * 1024;
 const NO_CODE: u16 = 1005;
 const NO_CLOSE: u16 = 1006;
 
-impl Socket {
-    /// Opens a socket at `path`, which may have a query; the token goes into a header.
+impl AppSocket {
+    /// Opens a socket at `path`, which may have a query, with the token in a header.
     pub async fn open(gateway_url: &str, path: &str, token: Option<&str>) -> anyhow::Result<Self> {
         let headers = token.map(|token| ("authorization", format!("Bearer {token}")));
         Self::open_with(gateway_url, path, headers.as_slice()).await
     }
 
-    /// Opens a socket with headers of one's own.
+    /// Opens a socket with these headers.
     pub async fn open_with(
         gateway_url: &str,
         path: &str,
         headers: &[(&'static str, String)],
     ) -> anyhow::Result<Self> {
-        let (stream, _) = connect_async(request(gateway_url, path, headers)?)
+        let (stream, _) = connect_async(build_request(gateway_url, path, headers)?)
             .await
             .with_context(|| format!("the socket {path} did not open"))?;
         Ok(Self { stream })
     }
 
-    /// Opens a socket whose connection takes in only a few kilobytes that are not read; the token
-    /// goes into a header.
+    /// Opens a socket whose connection buffers only a few kilobytes, with the token in a header.
     pub async fn open_narrow(gateway_url: &str, path: &str, token: &str) -> anyhow::Result<Self> {
         let headers = [("authorization", format!("Bearer {token}"))];
-        let request = request(gateway_url, path, &headers)?;
+        let request = build_request(gateway_url, path, &headers)?;
         let address = request.uri().authority().context("an address")?.to_string();
         let connection = TcpSocket::new_v4()?;
         connection.set_recv_buffer_size(NARROW_BYTES)?;
@@ -70,7 +69,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends text that is no message of the contract.
+    /// Sends any text.
     pub async fn send_text(&mut self, text: &str) -> anyhow::Result<()> {
         self.stream.send(Message::text(text)).await?;
         Ok(())
@@ -82,7 +81,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Writes bytes that are no frame.
+    /// Writes bytes outside of any frame.
     pub async fn write_raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let stream = self.stream.get_mut();
         stream.write_all(bytes).await?;
@@ -90,35 +89,35 @@ impl Socket {
         Ok(())
     }
 
-    /// The next message.
-    pub async fn next(&mut self, within: Duration) -> anyhow::Result<Value> {
-        self.next_where("a message", within, |_| true).await
+    /// Receives the next message.
+    pub async fn receive_next(&mut self, within: Duration) -> anyhow::Result<Value> {
+        self.receive_matching("a message", within, |_| true).await
     }
 
-    /// The next message, or how the gateway closed the socket instead.
-    pub async fn next_or_closed(
+    /// Receives the next message, or the close of the socket.
+    pub async fn receive_or_close(
         &mut self,
         within: Duration,
-    ) -> anyhow::Result<Result<Value, Closed>> {
+    ) -> anyhow::Result<Result<Value, SocketClose>> {
         timeout(within, self.receive())
             .await
             .with_context(|| format!("nothing on the socket within {within:?}"))?
     }
 
-    /// The next message of a type; others are passed over.
-    pub async fn next_of_type(&mut self, r#type: &str, within: Duration) -> anyhow::Result<Value> {
-        self.next_where(r#type, within, |message| message["type"] == r#type)
+    /// Receives the next message of a type and skips others.
+    pub async fn receive_type(&mut self, r#type: &str, within: Duration) -> anyhow::Result<Value> {
+        self.receive_matching(r#type, within, |message| message["type"] == r#type)
             .await
     }
 
-    /// The next message that fits; others are passed over. `what` is for the error's sentence.
-    pub async fn next_where(
+    /// Receives the next message that fits and skips others. An error contains the `description`.
+    pub async fn receive_matching(
         &mut self,
-        what: &str,
+        description: &str,
         within: Duration,
         fits: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let heard = async {
+        let receiving = async {
             loop {
                 match self.receive().await? {
                     Ok(message) if fits(&message) => return Ok(message),
@@ -127,13 +126,13 @@ impl Socket {
                 }
             }
         };
-        timeout(within, heard)
+        timeout(within, receiving)
             .await
-            .with_context(|| format!("no {what} on the socket within {within:?}"))?
+            .with_context(|| format!("no {description} on the socket within {within:?}"))?
     }
 
-    /// Waits until the gateway closes the socket; messages before that are passed over.
-    pub async fn closed(&mut self, within: Duration) -> anyhow::Result<Closed> {
+    /// Waits until the gateway closes the socket and skips messages before that.
+    pub async fn wait_until_closed(&mut self, within: Duration) -> anyhow::Result<SocketClose> {
         let closed = async {
             loop {
                 if let Err(closed) = self.receive().await? {
@@ -146,26 +145,28 @@ impl Socket {
             .with_context(|| format!("the socket was not closed within {within:?}"))?
     }
 
-    async fn receive(&mut self) -> anyhow::Result<Result<Value, Closed>> {
+    async fn receive(&mut self) -> anyhow::Result<Result<Value, SocketClose>> {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(Ok(serde_json::from_str(&text)?)),
                 Some(Ok(Message::Close(Some(frame)))) => {
-                    return Ok(Err(Closed {
+                    return Ok(Err(SocketClose {
                         code: frame.code.into(),
                         reason: frame.reason.to_string(),
                     }));
                 }
-                Some(Ok(Message::Close(None))) => return Ok(Err(Closed::without_frame(NO_CODE))),
-                // Pings are answered below us.
+                Some(Ok(Message::Close(None))) => {
+                    return Ok(Err(SocketClose::without_frame(NO_CODE)));
+                }
+                // The library answers pings.
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Ok(Err(Closed::without_frame(NO_CLOSE))),
+                Some(Err(_)) | None => return Ok(Err(SocketClose::without_frame(NO_CLOSE))),
             }
         }
     }
 }
 
-fn request(
+fn build_request(
     gateway_url: &str,
     path: &str,
     headers: &[(&'static str, String)],
@@ -181,7 +182,7 @@ fn request(
     Ok(request)
 }
 
-impl Closed {
+impl SocketClose {
     fn without_frame(code: u16) -> Self {
         Self {
             code,

@@ -1,4 +1,4 @@
-//! Waiting for a state, never for a moment.
+//! Waits for a state.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use anyhow::Context;
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Looks again and again until there is something to see; an error when the time is over, which
-/// names `what` did not come.
-pub async fn until<T>(
-    what: &str,
+/// Repeats a probe until it returns a result. If that takes longer than `within`, the error contains the
+/// `description` of the result.
+pub async fn poll_until<T>(
+    description: &str,
     within: Duration,
-    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+    mut probe: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
-    let seen = async {
+    let polling = async {
         loop {
-            if let Some(seen) = look().await? {
-                return anyhow::Ok(seen);
+            if let Some(found) = probe().await? {
+                return anyhow::Ok(found);
             }
             tokio::time::sleep(POLL).await;
         }
     };
-    tokio::time::timeout(within, seen)
+    tokio::time::timeout(within, polling)
         .await
-        .with_context(|| format!("{what} did not come within {} s", within.as_secs_f32()))?
+        .with_context(|| format!("no {description} within {} s", within.as_secs_f32()))?
 }

@@ -1,9 +1,8 @@
-//! What no log may hold, looked for in everything that a stack has logged: after all tests have run, the
-//! logs have seen whatever the tests did.
+//! Searches everything that a stack has logged for secrets and personal data, after all tests have run.
 //!
-//! Secrets are looked for by their value where the runner knows it, and else by their shape: tokens,
-//! signed addresses, phone and account numbers, one-time passwords, bytes of audio. Lines of Talktime's
-//! own processes must also be JSON, with the trace where they belong to a request.
+//! Secrets are found by their value if the runner knows it, or else by their form: tokens, signed addresses,
+//! phone and account numbers, one-time passwords, bytes of audio. Lines of Talktime's own processes must also
+//! be JSON, and contain the trace if they belong to a request.
 
 use std::fs;
 use std::path::Path;
@@ -13,21 +12,19 @@ use serde_json::Value;
 
 use crate::instance;
 use crate::secrets;
-use crate::stack::Stack;
+use crate::stack::DevStack;
 
-/// Findings that are shown, at most; one is enough to fail.
+/// Greatest number of findings that are printed; one is enough to fail.
 const SHOWN_MAX: usize = 20;
-/// Longer lines hold something that was not written to be read.
+/// Longer lines contain something that is not meant for readers.
 const LINE_BYTES_MAX: usize = 16 * 1024;
-/// Shorter lines of a key's file (`-----END`) stand in no relation to the key.
-const KEY_LINE_CHARS_MIN: usize = 24;
-/// Digits of phone numbers (E.164) and of bank accounts (9 to 18).
+/// Numbers of digits of phone numbers (E.164) and bank accounts (9 to 18).
 const LONG_NUMBER_DIGITS: std::ops::RangeInclusive<usize> = 9..=18;
 const OTP_DIGITS: usize = 6;
-/// Longer words are ids, or what they should not be.
+/// Longer words are ids or encoded data, and are not printed.
 const READABLE_CHARS_MAX: usize = 24;
-const SHAPE_CHARS_MAX: usize = 160;
-/// So many letters and digits without a break are encoded bytes.
+const REDACTED_CHARS_MAX: usize = 160;
+/// A run of this many letters and digits is encoded data.
 const ENCODED_CHARS_MIN: usize = 200;
 /// Parts of field names whose values are secrets.
 const SECRET_FIELDS: [&str; 8] = [
@@ -40,9 +37,9 @@ const SECRET_FIELDS: [&str; 8] = [
     "account_number",
     "pem",
 ];
-/// Fields that are named like secrets and are none.
+/// Fields whose names resemble secrets although they contain none.
 const HARMLESS_FIELDS: [&str; 1] = ["phone_ends_in"];
-/// What the first bytes of audio look like, and what makes an address a key.
+/// Words that occur only in audio, in signed addresses and in key files, with the name of their finding.
 const FORBIDDEN_WORDS: [(&str, &str); 5] = [
     ("RIFF", "audio"),
     ("ftypM4A", "audio"),
@@ -51,18 +48,18 @@ const FORBIDDEN_WORDS: [(&str, &str); 5] = [
     ("-----BEGIN", "a key"),
 ];
 
-/// Something that a log holds and should not.
+/// Forbidden content of a log.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct LogFinding {
     place: String,
-    what: &'static str,
-    /// The line's beginning, without what it should not hold.
-    shape: String,
+    problem: &'static str,
+    /// Beginning of the line, without readable secrets.
+    redacted: String,
 }
 
-/// The lines of a test's report, and whether it passed.
-pub(crate) fn report(stack: &Stack) -> Result<(String, bool)> {
-    let (lines, findings) = audit(stack)?;
+/// Searches all logs; returns the report and whether the search passed.
+pub(crate) fn audit_logs(stack: &DevStack) -> Result<(String, bool)> {
+    let (lines, findings) = scan_logs(stack)?;
     let passed = findings.is_empty() && lines > 0;
     let verdict = if passed { "ok" } else { "FAILED" };
     let mut report = vec![format!(
@@ -70,22 +67,28 @@ pub(crate) fn report(stack: &Stack) -> Result<(String, bool)> {
     )];
     let shown = findings.iter().take(SHOWN_MAX);
     report.extend(shown.map(|finding| {
-        let Finding { place, what, shape } = finding;
-        format!("  {place}: {what}: {shape}")
+        let LogFinding {
+            place,
+            problem,
+            redacted,
+        } = finding;
+        format!("  {place}: {problem}: {redacted}")
     }));
     let found = findings.len();
-    report.push(format!("  {lines} lines looked through, {found} findings"));
+    report.push(format!("  {lines} lines searched, {found} findings"));
     Ok((report.join("\n"), passed))
 }
 
-/// How many lines there are, and what was found in them.
-fn audit(stack: &Stack) -> Result<(usize, Vec<Finding>)> {
-    let known = secrets::known(stack)?;
+/// Returns the number of lines, and the findings.
+fn scan_logs(stack: &DevStack) -> Result<(usize, Vec<LogFinding>)> {
+    let known = secrets::list_known_secrets(stack)?;
     let mut lines = 0;
     let mut findings = Vec::new();
-    for instance in instance::all() {
+    for instance in instance::all_instances() {
         let path = stack.log(&instance.name());
-        let Some(log) = read(&path)? else { continue };
+        let Some(log) = read_log(&path)? else {
+            continue;
+        };
         for (number, line) in log.split(|byte| *byte == b'\n').enumerate() {
             if line.is_empty() {
                 continue;
@@ -93,17 +96,19 @@ fn audit(stack: &Stack) -> Result<(usize, Vec<Finding>)> {
             lines += 1;
             let place = format!("{}:{}", path.display(), number + 1);
             let is_ours = !instance.unit.is_part();
-            findings.extend(looked_at(line, is_ours, &known).map(|what| Finding {
-                place,
-                what,
-                shape: shape(line),
-            }));
+            findings.extend(
+                find_problem(line, is_ours, &known).map(|problem| LogFinding {
+                    place,
+                    problem,
+                    redacted: redact_line(line),
+                }),
+            );
         }
     }
     Ok((lines, findings))
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+fn read_log(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(log) => Ok(Some(log)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -111,8 +116,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// A line's first words, with digits and whatever may be encoded made unreadable.
-fn shape(line: &[u8]) -> String {
+/// Returns the first words of a line, with digits and possibly encoded words replaced.
+fn redact_line(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let words = text.split_inclusive(|character: char| !character.is_ascii_alphanumeric());
     let readable = |word: &str| -> String {
@@ -125,39 +130,39 @@ fn shape(line: &[u8]) -> String {
         .map(readable)
         .collect::<String>()
         .chars()
-        .take(SHAPE_CHARS_MAX)
+        .take(REDACTED_CHARS_MAX)
         .collect()
 }
 
-/// What is wrong with a line, if anything.
-fn looked_at(line: &[u8], is_ours: bool, known: &[String]) -> Option<&'static str> {
+/// Returns the first problem of a line.
+fn find_problem(line: &[u8], is_ours: bool, known: &[String]) -> Option<&'static str> {
     let Ok(text) = std::str::from_utf8(line) else {
-        return Some("bytes that are no text");
+        return Some("bytes that are not text");
     };
     if text.len() > LINE_BYTES_MAX {
-        return Some("a line without end");
+        return Some("a line of excessive length");
     }
     if known.iter().any(|secret| text.contains(secret.as_str())) {
         return Some("a secret of this stack");
     }
     let word = FORBIDDEN_WORDS.iter().find(|(word, _)| text.contains(word));
-    if let Some((_, what)) = word {
-        return Some(what);
+    if let Some((_, problem)) = word {
+        return Some(problem);
     }
-    if holds_token(text) {
+    if contains_token(text) {
         return Some("a token");
     }
     if is_ours {
-        of_ours(text)
+        check_service_line(text)
     } else {
-        long_number(text)
+        find_long_number(text)
     }
 }
 
-/// A line of a process of ours: JSON, and each value in it looked at.
-fn of_ours(text: &str) -> Option<&'static str> {
+/// Checks a line of a process of Talktime, which must be JSON, and each of its values.
+fn check_service_line(text: &str) -> Option<&'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {
-        return Some("a line that is no JSON object");
+        return Some("a line that is not a JSON object");
     };
     let is_text = |name| fields.get(name).is_some_and(Value::is_string);
     if !is_text("timestamp") || !is_text("level") {
@@ -169,10 +174,10 @@ fn of_ours(text: &str) -> Option<&'static str> {
     fields
         .iter()
         .filter(|(name, _)| *name != "timestamp")
-        .find_map(|(name, value)| in_value(name, value))
+        .find_map(|(name, value)| check_value(name, value))
 }
 
-/// Whether one of the spans around a line, if there are any, says which trace it belongs to.
+/// Whether one of the spans of a line, if there are any, names its trace.
 fn has_trace(fields: &serde_json::Map<String, Value>) -> bool {
     let spans = fields.get("spans").and_then(Value::as_array);
     spans.is_none_or(|spans| {
@@ -181,27 +186,27 @@ fn has_trace(fields: &serde_json::Map<String, Value>) -> bool {
     })
 }
 
-fn in_value(name: &str, value: &Value) -> Option<&'static str> {
+fn check_value(name: &str, value: &Value) -> Option<&'static str> {
     let lower = name.to_lowercase();
     let is_secret = SECRET_FIELDS.iter().any(|part| lower.contains(part));
     if is_secret && !HARMLESS_FIELDS.contains(&lower.as_str()) {
-        return Some("a field that is named like a secret");
+        return Some("a field with the name of a secret");
     }
     match value {
         Value::Object(fields) => fields
             .iter()
-            .find_map(|(name, value)| in_value(name, value)),
-        Value::Array(values) => values.iter().find_map(|value| in_value(name, value)),
-        Value::String(text) => in_text(text),
-        // Ids and counts are numbers; phones and accounts never are, but by mistake.
-        Value::Number(number) if !lower.ends_with("_id") => long_number(&number.to_string()),
+            .find_map(|(name, value)| check_value(name, value)),
+        Value::Array(values) => values.iter().find_map(|value| check_value(name, value)),
+        Value::String(text) => check_text(text),
+        // Ids and counts are numbers; phones and accounts are numbers only by mistake.
+        Value::Number(number) if !lower.ends_with("_id") => find_long_number(&number.to_string()),
         _ => None,
     }
 }
 
-fn in_text(text: &str) -> Option<&'static str> {
+fn check_text(text: &str) -> Option<&'static str> {
     if text.len() == OTP_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some("six digits, as a one-time password has");
+        return Some("six digits, like a one-time password");
     }
     let is_encoded =
         |character: char| character.is_ascii_alphanumeric() || "+/=_-".contains(character);
@@ -209,13 +214,13 @@ fn in_text(text: &str) -> Option<&'static str> {
         .split(|character: char| !is_encoded(character))
         .any(|run| run.len() >= ENCODED_CHARS_MIN);
     if has_encoded {
-        return Some("encoded bytes");
+        return Some("encoded data");
     }
-    long_number(text)
+    find_long_number(text)
 }
 
-/// A number that stands alone and is as long as those of phones and accounts.
-fn long_number(text: &str) -> Option<&'static str> {
+/// Finds a number with as many digits as those of phones and accounts.
+fn find_long_number(text: &str) -> Option<&'static str> {
     let is_part_of_word =
         |character: char| character.is_ascii_alphanumeric() || "_-.:".contains(character);
     text.split(|character: char| !is_part_of_word(character))
@@ -224,11 +229,11 @@ fn long_number(text: &str) -> Option<&'static str> {
             LONG_NUMBER_DIGITS.contains(&word.len())
                 && word.bytes().all(|byte| byte.is_ascii_digit())
         })
-        .then_some("a number as long as a phone's or an account's")
+        .then_some("a number as long as that of a phone or an account")
 }
 
-/// A JSON Web Token: two parts of base64, the first of which begins with `{"`.
-fn holds_token(text: &str) -> bool {
+/// Whether the text contains a JSON Web Token: two parts of base64, the first of which begins with `{"`.
+fn contains_token(text: &str) -> bool {
     text.match_indices("eyJ").any(|(at, _)| {
         let rest = &text[at..];
         let end = rest
@@ -238,25 +243,18 @@ fn holds_token(text: &str) -> bool {
     })
 }
 
-/// The lines of a key's file that give the key away.
-pub(crate) fn telling_lines(file: &str) -> impl Iterator<Item = &str> {
-    file.lines()
-        .map(str::trim)
-        .filter(|line| line.len() >= KEY_LINE_CHARS_MIN && !line.starts_with('-'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of_service(fields: &str) -> Option<&'static str> {
+    fn check_fields(fields: &str) -> Option<&'static str> {
         let line =
             format!(r#"{{"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO",{fields}}}"#);
-        looked_at(line.as_bytes(), true, &["dev-secret".to_owned()])
+        find_problem(line.as_bytes(), true, &["dev-secret".to_owned()])
     }
 
     #[test]
-    fn what_a_service_should_log_passes() {
+    fn permitted_content_passes() {
         for fields in [
             r#""message":"ready""#,
             r#""message":"otp sent","phone_ends_in":"10""#,
@@ -265,16 +263,16 @@ mod tests {
             r#""message":"late","request_id":"0190163d-8694-739b-aea5-966c26f8ad91","spans":[]"#,
             r#""error":"connection to 127.0.0.1:17432 refused (os error 111)""#,
         ] {
-            assert_eq!(of_service(fields), None, "{fields}");
+            assert_eq!(check_fields(fields), None, "{fields}");
         }
         assert_eq!(
-            looked_at(b"2026-01-01 00:00:00.000 UTC [123] LOG: ready", false, &[]),
+            find_problem(b"2026-01-01 00:00:00.000 UTC [123] LOG: ready", false, &[]),
             None
         );
     }
 
     #[test]
-    fn what_no_log_may_hold_is_found() {
+    fn forbidden_content_is_found() {
         for fields in [
             r#""message":"logged in as +919876543210""#,
             r#""message":"called","number":919876543210"#,
@@ -290,24 +288,14 @@ mod tests {
             r#""message":"request","spans":[{"name":"http"}]"#,
             r#""message":"request","spans":[{"trace_id":"00000000000000000000000000000000"}]"#,
         ] {
-            assert!(of_service(fields).is_some(), "{fields}");
+            assert!(check_fields(fields).is_some(), "{fields}");
         }
         let encoded = format!(r#""message":"{}""#, "gICA".repeat(60));
-        assert!(of_service(&encoded).is_some());
+        assert!(check_fields(&encoded).is_some());
         for line in [&b"not JSON"[..], b"{\"level\":\"INFO\"}", b"\x80\x80\x80"] {
-            assert!(looked_at(line, true, &[]).is_some(), "{line:?}");
+            assert!(find_problem(line, true, &[]).is_some(), "{line:?}");
         }
         let detail = b"DETAIL:  Key (phone)=(+919876543210) already exists.";
-        assert!(looked_at(detail, false, &[]).is_some());
-    }
-
-    #[test]
-    fn only_the_telling_lines_of_a_key_are_looked_for() {
-        let pem =
-            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHAL\n-----END PRIVATE KEY-----\n";
-        assert_eq!(
-            telling_lines(pem).collect::<Vec<_>>(),
-            ["MC4CAQAwBQYDK2VwBCIEIHAL"]
-        );
+        assert!(find_problem(detail, false, &[]).is_some());
     }
 }

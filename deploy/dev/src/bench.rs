@@ -1,5 +1,5 @@
-//! `bench`: measuring against a stack of its own, built with optimizations, whose Postgres syncs every
-//! commit to disk.
+//! The command `bench`: measures on a stack of its own that is built with optimizations and whose Postgres
+//! flushes every commit to disk.
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -7,56 +7,60 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cargo::Targets;
-use crate::job::Job;
+use crate::cargo::BuildTargets;
+use crate::job::RunnerJob;
 use crate::progress;
-use crate::session::{self, Session};
-use crate::settings::{Build, Settings};
-use crate::stack::{Stack, StackName};
+use crate::session::{self, StackSession};
+use crate::settings::{BuildProfile, StackSettings};
+use crate::stack::{DevStack, StackName};
 use crate::{install, up};
 
 const PROGRAM: &str = "talktime-bench";
-/// All measurements one after the other, with the time to set each up.
+/// Time for all measurements one after another, including their preparation.
 const DEADLINE: Duration = Duration::from_hours(1);
-/// Ten thousand live calls then have two thousand minutes to be billed each second.
+/// Length of a billed minute: ten thousand live calls are billed two thousand minutes a second.
 const MINUTE_SECS: u32 = 5;
 
 #[derive(Args)]
 pub(crate) struct BenchOptions {
-    /// What to measure, and how: `wallet`, `calls --seconds 10`; `help` lists it all
+    /// The measurement and its options: `wallet`, `calls --seconds 10`; `help` lists them
     #[arg(
         required = true,
         trailing_var_arg = true,
         allow_hyphen_values = true,
         value_name = "WHAT"
     )]
-    what: Vec<String>,
+    measurement: Vec<String>,
 }
 
 /// The command `bench`.
-pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode> {
-    let stack = Stack::new(StackName::Bench);
-    progress::say(format_args!("Talktime, stack `{}`", stack.name()));
-    let settings = Settings {
+pub(crate) fn run_bench(options: &BenchOptions) -> Result<ExitCode> {
+    let stack = DevStack::new(StackName::Bench);
+    progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
+    let settings = StackSettings {
         minute_secs: MINUTE_SECS,
-        build: Build::Release,
-        ..Settings::default()
+        build: BuildProfile::Release,
+        ..StackSettings::default()
     };
-    let session = Session::begin_anew(&stack)?;
-    let outcome = raise_and_measure(&stack, &settings, &options.what);
+    let session = StackSession::begin_fresh(&stack)?;
+    let outcome = start_and_measure(&stack, &settings, &options.measurement);
     session.end()?;
-    session::wipe(&stack)?;
+    session::wipe_stack(&stack)?;
     outcome
 }
 
-fn raise_and_measure(stack: &Stack, settings: &Settings, what: &[String]) -> Result<ExitCode> {
-    up::raise(stack, settings, &Targets::Programs)?;
+fn start_and_measure(
+    stack: &DevStack,
+    settings: &StackSettings,
+    measurement: &[String],
+) -> Result<ExitCode> {
+    up::start_stack(stack, settings, &BuildTargets::stack_and(&[PROGRAM]))?;
     let mut command = Command::new(stack.binary(PROGRAM));
     command
-        .args(what)
+        .args(measurement)
         .envs(up::client_variables(stack, settings))
-        .env("PGBENCH", install::postgres_bin()?.join("pgbench"));
-    let job = Job {
+        .env("PGBENCH", install::find_postgres_bin()?.join("pgbench"));
+    let job = RunnerJob {
         stack,
         name: "bench",
         deadline: DEADLINE,

@@ -1,4 +1,4 @@
-//! Building the stack's programs with cargo, and keeping them apart from later builds.
+//! Builds the programs of a stack with cargo, and keeps them apart from later builds.
 
 use std::collections::HashMap;
 use std::env;
@@ -10,77 +10,104 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::job::Job;
-use crate::progress::{self, Step};
-use crate::settings::Build;
-use crate::stack::{Stack, workspace_root};
+use crate::job::RunnerJob;
+use crate::progress::{self, ProgressStep};
+use crate::settings::BuildProfile;
+use crate::stack::{DevStack, workspace_root};
+use crate::unit::{StackUnit, all_units};
 
-/// A cold build takes minutes, on a small machine many.
+/// Time for a build; the first one takes many minutes on a small machine.
 const BUILD_DEADLINE: Duration = Duration::from_hours(1);
-/// The runner itself is built with the rest, but the stack keeps the one that started it.
+/// The runner. A stack keeps the copy that started it, even if the build produces another one.
 const RUNNER: &str = "talktime-dev";
-/// The feature that puts fail points into the services.
+/// The feature that compiles fail points into the services.
 pub(crate) const FAILPOINTS: &str = "talktime-kit/failpoints";
 
-/// The programs of one build: name and path.
-type Programs = HashMap<String, PathBuf>;
+/// The programs of one build by name, with their paths.
+type BuiltPrograms = HashMap<String, PathBuf>;
 
-/// What to build. The whole workspace is always selected, even for a single program: what cargo
-/// selects decides the features of shared dependencies, so another selection would build them again.
-pub(crate) enum Targets<'a> {
-    Programs,
-    /// Tests as well.
+/// The targets of a build. Cargo always gets the whole workspace selected, even for a single program: the
+/// selected packages determine the features of shared dependencies, which another selection would build again.
+pub(crate) enum BuildTargets {
+    /// Programs by name.
+    Programs(Vec<String>),
+    /// All programs and tests.
     Everything,
-    Program(&'a str),
 }
 
-/// Builds, with cargo's own output passed through, and puts the programs into the stack's `bin`.
-pub(crate) fn build(stack: &Stack, build: Build, targets: &Targets) -> Result<()> {
+impl BuildTargets {
+    /// Returns the programs that a stack runs.
+    pub(crate) fn stack() -> Self {
+        Self::stack_and(&[])
+    }
+
+    /// Returns the programs that a stack runs, and others.
+    pub(crate) fn stack_and(others: &[&str]) -> Self {
+        let others = others.iter().map(|name| (*name).to_owned());
+        let programs = all_units().filter_map(StackUnit::binary);
+        Self::Programs(programs.chain(others).collect())
+    }
+
+    /// Returns one program.
+    pub(crate) fn single(program: &str) -> Self {
+        Self::Programs(vec![program.to_owned()])
+    }
+
+    fn arguments(&self) -> Vec<&str> {
+        match self {
+            Self::Programs(names) => names.iter().flat_map(|name| ["--bin", name]).collect(),
+            Self::Everything => vec!["--all-targets"],
+        }
+    }
+}
+
+/// Builds programs, prints the output of cargo, and puts the programs into the folder `bin` of the stack.
+pub(crate) fn build_programs(
+    stack: &DevStack,
+    build: BuildProfile,
+    targets: &BuildTargets,
+) -> Result<()> {
     let mut arguments = vec!["build", "--workspace"];
-    match targets {
-        Targets::Programs => arguments.push("--bins"),
-        Targets::Everything => arguments.push("--all-targets"),
-        Targets::Program(name) => arguments.extend(["--bin", name]),
-    }
+    arguments.extend(targets.arguments());
     match build {
-        Build::Debug => (),
-        Build::Release => arguments.push("--release"),
-        Build::Failpoints => arguments.extend(["--features", FAILPOINTS]),
+        BuildProfile::Debug => (),
+        BuildProfile::Release => arguments.push("--release"),
+        BuildProfile::Failpoints => arguments.extend(["--features", FAILPOINTS]),
     }
-    progress::note(
+    progress::print_status(
         "build",
         "running",
         format_args!("cargo {}", arguments.join(" ")),
     );
-    let step = Step::start("build");
-    let mut programs = Programs::new();
-    let mut command = cargo();
+    let step = ProgressStep::start("build");
+    let mut programs = BuiltPrograms::new();
+    let mut command = cargo_command();
     command
         .args(&arguments)
         .arg("--message-format=json-render-diagnostics");
-    let job = Job {
+    let job = RunnerJob {
         stack,
         name: "build",
         deadline: BUILD_DEADLINE,
     };
-    let status = job.run_reading(&mut command, |line| programs.extend(program(line)))?;
+    let status = job.run_with_lines(&mut command, |line| programs.extend(parse_program(line)))?;
     if !status.success() {
         bail!("cargo {} failed ({status})", arguments.join(" "));
     }
     programs.remove(RUNNER);
     for (name, path) in &programs {
-        install(path, &stack.binary(name))?;
+        link_program(path, &stack.binary(name))?;
     }
-    step.done("done");
+    step.finish("done");
     Ok(())
 }
 
-/// Cargo, as if it had been called from the workspace's root outside of any `cargo run`.
-pub(crate) fn cargo() -> Command {
+/// Returns a command that runs cargo in the root of the workspace, as if outside of any `cargo run`.
+pub(crate) fn cargo_command() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace_root());
-    // `cargo run` describes this package to us in variables that some build scripts look at:
-    // handed on, they would make those build again at every change between us and a plain cargo.
+    // `cargo run` sets variables that describe this package. Some build scripts depend on them and would
+    // run again whenever the runner and a plain cargo alternate.
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(describes_a_package) {
             command.env_remove(name);
@@ -100,8 +127,8 @@ fn describes_a_package(variable: &str) -> bool {
     NAMES.contains(&variable) || variable.starts_with("CARGO_PKG_")
 }
 
-/// The program that a line of cargo's JSON messages reports; tests are none.
-fn program(line: &str) -> Option<(String, PathBuf)> {
+/// Parses a JSON message of cargo; returns the program that it reports, unless it is a test.
+fn parse_program(line: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_program = message["target"]["kind"] == serde_json::json!(["bin"])
         && message["profile"]["test"] == false;
@@ -112,44 +139,44 @@ fn program(line: &str) -> Option<(String, PathBuf)> {
     ))
 }
 
-/// Puts a program into the stack's `bin`, under a process that may still run its predecessor.
+/// Puts a program into the folder `bin` of the stack, even while a process runs its predecessor.
 ///
-/// A link is enough: linkers make a new file and leave the old one to those who hold it.
-fn install(from: &Path, to: &Path) -> Result<()> {
-    replace(to, |unfinished| {
+/// A link suffices, because linkers create a new file and leave the old one to the processes that use it.
+fn link_program(from: &Path, to: &Path) -> Result<()> {
+    replace_file(to, |unfinished| {
         fs::hard_link(from, unfinished).or_else(|_| fs::copy(from, unfinished).map(|_| ()))
     })
     .with_context(|| format!("cannot put {} to {}", from.display(), to.display()))
 }
 
-/// Copies the runner into the stack's `bin` and tells where it is. Cargo may replace the original
-/// while we run, and tests and the reaper still need one.
-pub(crate) fn install_runner(stack: &Stack) -> Result<PathBuf> {
-    let own = env::current_exe().context("cannot tell which program this is")?;
-    let copy = runner(stack);
-    replace(&copy, |unfinished| fs::copy(&own, unfinished).map(|_| ()))
+/// Copies the runner into the folder `bin` of the stack and returns the path. Cargo may replace the original
+/// while tests and the reaper still need it.
+pub(crate) fn copy_runner(stack: &DevStack) -> Result<PathBuf> {
+    let own = env::current_exe().context("cannot find the path of this program")?;
+    let copy = runner_path(stack);
+    replace_file(&copy, |unfinished| fs::copy(&own, unfinished).map(|_| ()))
         .with_context(|| format!("cannot copy {} to {}", own.display(), copy.display()))?;
     Ok(copy)
 }
 
-/// Where `install_runner` puts the runner.
-pub(crate) fn runner(stack: &Stack) -> PathBuf {
+/// Returns the path of the copy of the runner.
+pub(crate) fn runner_path(stack: &DevStack) -> PathBuf {
     stack.binary(RUNNER)
 }
 
-fn replace(to: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+fn replace_file(to: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let unfinished = to.with_extension("new");
     let _ = fs::remove_file(&unfinished);
     make(&unfinished)?;
     fs::rename(&unfinished, to)?;
-    // Still there if both names were links to the same file already: then rename does nothing.
+    // If both names were links to the same file already, the rename has no effect.
     let _ = fs::remove_file(&unfinished);
     Ok(())
 }
 
-/// Whether one of these packages is `talktime-kit` or depends on it, and so knows its features.
-pub(crate) fn any_knows_failpoints(packages: &[String]) -> Result<bool> {
-    let output = cargo()
+/// Whether one of these packages is `talktime-kit` or depends on it. Only these accept its features.
+pub(crate) fn any_depends_on_kit(packages: &[String]) -> Result<bool> {
+    let output = cargo_command()
         .args(["metadata", "--no-deps", "--format-version=1"])
         .output()
         .context("cannot run cargo metadata")?;
@@ -172,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_picked_from_cargos_messages_and_tests_are_not() {
+    fn only_programs_are_taken_from_the_messages_of_cargo() {
         let line = |kind: &str, test: bool| {
             format!(
                 r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"],"name":"talktime-auth"}},
@@ -183,18 +210,18 @@ mod tests {
             "talktime-auth".to_owned(),
             PathBuf::from("/t/talktime-auth"),
         ));
-        assert_eq!(program(&line("bin", false)), found);
-        assert_eq!(program(&line("bin", true)), None);
-        assert_eq!(program(&line("test", true)), None);
+        assert_eq!(parse_program(&line("bin", false)), found);
+        assert_eq!(parse_program(&line("bin", true)), None);
+        assert_eq!(parse_program(&line("test", true)), None);
         assert_eq!(
-            program(r#"{"reason":"build-finished","success":true}"#),
+            parse_program(r#"{"reason":"build-finished","success":true}"#),
             None
         );
-        assert_eq!(program("not JSON"), None);
+        assert_eq!(parse_program("not JSON"), None);
     }
 
     #[test]
-    fn what_describes_our_package_is_not_handed_on_and_settings_are() {
+    fn only_variables_that_describe_a_package_are_removed() {
         assert!(describes_a_package("CARGO_PKG_NAME"));
         assert!(describes_a_package("CARGO_MANIFEST_DIR"));
         assert!(!describes_a_package("CARGO_TARGET_DIR"));
@@ -202,9 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn only_packages_above_the_kit_know_its_features() {
-        let knows = |name: &str| any_knows_failpoints(&[name.to_owned()]).expect("a workspace");
-        assert!(knows("talktime-kit"));
-        assert!(!knows("talktime-dev"));
+    fn only_packages_that_depend_on_the_kit_accept_its_features() {
+        let accepts = |name: &str| any_depends_on_kit(&[name.to_owned()]).expect("a workspace");
+        assert!(accepts("talktime-kit"));
+        assert!(!accepts("talktime-dev"));
     }
 }

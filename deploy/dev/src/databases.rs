@@ -1,4 +1,4 @@
-//! The databases in the stack's PostgreSQL: made, and given the roles and schemas of all services.
+//! Creates the databases of a stack with the roles and schemas of all services.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -7,34 +7,34 @@ use anyhow::{Context, Result, bail};
 
 use crate::env::{DATABASE, TEMPLATE_DATABASE};
 use crate::install;
-use crate::progress::Step;
+use crate::progress::ProgressStep;
 use crate::secrets::{self, POSTGRES_PASSWORD};
-use crate::stack::{Stack, workspace_root};
-use crate::unit::{GRPC_SERVICES, Unit};
+use crate::stack::{DevStack, workspace_root};
+use crate::unit::{GRPC_SERVICES, StackUnit};
 
-/// How long psql waits for a connection.
+/// Time limit of psql for a connection.
 const CONNECT_TIMEOUT_SECS: &str = "5";
 
-/// Makes both databases with the roles and schemas of all services; changes nothing that is there.
-pub(crate) fn bootstrap(stack: &Stack) -> Result<()> {
-    let step = Step::start("databases");
+/// Creates both databases with the roles and schemas of all services, as far as they do not exist.
+pub(crate) fn bootstrap_databases(stack: &DevStack) -> Result<()> {
+    let step = ProgressStep::start("databases");
     for database in [DATABASE, TEMPLATE_DATABASE] {
         create_database(stack, database)?;
         for service in GRPC_SERVICES {
             bootstrap_service(stack, database, service)?;
         }
     }
-    step.done("ready");
+    step.finish("ready");
     Ok(())
 }
 
-fn create_database(stack: &Stack, database: &str) -> Result<()> {
+fn create_database(stack: &DevStack, database: &str) -> Result<()> {
     // CREATE DATABASE knows no IF NOT EXISTS; \gexec runs the rows of the query as statements.
     let sql = format!(
         "SELECT 'CREATE DATABASE {database}' \
          WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{database}') \\gexec\n"
     );
-    let mut child = psql(stack, "postgres")?
+    let mut child = build_psql_command(stack, "postgres")?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -49,8 +49,8 @@ fn create_database(stack: &Stack, database: &str) -> Result<()> {
     require_success(&output, &format!("creating the database {database}"))
 }
 
-fn bootstrap_service(stack: &Stack, database: &str, service: Unit) -> Result<()> {
-    let output = psql(stack, database)?
+fn bootstrap_service(stack: &DevStack, database: &str, service: StackUnit) -> Result<()> {
+    let output = build_psql_command(stack, database)?
         .arg("-v")
         .arg(format!("service={}", service.name()))
         .arg("-v")
@@ -71,21 +71,21 @@ fn bootstrap_service(stack: &Stack, database: &str, service: Unit) -> Result<()>
     )
 }
 
-fn psql(stack: &Stack, database: &str) -> Result<Command> {
-    let mut command = Command::new(install::postgres_bin()?.join("psql"));
+fn build_psql_command(stack: &DevStack, database: &str) -> Result<Command> {
+    let mut command = Command::new(install::find_postgres_bin()?.join("psql"));
     command
         .args(["--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1"])
         .args(["--host=127.0.0.1", "--username=postgres"])
-        .arg(format!("--port={}", stack.main_port(Unit::Postgres)))
+        .arg(format!("--port={}", stack.main_port(StackUnit::Postgres)))
         .arg(format!("--dbname={database}"))
         .env("PGPASSWORD", POSTGRES_PASSWORD)
         .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECS);
     Ok(command)
 }
 
-/// Whether the server accepts our password and answers.
-pub(crate) fn answers(stack: &Stack) -> bool {
-    psql(stack, "postgres").is_ok_and(|mut command| {
+/// Whether the server accepts the password and answers.
+pub(crate) fn is_answering(stack: &DevStack) -> bool {
+    build_psql_command(stack, "postgres").is_ok_and(|mut command| {
         command
             .arg("--command=SELECT 1")
             .stdin(Stdio::null())
@@ -94,11 +94,11 @@ pub(crate) fn answers(stack: &Stack) -> bool {
     })
 }
 
-/// Fails with what the command complained about.
-pub(crate) fn require_success(output: &Output, what: &str) -> Result<()> {
+/// Returns the standard error output of a failed command as an error.
+pub(crate) fn require_success(output: &Output, action: &str) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    bail!("{what} failed: {}", complaint.trim());
+    bail!("{action} failed: {}", complaint.trim());
 }

@@ -1,28 +1,32 @@
-//! `docs`: writes anew what is committed of what the gateway says of itself.
+//! The command `docs`: generates the committed documents that the gateway prints.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cargo::{self, Targets};
+use crate::cargo::{self, BuildTargets};
 use crate::progress;
-use crate::settings::Build;
-use crate::stack::{Stack, workspace_root};
+use crate::settings::BuildProfile;
+use crate::stack::{DevStack, workspace_root};
 
 const GATEWAY: &str = "talktime-gateway";
-/// Each document: the gateway's command that prints it, and its file.
+/// The documents: the command of the gateway that prints one, and its file.
 const DOCUMENTS: [(&str, &str); 2] = [
     ("openapi", "docs/openapi.json"),
     ("asyncapi", "docs/asyncapi.json"),
 ];
 
 /// The command `docs`.
-pub(crate) fn write(stack: &Stack) -> Result<()> {
-    stack.make_dirs()?;
+pub(crate) fn write_documents(stack: &DevStack) -> Result<()> {
+    stack.create_dirs()?;
     let program = stack.binary(GATEWAY);
-    // As the tests are built: who writes the documents is about to run them.
-    cargo::build(stack, Build::Failpoints, &Targets::Program(GATEWAY))?;
+    // The tests, which usually run next, use the same build.
+    cargo::build_programs(
+        stack,
+        BuildProfile::Failpoints,
+        &BuildTargets::single(GATEWAY),
+    )?;
     for (command, file) in DOCUMENTS {
         let output = Command::new(&program)
             .arg(command)
@@ -35,7 +39,7 @@ pub(crate) fn write(stack: &Stack) -> Result<()> {
         );
         fs::write(workspace_root().join(file), output.stdout)
             .with_context(|| format!("cannot write {file}"))?;
-        progress::note(file, "written", "");
+        progress::print_status(file, "written", "");
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
-//! Where everything of a stack is, as environment variables: the configuration of each service, and
-//! the lines of `cargo dev env` for clients, demos and tests.
+//! The addresses and settings of a stack as environment variables: the configuration of each service, and the
+//! lines of `cargo dev env` for clients, the demo and tests.
 
 use std::env;
 
 use anyhow::Result;
 
-use crate::instance::{self, Instance, REPLICAS_MAX};
+use crate::instance::{self, REPLICAS_MAX, UnitInstance};
 use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
-use crate::settings::Settings;
-use crate::stack::Stack;
-use crate::unit::{GRPC_SERVICES, Unit};
+use crate::settings::StackSettings;
+use crate::stack::DevStack;
+use crate::unit::{GRPC_SERVICES, StackUnit};
 
 /// The database of the services.
 pub(crate) const DATABASE: &str = "talktime";
@@ -17,22 +17,22 @@ pub(crate) const DATABASE: &str = "talktime";
 pub(crate) const TEMPLATE_DATABASE: &str = "talktime_template";
 pub(crate) const BUCKET: &str = "talktime";
 const REGION: &str = "us-east-1";
-/// Where audio samples may lie that are given by address; nothing ever fetches them.
+/// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
-/// Longer than clients take to hear that a replica serves no more (they ask every second).
+/// Delay of a drain, longer than clients need to notice that a replica does not serve (they ask every second).
 const DRAIN_DELAY_MS: u32 = 2_500;
-/// OTLP over gRPC.
+/// Port of OTLP over gRPC.
 const OTLP_PORT: u16 = 4317;
 
-/// Names and values, in an order that reads well.
-pub(crate) type Variables = Vec<(String, String)>;
+/// Names and values, in the order in which they are printed.
+pub(crate) type EnvVariables = Vec<(String, String)>;
 
-/// The configuration of a service: `TALKTIME_<SERVICE>__<SECTION>__<KEY>`.
-pub(crate) fn of_service(
-    stack: &Stack,
-    settings: &Settings,
-    instance: Instance,
-) -> Result<Variables> {
+/// Returns the configuration of a service: `TALKTIME_<SERVICE>__<SECTION>__<KEY>`.
+pub(crate) fn service_variables(
+    stack: &DevStack,
+    settings: &StackSettings,
+    instance: UnitInstance,
+) -> Result<EnvVariables> {
     let service = instance.unit;
     let mut variables: Vec<(String, String)> = Vec::new();
     let mut set = |key: &str, value: String| variables.push((key.to_owned(), value));
@@ -56,49 +56,56 @@ pub(crate) fn of_service(
         set("DATABASE__OWNER_URL", owner_url(stack, service));
         set("DATABASE__APP_URL", app_url(stack, service));
     }
-    // Everybody knows everybody's address; who calls whom is the services' own business.
+    // Every service gets the addresses of all others and ignores those that it does not call.
     for peer in GRPC_SERVICES.into_iter().filter(|peer| *peer != service) {
-        set(&format!("PEERS__{}", upper(peer)), peer_urls(stack, peer));
+        set(
+            &format!("PEERS__{}", upper_name(peer)),
+            peer_urls(stack, peer),
+        );
     }
-    variables.extend(own(stack, settings, instance)?);
-    let prefix = format!("TALKTIME_{}__", upper(service));
+    variables.extend(own_variables(stack, settings, instance)?);
+    let prefix = format!("TALKTIME_{}__", upper_name(service));
     let variables = variables
         .into_iter()
         .map(|(key, value)| (format!("{prefix}{key}"), value));
     Ok(variables.chain([worker_threads()]).collect())
 }
 
-/// Everything shares this machine: a thread for each core in each of a dozen processes would have them
-/// take turns more than work.
+/// Returns the number of worker threads. All processes share this machine, where a thread for each core in
+/// each of a dozen processes would mostly cause context switches.
 fn worker_threads() -> (String, String) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / 4).max(1);
     ("TOKIO_WORKER_THREADS".to_owned(), threads.to_string())
 }
 
-/// Where traces go: wherever the person at the keyboard collects them; in the test stack to a port
-/// where the test of traces listens.
-fn otlp_endpoint(stack: &Stack) -> Option<String> {
+/// Returns the address of the trace collector: the one of the developer's environment, or in the test stack
+/// the port on which the test of traces listens.
+fn otlp_endpoint(stack: &DevStack) -> Option<String> {
     if stack.is_throwaway() {
         return Some(format!("http://127.0.0.1:{}", stack.port(OTLP_PORT)));
     }
     env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok()
 }
 
-/// What only this service needs.
-fn own(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Variables> {
+/// Returns the variables that only this service needs.
+fn own_variables(
+    stack: &DevStack,
+    settings: &StackSettings,
+    instance: UnitInstance,
+) -> Result<EnvVariables> {
     let redis = ("REDIS__URL", redis_url(stack));
     let variables = match instance.unit {
-        Unit::Auth => vec![
+        StackUnit::Auth => vec![
             redis,
             ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?),
         ],
-        Unit::Wallet => vec![
+        StackUnit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
             ("PAYMENTS__PROVIDER", "sandbox".to_owned()),
         ],
-        Unit::Calls => vec![redis, ("MINUTE_SECS", settings.minute_secs.to_string())],
-        Unit::Verification => vec![
+        StackUnit::Calls => vec![redis, ("MINUTE_SECS", settings.minute_secs.to_string())],
+        StackUnit::Verification => vec![
             ("S3__ENDPOINT", s3_url(stack)),
             ("S3__BUCKET", BUCKET.to_owned()),
             ("S3__REGION", REGION.to_owned()),
@@ -106,7 +113,7 @@ fn own(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Variabl
             ("S3__SECRET_KEY", S3_SECRET_KEY.to_owned()),
             ("UPLOADS__ALLOWED_HOSTS", AUDIO_HOSTS.to_owned()),
         ],
-        Unit::Gateway => {
+        StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             vec![redis, ("HTTP__LISTEN", listen)]
         }
@@ -118,19 +125,19 @@ fn own(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Variabl
         .collect())
 }
 
-/// The lines of `cargo dev env`; `pid_of` tells the pid of what runs. The second replica of
-/// each service has lines too (`GATEWAY_2_URL`), for who starts it.
-pub(crate) fn of_clients(
-    stack: &Stack,
-    settings: &Settings,
-    pid_of: impl Fn(Instance) -> Option<i32>,
-) -> Variables {
-    let mut variables = of_stack(stack, settings);
-    let mut set = |instance: Instance, key: &str, value: String| {
+/// Returns the lines of `cargo dev env`; `pid_of` returns the pid of a running process. The second replica of
+/// each service is included (`GATEWAY_2_URL`), because tests may start it.
+pub(crate) fn client_variables(
+    stack: &DevStack,
+    settings: &StackSettings,
+    pid_of: impl Fn(UnitInstance) -> Option<i32>,
+) -> EnvVariables {
+    let mut variables = stack_variables(stack, settings);
+    let mut set = |instance: UnitInstance, key: &str, value: String| {
         let name = instance.name().to_uppercase().replace('-', "_");
         variables.push((format!("{name}_{key}"), value));
     };
-    for instance in instance::services(REPLICAS_MAX) {
+    for instance in instance::service_instances(REPLICAS_MAX) {
         let service = instance.unit;
         let main = if service.has_grpc() {
             "GRPC_URL"
@@ -149,14 +156,14 @@ pub(crate) fn of_clients(
             set(instance, "OWNER_DATABASE_URL", owner_url(stack, service));
         }
     }
-    // For tests that let NATS pause.
-    if let Some(pid) = pid_of(Unit::Nats.into()) {
-        set(Unit::Nats.into(), "PID", pid.to_string());
+    // Some tests suspend NATS.
+    if let Some(pid) = pid_of(StackUnit::Nats.into()) {
+        set(StackUnit::Nats.into(), "PID", pid.to_string());
     }
     variables
 }
 
-fn of_stack(stack: &Stack, settings: &Settings) -> Variables {
+fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
     let otlp_endpoint = otlp_endpoint(stack).map(|endpoint| ("OTLP_ENDPOINT", endpoint));
     [
         ("DATABASE_URL", superuser_url(stack)),
@@ -176,54 +183,54 @@ fn of_stack(stack: &Stack, settings: &Settings) -> Variables {
     .collect()
 }
 
-pub(crate) fn gateway_url(stack: &Stack) -> String {
-    url(stack, Unit::Gateway.into())
+pub(crate) fn gateway_url(stack: &DevStack) -> String {
+    url(stack, StackUnit::Gateway.into())
 }
 
-pub(crate) fn superuser_url(stack: &Stack) -> String {
+pub(crate) fn superuser_url(stack: &DevStack) -> String {
     database_url(stack, "postgres", POSTGRES_PASSWORD)
 }
 
-pub(crate) fn redis_url(stack: &Stack) -> String {
-    format!("redis://127.0.0.1:{}", stack.main_port(Unit::Redis))
+pub(crate) fn redis_url(stack: &DevStack) -> String {
+    format!("redis://127.0.0.1:{}", stack.main_port(StackUnit::Redis))
 }
 
-pub(crate) fn nats_url(stack: &Stack) -> String {
-    format!("nats://127.0.0.1:{}", stack.main_port(Unit::Nats))
+pub(crate) fn nats_url(stack: &DevStack) -> String {
+    format!("nats://127.0.0.1:{}", stack.main_port(StackUnit::Nats))
 }
 
-pub(crate) fn s3_url(stack: &Stack) -> String {
-    format!("http://127.0.0.1:{}", stack.main_port(Unit::S3))
+pub(crate) fn s3_url(stack: &DevStack) -> String {
+    format!("http://127.0.0.1:{}", stack.main_port(StackUnit::S3))
 }
 
-fn url(stack: &Stack, instance: Instance) -> String {
+fn url(stack: &DevStack, instance: UnitInstance) -> String {
     format!("http://127.0.0.1:{}", stack.main_port(instance))
 }
 
-/// Every replica that there may be: clients leave out what does not serve, and find it once it does.
-fn peer_urls(stack: &Stack, peer: Unit) -> String {
-    let urls: Vec<String> = Instance::replicas_of(peer)
+/// Returns the addresses of all possible replicas: clients ignore those that do not serve.
+fn peer_urls(stack: &DevStack, peer: StackUnit) -> String {
+    let urls: Vec<String> = UnitInstance::replicas_of(peer)
         .map(|instance| url(stack, instance))
         .collect();
     urls.join(",")
 }
 
-fn owner_url(stack: &Stack, service: Unit) -> String {
+fn owner_url(stack: &DevStack, service: StackUnit) -> String {
     let role = format!("{}_owner", service.name());
     database_url(stack, &role, &secrets::owner_password(service))
 }
 
-fn app_url(stack: &Stack, service: Unit) -> String {
+fn app_url(stack: &DevStack, service: StackUnit) -> String {
     let role = format!("{}_app", service.name());
     database_url(stack, &role, &secrets::app_password(service))
 }
 
-fn database_url(stack: &Stack, role: &str, password: &str) -> String {
-    let port = stack.main_port(Unit::Postgres);
+fn database_url(stack: &DevStack, role: &str, password: &str) -> String {
+    let port = stack.main_port(StackUnit::Postgres);
     format!("postgres://{role}:{password}@127.0.0.1:{port}/{DATABASE}")
 }
 
-fn upper(unit: Unit) -> String {
+fn upper_name(unit: StackUnit) -> String {
     unit.name().to_uppercase()
 }
 
@@ -232,7 +239,7 @@ mod tests {
     use super::*;
     use crate::stack::StackName;
 
-    fn value<'a>(variables: &'a Variables, key: &str) -> Option<&'a str> {
+    fn value<'a>(variables: &'a EnvVariables, key: &str) -> Option<&'a str> {
         variables
             .iter()
             .find(|(name, _)| name == key)
@@ -240,13 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_told_its_addresses_databases_and_peers() {
-        let stack = Stack::moved(StackName::Dev, 0);
-        let settings = Settings {
+    fn a_service_gets_its_addresses_databases_and_peers() {
+        let stack = DevStack::with_port_offset(StackName::Dev, 0);
+        let settings = StackSettings {
             minute_secs: 5,
-            ..Settings::default()
+            ..StackSettings::default()
         };
-        let calls = of_service(&stack, &settings, Unit::Calls.into());
+        let calls = service_variables(&stack, &settings, StackUnit::Calls.into());
         let calls = calls.expect("calls needs no secret");
         let get = |key: &str| value(&calls, &format!("TALKTIME_CALLS__{key}"));
         assert_eq!(get("GRPC__LISTEN"), Some("127.0.0.1:7105"));
@@ -257,7 +264,7 @@ mod tests {
             get("PEERS__WALLET"),
             Some("http://127.0.0.1:7104,http://127.0.0.1:7154")
         );
-        assert_eq!(get("PEERS__CALLS"), None, "nobody calls itself");
+        assert_eq!(get("PEERS__CALLS"), None, "no service calls itself");
         assert_eq!(
             get("DATABASE__APP_URL"),
             Some("postgres://calls_app:dev-calls-app@127.0.0.1:7432/talktime")
@@ -266,9 +273,9 @@ mod tests {
 
     #[test]
     fn the_gateway_has_no_database_and_no_grpc() {
-        let stack = Stack::moved(StackName::Test, 0);
+        let stack = DevStack::with_port_offset(StackName::Test, 0);
         let second = "gateway-2".parse().expect("a replica");
-        let gateway = of_service(&stack, &Settings::default(), second);
+        let gateway = service_variables(&stack, &StackSettings::default(), second);
         let gateway = gateway.expect("the gateway needs no secret");
         assert_eq!(
             value(&gateway, "TALKTIME_GATEWAY__HTTP__LISTEN"),
@@ -279,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn clients_learn_the_addresses_and_the_pids_of_what_runs() {
-        let stack = Stack::moved(StackName::Test, 0);
-        let settings = Settings {
+    fn clients_get_addresses_and_pids() {
+        let stack = DevStack::with_port_offset(StackName::Test, 0);
+        let settings = StackSettings {
             minute_secs: 2,
-            ..Settings::default()
+            ..StackSettings::default()
         };
-        let lines = of_clients(&stack, &settings, |unit| {
-            (unit == Unit::Wallet.into()).then_some(4711)
+        let lines = client_variables(&stack, &settings, |unit| {
+            (unit == StackUnit::Wallet.into()).then_some(4711)
         });
         let get = |key: &str| value(&lines, key);
         assert_eq!(get("GATEWAY_URL"), Some("http://127.0.0.1:18080"));

@@ -1,4 +1,4 @@
-//! Finding the programs a stack stands on, and installing what is missing where we can.
+//! Finds the programs that a stack needs, and installs missing ones where that is possible.
 
 use std::env;
 use std::fs::{self, File};
@@ -9,135 +9,137 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use crate::job::Job;
+use crate::job::RunnerJob;
 use crate::log;
-use crate::progress::{self, Step};
-use crate::stack::Stack;
+use crate::progress::{self, ProgressStep};
+use crate::stack::DevStack;
 
-/// Downloading and unpacking a few packages on a slow line.
+/// Time to download and unpack a few packages over a slow network.
 const INSTALL_DEADLINE: Duration = Duration::from_mins(10);
-/// Where distributions keep servers that are not in everybody's PATH.
+/// Folders of servers that are not in the PATH of every user.
 const SERVER_DIRS: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
-/// Where Debian keeps PostgreSQL, one folder a version.
+/// Folder of PostgreSQL in Debian, with one folder a version.
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
 
-/// A program we need, and the package of Debian that has it.
-struct Requirement {
+/// A program that is needed, and the Debian package that contains it.
+struct ProgramRequirement {
     package: &'static str,
-    what: &'static str,
-    is_there: fn() -> bool,
+    description: &'static str,
+    is_installed: fn() -> bool,
 }
 
 /// Programs that every stack needs.
-const STACK_REQUIREMENTS: &[Requirement] = &[
-    Requirement {
+const STACK_REQUIREMENTS: &[ProgramRequirement] = &[
+    ProgramRequirement {
         package: "postgresql",
-        what: "PostgreSQL 15 or later (initdb, postgres, psql)",
-        is_there: || postgres_bin().is_ok(),
+        description: "PostgreSQL 15 or later (initdb, postgres, psql)",
+        is_installed: || find_postgres_bin().is_ok(),
     },
-    Requirement {
+    ProgramRequirement {
         package: "redis-server",
-        what: "Redis 7 or later (redis-server)",
-        is_there: || program("redis-server").is_ok(),
+        description: "Redis 7 or later (redis-server)",
+        is_installed: || find_program("redis-server").is_ok(),
     },
-    Requirement {
+    ProgramRequirement {
         package: "nats-server",
-        what: "NATS 2.9 or later (nats-server)",
-        is_there: || program("nats-server").is_ok(),
+        description: "NATS 2.9 or later (nats-server)",
+        is_installed: || find_program("nats-server").is_ok(),
     },
-    Requirement {
+    ProgramRequirement {
         package: "openssl",
-        what: "OpenSSL 1.1.1 or later (openssl)",
-        is_there: || program("openssl").is_ok(),
+        description: "OpenSSL 1.1.1 or later (openssl)",
+        is_installed: || find_program("openssl").is_ok(),
     },
 ];
 
 /// Programs that only tests need: encoders for audio samples.
-const TEST_REQUIREMENTS: &[Requirement] = &[Requirement {
+const TEST_REQUIREMENTS: &[ProgramRequirement] = &[ProgramRequirement {
     package: "ffmpeg",
-    what: "FFmpeg 4 or later with libmp3lame (ffmpeg)",
-    is_there: || program("ffmpeg").is_ok(),
+    description: "FFmpeg 4 or later with libmp3lame (ffmpeg)",
+    is_installed: || find_program("ffmpeg").is_ok(),
 }];
 
-/// Makes sure that everything a stack stands on is installed.
-pub(crate) fn ensure(stack: &Stack) -> Result<()> {
+/// Installs missing programs that a stack needs.
+pub(crate) fn ensure_installed(stack: &DevStack) -> Result<()> {
     ensure_all(stack, &[STACK_REQUIREMENTS])
 }
 
-/// Makes sure that everything is installed that a stack stands on and that tests need.
-pub(crate) fn ensure_for_tests(stack: &Stack) -> Result<()> {
+/// Installs missing programs that a stack and the tests need.
+pub(crate) fn ensure_test_programs(stack: &DevStack) -> Result<()> {
     ensure_all(stack, &[STACK_REQUIREMENTS, TEST_REQUIREMENTS])
 }
 
-fn ensure_all(stack: &Stack, requirements: &[&'static [Requirement]]) -> Result<()> {
-    let missing = || missing(requirements);
-    let missing_now = missing();
-    if missing_now.is_empty() {
+fn ensure_all(stack: &DevStack, requirements: &[&'static [ProgramRequirement]]) -> Result<()> {
+    let missing = list_missing(requirements);
+    if missing.is_empty() {
         return Ok(());
     }
     if !can_install() {
         bail!(
-            "these are needed and not in PATH; please install them:\n{}",
-            describe(&missing_now)
+            "please install these programs, which are not in PATH:\n{}",
+            describe_requirements(&missing)
         );
     }
-    apt_get_install(stack, &missing_now)?;
-    let still_missing = missing();
+    install_with_apt(stack, &missing)?;
+    let still_missing = list_missing(requirements);
     if !still_missing.is_empty() {
         bail!(
-            "installed, and yet these cannot be found:\n{}",
-            describe(&still_missing)
+            "these programs were installed but cannot be found:\n{}",
+            describe_requirements(&still_missing)
         );
     }
     Ok(())
 }
 
-fn missing(requirements: &[&'static [Requirement]]) -> Vec<&'static Requirement> {
+fn list_missing(
+    requirements: &[&'static [ProgramRequirement]],
+) -> Vec<&'static ProgramRequirement> {
     requirements
         .iter()
         .copied()
         .flatten()
-        .filter(|requirement| !(requirement.is_there)())
+        .filter(|requirement| !(requirement.is_installed)())
         .collect()
 }
 
-fn describe(requirements: &[&Requirement]) -> String {
+fn describe_requirements(requirements: &[&ProgramRequirement]) -> String {
     let lines: Vec<String> = requirements
         .iter()
-        .map(|requirement| format!("  {}", requirement.what))
+        .map(|requirement| format!("  {}", requirement.description))
         .collect();
     lines.join("\n")
 }
 
-/// Only as root on Debian and its kin: elsewhere it is not ours to choose how software gets in.
+/// Whether packages may be installed: only as root on Debian and its derivatives. Elsewhere the user decides
+/// how software is installed.
 fn can_install() -> bool {
     Uid::effective().is_root()
         && Path::new("/etc/debian_version").exists()
-        && program("apt-get").is_ok()
+        && find_program("apt-get").is_ok()
 }
 
-fn apt_get_install(stack: &Stack, missing: &[&Requirement]) -> Result<()> {
+fn install_with_apt(stack: &DevStack, missing: &[&ProgramRequirement]) -> Result<()> {
     let packages: Vec<&str> = missing
         .iter()
         .map(|requirement| requirement.package)
         .collect();
-    progress::note(
+    progress::print_status(
         "install",
         "running",
         format_args!("apt-get install {}", packages.join(" ")),
     );
-    let step = Step::start("install");
-    // The lists may be old, or absent in a container. If they cannot be had (no network), what is
-    // there may still do.
-    let _ = apt_get(stack, &["update"]);
+    let step = ProgressStep::start("install");
+    // The package lists may be old, or missing in a container. Without a network, cached packages may
+    // still suffice.
+    let _ = run_apt_get(stack, &["update"]);
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(packages);
-    apt_get(stack, &arguments)?;
-    step.done("done");
+    run_apt_get(stack, &arguments)?;
+    step.finish("done");
     Ok(())
 }
 
-fn apt_get(stack: &Stack, arguments: &[&str]) -> Result<()> {
+fn run_apt_get(stack: &DevStack, arguments: &[&str]) -> Result<()> {
     let path = stack.log("apt-get");
     let output = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut command = Command::new("apt-get");
@@ -147,7 +149,7 @@ fn apt_get(stack: &Stack, arguments: &[&str]) -> Result<()> {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdout(output.try_clone()?)
         .stderr(output);
-    let job = Job {
+    let job = RunnerJob {
         stack,
         name: "apt-get",
         deadline: INSTALL_DEADLINE,
@@ -157,14 +159,14 @@ fn apt_get(stack: &Stack, arguments: &[&str]) -> Result<()> {
         bail!(
             "apt-get {} failed ({status}):\n{}",
             arguments.join(" "),
-            log::tail(&path, 0)
+            log::format_tail(&path, 0)
         );
     }
     Ok(())
 }
 
-/// The path of a program, from PATH or the usual folders of servers.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+/// Returns the path of a program, from PATH or the usual folders of servers.
+pub(crate) fn find_program(name: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SERVER_DIRS.map(PathBuf::from))
@@ -173,15 +175,15 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not installed"))
 }
 
-/// The folder with initdb, postgres and psql: of the server in PATH, else Debian's newest.
-pub(crate) fn postgres_bin() -> Result<PathBuf> {
-    let in_path = program("postgres")
+/// Returns the folder of initdb, postgres and psql: that of the server in PATH, or else Debian's newest.
+pub(crate) fn find_postgres_bin() -> Result<PathBuf> {
+    let in_path = find_program("postgres")
         .and_then(|link| Ok(fs::canonicalize(link)?))
         .ok()
         .and_then(|server| Some(server.parent()?.to_owned()));
     in_path
         .into_iter()
-        .chain(debian_postgres_bins())
+        .chain(list_debian_postgres_bins())
         .find(|bin| {
             ["initdb", "postgres", "psql"]
                 .iter()
@@ -190,8 +192,8 @@ pub(crate) fn postgres_bin() -> Result<PathBuf> {
         .context("PostgreSQL is not installed")
 }
 
-/// Newest version first.
-fn debian_postgres_bins() -> Vec<PathBuf> {
+/// Returns the folders of all versions, newest first.
+fn list_debian_postgres_bins() -> Vec<PathBuf> {
     let mut versions: Vec<u32> = fs::read_dir(DEBIAN_POSTGRES)
         .into_iter()
         .flatten()
@@ -213,9 +215,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_found_in_the_path_and_others_are_named() {
-        assert!(program("sh").expect("every system has sh").is_absolute());
-        let error = program("no-such-program").expect_err("there is none");
+    fn a_missing_program_is_named() {
+        assert!(
+            find_program("sh")
+                .expect("every system has sh")
+                .is_absolute()
+        );
+        let error = find_program("no-such-program").expect_err("there is none");
         assert_eq!(error.to_string(), "no-such-program is not installed");
     }
 }

@@ -1,41 +1,41 @@
-//! A process of a stack: a unit, and which of its replicas.
+//! A process of a stack: a unit and the number of its replica.
 
 use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use crate::unit::{self, Ports, SERVICES, Unit};
+use crate::unit::{self, SERVICES, StackUnit, UnitPorts};
 
-/// Replicas that a service has at most. The first bears the service's name, the second is `wallet-2`.
+/// Greatest number of replicas of a service. The first has the name of the service, the second is `wallet-2`.
 pub(crate) const REPLICAS_MAX: u16 = 2;
-/// How far the ports of the second lie from those of the first.
-const PORTS_APART: u16 = 50;
+/// Distance between the ports of two replicas.
+const PORT_DISTANCE: u16 = 50;
 
-/// One process.
+/// One process of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Instance {
-    pub(crate) unit: Unit,
-    /// From 1.
+pub(crate) struct UnitInstance {
+    pub(crate) unit: StackUnit,
+    /// Number of the replica, from 1.
     replica: u16,
 }
 
-/// Everything that a stack may run, in the order of starting.
-pub(crate) fn all() -> impl Iterator<Item = Instance> {
-    unit::all().flat_map(Instance::replicas_of)
+/// Returns every process that a stack may run, in the order in which they start.
+pub(crate) fn all_instances() -> impl Iterator<Item = UnitInstance> {
+    unit::all_units().flat_map(UnitInstance::replicas_of)
 }
 
-/// The processes of Talktime's own, with so many replicas of each.
-pub(crate) fn services(replicas: u16) -> impl Iterator<Item = Instance> {
+/// Returns the processes of Talktime with this number of replicas each.
+pub(crate) fn service_instances(replicas: u16) -> impl Iterator<Item = UnitInstance> {
     SERVICES
         .into_iter()
-        .flat_map(Instance::replicas_of)
+        .flat_map(UnitInstance::replicas_of)
         .filter(move |instance| instance.replica <= replicas)
 }
 
-impl Instance {
-    /// The first, and of a service the others that there may be.
-    pub(crate) fn replicas_of(unit: Unit) -> impl Iterator<Item = Self> {
+impl UnitInstance {
+    /// Returns the only instance of a part, or all possible replicas of a service.
+    pub(crate) fn replicas_of(unit: StackUnit) -> impl Iterator<Item = Self> {
         let replicas = if unit.is_part() { 1 } else { REPLICAS_MAX };
         (1..=replicas).map(move |replica| Self { unit, replica })
     }
@@ -44,7 +44,7 @@ impl Instance {
         self.replica == 1
     }
 
-    /// Its name on the command line and in file names.
+    /// Returns the name on the command line and in file names.
     pub(crate) fn name(self) -> String {
         match self.replica {
             1 => self.unit.name().to_owned(),
@@ -52,36 +52,36 @@ impl Instance {
         }
     }
 
-    pub(crate) fn ports(self) -> Ports {
-        let Ports { main, ops } = self.unit.ports();
-        let apart = (self.replica - 1) * PORTS_APART;
-        Ports {
-            main: main + apart,
-            ops: ops.map(|port| port + apart),
+    pub(crate) fn ports(self) -> UnitPorts {
+        let UnitPorts { main, ops } = self.unit.ports();
+        let distance = (self.replica - 1) * PORT_DISTANCE;
+        UnitPorts {
+            main: main + distance,
+            ops: ops.map(|port| port + distance),
         }
     }
 }
 
-impl From<Unit> for Instance {
-    fn from(unit: Unit) -> Self {
+impl From<StackUnit> for UnitInstance {
+    fn from(unit: StackUnit) -> Self {
         Self { unit, replica: 1 }
     }
 }
 
-impl fmt::Display for Instance {
+impl fmt::Display for UnitInstance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name())
     }
 }
 
-impl FromStr for Instance {
+impl FromStr for UnitInstance {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        all()
+        all_instances()
             .find(|instance| instance.name() == text)
             .ok_or_else(|| {
-                let units: Vec<&str> = Unit::value_variants()
+                let units: Vec<&str> = StackUnit::value_variants()
                     .iter()
                     .map(|unit| unit.name())
                     .collect();
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn no_port_is_used_twice_in_any_stack() {
-        let base: Vec<u16> = all()
+        let base: Vec<u16> = all_instances()
             .flat_map(|instance| [Some(instance.ports().main), instance.ports().ops])
             .flatten()
             .collect();
@@ -113,18 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_as_they_are_written() {
-        for instance in all() {
+    fn names_are_parsed_as_they_are_printed() {
+        for instance in all_instances() {
             assert_eq!(instance.name().parse(), Ok(instance));
         }
-        assert_eq!("wallet".parse(), Ok(Instance::from(Unit::Wallet)));
-        assert!("wallet-3".parse::<Instance>().is_err());
-        assert!("postgres-2".parse::<Instance>().is_err());
+        assert_eq!("wallet".parse(), Ok(UnitInstance::from(StackUnit::Wallet)));
+        assert!("wallet-3".parse::<UnitInstance>().is_err());
+        assert!("postgres-2".parse::<UnitInstance>().is_err());
     }
 
     #[test]
-    fn a_stack_has_as_many_replicas_as_it_was_told() {
-        assert_eq!(services(1).count(), SERVICES.len());
-        assert_eq!(services(2).count(), 2 * SERVICES.len());
+    fn every_service_has_the_requested_number_of_replicas() {
+        assert_eq!(service_instances(1).count(), SERVICES.len());
+        assert_eq!(service_instances(2).count(), 2 * SERVICES.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C (and SIGTERM, and the terminal closing) as a flag that every longer wait looks at.
+//! Interrupts (Ctrl-C, SIGTERM, a closed terminal) as a flag that every longer wait checks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,19 +6,18 @@ use anyhow::{Context, Result, bail};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on an interrupt no longer ends the runner at once, but sets the flag.
-pub(crate) fn listen() -> Result<()> {
-    ctrlc::set_handler(|| REQUESTED.store(true, Ordering::SeqCst))
-        .context("cannot listen for Ctrl-C")
+/// Makes interrupts set the flag instead of ending the runner at once.
+pub(crate) fn install_handler() -> Result<()> {
+    ctrlc::set_handler(|| REQUESTED.store(true, Ordering::SeqCst)).context("cannot handle Ctrl-C")
 }
 
-pub(crate) fn requested() -> bool {
+pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
-/// For the `?` of a wait: an error once somebody asked us to stop.
-pub(crate) fn check() -> Result<()> {
-    if requested() {
+/// Returns an error after an interrupt, for the `?` of a wait.
+pub(crate) fn fail_if_requested() -> Result<()> {
+    if is_requested() {
         bail!("interrupted");
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Commands that the runner waits for: cargo, migrations, the demo, the tests.
 //!
-//! A job runs in a process group of its own with a pid file, like everything the runner starts, so
-//! that an interrupt, a deadline, or the reaper after a crash ends it together with its children.
+//! A job runs in a process group of its own with a pid file, like every process of the runner, so that an
+//! interrupt, a deadline, or the reaper after a crash stops it together with its children.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -14,38 +14,38 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::process::{self, Process};
-use crate::stack::Stack;
+use crate::process::{self, ManagedProcess};
+use crate::stack::DevStack;
 use crate::wait::POLL;
 use crate::{interrupt, wait};
 
-/// How long an interrupted job may take to end before it is killed.
+/// Time in which an interrupted job must end before it is killed.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
-/// How long output may still come after a job has ended (a child it left behind may hold the pipe).
+/// Time to read remaining output after a job has ended, since a remaining child may hold the pipe.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
-/// Lines read ahead of their consumer.
+/// Lines that are read ahead of their consumer.
 const LINES_AHEAD: usize = 1024;
-/// Pid files of jobs are `job-<name>-<pid of the runner>.pid`: several runners may be at work.
+/// Pid files of jobs are `job-<name>-<pid of the runner>.pid`: several runners may have jobs.
 const PID_FILE_PREFIX: &str = "job-";
 
-pub(crate) struct Job<'a> {
-    pub(crate) stack: &'a Stack,
-    /// For the pid file and messages.
+pub(crate) struct RunnerJob<'a> {
+    pub(crate) stack: &'a DevStack,
+    /// Name in the pid file and in messages.
     pub(crate) name: &'a str,
     pub(crate) deadline: Duration,
 }
 
-impl Job<'_> {
-    /// Runs the command with its output passed through, or wherever the command sends it.
+impl RunnerJob<'_> {
+    /// Runs the command with the output that is set on it.
     pub(crate) fn run(&self, command: &mut Command) -> Result<ExitStatus> {
         let (child, pid_file) = self.spawn(command)?;
-        // A channel without a sender reads like the output of a command that prints nothing.
+        // A channel without a sender is the output of a command that prints nothing.
         let (_, silence) = mpsc::sync_channel(LINES_AHEAD);
-        self.attend(child, &pid_file, &silence, |_| ())
+        self.supervise(child, &pid_file, &silence, |_| ())
     }
 
-    /// Runs the command and hands over each line of its standard output as it comes.
-    pub(crate) fn run_reading(
+    /// Runs the command and passes each line of its standard output to `on_line`.
+    pub(crate) fn run_with_lines(
         &self,
         command: &mut Command,
         on_line: impl FnMut(&str),
@@ -53,8 +53,8 @@ impl Job<'_> {
         let (mut child, pid_file) = self.spawn(command.stdout(Stdio::piped()))?;
         let stdout = child.stdout.take().expect("stdout is piped");
         let (sender, lines) = mpsc::sync_channel(LINES_AHEAD);
-        thread::spawn(move || read_lines(stdout, &sender));
-        self.attend(child, &pid_file, &lines, on_line)
+        thread::spawn(move || send_lines(stdout, &sender));
+        self.supervise(child, &pid_file, &lines, on_line)
     }
 
     fn spawn(&self, command: &mut Command) -> Result<(Child, PathBuf)> {
@@ -64,19 +64,19 @@ impl Job<'_> {
         Ok((child, pid_file))
     }
 
-    fn attend(
+    fn supervise(
         &self,
         mut child: Child,
         pid_file: &Path,
         lines: &Receiver<String>,
         mut on_line: impl FnMut(&str),
     ) -> Result<ExitStatus> {
-        let process = Process::of_pid(child.id());
-        let outcome = self.wait(&mut child, lines, &mut on_line);
+        let process = ManagedProcess::of_pid(child.id());
+        let outcome = self.wait_for_exit(&mut child, lines, &mut on_line);
         let ended = match outcome {
-            // Whatever the job left running in its group ends with it.
+            // Processes that the job has left running in its group end with it.
             Ok(_) => process.kill(),
-            Err(_) => end(process),
+            Err(_) => stop_job(process),
         };
         let _ = child.wait();
         let drained_by = Instant::now() + DRAIN_DEADLINE;
@@ -90,7 +90,7 @@ impl Job<'_> {
         outcome
     }
 
-    fn wait(
+    fn wait_for_exit(
         &self,
         child: &mut Child,
         lines: &Receiver<String>,
@@ -101,12 +101,12 @@ impl Job<'_> {
             match lines.recv_timeout(POLL) {
                 Ok(line) => on_line(&line),
                 Err(RecvTimeoutError::Timeout) => (),
-                Err(RecvTimeoutError::Disconnected) => wait::pause(),
+                Err(RecvTimeoutError::Disconnected) => wait::sleep_briefly(),
             }
             if let Some(status) = child.try_wait().context("cannot wait for a child")? {
                 return Ok(status);
             }
-            interrupt::check()?;
+            interrupt::fail_if_requested()?;
             if Instant::now() >= deadline {
                 bail!("{} took longer than {:?}", self.name, self.deadline);
             }
@@ -114,8 +114,8 @@ impl Job<'_> {
     }
 }
 
-/// Sends each line with its end removed; bytes that are no UTF-8 are replaced, not refused.
-fn read_lines(stdout: impl Read, sender: &mpsc::SyncSender<String>) {
+/// Sends each line without its line break; invalid UTF-8 is replaced.
+fn send_lines(stdout: impl Read, sender: &mpsc::SyncSender<String>) {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     while reader
@@ -133,14 +133,14 @@ fn read_lines(stdout: impl Read, sender: &mpsc::SyncSender<String>) {
     }
 }
 
-fn end(process: Process) -> Result<()> {
+fn stop_job(process: ManagedProcess) -> Result<()> {
     process.signal_group(Signal::SIGTERM)?;
     process.wait_or_kill(Instant::now() + INTERRUPT_GRACE)?;
     Ok(())
 }
 
-/// Ends every job of the stack, whichever runner started it.
-pub(crate) fn end_all(stack: &Stack) -> Result<()> {
+/// Stops every job of the stack, whichever runner started it.
+pub(crate) fn stop_all_jobs(stack: &DevStack) -> Result<()> {
     let files = fs::read_dir(stack.run_dir())
         .into_iter()
         .flatten()
@@ -151,8 +151,8 @@ pub(crate) fn end_all(stack: &Stack) -> Result<()> {
         if !(name.starts_with(PID_FILE_PREFIX) && name.ends_with(".pid")) {
             continue;
         }
-        if let Some(process) = process::recorded(&file.path()) {
-            end(process)?;
+        if let Some(process) = process::read_pid_file(&file.path()) {
+            stop_job(process)?;
         }
         let _ = fs::remove_file(file.path());
     }
@@ -164,9 +164,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_without_their_ends_and_the_last_needs_none() {
+    fn lines_have_no_line_breaks_and_the_last_one_needs_none() {
         let (sender, lines) = mpsc::sync_channel(LINES_AHEAD);
-        read_lines(&b"one\r\ntwo\n\xffthree"[..], &sender);
+        send_lines(&b"one\r\ntwo\n\xffthree"[..], &sender);
         drop(sender);
         assert_eq!(
             lines.iter().collect::<Vec<_>>(),

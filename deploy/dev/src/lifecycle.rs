@@ -1,4 +1,4 @@
-//! Starting and stopping processes: spawn, wait until ready, stop in order.
+//! Starts and stops processes: spawns them, waits until they are ready, stops them in order.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -7,72 +7,72 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::env::Variables;
-use crate::instance::{self, Instance, REPLICAS_MAX};
-use crate::process::{self, Ending, STOP_DEADLINE};
-use crate::progress::{self, Step};
-use crate::settings::Settings;
-use crate::stack::Stack;
-use crate::unit::{PARTS, Unit};
+use crate::env::EnvVariables;
+use crate::instance::{self, REPLICAS_MAX, UnitInstance};
+use crate::process::{self, STOP_DEADLINE, StopOutcome};
+use crate::progress::{self, ProgressStep};
+use crate::settings::StackSettings;
+use crate::stack::DevStack;
+use crate::unit::{PARTS, StackUnit};
 use crate::{cluster, env, interrupt, job, log, parts, ports, probe, wait};
 
-/// How long processes that were just started may take until they are ready.
+/// Time in which started processes must become ready.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
-/// How often a longer wait says what it is waiting for.
+/// Interval at which a longer wait prints the processes that it waits for.
 const REMINDER: Duration = Duration::from_secs(5);
 
-/// A process that was spawned and is not ready yet.
-struct Starting {
-    instance: Instance,
+/// A process that was started and is not ready yet.
+struct PendingInstance {
+    instance: UnitInstance,
     child: Child,
-    step: Step,
-    /// The length of its log before it wrote its first line.
+    step: ProgressStep,
+    /// Length of its log before its first line.
     log_from: u64,
 }
 
-/// Starts these side by side and waits until all are ready. If one ends early or does not get
-/// ready, the error holds the end of its log.
-pub(crate) fn start(
-    stack: &Stack,
-    settings: &Settings,
-    instances: &[Instance],
-    extra: &Variables,
+/// Starts processes side by side and waits until all are ready. If one ends early or does not become ready,
+/// the error contains the end of its log.
+pub(crate) fn start_instances(
+    stack: &DevStack,
+    settings: &StackSettings,
+    instances: &[UnitInstance],
+    extra: &EnvVariables,
 ) -> Result<()> {
-    ports::require_free(stack, instances)?;
+    ports::require_free_ports(stack, instances)?;
     let mut waiting = Vec::new();
     for instance in instances {
-        waiting.push(spawn(stack, settings, *instance, extra)?);
+        waiting.push(spawn_instance(stack, settings, *instance, extra)?);
     }
     let deadline = Instant::now() + READY_DEADLINE;
     let mut remind_at = Instant::now() + REMINDER;
     while !waiting.is_empty() {
-        interrupt::check()?;
-        waiting = still_waiting(stack, waiting)?;
+        interrupt::fail_if_requested()?;
+        waiting = collect_pending(stack, waiting)?;
         if Instant::now() >= deadline {
-            bail!("{}", too_late(stack, &waiting));
+            bail!("{}", describe_timeout(stack, &waiting));
         }
         if Instant::now() >= remind_at && !waiting.is_empty() {
-            progress::note("", "waiting", format_args!("for {}", names(&waiting)));
+            progress::print_status("", "waiting", format_args!("for {}", join_names(&waiting)));
             remind_at += REMINDER;
         }
-        wait::pause();
+        wait::sleep_briefly();
     }
     Ok(())
 }
 
-fn spawn(
-    stack: &Stack,
-    settings: &Settings,
-    instance: Instance,
-    extra: &Variables,
-) -> Result<Starting> {
+fn spawn_instance(
+    stack: &DevStack,
+    settings: &StackSettings,
+    instance: UnitInstance,
+    extra: &EnvVariables,
+) -> Result<PendingInstance> {
     let name = instance.name();
-    let mut command = command(stack, settings, instance)?;
+    let mut command = build_command(stack, settings, instance)?;
     command.envs(extra.iter().map(|(key, value)| (key, value)));
-    let log_from = log::length(&stack.log(&name));
-    let step = Step::start(name.clone());
-    let child = process::spawn(stack, &name, &mut command)?;
-    Ok(Starting {
+    let log_from = log::read_length(&stack.log(&name));
+    let step = ProgressStep::start(name.clone());
+    let child = process::spawn_logged(stack, &name, &mut command)?;
+    Ok(PendingInstance {
         instance,
         child,
         step,
@@ -80,27 +80,31 @@ fn spawn(
     })
 }
 
-fn command(stack: &Stack, settings: &Settings, instance: Instance) -> Result<Command> {
+fn build_command(
+    stack: &DevStack,
+    settings: &StackSettings,
+    instance: UnitInstance,
+) -> Result<Command> {
     match instance.unit {
-        Unit::Postgres => cluster::serve(stack),
-        Unit::Redis => parts::redis(stack),
-        Unit::Nats => parts::nats(stack),
-        Unit::S3 => Ok(parts::s3(stack)),
-        _ => service_command(stack, settings, instance, &["serve".to_owned()]),
+        StackUnit::Postgres => cluster::build_server_command(stack),
+        StackUnit::Redis => parts::build_redis_command(stack),
+        StackUnit::Nats => parts::build_nats_command(stack),
+        StackUnit::S3 => Ok(parts::build_s3_command(stack)),
+        _ => build_service_command(stack, settings, instance, &["serve".to_owned()]),
     }
 }
 
-/// A service's binary with any arguments, in the environment it serves in.
-pub(crate) fn service_command(
-    stack: &Stack,
-    settings: &Settings,
-    service: Instance,
+/// Returns the command that runs the binary of a service with these arguments, in its usual environment.
+pub(crate) fn build_service_command(
+    stack: &DevStack,
+    settings: &StackSettings,
+    service: UnitInstance,
     arguments: &[String],
 ) -> Result<Command> {
     let name = service
         .unit
         .binary()
-        .with_context(|| format!("{service} is not ours"))?;
+        .with_context(|| format!("{service} is not one of the services"))?;
     let binary = stack.binary(&name);
     if !binary.exists() {
         bail!(
@@ -111,12 +115,15 @@ pub(crate) fn service_command(
     let mut command = Command::new(binary);
     command
         .args(arguments)
-        .envs(env::of_service(stack, settings, service)?)
+        .envs(env::service_variables(stack, settings, service)?)
         .current_dir(stack.dir());
     Ok(command)
 }
 
-fn still_waiting(stack: &Stack, waiting: Vec<Starting>) -> Result<Vec<Starting>> {
+fn collect_pending(
+    stack: &DevStack,
+    waiting: Vec<PendingInstance>,
+) -> Result<Vec<PendingInstance>> {
     let mut rest = Vec::new();
     for mut starting in waiting {
         let instance = starting.instance;
@@ -125,11 +132,11 @@ fn still_waiting(stack: &Stack, waiting: Vec<Starting>) -> Result<Vec<Starting>>
             .try_wait()
             .context("cannot wait for a child")?;
         if let Some(status) = ended {
-            let tail = log::tail(&stack.log(&instance.name()), starting.log_from);
+            let tail = log::format_tail(&stack.log(&instance.name()), starting.log_from);
             bail!("{instance} ended before it was ready ({status}):\n{tail}");
         }
         if probe::is_ready(stack, instance) {
-            starting.step.done("ready");
+            starting.step.finish("ready");
             process::reap_in_background(starting.child);
         } else {
             rest.push(starting);
@@ -138,25 +145,25 @@ fn still_waiting(stack: &Stack, waiting: Vec<Starting>) -> Result<Vec<Starting>>
     Ok(rest)
 }
 
-fn too_late(stack: &Stack, waiting: &[Starting]) -> String {
+fn describe_timeout(stack: &DevStack, waiting: &[PendingInstance]) -> String {
     let tails: Vec<String> = waiting
         .iter()
         .map(|starting| {
             let name = starting.instance.name();
             format!(
                 "{name}:\n{}",
-                log::tail(&stack.log(&name), starting.log_from)
+                log::format_tail(&stack.log(&name), starting.log_from)
             )
         })
         .collect();
     format!(
         "not ready after {READY_DEADLINE:?}: {}\n{}",
-        names(waiting),
+        join_names(waiting),
         tails.join("\n")
     )
 }
 
-fn names(waiting: &[Starting]) -> String {
+fn join_names(waiting: &[PendingInstance]) -> String {
     let names: Vec<String> = waiting
         .iter()
         .map(|starting| starting.instance.name())
@@ -164,21 +171,23 @@ fn names(waiting: &[Starting]) -> String {
     names.join(", ")
 }
 
-/// The signal that makes a unit stop in good order. To Postgres SIGTERM would mean to wait for every
-/// client to leave; SIGINT sends them away and stops cleanly all the same.
-fn stop_signal(unit: Unit) -> Signal {
+/// Returns the signal that stops a unit cleanly. Postgres would wait for its clients after SIGTERM, but
+/// disconnects them after SIGINT.
+fn stop_signal(unit: StackUnit) -> Signal {
     match unit {
-        Unit::Postgres => Signal::SIGINT,
+        StackUnit::Postgres => Signal::SIGINT,
         _ => Signal::SIGTERM,
     }
 }
 
-/// Stops these side by side: a request, a bounded wait, SIGKILL.
-pub(crate) fn stop(stack: &Stack, instances: &[Instance]) -> Result<()> {
+/// Stops processes side by side: a signal, a bounded wait, then SIGKILL.
+pub(crate) fn stop_instances(stack: &DevStack, instances: &[UnitInstance]) -> Result<()> {
     let mut stopping = Vec::new();
     for instance in instances {
-        if let Some(process) = process::recorded(&stack.pid_file(&instance.name())) {
-            let step = process.is_alive().then(|| Step::start(instance.name()));
+        if let Some(process) = process::read_pid_file(&stack.pid_file(&instance.name())) {
+            let step = process
+                .is_alive()
+                .then(|| ProgressStep::start(instance.name()));
             process.signal(stop_signal(instance.unit))?;
             stopping.push((*instance, process, step));
         }
@@ -186,49 +195,50 @@ pub(crate) fn stop(stack: &Stack, instances: &[Instance]) -> Result<()> {
     let deadline = Instant::now() + STOP_DEADLINE;
     for (instance, process, step) in stopping {
         let ending = process.wait_or_kill(deadline)?;
-        forget(stack, instance);
+        remove_pid_file(stack, instance);
         if let Some(step) = step {
-            step.done(match ending {
-                Ending::Orderly => "stopped",
-                Ending::Killed => "killed",
+            step.finish(match ending {
+                StopOutcome::Orderly => "stopped",
+                StopOutcome::Killed => "killed",
             });
         }
     }
     Ok(())
 }
 
-/// Kills a process at once and waits until nothing of it is left.
-pub(crate) fn kill(stack: &Stack, instance: Instance) -> Result<()> {
-    if let Some(process) = process::recorded(&stack.pid_file(&instance.name())) {
+/// Kills a process and waits until it is gone together with its children.
+pub(crate) fn kill_instance(stack: &DevStack, instance: UnitInstance) -> Result<()> {
+    if let Some(process) = process::read_pid_file(&stack.pid_file(&instance.name())) {
         process.kill()?;
-        forget(stack, instance);
+        remove_pid_file(stack, instance);
     }
     Ok(())
 }
 
-fn forget(stack: &Stack, instance: Instance) {
-    // If it stays, it names a process that is gone, which every reader checks.
+fn remove_pid_file(stack: &DevStack, instance: UnitInstance) {
+    // A remaining file is harmless: it names a process that is gone, which every reader checks.
     let _ = fs::remove_file(stack.pid_file(&instance.name()));
 }
 
-/// Stops everything of the stack: jobs, then the gateways, so that nothing new comes in, the services
-/// side by side, and the parts they stood on, last started first. One that resists keeps none of the
-/// others from being stopped; the first error is reported.
-pub(crate) fn stop_all(stack: &Stack) -> Result<()> {
-    let mut outcome = job::end_all(stack);
-    let (gateways, services): (Vec<Instance>, Vec<Instance>) =
-        instance::services(REPLICAS_MAX).partition(|service| service.unit == Unit::Gateway);
-    outcome = outcome.and(stop(stack, &gateways));
-    outcome = outcome.and(stop(stack, &services));
+/// Stops everything of the stack: jobs, then the gateways, so that no new requests arrive, then the services
+/// side by side, and the parts in the opposite order of their start. A failure does not prevent the others
+/// from being stopped; the first error is returned.
+pub(crate) fn stop_stack(stack: &DevStack) -> Result<()> {
+    let mut outcome = job::stop_all_jobs(stack);
+    let (gateways, services): (Vec<UnitInstance>, Vec<UnitInstance>) =
+        instance::service_instances(REPLICAS_MAX)
+            .partition(|service| service.unit == StackUnit::Gateway);
+    outcome = outcome.and(stop_instances(stack, &gateways));
+    outcome = outcome.and(stop_instances(stack, &services));
     for part in PARTS.into_iter().rev() {
-        outcome = outcome.and(stop(stack, &[part.into()]));
+        outcome = outcome.and(stop_instances(stack, &[part.into()]));
     }
     outcome
 }
 
-/// The processes that are alive.
-pub(crate) fn alive(stack: &Stack) -> Vec<Instance> {
-    instance::all()
-        .filter(|instance| process::running(stack, &instance.name()).is_some())
+/// Lists the processes that are alive.
+pub(crate) fn list_alive(stack: &DevStack) -> Vec<UnitInstance> {
+    instance::all_instances()
+        .filter(|instance| process::find_running(stack, &instance.name()).is_some())
         .collect()
 }

@@ -1,7 +1,7 @@
-//! The lock of a stack: held by the one `up` or `test` that is responsible for it.
+//! The lock of a stack, held by the one `up` or `test` that is responsible for it.
 //!
-//! The reaper holds it too (see `reaper.rs`), so that after a crash nobody starts a new stack while
-//! the old one is being cleared away.
+//! The reaper holds it as well (see `reaper.rs`), so that after a crash no new stack starts while the old one
+//! is being stopped.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -11,50 +11,56 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::process::Process;
+use crate::process::ManagedProcess;
 use crate::progress;
-use crate::stack::Stack;
+use crate::stack::DevStack;
 use crate::wait;
 
-/// How long stopping a whole stack may take when every step of it needs its full deadline.
+/// Time to stop a whole stack if each step needs its full deadline.
 const RELEASE_DEADLINE: Duration = Duration::from_mins(2);
 
-pub(crate) struct Lock {
+pub(crate) struct StackLock {
     file: File,
 }
 
-impl Lock {
-    /// Takes the lock. Fails if another runner has it, but waits for the reaper of one that died.
-    pub(crate) fn acquire(stack: &Stack) -> Result<Self> {
-        stack.make_dirs()?;
-        let mut file = open(stack)?;
+impl StackLock {
+    /// Takes the lock. Fails if another runner holds it, but waits for the reaper of a runner that died.
+    pub(crate) fn acquire(stack: &DevStack) -> Result<Self> {
+        stack.create_dirs()?;
+        let mut file = open_lock_file(stack)?;
         let deadline = Instant::now() + RELEASE_DEADLINE;
         let mut waits = false;
         while !try_lock(&file)? {
             if let Some(holder) = read_holder(&mut file).filter(|holder| holder.is_alive()) {
                 bail!(
-                    "the stack `{}` is already up, or on its way, under pid {} (`{} down` stops it)",
+                    "the stack `{}` is already up or starting, under pid {} (`{} down` stops it)",
                     stack.name(),
                     holder.pid,
                     stack.command()
                 );
             }
             if Instant::now() >= deadline {
-                bail!("an earlier run is still not cleared away after {RELEASE_DEADLINE:?}");
+                bail!(
+                    "the processes of an earlier run are still not stopped after {RELEASE_DEADLINE:?}"
+                );
             }
             if !waits {
-                progress::note("lock", "waiting", "an earlier run is being cleared away");
+                progress::print_status(
+                    "lock",
+                    "waiting",
+                    "the processes of an earlier run are being stopped",
+                );
                 waits = true;
             }
-            wait::pause();
+            wait::sleep_briefly();
         }
-        let own = Process::of_pid(std::process::id());
+        let own = ManagedProcess::of_pid(std::process::id());
         write_holder(&mut file, own).context("cannot write the lock file")?;
         Ok(Self { file })
     }
 
-    /// The lock as something a child can hold. It is free when all who hold it are gone.
-    pub(crate) fn share(&self) -> Result<Stdio> {
+    /// Returns a handle for a child. The lock is free once all processes with a handle have ended.
+    pub(crate) fn share_handle(&self) -> Result<Stdio> {
         Ok(self
             .file
             .try_clone()
@@ -63,15 +69,14 @@ impl Lock {
     }
 }
 
-/// Asks the runner that is responsible for the stack, if there is one, to stop it, and waits until
-/// it has.
-pub(crate) fn ask_holder_to_stop(stack: &Stack) -> Result<()> {
-    let mut file = open(stack)?;
+/// Makes the runner that is responsible for the stack, if there is one, stop it, and waits for that.
+pub(crate) fn stop_holder(stack: &DevStack) -> Result<()> {
+    let mut file = open_lock_file(stack)?;
     if try_lock(&file)? {
         return Ok(());
     }
     if let Some(holder) = read_holder(&mut file).filter(|holder| holder.is_alive()) {
-        progress::note(
+        progress::print_status(
             "runner",
             "asked",
             format_args!("pid {} stops the stack", holder.pid),
@@ -83,12 +88,12 @@ pub(crate) fn ask_holder_to_stop(stack: &Stack) -> Result<()> {
         if Instant::now() >= deadline {
             bail!("the stack's runner still holds it after {RELEASE_DEADLINE:?}");
         }
-        wait::pause();
+        wait::sleep_briefly();
     }
     Ok(())
 }
 
-fn open(stack: &Stack) -> Result<File> {
+fn open_lock_file(stack: &DevStack) -> Result<File> {
     let path = stack.dir().join("lock");
     OpenOptions::new()
         .read(true)
@@ -107,14 +112,14 @@ fn try_lock(file: &File) -> Result<bool> {
     }
 }
 
-fn read_holder(file: &mut File) -> Option<Process> {
+fn read_holder(file: &mut File) -> Option<ManagedProcess> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
-    Process::parse(&text)
+    ManagedProcess::parse(&text)
 }
 
-fn write_holder(file: &mut File, holder: Process) -> std::io::Result<()> {
+fn write_holder(file: &mut File, holder: ManagedProcess) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     file.write_all(holder.to_text().as_bytes())

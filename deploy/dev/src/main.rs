@@ -2,19 +2,20 @@
 //!
 //! `cargo dev up` takes a machine with nothing but Rust to a running Talktime with one demo call made;
 //! `cargo dev test` runs all tests against a stack of its own, `cargo dev bench` measures on another, and
-//! `cargo dev roll` restarts every process of a third under load. The other commands stop, start, kill and look at single processes, by hand or from tests of failures.
+//! `cargo dev roll` restarts every process of a third under load. The other commands stop, start, kill and
+//! show single processes, by hand or from tests of failures.
 //!
-//! How it is laid out, from the outside in:
+//! The modules, from the outside in:
 //!
 //! - `up`, `testing`, `bench`, `roll`, `single`, `report`, `docs`: the commands
-//! - `audit`: what the logs hold when all tests have run
-//! - `session`, `lock`, `reaper`: who is responsible for a stack, and that nothing is left of it
+//! - `audit`: searches the logs for secrets after the tests
+//! - `session`, `lock`, `reaper`: responsibility for a stack, so that no process of it remains
 //! - `lifecycle`, `probe`: starting, waiting until ready, stopping
-//! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: what is started, and with what
-//! - `process`, `job`, `procfs`, `ports`, `wait`: the machinery of the operating system
-//! - `unit`, `instance`, `stack`, `settings`: the words all the others speak
+//! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: the programs and their settings
+//! - `process`, `job`, `procfs`, `ports`, `wait`: the operating system
+//! - `unit`, `instance`, `stack`, `settings`: the terms that all other modules use
 //!
-//! Plain blocking code without a runtime: it has to compile fast, and it mostly waits.
+//! The code is blocking and has no runtime, because it has to compile fast and mostly waits.
 
 mod audit;
 mod bench;
@@ -55,23 +56,23 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::instance::Instance;
-use crate::stack::{Stack, StackName};
-use crate::unit::Unit;
+use crate::instance::UnitInstance;
+use crate::stack::{DevStack, StackName};
+use crate::unit::StackUnit;
 
 #[derive(Parser)]
 #[command(name = "cargo dev", bin_name = "cargo dev", version)]
 #[command(about = "The whole platform on one machine")]
-struct Options {
-    /// Which stack the command is about
+struct RunnerOptions {
+    /// The stack that the command is for
     #[arg(long, global = true, hide = true, value_enum, default_value = "dev")]
     stack: StackName,
     #[command(subcommand)]
-    command: Command,
+    command: RunnerCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum RunnerCommand {
     /// Install, build and start everything, and make a demo call
     Up(up::UpOptions),
     /// Stop everything
@@ -84,19 +85,19 @@ enum Command {
     Status,
     /// Print the logs
     Logs(report::LogsOptions),
-    /// Build one and start it anew
+    /// Build one process and start it again
     Restart(single::RestartOptions),
-    /// Start one that is stopped
+    /// Start a process that is stopped
     Start {
         #[arg(value_name = "NAME")]
-        instance: Instance,
+        instance: UnitInstance,
     },
-    /// Stop one in good order
+    /// Stop a process with SIGTERM
     Stop(single::StopOptions),
-    /// Kill one with SIGKILL, as a crash would
+    /// Kill a process with SIGKILL, as a crash would
     Kill {
         #[arg(value_name = "NAME")]
-        instance: Instance,
+        instance: UnitInstance,
     },
     /// Run the demo against the stack that is up
     Demo,
@@ -104,9 +105,9 @@ enum Command {
     GrantAdmin { phone: String },
     /// Run a service's binary with any arguments, as in `cargo dev run wallet dead-letters list`
     Run(single::RunOptions),
-    /// Write `docs/openapi.json` and `docs/asyncapi.json` anew, from endpoints and sockets
+    /// Generate `docs/openapi.json` and `docs/asyncapi.json` from endpoints and sockets
     Docs,
-    /// Print where everything is, as NAME=VALUE lines
+    /// Print the addresses of the stack as NAME=VALUE lines
     Env,
     /// Run all tests against a stack of their own
     Test(testing::TestOptions),
@@ -120,37 +121,40 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = RunnerOptions::parse();
     run(options).unwrap_or_else(|error| {
-        progress::say(format_args!("error: {error:#}"));
+        progress::print_line(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
 
-fn run(options: Options) -> Result<ExitCode> {
-    interrupt::listen()?;
-    let stack = Stack::new(options.stack);
+fn run(options: RunnerOptions) -> Result<ExitCode> {
+    interrupt::install_handler()?;
+    let stack = DevStack::new(options.stack);
     match options.command {
-        Command::Up(options) => return up::up(&stack, &options),
-        Command::Down { wipe } => up::down(&stack, wipe)?,
-        Command::Status => return Ok(report::status(&stack)),
-        Command::Logs(options) => return report::logs(&stack, &options),
-        Command::Restart(options) => single::restart(&stack, &options)?,
-        Command::Start { instance } => single::start(&stack, instance)?,
-        Command::Stop(options) => single::stop(&stack, &options)?,
-        Command::Kill { instance } => single::kill(&stack, instance)?,
-        Command::Demo => return single::demo(&stack),
-        Command::GrantAdmin { phone } => {
+        RunnerCommand::Up(options) => return up::run_up(&stack, &options),
+        RunnerCommand::Down { wipe } => up::run_down(&stack, wipe)?,
+        RunnerCommand::Status => return Ok(report::print_status(&stack)),
+        RunnerCommand::Logs(options) => return report::print_logs(&stack, &options),
+        RunnerCommand::Restart(options) => single::run_restart(&stack, &options)?,
+        RunnerCommand::Start { instance } => single::run_start(&stack, instance)?,
+        RunnerCommand::Stop(options) => single::run_stop(&stack, &options)?,
+        RunnerCommand::Kill { instance } => single::run_kill(&stack, instance)?,
+        RunnerCommand::Demo => return single::run_demo(&stack),
+        RunnerCommand::GrantAdmin { phone } => {
             let arguments = vec!["grant-admin".to_owned(), phone];
-            return single::run(&stack, &single::RunOptions::new(Unit::Profile, arguments));
+            return single::run_binary(
+                &stack,
+                &single::RunOptions::new(StackUnit::Profile, arguments),
+            );
         }
-        Command::Run(options) => return single::run(&stack, &options),
-        Command::Docs => docs::write(&stack)?,
-        Command::Env => report::env(&stack),
-        Command::Test(options) => return Ok(testing::test(&options)),
-        Command::Bench(options) => return bench::bench(&options),
-        Command::Roll(options) => return roll::roll(&options),
-        Command::Reap => reaper::reap(&stack)?,
+        RunnerCommand::Run(options) => return single::run_binary(&stack, &options),
+        RunnerCommand::Docs => docs::write_documents(&stack)?,
+        RunnerCommand::Env => report::print_env(&stack),
+        RunnerCommand::Test(options) => return Ok(testing::run_tests(&options)),
+        RunnerCommand::Bench(options) => return bench::run_bench(&options),
+        RunnerCommand::Roll(options) => return roll::run_roll(&options),
+        RunnerCommand::Reap => reaper::run_reaper(&stack)?,
     }
     Ok(ExitCode::SUCCESS)
 }

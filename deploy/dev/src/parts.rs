@@ -1,4 +1,4 @@
-//! The parts a stack stands on: Postgres, Redis, NATS and an S3 server, each in its own folder.
+//! The parts of a stack: Postgres, Redis, NATS and an S3 server, each with a folder of its own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,68 +8,71 @@ use anyhow::{Context, Result, bail};
 
 use crate::env::BUCKET;
 use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
-use crate::stack::{self, Stack};
-use crate::unit::Unit;
+use crate::stack::{self, DevStack};
+use crate::unit::StackUnit;
 use crate::{cluster, install};
 
-/// What must be there before the parts can start.
-pub(crate) fn prepare(stack: &Stack) -> Result<()> {
-    for unit in [Unit::Redis, Unit::Nats, Unit::S3] {
+/// Creates what the parts need before they start.
+pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {
+    for unit in [StackUnit::Redis, StackUnit::Nats, StackUnit::S3] {
         let folder = data_dir(stack, unit);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    cluster::prepare(stack)
+    cluster::prepare_cluster(stack)
 }
 
-/// Deletes what one of them keeps. Everything that Postgres keeps goes with the whole stack only.
-pub(crate) fn wipe(stack: &Stack, unit: Unit) -> Result<()> {
+/// Deletes the data of one part. The data of Postgres can only be deleted with the whole stack.
+pub(crate) fn wipe_part(stack: &DevStack, unit: StackUnit) -> Result<()> {
     match unit {
-        Unit::Redis | Unit::Nats | Unit::S3 => stack::remove_dir(&data_dir(stack, unit)),
-        _ => bail!("only redis, nats and s3 are wiped one by one"),
+        StackUnit::Redis | StackUnit::Nats | StackUnit::S3 => {
+            stack::remove_dir(&data_dir(stack, unit))
+        }
+        _ => bail!("only redis, nats and s3 can be wiped alone"),
     }
 }
 
-/// The command that runs Redis. It holds nothing that may not be lost: no snapshots, no log.
-pub(crate) fn redis(stack: &Stack) -> Result<Command> {
-    let mut command = Command::new(install::program("redis-server")?);
+/// Returns the command that runs Redis, without snapshots and log, because its data may be lost.
+pub(crate) fn build_redis_command(stack: &DevStack) -> Result<Command> {
+    let mut command = Command::new(install::find_program("redis-server")?);
     command
         .args(["--bind", "127.0.0.1", "--daemonize", "no"])
         .args(["--appendonly", "no", "--save", ""])
-        .args(["--port", &stack.main_port(Unit::Redis).to_string()])
+        .args(["--port", &stack.main_port(StackUnit::Redis).to_string()])
         .arg("--dir")
-        .arg(data_dir(stack, Unit::Redis));
+        .arg(data_dir(stack, StackUnit::Redis));
     Ok(command)
 }
 
-/// The command that runs NATS, with `JetStream` on disk and monitoring over HTTP.
-pub(crate) fn nats(stack: &Stack) -> Result<Command> {
-    let mut command = Command::new(install::program("nats-server")?);
+/// Returns the command that runs NATS, with `JetStream` on disk and monitoring over HTTP.
+pub(crate) fn build_nats_command(stack: &DevStack) -> Result<Command> {
+    let mut command = Command::new(install::find_program("nats-server")?);
     command
         .args(["--addr", "127.0.0.1", "--jetstream"])
-        .args(["--port", &stack.main_port(Unit::Nats).to_string()])
+        .args(["--port", &stack.main_port(StackUnit::Nats).to_string()])
         .arg("--store_dir")
-        .arg(data_dir(stack, Unit::Nats));
-    if let Some(port) = stack.ops_port(Unit::Nats) {
+        .arg(data_dir(stack, StackUnit::Nats));
+    if let Some(port) = stack.ops_port(StackUnit::Nats) {
         command.args(["--http_port", &port.to_string()]);
     }
     Ok(command)
 }
 
-/// The command that runs our own S3 server (package talktime-dev-s3).
-pub(crate) fn s3(stack: &Stack) -> Command {
+/// Returns the command that runs the S3 server of the package talktime-dev-s3.
+pub(crate) fn build_s3_command(stack: &DevStack) -> Command {
     let mut command = Command::new(stack.binary("talktime-dev-s3"));
     command
         .args([
             "--listen",
-            &format!("127.0.0.1:{}", stack.main_port(Unit::S3)),
+            &format!("127.0.0.1:{}", stack.main_port(StackUnit::S3)),
         ])
         .args(["--access-key", S3_ACCESS_KEY, "--secret-key", S3_SECRET_KEY])
         .args(["--bucket", BUCKET])
         .arg("--root")
-        .arg(data_dir(stack, Unit::S3));
+        .arg(data_dir(stack, StackUnit::S3));
     command
 }
 
-fn data_dir(stack: &Stack, unit: Unit) -> PathBuf {
+fn data_dir(stack: &DevStack, unit: StackUnit) -> PathBuf {
     stack.data_dir().join(unit.name())
 }

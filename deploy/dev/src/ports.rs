@@ -1,4 +1,4 @@
-//! Whether the ports a stack needs are free, and who holds them if not.
+//! Checks that the ports of a stack are free, and names the processes that hold them.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,22 +8,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::instance::Instance;
-use crate::stack::Stack;
+use crate::instance::UnitInstance;
+use crate::stack::DevStack;
 use crate::{procfs, wait};
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
-/// How long a port may be taken by nobody.
+/// Longest time for which a port may be in use although no process holds it.
 const PASSING_MAX: Duration = Duration::from_secs(5);
 
-/// Fails, naming every port of these that is taken together with its holder.
-pub(crate) fn require_free(stack: &Stack, instances: &[Instance]) -> Result<()> {
+/// Fails if ports of these instances are in use; the error names each with its holder.
+pub(crate) fn require_free_ports(stack: &DevStack, instances: &[UnitInstance]) -> Result<()> {
     let mut taken = String::new();
     for instance in instances {
         for port in stack.ports(*instance) {
             if !becomes_free(port) {
-                let _ = write!(taken, "\n  port {port} ({instance}) is taken{}", by(port));
+                let _ = write!(
+                    taken,
+                    "\n  port {port} ({instance}) is taken{}",
+                    describe_holder(port)
+                );
             }
         }
     }
@@ -33,36 +37,36 @@ pub(crate) fn require_free(stack: &Stack, instances: &[Instance]) -> Result<()> 
     Ok(())
 }
 
-/// Whether it is free, now or as soon as whoever had it is gone: a dead process may keep its port a
-/// moment longer than its name.
+/// Whether the port is free, possibly after a short wait: the port of a process that has just ended may stay
+/// in use for a moment.
 fn becomes_free(port: u16) -> bool {
-    let in_passing = || !is_free(port) && holder(port).is_none();
-    wait::until(Instant::now() + PASSING_MAX, || !in_passing()) && is_free(port)
+    let in_passing = || !is_free(port) && find_holder(port).is_none();
+    wait::poll_until(Instant::now() + PASSING_MAX, || !in_passing()) && is_free(port)
 }
 
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// ` by pid 17: redis-server *:7379`, or nothing where that cannot be known.
-fn by(port: u16) -> String {
-    let Some(pid) = holder(port) else {
+/// Returns ` by pid 17: redis-server *:7379`, or nothing if the holder is unknown.
+fn describe_holder(port: u16) -> String {
+    let Some(pid) = find_holder(port) else {
         return String::new();
     };
-    let command = procfs::command_line(pid).unwrap_or_default();
+    let command = procfs::read_command_line(pid).unwrap_or_default();
     format!(" by pid {pid}: {command}")
 }
 
-fn holder(port: u16) -> Option<i32> {
+fn find_holder(port: u16) -> Option<i32> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| listening_inode(&table, port))?;
+        .find_map(|table| find_listening_inode(&table, port))?;
     let socket = format!("socket:[{inode}]");
-    procfs::pids().find(|pid| has_open(*pid, &socket))
+    procfs::list_pids().find(|pid| has_socket(*pid, &socket))
 }
 
-fn has_open(pid: i32, socket: &str) -> bool {
+fn has_socket(pid: i32, socket: &str) -> bool {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten()
@@ -70,9 +74,9 @@ fn has_open(pid: i32, socket: &str) -> bool {
         .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == Path::new(socket)))
 }
 
-/// The inode of the socket that listens on the port, from a table like /proc/net/tcp:
+/// Finds the inode of the socket that listens on the port, in a table like /proc/net/tcp:
 /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`
-fn listening_inode(table: &str, port: u16) -> Option<u64> {
+fn find_listening_inode(table: &str, port: u16) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
@@ -94,27 +98,27 @@ mod tests {
 ";
 
     #[test]
-    fn the_listening_socket_is_found_and_not_a_connection_of_the_same_port() {
-        assert_eq!(listening_inode(TABLE, 7379), Some(31337));
-        assert_eq!(listening_inode(TABLE, 7384), Some(777));
-        assert_eq!(listening_inode(TABLE, 8080), None);
+    fn the_listening_socket_is_found_beside_connections_of_the_same_port() {
+        assert_eq!(find_listening_inode(TABLE, 7379), Some(31337));
+        assert_eq!(find_listening_inode(TABLE, 7384), Some(777));
+        assert_eq!(find_listening_inode(TABLE, 8080), None);
     }
 
     #[test]
-    fn addresses_of_version_6_are_read_too() {
+    fn ipv6_addresses_are_read() {
         let table = "sl\n 0: 00000000000000000000000000000000:1F90 \
                      00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 4711 1";
-        assert_eq!(listening_inode(table, 8080), Some(4711));
+        assert_eq!(find_listening_inode(table, 8080), Some(4711));
     }
 
     #[test]
-    fn the_holder_of_a_port_we_opened_is_this_process() {
+    fn this_process_is_the_holder_of_a_port_that_it_opened() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         assert!(!is_free(port));
         if procfs::is_available() {
             let own = i32::try_from(std::process::id()).expect("pids are small");
-            assert_eq!(holder(port), Some(own));
+            assert_eq!(find_holder(port), Some(own));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a process does its work: not merely runs, but answers as it should.
+//! Checks whether a process is ready: it not only runs, but answers as expected.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -8,49 +8,49 @@ use std::time::Duration;
 use ureq::Agent;
 
 use crate::databases;
-use crate::instance::Instance;
-use crate::stack::Stack;
-use crate::unit::Unit;
+use crate::instance::UnitInstance;
+use crate::stack::DevStack;
+use crate::unit::StackUnit;
 
-/// How long one answer may take. On a loaded machine a slow answer is asked for again.
+/// Time limit of one answer. On a busy machine the next probe repeats the request.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
 static HTTP: LazyLock<Agent> = LazyLock::new(|| {
     Agent::config_builder()
         .timeout_global(Some(ANSWER_DEADLINE))
         .http_status_as_error(false)
-        // Everything is on this machine, whatever HTTP_PROXY says about the rest of the world.
+        // All addresses are on this machine, so HTTP_PROXY does not apply.
         .proxy(None)
-        // A connection kept from before a restart would fail the first look after it.
+        // A connection from before a restart would fail the first probe after it.
         .max_idle_connections(0)
         .build()
         .new_agent()
 });
 
-pub(crate) fn is_ready(stack: &Stack, instance: Instance) -> bool {
+pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
     let main = stack.main_port(instance);
     match instance.unit {
-        Unit::Postgres => databases::answers(stack),
-        Unit::Redis => redis_answers(main).unwrap_or(false),
-        // Health as NATS sees it includes JetStream.
-        Unit::Nats => {
+        StackUnit::Postgres => databases::is_answering(stack),
+        StackUnit::Redis => is_redis_answering(main).unwrap_or(false),
+        // The health of NATS includes JetStream.
+        StackUnit::Nats => {
             stack
                 .ops_port(instance)
-                .and_then(|port| status(port, "/healthz"))
+                .and_then(|port| fetch_status(port, "/healthz"))
                 == Some(200)
         }
-        // Without a signature the answer is a refusal, which is what a healthy store gives.
-        Unit::S3 => status(main, "/") == Some(403),
+        // A healthy store refuses a request without a signature.
+        StackUnit::S3 => fetch_status(main, "/") == Some(403),
         _ => {
             stack
                 .ops_port(instance)
-                .and_then(|port| status(port, "/readyz"))
+                .and_then(|port| fetch_status(port, "/readyz"))
                 == Some(200)
         }
     }
 }
 
-fn status(port: u16, path: &str) -> Option<u16> {
+fn fetch_status(port: u16, path: &str) -> Option<u16> {
     let response = HTTP
         .get(format!("http://127.0.0.1:{port}{path}"))
         .call()
@@ -58,7 +58,7 @@ fn status(port: u16, path: &str) -> Option<u16> {
     Some(response.status().as_u16())
 }
 
-fn redis_answers(port: u16) -> std::io::Result<bool> {
+fn is_redis_answering(port: u16) -> std::io::Result<bool> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_DEADLINE)?;
     stream.set_read_timeout(Some(ANSWER_DEADLINE))?;

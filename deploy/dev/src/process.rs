@@ -1,5 +1,5 @@
-//! Processes that outlive the command which started them: their pid files, whether they still live,
-//! and how they are ended.
+//! Processes that outlive the command that started them: their pid files, whether they are alive, and how
+//! they are stopped.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
@@ -14,36 +14,36 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::procfs;
-use crate::stack::Stack;
+use crate::stack::DevStack;
 use crate::wait;
 
-/// How long a process may take to end in good order before it is killed.
+/// Time in which a process must stop before it is killed.
 pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(15);
-/// How long the kernel may take to clear away a killed process (it may be busy writing).
+/// Time in which the kernel must remove a killed process, which may still be writing.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A process that cannot be mistaken for a later one with the same pid.
+/// A process that is never confused with a later one of the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
+pub(crate) struct ManagedProcess {
     pub(crate) pid: i32,
-    /// See `procfs::Stat::started`; `None` where there is no /proc.
+    /// See `procfs::ProcessStat::started`; `None` without /proc.
     started: Option<u64>,
 }
 
-/// How a process that was asked to end did so.
+/// The way in which a process stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum StopOutcome {
     Orderly,
-    /// It had to be killed.
+    /// The process did not stop in time and was killed.
     Killed,
 }
 
-impl Process {
+impl ManagedProcess {
     pub(crate) fn of_pid(pid: u32) -> Self {
         let pid = i32::try_from(pid).expect("pids are positive 32-bit numbers");
         Self {
             pid,
-            started: procfs::stat(pid).map(|stat| stat.started),
+            started: procfs::read_stat(pid).map(|stat| stat.started),
         }
     }
 
@@ -63,18 +63,18 @@ impl Process {
 
     pub(crate) fn is_alive(self) -> bool {
         if procfs::is_available() {
-            procfs::stat(self.pid)
+            procfs::read_stat(self.pid)
                 .is_some_and(|stat| Some(stat.started) == self.started && !stat.has_ended())
         } else {
             signal::kill(Pid::from_raw(self.pid), None) != Err(Errno::ESRCH)
         }
     }
 
-    /// Whoever lives of this process, its process group and its children.
+    /// Finds the live processes among this process, its process group and its children.
     ///
-    /// The group outlives its leader: tests started by a cargo that was killed, for example. And
-    /// Postgres puts each backend into a session of its own, so its children are looked for as well.
-    fn family(self) -> Vec<Self> {
+    /// A group may outlive its leader, such as tests that were started by a killed cargo. Postgres puts each
+    /// backend into a session of its own, so children are included as well.
+    fn find_family(self) -> Vec<Self> {
         let (true, Some(started)) = (procfs::is_available(), self.started) else {
             return if self.is_alive() {
                 vec![self]
@@ -82,13 +82,13 @@ impl Process {
                 Vec::new()
             };
         };
-        // The kernel gives no pid away while a group bears its number: a stranger under our pid
-        // means that nothing of the group is left.
-        if procfs::stat(self.pid).is_some_and(|stat| stat.started != started) {
+        // The kernel does not reuse a pid while a group has this number. Another process with this pid
+        // therefore means that the group is gone.
+        if procfs::read_stat(self.pid).is_some_and(|stat| stat.started != started) {
             return Vec::new();
         }
-        procfs::pids()
-            .filter_map(|pid| Some((pid, procfs::stat(pid)?)))
+        procfs::list_pids()
+            .filter_map(|pid| Some((pid, procfs::read_stat(pid)?)))
             .filter(|(pid, stat)| {
                 let related = [*pid, stat.group, stat.parent].contains(&self.pid);
                 related && stat.started >= started && !stat.has_ended()
@@ -100,7 +100,7 @@ impl Process {
             .collect()
     }
 
-    /// Asks the process to end. That it has ended already is no error.
+    /// Sends a signal. A process that has ended already is no error.
     pub(crate) fn signal(self, signal: Signal) -> Result<()> {
         if !self.is_alive() {
             return Ok(());
@@ -109,34 +109,35 @@ impl Process {
             .with_context(|| format!("cannot send {signal} to pid {}", self.pid))
     }
 
-    /// As `signal`, to every process of its group.
+    /// Sends a signal to every process of the group.
     pub(crate) fn signal_group(self, signal: Signal) -> Result<()> {
-        if self.family().is_empty() {
+        if self.find_family().is_empty() {
             return Ok(());
         }
         ignore_gone(signal::killpg(Pid::from_raw(self.pid), signal))
             .with_context(|| format!("cannot send {signal} to process group {}", self.pid))
     }
 
-    /// Waits until the process, its group and its children have ended, and kills them if they do not.
-    pub(crate) fn wait_or_kill(self, deadline: Instant) -> Result<Ending> {
-        if wait::until(deadline, || self.family().is_empty()) {
-            return Ok(Ending::Orderly);
+    /// Waits until the process, its group and its children have ended, and kills them at the deadline.
+    pub(crate) fn wait_or_kill(self, deadline: Instant) -> Result<StopOutcome> {
+        if wait::poll_until(deadline, || self.find_family().is_empty()) {
+            return Ok(StopOutcome::Orderly);
         }
         self.kill()?;
-        Ok(Ending::Killed)
+        Ok(StopOutcome::Killed)
     }
 
     /// Kills the process, its group and its children, and waits until they are gone.
     pub(crate) fn kill(self) -> Result<()> {
-        // The family must be known before: with its head gone nothing shows who belonged to it.
-        let family = self.family();
+        // The family is found first, because afterwards nothing shows which processes belonged to it.
+        let family = self.find_family();
         self.signal_group(Signal::SIGKILL)?;
         for member in &family {
             member.signal(Signal::SIGKILL)?;
         }
-        let gone = || family.iter().all(|member| !member.is_alive()) && self.family().is_empty();
-        if !wait::until(Instant::now() + KILL_DEADLINE, gone) {
+        let gone =
+            || family.iter().all(|member| !member.is_alive()) && self.find_family().is_empty();
+        if !wait::poll_until(Instant::now() + KILL_DEADLINE, gone) {
             bail!(
                 "pid {} is still there {KILL_DEADLINE:?} after SIGKILL",
                 self.pid
@@ -154,19 +155,19 @@ fn ignore_gone(outcome: nix::Result<()>) -> nix::Result<()> {
     }
 }
 
-/// The process of a pid file, if it is still that one and lives.
-pub(crate) fn running(stack: &Stack, name: &str) -> Option<Process> {
-    recorded(&stack.pid_file(name)).filter(|process| process.is_alive())
+/// Finds the process of a pid file, if it is alive.
+pub(crate) fn find_running(stack: &DevStack, name: &str) -> Option<ManagedProcess> {
+    read_pid_file(&stack.pid_file(name)).filter(|process| process.is_alive())
 }
 
-/// The process of a pid file, alive or not.
-pub(crate) fn recorded(pid_file: &Path) -> Option<Process> {
-    Process::parse(&fs::read_to_string(pid_file).ok()?)
+/// Reads the process of a pid file, whether or not it is alive.
+pub(crate) fn read_pid_file(pid_file: &Path) -> Option<ManagedProcess> {
+    ManagedProcess::parse(&fs::read_to_string(pid_file).ok()?)
 }
 
-/// Starts a process in a process group of its own (so that Ctrl-C in the terminal reaches only the
-/// runner), writing to its log file, and records it.
-pub(crate) fn spawn(stack: &Stack, name: &str, command: &mut Command) -> Result<Child> {
+/// Starts a process that writes to its log file, in a process group of its own, so that Ctrl-C in the
+/// terminal reaches only the runner, and records it in a pid file.
+pub(crate) fn spawn_logged(stack: &DevStack, name: &str, command: &mut Command) -> Result<Child> {
     let path = stack.log(name);
     let log = OpenOptions::new()
         .create(true)
@@ -180,14 +181,14 @@ pub(crate) fn spawn(stack: &Stack, name: &str, command: &mut Command) -> Result<
     spawn_recorded(&stack.pid_file(name), command)
 }
 
-/// As `spawn`, with standard input and output as they are set on the command.
+/// As [`spawn_logged`], with the standard input and output of the command.
 pub(crate) fn spawn_recorded(pid_file: &Path, command: &mut Command) -> Result<Child> {
     let mut child = command
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if let Err(error) = record(pid_file, Process::of_pid(child.id())) {
-        // Better no process than one that nobody would find and stop.
+    if let Err(error) = write_pid_file(pid_file, ManagedProcess::of_pid(child.id())) {
+        // Without a pid file nothing would find and stop the process.
         let _ = child.kill();
         let _ = child.wait();
         return Err(error);
@@ -195,15 +196,15 @@ pub(crate) fn spawn_recorded(pid_file: &Path, command: &mut Command) -> Result<C
     Ok(child)
 }
 
-fn record(pid_file: &Path, process: Process) -> Result<()> {
-    // Written aside and renamed, so that another runner never reads half of it.
+fn write_pid_file(pid_file: &Path, process: ManagedProcess) -> Result<()> {
+    // The file is renamed into place, so that another runner never reads a partial one.
     let unfinished = pid_file.with_extension("new");
     fs::write(&unfinished, process.to_text())
         .and_then(|()| fs::rename(&unfinished, pid_file))
         .with_context(|| format!("cannot write {}", pid_file.display()))
 }
 
-/// Collects the child's exit status when it ends, so that it does not stay as a zombie.
+/// Waits for the child in a thread, so that it does not become a zombie.
 pub(crate) fn reap_in_background(mut child: Child) {
     thread::spawn(move || child.wait());
 }
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     /// Runs a script in a group of its own, and waits for its first line of output.
-    fn script(text: &str) -> (Child, Process) {
+    fn script(text: &str) -> (Child, ManagedProcess) {
         let mut child = Command::new("sh")
             .args(["-c", text])
             .process_group(0)
@@ -226,52 +227,56 @@ mod tests {
         let stdout = child.stdout.as_mut().expect("stdout is piped");
         stdout
             .read_exact(&mut first_byte)
-            .expect("the script says something");
-        let process = Process::of_pid(child.id());
+            .expect("the script prints something");
+        let process = ManagedProcess::of_pid(child.id());
         (child, process)
     }
 
     #[test]
-    fn a_pid_file_names_the_process() {
-        let process = Process {
+    fn a_pid_file_is_read_back() {
+        let process = ManagedProcess {
             pid: 4711,
             started: Some(99),
         };
-        assert_eq!(Process::parse(&process.to_text()), Some(process));
+        assert_eq!(ManagedProcess::parse(&process.to_text()), Some(process));
         assert_eq!(
-            Process::parse("4711\n"),
-            Some(Process {
+            ManagedProcess::parse("4711\n"),
+            Some(ManagedProcess {
                 pid: 4711,
                 started: None
             })
         );
-        assert_eq!(Process::parse(""), None);
-        assert_eq!(Process::parse("1 5"), None, "init is never ours");
+        assert_eq!(ManagedProcess::parse(""), None);
+        assert_eq!(
+            ManagedProcess::parse("1 5"),
+            None,
+            "init is never a process of a stack"
+        );
     }
 
     #[test]
-    fn another_process_with_the_same_pid_is_not_ours() {
-        let own = Process::of_pid(std::process::id());
+    fn a_later_process_with_the_same_pid_is_another_one() {
+        let own = ManagedProcess::of_pid(std::process::id());
         assert!(own.is_alive());
         if let Some(started) = own.started {
-            let stranger = Process {
+            let stranger = ManagedProcess {
                 pid: own.pid,
                 started: Some(started + 1),
             };
             assert!(!stranger.is_alive());
-            assert!(stranger.family().is_empty());
+            assert!(stranger.find_family().is_empty());
         }
     }
 
     #[test]
-    fn killing_takes_the_whole_group_and_a_zombie_counts_as_gone() {
+    fn a_killed_group_is_gone_even_if_its_leader_is_a_zombie() {
         let (child, process) = script("sleep 60 & echo started; sleep 60");
         process.kill().expect("our own child can be killed");
         assert!(
             !process.is_alive(),
             "nobody has waited for it, but it has ended"
         );
-        assert!(process.family().is_empty());
+        assert!(process.find_family().is_empty());
         reap_in_background(child);
     }
 
@@ -284,7 +289,7 @@ mod tests {
         let ending = process
             .wait_or_kill(Instant::now() + wait::POLL)
             .expect("our own child can be killed");
-        assert_eq!(ending, Ending::Killed);
+        assert_eq!(ending, StopOutcome::Killed);
         assert!(!process.is_alive());
         reap_in_background(child);
     }

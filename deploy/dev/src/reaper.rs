@@ -1,11 +1,11 @@
-//! Nothing is left running, however the runner ends.
+//! The reaper stops the processes of a stack whose runner has died.
 //!
-//! Beside the stack the runner starts itself a second time as `reap`, with a pipe as its standard
-//! input. Only the runner holds the other end (the standard library keeps it from every other child),
-//! so when the runner dies in whatever way, SIGKILL included, the kernel closes the pipe, the reaper
-//! reads the end of its input, and stops whatever the pid files name.
+//! The runner starts itself a second time as `reap`, with a pipe as standard input. Only the runner holds the
+//! other end, because the standard library does not pass it to other children. If the runner dies, even by
+//! SIGKILL, the kernel closes the pipe; the reaper reads the end of its input and stops the processes that
+//! the pid files name.
 //!
-//! Its standard output is no output but the stack's lock: as long as it clears away, it holds it.
+//! Its standard output is a handle of the lock of the stack, so it holds the lock until it has finished.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,24 +17,24 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::lifecycle;
-use crate::lock::Lock;
-use crate::process::{Process, STOP_DEADLINE};
-use crate::stack::Stack;
+use crate::lock::StackLock;
+use crate::process::{ManagedProcess, STOP_DEADLINE};
+use crate::stack::DevStack;
 
-/// What the runner writes into the pipe when it needs the reaper no longer.
+/// Message of a runner that no longer needs the reaper.
 const DISMISSED: &[u8] = b"dismissed";
 
-pub(crate) struct Reaper {
+pub(crate) struct StackReaper {
     child: Child,
 }
 
-impl Reaper {
-    pub(crate) fn spawn(stack: &Stack, runner: &Path, lock: &Lock) -> Result<Self> {
+impl StackReaper {
+    pub(crate) fn spawn(stack: &DevStack, runner: &Path, lock: &StackLock) -> Result<Self> {
         let log = File::create(stack.log("reaper")).context("cannot write the reaper's log")?;
         let child = Command::new(runner)
             .args(["--stack", stack.name(), "reap"])
             .stdin(Stdio::piped())
-            .stdout(lock.share()?)
+            .stdout(lock.share_handle()?)
             .stderr(log)
             .process_group(0)
             .spawn()
@@ -42,31 +42,31 @@ impl Reaper {
         Ok(Self { child })
     }
 
-    /// Lets it go without doing anything: everything is stopped, or meant to stay up.
+    /// Ends the reaper without effect, because the stack is stopped or is to stay up.
     pub(crate) fn dismiss(mut self) -> Result<()> {
         let mut pipe = self
             .child
             .stdin
             .take()
             .expect("stdin is piped and taken only here");
-        // If it is gone already, so is the danger that it stops anything.
+        // A reaper that is gone already stops nothing.
         let _ = pipe.write_all(DISMISSED);
         drop(pipe);
-        Process::of_pid(self.child.id()).wait_or_kill(Instant::now() + STOP_DEADLINE)?;
+        ManagedProcess::of_pid(self.child.id()).wait_or_kill(Instant::now() + STOP_DEADLINE)?;
         self.child.wait().context("cannot wait for the reaper")?;
         Ok(())
     }
 }
 
 /// The hidden command `reap`.
-pub(crate) fn reap(stack: &Stack) -> Result<()> {
-    let mut said = Vec::new();
+pub(crate) fn run_reaper(stack: &DevStack) -> Result<()> {
+    let mut message = Vec::new();
     std::io::stdin()
-        .read_to_end(&mut said)
+        .read_to_end(&mut message)
         .context("cannot read the runner's pipe")?;
-    if said == DISMISSED {
+    if message == DISMISSED {
         Ok(())
     } else {
-        lifecycle::stop_all(stack)
+        lifecycle::stop_stack(stack)
     }
 }

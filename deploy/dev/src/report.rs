@@ -1,4 +1,4 @@
-//! Commands that only look: `status`, `env`, `logs`.
+//! The commands that only print: `status`, `env`, `logs`.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -7,32 +7,32 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::instance::{self, Instance};
-use crate::settings::Settings;
-use crate::stack::Stack;
+use crate::instance::{self, UnitInstance};
+use crate::settings::StackSettings;
+use crate::stack::DevStack;
 use crate::{probe, process, up};
 
 #[derive(Args)]
 pub(crate) struct LogsOptions {
-    /// Of which one (default: all)
+    /// Name of the process (default: all)
     #[arg(value_name = "NAME")]
-    instance: Option<Instance>,
-    /// Keep printing what is added
+    instance: Option<UnitInstance>,
+    /// Print new lines as they are written
     #[arg(short, long)]
     follow: bool,
-    /// How many lines of each log, at the most
+    /// Greatest number of lines of each log
     #[arg(short = 'n', long, default_value_t = 200)]
     lines: u32,
 }
 
-/// The command `status`: fails if anything that should be ready is not.
-pub(crate) fn status(stack: &Stack) -> ExitCode {
-    let settings = Settings::load(stack);
+/// The command `status`, which fails if a process that should run is not ready.
+pub(crate) fn print_status(stack: &DevStack) -> ExitCode {
+    let settings = StackSettings::load(stack);
     let mut all_ready = true;
     println!("{:<14} {:>8}  {:<12} STATE", "NAME", "PID", "PORTS");
-    for instance in instance::all() {
-        let process = process::running(stack, &instance.name());
-        let is_wanted = instance.unit.is_part() || settings.services().contains(&instance);
+    for instance in instance::all_instances() {
+        let process = process::find_running(stack, &instance.name());
+        let is_wanted = instance.unit.is_part() || settings.list_services().contains(&instance);
         if process.is_none() && !is_wanted {
             continue;
         }
@@ -58,17 +58,18 @@ pub(crate) fn status(stack: &Stack) -> ExitCode {
 }
 
 /// The command `env`.
-pub(crate) fn env(stack: &Stack) {
-    for (name, value) in up::client_variables(stack, &Settings::load(stack)) {
+pub(crate) fn print_env(stack: &DevStack) {
+    for (name, value) in up::client_variables(stack, &StackSettings::load(stack)) {
         println!("{name}={value}");
     }
 }
 
-/// The command `logs`: becomes `tail`.
-pub(crate) fn logs(stack: &Stack, options: &LogsOptions) -> Result<ExitCode> {
-    let instances: Vec<Instance> = options
-        .instance
-        .map_or_else(|| instance::all().collect(), |instance| vec![instance]);
+/// The command `logs`, which replaces the runner with `tail`.
+pub(crate) fn print_logs(stack: &DevStack, options: &LogsOptions) -> Result<ExitCode> {
+    let instances: Vec<UnitInstance> = options.instance.map_or_else(
+        || instance::all_instances().collect(),
+        |instance| vec![instance],
+    );
     let files: Vec<PathBuf> = instances
         .into_iter()
         .map(|instance| stack.log(&instance.name()))
@@ -80,7 +81,7 @@ pub(crate) fn logs(stack: &Stack, options: &LogsOptions) -> Result<ExitCode> {
     let mut command = Command::new("tail");
     command.arg("-n").arg(options.lines.to_string());
     if options.follow {
-        // By name: the file of a stack that is started again is a new one.
+        // The log of a restarted stack is a new file, so files are followed by name.
         command.arg("-F");
     }
     Err(command.args(files).exec().into())

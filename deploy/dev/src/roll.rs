@@ -1,5 +1,5 @@
-//! `roll`: a stack of its own with two replicas of everything, all of which are restarted one after
-//! another under load.
+//! The command `roll`: restarts every process under load, one after another, on a stack of its own with two
+//! replicas of each.
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cargo::{self, Targets};
+use crate::cargo::{self, BuildTargets};
 use crate::instance::REPLICAS_MAX;
-use crate::job::Job;
+use crate::job::RunnerJob;
 use crate::progress;
-use crate::session::{self, Session};
-use crate::settings::{Build, Settings};
-use crate::stack::{Stack, StackName};
+use crate::session::{self, StackSession};
+use crate::settings::{BuildProfile, StackSettings};
+use crate::stack::{DevStack, StackName};
 use crate::up;
 
-/// Makes the load, asks the runner for the restarts, and says what people noticed.
+/// Produces the load, requests the restarts from the runner, and reports failed requests.
 const PROGRAM: &str = "talktime-roll";
-/// Fourteen restarts, with the drains that they wait for.
+/// Time for fourteen restarts, each of which waits for a drain.
 const DEADLINE: Duration = Duration::from_mins(15);
-/// Long calls then pay for many minutes meanwhile.
+/// Length of a billed minute, short enough for calls to pay for many of them.
 const MINUTE_SECS: u32 = 5;
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub(crate) struct RollOptions {
     /// Build with optimizations
     #[arg(long)]
     release: bool,
-    /// How much load: `-- --long-calls 50`; `-- --help` lists it all
+    /// Options of the load: `-- --long-calls 50`; `-- --help` lists them
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -38,36 +38,36 @@ pub(crate) struct RollOptions {
 }
 
 /// The command `roll`.
-pub(crate) fn roll(options: &RollOptions) -> Result<ExitCode> {
-    let stack = Stack::new(StackName::Roll);
-    progress::say(format_args!("Talktime, stack `{}`", stack.name()));
+pub(crate) fn run_roll(options: &RollOptions) -> Result<ExitCode> {
+    let stack = DevStack::new(StackName::Roll);
+    progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
     let build = if options.release {
-        Build::Release
+        BuildProfile::Release
     } else {
-        // As the tests have built them.
-        Build::Failpoints
+        // The tests build the programs in the same way.
+        BuildProfile::Failpoints
     };
-    let settings = Settings {
+    let settings = StackSettings {
         minute_secs: MINUTE_SECS,
         build,
         replicas: REPLICAS_MAX,
-        ..Settings::default()
+        ..StackSettings::default()
     };
-    let session = Session::begin_anew(&stack)?;
-    let outcome = raise_and_roll(&stack, &settings, &options.load);
+    let session = StackSession::begin_fresh(&stack)?;
+    let outcome = start_and_roll(&stack, &settings, &options.load);
     session.end()?;
-    session::wipe(&stack)?;
+    session::wipe_stack(&stack)?;
     outcome
 }
 
-fn raise_and_roll(stack: &Stack, settings: &Settings, load: &[String]) -> Result<ExitCode> {
-    up::raise(stack, settings, &Targets::Programs)?;
+fn start_and_roll(stack: &DevStack, settings: &StackSettings, load: &[String]) -> Result<ExitCode> {
+    up::start_stack(stack, settings, &BuildTargets::stack_and(&[PROGRAM]))?;
     let mut command = Command::new(stack.binary(PROGRAM));
     command
         .args(load)
         .envs(up::client_variables(stack, settings))
-        .env("TALKTIME_DEV", cargo::runner(stack));
-    let job = Job {
+        .env("TALKTIME_DEV", cargo::runner_path(stack));
+    let job = RunnerJob {
         stack,
         name: "roll",
         deadline: DEADLINE,

@@ -1,69 +1,70 @@
-//! Keys made once for a stack, and the fixed passwords of development.
+//! Keys that are generated once for a stack, and the fixed passwords of development.
 //!
-//! The passwords are no secrets: everything listens on the loopback interface only, and fixed ones are
-//! easy to type. The keys are made anew for each stack all the same, so that no private key is ever
-//! part of the repository.
+//! The passwords are not secret: all processes listen on the loopback interface only, and fixed passwords are
+//! easy to type. The keys are generated for each stack, so that no private key is part of the repository.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::audit;
 use crate::install;
-use crate::stack::{self, Stack};
-use crate::unit::{GRPC_SERVICES, Unit};
+use crate::stack::{self, DevStack};
+use crate::unit::{GRPC_SERVICES, StackUnit};
+
+/// Shorter lines of a key file, such as `-----END`, do not reveal the key.
+const KEY_LINE_CHARS_MIN: usize = 24;
 
 pub(crate) const POSTGRES_PASSWORD: &str = "dev-postgres";
 pub(crate) const S3_ACCESS_KEY: &str = "dev-access-key";
 pub(crate) const S3_SECRET_KEY: &str = "dev-secret-key";
 
-/// The password of `<service>_owner`.
-pub(crate) fn owner_password(service: Unit) -> String {
+/// Returns the password of `<service>_owner`.
+pub(crate) fn owner_password(service: StackUnit) -> String {
     format!("dev-{}-owner", service.name())
 }
 
-/// The password of `<service>_app`.
-pub(crate) fn app_password(service: Unit) -> String {
+/// Returns the password of `<service>_app`.
+pub(crate) fn app_password(service: StackUnit) -> String {
     format!("dev-{}-app", service.name())
 }
 
-/// What auth seals the private keys of tokens under.
-pub(crate) fn token_sealing_key(stack: &Stack) -> Result<String> {
-    random_key(stack, "token-sealing.key")
+/// Returns the key under which auth seals the private keys of tokens.
+pub(crate) fn token_sealing_key(stack: &DevStack) -> Result<String> {
+    load_random_key(stack, "token-sealing.key")
 }
 
-/// The key that encrypts bank details.
-pub(crate) fn bank_details_key(stack: &Stack) -> Result<String> {
-    random_key(stack, "bank-details.key")
+/// Returns the key that seals bank details.
+pub(crate) fn bank_details_key(stack: &DevStack) -> Result<String> {
+    load_random_key(stack, "bank-details.key")
 }
 
-/// 32 bytes in hexadecimal.
-fn random_key(stack: &Stack, file: &str) -> Result<String> {
-    let key = made_once(stack, file, &["rand", "-hex", "32"])?;
+/// Returns 32 random bytes in hexadecimal, which are generated once.
+fn load_random_key(stack: &DevStack, file: &str) -> Result<String> {
+    let key = load_or_generate(stack, file, &["rand", "-hex", "32"])?;
     Ok(key.trim().to_owned())
 }
 
-/// Everything of this stack that no log may hold.
-pub(crate) fn known(stack: &Stack) -> Result<Vec<String>> {
+/// Lists the secrets of this stack, which no log may contain.
+pub(crate) fn list_known_secrets(stack: &DevStack) -> Result<Vec<String>> {
     let mut known = vec![POSTGRES_PASSWORD.to_owned(), S3_SECRET_KEY.to_owned()];
     for service in GRPC_SERVICES {
         known.extend([owner_password(service), app_password(service)]);
     }
     for file in fs::read_dir(stack.secrets_dir()).context("cannot list the secrets")? {
         let text = fs::read_to_string(file?.path()).context("cannot read a secret")?;
-        known.extend(audit::telling_lines(&text).map(str::to_owned));
+        known.extend(secret_lines(&text).map(str::to_owned));
     }
     Ok(known)
 }
 
-/// The text of a file in the stack's folder of secrets; openssl makes it the first time.
-fn made_once(stack: &Stack, file: &str, openssl: &[&str]) -> Result<String> {
+/// Returns the text of a file in the folder of secrets; openssl generates it the first time.
+fn load_or_generate(stack: &DevStack, file: &str, openssl: &[&str]) -> Result<String> {
     let path = stack.secrets_dir().join(file);
     if let Ok(text) = fs::read_to_string(&path) {
         return Ok(text);
     }
-    let output = Command::new(install::program("openssl")?)
+    let output = Command::new(install::find_program("openssl")?)
         .args(openssl)
         .stdin(Stdio::null())
         .output()
@@ -72,11 +73,33 @@ fn made_once(stack: &Stack, file: &str, openssl: &[&str]) -> Result<String> {
         let complaint = String::from_utf8_lossy(&output.stderr);
         bail!("openssl {} failed: {}", openssl.join(" "), complaint.trim());
     }
-    let text = String::from_utf8(output.stdout).context("openssl printed something odd")?;
-    // Renamed into place, so that a run cut short never leaves half a key for the next.
+    let text = String::from_utf8(output.stdout).context("openssl printed no UTF-8")?;
+    // The file is renamed into place, so that an interrupted run never leaves a partial key.
     let unfinished = path.with_extension("new");
     fs::write(&unfinished, &text).context("cannot write a secret")?;
     stack::set_mode(&unfinished, 0o600)?;
     fs::rename(&unfinished, &path).context("cannot write a secret")?;
     Ok(text)
+}
+
+/// Returns the lines of a key file that reveal the key.
+fn secret_lines(file: &str) -> impl Iterator<Item = &str> {
+    file.lines()
+        .map(str::trim)
+        .filter(|line| line.len() >= KEY_LINE_CHARS_MIN && !line.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lines_that_reveal_a_key_are_secret() {
+        let pem =
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHAL\n-----END PRIVATE KEY-----\n";
+        assert_eq!(
+            secret_lines(pem).collect::<Vec<_>>(),
+            ["MC4CAQAwBQYDK2VwBCIEIHAL"]
+        );
+    }
 }

@@ -1,28 +1,28 @@
-//! The time during which a runner is responsible for a stack: from taking the lock to giving the
-//! stack up, stopped or left to itself.
+//! The time in which a runner is responsible for a stack: from taking the lock until the stack is stopped or
+//! left up on purpose.
 
 use anyhow::{Result, bail};
 
-use crate::lock::Lock;
+use crate::lock::StackLock;
 use crate::progress;
-use crate::reaper::Reaper;
-use crate::settings::Settings;
-use crate::stack::{self, Stack};
+use crate::reaper::StackReaper;
+use crate::settings::StackSettings;
+use crate::stack::{self, DevStack};
 use crate::{cargo, cluster, lifecycle};
 
-pub(crate) struct Session<'a> {
-    stack: &'a Stack,
-    reaper: Reaper,
-    /// After the reaper, so that it is released last.
-    _lock: Lock,
+pub(crate) struct StackSession<'a> {
+    stack: &'a DevStack,
+    reaper: StackReaper,
+    /// Declared after the reaper, so that it is released last.
+    _lock: StackLock,
 }
 
-impl<'a> Session<'a> {
-    /// Takes charge of a stack. One that was left up on purpose is refused; what a crashed run left
-    /// is stopped.
-    pub(crate) fn begin(stack: &'a Stack) -> Result<Self> {
-        let lock = Lock::acquire(stack)?;
-        if Settings::load(stack).detached && !lifecycle::alive(stack).is_empty() {
+impl<'a> StackSession<'a> {
+    /// Becomes responsible for a stack. A stack that was left up on purpose is an error; processes of a
+    /// crashed run are stopped.
+    pub(crate) fn begin(stack: &'a DevStack) -> Result<Self> {
+        let lock = StackLock::acquire(stack)?;
+        if StackSettings::load(stack).detached && !lifecycle::list_alive(stack).is_empty() {
             bail!(
                 "the stack `{}` is already up (`{} down` stops it)",
                 stack.name(),
@@ -32,19 +32,19 @@ impl<'a> Session<'a> {
         Self::take_over(stack, lock)
     }
 
-    /// Takes charge of a stack of which nothing is worth keeping, neither processes nor data.
-    pub(crate) fn begin_anew(stack: &'a Stack) -> Result<Self> {
-        let lock = Lock::acquire(stack)?;
+    /// Becomes responsible for a stack after stopping its processes and deleting its data.
+    pub(crate) fn begin_fresh(stack: &'a DevStack) -> Result<Self> {
+        let lock = StackLock::acquire(stack)?;
         stop_leftovers(stack)?;
-        wipe(stack)?;
+        wipe_stack(stack)?;
         Self::take_over(stack, lock)
     }
 
-    fn take_over(stack: &'a Stack, lock: Lock) -> Result<Self> {
+    fn take_over(stack: &'a DevStack, lock: StackLock) -> Result<Self> {
         stop_leftovers(stack)?;
         stack.clear_logs()?;
-        let runner = cargo::install_runner(stack)?;
-        let reaper = Reaper::spawn(stack, &runner, &lock)?;
+        let runner = cargo::copy_runner(stack)?;
+        let reaper = StackReaper::spawn(stack, &runner, &lock)?;
         Ok(Self {
             stack,
             reaper,
@@ -52,15 +52,15 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Stops everything.
+    /// Stops the stack.
     pub(crate) fn end(self) -> Result<()> {
-        lifecycle::stop_all(self.stack)?;
+        lifecycle::stop_stack(self.stack)?;
         self.reaper.dismiss()
     }
 
     /// Leaves the stack up without a runner.
-    pub(crate) fn leave(self, settings: &Settings) -> Result<()> {
-        Settings {
+    pub(crate) fn detach(self, settings: &StackSettings) -> Result<()> {
+        StackSettings {
             detached: true,
             ..settings.clone()
         }
@@ -69,21 +69,17 @@ impl<'a> Session<'a> {
     }
 }
 
-fn stop_leftovers(stack: &Stack) -> Result<()> {
-    if !lifecycle::alive(stack).is_empty() {
-        progress::note(
-            "leftovers",
-            "found",
-            "an earlier run did not stop everything",
-        );
+fn stop_leftovers(stack: &DevStack) -> Result<()> {
+    if !lifecycle::list_alive(stack).is_empty() {
+        progress::print_status("leftovers", "found", "processes of an earlier run");
     }
-    lifecycle::stop_all(stack)
+    lifecycle::stop_stack(stack)
 }
 
-/// Deletes what the stack keeps. Nothing of it may be running.
-pub(crate) fn wipe(stack: &Stack) -> Result<()> {
-    cluster::wipe(stack)?;
+/// Deletes the data and secrets of the stack, which must be stopped.
+pub(crate) fn wipe_stack(stack: &DevStack) -> Result<()> {
+    cluster::wipe_cluster(stack)?;
     stack::remove_dir(&stack.data_dir())?;
     stack::remove_dir(&stack.secrets_dir())?;
-    stack.make_dirs()
+    stack.create_dirs()
 }

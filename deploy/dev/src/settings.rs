@@ -1,5 +1,5 @@
-//! How the stack that is up was started. Kept in its folder, because `restart`, `env` and the others
-//! are runs of their own and must agree with the `up` or `test` before them.
+//! The settings with which a stack was started. They are stored in its folder, because `restart`, `env` and
+//! others are separate runs and must agree with the `up` or `test` before them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,42 +7,42 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::instance::{self, Instance};
-use crate::stack::Stack;
-use crate::unit::Unit;
+use crate::instance::{self, UnitInstance};
+use crate::stack::DevStack;
+use crate::unit::StackUnit;
 
-/// The length of a minute that is billed, unless somebody wants to see money move faster.
+/// Length of a billed minute, unless the command line sets a shorter one.
 pub(crate) const DEFAULT_MINUTE_SECS: u32 = 60;
 
-/// How the stack's programs are built.
+/// The way in which the programs of the stack are built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Build {
+pub(crate) enum BuildProfile {
     #[default]
     Debug,
     Release,
-    /// As debug, with the fail points that the tests set off.
+    /// As debug, with the fail points that tests use.
     Failpoints,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub(crate) struct StackSettings {
     pub(crate) minute_secs: u32,
-    pub(crate) build: Build,
-    /// Only the parts, for services that somebody runs by other means.
+    pub(crate) build: BuildProfile,
+    /// Whether only the parts run, for services that are started by other means.
     pub(crate) infra_only: bool,
-    /// Processes of each service.
+    /// Number of processes of each service.
     pub(crate) replicas: u16,
-    /// Processes of the gateway, where those are more.
+    /// Number of processes of the gateway, if it is greater.
     pub(crate) gateways: u16,
-    /// Up and left to itself by `--detach` or `--keep`: alive without a runner, on purpose.
+    /// Whether the stack was left up on purpose by `--detach` or `--keep`, without a runner.
     pub(crate) detached: bool,
 }
 
-impl Default for Settings {
+impl Default for StackSettings {
     fn default() -> Self {
         Self {
             minute_secs: DEFAULT_MINUTE_SECS,
-            build: Build::default(),
+            build: BuildProfile::default(),
             infra_only: false,
             replicas: 1,
             gateways: 1,
@@ -51,26 +51,30 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// The processes of Talktime's own that the stack is to run.
-    pub(crate) fn services(&self) -> Vec<Instance> {
+impl StackSettings {
+    /// Lists the processes of Talktime that the stack runs.
+    pub(crate) fn list_services(&self) -> Vec<UnitInstance> {
         if self.infra_only {
             return Vec::new();
         }
         let gateways = self.gateways.max(self.replicas);
-        instance::services(self.replicas)
-            .filter(|service| service.unit != Unit::Gateway)
-            .chain(instance::services(gateways).filter(|service| service.unit == Unit::Gateway))
+        instance::service_instances(self.replicas)
+            .filter(|service| service.unit != StackUnit::Gateway)
+            .chain(
+                instance::service_instances(gateways)
+                    .filter(|service| service.unit == StackUnit::Gateway),
+            )
             .collect()
     }
 
-    /// Those of the last run; the defaults if there was none.
-    pub(crate) fn load(stack: &Stack) -> Self {
-        fs::read_to_string(file(stack)).map_or_else(|_| Self::default(), |text| Self::parse(&text))
+    /// Loads the settings of the last run, or the defaults if there was none.
+    pub(crate) fn load(stack: &DevStack) -> Self {
+        fs::read_to_string(settings_file(stack))
+            .map_or_else(|_| Self::default(), |text| Self::parse(&text))
     }
 
-    pub(crate) fn save(&self, stack: &Stack) -> Result<()> {
-        let path = file(stack);
+    pub(crate) fn save(&self, stack: &DevStack) -> Result<()> {
+        let path = settings_file(stack);
         fs::write(&path, self.to_text()).with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -90,7 +94,7 @@ impl Settings {
         )
     }
 
-    /// What is missing or unreadable is as by default.
+    /// Parses settings; those that are missing or invalid have their default.
     fn parse(text: &str) -> Self {
         let value = |key: &str| {
             text.lines()
@@ -105,7 +109,7 @@ impl Settings {
             replicas: number("replicas").unwrap_or(1),
             gateways: number("gateways").unwrap_or(1),
             build: value("build")
-                .and_then(|name| Build::from_str(name, false).ok())
+                .and_then(|name| BuildProfile::from_str(name, false).ok())
                 .unwrap_or_default(),
             infra_only: value("infra_only") == Some("true"),
             detached: value("detached") == Some("true"),
@@ -113,7 +117,7 @@ impl Settings {
     }
 }
 
-fn file(stack: &Stack) -> PathBuf {
+fn settings_file(stack: &DevStack) -> PathBuf {
     stack.run_dir().join("settings")
 }
 
@@ -122,15 +126,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_survive_the_file() {
-        let settings = Settings {
+    fn stored_settings_are_read_back() {
+        let settings = StackSettings {
             minute_secs: 2,
-            build: Build::Failpoints,
+            build: BuildProfile::Failpoints,
             gateways: 2,
             detached: true,
-            ..Settings::default()
+            ..StackSettings::default()
         };
-        assert_eq!(Settings::parse(&settings.to_text()), settings);
-        assert_eq!(Settings::parse("anything else"), Settings::default());
+        assert_eq!(StackSettings::parse(&settings.to_text()), settings);
+        assert_eq!(
+            StackSettings::parse("anything else"),
+            StackSettings::default()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Commands on a single process of a stack.
+//! The commands for single processes of a stack.
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -6,38 +6,38 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::env::Variables;
-use crate::instance::Instance;
-use crate::settings::Settings;
-use crate::stack::Stack;
-use crate::unit::Unit;
+use crate::env::EnvVariables;
+use crate::instance::UnitInstance;
+use crate::settings::StackSettings;
+use crate::stack::DevStack;
+use crate::unit::StackUnit;
 use crate::{cargo, lifecycle, parts, process, progress, up};
 
 #[derive(Args)]
 pub(crate) struct RestartOptions {
-    /// Which one; the second replica of a service is `<name>-2`
+    /// Name of the process; the second replica of a service is `<name>-2`
     #[arg(value_name = "NAME")]
-    instance: Instance,
-    /// Start the program as it is, without building it and migrating its schema
+    instance: UnitInstance,
+    /// Do not build the program and do not migrate its schema
     #[arg(long)]
     no_build: bool,
-    /// One more variable for its environment, until the next restart
+    /// Additional variable of its environment, until the next restart
     #[arg(long = "env", value_name = "K=V", value_parser = parse_variable)]
     variables: Vec<(String, String)>,
 }
 
 #[derive(Args)]
 pub(crate) struct RunOptions {
-    /// One more variable for its environment; before the service's name
+    /// Additional variable of its environment; before the name of the service
     #[arg(long = "env", value_name = "K=V", value_parser = parse_variable)]
     variables: Vec<(String, String)>,
-    service: Unit,
+    service: StackUnit,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl RunOptions {
-    pub(crate) fn new(service: Unit, arguments: Vec<String>) -> Self {
+    pub(crate) fn new(service: StackUnit, arguments: Vec<String>) -> Self {
         Self {
             variables: Vec::new(),
             service,
@@ -46,99 +46,103 @@ impl RunOptions {
     }
 }
 
-/// The command `restart`. Builds first: the old one serves meanwhile, and goes on if the build fails.
-pub(crate) fn restart(stack: &Stack, options: &RestartOptions) -> Result<()> {
-    stack.make_dirs()?;
-    let settings = Settings::load(stack);
+/// The command `restart`. It builds first, so that the old process keeps running if the build fails.
+pub(crate) fn run_restart(stack: &DevStack, options: &RestartOptions) -> Result<()> {
+    stack.create_dirs()?;
+    let settings = StackSettings::load(stack);
     let instance = options.instance;
     let binary = instance.unit.binary().filter(|_| !options.no_build);
     if let Some(name) = &binary {
-        cargo::build(stack, settings.build, &cargo::Targets::Program(name))?;
+        cargo::build_programs(stack, settings.build, &cargo::BuildTargets::single(name))?;
     }
-    lifecycle::stop(stack, &[instance])?;
+    lifecycle::stop_instances(stack, &[instance])?;
     if binary.is_some() && instance.unit.has_grpc() {
-        up::migrate(stack, &settings, instance.unit)?;
+        up::migrate_service(stack, &settings, instance.unit)?;
     }
-    start_stopped(stack, &settings, instance, &options.variables)
+    start_one(stack, &settings, instance, &options.variables)
 }
 
 /// The command `start`.
-pub(crate) fn start(stack: &Stack, instance: Instance) -> Result<()> {
-    stack.make_dirs()?;
-    if let Some(process) = process::running(stack, &instance.name()) {
+pub(crate) fn run_start(stack: &DevStack, instance: UnitInstance) -> Result<()> {
+    stack.create_dirs()?;
+    if let Some(process) = process::find_running(stack, &instance.name()) {
         bail!("{instance} already runs, with pid {}", process.pid);
     }
-    start_stopped(stack, &Settings::load(stack), instance, &Vec::new())
+    start_one(stack, &StackSettings::load(stack), instance, &Vec::new())
 }
 
-fn start_stopped(
-    stack: &Stack,
-    settings: &Settings,
-    instance: Instance,
-    variables: &Variables,
+fn start_one(
+    stack: &DevStack,
+    settings: &StackSettings,
+    instance: UnitInstance,
+    variables: &EnvVariables,
 ) -> Result<()> {
     if instance.unit.is_part() {
-        parts::prepare(stack)?;
+        parts::prepare_parts(stack)?;
     }
-    lifecycle::start(stack, settings, &[instance], variables)
+    lifecycle::start_instances(stack, settings, &[instance], variables)
 }
 
 #[derive(Args)]
 pub(crate) struct StopOptions {
-    /// Which one
+    /// Name of the process
     #[arg(value_name = "NAME")]
-    instance: Instance,
-    /// Delete what it keeps as well: of redis, nats or s3
+    instance: UnitInstance,
+    /// Delete its data as well: of redis, nats or s3
     #[arg(long)]
     wipe: bool,
 }
 
 /// The command `stop`.
-pub(crate) fn stop(stack: &Stack, options: &StopOptions) -> Result<()> {
+pub(crate) fn run_stop(stack: &DevStack, options: &StopOptions) -> Result<()> {
     let instance = options.instance;
-    if process::running(stack, &instance.name()).is_none() {
-        progress::note(&instance.name(), "not up", "");
+    if process::find_running(stack, &instance.name()).is_none() {
+        progress::print_status(&instance.name(), "not up", "");
     }
-    lifecycle::stop(stack, &[instance])?;
+    lifecycle::stop_instances(stack, &[instance])?;
     if options.wipe {
-        parts::wipe(stack, instance.unit)?;
+        parts::wipe_part(stack, instance.unit)?;
     }
     Ok(())
 }
 
 /// The command `kill`.
-pub(crate) fn kill(stack: &Stack, instance: Instance) -> Result<()> {
-    let state = if process::running(stack, &instance.name()).is_some() {
+pub(crate) fn run_kill(stack: &DevStack, instance: UnitInstance) -> Result<()> {
+    let state = if process::find_running(stack, &instance.name()).is_some() {
         "killed"
     } else {
         "not up"
     };
-    lifecycle::kill(stack, instance)?;
-    progress::note(&instance.name(), state, "");
+    lifecycle::kill_instance(stack, instance)?;
+    progress::print_status(&instance.name(), state, "");
     Ok(())
 }
 
 /// The command `demo`.
-pub(crate) fn demo(stack: &Stack) -> Result<ExitCode> {
-    if process::running(stack, Unit::Gateway.name()).is_none() {
+pub(crate) fn run_demo(stack: &DevStack) -> Result<ExitCode> {
+    if process::find_running(stack, StackUnit::Gateway.name()).is_none() {
         bail!(
             "the stack `{}` is not up (`{} up`)",
             stack.name(),
             stack.command()
         );
     }
-    Ok(up::exit_code(up::run_demo(stack, &Settings::load(stack))?))
+    Ok(up::exit_code(up::run_demo(
+        stack,
+        &StackSettings::load(stack),
+    )?))
 }
 
-/// The command `run`: becomes the service's binary, so that terminal and exit code are its own.
-pub(crate) fn run(stack: &Stack, options: &RunOptions) -> Result<ExitCode> {
+/// The command `run`: replaces the runner with the binary of the service, which then owns terminal and exit
+/// code.
+pub(crate) fn run_binary(stack: &DevStack, options: &RunOptions) -> Result<ExitCode> {
     let service = options.service;
     if service.is_part() {
         bail!("{} is not one of the services", service.name());
     }
-    let settings = Settings::load(stack);
+    let settings = StackSettings::load(stack);
     let mut command =
-        lifecycle::service_command(stack, &settings, service.into(), &options.arguments)?;
+        lifecycle::build_service_command(stack, &settings, service.into(), &options.arguments)?;
     command.envs(options.variables.iter().cloned());
     Err(command.exec()).with_context(|| format!("cannot run {}", command.get_program().display()))
 }
@@ -155,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_is_a_name_and_a_value_that_may_hold_anything() {
+    fn a_variable_has_a_name_and_any_value() {
         let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
         assert_eq!(parse_variable("A=b=c"), pair("A", "b=c"));
         assert_eq!(parse_variable("A="), pair("A", ""));

@@ -1,11 +1,11 @@
 //! A stack: its name, its ports, and its folder `.dev/<name>/`.
 //!
 //! ```text
-//! .dev/dev/data/      what postgres, redis, nats and s3 keep
-//!          secrets/   keys made once for this stack
-//!          bin/       the programs as they were when the stack started
+//! .dev/dev/data/      data of postgres, redis, nats and s3
+//!          secrets/   keys generated once for this stack
+//!          bin/       the programs that the stack runs
 //!          logs/      one file a process
-//!          run/       pid files, the settings of the run
+//!          run/       pid files, and the settings of the run
 //!          lock       held by the `up` or `test` that is responsible for the stack
 //! ```
 
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::instance::Instance;
+use crate::instance::UnitInstance;
 
-/// Which stack: `dev` is for people, `test` belongs to `cargo dev test`, `bench` to `cargo dev bench`.
-/// `roll` to `cargo dev roll`. All may be up at once.
+/// Names of the stacks, which can all be up at the same time: `dev` for people, and one each for
+/// `cargo dev test`, `cargo dev bench` and `cargo dev roll`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackName {
     Dev,
@@ -30,7 +30,7 @@ pub(crate) enum StackName {
 
 /// A stack on this machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Stack {
+pub(crate) struct DevStack {
     name: StackName,
     dir: PathBuf,
     port_offset: u16,
@@ -41,22 +41,22 @@ pub(crate) fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
-        .expect("this package lies two folders below the workspace's root")
+        .expect("this package is two folders below the workspace's root")
 }
 
-/// Moves all ports, for a second checkout on the same machine.
+/// Returns the offset of all ports, for a second checkout on the same machine.
 fn port_offset() -> u16 {
     let offset = std::env::var("TALKTIME_DEV_PORT_OFFSET").ok();
     offset.and_then(|offset| offset.parse().ok()).unwrap_or(0)
 }
 
-impl Stack {
+impl DevStack {
     pub(crate) fn new(name: StackName) -> Self {
-        Self::moved(name, port_offset())
+        Self::with_port_offset(name, port_offset())
     }
 
-    /// With its ports moved by so much, whatever the environment says.
-    pub(crate) fn moved(name: StackName, port_offset: u16) -> Self {
+    /// Returns a stack with this offset of its ports, whatever the environment sets.
+    pub(crate) fn with_port_offset(name: StackName, port_offset: u16) -> Self {
         let folder = match name {
             StackName::Dev => "dev",
             StackName::Test => "test",
@@ -79,12 +79,12 @@ impl Stack {
         }
     }
 
-    /// Whether its data may be lost with the machine's power: then writing it is much faster.
+    /// Whether its data may be lost in a power failure, which makes writes much faster.
     pub(crate) fn is_throwaway(&self) -> bool {
         self.name == StackName::Test
     }
 
-    /// `cargo dev` with what it takes to mean this stack, for messages.
+    /// Returns the command line that addresses this stack, for messages.
     pub(crate) fn command(&self) -> &'static str {
         match self.name {
             StackName::Dev => "cargo dev",
@@ -94,7 +94,7 @@ impl Stack {
         }
     }
 
-    /// A port of the stack `dev`, moved to where this stack has it.
+    /// Translates a port of the stack `dev` into that of this stack.
     pub(crate) fn port(&self, base: u16) -> u16 {
         let base = base + self.port_offset;
         match self.name {
@@ -105,15 +105,15 @@ impl Stack {
         }
     }
 
-    pub(crate) fn main_port(&self, instance: impl Into<Instance>) -> u16 {
+    pub(crate) fn main_port(&self, instance: impl Into<UnitInstance>) -> u16 {
         self.port(instance.into().ports().main)
     }
 
-    pub(crate) fn ops_port(&self, instance: impl Into<Instance>) -> Option<u16> {
+    pub(crate) fn ops_port(&self, instance: impl Into<UnitInstance>) -> Option<u16> {
         instance.into().ports().ops.map(|port| self.port(port))
     }
 
-    pub(crate) fn ports(&self, instance: Instance) -> impl Iterator<Item = u16> {
+    pub(crate) fn ports(&self, instance: UnitInstance) -> impl Iterator<Item = u16> {
         [Some(self.main_port(instance)), self.ops_port(instance)]
             .into_iter()
             .flatten()
@@ -147,24 +147,25 @@ impl Stack {
         self.dir.join("bin").join(name)
     }
 
-    /// Makes the folders. Postgres runs as another user when we are root and must pass through, so
-    /// they are open to all whatever the umask; the secrets are not.
-    pub(crate) fn make_dirs(&self) -> Result<()> {
+    /// Creates the folders. They are open to all users whatever the umask, because Postgres runs as another
+    /// user if the runner is root; only the secrets are private.
+    pub(crate) fn create_dirs(&self) -> Result<()> {
         for folder in ["data", "logs", "run", "bin", "secrets"] {
             let path = self.dir.join(folder);
-            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            fs::create_dir_all(&path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
         }
-        let dot_dev = self.dir.parent().expect("a stack lies in .dev");
+        let dot_dev = self.dir.parent().expect("a stack is in .dev");
         for path in [dot_dev, &self.dir, &self.data_dir()] {
             set_mode(path, 0o755)?;
         }
         set_mode(&self.secrets_dir(), 0o700)
     }
 
-    /// Removes logs of earlier runs: who reads a log wants this run's.
+    /// Removes the logs of earlier runs.
     pub(crate) fn clear_logs(&self) -> Result<()> {
         remove_dir(&self.dir.join("logs"))?;
-        self.make_dirs()
+        self.create_dirs()
     }
 }
 
@@ -173,7 +174,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("cannot change the permissions of {}", path.display()))
 }
 
-/// Removes a folder with all it holds; one that is not there is fine.
+/// Removes a folder with its content, if it exists.
 pub(crate) fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -186,26 +187,27 @@ pub(crate) fn remove_dir(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unit::Unit;
+    use crate::unit::StackUnit;
 
     #[test]
     fn each_stack_has_ports_of_its_own() {
         let (dev, test) = (
-            Stack::moved(StackName::Dev, 0),
-            Stack::moved(StackName::Test, 0),
+            DevStack::with_port_offset(StackName::Dev, 0),
+            DevStack::with_port_offset(StackName::Test, 0),
         );
-        let ports = |stack: &Stack, unit: Unit| stack.ports(unit.into()).collect::<Vec<_>>();
-        assert_eq!(ports(&dev, Unit::Gateway), [8080, 7200]);
-        assert_eq!(ports(&test, Unit::Gateway), [18080, 17200]);
-        assert_eq!(ports(&dev, Unit::Postgres), [7432]);
-        assert_eq!(ports(&test, Unit::Nats), [17422, 17822]);
-        let moved = Stack::moved(StackName::Dev, 3_000);
-        assert_eq!(ports(&moved, Unit::Gateway), [11080, 10200]);
+        let ports =
+            |stack: &DevStack, unit: StackUnit| stack.ports(unit.into()).collect::<Vec<_>>();
+        assert_eq!(ports(&dev, StackUnit::Gateway), [8080, 7200]);
+        assert_eq!(ports(&test, StackUnit::Gateway), [18080, 17200]);
+        assert_eq!(ports(&dev, StackUnit::Postgres), [7432]);
+        assert_eq!(ports(&test, StackUnit::Nats), [17422, 17822]);
+        let moved = DevStack::with_port_offset(StackName::Dev, 3_000);
+        assert_eq!(ports(&moved, StackUnit::Gateway), [11080, 10200]);
     }
 
     #[test]
-    fn a_stack_lies_in_the_workspace() {
+    fn a_stack_is_in_the_folder_of_the_workspace() {
         assert!(workspace_root().join("Cargo.lock").exists());
-        assert!(Stack::new(StackName::Test).dir().ends_with(".dev/test"));
+        assert!(DevStack::new(StackName::Test).dir().ends_with(".dev/test"));
     }
 }

@@ -1,4 +1,4 @@
-//! `test`: all tests of the workspace against a stack of their own.
+//! The command `test`: runs the tests of the workspace on a stack of their own.
 
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
@@ -7,27 +7,27 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::audit;
-use crate::cargo::{self, FAILPOINTS, Targets};
+use crate::cargo::{self, BuildTargets, FAILPOINTS};
 use crate::install;
-use crate::job::Job;
-use crate::progress::{self, Step};
-use crate::session::{self, Session};
-use crate::settings::{Build, Settings};
-use crate::stack::{Stack, StackName};
-use crate::totals::Totals;
+use crate::job::RunnerJob;
+use crate::progress::{self, ProgressStep};
+use crate::session::{self, StackSession};
+use crate::settings::{BuildProfile, StackSettings};
+use crate::stack::{DevStack, StackName};
+use crate::totals::TestTotals;
 use crate::up;
 
-/// Building and running all of them, on a small machine.
+/// Time to build and run all tests on a small machine.
 const TESTS_DEADLINE: Duration = Duration::from_hours(2);
-/// Short enough to wait for several, long enough to tell one minute from the next.
+/// Length of a billed minute: tests wait for several of them, and must distinguish one from the next.
 const MINUTE_SECS: u32 = 2;
 
 #[derive(Args)]
 pub(crate) struct TestOptions {
-    /// Leave the stack up afterwards, for inspection
+    /// Leave the stack up after the tests
     #[arg(long)]
     keep: bool,
-    /// For `cargo test`: a name to filter by, or `-p talktime-wallet -- --nocapture`
+    /// Arguments of `cargo test`: a name to filter by, or `-p talktime-wallet -- --nocapture`
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -36,15 +36,15 @@ pub(crate) struct TestOptions {
     cargo_test: Vec<String>,
 }
 
-/// The command `test`. The totals come last, alone on their line, whatever happened before.
-pub(crate) fn test(options: &TestOptions) -> ExitCode {
-    let stack = Stack::new(StackName::Test);
-    let mut totals = Totals::default();
+/// The command `test`. The totals are printed last, on a line of their own, even after an error.
+pub(crate) fn run_tests(options: &TestOptions) -> ExitCode {
+    let stack = DevStack::new(StackName::Test);
+    let mut totals = TestTotals::default();
     let outcome = test_in_fresh_stack(&stack, options, &mut totals);
     let succeeded = match &outcome {
         Ok(status) => status.success() && totals.failed == 0 && totals.passed > 0,
         Err(error) => {
-            progress::say(format_args!("error: {error:#}"));
+            progress::print_line(format_args!("error: {error:#}"));
             false
         }
     };
@@ -52,8 +52,8 @@ pub(crate) fn test(options: &TestOptions) -> ExitCode {
         && !status.success()
         && totals.failed == 0
     {
-        progress::say(format_args!(
-            "cargo test failed ({status}), though no test did"
+        progress::print_line(format_args!(
+            "cargo test failed ({status}), although no test did"
         ));
     }
     println!("{totals}");
@@ -65,80 +65,80 @@ pub(crate) fn test(options: &TestOptions) -> ExitCode {
 }
 
 fn test_in_fresh_stack(
-    stack: &Stack,
+    stack: &DevStack,
     options: &TestOptions,
-    totals: &mut Totals,
+    totals: &mut TestTotals,
 ) -> Result<ExitStatus> {
-    progress::say(format_args!("Talktime, stack `{}`", stack.name()));
-    let settings = Settings {
+    progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
+    let settings = StackSettings {
         minute_secs: MINUTE_SECS,
-        build: Build::Failpoints,
-        // What counts over all gateways needs two to be tested.
+        build: BuildProfile::Failpoints,
+        // Some tests need a second gateway, such as those of limits that all gateways share.
         gateways: 2,
-        ..Settings::default()
+        ..StackSettings::default()
     };
-    let session = Session::begin_anew(stack)?;
-    let outcome = raise_and_test(stack, &settings, options, totals);
-    let given_up = if options.keep {
-        progress::say(format_args!(
+    let session = StackSession::begin_fresh(stack)?;
+    let outcome = start_and_test(stack, &settings, options, totals);
+    let released = if options.keep {
+        progress::print_line(format_args!(
             "`{} down --wipe` stops the stack.",
             stack.command()
         ));
-        session.leave(&settings)
+        session.detach(&settings)
     } else {
-        // Each test made a database of its own: too much to keep until the next time.
-        session.end().and_then(|()| session::wipe(stack))
+        // Each test has created a database, which together take too much space to be kept.
+        session.end().and_then(|()| session::wipe_stack(stack))
     };
     let status = outcome?;
-    given_up?;
+    released?;
     Ok(status)
 }
 
-fn raise_and_test(
-    stack: &Stack,
-    settings: &Settings,
+fn start_and_test(
+    stack: &DevStack,
+    settings: &StackSettings,
     options: &TestOptions,
-    totals: &mut Totals,
+    totals: &mut TestTotals,
 ) -> Result<ExitStatus> {
     let packages = selected_packages(&options.cargo_test);
-    // Who tests one package need not wait for the tests of the others to build.
+    // Tests of selected packages need not wait until the other tests are built.
     let targets = if packages.is_empty() {
-        Targets::Everything
+        BuildTargets::Everything
     } else {
-        Targets::Programs
+        BuildTargets::stack()
     };
-    install::ensure_for_tests(stack)?;
-    up::raise(stack, settings, &targets)?;
+    install::ensure_test_programs(stack)?;
+    up::start_stack(stack, settings, &targets)?;
     let mut command = cargo_test(&packages, &options.cargo_test)?;
     command
         .envs(up::client_variables(stack, settings))
-        .env("TALKTIME_DEV", cargo::runner(stack));
-    let step = Step::start("tests");
-    let job = Job {
+        .env("TALKTIME_DEV", cargo::runner_path(stack));
+    let step = ProgressStep::start("tests");
+    let job = RunnerJob {
         stack,
         name: "tests",
         deadline: TESTS_DEADLINE,
     };
-    let status = job.run_reading(&mut command, |line| {
+    let status = job.run_with_lines(&mut command, |line| {
         println!("{line}");
-        totals.add(line);
+        totals.add_line(line);
     })?;
-    step.done("done");
-    let (report, passed) = audit::report(stack)?;
+    step.finish("done");
+    let (report, passed) = audit::audit_logs(stack)?;
     println!("{report}");
-    totals.add_one(passed);
+    totals.add_test(passed);
     Ok(status)
 }
 
 /// `cargo test` for the whole workspace, unless the arguments select packages.
 fn cargo_test(packages: &[String], arguments: &[String]) -> Result<Command> {
-    let mut command = cargo::cargo();
+    let mut command = cargo::cargo_command();
     command.args(["test", "--no-fail-fast"]);
     if packages.is_empty() {
         command.arg("--workspace");
     }
     // Cargo refuses a feature that none of the selected packages knows.
-    if packages.is_empty() || cargo::any_knows_failpoints(packages)? {
+    if packages.is_empty() || cargo::any_depends_on_kit(packages)? {
         command.args(["--features", FAILPOINTS]);
     }
     command.args(arguments);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_recognized_in_every_way_cargo_lets_one_write_them() {
+    fn packages_are_recognized_in_every_notation_of_cargo() {
         let packages = |text: &str| selected_packages(&words(text));
         assert_eq!(
             packages("-p a -pb --package c --package=d e"),
@@ -180,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn without_packages_the_whole_workspace_is_tested_with_fail_points() {
-        let command = cargo_test(&[], &words("settles")).expect("nothing is run");
+    fn the_whole_workspace_is_tested_with_fail_points_by_default() {
+        let command = cargo_test(&[], &words("settles")).expect("needs no metadata");
         let arguments: Vec<_> = command.get_args().collect();
         let expected = [
             "test",

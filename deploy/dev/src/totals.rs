@@ -1,30 +1,30 @@
-//! Adding up what the test binaries of one `cargo test` report.
+//! Sums the results of the test binaries of one `cargo test`.
 
 use std::fmt;
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+pub(crate) struct TestTotals {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
 }
 
-impl Totals {
-    /// Adds a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; …`; other lines
-    /// count for nothing.
-    pub(crate) fn add(&mut self, line: &str) {
+impl TestTotals {
+    /// Adds a line like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; …`; other lines are
+    /// ignored.
+    pub(crate) fn add_line(&mut self, line: &str) {
         let Some(result) = line.trim_start().strip_prefix("test result: ") else {
             return;
         };
         for clause in result.split(';') {
             let mut words = clause.split_whitespace().rev();
-            let (Some(what), Some(count)) = (words.next(), words.next()) else {
+            let (Some(outcome), Some(count)) = (words.next(), words.next()) else {
                 continue;
             };
             let Ok(count) = count.parse::<u64>() else {
                 continue;
             };
-            match what {
+            match outcome {
                 "passed" => self.passed += count,
                 "failed" => self.failed += count,
                 "ignored" => self.skipped += count,
@@ -32,17 +32,15 @@ impl Totals {
             }
         }
     }
-}
 
-impl Totals {
-    /// Adds a test that is no program's.
-    pub(crate) fn add_one(&mut self, passed: bool) {
+    /// Adds a test of the runner itself.
+    pub(crate) fn add_test(&mut self, passed: bool) {
         self.passed += u64::from(passed);
         self.failed += u64::from(!passed);
     }
 }
 
-impl fmt::Display for Totals {
+impl fmt::Display for TestTotals {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             passed,
@@ -61,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_of_several_binaries_add_up() {
+    fn results_of_several_binaries_are_summed() {
         let output = "\
 running 3 tests
 test a ... ok
@@ -69,11 +67,11 @@ test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fin
 test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 40 filtered out; finished in 1.5s
 \u{20}   Running tests/x.rs
 test result: \u{1b}[32mok\u{1b}[0m. 3 passed; 0 failed; 4 ignored; 0 measured; 0 filtered out";
-        let mut totals = Totals::default();
-        output.lines().for_each(|line| totals.add(line));
+        let mut totals = TestTotals::default();
+        output.lines().for_each(|line| totals.add_line(line));
         assert_eq!(
             totals,
-            Totals {
+            TestTotals {
                 passed: 16,
                 failed: 2,
                 skipped: 5
@@ -83,10 +81,10 @@ test result: \u{1b}[32mok\u{1b}[0m. 3 passed; 0 failed; 4 ignored; 0 measured; 0
     }
 
     #[test]
-    fn a_test_that_talks_about_results_does_not_count() {
-        let mut totals = Totals::default();
-        totals.add("it said \"test result: ok. 1 passed\"");
-        totals.add("test result: nonsense");
-        assert_eq!(totals, Totals::default());
+    fn other_lines_about_results_do_not_count() {
+        let mut totals = TestTotals::default();
+        totals.add_line("it said \"test result: ok. 1 passed\"");
+        totals.add_line("test result: nonsense");
+        assert_eq!(totals, TestTotals::default());
     }
 }

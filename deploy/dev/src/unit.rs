@@ -1,10 +1,10 @@
-//! What a stack consists of, and the table of ports.
+//! The units of a stack and their ports.
 
 use clap::ValueEnum;
 
-/// A unit of a stack: one of the four parts it stands on, or one of Talktime's own services.
+/// A unit of a stack: one of the four parts, which are third-party servers, or one of Talktime's services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
-pub(crate) enum Unit {
+pub(crate) enum StackUnit {
     Postgres,
     Redis,
     Nats,
@@ -18,46 +18,51 @@ pub(crate) enum Unit {
     Gateway,
 }
 
-/// Ports of the first replica in the stack `dev`; other stacks add their offset (see `Stack::port`).
+/// Ports of the first replica in the stack `dev`; other stacks add their offset (see `DevStack::port`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
-    /// What it is there for: gRPC of a service, HTTP of the gateway, the own protocol of a part.
+pub(crate) struct UnitPorts {
+    /// Port of the main protocol: gRPC of a service, HTTP of the gateway, the own protocol of a part.
     pub(crate) main: u16,
-    /// Health and metrics, where they have a port of their own.
+    /// Port of health and metrics, if it differs.
     pub(crate) ops: Option<u16>,
 }
 
-/// In the order of starting; stopping goes the other way.
-pub(crate) const PARTS: [Unit; 4] = [Unit::Postgres, Unit::Redis, Unit::Nats, Unit::S3];
+/// The parts in the order in which they start; they stop in the opposite order.
+pub(crate) const PARTS: [StackUnit; 4] = [
+    StackUnit::Postgres,
+    StackUnit::Redis,
+    StackUnit::Nats,
+    StackUnit::S3,
+];
 
-/// The services with a schema and roles in Postgres and a gRPC port: all but the gateway.
-pub(crate) const GRPC_SERVICES: [Unit; 6] = [
-    Unit::Auth,
-    Unit::Profile,
-    Unit::Presence,
-    Unit::Wallet,
-    Unit::Calls,
-    Unit::Verification,
+/// The services with a schema and a gRPC port: all except the gateway.
+pub(crate) const GRPC_SERVICES: [StackUnit; 6] = [
+    StackUnit::Auth,
+    StackUnit::Profile,
+    StackUnit::Presence,
+    StackUnit::Wallet,
+    StackUnit::Calls,
+    StackUnit::Verification,
 ];
 
 /// Talktime's own processes.
-pub(crate) const SERVICES: [Unit; 7] = [
-    Unit::Auth,
-    Unit::Profile,
-    Unit::Presence,
-    Unit::Wallet,
-    Unit::Calls,
-    Unit::Verification,
-    Unit::Gateway,
+pub(crate) const SERVICES: [StackUnit; 7] = [
+    StackUnit::Auth,
+    StackUnit::Profile,
+    StackUnit::Presence,
+    StackUnit::Wallet,
+    StackUnit::Calls,
+    StackUnit::Verification,
+    StackUnit::Gateway,
 ];
 
-/// Everything, in the order of starting.
-pub(crate) fn all() -> impl Iterator<Item = Unit> {
+/// Returns all units in the order in which they start.
+pub(crate) fn all_units() -> impl Iterator<Item = StackUnit> {
     PARTS.into_iter().chain(SERVICES)
 }
 
-impl Unit {
-    /// Its name on the command line, in file names and, for a service, of its schema.
+impl StackUnit {
+    /// Returns the name on the command line, in file names and, for a service, of its schema.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
@@ -74,7 +79,7 @@ impl Unit {
         }
     }
 
-    pub(crate) const fn ports(self) -> Ports {
+    pub(crate) const fn ports(self) -> UnitPorts {
         let (main, ops) = match self {
             Self::Postgres => (7432, None),
             Self::Redis => (7379, None),
@@ -88,10 +93,10 @@ impl Unit {
             Self::Verification => (7106, Some(7206)),
             Self::Gateway => (8080, Some(7200)),
         };
-        Ports { main, ops }
+        UnitPorts { main, ops }
     }
 
-    /// The program that `cargo build` makes for it; `None` for the parts that are installed.
+    /// Returns the program that `cargo build` produces; `None` for parts that are installed.
     pub(crate) fn binary(self) -> Option<String> {
         match self {
             Self::Postgres | Self::Redis | Self::Nats => None,
@@ -114,8 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_knows_a_unit_by_its_name() {
-        for unit in all() {
+    fn the_command_line_accepts_the_name_of_each_unit() {
+        for unit in all_units() {
             let value = unit.to_possible_value().expect("no unit is hidden");
             assert_eq!(value.get_name(), unit.name());
         }
@@ -123,6 +128,6 @@ mod tests {
 
     #[test]
     fn every_unit_is_a_part_or_a_service() {
-        assert_eq!(all().count(), Unit::value_variants().len());
+        assert_eq!(all_units().count(), StackUnit::value_variants().len());
     }
 }

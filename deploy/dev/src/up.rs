@@ -1,4 +1,4 @@
-//! `up` and `down`: a whole stack.
+//! The commands `up` and `down` for a whole stack.
 
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
@@ -6,21 +6,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::instance::{Instance, REPLICAS_MAX};
-use crate::job::Job;
+use crate::instance::{REPLICAS_MAX, UnitInstance};
+use crate::job::RunnerJob;
 use crate::process;
-use crate::progress::{self, Step};
-use crate::session::{self, Session};
-use crate::settings::{Build, DEFAULT_MINUTE_SECS, Settings};
-use crate::stack::Stack;
-use crate::unit::{GRPC_SERVICES, PARTS, Unit};
+use crate::progress::{self, ProgressStep};
+use crate::session::{self, StackSession};
+use crate::settings::{BuildProfile, DEFAULT_MINUTE_SECS, StackSettings};
+use crate::stack::DevStack;
+use crate::unit::{GRPC_SERVICES, PARTS, StackUnit};
 use crate::{cargo, databases, env, install, interrupt, lifecycle, lock, log, parts, ports, wait};
 
-/// The demo waits through a few minutes of a call, as long as `--minute-secs` makes them.
+/// Time for the demo, which waits for a few minutes of a call, whose length `--minute-secs` sets.
 const DEMO_DEADLINE: Duration = Duration::from_mins(15);
-/// A migration of an empty or small database; a long one has no place in development.
+/// Time for a migration of a small database.
 const MIGRATE_DEADLINE: Duration = Duration::from_mins(2);
-/// How often a stack that is up is looked after.
+/// The program that makes the demo call.
+const DEMO: &str = "talktime-demo";
+/// Interval at which a running stack is checked.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
@@ -29,71 +31,75 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct UpOptions {
-    /// Return when the stack is up and the demo is done, and leave it up
+    /// Return when the stack is up and the demo has finished, and leave it up
     #[arg(long)]
     detach: bool,
     /// Do not run the demo
     #[arg(long)]
     no_demo: bool,
-    /// The length of a minute that is billed
+    /// Length of a billed minute in seconds
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MINUTE_SECS)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     minute_secs: u32,
     /// Build with optimizations
     #[arg(long)]
     release: bool,
-    /// Processes of each service
+    /// Number of processes of each service
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(REPLICAS_MAX)))]
     replicas: u16,
-    /// Only Postgres, Redis, NATS and S3, for services run from elsewhere
+    /// Start only Postgres, Redis, NATS and S3, for services that run elsewhere
     #[arg(long)]
     infra_only: bool,
 }
 
 impl UpOptions {
-    fn settings(&self) -> Settings {
-        Settings {
+    fn settings(&self) -> StackSettings {
+        StackSettings {
             minute_secs: self.minute_secs,
             build: if self.release {
-                Build::Release
+                BuildProfile::Release
             } else {
-                Build::Debug
+                BuildProfile::Debug
             },
             infra_only: self.infra_only,
             replicas: self.replicas,
-            ..Settings::default()
+            ..StackSettings::default()
         }
     }
 }
 
 /// The command `up`.
-pub(crate) fn up(stack: &Stack, options: &UpOptions) -> Result<ExitCode> {
-    progress::say(format_args!("Talktime, stack `{}`", stack.name()));
+pub(crate) fn run_up(stack: &DevStack, options: &UpOptions) -> Result<ExitCode> {
+    progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
     let settings = options.settings();
-    let session = Session::begin(stack)?;
-    let outcome = raise_and_show(stack, &settings, options);
-    if outcome.is_err() || interrupt::requested() {
+    let session = StackSession::begin(stack)?;
+    let outcome = start_and_demo(stack, &settings, options);
+    if outcome.is_err() || interrupt::is_requested() {
         session.end()?;
     } else if options.detach {
-        session.leave(&settings)?;
+        session.detach(&settings)?;
     } else {
-        progress::say("\nCtrl-C stops everything.");
-        watch(stack);
+        progress::print_line("\nCtrl-C stops everything.");
+        watch_stack(stack);
         session.end()?;
     }
     outcome
 }
 
-/// Brings the stack up and runs the demo. A demo that fails is no error here: the stack stays up for
-/// whoever wants to know why.
-fn raise_and_show(stack: &Stack, settings: &Settings, options: &UpOptions) -> Result<ExitCode> {
+/// Starts the stack and runs the demo. A failed demo is not an error: the stack stays up so that its cause can
+/// be found.
+fn start_and_demo(
+    stack: &DevStack,
+    settings: &StackSettings,
+    options: &UpOptions,
+) -> Result<ExitCode> {
     let targets = if settings.infra_only {
-        cargo::Targets::Program("talktime-dev-s3")
+        cargo::BuildTargets::single("talktime-dev-s3")
     } else {
-        cargo::Targets::Programs
+        cargo::BuildTargets::stack_and(&[DEMO])
     };
-    raise(stack, settings, &targets)?;
+    start_stack(stack, settings, &targets)?;
     let demo = if options.no_demo || options.infra_only {
         ExitCode::SUCCESS
     } else {
@@ -101,10 +107,12 @@ fn raise_and_show(stack: &Stack, settings: &Settings, options: &UpOptions) -> Re
     };
     print_addresses(stack, settings);
     if demo != ExitCode::SUCCESS {
-        progress::say("\nThe demo failed; the stack stays up so that you can look into it.");
+        progress::print_line(
+            "\nThe demo failed; the stack stays up so that you can find the cause.",
+        );
     }
     if options.detach {
-        progress::say(format_args!(
+        progress::print_line(format_args!(
             "\n`{} down` stops everything.",
             stack.command()
         ));
@@ -112,91 +120,99 @@ fn raise_and_show(stack: &Stack, settings: &Settings, options: &UpOptions) -> Re
     Ok(demo)
 }
 
-/// Installs, builds and starts all that the settings ask for.
-pub(crate) fn raise(stack: &Stack, settings: &Settings, targets: &cargo::Targets) -> Result<()> {
-    // Before the build, which may take long, and of which a taken port would make nothing.
-    let services = settings.services();
-    let parts = PARTS.map(Instance::from);
-    ports::require_free(stack, &[&parts, services.as_slice()].concat())?;
+/// Installs, builds and starts everything that the settings require.
+pub(crate) fn start_stack(
+    stack: &DevStack,
+    settings: &StackSettings,
+    targets: &cargo::BuildTargets,
+) -> Result<()> {
+    // Ports are checked before the build, which may take minutes.
+    let services = settings.list_services();
+    let parts = PARTS.map(UnitInstance::from);
+    ports::require_free_ports(stack, &[&parts, services.as_slice()].concat())?;
     settings.save(stack)?;
-    install::ensure(stack)?;
-    cargo::build(stack, settings.build, targets)?;
-    parts::prepare(stack)?;
-    lifecycle::start(stack, settings, &parts, &Vec::new())?;
-    databases::bootstrap(stack)?;
+    install::ensure_installed(stack)?;
+    cargo::build_programs(stack, settings.build, targets)?;
+    parts::prepare_parts(stack)?;
+    lifecycle::start_instances(stack, settings, &parts, &Vec::new())?;
+    databases::bootstrap_databases(stack)?;
     if settings.infra_only {
         return Ok(());
     }
     for service in GRPC_SERVICES {
-        migrate(stack, settings, service)?;
+        migrate_service(stack, settings, service)?;
     }
-    lifecycle::start(stack, settings, &services, &Vec::new())
+    lifecycle::start_instances(stack, settings, &services, &Vec::new())
 }
 
-/// Brings a service's schema up to date with its binary.
-pub(crate) fn migrate(stack: &Stack, settings: &Settings, service: Unit) -> Result<()> {
-    let step = Step::start(service.name());
+/// Migrates the schema of a service with its binary.
+pub(crate) fn migrate_service(
+    stack: &DevStack,
+    settings: &StackSettings,
+    service: StackUnit,
+) -> Result<()> {
+    let step = ProgressStep::start(service.name());
     let path = stack.log(service.name());
-    let log_from = log::length(&path);
+    let log_from = log::read_length(&path);
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(&path)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let mut command =
-        lifecycle::service_command(stack, settings, service.into(), &["migrate".to_owned()])?;
+        lifecycle::build_service_command(stack, settings, service.into(), &["migrate".to_owned()])?;
     command.stdout(log.try_clone()?).stderr(log);
-    let job = Job {
+    let job = RunnerJob {
         stack,
         name: "migrate",
         deadline: MIGRATE_DEADLINE,
     };
     let status = job.run(&mut command)?;
     if !status.success() {
-        let tail = log::tail(&path, log_from);
+        let tail = log::format_tail(&path, log_from);
         bail!(
             "{} could not migrate its schema ({status}):\n{tail}",
             service.name()
         );
     }
-    step.done("migrated");
+    step.finish("migrated");
     Ok(())
 }
 
 /// Runs the demo against a stack that is up.
-pub(crate) fn run_demo(stack: &Stack, settings: &Settings) -> Result<ExitStatus> {
-    let binary = stack.binary("talktime-demo");
+pub(crate) fn run_demo(stack: &DevStack, settings: &StackSettings) -> Result<ExitStatus> {
+    let binary = stack.binary(DEMO);
     if !binary.exists() {
-        bail!("the stack has no demo: no program talktime-demo was built");
+        bail!("{DEMO} was not built; `{} up` builds it", stack.command());
     }
-    progress::note("demo", "running", "");
-    let step = Step::start("demo");
+    progress::print_status("demo", "running", "");
+    let step = ProgressStep::start("demo");
     let mut command = Command::new(binary);
     command.envs(client_variables(stack, settings));
-    let job = Job {
+    let job = RunnerJob {
         stack,
         name: "demo",
         deadline: DEMO_DEADLINE,
     };
     let status = job.run(&mut command)?;
-    step.done(if status.success() { "passed" } else { "FAILED" });
+    step.finish(if status.success() { "passed" } else { "FAILED" });
     Ok(status)
 }
 
-/// The variables of `cargo dev env`, as of now.
-pub(crate) fn client_variables(stack: &Stack, settings: &Settings) -> env::Variables {
-    env::of_clients(stack, settings, |service| {
-        process::running(stack, &service.name()).map(|process| process.pid)
+/// Returns the variables of `cargo dev env` with the current pids.
+pub(crate) fn client_variables(stack: &DevStack, settings: &StackSettings) -> env::EnvVariables {
+    env::client_variables(stack, settings, |service| {
+        process::find_running(stack, &service.name()).map(|process| process.pid)
     })
 }
 
-/// A command's own exit code; 1 for one that a signal ended.
+/// Returns the exit code of a command, or 1 if a signal ended it.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     ExitCode::from(code.unwrap_or(1))
 }
 
-fn print_addresses(stack: &Stack, settings: &Settings) {
+fn print_addresses(stack: &DevStack, settings: &StackSettings) {
     let mut addresses = vec![
         ("Postgres", env::superuser_url(stack)),
         ("Redis", env::redis_url(stack)),
@@ -212,53 +228,53 @@ fn print_addresses(stack: &Stack, settings: &Settings) {
     }
 }
 
-/// Stays until somebody interrupts us or nothing is left to look after, and tells of processes that
-/// come and go meanwhile (by `cargo dev kill`, or by a bug).
-fn watch(stack: &Stack) {
-    let mut known = lifecycle::alive(stack);
+/// Waits until an interrupt, or until no process is left, and prints which processes stop and start meanwhile
+/// (by `cargo dev kill`, or by a bug).
+fn watch_stack(stack: &DevStack) {
+    let mut known = lifecycle::list_alive(stack);
     while !known.is_empty() {
-        if pause_unless_interrupted() {
+        if wait_or_interrupt() {
             return;
         }
-        let alive = lifecycle::alive(stack);
+        let alive = lifecycle::list_alive(stack);
         for gone in known.iter().filter(|instance| !alive.contains(instance)) {
             let detail = format!("see `{} logs {gone}`", stack.command());
-            progress::note(&gone.name(), "gone", detail);
+            progress::print_status(&gone.name(), "gone", detail);
         }
         for back in alive.iter().filter(|instance| !known.contains(instance)) {
-            progress::note(&back.name(), "is back", "");
+            progress::print_status(&back.name(), "is back", "");
         }
         known = alive;
     }
-    progress::say("Nothing of the stack is left.");
+    progress::print_line("All processes of the stack have ended.");
 }
 
-/// Waits for one interval; true if an interrupt cut it short.
-fn pause_unless_interrupted() -> bool {
-    wait::until(Instant::now() + WATCH_INTERVAL, interrupt::requested)
+/// Waits for one interval; returns true after an interrupt.
+fn wait_or_interrupt() -> bool {
+    wait::poll_until(Instant::now() + WATCH_INTERVAL, interrupt::is_requested)
 }
 
 /// The command `down`.
-pub(crate) fn down(stack: &Stack, wipe: bool) -> Result<()> {
-    stack.make_dirs()?;
-    let was_up = !lifecycle::alive(stack).is_empty();
-    lock::ask_holder_to_stop(stack)?;
-    lifecycle::stop_all(stack)?;
-    Settings {
+pub(crate) fn run_down(stack: &DevStack, wipe: bool) -> Result<()> {
+    stack.create_dirs()?;
+    let was_up = !lifecycle::list_alive(stack).is_empty();
+    lock::stop_holder(stack)?;
+    lifecycle::stop_stack(stack)?;
+    StackSettings {
         detached: false,
-        ..Settings::load(stack)
+        ..StackSettings::load(stack)
     }
     .save(stack)?;
     if wipe {
-        session::wipe(stack)?;
-        progress::say(format_args!(
-            "The stack `{}` is down and its data deleted.",
+        session::wipe_stack(stack)?;
+        progress::print_line(format_args!(
+            "The stack `{}` is down, and its data is deleted.",
             stack.name()
         ));
     } else if was_up {
-        progress::say(format_args!("The stack `{}` is down.", stack.name()));
+        progress::print_line(format_args!("The stack `{}` is down.", stack.name()));
     } else {
-        progress::say(format_args!("The stack `{}` was not up.", stack.name()));
+        progress::print_line(format_args!("The stack `{}` was not up.", stack.name()));
     }
     Ok(())
 }

@@ -1,28 +1,28 @@
-//! Waiting for a state, by looking at it again and again until a deadline.
+//! Waits for a state by checking it repeatedly until a deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The pause between two looks.
+/// Time between two checks.
 pub(crate) const POLL: Duration = Duration::from_millis(25);
 
-/// Waits until it is so; false if it still is not at the deadline.
-pub(crate) fn until(deadline: Instant, is_so: impl Fn() -> bool) -> bool {
-    while !is_so() {
+/// Waits until the condition holds; returns false if it does not hold at the deadline.
+pub(crate) fn poll_until(deadline: Instant, holds: impl Fn() -> bool) -> bool {
+    while !holds() {
         if Instant::now() >= deadline {
             return false;
         }
-        pause();
+        sleep_briefly();
     }
     true
 }
 
-/// One pause, for waits that do more between two looks than `until` can.
+/// Waits for one interval, for loops that do more between two checks than [`poll_until`] can.
 #[expect(
     clippy::disallowed_methods,
     reason = "this program has no async runtime to block"
 )]
-pub(crate) fn pause() {
+pub(crate) fn sleep_briefly() {
     thread::sleep(POLL);
 }
 
@@ -31,9 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_waited_for_and_given_up_at_the_deadline() {
+    fn waiting_ends_when_the_condition_holds_or_at_the_deadline() {
         let start = Instant::now();
-        assert!(until(start + Duration::from_mins(1), || start.elapsed() > POLL));
-        assert!(!until(start, || false));
+        assert!(poll_until(start + Duration::from_mins(1), || start
+            .elapsed()
+            > POLL));
+        assert!(!poll_until(start, || false));
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use talktime_client::Role;
-use talktime_tests::{Answered, Pair, WAIT_MAX, wait_for};
+use talktime_client::UserRole;
+use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, wait_for};
 
 use super::{about, mark, open};
 
@@ -13,24 +13,24 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn one_may_choose_of_whom_to_hear() {
-    let pair = Pair::meet_without_coins().await;
-    let watcher = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up_without_coins().await;
+    let watcher = pair.app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&pair.app, "/ws/presence", &watcher).await;
     let (chosen, other) = (&pair.listener, &pair.caller);
     let choose = json!({"type": "subscribe", "data": {"user_ids": [chosen.user_id]}});
     socket.send(&choose).await.expect("sent");
-    let subscribed = socket.next_of_type("subscribed", WAIT_MAX).await;
+    let subscribed = socket.receive_type("subscribed", WAIT_MAX).await;
     let subscribed = subscribed.expect("an answer");
     assert_eq!(subscribed["data"]["user_ids"], json!([chosen.user_id]));
     mark(&pair.app, other, 11).await;
     mark(&pair.app, chosen, 12).await;
-    let first = socket.next_of_type("status_change", WAIT_MAX).await;
+    let first = socket.receive_type("status_change", WAIT_MAX).await;
     assert_eq!(first.expect("a change")["data"]["wait_time"], 12);
 
     let widen = json!({"type": "unsubscribe", "data": {"user_ids": [chosen.user_id]}});
     socket.send(&widen).await.expect("sent");
     socket
-        .next_of_type("subscribed", WAIT_MAX)
+        .receive_type("subscribed", WAIT_MAX)
         .await
         .expect("an answer");
     mark(&pair.app, other, 13).await;
@@ -39,8 +39,8 @@ async fn one_may_choose_of_whom_to_hear() {
 
 #[tokio::test]
 async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
-    let pair = Pair::meet_without_coins().await;
-    let watcher = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up_without_coins().await;
+    let watcher = pair.app.sign_up(UserRole::User).await;
     for (query, expected) in [
         ("", ["status_change", "presence_update"].as_slice()),
         ("?changes=status_change", &["status_change"]),
@@ -50,12 +50,12 @@ async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
         let (mut socket, _) = open(&pair.app, &path, &watcher).await;
         let choose = json!({"type": "subscribe", "data": {"user_ids": [pair.caller.user_id]}});
         socket.send(&choose).await.expect("sent");
-        let chosen = socket.next_of_type("subscribed", WAIT_MAX).await;
+        let chosen = socket.receive_type("subscribed", WAIT_MAX).await;
         chosen.expect("an answer");
         for wait_time in [21, 22] {
             mark(&pair.app, &pair.caller, wait_time).await;
             for r#type in expected {
-                let change = socket.next_where("a change", WAIT_MAX, |message| {
+                let change = socket.receive_matching("a change", WAIT_MAX, |message| {
                     message["data"]["wait_time"] == wait_time
                 });
                 assert_eq!(change.await.expect("a change")["type"], *r#type, "{query}");
@@ -66,16 +66,16 @@ async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
 
 #[tokio::test]
 async fn blocks_hold_at_once_and_both_ways() {
-    let pair = Pair::meet_without_coins().await;
-    let bystander = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up_without_coins().await;
+    let bystander = pair.app.sign_up(UserRole::User).await;
     let (mut of_caller, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
     let (mut of_listener, _) = open(&pair.app, "/ws/presence", &pair.listener).await;
     let (mut notified, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let block = json!({"blocked_id": pair.listener.user_id});
-    let ask = pair.app.post("/block").of(&pair.caller).json(&block);
+    let ask = pair.app.post("/block").as_user(&pair.caller).json(&block);
     assert_eq!(ask.answer().await.status, 200);
     notified
-        .next_of_type("user_blocked", WAIT_MAX)
+        .receive_type("user_blocked", WAIT_MAX)
         .await
         .expect("told");
     mark(&pair.app, &pair.caller, 21).await;
@@ -85,7 +85,7 @@ async fn blocks_hold_at_once_and_both_ways() {
         (&mut of_caller, pair.listener.user_id),
         (&mut of_listener, pair.caller.user_id),
     ] {
-        let heard = socket.next_where("of either", WAIT_MAX, |message| {
+        let heard = socket.receive_matching("of either", WAIT_MAX, |message| {
             let about = &message["data"]["user_id"];
             *about == hidden || *about == bystander.user_id
         });
@@ -94,7 +94,7 @@ async fn blocks_hold_at_once_and_both_ways() {
             bystander.user_id
         );
     }
-    let ask = pair.app.delete("/block").of(&pair.caller).json(&block);
+    let ask = pair.app.delete("/block").as_user(&pair.caller).json(&block);
     assert_eq!(ask.answer().await.status, 200);
     wait_for("the listener to be heard of again", || async {
         let mut wait_time = 24;
@@ -102,7 +102,7 @@ async fn blocks_hold_at_once_and_both_ways() {
         wait_time += 1;
         let (mut socket, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
         mark(&pair.app, &pair.listener, wait_time).await;
-        let heard = socket.next_where("of them", ONE_SECOND, |message| {
+        let heard = socket.receive_matching("of them", ONE_SECOND, |message| {
             message["data"]["user_id"] == pair.listener.user_id
         });
         heard.await.ok()

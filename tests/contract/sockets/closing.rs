@@ -4,19 +4,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
-use talktime_client::{Person, Role, Socket};
-use talktime_tests::replica::{second_auth, second_gateway};
-use talktime_tests::{Answered, Pair, WAIT_MAX, app, dev, variable, wait_for};
+use talktime_client::{AppSocket, AppUser, UserRole};
+use talktime_tests::replica::{start_auth, start_gateway};
+use talktime_tests::{
+    CallPair, ExpectAnswer, WAIT_MAX, connect_app, read_variable, run_dev, wait_for,
+};
 use tokio::time::MissedTickBehavior;
 
 use super::{CLOSED_WITHIN, assert_open, assert_quiet, mark, open};
 
 #[tokio::test]
 async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
     for (way, is_deletion) in [("/auth/logout", false), ("/users/me", true)] {
-        let person = app.sign_up(Role::User).await;
+        let person = app.sign_up(UserRole::User).await;
         let (here, _) = open(&app, "/ws/presence", &person).await;
         let (there, _) = open(&replica.app, "/ws/calls", &person).await;
         let ask = if is_deletion {
@@ -24,13 +26,17 @@ async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
         } else {
             app.post(way)
         };
-        assert_eq!(ask.of(&person).answer().await.status, 200);
+        assert_eq!(ask.as_user(&person).answer().await.status, 200);
         let ended = Instant::now();
         for mut socket in [here, there] {
-            let error = socket.next_of_type("error", CLOSED_WITHIN).await;
+            let error = socket.receive_type("error", CLOSED_WITHIN).await;
             assert_eq!(error.expect("an error")["data"]["code"], "AUTH_FAILED");
             assert_eq!(
-                socket.closed(CLOSED_WITHIN).await.expect("closed").code,
+                socket
+                    .wait_until_closed(CLOSED_WITHIN)
+                    .await
+                    .expect("closed")
+                    .code,
                 4401
             );
         }
@@ -44,9 +50,9 @@ async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
 
 /// As a ban does. The operator's command takes the role of an admin away and no other, so the test leaves
 /// somebody with that one alone.
-async fn make_admin_and_nothing_else(person: &Person) {
-    dev(&["grant-admin", &person.phone]).await;
-    let url = variable("PROFILE_APP_DATABASE_URL");
+async fn make_admin_and_nothing_else(person: &AppUser) {
+    run_dev(&["grant-admin", &person.phone]).await;
+    let url = read_variable("PROFILE_APP_DATABASE_URL");
     let mut profile = PgConnection::connect(&url).await.expect("connected");
     let others = "UPDATE profile.user_roles SET active = false
                   WHERE user_id = $1 AND role <> 'admin'";
@@ -55,34 +61,40 @@ async fn make_admin_and_nothing_else(person: &Person) {
     assert_eq!(taken.rows_affected(), 1);
 }
 
-async fn assert_barred(mut socket: Socket) {
-    let error = socket.next_of_type("error", CLOSED_WITHIN).await;
+async fn assert_barred(mut socket: AppSocket) {
+    let error = socket.receive_type("error", CLOSED_WITHIN).await;
     assert_eq!(
         error.expect("an error")["data"]["code"],
         "PERMISSION_DENIED"
     );
-    let closed = socket.closed(CLOSED_WITHIN).await.expect("closed");
+    let closed = socket
+        .wait_until_closed(CLOSED_WITHIN)
+        .await
+        .expect("closed");
     assert_eq!(closed.code, 4403, "{closed:?}");
 }
 
 #[tokio::test]
 async fn who_loses_their_last_role_loses_their_sockets_on_every_gateway_within_a_second() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let (banned, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let (banned, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     make_admin_and_nothing_else(&banned).await;
     let (here, _) = open(&app, "/ws/presence", &banned).await;
     let (there, _) = open(&replica.app, "/ws/calls", &banned).await;
     let (mut of_other, _) = open(&app, "/ws/notifications", &other).await;
     let command = ["run", "profile", "revoke-admin", "--operator", "asha"];
-    dev(&[&command[..], &[&banned.phone]].concat()).await;
+    run_dev(&[&command[..], &[&banned.phone]].concat()).await;
     let ended = Instant::now();
     for socket in [here, there] {
         assert_barred(socket).await;
     }
     assert!(ended.elapsed() < CLOSED_WITHIN, "{:?}", ended.elapsed());
     for gateway in [&*app, &replica.app] {
-        let again = gateway.socket("/ws/feed", &banned).await;
+        let again = gateway.connect_socket("/ws/feed", &banned).await;
         assert_barred(again.expect("accepted, to be told why it is refused")).await;
     }
     assert_quiet(&mut of_other).await;
@@ -90,11 +102,11 @@ async fn who_loses_their_last_role_loses_their_sockets_on_every_gateway_within_a
 
 #[tokio::test]
 async fn one_device_that_logs_out_leaves_the_others_online() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let other = app.log_in_again(&person).await;
     let (mut socket, _) = open(&app, "/ws/notifications", &other).await;
-    let sessions = app.get("/auth/sessions").of(&other).answer().await;
+    let sessions = app.get("/auth/sessions").as_user(&other).answer().await;
     let first = sessions.body["sessions"]
         .as_array()
         .expect("sessions")
@@ -106,66 +118,73 @@ async fn one_device_that_logs_out_leaves_the_others_online() {
     let id = first["session_id"].as_str().expect("an id");
     let ended = app
         .delete(&format!("/auth/sessions/{id}"))
-        .of(&other)
+        .as_user(&other)
         .answer()
         .await;
     assert_eq!(ended.status, 200, "{ended:?}");
-    let status = app.get("/users/me/status").of(&other).answer().await;
+    let status = app.get("/users/me/status").as_user(&other).answer().await;
     assert_eq!(status.body["is_online"], true, "{status:?}");
     assert_quiet(&mut socket).await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_stops_sends_its_clients_elsewhere() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let person = app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&replica.app, "/ws/feed", &person).await;
     replica.terminate().await;
-    let closed = socket.closed(WAIT_MAX).await.expect("closed");
+    let closed = socket.wait_until_closed(WAIT_MAX).await.expect("closed");
     assert_eq!(closed.code, 1012, "{closed:?}");
 }
 
 #[tokio::test]
 async fn a_token_that_expires_takes_its_socket_along() {
     let lasts = Duration::from_secs(3);
-    let auth = second_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "3")]).await;
-    let replica = second_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "3")]).await;
+    let replica = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let person = app.log_in_at(&replica.app, &person).await;
     let (mut socket, _) = open(&replica.app, "/ws/feed", &person).await;
-    let error = socket.next_of_type("error", lasts + CLOSED_WITHIN).await;
+    let error = socket.receive_type("error", lasts + CLOSED_WITHIN).await;
     assert_eq!(error.expect("an error")["data"]["code"], "AUTH_FAILED");
     assert_eq!(
-        socket.closed(CLOSED_WITHIN).await.expect("closed").code,
+        socket
+            .wait_until_closed(CLOSED_WITHIN)
+            .await
+            .expect("closed")
+            .code,
         4401
     );
-    let refused = replica.app.get("/users/me").of(&person).answer().await;
+    let refused = replica.app.get("/users/me").as_user(&person).answer().await;
     crate::assert_problem(&refused, 401, "token_expired");
 }
 
 #[tokio::test]
 async fn a_dead_client_is_dropped() {
-    let replica = second_gateway(&[
+    let replica = start_gateway(&[
         ("TALKTIME_GATEWAY__SOCKETS__PING_EVERY_MS", "200"),
         ("TALKTIME_GATEWAY__SOCKETS__SILENCE_MAX_MS", "1000"),
     ])
     .await;
-    let app = app().await;
-    let (dead, alive) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (dead, alive) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let mut of_dead = replica
         .app
-        .socket("/ws/feed", &dead)
+        .connect_socket("/ws/feed", &dead)
         .await
         .expect("accepted");
     let mut of_alive = replica
         .app
-        .socket("/ws/feed", &alive)
+        .connect_socket("/ws/feed", &alive)
         .await
         .expect("accepted");
     of_dead
-        .next_of_type("hello", WAIT_MAX)
+        .receive_type("hello", WAIT_MAX)
         .await
         .expect("hello");
     // The one is not read, so that no ping is answered; the other is.
@@ -178,22 +197,29 @@ async fn a_dead_client_is_dropped() {
     };
     tokio::select! {
         () = dropped => {}
-        closed = of_alive.closed(WAIT_MAX) => panic!("the living was closed: {closed:?}"),
+        closed = of_alive.wait_until_closed(WAIT_MAX) => panic!("the living was closed: {closed:?}"),
     }
-    assert_eq!(of_dead.closed(WAIT_MAX).await.expect("closed").code, 1006);
+    assert_eq!(
+        of_dead
+            .wait_until_closed(WAIT_MAX)
+            .await
+            .expect("closed")
+            .code,
+        1006
+    );
     assert_open(&mut of_alive).await;
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     let unread = ("TALKTIME_GATEWAY__SOCKETS__UNREAD_MAX_MS", "1000");
-    let replica = second_gateway(&[unread]).await;
-    let pair = Pair::meet_without_coins().await;
+    let replica = start_gateway(&[unread]).await;
+    let pair = CallPair::sign_up_without_coins().await;
     let (slow, person) = (&pair.caller, &pair.listener);
-    let watcher = pair.app.sign_up(Role::User).await;
+    let watcher = pair.app.sign_up(UserRole::User).await;
     let (mut reading, _) = open(&replica.app, "/ws/presence", &watcher).await;
     let gateway = replica.app.gateway_url();
-    let unread = Socket::open_narrow(gateway, "/ws/presence", &slow.access_token).await;
+    let unread = AppSocket::open_narrow(gateway, "/ws/presence", &slow.access_token).await;
     let mut unread = unread.expect("accepted");
     // Each answer names all of them: some twenty kilobytes.
     let user_ids: Vec<i64> = (0..1_000).map(|id| i64::MAX - id).collect();
@@ -216,7 +242,7 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     let everyone_else_hears = async {
         for wait_time in 101.. {
             mark(&pair.app, person, wait_time).await;
-            let heard = reading.next_where("the mark", WAIT_MAX, |message| {
+            let heard = reading.receive_matching("the mark", WAIT_MAX, |message| {
                 message["type"] == "status_change" && message["data"]["wait_time"] == wait_time
             });
             heard.await.expect("heard, however slow the other is");

@@ -1,24 +1,27 @@
 //! Where clients go on after they were away.
 
 use serde_json::{Value, json};
-use talktime_client::{Person, Role};
-use talktime_tests::replica::second_gateway;
-use talktime_tests::{Pair, WAIT_MAX, app};
+use talktime_client::{AppUser, UserRole};
+use talktime_tests::replica::start_gateway;
+use talktime_tests::{CallPair, WAIT_MAX, connect_app};
 
 use super::{about, mark, open};
 
 #[tokio::test]
 async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let (watcher, person) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let (watcher, person) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let (mut here, hello) = open(&app, "/ws/presence", &watcher).await;
     let mut there = replica
         .app
-        .socket("/ws/presence", &watcher)
+        .connect_socket("/ws/presence", &watcher)
         .await
         .expect("accepted");
-    let hello_there = there.next_of_type("hello", WAIT_MAX).await.expect("hello");
+    let hello_there = there.receive_type("hello", WAIT_MAX).await.expect("hello");
     assert_eq!(hello["data"]["epoch"], hello_there["data"]["epoch"]);
     mark(&app, &person, 31).await;
     // Either may have heard before that the person signed up.
@@ -27,8 +30,12 @@ async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
             && message["data"]["user_id"] == person.user_id
             && message["data"]["wait_time"] == 31
     };
-    let heard_here = here.next_where("the change", WAIT_MAX, is_marked).await;
-    let heard_there = there.next_where("the change", WAIT_MAX, is_marked).await;
+    let heard_here = here
+        .receive_matching("the change", WAIT_MAX, is_marked)
+        .await;
+    let heard_there = there
+        .receive_matching("the change", WAIT_MAX, is_marked)
+        .await;
     assert_eq!(
         heard_here.expect("heard"),
         heard_there.expect("heard there")
@@ -37,9 +44,12 @@ async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
 
 #[tokio::test]
 async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let (watcher, person) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let (watcher, person) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let (mut socket, hello) = open(&app, "/ws/presence", &watcher).await;
     mark(&app, &person, 41).await;
     let last = about(&mut socket, "status_change", person.user_id).await;
@@ -51,13 +61,16 @@ async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
     let since = last["seq"].as_u64().expect("a number");
     let path = format!("/ws/presence?since={since}&epoch={epoch}");
     for gateway in [&*app, &replica.app] {
-        let mut socket = gateway.socket(&path, &watcher).await.expect("accepted");
-        let hello = socket.next(WAIT_MAX).await.expect("hello");
+        let mut socket = gateway
+            .connect_socket(&path, &watcher)
+            .await
+            .expect("accepted");
+        let hello = socket.receive_next(WAIT_MAX).await.expect("hello");
         assert_eq!(
             (&hello["type"], &hello["seq"]),
             (&json!("hello"), &json!(since))
         );
-        let newest = socket.next_where("the newest", WAIT_MAX, |message| {
+        let newest = socket.receive_matching("the newest", WAIT_MAX, |message| {
             message["type"] == "status_change"
                 && message["data"]["user_id"] == person.user_id
                 && message["data"]["wait_time"] == 43
@@ -68,13 +81,13 @@ async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
 
 #[tokio::test]
 async fn what_is_no_longer_kept_is_a_snapshot() {
-    let pair = Pair::meet().await;
-    let watcher = pair.app.sign_up(Role::User).await;
-    let call_id = pair.must_call().await;
-    let snapshot = async |path: &str, person: &Person| {
+    let pair = CallPair::sign_up().await;
+    let watcher = pair.app.sign_up(UserRole::User).await;
+    let call_id = pair.start_call().await;
+    let snapshot = async |path: &str, person: &AppUser| {
         let path = format!("{path}?since=5&epoch=another");
         let (mut socket, hello) = open(&pair.app, &path, person).await;
-        let snapshot = socket.next(WAIT_MAX).await.expect("a snapshot");
+        let snapshot = socket.receive_next(WAIT_MAX).await.expect("a snapshot");
         assert_eq!(snapshot["type"], "snapshot", "{snapshot}");
         assert_eq!(snapshot["seq"], hello["seq"]);
         snapshot["data"].clone()

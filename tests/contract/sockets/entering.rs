@@ -1,22 +1,29 @@
 //! Who comes in, how, and how often.
 
-use talktime_client::{Role, Socket};
-use talktime_tests::replica::{second_gateway, second_gateway_and_its_log};
-use talktime_tests::{Answered, WAIT_MAX, app, wait_for};
+use talktime_client::{AppSocket, UserRole};
+use talktime_tests::replica::{start_gateway, start_logged_gateway};
+use talktime_tests::{ExpectAnswer, WAIT_MAX, connect_app, wait_for};
 
 use super::{PATHS, assert_open, open};
 
 #[tokio::test]
 async fn a_socket_without_a_valid_token_is_told_why_and_closed() {
-    let app = app().await;
+    let app = connect_app().await;
     for path in PATHS {
         for token in ["", "nonsense"] {
-            let opened = Socket::open(app.gateway_url(), path, Some(token)).await;
+            let opened = AppSocket::open(app.gateway_url(), path, Some(token)).await;
             let mut socket = opened.expect("accepted, to be told why it is refused");
-            let error = socket.next_of_type("error", WAIT_MAX).await;
+            let error = socket.receive_type("error", WAIT_MAX).await;
             let error = error.expect("an error");
             assert_eq!(error["data"]["code"], "AUTH_FAILED", "{error}");
-            assert_eq!(socket.closed(WAIT_MAX).await.expect("closed").code, 4401);
+            assert_eq!(
+                socket
+                    .wait_until_closed(WAIT_MAX)
+                    .await
+                    .expect("closed")
+                    .code,
+                4401
+            );
         }
     }
     let refused = app.get("/ws/presence").answer().await;
@@ -25,8 +32,8 @@ async fn a_socket_without_a_valid_token_is_told_why_and_closed() {
 
 #[tokio::test]
 async fn the_token_comes_in_a_header_a_query_or_a_subprotocol() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let token = &person.access_token;
     let in_query = format!("/ws/calls?token={token}");
     let protocol = vec![("sec-websocket-protocol", format!("bearer, {token}"))];
@@ -38,9 +45,9 @@ async fn the_token_comes_in_a_header_a_query_or_a_subprotocol() {
             vec![("authorization", format!("Bearer {token}"))],
         ),
     ] {
-        let opened = Socket::open_with(app.gateway_url(), path, &headers).await;
+        let opened = AppSocket::open_with(app.gateway_url(), path, &headers).await;
         let mut socket = opened.expect("accepted");
-        socket.next_of_type("hello", WAIT_MAX).await.expect("hello");
+        socket.receive_type("hello", WAIT_MAX).await.expect("hello");
     }
 }
 
@@ -48,15 +55,18 @@ async fn the_token_comes_in_a_header_a_query_or_a_subprotocol() {
 #[tokio::test]
 async fn a_token_in_an_address_reaches_no_log() {
     let (replica, log) =
-        second_gateway_and_its_log(&[("TALKTIME_GATEWAY__TELEMETRY__LOG", "trace")]).await;
-    let person = app().await.sign_up(Role::User).await;
+        start_logged_gateway(&[("TALKTIME_GATEWAY__TELEMETRY__LOG", "trace")]).await;
+    let person = connect_app().await.sign_up(UserRole::User).await;
     let tokens = [&person.access_token, &person.refresh_token];
     for token in tokens {
         for path in PATHS {
             let path = format!("{path}?token={token}");
-            let opened = Socket::open(replica.app.gateway_url(), &path, None).await;
+            let opened = AppSocket::open(replica.app.gateway_url(), &path, None).await;
             let mut socket = opened.expect("accepted, though it may be refused");
-            socket.next(WAIT_MAX).await.expect("a hello or an error");
+            socket
+                .receive_next(WAIT_MAX)
+                .await
+                .expect("a hello or an error");
             let no_socket = replica.app.get(&path).answer().await;
             assert_eq!(no_socket.status, 400, "{path}: {no_socket:?}");
         }
@@ -77,32 +87,42 @@ async fn a_token_in_an_address_reaches_no_log() {
 
 #[tokio::test]
 async fn a_user_has_five_sockets_over_all_gateways() {
-    let app = app().await;
-    let replica = second_gateway(&[]).await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let replica = start_gateway(&[]).await;
+    let person = app.sign_up(UserRole::User).await;
     let mut sockets = Vec::new();
     for path in PATHS {
         sockets.push(open(&app, path, &person).await.0);
     }
-    let fifth = replica.app.socket("/ws/feed", &person).await;
+    let fifth = replica.app.connect_socket("/ws/feed", &person).await;
     let mut fifth = fifth.expect("accepted");
     fifth
-        .next_of_type("hello", WAIT_MAX)
+        .receive_type("hello", WAIT_MAX)
         .await
         .expect("the fifth");
     for gateway in [&*app, &replica.app] {
-        let mut sixth = gateway.socket("/ws/feed", &person).await.expect("accepted");
+        let mut sixth = gateway
+            .connect_socket("/ws/feed", &person)
+            .await
+            .expect("accepted");
         let error = sixth
-            .next_of_type("error", WAIT_MAX)
+            .receive_type("error", WAIT_MAX)
             .await
             .expect("an error");
         assert_eq!(error["data"]["code"], "CONNECTION_LIMIT", "{error}");
-        assert_eq!(sixth.closed(WAIT_MAX).await.expect("closed").code, 4429);
+        assert_eq!(
+            sixth
+                .wait_until_closed(WAIT_MAX)
+                .await
+                .expect("closed")
+                .code,
+            4429
+        );
     }
     drop(sockets.pop());
     let again = wait_for("the place to be free", || async {
-        let mut again = app.socket("/ws/feed", &person).await.ok()?;
-        let first = again.next(WAIT_MAX).await.ok()?;
+        let mut again = app.connect_socket("/ws/feed", &person).await.ok()?;
+        let first = again.receive_next(WAIT_MAX).await.ok()?;
         (first["type"] == "hello").then_some(again)
     })
     .await;
@@ -110,8 +130,8 @@ async fn a_user_has_five_sockets_over_all_gateways() {
     // A replica that dies leaves no place taken: with those of this gateway it had been five.
     drop(replica);
     let mut again = wait_for("the place of a dead gateway's socket", || async {
-        let mut again = app.socket("/ws/feed", &person).await.ok()?;
-        let first = again.next(WAIT_MAX).await.ok()?;
+        let mut again = app.connect_socket("/ws/feed", &person).await.ok()?;
+        let first = again.receive_next(WAIT_MAX).await.ok()?;
         (first["type"] == "hello").then_some(again)
     })
     .await;

@@ -2,8 +2,8 @@
 //! what is wrong.
 
 use serde_json::json;
-use talktime_client::{Person, Role};
-use talktime_tests::{Answered, TestApp, WAIT_MAX, app, wait_for};
+use talktime_client::{AppUser, UserRole};
+use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -49,7 +49,7 @@ struct RawSocket {
 }
 
 impl RawSocket {
-    async fn open(app: &TestApp, person: &Person) -> Self {
+    async fn open(app: &TestApp, person: &AppUser) -> Self {
         let address = app.gateway_url().trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).await.expect("connected");
         let head = format!(
@@ -92,7 +92,7 @@ impl RawSocket {
     }
 
     /// The payload of the close, after which the connection ends; other frames are passed over.
-    async fn closed(mut self) -> std::io::Result<Vec<u8>> {
+    async fn wait_until_closed(mut self) -> std::io::Result<Vec<u8>> {
         let payload = loop {
             match self.next_frame().await? {
                 (first, payload) if first == FINAL | CLOSE => break payload,
@@ -114,8 +114,8 @@ fn code_of(payload: &[u8]) -> Option<u16> {
 
 #[tokio::test]
 async fn a_close_is_answered_with_its_code() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     for (sent, code) in [
         (close_frame(1000, b"bye"), Some(1000)),
         (close_frame(1001, b""), Some(1001)),
@@ -124,15 +124,15 @@ async fn a_close_is_answered_with_its_code() {
     ] {
         let mut socket = RawSocket::open(&app, &person).await;
         socket.send(&sent).await;
-        let payload = socket.closed().await.expect("a close");
+        let payload = socket.wait_until_closed().await.expect("a close");
         assert_eq!(code_of(&payload), code, "{sent:?}: {payload:?}");
     }
 }
 
 #[tokio::test]
 async fn violations_of_the_protocol_end_in_a_close_that_names_them() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let ping = br#"{"type": "ping"}"#;
     let mut unmasked = vec![FINAL | TEXT, 16];
     unmasked.extend(ping);
@@ -219,7 +219,7 @@ async fn violations_of_the_protocol_end_in_a_close_that_names_them() {
     for (what, sent, code) in violations {
         let mut socket = RawSocket::open(&app, &person).await;
         socket.send(&sent).await;
-        let payload = socket.closed().await;
+        let payload = socket.wait_until_closed().await;
         let payload = payload.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(code_of(&payload), Some(code), "{what}: {payload:?}");
     }
@@ -227,8 +227,11 @@ async fn violations_of_the_protocol_end_in_a_close_that_names_them() {
 
 #[tokio::test]
 async fn a_ping_of_the_protocol_is_answered_and_puts_nobody_online() {
-    let app = app().await;
-    let (person, other) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (person, other) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let mut socket = RawSocket::open(&app, &person).await;
     let (mut of_other, _) = open(&app, "/ws/calls", &other).await;
     for one in [&person, &other] {
@@ -239,8 +242,8 @@ async fn a_ping_of_the_protocol_is_answered_and_puts_nobody_online() {
     assert_eq!(answer, (FINAL | PONG, b"there".to_vec()));
     // Signs of life go to presence together: that of the other goes no earlier than ours would.
     of_other.send(&json!({"type": "ping"})).await.expect("sent");
-    let is_online = async |one: &Person| {
-        let status = app.get("/users/me/status").of(one).answer().await;
+    let is_online = async |one: &AppUser| {
+        let status = app.get("/users/me/status").as_user(one).answer().await;
         status.body["is_online"] == true
     };
     wait_for("the message of the other to put them online", || async {

@@ -1,15 +1,15 @@
 //! What clients send.
 
 use serde_json::json;
-use talktime_client::Role;
-use talktime_tests::{Pair, WAIT_MAX, app};
+use talktime_client::UserRole;
+use talktime_tests::{CallPair, WAIT_MAX, connect_app};
 
 use super::{assert_quiet, open};
 
 #[tokio::test]
 async fn what_is_no_message_is_answered_and_harms_nobody() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&app, "/ws/presence", &person).await;
     for (text, code) in [
         ("", "INVALID_MESSAGE"),
@@ -25,19 +25,19 @@ async fn what_is_no_message_is_answered_and_harms_nobody() {
     ] {
         socket.send_text(text).await.expect("sent");
         let error = socket
-            .next_of_type("error", WAIT_MAX)
+            .receive_type("error", WAIT_MAX)
             .await
             .expect("an error");
         assert_eq!(error["data"]["code"], code, "{text}: {error}");
     }
     socket.send_binary(&[0xff; 8]).await.expect("sent");
     let error = socket
-        .next_of_type("error", WAIT_MAX)
+        .receive_type("error", WAIT_MAX)
         .await
         .expect("an error");
     assert_eq!(error["data"]["code"], "INVALID_MESSAGE");
     socket.send(&json!({"type": "ping"})).await.expect("sent");
-    socket.next_of_type("pong", WAIT_MAX).await.expect("pong");
+    socket.receive_type("pong", WAIT_MAX).await.expect("pong");
 
     let (mut broken, _) = open(&app, "/ws/presence", &person).await;
     // Reserved bits and an opcode that nobody has defined (RFC 6455, section 5.2).
@@ -45,17 +45,17 @@ async fn what_is_no_message_is_answered_and_harms_nobody() {
         .write_raw(&[0xff, 0x80, 1, 2, 3, 4])
         .await
         .expect("written");
-    let closed = broken.closed(WAIT_MAX).await.expect("closed");
+    let closed = broken.wait_until_closed(WAIT_MAX).await.expect("closed");
     assert_eq!(closed.code, 1002, "{closed:?}");
     socket.send(&json!({"type": "ping"})).await.expect("sent");
-    let other = socket.next_of_type("pong", WAIT_MAX).await;
+    let other = socket.receive_type("pong", WAIT_MAX).await;
     other.expect("the other socket goes on");
 }
 
 #[tokio::test]
 async fn a_message_has_at_most_64_kib() {
-    let app = app().await;
-    let person = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
     let ping_of = |length: usize| {
         let frame = json!({"type": "ping", "data": {"pad": ""}}).to_string();
         let pad = "x".repeat(length - frame.len());
@@ -63,19 +63,19 @@ async fn a_message_has_at_most_64_kib() {
     };
     let (mut socket, _) = open(&app, "/ws/calls", &person).await;
     socket.send_text(&ping_of(64 * 1024)).await.expect("sent");
-    socket.next_of_type("pong", WAIT_MAX).await.expect("pong");
+    socket.receive_type("pong", WAIT_MAX).await.expect("pong");
     for length in [64 * 1024 + 1, 1024 * 1024] {
         let (mut socket, _) = open(&app, "/ws/calls", &person).await;
         let sent = socket.send_text(&ping_of(length)).await;
         sent.expect("the gateway takes it in, though not to read it");
-        let closed = socket.closed(WAIT_MAX).await.expect("closed");
+        let closed = socket.wait_until_closed(WAIT_MAX).await.expect("closed");
         assert_eq!(closed.code, 1009, "{length}: {closed:?}");
     }
 }
 
 #[tokio::test]
 async fn a_client_that_floods_is_closed_and_its_neighbour_is_not() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let (mut flooding, _) = open(&pair.app, "/ws/calls", &pair.caller).await;
     let (mut neighbour, _) = open(&pair.app, "/ws/calls", &pair.listener).await;
     for _ in 0..200 {
@@ -84,10 +84,17 @@ async fn a_client_that_floods_is_closed_and_its_neighbour_is_not() {
         }
     }
     let error = flooding
-        .next_of_type("error", WAIT_MAX)
+        .receive_type("error", WAIT_MAX)
         .await
         .expect("an error");
     assert_eq!(error["data"]["code"], "RATE_LIMITED");
-    assert_eq!(flooding.closed(WAIT_MAX).await.expect("closed").code, 4429);
+    assert_eq!(
+        flooding
+            .wait_until_closed(WAIT_MAX)
+            .await
+            .expect("closed")
+            .code,
+        4429
+    );
     assert_quiet(&mut neighbour).await;
 }

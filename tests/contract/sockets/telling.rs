@@ -1,20 +1,20 @@
 //! What each channel tells, and whom.
 
 use serde_json::{Value, json};
-use talktime_client::Role;
-use talktime_tests::{Answered, Pair, WAIT_MAX, app, wait_for};
+use talktime_client::UserRole;
+use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, connect_app, wait_for};
 
 use super::{about, assert_quiet, open, set_status};
 
 #[tokio::test]
 async fn a_call_shows_on_the_presence_socket_of_everyone() {
-    let pair = Pair::meet().await;
-    let watcher = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up().await;
+    let watcher = pair.app.sign_up(UserRole::User).await;
     let (mut socket, hello) = open(&pair.app, "/ws/presence", &watcher).await;
     assert!(hello["data"]["epoch"].is_string(), "{hello}");
     assert_eq!(hello["data"]["seq"], hello["seq"], "{hello}");
 
-    let call_id = pair.must_call().await;
+    let call_id = pair.start_call().await;
     let is_busy = |busy: bool| {
         let user_id = pair.listener.user_id;
         move |message: &Value| {
@@ -23,7 +23,9 @@ async fn a_call_shows_on_the_presence_socket_of_everyone() {
                 && message["data"]["is_busy"] == busy
         }
     };
-    let busy = socket.next_where("busy", WAIT_MAX, is_busy(true)).await;
+    let busy = socket
+        .receive_matching("busy", WAIT_MAX, is_busy(true))
+        .await;
     let busy = busy.expect("busy");
     for field in [
         "username",
@@ -37,24 +39,26 @@ async fn a_call_shows_on_the_presence_socket_of_everyone() {
     let timestamp = busy["timestamp"].as_str().expect("a timestamp");
     assert!(timestamp.ends_with('Z'), "{busy}");
     assert!(busy["seq"].as_u64() > hello["seq"].as_u64());
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
-    let free = socket.next_where("free", WAIT_MAX, is_busy(false)).await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+    let free = socket
+        .receive_matching("free", WAIT_MAX, is_busy(false))
+        .await;
     assert!(free.expect("free")["seq"].as_u64() > busy["seq"].as_u64());
 }
 
 #[tokio::test]
 async fn the_feed_socket_tells_of_listeners_as_they_come_and_go() {
-    let app = app().await;
-    let watcher = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let watcher = app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&app, "/ws/feed", &watcher).await;
-    let person = app.sign_up(Role::User).await;
-    let listener = app.sign_up(Role::Listener).await;
+    let person = app.sign_up(UserRole::User).await;
+    let listener = app.sign_up(UserRole::Listener).await;
     let id = listener.user_id;
     let online = about(&mut socket, "listener_online", id).await;
     assert_eq!(online["data"]["is_available"], true);
     set_status(&app, &person, json!({"is_busy": true})).await;
     set_status(&app, &listener, json!({"is_busy": true})).await;
-    let first = socket.next_where("of either", WAIT_MAX, |message| {
+    let first = socket.receive_matching("of either", WAIT_MAX, |message| {
         let about = &message["data"]["user_id"];
         *about == id || *about == person.user_id
     });
@@ -70,17 +74,17 @@ async fn the_feed_socket_tells_of_listeners_as_they_come_and_go() {
 
 #[tokio::test]
 async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
-    let pair = Pair::meet().await;
-    let other = pair.app.sign_up(Role::User).await;
+    let pair = CallPair::sign_up().await;
+    let other = pair.app.sign_up(UserRole::User).await;
     let (mut of_caller, _) = open(&pair.app, "/ws/calls", &pair.caller).await;
     let (mut of_listener, _) = open(&pair.app, "/ws/calls", &pair.listener).await;
     let (mut of_other, _) = open(&pair.app, "/ws/calls", &other).await;
-    let call_id = pair.must_call().await;
+    let call_id = pair.start_call().await;
     let next = |r#type: &'static str| {
         move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id
     };
     for (socket, is_caller) in [(&mut of_caller, true), (&mut of_listener, false)] {
-        let started = socket.next_where("a start", WAIT_MAX, next("call_started"));
+        let started = socket.receive_matching("a start", WAIT_MAX, next("call_started"));
         let data = started.await.expect("started")["data"].clone();
         for field in ["user_id", "listener_id", "call_type", "status"] {
             assert!(data.get(field).is_some(), "{field}: {data}");
@@ -92,13 +96,13 @@ async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
         let balance = data.get("remaining_coins").cloned();
         assert_eq!(balance, is_caller.then(|| json!(290)));
         // The test stack's minutes are short: the server bills the second by itself.
-        let billing = socket.next_where("a bill", WAIT_MAX, next("call_billing"));
+        let billing = socket.receive_matching("a bill", WAIT_MAX, next("call_billing"));
         let data = billing.await.expect("billed")["data"].clone();
         assert!(data["minute"].as_i64() >= Some(2), "{data}");
     }
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     for socket in [&mut of_caller, &mut of_listener] {
-        let ended = socket.next_where("an end", WAIT_MAX, next("call_ended"));
+        let ended = socket.receive_matching("an end", WAIT_MAX, next("call_ended"));
         let data = ended.await.expect("ended")["data"].clone();
         assert_eq!(data["status"], "completed", "{data}");
         assert!(data["duration_seconds"].is_i64(), "{data}");
@@ -109,7 +113,7 @@ async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
 
 #[tokio::test]
 async fn notifications_go_to_the_person_concerned_alone() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
     let (caller, id) = (&pair.caller, pair.listener.user_id);
@@ -138,7 +142,7 @@ async fn notifications_go_to_the_person_concerned_alone() {
             "blocked_id",
         ),
     ] {
-        assert_eq!(ask.of(caller).answer().await.status, 200);
+        assert_eq!(ask.as_user(caller).answer().await.status, 200);
         let heard = about(&mut own, r#type, caller.user_id).await;
         assert_eq!(heard["data"][of_whom], id, "{heard}");
     }
@@ -153,12 +157,16 @@ async fn notifications_go_to_the_person_concerned_alone() {
 
 #[tokio::test]
 async fn low_coins_are_the_callers_business_alone() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
     // Five minutes, the fourth of which leaves less than two.
     let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
-    let start = pair.app.post("/calls/start").of(&pair.caller).json(&wish);
+    let start = pair
+        .app
+        .post("/calls/start")
+        .as_user(&pair.caller)
+        .json(&wish);
     let started = start.answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     for balance_coins in [60, 0] {
@@ -166,7 +174,7 @@ async fn low_coins_are_the_callers_business_alone() {
         assert_eq!(low["data"]["balance_coins"], balance_coins, "{low}");
     }
     wait_for("the call's end", || async {
-        pair.both_free().await.then_some(())
+        pair.are_both_free().await.then_some(())
     })
     .await;
     assert_quiet(&mut others).await;
@@ -174,18 +182,24 @@ async fn low_coins_are_the_callers_business_alone() {
 
 #[tokio::test]
 async fn a_heartbeat_is_a_presence_update_and_so_is_a_ping() {
-    let app = app().await;
-    let (watcher, person) = (app.sign_up(Role::User).await, app.sign_up(Role::User).await);
+    let app = connect_app().await;
+    let (watcher, person) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
     let (mut socket, _) = open(&app, "/ws/presence", &watcher).await;
-    app.post("/users/me/heartbeat").of(&person).answer().await;
+    app.post("/users/me/heartbeat")
+        .as_user(&person)
+        .answer()
+        .await;
     about(&mut socket, "presence_update", person.user_id).await;
 
     let (mut own, _) = open(&app, "/ws/notifications", &person).await;
     set_status(&app, &person, json!({"is_online": false})).await;
     own.send(&json!({"type": "ping"})).await.expect("sent");
-    own.next_of_type("pong", WAIT_MAX).await.expect("pong");
+    own.receive_type("pong", WAIT_MAX).await.expect("pong");
     wait_for("the ping to have put them online", || async {
-        let status = app.get("/users/me/status").of(&person).answer().await;
+        let status = app.get("/users/me/status").as_user(&person).answer().await;
         (status.body["is_online"] == true).then_some(())
     })
     .await;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{Connection, PgConnection};
-use talktime_client::Person;
+use talktime_client::AppUser;
 use talktime_proto::presence::v1::HeartbeatRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
-use talktime_tests::{Answered, TestApp, app, dev, variable, wait_for};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
@@ -17,7 +17,7 @@ use crate::take_stack;
 
 /// Somebody whose phone beats again and again, and what is known of it.
 struct Beating {
-    person: Person,
+    person: AppUser,
     answered: AtomicUsize,
     /// The test's clock, which is presence's too, before the last beat that was answered was sent; in
     /// microseconds, as fine as the table's.
@@ -25,7 +25,7 @@ struct Beating {
 }
 
 impl Beating {
-    fn new(person: Person) -> Arc<Self> {
+    fn new(person: AppUser) -> Arc<Self> {
         Arc::new(Self {
             person,
             answered: AtomicUsize::new(0),
@@ -56,10 +56,14 @@ enum Way {
 }
 
 impl Way {
-    async fn beat(&self, person: &Person) -> bool {
+    async fn beat(&self, person: &AppUser) -> bool {
         match self {
             Self::Gateway(app) => {
-                let beat = app.post("/users/me/heartbeat").of(person).answer().await;
+                let beat = app
+                    .post("/users/me/heartbeat")
+                    .as_user(person)
+                    .answer()
+                    .await;
                 beat.status == 200
             }
             Self::Grpc(presence) => {
@@ -80,7 +84,7 @@ const DEATHS: usize = 4;
 const ANSWERED_MIN: usize = 5;
 
 /// When each was last seen, as the table has it, in microseconds.
-async fn last_seen_us(person: &Person) -> i64 {
+async fn last_seen_us(person: &AppUser) -> i64 {
     let mut db = PgConnection::connect(&database()).await.expect("connected");
     let seen = sqlx::query_scalar(
         "SELECT (extract(epoch FROM last_seen) * 1000000)::bigint
@@ -93,8 +97,8 @@ async fn last_seen_us(person: &Person) -> i64 {
 #[tokio::test]
 async fn every_sign_of_life_that_was_answered_outlives_presence() {
     let _stack = take_stack().await;
-    let app = Arc::new(app().await);
-    let endpoint = Endpoint::from_shared(variable("PRESENCE_GRPC_URL")).expect("an address");
+    let app = Arc::new(connect_app().await);
+    let endpoint = Endpoint::from_shared(read_variable("PRESENCE_GRPC_URL")).expect("an address");
     let ways = [
         Way::Gateway(app.clone()),
         Way::Grpc(PresenceServiceClient::new(endpoint.connect_lazy())),
@@ -113,7 +117,7 @@ async fn every_sign_of_life_that_was_answered_outlives_presence() {
             people.iter().all(heard).then_some(())
         })
         .await;
-        dev(&["kill", "presence"]).await;
+        run_dev(&["kill", "presence"]).await;
         stop.store(true, Ordering::Relaxed);
         while let Some(ended) = beating.join_next().await {
             ended.expect("nobody panicked");
@@ -128,6 +132,6 @@ async fn every_sign_of_life_that_was_answered_outlives_presence() {
                 "{user_id}: {seen_us} < {alive_at_us}"
             );
         }
-        dev(&["start", "presence"]).await;
+        run_dev(&["start", "presence"]).await;
     }
 }

@@ -3,17 +3,17 @@
 mod heartbeats;
 mod sweep;
 
-use talktime_client::{Person, Role};
-use talktime_tests::{TestApp, variable};
+use talktime_client::{AppUser, UserRole};
+use talktime_tests::{TestApp, read_variable};
 
 fn database() -> String {
-    variable("PRESENCE_APP_DATABASE_URL")
+    read_variable("PRESENCE_APP_DATABASE_URL")
 }
 
-async fn sign_up(app: &TestApp, people: usize) -> Vec<Person> {
+async fn sign_up(app: &TestApp, people: usize) -> Vec<AppUser> {
     let mut signed_up = Vec::with_capacity(people);
     for _ in 0..people {
-        signed_up.push(app.sign_up(Role::Listener).await);
+        signed_up.push(app.sign_up(UserRole::Listener).await);
     }
     signed_up
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use serde_json::json;
 use sqlx::{PgPool, Postgres, Transaction};
-use talktime_client::{Person, Role};
+use talktime_client::{AppUser, UserRole};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
-use talktime_tests::replica::another_presence;
-use talktime_tests::{Answered, app, wait_for};
+use talktime_tests::replica::start_presence;
+use talktime_tests::{ExpectAnswer, connect_app, wait_for};
 use tokio::process::{Child, Command};
 
 use super::{database, sign_up};
@@ -22,12 +22,12 @@ const SILENCE_SECS: u64 = 2;
 /// busy machine.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
 
-fn ids(people: &[Person]) -> Vec<i64> {
+fn ids(people: &[AppUser]) -> Vec<i64> {
     people.iter().map(|person| person.user_id).collect()
 }
 
 async fn sweeping_presence() -> Child {
-    another_presence(&[
+    start_presence(&[
         (
             "TALKTIME_PRESENCE__SWEEP__EVERY_SECS",
             &EVERY_SECS.to_string(),
@@ -123,7 +123,7 @@ async fn assert_put_offline_once(db: &PgPool, user_ids: &[i64]) {
 }
 
 /// What profile tells of them changes their row once more, and must not be what the trap catches.
-async fn wait_until_profile_is_heard(db: &PgPool, person: &Person) {
+async fn wait_until_profile_is_heard(db: &PgPool, person: &AppUser) {
     let heard = "SELECT profile_version > 0 AND role_version > 0
                  FROM presence.user_status WHERE user_id = $1";
     wait_for("what profile tells", || async {
@@ -135,7 +135,7 @@ async fn wait_until_profile_is_heard(db: &PgPool, person: &Person) {
 }
 
 /// A row of `busy` that the test has locked; the sweeper of its replica gets stuck there.
-async fn trap(db: &PgPool, busy: &Person) -> (Transaction<'static, Postgres>, i32) {
+async fn trap(db: &PgPool, busy: &AppUser) -> (Transaction<'static, Postgres>, i32) {
     let mut trap = db.begin().await.expect("begun");
     let lock = "SELECT pg_backend_pid() FROM presence.user_status WHERE user_id = $1 FOR UPDATE";
     let lock = sqlx::query_scalar(lock).bind(busy.user_id);
@@ -145,7 +145,7 @@ async fn trap(db: &PgPool, busy: &Person) -> (Transaction<'static, Postgres>, i3
 
 /// A sweeper that has the lease and hangs in the midst of its work, as a machine may. What it had begun is
 /// rolled back, so that nothing but the lease is in the way of others.
-async fn hanging_sweeper(db: &PgPool, busy: &Person) -> Child {
+async fn hanging_sweeper(db: &PgPool, busy: &AppUser) -> Child {
     let (trap, session) = trap(db, busy).await;
     let sweeper = sweeping_presence().await;
     let caught = wait_for("the sweeper to be caught", || waiting_for(db, session)).await;
@@ -163,14 +163,14 @@ async fn hanging_sweeper(db: &PgPool, busy: &Person) -> Child {
 #[tokio::test]
 async fn one_replica_sweeps_at_a_time_and_another_takes_over_when_it_dies() {
     let _stack = take_stack().await;
-    let app = app().await;
+    let app = connect_app().await;
     let db = PgPool::connect(&database()).await.expect("connected");
-    let busy = app.sign_up(Role::User).await;
+    let busy = app.sign_up(UserRole::User).await;
     let is_busy = || async {
-        let status = app.get("/users/me/status").of(&busy).answer().await;
+        let status = app.get("/users/me/status").as_user(&busy).answer().await;
         status.body["is_busy"] == true
     };
-    let put = app.put("/users/me/status").of(&busy);
+    let put = app.put("/users/me/status").as_user(&busy);
     let said = put.json(&json!({"is_busy": true})).answer().await;
     assert_eq!(said.status, 200, "{said:?}");
     wait_until_profile_is_heard(&db, &busy).await;

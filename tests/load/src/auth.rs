@@ -12,7 +12,7 @@ use sqlx::Executor;
 use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::keyring::{KeyRing, PrivateKey};
 use talktime_auth::tokens::TokenIssuer;
-use talktime_client::{Person, Role, random_phone};
+use talktime_client::{AppUser, UserRole, random_phone};
 use talktime_proto::auth::v1::RefreshTokensRequest;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tonic::transport::Channel;
@@ -39,7 +39,7 @@ pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
         .execute(include_str!("../pgbench/auth_tables.sql"))
         .await?;
     let redis = redis(stack).await?;
-    let people = people::sign_up(stack, Role::User, pace.clients).await?;
+    let people = people::sign_up(stack, UserRole::User, pace.clients).await?;
     println!("{}", logins(stack, pace, &redis, &people).await?);
     println!("{}", refreshes(stack, pace, &people).await?);
     println!("{}", where_time_goes(stack, &redis, &people[0]).await?);
@@ -56,7 +56,7 @@ async fn logins(
     stack: &Stack,
     pace: Pace,
     redis: &Client,
-    people: &[Person],
+    people: &[AppUser],
 ) -> anyhow::Result<Report> {
     let mut phones = Vec::new();
     let mut requests = Vec::new();
@@ -79,7 +79,7 @@ async fn logins(
     Ok(Report::new(title, vec![opponent, login, request]))
 }
 
-async fn refreshes(stack: &Stack, pace: Pace, people: &[Person]) -> anyhow::Result<Report> {
+async fn refreshes(stack: &Stack, pace: Pace, people: &[AppUser]) -> anyhow::Result<Report> {
     let auth = AuthServiceClient::new(stack.grpc("auth").await?);
     let (mut rest, mut grpc) = (Vec::new(), Vec::new());
     // A refresh token is used once, so each face has people of its own.
@@ -119,7 +119,7 @@ struct Phone {
 }
 
 impl Phone {
-    async fn new(stack: &Stack, redis: &Client, person: &Person) -> anyhow::Result<Self> {
+    async fn new(stack: &Stack, redis: &Client, person: &AppUser) -> anyhow::Result<Self> {
         Ok(Self {
             connection: Connection::open(&stack.gateway_url, "").await?,
             redis: redis.clone(),
@@ -246,7 +246,11 @@ impl Worker for Signer {
 }
 
 /// One after the other, with nobody else about: what a login and a refresh consist of.
-async fn where_time_goes(stack: &Stack, redis: &Client, person: &Person) -> anyhow::Result<String> {
+async fn where_time_goes(
+    stack: &Stack,
+    redis: &Client,
+    person: &AppUser,
+) -> anyhow::Result<String> {
     let mut phone = Phone::new(stack, redis, person).await?;
     let mut rest = RestRefresher {
         connection: Connection::open(&stack.gateway_url, "").await?,

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use http::Method;
 use serde_json::{Value, json};
 use sqlx::{Executor, PgPool};
-use talktime_client::Role;
+use talktime_client::UserRole;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::calls::v1::{CallType, StartCallRequest};
 use talktime_proto::presence::v1::HeartbeatManyRequest;
@@ -81,8 +81,8 @@ async fn pairs(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
 }
 
 async fn callers(stack: &Stack, count: usize) -> anyhow::Result<Vec<Caller>> {
-    let people = people::sign_up(stack, Role::User, count).await?;
-    let listeners = people::sign_up(stack, Role::Listener, count).await?;
+    let people = people::sign_up(stack, UserRole::User, count).await?;
+    let listeners = people::sign_up(stack, UserRole::Listener, count).await?;
     let mut callers = Vec::new();
     for (person, listener) in people.iter().zip(listeners) {
         let mut connection = Connection::open(&stack.gateway_url, &person.access_token).await?;

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
-use talktime_client::{Person, Role};
+use talktime_client::{AppUser, UserRole};
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
@@ -59,7 +59,7 @@ pub(crate) async fn bench(
     // Others for the second half: those of the first may not have given back their places yet.
     let in_first_half = options.idle.div_ceil(SOCKETS_A_PERSON);
     let in_second_half = options.sockets.div_ceil(SOCKETS_A_PERSON);
-    let people = people::sign_up(stack, Role::User, in_first_half + in_second_half).await?;
+    let people = people::sign_up(stack, UserRole::User, in_first_half + in_second_half).await?;
     let (people, others) = people.split_at(in_first_half);
     let duration = pace.duration() * u32::try_from(pace.rounds)?;
 
@@ -105,7 +105,7 @@ pub(crate) async fn bench(
     Ok(())
 }
 
-async fn open(stack: &Stack, people: &[Person], count: usize) -> anyhow::Result<Vec<Socket>> {
+async fn open(stack: &Stack, people: &[AppUser], count: usize) -> anyhow::Result<Vec<Socket>> {
     stream::iter(0..count)
         .map(|index| {
             let person = &people[index / SOCKETS_A_PERSON];

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use http::Method;
-use talktime_client::{Person, Role};
+use talktime_client::{AppUser, UserRole};
 use talktime_proto::wallet::v1::GetBalanceRequest;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -30,7 +30,7 @@ const READS: [&str; 5] = [
 ];
 
 pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
-    let people = people::sign_up(stack, Role::User, PEOPLE).await?;
+    let people = people::sign_up(stack, UserRole::User, PEOPLE).await?;
     let bare = Bare::start().await?;
     throughput(stack, pace, &people, &bare).await?;
     share(stack, pace, &people[0], &bare).await
@@ -39,7 +39,7 @@ pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
 async fn throughput(
     stack: &Stack,
     pace: Pace,
-    people: &[Person],
+    people: &[AppUser],
     bare: &Bare,
 ) -> anyhow::Result<()> {
     let mut opponent = Line::new("a bare axum handler");
@@ -62,7 +62,7 @@ async fn throughput(
 }
 
 /// One at a time, so that nobody waits for anybody else.
-async fn share(stack: &Stack, pace: Pace, person: &Person, bare: &Bare) -> anyhow::Result<()> {
+async fn share(stack: &Stack, pace: Pace, person: &AppUser, bare: &Bare) -> anyhow::Result<()> {
     let people = std::slice::from_ref(person);
     let mut handlers = readers(&bare.url, people, 1, "/").await?;
     let mut balances = askers(stack, people, 1).await?;
@@ -92,7 +92,7 @@ async fn share(stack: &Stack, pace: Pace, person: &Person, bare: &Bare) -> anyho
 
 async fn readers(
     url: &str,
-    people: &[Person],
+    people: &[AppUser],
     count: usize,
     path: &'static str,
 ) -> anyhow::Result<Vec<Reader>> {
@@ -128,7 +128,7 @@ impl Worker for Reader {
     }
 }
 
-async fn askers(stack: &Stack, people: &[Person], count: usize) -> anyhow::Result<Vec<Asker>> {
+async fn askers(stack: &Stack, people: &[AppUser], count: usize) -> anyhow::Result<Vec<Asker>> {
     let wallet = WalletServiceClient::new(stack.grpc("wallet").await?);
     let users: Vec<i64> = people.iter().map(|person| person.user_id).collect();
     let asker = |index| Asker {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use sqlx::Executor;
-use talktime_client::{Person, Role};
+use talktime_client::{AppUser, UserRole};
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::presence::v1::{HeartbeatRequest, SetOnlineRequest};
 use tonic::transport::Channel;
@@ -44,7 +44,7 @@ pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
     put_online(&beaters[0].presence).await?;
     let mut phones = Vec::new();
     let mut pingers = Vec::new();
-    for person in people::sign_up(stack, Role::User, PHONES).await? {
+    for person in people::sign_up(stack, UserRole::User, PHONES).await? {
         phones.push(Phone::new(stack, &person).await?);
         for _ in 0..SOCKETS_A_PERSON {
             pingers.push(Pinger::new(stack, &person).await?);
@@ -127,7 +127,7 @@ struct Pinger {
 }
 
 impl Pinger {
-    async fn new(stack: &Stack, person: &Person) -> anyhow::Result<Self> {
+    async fn new(stack: &Stack, person: &AppUser) -> anyhow::Result<Self> {
         let token = &person.access_token;
         let socket = Socket::open(&stack.gateway_url, "/ws/notifications", token).await?;
         Ok(Self { socket })
@@ -148,7 +148,7 @@ struct Phone {
 }
 
 impl Phone {
-    async fn new(stack: &Stack, person: &Person) -> anyhow::Result<Self> {
+    async fn new(stack: &Stack, person: &AppUser) -> anyhow::Result<Self> {
         let connection = Connection::open(&stack.gateway_url, &person.access_token).await?;
         Ok(Self { connection })
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
-use talktime_client::{App, OtpInbox, Person, Role};
+use talktime_client::{ApiClient, AppUser, OtpInbox, UserRole};
 
 use crate::stack::Stack;
 
@@ -11,10 +11,10 @@ const SIGN_UPS_AT_A_TIME: usize = 16;
 /// Signs up so many people, as their phones would.
 pub(crate) async fn sign_up(
     stack: &Stack,
-    role: Role,
+    role: UserRole,
     count: usize,
-) -> anyhow::Result<Vec<Person>> {
-    let app = App::new(&stack.gateway_url)?;
+) -> anyhow::Result<Vec<AppUser>> {
+    let app = ApiClient::new(&stack.gateway_url)?;
     let inbox = OtpInbox::connect(&stack.redis_url).await?;
     stream::iter(0..count)
         .map(|_| app.sign_up(&inbox, role))

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use serde_json::{Value, json};
 use sqlx::Executor;
-use talktime_client::{Person, Role};
+use talktime_client::{AppUser, UserRole};
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{
@@ -164,7 +164,7 @@ async fn recharges(stack: &Stack, pace: Pace) -> anyhow::Result<Report> {
     let pgbench = Pgbench::new(stack, include_str!("../pgbench/recharge.sql"))?;
     let mut opponent = Line::new("pgbench, one recharge's rows in a transaction");
     let mut ours = Line::new("POST /calls/recharge through the gateway");
-    let people = people::sign_up(stack, Role::User, pace.clients).await?;
+    let people = people::sign_up(stack, UserRole::User, pace.clients).await?;
     let mut buyers = Vec::new();
     for person in &people {
         buyers.push(Buyer::new(stack, person).await?);
@@ -185,7 +185,7 @@ struct Buyer {
 }
 
 impl Buyer {
-    async fn new(stack: &Stack, person: &Person) -> anyhow::Result<Self> {
+    async fn new(stack: &Stack, person: &AppUser) -> anyhow::Result<Self> {
         Ok(Self {
             connection: Connection::open(&stack.gateway_url, &person.access_token).await?,
             bought: 0,

@@ -1,4 +1,4 @@
-//! Listening to the events that the services publish, from outside.
+//! Receives the events that the services publish during the demo.
 
 use std::time::Duration;
 
@@ -9,209 +9,195 @@ use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::{STREAM_SUBJECTS, subject};
 
-const HEARD_WITHIN: Duration = Duration::from_secs(10);
-/// No event for so long: nothing of ours is under way any more.
+/// Time within which all expected events must arrive.
+const ARRIVAL_MAX: Duration = Duration::from_secs(10);
+/// Time without any event after which no more events of the demo are expected.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Everything published since the demo began.
-pub(crate) struct Listening {
+/// The events of the demo since its beginning.
+pub(crate) struct EventRecorder {
     subscriber: async_nats::Subscriber,
-    heard: Vec<Kind>,
+    recorded: Vec<Kind>,
 }
 
-/// Whose events the demo is about.
-pub(crate) struct Ours {
+/// The ids of the demo, by which its events are recognized.
+pub(crate) struct DemoIds {
     pub(crate) user_ids: [i64; 2],
     pub(crate) call_id: i64,
 }
 
-impl Listening {
-    /// Hears everything that is published from now on.
-    pub(crate) async fn begin(nats_url: &str) -> Result<Self> {
+/// The user or call that an event is about.
+enum EventOwner {
+    User(i64),
+    Call(i64),
+}
+
+impl EventRecorder {
+    /// Subscribes to everything that is published from now on.
+    pub(crate) async fn subscribe(nats_url: &str) -> Result<Self> {
         let nats = async_nats::connect(nats_url)
             .await
-            .context("NATS is not there")?;
+            .context("cannot connect to NATS")?;
         let subscriber = nats.subscribe(STREAM_SUBJECTS).await?;
-        // Until the server knows of the subscription it would not send.
+        // The flush ensures that the server knows the subscription.
         nats.flush().await?;
         Ok(Self {
             subscriber,
-            heard: Vec::new(),
+            recorded: Vec::new(),
         })
     }
 
-    /// Our events, in the order they came, once every one of `expected` was among them; an error
-    /// names the first that was not.
-    pub(crate) async fn collect(mut self, ours: &Ours, expected: &[&str]) -> Result<Vec<Kind>> {
-        let all_heard = async {
-            while let Some(missing) = self.missing(expected) {
+    /// Returns the events of the demo in the order of their arrival, once all `expected` ones have arrived; an
+    /// error names the first that is missing.
+    pub(crate) async fn collect(mut self, ids: &DemoIds, expected: &[&str]) -> Result<Vec<Kind>> {
+        let all_recorded = async {
+            while let Some(missing) = self.find_missing(expected) {
                 let next = self.subscriber.next().await;
                 let message = next.with_context(|| format!("NATS ended before {missing}"))?;
-                self.hear(&message, ours)?;
+                self.record(&message, ids)?;
             }
             anyhow::Ok(())
         };
-        if tokio::time::timeout(HEARD_WITHIN, all_heard).await.is_err() {
-            let missing = self.missing(expected).unwrap_or_default();
-            anyhow::bail!("no {missing} was published within {HEARD_WITHIN:?}");
+        if tokio::time::timeout(ARRIVAL_MAX, all_recorded)
+            .await
+            .is_err()
+        {
+            let missing = self.find_missing(expected).unwrap_or_default();
+            anyhow::bail!("no {missing} was published within {ARRIVAL_MAX:?}");
         }
         while let Ok(Some(message)) = tokio::time::timeout(QUIET, self.subscriber.next()).await {
-            self.hear(&message, ours)?;
+            self.record(&message, ids)?;
         }
-        Ok(self.heard)
+        Ok(self.recorded)
     }
 
-    fn missing<'a>(&self, expected: &[&'a str]) -> Option<&'a str> {
-        let is_heard = |wanted: &str| self.heard.iter().any(|kind| subject(kind) == wanted);
-        expected.iter().copied().find(|wanted| !is_heard(wanted))
+    fn find_missing<'a>(&self, expected: &[&'a str]) -> Option<&'a str> {
+        let is_recorded = |name: &str| self.recorded.iter().any(|kind| subject(kind) == name);
+        expected.iter().copied().find(|name| !is_recorded(name))
     }
 
-    fn hear(&mut self, message: &async_nats::Message, ours: &Ours) -> Result<()> {
+    fn record(&mut self, message: &async_nats::Message, ids: &DemoIds) -> Result<()> {
         let event = Event::decode(message.payload.as_ref())
             .with_context(|| format!("{} is not an event", message.subject))?;
-        if let Some(kind) = event.kind.filter(|kind| ours.has(kind)) {
-            self.heard.push(kind);
+        if let Some(kind) = event.kind.filter(|kind| ids.include(kind)) {
+            self.recorded.push(kind);
         }
         Ok(())
     }
 }
 
-impl Ours {
-    fn has(&self, kind: &Kind) -> bool {
-        let is_ours = |user_id: i64| self.user_ids.contains(&user_id);
-        match kind {
-            Kind::LoggedIn(event) => is_ours(event.user_id),
-            Kind::LoggedOut(event) => is_ours(event.user_id),
-            Kind::TokensRevoked(event) => is_ours(event.user_id),
-            Kind::UserRegistered(event) => is_ours(event.user_id),
-            Kind::UserUpdated(event) => is_ours(event.user_id),
-            Kind::UserDeleted(event) => is_ours(event.user_id),
-            Kind::FavoriteAdded(event) => is_ours(event.user_id),
-            Kind::FavoriteRemoved(event) => is_ours(event.user_id),
-            Kind::UserBlocked(event) => is_ours(event.user_id),
-            Kind::UserUnblocked(event) => is_ours(event.user_id),
-            Kind::RoleChanged(event) => is_ours(event.user_id),
-            Kind::StatusChanged(event) => is_ours(event.user_id),
-            Kind::CoinsAdded(event) => is_ours(event.user_id),
-            Kind::Charged(event) => is_ours(event.user_id),
-            Kind::Earned(event) => is_ours(event.user_id),
-            Kind::LowBalance(event) => is_ours(event.user_id),
-            Kind::WithdrawalUpdated(event) => is_ours(event.user_id),
-            Kind::PaymentReversed(event) => is_ours(event.user_id),
-            Kind::CallStarted(event) => event.call_id == self.call_id,
-            Kind::MinuteBilled(event) => event.call_id == self.call_id,
-            Kind::CallEnded(event) => event.call_id == self.call_id,
-            Kind::CallHungUp(event) => event.call_id == self.call_id,
-            Kind::CallLowBalance(event) => event.call_id == self.call_id,
-            Kind::CallRated(event) => event.call_id == self.call_id,
-            Kind::CallRinging(event) => event.call_id == self.call_id,
-            Kind::CallReached(event) => event.call_id == self.call_id,
-            Kind::CallAccepted(event) => event.call_id == self.call_id,
-            Kind::CallUnanswered(event) => event.call_id == self.call_id,
-            Kind::CallsPaused(event) => is_ours(event.listener_id),
-            Kind::VerificationSubmitted(event) => is_ours(event.user_id),
-            Kind::VerificationReviewed(event) => is_ours(event.user_id),
-            Kind::VerificationRevoked(event) => is_ours(event.user_id),
+impl DemoIds {
+    fn include(&self, kind: &Kind) -> bool {
+        match find_owner(kind) {
+            EventOwner::User(user_id) => self.user_ids.contains(&user_id),
+            EventOwner::Call(call_id) => call_id == self.call_id,
         }
     }
 }
 
-/// An event in a line: its subject and what matters of it.
-pub(crate) fn describe(kind: &Kind) -> String {
-    let what = match kind {
-        Kind::LoggedIn(event) => format!("user {}", event.user_id),
-        Kind::LoggedOut(event) => format!("user {}", event.user_id),
-        Kind::TokensRevoked(event) => format!("user {}", event.user_id),
-        Kind::UserRegistered(event) => {
-            format!("user {}, {}, {}", event.user_id, event.username, event.role)
-        }
-        Kind::UserUpdated(event) => format!("user {}, {}", event.user_id, event.username),
-        Kind::UserDeleted(event) => format!("user {}", event.user_id),
-        Kind::FavoriteAdded(event) => format!("user {}, {}", event.user_id, event.listener_id),
-        Kind::FavoriteRemoved(event) => format!("user {}, {}", event.user_id, event.listener_id),
-        Kind::UserBlocked(event) => {
-            format!(
-                "user {}, {}, {}",
-                event.user_id, event.blocked_id, event.action_type
-            )
-        }
-        Kind::UserUnblocked(event) => format!("user {}, {}", event.user_id, event.blocked_id),
-        Kind::RoleChanged(event) => {
-            let change = if event.active {
-                "is now"
-            } else {
-                "is no longer"
-            };
-            format!("user {} {change} {}", event.user_id, event.role)
-        }
+fn find_owner(kind: &Kind) -> EventOwner {
+    match kind {
+        Kind::LoggedIn(event) => EventOwner::User(event.user_id),
+        Kind::LoggedOut(event) => EventOwner::User(event.user_id),
+        Kind::TokensRevoked(event) => EventOwner::User(event.user_id),
+        Kind::UserRegistered(event) => EventOwner::User(event.user_id),
+        Kind::UserUpdated(event) => EventOwner::User(event.user_id),
+        Kind::UserDeleted(event) => EventOwner::User(event.user_id),
+        Kind::FavoriteAdded(event) => EventOwner::User(event.user_id),
+        Kind::FavoriteRemoved(event) => EventOwner::User(event.user_id),
+        Kind::UserBlocked(event) => EventOwner::User(event.user_id),
+        Kind::UserUnblocked(event) => EventOwner::User(event.user_id),
+        Kind::RoleChanged(event) => EventOwner::User(event.user_id),
+        Kind::StatusChanged(event) => EventOwner::User(event.user_id),
+        Kind::CoinsAdded(event) => EventOwner::User(event.user_id),
+        Kind::Charged(event) => EventOwner::User(event.user_id),
+        Kind::Earned(event) => EventOwner::User(event.user_id),
+        Kind::LowBalance(event) => EventOwner::User(event.user_id),
+        Kind::WithdrawalUpdated(event) => EventOwner::User(event.user_id),
+        Kind::PaymentReversed(event) => EventOwner::User(event.user_id),
+        Kind::CallStarted(event) => EventOwner::Call(event.call_id),
+        Kind::MinuteBilled(event) => EventOwner::Call(event.call_id),
+        Kind::CallEnded(event) => EventOwner::Call(event.call_id),
+        Kind::CallHungUp(event) => EventOwner::Call(event.call_id),
+        Kind::CallLowBalance(event) => EventOwner::Call(event.call_id),
+        Kind::CallRated(event) => EventOwner::Call(event.call_id),
+        Kind::CallRinging(event) => EventOwner::Call(event.call_id),
+        Kind::CallReached(event) => EventOwner::Call(event.call_id),
+        Kind::CallAccepted(event) => EventOwner::Call(event.call_id),
+        Kind::CallUnanswered(event) => EventOwner::Call(event.call_id),
+        Kind::CallsPaused(event) => EventOwner::User(event.listener_id),
+        Kind::VerificationSubmitted(event) => EventOwner::User(event.user_id),
+        Kind::VerificationReviewed(event) => EventOwner::User(event.user_id),
+        Kind::VerificationRevoked(event) => EventOwner::User(event.user_id),
+    }
+}
+
+/// Describes an event in one line: its subject, its user or call, and its details.
+pub(crate) fn describe_event(kind: &Kind) -> String {
+    let owner = match find_owner(kind) {
+        EventOwner::User(user_id) => format!("user {user_id}"),
+        EventOwner::Call(call_id) => format!("call {call_id}"),
+    };
+    let details = describe_details(kind).map_or_else(String::new, |details| format!(", {details}"));
+    format!("{:<32} {owner}{details}", subject(kind))
+}
+
+/// Describes what an event contains besides its user or call, if that is of interest.
+fn describe_details(kind: &Kind) -> Option<String> {
+    Some(match kind {
+        Kind::UserRegistered(event) => format!("{}, {}", event.username, event.role),
+        Kind::UserUpdated(event) => event.username.clone(),
+        Kind::FavoriteAdded(event) => format!("listener {}", event.listener_id),
+        Kind::FavoriteRemoved(event) => format!("listener {}", event.listener_id),
+        Kind::UserBlocked(event) => format!("user {}, {}", event.blocked_id, event.action_type),
+        Kind::UserUnblocked(event) => format!("user {}", event.blocked_id),
+        Kind::RoleChanged(event) if event.active => format!("is now {}", event.role),
+        Kind::RoleChanged(event) => format!("is no longer {}", event.role),
         Kind::StatusChanged(event) => {
             let online = if event.is_online { "online" } else { "offline" };
             let busy = if event.is_busy { "busy" } else { "free" };
-            format!("user {}, {online}, {busy}", event.user_id)
+            format!("{online}, {busy}")
         }
-        Kind::CoinsAdded(event) => format!(
-            "user {}, +{} coins, balance {}",
-            event.user_id, event.coins, event.balance_coins
-        ),
+        Kind::CoinsAdded(event) => {
+            format!("+{} coins, balance {}", event.coins, event.balance_coins)
+        }
         Kind::Charged(event) => format!(
-            "user {}, -{} coins, balance {}, {}",
-            event.user_id, event.coins, event.balance_coins, event.transfer_id
+            "-{} coins, balance {}, {}",
+            event.coins, event.balance_coins, event.transfer_id
         ),
-        Kind::Earned(event) => format!(
-            "user {}, +{} paise, {}",
-            event.user_id, event.paise, event.transfer_id
-        ),
-        Kind::LowBalance(event) => {
-            format!("user {}, balance {}", event.user_id, event.balance_coins)
+        Kind::Earned(event) => format!("+{} paise, {}", event.paise, event.transfer_id),
+        Kind::LowBalance(event) => format!("balance {}", event.balance_coins),
+        Kind::WithdrawalUpdated(event) => {
+            format!("withdrawal {}, {}", event.withdrawal_id, event.status)
         }
-        Kind::WithdrawalUpdated(event) => format!(
-            "user {}, withdrawal {}, {}",
-            event.user_id, event.withdrawal_id, event.status
-        ),
-        Kind::PaymentReversed(event) => format!(
-            "user {}, -{} coins, {}",
-            event.user_id, event.coins_taken, event.reason
-        ),
+        Kind::PaymentReversed(event) => format!("-{} coins, {}", event.coins_taken, event.reason),
         Kind::CallStarted(event) => format!(
-            "call {}, {} calls {}, {}",
-            event.call_id, event.user_id, event.listener_id, event.call_type
+            "{} calls {}, {}",
+            event.user_id, event.listener_id, event.call_type
         ),
-        Kind::MinuteBilled(event) => format!(
-            "call {}, minute {}, {} coins so far",
-            event.call_id, event.minute, event.coins_spent
-        ),
-        Kind::CallEnded(event) => format!(
-            "call {}, {}, minutes {}",
-            event.call_id, event.status, event.duration_minutes
-        ),
-        Kind::CallHungUp(event) => format!("call {}", event.call_id),
-        Kind::CallLowBalance(event) => format!(
-            "call {}, {} coins left",
-            event.call_id, event.remaining_coins
-        ),
-        Kind::CallRated(event) => format!(
-            "call {}, listener {}, ratings {}",
-            event.call_id, event.listener_id, event.ratings_total
-        ),
-        Kind::CallRinging(event) => format!(
-            "call {}, {} rings {}, {}",
-            event.call_id, event.user_id, event.listener_id, event.call_type
-        ),
-        Kind::CallReached(event) => format!("call {}", event.call_id),
-        Kind::CallAccepted(event) => format!("call {}, {}", event.call_id, event.status),
-        Kind::CallUnanswered(event) => format!(
-            "call {}, {}, {}",
-            event.call_id, event.outcome, event.reason
-        ),
-        Kind::CallsPaused(event) => format!(
-            "listener {}, {} rings in a row",
-            event.listener_id, event.count
-        ),
-        Kind::VerificationSubmitted(event) => {
-            format!("user {}, {}", event.user_id, event.verification_id)
+        Kind::MinuteBilled(event) => {
+            format!(
+                "minute {}, {} coins so far",
+                event.minute, event.coins_spent
+            )
         }
-        Kind::VerificationReviewed(event) => format!("user {}, {}", event.user_id, event.status),
-        Kind::VerificationRevoked(event) => format!("user {}", event.user_id),
-    };
-    format!("{:<32} {what}", subject(kind))
+        Kind::CallEnded(event) => format!("{}, minutes {}", event.status, event.duration_minutes),
+        Kind::CallLowBalance(event) => format!("{} coins left", event.remaining_coins),
+        Kind::CallRated(event) => {
+            format!(
+                "listener {}, ratings {}",
+                event.listener_id, event.ratings_total
+            )
+        }
+        Kind::CallRinging(event) => format!(
+            "{} rings {}, {}",
+            event.user_id, event.listener_id, event.call_type
+        ),
+        Kind::CallAccepted(event) => event.status.clone(),
+        Kind::CallUnanswered(event) => format!("{}, {}", event.outcome, event.reason),
+        Kind::CallsPaused(event) => format!("{} rings in a row", event.count),
+        Kind::VerificationSubmitted(event) => format!("verification {}", event.verification_id),
+        Kind::VerificationReviewed(event) => event.status.clone(),
+        _ => return None,
+    })
 }

@@ -1,7 +1,7 @@
-//! One paid call, step by step, through the public API: what `cargo dev up` ends with.
+//! The demo at the end of `cargo dev up`: one paid call, step by step, through the public API.
 //!
-//! Reads `GATEWAY_URL`, `REDIS_URL`, `NATS_URL` and `MINUTE_SECS` (see `cargo dev env`). Ends with 1
-//! and a sentence when a step fails or the numbers do not add up.
+//! Reads `GATEWAY_URL`, `REDIS_URL`, `NATS_URL` and `MINUTE_SECS` (see `cargo dev env`). Ends with exit code 1
+//! and a message if a step fails or the numbers do not add up.
 
 mod events;
 mod story;
@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::story::Settings;
+use crate::story::DemoSettings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demo().await {
+    match load_and_run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("\nThe demo failed: {error:#}");
@@ -24,16 +24,18 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn demo() -> Result<()> {
-    let settings = Settings {
-        gateway_url: variable("GATEWAY_URL")?,
-        redis_url: variable("REDIS_URL")?,
-        nats_url: variable("NATS_URL")?,
-        minute_secs: variable("MINUTE_SECS")?.parse().context("MINUTE_SECS")?,
+async fn load_and_run() -> Result<()> {
+    let settings = DemoSettings {
+        gateway_url: read_variable("GATEWAY_URL")?,
+        redis_url: read_variable("REDIS_URL")?,
+        nats_url: read_variable("NATS_URL")?,
+        minute_secs: read_variable("MINUTE_SECS")?
+            .parse()
+            .context("MINUTE_SECS")?,
     };
-    story::tell(&settings).await
+    story::run_demo(&settings).await
 }
 
-fn variable(name: &str) -> Result<String> {
+fn read_variable(name: &str) -> Result<String> {
     env::var(name).with_context(|| format!("{name} is not set: run `cargo dev demo`"))
 }

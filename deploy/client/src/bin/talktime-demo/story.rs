@@ -1,29 +1,31 @@
-//! What happens in the demo, and what must be true after each step.
+//! The steps of the demo, with the checks after each step.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use talktime_client::{App, NewPerson, OtpInbox, Person, Role, Socket, random_username, until};
+use talktime_client::{
+    ApiClient, AppSocket, AppUser, NewAppUser, OtpInbox, UserRole, poll_until, random_username,
+};
 
-use crate::events::{Listening, Ours, describe};
+use crate::events::{DemoIds, EventRecorder, describe_event};
 
-/// Where everything is, and how long a minute lasts.
-pub(crate) struct Settings {
+/// The addresses of the stack, and the length of a minute.
+pub(crate) struct DemoSettings {
     pub(crate) gateway_url: String,
     pub(crate) redis_url: String,
     pub(crate) nats_url: String,
     pub(crate) minute_secs: u64,
 }
 
-/// What a newcomer to the platform is ready to wait for a second minute.
+/// Longest minute for whose end the demo waits.
 const WATCHABLE_MINUTE_SECS: u64 = 5;
-/// What travels by events is there well within it.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
+/// Time within which the effects of events must be visible.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 const RECHARGE_RUPEES: u32 = 150;
 const RECHARGE_COINS: i64 = 300;
 
-/// Published by any call that is paid for, answered and ended.
+/// Events of every call that is paid and ended.
 const EVENTS: [&str; 7] = [
     "events.profile.user_registered",
     "events.presence.status_changed",
@@ -34,71 +36,68 @@ const EVENTS: [&str; 7] = [
     "events.calls.call_ended",
 ];
 
-/// Two people and the app they use.
-struct Stage {
-    app: App,
-    caller: Person,
-    listener: Person,
-    /// The caller's, on `/ws/presence`.
-    socket: Socket,
+/// Two users with the client and the socket that they use.
+struct DemoSetup {
+    app: ApiClient,
+    caller: AppUser,
+    listener: AppUser,
+    /// Socket of the caller on `/ws/presence`.
+    socket: AppSocket,
 }
 
-/// A call that was started.
-struct Call {
+/// A started call.
+struct DemoCall {
     call_id: i64,
     coins_per_minute: i64,
 }
 
-/// Tells the story; fails at the first thing that is not as it should be.
-pub(crate) async fn tell(settings: &Settings) -> Result<()> {
-    let listening = Listening::begin(&settings.nats_url).await?;
-    let mut stage = prepare(settings).await?;
-    let call = start(&mut stage).await?;
-    let minutes = talk(&stage, &call, settings.minute_secs).await?;
-    end(&mut stage, &call, minutes).await?;
+/// Runs all steps and fails at the first one with an unexpected result.
+pub(crate) async fn run_demo(settings: &DemoSettings) -> Result<()> {
+    let recorder = EventRecorder::subscribe(&settings.nats_url).await?;
+    let mut setup = prepare_users(settings).await?;
+    let call = start_call(&mut setup).await?;
+    let minutes = wait_for_minutes(&setup, &call, settings.minute_secs).await?;
+    end_call(&mut setup, &call, minutes).await?;
 
-    let ours = Ours {
-        user_ids: [stage.caller.user_id, stage.listener.user_id],
+    let ids = DemoIds {
+        user_ids: [setup.caller.user_id, setup.listener.user_id],
         call_id: call.call_id,
     };
-    let events = listening.collect(&ours, &EVENTS).await?;
-    step(
+    let events = recorder.collect(&ids, &EVENTS).await?;
+    print_step(
         "events",
-        &format!("{} were published meanwhile:", events.len()),
+        &format!("{} events were published meanwhile:", events.len()),
     );
     for event in &events {
-        println!("              {}", describe(event));
+        println!("              {}", describe_event(event));
     }
     Ok(())
 }
 
-fn step(name: &str, what: &str) {
-    println!("  {name:<10}  {what}");
+fn print_step(name: &str, result: &str) {
+    println!("  {name:<10}  {result}");
 }
 
-/// Sign-up, recharge, feed, socket.
-async fn prepare(settings: &Settings) -> Result<Stage> {
-    let app = App::new(&settings.gateway_url)?;
+/// Signs up both users, recharges, finds the listener in the feed and opens the socket.
+async fn prepare_users(settings: &DemoSettings) -> Result<DemoSetup> {
+    let app = ApiClient::new(&settings.gateway_url)?;
     let inbox = OtpInbox::connect(&settings.redis_url).await?;
-    let caller = sign_up(&app, &inbox, NewPerson::named("asha", Role::User)).await?;
-    // An interest of her own, by which the feed finds her among all listeners.
+    let caller = sign_up(&app, &inbox, NewAppUser::with_name("asha", UserRole::User)).await?;
+    // By this interest the feed finds the listener among all others.
     let interest = random_username("demo").replace('_', " ");
-    let new_listener = NewPerson {
+    let new_listener = NewAppUser {
         interests: vec![interest.clone()],
-        ..NewPerson::named("devi", Role::Listener)
+        ..NewAppUser::with_name("devi", UserRole::Listener)
     };
     let listener = sign_up(&app, &inbox, new_listener).await?;
     recharge(&app, &caller).await?;
     find_in_feed(&app, &caller, &listener, &interest).await?;
 
-    let mut socket = app.socket("/ws/presence", &caller).await?;
-    let hello = socket.next_of_type("hello", SEEN_WITHIN).await?;
-    ensure!(hello["data"]["epoch"].is_string(), "a hello without epoch");
-    step(
-        "socket",
-        &format!("{} listens on /ws/presence", caller.username),
-    );
-    Ok(Stage {
+    let mut socket = app.connect_socket("/ws/presence", &caller).await?;
+    let hello = socket.receive_type("hello", VISIBLE_WITHIN).await?;
+    ensure!(hello["data"]["epoch"].is_string(), "the hello has no epoch");
+    print_step("socket", &format!("{} opens /ws/presence", caller.username));
+    Ok(DemoSetup {
         app,
         caller,
         listener,
@@ -106,148 +105,159 @@ async fn prepare(settings: &Settings) -> Result<Stage> {
     })
 }
 
-async fn sign_up(app: &App, inbox: &OtpInbox, new: NewPerson) -> Result<Person> {
+async fn sign_up(app: &ApiClient, inbox: &OtpInbox, new: NewAppUser) -> Result<AppUser> {
     let role = new.role.name();
     let person = app.sign_up_as(inbox, new).await?;
-    let Person {
+    let AppUser {
         user_id, username, ..
     } = &person;
-    step(
+    print_step(
         "sign-up",
         &format!("{username} is user {user_id}, role {role}"),
     );
     Ok(person)
 }
 
-async fn recharge(app: &App, caller: &Person) -> Result<()> {
-    let receipt = app.recharge(caller, RECHARGE_RUPEES).await?.ok()?;
+async fn recharge(app: &ApiClient, caller: &AppUser) -> Result<()> {
+    let receipt = app.recharge(caller, RECHARGE_RUPEES).await?.into_body()?;
     let (added, balance) = (
-        integer(&receipt, "coins_added")?,
-        integer(&receipt, "new_balance")?,
+        integer_field(&receipt, "coins_added")?,
+        integer_field(&receipt, "new_balance")?,
     );
-    equal("coins for the recharge", added, RECHARGE_COINS)?;
-    equal("the new balance", balance, RECHARGE_COINS)?;
-    let what = format!("₹{RECHARGE_RUPEES} become {added} coins; balance {balance} coins");
-    step("recharge", &what);
+    ensure_equal("coins for the recharge", added, RECHARGE_COINS)?;
+    ensure_equal("the new balance", balance, RECHARGE_COINS)?;
+    let result = format!("₹{RECHARGE_RUPEES} become {added} coins; balance {balance} coins");
+    print_step("recharge", &result);
     Ok(())
 }
 
-async fn find_in_feed(app: &App, caller: &Person, listener: &Person, interest: &str) -> Result<()> {
+async fn find_in_feed(
+    app: &ApiClient,
+    caller: &AppUser,
+    listener: &AppUser,
+    interest: &str,
+) -> Result<()> {
     let query = [("interests", interest), ("available_only", "true")];
-    let listeners = until("the listener in the feed", SEEN_WITHIN, async || {
-        let feed = app.get("/feed/listeners").of(caller).query(&query);
-        let feed = feed.send().await?.ok()?;
+    let listeners = poll_until("listener in the feed", VISIBLE_WITHIN, async || {
+        let feed = app.get("/feed/listeners").as_user(caller).query(&query);
+        let feed = feed.send().await?.into_body()?;
         let listeners = feed["listeners"].as_array().cloned().unwrap_or_default();
         Ok((!listeners.is_empty()).then_some(listeners))
     })
     .await?;
     ensure!(
         listeners[0]["user_id"] == listener.user_id,
-        "the feed shows somebody else: {}",
+        "the feed contains another listener: {}",
         listeners[0]
     );
-    let what = format!("{} finds {}, available", caller.username, listener.username);
-    step("feed", &what);
+    let result = format!("{} finds {}, available", caller.username, listener.username);
+    print_step("feed", &result);
     Ok(())
 }
 
-async fn start(stage: &mut Stage) -> Result<Call> {
-    let Stage {
+async fn start_call(setup: &mut DemoSetup) -> Result<DemoCall> {
+    let DemoSetup {
         app,
         caller,
         listener,
         socket,
-    } = stage;
-    let before = coins(app, caller).await?;
-    let started = app.start_call(caller, listener, "audio").await?.ok()?;
-    let call_id = integer(&started, "call_id")?;
-    let remaining = integer(&started, "remaining_coins")?;
-    equal(
+    } = setup;
+    let before = load_coins(app, caller).await?;
+    let started = app
+        .start_call(caller, listener, "audio")
+        .await?
+        .into_body()?;
+    let call_id = integer_field(&started, "call_id")?;
+    let remaining = integer_field(&started, "remaining_coins")?;
+    ensure_equal(
         "coins after the start",
-        coins(app, caller).await?,
+        load_coins(app, caller).await?,
         remaining,
     )?;
     let coins_per_minute = before - remaining;
     ensure!(coins_per_minute > 0, "the first minute cost nothing");
-    step(
+    print_step(
         "call",
         &format!("audio call {call_id} starts; coins {before} -> {remaining}: minute 1 is paid"),
     );
-    see_status(socket, listener, true).await?;
-    step(
+    expect_status(socket, listener, true).await?;
+    print_step(
         "busy",
-        &format!("{} is busy, says the socket", listener.username),
+        &format!("the socket reports {} as busy", listener.username),
     );
-    Ok(Call {
+    Ok(DemoCall {
         call_id,
         coins_per_minute,
     })
 }
 
-/// Waits for the second minute where minutes are short. Answers with the minutes billed at least.
-async fn talk(stage: &Stage, call: &Call, minute_secs: u64) -> Result<i64> {
+/// Waits for the second minute if minutes are short. Returns the least number of billed minutes.
+async fn wait_for_minutes(setup: &DemoSetup, call: &DemoCall, minute_secs: u64) -> Result<i64> {
     if minute_secs > WATCHABLE_MINUTE_SECS {
-        step("talk", "a short call: a minute that has begun counts whole");
+        print_step(
+            "talk",
+            "the call is short: a minute that has begun counts as a whole",
+        );
         return Ok(1);
     }
-    let Stage { app, caller, .. } = stage;
+    let DemoSetup { app, caller, .. } = setup;
     let two_minutes = 2 * call.coins_per_minute;
-    let within = SEEN_WITHIN + Duration::from_secs(2 * minute_secs);
-    let remaining = until("minute 2 on the bill", within, async || {
-        let ongoing = app.ongoing_call(caller).await?.ok()?;
-        let is_billed = integer(&ongoing, "coins_spent")? >= two_minutes;
+    let within = VISIBLE_WITHIN + Duration::from_secs(2 * minute_secs);
+    let remaining = poll_until("bill for minute 2", within, async || {
+        let ongoing = app.load_ongoing_call(caller).await?.into_body()?;
+        let is_billed = integer_field(&ongoing, "coins_spent")? >= two_minutes;
         is_billed
-            .then(|| integer(&ongoing, "remaining_coins"))
+            .then(|| integer_field(&ongoing, "remaining_coins"))
             .transpose()
     })
     .await?;
-    step(
+    print_step(
         "minute 2",
-        &format!("billed by the server itself, {minute_secs} s a minute; {remaining} coins left"),
+        &format!("billed by the server, {minute_secs} s a minute; {remaining} coins left"),
     );
     Ok(2)
 }
 
-async fn end(stage: &mut Stage, call: &Call, minutes_at_least: i64) -> Result<()> {
-    let Stage {
+async fn end_call(setup: &mut DemoSetup, call: &DemoCall, minutes_min: i64) -> Result<()> {
+    let DemoSetup {
         app,
         caller,
         listener,
         socket,
-    } = stage;
-    let receipt = app.end_call(caller, call.call_id).await?.ok()?;
-    let minutes = integer(&receipt, "duration_minutes")?;
-    let spent = integer(&receipt, "coins_spent")?;
+    } = setup;
+    let receipt = app.end_call(caller, call.call_id).await?.into_body()?;
+    let minutes = integer_field(&receipt, "duration_minutes")?;
+    let spent = integer_field(&receipt, "coins_spent")?;
     let earned = &receipt["listener_money_earned"];
     ensure!(
-        minutes >= minutes_at_least,
-        "the receipt has {minutes} minutes, {minutes_at_least} were billed"
+        minutes >= minutes_min,
+        "the receipt has {minutes} minutes, but {minutes_min} were billed"
     );
-    equal("coins spent", spent, minutes * call.coins_per_minute)?;
-    step(
+    ensure_equal("coins spent", spent, minutes * call.coins_per_minute)?;
+    print_step(
         "receipt",
         &format!("minutes: {minutes}; {spent} coins spent; ₹{earned} for the listener"),
     );
-    see_status(socket, listener, false).await?;
-    step(
+    expect_status(socket, listener, false).await?;
+    print_step(
         "free",
-        &format!("{} is free, says the socket", listener.username),
+        &format!("the socket reports {} as free", listener.username),
     );
 
-    let left = coins(app, caller).await?;
-    equal("coins left", left, RECHARGE_COINS - spent)?;
-    equal(
+    let left = load_coins(app, caller).await?;
+    ensure_equal("coins left", left, RECHARGE_COINS - spent)?;
+    ensure_equal(
         "the receipt's balance",
-        integer(&receipt, "remaining_coins")?,
+        integer_field(&receipt, "remaining_coins")?,
         left,
     )?;
-    let listeners = app.balance(listener).await?.ok()?;
-    let money = &listeners["withdrawable_money"];
+    let balance = app.load_balance(listener).await?.into_body()?;
+    let money = &balance["withdrawable_money"];
     ensure!(
         money == earned && *money != 0,
-        "the listener has ₹{money}, the receipt says ₹{earned}"
+        "the listener has ₹{money}, but the receipt says ₹{earned}"
     );
-    step(
+    print_step(
         "balances",
         &format!(
             "{}: {RECHARGE_COINS} - {spent} = {left} coins; {}: ₹{money}",
@@ -257,8 +267,8 @@ async fn end(stage: &mut Stage, call: &Call, minutes_at_least: i64) -> Result<()
     Ok(())
 }
 
-async fn see_status(socket: &mut Socket, person: &Person, is_busy: bool) -> Result<()> {
-    let what = if is_busy {
+async fn expect_status(socket: &mut AppSocket, user: &AppUser, is_busy: bool) -> Result<()> {
+    let description = if is_busy {
         "busy status"
     } else {
         "free status"
@@ -266,27 +276,26 @@ async fn see_status(socket: &mut Socket, person: &Person, is_busy: bool) -> Resu
     let is_it = |message: &Value| {
         let data = &message["data"];
         message["type"] == "status_change"
-            && data["user_id"] == person.user_id
+            && data["user_id"] == user.user_id
             && data["is_busy"] == is_busy
     };
-    socket.next_where(what, SEEN_WITHIN, is_it).await?;
+    socket
+        .receive_matching(description, VISIBLE_WITHIN, is_it)
+        .await?;
     Ok(())
 }
 
-async fn coins(app: &App, person: &Person) -> Result<i64> {
-    let balance = app.balance(person).await?.ok()?;
-    integer(&balance, "balance_coins")
+async fn load_coins(app: &ApiClient, user: &AppUser) -> Result<i64> {
+    let balance = app.load_balance(user).await?.into_body()?;
+    integer_field(&balance, "balance_coins")
 }
 
-fn integer(answer: &Value, field: &str) -> Result<i64> {
+fn integer_field(answer: &Value, field: &str) -> Result<i64> {
     let number = answer[field].as_i64();
     number.with_context(|| format!("{field} is not an integer in {answer}"))
 }
 
-fn equal(what: &str, found: i64, expected: i64) -> Result<()> {
-    ensure!(
-        found == expected,
-        "{what}: {found}, where {expected} was expected"
-    );
+fn ensure_equal(name: &str, found: i64, expected: i64) -> Result<()> {
+    ensure!(found == expected, "{name}: {found} instead of {expected}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use talktime_client::{Answer, App, Ask, OtpInbox};
+use talktime_client::{ApiAnswer, ApiClient, ApiRequest, OtpInbox};
 
 use crate::tally::Tally;
 
@@ -21,7 +21,7 @@ const CONFLICT: u16 = 409;
 
 /// A gateway.
 struct Gateway {
-    app: App,
+    app: ApiClient,
     ops_url: String,
     is_ready: AtomicBool,
 }
@@ -41,7 +41,7 @@ impl Edge {
         let mut gateways = Vec::new();
         for name in ["GATEWAY", "GATEWAY_2"] {
             let gateway = Arc::new(Gateway {
-                app: App::new(&variable(&format!("{name}_URL"))?)?,
+                app: ApiClient::new(&variable(&format!("{name}_URL"))?)?,
                 ops_url: variable(&format!("{name}_OPS_URL"))?,
                 is_ready: AtomicBool::new(true),
             });
@@ -57,7 +57,7 @@ impl Edge {
     }
 
     /// A gateway that is ready; in turn.
-    pub(crate) fn app(&self) -> &App {
+    pub(crate) fn app(&self) -> &ApiClient {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.gateways.len();
         let in_turn = (0..count).map(|step| &self.gateways[(turn + step) % count]);
@@ -68,7 +68,10 @@ impl Edge {
     }
 
     /// Asks until the answer is no 503. Any other answer is one; silence is an error.
-    pub(crate) async fn ask(&self, ask: impl Fn(&App) -> Ask) -> anyhow::Result<Answer> {
+    pub(crate) async fn ask(
+        &self,
+        ask: impl Fn(&ApiClient) -> ApiRequest,
+    ) -> anyhow::Result<ApiAnswer> {
         let begun = Instant::now();
         for attempt in 0..TRIES_MAX {
             match ask(self.app()).send().await {
@@ -94,11 +97,11 @@ impl Edge {
     /// Asks for something that must work.
     pub(crate) async fn must(
         &self,
-        ask: impl Fn(&App) -> Ask,
+        ask: impl Fn(&ApiClient) -> ApiRequest,
     ) -> anyhow::Result<serde_json::Value> {
         let answer = self.ask(ask).await?;
         answer
-            .ok()
+            .into_body()
             .inspect_err(|error| self.noticed(format!("{error:#}")))
     }
 

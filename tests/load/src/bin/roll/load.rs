@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use talktime_client::{App, Person, Role, Socket, random_phone, random_username};
+use talktime_client::{ApiClient, AppSocket, AppUser, UserRole, random_phone, random_username};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -49,8 +49,8 @@ pub(crate) struct Options {
 
 /// Two people.
 struct Pair {
-    caller: Person,
-    listener: Person,
+    caller: AppUser,
+    listener: AppUser,
 }
 
 /// Everybody, before anything begins.
@@ -145,7 +145,7 @@ impl Busy {
             books.minutes_lost += share.minutes_lost;
         }
         for (pair, call_id) in &self.long {
-            let ongoing = edge.must(|app| app.get("/calls/ongoing").of(&pair.caller));
+            let ongoing = edge.must(|app| app.get("/calls/ongoing").as_user(&pair.caller));
             if ongoing.await?["call_id"].as_i64() != Some(*call_id) {
                 books.dropped += 1;
                 edge.noticed(format!("call {call_id} was dropped"));
@@ -158,12 +158,12 @@ impl Busy {
 }
 
 async fn meet(edge: &Arc<Edge>) -> anyhow::Result<Pair> {
-    let caller = sign_up(edge, Role::User).await?;
-    let listener = sign_up(edge, Role::Listener).await?;
+    let caller = sign_up(edge, UserRole::User).await?;
+    let listener = sign_up(edge, UserRole::Listener).await?;
     let key = key();
     let body = json!({"amount_rupees": RECHARGE_RUPEES, "payment_method": "upi"});
     edge.must(|app| {
-        let ask = app.post("/calls/recharge").of(&caller);
+        let ask = app.post("/calls/recharge").as_user(&caller);
         ask.header("idempotency-key", &key).json(&body)
     })
     .await?;
@@ -171,12 +171,12 @@ async fn meet(edge: &Arc<Edge>) -> anyhow::Result<Pair> {
 }
 
 /// As a phone does it: a one-time password, its verification, the registration.
-async fn sign_up(edge: &Edge, role: Role) -> anyhow::Result<Person> {
+async fn sign_up(edge: &Edge, role: UserRole) -> anyhow::Result<AppUser> {
     let phone = random_phone();
     let body = json!({"phone": phone});
     edge.must(|app| app.post("/auth/request_otp").json(&body))
         .await?;
-    let otp = edge.inbox.read(&phone).await?;
+    let otp = edge.inbox.read_otp(&phone).await?;
     let body = json!({"phone": phone, "otp": otp});
     let verified = edge
         .must(|app| app.post("/auth/verify").json(&body))
@@ -194,7 +194,7 @@ async fn sign_up(edge: &Edge, role: Role) -> anyhow::Result<Person> {
         .must(|app| app.post("/auth/register").json(&body))
         .await?;
     let token = |name: &str| registered[name].as_str().map(str::to_owned);
-    Ok(Person {
+    Ok(AppUser {
         user_id: registered["user_id"].as_i64().context("a user id")?,
         phone,
         username,
@@ -208,7 +208,7 @@ async fn start(edge: &Edge, pair: &Pair) -> anyhow::Result<i64> {
     let body = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     let started = edge
         .must(|app| {
-            let ask = app.post("/calls/start").of(&pair.caller);
+            let ask = app.post("/calls/start").as_user(&pair.caller);
             ask.header("idempotency-key", &key).json(&body)
         })
         .await?;
@@ -216,14 +216,14 @@ async fn start(edge: &Edge, pair: &Pair) -> anyhow::Result<i64> {
 }
 
 /// Ends a call and holds its receipt against what it must say: every begun minute is paid.
-async fn end(edge: &Edge, person: &Person, call_id: i64, books: &mut Books) -> anyhow::Result<()> {
+async fn end(edge: &Edge, person: &AppUser, call_id: i64, books: &mut Books) -> anyhow::Result<()> {
     let body = json!({"call_id": call_id});
-    let ended = edge.ask(|app| app.post("/calls/end").of(person).json(&body));
+    let ended = edge.ask(|app| app.post("/calls/end").as_user(person).json(&body));
     let ended = ended.await?;
     // Ended by an earlier try, whose answer got lost.
     if ended.status != NOT_FOUND {
         ended
-            .ok()
+            .into_body()
             .inspect_err(|error| edge.noticed(format!("{error:#}")))?;
     }
     let receipt = settled(edge, person, call_id).await?;
@@ -243,10 +243,10 @@ async fn end(edge: &Edge, person: &Person, call_id: i64, books: &mut Books) -> a
 }
 
 /// The call's receipt, once the books are closed.
-async fn settled(edge: &Edge, person: &Person, call_id: i64) -> anyhow::Result<Value> {
+async fn settled(edge: &Edge, person: &AppUser, call_id: i64) -> anyhow::Result<Value> {
     let path = format!("/calls/{call_id}");
-    talktime_client::until("a settlement", Duration::from_secs(20), async || {
-        let receipt = edge.must(|app| app.get(&path).of(person)).await?;
+    talktime_client::poll_until("a settlement", Duration::from_secs(20), async || {
+        let receipt = edge.must(|app| app.get(&path).as_user(person)).await?;
         let is_settled = receipt["listener_money_earned"].as_f64() > Some(0.0);
         Ok(is_settled.then_some(receipt))
     })
@@ -269,11 +269,11 @@ async fn call_again_and_again(
     Ok(books)
 }
 
-async fn beat(edge: Arc<Edge>, person: Person, stop: CancellationToken) -> anyhow::Result<Books> {
+async fn beat(edge: Arc<Edge>, person: AppUser, stop: CancellationToken) -> anyhow::Result<Books> {
     while !stop.is_cancelled() {
-        edge.must(|app| app.post("/users/me/heartbeat").of(&person))
+        edge.must(|app| app.post("/users/me/heartbeat").as_user(&person))
             .await?;
-        edge.must(|app| app.get("/wallet/balance").of(&person))
+        edge.must(|app| app.get("/wallet/balance").as_user(&person))
             .await?;
         tokio::time::sleep(HEARTBEAT_EVERY).await;
     }
@@ -287,7 +287,7 @@ async fn log_in(
     stop: CancellationToken,
 ) -> anyhow::Result<Books> {
     while !stop.is_cancelled() {
-        sign_up(&edge, Role::User).await?;
+        sign_up(&edge, UserRole::User).await?;
         tally.logged_in();
         tokio::time::sleep(every).await;
     }
@@ -298,7 +298,7 @@ async fn log_in(
 async fn listen(
     edge: Arc<Edge>,
     tally: Arc<Tally>,
-    person: Person,
+    person: AppUser,
     stop: CancellationToken,
 ) -> anyhow::Result<Books> {
     while !stop.is_cancelled() {
@@ -308,7 +308,7 @@ async fn listen(
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(Books::default()),
-                next = socket.next_or_closed(SILENCE_MAX) => match next {
+                next = socket.receive_or_close(SILENCE_MAX) => match next {
                     Ok(Ok(_)) => tally.heard(),
                     Ok(Err(closed)) => {
                         tally.closed(closed.code);
@@ -329,9 +329,9 @@ async fn listen(
 }
 
 /// Opens a socket; a gateway that has just stopped is tried again a moment later.
-async fn open(app: &App, person: &Person, since: Instant) -> anyhow::Result<Socket> {
+async fn open(app: &ApiClient, person: &AppUser, since: Instant) -> anyhow::Result<AppSocket> {
     loop {
-        match app.socket("/ws/presence", person).await {
+        match app.connect_socket("/ws/presence", person).await {
             Ok(socket) => return Ok(socket),
             Err(error) if since.elapsed() > SILENCE_MAX => return Err(error),
             Err(_) => tokio::time::sleep(SOCKET_RETRY).await,
