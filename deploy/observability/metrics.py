@@ -1,9 +1,9 @@
-"""Code, documentation, rules, dashboards and tests speak of the same metrics.
+"""Checks that code, documentation, rules, dashboards and tests use the same metrics.
 
-    python3 deploy/observability/metrics.py    fails, naming each that is only in one of them
+    python3 deploy/observability/metrics.py    fails, and names each metric that is missing in one of them
 
-Every metric that a rule, a dashboard or a page asks for is in README.md or recorded by a rule; every metric
-that the source emits is in README.md, and nothing is that it does not emit; every alert is tested.
+Every metric that a rule, a dashboard or a page uses is in README.md or recorded by a rule. README.md lists exactly the
+metrics that the source emits. Every alert is tested.
 """
 
 import json
@@ -18,7 +18,7 @@ SERIES_OF_HISTOGRAMS = re.compile(r"_(bucket|count|sum)$")
 # A name by a literal or by a constant of the same file.
 EMITTED = re.compile(r'metrics::(?:counter|gauge|histogram)!\(\s*(?:"([a-z_]+)"|([A-Z_]+))')
 CONSTANT = re.compile(r'const ([A-Z_]+): &str = "([a-z_]+)";')
-# What a crate serves of the operating system, and what pages name that is the cluster's.
+# Metrics of the operating system that a crate serves, and metrics of the cluster that pages name.
 OF_THE_SYSTEM = "process_*"
 NOT_OURS = "container_"
 
@@ -30,7 +30,7 @@ def rows(section):
 
 def documented():
     """The names in README.md: ours, and those of others."""
-    ours, _, others = (HERE / "README.md").read_text().partition("some that are not ours:")
+    ours, _, others = (HERE / "README.md").read_text().partition("metrics of other software:")
     return set(rows(ours)), set(rows(others))
 
 

@@ -1,27 +1,27 @@
 //! Listeners who are online and take no calls, or only those of one type.
 
 use serde_json::{Value, json};
-use talktime_client::{Answer, Person, Role};
-use talktime_tests::{Answered, Pair, TestApp, WAIT_MAX, app, wait_for};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 
 use crate::assert_problem;
 
-async fn set_status(app: &TestApp, person: &Person, status: Value) -> Answer {
-    let put = app.put("/users/me/status").of(person).json(&status);
+async fn set_status(app: &TestApp, person: &AppUser, status: Value) -> ApiAnswer {
+    let put = app.put("/users/me/status").as_user(person).json(&status);
     let changed = put.answer().await;
     assert_eq!(changed.status, 200, "{changed:?}");
     changed
 }
 
-async fn set_preferences(app: &TestApp, listener: &Person, preferences: Value) -> Answer {
-    let put = app.put("/listeners/me/preferences").of(listener);
+async fn set_preferences(app: &TestApp, listener: &AppUser, preferences: Value) -> ApiAnswer {
+    let put = app.put("/listeners/me/preferences").as_user(listener);
     put.json(&preferences).answer().await
 }
 
 /// The listener as the caller finds them in the feed.
-async fn find_in_feed(pair: &Pair, query: &str) -> Option<Value> {
+async fn find_in_feed(pair: &CallPair, query: &str) -> Option<Value> {
     let path = format!("/feed/listeners?per_page=100&sort_by=recent{query}");
-    let feed = pair.app.get(&path).of(&pair.caller).answer().await;
+    let feed = pair.app.get(&path).as_user(&pair.caller).answer().await;
     assert_eq!(feed.status, 200, "{feed:?}");
     let listeners = feed.body["listeners"].as_array().expect("listeners");
     let mut found = listeners.iter();
@@ -30,15 +30,15 @@ async fn find_in_feed(pair: &Pair, query: &str) -> Option<Value> {
         .cloned()
 }
 
-async fn start(pair: &Pair, call_type: &str) -> Answer {
+async fn start(pair: &CallPair, call_type: &str) -> ApiAnswer {
     let body = json!({"listener_id": pair.listener.user_id, "call_type": call_type});
-    let ask = pair.app.post("/calls/start").of(&pair.caller);
+    let ask = pair.app.post("/calls/start").as_user(&pair.caller);
     ask.json(&body).answer().await
 }
 
 #[tokio::test]
 async fn a_listener_who_takes_no_calls_stays_online_and_is_not_called() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let fresh = set_status(&pair.app, &pair.listener, json!({"is_online": true})).await;
     assert_eq!(fresh.body["accepting_calls"], true, "{fresh:?}");
     let paused = json!({"accepting_calls": false});
@@ -46,7 +46,7 @@ async fn a_listener_who_takes_no_calls_stays_online_and_is_not_called() {
     assert_eq!(paused.body["accepting_calls"], false, "{paused:?}");
     assert_eq!(paused.body["is_busy"], false, "{paused:?}");
 
-    assert_problem(&pair.call().await, 409, "listener_unavailable");
+    assert_problem(&pair.request_call().await, 409, "listener_unavailable");
     wait_for("the feed to show that no calls are taken", || async {
         let listener = find_in_feed(&pair, "&online_only=true").await?;
         (listener["is_available"] == false).then_some(())
@@ -54,7 +54,7 @@ async fn a_listener_who_takes_no_calls_stays_online_and_is_not_called() {
     .await;
     assert!(find_in_feed(&pair, "&available_only=true").await.is_none());
     let path = format!("/users/{}/presence", pair.listener.user_id);
-    let status = pair.app.get(&path).of(&pair.caller).answer().await;
+    let status = pair.app.get(&path).as_user(&pair.caller).answer().await;
     assert_eq!(
         (&status.body["is_online"], &status.body["is_available"]),
         (&json!(true), &json!(false)),
@@ -62,14 +62,14 @@ async fn a_listener_who_takes_no_calls_stays_online_and_is_not_called() {
     );
 
     set_status(&pair.app, &pair.listener, json!({"accepting_calls": true})).await;
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn no_heartbeat_and_no_other_change_makes_a_listener_take_calls_again() {
-    let app = app().await;
-    let listener = app.sign_up(Role::Listener).await;
+    let app = connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
     set_status(&app, &listener, json!({"accepting_calls": false})).await;
     for change in [
         json!({"is_online": false}),
@@ -77,26 +77,26 @@ async fn no_heartbeat_and_no_other_change_makes_a_listener_take_calls_again() {
         json!({"is_busy": false, "is_online": true}),
     ] {
         set_status(&app, &listener, change).await;
-        let beat = app.post("/users/me/heartbeat").of(&listener).answer();
+        let beat = app.post("/users/me/heartbeat").as_user(&listener).answer();
         assert_eq!(beat.await.status, 200);
     }
     let again = app.log_in_again(&listener).await;
-    let status = app.get("/users/me/status").of(&again).answer().await;
+    let status = app.get("/users/me/status").as_user(&again).answer().await;
     assert_eq!(
         (&status.body["is_online"], &status.body["accepting_calls"]),
         (&json!(true), &json!(false)),
         "{status:?}"
     );
     let wrong = json!({"accepting_calls": "no"});
-    let put = app.put("/users/me/status").of(&listener).json(&wrong);
+    let put = app.put("/users/me/status").as_user(&listener).json(&wrong);
     assert_eq!(put.answer().await.status, 422);
 }
 
 #[tokio::test]
 async fn sockets_show_that_a_listener_takes_no_calls() {
-    let app = app().await;
-    let listener = app.sign_up(Role::Listener).await;
-    let watcher = app.sign_up(Role::User).await;
+    let app = connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    let watcher = app.sign_up(UserRole::User).await;
     let mut presence = app.open_socket("/ws/presence", &watcher).await;
     let mut feed = app.open_socket("/ws/feed", &watcher).await;
     let is_about = |r#type: &'static str, is_available: bool| {
@@ -108,23 +108,23 @@ async fn sockets_show_that_a_listener_takes_no_calls() {
         }
     };
     set_status(&app, &listener, json!({"accepting_calls": false})).await;
-    let paused = presence.next_where("paused", WAIT_MAX, is_about("status_change", false));
+    let paused = presence.receive_matching("paused", WAIT_MAX, is_about("status_change", false));
     let paused = paused.await.expect("a status");
     assert_eq!(paused["data"]["is_online"], true, "{paused}");
     assert_eq!(paused["data"]["is_busy"], false, "{paused}");
-    let in_feed = feed.next_where("paused", WAIT_MAX, is_about("listener_busy", false));
+    let in_feed = feed.receive_matching("paused", WAIT_MAX, is_about("listener_busy", false));
     in_feed.await.expect("the feed shows it as busy");
 
     set_status(&app, &listener, json!({"accepting_calls": true})).await;
-    let resumed = feed.next_where("resumed", WAIT_MAX, is_about("listener_available", true));
+    let resumed = feed.receive_matching("resumed", WAIT_MAX, is_about("listener_available", true));
     resumed.await.expect("available again");
 }
 
 #[tokio::test]
 async fn a_listener_chooses_the_types_of_calls_to_take() {
-    let pair = Pair::meet().await;
+    let pair = CallPair::sign_up().await;
     let read = async |path: &str| {
-        let answer = pair.app.get(path).of(&pair.listener).answer().await;
+        let answer = pair.app.get(path).as_user(&pair.listener).answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     };
@@ -144,13 +144,13 @@ async fn a_listener_chooses_the_types_of_calls_to_take() {
         (&json!(true), &json!(false))
     );
     assert!(find_in_feed(&pair, "&call_type=video").await.is_none());
-    let call_id = pair.must_call().await;
-    assert_eq!(pair.end(&pair.caller, call_id).await.status, 200);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]
 async fn preferences_that_make_no_sense_are_refused() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     for (body, status, code) in [
         (
             json!({"audio_enabled": false, "video_enabled": false}),
@@ -166,10 +166,13 @@ async fn preferences_that_make_no_sense_are_refused() {
     assert_eq!(wrong.status, 422, "{wrong:?}");
     let no_listener = set_preferences(&pair.app, &pair.caller, json!({"audio_enabled": true}));
     assert_problem(&no_listener.await, 403, "listener_only");
-    let alias = pair.app.put("/listener/preferences").of(&pair.listener);
+    let alias = pair
+        .app
+        .put("/listener/preferences")
+        .as_user(&pair.listener);
     let alias = alias.json(&json!({"audio_enabled": false})).answer().await;
     assert_eq!(alias.status, 200, "{alias:?}");
     let feed = pair.app.get("/feed/listeners?call_type=text");
-    let feed = feed.of(&pair.caller).answer().await;
+    let feed = feed.as_user(&pair.caller).answer().await;
     assert_problem(&feed, 400, "invalid_call_type");
 }

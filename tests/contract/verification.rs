@@ -21,7 +21,11 @@ async fn upload_form(app: &TestApp, person: &AppUser, form: Vec<u8>) -> ApiAnswe
 }
 
 pub(crate) async fn read_status(app: &TestApp, person: &AppUser) -> Value {
-    let answer = app.get("/verification/status").as_user(person).answer().await;
+    let answer = app
+        .get("/verification/status")
+        .as_user(person)
+        .answer()
+        .await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
@@ -148,7 +152,10 @@ async fn a_sample_has_at_most_ten_megabytes() {
 async fn a_form_without_a_file_is_refused() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let post = || app.post("/verification/upload-audio-file").as_user(&listener);
+    let post = || {
+        app.post("/verification/upload-audio-file")
+            .as_user(&listener)
+    };
     let json = post().json(&json!({"audio_file": "x"})).answer().await;
     assert_problem(&json, 415, "unsupported_media_type");
     let empty = post().body(FORM_TYPE, "------sample--\r\n").answer().await;

@@ -6,7 +6,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{VerificationReviewed, VerificationSubmitted};
 use talktime_tests::audio;
 use talktime_tests::replica::start_gateway;
-use talktime_tests::{ExpectAnswer, EventLog, TestApp, WAIT_MAX, run_dev, wait_for};
+use talktime_tests::{EventLog, ExpectAnswer, TestApp, WAIT_MAX, run_dev, wait_for};
 
 use crate::verification::{fetch_address, read_status, upload};
 use crate::{assert_fields, assert_problem};
@@ -28,7 +28,11 @@ pub(crate) async fn review_sample(
     ask.json(&body).answer().await
 }
 
-async fn find_verified_in_feed(app: &TestApp, viewer: &AppUser, listener: &AppUser) -> Option<bool> {
+async fn find_verified_in_feed(
+    app: &TestApp,
+    viewer: &AppUser,
+    listener: &AppUser,
+) -> Option<bool> {
     let path = "/feed/listeners?sort_by=recent&per_page=100";
     let feed = app.get(path).as_user(viewer).answer().await;
     let listeners = feed.body["listeners"].as_array()?;
@@ -273,7 +277,10 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
     let next = socket.receive_type("listener_available", WAIT_MAX).await;
     assert_eq!(next.expect("a change")["data"]["wait_time"], 12);
     // Without this wait, the next change might be published before the review.
-    let mut notified = replica.app.connect_socket("/ws/notifications", &listener).await;
+    let mut notified = replica
+        .app
+        .connect_socket("/ws/notifications", &listener)
+        .await;
     let notified = notified.as_mut().expect("the socket opens");
     notified
         .receive_type("hello", WAIT_MAX)
