@@ -67,6 +67,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         clock: service.clock.clone(),
         peers: PeerClients::connect(&config.peers)?,
         tracking: LiveCallTracker::new(redis::connect(&config.redis)?),
+        lifecycle: service.lifecycle.clone(),
         terms,
     });
     let profile_events = ProfileEventHandler {

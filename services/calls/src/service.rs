@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use talktime_kit::Clock;
 use talktime_kit::db::Database;
+use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
 
@@ -22,6 +23,7 @@ pub struct CallService {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) terms: CallTerms,
     pub(crate) peers: PeerClients,
     /// Publishes which people are busy.
@@ -37,12 +39,13 @@ pub struct CallService {
 impl CallService {
     /// Builds the service and starts its batchers.
     pub fn new(parts: CallServiceParts) -> Self {
-        let presence = PresenceNotifier::start(&parts.peers, parts.tracking.clone());
+        let presence = PresenceNotifier::start(&parts);
         let steps = StepBatchers::start(&parts, &presence);
         Self {
             db: parts.db,
             relay: parts.relay,
             clock: parts.clock,
+            lifecycle: parts.lifecycle,
             peers: parts.peers,
             terms: parts.terms,
             presence,

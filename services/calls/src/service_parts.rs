@@ -2,6 +2,7 @@
 
 use talktime_kit::Clock;
 use talktime_kit::db::Database;
+use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::messaging::Relay;
 
 use crate::config::CallTerms;
@@ -19,6 +20,8 @@ pub struct CallServiceParts {
     /// Clients of profile, presence and wallet.
     pub peers: PeerClients,
     pub tracking: LiveCallTracker,
+    /// Tracks background work, so that the stop of the process waits for it.
+    pub lifecycle: Lifecycle,
     /// Prices and limits of calls that start now.
     pub terms: CallTerms,
 }

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use crate::error::{Error, Kind};
+use crate::lifecycle::Lifecycle;
 use crate::trace;
 
 /// Bounds of the batches of one kind of task.
@@ -172,10 +173,11 @@ impl<H: BatchHandler> Batcher<H> {
         (batcher, run_batches(limits, Arc::new(handler), queued))
     }
 
-    /// Executes batches in the background until the last clone is dropped.
-    pub fn start(limits: BatchLimits, handler: H) -> Self {
+    /// Executes batches in the background until the last clone is dropped. The stop of the process waits for
+    /// batches under way.
+    pub fn start(lifecycle: &Lifecycle, limits: BatchLimits, handler: H) -> Self {
         let (batcher, worker) = Self::new(limits, handler);
-        tokio::spawn(worker);
+        lifecycle.spawn(worker);
         batcher
     }
 
@@ -379,7 +381,7 @@ mod tests {
 
     /// Submits all numbers at the same time; no batch ends before all are submitted.
     async fn submit_all(handler: &SquareHandler, numbers: &[u64]) -> Vec<Result<u64, Error>> {
-        let batcher = Batcher::start(LIMITS, handler.clone());
+        let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler.clone());
         let submitted = join_all(numbers.iter().map(|number| batcher.submit(*number)));
         let release = async { handler.batch_permits.add_permits(numbers.len() + 1) };
         // `join!` polls in this order: every number is queued when the first batch may start.
@@ -425,7 +427,7 @@ mod tests {
     async fn a_panic_ends_only_its_own_batch() {
         let handler = SquareHandler::new();
         handler.batch_permits.add_permits(2);
-        let batcher = Batcher::start(LIMITS, handler);
+        let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler);
         let panicked = batcher.submit(17).await.expect_err("the batch panics");
         assert_eq!(panicked.kind(), Kind::Unavailable);
         assert_eq!(batcher.submit(3).await.expect("squared"), 9);
@@ -467,7 +469,7 @@ mod tests {
             ..LIMITS
         };
         let handler = SumHandler::default();
-        let batcher = Batcher::start(limits, handler.clone());
+        let batcher = Batcher::start(&Lifecycle::default(), limits, handler.clone());
         let submit_after = |delay_ms, number| {
             let batcher = batcher.clone();
             async move {
@@ -492,7 +494,7 @@ mod tests {
             ..LIMITS
         };
         let handler = SumHandler::default();
-        let batcher = Batcher::start(limits, handler.clone());
+        let batcher = Batcher::start(&Lifecycle::default(), limits, handler.clone());
         let started_at = Instant::now();
         let sums = tokio::join!(batcher.submit(vec![1, 2]), batcher.submit(vec![3, 4]));
         assert_eq!((sums.0.expect("a sum"), sums.1.expect("a sum")), (3, 7));
@@ -507,7 +509,7 @@ mod tests {
             when_full: WhenFull::Reject,
             ..LIMITS
         };
-        let batcher = Batcher::start(limits, SumHandler::default());
+        let batcher = Batcher::start(&Lifecycle::default(), limits, SumHandler::default());
         // All are submitted before the worker runs for the first time.
         let answers = join_all((0..5).map(|number| batcher.submit(vec![number]))).await;
         let codes = answers.into_iter().map(|answer| match answer {

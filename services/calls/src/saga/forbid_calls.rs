@@ -70,8 +70,10 @@ impl CallService {
         let request = EndRequest::ByService(live.call_id, EndCause::Forbidden);
         if let Some(EndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
             let service = self.clone();
-            let settle = async move { service.settle_best_effort(call).await };
-            tokio::spawn(settle.in_current_span());
+            let settle = async move {
+                service.settle_best_effort(call).await;
+            };
+            self.lifecycle.spawn(settle.in_current_span());
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem, Batcher};
+use talktime_kit::lifecycle::Lifecycle;
 use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
@@ -12,6 +13,7 @@ use tracing::Instrument;
 use super::batching::{BATCH_LIMITS, attach_traceparents};
 use crate::domain::call::Call;
 use crate::peers::PeerClients;
+use crate::service_parts::CallServiceParts;
 use crate::tracking::LiveCallTracker;
 
 /// Time limit for presence. A call never waits longer, because the event of the same change corrects
@@ -49,14 +51,17 @@ impl BatchHandler for PresenceUpdateBatchHandler {
 pub(crate) struct PresenceNotifier {
     updates: Batcher<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
+    lifecycle: Lifecycle,
 }
 
 impl PresenceNotifier {
-    pub(crate) fn start(peers: &PeerClients, tracking: LiveCallTracker) -> Self {
-        let peers = peers.clone();
+    pub(crate) fn start(parts: &CallServiceParts) -> Self {
+        let peers = parts.peers.clone();
+        let handler = PresenceUpdateBatchHandler { peers };
         Self {
-            updates: Batcher::start(BATCH_LIMITS, PresenceUpdateBatchHandler { peers }),
-            tracking,
+            updates: Batcher::start(&parts.lifecycle, BATCH_LIMITS, handler),
+            tracking: parts.tracking.clone(),
+            lifecycle: parts.lifecycle.clone(),
         }
     }
 
@@ -82,7 +87,7 @@ impl PresenceNotifier {
             let free = presence.send_change(&call, Change::Ended(CallEnded {}));
             tokio::join!(free, presence.tracking.untrack(call.call_id));
         };
-        tokio::spawn(update.in_current_span());
+        self.lifecycle.spawn(update.in_current_span());
     }
 
     async fn send_change(&self, call: &Call, change: Change) {

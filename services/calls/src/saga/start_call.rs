@@ -47,7 +47,10 @@ impl CallService {
         let _until_answered = client_gone.drop_guard();
         let service = self.clone();
         let steps = async move { service.run_start_plan(plan).await };
-        let started = tokio::spawn(steps.in_current_span()).await;
+        let started = self
+            .lifecycle
+            .run_to_completion(steps.in_current_span())
+            .await;
         started.map_err(Error::internal)?
     }
 

@@ -32,6 +32,7 @@ impl StepBatchers {
             clock,
             peers,
             terms,
+            lifecycle,
             ..
         } = parts;
         let charge = || ChargeBatchHandler {
@@ -65,10 +66,10 @@ impl StepBatchers {
             paise_per_coin: terms.paise_per_coin,
         };
         Self {
-            start: Batcher::start(BATCH_LIMITS, start),
-            end: Batcher::start(BATCH_LIMITS, end),
-            charge: Batcher::start(BATCH_LIMITS, charge()),
-            settle: Batcher::start(BATCH_LIMITS, settle),
+            start: Batcher::start(lifecycle, BATCH_LIMITS, start),
+            end: Batcher::start(lifecycle, BATCH_LIMITS, end),
+            charge: Batcher::start(lifecycle, BATCH_LIMITS, charge()),
+            settle: Batcher::start(lifecycle, BATCH_LIMITS, settle),
         }
     }
 }
