@@ -11,7 +11,9 @@ use sqlx::{Connection, PgConnection};
 use talktime_proto::wallet::charge_id;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
-use talktime_proto::wallet::v1::{AddCoinsRequest, ChargeRequest, GetBalanceRequest};
+use talktime_proto::wallet::v1::{
+    AddCoinsRequest, ChargeBatchRequest, ChargeRequest, GetBalanceRequest,
+};
 use talktime_tests::{assert_books_are_right, read_variable, run_dev, wait_for};
 use tokio::sync::Notify;
 use tonic::transport::{Channel, Endpoint};
@@ -51,15 +53,18 @@ async fn give_coins() {
 
 /// Charges a call's first minute; whether the wallet said that it did.
 async fn is_charged(mut wallet: WalletServiceClient<Channel>, call_id: i64) -> bool {
-    let request = ChargeRequest {
+    let charge = ChargeRequest {
         call_id,
         minute: 1,
         user_id: payer_of(call_id),
         coins: 1,
         ..ChargeRequest::default()
     };
-    match wallet.charge(request).await {
-        Ok(response) => match response.into_inner().outcome {
+    let request = ChargeBatchRequest {
+        charges: vec![charge],
+    };
+    match wallet.charge_batch(request).await {
+        Ok(response) => match response.into_inner().outcomes.remove(0).outcome {
             Some(Outcome::Charged(_)) => true,
             refused => panic!("call {call_id}: {refused:?}"),
         },

@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 
-use chrono::TimeDelta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -12,9 +11,6 @@ use sqlx::PgConnection;
 
 use crate::db::column;
 use crate::error::{Error, Kind};
-
-/// How long an answer is stored.
-pub const KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// Longest accepted key, in bytes.
 pub const KEY_LENGTH_MAX: usize = 255;

@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status};
 
 use crate::changes::ReportedChange;
 use crate::domain::{
-    PresenceError, SessionChange, StatusChange, StatusSettings, UserHeartbeat, UserStatus,
-    check_call, check_call_changes, check_heartbeats, check_settings, check_user_ids,
+    PresenceError, SessionChange, StatusChange, StatusSettings, UserStatus, check_call,
+    check_call_changes, check_heartbeats, check_settings, check_user_ids,
 };
 use crate::heartbeats::HeartbeatRecorder;
 use crate::statuses::StatusService;
@@ -83,15 +83,6 @@ impl PresenceService for PresenceApi {
         )))
     }
 
-    async fn heartbeat(
-        &self,
-        request: Request<pb::HeartbeatRequest>,
-    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
-        let heartbeat = UserHeartbeat::of_user(request.into_inner().user_id);
-        self.heartbeats.record(heartbeat).await.map_err(refused)?;
-        Ok(Response::new(pb::HeartbeatResponse {}))
-    }
-
     async fn heartbeat_many(
         &self,
         request: Request<pb::HeartbeatManyRequest>,
@@ -103,11 +94,7 @@ impl PresenceService for PresenceApi {
         } = request.into_inner();
         let heartbeats = check_heartbeats(user_ids, session_ids, accepted_at_micros);
         let heartbeats = heartbeats.map_err(refused)?;
-        let unknown = self
-            .heartbeats
-            .record_many(heartbeats)
-            .await
-            .map_err(refused)?;
+        let unknown = self.heartbeats.record(heartbeats).await.map_err(refused)?;
         Ok(Response::new(pb::HeartbeatManyResponse {
             unknown_user_ids: unknown,
         }))

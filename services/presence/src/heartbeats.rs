@@ -61,21 +61,8 @@ impl HeartbeatRecorder {
         (Self { batcher }, background)
     }
 
-    /// Records one heartbeat and returns after its commit.
-    pub async fn record(&self, heartbeat: UserHeartbeat) -> Result<(), PresenceError> {
-        let unknown = self.record_many(vec![heartbeat]).await?;
-        if unknown.is_empty() {
-            Ok(())
-        } else {
-            Err(PresenceError::UserNotFound)
-        }
-    }
-
-    /// Records the heartbeats of many users and returns, after their commit, the ids of unknown users.
-    pub async fn record_many(
-        &self,
-        heartbeats: Vec<UserHeartbeat>,
-    ) -> Result<Vec<i64>, PresenceError> {
+    /// Records heartbeats and returns, after their commit, the ids of unknown users.
+    pub async fn record(&self, heartbeats: Vec<UserHeartbeat>) -> Result<Vec<i64>, PresenceError> {
         self.batcher.submit(heartbeats).await
     }
 }

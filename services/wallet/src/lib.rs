@@ -1,9 +1,9 @@
 //! The wallet service. It alone moves coins and rupees.
 //!
 //! [`domain`] holds the rules, [`store`] the SQL statements and [`ledger`] the operations, each of which is
-//! one transaction. [`grouping`] lets single charges share transactions, and [`grpc`] serves the other
-//! services. [`provider`] talks to payment providers, [`sealing`] encrypts bank details, [`payouts`] writes
-//! the list that an operator takes to the bank, and [`jobs`] holds the periodic work.
+//! one transaction. [`grpc`] serves the other services, [`provider`] talks to payment providers, [`sealing`]
+//! encrypts bank details, [`payouts`] writes the list that an operator takes to the bank, and [`jobs`] holds
+//! the periodic work.
 
 #![allow(
     missing_docs,
@@ -13,7 +13,6 @@
 pub mod config;
 pub mod domain;
 mod events;
-pub mod grouping;
 mod grpc;
 mod jobs;
 pub mod ledger;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{Connection, PgConnection};
 use talktime_client::AppUser;
-use talktime_proto::presence::v1::HeartbeatRequest;
+use talktime_proto::presence::v1::HeartbeatManyRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
 use tokio::task::JoinSet;
@@ -68,11 +68,11 @@ impl Way {
             }
             Self::Grpc(presence) => {
                 let mut presence = presence.clone();
-                let user_id = person.user_id;
-                presence
-                    .heartbeat(HeartbeatRequest { user_id })
-                    .await
-                    .is_ok()
+                let request = HeartbeatManyRequest {
+                    user_ids: vec![person.user_id],
+                    ..HeartbeatManyRequest::default()
+                };
+                presence.heartbeat_many(request).await.is_ok()
             }
         }
     }

@@ -7,8 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use sqlx::Executor;
 use talktime_client::{AppUser, UserRole};
+use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
-use talktime_proto::presence::v1::{HeartbeatRequest, SetOnlineRequest};
 use tonic::transport::Channel;
 
 use crate::Pace;
@@ -25,9 +25,6 @@ const PEOPLE: i64 = 10_000;
 /// Far above the ids that registration gives.
 const FIRST: i64 = 1_000_000_000;
 const SETUP_AT_A_TIME: usize = 64;
-/// Requests share a group, so that more at a time make larger groups.
-const AT_A_TIME: usize = 512;
-const CONNECTIONS: usize = 4;
 /// People with phones, each with a connection of its own.
 const PHONES: usize = 256;
 /// All that one has, so that pings are not the sockets' limit.
@@ -40,8 +37,7 @@ pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
     database
         .execute(include_str!("../pgbench/heartbeat_tables.sql"))
         .await?;
-    let mut beaters = beaters(stack).await?;
-    put_online(&beaters[0].presence).await?;
+    put_online(&PresenceServiceClient::new(stack.grpc("presence").await?)).await?;
     let mut phones = Vec::new();
     let mut pingers = Vec::new();
     for person in people::sign_up(stack, UserRole::User, PHONES).await? {
@@ -53,34 +49,16 @@ pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
     let pings = pingers.len() as f64 * PINGS_A_SECOND;
     let pgbench = Pgbench::new(stack, include_str!("../pgbench/heartbeat.sql"))?;
     let mut opponent = Line::new("pgbench, one row a commit");
-    let mut grpc = Line::new(&format!("Heartbeat over gRPC, {AT_A_TIME} at a time"));
     let mut rest = Line::new(&format!("POST /users/me/heartbeat, {PHONES} at a time"));
     let mut sockets = Line::new(&format!("pings on {} open sockets", pingers.len()));
     for _ in 0..pace.rounds {
         opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        grpc.add(&driver::flat_out(&mut beaters, pace.duration()).await?);
         rest.add(&driver::flat_out(&mut phones, pace.duration()).await?);
         sockets.add(&driver::at_rate(&mut pingers, pace.duration(), pings).await?);
     }
     let title = "Heartbeats, answered after their commit; pings before it";
-    println!(
-        "{}",
-        Report::new(title, vec![opponent, grpc, rest, sockets])
-    );
+    println!("{}", Report::new(title, vec![opponent, rest, sockets]));
     Ok(())
-}
-
-async fn beaters(stack: &Stack) -> anyhow::Result<Vec<Beater>> {
-    let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS {
-        clients.push(PresenceServiceClient::new(stack.grpc("presence").await?));
-    }
-    let beater = |index: usize| Beater {
-        presence: clients[index % CONNECTIONS].clone(),
-        next: i64::try_from(index).expect("there are few") * PEOPLE
-            / i64::try_from(AT_A_TIME).expect("there are few"),
-    };
-    Ok((0..AT_A_TIME).map(beater).collect())
 }
 
 async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result<()> {
@@ -102,23 +80,6 @@ async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result
         .try_for_each(|_| async { Ok(()) })
         .await
         .context("putting people online")
-}
-
-/// Beats for one person after the other.
-struct Beater {
-    presence: PresenceServiceClient<Channel>,
-    next: i64,
-}
-
-impl Worker for Beater {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
-        self.next = (self.next + 1) % PEOPLE;
-        let user_id = FIRST + self.next;
-        self.presence
-            .heartbeat(HeartbeatRequest { user_id })
-            .await?;
-        Ok(1)
-    }
 }
 
 /// Somebody's open socket.

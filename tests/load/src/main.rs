@@ -74,7 +74,7 @@ enum What {
     Wallet,
     /// Starting and ending calls through the gateway, and minutes billed
     Calls(calls::CallsOptions),
-    /// Heartbeats over gRPC, through the gateway, and as pings on open sockets
+    /// Heartbeats through the gateway, and as pings on open sockets
     Heartbeat,
     /// Status changes on their way to very many sockets
     Fanout(fanout::FanoutOptions),

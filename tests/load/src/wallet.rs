@@ -94,38 +94,31 @@ async fn charges(
 ) -> anyhow::Result<Report> {
     let pgbench = Pgbench::new(stack, include_str!("../pgbench/charge.sql"))?;
     let mut opponent = Line::new("pgbench, one charge's rows in a transaction");
-    let mut singles = Line::new("Charge over gRPC");
     let mut batches = Line::new(&format!("ChargeBatch over gRPC, {BATCH} minutes each"));
-    let mut chargers = chargers(pace.clients, 1, wallet, calls);
-    let mut batchers = self::chargers(BATCHES_AT_A_TIME, BATCH, wallet, calls);
+    let mut chargers = chargers(wallet, calls);
     for _ in 0..pace.rounds {
         opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        singles.add(&driver::flat_out(&mut chargers, pace.duration()).await?);
-        batches.add(&driver::flat_out(&mut batchers, pace.duration()).await?);
+        batches.add(&driver::flat_out(&mut chargers, pace.duration()).await?);
     }
-    let title = format!("Minutes charged, {} requests at a time", pace.clients);
-    Ok(Report::new(&title, vec![opponent, singles, batches]))
+    let title = format!(
+        "Minutes charged, {} transactions or {BATCHES_AT_A_TIME} batches at a time",
+        pace.clients
+    );
+    Ok(Report::new(&title, vec![opponent, batches]))
 }
 
-fn chargers(
-    count: usize,
-    batch: usize,
-    wallet: &WalletServiceClient<Channel>,
-    calls: &CallIds,
-) -> Vec<Charger> {
+fn chargers(wallet: &WalletServiceClient<Channel>, calls: &CallIds) -> Vec<Charger> {
     let charger = |_| Charger {
         wallet: wallet.clone(),
         calls: calls.clone(),
-        batch,
     };
-    (0..count).map(charger).collect()
+    (0..BATCHES_AT_A_TIME).map(charger).collect()
 }
 
 /// Charges first minutes of calls that never were.
 struct Charger {
     wallet: WalletServiceClient<Channel>,
     calls: CallIds,
-    batch: usize,
 }
 
 impl Charger {
@@ -143,12 +136,7 @@ impl Charger {
 
 impl Worker for Charger {
     async fn ask(&mut self) -> anyhow::Result<u64> {
-        if self.batch == 1 {
-            let charged = self.wallet.charge(self.charge()).await?.into_inner();
-            ensure!(is_charged(&charged), "not charged: {charged:?}");
-            return Ok(1);
-        }
-        let charges = (0..self.batch).map(|_| self.charge()).collect();
+        let charges = (0..BATCH).map(|_| self.charge()).collect();
         let request = ChargeBatchRequest { charges };
         let charged = self.wallet.charge_batch(request).await?.into_inner();
         ensure!(charged.outcomes.iter().all(is_charged), "not all charged");

@@ -113,12 +113,12 @@ pub enum BadgeError {
     #[error("Badges are being given just now; please try again in a moment.")]
     AssignmentRunning,
     #[error(transparent)]
-    Failed(#[from] Error),
+    Other(#[from] Error),
 }
 
 impl From<sqlx::Error> for BadgeError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(error.into())
+        Self::Other(error.into())
     }
 }
 
@@ -129,7 +129,7 @@ impl From<BadgeError> for Error {
             BadgeError::BadRange => (Kind::InvalidArgument, "invalid_date_range"),
             BadgeError::NoSuchBadge => (Kind::NotFound, "badge_not_found"),
             BadgeError::AssignmentRunning => (Kind::Conflict, "badges_are_being_given"),
-            BadgeError::Failed(error) => return error,
+            BadgeError::Other(error) => return error,
         };
         Self::new(kind, code, error.to_string())
     }

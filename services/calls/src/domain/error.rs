@@ -80,12 +80,12 @@ pub enum CallError {
     #[error("the call was undone")]
     Undone,
     #[error(transparent)]
-    Failed(#[from] Error),
+    Other(#[from] Error),
 }
 
 impl From<sqlx::Error> for CallError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(error.into())
+        Self::Other(error.into())
     }
 }
 
@@ -195,7 +195,7 @@ impl CallError {
                 "call_not_started",
                 "The call was not started; please try again.",
             ),
-            Self::Failed(_) => unreachable!("converted as it is"),
+            Self::Other(_) => unreachable!("converted as it is"),
         };
         (kind, code, detail.into())
     }
@@ -234,7 +234,7 @@ impl CallError {
 
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
-        if let CallError::Failed(error) = error {
+        if let CallError::Other(error) = error {
             return error;
         }
         let (kind, code, detail) = error.parts();

@@ -45,19 +45,19 @@ pub enum PresenceError {
     Overloaded,
     /// The database failed.
     #[error(transparent)]
-    Store(#[from] Error),
+    Other(#[from] Error),
 }
 
 impl From<sqlx::Error> for PresenceError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+        Self::Other(error.into())
     }
 }
 
 impl From<PresenceError> for Error {
     fn from(error: PresenceError) -> Self {
         let (kind, code) = match error {
-            PresenceError::Store(error) => return error,
+            PresenceError::Other(error) => return error,
             PresenceError::UserNotFound => (Kind::NotFound, "user_not_found"),
             PresenceError::NoField => (Kind::InvalidArgument, "no_field"),
             PresenceError::WaitTimeOutOfRange => (Kind::InvalidArgument, "invalid_wait_time"),

@@ -12,17 +12,6 @@ pub struct UserHeartbeat {
     pub accepted_at: Option<DateTime<Utc>>,
 }
 
-impl UserHeartbeat {
-    /// Returns a heartbeat without session and time.
-    pub fn of_user(user_id: i64) -> Self {
-        Self {
-            user_id,
-            session_id: String::new(),
-            accepted_at: None,
-        }
-    }
-}
-
 /// Returns the latest heartbeat of each session.
 fn latest_of_sessions(mut heartbeats: Vec<UserHeartbeat>) -> Vec<UserHeartbeat> {
     let key = |heartbeat: &UserHeartbeat| (heartbeat.user_id, heartbeat.session_id.clone());

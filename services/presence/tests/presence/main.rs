@@ -178,9 +178,13 @@ impl Presence {
         answer(stored).expect("stored").unknown_user_ids
     }
 
-    async fn heartbeat(&self, user_id: i64) -> Result<(), Refusal> {
-        let request = Request::new(pb::HeartbeatRequest { user_id });
-        answer(self.api.heartbeat(request).await).map(|_| ())
+    /// Sends a heartbeat without session and time; returns the id of the user if it is unknown.
+    async fn heartbeat(&self, user_id: i64) -> Result<Vec<i64>, Refusal> {
+        let request = Request::new(pb::HeartbeatManyRequest {
+            user_ids: vec![user_id],
+            ..pb::HeartbeatManyRequest::default()
+        });
+        answer(self.api.heartbeat_many(request).await).map(|response| response.unknown_user_ids)
     }
 
     /// Returns the events of a user so far, as versions and statuses, oldest first.

@@ -121,18 +121,18 @@ pub enum WalletError {
     OutOfRange(&'static str),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] Error),
+    Other(#[from] Error),
 }
 
 impl From<sqlx::Error> for WalletError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+        Self::Other(error.into())
     }
 }
 
 impl From<WalletError> for Error {
     fn from(error: WalletError) -> Self {
-        if let WalletError::Store(error) = error {
+        if let WalletError::Other(error) = error {
             return error;
         }
         let (kind, code) = error.kind_and_code();
@@ -180,7 +180,7 @@ impl WalletError {
                 (InvalidArgument, "out_of_range")
             }
             Self::InvalidNotes(_) => (InvalidArgument, "invalid_text"),
-            Self::Sealing(_) | Self::MissingValue { .. } | Self::Store(_) => (Internal, "internal"),
+            Self::Sealing(_) | Self::MissingValue { .. } | Self::Other(_) => (Internal, "internal"),
         }
     }
 
@@ -214,7 +214,7 @@ impl WalletError {
             Self::OwnWithdrawal => "Another admin must decide about your own withdrawal.",
             Self::NoSuchUser => "There is no user with this id.",
             Self::OutOfRange(_) => "A number is out of range.",
-            Self::Sealing(_) | Self::MissingValue { .. } | Self::Store(_) => {
+            Self::Sealing(_) | Self::MissingValue { .. } | Self::Other(_) => {
                 "Something went wrong on our side."
             }
             Self::InvalidBankDetails(field) => {

@@ -1,6 +1,5 @@
 //! Between the wire and the domain.
 
-use talktime_kit::batch::BatchItem;
 use talktime_kit::trace;
 use talktime_proto::timestamp;
 use talktime_proto::wallet::v1 as pb;
@@ -10,7 +9,7 @@ use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{CallEarning, CoinPurchase, HistoryLine};
 use crate::domain::settlement::{CallType, Settlement};
-use crate::ledger::{self, SettlementOutcome, WalletStatement};
+use crate::ledger::{self, SettlementOutcome, TracedRequest, WalletStatement};
 use crate::store::wallets::WalletBalance;
 
 pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balance {
@@ -24,7 +23,7 @@ pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balan
     }
 }
 
-pub(super) fn parse_charge(request: &pb::ChargeRequest) -> Charge {
+fn parse_charge(request: &pb::ChargeRequest) -> Charge {
     Charge {
         call_id: request.call_id,
         minute: request.minute,
@@ -58,18 +57,18 @@ pub(super) fn charge_response(
     }
 }
 
-pub(super) fn charge_member(request: &pb::ChargeRequest) -> BatchItem<Charge> {
-    BatchItem {
-        task: parse_charge(request),
+pub(super) fn parse_traced_charge(request: &pb::ChargeRequest) -> TracedRequest<Charge> {
+    TracedRequest {
+        request: parse_charge(request),
         traceparent: trace::named_or_current(request.traceparent.clone()),
     }
 }
 
-pub(super) fn settlement_member(
+pub(super) fn parse_traced_settlement(
     request: &pb::SettleCallRequest,
-) -> Result<BatchItem<Settlement>, WalletError> {
-    Ok(BatchItem {
-        task: parse_settlement(request)?,
+) -> Result<TracedRequest<Settlement>, WalletError> {
+    Ok(TracedRequest {
+        request: parse_settlement(request)?,
         traceparent: trace::named_or_current(request.traceparent.clone()),
     })
 }
@@ -82,7 +81,7 @@ pub(super) fn settle_response(settled: SettlementOutcome) -> pb::SettleCallRespo
     }
 }
 
-pub(super) fn parse_settlement(request: &pb::SettleCallRequest) -> Result<Settlement, WalletError> {
+fn parse_settlement(request: &pb::SettleCallRequest) -> Result<Settlement, WalletError> {
     Ok(Settlement {
         call_id: request.call_id,
         caller_id: request.caller_id,

@@ -5,18 +5,14 @@ mod payouts;
 mod purchases;
 
 use talktime_kit::Error;
-use talktime_kit::batch::{BatchItem, Batcher};
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
 
 use crate::domain::WalletError;
-use crate::domain::charging::Charge;
 use crate::domain::history::{HistoryFilter, PageRequest};
-use crate::domain::settlement::Settlement;
 use crate::domain::withdrawal;
-use crate::grouping::{self, Charging};
 use crate::ledger::Ledger;
 use purchases::CoinAddition;
 
@@ -25,15 +21,11 @@ const BATCH_MAX: usize = 1_000;
 
 pub(crate) struct WalletApi {
     ledger: Ledger,
-    charging: Batcher<Charging>,
 }
 
 impl WalletApi {
     pub(crate) fn new(ledger: Ledger) -> Self {
-        Self {
-            charging: grouping::charging(&ledger),
-            ledger,
-        }
+        Self { ledger }
     }
 
     async fn charge_all(
@@ -43,11 +35,11 @@ impl WalletApi {
         if requests.len() > BATCH_MAX {
             return Err(to_status(WalletError::OutOfRange("charges")));
         }
-        let group: Vec<BatchItem<Charge>> = requests.iter().map(convert::charge_member).collect();
-        let outcomes = self.ledger.charge_group(&group).await.map_err(to_status)?;
-        let answers = group.iter().zip(outcomes);
+        let charges: Vec<_> = requests.iter().map(convert::parse_traced_charge).collect();
+        let outcomes = self.ledger.charge_minutes(&charges).await;
+        let answers = charges.iter().zip(outcomes.map_err(to_status)?);
         Ok(answers
-            .map(|(member, outcome)| convert::charge_response(&member.task, outcome))
+            .map(|(charge, outcome)| convert::charge_response(&charge.request, outcome))
             .collect())
     }
 
@@ -58,10 +50,10 @@ impl WalletApi {
         if requests.len() > BATCH_MAX {
             return Err(to_status(WalletError::OutOfRange("settlements")));
         }
-        let group: Result<Vec<BatchItem<Settlement>>, WalletError> =
-            requests.iter().map(convert::settlement_member).collect();
-        let group = group.map_err(to_status)?;
-        let settled = self.ledger.settle_group(&group).await.map_err(to_status)?;
+        let settlements = requests.iter().map(convert::parse_traced_settlement);
+        let settlements: Vec<_> = settlements.collect::<Result<_, _>>().map_err(to_status)?;
+        let settled = self.ledger.settle_calls(&settlements).await;
+        let settled = settled.map_err(to_status)?;
         Ok(settled.into_iter().map(convert::settle_response).collect())
     }
 }
@@ -75,15 +67,6 @@ impl WalletService for WalletApi {
         let user_id = request.into_inner().user_id;
         let balance = self.ledger.load_balance(user_id).await.map_err(to_status)?;
         Ok(Response::new(convert::balance_message(user_id, balance)))
-    }
-
-    async fn charge(
-        &self,
-        request: Request<pb::ChargeRequest>,
-    ) -> Result<Response<pb::ChargeResponse>, Status> {
-        let charge = convert::parse_charge(&request.into_inner());
-        let outcome = self.charging.submit(charge).await.map_err(to_status)?;
-        Ok(Response::new(convert::charge_response(&charge, outcome)))
     }
 
     async fn charge_batch(

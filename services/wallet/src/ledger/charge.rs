@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use talktime_kit::batch::BatchItem;
+use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
-use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Charged, LowBalance};
 
-use super::Ledger;
+use super::{Ledger, TracedRequest};
 use crate::domain::WalletError;
 use crate::domain::charging::{self, Charge, ChargeDecision};
 use crate::domain::history::TxType;
@@ -41,25 +40,9 @@ impl Ledger {
     /// Charges minutes in their order in one transaction, each with its own outcome.
     pub async fn charge_minutes(
         &self,
-        charges: &[Charge],
+        batch: &[TracedRequest<Charge>],
     ) -> Result<Vec<ChargeOutcome>, WalletError> {
-        let traceparent = trace::current();
-        let group: Vec<BatchItem<Charge>> = charges
-            .iter()
-            .map(|charge| BatchItem {
-                task: *charge,
-                traceparent: traceparent.clone(),
-            })
-            .collect();
-        self.charge_group(&group).await
-    }
-
-    /// Charges like [`Ledger::charge_minutes`], for requests that belong to different traces.
-    pub async fn charge_group(
-        &self,
-        group: &[BatchItem<Charge>],
-    ) -> Result<Vec<ChargeOutcome>, WalletError> {
-        let charges: Vec<Charge> = group.iter().map(|member| member.task).collect();
+        let charges: Vec<Charge> = batch.iter().map(|item| item.request).collect();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let mut payers = wallets::lock(&mut tx, &payer_ids(&charges)).await?;
@@ -72,7 +55,7 @@ impl Ledger {
         let decisions = charging::decide_charges(&charges, &balances, &past)?;
 
         let postings = charge_postings(&charges, &decisions);
-        let events = charge_events(group, &decisions, &payers);
+        let events = charge_events(batch, &decisions, &payers);
         outbox::append_traced(&mut tx, now, events).await?;
         let transaction_ids = posting::post_all(&mut tx, now, &mut payers, &postings).await?;
         failpoint::reach("wallet.charge.before_commit");
@@ -164,7 +147,7 @@ fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Post
 }
 
 fn charge_events(
-    group: &[BatchItem<Charge>],
+    batch: &[TracedRequest<Charge>],
     decisions: &[ChargeDecision],
     payers: &HashMap<i64, LockedWallet>,
 ) -> Vec<outbox::Traced> {
@@ -173,22 +156,16 @@ fn charge_events(
         .map(|wallet| (wallet.user_id, wallet.version));
     let mut versions: HashMap<i64, i64> = versions.collect();
     let mut events = Vec::new();
-    for (
-        BatchItem {
-            task: charge,
-            traceparent,
-        },
-        decision,
-    ) in group.iter().zip(decisions)
-    {
+    for (item, decision) in batch.iter().zip(decisions) {
         let ChargeDecision::Accepted { balance_coins } = *decision else {
             continue;
         };
+        let charge = &item.request;
         let user_id = charge.user_id;
         let mut append_event = |kind| {
             let version = versions.entry(user_id).or_default();
             *version += 1;
-            events.push(((user_id, *version, kind), traceparent.clone()));
+            events.push(((user_id, *version, kind), item.traceparent.clone()));
         };
         append_event(Kind::Charged(Charged {
             user_id,

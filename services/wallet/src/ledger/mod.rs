@@ -53,6 +53,14 @@ pub struct WalletTerms {
     pub withdrawals: WithdrawalLimits,
 }
 
+/// One request of a batch, with the trace that its events belong to.
+#[derive(Clone, Debug)]
+pub struct TracedRequest<T> {
+    pub request: T,
+    /// A W3C `traceparent`.
+    pub traceparent: Option<String>,
+}
+
 /// The dependencies of a ledger.
 #[derive(Clone)]
 pub struct LedgerParts {

@@ -53,7 +53,7 @@ impl Ledger {
         let booked = book_reports(&mut tx, now, &order_id, &[report]).await;
         let booking = match booked {
             Ok(booking) => booking,
-            Err(error @ WalletError::Store(_)) => return Err(error),
+            Err(error @ WalletError::Other(_)) => return Err(error),
             Err(error) => {
                 tracing::error!(
                     %error,

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use talktime_kit::batch::BatchItem;
+use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
-use talktime_kit::{failpoint, trace};
 use talktime_proto::events::v1::Earned;
 use talktime_proto::events::v1::event::Kind;
 
-use super::Ledger;
 use super::void::void_posting;
+use super::{Ledger, TracedRequest};
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
@@ -33,36 +32,24 @@ pub struct SettlementOutcome {
 }
 
 impl Ledger {
-    /// Settles a call once. The same settlement again gets the same answer.
-    pub async fn settle_call(
+    /// Settles calls in one transaction, each call once: the same settlement again gets the same answer. One
+    /// refused settlement fails the whole batch.
+    pub async fn settle_calls(
         &self,
-        settlement: &Settlement,
-    ) -> Result<SettlementOutcome, WalletError> {
-        let member = BatchItem {
-            task: *settlement,
-            traceparent: trace::current(),
-        };
-        let settled = self.settle_group(std::slice::from_ref(&member)).await?;
-        Ok(settled[0])
-    }
-
-    /// Settles many calls in one transaction. One refused settlement fails the whole batch.
-    pub async fn settle_group(
-        &self,
-        group: &[BatchItem<Settlement>],
+        requests: &[TracedRequest<Settlement>],
     ) -> Result<Vec<SettlementOutcome>, WalletError> {
         let now = self.clock.now();
-        let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id).collect();
-        let (mut tx, wallets) = self.begin_with_wallets(&party_ids(group), now).await?;
+        let call_ids: Vec<i64> = requests.iter().map(|item| item.request.call_id).collect();
+        let (mut tx, wallets) = self.begin_with_wallets(&party_ids(requests), now).await?;
         let mut batch = SettlementBatch {
             wallets,
-            past: transfers::find_all(&mut tx, &settlement_ids(group)).await?,
+            past: transfers::find_all(&mut tx, &settlement_ids(requests)).await?,
             charged: transfers::list_charged_minutes(&mut tx, &call_ids).await?,
             pending_writes: PendingWrites::default(),
         };
-        let settled = group
+        let settled = requests
             .iter()
-            .map(|member| batch.settle_one(member))
+            .map(|item| batch.settle_one(item))
             .collect::<Result<Vec<SettlementOutcome>, WalletError>>()?;
 
         let SettlementBatch {
@@ -88,15 +75,15 @@ impl Ledger {
     }
 }
 
-fn party_ids(group: &[BatchItem<Settlement>]) -> Vec<i64> {
-    let parties = group.iter().map(|member| &member.task);
+fn party_ids(requests: &[TracedRequest<Settlement>]) -> Vec<i64> {
+    let parties = requests.iter().map(|item| &item.request);
     parties
         .flat_map(|settlement| [settlement.caller_id, settlement.listener_id])
         .collect()
 }
 
-fn settlement_ids(group: &[BatchItem<Settlement>]) -> Vec<String> {
-    group.iter().map(|member| member.task.id()).collect()
+fn settlement_ids(requests: &[TracedRequest<Settlement>]) -> Vec<String> {
+    requests.iter().map(|item| item.request.id()).collect()
 }
 
 /// The state that settlements of one batch are decided on; each one sees the effects of those before it.
@@ -118,9 +105,9 @@ struct PendingWrites {
 impl SettlementBatch {
     fn settle_one(
         &mut self,
-        member: &BatchItem<Settlement>,
+        item: &TracedRequest<Settlement>,
     ) -> Result<SettlementOutcome, WalletError> {
-        let settlement = &member.task;
+        let settlement = &item.request;
         if let Some(settled) = self.find_earlier_settlement(settlement)? {
             return Ok(settled);
         }
@@ -138,7 +125,7 @@ impl SettlementBatch {
             let event = earned_event(settlement, &plan, &listener);
             self.pending_writes
                 .events
-                .push((event, member.traceparent.clone()));
+                .push((event, item.traceparent.clone()));
             if settlement.minutes > 0 {
                 self.pending_writes.earnings.push((*settlement, plan));
             }

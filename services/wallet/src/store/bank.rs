@@ -147,15 +147,3 @@ pub async fn replace_details(
         .await?;
     expect_rows(&result, 1, name, row_id)
 }
-
-/// Counts rows that are not sealed by this key.
-pub async fn count_stale(connection: &mut PgConnection, key_id: &str) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "SELECT (SELECT count(*) FROM wallet.user_wallets
-                 WHERE bank_key_id IS NOT NULL AND bank_key_id <> $1)
-              + (SELECT count(*) FROM wallet.user_withdrawals WHERE bank_key_id <> $1)",
-    )
-    .bind(key_id)
-    .fetch_one(connection)
-    .await
-}

@@ -5,12 +5,14 @@ use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_wallet::SCHEMA;
+use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::Charge;
 use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
 use talktime_wallet::domain::settlement::{CallType, Settlement};
 use talktime_wallet::domain::withdrawal::WithdrawalLimits;
 use talktime_wallet::ledger::{
-    Ledger, LedgerParts, PaymentProof, RechargeRequest, RequestedPurchase, WalletTerms,
+    ChargeOutcome, Ledger, LedgerParts, PaymentProof, RechargeRequest, RequestedPurchase,
+    SettlementOutcome, TracedRequest, WalletTerms,
 };
 use talktime_wallet::provider::PaymentProvider;
 use talktime_wallet::sealing::{BankDetailsConfig, BankDetailsSealer};
@@ -91,6 +93,20 @@ impl TestBooks {
             .expect("on the card");
     }
 
+    pub(crate) async fn charge(
+        &self,
+        charges: &[Charge],
+    ) -> Result<Vec<ChargeOutcome>, WalletError> {
+        charge_minutes(&self.ledger, charges).await
+    }
+
+    pub(crate) async fn settle(
+        &self,
+        settlement: &Settlement,
+    ) -> Result<SettlementOutcome, WalletError> {
+        settle_call(&self.ledger, settlement).await
+    }
+
     pub(crate) async fn load_coins(&self, user_id: i64) -> i64 {
         self.ledger
             .load_balance(user_id)
@@ -117,12 +133,12 @@ impl TestBooks {
                 coins: 1,
             })
             .collect();
-        self.ledger.charge_minutes(&minutes).await.expect("paid");
+        self.charge(&minutes).await.expect("paid");
         let settlement = Settlement {
             call_id,
             ..settlement(rupees)
         };
-        self.ledger.settle_call(&settlement).await.expect("settled");
+        self.settle(&settlement).await.expect("settled");
     }
 
     pub(crate) async fn assert_consistent(&self) {
@@ -152,6 +168,30 @@ impl TestBooks {
             .fetch_one(&self.database.app_pool)
             .await
             .expect("readable")
+    }
+}
+
+/// Charges minutes in one transaction, as requests without a trace.
+pub(crate) async fn charge_minutes(
+    ledger: &Ledger,
+    charges: &[Charge],
+) -> Result<Vec<ChargeOutcome>, WalletError> {
+    let charges: Vec<_> = charges.iter().copied().map(without_trace).collect();
+    ledger.charge_minutes(&charges).await
+}
+
+pub(crate) async fn settle_call(
+    ledger: &Ledger,
+    settlement: &Settlement,
+) -> Result<SettlementOutcome, WalletError> {
+    let settled = ledger.settle_calls(&[without_trace(*settlement)]).await?;
+    Ok(settled[0])
+}
+
+fn without_trace<T>(request: T) -> TracedRequest<T> {
+    TracedRequest {
+        request,
+        traceparent: None,
     }
 }
 

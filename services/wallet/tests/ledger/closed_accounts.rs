@@ -35,7 +35,7 @@ async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books.charge(&minutes).await.expect("paid");
     notify(&books, &refunded(&payment, "rfnd_1", 1_500), "event_1")
         .await
         .expect("received");
@@ -67,7 +67,7 @@ async fn a_debt_outlives_the_account() {
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books.charge(&minutes).await.expect("paid");
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");
@@ -98,7 +98,7 @@ async fn a_bonus_pays_a_debt_first() {
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books.charge(&minutes).await.expect("paid");
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");

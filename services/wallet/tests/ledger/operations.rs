@@ -1,11 +1,8 @@
 //! Every operation at most once, and books that add up.
 
-use std::collections::HashMap;
-
 use futures::future::join_all;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::Charge;
-use talktime_wallet::grouping;
 use talktime_wallet::ledger::{
     ChargeOutcome, PaymentProof, RechargeRequest, RequestedPurchase, close_account,
 };
@@ -16,16 +13,8 @@ use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settleme
 async fn a_charge_sent_twice_takes_its_coins_once() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
-    let first = books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("paid");
-    let again = books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("replayed");
+    let first = books.charge(&[minute(1)]).await.expect("paid");
+    let again = books.charge(&[minute(1)]).await.expect("replayed");
     assert_eq!(first, again);
     assert_eq!(books.load_coins(CALLER).await, 290);
     books.assert_consistent().await;
@@ -43,8 +32,8 @@ async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
     };
     books.ledger.redeem_recharge(&coins).await.expect("bought");
     let charges = (1..=100).map(|n| {
-        let ledger = books.ledger.clone();
-        async move { ledger.charge_minutes(&[minute(n)]).await.expect("decided")[0] }
+        let books = &books;
+        async move { books.charge(&[minute(n)]).await.expect("decided")[0] }
     });
     let outcomes = join_all(charges).await;
     let charged = outcomes
@@ -56,37 +45,29 @@ async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
     books.assert_consistent().await;
 }
 
-/// Single charges share transactions; each has its own outcome all the same.
 #[tokio::test]
-async fn charges_that_share_a_transaction_have_their_own_outcomes() {
+async fn of_two_prices_for_the_same_minute_one_is_charged() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
-    let charging = grouping::charging(&books.ledger);
-    let charges = (0..200).map(|n| {
-        let charging = charging.clone();
-        // Each minute twice; the tenth at another price the second time; the last ones too dear.
+    let charges = (0..40).map(|n| {
         let charge = Charge {
-            coins: if n == 109 { 11 } else { 10 },
-            ..minute(1 + n % 100)
+            coins: if n % 2 == 0 { 10 } else { 11 },
+            ..minute(1)
         };
-        async move { (charge, charging.submit(charge).await) }
+        let books = &books;
+        async move { books.charge(&[charge]).await }
     });
-    let mut charged = HashMap::new();
-    let mut mismatched = 0;
-    for (charge, outcome) in join_all(charges).await {
-        match outcome {
-            Ok(ChargeOutcome::Charged { transaction_id, .. }) => {
-                let first = *charged.entry(charge.minute).or_insert(transaction_id);
-                assert_eq!(first, transaction_id, "a minute is one transaction");
-            }
-            Ok(ChargeOutcome::Insufficient { .. }) => {}
-            Err(WalletError::TransferMismatch { .. }) if charge.minute == 10 => mismatched += 1,
-            other => panic!("{charge:?}: {other:?}"),
-        }
+    let (charged, refused): (Vec<_>, Vec<_>) =
+        join_all(charges).await.into_iter().partition(Result::is_ok);
+    assert_eq!((charged.len(), refused.len()), (20, 20));
+    for refusal in refused {
+        assert!(
+            matches!(refusal, Err(WalletError::TransferMismatch { .. })),
+            "{refusal:?}"
+        );
     }
-    assert!(mismatched <= 1, "of two prices one holds");
     let left = books.load_coins(CALLER).await;
-    assert!((0..10).contains(&left), "{left} coins are left");
+    assert!([289, 290].contains(&left), "{left} coins are left");
     books.assert_consistent().await;
 }
 
@@ -95,14 +76,10 @@ async fn a_charge_that_leaves_a_low_balance_appends_an_event() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes: Vec<_> = (1..=28).map(minute).collect();
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books.charge(&minutes).await.expect("paid");
     assert_eq!(books.count_events("events.wallet.low_balance").await, 0);
     for (n, told) in [(29, 1), (30, 2)] {
-        books
-            .ledger
-            .charge_minutes(&[minute(n)])
-            .await
-            .expect("paid");
+        books.charge(&[minute(n)]).await.expect("paid");
         assert_eq!(books.count_events("events.wallet.low_balance").await, told);
     }
     let versions: (i64, i64) = sqlx::query_as(
@@ -122,11 +99,7 @@ async fn a_charge_that_leaves_a_low_balance_appends_an_event() {
 async fn a_voided_charge_returns_its_coins_once() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
-    books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("paid");
+    books.charge(&[minute(1)]).await.expect("paid");
     assert_eq!(
         books
             .ledger
@@ -144,11 +117,7 @@ async fn a_voided_charge_returns_its_coins_once() {
         10
     );
     assert_eq!(books.load_coins(CALLER).await, 300);
-    let late = books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("decided");
+    let late = books.charge(&[minute(1)]).await.expect("decided");
     assert_eq!(late, [ChargeOutcome::Voided]);
     books.assert_consistent().await;
 }
@@ -165,11 +134,7 @@ async fn a_charge_that_arrives_after_its_void_takes_no_coins() {
             .expect("forbidden"),
         0
     );
-    let late = books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("decided");
+    let late = books.charge(&[minute(1)]).await.expect("decided");
     assert_eq!(late, [ChargeOutcome::Voided]);
     assert_eq!(books.load_coins(CALLER).await, 300);
 }
@@ -181,7 +146,7 @@ async fn a_charge_and_its_concurrent_void_leave_the_balance_unchanged() {
     for n in 1..=20 {
         let minutes = [minute(n)];
         let (charged, voided) = tokio::join!(
-            books.ledger.charge_minutes(&minutes),
+            books.charge(&minutes),
             books.ledger.void_charge(CALL, n, CALLER)
         );
         charged.expect("decided");
@@ -195,11 +160,7 @@ async fn a_charge_and_its_concurrent_void_leave_the_balance_unchanged() {
 async fn nobody_can_void_a_charge_of_someone_else() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
-    books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("paid");
+    books.charge(&[minute(1)]).await.expect("paid");
     let error = books
         .ledger
         .void_charge(CALL, 1, LISTENER)
@@ -213,13 +174,12 @@ async fn a_settlement_pays_the_listener_once_and_returns_uncounted_minutes() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     books
-        .ledger
-        .charge_minutes(&[minute(1), minute(2), minute(3)])
+        .charge(&[minute(1), minute(2), minute(3)])
         .await
         .expect("paid");
     let settlements = (0..20).map(|_| {
-        let ledger = books.ledger.clone();
-        async move { ledger.settle_call(&settlement(2)).await.expect("settled") }
+        let books = &books;
+        async move { books.settle(&settlement(2)).await.expect("settled") }
     });
     let settled = join_all(settlements).await;
     assert!(settled.iter().all(|each| *each == settled[0]));
@@ -228,11 +188,7 @@ async fn a_settlement_pays_the_listener_once_and_returns_uncounted_minutes() {
     let listener = books.ledger.load_balance(LISTENER).await.expect("readable");
     assert_eq!(listener.withdrawable_paise, 200);
     assert_eq!(listener.total_earned_paise, 200);
-    let late = books
-        .ledger
-        .charge_minutes(&[minute(4)])
-        .await
-        .expect("decided");
+    let late = books.charge(&[minute(4)]).await.expect("decided");
     assert_eq!(
         late,
         [ChargeOutcome::Voided],
@@ -245,19 +201,10 @@ async fn a_settlement_pays_the_listener_once_and_returns_uncounted_minutes() {
 async fn the_same_settlement_id_with_other_content_is_refused() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
-    books
-        .ledger
-        .charge_minutes(&[minute(1), minute(2)])
-        .await
-        .expect("paid");
-    books
-        .ledger
-        .settle_call(&settlement(1))
-        .await
-        .expect("settled");
+    books.charge(&[minute(1), minute(2)]).await.expect("paid");
+    books.settle(&settlement(1)).await.expect("settled");
     let error = books
-        .ledger
-        .settle_call(&settlement(2))
+        .settle(&settlement(2))
         .await
         .expect_err("other minutes");
     assert!(matches!(error, WalletError::TransferMismatch { .. }));
@@ -342,11 +289,7 @@ async fn one_idempotency_key_buys_once() {
 async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
-    books
-        .ledger
-        .charge_minutes(&[minute(1)])
-        .await
-        .expect("paid");
+    books.charge(&[minute(1)]).await.expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
     close_account(&mut tx, CALLER, books.clock.now())
         .await
@@ -392,7 +335,7 @@ async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes = [minute(1), minute(2)];
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books.charge(&minutes).await.expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
     for user_id in [CALLER, LISTENER] {
         close_account(&mut tx, user_id, books.clock.now())
@@ -400,20 +343,9 @@ async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books
             .expect("closed");
     }
     tx.commit().await.expect("committed");
-    let settled = books
-        .ledger
-        .settle_call(&settlement(1))
-        .await
-        .expect("settled");
+    let settled = books.settle(&settlement(1)).await.expect("settled");
     assert_eq!((settled.coins_spent, settled.listener_paise), (10, 100));
-    assert_eq!(
-        books
-            .ledger
-            .settle_call(&settlement(1))
-            .await
-            .expect("again"),
-        settled
-    );
+    assert_eq!(books.settle(&settlement(1)).await.expect("again"), settled);
     let wallets: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.user_wallets")
         .fetch_one(&books.database.app_pool)
         .await

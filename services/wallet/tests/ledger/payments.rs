@@ -294,7 +294,7 @@ async fn a_chargeback_after_the_coins_are_spent_is_a_debt_that_the_next_payment_
         .await
         .expect("paid");
     let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
+    books.charge(&minutes).await.expect("paid");
     let lost = charged_back(&payment, "disp_1", 15_000);
     notify(&books, &lost, "event_1").await.expect("handled");
     assert_eq!(books.load_coins(CALLER).await, 0, "down to zero");

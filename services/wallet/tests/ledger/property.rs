@@ -19,7 +19,7 @@ use talktime_wallet::ledger::{
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
-use crate::books::{TestBooks, terms};
+use crate::books::{TestBooks, charge_minutes, settle_call, terms};
 use crate::model::{CALLERS, ExpectedBalance, LedgerModel};
 
 const WORKERS: i64 = 8;
@@ -151,7 +151,7 @@ impl ModelWorker {
         let charge = self.any_charge();
         let ledger = self.ledger.clone();
         let answer = self.run_operation(async || {
-            let outcomes = with_code(ledger.charge_minutes(&[charge]).await)?;
+            let outcomes = with_code(charge_minutes(&ledger, &[charge]).await)?;
             Ok(outcomes[0])
         });
         let outcome = answer.await.expect("decided");
@@ -171,7 +171,8 @@ impl ModelWorker {
             .collect();
         self.operations += charges.len() - 1;
         let ledger = self.ledger.clone();
-        let answer = self.run_operation(async || with_code(ledger.charge_minutes(&charges).await));
+        let answer =
+            self.run_operation(async || with_code(charge_minutes(&ledger, &charges).await));
         let outcomes = answer.await.expect("decided");
         for (charge, outcome) in charges.iter().zip(outcomes) {
             assert_eq!(
@@ -207,7 +208,8 @@ impl ModelWorker {
         let minutes = self.model.minutes_to_settle(call, &mut self.rng);
         let settlement = self.model.settlement(call, listener_id, minutes);
         let ledger = self.ledger.clone();
-        let answer = self.run_operation(async || with_code(ledger.settle_call(&settlement).await));
+        let answer =
+            self.run_operation(async || with_code(settle_call(&ledger, &settlement).await));
         let answer = answer.await.map(|settled| {
             (
                 settled.coins_spent,
@@ -284,7 +286,7 @@ impl ModelWorker {
         };
         let ledger = self.ledger.clone();
         let answer = self
-            .run_operation(async || with_code(ledger.charge_minutes(&[charge]).await))
+            .run_operation(async || with_code(charge_minutes(&ledger, &[charge]).await))
             .await;
         let outcomes = answer.expect("decided");
         assert!(

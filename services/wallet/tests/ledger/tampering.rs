@@ -7,12 +7,8 @@ async fn busy_books() -> TestBooks {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let minutes = [minute(1), minute(2)];
-    books.ledger.charge_minutes(&minutes).await.expect("paid");
-    books
-        .ledger
-        .settle_call(&settlement(1))
-        .await
-        .expect("settled");
+    books.charge(&minutes).await.expect("paid");
+    books.settle(&settlement(1)).await.expect("settled");
     books.assert_consistent().await;
     books
 }

@@ -59,7 +59,7 @@ impl BatchHandler for SettleBatchHandler {
     }
 
     fn fails_whole_batch(error: &CallError) -> bool {
-        matches!(error, CallError::Failed(error) if error.is_unreachable())
+        matches!(error, CallError::Other(error) if error.is_unreachable())
     }
 }
 
