@@ -10,6 +10,7 @@ use talktime_kit::db::Database;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::record_lost_refusals;
 use crate::store::audit_log::{self, AuditEntry};
 
 /// Capacity of the queue.
@@ -35,7 +36,7 @@ impl RefusalRecorder {
     /// Queues a refusal for the audit log. It is dropped and counted if the queue is full.
     pub fn record(&self, entry: AuditEntry) {
         if self.0.try_send(entry).is_err() {
-            count_dropped(1);
+            record_lost_refusals(1);
         }
     }
 }
@@ -43,8 +44,6 @@ impl RefusalRecorder {
 impl RefusalQueue {
     /// Writes refusals until the service stops or every sender is dropped.
     pub async fn run(mut self, db: Database, stopping: CancellationToken) {
-        // Exports the counter as zero, so that its first increment is visible as an increase.
-        count_dropped(0);
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut is_last = false;
         while !is_last {
@@ -87,12 +86,7 @@ async fn write_batch(db: &Database, batch: &mut Vec<AuditEntry>) {
             refusals = batch.len(),
             "failed to write refusals to the audit log; dropping them"
         );
-        count_dropped(batch.len());
+        record_lost_refusals(batch.len());
     }
     batch.clear();
-}
-
-fn count_dropped(refusals: usize) {
-    let refusals = u64::try_from(refusals).unwrap_or(u64::MAX);
-    metrics::counter!("auth_audit_refusals_lost_total").increment(refusals);
 }

@@ -11,14 +11,16 @@
 
 pub mod audit;
 pub mod config;
+pub mod consumers;
 pub mod delivery;
 pub mod domain;
 pub mod events;
 mod grpc;
-pub mod jobs;
+mod jobs;
 pub mod keyring;
 pub mod login;
 pub mod login_records;
+mod metrics;
 pub mod peers;
 pub mod rotation;
 pub mod sealing;
@@ -31,7 +33,6 @@ use std::sync::Arc;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
-use talktime_kit::messaging::Consumer;
 use talktime_kit::{Service, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
@@ -39,8 +40,11 @@ use tonic::service::Routes;
 use crate::config::Config;
 use crate::delivery::OtpDelivery;
 use crate::domain::PhoneNumber;
-use crate::events::{EventRecorder, ProfileEventHandler};
+use crate::consumers::{EventConsumer, PROFILE_EVENTS};
+use crate::events::EventRecorder;
 use crate::grpc::AuthApi;
+use crate::jobs::purge::start_purge;
+use crate::jobs::reload_keys::start_key_reloads;
 use crate::login::LoginService;
 use crate::peers::{PresenceClient, ProfileClient};
 use crate::rotation::KeyRotation;
@@ -56,11 +60,6 @@ pub const SCHEMA: Schema = Schema {
     plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
-const PROFILE_EVENTS: Consumer = Consumer {
-    name: "auth-profile",
-    filter: "events.profile.>",
-};
-
 /// Runs auth until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let environment = service.process.environment;
@@ -71,6 +70,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     PhoneNumber::warm_up();
 
     let redis = redis::connect(&config.redis)?;
+    metrics::register_metrics();
     let (refusals, queue) = audit::refusal_queue();
     let stopping = service.lifecycle.stopping();
     service
@@ -95,15 +95,15 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };
-    let deletions = ProfileEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
-    service.consume(PROFILE_EVENTS, deletions);
-    jobs::start_purge(
+    let consumer = EventConsumer::new(redis, config.tokens.lifetimes, service.clock.clone());
+    service.consume(PROFILE_EVENTS, consumer);
+    start_purge(
         &service.lifecycle,
         service.db.clone(),
         service.clock.clone(),
         config.tokens.lifetimes,
     );
-    jobs::start_key_reloads(&service.lifecycle, rotation, issuer.clone());
+    start_key_reloads(&service.lifecycle, rotation, issuer.clone());
     let api = AuthApi::new(login, sessions, issuer);
     let routes = Routes::new(AuthServiceServer::new(api));
     service

@@ -1,28 +1,13 @@
 //! Assigns badges to all listeners each night and looks them up.
 
-use std::borrow::Cow;
-use std::time::Duration;
-
-use anyhow::Context;
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use talktime_kit::db::Database;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
-use talktime_kit::{Clock, Error};
+use talktime_kit::Clock;
 
 use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
 use crate::store::badges::{self, BadgeCount, DayBadge, TimeSpan};
 
-const ASSIGNMENT_WORK: PeriodicWork = PeriodicWork {
-    name: Cow::Borrowed("calls.badges"),
-    // The maximum delay of the badges of a day after 00:01.
-    interval: Duration::from_secs(15),
-    retry_after: Duration::from_secs(15),
-    // Each day of a longer downtime is committed by itself.
-    deadline: Duration::from_mins(10),
-    first_turn: FirstTurn::AtOnce,
-};
 /// Listeners whose talk time is read in one query.
 const BATCH_LISTENERS: i64 = 2_000;
 /// Number of missed days whose badges are assigned after a long downtime.
@@ -86,25 +71,6 @@ impl DateRange {
             Err(BadgeError::BadRange)
         }
     }
-}
-
-/// Assigns the badges of each day when they are due, until the service stops. Every replica runs this; an
-/// advisory lock lets one of them do the work.
-pub fn start_nightly_assignment(lifecycle: &Lifecycle, service: BadgeService) {
-    periodic::start(lifecycle, ASSIGNMENT_WORK, move || {
-        assign_due_badges(service.clone())
-    });
-}
-
-async fn assign_due_badges(service: BadgeService) -> anyhow::Result<NextTurn> {
-    let assigned = service.assign_missed_days(service.clock.now()).await;
-    let days = assigned
-        .map_err(Error::from)
-        .context("failed to assign badges")?;
-    if days > 0 {
-        tracing::info!(days, "assigned the badges of days that were due");
-    }
-    Ok(NextTurn::AfterInterval)
 }
 
 impl BadgeService {

@@ -1,50 +1,118 @@
-//! Handles the events of profile: new listeners, deleted users, and blocks.
+//! Events that the calls service publishes. Each event of a call carries its own version of the call.
 
-use sqlx::PgConnection;
-use talktime_kit::Error;
-use talktime_kit::messaging::Handler;
-use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
+use talktime_proto::events::v1::{
+    CallEnded, CallHungUp, CallLowBalance, CallRated, CallStarted, MinuteBilled,
+};
 
-use crate::service::CallService;
-use crate::store::{badges, barred_pairs, call_ratings, calls};
+use crate::domain::call::Call;
+use crate::domain::steps::{EndCause, PaidMinute};
+use crate::store::call_ratings::RatingTotals;
 
-const LISTENER: &str = "listener";
+/// Id of the call, version of the call, and the event itself, as the outbox accepts it.
+pub(crate) type CallEvent = (i64, i64, Kind);
 
-/// Maintains the list of listeners, ends calls that may not go on, and deletes the data of deleted users.
-pub(crate) struct ProfileEventHandler {
-    pub(crate) calls: CallService,
+/// Events of a call that went live with its first minute paid: the start, and a low balance if there is
+/// one.
+pub(crate) fn call_started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<CallEvent> {
+    let kind = Kind::CallStarted(CallStarted {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.name().to_owned(),
+        coins_spent: call.coins_spent,
+        remaining_coins: minute.balance_coins,
+        wait_time,
+    });
+    with_low_balance(call, minute, kind)
 }
 
-impl Handler for ProfileEventHandler {
-    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
-        match event.kind {
-            Some(Kind::UserRegistered(user)) if user.role == LISTENER => {
-                badges::add_listener(tx, user.user_id).await?;
-            }
-            Some(Kind::RoleChanged(change)) if change.role == LISTENER && change.active => {
-                badges::add_listener(tx, change.user_id).await?;
-            }
-            Some(Kind::RoleChanged(change)) if change.role == LISTENER => {
-                badges::remove_listener(tx, change.user_id).await?;
-            }
-            // The call ends in transactions of its own before this transaction locks its row; both may run
-            // twice.
-            Some(Kind::UserBlocked(block)) => {
-                let parties = [block.user_id, block.blocked_id];
-                self.calls.forbid_call_between(parties).await?;
-            }
-            Some(Kind::UserUnblocked(block)) => {
-                barred_pairs::unbar_pair(tx, [block.user_id, block.blocked_id]).await?;
-            }
-            Some(Kind::UserDeleted(user)) => {
-                self.calls.forbid_calls_of(user.user_id).await?;
-                calls::clear_username(tx, user.user_id).await?;
-                badges::delete_of_user(tx, user.user_id).await?;
-                call_ratings::delete_of_user(tx, user.user_id).await?;
-            }
-            _ => {}
-        }
-        Ok(())
+/// Events of a paid minute: the minute, and a low balance if the balance has just become low.
+pub(crate) fn minute_billed(call: &Call, minute: PaidMinute) -> Vec<CallEvent> {
+    let kind = Kind::MinuteBilled(MinuteBilled {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.name().to_owned(),
+        minute: minute.minute,
+        coins_spent: call.coins_spent,
+        remaining_coins: minute.balance_coins,
+    });
+    with_low_balance(call, minute, kind)
+}
+
+/// Appends the low-balance event where the balance has just become low. The row already has the version of
+/// the last event, so the first of two events has the version before it.
+fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEvent> {
+    if !minute.is_newly_low {
+        return vec![(call.call_id, call.version, kind)];
     }
+    let low = Kind::CallLowBalance(CallLowBalance {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.name().to_owned(),
+        minute: minute.minute,
+        coins_spent: call.coins_spent,
+        remaining_coins: minute.balance_coins,
+    });
+    vec![
+        (call.call_id, call.version - 1, kind),
+        (call.call_id, call.version, low),
+    ]
+}
+
+/// The event of a live call that ends: with its figures, or a mere hang-up while the last minute is
+/// uncharged and the figures are therefore uncertain.
+pub(crate) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
+    if call.figures_follow_settlement {
+        let hung_up = Kind::CallHungUp(CallHungUp {
+            call_id: call.call_id,
+            user_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call.call_type.name().to_owned(),
+        });
+        return (call.call_id, call.version, hung_up);
+    }
+    let remaining_coins = match cause {
+        EndCause::Unpaid {
+            available_coins, ..
+        } => available_coins,
+        EndCause::HangUp { .. } | EndCause::Forbidden | EndCause::Silence { .. } => None,
+    };
+    call_ended(call, remaining_coins)
+}
+
+/// The event of an ended call with the final figures of its row.
+pub(crate) fn call_ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent {
+    let ended = Kind::CallEnded(CallEnded {
+        call_id: call.call_id,
+        user_id: call.user_id,
+        listener_id: call.listener_id,
+        call_type: call.call_type.name().to_owned(),
+        status: call.status.name().to_owned(),
+        duration_seconds: call.duration_seconds.unwrap_or_default(),
+        duration_minutes: call.duration_minutes.unwrap_or_default(),
+        coins_spent: call.coins_spent,
+        listener_paise_earned: call.listener_paise_earned,
+        remaining_coins,
+        ..CallEnded::default()
+    });
+    (call.call_id, call.version, ended)
+}
+
+/// The event of a rated call, with the totals of all ratings of the listener.
+pub(crate) fn call_rated(
+    call_id: i64,
+    user_id: i64,
+    listener_id: i64,
+    totals: RatingTotals,
+) -> Kind {
+    Kind::CallRated(CallRated {
+        call_id,
+        user_id,
+        listener_id,
+        stars_total: totals.stars_total,
+        ratings_total: totals.ratings_total,
+    })
 }

@@ -12,10 +12,12 @@ pub mod badges;
 mod bulk_lookups;
 pub mod config;
 pub mod domain;
+mod consumers;
 mod events;
 mod grpc;
 pub mod history;
-mod observe;
+mod jobs;
+mod metrics;
 mod peers;
 mod ratings;
 pub mod saga;
@@ -27,15 +29,17 @@ mod tracking;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
-use talktime_kit::messaging::Consumer;
 use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
 use tonic::service::Routes;
 
 use crate::badges::BadgeService;
 use crate::config::Config;
-use crate::events::ProfileEventHandler;
+use crate::consumers::{EventConsumer, PROFILE_EVENTS};
 use crate::grpc::CallsApi;
+use crate::jobs::nightly_badges::start_nightly_assignment;
+use crate::jobs::silence_watch::start_silence_watch;
+use crate::jobs::sweeper::start_sweeper;
 use crate::peers::PeerClients;
 use crate::service::CallService;
 use crate::service_parts::CallServiceParts;
@@ -48,11 +52,6 @@ pub const SCHEMA: Schema = Schema {
     name: "calls",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::ForceGeneric,
-};
-
-const PROFILE_EVENTS: Consumer = Consumer {
-    name: "calls-profile",
-    filter: "events.profile.>",
 };
 
 /// Runs the calls service until it receives a signal to stop.
@@ -70,16 +69,13 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         lifecycle: service.lifecycle.clone(),
         terms,
     });
-    let profile_events = ProfileEventHandler {
-        calls: calls.clone(),
-    };
-    service.consume(PROFILE_EVENTS, profile_events);
-    observe::register_metrics();
+    service.consume(PROFILE_EVENTS, EventConsumer::new(calls.clone()));
+    metrics::register_metrics();
     let db = service.db.clone();
-    service.start_gauge("calls_live", move || observe::update_live_gauge(db.clone()));
-    saga::start_sweeper(&service.lifecycle, calls.clone());
-    saga::start_silence_watch(&service.lifecycle, calls.clone());
-    badges::start_nightly_assignment(&service.lifecycle, badges.clone());
+    service.start_gauge("calls_live", move || metrics::update_live_gauge(db.clone()));
+    start_sweeper(&service.lifecycle, calls.clone());
+    start_silence_watch(&service.lifecycle, calls.clone());
+    start_nightly_assignment(&service.lifecycle, badges.clone(), service.clock.clone());
     let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges)));
     service
         .serve(routes, &[calls_service_server::SERVICE_NAME])

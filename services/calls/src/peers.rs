@@ -188,7 +188,7 @@ pub(crate) fn build_charge_request(call: &Call, minute: i32) -> ChargeRequest {
 pub(crate) fn build_settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
     SettleCallRequest {
         call_id: call.call_id,
-        call_type: call.call_type.word().to_owned(),
+        call_type: call.call_type.name().to_owned(),
         caller_id: call.user_id,
         listener_id: call.listener_id,
         minutes,

@@ -1,11 +1,10 @@
 //! Ratings of listeners by callers. Profile receives the sums and publishes the mean.
 
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::CallRated;
-use talktime_proto::events::v1::event::Kind;
 
 use crate::domain::CallError;
 use crate::domain::rating::CallRating;
+use crate::events::call_rated;
 use crate::service::CallService;
 use crate::store::call_ratings;
 
@@ -31,15 +30,9 @@ impl CallService {
         if !call_ratings::insert_rating(&mut tx, call_id, listener_id, rating, now).await? {
             return Err(CallError::AlreadyRated);
         }
-        let standing = call_ratings::add_stars(&mut tx, listener_id, rating.stars).await?;
-        let rated = Kind::CallRated(CallRated {
-            call_id,
-            user_id,
-            listener_id,
-            stars_total: standing.stars_total,
-            ratings_total: standing.ratings_total,
-        });
-        outbox::append(&mut tx, listener_id, standing.ratings_total, now, rated).await?;
+        let totals = call_ratings::add_stars(&mut tx, listener_id, rating.stars).await?;
+        let rated = call_rated(call_id, user_id, listener_id, totals);
+        outbox::append(&mut tx, listener_id, totals.ratings_total, now, rated).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(listener_id)

@@ -30,7 +30,7 @@ impl LiveCallTracker {
         let fields = vec![
             ("user_id", call.user_id.to_string()),
             ("listener_id", call.listener_id.to_string()),
-            ("call_type", call.call_type.word().to_owned()),
+            ("call_type", call.call_type.name().to_owned()),
             (
                 "start_time",
                 call.start_time

@@ -26,6 +26,7 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+mod text_enum;
 pub mod trace;
 
 /// Requests make many small allocations. With the allocator of the system they take a tenth of the time of a

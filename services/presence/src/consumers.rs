@@ -1,7 +1,7 @@
 //! Events that presence consumes.
 
 use sqlx::PgConnection;
-use talktime_kit::messaging::{Handler, Received, Relay};
+use talktime_kit::messaging::{Consumer, Handler, Received, Relay};
 use talktime_kit::{Clock, Error, trace};
 use talktime_proto::datetime;
 use talktime_proto::events::v1::Event;
@@ -10,6 +10,22 @@ use tracing::Span;
 
 use crate::changes::{ReportedChange, apply_changes, delete_user};
 use crate::domain::{PresenceError, SessionChange, StatusChange};
+
+/// Sources of the events that presence consumes: names and roles, logins and logouts, calls.
+pub(crate) const CONSUMERS: [Consumer; 3] = [
+    Consumer {
+        name: "presence-profile",
+        filter: "events.profile.>",
+    },
+    Consumer {
+        name: "presence-auth",
+        filter: "events.auth.>",
+    },
+    Consumer {
+        name: "presence-calls",
+        filter: "events.calls.>",
+    },
+];
 
 /// The role whose members take calls.
 const LISTENER: &str = "listener";

@@ -13,8 +13,8 @@ use crate::domain::{
     check_call_changes, check_heartbeats, check_settings, check_user_ids,
 };
 use crate::heartbeats::HeartbeatRecorder;
+use crate::jobs::sweep::StatusSweeper;
 use crate::statuses::StatusService;
-use crate::sweep::StatusSweeper;
 
 /// The gRPC service.
 pub struct PresenceApi {

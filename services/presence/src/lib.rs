@@ -2,7 +2,7 @@
 //!
 //! [`domain`] decides how a change affects a status, whatever the order in which changes arrive.
 //! [`changes`] applies changes within a transaction, for requests ([`statuses`]) and [`consumers`] alike.
-//! [`heartbeats`] stores heartbeats in batches, and [`sweep`] finds users who left without a logout.
+//! [`heartbeats`] stores heartbeats in batches, and the sweep in [`jobs`] finds users who left without a logout.
 
 #![allow(
     missing_docs,
@@ -16,26 +16,26 @@ pub mod domain;
 mod events;
 pub mod grpc;
 pub mod heartbeats;
+pub mod jobs;
+mod metrics;
+pub mod peers;
 pub mod statuses;
 pub mod store;
-pub mod sweep;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
-use talktime_kit::grpc::client;
-use talktime_kit::messaging::Consumer;
-use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::presence::v1::presence_service_server::{self, PresenceServiceServer};
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::consumers::EventConsumer;
+use crate::consumers::{CONSUMERS, EventConsumer};
 use crate::grpc::PresenceApi;
 use crate::heartbeats::HeartbeatRecorder;
+use crate::jobs::sweep::StatusSweeper;
+use crate::peers::CallsClient;
 use crate::statuses::StatusService;
-use crate::sweep::StatusSweeper;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -46,25 +46,10 @@ pub const SCHEMA: Schema = Schema {
     plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
-/// Sources of the events that presence consumes: names and roles, logins and logouts, calls.
-const CONSUMERS: [Consumer; 3] = [
-    Consumer {
-        name: "presence-profile",
-        filter: "events.profile.>",
-    },
-    Consumer {
-        name: "presence-auth",
-        filter: "events.auth.>",
-    },
-    Consumer {
-        name: "presence-calls",
-        filter: "events.calls.>",
-    },
-];
-
 /// Runs presence until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let service = Service::start(service, SCHEMA).await?;
+    metrics::register_metrics();
     let statuses = StatusService::new(
         service.db.clone(),
         service.relay.clone(),
@@ -84,7 +69,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         service.db.clone(),
         service.relay.clone(),
         service.clock.clone(),
-        CallsServiceClient::new(client::connect(&config.peers.calls)?),
+        CallsClient::connect(&config.peers.calls)?,
         config.sweep,
     );
     sweeper.clone().start(&service.lifecycle);

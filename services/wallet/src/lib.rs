@@ -12,11 +12,12 @@
 
 pub mod config;
 pub mod domain;
+mod consumers;
 mod events;
 mod grpc;
 mod jobs;
 pub mod ledger;
-mod observe;
+mod metrics;
 pub mod payouts;
 pub mod provider;
 pub mod sealing;
@@ -26,14 +27,16 @@ use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::Database;
 use talktime_kit::db::{self, PlanCacheMode, Schema};
-use talktime_kit::messaging::{Consumer, Relay};
+use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, Service};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::events::ProfileEvents;
+use crate::consumers::{EventConsumer, PROFILE_EVENTS};
 use crate::grpc::WalletApi;
+use crate::jobs::reconcile_orders::start_reconciliation;
+use crate::jobs::verify_books::start_verification;
 use crate::ledger::{Ledger, LedgerParts};
 use crate::sealing::BankDetailsSealer;
 
@@ -46,21 +49,16 @@ pub const SCHEMA: Schema = Schema {
     plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
-const PROFILE_EVENTS: Consumer = Consumer {
-    name: "wallet-profile",
-    filter: "events.profile.>",
-};
-
 /// Runs the wallet until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.check(service.process.environment)?;
     let service = Service::start(service, SCHEMA).await?;
-    observe::register_metrics();
+    metrics::register_metrics();
     let (db, clock) = (service.db.clone(), service.clock.clone());
     let ledger = build_ledger(db.clone(), service.relay.clone(), &config)?;
-    jobs::start_reconciliation(&service.lifecycle, ledger.clone());
-    jobs::start_verification(&service.lifecycle, db, config.verify_every());
-    service.consume(PROFILE_EVENTS, ProfileEvents::new(clock));
+    start_reconciliation(&service.lifecycle, ledger.clone());
+    start_verification(&service.lifecycle, db, config.verify_every());
+    service.consume(PROFILE_EVENTS, EventConsumer::new(clock));
     let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger)));
     service
         .serve(routes, &[wallet_service_server::SERVICE_NAME])

@@ -12,6 +12,7 @@ use talktime_kit::config::Environment;
 use url::form_urlencoded::Serializer;
 
 use super::{CircuitBreaker, DeliveryFailure, OtpMessage};
+use crate::metrics::record_sms;
 
 /// The placeholder of the password in the text.
 const OTP_PLACE: &str = "{otp}";
@@ -127,7 +128,7 @@ impl SmsClient {
 
     pub(super) async fn send(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
         if !self.breaker.try_enter(Instant::now()) {
-            record_outcome("not_asked");
+            record_sms("not_asked");
             return Err(DeliveryFailure::NotSent);
         }
         let sent = self.send_with_retries(message).await;
@@ -137,7 +138,7 @@ impl SmsClient {
                 self.breaker.record_failure(Instant::now());
             }
         }
-        record_outcome(match sent {
+        record_sms(match sent {
             Ok(()) => "sent",
             Err(DeliveryFailure::Refused) => "refused",
             Err(DeliveryFailure::NotSent) => "not_sent",
@@ -227,8 +228,4 @@ fn classify_status(status: StatusCode) -> Result<(), DeliveryFailure> {
         400..=499 => Err(DeliveryFailure::Refused),
         _ => Err(DeliveryFailure::Unknown),
     }
-}
-
-fn record_outcome(outcome: &'static str) {
-    metrics::counter!("auth_sms_total", "outcome" => outcome).increment(1);
 }

@@ -1,5 +1,6 @@
 //! `auth.audit_log`: what was done in whose name. Append-only.
 
+use talktime_kit::text_enum;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -36,25 +37,20 @@ pub enum AuditAction {
     RegistrationRefused,
 }
 
-impl AuditAction {
-    /// The name in the table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LoggedIn => "logged_in",
-            Self::LoggedOut => "logged_out",
-            Self::LoggedOutEverywhere => "logged_out_everywhere",
-            Self::SessionEnded => "session_ended",
-            Self::RefreshTokenReused => "refresh_token_reused",
-            Self::UserDeleted => "user_deleted",
-            Self::RoleGranted => "role_granted",
-            Self::RoleRevoked => "role_revoked",
-            Self::OtpRefused => "otp_refused",
-            Self::OtpLimited => "otp_limited",
-            Self::RefreshRefused => "refresh_refused",
-            Self::RegistrationRefused => "registration_refused",
-        }
-    }
-}
+text_enum!(AuditAction {
+    LoggedIn => "logged_in",
+    LoggedOut => "logged_out",
+    LoggedOutEverywhere => "logged_out_everywhere",
+    SessionEnded => "session_ended",
+    RefreshTokenReused => "refresh_token_reused",
+    UserDeleted => "user_deleted",
+    RoleGranted => "role_granted",
+    RoleRevoked => "role_revoked",
+    OtpRefused => "otp_refused",
+    OtpLimited => "otp_limited",
+    RefreshRefused => "refresh_refused",
+    RegistrationRefused => "registration_refused",
+});
 
 /// A line of the log. Never an OTP, a token or a whole phone.
 #[derive(Clone, Debug)]

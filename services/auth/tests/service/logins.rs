@@ -11,7 +11,8 @@ use talktime_auth::audit;
 use talktime_auth::delivery::{DeliveryAdapter, OtpDelivery};
 use talktime_auth::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp, OtpRules};
-use talktime_auth::events::{EventRecorder, ProfileEventHandler};
+use talktime_auth::consumers::EventConsumer;
+use talktime_auth::events::EventRecorder;
 use talktime_auth::keyring::{KeyRing, PrivateKey};
 use talktime_auth::login::LoginService;
 use talktime_auth::peers::{PresenceClient, ProfileClient};
@@ -514,7 +515,7 @@ async fn roles_and_deletions_are_audited() {
     let sessions = sessions(&database);
     let user_id = user().user_id;
     let heard =
-        ProfileEventHandler::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
+        EventConsumer::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
     let role = |active| {
         EventKind::RoleChanged(RoleChanged {
             user_id,

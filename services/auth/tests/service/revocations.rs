@@ -7,7 +7,7 @@ use sqlx::Connection as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::domain::TokenRevocation;
 use talktime_auth::domain::claims::TokenLifetimes;
-use talktime_auth::events::ProfileEventHandler;
+use talktime_auth::consumers::EventConsumer;
 use talktime_auth::store::revocations::{self, PAGE_MAX, RevocationPage};
 use talktime_kit::Clock;
 use talktime_kit::messaging::Handler as _;
@@ -99,7 +99,7 @@ async fn a_long_list_comes_in_pages() {
 async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
     let lifetimes = TokenLifetimes::default();
-    let heard = ProfileEventHandler::new(redis(), lifetimes, Clock::manual(now()));
+    let heard = EventConsumer::new(redis(), lifetimes, Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
         kind: Some(Kind::UserDeleted(UserDeleted { user_id })),

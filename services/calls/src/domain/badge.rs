@@ -1,11 +1,11 @@
 //! Badges, which set the earnings of a listener by the time they talked on the day before (contract,
 //! section 10).
 
+use talktime_kit::text_enum;
 use serde::{Deserialize, Serialize};
 use talktime_kit::{Error, Kind};
 
 use super::call_type::CallType;
-use super::words::words;
 
 /// Returns the badge for the seconds that a listener talked on the day before.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -20,7 +20,7 @@ pub enum Badge {
     Gold,
 }
 
-words!(Badge {
+text_enum!(Badge {
     Basic => "basic",
     Bronze => "bronze",
     Silver => "silver",

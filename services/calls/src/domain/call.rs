@@ -1,11 +1,11 @@
 //! A call and the phase of its saga.
 
+use talktime_kit::text_enum;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
 use super::badge::Badge;
 pub use super::call_type::CallType;
-use super::words::words;
 
 /// Status of a call as users see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,7 +19,7 @@ pub enum CallStatus {
     Cancelled,
 }
 
-words!(CallStatus {
+text_enum!(CallStatus {
     Ongoing => "ongoing",
     Completed => "completed",
     Dropped => "dropped",
@@ -41,7 +41,7 @@ pub enum CallPhase {
     Settled,
 }
 
-words!(CallPhase {
+text_enum!(CallPhase {
     Reserving => "reserving",
     Undoing => "undoing",
     Active => "active",

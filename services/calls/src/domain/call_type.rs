@@ -1,6 +1,6 @@
 //! The type of a call, which sets its price.
 
-use super::words::words;
+use talktime_kit::text_enum;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallType {
@@ -8,4 +8,4 @@ pub enum CallType {
     Video,
 }
 
-words!(CallType { Audio => "audio", Video => "video" });
+text_enum!(CallType { Audio => "audio", Video => "video" });

@@ -8,6 +8,5 @@ mod error;
 pub mod india;
 pub mod rating;
 pub mod steps;
-mod words;
 
 pub use error::CallError;

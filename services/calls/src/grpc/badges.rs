@@ -18,7 +18,7 @@ pub(super) fn badge(given: DayBadge) -> wire::Badge {
     wire::Badge {
         listener_id: given.listener_id,
         date: given.date.to_string(),
-        badge: given.badge.word().to_owned(),
+        badge: given.badge.name().to_owned(),
         audio_paise_per_minute: given.audio_paise_per_minute,
         video_paise_per_minute: given.video_paise_per_minute,
         assigned_at: Some(timestamp(given.assigned_at)),
@@ -36,7 +36,7 @@ pub(super) fn standing_response(standing: ListenerStanding) -> wire::GetStanding
 
 pub(super) fn badge_count(count: BadgeCount) -> wire::BadgeCount {
     wire::BadgeCount {
-        badge: count.badge.word().to_owned(),
+        badge: count.badge.name().to_owned(),
         count: count.count,
         avg_audio_paise: count.avg_audio_paise,
         avg_video_paise: count.avg_video_paise,

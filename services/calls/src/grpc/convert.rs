@@ -23,7 +23,7 @@ pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequ
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
     let body = (
         request.listener_id,
-        call_type.word(),
+        call_type.name(),
         request.estimated_duration_minutes,
     );
     let idempotency = request
@@ -41,7 +41,7 @@ pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequ
 
 pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest, CallError> {
     let status = status_for_reason(request.reason());
-    let body = (request.call_id, status.word());
+    let body = (request.call_id, status.name());
     let idempotency = request
         .idempotency_key
         .map(|key| idempotency::Request::new(request.user_id, END_ROUTE, key, &body))

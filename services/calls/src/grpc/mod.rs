@@ -206,7 +206,7 @@ impl CallsService for CallsApi {
         Ok(Response::new(GetReceiptResponse {
             coins_per_minute: call.coins_per_minute,
             listener_paise_per_minute: call.listener_paise_per_minute,
-            listener_badge: call.listener_badge.word().to_owned(),
+            listener_badge: call.listener_badge.name().to_owned(),
             prices_version: call.prices_version,
             call: Some(convert::past_call(call)),
             minutes: minutes.into_iter().map(convert::receipt_minute).collect(),

@@ -7,12 +7,12 @@ use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, Kind, failpoint};
 
 use super::bounds::sum_concurrently;
-use super::call_events;
 use super::requests::{BillingOutcome, BillingRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::{self, BillingDecision, ChargeOutcome, DueStep, EndCause, PaidMinute};
-use crate::observe;
+use crate::events;
+use crate::metrics;
 use crate::peers::build_charge_request;
 use crate::service::{CallService, require_party};
 use crate::store::calls;
@@ -194,13 +194,13 @@ impl CallService {
         let minutes: HashMap<i64, PaidMinute> = paid.iter().copied().collect();
         let events = recorded
             .iter()
-            .flat_map(|call| call_events::minute_billed(call, minutes[&call.call_id]));
+            .flat_map(|call| events::minute_billed(call, minutes[&call.call_id]));
         outbox::append_all(&mut tx, self.clock.now(), events.collect()).await?;
         failpoint::reach("calls.bill.before_recorded");
         tx.commit().await?;
         failpoint::reach("calls.bill.recorded");
         self.relay.wake();
-        observe::record_billed_minutes(&recorded);
+        metrics::record_billed_minutes(&recorded);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::requests::{EndedCall, HangUpRequest};
 use super::steps::end::{EndOutcome, EndRequest};
 use crate::domain::CallError;
 use crate::domain::steps::EndCause;
-use crate::observe;
+use crate::metrics;
 use crate::service::CallService;
 
 impl CallService {
@@ -38,7 +38,7 @@ impl CallService {
         let ended = self.steps.end.submit(request).await??;
         if let Some(EndOutcome { call, is_new: true }) = &ended {
             if !call.figures_follow_settlement {
-                observe::record_ended(call.status);
+                metrics::record_ended(call.status);
             }
             self.presence.mark_free(call);
         }

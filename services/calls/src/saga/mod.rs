@@ -28,23 +28,21 @@ pub(crate) mod backlog;
 mod batching;
 mod bill_minutes;
 mod bounds;
-mod call_events;
 mod end_call;
 mod forbid_calls;
 pub(crate) mod presence_updates;
 mod requests;
 mod settle_call;
-mod silence_watch;
+mod silence;
 mod start_batch;
 mod start_call;
 pub(crate) mod step_batchers;
 mod steps;
-mod sweeper;
+mod sweep;
 mod undo_call;
 
 pub use requests::{
     BILL_ROUTE, BillingOutcome, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall,
     HangUpRequest, START_ROUTE, StartRequest, StartedCall,
 };
-pub use silence_watch::start_silence_watch;
-pub use sweeper::{SweepOutcome, start_sweeper};
+pub use sweep::SweepOutcome;

@@ -11,7 +11,7 @@ use super::start_batch::{StartHalt, StartPlan};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::india;
-use crate::observe;
+use crate::metrics;
 use crate::service::CallService;
 use crate::store::calls::NewCall;
 use crate::store::prices;
@@ -58,7 +58,7 @@ impl CallService {
         let start = plan.start.clone();
         match self.steps.start.submit(plan).await? {
             Ok((call, started)) => {
-                observe::record_started(call.call_type);
+                metrics::record_started(call.call_type);
                 self.presence.track(&call).await;
                 Ok(started)
             }

@@ -8,7 +8,7 @@ use super::bounds::LEASE_SECS;
 use super::requests::START_ROUTE;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::observe;
+use crate::metrics;
 use crate::service::CallService;
 use crate::store::{calls, live_parties};
 
@@ -112,7 +112,7 @@ impl CallService {
         let is_deleted = calls::delete_undone(&mut tx, call_id).await?;
         tx.commit().await?;
         if is_deleted {
-            observe::record_undone();
+            metrics::record_undone();
         }
         Ok(())
     }

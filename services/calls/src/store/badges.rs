@@ -177,7 +177,7 @@ pub async fn insert_badges(
     replace: bool,
 ) -> sqlx::Result<()> {
     let listener_ids: Vec<i64> = badges.iter().map(|(listener_id, _)| *listener_id).collect();
-    let words: Vec<&str> = badges.iter().map(|(_, badge)| badge.word()).collect();
+    let words: Vec<&str> = badges.iter().map(|(_, badge)| badge.name()).collect();
     let paise = |call_type| -> Vec<i64> {
         badges
             .iter()

@@ -85,8 +85,8 @@ pub async fn list_page(
          ) AS side ORDER BY created_at DESC, call_id DESC LIMIT $4 OFFSET $5"
     ))
     .bind(filter.user_id)
-    .bind(filter.call_type.map(CallType::word))
-    .bind(filter.status.map(CallStatus::word))
+    .bind(filter.call_type.map(CallType::name))
+    .bind(filter.status.map(CallStatus::name))
     .bind(limit)
     .bind(offset)
     .fetch_all(connection)
@@ -140,8 +140,8 @@ pub async fn load_totals(
            AND ($2::text IS NULL OR call_type = $2) AND ($3::text IS NULL OR status = $3)",
     )
     .bind(filter.user_id)
-    .bind(filter.call_type.map(CallType::word))
-    .bind(filter.status.map(CallStatus::word))
+    .bind(filter.call_type.map(CallType::name))
+    .bind(filter.status.map(CallStatus::name))
     .fetch_one(connection)
     .await
 }

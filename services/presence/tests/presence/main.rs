@@ -7,7 +7,6 @@ mod sweep;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
-use talktime_kit::grpc::client;
 use talktime_kit::messaging::{Handler, Relay};
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
@@ -17,8 +16,8 @@ use talktime_presence::consumers::EventConsumer;
 use talktime_presence::grpc::PresenceApi;
 use talktime_presence::heartbeats::HeartbeatRecorder;
 use talktime_presence::statuses::StatusService;
-use talktime_presence::sweep::StatusSweeper;
-use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+use talktime_presence::jobs::sweep::StatusSweeper;
+use talktime_presence::peers::CallsClient;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged, UserRegistered};
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
@@ -57,7 +56,7 @@ impl Presence {
             database.app.clone(),
             relay.clone(),
             clock.clone(),
-            CallsServiceClient::new(client::connect(&calls_url).expect("a URL")),
+            CallsClient::connect(&calls_url).expect("a URL"),
             SweepConfig::default(),
         );
         Self {

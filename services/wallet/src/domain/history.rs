@@ -1,5 +1,6 @@
 //! Histories, earnings and purchases as people see them.
 
+use talktime_kit::text_enum;
 use chrono::{DateTime, Utc};
 
 use super::WalletError;
@@ -26,35 +27,20 @@ pub enum TxType {
     Refund,
 }
 
+text_enum!(TxType {
+    Purchase => "purchase",
+    Spend => "spend",
+    Earn => "earn",
+    Bonus => "bonus",
+    ReferralBonus => "referral_bonus",
+    Withdraw => "withdraw",
+    Refund => "refund",
+});
+
 impl TxType {
-    const ALL: [Self; 7] = [
-        Self::Purchase,
-        Self::Spend,
-        Self::Earn,
-        Self::Bonus,
-        Self::ReferralBonus,
-        Self::Withdraw,
-        Self::Refund,
-    ];
-
     /// Parses the contract's name.
-    pub fn parse(word: &str) -> Result<Self, WalletError> {
-        let mut all = Self::ALL.into_iter();
-        all.find(|each| each.name() == word)
-            .ok_or(WalletError::UnknownTxType)
-    }
-
-    /// The contract's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Purchase => "purchase",
-            Self::Spend => "spend",
-            Self::Earn => "earn",
-            Self::Bonus => "bonus",
-            Self::ReferralBonus => "referral_bonus",
-            Self::Withdraw => "withdraw",
-            Self::Refund => "refund",
-        }
+    pub fn parse(name: &str) -> Result<Self, WalletError> {
+        Self::from_name(name).ok_or(WalletError::UnknownTxType)
     }
 }
 
@@ -228,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_type_is_read_by_its_name() {
-        for each in TxType::ALL {
+        for each in TxType::ALL.iter().copied() {
             assert_eq!(TxType::parse(each.name()).expect("known"), each);
         }
         assert!(TxType::parse("gift").is_err());

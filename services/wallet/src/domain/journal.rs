@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use talktime_kit::text_enum;
 use talktime_proto::wallet::charge_id;
 
 /// An account of the journal. A person's balance is what was credited less what was debited.
@@ -59,15 +60,10 @@ pub enum Currency {
     Paise,
 }
 
-impl Currency {
-    /// The name in the journal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Coins => "coins",
-            Self::Paise => "paise",
-        }
-    }
-}
+text_enum!(Currency {
+    Coins => "coins",
+    Paise => "paise",
+});
 
 /// One row of the journal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,23 +102,18 @@ pub enum TransferKind {
     Closing,
 }
 
-impl TransferKind {
-    /// The name in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Charge => "charge",
-            Self::Void => "void",
-            Self::Settlement => "settlement",
-            Self::Payment => "payment",
-            Self::Bonus => "bonus",
-            Self::PaymentReversal => "payment_reversal",
-            Self::Withdrawal => "withdrawal",
-            Self::WithdrawalReturn => "withdrawal_return",
-            Self::Payout => "payout",
-            Self::Closing => "closing",
-        }
-    }
-}
+text_enum!(TransferKind {
+    Charge => "charge",
+    Void => "void",
+    Settlement => "settlement",
+    Payment => "payment",
+    Bonus => "bonus",
+    PaymentReversal => "payment_reversal",
+    Withdrawal => "withdrawal",
+    WithdrawalReturn => "withdrawal_return",
+    Payout => "payout",
+    Closing => "closing",
+});
 
 /// The id under which that charge is undone.
 pub fn void_id(call_id: i64, minute: i32) -> String {

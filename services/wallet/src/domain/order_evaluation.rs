@@ -3,6 +3,8 @@
 //! Notifications, proofs of apps and answers of the provider's API all end here, so that their order
 //! and number make no difference.
 
+use talktime_kit::text_enum;
+
 use super::payment::PaymentOrder;
 
 /// All prices are in rupees.
@@ -40,18 +42,13 @@ pub enum PaymentOutcome {
     Returned,
 }
 
-impl PaymentOutcome {
-    /// The word in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Credited => "credited",
-            Self::Underpaid => "underpaid",
-            Self::ForeignCurrency => "foreign_currency",
-            Self::Surplus => "surplus",
-            Self::Returned => "returned",
-        }
-    }
-}
+text_enum!(PaymentOutcome {
+    Credited => "credited",
+    Underpaid => "underpaid",
+    ForeignCurrency => "foreign_currency",
+    Surplus => "surplus",
+    Returned => "returned",
+});
 
 /// Money and coins that a payment's reversals have taken back, from the first to the last.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

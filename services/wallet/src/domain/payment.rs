@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use talktime_kit::text_enum;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -58,24 +59,16 @@ pub enum PaymentMethod {
     Wallet,
 }
 
+text_enum!(PaymentMethod {
+    Upi => "upi",
+    Card => "card",
+    Wallet => "wallet",
+});
+
 impl PaymentMethod {
     /// Parses the contract's name.
-    pub fn parse(word: &str) -> Result<Self, WalletError> {
-        match word {
-            "upi" => Ok(Self::Upi),
-            "card" => Ok(Self::Card),
-            "wallet" => Ok(Self::Wallet),
-            _ => Err(WalletError::UnknownPaymentMethod),
-        }
-    }
-
-    /// The contract's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Upi => "upi",
-            Self::Card => "card",
-            Self::Wallet => "wallet",
-        }
+    pub fn parse(name: &str) -> Result<Self, WalletError> {
+        Self::from_name(name).ok_or(WalletError::UnknownPaymentMethod)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reports of a payment provider, in words that do not depend on the provider.
 
+use talktime_kit::text_enum;
+
 /// The state of a payment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PaymentState {
@@ -40,15 +42,10 @@ pub enum ReversalReason {
     Chargeback,
 }
 
-impl ReversalReason {
-    /// The word in events and in the store.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Refund => "refund",
-            Self::Chargeback => "chargeback",
-        }
-    }
-}
+text_enum!(ReversalReason {
+    Refund => "refund",
+    Chargeback => "chargeback",
+});
 
 /// Money of a payment that went back.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,5 +1,7 @@
 //! Settlements of calls.
 
+use talktime_kit::text_enum;
+
 use super::WalletError;
 use super::journal::settlement_id;
 
@@ -29,23 +31,19 @@ pub enum CallType {
     Video,
 }
 
+text_enum!(CallType {
+    Audio => "audio",
+    Video => "video",
+});
+
 impl CallType {
     /// Parses the contract's name; an empty text names no type.
-    pub fn parse(word: &str) -> Result<Option<Self>, WalletError> {
-        match word {
-            "" => Ok(None),
-            "audio" => Ok(Some(Self::Audio)),
-            "video" => Ok(Some(Self::Video)),
-            _ => Err(WalletError::OutOfRange("call_type")),
+    pub fn parse(name: &str) -> Result<Option<Self>, WalletError> {
+        if name.is_empty() {
+            return Ok(None);
         }
-    }
-
-    /// The contract's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Audio => "audio",
-            Self::Video => "video",
-        }
+        let call_type = Self::from_name(name).ok_or(WalletError::OutOfRange("call_type"))?;
+        Ok(Some(call_type))
     }
 }
 

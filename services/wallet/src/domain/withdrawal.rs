@@ -1,5 +1,6 @@
 //! Withdrawals of rupees: limits, and decisions of admins.
 
+use talktime_kit::text_enum;
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::text;
 
@@ -23,26 +24,17 @@ pub enum WithdrawalStatus {
     Rejected,
 }
 
+text_enum!(WithdrawalStatus {
+    Pending => "pending",
+    Processing => "processing",
+    Paid => "paid",
+    Rejected => "rejected",
+});
+
 impl WithdrawalStatus {
     /// Parses the contract's name.
-    pub fn parse(word: &str) -> Result<Self, WalletError> {
-        match word {
-            "pending" => Ok(Self::Pending),
-            "processing" => Ok(Self::Processing),
-            "paid" => Ok(Self::Paid),
-            "rejected" => Ok(Self::Rejected),
-            _ => Err(WalletError::UnknownWithdrawalStatus),
-        }
-    }
-
-    /// The contract's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Processing => "processing",
-            Self::Paid => "paid",
-            Self::Rejected => "rejected",
-        }
+    pub fn parse(name: &str) -> Result<Self, WalletError> {
+        Self::from_name(name).ok_or(WalletError::UnknownWithdrawalStatus)
     }
 
     /// Whether no further decision is possible.

@@ -5,8 +5,6 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::CoinsAdded;
-use talktime_proto::events::v1::event::Kind;
 
 use super::credit::debt_posting;
 use super::{Ledger, RechargeOutcome};
@@ -16,6 +14,7 @@ use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, bonus_id, debt_payment_id,
 };
 use crate::domain::payment;
+use crate::events::coins_added_event;
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets;
 
@@ -83,14 +82,8 @@ async fn credit_bonus(
         ));
     }
     let made = posting::post_all(tx, now, &mut locked, &postings).await?;
-    let added = CoinsAdded {
-        user_id: bonus.user_id,
-        coins: bonus.coins,
-        balance_coins,
-        transfer_id: transfer_id.clone(),
-    };
-    let version = wallet.version + 1;
-    outbox::append(tx, bonus.user_id, version, now, Kind::CoinsAdded(added)).await?;
+    let added = coins_added_event(bonus.user_id, bonus.coins, balance_coins, &transfer_id);
+    outbox::append(tx, bonus.user_id, wallet.version + 1, now, added).await?;
     Ok(RechargeOutcome {
         transaction_id: made[&transfer_id],
         amount_paise: 0,

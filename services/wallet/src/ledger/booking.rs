@@ -14,7 +14,7 @@ use crate::domain::payment::PaymentOrder;
 use crate::domain::provider_payment::{
     PaymentReport, PaymentState, ReportedPayment, ReversalReason,
 };
-use crate::observe::PaymentAlert;
+use crate::metrics::PaymentAlert;
 use crate::store::order_payments::{self, PaymentRecord};
 use crate::store::wallets::LockedWallets;
 use crate::store::{payments, transfers, wallets};

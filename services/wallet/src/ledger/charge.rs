@@ -4,15 +4,14 @@ use std::collections::HashMap;
 
 use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{Charged, LowBalance};
 
 use super::{Ledger, TracedRequest};
 use crate::domain::WalletError;
 use crate::domain::charging::{self, Charge, ChargeDecision};
 use crate::domain::history::TxType;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
-use crate::observe;
+use crate::events::{charged_event, low_balance_event};
+use crate::metrics;
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::{transfers, wallets};
@@ -64,7 +63,7 @@ impl Ledger {
         if !postings.is_empty() {
             self.relay.wake();
         }
-        observe::record_coins_charged(postings.iter().map(|posting| posting.coins).sum());
+        metrics::record_coins_charged(postings.iter().map(|posting| posting.coins).sum());
         let outcomes = charges.iter().zip(decisions);
         Ok(outcomes
             .map(|(charge, decision)| charge_outcome(charge, decision, &transaction_ids))
@@ -167,17 +166,9 @@ fn charge_events(
             *version += 1;
             events.push(((user_id, *version, kind), item.traceparent.clone()));
         };
-        append_event(Kind::Charged(Charged {
-            user_id,
-            coins: charge.coins,
-            balance_coins,
-            transfer_id: charge.id(),
-        }));
+        append_event(charged_event(charge, balance_coins));
         if charge.leaves_low_balance(balance_coins) {
-            append_event(Kind::LowBalance(LowBalance {
-                user_id,
-                balance_coins,
-            }));
+            append_event(low_balance_event(user_id, balance_coins));
         }
     }
     events

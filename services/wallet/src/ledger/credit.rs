@@ -3,8 +3,6 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::CoinsAdded;
-use talktime_proto::events::v1::event::Kind;
 
 use super::RechargeOutcome;
 use crate::domain::WalletError;
@@ -13,6 +11,7 @@ use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, debt_payment_id, payment_transfer_id,
 };
 use crate::domain::payment::{self, PaymentOrder};
+use crate::events::coins_added_event;
 use crate::store::payments::{OrderCredit, REFUNDS_ASKED_AFTER};
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::{LockedWallet, LockedWallets};
@@ -59,14 +58,13 @@ pub(super) async fn credit_order(
         balance_coins: postings[0].balance_coins,
         created_at: now,
     };
-    let added = CoinsAdded {
-        user_id: order.user_id,
-        coins: order.coins,
-        balance_coins: recharged.balance_coins,
-        transfer_id: postings[0].transfer_id.clone(),
-    };
-    let (version, kind) = (wallet.version + 1, Kind::CoinsAdded(added));
-    outbox::append(tx, order.user_id, version, now, kind).await?;
+    let added = coins_added_event(
+        order.user_id,
+        order.coins,
+        recharged.balance_coins,
+        &postings[0].transfer_id,
+    );
+    outbox::append(tx, order.user_id, wallet.version + 1, now, added).await?;
     Ok(recharged)
 }
 

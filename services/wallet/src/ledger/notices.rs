@@ -8,7 +8,7 @@ use talktime_kit::failpoint;
 use super::Ledger;
 use super::booking::book_reports;
 use crate::domain::WalletError;
-use crate::observe::{self, IgnoredNotice, PaymentAlert};
+use crate::metrics::{self, IgnoredNotice, PaymentAlert};
 use crate::store::payments;
 
 /// Longer than any provider repeats a notification.
@@ -37,7 +37,7 @@ impl Ledger {
                 event_type,
                 "ignoring a notification that reports no payment"
             );
-            observe::record_ignored_notice(IgnoredNotice::Irrelevant);
+            metrics::record_ignored_notice(IgnoredNotice::Irrelevant);
             return Ok(());
         };
         let now = self.clock.now();
@@ -46,7 +46,7 @@ impl Ledger {
         let mut tx = self.db.begin().await?;
         let provider = self.provider.name();
         if !payments::insert_event(&mut tx, provider, &event_id, &event_type, now).await? {
-            observe::record_ignored_notice(IgnoredNotice::Repeated);
+            metrics::record_ignored_notice(IgnoredNotice::Repeated);
             return Ok(());
         }
         let payment_id = report.payment.payment_id.clone();

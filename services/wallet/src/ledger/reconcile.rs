@@ -9,7 +9,7 @@ use talktime_kit::error::chain;
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::provider_payment::{PaymentState, ReportedPayment};
-use crate::observe;
+use crate::metrics;
 use crate::store::payments::{self, DueOrder};
 
 /// Orders that one round asks about, at most.
@@ -125,7 +125,7 @@ impl Ledger {
                 order_id,
                 "giving up an order that the provider answers with errors"
             );
-            observe::record_expired_order();
+            metrics::record_expired_order();
         }
         Ok(false)
     }

@@ -3,8 +3,6 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::PaymentReversed;
-use talktime_proto::events::v1::event::Kind;
 
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
@@ -12,6 +10,7 @@ use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKin
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
 use crate::domain::provider_payment::ReversalReason;
+use crate::events::{ReversedCoins, payment_reversed_event};
 use crate::store::order_payments::{self, PaymentRecord};
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::{LockedWallet, LockedWallets};
@@ -175,15 +174,13 @@ async fn append_payment_reversed(
     sources: &CoinSources,
 ) -> sqlx::Result<()> {
     let (_, taken_coins) = sources.taken;
-    let reversed = PaymentReversed {
-        user_id: wallet.user_id,
-        order_id: reversal.order.order_id.clone(),
-        reason: reversal.reason.name().to_owned(),
-        coins_taken: taken_coins,
-        debt_coins: wallet.debt_coins + sources.owed_coins,
-        balance_coins: wallet.balance_coins - taken_coins,
+    let coins = ReversedCoins {
+        taken: taken_coins,
+        debt: wallet.debt_coins + sources.owed_coins,
+        balance: wallet.balance_coins - taken_coins,
     };
-    let version = wallet.version + 1;
-    let kind = Kind::PaymentReversed(reversed);
-    outbox::append(tx, wallet.user_id, version, now, kind).await
+    let (user_id, version) = (wallet.user_id, wallet.version + 1);
+    let order_id = &reversal.order.order_id;
+    let event = payment_reversed_event(user_id, order_id, reversal.reason, &coins);
+    outbox::append(tx, user_id, version, now, event).await
 }

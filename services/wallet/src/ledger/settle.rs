@@ -4,8 +4,6 @@ use std::collections::HashMap;
 
 use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::Earned;
-use talktime_proto::events::v1::event::Kind;
 
 use super::void::void_posting;
 use super::{Ledger, TracedRequest};
@@ -14,7 +12,8 @@ use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
 use crate::domain::settlement::{ChargedMinute, Settlement, SettlementPlan};
-use crate::observe;
+use crate::events::earned_event;
+use crate::metrics;
 use crate::store::earnings;
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::transfers::{self, TransferRecord};
@@ -64,7 +63,7 @@ impl Ledger {
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
         self.relay.wake();
-        observe::record_paise_earned(
+        metrics::record_paise_earned(
             pending_writes
                 .earnings
                 .iter()
@@ -122,7 +121,8 @@ impl SettlementBatch {
         let listener = self.wallets[&settlement.listener_id];
         self.add_posting(earning_posting(settlement, settled, &listener));
         if !listener.is_closed {
-            let event = earned_event(settlement, &plan, &listener);
+            let event = earned_event(settlement, &plan);
+            let event = (listener.user_id, listener.version + 1, event);
             self.pending_writes
                 .events
                 .push((event, item.traceparent.clone()));
@@ -232,18 +232,4 @@ fn earning_posting(
         // A call without paid minutes is no line in the history.
         line: (!listener.is_closed && settlement.minutes > 0).then_some(line),
     }
-}
-
-fn earned_event(
-    settlement: &Settlement,
-    plan: &SettlementPlan,
-    listener: &LockedWallet,
-) -> (i64, i64, Kind) {
-    let listener_id = listener.user_id;
-    let earned = Earned {
-        user_id: listener_id,
-        paise: plan.listener_paise,
-        transfer_id: settlement.id(),
-    };
-    (listener_id, listener.version + 1, Kind::Earned(earned))
 }

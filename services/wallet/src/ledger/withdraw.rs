@@ -6,8 +6,6 @@ use sqlx::PgConnection;
 use talktime_kit::failpoint;
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
-use talktime_proto::events::v1::WithdrawalUpdated;
-use talktime_proto::events::v1::event::Kind;
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -16,6 +14,7 @@ use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, withdrawal_transfer_id,
 };
 use crate::domain::withdrawal::{WithdrawalBudget, WithdrawalStatus};
+use crate::events::withdrawal_updated_event;
 use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, NewWithdrawal, WithdrawalRecord};
@@ -139,15 +138,9 @@ pub(super) async fn append_withdrawal_updated(
     amount_paise: i64,
     status: WithdrawalStatus,
 ) -> sqlx::Result<()> {
-    let updated = WithdrawalUpdated {
-        user_id: wallet.user_id,
-        withdrawal_id,
-        amount_paise,
-        status: status.name().to_owned(),
-    };
-    let version = wallet.version + 1;
-    let kind = Kind::WithdrawalUpdated(updated);
-    outbox::append(tx, wallet.user_id, version, now, kind).await
+    let (user_id, version) = (wallet.user_id, wallet.version + 1);
+    let event = withdrawal_updated_event(user_id, withdrawal_id, amount_paise, status);
+    outbox::append(tx, user_id, version, now, event).await
 }
 
 fn hold_posting(wallet: &LockedWallet, withdrawal_id: i64, amount_paise: i64) -> Posting {

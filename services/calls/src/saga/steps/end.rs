@@ -12,9 +12,9 @@ use talktime_kit::{Clock, Error, failpoint};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::steps::{self, EndCause};
+use crate::events;
 use crate::saga::batching::index_by_id;
 use crate::saga::bounds::LEASE_SECS;
-use crate::saga::call_events;
 use crate::saga::requests::HangUpRequest;
 use crate::store::calls;
 
@@ -211,7 +211,7 @@ fn build_end_events(
                 return None;
             };
             let call = calls.get(&member.task.call_id())?;
-            let event = call_events::call_hung_up_or_ended(call, *cause);
+            let event = events::call_hung_up_or_ended(call, *cause);
             Some((event, member.traceparent.clone()))
         })
         .collect()

@@ -8,8 +8,8 @@ use talktime_kit::{Clock, failpoint, idempotency};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::PaidMinute;
+use crate::events;
 use crate::saga::batching::index_by_id;
-use crate::saga::call_events;
 use crate::saga::requests::{StartRequest, StartedCall};
 use crate::store::calls;
 
@@ -83,7 +83,7 @@ fn build_start_events(group: &[BatchItem<PaidStart>], answers: &[Answer]) -> Vec
     for (BatchItem { task, traceparent }, answer) in group.iter().zip(answers) {
         if let Some((call, started)) = answer {
             let call_events =
-                call_events::call_started(call, task.minute, started.wait_minutes(&task.start));
+                events::call_started(call, task.minute, started.wait_minutes(&task.start));
             events.extend(
                 call_events
                     .into_iter()

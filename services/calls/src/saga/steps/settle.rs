@@ -10,10 +10,10 @@ use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase, CallStatus};
-use crate::observe;
+use crate::events;
+use crate::metrics;
 use crate::peers::PeerClients;
 use crate::saga::batching::{attach_traceparents, index_by_id, with_peer_deadline};
-use crate::saga::call_events;
 use crate::store::calls::{self, CallReceipt};
 
 /// Settles a batch of ended calls: one request to the wallet, then one transaction.
@@ -120,7 +120,7 @@ impl SettleBatchHandler {
         if !published.is_empty() {
             self.relay.wake();
         }
-        published.into_iter().for_each(observe::record_ended);
+        published.into_iter().for_each(metrics::record_ended);
         Ok(calls_settled)
     }
 }
@@ -139,7 +139,7 @@ fn build_end_events(
             let mut settled = group.iter().zip(settled);
             let (member, settled) =
                 settled.find(|(member, _)| member.task.call_id == call.call_id)?;
-            let event = call_events::call_ended(call, Some(settled.caller_balance_coins));
+            let event = events::call_ended(call, Some(settled.caller_balance_coins));
             Some((event, member.traceparent.clone()))
         })
         .collect()

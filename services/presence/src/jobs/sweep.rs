@@ -8,18 +8,17 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::TimeDelta;
 use talktime_kit::db::Database;
-use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
 use talktime_kit::lease::Lease;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::messaging::Relay;
 use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 use talktime_kit::{Clock, Error};
-use talktime_proto::calls::v1::FilterLiveRequest;
-use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 
 use crate::changes::{append_offline_events, apply_change};
 use crate::config::SweepConfig;
 use crate::domain::{ChangeEffect, PresenceError, StatusChange, UserStatus};
+use crate::metrics::{record_busy_cleared, record_marked_offline};
+use crate::peers::CallsClient;
 use crate::store::user_status;
 
 /// Users in one transaction.
@@ -34,7 +33,7 @@ pub struct StatusSweeper {
     db: Database,
     relay: Relay,
     clock: Clock,
-    calls: CallsServiceClient<PeerChannel>,
+    calls: CallsClient,
     every: Duration,
     offline_after: TimeDelta,
     own_busy_grace: TimeDelta,
@@ -56,7 +55,7 @@ impl StatusSweeper {
         db: Database,
         relay: Relay,
         clock: Clock,
-        calls: CallsServiceClient<PeerChannel>,
+        calls: CallsClient,
         config: SweepConfig,
     ) -> Self {
         Self {
@@ -73,8 +72,6 @@ impl StatusSweeper {
     /// Sweeps periodically until the service stops. The first sweep waits for a full interval: after an
     /// outage, phones get the time to send a heartbeat first.
     pub fn start(self, lifecycle: &Lifecycle) {
-        // The counters start at zero, so that the first increment is visible as one.
-        record_metrics(SweepCounts::default());
         let work = PeriodicWork {
             name: Cow::Borrowed("presence.sweep"),
             interval: self.every,
@@ -122,7 +119,8 @@ impl StatusSweeper {
             busy_cleared: self.clear_own_busy(own_busy_grace).await?,
         };
         counts.busy_cleared += self.clear_ended_calls().await?;
-        record_metrics(counts);
+        record_marked_offline(counts.marked_offline);
+        record_busy_cleared(counts.busy_cleared);
         Ok(counts)
     }
 
@@ -194,22 +192,13 @@ impl StatusSweeper {
             let mut call_ids: Vec<i64> = busy.iter().map(|(_, call_id)| *call_id).collect();
             call_ids.sort_unstable();
             call_ids.dedup();
-            let live = self.find_live_calls(&call_ids).await?;
+            let live = self.calls.filter_live(&call_ids).await?;
             for (user_id, call_id) in busy {
                 if !live.contains(&call_id) {
                     cleared += self.end_call_for(user_id, call_id).await?;
                 }
             }
         }
-    }
-
-    async fn find_live_calls(&self, call_ids: &[i64]) -> Result<Vec<i64>, Error> {
-        let answer = retry_idempotent(|| {
-            let mut calls = self.calls.clone();
-            let call_ids = call_ids.to_vec();
-            async move { calls.filter_live(FilterLiveRequest { call_ids }).await }
-        });
-        Ok(answer.await?.live_call_ids)
     }
 
     async fn end_call_for(&self, user_id: i64, call_id: i64) -> Result<u64, Error> {
@@ -228,9 +217,4 @@ fn count_visible_changes(results: &[(UserStatus, ChangeEffect)]) -> u64 {
         .iter()
         .filter(|(_, effect)| matches!(effect, ChangeEffect::Visible { .. }));
     visible.count() as u64
-}
-
-fn record_metrics(counts: SweepCounts) {
-    metrics::counter!("presence_marked_offline_total").increment(counts.marked_offline);
-    metrics::counter!("presence_busy_cleared_total").increment(counts.busy_cleared);
 }

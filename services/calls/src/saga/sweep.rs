@@ -1,41 +1,16 @@
 //! The sweeper takes every call whose next step is due one step further, whichever replica or request left
 //! it.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-use futures::future::join_all;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
-use talktime_kit::{Error, grpc};
-
 use super::bounds::{LEASE_SECS, sum_concurrently};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, DueStep};
-use crate::observe;
+use crate::metrics;
 use crate::service::CallService;
 use crate::store::calls;
 
-const SWEEP_WORK: PeriodicWork = PeriodicWork {
-    name: Cow::Borrowed("calls.sweep"),
-    // The usual maximum lateness of a minute, as long as there is no backlog.
-    interval: Duration::from_millis(100),
-    retry_after: Duration::from_millis(100),
-    // A step has lost its peers after `STEP_TIMEOUT`; what is left then is to write down what it knows.
-    deadline: STEP_TIMEOUT.saturating_mul(2),
-    first_turn: FirstTurn::AtOnce,
-};
 /// Calls claimed per batch.
 const BATCH_CALLS: i64 = 500;
-/// Shorter than [`LEASE_SECS`], so that a step ends before another replica claims the call.
-const STEP_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Concurrent batches while more calls are due than one batch holds, so that minutes do not wait behind the
-/// many steps of a busy hour.
-const CONCURRENT_BATCHES_MAX: usize = 4;
 /// Maximum number of batches per requested sweep.
 const REQUESTED_BATCHES_MAX: usize = 200;
 
@@ -60,50 +35,8 @@ impl SweepOutcome {
         self.undone += other.undone;
     }
 
-    fn is_full_batch(self) -> bool {
+    pub(crate) fn is_full_batch(self) -> bool {
         usize::try_from(BATCH_CALLS).is_ok_and(|batch| self.due >= batch)
-    }
-}
-
-/// Sweeps until the service stops. Every replica runs this; leases keep them from claiming the same calls.
-pub fn start_sweeper(lifecycle: &Lifecycle, service: CallService) {
-    let has_backlog = Arc::new(AtomicBool::new(false));
-    periodic::start(lifecycle, SWEEP_WORK, move || {
-        sweep_once(service.clone(), has_backlog.clone())
-    });
-}
-
-/// Sweeps one batch, or several at the same time while there is a backlog. A failed batch is logged, and the
-/// others are completed.
-async fn sweep_once(
-    service: CallService,
-    has_backlog: Arc<AtomicBool>,
-) -> anyhow::Result<NextTurn> {
-    let batches = if has_backlog.load(Ordering::Relaxed) {
-        CONCURRENT_BATCHES_MAX
-    } else {
-        1
-    };
-    let swept = join_all((0..batches).map(|_| sweep_with_deadline(&service))).await;
-    let all_are_full = swept.into_iter().all(|is_full| is_full);
-    has_backlog.store(all_are_full, Ordering::Relaxed);
-    Ok(if all_are_full {
-        NextTurn::AtOnce
-    } else {
-        NextTurn::AfterInterval
-    })
-}
-
-/// Sweeps one batch within [`STEP_TIMEOUT`]; returns whether more calls may be due.
-async fn sweep_with_deadline(service: &CallService) -> bool {
-    let deadline = Instant::now() + STEP_TIMEOUT;
-    let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_batch())).await;
-    match swept.map_err(Error::from) {
-        Ok(swept) => swept.is_full_batch(),
-        Err(error) => {
-            tracing::warn!(%error, "failed to sweep due calls; the next sweep will retry");
-            false
-        }
     }
 }
 
@@ -125,7 +58,7 @@ impl CallService {
     }
 
     /// Claims a batch of due calls and takes each one step further.
-    async fn sweep_batch(&self) -> Result<SweepOutcome, CallError> {
+    pub(crate) async fn sweep_batch(&self) -> Result<SweepOutcome, CallError> {
         let mut tx = self.db.begin().await?;
         let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
         tx.commit().await?;
@@ -150,7 +83,7 @@ impl CallService {
         if !to_bill.is_empty() {
             swept.ended += self.bill_due_calls(to_bill).await;
         }
-        observe::record_repairs((to_settle.len() + to_undo.len()) as u64);
+        metrics::record_repairs((to_settle.len() + to_undo.len()) as u64);
         swept.settled += sum_concurrently(to_settle, |call| self.settle_best_effort(call)).await;
         swept.undone += sum_concurrently(to_undo, |call| self.undo_best_effort(call)).await;
         Ok(swept)

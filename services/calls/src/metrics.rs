@@ -16,14 +16,14 @@ const SWEEPER: &str = "calls-sweeper";
 /// Registers every counter at zero, so that the first increment is visible as an increase.
 pub(crate) fn register_metrics() {
     for call_type in [CallType::Audio, CallType::Video] {
-        metrics::counter!(STARTED, "call_type" => call_type.word()).increment(0);
+        metrics::counter!(STARTED, "call_type" => call_type.name()).increment(0);
     }
     for status in [
         CallStatus::Completed,
         CallStatus::Dropped,
         CallStatus::Cancelled,
     ] {
-        metrics::counter!(ENDED, "status" => status.word()).increment(0);
+        metrics::counter!(ENDED, "status" => status.name()).increment(0);
     }
     metrics::counter!(UNDONE).increment(0);
     metrics::counter!(MINUTES).increment(0);
@@ -32,12 +32,12 @@ pub(crate) fn register_metrics() {
 
 /// Records that a call went live.
 pub(crate) fn record_started(call_type: CallType) {
-    metrics::counter!(STARTED, "call_type" => call_type.word()).increment(1);
+    metrics::counter!(STARTED, "call_type" => call_type.name()).increment(1);
 }
 
 /// Records that a call ended with a final status.
 pub(crate) fn record_ended(status: CallStatus) {
-    metrics::counter!(ENDED, "status" => status.word()).increment(1);
+    metrics::counter!(ENDED, "status" => status.name()).increment(1);
 }
 
 /// Records that a start was undone after a reservation.

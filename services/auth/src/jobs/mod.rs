@@ -1,0 +1,4 @@
+//! Periodic work.
+
+pub(crate) mod purge;
+pub(crate) mod reload_keys;

@@ -1,0 +1,43 @@
+//! Reloads the signing keys, which operators choose.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+
+use crate::rotation::{KeyRotation, RELOAD_EVERY};
+use crate::tokens::TokenIssuer;
+
+const KEYS_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("auth.keys"),
+    interval: RELOAD_EVERY,
+    // Nobody can log in before the first keys are loaded.
+    retry_after: Duration::from_millis(200),
+    deadline: Duration::from_secs(10),
+    first_turn: FirstTurn::AtOnce,
+};
+
+/// Reloads the keys that operators choose until the service stops. While the database is unavailable, the
+/// issuer continues with the keys that it has.
+pub(crate) fn start_key_reloads(lifecycle: &Lifecycle, rotation: KeyRotation, issuer: Arc<TokenIssuer>) {
+    let rotation = Arc::new(rotation);
+    periodic::start(lifecycle, KEYS_WORK, move || {
+        reload_keys(rotation.clone(), issuer.clone())
+    });
+}
+
+async fn reload_keys(
+    rotation: Arc<KeyRotation>,
+    issuer: Arc<TokenIssuer>,
+) -> anyhow::Result<NextTurn> {
+    let ring = rotation.load_ring().await;
+    let ring = ring.context("failed to load the signing keys; using those of before")?;
+    let key_id = ring.signing_key_id().to_owned();
+    if issuer.use_ring(ring) {
+        tracing::info!(key_id, "signing with another key from now on");
+    }
+    Ok(NextTurn::AfterInterval)
+}

@@ -1,0 +1,61 @@
+//! Events that the calls service consumes: new listeners, deleted users, and blocks.
+
+use sqlx::PgConnection;
+use talktime_kit::Error;
+use talktime_kit::messaging::{Consumer, Handler};
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+
+use crate::service::CallService;
+use crate::store::{badges, barred_pairs, call_ratings, calls};
+
+pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
+    name: "calls-profile",
+    filter: "events.profile.>",
+};
+
+const LISTENER: &str = "listener";
+
+/// Maintains the list of listeners, ends calls that may not go on, and deletes the data of deleted users.
+pub(crate) struct EventConsumer {
+    calls: CallService,
+}
+
+impl EventConsumer {
+    pub(crate) fn new(calls: CallService) -> Self {
+        Self { calls }
+    }
+}
+
+impl Handler for EventConsumer {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        match event.kind {
+            Some(Kind::UserRegistered(user)) if user.role == LISTENER => {
+                badges::add_listener(tx, user.user_id).await?;
+            }
+            Some(Kind::RoleChanged(change)) if change.role == LISTENER && change.active => {
+                badges::add_listener(tx, change.user_id).await?;
+            }
+            Some(Kind::RoleChanged(change)) if change.role == LISTENER => {
+                badges::remove_listener(tx, change.user_id).await?;
+            }
+            // The call ends in transactions of its own before this transaction locks its row; both may run
+            // twice.
+            Some(Kind::UserBlocked(block)) => {
+                let parties = [block.user_id, block.blocked_id];
+                self.calls.forbid_call_between(parties).await?;
+            }
+            Some(Kind::UserUnblocked(block)) => {
+                barred_pairs::unbar_pair(tx, [block.user_id, block.blocked_id]).await?;
+            }
+            Some(Kind::UserDeleted(user)) => {
+                self.calls.forbid_calls_of(user.user_id).await?;
+                calls::clear_username(tx, user.user_id).await?;
+                badges::delete_of_user(tx, user.user_id).await?;
+                call_ratings::delete_of_user(tx, user.user_id).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Periodic work.
+
+pub(crate) mod nightly_badges;
+pub(crate) mod silence_watch;
+pub(crate) mod sweeper;

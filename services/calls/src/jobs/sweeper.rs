@@ -1,0 +1,70 @@
+//! Sweeps due calls.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::{Error, grpc};
+
+use crate::service::CallService;
+
+const SWEEP_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("calls.sweep"),
+    // The usual maximum lateness of a minute, as long as there is no backlog.
+    interval: Duration::from_millis(100),
+    retry_after: Duration::from_millis(100),
+    // A step has lost its peers after `STEP_TIMEOUT`; what is left then is to write down what it knows.
+    deadline: STEP_TIMEOUT.saturating_mul(2),
+    first_turn: FirstTurn::AtOnce,
+};
+/// Shorter than the lease of a call, so that a step ends before another replica claims the call.
+const STEP_TIMEOUT: Duration = Duration::from_secs(4);
+/// Concurrent batches while more calls are due than one batch holds, so that minutes do not wait behind the
+/// many steps of a busy hour.
+const CONCURRENT_BATCHES_MAX: usize = 4;
+
+/// Sweeps until the service stops. Every replica runs this; leases keep them from claiming the same calls.
+pub(crate) fn start_sweeper(lifecycle: &Lifecycle, service: CallService) {
+    let has_backlog = Arc::new(AtomicBool::new(false));
+    periodic::start(lifecycle, SWEEP_WORK, move || {
+        sweep_once(service.clone(), has_backlog.clone())
+    });
+}
+
+/// Sweeps one batch, or several at the same time while there is a backlog. A failed batch is logged, and the
+/// others are completed.
+async fn sweep_once(
+    service: CallService,
+    has_backlog: Arc<AtomicBool>,
+) -> anyhow::Result<NextTurn> {
+    let batches = if has_backlog.load(Ordering::Relaxed) {
+        CONCURRENT_BATCHES_MAX
+    } else {
+        1
+    };
+    let swept = join_all((0..batches).map(|_| sweep_with_deadline(&service))).await;
+    let all_are_full = swept.into_iter().all(|is_full| is_full);
+    has_backlog.store(all_are_full, Ordering::Relaxed);
+    Ok(if all_are_full {
+        NextTurn::AtOnce
+    } else {
+        NextTurn::AfterInterval
+    })
+}
+
+/// Sweeps one batch within [`STEP_TIMEOUT`]; returns whether more calls may be due.
+async fn sweep_with_deadline(service: &CallService) -> bool {
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_batch())).await;
+    match swept.map_err(Error::from) {
+        Ok(swept) => swept.is_full_batch(),
+        Err(error) => {
+            tracing::warn!(%error, "failed to sweep due calls; the next sweep will retry");
+            false
+        }
+    }
+}

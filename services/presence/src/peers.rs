@@ -1,0 +1,27 @@
+//! Clients of the services that presence calls.
+
+use talktime_kit::Error;
+use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_proto::calls::v1::FilterLiveRequest;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
+
+/// A client of the calls service; cheap to clone.
+#[derive(Clone)]
+pub struct CallsClient(CallsServiceClient<PeerChannel>);
+
+impl CallsClient {
+    /// Creates a client for `http://host:port`; it connects at the first call.
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self(CallsServiceClient::new(client::connect(url)?)))
+    }
+
+    /// Returns those of these calls that are live.
+    pub async fn filter_live(&self, call_ids: &[i64]) -> Result<Vec<i64>, Error> {
+        let answer = retry_idempotent(|| {
+            let mut calls = self.0.clone();
+            let call_ids = call_ids.to_vec();
+            async move { calls.filter_live(FilterLiveRequest { call_ids }).await }
+        });
+        Ok(answer.await?.live_call_ids)
+    }
+}

@@ -1,0 +1,40 @@
+//! Events that the wallet consumes: registrations open wallets and deletions close them.
+
+use sqlx::PgConnection;
+use talktime_kit::messaging::{Consumer, Handler};
+use talktime_kit::{Clock, Error};
+use talktime_proto::events::v1::Event;
+use talktime_proto::events::v1::event::Kind;
+
+use crate::ledger::close_account;
+use crate::store::wallets;
+
+pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
+    name: "wallet-profile",
+    filter: "events.profile.>",
+};
+
+/// Opens and closes wallets as profile events arrive.
+pub(crate) struct EventConsumer {
+    clock: Clock,
+}
+
+impl EventConsumer {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock }
+    }
+}
+
+impl Handler for EventConsumer {
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let now = self.clock.now();
+        match event.kind {
+            Some(Kind::UserRegistered(user)) => {
+                wallets::insert_missing(tx, &[user.user_id], now).await?;
+            }
+            Some(Kind::UserDeleted(user)) => close_account(tx, user.user_id, now).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+}

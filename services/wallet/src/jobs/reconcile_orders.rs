@@ -1,0 +1,40 @@
+//! Asks the provider about orders that are due. May run on many replicas at once.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use anyhow::Context;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+
+use crate::ledger::Ledger;
+
+const ORDERS_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("wallet.orders"),
+    // Orders become due a minute after they were opened, and later again.
+    interval: Duration::from_secs(15),
+    retry_after: Duration::from_secs(15),
+    deadline: Duration::from_mins(2),
+    first_turn: FirstTurn::AfterInterval,
+};
+
+/// Asks the provider about orders that are due until the service stops.
+pub(crate) fn start_reconciliation(lifecycle: &Lifecycle, ledger: Ledger) {
+    periodic::start(lifecycle, ORDERS_WORK, move || {
+        reconcile_once(ledger.clone())
+    });
+}
+
+async fn reconcile_once(ledger: Ledger) -> anyhow::Result<NextTurn> {
+    let reconciled = ledger.reconcile_orders().await;
+    let deleted = ledger.delete_old_notices().await;
+    let credited = reconciled.context("failed to claim orders that are due")?;
+    if credited > 0 {
+        tracing::info!(
+            credited,
+            "credited orders whose payments no notification had reported"
+        );
+    }
+    deleted.context("failed to delete old notifications")?;
+    Ok(NextTurn::AfterInterval)
+}
