@@ -18,7 +18,9 @@ use prost_types::Timestamp;
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface;
 use talktime_kit::{Clock, Error, Kind as ErrorKind};
-use talktime_proto::auth::REVOCATIONS_HOLD;
+use talktime_proto::auth::{
+    REVOCATIONS_HOLD, ended_session_key, revoked_before_key, revoked_token_key,
+};
 use talktime_proto::auth::v1::{ListRevocationsRequest, ListRevocationsResponse};
 use talktime_proto::datetime;
 use talktime_proto::events::subject;
@@ -243,9 +245,9 @@ impl Revocations {
             issued_at,
         } = token;
         let keys = vec![
-            format!("access:{user_id}:{token_id}"),
-            format!("access:{user_id}:session:{session_id}"),
-            format!("access:{user_id}:revoked_before"),
+            revoked_token_key(user_id, token_id),
+            ended_session_key(user_id, session_id),
+            revoked_before_key(user_id),
         ];
         let (one, session, all): (Option<String>, Option<String>, Option<i64>) =
             self.0.redis.mget(keys).await?;

@@ -7,18 +7,17 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use jsonwebtoken::{decode, decode_header};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use talktime_kit::tokens::claim_validation;
 use talktime_kit::{Clock, Error, Kind};
 
 use crate::keys::Keys;
 use crate::problem::Problem;
 use crate::revocations::{Identity, Revocations};
 
-const ISSUER: &str = "talktime";
-const AUDIENCE: &str = "talktime";
 const ACCESS: &str = "access";
 /// Checking a signature takes longer than all else that the gateway does for a small request. So many
 /// tokens are remembered as checked, a few hundred bytes each; the least used go first.
@@ -130,7 +129,7 @@ impl Tokens {
         let header = decode_header(token).map_err(|_| invalid())?;
         let key_id = header.kid.ok_or_else(invalid)?;
         let key = self.keys.find(&key_id).await?.ok_or_else(invalid)?;
-        let claims = decode::<Claims>(token, &key, &validation())
+        let claims = decode::<Claims>(token, &key, &claim_validation())
             .map_err(|_| invalid())?
             .claims;
         if claims.kind == ACCESS {
@@ -150,16 +149,6 @@ impl Claims {
             issued_at: self.iat,
         }
     }
-}
-
-/// All but the times, which are checked against our own clock and without leeway.
-fn validation() -> Validation {
-    let mut validation = Validation::new(Algorithm::EdDSA);
-    validation.set_issuer(&[ISSUER]);
-    validation.set_audience(&[AUDIENCE]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    validation.validate_exp = false;
-    validation
 }
 
 fn invalid() -> Error {
@@ -214,7 +203,7 @@ where
 mod tests {
     use http::HeaderValue;
     use jsonwebtoken::jwk::{Jwk, JwkSet};
-    use jsonwebtoken::{EncodingKey, Header, encode};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
     use talktime_kit::config::RedisConfig;
 

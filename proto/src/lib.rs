@@ -15,13 +15,20 @@ pub mod auth {
     }
 
     mod revocations;
+    mod tokens;
     pub use revocations::REVOCATIONS_HOLD;
+    pub use tokens::{
+        TOKEN_AUDIENCE, TOKEN_ISSUER, ended_session_key, revoked_before_key, revoked_token_key,
+    };
 }
 
 pub mod profile {
     pub mod v1 {
         tonic::include_proto!("talktime.profile.v1");
     }
+
+    mod roles;
+    pub use roles::{ROLE_ADMIN, ROLE_LISTENER, ROLE_USER};
 }
 
 pub mod presence {

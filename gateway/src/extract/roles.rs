@@ -5,13 +5,11 @@ use http::request::Parts;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_kit::{Error, Kind};
 use talktime_proto::profile::v1::GetUserRequest;
+use talktime_proto::profile::{ROLE_ADMIN, ROLE_LISTENER};
 
 use crate::clients::ProfileClient;
 use crate::problem::Problem;
 use crate::token::{Caller, Tokens};
-
-const ADMIN: &str = "admin";
-const LISTENER: &str = "listener";
 
 /// A caller who is an admin; 403 for anyone else.
 pub struct Admin(pub Caller);
@@ -26,7 +24,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.");
-        caller_with(ADMIN, refusal, parts, state).await.map(Self)
+        caller_with(ROLE_ADMIN, refusal, parts, state).await.map(Self)
     }
 }
 
@@ -44,7 +42,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let detail = "This is for listeners.";
         let refusal = Error::new(Kind::PermissionDenied, "listener_only", detail);
-        caller_with(LISTENER, refusal, parts, state).await.map(Self)
+        caller_with(ROLE_LISTENER, refusal, parts, state).await.map(Self)
     }
 }
 
@@ -69,7 +67,7 @@ where
 
 /// Whether this user is an admin now.
 pub async fn is_admin(profile: &ProfileClient, user_id: i64) -> Result<bool, Error> {
-    has_role(profile, user_id, ADMIN).await
+    has_role(profile, user_id, ROLE_ADMIN).await
 }
 
 async fn has_role(profile: &ProfileClient, user_id: i64, role: &str) -> Result<bool, Error> {

@@ -23,7 +23,6 @@ pub mod login_records;
 mod metrics;
 pub mod peers;
 pub mod rotation;
-pub mod sealing;
 pub mod sessions;
 pub mod store;
 pub mod tokens;

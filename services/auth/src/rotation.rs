@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::TimeDelta;
 use talktime_kit::db::Database;
+use talktime_kit::sealing::SealingKey;
 
 use crate::config::TokensConfig;
 use crate::domain::{KeyRefusal, SigningKey};
 use crate::keyring::{KeyRing, PrivateKey};
-use crate::sealing::SealingKey;
 use crate::store::signing_keys::{self, ActiveKey};
 
+const WANTED_KEY: &str =
+    "TALKTIME_AUTH__TOKENS__SEALING_KEY must be 64 hexadecimal digits (openssl rand -hex 32)";
 /// The interval at which replicas reload the keys.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
@@ -42,7 +44,7 @@ impl KeyRotation {
     pub fn new(db: Database, config: &TokensConfig) -> anyhow::Result<Self> {
         Ok(Self {
             db,
-            sealing: SealingKey::new(&config.sealing_key)?,
+            sealing: SealingKey::from_hex(&config.sealing_key).context(WANTED_KEY)?,
             known_after: TimeDelta::seconds(config.key_published_secs.into()),
             lifetime: config.lifetimes.longest(),
         })
@@ -115,7 +117,11 @@ impl KeyRotation {
         let mut signing = None;
         let mut others = Vec::new();
         for key in active {
-            let der = self.sealing.open(&key.key_id, &key.sealed_key)?;
+            let der = self.sealing.open(&key.key_id, &key.sealed_key);
+            let der = der.with_context(|| {
+                let key_id = &key.key_id;
+                format!("key {key_id} was sealed under another TALKTIME_AUTH__TOKENS__SEALING_KEY")
+            })?;
             let private = PrivateKey::from_der(&der)?;
             if key.is_signing {
                 signing = Some(private);

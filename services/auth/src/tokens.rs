@@ -3,11 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header, encode};
+use jsonwebtoken::{Validation, decode, decode_header, encode};
+use talktime_kit::tokens::claim_validation;
 use talktime_kit::{Error, Kind};
 use uuid::Uuid;
 
-use crate::domain::claims::{AUDIENCE, ISSUER, TokenClaims, TokenGrant, TokenLifetimes};
+use crate::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes};
 use crate::keyring::KeyRing;
 
 /// Signs tokens and checks its own.
@@ -94,20 +95,10 @@ impl TokenIssuer {
     }
 }
 
-/// The one algorithm, issuer and audience. The time is ours to compare, with our clock.
-fn claim_validation() -> Validation {
-    let mut validation = Validation::new(Algorithm::EdDSA);
-    validation.set_required_spec_claims(&["iss", "aud", "exp"]);
-    validation.set_issuer(&[ISSUER]);
-    validation.set_audience(&[AUDIENCE]);
-    validation.validate_exp = false;
-    validation
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use jsonwebtoken::{EncodingKey, Header};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
     use super::*;
     use crate::domain::claims::UserSession;

@@ -5,6 +5,7 @@ use talktime_kit::Error;
 use talktime_kit::messaging::{Consumer, Handler};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
+use talktime_proto::profile::ROLE_LISTENER;
 
 use crate::service::CallService;
 use crate::store::{badges, barred_pairs, call_ratings, calls};
@@ -13,8 +14,6 @@ pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
     name: "calls-profile",
     filter: "events.profile.>",
 };
-
-const LISTENER: &str = "listener";
 
 /// Maintains the list of listeners, ends calls that may not go on, and deletes the data of deleted users.
 pub(crate) struct EventConsumer {
@@ -30,13 +29,13 @@ impl EventConsumer {
 impl Handler for EventConsumer {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         match event.kind {
-            Some(Kind::UserRegistered(user)) if user.role == LISTENER => {
+            Some(Kind::UserRegistered(user)) if user.role == ROLE_LISTENER => {
                 badges::add_listener(tx, user.user_id).await?;
             }
-            Some(Kind::RoleChanged(change)) if change.role == LISTENER && change.active => {
+            Some(Kind::RoleChanged(change)) if change.role == ROLE_LISTENER && change.active => {
                 badges::add_listener(tx, change.user_id).await?;
             }
-            Some(Kind::RoleChanged(change)) if change.role == LISTENER => {
+            Some(Kind::RoleChanged(change)) if change.role == ROLE_LISTENER => {
                 badges::remove_listener(tx, change.user_id).await?;
             }
             // The call ends in transactions of its own before this transaction locks its row; both may run

@@ -1,6 +1,7 @@
 //! Read-only history of calls: lists, totals, receipts, rates.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use talktime_kit::paging::PageRequest;
 use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
@@ -48,19 +49,16 @@ pub struct MinuteRate {
 }
 
 impl CallService {
-    /// Lists a page of the calls of a user, with totals over all that match. `page` counts from 1.
+    /// Lists a page of the calls of a user, with totals over all that match.
     pub async fn list_calls(
         &self,
         filter: HistoryFilter,
-        page: i32,
-        per_page: i32,
+        page: PageRequest,
     ) -> Result<(Vec<PastCall>, CallTotals), CallError> {
-        let limit = i64::from(per_page.clamp(1, 100));
-        let offset = (i64::from(page.max(1)) - 1) * limit;
         let mut connection = self.db.acquire().await?;
         let totals = history::load_totals(&mut connection, filter).await?;
-        let calls =
-            history::list_page(&mut connection, filter, limit, offset.min(OFFSET_MAX)).await?;
+        let offset = page.offset().min(OFFSET_MAX);
+        let calls = history::list_page(&mut connection, filter, page.limit(), offset).await?;
         Ok((calls, totals))
     }
 

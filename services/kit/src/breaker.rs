@@ -4,15 +4,18 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Number of consecutive failures that open the circuit.
+/// Number of consecutive failures that open the circuit of a peer within the platform.
 const FAILURES_MAX: u32 = 5;
-/// How long an open circuit lets no call through. After that one call probes the peer; its outcome decides for
-/// the others.
+/// How long the open circuit of such a peer lets no call through.
 const OPEN_FOR: Duration = Duration::from_millis(500);
 
 /// Decides whether a peer is called.
-#[derive(Debug, Default)]
-pub struct CircuitBreaker(Mutex<CircuitState>);
+#[derive(Debug)]
+pub struct CircuitBreaker {
+    failures_max: u32,
+    open_for: Duration,
+    state: Mutex<CircuitState>,
+}
 
 #[derive(Debug, Default)]
 struct CircuitState {
@@ -32,7 +35,30 @@ pub enum CircuitChange {
     Closed,
 }
 
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self::new(FAILURES_MAX, OPEN_FOR)
+    }
+}
+
 impl CircuitBreaker {
+    /// Returns a circuit that opens after this number of consecutive failures. After `open_for` one call
+    /// probes the peer, and its outcome decides for the others.
+    pub fn new(failures_max: u32, open_for: Duration) -> Self {
+        Self {
+            failures_max,
+            open_for,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns whether the circuit is open and no probe is due.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.lock_state()
+            .open_until
+            .is_some_and(|until| now < until)
+    }
+
     /// Returns whether a call may be made now. An open circuit lets one probe through after a while. If the
     /// outcome of the probe is never recorded, it lets another one through after the same time.
     pub fn allows_call(&self, now: Instant) -> bool {
@@ -41,7 +67,7 @@ impl CircuitBreaker {
             None => true,
             Some(until) if now < until => false,
             Some(_) => {
-                state.open_until = Some(now + OPEN_FOR);
+                state.open_until = Some(now + self.open_for);
                 true
             }
         }
@@ -60,11 +86,11 @@ impl CircuitBreaker {
     pub fn record_failure(&self, now: Instant) -> CircuitChange {
         let mut state = self.lock_state();
         state.failures = state.failures.saturating_add(1);
-        if state.failures < FAILURES_MAX {
+        if state.failures < self.failures_max {
             return CircuitChange::None;
         }
         let was_closed = state.open_until.is_none();
-        state.open_until = Some(now + OPEN_FOR);
+        state.open_until = Some(now + self.open_for);
         if was_closed {
             CircuitChange::Opened
         } else {
@@ -73,7 +99,7 @@ impl CircuitBreaker {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, CircuitState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +120,9 @@ mod tests {
     #[test]
     fn consecutive_failures_open_the_circuit() {
         let now = Instant::now();
-        assert!(!opened(now).allows_call(now));
+        let breaker = opened(now);
+        assert!(!breaker.allows_call(now));
+        assert!(breaker.is_open(now) && !breaker.is_open(now + OPEN_FOR));
     }
 
     #[test]

@@ -19,13 +19,16 @@ pub mod lease;
 pub mod lifecycle;
 pub mod messaging;
 pub mod ops;
+pub mod paging;
 pub mod periodic;
 pub mod redis;
+pub mod sealing;
 mod service;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+pub mod tokens;
 mod text_enum;
 pub mod trace;
 

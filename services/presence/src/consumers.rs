@@ -6,6 +6,7 @@ use talktime_kit::{Clock, Error, trace};
 use talktime_proto::datetime;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
+use talktime_proto::profile::ROLE_LISTENER;
 use tracing::Span;
 
 use crate::changes::{ReportedChange, apply_changes, delete_user};
@@ -26,9 +27,6 @@ pub(crate) const CONSUMERS: [Consumer; 3] = [
         filter: "events.calls.>",
     },
 ];
-
-/// The role whose members take calls.
-const LISTENER: &str = "listener";
 
 /// Applies events about names, roles, logins and calls. Most of them repeat what a request has reported before.
 pub struct EventConsumer {
@@ -106,11 +104,11 @@ fn changes_from_event(event: Event) -> Result<Vec<(Vec<i64>, StatusChange)>, Pre
     };
     Ok(match event.kind {
         Some(Kind::UserRegistered(user)) => vec![
-            (vec![user.user_id], listener(user.role == LISTENER)),
+            (vec![user.user_id], listener(user.role == ROLE_LISTENER)),
             (vec![user.user_id], named(user.username)),
         ],
         Some(Kind::UserUpdated(user)) => vec![(vec![user.user_id], named(user.username))],
-        Some(Kind::RoleChanged(role)) if role.role == LISTENER => {
+        Some(Kind::RoleChanged(role)) if role.role == ROLE_LISTENER => {
             vec![(vec![role.user_id], listener(role.active))]
         }
         Some(Kind::LoggedIn(login)) => {

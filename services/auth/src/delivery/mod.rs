@@ -1,13 +1,11 @@
 //! Delivery of one-time passwords: one interface with an implementation for each way.
 
-mod breaker;
 mod sms;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use talktime_kit::config::Environment;
 
-pub use self::breaker::CircuitBreaker;
 pub use self::sms::{SmsClient, SmsConfig};
 use crate::domain::{Otp, PhoneNumber};
 

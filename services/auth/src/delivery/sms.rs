@@ -8,10 +8,11 @@ use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use talktime_kit::breaker::{CircuitBreaker, CircuitChange};
 use talktime_kit::config::Environment;
 use url::form_urlencoded::Serializer;
 
-use super::{CircuitBreaker, DeliveryFailure, OtpMessage};
+use super::{DeliveryFailure, OtpMessage};
 use crate::metrics::record_sms;
 
 /// The placeholder of the password in the text.
@@ -127,16 +128,19 @@ impl SmsClient {
     }
 
     pub(super) async fn send(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
-        if !self.breaker.try_enter(Instant::now()) {
+        if !self.breaker.allows_call(Instant::now()) {
             record_sms("not_asked");
             return Err(DeliveryFailure::NotSent);
         }
         let sent = self.send_with_retries(message).await;
-        match sent {
+        let change = match sent {
             Ok(()) | Err(DeliveryFailure::Refused) => self.breaker.record_success(),
             Err(DeliveryFailure::NotSent | DeliveryFailure::Unknown) => {
-                self.breaker.record_failure(Instant::now());
+                self.breaker.record_failure(Instant::now())
             }
+        };
+        if change == CircuitChange::Opened {
+            tracing::warn!("circuit of the SMS provider opened; codes are refused for a while");
         }
         record_sms(match sent {
             Ok(()) => "sent",

@@ -4,12 +4,8 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use talktime_proto::auth::{TOKEN_AUDIENCE, TOKEN_ISSUER};
 use uuid::Uuid;
-
-/// `iss` of every token.
-pub const ISSUER: &str = "talktime";
-/// `aud` of every token.
-pub const AUDIENCE: &str = "talktime";
 
 /// The claims of a token of any type.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -115,8 +111,8 @@ impl TokenClaims {
         grant: TokenGrant,
     ) -> Self {
         Self {
-            iss: ISSUER.into(),
-            aud: AUDIENCE.into(),
+            iss: TOKEN_ISSUER.into(),
+            aud: TOKEN_AUDIENCE.into(),
             jti,
             iat: now.timestamp(),
             exp: (now + lifetimes.for_grant(&grant)).timestamp(),

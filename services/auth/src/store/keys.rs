@@ -57,18 +57,3 @@ pub fn refresh_token(user_id: i64, jti: Uuid) -> String {
 pub fn sessions(user_id: i64) -> String {
     format!("refresh:{user_id}")
 }
-
-/// There when an access token was revoked, until it would have expired.
-pub fn revoked_access(user_id: i64, jti: &str) -> String {
-    format!("access:{user_id}:{jti}")
-}
-
-/// There when a session was ended, until its last access token would have expired.
-pub fn ended_session(user_id: i64, session_id: &str) -> String {
-    format!("access:{user_id}:session:{session_id}")
-}
-
-/// Unix seconds: access tokens issued up to then are revoked, whatever their `jti`.
-pub fn revoked_before(user_id: i64) -> String {
-    format!("access:{user_id}:revoked_before")
-}

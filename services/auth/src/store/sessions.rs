@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use talktime_kit::Error;
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::redis::{Pool, Script};
+use talktime_proto::auth::{ended_session_key, revoked_before_key, revoked_token_key};
 use uuid::Uuid;
 
 use super::keys;
@@ -210,7 +211,7 @@ async fn run_end_script(
     } = session;
     let keys = vec![
         keys::sessions(user_id),
-        keys::ended_session(user_id, &session_id.to_string()),
+        ended_session_key(user_id, &session_id.to_string()),
     ];
     let arguments = vec![session_id.to_string(), lifetime_secs.to_string()];
     Ok(script
@@ -233,12 +234,12 @@ pub async fn revoke(
 ) -> Result<(), AuthError> {
     let user_id = revocation.user_id;
     let tokens = revocation.token_ids.iter();
-    let tokens = tokens.map(|jti| keys::revoked_access(user_id, jti));
+    let tokens = tokens.map(|jti| revoked_token_key(user_id, jti));
     let sessions = revocation.session_ids.iter();
-    let sessions = sessions.map(|session_id| keys::ended_session(user_id, session_id));
+    let sessions = sessions.map(|session_id| ended_session_key(user_id, session_id));
     let marks = tokens.chain(sessions).map(|key| (key, "1".to_owned()));
     let user = revocation.issued_until.map(|until| {
-        let key = keys::revoked_before(user_id);
+        let key = revoked_before_key(user_id);
         (key, until.timestamp().to_string())
     });
     // Redis knows no lifetime of zero; an expired token is revoked for a second more.

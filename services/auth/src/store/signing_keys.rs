@@ -10,7 +10,7 @@ use crate::domain::SigningKey;
 pub struct ActiveKey {
     /// The `kid` of its tokens.
     pub key_id: String,
-    /// See [`crate::sealing`].
+    /// See [`talktime_kit::sealing`].
     pub sealed_key: Vec<u8>,
     /// Whether it signs.
     pub is_signing: bool,

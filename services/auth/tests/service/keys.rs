@@ -160,3 +160,20 @@ async fn keys_open_under_the_sealing_key_alone() {
     let said = error.expect("another key").to_string();
     assert!(said.contains("SEALING_KEY"), "{said}");
 }
+
+#[tokio::test]
+async fn a_wrong_sealing_key_is_refused_with_the_name_of_its_variable() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let config = TokensConfig {
+        sealing_key: "abc".into(),
+        key_published_secs: 0,
+        lifetimes: TokenLifetimes::default(),
+        refresh_grace_secs: 0,
+    };
+    let refused = KeyRotation::new(database.app.clone(), &config).err();
+    let refused = refused.expect("too short").to_string();
+    assert!(
+        refused.contains("TALKTIME_AUTH__TOKENS__SEALING_KEY"),
+        "{refused}"
+    );
+}

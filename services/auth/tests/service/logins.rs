@@ -25,6 +25,7 @@ use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Kind, grpc};
+use talktime_proto::auth::{ended_session_key, revoked_token_key};
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::events::v1::event::Kind as EventKind;
 use talktime_proto::events::v1::{
@@ -228,8 +229,8 @@ async fn a_logout_ends_every_session_and_appends_its_event() {
     let (user_id, session_id) = (user.user_id, session_id.to_string());
     // Until the last token that the session can have has expired, by whichever clock.
     for blacklisted in [
-        keys::revoked_access(user_id, &access.jti.to_string()),
-        keys::ended_session(user_id, &session_id),
+        revoked_token_key(user_id, &access.jti.to_string()),
+        ended_session_key(user_id, &session_id),
     ] {
         let ttl: i64 = sessions.redis.ttl(blacklisted).await.expect("redis");
         assert!((31 * 60 - 5..=31 * 60).contains(&ttl), "{ttl}");

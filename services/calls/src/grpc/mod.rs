@@ -5,6 +5,7 @@ mod convert;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
+use talktime_kit::paging::PageRequest;
 use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::calls_service_server::CallsService;
 use talktime_proto::calls::v1::{
@@ -167,10 +168,8 @@ impl CallsService for CallsApi {
     ) -> Result<Response<ListCallsResponse>, Status> {
         let request = request.into_inner();
         let filter = convert::parse_history_filter(&request);
-        let listed = self
-            .calls
-            .list_calls(filter, request.page, request.per_page)
-            .await;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let listed = self.calls.list_calls(filter, page).await;
         let (calls, totals) = listed.map_err(into_status)?;
         Ok(Response::new(ListCallsResponse {
             calls: calls.into_iter().map(convert::past_call).collect(),

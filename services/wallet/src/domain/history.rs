@@ -5,9 +5,6 @@ use chrono::{DateTime, Utc};
 
 use super::WalletError;
 
-/// Entries a page may have.
-const PER_PAGE_MAX: i32 = 100;
-
 /// The type of a line in a history (contract, section 6, `tx_type`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TxType {
@@ -81,46 +78,6 @@ impl HistoryFilter {
             Self::OneType(of) => Some(vec![of.name()]),
         }
     }
-}
-
-/// A request for one page of a list that is sorted from the newest entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PageRequest {
-    offset: i64,
-    limit: i64,
-}
-
-impl PageRequest {
-    /// Page `page` from 1, of `per_page` entries, 1 to 100.
-    pub fn new(page: i32, per_page: i32) -> Result<Self, WalletError> {
-        if page < 1 || !(1..=PER_PAGE_MAX).contains(&per_page) {
-            return Err(WalletError::OutOfRange("page or per_page"));
-        }
-        let limit = i64::from(per_page);
-        Ok(Self {
-            offset: i64::from(page - 1) * limit,
-            limit,
-        })
-    }
-
-    /// Entries before it.
-    pub fn offset(self) -> i64 {
-        self.offset
-    }
-
-    /// Entries on it, at most.
-    pub fn limit(self) -> i64 {
-        self.limit
-    }
-}
-
-/// A page of a list, with the number of entries on all pages.
-#[derive(Clone, Debug)]
-pub struct ListPage<T> {
-    /// The entries of the page.
-    pub entries: Vec<T>,
-    /// The number of entries on all pages.
-    pub total: i64,
 }
 
 /// One line of a person's history.
@@ -233,15 +190,5 @@ mod tests {
             HistoryFilter::for_user(None).expect("all"),
             HistoryFilter::All
         );
-    }
-
-    #[test]
-    fn pages_are_bounded() {
-        let second = PageRequest::new(2, 20).expect("a page");
-        assert_eq!((second.offset(), second.limit()), (20, 20));
-        assert!(PageRequest::new(i32::MAX, 100).is_ok());
-        for (page, per_page) in [(0, 20), (1, 0), (1, 101), (-1, 1)] {
-            assert!(PageRequest::new(page, per_page).is_err());
-        }
     }
 }

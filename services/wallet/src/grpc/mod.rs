@@ -4,6 +4,7 @@ mod convert;
 mod payouts;
 mod purchases;
 
+use talktime_kit::paging::PageRequest;
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::wallet::v1 as pb;
@@ -11,7 +12,7 @@ use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
 
 use crate::domain::WalletError;
-use crate::domain::history::{HistoryFilter, PageRequest};
+use crate::domain::history::HistoryFilter;
 use crate::domain::withdrawal;
 use crate::ledger::Ledger;
 use purchases::CoinAddition;
@@ -213,7 +214,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListWithdrawalsRequest>,
     ) -> Result<Response<pb::ListWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.ledger.list_withdrawals(request.user_id, page).await;
         let (found, balance) = listed.map_err(to_status)?;
         let withdrawals = found.entries.into_iter().map(payouts::withdrawal_message);
@@ -232,7 +233,7 @@ impl WalletService for WalletApi {
     ) -> Result<Response<pb::ReviewWithdrawalsResponse>, Status> {
         let request = request.into_inner();
         let status = withdrawal::WithdrawalStatus::parse(&request.status).map_err(to_status)?;
-        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let found = self
             .ledger
             .list_for_review(status, page)
@@ -266,7 +267,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListEarningsRequest>,
     ) -> Result<Response<pb::ListEarningsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.ledger.list_earnings(request.listener_id, page).await;
         let (found, totals) = listed.map_err(to_status)?;
         Ok(Response::new(pb::ListEarningsResponse {
@@ -286,7 +287,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListTransactionsRequest>,
     ) -> Result<Response<pb::ListTransactionsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let tx_type = request.tx_type.as_deref();
         let lines = if request.of_listener {
             HistoryFilter::for_listener(tx_type)
@@ -310,7 +311,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListRechargesRequest>,
     ) -> Result<Response<pb::ListRechargesResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(to_status)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.ledger.list_purchases(request.user_id, page).await;
         let (found, totals) = listed.map_err(to_status)?;
         Ok(Response::new(pb::ListRechargesResponse {

@@ -1,5 +1,6 @@
 //! Decisions of admins about withdrawals.
 
+use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
 
@@ -7,7 +8,7 @@ use super::Ledger;
 use super::withdraw::append_withdrawal_updated;
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::domain::history::{ListPage, PageRequest, TxType};
+use crate::domain::history::TxType;
 use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, payout_id, withdrawal_return_id,
 };

@@ -1,11 +1,10 @@
 //! Histories, earnings and purchases as people see them.
 
+use talktime_kit::paging::{ListPage, PageRequest};
+
 use super::Ledger;
 use crate::domain::WalletError;
-use crate::domain::history::{
-    CallEarning, CoinPurchase, EarningTotals, HistoryFilter, HistoryLine, HistoryTotals, ListPage,
-    PageRequest, PurchaseTotals,
-};
+use crate::domain::history::{CallEarning, CoinPurchase, EarningTotals, HistoryFilter, HistoryLine, HistoryTotals, PurchaseTotals};
 use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 

@@ -1,5 +1,6 @@
 //! Requesting withdrawals. The sum is held in the same transaction, so that it cannot be withdrawn twice.
 
+use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -9,7 +10,7 @@ use talktime_kit::messaging::outbox;
 
 use super::Ledger;
 use crate::domain::WalletError;
-use crate::domain::history::{ListPage, PageRequest, TxType};
+use crate::domain::history::TxType;
 use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, withdrawal_transfer_id,
 };

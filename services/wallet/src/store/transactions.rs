@@ -1,10 +1,9 @@
 //! `wallet.user_transactions`: the history that people see.
 
+use talktime_kit::paging::{ListPage, PageRequest};
 use sqlx::PgConnection;
 
-use crate::domain::history::{
-    HistoryFilter, HistoryLine, HistoryTotals, ListPage, PageRequest, TxType,
-};
+use crate::domain::history::{HistoryFilter, HistoryLine, HistoryTotals, TxType};
 
 /// `SELECT` of lines of a person's history, of which `$1` is the person.
 macro_rules! lines {

@@ -1,5 +1,6 @@
 //! `wallet.user_withdrawals`: rupees that were asked for, and what admins decided.
 
+use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::Error;
@@ -7,7 +8,6 @@ use talktime_kit::db::expect_rows;
 
 use super::bank::SealedDetails;
 use crate::domain::WalletError;
-use crate::domain::history::{ListPage, PageRequest};
 use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalState, WithdrawalStatus};
 
 /// A withdrawal that is to be inserted.
