@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
+use talktime_kit::Error;
+use talktime_kit::db::expect_rows;
 
 use crate::domain::SigningKey;
 
@@ -78,7 +80,7 @@ pub async fn set_signing(
     tx: &mut PgConnection,
     key_id: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> Result<(), Error> {
     sqlx::query(
         "UPDATE auth.signing_keys SET signs_until = $1
          WHERE signs_from IS NOT NULL AND signs_until IS NULL",
@@ -86,12 +88,12 @@ pub async fn set_signing(
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    sqlx::query("UPDATE auth.signing_keys SET signs_from = $1 WHERE key_id = $2")
+    let result = sqlx::query("UPDATE auth.signing_keys SET signs_from = $1 WHERE key_id = $2")
         .bind(now)
         .bind(key_id)
         .execute(tx)
         .await?;
-    Ok(())
+    expect_rows(&result, 1, "auth.signing_keys", key_id)
 }
 
 /// Refuses a key's tokens from now on, and forgets its private half.
@@ -99,13 +101,13 @@ pub async fn set_retired(
     tx: &mut PgConnection,
     key_id: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> Result<(), Error> {
+    let result = sqlx::query(
         "UPDATE auth.signing_keys SET retired_at = $1, sealed_key = NULL WHERE key_id = $2",
     )
     .bind(now)
     .bind(key_id)
     .execute(tx)
     .await?;
-    Ok(())
+    expect_rows(&result, 1, "auth.signing_keys", key_id)
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
-use talktime_kit::db::column;
+use talktime_kit::Error;
+use talktime_kit::db::{column, expect_rows};
 
 use crate::domain::{UserHeartbeat, UserStatus};
 
@@ -116,7 +117,7 @@ pub async fn insert_missing(
 }
 
 /// Updates locked rows. Fails if one of them is missing.
-pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Result<()> {
+pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> Result<(), Error> {
     if statuses.is_empty() {
         return Ok(());
     }
@@ -168,11 +169,8 @@ pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> sqlx::Re
     .bind(column(statuses, |status| status.accepting_changed_at))
     .execute(tx)
     .await?;
-    if updated.rows_affected() == statuses.len() as u64 {
-        Ok(())
-    } else {
-        Err(sqlx::Error::RowNotFound)
-    }
+    let (expected, first) = (statuses.len() as u64, statuses[0].user_id);
+    expect_rows(&updated, expected, "presence.user_status", first)
 }
 
 /// Records heartbeats, one per user: `last_seen` moves forward and users who were offline are online again

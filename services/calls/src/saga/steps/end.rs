@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::Database;
+use talktime_kit::db::{Database, expect_row_count};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
-use talktime_kit::{Clock, Error, failpoint};
+use talktime_kit::{Clock, failpoint};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
@@ -146,11 +146,8 @@ impl BatchHandler for EndBatchHandler {
         }
         let ended =
             calls::begin_settling(&mut tx, &endings, self.paise_per_coin, LEASE_SECS).await?;
-        if ended.len() != endings.len() {
-            return Err(
-                Error::internal("a locked live call was not updated in calls.user_calls").into(),
-            );
-        }
+        let (actual, expected) = (ended.len() as u64, endings.len() as u64);
+        expect_row_count(actual, expected, "calls.user_calls", "locked live calls")?;
         calls.extend(index_by_id(ended));
         let events = build_end_events(group, &decisions, &calls);
         outbox::append_traced(&mut tx, self.clock.now(), events).await?;
