@@ -5,6 +5,9 @@ use talktime_gateway::NAME;
 use talktime_gateway::config::Config;
 use talktime_gateway::{routes, ws};
 
+#[global_allocator]
+static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
+
 #[derive(Parser)]
 #[command(about)]
 struct Cli {

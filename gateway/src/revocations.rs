@@ -18,10 +18,10 @@ use prost_types::Timestamp;
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface;
 use talktime_kit::{Clock, Error, Kind as ErrorKind};
+use talktime_proto::auth::v1::{ListRevocationsRequest, ListRevocationsResponse};
 use talktime_proto::auth::{
     REVOCATIONS_HOLD, ended_session_key, revoked_before_key, revoked_token_key,
 };
-use talktime_proto::auth::v1::{ListRevocationsRequest, ListRevocationsResponse};
 use talktime_proto::datetime;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::event::Kind;

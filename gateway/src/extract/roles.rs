@@ -24,7 +24,9 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.");
-        caller_with(ROLE_ADMIN, refusal, parts, state).await.map(Self)
+        caller_with(ROLE_ADMIN, refusal, parts, state)
+            .await
+            .map(Self)
     }
 }
 
@@ -42,7 +44,9 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let detail = "This is for listeners.";
         let refusal = Error::new(Kind::PermissionDenied, "listener_only", detail);
-        caller_with(ROLE_LISTENER, refusal, parts, state).await.map(Self)
+        caller_with(ROLE_LISTENER, refusal, parts, state)
+            .await
+            .map(Self)
     }
 }
 

@@ -22,9 +22,7 @@ use crate::domain::claims::UserSession;
 use crate::domain::{AuthError, ClientAddress, DeviceName};
 use crate::events::tokens_revoked_event;
 use crate::login::{LoginService, VerificationOutcome};
-use crate::sessions::{SessionService, SessionTokens};
-use crate::store::revocations::{PAGE_MAX, RevocationPage};
-use crate::store::sessions::OpenSession;
+use crate::sessions::{OpenSession, RevocationPage, SessionService, SessionTokens};
 use crate::tokens::TokenIssuer;
 
 pub(crate) struct AuthApi {
@@ -200,9 +198,13 @@ impl AuthService for AuthApi {
             .sessions
             .list_revocations(since, request.after_id)
             .await;
-        let RevocationPage { revocations, as_of } = page.map_err(to_status)?;
+        let RevocationPage {
+            revocations,
+            has_more,
+            as_of,
+        } = page.map_err(to_status)?;
         Ok(Response::new(ListRevocationsResponse {
-            has_more: revocations.len() == PAGE_MAX,
+            has_more,
             last_id: revocations.last().map_or(request.after_id, |(id, _)| *id),
             revocations: revocations
                 .into_iter()

@@ -37,9 +37,9 @@ use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
 use crate::config::Config;
+use crate::consumers::{EventConsumer, PROFILE_EVENTS};
 use crate::delivery::OtpDelivery;
 use crate::domain::PhoneNumber;
-use crate::consumers::{EventConsumer, PROFILE_EVENTS};
 use crate::events::EventRecorder;
 use crate::grpc::AuthApi;
 use crate::jobs::purge::start_purge;

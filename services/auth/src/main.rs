@@ -6,6 +6,9 @@ use talktime_auth::config::Config;
 use talktime_auth::rotation::{KeyRotation, RotationMode};
 use talktime_kit::{cli, db};
 
+#[global_allocator]
+static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
+
 #[derive(Parser)]
 #[command(about)]
 struct Cli {

@@ -18,8 +18,9 @@ use crate::peers::PresenceClient;
 use crate::store;
 use crate::store::audit_log::{AuditAction, AuditEntry};
 use crate::store::registrations::UsedRegistration;
-use crate::store::revocations::RevocationPage;
-use crate::store::sessions::{OpenSession, RotationOutcome, TokenIdPair};
+pub use crate::store::revocations::RevocationPage;
+pub use crate::store::sessions::OpenSession;
+use crate::store::sessions::{RotationOutcome, TokenIdPair};
 use crate::tokens::TokenIssuer;
 
 /// Operations on sessions.

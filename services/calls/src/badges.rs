@@ -1,12 +1,13 @@
 //! Assigns badges to all listeners each night and looks them up.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
-use talktime_kit::db::Database;
 use talktime_kit::Clock;
+use talktime_kit::db::Database;
 
 use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
-use crate::store::badges::{self, BadgeCount, DayBadge, TimeSpan};
+use crate::store::badges::{self, TimeSpan};
+pub use crate::store::badges::{BadgeCount, DayBadge};
 
 /// Listeners whose talk time is read in one query.
 const BATCH_LISTENERS: i64 = 2_000;

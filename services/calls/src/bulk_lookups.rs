@@ -3,7 +3,8 @@
 
 use crate::domain::CallError;
 use crate::service::CallService;
-use crate::store::bulk_lookups::{self, ListenerTotals};
+use crate::store::bulk_lookups;
+pub(crate) use crate::store::bulk_lookups::ListenerTotals;
 
 /// Maximum number of ids per request.
 const IDS_MAX: usize = 500;

@@ -7,9 +7,8 @@ use talktime_proto::wallet::charge_id;
 use crate::domain::CallError;
 use crate::domain::call::CallType;
 use crate::service::CallService;
-use crate::store::history::{
-    self, CallTotals, HistoryFilter, MonthlyTotals, PastCall, PlatformActivity,
-};
+use crate::store::history::{self, CallTotals, PlatformActivity};
+pub use crate::store::history::{HistoryFilter, MonthlyTotals, PastCall};
 
 /// Number of recent calls in a summary.
 const RECENT_CALLS: i64 = 5;

@@ -1,5 +1,8 @@
 //! Presence's binary: `serve`, and the commands that every service has.
 
+#[global_allocator]
+static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     talktime_kit::cli::main(talktime_presence::SCHEMA, talktime_presence::serve).await

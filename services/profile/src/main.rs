@@ -10,6 +10,9 @@ use talktime_profile::config::Config;
 use talktime_profile::jobs::feed_check::FeedCheck;
 use talktime_profile::peers::SourceClients;
 
+#[global_allocator]
+static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
+
 #[derive(Parser)]
 #[command(about)]
 struct Cli {

@@ -5,6 +5,9 @@ use talktime_kit::cli;
 use talktime_verification::SCHEMA;
 use talktime_verification::config::Config;
 
+#[global_allocator]
+static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
+
 #[derive(Parser)]
 #[command(about)]
 struct Cli {

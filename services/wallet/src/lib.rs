@@ -11,8 +11,8 @@
 )]
 
 pub mod config;
-pub mod domain;
 mod consumers;
+pub mod domain;
 mod events;
 mod grpc;
 mod jobs;

@@ -22,7 +22,11 @@ const KEYS_WORK: PeriodicWork = PeriodicWork {
 
 /// Reloads the keys that operators choose until the service stops. While the database is unavailable, the
 /// issuer continues with the keys that it has.
-pub(crate) fn start_key_reloads(lifecycle: &Lifecycle, rotation: KeyRotation, issuer: Arc<TokenIssuer>) {
+pub(crate) fn start_key_reloads(
+    lifecycle: &Lifecycle,
+    rotation: KeyRotation,
+    issuer: Arc<TokenIssuer>,
+) {
     let rotation = Arc::new(rotation);
     periodic::start(lifecycle, KEYS_WORK, move || {
         reload_keys(rotation.clone(), issuer.clone())

@@ -1,8 +1,8 @@
 //! `auth.audit_log`: what was done in whose name. Append-only.
 
-use talktime_kit::text_enum;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use talktime_kit::text_enum;
 use uuid::Uuid;
 
 use crate::domain::PhoneNumber;

@@ -19,6 +19,8 @@ const PURGED_MAX: i64 = 10_000;
 pub struct RevocationPage {
     /// Each with its number.
     pub revocations: Vec<(i64, TokenRevocation)>,
+    /// Whether more revocations may follow.
+    pub has_more: bool,
     /// The database's clock.
     pub as_of: DateTime<Utc>,
 }
@@ -76,9 +78,11 @@ pub async fn list(
     .bind(i64::try_from(PAGE_MAX).expect("a page is small"))
     .fetch_all(&mut *connection)
     .await?;
+    let has_more = rows.len() == PAGE_MAX;
     let revocations = rows.into_iter().map(|row| (row.revocation_id, row.into()));
     Ok(RevocationPage {
         revocations: revocations.collect(),
+        has_more,
         as_of,
     })
 }

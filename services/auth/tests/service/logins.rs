@@ -8,10 +8,10 @@ use futures::future::join_all;
 use prost::Message as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::audit;
+use talktime_auth::consumers::EventConsumer;
 use talktime_auth::delivery::{DeliveryAdapter, OtpDelivery};
 use talktime_auth::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp, OtpRules};
-use talktime_auth::consumers::EventConsumer;
 use talktime_auth::events::EventRecorder;
 use talktime_auth::keyring::{KeyRing, PrivateKey};
 use talktime_auth::login::LoginService;
@@ -25,8 +25,8 @@ use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Kind, grpc};
-use talktime_proto::auth::{ended_session_key, revoked_token_key};
 use talktime_proto::auth::v1::RegisterRequest;
+use talktime_proto::auth::{ended_session_key, revoked_token_key};
 use talktime_proto::events::v1::event::Kind as EventKind;
 use talktime_proto::events::v1::{
     Event, LoggedIn, LoggedOut, RoleChanged, TokensRevoked, UserDeleted,
@@ -515,8 +515,7 @@ async fn roles_and_deletions_are_audited() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let user_id = user().user_id;
-    let heard =
-        EventConsumer::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
+    let heard = EventConsumer::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
     let role = |active| {
         EventKind::RoleChanged(RoleChanged {
             user_id,

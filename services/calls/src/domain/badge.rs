@@ -1,8 +1,8 @@
 //! Badges, which set the earnings of a listener by the time they talked on the day before (contract,
 //! section 10).
 
-use talktime_kit::text_enum;
 use serde::{Deserialize, Serialize};
+use talktime_kit::text_enum;
 use talktime_kit::{Error, Kind};
 
 use super::call_type::CallType;

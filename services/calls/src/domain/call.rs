@@ -1,8 +1,8 @@
 //! A call and the phase of its saga.
 
-use talktime_kit::text_enum;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
+use talktime_kit::text_enum;
 
 use super::badge::Badge;
 pub use super::call_type::CallType;

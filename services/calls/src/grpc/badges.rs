@@ -4,9 +4,8 @@ use chrono::NaiveDate;
 use talktime_proto::calls::v1 as wire;
 use talktime_proto::timestamp;
 
-use crate::badges::{AssignedBadges, ListenerStanding};
+use crate::badges::{AssignedBadges, BadgeCount, DayBadge, ListenerStanding};
 use crate::domain::badge::BadgeError;
-use crate::store::badges::{BadgeCount, DayBadge};
 
 /// Parses an optional date of a request.
 pub(super) fn parse_date(text: Option<String>) -> Result<Option<NaiveDate>, BadgeError> {

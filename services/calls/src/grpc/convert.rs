@@ -9,15 +9,16 @@ use talktime_proto::calls::v1::{
 };
 use talktime_proto::timestamp;
 
+use crate::bulk_lookups::ListenerTotals;
 use crate::domain::CallError;
 use crate::domain::call::{self, Call, CallType};
-use crate::history::{CallSummary, MinuteRate, ReceiptMinute};
+use crate::history::{
+    CallSummary, HistoryFilter, MinuteRate, MonthlyTotals, PastCall, ReceiptMinute,
+};
 use crate::saga::{
     BILL_ROUTE, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
     START_ROUTE, StartRequest, SweepOutcome,
 };
-use crate::store::bulk_lookups::ListenerTotals;
-use crate::store::history::{HistoryFilter, MonthlyTotals, PastCall};
 
 pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;

@@ -23,11 +23,7 @@ const ASSIGNMENT_WORK: PeriodicWork = PeriodicWork {
 
 /// Assigns the badges of each day when they are due, until the service stops. Every replica runs this; an
 /// advisory lock lets one of them do the work.
-pub(crate) fn start_nightly_assignment(
-    lifecycle: &Lifecycle,
-    service: BadgeService,
-    clock: Clock,
-) {
+pub(crate) fn start_nightly_assignment(lifecycle: &Lifecycle, service: BadgeService, clock: Clock) {
     periodic::start(lifecycle, ASSIGNMENT_WORK, move || {
         assign_due_badges(service.clone(), clock.now())
     });

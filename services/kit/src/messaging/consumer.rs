@@ -15,6 +15,7 @@ use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use super::message::Message;
 use super::{HEADER_ID, dead_letters, ensure_stream, header, pacing_interval};
 use crate::error::{Error, chain};
 use crate::trace::{self, TRACEPARENT};
@@ -100,19 +101,6 @@ pub struct Received {
     pub event: Event,
     /// The span of its handling, within the trace that the event belongs to.
     pub span: Span,
-}
-
-/// An event as it was delivered.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// The id of the event, the same in all its deliveries.
-    pub id: String,
-    /// `events.<context>.<name>`.
-    pub subject: String,
-    /// An encoded [`Event`].
-    pub payload: Vec<u8>,
-    /// The trace that the event belongs to.
-    pub traceparent: Option<String>,
 }
 
 /// Consumes until `stopping` is cancelled. Reconnects, and creates the consumer again if it is missing.

@@ -7,7 +7,7 @@ use async_nats::jetstream;
 use sqlx::FromRow;
 
 use super::HEADER_ID;
-use super::consumer::Message;
+use super::message::Message;
 use crate::trace::TRACEPARENT;
 
 #[derive(FromRow)]

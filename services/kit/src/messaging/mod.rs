@@ -6,6 +6,7 @@
 
 pub mod consumer;
 pub mod dead_letters;
+mod message;
 pub mod outbox;
 mod purge;
 mod relay;
@@ -19,7 +20,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::NatsConfig;
 
-pub use consumer::{Consumer, Handler, Message, Received};
+pub use consumer::{Consumer, Handler, Received};
+pub use message::Message;
 pub use purge::start_purge;
 pub use relay::Relay;
 

@@ -2,7 +2,9 @@
 
 use talktime_kit::{Error, Kind};
 
-use super::{CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX};
+use super::limits::{
+    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX,
+};
 
 /// A refused request. The text is a sentence for the user.
 #[derive(Debug, thiserror::Error)]

@@ -2,18 +2,11 @@
 
 use chrono::DateTime;
 
+use super::limits::{
+    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX,
+};
 use super::{PresenceError, StatusSettings, UserHeartbeat};
 
-/// Longest wait that a user may announce, in minutes: a day.
-pub const WAIT_TIME_MINUTES_MAX: i32 = 24 * 60;
-/// Statuses in one request.
-pub const STATUSES_MAX: usize = 200;
-/// Heartbeats in one request.
-pub const HEARTBEATS_MAX: usize = 1_000;
-/// Users in one list of online users.
-pub const ONLINE_MAX: i32 = 1_000;
-/// Starts and ends of calls in one request.
-pub const CALL_CHANGES_MAX: usize = 1_000;
 const PARTIES_MAX: usize = 2;
 
 /// Checks that an update has at least one field, and a wait within a day.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
-use super::withdrawal::WithdrawalStatus;
+use super::withdrawal_status::WithdrawalStatus;
 
 /// A refusal or a failure of the wallet.
 #[derive(Debug, thiserror::Error)]

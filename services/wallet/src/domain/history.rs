@@ -1,7 +1,7 @@
 //! Histories, earnings and purchases as people see them.
 
-use talktime_kit::text_enum;
 use chrono::{DateTime, Utc};
+use talktime_kit::text_enum;
 
 use super::WalletError;
 

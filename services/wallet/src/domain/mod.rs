@@ -8,8 +8,10 @@ pub mod history;
 pub mod journal;
 pub mod order_evaluation;
 pub mod payment;
+pub mod posting;
 pub mod provider_payment;
 pub mod settlement;
 pub mod withdrawal;
+mod withdrawal_status;
 
 pub use error::WalletError;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use talktime_kit::text_enum;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use talktime_kit::text_enum;
 
 use super::WalletError;
 

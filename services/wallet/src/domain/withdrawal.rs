@@ -1,54 +1,19 @@
 //! Withdrawals of rupees: limits, and decisions of admins.
 
-use talktime_kit::text_enum;
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::text;
 
 use super::WalletError;
+pub use super::withdrawal_status::WithdrawalStatus;
 
 /// Admins who must agree to pay a large sum.
 pub const LARGE_SUM_ADMINS: usize = 2;
 /// Longest note of an admin, in characters.
 const NOTES_CHARS_MAX: usize = 500;
 
-/// The status of a withdrawal, which only moves forward.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WithdrawalStatus {
-    /// Asked for; the sum is held.
-    Pending,
-    /// An operator is paying it out.
-    Processing,
-    /// The bank has it.
-    Paid,
-    /// It came back to the listener.
-    Rejected,
-}
-
-text_enum!(WithdrawalStatus {
-    Pending => "pending",
-    Processing => "processing",
-    Paid => "paid",
-    Rejected => "rejected",
-});
-
-impl WithdrawalStatus {
-    /// Parses the contract's name.
-    pub fn parse(name: &str) -> Result<Self, WalletError> {
-        Self::from_name(name).ok_or(WalletError::UnknownWithdrawalStatus)
-    }
-
-    /// Whether no further decision is possible.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Paid | Self::Rejected)
-    }
-
-    fn can_become(self, next: Self) -> bool {
-        match self {
-            Self::Pending => next != Self::Pending,
-            Self::Processing => matches!(next, Self::Paid | Self::Rejected),
-            Self::Paid | Self::Rejected => false,
-        }
-    }
+/// Parses the contract's name of a status.
+pub fn parse_status(name: &str) -> Result<WithdrawalStatus, WalletError> {
+    WithdrawalStatus::from_name(name).ok_or(WalletError::UnknownWithdrawalStatus)
 }
 
 /// Prices and limits that the operator of the platform sets.

@@ -9,8 +9,7 @@ use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::{CallEarning, CoinPurchase, HistoryLine};
 use crate::domain::settlement::{CallType, Settlement};
-use crate::ledger::{self, SettlementOutcome, TracedRequest, WalletStatement};
-use crate::store::wallets::WalletBalance;
+use crate::ledger::{self, SettlementOutcome, TracedRequest, WalletBalance, WalletStatement};
 
 pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balance {
     pb::Balance {

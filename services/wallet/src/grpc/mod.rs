@@ -4,9 +4,9 @@ mod convert;
 mod payouts;
 mod purchases;
 
-use talktime_kit::paging::PageRequest;
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
+use talktime_kit::paging::PageRequest;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
@@ -232,7 +232,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ReviewWithdrawalsRequest>,
     ) -> Result<Response<pb::ReviewWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let status = withdrawal::WithdrawalStatus::parse(&request.status).map_err(to_status)?;
+        let status = withdrawal::parse_status(&request.status).map_err(to_status)?;
         let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let found = self
             .ledger

@@ -6,9 +6,10 @@ use talktime_proto::wallet::v1 as pb;
 
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus, normalize_notes};
-use crate::ledger::{ReviewedWithdrawal, WithdrawalHold, WithdrawalRequest};
-use crate::store::withdrawals::WithdrawalRecord;
+use crate::domain::withdrawal::{
+    WithdrawalDecision, WithdrawalStatus, normalize_notes, parse_status,
+};
+use crate::ledger::{ReviewedWithdrawal, WithdrawalHold, WithdrawalRecord, WithdrawalRequest};
 
 pub(super) fn parse_bank_details(
     request: &pb::SetBankDetailsRequest,
@@ -83,7 +84,7 @@ pub(super) fn review_message(
 pub(super) fn parse_decision(
     request: &pb::DecideWithdrawalRequest,
 ) -> Result<WithdrawalDecision, WalletError> {
-    let status = WithdrawalStatus::parse(&request.status)?;
+    let status = parse_status(&request.status)?;
     if status == WithdrawalStatus::Pending {
         return Err(WalletError::UnknownWithdrawalStatus);
     }

@@ -14,9 +14,9 @@ use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, bonus_id, debt_payment_id,
 };
 use crate::domain::payment;
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::coins_added_event;
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
-use crate::store::wallets;
+use crate::store::{posting, wallets};
 
 /// Coins that an admin gives.
 #[derive(Clone, Debug)]

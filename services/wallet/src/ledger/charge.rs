@@ -10,11 +10,11 @@ use crate::domain::WalletError;
 use crate::domain::charging::{self, Charge, ChargeDecision};
 use crate::domain::history::TxType;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::{charged_event, low_balance_event};
 use crate::metrics;
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
-use crate::store::{transfers, wallets};
+use crate::store::{posting, transfers, wallets};
 
 /// The result of a charge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

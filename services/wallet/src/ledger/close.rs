@@ -5,9 +5,9 @@ use sqlx::PgConnection;
 use talktime_kit::Error;
 
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, closing_id};
-use crate::store::posting::{self, Posting, WalletChange};
+use crate::domain::posting::{Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
-use crate::store::{order_payments, wallets};
+use crate::store::{order_payments, posting, wallets};
 
 /// Moves the balance of a deleted account to the platform and deletes the person's rows, once for each person.
 pub async fn close_account(

@@ -1,21 +1,35 @@
 //! Crediting orders.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use talktime_kit::messaging::outbox;
 
-use super::RechargeOutcome;
 use crate::domain::WalletError;
 use crate::domain::history::TxType;
 use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, debt_payment_id, payment_transfer_id,
 };
 use crate::domain::payment::{self, PaymentOrder};
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::coins_added_event;
 use crate::store::payments::{OrderCredit, REFUNDS_ASKED_AFTER};
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::{LockedWallet, LockedWallets};
-use crate::store::{payments, transfers};
+use crate::store::{payments, posting, transfers};
+
+/// The result of a purchase.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RechargeOutcome {
+    /// The buyer's transaction.
+    pub transaction_id: i64,
+    /// The sum that was paid, in paise.
+    pub amount_paise: i64,
+    /// The coins that were bought.
+    pub coins_added: i64,
+    /// The buyer's coins right after it.
+    pub balance_coins: i64,
+    pub created_at: DateTime<Utc>,
+}
 
 /// The payment that credits an order.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
 //! Decisions of admins about withdrawals.
 
-use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
+use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::Ledger;
 use super::withdraw::append_withdrawal_updated;
@@ -12,14 +12,14 @@ use crate::domain::history::TxType;
 use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, payout_id, withdrawal_return_id,
 };
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::withdrawal::{
     DecisionOutcome, WithdrawalDecision, WithdrawalState, WithdrawalStatus,
 };
 use crate::ledger::bank::open_details;
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, WithdrawalRecord};
-use crate::store::{bank::SealedDetails, wallets};
+use crate::store::{bank::SealedDetails, posting, wallets};
 
 /// Withdrawals that one export reads at a time.
 const EXPORTED_AT_ONCE: i64 = 500;

@@ -32,17 +32,21 @@ use crate::domain::payment::RateCard;
 use crate::domain::withdrawal::WithdrawalLimits;
 use crate::provider::PaymentProvider;
 use crate::sealing::BankDetailsSealer;
-use crate::store::wallets::{self, LockedWallet, WalletBalance};
+use crate::store::wallets::{self, LockedWallet};
 
 pub use bonus::BonusGrant;
 pub use charge::ChargeOutcome;
 pub use close::close_account;
+pub use credit::RechargeOutcome;
 pub use decide::{PayoutItem, ReviewedWithdrawal};
 pub use orders::OpenOrder;
-pub use purchase::{PaymentProof, RechargeOutcome, RechargeRequest, RequestedPurchase};
+pub use purchase::{PaymentProof, RechargeRequest, RequestedPurchase};
 pub use settle::SettlementOutcome;
 pub use statement::WalletStatement;
 pub use withdraw::{WithdrawalHold, WithdrawalRequest};
+
+pub use crate::store::wallets::WalletBalance;
+pub use crate::store::withdrawals::WithdrawalRecord;
 
 /// Prices and limits that the operator of the platform sets.
 #[derive(Clone, Debug)]

@@ -2,14 +2,14 @@
 //! notification and the provider's own answer may come in any order and any number of times.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::PgConnection;
 use talktime_kit::failpoint;
 use talktime_kit::idempotency::{self, Seen};
 
-use super::Ledger;
 use super::booking::book_reports;
 use super::credit::find_earlier_purchase;
+use super::{Ledger, RechargeOutcome};
 use crate::domain::WalletError;
 use crate::domain::order_evaluation::{CURRENCY, PaymentOutcome};
 use crate::domain::payment::{self, PaymentMethod, PaymentOrder, SANDBOX};
@@ -62,20 +62,6 @@ pub struct RechargeRequest {
     pub fresh_id: String,
     /// The client's Idempotency-Key with a hash of the request.
     pub idempotency: Option<idempotency::Request>,
-}
-
-/// The result of a purchase.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct RechargeOutcome {
-    /// The buyer's transaction.
-    pub transaction_id: i64,
-    /// The sum that was paid, in paise.
-    pub amount_paise: i64,
-    /// The coins that were bought.
-    pub coins_added: i64,
-    /// The buyer's coins right after it.
-    pub balance_coins: i64,
-    pub created_at: DateTime<Utc>,
 }
 
 impl Ledger {

@@ -9,12 +9,12 @@ use crate::domain::history::TxType;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, reversal_id};
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::provider_payment::ReversalReason;
 use crate::events::{ReversedCoins, payment_reversed_event};
 use crate::store::order_payments::{self, PaymentRecord};
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::{LockedWallet, LockedWallets};
-use crate::store::{accounts, payments, wallets};
+use crate::store::{accounts, payments, posting, wallets};
 
 /// The reversals that a credited order is to have.
 pub(super) struct OrderReversal<'a> {

@@ -11,13 +11,13 @@ use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::settlement::{ChargedMinute, Settlement, SettlementPlan};
 use crate::events::earned_event;
 use crate::metrics;
-use crate::store::earnings;
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::transfers::{self, TransferRecord};
 use crate::store::wallets::LockedWallet;
+use crate::store::{earnings, posting};
 
 /// The result of a settlement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,7 +4,10 @@ use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::Ledger;
 use crate::domain::WalletError;
-use crate::domain::history::{CallEarning, CoinPurchase, EarningTotals, HistoryFilter, HistoryLine, HistoryTotals, PurchaseTotals};
+use crate::domain::history::{
+    CallEarning, CoinPurchase, EarningTotals, HistoryFilter, HistoryLine, HistoryTotals,
+    PurchaseTotals,
+};
 use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 

@@ -7,9 +7,9 @@ use crate::domain::WalletError;
 use crate::domain::charging::Charge;
 use crate::domain::history::TxType;
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, void_id};
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
-use crate::store::transfers;
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
+use crate::store::{posting, transfers};
 
 impl Ledger {
     /// Voids the charge of one minute; returns the number of coins that were given back. If the charge has not

@@ -1,12 +1,12 @@
 //! Requesting withdrawals. The sum is held in the same transaction, so that it cannot be withdrawn twice.
 
-use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use talktime_kit::failpoint;
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
+use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -14,12 +14,12 @@ use crate::domain::history::TxType;
 use crate::domain::journal::{
     Currency, JournalAccount, JournalEntry, TransferKind, withdrawal_transfer_id,
 };
+use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::withdrawal::{WithdrawalBudget, WithdrawalStatus};
 use crate::events::withdrawal_updated_event;
-use crate::store::posting::{self, NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, NewWithdrawal, WithdrawalRecord};
-use crate::store::{bank, wallets};
+use crate::store::{bank, posting, wallets};
 
 /// The period of the daily limit.
 const DAY: TimeDelta = TimeDelta::hours(24);

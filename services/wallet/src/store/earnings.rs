@@ -1,10 +1,10 @@
 //! `wallet.call_earnings`: what each call brought its listener.
 
-use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::Error;
 use talktime_kit::db::{column, expect_rows};
+use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::history::{CallEarning, EarningTotals};
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};

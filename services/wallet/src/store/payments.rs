@@ -1,11 +1,11 @@
 //! `wallet.payment_orders`: orders and their payments; `wallet.payment_events`: notifications that were
 //! handled.
 
-use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::Error;
 use talktime_kit::db::expect_rows;
+use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::history::{CoinPurchase, PurchaseTotals};
 use crate::domain::order_evaluation::ReversedAmounts;

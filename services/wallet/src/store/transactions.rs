@@ -1,7 +1,7 @@
 //! `wallet.user_transactions`: the history that people see.
 
-use talktime_kit::paging::{ListPage, PageRequest};
 use sqlx::PgConnection;
+use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::history::{HistoryFilter, HistoryLine, HistoryTotals, TxType};
 

@@ -1,14 +1,16 @@
 //! `wallet.user_withdrawals`: rupees that were asked for, and what admins decided.
 
-use talktime_kit::paging::{ListPage, PageRequest};
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use talktime_kit::Error;
 use talktime_kit::db::expect_rows;
+use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::bank::SealedDetails;
 use crate::domain::WalletError;
-use crate::domain::withdrawal::{WithdrawalDecision, WithdrawalState, WithdrawalStatus};
+use crate::domain::withdrawal::{
+    WithdrawalDecision, WithdrawalState, WithdrawalStatus, parse_status,
+};
 
 /// A withdrawal that is to be inserted.
 #[derive(Clone, Debug)]
@@ -167,7 +169,7 @@ pub async fn lock(
             Ok(WithdrawalState {
                 user_id: row.user_id,
                 amount_paise: row.amount_paise,
-                status: WithdrawalStatus::parse(&row.status).map_err(Error::internal)?,
+                status: parse_status(&row.status).map_err(Error::internal)?,
                 payable_at: row.payable_at,
                 agreed: row.agreed,
             })

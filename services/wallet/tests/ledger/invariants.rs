@@ -1,12 +1,13 @@
 //! A write that misses its row, or an empty column that must have a value, is an internal error: nothing is
 //! written, and no default takes the place of the value.
 
-use talktime_kit::paging::PageRequest;
 use talktime_kit::Error;
 use talktime_kit::error::chain;
+use talktime_kit::paging::PageRequest;
 use talktime_wallet::domain::journal::TransferKind;
+use talktime_wallet::domain::posting::{Posting, WalletChange};
 use talktime_wallet::ledger::{PaymentProof, RechargeRequest, WithdrawalRequest, close_account};
-use talktime_wallet::store::posting::{self, Posting, WalletChange};
+use talktime_wallet::store::posting;
 use talktime_wallet::store::wallets;
 
 use crate::bank::details;

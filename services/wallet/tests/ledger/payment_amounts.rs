@@ -1,9 +1,9 @@
 //! Amounts, currencies and states of payments: only a captured payment of the order's amount in
 //! rupees brings its coins, whichever way it is reported.
 
-use talktime_kit::paging::PageRequest;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use talktime_kit::paging::PageRequest;
 use talktime_wallet::ledger::{PaymentProof, RechargeRequest};
 
 use crate::books::{CALLER, TestBooks};

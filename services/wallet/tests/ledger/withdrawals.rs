@@ -1,9 +1,9 @@
 //! Rupees on their way out: held at once, paid once, never more than there is.
 
-use talktime_kit::paging::PageRequest;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use talktime_kit::Error;
+use talktime_kit::paging::PageRequest;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
 use talktime_wallet::ledger::{Ledger, WalletTerms, WithdrawalRequest};
 use talktime_wallet::provider::PaymentProvider;

@@ -1,0 +1,14 @@
+//! Events as JetStream delivers them.
+
+/// An event as it was delivered.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The id of the event, the same in all its deliveries.
+    pub id: String,
+    /// `events.<context>.<name>`.
+    pub subject: String,
+    /// An encoded [`Event`].
+    pub payload: Vec<u8>,
+    /// The trace that the event belongs to.
+    pub traceparent: Option<String>,
+}
