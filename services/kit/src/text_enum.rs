@@ -5,7 +5,7 @@
 macro_rules! text_enum {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
         impl $type {
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
@@ -40,7 +40,7 @@ mod tests {
     fn every_variant_has_one_name() {
         assert_eq!(CallType::ALL, [CallType::Audio, CallType::Video]);
         for call_type in CallType::ALL {
-            assert_eq!(CallType::from_name(call_type.name()), Some(*call_type));
+            assert_eq!(CallType::from_name(call_type.name()), Some(call_type));
         }
     }
 

@@ -1,127 +1,28 @@
 //! Logins and logouts: what is signed, stored and published while other services are unavailable.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use futures::future::join_all;
-use prost::Message as _;
 use talktime_auth::SCHEMA;
-use talktime_auth::audit;
-use talktime_auth::consumers::EventConsumer;
 use talktime_auth::delivery::{DeliveryAdapter, OtpDelivery};
-use talktime_auth::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes, UserSession};
-use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp, OtpRules};
-use talktime_auth::events::EventRecorder;
-use talktime_auth::keyring::{KeyRing, PrivateKey};
-use talktime_auth::login::LoginService;
-use talktime_auth::peers::{PresenceClient, ProfileClient};
-use talktime_auth::sessions::{SessionService, SessionTokens};
-use talktime_auth::store::audit_log::{AuditAction, AuditEntry};
+use talktime_auth::domain::claims::{TokenGrant, UserSession};
+use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp};
 use talktime_auth::store::{self, keys, otps};
-use talktime_auth::tokens::TokenIssuer;
 use talktime_kit::config::Environment;
-use talktime_kit::messaging::{Handler as _, Relay};
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
-use talktime_kit::{Clock, Kind, grpc};
-use talktime_proto::auth::v1::RegisterRequest;
+use talktime_kit::{Kind, grpc};
 use talktime_proto::auth::{ended_session_key, revoked_token_key};
 use talktime_proto::events::v1::event::Kind as EventKind;
-use talktime_proto::events::v1::{
-    Event, LoggedIn, LoggedOut, RoleChanged, TokensRevoked, UserDeleted,
-};
-use talktime_proto::profile::v1::User;
+use talktime_proto::events::v1::{LoggedIn, LoggedOut, TokensRevoked};
 use talktime_proto::{datetime, timestamp};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{phone, redis, session};
-
-/// Nobody listens there.
-const NOWHERE: &str = "http://127.0.0.1:1";
-
-fn issuer() -> Arc<TokenIssuer> {
-    let key = PrivateKey::from_der(&PrivateKey::generate().expect("made")).expect("a key");
-    let ring = KeyRing::new(key, &[]).expect("a ring");
-    Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default()))
-}
-
-/// The claims of a token of ours.
-fn read_claims(sessions: &SessionService, token: &str) -> TokenClaims {
-    let claims = sessions.issuer.check_token(token, sessions.clock.now());
-    claims.expect("keys are there").expect("ours")
-}
-
-fn sessions(database: &TestDatabase) -> SessionService {
-    let (refusals, queue) = audit::refusal_queue();
-    tokio::spawn(queue.run(database.app.clone(), CancellationToken::new()));
-    SessionService {
-        refusals,
-        redis: redis(),
-        issuer: issuer(),
-        recorder: EventRecorder::new(database.app.clone(), Relay::default()),
-        presence: PresenceClient::connect(NOWHERE).expect("an address"),
-        clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
-        refresh_grace_secs: 0,
-    }
-}
-
-/// Profile is away.
-fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginService {
-    LoginService {
-        redis: redis(),
-        otp_rules: OtpRules::default(),
-        delivery,
-        issuer: sessions.issuer.clone(),
-        profile: ProfileClient::connect(NOWHERE).expect("an address"),
-        refusals: sessions.refusals.clone(),
-        clock: sessions.clock.clone(),
-        sessions,
-    }
-}
-
-/// A user that no other test has.
-fn user() -> User {
-    User {
-        user_id: session().user_id,
-        username: "asha".to_owned(),
-        ..User::default()
-    }
-}
-
-fn device() -> DeviceName {
-    DeviceName::new("Talktime/1.0 (Pixel)")
-}
-
-async fn log_in(sessions: &SessionService, user: User) -> Result<SessionTokens, AuthError> {
-    log_in_on(sessions, user, &device()).await
-}
-
-/// Logs in with a code that nobody has used.
-async fn log_in_on(
-    sessions: &SessionService,
-    user: User,
-    device: &DeviceName,
-) -> Result<SessionTokens, AuthError> {
-    let proof = LoginProof::Code {
-        code_id: Uuid::new_v4(),
-    };
-    let opened = sessions.open_session(user, device, proof).await?;
-    Ok(opened.expect("the code was unused"))
-}
-
-async fn published_events(database: &TestDatabase) -> Vec<Event> {
-    let payloads: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
-            .fetch_all(&database.app_pool)
-            .await
-            .expect("outbox");
-    payloads
-        .iter()
-        .map(|payload| Event::decode(payload.as_slice()).expect("an event"))
-        .collect()
-}
+use crate::support::{
+    NOWHERE, device, issuer, log_in, log_in_on, login, phone, published_events, read_claims, redis,
+    session, sessions, user,
+};
 
 #[tokio::test]
 async fn a_login_succeeds_and_appends_its_event_while_presence_is_unavailable() {
@@ -386,170 +287,6 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
 }
 
 /// The audit log, oldest first.
-async fn audit_actions(database: &TestDatabase) -> Vec<String> {
-    sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
-        .fetch_all(&database.app_pool)
-        .await
-        .expect("the audit log")
-}
-
-#[tokio::test]
-async fn changes_of_sessions_are_audited_permanently() {
-    let database = TestDatabase::new(SCHEMA).await;
-    let (sessions, user) = (sessions(&database), user());
-    let first = log_in(&sessions, user.clone()).await;
-    let first = first.expect("logged in");
-    sessions
-        .refresh_tokens(&first.refresh)
-        .await
-        .expect("refreshed");
-    assert!(sessions.refresh_tokens(&first.refresh).await.is_err());
-    let second = log_in(&sessions, user.clone()).await;
-    second.expect("logged in");
-    let listed = sessions.list_open(user.user_id).await.expect("listed");
-    let session = UserSession {
-        user_id: user.user_id,
-        session_id: listed[0].session_id.parse().expect("an id"),
-    };
-    sessions.end_session(session).await.expect("ended");
-    let everywhere = sessions.log_out_everywhere(session).await;
-    everywhere.expect("logged out");
-    let logout = sessions.log_out(user.user_id, Uuid::new_v4(), None).await;
-    logout.expect("logged out");
-
-    assert_eq!(
-        audit_actions(&database).await,
-        [
-            "logged_in",
-            "refresh_token_reused",
-            "logged_in",
-            "session_ended",
-            "logged_out_everywhere",
-            "logged_out",
-        ]
-    );
-    for statement in [
-        "DELETE FROM auth.audit_log",
-        "UPDATE auth.audit_log SET user_id = 0",
-    ] {
-        let refused = sqlx::query(statement).execute(&database.app_pool).await;
-        assert!(refused.is_err(), "{statement}");
-    }
-}
-
-/// Every entry about refusals as text, once there are so many.
-async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
-    let read = || async {
-        sqlx::query_scalar(
-            "SELECT concat_ws(' ', action, user_id, session_id, phone_ends_in, detail)
-             FROM auth.audit_log WHERE action ~ '(refused|limited)$' ORDER BY audit_id",
-        )
-        .fetch_all(&database.app_pool)
-        .await
-        .expect("the audit log")
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(10), async {
-        loop {
-            let entries: Vec<String> = read().await;
-            if entries.len() >= count {
-                return entries;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    waited.await.expect("the refusals are written")
-}
-
-#[tokio::test]
-async fn refusals_are_audited_without_secrets() {
-    let database = TestDatabase::new(SCHEMA).await;
-    let sessions = sessions(&database);
-    let tokens = log_in(&sessions, user()).await.expect("logged in");
-    let session = match read_claims(&sessions, &tokens.access).grant {
-        TokenGrant::Access(session) => session,
-        other => panic!("{other:?}"),
-    };
-    sessions.end_session(session).await.expect("ended");
-    assert!(sessions.refresh_tokens(&tokens.refresh).await.is_err());
-    let login = login(sessions, OtpDelivery::Log);
-    let (phone, address) = (phone(), ClientAddress::parse("2001:db8::1"));
-    for _ in 0..=login.otp_rules.sends_max {
-        let _ = login.request_otp(phone.as_str(), address).await;
-    }
-    let wrong = login.verify_otp(phone.as_str(), "none", &device()).await;
-    assert!(matches!(wrong, Err(AuthError::InvalidOtp)));
-    let register = RegisterRequest::default();
-    assert!(login.register(register).await.is_err());
-
-    let UserSession {
-        user_id,
-        session_id,
-    } = session;
-    let ends_in = phone.last_two_digits();
-    assert_eq!(
-        refusals(&database, 4).await,
-        [
-            format!("refresh_refused {user_id} {session_id}"),
-            format!("otp_limited {ends_in} phone"),
-            format!("otp_refused {ends_in}"),
-            "registration_refused".to_owned(),
-        ]
-    );
-}
-
-#[tokio::test]
-async fn refusals_are_written_at_a_bounded_rate() {
-    let database = TestDatabase::new(SCHEMA).await;
-    let sessions = sessions(&database);
-    for _ in 0..5_000 {
-        let entry = AuditEntry::new(AuditAction::OtpRefused, sessions.clock.now());
-        sessions.refusals.record(entry);
-    }
-    // No more than a batch a second, however many there are.
-    let written = refusals(&database, 1).await.len();
-    assert!(written <= 200, "{written}");
-}
-
-#[tokio::test]
-async fn roles_and_deletions_are_audited() {
-    let database = TestDatabase::new(SCHEMA).await;
-    let sessions = sessions(&database);
-    let user_id = user().user_id;
-    let heard = EventConsumer::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
-    let role = |active| {
-        EventKind::RoleChanged(RoleChanged {
-            user_id,
-            role: "admin".to_owned(),
-            active,
-            operator: "ravi".to_owned(),
-        })
-    };
-    let deleted = EventKind::UserDeleted(UserDeleted { user_id });
-    for kind in [role(true), role(false), deleted] {
-        let event = Event {
-            kind: Some(kind),
-            ..Event::default()
-        };
-        let mut tx = database.app.begin().await.expect("begun");
-        heard.handle(&mut tx, event).await.expect("handled");
-        tx.commit().await.expect("committed");
-    }
-    let entries: Vec<String> = sqlx::query_scalar(
-        "SELECT concat_ws(' ', action, user_id, detail) FROM auth.audit_log ORDER BY audit_id",
-    )
-    .fetch_all(&database.app_pool)
-    .await
-    .expect("the audit log");
-    assert_eq!(
-        entries,
-        [
-            format!("role_granted {user_id} admin by ravi"),
-            format!("role_revoked {user_id} admin by ravi"),
-            format!("user_deleted {user_id}"),
-        ]
-    );
-}
-
 #[tokio::test]
 async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     let database = TestDatabase::new(SCHEMA).await;

@@ -1,5 +1,6 @@
 //! Auth against a real Redis and Postgres.
 
+mod audit;
 mod keys;
 mod logins;
 mod otps;

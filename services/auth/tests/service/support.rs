@@ -1,11 +1,117 @@
-//! Shared by the tests of the store: Redis, and names that no other test uses.
+//! Shared by the tests: Redis, names that no other test uses, and services whose peers are unavailable.
 
+use std::sync::Arc;
+
+use chrono::DateTime;
+use prost::Message as _;
 use secrecy::SecretString;
-use talktime_auth::domain::PhoneNumber;
-use talktime_auth::domain::claims::UserSession;
+use talktime_auth::audit;
+use talktime_auth::delivery::OtpDelivery;
+use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
+use talktime_auth::domain::{AuthError, DeviceName, LoginProof, OtpRules, PhoneNumber};
+use talktime_auth::events::EventRecorder;
+use talktime_auth::keyring::{KeyRing, PrivateKey};
+use talktime_auth::login::LoginService;
+use talktime_auth::peers::{PresenceClient, ProfileClient};
+use talktime_auth::sessions::{SessionService, SessionTokens};
+use talktime_auth::tokens::TokenIssuer;
+use talktime_kit::Clock;
 use talktime_kit::config::RedisConfig;
+use talktime_kit::messaging::Relay;
 use talktime_kit::redis::{self, Pool};
+use talktime_kit::testing::TestDatabase;
+use talktime_proto::events::v1::Event;
+use talktime_proto::profile::v1::User;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// Nobody listens there.
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
+
+pub(crate) fn issuer() -> Arc<TokenIssuer> {
+    let key = PrivateKey::from_der(&PrivateKey::generate().expect("made")).expect("a key");
+    let ring = KeyRing::new(key, &[]).expect("a ring");
+    Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default()))
+}
+
+/// The claims of a token of ours.
+pub(crate) fn read_claims(sessions: &SessionService, token: &str) -> TokenClaims {
+    let claims = sessions.issuer.check_token(token, sessions.clock.now());
+    claims.expect("keys are there").expect("ours")
+}
+
+pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
+    let (refusals, queue) = audit::refusal_queue();
+    tokio::spawn(queue.run(database.app.clone(), CancellationToken::new()));
+    SessionService {
+        refusals,
+        redis: redis(),
+        issuer: issuer(),
+        recorder: EventRecorder::new(database.app.clone(), Relay::default()),
+        presence: PresenceClient::connect(NOWHERE).expect("an address"),
+        clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
+        refresh_grace_secs: 0,
+    }
+}
+
+/// Profile is away.
+pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginService {
+    LoginService {
+        redis: redis(),
+        otp_rules: OtpRules::default(),
+        delivery,
+        issuer: sessions.issuer.clone(),
+        profile: ProfileClient::connect(NOWHERE).expect("an address"),
+        refusals: sessions.refusals.clone(),
+        clock: sessions.clock.clone(),
+        sessions,
+    }
+}
+
+/// A user that no other test has.
+pub(crate) fn user() -> User {
+    User {
+        user_id: session().user_id,
+        username: "asha".to_owned(),
+        ..User::default()
+    }
+}
+
+pub(crate) fn device() -> DeviceName {
+    DeviceName::new("Talktime/1.0 (Pixel)")
+}
+
+pub(crate) async fn log_in(
+    sessions: &SessionService,
+    user: User,
+) -> Result<SessionTokens, AuthError> {
+    log_in_on(sessions, user, &device()).await
+}
+
+/// Logs in with a code that nobody has used.
+pub(crate) async fn log_in_on(
+    sessions: &SessionService,
+    user: User,
+    device: &DeviceName,
+) -> Result<SessionTokens, AuthError> {
+    let proof = LoginProof::Code {
+        code_id: Uuid::new_v4(),
+    };
+    let opened = sessions.open_session(user, device, proof).await?;
+    Ok(opened.expect("the code was unused"))
+}
+
+pub(crate) async fn published_events(database: &TestDatabase) -> Vec<Event> {
+    let payloads: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT payload FROM auth.outbox ORDER BY outbox_id")
+            .fetch_all(&database.app_pool)
+            .await
+            .expect("outbox");
+    payloads
+        .iter()
+        .map(|payload| Event::decode(payload.as_slice()).expect("an event"))
+        .collect()
+}
 
 /// Redis of the stack that `cargo dev test` brings up.
 pub(crate) fn redis() -> Pool {

@@ -20,17 +20,13 @@ pub enum Badge {
     Gold,
 }
 
+// From the lowest to the highest.
 text_enum!(Badge {
     Basic => "basic",
     Bronze => "bronze",
     Silver => "silver",
     Gold => "gold",
 });
-
-impl Badge {
-    /// All badges from the lowest to the highest.
-    pub const ALL: [Self; 4] = [Self::Basic, Self::Bronze, Self::Silver, Self::Gold];
-}
 
 /// Threshold and rates of a badge.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_type_is_read_by_its_name() {
-        for each in TxType::ALL.iter().copied() {
+        for each in TxType::ALL {
             assert_eq!(TxType::parse(each.name()).expect("known"), each);
         }
         assert!(TxType::parse("gift").is_err());
