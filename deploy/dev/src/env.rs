@@ -5,6 +5,7 @@ use std::env;
 
 use anyhow::Result;
 
+use crate::install;
 use crate::instance::{self, REPLICAS_MAX, UnitInstance};
 use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
@@ -165,6 +166,9 @@ pub(crate) fn client_variables(
 
 fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
     let otlp_endpoint = otlp_endpoint(stack).map(|endpoint| ("OTLP_ENDPOINT", endpoint));
+    // For tests that start a server of their own.
+    let postgres_bin = install::find_postgres_bin().ok();
+    let postgres_bin = postgres_bin.map(|bin| ("POSTGRES_BIN", bin.display().to_string()));
     [
         ("DATABASE_URL", superuser_url(stack)),
         ("TEMPLATE_DATABASE", TEMPLATE_DATABASE.to_owned()),
@@ -179,6 +183,7 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
     ]
     .into_iter()
     .chain(otlp_endpoint)
+    .chain(postgres_bin)
     .map(|(key, value)| (key.to_owned(), value))
     .collect()
 }

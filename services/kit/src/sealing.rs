@@ -9,12 +9,16 @@ pub struct SealingKey(RandomizedNonceKey);
 /// The reason why a value could not be sealed or opened. No message contains the key or the value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SealingError {
+    /// The key does not have the right form.
     #[error("a key is not 64 hexadecimal digits")]
     InvalidKey,
+    /// The value is too long, or there is no randomness.
     #[error("a value could not be sealed")]
     SealingFailed,
+    /// The sealed value is shorter than its nonce.
     #[error("a sealed value is cut short")]
     CutShort,
+    /// The sealed value was altered, or sealed with another key or for another owner.
     #[error("a sealed value was altered, or belongs to another key or owner")]
     NotOpened,
 }

@@ -1,4 +1,6 @@
-//! Test databases, each created from the bootstrapped template in a tenth of a second.
+//! Test databases, each created from the bootstrapped template in a tenth of a second, and waiting for states.
+
+use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -51,6 +53,25 @@ impl TestDatabase {
             owner_url: owner.database(&name).to_url_lossy().to_string().into(),
         }
     }
+}
+
+/// The time that [`wait_until`] waits.
+pub const WAIT_MAX: Duration = Duration::from_secs(40);
+
+/// Waits for a state, up to [`WAIT_MAX`].
+pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(WAIT_MAX, wait).await;
+    assert!(waited.is_ok(), "still waiting: {what}");
+}
+
+/// Returns a name that no other test uses.
+pub fn unique_name(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
 }
 
 async fn create(admin: &PgConnectOptions, name: &str, template: &str) {

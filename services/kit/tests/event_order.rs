@@ -14,7 +14,7 @@ use talktime_kit::Clock;
 use talktime_kit::config::NatsConfig;
 use talktime_kit::db::{Database, PlanCacheMode, Schema};
 use talktime_kit::messaging::{self, Relay, outbox};
-use talktime_kit::testing::TestDatabase;
+use talktime_kit::testing::{TestDatabase, unique_name, wait_until};
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
@@ -27,7 +27,6 @@ const AGGREGATES: i64 = 8;
 const PAUSE: Duration = Duration::from_secs(2);
 /// Longer than a relay may hold the right to publish.
 const FREEZE: Duration = Duration::from_secs(9);
-const WAIT_MAX: Duration = Duration::from_secs(40);
 
 static NO_MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| Migrator::with_migrations(vec![]));
 
@@ -43,7 +42,7 @@ impl NatsServer {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = free.local_addr().expect("bound").port();
         drop(free);
-        let directory = std::env::temp_dir().join(unique("nats"));
+        let directory = std::env::temp_dir().join(unique_name("nats"));
         let process = Command::new("nats-server")
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
             .arg(&directory)
@@ -102,10 +101,6 @@ impl Drop for NatsServer {
     }
 }
 
-fn unique(name: &str) -> String {
-    format!("{name}-{}", uuid::Uuid::now_v7().simple())
-}
-
 /// A service with two replicas, of which `frozen` may be on a runtime of its own.
 struct Bench {
     database: TestDatabase,
@@ -129,7 +124,7 @@ impl Bench {
         Self {
             database: TestDatabase::new(schema).await,
             nats,
-            service: unique("bench").leak(),
+            service: unique_name("bench").leak(),
             _stop: stopping.clone().drop_guard(),
             stopping,
         }
@@ -204,19 +199,6 @@ impl Bench {
             assert_eq!(versions, expected, "of aggregate {user_id}");
         }
     }
-}
-
-/// Waits for a state, up to a deadline.
-async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(
-        tokio::time::timeout(WAIT_MAX, wait).await.is_ok(),
-        "still waiting: {what}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

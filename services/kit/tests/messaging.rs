@@ -1,7 +1,6 @@
 //! Events over a real Postgres and NATS: written with the rows, delivered, applied once.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use futures::StreamExt;
 use opentelemetry::trace::TracerProvider;
@@ -11,7 +10,7 @@ use sqlx::{PgConnection, PgPool, SqlSafeStr};
 use talktime_kit::config::NatsConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::messaging::{self, Consumer, Handler, Relay, consumer, dead_letters, outbox};
-use talktime_kit::testing::TestDatabase;
+use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
 use talktime_kit::{Clock, Error, trace};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
@@ -31,8 +30,6 @@ static EFFECTS: LazyLock<Migrator> = LazyLock::new(|| {
     );
     Migrator::with_migrations(vec![migration])
 });
-
-const WAIT_MAX: Duration = Duration::from_secs(40);
 
 struct Bench {
     database: TestDatabase,
@@ -59,7 +56,7 @@ impl Bench {
         let relay = Relay::default();
         let stopping = CancellationToken::new();
         // The relay names its messages by service and row: another database needs another name.
-        let service: &'static str = unique("bench").leak();
+        let service: &'static str = unique_name("bench").leak();
         let run = relay.clone().run(
             service,
             database.app.clone(),
@@ -81,7 +78,7 @@ impl Bench {
     }
 
     fn consume(&self, handler: Recorder) -> &'static str {
-        let name: &'static str = unique("bench").leak();
+        let name: &'static str = unique_name("bench").leak();
         let consumer = Consumer {
             name,
             filter: "events.wallet.earned",
@@ -135,28 +132,11 @@ impl Bench {
     }
 }
 
-fn unique(name: &str) -> String {
-    format!("{name}-{}", uuid::Uuid::now_v7().simple())
-}
-
 async fn count(pool: &PgPool, query: &'static str) -> i64 {
     sqlx::query_scalar(query)
         .fetch_one(pool)
         .await
         .expect("readable")
-}
-
-/// Waits for a state, up to a deadline.
-async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    assert!(
-        tokio::time::timeout(WAIT_MAX, wait).await.is_ok(),
-        "still waiting: {what}"
-    );
 }
 
 /// Writes a row for each event of its user, and then refuses it if so told.

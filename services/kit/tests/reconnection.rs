@@ -155,7 +155,8 @@ fn is_root() -> bool {
 
 /// A program of PostgreSQL, which refuses to run as root.
 fn as_postgres(program: &str) -> Command {
-    let program = postgres_bin().join(program);
+    let bin = std::env::var_os("POSTGRES_BIN").expect("set by `cargo dev test`");
+    let program = Path::new(&bin).join(program);
     if !is_root() {
         return Command::new(program);
     }
@@ -169,24 +170,6 @@ fn as_postgres(program: &str) -> Command {
         ])
         .arg(program);
     command
-}
-
-/// The folder of the server in PATH, else that of a version that Debian has installed.
-fn postgres_bin() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).find_map(|folder| {
-        let server = std::fs::canonicalize(folder.join("postgres")).ok()?;
-        server.parent().map(Path::to_owned)
-    });
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten();
-    let of_debian = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
-    in_path
-        .into_iter()
-        .chain(of_debian)
-        .find(|folder| folder.join("initdb").is_file())
-        .expect("`cargo dev test` installs PostgreSQL")
 }
 
 async fn run_transaction(db: &Database) -> sqlx::Result<()> {

@@ -1,12 +1,12 @@
 //! Limits of requests.
 
 /// Longest wait that a user may announce, in minutes: a day.
-pub const WAIT_TIME_MINUTES_MAX: i32 = 24 * 60;
+pub(super) const WAIT_TIME_MINUTES_MAX: i32 = 24 * 60;
 /// Statuses in one request.
-pub const STATUSES_MAX: usize = 200;
+pub(super) const STATUSES_MAX: usize = 200;
 /// Heartbeats in one request.
-pub const HEARTBEATS_MAX: usize = 1_000;
+pub(super) const HEARTBEATS_MAX: usize = 1_000;
 /// Users in one list of online users.
-pub const ONLINE_MAX: i32 = 1_000;
+pub(super) const ONLINE_MAX: i32 = 1_000;
 /// Starts and ends of calls in one request.
-pub const CALL_CHANGES_MAX: usize = 1_000;
+pub(super) const CALL_CHANGES_MAX: usize = 1_000;

@@ -1,6 +1,6 @@
 //! The sweep marks silent users offline and clears outdated busy flags.
 
-use talktime_presence::sweep::SweepCounts;
+use talktime_presence::jobs::sweep::SweepCounts;
 use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use tonic::Request;

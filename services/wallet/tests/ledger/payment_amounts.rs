@@ -9,6 +9,7 @@ use talktime_wallet::ledger::{PaymentProof, RechargeRequest};
 use crate::books::{CALLER, TestBooks};
 use crate::payments::{captured, charged_back, id_of, notify, ordered, proof, prove, refunded};
 use crate::razorpay::{SignedMessage, StandIn};
+use crate::reconciling::reconcile_after;
 
 /// The outcome of a payment, as it is recorded.
 async fn outcome(books: &TestBooks, payment: &Value) -> Option<String> {
@@ -19,11 +20,6 @@ async fn outcome(books: &TestBooks, payment: &Value) -> Option<String> {
         .expect("readable")
 }
 
-async fn reconcile(books: &TestBooks) -> usize {
-    books.clock.advance(TimeDelta::minutes(1));
-    books.ledger.reconcile_orders().await.expect("asked")
-}
-
 #[tokio::test]
 async fn an_underpaid_order_is_not_credited_whoever_reports_the_payment() {
     for amount in [100, 0, -5, 14_999] {
@@ -32,7 +28,11 @@ async fn an_underpaid_order_is_not_credited_whoever_reports_the_payment() {
         notify(&books, &captured(&payment), "event_1")
             .await
             .expect("received");
-        assert_eq!(reconcile(&books).await, 0, "{amount}");
+        assert_eq!(
+            reconcile_after(&books, TimeDelta::minutes(1)).await,
+            0,
+            "{amount}"
+        );
         let proved = prove(&books, &proof(&order_id, &payment)).await;
         assert_eq!(proved.expect_err("underpaid"), "payment_mismatch");
         assert_eq!(books.load_coins(CALLER).await, 0, "{amount}");
@@ -122,7 +122,7 @@ async fn a_payment_in_dollars_is_not_credited_whoever_reports_it() {
     notify(&books, &captured(&payment), "event_1")
         .await
         .expect("received");
-    assert_eq!(reconcile(&books).await, 0);
+    assert_eq!(reconcile_after(&books, TimeDelta::minutes(1)).await, 0);
     assert_eq!(books.load_coins(CALLER).await, 0);
     let recorded = outcome(&books, &payment).await;
     assert_eq!(recorded.as_deref(), Some("foreign_currency"));

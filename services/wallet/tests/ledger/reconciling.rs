@@ -10,7 +10,7 @@ use crate::books::{CALLER, LISTENER, TestBooks};
 use crate::payments::{captured, id_of, notify, ordered, proof, prove, refunded};
 use crate::razorpay::StandIn;
 
-async fn reconcile_after(books: &TestBooks, wait: TimeDelta) -> usize {
+pub(crate) async fn reconcile_after(books: &TestBooks, wait: TimeDelta) -> usize {
     books.clock.advance(wait);
     books.ledger.reconcile_orders().await.expect("asked")
 }
