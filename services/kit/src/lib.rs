@@ -15,6 +15,7 @@ pub mod gauges;
 pub mod grpc;
 pub mod idempotency;
 pub mod india;
+mod kind;
 pub mod lease;
 pub mod lifecycle;
 pub mod messaging;
