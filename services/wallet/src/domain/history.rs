@@ -1,6 +1,5 @@
-//! Histories, earnings and purchases as people see them.
+//! The lines of a history that people ask for.
 
-use chrono::{DateTime, Utc};
 use talktime_kit::text_enum;
 
 use super::WalletError;
@@ -78,91 +77,6 @@ impl HistoryFilter {
             Self::OneType(of) => Some(vec![of.name()]),
         }
     }
-}
-
-/// One line of a person's history.
-#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct HistoryLine {
-    pub transaction_id: i64,
-    /// The contract's word for its type.
-    pub tx_type: String,
-    /// Change of the coins.
-    pub coins_change: i64,
-    /// Rupees that were paid, earned or withdrawn, in paise.
-    pub money_change_paise: i64,
-    /// Text that is shown to people.
-    pub description: String,
-    /// The call, for transfers that belong to a call.
-    pub call_id: Option<i64>,
-    pub created_at: DateTime<Utc>,
-}
-
-/// The totals of a person's whole history.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
-pub struct HistoryTotals {
-    /// Spent on minutes and not returned.
-    pub coins_spent: i64,
-    /// Paid for coins and not taken back, in paise.
-    pub paise_spent: i64,
-    /// The coins that callers paid for calls with this person.
-    pub coins_earned: i64,
-    /// Earned with calls, in paise.
-    pub paise_earned: i64,
-}
-
-/// The earning of one call.
-#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct CallEarning {
-    pub call_id: i64,
-    pub caller_id: i64,
-    /// `audio` or `video`; none for calls settled without a type.
-    pub call_type: Option<String>,
-    /// Minutes paid.
-    pub minutes: i32,
-    /// The coins that the caller paid.
-    pub coins: i64,
-    /// The sum that the listener earned, in paise.
-    pub paise: i64,
-    /// The instant of the settlement.
-    pub created_at: DateTime<Utc>,
-}
-
-/// The totals of all earnings.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
-pub struct EarningTotals {
-    pub calls: i64,
-    /// The coins that callers paid.
-    pub coins: i64,
-    /// The sum that the listener earned, in paise.
-    pub paise: i64,
-}
-
-/// Coins that were bought.
-#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct CoinPurchase {
-    pub recharge_id: i64,
-    /// The line in the history.
-    pub transaction_id: i64,
-    /// The sum that was paid, in paise.
-    pub amount_paise: i64,
-    /// The coins that were bought.
-    pub coins: i64,
-    /// The payment method, by the contract's or the provider's name.
-    pub payment_method: Option<String>,
-    /// `completed` or `reversed`.
-    pub status: String,
-    /// The instant at which it was paid.
-    pub created_at: DateTime<Utc>,
-}
-
-/// The totals of all purchases.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
-pub struct PurchaseTotals {
-    pub purchases: i64,
-    /// Money that was paid, in paise.
-    pub paise: i64,
-    /// Coins that were bought.
-    pub coins: i64,
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use talktime_proto::wallet::v1::charge_response::Outcome;
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
-use crate::domain::history::{CallEarning, CoinPurchase, HistoryLine};
 use crate::domain::settlement::{CallType, Settlement};
-use crate::ledger::{self, SettlementOutcome, TracedRequest, WalletBalance, WalletStatement};
+use crate::ledger::{
+    self, CallEarning, CoinPurchase, HistoryLine, SettlementOutcome, TracedRequest, WalletBalance,
+    WalletStatement,
+};
 
 pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balance {
     pb::Balance {

@@ -42,7 +42,7 @@ pub use decide::{PayoutItem, ReviewedWithdrawal};
 pub use orders::OpenOrder;
 pub use purchase::{PaymentProof, RechargeRequest, RequestedPurchase};
 pub use settle::SettlementOutcome;
-pub use statement::WalletStatement;
+pub use statement::{CallEarning, CoinPurchase, HistoryLine, WalletStatement};
 pub use withdraw::{WithdrawalHold, WithdrawalRequest};
 
 pub use crate::store::wallets::WalletBalance;

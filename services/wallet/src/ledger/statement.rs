@@ -4,10 +4,10 @@ use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::Ledger;
 use crate::domain::WalletError;
-use crate::domain::history::{
-    CallEarning, CoinPurchase, EarningTotals, HistoryFilter, HistoryLine, HistoryTotals,
-    PurchaseTotals,
-};
+use crate::domain::history::HistoryFilter;
+pub use crate::store::earnings::{CallEarning, EarningTotals};
+pub use crate::store::payments::{CoinPurchase, PurchaseTotals};
+pub use crate::store::transactions::{HistoryLine, HistoryTotals};
 use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 

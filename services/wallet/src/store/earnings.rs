@@ -1,13 +1,39 @@
 //! `wallet.call_earnings`: what each call brought its listener.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use talktime_kit::Error;
 use talktime_kit::db::{column, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
 
-use crate::domain::history::{CallEarning, EarningTotals};
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
+
+/// The earning of one call.
+#[derive(Clone, Debug, Eq, PartialEq, FromRow)]
+pub struct CallEarning {
+    pub call_id: i64,
+    pub caller_id: i64,
+    /// `audio` or `video`; none for calls settled without a type.
+    pub call_type: Option<String>,
+    /// Minutes paid.
+    pub minutes: i32,
+    /// The coins that the caller paid.
+    pub coins: i64,
+    /// The sum that the listener earned, in paise.
+    pub paise: i64,
+    /// The instant of the settlement.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The totals of all earnings.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromRow)]
+pub struct EarningTotals {
+    pub calls: i64,
+    /// The coins that callers paid.
+    pub coins: i64,
+    /// The sum that the listener earned, in paise.
+    pub paise: i64,
+}
 
 /// Inserts the earnings of calls. Each call is inserted once, since its settlement's transfer is posted once.
 pub async fn insert(

@@ -7,9 +7,36 @@ use talktime_kit::Error;
 use talktime_kit::db::expect_rows;
 use talktime_kit::paging::{ListPage, PageRequest};
 
-use crate::domain::history::{CoinPurchase, PurchaseTotals};
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
+
+/// Coins that were bought.
+#[derive(Clone, Debug, Eq, PartialEq, FromRow)]
+pub struct CoinPurchase {
+    pub recharge_id: i64,
+    /// The line in the history.
+    pub transaction_id: i64,
+    /// The sum that was paid, in paise.
+    pub amount_paise: i64,
+    /// The coins that were bought.
+    pub coins: i64,
+    /// The payment method, by the contract's or the provider's name.
+    pub payment_method: Option<String>,
+    /// `completed` or `reversed`.
+    pub status: String,
+    /// The instant at which it was paid.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The totals of all purchases.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromRow)]
+pub struct PurchaseTotals {
+    pub purchases: i64,
+    /// Money that was paid, in paise.
+    pub paise: i64,
+    /// Coins that were bought.
+    pub coins: i64,
+}
 
 /// An order that is to be inserted.
 #[derive(Clone, Debug)]

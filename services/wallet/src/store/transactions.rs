@@ -1,9 +1,40 @@
 //! `wallet.user_transactions`: the history that people see.
 
-use sqlx::PgConnection;
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
 use talktime_kit::paging::{ListPage, PageRequest};
 
-use crate::domain::history::{HistoryFilter, HistoryLine, HistoryTotals, TxType};
+use crate::domain::history::{HistoryFilter, TxType};
+
+/// One line of a person's history.
+#[derive(Clone, Debug, Eq, PartialEq, FromRow)]
+pub struct HistoryLine {
+    pub transaction_id: i64,
+    /// The contract's word for its type.
+    pub tx_type: String,
+    /// Change of the coins.
+    pub coins_change: i64,
+    /// Rupees that were paid, earned or withdrawn, in paise.
+    pub money_change_paise: i64,
+    /// Text that is shown to people.
+    pub description: String,
+    /// The call, for transfers that belong to a call.
+    pub call_id: Option<i64>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// The totals of a person's whole history.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromRow)]
+pub struct HistoryTotals {
+    /// Spent on minutes and not returned.
+    pub coins_spent: i64,
+    /// Paid for coins and not taken back, in paise.
+    pub paise_spent: i64,
+    /// The coins that callers paid for calls with this person.
+    pub coins_earned: i64,
+    /// Earned with calls, in paise.
+    pub paise_earned: i64,
+}
 
 /// `SELECT` of lines of a person's history, of which `$1` is the person.
 macro_rules! lines {
