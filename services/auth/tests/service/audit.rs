@@ -15,14 +15,9 @@ use talktime_proto::events::v1::event::Kind as EventKind;
 use talktime_proto::events::v1::{Event, RoleChanged, UserDeleted};
 use uuid::Uuid;
 
-use crate::support::{device, log_in, login, phone, read_claims, redis, session, sessions, user};
-
-async fn audit_actions(database: &TestDatabase) -> Vec<String> {
-    sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
-        .fetch_all(&database.app_pool)
-        .await
-        .expect("the audit log")
-}
+use crate::support::{
+    audit_actions, device, log_in, login, phone, read_claims, redis, sessions, user,
+};
 
 #[tokio::test]
 async fn changes_of_sessions_are_audited_permanently() {

@@ -20,8 +20,8 @@ use talktime_proto::{datetime, timestamp};
 use uuid::Uuid;
 
 use crate::support::{
-    NOWHERE, device, issuer, log_in, log_in_on, login, phone, published_events, read_claims, redis,
-    session, sessions, user,
+    NOWHERE, audit_actions, device, log_in, log_in_on, login, phone, published_events, read_claims,
+    sessions, user,
 };
 
 #[tokio::test]

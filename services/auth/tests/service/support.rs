@@ -113,6 +113,14 @@ pub(crate) async fn published_events(database: &TestDatabase) -> Vec<Event> {
         .collect()
 }
 
+/// The audit log, oldest entry first.
+pub(crate) async fn audit_actions(database: &TestDatabase) -> Vec<String> {
+    sqlx::query_scalar("SELECT action FROM auth.audit_log ORDER BY audit_id")
+        .fetch_all(&database.app_pool)
+        .await
+        .expect("the audit log")
+}
+
 /// Redis of the stack that `cargo dev test` brings up.
 pub(crate) fn redis() -> Pool {
     let url = std::env::var("REDIS_URL").expect("REDIS_URL is not set: run `cargo dev test`");

@@ -5,9 +5,12 @@ use talktime_kit::paging::{ListPage, PageRequest};
 use super::Ledger;
 use crate::domain::WalletError;
 use crate::domain::history::HistoryFilter;
-pub use crate::store::earnings::{CallEarning, EarningTotals};
-pub use crate::store::payments::{CoinPurchase, PurchaseTotals};
-pub use crate::store::transactions::{HistoryLine, HistoryTotals};
+pub use crate::store::earnings::CallEarning;
+use crate::store::earnings::EarningTotals;
+pub use crate::store::payments::CoinPurchase;
+use crate::store::payments::PurchaseTotals;
+pub use crate::store::transactions::HistoryLine;
+use crate::store::transactions::HistoryTotals;
 use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 
