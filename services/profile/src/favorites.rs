@@ -1,11 +1,12 @@
 //! Operations on favourites, each in one transaction.
 
 use talktime_kit::Clock;
+use talktime_kit::paging::PageRequest;
 use talktime_kit::db::{Database, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
 
 use crate::domain::feed::FeedCounts;
-use crate::domain::{FavoriteListener, FavoritesFilter, PageRequest, ProfileError};
+use crate::domain::{FavoriteListener, FavoritesFilter, ProfileError};
 use crate::events::{append_favorite_added, append_favorite_removed};
 use crate::store::{user_favorites, user_roles, users};
 

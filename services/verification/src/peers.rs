@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_proto::profile::ROLE_LISTENER;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{GetUserRequest, GetUsernamesRequest};
-
-const LISTENER: &str = "listener";
 
 /// A client of profile; cheap to clone.
 #[derive(Clone)]
@@ -26,7 +25,7 @@ impl ProfileClient {
             async move { client.get_user(GetUserRequest { user_id }).await }
         })
         .await?;
-        Ok(user.roles.iter().any(|role| role == LISTENER))
+        Ok(user.roles.iter().any(|role| role == ROLE_LISTENER))
     }
 
     /// Fetches the names of up to 200 users. Deleted users are left out.

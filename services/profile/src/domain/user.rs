@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
+use talktime_proto::profile::{ROLE_ADMIN, ROLE_LISTENER, ROLE_USER};
 
 use super::{ProfileError, fields};
 
@@ -51,8 +52,8 @@ impl Role {
     /// Parses the role of a registration.
     pub fn parse_registered(name: &str) -> Result<Self, ProfileError> {
         match name {
-            "user" => Ok(Self::User),
-            "listener" => Ok(Self::Listener),
+            ROLE_USER => Ok(Self::User),
+            ROLE_LISTENER => Ok(Self::Listener),
             _ => Err(ProfileError::InvalidRole),
         }
     }
@@ -60,9 +61,9 @@ impl Role {
     /// The name on the wire and in the table.
     pub fn name(self) -> &'static str {
         match self {
-            Self::User => "user",
-            Self::Listener => "listener",
-            Self::Admin => "admin",
+            Self::User => ROLE_USER,
+            Self::Listener => ROLE_LISTENER,
+            Self::Admin => ROLE_ADMIN,
         }
     }
 }

@@ -4,12 +4,13 @@ mod convert;
 mod lists;
 
 use talktime_kit::Error;
+use talktime_kit::paging::PageRequest;
 use talktime_kit::grpc::server::refuse;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
 
-use crate::domain::{BlockAction, PageRequest, ProfileError, UserBlock, normalize_reason};
+use crate::domain::{BlockAction, ProfileError, UserBlock, normalize_reason};
 use crate::service::ProfileOperations;
 
 /// The gRPC service.
@@ -252,7 +253,7 @@ impl ProfileService for ProfileApi {
         request: Request<pb::ListFavoritesRequest>,
     ) -> Result<Response<pb::ListFavoritesResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(status_of)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let favorites = &self.operations.favorites;
         let list = favorites.list_favorites(
             request.user_id,
@@ -325,7 +326,7 @@ impl ProfileService for ProfileApi {
         request: Request<pb::ListBlockedRequest>,
     ) -> Result<Response<pb::ListBlockedResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(status_of)?;
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let action = request.action_type.as_deref().map(BlockAction::parse);
         let action = action.transpose().map_err(status_of)?;
         let blocks = &self.operations.blocks;

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use talktime_kit::paging::PageRequest;
 use talktime_kit::db::column;
 
-use crate::domain::{BlockAction, BlockedUser, CallCheck, PageRequest, UserBlock};
+use crate::domain::{BlockAction, BlockedUser, CallCheck, UserBlock};
 
 /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have the order
 /// of the calls.

@@ -1,10 +1,11 @@
 //! `profile.user_favorites`: listeners whom users have marked as favourites.
 
 use chrono::{DateTime, Utc};
+use talktime_kit::paging::PageRequest;
 use sqlx::PgConnection;
 
 use crate::domain::feed::FeedCounts;
-use crate::domain::{FavoriteListener, FavoritesFilter, PageRequest};
+use crate::domain::{FavoriteListener, FavoritesFilter};
 
 /// A statement over the visible favourites of `$1` whose availability is at least `$2`. A block in either direction
 /// hides a favourite; the row stays and is visible again when the block is removed.

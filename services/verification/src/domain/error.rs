@@ -53,8 +53,6 @@ pub enum VerificationError {
         field: &'static str,
         error: TextError,
     },
-    #[error("page must be 1 or more, per_page 1 to 100.")]
-    InvalidPage,
     #[error("Ask about fewer users at once.")]
     TooManyUsers,
     #[error("action must be approve or reject.")]
@@ -94,7 +92,6 @@ impl VerificationError {
                 ..
             } => (Kind::InvalidArgument, "text_too_long"),
             Self::InvalidText { .. } => (Kind::InvalidArgument, "invalid_text"),
-            Self::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
             Self::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             Self::InvalidAction => (Kind::InvalidArgument, "invalid_action"),
             Self::NoSuchVerification => (Kind::NotFound, "verification_not_found"),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use talktime_kit::messaging::outbox;
+use talktime_kit::paging::PageRequest;
 
 use crate::domain::{AudioSample, ReviewAction, SampleState, VerificationError, normalize_text};
 use crate::events::{reviewed_event, revoked_event};
@@ -10,8 +11,6 @@ use crate::service::SampleService;
 use crate::store::decisions::{self, ReviewDecision};
 use crate::store::standings::LockedStanding;
 use crate::store::{listener_verifications, standings};
-
-const PER_PAGE_MAX: i32 = 100;
 
 /// An admin's decision on a sample.
 #[derive(Clone, Debug)]
@@ -35,15 +34,10 @@ impl SampleService {
     /// Lists a page of the samples that wait for their review, oldest first, and counts all of them.
     pub async fn list_pending(
         &self,
-        page: i32,
-        per_page: i32,
+        page: PageRequest,
     ) -> Result<(Vec<PendingSample>, i64), VerificationError> {
-        if page < 1 || !(1..=PER_PAGE_MAX).contains(&per_page) {
-            return Err(VerificationError::InvalidPage);
-        }
-        let limit = i64::from(per_page);
-        let offset = (i64::from(page) - 1) * limit;
         let mut connection = self.parts.db.acquire().await?;
+        let (offset, limit) = (page.offset(), page.limit());
         let (samples, total) =
             listener_verifications::list_pending(&mut connection, offset, limit).await?;
         drop(connection);
