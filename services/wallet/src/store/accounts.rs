@@ -4,6 +4,7 @@ use sqlx::{Connection, PgConnection};
 
 use talktime_kit::db::allow_full_scans;
 
+use super::journal_totals::journal_totals;
 use super::{audits, chains};
 
 /// Coins that a deleted account left behind and that nothing has claimed since.
@@ -27,24 +28,16 @@ pub async fn sum_forfeited_coins(
 /// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
 pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "WITH movement AS (
-             SELECT credit_account AS account, ledger, amount FROM wallet.journal
-             UNION ALL
-             SELECT debit_account, ledger, -amount FROM wallet.journal
-         ), total AS (
-             SELECT account, COALESCE(sum(amount) FILTER (WHERE ledger = 'coins'), 0) AS coins,
-                    COALESCE(sum(amount) FILTER (WHERE ledger = 'paise'), 0) AS paise
-             FROM movement GROUP BY account
-         )
-         SELECT w.user_id FROM wallet.user_wallets AS w
+    sqlx::query_scalar(concat!(
+        journal_totals!(),
+        " SELECT w.user_id FROM wallet.user_wallets AS w
          LEFT JOIN total ON total.account = 'user/' || w.user_id
          LEFT JOIN total AS debt ON debt.account = 'user/' || w.user_id || '/debt'
          WHERE w.balance_coins <> COALESCE(total.coins, 0)
             OR w.withdrawable_money * 100 <> COALESCE(total.paise, 0)
             OR w.debt_coins <> -COALESCE(debt.coins, 0)
          ORDER BY w.user_id",
-    )
+    ))
     .fetch_all(connection)
     .await
 }

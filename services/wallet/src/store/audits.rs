@@ -4,6 +4,7 @@
 use futures::TryStreamExt;
 use sqlx::{FromRow, PgConnection};
 
+use super::journal_totals::journal_totals;
 use super::order_payments::PaymentRecord;
 use crate::domain::order_evaluation::{PaymentOutcome, ReversedAmounts};
 
@@ -164,23 +165,15 @@ pub async fn find_causeless_forfeits(connection: &mut PgConnection) -> sqlx::Res
 
 /// Finds deleted people whose accounts are not empty, or whose debt differs from the journal.
 pub async fn find_mismatched_closings(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "WITH movement AS (
-             SELECT credit_account AS account, ledger, amount FROM wallet.journal
-             UNION ALL
-             SELECT debit_account, ledger, -amount FROM wallet.journal
-         ), total AS (
-             SELECT account, COALESCE(sum(amount) FILTER (WHERE ledger = 'coins'), 0) AS coins,
-                    COALESCE(sum(amount) FILTER (WHERE ledger = 'paise'), 0) AS paise
-             FROM movement GROUP BY account
-         )
-         SELECT c.owner_id FROM wallet.closed_wallets AS c
+    sqlx::query_scalar(concat!(
+        journal_totals!(),
+        " SELECT c.owner_id FROM wallet.closed_wallets AS c
          LEFT JOIN total ON total.account = 'user/' || c.owner_id
          LEFT JOIN total AS debt ON debt.account = 'user/' || c.owner_id || '/debt'
          WHERE COALESCE(total.coins, 0) <> 0 OR COALESCE(total.paise, 0) <> 0
             OR c.debt_coins <> -COALESCE(debt.coins, 0)
          ORDER BY c.owner_id",
-    )
+    ))
     .fetch_all(connection)
     .await
 }

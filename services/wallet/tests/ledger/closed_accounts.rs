@@ -7,8 +7,10 @@ use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
 use talktime_wallet::ledger::{BonusGrant, WithdrawalRequest, close_account};
 
 use crate::bank::details;
-use crate::books::{CALLER, LISTENER, TestBooks, minute};
-use crate::payments::{charged_back, notify, ordered, proof, prove, refunded};
+use crate::books::{CALLER, LISTENER, TestBooks};
+use crate::payments::{
+    charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded,
+};
 
 const ADMIN: i64 = 90;
 
@@ -29,13 +31,7 @@ async fn closed_debt(books: &TestBooks) -> i64 {
 
 #[tokio::test]
 async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
-    let (books, stand_in, order_id) = ordered().await;
-    let payment = stand_in.pay(&order_id);
-    prove(&books, &proof(&order_id, &payment))
-        .await
-        .expect("paid");
-    let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.charge(&minutes).await.expect("paid");
+    let (books, _stand_in, payment) = ordered_and_spent().await;
     notify(&books, &refunded(&payment, "rfnd_1", 1_500), "event_1")
         .await
         .expect("received");
@@ -61,13 +57,7 @@ async fn a_chargeback_after_the_deletion_is_booked_as_what_the_person_owes() {
 
 #[tokio::test]
 async fn a_debt_outlives_the_account() {
-    let (books, stand_in, order_id) = ordered().await;
-    let payment = stand_in.pay(&order_id);
-    prove(&books, &proof(&order_id, &payment))
-        .await
-        .expect("paid");
-    let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.charge(&minutes).await.expect("paid");
+    let (books, _stand_in, payment) = ordered_and_spent().await;
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");
@@ -92,13 +82,7 @@ async fn a_payment_for_a_deleted_account_is_not_credited() {
 
 #[tokio::test]
 async fn a_bonus_pays_a_debt_first() {
-    let (books, stand_in, order_id) = ordered().await;
-    let payment = stand_in.pay(&order_id);
-    prove(&books, &proof(&order_id, &payment))
-        .await
-        .expect("paid");
-    let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.charge(&minutes).await.expect("paid");
+    let (books, _stand_in, payment) = ordered_and_spent().await;
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");

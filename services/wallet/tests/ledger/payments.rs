@@ -20,6 +20,17 @@ pub(crate) async fn ordered() -> (TestBooks, StandIn, String) {
     (books, stand_in, order.order_id)
 }
 
+/// The same books after the order was paid and 25 minutes cost 250 of its coins, with the payment.
+pub(crate) async fn ordered_and_spent() -> (TestBooks, StandIn, Value) {
+    let (books, stand_in, order_id) = ordered().await;
+    let payment = stand_in.pay(&order_id);
+    let paid = prove(&books, &proof(&order_id, &payment)).await;
+    paid.expect("paid");
+    let minutes: Vec<_> = (1..=25).map(minute).collect();
+    books.charge(&minutes).await.expect("charged");
+    (books, stand_in, payment)
+}
+
 pub(crate) fn id_of(payment: &Value) -> String {
     payment["id"].as_str().expect("an id").to_owned()
 }
@@ -288,13 +299,7 @@ async fn a_refund_that_arrives_before_its_payment_books_both() {
 
 #[tokio::test]
 async fn a_chargeback_after_the_coins_are_spent_is_a_debt_that_the_next_payment_pays() {
-    let (books, stand_in, order_id) = ordered().await;
-    let payment = stand_in.pay(&order_id);
-    prove(&books, &proof(&order_id, &payment))
-        .await
-        .expect("paid");
-    let minutes: Vec<_> = (1..=25).map(minute).collect();
-    books.charge(&minutes).await.expect("paid");
+    let (books, stand_in, payment) = ordered_and_spent().await;
     let lost = charged_back(&payment, "disp_1", 15_000);
     notify(&books, &lost, "event_1").await.expect("handled");
     assert_eq!(books.load_coins(CALLER).await, 0, "down to zero");
