@@ -36,11 +36,20 @@ pub struct Error {
     kind: Kind,
     code: Cow<'static, str>,
     detail: Cow<'static, str>,
-    fields: Vec<FieldError>,
     retry_after: Option<Duration>,
-    members: BTreeMap<String, serde_json::Value>,
+    /// Boxed, since few errors have any, and a large error makes every result large.
+    extras: Option<Box<ErrorExtras>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
+
+/// Parts that few errors have.
+#[derive(Debug, Default)]
+struct ErrorExtras {
+    fields: Vec<FieldError>,
+    members: BTreeMap<String, serde_json::Value>,
+}
+
+static NO_MEMBERS: BTreeMap<String, serde_json::Value> = BTreeMap::new();
 
 /// How long a caller should wait when a dependency is down.
 const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
@@ -58,9 +67,8 @@ impl Error {
             kind,
             code: code.into(),
             detail: detail.into(),
-            fields: Vec::new(),
             retry_after,
-            members: BTreeMap::new(),
+            extras: None,
             source: None,
         }
     }
@@ -93,7 +101,9 @@ impl Error {
     /// Adds the wrong fields.
     #[must_use]
     pub fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
-        self.fields = fields;
+        if !fields.is_empty() {
+            self.extras_mut().fields = fields;
+        }
         self
     }
 
@@ -108,17 +118,27 @@ impl Error {
     /// gateway adds it to the problem document under this name (RFC 9457, extension members).
     #[must_use]
     pub fn with_member(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        let members = &mut self.extras_mut().members;
+        members.insert(name.to_owned(), value.into());
         self
     }
 
     /// Returns a copy of an error that several callers get. The shared error becomes its source.
     pub fn of_shared(shared: std::sync::Arc<Self>) -> Self {
-        Self {
-            members: shared.members.clone(),
-            ..Self::new(shared.kind, shared.code.clone(), shared.detail.clone())
+        Self::new(shared.kind, shared.code.clone(), shared.detail.clone())
+            .with_members(shared.members().clone())
+            .with_source(shared)
+    }
+
+    fn with_members(mut self, members: BTreeMap<String, serde_json::Value>) -> Self {
+        if !members.is_empty() {
+            self.extras_mut().members = members;
         }
-        .with_source(shared)
+        self
+    }
+
+    fn extras_mut(&mut self) -> &mut ErrorExtras {
+        self.extras.get_or_insert_default()
     }
 
     /// Returns the kind.
@@ -138,7 +158,8 @@ impl Error {
 
     /// Returns the wrong fields.
     pub fn fields(&self) -> &[FieldError] {
-        &self.fields
+        let extras = self.extras.as_ref();
+        extras.map_or(&[], |extras| &extras.fields)
     }
 
     /// Returns the time after which the caller should retry.
@@ -148,7 +169,8 @@ impl Error {
 
     /// Returns the facts beside the code, by name.
     pub fn members(&self) -> &BTreeMap<String, serde_json::Value> {
-        &self.members
+        let extras = self.extras.as_ref();
+        extras.map_or(&NO_MEMBERS, |extras| &extras.members)
     }
 
     /// Returns whether the peer could not be reached, so that other calls to it would fail as well.
@@ -193,13 +215,13 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let mut metadata = HashMap::from([(KIND_KEY.to_owned(), error.kind.name().to_owned())]);
-        let members = error.members.iter();
+        let members = error.members().iter();
         metadata.extend(
             members.map(|(name, value)| (format!("{MEMBER_PREFIX}{name}"), value.to_string())),
         );
         let mut details = ErrorDetails::new();
         details.set_error_info(error.code(), ERROR_DOMAIN, metadata);
-        for field in &error.fields {
+        for field in error.fields() {
             details.add_bad_request_violation(&field.field, &field.message);
         }
         if let Some(after) = error.retry_after {
@@ -240,9 +262,9 @@ impl From<Status> for Error {
         let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
         Self {
             retry_after,
-            members,
             ..Self::new(kind, code, status.message().to_owned())
         }
+        .with_members(members)
         .with_fields(fields)
         .with_source(status)
     }

@@ -207,7 +207,7 @@ mod tests {
         let stopping = CancellationToken::new();
         let started_at = Instant::now();
         let begun = RefCell::new(vec![]);
-        let mut remaining = turns.to_vec().into_iter();
+        let mut remaining = turns.iter().copied();
         let take_turn = || {
             begun.borrow_mut().push(started_at.elapsed().as_secs());
             let turn = remaining.next().expect("no turn after the stop");

@@ -28,6 +28,8 @@ macro_rules! text_enum {
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub, reason = "the macro is for public enums")]
+
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     enum CallType {
         Audio,

@@ -2,9 +2,9 @@
 //! because the feed and every start of a call read the table that is written here.
 
 use talktime_kit::Clock;
-use talktime_kit::paging::PageRequest;
 use talktime_kit::db::{Database, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
+use talktime_kit::paging::PageRequest;
 
 use crate::domain::{BlockAction, BlockedUser, ProfileError, UserBlock};
 use crate::events::{append_user_blocked, append_user_unblocked};

@@ -1,9 +1,9 @@
 //! Operations on favourites, each in one transaction.
 
 use talktime_kit::Clock;
-use talktime_kit::paging::PageRequest;
 use talktime_kit::db::{Database, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
+use talktime_kit::paging::PageRequest;
 
 use crate::domain::feed::FeedCounts;
 use crate::domain::{FavoriteListener, FavoritesFilter, ProfileError};

@@ -98,6 +98,13 @@ impl CallError {
             | Self::RatingClosed
             | Self::AlreadyRated
             | Self::InvalidStars => self.rating_parts(),
+            Self::NoSuchListener
+            | Self::NotAListener
+            | Self::ListenerNotVerified
+            | Self::Blocked
+            | Self::ListenerOffline
+            | Self::ListenerUnavailable
+            | Self::CallTypeDisabled => self.listener_parts(),
             Self::InvalidComment(error) => {
                 let detail = format!("The comment {error}.");
                 return (Kind::InvalidArgument, "invalid_comment", detail.into());
@@ -116,41 +123,6 @@ impl CallError {
                 Kind::InvalidArgument,
                 "invalid_estimated_duration",
                 "estimated_duration_minutes must be 1 to 1440.",
-            ),
-            Self::NoSuchListener => (
-                Kind::NotFound,
-                "listener_not_found",
-                "There is no such listener.",
-            ),
-            Self::NotAListener => (
-                Kind::InvalidArgument,
-                "not_a_listener",
-                "This person does not take calls.",
-            ),
-            Self::ListenerNotVerified => (
-                Kind::Conflict,
-                "listener_not_verified",
-                "This listener is not verified and takes no calls yet.",
-            ),
-            Self::Blocked => (
-                Kind::PermissionDenied,
-                "blocked",
-                "You cannot call this person.",
-            ),
-            Self::ListenerOffline => (
-                Kind::Conflict,
-                "listener_offline",
-                "The listener is offline.",
-            ),
-            Self::ListenerUnavailable => (
-                Kind::Conflict,
-                "listener_unavailable",
-                "The listener takes no calls at the moment.",
-            ),
-            Self::CallTypeDisabled => (
-                Kind::Conflict,
-                "call_type_disabled",
-                "The listener takes no calls of this type.",
             ),
             Self::OnACall => (
                 Kind::Conflict,
@@ -198,6 +170,46 @@ impl CallError {
             Self::Other(_) => unreachable!("converted as it is"),
         };
         (kind, code, detail.into())
+    }
+
+    fn listener_parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::NotAListener => (
+                Kind::InvalidArgument,
+                "not_a_listener",
+                "This person does not take calls.",
+            ),
+            Self::ListenerNotVerified => (
+                Kind::Conflict,
+                "listener_not_verified",
+                "This listener is not verified and takes no calls yet.",
+            ),
+            Self::Blocked => (
+                Kind::PermissionDenied,
+                "blocked",
+                "You cannot call this person.",
+            ),
+            Self::ListenerOffline => (
+                Kind::Conflict,
+                "listener_offline",
+                "The listener is offline.",
+            ),
+            Self::ListenerUnavailable => (
+                Kind::Conflict,
+                "listener_unavailable",
+                "The listener takes no calls at the moment.",
+            ),
+            Self::CallTypeDisabled => (
+                Kind::Conflict,
+                "call_type_disabled",
+                "The listener takes no calls of this type.",
+            ),
+            _ => (
+                Kind::NotFound,
+                "listener_not_found",
+                "There is no such listener.",
+            ),
+        }
     }
 
     fn rating_parts(&self) -> (Kind, &'static str, &'static str) {

@@ -87,19 +87,19 @@ pub enum ProfileError {
     #[error("End your call first.")]
     OnACall,
     #[error(transparent)]
-    Store(#[from] Error),
+    Other(#[from] Error),
 }
 
 impl From<sqlx::Error> for ProfileError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+        Self::Other(error.into())
     }
 }
 
 impl From<ProfileError> for Error {
     fn from(error: ProfileError) -> Self {
         let (kind, code) = match error {
-            ProfileError::Store(error) => return error,
+            ProfileError::Other(error) => return error,
             ProfileError::InvalidUsername => (Kind::InvalidArgument, "invalid_username"),
             ProfileError::InvalidPhone => (Kind::InvalidArgument, "invalid_phone"),
             ProfileError::InvalidSex => (Kind::InvalidArgument, "invalid_sex"),

@@ -4,8 +4,8 @@ mod convert;
 mod lists;
 
 use talktime_kit::Error;
-use talktime_kit::paging::PageRequest;
 use talktime_kit::grpc::server::refuse;
+use talktime_kit::paging::PageRequest;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use talktime_kit::paging::PageRequest;
 use talktime_kit::db::column;
+use talktime_kit::paging::PageRequest;
 
 use crate::domain::{BlockAction, BlockedUser, CallCheck, UserBlock};
 

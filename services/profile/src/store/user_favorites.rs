@@ -1,8 +1,8 @@
 //! `profile.user_favorites`: listeners whom users have marked as favourites.
 
 use chrono::{DateTime, Utc};
-use talktime_kit::paging::PageRequest;
 use sqlx::PgConnection;
+use talktime_kit::paging::PageRequest;
 
 use crate::domain::feed::FeedCounts;
 use crate::domain::{FavoriteListener, FavoritesFilter};

@@ -8,9 +8,7 @@ use talktime_wallet::ledger::{BonusGrant, WithdrawalRequest, close_account};
 
 use crate::bank::details;
 use crate::books::{CALLER, LISTENER, TestBooks};
-use crate::payments::{
-    charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded,
-};
+use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded};
 
 const ADMIN: i64 = 90;
 
