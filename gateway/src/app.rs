@@ -13,17 +13,17 @@ use crate::clients::{
 };
 use crate::config::{CompatibilityConfig, Config};
 use crate::extract::TrustedProxies;
-use crate::heartbeats::Heartbeats;
-use crate::keys::Keys;
-use crate::limits::Limits;
-use crate::revocations::Revocations;
-use crate::token::Tokens;
+use crate::heartbeats::HeartbeatForwarder;
+use crate::keys::SigningKeys;
+use crate::limits::RateLimiter;
+use crate::revocations::RevocationList;
+use crate::token::TokenVerifier;
 use crate::ws::{ConnectionSlots, SocketHub, SocketService};
 
 /// The state of the router. Every layer and extractor of every request clones it, so all parts are behind one
 /// reference count.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct AppState(Arc<Parts>);
 
 /// Declares the parts and lets handlers extract each of them.
 macro_rules! parts {
@@ -31,8 +31,8 @@ macro_rules! parts {
         struct Parts {
             $($name: $part,)*
         }
-        $(impl FromRef<App> for $part {
-            fn from_ref(app: &App) -> Self {
+        $(impl FromRef<AppState> for $part {
+            fn from_ref(app: &AppState) -> Self {
                 app.0.$name.clone()
             }
         })*
@@ -47,12 +47,12 @@ parts! {
     wallet: WalletClient,
     calls: CallsClient,
     verification: VerificationClient,
-    keys: Keys,
-    revocations: Revocations,
-    tokens: Tokens,
-    heartbeats: Heartbeats,
+    keys: SigningKeys,
+    revocations: RevocationList,
+    tokens: TokenVerifier,
+    heartbeats: HeartbeatForwarder,
     hub: SocketHub,
-    limits: Limits,
+    limits: RateLimiter,
     slots: ConnectionSlots,
     sockets: SocketService,
     lifecycle: Lifecycle,
@@ -61,21 +61,21 @@ parts! {
     compatibility: CompatibilityConfig,
 }
 
-impl App {
+impl AppState {
     /// Creates all parts. Connections are established in the background.
     pub fn connect(config: &Config, clock: Clock, lifecycle: Lifecycle) -> anyhow::Result<Self> {
         let peers = &config.peers;
         let auth = AuthClient::new(connect(&peers.auth)?);
-        let keys = Keys::new(auth.clone());
+        let keys = SigningKeys::new(auth.clone());
         let redis = redis::connect(&config.redis)?;
-        let revocations = Revocations::new(auth.clone(), redis.clone(), clock.clone());
-        let tokens = Tokens::new(keys.clone(), revocations.clone(), clock.clone());
+        let revocations = RevocationList::new(auth.clone(), redis.clone(), clock.clone());
+        let tokens = TokenVerifier::new(keys.clone(), revocations.clone(), clock.clone());
         let profile = ProfileClient::new(connect(&peers.profile)?);
         let (presence, presence_health) = connect_and_watch(&peers.presence)?;
         let presence = PresenceClient::new(presence);
         let calls = CallsClient::new(connect(&peers.calls)?);
         let (heartbeats, heartbeat_worker) =
-            Heartbeats::new(presence.clone(), clock.clone(), lifecycle.stopping());
+            HeartbeatForwarder::new(presence.clone(), clock.clone(), lifecycle.stopping());
         lifecycle.spawn(heartbeat_worker);
         let hub = SocketHub::new(
             profile.clone(),
@@ -108,7 +108,7 @@ impl App {
             tokens,
             heartbeats,
             hub,
-            limits: Limits::new(config.limits, redis),
+            limits: RateLimiter::new(config.limits, redis),
             slots,
             sockets,
             lifecycle,
@@ -119,12 +119,12 @@ impl App {
     }
 
     /// Returns the keys that access tokens are verified with.
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &SigningKeys {
         &self.0.keys
     }
 
     /// Returns the revoked tokens.
-    pub fn revocations(&self) -> &Revocations {
+    pub fn revocations(&self) -> &RevocationList {
         &self.0.revocations
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use talktime_kit::config::{NatsConfig, RedisConfig};
 
-use crate::extract::Network;
+use crate::extract::IpNetwork;
 
 /// The gateway's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,7 +79,7 @@ pub struct HttpConfig {
     /// Addresses or networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` is believed. Nobody
     /// else's is: a client could come from wherever it says.
     #[serde(default)]
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNetwork>,
     /// How long a connection may take to send the head of a request, and stay idle, in milliseconds.
     #[serde(default = "default_head_timeout_ms")]
     pub head_timeout_ms: u64,

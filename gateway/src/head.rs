@@ -1,26 +1,25 @@
-//! Heads of requests that could be read in two ways. They are refused, because a proxy in front of us or a
-//! service behind us might read them in the other way.
+//! Refuses ambiguous request heads, which a proxy in front of the gateway could interpret differently.
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use talktime_kit::{Error, Kind};
 
-/// Headers that have one value, apart from `Host` and `Idempotency-Key`, whose problems have codes of their
-/// own. The protocol itself sees to `Content-Length`.
-const SINGLE: [HeaderName; 3] = [
+/// Headers that must not be repeated. `Host` and `Idempotency-Key` have error codes of their own, and the HTTP library
+/// checks `Content-Length`.
+const SINGLE_VALUED: [HeaderName; 3] = [
     AUTHORIZATION,
     CONTENT_TYPE,
     HeaderName::from_static("x-razorpay-signature"),
 ];
 const IDENTITY: &[u8] = b"identity";
 
-/// Refuses a request without one host (RFC 9112, section 3.2), with two values where there can be one, or
-/// with an encoded body, which nobody here decodes (RFC 9110, section 15.5.16).
-pub fn check<B>(request: &Request<B>) -> Result<(), Error> {
+/// Refuses a request without exactly one host (RFC 9112, section 3.2), with a repeated header that must have one value,
+/// or with an encoded body, which the gateway does not decode (RFC 9110, section 15.5.16).
+pub fn check_head<B>(request: &Request<B>) -> Result<(), Error> {
     let headers = request.headers();
     check_host(request)?;
-    if let Some(name) = SINGLE.iter().find(|name| is_repeated(headers, name)) {
+    if let Some(name) = SINGLE_VALUED.iter().find(|name| is_repeated(headers, name)) {
         let detail = format!("The header {name} must not be repeated.");
         return Err(Error::invalid("repeated_header", detail));
     }
@@ -35,7 +34,7 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a header comes more than once.
+/// Returns whether a request has this header more than once.
 pub fn is_repeated(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
@@ -44,7 +43,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Error> {
     let headers = request.headers();
     let has_host = match headers.get(HOST) {
         Some(host) => is_authority(host) && !is_repeated(headers, &HOST),
-        // HTTP/2 has the host in `:authority`, and HTTP/1.0 had none.
+        // HTTP/2 has the host in `:authority`, and HTTP/1.0 needs none.
         None => request.uri().authority().is_some() || request.version() == Version::HTTP_10,
     };
     if has_host {
@@ -70,12 +69,12 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let refusal = check(&request.body(()).expect("a request")).err()?;
+        let refusal = check_head(&request.body(()).expect("a request")).err()?;
         Some(refusal.code().to_owned())
     }
 
     #[test]
-    fn a_request_names_one_host() {
+    fn a_request_must_name_one_host() {
         let invalid = Some("invalid_host".to_owned());
         let one = [("host", "talktime.example:443")];
         assert_eq!(code_of("/", Version::HTTP_11, &one), None);
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_means_one_thing_comes_once() {
+    fn single_valued_headers_must_not_be_repeated() {
         for name in ["authorization", "content-type", "x-razorpay-signature"] {
             let twice = [("host", "a"), (name, "1"), (name, "1")];
             let code = code_of("/", Version::HTTP_11, &twice);
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_comes_as_it_is() {
+    fn encoded_bodies_are_refused() {
         for (encoding, is_taken) in [("Identity", true), ("gzip", false), ("identity, br", false)] {
             let headers = [("host", "a"), ("content-encoding", encoding)];
             let code = code_of("/", Version::HTTP_11, &headers);

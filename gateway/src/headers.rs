@@ -1,4 +1,4 @@
-//! Headers of every answer: what browsers may do with it, and who of them may read it at all.
+//! Security headers and CORS: what browsers may do with answers, and which web pages may read them.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::limits;
 
-/// Answers are data: nothing in them is ever to be run, framed or fetched.
-const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-/// The pages that show the documents bring their own scripts and styles.
-const POLICY_OF_DOCS: HeaderValue = HeaderValue::from_static(
+/// Answers are data, so browsers must not run, frame or fetch anything in them.
+const API_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// The pages under `/docs` have scripts and styles of their own.
+const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      frame-ancestors 'none'",
 );
@@ -25,8 +26,8 @@ const DOCS: &str = "/docs";
 const PREFLIGHT_KEPT: Duration = Duration::from_mins(10);
 const ANY_ORIGIN: &str = "*";
 
-/// Adds them.
-pub async fn secure(request: Request, next: Next) -> Response {
+/// Adds the security headers to an answer.
+pub async fn add_security_headers(request: Request, next: Next) -> Response {
     let is_docs = request.uri().path().starts_with(DOCS);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -36,19 +37,19 @@ pub async fn secure(request: Request, next: Next) -> Response {
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(X_FRAME_OPTIONS, "DENY");
     set(REFERRER_POLICY, "no-referrer");
-    // Browsers heed it only where TLS ends before us.
+    // Browsers apply it only to answers that they receive over TLS.
     set(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
-    let policy = if is_docs { POLICY_OF_DOCS } else { POLICY };
+    let policy = if is_docs { DOCS_POLICY } else { API_POLICY };
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     response
 }
 
-/// Lets the pages of these origins in; `*` lets every page in. Tokens travel in a header that pages
-/// set themselves, so no origin is given credentials.
-pub fn cors(origins: &[String]) -> CorsLayer {
+/// Lets web pages of these origins read answers; `*` stands for every origin. Pages send tokens in a header that they
+/// set themselves, so no origin is allowed credentials.
+pub fn cors_layer(origins: &[String]) -> CorsLayer {
     let origin = if origins.iter().any(|origin| origin == ANY_ORIGIN) {
         AllowOrigin::from(Any)
     } else {

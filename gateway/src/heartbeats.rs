@@ -11,7 +11,7 @@ use talktime_proto::presence::v1::HeartbeatManyRequest;
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::PresenceClient;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 const LIMITS: BatchLimits = BatchLimits {
     items_max: 512,
@@ -25,7 +25,7 @@ const LIMITS: BatchLimits = BatchLimits {
 
 /// Forwards heartbeats to presence; cheap to clone.
 #[derive(Clone)]
-pub struct Heartbeats {
+pub struct HeartbeatForwarder {
     batcher: Batcher<HeartbeatHandler>,
     clock: Clock,
 }
@@ -39,7 +39,7 @@ struct Heartbeat {
     accepted_at_micros: i64,
 }
 
-impl Heartbeats {
+impl HeartbeatForwarder {
     /// Returns the entry point for heartbeats and the background task that forwards them to `presence`
     /// until `stopping` is cancelled.
     pub fn new(
@@ -58,8 +58,8 @@ impl Heartbeats {
     }
 
     /// Forwards a heartbeat and returns when presence has stored it.
-    pub async fn forward(&self, caller: &Caller) -> Result<(), Error> {
-        if self.batcher.submit(self.heartbeat_of(caller)).await? {
+    pub async fn forward(&self, current_user: &CurrentUser) -> Result<(), Error> {
+        if self.batcher.submit(self.heartbeat_of(current_user)).await? {
             return Ok(());
         }
         Err(Error::new(
@@ -70,14 +70,15 @@ impl Heartbeats {
     }
 
     /// Forwards a heartbeat without waiting for the answer: the next one makes up for one that is lost.
-    pub fn forward_detached(&self, caller: &Caller) {
-        self.batcher.submit_detached(self.heartbeat_of(caller));
+    pub fn forward_detached(&self, current_user: &CurrentUser) {
+        self.batcher
+            .submit_detached(self.heartbeat_of(current_user));
     }
 
-    fn heartbeat_of(&self, caller: &Caller) -> Heartbeat {
+    fn heartbeat_of(&self, current_user: &CurrentUser) -> Heartbeat {
         Heartbeat {
-            user_id: caller.user_id,
-            session_id: caller.session_id.clone(),
+            user_id: current_user.user_id,
+            session_id: current_user.session_id.clone(),
             accepted_at_micros: self.clock.now().timestamp_micros(),
         }
     }

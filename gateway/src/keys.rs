@@ -1,4 +1,4 @@
-//! The public keys that tokens are signed with, kept at hand.
+//! The public keys of access tokens, refreshed from auth in the background.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,20 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients::AuthClient;
 
-/// A new key is published longer than this before it signs; tokens of a retired one are good no longer.
+/// A new key is published for longer than this before it signs tokens. A retired key stays valid here for no longer
+/// than this.
 const REFRESH_EVERY: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// Tokens may name any key they like; they make us ask no more often than this.
+/// A token may name any key, so unknown keys cause at most one request to auth in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The current key set; cheap to clone.
 #[derive(Clone)]
-pub struct Keys(Arc<Inner>);
+pub struct SigningKeys(Arc<KeysState>);
 
-struct Inner {
+struct KeysState {
     auth: AuthClient,
     current: watch::Sender<Option<Arc<KeySet>>>,
-    asked_for_unknown: Mutex<Option<Instant>>,
+    last_unknown_lookup: Mutex<Option<Instant>>,
 }
 
 /// A key set as the auth service published it.
@@ -37,17 +38,17 @@ struct KeySet {
     by_id: HashMap<String, DecodingKey>,
 }
 
-impl Keys {
-    /// No keys yet: [`Keys::follow`] fetches them.
+impl SigningKeys {
+    /// Creates an empty key set, which [`SigningKeys::run`] fills.
     pub fn new(auth: AuthClient) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(KeysState {
             auth,
             current: watch::Sender::new(None),
-            asked_for_unknown: Mutex::new(None),
+            last_unknown_lookup: Mutex::new(None),
         }))
     }
 
-    /// This key set, and nobody to ask for another.
+    /// Creates a key set that cannot be refreshed.
     #[cfg(test)]
     pub(crate) fn fixed(jwks_json: String) -> Self {
         let nowhere = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
@@ -57,13 +58,16 @@ impl Keys {
         keys
     }
 
-    /// Fetches the key set now and again and again until told to stop; sooner while that fails.
-    pub async fn follow(self, stopping: CancellationToken) {
+    /// Refreshes the key set regularly until `stopping` is cancelled, and more often while that fails.
+    pub async fn run(self, stopping: CancellationToken) {
         while !stopping.is_cancelled() {
             let pause = match self.fetch().await {
                 Ok(()) => REFRESH_EVERY,
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "keys were not fetched");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "failed to fetch the signing keys; will retry"
+                    );
                     RETRY_DELAY
                 }
             };
@@ -75,27 +79,27 @@ impl Keys {
     }
 
     /// Waits for the first key set.
-    pub async fn wait(&self) {
-        // The sender is in `self`: the wait ends with a key set or not at all.
+    pub async fn wait_until_loaded(&self) {
+        // The sender is in `self`, so the channel stays open during the wait.
         let _ = self.0.current.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// The key set as JSON (RFC 7517). Unavailable before the first one is there.
+    /// Returns the key set as JSON (RFC 7517). Fails as unavailable until the first one is loaded.
     pub fn jwks_json(&self) -> Result<String, Error> {
         Ok(self.current()?.jwks_json.clone())
     }
 
-    /// Whether the key `id` is published, as far as we know.
-    pub fn has(&self, id: &str) -> Result<bool, Error> {
+    /// Returns whether the key `id` is published.
+    pub fn contains(&self, id: &str) -> Result<bool, Error> {
         Ok(self.current()?.by_id.contains_key(id))
     }
 
-    /// The key `id`; `None` when the auth service does not know it either.
+    /// Returns the key `id`, or `None` when auth does not know it either.
     pub async fn find(&self, id: &str) -> Result<Option<DecodingKey>, Error> {
         if let Some(key) = self.current()?.by_id.get(id) {
             return Ok(Some(key.clone()));
         }
-        self.ask_for_unknown(id).await?;
+        self.look_up_unknown(id).await?;
         Ok(self.current()?.by_id.get(id).cloned())
     }
 
@@ -103,15 +107,15 @@ impl Keys {
         self.0.current.borrow().clone().ok_or_else(unavailable)
     }
 
-    /// Fetches once for all who meet an unknown key at the same time.
-    async fn ask_for_unknown(&self, id: &str) -> Result<(), Error> {
-        let mut asked = self.0.asked_for_unknown.lock().await;
-        let is_known_now = self.current()?.by_id.contains_key(id);
-        let is_too_soon = asked.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_PAUSE);
-        if is_known_now || is_too_soon {
+    /// Refreshes the key set once for all requests that have an unknown key at the same time.
+    async fn look_up_unknown(&self, id: &str) -> Result<(), Error> {
+        let mut last_lookup = self.0.last_unknown_lookup.lock().await;
+        let is_known = self.current()?.by_id.contains_key(id);
+        let is_too_soon = last_lookup.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_PAUSE);
+        if is_known || is_too_soon {
             return Ok(());
         }
-        *asked = Some(Instant::now());
+        *last_lookup = Some(Instant::now());
         let fetched = self.fetch().await;
         fetched.map_err(|error| unavailable().with_source(error))
     }
@@ -130,7 +134,8 @@ impl Keys {
 
 impl KeySet {
     fn parse(jwks_json: String) -> anyhow::Result<Self> {
-        let set: JwkSet = serde_json::from_str(&jwks_json).context("the key set is not one")?;
+        let set: JwkSet =
+            serde_json::from_str(&jwks_json).context("the key set is not valid JSON")?;
         let mut by_id = HashMap::new();
         for jwk in &set.keys {
             let id = jwk.common.key_id.clone().context("a key has no id")?;
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_key_set_is_refused_whole() {
+    fn an_invalid_key_set_is_refused_completely() {
         assert!(KeySet::parse("{}".to_owned()).is_err());
         let without_id = JWKS.replace("\"kid\":\"k1\",", "");
         assert!(KeySet::parse(without_id).is_err());

@@ -1,9 +1,9 @@
-//! The gateway: the platform's REST and WebSocket face.
+//! The gateway: the platform's REST and WebSocket interface.
 //!
-//! It knows who asks ([`token`], [`revocations`]), how requests and answers look on the wire
-//! ([`routes`], [`extract`], [`problem`]) and whom to ask ([`app`]); the rules live in the services.
-//! [`middleware`] is around every request, [`server`] around every connection, [`openapi`] describes
-//! the endpoints, [`ws`] tells sockets what happens.
+//! It verifies access tokens ([`token`], [`revocations`]), converts between JSON and gRPC ([`routes`], [`extract`],
+//! [`problem`]) and calls the services ([`clients`]), which contain the rules. [`server`] accepts connections,
+//! [`middleware`] surrounds every request, [`limits`] and [`concurrency`] refuse excessive ones, [`openapi`] describes
+//! the endpoints, and [`ws`] serves sockets.
 
 pub mod app;
 pub mod clients;
@@ -37,11 +37,11 @@ use talktime_kit::{Clock, messaging, ops, telemetry};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::app::App;
+use crate::app::AppState;
 use crate::config::Config;
 use crate::ws::EventFollower;
 
-/// The name in configuration, logs and metrics.
+/// The name of this process in configuration, logs and metrics.
 pub const NAME: &str = "gateway";
 
 /// Runs the gateway until a signal.
@@ -55,24 +55,24 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     )
     .await?;
 
-    let app = App::connect(&config, Clock::System, lifecycle.clone())?;
+    let app = AppState::connect(&config, Clock::System, lifecycle.clone())?;
     let nats = messaging::connect(&config.nats).await?;
     let stopping = lifecycle.stopping();
     let revocations = app.revocations().clone();
-    lifecycle.spawn(revocations.follow(nats.clone(), stopping.clone()));
+    lifecycle.spawn(revocations.run(nats.clone(), stopping.clone()));
     let hub = app.hub();
     let events = EventFollower::new(hub.clone(), nats, lifecycle.clone());
     lifecycle.spawn(events.run());
-    let revoked = app.revocations().changes();
+    let revoked = app.revocations().subscribe();
     lifecycle.spawn(hub.clone().watch_revocations(revoked, stopping.clone()));
     lifecycle.spawn(app.slots().clone().run(stopping.clone()));
-    lifecycle.spawn(app.keys().clone().follow(stopping));
+    lifecycle.spawn(app.keys().clone().run(stopping));
     spawn_readiness(&app, &lifecycle);
 
     let listener = TcpListener::bind(config.http.listen)
         .await
         .with_context(|| format!("TALKTIME_GATEWAY__HTTP__LISTEN: {}", config.http.listen))?;
-    raise_open_files();
+    raise_open_files_limit();
     let router = routes::router(app, &config.http);
     let server = server::serve(listener, router, &config.http, lifecycle.stopping());
     lifecycle
@@ -82,27 +82,27 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Each connection is an open file; the soft limit is often far below what the system allows.
-fn raise_open_files() {
+/// Raises the soft limit of open files to the hard one: every connection is an open file.
+fn raise_open_files_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "failed to raise the limit of open files; it stays as it is");
     }
 }
 
-/// How long a start waits for the stream of events: sockets need it, everything else does not.
+/// How long the start waits for the stream of events, which only sockets need.
 const STREAM_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Ready once tokens can be checked: without keys and revocations every request would be refused.
-/// Redis, NATS and the services may be down; what does not need them is served.
-fn spawn_readiness(app: &App, lifecycle: &Lifecycle) {
+/// Reports readiness once tokens can be verified: without keys and revocations every request would be refused. Redis,
+/// NATS and the services may be unavailable; requests that do not need them are served.
+fn spawn_readiness(app: &AppState, lifecycle: &Lifecycle) {
     let (keys, revocations) = (app.keys().clone(), app.revocations().clone());
     let hub = app.hub().clone();
     let (process, stopping) = (lifecycle.clone(), lifecycle.stopping());
     let becoming_ready = async move {
-        keys.wait().await;
-        revocations.wait().await;
+        keys.wait_until_loaded().await;
+        revocations.wait_until_loaded().await;
         if timeout(STREAM_WAIT_MAX, hub.wait_for_stream())
             .await
             .is_err()

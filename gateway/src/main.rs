@@ -1,4 +1,4 @@
-//! The gateway's binary.
+//! The command line of the gateway.
 
 use clap::{Parser, Subcommand};
 use talktime_gateway::NAME;

@@ -73,7 +73,7 @@ pub async fn request_middleware(
         let answer = answer_in_time(layer, started, request, next).await;
         let problem = answer.extensions().get::<Problem>().cloned();
         let mut response = match &problem {
-            Some(problem) => copy_headers(&answer, problem.document(&request_id)),
+            Some(problem) => copy_headers(&answer, problem.to_document(&request_id)),
             None => answer,
         };
         let echo = HeaderValue::from_str(&request_id).expect("visible ASCII is a header value");
@@ -108,12 +108,12 @@ async fn answer_with_permit(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    check_head(&request)?;
+    check_sizes_and_head(&request)?;
     let _permit = concurrency.acquire().await?;
     Ok(next.run(request).await)
 }
 
-fn check_head(request: &Request) -> Result<(), Error> {
+fn check_sizes_and_head(request: &Request) -> Result<(), Error> {
     let uri = request.uri();
     let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
     if uri_bytes > URI_BYTES_MAX {
@@ -132,7 +132,7 @@ fn check_head(request: &Request) -> Result<(), Error> {
             detail,
         ));
     }
-    head::check(request)
+    head::check_head(request)
 }
 
 fn panic_problem(panic: &(dyn Any + Send)) -> Problem {

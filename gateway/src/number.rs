@@ -1,8 +1,7 @@
-//! Numbers with at most two decimals, which is what rupees and ratings are on the wire.
+//! Numbers with at most two decimals: rupees and ratings in JSON.
 //!
-//! Inside they are integers: paise, hundredths of a star. Between the two stands the decimal text of
-//! the JSON document and nothing else: [`RawValue`] hands that text over as it came and writes it as
-//! it is, so no binary float ever touches money (contract, section 1).
+//! Services use integers for them: paise, or hundredths of a star. [`RawValue`] reads and writes the decimal text of
+//! the JSON document unchanged, so no binary float is used for money (contract, section 1).
 
 use std::borrow::Cow;
 
@@ -16,19 +15,19 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A number that goes out, in hundredths: 1250 is `12.50`, 1200 is `12`.
+/// A number in an answer, in hundredths: 1250 is `12.50`, 1200 is `12`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hundredths(pub i64);
 
 impl Hundredths {
-    /// Seconds as minutes, rounded to one decimal: 90 is `1.50`.
-    pub fn minutes(seconds: i64) -> Self {
+    /// Converts seconds to minutes, rounded to one decimal: 90 is `1.50`.
+    pub fn from_seconds(seconds: i64) -> Self {
         let tenths = seconds.saturating_add(3) / 6;
         Self(tenths.saturating_mul(10))
     }
 
-    /// A rating as answers show it: zero where nobody has rated.
-    pub fn rating(hundredths: Option<i32>) -> Self {
+    /// Converts a rating. It is zero for a listener without ratings.
+    pub fn from_rating(hundredths: Option<i32>) -> Self {
         Self(hundredths.unwrap_or_default().into())
     }
 
@@ -43,8 +42,8 @@ impl Hundredths {
     }
 }
 
-/// How both kinds of number are described.
-fn described() -> RefOr<Schema> {
+/// Returns the schema of both types.
+fn decimal_schema() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::Number)
         .description(Some("A number with at most two decimals."))
@@ -53,7 +52,7 @@ fn described() -> RefOr<Schema> {
 
 impl PartialSchema for Hundredths {
     fn schema() -> RefOr<Schema> {
-        described()
+        decimal_schema()
     }
 }
 
@@ -70,17 +69,17 @@ impl Serialize for Hundredths {
     }
 }
 
-/// A number that came in, as the text it came as.
+/// A number in a request, stored as its text.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Number(String);
+pub struct DecimalNumber(String);
 
-impl Number {
-    /// Reads a JSON number, such as a query parameter; `None` for anything else.
+impl DecimalNumber {
+    /// Parses a JSON number, such as a query parameter. Returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// The exact value in hundredths; `None` when it has more than two decimals or does not fit.
+    /// Returns the exact value in hundredths, or `None` if it has more than two decimals or is too large.
     pub fn hundredths(&self) -> Option<i64> {
         let value = Decimal::from_str_exact(&self.0)
             .or_else(|_| Decimal::from_scientific(&self.0))
@@ -93,22 +92,22 @@ impl Number {
     }
 }
 
-impl PartialSchema for Number {
+impl PartialSchema for DecimalNumber {
     fn schema() -> RefOr<Schema> {
-        described()
+        decimal_schema()
     }
 }
 
-impl ToSchema for Number {
+impl ToSchema for DecimalNumber {
     fn name() -> Cow<'static, str> {
         "Hundredths".into()
     }
 }
 
-impl<'de> Deserialize<'de> for Number {
+impl<'de> Deserialize<'de> for DecimalNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        // The text is a JSON value already; what begins so can only be a number.
+        // The text is a valid JSON value, so one that begins like this is a number.
         if raw
             .get()
             .starts_with(|first: char| first == '-' || first.is_ascii_digit())
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_are_minutes_with_one_decimal() {
+    fn seconds_become_minutes_with_one_decimal() {
         for (seconds, text) in [
             (0, "0"),
             (2, "0"),
@@ -134,7 +133,7 @@ mod tests {
             (119, "2"),
             (3_600, "60"),
         ] {
-            assert_eq!(Hundredths::minutes(seconds).text(), text, "{seconds}");
+            assert_eq!(Hundredths::from_seconds(seconds).text(), text, "{seconds}");
         }
     }
 
@@ -143,7 +142,7 @@ mod tests {
     }
 
     fn received(text: &str) -> Option<i64> {
-        Number::parse(text)?.hundredths()
+        DecimalNumber::parse(text)?.hundredths()
     }
 
     #[test]
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_sum_of_money_is_not_rounded_to_one() {
+    fn numbers_with_more_than_two_decimals_are_not_rounded() {
         for text in ["0.001", "150.009", "92233720368547758.08", "1e400", "1e-9"] {
             assert_eq!(received(text), None, "{text}");
         }
@@ -177,7 +176,7 @@ mod tests {
     #[test]
     fn only_json_numbers_are_numbers() {
         for text in ["\"150\"", "null", "true", "1_000", "+1", ".5", "[1]", ""] {
-            assert_eq!(Number::parse(text), None, "{text}");
+            assert_eq!(DecimalNumber::parse(text), None, "{text}");
         }
     }
 }

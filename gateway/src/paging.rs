@@ -7,50 +7,52 @@ use utoipa::{IntoParams, ToSchema};
 const PER_PAGE_DEFAULT: i32 = 20;
 const PER_PAGE_MAX: i64 = 100;
 
-/// Which page is asked for.
+/// The page of a list that a client requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Page {
+pub struct PageRequest {
     /// From 1.
     pub page: i32,
-    /// 1 to 100.
+    /// From 1 to 100.
     pub per_page: i32,
 }
 
-/// The paging part of an answer.
+/// The position of a page in its list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Pagination {
-    /// From 1.
+    /// The number of the page, from 1.
     pub page: i32,
-    /// 1 to 100.
+    /// The maximum number of entries on a page, from 1 to 100.
     pub per_page: i32,
-    /// Entries on all pages.
+    /// The number of entries on all pages.
     pub total: i64,
-    /// Whether a page follows.
+    /// Whether there is a next page.
     pub has_next: bool,
-    /// Whether a page precedes.
+    /// Whether there is a previous page.
     pub has_previous: bool,
 }
 
-/// The query of a list without filters.
+/// The query parameters of a list without filters.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
+    /// The number of the page, from 1. The default is 1.
     #[param(minimum = 1)]
     page: Option<i64>,
+    /// The maximum number of entries on a page. The default is 20.
     #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
 }
 
 impl PageQuery {
-    /// The page that it asks for.
-    pub fn page(self) -> Result<Page, Error> {
-        Page::new(self.page, self.per_page)
+    /// Validates the parameters.
+    pub fn page(self) -> Result<PageRequest, Error> {
+        PageRequest::new(self.page, self.per_page)
     }
 }
 
-impl Page {
-    /// The page of the query parameters `page` and `per_page`; out of range is an error, never
-    /// another page than the one asked for.
+impl PageRequest {
+    /// Validates the query parameters `page` and `per_page`. A value out of range is an error and is never replaced by
+    /// another page.
     pub fn new(page: Option<i64>, per_page: Option<i64>) -> Result<Self, Error> {
         let page = i32::try_from(page.unwrap_or(1))
             .ok()
@@ -66,8 +68,8 @@ impl Page {
         Ok(Self { page, per_page })
     }
 
-    /// The paging part of an answer whose list has `total` entries on all pages.
-    pub fn of(self, total: i64) -> Pagination {
+    /// Returns the position of this page in a list of `total` entries.
+    pub fn with_total(self, total: i64) -> Pagination {
         let Self { page, per_page } = self;
         Pagination {
             page,
@@ -85,16 +87,17 @@ mod tests {
 
     #[test]
     fn the_last_page_has_no_next() {
-        let page = |page| Page { page, per_page: 20 };
-        assert!(page(1).of(21).has_next);
-        assert!(!page(2).of(21).has_next && page(2).of(21).has_previous);
-        assert!(!page(1).of(20).has_next && !page(1).of(0).has_previous);
+        let page = |page| PageRequest { page, per_page: 20 };
+        assert!(page(1).with_total(21).has_next);
+        assert!(!page(2).with_total(21).has_next && page(2).with_total(21).has_previous);
+        assert!(!page(1).with_total(20).has_next && !page(1).with_total(0).has_previous);
     }
 
     #[test]
     fn pages_are_bounded() {
-        let code = |page, per_page| Page::new(page, per_page).map_err(|e| e.code().to_owned());
-        let first = Page {
+        let code =
+            |page, per_page| PageRequest::new(page, per_page).map_err(|e| e.code().to_owned());
+        let first = PageRequest {
             page: 1,
             per_page: 20,
         };

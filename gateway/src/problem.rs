@@ -1,4 +1,4 @@
-//! Errors as the world sees them: problem documents (RFC 9457; contract, section 1).
+//! Error answers: problem documents (RFC 9457; contract, section 1).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use utoipa::ToSchema;
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// What a handler answers with.
+/// The result of a handler.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
-/// An error on its way out. It leaves a handler as a bare response that carries it, and becomes a
-/// document in [`crate::middleware`], where the request's id is known.
+/// An error that a handler returns. It leaves the handler as an empty response with this value as an extension, and
+/// [`crate::middleware`], which knows the id of the request, turns it into a document.
 #[derive(Clone, Debug)]
 pub struct Problem(Arc<Error>);
 
 impl Problem {
-    /// What went wrong.
+    /// Returns the error that caused the problem.
     pub fn error(&self) -> &Error {
         &self.0
     }
 
-    /// The answer to the request `request_id`.
-    pub fn document(&self, request_id: &str) -> Response {
+    /// Builds the answer to the request `request_id`.
+    pub fn to_document(&self, request_id: &str) -> Response {
         let error = self.error();
-        let body = Json(Document {
+        let body = Json(ProblemDocument {
             r#type: "about:blank",
             title: error.kind().title(),
             status: error.kind().http(),
@@ -46,7 +46,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, MEDIA_TYPE);
         if let Some(after) = error.retry_after() {
-            // Rounded up: who comes back at the said second must not be early.
+            // Rounded up, so that a client that waits exactly this long is not too early.
             let secs = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(secs));
         }
@@ -61,26 +61,26 @@ impl Problem {
     }
 }
 
-/// An error: a problem document (RFC 9457).
+/// An error, as a problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(crate) struct Document<'a> {
+pub(crate) struct ProblemDocument<'a> {
     #[schema(example = "about:blank")]
     r#type: &'static str,
     #[schema(example = "Conflict")]
     title: &'static str,
     #[schema(example = 409)]
     status: u16,
-    /// A sentence for a person.
+    /// A sentence that an app may show to its user.
     #[schema(example = "This user name is taken.")]
     detail: &'a str,
-    /// Stable, for programs.
+    /// A stable code for programs.
     #[schema(pattern = "^[a-z0-9_]+$", example = "username_taken")]
     code: &'a str,
-    /// To name when asking about this answer; also in the header `x-request-id`.
+    /// The id of the request, for questions to the operator. The header `x-request-id` has it too.
     #[schema(example = "0197a2c4-8e1b-7c3d-9f00-000000000000")]
     request_id: &'a str,
-    /// With a 422: each field that is wrong.
+    /// Each invalid field. Only a 422 has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<FieldProblem>>)]
     errors: Option<&'a [FieldError]>,
@@ -90,13 +90,13 @@ pub(crate) struct Document<'a> {
     members: &'a BTreeMap<String, serde_json::Value>,
 }
 
-/// A field that is wrong.
+/// An invalid field of a request body.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the kit's own FieldError")]
 pub(crate) struct FieldProblem {
     #[schema(example = "payout_account.ifsc_code")]
     field: String,
-    /// A sentence for a person.
+    /// The end of a sentence that begins with the field.
     #[schema(example = "is missing")]
     message: String,
 }
@@ -107,7 +107,7 @@ impl From<Error> for Problem {
     }
 }
 
-/// What a service answered, or the lack of an answer.
+/// Converts the answer of a service, or the failure to receive one.
 impl From<Status> for Problem {
     fn from(status: Status) -> Self {
         Error::from(status).into()
@@ -147,7 +147,7 @@ mod tests {
             field: "phone".to_owned(),
             message: "is missing".to_owned(),
         }]);
-        let response = Problem::from(error).document("r-1");
+        let response = Problem::from(error).to_document("r-1");
         assert_eq!(response.status(), 422);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         assert_eq!(
@@ -166,22 +166,22 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_422_lists_fields() {
-        let response = Problem::from(Error::invalid("bad_page", "No.")).document("r-2");
+        let response = Problem::from(Error::invalid("bad_page", "No.")).to_document("r-2");
         assert_eq!(body_of(response).await.get("errors"), None);
     }
 
     #[test]
-    fn waiting_times_are_rounded_up() {
+    fn retry_times_are_rounded_up() {
         let error = Error::new(Kind::RateLimited, "too_many", "Slow down.")
             .with_retry_after(Duration::from_millis(1_200));
-        let response = Problem::from(error).document("r-3");
+        let response = Problem::from(error).to_document("r-3");
         assert_eq!(response.headers()[RETRY_AFTER], "2");
     }
 
     #[test]
-    fn a_refused_caller_is_told_how_to_come_in() {
+    fn a_401_names_the_authentication_scheme() {
         let error = Error::new(Kind::Unauthenticated, "missing_token", "Log in first.");
-        let response = Problem::from(error).document("r-4");
+        let response = Problem::from(error).to_document("r-4");
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
     }
 }

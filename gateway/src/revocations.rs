@@ -1,10 +1,10 @@
-//! Access tokens that hold no more, kept at hand.
+//! Revoked access tokens, stored in memory.
 //!
-//! Auth keeps them in Postgres. It tells of each new one on NATS, and every replica of the gateway asks
-//! for the latest a few times a second, so a revoked token is refused within a second whatever became of
-//! NATS or Redis. Requests look into memory alone. Only when auth has not answered for a second do they
-//! ask Redis as well, where auth keeps the same (contract, section 2); when that is away too, nobody comes
-//! in. Neither does anybody before the first answer: Redis alone may have been flushed.
+//! Auth stores revocations in Postgres and publishes each new one on NATS. Every replica of the gateway also polls
+//! auth a few times a second, so a revoked token is refused within a second even without NATS and Redis. Requests
+//! read the memory only. If auth has not answered for a second, they also read Redis, where auth stores the same
+//! (contract, section 2). If Redis is unavailable too, requests are refused. They are also refused until the first
+//! answer of auth, because Redis alone may have lost its data.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,37 +31,36 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients::AuthClient;
 
-/// How often Redis had to be asked, in the metrics.
-const ASKED_OF_REDIS: &str = "gateway_revocations_asked_of_redis_total";
-/// The known revocations are complete for so long after a poll. Deletions rely on it: auth waits as long.
+const REDIS_LOOKUPS: &str = "gateway_revocations_asked_of_redis_total";
+/// The revocations in memory are trusted for this time after a poll. Deletions rely on it: auth waits as long.
 const FRESH_FOR: Duration = REVOCATIONS_HOLD;
-/// Several tries fit into that.
-const ASK_EVERY: Duration = Duration::from_millis(250);
-const ASK_TIMEOUT: Duration = Duration::from_millis(400);
-/// The first load of a replica is many pages; more than this is a mistake somewhere.
+/// Short enough for several attempts in that time.
+const POLL_EVERY: Duration = Duration::from_millis(250);
+const POLL_TIMEOUT: Duration = Duration::from_millis(400);
+/// The first poll of a replica has many pages. More than this number is a bug.
 const PAGES_MAX: usize = 1_000;
-const FORGET_EVERY: Duration = Duration::from_mins(1);
+const CLEAN_EVERY: Duration = Duration::from_mins(1);
 const CHANGES_KEPT: usize = 1_024;
 
-/// The tokens that are revoked and have not expired; cheap to clone.
+/// The revoked tokens that have not expired; cheap to clone.
 #[derive(Clone)]
-pub struct Revocations(Arc<Inner>);
+pub struct RevocationList(Arc<ListState>);
 
-struct Inner {
+struct ListState {
     auth: AuthClient,
     redis: Pool,
     clock: Clock,
-    known: RwLock<Known>,
-    /// Whether auth has ever answered.
+    known: RwLock<KnownRevocations>,
+    /// Whether auth has answered at least once.
     is_loaded: watch::Sender<bool>,
-    /// Whose tokens are concerned by what has become known.
+    /// The users of new revocations.
     changes: broadcast::Sender<i64>,
 }
 
-/// What identifies a token, and what it belongs to.
+/// Identifies a token, its session and its user.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity<'a> {
-    /// Whose it is.
+pub struct TokenRef<'a> {
+    /// The user of the token.
     pub user_id: i64,
     /// Its `jti`.
     pub token_id: &'a str,
@@ -72,27 +71,27 @@ pub struct Identity<'a> {
 }
 
 #[derive(Default)]
-struct Known {
-    /// When each is forgotten, by `jti` or `sid`: both are random ids, so they share a map.
+struct KnownRevocations {
+    /// When each revocation can be removed, by `jti` or `sid`. Both are random ids, so they share a map.
     ids: HashMap<String, DateTime<Utc>>,
     users: HashMap<i64, RevokedUser>,
-    /// Auth's clock at the latest answer.
+    /// The time of the latest answer, by the clock of auth.
     as_of: Option<Timestamp>,
-    /// When that answer was asked for.
-    asked_at: Option<Instant>,
+    /// When that answer was requested.
+    polled_at: Option<Instant>,
 }
 
-/// Tokens that were issued until then hold no more.
+/// All tokens of a user up to a time of issue are revoked.
 #[derive(Clone, Copy)]
 struct RevokedUser {
     issued_until: DateTime<Utc>,
-    forgotten_at: DateTime<Utc>,
+    removable_at: DateTime<Utc>,
 }
 
-impl Revocations {
-    /// Nothing known yet: [`Revocations::follow`] asks.
+impl RevocationList {
+    /// Creates an empty list, which [`RevocationList::run`] fills.
     pub fn new(auth: AuthClient, redis: Pool, clock: Clock) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ListState {
             auth,
             redis,
             clock,
@@ -102,9 +101,9 @@ impl Revocations {
         }))
     }
 
-    /// Waits for auth's first answer.
-    pub async fn wait(&self) {
-        // The sender is in `self`: the wait ends with an answer or not at all.
+    /// Waits for the first answer of auth.
+    pub async fn wait_until_loaded(&self) {
+        // The sender is in `self`, so the channel stays open during the wait.
         let _ = self
             .0
             .is_loaded
@@ -113,72 +112,71 @@ impl Revocations {
             .await;
     }
 
-    /// Hears whose tokens are concerned, each time that something becomes known. Who falls behind
-    /// must look at everyone.
-    pub fn changes(&self) -> broadcast::Receiver<i64> {
+    /// Subscribes to the users of new revocations. A receiver that lags must check all users.
+    pub fn subscribe(&self) -> broadcast::Receiver<i64> {
         self.0.changes.subscribe()
     }
 
-    /// Whether a token is revoked; unavailable when that cannot be known.
-    pub async fn cover(&self, token: Identity<'_>) -> Result<bool, Error> {
-        let (is_covered, is_fresh) = {
+    /// Returns whether a token is revoked. Fails as unavailable when that cannot be determined.
+    pub async fn is_revoked(&self, token: TokenRef<'_>) -> Result<bool, Error> {
+        let (is_revoked, is_fresh) = {
             let known = self.known();
-            (known.cover(token), known.is_fresh())
+            (known.contains(token), known.is_fresh())
         };
-        if is_covered || is_fresh {
-            return Ok(is_covered);
+        if is_revoked || is_fresh {
+            return Ok(is_revoked);
         }
         if !*self.0.is_loaded.borrow() {
             return Err(unavailable());
         }
-        metrics::counter!(ASKED_OF_REDIS).increment(1);
-        self.ask_redis(token).await
+        metrics::counter!(REDIS_LOOKUPS).increment(1);
+        self.is_revoked_in_redis(token).await
     }
 
-    /// Asks auth now: whoever has just revoked something wants it to hold here when they are answered.
-    /// If auth does not answer, the next regular question makes up for it.
+    /// Polls auth at once, so that a revocation by the current request is effective before its answer. If auth does
+    /// not answer, the next regular poll compensates.
     pub async fn refresh(&self) {
-        if let Err(error) = self.ask_auth().await {
-            tracing::debug!(%error, "revocations come with the next question");
+        if let Err(error) = self.poll_auth().await {
+            tracing::debug!(%error, "failed to fetch revocations; the next poll will");
         }
     }
 
-    /// Follows auth until told to stop.
-    pub async fn follow(self, nats: Client, stopping: CancellationToken) {
-        // From zero on, so that the first is seen to be one more.
-        metrics::counter!(ASKED_OF_REDIS).increment(0);
+    /// Updates the list until `stopping` is cancelled.
+    pub async fn run(self, nats: Client, stopping: CancellationToken) {
+        // Starts at zero, so that the first increase is visible.
+        metrics::counter!(REDIS_LOOKUPS).increment(0);
         tokio::select! {
-            () = self.ask_again_and_again() => {}
-            () = self.listen(nats) => {}
+            () = self.poll_forever() => {}
+            () = self.follow_events(nats) => {}
             () = stopping.cancelled() => {}
         }
     }
 
-    async fn ask_again_and_again(&self) {
-        let mut forgot_at = Instant::now();
-        let mut is_away = false;
+    async fn poll_forever(&self) {
+        let mut cleaned_at = Instant::now();
+        let mut is_failing = false;
         loop {
-            let asked = self.ask_auth().await;
-            if let Err(error) = &asked
-                && !is_away
+            let polled = self.poll_auth().await;
+            if let Err(error) = &polled
+                && !is_failing
             {
-                tracing::warn!(%error, "revocations were not fetched");
+                tracing::warn!(%error, "failed to fetch revocations; will retry");
             }
-            is_away = asked.is_err();
-            if forgot_at.elapsed() > FORGET_EVERY {
-                self.known_mut().forget_expired(self.0.clock.now());
-                forgot_at = Instant::now();
+            is_failing = polled.is_err();
+            if cleaned_at.elapsed() > CLEAN_EVERY {
+                self.known_mut().remove_expired(self.0.clock.now());
+                cleaned_at = Instant::now();
             }
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 
-    /// Never ends, so that questions go on without NATS.
-    async fn listen(&self, nats: Client) {
+    /// Never ends, so that polling continues without NATS.
+    async fn follow_events(&self, nats: Client) {
         let subject = subject(&Kind::TokensRevoked(TokensRevoked::default()));
         match nats.subscribe(subject).await {
-            Ok(mut told) => {
-                while let Some(message) = told.next().await {
+            Ok(mut messages) => {
+                while let Some(message) = messages.next().await {
                     if let Ok(event) = Event::decode(message.payload)
                         && let Some(Kind::TokensRevoked(revoked)) = event.kind
                     {
@@ -186,19 +184,21 @@ impl Revocations {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "revocations are only asked for"),
+            Err(error) => {
+                tracing::warn!(%error, "failed to subscribe to revocations; they are only polled")
+            }
         }
         std::future::pending::<()>().await;
     }
 
-    async fn ask_auth(&self) -> Result<(), Error> {
-        let asked_at = Instant::now();
+    async fn poll_auth(&self) -> Result<(), Error> {
+        let polled_at = Instant::now();
         let since = self.known().as_of;
         let mut after_id = 0;
         let mut as_of = None;
         for _ in 0..PAGES_MAX {
-            let page = self.ask_for_page(since, after_id).await?;
-            // The first page's: what is revoked while we read on comes with the next question.
+            let page = self.load_page(since, after_id).await?;
+            // The time of the first page: a revocation in the meantime is part of the next poll.
             as_of = as_of.or(page.as_of);
             for revoked in page.revocations {
                 self.add(revoked);
@@ -206,22 +206,24 @@ impl Revocations {
             if !page.has_more {
                 let mut known = self.known_mut();
                 known.as_of = as_of;
-                known.asked_at = known.asked_at.max(Some(asked_at));
+                known.polled_at = known.polled_at.max(Some(polled_at));
                 self.0.is_loaded.send_replace(true);
                 return Ok(());
             }
             after_id = page.last_id;
         }
-        Err(Error::internal("auth's list of revocations has no end"))
+        Err(Error::internal(
+            "the list of revocations has too many pages",
+        ))
     }
 
-    async fn ask_for_page(
+    async fn load_page(
         &self,
         since: Option<Timestamp>,
         after_id: i64,
     ) -> Result<ListRevocationsResponse, Error> {
         let mut request = tonic::Request::new(ListRevocationsRequest { since, after_id });
-        request.set_timeout(ASK_TIMEOUT);
+        request.set_timeout(POLL_TIMEOUT);
         let answer = self.0.auth.clone().list_revocations(request).await?;
         Ok(answer.into_inner())
     }
@@ -229,16 +231,12 @@ impl Revocations {
     fn add(&self, revoked: TokensRevoked) {
         let user_id = revoked.user_id;
         self.known_mut().add(revoked);
-        self.tell(user_id);
-    }
-
-    fn tell(&self, user_id: i64) {
-        // Fails only when nobody listens.
+        // Fails only when there is no receiver.
         let _ = self.0.changes.send(user_id);
     }
 
-    async fn ask_redis(&self, token: Identity<'_>) -> Result<bool, Error> {
-        let Identity {
+    async fn is_revoked_in_redis(&self, token: TokenRef<'_>) -> Result<bool, Error> {
+        let TokenRef {
             user_id,
             token_id,
             session_id,
@@ -256,11 +254,11 @@ impl Revocations {
             || all.is_some_and(|revoked_before| issued_at <= revoked_before))
     }
 
-    fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+    fn known(&self) -> std::sync::RwLockReadGuard<'_, KnownRevocations> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known_mut(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
+    fn known_mut(&self) -> std::sync::RwLockWriteGuard<'_, KnownRevocations> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -273,8 +271,8 @@ fn unavailable() -> Error {
     )
 }
 
-impl Known {
-    fn cover(&self, token: Identity<'_>) -> bool {
+impl KnownRevocations {
+    fn contains(&self, token: TokenRef<'_>) -> bool {
         self.ids.contains_key(token.token_id)
             || self.ids.contains_key(token.session_id)
             || self
@@ -284,32 +282,32 @@ impl Known {
     }
 
     fn is_fresh(&self) -> bool {
-        self.asked_at.is_some_and(|at| at.elapsed() < FRESH_FOR)
+        self.polled_at.is_some_and(|at| at.elapsed() < FRESH_FOR)
     }
 
     fn add(&mut self, revoked: TokensRevoked) {
-        let forgotten_at =
+        let removable_at =
             datetime(revoked.expires_at.as_ref()).unwrap_or(DateTime::<Utc>::MAX_UTC);
         for id in revoked.token_ids.into_iter().chain(revoked.session_ids) {
-            self.ids.insert(id, forgotten_at);
+            self.ids.insert(id, removable_at);
         }
         if let Some(issued_until) = datetime(revoked.issued_until.as_ref()) {
-            self.add_user(revoked.user_id, issued_until, forgotten_at);
+            self.add_user(revoked.user_id, issued_until, removable_at);
         }
     }
 
-    fn add_user(&mut self, user_id: i64, issued_until: DateTime<Utc>, forgotten_at: DateTime<Utc>) {
+    fn add_user(&mut self, user_id: i64, issued_until: DateTime<Utc>, removable_at: DateTime<Utc>) {
         let user = self.users.entry(user_id).or_insert(RevokedUser {
             issued_until,
-            forgotten_at,
+            removable_at,
         });
         user.issued_until = user.issued_until.max(issued_until);
-        user.forgotten_at = user.forgotten_at.max(forgotten_at);
+        user.removable_at = user.removable_at.max(removable_at);
     }
 
-    fn forget_expired(&mut self, now: DateTime<Utc>) {
-        self.ids.retain(|_, forgotten_at| *forgotten_at > now);
-        self.users.retain(|_, user| user.forgotten_at > now);
+    fn remove_expired(&mut self, now: DateTime<Utc>) {
+        self.ids.retain(|_, removable_at| *removable_at > now);
+        self.users.retain(|_, user| user.removable_at > now);
     }
 }
 
@@ -323,8 +321,8 @@ mod tests {
         DateTime::from_timestamp(secs, 0).expect("valid")
     }
 
-    fn token(issued_at: i64) -> Identity<'static> {
-        Identity {
+    fn token(issued_at: i64) -> TokenRef<'static> {
+        TokenRef {
             user_id: 7,
             token_id: "t1",
             session_id: "s1",
@@ -332,8 +330,12 @@ mod tests {
         }
     }
 
-    fn revoked(token_ids: &[&str], session_ids: &[&str], issued_until: Option<i64>) -> Known {
-        let mut known = Known::default();
+    fn revoked(
+        token_ids: &[&str],
+        session_ids: &[&str],
+        issued_until: Option<i64>,
+    ) -> KnownRevocations {
+        let mut known = KnownRevocations::default();
         known.add(TokensRevoked {
             user_id: 7,
             token_ids: token_ids.iter().map(ToString::to_string).collect(),
@@ -345,21 +347,21 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_by_itself_with_its_session_or_with_its_user() {
-        assert!(!Known::default().cover(token(1_000)));
-        assert!(revoked(&["t1"], &[], None).cover(token(1_000)));
-        assert!(revoked(&[], &["s1"], None).cover(token(1_000)));
-        assert!(revoked(&[], &[], Some(1_000)).cover(token(1_000)));
-        assert!(!revoked(&["t2"], &["s2"], Some(999)).cover(token(1_000)));
+    fn a_token_is_revoked_by_itself_with_its_session_or_with_its_user() {
+        assert!(!KnownRevocations::default().contains(token(1_000)));
+        assert!(revoked(&["t1"], &[], None).contains(token(1_000)));
+        assert!(revoked(&[], &["s1"], None).contains(token(1_000)));
+        assert!(revoked(&[], &[], Some(1_000)).contains(token(1_000)));
+        assert!(!revoked(&["t2"], &["s2"], Some(999)).contains(token(1_000)));
     }
 
     #[test]
-    fn what_has_expired_is_forgotten_and_nothing_else() {
+    fn only_expired_revocations_are_removed() {
         let mut known = revoked(&["t1"], &[], Some(1_000));
-        known.forget_expired(at(1_999));
-        assert!(known.cover(token(1_000)));
-        known.forget_expired(at(2_000));
-        assert!(!known.cover(token(1_000)));
+        known.remove_expired(at(1_999));
+        assert!(known.contains(token(1_000)));
+        known.remove_expired(at(2_000));
+        assert!(!known.contains(token(1_000)));
         assert!(known.ids.is_empty() && known.users.is_empty());
     }
 
@@ -367,8 +369,8 @@ mod tests {
     fn a_later_revocation_of_a_user_never_shortens_an_earlier_one() {
         let mut known = revoked(&[], &[], Some(1_000));
         known.add_user(7, at(500), at(1_500));
-        assert!(known.cover(token(1_000)));
-        known.forget_expired(at(1_500));
-        assert!(known.cover(token(1_000)));
+        assert!(known.contains(token(1_000)));
+        known.remove_expired(at(1_500));
+        assert!(known.contains(token(1_000)));
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks: access tokens, checked on every request (contract, sections 1 and 2).
+//! Access tokens, verified on every request (contract, sections 1 and 2).
 
 use std::sync::Arc;
 
@@ -14,61 +14,61 @@ use sha2::{Digest, Sha256};
 use talktime_kit::tokens::claim_validation;
 use talktime_kit::{Clock, Error, Kind};
 
-use crate::keys::Keys;
+use crate::keys::SigningKeys;
 use crate::problem::Problem;
-use crate::revocations::{Identity, Revocations};
+use crate::revocations::{RevocationList, TokenRef};
 
 const ACCESS: &str = "access";
-/// Checking a signature takes longer than all else that the gateway does for a small request. So many
-/// tokens are remembered as checked, a few hundred bytes each; the least used go first.
+/// Verifying a signature takes longer than everything else that the gateway does for a small request, so this many
+/// verified tokens are cached, at a few hundred bytes each. The least used ones are dropped first.
 const VERIFIED_MAX: usize = 50_000;
 
-/// The person behind a valid access token.
+/// The user who sent a valid access token.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Caller {
-    /// The person.
+pub struct CurrentUser {
+    /// The token's `user_id`.
     pub user_id: i64,
     /// The token's `jti`.
     pub token_id: String,
-    /// The token's `sid`: the session that it belongs to.
+    /// The token's `sid`, the session that it belongs to.
     pub session_id: String,
-    /// When the token was issued, in seconds since 1970.
+    /// The token's `iat`, in seconds since 1970.
     pub issued_at: i64,
-    /// When the token ends.
+    /// The token's `exp`.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Checks access tokens; cheap to clone.
+/// Verifies access tokens; cheap to clone.
 #[derive(Clone)]
-pub struct Tokens {
-    keys: Keys,
-    revocations: Revocations,
-    /// By the token's hash, so that no token lies about in memory.
-    verified: Arc<Cache<[u8; 32], Arc<Verified>>>,
+pub struct TokenVerifier {
+    keys: SigningKeys,
+    revocations: RevocationList,
+    /// Keyed by the token's hash, so that no token is stored in memory.
+    verified: Arc<Cache<[u8; 32], Arc<VerifiedToken>>>,
     clock: Clock,
 }
 
-/// A token whose signature and claims are right; whether it still holds is another question.
-struct Verified {
+/// A token with a valid signature and valid claims. It may have expired or been revoked since.
+struct VerifiedToken {
     key_id: String,
-    claims: Claims,
+    claims: TokenClaims,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     user_id: i64,
     jti: String,
     sid: String,
-    /// Seconds since 1970, as `exp`.
+    /// In seconds since 1970, like `exp`.
     iat: i64,
     exp: i64,
     #[serde(rename = "type")]
     kind: String,
 }
 
-impl Tokens {
-    /// Checks with these keys, against these revocations.
-    pub fn new(keys: Keys, revocations: Revocations, clock: Clock) -> Self {
+impl TokenVerifier {
+    /// Creates a verifier with an empty cache.
+    pub fn new(keys: SigningKeys, revocations: RevocationList, clock: Clock) -> Self {
         Self {
             keys,
             revocations,
@@ -77,22 +77,25 @@ impl Tokens {
         }
     }
 
-    /// The person behind `token`. Refuses what is not an access token of ours, is expired or
-    /// revoked; unavailable when that cannot be known: nobody comes in because something is down.
-    pub async fn check(&self, token: &str) -> Result<Caller, Error> {
-        let verified = self.verified(token).await?;
+    /// Verifies a token and returns its user.
+    ///
+    /// # Errors
+    /// The token is invalid, expired or revoked. The error is `Unavailable` when that cannot be determined: an outage
+    /// never lets anyone in.
+    pub async fn verify(&self, token: &str) -> Result<CurrentUser, Error> {
+        let verified = self.verify_cached(token).await?;
         let claims = &verified.claims;
-        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or_else(invalid)?;
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or_else(invalid_token)?;
         if expires_at <= self.clock.now() {
             return Err(refused("token_expired", "The access token has expired."));
         }
-        if self.revocations.cover(claims.identity()).await? {
+        if self.revocations.is_revoked(claims.token_ref()).await? {
             return Err(refused(
                 "token_revoked",
                 "The access token has been revoked.",
             ));
         }
-        Ok(Caller {
+        Ok(CurrentUser {
             user_id: claims.user_id,
             token_id: claims.jti.clone(),
             session_id: claims.sid.clone(),
@@ -101,48 +104,48 @@ impl Tokens {
         })
     }
 
-    /// Whether the token of a caller who came in with it has been revoked since.
-    pub async fn is_revoked(&self, caller: &Caller) -> Result<bool, Error> {
-        let identity = Identity {
-            user_id: caller.user_id,
-            token_id: &caller.token_id,
-            session_id: &caller.session_id,
-            issued_at: caller.issued_at,
+    /// Returns whether the token of this user has been revoked since it was verified.
+    pub async fn is_revoked(&self, current_user: &CurrentUser) -> Result<bool, Error> {
+        let token = TokenRef {
+            user_id: current_user.user_id,
+            token_id: &current_user.token_id,
+            session_id: &current_user.session_id,
+            issued_at: current_user.issued_at,
         };
-        self.revocations.cover(identity).await
+        self.revocations.is_revoked(token).await
     }
 
-    /// From memory, as long as its key is published.
-    async fn verified(&self, token: &str) -> Result<Arc<Verified>, Error> {
+    /// Returns the cached token, as long as its key is published.
+    async fn verify_cached(&self, token: &str) -> Result<Arc<VerifiedToken>, Error> {
         let hash = Sha256::digest(token).into();
         if let Some(verified) = self.verified.get(&hash)
-            && self.keys.has(&verified.key_id)?
+            && self.keys.contains(&verified.key_id)?
         {
             return Ok(verified);
         }
-        let verified = Arc::new(self.verify(token).await?);
+        let verified = Arc::new(self.verify_signature(token).await?);
         self.verified.insert(hash, verified.clone());
         Ok(verified)
     }
 
-    async fn verify(&self, token: &str) -> Result<Verified, Error> {
-        let header = decode_header(token).map_err(|_| invalid())?;
-        let key_id = header.kid.ok_or_else(invalid)?;
-        let key = self.keys.find(&key_id).await?.ok_or_else(invalid)?;
-        let claims = decode::<Claims>(token, &key, &claim_validation())
-            .map_err(|_| invalid())?
+    async fn verify_signature(&self, token: &str) -> Result<VerifiedToken, Error> {
+        let header = decode_header(token).map_err(|_| invalid_token())?;
+        let key_id = header.kid.ok_or_else(invalid_token)?;
+        let key = self.keys.find(&key_id).await?.ok_or_else(invalid_token)?;
+        let claims = decode::<TokenClaims>(token, &key, &claim_validation())
+            .map_err(|_| invalid_token())?
             .claims;
         if claims.kind == ACCESS {
-            Ok(Verified { key_id, claims })
+            Ok(VerifiedToken { key_id, claims })
         } else {
-            Err(invalid())
+            Err(invalid_token())
         }
     }
 }
 
-impl Claims {
-    fn identity(&self) -> Identity<'_> {
-        Identity {
+impl TokenClaims {
+    fn token_ref(&self) -> TokenRef<'_> {
+        TokenRef {
             user_id: self.user_id,
             token_id: &self.jti,
             session_id: &self.sid,
@@ -151,12 +154,12 @@ impl Claims {
     }
 }
 
-fn invalid() -> Error {
+fn invalid_token() -> Error {
     refused("invalid_token", "The access token is not valid.")
 }
 
-/// The refusal of a request without a token.
-pub fn missing() -> Error {
+/// Returns the refusal of a request without a token.
+pub fn missing_token() -> Error {
     refused("missing_token", "An access token is needed here.")
 }
 
@@ -164,8 +167,8 @@ fn refused(code: &'static str, detail: &'static str) -> Error {
     Error::new(Kind::Unauthenticated, code, detail)
 }
 
-/// The token of an `Authorization: Bearer` header (RFC 6750); `None` without the header.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+/// Returns the token of an `Authorization: Bearer` header (RFC 6750), or `None` without the header.
+pub fn parse_bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
@@ -173,29 +176,29 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
         .to_str()
         .ok()
         .and_then(|value| value.split_once(' '))
-        .ok_or_else(invalid)?;
+        .ok_or_else(invalid_token)?;
     let token = token.trim();
     if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
         Ok(Some(token))
     } else {
-        Err(invalid())
+        Err(invalid_token())
     }
 }
 
-impl<S> FromRequestParts<S> for Caller
+impl<S> FromRequestParts<S> for CurrentUser
 where
     S: Send + Sync,
-    Tokens: FromRef<S>,
+    TokenVerifier: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // Found out already by who counts requests.
-        if let Some(caller) = parts.extensions.get::<Self>() {
-            return Ok(caller.clone());
+        // The rate limiter has verified the token already.
+        if let Some(current_user) = parts.extensions.get::<Self>() {
+            return Ok(current_user.clone());
         }
-        let token = bearer(&parts.headers)?.ok_or_else(missing)?;
-        Ok(Tokens::from_ref(state).check(token).await?)
+        let token = parse_bearer(&parts.headers)?.ok_or_else(missing_token)?;
+        Ok(TokenVerifier::from_ref(state).verify(token).await?)
     }
 }
 
@@ -212,14 +215,14 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    /// A key made of one repeated byte, in the frame of RFC 8410.
+    /// Returns a key of one repeated byte, in the encoding of RFC 8410.
     fn signing_key(seed: u8) -> EncodingKey {
         const FRAME: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
         EncodingKey::from_ed_der(&[FRAME, &[seed; 32]].concat())
     }
 
-    /// Knows one key, `k1`; auth and Redis are down.
-    fn tokens() -> Tokens {
+    /// Returns a verifier that knows one key, `k1`, while auth and Redis are down.
+    fn verifier() -> TokenVerifier {
         let mut jwk = Jwk::from_encoding_key(&signing_key(1), Algorithm::EdDSA).expect("a key");
         jwk.common.key_id = Some("k1".to_owned());
         let jwks = serde_json::to_string(&JwkSet { keys: vec![jwk] }).expect("JSON");
@@ -230,8 +233,8 @@ mod tests {
         let auth = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
         let auth = AuthClient::new(auth.expect("a valid address"));
         let clock = Clock::manual(DateTime::from_timestamp(NOW, 0).expect("valid"));
-        let revocations = Revocations::new(auth, redis, clock.clone());
-        Tokens::new(Keys::fixed(jwks), revocations, clock)
+        let revocations = RevocationList::new(auth, redis, clock.clone());
+        TokenVerifier::new(SigningKeys::fixed(jwks), revocations, clock)
     }
 
     fn claims() -> Value {
@@ -248,38 +251,38 @@ mod tests {
     }
 
     async fn refusal(token: &str) -> String {
-        let error = tokens().check(token).await.expect_err("refused");
+        let error = verifier().verify(token).await.expect_err("refused");
         error.code().to_owned()
     }
 
     #[tokio::test]
-    async fn a_good_token_still_needs_somebody_to_say_that_it_was_not_revoked() {
-        let (tokens, token) = (tokens(), signed(&claims(), 1));
-        for _ in ["checked", "remembered as checked"] {
-            let error = tokens.check(&token).await.expect_err("refused");
+    async fn a_valid_token_is_refused_while_revocations_are_unknown() {
+        let (tokens, token) = (verifier(), signed(&claims(), 1));
+        for _ in ["verified", "cached"] {
+            let error = tokens.verify(&token).await.expect_err("refused");
             assert_eq!(error.code(), "revocations_unavailable");
         }
     }
 
     #[tokio::test]
-    async fn a_token_that_is_remembered_ends_at_its_second_as_well() {
-        let (tokens, token) = (tokens(), signed(&claims(), 1));
-        assert!(tokens.check(&token).await.is_err());
+    async fn a_cached_token_expires_at_its_second() {
+        let (tokens, token) = (verifier(), signed(&claims(), 1));
+        assert!(tokens.verify(&token).await.is_err());
         assert_eq!(tokens.verified.len(), 1);
         tokens.clock.advance(chrono::TimeDelta::seconds(10));
-        let error = tokens.check(&token).await.expect_err("refused");
+        let error = tokens.verify(&token).await.expect_err("refused");
         assert_eq!(error.code(), "token_expired");
     }
 
     #[tokio::test]
-    async fn a_token_ends_at_its_second() {
+    async fn a_token_expires_at_its_second() {
         let mut claims = claims();
         claims["exp"] = NOW.into();
         assert_eq!(refusal(&signed(&claims, 1)).await, "token_expired");
     }
 
     #[tokio::test]
-    async fn another_kind_of_token_is_no_access_token() {
+    async fn other_kinds_of_tokens_are_refused() {
         for (field, other) in [("type", "refresh"), ("iss", "others"), ("aud", "others")] {
             let mut claims = claims();
             claims[field] = other.into();
@@ -297,9 +300,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_signed_is_refused() {
+    async fn a_token_with_another_signature_is_refused() {
         assert_eq!(refusal(&signed(&claims(), 2)).await, "invalid_token");
-        // The classic: our public key taken for an HMAC secret.
+        // A known attack: the public key is used as the secret of an HMAC.
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some("k1".to_owned());
         let secret = EncodingKey::from_secret(b"public key");
@@ -307,24 +310,24 @@ mod tests {
         assert_eq!(refusal(&forged).await, "invalid_token");
     }
 
-    fn read(value: &'static str) -> Result<Option<String>, String> {
+    fn parse(value: &'static str) -> Result<Option<String>, String> {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
-        bearer(&headers)
+        parse_bearer(&headers)
             .map(|token| token.map(str::to_owned))
             .map_err(|error| error.code().to_owned())
     }
 
     #[test]
-    fn the_scheme_is_read_without_regard_to_case() {
-        assert_eq!(read("Bearer abc"), Ok(Some("abc".to_owned())));
-        assert_eq!(read("bearer  abc "), Ok(Some("abc".to_owned())));
-        assert_eq!(bearer(&HeaderMap::new()).map_err(|_| ()), Ok(None));
+    fn the_scheme_is_not_case_sensitive() {
+        assert_eq!(parse("Bearer abc"), Ok(Some("abc".to_owned())));
+        assert_eq!(parse("bearer  abc "), Ok(Some("abc".to_owned())));
+        assert_eq!(parse_bearer(&HeaderMap::new()).map_err(|_| ()), Ok(None));
     }
 
     #[test]
     fn a_malformed_header_is_an_invalid_token() {
         for value in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
-            assert_eq!(read(value), Err("invalid_token".to_owned()), "{value:?}");
+            assert_eq!(parse(value), Err("invalid_token".to_owned()), "{value:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use talktime_gateway::app::App;
+use talktime_gateway::app::AppState;
 use talktime_gateway::config::{
     CompatibilityConfig, Config, HttpConfig, LimitsConfig, PeersConfig, SocketsConfig,
 };
@@ -46,7 +46,7 @@ fn config() -> Config {
 
 fn gateway(http: &HttpConfig) -> Router {
     let app =
-        App::connect(&config(), Clock::System, Lifecycle::default()).expect("valid addresses");
+        AppState::connect(&config(), Clock::System, Lifecycle::default()).expect("valid addresses");
     routes::router(app, http)
 }
 

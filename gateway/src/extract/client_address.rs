@@ -1,4 +1,4 @@
-//! Where a client is, for limits by address.
+//! The address of the client, for limits by address.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -12,12 +12,12 @@ use serde::Deserialize;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// An address such as `10.0.0.7`, or all that begin like it: `10.0.0.0/8`.
+/// An address such as `10.0.0.7`, or a network such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
-pub struct Network(IpNet);
+pub struct IpNetwork(IpNet);
 
-impl TryFrom<String> for Network {
+impl TryFrom<String> for IpNetwork {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -25,23 +25,23 @@ impl TryFrom<String> for Network {
         text.parse()
             .or_else(|_| one())
             .map(Self)
-            .map_err(|_| format!("{text} is no address or network"))
+            .map_err(|_| format!("{text} is not an address or a network"))
     }
 }
 
-impl Network {
+impl IpNetwork {
     fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// Proxies that tell the truth; cheap to clone.
+/// The proxies whose `X-Forwarded-For` is trusted; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TrustedProxies(Arc<[Network]>);
+pub struct TrustedProxies(Arc<[IpNetwork]>);
 
 impl TrustedProxies {
-    /// These.
-    pub fn new(networks: &[Network]) -> Self {
+    /// Trusts the proxies in these networks.
+    pub fn new(networks: &[IpNetwork]) -> Self {
         Self(networks.into())
     }
 
@@ -49,10 +49,10 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// The client behind a connection from `peer`. Each proxy appends whom it heard; so the list is
-    /// read from its end, and the first who is no proxy of ours is the client. What stands before
-    /// that may be the client's invention.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// Returns the address of the client behind a connection from `peer`. Each proxy appends the address of its peer,
+    /// so the list is read from its end, and the first address that is not a trusted proxy is the client. The entries
+    /// before it may have been invented by the client.
+    fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let forwarded = headers.get_all(FORWARDED_FOR).iter();
         let hops: Vec<&str> = forwarded
             .filter_map(|value| value.to_str().ok())
@@ -73,7 +73,7 @@ impl TrustedProxies {
     }
 }
 
-/// The client's address; empty when the connection has none.
+/// The address of the client. Empty if the connection has none.
 pub struct ClientAddress(pub String);
 
 impl<S> FromRequestParts<S> for ClientAddress
@@ -86,7 +86,7 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let client = peer.map(|ConnectInfo(peer)| {
-            TrustedProxies::from_ref(state).client(peer.ip(), &parts.headers)
+            TrustedProxies::from_ref(state).client_of(peer.ip(), &parts.headers)
         });
         Ok(Self(client.map(|ip| ip.to_string()).unwrap_or_default()))
     }
@@ -101,11 +101,11 @@ mod tests {
     fn client(peer: &str, forwarded: &'static str) -> String {
         let proxies = TrustedProxies::new(&[network("10.0.0.1"), network("10.9.0.0/30")]);
         let headers = (FORWARDED_FOR, HeaderValue::from_static(forwarded));
-        let client = proxies.client(ip(peer), &HeaderMap::from_iter([headers]));
+        let client = proxies.client_of(ip(peer), &HeaderMap::from_iter([headers]));
         client.to_string()
     }
 
-    fn network(text: &str) -> Network {
+    fn network(text: &str) -> IpNetwork {
         text.to_owned().try_into().expect("a network")
     }
 
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_a_trusted_proxy_is_believed() {
+    fn only_trusted_proxies_name_the_client() {
         assert_eq!(client("198.51.100.9", "203.0.113.7"), "198.51.100.9");
         assert_eq!(client("10.0.0.1", "203.0.113.7"), "203.0.113.7");
         assert_eq!(client("::ffff:10.0.0.1", "203.0.113.7"), "203.0.113.7");
     }
 
     #[test]
-    fn what_a_client_invents_comes_before_what_proxies_add() {
+    fn entries_before_the_first_untrusted_address_are_ignored() {
         assert_eq!(client("10.0.0.1", "1.1.1.1, 203.0.113.7"), "203.0.113.7");
         assert_eq!(
             client("10.0.0.1", "1.1.1.1, 203.0.113.7, 10.9.0.2"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_all_that_begins_like_it() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         for (inside, outside, text) in [
             ("10.9.0.3", "10.9.0.4", "10.9.0.0/30"),
             ("fd00::1", "fe00::1", "fd00::/8"),
@@ -142,7 +142,7 @@ mod tests {
             assert!(!network(text).contains(ip(outside)), "{outside} in {text}");
         }
         for wrong in ["10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "proxy"] {
-            assert!(Network::try_from(wrong.to_owned()).is_err(), "{wrong}");
+            assert!(IpNetwork::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }
 }

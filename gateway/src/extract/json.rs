@@ -1,4 +1,4 @@
-//! JSON bodies. A wrong one is answered with everything that is wrong with it at once.
+//! JSON bodies. The answer to an invalid body lists all invalid fields at once.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -13,30 +13,30 @@ use talktime_kit::{Error, Kind};
 
 use crate::problem::Problem;
 
-/// No body of ours comes near it.
+/// Much larger than any valid body.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Our own bodies nest three deep.
+/// Valid bodies have at most three levels.
 const NESTING_MAX: usize = 32;
 
-/// A client that sends more than this is cut off.
+/// The rest of a body that is too large is read up to this size, so that the client receives the answer.
 const DRAINED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What an error of the whole body calls its field.
+/// The name of the field in an error of the whole body.
 const WHOLE_BODY: &str = "body";
 
-/// A JSON object as request body (derive `eserde::Deserialize`, with `#[serde(default)]` on optional
-/// fields), or any answer as JSON.
+/// A JSON object as a request body, or any answer as JSON. Bodies derive `eserde::Deserialize`, with
+/// `#[serde(default)]` on optional fields.
 pub struct Json<T>(pub T);
 
-/// A body as it came, for what is signed over its bytes.
+/// The bytes of a body, for signatures over them.
 pub struct RawBody(pub Vec<u8>);
 
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        Ok(Self(read(request.into_body()).await?))
+        Ok(Self(read_body(request.into_body()).await?))
     }
 }
 
@@ -57,7 +57,7 @@ where
         if !is_json(request.headers()) {
             return Err(unsupported_media_type().into());
         }
-        let body = read(request.into_body()).await?;
+        let body = read_body(request.into_body()).await?;
         Ok(Self(parse(&body)?))
     }
 }
@@ -80,9 +80,9 @@ pub(super) fn unsupported_media_type() -> Error {
     )
 }
 
-/// Reads a body. What is too large is still taken in for a while: a client that is writing sees our
-/// answer only when it has written.
-pub(super) async fn read(body: Body) -> Result<Vec<u8>, Error> {
+/// Reads a body. A body that is too large is read further for a while, because most clients read the answer only after
+/// they have sent the request.
+pub(super) async fn read_body(body: Body) -> Result<Vec<u8>, Error> {
     let mut chunks = body.into_data_stream();
     let mut kept = Vec::new();
     let mut seen_bytes = 0;
@@ -112,10 +112,12 @@ fn unreadable(error: axum::Error) -> Error {
 pub(super) fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Error> {
     // Without this an array would do: serde reads a struct from its values in order.
     if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(invalid(vec![whole_body("expected a JSON object")]));
+        return Err(invalid_body(vec![whole_body_error(
+            "expected a JSON object",
+        )]));
     }
-    if nesting(body) > NESTING_MAX {
-        return Err(invalid(vec![whole_body("nested too deeply")]));
+    if nesting_depth(body) > NESTING_MAX {
+        return Err(invalid_body(vec![whole_body_error("nested too deeply")]));
     }
     let first_error = match serde_json::from_slice(body) {
         Ok(value) => return Ok(value),
@@ -124,18 +126,18 @@ pub(super) fn parse<T: for<'de> EDeserialize<'de>>(body: &[u8]) -> Result<T, Err
     let fields = match eserde::json::from_slice::<T>(body) {
         Err(errors) if first_error.is_data() => errors.iter().map(field_error).collect(),
         // Not JSON, or more than one value.
-        _ => vec![whole_body(&first_error.to_string())],
+        _ => vec![whole_body_error(&first_error.to_string())],
     };
-    Err(invalid(fields))
+    Err(invalid_body(fields))
 }
 
-/// What a body without this field is answered, where it takes the whole body to see that it lacks one.
-pub fn missing_field(field: &str) -> Error {
-    invalid(vec![is_missing(field.to_owned())])
+/// Returns the refusal of a body without this field, for fields that are required only in some cases.
+pub fn missing_field_error(field: &str) -> Error {
+    invalid_body(vec![missing_field(field.to_owned())])
 }
 
-/// How deep objects and arrays lie in each other; right for JSON, and never too small for what is not.
-fn nesting(body: &[u8]) -> usize {
+/// Returns the number of nested objects and arrays. It is exact for JSON, and never too small for other texts.
+fn nesting_depth(body: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_text, mut escaped) = (false, false);
     for byte in body {
@@ -154,7 +156,7 @@ fn nesting(body: &[u8]) -> usize {
     deepest
 }
 
-fn invalid(fields: Vec<FieldError>) -> Error {
+fn invalid_body(fields: Vec<FieldError>) -> Error {
     Error::new(
         Kind::Unprocessable,
         "invalid_body",
@@ -163,14 +165,14 @@ fn invalid(fields: Vec<FieldError>) -> Error {
     .with_fields(fields)
 }
 
-fn whole_body(message: &str) -> FieldError {
+fn whole_body_error(message: &str) -> FieldError {
     FieldError {
         field: WHOLE_BODY.to_owned(),
         message: without_position(message).to_owned(),
     }
 }
 
-/// A missing field is reported for the object that lacks it; here the field itself is named.
+/// Converts an error of the parser, which reports a missing field with the path of its object.
 fn field_error(error: &DeserializationError) -> FieldError {
     let message = without_position(error.message());
     let object = error.path().filter(|path| path.iter().next().is_some());
@@ -179,9 +181,9 @@ fn field_error(error: &DeserializationError) -> FieldError {
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
     match (object, missing) {
-        (None, None) => whole_body(message),
-        (None, Some(field)) => is_missing(field.to_owned()),
-        (Some(object), Some(field)) => is_missing(format!("{object}.{field}")),
+        (None, None) => whole_body_error(message),
+        (None, Some(field)) => missing_field(field.to_owned()),
+        (Some(object), Some(field)) => missing_field(format!("{object}.{field}")),
         (Some(field), None) => FieldError {
             field,
             message: message.to_owned(),
@@ -189,14 +191,14 @@ fn field_error(error: &DeserializationError) -> FieldError {
     }
 }
 
-fn is_missing(field: String) -> FieldError {
+fn missing_field(field: String) -> FieldError {
     FieldError {
         field,
         message: "is missing".to_owned(),
     }
 }
 
-/// Line and column mean nothing to who fills in a form.
+/// Removes line and column, which do not help the user of a form.
 fn without_position(message: &str) -> &str {
     message
         .rfind(" at line ")
@@ -208,7 +210,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::number::Number;
+    use crate::number::DecimalNumber;
 
     #[derive(Debug, eserde::Deserialize, PartialEq)]
     struct Body {
@@ -219,7 +221,7 @@ mod tests {
         account: Option<Account>,
         #[serde(default)]
         #[eserde(compat)]
-        amount: Option<Number>,
+        amount: Option<DecimalNumber>,
     }
 
     #[derive(Debug, eserde::Deserialize, PartialEq)]
@@ -228,7 +230,7 @@ mod tests {
     }
 
     fn errors(body: &str) -> Vec<(String, String)> {
-        let error = parse::<Body>(body.as_bytes()).expect_err("a wrong body");
+        let error = parse::<Body>(body.as_bytes()).expect_err("an invalid body");
         assert_eq!(error.kind(), Kind::Unprocessable);
         assert_eq!(error.code(), "invalid_body");
         let fields = error.fields().iter();
@@ -243,19 +245,19 @@ mod tests {
     }
 
     #[test]
-    fn a_right_body_is_read() {
+    fn a_valid_body_is_read() {
         let body = parse::<Body>(br#" {"phone": "+91", "more": 1, "amount": 1.50} "#);
         let expected = Body {
             phone: "+91".to_owned(),
             minutes: None,
             account: None,
-            amount: Number::parse("1.50"),
+            amount: DecimalNumber::parse("1.50"),
         };
-        assert_eq!(body.expect("a right body"), expected);
+        assert_eq!(body.expect("a valid body"), expected);
     }
 
     #[test]
-    fn every_wrong_field_is_named() {
+    fn every_invalid_field_is_named() {
         let body = r#"{"minutes": "ten", "account": {}, "amount": "1"}"#;
         assert_eq!(
             errors(body),
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_number_is_no_error_beside_a_wrong_field() {
+    fn a_valid_number_beside_an_invalid_field_is_no_error() {
         assert_eq!(
             errors(r#"{"amount": 150}"#),
             listed(&[("phone", "is missing")])
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_is_wrong_as_a_whole() {
+    fn a_body_that_is_not_an_object_is_refused_as_a_whole() {
         for body in ["", "phone", "null", "[\"+91\", 1]", "\"{}\""] {
             assert_eq!(
                 errors(body),
@@ -290,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_json_is_an_error_of_its_own() {
+    fn invalid_json_is_refused_as_a_whole() {
         assert_eq!(
             errors(r#"{"phone": "#),
             listed(&[("body", "EOF while parsing a value")])
@@ -302,9 +304,9 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_counted_outside_of_texts() {
-        assert_eq!(nesting(br#"{"a": [{"b": "[[[[\"[["}], "c": {}}"#), 3);
-        assert_eq!(nesting(b"1"), 0);
+    fn nesting_is_counted_outside_of_strings() {
+        assert_eq!(nesting_depth(br#"{"a": [{"b": "[[[[\"[["}], "c": {}}"#), 3);
+        assert_eq!(nesting_depth(b"1"), 0);
         let deep = "[".repeat(NESTING_MAX);
         let body = format!(
             r#"{{"phone": "+91", "more": {deep}{}}}"#,
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn json_comes_under_its_media_types_only() {
+    fn only_the_media_types_of_json_are_accepted() {
         let of = |value| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
         for value in [
             "application/json",

@@ -1,7 +1,7 @@
-//! What a request says, or a problem that says what is wrong with it.
+//! Extractors of the parts of requests. An invalid request is answered with a problem document.
 
+mod body_or_query;
 mod client_address;
-mod deletion;
 mod json;
 mod roles;
 
@@ -21,13 +21,13 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use crate::head::is_repeated;
 use crate::problem::Problem;
 
-pub use client_address::{ClientAddress, Network, TrustedProxies};
-pub use deletion::Deletion;
-pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field};
-pub use roles::{Admin, Listener, is_admin};
+pub use body_or_query::BodyOrQuery;
+pub use client_address::{ClientAddress, IpNetwork, TrustedProxies};
+pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field_error};
+pub use roles::{AdminUser, ListenerUser, is_admin};
 
-/// Query parameters. One without a value counts as absent (contract, section 11). A wrong one is a 400,
-/// since a query is neither JSON nor a body (contract, section 1).
+/// Query parameters. A parameter without a value is treated as missing (contract, section 11). An invalid one is
+/// answered with 400, because a query is not a body (contract, section 1).
 pub struct Query<T>(pub T);
 
 impl<T, S> FromRequestParts<S> for Query<T>
@@ -45,7 +45,7 @@ where
     }
 }
 
-/// An address with the parameters of this query that have a value.
+/// Returns an address with the parameters of this query that have a value.
 fn without_empty_values(query: &str) -> Result<Uri, Error> {
     let parameters = query.split('&');
     let given: Vec<&str> = parameters
@@ -66,10 +66,10 @@ fn invalid_query(rejection: QueryRejection) -> Error {
     Error::invalid("invalid_query", detail).with_source(rejection)
 }
 
-/// The one id in a path. What is no number is the id of nothing: 404.
-pub struct Id(pub i64);
+/// The id in a path. An id that is not a number does not exist, so it is answered with 404.
+pub struct PathId(pub i64);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -87,7 +87,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The `Idempotency-Key` header, if there is one; whose service knows what it did under it.
+/// The `Idempotency-Key` header, if there is one. The service stores the answer under it.
 pub struct IdempotencyKey(pub Option<String>);
 
 impl IntoParams for IdempotencyKey {
@@ -100,7 +100,8 @@ impl IntoParams for IdempotencyKey {
             .name(IDEMPOTENCY_KEY.as_str())
             .parameter_in(ParameterIn::Header)
             .description(Some(
-                "Made by the client, one an intent: the same key and body get the first answer again.",
+                "Chosen by the client, a new one for each intent. A repeated request with the same key and body receives \
+                 the first answer.",
             ))
             .schema(Some(key));
         vec![parameter.build()]
@@ -115,19 +116,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             return Ok(Self(None));
         };
         if is_repeated(&parts.headers, &IDEMPOTENCY_KEY) {
-            return Err(invalid_key("There must be one Idempotency-Key.").into());
+            return Err(invalid_idempotency_key("There must be one Idempotency-Key.").into());
         }
         let key = value.to_str();
-        let key = key.map_err(|_| invalid_key("The Idempotency-Key must be visible ASCII."))?;
+        let key =
+            key.map_err(|_| invalid_idempotency_key("The Idempotency-Key must be visible ASCII."))?;
         Ok(Self(Some(key.to_owned())))
     }
 }
 
-fn invalid_key(detail: &'static str) -> Error {
+fn invalid_idempotency_key(detail: &'static str) -> Error {
     Error::invalid("invalid_idempotency_key", detail)
 }
 
-/// The `User-Agent` header; empty without one, or when it is no text.
+/// The `User-Agent` header. Empty if it is missing or not text.
 pub struct UserAgent(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for UserAgent {
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_without_a_value_are_left_out() {
+    fn parameters_without_a_value_are_ignored() {
         for (query, expected) in [
             ("", ""),
             ("page=&per_page=", ""),

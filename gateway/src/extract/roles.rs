@@ -1,4 +1,5 @@
-//! What the caller may do, asked of profile on each request: a role that was taken away is gone.
+//! The roles of the current user. Each request loads them from profile, so that a revoked role has no effect any
+//! more.
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
@@ -9,34 +10,32 @@ use talktime_proto::profile::{ROLE_ADMIN, ROLE_LISTENER};
 
 use crate::clients::ProfileClient;
 use crate::problem::Problem;
-use crate::token::{Caller, Tokens};
+use crate::token::{CurrentUser, TokenVerifier};
 
-/// A caller who is an admin; 403 for anyone else.
-pub struct Admin(pub Caller);
+/// A current user with the role `admin`. Refuses others with 403.
+pub struct AdminUser(pub CurrentUser);
 
-impl<S> FromRequestParts<S> for Admin
+impl<S> FromRequestParts<S> for AdminUser
 where
     S: Send + Sync,
-    Tokens: FromRef<S>,
+    TokenVerifier: FromRef<S>,
     ProfileClient: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.");
-        caller_with(ROLE_ADMIN, refusal, parts, state)
-            .await
-            .map(Self)
+        require_role(ROLE_ADMIN, refusal, parts, state).await.map(Self)
     }
 }
 
-/// A caller who is a listener; 403 for anyone else.
-pub struct Listener(pub Caller);
+/// A current user with the role `listener`. Refuses others with 403.
+pub struct ListenerUser(pub CurrentUser);
 
-impl<S> FromRequestParts<S> for Listener
+impl<S> FromRequestParts<S> for ListenerUser
 where
     S: Send + Sync,
-    Tokens: FromRef<S>,
+    TokenVerifier: FromRef<S>,
     ProfileClient: FromRef<S>,
 {
     type Rejection = Problem;
@@ -44,32 +43,32 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let detail = "This is for listeners.";
         let refusal = Error::new(Kind::PermissionDenied, "listener_only", detail);
-        caller_with(ROLE_LISTENER, refusal, parts, state)
+        require_role(ROLE_LISTENER, refusal, parts, state)
             .await
             .map(Self)
     }
 }
 
-async fn caller_with<S>(
+async fn require_role<S>(
     role: &str,
     refusal: Error,
     parts: &mut Parts,
     state: &S,
-) -> Result<Caller, Problem>
+) -> Result<CurrentUser, Problem>
 where
     S: Send + Sync,
-    Tokens: FromRef<S>,
+    TokenVerifier: FromRef<S>,
     ProfileClient: FromRef<S>,
 {
-    let caller = Caller::from_request_parts(parts, state).await?;
-    if has_role(&ProfileClient::from_ref(state), caller.user_id, role).await? {
-        Ok(caller)
+    let current_user = CurrentUser::from_request_parts(parts, state).await?;
+    if has_role(&ProfileClient::from_ref(state), current_user.user_id, role).await? {
+        Ok(current_user)
     } else {
         Err(refusal.into())
     }
 }
 
-/// Whether this user is an admin now.
+/// Returns whether a user currently has the role `admin`.
 pub async fn is_admin(profile: &ProfileClient, user_id: i64) -> Result<bool, Error> {
     has_role(profile, user_id, ROLE_ADMIN).await
 }

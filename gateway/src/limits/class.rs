@@ -1,45 +1,45 @@
-//! Which requests are counted together.
+//! Classes of endpoints whose requests are counted together.
 
 use http::Method;
 
 use crate::config::LimitsConfig;
 
-/// A class of endpoints: each person, or each address where nobody is known, has one count a class.
+/// A class of endpoints. Each user, or each address where the user is unknown, has one count for each class.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Class {
-    /// Logging in; by address, whoever asks.
+pub enum RateClass {
+    /// Logins. Counted by address, even if the user is known.
     Auth,
     /// The feed.
     Feed,
-    /// Orders and payments, anything that moves coins or rupees.
+    /// Orders, payments and everything else that moves coins or rupees.
     Money,
-    /// Files.
+    /// Uploads of files.
     Upload,
-    /// Everything else that only reads.
+    /// All other reads.
     Read,
-    /// Everything else.
+    /// All other writes.
     Write,
 }
 
-const AUTH_OF_THE_LOGGED_IN: [&str; 3] = ["/auth/logout", "/auth/logout_all", "/auth/sessions"];
+const AUTHENTICATED_AUTH: [&str; 3] = ["/auth/logout", "/auth/logout_all", "/auth/sessions"];
 const MONEY: [&str; 4] = ["/calls/recharge", "/wallet/", "/payments/", "/calls/start"];
 const UPLOADS: [&str; 3] = [
     "/verification/upload-audio-file",
     "/verification/upload-ticket",
     "/verification/confirm",
 ];
-/// Sockets have limits of their own, and providers send webhooks as often as they have to.
+/// Sockets have limits of their own, and payment providers must be able to send every notification.
 const NOT_COUNTED: [&str; 3] = ["/ws/", "/payments/webhook", "/docs"];
 
-impl Class {
-    /// The class of a route; none for what is not counted.
+impl RateClass {
+    /// Returns the class of a route, or `None` for a route that is not limited.
     pub fn of(method: &Method, route: &str) -> Option<Self> {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| route.starts_with(prefix));
         if begins(&NOT_COUNTED) {
             return None;
         }
         let reads = *method == Method::GET || *method == Method::HEAD;
-        Some(if begins(&["/auth/"]) && !begins(&AUTH_OF_THE_LOGGED_IN) {
+        Some(if begins(&["/auth/"]) && !begins(&AUTHENTICATED_AUTH) {
             Self::Auth
         } else if begins(&["/feed/"]) {
             Self::Feed
@@ -54,7 +54,7 @@ impl Class {
         })
     }
 
-    /// The name in keys and metrics, and in the document.
+    /// Returns the name in keys, in metrics and in the OpenAPI document.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -66,18 +66,18 @@ impl Class {
         }
     }
 
-    /// Whether an address is counted even where a person is known.
+    /// Returns whether requests are counted by address even if the user is known.
     pub fn is_by_address(self) -> bool {
         self == Self::Auth
     }
 
-    /// Whether who is not known is counted, by address. The feed's limit is each person's own: a
-    /// stranger is turned away there at no cost.
-    pub fn counts_strangers(self) -> bool {
+    /// Returns whether requests of unknown users are counted, by address. The feed does not count them, because it
+    /// refuses them at no cost.
+    pub fn counts_unknown_users(self) -> bool {
         self != Self::Feed
     }
 
-    /// Requests a minute of one person; 0 for no limit.
+    /// Returns the requests a minute that one user may send; 0 for no limit.
     pub fn limit(self, limits: &LimitsConfig) -> u32 {
         match self {
             Self::Auth => limits.auth,
@@ -95,21 +95,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_is_in_the_class_of_what_it_does() {
+    fn routes_belong_to_the_class_of_their_effect() {
         for (method, route, class) in [
-            (Method::POST, "/auth/request_otp", Some(Class::Auth)),
-            (Method::POST, "/auth/logout", Some(Class::Write)),
-            (Method::GET, "/auth/sessions", Some(Class::Read)),
-            (Method::GET, "/feed/listeners", Some(Class::Feed)),
-            (Method::POST, "/calls/recharge", Some(Class::Money)),
-            (Method::GET, "/calls/recharge/history", Some(Class::Read)),
-            (Method::GET, "/wallet/balance", Some(Class::Read)),
-            (Method::POST, "/calls/start", Some(Class::Money)),
-            (Method::POST, "/verification/confirm", Some(Class::Upload)),
-            (Method::PUT, "/users/me", Some(Class::Write)),
+            (Method::POST, "/auth/request_otp", Some(RateClass::Auth)),
+            (Method::POST, "/auth/logout", Some(RateClass::Write)),
+            (Method::GET, "/auth/sessions", Some(RateClass::Read)),
+            (Method::GET, "/feed/listeners", Some(RateClass::Feed)),
+            (Method::POST, "/calls/recharge", Some(RateClass::Money)),
+            (
+                Method::GET,
+                "/calls/recharge/history",
+                Some(RateClass::Read),
+            ),
+            (Method::GET, "/wallet/balance", Some(RateClass::Read)),
+            (Method::POST, "/calls/start", Some(RateClass::Money)),
+            (
+                Method::POST,
+                "/verification/confirm",
+                Some(RateClass::Upload),
+            ),
+            (Method::PUT, "/users/me", Some(RateClass::Write)),
             (Method::GET, "/ws/presence", None),
         ] {
-            assert_eq!(Class::of(&method, route), class, "{method} {route}");
+            assert_eq!(RateClass::of(&method, route), class, "{method} {route}");
         }
     }
 }

@@ -1,15 +1,15 @@
-//! How often anybody may ask: a count a minute for each person and class of endpoints, and for each
-//! address where nobody is known. The counts are in Redis, so that replicas share them.
+//! Rate limits: a number of requests a minute for each user and class of endpoints, or for each address where the
+//! user is unknown. The counts are in Redis, so that replicas share them.
 //!
-//! A window begins with its first request: simple to tell a client of, at the price that twice the
-//! limit may pass around the turn of a window.
+//! A window begins with its first request. This is simple to explain to clients; in return, up to twice the limit may
+//! pass around the end of a window.
 //!
-//! Each replica counts in memory as well. It refuses by itself who is over the limit here already, so that a
-//! burst costs Redis no more than the limit. When Redis does not answer, the replica's own count decides:
-//! then as many times the limit may pass as there are replicas, and nobody is refused for an outage of ours.
+//! Each replica also counts in memory. It refuses requests beyond the limit by itself, so that a burst costs Redis no
+//! more than the limit. While Redis is unavailable, the count of the replica decides: then the limit applies to each
+//! replica separately, and no request is refused because of the outage.
 
 mod class;
-mod own_counts;
+mod local_counts;
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -24,82 +24,80 @@ use talktime_kit::breaker::CircuitBreaker;
 use talktime_kit::redis::{Pool, Script};
 use talktime_kit::{Error, Kind};
 
-pub use class::Class;
-use own_counts::{Count, OwnCounts, WINDOW};
+pub use class::RateClass;
+use local_counts::{LocalCounts, RequestCount, WINDOW};
 
 use crate::config::LimitsConfig;
 use crate::extract::{ClientAddress, TrustedProxies};
 use crate::problem::Problem;
-use crate::token::{Caller, Tokens};
+use crate::token::{CurrentUser, TokenVerifier};
 
-/// Requests that Redis did not count, in the metrics.
 const UNCOUNTED: &str = "http_requests_uncounted_total";
 
 static COUNT: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("count.lua")));
 
-/// The headers that tell a client where it stands.
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-/// All of them.
+/// The headers that report the state of a limit to the client.
 pub const HEADERS: [HeaderName; 3] = [LIMIT, REMAINING, RESET];
 
-/// Counts requests; cheap to clone.
+/// Counts requests and refuses those beyond the limits; cheap to clone.
 #[derive(Clone)]
-pub struct Limits(Arc<Inner>);
+pub struct RateLimiter(Arc<LimiterParts>);
 
-struct Inner {
+struct LimiterParts {
     config: LimitsConfig,
     redis: Pool,
     breaker: CircuitBreaker,
-    own: OwnCounts,
+    local: LocalCounts,
 }
 
-/// Where a client stands after a request.
-struct Standing {
+/// The state of a limit after a request.
+struct RateState {
     limit: u32,
     count: u32,
     resets_in: Duration,
 }
 
-impl Limits {
-    /// Counts in this Redis.
+impl RateLimiter {
+    /// Creates a limiter whose counts are in this Redis.
     pub fn new(config: LimitsConfig, redis: Pool) -> Self {
-        // From zero on, so that the first is seen to be one more.
-        metrics::counter!(UNCOUNTED, "quota" => Class::Feed.name()).increment(0);
-        Self(Arc::new(Inner {
+        // Starts at zero, so that the first increase is visible.
+        metrics::counter!(UNCOUNTED, "quota" => RateClass::Feed.name()).increment(0);
+        Self(Arc::new(LimiterParts {
             config,
             redis,
             breaker: CircuitBreaker::default(),
-            own: OwnCounts::default(),
+            local: LocalCounts::default(),
         }))
     }
 
-    /// Counts a request of `who`, here and then in Redis.
-    async fn count(&self, class: Class, limit: u32, who: &str) -> Standing {
-        let key = format!("limit:{}:{who}", class.name());
+    /// Counts a request of `subject`, in memory and then in Redis.
+    async fn count(&self, class: RateClass, limit: u32, subject: &str) -> RateState {
+        let key = format!("limit:{}:{subject}", class.name());
         let now = Instant::now();
-        let own = self.0.own.add(&key, now);
-        let count = if own.requests > limit {
-            own
+        let local = self.0.local.add(&key, now);
+        let count = if local.requests > limit {
+            local
         } else if let Some(shared) = self.count_in_redis(&key, now).await {
-            self.0.own.take_over(&key, shared, now);
+            self.0.local.adopt(&key, shared, now);
             shared
         } else {
             metrics::counter!(UNCOUNTED, "quota" => class.name()).increment(1);
-            own
+            local
         };
-        Standing {
+        RateState {
             limit,
             count: count.requests,
             resets_in: count.window_ends_at.saturating_duration_since(now),
         }
     }
 
-    /// None where Redis does not answer: each of its commands has a deadline (`kit::redis`). A shorter one
-    /// would pass while this replica is merely busy, and give up what all replicas count together.
-    async fn count_in_redis(&self, key: &str, now: Instant) -> Option<Count> {
-        let Inner { redis, breaker, .. } = &*self.0;
+    /// Returns `None` if Redis does not answer. Each command has a deadline (`kit::redis`). A shorter one would expire
+    /// while this replica is merely busy, and lose the count that all replicas share.
+    async fn count_in_redis(&self, key: &str, now: Instant) -> Option<RequestCount> {
+        let LimiterParts { redis, breaker, .. } = &*self.0;
         if !breaker.allows_call(now) {
             return None;
         }
@@ -111,15 +109,15 @@ impl Limits {
             return None;
         };
         breaker.record_success();
-        Some(Count {
+        Some(RequestCount {
             requests,
             window_ends_at: now + Duration::from_millis(left_ms),
         })
     }
 }
 
-impl Standing {
-    fn is_over(&self) -> bool {
+impl RateState {
+    fn is_exceeded(&self) -> bool {
         self.count > self.limit
     }
 
@@ -132,12 +130,12 @@ impl Standing {
         .with_retry_after(self.resets_in)
     }
 
-    /// Rounded up, as `Retry-After` is.
+    /// Rounded up, like `Retry-After`.
     fn resets_in_secs(&self) -> u64 {
         u64::try_from(self.resets_in.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
     }
 
-    fn tell(&self, response: &mut Response) {
+    fn set_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         let remaining = self.limit.saturating_sub(self.count);
         headers.insert(LIMIT, HeaderValue::from(self.limit));
@@ -146,56 +144,56 @@ impl Standing {
     }
 }
 
-/// Refuses who asks too often, and tells everybody where they stand.
-pub async fn enforce<S>(State(state): State<S>, request: Request, next: Next) -> Response
+/// Refuses requests beyond the limit, and adds the state of the limit to every answer.
+pub async fn enforce_limits<S>(State(state): State<S>, request: Request, next: Next) -> Response
 where
     S: Clone + Send + Sync + 'static,
-    Limits: FromRef<S>,
-    Tokens: FromRef<S>,
+    RateLimiter: FromRef<S>,
+    TokenVerifier: FromRef<S>,
     TrustedProxies: FromRef<S>,
 {
-    let limits = Limits::from_ref(&state);
+    let limiter = RateLimiter::from_ref(&state);
     let route = request.extensions().get::<MatchedPath>();
-    let class = route.and_then(|route| Class::of(request.method(), route.as_str()));
-    let counted = class.map(|class| (class, class.limit(&limits.0.config)));
+    let class = route.and_then(|route| RateClass::of(request.method(), route.as_str()));
+    let counted = class.map(|class| (class, class.limit(&limiter.0.config)));
     let Some((class, limit)) = counted.filter(|(_, limit)| *limit > 0) else {
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let standing = match who(class, &mut parts, &state).await {
-        Some(who) => Some(limits.count(class, limit, &who).await),
+    let state_of_limit = match subject_of(class, &mut parts, &state).await {
+        Some(subject) => Some(limiter.count(class, limit, &subject).await),
         None => None,
     };
-    let mut response = match &standing {
-        Some(standing) if standing.is_over() => {
+    let mut response = match &state_of_limit {
+        Some(limit) if limit.is_exceeded() => {
             metrics::counter!("rate_limited_total", "class" => class.name()).increment(1);
-            Problem::from(standing.refusal()).into_response()
+            Problem::from(limit.refusal()).into_response()
         }
         _ => next.run(Request::from_parts(parts, body)).await,
     };
-    if let Some(standing) = standing {
-        standing.tell(&mut response);
+    if let Some(state_of_limit) = state_of_limit {
+        state_of_limit.set_headers(&mut response);
     }
     response
 }
 
-/// Whose count it is; none where nobody is counted. A caller that is found out on the way is left for the handler; what is wrong
-/// with a token is the handler's to say, and its sender's address is counted.
-async fn who<S>(class: Class, parts: &mut Parts, state: &S) -> Option<String>
+/// Returns the subject whose requests are counted, or `None` for a request that is not counted. A verified user is
+/// stored for the handler. A request with an invalid token counts for its address; the handler refuses it.
+async fn subject_of<S>(class: RateClass, parts: &mut Parts, state: &S) -> Option<String>
 where
     S: Send + Sync,
-    Tokens: FromRef<S>,
+    TokenVerifier: FromRef<S>,
     TrustedProxies: FromRef<S>,
 {
     if !class.is_by_address()
         && parts.headers.contains_key(AUTHORIZATION)
-        && let Ok(caller) = Caller::from_request_parts(parts, state).await
+        && let Ok(current_user) = CurrentUser::from_request_parts(parts, state).await
     {
-        let who = format!("user:{}", caller.user_id);
-        parts.extensions.insert(caller);
-        return Some(who);
+        let subject = format!("user:{}", current_user.user_id);
+        parts.extensions.insert(current_user);
+        return Some(subject);
     }
-    if !class.counts_strangers() {
+    if !class.counts_unknown_users() {
         return None;
     }
     let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, state).await;

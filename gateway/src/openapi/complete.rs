@@ -1,5 +1,5 @@
-//! What holds for every endpoint of a kind, said once: who is let in and how others are refused, how
-//! wrong requests are answered, and what every answer carries.
+//! Completes the OpenAPI document with what is the same for all endpoints of a kind: the refusals of tokens and of
+//! invalid requests, and the headers of answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +8,23 @@ use utoipa::PartialSchema;
 
 use super::rate_limits;
 use super::references::reference;
-use crate::problem::{Document as ProblemDocument, FieldProblem};
+use crate::problem::{FieldProblem, ProblemDocument};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
-const ABOUT: &str = "Money, calls and people of a pay-per-minute calling app.\n\n\
-    Access tokens go into `Authorization: Bearer`. The scopes of an endpoint's security requirement are \
-    roles: one of them is needed. Errors are problem documents (RFC 9457) with a stable `code`; each \
-    answer lists its codes. Answers always have all their fields; what there is not is null. Coins are \
-    whole numbers, rupees have at most two decimals, times are RFC 3339 in UTC.\n\n\
-    Whatever the endpoint, a request that does not name one host is answered 400 (`invalid_host`), and so is \
-    one that repeats `Authorization` or `Content-Type` (`repeated_header`). Bodies come without a \
-    `Content-Encoding`; another one is answered 415 (`unsupported_media_type`).\n\n\
-    Endpoints of one class are counted together, a minute at a time: `x-rate-limit` names the class, who \
-    is counted (the address where it says so, or where the user is not known), and how many requests are \
-    taken by default, null for as many as one likes. The operator may have set another number; where \
-    there is one, each answer has it in `ratelimit-limit`.";
+const DESCRIPTION: &str = "The REST API of a pay-per-minute calling app: users, calls and money.\n\n\
+    Send the access token in `Authorization: Bearer`. The scopes of an endpoint's security requirement are \
+    roles, of which the user needs one. Errors are problem documents (RFC 9457) with a stable `code`; each \
+    endpoint lists its codes. Answers always have all their fields; a missing value is null. Coins are \
+    whole numbers, rupees have at most two decimals, and times are RFC 3339 in UTC.\n\n\
+    Every endpoint answers 400 to a request that does not name exactly one host (`invalid_host`) or that \
+    repeats `Authorization` or `Content-Type` (`repeated_header`), and 415 to a body with a \
+    `Content-Encoding` (`unsupported_media_type`).\n\n\
+    The requests to all endpoints of a class are counted together, in windows of one minute. `x-rate-limit` names \
+    the class, whether requests are counted by user or by address, and the default limit, which is null if \
+    there is none. The operator may configure other limits; if a class is limited, each answer has the limit in \
+    `ratelimit-limit`.";
 
-/// Refusals that most endpoints have, and no more to say about: status, name, codes.
+/// Refusals that most endpoints share: status, name of the component, codes.
 const SHARED: [(u16, &str, &[&str]); 6] = [
     (
         401,
@@ -55,23 +55,23 @@ const SHARED: [(u16, &str, &[&str]); 6] = [
     ),
 ];
 
-/// Codes by status.
+/// Error codes by status.
 type Refusals = BTreeMap<u16, BTreeSet<String>>;
 
-/// Adds all of it to the document that the endpoints made of themselves.
-pub(super) fn complete(document: &mut Value) {
+/// Completes the document that was generated from the endpoints.
+pub(super) fn complete_document(document: &mut Value) {
     document["openapi"] = json!("3.1.0");
     document["info"] = json!({
         "title": "Talktime",
         "version": "1",
-        "description": ABOUT,
+        "description": DESCRIPTION,
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     });
     document["components"]["securitySchemes"] = json!({"access_token": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "An access token, as `/auth/verify`, `/auth/register` and `/auth/refresh` answer it.",
+        "description": "An access token from `/auth/verify`, `/auth/register` or `/auth/refresh`.",
     }});
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.expect("paths are an object") {
@@ -98,15 +98,15 @@ fn add_schema(document: &mut Value, name: &str, schema: &impl serde::Serialize) 
 fn headers() -> Value {
     let mut headers = json!({
         "RequestId": {
-            "description": "The id of the request: the client's own, or one of ours.",
+            "description": "The id of the request. Clients may choose it; otherwise the server does.",
             "schema": {"type": "string"},
         },
         "RetryAfter": {
-            "description": "Seconds to wait before the next try.",
+            "description": "The seconds to wait before the next attempt.",
             "schema": {"type": "integer", "minimum": 0},
         },
         "Bearer": {
-            "description": "How to come in: `Bearer`.",
+            "description": "The authentication scheme: `Bearer`.",
             "schema": {"type": "string"},
         },
     });
@@ -123,13 +123,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     if let Some(class) = class {
         operation["x-rate-limit"] = rate_limits::extension(class);
     }
-    let mut refusals = own_refusals(operation);
+    let mut refusals = declared_refusals(operation);
     add_common_refusals(path, operation, &mut refusals);
     let answers = operation["responses"].as_object_mut();
     let answers = answers.expect("responses are an object");
     for answer in answers.values_mut() {
         if answer["description"].as_str().is_none_or(str::is_empty) {
-            answer["description"] = json!("Done.");
+            answer["description"] = json!("The request succeeded.");
         }
         answer["headers"]["x-request-id"] = reference("headers", "RequestId");
         if class.is_some() {
@@ -153,7 +153,7 @@ fn shared_refusals() -> impl Iterator<Item = (u16, &'static str, BTreeSet<String
     })
 }
 
-/// `post_calls_start`: unique, since path and method are.
+/// Returns an id such as `post_calls_start`, which is unique because method and path are.
 fn operation_id(path: &str, method: &str) -> String {
     let words = path.split(|c: char| !c.is_ascii_alphanumeric());
     let words = words.filter(|word| !word.is_empty());
@@ -163,8 +163,8 @@ fn operation_id(path: &str, method: &str) -> String {
         .join("_")
 }
 
-/// Ids in paths are numbers unless the endpoint says otherwise. A parameter is there or not, never
-/// null.
+/// Adds the ids in the path, which are numbers unless the endpoint declares another type. Parameters may be missing, but
+/// they are never null.
 fn complete_parameters(path: &str, operation: &mut Value) {
     let mut parameters = operation["parameters"].as_array().cloned();
     let parameters = parameters.get_or_insert_default();
@@ -198,8 +198,8 @@ fn parameters_of(path: &str) -> impl Iterator<Item = &str> {
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// The codes that the endpoint itself names: the descriptions of its refusals list them.
-fn own_refusals(operation: &Value) -> Refusals {
+/// Returns the codes that the endpoint declares in the descriptions of its refusals.
+fn declared_refusals(operation: &Value) -> Refusals {
     let answers = operation["responses"].as_object().into_iter().flatten();
     let refusals = answers.filter_map(|(status, answer)| {
         let status: u16 = status.parse().ok().filter(|status| *status >= 400)?;
@@ -246,7 +246,7 @@ fn add_common_refusals(path: &str, operation: &Value, refusals: &mut Refusals) {
     }
 }
 
-/// The roles one of which is needed; none without a token.
+/// Returns the roles of which the user needs one, or `None` if the endpoint needs no token.
 fn roles(operation: &Value) -> Option<Vec<String>> {
     let requirements = operation["security"].as_array()?;
     let scopes = requirements.first()?.get("access_token")?.as_array()?;
@@ -279,32 +279,32 @@ fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
 
 fn listed(code: &str) -> String {
     match code {
-        rate_limits::CODE => format!("`{code}` ({})", rate_limits::ABOUT),
+        rate_limits::CODE => format!("`{code}` ({})", rate_limits::DESCRIPTION),
         _ => format!("`{code}`"),
     }
 }
 
-/// Answers have all their fields; only what clients send may be left out.
+/// Marks all fields of answers as required. Only fields that clients send may be missing.
 fn require_fields_of_answers(document: &mut Value) {
-    let mut asked = BTreeSet::new();
+    let mut sent = BTreeSet::new();
     let mut answered = BTreeSet::new();
     let operations = document["paths"].as_object().into_iter().flatten();
     for (_, item) in operations {
         for operation in METHODS.iter().filter_map(|method| item.get(*method)) {
-            collect_schemas(document, &operation["requestBody"], &mut asked);
-            collect_schemas(document, &operation["parameters"], &mut asked);
+            collect_schemas(document, &operation["requestBody"], &mut sent);
+            collect_schemas(document, &operation["parameters"], &mut sent);
             collect_schemas(document, &operation["responses"], &mut answered);
         }
     }
     let schemas = document["components"]["schemas"].as_object_mut();
     for (name, schema) in schemas.into_iter().flatten() {
-        if answered.contains(name) && !asked.contains(name) {
+        if answered.contains(name) && !sent.contains(name) {
             require_all(schema);
         }
     }
 }
 
-/// The names of all schemas that `value` refers to, and theirs.
+/// Collects the names of all schemas that `value` refers to, directly or through other schemas.
 fn collect_schemas(document: &Value, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {

@@ -1,9 +1,9 @@
-//! The OpenAPI document, made from the endpoints themselves.
+//! The OpenAPI document, generated from the endpoints.
 //!
-//! An endpoint says what is its own: path, role, answer, the codes it refuses with. What holds for
-//! every endpoint of its kind is added by [`complete`]. The document is served at `/openapi.json`,
-//! and for reading at `/docs`; `docs/openapi.json` is its committed copy. Beside it is
-//! the AsyncAPI document of the sockets, at `/asyncapi.json`, which [`crate::ws`] makes.
+//! An endpoint declares its path, its roles, its answers and its error codes. [`complete`] adds what is the same for
+//! all endpoints of a kind. The document is served at `/openapi.json` and as a page at `/docs`;
+//! `docs/openapi.json` is its committed copy. The AsyncAPI document of the sockets, which [`crate::ws`] generates, is
+//! served at `/asyncapi.json`.
 
 mod complete;
 mod rate_limits;
@@ -18,21 +18,19 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use utoipa_swagger_ui::SwaggerUi;
 
-/// Where the document is.
-const PATH: &str = "/openapi.json";
-/// Where that of the sockets is.
-const SOCKETS_PATH: &str = "/asyncapi.json";
+const OPENAPI_PATH: &str = "/openapi.json";
+const ASYNCAPI_PATH: &str = "/asyncapi.json";
 
-/// The whole document.
+/// An OpenAPI or AsyncAPI document.
 #[derive(Clone, Debug)]
-pub struct Document(Value);
+pub struct ApiDocument(Value);
 
-impl Document {
-    /// Completes what the endpoints say of themselves.
+impl ApiDocument {
+    /// Completes the document that was generated from the endpoints.
     pub fn new(endpoints: utoipa::openapi::OpenApi) -> Self {
         let document = serde_json::to_value(endpoints);
         let mut document = document.expect("a document has string keys and finite numbers");
-        complete::complete(&mut document);
+        complete::complete_document(&mut document);
         Self(document)
     }
 
@@ -41,30 +39,30 @@ impl Document {
         Self(document)
     }
 
-    /// The document.
+    /// Returns the document as JSON.
     pub fn json(&self) -> &Value {
         &self.0
     }
 
-    /// The text of the committed copy.
+    /// Returns the text of the committed copy.
     pub fn pretty(&self) -> String {
         format!("{:#}\n", self.0)
     }
 }
 
-/// `/openapi.json` with `/docs`, and `/asyncapi.json`.
+/// Returns the routes `/openapi.json`, `/docs` and `/asyncapi.json`.
 pub fn routes<S: Clone + Send + Sync + 'static>(
-    endpoints: &Document,
-    sockets: &Document,
+    endpoints: &ApiDocument,
+    sockets: &ApiDocument,
 ) -> Router<S> {
-    let ui = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(PATH));
+    let ui = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(OPENAPI_PATH));
     Router::from(ui)
-        .route(PATH, serve(endpoints))
-        .route(SOCKETS_PATH, serve(sockets))
+        .route(OPENAPI_PATH, serve(endpoints))
+        .route(ASYNCAPI_PATH, serve(sockets))
         .with_state(())
 }
 
-fn serve(document: &Document) -> MethodRouter {
+fn serve(document: &ApiDocument) -> MethodRouter {
     let text = Bytes::from(document.json().to_string());
     get(move || {
         let text = text.clone();

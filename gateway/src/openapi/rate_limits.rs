@@ -1,26 +1,24 @@
-//! How often an endpoint may be asked, as the document says it: by the table that refuses.
+//! The description of rate limits, made from the table that enforces them.
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::references::reference;
 use crate::config::LimitsConfig;
-use crate::limits::{self, Class};
+use crate::limits::{self, RateClass};
 
-/// The code of the refusal.
 pub(super) const CODE: &str = "rate_limited";
-/// What it means.
-pub(super) const ABOUT: &str =
+pub(super) const DESCRIPTION: &str =
     "more requests in a minute than the class of this endpoint allows, see `x-rate-limit`";
 
-/// The class of an endpoint; none for what is not counted.
-pub(super) fn class_of(path: &str, method: &str) -> Option<Class> {
+/// Returns the class of an endpoint, or `None` for one that is not limited.
+pub(super) fn class_of(path: &str, method: &str) -> Option<RateClass> {
     let method: Method = method.to_uppercase().parse().expect("a method of HTTP");
-    Class::of(&method, path)
+    RateClass::of(&method, path)
 }
 
-/// `x-rate-limit`.
-pub(super) fn extension(class: Class) -> Value {
+/// Builds the value of `x-rate-limit`.
+pub(super) fn extension(class: RateClass) -> Value {
     let by_default = class.limit(&LimitsConfig::default());
     json!({
         "class": class.name(),
@@ -29,36 +27,39 @@ pub(super) fn extension(class: Class) -> Value {
     })
 }
 
-fn counted_by(class: Class) -> &'static str {
-    match (class.is_by_address(), class.counts_strangers()) {
+fn counted_by(class: RateClass) -> &'static str {
+    match (class.is_by_address(), class.counts_unknown_users()) {
         (true, _) => "address",
         (false, true) => "user_or_address",
         (false, false) => "user",
     }
 }
 
-/// Names in the document of [`limits::HEADERS`], and what these say.
+/// The component names and descriptions of [`limits::HEADERS`].
 const HEADERS: [(&str, &str); 3] = [
-    ("RateLimitLimit", "Requests a minute."),
-    ("RateLimitRemaining", "Requests left of them."),
+    ("RateLimitLimit", "The requests that are allowed a minute."),
+    (
+        "RateLimitRemaining",
+        "The requests that remain in this minute.",
+    ),
     (
         "RateLimitReset",
-        "Seconds until all of them are there again.",
+        "The seconds until all of them are available again.",
     ),
 ];
 
-/// Adds the headers that tell a client where it stands.
+/// Adds the headers that report the state of the limit.
 pub(super) fn add_headers(answer: &mut Value) {
     for (header, (name, _)) in limits::HEADERS.into_iter().zip(HEADERS) {
         answer["headers"][header.as_str()] = reference("headers", name);
     }
 }
 
-/// The headers themselves.
+/// Returns the components of these headers.
 pub(super) fn headers() -> [(&'static str, Value); 3] {
     HEADERS.map(|(name, about)| {
         let header = json!({
-            "description": format!("{about} Only where the class of the endpoint is limited."),
+            "description": format!("{about} Present only if the class of the endpoint is limited."),
             "schema": {"type": "integer", "minimum": 0},
         });
         (name, header)

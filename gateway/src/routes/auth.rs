@@ -17,8 +17,8 @@ use crate::clients::AuthClient;
 use crate::extract::{ClientAddress, Json, UserAgent};
 use crate::openapi::values::{RegistrationRole, Sex};
 use crate::problem::Result;
-use crate::revocations::Revocations;
-use crate::token::Caller;
+use crate::revocations::RevocationList;
+use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct PhoneBody {
@@ -280,14 +280,14 @@ pub(super) async fn refresh(
 )]
 pub(super) async fn logout(
     State(auth): State<AuthClient>,
-    State(revocations): State<Revocations>,
-    caller: Caller,
+    State(revocations): State<RevocationList>,
+    current_user: CurrentUser,
 ) -> Result<Json<Message>> {
     let request = LogoutRequest {
-        user_id: caller.user_id,
-        access_token_id: caller.token_id,
-        expires_at: Some(timestamp(caller.expires_at)),
-        session_id: caller.session_id,
+        user_id: current_user.user_id,
+        access_token_id: current_user.token_id,
+        expires_at: Some(timestamp(current_user.expires_at)),
+        session_id: current_user.session_id,
     };
     retry_idempotent(|| {
         let (mut auth, request) = (auth.clone(), request.clone());

@@ -14,11 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::clients::CallsClient;
-use crate::extract::{Admin, Id, Json, Listener, Query};
+use crate::extract::{AdminUser, Json, ListenerUser, PathId, Query};
 use crate::number::Hundredths;
 use crate::openapi::values;
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct BadgeBody {
@@ -77,9 +77,9 @@ impl CurrentAnswer {
 )]
 pub(super) async fn current(
     State(calls): State<CallsClient>,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
 ) -> Result<Json<CurrentAnswer>> {
-    let listener_id = caller.user_id;
+    let listener_id = current_user.user_id;
     let standing = retry_idempotent(|| {
         let mut calls = calls.clone();
         async move { calls.get_standing(GetStandingRequest { listener_id }).await }
@@ -112,11 +112,11 @@ pub(super) struct RangeQuery {
 )]
 pub(super) async fn history(
     State(calls): State<CallsClient>,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
     Query(range): Query<RangeQuery>,
 ) -> Result<Json<Vec<BadgeBody>>> {
     let request = ListBadgesRequest {
-        listener_id: caller.user_id,
+        listener_id: current_user.user_id,
         first_date: text(range.start_date),
         last_date: text(range.end_date),
     };
@@ -188,7 +188,7 @@ impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
 )]
 pub(super) async fn statistics(
     State(calls): State<CallsClient>,
-    _caller: Caller,
+    _caller: CurrentUser,
     Query(range): Query<RangeQuery>,
 ) -> Result<Json<StatisticsAnswer>> {
     let request = GetBadgeStatisticsRequest {
@@ -254,7 +254,7 @@ impl From<AssignBadgesResponse> for AssignAnswer {
 )]
 pub(super) async fn assign(
     State(mut calls): State<CallsClient>,
-    _admin: Admin,
+    _admin: AdminUser,
     Query(target): Query<TargetQuery>,
 ) -> Result<Json<AssignAnswer>> {
     let request = AssignBadgesRequest {
@@ -280,8 +280,8 @@ pub(super) async fn assign(
 )]
 pub(super) async fn read(
     State(calls): State<CallsClient>,
-    _admin: Admin,
-    Id(listener_id): Id,
+    _admin: AdminUser,
+    PathId(listener_id): PathId,
     Query(target): Query<TargetQuery>,
 ) -> Result<Json<BadgeBody>> {
     let request = GetBadgeRequest {

@@ -12,11 +12,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::clients::ProfileClient;
-use crate::extract::{Deletion, Id, Json, Query, missing_field};
+use crate::extract::{BodyOrQuery, Json, PathId, Query, missing_field_error};
 use crate::openapi::values::{BlockAction, Sex};
-use crate::paging::{Page, Pagination};
+use crate::paging::{PageRequest, Pagination};
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct BlockBody {
@@ -56,7 +56,7 @@ fn named_person(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Er
         )),
         _ => blocked_id
             .or(user_id)
-            .ok_or_else(|| missing_field("blocked_id")),
+            .ok_or_else(|| missing_field_error("blocked_id")),
     }
 }
 
@@ -74,12 +74,12 @@ fn named_person(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Er
 )]
 pub(super) async fn add(
     State(profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<BlockBody>,
 ) -> Result<Json<BlockAnswer>> {
     let blocked_id = named_person(body.blocked_id, body.user_id)?;
     let request = BlockUserRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         blocked_id,
         action_type: body.action_type.unwrap_or_else(|| "block".to_owned()),
         reason: body.reason,
@@ -128,11 +128,11 @@ pub(super) struct UnblockBody {
 )]
 pub(super) async fn remove(
     State(profile): State<ProfileClient>,
-    caller: Caller,
-    Deletion(body): Deletion<UnblockBody>,
+    current_user: CurrentUser,
+    BodyOrQuery(body): BodyOrQuery<UnblockBody>,
 ) -> Result<Json<BlockAnswer>> {
     let blocked_id = named_person(body.blocked_id, body.user_id)?;
-    let request = block_request(&caller, blocked_id);
+    let request = block_request(&current_user, blocked_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.unblock_user(request).await }
@@ -174,10 +174,10 @@ pub(super) struct CheckAnswer {
 )]
 pub(super) async fn check(
     State(profile): State<ProfileClient>,
-    caller: Caller,
-    Id(blocked_id): Id,
+    current_user: CurrentUser,
+    PathId(blocked_id): PathId,
 ) -> Result<Json<CheckAnswer>> {
-    let request = block_request(&caller, blocked_id);
+    let request = block_request(&current_user, blocked_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.check_block(request).await }
@@ -198,9 +198,9 @@ pub(super) async fn check(
     }))
 }
 
-fn block_request(caller: &Caller, blocked_id: i64) -> BlockRequest {
+fn block_request(current_user: &CurrentUser, blocked_id: i64) -> BlockRequest {
     BlockRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         blocked_id,
     }
 }
@@ -226,11 +226,11 @@ pub(super) struct BlockedAnswer {
 }
 
 impl BlockedAnswer {
-    fn new(list: ListBlockedResponse, page: Page) -> Self {
+    fn new(list: ListBlockedResponse, page: PageRequest) -> Self {
         Self {
             blocked_users: list.blocked_users.into_iter().map(Into::into).collect(),
             total_count: list.total_count,
-            pagination: page.of(list.total_count),
+            pagination: page.with_total(list.total_count),
         }
     }
 }
@@ -279,12 +279,12 @@ impl From<BlockedUser> for OneBlocked {
 )]
 pub(super) async fn list(
     State(profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<BlockedQuery>,
 ) -> Result<Json<BlockedAnswer>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let request = ListBlockedRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
         action_type: query.action_type,

@@ -12,11 +12,11 @@ use talktime_proto::calls::v1::{
 use utoipa::ToSchema;
 
 use crate::clients::{CallsClient, ProfileClient};
-use crate::extract::{Admin, Id, IdempotencyKey, Json, is_admin};
+use crate::extract::{AdminUser, IdempotencyKey, Json, PathId, is_admin};
 use crate::number::Hundredths;
 use crate::openapi::values;
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct StartBody {
@@ -103,11 +103,11 @@ impl TryFrom<StartCallResponse> for StartAnswer {
 // Asked once: without a key a second try could begin a second call.
 pub(super) async fn start(
     State(mut calls): State<CallsClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<StartBody>,
 ) -> Result<Json<StartAnswer>> {
-    let request = body.into_request(caller.user_id, idempotency_key)?;
+    let request = body.into_request(current_user.user_id, idempotency_key)?;
     let call = calls.start_call(request).await?.into_inner();
     Ok(Json(call.try_into()?))
 }
@@ -159,13 +159,13 @@ impl From<BillMinuteResponse> for BillAnswer {
 )]
 pub(super) async fn bill_minute(
     State(calls): State<CallsClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    Id(call_id): Id,
+    PathId(call_id): PathId,
 ) -> Result<Json<BillAnswer>> {
     let request = BillMinuteRequest {
         call_id,
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         idempotency_key,
     };
     let billed = retry_idempotent(|| {
@@ -237,13 +237,13 @@ impl TryFrom<EndCallResponse> for EndAnswer {
 )]
 pub(super) async fn end(
     State(mut calls): State<CallsClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<EndBody>,
 ) -> Result<Json<EndAnswer>> {
     let request = EndCallRequest {
         call_id: body.call_id,
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         reason: end_reason(body.reason.as_deref())?.into(),
         idempotency_key,
     };
@@ -272,13 +272,13 @@ pub(super) async fn end(
 pub(super) async fn emergency_end(
     State(mut calls): State<CallsClient>,
     State(profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    Id(call_id): Id,
+    PathId(call_id): PathId,
 ) -> Result<Json<EndAnswer>> {
     let mut request = EmergencyEndCallRequest {
         call_id,
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         as_admin: false,
         idempotency_key,
     };
@@ -286,7 +286,7 @@ pub(super) async fn emergency_end(
     let ended = match as_party.map_err(Error::from) {
         Ok(ended) => ended,
         Err(error) if error.kind() == Kind::PermissionDenied => {
-            if !is_admin(&profile, caller.user_id).await? {
+            if !is_admin(&profile, current_user.user_id).await? {
                 return Err(error.into());
             }
             request.as_admin = true;
@@ -337,7 +337,7 @@ impl From<CleanUpResponse> for CleanUpAnswer {
 )]
 pub(super) async fn clean_up(
     State(mut calls): State<CallsClient>,
-    _admin: Admin,
+    _admin: AdminUser,
 ) -> Result<Json<CleanUpAnswer>> {
     let cleaned = calls.clean_up(CleanUpRequest {}).await?.into_inner();
     Ok(Json(cleaned.into()))

@@ -15,12 +15,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::calls::{call_type, call_type_name, status_name};
 use super::time;
 use crate::clients::{CallsClient, PresenceHealth, ProfileClient};
-use crate::extract::{Id, Json, Query};
+use crate::extract::{Json, PathId, Query};
 use crate::number::Hundredths;
 use crate::openapi::values;
-use crate::paging::{Page, Pagination};
+use crate::paging::{PageRequest, Pagination};
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 struct CallBody {
@@ -111,14 +111,14 @@ pub(super) struct HistoryAnswer {
 )]
 pub(super) async fn list(
     State(calls): State<CallsClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<HistoryAnswer>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let call_type = query.call_type.as_deref().map(call_type).transpose()?;
     let status = query.status.as_deref().map(status).transpose()?;
     let request = ListCallsRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
         call_type: call_type.map(Into::into),
@@ -135,7 +135,7 @@ pub(super) async fn list(
         total_coins_spent: found.total_coins_spent,
         total_money_spent: Hundredths(found.total_paise_spent),
         total_earnings: Hundredths(found.total_paise_earned),
-        pagination: page.of(found.total_calls),
+        pagination: page.with_total(found.total_calls),
     }))
 }
 
@@ -234,10 +234,10 @@ impl From<Month> for MonthBody {
 )]
 pub(super) async fn summary(
     State(calls): State<CallsClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<SummaryAnswer>> {
     let request = GetSummaryRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
     };
     let found = retry_idempotent(|| {
         let mut calls = calls.clone();
@@ -247,7 +247,7 @@ pub(super) async fn summary(
     let this_month = found.months.first();
     Ok(Json(SummaryAnswer {
         total_calls: found.total_calls,
-        total_duration: Hundredths::minutes(found.total_duration_seconds),
+        total_duration: Hundredths::from_seconds(found.total_duration_seconds),
         calls_this_month: this_month.map_or(0, |month| month.calls_count),
         calls_this_week: found.calls_this_week,
         summary: Numbers::from(&found),
@@ -305,12 +305,12 @@ impl From<ReceiptMinute> for MinuteBody {
 )]
 pub(super) async fn receipt(
     State(calls): State<CallsClient>,
-    caller: Caller,
-    Id(call_id): Id,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
 ) -> Result<Json<ReceiptAnswer>> {
     let request = GetReceiptRequest {
         call_id,
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
     };
     let GetReceiptResponse {
         call,
@@ -366,13 +366,13 @@ pub(super) async fn activity(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     State(clock): State<Clock>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<ActivityAnswer>> {
     let counted = retry_idempotent(|| {
         let mut calls = calls.clone();
         async move { calls.get_activity(GetActivityRequest {}).await }
     });
-    let (activity, feed) = tokio::join!(counted, feed_counts(profile, caller.user_id));
+    let (activity, feed) = tokio::join!(counted, feed_counts(profile, current_user.user_id));
     let activity = activity?;
     let feed = feed.ok();
     let is_whole = feed.is_some() && presence.has_current_statuses();
@@ -380,7 +380,7 @@ pub(super) async fn activity(
         system_status: if is_whole { "operational" } else { "degraded" },
         active_calls: activity.active_calls,
         total_calls_today: activity.calls_today,
-        average_call_duration: Hundredths::minutes(activity.avg_duration_seconds),
+        average_call_duration: Hundredths::from_seconds(activity.avg_duration_seconds),
         avg_call_duration_seconds: activity.avg_duration_seconds,
         total_coins_processed: activity.coins_processed,
         listeners_online: feed.as_ref().map(|feed| feed.online_count),

@@ -15,7 +15,7 @@ use crate::config::CompatibilityConfig;
 use crate::extract::Json;
 use crate::openapi::values;
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
@@ -85,9 +85,9 @@ impl TryFrom<OngoingCall> for OngoingBody {
 pub(super) async fn read(
     State(calls): State<CallsClient>,
     State(compatibility): State<CompatibilityConfig>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<OngoingAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     let answer = retry_idempotent(|| {
         let mut calls = calls.clone();
         async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }

@@ -11,12 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::time;
 use crate::clients::{PresenceHealth, ProfileClient};
-use crate::extract::{Deletion, Id, Json, Query};
+use crate::extract::{BodyOrQuery, Json, PathId, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::Sex;
-use crate::paging::{Page, Pagination};
+use crate::paging::{PageRequest, Pagination};
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
@@ -58,10 +58,10 @@ impl FavoriteAnswer {
 )]
 pub(super) async fn add(
     State(profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(ListenerBody { listener_id }): Json<ListenerBody>,
 ) -> Result<Json<FavoriteAnswer>> {
-    let request = favorite_request(&caller, listener_id);
+    let request = favorite_request(&current_user, listener_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.add_favorite(request).await }
@@ -92,10 +92,10 @@ pub(super) async fn add(
 )]
 pub(super) async fn remove(
     State(profile): State<ProfileClient>,
-    caller: Caller,
-    Deletion(ListenerBody { listener_id }): Deletion<ListenerBody>,
+    current_user: CurrentUser,
+    BodyOrQuery(ListenerBody { listener_id }): BodyOrQuery<ListenerBody>,
 ) -> Result<Json<FavoriteAnswer>> {
-    let request = favorite_request(&caller, listener_id);
+    let request = favorite_request(&current_user, listener_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.remove_favorite(request).await }
@@ -122,10 +122,10 @@ pub(super) async fn remove(
 )]
 pub(super) async fn check(
     State(profile): State<ProfileClient>,
-    caller: Caller,
-    Id(listener_id): Id,
+    current_user: CurrentUser,
+    PathId(listener_id): PathId,
 ) -> Result<Json<FavoriteAnswer>> {
-    let request = favorite_request(&caller, listener_id);
+    let request = favorite_request(&current_user, listener_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.check_favorite(request).await }
@@ -143,9 +143,9 @@ pub(super) async fn check(
     ))
 }
 
-fn favorite_request(caller: &Caller, listener_id: i64) -> FavoriteRequest {
+fn favorite_request(current_user: &CurrentUser, listener_id: i64) -> FavoriteRequest {
     FavoriteRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         listener_id,
     }
 }
@@ -178,13 +178,13 @@ pub(super) struct FavoritesAnswer {
 }
 
 impl FavoritesAnswer {
-    fn new(list: ListFavoritesResponse, page: Page, presence: &PresenceHealth) -> Self {
+    fn new(list: ListFavoritesResponse, page: PageRequest, presence: &PresenceHealth) -> Self {
         Self {
             favorites: list.favorites.into_iter().map(Into::into).collect(),
             total_count: list.total_count,
             online_count: list.online_count,
             available_count: list.available_count,
-            pagination: page.of(list.total_count),
+            pagination: page.with_total(list.total_count),
             has_current_statuses: presence.has_current_statuses(),
         }
     }
@@ -225,7 +225,7 @@ impl From<Favorite> for OneFavorite {
             profile_image_url: favorite.profile_image_url,
             preferred_language: favorite.preferred_language,
             country: favorite.country,
-            rating: Hundredths::rating(favorite.rating_hundredths),
+            rating: Hundredths::from_rating(favorite.rating_hundredths),
             is_online: favorite.is_online,
             is_busy: favorite.is_busy,
             wait_time: favorite.wait_time,
@@ -250,12 +250,12 @@ impl From<Favorite> for OneFavorite {
 pub(super) async fn list(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<FavoritesQuery>,
 ) -> Result<Json<FavoritesAnswer>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let request = ListFavoritesRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
         online_only: query.online_only,

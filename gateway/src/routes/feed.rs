@@ -16,11 +16,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{calls, time};
 use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{Json, Query};
-use crate::number::{Hundredths, Number};
+use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{CallType, Role, Sex};
-use crate::paging::{Page, Pagination};
+use crate::paging::{PageRequest, Pagination};
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 const RATING_HUNDREDTHS_MAX: i64 = 500;
 const INTERESTS_MAX: usize = 10;
@@ -129,7 +129,7 @@ fn call_type(text: Option<&str>) -> Result<Option<String>, Error> {
 
 fn rating(text: Option<&str>) -> Result<Option<Hundredths>, Error> {
     let Some(text) = text else { return Ok(None) };
-    Number::parse(text)
+    DecimalNumber::parse(text)
         .and_then(|number| number.hundredths())
         .filter(|rating| (0..=RATING_HUNDREDTHS_MAX).contains(rating))
         .map(|rating| Some(Hundredths(rating)))
@@ -191,7 +191,7 @@ fn wire_rating(rating: Option<Hundredths>) -> Option<i32> {
 
 fn request(
     viewer_id: i64,
-    page: Page,
+    page: PageRequest,
     cursor: Option<String>,
     filters: &Filters,
 ) -> ListListenersRequest {
@@ -231,13 +231,13 @@ fn request(
 pub(super) async fn listeners(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<FeedQuery>,
 ) -> Result<Json<FeedAnswer>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let filters = query.filters()?;
     let is_deep = query.cursor.is_some();
-    let request = request(caller.user_id, page, query.cursor, &filters);
+    let request = request(current_user.user_id, page, query.cursor, &filters);
     let found = retry_idempotent(|| {
         let (mut profile, request) = (profile.clone(), request.clone());
         async move { profile.list_listeners(request).await }
@@ -346,7 +346,7 @@ impl From<Listener> for ListenerAnswer {
             profile_image_url: listener.profile_image_url,
             preferred_language: listener.preferred_language,
             country: listener.country,
-            rating: Hundredths::rating(listener.rating_hundredths),
+            rating: Hundredths::from_rating(listener.rating_hundredths),
             roles: listener.roles,
             is_online: listener.is_online,
             is_busy: listener.is_busy,
@@ -354,7 +354,7 @@ impl From<Listener> for ListenerAnswer {
             last_seen: time(listener.last_seen),
             is_available,
             call_count: listener.call_count,
-            avg_call_duration: Hundredths::minutes(listener.avg_call_duration_secs),
+            avg_call_duration: Hundredths::from_seconds(listener.avg_call_duration_secs),
             avg_call_duration_seconds: listener.avg_call_duration_secs,
             is_verified: listener.is_verified,
             audio_enabled: listener.audio_enabled.unwrap_or(true),
@@ -399,7 +399,7 @@ struct InterestAnswer {
 pub(super) async fn stats(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
-    _caller: Caller,
+    _caller: CurrentUser,
 ) -> Result<Json<StatsAnswer>> {
     let stats = retry_idempotent(|| {
         let mut profile = profile.clone();
@@ -412,7 +412,7 @@ pub(super) async fn stats(
         online_listeners: stats.online_listeners,
         busy_listeners: stats.busy_listeners,
         available_listeners: stats.available_listeners,
-        average_rating: Hundredths::rating(stats.average_rating_hundredths),
+        average_rating: Hundredths::from_rating(stats.average_rating_hundredths),
         top_interests: top
             .map(|InterestCount { interest, count }| InterestAnswer { interest, count })
             .collect(),

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use utoipa::ToSchema;
 
-use crate::keys::Keys;
+use crate::keys::SigningKeys;
 use crate::problem::Result;
 
 /// A set of public keys.
@@ -24,7 +24,7 @@ struct KeySet {
     security(()),
     responses((status = 200, body = KeySet, content_type = "application/jwk-set+json"))
 )]
-pub(super) async fn jwks(State(keys): State<Keys>) -> Result<Response> {
+pub(super) async fn jwks(State(keys): State<SigningKeys>) -> Result<Response> {
     let headers = [
         (CONTENT_TYPE, "application/jwk-set+json"),
         (CACHE_CONTROL, "public, max-age=60"),

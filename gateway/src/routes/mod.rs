@@ -36,12 +36,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
+use crate::app::AppState;
 use crate::concurrency::ConcurrencyLimit;
 use crate::config::HttpConfig;
 use crate::extract::BODY_BYTES_MAX;
 use crate::middleware::{RequestLayer, request_middleware};
-use crate::openapi::{self, Document};
+use crate::openapi::{self, ApiDocument};
 use crate::problem::Problem;
 use crate::{headers, limits, ws};
 
@@ -49,7 +49,7 @@ use crate::{headers, limits, ws};
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Every endpoint, and what is around them.
-pub fn router(app: App, config: &HttpConfig) -> Router {
+pub fn router(app: AppState, config: &HttpConfig) -> Router {
     let concurrency = ConcurrencyLimit::new(config.running_max, config.waiting_max);
     let request_layer = |timeout_ms| {
         let layer = RequestLayer {
@@ -59,10 +59,10 @@ pub fn router(app: App, config: &HttpConfig) -> Router {
         };
         from_fn_with_state(layer, request_middleware)
     };
-    let enforce_limits = from_fn_with_state(app.clone(), limits::enforce::<App>);
+    let enforce_limits = from_fn_with_state(app.clone(), limits::enforce_limits::<AppState>);
     let (small, document) = small().split_for_parts();
     let (uploads, uploads_document) = uploads().split_for_parts();
-    let document = Document::new(document.merge_from(uploads_document));
+    let document = ApiDocument::new(document.merge_from(uploads_document));
     let small = small
         .merge(openapi::routes(&document, &ws::document()))
         .route("/ws/feed", get(ws::feed))
@@ -82,18 +82,18 @@ pub fn router(app: App, config: &HttpConfig) -> Router {
     small
         .merge(uploads)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
-        .layer(headers::cors(&config.cors_origins))
-        .layer(from_fn(headers::secure))
+        .layer(headers::cors_layer(&config.cors_origins))
+        .layer(from_fn(headers::add_security_headers))
         .with_state(app)
 }
 
 /// What the endpoints say of themselves.
-pub fn document() -> Document {
-    Document::new(small().into_openapi().merge_from(uploads().into_openapi()))
+pub fn document() -> ApiDocument {
+    ApiDocument::new(small().into_openapi().merge_from(uploads().into_openapi()))
 }
 
 /// The endpoints group by group, each with its part of the document.
-pub fn groups() -> Vec<OpenApiRouter<App>> {
+pub fn groups() -> Vec<OpenApiRouter<AppState>> {
     vec![
         logins(),
         people(),
@@ -103,7 +103,7 @@ pub fn groups() -> Vec<OpenApiRouter<App>> {
     ]
 }
 
-fn small() -> OpenApiRouter<App> {
+fn small() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(logins())
         .merge(people())
@@ -111,11 +111,11 @@ fn small() -> OpenApiRouter<App> {
         .merge(verification())
 }
 
-fn uploads() -> OpenApiRouter<App> {
+fn uploads() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(verification::upload::file))
 }
 
-fn verification() -> OpenApiRouter<App> {
+fn verification() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(verification::submit_url))
         .routes(routes!(verification::ticket))
@@ -127,7 +127,7 @@ fn verification() -> OpenApiRouter<App> {
         .routes(routes!(verification::admin::revoke))
 }
 
-fn logins() -> OpenApiRouter<App> {
+fn logins() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(auth::request_otp))
         .routes(routes!(auth::resend_otp))
@@ -141,7 +141,7 @@ fn logins() -> OpenApiRouter<App> {
         .routes(routes!(keys::jwks))
 }
 
-fn people() -> OpenApiRouter<App> {
+fn people() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(users::read, users::update, users::delete))
         .routes(routes!(presence::read_own, presence::update_own))
@@ -162,7 +162,7 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(feed::stats))
 }
 
-fn money_and_calls() -> OpenApiRouter<App> {
+fn money_and_calls() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(wallet::balance))
         .routes(routes!(wallet::statements::earnings))

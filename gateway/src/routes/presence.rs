@@ -13,10 +13,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
 use crate::clients::PresenceClient;
-use crate::extract::{Admin, Id, Json, Query};
-use crate::heartbeats::Heartbeats;
+use crate::extract::{AdminUser, Json, PathId, Query};
+use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 const ASKED_TOGETHER_MAX: usize = 50;
 
@@ -98,9 +98,9 @@ async fn status_of(presence: &PresenceClient, user_id: i64) -> Result<Status, Er
 )]
 pub(super) async fn read_own(
     State(presence): State<PresenceClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<OwnStatus>> {
-    let status = status_of(&presence, caller.user_id).await?;
+    let status = status_of(&presence, current_user.user_id).await?;
     Ok(Json(status.into()))
 }
 
@@ -121,13 +121,13 @@ pub(super) struct StatusBody {
 impl StatusBody {
     fn into_request(
         self,
-        caller: Caller,
+        current_user: CurrentUser,
         accepted_at: DateTime<Utc>,
     ) -> Result<UpdateStatusRequest, Error> {
         let wait_time = self.wait_time.map(i32::try_from).transpose();
         Ok(UpdateStatusRequest {
-            user_id: caller.user_id,
-            session_id: caller.session_id,
+            user_id: current_user.user_id,
+            session_id: current_user.session_id,
             accepted_at: Some(timestamp(accepted_at)),
             is_online: self.is_online,
             is_busy: self.is_busy,
@@ -153,10 +153,10 @@ impl StatusBody {
 pub(super) async fn update_own(
     State(mut presence): State<PresenceClient>,
     State(clock): State<Clock>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<StatusBody>,
 ) -> Result<Json<OwnStatus>> {
-    let request = body.into_request(caller, clock.now())?;
+    let request = body.into_request(current_user, clock.now())?;
     let status = presence.update_status(request).await?.into_inner();
     Ok(Json(status.into()))
 }
@@ -173,10 +173,10 @@ pub(super) async fn update_own(
     )
 )]
 pub(super) async fn heartbeat(
-    State(heartbeats): State<Heartbeats>,
-    caller: Caller,
+    State(heartbeats): State<HeartbeatForwarder>,
+    current_user: CurrentUser,
 ) -> Result<Json<Message>> {
-    heartbeats.forward(&caller).await?;
+    heartbeats.forward(&current_user).await?;
     Ok(Json(Message::new("Heartbeat received")))
 }
 
@@ -193,8 +193,8 @@ pub(super) async fn heartbeat(
 )]
 pub(super) async fn read(
     State(presence): State<PresenceClient>,
-    _caller: Caller,
-    Id(user_id): Id,
+    _caller: CurrentUser,
+    PathId(user_id): PathId,
 ) -> Result<Json<OthersStatus>> {
     let status = status_of(&presence, user_id).await?;
     Ok(Json(status.into()))
@@ -223,7 +223,7 @@ pub(super) struct ManyQuery {
 )]
 pub(super) async fn read_many(
     State(presence): State<PresenceClient>,
-    _caller: Caller,
+    _caller: CurrentUser,
     Query(query): Query<ManyQuery>,
 ) -> Result<Json<Vec<OthersStatus>>> {
     let user_ids = parse_ids(&query.user_ids)?;
@@ -258,7 +258,7 @@ pub(super) struct CleanUpAnswer {
 )]
 pub(super) async fn clean_up(
     State(mut presence): State<PresenceClient>,
-    _admin: Admin,
+    _admin: AdminUser,
 ) -> Result<Json<CleanUpAnswer>> {
     let cleaned = presence.clean_up(CleanUpRequest {}).await?.into_inner();
     Ok(Json(CleanUpAnswer {

@@ -7,9 +7,9 @@ use talktime_proto::calls::v1::RateCallRequest;
 use utoipa::ToSchema;
 
 use crate::clients::CallsClient;
-use crate::extract::{Id, Json};
+use crate::extract::{Json, PathId};
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct RatingBody {
@@ -48,15 +48,15 @@ pub(super) struct RatingAnswer {
 // Not tried again by itself: a second try would find the call rated and deny the first one's success.
 pub(super) async fn rate(
     State(mut calls): State<CallsClient>,
-    caller: Caller,
-    Id(call_id): Id,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
     Json(body): Json<RatingBody>,
 ) -> Result<Json<RatingAnswer>> {
     let stars = i32::try_from(body.stars)
         .map_err(|_| Error::invalid("invalid_stars", "stars must be 1 to 5."))?;
     let request = RateCallRequest {
         call_id,
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         stars,
         comment: body.comment,
     };

@@ -12,8 +12,8 @@ use super::{Message, time};
 use crate::clients::AuthClient;
 use crate::extract::Json;
 use crate::problem::Result;
-use crate::revocations::Revocations;
-use crate::token::Caller;
+use crate::revocations::RevocationList;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct SessionsAnswer {
@@ -31,9 +31,9 @@ struct OneSession {
 }
 
 impl OneSession {
-    fn new(session: Session, caller: &Caller) -> Self {
+    fn new(session: Session, current_user: &CurrentUser) -> Self {
         Self {
-            is_current: session.session_id == caller.session_id,
+            is_current: session.session_id == current_user.session_id,
             session_id: session.session_id,
             device: session.device,
             created_at: time(session.created_at),
@@ -52,16 +52,16 @@ impl OneSession {
 )]
 pub(super) async fn list(
     State(auth): State<AuthClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<SessionsAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     let list = retry_idempotent(|| {
         let mut auth = auth.clone();
         async move { auth.list_sessions(ListSessionsRequest { user_id }).await }
     })
     .await?;
     let sessions = list.sessions.into_iter();
-    let sessions = sessions.map(|session| OneSession::new(session, &caller));
+    let sessions = sessions.map(|session| OneSession::new(session, &current_user));
     Ok(Json(SessionsAnswer {
         sessions: sessions.collect(),
     }))
@@ -82,14 +82,14 @@ pub(super) async fn list(
 // Not tried again by itself: the second try would find no session and deny the first one's success.
 pub(super) async fn end(
     State(mut auth): State<AuthClient>,
-    State(revocations): State<Revocations>,
-    caller: Caller,
+    State(revocations): State<RevocationList>,
+    current_user: CurrentUser,
     session_id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Message>> {
     // What is not even text is the id of no session.
     let session_id = session_id.map_or_else(|_| String::new(), |Path(id)| id);
     let request = EndSessionRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         session_id,
     };
     auth.end_session(request).await?;
@@ -107,12 +107,12 @@ pub(super) async fn end(
 )]
 pub(super) async fn end_all(
     State(auth): State<AuthClient>,
-    State(revocations): State<Revocations>,
-    caller: Caller,
+    State(revocations): State<RevocationList>,
+    current_user: CurrentUser,
 ) -> Result<Json<Message>> {
     let request = LogoutAllRequest {
-        user_id: caller.user_id,
-        session_id: caller.session_id,
+        user_id: current_user.user_id,
+        session_id: current_user.session_id,
     };
     retry_idempotent(|| {
         let (mut auth, request) = (auth.clone(), request.clone());

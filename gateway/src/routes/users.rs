@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 use super::{Message, time};
 use crate::clients::{ProfileClient, WalletClient};
 use crate::extract::Json;
-use crate::number::{Hundredths, Number};
+use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{Role, Sex};
 use crate::problem::Result;
 use crate::routes::wallet::check_no_payout_in_progress;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ProfileAnswer {
@@ -54,7 +54,7 @@ impl From<User> for ProfileAnswer {
             interests: user.interests,
             profile_image_url: user.profile_image_url,
             preferred_language: user.preferred_language,
-            rating: Hundredths::rating(user.rating_hundredths),
+            rating: Hundredths::from_rating(user.rating_hundredths),
             country: user.country,
             roles: user.roles,
             created_at: time(user.created_at),
@@ -76,9 +76,9 @@ impl From<User> for ProfileAnswer {
 )]
 pub(super) async fn read(
     State(profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<ProfileAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     let user = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.get_user(GetUserRequest { user_id }).await }
@@ -114,7 +114,7 @@ pub(super) struct UpdateBody {
     /// Admins only.
     #[serde(default)]
     #[eserde(compat)]
-    rating: Option<Number>,
+    rating: Option<DecimalNumber>,
 }
 
 impl UpdateBody {
@@ -133,7 +133,7 @@ impl UpdateBody {
 }
 
 /// Whether it is within the range of ratings is the profile service's to say.
-fn rating_hundredths(rating: &Number) -> Result<i32, Error> {
+fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
     let hundredths = rating.hundredths();
     hundredths
         .and_then(|hundredths| i32::try_from(hundredths).ok())
@@ -161,10 +161,10 @@ fn rating_hundredths(rating: &Number) -> Result<i32, Error> {
 )]
 pub(super) async fn update(
     State(mut profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<UpdateBody>,
 ) -> Result<Json<ProfileAnswer>> {
-    let request = body.into_request(caller.user_id)?;
+    let request = body.into_request(current_user.user_id)?;
     let user = profile.update_user(request).await?.into_inner();
     Ok(Json(user.into()))
 }
@@ -187,9 +187,9 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(mut profile): State<ProfileClient>,
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<Message>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     check_no_payout_in_progress(&wallet, user_id).await?;
     profile.delete_user(DeleteUserRequest { user_id }).await?;
     Ok(Json(Message::new("User deleted successfully")))

@@ -29,7 +29,7 @@ impl SocketConnection {
     /// Serves the socket until it ends.
     pub(super) async fn run(self, socket: WebSocket, resume: ResumeRequest) {
         let context = self.context.clone();
-        let Some(slot) = context.slots.acquire(&self.admitted.caller).await else {
+        let Some(slot) = context.slots.acquire(&self.admitted.current_user).await else {
             let refusal = Refusal::too_many_connections();
             return refuse_socket(socket, &refusal, context.clock.now()).await;
         };

@@ -15,7 +15,7 @@ use talktime_kit::redis::{Pool, Script};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 const SLOTS_OF_USER: usize = 5;
 const REPLICA_LEASE_MS: i64 = 10_000;
@@ -65,11 +65,11 @@ impl ConnectionSlots {
     }
 
     /// Acquires a slot for a socket of this user. Returns `None` when all of theirs are in use.
-    pub(super) async fn acquire(&self, caller: &Caller) -> Option<ConnectionSlot> {
+    pub(super) async fn acquire(&self, current_user: &CurrentUser) -> Option<ConnectionSlot> {
         let socket = self.0.next_socket.fetch_add(1, Ordering::Relaxed);
         let owner = SlotOwner {
-            user_id: caller.user_id,
-            expires_at: u32::try_from(caller.expires_at.timestamp()).unwrap_or(u32::MAX),
+            user_id: current_user.user_id,
+            expires_at: u32::try_from(current_user.expires_at.timestamp()).unwrap_or(u32::MAX),
         };
         self.used().insert(socket, owner);
         let is_acquired = match self.acquire_in_redis(socket, owner).await {

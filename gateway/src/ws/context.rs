@@ -11,15 +11,15 @@ use super::snapshot::SnapshotLoader;
 use super::stream_state::StreamState;
 use super::viewer_registry::ViewerHandle;
 use crate::config::SocketsConfig;
-use crate::heartbeats::Heartbeats;
-use crate::token::{Caller, Tokens};
+use crate::heartbeats::HeartbeatForwarder;
+use crate::token::{CurrentUser, TokenVerifier};
 
 /// The parts that all sockets of this replica share.
 pub(super) struct SocketContext {
-    pub(super) tokens: Tokens,
+    pub(super) tokens: TokenVerifier,
     pub(super) slots: ConnectionSlots,
     pub(super) snapshots: SnapshotLoader,
-    pub(super) heartbeats: Heartbeats,
+    pub(super) heartbeats: HeartbeatForwarder,
     pub(super) lifecycle: Lifecycle,
     pub(super) clock: Clock,
     pub(super) timeouts: SocketTimeouts,
@@ -46,7 +46,7 @@ impl SocketTimeouts {
 
 /// A client whose token was accepted.
 pub(super) struct Admitted {
-    pub(super) caller: Caller,
+    pub(super) current_user: CurrentUser,
     pub(super) viewer: ViewerHandle,
     pub(super) stream: Arc<StreamState>,
 }

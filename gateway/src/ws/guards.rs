@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::close::{Refusal, SessionEnd};
 use super::context::SocketContext;
 use super::viewer::Viewer;
-use crate::token::{Caller, Tokens};
+use crate::token::{CurrentUser, TokenVerifier};
 
 /// Ends a session when its token expires or is revoked, its user loses all roles, or the process stops.
 pub(super) struct SessionGuards {
-    tokens: Tokens,
-    caller: Caller,
+    tokens: TokenVerifier,
+    current_user: CurrentUser,
     viewer: Arc<Viewer>,
     access_checks: watch::Receiver<()>,
     expires_at: Instant,
@@ -25,18 +25,18 @@ pub(super) struct SessionGuards {
 impl SessionGuards {
     pub(super) fn new(
         context: &SocketContext,
-        caller: Caller,
+        current_user: CurrentUser,
         viewer: Arc<Viewer>,
         stream_ended: CancellationToken,
     ) -> Self {
-        let remaining = caller.expires_at - context.clock.now();
+        let remaining = current_user.expires_at - context.clock.now();
         let mut access_checks = viewer.access_checks.subscribe();
         // The token was checked before this subscription, so it must be checked once more.
         access_checks.mark_changed();
         Self {
             tokens: context.tokens.clone(),
             expires_at: Instant::now() + remaining.to_std().unwrap_or_default(),
-            caller,
+            current_user,
             viewer,
             access_checks,
             stopping: context.lifecycle.stopping(),
@@ -44,8 +44,8 @@ impl SessionGuards {
         }
     }
 
-    pub(super) fn caller(&self) -> &Caller {
-        &self.caller
+    pub(super) fn current_user(&self) -> &CurrentUser {
+        &self.current_user
     }
 
     /// Waits until the session must end. The future may be dropped and created again.
@@ -74,7 +74,7 @@ impl SessionGuards {
         if self.viewer.has_no_roles() {
             return Some(SessionEnd::Refused(Refusal::no_roles()));
         }
-        let is_revoked = self.tokens.is_revoked(&self.caller).await;
+        let is_revoked = self.tokens.is_revoked(&self.current_user).await;
         is_revoked.unwrap_or_default().then(|| {
             SessionEnd::Refused(Refusal::auth_failed("The access token has been revoked."))
         })

@@ -19,9 +19,9 @@ use super::snapshot::SnapshotLoader;
 use super::upgrade_request::{BEARER, UpgradeRequest};
 use crate::clients::{CallsClient, PresenceClient};
 use crate::config::SocketsConfig;
-use crate::heartbeats::Heartbeats;
+use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
-use crate::token::Tokens;
+use crate::token::TokenVerifier;
 
 /// A longer message is not read to its end. One that is shorter, but still too long, is answered with a close
 /// code.
@@ -44,12 +44,12 @@ impl SocketService {
     /// Creates the service of the sockets that read from `hub`.
     #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     pub fn new(
-        tokens: Tokens,
+        tokens: TokenVerifier,
         hub: SocketHub,
         slots: ConnectionSlots,
         presence: PresenceClient,
         calls: CallsClient,
-        heartbeats: Heartbeats,
+        heartbeats: HeartbeatForwarder,
         lifecycle: Lifecycle,
         clock: Clock,
         config: SocketsConfig,
@@ -97,14 +97,14 @@ impl SocketService {
     }
 
     async fn admit(&self, token: Result<String, Error>) -> Result<Admitted, AdmissionError> {
-        let caller = self.context.tokens.check(&token?).await?;
+        let current_user = self.context.tokens.verify(&token?).await?;
         let stream = self.hub.stream()?;
-        let viewer = self.hub.register(caller.user_id).await?;
+        let viewer = self.hub.register(current_user.user_id).await?;
         if viewer.has_no_roles() {
             return Err(AdmissionError::Refused(Refusal::no_roles()));
         }
         Ok(Admitted {
-            caller,
+            current_user,
             viewer,
             stream,
         })

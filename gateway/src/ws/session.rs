@@ -43,15 +43,15 @@ impl SocketSession {
         resume: &ResumeRequest,
     ) -> Self {
         let Admitted {
-            caller,
+            current_user,
             viewer,
             stream,
         } = admitted;
         let (reader, start) = ChannelReader::new(stream.clone(), channel, viewer.viewer(), resume);
         let ended = stream.ended.clone();
-        let guards = SessionGuards::new(&context, caller.clone(), viewer.viewer(), ended);
+        let guards = SessionGuards::new(&context, current_user.clone(), viewer.viewer(), ended);
         Self {
-            user_id: caller.user_id,
+            user_id: current_user.user_id,
             channel,
             context,
             socket,
@@ -166,7 +166,7 @@ impl SocketSession {
 
     fn forward_heartbeat(&self) {
         let heartbeats = &self.context.heartbeats;
-        heartbeats.forward_detached(self.guards.caller());
+        heartbeats.forward_detached(self.guards.current_user());
     }
 
     fn subscribe(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {

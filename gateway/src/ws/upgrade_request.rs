@@ -55,10 +55,10 @@ impl<S: Send + Sync> FromRequestParts<S> for UpgradeRequest {
 
 /// Takes the token from the header, from the subprotocol pair `bearer, <token>`, or from the query.
 fn token_of(headers: &HeaderMap, in_query: Option<String>) -> Result<String, Error> {
-    if let Some(token) = token::bearer(headers)?.or_else(|| in_subprotocol(headers)) {
+    if let Some(token) = token::parse_bearer(headers)?.or_else(|| in_subprotocol(headers)) {
         return Ok(token.to_owned());
     }
-    in_query.ok_or_else(token::missing)
+    in_query.ok_or_else(token::missing_token)
 }
 
 fn in_subprotocol(headers: &HeaderMap) -> Option<&str> {

@@ -10,8 +10,8 @@ use talktime_proto::verification::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clients::VerificationClient;
-use crate::extract::{Admin, Json, Query};
-use crate::paging::Page;
+use crate::extract::{AdminUser, Json, Query};
+use crate::paging::PageRequest;
 use crate::problem::Result;
 use crate::routes::time;
 
@@ -71,10 +71,10 @@ impl From<PendingVerification> for PendingEntry {
 )]
 pub(in crate::routes) async fn pending(
     State(verification): State<VerificationClient>,
-    _admin: Admin,
+    _admin: AdminUser,
     Query(query): Query<PendingQuery>,
 ) -> Result<Json<PendingAnswer>> {
-    let Page { page, per_page } = Page::new(query.page, query.per_page)?;
+    let PageRequest { page, per_page } = PageRequest::new(query.page, query.per_page)?;
     let found = retry_idempotent(|| {
         let mut verification = verification.clone();
         let request = ListPendingRequest { page, per_page };
@@ -129,7 +129,7 @@ pub(in crate::routes) struct ReviewAnswer {
 )]
 pub(in crate::routes) async fn review(
     State(mut verification): State<VerificationClient>,
-    Admin(admin): Admin,
+    AdminUser(admin): AdminUser,
     Json(body): Json<ReviewBody>,
 ) -> Result<Json<ReviewAnswer>> {
     let request = ReviewRequest {
@@ -182,7 +182,7 @@ pub(in crate::routes) struct RevokeAnswer {
 )]
 pub(in crate::routes) async fn revoke(
     State(mut verification): State<VerificationClient>,
-    Admin(admin): Admin,
+    AdminUser(admin): AdminUser,
     Json(body): Json<RevokeBody>,
 ) -> Result<Json<RevokeAnswer>> {
     let request = RevokeRequest {

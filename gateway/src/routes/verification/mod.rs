@@ -20,7 +20,7 @@ use super::time;
 use crate::clients::VerificationClient;
 use crate::extract::Json;
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = VerificationStatusAnswer)]
@@ -152,9 +152,9 @@ impl From<GetVerificationStatusResponse> for StatusAnswer {
 )]
 pub(super) async fn status(
     State(verification): State<VerificationClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<StatusAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     let answer = retry_idempotent(|| {
         let mut verification = verification.clone();
         let request = GetVerificationStatusRequest { user_id };
@@ -177,9 +177,9 @@ pub(super) async fn status(
 )]
 pub(super) async fn history(
     State(verification): State<VerificationClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<HistoryAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     let answer = retry_idempotent(|| {
         let mut verification = verification.clone();
         let request = GetVerificationHistoryRequest { user_id };
@@ -215,11 +215,11 @@ pub(super) struct UrlBody {
 )]
 pub(super) async fn submit_url(
     State(mut verification): State<VerificationClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<UrlBody>,
 ) -> Result<Json<SubmittedAnswer>> {
     let request = SubmitAudioUrlRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         audio_url: body.audio_url,
         description: body.description,
     };
@@ -264,11 +264,11 @@ pub(super) struct TicketAnswer {
 )]
 pub(super) async fn ticket(
     State(mut verification): State<VerificationClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<TicketBody>,
 ) -> Result<Json<TicketAnswer>> {
     let request = CreateUploadTicketRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         length_bytes: body.length_bytes,
         content_type: body.content_type.clone(),
     };
@@ -309,11 +309,11 @@ pub(super) struct ConfirmBody {
 )]
 pub(super) async fn confirm(
     State(mut verification): State<VerificationClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<ConfirmBody>,
 ) -> Result<Json<SubmittedAnswer>> {
     let request = patient(ConfirmUploadRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         upload_id: body.upload_id,
         description: body.description,
     });

@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 
 use super::{SubmittedAnswer, patient};
 use crate::clients::VerificationClient;
-use crate::extract::{Json, Listener};
+use crate::extract::{Json, ListenerUser};
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 /// The largest sample and what a form has around it. How large a sample may be is verification's to
 /// say; this keeps the rest of a hostile body out.
@@ -58,11 +58,11 @@ struct AudioForm {
 )]
 pub(in crate::routes) async fn file(
     State(mut verification): State<VerificationClient>,
-    caller: Caller,
-    listener: Result<Listener>,
+    current_user: CurrentUser,
+    listener: Result<ListenerUser>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<SubmittedAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     if let Err(refusal) = listener {
         // A client hears the refusal of a file once it has sent it.
         if let Ok(form) = form {

@@ -15,7 +15,7 @@ use crate::clients::WalletClient;
 use crate::extract::Json;
 use crate::number::Hundredths;
 use crate::problem::Result;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct BalanceAnswer {
@@ -75,8 +75,8 @@ async fn load_balance(wallet: &WalletClient, user_id: i64) -> Result<Balance, Er
 )]
 pub(super) async fn balance(
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<BalanceAnswer>> {
-    let balance = load_balance(&wallet, caller.user_id).await?;
+    let balance = load_balance(&wallet, current_user.user_id).await?;
     Ok(Json(balance.into()))
 }

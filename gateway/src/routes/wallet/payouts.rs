@@ -13,13 +13,15 @@ use talktime_proto::wallet::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clients::WalletClient;
-use crate::extract::{Admin, Id, IdempotencyKey, Json, Listener, Query, missing_field};
-use crate::number::{Hundredths, Number};
+use crate::extract::{
+    AdminUser, IdempotencyKey, Json, ListenerUser, PathId, Query, missing_field_error,
+};
+use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{DecidedStatus, WithdrawalStatus};
-use crate::paging::{Page, PageQuery, Pagination};
+use crate::paging::{PageQuery, PageRequest, Pagination};
 use crate::problem::Result;
 use crate::routes::time;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 /// Either the account as an object, or its fields at the top.
 #[derive(eserde::Deserialize, ToSchema)]
@@ -54,7 +56,7 @@ impl BankDetailsBody {
         if let Some(account) = self.payout_account {
             return Ok(account);
         }
-        let given = |field: Option<String>, name| field.ok_or_else(|| missing_field(name));
+        let given = |field: Option<String>, name| field.ok_or_else(|| missing_field_error(name));
         Ok(PayoutAccount {
             account_holder_name: given(self.account_holder_name, "account_holder_name")?,
             account_number: given(self.account_number, "account_number")?,
@@ -83,12 +85,12 @@ pub(in crate::routes) struct BankDetailsKept {
 )]
 pub(in crate::routes) async fn set_bank_details(
     State(mut wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<BankDetailsBody>,
 ) -> Result<Json<BankDetailsKept>> {
     let account = body.account()?;
     let request = SetBankDetailsRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         account_holder_name: account.account_holder_name,
         account_number: account.account_number,
         ifsc_code: account.ifsc_code,
@@ -142,9 +144,9 @@ impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
 )]
 pub(in crate::routes) async fn bank_details(
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<BankDetailsAnswer>> {
-    let user_id = caller.user_id;
+    let user_id = current_user.user_id;
     let found = retry_idempotent(|| {
         let mut wallet = wallet.clone();
         async move {
@@ -162,7 +164,7 @@ pub(in crate::routes) struct WithdrawBody {
     /// Rupees, with at most two decimals.
     #[eserde(compat)]
     #[schema(example = 100.5)]
-    amount: Number,
+    amount: DecimalNumber,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -205,12 +207,12 @@ impl From<WithdrawResponse> for WithdrawAnswer {
 )]
 pub(in crate::routes) async fn withdraw(
     State(mut wallet): State<WalletClient>,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<WithdrawBody>,
 ) -> Result<Json<WithdrawAnswer>> {
     let request = WithdrawRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         amount_paise: body.amount.hundredths().ok_or_else(no_sum)?,
         idempotency_key,
     };
@@ -262,12 +264,12 @@ impl From<Withdrawal> for WithdrawalBody {
 )]
 pub(in crate::routes) async fn withdrawals(
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<WithdrawalsAnswer>> {
     let page = query.page()?;
     let request = ListWithdrawalsRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
     };
@@ -280,7 +282,7 @@ pub(in crate::routes) async fn withdrawals(
         withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),
         total_withdrawn: Hundredths(found.total_withdrawn_paise),
         pending_amount: Hundredths(found.pending_paise),
-        pagination: page.of(found.total),
+        pagination: page.with_total(found.total),
     }))
 }
 
@@ -351,10 +353,10 @@ impl From<ReviewedWithdrawal> for ReviewedBody {
 )]
 pub(in crate::routes) async fn review(
     State(wallet): State<WalletClient>,
-    _admin: Admin,
+    _admin: AdminUser,
     Query(query): Query<ReviewQuery>,
 ) -> Result<Json<ReviewAnswer>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let request = ReviewWithdrawalsRequest {
         status: query.status.unwrap_or_else(|| "pending".to_owned()),
         page: page.page,
@@ -367,7 +369,7 @@ pub(in crate::routes) async fn review(
     })
     .await?;
     Ok(Json(ReviewAnswer {
-        pagination: page.of(found.total),
+        pagination: page.with_total(found.total),
         withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),
     }))
 }
@@ -407,8 +409,8 @@ pub(in crate::routes) struct DecideAnswer {
 )]
 pub(in crate::routes) async fn decide(
     State(mut wallet): State<WalletClient>,
-    Admin(admin): Admin,
-    Id(withdrawal_id): Id,
+    AdminUser(admin): AdminUser,
+    PathId(withdrawal_id): PathId,
     Json(body): Json<DecideBody>,
 ) -> Result<Json<DecideAnswer>> {
     let request = DecideWithdrawalRequest {

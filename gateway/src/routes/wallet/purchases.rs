@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 
 use crate::clients::{ProfileClient, WalletClient};
 use crate::extract::{IdempotencyKey, Json, RawBody, is_admin};
-use crate::number::{Hundredths, Number};
+use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{AddedTxType, PaymentMethod};
 use crate::problem::Result;
 use crate::routes::{Message, time};
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 const PURCHASE: &str = "purchase";
 const GIFTS: [&str; 2] = ["bonus", "referral_bonus"];
@@ -29,7 +29,7 @@ pub(in crate::routes) struct RechargeBody {
     /// A step of the rate card.
     #[eserde(compat)]
     #[schema(example = 150)]
-    amount_rupees: Number,
+    amount_rupees: DecimalNumber,
     #[schema(value_type = PaymentMethod)]
     payment_method: String,
     /// Of the sandbox, which pays by itself without one.
@@ -104,12 +104,12 @@ impl From<RechargeResponse> for RechargeAnswer {
 )]
 pub(in crate::routes) async fn recharge(
     State(mut wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<RechargeBody>,
 ) -> Result<Json<RechargeAnswer>> {
     let request = RechargeRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         amount_paise: body.amount_rupees.hundredths().ok_or_else(no_sum)?,
         payment_method: body.payment_method,
         payment_id: body.payment_id,
@@ -137,7 +137,7 @@ pub(in crate::routes) struct AddCoinsBody {
     #[serde(default)]
     #[eserde(compat)]
     #[schema(minimum = 0, example = 50)]
-    money_amount: Option<Number>,
+    money_amount: Option<DecimalNumber>,
     /// Who gets a bonus; by default the admin who gives it.
     #[serde(default)]
     user_id: Option<i64>,
@@ -196,7 +196,7 @@ impl From<RechargeResponse> for AddCoinsAnswer {
 pub(in crate::routes) async fn add_coins(
     State(mut wallet): State<WalletClient>,
     State(profile): State<ProfileClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<AddCoinsBody>,
 ) -> Result<Json<AddCoinsAnswer>> {
@@ -205,8 +205,8 @@ pub(in crate::routes) async fn add_coins(
     // A purchase is always one's own; only who may give may say to whom.
     let is_for_another = body
         .user_id
-        .is_some_and(|user_id| user_id != caller.user_id);
-    if (is_gift || is_for_another) && !is_admin(&profile, caller.user_id).await? {
+        .is_some_and(|user_id| user_id != current_user.user_id);
+    if (is_gift || is_for_another) && !is_admin(&profile, current_user.user_id).await? {
         return Err(Error::new(
             Kind::PermissionDenied,
             "admin_only",
@@ -216,11 +216,14 @@ pub(in crate::routes) async fn add_coins(
     }
     let money = body.money_amount.as_ref();
     let request = AddCoinsRequest {
-        user_id: body.user_id.filter(|_| is_gift).unwrap_or(caller.user_id),
+        user_id: body
+            .user_id
+            .filter(|_| is_gift)
+            .unwrap_or(current_user.user_id),
         coins: body.coins,
         tx_type,
         amount_paise: money
-            .map_or(Some(0), Number::hundredths)
+            .map_or(Some(0), DecimalNumber::hundredths)
             .ok_or_else(no_sum)?,
         payment_id: body.payment_id,
         razorpay: razorpay_proof(
@@ -228,7 +231,7 @@ pub(in crate::routes) async fn add_coins(
             body.razorpay_payment_id,
             body.razorpay_signature,
         )?,
-        admin_id: if is_gift { caller.user_id } else { 0 },
+        admin_id: if is_gift { current_user.user_id } else { 0 },
         idempotency_key,
     };
     let added = wallet.add_coins(request).await?.into_inner();
@@ -240,7 +243,7 @@ pub(in crate::routes) struct OrderBody {
     /// A step of the rate card.
     #[eserde(compat)]
     #[schema(example = 150)]
-    amount_rupees: Number,
+    amount_rupees: DecimalNumber,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -291,11 +294,11 @@ impl From<OpenOrderResponse> for OrderAnswer {
 )]
 pub(in crate::routes) async fn open_order(
     State(mut wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Json(body): Json<OrderBody>,
 ) -> Result<Json<OrderAnswer>> {
     let request = OpenOrderRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         amount_paise: body.amount_rupees.hundredths().ok_or_else(no_sum)?,
     };
     let order = wallet.open_order(request).await?.into_inner();

@@ -12,13 +12,13 @@ use talktime_proto::wallet::v1::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::clients::WalletClient;
-use crate::extract::{Json, Listener, Query};
+use crate::extract::{Json, ListenerUser, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::{CallType, TxType};
-use crate::paging::{Page, PageQuery, Pagination};
+use crate::paging::{PageQuery, PageRequest, Pagination};
 use crate::problem::Result;
 use crate::routes::time;
-use crate::token::Caller;
+use crate::token::CurrentUser;
 
 /// Lines that `/calls/balance` shows.
 const RECENT: i32 = 10;
@@ -72,12 +72,12 @@ impl From<Earning> for EarningBody {
 )]
 pub(in crate::routes) async fn earnings(
     State(wallet): State<WalletClient>,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<EarningsAnswer>> {
     let page = query.page()?;
     let request = ListEarningsRequest {
-        listener_id: caller.user_id,
+        listener_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
     };
@@ -91,7 +91,7 @@ pub(in crate::routes) async fn earnings(
         total_earnings: Hundredths(found.total_paise),
         total_coins: found.total_coins,
         total_calls: found.total_calls,
-        pagination: page.of(found.total_calls),
+        pagination: page.with_total(found.total_calls),
     }))
 }
 
@@ -188,12 +188,12 @@ async fn list(
 )]
 pub(in crate::routes) async fn of_user(
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<TransactionsQuery>,
 ) -> Result<Json<TransactionsAnswer<UserSummary>>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let request = ListTransactionsRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
         tx_type: query.tx_type,
@@ -208,7 +208,7 @@ pub(in crate::routes) async fn of_user(
             total_money_earned: Hundredths(found.total_paise_earned),
         },
         current_balance: found.balance.unwrap_or_default().balance_coins,
-        pagination: page.of(found.total),
+        pagination: page.with_total(found.total),
         transactions: found.transactions.into_iter().map(Into::into).collect(),
     }))
 }
@@ -227,12 +227,12 @@ pub(in crate::routes) async fn of_user(
 )]
 pub(in crate::routes) async fn of_listener(
     State(wallet): State<WalletClient>,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
     Query(query): Query<TransactionsQuery>,
 ) -> Result<Json<TransactionsAnswer<ListenerSummary>>> {
-    let page = Page::new(query.page, query.per_page)?;
+    let page = PageRequest::new(query.page, query.per_page)?;
     let request = ListTransactionsRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
         tx_type: query.tx_type,
@@ -248,7 +248,7 @@ pub(in crate::routes) async fn of_listener(
             available_balance: Hundredths(balance.withdrawable_paise),
         },
         current_balance: balance.balance_coins,
-        pagination: page.of(found.total),
+        pagination: page.with_total(found.total),
         transactions: found.transactions.into_iter().map(Into::into).collect(),
     }))
 }
@@ -305,10 +305,10 @@ impl From<Transaction> for RecentBody {
 )]
 pub(in crate::routes) async fn coins(
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
 ) -> Result<Json<CoinsAnswer>> {
     let request = ListTransactionsRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: 1,
         per_page: RECENT,
         ..ListTransactionsRequest::default()
@@ -316,7 +316,7 @@ pub(in crate::routes) async fn coins(
     let found = list(wallet, request).await?;
     let balance = found.balance.unwrap_or_default();
     Ok(Json(CoinsAnswer {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         current_balance: balance.balance_coins,
         total_earned: Hundredths(balance.total_earned_paise),
         total_spent: found.total_coins_spent,
@@ -372,12 +372,12 @@ impl From<Purchase> for PurchaseBody {
 )]
 pub(in crate::routes) async fn recharges(
     State(wallet): State<WalletClient>,
-    caller: Caller,
+    current_user: CurrentUser,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<RechargesAnswer>> {
     let page = query.page()?;
     let request = ListRechargesRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         page: page.page,
         per_page: page.per_page,
     };
@@ -386,7 +386,7 @@ pub(in crate::routes) async fn recharges(
         async move { wallet.list_recharges(request).await }
     })
     .await?;
-    let pagination = page.of(found.total);
+    let pagination = page.with_total(found.total);
     Ok(Json(RechargesAnswer {
         recharges: found.recharges.into_iter().map(Into::into).collect(),
         pagination,

@@ -142,7 +142,7 @@ fn subscription_messages() -> Vec<MessageDescription> {
     vec![
         MessageDescription::new::<Subscription>(
             "subscribe",
-            "Limits the socket to messages about these users, in addition to users of earlier \
+            "RateLimiter the socket to messages about these users, in addition to users of earlier \
              subscriptions. A socket may be subscribed to at most 1000 users.",
         ),
         MessageDescription::new::<Subscription>(

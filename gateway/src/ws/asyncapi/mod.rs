@@ -13,7 +13,7 @@ use self::messages::{MessageDescription, all_messages, reference};
 use super::channel::Channel;
 use super::client_message::{MESSAGE_BYTES_MAX, MESSAGES_A_SECOND_MAX};
 use super::close::{AUTH_FAILED, PERMISSION_DENIED, TOO_MANY, TOO_SLOW};
-use crate::openapi::Document;
+use crate::openapi::ApiDocument;
 
 const DESCRIPTION: &str = "Clients receive what happens on the platform as it happens.\n\n\
     Every message has `type`, `data` and `timestamp`. Messages of the gateway also have `seq`, which never \
@@ -59,7 +59,7 @@ const CLOSES: [(u16, &[&str], &str); 7] = [
 ];
 
 /// Builds the document.
-pub fn document() -> Document {
+pub fn document() -> ApiDocument {
     let mut messages = Map::new();
     let mut schemas = Map::new();
     for message in Channel::ALL.into_iter().flat_map(all_messages) {
@@ -68,7 +68,7 @@ pub fn document() -> Document {
             schemas.insert(name, to_json(&schema));
         }
     }
-    Document::from_complete(json!({
+    ApiDocument::from_complete(json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "Talktime sockets",

@@ -1,37 +1,37 @@
-//! Counts of this replica alone. They refuse a burst before Redis is asked, and decide alone when
-//! Redis does not answer.
+//! The request counts of this replica. They refuse a burst before Redis is asked, and decide alone while Redis is
+//! unavailable.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) const WINDOW: Duration = Duration::from_mins(1);
-/// Counts that are kept, at most. When more are needed and too few have expired, all are forgotten.
+/// Bound of the stored counts. When it is reached and too few have expired, all are dropped.
 const COUNTS_MAX: usize = 100_000;
-/// Two windows that end so close together are the same one.
+/// Windows whose ends differ by less than this are the same one.
 const SAME_WINDOW: Duration = Duration::from_secs(1);
 
-/// Requests in a window.
+/// The requests in a window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Count {
+pub(super) struct RequestCount {
     pub(super) requests: u32,
     pub(super) window_ends_at: Instant,
 }
 
-/// Counts by key.
+/// Request counts by key.
 #[derive(Debug, Default)]
-pub(super) struct OwnCounts(Mutex<HashMap<String, Count>>);
+pub(super) struct LocalCounts(Mutex<HashMap<String, RequestCount>>);
 
-impl OwnCounts {
-    /// Counts one more request; a window begins with its first.
-    pub(super) fn add(&self, key: &str, now: Instant) -> Count {
+impl LocalCounts {
+    /// Counts one more request. A window begins with its first one.
+    pub(super) fn add(&self, key: &str, now: Instant) -> RequestCount {
         self.with_counts(now, |counts| {
-            let count = counts.entry(key.to_owned()).or_insert(Count {
+            let count = counts.entry(key.to_owned()).or_insert(RequestCount {
                 requests: 0,
                 window_ends_at: now + WINDOW,
             });
             if count.window_ends_at <= now {
-                *count = Count {
+                *count = RequestCount {
                     requests: 0,
                     window_ends_at: now + WINDOW,
                 };
@@ -41,14 +41,14 @@ impl OwnCounts {
         })
     }
 
-    /// Takes over what all replicas have counted together. Requests of ours that are still on their way to
-    /// Redis stay counted, unless the shared window is a later one.
-    pub(super) fn take_over(&self, key: &str, shared: Count, now: Instant) {
+    /// Adopts the count of all replicas. Requests of this replica that are still on their way to Redis stay counted,
+    /// unless the shared window is a later one.
+    pub(super) fn adopt(&self, key: &str, shared: RequestCount, now: Instant) {
         self.with_counts(now, |counts| {
-            let own = counts.entry(key.to_owned()).or_insert(shared);
-            let is_later = shared.window_ends_at > own.window_ends_at + SAME_WINDOW;
-            let requests = if is_later { 0 } else { own.requests };
-            *own = Count {
+            let local = counts.entry(key.to_owned()).or_insert(shared);
+            let is_later = shared.window_ends_at > local.window_ends_at + SAME_WINDOW;
+            let requests = if is_later { 0 } else { local.requests };
+            *local = RequestCount {
                 requests: requests.max(shared.requests),
                 ..shared
             };
@@ -58,7 +58,7 @@ impl OwnCounts {
     fn with_counts<T>(
         &self,
         now: Instant,
-        work: impl FnOnce(&mut HashMap<String, Count>) -> T,
+        work: impl FnOnce(&mut HashMap<String, RequestCount>) -> T,
     ) -> T {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= COUNTS_MAX {
@@ -75,8 +75,8 @@ impl OwnCounts {
 mod tests {
     use super::*;
 
-    fn shared(requests: u32, window_ends_at: Instant) -> Count {
-        Count {
+    fn shared(requests: u32, window_ends_at: Instant) -> RequestCount {
+        RequestCount {
             requests,
             window_ends_at,
         }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_window_begins_with_its_first_request() {
-        let (counts, now) = (OwnCounts::default(), Instant::now());
+        let (counts, now) = (LocalCounts::default(), Instant::now());
         for requests in 1..=3 {
             assert_eq!(counts.add("a", now), shared(requests, now + WINDOW));
         }
@@ -94,32 +94,32 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_other_replicas_count_and_so_do_those_on_their_way() {
-        let (counts, now) = (OwnCounts::default(), Instant::now());
+    fn requests_of_other_replicas_and_pending_ones_are_counted() {
+        let (counts, now) = (LocalCounts::default(), Instant::now());
         for _ in 0..5 {
             counts.add("a", now);
         }
         let ends_at = now + WINDOW / 2;
-        counts.take_over("a", shared(3, ends_at), now);
+        counts.adopt("a", shared(3, ends_at), now);
         assert_eq!(counts.add("a", now), shared(6, ends_at));
-        counts.take_over("a", shared(40, ends_at), now);
+        counts.adopt("a", shared(40, ends_at), now);
         assert_eq!(counts.add("a", now), shared(41, ends_at));
     }
 
     #[test]
-    fn a_later_window_of_redis_takes_the_place_of_ours() {
-        let (counts, now) = (OwnCounts::default(), Instant::now());
+    fn a_later_window_of_redis_replaces_the_local_one() {
+        let (counts, now) = (LocalCounts::default(), Instant::now());
         for _ in 0..5 {
             counts.add("a", now);
         }
         let ends_at = now + WINDOW + 2 * SAME_WINDOW;
-        counts.take_over("a", shared(1, ends_at), now);
+        counts.adopt("a", shared(1, ends_at), now);
         assert_eq!(counts.add("a", now), shared(2, ends_at));
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let (counts, now) = (OwnCounts::default(), Instant::now());
+        let (counts, now) = (LocalCounts::default(), Instant::now());
         for key in 0..2 * COUNTS_MAX {
             counts.add(&key.to_string(), now);
         }

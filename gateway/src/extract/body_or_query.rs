@@ -1,5 +1,5 @@
-//! What a DELETE is about: its JSON body or, since some proxies drop such bodies, the same fields as
-//! query parameters (contract, section 1).
+//! The fields of a DELETE request: a JSON body, or query parameters, because some proxies drop the bodies of such
+//! requests (contract, section 1).
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use eserde::EDeserialize;
@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use super::{Query, json};
 use crate::problem::Problem;
 
-/// A JSON body; without one, the query.
-pub struct Deletion<T>(pub T);
+/// The fields of a JSON body or, without a body, of the query.
+pub struct BodyOrQuery<T>(pub T);
 
-impl<T, S> FromRequest<S> for Deletion<T>
+impl<T, S> FromRequest<S> for BodyOrQuery<T>
 where
     T: for<'de> EDeserialize<'de> + DeserializeOwned,
     S: Send + Sync,
@@ -20,7 +20,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
-        let body = json::read(body).await?;
+        let body = json::read_body(body).await?;
         if !body.is_empty() {
             if !json::is_json(&parts.headers) {
                 return Err(json::unsupported_media_type().into());
@@ -28,7 +28,7 @@ where
             return Ok(Self(json::parse(&body)?));
         }
         if parts.uri.query().is_none_or(str::is_empty) {
-            // Says which fields are missing.
+            // Fails with the fields that are missing.
             return Ok(Self(json::parse(b"{}")?));
         }
         let Query(fields) = Query::from_request_parts(&mut parts, state).await?;
@@ -52,14 +52,14 @@ mod tests {
             .header("content-type", "application/json")
             .body(Body::from(body))
             .expect("a request");
-        let fields = Deletion::<Fields>::from_request(request, &()).await;
+        let fields = BodyOrQuery::<Fields>::from_request(request, &()).await;
         fields
-            .map(|Deletion(fields)| fields.listener_id)
+            .map(|BodyOrQuery(fields)| fields.listener_id)
             .map_err(|problem| problem.error().kind().http())
     }
 
     #[tokio::test]
-    async fn the_body_comes_before_the_query() {
+    async fn the_body_takes_precedence_over_the_query() {
         assert_eq!(read("/", r#"{"listener_id": 7}"#).await, Ok(7));
         assert_eq!(read("/?listener_id=8", "").await, Ok(8));
         assert_eq!(
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_missing_or_wrong_is_refused() {
+    async fn missing_and_invalid_fields_are_refused() {
         assert_eq!(read("/", "").await, Err(422));
         assert_eq!(read("/", "{}").await, Err(422));
         assert_eq!(read("/", r#"{"listener_id": "7"}"#).await, Err(422));
