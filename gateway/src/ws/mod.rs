@@ -8,7 +8,7 @@
 //! slow client delays nobody, and a status that was replaced is never sent. A client that connects again names the
 //! last message it has and continues from there on any replica, because positions are those of the stream.
 //!
-//! `service` admits clients, `connection_slots` limits their number, and `session` talks to each one. `viewer`
+//! `service` admits clients, `refusal_limit` and `connection_slots` limit them, and `session` talks to each one. `viewer`
 //! knows which users are hidden from a client, and `unverified` which ones the feed does not show. `asyncapi`
 //! describes the messages.
 
@@ -26,6 +26,7 @@ mod guards;
 mod hub;
 mod message;
 mod reader;
+mod refusal_limit;
 mod sequence;
 mod service;
 mod session;

@@ -1,6 +1,7 @@
 //! Admits clients to sockets: checks the token, accepts the upgrade and starts the connection.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
@@ -15,10 +16,12 @@ use super::close::{Refusal, refuse_socket};
 use super::connection::SocketConnection;
 use super::connection_slots::ConnectionSlots;
 use super::context::{Admitted, SocketContext, SocketTimeouts};
+use super::refusal_limit::{ClientKey, RefusalLimit};
 use super::snapshot::SnapshotLoader;
 use super::upgrade_request::{BEARER, UpgradeRequest};
 use crate::clients::{CallsClient, PresenceClient};
 use crate::config::SocketsConfig;
+use crate::extract::ClientAddress;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
 use crate::token::TokenVerifier;
@@ -37,6 +40,7 @@ const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 #[derive(Clone)]
 pub struct SocketService {
     hub: SocketHub,
+    refusals: Arc<RefusalLimit>,
     context: Arc<SocketContext>,
 }
 
@@ -65,16 +69,24 @@ impl SocketService {
         };
         Self {
             hub,
+            refusals: Arc::new(RefusalLimit::new()),
             context: Arc::new(context),
         }
     }
 
-    async fn open_socket(self, channel: Channel, request: UpgradeRequest) -> Result<Response> {
+    async fn open_socket(
+        self,
+        channel: Channel,
+        ClientAddress(address): ClientAddress,
+        request: UpgradeRequest,
+    ) -> Result<Response> {
         let UpgradeRequest {
             token,
             resume,
             upgrade,
         } = request;
+        let client = ClientKey::new(&address, token.as_deref().ok());
+        self.refusals.check(client, Instant::now())?;
         let upgrade = upgrade?;
         match self.admit(token).await {
             Ok(admitted) => {
@@ -86,6 +98,7 @@ impl SocketService {
             }
             // A browser cannot read the answer to a refused upgrade, so the refusal is sent on the socket.
             Err(AdmissionError::Refused(refusal)) => {
+                self.refusals.record(client, Instant::now());
                 let now = self.context.clock.now();
                 Ok(self.accept(upgrade, move |socket| async move {
                     refuse_socket(socket, &refusal, now).await;
@@ -150,31 +163,35 @@ impl From<Error> for AdmissionError {
 /// `/ws/feed`: listeners who come online, go offline, and become busy or available.
 pub async fn feed(
     State(sockets): State<SocketService>,
+    address: ClientAddress,
     request: UpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Feed, request).await
+    sockets.open_socket(Channel::Feed, address, request).await
 }
 
 /// `/ws/presence`: changes of all users' statuses.
 pub async fn presence(
     State(sockets): State<SocketService>,
+    address: ClientAddress,
     request: UpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Presence, request).await
+    sockets.open_socket(Channel::Presence, address, request).await
 }
 
 /// `/ws/calls`: the calls of the current user.
 pub async fn calls(
     State(sockets): State<SocketService>,
+    address: ClientAddress,
     request: UpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Calls, request).await
+    sockets.open_socket(Channel::Calls, address, request).await
 }
 
 /// `/ws/notifications`: changes that concern only the current user.
 pub async fn notifications(
     State(sockets): State<SocketService>,
+    address: ClientAddress,
     request: UpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Notifications, request).await
+    sockets.open_socket(Channel::Notifications, address, request).await
 }
