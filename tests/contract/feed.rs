@@ -1,6 +1,6 @@
 //! Section 5: the feed of listeners.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use talktime_client::{ApiClient, AppUser, UserRole};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{CallPair, ExpectAnswer, connect_app, wait_for};
@@ -74,6 +74,8 @@ async fn an_online_listener_is_in_the_feed_with_every_field() {
             "next_cursor",
         ],
     );
+    let filters = &page.body["filters"];
+    assert_eq!((&filters["min_rating"], &filters["max_rating"]), (&json!(0), &json!(5)));
     assert_fields(
         &page.body["pagination"],
         &["page", "per_page", "total", "has_next", "has_previous"],
@@ -165,6 +167,9 @@ async fn the_feed_in_numbers() {
             "last_updated",
         ],
     );
+    for sex in ["female", "male", "other"] {
+        assert!(stats["gender_distribution"][sex].is_i64(), "{sex}: {stats}");
+    }
     let count = |field: &str| stats[field].as_i64().expect("a count");
     assert_eq!(
         count("online_listeners"),

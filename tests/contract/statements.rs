@@ -116,8 +116,12 @@ async fn recharges_are_listed_page_by_page() {
     assert_eq!(first["total_coins_added"], 1_900);
     let newest = &first["recharges"][0];
     assert_fields(newest, &["recharge_id", "transaction_id", "created_at"]);
-    assert_eq!(newest["amount_paid"], 500);
-    assert_eq!(newest["coins_received"], 1_000);
+    for amount in ["amount_paid", "amount_rupees"] {
+        assert_eq!(newest[amount], 500, "{amount}");
+    }
+    for coins in ["coins_received", "coins_added"] {
+        assert_eq!(newest[coins], 1_000, "{coins}");
+    }
     assert_eq!(newest["payment_method"], "upi");
     assert_eq!(newest["status"], "completed");
     let last = must_get(

@@ -22,7 +22,8 @@ use crate::paging::{PageRequest, Pagination};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
-const RATING_HUNDREDTHS_MAX: i64 = 500;
+const RATING_MIN: Hundredths = Hundredths(0);
+const RATING_MAX: Hundredths = Hundredths(500);
 const INTERESTS_MAX: usize = 10;
 const SEXES: [&str; 3] = ["male", "female", "other"];
 
@@ -33,35 +34,41 @@ pub(super) struct FeedQuery {
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
-    /// `next_cursor` of the page before, for going deep.
+    /// The `next_cursor` of the previous page, for distant pages.
     cursor: Option<String>,
+    /// List only listeners who are online.
     #[serde(default)]
     online_only: bool,
+    /// List only listeners who can be called now.
     #[serde(default)]
     available_only: bool,
-    /// Only who takes calls of this type.
+    /// List only listeners who take calls of this type.
     #[param(value_type = Option<CallType>, inline)]
     call_type: Option<String>,
+    /// List only listeners of this sex.
     #[param(value_type = Option<Sex>, inline)]
     sex: Option<String>,
+    /// The lowest rating, from 0.0 to 5.0. The default is 0.0.
     #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
     min_rating: Option<String>,
+    /// The highest rating, from 0.0 to 5.0. The default is 5.0.
     #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
     max_rating: Option<String>,
-    /// Up to 10, separated by commas, whatever their case; a listener has any of them.
+    /// Up to 10 interests, separated by commas, of which a listener has at least one. Case is ignored.
     #[param(example = "music,films")]
     interests: Option<String>,
-    /// A language tag, whatever its case; `hi` also finds `hi-IN`.
+    /// A language tag. Case is ignored, and `hi` also finds `hi-IN`.
     #[param(example = "en")]
     language: Option<String>,
-    /// `recent` is by `last_seen`.
+    /// The order of the list: by rating (the default), online listeners first, or by `last_seen` (`recent`).
     #[param(value_type = Option<SortBy>, inline)]
     sort_by: Option<String>,
+    /// The default is `desc`.
     #[param(value_type = Option<SortOrder>, inline)]
     sort_order: Option<String>,
 }
 
-/// What the list was narrowed and sorted by, as the answer repeats it.
+/// The filters and the order of the list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Filters {
     online_only: bool,
@@ -70,8 +77,10 @@ struct Filters {
     call_type: Option<String>,
     #[schema(value_type = Option<Sex>)]
     sex: Option<String>,
-    min_rating: Option<Hundredths>,
-    max_rating: Option<Hundredths>,
+    /// 0.0 by default.
+    min_rating: Hundredths,
+    /// 5.0 by default.
+    max_rating: Hundredths,
     interests: Vec<String>,
     language: Option<String>,
     sort_by: SortBy,
@@ -100,8 +109,8 @@ impl FeedQuery {
             available_only: self.available_only,
             call_type: call_type(self.call_type.as_deref())?,
             sex: sex(self.sex.as_deref())?,
-            min_rating: rating(self.min_rating.as_deref())?,
-            max_rating: rating(self.max_rating.as_deref())?,
+            min_rating: parse_rating(self.min_rating.as_deref())?.unwrap_or(RATING_MIN),
+            max_rating: parse_rating(self.max_rating.as_deref())?.unwrap_or(RATING_MAX),
             interests: interests(self.interests.as_deref())?,
             language: self.language.clone(),
             sort_by: sort_by(self.sort_by.as_deref())?,
@@ -127,11 +136,11 @@ fn call_type(text: Option<&str>) -> Result<Option<String>, Error> {
     Ok(text.map(str::to_owned))
 }
 
-fn rating(text: Option<&str>) -> Result<Option<Hundredths>, Error> {
+fn parse_rating(text: Option<&str>) -> Result<Option<Hundredths>, Error> {
     let Some(text) = text else { return Ok(None) };
     DecimalNumber::parse(text)
         .and_then(|number| number.hundredths())
-        .filter(|rating| (0..=RATING_HUNDREDTHS_MAX).contains(rating))
+        .filter(|rating| (RATING_MIN.0..=RATING_MAX.0).contains(rating))
         .map(|rating| Some(Hundredths(rating)))
         .ok_or_else(|| Error::invalid("invalid_rating", "Ratings are 0.0 to 5.0."))
 }
@@ -184,9 +193,10 @@ impl From<SortBy> for ListenerSort {
     }
 }
 
-/// The number of hundredths fits: [`rating`] has bounded it.
-fn wire_rating(rating: Option<Hundredths>) -> Option<i32> {
-    rating.and_then(|Hundredths(rating)| i32::try_from(rating).ok())
+/// Returns a bound for the request, unless it is the default, which excludes nobody.
+fn rating_bound(bound: Hundredths, default: Hundredths) -> Option<i32> {
+    let bound = Some(bound).filter(|bound| *bound != default)?;
+    i32::try_from(bound.0).ok()
 }
 
 fn request(
@@ -202,8 +212,8 @@ fn request(
         online_only: filters.online_only,
         available_only: filters.available_only,
         sex: filters.sex.clone(),
-        min_rating_hundredths: wire_rating(filters.min_rating),
-        max_rating_hundredths: wire_rating(filters.max_rating),
+        min_rating_hundredths: rating_bound(filters.min_rating, RATING_MIN),
+        max_rating_hundredths: rating_bound(filters.max_rating, RATING_MAX),
         interests: filters.interests.clone(),
         language: filters.language.clone(),
         sort_by: ListenerSort::from(filters.sort_by).into(),
@@ -213,10 +223,10 @@ fn request(
     }
 }
 
-/// Listeners, filtered, sorted and paged.
+/// List listeners, filtered and sorted.
 ///
-/// Neither the caller nor anyone blocked either way appears. While presence is away, everything about
-/// statuses is as last known, and `has_current_statuses` is false.
+/// The list contains neither the current user nor users who are blocked in either direction. While the presence service
+/// is unavailable, statuses are the last known ones and `has_current_statuses` is false.
 #[utoipa::path(
     get,
     path = "/feed/listeners",
@@ -253,7 +263,7 @@ pub(super) async fn listeners(
     Ok(Json(FeedAnswer::new(found, filters, pagination, &presence)))
 }
 
-/// Paging both nested and flat: clients of both kinds exist.
+/// A page of listeners. The paging is part of the answer twice, nested and flat, for both kinds of clients.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FeedAnswer {
     listeners: Vec<ListenerAnswer>,
@@ -266,9 +276,9 @@ pub(super) struct FeedAnswer {
     per_page: i32,
     has_next: bool,
     has_previous: bool,
+    /// The `cursor` of the next page. Null on the last page.
     next_cursor: Option<String>,
-    /// Whether statuses and what is counted and sorted by them are of now; else they are the last
-    /// known.
+    /// Whether statuses, and counts and orders by status, are current. Otherwise they are the last known ones.
     has_current_statuses: bool,
 }
 
@@ -306,25 +316,26 @@ struct ListenerAnswer {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    /// Empty for none.
+    /// An empty text if there is none.
     bio: String,
     interests: Vec<String>,
     profile_image_url: Option<String>,
     preferred_language: String,
     country: Option<String>,
-    /// 0 where nobody has rated.
+    /// The mean of all ratings; 0 without ratings.
     rating: Hundredths,
     #[schema(value_type = Vec<Role>)]
     roles: Vec<String>,
     is_online: bool,
     is_busy: bool,
-    /// Minutes.
+    /// The expected wait in minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
     /// Online, not busy and taking calls.
     is_available: bool,
+    /// The number of calls that the listener took.
     call_count: i64,
-    /// Minutes, with one decimal.
+    /// The average duration of a call in minutes, with one decimal.
     avg_call_duration: Hundredths,
     avg_call_duration_seconds: i64,
     is_verified: bool,
@@ -363,22 +374,24 @@ impl From<Listener> for ListenerAnswer {
     }
 }
 
-/// All listeners in numbers.
+/// Statistics of all listeners.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StatsAnswer {
     total_listeners: i64,
     online_listeners: i64,
     busy_listeners: i64,
     available_listeners: i64,
-    /// 0 where nobody has rated anybody.
+    /// The mean rating of all listeners; 0 without ratings.
     average_rating: Hundredths,
-    /// In lower case.
+    /// The most frequent interests, in lower case.
     top_interests: Vec<InterestAnswer>,
+    /// The number of listeners of each sex: `female`, `male` and `other`.
     gender_distribution: BTreeMap<String, i64>,
-    /// By language tag, in lower case.
+    /// The number of listeners of each language tag, in lower case.
     language_distribution: BTreeMap<String, i64>,
+    /// When the listeners were counted.
     last_updated: Option<DateTime<Utc>>,
-    /// Whether those online and busy are of now; else they are the last known.
+    /// Whether the numbers of online and busy listeners are current. Otherwise they are the last known ones.
     has_current_statuses: bool,
 }
 
@@ -388,7 +401,9 @@ struct InterestAnswer {
     count: i64,
 }
 
-/// All listeners in numbers, a second old at most.
+/// Read statistics of all listeners.
+///
+/// The numbers are at most one second old.
 #[utoipa::path(
     get,
     path = "/feed/stats",
@@ -416,11 +431,18 @@ pub(super) async fn stats(
         top_interests: top
             .map(|InterestCount { interest, count }| InterestAnswer { interest, count })
             .collect(),
-        gender_distribution: stats.sexes.into_iter().collect(),
+        gender_distribution: count_sexes(stats.sexes),
         language_distribution: stats.languages.into_iter().collect(),
         last_updated: time(stats.counted_at),
         has_current_statuses: presence.has_current_statuses(),
     }))
+}
+
+/// Adds the sexes of which there is no listener.
+fn count_sexes(counted: impl IntoIterator<Item = (String, i64)>) -> BTreeMap<String, i64> {
+    let mut counts: BTreeMap<String, i64> = SEXES.map(|sex| (sex.to_owned(), 0)).into();
+    counts.extend(counted);
+    counts
 }
 
 #[cfg(test)]
@@ -432,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_values_are_refused_by_name() {
+    fn unknown_values_are_refused() {
         assert_eq!(code(sex(Some("robot"))).as_deref(), Some("invalid_sex"));
         assert_eq!(
             code(sort_by(Some("age"))).as_deref(),
@@ -443,7 +465,7 @@ mod tests {
             Some("invalid_sort_order")
         );
         for text in ["5.01", "-1", "many", "4.555"] {
-            assert_eq!(code(rating(Some(text))).as_deref(), Some("invalid_rating"));
+            assert_eq!(code(parse_rating(Some(text))).as_deref(), Some("invalid_rating"));
         }
         let eleven = ["music"; INTERESTS_MAX + 1].join(",");
         assert_eq!(
@@ -453,14 +475,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_defaults() {
+    fn missing_values_have_defaults() {
         assert_eq!(sort_by(None).ok(), Some(SortBy::Rating));
         assert_eq!(sort_order(None).ok(), Some(SortOrder::Desc));
-        assert_eq!(rating(None).ok(), Some(None));
-        assert_eq!(rating(Some("4.5")).ok(), Some(Some(Hundredths(450))));
+        assert_eq!(parse_rating(None).ok(), Some(None));
+        assert_eq!(parse_rating(Some("4.5")).ok(), Some(Some(Hundredths(450))));
         assert_eq!(
             interests(Some("music, ,films")).ok(),
             Some(vec!["music".to_owned(), "films".to_owned()])
         );
+    }
+
+    #[test]
+    fn every_sex_is_counted() {
+        let counts = count_sexes([("female".to_owned(), 3)]);
+        let expected = [("female", 3), ("male", 0), ("other", 0)];
+        assert_eq!(counts, expected.map(|(sex, count)| (sex.to_owned(), count)).into());
+    }
+
+    #[test]
+    fn default_ratings_are_no_filter() {
+        assert_eq!(rating_bound(RATING_MIN, RATING_MIN), None);
+        assert_eq!(rating_bound(RATING_MAX, RATING_MIN), Some(500));
+        assert_eq!(rating_bound(RATING_MAX, RATING_MAX), None);
     }
 }

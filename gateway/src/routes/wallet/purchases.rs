@@ -1,4 +1,4 @@
-//! Buying coins (contract, sections 6, 7 and 9).
+//! Purchases of coins (contract, sections 6, 7 and 9).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -19,6 +19,7 @@ use crate::problem::Result;
 use crate::routes::{Message, time};
 use crate::token::CurrentUser;
 
+const PAYMENT_METHOD_DEFAULT: &str = "upi";
 const PURCHASE: &str = "purchase";
 const GIFTS: [&str; 2] = ["bonus", "referral_bonus"];
 const SIGNATURE: &str = "x-razorpay-signature";
@@ -26,25 +27,29 @@ const EVENT_ID: &str = "x-razorpay-event-id";
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct RechargeBody {
-    /// A step of the rate card.
+    /// One of the amounts in `recharge_options` of `/calls/rates`, in rupees.
     #[eserde(compat)]
     #[schema(example = 150)]
     amount_rupees: DecimalNumber,
-    #[schema(value_type = PaymentMethod)]
-    payment_method: String,
-    /// Of the sandbox, which pays by itself without one.
+    /// `upi` by default.
+    #[serde(default)]
+    #[schema(value_type = Option<PaymentMethod>)]
+    payment_method: Option<String>,
+    /// A payment of the sandbox. Without one, the sandbox pays by itself.
     #[serde(default)]
     payment_id: Option<String>,
-    /// Razorpay's proof, as its checkout hands it to the app: all three.
+    /// The first part of the proof that the checkout of Razorpay returns. All three parts are required together.
     #[serde(default)]
     razorpay_order_id: Option<String>,
+    /// The second part of the proof.
     #[serde(default)]
     razorpay_payment_id: Option<String>,
+    /// The third part of the proof.
     #[serde(default)]
     razorpay_signature: Option<String>,
 }
 
-/// The three parts together, or none of them.
+/// Combines the three parts of the proof. Either all of them are present or none.
 fn razorpay_proof(
     order_id: Option<String>,
     payment_id: Option<String>,
@@ -85,9 +90,10 @@ impl From<RechargeResponse> for RechargeAnswer {
     }
 }
 
-/// Buys coins: a step of the rate card, against a payment. A signed proof is credited once the provider
-/// itself reports the payment as captured. Until then the answer is 402 `payment_pending`: show it, and
-/// ask again; the coins come by themselves as well.
+/// Buy coins.
+///
+/// The coins are added once the payment provider reports the payment as captured. Until then the answer is 402
+/// (`payment_pending`). Repeat the request every few seconds, or wait: the coins are added in either case.
 #[utoipa::path(
     post,
     path = "/calls/recharge",
@@ -110,8 +116,10 @@ pub(in crate::routes) async fn recharge(
 ) -> Result<Json<RechargeAnswer>> {
     let request = RechargeRequest {
         user_id: current_user.user_id,
-        amount_paise: body.amount_rupees.hundredths().ok_or_else(no_sum)?,
-        payment_method: body.payment_method,
+        amount_paise: body.amount_rupees.hundredths().ok_or_else(invalid_amount)?,
+        payment_method: body
+            .payment_method
+            .unwrap_or_else(|| PAYMENT_METHOD_DEFAULT.to_owned()),
         payment_id: body.payment_id,
         razorpay: razorpay_proof(
             body.razorpay_order_id,
@@ -126,29 +134,31 @@ pub(in crate::routes) async fn recharge(
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct AddCoinsBody {
-    /// Above zero.
+    /// The number of coins, at least 1.
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     coins: i64,
-    /// By default a purchase.
+    /// The default is `purchase`.
     #[serde(default)]
     #[schema(value_type = Option<AddedTxType>)]
     tx_type: Option<String>,
-    /// What they cost, in rupees.
+    /// The price of the coins in rupees. The default is 0.
     #[serde(default)]
     #[eserde(compat)]
     #[schema(minimum = 0, example = 50)]
     money_amount: Option<DecimalNumber>,
-    /// Who gets a bonus; by default the admin who gives it.
+    /// The user who receives a bonus. The default is the admin who sends the request.
     #[serde(default)]
     user_id: Option<i64>,
-    /// Of the sandbox, which pays by itself without one.
+    /// A payment of the sandbox. Without one, the sandbox pays by itself.
     #[serde(default)]
     payment_id: Option<String>,
-    /// Razorpay's proof, as its checkout hands it to the app: all three.
+    /// The first part of the proof that the checkout of Razorpay returns. All three parts are required together.
     #[serde(default)]
     razorpay_order_id: Option<String>,
+    /// The second part of the proof.
     #[serde(default)]
     razorpay_payment_id: Option<String>,
+    /// The third part of the proof.
     #[serde(default)]
     razorpay_signature: Option<String>,
 }
@@ -176,7 +186,9 @@ impl From<RechargeResponse> for AddCoinsAnswer {
     }
 }
 
-/// Buys coins against a payment; an admin may give them.
+/// Add coins to a balance.
+///
+/// A purchase needs a payment, as in `/calls/recharge`. Only admins may add a bonus (`admin_only`).
 #[utoipa::path(
     post,
     path = "/wallet/add-coins",
@@ -202,7 +214,7 @@ pub(in crate::routes) async fn add_coins(
 ) -> Result<Json<AddCoinsAnswer>> {
     let tx_type = body.tx_type.unwrap_or_else(|| PURCHASE.to_owned());
     let is_gift = GIFTS.contains(&tx_type.as_str());
-    // A purchase is always one's own; only who may give may say to whom.
+    // Users buy coins for themselves only. Only admins may name another user.
     let is_for_another = body
         .user_id
         .is_some_and(|user_id| user_id != current_user.user_id);
@@ -224,7 +236,7 @@ pub(in crate::routes) async fn add_coins(
         tx_type,
         amount_paise: money
             .map_or(Some(0), DecimalNumber::hundredths)
-            .ok_or_else(no_sum)?,
+            .ok_or_else(invalid_amount)?,
         payment_id: body.payment_id,
         razorpay: razorpay_proof(
             body.razorpay_order_id,
@@ -240,7 +252,7 @@ pub(in crate::routes) async fn add_coins(
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct OrderBody {
-    /// A step of the rate card.
+    /// One of the amounts in `recharge_options` of `/calls/rates`, in rupees.
     #[eserde(compat)]
     #[schema(example = 150)]
     amount_rupees: DecimalNumber,
@@ -252,13 +264,13 @@ pub(in crate::routes) struct OrderAnswer {
     /// `sandbox` or `razorpay`.
     provider: String,
     amount_rupees: Hundredths,
-    /// In the currency's smallest unit, as the provider's checkout wants it.
+    /// The same amount in paise, as the checkout of the provider needs it.
     amount_paise: i64,
     currency: &'static str,
     coins: i64,
-    /// In the sandbox: the payment that pays it.
+    /// In the sandbox, the payment of this order.
     payment_id: Option<String>,
-    /// The public half of the provider's API key.
+    /// The public part of the API key of the provider.
     key_id: Option<String>,
     status: &'static str,
     created_at: Option<DateTime<Utc>>,
@@ -281,7 +293,9 @@ impl From<OpenOrderResponse> for OrderAnswer {
     }
 }
 
-/// Opens an order with the payment provider. It moves no money: the payment's proof does.
+/// Open an order with the payment provider.
+///
+/// An order moves no money. The coins are added with the payment of the order, see `/calls/recharge`.
 #[utoipa::path(
     post,
     path = "/payments/orders",
@@ -299,22 +313,24 @@ pub(in crate::routes) async fn open_order(
 ) -> Result<Json<OrderAnswer>> {
     let request = OpenOrderRequest {
         user_id: current_user.user_id,
-        amount_paise: body.amount_rupees.hundredths().ok_or_else(no_sum)?,
+        amount_paise: body.amount_rupees.hundredths().ok_or_else(invalid_amount)?,
     };
     let order = wallet.open_order(request).await?.into_inner();
     Ok(Json(order.into()))
 }
 
-/// The payment provider notifies us. Its signature stands for a token: HMAC-SHA256 over the body as it
-/// comes, in `X-Razorpay-Signature`. Whatever is signed is answered 200, also if it is of no use here.
+/// Receive a notification of the payment provider.
+///
+/// The header `X-Razorpay-Signature` authenticates the provider: HMAC-SHA256 of the body. Every notification with a valid
+/// signature is answered with 200, even if it is ignored.
 #[utoipa::path(
     post,
     path = "/payments/webhook",
     tag = "payments",
     security(()),
     params(
-        ("x-razorpay-signature" = Option<String>, Header, description = "Of the body, in hexadecimal."),
-        ("x-razorpay-event-id" = Option<String>, Header, description = "The same for each repetition; a notification without one is known by its body."),
+        ("x-razorpay-signature" = Option<String>, Header, description = "The signature of the body in hexadecimal."),
+        ("x-razorpay-event-id" = Option<String>, Header, description = "The id of the notification, the same for each repetition. Without it, repetitions are recognized by their body."),
     ),
     request_body(content = String, content_type = "application/json"),
     responses(
@@ -341,7 +357,7 @@ pub(in crate::routes) async fn notice(
     Ok(Json(Message::new("Received")))
 }
 
-fn no_sum() -> Error {
+fn invalid_amount() -> Error {
     Error::invalid(
         "invalid_amount",
         "The amount must be a sum of rupees with at most two decimals.",

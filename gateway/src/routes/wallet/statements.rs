@@ -1,4 +1,4 @@
-//! Looking back at coins and rupees (contract, sections 6 and 7).
+//! Histories of coins and rupees (contract, sections 6 and 7).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -20,8 +20,8 @@ use crate::problem::Result;
 use crate::routes::time;
 use crate::token::CurrentUser;
 
-/// Lines that `/calls/balance` shows.
-const RECENT: i32 = 10;
+/// The transactions in the answer of `/calls/balance`.
+const RECENT_MAX: i32 = 10;
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::routes) struct EarningsAnswer {
@@ -59,7 +59,7 @@ impl From<Earning> for EarningBody {
     }
 }
 
-/// What calls brought a listener, newest first.
+/// List the current listener's earnings from calls, newest first.
 #[utoipa::path(
     get,
     path = "/wallet/earnings",
@@ -161,8 +161,8 @@ pub(in crate::routes) struct ListenerSummary {
     available_balance: Hundredths,
 }
 
-/// A page of a history, as the wallet has it.
-async fn list(
+/// Loads a page of a history.
+async fn load_transactions(
     wallet: WalletClient,
     request: ListTransactionsRequest,
 ) -> Result<ListTransactionsResponse, Error> {
@@ -174,7 +174,7 @@ async fn list(
     .await
 }
 
-/// The history of one's coins and rupees, newest first.
+/// List the current user's transactions of coins and rupees, newest first.
 #[utoipa::path(
     get,
     path = "/transactions/user",
@@ -199,7 +199,7 @@ pub(in crate::routes) async fn of_user(
         tx_type: query.tx_type,
         of_listener: false,
     };
-    let found = list(wallet, request).await?;
+    let found = load_transactions(wallet, request).await?;
     Ok(Json(TransactionsAnswer {
         summary: UserSummary {
             total_coins_spent: found.total_coins_spent,
@@ -213,7 +213,7 @@ pub(in crate::routes) async fn of_user(
     }))
 }
 
-/// What a listener earned and withdrew, newest first.
+/// List the current listener's earnings and withdrawals, newest first.
 #[utoipa::path(
     get,
     path = "/transactions/listener",
@@ -238,7 +238,7 @@ pub(in crate::routes) async fn of_listener(
         tx_type: query.tx_type,
         of_listener: true,
     };
-    let found = list(wallet, request).await?;
+    let found = load_transactions(wallet, request).await?;
     let balance = found.balance.unwrap_or_default();
     Ok(Json(TransactionsAnswer {
         summary: ListenerSummary {
@@ -257,9 +257,9 @@ pub(in crate::routes) async fn of_listener(
 pub(in crate::routes) struct CoinsAnswer {
     user_id: i64,
     current_balance: i64,
-    /// In rupees, as `/wallet/balance` has it.
+    /// The rupees that a listener has earned, as in `/wallet/balance`.
     total_earned: Hundredths,
-    /// In coins.
+    /// The coins that the user has spent.
     total_spent: i64,
     recent_transactions: Vec<RecentBody>,
 }
@@ -270,7 +270,7 @@ struct RecentBody {
     #[serde(rename = "type")]
     #[schema(value_type = TxType)]
     tx_type: String,
-    /// Coins; rupees where no coins moved.
+    /// The change in coins, or in rupees if no coins moved.
     amount: Hundredths,
     description: String,
     created_at: Option<DateTime<Utc>>,
@@ -293,7 +293,7 @@ impl From<Transaction> for RecentBody {
     }
 }
 
-/// Coins of one's own, and the newest lines of their history.
+/// Read the current user's coins and their latest transactions.
 #[utoipa::path(
     get,
     path = "/calls/balance",
@@ -310,10 +310,10 @@ pub(in crate::routes) async fn coins(
     let request = ListTransactionsRequest {
         user_id: current_user.user_id,
         page: 1,
-        per_page: RECENT,
+        per_page: RECENT_MAX,
         ..ListTransactionsRequest::default()
     };
-    let found = list(wallet, request).await?;
+    let found = load_transactions(wallet, request).await?;
     let balance = found.balance.unwrap_or_default();
     Ok(Json(CoinsAnswer {
         user_id: current_user.user_id,
@@ -338,8 +338,13 @@ pub(in crate::routes) struct RechargesAnswer {
 struct PurchaseBody {
     recharge_id: i64,
     transaction_id: i64,
+    /// The amount in rupees.
     amount_paid: Hundredths,
+    /// The same as `amount_paid`.
+    amount_rupees: Hundredths,
     coins_received: i64,
+    /// The same as `coins_received`.
+    coins_added: i64,
     payment_method: String,
     status: String,
     created_at: Option<DateTime<Utc>>,
@@ -351,7 +356,9 @@ impl From<Purchase> for PurchaseBody {
             recharge_id: purchase.recharge_id,
             transaction_id: purchase.transaction_id,
             amount_paid: Hundredths(purchase.amount_paise),
+            amount_rupees: Hundredths(purchase.amount_paise),
             coins_received: purchase.coins,
+            coins_added: purchase.coins,
             payment_method: purchase.payment_method,
             status: purchase.status,
             created_at: time(purchase.created_at),
@@ -359,7 +366,7 @@ impl From<Purchase> for PurchaseBody {
     }
 }
 
-/// Coins that one bought, newest first.
+/// List the current user's purchases of coins, newest first.
 #[utoipa::path(
     get,
     path = "/calls/recharge/history",
