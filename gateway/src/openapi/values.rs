@@ -1,9 +1,8 @@
-//! Values that are one of a few names: what they are called in the document. Inside they are the
-//! services' own, or text that a service checks.
+//! The enumerations of the OpenAPI document. The services have types of their own for them, or check the text.
 
 use utoipa::ToSchema;
 
-/// Sex of a person.
+/// The sex of a user.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum Sex {
@@ -15,7 +14,7 @@ pub enum Sex {
     Other,
 }
 
-/// What a person may do.
+/// A role of a user.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum Role {
@@ -23,11 +22,11 @@ pub enum Role {
     User,
     /// Takes calls.
     Listener,
-    /// Reviews and repairs.
+    /// Reviews submissions and withdrawals, and operates the platform.
     Admin,
 }
 
-/// A role that one may register with.
+/// A role for the registration.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum RegistrationRole {
@@ -37,17 +36,17 @@ pub enum RegistrationRole {
     Listener,
 }
 
-/// How to keep somebody away.
+/// The type of a block.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum BlockAction {
-    /// Keep away.
+    /// The users no longer see or call each other.
     Block,
-    /// Keep away, and tell us.
+    /// A block that the operator reviews.
     Report,
 }
 
-/// Kind of a call.
+/// The type of a call.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum CallType {
@@ -57,45 +56,45 @@ pub enum CallType {
     Video,
 }
 
-/// Standing of a listener, from the lowest.
+/// The badge of a listener, from the lowest to the highest.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum BadgeName {
-    /// Everybody's.
+    /// The badge of all listeners.
     Basic,
-    /// The first.
+    /// The first badge for talk time.
     Bronze,
-    /// The second.
+    /// The second badge for talk time.
     Silver,
-    /// The highest.
+    /// The highest badge for talk time.
     Gold,
 }
 
-/// Where a call stands.
+/// The status of a call.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum CallStatus {
-    /// On.
+    /// The call is in progress.
     Ongoing,
-    /// Ended in good order.
+    /// A user ended the call.
     Completed,
-    /// Broke off.
+    /// The call ended because of a technical problem.
     Dropped,
-    /// Given up.
+    /// A user gave the call up.
     Cancelled,
 }
 
-/// Why a call ends.
+/// The reason why a call ends.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum EndReason {
-    /// In good order.
+    /// A user ends the call.
     Completed,
-    /// Broke off.
+    /// The call ends because of a technical problem.
     Dropped,
-    /// Given up.
+    /// A user gives the call up.
     Cancelled,
-    /// Out of coins.
+    /// The coins of the caller have run out.
     CoinEmpty,
     /// The same as `completed`.
     UserEnded,
@@ -103,7 +102,7 @@ pub enum EndReason {
     TechnicalIssue,
 }
 
-/// How coins are paid for.
+/// The payment method of a purchase.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum PaymentMethod {
@@ -115,7 +114,7 @@ pub enum PaymentMethod {
     Wallet,
 }
 
-/// Why coins or rupees moved.
+/// The type of a transaction.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum TxType {
@@ -125,114 +124,114 @@ pub enum TxType {
     Spend,
     /// Rupees were earned with a call.
     Earn,
-    /// Coins were given.
+    /// Coins were added as a bonus.
     Bonus,
-    /// Coins were given for bringing somebody.
+    /// Coins were added as a bonus for referring another user.
     ReferralBonus,
-    /// Rupees were asked for, or came back.
+    /// Rupees were withdrawn, or returned after a rejected withdrawal.
     Withdraw,
-    /// A minute or a payment was taken back.
+    /// A minute or a payment was refunded.
     Refund,
 }
 
-/// How coins may be added.
+/// The type of an addition of coins.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum AddedTxType {
-    /// Bought.
+    /// A purchase.
     Purchase,
-    /// Given.
+    /// A bonus from an admin.
     Bonus,
-    /// Given for bringing somebody.
+    /// A bonus for referring another user.
     ReferralBonus,
 }
 
-/// Where a withdrawal stands.
+/// The status of a withdrawal.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum WithdrawalStatus {
-    /// Asked for; the sum is held.
+    /// Requested. The amount has left the balance.
     Pending,
-    /// Being paid out.
+    /// The payout is in progress.
     Processing,
     /// Paid out.
     Paid,
-    /// Came back.
+    /// Rejected. The amount was returned.
     Rejected,
 }
 
-/// What an admin makes of a withdrawal.
+/// The decision of an admin on a withdrawal.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum DecidedStatus {
-    /// Being paid out.
+    /// The payout is in progress.
     Processing,
-    /// Paid out.
+    /// The payout is done.
     Paid,
-    /// Comes back.
+    /// The withdrawal is rejected, and the amount is returned.
     Rejected,
 }
 
-/// What was done about somebody.
+/// The change of a block.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum BlockChange {
-    /// Kept away.
+    /// The user was blocked.
     Block,
-    /// Kept away, and we were told.
+    /// The user was reported.
     Report,
-    /// No longer kept away.
+    /// The user was unblocked.
     Unblock,
 }
 
-/// What somebody did with a listener on their list.
+/// The change of a list of favourites.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum FavoriteAction {
-    /// Put on the list.
+    /// The listener was added.
     Added,
-    /// Taken from the list.
+    /// The listener was removed.
     Removed,
 }
 
-/// What became of a verification.
+/// The decision on a verification.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum ReviewStatus {
-    /// The sample is good.
+    /// The sample was approved.
     Approved,
-    /// The sample is not.
+    /// The sample was rejected.
     Rejected,
-    /// It holds no more.
+    /// The verification was revoked.
     Revoked,
 }
 
-/// Why a payment was taken back.
+/// The reason why a payment was reversed.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum ReversalReason {
-    /// We gave it back.
+    /// The operator refunded it.
     Refund,
-    /// The payer's bank took it back.
+    /// The bank of the payer charged it back.
     Chargeback,
 }
 
-/// What is wrong with a socket, or with a message to it.
+/// An error of a socket, or of a message to it.
 #[derive(ToSchema)]
 #[schema(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SocketError {
-    /// The token is not good, or no longer. The socket closes.
+    /// The token is invalid, has expired or was revoked. The socket is closed.
     AuthFailed,
-    /// The account has no access. The socket closes.
+    /// The account has no access. The socket is closed.
     PermissionDenied,
-    /// The user has too many sockets. The socket closes.
+    /// The user has too many sockets. The socket is closed.
     ConnectionLimit,
-    /// The client sends too much. The socket closes.
+    /// The client sends too many messages. The socket is closed.
     RateLimited,
-    /// It is no message, or its data is not what its type needs.
+    /// The message is not a JSON object with a type, or its data is invalid.
     InvalidMessage,
-    /// The channel knows no messages of this type.
+    /// The channel has no messages of this type.
     UnknownType,
-    /// More people than a socket may choose.
+    /// The subscription would have more than 1000 users.
     TooManyUserIds,
 }

@@ -1,4 +1,4 @@
-//! Logging in and out (contract, section 2).
+//! Login and logout (contract, section 2).
 
 use axum::extract::State;
 use serde::Serialize;
@@ -22,14 +22,15 @@ use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct PhoneBody {
-    /// E.164.
+    /// The phone number in E.164 format.
     #[schema(example = "+919812345678")]
     phone: String,
 }
 
-/// Sends a one-time password to a phone.
+/// Send a one-time password to a phone number.
 ///
-/// It is good for five minutes and one login. At most 5 in 15 minutes go to a phone.
+/// The password is valid for five minutes and one login. A phone number receives at most 5 passwords in 15 minutes
+/// (`otp_rate_limited`).
 #[utoipa::path(
     post,
     path = "/auth/request_otp",
@@ -55,9 +56,9 @@ pub(super) async fn request_otp(
     Ok(Json(Message::new("OTP sent")))
 }
 
-/// Sends the active one-time password again, or a new one when there is none.
+/// Send the active one-time password again.
 ///
-/// At most once in 60 seconds.
+/// If there is no active password, a new one is sent. This is possible once in 60 seconds (`otp_resent_recently`).
 #[utoipa::path(
     post,
     path = "/auth/resend_otp",
@@ -90,10 +91,10 @@ pub(super) async fn resend_otp(
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct VerifyBody {
-    /// E.164.
+    /// The phone number in E.164 format.
     #[schema(example = "+919812345678")]
     phone: String,
-    /// Six digits.
+    /// The one-time password, six digits.
     #[schema(example = "483920")]
     otp: String,
 }
@@ -120,9 +121,11 @@ impl From<TokenPair> for Tokens {
     }
 }
 
-/// Logs in with a one-time password, or answers a token to register with.
+/// Log in with a one-time password.
 ///
-/// Five wrong tries burn the password. One whose login was answered 503 works again.
+/// The answer for a phone number that is not registered is a token for `/auth/register`. After five wrong attempts the
+/// password is invalid (`otp_tries_limited`). A login that was answered with 503 can be repeated with the same
+/// password.
 #[utoipa::path(
     post,
     path = "/auth/verify",
@@ -156,8 +159,9 @@ pub(super) async fn verify(
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct RegisterBody {
+    /// The token from `/auth/verify`, valid for ten minutes.
     registration_token: String,
-    /// Unique without regard to case.
+    /// Unique, ignoring case.
     #[schema(
         min_length = 3,
         max_length = 50,
@@ -167,22 +171,23 @@ pub(super) struct RegisterBody {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    /// Date of birth; at least 18 years ago.
+    /// The date of birth, at least 18 years ago.
     #[schema(format = Date, example = "1999-12-31")]
     dob: String,
     #[schema(value_type = RegistrationRole)]
     role: String,
-    /// Empty for none, as is the case for the image.
+    /// An empty text means that there is none.
     #[serde(default)]
     #[schema(max_length = 500)]
     bio: Option<String>,
-    /// Letters, digits, spaces and hyphens; up to 50 of them each.
+    /// Each has up to 50 letters, digits, spaces and hyphens.
     #[serde(default)]
     #[schema(max_items = 10, example = json!(["music", "films"]))]
     interests: Option<Vec<String>>,
+    /// An empty text means that there is none.
     #[serde(default)]
     profile_image_url: Option<String>,
-    /// `en` by default.
+    /// A language tag. The default is `en`.
     #[serde(default)]
     #[schema(example = "en")]
     preferred_language: Option<String>,
@@ -213,10 +218,10 @@ pub(super) struct Registered {
     user_id: i64,
 }
 
-/// Registers the phone of a registration token, and logs in.
+/// Register a user and log in.
 ///
-/// The same registration again gets the same tokens, as long as nobody has used the refresh token and the
-/// session is open; then its token is refused.
+/// A repeated request receives the same tokens, as long as the refresh token was not used and the session is open.
+/// Afterwards the registration token is refused (`invalid_registration_token`).
 #[utoipa::path(
     post,
     path = "/auth/register",
@@ -247,9 +252,9 @@ pub(super) struct RefreshBody {
     refresh_token: String,
 }
 
-/// Trades a refresh token for a new pair; the old one is dead from then on.
+/// Exchange a refresh token for a new pair of tokens.
 ///
-/// Using it again ends every session of the user.
+/// The old refresh token is invalid afterwards. Using it again ends every session of the user.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
@@ -260,7 +265,7 @@ pub(super) struct RefreshBody {
         (status = 401, description = "invalid_refresh_token"),
     )
 )]
-// Never tried again by itself: a second use of a refresh token ends all sessions of its user.
+// The gateway does not retry: a second use of a refresh token ends all sessions of its user.
 pub(super) async fn refresh(
     State(mut auth): State<AuthClient>,
     Json(RefreshBody { refresh_token }): Json<RefreshBody>,
@@ -270,7 +275,9 @@ pub(super) async fn refresh(
     Ok(Json(answer.tokens.ok_or_else(no_tokens)?.into()))
 }
 
-/// Ends this session with all its tokens and sockets, and every refresh token of the user.
+/// End the current session.
+///
+/// All tokens and sockets of the session end, and all refresh tokens of the user are revoked.
 #[utoipa::path(
     post,
     path = "/auth/logout",

@@ -1,4 +1,4 @@
-//! What listeners earn a minute (contract, section 10).
+//! The badges of listeners, which decide what they earn a minute (contract, section 10).
 
 use axum::extract::State;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -27,7 +27,9 @@ pub(super) struct BadgeBody {
     date: String,
     #[schema(value_type = values::BadgeName)]
     badge: String,
+    /// Rupees a minute of audio calls.
     audio_rate_per_minute: Hundredths,
+    /// Rupees a minute of video calls.
     video_rate_per_minute: Hundredths,
     assigned_at: Option<DateTime<Utc>>,
 }
@@ -49,7 +51,7 @@ impl From<Badge> for BadgeBody {
 pub(super) struct CurrentAnswer {
     current_badge: BadgeBody,
     yesterday_duration_hours: Hundredths,
-    /// Hours; null above gold.
+    /// The hours a day that the next badge needs. Null with the highest badge.
     next_badge_threshold: Option<i32>,
 }
 
@@ -57,14 +59,16 @@ impl CurrentAnswer {
     fn new(standing: GetStandingResponse) -> Option<Self> {
         Some(Self {
             current_badge: standing.badge?.into(),
-            // Rounded down: nobody is told hours that were not talked.
+            // Rounded down, so that the hours never seem to reach a threshold that they do not reach.
             yesterday_duration_hours: Hundredths(standing.yesterday_secs * 100 / 3_600),
             next_badge_threshold: standing.next_threshold_hours,
         })
     }
 }
 
-/// The caller's badge today, by the hours that they talked yesterday.
+/// Read the current listener's badge of today.
+///
+/// The badge depends on the hours of completed calls of yesterday, by the calendar of India.
 #[utoipa::path(
     get,
     path = "/badges/current",
@@ -97,7 +101,9 @@ pub(super) struct RangeQuery {
     end_date: Option<NaiveDate>,
 }
 
-/// The caller's badges of some days, newest first; thirty days where none are named.
+/// List the current listener's badges, newest first.
+///
+/// The default range is the last thirty days.
 #[utoipa::path(
     get,
     path = "/badges/history",
@@ -133,7 +139,7 @@ pub(super) async fn history(
 pub(super) struct StatisticsAnswer {
     statistics: Vec<CountBody>,
     total_listeners: i64,
-    /// Both days as one text.
+    /// The first and the last day as one text.
     #[schema(example = "2026-11-01 to 2026-11-30")]
     date_range: String,
     #[schema(value_type = NaiveDate)]
@@ -174,7 +180,9 @@ impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
     }
 }
 
-/// How often each badge was given on some days; thirty days where none are named.
+/// Read how often each badge was assigned.
+///
+/// The default range is the last thirty days.
 #[utoipa::path(
     get,
     path = "/badges/statistics",
@@ -219,7 +227,7 @@ pub(super) struct AssignAnswer {
     bronze_assigned: i64,
     silver_assigned: i64,
     gold_assigned: i64,
-    /// None ever: a day's badges are given all together or not at all.
+    /// Always 0, because the badges of a day are assigned together or not at all.
     errors: i64,
 }
 
@@ -238,7 +246,9 @@ impl From<AssignBadgesResponse> for AssignAnswer {
     }
 }
 
-/// Gives the badges of a day anew; each day's are given by themselves.
+/// Assign the badges of a day again.
+///
+/// The server assigns them every day at 00:01 in India. The default day is today.
 #[utoipa::path(
     post,
     path = "/badges/assign",
@@ -264,7 +274,9 @@ pub(super) async fn assign(
     Ok(Json(given.into()))
 }
 
-/// A listener's badge of a day.
+/// Read a listener's badge of a day.
+///
+/// The default day is today.
 #[utoipa::path(
     get,
     path = "/badges/{listener_id}",

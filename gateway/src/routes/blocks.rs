@@ -1,4 +1,4 @@
-//! Whom one keeps away (contract, section 3).
+//! The users whom the current user has blocked (contract, section 3).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -20,13 +20,13 @@ use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct BlockBody {
-    /// Required, under this name or as `user_id`.
+    /// The user to block. Required, here or as `user_id`.
     #[serde(default)]
     blocked_id: Option<i64>,
-    /// Another name of `blocked_id`.
+    /// An alias of `blocked_id`.
     #[serde(default)]
     user_id: Option<i64>,
-    /// `block` by default.
+    /// The default is `block`.
     #[serde(default)]
     #[schema(value_type = Option<BlockAction>)]
     action_type: Option<String>,
@@ -47,8 +47,8 @@ pub(super) struct BlockAnswer {
     is_blocked: bool,
 }
 
-/// The person whom a body or a query names, under either name.
-fn named_person(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Error> {
+/// Returns the user whom a body or a query names in either field.
+fn named_user(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Error> {
     match (blocked_id, user_id) {
         (Some(one), Some(other)) if one != other => Err(Error::invalid(
             "invalid_blocked_id",
@@ -60,7 +60,9 @@ fn named_person(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Er
     }
 }
 
-/// Blocks or reports somebody: at once and both ways; twice is fine.
+/// Block or report a user.
+///
+/// Neither user sees or calls the other from now on. Blocking a user again replaces `action_type` and `reason`.
 #[utoipa::path(
     post,
     path = "/block",
@@ -77,7 +79,7 @@ pub(super) async fn add(
     current_user: CurrentUser,
     Json(body): Json<BlockBody>,
 ) -> Result<Json<BlockAnswer>> {
-    let blocked_id = named_person(body.blocked_id, body.user_id)?;
+    let blocked_id = named_user(body.blocked_id, body.user_id)?;
     let request = BlockUserRequest {
         user_id: current_user.user_id,
         blocked_id,
@@ -102,17 +104,17 @@ pub(super) async fn add(
 #[derive(eserde::Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UnblockBody {
-    /// Required, under this name or as `user_id`.
+    /// The user to block. Required, here or as `user_id`.
     #[serde(default)]
     blocked_id: Option<i64>,
-    /// Another name of `blocked_id`.
+    /// An alias of `blocked_id`.
     #[serde(default)]
     user_id: Option<i64>,
 }
 
-/// Lifts a block of one's own; twice is fine.
+/// Unblock a user.
 ///
-/// The fields may come as query parameters instead of a body.
+/// Unblocking a user again has no effect. The fields may be sent as query parameters instead of a body.
 #[utoipa::path(
     delete,
     path = "/block",
@@ -131,7 +133,7 @@ pub(super) async fn remove(
     current_user: CurrentUser,
     BodyOrQuery(body): BodyOrQuery<UnblockBody>,
 ) -> Result<Json<BlockAnswer>> {
-    let blocked_id = named_person(body.blocked_id, body.user_id)?;
+    let blocked_id = named_user(body.blocked_id, body.user_id)?;
     let request = block_request(&current_user, blocked_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
@@ -155,13 +157,13 @@ pub(super) struct CheckAnswer {
     blocked_id: i64,
     /// The same as `blocked_id`.
     user_id: i64,
-    /// Null while there is no block.
+    /// Null without a block.
     #[schema(value_type = Option<BlockAction>)]
     action_type: Option<String>,
     is_blocked: bool,
 }
 
-/// Whether one has blocked somebody.
+/// Check whether the current user has blocked a user.
 #[utoipa::path(
     get,
     path = "/block/check/{user_id}",
@@ -212,7 +214,7 @@ pub(super) struct BlockedQuery {
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
-    /// Only those who are blocked in this way; the total is of them.
+    /// List only users with this type of block. The total refers to the filtered list.
     #[param(value_type = Option<BlockAction>, inline)]
     action_type: Option<String>,
 }
@@ -241,7 +243,7 @@ struct OneBlocked {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    /// Empty for none.
+    /// An empty text if there is none.
     bio: String,
     profile_image_url: Option<String>,
     #[schema(value_type = BlockAction)]
@@ -265,7 +267,7 @@ impl From<BlockedUser> for OneBlocked {
     }
 }
 
-/// Whom one has blocked.
+/// List the users whom the current user has blocked.
 #[utoipa::path(
     get,
     path = "/blocked",

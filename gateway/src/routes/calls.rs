@@ -1,4 +1,4 @@
-//! Calls, from ring to receipt (contract, section 7).
+//! Calls, from their start to their end (contract, section 7).
 
 use axum::extract::State;
 use serde::Serialize;
@@ -55,10 +55,11 @@ impl StartBody {
 pub(super) struct StartAnswer {
     call_id: i64,
     message: &'static str,
-    /// Whole minutes that the balance pays for.
+    /// The whole minutes that the balance pays for.
     call_duration: i64,
-    /// Coins.
+    /// The cost in coins of the estimated duration.
     estimated_cost: i64,
+    /// The balance in coins after the first minute.
     remaining_coins: i64,
     #[schema(value_type = values::CallType)]
     call_type: &'static str,
@@ -84,7 +85,9 @@ impl TryFrom<StartCallResponse> for StartAnswer {
     }
 }
 
-/// Starts a call and pays its first minute.
+/// Start a call.
+///
+/// The first minute is charged at once, and both users are busy afterwards.
 #[utoipa::path(
     post,
     path = "/calls/start",
@@ -100,7 +103,7 @@ impl TryFrom<StartCallResponse> for StartAnswer {
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
-// Asked once: without a key a second try could begin a second call.
+// The gateway does not retry: without a key, a second attempt could start a second call.
 pub(super) async fn start(
     State(mut calls): State<CallsClient>,
     current_user: CurrentUser,
@@ -115,8 +118,9 @@ pub(super) async fn start(
 #[derive(Serialize, ToSchema)]
 pub(super) struct BillAnswer {
     call_id: i64,
+    /// The coins that this request charged; 0 if every minute was charged before.
     coins_deducted: i64,
-    /// Null for the listener: it is the caller's balance.
+    /// The caller's balance in coins. Null for the listener.
     remaining_coins: Option<i64>,
     total_coins_spent: i64,
     minutes_billed: i32,
@@ -139,9 +143,9 @@ impl From<BillMinuteResponse> for BillAnswer {
     }
 }
 
-/// Bills the minutes that have begun, if they are not billed yet.
+/// Charge the minutes of a call that have begun.
 ///
-/// The server does so by itself; asking only makes it sooner.
+/// The server does this by itself, so the request only makes it happen sooner. No minute is charged twice.
 #[utoipa::path(
     post,
     path = "/calls/bill-minute/{call_id}",
@@ -181,7 +185,7 @@ pub(super) async fn bill_minute(
 pub(super) struct EndBody {
     call_id: i64,
     #[serde(default)]
-    /// `completed` by default.
+    /// The default is `completed`.
     #[schema(value_type = Option<values::EndReason>)]
     reason: Option<String>,
 }
@@ -193,9 +197,11 @@ pub(super) struct EndAnswer {
     duration_seconds: i64,
     duration_minutes: i32,
     coins_spent: i64,
+    /// The price of the coins in rupees.
     user_money_spend: Hundredths,
+    /// The listener's earnings in rupees.
     listener_money_earned: Hundredths,
-    /// Null for the listener: it is the caller's balance.
+    /// The caller's balance in coins. Null for the listener.
     remaining_coins: Option<i64>,
     #[schema(value_type = values::CallStatus)]
     status: &'static str,
@@ -219,7 +225,9 @@ impl TryFrom<EndCallResponse> for EndAnswer {
     }
 }
 
-/// Ends a call and answers its receipt.
+/// End a call.
+///
+/// Either user may end it. The answer is the receipt; a repeated request receives the same one.
 #[utoipa::path(
     post,
     path = "/calls/end",
@@ -251,7 +259,9 @@ pub(super) async fn end(
     Ok(Json(call.try_into()?))
 }
 
-/// Ends a call at once: a party, or an admin.
+/// End a call at once.
+///
+/// Either user of the call or an admin may end it.
 #[utoipa::path(
     post,
     path = "/calls/emergency-end/{call_id}",
@@ -267,8 +277,7 @@ pub(super) async fn end(
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
-// A party's own call needs nobody's word but the calls service's; for anybody else's, profile says
-// whether the caller is an admin.
+// Only a user who is not a party of the call needs the role `admin`, so profile is asked only for such users.
 pub(super) async fn emergency_end(
     State(mut calls): State<CallsClient>,
     State(profile): State<ProfileClient>,
@@ -300,13 +309,13 @@ pub(super) async fn emergency_end(
 #[derive(Serialize, ToSchema)]
 pub(super) struct CleanUpAnswer {
     message: &'static str,
-    /// All of the following together.
+    /// The sum of the following numbers.
     calls_cleaned: i64,
-    /// Live calls that were ended.
+    /// Ongoing calls that were ended.
     calls_ended: i64,
-    /// Ended calls whose books were still open.
+    /// Ended calls that were settled.
     calls_settled: i64,
-    /// Starts that had come to nothing and still held both people.
+    /// Failed starts that still kept both users busy.
     calls_orphaned: i64,
 }
 
@@ -327,7 +336,9 @@ impl From<CleanUpResponse> for CleanUpAnswer {
     }
 }
 
-/// Ends and settles what was left behind; also runs by itself.
+/// End and settle calls that were left behind.
+///
+/// The server does this by itself.
 #[utoipa::path(
     post,
     path = "/calls/cleanup",

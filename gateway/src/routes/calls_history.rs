@@ -1,4 +1,4 @@
-//! Looking back at calls (contract, section 7).
+//! The history and the statistics of calls (contract, section 7).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -31,10 +31,14 @@ struct CallBody {
     call_type: &'static str,
     start_time: Option<DateTime<Utc>>,
     end_time: Option<DateTime<Utc>>,
+    /// Null while the call is ongoing.
     duration_seconds: Option<i64>,
+    /// The number of minutes that were charged. Null while the call is ongoing.
     duration_minutes: Option<i32>,
     coins_spent: i64,
+    /// The price of the coins in rupees.
     user_money_spend: Hundredths,
+    /// The listener's earnings in rupees.
     listener_money_earned: Hundredths,
     #[schema(value_type = values::CallStatus)]
     status: &'static str,
@@ -91,13 +95,17 @@ pub(super) struct HistoryAnswer {
     calls: Vec<CallBody>,
     total_calls: i64,
     total_coins_spent: i64,
+    /// The price of the spent coins in rupees.
     total_money_spent: Hundredths,
+    /// The earnings as a listener in rupees.
     total_earnings: Hundredths,
     #[serde(flatten)]
     pagination: Pagination,
 }
 
-/// Calls that one made or took, newest first.
+/// List the current user's calls, newest first.
+///
+/// The list contains the calls that the user made or took.
 #[utoipa::path(
     get,
     path = "/calls/history",
@@ -155,11 +163,11 @@ fn status(name: &str) -> Result<CallStatus, Error> {
 #[derive(Serialize, ToSchema)]
 pub(super) struct SummaryAnswer {
     total_calls: i64,
-    /// Minutes, with one decimal.
+    /// The duration of all calls in minutes, with one decimal.
     total_duration: Hundredths,
-    /// By the calendar of India.
+    /// Calls since the first day of the month in India.
     calls_this_month: i64,
-    /// Since Monday in India.
+    /// Calls since Monday in India.
     calls_this_week: i64,
     summary: Numbers,
     recent_calls: Vec<CallBody>,
@@ -224,7 +232,7 @@ impl From<Month> for MonthBody {
     }
 }
 
-/// Numbers of all of one's calls.
+/// Read statistics of the current user's calls.
 #[utoipa::path(
     get,
     path = "/calls/history/summary",
@@ -261,13 +269,13 @@ pub(super) struct ReceiptAnswer {
     #[serde(flatten)]
     call: CallBody,
     minutes: Vec<MinuteBody>,
-    /// Coins, as they were when the call began.
+    /// The price of a minute in coins, as of the start of the call.
     rate_per_minute: i64,
-    /// Rupees, by the badge that the listener had then.
+    /// The listener's rupees a minute, as of the start of the call.
     listener_rate_per_minute: Hundredths,
     #[schema(value_type = values::BadgeName)]
     listener_badge: String,
-    /// Which prices these were.
+    /// The version of the price list, as of the start of the call.
     prices_version: Option<i64>,
 }
 
@@ -276,7 +284,7 @@ struct MinuteBody {
     minute: i32,
     begins_at: Option<DateTime<Utc>>,
     coins: i64,
-    /// The id under which the ledger knows the charge.
+    /// The id of the charge in the ledger.
     transfer_id: String,
 }
 
@@ -291,7 +299,9 @@ impl From<ReceiptMinute> for MinuteBody {
     }
 }
 
-/// A call of one's own with each of its minutes.
+/// Read the receipt of a call.
+///
+/// Both users of the call may read it. It lists every minute that was charged.
 #[utoipa::path(
     get,
     path = "/calls/{call_id}",
@@ -337,22 +347,22 @@ pub(super) async fn receipt(
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ActivityAnswer {
-    /// `operational`; or `degraded` while the feed or presence does not answer.
+    /// `operational`, or `degraded` while some of the values are missing or outdated.
     system_status: &'static str,
     active_calls: i64,
     total_calls_today: i64,
-    /// Minutes, with one decimal.
+    /// The average duration of a call in minutes, with one decimal.
     average_call_duration: Hundredths,
     avg_call_duration_seconds: i64,
     total_coins_processed: i64,
-    /// As last known while presence is away; null while the feed does not answer.
+    /// The last known number while the presence service is unavailable; null while the feed is unavailable.
     listeners_online: Option<i64>,
-    /// The same.
+    /// The last known number while the presence service is unavailable; null while the feed is unavailable.
     listeners_busy: Option<i64>,
     last_updated: DateTime<Utc>,
 }
 
-/// How busy the platform is.
+/// Read how busy the platform is.
 #[utoipa::path(
     get,
     path = "/calls/status",
@@ -360,7 +370,7 @@ pub(super) struct ActivityAnswer {
     security(("access_token" = [])),
     responses((status = 200, body = ActivityAnswer))
 )]
-// Calls must answer; without the feed's counts the rest is told, and that it is not all.
+// The answer needs the calls service. Without the counts of the feed it is incomplete and says so.
 pub(super) async fn activity(
     State(calls): State<CallsClient>,
     State(profile): State<ProfileClient>,

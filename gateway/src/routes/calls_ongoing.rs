@@ -1,4 +1,4 @@
-//! The call that somebody is on (contract, section 7).
+//! The current call of a user (contract, section 7).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -38,13 +38,13 @@ pub(super) struct OngoingBody {
     start_time: Option<DateTime<Utc>>,
     duration_seconds: i64,
     coins_spent: i64,
-    /// Null for the listener: it is the caller's balance.
+    /// The caller's balance in coins. Null for the listener.
     remaining_coins: Option<i64>,
     #[schema(value_type = values::CallStatus)]
     status: &'static str,
     caller_username: String,
     listener_username: String,
-    /// Coins.
+    /// The price of a minute in coins.
     cost_per_minute: i64,
 }
 
@@ -69,9 +69,10 @@ impl TryFrom<OngoingCall> for OngoingBody {
     }
 }
 
-/// The call that one is on, if any.
+/// Read the current user's ongoing call.
 ///
-/// Without a call, an operator may have 404 answered instead of a null `call_id`, for apps that expect it.
+/// Without a call, `call_id` is null. The operator may configure the answer 404 (`no_ongoing_call`) instead, for apps of
+/// the original back end.
 #[utoipa::path(
     get,
     path = "/calls/ongoing",

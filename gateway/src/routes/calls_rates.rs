@@ -1,4 +1,4 @@
-//! What calls and coins cost, for anybody who asks (contract, section 7).
+//! The prices of calls and coins (contract, section 7).
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use crate::problem::Result;
 #[derive(Serialize, ToSchema)]
 pub(super) struct RatesAnswer {
     call_rates: ByType<CallRate>,
-    /// Coins; the same as in `call_rates`.
+    /// The price of an audio minute in coins, as in `call_rates`.
     audio_rate_per_minute: i64,
-    /// Coins; the same as in `call_rates`.
+    /// The price of a video minute in coins, as in `call_rates`.
     video_rate_per_minute: i64,
-    /// Rupees and the coins they buy.
+    /// The amounts in rupees and the coins that they buy.
     #[schema(example = json!({"150": 300, "300": 600}))]
     #[schema(value_type = BTreeMap<String, i64>)]
     recharge_options: BTreeMap<i64, i64>,
-    /// Rupees a minute with the basic badge.
+    /// The rupees a minute that a listener with the basic badge earns.
     listener_earnings: ByType<Hundredths>,
 }
 
@@ -38,9 +38,9 @@ struct ByType<T> {
 
 #[derive(Serialize, ToSchema)]
 struct CallRate {
-    /// Coins.
+    /// The price of a minute in coins.
     rate_per_minute: i64,
-    /// Coins of the shortest call.
+    /// The price of the shortest call in coins.
     minimum_charge: i64,
 }
 
@@ -75,7 +75,9 @@ impl RatesAnswer {
     }
 }
 
-/// What a minute costs, what coins cost, and what listeners earn.
+/// Read the prices of calls and coins, and the earnings of listeners.
+///
+/// This needs no token.
 #[utoipa::path(
     get,
     path = "/calls/rates",
@@ -83,7 +85,7 @@ impl RatesAnswer {
     security(()),
     responses((status = 200, body = RatesAnswer))
 )]
-// Public: people look at prices before they register.
+// Public, so that users can see the prices before they register.
 pub(super) async fn read(
     State(calls): State<CallsClient>,
     State(wallet): State<WalletClient>,

@@ -1,4 +1,4 @@
-//! Whom one likes to talk to (contract, section 3).
+//! The favourites of the current user (contract, section 3).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -44,7 +44,9 @@ impl FavoriteAnswer {
     }
 }
 
-/// Makes a listener a favourite; twice is fine.
+/// Add a listener to the favourites.
+///
+/// Adding a listener again has no effect.
 #[utoipa::path(
     post,
     path = "/favorites/add",
@@ -75,9 +77,9 @@ pub(super) async fn add(
     ))
 }
 
-/// Takes a listener from the favourites; twice is fine.
+/// Remove a listener from the favourites.
 ///
-/// The field may come as a query parameter instead of a body.
+/// Removing a listener again has no effect. The field may be sent as a query parameter instead of a body.
 #[utoipa::path(
     delete,
     path = "/favorites/remove",
@@ -109,7 +111,7 @@ pub(super) async fn remove(
     ))
 }
 
-/// Whether a listener is a favourite.
+/// Check whether a listener is a favourite.
 #[utoipa::path(
     get,
     path = "/favorites/check/{listener_id}",
@@ -157,10 +159,10 @@ pub(super) struct FavoritesQuery {
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
-    /// Only those who are online; the counts are of them.
+    /// List only favourites who are online. The counts refer to the filtered list.
     #[serde(default)]
     online_only: bool,
-    /// Only those who are online, not busy and take calls; the counts are of them.
+    /// List only favourites who are online, not busy and taking calls. The counts refer to the filtered list.
     #[serde(default)]
     available_only: bool,
 }
@@ -173,7 +175,7 @@ pub(super) struct FavoritesAnswer {
     available_count: i64,
     #[serde(flatten)]
     pagination: Pagination,
-    /// Whether statuses and what is counted by them are of now; else they are the last known.
+    /// Whether statuses and counts are current. Otherwise they are the last known ones.
     has_current_statuses: bool,
 }
 
@@ -196,17 +198,17 @@ struct OneFavorite {
     username: String,
     #[schema(value_type = Sex)]
     sex: String,
-    /// Empty for none.
+    /// An empty text if there is none.
     bio: String,
     interests: Vec<String>,
     profile_image_url: Option<String>,
     preferred_language: String,
     country: Option<String>,
-    /// 0 where nobody has rated.
+    /// The mean of all ratings; 0 without ratings.
     rating: Hundredths,
     is_online: bool,
     is_busy: bool,
-    /// Minutes.
+    /// The expected wait in minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
     is_available: bool,
@@ -236,9 +238,9 @@ impl From<Favorite> for OneFavorite {
     }
 }
 
-/// One's favourites, with their statuses.
+/// List the current user's favourites.
 ///
-/// While presence is away, the statuses are the last known, and `has_current_statuses` is false.
+/// While the presence service is unavailable, the statuses are the last known ones and `has_current_statuses` is false.
 #[utoipa::path(
     get,
     path = "/favorites",

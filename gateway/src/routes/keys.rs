@@ -1,4 +1,4 @@
-//! The public keys of our tokens, for whoever wants to check one (RFC 7517).
+//! The public keys of access tokens (RFC 7517).
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,9 @@ struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
-/// The public keys of access tokens (RFC 7517).
+/// Read the public keys of access tokens (RFC 7517).
+///
+/// This needs no token. Other services can verify access tokens with these keys.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",

@@ -10,10 +10,10 @@ use talktime_proto::profile::v1::{
 use utoipa::ToSchema;
 
 use crate::clients::ProfileClient;
-use crate::extract::{Json, Listener};
+use crate::extract::{Json, ListenerUser};
 use crate::problem::Result;
 
-/// The types of calls that one takes; at least one of them.
+/// The types of calls that a listener takes. At least one is enabled.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PreferencesAnswer {
     audio_enabled: bool,
@@ -29,7 +29,7 @@ impl From<ListenerPreferences> for PreferencesAnswer {
     }
 }
 
-/// What is absent stays as it is.
+/// A field that is missing keeps its value.
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct PreferencesBody {
     #[serde(default)]
@@ -38,7 +38,9 @@ pub(super) struct PreferencesBody {
     video_enabled: Option<bool>,
 }
 
-/// The types of calls that one takes as a listener: both until one changes them.
+/// Read the types of calls that the current listener takes.
+///
+/// Both types are enabled until the listener changes them.
 #[utoipa::path(
     get,
     path = "/listeners/me/preferences",
@@ -48,13 +50,15 @@ pub(super) struct PreferencesBody {
 )]
 pub(super) async fn read(
     State(profile): State<ProfileClient>,
-    listener: Listener,
+    listener: ListenerUser,
 ) -> Result<Json<PreferencesAnswer>> {
     Ok(Json(load_preferences(&profile, listener).await?))
 }
 
-/// Changes the types of calls that one takes. The feed shows them, and calls of another type are refused with
-/// `call_type_disabled`.
+/// Change the types of calls that the current listener takes.
+///
+/// At least one type must be enabled (`invalid_preferences`). The feed shows the enabled types, and calls of another type
+/// are refused with `call_type_disabled`.
 #[utoipa::path(
     put,
     path = "/listeners/me/preferences",
@@ -67,13 +71,15 @@ pub(super) async fn read(
 )]
 pub(super) async fn update(
     State(profile): State<ProfileClient>,
-    listener: Listener,
+    listener: ListenerUser,
     Json(body): Json<PreferencesBody>,
 ) -> Result<Json<PreferencesAnswer>> {
     Ok(Json(update_preferences(profile, listener, body).await?))
 }
 
-/// The same as `/listeners/me/preferences`, at the path of the original back end.
+/// Read the types of calls that the current listener takes.
+///
+/// This is an alias of `/listeners/me/preferences`, at the path of the original back end.
 #[utoipa::path(
     get,
     path = "/listener/preferences",
@@ -83,12 +89,14 @@ pub(super) async fn update(
 )]
 pub(super) async fn read_alias(
     State(profile): State<ProfileClient>,
-    listener: Listener,
+    listener: ListenerUser,
 ) -> Result<Json<PreferencesAnswer>> {
     Ok(Json(load_preferences(&profile, listener).await?))
 }
 
-/// The same as `/listeners/me/preferences`, at the path of the original back end.
+/// Change the types of calls that the current listener takes.
+///
+/// This is an alias of `/listeners/me/preferences`, at the path of the original back end.
 #[utoipa::path(
     put,
     path = "/listener/preferences",
@@ -101,7 +109,7 @@ pub(super) async fn read_alias(
 )]
 pub(super) async fn update_alias(
     State(profile): State<ProfileClient>,
-    listener: Listener,
+    listener: ListenerUser,
     Json(body): Json<PreferencesBody>,
 ) -> Result<Json<PreferencesAnswer>> {
     Ok(Json(update_preferences(profile, listener, body).await?))
@@ -109,10 +117,10 @@ pub(super) async fn update_alias(
 
 async fn load_preferences(
     profile: &ProfileClient,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
 ) -> Result<PreferencesAnswer, Error> {
     let request = GetListenerPreferencesRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
     };
     let found = retry_idempotent(|| {
         let mut profile = profile.clone();
@@ -124,11 +132,11 @@ async fn load_preferences(
 
 async fn update_preferences(
     mut profile: ProfileClient,
-    Listener(caller): Listener,
+    ListenerUser(current_user): ListenerUser,
     body: PreferencesBody,
 ) -> Result<PreferencesAnswer, Error> {
     let request = UpdateListenerPreferencesRequest {
-        user_id: caller.user_id,
+        user_id: current_user.user_id,
         audio_enabled: body.audio_enabled,
         video_enabled: body.video_enabled,
     };

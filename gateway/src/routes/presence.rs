@@ -1,4 +1,4 @@
-//! Who is online and who is busy (contract, section 4).
+//! The statuses of users (contract, section 4).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -25,7 +25,7 @@ pub(super) struct OwnStatus {
     user_id: i64,
     is_online: bool,
     is_busy: bool,
-    /// Minutes.
+    /// The expected wait in minutes.
     wait_time: Option<i32>,
     /// Whether one takes calls; nothing but a change of one's own alters it.
     accepting_calls: bool,
@@ -55,7 +55,7 @@ pub(super) struct OthersStatus {
     username: String,
     is_online: bool,
     is_busy: bool,
-    /// Minutes.
+    /// The expected wait in minutes.
     wait_time: Option<i32>,
     last_seen: Option<DateTime<Utc>>,
     /// Online, not busy and taking calls.
@@ -85,7 +85,7 @@ async fn status_of(presence: &PresenceClient, user_id: i64) -> Result<Status, Er
     .await
 }
 
-/// One's own status.
+/// Read the current user's status.
 #[utoipa::path(
     get,
     path = "/users/me/status",
@@ -110,7 +110,7 @@ pub(super) struct StatusBody {
     is_online: Option<bool>,
     #[serde(default)]
     is_busy: Option<bool>,
-    /// Minutes.
+    /// The expected wait in minutes.
     #[serde(default)]
     wait_time: Option<i64>,
     /// False keeps calls away until it is set again, also while one is online.
@@ -138,7 +138,9 @@ impl StatusBody {
     }
 }
 
-/// Changes one's own status, and tells everyone.
+/// Change the current user's status.
+///
+/// Fields that are missing keep their value; at least one is required (`no_field`). Sockets report the change.
 #[utoipa::path(
     put,
     path = "/users/me/status",
@@ -161,7 +163,10 @@ pub(super) async fn update_own(
     Ok(Json(status.into()))
 }
 
-/// A sign of life: moves `last_seen`, and an offline user is online again.
+/// Send a heartbeat.
+///
+/// It updates `last_seen` and shows an offline user as online. A user without a heartbeat for five minutes is shown as
+/// offline.
 #[utoipa::path(
     post,
     path = "/users/me/heartbeat",
@@ -180,7 +185,7 @@ pub(super) async fn heartbeat(
     Ok(Json(Message::new("Heartbeat received")))
 }
 
-/// Somebody's status.
+/// Read a user's status.
 #[utoipa::path(
     get,
     path = "/users/{user_id}/presence",
@@ -203,13 +208,15 @@ pub(super) async fn read(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ManyQuery {
-    /// Up to 50 ids, separated by commas.
+    /// The ids of up to 50 users, separated by commas.
     #[serde(default)]
     #[param(required = true, example = "1,2,3")]
     user_ids: String,
 }
 
-/// The statuses of up to 50 people; unknown ids are left out.
+/// Read the statuses of up to 50 users.
+///
+/// The answer has no entry for an unknown id.
 #[utoipa::path(
     get,
     path = "/users/presence",
@@ -246,9 +253,10 @@ pub(super) struct CleanUpAnswer {
     busy_status_cleared: i64,
 }
 
-/// Looks now for who has fallen silent for five minutes and who is busy without a live call.
+/// Correct outdated statuses.
 ///
-/// Presence does so by itself every minute.
+/// Users without a heartbeat for five minutes become offline, and users who are busy without a call become free. The
+/// server does this by itself every minute.
 #[utoipa::path(
     post,
     path = "/admin/cleanup-presence",

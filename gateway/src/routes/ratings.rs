@@ -1,4 +1,4 @@
-//! What a caller says of a listener after a call.
+//! Ratings of listeners after calls.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -13,9 +13,10 @@ use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct RatingBody {
+    /// From 1 to 5.
     #[schema(minimum = 1, maximum = 5)]
     stars: i64,
-    /// For operators only; nobody else sees it.
+    /// Only operators can read it. At most 500 characters.
     #[serde(default)]
     #[schema(max_length = 500)]
     comment: Option<String>,
@@ -29,9 +30,10 @@ pub(super) struct RatingAnswer {
     message: &'static str,
 }
 
-/// Rates the listener of a completed call: by its caller, once, within seven days.
+/// Rate the listener of a call.
 ///
-/// The listener's `rating`, in their profile and in the feed, is the mean of all stars.
+/// Only the caller may rate a call, once (`already_rated`), within seven days after it was completed (`rating_closed`).
+/// The listener's `rating`, in their profile and in the feed, is the mean of all ratings.
 #[utoipa::path(
     post,
     path = "/calls/{call_id}/rating",
@@ -45,7 +47,7 @@ pub(super) struct RatingAnswer {
         (status = 409, description = "call_not_completed, rating_closed, already_rated"),
     )
 )]
-// Not tried again by itself: a second try would find the call rated and deny the first one's success.
+// The gateway does not retry: a second attempt would find the call rated and hide the success of the first one.
 pub(super) async fn rate(
     State(mut calls): State<CallsClient>,
     current_user: CurrentUser,

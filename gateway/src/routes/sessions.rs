@@ -1,4 +1,4 @@
-//! Where one is logged in, and the end of it.
+//! The sessions of the current user.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -23,10 +23,11 @@ pub(super) struct SessionsAnswer {
 #[derive(Serialize, ToSchema)]
 struct OneSession {
     session_id: String,
+    /// The `User-Agent` of the login.
     device: String,
     created_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
-    /// Whether it is the one that asks.
+    /// Whether the request belongs to this session.
     is_current: bool,
 }
 
@@ -42,7 +43,7 @@ impl OneSession {
     }
 }
 
-/// Where one is logged in.
+/// List the current user's sessions.
 #[utoipa::path(
     get,
     path = "/auth/sessions",
@@ -67,26 +68,28 @@ pub(super) async fn list(
     }))
 }
 
-/// Ends one session of one's own.
+/// End a session of the current user.
+///
+/// All tokens and sockets of the session end.
 #[utoipa::path(
     delete,
     path = "/auth/sessions/{session_id}",
     tag = "auth",
     security(("access_token" = [])),
-    params(("session_id" = String, Path, description = "As listed")),
+    params(("session_id" = String, Path, description = "The id of the session, as `/auth/sessions` lists it")),
     responses(
         (status = 200, body = Message),
         (status = 404, description = "session_not_found"),
     )
 )]
-// Not tried again by itself: the second try would find no session and deny the first one's success.
+// The gateway does not retry: a second attempt would find no session and hide the success of the first one.
 pub(super) async fn end(
     State(mut auth): State<AuthClient>,
     State(revocations): State<RevocationList>,
     current_user: CurrentUser,
     session_id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Message>> {
-    // What is not even text is the id of no session.
+    // An id that is not text does not exist.
     let session_id = session_id.map_or_else(|_| String::new(), |Path(id)| id);
     let request = EndSessionRequest {
         user_id: current_user.user_id,
@@ -97,7 +100,7 @@ pub(super) async fn end(
     Ok(Json(Message::new("Session ended")))
 }
 
-/// Ends every session, this one included.
+/// End all sessions of the current user, including the current one.
 #[utoipa::path(
     post,
     path = "/auth/logout_all",

@@ -1,4 +1,4 @@
-//! One's own profile (contract, section 3).
+//! The profile of the current user (contract, section 3).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -22,7 +22,7 @@ use crate::token::CurrentUser;
 #[derive(Serialize, ToSchema)]
 pub(super) struct ProfileAnswer {
     user_id: i64,
-    /// E.164.
+    /// The phone number in E.164 format.
     phone: String,
     username: String,
     #[schema(value_type = Sex)]
@@ -33,7 +33,7 @@ pub(super) struct ProfileAnswer {
     interests: Vec<String>,
     profile_image_url: Option<String>,
     preferred_language: String,
-    /// 0 where nobody has rated.
+    /// The mean of all ratings; 0 without ratings.
     rating: Hundredths,
     country: Option<String>,
     #[schema(value_type = Vec<Role>)]
@@ -63,7 +63,7 @@ impl From<User> for ProfileAnswer {
     }
 }
 
-/// One's own profile.
+/// Read the current user's profile.
 #[utoipa::path(
     get,
     path = "/users/me",
@@ -97,21 +97,24 @@ pub(super) struct UpdateBody {
         example = "asha_p"
     )]
     username: Option<String>,
-    /// Empty for none, as is the case for the image and the country.
+    /// An empty text removes the value.
     #[serde(default)]
     #[schema(max_length = 500)]
     bio: Option<String>,
-    /// Letters, digits, spaces and hyphens; up to 50 of them each.
+    /// Each has up to 50 letters, digits, spaces and hyphens.
     #[serde(default)]
     #[schema(max_items = 10, example = json!(["music", "films"]))]
     interests: Option<Vec<String>>,
+    /// An empty text removes the value.
     #[serde(default)]
     profile_image_url: Option<String>,
+    /// A language tag.
     #[serde(default)]
     preferred_language: Option<String>,
+    /// An empty text removes the value.
     #[serde(default)]
     country: Option<String>,
-    /// Admins only.
+    /// Only admins may change it, to 0.0 to 5.0.
     #[serde(default)]
     #[eserde(compat)]
     rating: Option<DecimalNumber>,
@@ -132,7 +135,7 @@ impl UpdateBody {
     }
 }
 
-/// Whether it is within the range of ratings is the profile service's to say.
+/// Converts a rating. The profile service checks its range.
 fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
     let hundredths = rating.hundredths();
     hundredths
@@ -145,7 +148,10 @@ fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
         })
 }
 
-/// Changes one's own profile; what is absent or null stays. A profile may be sent back as it was read.
+/// Change the current user's profile.
+///
+/// Fields that are missing or null keep their value. A profile may be sent back as it was read; fields that cannot be
+/// changed are ignored.
 #[utoipa::path(
     put,
     path = "/users/me",
@@ -169,10 +175,11 @@ pub(super) async fn update(
     Ok(Json(user.into()))
 }
 
-/// Deletes oneself: every service drops one's rows, and every token is dead before the answer. Not while
-/// rupees are on their way to one's bank, since nobody could be told what became of them.
+/// Delete the current user's account.
 ///
-/// A deletion that is answered 503 may be under way; then it is finished without being asked for again.
+/// Every service deletes the user's data, and all tokens are revoked before the answer. The account cannot be deleted
+/// during a call (`on_a_call`) or while a withdrawal is in progress (`payout_in_progress`). A deletion that is answered
+/// with 503 may have begun; then the server completes it.
 #[utoipa::path(
     delete,
     path = "/users/me",

@@ -1,4 +1,4 @@
-//! What admins see and decide.
+//! The review of audio samples by admins.
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -60,7 +60,7 @@ impl From<PendingVerification> for PendingEntry {
     }
 }
 
-/// Audio samples that wait for a review, oldest first.
+/// List the audio samples that wait for a review, oldest first.
 #[utoipa::path(
     get,
     path = "/admin/verification/pending",
@@ -114,7 +114,9 @@ pub(in crate::routes) struct ReviewAnswer {
     message: String,
 }
 
-/// Approves or rejects an audio sample.
+/// Approve or reject an audio sample.
+///
+/// A decision is final (`already_reviewed`).
 #[utoipa::path(
     post,
     path = "/admin/verification/review",
@@ -167,7 +169,9 @@ pub(in crate::routes) struct RevokeAnswer {
     message: &'static str,
 }
 
-/// Takes a listener's verification back.
+/// Revoke a listener's verification.
+///
+/// The listener may submit another audio sample.
 #[utoipa::path(
     post,
     path = "/admin/verification/revoke",

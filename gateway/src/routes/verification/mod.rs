@@ -1,4 +1,4 @@
-//! Audio samples and their review (contract, section 8).
+//! Audio samples of listeners (contract, section 8).
 
 pub(super) mod admin;
 pub(super) mod upload;
@@ -33,7 +33,7 @@ pub(super) struct StatusAnswer {
     message: &'static str,
 }
 
-/// A sample that was just taken.
+/// A sample that was just submitted.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VerificationSubmittedAnswer)]
 pub(super) struct SubmittedAnswer {
@@ -139,7 +139,7 @@ impl From<GetVerificationStatusResponse> for StatusAnswer {
     }
 }
 
-/// Where one's verification stands.
+/// Read the current listener's verification.
 #[utoipa::path(
     get,
     path = "/verification/status",
@@ -164,7 +164,7 @@ pub(super) async fn status(
     Ok(Json(answer.into()))
 }
 
-/// Every audio sample that one sent.
+/// List all audio samples of the current listener.
 #[utoipa::path(
     get,
     path = "/verification/history",
@@ -192,7 +192,7 @@ pub(super) async fn history(
 #[derive(eserde::Deserialize, ToSchema)]
 #[schema(as = VerificationUrlBody)]
 pub(super) struct UrlBody {
-    /// On a host that the operator allows.
+    /// The address of the sample, on a host that the operator allows.
     #[schema(example = "https://samples.example.com/asha.mp3")]
     audio_url: String,
     #[serde(default)]
@@ -200,7 +200,9 @@ pub(super) struct UrlBody {
     description: Option<String>,
 }
 
-/// Submits an audio sample by its address, on a host that the operator allows.
+/// Submit an audio sample by its address.
+///
+/// The host must be one that the operator allows (`audio_host_not_allowed`).
 #[utoipa::path(
     post,
     path = "/verification/upload-audio-url",
@@ -230,10 +232,11 @@ pub(super) async fn submit_url(
 #[derive(eserde::Deserialize, ToSchema)]
 #[schema(as = VerificationTicketBody)]
 pub(super) struct TicketBody {
+    /// The size of the file in bytes, at most 10 MB.
     #[schema(minimum = 1, maximum = 10_485_760)]
     length_bytes: i64,
-    /// `audio/mpeg`, `audio/wav`, `audio/mp4`, `audio/aac`, or an alias that phones send, such as
-    /// `audio/x-m4a`, `audio/x-wav` and `audio/mp3`. The upload must have the same.
+    /// `audio/mpeg`, `audio/wav`, `audio/mp4`, `audio/aac`, or an alias that phones send, such as `audio/x-m4a`,
+    /// `audio/x-wav` and `audio/mp3`. The upload must have the same type.
     #[schema(example = "audio/mpeg")]
     content_type: String,
 }
@@ -249,7 +252,9 @@ pub(super) struct TicketAnswer {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A ticket to put a file straight into the store.
+/// Create a ticket for the upload of an audio sample.
+///
+/// The app uploads the file to `upload_url` and then confirms it with `/verification/confirm`.
 #[utoipa::path(
     post,
     path = "/verification/upload-ticket",
@@ -293,7 +298,9 @@ pub(super) struct ConfirmBody {
     description: Option<String>,
 }
 
-/// Submits the file that was put into the store under a ticket.
+/// Submit the audio sample that was uploaded with a ticket.
+///
+/// A sample lasts from 30 seconds to 5 minutes (`invalid_audio_duration`) and has at most 10 MB (`audio_too_large`).
 #[utoipa::path(
     post,
     path = "/verification/confirm",
@@ -312,7 +319,7 @@ pub(super) async fn confirm(
     current_user: CurrentUser,
     Json(body): Json<ConfirmBody>,
 ) -> Result<Json<SubmittedAnswer>> {
-    let request = patient(ConfirmUploadRequest {
+    let request = without_short_deadline(ConfirmUploadRequest {
         user_id: current_user.user_id,
         upload_id: body.upload_id,
         description: body.description,
@@ -321,8 +328,8 @@ pub(super) async fn confirm(
     Ok(Json(sample.into_inner().into()))
 }
 
-/// A request that may take all the time that the client's has: it moves a whole file.
-fn patient<T>(message: T) -> Request<T> {
+/// Creates a request that may take all the remaining time of the client's request, because it transfers a file.
+fn without_short_deadline<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(left) = time_left() {
         request.set_timeout(left);

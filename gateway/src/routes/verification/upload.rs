@@ -1,5 +1,4 @@
-//! A sample on its way from the client to verification, piece by piece: the gateway never holds more
-//! than a few pieces of it.
+//! The upload of an audio sample through the gateway, which forwards it in chunks and never stores all of it.
 
 use axum::extract::multipart::{Field, MultipartError, MultipartRejection};
 use axum::extract::{Multipart, State};
@@ -12,28 +11,26 @@ use talktime_proto::verification::v1::upload_audio_request::Part;
 use talktime_proto::verification::v1::{UploadAudioRequest, UploadFinish, UploadStart};
 use utoipa::ToSchema;
 
-use super::{SubmittedAnswer, patient};
+use super::{SubmittedAnswer, without_short_deadline};
 use crate::clients::VerificationClient;
 use crate::extract::{Json, ListenerUser};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
-/// The largest sample and what a form has around it. How large a sample may be is verification's to
-/// say; this keeps the rest of a hostile body out.
+/// The largest sample with its form. Verification checks the size of the sample; this bounds hostile bodies.
 pub(in crate::routes) const BODY_BYTES_MAX: usize = 10 * 1024 * 1024 + 64 * 1024;
 
 const AUDIO: &str = "audio_file";
 const DESCRIPTION: &str = "description";
-/// Verification counts characters; no 500 of them have more bytes, even where each comes as a letter and
-/// its marks.
+/// More bytes than 500 characters can have, even with combining marks. Verification counts the characters.
 const DESCRIPTION_BYTES_MAX: usize = 8_000;
-const PIECES_QUEUED_MAX: usize = 1;
-const PIECE_BYTES_MAX: usize = 64 * 1024;
+const CHUNKS_QUEUED_MAX: usize = 1;
+const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
-/// The form, as the document describes it.
+/// The form with the audio sample.
 #[derive(ToSchema)]
 #[schema(as = VerificationAudioForm)]
-#[expect(dead_code, reason = "forms are read piece by piece, never as a whole")]
+#[expect(dead_code, reason = "describes the form, which is read in chunks")]
 struct AudioForm {
     #[schema(value_type = String, format = Binary)]
     audio_file: Vec<u8>,
@@ -41,7 +38,10 @@ struct AudioForm {
     description: Option<String>,
 }
 
-/// Submits an audio sample as a file: MP3, WAV, M4A or AAC, 30 seconds to 5 minutes, at most 10 MB.
+/// Submit an audio sample as a file.
+///
+/// The sample is an MP3, WAV, M4A or AAC file (`unsupported_audio`). It lasts from 30 seconds to 5 minutes
+/// (`invalid_audio_duration`) and has at most 10 MB (`audio_too_large`).
 #[utoipa::path(
     post,
     path = "/verification/upload-audio-file",
@@ -64,30 +64,30 @@ pub(in crate::routes) async fn file(
 ) -> Result<Json<SubmittedAnswer>> {
     let user_id = current_user.user_id;
     if let Err(refusal) = listener {
-        // A client hears the refusal of a file once it has sent it.
+        // Most clients read the refusal only after they have sent the file.
         if let Ok(form) = form {
-            let _ = send(form, Pieces(None), user_id).await;
+            let _ = send_form(form, AudioSender(None), user_id).await;
         }
         return Err(refusal);
     }
     let form = form.map_err(not_a_form)?;
-    let (pieces, queue) = mpsc::channel(PIECES_QUEUED_MAX);
-    let request = patient(queue);
+    let (chunks, queue) = mpsc::channel(CHUNKS_QUEUED_MAX);
+    let request = without_short_deadline(queue);
     let (sent, answered) = tokio::join!(
-        send(form, Pieces(Some(pieces)), user_id),
+        send_form(form, AudioSender(Some(chunks)), user_id),
         verification.upload_audio(request)
     );
-    // A form that broke off is answered before what verification made of half of it.
+    // The error of an incomplete form takes precedence over the answer to its first part.
     sent?;
     Ok(Json(answered?.into_inner().into()))
 }
 
-/// The way to verification, until it has heard enough.
-struct Pieces(Option<Sender<UploadAudioRequest>>);
+/// Sends the parts of a sample to verification, until verification refuses it.
+struct AudioSender(Option<Sender<UploadAudioRequest>>);
 
-impl Pieces {
-    /// Sends a part. One that has refused takes no more; what follows is read and dropped, since a
-    /// client that is writing sees our answer only when it has written.
+impl AudioSender {
+    /// Sends a part. After a refusal the following parts are dropped, because most clients read the answer only after
+    /// they have sent everything.
     async fn send(&mut self, part: Part) {
         let message = UploadAudioRequest { part: Some(part) };
         if let Some(sender) = &mut self.0
@@ -98,9 +98,9 @@ impl Pieces {
     }
 }
 
-/// Reads the form. Without an error, either all of it was sent or verification has refused it.
-async fn send(mut form: Multipart, mut pieces: Pieces, user_id: i64) -> Result<(), Error> {
-    pieces.send(Part::Start(UploadStart { user_id })).await;
+/// Reads the form and forwards it. Succeeds if everything was sent or verification has refused it.
+async fn send_form(mut form: Multipart, mut sender: AudioSender, user_id: i64) -> Result<(), Error> {
+    sender.send(Part::Start(UploadStart { user_id })).await;
     let mut has_audio = false;
     let mut description = None;
     while let Some(mut field) = form.next_field().await.map_err(unreadable)? {
@@ -108,7 +108,7 @@ async fn send(mut form: Multipart, mut pieces: Pieces, user_id: i64) -> Result<(
             Some(AUDIO) if has_audio => return Err(wrong_field("is given twice")),
             Some(AUDIO) => {
                 has_audio = true;
-                send_audio(&mut field, &mut pieces).await?;
+                send_audio(&mut field, &mut sender).await?;
             }
             Some(DESCRIPTION) => description = Some(read_description(&mut field).await?),
             _ => {}
@@ -117,16 +117,16 @@ async fn send(mut form: Multipart, mut pieces: Pieces, user_id: i64) -> Result<(
     if !has_audio {
         return Err(wrong_field("is missing"));
     }
-    pieces
+    sender
         .send(Part::Finish(UploadFinish { description }))
         .await;
     Ok(())
 }
 
-async fn send_audio(field: &mut Field<'_>, pieces: &mut Pieces) -> Result<(), Error> {
+async fn send_audio(field: &mut Field<'_>, sender: &mut AudioSender) -> Result<(), Error> {
     while let Some(chunk) = field.chunk().await.map_err(unreadable)? {
-        for piece in chunk.chunks(PIECE_BYTES_MAX) {
-            pieces.send(Part::Chunk(piece.to_vec())).await;
+        for part in chunk.chunks(CHUNK_BYTES_MAX) {
+            sender.send(Part::Chunk(part.to_vec())).await;
         }
     }
     Ok(())

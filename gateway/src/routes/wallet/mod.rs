@@ -21,9 +21,13 @@ use crate::token::CurrentUser;
 pub(super) struct BalanceAnswer {
     user_id: i64,
     balance_coins: i64,
+    /// The rupees that a listener may withdraw.
     withdrawable_money: Hundredths,
+    /// The rupees that a listener has earned.
     total_earned: Hundredths,
+    /// The rupees that were paid out.
     total_withdrawn: Hundredths,
+    /// The rupees of withdrawals that are not decided yet.
     pending_withdrawals: Hundredths,
 }
 
@@ -40,8 +44,8 @@ impl From<Balance> for BalanceAnswer {
     }
 }
 
-/// Refuses to delete a person whose rupees are on their way to a bank. A withdrawal that is requested
-/// between this and the deletion is not lost: the wallet keeps it until it is decided.
+/// Refuses the deletion of a user while a withdrawal is in progress. A withdrawal that is requested between this check
+/// and the deletion is not lost: the wallet keeps it until it is decided.
 pub(super) async fn check_no_payout_in_progress(
     wallet: &WalletClient,
     user_id: i64,
@@ -65,7 +69,7 @@ async fn load_balance(wallet: &WalletClient, user_id: i64) -> Result<Balance, Er
     .await
 }
 
-/// Coins and rupees of one's own.
+/// Read the current user's balance of coins and rupees.
 #[utoipa::path(
     get,
     path = "/wallet/balance",

@@ -1,4 +1,4 @@
-//! Where rupees go: bank details and withdrawals (contract, section 6).
+//! Bank details and withdrawals (contract, section 6).
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -23,7 +23,7 @@ use crate::problem::Result;
 use crate::routes::time;
 use crate::token::CurrentUser;
 
-/// Either the account as an object, or its fields at the top.
+/// The bank account, either as an object or as fields of the body.
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct BankDetailsBody {
     #[serde(default)]
@@ -72,7 +72,9 @@ pub(in crate::routes) struct BankDetailsKept {
     message: &'static str,
 }
 
-/// Says where one's rupees are to go. Other details than before delay payouts for a day.
+/// Set the current user's bank details.
+///
+/// A change of the details delays payouts for one day.
 #[utoipa::path(
     put,
     path = "/wallet/bank-details",
@@ -109,7 +111,7 @@ pub(in crate::routes) struct BankDetailsAnswer {
     message: &'static str,
     account_holder_name: Option<String>,
     ifsc_code: Option<String>,
-    /// All but the last four digits hidden.
+    /// Only the last four digits are visible.
     account_number: Option<String>,
     bank_name: Option<String>,
 }
@@ -134,7 +136,9 @@ impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
     }
 }
 
-/// Where one's rupees go, masked.
+/// Read the current user's bank details.
+///
+/// The account number is masked.
 #[utoipa::path(
     get,
     path = "/wallet/bank-details",
@@ -161,7 +165,7 @@ pub(in crate::routes) async fn bank_details(
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct WithdrawBody {
-    /// Rupees, with at most two decimals.
+    /// The amount in rupees, with at most two decimals.
     #[eserde(compat)]
     #[schema(example = 100.5)]
     amount: DecimalNumber,
@@ -191,7 +195,9 @@ impl From<WithdrawResponse> for WithdrawAnswer {
     }
 }
 
-/// Asks for rupees; they leave the balance at once.
+/// Request a withdrawal.
+///
+/// The amount leaves the balance at once. It is returned if the withdrawal is rejected.
 #[utoipa::path(
     post,
     path = "/wallet/withdraw",
@@ -213,7 +219,7 @@ pub(in crate::routes) async fn withdraw(
 ) -> Result<Json<WithdrawAnswer>> {
     let request = WithdrawRequest {
         user_id: current_user.user_id,
-        amount_paise: body.amount.hundredths().ok_or_else(no_sum)?,
+        amount_paise: body.amount.hundredths().ok_or_else(invalid_amount)?,
         idempotency_key,
     };
     let held = wallet.withdraw(request).await?.into_inner();
@@ -253,7 +259,7 @@ impl From<Withdrawal> for WithdrawalBody {
     }
 }
 
-/// What one asked for, newest first.
+/// List the current user's withdrawals, newest first.
 #[utoipa::path(
     get,
     path = "/wallet/withdrawals",
@@ -293,7 +299,7 @@ pub(in crate::routes) struct ReviewQuery {
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
     per_page: Option<i64>,
-    /// By default those that are pending.
+    /// The default is `pending`.
     #[param(value_type = Option<WithdrawalStatus>, inline)]
     status: Option<String>,
 }
@@ -305,7 +311,7 @@ pub(in crate::routes) struct ReviewAnswer {
     pagination: Pagination,
 }
 
-/// A withdrawal as admins see it.
+/// A withdrawal with the data that admins need.
 #[derive(Serialize, ToSchema)]
 struct ReviewedBody {
     #[serde(flatten)]
@@ -314,11 +320,11 @@ struct ReviewedBody {
     account_holder_name: String,
     account_number: String,
     ifsc_code: String,
-    /// Nothing is paid out before.
+    /// The earliest time of the payout.
     payable_at: Option<DateTime<Utc>>,
-    /// Admins who agreed to pay it.
+    /// The ids of the admins who have approved the payout.
     agreed_by: Vec<i64>,
-    /// Admins who must agree.
+    /// The number of admins who must approve the payout.
     admins_needed: i32,
 }
 
@@ -339,7 +345,7 @@ impl From<ReviewedWithdrawal> for ReviewedBody {
     }
 }
 
-/// Everybody's withdrawals in one state, those that wait longest first.
+/// List the withdrawals of all users with one status, oldest first.
 #[utoipa::path(
     get,
     path = "/admin/withdrawals",
@@ -376,10 +382,10 @@ pub(in crate::routes) async fn review(
 
 #[derive(eserde::Deserialize, ToSchema)]
 pub(in crate::routes) struct DecideBody {
-    /// What it is to become.
+    /// The new status.
     #[schema(value_type = DecidedStatus)]
     status: String,
-    /// For other admins.
+    /// A note for other admins. At most 500 characters.
     #[serde(default)]
     #[schema(max_length = 500)]
     notes: Option<String>,
@@ -392,7 +398,9 @@ pub(in crate::routes) struct DecideAnswer {
     message: String,
 }
 
-/// Decides about a withdrawal. It moves forward only; a large sum is paid when two admins agree.
+/// Decide on a withdrawal.
+///
+/// The status only moves forward (`withdrawal_decided`). A large amount is paid once two admins have approved it.
 #[utoipa::path(
     post,
     path = "/admin/withdrawals/{withdrawal_id}/decide",
@@ -433,7 +441,7 @@ pub(in crate::routes) async fn decide(
     }))
 }
 
-fn no_sum() -> Error {
+fn invalid_amount() -> Error {
     Error::invalid(
         "invalid_amount",
         "amount must be a sum of rupees with at most two decimals.",
