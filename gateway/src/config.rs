@@ -1,4 +1,4 @@
-//! The gateway's own settings.
+//! The settings of the gateway.
 
 use std::net::SocketAddr;
 
@@ -7,24 +7,24 @@ use talktime_kit::config::{NatsConfig, RedisConfig};
 
 use crate::extract::IpNetwork;
 
-/// The gateway's own settings.
+/// The settings of the gateway.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// The port that the world reaches.
+    /// The public port.
     pub http: HttpConfig,
-    /// Where the services are.
+    /// The addresses of the services.
     pub peers: PeersConfig,
-    /// Revoked tokens.
+    /// Redis, for rate limits, connection slots and revoked tokens.
     pub redis: RedisConfig,
-    /// What sockets are told.
+    /// NATS, for events and revocations.
     pub nats: NatsConfig,
-    /// Whether a listener who is found not to be verified leaves open feeds; as profile has it.
+    /// Whether unverified listeners are removed from open feeds. Must be the same as in profile.
     #[serde(default)]
     pub require_verified_listeners: bool,
-    /// How long sockets are waited for.
+    /// The time-outs of sockets.
     #[serde(default)]
     pub sockets: SocketsConfig,
-    /// How often anybody may ask.
+    /// The rate limits.
     #[serde(default)]
     pub limits: LimitsConfig,
     /// Answers for apps that were written for the original back end.
@@ -32,25 +32,24 @@ pub struct Config {
     pub compatibility: CompatibilityConfig,
 }
 
-/// Answers for apps that were written for the original back end, where they contradict the contract; all off
-/// by default. What does not contradict it is always on.
+/// Answers for apps that were written for the original back end and that contradict the contract. All of them are off
+/// by default. Compatible answers that do not contradict the contract are always given.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct CompatibilityConfig {
-    /// Whether `/calls/ongoing` answers 404 without a call, instead of a null `call_id`.
+    /// Whether `/calls/ongoing` answers 404 instead of a null `call_id` without a call.
     pub no_call_is_not_found: bool,
 }
 
-/// How long sockets are waited for.
+/// The time-outs of sockets.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct SocketsConfig {
-    /// Between two protocol pings, in milliseconds.
+    /// The time between two protocol pings, in milliseconds.
     pub ping_every_ms: u64,
-    /// A client that sends nothing for so long, not even the answer to a ping, is gone; in
-    /// milliseconds.
+    /// The time in milliseconds after which a client that sends nothing, not even answers to pings, is disconnected.
     pub silence_max_ms: u64,
-    /// A client that takes nothing of what was written for so long does not read; in milliseconds.
+    /// The time in milliseconds that a client may take to read a message.
     pub unread_max_ms: u64,
 }
 
@@ -64,41 +63,41 @@ impl Default for SocketsConfig {
     }
 }
 
-/// The port that the world reaches.
+/// The public port.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HttpConfig {
-    /// Address to listen on.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// Bound of one request, its body included, in milliseconds. Services get what is left of it.
+    /// The time-out of a request including its body, in milliseconds. Services receive the remaining time.
     #[serde(default = "default_request_timeout_ms")]
     pub request_timeout_ms: u64,
-    /// The same for an upload, in milliseconds: 10 MB take a while on a phone's network. No more than
-    /// 90 seconds, which is what services give any request.
+    /// The time-out of an upload, in milliseconds. It is longer because 10 MB take a while in a mobile network. At most
+    /// 90 seconds, which is the time-out of the services.
     #[serde(default = "default_upload_timeout_ms")]
     pub upload_timeout_ms: u64,
-    /// Addresses or networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` is believed. Nobody
-    /// else's is: a client could come from wherever it says.
+    /// The addresses or networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` is trusted. The header of any other
+    /// client is ignored, because clients can invent it.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNetwork>,
-    /// How long a connection may take to send the head of a request, and stay idle, in milliseconds.
+    /// The time in milliseconds that a connection may take to send the head of a request, or be idle.
     #[serde(default = "default_head_timeout_ms")]
     pub head_timeout_ms: u64,
-    /// Connections at once; more wait to be accepted.
+    /// The maximum number of connections. Further ones wait until they are accepted.
     #[serde(default = "default_connections_max")]
     pub connections_max: usize,
-    /// Requests that are worked on at once.
+    /// The maximum number of requests that run at once.
     #[serde(default = "default_running_max")]
     pub running_max: usize,
-    /// Requests that wait for their turn; more are answered 503 at once.
+    /// The maximum number of requests that wait. Further ones are answered with 503.
     #[serde(default = "default_waiting_max")]
     pub waiting_max: usize,
-    /// Origins whose pages may call us from a browser, such as `https://app.example.com`; `*` for all.
+    /// The origins of web pages that may use the API, such as `https://app.example.com`; `*` for all.
     #[serde(default)]
     pub cors_origins: Vec<String>,
 }
 
 impl HttpConfig {
-    /// All by default.
+    /// Returns the default settings for this address.
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
@@ -130,23 +129,22 @@ const fn default_waiting_max() -> usize {
     1_024
 }
 
-/// How often anybody may ask in a minute, by class of endpoint; 0 for as often as they like. By
-/// default only the feed has its documented limit, so that development and load tests are not in
-/// their own way.
+/// The rate limits in requests a minute, by class of endpoint; 0 for no limit. By default only the feed has its
+/// documented limit, so that development and load tests are not limited.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct LimitsConfig {
-    /// Logging in, each address. Many phones share one, behind their network's translation.
+    /// Logins, for each address. Many phones may share one behind a network address translation.
     pub auth: u32,
-    /// The feed, each person.
+    /// The feed, for each user.
     pub feed: u32,
-    /// What moves coins or rupees, each person.
+    /// Requests that move coins or rupees, for each user.
     pub money: u32,
-    /// Files, each person.
+    /// Uploads, for each user.
     pub upload: u32,
-    /// Everything else that only reads, each person.
+    /// All other reads, for each user.
     pub read: u32,
-    /// Everything else, each person.
+    /// All other writes, for each user.
     pub write: u32,
 }
 
@@ -171,7 +169,7 @@ const fn default_request_timeout_ms() -> u64 {
     5_000
 }
 
-/// Addresses of the services' gRPC ports, `http://host:port`.
+/// The addresses of the gRPC ports of the services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeersConfig {
     /// The auth service.
@@ -180,7 +178,7 @@ pub struct PeersConfig {
     pub profile: String,
     /// The presence service.
     pub presence: String,
-    /// The wallet.
+    /// The wallet service.
     pub wallet: String,
     /// The calls service.
     pub calls: String,

@@ -37,7 +37,7 @@ const URI_BYTES_MAX: usize = 8 * 1024;
 /// Names and values of all headers together.
 const HEADERS_BYTES_MAX: usize = 16 * 1024;
 
-/// What every request of a router runs in.
+/// The settings of the request middleware of one router.
 #[derive(Clone, Debug)]
 pub struct RequestLayer {
     /// How long a request may take, including its body.

@@ -84,7 +84,7 @@ pub(crate) struct ProblemDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<FieldProblem>>)]
     errors: Option<&'a [FieldError]>,
-    /// What some codes add; the description of the refusal names it.
+    /// Further members of some codes; the description of the refusal names them.
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a BTreeMap<String, serde_json::Value>,

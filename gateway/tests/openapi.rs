@@ -1,5 +1,4 @@
-//! The documents of endpoints and sockets: that their committed copies are of today, and that they are
-//! whole.
+//! The OpenAPI and AsyncAPI documents: their committed copies are current, and they are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +28,7 @@ fn operations(document: &Value) -> Vec<(String, Value)> {
     operations.collect()
 }
 
-fn assert_of_today(file: &str, document: &Value) {
+fn assert_current(file: &str, document: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../docs")
         .join(file);
@@ -37,18 +36,18 @@ fn assert_of_today(file: &str, document: &Value) {
     let copy: Value = serde_json::from_str(&copy).expect("JSON");
     assert!(
         copy == *document,
-        "docs/{file} is not what the gateway says: run `cargo dev docs`"
+        "docs/{file} is outdated: run `cargo dev docs`"
     );
 }
 
 #[test]
-fn the_committed_copies_are_of_today() {
-    assert_of_today("openapi.json", &document());
-    assert_of_today("asyncapi.json", ws::document().json());
+fn the_committed_copies_are_current() {
+    assert_current("openapi.json", &document());
+    assert_current("asyncapi.json", ws::document().json());
 }
 
 #[test]
-fn every_endpoint_says_who_may_ask() {
+fn every_endpoint_declares_its_roles() {
     for (name, operation) in operations(&document()) {
         let requirements = operation["security"].as_array();
         let requirement = requirements
@@ -71,7 +70,7 @@ fn every_endpoint_says_who_may_ask() {
     }
 }
 
-/// Whether an answer of this schema has the field, itself or by what it is made of.
+/// Returns whether an answer of this schema has the field, directly or through a part of it.
 fn has_field(document: &Value, schema: &Value, field: &str) -> bool {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = document.pointer(reference.trim_start_matches('#'));
@@ -83,7 +82,7 @@ fn has_field(document: &Value, schema: &Value, field: &str) -> bool {
 }
 
 #[test]
-fn every_list_in_pages_says_how_to_page() {
+fn every_paged_list_declares_its_parameters() {
     let document = document();
     let mut lists = 0;
     for (name, operation) in operations(&document) {
@@ -106,7 +105,7 @@ fn every_list_in_pages_says_how_to_page() {
 }
 
 #[test]
-fn every_endpoint_has_a_summary_a_tag_and_an_id_of_its_own() {
+fn every_endpoint_has_a_summary_a_tag_and_a_unique_id() {
     let mut ids = BTreeSet::new();
     for (name, operation) in operations(&document()) {
         assert!(operation["summary"].is_string(), "{name} has no summary");
@@ -116,13 +115,13 @@ fn every_endpoint_has_a_summary_a_tag_and_an_id_of_its_own() {
     }
 }
 
-/// How often providers send it is not ours to say.
+/// Payment providers must be able to send every notification.
 const NOT_COUNTED: [&str; 1] = ["POST /payments/webhook"];
 /// Requests a minute by default, of the classes that have a limit then (contract, section 5).
 const LIMITED: [(&str, u64); 1] = [("feed", 100)];
 
 #[test]
-fn every_endpoint_says_how_often_it_may_be_asked() {
+fn every_endpoint_declares_its_rate_limit() {
     for (name, operation) in operations(&document()) {
         let limit = &operation["x-rate-limit"];
         let is_counted = !NOT_COUNTED.contains(&name.as_str());
@@ -153,7 +152,7 @@ fn every_endpoint_says_how_often_it_may_be_asked() {
 }
 
 #[test]
-fn every_refusal_names_its_codes() {
+fn every_refusal_lists_its_codes() {
     let document = document();
     for (name, operation) in operations(&document) {
         for (status, answer) in operation["responses"].as_object().expect("responses") {
@@ -184,7 +183,7 @@ fn every_refusal_names_its_codes() {
 #[test]
 fn no_two_types_share_a_schema_name() {
     let mut seen: BTreeMap<String, Value> = BTreeMap::new();
-    for group in routes::groups() {
+    for group in routes::route_groups() {
         let group = serde_json::to_value(group.into_openapi()).expect("JSON");
         let schemas = group["components"]["schemas"].as_object().cloned();
         for (name, schema) in schemas.unwrap_or_default() {
@@ -198,7 +197,7 @@ fn no_two_types_share_a_schema_name() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_has_a_target() {
     for document in [document(), ws::document().json().clone()] {
         let mut references = Vec::new();
         collect_references(&document, &mut references);

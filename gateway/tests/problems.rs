@@ -1,4 +1,4 @@
-//! The gateway's own answers: what it says without asking any service, and with none to ask.
+//! The answers of the gateway itself, while all services are unavailable.
 
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +16,7 @@ use talktime_kit::config::{NatsConfig, RedisConfig};
 use talktime_kit::lifecycle::Lifecycle;
 use tower::ServiceExt;
 
-/// Nobody listens on port 1.
+/// No process listens on port 1.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 fn config() -> Config {
@@ -125,7 +125,7 @@ async fn an_unknown_path_is_a_404() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_a_405_that_says_which_are_right() {
+async fn a_wrong_method_is_a_405_that_lists_the_allowed_ones() {
     let answer = ask(Request::delete("/auth/verify"), "").await;
     assert_eq!(answer.status, 405);
     assert_eq!(answer.code(), "method_not_allowed");
@@ -133,7 +133,7 @@ async fn a_wrong_method_is_a_405_that_says_which_are_right() {
 }
 
 #[tokio::test]
-async fn a_wrong_body_is_a_422_that_names_every_field() {
+async fn an_invalid_body_is_a_422_that_lists_every_field() {
     let answer = ask(post("/auth/verify"), r#"{"phone": 98}"#).await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.code(), "invalid_body");
@@ -147,7 +147,7 @@ async fn a_wrong_body_is_a_422_that_names_every_field() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_a_422() {
+async fn a_body_that_is_not_json_is_a_422() {
     let answer = ask(post("/auth/verify"), "phone=98").await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.body["errors"][0]["field"], "body");
@@ -174,7 +174,7 @@ async fn a_large_body_is_a_413() {
 }
 
 #[tokio::test]
-async fn a_missing_token_is_a_401_before_the_body_is_looked_at() {
+async fn a_missing_token_is_a_401_before_the_body_is_read() {
     let answer = ask(post("/calls/start"), "{}").await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.code(), "missing_token");
@@ -190,7 +190,7 @@ async fn a_malformed_token_is_a_401() {
 }
 
 #[tokio::test]
-async fn without_keys_nobody_is_let_in_or_turned_away() {
+async fn without_keys_a_token_is_neither_accepted_nor_refused() {
     // Header {"alg":"EdDSA","kid":"k1"}, claims {}, no signature worth the name.
     let token = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsxIn0.e30.c2ln";
     let request = Request::get("/users/me").header("authorization", format!("Bearer {token}"));
@@ -200,7 +200,7 @@ async fn without_keys_nobody_is_let_in_or_turned_away() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_is_a_503_with_retry_after() {
+async fn an_unavailable_service_is_a_503_with_retry_after() {
     let answer = ask(post("/auth/request_otp"), r#"{"phone": "+919812345678"}"#).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.code(), "service_unavailable");
@@ -208,7 +208,7 @@ async fn a_service_that_is_down_is_a_503_with_retry_after() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_a_503_in_time() {
+async fn a_body_that_does_not_arrive_is_a_503_in_time() {
     let http = HttpConfig {
         request_timeout_ms: 50,
         ..config().http
@@ -219,7 +219,7 @@ async fn a_body_that_does_not_come_is_a_503_in_time() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_the_id_it_came_with() {
+async fn a_request_keeps_the_id_of_its_client() {
     let request = Request::get("/nowhere").header("x-request-id", "client-7");
     let answer = ask(request, "").await;
     assert_eq!(answer.header("x-request-id"), Some("client-7"));
@@ -227,7 +227,7 @@ async fn a_request_keeps_the_id_it_came_with() {
 }
 
 #[tokio::test]
-async fn a_socket_path_takes_sockets_only() {
+async fn a_socket_path_accepts_websockets_only() {
     let answer = ask(Request::get("/ws/presence"), "").await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.code(), "websocket_expected");
@@ -249,7 +249,7 @@ async fn large_headers_are_a_431() {
 }
 
 #[tokio::test]
-async fn json_has_a_depth_that_we_read() {
+async fn deeply_nested_json_is_refused() {
     let nested = |depth: usize| {
         let more = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         format!(r#"{{"phone": "98", "otp": "1", "more": {more}}}"#)
@@ -267,7 +267,7 @@ async fn json_has_a_depth_that_we_read() {
 }
 
 #[tokio::test]
-async fn what_there_is_no_room_for_is_a_503_at_once() {
+async fn a_request_beyond_the_limit_is_a_503_at_once() {
     let http = HttpConfig {
         running_max: 1,
         waiting_max: 0,
@@ -293,7 +293,7 @@ async fn what_there_is_no_room_for_is_a_503_at_once() {
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_what_not_to_do_with_it() {
+async fn every_answer_has_security_headers() {
     let answer = ask(Request::get("/nowhere"), "").await;
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
@@ -323,7 +323,7 @@ async fn allowed_origin(origins: &[&str]) -> Option<String> {
 }
 
 #[tokio::test]
-async fn pages_come_in_from_configured_origins_only() {
+async fn only_configured_origins_are_allowed() {
     let app = "https://app.example.com";
     assert_eq!(allowed_origin(&[]).await, None);
     assert_eq!(allowed_origin(&["https://other.example.com"]).await, None);
@@ -332,7 +332,7 @@ async fn pages_come_in_from_configured_origins_only() {
 }
 
 #[tokio::test]
-async fn large_answers_are_compressed_for_who_can_read_that() {
+async fn large_answers_are_compressed_if_the_client_accepts_it() {
     let plain = ask(Request::get("/openapi.json"), "").await;
     assert_eq!(plain.status, 200);
     assert_eq!(plain.body["openapi"], "3.1.0");
@@ -343,7 +343,7 @@ async fn large_answers_are_compressed_for_who_can_read_that() {
 }
 
 #[tokio::test]
-async fn the_document_of_the_sockets_is_served_to_everybody() {
+async fn the_asyncapi_document_needs_no_token() {
     let answer = ask(Request::get("/asyncapi.json"), "").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -351,7 +351,7 @@ async fn the_document_of_the_sockets_is_served_to_everybody() {
 }
 
 #[tokio::test]
-async fn the_document_can_be_read_in_a_browser() {
+async fn the_openapi_document_is_served_as_a_page() {
     let page = ask(Request::get("/docs/"), "").await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html"));

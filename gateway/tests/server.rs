@@ -1,4 +1,4 @@
-//! The port itself: both protocols, and connections that waste it.
+//! The public port: both protocols, and connections that send no requests.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
-/// On a busy machine everything takes longer, but not as long as without a time-out.
+/// Generous for a busy machine, but shorter than a missing time-out.
 const SOON: Duration = Duration::from_secs(10);
 
 struct Server {
@@ -53,7 +53,7 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("it listens")
 }
 
-/// Reads until the other side closes.
+/// Reads until the server closes the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(SOON, stream.read_to_end(&mut bytes)).await;
@@ -63,7 +63,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn both_protocols_are_spoken_on_one_port() {
+async fn one_port_serves_both_protocols() {
     let server = serve(hello(), 8).await;
     let mut stream = connect(server.address).await;
     let request = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -85,7 +85,7 @@ async fn both_protocols_are_spoken_on_one_port() {
 }
 
 #[tokio::test]
-async fn who_sends_a_head_too_slowly_loses_the_connection() {
+async fn a_connection_that_sends_its_head_too_slowly_is_closed() {
     let server = serve(hello(), 8).await;
     for beginning in [
         "",
@@ -103,7 +103,7 @@ async fn who_sends_a_head_too_slowly_loses_the_connection() {
 }
 
 #[tokio::test]
-async fn a_place_that_becomes_free_is_for_the_next() {
+async fn a_waiting_connection_gets_the_next_free_slot() {
     let server = serve(hello(), 1).await;
     let idle = connect(server.address).await;
     let mut stream = connect(server.address).await;
@@ -116,7 +116,7 @@ async fn a_place_that_becomes_free_is_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_the_answer_and_for_nobody_who_only_holds_a_connection() {
+async fn a_stop_waits_for_answers_but_not_for_idle_connections() {
     let (begun, has_begun) = oneshot::channel();
     let (finish, may_finish) = oneshot::channel::<()>();
     let ends = std::sync::Mutex::new(Some((begun, may_finish)));

@@ -44,6 +44,7 @@ fn must(answer: ApiAnswer) -> Value {
 struct Phone {
     app: TestApp,
     token: String,
+    refresh_token: String,
     user_id: i64,
     username: String,
 }
@@ -66,9 +67,10 @@ impl Phone {
             "profile_image_url": "", "preferred_language": "en",
         });
         let registered = must(app.post("/auth/register").json(&form).answer().await);
-        let token = registered["access_token"].as_str().expect("a token");
+        let token = |name: &str| registered[name].as_str().expect("a token").to_owned();
         Self {
-            token: token.to_owned(),
+            token: token("access_token"),
+            refresh_token: token("refresh_token"),
             user_id: registered["user_id"].as_i64().expect("an id"),
             username,
             app,
@@ -165,6 +167,44 @@ async fn the_feed_is_filtered_and_its_cards_are_drawn() {
         &statistics,
         &[("average_rating", Number), ("top_interests", List)],
     );
+    assert_readable(
+        &statistics["gender_distribution"],
+        &[("female", Number), ("male", Number), ("other", Number)],
+    );
+}
+
+#[tokio::test]
+async fn the_feed_reads_back_its_filters_and_follows_its_listeners() {
+    let (caller, listener) = (
+        Phone::register("user").await,
+        Phone::register("listener").await,
+    );
+    let page = caller.get("/feed/listeners?page=1&per_page=20").await;
+    assert_readable(
+        &page["filters"],
+        &[
+            ("min_rating", Number),
+            ("max_rating", Number),
+            ("interests", List),
+            ("online_only", Flag),
+        ],
+    );
+    let mut feed = caller.listen("/ws/feed").await;
+    feed.receive_type("hello", WAIT_MAX).await.expect("hello");
+    listener
+        .put("/users/me/status", json!({"is_online": false}))
+        .await;
+    let gone = feed.receive_matching("the listener to go offline", WAIT_MAX, |message| {
+        message["type"] == "listener_offline" && message["data"]["user_id"] == listener.user_id
+    });
+    assert_readable(
+        &gone.await.expect("a live update")["data"],
+        &[
+            ("username", Text),
+            ("is_online", Flag),
+            ("is_available", Flag),
+        ],
+    );
 }
 
 #[tokio::test]
@@ -229,8 +269,19 @@ async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
             ("video_rate_per_minute", Number),
         ],
     );
-    let coins = json!({"amount_rupees": 150, "payment_method": "upi"});
-    caller.post("/calls/recharge", coins).await;
+    caller
+        .post("/calls/recharge", json!({"amount_rupees": 150}))
+        .await;
+    let recharges = caller.get("/calls/recharge/history?page=1&per_page=20").await;
+    assert_readable(
+        &recharges["recharges"][0],
+        &[
+            ("amount_rupees", Number),
+            ("coins_added", Number),
+            ("payment_method", Text),
+            ("status", Text),
+        ],
+    );
     let mut calls = listener.listen("/ws/calls").await;
     let mut presence = caller.listen("/ws/presence").await;
     presence
@@ -279,6 +330,80 @@ async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
     );
     let month = summary["monthly_stats"][0]["month"].as_str();
     assert!(month.is_some_and(|month| month.ends_with("-01T00:00:00Z")));
+}
+
+#[tokio::test]
+async fn a_session_is_refreshed_and_ended() {
+    let phone = Phone::register("user").await;
+    let refresh = json!({"refresh_token": phone.refresh_token});
+    let tokens = phone.post("/auth/refresh", refresh).await;
+    assert_readable(
+        &tokens,
+        &[("access_token", Text), ("refresh_token", Text)],
+    );
+    phone.post("/users/me/heartbeat", json!({})).await;
+    let status = phone.get("/users/me/status").await;
+    assert_readable(
+        &status,
+        &[("is_online", Flag), ("is_busy", Flag), ("last_seen", Text)],
+    );
+    phone.post("/auth/logout", json!({})).await;
+    let refused = phone.app.get("/users/me").bearer(&phone.token).answer();
+    let refused = refused.await;
+    assert_eq!(refused.status, 401, "{refused:?}");
+    assert_readable(&refused.body, &[("detail", Text), ("code", Text)]);
+}
+
+/// The reads of the original's documentation, with a list or a number that their screens show.
+const READS_OF_USERS: [(&str, &str); 12] = [
+    ("/users/me", "interests"),
+    ("/users/me/status", "user_id"),
+    ("/feed/listeners", "listeners"),
+    ("/feed/stats", "total_listeners"),
+    ("/favorites", "favorites"),
+    ("/blocked", "blocked_users"),
+    ("/wallet/balance", "balance_coins"),
+    ("/calls/balance", "current_balance"),
+    ("/calls/history", "calls"),
+    ("/calls/recharge/history", "recharges"),
+    ("/calls/status", "active_calls"),
+    ("/transactions/user", "transactions"),
+];
+const READS_OF_LISTENERS: [(&str, &str); 5] = [
+    ("/wallet/earnings", "earnings"),
+    ("/wallet/withdrawals", "withdrawals"),
+    ("/transactions/listener", "transactions"),
+    ("/verification/status", "verification_count"),
+    ("/verification/history", "verifications"),
+];
+
+#[tokio::test]
+async fn every_read_of_the_originals_documentation_is_answered() {
+    let (caller, listener) = (
+        Phone::register("user").await,
+        Phone::register("listener").await,
+    );
+    let id = listener.user_id;
+    for (path, field) in READS_OF_USERS {
+        let answer = caller.get(path).await;
+        assert!(!answer[field].is_null(), "{path} has no {field}: {answer}");
+    }
+    for (path, field) in READS_OF_LISTENERS {
+        let answer = listener.get(path).await;
+        assert!(!answer[field].is_null(), "{path} has no {field}: {answer}");
+    }
+    let presence = caller.get(&format!("/users/{id}/presence")).await;
+    assert_readable(&presence, &[("username", Text), ("is_online", Flag)]);
+    let many = caller.get(&format!("/users/presence?user_ids={id}")).await;
+    assert_readable(&many[0], &[("username", Text), ("is_busy", Flag)]);
+    for (path, flag) in [
+        (format!("/favorites/check/{id}"), "is_favorited"),
+        (format!("/block/check/{id}"), "is_blocked"),
+    ] {
+        assert_eq!(caller.get(&path).await[flag], false, "{path}");
+    }
+    let bank = listener.get("/wallet/bank-details").await;
+    assert_readable(&bank, &[("has_bank_details", Flag), ("message", Text)]);
 }
 
 #[tokio::test]

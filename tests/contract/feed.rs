@@ -75,7 +75,10 @@ async fn an_online_listener_is_in_the_feed_with_every_field() {
         ],
     );
     let filters = &page.body["filters"];
-    assert_eq!((&filters["min_rating"], &filters["max_rating"]), (&json!(0), &json!(5)));
+    assert_eq!(
+        (&filters["min_rating"], &filters["max_rating"]),
+        (&json!(0), &json!(5))
+    );
     assert_fields(
         &page.body["pagination"],
         &["page", "per_page", "total", "has_next", "has_previous"],

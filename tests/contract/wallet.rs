@@ -51,11 +51,14 @@ async fn every_step_of_the_card_buys_its_coins() {
 
 #[tokio::test]
 async fn a_recharge_without_a_payment_method_is_paid_with_upi() {
-    let pair = Pair::meet_without_coins().await;
+    let pair = CallPair::sign_up_without_coins().await;
     let bought = recharge(&pair, None, json!({"amount_rupees": 150})).await;
     assert_eq!(bought.status, 200, "{bought:?}");
-    assert_eq!(pair.coins().await, 300);
-    let history = pair.app.get("/calls/recharge/history").of(&pair.caller);
+    assert_eq!(pair.load_coins().await, 300);
+    let history = pair
+        .app
+        .get("/calls/recharge/history")
+        .as_user(&pair.caller);
     let history = history.answer().await;
     assert_eq!(history.body["recharges"][0]["payment_method"], "upi");
 }

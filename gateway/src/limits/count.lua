@@ -1,5 +1,5 @@
--- Counts one more request under KEYS[1], whose window of ARGV[1] milliseconds begins with its first.
--- Answers the count and the milliseconds that are left of the window.
+-- Counts a request under KEYS[1], whose window of ARGV[1] milliseconds begins with its first request.
+-- Returns the count and the remaining milliseconds of the window.
 local count = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then

@@ -137,7 +137,7 @@ impl From<TokenPair> for Tokens {
         (status = 429, description = "otp_tries_limited"),
     )
 )]
-pub(super) async fn verify(
+pub(super) async fn verify_otp(
     State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<VerifyBody>,
@@ -234,7 +234,7 @@ pub(super) struct Registered {
         (status = 409, description = "username_taken, phone_taken, registration_reused"),
     )
 )]
-pub(super) async fn register(
+pub(super) async fn register_user(
     State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<RegisterBody>,
@@ -266,7 +266,7 @@ pub(super) struct RefreshBody {
     )
 )]
 // The gateway does not retry: a second use of a refresh token ends all sessions of its user.
-pub(super) async fn refresh(
+pub(super) async fn refresh_tokens(
     State(mut auth): State<AuthClient>,
     Json(RefreshBody { refresh_token }): Json<RefreshBody>,
 ) -> Result<Json<Tokens>> {
@@ -285,7 +285,7 @@ pub(super) async fn refresh(
     security(("access_token" = [])),
     responses((status = 200, body = Message))
 )]
-pub(super) async fn logout(
+pub(super) async fn log_out(
     State(auth): State<AuthClient>,
     State(revocations): State<RevocationList>,
     current_user: CurrentUser,

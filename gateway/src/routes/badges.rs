@@ -79,7 +79,7 @@ impl CurrentAnswer {
         (status = 403, description = "listener_only"),
     )
 )]
-pub(super) async fn current(
+pub(super) async fn read_current_badge(
     State(calls): State<CallsClient>,
     ListenerUser(current_user): ListenerUser,
 ) -> Result<Json<CurrentAnswer>> {
@@ -116,7 +116,7 @@ pub(super) struct RangeQuery {
         (status = 403, description = "listener_only"),
     )
 )]
-pub(super) async fn history(
+pub(super) async fn list_badges(
     State(calls): State<CallsClient>,
     ListenerUser(current_user): ListenerUser,
     Query(range): Query<RangeQuery>,
@@ -194,7 +194,7 @@ impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
         (status = 400, description = "invalid_date_range"),
     )
 )]
-pub(super) async fn statistics(
+pub(super) async fn read_badge_statistics(
     State(calls): State<CallsClient>,
     _caller: CurrentUser,
     Query(range): Query<RangeQuery>,
@@ -262,7 +262,7 @@ impl From<AssignBadgesResponse> for AssignAnswer {
         (status = 409, description = "badges_are_being_given"),
     )
 )]
-pub(super) async fn assign(
+pub(super) async fn assign_badges(
     State(mut calls): State<CallsClient>,
     _admin: AdminUser,
     Query(target): Query<TargetQuery>,
@@ -290,7 +290,7 @@ pub(super) async fn assign(
         (status = 404, description = "badge_not_found"),
     )
 )]
-pub(super) async fn read(
+pub(super) async fn read_badge(
     State(calls): State<CallsClient>,
     _admin: AdminUser,
     PathId(listener_id): PathId,

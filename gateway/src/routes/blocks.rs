@@ -74,7 +74,7 @@ fn named_user(blocked_id: Option<i64>, user_id: Option<i64>) -> Result<i64, Erro
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn add(
+pub(super) async fn block_user(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     Json(body): Json<BlockBody>,
@@ -128,7 +128,7 @@ pub(super) struct UnblockBody {
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn remove(
+pub(super) async fn unblock_user(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     BodyOrQuery(body): BodyOrQuery<UnblockBody>,
@@ -174,7 +174,7 @@ pub(super) struct CheckAnswer {
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn check(
+pub(super) async fn check_block(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     PathId(blocked_id): PathId,
@@ -279,7 +279,7 @@ impl From<BlockedUser> for OneBlocked {
         (status = 400, description = "invalid_action_type"),
     )
 )]
-pub(super) async fn list(
+pub(super) async fn list_blocked_users(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     Query(query): Query<BlockedQuery>,

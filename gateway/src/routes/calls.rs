@@ -104,7 +104,7 @@ impl TryFrom<StartCallResponse> for StartAnswer {
     )
 )]
 // The gateway does not retry: without a key, a second attempt could start a second call.
-pub(super) async fn start(
+pub(super) async fn start_call(
     State(mut calls): State<CallsClient>,
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
@@ -243,7 +243,7 @@ impl TryFrom<EndCallResponse> for EndAnswer {
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
-pub(super) async fn end(
+pub(super) async fn end_call(
     State(mut calls): State<CallsClient>,
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
@@ -278,7 +278,7 @@ pub(super) async fn end(
     )
 )]
 // Only a user who is not a party of the call needs the role `admin`, so profile is asked only for such users.
-pub(super) async fn emergency_end(
+pub(super) async fn emergency_end_call(
     State(mut calls): State<CallsClient>,
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
@@ -346,7 +346,7 @@ impl From<CleanUpResponse> for CleanUpAnswer {
     security(("access_token" = ["admin"])),
     responses((status = 200, body = CleanUpAnswer))
 )]
-pub(super) async fn clean_up(
+pub(super) async fn clean_up_calls(
     State(mut calls): State<CallsClient>,
     _admin: AdminUser,
 ) -> Result<Json<CleanUpAnswer>> {

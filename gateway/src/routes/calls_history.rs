@@ -117,7 +117,7 @@ pub(super) struct HistoryAnswer {
         (status = 400, description = "invalid_call_type, invalid_status"),
     )
 )]
-pub(super) async fn list(
+pub(super) async fn list_calls(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
     Query(query): Query<HistoryQuery>,
@@ -240,7 +240,7 @@ impl From<Month> for MonthBody {
     security(("access_token" = [])),
     responses((status = 200, body = SummaryAnswer))
 )]
-pub(super) async fn summary(
+pub(super) async fn read_summary(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
 ) -> Result<Json<SummaryAnswer>> {
@@ -313,7 +313,7 @@ impl From<ReceiptMinute> for MinuteBody {
         (status = 404, description = "call_not_found"),
     )
 )]
-pub(super) async fn receipt(
+pub(super) async fn read_receipt(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
     PathId(call_id): PathId,
@@ -371,7 +371,7 @@ pub(super) struct ActivityAnswer {
     responses((status = 200, body = ActivityAnswer))
 )]
 // The answer needs the calls service. Without the counts of the feed it is incomplete and says so.
-pub(super) async fn activity(
+pub(super) async fn read_activity(
     State(calls): State<CallsClient>,
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,

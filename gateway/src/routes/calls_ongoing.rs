@@ -83,7 +83,7 @@ impl TryFrom<OngoingCall> for OngoingBody {
         (status = 404, description = "no_ongoing_call"),
     )
 )]
-pub(super) async fn read(
+pub(super) async fn read_ongoing_call(
     State(calls): State<CallsClient>,
     State(compatibility): State<CompatibilityConfig>,
     current_user: CurrentUser,

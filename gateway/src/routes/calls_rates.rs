@@ -86,7 +86,7 @@ impl RatesAnswer {
     responses((status = 200, body = RatesAnswer))
 )]
 // Public, so that users can see the prices before they register.
-pub(super) async fn read(
+pub(super) async fn read_rates(
     State(calls): State<CallsClient>,
     State(wallet): State<WalletClient>,
 ) -> Result<Json<RatesAnswer>> {

@@ -58,7 +58,7 @@ impl FavoriteAnswer {
         (status = 404, description = "listener_not_found"),
     )
 )]
-pub(super) async fn add(
+pub(super) async fn add_favorite(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     Json(ListenerBody { listener_id }): Json<ListenerBody>,
@@ -92,7 +92,7 @@ pub(super) async fn add(
         (status = 404, description = "listener_not_found"),
     )
 )]
-pub(super) async fn remove(
+pub(super) async fn remove_favorite(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     BodyOrQuery(ListenerBody { listener_id }): BodyOrQuery<ListenerBody>,
@@ -122,7 +122,7 @@ pub(super) async fn remove(
         (status = 404, description = "listener_not_found"),
     )
 )]
-pub(super) async fn check(
+pub(super) async fn check_favorite(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     PathId(listener_id): PathId,
@@ -249,7 +249,7 @@ impl From<Favorite> for OneFavorite {
     params(FavoritesQuery),
     responses((status = 200, body = FavoritesAnswer))
 )]
-pub(super) async fn list(
+pub(super) async fn list_favorites(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     current_user: CurrentUser,

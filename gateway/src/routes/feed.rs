@@ -238,7 +238,7 @@ fn request(
         (status = 400, description = "invalid_call_type, invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language"),
     )
 )]
-pub(super) async fn listeners(
+pub(super) async fn list_listeners(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     current_user: CurrentUser,
@@ -411,7 +411,7 @@ struct InterestAnswer {
     security(("access_token" = [])),
     responses((status = 200, body = StatsAnswer))
 )]
-pub(super) async fn stats(
+pub(super) async fn read_statistics(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     _caller: CurrentUser,
@@ -465,7 +465,10 @@ mod tests {
             Some("invalid_sort_order")
         );
         for text in ["5.01", "-1", "many", "4.555"] {
-            assert_eq!(code(parse_rating(Some(text))).as_deref(), Some("invalid_rating"));
+            assert_eq!(
+                code(parse_rating(Some(text))).as_deref(),
+                Some("invalid_rating")
+            );
         }
         let eleven = ["music"; INTERESTS_MAX + 1].join(",");
         assert_eq!(
@@ -490,7 +493,10 @@ mod tests {
     fn every_sex_is_counted() {
         let counts = count_sexes([("female".to_owned(), 3)]);
         let expected = [("female", 3), ("male", 0), ("other", 0)];
-        assert_eq!(counts, expected.map(|(sex, count)| (sex.to_owned(), count)).into());
+        assert_eq!(
+            counts,
+            expected.map(|(sex, count)| (sex.to_owned(), count)).into()
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ struct KeySet {
     security(()),
     responses((status = 200, body = KeySet, content_type = "application/jwk-set+json"))
 )]
-pub(super) async fn jwks(State(keys): State<SigningKeys>) -> Result<Response> {
+pub(super) async fn read_key_set(State(keys): State<SigningKeys>) -> Result<Response> {
     let headers = [
         (CONTENT_TYPE, "application/jwk-set+json"),
         (CACHE_CONTROL, "public, max-age=60"),

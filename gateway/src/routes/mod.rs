@@ -1,5 +1,5 @@
-//! The endpoints, one file a group. A handler reads the request, asks one service, and writes the
-//! answer; the names on the wire are the contract's (`rest.md`, sections 2 to 8).
+//! The endpoints, one file for each group. A handler converts the request, calls a service, and converts the answer. The
+//! names in JSON are those of the contract (`rest.md`, sections 2 to 8).
 
 mod auth;
 mod badges;
@@ -18,6 +18,7 @@ mod sessions;
 mod users;
 mod verification;
 mod wallet;
+mod wire;
 
 use std::time::Duration;
 
@@ -25,14 +26,10 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
-use serde::Serialize;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Error, Kind};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -44,11 +41,12 @@ use crate::middleware::{RequestLayer, request_middleware};
 use crate::openapi::{self, ApiDocument};
 use crate::problem::Problem;
 use crate::{headers, limits, ws};
+use wire::{Message, time};
 
-/// Less does not get much smaller.
+/// Compression makes smaller answers hardly any smaller.
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
-/// Every endpoint, and what is around them.
+/// Returns the router of all endpoints and sockets, with their middleware.
 pub fn router(app: AppState, config: &HttpConfig) -> Router {
     let concurrency = ConcurrencyLimit::new(config.running_max, config.waiting_max);
     let request_layer = |timeout_ms| {
@@ -60,8 +58,8 @@ pub fn router(app: AppState, config: &HttpConfig) -> Router {
         from_fn_with_state(layer, request_middleware)
     };
     let enforce_limits = from_fn_with_state(app.clone(), limits::enforce_limits::<AppState>);
-    let (small, document) = small().split_for_parts();
-    let (uploads, uploads_document) = uploads().split_for_parts();
+    let (small, document) = regular_routes().split_for_parts();
+    let (uploads, uploads_document) = upload_routes().split_for_parts();
     let document = ApiDocument::new(document.merge_from(uploads_document));
     let small = small
         .merge(openapi::routes(&document, &ws::document()))
@@ -87,118 +85,118 @@ pub fn router(app: AppState, config: &HttpConfig) -> Router {
         .with_state(app)
 }
 
-/// What the endpoints say of themselves.
+/// Returns the OpenAPI document of the endpoints.
 pub fn document() -> ApiDocument {
-    ApiDocument::new(small().into_openapi().merge_from(uploads().into_openapi()))
+    ApiDocument::new(regular_routes().into_openapi().merge_from(upload_routes().into_openapi()))
 }
 
-/// The endpoints group by group, each with its part of the document.
-pub fn groups() -> Vec<OpenApiRouter<AppState>> {
+/// Returns the endpoints by group, each group with its part of the OpenAPI document.
+pub fn route_groups() -> Vec<OpenApiRouter<AppState>> {
     vec![
-        logins(),
-        people(),
-        money_and_calls(),
-        verification(),
-        uploads(),
+        login_routes(),
+        user_routes(),
+        money_and_call_routes(),
+        verification_routes(),
+        upload_routes(),
     ]
 }
 
-fn small() -> OpenApiRouter<AppState> {
+fn regular_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .merge(logins())
-        .merge(people())
-        .merge(money_and_calls())
-        .merge(verification())
+        .merge(login_routes())
+        .merge(user_routes())
+        .merge(money_and_call_routes())
+        .merge(verification_routes())
 }
 
-fn uploads() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(verification::upload::file))
+fn upload_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(verification::upload::upload_audio_file))
 }
 
-fn verification() -> OpenApiRouter<AppState> {
+fn verification_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(verification::submit_url))
-        .routes(routes!(verification::ticket))
-        .routes(routes!(verification::confirm))
-        .routes(routes!(verification::status))
-        .routes(routes!(verification::history))
-        .routes(routes!(verification::admin::pending))
-        .routes(routes!(verification::admin::review))
-        .routes(routes!(verification::admin::revoke))
+        .routes(routes!(verification::submit_audio_url))
+        .routes(routes!(verification::create_upload_ticket))
+        .routes(routes!(verification::confirm_upload))
+        .routes(routes!(verification::read_verification))
+        .routes(routes!(verification::list_samples))
+        .routes(routes!(verification::admin::list_pending_samples))
+        .routes(routes!(verification::admin::review_sample))
+        .routes(routes!(verification::admin::revoke_verification))
 }
 
-fn logins() -> OpenApiRouter<AppState> {
+fn login_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(auth::request_otp))
         .routes(routes!(auth::resend_otp))
-        .routes(routes!(auth::verify))
-        .routes(routes!(auth::register))
-        .routes(routes!(auth::refresh))
-        .routes(routes!(auth::logout))
-        .routes(routes!(sessions::end_all))
-        .routes(routes!(sessions::list))
-        .routes(routes!(sessions::end))
-        .routes(routes!(keys::jwks))
+        .routes(routes!(auth::verify_otp))
+        .routes(routes!(auth::register_user))
+        .routes(routes!(auth::refresh_tokens))
+        .routes(routes!(auth::log_out))
+        .routes(routes!(sessions::end_all_sessions))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::end_session))
+        .routes(routes!(keys::read_key_set))
 }
 
-fn people() -> OpenApiRouter<AppState> {
+fn user_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(users::read, users::update, users::delete))
-        .routes(routes!(presence::read_own, presence::update_own))
-        .routes(routes!(presence::heartbeat))
+        .routes(routes!(users::read_profile, users::update_profile, users::delete_account))
+        .routes(routes!(presence::read_own_status, presence::update_own_status))
+        .routes(routes!(presence::forward_heartbeat))
         .routes(routes!(preferences::read, preferences::update))
         .routes(routes!(preferences::read_alias, preferences::update_alias))
-        .routes(routes!(presence::read))
-        .routes(routes!(presence::read_many))
-        .routes(routes!(presence::clean_up))
-        .routes(routes!(favorites::list))
-        .routes(routes!(favorites::add))
-        .routes(routes!(favorites::remove))
-        .routes(routes!(favorites::check))
-        .routes(routes!(blocks::add, blocks::remove))
-        .routes(routes!(blocks::check))
-        .routes(routes!(blocks::list))
-        .routes(routes!(feed::listeners))
-        .routes(routes!(feed::stats))
+        .routes(routes!(presence::read_status))
+        .routes(routes!(presence::read_statuses))
+        .routes(routes!(presence::clean_up_statuses))
+        .routes(routes!(favorites::list_favorites))
+        .routes(routes!(favorites::add_favorite))
+        .routes(routes!(favorites::remove_favorite))
+        .routes(routes!(favorites::check_favorite))
+        .routes(routes!(blocks::block_user, blocks::unblock_user))
+        .routes(routes!(blocks::check_block))
+        .routes(routes!(blocks::list_blocked_users))
+        .routes(routes!(feed::list_listeners))
+        .routes(routes!(feed::read_statistics))
 }
 
-fn money_and_calls() -> OpenApiRouter<AppState> {
+fn money_and_call_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(wallet::balance))
-        .routes(routes!(wallet::statements::earnings))
-        .routes(routes!(wallet::statements::of_user))
-        .routes(routes!(wallet::statements::of_listener))
-        .routes(routes!(wallet::statements::coins))
-        .routes(routes!(wallet::statements::recharges))
+        .routes(routes!(wallet::read_balance))
+        .routes(routes!(wallet::statements::list_earnings))
+        .routes(routes!(wallet::statements::list_user_transactions))
+        .routes(routes!(wallet::statements::list_listener_transactions))
+        .routes(routes!(wallet::statements::read_coins))
+        .routes(routes!(wallet::statements::list_recharges))
         .routes(routes!(
-            wallet::payouts::bank_details,
+            wallet::payouts::read_bank_details,
             wallet::payouts::set_bank_details
         ))
-        .routes(routes!(wallet::payouts::withdraw))
-        .routes(routes!(wallet::payouts::withdrawals))
-        .routes(routes!(wallet::payouts::review))
-        .routes(routes!(wallet::payouts::decide))
-        .routes(routes!(wallet::purchases::recharge))
+        .routes(routes!(wallet::payouts::request_withdrawal))
+        .routes(routes!(wallet::payouts::list_withdrawals))
+        .routes(routes!(wallet::payouts::list_all_withdrawals))
+        .routes(routes!(wallet::payouts::decide_withdrawal))
+        .routes(routes!(wallet::purchases::buy_coins))
         .routes(routes!(wallet::purchases::add_coins))
         .routes(routes!(wallet::purchases::open_order))
-        .routes(routes!(wallet::purchases::notice))
-        .routes(routes!(calls::start))
+        .routes(routes!(wallet::purchases::receive_payment_notice))
+        .routes(routes!(calls::start_call))
         .routes(routes!(calls::bill_minute))
-        .routes(routes!(calls::end))
-        .routes(routes!(calls::emergency_end))
-        .routes(routes!(calls::clean_up))
-        .routes(routes!(calls_rates::read))
-        .routes(routes!(calls_ongoing::read))
-        .routes(routes!(calls_history::list))
-        .routes(routes!(calls_history::summary))
-        .routes(routes!(calls_history::activity))
-        .routes(routes!(calls_history::receipt))
-        .routes(routes!(ratings::rate))
-        .routes(routes!(badges::current))
-        .routes(routes!(badges::history))
-        .routes(routes!(badges::statistics))
-        .routes(routes!(badges::assign))
-        .routes(routes!(badges::read))
+        .routes(routes!(calls::end_call))
+        .routes(routes!(calls::emergency_end_call))
+        .routes(routes!(calls::clean_up_calls))
+        .routes(routes!(calls_rates::read_rates))
+        .routes(routes!(calls_ongoing::read_ongoing_call))
+        .routes(routes!(calls_history::list_calls))
+        .routes(routes!(calls_history::read_summary))
+        .routes(routes!(calls_history::read_activity))
+        .routes(routes!(calls_history::read_receipt))
+        .routes(routes!(ratings::rate_call))
+        .routes(routes!(badges::read_current_badge))
+        .routes(routes!(badges::list_badges))
+        .routes(routes!(badges::read_badge_statistics))
+        .routes(routes!(badges::assign_badges))
+        .routes(routes!(badges::read_badge))
 }
 
 async fn unknown_path() -> Problem {
@@ -217,21 +215,4 @@ async fn wrong_method() -> Problem {
         "This path does not take this method; see the Allow header.",
     )
     .into()
-}
-
-/// An answer that is a sentence.
-#[derive(Serialize, ToSchema)]
-pub struct Message {
-    message: &'static str,
-}
-
-impl Message {
-    const fn new(message: &'static str) -> Self {
-        Self { message }
-    }
-}
-
-/// Times go out as RFC 3339 in UTC with `Z`, which is how chrono writes them.
-fn time(timestamp: Option<Timestamp>) -> Option<DateTime<Utc>> {
-    talktime_proto::datetime(timestamp.as_ref())
 }

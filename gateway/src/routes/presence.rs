@@ -27,7 +27,7 @@ pub(super) struct OwnStatus {
     is_busy: bool,
     /// The expected wait in minutes.
     wait_time: Option<i32>,
-    /// Whether one takes calls; nothing but a change of one's own alters it.
+    /// Whether the user takes calls. Only the user changes it.
     accepting_calls: bool,
     last_seen: Option<DateTime<Utc>>,
     created_at: Option<DateTime<Utc>>,
@@ -96,7 +96,7 @@ async fn status_of(presence: &PresenceClient, user_id: i64) -> Result<Status, Er
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn read_own(
+pub(super) async fn read_own_status(
     State(presence): State<PresenceClient>,
     current_user: CurrentUser,
 ) -> Result<Json<OwnStatus>> {
@@ -113,7 +113,7 @@ pub(super) struct StatusBody {
     /// The expected wait in minutes.
     #[serde(default)]
     wait_time: Option<i64>,
-    /// False keeps calls away until it is set again, also while one is online.
+    /// False refuses calls until it is set to true again, even while the user is online.
     #[serde(default)]
     accepting_calls: Option<bool>,
 }
@@ -152,7 +152,7 @@ impl StatusBody {
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn update_own(
+pub(super) async fn update_own_status(
     State(mut presence): State<PresenceClient>,
     State(clock): State<Clock>,
     current_user: CurrentUser,
@@ -177,7 +177,7 @@ pub(super) async fn update_own(
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn heartbeat(
+pub(super) async fn forward_heartbeat(
     State(heartbeats): State<HeartbeatForwarder>,
     current_user: CurrentUser,
 ) -> Result<Json<Message>> {
@@ -196,7 +196,7 @@ pub(super) async fn heartbeat(
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn read(
+pub(super) async fn read_status(
     State(presence): State<PresenceClient>,
     _caller: CurrentUser,
     PathId(user_id): PathId,
@@ -228,7 +228,7 @@ pub(super) struct ManyQuery {
         (status = 400, description = "invalid_user_ids, too_many_users"),
     )
 )]
-pub(super) async fn read_many(
+pub(super) async fn read_statuses(
     State(presence): State<PresenceClient>,
     _caller: CurrentUser,
     Query(query): Query<ManyQuery>,
@@ -264,7 +264,7 @@ pub(super) struct CleanUpAnswer {
     security(("access_token" = ["admin"])),
     responses((status = 200, body = CleanUpAnswer))
 )]
-pub(super) async fn clean_up(
+pub(super) async fn clean_up_statuses(
     State(mut presence): State<PresenceClient>,
     _admin: AdminUser,
 ) -> Result<Json<CleanUpAnswer>> {

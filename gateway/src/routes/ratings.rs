@@ -48,7 +48,7 @@ pub(super) struct RatingAnswer {
     )
 )]
 // The gateway does not retry: a second attempt would find the call rated and hide the success of the first one.
-pub(super) async fn rate(
+pub(super) async fn rate_call(
     State(mut calls): State<CallsClient>,
     current_user: CurrentUser,
     PathId(call_id): PathId,

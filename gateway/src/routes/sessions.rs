@@ -51,7 +51,7 @@ impl OneSession {
     security(("access_token" = [])),
     responses((status = 200, body = SessionsAnswer))
 )]
-pub(super) async fn list(
+pub(super) async fn list_sessions(
     State(auth): State<AuthClient>,
     current_user: CurrentUser,
 ) -> Result<Json<SessionsAnswer>> {
@@ -83,7 +83,7 @@ pub(super) async fn list(
     )
 )]
 // The gateway does not retry: a second attempt would find no session and hide the success of the first one.
-pub(super) async fn end(
+pub(super) async fn end_session(
     State(mut auth): State<AuthClient>,
     State(revocations): State<RevocationList>,
     current_user: CurrentUser,
@@ -108,7 +108,7 @@ pub(super) async fn end(
     security(("access_token" = [])),
     responses((status = 200, body = Message))
 )]
-pub(super) async fn end_all(
+pub(super) async fn end_all_sessions(
     State(auth): State<AuthClient>,
     State(revocations): State<RevocationList>,
     current_user: CurrentUser,

@@ -74,7 +74,7 @@ impl From<User> for ProfileAnswer {
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn read(
+pub(super) async fn read_profile(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
 ) -> Result<Json<ProfileAnswer>> {
@@ -165,7 +165,7 @@ fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
         (status = 409, description = "username_taken"),
     )
 )]
-pub(super) async fn update(
+pub(super) async fn update_profile(
     State(mut profile): State<ProfileClient>,
     current_user: CurrentUser,
     Json(body): Json<UpdateBody>,
@@ -191,7 +191,7 @@ pub(super) async fn update(
         (status = 409, description = "on_a_call, payout_in_progress"),
     )
 )]
-pub(super) async fn delete(
+pub(super) async fn delete_account(
     State(mut profile): State<ProfileClient>,
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,

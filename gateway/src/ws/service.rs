@@ -175,7 +175,9 @@ pub async fn presence(
     address: ClientAddress,
     request: UpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Presence, address, request).await
+    sockets
+        .open_socket(Channel::Presence, address, request)
+        .await
 }
 
 /// `/ws/calls`: the calls of the current user.
@@ -193,5 +195,7 @@ pub async fn notifications(
     address: ClientAddress,
     request: UpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Notifications, address, request).await
+    sockets
+        .open_socket(Channel::Notifications, address, request)
+        .await
 }

@@ -32,18 +32,18 @@ async fn a_socket_without_a_valid_token_is_told_why_and_closed() {
 
 #[tokio::test]
 async fn a_client_that_is_refused_again_and_again_is_answered_429_and_others_are_not() {
-    let replica = second_gateway(&[]).await;
-    let person = app().await.sign_up(Role::User).await;
+    let replica = start_gateway(&[]).await;
+    let person = connect_app().await.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&replica.app, "/ws/presence", &person).await;
     let gateway = replica.app.gateway_url();
     for _ in 0..10 {
-        let refused = Socket::open(gateway, "/ws/presence", Some("invalid")).await;
+        let refused = AppSocket::open(gateway, "/ws/presence", Some("invalid")).await;
         let mut refused = refused.expect("accepted, so that a browser can read the reason");
-        let closed = refused.closed(WAIT_MAX).await.expect("closed");
+        let closed = refused.wait_until_closed(WAIT_MAX).await.expect("closed");
         assert_eq!(closed.code, 4401);
     }
     for path in PATHS {
-        let limited = Socket::open(gateway, path, Some("invalid")).await;
+        let limited = AppSocket::open(gateway, path, Some("invalid")).await;
         assert!(limited.is_err(), "{path}");
         let limited = replica.app.get(path).bearer("invalid").answer().await;
         crate::assert_problem(&limited, 429, "too_many_refusals");
@@ -52,8 +52,8 @@ async fn a_client_that_is_refused_again_and_again_is_answered_429_and_others_are
         assert!((1..=60).contains(&seconds), "{seconds}");
     }
     // The limit is that of one token and address: everybody here has the same address.
-    let other = Socket::open(gateway, "/ws/presence", Some("another")).await;
-    let closed = other.expect("accepted").closed(WAIT_MAX).await;
+    let other = AppSocket::open(gateway, "/ws/presence", Some("another")).await;
+    let closed = other.expect("accepted").wait_until_closed(WAIT_MAX).await;
     assert_eq!(closed.expect("closed").code, 4401);
     open(&replica.app, "/ws/feed", &person).await;
     assert_open(&mut socket).await;

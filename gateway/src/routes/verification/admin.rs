@@ -69,7 +69,7 @@ impl From<PendingVerification> for PendingEntry {
     params(PendingQuery),
     responses((status = 200, body = PendingAnswer))
 )]
-pub(in crate::routes) async fn pending(
+pub(in crate::routes) async fn list_pending_samples(
     State(verification): State<VerificationClient>,
     _admin: AdminUser,
     Query(query): Query<PendingQuery>,
@@ -129,7 +129,7 @@ pub(in crate::routes) struct ReviewAnswer {
         (status = 409, description = "already_reviewed"),
     )
 )]
-pub(in crate::routes) async fn review(
+pub(in crate::routes) async fn review_sample(
     State(mut verification): State<VerificationClient>,
     AdminUser(admin): AdminUser,
     Json(body): Json<ReviewBody>,
@@ -184,7 +184,7 @@ pub(in crate::routes) struct RevokeAnswer {
         (status = 409, description = "not_verified"),
     )
 )]
-pub(in crate::routes) async fn revoke(
+pub(in crate::routes) async fn revoke_verification(
     State(mut verification): State<VerificationClient>,
     AdminUser(admin): AdminUser,
     Json(body): Json<RevokeBody>,

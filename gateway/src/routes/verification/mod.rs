@@ -150,7 +150,7 @@ impl From<GetVerificationStatusResponse> for StatusAnswer {
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn status(
+pub(super) async fn read_verification(
     State(verification): State<VerificationClient>,
     current_user: CurrentUser,
 ) -> Result<Json<StatusAnswer>> {
@@ -175,7 +175,7 @@ pub(super) async fn status(
         (status = 404, description = "user_not_found"),
     )
 )]
-pub(super) async fn history(
+pub(super) async fn list_samples(
     State(verification): State<VerificationClient>,
     current_user: CurrentUser,
 ) -> Result<Json<HistoryAnswer>> {
@@ -215,7 +215,7 @@ pub(super) struct UrlBody {
         (status = 409, description = "verification_pending"),
     )
 )]
-pub(super) async fn submit_url(
+pub(super) async fn submit_audio_url(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
     Json(body): Json<UrlBody>,
@@ -267,7 +267,7 @@ pub(super) struct TicketAnswer {
         (status = 409, description = "verification_pending"),
     )
 )]
-pub(super) async fn ticket(
+pub(super) async fn create_upload_ticket(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
     Json(body): Json<TicketBody>,
@@ -314,7 +314,7 @@ pub(super) struct ConfirmBody {
         (status = 413, description = "audio_too_large"),
     )
 )]
-pub(super) async fn confirm(
+pub(super) async fn confirm_upload(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
     Json(body): Json<ConfirmBody>,

@@ -56,7 +56,7 @@ struct AudioForm {
         (status = 413, description = "audio_too_large"),
     )
 )]
-pub(in crate::routes) async fn file(
+pub(in crate::routes) async fn upload_audio_file(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
     listener: Result<ListenerUser>,
@@ -99,7 +99,11 @@ impl AudioSender {
 }
 
 /// Reads the form and forwards it. Succeeds if everything was sent or verification has refused it.
-async fn send_form(mut form: Multipart, mut sender: AudioSender, user_id: i64) -> Result<(), Error> {
+async fn send_form(
+    mut form: Multipart,
+    mut sender: AudioSender,
+    user_id: i64,
+) -> Result<(), Error> {
     sender.send(Part::Start(UploadStart { user_id })).await;
     let mut has_audio = false;
     let mut description = None;

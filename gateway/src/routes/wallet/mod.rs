@@ -77,7 +77,7 @@ async fn load_balance(wallet: &WalletClient, user_id: i64) -> Result<Balance, Er
     security(("access_token" = [])),
     responses((status = 200, body = BalanceAnswer))
 )]
-pub(super) async fn balance(
+pub(super) async fn read_balance(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
 ) -> Result<Json<BalanceAnswer>> {

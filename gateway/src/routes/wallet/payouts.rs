@@ -146,7 +146,7 @@ impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
     security(("access_token" = [])),
     responses((status = 200, body = BankDetailsAnswer))
 )]
-pub(in crate::routes) async fn bank_details(
+pub(in crate::routes) async fn read_bank_details(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
 ) -> Result<Json<BankDetailsAnswer>> {
@@ -211,7 +211,7 @@ impl From<WithdrawResponse> for WithdrawAnswer {
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
-pub(in crate::routes) async fn withdraw(
+pub(in crate::routes) async fn request_withdrawal(
     State(mut wallet): State<WalletClient>,
     ListenerUser(current_user): ListenerUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
@@ -268,7 +268,7 @@ impl From<Withdrawal> for WithdrawalBody {
     params(PageQuery),
     responses((status = 200, body = WithdrawalsAnswer))
 )]
-pub(in crate::routes) async fn withdrawals(
+pub(in crate::routes) async fn list_withdrawals(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
     Query(query): Query<PageQuery>,
@@ -357,7 +357,7 @@ impl From<ReviewedWithdrawal> for ReviewedBody {
         (status = 400, description = "invalid_status"),
     )
 )]
-pub(in crate::routes) async fn review(
+pub(in crate::routes) async fn list_all_withdrawals(
     State(wallet): State<WalletClient>,
     _admin: AdminUser,
     Query(query): Query<ReviewQuery>,
@@ -415,7 +415,7 @@ pub(in crate::routes) struct DecideAnswer {
         (status = 409, description = "withdrawal_decided, payout_delayed"),
     )
 )]
-pub(in crate::routes) async fn decide(
+pub(in crate::routes) async fn decide_withdrawal(
     State(mut wallet): State<WalletClient>,
     AdminUser(admin): AdminUser,
     PathId(withdrawal_id): PathId,

@@ -108,7 +108,7 @@ impl From<RechargeResponse> for RechargeAnswer {
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
-pub(in crate::routes) async fn recharge(
+pub(in crate::routes) async fn buy_coins(
     State(mut wallet): State<WalletClient>,
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
@@ -339,7 +339,7 @@ pub(in crate::routes) async fn open_order(
         (status = 404, description = "no_such_provider"),
     )
 )]
-pub(in crate::routes) async fn notice(
+pub(in crate::routes) async fn receive_payment_notice(
     State(mut wallet): State<WalletClient>,
     headers: HeaderMap,
     RawBody(body): RawBody,

@@ -70,7 +70,7 @@ impl From<Earning> for EarningBody {
         (status = 200, body = EarningsAnswer),
     )
 )]
-pub(in crate::routes) async fn earnings(
+pub(in crate::routes) async fn list_earnings(
     State(wallet): State<WalletClient>,
     ListenerUser(current_user): ListenerUser,
     Query(query): Query<PageQuery>,
@@ -186,7 +186,7 @@ async fn load_transactions(
         (status = 400, description = "invalid_tx_type"),
     )
 )]
-pub(in crate::routes) async fn of_user(
+pub(in crate::routes) async fn list_user_transactions(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
     Query(query): Query<TransactionsQuery>,
@@ -225,7 +225,7 @@ pub(in crate::routes) async fn of_user(
         (status = 400, description = "invalid_tx_type"),
     )
 )]
-pub(in crate::routes) async fn of_listener(
+pub(in crate::routes) async fn list_listener_transactions(
     State(wallet): State<WalletClient>,
     ListenerUser(current_user): ListenerUser,
     Query(query): Query<TransactionsQuery>,
@@ -303,7 +303,7 @@ impl From<Transaction> for RecentBody {
         (status = 200, body = CoinsAnswer),
     )
 )]
-pub(in crate::routes) async fn coins(
+pub(in crate::routes) async fn read_coins(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
 ) -> Result<Json<CoinsAnswer>> {
@@ -377,7 +377,7 @@ impl From<Purchase> for PurchaseBody {
         (status = 200, body = RechargesAnswer),
     )
 )]
-pub(in crate::routes) async fn recharges(
+pub(in crate::routes) async fn list_recharges(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
     Query(query): Query<PageQuery>,
