@@ -1,5 +1,6 @@
 //! The public keys of access tokens, refreshed from auth in the background.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,17 +9,23 @@ use anyhow::Context;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
 use talktime_kit::grpc::client::retry_idempotent;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 use talktime_kit::{Error, Kind};
 use talktime_proto::auth::v1::GetKeySetRequest;
 use tokio::sync::{Mutex, watch};
-use tokio_util::sync::CancellationToken;
 
 use crate::clients::AuthClient;
 
-/// A new key is published for longer than this before it signs tokens. A retired key stays valid here for no longer
-/// than this.
-const REFRESH_EVERY: Duration = Duration::from_secs(10);
-const RETRY_DELAY: Duration = Duration::from_millis(500);
+const REFRESH_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("gateway.keys"),
+    // At most ten seconds, since intervals vary by a tenth. A new key is published for longer than that before it
+    // signs tokens, and a retired key stays valid here for no longer than that.
+    interval: Duration::from_secs(9),
+    retry_after: Duration::from_millis(500),
+    deadline: Duration::from_secs(5),
+    first_turn: FirstTurn::AtOnce,
+};
 /// A token may name any key, so unknown keys cause at most one request to auth in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -39,7 +46,7 @@ struct KeySet {
 }
 
 impl SigningKeys {
-    /// Creates an empty key set, which [`SigningKeys::run`] fills.
+    /// Creates an empty key set, which [`SigningKeys::start_refreshing`] fills.
     pub fn new(auth: AuthClient) -> Self {
         Self(Arc::new(KeysState {
             auth,
@@ -58,24 +65,17 @@ impl SigningKeys {
         keys
     }
 
-    /// Refreshes the key set regularly until `stopping` is cancelled, and more often while that fails.
-    pub async fn run(self, stopping: CancellationToken) {
-        while !stopping.is_cancelled() {
-            let pause = match self.fetch().await {
-                Ok(()) => REFRESH_EVERY,
-                Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "failed to fetch the signing keys; will retry"
-                    );
-                    RETRY_DELAY
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stopping.cancelled() => {}
+    /// Refreshes the key set regularly until the process stops, and more often while that fails.
+    pub fn start_refreshing(&self, lifecycle: &Lifecycle) {
+        let keys = self.clone();
+        periodic::start(lifecycle, REFRESH_WORK, move || {
+            let keys = keys.clone();
+            async move {
+                let fetched = keys.fetch().await;
+                fetched.context("failed to fetch the signing keys")?;
+                Ok(NextTurn::AfterInterval)
             }
-        }
+        });
     }
 
     /// Waits for the first key set.

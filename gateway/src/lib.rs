@@ -64,9 +64,9 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     let events = EventFollower::new(hub.clone(), nats, lifecycle.clone());
     lifecycle.spawn(events.run());
     let revoked = app.revocations().subscribe();
-    lifecycle.spawn(hub.clone().watch_revocations(revoked, stopping.clone()));
-    lifecycle.spawn(app.slots().clone().run(stopping.clone()));
-    lifecycle.spawn(app.keys().clone().run(stopping));
+    lifecycle.spawn(hub.clone().watch_revocations(revoked, stopping));
+    app.slots().start_renewals(&lifecycle);
+    app.keys().start_refreshing(&lifecycle);
     spawn_readiness(&app, &lifecycle);
 
     let listener = TcpListener::bind(config.http.listen)

@@ -4,22 +4,32 @@
 //! dies, its slots are free seconds later. While Redis is unavailable, sockets are accepted without a slot: the
 //! limit protects the platform from one user's sockets, and an outage of Redis must not lock everyone out.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use talktime_kit::Error;
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 use talktime_kit::redis::commands::{Expiration, KeysInterface, SetOptions, SortedSetsInterface};
 use talktime_kit::redis::{Pool, Script};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::token::CurrentUser;
 
 const SLOTS_OF_USER: usize = 5;
 const REPLICA_LEASE_MS: i64 = 10_000;
-const RENEW_EVERY: Duration = Duration::from_secs(3);
+const RENEW_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("gateway.slots"),
+    interval: Duration::from_secs(3),
+    retry_after: Duration::from_secs(1),
+    // Shorter than the lease, so that a renewal that hangs is tried again before the lease ends.
+    deadline: Duration::from_secs(3),
+    first_turn: FirstTurn::AtOnce,
+};
 
 static ACQUIRE_SLOT: LazyLock<Script> =
     LazyLock::new(|| Script::from_lua(include_str!("scripts/acquire_slot.lua")));
@@ -123,17 +133,17 @@ impl ConnectionSlots {
         }
     }
 
-    /// Renews the lease of this replica until `stopping` is cancelled.
-    pub async fn run(self, stopping: CancellationToken) {
-        loop {
-            if let Err(error) = self.renew_replica_lease().await {
-                tracing::debug!(%error, "failed to renew the lease of this replica; will retry");
+    /// Renews the lease of this replica until the process stops.
+    pub fn start_renewals(&self, lifecycle: &Lifecycle) {
+        let slots = self.clone();
+        periodic::start(lifecycle, RENEW_WORK, move || {
+            let slots = slots.clone();
+            async move {
+                let renewed = slots.renew_replica_lease().await;
+                renewed.context("failed to renew the lease of this replica")?;
+                Ok(NextTurn::AfterInterval)
             }
-            tokio::select! {
-                () = tokio::time::sleep(RENEW_EVERY) => {}
-                () = stopping.cancelled() => return,
-            }
-        }
+        });
     }
 
     async fn renew_replica_lease(&self) -> Result<(), Error> {
