@@ -185,7 +185,7 @@ impl RevocationList {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "failed to subscribe to revocations; they are only polled")
+                tracing::warn!(%error, "failed to subscribe to revocations; they are only polled");
             }
         }
         std::future::pending::<()>().await;

@@ -272,7 +272,9 @@ async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
     caller
         .post("/calls/recharge", json!({"amount_rupees": 150}))
         .await;
-    let recharges = caller.get("/calls/recharge/history?page=1&per_page=20").await;
+    let recharges = caller
+        .get("/calls/recharge/history?page=1&per_page=20")
+        .await;
     assert_readable(
         &recharges["recharges"][0],
         &[
@@ -337,10 +339,7 @@ async fn a_session_is_refreshed_and_ended() {
     let phone = Phone::register("user").await;
     let refresh = json!({"refresh_token": phone.refresh_token});
     let tokens = phone.post("/auth/refresh", refresh).await;
-    assert_readable(
-        &tokens,
-        &[("access_token", Text), ("refresh_token", Text)],
-    );
+    assert_readable(&tokens, &[("access_token", Text), ("refresh_token", Text)]);
     phone.post("/users/me/heartbeat", json!({})).await;
     let status = phone.get("/users/me/status").await;
     assert_readable(

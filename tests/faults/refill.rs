@@ -96,12 +96,9 @@ async fn wait_until_agreed(pool: &PgPool) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    if agreed.await.is_err() {
-        panic!(
-            "the read model still differs: {:#?}",
-            differing_rows(pool).await
-        );
-    }
+    let is_late = agreed.await.is_err();
+    let differing = differing_rows(pool).await;
+    assert!(!is_late, "the read model still differs: {differing:#?}");
 }
 
 #[tokio::test]

@@ -25,7 +25,9 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.");
-        require_role(ROLE_ADMIN, refusal, parts, state).await.map(Self)
+        require_role(ROLE_ADMIN, refusal, parts, state)
+            .await
+            .map(Self)
     }
 }
 

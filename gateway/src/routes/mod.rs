@@ -87,7 +87,11 @@ pub fn router(app: AppState, config: &HttpConfig) -> Router {
 
 /// Returns the OpenAPI document of the endpoints.
 pub fn document() -> ApiDocument {
-    ApiDocument::new(regular_routes().into_openapi().merge_from(upload_routes().into_openapi()))
+    ApiDocument::new(
+        regular_routes()
+            .into_openapi()
+            .merge_from(upload_routes().into_openapi()),
+    )
 }
 
 /// Returns the endpoints by group, each group with its part of the OpenAPI document.
@@ -141,8 +145,15 @@ fn login_routes() -> OpenApiRouter<AppState> {
 
 fn user_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(users::read_profile, users::update_profile, users::delete_account))
-        .routes(routes!(presence::read_own_status, presence::update_own_status))
+        .routes(routes!(
+            users::read_profile,
+            users::update_profile,
+            users::delete_account
+        ))
+        .routes(routes!(
+            presence::read_own_status,
+            presence::update_own_status
+        ))
         .routes(routes!(presence::forward_heartbeat))
         .routes(routes!(preferences::read, preferences::update))
         .routes(routes!(preferences::read_alias, preferences::update_alias))

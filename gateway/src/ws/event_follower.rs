@@ -50,7 +50,7 @@ impl EventFollower {
     pub async fn run(self) {
         let stopping = self.lifecycle.stopping();
         let following = async { tokio::join!(self.follow_events(), self.follow_heartbeats()) };
-        stopping.run_until_cancelled(following).await;
+        stopping.run_until_cancelled(Box::pin(following)).await;
     }
 
     async fn follow_events(&self) {
