@@ -54,7 +54,7 @@ impl EventFollower {
     }
 
     async fn follow_events(&self) {
-        let jetstream = jetstream::new(self.nats.clone());
+        let jetstream = messaging::open_jetstream(self.nats.clone());
         let mut reading = None;
         loop {
             if let Err(error) = self.read_stream(&jetstream, &mut reading).await {

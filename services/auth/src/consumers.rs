@@ -1,7 +1,7 @@
 //! Events that auth consumes.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::{Consumer, Handler};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};

@@ -1,9 +1,8 @@
 //! Events that auth publishes.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use talktime_kit::Error;
-use talktime_kit::db::Database;
+use talktime_kit::db::{Database, PgConnection};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{LoggedOut, TokensRevoked};

@@ -8,8 +8,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::Transaction;
+use talktime_kit::db::{PgConnection, Transaction};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, grpc};
 use talktime_proto::events::v1::LoggedIn;

@@ -1,7 +1,7 @@
 //! Events that the calls service consumes: new listeners, deleted users, and blocks.
 
-use sqlx::PgConnection;
 use talktime_kit::Error;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::{Consumer, Handler};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;

@@ -11,10 +11,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
+use crate::deadlines::BATCH;
 use crate::error::{Error, Kind};
 use crate::lifecycle::Lifecycle;
 use crate::trace;
@@ -228,7 +229,13 @@ async fn run_batches<H: BatchHandler>(
         let batch = gather_batch(limits, first, &mut queued).await;
         let handler = handler.clone();
         batches.spawn(async move {
-            execute_batch(&*handler, batch).await;
+            // A batch that hangs would hold its permit for good. Its callers find out that it is gone.
+            if timeout(BATCH, execute_batch(&*handler, batch))
+                .await
+                .is_err()
+            {
+                tracing::warn!("failed to end a batch in time; its callers repeat their tasks");
+            }
             drop(permit);
         });
     }
@@ -386,6 +393,16 @@ mod tests {
         let release = async { handler.batch_permits.add_permits(numbers.len() + 1) };
         // `join!` polls in this order: every number is queued when the first batch may start.
         tokio::join!(submitted, release).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_hangs_ends_and_the_next_one_starts() {
+        let handler = SquareHandler::new();
+        let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler.clone());
+        let error = batcher.submit(3).await.expect_err("nobody lets it end");
+        assert!(error.is_outcome_unknown(), "{error}");
+        handler.batch_permits.add_permits(1);
+        assert_eq!(batcher.submit(4).await.expect("squared"), 16);
     }
 
     #[tokio::test]

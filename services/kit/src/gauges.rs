@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use crate::db::Database;
-use async_nats::jetstream::{self, consumer::pull};
+use async_nats::jetstream::consumer::pull;
 use talktime_proto::events::STREAM_NAME;
 
 use crate::lifecycle::Lifecycle;
-use crate::messaging::{Consumer, outbox};
+use crate::messaging::{Consumer, open_jetstream, outbox};
 use crate::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 
 /// Shorter than the interval at which Prometheus reads the metrics.
@@ -54,7 +54,7 @@ pub(crate) async fn measure_consumer(
     nats: async_nats::Client,
     consumer: Consumer,
 ) -> anyhow::Result<()> {
-    let stream = jetstream::new(nats).get_stream_no_info(STREAM_NAME).await?;
+    let stream = open_jetstream(nats).get_stream_no_info(STREAM_NAME).await?;
     let found = stream.get_consumer::<pull::Config>(consumer.name).await;
     let found = found.map_err(|error| anyhow::anyhow!("{}: {error}", consumer.name))?;
     let info = found.cached_info();

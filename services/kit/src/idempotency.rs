@@ -7,9 +7,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
 
-use crate::db::column;
+use crate::db::{PgConnection, column};
 use crate::error::{Error, Kind};
 
 /// Longest accepted key, in bytes.

@@ -1,7 +1,6 @@
 //! Leases, for work that one replica does at a time.
 
-use crate::db::Database;
-use sqlx::{Connection, PgConnection};
+use crate::db::{Database, PgConnection};
 
 use crate::error::Error;
 

@@ -1,6 +1,7 @@
 //! The states of a process from start to stop: ready, draining, stopped. A deadline bounds the stop even if a
 //! task hangs.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ShutdownConfig;
+use crate::progress::{LoopProgress, LoopRegistry, StuckLoop};
 
 /// The state of the process, shared by all parts that must know it; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,7 @@ pub struct Lifecycle {
     draining: CancellationToken,
     stopping: CancellationToken,
     tasks: TaskTracker,
+    loops: LoopRegistry,
 }
 
 impl Lifecycle {
@@ -42,6 +45,21 @@ impl Lifecycle {
     /// Returns a token that is cancelled when the process must finish its work and begin nothing new.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
+    }
+
+    /// Registers a background loop, which turns at least once in `turn_max`.
+    pub fn register_loop(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        turn_max: Duration,
+    ) -> LoopProgress {
+        self.loops.register(name, turn_max)
+    }
+
+    /// Returns a loop that no longer turns, unless the process is about to stop, when all loops end.
+    pub fn find_stuck_loop(&self) -> Option<StuckLoop> {
+        let is_stopping = self.stopping.is_cancelled();
+        self.loops.find_stuck().filter(|_| !is_stopping)
     }
 
     /// Runs a background task that the stop waits for. The task watches [`Lifecycle::stopping`].

@@ -21,7 +21,7 @@ pub async fn listen(
 ) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let router = Router::new()
-        .route("/livez", get(|| async { "alive" }))
+        .route("/livez", get(livez).with_state(lifecycle.clone()))
         .route("/readyz", get(readyz).with_state(lifecycle))
         .route("/metrics", get(render).with_state(metrics));
     tokio::spawn(async move {
@@ -33,6 +33,20 @@ pub async fn listen(
         }
     });
     Ok(())
+}
+
+/// Kubernetes restarts a process that fails this several times.
+async fn livez(State(lifecycle): State<Lifecycle>) -> (StatusCode, String) {
+    let Some(stuck) = lifecycle.find_stuck_loop() else {
+        return (StatusCode::OK, "alive".to_owned());
+    };
+    tracing::error!(
+        r#loop = %stuck.name,
+        since_secs = stuck.since.as_secs(),
+        "a background loop is stuck; the liveness probe fails until the process is restarted"
+    );
+    let reason = format!("{} has not turned for {:?}", stuck.name, stuck.since);
+    (StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
 async fn readyz(State(lifecycle): State<Lifecycle>) -> (StatusCode, &'static str) {

@@ -10,13 +10,15 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
+use crate::progress::LoopProgress;
 
 /// The time that a turn under way gets to end once the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Failures of one loop that follow one another are logged no more often than this.
 const LOG_EVERY: Duration = Duration::from_mins(1);
+/// A machine that is overloaded for so long does not make a loop count as stuck.
+const TURN_SLACK: Duration = Duration::from_secs(30);
 /// Pauses vary by this fraction, so that the replicas of a service do not work in step.
 const JITTER: f64 = 0.1;
 
@@ -59,14 +61,27 @@ pub fn start<F>(lifecycle: &Lifecycle, work: PeriodicWork, turn: impl FnMut() ->
 where
     F: Future<Output = anyhow::Result<NextTurn>> + Send + 'static,
 {
-    lifecycle.spawn(repeat(work, turn, lifecycle.stopping()));
+    let progress = lifecycle.register_loop(work.name.clone(), work.turn_max());
+    lifecycle.spawn(repeat(work, turn, progress, lifecycle.stopping()));
 }
 
-async fn repeat<F>(work: PeriodicWork, mut turn: impl FnMut() -> F, stopping: CancellationToken)
-where
+impl PeriodicWork {
+    /// The longest time between the ends of two turns of a loop that works.
+    fn turn_max(&self) -> Duration {
+        let pause = self.interval.max(self.retry_after).mul_f64(1.0 + JITTER);
+        pause + self.deadline + TURN_SLACK
+    }
+}
+
+async fn repeat<F>(
+    work: PeriodicWork,
+    mut turn: impl FnMut() -> F,
+    progress: LoopProgress,
+    stopping: CancellationToken,
+) where
     F: Future<Output = anyhow::Result<NextTurn>>,
 {
-    let mut reporter = TurnReporter::new(work.name.clone());
+    let mut reporter = TurnReporter::new(work.name.clone(), progress);
     let mut pause = match work.first_turn {
         FirstTurn::AtOnce => Duration::ZERO,
         FirstTurn::AfterInterval => work.interval,
@@ -123,25 +138,25 @@ async fn complete_unless_stopped<F: Future>(
 /// Reports the turns of one loop in the metrics, and its failures in the log.
 struct TurnReporter {
     name: Cow<'static, str>,
+    progress: LoopProgress,
     /// The last logged failure, unless a turn has succeeded since.
     logged_at: Option<Instant>,
 }
 
 impl TurnReporter {
-    fn new(name: Cow<'static, str>) -> Self {
+    fn new(name: Cow<'static, str>, progress: LoopProgress) -> Self {
         let reporter = Self {
             name,
+            progress,
             logged_at: None,
         };
-        // A loop whose first turn hangs has to be visible, too.
-        reporter.record_turn_end();
         // The counter starts at zero, so that the first increment is visible as one.
         reporter.count_failures(0);
         reporter
     }
 
     fn report(&mut self, outcome: &anyhow::Result<NextTurn>) {
-        self.record_turn_end();
+        self.progress.record_turn();
         match outcome {
             Ok(_) => self.logged_at = None,
             Err(error) => {
@@ -149,15 +164,6 @@ impl TurnReporter {
                 self.log_failure(error);
             }
         }
-    }
-
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "milliseconds since 1970 have fewer than 53 bits"
-    )]
-    fn record_turn_end(&self) {
-        let now = Clock::System.now().timestamp_millis() as f64 / 1_000.0;
-        metrics::gauge!("background_loop_last_turn_seconds", "loop" => self.name.clone()).set(now);
     }
 
     fn count_failures(&self, failures: u64) {
@@ -184,6 +190,7 @@ mod tests {
     use std::future::pending;
 
     use super::*;
+    use crate::progress::LoopRegistry;
 
     const WORK: PeriodicWork = PeriodicWork {
         name: Cow::Borrowed("tests.work"),
@@ -223,7 +230,8 @@ mod tests {
                 }
             }
         };
-        repeat(work, take_turn, stopping.clone()).await;
+        let progress = LoopRegistry::default().register(work.name.clone(), work.turn_max());
+        repeat(work, take_turn, progress, stopping.clone()).await;
         begun.into_inner()
     }
 

@@ -1,17 +1,22 @@
-//! Connections to Redis. Every command has a deadline, so that a dead server causes an error and not a wait.
+//! Connections to Redis. Every command has a deadline, so that a dead server causes an error and not a wait. A
+//! connection on which an answer is missing is closed and opened again: after a failover the old server may
+//! keep its connections open for as long as it is frozen.
 
 use std::time::Duration;
 
 use fred::prelude::*;
+use fred::types::config::UnresponsiveConfig;
 pub use fred::{clients::Pool, prelude as commands, types::scripts::Script};
 use secrecy::ExposeSecret;
+use socket2::TcpKeepalive;
 
 use crate::config::RedisConfig;
+use crate::deadlines::{self, Peer, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILENCE};
 use crate::error::{Error, Kind};
 
 const POOL_SIZE: usize = 4;
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often connections are checked for a missing answer.
+const SILENCE_CHECK_EVERY: Duration = Duration::from_millis(500);
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
 const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 
@@ -25,11 +30,21 @@ pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
     redis_config.fail_fast = false;
     let pool = Builder::from_config(redis_config)
         .with_connection_config(|connection| {
-            connection.connection_timeout = CONNECT_TIMEOUT;
-            connection.internal_command_timeout = COMMAND_TIMEOUT;
+            connection.connection_timeout = REDIS_CONNECT;
+            connection.internal_command_timeout = REDIS_COMMAND;
+            connection.unresponsive = UnresponsiveConfig {
+                max_timeout: Some(REDIS_SILENCE),
+                interval: SILENCE_CHECK_EVERY,
+            };
+            connection.tcp.keepalive = Some(
+                TcpKeepalive::new()
+                    .with_time(REDIS_SILENCE)
+                    .with_interval(REDIS_SILENCE),
+            );
+            connection.tcp.user_timeout = Some(REDIS_SILENCE);
         })
         .with_performance_config(|performance| {
-            performance.default_command_timeout = COMMAND_TIMEOUT;
+            performance.default_command_timeout = REDIS_COMMAND;
         })
         .set_policy(ReconnectPolicy::new_exponential(
             0,
@@ -44,6 +59,9 @@ pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
 
 impl From<fred::error::Error> for Error {
     fn from(error: fred::error::Error) -> Self {
+        if *error.kind() == ErrorKind::Timeout {
+            deadlines::count_missed(Peer::Redis.label());
+        }
         Error::new(
             Kind::Unavailable,
             "redis_unavailable",

@@ -6,10 +6,11 @@ use tonic::service::Routes;
 use crate::clock::Clock;
 use crate::config::ServiceConfig;
 use crate::db::{self, Schema};
+use crate::deadlines;
 use crate::gauges;
 use crate::grpc::server;
 use crate::lifecycle::Lifecycle;
-use crate::messaging::{self, Consumer, Handler, Relay, consumer};
+use crate::messaging::{self, Consumer, Handler, Relay, consumer, relay};
 use crate::ops;
 use crate::telemetry::{self, Telemetry};
 
@@ -38,6 +39,7 @@ impl Service {
     /// The configuration is invalid, or the operations port is in use.
     pub async fn start(config: ServiceConfig, schema: Schema) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(schema.name, &config.process.telemetry)?;
+        deadlines::register_metrics();
         let lifecycle = Lifecycle::default();
         ops::listen(
             config.process.ops.listen,
@@ -48,11 +50,13 @@ impl Service {
         let db = db::pool(schema, &config.database)?;
         let nats = messaging::connect(&config.nats).await?;
         let relay = Relay::default();
-        let publish =
-            relay
-                .clone()
-                .run(schema.name, db.clone(), nats.clone(), lifecycle.stopping());
-        lifecycle.spawn(publish);
+        lifecycle.spawn(relay.clone().run(
+            schema.name,
+            db.clone(),
+            nats.clone(),
+            lifecycle.register_loop("outbox.relay", relay::TURN_MAX),
+            lifecycle.stopping(),
+        ));
         let (watched, connections_max) = (db.clone(), config.database.max_connections);
         gauges::start_gauge(&lifecycle, "database", move || {
             gauges::measure_database(watched.clone(), connections_max)
@@ -82,6 +86,8 @@ impl Service {
             handler,
             self.db.clone(),
             self.nats.clone(),
+            self.lifecycle
+                .register_loop(format!("consumer.{}", consumer.name), consumer::TURN_MAX),
             stopping,
         ));
     }

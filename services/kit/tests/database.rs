@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{PgConnection, SqlSafeStr};
-use talktime_kit::db::{Database, PlanCacheMode, Schema};
+use talktime_kit::db::{Database, PgConnection, PlanCacheMode, Schema};
 use talktime_kit::testing::TestDatabase;
 
 static ROWS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -14,7 +14,8 @@ use talktime_kit::Clock;
 use talktime_kit::config::NatsConfig;
 use talktime_kit::db::{Database, PlanCacheMode, Schema};
 use talktime_kit::messaging::{self, Relay, outbox};
-use talktime_kit::testing::{TestDatabase, unique_name, wait_until};
+use talktime_kit::progress::LoopRegistry;
+use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
@@ -137,6 +138,7 @@ impl Bench {
             self.service,
             self.database.app.clone(),
             self.nats.connect().await,
+            LoopRegistry::default().register("relay", WAIT_MAX),
             self.stopping.clone(),
         );
         tokio::spawn(run);
@@ -158,7 +160,8 @@ impl Bench {
             let db = Database::connect_lazily(options, CONNECTIONS_MAX);
             let nats = messaging::connect(&NatsConfig { url }).await;
             let nats = nats.expect("a valid address");
-            replica.run(service, db, nats, stopping).await;
+            let progress = LoopRegistry::default().register("relay", WAIT_MAX);
+            replica.run(service, db, nats, progress, stopping).await;
         });
         (relay, runtime)
     }

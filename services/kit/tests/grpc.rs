@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use talktime_kit::grpc::client::{self, PeerChannel};
 use talktime_kit::grpc::server::{self, refuse};
 use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::testing::SilentProxy;
 use talktime_kit::{Error, Kind, grpc};
 use tokio_util::sync::DropGuard;
 use tonic::service::Routes;
@@ -187,6 +188,27 @@ async fn a_peer_that_hangs_is_left_alone_too() {
     }
     let last = waits.last().expect("several");
     assert!(*last < Duration::from_millis(150), "{waits:?}");
+}
+
+/// A server that is replaced keeps its address here, as that of a service of Kubernetes does.
+#[tokio::test]
+async fn a_peer_that_took_the_place_of_a_silent_one_is_found() {
+    let address = free_address().await;
+    let _stop = serve_until_dropped(address);
+    let proxy = SilentProxy::start(&address.to_string()).await;
+    let channel = client::connect(&format!("http://{}", proxy.address())).expect("valid");
+    ask(&channel, ANSWERS).await.expect("connected");
+    proxy.silence();
+    let error = ask(&channel, ANSWERS)
+        .await
+        .expect_err("the peer is silent");
+    assert!(error.is_outcome_unknown(), "{error}");
+    proxy.replace();
+    let deadline = in_time(Duration::from_secs(10));
+    while ask(&channel, ANSWERS).await.is_err() {
+        assert!(Instant::now() < deadline, "its connections stay in use");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

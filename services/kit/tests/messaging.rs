@@ -6,10 +6,11 @@ use futures::StreamExt;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{PgConnection, PgPool, SqlSafeStr};
+use sqlx::{PgPool, SqlSafeStr};
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::db::{PgConnection, PlanCacheMode, Schema};
 use talktime_kit::messaging::{self, Consumer, Handler, Relay, consumer, dead_letters, outbox};
+use talktime_kit::progress::LoopRegistry;
 use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
 use talktime_kit::{Clock, Error, trace};
 use talktime_proto::events::v1::event::Kind;
@@ -61,6 +62,7 @@ impl Bench {
             service,
             database.app.clone(),
             nats.clone(),
+            LoopRegistry::default().register("relay", WAIT_MAX),
             stopping.clone(),
         );
         tokio::spawn(run);
@@ -88,6 +90,7 @@ impl Bench {
             handler,
             self.database.app.clone(),
             self.nats.clone(),
+            LoopRegistry::default().register(consumer.name, WAIT_MAX),
             self.stopping.clone(),
         ));
         name
@@ -281,6 +284,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         mended,
         pool,
         bench.nats.clone(),
+        LoopRegistry::default().register(consumer.name, WAIT_MAX),
         stopping,
     ));
     let letter: i64 = count(

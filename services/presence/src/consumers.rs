@@ -1,6 +1,6 @@
 //! Events that presence consumes.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::{Consumer, Handler, Received, Relay};
 use talktime_kit::{Clock, Error, trace};
 use talktime_proto::datetime;

@@ -1,8 +1,7 @@
 //! The role admin, which only operators grant and revoke, at a terminal: no request does.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::Database;
+use talktime_kit::db::{Database, PgConnection};
 
 use crate::domain::{ProfileError, Role, User};
 use crate::events::append_admin_changed;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgConnection;
 use talktime_kit::Error;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::{Handler, Received};
 use talktime_proto::datetime;
 use talktime_proto::events::v1::event::Kind;

@@ -4,7 +4,7 @@
 //! none are issued, before any row goes. A deletion that stops half-way, because auth is unavailable or this
 //! process dies, is finished by the sweep of some replica.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use talktime_kit::db::Database;
 use talktime_kit::error::chain;
@@ -84,8 +84,7 @@ impl DeletionService {
         let due = pending_deletions::claim_due(&mut tx, BATCH_MAX).await?;
         tx.commit().await?;
         for user_id in due {
-            let deadline = Instant::now() + ATTEMPT_TIMEOUT;
-            match grpc::with_deadline(deadline, self.finish_deletion(user_id)).await {
+            match grpc::run_within(ATTEMPT_TIMEOUT, self.finish_deletion(user_id)).await {
                 Ok(()) => tracing::info!(user_id, "finished a deletion that had stopped half-way"),
                 Err(error) => tracing::warn!(
                     user_id,

@@ -4,7 +4,7 @@
 //! events are numbered by the clock, in the order of commits, since their transactions lock the user first.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 use talktime_kit::text;
 use talktime_proto::events::v1::event::Kind;

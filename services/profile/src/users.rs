@@ -1,8 +1,7 @@
 //! Operations on users, each in one transaction.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::{Database, expect_row_count};
+use talktime_kit::db::{Database, PgConnection, expect_row_count};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, india};
 

@@ -1,7 +1,7 @@
 //! Events that verification consumes.
 
-use sqlx::PgConnection;
 use talktime_kit::Error;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::Handler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;

@@ -1,8 +1,7 @@
 //! The tables of verification on a real Postgres.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::is_unique_violation;
+use talktime_kit::db::{PgConnection, is_unique_violation};
 use talktime_kit::messaging::Handler;
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::v1::event::Kind;
@@ -51,7 +50,7 @@ async fn insert_sample(
 #[tokio::test]
 async fn the_newest_sample_determines_the_status() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     let read = load_verification(&mut db, LISTENER)
         .await
         .expect("readable");
@@ -84,7 +83,7 @@ async fn the_newest_sample_determines_the_status() {
 #[tokio::test]
 async fn a_listener_has_one_pending_sample() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     insert_sample(&mut db, LISTENER, SampleState::Pending, 0)
         .await
         .expect("kept");
@@ -102,7 +101,7 @@ async fn a_listener_has_one_pending_sample() {
 #[tokio::test]
 async fn samples_of_a_deleted_user_are_deleted() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     insert_sample(&mut db, LISTENER, SampleState::Approved, 0)
         .await
         .expect("kept");
@@ -138,16 +137,16 @@ async fn samples_of_a_deleted_user_are_deleted() {
 #[tokio::test]
 async fn a_listeners_samples_are_found_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     sqlx::query("SET enable_seqscan = off")
-        .execute(&mut *db)
+        .execute(&mut db)
         .await
         .expect("set");
     let plan: Vec<String> = sqlx::query_scalar(
         "EXPLAIN SELECT verification_id FROM verification.listener_verifications
          WHERE user_id = 7 ORDER BY submitted_at DESC, verification_id DESC LIMIT 1",
     )
-    .fetch_all(&mut *db)
+    .fetch_all(&mut db)
     .await
     .expect("a plan");
     let plan = plan.join("\n");
@@ -158,7 +157,7 @@ async fn a_listeners_samples_are_found_by_index() {
 #[tokio::test]
 async fn a_deleted_user_stays_deleted() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     standings::lock(&mut db, LISTENER).await.expect("made");
     standings::mark_deleted(&mut db, LISTENER)
         .await
@@ -170,7 +169,7 @@ async fn a_deleted_user_stays_deleted() {
 #[tokio::test]
 async fn decisions_are_never_rewritten() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     let decision = ReviewDecision {
         decided_by: 1,
         user_id: LISTENER,
@@ -185,7 +184,7 @@ async fn decisions_are_never_rewritten() {
         "UPDATE verification.decisions SET decided_by = 2",
         "DELETE FROM verification.decisions",
     ] {
-        let refused = sqlx::query(statement).execute(&mut *db).await;
+        let refused = sqlx::query(statement).execute(&mut db).await;
         assert!(refused.is_err(), "{statement}");
     }
 }
@@ -193,7 +192,7 @@ async fn decisions_are_never_rewritten() {
 #[tokio::test]
 async fn the_queue_is_read_in_the_order_of_its_index() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut db = database.app_pool.acquire().await.expect("connected");
+    let mut db = database.connect().await;
     for user_id in [5, 6, 7] {
         let minutes = 10 - user_id;
         insert_sample(&mut db, user_id, SampleState::Pending, minutes)

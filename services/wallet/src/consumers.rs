@@ -1,6 +1,6 @@
 //! Events that the wallet consumes: registrations open wallets and deletions close them.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::{Consumer, Handler};
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::Event;

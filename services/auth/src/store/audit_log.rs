@@ -1,7 +1,7 @@
 //! `auth.audit_log`: what was done in whose name. Append-only.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::text_enum;
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 //! `auth.deleted_users`: accounts that have ended for good.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// The key of a user's lock. All services share the advisory locks of one database.
 macro_rules! lock_key {

@@ -1,8 +1,8 @@
 //! `auth.registrations`: registration tokens that have made an account, and the session of each.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{FromRow, PgConnection};
-use talktime_kit::db::Database;
+use sqlx::FromRow;
+use talktime_kit::db::{Database, PgConnection};
 use uuid::Uuid;
 
 use super::sessions::TokenIdPair;

@@ -1,8 +1,8 @@
 //! `auth.revocations`: access tokens that hold no more, until they would have expired.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
-use talktime_kit::db::Database;
+use sqlx::FromRow;
+use talktime_kit::db::{Database, PgConnection};
 
 use crate::domain::TokenRevocation;
 

@@ -1,9 +1,9 @@
 //! `auth.signing_keys`: the keys of tokens, each sealed.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 
 use crate::domain::SigningKey;
 

@@ -1,7 +1,6 @@
 //! `auth.used_codes`: one-time passwords that have logged somebody in.
 
-use sqlx::PgConnection;
-use talktime_kit::db::Database;
+use talktime_kit::db::{Database, PgConnection};
 use uuid::Uuid;
 
 /// Longer than any one-time password is valid, in seconds.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Connection as _;
 use talktime_auth::SCHEMA;
 use talktime_auth::consumers::EventConsumer;
 use talktime_auth::domain::TokenRevocation;
@@ -26,7 +25,7 @@ fn of_user(user_id: i64, lifetime_secs: i64) -> TokenRevocation {
 }
 
 async fn insert(database: &TestDatabase, revocation: &TokenRevocation) {
-    let mut connection = database.app_pool.acquire().await.expect("connected");
+    let mut connection = database.connect().await;
     let inserted = revocations::insert(&mut connection, revocation).await;
     inserted.expect("kept");
 }
@@ -61,8 +60,7 @@ async fn expired_revocations_are_neither_listed_nor_stored() {
 #[tokio::test]
 async fn a_revocation_committed_late_is_in_the_next_answer() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut connection = database.app_pool.acquire().await.expect("connected");
-    let mut slow = connection.begin().await.expect("begun");
+    let mut slow = database.app.begin().await.expect("begun");
     let revoked = revocations::insert(&mut slow, &of_user(1, 60)).await;
     revoked.expect("kept");
     insert(&database, &of_user(2, 60)).await;

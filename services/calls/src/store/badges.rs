@@ -1,7 +1,8 @@
 //! `calls.listener_badges`, and the talk times by which badges are assigned.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::badge::{Badge, BadgeCard};
 use crate::domain::call::CallType;

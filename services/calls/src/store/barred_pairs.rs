@@ -1,6 +1,6 @@
 //! `calls.barred_pairs`: pairs of people of whom one has just blocked the other.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Maximum number of expired entries that an insertion deletes.
 const REMOVED_MAX: i64 = 100;

@@ -1,6 +1,7 @@
 //! Lookups in bulk with which other services reconcile their own tables.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 /// Talk time of a listener.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]

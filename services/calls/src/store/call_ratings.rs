@@ -1,7 +1,8 @@
 //! `calls.call_ratings`, one row per rated call, and `calls.listener_ratings`, their sums.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::rating::{CallRating, RatedCall};
 

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
-use sqlx::PgConnection;
-use talktime_kit::db::{column, is_unique_violation};
+use talktime_kit::db::{PgConnection, column, is_unique_violation};
 
 use crate::domain::call::{Call, CallType};
 use crate::domain::steps::{CallEnding, PaidMinute};

@@ -1,6 +1,6 @@
 //! `calls.deleted_users`: users who are deleted, or about to be, and may be on no call.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Keeps a user from calls for some seconds, or for ever if `for_secs` is `None`.
 pub async fn bar_user(

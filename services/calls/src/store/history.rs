@@ -1,7 +1,8 @@
 //! Reads the history of calls. It excludes calls that never began.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::badge::Badge;
 use crate::domain::call::{CallStatus, CallType};

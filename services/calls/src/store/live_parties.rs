@@ -1,6 +1,6 @@
 //! `calls.live_parties`: the people who are busy with a call, at most one call each.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Frees the parties of a call; returns how many there were.
 pub async fn delete_by_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<u64> {

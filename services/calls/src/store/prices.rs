@@ -1,6 +1,6 @@
 //! `calls.prices`: versions of the prices with which calls began.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Finds the version of these prices, or inserts a new one.
 pub async fn find_or_insert_version(

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use fastrand::Rng;
-use sqlx::{Connection, PgConnection};
+
 use talktime_calls::SCHEMA;
 use talktime_calls::domain::call::{Call, CallStatus, CallType};
 use talktime_calls::domain::steps::{self, ChargeOutcome, EndCause, SagaLimits};
 use talktime_calls::store::calls::{self, CallReceipt, NewCall};
 use talktime_calls::store::{barred_pairs, deleted_users, live_parties};
+use talktime_kit::db::PgConnection;
 use talktime_kit::testing::TestDatabase;
 
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, ModelRows, PAISE_PER_COIN, PAISE_PER_MINUTE};
@@ -289,13 +290,13 @@ impl ModelAndDatabase {
 #[tokio::test]
 async fn the_model_agrees_with_the_statements() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut connection = database.superuser.acquire().await.expect("connected");
+    let mut connection = database.connect().await;
     let mut both = ModelAndDatabase {
         model: ModelRows::default(),
         rng: Rng::with_seed(1),
     };
     for _ in 0..STEPS {
-        let mut tx = connection.begin().await.expect("begun");
+        let mut tx = database.app.begin().await.expect("begun");
         if both.step(&mut tx).await {
             tx.commit().await.expect("committed");
         } else {
@@ -314,14 +315,13 @@ async fn the_model_agrees_with_the_statements() {
 #[tokio::test]
 async fn a_start_goes_live_only_between_people_who_may_talk() {
     let database = TestDatabase::new(SCHEMA).await;
-    let mut connection = database.app_pool.acquire().await.expect("connected");
     for (parties, may_talk) in [
         ((1, 2), false),
         ((2, 3), false),
         ((3, 4), true),
         ((5, 4), false),
     ] {
-        let mut tx = connection.begin().await.expect("begun");
+        let mut tx = database.app.begin().await.expect("begun");
         let new = new_call(parties);
         let reserved = calls::reserve(&mut tx, &[&new], LEASE_SECS)
             .await

@@ -28,7 +28,7 @@ fn day(day: u32) -> NaiveDate {
 async fn listeners_with_talk_time() -> (TestDatabase, BadgeService) {
     let database = TestDatabase::new(SCHEMA).await;
     for (listener_id, hours) in LISTENERS.into_iter().zip(HOURS) {
-        let mut connection = database.app_pool.acquire().await.expect("connected");
+        let mut connection = database.connect().await;
         badges::add_listener(&mut connection, listener_id)
             .await
             .expect("added");
@@ -107,7 +107,7 @@ async fn insert_ended_call_as(
 }
 
 async fn load_badges(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>> {
-    let mut connection = database.app_pool.acquire().await.expect("connected");
+    let mut connection = database.connect().await;
     let mut given = Vec::new();
     for listener_id in LISTENERS {
         let badge = badges::find_for_day(&mut connection, listener_id, date).await;
@@ -252,7 +252,7 @@ async fn only_completed_calls_count_towards_a_badge() {
 #[tokio::test]
 async fn the_week_of_a_summary_begins_on_monday_in_india() {
     let (database, _) = listeners_with_talk_time().await;
-    let mut connection = database.app_pool.acquire().await.expect("connected");
+    let mut connection = database.connect().await;
     for (now, expected) in [
         ("2026-11-23T18:31:00Z", 2),
         ("2026-11-29T18:29:59Z", 2),

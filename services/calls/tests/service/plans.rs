@@ -2,11 +2,12 @@
 //! others. The statements are those of the store, and Postgres itself counts what they read.
 
 use chrono::TimeDelta;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
 use talktime_calls::SCHEMA;
 use talktime_calls::store::history::{self, HistoryFilter};
 use talktime_calls::store::{badges, calls};
 use talktime_kit::Clock;
+use talktime_kit::db::{Database, PgConnection};
 use talktime_kit::testing::TestDatabase;
 
 /// Large enough to matter to the planner, which chose the same plans with five million calls.
@@ -55,14 +56,14 @@ async fn fill(pool: &PgPool) {
 
 /// Runs a query repeatedly and asserts that it reads few rows, and by an index.
 async fn assert_reads_by_index(
-    connection: &mut PgConnection,
+    db: &Database,
     what: &str,
     rows_max: i64,
     run_query: impl AsyncFn(&mut PgConnection),
 ) {
     for _ in 0..REPETITIONS {
-        let mut tx = connection.begin().await.expect("begun");
-        // The connections of the service use the same setting.
+        let mut tx = db.begin().await.expect("begun");
+        // The connections of the service have this setting from the start.
         let planned_once = sqlx::query("SET LOCAL plan_cache_mode = force_generic_plan");
         planned_once.execute(&mut *tx).await.expect("set");
         let (scans_before, rows_before) = count_reads(&mut tx).await;
@@ -91,40 +92,40 @@ async fn count_reads(tx: &mut PgConnection) -> (i64, i64) {
 async fn history_queries_read_only_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
     fill(&database.superuser).await;
-    let connection = &mut *database.superuser.acquire().await.expect("connected");
+    let db = &database.app;
     let now = Clock::System.now();
     let history_filter = HistoryFilter {
         user_id: USER_ID,
         call_type: None,
         status: None,
     };
-    assert_reads_by_index(connection, "a page", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "a page", ROWS_MAX, async |tx| {
         let page = history::list_page(tx, history_filter, 20, 20)
             .await
             .expect("read");
         assert_eq!(page.len(), 20);
     })
     .await;
-    assert_reads_by_index(connection, "a sum", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "a sum", ROWS_MAX, async |tx| {
         let totals = history::load_totals(tx, history_filter)
             .await
             .expect("read");
         assert!(totals.total_calls >= 40);
     })
     .await;
-    assert_reads_by_index(connection, "six months", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "six months", ROWS_MAX, async |tx| {
         let months = history::load_monthly_totals(tx, USER_ID, now)
             .await
             .expect("read");
         assert_eq!(months.len(), 6);
     })
     .await;
-    assert_reads_by_index(connection, "today", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "today", ROWS_MAX, async |tx| {
         let activity = history::load_activity(tx, now).await.expect("read");
         assert_eq!(activity.active_calls, 20);
     })
     .await;
-    assert_reads_by_index(connection, "a receipt", 1, async |tx| {
+    assert_reads_by_index(db, "a receipt", 1, async |tx| {
         history::find_call(tx, 777)
             .await
             .expect("read")
@@ -137,14 +138,14 @@ async fn history_queries_read_only_by_index() {
 async fn periodic_queries_read_only_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
     fill(&database.superuser).await;
-    let connection = &mut *database.superuser.acquire().await.expect("connected");
+    let db = &database.app;
     let now = Clock::System.now();
-    assert_reads_by_index(connection, "due calls", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "due calls", ROWS_MAX, async |tx| {
         let due = calls::claim_due(tx, 8.0, 500).await.expect("claimed");
         assert_eq!(due.len(), 20);
     })
     .await;
-    assert_reads_by_index(connection, "live calls", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "live calls", ROWS_MAX, async |tx| {
         let live = calls::list_live_after(tx, 0, 100).await.expect("read");
         assert!(live.len() > 10);
     })
@@ -153,14 +154,14 @@ async fn periodic_queries_read_only_by_index() {
         from: now - TimeDelta::days(40),
         until: now - TimeDelta::days(39),
     };
-    assert_reads_by_index(connection, "a day's talk", ROWS_MAX, async |tx| {
+    assert_reads_by_index(db, "a day's talk", ROWS_MAX, async |tx| {
         badges::load_talked_secs(tx, USER_ID, day)
             .await
             .expect("read");
     })
     .await;
     // One hundred listeners, each with the calls of three days.
-    assert_reads_by_index(connection, "many days' talk", 100 * 5, async |tx| {
+    assert_reads_by_index(db, "many days' talk", 100 * 5, async |tx| {
         let talked = badges::list_talked_secs(tx, day, 0, 100)
             .await
             .expect("read");

@@ -1,6 +1,7 @@
 //! Postgres: each service has one pool and one schema. Several replicas may start the migrations at the same
 //! time.
 
+mod connection;
 mod pool;
 mod transaction;
 
@@ -9,20 +10,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgQueryResult};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::postgres::{PgConnectOptions, PgQueryResult};
 
 use crate::config::DatabaseConfig;
+use crate::deadlines::{self, Peer, await_answer};
 use crate::error::{Error, Kind};
 
+pub use connection::PgConnection;
 pub use pool::{Database, PoolState};
 pub use transaction::{Connection, Transaction};
 
 /// The tables of [`crate::messaging`] and [`crate::idempotency`] in the schema of every service.
 static KIT_MIGRATIONS: Migrator = sqlx::migrate!();
 
-const STATEMENT_TIMEOUT_MS: &str = "5000";
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: &str = "10000";
 const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(100);
 const MIGRATION_LOCK_WAIT_MAX: Duration = Duration::from_mins(5);
@@ -68,18 +70,23 @@ impl PlanCacheMode {
     }
 }
 
-/// Allows the statements of a transaction to scan whole tables, without a time limit and with any plan.
+/// Allows the statements of a transaction to scan whole tables, with any plan and for
+/// [`deadlines::POSTGRES_FULL_SCAN`] each.
 ///
 /// # Errors
 /// The database does not answer.
 pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::raw_sql(
-        "SET LOCAL statement_timeout = 0; SET LOCAL plan_cache_mode = auto;
-         SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on;
-         SET LOCAL enable_mergejoin = on",
+    sqlx::query(
+        "SELECT set_config('statement_timeout', $1, true),
+                set_config('plan_cache_mode', 'auto', true),
+                set_config('enable_seqscan', 'on', true),
+                set_config('enable_hashjoin', 'on', true),
+                set_config('enable_mergejoin', 'on', true)",
     )
-    .execute(tx)
+    .bind(deadlines::POSTGRES_FULL_SCAN.as_millis().to_string())
+    .execute(&mut *tx)
     .await?;
+    tx.set_statement_timeout(deadlines::POSTGRES_FULL_SCAN);
     Ok(())
 }
 
@@ -95,13 +102,14 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database>
         .parse::<PgConnectOptions>()
         .context("database.app_url")?
         .application_name(schema.name)
-        .options([
-            ("statement_timeout", STATEMENT_TIMEOUT_MS),
-            (
-                "idle_in_transaction_session_timeout",
-                IDLE_IN_TRANSACTION_TIMEOUT_MS,
-            ),
-        ])
+        .options([(
+            "statement_timeout",
+            deadlines::POSTGRES_STATEMENT_ON_SERVER.as_millis(),
+        )])
+        .options([(
+            "idle_in_transaction_session_timeout",
+            IDLE_IN_TRANSACTION_TIMEOUT_MS,
+        )])
         .options(schema.plan_cache_mode.settings().iter().copied());
     Ok(Database::connect_lazily(options, config.max_connections))
 }
@@ -114,9 +122,11 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database>
 /// # Errors
 /// The database does not answer, a migration failed, or another migration of the schema does not end.
 pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result<()> {
-    let mut connection = PgConnection::connect(owner_url.expose_secret())
+    let options = owner_url.expose_secret().parse().context("owner_url")?;
+    let mut connection = PgConnection::open(&options)
         .await
         .context("connecting as the schema's owner")?;
+    connection.set_statement_timeout(deadlines::POSTGRES_MIGRATION);
     lock_schema(&mut connection, schema.name).await?;
     for (migrations, table) in [
         (&KIT_MIGRATIONS, format!("{}._kit_migrations", schema.name)),
@@ -125,7 +135,8 @@ pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result
         let mut migrator = Migrator::with_migrations(migrations.iter().cloned().collect());
         migrator.set_locking(false);
         migrator.dangerous_set_table_name(table);
-        migrator.run_direct(None, &mut connection, false).await?;
+        let migrating = migrator.run_direct(None, connection.inner_mut(), false);
+        await_answer(Peer::Postgres, deadlines::POSTGRES_MIGRATION, migrating).await??;
     }
     protect_migration_tables(&mut connection, schema.name).await?;
     connection.close().await?;

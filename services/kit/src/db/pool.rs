@@ -15,23 +15,30 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bb8::{ErrorSink, ManageConnection, PooledConnection, QueueStrategy, RunError};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection as _};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
 
+use super::connection::PgConnection;
 use super::transaction::{Connection, Transaction};
+use crate::deadlines::POSTGRES_PING;
 
 /// The longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Logging in takes a busy server seconds; giving up sooner would waste what it has done.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Logins at once: each costs the server a process and thousands of hashes.
 const CONNECTING_MAX: usize = 4;
 /// A quarter of the connections is opened before the first request needs them.
 const WARM_CONNECTIONS_DIVISOR: u32 = 4;
 /// A connection used so recently is taken to be alive.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-const PING_TIMEOUT: Duration = Duration::from_millis(500);
+/// The server closes the connection of a client that has vanished, and gives up its locks, within
+/// twice these: a replica whose node is lost would otherwise hold its leases for two hours.
+const KEEPALIVE_ON_SERVER: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "10000"),
+];
 /// At most one failed login in this time is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -58,6 +65,7 @@ impl Database {
         // Postgres itself refuses what is written outside of a transaction.
         let connect_options = connect_options
             .options([("default_transaction_read_only", "on")])
+            .options(KEEPALIVE_ON_SERVER)
             .disable_statement_logging();
         let manager = SessionManager {
             connect_options: connect_options.clone(),
@@ -99,9 +107,9 @@ impl Database {
     /// it ends, however it ends. It only reads, too.
     ///
     /// # Errors
-    /// [`sqlx::Error::PoolTimedOut`] when the database does not let it in within ten seconds.
+    /// Whatever the login fails with, its deadline included.
     pub async fn open_session(&self) -> sqlx::Result<PgConnection> {
-        connect(&self.connect_options).await
+        PgConnection::open(&self.connect_options).await
     }
 
     /// How many connections there are.
@@ -158,7 +166,7 @@ impl ManageConnection for SessionManager {
         let permit = self.connecting.acquire().await;
         let _permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
         Ok(Session {
-            connection: connect(&self.connect_options).await?,
+            connection: PgConnection::open(&self.connect_options).await?,
             is_settled: true,
             settled_at: Instant::now(),
         })
@@ -169,7 +177,7 @@ impl ManageConnection for SessionManager {
             return Ok(());
         }
         session.is_settled = false;
-        within(PING_TIMEOUT, session.connection.ping()).await?;
+        session.connection.ping(POSTGRES_PING).await?;
         session.mark_settled();
         Ok(())
     }
@@ -177,19 +185,6 @@ impl ManageConnection for SessionManager {
     fn has_broken(&self, session: &mut Session) -> bool {
         !session.is_settled
     }
-}
-
-async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
-    within(CONNECT_TIMEOUT, options.connect()).await
-}
-
-/// Ends a wait for the database at its bound, as a connection that is of no more use.
-pub(super) async fn within<T>(
-    bound: Duration,
-    answer: impl Future<Output = sqlx::Result<T>>,
-) -> sqlx::Result<T> {
-    let elapsed = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-    tokio::time::timeout(bound, answer).await.map_err(elapsed)?
 }
 
 /// Logs why connections cannot be opened: requests only learn that there is none.

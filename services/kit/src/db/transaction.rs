@@ -1,20 +1,13 @@
 //! Connections and transactions on loan from the pool. Both may be dropped at any moment.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
 use tokio::runtime::Handle;
 
-use super::pool::{PooledSession, within};
+use super::connection::PgConnection;
+use super::pool::PooledSession;
+use crate::deadlines::{POSTGRES_BEGIN, POSTGRES_END, POSTGRES_STATEMENT};
 
-/// A server that takes longer for `BEGIN` is silent: it has nothing to wait for.
-const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// A commit waits for disks and standbys, and for no other transaction.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than the statement that a session was dropped in may run.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(6);
 const IN_USE: &str = "the session is taken only when the loan ends";
 
 /// A connection for reading; it returns to the pool when it is dropped.
@@ -46,7 +39,9 @@ impl Transaction {
         let mut transaction = Self {
             session: Some(session),
         };
-        within(BEGIN_TIMEOUT, execute(&mut transaction, "BEGIN READ WRITE")).await?;
+        transaction
+            .command("BEGIN READ WRITE", POSTGRES_BEGIN)
+            .await?;
         Ok(transaction)
     }
 
@@ -56,7 +51,7 @@ impl Transaction {
     /// After any error, the time limit of five seconds included, the outcome is unknown: the server may
     /// have committed before its answer was lost.
     pub async fn commit(mut self) -> sqlx::Result<()> {
-        within(END_TIMEOUT, execute(&mut self, "COMMIT")).await?;
+        self.command("COMMIT", POSTGRES_END).await?;
         self.settle();
         Ok(())
     }
@@ -66,13 +61,14 @@ impl Transaction {
     /// # Errors
     /// The server does not answer; it rolls back when it notices that the connection is closed.
     pub async fn rollback(mut self) -> sqlx::Result<()> {
-        within(END_TIMEOUT, execute(&mut self, "ROLLBACK")).await?;
+        self.command("ROLLBACK", POSTGRES_END).await?;
         self.settle();
         Ok(())
     }
 
     fn settle(&mut self) {
         if let Some(mut session) = self.session.take() {
+            session.connection.set_statement_timeout(POSTGRES_STATEMENT);
             session.mark_settled();
         }
     }
@@ -104,33 +100,33 @@ enum Settlement {
 
 impl Settlement {
     async fn run(self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let bound = connection.time_to_settle();
+        connection.set_statement_timeout(POSTGRES_STATEMENT);
         match self {
-            Self::ReadAnswers => connection.ping().await,
-            Self::RollBack => execute(connection, "ROLLBACK").await,
+            Self::ReadAnswers => connection.ping(bound).await,
+            Self::RollBack => connection.command("ROLLBACK", bound).await,
         }
     }
 }
 
-/// Returns a session to the pool once it is settled; one that cannot be settled in time is closed.
-/// The size of the pool bounds the number of these tasks.
+/// Returns a session to the pool once it is settled. One that has missed a deadline is closed at once, and
+/// one that cannot be settled in time, then. The size of the pool bounds the number of these tasks.
 fn settle_in_background(mut session: PooledSession, settlement: Settlement) {
+    if session.connection.has_missed_deadline() {
+        return;
+    }
     // Without a runtime the process is ending, and the session is closed by being dropped.
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
     runtime.spawn(async move {
-        match within(SETTLE_TIMEOUT, settlement.run(&mut session.connection)).await {
+        match settlement.run(&mut session.connection).await {
             Ok(()) => session.mark_settled(),
             Err(error) => {
                 tracing::debug!(%error, "failed to settle a database connection; it is closed");
             }
         }
     });
-}
-
-async fn execute(connection: &mut PgConnection, statement: &'static str) -> sqlx::Result<()> {
-    sqlx::raw_sql(statement).execute(connection).await?;
-    Ok(())
 }
 
 impl Deref for Connection {

@@ -8,6 +8,7 @@
 //! rather than wait, and it finds the first peer that recovers.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,9 +24,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::deadlines::{NAME_LOOKUP, RPC_CONNECT, RPC_PING, RPC_PING_ANSWER};
+
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Interval of the checks while no address serves.
@@ -118,7 +118,9 @@ impl PeerAddresses {
     /// Resolves the names. While a name does not resolve, its last known addresses stay.
     async fn resolve(&mut self) {
         for target in &mut self.targets {
-            match tokio::net::lookup_host((target.host.as_str(), target.port)).await {
+            let looked_up = tokio::net::lookup_host((target.host.as_str(), target.port));
+            let looked_up = tokio::time::timeout(NAME_LOOKUP, looked_up).await;
+            match looked_up.unwrap_or_else(|_elapsed| Err(ErrorKind::TimedOut.into())) {
                 Ok(found) => target.addresses = found.collect(),
                 Err(error) => {
                     tracing::warn!(
@@ -221,9 +223,11 @@ impl AddressHealth {
 fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint::from_shared(format!("http://{address}"))
         .expect("a socket address is a valid authority")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .connect_timeout(RPC_CONNECT)
+        // A peer that is frozen answers no ping, though its kernel answers every packet.
+        .http2_keep_alive_interval(RPC_PING)
+        .keep_alive_timeout(RPC_PING_ANSWER)
+        .keep_alive_while_idle(true)
         .tcp_nodelay(true)
 }
 

@@ -13,11 +13,10 @@ use tower::retry::budget::{Budget, TpsBudget};
 use super::balance::PeerAddresses;
 pub use super::balance::PeerHealth;
 use super::guarded::{GuardedChannel, is_circuit_open};
+use crate::deadlines::RPC_CALL;
 use crate::error::Error;
 use crate::{grpc, trace};
 
-/// How long a call may take when the request at hand has no deadline of its own.
-pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 const CHANGES_QUEUED_MAX: usize = 64;
 const RETRY_ATTEMPTS_MAX: u32 = 3;
@@ -58,7 +57,7 @@ pub struct Outgoing;
 impl Interceptor for Outgoing {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if !request.metadata().contains_key(GRPC_TIMEOUT) {
-            request.set_timeout(grpc::time_left().unwrap_or(TIMEOUT_DEFAULT));
+            request.set_timeout(grpc::time_left().unwrap_or(RPC_CALL));
         }
         let traceparent = trace::current().and_then(|value| MetadataValue::try_from(value).ok());
         if let Some(traceparent) = traceparent {

@@ -13,6 +13,7 @@ use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
 use crate::breaker::{CircuitBreaker, CircuitChange};
+use crate::deadlines::count_missed;
 use crate::error::{Error, Kind, UNREACHABLE};
 
 /// Metadata key that marks a call that was not made, because the circuit is open.
@@ -89,6 +90,9 @@ struct CallAttempt {
 impl CallAttempt {
     fn record_failure(&self, is_timeout: bool) {
         let now = Instant::now();
+        if is_timeout {
+            count_missed(&self.peer.name);
+        }
         if !is_timeout || now - self.started >= COUNTED_TIMEOUT_MIN {
             self.peer
                 .report_change(self.peer.breaker.record_failure(now));

@@ -7,14 +7,41 @@ pub mod server;
 
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Kind};
+
 tokio::task_local! {
     /// The time by which the request of this task must be answered.
     static DEADLINE: Instant;
 }
 
-/// Runs `work` under a deadline. Calls to peers made inside get the remaining time.
+/// Announces a deadline to `work`, which only shortens the one at hand: calls to peers made inside end by it.
+/// Nothing else does; [`run_within`] ends all of `work`.
 pub async fn with_deadline<F: Future>(deadline: Instant, work: F) -> F::Output {
+    let at_hand = DEADLINE.try_with(|at_hand| *at_hand);
+    let deadline = at_hand.map_or(deadline, |at_hand| at_hand.min(deadline));
     DEADLINE.scope(deadline, work).await
+}
+
+/// Runs `work` until it is done, and drops it when `bound` has passed.
+///
+/// # Errors
+/// What `work` fails with, or [`Kind::DeadlineExceeded`]; the outcome is unknown then.
+pub async fn run_within<T, E: From<Error>>(
+    bound: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let deadline = Instant::now() + bound;
+    let work = with_deadline(deadline, work);
+    let ended = tokio::time::timeout_at(deadline.into(), work).await;
+    ended.unwrap_or_else(|_elapsed| Err(deadline_exceeded().into()))
+}
+
+fn deadline_exceeded() -> Error {
+    Error::new(
+        Kind::DeadlineExceeded,
+        "deadline_exceeded",
+        "This took too long; please try again.",
+    )
 }
 
 /// Returns the remaining time of the current request; `None` outside a request.

@@ -12,11 +12,13 @@ use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
 use tracing::Instrument;
 
 use crate::error::{Error, Kind, chain};
@@ -37,6 +39,8 @@ const CONCURRENT_STREAMS_MAX: u32 = 1_024;
 const CANCELLED_STREAMS_MAX: usize = 4_096;
 /// Greatest number of methods under way, including those whose callers have disconnected.
 const CONCURRENT_METHODS_MAX: usize = 4_096;
+/// How often the health service looks for stuck loops.
+const LIVENESS_EVERY: Duration = Duration::from_secs(5);
 const HEALTH_PATHS: &str = "/grpc.health.";
 
 /// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for the health
@@ -75,7 +79,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// Returns the health service. Probes query it by the name of a gRPC service, which serves during a drain, too.
+/// Returns the health service. Liveness probes query it by the name of a gRPC service, which serves during a
+/// drain, too, and stops serving when a background loop is stuck.
 /// Clients query it with an empty name, which stops serving at the start of a drain, so that they go elsewhere.
 async fn health_service(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Health> {
     let (reporter, server) = tonic_health::server::health_reporter();
@@ -84,14 +89,33 @@ async fn health_service(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<i
             .set_service_status(*name, ServingStatus::Serving)
             .await;
     }
-    let draining = lifecycle.draining();
-    tokio::spawn(async move {
-        draining.cancelled().await;
-        reporter
-            .set_service_status("", ServingStatus::NotServing)
-            .await;
-    });
+    tokio::spawn(report_draining(reporter.clone(), lifecycle.draining()));
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    tokio::spawn(report_stuck_loops(reporter, names, lifecycle.clone()));
     server
+}
+
+async fn report_draining(reporter: HealthReporter, draining: CancellationToken) {
+    draining.cancelled().await;
+    reporter
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
+}
+
+/// Liveness probes of services go to the health service, which therefore follows `/livez`.
+async fn report_stuck_loops(reporter: HealthReporter, names: Vec<String>, lifecycle: Lifecycle) {
+    let mut interval = tokio::time::interval(LIVENESS_EVERY);
+    loop {
+        interval.tick().await;
+        let status = if lifecycle.find_stuck_loop().is_some() {
+            ServingStatus::NotServing
+        } else {
+            ServingStatus::Serving
+        };
+        for name in &names {
+            reporter.set_service_status(name, status).await;
+        }
+    }
 }
 
 /// Runs each method in a task of its own, with a bounded number of tasks; cheap to clone.
@@ -155,19 +179,11 @@ async fn run_method(State(runner): State<MethodRunner>, request: Request, next: 
     let answer = async move {
         let answer = grpc::with_deadline(deadline, next.run(request));
         let answered = tokio::time::timeout_at(deadline.into(), answer).await;
-        answered.unwrap_or_else(|_elapsed| deadline_exceeded())
+        answered.unwrap_or_else(|_elapsed| Status::from(grpc::deadline_exceeded()).into_http())
     };
     let response = runner.run(answer.instrument(span)).await;
     record_duration(method, started, &response);
     response
-}
-
-fn deadline_exceeded() -> Response {
-    refusal(
-        Kind::DeadlineExceeded,
-        "deadline_exceeded",
-        "This took too long; please try again.",
-    )
 }
 
 fn refusal(kind: Kind, code: &'static str, detail: &'static str) -> Response {

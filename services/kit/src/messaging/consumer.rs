@@ -5,19 +5,20 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::db::Database;
+use crate::db::{Database, PgConnection};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use futures::{Stream, StreamExt};
 use prost::Message as _;
-use sqlx::PgConnection;
 use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::message::Message;
-use super::{HEADER_ID, dead_letters, ensure_stream, header, pacing_interval};
+use super::{HEADER_ID, dead_letters, ensure_stream, header, open_jetstream, pacing_interval};
+use crate::deadlines::{NATS_REQUEST, Peer, await_answer};
 use crate::error::{Error, chain};
+use crate::progress::LoopProgress;
 use crate::trace::{self, TRACEPARENT};
 
 /// Greatest number of messages that are delivered and not yet acknowledged.
@@ -37,6 +38,10 @@ const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
 /// Shortest time between two transactions, so that a busy consumer handles many events in one. The first event
 /// after a pause does not wait.
 const PACE: Duration = Duration::from_millis(40);
+/// A consumer without events counts as turning this often.
+const IDLE_TURN: Duration = Duration::from_secs(10);
+/// A message takes less than this, since every wait of its handling ends by its own deadline.
+pub(crate) const TURN_MAX: Duration = Duration::from_secs(120);
 /// Fetched messages are available at once; a message that takes longer has not been fetched.
 const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
@@ -109,13 +114,16 @@ pub async fn run<H: Handler>(
     handler: H,
     pool: Database,
     nats: async_nats::Client,
+    progress: LoopProgress,
     stopping: CancellationToken,
 ) {
-    let jetstream = jetstream::new(nats);
+    let jetstream = open_jetstream(nats);
     // The counter starts at zero, so that the first increment is visible as one.
     metrics::counter!("dead_letters_total", "consumer" => consumer.name).increment(0);
     while !stopping.is_cancelled() {
-        if let Err(error) = consume(consumer, &handler, &pool, &jetstream, &stopping).await {
+        progress.record_turn();
+        let consumed = consume(consumer, &handler, &pool, &jetstream, &progress, &stopping);
+        if let Err(error) = consumed.await {
             tracing::warn!(
                 consumer = consumer.name,
                 error = format!("{error:#}"),
@@ -134,32 +142,37 @@ async fn consume<H: Handler>(
     handler: &H,
     pool: &Database,
     jetstream: &jetstream::Context,
+    progress: &LoopProgress,
     stopping: &CancellationToken,
 ) -> anyhow::Result<()> {
     let stream = ensure_stream(jetstream).await?;
     let pull_consumer = stream
         .get_or_create_consumer(consumer.name, pull_config(consumer))
         .await?;
-    let mut chunks = pull_consumer
+    let pulling = pull_consumer
         .stream()
         .expires(PULL_EXPIRES)
         .heartbeat(PULL_HEARTBEAT)
-        .messages()
-        .await?
+        .messages();
+    let mut chunks = await_answer(Peer::Nats, NATS_REQUEST, pulling)
+        .await??
         .ready_chunks(H::MESSAGES_PER_TRANSACTION_MAX);
     // A handler of single events gains nothing from waiting for more of them.
     let mut pace = (H::MESSAGES_PER_TRANSACTION_MAX > 1).then(|| pacing_interval(PACE));
     loop {
+        progress.record_turn();
         if let Some(pace) = &mut pace {
             pace.tick().await;
         }
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
+            // Without events the loop turns all the same.
+            () = tokio::time::sleep(IDLE_TURN) => continue,
             () = stopping.cancelled() => return return_fetched(&mut chunks).await,
         };
         let Some(chunk) = chunk else { return Ok(()) };
         let deliveries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-        handle_chunk(consumer, handler, pool, &deliveries).await?;
+        handle_chunk(consumer, handler, pool, &deliveries, progress).await?;
     }
 }
 
@@ -198,6 +211,7 @@ async fn handle_chunk<H: Handler>(
     handler: &H,
     pool: &Database,
     deliveries: &[jetstream::Message],
+    progress: &LoopProgress,
 ) -> anyhow::Result<()> {
     let messages: Vec<Message> = deliveries.iter().map(message_from).collect();
     if handle_and_measure(consumer, handler, pool, &messages)
@@ -210,6 +224,7 @@ async fn handle_chunk<H: Handler>(
         return Ok(());
     }
     for (delivery, message) in deliveries.iter().zip(&messages) {
+        progress.record_turn();
         let one = std::slice::from_ref(message);
         let answer = match handle_and_measure(consumer, handler, pool, one).await {
             Ok(()) => AckKind::Ack,
@@ -363,9 +378,9 @@ fn backoff_after(attempts: i64) -> Duration {
 }
 
 async fn acknowledge(delivery: &jetstream::Message, answer: AckKind) -> anyhow::Result<()> {
-    delivery
-        .ack_with(answer)
-        .await
+    // Without a connection the client's queue fills up, and then this waits for room in it.
+    await_answer(Peer::Nats, NATS_REQUEST, delivery.ack_with(answer))
+        .await?
         .map_err(|error| anyhow::anyhow!("acknowledging: {error}"))
 }
 

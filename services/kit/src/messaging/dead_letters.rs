@@ -3,11 +3,10 @@
 use crate::db::Database;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream;
 use sqlx::FromRow;
 
-use super::HEADER_ID;
 use super::message::Message;
+use super::{HEADER_ID, open_jetstream};
 use crate::trace::TRACEPARENT;
 
 #[derive(FromRow)]
@@ -85,7 +84,7 @@ pub async fn replay(
     if let Some(traceparent) = &letter.traceparent {
         headers.insert(TRACEPARENT, traceparent.as_str());
     }
-    jetstream::new(nats.clone())
+    open_jetstream(nats.clone())
         .publish_with_headers(letter.subject, headers, letter.payload.into())
         .await?
         .await?;

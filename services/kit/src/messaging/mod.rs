@@ -9,7 +9,7 @@ pub mod dead_letters;
 mod message;
 pub mod outbox;
 mod purge;
-mod relay;
+pub(crate) mod relay;
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use talktime_proto::events::{STREAM_NAME, STREAM_SUBJECTS};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::NatsConfig;
+use crate::deadlines::{NATS_CONNECT, NATS_PING, NATS_REQUEST};
 
 pub use consumer::{Consumer, Handler, Received};
 pub use message::Message;
@@ -40,7 +41,6 @@ const STREAM_AGE_MAX: Duration = Duration::from_hours(3 * 24);
 const STREAM_BYTES_MAX: i64 = 8 * 1024 * 1024 * 1024;
 /// JetStream drops a second message with the same `Nats-Msg-Id` within this time.
 const STREAM_DEDUPLICATION_WINDOW: Duration = Duration::from_mins(2);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns a NATS client that connects in the background and reconnects indefinitely.
 ///
@@ -50,12 +50,22 @@ pub async fn connect(config: &NatsConfig) -> anyhow::Result<async_nats::Client> 
     let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
     Ok(async_nats::ConnectOptions::new()
         .retry_on_initial_connect()
-        .request_timeout(Some(REQUEST_TIMEOUT))
+        .connection_timeout(NATS_CONNECT)
+        .request_timeout(Some(NATS_REQUEST))
+        .ping_interval(NATS_PING)
         .reconnect_delay_callback(|attempts| {
             Duration::from_millis((50 * attempts as u64).min(1_000))
         })
         .connect(servers)
         .await?)
+}
+
+/// Returns a JetStream context whose requests and acknowledgements have a deadline.
+pub fn open_jetstream(nats: async_nats::Client) -> jetstream::Context {
+    jetstream::ContextBuilder::new()
+        .timeout(NATS_REQUEST)
+        .ack_timeout(NATS_REQUEST)
+        .build(nats)
 }
 
 /// Creates the stream of all events if it is missing. Several replicas may do so at the same time.

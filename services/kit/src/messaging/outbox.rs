@@ -1,9 +1,8 @@
 //! The outbox: events are inserted as rows in the transaction of the business operation.
 
-use crate::db::Database;
+use crate::db::{Database, PgConnection};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
-use sqlx::PgConnection;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;

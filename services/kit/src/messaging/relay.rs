@@ -23,23 +23,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::db::Database;
-use anyhow::{Context as _, ensure};
+use crate::db::{Database, PgConnection};
+use anyhow::ensure;
 use async_nats::HeaderMap;
 use async_nats::connection::State;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::join_all;
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     HEADER_DATA_CONTENT_TYPE, HEADER_ID, HEADER_SOURCE, HEADER_SPECVERSION, HEADER_SUBJECT,
-    HEADER_TIME, HEADER_TYPE, ensure_stream, pacing_interval,
+    HEADER_TIME, HEADER_TYPE, ensure_stream, open_jetstream, pacing_interval,
 };
+use crate::deadlines::{Peer, record_missed};
+use crate::progress::LoopProgress;
 use crate::trace::TRACEPARENT;
 
 const BATCH_ROWS: u16 = 256;
@@ -54,6 +56,8 @@ const PUBLISH_MAX: Duration = Duration::from_secs(2);
 const IDLE_MAX: Duration = Duration::from_secs(4);
 /// A relay waits for so long behind others. It is longer than [`IDLE_MAX`], so that it outlasts one that froze.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Every wait of a batch ends by its own deadline, and their sum is less than this.
+pub(crate) const TURN_MAX: Duration = Duration::from_secs(90);
 /// The first half of the lock's key; the schema's name is the second.
 const LOCK_CLASS: i32 = 0x6f75_7462;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -86,12 +90,14 @@ impl Relay {
         service: &'static str,
         pool: Database,
         nats: async_nats::Client,
+        progress: LoopProgress,
         stopping: CancellationToken,
     ) {
         let publisher = OutboxPublisher {
             service,
+            progress,
             pool,
-            jetstream: jetstream::new(nats.clone()),
+            jetstream: open_jetstream(nats.clone()),
             nats,
         };
         // The counters start at zero, so that the first increment is visible as one.
@@ -99,6 +105,7 @@ impl Relay {
         metrics::counter!("outbox_publish_failures_total").increment(0);
         let mut pace = pacing_interval(PACE);
         while !stopping.is_cancelled() {
+            publisher.progress.record_turn();
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
@@ -125,6 +132,7 @@ impl Relay {
 /// Publishes the events of one service to JetStream.
 struct OutboxPublisher {
     service: &'static str,
+    progress: LoopProgress,
     pool: Database,
     nats: async_nats::Client,
     jetstream: jetstream::Context,
@@ -140,7 +148,9 @@ struct PublishProgress {
 
 impl OutboxPublisher {
     async fn publish_all(&self) -> anyhow::Result<()> {
-        while self.publish_batch().await? == usize::from(BATCH_ROWS) {}
+        while self.publish_batch().await? == usize::from(BATCH_ROWS) {
+            self.progress.record_turn();
+        }
         Ok(())
     }
 
@@ -212,7 +222,7 @@ impl OutboxPublisher {
         };
         timeout_at(deadline, publishing)
             .await
-            .context("no acknowledgement in time")??;
+            .map_err(|_elapsed| record_missed(Peer::Nats, PUBLISH_MAX))??;
         Ok(())
     }
 

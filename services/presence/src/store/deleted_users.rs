@@ -1,7 +1,7 @@
 //! `presence.deleted_users`: ids of deleted users, so that a late message does not create their row again.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Locks the insertion and the deletion of the rows of these users until the transaction ends. Without it, an
 /// insertion that began before a deletion could commit after it. The lock has to be taken before any row is

@@ -1,9 +1,9 @@
 //! `presence.user_status`: one row per user.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::{column, expect_rows};
+use talktime_kit::db::{PgConnection, column, expect_rows};
 
 use crate::domain::{UserHeartbeat, UserStatus};
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::column;
+use talktime_kit::db::{PgConnection, column};
 
 use crate::domain::feed_row::FeedRow;
 

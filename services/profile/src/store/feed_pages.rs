@@ -2,7 +2,8 @@
 //! `profile.users`. Only this file builds SQL at run time: there are too many combinations of filters and orders to
 //! write them out, and each gets its own plan, made for its values.
 
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
+use talktime_kit::db::PgConnection;
 
 use crate::domain::CallType;
 use crate::domain::feed::{

@@ -1,6 +1,6 @@
 //! Statistics of all listeners in `profile.feed_listeners`.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::feed::GroupCount;
 

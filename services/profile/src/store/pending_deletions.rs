@@ -1,7 +1,7 @@
 //! `profile.pending_deletions`: deletions that have not finished. Each row is also a lease, by the clock of the
 //! database.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// The duration of a lease, which is longer than any request may take.
 const LEASE_SECS: f64 = 10.0;

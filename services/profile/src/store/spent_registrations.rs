@@ -1,6 +1,6 @@
 //! `profile.spent_registrations`: registrations whose user has been deleted.
 
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Stores the registration of a user who is being deleted.
 pub async fn insert(tx: &mut PgConnection, registration_id: &str) -> sqlx::Result<()> {

@@ -1,8 +1,7 @@
 //! `profile.user_blocks`: blocks and reports between users.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::column;
+use talktime_kit::db::{PgConnection, column};
 use talktime_kit::paging::PageRequest;
 
 use crate::domain::{BlockAction, BlockedUser, CallCheck, UserBlock};

@@ -1,7 +1,7 @@
 //! `profile.user_favorites`: listeners whom users have marked as favourites.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::paging::PageRequest;
 
 use crate::domain::feed::FeedCounts;

@@ -1,7 +1,7 @@
 //! `profile.user_roles`: the roles of users.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::{ProfileError, Role};
 

@@ -1,8 +1,8 @@
 //! `profile.users`: one row for each user.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
-use talktime_kit::db::{expect_rows, is_unique_violation};
+use sqlx::FromRow;
+use talktime_kit::db::{PgConnection, expect_rows, is_unique_violation};
 
 use crate::domain::{
     ListenerPreferences, ProfileError, PublicProfile, RegistrationConflicts, RegistrationRequest,

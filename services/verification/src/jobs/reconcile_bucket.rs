@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
-use talktime_kit::db::Database;
+use talktime_kit::db::{Database, PgConnection};
 use talktime_kit::lease::Lease;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};

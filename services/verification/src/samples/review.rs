@@ -1,7 +1,7 @@
 //! Reviews of samples by admins. Each decision is recorded together with the admin who made it.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 use talktime_kit::paging::PageRequest;
 

@@ -1,7 +1,7 @@
 //! `decisions`: who decided what. The app role can only insert rows.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// A decision of an admin.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! `listener_verifications`: one row a sample.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::{AudioLocation, AudioSample, ListenerVerification, SampleCounts, SampleState};
 

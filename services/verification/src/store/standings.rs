@@ -1,8 +1,8 @@
 //! `standings`: one row a listener, with the result of all decisions on them.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 
 use crate::domain::ListenerStanding;
 

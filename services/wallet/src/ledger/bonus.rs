@@ -2,7 +2,7 @@
 //! spends a gift while an earlier payment is missing.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;
 

@@ -2,7 +2,7 @@
 //! end here.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 use super::credit::{CreditedPayment, credit_order};
 use super::reversal::{OrderReversal, reverse_closed, reverse_order};

@@ -1,8 +1,8 @@
 //! Closing the wallets of deleted accounts. The wallet is deleted; the journal stays and still sums to zero.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use talktime_kit::Error;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, closing_id};
 use crate::domain::posting::{Posting, WalletChange};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 
 use crate::domain::WalletError;

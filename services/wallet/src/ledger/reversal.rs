@@ -1,7 +1,7 @@
 //! Reversed payments take their coins back: the balance falls to zero at most, and the rest becomes a debt.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 
 use crate::domain::WalletError;

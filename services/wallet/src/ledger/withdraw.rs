@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 use talktime_kit::failpoint;
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::outbox;

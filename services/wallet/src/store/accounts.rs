@@ -1,8 +1,6 @@
 //! Sums over the journal: the truth that balances follow.
 
-use sqlx::{Connection, PgConnection};
-
-use talktime_kit::db::allow_full_scans;
+use talktime_kit::db::{PgConnection, allow_full_scans};
 
 use super::journal_totals::journal_totals;
 use super::{audits, chains};
@@ -146,17 +144,22 @@ async fn find_unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<
     .await
 }
 
-/// Finds all differences within the books, one sentence for each; none if the books are consistent. Reads one
-/// snapshot of the database without a statement timeout.
-pub async fn find_differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let mut snapshot = connection.begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *snapshot)
+/// Makes a session of its own read one state of the database, whole tables included.
+async fn begin_snapshot(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .execute(&mut *connection)
         .await?;
-    allow_full_scans(&mut snapshot).await?;
-    let mut found = balance_differences(&mut snapshot).await?;
-    found.extend(cause_differences(&mut snapshot).await?);
-    found.extend(chain_differences(&mut snapshot).await?);
+    allow_full_scans(connection).await
+}
+
+/// Finds all differences within the books, one sentence for each; none if the books are consistent. Reads one
+/// snapshot of the database, on a session that the caller drops after an error.
+pub async fn find_differences(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    begin_snapshot(connection).await?;
+    let mut found = balance_differences(connection).await?;
+    found.extend(cause_differences(connection).await?);
+    found.extend(chain_differences(connection).await?);
+    sqlx::raw_sql("COMMIT").execute(connection).await?;
     Ok(found)
 }
 

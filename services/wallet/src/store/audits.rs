@@ -2,7 +2,8 @@
 //! progress with withdrawals that can be decided, and what deleted accounts left with their deletions.
 
 use futures::TryStreamExt;
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use super::journal_totals::journal_totals;
 use super::order_payments::PaymentRecord;

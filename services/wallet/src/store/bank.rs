@@ -1,9 +1,9 @@
 //! Sealed bank details, in `wallet.user_wallets` and copied into `wallet.user_withdrawals`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 
 /// Sealed bank details as they are stored, all sealed by the same key.
 #[derive(Clone, Debug, FromRow)]

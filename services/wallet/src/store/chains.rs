@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::chain::{ChainHead, ChainLink, JournalRow, LinkHash};
 

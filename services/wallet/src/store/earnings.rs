@@ -1,9 +1,9 @@
 //! `wallet.call_earnings`: what each call brought its listener.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::{column, expect_rows};
+use talktime_kit::db::{PgConnection, column, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};

@@ -2,9 +2,9 @@
 //! `wallet.payment_reversals`: what went back of them.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 
 use crate::domain::order_evaluation::{CapturedPayment, PaymentOutcome, ReversedAmounts};
 use crate::domain::provider_payment::{PaymentReversal, ReportedPayment};

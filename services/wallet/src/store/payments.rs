@@ -2,9 +2,9 @@
 //! handled.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::order_evaluation::ReversedAmounts;

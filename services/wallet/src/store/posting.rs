@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::{column, expect_row_count};
+use talktime_kit::db::{PgConnection, column, expect_row_count};
 
 use super::wallets::LockedWallet;
 use crate::domain::chain::{ChainHead, ChainLink, JournalRow};

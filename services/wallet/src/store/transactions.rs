@@ -1,7 +1,8 @@
 //! `wallet.user_transactions`: the history that people see.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::history::{HistoryFilter, TxType};

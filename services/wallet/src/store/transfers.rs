@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
 
 use crate::domain::charging::PastTransfer;
 use crate::domain::settlement::ChargedMinute;

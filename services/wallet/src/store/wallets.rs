@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 
 use crate::domain::chain::{ChainHead, LinkHash};
 

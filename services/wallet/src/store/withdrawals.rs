@@ -1,9 +1,9 @@
 //! `wallet.user_withdrawals`: rupees that were asked for, and what admins decided.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 use talktime_kit::Error;
-use talktime_kit::db::expect_rows;
+use talktime_kit::db::{PgConnection, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::bank::SealedDetails;

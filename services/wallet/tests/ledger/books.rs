@@ -147,8 +147,10 @@ impl TestBooks {
     }
 
     pub(crate) async fn find_differences(&self) -> Vec<String> {
-        let mut connection = self.database.app_pool.acquire().await.expect("connected");
-        find_differences(&mut connection).await.expect("readable")
+        let session = self.database.app.open_session().await;
+        find_differences(&mut session.expect("connected"))
+            .await
+            .expect("readable")
     }
 
     /// Does what no service may, and answers what is then found.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgConnection;
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::{Database, expect_row_count};
+use talktime_kit::db::{Database, PgConnection, expect_row_count};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};

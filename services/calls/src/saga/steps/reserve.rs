@@ -1,8 +1,7 @@
 //! The reserve step: writes the rows of new calls, which makes both parties busy.
 
-use sqlx::PgConnection;
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::Database;
+use talktime_kit::db::{Database, PgConnection};
 use talktime_kit::idempotency::{self, Seen};
 use talktime_kit::{Error, failpoint};
 

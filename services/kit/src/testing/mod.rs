@@ -1,12 +1,17 @@
-//! Test databases, each created from the bootstrapped template in a tenth of a second, and waiting for states.
+//! What tests of several crates share: databases of their own, each created from the bootstrapped template in a
+//! tenth of a second, waiting for states, and a proxy that stops to forward.
+
+mod proxy;
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
-use crate::db::{self, Database, Schema};
+use crate::db::{self, Database, PgConnection, Schema};
+
+pub use proxy::SilentProxy;
 
 /// Connections of one test to its database.
 const CONNECTIONS_MAX: u32 = 10;
@@ -21,6 +26,7 @@ pub struct TestDatabase {
     pub superuser: PgPool,
     /// URL of the role that owns the schema.
     pub owner_url: SecretString,
+    app_options: PgConnectOptions,
 }
 
 impl TestDatabase {
@@ -48,10 +54,23 @@ impl TestDatabase {
         };
         Self {
             app: Database::connect_lazily(app.clone().database(&name), CONNECTIONS_MAX),
+            app_options: app.clone().database(&name),
             app_pool: pool(app),
             superuser: pool(admin),
             owner_url: owner.database(&name).to_url_lossy().to_string().into(),
         }
+    }
+
+    /// Returns how the app role connects.
+    pub fn app_options(&self) -> PgConnectOptions {
+        self.app_options.clone()
+    }
+
+    /// Opens a connection of the app role on which single statements may write, too.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::open(&self.app_options)
+            .await
+            .expect("the test stack is up")
     }
 }
 
@@ -75,7 +94,7 @@ pub fn unique_name(prefix: &str) -> String {
 }
 
 async fn create(admin: &PgConnectOptions, name: &str, template: &str) {
-    let mut connection = PgConnection::connect_with(admin)
+    let mut connection = PgConnection::open(admin)
         .await
         .expect("the test stack is up");
     // Templates are copied one at a time, since Postgres refuses a second session in a template.
