@@ -77,7 +77,7 @@ fn overloaded() -> Error {
     Error::new(
         Kind::Unavailable,
         "overloaded",
-        "Too much is going on; please try again in a moment.",
+        "The server is overloaded; please try again in a moment.",
     )
 }
 

@@ -160,7 +160,7 @@ fn invalid_token() -> Error {
 
 /// Returns the refusal of a request without a token.
 pub fn missing_token() -> Error {
-    refused("missing_token", "An access token is needed here.")
+    refused("missing_token", "An access token is required.")
 }
 
 fn refused(code: &'static str, detail: &'static str) -> Error {

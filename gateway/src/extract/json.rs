@@ -160,7 +160,7 @@ fn invalid_body(fields: Vec<FieldError>) -> Error {
     Error::new(
         Kind::Unprocessable,
         "invalid_body",
-        "The body is not what this endpoint takes; see errors.",
+        "The body is not valid for this endpoint; see errors.",
     )
     .with_fields(fields)
 }

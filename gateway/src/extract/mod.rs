@@ -55,14 +55,14 @@ fn without_empty_values(query: &str) -> Result<Uri, Error> {
         })
         .collect();
     let uri = format!("/?{}", given.join("&")).parse::<Uri>();
-    uri.map_err(|error| Error::invalid("invalid_query", "The query is wrong.").with_source(error))
+    uri.map_err(|error| Error::invalid("invalid_query", "The query is not valid.").with_source(error))
 }
 
 fn invalid_query(rejection: QueryRejection) -> Error {
     let text = rejection.body_text();
     // "Failed to deserialize query string: page: invalid digit found in string"
     let reason = text.split_once(": ").map_or("", |(_, reason)| reason);
-    let detail = format!("A query parameter is wrong: {reason}.");
+    let detail = format!("A query parameter is not valid: {reason}.");
     Error::invalid("invalid_query", detail).with_source(rejection)
 }
 
@@ -116,7 +116,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             return Ok(Self(None));
         };
         if is_repeated(&parts.headers, &IDEMPOTENCY_KEY) {
-            return Err(invalid_idempotency_key("There must be one Idempotency-Key.").into());
+            return Err(invalid_idempotency_key("There must be only one Idempotency-Key.").into());
         }
         let key = value.to_str();
         let key =

@@ -24,7 +24,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins.");
+        let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins only.");
         require_role(ROLE_ADMIN, refusal, parts, state)
             .await
             .map(Self)
@@ -43,7 +43,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let detail = "This is for listeners.";
+        let detail = "This is for listeners only.";
         let refusal = Error::new(Kind::PermissionDenied, "listener_only", detail);
         require_role(ROLE_LISTENER, refusal, parts, state)
             .await

@@ -160,19 +160,19 @@ where
         return next.run(request).await;
     };
     let (mut parts, body) = request.into_parts();
-    let state_of_limit = match subject_of(class, &mut parts, &state).await {
+    let rate_state = match subject_of(class, &mut parts, &state).await {
         Some(subject) => Some(limiter.count(class, limit, &subject).await),
         None => None,
     };
-    let mut response = match &state_of_limit {
-        Some(limit) if limit.is_exceeded() => {
+    let mut response = match &rate_state {
+        Some(rate_state) if rate_state.is_exceeded() => {
             metrics::counter!("rate_limited_total", "class" => class.name()).increment(1);
-            Problem::from(limit.refusal()).into_response()
+            Problem::from(rate_state.refusal()).into_response()
         }
         _ => next.run(Request::from_parts(parts, body)).await,
     };
-    if let Some(state_of_limit) = state_of_limit {
-        state_of_limit.set_headers(&mut response);
+    if let Some(rate_state) = rate_state {
+        rate_state.set_headers(&mut response);
     }
     response
 }

@@ -101,18 +101,18 @@ pub(super) struct VerifyBody {
 
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
-pub(super) enum Verified {
-    Registered(Tokens),
+pub(super) enum VerifyAnswer {
+    Registered(TokensAnswer),
     NeedsRegistration { registration_token: String },
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct Tokens {
+pub(super) struct TokensAnswer {
     access_token: String,
     refresh_token: String,
 }
 
-impl From<TokenPair> for Tokens {
+impl From<TokenPair> for TokensAnswer {
     fn from(pair: TokenPair) -> Self {
         Self {
             access_token: pair.access_token,
@@ -132,7 +132,7 @@ impl From<TokenPair> for Tokens {
     tag = "auth",
     security(()),
     responses(
-        (status = 200, body = Verified),
+        (status = 200, body = VerifyAnswer),
         (status = 400, description = "invalid_phone, invalid_otp"),
         (status = 429, description = "otp_tries_limited"),
     )
@@ -141,7 +141,7 @@ pub(super) async fn verify_otp(
     State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<VerifyBody>,
-) -> Result<Json<Verified>> {
+) -> Result<Json<VerifyAnswer>> {
     let request = VerifyOtpRequest {
         phone: body.phone,
         otp: body.otp,
@@ -149,9 +149,9 @@ pub(super) async fn verify_otp(
     };
     let answer = auth.verify_otp(request).await?.into_inner();
     let verified = match answer.outcome.ok_or_else(no_tokens)? {
-        Outcome::Registered(pair) => Verified::Registered(pair.into()),
+        Outcome::Registered(pair) => VerifyAnswer::Registered(pair.into()),
         Outcome::RegistrationToken(registration_token) => {
-            Verified::NeedsRegistration { registration_token }
+            VerifyAnswer::NeedsRegistration { registration_token }
         }
     };
     Ok(Json(verified))
@@ -212,9 +212,9 @@ impl RegisterBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct Registered {
+pub(super) struct RegisterAnswer {
     #[serde(flatten)]
-    tokens: Tokens,
+    tokens: TokensAnswer,
     user_id: i64,
 }
 
@@ -228,7 +228,7 @@ pub(super) struct Registered {
     tag = "auth",
     security(()),
     responses(
-        (status = 200, body = Registered),
+        (status = 200, body = RegisterAnswer),
         (status = 400, description = "invalid_username, invalid_sex, invalid_dob, under_age, invalid_role, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language"),
         (status = 401, description = "invalid_registration_token"),
         (status = 409, description = "username_taken, phone_taken, registration_reused"),
@@ -238,10 +238,10 @@ pub(super) async fn register_user(
     State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<RegisterBody>,
-) -> Result<Json<Registered>> {
+) -> Result<Json<RegisterAnswer>> {
     let request = body.into_request(user_agent);
     let answer = auth.register(request).await?.into_inner();
-    Ok(Json(Registered {
+    Ok(Json(RegisterAnswer {
         tokens: answer.tokens.ok_or_else(no_tokens)?.into(),
         user_id: answer.user_id,
     }))
@@ -261,7 +261,7 @@ pub(super) struct RefreshBody {
     tag = "auth",
     security(()),
     responses(
-        (status = 200, body = Tokens),
+        (status = 200, body = TokensAnswer),
         (status = 401, description = "invalid_refresh_token"),
     )
 )]
@@ -269,7 +269,7 @@ pub(super) struct RefreshBody {
 pub(super) async fn refresh_tokens(
     State(mut auth): State<AuthClient>,
     Json(RefreshBody { refresh_token }): Json<RefreshBody>,
-) -> Result<Json<Tokens>> {
+) -> Result<Json<TokensAnswer>> {
     let request = RefreshTokensRequest { refresh_token };
     let answer = auth.refresh_tokens(request).await?.into_inner();
     Ok(Json(answer.tokens.ok_or_else(no_tokens)?.into()))

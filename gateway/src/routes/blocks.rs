@@ -221,7 +221,7 @@ pub(super) struct BlockedQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct BlockedAnswer {
-    blocked_users: Vec<OneBlocked>,
+    blocked_users: Vec<BlockedEntry>,
     total_count: i64,
     #[serde(flatten)]
     pagination: Pagination,
@@ -238,7 +238,7 @@ impl BlockedAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-struct OneBlocked {
+struct BlockedEntry {
     user_id: i64,
     username: String,
     #[schema(value_type = Sex)]
@@ -252,7 +252,7 @@ struct OneBlocked {
     blocked_at: Option<DateTime<Utc>>,
 }
 
-impl From<BlockedUser> for OneBlocked {
+impl From<BlockedUser> for BlockedEntry {
     fn from(blocked: BlockedUser) -> Self {
         Self {
             user_id: blocked.user_id,

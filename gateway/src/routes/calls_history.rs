@@ -169,13 +169,13 @@ pub(super) struct SummaryAnswer {
     calls_this_month: i64,
     /// Calls since Monday in India.
     calls_this_week: i64,
-    summary: Numbers,
+    summary: CallTotals,
     recent_calls: Vec<CallBody>,
     monthly_stats: Vec<MonthBody>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Numbers {
+struct CallTotals {
     total_calls: i64,
     calls_made: i64,
     calls_received: i64,
@@ -201,7 +201,7 @@ struct MonthBody {
     earnings: Hundredths,
 }
 
-impl From<&GetSummaryResponse> for Numbers {
+impl From<&GetSummaryResponse> for CallTotals {
     fn from(summary: &GetSummaryResponse) -> Self {
         Self {
             total_calls: summary.total_calls,
@@ -258,7 +258,7 @@ pub(super) async fn read_summary(
         total_duration: Hundredths::from_seconds(found.total_duration_seconds),
         calls_this_month: this_month.map_or(0, |month| month.calls_count),
         calls_this_week: found.calls_this_week,
-        summary: Numbers::from(&found),
+        summary: CallTotals::from(&found),
         recent_calls: bodies(found.recent_calls)?,
         monthly_stats: found.months.into_iter().map(MonthBody::from).collect(),
     }))

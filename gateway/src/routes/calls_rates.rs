@@ -17,7 +17,7 @@ use crate::problem::Result;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct RatesAnswer {
-    call_rates: ByType<CallRate>,
+    call_rates: RatesByCallType<CallRate>,
     /// The price of an audio minute in coins, as in `call_rates`.
     audio_rate_per_minute: i64,
     /// The price of a video minute in coins, as in `call_rates`.
@@ -27,11 +27,11 @@ pub(super) struct RatesAnswer {
     #[schema(value_type = BTreeMap<String, i64>)]
     recharge_options: BTreeMap<i64, i64>,
     /// The rupees a minute that a listener with the basic badge earns.
-    listener_earnings: ByType<Hundredths>,
+    listener_earnings: RatesByCallType<Hundredths>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct ByType<T> {
+struct RatesByCallType<T> {
     audio: T,
     video: T,
 }
@@ -59,11 +59,11 @@ impl RatesAnswer {
         Some(Self {
             audio_rate_per_minute: audio.coins_per_minute,
             video_rate_per_minute: video.coins_per_minute,
-            listener_earnings: ByType {
+            listener_earnings: RatesByCallType {
                 audio: Hundredths(audio.listener_paise_per_minute),
                 video: Hundredths(video.listener_paise_per_minute),
             },
-            call_rates: ByType {
+            call_rates: RatesByCallType {
                 audio: audio.into(),
                 video: video.into(),
             },

@@ -169,7 +169,7 @@ pub(super) struct FavoritesQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct FavoritesAnswer {
-    favorites: Vec<OneFavorite>,
+    favorites: Vec<FavoriteEntry>,
     total_count: i64,
     online_count: i64,
     available_count: i64,
@@ -193,7 +193,7 @@ impl FavoritesAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-struct OneFavorite {
+struct FavoriteEntry {
     user_id: i64,
     username: String,
     #[schema(value_type = Sex)]
@@ -215,7 +215,7 @@ struct OneFavorite {
     favorited_at: Option<DateTime<Utc>>,
 }
 
-impl From<Favorite> for OneFavorite {
+impl From<Favorite> for FavoriteEntry {
     fn from(favorite: Favorite) -> Self {
         let is_available = favorite.is_available();
         Self {

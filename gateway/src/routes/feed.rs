@@ -4,224 +4,22 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use talktime_kit::Error;
+use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
-    GetFeedStatsRequest, InterestCount, ListListenersRequest, ListListenersResponse, Listener,
-    ListenerSort,
+    GetFeedStatsRequest, InterestCount, ListListenersResponse, Listener,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::{calls, time};
+use super::feed_filters::{FeedFilters, FeedQuery, SEXES};
+use super::time;
 use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{Json, Query};
-use crate::number::{DecimalNumber, Hundredths};
-use crate::openapi::values::{CallType, Role, Sex};
-use crate::paging::{PageRequest, Pagination};
+use crate::number::Hundredths;
+use crate::openapi::values::{Role, Sex};
+use crate::paging::Pagination;
 use crate::problem::Result;
 use crate::token::CurrentUser;
-
-const RATING_MIN: Hundredths = Hundredths(0);
-const RATING_MAX: Hundredths = Hundredths(500);
-const INTERESTS_MAX: usize = 10;
-const SEXES: [&str; 3] = ["male", "female", "other"];
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct FeedQuery {
-    #[param(minimum = 1)]
-    page: Option<i64>,
-    #[param(minimum = 1, maximum = 100)]
-    per_page: Option<i64>,
-    /// The `next_cursor` of the previous page, for distant pages.
-    cursor: Option<String>,
-    /// List only listeners who are online.
-    #[serde(default)]
-    online_only: bool,
-    /// List only listeners who can be called now.
-    #[serde(default)]
-    available_only: bool,
-    /// List only listeners who take calls of this type.
-    #[param(value_type = Option<CallType>, inline)]
-    call_type: Option<String>,
-    /// List only listeners of this sex.
-    #[param(value_type = Option<Sex>, inline)]
-    sex: Option<String>,
-    /// The lowest rating, from 0.0 to 5.0. The default is 0.0.
-    #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
-    min_rating: Option<String>,
-    /// The highest rating, from 0.0 to 5.0. The default is 5.0.
-    #[param(value_type = Option<f64>, minimum = 0, maximum = 5)]
-    max_rating: Option<String>,
-    /// Up to 10 interests, separated by commas, of which a listener has at least one. Case is ignored.
-    #[param(example = "music,films")]
-    interests: Option<String>,
-    /// A language tag. Case is ignored, and `hi` also finds `hi-IN`.
-    #[param(example = "en")]
-    language: Option<String>,
-    /// The order of the list: by rating (the default), online listeners first, or by `last_seen` (`recent`).
-    #[param(value_type = Option<SortBy>, inline)]
-    sort_by: Option<String>,
-    /// The default is `desc`.
-    #[param(value_type = Option<SortOrder>, inline)]
-    sort_order: Option<String>,
-}
-
-/// The filters and the order of the list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-struct Filters {
-    online_only: bool,
-    available_only: bool,
-    #[schema(value_type = Option<CallType>)]
-    call_type: Option<String>,
-    #[schema(value_type = Option<Sex>)]
-    sex: Option<String>,
-    /// 0.0 by default.
-    min_rating: Hundredths,
-    /// 5.0 by default.
-    max_rating: Hundredths,
-    interests: Vec<String>,
-    language: Option<String>,
-    sort_by: SortBy,
-    sort_order: SortOrder,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum SortBy {
-    Rating,
-    Online,
-    Recent,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum SortOrder {
-    Asc,
-    Desc,
-}
-
-impl FeedQuery {
-    fn filters(&self) -> Result<Filters, Error> {
-        Ok(Filters {
-            online_only: self.online_only,
-            available_only: self.available_only,
-            call_type: call_type(self.call_type.as_deref())?,
-            sex: sex(self.sex.as_deref())?,
-            min_rating: parse_rating(self.min_rating.as_deref())?.unwrap_or(RATING_MIN),
-            max_rating: parse_rating(self.max_rating.as_deref())?.unwrap_or(RATING_MAX),
-            interests: interests(self.interests.as_deref())?,
-            language: self.language.clone(),
-            sort_by: sort_by(self.sort_by.as_deref())?,
-            sort_order: sort_order(self.sort_order.as_deref())?,
-        })
-    }
-}
-
-fn sex(text: Option<&str>) -> Result<Option<String>, Error> {
-    match text {
-        Some(text) if !SEXES.contains(&text) => Err(Error::invalid(
-            "invalid_sex",
-            "sex must be male, female or other.",
-        )),
-        known => Ok(known.map(str::to_owned)),
-    }
-}
-
-fn call_type(text: Option<&str>) -> Result<Option<String>, Error> {
-    if let Some(text) = text {
-        calls::call_type(text)?;
-    }
-    Ok(text.map(str::to_owned))
-}
-
-fn parse_rating(text: Option<&str>) -> Result<Option<Hundredths>, Error> {
-    let Some(text) = text else { return Ok(None) };
-    DecimalNumber::parse(text)
-        .and_then(|number| number.hundredths())
-        .filter(|rating| (RATING_MIN.0..=RATING_MAX.0).contains(rating))
-        .map(|rating| Some(Hundredths(rating)))
-        .ok_or_else(|| Error::invalid("invalid_rating", "Ratings are 0.0 to 5.0."))
-}
-
-fn interests(text: Option<&str>) -> Result<Vec<String>, Error> {
-    let names = text.unwrap_or_default().split(',').map(str::trim);
-    let names: Vec<String> = names
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if names.len() > INTERESTS_MAX {
-        return Err(Error::invalid(
-            "invalid_interests",
-            "At most 10 interests may be asked for.",
-        ));
-    }
-    Ok(names)
-}
-
-fn sort_by(text: Option<&str>) -> Result<SortBy, Error> {
-    match text.unwrap_or("rating") {
-        "rating" => Ok(SortBy::Rating),
-        "online" => Ok(SortBy::Online),
-        "recent" => Ok(SortBy::Recent),
-        _ => Err(Error::invalid(
-            "invalid_sort_by",
-            "sort_by must be rating, online or recent.",
-        )),
-    }
-}
-
-fn sort_order(text: Option<&str>) -> Result<SortOrder, Error> {
-    match text.unwrap_or("desc") {
-        "asc" => Ok(SortOrder::Asc),
-        "desc" => Ok(SortOrder::Desc),
-        _ => Err(Error::invalid(
-            "invalid_sort_order",
-            "sort_order must be asc or desc.",
-        )),
-    }
-}
-
-impl From<SortBy> for ListenerSort {
-    fn from(sort: SortBy) -> Self {
-        match sort {
-            SortBy::Rating => Self::Rating,
-            SortBy::Online => Self::Online,
-            SortBy::Recent => Self::Recent,
-        }
-    }
-}
-
-/// Returns a bound for the request, unless it is the default, which excludes nobody.
-fn rating_bound(bound: Hundredths, default: Hundredths) -> Option<i32> {
-    let bound = Some(bound).filter(|bound| *bound != default)?;
-    i32::try_from(bound.0).ok()
-}
-
-fn request(
-    viewer_id: i64,
-    page: PageRequest,
-    cursor: Option<String>,
-    filters: &Filters,
-) -> ListListenersRequest {
-    ListListenersRequest {
-        viewer_id,
-        page: page.page,
-        per_page: page.per_page,
-        online_only: filters.online_only,
-        available_only: filters.available_only,
-        sex: filters.sex.clone(),
-        min_rating_hundredths: rating_bound(filters.min_rating, RATING_MIN),
-        max_rating_hundredths: rating_bound(filters.max_rating, RATING_MAX),
-        interests: filters.interests.clone(),
-        language: filters.language.clone(),
-        sort_by: ListenerSort::from(filters.sort_by).into(),
-        ascending: filters.sort_order == SortOrder::Asc,
-        cursor,
-        call_type: filters.call_type.clone(),
-    }
-}
 
 /// List listeners, filtered and sorted.
 ///
@@ -244,10 +42,10 @@ pub(super) async fn list_listeners(
     current_user: CurrentUser,
     Query(query): Query<FeedQuery>,
 ) -> Result<Json<FeedAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    let page = query.page()?;
     let filters = query.filters()?;
     let is_deep = query.cursor.is_some();
-    let request = request(current_user.user_id, page, query.cursor, &filters);
+    let request = filters.to_request(current_user.user_id, page, query.cursor);
     let found = retry_idempotent(|| {
         let (mut profile, request) = (profile.clone(), request.clone());
         async move { profile.list_listeners(request).await }
@@ -267,7 +65,7 @@ pub(super) async fn list_listeners(
 #[derive(Serialize, ToSchema)]
 pub(super) struct FeedAnswer {
     listeners: Vec<ListenerAnswer>,
-    filters: Filters,
+    filters: FeedFilters,
     pagination: Pagination,
     total_count: i64,
     online_count: i64,
@@ -285,7 +83,7 @@ pub(super) struct FeedAnswer {
 impl FeedAnswer {
     fn new(
         found: ListListenersResponse,
-        filters: Filters,
+        filters: FeedFilters,
         pagination: Pagination,
         presence: &PresenceHealth,
     ) -> Self {
@@ -449,46 +247,6 @@ fn count_sexes(counted: impl IntoIterator<Item = (String, i64)>) -> BTreeMap<Str
 mod tests {
     use super::*;
 
-    fn code<T>(result: Result<T, Error>) -> Option<String> {
-        result.err().map(|error| error.code().to_owned())
-    }
-
-    #[test]
-    fn unknown_values_are_refused() {
-        assert_eq!(code(sex(Some("robot"))).as_deref(), Some("invalid_sex"));
-        assert_eq!(
-            code(sort_by(Some("age"))).as_deref(),
-            Some("invalid_sort_by")
-        );
-        assert_eq!(
-            code(sort_order(Some("up"))).as_deref(),
-            Some("invalid_sort_order")
-        );
-        for text in ["5.01", "-1", "many", "4.555"] {
-            assert_eq!(
-                code(parse_rating(Some(text))).as_deref(),
-                Some("invalid_rating")
-            );
-        }
-        let eleven = ["music"; INTERESTS_MAX + 1].join(",");
-        assert_eq!(
-            code(interests(Some(&eleven))).as_deref(),
-            Some("invalid_interests")
-        );
-    }
-
-    #[test]
-    fn missing_values_have_defaults() {
-        assert_eq!(sort_by(None).ok(), Some(SortBy::Rating));
-        assert_eq!(sort_order(None).ok(), Some(SortOrder::Desc));
-        assert_eq!(parse_rating(None).ok(), Some(None));
-        assert_eq!(parse_rating(Some("4.5")).ok(), Some(Some(Hundredths(450))));
-        assert_eq!(
-            interests(Some("music, ,films")).ok(),
-            Some(vec!["music".to_owned(), "films".to_owned()])
-        );
-    }
-
     #[test]
     fn every_sex_is_counted() {
         let counts = count_sexes([("female".to_owned(), 3)]);
@@ -497,12 +255,5 @@ mod tests {
             counts,
             expected.map(|(sex, count)| (sex.to_owned(), count)).into()
         );
-    }
-
-    #[test]
-    fn default_ratings_are_no_filter() {
-        assert_eq!(rating_bound(RATING_MIN, RATING_MIN), None);
-        assert_eq!(rating_bound(RATING_MAX, RATING_MIN), Some(500));
-        assert_eq!(rating_bound(RATING_MAX, RATING_MAX), None);
     }
 }

@@ -10,6 +10,7 @@ mod calls_ongoing;
 mod calls_rates;
 mod favorites;
 mod feed;
+mod feed_filters;
 mod keys;
 mod preferences;
 mod presence;
@@ -223,7 +224,7 @@ async fn wrong_method() -> Problem {
     Error::new(
         Kind::MethodNotAllowed,
         "method_not_allowed",
-        "This path does not take this method; see the Allow header.",
+        "This path does not support this method; see the Allow header.",
     )
     .into()
 }

@@ -17,11 +17,11 @@ use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct SessionsAnswer {
-    sessions: Vec<OneSession>,
+    sessions: Vec<SessionEntry>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct OneSession {
+struct SessionEntry {
     session_id: String,
     /// The `User-Agent` of the login.
     device: String,
@@ -31,7 +31,7 @@ struct OneSession {
     is_current: bool,
 }
 
-impl OneSession {
+impl SessionEntry {
     fn new(session: Session, current_user: &CurrentUser) -> Self {
         Self {
             is_current: session.session_id == current_user.session_id,
@@ -62,7 +62,7 @@ pub(super) async fn list_sessions(
     })
     .await?;
     let sessions = list.sessions.into_iter();
-    let sessions = sessions.map(|session| OneSession::new(session, &current_user));
+    let sessions = sessions.map(|session| SessionEntry::new(session, &current_user));
     Ok(Json(SessionsAnswer {
         sessions: sessions.collect(),
     }))

@@ -17,7 +17,7 @@ pub(super) const MESSAGES_A_SECOND_MAX: u32 = 30;
 
 pub(super) const UNKNOWN_TYPE: Failure<'static> = Failure {
     code: "UNKNOWN_TYPE",
-    message: "This channel does not know messages of this type.",
+    message: "This channel has no messages of this type.",
 };
 pub(super) const NOT_A_MESSAGE: Failure<'static> = Failure {
     code: "INVALID_MESSAGE",
@@ -29,7 +29,7 @@ pub(super) const INVALID_USER_IDS: Failure<'static> = Failure {
 };
 pub(super) const TOO_MANY_USER_IDS: Failure<'static> = Failure {
     code: "TOO_MANY_USER_IDS",
-    message: "A socket hears of at most 1000 chosen users.",
+    message: "A subscription has at most 1000 users.",
 };
 
 /// A message from a client.

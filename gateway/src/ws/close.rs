@@ -54,7 +54,7 @@ impl Refusal {
     }
 
     pub(super) fn too_many_messages() -> Self {
-        let message = "At most 30 messages a second are taken.";
+        let message = "At most 30 messages a second are allowed.";
         Self::new(TOO_MANY, "RATE_LIMITED", message)
     }
 }

@@ -75,7 +75,7 @@ fn in_subprotocol(headers: &HeaderMap) -> Option<&str> {
 fn no_upgrade(rejection: WebSocketUpgradeRejection) -> Error {
     Error::invalid(
         "websocket_expected",
-        "This path takes WebSocket connections only.",
+        "This path accepts WebSocket connections only.",
     )
     .with_source(rejection)
 }

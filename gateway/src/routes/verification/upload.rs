@@ -162,14 +162,14 @@ fn unreadable(error: MultipartError) -> Error {
         let detail = "An audio sample has at most 10 MB.";
         return Error::new(Kind::TooLarge, "audio_too_large", detail);
     }
-    Error::invalid("unreadable_body", "The form could not be read to its end.").with_source(error)
+    Error::invalid("unreadable_body", "The form is incomplete.").with_source(error)
 }
 
 fn wrong_field(message: &str) -> Error {
     Error::new(
         Kind::Unprocessable,
         "invalid_body",
-        "The form is not what this endpoint takes; see errors.",
+        "The form is not valid for this endpoint; see errors.",
     )
     .with_fields(vec![FieldError {
         field: AUDIO.to_owned(),

@@ -67,7 +67,7 @@ impl BankDetailsBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct BankDetailsKept {
+pub(in crate::routes) struct BankDetailsSaved {
     has_bank_details: bool,
     message: &'static str,
 }
@@ -81,7 +81,7 @@ pub(in crate::routes) struct BankDetailsKept {
     tag = "wallet",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = BankDetailsKept),
+        (status = 200, body = BankDetailsSaved),
         (status = 400, description = "invalid_bank_details"),
     )
 )]
@@ -89,7 +89,7 @@ pub(in crate::routes) async fn set_bank_details(
     State(mut wallet): State<WalletClient>,
     current_user: CurrentUser,
     Json(body): Json<BankDetailsBody>,
-) -> Result<Json<BankDetailsKept>> {
+) -> Result<Json<BankDetailsSaved>> {
     let account = body.account()?;
     let request = SetBankDetailsRequest {
         user_id: current_user.user_id,
@@ -99,7 +99,7 @@ pub(in crate::routes) async fn set_bank_details(
         bank_name: account.bank_name,
     };
     wallet.set_bank_details(request).await?;
-    Ok(Json(BankDetailsKept {
+    Ok(Json(BankDetailsSaved {
         has_bank_details: true,
         message: "Bank details saved",
     }))
@@ -189,7 +189,7 @@ impl From<WithdrawResponse> for WithdrawAnswer {
             withdrawal_id: held.withdrawal_id,
             amount: Hundredths(held.amount_paise),
             status: "pending",
-            message: "The withdrawal is asked for",
+            message: "The withdrawal is requested",
             created_at: time(held.created_at),
         }
     }
@@ -433,7 +433,7 @@ pub(in crate::routes) async fn decide_withdrawal(
     let message = if *status == body.status {
         format!("The withdrawal is {status}")
     } else {
-        "Another admin must agree".to_owned()
+        "Another admin must approve it".to_owned()
     };
     Ok(Json(DecideAnswer {
         withdrawal,
@@ -444,6 +444,6 @@ pub(in crate::routes) async fn decide_withdrawal(
 fn invalid_amount() -> Error {
     Error::invalid(
         "invalid_amount",
-        "amount must be a sum of rupees with at most two decimals.",
+        "amount must be an amount in rupees with at most two decimals.",
     )
 }

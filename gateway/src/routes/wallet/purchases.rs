@@ -222,7 +222,7 @@ pub(in crate::routes) async fn add_coins(
         return Err(Error::new(
             Kind::PermissionDenied,
             "admin_only",
-            "Coins are given by admins.",
+            "Only admins may add a bonus.",
         )
         .into());
     }
@@ -360,6 +360,6 @@ pub(in crate::routes) async fn receive_payment_notice(
 fn invalid_amount() -> Error {
     Error::invalid(
         "invalid_amount",
-        "The amount must be a sum of rupees with at most two decimals.",
+        "The amount must be an amount in rupees with at most two decimals.",
     )
 }
