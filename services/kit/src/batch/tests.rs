@@ -1,0 +1,221 @@
+use std::sync::Mutex;
+
+use super::*;
+
+const LIMITS: BatchLimits = BatchLimits {
+    items_max: 8,
+    concurrent_max: 1,
+    queued_max: 64,
+    linger: Duration::ZERO,
+    when_full: WhenFull::Wait,
+};
+
+/// Squares numbers, one batch per permit. It refuses 13, is unavailable for 11, and panics at 17.
+#[derive(Clone)]
+struct SquareHandler {
+    batch_permits: Arc<Semaphore>,
+    batches: Arc<Mutex<Vec<Vec<u64>>>>,
+}
+
+impl SquareHandler {
+    fn new() -> Self {
+        Self {
+            batch_permits: Arc::new(Semaphore::new(0)),
+            batches: Arc::default(),
+        }
+    }
+
+    fn batch_sizes(&self) -> Vec<usize> {
+        let batches = self.batches.lock().expect("not poisoned");
+        batches.iter().map(Vec::len).collect()
+    }
+}
+
+impl BatchHandler for SquareHandler {
+    type Task = u64;
+    type Answer = u64;
+    type Error = Error;
+
+    async fn handle(&self, batch: &[BatchItem<u64>]) -> Result<Vec<u64>, Error> {
+        let numbers: Vec<u64> = batch.iter().map(|item| item.task).collect();
+        let batch_permits = self.batch_permits.acquire().await;
+        batch_permits.expect("never closed").forget();
+        assert!(!numbers.contains(&17), "the test makes this batch panic");
+        if numbers.contains(&13) {
+            return Err(Error::invalid("unlucky", "Not 13."));
+        }
+        let mut batches = self.batches.lock().expect("not poisoned");
+        batches.push(numbers.clone());
+        if numbers.contains(&11) {
+            return Err(Self::worker_gone());
+        }
+        Ok(numbers.into_iter().map(|number| number * number).collect())
+    }
+
+    fn fails_whole_batch(error: &Error) -> bool {
+        error.kind() == Kind::Unavailable
+    }
+}
+
+/// Submits all numbers at the same time; no batch ends before all are submitted.
+async fn submit_all(handler: &SquareHandler, numbers: &[u64]) -> Vec<Result<u64, Error>> {
+    let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler.clone());
+    let submitted = join_all(numbers.iter().map(|number| batcher.submit(*number)));
+    let release = async { handler.batch_permits.add_permits(numbers.len() + 1) };
+    // `join!` polls in this order: every number is queued when the first batch may start.
+    tokio::join!(submitted, release).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_hangs_ends_and_the_next_one_starts() {
+    let handler = SquareHandler::new();
+    let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler.clone());
+    let error = batcher.submit(3).await.expect_err("nobody lets it end");
+    assert!(error.is_outcome_unknown(), "{error}");
+    handler.batch_permits.add_permits(1);
+    assert_eq!(batcher.submit(4).await.expect("squared"), 16);
+}
+
+#[tokio::test]
+async fn items_submitted_during_a_batch_form_the_next_batch() {
+    let handler = SquareHandler::new();
+    let answers = submit_all(&handler, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).await;
+    for (number, answer) in (1..=10).zip(answers) {
+        assert_eq!(answer.expect("squared"), number * number);
+    }
+    let sizes = handler.batch_sizes();
+    assert!(sizes.len() < 10, "no items shared a batch: {sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 8), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_failing_item_does_not_fail_the_others() {
+    let handler = SquareHandler::new();
+    let answers = submit_all(&handler, &[1, 2, 13, 4]).await;
+    for (number, answer) in [1, 2, 13, 4].into_iter().zip(answers) {
+        assert_eq!(answer.is_ok(), number != 13, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_the_whole_batch_reaches_all_callers_without_a_retry() {
+    let handler = SquareHandler::new();
+    let answers = submit_all(&handler, &[1, 11, 4]).await;
+    for (number, answer) in [1, 11, 4].into_iter().zip(answers) {
+        assert_eq!(
+            answer.expect_err("unavailable").kind(),
+            Kind::Unavailable,
+            "{number}"
+        );
+    }
+    assert_eq!(handler.batch_sizes(), [3]);
+}
+
+#[tokio::test]
+async fn a_panic_ends_only_its_own_batch() {
+    let handler = SquareHandler::new();
+    handler.batch_permits.add_permits(2);
+    let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler);
+    let panicked = batcher.submit(17).await.expect_err("the batch panics");
+    assert_eq!(panicked.kind(), Kind::Unavailable);
+    assert_eq!(batcher.submit(3).await.expect("squared"), 9);
+}
+
+/// Sums up lists of numbers; a number counts for one item.
+#[derive(Clone, Default)]
+struct SumHandler {
+    batches: Arc<Mutex<Vec<Vec<Vec<u64>>>>>,
+}
+
+impl SumHandler {
+    fn batches(&self) -> Vec<Vec<Vec<u64>>> {
+        self.batches.lock().expect("not poisoned").clone()
+    }
+}
+
+impl BatchHandler for SumHandler {
+    type Task = Vec<u64>;
+    type Answer = u64;
+    type Error = Error;
+
+    async fn handle(&self, batch: &[BatchItem<Vec<u64>>]) -> Result<Vec<u64>, Error> {
+        let lists: Vec<Vec<u64>> = batch.iter().map(|item| item.task.clone()).collect();
+        let sums = lists.iter().map(|list| list.iter().sum()).collect();
+        self.batches.lock().expect("not poisoned").push(lists);
+        Ok(sums)
+    }
+
+    fn count_items(list: &Vec<u64>) -> usize {
+        list.len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_lingers_from_the_submission_of_its_first_item() {
+    let limits = BatchLimits {
+        linger: Duration::from_millis(10),
+        ..LIMITS
+    };
+    let handler = SumHandler::default();
+    let batcher = Batcher::start(&Lifecycle::default(), limits, handler.clone());
+    let submit_after = |delay_ms, number| {
+        let batcher = batcher.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            batcher.submit(vec![number]).await.expect("a sum")
+        }
+    };
+    let started_at = Instant::now();
+    let (first, _, _) =
+        tokio::join!(submit_after(0, 1), submit_after(9, 2), submit_after(15, 3));
+    assert_eq!(first, 1);
+    assert_eq!(handler.batches(), [vec![vec![1], vec![2]], vec![vec![3]]]);
+    let passed = started_at.elapsed();
+    assert!(passed < Duration::from_millis(30), "{passed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_does_not_linger() {
+    let limits = BatchLimits {
+        items_max: 3,
+        linger: Duration::from_secs(10),
+        ..LIMITS
+    };
+    let handler = SumHandler::default();
+    let batcher = Batcher::start(&Lifecycle::default(), limits, handler.clone());
+    let started_at = Instant::now();
+    let sums = tokio::join!(batcher.submit(vec![1, 2]), batcher.submit(vec![3, 4]));
+    assert_eq!((sums.0.expect("a sum"), sums.1.expect("a sum")), (3, 7));
+    assert_eq!(handler.batches(), [vec![vec![1, 2], vec![3, 4]]]);
+    assert_eq!(started_at.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_full_queue_rejects_tasks_where_the_limits_say_so() {
+    let limits = BatchLimits {
+        queued_max: 2,
+        when_full: WhenFull::Reject,
+        ..LIMITS
+    };
+    let batcher = Batcher::start(&Lifecycle::default(), limits, SumHandler::default());
+    // All are submitted before the worker runs for the first time.
+    let answers = join_all((0..5).map(|number| batcher.submit(vec![number]))).await;
+    let codes = answers.into_iter().map(|answer| match answer {
+        Ok(_) => "answered".to_owned(),
+        Err(error) => error.code().to_owned(),
+    });
+    let (overloaded, answered) = ("overloaded", "answered");
+    let expected = [answered, answered, overloaded, overloaded, overloaded];
+    assert_eq!(codes.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn the_worker_completes_detached_tasks_before_it_ends() {
+    let handler = SumHandler::default();
+    let (batcher, worker) = Batcher::new(LIMITS, handler.clone());
+    batcher.submit_detached(vec![1]);
+    batcher.submit_detached(vec![2]);
+    drop(batcher);
+    worker.await;
+    assert_eq!(handler.batches(), [vec![vec![1], vec![2]]]);
+}
