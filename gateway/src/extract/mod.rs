@@ -55,7 +55,9 @@ fn without_empty_values(query: &str) -> Result<Uri, Error> {
         })
         .collect();
     let uri = format!("/?{}", given.join("&")).parse::<Uri>();
-    uri.map_err(|error| Error::invalid("invalid_query", "The query is not valid.").with_source(error))
+    uri.map_err(|error| {
+        Error::invalid("invalid_query", "The query is not valid.").with_source(error)
+    })
 }
 
 fn invalid_query(rejection: QueryRejection) -> Error {

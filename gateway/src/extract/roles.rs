@@ -24,7 +24,11 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let refusal = Error::new(Kind::PermissionDenied, "admin_only", "This is for admins only.");
+        let refusal = Error::new(
+            Kind::PermissionDenied,
+            "admin_only",
+            "This is for admins only.",
+        );
         require_role(ROLE_ADMIN, refusal, parts, state)
             .await
             .map(Self)

@@ -227,7 +227,10 @@ mod tests {
 
     #[test]
     fn unknown_values_are_refused() {
-        assert_eq!(code(parse_sex(Some("robot"))).as_deref(), Some("invalid_sex"));
+        assert_eq!(
+            code(parse_sex(Some("robot"))).as_deref(),
+            Some("invalid_sex")
+        );
         assert_eq!(
             code(parse_sort_by(Some("age"))).as_deref(),
             Some("invalid_sort_by")

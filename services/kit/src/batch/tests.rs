@@ -166,8 +166,7 @@ async fn a_batch_lingers_from_the_submission_of_its_first_item() {
         }
     };
     let started_at = Instant::now();
-    let (first, _, _) =
-        tokio::join!(submit_after(0, 1), submit_after(9, 2), submit_after(15, 3));
+    let (first, _, _) = tokio::join!(submit_after(0, 1), submit_after(9, 2), submit_after(15, 3));
     assert_eq!(first, 1);
     assert_eq!(handler.batches(), [vec![vec![1], vec![2]], vec![vec![3]]]);
     let passed = started_at.elapsed();
