@@ -3,6 +3,7 @@
 
 mod connection;
 mod pool;
+mod session;
 mod transaction;
 
 use std::fmt;

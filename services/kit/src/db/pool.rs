@@ -11,26 +11,20 @@
 //! time and each with its own timeout. Attempts that ended at their request's deadline, all at once,
 //! would keep a slow database busy with logins of which none is ever finished.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bb8::{ErrorSink, ManageConnection, PooledConnection, QueueStrategy, RunError};
+use bb8::{QueueStrategy, RunError};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::Semaphore;
 
 use super::connection::PgConnection;
+use super::session::{ConnectErrorLog, PooledSession, SessionManager};
 use super::transaction::{Connection, Transaction};
-use crate::deadlines::POSTGRES_PING;
 
 /// The longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Logins at once: each costs the server a process and thousands of hashes.
-const CONNECTING_MAX: usize = 4;
 /// A quarter of the connections is opened before the first request needs them.
 const WARM_CONNECTIONS_DIVISOR: u32 = 4;
-/// A connection used so recently is taken to be alive.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// The server closes the connection of a client that has vanished, and gives up its locks, within
 /// twice these: a replica whose node is lost would otherwise hold its leases for two hours.
 const KEEPALIVE_ON_SERVER: [(&str, &str); 4] = [
@@ -39,8 +33,6 @@ const KEEPALIVE_ON_SERVER: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "10000"),
 ];
-/// At most one failed login in this time is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The connections of a service to its database; cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,10 +59,7 @@ impl Database {
             .options([("default_transaction_read_only", "on")])
             .options(KEEPALIVE_ON_SERVER)
             .disable_statement_logging();
-        let manager = SessionManager {
-            connect_options: connect_options.clone(),
-            connecting: Semaphore::new(CONNECTING_MAX),
-        };
+        let manager = SessionManager::new(connect_options.clone());
         let pool = bb8::Pool::builder()
             .max_size(connections_max)
             .min_idle(connections_max / WARM_CONNECTIONS_DIVISOR)
@@ -126,95 +115,7 @@ impl Database {
             RunError::User(error) => error,
             RunError::TimedOut => sqlx::Error::PoolTimedOut,
         })?;
-        session.is_settled = false;
+        session.mark_used();
         Ok(session)
-    }
-}
-
-/// A session that returns to the pool when it is dropped, if it is settled.
-pub(super) type PooledSession = PooledConnection<'static, SessionManager>;
-
-/// A connection, and whether another request may have it.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) connection: PgConnection,
-    /// Outside of any transaction, with every answer read. A session that is dropped otherwise is closed.
-    is_settled: bool,
-    settled_at: Instant,
-}
-
-impl Session {
-    /// Marks the session as fit for the next request.
-    pub(super) fn mark_settled(&mut self) {
-        self.is_settled = true;
-        self.settled_at = Instant::now();
-    }
-}
-
-/// Opens and judges the pool's connections.
-#[derive(Debug)]
-pub(super) struct SessionManager {
-    connect_options: PgConnectOptions,
-    connecting: Semaphore,
-}
-
-impl ManageConnection for SessionManager {
-    type Connection = Session;
-    type Error = sqlx::Error;
-
-    async fn connect(&self) -> sqlx::Result<Session> {
-        let permit = self.connecting.acquire().await;
-        let _permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
-        Ok(Session {
-            connection: PgConnection::open(&self.connect_options).await?,
-            is_settled: true,
-            settled_at: Instant::now(),
-        })
-    }
-
-    async fn is_valid(&self, session: &mut Session) -> sqlx::Result<()> {
-        if session.settled_at.elapsed() <= TRUSTED_IDLE {
-            return Ok(());
-        }
-        session.is_settled = false;
-        session.connection.ping(POSTGRES_PING).await?;
-        session.mark_settled();
-        Ok(())
-    }
-
-    fn has_broken(&self, session: &mut Session) -> bool {
-        !session.is_settled
-    }
-}
-
-/// Logs why connections cannot be opened: requests only learn that there is none.
-#[derive(Debug, Default)]
-struct ConnectErrorLog {
-    logged_at: Mutex<Option<Instant>>,
-}
-
-impl ConnectErrorLog {
-    fn is_due(&self) -> bool {
-        let mut logged_at = self
-            .logged_at
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_due = logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
-        if is_due {
-            *logged_at = Some(Instant::now());
-        }
-        is_due
-    }
-}
-
-impl ErrorSink<sqlx::Error> for ConnectErrorLog {
-    fn sink(&self, error: sqlx::Error) {
-        if self.is_due() {
-            tracing::warn!(%error, "failed to open or keep a database connection; the pool opens another");
-        }
-    }
-
-    fn boxed_clone(&self) -> Box<dyn ErrorSink<sqlx::Error>> {
-        Box::new(Self::default())
     }
 }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use tokio::runtime::Handle;
 
 use super::connection::PgConnection;
-use super::pool::PooledSession;
+use super::session::PooledSession;
 use crate::deadlines::{POSTGRES_BEGIN, POSTGRES_END, POSTGRES_STATEMENT};
 
 const IN_USE: &str = "the session is taken only when the loan ends";
