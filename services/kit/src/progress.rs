@@ -95,9 +95,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_is_stuck_once_its_bound_has_passed_without_a_turn() {
         let loops = LoopRegistry::default();
-        let relay = loops.register("relay", Duration::from_secs(60));
-        let _purge = loops.register("purge", Duration::from_secs(900));
-        tokio::time::advance(Duration::from_secs(60)).await;
+        let relay = loops.register("relay", Duration::from_mins(1));
+        let _purge = loops.register("purge", Duration::from_mins(15));
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(loops.find_stuck(), None);
         tokio::time::advance(Duration::from_secs(1)).await;
         let stuck = loops.find_stuck().expect("the relay");

@@ -41,7 +41,7 @@ const PACE: Duration = Duration::from_millis(40);
 /// A consumer without events counts as turning this often.
 const IDLE_TURN: Duration = Duration::from_secs(10);
 /// A message takes less than this, since every wait of its handling ends by its own deadline.
-pub(crate) const TURN_MAX: Duration = Duration::from_secs(120);
+pub(crate) const TURN_MAX: Duration = Duration::from_mins(2);
 /// Fetched messages are available at once; a message that takes longer has not been fetched.
 const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
