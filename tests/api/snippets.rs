@@ -245,6 +245,11 @@ async fn the_page_about_logging_in() {
 }
 
 #[tokio::test]
+async fn the_page_about_finding_a_listener() {
+    run("finding.md").await;
+}
+
+#[tokio::test]
 async fn the_page_about_calls() {
     run("calls.md").await;
 }
@@ -269,6 +274,7 @@ async fn the_page_about_errors() {
 fn every_page_is_run() {
     let run = [
         "login.md",
+        "finding.md",
         "calls.md",
         "listeners.md",
         "sockets.md",

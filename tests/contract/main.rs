@@ -17,6 +17,7 @@ mod favorites;
 mod feed;
 mod history;
 mod limits;
+mod listeners;
 mod logins;
 mod metrics;
 mod payments;

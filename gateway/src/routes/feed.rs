@@ -109,7 +109,7 @@ impl FeedAnswer {
     clippy::struct_excessive_bools,
     reason = "the contract's answer is flat"
 )]
-struct ListenerAnswer {
+pub(super) struct ListenerAnswer {
     user_id: i64,
     username: String,
     #[schema(value_type = Sex)]

@@ -12,6 +12,7 @@ mod favorites;
 mod feed;
 mod feed_filters;
 mod keys;
+mod listeners;
 mod preferences;
 mod presence;
 mod ratings;
@@ -170,6 +171,7 @@ fn user_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(blocks::list_blocked_users))
         .routes(routes!(feed::list_listeners))
         .routes(routes!(feed::read_statistics))
+        .routes(routes!(listeners::read_listener))
 }
 
 fn money_and_call_routes() -> OpenApiRouter<AppState> {

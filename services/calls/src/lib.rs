@@ -17,6 +17,7 @@ mod events;
 mod grpc;
 pub mod history;
 mod jobs;
+mod listener_card;
 mod metrics;
 mod peers;
 mod ratings;

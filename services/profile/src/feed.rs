@@ -12,7 +12,7 @@ use crate::domain::ProfileError;
 use crate::domain::feed::{
     FeedCounts, FeedFilter, FeedListener, FeedPosition, FeedQuery, GroupCount,
 };
-use crate::store::{feed_pages, feed_stats, user_blocks};
+use crate::store::{feed_pages, feed_stats, user_blocks, user_favorites};
 use crate::ttl_cache::TtlCache;
 
 /// The feed, read from profile's own database; cheap to clone.
@@ -33,6 +33,14 @@ pub struct FeedPage {
     pub counts: FeedCounts,
     /// The start of the next page; `None` after the last one.
     pub next: Option<FeedPosition>,
+}
+
+/// The page of one listener as a viewer sees it.
+#[derive(Clone, Debug)]
+pub struct ListenerPage {
+    pub listener: FeedListener,
+    /// Whether the listener is a favourite of the viewer.
+    pub is_favorited: bool,
 }
 
 /// Statistics of all listeners.
@@ -116,6 +124,21 @@ impl FeedService {
             Ok(feed_pages::count_listeners(&mut connection, filter).await?)
         };
         self.counts.get_or_load(filter, count).await
+    }
+
+    /// Loads the page of one listener. A user who is no listener, and one from whom a block separates the viewer,
+    /// are not found.
+    pub async fn load_listener(
+        &self,
+        viewer_id: i64,
+        listener_id: i64,
+    ) -> Result<ListenerPage, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        let found = feed_pages::find_visible(&mut connection, viewer_id, listener_id).await?;
+        Ok(ListenerPage {
+            listener: found.ok_or(ProfileError::ListenerNotFound)?,
+            is_favorited: user_favorites::exists(&mut connection, viewer_id, listener_id).await?,
+        })
     }
 
     pub async fn load_stats(&self) -> Result<Arc<FeedStats>, ProfileError> {

@@ -4,8 +4,10 @@ use chrono::NaiveDate;
 use talktime_proto::calls::v1 as wire;
 use talktime_proto::timestamp;
 
+use super::convert::minute_rate;
 use crate::badges::{AssignedBadges, BadgeCount, DayBadge, ListenerStanding};
 use crate::domain::badge::BadgeError;
+use crate::listener_card::ListenerCard;
 
 /// Parses an optional date of a request.
 pub(super) fn parse_date(text: Option<String>) -> Result<Option<NaiveDate>, BadgeError> {
@@ -30,6 +32,16 @@ pub(super) fn standing_response(standing: ListenerStanding) -> wire::GetStanding
         badge: Some(badge(standing.badge)),
         yesterday_secs: standing.yesterday_secs,
         next_threshold_hours: hours.map(|hours| i32::try_from(hours).unwrap_or(i32::MAX)),
+    }
+}
+
+pub(super) fn listener_card(card: ListenerCard) -> wire::ListenerCard {
+    wire::ListenerCard {
+        badge: card.badge.name().to_owned(),
+        ratings_by_stars: card.ratings_by_stars,
+        audio: Some(minute_rate(card.audio)),
+        video: Some(minute_rate(card.video)),
+        refusal_code: card.refusal_code,
     }
 }
 

@@ -226,6 +226,22 @@ impl CallsService for CallsApi {
         }))
     }
 
+    async fn get_listener_card(
+        &self,
+        request: Request<wire::GetListenerCardRequest>,
+    ) -> Result<Response<wire::ListenerCard>, Status> {
+        let wire::GetListenerCardRequest {
+            caller_id,
+            listener_id,
+        } = request.into_inner();
+        let card = self
+            .calls
+            .load_listener_card(&self.badges, caller_id, listener_id)
+            .await
+            .map_err(into_status)?;
+        Ok(Response::new(badges::listener_card(card)))
+    }
+
     async fn get_rates(
         &self,
         _request: Request<GetRatesRequest>,

@@ -37,7 +37,7 @@ mod silence;
 mod start_batch;
 mod start_call;
 pub(crate) mod step_batchers;
-mod steps;
+pub(crate) mod steps;
 mod sweep;
 mod undo_call;
 

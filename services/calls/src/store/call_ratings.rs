@@ -72,6 +72,21 @@ pub async fn add_stars(
     .await
 }
 
+/// Counts the ratings of a listener by their stars, from one to five.
+pub async fn count_by_stars(
+    connection: &mut PgConnection,
+    listener_id: i64,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM calls.call_ratings AS rating
+                 WHERE rating.listener_id = $1 AND rating.stars = stars.number)
+         FROM generate_series(1, 5) AS stars (number) ORDER BY stars.number",
+    )
+    .bind(listener_id)
+    .fetch_all(connection)
+    .await
+}
+
 /// Deletes the ratings of a deleted listener and the comments of a deleted caller. The stars that the
 /// caller gave stay.
 pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {

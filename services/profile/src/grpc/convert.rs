@@ -13,7 +13,7 @@ use crate::domain::{
     CallCheck, CallType, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
     RegistrationRequest, Role, Sex, User, UserUpdate, fields,
 };
-use crate::feed::{FeedPage, FeedStats};
+use crate::feed::{FeedPage, FeedStats, ListenerPage};
 
 /// The language of a registration that names none (contract, section 2).
 const LANGUAGE_DEFAULT: &str = "en";
@@ -190,6 +190,13 @@ pub(super) fn feed_page_message(order: FeedOrder, page: FeedPage) -> pb::ListLis
         online_count: page.counts.online,
         available_count: page.counts.available,
         next_cursor: page.next.map(|position| encode_cursor(order, position)),
+    }
+}
+
+pub(super) fn listener_page_message(page: ListenerPage) -> pb::ListenerPage {
+    pb::ListenerPage {
+        listener: Some(listener_message(page.listener)),
+        is_favorited: page.is_favorited,
     }
 }
 

@@ -172,6 +172,24 @@ impl ProfileService for ProfileApi {
         Ok(Response::new(convert::feed_page_message(query.order, page)))
     }
 
+    async fn get_listener(
+        &self,
+        request: Request<pb::GetListenerRequest>,
+    ) -> Result<Response<pb::ListenerPage>, Status> {
+        let pb::GetListenerRequest {
+            viewer_id,
+            listener_id,
+        } = request.into_inner();
+        let page = self
+            .operations
+            .feed
+            .load_listener(viewer_id, listener_id)
+            .await;
+        Ok(Response::new(convert::listener_page_message(
+            page.map_err(status_of)?,
+        )))
+    }
+
     async fn get_feed_stats(
         &self,
         _request: Request<pb::GetFeedStatsRequest>,

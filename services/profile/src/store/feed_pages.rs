@@ -10,6 +10,44 @@ use crate::domain::feed::{
     FeedCounts, FeedFilter, FeedListener, FeedOrder, FeedPosition, FeedQuery, FeedSort, PageStart,
 };
 
+/// `SELECT` of listeners with their profiles, from a subquery named `f` that begins with `$rest`.
+macro_rules! select_listeners {
+    ($rest:literal) => {
+        concat!(
+            "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
+                    u.preferred_language, u.country,
+                    (u.rating * 100)::integer AS rating_hundredths,
+                    ARRAY(SELECT role FROM profile.user_roles AS r
+                          WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
+                    f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
+                    f.total_call_secs, f.is_verified, f.accepting_calls, f.audio_enabled,
+                    f.video_enabled, f.sort_key
+             FROM ",
+            $rest
+        )
+    };
+}
+
+/// Finds a listener, unless a block in either direction hides them from the viewer.
+pub async fn find_visible(
+    connection: &mut PgConnection,
+    viewer_id: i64,
+    listener_id: i64,
+) -> sqlx::Result<Option<FeedListener>> {
+    sqlx::query_as(select_listeners!(
+        "(SELECT f.*, 0::bigint AS sort_key FROM profile.feed_listeners AS f
+          WHERE f.user_id = $2
+            AND NOT EXISTS (SELECT FROM profile.user_blocks AS b
+                            WHERE b.blocker_id = $1 AND b.blocked_id = $2
+                               OR b.blocker_id = $2 AND b.blocked_id = $1)) AS f
+         JOIN profile.users AS u USING (user_id)"
+    ))
+    .bind(viewer_id)
+    .bind(listener_id)
+    .fetch_optional(connection)
+    .await
+}
+
 /// Lists the page without the `hidden` users, and one listener more if there is a next page.
 pub async fn list_page(
     connection: &mut PgConnection,
@@ -74,17 +112,11 @@ pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryB
         "DESC"
     };
     let mut statement = QueryBuilder::new(prefix);
-    statement.push(
-        "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
-                u.preferred_language, u.country, (u.rating * 100)::integer AS rating_hundredths,
-                ARRAY(SELECT role FROM profile.user_roles AS r
-                      WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
-                f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count, f.total_call_secs,
-                f.is_verified, f.accepting_calls, f.audio_enabled, f.video_enabled, f.sort_key
-         FROM (SELECT f.user_id, f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
-                      f.total_call_secs, f.is_verified, f.accepting_calls, f.audio_enabled,
-                      f.video_enabled, ",
-    );
+    statement.push(select_listeners!(
+        "(SELECT f.user_id, f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
+                 f.total_call_secs, f.is_verified, f.accepting_calls, f.audio_enabled,
+                 f.video_enabled, "
+    ));
     statement
         .push(key)
         .push(" AS sort_key FROM profile.feed_listeners AS f WHERE f.user_id <> ALL(");

@@ -38,27 +38,37 @@ impl BatchHandler for CheckBatchHandler {
     type Error = Error;
 
     async fn handle(&self, group: &[BatchItem<PlannedCall>]) -> Result<Vec<Self::Answer>, Error> {
-        let calls = group.iter().map(|member| &member.task);
-        let pairs = calls.clone().map(|call| (call.caller_id, call.listener_id));
-        let pairs: Vec<(i64, i64)> = pairs.collect();
-        let listeners = calls.clone().map(|call| call.listener_id).collect();
-        let asked = async {
-            tokio::join!(
-                self.peers.check_calls(&pairs),
-                self.peers.load_statuses_by_user(listeners)
-            )
-        };
-        let (checks, statuses) = with_peer_deadline(asked).await;
-        let statuses = statuses.map_err(Arc::new);
-        let checked = calls.zip(checks?);
-        Ok(checked
-            .map(|(call, check)| evaluate_check(*call, check, &statuses))
-            .collect())
+        let planned: Vec<PlannedCall> = group.iter().map(|member| member.task).collect();
+        check_planned(&self.peers, &planned).await
     }
 
     fn fails_whole_batch(error: &Error) -> bool {
         error.is_unreachable()
     }
+}
+
+/// Checks planned calls; the results have their order.
+pub(crate) async fn check_planned(
+    peers: &PeerClients,
+    planned: &[PlannedCall],
+) -> Result<Vec<Result<PartyNames, CallError>>, Error> {
+    let pairs = planned
+        .iter()
+        .map(|call| (call.caller_id, call.listener_id));
+    let pairs: Vec<(i64, i64)> = pairs.collect();
+    let listeners = planned.iter().map(|call| call.listener_id).collect();
+    let asked = async {
+        tokio::join!(
+            peers.check_calls(&pairs),
+            peers.load_statuses_by_user(listeners)
+        )
+    };
+    let (checks, statuses) = with_peer_deadline(asked).await;
+    let statuses = statuses.map_err(Arc::new);
+    let checked = planned.iter().zip(checks?);
+    Ok(checked
+        .map(|(call, check)| evaluate_check(*call, check, &statuses))
+        .collect())
 }
 
 /// Decides whether a call is permitted. An error of presence matters only if nothing else forbids the call.
