@@ -67,6 +67,7 @@ impl Page {
             ("caller_token", caller.access_token.into()),
             ("listener_token", listener.access_token.into()),
             ("listener_id", listener.user_id.into()),
+            ("listener_username", listener.username.into()),
         ];
         let named = values.map(|(name, value): (&str, Value)| (name.to_owned(), value));
         Self {

@@ -1,7 +1,7 @@
 //! Section 5: the feed of listeners.
 
 use serde_json::{Value, json};
-use talktime_client::{ApiClient, AppUser, UserRole};
+use talktime_client::{ApiClient, AppUser, UserRole, random_username};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{CallPair, ExpectAnswer, connect_app, wait_for};
 
@@ -130,6 +130,8 @@ async fn pages_and_filters_have_bounds() {
         "min_rating=6",
         "online_only=maybe",
         "cursor=nonsense",
+        "q=two+words",
+        "q=a%25",
     ] {
         let refused = pair
             .app
@@ -144,6 +146,62 @@ async fn pages_and_filters_have_bounds() {
         401,
         "missing_token",
     );
+}
+
+/// Lists the user names and the total count of a search.
+async fn search(pair: &CallPair, query: &str) -> (Vec<String>, Value) {
+    let path = format!("/feed/listeners?{query}");
+    let page = pair.app.get(&path).as_user(&pair.caller).answer().await;
+    assert_eq!(page.status, 200, "{query}: {page:?}");
+    let listeners = page.body["listeners"].as_array().expect("listeners");
+    let names = listeners.iter().map(|listener| &listener["username"]);
+    let names = names.map(|name| name.as_str().expect("a name").to_owned());
+    (names.collect(), page.body["total_count"].clone())
+}
+
+#[tokio::test]
+async fn listeners_are_found_by_the_beginning_of_their_name() {
+    let pair = CallPair::sign_up_without_coins().await;
+    let name = random_username("find");
+    let tamil = format!("{name}_a");
+    let hindi = format!("{}_B", name.to_uppercase());
+    for (username, language) in [(&tamil, "ta"), (&hindi, "hi")] {
+        let listener = pair.app.sign_up(UserRole::Listener).await;
+        let body = json!({"username": username, "preferred_language": language});
+        let renamed = pair.app.put("/users/me").as_user(&listener).json(&body);
+        assert_eq!(renamed.answer().await.status, 200);
+    }
+    let both = vec![tamil.clone(), hindi.clone()];
+    for (query, expected) in [
+        (format!("q={name}"), both.clone()),
+        (format!("q={}", name.to_uppercase()), both),
+        (format!("q={name}&language=ta"), vec![tamil.clone()]),
+        (format!("q={name}_b"), vec![hindi.clone()]),
+        (format!("q={name}_a_"), vec![]),
+    ] {
+        let (mut found, total) = search(&pair, &query).await;
+        found.sort_by_key(|name| name.to_ascii_lowercase());
+        assert_eq!(total, expected.len(), "{query}");
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_is_paged_by_cursors() {
+    let pair = CallPair::sign_up_without_coins().await;
+    pair.app.sign_up(UserRole::Listener).await;
+    let mut path = "/feed/listeners?q=listener_&per_page=1".to_owned();
+    let mut found = vec![];
+    for _ in 0..2 {
+        let page = pair.app.get(&path).as_user(&pair.caller).answer().await;
+        assert_eq!(page.body["filters"]["q"], "listener_", "{page:?}");
+        found.push(page.body["listeners"][0]["user_id"].clone());
+        let cursor = page.body["next_cursor"].as_str().map(str::to_owned);
+        let Some(cursor) = cursor else { break };
+        path = format!("/feed/listeners?q=listener_&per_page=1&cursor={cursor}");
+    }
+    assert_eq!(found.len(), 2, "two listeners at least have such a name");
+    assert_ne!(found[0], found[1]);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ use crate::token::CurrentUser;
     params(FeedQuery),
     responses(
         (status = 200, body = FeedAnswer),
-        (status = 400, description = "invalid_call_type, invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language"),
+        (status = 400, description = "invalid_call_type, invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language, invalid_search"),
     )
 )]
 pub(super) async fn list_listeners(

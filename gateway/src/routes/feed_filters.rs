@@ -48,6 +48,9 @@ pub(super) struct FeedQuery {
     /// A language tag. Case is ignored, and `hi` also finds `hi-IN`.
     #[param(example = "en")]
     language: Option<String>,
+    /// The beginning of the user name. Case is ignored.
+    #[param(max_length = 50, example = "ash")]
+    q: Option<String>,
     /// The order of the list: by rating (the default), online listeners first, or by `last_seen` (`recent`).
     #[param(value_type = Option<SortBy>, inline)]
     sort_by: Option<String>,
@@ -71,6 +74,7 @@ pub(super) struct FeedFilters {
     max_rating: Hundredths,
     interests: Vec<String>,
     language: Option<String>,
+    q: Option<String>,
     sort_by: SortBy,
     sort_order: SortOrder,
 }
@@ -105,6 +109,7 @@ impl FeedQuery {
             max_rating: parse_rating(self.max_rating.as_deref())?.unwrap_or(RATING_MAX),
             interests: parse_interests(self.interests.as_deref())?,
             language: self.language.clone(),
+            q: self.q.clone(),
             sort_by: parse_sort_by(self.sort_by.as_deref())?,
             sort_order: parse_sort_order(self.sort_order.as_deref())?,
         })
@@ -213,6 +218,7 @@ impl FeedFilters {
             ascending: self.sort_order == SortOrder::Asc,
             cursor,
             call_type: self.call_type.clone(),
+            username_prefix: self.q.clone(),
         }
     }
 }

@@ -101,13 +101,13 @@ pub(super) async fn read_listener(
     State(profile): State<ProfileClient>,
     State(calls): State<CallsClient>,
     State(presence): State<PresenceHealth>,
-    caller: CurrentUser,
+    current_user: CurrentUser,
     PathId(listener_id): PathId,
 ) -> Result<Json<ListenerPageAnswer>> {
     let page = retry_idempotent(|| {
         let mut profile = profile.clone();
         let request = GetListenerRequest {
-            viewer_id: caller.user_id,
+            viewer_id: current_user.user_id,
             listener_id,
         };
         async move { profile.get_listener(request).await }
@@ -115,7 +115,7 @@ pub(super) async fn read_listener(
     let card = retry_idempotent(|| {
         let mut calls = calls.clone();
         let request = GetListenerCardRequest {
-            caller_id: caller.user_id,
+            caller_id: current_user.user_id,
             listener_id,
         };
         async move { calls.get_listener_card(request).await }

@@ -13,12 +13,10 @@ pub async fn delete_by_call(tx: &mut PgConnection, call_id: i64) -> sqlx::Result
 
 /// Returns whether any of these users is busy with a call.
 pub async fn is_any_busy(connection: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM calls.live_parties WHERE user_id = ANY($1))",
-    )
-    .bind(user_ids)
-    .fetch_one(connection)
-    .await
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.live_parties WHERE user_id = ANY($1))")
+        .bind(user_ids)
+        .fetch_one(connection)
+        .await
 }
 
 /// Finds the call that a user is busy with, in any phase.

@@ -51,6 +51,8 @@ pub enum ProfileError {
     /// Not a cursor that the feed issued for this order.
     #[error("This cursor does not belong to this list.")]
     InvalidCursor,
+    #[error("Search for up to {USERNAME_CHARACTERS_MAX} letters, digits and underscores.")]
+    InvalidSearch,
     #[error("sort_by must be rating, online or recent.")]
     InvalidSort,
     #[error("call_type must be audio or video.")]
@@ -118,6 +120,7 @@ impl From<ProfileError> for Error {
             ProfileError::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
             ProfileError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             ProfileError::InvalidCursor => (Kind::InvalidArgument, "invalid_cursor"),
+            ProfileError::InvalidSearch => (Kind::InvalidArgument, "invalid_search"),
             ProfileError::InvalidSort => (Kind::InvalidArgument, "invalid_sort"),
             ProfileError::InvalidCallType => (Kind::InvalidArgument, "invalid_call_type"),
             ProfileError::InvalidPreferences => (Kind::InvalidArgument, "invalid_preferences"),

@@ -38,6 +38,8 @@ pub struct FeedFilter {
     /// A language tag without regard to case, which also finds the longer tags that begin with it (RFC 4647,
     /// 3.3.1).
     pub language: Option<String>,
+    /// The beginning of the user name, in lower case.
+    pub username_prefix: Option<String>,
 }
 
 /// The key by which listeners are sorted; their ids decide between equals.

@@ -25,11 +25,24 @@ fn require(holds: bool, error: ProfileError) -> Result<(), ProfileError> {
 /// two users look alike.
 pub fn check_username(username: &str) -> Result<(), ProfileError> {
     let length = USERNAME_CHARACTERS_MIN..=USERNAME_CHARACTERS_MAX;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
     require(
-        length.contains(&username.len()) && username.chars().all(allowed),
+        length.contains(&username.len()) && username.chars().all(is_username_character),
         ProfileError::InvalidUsername,
     )
+}
+
+fn is_username_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
+}
+
+/// Normalizes the beginning of a user name, for a search. A blank one searches for nothing.
+pub fn normalize_username_prefix(prefix: &str) -> Result<Option<String>, ProfileError> {
+    let prefix = prefix.trim();
+    require(
+        prefix.len() <= USERNAME_CHARACTERS_MAX && prefix.chars().all(is_username_character),
+        ProfileError::InvalidSearch,
+    )?;
+    Ok(Some(prefix.to_ascii_lowercase()).filter(|prefix| !prefix.is_empty()))
 }
 
 /// Checks a phone number in the form E.164: a plus sign and eight to fifteen digits, the first of them not zero.
@@ -132,6 +145,16 @@ mod tests {
             &["abc", "Asha_99", "___", &longest],
             &["", "ab", &too_long, "asha!", "asha rao", "ashá", "a-b-c"],
         );
+    }
+
+    #[test]
+    fn searches_are_the_beginning_of_a_username_in_any_case() {
+        let search = |prefix: &str| normalize_username_prefix(prefix).ok();
+        assert_eq!(search(" Asha_9 "), Some(Some("asha_9".to_owned())));
+        assert_eq!(search(" "), Some(None));
+        for wrong in ["a%", "a b", "é", &"a".repeat(51)] {
+            assert_eq!(search(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

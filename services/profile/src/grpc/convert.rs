@@ -149,6 +149,8 @@ pub(super) fn parse_feed_query(
         Some(cursor) => PageStart::After(decode_cursor(order, cursor)?),
         None => PageStart::Page(number(request.page)?),
     };
+    let prefix = request.username_prefix.as_deref();
+    let prefix = prefix.map(fields::normalize_username_prefix);
     let filter = FeedFilter {
         online_only: request.online_only,
         available_only: request.available_only,
@@ -163,6 +165,7 @@ pub(super) fn parse_feed_query(
         max_rating_hundredths: request.max_rating_hundredths,
         interests: fields::normalize_interests(&request.interests)?,
         language: request.language,
+        username_prefix: prefix.transpose()?.flatten(),
     };
     Ok(FeedQuery {
         viewer_id: request.viewer_id,

@@ -166,13 +166,15 @@ pub async fn align_with_profiles(connection: &mut PgConnection) -> sqlx::Result<
         "UPDATE profile.feed_listeners AS f
          SET sex = u.sex, rating_key = coalesce((u.rating * 100)::bigint, 0),
              interests = u.interests, preferred_language = u.preferred_language,
-             audio_enabled = u.audio_enabled, video_enabled = u.video_enabled
+             audio_enabled = u.audio_enabled, video_enabled = u.video_enabled,
+             username_key = lower(u.username)
          FROM profile.users AS u
          WHERE u.user_id = f.user_id
            AND (f.sex, f.rating_key, f.interests, f.preferred_language, f.audio_enabled,
-                f.video_enabled)
+                f.video_enabled, f.username_key)
                IS DISTINCT FROM (u.sex, coalesce((u.rating * 100)::bigint, 0), u.interests,
-                                 u.preferred_language, u.audio_enabled, u.video_enabled)",
+                                 u.preferred_language, u.audio_enabled, u.video_enabled,
+                                 lower(u.username))",
     ] {
         let repaired = sqlx::query(statement).execute(&mut *connection).await?;
         wrong += repaired.rows_affected();

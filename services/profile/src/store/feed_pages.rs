@@ -194,6 +194,11 @@ fn push_filter(statement: &mut QueryBuilder<Postgres>, filter: &FeedFilter) {
     if let Some(tag) = &filter.language {
         push_language(statement, &tag.to_ascii_lowercase());
     }
+    if let Some(prefix) = &filter.username_prefix {
+        statement
+            .push(" AND f.username_key ^@ ")
+            .push_bind(prefix.clone());
+    }
 }
 
 /// Appends the condition of a language tag, which finds itself and every longer tag that begins with it. `tag` is

@@ -273,7 +273,10 @@ async fn pages_by_cursor(profile: &TestProfile, request: &pb::ListListenersReque
 #[tokio::test]
 async fn invalid_queries_are_refused() {
     type RequestChange = fn(&mut pb::ListListenersRequest);
-    let cases: [(&str, RequestChange); 11] = [
+    let cases: [(&str, RequestChange); 12] = [
+        ("invalid_search", |r| {
+            r.username_prefix = Some("a%".to_owned());
+        }),
         ("invalid_page", |r| r.page = 0),
         ("invalid_page", |r| r.page = -1),
         ("invalid_page", |r| r.per_page = 0),
@@ -306,71 +309,29 @@ async fn invalid_queries_are_refused() {
 async fn no_page_of_a_long_feed_scans_a_whole_table() {
     let profile = TestProfile::start().await;
     fill_long_feed(&profile).await;
-    let all = FeedFilter::default;
+    let filter_by = |change: fn(&mut FeedFilter)| {
+        let mut filter = FeedFilter::default();
+        change(&mut filter);
+        filter
+    };
     let filters = [
-        (true, all()),
+        (true, filter_by(|_| ())),
+        (true, filter_by(|f| f.online_only = true)),
+        (true, filter_by(|f| f.available_only = true)),
+        (true, filter_by(|f| f.sex = Some(Sex::Female))),
+        (false, filter_by(|f| f.sex = Some(Sex::Other))),
+        (false, filter_by(|f| f.min_rating_hundredths = Some(495))),
+        (false, filter_by(|f| f.max_rating_hundredths = Some(5))),
+        (false, filter_by(|f| f.interests = vec!["topic 7".into()])),
+        (false, filter_by(|f| f.language = Some("ta".into()))),
+        (false, filter_by(|f| f.language = Some("ta-IN".into()))),
         (
             true,
-            FeedFilter {
-                online_only: true,
-                ..all()
-            },
-        ),
-        (
-            true,
-            FeedFilter {
-                available_only: true,
-                ..all()
-            },
-        ),
-        (
-            true,
-            FeedFilter {
-                sex: Some(Sex::Female),
-                ..all()
-            },
+            filter_by(|f| f.username_prefix = Some("listener".into())),
         ),
         (
             false,
-            FeedFilter {
-                sex: Some(Sex::Other),
-                ..all()
-            },
-        ),
-        (
-            false,
-            FeedFilter {
-                min_rating_hundredths: Some(495),
-                ..all()
-            },
-        ),
-        (
-            false,
-            FeedFilter {
-                max_rating_hundredths: Some(5),
-                ..all()
-            },
-        ),
-        (
-            false,
-            FeedFilter {
-                interests: vec!["topic 7".to_owned()],
-                ..all()
-            },
-        ),
-        (
-            false,
-            FeedFilter {
-                language: Some("ta".to_owned()),
-                ..all()
-            },
-        ),
-        (
-            false,
-            FeedFilter {
-                language: Some("ta-IN".to_owned()),
-                ..all()
-            },
+            filter_by(|f| f.username_prefix = Some("listener777".into())),
         ),
     ];
     for (leaves_many, filter) in filters {

@@ -95,3 +95,34 @@ async fn rows_written_by_older_replicas_are_found_like_others() {
     assert_eq!(stats.top_interests[0].interest, "café");
     assert_eq!(stats.top_interests[0].count, 1);
 }
+
+#[tokio::test]
+async fn a_search_finds_the_beginning_of_a_name_and_follows_a_change_of_it() {
+    let profile = TestProfile::start().await;
+    let asha = profile.register("Asha_Rao", "listener").await.user_id;
+    profile.register("asha", "user").await;
+    profile.register("ash_meena", "listener").await;
+    let search = async |prefix: &str| {
+        let mut request = first_page(0);
+        request.username_prefix = Some(prefix.to_owned());
+        let page = list_page(&profile, request).await;
+        assert_eq!(usize::try_from(page.total_count), Ok(page.listeners.len()));
+        usernames_of(&page).join(" ")
+    };
+    for (prefix, expected) in [
+        ("ASH", "ash_meena Asha_Rao"),
+        (" asha_ ", "Asha_Rao"),
+        ("a_", ""),
+        (" ", "ash_meena Asha_Rao"),
+    ] {
+        assert_eq!(search(prefix).await, expected, "{prefix}");
+    }
+    let update = pb::UpdateUserRequest {
+        user_id: asha,
+        username: Some("Usha".to_owned()),
+        ..pb::UpdateUserRequest::default()
+    };
+    profile.update(update).await.expect("renamed");
+    assert_eq!(search("ash").await, "ash_meena");
+    assert_eq!(search("us").await, "Usha");
+}
