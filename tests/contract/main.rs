@@ -30,6 +30,7 @@ mod sessions;
 mod sockets;
 mod statements;
 mod texts;
+mod usernames;
 mod users;
 mod verification;
 mod verification_formats;

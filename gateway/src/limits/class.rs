@@ -98,6 +98,11 @@ mod tests {
     fn routes_belong_to_the_class_of_their_effect() {
         for (method, route, class) in [
             (Method::POST, "/auth/request_otp", Some(RateClass::Auth)),
+            (
+                Method::GET,
+                "/auth/username-available",
+                Some(RateClass::Auth),
+            ),
             (Method::POST, "/auth/logout", Some(RateClass::Write)),
             (Method::GET, "/auth/sessions", Some(RateClass::Read)),
             (Method::GET, "/feed/listeners", Some(RateClass::Feed)),

@@ -17,6 +17,7 @@ mod preferences;
 mod presence;
 mod ratings;
 mod sessions;
+mod usernames;
 mod users;
 mod verification;
 mod wallet;
@@ -137,6 +138,7 @@ fn login_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(auth::resend_otp))
         .routes(routes!(auth::verify_otp))
         .routes(routes!(auth::register_user))
+        .routes(routes!(usernames::check_username))
         .routes(routes!(auth::refresh_tokens))
         .routes(routes!(auth::log_out))
         .routes(routes!(sessions::end_all_sessions))

@@ -7,7 +7,7 @@ use talktime_kit::{Clock, india};
 
 use crate::domain::{
     CallCheck, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
-    RegistrationRequest, User, UserUpdate, fields,
+    RegistrationRequest, User, UserUpdate, UsernameAvailability, fields, username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::store::{spent_registrations, user_blocks, user_roles, users};
@@ -98,6 +98,21 @@ impl UserService {
         let mut connection = self.db.acquire().await?;
         let user = users::find_by_phone(&mut connection, phone).await?;
         user.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// Checks whether a user name is free, and suggests others if it is not. Only the registration itself takes
+    /// the name.
+    pub async fn check_username(
+        &self,
+        username: &str,
+    ) -> Result<UsernameAvailability, ProfileError> {
+        fields::check_username(username)?;
+        let candidates = username_candidates(username, |bound| rand::random_range(0..bound));
+        let names = candidates.iter().map(String::as_str).chain([username]);
+        let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+        let mut connection = self.db.acquire().await?;
+        let taken = users::list_taken_usernames(&mut connection, &names).await?;
+        Ok(UsernameAvailability::evaluate(username, candidates, &taken))
     }
 
     /// Changes the fields that the update names.

@@ -11,6 +11,7 @@ mod preferences;
 mod public_profile;
 mod registration;
 mod user;
+mod username;
 
 pub use block::{BlockAction, BlockedUser, UserBlock, normalize_reason};
 pub use call_check::CallCheck;
@@ -20,3 +21,4 @@ pub use preferences::{CallType, ListenerPreferences, PreferencesUpdate};
 pub use public_profile::PublicProfile;
 pub use registration::{RegistrationConflicts, RegistrationRequest};
 pub use user::{Role, Sex, User, UserUpdate};
+pub use username::{UsernameAvailability, username_candidates};

@@ -68,6 +68,19 @@ impl ProfileService for ProfileApi {
         )))
     }
 
+    async fn check_username(
+        &self,
+        request: Request<pb::CheckUsernameRequest>,
+    ) -> Result<Response<pb::CheckUsernameResponse>, Status> {
+        let username = request.into_inner().username;
+        let checked = self.operations.users.check_username(&username).await;
+        let checked = checked.map_err(status_of)?;
+        Ok(Response::new(pb::CheckUsernameResponse {
+            is_available: checked.is_available,
+            suggestions: checked.suggestions,
+        }))
+    }
+
     async fn update_user(
         &self,
         request: Request<pb::UpdateUserRequest>,

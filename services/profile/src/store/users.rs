@@ -137,6 +137,17 @@ pub async fn list_public_profiles(
     .await
 }
 
+/// Lists the names among these, which are in lower case, that are taken.
+pub async fn list_taken_usernames(
+    connection: &mut PgConnection,
+    usernames: &[String],
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT lower(username) FROM profile.users WHERE lower(username) = ANY($1)")
+        .bind(usernames)
+        .fetch_all(connection)
+        .await
+}
+
 /// Finds a user and locks the row until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<User>> {
     sqlx::query_as(select_users!("WHERE user_id = $1 FOR NO KEY UPDATE OF u"))

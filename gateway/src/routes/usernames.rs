@@ -1,0 +1,65 @@
+//! Whether a user name is free, for forms that ask before the registration does.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::profile::v1::CheckUsernameRequest;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::clients::ProfileClient;
+use crate::extract::{Json, Query};
+use crate::problem::Result;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UsernameQuery {
+    #[param(
+        min_length = 3,
+        max_length = 50,
+        pattern = "^[A-Za-z0-9_]+$",
+        example = "asha_p"
+    )]
+    username: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct UsernameAnswer {
+    available: bool,
+    /// Free names that begin like the requested one; empty if it is free.
+    #[schema(max_items = 3, example = json!([]))]
+    suggestions: Vec<String>,
+}
+
+/// Checks whether a user name is free, without regard to case.
+///
+/// The check takes no name: somebody else may register with it until the registration is sent.
+#[utoipa::path(
+    get,
+    path = "/auth/username-available",
+    tag = "auth",
+    security(()),
+    params(UsernameQuery),
+    responses(
+        (status = 200, body = UsernameAnswer),
+        (status = 400, description = "invalid_username"),
+    )
+)]
+pub(super) async fn check_username(
+    State(profile): State<ProfileClient>,
+    Query(UsernameQuery { username }): Query<UsernameQuery>,
+) -> Result<Json<UsernameAnswer>> {
+    let checked = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        let username = username.clone();
+        async move {
+            profile
+                .check_username(CheckUsernameRequest { username })
+                .await
+        }
+    })
+    .await?;
+    Ok(Json(UsernameAnswer {
+        available: checked.is_available,
+        suggestions: checked.suggestions,
+    }))
+}
