@@ -29,6 +29,7 @@ mod roles;
 mod sessions;
 mod sockets;
 mod statements;
+mod terms;
 mod texts;
 mod usernames;
 mod users;

@@ -93,6 +93,11 @@ pub async fn start_wallet(settings: &[(&str, &str)]) -> ServiceReplica {
     ServiceReplica::start("wallet", settings).await
 }
 
+/// The same for a profile service.
+pub async fn start_profile(settings: &[(&str, &str)]) -> ServiceReplica {
+    ServiceReplica::start("profile", settings).await
+}
+
 /// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
 /// killed (`kill -9`) when it is dropped.
 pub async fn start_calls() -> Child {

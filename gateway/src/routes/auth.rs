@@ -191,6 +191,10 @@ pub(super) struct RegisterBody {
     #[serde(default)]
     #[schema(example = "en")]
     preferred_language: Option<String>,
+    /// The version of the terms that the user accepts; it is stored with the time.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 32, example = "2026-01")]
+    terms_version: Option<String>,
 }
 
 impl RegisterBody {
@@ -207,6 +211,7 @@ impl RegisterBody {
             interests: body.interests.unwrap_or_default(),
             profile_image_url: body.profile_image_url,
             preferred_language: body.preferred_language,
+            terms_version: body.terms_version,
         }
     }
 }
@@ -229,8 +234,9 @@ pub(super) struct RegisterAnswer {
     security(()),
     responses(
         (status = 200, body = RegisterAnswer),
-        (status = 400, description = "invalid_username, invalid_sex, invalid_dob, under_age, invalid_role, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language"),
+        (status = 400, description = "invalid_username, invalid_sex, invalid_dob, under_age, invalid_role, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language, invalid_terms_version"),
         (status = 401, description = "invalid_registration_token"),
+        (status = 403, description = "terms_outdated"),
         (status = 409, description = "username_taken, phone_taken, registration_reused"),
     )
 )]

@@ -38,6 +38,9 @@ pub(super) struct ProfileAnswer {
     country: Option<String>,
     #[schema(value_type = Vec<Role>)]
     roles: Vec<String>,
+    /// The version of the terms that were accepted last.
+    terms_version: Option<String>,
+    terms_accepted_at: Option<DateTime<Utc>>,
     created_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
 }
@@ -57,6 +60,8 @@ impl From<User> for ProfileAnswer {
             rating: Hundredths::from_rating(user.rating_hundredths),
             country: user.country,
             roles: user.roles,
+            terms_version: user.terms_version,
+            terms_accepted_at: time(user.terms_accepted_at),
             created_at: time(user.created_at),
             updated_at: time(user.updated_at),
         }
@@ -118,6 +123,10 @@ pub(super) struct UpdateBody {
     #[serde(default)]
     #[eserde(compat)]
     rating: Option<DecimalNumber>,
+    /// The version of the terms that the user accepts; it is stored with the time.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 32, example = "2026-01")]
+    terms_version: Option<String>,
 }
 
 impl UpdateBody {
@@ -131,6 +140,7 @@ impl UpdateBody {
             preferred_language: self.preferred_language,
             country: self.country,
             rating_hundredths: self.rating.as_ref().map(rating_hundredths).transpose()?,
+            terms_version: self.terms_version,
         })
     }
 }
@@ -159,8 +169,8 @@ fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
     security(("access_token" = [])),
     responses(
         (status = 200, body = ProfileAnswer),
-        (status = 400, description = "invalid_username, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language, invalid_country, invalid_rating"),
-        (status = 403, description = "rating_not_allowed"),
+        (status = 400, description = "invalid_username, invalid_bio, invalid_interests, invalid_profile_image_url, invalid_language, invalid_country, invalid_rating, invalid_terms_version"),
+        (status = 403, description = "rating_not_allowed, terms_outdated"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "username_taken"),
     )

@@ -292,5 +292,6 @@ fn new_user(registration_id: Uuid, phone: String, request: RegisterRequest) -> C
         preferred_language: request
             .preferred_language
             .unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
+        terms_version: request.terms_version,
     }
 }

@@ -8,6 +8,10 @@ pub struct Config {
     /// Whether the feed shows only verified listeners, and only they can be called.
     #[serde(default)]
     pub require_verified_listeners: bool,
+    /// The version of the terms that registrations must accept, and that the app configuration of the gateway
+    /// names. Without one, any version is accepted, and none is as well.
+    #[serde(default)]
+    pub required_terms_version: Option<String>,
     #[serde(default)]
     pub feed: FeedConfig,
 }

@@ -39,6 +39,7 @@ use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::consumers::{FeedEventHandler, RatingEventHandler};
+use crate::domain::RequiredTerms;
 use crate::grpc::ProfileApi;
 use crate::jobs::feed_check::FeedCheck;
 use crate::peers::{AuthClient, CallsClient, SourceClients};
@@ -85,6 +86,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         calls: CallsClient::connect(&config.peers.calls)?,
         counts_ttl: Duration::from_millis(config.feed.counts_last_ms),
         require_verified: config.require_verified_listeners,
+        required_terms: RequiredTerms::new(config.required_terms_version),
     });
     let sources = SourceClients::connect(&config.peers)?;
     let feed_check = FeedCheck::new(service.db.clone(), sources, config.feed);

@@ -8,6 +8,7 @@ use talktime_kit::messaging::Relay;
 
 use crate::blocks::BlockService;
 use crate::deletions::DeletionService;
+use crate::domain::RequiredTerms;
 use crate::favorites::FavoriteService;
 use crate::feed::FeedService;
 use crate::peers::{AuthClient, CallsClient};
@@ -26,6 +27,7 @@ pub struct ProfileParts {
     pub counts_ttl: Duration,
     /// Whether the feed shows only verified listeners, and only they can be called.
     pub require_verified: bool,
+    pub required_terms: RequiredTerms,
 }
 
 /// The operations of profile.
@@ -41,7 +43,8 @@ impl ProfileOperations {
     pub fn new(parts: ProfileParts) -> Self {
         let (db, relay, clock) = (parts.db, parts.relay, parts.clock);
         let users = UserService::new(db.clone(), relay.clone(), clock.clone())
-            .require_verified(parts.require_verified);
+            .require_verified(parts.require_verified)
+            .require_terms(parts.required_terms);
         Self {
             deletions: DeletionService::new(db.clone(), users.clone(), parts.auth, parts.calls),
             users,

@@ -7,7 +7,8 @@ use talktime_kit::{Clock, india};
 
 use crate::domain::{
     CallCheck, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
-    RegistrationRequest, User, UserUpdate, UsernameAvailability, fields, username_candidates,
+    RegistrationRequest, RequiredTerms, User, UserUpdate, UsernameAvailability, fields,
+    username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::store::{spent_registrations, user_blocks, user_roles, users};
@@ -22,6 +23,7 @@ pub struct UserService {
     relay: Relay,
     clock: Clock,
     require_verified: bool,
+    required_terms: RequiredTerms,
 }
 
 impl UserService {
@@ -32,6 +34,7 @@ impl UserService {
             relay,
             clock,
             require_verified: false,
+            required_terms: RequiredTerms::default(),
         }
     }
 
@@ -40,6 +43,15 @@ impl UserService {
     pub fn require_verified(self, require: bool) -> Self {
         Self {
             require_verified: require,
+            ..self
+        }
+    }
+
+    /// Refuses registrations that do not accept these terms.
+    #[must_use]
+    pub fn require_terms(self, required_terms: RequiredTerms) -> Self {
+        Self {
+            required_terms,
             ..self
         }
     }
@@ -71,6 +83,8 @@ impl UserService {
     ) -> Result<User, ProfileError> {
         let now = self.clock.now();
         registration.check(india::date(now))?;
+        self.required_terms
+            .check_registration(registration.terms_version.as_deref())?;
         let mut tx = self.db.begin().await?;
         let user_id = match users::insert(&mut tx, registration, now).await? {
             Some(user_id) => {
@@ -127,6 +141,10 @@ impl UserService {
         let mut user = users::lock(&mut tx, user_id)
             .await?
             .ok_or(ProfileError::UserNotFound)?;
+        self.required_terms.check_update(
+            update.terms_version.as_deref(),
+            user.terms_version.as_deref(),
+        )?;
         if !user.apply(update, now)? {
             return Ok(user);
         }

@@ -62,6 +62,10 @@ pub enum ProfileError {
         "Give audio_enabled, video_enabled or both; at least one type of calls must stay enabled."
     )]
     InvalidPreferences,
+    #[error("terms_version must have 1 to 32 letters, digits or signs.")]
+    InvalidTermsVersion,
+    #[error("Please accept the current terms first.")]
+    TermsOutdated,
     #[error("This user name is taken.")]
     UsernameTaken,
     #[error("This phone number is registered already.")]
@@ -124,6 +128,8 @@ impl From<ProfileError> for Error {
             ProfileError::InvalidSort => (Kind::InvalidArgument, "invalid_sort"),
             ProfileError::InvalidCallType => (Kind::InvalidArgument, "invalid_call_type"),
             ProfileError::InvalidPreferences => (Kind::InvalidArgument, "invalid_preferences"),
+            ProfileError::InvalidTermsVersion => (Kind::InvalidArgument, "invalid_terms_version"),
+            ProfileError::TermsOutdated => (Kind::PermissionDenied, "terms_outdated"),
             ProfileError::UsernameTaken => (Kind::Conflict, "username_taken"),
             ProfileError::PhoneTaken => (Kind::Conflict, "phone_taken"),
             ProfileError::RegistrationReused => (Kind::Conflict, "registration_reused"),

@@ -10,6 +10,7 @@ pub mod fields;
 mod preferences;
 mod public_profile;
 mod registration;
+mod terms;
 mod user;
 mod username;
 
@@ -20,5 +21,6 @@ pub use favorite::{FavoriteListener, FavoritesFilter};
 pub use preferences::{CallType, ListenerPreferences, PreferencesUpdate};
 pub use public_profile::PublicProfile;
 pub use registration::{RegistrationConflicts, RegistrationRequest};
+pub use terms::{RequiredTerms, check_terms_version};
 pub use user::{Role, Sex, User, UserUpdate};
 pub use username::{UsernameAvailability, username_candidates};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
-use super::{ProfileError, Role, Sex, fields};
+use super::{ProfileError, Role, Sex, check_terms_version, fields};
 
 const AGE_YEARS_MIN: u32 = 18;
 const AGE_YEARS_MAX: u32 = 120;
@@ -27,6 +27,10 @@ pub struct RegistrationRequest {
     pub profile_image_url: Option<String>,
     /// A language tag.
     pub preferred_language: String,
+    /// The version of the terms that the person accepts. Its absence is not hashed, so that a registration that an
+    /// older replica has hashed is still recognized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms_version: Option<String>,
 }
 
 /// The rows that prevent a registration.
@@ -49,6 +53,9 @@ impl RegistrationRequest {
         fields::check_language(&self.preferred_language)?;
         if let Some(url) = &self.profile_image_url {
             fields::check_image_url(url)?;
+        }
+        if let Some(version) = &self.terms_version {
+            check_terms_version(version)?;
         }
         Ok(())
     }
@@ -137,6 +144,7 @@ mod tests {
             interests: vec![],
             profile_image_url: None,
             preferred_language: "en".to_owned(),
+            terms_version: None,
         };
         let other = RegistrationRequest {
             role: Role::User,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use talktime_proto::profile::{ROLE_ADMIN, ROLE_LISTENER, ROLE_USER};
 
-use super::{ProfileError, fields};
+use super::{ProfileError, check_terms_version, fields};
 
 /// The sex that a user states.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
@@ -88,6 +88,9 @@ pub struct User {
     pub country: Option<String>,
     /// The names of the active [`Role`]s.
     pub roles: Vec<String>,
+    /// The version of the terms that the user accepted last.
+    pub terms_version: Option<String>,
+    pub terms_accepted_at: Option<DateTime<Utc>>,
     /// Grows with every change.
     pub version: i64,
     pub created_at: DateTime<Utc>,
@@ -106,6 +109,8 @@ pub struct UserUpdate {
     pub preferred_language: Option<String>,
     pub country: Option<String>,
     pub rating_hundredths: Option<i32>,
+    /// The version of the terms that the user accepts.
+    pub terms_version: Option<String>,
 }
 
 impl UserUpdate {
@@ -124,6 +129,7 @@ impl UserUpdate {
             fields::check_image_url,
         )?;
         check_present(self.preferred_language.as_deref(), fields::check_language)?;
+        check_present(self.terms_version.as_deref(), check_terms_version)?;
         check_present(self.rating_hundredths.as_ref(), |rating| {
             fields::check_rating(*rating)
         })
@@ -155,6 +161,10 @@ impl User {
         replace_or_clear(&mut self.country, update.country);
         if changes_rating {
             self.rating_hundredths = update.rating_hundredths;
+        }
+        if update.terms_version.is_some() && update.terms_version != self.terms_version {
+            self.terms_version = update.terms_version;
+            self.terms_accepted_at = Some(now);
         }
         if *self == before {
             return Ok(false);
@@ -196,6 +206,8 @@ mod tests {
             rating_hundredths: Some(435),
             country: None,
             roles: roles.iter().map(|&role| role.to_owned()).collect(),
+            terms_version: None,
+            terms_accepted_at: None,
             version: 1,
             created_at: long_ago,
             updated_at: long_ago,
@@ -232,6 +244,22 @@ mod tests {
             ..asha(&["user"])
         };
         assert_eq!(user, expected);
+    }
+
+    #[test]
+    fn terms_are_accepted_at_the_time_of_the_first_update_with_their_version() {
+        let mut user = asha(&["user"]);
+        let accept = |version: &str| UserUpdate {
+            terms_version: Some(version.to_owned()),
+            ..UserUpdate::default()
+        };
+        let later = now() + chrono::TimeDelta::days(1);
+        assert!(user.apply(accept("1"), now()).expect("allowed"));
+        assert!(!user.apply(accept("1"), later).expect("allowed"));
+        assert_eq!(user.terms_accepted_at, Some(now()));
+        assert!(user.apply(accept("2"), later).expect("allowed"));
+        assert_eq!(user.terms_version.as_deref(), Some("2"));
+        assert_eq!(user.terms_accepted_at, Some(later));
     }
 
     #[test]

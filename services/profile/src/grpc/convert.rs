@@ -39,6 +39,7 @@ pub(super) fn parse_registration(
         interests: fields::normalize_interests(&request.interests)?,
         profile_image_url: non_empty(request.profile_image_url),
         preferred_language,
+        terms_version: non_empty(request.terms_version),
     })
 }
 
@@ -56,6 +57,8 @@ pub(super) fn user_message(user: User) -> pb::User {
         rating_hundredths: user.rating_hundredths,
         country: user.country,
         roles: user.roles,
+        terms_version: user.terms_version,
+        terms_accepted_at: user.terms_accepted_at.map(timestamp),
         created_at: Some(timestamp(user.created_at)),
         updated_at: Some(timestamp(user.updated_at)),
     }
@@ -91,6 +94,7 @@ pub(super) fn parse_user_update(
         preferred_language: request.preferred_language,
         country: normalize_optional(request.country.as_deref(), fields::normalize_country)?,
         rating_hundredths: request.rating_hundredths,
+        terms_version: non_empty(request.terms_version),
     };
     Ok((request.user_id, update))
 }

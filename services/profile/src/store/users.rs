@@ -21,7 +21,7 @@ macro_rules! select_users {
                     preferred_language, (rating * 100)::integer AS rating_hundredths, country,
                     ARRAY(SELECT role FROM profile.user_roles AS r
                           WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
-                    version, created_at, updated_at
+                    terms_version, terms_accepted_at, version, created_at, updated_at
              FROM profile.users AS u ",
             $rest
         )
@@ -38,8 +38,10 @@ pub async fn insert(
     sqlx::query_scalar(
         "INSERT INTO profile.users
              (username, phone, sex, dob, bio, interests, profile_image_url, preferred_language,
-              registration_id, registration_hash, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+              registration_id, registration_hash, created_at, updated_at, terms_version,
+              terms_accepted_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12::text,
+                 CASE WHEN $12::text IS NOT NULL THEN $11 END)
          ON CONFLICT DO NOTHING
          RETURNING user_id",
     )
@@ -54,6 +56,7 @@ pub async fn insert(
     .bind(&registration.registration_id)
     .bind(registration.content_hash())
     .bind(now)
+    .bind(&registration.terms_version)
     .fetch_optional(tx)
     .await
 }
@@ -172,7 +175,7 @@ pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), ProfileErr
         "UPDATE profile.users
          SET username = $2, bio = $3, interests = $4, profile_image_url = $5,
              preferred_language = $6, country = $7, rating = $8::numeric / 100, version = $9,
-             updated_at = $10
+             updated_at = $10, terms_version = $11, terms_accepted_at = $12
          WHERE user_id = $1",
     )
     .bind(user.user_id)
@@ -185,6 +188,8 @@ pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), ProfileErr
     .bind(user.rating_hundredths)
     .bind(user.version)
     .bind(user.updated_at)
+    .bind(&user.terms_version)
+    .bind(user.terms_accepted_at)
     .execute(tx)
     .await
     .map_err(username_taken)?;

@@ -12,6 +12,7 @@ mod feed_recent;
 mod ratings;
 mod registration;
 mod roles;
+mod terms;
 mod updates;
 mod verified;
 
@@ -23,6 +24,7 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
+use talktime_profile::domain::RequiredTerms;
 use talktime_profile::grpc::ProfileApi;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::service::{ProfileOperations, ProfileParts};
@@ -55,6 +57,7 @@ impl TestProfile {
             calls: calls.expect("a URL"),
             counts_ttl: Duration::ZERO,
             require_verified: false,
+            required_terms: RequiredTerms::default(),
         }));
         Self {
             api,
@@ -165,6 +168,7 @@ fn registration(username: &str, role: &str) -> pb::CreateUserRequest {
         interests: vec!["music".to_owned()],
         profile_image_url: Some("https://example.com/a.png".to_owned()),
         preferred_language: "hi".to_owned(),
+        terms_version: None,
     }
 }
 

@@ -29,6 +29,8 @@ async fn a_registration_creates_a_user_with_the_requested_role() {
         rating_hundredths: None,
         country: None,
         roles: vec!["listener".to_owned()],
+        terms_version: None,
+        terms_accepted_at: None,
         created_at: now,
         updated_at: now,
     };
@@ -134,7 +136,10 @@ async fn one_registration_does_not_create_two_users() {
 #[tokio::test]
 async fn fields_that_break_a_rule_are_refused() {
     type RequestChange = fn(&mut pb::CreateUserRequest);
-    let cases: [(&str, RequestChange); 12] = [
+    let cases: [(&str, RequestChange); 13] = [
+        ("invalid_terms_version", |r| {
+            r.terms_version = Some("two words".to_owned());
+        }),
         ("invalid_username", |r| r.username = "a b".to_owned()),
         ("invalid_phone", |r| r.phone = "98765".to_owned()),
         ("invalid_sex", |r| r.sex = "unknown".to_owned()),

@@ -57,7 +57,10 @@ async fn an_update_without_a_difference_publishes_no_event() {
 #[tokio::test]
 async fn fields_that_break_a_rule_are_refused() {
     type RequestChange = fn(&mut pb::UpdateUserRequest);
-    let cases: [(&str, RequestChange); 8] = [
+    let cases: [(&str, RequestChange); 9] = [
+        ("invalid_terms_version", |r| {
+            r.terms_version = Some("two words".to_owned());
+        }),
         ("invalid_username", |r| r.username = Some("ab".to_owned())),
         ("invalid_bio", |r| r.bio = Some("x".repeat(501))),
         ("invalid_interests", |r| {
