@@ -126,6 +126,32 @@ async fn a_deleted_user_is_gone_and_so_are_their_tokens() {
 }
 
 #[tokio::test]
+async fn a_deletion_may_have_a_reason() {
+    let app = connect_app().await;
+    for body in [
+        json!({"reason": "No time"}),
+        json!({"reason": null}),
+        json!({}),
+    ] {
+        let person = app.sign_up(UserRole::User).await;
+        let deleted = app.delete("/users/me").as_user(&person).json(&body);
+        assert_eq!(deleted.answer().await.status, 200, "{body}");
+    }
+    let person = app.sign_up(UserRole::User).await;
+    let body = json!({"reason": "x".repeat(501)});
+    let refused = app
+        .delete("/users/me")
+        .as_user(&person)
+        .json(&body)
+        .answer();
+    assert_problem(&refused.await, 400, "invalid_reason");
+    let me = app.get("/users/me").as_user(&person).answer().await;
+    assert_eq!(me.status, 200, "{me:?}");
+    let in_query = app.delete("/users/me?reason=No+time").as_user(&person);
+    assert_eq!(in_query.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn nobody_is_deleted_in_the_middle_of_a_call() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;

@@ -8,11 +8,11 @@ use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
     DeleteUserRequest, GetUserRequest, Interests, UpdateUserRequest, User,
 };
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
 use crate::clients::{ProfileClient, WalletClient};
-use crate::extract::Json;
+use crate::extract::{BodyOrQuery, Json};
 use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{Role, Sex};
 use crate::problem::Result;
@@ -185,6 +185,16 @@ pub(super) async fn update_profile(
     Ok(Json(user.into()))
 }
 
+#[derive(eserde::Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeletionBody {
+    /// The reason, in the user's own words. It is stored with the role and the day, but without the user.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    #[param(max_length = 500)]
+    reason: Option<String>,
+}
+
 /// Delete the current user's account.
 ///
 /// Every service deletes the user's data, and all tokens are revoked before the answer. The account cannot be deleted
@@ -195,8 +205,11 @@ pub(super) async fn update_profile(
     path = "/users/me",
     tag = "people",
     security(("access_token" = [])),
+    params(DeletionBody),
+    request_body = Option<DeletionBody>,
     responses(
         (status = 200, body = Message),
+        (status = 400, description = "invalid_reason"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "on_a_call, payout_in_progress"),
     )
@@ -205,9 +218,14 @@ pub(super) async fn delete_account(
     State(mut profile): State<ProfileClient>,
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
+    BodyOrQuery(body): BodyOrQuery<DeletionBody>,
 ) -> Result<Json<Message>> {
     let user_id = current_user.user_id;
     check_no_payout_in_progress(&wallet, user_id).await?;
-    profile.delete_user(DeleteUserRequest { user_id }).await?;
+    let request = DeleteUserRequest {
+        user_id,
+        reason: body.reason,
+    };
+    profile.delete_user(request).await?;
     Ok(Json(Message::new("User deleted successfully")))
 }

@@ -41,9 +41,13 @@ impl DeletionService {
 
     /// Deletes a user who is not on a call. After an error other than [`ProfileError::UserNotFound`] and
     /// [`ProfileError::OnACall`] the deletion may have been requested: then the sweep finishes it.
-    pub async fn delete_user(&self, user_id: i64) -> Result<(), ProfileError> {
+    pub async fn delete_user(
+        &self,
+        user_id: i64,
+        reason: Option<&str>,
+    ) -> Result<(), ProfileError> {
         self.prevent_calls(user_id).await?;
-        self.request_deletion(user_id).await?;
+        self.request_deletion(user_id, reason).await?;
         failpoint::reach("profile.deletion.requested");
         self.finish_deletion(user_id).await
     }
@@ -58,9 +62,13 @@ impl DeletionService {
         Ok(())
     }
 
-    async fn request_deletion(&self, user_id: i64) -> Result<(), ProfileError> {
+    async fn request_deletion(
+        &self,
+        user_id: i64,
+        reason: Option<&str>,
+    ) -> Result<(), ProfileError> {
         let mut tx = self.db.begin().await?;
-        if !pending_deletions::insert(&mut tx, user_id).await? {
+        if !pending_deletions::insert(&mut tx, user_id, reason).await? {
             return Err(ProfileError::UserNotFound);
         }
         tx.commit().await?;

@@ -11,7 +11,7 @@ use crate::domain::{
     username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
-use crate::store::{spent_registrations, user_blocks, user_roles, users};
+use crate::store::{deletion_reasons, spent_registrations, user_blocks, user_roles, users};
 
 /// The most users, or planned calls, that one request may name.
 const LOOKUPS_MAX: usize = 200;
@@ -158,14 +158,16 @@ impl UserService {
     /// Deletes a user here at once, and in the other services by an event. This is the last step of a deletion:
     /// see [`crate::deletions`].
     pub async fn delete_user(&self, user_id: i64) -> Result<(), ProfileError> {
+        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        deletion_reasons::insert_from_pending(&mut tx, user_id, india::date(now)).await?;
         let user = users::delete(&mut tx, user_id)
             .await?
             .ok_or(ProfileError::UserNotFound)?;
         if let Some(registration_id) = &user.registration_id {
             spent_registrations::insert(&mut tx, registration_id).await?;
         }
-        append_user_deleted(&mut tx, user_id, user.version, self.clock.now()).await?;
+        append_user_deleted(&mut tx, user_id, user.version, now).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(())

@@ -65,7 +65,7 @@ pub(super) fn user_message(user: User) -> pb::User {
 }
 
 /// Drops an empty text, which means none (contract, section 11).
-fn non_empty(text: Option<String>) -> Option<String> {
+pub(super) fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 

@@ -97,10 +97,12 @@ impl ProfileService for ProfileApi {
         &self,
         request: Request<pb::DeleteUserRequest>,
     ) -> Result<Response<pb::DeleteUserResponse>, Status> {
-        let user_id = request.into_inner().user_id;
+        let request = request.into_inner();
+        let reason = convert::normalize_optional(request.reason.as_deref(), normalize_reason)
+            .map_err(status_of)?;
         self.operations
             .deletions
-            .delete_user(user_id)
+            .delete_user(request.user_id, convert::non_empty(reason).as_deref())
             .await
             .map_err(status_of)?;
         Ok(Response::new(pb::DeleteUserResponse {}))

@@ -1,5 +1,6 @@
 //! Statements of the schema `profile`, one file for each table.
 
+pub mod deletion_reasons;
 pub mod feed_listeners;
 pub mod feed_pages;
 pub mod feed_stats;

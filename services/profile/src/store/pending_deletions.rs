@@ -6,16 +6,24 @@ use talktime_kit::db::PgConnection;
 /// The duration of a lease, which is longer than any request may take.
 const LEASE_SECS: f64 = 10.0;
 
-/// Requests a deletion and leases it; returns whether there is such a user.
-pub async fn insert(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
+/// Requests a deletion and leases it; returns whether there is such a user. A repeated request keeps the reason of
+/// the first one unless it has one of its own.
+pub async fn insert(
+    tx: &mut PgConnection,
+    user_id: i64,
+    reason: Option<&str>,
+) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
-        "INSERT INTO profile.pending_deletions (user_id, next_attempt_at)
-         SELECT user_id, clock_timestamp() + make_interval(secs => $2)
+        "INSERT INTO profile.pending_deletions AS pending (user_id, next_attempt_at, reason)
+         SELECT user_id, clock_timestamp() + make_interval(secs => $2), $3::text
          FROM profile.users WHERE user_id = $1 FOR KEY SHARE
-         ON CONFLICT (user_id) DO UPDATE SET next_attempt_at = excluded.next_attempt_at",
+         ON CONFLICT (user_id) DO UPDATE
+             SET next_attempt_at = excluded.next_attempt_at,
+                 reason = COALESCE(excluded.reason, pending.reason)",
     )
     .bind(user_id)
     .bind(LEASE_SECS)
+    .bind(reason)
     .execute(tx)
     .await?;
     Ok(inserted.rows_affected() == 1)

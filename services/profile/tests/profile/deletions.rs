@@ -99,7 +99,9 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
         let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL")).expect("a URL");
         DeletionService::new(db, users, auth, calls)
     };
-    let cut_off = deletions("http://127.0.0.1:1").delete_user(asha).await;
+    let cut_off = deletions("http://127.0.0.1:1")
+        .delete_user(asha, Some("No time"))
+        .await;
     let error = Error::from(cut_off.expect_err("auth is away"));
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     profile.user(asha).await.expect("still there");
@@ -119,4 +121,52 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
     );
     let left = "SELECT count(*) FROM profile.pending_deletions";
     assert_eq!(profile.count(left).await, 0);
+    assert_eq!(
+        load_reasons(&profile).await,
+        [("listener".to_owned(), "No time".to_owned())]
+    );
+}
+
+/// Loads role and reason of all finished deletions.
+async fn load_reasons(profile: &TestProfile) -> Vec<(String, String)> {
+    sqlx::query_as(
+        "SELECT role, reason FROM profile.deletion_reasons WHERE day = '2027-01-15' ORDER BY reason",
+    )
+    .fetch_all(&profile.database.app_pool)
+    .await
+    .expect("readable")
+}
+
+#[tokio::test]
+async fn the_reason_of_a_deletion_is_kept_without_the_person() {
+    let profile = TestProfile::start().await;
+    let reasons = [
+        ("asha", "listener", Some("No time")),
+        ("ravi", "user", Some("")),
+        ("devi", "user", None),
+    ];
+    for (name, role, reason) in reasons {
+        let user_id = profile.register(name, role).await.user_id;
+        let deleted = profile.delete_because(user_id, reason).await;
+        deleted.expect("deleted");
+    }
+    assert_eq!(
+        load_reasons(&profile).await,
+        [("listener".to_owned(), "No time".to_owned())]
+    );
+    let columns = "SELECT count(*) FROM information_schema.columns
+                   WHERE table_schema = 'profile' AND table_name = 'deletion_reasons'";
+    assert_eq!(
+        profile.count(columns).await,
+        4,
+        "a key, a role, a reason and a day"
+    );
+
+    let meena = profile.register("meena", "user").await.user_id;
+    let refused = profile.delete_because(meena, Some(&"x".repeat(501))).await;
+    assert_eq!(
+        refused.expect_err("too long"),
+        refusal(Code::InvalidArgument, "invalid_reason")
+    );
+    profile.user(meena).await.expect("not deleted");
 }

@@ -90,7 +90,14 @@ impl TestProfile {
     }
 
     async fn delete(&self, user_id: i64) -> Result<(), Refusal> {
-        let request = Request::new(pb::DeleteUserRequest { user_id });
+        self.delete_because(user_id, None).await
+    }
+
+    async fn delete_because(&self, user_id: i64, reason: Option<&str>) -> Result<(), Refusal> {
+        let request = Request::new(pb::DeleteUserRequest {
+            user_id,
+            reason: reason.map(str::to_owned),
+        });
         into_result(self.api.delete_user(request).await).map(|_| ())
     }
 
