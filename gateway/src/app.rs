@@ -7,6 +7,7 @@ use talktime_kit::grpc::client::{connect, connect_and_watch};
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::{Clock, redis};
 
+use crate::app_config::AppConfigFile;
 use crate::clients::{
     AuthClient, CallsClient, PresenceClient, PresenceHealth, ProfileClient, VerificationClient,
     WalletClient,
@@ -59,12 +60,15 @@ parts! {
     clock: Clock,
     trusted_proxies: TrustedProxies,
     compatibility: CompatibilityConfig,
+    app_config: AppConfigFile,
 }
 
 impl AppState {
     /// Creates all parts. Connections are established in the background.
     pub fn connect(config: &Config, clock: Clock, lifecycle: Lifecycle) -> anyhow::Result<Self> {
         let peers = &config.peers;
+        let app_config = AppConfigFile::open(config.app_config_file.clone())?;
+        app_config.start_reloads(&lifecycle);
         let auth = AuthClient::new(connect(&peers.auth)?);
         let keys = SigningKeys::new(auth.clone());
         let redis = redis::connect(&config.redis)?;
@@ -115,6 +119,7 @@ impl AppState {
             clock,
             trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
             compatibility: config.compatibility,
+            app_config,
         })))
     }
 

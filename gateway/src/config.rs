@@ -30,6 +30,10 @@ pub struct Config {
     /// Answers for apps that were written for the original back end.
     #[serde(default)]
     pub compatibility: CompatibilityConfig,
+    /// Path of the JSON file with the configuration of apps, in the form of the answer of `/app/config`. It is read
+    /// again every few seconds. Without it, the answer has defaults.
+    #[serde(default)]
+    pub app_config_file: Option<String>,
 }
 
 /// Answers for apps that were written for the original back end and that contradict the contract. All of them are off

@@ -6,6 +6,7 @@
 //! the endpoints, and [`ws`] serves sockets.
 
 pub mod app;
+pub mod app_config;
 pub mod clients;
 pub mod concurrency;
 pub mod config;

@@ -41,6 +41,7 @@ fn config() -> Config {
         sockets: SocketsConfig::default(),
         limits: LimitsConfig::default(),
         compatibility: CompatibilityConfig::default(),
+        app_config_file: None,
     }
 }
 

@@ -241,6 +241,11 @@ async fn run(file: &str) {
 }
 
 #[tokio::test]
+async fn the_page_about_the_configuration_of_the_app() {
+    run("config.md").await;
+}
+
+#[tokio::test]
 async fn the_page_about_logging_in() {
     run("login.md").await;
 }
@@ -274,6 +279,7 @@ async fn the_page_about_errors() {
 #[test]
 fn every_page_is_run() {
     let run = [
+        "config.md",
         "login.md",
         "finding.md",
         "calls.md",

@@ -1,6 +1,7 @@
 //! The contract of the public API, endpoint by endpoint, through the gateway.
 
 mod access;
+mod app_config;
 mod auth;
 mod availability;
 mod badges;

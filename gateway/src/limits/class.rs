@@ -28,8 +28,9 @@ const UPLOADS: [&str; 3] = [
     "/verification/upload-ticket",
     "/verification/confirm",
 ];
-/// Sockets have limits of their own, and payment providers must be able to send every notification.
-const NOT_COUNTED: [&str; 3] = ["/ws/", "/payments/webhook", "/docs"];
+/// Sockets have limits of their own, and payment providers must be able to send every notification. Every app reads its
+/// configuration at its start, from memory, and many users share the address of a mobile network.
+const NOT_COUNTED: [&str; 4] = ["/ws/", "/payments/webhook", "/docs", "/app/config"];
 
 impl RateClass {
     /// Returns the class of a route, or `None` for a route that is not limited.
@@ -121,6 +122,7 @@ mod tests {
             ),
             (Method::PUT, "/users/me", Some(RateClass::Write)),
             (Method::GET, "/ws/presence", None),
+            (Method::GET, "/app/config", None),
         ] {
             assert_eq!(RateClass::of(&method, route), class, "{method} {route}");
         }

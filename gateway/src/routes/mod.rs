@@ -1,6 +1,7 @@
 //! The endpoints, one file for each group. A handler converts the request, calls a service, and converts the answer. The
 //! names in JSON are those of the contract (`rest.md`, sections 2 to 8).
 
+mod app_config;
 mod auth;
 mod badges;
 mod blocks;
@@ -145,6 +146,7 @@ fn login_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::end_session))
         .routes(routes!(keys::read_key_set))
+        .routes(routes!(app_config::read_app_config))
 }
 
 fn user_routes() -> OpenApiRouter<AppState> {
