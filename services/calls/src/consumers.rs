@@ -28,15 +28,13 @@ impl EventConsumer {
 
 impl Handler for EventConsumer {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let version = event.version;
         match event.kind {
             Some(Kind::UserRegistered(user)) if user.role == ROLE_LISTENER => {
-                badges::add_listener(tx, user.user_id).await?;
-            }
-            Some(Kind::RoleChanged(change)) if change.role == ROLE_LISTENER && change.active => {
-                badges::add_listener(tx, change.user_id).await?;
+                badges::upsert_listener(tx, user.user_id, version, true).await?;
             }
             Some(Kind::RoleChanged(change)) if change.role == ROLE_LISTENER => {
-                badges::remove_listener(tx, change.user_id).await?;
+                badges::upsert_listener(tx, change.user_id, version, change.active).await?;
             }
             // The call ends in transactions of its own before this transaction locks its row; both may run
             // twice.
@@ -50,6 +48,7 @@ impl Handler for EventConsumer {
             Some(Kind::UserDeleted(user)) => {
                 self.calls.forbid_calls_of(user.user_id).await?;
                 calls::clear_username(tx, user.user_id).await?;
+                badges::upsert_listener(tx, user.user_id, version, false).await?;
                 badges::delete_of_user(tx, user.user_id).await?;
                 call_ratings::delete_of_user(tx, user.user_id).await?;
             }

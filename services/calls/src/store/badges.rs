@@ -157,7 +157,7 @@ pub async fn list_talked_secs(
                  WHERE c.listener_id = l.user_id AND c.status = 'completed'
                    AND c.created_at >= $1 - make_interval(days => $5) AND c.created_at < $2
                    AND c.end_time >= $1 AND c.end_time < $2)
-         FROM calls.listeners AS l WHERE l.user_id > $3 ORDER BY l.user_id LIMIT $4",
+         FROM calls.listeners AS l WHERE l.user_id > $3 AND l.active ORDER BY l.user_id LIMIT $4",
     )
     .bind(span.from)
     .bind(span.until)
@@ -253,33 +253,37 @@ pub async fn insert_assigned_day(
 
 /// Whether the user is a listener.
 pub async fn is_listener(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.listeners WHERE user_id = $1)")
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.listeners WHERE user_id = $1 AND active)")
         .bind(user_id)
         .fetch_one(connection)
         .await
 }
 
-/// Adds a listener.
-pub async fn add_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO calls.listeners (user_id) VALUES ($1) ON CONFLICT DO NOTHING")
-        .bind(user_id)
-        .execute(tx)
-        .await?;
-    Ok(())
-}
-
-/// Removes a listener; their badges stay.
-pub async fn remove_listener(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM calls.listeners WHERE user_id = $1")
-        .bind(user_id)
-        .execute(tx)
-        .await?;
+/// Stores whether a user is a listener, as of a version of the user, unless a later version is stored. The badges of
+/// a former listener stay.
+pub async fn upsert_listener(
+    tx: &mut PgConnection,
+    user_id: i64,
+    version: i64,
+    is_active: bool,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO calls.listeners AS listener (user_id, role_version, active)
+         VALUES ($1, $2, $3)
+         ON CONFLICT (user_id) DO UPDATE
+             SET role_version = excluded.role_version, active = excluded.active
+             WHERE listener.role_version < excluded.role_version",
+    )
+    .bind(user_id)
+    .bind(version)
+    .bind(is_active)
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
 /// Deletes the badges of a deleted user.
 pub async fn delete_of_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
-    remove_listener(tx, user_id).await?;
     sqlx::query("DELETE FROM calls.listener_badges WHERE listener_id = $1")
         .bind(user_id)
         .execute(tx)

@@ -29,7 +29,7 @@ async fn listeners_with_talk_time() -> (TestDatabase, BadgeService) {
     let database = TestDatabase::new(SCHEMA).await;
     for (listener_id, hours) in LISTENERS.into_iter().zip(HOURS) {
         let mut connection = database.connect().await;
-        badges::add_listener(&mut connection, listener_id)
+        badges::upsert_listener(&mut connection, listener_id, 1, true)
             .await
             .expect("added");
         // Calls count that end in the last second of the day, but not those of the next day.
@@ -261,4 +261,34 @@ async fn the_week_of_a_summary_begins_on_monday_in_india() {
         let count = history::count_this_week(&mut connection, LISTENERS[0], at(now)).await;
         assert_eq!(count.expect("counted"), expected, "{now}");
     }
+}
+
+#[tokio::test]
+async fn the_latest_version_of_a_role_counts_in_any_order_of_events() {
+    let (database, badges) = listeners_with_talk_time().await;
+    let mut tx = database.app.begin().await.expect("begun");
+    let registered = (1, true);
+    let revoked = (2, false);
+    let granted = (3, true);
+    let deleted = (4, false);
+    for (user_id, (events, is_listener)) in (100..).zip([
+        (vec![deleted, registered], false),
+        (vec![registered, deleted], false),
+        (vec![granted, revoked, registered], true),
+        (vec![deleted, granted, revoked, registered], false),
+    ]) {
+        for (version, is_active) in &events {
+            let stored = badges::upsert_listener(&mut tx, user_id, *version, *is_active).await;
+            stored.expect("stored");
+        }
+        let found = badges::is_listener(&mut tx, user_id).await.expect("found");
+        assert_eq!(found, is_listener, "{events:?}");
+    }
+    tx.commit().await.expect("committed");
+    let assigned = badges.assign_badges(None).await.expect("assigned");
+    let listeners: i64 = assigned.counts.iter().sum();
+    assert_eq!(
+        listeners, 5,
+        "the four with talk time, and the one who is active"
+    );
 }
