@@ -1,7 +1,7 @@
 //! `profile.deletion_reasons`: why users have deleted their accounts, without the users.
 
 use chrono::NaiveDate;
-use sqlx::PgConnection;
+use talktime_kit::db::PgConnection;
 
 /// Copies the reason of a pending deletion, if it has one. A user with the role listener counts as a listener, and
 /// everyone else as a user. It must run before the rows of the user are deleted.
