@@ -17,6 +17,7 @@ use crate::extract::TrustedProxies;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::keys::SigningKeys;
 use crate::limits::RateLimiter;
+use crate::pending_ends::PendingEnds;
 use crate::revocations::RevocationList;
 use crate::token::TokenVerifier;
 use crate::ws::{ConnectionSlots, SocketHub, SocketService};
@@ -47,6 +48,7 @@ parts! {
     presence_health: PresenceHealth,
     wallet: WalletClient,
     calls: CallsClient,
+    pending_ends: PendingEnds,
     verification: VerificationClient,
     keys: SigningKeys,
     revocations: RevocationList,
@@ -105,6 +107,7 @@ impl AppState {
             presence,
             presence_health: PresenceHealth::new(presence_health),
             wallet: WalletClient::new(connect(&peers.wallet)?),
+            pending_ends: PendingEnds::start(calls.clone(), &lifecycle),
             calls,
             verification: VerificationClient::new(connect(&peers.verification)?),
             keys,

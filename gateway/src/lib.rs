@@ -21,6 +21,7 @@ pub mod middleware;
 pub mod number;
 pub mod openapi;
 pub mod paging;
+pub mod pending_ends;
 pub mod problem;
 pub mod revocations;
 pub mod routes;

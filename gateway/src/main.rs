@@ -9,7 +9,7 @@ use talktime_gateway::{routes, ws};
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
-#[command(about)]
+#[command(about, version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

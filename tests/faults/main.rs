@@ -18,6 +18,7 @@ mod refill;
 mod replicas;
 mod revocations;
 mod roles;
+mod silent;
 mod traces;
 mod uploads;
 

@@ -14,7 +14,7 @@ use crate::take_stack;
 const GRACE: &str = "TALKTIME_VERIFICATION__RECONCILER__GRACE_SECS=2";
 const EVERY: &str = "TALKTIME_VERIFICATION__RECONCILER__EVERY_SECS=1";
 
-async fn upload(app: &TestApp, person: &AppUser) -> ApiAnswer {
+pub(crate) async fn upload(app: &TestApp, person: &AppUser) -> ApiAnswer {
     let body = form("sample.wav", &audio::wav(40), None);
     let ask = app.post("/verification/upload-audio-file").as_user(person);
     ask.body(FORM_TYPE, body).answer().await

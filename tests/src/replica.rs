@@ -101,7 +101,12 @@ pub async fn start_profile(settings: &[(&str, &str)]) -> ServiceReplica {
 /// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
 /// killed (`kill -9`) when it is dropped.
 pub async fn start_calls() -> Child {
-    ServiceReplica::start("calls", &[]).await.process
+    start_calls_with(&[]).await.process
+}
+
+/// The same with these settings besides the stack's, and its address.
+pub async fn start_calls_with(settings: &[(&str, &str)]) -> ServiceReplica {
+    ServiceReplica::start("calls", settings).await
 }
 
 /// The same for presence, with these settings besides the stack's: it sweeps.

@@ -157,9 +157,16 @@ pub(crate) fn client_variables(
             set(instance, "OWNER_DATABASE_URL", owner_url(stack, service));
         }
     }
-    // Some tests suspend NATS.
-    if let Some(pid) = pid_of(StackUnit::Nats.into()) {
-        set(StackUnit::Nats.into(), "PID", pid.to_string());
+    // Some tests suspend these.
+    for part in [
+        StackUnit::Postgres,
+        StackUnit::Redis,
+        StackUnit::Nats,
+        StackUnit::S3,
+    ] {
+        if let Some(pid) = pid_of(part.into()) {
+            set(part.into(), "PID", pid.to_string());
+        }
     }
     variables
 }

@@ -15,6 +15,7 @@ use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{AdminUser, IdempotencyKey, Json, PathId, is_admin};
 use crate::number::Hundredths;
 use crate::openapi::values;
+use crate::pending_ends::PendingEnds;
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
@@ -244,7 +245,7 @@ impl TryFrom<EndCallResponse> for EndAnswer {
     )
 )]
 pub(super) async fn end_call(
-    State(mut calls): State<CallsClient>,
+    State(pending_ends): State<PendingEnds>,
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<EndBody>,
@@ -254,8 +255,9 @@ pub(super) async fn end_call(
         user_id: current_user.user_id,
         reason: end_reason(body.reason.as_deref())?.into(),
         idempotency_key,
+        waited_ms: 0,
     };
-    let call = calls.end_call(request).await?.into_inner();
+    let call = pending_ends.end_call(request).await?;
     Ok(Json(call.try_into()?))
 }
 

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use prost::Message as _;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::messaging::{HEADER_ID, HEADER_SUBJECT};
+use talktime_kit::progress::LoopProgress;
 use talktime_kit::{Clock, messaging};
 use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::events::{LIVE_PRESENCE_SUBJECT, STREAM_SUBJECTS};
@@ -28,6 +29,8 @@ const EVENTS_READ_BACK: u64 = 10_000;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How often the follower checks whether the stream was replaced.
 const STREAM_CHECK_EVERY: Duration = Duration::from_secs(5);
+/// The follower turns with each event and each check, and every wait for NATS ends by a deadline.
+const TURN_MAX: Duration = Duration::from_secs(60);
 
 /// Feeds the stream of events into the hub.
 pub struct EventFollower {
@@ -55,9 +58,10 @@ impl EventFollower {
 
     async fn follow_events(&self) {
         let jetstream = messaging::open_jetstream(self.nats.clone());
+        let progress = self.lifecycle.register_loop("gateway.events", TURN_MAX);
         let mut reading = None;
         loop {
-            if let Err(error) = self.read_stream(&jetstream, &mut reading).await {
+            if let Err(error) = self.read_stream(&jetstream, &mut reading, &progress).await {
                 let error = format!("{error:#}");
                 tracing::warn!(
                     error,
@@ -73,7 +77,9 @@ impl EventFollower {
         &self,
         jetstream: &jetstream::Context,
         reading: &mut Option<StreamReading>,
+        progress: &LoopProgress,
     ) -> anyhow::Result<()> {
+        progress.record_turn();
         let mut stream = messaging::ensure_stream(jetstream).await?;
         let info = stream.info().await?.clone();
         let current = match reading.take() {
@@ -83,6 +89,7 @@ impl EventFollower {
         let mut messages = messages_after(&stream, current.stream_seq).await?;
         let mut check = interval_at(Instant::now() + STREAM_CHECK_EVERY, STREAM_CHECK_EVERY);
         loop {
+            progress.record_turn();
             self.switch_when_caught_up(current);
             let message = tokio::select! {
                 message = messages.next() => message,

@@ -10,7 +10,7 @@ use talktime_kit::{cli, db};
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
-#[command(about)]
+#[command(about, version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -37,6 +37,7 @@ pub enum DeadLetters {
 }
 
 #[derive(Parser)]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: ServeOrCommon,

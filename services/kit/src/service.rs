@@ -6,7 +6,6 @@ use tonic::service::Routes;
 use crate::clock::Clock;
 use crate::config::ServiceConfig;
 use crate::db::{self, Schema};
-use crate::deadlines;
 use crate::gauges;
 use crate::grpc::server;
 use crate::lifecycle::Lifecycle;
@@ -39,7 +38,6 @@ impl Service {
     /// The configuration is invalid, or the operations port is in use.
     pub async fn start(config: ServiceConfig, schema: Schema) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(schema.name, &config.process.telemetry)?;
-        deadlines::register_metrics();
         let lifecycle = Lifecycle::default();
         ops::listen(
             config.process.ops.listen,

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::prelude::*;
 
 use crate::config::TelemetryConfig;
+use crate::deadlines;
 
 /// Bounds of latency histograms, in seconds: from a cache hit to a minute that is billed a minute late.
 const LATENCY_BUCKETS_SECS: &[f64] = &[
@@ -49,6 +50,8 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS_SECS)?
         .add_global_label("service", service)
         .install_recorder()?;
+    metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    deadlines::register_metrics();
     Ok(Telemetry {
         tracer_provider,
         metrics,

@@ -14,7 +14,7 @@ use talktime_profile::peers::SourceClients;
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
-#[command(about)]
+#[command(about, version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

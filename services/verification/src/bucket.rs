@@ -18,13 +18,18 @@ use aws_smithy_http_client::Builder as HttpClientBuilder;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
+use talktime_kit::deadlines::{Peer, await_answer};
 use talktime_kit::{Error, Kind};
 
 use crate::config::S3Config;
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// One attempt of an operation, which moves at most 10 MB.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+/// The next bytes of an object.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u32 = 2;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Objects in one page of a listing.
@@ -158,10 +163,10 @@ impl ObjectBucket {
     /// Returns whether the bucket answers, and logs the reason if it does not.
     pub async fn is_reachable(&self) -> bool {
         let request = self.client.head_bucket().bucket(&self.name).send();
-        let reason = match tokio::time::timeout(CHECK_TIMEOUT, request).await {
+        let reason = match await_answer(Peer::ObjectStore, CHECK_TIMEOUT, request).await {
             Ok(Ok(_)) => return true,
             Ok(Err(error)) => DisplayErrorContext(error).to_string(),
-            Err(_elapsed) => "no answer in time".to_owned(),
+            Err(missed) => missed.to_string(),
         };
         tracing::warn!(
             bucket = self.name,
@@ -178,7 +183,11 @@ pub struct ObjectReader(ByteStream);
 impl ObjectReader {
     /// Reads the next chunk; `None` after the last one.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        self.0.next().await.transpose().map_err(as_unavailable)
+        let chunk = await_answer(Peer::ObjectStore, CHUNK_TIMEOUT, self.0.next()).await;
+        chunk
+            .map_err(as_unavailable)?
+            .transpose()
+            .map_err(as_unavailable)
     }
 }
 
@@ -202,6 +211,7 @@ impl ListedObject {
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
         .build()
 }

@@ -148,6 +148,16 @@ impl Call {
         (self.read_at - began_at).to_std().ok()
     }
 
+    /// Returns the call as if the row had been read earlier, but not before the start.
+    #[must_use]
+    pub fn view_earlier(&self, by: TimeDelta) -> Self {
+        let read_at = self.read_at - by;
+        Self {
+            read_at: self.start_time.map_or(read_at, |start| start.max(read_at)),
+            ..self.clone()
+        }
+    }
+
     /// End of the given minute; `None` before the start.
     pub fn end_of_minute(&self, minute: i32) -> Option<DateTime<Utc>> {
         let talked_secs = i64::from(minute) * i64::from(self.minute_secs);

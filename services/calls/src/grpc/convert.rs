@@ -1,6 +1,6 @@
 //! Converts between the wire and the domain.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::idempotency;
 use talktime_proto::calls::v1::{
     self as wire, BillMinuteRequest, CleanUpResponse, EmergencyEndCallRequest, EndCallRequest,
@@ -19,6 +19,9 @@ use crate::saga::{
     BILL_ROUTE, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
     START_ROUTE, StartRequest, SweepOutcome,
 };
+
+/// A call does not end longer ago than this, however long nobody could end it: 15 minutes.
+const WAITED_MAX_MS: i64 = 15 * 60 * 1_000;
 
 pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
@@ -52,6 +55,7 @@ pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest
         user_id: request.user_id,
         as_admin: false,
         status,
+        waited: TimeDelta::milliseconds(request.waited_ms.clamp(0, WAITED_MAX_MS)),
         idempotency,
     })
 }
@@ -86,6 +90,7 @@ pub(super) fn parse_emergency_end_request(
         user_id,
         as_admin: request.as_admin,
         status: call::CallStatus::Dropped,
+        waited: TimeDelta::zero(),
         idempotency,
     })
 }

@@ -1,5 +1,6 @@
 //! Requests to the saga and their outcomes.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency;
 
@@ -74,6 +75,8 @@ pub struct HangUpRequest {
     pub as_admin: bool,
     /// Status of the ended call.
     pub status: CallStatus,
+    /// Time since the user asked first, if the call could not be ended then.
+    pub waited: TimeDelta,
     pub idempotency: Option<idempotency::Request>,
 }
 

@@ -60,6 +60,15 @@ impl EndRequest {
         }
     }
 
+    /// Returns the call as it was when the user asked first. A call that nobody could end then ends as of
+    /// that moment, and what was charged beyond it is returned.
+    fn view_when_asked(&self, call: &Call) -> Call {
+        match self {
+            Self::HangUp(end) => call.view_earlier(end.waited),
+            Self::ByService(..) => call.clone(),
+        }
+    }
+
     fn idempotency(&self) -> Option<&idempotency::Request> {
         match self {
             Self::HangUp(end) => end.idempotency.as_ref(),
@@ -177,7 +186,7 @@ impl EndBatchHandler {
         let decision = match call.phase {
             CallPhase::Active if !ended_earlier_in_batch => {
                 let cause = request.cause(call);
-                match steps::resolve_end(call, cause, &self.limits) {
+                match steps::resolve_end(&request.view_when_asked(call), cause, &self.limits) {
                     Some(ending) => EndDecision::End(ending, cause),
                     None => return Ok(EndDecision::Nothing),
                 }

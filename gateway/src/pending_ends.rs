@@ -1,0 +1,215 @@
+//! Ends of calls that were asked for and could not be answered.
+//!
+//! While the calls service or its database is silent, nobody can end a call, and its minutes are charged all the
+//! same, by another replica or afterwards. A user who has hung up does not pay for that: this module remembers
+//! when an end was first asked for, repeats it until it is answered, and states how long ago it was. The call ends
+//! as of that moment. What is remembered is lost with the process; then the repetition of the app counts from its
+//! own time.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::{Error, Kind, grpc};
+use talktime_proto::calls::v1::{EndCallRequest, EndCallResponse};
+
+use crate::clients::CallsClient;
+
+/// Ends that are remembered at most; further ones are asked for once, as the app asks.
+const PENDING_MAX: usize = 10_000;
+/// How long an end is repeated, and its answer kept for the app.
+const PENDING_FOR: Duration = Duration::from_mins(10);
+/// The time limit of one attempt of a repetition.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Repetitions in one turn, so that an outage with many ends does not become a flood of them.
+const REPEATS_PER_TURN_MAX: usize = 64;
+/// Repetitions at the same time.
+const CONCURRENT_REPEATS_MAX: usize = 32;
+/// An end that is answered so soon ends when it is answered.
+const WAITED_MIN: Duration = Duration::from_secs(1);
+
+const REPEAT_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("gateway.pending_ends"),
+    interval: Duration::from_millis(500),
+    retry_after: Duration::from_millis(500),
+    deadline: Duration::from_mins(1),
+    first_turn: FirstTurn::AfterInterval,
+};
+
+/// The call, and the user who ends it.
+type EndKey = (i64, i64);
+
+/// The ends that are not answered yet; cheap to clone.
+#[derive(Clone)]
+pub struct PendingEnds {
+    calls: CallsClient,
+    ends: Arc<Mutex<HashMap<EndKey, PendingEnd>>>,
+}
+
+struct PendingEnd {
+    request: EndCallRequest,
+    asked_at: Instant,
+    /// Begin of the last attempt.
+    tried_at: Instant,
+    /// Attempts under way; an end is repeated while there is none.
+    attempts: usize,
+    /// The answer to a repetition, for the app to fetch.
+    answer: Option<EndCallResponse>,
+}
+
+/// An attempt under way. It ends also by being dropped, at the deadline of its request.
+struct EndAttempt<'a> {
+    pending: &'a PendingEnds,
+    key: EndKey,
+    asked_at: Instant,
+}
+
+impl PendingEnds {
+    /// Repeats ends in the background until the process stops.
+    pub fn start(calls: CallsClient, lifecycle: &Lifecycle) -> Self {
+        let pending = Self {
+            calls,
+            ends: Arc::default(),
+        };
+        let repeated = pending.clone();
+        periodic::start(lifecycle, REPEAT_WORK, move || repeat_all(repeated.clone()));
+        pending
+    }
+
+    /// Ends a call for a user.
+    ///
+    /// # Errors
+    /// What calls refuses with. An end that calls could not answer is repeated in the background.
+    pub async fn end_call(&self, request: EndCallRequest) -> Result<EndCallResponse, Error> {
+        if let Some(answer) = self.take_answer(&request) {
+            return Ok(answer);
+        }
+        let attempt = self.begin_attempt(&request);
+        let answered = self.ask(request, attempt.asked_at).await;
+        if is_answer(&answered) {
+            self.lock().remove(&attempt.key);
+        }
+        answered
+    }
+
+    async fn ask(
+        &self,
+        mut request: EndCallRequest,
+        asked_at: Instant,
+    ) -> Result<EndCallResponse, Error> {
+        let waited = Some(asked_at.elapsed()).filter(|waited| *waited >= WAITED_MIN);
+        let waited_ms = waited.unwrap_or_default().as_millis();
+        request.waited_ms = i64::try_from(waited_ms).unwrap_or(i64::MAX);
+        Ok(self.calls.clone().end_call(request).await?.into_inner())
+    }
+
+    /// Returns the answer that a repetition has got since this user asked last.
+    fn take_answer(&self, request: &EndCallRequest) -> Option<EndCallResponse> {
+        let mut ends = self.lock();
+        let key = key_of(request);
+        let answer = ends.get(&key)?.answer.clone()?;
+        ends.remove(&key);
+        Some(answer)
+    }
+
+    fn begin_attempt(&self, request: &EndCallRequest) -> EndAttempt<'_> {
+        let (key, now) = (key_of(request), Instant::now());
+        let mut ends = self.lock();
+        let is_full = ends.len() >= PENDING_MAX && !ends.contains_key(&key);
+        let asked_at = if is_full {
+            now
+        } else {
+            let end = ends.entry(key).or_insert_with(|| PendingEnd {
+                request: request.clone(),
+                asked_at: now,
+                tried_at: now,
+                attempts: 0,
+                answer: None,
+            });
+            end.attempts += 1;
+            end.tried_at = now;
+            end.asked_at
+        };
+        EndAttempt {
+            pending: self,
+            key,
+            asked_at,
+        }
+    }
+
+    /// Repeats one end and keeps the answer. A refusal means that there is nothing left to end.
+    async fn repeat(&self, request: EndCallRequest) {
+        let attempt = self.begin_attempt(&request);
+        let asking = self.ask(request, attempt.asked_at);
+        let answered = grpc::run_within(ATTEMPT_TIMEOUT, asking).await;
+        if !is_answer(&answered) {
+            return;
+        }
+        let mut ends = self.lock();
+        match answered {
+            Ok(answer) => {
+                tracing::info!(
+                    call_id = attempt.key.0,
+                    waited_secs = attempt.asked_at.elapsed().as_secs(),
+                    "ended a call as of the time at which a user had asked for it"
+                );
+                if let Some(end) = ends.get_mut(&attempt.key) {
+                    end.answer = Some(answer);
+                }
+            }
+            Err(_) => {
+                ends.remove(&attempt.key);
+            }
+        }
+    }
+
+    /// Forgets old ends and returns those to repeat: nobody asks for them at the moment, and their last
+    /// attempts are the longest ago.
+    fn list_unattended(&self) -> Vec<EndCallRequest> {
+        let mut ends = self.lock();
+        ends.retain(|_, end| end.asked_at.elapsed() < PENDING_FOR);
+        let mut unattended: Vec<&PendingEnd> = ends
+            .values()
+            .filter(|end| end.attempts == 0 && end.answer.is_none())
+            .collect();
+        unattended.sort_by_key(|end| end.tried_at);
+        let repeated = unattended.into_iter().take(REPEATS_PER_TURN_MAX);
+        repeated.map(|end| end.request.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EndKey, PendingEnd>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for EndAttempt<'_> {
+    fn drop(&mut self) {
+        if let Some(end) = self.pending.lock().get_mut(&self.key) {
+            end.attempts = end.attempts.saturating_sub(1);
+        }
+    }
+}
+
+fn key_of(request: &EndCallRequest) -> EndKey {
+    (request.call_id, request.user_id)
+}
+
+/// Returns whether calls has answered, if only with a refusal or a bug, which a repetition does not change.
+fn is_answer(answered: &Result<EndCallResponse, Error>) -> bool {
+    !matches!(
+        answered.as_ref().map_err(Error::kind),
+        Err(Kind::Unavailable | Kind::DeadlineExceeded)
+    )
+}
+
+async fn repeat_all(pending: PendingEnds) -> anyhow::Result<NextTurn> {
+    let unattended = stream::iter(pending.list_unattended());
+    unattended
+        .for_each_concurrent(CONCURRENT_REPEATS_MAX, |request| pending.repeat(request))
+        .await;
+    Ok(NextTurn::AfterInterval)
+}
