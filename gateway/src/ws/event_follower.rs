@@ -30,7 +30,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How often the follower checks whether the stream was replaced.
 const STREAM_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The follower turns with each event and each check, and every wait for NATS ends by a deadline.
-const TURN_MAX: Duration = Duration::from_secs(60);
+const TURN_MAX: Duration = Duration::from_mins(1);
 
 /// Feeds the stream of events into the hub.
 pub struct EventFollower {
