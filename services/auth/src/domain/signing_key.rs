@@ -3,14 +3,13 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::FromRow;
 
 /// The time within which all replicas of auth load a new key; a gateway that does not have it asks for it. No
 /// key signs sooner, even after a leak.
 pub const SPREAD_MIN: TimeDelta = TimeDelta::seconds(5);
 
 /// A signing key with the instants of its stages, by the database's clock.
-#[derive(Clone, Debug, Eq, FromRow, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SigningKey {
     /// The `kid` of its tokens.
     pub key_id: String,

@@ -1,7 +1,8 @@
 //! `auth.signing_keys`: the keys of tokens, each sealed.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
@@ -26,6 +27,18 @@ pub async fn list_active(connection: &mut PgConnection) -> sqlx::Result<Vec<Acti
     )
     .fetch_all(connection)
     .await
+}
+
+impl FromRow<'_, PgRow> for SigningKey {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            key_id: row.try_get("key_id")?,
+            published_at: row.try_get("published_at")?,
+            signs_from: row.try_get("signs_from")?,
+            signs_until: row.try_get("signs_until")?,
+            retired_at: row.try_get("retired_at")?,
+        })
+    }
 }
 
 /// Keeps the first key of all, which signs at once; none if there is one already. Of many replicas

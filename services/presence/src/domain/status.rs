@@ -1,12 +1,11 @@
 //! The status of a user and how each change affects it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::FromRow;
 
 use super::{SessionChange, StatusChange, StatusSettings, ended_sessions};
 
 /// The status of a user, with the data that decides whether a late message still counts.
-#[derive(Clone, Debug, Eq, FromRow, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
 pub struct UserStatus {
     pub user_id: i64,

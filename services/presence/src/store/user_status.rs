@@ -1,11 +1,40 @@
 //! `presence.user_status`: one row per user.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, column, expect_rows};
 
 use crate::domain::{UserHeartbeat, UserStatus};
+
+impl FromRow<'_, PgRow> for UserStatus {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            user_id: row.try_get("user_id")?,
+            username: row.try_get("username")?,
+            is_online: row.try_get("is_online")?,
+            is_busy: row.try_get("is_busy")?,
+            wait_time: row.try_get("wait_time")?,
+            accepting_calls: row.try_get("accepting_calls")?,
+            accepting_changed_at: row.try_get("accepting_changed_at")?,
+            last_seen: row.try_get("last_seen")?,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+            version: row.try_get("version")?,
+            call_id: row.try_get("call_id")?,
+            last_ended_call_id: row.try_get("last_ended_call_id")?,
+            session_changed_at: row.try_get("session_changed_at")?,
+            profile_version: row.try_get("profile_version")?,
+            busy_since: row.try_get("busy_since")?,
+            is_listener: row.try_get("is_listener")?,
+            role_version: row.try_get("role_version")?,
+            status_changed_at: row.try_get("status_changed_at")?,
+            ended_session_ids: row.try_get("ended_session_ids")?,
+            went_offline_at: row.try_get("went_offline_at")?,
+        })
+    }
+}
 
 /// Columns of a [`UserStatus`].
 macro_rules! columns {

@@ -107,7 +107,7 @@ pub fn method_name(word: Option<&str>) -> Option<&'static str> {
 }
 
 /// An order for coins and its current state.
-#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PaymentOrder {
     /// The provider's id of it.
     pub order_id: String,

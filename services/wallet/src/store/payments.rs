@@ -2,13 +2,32 @@
 //! handled.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
 
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
+
+impl FromRow<'_, PgRow> for PaymentOrder {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            order_id: row.try_get("order_id")?,
+            user_id: row.try_get("user_id")?,
+            provider: row.try_get("provider")?,
+            amount_paise: row.try_get("amount_paise")?,
+            coins: row.try_get("coins")?,
+            payment_id: row.try_get("payment_id")?,
+            transaction_id: row.try_get("transaction_id")?,
+            paid_at: row.try_get("paid_at")?,
+            paid_paise: row.try_get("paid_paise")?,
+            reversed_paise: row.try_get("reversed_paise")?,
+            reversed_coins: row.try_get("reversed_coins")?,
+        })
+    }
+}
 
 /// Coins that were bought.
 #[derive(Clone, Debug, Eq, PartialEq, FromRow)]
