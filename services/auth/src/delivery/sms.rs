@@ -17,6 +17,10 @@ use crate::metrics::record_sms;
 
 /// The placeholder of the password in the text.
 const OTP_PLACE: &str = "{otp}";
+/// Characters of an app hash.
+const APP_HASH_LENGTH: usize = 11;
+/// Longest message that Android passes to an app, bytes.
+const RETRIEVED_BYTES_MAX: usize = 140;
 const FORM: &str = "application/x-www-form-urlencoded";
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Shorter than the five seconds that the gateway gives a request.
@@ -41,6 +45,11 @@ pub struct SmsConfig {
     pub template_id: String,
     /// The registered text with `{otp}` in place of the password. Operators refuse a text that differs.
     pub text: String,
+    /// The hash by which Android passes the message to the app without asking its user: the 11 characters that
+    /// the signing key of the app determines. It is appended to the text on a line of its own, so the text that
+    /// is registered with the operators must end in it.
+    #[serde(default)]
+    pub app_hash: Option<String>,
     /// The timeout of one try, in milliseconds.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u32,
@@ -81,12 +90,39 @@ impl SmsConfig {
             self.text.contains(OTP_PLACE),
             "TALKTIME_AUTH__SMS__TEXT must say where the password stands: {OTP_PLACE}"
         );
+        self.check_app_hash()?;
         let longest = (self.timeout_ms + 100).saturating_mul(self.attempts_max);
         ensure!(
             self.attempts_max > 0 && Duration::from_millis(longest.into()) <= WAIT_MAX,
             "TALKTIME_AUTH__SMS__TIMEOUT_MS times ATTEMPTS_MAX must be less than {WAIT_MAX:?}"
         );
         Ok(())
+    }
+
+    fn check_app_hash(&self) -> anyhow::Result<()> {
+        let Some(hash) = &self.app_hash else {
+            return Ok(());
+        };
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        ensure!(
+            hash.len() == APP_HASH_LENGTH && hash.bytes().all(is_base64),
+            "TALKTIME_AUTH__SMS__APP_HASH must have {APP_HASH_LENGTH} characters: letters, digits, + and /"
+        );
+        ensure!(
+            self.render_text("000000").len() <= RETRIEVED_BYTES_MAX,
+            "TALKTIME_AUTH__SMS__TEXT with APP_HASH must have at most {RETRIEVED_BYTES_MAX} bytes: Android \
+             passes no longer message to the app"
+        );
+        Ok(())
+    }
+
+    /// Renders the text of a message.
+    fn render_text(&self, otp: &str) -> String {
+        let text = self.text.replace(OTP_PLACE, otp);
+        match &self.app_hash {
+            Some(hash) => format!("{text}\n{hash}"),
+            None => text,
+        }
     }
 }
 
@@ -208,7 +244,7 @@ impl SmsClient {
     }
 
     fn form_body(&self, message: &OtpMessage) -> String {
-        let text = self.config.text.replace(OTP_PLACE, message.otp.expose());
+        let text = self.config.render_text(message.otp.expose());
         Serializer::new(String::new())
             .append_pair("From", &self.config.sender_id)
             .append_pair("To", message.phone.as_str())

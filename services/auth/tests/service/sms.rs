@@ -98,6 +98,7 @@ pub(crate) fn config(url: &str) -> SmsConfig {
         entity_id: "1101456789012345678".to_owned(),
         template_id: "1107161234567890123".to_owned(),
         text: "{otp} is your Talktime code & nobody else's.".to_owned(),
+        app_hash: None,
         timeout_ms: 300,
         attempts_max: 2,
         failures_max: 3,
@@ -142,6 +143,19 @@ async fn a_message_has_the_fields_that_operators_require() {
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(asked.form, HashMap::from(expected));
+}
+
+#[tokio::test]
+async fn an_app_hash_is_the_last_line_of_the_message() {
+    let (provider, url) = SmsProvider::start(&[]).await;
+    let mut config = config(&url);
+    config.app_hash = Some("FA+9qCX9VSu".to_owned());
+    delivery(config).deliver(&message()).await.expect("sent");
+    let asked = provider.asked();
+    assert_eq!(
+        asked[0].form["Body"],
+        "012345 is your Talktime code & nobody else's.\nFA+9qCX9VSu"
+    );
 }
 
 #[tokio::test]
@@ -234,11 +248,24 @@ async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
 #[test]
 fn invalid_settings_of_text_messages_are_refused() {
     type Spoil = fn(&mut SmsConfig);
-    let cases: [(&str, Spoil); 4] = [
+    let cases: [(&str, Spoil); 8] = [
         ("SMS__URL", |config| {
             config.url = "http://example.com".to_owned();
         }),
         ("SMS__TEXT", |config| config.text = "Your code".to_owned()),
+        ("SMS__APP_HASH", |config| {
+            config.app_hash = Some(String::new());
+        }),
+        ("SMS__APP_HASH", |config| {
+            config.app_hash = Some("FA+9qCX9VSu=".to_owned());
+        }),
+        ("SMS__APP_HASH", |config| {
+            config.app_hash = Some("FA 9qCX9VSu".to_owned());
+        }),
+        ("SMS__TEXT", |config| {
+            config.text = format!("{{otp}} is your code.{}", " ".repeat(120));
+            config.app_hash = Some("FA+9qCX9VSu".to_owned());
+        }),
         ("SMS__TIMEOUT_MS", |config| config.timeout_ms = 5_000),
         ("SMS__TIMEOUT_MS", |config| config.attempts_max = 0),
     ];
