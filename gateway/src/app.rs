@@ -9,8 +9,8 @@ use talktime_kit::{Clock, redis};
 
 use crate::app_config::AppConfigFile;
 use crate::clients::{
-    AuthClient, CallsClient, PresenceClient, PresenceHealth, ProfileClient, VerificationClient,
-    WalletClient,
+    AuthClient, CallsClient, DataExportClient, PhotoClient, PresenceClient, PresenceHealth,
+    ProfileClient, VerificationClient, WalletClient,
 };
 use crate::config::{CompatibilityConfig, Config};
 use crate::extract::TrustedProxies;
@@ -50,6 +50,8 @@ parts! {
     calls: CallsClient,
     pending_ends: PendingEnds,
     verification: VerificationClient,
+    photos: PhotoClient,
+    data_exports: DataExportClient,
     keys: SigningKeys,
     revocations: RevocationList,
     tokens: TokenVerifier,
@@ -80,6 +82,7 @@ impl AppState {
         let (presence, presence_health) = connect_and_watch(&peers.presence)?;
         let presence = PresenceClient::new(presence);
         let calls = CallsClient::new(connect(&peers.calls)?);
+        let verification = connect(&peers.verification)?;
         let (heartbeats, heartbeat_worker) =
             HeartbeatForwarder::new(presence.clone(), clock.clone(), lifecycle.stopping());
         lifecycle.spawn(heartbeat_worker);
@@ -109,7 +112,9 @@ impl AppState {
             wallet: WalletClient::new(connect(&peers.wallet)?),
             pending_ends: PendingEnds::start(calls.clone(), &lifecycle),
             calls,
-            verification: VerificationClient::new(connect(&peers.verification)?),
+            verification: VerificationClient::new(verification.clone()),
+            photos: PhotoClient::new(verification.clone()),
+            data_exports: DataExportClient::new(verification),
             keys,
             revocations,
             tokens,

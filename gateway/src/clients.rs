@@ -5,6 +5,8 @@ use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
+use talktime_proto::verification::v1::data_export_service_client::DataExportServiceClient;
+use talktime_proto::verification::v1::profile_photo_service_client::ProfilePhotoServiceClient;
 use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 
@@ -20,6 +22,10 @@ pub type WalletClient = WalletServiceClient<PeerChannel>;
 pub type CallsClient = CallsServiceClient<PeerChannel>;
 /// Audio samples of listeners.
 pub type VerificationClient = VerificationServiceClient<PeerChannel>;
+/// Exports of users' own data.
+pub type DataExportClient = DataExportServiceClient<PeerChannel>;
+/// Photos of users.
+pub type PhotoClient = ProfilePhotoServiceClient<PeerChannel>;
 
 /// Reports whether presence serves, and so whether profile's copy of the statuses is up to date.
 #[derive(Clone)]

@@ -61,6 +61,12 @@ pub mod verification {
     }
 }
 
+pub mod export {
+    pub mod v1 {
+        tonic::include_proto!("talktime.export.v1");
+    }
+}
+
 pub mod events {
     pub mod v1 {
         tonic::include_proto!("talktime.events.v1");

@@ -275,6 +275,21 @@ async fn the_page_about_errors() {
     run("errors.md").await;
 }
 
+#[tokio::test]
+async fn the_page_about_photos() {
+    run("photos.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_earnings() {
+    run("earnings.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_exports() {
+    run("export.md").await;
+}
+
 /// A page that nobody runs would be no page of examples.
 #[test]
 fn every_page_is_run() {
@@ -287,6 +302,9 @@ fn every_page_is_run() {
         "sockets.md",
         "errors.md",
         "migrating.md",
+        "photos.md",
+        "earnings.md",
+        "export.md",
         "README.md",
     ];
     let pages = fs::read_dir(repository().join("docs/app")).expect("the folder");

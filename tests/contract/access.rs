@@ -30,6 +30,8 @@ const OWNERSHIP: &[(&str, Ownership)] = &[
     ("session_id", Ownership::Refused(404)),
     ("user_id", Ownership::Everybodys),
     ("listener_id", Ownership::Everybodys),
+    // Whoever knows the address of an approved photo may fetch it.
+    ("photo_key", Ownership::Everybodys),
     // Admins decide, and the role is checked before the id.
     ("withdrawal_id", Ownership::Refused(403)),
 ];

@@ -188,3 +188,43 @@ async fn only_listeners_see_earnings_and_pages_are_bounded() {
         assert_eq!(nobody.status, 401, "{nobody:?}");
     }
 }
+
+#[tokio::test]
+async fn earnings_are_summed_by_day_week_and_month() {
+    let (pair, _, minutes) = talked().await;
+    let path = "/wallet/earnings/summary";
+    let summary = must_get(&pair, &pair.listener, path).await;
+    let expected = json!({
+        "calls": 1, "minutes": minutes, "coins": 10 * minutes, "paise": 100 * minutes
+    });
+    for period in ["today", "week", "month"] {
+        assert_eq!(summary[period], expected, "{period}");
+    }
+    let days = summary["days"].as_array().expect("days");
+    assert_eq!(days.len(), 7);
+    let today = &days[6];
+    assert_eq!(today["paise"], 100 * minutes);
+    assert_eq!(days[0]["calls"], 0);
+
+    let date = today["date"].as_str().expect("a date");
+    let one = must_get(
+        &pair,
+        &pair.listener,
+        &format!("{path}?from={date}&to={date}"),
+    )
+    .await;
+    assert_eq!(one["days"], json!([today]));
+    for range in [
+        "from=2026-02-01&to=2026-01-31",
+        "from=2026-01-01&to=2026-04-03",
+        "from=yesterday",
+        "to=2026-02-30",
+        "to=-262143-01-01",
+        "from=0001-01-01",
+    ] {
+        let refused = get(&pair, &pair.listener, &format!("{path}?{range}")).await;
+        assert_problem(&refused, 400, "invalid_date_range");
+    }
+    let refused = get(&pair, &pair.caller, path).await;
+    assert_problem(&refused, 403, "listener_only");
+}

@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use serde_json::json;
+use image::ImageFormat;
+use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
+use talktime_tests::photo;
 use talktime_tests::{CallPair, ExpectAnswer, TestApp, run_dev, wait_for};
 
 use crate::take_stack;
@@ -78,6 +80,36 @@ async fn verification_dies_at_every_step_of_an_upload() {
         };
         assert_eq!(again.status, expected, "{failpoint}: {again:?}");
     }
+    restart(&[]).await;
+}
+
+async fn submit_photo(app: &TestApp, person: &AppUser, upload_id: &Value) -> ApiAnswer {
+    let ask = app.post("/users/me/photo").as_user(person);
+    ask.json(&json!({"upload_id": upload_id})).answer().await
+}
+
+#[tokio::test]
+async fn a_photo_can_be_submitted_again_after_verification_died() {
+    let _stack = take_stack().await;
+    let app = talktime_tests::connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let file = photo::encode(300, 300, ImageFormat::Png);
+    let ask = app.post("/users/me/photo-ticket").as_user(&person);
+    let body = json!({"length_bytes": file.len(), "content_type": "image/png"});
+    let ticket = ask.json(&body).answer().await;
+    let url = ticket.body["upload_url"].as_str().expect("an address");
+    let put = reqwest::Client::new().put(url);
+    let put = put.header("content-type", "image/png").body(file).send();
+    assert_eq!(put.await.expect("answered").status(), 200);
+
+    restart(&["TALKTIME_FAILPOINT=verification.photo.stored"]).await;
+    let cut_off = submit_photo(&app, &person, &ticket.body["upload_id"]).await;
+    assert_eq!(cut_off.status, 503, "{cut_off:?}");
+    assert_no_record_without_object().await;
+    restart(&[]).await;
+    let again = submit_photo(&app, &person, &ticket.body["upload_id"]).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    wait_until_reconciled().await;
     restart(&[]).await;
 }
 

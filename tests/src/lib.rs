@@ -7,6 +7,7 @@
 pub mod audio;
 pub mod document;
 mod events;
+pub mod photo;
 pub mod picture;
 pub mod replica;
 

@@ -113,6 +113,7 @@ fn own_variables(
             ("S3__ACCESS_KEY", S3_ACCESS_KEY.to_owned()),
             ("S3__SECRET_KEY", S3_SECRET_KEY.to_owned()),
             ("UPLOADS__ALLOWED_HOSTS", AUDIO_HOSTS.to_owned()),
+            ("PHOTOS__PUBLIC_URL", gateway_url(stack)),
         ],
         StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));

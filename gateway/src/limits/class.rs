@@ -23,14 +23,22 @@ pub enum RateClass {
 
 const AUTHENTICATED_AUTH: [&str; 3] = ["/auth/logout", "/auth/logout_all", "/auth/sessions"];
 const MONEY: [&str; 4] = ["/calls/recharge", "/wallet/", "/payments/", "/calls/start"];
-const UPLOADS: [&str; 3] = [
+const UPLOADS: [&str; 4] = [
     "/verification/upload-audio-file",
     "/verification/upload-ticket",
     "/verification/confirm",
+    "/users/me/photo",
 ];
 /// Sockets have limits of their own, and payment providers must be able to send every notification. Every app reads its
-/// configuration at its start, from memory, and many users share the address of a mobile network.
-const NOT_COUNTED: [&str; 4] = ["/ws/", "/payments/webhook", "/docs", "/app/config"];
+/// configuration at its start, from memory, and many users share the address of a mobile network. A screen of listeners
+/// loads a photo of each, without a token.
+const NOT_COUNTED: [&str; 5] = [
+    "/ws/",
+    "/payments/webhook",
+    "/docs",
+    "/app/config",
+    "/photos/",
+];
 
 impl RateClass {
     /// Returns the class of a route, or `None` for a route that is not limited.
@@ -44,7 +52,7 @@ impl RateClass {
             Self::Auth
         } else if begins(&["/feed/"]) {
             Self::Feed
-        } else if begins(&UPLOADS) {
+        } else if begins(&UPLOADS) && !reads {
             Self::Upload
         } else if begins(&MONEY) && !reads {
             Self::Money
@@ -121,6 +129,9 @@ mod tests {
                 Some(RateClass::Upload),
             ),
             (Method::PUT, "/users/me", Some(RateClass::Write)),
+            (Method::POST, "/users/me/photo", Some(RateClass::Upload)),
+            (Method::GET, "/users/me/photo", Some(RateClass::Read)),
+            (Method::GET, "/photos/{photo_key}", None),
             (Method::GET, "/ws/presence", None),
             (Method::GET, "/app/config", None),
         ] {

@@ -206,6 +206,32 @@ pub enum ReviewStatus {
     Revoked,
 }
 
+/// State of a photo.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum PhotoStatus {
+    /// The photo waits for its review.
+    Pending,
+    /// The photo is public.
+    Approved,
+    /// The photo is shown to nobody.
+    Rejected,
+}
+
+/// State of an export.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum DataExportStatus {
+    /// It is being built.
+    Pending,
+    /// It can be fetched.
+    Ready,
+    /// It could not be built; request another one.
+    Failed,
+    /// It was deleted after seven days.
+    Expired,
+}
+
 /// The reason why a payment was reversed.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

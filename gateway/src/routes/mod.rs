@@ -9,11 +9,13 @@ mod calls;
 mod calls_history;
 mod calls_ongoing;
 mod calls_rates;
+mod data_export;
 mod favorites;
 mod feed;
 mod feed_filters;
 mod keys;
 mod listeners;
+mod photos;
 mod preferences;
 mod presence;
 mod ratings;
@@ -157,6 +159,19 @@ fn user_routes() -> OpenApiRouter<AppState> {
             users::delete_account
         ))
         .routes(routes!(
+            data_export::request_export,
+            data_export::read_export
+        ))
+        .routes(routes!(photos::create_photo_ticket))
+        .routes(routes!(
+            photos::submit_photo,
+            photos::read_own_photos,
+            photos::delete_photos
+        ))
+        .routes(routes!(photos::read_photo))
+        .routes(routes!(photos::admin::list_pending_photos))
+        .routes(routes!(photos::admin::review_photo))
+        .routes(routes!(
             presence::read_own_status,
             presence::update_own_status
         ))
@@ -182,6 +197,7 @@ fn money_and_call_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(wallet::read_balance))
         .routes(routes!(wallet::statements::list_earnings))
+        .routes(routes!(wallet::earning_summary::read_earning_summary))
         .routes(routes!(wallet::statements::list_user_transactions))
         .routes(routes!(wallet::statements::list_listener_transactions))
         .routes(routes!(wallet::statements::read_coins))

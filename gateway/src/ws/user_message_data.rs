@@ -1,5 +1,6 @@
 //! The `data` of messages to single users, on `/ws/calls` and `/ws/notifications`.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -119,6 +120,32 @@ pub(super) struct ReviewMessage<'a> {
     pub(super) is_verified: bool,
     #[schema(required)]
     pub(super) reviewer_notes: Option<&'a str>,
+}
+
+/// The review of the current user's photo.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PhotoReview)]
+pub(super) struct PhotoReviewMessage<'a> {
+    pub(super) user_id: i64,
+    pub(super) photo_id: i64,
+    #[schema(value_type = values::PhotoStatus)]
+    pub(super) status: &'a str,
+    /// The public address of an approved photo.
+    #[schema(required)]
+    pub(super) image_url: Option<&'a str>,
+    #[schema(required)]
+    pub(super) reviewer_notes: Option<&'a str>,
+}
+
+/// The current user's export that can be fetched.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DataExport)]
+pub(super) struct DataExportMessage {
+    pub(super) user_id: i64,
+    pub(super) export_id: i64,
+    /// When the archive is deleted.
+    #[schema(required)]
+    pub(super) expires_at: Option<DateTime<Utc>>,
 }
 
 /// The status of a withdrawal.

@@ -10,8 +10,8 @@ use talktime_proto::events::v1::{CallEnded, Event, PaymentReversed, WithdrawalUp
 use super::channel::Channel;
 use super::message::Outgoing;
 use super::user_message_data::{
-    BalanceMessage, BlockMessage, CallMessage, FavoriteListChange, FavoritedByMessage,
-    ReversalMessage, ReviewMessage, WithdrawalMessage,
+    BalanceMessage, BlockMessage, CallMessage, DataExportMessage, FavoriteListChange,
+    FavoritedByMessage, PhotoReviewMessage, ReversalMessage, ReviewMessage, WithdrawalMessage,
 };
 use crate::number::Hundredths;
 
@@ -42,6 +42,8 @@ pub(super) fn user_messages(event: &Event, seq: u64) -> Vec<UserMessage> {
         writer.write_call(kind);
         writer.write_list_change(kind);
         writer.write_verification(kind);
+        writer.write_photo_review(kind);
+        writer.write_export_ready(kind);
         writer.write_money(kind);
     }
     writer.messages
@@ -195,6 +197,33 @@ impl MessageWriter {
             _ => return,
         };
         self.notify(data.user_id, "verification_reviewed", data);
+    }
+
+    fn write_photo_review(&mut self, kind: &Kind) {
+        let Kind::PhotoReviewed(review) = kind else {
+            return;
+        };
+        let is_public = review.status == "approved";
+        let data = PhotoReviewMessage {
+            user_id: review.user_id,
+            photo_id: review.photo_id,
+            status: &review.status,
+            image_url: review.image_url.as_deref().filter(|_| is_public),
+            reviewer_notes: review.reviewer_notes.as_deref(),
+        };
+        self.notify(review.user_id, "photo_reviewed", data);
+    }
+
+    fn write_export_ready(&mut self, kind: &Kind) {
+        let Kind::DataExportReady(export) = kind else {
+            return;
+        };
+        let data = DataExportMessage {
+            user_id: export.user_id,
+            export_id: export.export_id,
+            expires_at: talktime_proto::datetime(export.expires_at.as_ref()),
+        };
+        self.notify(export.user_id, "data_export_ready", data);
     }
 
     fn write_money(&mut self, kind: &Kind) {

@@ -46,5 +46,8 @@ pub fn subject(kind: &Kind) -> &'static str {
         Kind::VerificationSubmitted(_) => "events.verification.submitted",
         Kind::VerificationReviewed(_) => "events.verification.reviewed",
         Kind::VerificationRevoked(_) => "events.verification.revoked",
+        Kind::PhotoReviewed(_) => "events.verification.photo_reviewed",
+        Kind::PhotoDeleted(_) => "events.verification.photo_deleted",
+        Kind::DataExportReady(_) => "events.verification.data_export_ready",
     }
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::export::{self, export_service};
 use talktime_kit::{Service, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
@@ -104,8 +105,8 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     );
     start_key_reloads(&service.lifecycle, rotation, issuer.clone());
     let api = AuthApi::new(login, sessions, issuer);
-    let routes = Routes::new(AuthServiceServer::new(api));
-    service
-        .serve(routes, &[auth_service_server::SERVICE_NAME])
-        .await
+    let export = export_service(service.db.clone(), store::export::SECTIONS);
+    let routes = Routes::new(AuthServiceServer::new(api)).add_service(export);
+    let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];
+    service.serve(routes, &names).await
 }

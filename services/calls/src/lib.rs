@@ -30,6 +30,7 @@ mod tracking;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::export::{self, export_service};
 use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
 use tonic::service::Routes;
@@ -77,8 +78,9 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     start_sweeper(&service.lifecycle, calls.clone());
     start_silence_watch(&service.lifecycle, calls.clone());
     start_nightly_assignment(&service.lifecycle, badges.clone(), service.clock.clone());
-    let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges)));
-    service
-        .serve(routes, &[calls_service_server::SERVICE_NAME])
-        .await
+    let export = export_service(service.db.clone(), store::export::SECTIONS);
+    let routes =
+        Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges))).add_service(export);
+    let names = [calls_service_server::SERVICE_NAME, export::SERVICE_NAME];
+    service.serve(routes, &names).await
 }

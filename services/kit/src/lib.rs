@@ -11,6 +11,7 @@ pub mod config;
 pub mod db;
 pub mod deadlines;
 pub mod error;
+pub mod export;
 pub mod failpoint;
 pub mod gauges;
 pub mod grpc;

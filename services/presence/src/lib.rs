@@ -26,6 +26,7 @@ use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::export::{self, export_service};
 use talktime_proto::presence::v1::presence_service_server::{self, PresenceServiceServer};
 use tonic::service::Routes;
 
@@ -74,8 +75,8 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     );
     sweeper.clone().start(&service.lifecycle);
     let api = PresenceApi::new(statuses, heartbeats, sweeper);
-    let routes = Routes::new(PresenceServiceServer::new(api));
-    service
-        .serve(routes, &[presence_service_server::SERVICE_NAME])
-        .await
+    let export = export_service(service.db.clone(), store::export::SECTIONS);
+    let routes = Routes::new(PresenceServiceServer::new(api)).add_service(export);
+    let names = [presence_service_server::SERVICE_NAME, export::SERVICE_NAME];
+    service.serve(routes, &names).await
 }

@@ -12,6 +12,10 @@ pub struct Config {
     /// names. Without one, any version is accepted, and none is as well.
     #[serde(default)]
     pub required_terms_version: Option<String>,
+    /// Whether apps can no longer set an image by its address. The host of such an address learns the address of
+    /// everybody who looks at the profile; photos that users upload are served by the platform.
+    #[serde(default)]
+    pub refuse_external_images: bool,
     #[serde(default)]
     pub feed: FeedConfig,
 }

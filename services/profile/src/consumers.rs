@@ -1,4 +1,4 @@
-//! Handles the events of presence, calls and verification: the feed's read model, and ratings of listeners.
+//! Handles the events of presence, calls and verification: the feed's read model, ratings of listeners, and photos.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +104,41 @@ impl Handler for RatingEventHandler {
         if let Some(Kind::CallRated(rated)) = event.kind {
             let (stars, ratings) = (rated.stars_total, rated.ratings_total);
             users::update_rating(tx, rated.listener_id, stars, ratings).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes an approved photo the image of its user, and clears it when it is no longer public. This handler is
+/// separate from that of the feed because it writes to a table that requests write to as well.
+pub struct PhotoEventHandler;
+
+impl Handler for PhotoEventHandler {
+    fn wants(&self, event: &Event) -> bool {
+        matches!(
+            event.kind,
+            Some(Kind::PhotoReviewed(_) | Kind::PhotoDeleted(_))
+        )
+    }
+
+    async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
+        let version = event.version;
+        match event.kind {
+            Some(Kind::PhotoReviewed(review)) => {
+                // The address is absent if a pending photo was rejected, which was never an image.
+                let Some(image_url) = review.image_url else {
+                    return Ok(());
+                };
+                if review.status == "approved" {
+                    users::update_photo(tx, review.user_id, version, &image_url).await?;
+                } else {
+                    users::clear_photo(tx, review.user_id, version, &image_url).await?;
+                }
+            }
+            Some(Kind::PhotoDeleted(deleted)) => {
+                users::clear_photo(tx, deleted.user_id, version, &deleted.image_url).await?;
+            }
+            _ => {}
         }
         Ok(())
     }

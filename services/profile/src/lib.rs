@@ -33,12 +33,13 @@ use sqlx::migrate::Migrator;
 use talktime_kit::Service;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Consumer;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
 use crate::config::Config;
-use crate::consumers::{FeedEventHandler, RatingEventHandler};
+use crate::consumers::{FeedEventHandler, PhotoEventHandler, RatingEventHandler};
 use crate::domain::RequiredTerms;
 use crate::grpc::ProfileApi;
 use crate::jobs::feed_check::FeedCheck;
@@ -75,6 +76,11 @@ const RATING_CONSUMER: Consumer = Consumer {
     filter: "events.calls.call_rated",
 };
 
+const PHOTO_CONSUMER: Consumer = Consumer {
+    name: "profile-photos",
+    filter: "events.verification.>",
+};
+
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     let service = Service::start(service, SCHEMA).await?;
@@ -87,6 +93,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         counts_ttl: Duration::from_millis(config.feed.counts_last_ms),
         require_verified: config.require_verified_listeners,
         required_terms: RequiredTerms::new(config.required_terms_version),
+        refuse_external_images: config.refuse_external_images,
     });
     let sources = SourceClients::connect(&config.peers)?;
     let feed_check = FeedCheck::new(service.db.clone(), sources, config.feed);
@@ -94,11 +101,13 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         service.consume(consumer, FeedEventHandler);
     }
     service.consume(RATING_CONSUMER, RatingEventHandler);
+    service.consume(PHOTO_CONSUMER, PhotoEventHandler);
     metrics::register_metrics();
     jobs::start_deletion_sweep(&service.lifecycle, operations.deletions.clone());
     jobs::start_feed_checks(&service.lifecycle, feed_check);
-    let routes = Routes::new(ProfileServiceServer::new(ProfileApi::new(operations)));
-    service
-        .serve(routes, &[profile_service_server::SERVICE_NAME])
-        .await
+    let export = export_service(service.db.clone(), store::export::SECTIONS);
+    let routes =
+        Routes::new(ProfileServiceServer::new(ProfileApi::new(operations))).add_service(export);
+    let names = [profile_service_server::SERVICE_NAME, export::SERVICE_NAME];
+    service.serve(routes, &names).await
 }

@@ -28,6 +28,8 @@ pub struct ProfileParts {
     /// Whether the feed shows only verified listeners, and only they can be called.
     pub require_verified: bool,
     pub required_terms: RequiredTerms,
+    /// Whether images by address are refused.
+    pub refuse_external_images: bool,
 }
 
 /// The operations of profile.
@@ -44,7 +46,8 @@ impl ProfileOperations {
         let (db, relay, clock) = (parts.db, parts.relay, parts.clock);
         let users = UserService::new(db.clone(), relay.clone(), clock.clone())
             .require_verified(parts.require_verified)
-            .require_terms(parts.required_terms);
+            .require_terms(parts.required_terms)
+            .refuse_external_images(parts.refuse_external_images);
         Self {
             deletions: DeletionService::new(db.clone(), users.clone(), parts.auth, parts.calls),
             users,

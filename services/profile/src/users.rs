@@ -24,6 +24,7 @@ pub struct UserService {
     clock: Clock,
     require_verified: bool,
     required_terms: RequiredTerms,
+    refuse_external_images: bool,
 }
 
 impl UserService {
@@ -35,6 +36,7 @@ impl UserService {
             clock,
             require_verified: false,
             required_terms: RequiredTerms::default(),
+            refuse_external_images: false,
         }
     }
 
@@ -43,6 +45,15 @@ impl UserService {
     pub fn require_verified(self, require: bool) -> Self {
         Self {
             require_verified: require,
+            ..self
+        }
+    }
+
+    /// Refuses images that users give by address, if `refuse` is set.
+    #[must_use]
+    pub fn refuse_external_images(self, refuse: bool) -> Self {
+        Self {
+            refuse_external_images: refuse,
             ..self
         }
     }
@@ -85,6 +96,9 @@ impl UserService {
         registration.check(india::date(now))?;
         self.required_terms
             .check_registration(registration.terms_version.as_deref())?;
+        if self.refuse_external_images && registration.profile_image_url.is_some() {
+            return Err(ProfileError::ExternalImage);
+        }
         let mut tx = self.db.begin().await?;
         let user_id = match users::insert(&mut tx, registration, now).await? {
             Some(user_id) => {
@@ -145,6 +159,9 @@ impl UserService {
             update.terms_version.as_deref(),
             user.terms_version.as_deref(),
         )?;
+        if self.refuse_external_images && user.is_given_image(&update) {
+            return Err(ProfileError::ExternalImage);
+        }
         if !user.apply(update, now)? {
             return Ok(user);
         }

@@ -1,4 +1,4 @@
-//! The private bucket that holds audio samples.
+//! The private bucket that holds audio samples and photos.
 
 use std::error::Error as StdError;
 use std::fs::File;
@@ -115,6 +115,19 @@ impl ObjectBucket {
         Ok(())
     }
 
+    /// Stores bytes as the object `key`.
+    pub async fn put_bytes(
+        &self,
+        key: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), Error> {
+        let request = self.client.put_object().bucket(&self.name).key(key);
+        let request = request.content_type(content_type).body(bytes.into());
+        request.send().await.map_err(as_unavailable)?;
+        Ok(())
+    }
+
     /// Opens the object `key` for reading; `None` if it does not exist.
     pub async fn get(&self, key: &str) -> Result<Option<ObjectReader>, Error> {
         let request = self.client.get_object().bucket(&self.name).key(key);
@@ -222,7 +235,7 @@ fn as_unavailable(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::new(
         Kind::Unavailable,
         "storage_unavailable",
-        "The store of audio samples does not answer; please try again in a moment.",
+        "The file store does not answer; please try again in a moment.",
     )
     .with_source(DisplayErrorContext(error).to_string())
 }

@@ -8,9 +8,10 @@ use serde::Deserialize;
 /// Settings that only verification has.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// The bucket that holds the audio samples.
+    /// The bucket that holds audio samples and photos.
     pub s3: S3Config,
     pub peers: PeersConfig,
+    pub photos: PhotosConfig,
     #[serde(default)]
     pub uploads: UploadsConfig,
     #[serde(default)]
@@ -44,6 +45,21 @@ impl Default for UploadsConfig {
             ticket_secs: 15 * 60,
         }
     }
+}
+
+/// Photos of users.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PhotosConfig {
+    /// Address of the gateway as apps reach it, such as `https://api.example.com`. Addresses of approved photos
+    /// begin with it and are stored in profiles, so it must stay reachable when it changes.
+    pub public_url: String,
+    /// Photos rendered concurrently, each in a process with up to 256 MiB.
+    #[serde(default = "default_renders_at_once")]
+    pub renders_at_once: usize,
+}
+
+const fn default_renders_at_once() -> usize {
+    1
 }
 
 /// When objects without a row are removed.
@@ -90,4 +106,9 @@ const fn default_presigned_secs() -> u32 {
 pub struct PeersConfig {
     /// `http://host:port` of profile, which knows the roles and names of users.
     pub profile: String,
+    /// This and the following services export the data that they keep about a user.
+    pub auth: String,
+    pub presence: String,
+    pub wallet: String,
+    pub calls: String,
 }

@@ -6,7 +6,7 @@ use talktime_kit::messaging::Handler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::store::{listener_verifications, standings};
+use crate::store::{data_exports, listener_verifications, profile_photos, standings};
 
 /// Deletes the rows of deleted users. The reconciler removes their objects, which no row names any more.
 pub struct EventConsumer;
@@ -17,7 +17,14 @@ impl Handler for EventConsumer {
             standings::lock(tx, user.user_id).await?;
             standings::mark_deleted(tx, user.user_id).await?;
             let samples = listener_verifications::delete_all(tx, user.user_id).await?;
-            tracing::info!(user_id = user.user_id, samples, "deleted samples of a user");
+            data_exports::delete(tx, user.user_id).await?;
+            let photos = profile_photos::delete_all(tx, user.user_id).await?;
+            tracing::info!(
+                user_id = user.user_id,
+                samples,
+                photos,
+                "deleted the files of a user"
+            );
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! Verification: audio samples by which listeners prove themselves.
+//! Verification: audio samples by which listeners prove themselves, photos of users, and exports of their data.
 //!
-//! [`domain`] decides which samples are accepted and what reviews mean for a listener. [`store`] reads and
-//! writes the rows, [`bucket`] the audio; [`service`] and [`samples`] join them into operations. An upload is
-//! kept in [`spool`] while [`probe`] judges it. [`jobs`] run periodically, and [`consumers`] delete the data
+//! [`domain`] decides which files are accepted and what reviews mean. [`store`] reads and writes the rows,
+//! [`bucket`] the files; [`service`], [`samples`], [`photos`] and [`exports`] join them into operations. An upload is kept in
+//! [`spool`] while [`probe`] judges it. [`jobs`] run periodically, and [`consumers`] delete the data
 //! of deleted users.
 
 #![allow(
@@ -15,21 +15,28 @@ pub mod config;
 pub mod consumers;
 pub mod domain;
 mod events;
+pub mod exports;
 mod grpc;
 pub mod jobs;
 mod metrics;
 pub mod peers;
+pub mod photos;
 pub mod probe;
 pub mod samples;
 pub mod service;
 pub mod spool;
 pub mod store;
+pub mod uploads;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{self, PlanCacheMode, Schema};
 use talktime_kit::messaging::Consumer;
 use talktime_kit::{Clock, Service};
+use talktime_proto::verification::v1::data_export_service_server::{self, DataExportServiceServer};
+use talktime_proto::verification::v1::profile_photo_service_server::{
+    self, ProfilePhotoServiceServer,
+};
 use talktime_proto::verification::v1::verification_service_server::{
     self, VerificationServiceServer,
 };
@@ -38,11 +45,15 @@ use tonic::service::Routes;
 use crate::bucket::ObjectBucket;
 use crate::config::Config;
 use crate::consumers::EventConsumer;
-use crate::grpc::VerificationApi;
+use crate::exports::ExportService;
+use crate::exports::build::ExportBuilder;
+use crate::grpc::{DataExportApi, PhotoApi, VerificationApi};
+use crate::jobs::build_exports;
 use crate::jobs::reconcile_bucket::{BucketDifferences, BucketReconciler};
 use crate::jobs::watch_bucket;
-use crate::peers::ProfileClient;
-use crate::probe::AudioProbe;
+use crate::peers::{DataSource, ProfileClient};
+use crate::photos::PhotoService;
+use crate::probe::{AudioProbe, PhotoRenderer};
 use crate::service::{SampleService, ServiceParts};
 use crate::spool::UploadSpool;
 
@@ -67,13 +78,29 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     start_jobs(&service, &bucket, &config);
     service.consume(PROFILE_EVENTS, EventConsumer);
     let parts = build_parts(&service, bucket, &config)?;
+    let sources = DataSource::connect_all(&config.peers)?;
+    let spool_dir = config.uploads.spool_dir.clone();
+    let builder = ExportBuilder::new(parts.clone(), sources, spool_dir);
+    build_exports::start(&service.lifecycle, &builder);
+    let routes = build_routes(parts, &config)?;
+    let names = [
+        verification_service_server::SERVICE_NAME,
+        profile_photo_service_server::SERVICE_NAME,
+        data_export_service_server::SERVICE_NAME,
+    ];
+    service.serve(routes, &names).await
+}
+
+fn build_routes(parts: ServiceParts, config: &Config) -> anyhow::Result<Routes> {
+    let program = std::env::current_exe()?;
+    let renderer = PhotoRenderer::new(program, config.photos.renders_at_once);
+    let photos = PhotoService::new(parts.clone(), renderer, &config.uploads, &config.photos);
+    let exports = ExportService::new(parts.clone());
     let samples = SampleService::new(parts, &config.uploads);
-    let routes = Routes::new(VerificationServiceServer::new(VerificationApi::new(
-        samples,
-    )));
-    service
-        .serve(routes, &[verification_service_server::SERVICE_NAME])
-        .await
+    let samples = VerificationServiceServer::new(VerificationApi::new(samples));
+    Ok(Routes::new(samples)
+        .add_service(ProfilePhotoServiceServer::new(PhotoApi::new(photos)))
+        .add_service(DataExportServiceServer::new(DataExportApi::new(exports))))
 }
 
 fn start_jobs(service: &Service, bucket: &ObjectBucket, config: &Config) {

@@ -27,6 +27,12 @@ enum Command {
         /// mp3, wav, m4a or aac
         extension: String,
     },
+    /// Renders the photo on standard input to standard output. The service runs this command for each photo.
+    #[command(hide = true)]
+    RenderPhoto {
+        /// jpg, png or webp
+        extension: String,
+    },
     #[command(flatten)]
     Common(cli::Command),
 }
@@ -34,7 +40,8 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         // There is no runtime here, since its threads would count towards the memory limit.
-        Command::Probe { extension } => talktime_verification::probe::run(&extension),
+        Command::Probe { extension } => talktime_verification::probe::audio::run(&extension),
+        Command::RenderPhoto { extension } => talktime_verification::probe::photo::run(&extension),
         command => run(command),
     }
 }
@@ -46,6 +53,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve => talktime_verification::serve(service, config).await,
         Command::Verify => talktime_verification::verify(&service, &config).await,
         Command::Common(command) => cli::run(command, &service, SCHEMA).await,
-        Command::Probe { .. } => unreachable!("runs without configuration"),
+        Command::Probe { .. } | Command::RenderPhoto { .. } => {
+            unreachable!("runs without configuration")
+        }
     }
 }

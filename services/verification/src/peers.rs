@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_proto::export::v1::export_service_client::ExportServiceClient;
+use talktime_proto::export::v1::{ExportUserRequest, ExportUserResponse};
 use talktime_proto::profile::ROLE_LISTENER;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{GetUserRequest, GetUsernamesRequest};
+
+use crate::config::PeersConfig;
 
 /// A client of profile; cheap to clone.
 #[derive(Clone)]
@@ -38,5 +42,49 @@ impl ProfileClient {
         })
         .await?;
         Ok(names.usernames)
+    }
+}
+
+/// A service that exports the data it keeps about a user.
+#[derive(Clone)]
+pub struct DataSource {
+    /// The name of the service in an archive.
+    pub name: &'static str,
+    client: ExportServiceClient<PeerChannel>,
+}
+
+impl DataSource {
+    /// Returns clients of all services that keep data of users, except for this one.
+    pub fn connect_all(config: &PeersConfig) -> anyhow::Result<Vec<Self>> {
+        let sources = [
+            ("auth", &config.auth),
+            ("profile", &config.profile),
+            ("presence", &config.presence),
+            ("wallet", &config.wallet),
+            ("calls", &config.calls),
+        ];
+        let connect = |(name, url): (&'static str, &String)| {
+            let client = ExportServiceClient::new(client::connect(url)?);
+            anyhow::Ok(Self { name, client })
+        };
+        sources.into_iter().map(connect).collect()
+    }
+
+    /// Fetches a page of a user's data. An empty cursor stands for the first one.
+    pub async fn fetch_page(
+        &self,
+        user_id: i64,
+        cursor: &str,
+    ) -> Result<ExportUserResponse, Error> {
+        let request = ExportUserRequest {
+            user_id,
+            cursor: cursor.to_owned(),
+        };
+        retry_idempotent(|| {
+            let mut client = self.client.clone();
+            let request = request.clone();
+            async move { client.export_user(request).await }
+        })
+        .await
     }
 }

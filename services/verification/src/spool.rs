@@ -10,9 +10,11 @@ use talktime_kit::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::{AUDIO_BYTES_MAX, AudioFormat, HEAD_BYTES, VerificationError};
+use crate::domain::{UploadFormat, VerificationError};
 
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
+/// Number of first bytes that identify the format of a file.
+pub const HEAD_BYTES: usize = 12;
 
 /// A directory with room for a number of concurrent uploads; cheap to clone.
 #[derive(Clone)]
@@ -31,7 +33,7 @@ impl UploadSpool {
     }
 
     /// Begins an upload; refused while all slots are taken.
-    pub fn begin_upload(&self) -> Result<UploadWriter, VerificationError> {
+    pub fn begin_upload<F: UploadFormat>(&self) -> Result<UploadWriter<F>, VerificationError> {
         let slot = Arc::clone(&self.slots).try_acquire_owned();
         let slot = slot.map_err(|_| VerificationError::Busy)?;
         let file = tempfile::tempfile_in(&self.dir).map_err(Error::internal)?;
@@ -49,31 +51,31 @@ impl UploadSpool {
 
 /// Writes an upload to the spool.
 #[derive(Debug)]
-pub struct UploadWriter {
+pub struct UploadWriter<F> {
     file: tokio::fs::File,
     head: Vec<u8>,
     length_bytes: u64,
-    format: Option<AudioFormat>,
+    format: Option<F>,
     slot: OwnedSemaphorePermit,
 }
 
 /// A complete upload in the spool.
 #[derive(Debug)]
-pub struct SpooledFile {
+pub struct SpooledFile<F> {
     file: File,
     pub length_bytes: u64,
     /// The format that its first bytes indicate.
-    pub format: AudioFormat,
+    pub format: F,
     _slot: OwnedSemaphorePermit,
 }
 
-impl UploadWriter {
+impl<F: UploadFormat> UploadWriter<F> {
     /// Writes the next chunk. Refuses a file as soon as it is too large, or if its first bytes indicate none
     /// of the accepted formats.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), VerificationError> {
         self.length_bytes += u64::try_from(chunk.len()).expect("a chunk fits in memory");
-        if self.length_bytes > AUDIO_BYTES_MAX {
-            return Err(VerificationError::TooLarge);
+        if self.length_bytes > F::BYTES_MAX {
+            return Err(F::too_large());
         }
         if self.format.is_none() {
             let missing = HEAD_BYTES - self.head.len();
@@ -87,9 +89,9 @@ impl UploadWriter {
     }
 
     /// Completes the upload.
-    pub async fn finish(mut self) -> Result<SpooledFile, VerificationError> {
+    pub async fn finish(mut self) -> Result<SpooledFile<F>, VerificationError> {
         if self.length_bytes == 0 {
-            return Err(VerificationError::Empty);
+            return Err(F::empty());
         }
         let format = match self.format {
             Some(format) => format,
@@ -105,11 +107,11 @@ impl UploadWriter {
     }
 }
 
-fn detect_format(head: &[u8]) -> Result<AudioFormat, VerificationError> {
-    AudioFormat::detect(head).ok_or(VerificationError::UnsupportedAudio)
+fn detect_format<F: UploadFormat>(head: &[u8]) -> Result<F, VerificationError> {
+    F::detect(head).ok_or_else(F::unsupported)
 }
 
-impl SpooledFile {
+impl<F> SpooledFile<F> {
     /// Opens the file at its beginning. All handles share one position, so only one may be read at a time.
     pub fn open(&self) -> Result<File, Error> {
         let mut file = self.file.try_clone().map_err(Error::internal)?;
@@ -123,14 +125,19 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::domain::AudioFormat;
 
     fn spool() -> UploadSpool {
         UploadSpool::new(std::env::temp_dir(), 1)
     }
 
+    fn begin_upload(spool: &UploadSpool) -> Result<UploadWriter<AudioFormat>, VerificationError> {
+        spool.begin_upload()
+    }
+
     #[tokio::test]
     async fn a_spooled_file_is_read_as_it_was_written() {
-        let mut upload = spool().begin_upload().expect("a slot");
+        let mut upload = begin_upload(&spool()).expect("a slot");
         for chunk in [&b"RIFF"[..], b"\0\0\0", b"\0WAVEfmt ", b"more"] {
             upload.write(chunk).await.expect("written");
         }
@@ -146,13 +153,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_byte_over_the_limit_is_refused() {
-        let mut upload = spool().begin_upload().expect("a slot");
+        let mut upload = begin_upload(&spool()).expect("a slot");
         let mib = vec![0xFF; 1024 * 1024];
         upload
             .write(b"ID3\x04\0\0\0\0\0\0\0\0")
             .await
             .expect("head");
-        let rest = usize::try_from(AUDIO_BYTES_MAX).expect("small") - 12;
+        let rest = usize::try_from(AudioFormat::BYTES_MAX).expect("small") - 12;
         for chunk in vec![0; rest].chunks(mib.len()) {
             upload.write(chunk).await.expect("written");
         }
@@ -162,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_format_is_refused_at_its_head() {
-        let mut upload = spool().begin_upload().expect("a slot");
+        let mut upload = begin_upload(&spool()).expect("a slot");
         let refused = upload.write(b"PK\x03\x04 a zip and more").await;
         assert!(matches!(refused, Err(VerificationError::UnsupportedAudio)));
     }
@@ -170,12 +177,12 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_upload_frees_its_slot() {
         let spool = spool();
-        let empty = spool.begin_upload().expect("a slot").finish().await;
+        let empty = begin_upload(&spool).expect("a slot").finish().await;
         assert!(matches!(empty, Err(VerificationError::Empty)));
-        let upload = spool.begin_upload().expect("a free slot");
-        let refused = spool.begin_upload();
+        let upload = begin_upload(&spool).expect("a free slot");
+        let refused = begin_upload(&spool);
         assert!(matches!(refused, Err(VerificationError::Busy)));
         drop(upload);
-        assert!(spool.begin_upload().is_ok());
+        assert!(begin_upload(&spool).is_ok());
     }
 }

@@ -8,10 +8,11 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};
 use talktime_verification::SCHEMA;
 use talktime_verification::consumers::EventConsumer;
-use talktime_verification::domain::{ListenerVerification, SampleState};
+use talktime_verification::domain::{ListenerVerification, ProfilePhoto, ReviewState};
 use talktime_verification::store::decisions::{self, ReviewDecision};
 use talktime_verification::store::listener_verifications::{list_pending, load_verification};
-use talktime_verification::store::standings;
+use talktime_verification::store::{profile_photos, standings};
+use uuid::Uuid;
 
 const LISTENER: i64 = 7;
 const OTHER: i64 = 8;
@@ -25,10 +26,10 @@ fn at(minutes: i64) -> DateTime<Utc> {
 async fn insert_sample(
     db: &mut PgConnection,
     user_id: i64,
-    state: SampleState,
+    state: ReviewState,
     minutes: i64,
 ) -> sqlx::Result<()> {
-    let reviewed_at = (state != SampleState::Pending).then(|| at(minutes + 1));
+    let reviewed_at = (state != ReviewState::Pending).then(|| at(minutes + 1));
     sqlx::query(
         "INSERT INTO verification.listener_verifications
              (user_id, audio_url, status, submitted_at, reviewed_at)
@@ -42,7 +43,7 @@ async fn insert_sample(
     .execute(&mut *db)
     .await?;
     let before = standings::lock(db, user_id).await?;
-    let is_verified = before.is_verified || state == SampleState::Approved;
+    let is_verified = before.is_verified || state == ReviewState::Approved;
     standings::update_verified(db, user_id, is_verified).await?;
     Ok(())
 }
@@ -57,15 +58,15 @@ async fn the_newest_sample_determines_the_status() {
     assert_eq!(read, ListenerVerification::default());
 
     for (state, minutes) in [
-        (SampleState::Approved, 0),
-        (SampleState::Rejected, 10),
-        (SampleState::Pending, 20),
+        (ReviewState::Approved, 0),
+        (ReviewState::Rejected, 10),
+        (ReviewState::Pending, 20),
     ] {
         insert_sample(&mut db, LISTENER, state, minutes)
             .await
             .expect("kept");
     }
-    insert_sample(&mut db, OTHER, SampleState::Rejected, 30)
+    insert_sample(&mut db, OTHER, ReviewState::Rejected, 30)
         .await
         .expect("kept");
 
@@ -84,13 +85,13 @@ async fn the_newest_sample_determines_the_status() {
 async fn a_listener_has_one_pending_sample() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.connect().await;
-    insert_sample(&mut db, LISTENER, SampleState::Pending, 0)
+    insert_sample(&mut db, LISTENER, ReviewState::Pending, 0)
         .await
         .expect("kept");
-    insert_sample(&mut db, OTHER, SampleState::Pending, 0)
+    insert_sample(&mut db, OTHER, ReviewState::Pending, 0)
         .await
         .expect("another's");
-    let second = insert_sample(&mut db, LISTENER, SampleState::Pending, 1).await;
+    let second = insert_sample(&mut db, LISTENER, ReviewState::Pending, 1).await;
     let error = second.expect_err("the first still waits");
     assert!(is_unique_violation(
         &error,
@@ -102,10 +103,10 @@ async fn a_listener_has_one_pending_sample() {
 async fn samples_of_a_deleted_user_are_deleted() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut db = database.connect().await;
-    insert_sample(&mut db, LISTENER, SampleState::Approved, 0)
+    insert_sample(&mut db, LISTENER, ReviewState::Approved, 0)
         .await
         .expect("kept");
-    insert_sample(&mut db, OTHER, SampleState::Approved, 0)
+    insert_sample(&mut db, OTHER, ReviewState::Approved, 0)
         .await
         .expect("kept");
     let deleted = Event {
@@ -183,6 +184,8 @@ async fn decisions_are_never_rewritten() {
     for statement in [
         "UPDATE verification.decisions SET decided_by = 2",
         "DELETE FROM verification.decisions",
+        "UPDATE verification.photo_decisions SET decided_by = 2",
+        "DELETE FROM verification.photo_decisions",
     ] {
         let refused = sqlx::query(statement).execute(&mut db).await;
         assert!(refused.is_err(), "{statement}");
@@ -195,10 +198,38 @@ async fn the_queue_is_read_in_the_order_of_its_index() {
     let mut db = database.connect().await;
     for user_id in [5, 6, 7] {
         let minutes = 10 - user_id;
-        insert_sample(&mut db, user_id, SampleState::Pending, minutes)
+        insert_sample(&mut db, user_id, ReviewState::Pending, minutes)
             .await
             .expect("kept");
     }
     let (page, total) = list_pending(&mut db, 1, 1).await.expect("read");
     assert_eq!((page.len(), page[0].user_id, total), (1, 6, 3));
+}
+
+#[tokio::test]
+async fn a_user_has_one_photo_of_each_state() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut db = database.app.begin().await.expect("connected");
+    let photo = profile_photos::insert(&mut db, LISTENER, Uuid::new_v4(), at(0)).await;
+    let photo = photo.expect("inserted");
+    let approved = ProfilePhoto {
+        state: ReviewState::Approved,
+        reviewed_at: Some(at(1)),
+        reviewer_id: Some(1),
+        ..photo
+    };
+    let updated = profile_photos::update_reviewed(&mut db, &approved).await;
+    updated.expect("updated");
+    let found = profile_photos::find_approved(&mut db, approved.photo_key).await;
+    assert_eq!(found.expect("readable"), Some(approved.clone()));
+    let second = profile_photos::insert(&mut db, LISTENER, Uuid::new_v4(), at(2)).await;
+    let pending = second.expect("another state");
+    let found = profile_photos::list(&mut db, LISTENER).await;
+    assert_eq!(found.expect("readable"), [pending, approved]);
+    let third = profile_photos::insert(&mut db, LISTENER, Uuid::new_v4(), at(3)).await;
+    let error = third.expect_err("there is a pending photo");
+    assert!(is_unique_violation(
+        &error,
+        "profile_photos_one_of_each_status"
+    ));
 }

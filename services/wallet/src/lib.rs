@@ -27,6 +27,7 @@ use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::Database;
 use talktime_kit::db::{self, PlanCacheMode, Schema};
+use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, Service};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
@@ -59,10 +60,10 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     start_reconciliation(&service.lifecycle, ledger.clone());
     start_verification(&service.lifecycle, db, config.verify_every());
     service.consume(PROFILE_EVENTS, EventConsumer::new(clock));
-    let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger)));
-    service
-        .serve(routes, &[wallet_service_server::SERVICE_NAME])
-        .await
+    let export = export_service(service.db.clone(), store::export::SECTIONS);
+    let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger))).add_service(export);
+    let names = [wallet_service_server::SERVICE_NAME, export::SERVICE_NAME];
+    service.serve(routes, &names).await
 }
 
 fn build_ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {

@@ -11,7 +11,7 @@ use talktime_kit::grpc::time_left;
 use talktime_proto::verification::v1::{
     ConfirmUploadRequest, CreateUploadTicketRequest, GetVerificationHistoryRequest,
     GetVerificationHistoryResponse, GetVerificationStatusRequest, GetVerificationStatusResponse,
-    SubmitAudioUrlRequest, Verification as Sample,
+    SubmitAudioUrlRequest, UploadTicket, Verification as Sample,
 };
 use tonic::Request;
 use utoipa::ToSchema;
@@ -252,6 +252,19 @@ pub(super) struct TicketAnswer {
     expires_at: Option<DateTime<Utc>>,
 }
 
+impl TicketAnswer {
+    pub(super) fn new(ticket: UploadTicket, content_type: String, length_bytes: i64) -> Self {
+        Self {
+            upload_id: ticket.upload_id,
+            upload_url: ticket.upload_url,
+            method: "PUT",
+            content_type,
+            length_bytes,
+            expires_at: time(ticket.expires_at),
+        }
+    }
+}
+
 /// Create a ticket for the upload of an audio sample.
 ///
 /// The app uploads the file to `upload_url` and then confirms it with `/verification/confirm`.
@@ -279,14 +292,11 @@ pub(super) async fn create_upload_ticket(
     };
     let ticket = verification.create_upload_ticket(request).await?;
     let ticket = ticket.into_inner();
-    Ok(Json(TicketAnswer {
-        upload_id: ticket.upload_id,
-        upload_url: ticket.upload_url,
-        method: "PUT",
-        content_type: body.content_type,
-        length_bytes: body.length_bytes,
-        expires_at: time(ticket.expires_at),
-    }))
+    Ok(Json(TicketAnswer::new(
+        ticket,
+        body.content_type,
+        body.length_bytes,
+    )))
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
@@ -329,7 +339,7 @@ pub(super) async fn confirm_upload(
 }
 
 /// Creates a request that may take all the remaining time of the client's request, because it transfers a file.
-fn without_short_deadline<T>(message: T) -> Request<T> {
+pub(super) fn without_short_deadline<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(left) = time_left() {
         request.set_timeout(left);

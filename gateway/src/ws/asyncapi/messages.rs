@@ -8,8 +8,8 @@ use super::super::channel::Channel;
 use super::super::message::{Empty, Failure, Hello, Status, Subscribed, Subscription};
 use super::super::snapshot::{CallSnapshot, NotificationsSnapshot, OnlineUsersSnapshot};
 use super::super::user_message_data::{
-    BalanceMessage, BlockMessage, CallMessage, FavoriteListChange, FavoritedByMessage,
-    ReversalMessage, ReviewMessage, WithdrawalMessage,
+    BalanceMessage, BlockMessage, CallMessage, DataExportMessage, FavoriteListChange,
+    FavoritedByMessage, PhotoReviewMessage, ReversalMessage, ReviewMessage, WithdrawalMessage,
 };
 
 pub(super) fn reference(to: &str) -> Value {
@@ -242,6 +242,14 @@ pub(super) fn notification_messages() -> Vec<MessageDescription> {
         MessageDescription::new::<ReviewMessage<'_>>(
             "verification_reviewed",
             "The current listener's verification was decided or revoked.",
+        ),
+        MessageDescription::new::<PhotoReviewMessage<'_>>(
+            "photo_reviewed",
+            "A photo of the current user was reviewed.",
+        ),
+        MessageDescription::new::<DataExportMessage>(
+            "data_export_ready",
+            "The current user's export can be fetched.",
         ),
         MessageDescription::new::<WithdrawalMessage<'_>>(
             "withdrawal_updated",

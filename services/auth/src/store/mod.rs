@@ -3,6 +3,7 @@
 
 pub mod audit_log;
 pub mod deleted_users;
+pub mod export;
 pub mod keys;
 pub mod otps;
 pub mod registrations;

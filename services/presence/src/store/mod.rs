@@ -2,4 +2,5 @@
 //! transactions do not wait for each other in a circle.
 
 pub mod deleted_users;
+pub mod export;
 pub mod user_status;

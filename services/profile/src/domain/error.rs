@@ -35,6 +35,8 @@ pub enum ProfileError {
     InvalidInterests,
     #[error("The image must be an http or https URL.")]
     InvalidImageUrl,
+    #[error("Images by address are not accepted; upload a photo instead.")]
+    ExternalImage,
     #[error("The language must be a code such as en or hi.")]
     InvalidLanguage,
     #[error("The country {0}.")]
@@ -115,6 +117,7 @@ impl From<ProfileError> for Error {
             ProfileError::InvalidBio(_) => (Kind::InvalidArgument, "invalid_bio"),
             ProfileError::InvalidInterests => (Kind::InvalidArgument, "invalid_interests"),
             ProfileError::InvalidImageUrl => (Kind::InvalidArgument, "invalid_profile_image_url"),
+            ProfileError::ExternalImage => (Kind::InvalidArgument, "external_image_refused"),
             ProfileError::InvalidLanguage => (Kind::InvalidArgument, "invalid_language"),
             ProfileError::InvalidCountry(_) => (Kind::InvalidArgument, "invalid_country"),
             ProfileError::InvalidRating => (Kind::InvalidArgument, "invalid_rating"),

@@ -137,6 +137,14 @@ impl UserUpdate {
 }
 
 impl User {
+    /// Returns whether the update sets an image that the user does not have yet. Apps often send back the whole
+    /// profile, so the present image does not count.
+    pub fn is_given_image(&self, update: &UserUpdate) -> bool {
+        let image_url = update.profile_image_url.as_deref();
+        image_url.is_some_and(|url| !url.is_empty())
+            && image_url != self.profile_image_url.as_deref()
+    }
+
     pub fn is_admin(&self) -> bool {
         self.roles.iter().any(|role| role == Role::Admin.name())
     }

@@ -1,6 +1,7 @@
 //! Statements of the schema `profile`, one file for each table.
 
 pub mod deletion_reasons;
+pub mod export;
 pub mod feed_listeners;
 pub mod feed_pages;
 pub mod feed_stats;

@@ -296,3 +296,42 @@ pub async fn update_rating(
     .await?;
     Ok(())
 }
+
+/// Updates the image of a user to their approved photo, unless a later event about their photos was applied.
+pub async fn update_photo(
+    tx: &mut PgConnection,
+    user_id: i64,
+    photo_version: i64,
+    image_url: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE profile.users SET profile_image_url = $3, photo_version = $2
+         WHERE user_id = $1 AND photo_version < $2",
+    )
+    .bind(user_id)
+    .bind(photo_version)
+    .bind(image_url)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Clears the image of a user if it is this photo, unless a later event about their photos was applied.
+pub async fn clear_photo(
+    tx: &mut PgConnection,
+    user_id: i64,
+    photo_version: i64,
+    image_url: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE profile.users
+         SET profile_image_url = nullif(profile_image_url, $3), photo_version = $2
+         WHERE user_id = $1 AND photo_version < $2",
+    )
+    .bind(user_id)
+    .bind(photo_version)
+    .bind(image_url)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -9,6 +9,7 @@ mod feed_check;
 mod feed_events;
 mod feed_filters;
 mod feed_recent;
+mod photos;
 mod ratings;
 mod registration;
 mod roles;
@@ -58,6 +59,7 @@ impl TestProfile {
             counts_ttl: Duration::ZERO,
             require_verified: false,
             required_terms: RequiredTerms::default(),
+            refuse_external_images: false,
         }));
         Self {
             api,

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use super::VerificationError;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
-/// Largest length of a sample, bytes (contract, section 8: 10 MB).
-pub const AUDIO_BYTES_MAX: u64 = 10 * 1024 * 1024;
+use super::{UploadFormat, VerificationError};
+
 /// Shortest duration of a sample.
 const DURATION_MIN: Duration = Duration::from_secs(30);
 /// Longest duration of a sample, as its sender hears it.
 const DURATION_MAX: Duration = Duration::from_mins(5);
 /// Longest padding that encoders add before and after the audio. It counts as audio in the file.
 const ENCODER_PADDING_MAX: Duration = Duration::from_secs(1);
-/// Number of first bytes that identify the format.
-pub const HEAD_BYTES: usize = 12;
+/// Prefix of the keys of samples that have a row or are about to get one.
+pub const SAMPLE_PREFIX: &str = "verification-audio/";
 
 /// An accepted format of samples.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,52 +31,6 @@ pub enum AudioFormat {
 
 impl AudioFormat {
     pub const ALL: [Self; 4] = [Self::Mp3, Self::Wav, Self::M4a, Self::Aac];
-
-    /// Detects the format by the first bytes of a file. Whether the rest of the file matches is checked by
-    /// [`crate::probe`].
-    pub fn detect(head: &[u8]) -> Option<Self> {
-        match head {
-            [b'I', b'D', b'3', ..] => Some(Self::Mp3),
-            [
-                b'R',
-                b'I',
-                b'F',
-                b'F',
-                _,
-                _,
-                _,
-                _,
-                b'W',
-                b'A',
-                b'V',
-                b'E',
-                ..,
-            ] => Some(Self::Wav),
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Self::M4a),
-            // Twelve bits of synchronisation, one of version, then two of layer: none in ADTS.
-            [0xFF, second, ..] if second & 0xF6 == 0xF0 => Some(Self::Aac),
-            // Eleven bits of synchronisation; layer III is 01.
-            [0xFF, second, ..] if second & 0xE6 == 0xE2 => Some(Self::Mp3),
-            _ => None,
-        }
-    }
-
-    /// Returns the file name extension.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Mp3 => "mp3",
-            Self::Wav => "wav",
-            Self::M4a => "m4a",
-            Self::Aac => "aac",
-        }
-    }
-
-    /// Finds the format with a file name extension.
-    pub fn from_extension(extension: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.extension() == extension)
-    }
 
     /// Returns the registered media type.
     pub fn content_type(self) -> &'static str {
@@ -113,6 +68,66 @@ impl AudioFormat {
     }
 }
 
+impl UploadFormat for AudioFormat {
+    const UPLOAD_PREFIX: &'static str = "verification-uploads/";
+    /// Contract, section 8.
+    const BYTES_MAX: u64 = 10 * 1024 * 1024;
+
+    fn detect(head: &[u8]) -> Option<Self> {
+        match head {
+            [b'I', b'D', b'3', ..] => Some(Self::Mp3),
+            [
+                b'R',
+                b'I',
+                b'F',
+                b'F',
+                _,
+                _,
+                _,
+                _,
+                b'W',
+                b'A',
+                b'V',
+                b'E',
+                ..,
+            ] => Some(Self::Wav),
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Self::M4a),
+            // Twelve bits of synchronisation, one of version, then two of layer: none in ADTS.
+            [0xFF, second, ..] if second & 0xF6 == 0xF0 => Some(Self::Aac),
+            // Eleven bits of synchronisation; layer III is 01.
+            [0xFF, second, ..] if second & 0xE6 == 0xE2 => Some(Self::Mp3),
+            _ => None,
+        }
+    }
+
+    fn from_extension(extension: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.extension() == extension)
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::Wav => "wav",
+            Self::M4a => "m4a",
+            Self::Aac => "aac",
+        }
+    }
+
+    fn empty() -> VerificationError {
+        VerificationError::Empty
+    }
+
+    fn too_large() -> VerificationError {
+        VerificationError::TooLarge
+    }
+
+    fn unsupported() -> VerificationError {
+        VerificationError::UnsupportedAudio
+    }
+}
+
 /// Refuses a sample that is too short or too long.
 pub fn check_duration(kind: AudioFormat, duration: Duration) -> Result<(), VerificationError> {
     if (DURATION_MIN..=kind.duration_max()).contains(&duration) {
@@ -120,6 +135,18 @@ pub fn check_duration(kind: AudioFormat, duration: Duration) -> Result<(), Verif
     } else {
         Err(VerificationError::WrongDuration)
     }
+}
+
+/// Builds the key of a sample (contract, section 8). It contains nothing that the client has chosen.
+pub fn build_sample_key(
+    user_id: i64,
+    now: DateTime<Utc>,
+    unique: Uuid,
+    format: AudioFormat,
+) -> String {
+    let (timestamp, unique) = (now.timestamp(), unique.simple());
+    let extension = format.extension();
+    format!("{SAMPLE_PREFIX}{user_id}/{timestamp}_{unique}.{extension}")
 }
 
 #[cfg(test)]
@@ -179,5 +206,13 @@ mod tests {
         ] {
             assert_eq!(AudioFormat::from_content_type(alias), kind, "{alias}");
         }
+    }
+
+    #[test]
+    fn a_sample_key_consists_of_owner_time_and_a_unique_part() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
+        let key = build_sample_key(7, now, Uuid::nil(), AudioFormat::M4a);
+        let unique = "0".repeat(32);
+        assert_eq!(key, format!("verification-audio/7/1800000000_{unique}.m4a"));
     }
 }

@@ -57,6 +57,30 @@ pub enum VerificationError {
     TooManyUsers,
     #[error("action must be approve or reject.")]
     InvalidAction,
+    #[error("A photo has at most 10 MB.")]
+    PhotoTooLarge,
+    #[error("The file is empty.")]
+    EmptyPhoto,
+    /// The content is in another format than announced, or in one that is not accepted.
+    #[error("A photo must be JPEG, PNG or WebP, of the type that its ticket was issued for.")]
+    UnsupportedPhoto,
+    /// The file begins in an accepted format, but it cannot be decoded to its end.
+    #[error("The photo is damaged or incomplete.")]
+    DamagedPhoto,
+    #[error(
+        "A photo must be 64 to 8192 pixels wide and high, and have at most 16 megapixels (16777216)."
+    )]
+    InvalidPhotoSize,
+    #[error("content_type must be image/jpeg, image/png or image/webp.")]
+    InvalidPhotoType,
+    #[error("There is no such photo.")]
+    NoSuchPhoto,
+    #[error("This photo has been reviewed already.")]
+    PhotoAlreadyReviewed,
+    #[error("You have requested an export within the last 24 hours.")]
+    ExportTooSoon,
+    #[error("You have not requested an export yet.")]
+    NoSuchExport,
     #[error("There is no such verification.")]
     NoSuchVerification,
     #[error("This verification has been reviewed already.")]
@@ -85,7 +109,17 @@ impl VerificationError {
             Self::InvalidAddress => (Kind::InvalidArgument, "invalid_audio_url"),
             Self::HostNotAllowed => (Kind::InvalidArgument, "audio_host_not_allowed"),
             Self::InvalidLength => (Kind::InvalidArgument, "invalid_length_bytes"),
-            Self::InvalidContentType => (Kind::InvalidArgument, "invalid_content_type"),
+            Self::InvalidContentType | Self::InvalidPhotoType => {
+                (Kind::InvalidArgument, "invalid_content_type")
+            }
+            Self::PhotoTooLarge => (Kind::TooLarge, "photo_too_large"),
+            Self::EmptyPhoto => (Kind::InvalidArgument, "empty_photo"),
+            Self::UnsupportedPhoto => (Kind::InvalidArgument, "unsupported_photo"),
+            Self::DamagedPhoto => (Kind::InvalidArgument, "damaged_photo"),
+            Self::InvalidPhotoSize => (Kind::InvalidArgument, "invalid_photo_size"),
+            Self::ExportTooSoon => (Kind::Conflict, "export_too_soon"),
+            Self::NoSuchExport => (Kind::NotFound, "export_not_found"),
+            Self::NoSuchPhoto => (Kind::NotFound, "photo_not_found"),
             Self::NoSuchUpload => (Kind::NotFound, "upload_not_found"),
             Self::InvalidText {
                 error: TextError::TooLong { .. },
@@ -95,7 +129,9 @@ impl VerificationError {
             Self::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
             Self::InvalidAction => (Kind::InvalidArgument, "invalid_action"),
             Self::NoSuchVerification => (Kind::NotFound, "verification_not_found"),
-            Self::AlreadyReviewed => (Kind::Conflict, "already_reviewed"),
+            Self::AlreadyReviewed | Self::PhotoAlreadyReviewed => {
+                (Kind::Conflict, "already_reviewed")
+            }
             Self::NotVerified => (Kind::Conflict, "not_verified"),
             Self::Other(_) => unreachable!("converted without a code of its own"),
         }

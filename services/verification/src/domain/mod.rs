@@ -1,21 +1,29 @@
-//! Rules for samples and reviews, without I/O.
+//! Rules for samples, photos and reviews, without I/O.
 
 mod audio_address;
 mod audio_format;
+mod data_export;
 mod error;
+mod photo;
+mod review;
 mod sample;
 mod upload_ticket;
 
 use talktime_kit::text;
 
 pub use audio_address::normalize_address;
-pub use audio_format::{AUDIO_BYTES_MAX, AudioFormat, HEAD_BYTES, check_duration};
+pub use audio_format::{AudioFormat, SAMPLE_PREFIX, build_sample_key, check_duration};
+pub use data_export::{DataExport, EXPORT_PREFIX, ExportState, KEPT_FOR, parse_archive_key};
 pub use error::VerificationError;
-pub use sample::{
-    AudioLocation, AudioSample, ListenerStanding, ListenerVerification, ReviewAction, SampleCounts,
-    SampleState,
+pub use photo::{
+    PHOTO_PREFIX, PhotoFormat, ProfilePhoto, SIDE_PIXELS_MAX, STORED_PIXELS_MAX, build_photo_key,
+    has_accepted_dimensions, parse_photo_key,
 };
-pub use upload_ticket::{SAMPLE_PREFIX, UPLOAD_PREFIX, UploadTicket, build_sample_key};
+pub use review::{ReviewAction, ReviewState};
+pub use sample::{
+    AudioLocation, AudioSample, ListenerStanding, ListenerVerification, SampleCounts,
+};
+pub use upload_ticket::{UploadFormat, UploadTicket, check_upload_length};
 
 /// Longest description or note of a reviewer, characters.
 pub const TEXT_CHARS_MAX: usize = 500;

@@ -1,57 +1,9 @@
-//! Samples, their reviews, and the verification of a listener that follows from them.
+//! Samples and the verification of a listener that follows from them.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::VerificationError;
-
-/// The state of a sample.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
-pub enum SampleState {
-    Pending,
-    /// The sample verified its listener.
-    Approved,
-    /// The listener may submit another sample.
-    Rejected,
-}
-
-impl SampleState {
-    /// Returns the name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-        }
-    }
-}
-
-/// An admin's decision on a sample.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReviewAction {
-    Approve,
-    Reject,
-}
-
-impl ReviewAction {
-    /// Parses the name on the wire.
-    pub fn parse(name: &str) -> Result<Self, VerificationError> {
-        match name {
-            "approve" => Ok(Self::Approve),
-            "reject" => Ok(Self::Reject),
-            _ => Err(VerificationError::InvalidAction),
-        }
-    }
-
-    /// Returns the state of the sample after this decision.
-    pub fn resulting_state(self) -> SampleState {
-        match self {
-            Self::Approve => SampleState::Approved,
-            Self::Reject => SampleState::Rejected,
-        }
-    }
-}
+use super::ReviewState;
 
 /// The location of a sample's audio.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,7 +31,7 @@ pub struct AudioSample {
     pub verification_id: i64,
     pub user_id: i64,
     pub location: AudioLocation,
-    pub state: SampleState,
+    pub state: ReviewState,
     pub submitted_at: DateTime<Utc>,
     pub reviewed_at: Option<DateTime<Utc>>,
     pub reviewer_id: Option<i64>,
@@ -119,7 +71,7 @@ impl ListenerVerification {
     pub fn status_name(&self) -> &'static str {
         match &self.newest_sample {
             None => "not_submitted",
-            Some(sample) if sample.state == SampleState::Approved && !self.is_verified => "revoked",
+            Some(sample) if sample.state == ReviewState::Approved && !self.is_verified => "revoked",
             Some(sample) => sample.state.name(),
         }
     }

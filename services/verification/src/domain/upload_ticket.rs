@@ -1,36 +1,45 @@
-//! Keys of objects in the bucket, and the tickets with which clients upload them.
+//! Tickets with which clients upload files to the bucket, for any kind of file.
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::AudioFormat;
+use super::VerificationError;
 
-/// Prefix of the keys of samples that have a row or are about to get one.
-pub const SAMPLE_PREFIX: &str = "verification-audio/";
-/// Prefix of the keys of objects that clients upload with tickets. These objects are never served.
-pub const UPLOAD_PREFIX: &str = "verification-uploads/";
+/// A set of file formats that clients upload.
+pub trait UploadFormat: Copy + Eq {
+    /// Prefix of the keys of uploads. Objects under it are never served.
+    const UPLOAD_PREFIX: &'static str;
+    /// Largest length of a file, bytes.
+    const BYTES_MAX: u64;
 
-/// Builds the key of a sample (contract, section 8). It contains nothing that the client has chosen.
-pub fn build_sample_key(
-    user_id: i64,
-    now: DateTime<Utc>,
-    unique: Uuid,
-    format: AudioFormat,
-) -> String {
-    let (timestamp, unique) = (now.timestamp(), unique.simple());
-    let extension = format.extension();
-    format!("{SAMPLE_PREFIX}{user_id}/{timestamp}_{unique}.{extension}")
+    /// Detects the format by the first bytes of a file. Whether the rest of the file matches is checked by
+    /// [`crate::probe`].
+    fn detect(head: &[u8]) -> Option<Self>;
+
+    /// Finds the format with a file name extension.
+    fn from_extension(extension: &str) -> Option<Self>;
+
+    /// Returns the file name extension.
+    fn extension(self) -> &'static str;
+
+    /// The refusal of a file without content.
+    fn empty() -> VerificationError;
+
+    /// The refusal of a file that is longer than [`Self::BYTES_MAX`].
+    fn too_large() -> VerificationError;
+
+    /// The refusal of a file in another format.
+    fn unsupported() -> VerificationError;
 }
 
 /// Permission to upload one object. Its id contains all of it, so a ticket needs no row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct UploadTicket {
+pub struct UploadTicket<F> {
     pub unique: Uuid,
     /// The announced format.
-    pub format: AudioFormat,
+    pub format: F,
 }
 
-impl UploadTicket {
+impl<F: UploadFormat> UploadTicket<F> {
     /// Returns the id by which the client refers to the ticket.
     pub fn id(self) -> String {
         format!("{}.{}", self.unique.simple(), self.format.extension())
@@ -41,7 +50,7 @@ impl UploadTicket {
         let (unique, extension) = id.split_once('.')?;
         let ticket = Self {
             unique: Uuid::try_parse(unique).ok()?,
-            format: AudioFormat::from_extension(extension)?,
+            format: F::from_extension(extension)?,
         };
         (ticket.id() == id).then_some(ticket)
     }
@@ -49,21 +58,26 @@ impl UploadTicket {
     /// Returns the key of the uploaded object. It contains the owner, so nobody confirms the upload of somebody
     /// else.
     pub fn key(self, user_id: i64) -> String {
-        format!("{UPLOAD_PREFIX}{user_id}/{}", self.id())
+        let prefix = F::UPLOAD_PREFIX;
+        format!("{prefix}{user_id}/{}", self.id())
+    }
+}
+
+/// Checks the length that a client announces for an upload.
+pub fn check_upload_length<F: UploadFormat>(length_bytes: i64) -> Result<(), VerificationError> {
+    let is_accepted =
+        u64::try_from(length_bytes).is_ok_and(|bytes| (1..=F::BYTES_MAX).contains(&bytes));
+    if is_accepted {
+        Ok(())
+    } else {
+        Err(VerificationError::InvalidLength)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{AudioFormat, PhotoFormat};
     use super::*;
-
-    #[test]
-    fn a_sample_key_consists_of_owner_time_and_a_unique_part() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
-        let key = build_sample_key(7, now, Uuid::nil(), AudioFormat::M4a);
-        let unique = "0".repeat(32);
-        assert_eq!(key, format!("verification-audio/7/1800000000_{unique}.m4a"));
-    }
 
     #[test]
     fn only_ids_in_the_exact_form_are_parsed() {
@@ -72,7 +86,6 @@ mod tests {
             format: AudioFormat::Wav,
         };
         assert_eq!(UploadTicket::parse(&ticket.id()), Some(ticket));
-        assert!(ticket.key(7).starts_with("verification-uploads/7/"));
         let id = ticket.id();
         for other in [
             String::new(),
@@ -80,9 +93,22 @@ mod tests {
             format!("../8/{id}"),
             format!("{id}.wav"),
             id.replace("wav", "exe"),
+            id.replace("wav", "png"),
             Uuid::from_u128(0xAB).to_string() + ".wav",
         ] {
-            assert_eq!(UploadTicket::parse(&other), None, "{other}");
+            let parsed = UploadTicket::<AudioFormat>::parse(&other);
+            assert_eq!(parsed, None, "{other}");
         }
+    }
+
+    #[test]
+    fn uploads_of_different_kinds_have_different_prefixes() {
+        let unique = Uuid::from_u128(0xAB);
+        let format = AudioFormat::Wav;
+        let sample = UploadTicket { unique, format }.key(7);
+        assert!(sample.starts_with("verification-uploads/7/"), "{sample}");
+        let format = PhotoFormat::Png;
+        let photo = UploadTicket { unique, format }.key(7);
+        assert!(photo.starts_with("photo-uploads/7/"), "{photo}");
     }
 }

@@ -5,7 +5,7 @@ use talktime_proto::verification::v1 as pb;
 
 use crate::domain::{AudioSample, ListenerStanding, ReviewAction, VerificationError};
 use crate::samples::review::ReviewRequest;
-use crate::samples::submit::IssuedTicket;
+use crate::uploads::IssuedTicket;
 
 pub(super) fn verification_message(sample: AudioSample, audio_url: String) -> pb::Verification {
     pb::Verification {

@@ -1,7 +1,12 @@
 //! The gRPC service of verification: checks requests and converts messages.
 
 mod convert;
+mod exports;
+mod photos;
 mod upload_stream;
+
+pub(crate) use exports::DataExportApi;
+pub(crate) use photos::PhotoApi;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;

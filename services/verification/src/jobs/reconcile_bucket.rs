@@ -11,15 +11,29 @@ use talktime_kit::lease::Lease;
 use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 use talktime_kit::{Clock, Error};
+use uuid::Uuid;
 
 use crate::bucket::{ListedObject, ObjectBucket};
 use crate::config::ReconcilerConfig;
-use crate::domain::{AudioLocation, SAMPLE_PREFIX, UPLOAD_PREFIX};
+use crate::domain::{
+    AudioFormat, AudioLocation, EXPORT_PREFIX, PHOTO_PREFIX, PhotoFormat, SAMPLE_PREFIX,
+    UploadFormat, parse_archive_key, parse_photo_key,
+};
 use crate::metrics::record_removed_objects;
-use crate::store::listener_verifications;
+use crate::store::{data_exports, listener_verifications, profile_photos};
 
 /// Pages of the bucket that one run reads, at most; the next run begins at the first page again.
 const PAGES_MAX: usize = 10_000;
+/// Prefixes of objects that rows name.
+const RECORDED_PREFIXES: [&str; 3] = [SAMPLE_PREFIX, PHOTO_PREFIX, EXPORT_PREFIX];
+/// Prefixes of all objects. No row names an upload, which is deleted once its file is stored elsewhere.
+const ALL_PREFIXES: [&str; 5] = [
+    SAMPLE_PREFIX,
+    PHOTO_PREFIX,
+    EXPORT_PREFIX,
+    AudioFormat::UPLOAD_PREFIX,
+    PhotoFormat::UPLOAD_PREFIX,
+];
 const RECORDS_PER_PAGE: i64 = 500;
 /// Time limit of one run; a large bucket has thousands of pages.
 const RUN_TIMEOUT: Duration = Duration::from_mins(30);
@@ -89,7 +103,7 @@ impl BucketReconciler {
             return Ok(0);
         };
         let mut removed = 0;
-        for prefix in [SAMPLE_PREFIX, UPLOAD_PREFIX] {
+        for prefix in ALL_PREFIXES {
             removed += self.remove_orphans(lease.connection(), prefix).await?;
         }
         lease.release().await?;
@@ -118,17 +132,21 @@ impl BucketReconciler {
     /// Compares all objects with all rows and changes nothing. Uploads in progress count as differences.
     pub async fn find_differences(&self) -> Result<BucketDifferences, Error> {
         let mut connection = self.db.acquire().await?;
-        Ok(BucketDifferences {
-            objects_without_record: self.count_orphans(&mut connection).await?,
-            records_without_object: self.count_missing_objects(&mut connection).await?,
-        })
+        let db = &mut *connection;
+        let mut differences = BucketDifferences::default();
+        for prefix in RECORDED_PREFIXES {
+            differences.objects_without_record += self.count_orphans(db, prefix).await?;
+        }
+        differences.records_without_object += self.count_missing_samples(db).await?;
+        differences.records_without_object += self.count_missing_photos(db).await?;
+        Ok(differences)
     }
 
-    async fn count_orphans(&self, db: &mut PgConnection) -> Result<usize, Error> {
+    async fn count_orphans(&self, db: &mut PgConnection, prefix: &str) -> Result<usize, Error> {
         let mut orphans = 0;
         let mut after = String::new();
         for _ in 0..PAGES_MAX {
-            let page = self.bucket.list(SAMPLE_PREFIX, &after).await?;
+            let page = self.bucket.list(prefix, &after).await?;
             let Some(last) = page.last() else {
                 break;
             };
@@ -140,7 +158,7 @@ impl BucketReconciler {
         Ok(orphans)
     }
 
-    async fn count_missing_objects(&self, db: &mut PgConnection) -> Result<usize, Error> {
+    async fn count_missing_samples(&self, db: &mut PgConnection) -> Result<usize, Error> {
         let mut missing = 0;
         let mut after = 0;
         loop {
@@ -159,6 +177,23 @@ impl BucketReconciler {
             }
         }
     }
+
+    async fn count_missing_photos(&self, db: &mut PgConnection) -> Result<usize, Error> {
+        let mut missing = 0;
+        let mut after = 0;
+        loop {
+            let photos = profile_photos::list_after(db, after, RECORDS_PER_PAGE).await?;
+            let Some(last) = photos.last() else {
+                return Ok(missing);
+            };
+            after = last.photo_id;
+            for photo in photos {
+                if !self.bucket.has(&photo.object_key()).await? {
+                    missing += 1;
+                }
+            }
+        }
+    }
 }
 
 /// Keys of the objects of a page that were modified before `modified_before` and that no row names.
@@ -171,7 +206,16 @@ async fn find_orphans(
         .into_iter()
         .filter(|object| object.modified_at < modified_before);
     let mut keys: Vec<String> = aged.map(|object| object.key).collect();
-    let recorded = listener_verifications::list_recorded_keys(db, &keys).await?;
-    keys.retain(|key| !recorded.contains(key));
+    let samples = listener_verifications::list_recorded_keys(db, &keys).await?;
+    let photo_keys: Vec<Uuid> = keys.iter().filter_map(|key| parse_photo_key(key)).collect();
+    let photos = profile_photos::list_recorded_keys(db, &photo_keys).await?;
+    let archive_keys: Vec<Uuid> = keys
+        .iter()
+        .filter_map(|key| parse_archive_key(key))
+        .collect();
+    let archives = data_exports::list_recorded_keys(db, &archive_keys).await?;
+    let is_photo = |key: &str| parse_photo_key(key).is_some_and(|key| photos.contains(&key));
+    let is_archive = |key: &str| parse_archive_key(key).is_some_and(|key| archives.contains(&key));
+    keys.retain(|key| !samples.contains(key) && !is_photo(key) && !is_archive(key));
     Ok(keys)
 }

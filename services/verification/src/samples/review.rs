@@ -5,7 +5,7 @@ use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 use talktime_kit::paging::PageRequest;
 
-use crate::domain::{AudioSample, ReviewAction, SampleState, VerificationError, normalize_text};
+use crate::domain::{AudioSample, ReviewAction, ReviewState, VerificationError, normalize_text};
 use crate::events::{reviewed_event, revoked_event};
 use crate::service::SampleService;
 use crate::store::decisions::{self, ReviewDecision};
@@ -73,7 +73,7 @@ impl SampleService {
         )
         .await?
         .ok_or(VerificationError::AlreadyReviewed)?;
-        let is_verified = before.is_verified || state == SampleState::Approved;
+        let is_verified = before.is_verified || state == ReviewState::Approved;
         record_review(&mut tx, &sample, request.reviewer_id, is_verified, now).await?;
         tx.commit().await?;
         self.parts.relay.wake();

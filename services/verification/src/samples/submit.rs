@@ -11,30 +11,24 @@ use talktime_kit::messaging::outbox;
 use uuid::Uuid;
 
 use crate::domain::{
-    AUDIO_BYTES_MAX, AudioFormat, AudioSample, UploadTicket, VerificationError, build_sample_key,
-    normalize_address, normalize_text,
+    AudioFormat, AudioSample, UploadTicket, VerificationError, build_sample_key,
+    check_upload_length, normalize_address, normalize_text,
 };
 use crate::events::submitted_event;
 use crate::service::SampleService;
 use crate::spool::{SpooledFile, UploadWriter};
 use crate::store::{listener_verifications, standings};
+use crate::uploads::{IssuedTicket, delete_object_best_effort, fetch_upload, issue_ticket};
 
 const DESCRIPTION: &str = "description";
-
-/// Permission to put one object into the bucket.
-#[derive(Clone, Debug)]
-pub struct IssuedTicket {
-    /// Identifies the upload in its confirmation.
-    pub upload_id: String,
-    /// Presigned address for the PUT.
-    pub upload_url: String,
-    pub expires_at: DateTime<Utc>,
-}
 
 impl SampleService {
     /// Begins an upload through the service. Checks before the first byte whether the listener may submit a
     /// sample at all.
-    pub async fn begin_upload(&self, user_id: i64) -> Result<UploadWriter, VerificationError> {
+    pub async fn begin_upload(
+        &self,
+        user_id: i64,
+    ) -> Result<UploadWriter<AudioFormat>, VerificationError> {
         self.check_may_submit(user_id).await?;
         self.parts.spool.begin_upload()
     }
@@ -43,7 +37,7 @@ impl SampleService {
     pub async fn finish_upload(
         &self,
         user_id: i64,
-        upload: UploadWriter,
+        upload: UploadWriter<AudioFormat>,
         description: Option<String>,
     ) -> Result<AudioSample, VerificationError> {
         let description = normalize_text(DESCRIPTION, description)?;
@@ -76,24 +70,14 @@ impl SampleService {
     ) -> Result<IssuedTicket, VerificationError> {
         let format = AudioFormat::from_content_type(content_type);
         let format = format.ok_or(VerificationError::InvalidContentType)?;
-        let is_accepted_length =
-            u64::try_from(length_bytes).is_ok_and(|bytes| (1..=AUDIO_BYTES_MAX).contains(&bytes));
-        if !is_accepted_length {
-            return Err(VerificationError::InvalidLength);
-        }
+        check_upload_length::<AudioFormat>(length_bytes)?;
         self.check_may_submit(user_id).await?;
         let ticket = UploadTicket {
             unique: Uuid::new_v4(),
             format,
         };
-        let key = ticket.key(user_id);
-        let bucket = &self.parts.bucket;
-        let upload_url = bucket.presign_put(&key, length_bytes, content_type, self.ticket_validity);
-        Ok(IssuedTicket {
-            upload_id: ticket.id(),
-            upload_url: upload_url.await?,
-            expires_at: self.parts.clock.now() + self.ticket_validity,
-        })
+        let file = (length_bytes, content_type);
+        issue_ticket(&self.parts, user_id, ticket, file, self.ticket_validity).await
     }
 
     /// Judges and stores what was uploaded with a ticket. The object is copied, since its ticket can still be
@@ -106,27 +90,18 @@ impl SampleService {
     ) -> Result<AudioSample, VerificationError> {
         let description = normalize_text(DESCRIPTION, description)?;
         self.check_may_submit(user_id).await?;
-        let ticket = UploadTicket::parse(upload_id).ok_or(VerificationError::NoSuchUpload)?;
+        let ticket =
+            UploadTicket::<AudioFormat>::parse(upload_id).ok_or(VerificationError::NoSuchUpload)?;
         let key = ticket.key(user_id);
-        let file = self.fetch_upload(&key).await?;
+        let file = fetch_upload::<AudioFormat>(&self.parts, &key).await?;
         if file.format != ticket.format {
             return Err(VerificationError::UnsupportedAudio);
         }
         let sample = self
             .store_sample(user_id, &file, description.as_deref())
             .await?;
-        self.delete_object_best_effort(&key).await;
+        delete_object_best_effort(&self.parts.bucket, &key).await;
         Ok(sample)
-    }
-
-    async fn fetch_upload(&self, key: &str) -> Result<SpooledFile, VerificationError> {
-        let mut upload = self.parts.spool.begin_upload()?;
-        let object = self.parts.bucket.get(key).await?;
-        let mut object = object.ok_or(VerificationError::NoSuchUpload)?;
-        while let Some(chunk) = object.next_chunk().await? {
-            upload.write(&chunk).await?;
-        }
-        upload.finish().await
     }
 
     /// Checks early what would be refused later anyway. Concurrent submissions are refused by the unique index.
@@ -142,7 +117,7 @@ impl SampleService {
     async fn store_sample(
         &self,
         user_id: i64,
-        file: &SpooledFile,
+        file: &SpooledFile<AudioFormat>,
         description: Option<&str>,
     ) -> Result<AudioSample, VerificationError> {
         let format = file.format;
@@ -158,7 +133,7 @@ impl SampleService {
         let inserted = self.insert_sample(user_id, &key, description, now).await;
         failpoint::reach("verification.upload.recorded");
         if let Err(VerificationError::AlreadyPending | VerificationError::UserGone) = &inserted {
-            self.delete_object_best_effort(&key).await;
+            delete_object_best_effort(&self.parts.bucket, &key).await;
         }
         inserted
     }
@@ -193,11 +168,5 @@ impl SampleService {
             "stored a sample"
         );
         Ok(sample)
-    }
-
-    async fn delete_object_best_effort(&self, key: &str) {
-        if let Err(error) = self.parts.bucket.delete(key).await {
-            tracing::warn!(%error, "failed to delete an object; the reconciler removes it later");
-        }
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
-use crate::domain::{AudioLocation, AudioSample, ListenerVerification, SampleCounts, SampleState};
+use crate::domain::{AudioLocation, AudioSample, ListenerVerification, ReviewState, SampleCounts};
 
 /// The index that admits one pending sample a listener.
 pub const ONE_PENDING_INDEX: &str = "listener_verifications_one_pending";
@@ -28,7 +28,7 @@ struct SampleRow {
     verification_id: i64,
     user_id: i64,
     audio_url: String,
-    status: SampleState,
+    status: ReviewState,
     submitted_at: DateTime<Utc>,
     reviewed_at: Option<DateTime<Utc>>,
     reviewer_id: Option<i64>,
@@ -173,7 +173,7 @@ pub async fn list_pending(
 pub async fn update_reviewed(
     tx: &mut PgConnection,
     verification_id: i64,
-    state: SampleState,
+    state: ReviewState,
     reviewer_id: i64,
     notes: Option<&str>,
     now: DateTime<Utc>,

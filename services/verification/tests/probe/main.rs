@@ -7,8 +7,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use talktime_kit::Error;
-use talktime_verification::domain::{AudioFormat, HEAD_BYTES, VerificationError};
+use talktime_verification::domain::{AudioFormat, UploadFormat, VerificationError};
 use talktime_verification::probe::AudioProbe;
+use talktime_verification::spool::HEAD_BYTES;
 
 use encoder::{Encoder, MONO_16K, MONO_44K, STEREO_44K, STEREO_48K};
 

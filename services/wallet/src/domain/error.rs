@@ -33,6 +33,9 @@ pub enum WalletError {
     /// No such type of transaction, or not in this list.
     #[error("unknown type of transaction")]
     UnknownTxType,
+    /// The days of a summary are no range, or too many.
+    #[error("invalid range of days")]
+    InvalidDateRange,
     /// The provider does not vouch for the payment.
     #[error("payment is unknown to the provider")]
     Unpaid,
@@ -153,6 +156,7 @@ impl WalletError {
             Self::NotOnRateCard { .. } => (InvalidArgument, "amount_not_on_rate_card"),
             Self::UnknownPaymentMethod => (InvalidArgument, "invalid_payment_method"),
             Self::UnknownTxType => (InvalidArgument, "invalid_tx_type"),
+            Self::InvalidDateRange => (InvalidArgument, "invalid_date_range"),
             Self::Unpaid => (PaymentRequired, "payment_not_found"),
             Self::OtherPurchase => (InvalidArgument, "payment_for_something_else"),
             Self::OrderPaid { .. } => (Conflict, "order_already_paid"),
@@ -192,6 +196,9 @@ impl WalletError {
             Self::NotOnRateCard { .. } => "This amount is not a step of the rate card.",
             Self::UnknownPaymentMethod => "payment_method must be upi, card or wallet.",
             Self::UnknownTxType => "tx_type is none that this list has.",
+            Self::InvalidDateRange => {
+                "from and to must be dates such as 2026-01-31, in this order, with at most 92 days."
+            }
             Self::Unpaid => "The payment provider does not know this payment.",
             Self::OtherPurchase => "This payment is for something else.",
             Self::OrderPaid { .. } => "This order was paid by another payment.",

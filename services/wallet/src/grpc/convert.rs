@@ -7,6 +7,7 @@ use talktime_proto::wallet::v1::charge_response::Outcome;
 
 use crate::domain::WalletError;
 use crate::domain::charging::Charge;
+use crate::domain::earning_days::{EarningSummary, EarningSums};
 use crate::domain::settlement::{CallType, Settlement};
 use crate::ledger::{
     self, CallEarning, CoinPurchase, HistoryLine, SettlementOutcome, TracedRequest, WalletBalance,
@@ -91,6 +92,28 @@ fn parse_settlement(request: &pb::SettleCallRequest) -> Result<Settlement, Walle
         listener_paise_per_minute: request.listener_paise_per_minute,
         call_type: CallType::parse(&request.call_type)?,
     })
+}
+
+pub(super) fn earning_summary_message(summary: &EarningSummary) -> pb::EarningSummary {
+    let days = summary.days.iter().map(|day| pb::EarningDay {
+        date: day.date.to_string(),
+        totals: Some(earning_sums_message(day.totals)),
+    });
+    pb::EarningSummary {
+        days: days.collect(),
+        today: Some(earning_sums_message(summary.today)),
+        week: Some(earning_sums_message(summary.week)),
+        month: Some(earning_sums_message(summary.month)),
+    }
+}
+
+fn earning_sums_message(sums: EarningSums) -> pb::EarningSums {
+    pb::EarningSums {
+        calls: sums.calls,
+        minutes: sums.minutes,
+        coins: sums.coins,
+        paise: sums.paise,
+    }
 }
 
 pub(super) fn earning_message(earning: CallEarning) -> pb::Earning {

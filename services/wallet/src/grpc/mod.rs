@@ -12,6 +12,7 @@ use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
 
 use crate::domain::WalletError;
+use crate::domain::earning_days::parse_date;
 use crate::domain::history::HistoryFilter;
 use crate::domain::withdrawal;
 use crate::ledger::Ledger;
@@ -280,6 +281,21 @@ impl WalletService for WalletApi {
             total_coins: totals.coins,
             total_paise: totals.paise,
         }))
+    }
+
+    async fn get_earning_summary(
+        &self,
+        request: Request<pb::GetEarningSummaryRequest>,
+    ) -> Result<Response<pb::EarningSummary>, Status> {
+        let request = request.into_inner();
+        let parse = |date: Option<String>| date.as_deref().map(parse_date).transpose();
+        let from = parse(request.from_date).map_err(to_status)?;
+        let to = parse(request.to_date).map_err(to_status)?;
+        let summary = self
+            .ledger
+            .load_earning_summary(request.listener_id, from, to);
+        let summary = summary.await.map_err(to_status)?;
+        Ok(Response::new(convert::earning_summary_message(&summary)))
     }
 
     async fn list_transactions(

@@ -1,9 +1,12 @@
 //! Histories, earnings and purchases as people see them.
 
+use chrono::NaiveDate;
+use talktime_kit::india;
 use talktime_kit::paging::{ListPage, PageRequest};
 
 use super::Ledger;
 use crate::domain::WalletError;
+use crate::domain::earning_days::{EarningSummary, SummaryPeriods};
 use crate::domain::history::HistoryFilter;
 pub use crate::store::earnings::CallEarning;
 use crate::store::earnings::EarningTotals;
@@ -49,6 +52,21 @@ impl Ledger {
     ) -> Result<(ListPage<CallEarning>, EarningTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(earnings::list(&mut connection, listener_id, page).await?)
+    }
+
+    /// Loads the earnings of a listener by day; see [`SummaryPeriods::new`] for the range.
+    pub async fn load_earning_summary(
+        &self,
+        listener_id: i64,
+        from: Option<NaiveDate>,
+        to: Option<NaiveDate>,
+    ) -> Result<EarningSummary, WalletError> {
+        let periods = SummaryPeriods::new(from, to, india::date(self.clock.now()))?;
+        let mut connection = self.db.acquire().await?;
+        let listed = earnings::list_days(&mut connection, listener_id, &periods.days).await?;
+        let current = periods.current_days();
+        let current = earnings::list_days(&mut connection, listener_id, &current).await?;
+        Ok(periods.summarize(&listed, &current))
     }
 
     /// Lists a page of a person's purchases.

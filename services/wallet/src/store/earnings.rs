@@ -1,11 +1,14 @@
 //! `wallet.call_earnings`: what each call brought its listener.
 
-use chrono::{DateTime, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::FromRow;
-use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, column, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::{Error, india};
 
+use crate::domain::earning_days::EarningDay;
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
 
 /// The earning of one call.
@@ -109,5 +112,27 @@ pub async fn load_totals(
     )
     .bind(listener_id)
     .fetch_one(connection)
+    .await
+}
+
+/// Lists the days of India with earnings of a listener, from the first to the last of `days`. The index of the list
+/// of earnings finds them, so the cost is that of the calls in this range.
+pub async fn list_days(
+    connection: &mut PgConnection,
+    listener_id: i64,
+    days: &RangeInclusive<NaiveDate>,
+) -> sqlx::Result<Vec<EarningDay>> {
+    sqlx::query_as(
+        "SELECT (created_at AT TIME ZONE 'Asia/Kolkata')::date AS date, count(*) AS calls,
+                sum(minutes) AS minutes, sum(coins)::bigint AS coins,
+                (sum(money) * 100)::bigint AS paise
+         FROM wallet.call_earnings
+         WHERE listener_id = $1 AND created_at >= $2 AND created_at < $3
+         GROUP BY 1 ORDER BY 1",
+    )
+    .bind(listener_id)
+    .bind(india::begins_at(*days.start()))
+    .bind(india::begins_at(*days.end()) + TimeDelta::days(1))
+    .fetch_all(connection)
     .await
 }

@@ -5,6 +5,7 @@ pub mod audits;
 pub mod bank;
 pub mod chains;
 pub mod earnings;
+pub mod export;
 mod journal_totals;
 pub mod order_payments;
 pub mod payments;

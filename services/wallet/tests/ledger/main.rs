@@ -3,6 +3,7 @@
 mod bank;
 mod books;
 mod closed_accounts;
+mod earning_days;
 mod invariants;
 mod model;
 mod operations;

@@ -129,6 +129,9 @@ fn find_owner(kind: &Kind) -> EventOwner {
         Kind::VerificationSubmitted(event) => EventOwner::User(event.user_id),
         Kind::VerificationReviewed(event) => EventOwner::User(event.user_id),
         Kind::VerificationRevoked(event) => EventOwner::User(event.user_id),
+        Kind::PhotoReviewed(event) => EventOwner::User(event.user_id),
+        Kind::PhotoDeleted(event) => EventOwner::User(event.user_id),
+        Kind::DataExportReady(event) => EventOwner::User(event.user_id),
     }
 }
 
@@ -198,6 +201,7 @@ fn describe_details(kind: &Kind) -> Option<String> {
         Kind::CallsPaused(event) => format!("{} rings in a row", event.count),
         Kind::VerificationSubmitted(event) => format!("verification {}", event.verification_id),
         Kind::VerificationReviewed(event) => event.status.clone(),
+        Kind::PhotoReviewed(event) => event.status.clone(),
         _ => return None,
     })
 }

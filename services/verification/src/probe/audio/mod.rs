@@ -1,34 +1,23 @@
 //! Checks that a file is audio of the format that its first bytes indicate, and measures its duration.
-//!
-//! A hostile header may request more memory than there is, or an endless loop. A file is therefore judged in a
-//! separate process (`talktime-verification probe`) with little memory, little time and an empty environment.
-//! If this process dies, the file counts as damaged.
 
 mod adts;
 mod packets;
 mod wav;
 
 use std::fs::File;
-use std::io::{stdin, stdout};
-use std::os::fd::AsFd;
+use std::io::stdout;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
-use tokio::process::Command;
-use tokio::sync::Semaphore;
 
-use crate::domain::{AudioFormat, VerificationError, check_duration};
+use super::sandbox::{Sandbox, enter_limits};
+use crate::domain::{AudioFormat, UploadFormat, VerificationError, check_duration};
 
-/// Address space of the probing process, bytes: the program, the demuxer and a reserve.
-const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
-const CPU_SECS_MAX: u64 = 5;
-/// Wall time of the probing process, including its start.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The command of the probing process.
+const COMMAND: &str = "probe";
+const VERDICT_BYTES_MAX: u64 = 1_024;
 
 /// The result of the probing process.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -58,27 +47,24 @@ impl From<std::io::Error> for ProbeError {
     }
 }
 
-/// Starts probing processes, a limited number at a time; cheap to clone.
+/// Judges audio files; cheap to clone.
 #[derive(Clone)]
-pub struct AudioProbe {
-    program: PathBuf,
-    slots: Arc<Semaphore>,
-}
+pub struct AudioProbe(Sandbox);
 
 impl AudioProbe {
-    /// Returns a probe that runs `program probe …`, in at most `at_once` concurrent processes.
-    pub fn new(program: PathBuf, at_once: usize) -> Self {
-        Self {
-            program,
-            slots: Arc::new(Semaphore::new(at_once)),
-        }
+    /// Returns a probe that runs `program probe …`, in at most `processes_max` concurrent processes.
+    pub fn new(program: PathBuf, processes_max: usize) -> Self {
+        Self(Sandbox::new(program, processes_max))
     }
 
     /// Refuses a file that is not entirely of this format, or that is too short or too long. The file is read
     /// from its current position.
     pub async fn check(&self, format: AudioFormat, file: File) -> Result<(), VerificationError> {
-        let _slot = self.slots.acquire().await.map_err(Error::internal)?;
-        match self.run_process(format, file).await? {
+        let command = [COMMAND, format.extension()];
+        let Some(output) = self.0.run(command, file, VERDICT_BYTES_MAX).await? else {
+            return Err(VerificationError::DamagedAudio);
+        };
+        match serde_json::from_slice(&output).map_err(Error::internal)? {
             ProbeVerdict::Plays { duration_ms } => {
                 check_duration(format, Duration::from_millis(duration_ms))
             }
@@ -86,42 +72,13 @@ impl AudioProbe {
             ProbeVerdict::Unsupported => Err(VerificationError::UnsupportedAudio),
         }
     }
-
-    async fn run_process(&self, format: AudioFormat, file: File) -> Result<ProbeVerdict, Error> {
-        let child = Command::new(&self.program)
-            .args(["probe", format.extension()])
-            .env_clear()
-            .stdin(Stdio::from(file))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(Error::internal)?;
-        let output = match tokio::time::timeout(TIMEOUT, child.wait_with_output()).await {
-            Ok(output) => output.map_err(Error::internal)?,
-            Err(_elapsed) => return Ok(ProbeVerdict::Damaged),
-        };
-        // A process that a limit has killed was given a hostile file.
-        if !output.status.success() {
-            tracing::warn!(
-                format = format.extension(),
-                status = %output.status,
-                "failed to probe an upload; the upload is refused as damaged"
-            );
-            return Ok(ProbeVerdict::Damaged);
-        }
-        serde_json::from_slice(&output.stdout).map_err(Error::internal)
-    }
 }
 
 /// Runs the command `probe`: judges the file on standard input within the limits of the process.
 pub fn run(extension: &str) -> anyhow::Result<()> {
     let format = AudioFormat::from_extension(extension);
     let format = format.ok_or_else(|| anyhow::anyhow!("unknown format {extension}"))?;
-    setrlimit(Resource::RLIMIT_AS, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX)?;
-    setrlimit(Resource::RLIMIT_CPU, CPU_SECS_MAX, CPU_SECS_MAX)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    let file = File::from(stdin().as_fd().try_clone_to_owned()?);
+    let file = enter_limits()?;
     serde_json::to_writer(stdout(), &judge_file(format, file))?;
     Ok(())
 }

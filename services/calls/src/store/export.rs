@@ -1,0 +1,40 @@
+//! Sections of a user's export.
+
+use talktime_kit::export::ExportSection;
+
+/// The other party of a call appears by id alone. What a caller paid and what a listener earned is the data of each
+/// of them alone, and so is a rating that of its author.
+pub const SECTIONS: &[ExportSection] = &[
+    ExportSection {
+        name: "calls",
+        query: "SELECT call_id, jsonb_build_object('call_id', call_id,
+                    'role', CASE WHEN user_id = $1 THEN 'caller' ELSE 'listener' END,
+                    'other_user_id', CASE WHEN user_id = $1 THEN listener_id ELSE user_id END,
+                    'call_type', call_type, 'status', status, 'start_time', start_time,
+                    'end_time', end_time, 'duration_seconds', duration_seconds,
+                    'coins_spent', CASE WHEN user_id = $1 THEN coins_spent END,
+                    'money_earned', CASE WHEN listener_id = $1 THEN listener_money_earned END)
+                FROM calls.user_calls
+                WHERE (user_id = $1 OR listener_id = $1) AND call_id > $2
+                  AND phase IN ('active', 'settling', 'settled')
+                ORDER BY call_id LIMIT $3",
+    },
+    ExportSection {
+        name: "ratings_given",
+        query: "SELECT rating.call_id, jsonb_build_object('call_id', rating.call_id,
+                    'listener_id', rating.listener_id, 'stars', rating.stars,
+                    'comment', rating.comment, 'created_at', rating.created_at)
+                FROM calls.call_ratings AS rating JOIN calls.user_calls AS call USING (call_id)
+                WHERE call.user_id = $1 AND rating.call_id > $2
+                ORDER BY rating.call_id LIMIT $3",
+    },
+    ExportSection {
+        name: "badges",
+        query: "SELECT (date - date '2000-01-01')::bigint, jsonb_build_object('date', date,
+                    'badge', badge, 'audio_rate_per_minute', audio_rate_per_minute,
+                    'video_rate_per_minute', video_rate_per_minute)
+                FROM calls.listener_badges
+                WHERE listener_id = $1 AND (date - date '2000-01-01')::bigint > $2
+                ORDER BY date LIMIT $3",
+    },
+];

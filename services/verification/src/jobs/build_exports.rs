@@ -1,0 +1,52 @@
+//! Builds requested exports and deletes expired ones, periodically.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+
+use crate::exports::build::ExportBuilder;
+
+/// Pause between two looks for requested exports.
+const BUILD_EVERY: Duration = Duration::from_secs(2);
+const DELETE_EVERY: Duration = Duration::from_mins(10);
+/// Shorter than the lease of an export, so that a turn that is dropped is not the second one for its export.
+const TURN_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Starts both kinds of work until the service stops.
+pub fn start(lifecycle: &Lifecycle, builder: &ExportBuilder) {
+    let work = |name, interval| PeriodicWork {
+        name: Cow::Borrowed(name),
+        interval,
+        retry_after: interval,
+        deadline: TURN_TIMEOUT,
+        first_turn: FirstTurn::AfterInterval,
+    };
+    let builds = builder.clone();
+    let build = work("verification.build_exports", BUILD_EVERY);
+    periodic::start(lifecycle, build, move || {
+        let builder = builds.clone();
+        async move {
+            let has_built = builder.build_next().await?;
+            Ok(next_turn(has_built))
+        }
+    });
+    let deletions = builder.clone();
+    let delete = work("verification.delete_exports", DELETE_EVERY);
+    periodic::start(lifecycle, delete, move || {
+        let builder = deletions.clone();
+        async move {
+            let deleted = builder.delete_expired().await?;
+            Ok(next_turn(deleted > 0))
+        }
+    });
+}
+
+fn next_turn(has_more: bool) -> NextTurn {
+    if has_more {
+        NextTurn::AtOnce
+    } else {
+        NextTurn::AfterInterval
+    }
+}

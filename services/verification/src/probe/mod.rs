@@ -1,0 +1,12 @@
+//! Judges uploads in separate processes.
+//!
+//! A hostile file may request more memory than there is, or an endless loop. A file is therefore read by a
+//! separate process with little memory, little time and an empty environment, which cannot write files. If this
+//! process dies, the file counts as damaged.
+
+pub mod audio;
+pub mod photo;
+mod sandbox;
+
+pub use audio::AudioProbe;
+pub use photo::PhotoRenderer;

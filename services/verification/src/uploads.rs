@@ -1,0 +1,60 @@
+//! Uploads of clients to the bucket, for any kind of file.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::bucket::ObjectBucket;
+use crate::domain::{UploadFormat, UploadTicket, VerificationError};
+use crate::service::ServiceParts;
+use crate::spool::SpooledFile;
+
+/// Permission to put one object into the bucket.
+#[derive(Clone, Debug)]
+pub struct IssuedTicket {
+    /// Identifies the upload in its confirmation.
+    pub upload_id: String,
+    /// Presigned address for the PUT.
+    pub upload_url: String,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Signs the address of a ticket for one file of this length and type.
+pub(crate) async fn issue_ticket<F: UploadFormat>(
+    parts: &ServiceParts,
+    user_id: i64,
+    ticket: UploadTicket<F>,
+    (length_bytes, content_type): (i64, &str),
+    validity: Duration,
+) -> Result<IssuedTicket, VerificationError> {
+    let key = ticket.key(user_id);
+    let upload_url = parts
+        .bucket
+        .presign_put(&key, length_bytes, content_type, validity);
+    Ok(IssuedTicket {
+        upload_id: ticket.id(),
+        upload_url: upload_url.await?,
+        expires_at: parts.clock.now() + validity,
+    })
+}
+
+/// Copies an uploaded object to the spool, where nobody can replace it.
+pub(crate) async fn fetch_upload<F: UploadFormat>(
+    parts: &ServiceParts,
+    key: &str,
+) -> Result<SpooledFile<F>, VerificationError> {
+    let mut upload = parts.spool.begin_upload()?;
+    let object = parts.bucket.get(key).await?;
+    let mut object = object.ok_or(VerificationError::NoSuchUpload)?;
+    while let Some(chunk) = object.next_chunk().await? {
+        upload.write(&chunk).await?;
+    }
+    upload.finish().await
+}
+
+/// Deletes an object that no row names. The reconciler deletes it if this fails.
+pub(crate) async fn delete_object_best_effort(bucket: &ObjectBucket, key: &str) {
+    if let Err(error) = bucket.delete(key).await {
+        tracing::warn!(%error, "failed to delete an object; the reconciler removes it later");
+    }
+}
