@@ -9,10 +9,10 @@ use crate::app_config::{AppConfig, AppConfigFile};
 
 const CACHEABLE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
-/// What an app needs to know before anybody has logged in: versions, maintenance, features, contacts.
+/// Read the configuration of apps: versions, maintenance, features and contacts.
 ///
-/// The answer may be cached for a minute. A request with the `ETag` of an earlier answer in `If-None-Match` is
-/// answered 304 as long as nothing has changed.
+/// This needs no token. The answer may be cached for a minute. A request with the `ETag` of an earlier answer in
+/// `If-None-Match` is answered with 304 as long as nothing has changed.
 #[utoipa::path(
     get,
     path = "/app/config",

@@ -83,10 +83,10 @@ impl ListenerPageAnswer {
     }
 }
 
-/// The page of one listener, as a favourite, a notification or a link opens it.
+/// Read the page of a listener.
 ///
-/// A user who is no listener is not found, and neither is a listener whom the caller has blocked or who has blocked
-/// the caller. `can_call` predicts the answer to `/calls/start`, whose own answer decides.
+/// Users who are not listeners are not found, and neither are listeners who are blocked in either direction. `can_call`
+/// predicts the answer of `/calls/start`, which decides.
 #[utoipa::path(
     get,
     path = "/listeners/{user_id}",

@@ -30,9 +30,9 @@ pub(super) struct UsernameAnswer {
     suggestions: Vec<String>,
 }
 
-/// Checks whether a user name is free, without regard to case.
+/// Check whether a user name is free, ignoring case.
 ///
-/// The check takes no name: somebody else may register with it until the registration is sent.
+/// The check reserves nothing: another user may register with the name before the registration is sent.
 #[utoipa::path(
     get,
     path = "/auth/username-available",
