@@ -232,10 +232,9 @@ async fn the_feed_in_numbers() {
         assert!(stats["gender_distribution"][sex].is_i64(), "{sex}: {stats}");
     }
     let count = |field: &str| stats[field].as_i64().expect("a count");
-    assert_eq!(
-        count("online_listeners"),
-        count("busy_listeners") + count("available_listeners")
-    );
+    // Listeners who take a break from calls are online, and neither busy nor available.
+    let reachable = count("busy_listeners") + count("available_listeners");
+    assert!(count("online_listeners") >= reachable, "{stats}");
     for distribution in ["gender_distribution", "language_distribution"] {
         let counts = stats[distribution].as_object().expect("counts").values();
         let sum: i64 = counts.filter_map(serde_json::Value::as_i64).sum();
