@@ -6,6 +6,7 @@ use talktime_kit::db::Database;
 
 use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
+use crate::store::answer_rates;
 use crate::store::badges::{self, TimeSpan};
 pub use crate::store::badges::{BadgeCount, DayBadge};
 
@@ -145,6 +146,9 @@ impl BadgeService {
                 counts[*badge as usize] += 1;
             }
             badges::insert_badges(&mut tx, date, &earned, &self.card, now, !is_new).await?;
+            let listener_ids: Vec<i64> =
+                talked.iter().map(|(listener_id, _)| *listener_id).collect();
+            answer_rates::update(&mut tx, &listener_ids).await?;
         }
         badges::insert_assigned_day(&mut tx, date, now).await?;
         tx.commit().await?;

@@ -8,6 +8,7 @@ use talktime_kit::config::RedisConfig;
 use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
 use crate::domain::steps::SagaLimits;
+pub use crate::ringing_config::RingingConfig;
 
 /// Settings of the calls service.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Config {
     /// Price that the caller paid for a coin, in paise.
     #[serde(default = "default_paise_per_coin")]
     pub paise_per_coin: u32,
+    /// Calls that ring before they begin.
+    #[serde(default)]
+    pub ringing: RingingConfig,
 }
 
 /// Addresses of the other services, `http://host:port`.
@@ -139,6 +143,8 @@ pub struct CallTerms {
     pub paise_per_coin: i64,
     /// Earnings of listeners by badge.
     pub badges: BadgeCard,
+    /// Calls that ring before they begin.
+    pub ringing: RingingConfig,
     coins: CoinRates,
 }
 
@@ -189,7 +195,7 @@ impl Config {
             self.build_badge_card().is_in_order(),
             "each of TALKTIME_CALLS__BADGES must take more hours than the one below it"
         );
-        Ok(())
+        self.ringing.validate()
     }
 
     /// Returns the terms of calls that start now.
@@ -200,10 +206,14 @@ impl Config {
                 unpaid_grace: TimeDelta::seconds(self.unpaid_grace_secs.into()),
                 cancel_grace: TimeDelta::seconds(self.cancel_grace_secs.into()),
                 silence_max: TimeDelta::seconds(self.silence_max_secs.into()),
+                reach: TimeDelta::seconds(self.ringing.reach_secs.into()),
+                connect: TimeDelta::seconds(self.ringing.connect_secs.into()),
+                caller_silence_max: TimeDelta::seconds(self.ringing.caller_silence_secs.into()),
             },
             paise_per_coin: self.paise_per_coin.into(),
             coins: self.coins_per_minute,
             badges: self.build_badge_card(),
+            ringing: self.ringing,
         }
     }
 

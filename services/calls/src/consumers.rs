@@ -8,7 +8,9 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::ROLE_LISTENER;
 
 use crate::service::CallService;
-use crate::store::{badges, barred_pairs, call_ratings, calls};
+use crate::store::{
+    answer_rates, badges, barred_pairs, call_ratings, calls, seen_unanswered, unanswered_streaks,
+};
 
 pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
     name: "calls-profile",
@@ -34,6 +36,9 @@ impl Handler for EventConsumer {
                 badges::upsert_listener(tx, user.user_id, version, true).await?;
             }
             Some(Kind::RoleChanged(change)) if change.role == ROLE_LISTENER => {
+                if !change.active {
+                    self.calls.end_ring_of_listener(change.user_id).await?;
+                }
                 badges::upsert_listener(tx, change.user_id, version, change.active).await?;
             }
             // The call ends in transactions of its own before this transaction locks its row; both may run
@@ -51,6 +56,9 @@ impl Handler for EventConsumer {
                 badges::upsert_listener(tx, user.user_id, version, false).await?;
                 badges::delete_of_user(tx, user.user_id).await?;
                 call_ratings::delete_of_user(tx, user.user_id).await?;
+                seen_unanswered::delete_of_user(tx, user.user_id).await?;
+                answer_rates::delete_of_user(tx, user.user_id).await?;
+                unanswered_streaks::reset(tx, &[user.user_id]).await?;
             }
             _ => {}
         }

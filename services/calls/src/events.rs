@@ -5,15 +5,14 @@ use talktime_proto::events::v1::{
     CallEnded, CallHungUp, CallLowBalance, CallRated, CallStarted, MinuteBilled,
 };
 
-use crate::domain::call::Call;
+use crate::domain::call::{Call, CallMedia};
+use crate::domain::ending::{EndReason, EndedBy};
 use crate::domain::steps::{EndCause, PaidMinute};
+use crate::ring_events::{self, CallEvent};
 use crate::store::call_ratings::RatingTotals;
 
-/// Id of the call, version of the call, and the event itself, as the outbox accepts it.
-pub(crate) type CallEvent = (i64, i64, Kind);
-
-/// Events of a call that went live with its first minute paid: the start, and a low balance if there is
-/// one.
+/// Events of a call that went live with its first minute paid: that it was accepted, if it rang until now, the
+/// start, and a low balance if there is one.
 pub(crate) fn call_started(call: &Call, minute: PaidMinute, wait_time: i32) -> Vec<CallEvent> {
     let kind = Kind::CallStarted(CallStarted {
         call_id: call.call_id,
@@ -24,7 +23,17 @@ pub(crate) fn call_started(call: &Call, minute: PaidMinute, wait_time: i32) -> V
         remaining_coins: minute.balance_coins,
         wait_time,
     });
-    with_low_balance(call, minute, kind)
+    let started = with_low_balance(call, minute, kind);
+    // A call of the platform's media was published as accepted before it was connected.
+    if !call.is_ring() || call.media == CallMedia::Platform {
+        return started;
+    }
+    let started_version = started
+        .first()
+        .map_or(call.version, |(_, version, _)| *version);
+    let mut events = vec![ring_events::call_accepted(call, started_version - 1)];
+    events.extend(started);
+    events
 }
 
 /// Events of a paid minute: the minute, and a low balance if the balance has just become low.
@@ -78,7 +87,7 @@ pub(crate) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
         EndCause::Unpaid {
             available_coins, ..
         } => available_coins,
-        EndCause::HangUp { .. } | EndCause::Forbidden | EndCause::Silence { .. } => None,
+        EndCause::HangUp { .. } | EndCause::Forbidden { .. } | EndCause::Silence { .. } => None,
     };
     call_ended(call, remaining_coins)
 }
@@ -96,7 +105,8 @@ pub(crate) fn call_ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent
         coins_spent: call.coins_spent,
         listener_paise_earned: call.listener_paise_earned,
         remaining_coins,
-        ..CallEnded::default()
+        end_reason: call.end_reason.map_or("", EndReason::name).to_owned(),
+        ended_by: call.ended_by.map_or("", EndedBy::name).to_owned(),
     });
     (call.call_id, call.version, ended)
 }

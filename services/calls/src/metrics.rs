@@ -3,11 +3,16 @@
 use talktime_kit::db::Database;
 
 use crate::domain::call::{Call, CallStatus, CallType};
+use crate::domain::ringing::RingOutcome;
 use crate::store::calls;
 
 const STARTED: &str = "calls_started_total";
 const ENDED: &str = "calls_ended_total";
 const UNDONE: &str = "calls_undone_total";
+const RINGS: &str = "calls_rings_total";
+const REACH_SECONDS: &str = "ring_reach_seconds";
+/// Outcome in the metrics of a ring that was accepted.
+const ACCEPTED: &str = "accepted";
 const MINUTES: &str = "minutes_billed_total";
 const REPAIRS: &str = "reconciler_repairs_total";
 /// Label of the sweeper as a reconciler.
@@ -25,6 +30,10 @@ pub(crate) fn register_metrics() {
     ] {
         metrics::counter!(ENDED, "status" => status.name()).increment(0);
     }
+    let outcomes = RingOutcome::ALL.into_iter().map(RingOutcome::name);
+    for outcome in outcomes.chain([ACCEPTED]) {
+        metrics::counter!(RINGS, "outcome" => outcome).increment(0);
+    }
     metrics::counter!(UNDONE).increment(0);
     metrics::counter!(MINUTES).increment(0);
     record_repairs(0);
@@ -38,6 +47,26 @@ pub(crate) fn record_started(call_type: CallType) {
 /// Records that a call ended with a final status.
 pub(crate) fn record_ended(status: CallStatus) {
     metrics::counter!(ENDED, "status" => status.name()).increment(1);
+}
+
+/// Records that a device of the listener rings.
+pub(crate) fn record_reached(call: &Call) {
+    let reached_at = call.reached_at.unwrap_or(call.created_at);
+    if let Ok(waited) = (reached_at - call.created_at).to_std() {
+        metrics::histogram!(REACH_SECONDS).record(waited);
+    }
+}
+
+/// Records that a ring was accepted and its first minute is paid.
+pub(crate) fn record_accepted() {
+    metrics::counter!(RINGS, "outcome" => ACCEPTED).increment(1);
+}
+
+/// Records that a ring led to no call.
+pub(crate) fn record_unanswered(call: &Call) {
+    if let Some(outcome) = call.outcome {
+        metrics::counter!(RINGS, "outcome" => outcome.name()).increment(1);
+    }
 }
 
 /// Records that a start was undone after a reservation.

@@ -72,13 +72,12 @@ impl PeerClients {
         Ok(found.map(|status| (status.user_id, status)).collect())
     }
 
-    /// Returns the time of the last sign of life of each party. Users without a status are left out.
+    /// Returns the time of the last sign of life of each user. Users without a status are left out.
     pub(crate) async fn load_last_signs(
         &self,
-        calls: &[Call],
+        user_ids: Vec<i64>,
     ) -> Result<HashMap<i64, DateTime<Utc>>, Error> {
-        let parties = calls.iter().flat_map(Call::parties).collect();
-        let found = self.load_statuses(parties).await?.into_iter();
+        let found = self.load_statuses(user_ids).await?.into_iter();
         Ok(found
             .filter_map(|status| Some((status.user_id, datetime(status.last_seen.as_ref())?)))
             .collect())

@@ -1,15 +1,22 @@
 //! A call and the phase of its saga.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use talktime_kit::text_enum;
 
 use super::badge::Badge;
 pub use super::call_type::CallType;
+use super::ending::{EndReason, EndedBy};
+use super::ringing::{OutcomeReason, RingOutcome};
 
 /// Status of a call as users see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallStatus {
+    /// The listener's devices ring; nothing is paid.
+    Ringing,
+    /// Accepted, but not live yet.
+    Connecting,
     Ongoing,
     /// Ended by a party.
     Completed,
@@ -17,21 +24,46 @@ pub enum CallStatus {
     Dropped,
     /// Taken back by a party.
     Cancelled,
+    /// The ring led to no call.
+    Unanswered,
 }
 
 text_enum!(CallStatus {
+    Ringing => "ringing",
+    Connecting => "connecting",
     Ongoing => "ongoing",
     Completed => "completed",
     Dropped => "dropped",
     Cancelled => "cancelled",
+    Unanswered => "unanswered",
+});
+
+/// Who carries the sound and picture of a call.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallMedia {
+    /// The apps, by means of their own.
+    #[default]
+    Own,
+    /// The media engine of the platform.
+    Platform,
+}
+
+text_enum!(CallMedia {
+    Own => "own",
+    Platform => "platform",
 });
 
 /// Phase of the saga, which determines its next step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallPhase {
+    /// Both parties are busy and the listener's devices ring; nothing is charged.
+    Ringing,
     /// Both parties are busy and the first minute is being charged.
     Reserving,
-    /// The start failed: the charge is voided, then the row is deleted.
+    /// The first minute is paid, but the platform's media does not connect both parties yet.
+    Connecting,
+    /// The start failed: the charge is voided, then the row is deleted, or `unanswered` if it was a ring.
     Undoing,
     /// The parties talk; each minute is charged when it begins.
     Active,
@@ -39,14 +71,19 @@ pub enum CallPhase {
     Settling,
     /// The call is settled; no step is left.
     Settled,
+    /// The ring led to no call; no step is left.
+    Unanswered,
 }
 
 text_enum!(CallPhase {
+    Ringing => "ringing",
     Reserving => "reserving",
+    Connecting => "connecting",
     Undoing => "undoing",
     Active => "active",
     Settling => "settling",
     Settled => "settled",
+    Unanswered => "unanswered",
 });
 
 /// A row of `calls.user_calls`.
@@ -99,6 +136,25 @@ pub struct Call {
     pub listener_username: String,
     /// Idempotency key of the request that started the call.
     pub idempotency_key: Option<String>,
+    #[sqlx(try_from = "String")]
+    pub media: CallMedia,
+    /// Time at which the ring ends by itself; `None` for a call that began at once.
+    pub ring_expires_at: Option<DateTime<Utc>>,
+    /// Time at which a device of the listener began to ring.
+    pub reached_at: Option<DateTime<Utc>>,
+    pub accepted_at: Option<DateTime<Utc>>,
+    /// Session of the listener that accepted the call.
+    pub accepted_session: Option<String>,
+    /// Duration in minutes that the caller of a ring intends.
+    pub estimated_minutes: Option<i32>,
+    /// Outcome of a ring that led to no call.
+    pub outcome: Option<RingOutcome>,
+    pub outcome_reason: Option<OutcomeReason>,
+    /// Why a live call ended.
+    pub end_reason: Option<EndReason>,
+    /// Who ended the call or the ring.
+    pub ended_by: Option<EndedBy>,
+    pub created_at: DateTime<Utc>,
     /// Version of the last event of this call.
     pub version: i64,
     /// Time at which the row was read, by the clock of the database.
@@ -109,6 +165,26 @@ impl Call {
     /// Ids of caller and listener.
     pub fn parties(&self) -> [i64; 2] {
         [self.user_id, self.listener_id]
+    }
+
+    /// Whether the call rang, or rings, before it begins.
+    pub fn is_ring(&self) -> bool {
+        self.ring_expires_at.is_some()
+    }
+
+    /// Seconds for which the call rang, for a row that was read when the ring ended.
+    pub fn rung_seconds(&self) -> i64 {
+        let rang_until = self.accepted_at.unwrap_or(self.read_at);
+        (rang_until - self.created_at).num_seconds().max(0)
+    }
+
+    /// The party that the user is, if any.
+    pub fn party_of(&self, user_id: i64) -> Option<EndedBy> {
+        match user_id {
+            id if id == self.user_id => Some(EndedBy::Caller),
+            id if id == self.listener_id => Some(EndedBy::Listener),
+            _ => None,
+        }
     }
 
     /// Whether the user is the caller or the listener.

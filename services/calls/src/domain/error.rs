@@ -1,9 +1,13 @@
 //! Refusals of the calls service, with their kinds, codes and texts.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
+
+use super::call::CallStatus;
+use super::ringing::RingOutcome;
 
 /// A refusal or failure of the calls service.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,32 @@ pub enum CallError {
     CallTypeDisabled,
     #[error("one of the two is on a call")]
     OnACall,
+    /// The called listener is ringing the caller.
+    #[error("the listener is ringing the caller")]
+    IncomingCall { call_id: i64 },
+    #[error("every call must ring")]
+    RingRequired,
+    #[error("the platform carries no such call")]
+    MediaUnavailable,
+    /// Too many of the caller's rings led to no call lately.
+    #[error("too many unanswered rings")]
+    RingLimit { retry_after_secs: i64 },
+    #[error("not the listener of the call")]
+    NotTheListener,
+    #[error("not the caller of the ring")]
+    OnlyCallerCancels,
+    /// Another session of the listener accepted first.
+    #[error("another session has accepted the call")]
+    AcceptedElsewhere,
+    /// The call does not ring any more: it has an outcome, or goes on and has a status.
+    #[error("the ring is over")]
+    RingOver {
+        outcome: Option<RingOutcome>,
+        status: Option<CallStatus>,
+    },
+    /// The listener accepted, but the caller cannot pay the first minute.
+    #[error("the caller cannot pay the first minute")]
+    RingUnpaid,
     /// The caller cannot pay the next minute; the answer for the caller.
     #[error("too few coins for the next minute")]
     InsufficientCoins {
@@ -105,6 +135,15 @@ impl CallError {
             | Self::ListenerOffline
             | Self::ListenerUnavailable
             | Self::CallTypeDisabled => self.listener_parts(),
+            Self::IncomingCall { .. }
+            | Self::RingRequired
+            | Self::MediaUnavailable
+            | Self::RingLimit { .. }
+            | Self::NotTheListener
+            | Self::OnlyCallerCancels
+            | Self::AcceptedElsewhere
+            | Self::RingOver { .. }
+            | Self::RingUnpaid => self.ring_parts(),
             Self::InvalidComment(error) => {
                 let detail = format!("The comment {error}.");
                 return (Kind::InvalidArgument, "invalid_comment", detail.into());
@@ -212,6 +251,74 @@ impl CallError {
         }
     }
 
+    fn ring_parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::IncomingCall { .. } => (
+                Kind::Conflict,
+                "incoming_call",
+                "This person is calling you: answer their call.",
+            ),
+            Self::RingRequired => (
+                Kind::Conflict,
+                "ring_required",
+                "Calls ring here: start them with ring.",
+            ),
+            Self::MediaUnavailable => (
+                Kind::Conflict,
+                "media_unavailable",
+                "The platform does not carry this call: use media own.",
+            ),
+            Self::RingLimit { .. } => (
+                Kind::RateLimited,
+                "ring_limit",
+                "Too many of your calls were not answered. Please wait a while.",
+            ),
+            Self::NotTheListener => (
+                Kind::PermissionDenied,
+                "not_the_listener",
+                "Only the listener answers a call.",
+            ),
+            Self::OnlyCallerCancels => (
+                Kind::PermissionDenied,
+                "not_the_caller",
+                "Only the caller takes a call back.",
+            ),
+            Self::AcceptedElsewhere => (
+                Kind::Conflict,
+                "accepted_elsewhere",
+                "The call was answered on another device.",
+            ),
+            Self::RingUnpaid => (
+                Kind::Conflict,
+                "caller_out_of_coins",
+                "The caller is out of coins; nothing was charged.",
+            ),
+            _ => (
+                Kind::Conflict,
+                "ring_over",
+                "The call does not ring any more.",
+            ),
+        }
+    }
+
+    /// Adds what programs need beside the code.
+    fn add_facts(&self, error: Error) -> Error {
+        match self {
+            Self::IncomingCall { call_id } => error.with_member("call_id", *call_id),
+            Self::RingLimit { retry_after_secs } => {
+                let secs = u64::try_from(*retry_after_secs).unwrap_or_default();
+                error.with_retry_after(Duration::from_secs(secs.max(1)))
+            }
+            Self::RingOver { outcome, status } => {
+                let outcome = outcome.map(|outcome| ("outcome", outcome.name()));
+                let status = status.map(|status| ("status", status.name()));
+                let facts = outcome.into_iter().chain(status);
+                facts.fold(error, |error, (name, word)| error.with_member(name, word))
+            }
+            _ => error,
+        }
+    }
+
     fn rating_parts(&self) -> (Kind, &'static str, &'static str) {
         match self {
             Self::NotTheCaller => (
@@ -250,6 +357,8 @@ impl From<CallError> for Error {
             return error;
         }
         let (kind, code, detail) = error.parts();
-        Self::new(kind, code, detail).with_source(error)
+        error
+            .add_facts(Self::new(kind, code, detail))
+            .with_source(error)
     }
 }

@@ -4,9 +4,12 @@ pub mod badge;
 pub mod billing;
 pub mod call;
 mod call_type;
+mod decode;
+pub mod ending;
 mod error;
 pub mod india;
 pub mod rating;
+pub mod ringing;
 pub mod steps;
 
 pub use error::CallError;

@@ -8,6 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::CallError;
 use super::billing::{BilledDuration, billed_duration};
 use super::call::{Call, CallPhase, CallStatus};
+use super::ending::{EndReason, EndedBy};
+use super::ringing::is_connect_due;
 
 /// Number of further minutes below which the balance of the caller counts as low.
 const LOW_BALANCE_MINUTES: i64 = 2;
@@ -21,6 +23,12 @@ pub struct SagaLimits {
     pub cancel_grace: TimeDelta,
     /// Time for which both parties may show no sign of life.
     pub silence_max: TimeDelta,
+    /// Time within which a device of the listener must ring.
+    pub reach: TimeDelta,
+    /// Time within which the platform's media must connect both parties of an accepted call.
+    pub connect: TimeDelta,
+    /// Time for which the caller of a ring may show no sign of life when the listener accepts.
+    pub caller_silence_max: TimeDelta,
 }
 
 /// Outcome of the charge of a minute. A repeated charge has the same outcome.
@@ -45,6 +53,8 @@ pub enum ChargeOutcome {
 /// The next step of a call whose time has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DueStep {
+    /// End the ring, whose time is over.
+    EndRing,
     /// Undo the failed start: free both parties, void the charge, delete the row.
     Undo,
     /// Charge the next minute.
@@ -64,8 +74,8 @@ pub enum EndCause {
     HangUp {
         /// Status that the user reports.
         status: CallStatus,
-        /// Whether the user is the caller.
-        by_caller: bool,
+        reason: EndReason,
+        by: EndedBy,
     },
     /// The minute after `minute` could not be paid. If another minute was paid meanwhile, the call goes on.
     Unpaid {
@@ -75,7 +85,11 @@ pub enum EndCause {
         available_coins: Option<i64>,
     },
     /// The two may no longer talk: one of them is deleted, or has blocked the other.
-    Forbidden,
+    Forbidden {
+        reason: EndReason,
+        /// The party that is deleted or has blocked the other.
+        by: EndedBy,
+    },
     /// Neither party has shown a sign of life for too long.
     Silence {
         /// Time of the last sign of life of either party.
@@ -90,6 +104,8 @@ pub struct CallEnding {
     /// Duration, and the minutes to be paid.
     pub duration: BilledDuration,
     pub status: CallStatus,
+    pub reason: EndReason,
+    pub ended_by: EndedBy,
     /// Minutes that the settlement counts, if all of them are paid already.
     pub minutes_settled: Option<i32>,
 }
@@ -128,7 +144,9 @@ pub enum SettlementStep {
 /// Returns the step of a call that is due now.
 pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
     match call.phase {
+        CallPhase::Ringing => DueStep::EndRing,
         CallPhase::Reserving | CallPhase::Undoing => DueStep::Undo,
+        CallPhase::Connecting if is_connect_due(call, limits) => DueStep::Undo,
         CallPhase::Active if call.is_unpaid_beyond(limits.unpaid_grace) => {
             DueStep::End(EndCause::Unpaid {
                 minute: call.minutes_billed,
@@ -137,7 +155,9 @@ pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
         }
         CallPhase::Active if call.is_due() => DueStep::Charge,
         CallPhase::Settling => DueStep::Settle,
-        CallPhase::Active | CallPhase::Settled => DueStep::Nothing,
+        CallPhase::Connecting | CallPhase::Active | CallPhase::Settled | CallPhase::Unanswered => {
+            DueStep::Nothing
+        }
     }
 }
 
@@ -205,7 +225,7 @@ pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<
         }
         EndCause::Unpaid { .. } => return None,
         // A minute that is not charged yet is not charged any more.
-        EndCause::Forbidden => (call.read_at.min(paid_until), CallStatus::Dropped),
+        EndCause::Forbidden { .. } => (call.read_at.min(paid_until), CallStatus::Dropped),
         EndCause::Silence { last_sign } => {
             let end_time = last_sign.clamp(start_time, paid_until);
             (end_time, CallStatus::Dropped)
@@ -216,25 +236,45 @@ pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<
         duration.minutes = 0;
     }
     let is_paid = call.minutes_billed >= duration.minutes;
+    let (reason, ended_by) = attribute_end(cause);
     Some(CallEnding {
         end_time,
         duration,
         status,
+        reason,
+        ended_by,
         minutes_settled: is_paid.then_some(duration.minutes),
     })
+}
+
+/// Returns why the call ends for this cause, and who ends it.
+fn attribute_end(cause: EndCause) -> (EndReason, EndedBy) {
+    match cause {
+        EndCause::HangUp { reason, by, .. } | EndCause::Forbidden { reason, by } => (reason, by),
+        EndCause::Unpaid {
+            available_coins: Some(_),
+            ..
+        } => (EndReason::CoinsEmpty, EndedBy::Server),
+        EndCause::Unpaid { .. } => (EndReason::Server, EndedBy::Server),
+        EndCause::Silence { .. } => (EndReason::Silence, EndedBy::Server),
+    }
 }
 
 /// Whether the caller cancels a call that has hardly begun. The server cannot know whether the listener has
 /// answered, so this grace applies to answered calls as well.
 fn is_free_cancellation(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
-    let cancelled = EndCause::HangUp {
-        status: CallStatus::Cancelled,
-        by_caller: true,
-    };
+    let is_cancelled = matches!(
+        cause,
+        EndCause::HangUp {
+            status: CallStatus::Cancelled,
+            by: EndedBy::Caller,
+            ..
+        }
+    );
     let within_grace = call
         .start_time
         .is_some_and(|start_time| call.read_at < start_time + limits.cancel_grace);
-    cause == cancelled && within_grace && call.minutes_billed <= 1 && !call.is_due()
+    is_cancelled && within_grace && call.minutes_billed <= 1 && !call.is_due()
 }
 
 /// Returns the cause to end a live call if neither party has shown a sign of life for too long. The start

@@ -9,9 +9,11 @@ use talktime_proto::calls::v1::{
 };
 use talktime_proto::timestamp;
 
+use super::rings::parse_media;
 use crate::bulk_lookups::ListenerTotals;
 use crate::domain::CallError;
 use crate::domain::call::{self, Call, CallType};
+use crate::domain::ending;
 use crate::history::{
     CallSummary, HistoryFilter, MinuteRate, MonthlyTotals, PastCall, ReceiptMinute,
 };
@@ -25,26 +27,41 @@ const WAITED_MAX_MS: i64 = 15 * 60 * 1_000;
 
 pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
+    let media = parse_media(request.media());
     let body = (
         request.listener_id,
         call_type.name(),
         request.estimated_duration_minutes,
     );
+    // Keys of calls that begin at once stand for the same requests as before calls could ring.
+    let request_for_key = |key| {
+        let caller_id = request.caller_id;
+        if request.ring {
+            let body = (body, "ring", media);
+            idempotency::Request::new(caller_id, START_ROUTE, key, &body)
+        } else {
+            idempotency::Request::new(caller_id, START_ROUTE, key, &body)
+        }
+    };
     let idempotency = request
         .idempotency_key
-        .map(|key| idempotency::Request::new(request.caller_id, START_ROUTE, key, &body))
+        .clone()
+        .map(request_for_key)
         .transpose()?;
     Ok(StartRequest {
         caller_id: request.caller_id,
         listener_id: request.listener_id,
         call_type,
         estimated_minutes: request.estimated_duration_minutes,
+        ring: request.ring,
+        media,
         idempotency,
     })
 }
 
 pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest, CallError> {
-    let status = status_for_reason(request.reason());
+    let reason = request.reason();
+    let status = status_for_reason(reason);
     let body = (request.call_id, status.name());
     let idempotency = request
         .idempotency_key
@@ -56,6 +73,7 @@ pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest
         as_admin: false,
         status,
         waited: TimeDelta::milliseconds(request.waited_ms.clamp(0, WAITED_MAX_MS)),
+        reason: end_reason(reason),
         idempotency,
     })
 }
@@ -91,6 +109,7 @@ pub(super) fn parse_emergency_end_request(
         as_admin: request.as_admin,
         status: call::CallStatus::Dropped,
         waited: TimeDelta::zero(),
+        reason: ending::EndReason::HungUp,
         idempotency,
     })
 }
@@ -108,9 +127,17 @@ pub(super) fn end_response(ended: EndedCall) -> EndCallResponse {
         user_money_spend_paise: call.user_paise_spent,
         listener_paise_earned: call.listener_paise_earned,
         remaining_coins,
-        status: wire_status(call.status).into(),
-        end_reason: None,
-        ended_by: None,
+        status: wire_status(final_status(call.status)).into(),
+        end_reason: call.end_reason.map(|reason| reason.name().to_owned()),
+        ended_by: call.ended_by.map(|party| party.name().to_owned()),
+    }
+}
+
+/// The status of a call that was ended: a ring was taken back, in a word that every client knows.
+fn final_status(status: call::CallStatus) -> call::CallStatus {
+    match status {
+        call::CallStatus::Unanswered | call::CallStatus::Connecting => call::CallStatus::Cancelled,
+        status => status,
     }
 }
 
@@ -154,6 +181,16 @@ fn status_for_reason(reason: EndReason) -> call::CallStatus {
     }
 }
 
+fn end_reason(reason: EndReason) -> ending::EndReason {
+    match reason {
+        EndReason::Unspecified | EndReason::Completed | EndReason::Cancelled => {
+            ending::EndReason::HungUp
+        }
+        EndReason::Dropped => ending::EndReason::MediaLost,
+        EndReason::CoinEmpty => ending::EndReason::CoinsEmpty,
+    }
+}
+
 pub(super) fn wire_type(call_type: CallType) -> wire::CallType {
     match call_type {
         CallType::Audio => wire::CallType::Audio,
@@ -161,12 +198,15 @@ pub(super) fn wire_type(call_type: CallType) -> wire::CallType {
     }
 }
 
-fn wire_status(status: call::CallStatus) -> wire::CallStatus {
+pub(super) fn wire_status(status: call::CallStatus) -> wire::CallStatus {
     match status {
+        call::CallStatus::Ringing => wire::CallStatus::Ringing,
+        call::CallStatus::Connecting => wire::CallStatus::Connecting,
         call::CallStatus::Ongoing => wire::CallStatus::Ongoing,
         call::CallStatus::Completed => wire::CallStatus::Completed,
         call::CallStatus::Dropped => wire::CallStatus::Dropped,
         call::CallStatus::Cancelled => wire::CallStatus::Cancelled,
+        call::CallStatus::Unanswered => wire::CallStatus::Unanswered,
     }
 }
 
@@ -219,8 +259,8 @@ pub(super) fn past_call(call: PastCall) -> wire::Call {
         listener_username: call.listener_username,
         created_at: Some(timestamp(call.created_at)),
         updated_at: Some(timestamp(call.updated_at)),
-        end_reason: None,
-        ended_by: None,
+        end_reason: call.end_reason.map(|reason| reason.name().to_owned()),
+        ended_by: call.ended_by.map(|party| party.name().to_owned()),
     }
 }
 
@@ -282,5 +322,6 @@ pub(super) fn listener_totals(totals: ListenerTotals) -> wire::ListenerTotals {
         listener_id: totals.listener_id,
         call_count: totals.call_count,
         total_call_secs: totals.total_call_secs,
+        answer_percent: totals.answer_percent,
     }
 }

@@ -2,11 +2,11 @@
 
 mod badges;
 mod convert;
+mod rings;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
 use talktime_kit::paging::PageRequest;
-use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::calls_service_server::CallsService;
 use talktime_proto::calls::v1::{
     self as wire, BillMinuteRequest, BillMinuteResponse, CleanUpRequest, CleanUpResponse,
@@ -15,9 +15,10 @@ use talktime_proto::calls::v1::{
     GetReceiptRequest, GetReceiptResponse, GetSummaryRequest, GetSummaryResponse, ListCallsRequest,
     ListCallsResponse, RateCallRequest, RateCallResponse, StartCallRequest, StartCallResponse,
 };
+use talktime_proto::timestamp;
 use tonic::{Request, Response, Status};
 
-use self::convert::{ongoing_call, parse_start_request, wire_type};
+use self::convert::{ongoing_call, parse_start_request};
 use crate::badges::BadgeService;
 use crate::domain::call::CallType;
 use crate::domain::rating::CallRating;
@@ -46,60 +47,87 @@ impl CallsService for CallsApi {
     ) -> Result<Response<StartCallResponse>, Status> {
         let start = parse_start_request(request.into_inner()).map_err(into_status)?;
         let started = self.calls.start_call(&start).await.map_err(into_status)?;
-        Ok(Response::new(StartCallResponse {
-            call_id: started.call_id,
-            call_duration_minutes: started.minutes_affordable,
-            estimated_cost_coins: started.estimated_cost_coins,
-            remaining_coins: started.remaining_coins,
-            call_type: wire_type(start.call_type).into(),
-            listener_id: start.listener_id,
-            status: wire::CallStatus::Ongoing.into(),
-            call_uuid: call_uuid(started.call_id).to_string(),
-            ring_expires_at: None,
-            media: wire::CallMedia::Own.into(),
-        }))
+        Ok(Response::new(rings::start_response(&start, &started)))
     }
 
     async fn accept_call(
         &self,
-        _request: Request<wire::AcceptCallRequest>,
+        request: Request<wire::AcceptCallRequest>,
     ) -> Result<Response<wire::AcceptCallResponse>, Status> {
-        Err(Status::unimplemented("calls do not ring yet"))
+        let accept = rings::parse_accept_request(request.into_inner());
+        let accepted = self.calls.accept_call(&accept).await.map_err(into_status)?;
+        Ok(Response::new(rings::accept_response(accepted)))
     }
 
     async fn decline_call(
         &self,
-        _request: Request<wire::DeclineCallRequest>,
+        request: Request<wire::DeclineCallRequest>,
     ) -> Result<Response<wire::DeclineCallResponse>, Status> {
-        Err(Status::unimplemented("calls do not ring yet"))
+        let decline = rings::parse_decline_request(request.get_ref());
+        let declined = self
+            .calls
+            .decline_call(decline)
+            .await
+            .map_err(into_status)?;
+        Ok(Response::new(rings::decline_response(&declined)))
     }
 
     async fn cancel_call(
         &self,
-        _request: Request<wire::CancelCallRequest>,
+        request: Request<wire::CancelCallRequest>,
     ) -> Result<Response<wire::CancelCallResponse>, Status> {
-        Err(Status::unimplemented("calls do not ring yet"))
+        let wire::CancelCallRequest { call_id, user_id } = request.into_inner();
+        let cancelled = self.calls.cancel_call(call_id, user_id).await;
+        let cancelled = cancelled.map_err(into_status)?;
+        Ok(Response::new(rings::cancel_response(&cancelled)))
     }
 
     async fn acknowledge_ring(
         &self,
-        _request: Request<wire::AcknowledgeRingRequest>,
+        request: Request<wire::AcknowledgeRingRequest>,
     ) -> Result<Response<wire::AcknowledgeRingResponse>, Status> {
-        Err(Status::unimplemented("calls do not ring yet"))
+        let wire::AcknowledgeRingRequest { call_id, user_id } = request.into_inner();
+        let call = self.calls.acknowledge_ring(call_id, user_id).await;
+        let call = call.map_err(into_status)?;
+        Ok(Response::new(wire::AcknowledgeRingResponse {
+            call_id,
+            ring_expires_at: call.ring_expires_at.map(timestamp),
+        }))
     }
 
     async fn get_call_state(
         &self,
-        _request: Request<wire::GetCallStateRequest>,
+        request: Request<wire::GetCallStateRequest>,
     ) -> Result<Response<wire::GetCallStateResponse>, Status> {
-        Err(Status::unimplemented("calls do not ring yet"))
+        let wire::GetCallStateRequest {
+            user_id,
+            call_id,
+            session_id,
+        } = request.into_inner();
+        let call = self.calls.find_call_state(user_id, call_id).await;
+        let call = call.map_err(into_status)?;
+        let state = call.map(|call| rings::call_state(call, user_id, &session_id));
+        Ok(Response::new(wire::GetCallStateResponse { state }))
     }
 
     async fn list_unanswered(
         &self,
-        _request: Request<wire::ListUnansweredRequest>,
+        request: Request<wire::ListUnansweredRequest>,
     ) -> Result<Response<wire::ListUnansweredResponse>, Status> {
-        Err(Status::unimplemented("calls do not ring yet"))
+        let direction = request
+            .get_ref()
+            .direction
+            .map(|_| request.get_ref().direction());
+        let request = request.into_inner();
+        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let listed = self.calls.list_unanswered(
+            request.user_id,
+            direction.and_then(rings::parse_direction),
+            page,
+            request.mark_seen,
+        );
+        let page = listed.await.map_err(into_status)?;
+        Ok(Response::new(rings::unanswered_response(page)))
     }
 
     async fn end_call(

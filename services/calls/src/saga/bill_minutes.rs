@@ -68,7 +68,7 @@ impl CallService {
                     self.end_for_cause(call_id, cause).await;
                     return Err(CallError::NoSuchCall);
                 }
-                DueStep::Undo | DueStep::Settle | DueStep::Nothing => break,
+                DueStep::EndRing | DueStep::Undo | DueStep::Settle | DueStep::Nothing => break,
             };
         }
         Ok(BillingOutcome {

@@ -5,9 +5,13 @@ use talktime_kit::Error;
 use super::requests::{EndedCall, HangUpRequest};
 use super::steps::end::{EndOutcome, EndRequest};
 use crate::domain::CallError;
+use crate::domain::call::{Call, CallPhase};
+use crate::domain::ending::EndedBy;
+use crate::domain::ringing::RingEndCause;
 use crate::domain::steps::EndCause;
 use crate::metrics;
 use crate::service::CallService;
+use crate::store::calls;
 
 impl CallService {
     /// Ends a call at the request of a user and settles it. If the wallet was unavailable, a repeated
@@ -19,14 +23,54 @@ impl CallService {
     /// [`CallError::NoSuchCall`] if there is no live or unsettled call, [`CallError::NotAParty`] if the
     /// user may not end it; otherwise the failure of the settlement, which the sweeper retries.
     pub async fn end_call(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
-        let ended = self.end_live_call(EndRequest::HangUp(end.clone())).await?;
-        let ended = ended.ok_or(CallError::NoSuchCall)?;
+        let hang_up = || self.end_live_call(EndRequest::HangUp(end.clone()));
+        let ended = match hang_up().await? {
+            Some(ended) => ended,
+            None => match self.end_unstarted_call(end).await? {
+                Some(unanswered) => return Ok(unanswered),
+                None => hang_up().await?.ok_or(CallError::NoSuchCall)?,
+            },
+        };
         let settled = self.settle_call(&ended.call).await?;
         let may_see_coins = settled.call.user_id == end.user_id || end.as_admin;
         Ok(EndedCall {
             remaining_coins: may_see_coins.then_some(settled.remaining_coins),
             call: settled.call,
         })
+    }
+
+    /// Ends a call that rings, or was accepted and is not live yet, so that a client that only knows how to end
+    /// calls is right. A repeated request gets the same answer. Returns `None` if the call went live meanwhile.
+    async fn end_unstarted_call(
+        &self,
+        end: &HangUpRequest,
+    ) -> Result<Option<EndedCall>, CallError> {
+        let call = calls::find(&mut *self.db.acquire().await?, end.call_id).await?;
+        let call = call.filter(Call::is_ring).ok_or(CallError::NoSuchCall)?;
+        let cause = RingEndCause::HungUp {
+            user_id: end.user_id,
+        };
+        let by = call.party_of(end.user_id).unwrap_or(EndedBy::Admin);
+        match call.phase {
+            CallPhase::Ringing | CallPhase::Reserving | CallPhase::Connecting => {
+                if self.end_before_live(&call, cause).await?.is_some() {
+                    return Ok(None);
+                }
+            }
+            CallPhase::Undoing | CallPhase::Unanswered if call.ended_by == Some(by) => {}
+            _ => return Err(CallError::NoSuchCall),
+        }
+        let call = calls::find(&mut *self.db.acquire().await?, end.call_id).await?;
+        let call = call.ok_or(CallError::NoSuchCall)?;
+        let payer_id = if end.as_admin {
+            call.user_id
+        } else {
+            end.user_id
+        };
+        Ok(Some(EndedCall {
+            remaining_coins: self.load_remaining_coins(&call, payer_id).await,
+            call,
+        }))
     }
 
     /// Ends a live call and frees its parties. Returns `None` if the call goes on or there is nothing to

@@ -10,6 +10,8 @@ use tracing::Instrument;
 use super::steps::end::{EndOutcome, EndRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
+use crate::domain::ending::{EndReason, EndedBy};
+use crate::domain::ringing::RingEndCause;
 use crate::domain::steps::EndCause;
 use crate::service::CallService;
 use crate::store::{barred_pairs, calls, deleted_users, live_parties};
@@ -29,8 +31,10 @@ impl CallService {
         let Some(call) = self.find_call_of(user_id).await? else {
             return Ok(false);
         };
-        // The call was reserved meanwhile. It goes live only if it was about to.
-        let live = self.undo_call(&call, true).await?;
+        // The call rings, or was reserved meanwhile. It goes live only if it was about to.
+        let live = self
+            .end_before_live(&call, RingEndCause::HungUp { user_id })
+            .await?;
         Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
@@ -38,7 +42,16 @@ impl CallService {
     pub async fn forbid_calls_of(&self, user_id: i64) -> Result<(), CallError> {
         self.bar_user(user_id, None).await?;
         match self.find_call_of(user_id).await? {
-            Some(call) => self.end_forbidden_call(&call).await,
+            Some(call) => {
+                let by = call.party_of(user_id).unwrap_or(EndedBy::Server);
+                let reason = EndReason::HungUp;
+                self.end_forbidden_call(
+                    &call,
+                    RingEndCause::HungUp { user_id },
+                    EndCause::Forbidden { reason, by },
+                )
+                .await
+            }
             None => Ok(()),
         }
     }
@@ -57,17 +70,42 @@ impl CallService {
         let planned = [(call.user_id, call.listener_id)];
         let checks = self.peers.check_calls(&planned).await?;
         if checks.iter().any(|check| check.blocked) {
-            self.end_forbidden_call(&call).await?;
+            let by = call.party_of(user_id).unwrap_or(EndedBy::Server);
+            let reason = EndReason::Blocked;
+            self.end_forbidden_call(
+                &call,
+                RingEndCause::Blocked { by },
+                EndCause::Forbidden { reason, by },
+            )
+            .await?;
         }
         Ok(())
     }
 
-    /// Undoes a call that is not live, or ends one that is. Its settlement goes on in the background.
-    async fn end_forbidden_call(&self, call: &Call) -> Result<(), CallError> {
-        let Some(live) = self.undo_call(call, true).await? else {
+    /// Ends the ring of somebody who may take no calls any more. A call that has begun goes on.
+    pub async fn end_ring_of_listener(&self, listener_id: i64) -> Result<(), CallError> {
+        let call = self.find_call_of(listener_id).await?;
+        let ringing =
+            call.filter(|call| call.phase == CallPhase::Ringing && call.listener_id == listener_id);
+        if let Some(call) = ringing {
+            self.end_ring(call.call_id, RingEndCause::ListenerSuspended)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a ring, undoes another call that is not live, or ends one that is. Its settlement goes on in the
+    /// background.
+    async fn end_forbidden_call(
+        &self,
+        call: &Call,
+        ring_cause: RingEndCause,
+        live_cause: EndCause,
+    ) -> Result<(), CallError> {
+        let Some(live) = self.end_before_live(call, ring_cause).await? else {
             return Ok(());
         };
-        let request = EndRequest::ByService(live.call_id, EndCause::Forbidden);
+        let request = EndRequest::ByService(live.call_id, live_cause);
         if let Some(EndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
             let service = self.clone();
             let settle = async move {

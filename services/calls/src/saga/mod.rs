@@ -2,8 +2,10 @@
 //!
 //! | phase | next step | driven by |
 //! | --- | --- | --- |
-//! | `reserving` | charge the first minute, then `active`; refused or unknown: `undoing` | the request; after a crash the sweeper undoes it |
-//! | `undoing` | void the charge, delete the row | the request, then the sweeper |
+//! | `ringing` | accepted: `reserving`; declined, taken back or not answered in time: `unanswered` | the parties; the sweeper when its time is over |
+//! | `reserving` | charge the first minute, then `active`, or `connecting` with the platform's media; refused or unknown: `undoing` | the request; after a crash the sweeper undoes it |
+//! | `connecting` | both parties connected: `active`; not in time: `undoing` | the platform's media; the sweeper when its time is over |
+//! | `undoing` | void the charge, delete the row, or `unanswered` if it was a ring | the request, then the sweeper |
 //! | `active` | charge each minute when it begins; out of coins: `settling` | the sweeper, or a billing request of a client |
 //! | `settling` | charge begun minutes, pay the listener, then `settled` | the request, then the sweeper |
 //!
@@ -18,17 +20,22 @@
 //! | `steps::end` | `settling`, both parties free | none: the call has ended |
 //! | `steps::settle` | the listener is paid, `settled` | none: repeated until it succeeds |
 //!
+//! A ring is the first two steps of a start, with the row in `ringing`; the listener who accepts it takes the
+//! others.
+//!
 //! The end of a call is published once its figures are certain: when it ends, or with its settlement if
 //! a minute that had begun was still to be charged.
 //!
 //! Every step may run twice or concurrently. The wallet knows each movement by its id, and the row changes
 //! only from the phase that the step expects.
 
+mod accept_call;
 pub(crate) mod backlog;
 mod batching;
 mod bill_minutes;
 mod bounds;
 mod end_call;
+mod end_ring;
 mod forbid_calls;
 pub(crate) mod presence_updates;
 mod requests;
@@ -42,7 +49,7 @@ mod sweep;
 mod undo_call;
 
 pub use requests::{
-    BILL_ROUTE, BillingOutcome, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall,
-    HangUpRequest, START_ROUTE, StartRequest, StartedCall,
+    AcceptRequest, BILL_ROUTE, BillingOutcome, BillingRequest, DeclineRequest, EMERGENCY_END_ROUTE,
+    END_ROUTE, EndedCall, HangUpRequest, START_ROUTE, StartRequest, StartedCall,
 };
 pub use sweep::SweepOutcome;

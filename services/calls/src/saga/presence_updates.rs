@@ -65,10 +65,11 @@ impl PresenceNotifier {
         }
     }
 
-    /// Marks the parties of calls as busy, each for its expected duration in minutes.
-    pub(crate) async fn mark_busy(&self, calls: &[(Call, i32)]) {
+    /// Marks the parties of calls as busy, each for its expected duration in minutes; a call that rings has
+    /// none.
+    pub(crate) async fn mark_busy(&self, calls: &[(Call, Option<i32>)]) {
         let busy = calls.iter().map(|(call, wait_time)| {
-            let wait_time = Some(*wait_time);
+            let wait_time = *wait_time;
             self.send_change(call, Change::Began(CallBegan { wait_time }))
         });
         join_all(busy).await;

@@ -1,11 +1,13 @@
 //! Requests to the saga and their outcomes.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency;
 
 use crate::domain::billing::count_affordable_minutes;
-use crate::domain::call::{Call, CallStatus, CallType};
+use crate::domain::call::{Call, CallMedia, CallStatus, CallType};
+use crate::domain::ending::EndReason;
+use crate::domain::ringing::OutcomeReason;
 
 /// Route to which the idempotency key of a start belongs.
 pub const START_ROUTE: &str = "POST /calls/start";
@@ -21,7 +23,26 @@ pub struct StartRequest {
     pub call_type: CallType,
     /// Duration that the caller intends, in minutes.
     pub estimated_minutes: Option<i32>,
+    /// Whether the listener's devices ring, so that the call begins when the listener accepts it.
+    pub ring: bool,
+    /// Who carries the call; `None`: as the platform chooses.
+    pub media: Option<CallMedia>,
     pub idempotency: Option<idempotency::Request>,
+}
+
+impl StartRequest {
+    /// The request that began the ring of a call.
+    pub(crate) fn of_ring(call: &Call) -> Self {
+        Self {
+            caller_id: call.user_id,
+            listener_id: call.listener_id,
+            call_type: call.call_type,
+            estimated_minutes: call.estimated_minutes,
+            ring: true,
+            media: Some(call.media),
+            idempotency: None,
+        }
+    }
 }
 
 /// The outcome of a start.
@@ -34,19 +55,35 @@ pub struct StartedCall {
     pub estimated_cost_coins: i64,
     /// Coins of the call so far.
     pub remaining_coins: i64,
+    /// Time at which the ring ends by itself; `None` for a call that began at once. Answers that were kept
+    /// before calls could ring lack it, and the next one.
+    #[serde(default)]
+    pub ring_expires_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub media: CallMedia,
 }
 
 impl StartedCall {
+    /// The answer about a live call, whose first minute is paid.
     pub(crate) fn new(call: &Call, start: &StartRequest, remaining_coins: i64) -> Self {
+        let unpaid = Self::unpaid(call, start, remaining_coins);
+        Self {
+            minutes_affordable: 1 + unpaid.minutes_affordable,
+            ring_expires_at: None,
+            ..unpaid
+        }
+    }
+
+    /// The answer about a call that rings, of which nothing is paid.
+    pub(crate) fn unpaid(call: &Call, start: &StartRequest, remaining_coins: i64) -> Self {
         let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
         Self {
             call_id: call.call_id,
-            minutes_affordable: 1 + count_affordable_minutes(
-                remaining_coins,
-                call.coins_per_minute,
-            ),
+            minutes_affordable: count_affordable_minutes(remaining_coins, call.coins_per_minute),
             estimated_cost_coins: estimated_minutes * call.coins_per_minute,
             remaining_coins,
+            ring_expires_at: call.ring_expires_at,
+            media: call.media,
         }
     }
 
@@ -77,10 +114,30 @@ pub struct HangUpRequest {
     pub status: CallStatus,
     /// Time since the user asked first, if the call could not be ended then.
     pub waited: TimeDelta,
+    /// Why it ends, unless an admin ends the call of others.
+    pub reason: EndReason,
     pub idempotency: Option<idempotency::Request>,
 }
 
-/// The outcome of ending a call: the call is settled.
+/// A request of the listener to accept a ringing call.
+#[derive(Clone, Debug)]
+pub struct AcceptRequest {
+    pub call_id: i64,
+    pub user_id: i64,
+    /// Session of the device.
+    pub session_id: String,
+}
+
+/// A request of the listener to decline a ringing call.
+#[derive(Clone, Copy, Debug)]
+pub struct DeclineRequest {
+    pub call_id: i64,
+    pub user_id: i64,
+    /// `declined`, `busy` or `later`.
+    pub reason: OutcomeReason,
+}
+
+/// The outcome of ending a call: the call is settled, or was a ring that cost nothing.
 #[derive(Clone, Debug)]
 pub struct EndedCall {
     pub call: Call,

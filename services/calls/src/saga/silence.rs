@@ -42,7 +42,10 @@ impl CallService {
             if old.is_empty() {
                 continue;
             }
-            let signs = self.peers.load_last_signs(&old).await?;
+            let signs = self
+                .peers
+                .load_last_signs(old.iter().flat_map(Call::parties).collect())
+                .await?;
             let silent = old.iter().filter_map(|call| {
                 let last_sign = call.parties().iter().filter_map(|id| signs.get(id)).max();
                 let cause = steps::evaluate_silence(call, last_sign.copied(), limits)?;

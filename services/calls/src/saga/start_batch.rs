@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::presence_updates::PresenceNotifier;
 use super::requests::{StartRequest, StartedCall};
 use super::steps::charge::ChargeBatchHandler;
-use super::steps::check::{CheckBatchHandler, PlannedCall};
+use super::steps::check::{CallParties, CheckBatchHandler, PlannedCall};
 use super::steps::go_live::{GoLiveBatchHandler, PaidStart};
 use super::steps::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::{self, PaidMinute};
 use crate::peers::build_charge_request;
-use crate::store::calls::NewCall;
+use crate::store::reservations::NewCall;
 
 /// Time that must be left of a request when its call goes live. Otherwise the answer would be cut off, and
 /// the client would not know that it is on a call.
@@ -43,6 +43,8 @@ pub(crate) struct StartPlan {
     pub(crate) start: StartRequest,
     /// The row to write; the names are still empty.
     pub(crate) call: NewCall,
+    /// Coins of the caller of a ring.
+    pub(crate) balance_coins: i64,
     /// Instant after which the client no longer waits for an answer.
     pub(crate) deadline: Option<Instant>,
     /// Cancelled when the client disconnects.
@@ -64,6 +66,11 @@ pub(crate) enum StartHalt {
     Refused(CallError),
     /// The same request started this call before.
     Replayed(StartedCall),
+    /// The call rings: the further steps follow when the listener accepts it.
+    Ringing {
+        call: Box<Call>,
+        started: StartedCall,
+    },
     /// The start failed after its row was written, so it must be undone.
     NeedsUndo { call: Box<Call>, error: CallError },
 }
@@ -99,8 +106,8 @@ impl StartBatchHandler {
     async fn check<'a>(
         &self,
         planned: Vec<StartResult<&'a BatchItem<StartPlan>>>,
-    ) -> BatchState<'a, NewCall> {
-        let parties = |member: &&BatchItem<StartPlan>| {
+    ) -> BatchState<'a, CallParties> {
+        let planned_call = |member: &&BatchItem<StartPlan>| {
             let call = &member.task.call;
             member.with_task(PlannedCall {
                 caller_id: call.user_id,
@@ -108,29 +115,32 @@ impl StartBatchHandler {
                 call_type: call.call_type,
             })
         };
-        run_step(&self.check, planned, parties, |member, names| {
+        run_step(&self.check, planned, planned_call, |member, parties| {
             if member.task.is_answer_lost() {
                 return Err(StartHalt::Refused(CallError::Undone));
             }
-            let names = names
+            let state = parties
                 .map_err(CallError::from)
                 .flatten()
                 .map_err(StartHalt::Refused)?;
-            let state = NewCall {
-                caller_username: names.caller,
-                listener_username: names.listener,
-                ..member.task.call.clone()
-            };
             Ok(InProgress { member, state })
         })
         .await
     }
 
-    async fn reserve<'a>(&self, checked: BatchState<'a, NewCall>) -> BatchState<'a, Call> {
-        let request = |progress: &InProgress<NewCall>| {
+    async fn reserve<'a>(&self, checked: BatchState<'a, CallParties>) -> BatchState<'a, Call> {
+        let request = |progress: &InProgress<CallParties>| {
+            let plan = &progress.member.task;
+            let parties = progress.state.clone();
             progress.member.with_task(ReservationRequest {
-                call: progress.state.clone(),
-                idempotency: progress.member.task.start.idempotency.clone(),
+                call: NewCall {
+                    caller_username: parties.caller.username.clone(),
+                    listener_username: parties.listener.username.clone(),
+                    ..plan.call.clone()
+                },
+                start: plan.start.clone(),
+                parties,
+                balance_coins: plan.balance_coins,
             })
         };
         run_step(
@@ -142,6 +152,9 @@ impl StartBatchHandler {
                     member: progress.member,
                     state: *call,
                 }),
+                ReservationOutcome::Ringing(call, started) => {
+                    Err(StartHalt::Ringing { call, started })
+                }
                 ReservationOutcome::Replayed(started) => Err(StartHalt::Replayed(started)),
             },
         )
@@ -179,7 +192,7 @@ impl StartBatchHandler {
         &self,
         paid: BatchState<'_, (Call, PaidMinute)>,
     ) -> Vec<StartResult<(Call, StartedCall)>> {
-        let busy: Vec<(Call, i32)> = paid.iter().flatten().map(busy_call).collect();
+        let busy: Vec<(Call, Option<i32>)> = paid.iter().flatten().map(busy_call).collect();
         let start = |progress: &InProgress<(Call, PaidMinute)>| {
             progress.member.with_task(PaidStart {
                 call_id: progress.state.0.call_id,
@@ -217,11 +230,11 @@ async fn run_step<W: BatchHandler, S, T>(
 }
 
 /// Returns the call with its expected duration in minutes, as others see it.
-fn busy_call(progress: &InProgress<'_, (Call, PaidMinute)>) -> (Call, i32) {
+fn busy_call(progress: &InProgress<'_, (Call, PaidMinute)>) -> (Call, Option<i32>) {
     let (call, minute) = &progress.state;
     let start = &progress.member.task.start;
     let started = StartedCall::new(call, start, minute.balance_coins);
-    (call.clone(), started.wait_minutes(start))
+    (call.clone(), Some(started.wait_minutes(start)))
 }
 
 fn needs_undo(call: &Call, error: CallError) -> StartHalt {

@@ -9,12 +9,12 @@ use tracing::Instrument;
 use super::requests::{StartRequest, StartedCall};
 use super::start_batch::{StartHalt, StartPlan};
 use crate::domain::CallError;
-use crate::domain::call::Call;
+use crate::domain::call::{Call, CallPhase};
 use crate::domain::india;
 use crate::metrics;
 use crate::service::CallService;
-use crate::store::calls::NewCall;
 use crate::store::prices;
+use crate::store::reservations::{NewCall, NewRing};
 
 /// Longest estimate in minutes: a day.
 const ESTIMATE_MINUTES_MAX: i32 = 1_440;
@@ -29,7 +29,7 @@ impl CallService {
     /// # Errors
     ///
     /// [`CallError::InsufficientCoins`] if the first minute cannot be paid, [`CallError::OnACall`] if a
-    /// party is busy, [`CallError::Overloaded`] while minutes are billed late, [`CallError::Undone`] if the
+    /// party is busy, [`CallError::IncomingCall`] if the listener rings the caller, [`CallError::Overloaded`] while minutes are billed late, [`CallError::Undone`] if the
     /// start did not complete in time; otherwise the reason why the two may not talk.
     pub async fn start_call(&self, start: &StartRequest) -> Result<StartedCall, CallError> {
         validate_request(start)?;
@@ -62,7 +62,14 @@ impl CallService {
                 self.presence.track(&call).await;
                 Ok(started)
             }
+            Err(StartHalt::Ringing { call, started }) => {
+                self.presence.mark_busy(&[(*call, None)]).await;
+                Ok(started)
+            }
             Err(StartHalt::Replayed(started)) => Ok(started),
+            Err(StartHalt::Refused(CallError::OnACall)) if start.ring => {
+                Err(self.explain_busy_party(&start).await?)
+            }
             Err(StartHalt::Refused(error)) => Err(error),
             Err(StartHalt::NeedsUndo { call, error }) => self
                 .undo_or_find_live(&call, &start, &error)
@@ -104,11 +111,52 @@ impl CallService {
         Some(StartedCall::new(&live, start, remaining_coins))
     }
 
+    /// Returns why a ring found a party busy: the listener may be ringing the caller.
+    async fn explain_busy_party(&self, start: &StartRequest) -> Result<CallError, CallError> {
+        let call = self.find_call_of(start.caller_id).await?;
+        let incoming = call.filter(|call| {
+            call.phase == CallPhase::Ringing
+                && call.parties() == [start.listener_id, start.caller_id]
+        });
+        Ok(match incoming {
+            Some(call) => CallError::IncomingCall {
+                call_id: call.call_id,
+            },
+            None => CallError::OnACall,
+        })
+    }
+
+    /// Returns how a call rings, and the coins of its caller, which must pay for the first minutes; `None` for
+    /// a call that begins at once.
+    async fn plan_ring(&self, start: &StartRequest) -> Result<Option<(NewRing, i64)>, CallError> {
+        let terms = &self.terms.ringing;
+        let media = terms.choose_media(start.ring, start.media)?;
+        if !start.ring {
+            return Ok(None);
+        }
+        let available = self.peers.load_balance_coins(start.caller_id).await?;
+        let required = i64::from(terms.min_minutes) * self.terms.coins_per_minute(start.call_type);
+        if available < required {
+            return Err(CallError::InsufficientCoins {
+                required,
+                available,
+            });
+        }
+        let ring = NewRing {
+            media,
+            ring_secs: terms.ring_secs,
+            reach_secs: terms.reach_secs,
+            estimated_minutes: start.estimated_minutes,
+        };
+        Ok(Some((ring, available)))
+    }
+
     async fn plan_start(
         &self,
         start: &StartRequest,
         client_gone: CancellationToken,
     ) -> Result<StartPlan, CallError> {
+        let ring = self.plan_ring(start).await?;
         let key = start.idempotency.as_ref().map(idempotency::Request::key);
         Ok(StartPlan {
             start: start.clone(),
@@ -124,7 +172,9 @@ impl CallService {
                 caller_username: String::new(),
                 listener_username: String::new(),
                 idempotency_key: key.map(str::to_owned),
+                ring: ring.map(|(ring, _)| ring),
             },
+            balance_coins: ring.map_or(0, |(_, balance_coins)| balance_coins),
             deadline: grpc::time_left().map(|left| Instant::now() + left),
             client_gone,
         })

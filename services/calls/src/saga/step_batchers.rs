@@ -9,16 +9,21 @@ use super::start_batch::StartBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
 use super::steps::check::CheckBatchHandler;
 use super::steps::end::EndBatchHandler;
+use super::steps::end_ring::EndRingBatchHandler;
 use super::steps::go_live::GoLiveBatchHandler;
 use super::steps::reserve::ReserveBatchHandler;
 use super::steps::settle::SettleBatchHandler;
 use crate::service_parts::CallServiceParts;
+use crate::store::ring_limits::RingLimits;
 
 /// One batcher for each shared step; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct StepBatchers {
     pub(crate) start: Batcher<StartBatchHandler>,
+    /// Accepted rings go live by themselves, since their other steps were taken before.
+    pub(crate) go_live: Batcher<GoLiveBatchHandler>,
     pub(crate) end: Batcher<EndBatchHandler>,
+    pub(crate) end_ring: Batcher<EndRingBatchHandler>,
     pub(crate) charge: Batcher<ChargeBatchHandler>,
     pub(crate) settle: Batcher<SettleBatchHandler>,
 }
@@ -38,17 +43,27 @@ impl StepBatchers {
         let charge = || ChargeBatchHandler {
             peers: peers.clone(),
         };
+        let go_live = || GoLiveBatchHandler {
+            db: db.clone(),
+            relay: relay.clone(),
+            clock: clock.clone(),
+        };
         let start = StartBatchHandler {
             check: CheckBatchHandler {
                 peers: peers.clone(),
             },
-            reserve: ReserveBatchHandler { db: db.clone() },
-            charge: charge(),
-            go_live: GoLiveBatchHandler {
+            reserve: ReserveBatchHandler {
                 db: db.clone(),
                 relay: relay.clone(),
                 clock: clock.clone(),
+                ring_limits: RingLimits {
+                    per_pair: terms.ringing.rings_per_pair,
+                    per_caller: terms.ringing.rings_per_caller,
+                    window_mins: terms.ringing.window_mins,
+                },
             },
+            charge: charge(),
+            go_live: go_live(),
             presence: presence.clone(),
         };
         let end = EndBatchHandler {
@@ -57,6 +72,13 @@ impl StepBatchers {
             clock: clock.clone(),
             limits: terms.limits,
             paise_per_coin: terms.paise_per_coin,
+        };
+        let end_ring = EndRingBatchHandler {
+            db: db.clone(),
+            relay: relay.clone(),
+            clock: clock.clone(),
+            limits: terms.limits,
+            auto_pause_after: terms.ringing.auto_pause_after,
         };
         let settle = SettleBatchHandler {
             db: db.clone(),
@@ -67,7 +89,9 @@ impl StepBatchers {
         };
         Self {
             start: Batcher::start(lifecycle, BATCH_LIMITS, start),
+            go_live: Batcher::start(lifecycle, BATCH_LIMITS, go_live()),
             end: Batcher::start(lifecycle, BATCH_LIMITS, end),
+            end_ring: Batcher::start(lifecycle, BATCH_LIMITS, end_ring),
             charge: Batcher::start(lifecycle, BATCH_LIMITS, charge()),
             settle: Batcher::start(lifecycle, BATCH_LIMITS, settle),
         }

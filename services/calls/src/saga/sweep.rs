@@ -1,6 +1,8 @@
 //! The sweeper takes every call whose next step is due one step further, whichever replica or request left
 //! it.
 
+use futures::future::join_all;
+
 use super::bounds::{LEASE_SECS, sum_concurrently};
 use crate::domain::CallError;
 use crate::domain::call::Call;
@@ -25,6 +27,8 @@ pub struct SweepOutcome {
     pub settled: usize,
     /// Failed starts that were undone.
     pub undone: usize,
+    /// Rings whose time was over.
+    pub rings_ended: usize,
 }
 
 impl SweepOutcome {
@@ -33,6 +37,7 @@ impl SweepOutcome {
         self.ended += other.ended;
         self.settled += other.settled;
         self.undone += other.undone;
+        self.rings_ended += other.rings_ended;
     }
 
     pub(crate) fn is_full_batch(self) -> bool {
@@ -68,6 +73,7 @@ impl CallService {
         };
         let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =
             (vec![], vec![], vec![], vec![]);
+        let mut rings_to_end = vec![];
         let late_by = claimed.iter().filter_map(Call::late_by);
         self.backlog.record_lateness(late_by, swept.is_full_batch());
         for call in claimed {
@@ -76,6 +82,7 @@ impl CallService {
                 DueStep::Charge => to_bill.push(call),
                 DueStep::Settle => to_settle.push(call),
                 DueStep::Undo => to_undo.push(call),
+                DueStep::EndRing => rings_to_end.push(call.call_id),
                 DueStep::Nothing => {}
             }
         }
@@ -83,6 +90,9 @@ impl CallService {
         if !to_bill.is_empty() {
             swept.ended += self.bill_due_calls(to_bill).await;
         }
+        let rings = rings_to_end.into_iter();
+        let ended = join_all(rings.map(|call_id| self.end_ring_best_effort(call_id))).await;
+        swept.rings_ended += ended.into_iter().sum::<usize>();
         metrics::record_repairs((to_settle.len() + to_undo.len()) as u64);
         swept.settled += sum_concurrently(to_settle, |call| self.settle_best_effort(call)).await;
         swept.undone += sum_concurrently(to_undo, |call| self.undo_best_effort(call)).await;

@@ -1,14 +1,18 @@
-//! Undoes a start: frees the parties, voids the charge, then deletes the row.
+//! Undoes a start: frees the parties, voids the charge, then deletes the row. Of a ring that was accepted, the
+//! row stays as an unanswered call.
 
 use std::time::Duration;
 
+use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint, idempotency};
 
 use super::bounds::LEASE_SECS;
 use super::requests::START_ROUTE;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
+use crate::domain::ringing::{self, RingEnding};
 use crate::metrics;
+use crate::ring_events;
 use crate::service::CallService;
 use crate::store::{calls, live_parties};
 
@@ -30,9 +34,21 @@ impl CallService {
         call: &Call,
         may_be_busy: bool,
     ) -> Result<Option<Call>, CallError> {
-        self.free_reserved_parties(call.call_id).await?;
+        let ending = ringing::abandoned_ending(call);
+        self.undo_call_as(call, may_be_busy, ending).await
+    }
+
+    /// As [`CallService::undo_call`]; a call that rang and was accepted gets this ending.
+    pub(super) async fn undo_call_as(
+        &self,
+        call: &Call,
+        may_be_busy: bool,
+        ending: RingEnding,
+    ) -> Result<Option<Call>, CallError> {
+        self.free_reserved_parties(call.call_id, ending).await?;
         let row = calls::find(&mut *self.db.acquire().await?, call.call_id).await?;
         let is_recorded = match row {
+            Some(row) if row.phase == CallPhase::Unanswered => return Ok(None),
             Some(row) if row.phase != CallPhase::Undoing => return Ok(Some(row)),
             row => row.is_some(),
         };
@@ -46,7 +62,7 @@ impl CallService {
             self.void_unrecorded_charge(call).await?;
         }
         failpoint::reach("calls.undo.voided");
-        self.delete_undone_call(call.call_id).await?;
+        self.drop_undone_call(call).await?;
         failpoint::reach("calls.undo.dropped");
         Ok(None)
     }
@@ -65,10 +81,15 @@ impl CallService {
     }
 
     /// Frees both parties and the idempotency key of the client, exactly once: by the time of a second
-    /// attempt the next request of the client may hold the key.
-    async fn free_reserved_parties(&self, call_id: i64) -> Result<(), CallError> {
+    /// attempt the next request of the client may hold the key. The key of a ring keeps its answer, since the
+    /// ring took place; its end is published.
+    async fn free_reserved_parties(
+        &self,
+        call_id: i64,
+        ending: RingEnding,
+    ) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
-        let Some(call) = calls::begin_undoing(&mut tx, call_id, LEASE_SECS).await? else {
+        let Some(call) = calls::begin_undoing(&mut tx, call_id, ending, LEASE_SECS).await? else {
             return Ok(());
         };
         let freed = live_parties::delete_by_call(&mut tx, call_id).await?;
@@ -80,10 +101,17 @@ impl CallService {
             );
         }
         failpoint::reach("calls.undo.before_freed");
-        if let Some(key) = &call.idempotency_key {
+        if call.is_ring() {
+            let event = ring_events::call_unanswered(&call);
+            outbox::append_all(&mut tx, self.clock.now(), vec![event]).await?;
+        } else if let Some(key) = &call.idempotency_key {
             idempotency::release(&mut tx, call.user_id, START_ROUTE, key).await?;
         }
         tx.commit().await?;
+        if call.is_ring() {
+            self.relay.wake();
+            metrics::record_unanswered(&call);
+        }
         Ok(())
     }
 
@@ -107,11 +135,11 @@ impl CallService {
         Ok(self.peers.void_first_minute(call).await?)
     }
 
-    async fn delete_undone_call(&self, call_id: i64) -> Result<(), CallError> {
+    async fn drop_undone_call(&self, call: &Call) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
-        let is_deleted = calls::delete_undone(&mut tx, call_id).await?;
+        let is_dropped = calls::drop_undone(&mut tx, call).await?;
         tx.commit().await?;
-        if is_deleted {
+        if is_dropped {
             metrics::record_undone();
         }
         Ok(())

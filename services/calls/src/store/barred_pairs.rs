@@ -42,3 +42,16 @@ pub async fn unbar_pair(tx: &mut PgConnection, parties: [i64; 2]) -> sqlx::Resul
     .await?;
     Ok(())
 }
+
+/// Whether two people are kept from calling each other now.
+pub async fn is_barred(connection: &mut PgConnection, parties: [i64; 2]) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM calls.barred_pairs
+                        WHERE lower_id = LEAST($1, $2) AND upper_id = GREATEST($1, $2)
+                          AND barred_until > now())",
+    )
+    .bind(parties[0])
+    .bind(parties[1])
+    .fetch_one(connection)
+    .await
+}

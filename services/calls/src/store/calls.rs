@@ -3,137 +3,15 @@
 //! Leases and minutes follow the clock of the database, which all replicas share, because the clocks of
 //! replicas may differ.
 
-use std::collections::HashMap;
+use talktime_kit::db::{PgConnection, column};
 
-use chrono::NaiveDate;
-use talktime_kit::db::{PgConnection, column, is_unique_violation};
-
-use crate::domain::call::{Call, CallType};
+use super::call_columns::call_columns;
+use crate::domain::call::Call;
+use crate::domain::ringing::RingEnding;
 use crate::domain::steps::{CallEnding, PaidMinute};
 
-/// The columns of [`Call`], for every query that reads or returns whole rows.
-macro_rules! call_columns {
-    () => {
-        "call_id, user_id, listener_id, call_type, status, phase, start_time, duration_seconds,
-         duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
-         (listener_money_earned * 100)::bigint AS listener_paise_earned,
-         coins_per_minute, listener_paise_per_minute, listener_badge, prices_version,
-         minute_secs, minutes_billed, minutes_settled, figures_follow_settlement, low_balance_told, caller_username, listener_username, idempotency_key, version,
-         clock_timestamp() AS read_at"
-    };
-}
-
-/// A call to be reserved.
-#[derive(Clone, Debug)]
-pub struct NewCall {
-    pub user_id: i64,
-    pub listener_id: i64,
-    pub call_type: CallType,
-    pub coins_per_minute: i64,
-    /// Earnings per minute of a listener without a badge, in paise.
-    pub basic_paise_per_minute: i64,
-    pub prices_version: i64,
-    /// Present day in India, whose badge counts.
-    pub date: NaiveDate,
-    /// Length of a billed minute in seconds.
-    pub minute_secs: i32,
-    pub caller_username: String,
-    pub listener_username: String,
-    /// Idempotency key of the request.
-    pub idempotency_key: Option<String>,
-}
-
-/// Inserts calls in `reserving` and marks both parties of each as busy. Returns them in the given order,
-/// with `None` for a call of which a party is already busy or deleted. If a party becomes busy
-/// concurrently, or two of these calls share a party, the result is a unique violation ([`is_party_taken`])
-/// and nothing is written.
-///
-/// The earnings of the listener follow the badge of the day, or that of yesterday until the badges of today
-/// are assigned, a minute after midnight. If nobody drives a call on within `lease_secs`, the sweeper
-/// undoes it.
-///
-/// Lock order: parties are inserted in the order of their ids, so that two concurrent reservations of the
-/// same people never wait for each other in a circle.
-pub async fn reserve(
-    connection: &mut PgConnection,
-    new: &[&NewCall],
-    lease_secs: f64,
-) -> sqlx::Result<Vec<Option<Call>>> {
-    if new.is_empty() {
-        return Ok(vec![]);
-    }
-    let reserved: Vec<Call> = sqlx::query_as(RESERVE)
-        .bind(column(new, |call| call.user_id))
-        .bind(column(new, |call| call.listener_id))
-        .bind(column(new, |call| call.call_type.name()))
-        .bind(column(new, |call| call.coins_per_minute))
-        .bind(column(new, |call| call.basic_paise_per_minute))
-        .bind(column(new, |call| call.prices_version))
-        .bind(column(new, |call| call.date))
-        .bind(column(new, |call| call.minute_secs))
-        .bind(column(new, |call| call.caller_username.as_str()))
-        .bind(column(new, |call| call.listener_username.as_str()))
-        .bind(column(new, |call| call.idempotency_key.as_deref()))
-        .bind(lease_secs)
-        .fetch_all(connection)
-        .await?;
-    let by_parties = reserved.into_iter().map(|call| (call.parties(), call));
-    let mut by_parties: HashMap<[i64; 2], Call> = by_parties.collect();
-    let answers = new
-        .iter()
-        .map(|call| by_parties.remove(&[call.user_id, call.listener_id]));
-    Ok(answers.collect())
-}
-
-const RESERVE: &str = concat!(
-    "WITH call AS (
-         INSERT INTO calls.user_calls
-            (user_id, listener_id, call_type, status, phase, coins_per_minute,
-             listener_paise_per_minute, listener_badge, prices_version, minute_secs,
-             caller_username, listener_username, idempotency_key, next_step_at, created_at,
-             updated_at)
-         SELECT new.user_id, new.listener_id, new.call_type, 'ongoing', 'reserving', new.coins,
-                COALESCE(given.paise, new.basic_paise), COALESCE(given.badge, 'basic'),
-                new.prices_version, new.minute_secs, new.caller_username, new.listener_username,
-                new.idempotency_key, now() + make_interval(secs => $12), now(), now()
-         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
-                     $6::bigint[], $7::date[], $8::integer[], $9::text[], $10::text[], $11::text[])
-              AS new (user_id, listener_id, call_type, coins, basic_paise, prices_version, date,
-                      minute_secs, caller_username, listener_username, idempotency_key)
-         LEFT JOIN LATERAL (
-             SELECT true AS is_there FROM calls.live_parties AS party
-             WHERE party.user_id IN (new.user_id, new.listener_id)
-             UNION ALL
-             SELECT true FROM calls.deleted_users AS gone
-             WHERE gone.user_id IN (new.user_id, new.listener_id) AND gone.barred_until > now()
-             LIMIT 1) AS taken ON true
-         LEFT JOIN LATERAL (
-             SELECT badge.badge, (100 * CASE new.call_type WHEN 'audio' THEN audio_rate_per_minute
-                                  ELSE video_rate_per_minute END)::bigint AS paise
-             FROM calls.listener_badges AS badge
-             WHERE badge.listener_id = new.listener_id
-               AND badge.date BETWEEN new.date - 1 AND new.date
-             ORDER BY badge.date DESC LIMIT 1) AS given ON true
-         WHERE taken.is_there IS NULL
-         RETURNING *
-     ), taken AS (
-         INSERT INTO calls.live_parties (user_id, call_id)
-         SELECT party.user_id, call.call_id
-         FROM call CROSS JOIN LATERAL unnest(ARRAY[call.user_id, call.listener_id])
-              AS party (user_id)
-         ORDER BY party.user_id
-     )
-     SELECT ",
-    call_columns!(),
-    " FROM call"
-);
-
-/// Whether [`reserve`] failed because a party was busy.
-pub fn is_party_taken(error: &sqlx::Error) -> bool {
-    is_unique_violation(error, "live_parties_pkey")
-}
-
-/// Turns reserved calls, whose first minute is paid, into live ones. Returns those that were not undone
+/// Turns reserved calls, whose first minute is paid, into live ones, and calls that the platform's media has
+/// connected. Returns those that were not undone
 /// meanwhile and whose parties may still talk: neither is deleted, and neither has blocked the other.
 ///
 /// No lock orders this statement with a deletion. The deletion inserts its row in `deleted_users`, commits,
@@ -146,10 +24,15 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx:
          SET phase = 'active', start_time = now(), minutes_billed = 1,
              coins_spent = coins_per_minute,
              next_step_at = now() + make_interval(secs => minute_secs),
-             low_balance_told = is_low, version = version + 1 + is_newly_low, updated_at = now()
+             low_balance_told = is_low, status = 'ongoing', updated_at = now(),
+             -- A ring that goes live at once is published as accepted, too.
+             version = version + 1 + is_newly_low
+                       + (phase = 'reserving' AND ring_expires_at IS NOT NULL)::integer
          FROM unnest($1::bigint[], $2::boolean[], $3::integer[])
               AS paid (paid_call_id, is_low, is_newly_low)
-         WHERE call_id = paid_call_id AND phase = 'reserving'
+         WHERE call_id = paid_call_id
+           AND (phase = 'connecting'
+                OR phase = 'reserving' AND (media = 'own' OR ring_expires_at IS NULL))
            AND NOT EXISTS (SELECT FROM calls.deleted_users AS gone
                            WHERE gone.user_id IN (reserved.user_id, reserved.listener_id)
                              AND gone.barred_until > now())
@@ -167,33 +50,49 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx:
     .await
 }
 
-/// Turns a reserved call into one to be undone; `None` if it is no longer reserved.
+/// Turns a call that is not live yet into one to be undone; `None` if it is in another phase. A ring gets its
+/// ending, which is published now; of any other call nothing will be left.
 pub async fn begin_undoing(
     tx: &mut PgConnection,
     call_id: i64,
+    ending: RingEnding,
     lease_secs: f64,
 ) -> sqlx::Result<Option<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
          SET phase = 'undoing', next_step_at = now() + make_interval(secs => $2),
-             updated_at = now()
-         WHERE call_id = $1 AND phase = 'reserving' RETURNING ",
+             outcome = CASE WHEN ring_expires_at IS NOT NULL THEN $3 END,
+             outcome_reason = CASE WHEN ring_expires_at IS NOT NULL THEN $4 END,
+             ended_by = CASE WHEN ring_expires_at IS NOT NULL THEN $5 END,
+             end_time = CASE WHEN ring_expires_at IS NOT NULL THEN now() END,
+             version = version + (ring_expires_at IS NOT NULL)::integer, updated_at = now()
+         WHERE call_id = $1 AND phase IN ('reserving', 'connecting') RETURNING ",
         call_columns!()
     ))
     .bind(call_id)
     .bind(lease_secs)
+    .bind(ending.outcome.name())
+    .bind(ending.reason.name())
+    .bind(ending.ended_by.name())
     .fetch_optional(tx)
     .await
 }
 
-/// Deletes a call whose charge is voided; false if another replica has deleted it.
-pub async fn delete_undone(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<bool> {
-    let deleted =
-        sqlx::query("DELETE FROM calls.user_calls WHERE call_id = $1 AND phase = 'undoing'")
-            .bind(call_id)
-            .execute(tx)
-            .await?;
-    Ok(deleted.rows_affected() == 1)
+/// Deletes a call whose charge is voided, or turns it `unanswered` if it was a ring; false if another replica
+/// has done so.
+pub async fn drop_undone(tx: &mut PgConnection, call: &Call) -> sqlx::Result<bool> {
+    let statement = if call.is_ring() {
+        "UPDATE calls.user_calls
+         SET phase = 'unanswered', status = 'unanswered', next_step_at = NULL, updated_at = now()
+         WHERE call_id = $1 AND phase = 'undoing'"
+    } else {
+        "DELETE FROM calls.user_calls WHERE call_id = $1 AND phase = 'undoing'"
+    };
+    let dropped = sqlx::query(statement)
+        .bind(call.call_id)
+        .execute(tx)
+        .await?;
+    Ok(dropped.rows_affected() == 1)
 }
 
 /// Finds a call by its id.
@@ -302,6 +201,7 @@ pub async fn begin_settling(
          UPDATE calls.user_calls
          SET phase = 'settling', status = ended_as, end_time = ended_at,
              duration_seconds = seconds, duration_minutes = minutes,
+             end_reason = reason, ended_by = end_party,
              next_step_at = now() + make_interval(secs => $7),
              minutes_settled = settled, figures_follow_settlement = settled IS NULL,
              minutes_billed = COALESCE(settled, minutes_billed),
@@ -312,8 +212,9 @@ pub async fn begin_settling(
                  COALESCE(settled * listener_paise_per_minute::numeric / 100, listener_money_earned),
              version = version + 1, updated_at = now()
          FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[], $5::integer[],
-                     $6::integer[])
-              AS ending (ended_call_id, ended_as, ended_at, seconds, minutes, settled)
+                     $6::integer[], $9::text[], $10::text[])
+              AS ending (ended_call_id, ended_as, ended_at, seconds, minutes, settled, reason,
+                         end_party)
          WHERE call_id = ended_call_id AND phase = 'active' RETURNING ",
         call_columns!()
     ))
@@ -325,6 +226,8 @@ pub async fn begin_settling(
     .bind(column(endings, |(_, ending)| ending.minutes_settled))
     .bind(lease_secs)
     .bind(paise_per_coin)
+    .bind(column(endings, |(_, ending)| ending.reason.name()))
+    .bind(column(endings, |(_, ending)| ending.ended_by.name()))
     .fetch_all(tx)
     .await
 }
@@ -375,6 +278,8 @@ pub async fn close_settled(
              minutes_billed = paid, coins_spent = spent, user_money_spend = spent_paise::numeric / 100,
              listener_money_earned = earned_paise::numeric / 100,
              status = CASE WHEN duration_minutes > paid THEN 'dropped' ELSE status END,
+             end_reason = CASE WHEN duration_minutes > paid THEN 'coins_empty' ELSE end_reason END,
+             ended_by = CASE WHEN duration_minutes > paid THEN 'server' ELSE ended_by END,
              end_time = CASE WHEN duration_minutes > paid
                              THEN start_time + make_interval(secs => paid * minute_secs)
                              ELSE end_time END,

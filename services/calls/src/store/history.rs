@@ -6,6 +6,7 @@ use talktime_kit::db::PgConnection;
 
 use crate::domain::badge::Badge;
 use crate::domain::call::{CallStatus, CallType};
+use crate::domain::ending::{EndReason, EndedBy};
 
 /// A call of the history.
 #[derive(Clone, Debug, FromRow)]
@@ -45,6 +46,10 @@ pub struct PastCall {
     pub listener_username: String,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Why the call ended, once its figures are certain.
+    pub end_reason: Option<EndReason>,
+    /// Who ended it.
+    pub ended_by: Option<EndedBy>,
 }
 
 macro_rules! past_call_columns {
@@ -52,7 +57,8 @@ macro_rules! past_call_columns {
         "call_id, user_id, listener_id, call_type, status, start_time, end_time, duration_seconds,
          duration_minutes, coins_spent, (user_money_spend * 100)::bigint AS user_paise_spent,
          (listener_money_earned * 100)::bigint AS listener_paise_earned, coins_per_minute,
-         listener_paise_per_minute, listener_badge, prices_version, minute_secs, minutes_billed, caller_username, listener_username, created_at, updated_at"
+         listener_paise_per_minute, listener_badge, prices_version, minute_secs, minutes_billed, caller_username, listener_username, created_at, updated_at,
+         end_reason, ended_by"
     };
 }
 

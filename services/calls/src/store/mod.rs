@@ -1,8 +1,10 @@
 //! Statements on the tables of the schema `calls`.
 
+pub mod answer_rates;
 pub mod badges;
 pub mod barred_pairs;
 pub mod bulk_lookups;
+mod call_columns;
 pub mod call_ratings;
 pub mod calls;
 pub mod deleted_users;
@@ -10,3 +12,8 @@ pub mod export;
 pub mod history;
 pub mod live_parties;
 pub mod prices;
+pub mod reservations;
+pub mod ring_limits;
+pub mod rings;
+pub mod seen_unanswered;
+pub mod unanswered_streaks;

@@ -4,22 +4,29 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use fastrand::Rng;
 
 use talktime_calls::SCHEMA;
-use talktime_calls::domain::call::{Call, CallStatus, CallType};
+use talktime_calls::domain::call::{Call, CallMedia, CallPhase, CallStatus, CallType};
+use talktime_calls::domain::ending::{EndReason, EndedBy};
+use talktime_calls::domain::ringing::{self, AcceptDecision, RingEndCause};
 use talktime_calls::domain::steps::{self, ChargeOutcome, EndCause, SagaLimits};
-use talktime_calls::store::calls::{self, CallReceipt, NewCall};
-use talktime_calls::store::{barred_pairs, deleted_users, live_parties};
+use talktime_calls::store::calls::{self, CallReceipt};
+use talktime_calls::store::reservations::{self, NewCall, NewRing};
+use talktime_calls::store::{deleted_users, live_parties, rings};
 use talktime_kit::db::PgConnection;
 use talktime_kit::testing::TestDatabase;
 
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, ModelRows, PAISE_PER_COIN, PAISE_PER_MINUTE};
+use crate::ring_model::{CONNECT_SECS, new_ring};
 
-const STEPS: usize = 3_000;
+const STEPS: usize = 6_000;
 const PEOPLE: i64 = 5;
-const LEASE_SECS: f64 = 8.0;
+pub(crate) const LEASE_SECS: f64 = 8.0;
 const LIMITS: SagaLimits = SagaLimits {
     unpaid_grace: TimeDelta::seconds(5),
     cancel_grace: TimeDelta::seconds(4),
     silence_max: TimeDelta::seconds(60),
+    reach: TimeDelta::seconds(5),
+    connect: TimeDelta::seconds(CONNECT_SECS),
+    caller_silence_max: TimeDelta::seconds(60),
 };
 
 /// The model and the source of random steps; the database is passed to each step.
@@ -37,7 +44,7 @@ fn comparable_text(call: Option<Call>) -> String {
     format!("{call:?}")
 }
 
-fn new_call((user_id, listener_id): (i64, i64)) -> NewCall {
+pub(crate) fn new_call((user_id, listener_id): (i64, i64), ring: Option<NewRing>) -> NewCall {
     NewCall {
         user_id,
         listener_id,
@@ -50,6 +57,7 @@ fn new_call((user_id, listener_id): (i64, i64)) -> NewCall {
         caller_username: String::new(),
         listener_username: String::new(),
         idempotency_key: None,
+        ring,
     }
 }
 
@@ -64,8 +72,12 @@ impl ModelAndDatabase {
     async fn step(&mut self, tx: &mut PgConnection) -> bool {
         let now = database_now(tx).await;
         let call_id = self.some_call();
-        match self.rng.u8(0..10) {
+        match self.rng.u8(0..14) {
             0 | 1 => return self.reserve(tx, now).await,
+            10 => self.reach(tx, now, call_id).await,
+            11 => self.accept(tx, now, call_id).await,
+            12 => self.connect(tx, now, call_id).await,
+            13 => self.end_ring(tx, now, call_id).await,
             2 => self.activate(tx, now, call_id).await,
             3 => self.undo(tx, now, call_id).await,
             4 => self.record(tx, now, call_id).await,
@@ -90,9 +102,15 @@ impl ModelAndDatabase {
     async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
         let user_id = self.rng.i64(1..=PEOPLE);
         let parties = (user_id, user_id % PEOPLE + 1);
-        let reserved = calls::reserve(tx, &[&new_call(parties)], LEASE_SECS).await;
+        let ring = match self.rng.u8(0..4) {
+            0 | 1 => None,
+            2 => Some(new_ring(CallMedia::Own)),
+            _ => Some(new_ring(CallMedia::Platform)),
+        };
+        let new = new_call(parties, ring);
+        let reserved = reservations::reserve(tx, &[&new], LEASE_SECS).await;
         let call = reserved.expect("asked").pop().expect("an answer");
-        let model = self.model.reserve(now, parties, LEASE_SECS);
+        let model = self.model.reserve(now, parties, ring, LEASE_SECS);
         let taken = call.is_some();
         assert_eq!(comparable_text(call), comparable_text(model));
         taken
@@ -114,7 +132,11 @@ impl ModelAndDatabase {
     }
 
     async fn undo(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
-        let begun = calls::begin_undoing(tx, call_id, LEASE_SECS)
+        let Some(call) = self.model.find(now, call_id) else {
+            return;
+        };
+        let ending = ringing::abandoned_ending(&call);
+        let begun = calls::begin_undoing(tx, call_id, ending, LEASE_SECS)
             .await
             .expect("asked");
         if begun.is_some() {
@@ -122,11 +144,69 @@ impl ModelAndDatabase {
                 .await
                 .expect("freed");
         }
-        self.model.begin_undoing(now, call_id, LEASE_SECS);
+        let model = self.model.begin_undoing(now, call_id, ending, LEASE_SECS);
+        assert_eq!(comparable_text(begun), comparable_text(model));
         if self.rng.bool() {
-            let deleted = calls::delete_undone(tx, call_id).await.expect("asked");
-            assert_eq!(deleted, self.model.delete_undone(now, call_id));
+            let dropped = calls::drop_undone(tx, &call).await.expect("asked");
+            assert_eq!(dropped, self.model.drop_undone(now, call_id));
         }
+    }
+
+    async fn reach(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let reached = rings::record_reached(tx, call_id).await.expect("asked");
+        let model = self.model.record_reached(now, call_id);
+        assert_eq!(comparable_text(reached), comparable_text(model));
+    }
+
+    async fn accept(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let Some(call) = self.model.find(now, call_id) else {
+            return;
+        };
+        if !matches!(ringing::evaluate_accept(&call, "s"), AcceptDecision::Accept) {
+            return;
+        }
+        let accepted = rings::begin_accept(tx, call_id, "s", LEASE_SECS).await;
+        let model = self.model.begin_accept(now, call_id, "s", LEASE_SECS);
+        assert_eq!(
+            comparable_text(Some(accepted.expect("accepted"))),
+            comparable_text(Some(model))
+        );
+    }
+
+    async fn connect(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let connect_secs = LIMITS.connect.as_seconds_f64();
+        let connecting = rings::begin_connecting(tx, call_id, connect_secs).await;
+        let model = self.model.begin_connecting(now, call_id, CONNECT_SECS);
+        assert_eq!(
+            comparable_text(connecting.expect("asked")),
+            comparable_text(model)
+        );
+    }
+
+    async fn end_ring(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
+        let call = self.model.find(now, call_id);
+        let Some(call) = call.filter(|call| call.phase == CallPhase::Ringing) else {
+            return;
+        };
+        let causes = [
+            RingEndCause::Expired,
+            RingEndCause::HungUp {
+                user_id: call.user_id,
+            },
+            RingEndCause::HungUp {
+                user_id: call.listener_id,
+            },
+        ];
+        let cause = causes[self.rng.usize(0..causes.len())];
+        let Some(ending) = ringing::resolve_ring_end(&call, cause, &LIMITS) else {
+            return;
+        };
+        let ended = rings::end_rings(tx, &[(call_id, ending)]).await;
+        let model = self.model.end_ring(now, call_id, ending);
+        assert_eq!(
+            comparable_text(ended.expect("asked").pop()),
+            comparable_text(Some(model))
+        );
     }
 
     async fn record(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
@@ -162,10 +242,14 @@ impl ModelAndDatabase {
         );
         let cause = EndCause::HangUp {
             status: CallStatus::Cancelled,
-            by_caller: self.rng.bool(),
+            reason: EndReason::HungUp,
+            by: if self.rng.bool() {
+                EndedBy::Caller
+            } else {
+                EndedBy::Listener
+            },
         };
-        let live =
-            locked.filter(|call| call.phase == talktime_calls::domain::call::CallPhase::Active);
+        let live = locked.filter(|call| call.phase == CallPhase::Active);
         let Some(ending) = live.and_then(|call| steps::resolve_end(&call, cause, &LIMITS)) else {
             return;
         };
@@ -235,7 +319,10 @@ impl ModelAndDatabase {
         let by = TimeDelta::seconds(self.rng.i64(0..15));
         sqlx::query(
             "UPDATE calls.user_calls SET start_time = start_time - $1, end_time = end_time - $1,
-                                         next_step_at = next_step_at - $1",
+                                         next_step_at = next_step_at - $1,
+                                         ring_expires_at = ring_expires_at - $1,
+                                         reached_at = reached_at - $1,
+                                         accepted_at = accepted_at - $1, created_at = created_at - $1",
         )
         .bind(by)
         .execute(&mut *tx)
@@ -254,9 +341,13 @@ impl ModelAndDatabase {
                 &mut row.call.start_time,
                 &mut row.end_time,
                 &mut row.next_step_at,
+                &mut row.call.ring_expires_at,
+                &mut row.call.reached_at,
+                &mut row.call.accepted_at,
             ] {
                 *time = time.map(|time| time - by);
             }
+            row.call.created_at -= by;
         }
     }
 
@@ -308,55 +399,9 @@ async fn the_model_agrees_with_the_statements() {
         .model
         .calls
         .values()
-        .filter(|row| row.next_step_at.is_none());
+        .filter(|row| row.call.phase == CallPhase::Settled);
     assert!(settled.count() > 20, "too few calls were settled");
-}
-
-#[tokio::test]
-async fn a_start_goes_live_only_between_people_who_may_talk() {
-    let database = TestDatabase::new(SCHEMA).await;
-    for (parties, may_talk) in [
-        ((1, 2), false),
-        ((2, 3), false),
-        ((3, 4), true),
-        ((5, 4), false),
-    ] {
-        let mut tx = database.app.begin().await.expect("begun");
-        let new = new_call(parties);
-        let reserved = calls::reserve(&mut tx, &[&new], LEASE_SECS)
-            .await
-            .expect("asked");
-        let call = reserved
-            .into_iter()
-            .next()
-            .flatten()
-            .expect("nobody is barred yet");
-        deleted_users::bar_user(&mut tx, 1, None)
-            .await
-            .expect("barred");
-        deleted_users::bar_user(&mut tx, 2, Some(30.0))
-            .await
-            .expect("barred");
-        deleted_users::bar_user(&mut tx, 3, Some(-1.0))
-            .await
-            .expect("barred");
-        barred_pairs::bar_pair(&mut tx, [4, 5], 30.0)
-            .await
-            .expect("barred");
-        barred_pairs::bar_pair(&mut tx, [4, 3], 30.0)
-            .await
-            .expect("barred");
-        barred_pairs::unbar_pair(&mut tx, [3, 4])
-            .await
-            .expect("lifted");
-        let charge = ChargeOutcome::Paid { balance_coins: 0 };
-        let minute = steps::evaluate_first_charge(&call, charge).expect("paid");
-        let live = calls::go_live(&mut tx, &[(call.call_id, minute)]).await;
-        assert_eq!(
-            live.expect("asked").len(),
-            usize::from(may_talk),
-            "{parties:?}"
-        );
-        tx.rollback().await.expect("rolled back");
-    }
+    let unanswered = both.model.calls.values();
+    let unanswered = unanswered.filter(|row| row.call.phase == CallPhase::Unanswered);
+    assert!(unanswered.count() > 20, "too few calls were unanswered");
 }

@@ -3,5 +3,8 @@
 mod agreement;
 mod badges;
 mod model;
+mod permission;
 mod plans;
+mod ring_model;
+mod rings;
 mod simulation;

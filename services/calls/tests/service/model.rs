@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::badge::Badge;
-use talktime_calls::domain::call::{Call, CallPhase, CallStatus, CallType};
+use talktime_calls::domain::call::{Call, CallMedia, CallPhase, CallStatus, CallType};
+use talktime_calls::domain::ending::{EndReason, EndedBy};
+use talktime_calls::domain::ringing::RingEnding;
 use talktime_calls::domain::steps::{CallEnding, PaidMinute};
 use talktime_calls::store::calls::CallReceipt;
+use talktime_calls::store::reservations::NewRing;
 
 pub(crate) const MINUTE_SECS: i32 = 10;
 pub(crate) const COINS_PER_MINUTE: i64 = 10;
@@ -23,6 +26,15 @@ pub(crate) struct CallRow {
     pub(crate) next_step_at: Option<DateTime<Utc>>,
 }
 
+impl CallRow {
+    pub(crate) fn set_ring_ending(&mut self, now: DateTime<Utc>, ending: RingEnding) {
+        self.call.outcome = Some(ending.outcome);
+        self.call.outcome_reason = Some(ending.reason);
+        self.call.ended_by = Some(ending.ended_by);
+        self.end_time = Some(now);
+    }
+}
+
 /// `calls.user_calls`, `calls.live_parties` and `calls.deleted_users`. Every function stands for one
 /// statement or transaction.
 #[derive(Default)]
@@ -34,7 +46,7 @@ pub(crate) struct ModelRows {
     last_id: i64,
 }
 
-fn secs(secs: f64) -> TimeDelta {
+pub(crate) fn secs(secs: f64) -> TimeDelta {
     TimeDelta::from_std(Duration::from_secs_f64(secs)).expect("a few")
 }
 
@@ -44,12 +56,13 @@ impl ModelRows {
         &mut self,
         now: DateTime<Utc>,
         (user_id, listener_id): (i64, i64),
+        ring: Option<NewRing>,
         lease_secs: f64,
     ) -> Option<Call> {
         if self.is_barred(now, [user_id, listener_id]) {
             return None;
         }
-        self.insert_reserved(now, (user_id, listener_id), lease_secs)
+        self.insert_reserved(now, (user_id, listener_id), ring, lease_secs)
     }
 
     /// Models the part of `reserve` after the check for barred users.
@@ -57,6 +70,7 @@ impl ModelRows {
         &mut self,
         now: DateTime<Utc>,
         (user_id, listener_id): (i64, i64),
+        ring: Option<NewRing>,
         lease_secs: f64,
     ) -> Option<Call> {
         let parties = [user_id, listener_id];
@@ -73,10 +87,13 @@ impl ModelRows {
             next_step_at: Some(now + secs(lease_secs)),
         };
         self.calls.insert(call.call_id, row);
-        Some(call)
+        Some(match ring {
+            Some(ring) => self.let_ring(now, call.call_id, ring),
+            None => call,
+        })
     }
 
-    fn in_phase(
+    pub(crate) fn in_phase(
         &mut self,
         call_id: i64,
         phase: CallPhase,
@@ -93,15 +110,18 @@ impl ModelRows {
         call_id: i64,
         minute: PaidMinute,
     ) -> Option<Call> {
-        let parties = self
-            .in_phase(call_id, CallPhase::Reserving, now)?
-            .call
-            .parties();
-        if self.is_barred(now, parties) {
+        let found = self.find(now, call_id)?;
+        let is_payable = match found.phase {
+            CallPhase::Reserving => found.media == CallMedia::Own || !found.is_ring(),
+            phase => phase == CallPhase::Connecting,
+        };
+        if !is_payable || self.is_barred(now, found.parties()) {
             return None;
         }
-        let row = self.in_phase(call_id, CallPhase::Reserving, now)?;
+        let row = self.in_phase(call_id, found.phase, now)?;
         let call = &mut row.call;
+        call.version += i64::from(call.phase == CallPhase::Reserving && call.is_ring());
+        call.status = CallStatus::Ongoing;
         call.phase = CallPhase::Active;
         call.start_time = Some(now);
         call.minutes_billed = 1;
@@ -113,18 +133,40 @@ impl ModelRows {
     }
 
     /// Models `begin_undoing` and `live_parties::delete_by_call`.
-    pub(crate) fn begin_undoing(&mut self, now: DateTime<Utc>, call_id: i64, lease_secs: f64) {
-        let Some(row) = self.in_phase(call_id, CallPhase::Reserving, now) else {
-            return;
-        };
+    pub(crate) fn begin_undoing(
+        &mut self,
+        now: DateTime<Utc>,
+        call_id: i64,
+        ending: RingEnding,
+        lease_secs: f64,
+    ) -> Option<Call> {
+        let phase = self.find(now, call_id)?.phase;
+        if !matches!(phase, CallPhase::Reserving | CallPhase::Connecting) {
+            return None;
+        }
+        let row = self.in_phase(call_id, phase, now)?;
         row.call.phase = CallPhase::Undoing;
         row.next_step_at = Some(now + secs(lease_secs));
+        if row.call.is_ring() {
+            row.call.version += 1;
+            row.set_ring_ending(now, ending);
+        }
+        let call = row.call.clone();
         self.free(call_id);
+        Some(call)
     }
 
-    pub(crate) fn delete_undone(&mut self, now: DateTime<Utc>, call_id: i64) -> bool {
-        let is_undoing = self.in_phase(call_id, CallPhase::Undoing, now).is_some();
-        is_undoing && self.calls.remove(&call_id).is_some()
+    pub(crate) fn drop_undone(&mut self, now: DateTime<Utc>, call_id: i64) -> bool {
+        let Some(row) = self.in_phase(call_id, CallPhase::Undoing, now) else {
+            return false;
+        };
+        if row.call.is_ring() {
+            row.call.phase = CallPhase::Unanswered;
+            row.call.status = CallStatus::Unanswered;
+            row.next_step_at = None;
+            return true;
+        }
+        self.calls.remove(&call_id).is_some()
     }
 
     pub(crate) fn find(&mut self, now: DateTime<Utc>, call_id: i64) -> Option<Call> {
@@ -176,6 +218,8 @@ impl ModelRows {
             .expect("it is locked and active");
         row.call.phase = CallPhase::Settling;
         row.call.status = ending.status;
+        row.call.end_reason = Some(ending.reason);
+        row.call.ended_by = Some(ending.ended_by);
         row.call.duration_seconds = Some(ending.duration.seconds);
         row.call.duration_minutes = Some(ending.duration.minutes);
         row.call.minutes_settled = ending.minutes_settled;
@@ -217,6 +261,8 @@ impl ModelRows {
         call.listener_paise_earned = receipt.listener_paise_earned;
         if call.duration_minutes > Some(receipt.minutes) {
             call.status = CallStatus::Dropped;
+            call.end_reason = Some(EndReason::CoinsEmpty);
+            call.ended_by = Some(EndedBy::Server);
             call.duration_seconds = Some(i64::from(receipt.minutes * call.minute_secs));
             row.end_time = call.end_of_minute(receipt.minutes);
         }
@@ -241,7 +287,7 @@ impl ModelRows {
         until.any(|until| *until > now)
     }
 
-    fn free(&mut self, call_id: i64) {
+    pub(crate) fn free(&mut self, call_id: i64) {
         self.live_parties.retain(|_, call| *call != call_id);
     }
 }
@@ -272,6 +318,17 @@ fn reserved(call_id: i64, [user_id, listener_id]: [i64; 2], now: DateTime<Utc>) 
         caller_username: String::new(),
         listener_username: String::new(),
         idempotency_key: None,
+        media: CallMedia::Own,
+        ring_expires_at: None,
+        reached_at: None,
+        accepted_at: None,
+        accepted_session: None,
+        estimated_minutes: None,
+        outcome: None,
+        outcome_reason: None,
+        end_reason: None,
+        ended_by: None,
+        created_at: now,
         version: 0,
         read_at: now,
     }

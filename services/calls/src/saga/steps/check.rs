@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
+use talktime_proto::events::v1::CallPeer;
 use talktime_proto::presence::v1::Status;
 use talktime_proto::profile::v1::CallCheck;
 
@@ -26,15 +27,16 @@ pub(crate) struct PlannedCall {
     pub(crate) call_type: CallType,
 }
 
-/// Names of caller and listener, once the call is permitted.
-pub(crate) struct PartyNames {
-    pub(crate) caller: String,
-    pub(crate) listener: String,
+/// Caller and listener as each sees the other, once the call is permitted.
+#[derive(Clone)]
+pub(crate) struct CallParties {
+    pub(crate) caller: CallPeer,
+    pub(crate) listener: CallPeer,
 }
 
 impl BatchHandler for CheckBatchHandler {
     type Task = PlannedCall;
-    type Answer = Result<PartyNames, CallError>;
+    type Answer = Result<CallParties, CallError>;
     type Error = Error;
 
     async fn handle(&self, group: &[BatchItem<PlannedCall>]) -> Result<Vec<Self::Answer>, Error> {
@@ -51,7 +53,7 @@ impl BatchHandler for CheckBatchHandler {
 pub(crate) async fn check_planned(
     peers: &PeerClients,
     planned: &[PlannedCall],
-) -> Result<Vec<Result<PartyNames, CallError>>, Error> {
+) -> Result<Vec<Result<CallParties, CallError>>, Error> {
     let pairs = planned
         .iter()
         .map(|call| (call.caller_id, call.listener_id));
@@ -76,7 +78,7 @@ fn evaluate_check(
     call: PlannedCall,
     check: CallCheck,
     statuses: &Result<HashMap<i64, Status>, Arc<Error>>,
-) -> Result<PartyNames, CallError> {
+) -> Result<CallParties, CallError> {
     evaluate_permission(call.call_type, &check)?;
     let statuses = statuses.as_ref();
     let statuses = statuses.map_err(|error| Error::of_shared(Arc::clone(error)))?;
@@ -84,10 +86,7 @@ fn evaluate_check(
         Some(status) if status.is_online && !status.takes_calls() => {
             Err(CallError::ListenerUnavailable)
         }
-        Some(status) if status.is_online => Ok(PartyNames {
-            caller: check.caller_username,
-            listener: check.listener_username,
-        }),
+        Some(status) if status.is_online => Ok(call_parties(call, check)),
         _ => Err(CallError::ListenerOffline),
     }
 }
@@ -114,4 +113,21 @@ fn evaluate_permission(call_type: CallType, check: &CallCheck) -> Result<(), Cal
         return Err(CallError::CallTypeDisabled);
     }
     Ok(())
+}
+
+fn call_parties(call: PlannedCall, check: CallCheck) -> CallParties {
+    CallParties {
+        caller: CallPeer {
+            user_id: call.caller_id,
+            username: check.caller_username,
+            profile_image_url: check.caller_image_url,
+            rating_hundredths: check.caller_rating_hundredths,
+        },
+        listener: CallPeer {
+            user_id: call.listener_id,
+            username: check.listener_username,
+            profile_image_url: check.listener_image_url,
+            rating_hundredths: check.listener_rating_hundredths,
+        },
+    }
 }

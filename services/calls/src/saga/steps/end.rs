@@ -10,6 +10,7 @@ use talktime_kit::{Clock, failpoint};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
+use crate::domain::ending::{EndReason, EndedBy};
 use crate::domain::steps::{self, EndCause};
 use crate::events;
 use crate::saga::batching::index_by_id;
@@ -52,10 +53,14 @@ impl EndRequest {
 
     fn cause(&self, call: &Call) -> EndCause {
         match self {
-            Self::HangUp(end) => EndCause::HangUp {
-                status: end.status,
-                by_caller: call.user_id == end.user_id,
-            },
+            Self::HangUp(end) => {
+                let party = call.party_of(end.user_id);
+                EndCause::HangUp {
+                    status: end.status,
+                    reason: party.map_or(EndReason::Admin, |_| end.reason),
+                    by: party.unwrap_or(EndedBy::Admin),
+                }
+            }
             Self::ByService(_, cause) => *cause,
         }
     }
@@ -195,9 +200,12 @@ impl EndBatchHandler {
             CallPhase::Settled if request.is_replay(tx).await? => {
                 return Ok(EndDecision::AlreadyEnded);
             }
-            CallPhase::Settled | CallPhase::Reserving | CallPhase::Undoing => {
-                return Ok(EndDecision::Nothing);
-            }
+            CallPhase::Settled
+            | CallPhase::Ringing
+            | CallPhase::Reserving
+            | CallPhase::Connecting
+            | CallPhase::Undoing
+            | CallPhase::Unanswered => return Ok(EndDecision::Nothing),
         };
         request.record_replay(tx).await?;
         Ok(decision)

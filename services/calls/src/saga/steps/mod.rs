@@ -4,6 +4,7 @@
 pub(crate) mod charge;
 pub(crate) mod check;
 pub(crate) mod end;
+pub(crate) mod end_ring;
 pub(crate) mod go_live;
 pub(crate) mod reserve;
 pub(crate) mod settle;

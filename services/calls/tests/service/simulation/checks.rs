@@ -17,7 +17,11 @@ pub(super) fn assert_invariants(world: &SimulatedWorld) {
     };
     let mut held = BTreeMap::new();
     for row in rows.calls.values() {
-        if matches!(row.call.phase, CallPhase::Reserving | CallPhase::Active) {
+        let is_held = matches!(
+            row.call.phase,
+            CallPhase::Ringing | CallPhase::Reserving | CallPhase::Connecting | CallPhase::Active
+        );
+        if is_held {
             for party in row.call.parties() {
                 let other = held.insert(party, row.call.call_id);
                 assert_eq!(other, None, "{party} is on two calls, {}", row.call.call_id);
@@ -45,7 +49,15 @@ pub(super) fn assert_not_charged_early(world: &SimulatedWorld, ask: WalletReques
         return;
     };
     let rows = world.rows.borrow();
-    let Some(start_time) = rows.calls.get(&call_id).and_then(|row| row.call.start_time) else {
+    let Some(row) = rows.calls.get(&call_id) else {
+        return;
+    };
+    assert_ne!(
+        row.call.phase,
+        CallPhase::Ringing,
+        "ring {call_id} is charged"
+    );
+    let Some(start_time) = row.call.start_time else {
         return;
     };
     let begins = start_time + TimeDelta::seconds(i64::from((minute - 1) * MINUTE_SECS));
@@ -84,11 +96,28 @@ pub(super) fn assert_may_go_live(world: &SimulatedWorld, call: &Call) {
     }
 }
 
-/// Whether every call is settled.
+/// Seconds by which a ring may end late: the interval of the sweeper and the way to the database.
+const RING_LATE_SECS_MAX: i64 = 3;
+
+/// Asserts that a ring ends within its time. While parts fail, it is the sweeper's lease that ends it.
+pub(super) fn assert_ring_ends_in_time(world: &SimulatedWorld, call: &Call) {
+    let expires_at = call.ring_expires_at.expect("a ring");
+    let late = world.database_now() - expires_at;
+    // In these seeds nothing fails but rows that are lost.
+    if world.loses_rows {
+        assert!(
+            late <= TimeDelta::seconds(RING_LATE_SECS_MAX),
+            "ring {} ends {late} late",
+            call.call_id
+        );
+    }
+}
+
+/// Whether every call is settled, or was a ring that led to none.
 pub(super) fn is_quiet(world: &SimulatedWorld) -> bool {
     let rows = world.rows.borrow();
     let mut phases = rows.calls.values().map(|row| row.call.phase);
-    phases.all(|phase| phase == CallPhase::Settled)
+    phases.all(|phase| matches!(phase, CallPhase::Settled | CallPhase::Unanswered))
 }
 
 /// Asserts at the end that each call has ended and was paid for exactly.
@@ -99,6 +128,10 @@ pub(super) fn assert_final_state(world: &SimulatedWorld) {
     assert!(rows.live_parties.is_empty(), "a party is never freed");
     for row in rows.calls.values() {
         let call = &row.call;
+        assert_ring_is_answered_or_not(world, call);
+        if call.phase == CallPhase::Unanswered {
+            continue;
+        }
         assert_eq!(call.phase, CallPhase::Settled, "{call:?} never ends");
         assert_paid_exactly(world, call);
         assert_published_exactly(world, call);
@@ -109,6 +142,32 @@ pub(super) fn assert_final_state(world: &SimulatedWorld) {
             let left = wallet.charged_minutes(call_id);
             assert_eq!(left, [], "call {call_id} never was, and costs");
         }
+    }
+}
+
+/// Asserts that a ring led to a call or to an outcome, never to both, that an outcome costs nothing, and that it
+/// was published once.
+fn assert_ring_is_answered_or_not(world: &SimulatedWorld, call: &Call) {
+    let id = call.call_id;
+    let is_unanswered = call.phase == CallPhase::Unanswered;
+    assert_eq!(
+        is_unanswered,
+        call.outcome.is_some(),
+        "outcome of call {id}"
+    );
+    let published = world.published_rings.borrow();
+    let times = published.get(&id).copied().unwrap_or_default();
+    assert_eq!(
+        times,
+        usize::from(is_unanswered),
+        "outcomes published of {id}"
+    );
+    if is_unanswered {
+        assert!(call.is_ring() && call.start_time.is_none(), "{call:?}");
+        let charged = world.wallet.borrow().charged_minutes(id);
+        assert_eq!((call.coins_spent, charged), (0, vec![]), "ring {id} costs");
+    } else if call.is_ring() {
+        assert!(call.accepted_at.is_some(), "call {id} was never accepted");
     }
 }
 

@@ -3,24 +3,29 @@
 use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_calls::domain::call::{Call, CallPhase};
+use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
+use talktime_calls::domain::ending::{EndReason, EndedBy};
+use talktime_calls::domain::ringing::{self, RingEndCause, RingEnding};
 use talktime_calls::domain::steps::{
     self, BillingDecision, ChargeOutcome, DueStep, EndCause, SettlementStep,
 };
 use talktime_calls::store::calls::CallReceipt;
 
 use super::checks;
+use super::ringing_driver::{end_before_live, end_ring};
 use super::wallet::{WalletAnswer, WalletRequest};
 use super::world::{DELETION_SECS_MAX, LEASE_SECS, SimulatedWorld, TalkTime, UnknownOutcome};
 use crate::model::{ModelRows, PAISE_PER_COIN};
+use crate::ring_model::new_ring;
 
 /// Time for which a reservation waits for the lock of another.
 const LOCKED_MS: Range<i64> = 0..300;
 
-/// Starts a call; `None` if it is refused.
+/// Starts a call, or lets it ring; `None` if it is refused.
 pub(super) async fn start(
     world: &SimulatedWorld,
     parties: (i64, i64),
+    ring: Option<CallMedia>,
 ) -> Result<Option<i64>, UnknownOutcome> {
     if world.is_deleted(parties.0) || world.is_deleted(parties.1) {
         return Ok(None);
@@ -36,7 +41,7 @@ pub(super) async fn start(
     }
     world.runtime.sleep(LOCKED_MS).await;
     let reserve = |rows: &mut ModelRows, now| {
-        let reserved = rows.insert_reserved(now, parties, LEASE_SECS)?;
+        let reserved = rows.insert_reserved(now, parties, ring.map(new_ring), LEASE_SECS)?;
         if world.loses_row() {
             rows.lose(reserved.call_id);
         }
@@ -45,16 +50,20 @@ pub(super) async fn start(
     let Some(reserved) = world.transact(reserve).await? else {
         return Ok(None);
     };
-    world.log_line(|| format!("reserved {} for {parties:?}", reserved.call_id));
+    world.log_line(|| format!("reserved {} for {parties:?}, {ring:?}", reserved.call_id));
+    if ring.is_some() {
+        return Ok(Some(reserved.call_id));
+    }
     if let Ok(Some(())) = charge_and_activate(world, &reserved).await {
         return Ok(Some(reserved.call_id));
     }
     // The call may be live all the same if the commit was not confirmed.
-    let live = undo(world, reserved.call_id).await?;
+    let live = undo(world, &reserved, ringing::abandoned_ending(&reserved)).await?;
     Ok(live.map(|call| call.call_id))
 }
 
-async fn charge_and_activate(
+/// Charges the first minute of a call and turns it live; `None` if it cannot be paid, or was undone meanwhile.
+pub(super) async fn charge_and_activate(
     world: &SimulatedWorld,
     reserved: &Call,
 ) -> Result<Option<()>, UnknownOutcome> {
@@ -82,18 +91,29 @@ async fn charge_and_activate(
 const UNRECORDED_VOIDS_MAX: usize = 5;
 
 /// Undoes a call that is not live; returns a call that is.
-async fn undo(world: &SimulatedWorld, call_id: i64) -> Result<Option<Call>, UnknownOutcome> {
-    let begin = |rows: &mut ModelRows, now| rows.begin_undoing(now, call_id, LEASE_SECS);
+pub(super) async fn undo(
+    world: &SimulatedWorld,
+    call: &Call,
+    ending: RingEnding,
+) -> Result<Option<Call>, UnknownOutcome> {
+    let call_id = call.call_id;
+    let begin = |rows: &mut ModelRows, now| {
+        let begun = rows.begin_undoing(now, call_id, ending, LEASE_SECS);
+        if let Some(call) = begun.filter(Call::is_ring) {
+            world.publish_unanswered(&call);
+        }
+    };
     world.transact(begin).await?;
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     let is_recorded = match found {
+        Some(call) if call.phase == CallPhase::Unanswered => return Ok(None),
         Some(call) if call.phase != CallPhase::Undoing => return Ok(Some(call)),
         found => found.is_some(),
     };
     let tries_max = if is_recorded { 1 } else { UNRECORDED_VOIDS_MAX };
     void(world, call_id, tries_max).await?;
     world
-        .transact(|rows, now| rows.delete_undone(now, call_id))
+        .transact(|rows, now| rows.drop_undone(now, call_id))
         .await?;
     world.log_line(|| format!("undone {call_id}"));
     Ok(None)
@@ -204,7 +224,7 @@ async fn decide_minutes(world: &SimulatedWorld, call: &Call) -> Result<i32, Unkn
     Ok(world.transact(decide).await?.expect("an ended call stays"))
 }
 
-async fn charge(
+pub(super) async fn charge(
     world: &SimulatedWorld,
     call: &Call,
     minute: i32,
@@ -245,7 +265,12 @@ pub(super) async fn claim(world: &SimulatedWorld) -> Result<Vec<Call>, UnknownOu
 /// Takes a call one step further.
 pub(super) async fn drive(world: &SimulatedWorld, call: Call) -> Result<(), UnknownOutcome> {
     match steps::next_due_step(&call, &world.limits) {
-        DueStep::Undo => undo(world, call.call_id).await.map(|_| ()),
+        DueStep::EndRing => end_ring(world, call.call_id, RingEndCause::Expired)
+            .await
+            .map(|_| ()),
+        DueStep::Undo => undo(world, &call, ringing::abandoned_ending(&call))
+            .await
+            .map(|_| ()),
         DueStep::Settle => settle(world, &call).await,
         DueStep::End(cause) => end(world, call.call_id, cause).await,
         DueStep::Charge => bill(world, &call).await,
@@ -286,7 +311,7 @@ pub(super) async fn prepare_deletion(
     let Some(call) = call_of(world, user_id).await? else {
         return Ok(false);
     };
-    let live = undo(world, call.call_id).await?;
+    let live = end_before_live(world, &call, RingEndCause::HungUp { user_id }).await?;
     Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
 }
 
@@ -300,11 +325,14 @@ pub(super) async fn forbid_calls_of(
     let Some(call) = call_of(world, user_id).await? else {
         return Ok(());
     };
-    let Some(live) = undo(world, call.call_id).await? else {
+    let Some(live) = end_before_live(world, &call, RingEndCause::HungUp { user_id }).await? else {
         return Ok(());
     };
-    let end =
-        |rows: &mut ModelRows, now| end_live(world, rows, now, live.call_id, EndCause::Forbidden);
+    let cause = EndCause::Forbidden {
+        reason: EndReason::HungUp,
+        by: live.party_of(user_id).unwrap_or(EndedBy::Server),
+    };
+    let end = |rows: &mut ModelRows, now| end_live(world, rows, now, live.call_id, cause);
     world.transact(end).await?;
     Ok(())
 }

@@ -7,8 +7,10 @@
 //! prints a log of its events. `TALKTIME_SIMULATION_SEEDS` sets the number of seeds.
 
 mod checks;
+mod devices;
 mod driver;
 mod people;
+mod ringing_driver;
 mod runtime;
 mod wallet;
 mod world;
@@ -19,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use self::devices::run_devices;
 use self::people::{PEOPLE, cause_failures, run_person, saga_limits, start_replica};
 use self::runtime::{SimulatedRuntime, TaskExecutor, TaskOwner};
 use self::world::{REPLICAS, SimulatedWorld};
@@ -40,6 +43,7 @@ fn run(seed: u64, world: &SimulatedWorld) -> usize {
     }
     let done = Rc::new(Cell::new(0));
     for user_id in 0..PEOPLE {
+        runtime.spawn(TaskOwner::World, run_devices(world.clone(), user_id));
         runtime.spawn(
             TaskOwner::World,
             run_person(world.clone(), user_id, done.clone()),

@@ -4,12 +4,15 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use chrono::TimeDelta;
-use talktime_calls::domain::call::CallStatus;
+use talktime_calls::domain::call::{CallMedia, CallStatus};
+use talktime_calls::domain::ending::{EndReason, EndedBy};
 use talktime_calls::domain::steps::EndCause;
 
 use super::driver;
+use super::ringing_driver;
 use super::runtime::TaskOwner;
 use super::world::{Deletion, REPLICAS, SKEW_MS, SimulatedWorld};
+use crate::ring_model::{CONNECT_SECS, REACH_SECS};
 
 pub(super) const PEOPLE: i64 = 4;
 /// Time at which failures stop and people stop calling.
@@ -34,8 +37,13 @@ pub(super) async fn run_person(world: SimulatedWorld, user_id: i64, is_done: Rc<
         let other = (user_id + runtime.between(1..PEOPLE)) % PEOPLE;
         let started = Rc::new(Cell::new(None));
         let seen = started.clone();
+        let ring = match runtime.between(0..4) {
+            0 | 1 => None,
+            2 => Some(CallMedia::Own),
+            _ => Some(CallMedia::Platform),
+        };
         request(&world, move |world| async move {
-            let answer = driver::start(&world, (user_id, other)).await;
+            let answer = driver::start(&world, (user_id, other), ring).await;
             seen.set(answer.ok().flatten());
         });
         talk(&world, user_id).await;
@@ -116,17 +124,22 @@ fn hang_up(world: &SimulatedWorld, user_id: i64, call_id: i64) {
         .map(|row| row.call.user_id);
     let cause = EndCause::HangUp {
         status,
-        by_caller: caller == Some(user_id),
+        reason: EndReason::HungUp,
+        by: if caller == Some(user_id) {
+            EndedBy::Caller
+        } else {
+            EndedBy::Listener
+        },
     };
     for _ in 0..world.runtime.between(0..4) {
         request(world, move |world| async move {
-            let _ = driver::end(&world, call_id, cause).await;
+            let _ = ringing_driver::hang_up(&world, call_id, user_id, cause).await;
         });
     }
 }
 
 /// Runs a request on a random replica, if it is up. The request dies with the replica.
-fn request<F: Future<Output = ()> + 'static>(
+pub(super) fn request<F: Future<Output = ()> + 'static>(
     world: &SimulatedWorld,
     act: impl FnOnce(SimulatedWorld) -> F,
 ) {
@@ -210,5 +223,8 @@ pub(super) fn saga_limits(cancel_grace_secs: i64) -> talktime_calls::domain::ste
         unpaid_grace: TimeDelta::seconds(5),
         cancel_grace: TimeDelta::seconds(cancel_grace_secs),
         silence_max: TimeDelta::seconds(45),
+        reach: TimeDelta::seconds(REACH_SECS.into()),
+        connect: TimeDelta::seconds(CONNECT_SECS),
+        caller_silence_max: TimeDelta::seconds(60),
     }
 }

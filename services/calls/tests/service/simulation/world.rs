@@ -102,6 +102,8 @@ pub(super) struct WorldState {
     pub(super) deletions: RefCell<BTreeMap<i64, Deletion>>,
     /// Figures published for each call.
     pub(super) published: RefCell<BTreeMap<i64, Vec<PublishedFigures>>>,
+    /// Number of times that the end of each ring was published.
+    pub(super) published_rings: RefCell<BTreeMap<i64, usize>>,
     /// Time at which each minute was charged, by `(call_id, minute)`.
     pub(super) charged_ms: RefCell<BTreeMap<(i64, i32), i64>>,
     /// True talk time of each call.
@@ -142,6 +144,7 @@ impl SimulatedWorld {
             loses_rows,
             deletions: RefCell::default(),
             published: RefCell::default(),
+            published_rings: RefCell::default(),
             charged_ms: RefCell::default(),
             talked_ms: RefCell::default(),
             log: RefCell::new(is_logged.then(Vec::new)),
@@ -258,6 +261,11 @@ impl SimulatedWorld {
             .entry(call.call_id)
             .or_default()
             .push(PublishedFigures::of(call));
+    }
+
+    pub(super) fn publish_unanswered(&self, call: &Call) {
+        let mut published = self.published_rings.borrow_mut();
+        *published.entry(call.call_id).or_default() += 1;
     }
 
     /// Records a sign of life of a user.

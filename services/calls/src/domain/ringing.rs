@@ -1,0 +1,238 @@
+//! Every decision about a ring, as a function of its row. Both the service and its simulation execute these
+//! decisions.
+//!
+//! `read_at` of the row is the time of the database, which all replicas share.
+
+use chrono::{DateTime, Utc};
+use talktime_kit::text_enum;
+
+use super::CallError;
+use super::call::{Call, CallPhase};
+use super::decode::decode_text;
+use super::ending::EndedBy;
+use super::steps::SagaLimits;
+
+/// Outcome of a ring that led to no call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RingOutcome {
+    /// The listener declined.
+    Rejected,
+    /// The caller took it back, or it may not go on.
+    Cancelled,
+    /// The listener did not answer in time.
+    Missed,
+    /// No device of the listener rang.
+    Unreachable,
+    /// The listener accepted, but the call did not begin.
+    Failed,
+}
+
+text_enum!(RingOutcome {
+    Rejected => "rejected",
+    Cancelled => "cancelled",
+    Missed => "missed",
+    Unreachable => "unreachable",
+    Failed => "failed",
+});
+decode_text!(RingOutcome);
+
+impl RingOutcome {
+    /// Whether the listener let the ring go by.
+    pub fn is_no_answer(self) -> bool {
+        matches!(self, Self::Missed | Self::Unreachable)
+    }
+}
+
+/// Reason within a [`RingOutcome`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OutcomeReason {
+    Declined,
+    Busy,
+    /// The listener wants to talk at another time.
+    Later,
+    HungUp,
+    Blocked,
+    /// The listener may take no calls any more.
+    Suspended,
+    Admin,
+    /// The caller has shown no sign of life for too long.
+    CallerGone,
+    NoAnswer,
+    NotReached,
+    InsufficientCoins,
+    /// The platform's media did not connect both parties in time.
+    NoMedia,
+    /// The wallet did not answer.
+    WalletAway,
+    /// This service did not complete the start in time.
+    Server,
+}
+
+text_enum!(OutcomeReason {
+    Declined => "declined",
+    Busy => "busy",
+    Later => "later",
+    HungUp => "hung_up",
+    Blocked => "blocked",
+    Suspended => "suspended",
+    Admin => "admin",
+    CallerGone => "caller_gone",
+    NoAnswer => "no_answer",
+    NotReached => "not_reached",
+    InsufficientCoins => "insufficient_coins",
+    NoMedia => "no_media",
+    WalletAway => "wallet_away",
+    Server => "server",
+});
+decode_text!(OutcomeReason);
+
+/// The way in which a ring ends without a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RingEnding {
+    pub outcome: RingOutcome,
+    pub reason: OutcomeReason,
+    pub ended_by: EndedBy,
+}
+
+impl RingEnding {
+    fn new(outcome: RingOutcome, reason: OutcomeReason, ended_by: EndedBy) -> Self {
+        Self {
+            outcome,
+            reason,
+            ended_by,
+        }
+    }
+
+    /// The ending of a call that was accepted, but did not begin.
+    pub fn failed(reason: OutcomeReason) -> Self {
+        Self::new(RingOutcome::Failed, reason, EndedBy::Server)
+    }
+}
+
+/// Cause for which a ring, or an accepted call that is not live yet, ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RingEndCause {
+    /// The listener declines for one of `declined`, `busy` and `later`.
+    Declined(OutcomeReason),
+    /// A user hangs up: the caller, the listener, or an admin.
+    HungUp { user_id: i64 },
+    /// The time of the ring is over.
+    Expired,
+    /// The caller has shown no sign of life for too long.
+    CallerGone,
+    /// One of the two has blocked the other.
+    Blocked { by: EndedBy },
+    /// The listener has lost their role.
+    ListenerSuspended,
+}
+
+/// Resolves how a ring ends for this cause; `None` if it goes on.
+pub fn resolve_ring_end(
+    call: &Call,
+    cause: RingEndCause,
+    limits: &SagaLimits,
+) -> Option<RingEnding> {
+    let party = |user_id| call.party_of(user_id).unwrap_or(EndedBy::Admin);
+    let cancelled = |reason, by| Some(RingEnding::new(RingOutcome::Cancelled, reason, by));
+    let rejected = |reason| {
+        let by = EndedBy::Listener;
+        Some(RingEnding::new(RingOutcome::Rejected, reason, by))
+    };
+    match cause {
+        RingEndCause::Declined(reason) => rejected(reason),
+        RingEndCause::HungUp { user_id } => match party(user_id) {
+            EndedBy::Listener => rejected(OutcomeReason::Declined),
+            EndedBy::Caller => cancelled(OutcomeReason::HungUp, EndedBy::Caller),
+            by => cancelled(OutcomeReason::Admin, by),
+        },
+        RingEndCause::Expired => find_due_ending(call, limits),
+        RingEndCause::CallerGone => cancelled(OutcomeReason::CallerGone, EndedBy::Server),
+        RingEndCause::Blocked { by } => cancelled(OutcomeReason::Blocked, by),
+        RingEndCause::ListenerSuspended => cancelled(OutcomeReason::Suspended, EndedBy::Admin),
+    }
+}
+
+/// Returns the ending of a ring whose time is over: nobody has answered, or no device has rung.
+pub fn find_due_ending(call: &Call, limits: &SagaLimits) -> Option<RingEnding> {
+    let by = EndedBy::Server;
+    if is_expired(call) {
+        let (outcome, reason) = match call.reached_at {
+            Some(_) => (RingOutcome::Missed, OutcomeReason::NoAnswer),
+            None => (RingOutcome::Unreachable, OutcomeReason::NotReached),
+        };
+        return Some(RingEnding::new(outcome, reason, by));
+    }
+    let is_unreached = call.reached_at.is_none() && call.created_at + limits.reach <= call.read_at;
+    is_unreached.then(|| RingEnding::new(RingOutcome::Unreachable, OutcomeReason::NotReached, by))
+}
+
+fn is_expired(call: &Call) -> bool {
+    call.ring_expires_at
+        .is_some_and(|expires_at| expires_at <= call.read_at)
+}
+
+/// Whether the platform's media has not connected both parties of an accepted call in time.
+pub fn is_connect_due(call: &Call, limits: &SagaLimits) -> bool {
+    call.accepted_at
+        .is_some_and(|accepted_at| accepted_at + limits.connect <= call.read_at)
+}
+
+/// Returns the ending of an accepted call that the sweeper finds before it is live.
+pub fn abandoned_ending(call: &Call) -> RingEnding {
+    RingEnding::failed(match call.phase {
+        CallPhase::Connecting => OutcomeReason::NoMedia,
+        _ => OutcomeReason::Server,
+    })
+}
+
+/// Returns the ending of an accepted call whose start failed with this error.
+pub fn ending_after_error(error: &CallError) -> RingEnding {
+    RingEnding::failed(match error {
+        CallError::InsufficientCoins { .. } => OutcomeReason::InsufficientCoins,
+        CallError::Other(error) if error.is_outcome_unknown() => OutcomeReason::WalletAway,
+        _ => OutcomeReason::Server,
+    })
+}
+
+/// Whether the caller has shown no sign of life for so long that nobody would answer an accepted call. Presence
+/// that does not answer, or knows of no sign, counts as a fresh one.
+pub fn is_caller_gone(call: &Call, last_sign: Option<DateTime<Utc>>, limits: &SagaLimits) -> bool {
+    last_sign.is_some_and(|sign| sign + limits.caller_silence_max < call.read_at)
+}
+
+/// Decision about a request to accept a call.
+#[derive(Debug)]
+pub enum AcceptDecision {
+    /// The call is accepted now.
+    Accept,
+    /// The same session has accepted it before.
+    Repeat,
+    Refuse(CallError),
+}
+
+/// Decides whether a session of the listener accepts the call.
+pub fn evaluate_accept(call: &Call, session_id: &str) -> AcceptDecision {
+    match call.phase {
+        CallPhase::Ringing if is_expired(call) => AcceptDecision::Refuse(CallError::RingOver {
+            outcome: Some(RingOutcome::Missed),
+            status: None,
+        }),
+        CallPhase::Ringing => AcceptDecision::Accept,
+        CallPhase::Reserving | CallPhase::Connecting | CallPhase::Active if call.is_ring() => {
+            if call.accepted_session.as_deref() == Some(session_id) {
+                AcceptDecision::Repeat
+            } else {
+                AcceptDecision::Refuse(CallError::AcceptedElsewhere)
+            }
+        }
+        _ => AcceptDecision::Refuse(ring_over(call)),
+    }
+}
+
+/// The refusal of a request that came after the end of the ring.
+pub fn ring_over(call: &Call) -> CallError {
+    CallError::RingOver {
+        outcome: call.outcome,
+        status: call.outcome.is_none().then_some(call.status),
+    }
+}
