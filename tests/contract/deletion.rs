@@ -22,10 +22,11 @@ const SERVICES: [&str; 6] = [
 /// Bare ids, kept on purpose: answers to idempotency keys, whom auth, presence and verification must not
 /// bring back when something older comes late, what was done in somebody's name, and whose access
 /// tokens are dead (until the last of them has expired, or a flushed Redis would let them in again).
-const TOMBSTONES: [&str; 7] = [
+const TOMBSTONES: [&str; 8] = [
     "idempotency_keys",
     "revocations",
     "deleted_users",
+    "listeners",
     "standings",
     "audit_log",
     "decisions",
