@@ -1,5 +1,5 @@
-//! The API as its users' own tools see it: generated requests, a generated client, and the
-//! documentation's own examples.
+//! The API as tools of app developers use it: generated requests, a generated client, and the examples of the
+//! documentation.
 
 mod snippets;
 
@@ -11,15 +11,15 @@ use talktime_client::{AppUser, UserRole};
 use talktime_tests::{connect_app, read_variable, run_dev};
 use tokio::process::Command;
 
-/// An installation from nothing takes most of it.
+/// Time limit of a tool; its installation takes most of it.
 const TOOL_TIMEOUT: Duration = Duration::from_mins(10);
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs a script of the repository; its output tells what went wrong.
-async fn must_run(mut command: Command) {
+/// Runs a script of the repository and fails with its output.
+async fn run_tool(mut command: Command) {
     let output = command
         .current_dir(repository())
         .stdin(Stdio::null())
@@ -43,7 +43,7 @@ fn script(path: &str) -> Command {
 }
 
 #[tokio::test]
-async fn generated_requests_find_nothing_that_the_document_does_not_say() {
+async fn answers_to_generated_requests_match_the_document() {
     let app = connect_app().await;
     let user = app.sign_up(UserRole::User).await;
     let listener = app.sign_up(UserRole::Listener).await;
@@ -54,14 +54,14 @@ async fn generated_requests_find_nothing_that_the_document_does_not_say() {
         .env("USER_TOKEN", &user.access_token)
         .env("LISTENER_TOKEN", &listener.access_token)
         .env("ADMIN_TOKEN", &admin.access_token);
-    must_run(command).await;
+    run_tool(command).await;
 }
 
 #[tokio::test]
-async fn a_typed_client_made_of_the_document_works() {
+async fn a_typed_client_generated_from_the_document_works() {
     let app = connect_app().await;
     let user = app.sign_up(UserRole::User).await;
     let mut command = script("tests/typescript/run");
     command.env("USER_TOKEN", &user.access_token);
-    must_run(command).await;
+    run_tool(command).await;
 }

@@ -1,7 +1,7 @@
-//! The examples of `docs/app`, run as they stand: a request, and the answer that the page promises.
+//! Runs the examples of `docs/app` as they are: a request, and the answer that the page shows.
 //!
-//! `{{name}}` in a request is a known value; in an answer it is kept, or must be what was kept. `…`
-//! stands for anything, and answers may have more than the page shows.
+//! `{{name}}` in a request is a known value. In an answer it stores a value, or must equal the stored one. `…` stands
+//! for any value, and answers may contain more than the page shows.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,30 +14,30 @@ use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app};
 use crate::repository;
 
 const ANYTHING: &str = "…";
-/// What the pages call "within a second", on a busy machine.
+/// Time limit on a busy machine for what the pages describe as "within a second".
 const MOMENT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 
-/// A fenced block of a page.
-struct Snippet {
+/// A fenced code block of a page.
+struct DocSnippet {
     language: String,
     line: usize,
     text: String,
 }
 
-/// What the page has talked about so far.
-struct Page {
+/// A page with the values that its examples have stored so far.
+struct DocPage {
     app: TestApp,
     values: HashMap<String, Value>,
 }
 
-fn snippets(page: &str) -> Vec<Snippet> {
+fn snippets(page: &str) -> Vec<DocSnippet> {
     let mut found = Vec::new();
-    let mut open: Option<Snippet> = None;
+    let mut open: Option<DocSnippet> = None;
     for (index, line) in page.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(language)) => {
-                open = Some(Snippet {
+                open = Some(DocSnippet {
                     language: language.to_owned(),
                     line: index + 1,
                     text: String::new(),
@@ -54,8 +54,8 @@ fn snippets(page: &str) -> Vec<Snippet> {
     found
 }
 
-impl Page {
-    /// Somebody who calls and somebody who is called, and a phone that nobody has.
+impl DocPage {
+    /// Prepares a caller, a listener, and an unused phone number.
     async fn open() -> Self {
         let app = connect_app().await;
         let caller = app.sign_up(UserRole::User).await;
@@ -76,8 +76,8 @@ impl Page {
         }
     }
 
-    /// The text with every value in its place.
-    async fn filled(&mut self, text: &str) -> String {
+    /// Replaces all names in a text by their values.
+    async fn fill_values(&mut self, text: &str) -> String {
         if text.contains("{{otp}}") {
             let phone = self.values["phone"].as_str().expect("a phone").to_owned();
             let otp = self.app.read_otp(&phone).await;
@@ -95,7 +95,7 @@ impl Page {
     }
 
     async fn ask(&mut self, request: &str) -> ApiAnswer {
-        let request = self.filled(request).await;
+        let request = self.fill_values(request).await;
         let (head, body) = request
             .split_once("\n\n")
             .unwrap_or((request.trim_end(), ""));
@@ -112,9 +112,9 @@ impl Page {
         ask.answer().await
     }
 
-    /// Asks and compares. Some things are true within a moment only, so a read is asked again until it
-    /// is answered as promised.
-    async fn converse(&mut self, request: &str, promised: &str) -> Result<(), String> {
+    /// Sends a request and compares the answer. Some effects take a moment, so a read is repeated until its answer
+    /// matches.
+    async fn run_socket_lines(&mut self, request: &str, promised: &str) -> Result<(), String> {
         let deadline = Instant::now() + MOMENT;
         loop {
             let answer = self.ask(request).await;
@@ -167,10 +167,10 @@ impl Page {
         }
     }
 
-    /// `<` is a message of the gateway's, others before it are passed over; `>` one of the client's; `x`
-    /// the code with which the gateway closes.
-    async fn talk(&mut self, conversation: &str) {
-        let conversation = self.filled(conversation).await;
+    /// Executes the lines of a socket example: `<` is a message of the gateway, before which others are skipped, `>` is
+    /// a message of the client, and `x` is the code with which the gateway closes.
+    async fn run_snippet(&mut self, conversation: &str) {
+        let conversation = self.fill_values(conversation).await;
         let (head, messages) = conversation.split_once("\n\n").expect("messages");
         let mut lines = head.lines();
         let (_, path) = first_line(lines.next());
@@ -204,7 +204,7 @@ impl Page {
     }
 }
 
-/// `GET /path` and `HTTP/1.1 200 OK` in two.
+/// Splits a line like `GET /path` or `HTTP/1.1 200 OK` at its first space.
 fn first_line(line: Option<&str>) -> (&str, &str) {
     let line = line.expect("a first line");
     line.split_once(' ').unwrap_or_else(|| panic!("{line}"))
@@ -218,7 +218,7 @@ fn header(line: &str) -> (String, &str) {
 async fn run(file: &str) {
     let path = repository().join("docs/app").join(file);
     let text = fs::read_to_string(path).expect("the page");
-    let mut page = Page::open().await;
+    let mut page = DocPage::open().await;
     let mut request: Option<String> = None;
     let mut count = 0;
     for snippet in snippets(&text) {
@@ -229,11 +229,11 @@ async fn run(file: &str) {
                 let request = request
                     .take()
                     .unwrap_or_else(|| panic!("{place}: to what?"));
-                let checked = page.converse(&request, &snippet.text).await;
+                let checked = page.run_socket_lines(&request, &snippet.text).await;
                 checked.unwrap_or_else(|why| panic!("{place}: {why}"));
             }
             "http" => request = Some(snippet.text),
-            "websocket" => page.talk(&snippet.text).await,
+            "websocket" => page.run_snippet(&snippet.text).await,
             language => panic!("{place}: nobody runs {language}"),
         }
     }
@@ -290,9 +290,9 @@ async fn the_page_about_exports() {
     run("export.md").await;
 }
 
-/// A page that nobody runs would be no page of examples.
+/// Each page of examples must be run by a test.
 #[test]
-fn every_page_is_run() {
+fn every_page_has_a_test() {
     let run = [
         "config.md",
         "login.md",

@@ -1,28 +1,28 @@
-//! An app that was written for the original back end, from its first screen to its last: what its screens send,
-//! and what they read of the answers without looking for null.
+//! An app for the original back end, screen by screen: its requests, and the fields that it reads without checking
+//! for null.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppSocket, random_phone, random_username};
 use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 
-/// What a screen does with a field of an answer.
+/// The way in which a screen uses a field of an answer.
 #[derive(Clone, Copy, Debug)]
-enum Reads {
-    /// `field.toFixed(1)`, or sums.
+enum FieldUse {
+    /// `field.toFixed(1)`, or a sum.
     Number,
-    /// `field.length`, or parts of it.
+    /// `field.length`, or a part of the text.
     Text,
-    /// A condition.
+    /// The condition of an `if`.
     Flag,
     /// `field.map(…)`.
     List,
 }
 
-use Reads::{Flag, List, Number, Text};
+use FieldUse::{Flag, List, Number, Text};
 
-/// Fails where a screen could not read a field as it does.
+/// Asserts that a screen can read a field as it does.
 #[track_caller]
-fn assert_readable(object: &Value, fields: &[(&str, Reads)]) {
+fn assert_readable(object: &Value, fields: &[(&str, FieldUse)]) {
     for (field, reads) in fields {
         let value = &object[*field];
         let is_readable = match reads {
@@ -35,13 +35,13 @@ fn assert_readable(object: &Value, fields: &[(&str, Reads)]) {
     }
 }
 
-fn must(answer: ApiAnswer) -> Value {
+fn expect_ok(answer: ApiAnswer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
 }
 
-/// A phone with the app on it, and the person who uses it.
-struct Phone {
+/// The app on the phone of a user.
+struct OriginalApp {
     app: TestApp,
     token: String,
     refresh_token: String,
@@ -49,24 +49,24 @@ struct Phone {
     username: String,
 }
 
-impl Phone {
-    /// The screens of a registration, whose optional fields stay empty.
+impl OriginalApp {
+    /// Registers a user with empty optional fields.
     async fn register(role: &str) -> Self {
         let app = connect_app().await;
         let (phone, username) = (random_phone(), random_username("legacy"));
         let requested = app.post("/auth/request_otp").json(&json!({"phone": phone}));
-        must(requested.answer().await);
+        expect_ok(requested.answer().await);
         let otp = app.read_otp(&phone).await;
         let verified = app.post("/auth/verify");
         let verified = verified.json(&json!({"phone": phone, "otp": otp}));
-        let verified = must(verified.answer().await);
+        let verified = expect_ok(verified.answer().await);
         assert_eq!(verified["status"], "needs_registration");
         let form = json!({
             "registration_token": verified["registration_token"], "username": username,
             "sex": "female", "dob": "1998-03-14", "role": role, "bio": "", "interests": [],
             "profile_image_url": "", "preferred_language": "en",
         });
-        let registered = must(app.post("/auth/register").json(&form).answer().await);
+        let registered = expect_ok(app.post("/auth/register").json(&form).answer().await);
         let token = |name: &str| registered[name].as_str().expect("a token").to_owned();
         Self {
             token: token("access_token"),
@@ -78,22 +78,22 @@ impl Phone {
     }
 
     async fn get(&self, path: &str) -> Value {
-        must(self.app.get(path).bearer(&self.token).answer().await)
+        expect_ok(self.app.get(path).bearer(&self.token).answer().await)
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
         let ask = self.app.post(path).bearer(&self.token).json(&body);
-        must(ask.answer().await)
+        expect_ok(ask.answer().await)
     }
 
     async fn put(&self, path: &str, body: Value) -> Value {
         let ask = self.app.put(path).bearer(&self.token).json(&body);
-        must(ask.answer().await)
+        expect_ok(ask.answer().await)
     }
 
     async fn delete(&self, path: &str, body: Value) -> Value {
         let ask = self.app.delete(path).bearer(&self.token).json(&body);
-        must(ask.answer().await)
+        expect_ok(ask.answer().await)
     }
 
     async fn listen(&self, path: &str) -> AppSocket {
@@ -102,7 +102,7 @@ impl Phone {
         socket.expect("the socket opens")
     }
 
-    /// The feed's entry of somebody, on the screen's first page.
+    /// Finds a listener on the first page of the feed.
     async fn find(&self, query: &str, other: &Self) -> Value {
         wait_for("the listener on the feed's screen", || async {
             let page = self.get(&format!("/feed/listeners?{query}")).await;
@@ -116,7 +116,7 @@ impl Phone {
 
 #[tokio::test]
 async fn the_profile_is_shown_edited_and_saved() {
-    let phone = Phone::register("user").await;
+    let phone = OriginalApp::register("user").await;
     let shown = phone.get("/users/me").await;
     assert_readable(
         &shown,
@@ -142,8 +142,8 @@ async fn the_profile_is_shown_edited_and_saved() {
 #[tokio::test]
 async fn the_feed_is_filtered_and_its_cards_are_drawn() {
     let (caller, listener) = (
-        Phone::register("user").await,
-        Phone::register("listener").await,
+        OriginalApp::register("user").await,
+        OriginalApp::register("listener").await,
     );
     let filters = "page=1&per_page=100&online_only=true&available_only=&sex=&language=&interests=\
         &min_rating=&max_rating=&sort_by=recent&sort_order=desc";
@@ -176,8 +176,8 @@ async fn the_feed_is_filtered_and_its_cards_are_drawn() {
 #[tokio::test]
 async fn the_feed_reads_back_its_filters_and_follows_its_listeners() {
     let (caller, listener) = (
-        Phone::register("user").await,
-        Phone::register("listener").await,
+        OriginalApp::register("user").await,
+        OriginalApp::register("listener").await,
     );
     let page = caller.get("/feed/listeners?page=1&per_page=20").await;
     assert_readable(
@@ -210,8 +210,8 @@ async fn the_feed_reads_back_its_filters_and_follows_its_listeners() {
 #[tokio::test]
 async fn favourites_and_blocks_are_kept_and_both_sides_are_notified() {
     let (caller, listener) = (
-        Phone::register("user").await,
-        Phone::register("listener").await,
+        OriginalApp::register("user").await,
+        OriginalApp::register("listener").await,
     );
     let mut notifications = listener.listen("/ws/notifications").await;
     let id = listener.user_id;
@@ -255,20 +255,7 @@ async fn favourites_and_blocks_are_kept_and_both_sides_are_notified() {
     assert_eq!(caller.get("/blocked?action_type=").await["total_count"], 0);
 }
 
-#[tokio::test]
-async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
-    let (caller, listener) = (
-        Phone::register("user").await,
-        Phone::register("listener").await,
-    );
-    let rates = caller.get("/calls/rates").await;
-    assert_readable(
-        &rates,
-        &[
-            ("audio_rate_per_minute", Number),
-            ("video_rate_per_minute", Number),
-        ],
-    );
+async fn buy_coins(caller: &OriginalApp) {
     caller
         .post("/calls/recharge", json!({"amount_rupees": 150}))
         .await;
@@ -284,6 +271,23 @@ async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
             ("status", Text),
         ],
     );
+}
+
+#[tokio::test]
+async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
+    let (caller, listener) = (
+        OriginalApp::register("user").await,
+        OriginalApp::register("listener").await,
+    );
+    let rates = caller.get("/calls/rates").await;
+    assert_readable(
+        &rates,
+        &[
+            ("audio_rate_per_minute", Number),
+            ("video_rate_per_minute", Number),
+        ],
+    );
+    buy_coins(&caller).await;
     let mut calls = listener.listen("/ws/calls").await;
     let mut presence = caller.listen("/ws/presence").await;
     presence
@@ -336,7 +340,7 @@ async fn coins_are_bought_a_call_is_made_and_somebody_hangs_up() {
 
 #[tokio::test]
 async fn a_session_is_refreshed_and_ended() {
-    let phone = Phone::register("user").await;
+    let phone = OriginalApp::register("user").await;
     let refresh = json!({"refresh_token": phone.refresh_token});
     let tokens = phone.post("/auth/refresh", refresh).await;
     assert_readable(&tokens, &[("access_token", Text), ("refresh_token", Text)]);
@@ -379,8 +383,8 @@ const READS_OF_LISTENERS: [(&str, &str); 5] = [
 #[tokio::test]
 async fn every_read_of_the_originals_documentation_is_answered() {
     let (caller, listener) = (
-        Phone::register("user").await,
-        Phone::register("listener").await,
+        OriginalApp::register("user").await,
+        OriginalApp::register("listener").await,
     );
     let id = listener.user_id;
     for (path, field) in READS_OF_USERS {
@@ -407,7 +411,7 @@ async fn every_read_of_the_originals_documentation_is_answered() {
 
 #[tokio::test]
 async fn a_listeners_screens_have_their_badge_and_their_money() {
-    let listener = Phone::register("listener").await;
+    let listener = OriginalApp::register("listener").await;
     let current = listener.get("/badges/current").await;
     assert_readable(
         &current["current_badge"],

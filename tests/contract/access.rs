@@ -1,4 +1,4 @@
-//! Who may do what: every endpoint of the document against everyone who might ask.
+//! Access: every endpoint of the document with every kind of user.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, ApiRequest, AppUser, UserRole, random_phone, random_username};
@@ -6,37 +6,38 @@ use talktime_tests::document::{AccessRule, ApiDocument, ApiOperation};
 use talktime_tests::replica::{start_auth, start_gateway};
 use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev, wait_for};
 
-/// After these the token of who asked is dead.
-const LAST_WORDS: [&str; 3] = [
+/// Requests that end the session of their user.
+const ENDS_SESSION: [&str; 3] = [
     "POST /auth/logout",
     "POST /auth/logout_all",
     "DELETE /users/me",
 ];
-/// An id that nothing has.
-const NOBODYS_ID: &str = "9007199254740991";
+/// An id that does not exist.
+const UNUSED_ID: &str = "9007199254740991";
 
-/// What the id of somebody else's thing gets, by the parameter that names it.
+/// Treatment of the id of an object of another user.
 #[derive(Clone, Copy, Debug)]
-enum Ownership {
-    /// Whoever is logged in may ask about it.
-    Everybodys,
-    /// It is answered with this status, and not with the thing.
+enum IdOwnership {
+    /// Every logged-in user may use it.
+    Public,
+    /// It is refused with this status.
     Refused(u16),
 }
 
-/// Every parameter in a path needs its line: the test fails for one without.
-const OWNERSHIP: &[(&str, Ownership)] = &[
-    ("call_id", Ownership::Refused(403)),
-    ("session_id", Ownership::Refused(404)),
-    ("user_id", Ownership::Everybodys),
-    ("listener_id", Ownership::Everybodys),
-    // Whoever knows the address of an approved photo may fetch it.
-    ("photo_key", Ownership::Everybodys),
-    // Admins decide, and the role is checked before the id.
-    ("withdrawal_id", Ownership::Refused(403)),
+/// The treatment of every parameter in a path; the test fails for a parameter without a line.
+const OWNERSHIP: &[(&str, IdOwnership)] = &[
+    ("call_id", IdOwnership::Refused(403)),
+    ("session_id", IdOwnership::Refused(404)),
+    ("user_id", IdOwnership::Public),
+    ("listener_id", IdOwnership::Public),
+    // Everybody who knows the address of an approved photo may fetch it.
+    ("photo_key", IdOwnership::Public),
+    // Only admins decide, and the role is checked before the id.
+    ("withdrawal_id", IdOwnership::Refused(403)),
 ];
 
-struct Everyone {
+/// Users of every role.
+struct TestUsers {
     app: TestApp,
     document: ApiDocument,
     user: AppUser,
@@ -44,8 +45,8 @@ struct Everyone {
     admin: AppUser,
 }
 
-impl Everyone {
-    async fn gather() -> Self {
+impl TestUsers {
+    async fn sign_up_all() -> Self {
         let app = connect_app().await;
         let document = ApiDocument::read(&app).await;
         let user = app.sign_up(UserRole::User).await;
@@ -71,7 +72,7 @@ impl Everyone {
     }
 
     async fn answer(&self, operation: &ApiOperation, token: Option<&str>) -> ApiAnswer {
-        let ask = self.ask(operation, NOBODYS_ID);
+        let ask = self.ask(operation, UNUSED_ID);
         let ask = match token {
             Some(token) => ask.bearer(token),
             None => ask,
@@ -79,8 +80,8 @@ impl Everyone {
         ask.answer().await
     }
 
-    /// Somebody of this role whose token nobody else needs.
-    async fn somebody(&self, role: &str) -> AppUser {
+    /// Signs up a user of this role whose token no other request needs.
+    async fn sign_up_with_role(&self, role: &str) -> AppUser {
         let signs_up_as = if role == "listener" {
             UserRole::Listener
         } else {
@@ -98,8 +99,8 @@ fn code(answer: &ApiAnswer) -> &str {
     answer.body["code"].as_str().unwrap_or_default()
 }
 
-/// A token that was ours until a moment ago: of an auth that gives them a second.
-async fn expired_token(app: &TestApp) -> String {
+/// Obtains an expired token from an auth whose tokens last a second.
+async fn obtain_expired_token(app: &TestApp) -> String {
     let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "1")]).await;
     let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
     let phone = random_phone();
@@ -129,27 +130,22 @@ async fn expired_token(app: &TestApp) -> String {
 }
 
 #[tokio::test]
-async fn who_is_nobody_gets_nowhere_but_through_the_open_doors() {
-    let everyone = Everyone::gather().await;
-    let gone = everyone.app.sign_up(UserRole::User).await;
-    let logout = everyone
-        .app
-        .post("/auth/logout")
-        .as_user(&gone)
-        .answer()
-        .await;
+async fn requests_without_a_valid_token_reach_only_open_endpoints() {
+    let users = TestUsers::sign_up_all().await;
+    let gone = users.app.sign_up(UserRole::User).await;
+    let logout = users.app.post("/auth/logout").as_user(&gone).answer().await;
     assert_eq!(logout.status, 200, "{logout:?}");
-    let expired = expired_token(&everyone.app).await;
-    let nobodies = [
+    let expired = obtain_expired_token(&users.app).await;
+    let refused_tokens = [
         (None, "missing_token"),
         (Some("nonsense"), "invalid_token"),
-        (Some(everyone.user.refresh_token.as_str()), "invalid_token"),
+        (Some(users.user.refresh_token.as_str()), "invalid_token"),
         (Some(expired.as_str()), "token_expired"),
         (Some(gone.access_token.as_str()), "token_revoked"),
     ];
-    for operation in everyone.document.list_operations() {
-        for (token, expected) in nobodies {
-            let answer = everyone.answer(&operation, token).await;
+    for operation in users.document.list_operations() {
+        for (token, expected) in refused_tokens {
+            let answer = users.answer(&operation, token).await;
             let name = operation.name();
             if operation.access_rule() == AccessRule::Open {
                 assert_ne!(code(&answer), expected, "{name}: {answer:?}");
@@ -165,14 +161,14 @@ async fn who_is_nobody_gets_nowhere_but_through_the_open_doors() {
 }
 
 #[tokio::test]
-async fn every_role_comes_as_far_as_the_document_says() {
-    let everyone = Everyone::gather().await;
+async fn every_role_has_exactly_the_documented_access() {
+    let users = TestUsers::sign_up_all().await;
     let people = [
-        ("user", &everyone.user),
-        ("listener", &everyone.listener),
-        ("admin", &everyone.admin),
+        ("user", &users.user),
+        ("listener", &users.listener),
+        ("admin", &users.admin),
     ];
-    for operation in everyone.document.list_operations() {
+    for operation in users.document.list_operations() {
         let name = operation.name();
         let refusal = match operation.access_rule() {
             AccessRule::Open => continue,
@@ -180,15 +176,11 @@ async fn every_role_comes_as_far_as_the_document_says() {
             AccessRule::Role(role) => Some(role),
         };
         for (role, person) in people {
-            let answer = if LAST_WORDS.contains(&name.as_str()) {
-                let person = everyone.somebody(role).await;
-                everyone
-                    .answer(&operation, Some(&person.access_token))
-                    .await
+            let answer = if ENDS_SESSION.contains(&name.as_str()) {
+                let person = users.sign_up_with_role(role).await;
+                users.answer(&operation, Some(&person.access_token)).await
             } else {
-                everyone
-                    .answer(&operation, Some(&person.access_token))
-                    .await
+                users.answer(&operation, Some(&person.access_token)).await
             };
             assert_ne!(answer.status, 401, "{name} as {role}: {answer:?}");
             assert!(answer.status < 500, "{name} as {role}: {answer:?}");
@@ -210,8 +202,8 @@ async fn every_role_comes_as_far_as_the_document_says() {
 }
 
 #[tokio::test]
-async fn nobody_reaches_what_is_somebody_elses() {
-    let everyone = Everyone::gather().await;
+async fn nobody_reaches_data_of_others() {
+    let users = TestUsers::sign_up_all().await;
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let sessions = pair
@@ -221,7 +213,7 @@ async fn nobody_reaches_what_is_somebody_elses() {
         .answer()
         .await;
     let session_id = sessions.body["sessions"][0]["session_id"].clone();
-    for operation in everyone.document.list_operations() {
+    for operation in users.document.list_operations() {
         let name = operation.name();
         if operation.access_rule() == AccessRule::Open {
             continue;
@@ -229,27 +221,23 @@ async fn nobody_reaches_what_is_somebody_elses() {
         for parameter in operation.path_parameters() {
             let owned = OWNERSHIP.iter().find(|(known, _)| *known == parameter);
             let (_, ownership) =
-                owned.unwrap_or_else(|| panic!("{name}: say in OWNERSHIP whose {parameter} is"));
-            let Ownership::Refused(status) = ownership else {
+                owned.unwrap_or_else(|| panic!("{name}: OWNERSHIP has no line for {parameter}"));
+            let IdOwnership::Refused(status) = ownership else {
                 continue;
             };
             let id = match parameter {
                 "call_id" => call_id.to_string(),
-                "withdrawal_id" => NOBODYS_ID.to_owned(),
+                "withdrawal_id" => UNUSED_ID.to_owned(),
                 "session_id" => session_id.as_str().expect("a session").to_owned(),
                 other => panic!("{name}: the test has no {other}"),
             };
-            let outsider = everyone.user.access_token.as_str();
-            let answer = everyone
-                .ask(&operation, &id)
-                .bearer(outsider)
-                .answer()
-                .await;
+            let outsider = users.user.access_token.as_str();
+            let answer = users.ask(&operation, &id).bearer(outsider).answer().await;
             assert_eq!(answer.status, *status, "{name}: {answer:?}");
         }
     }
     let own = pair.load_ongoing_call(&pair.caller).await;
-    assert_eq!(own["call_id"], call_id, "the call went on through all that");
+    assert_eq!(own["call_id"], call_id, "the call is still live");
     let sessions = pair
         .app
         .get("/auth/sessions")

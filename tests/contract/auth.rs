@@ -1,4 +1,4 @@
-//! Section 2: login, registration, tokens.
+//! Section 2: login, registration and tokens.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -28,8 +28,8 @@ async fn refresh(app: &TestApp, refresh_token: &Value) -> ApiAnswer {
         .await
 }
 
-/// A code that is not this one.
-fn another_code(otp: &str) -> String {
+/// Returns another code.
+fn different_code(otp: &str) -> String {
     let number: u32 = otp.parse().expect("six digits");
     format!("{:06}", (number + 1) % 1_000_000)
 }
@@ -52,7 +52,7 @@ async fn a_code_is_sent_to_a_phone_in_any_common_spelling() {
 }
 
 #[tokio::test]
-async fn nonsense_is_not_a_phone() {
+async fn an_invalid_phone_is_refused() {
     for phone in [
         "",
         "12",
@@ -107,7 +107,7 @@ async fn a_resent_code_is_the_active_one() {
 }
 
 #[tokio::test]
-async fn resending_without_an_active_code_sends_one() {
+async fn a_resend_without_an_active_code_sends_a_new_one() {
     let app = connect_app().await;
     let phone = random_phone();
     let sent = app
@@ -139,14 +139,14 @@ async fn a_code_opens_one_session_however_often_it_is_sent() {
 }
 
 #[tokio::test]
-async fn five_wrong_tries_burn_a_code() {
+async fn a_code_is_invalid_after_five_wrong_tries() {
     let app = connect_app().await;
     let phone = random_phone();
     send_otp(&app, &phone).await;
     let otp = app.read_otp(&phone).await;
     for _ in 0..5 {
         assert_problem(
-            &verify(&app, &phone, &another_code(&otp)).await,
+            &verify(&app, &phone, &different_code(&otp)).await,
             400,
             "invalid_otp",
         );
@@ -198,7 +198,7 @@ async fn register(app: &TestApp, body: Value) -> ApiAnswer {
 }
 
 #[tokio::test]
-async fn registration_makes_the_wallet_and_the_presence_row() {
+async fn a_registration_creates_the_wallet_and_the_presence_row() {
     let app = connect_app().await;
     let token = registration_token(&app).await;
     let registered = register(&app, registration(&token, &random_username("t"))).await;
@@ -227,7 +227,7 @@ async fn registration_makes_the_wallet_and_the_presence_row() {
 }
 
 #[tokio::test]
-async fn twenty_people_who_want_one_name_get_it_once() {
+async fn of_twenty_concurrent_registrations_of_one_name_one_succeeds() {
     let app = connect_app().await;
     let name = random_username("t");
     let mut bodies = Vec::new();
@@ -327,7 +327,7 @@ async fn twenty_refreshes_of_one_token_at_once_give_one_pair_at_most() {
 }
 
 #[tokio::test]
-async fn an_access_token_refreshes_nothing() {
+async fn an_access_token_cannot_refresh() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     assert_eq!(refresh(&app, &json!(person.access_token)).await.status, 401);

@@ -18,7 +18,7 @@ async fn set_preferences(app: &TestApp, listener: &AppUser, preferences: Value) 
     put.json(&preferences).answer().await
 }
 
-/// The listener as the caller finds them in the feed.
+/// Finds the listener in the caller's feed.
 async fn find_in_feed(pair: &CallPair, query: &str) -> Option<Value> {
     let path = format!("/feed/listeners?per_page=100&sort_by=recent{query}");
     let feed = pair.app.get(&path).as_user(&pair.caller).answer().await;

@@ -1,5 +1,4 @@
-//! Section 10: badges. How they follow from hours talked is tested in the calls service, at times that
-//! a test can say.
+//! Section 10: badges. The calls service tests how they follow from talk time, with a clock that tests control.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
@@ -27,7 +26,7 @@ fn assert_basic(badge: &Value, listener: &AppUser) {
 }
 
 #[tokio::test]
-async fn a_listener_sees_their_badge_and_what_the_next_one_takes() {
+async fn a_listener_sees_the_badge_and_the_requirement_of_the_next() {
     let pair = CallPair::sign_up_without_coins().await;
     let current = get(&pair.app, &pair.listener, "/badges/current").await;
     assert_eq!(current.status, 200, "{current:?}");
@@ -70,11 +69,11 @@ async fn days_out_of_range_are_refused() {
 }
 
 #[tokio::test]
-async fn an_admin_gives_badges_anew_and_looks_at_anybodys() {
+async fn an_admin_reassigns_badges_and_reads_those_of_others() {
     let pair = CallPair::sign_up_without_coins().await;
     let admin = admin(&pair.app).await;
     let of_listener = format!("/badges/{}", pair.listener.user_id);
-    // A listener is known to calls as soon as the news of them has come.
+    // Calls knows a listener once the event has arrived.
     let badge = wait_for("the listener to be known", || async {
         let badge = get(&pair.app, &admin, &of_listener).await;
         (badge.status == 200).then_some(badge.body)
@@ -117,7 +116,7 @@ async fn an_admin_gives_badges_anew_and_looks_at_anybodys() {
 }
 
 #[tokio::test]
-async fn only_admins_give_badges_and_only_for_days_that_were() {
+async fn only_admins_assign_badges_and_only_for_past_days() {
     let pair = CallPair::sign_up_without_coins().await;
     let give = async |person: &AppUser, query: &str| {
         let path = format!("/badges/assign{query}");

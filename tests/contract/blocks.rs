@@ -64,7 +64,7 @@ fn assert_check(answer: &ApiAnswer, blocked_id: i64, is_blocked: bool) {
 }
 
 #[tokio::test]
-async fn a_block_comes_and_goes_however_often_it_is_asked() {
+async fn blocking_and_unblocking_are_idempotent() {
     let app = connect_app().await;
     let (one, other) = (
         app.sign_up(UserRole::User).await,
@@ -77,7 +77,7 @@ async fn a_block_comes_and_goes_however_often_it_is_asked() {
         assert_block(&answer, id, "block", true);
     }
     assert_check(&check(&app, &one, id).await, id, true);
-    // Whether one is blocked oneself is not told.
+    // The answer does not reveal whether the user is blocked by the other.
     assert_check(&check(&app, &other, one.user_id).await, one.user_id, false);
     for _ in 0..2 {
         assert_block(&unblock(&app, &one, id).await, id, "unblock", false);
@@ -86,7 +86,7 @@ async fn a_block_comes_and_goes_however_often_it_is_asked() {
 }
 
 #[tokio::test]
-async fn a_report_says_why() {
+async fn a_report_contains_its_reason() {
     let app = connect_app().await;
     let (one, other) = (
         app.sign_up(UserRole::User).await,
@@ -127,7 +127,7 @@ async fn a_report_says_why() {
 }
 
 #[tokio::test]
-async fn a_block_works_at_once_and_both_ways() {
+async fn a_block_holds_at_once_and_in_both_directions() {
     let pair = CallPair::sign_up().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
     let add = app.post("/favorites/add").as_user(caller);
@@ -153,7 +153,7 @@ async fn a_block_works_at_once_and_both_ways() {
 }
 
 #[tokio::test]
-async fn only_others_who_exist_are_blocked() {
+async fn only_other_existing_users_can_be_blocked() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     for nobody in [NOBODY, 0, -1] {
@@ -170,7 +170,7 @@ async fn only_others_who_exist_are_blocked() {
 }
 
 #[tokio::test]
-async fn wrong_values_and_bodies_are_told_and_nobody_comes_in_without_a_token() {
+async fn invalid_requests_are_refused_and_a_token_is_required() {
     let app = connect_app().await;
     let (one, other) = (
         app.sign_up(UserRole::User).await,
@@ -211,7 +211,7 @@ async fn wrong_values_and_bodies_are_told_and_nobody_comes_in_without_a_token() 
 }
 
 #[tokio::test]
-async fn twenty_at_once_make_one_block() {
+async fn twenty_concurrent_blocks_create_one() {
     let app = connect_app().await;
     let (one, other) = (
         app.sign_up(UserRole::User).await,

@@ -138,7 +138,7 @@ async fn refusals_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn too_few_coins_say_how_many_are_missing() {
+async fn a_start_with_too_few_coins_states_how_many_are_missing() {
     let pair = CallPair::sign_up_without_coins().await;
     let refused = pair.request_call().await;
     assert_problem(&refused, 400, "insufficient_coins");
@@ -208,7 +208,7 @@ async fn ten_ends_at_once_settle_once() {
 }
 
 #[tokio::test]
-async fn only_its_parties_touch_a_call() {
+async fn only_its_parties_have_access_to_a_call() {
     let pair = CallPair::sign_up().await;
     let stranger = CallPair::sign_up_without_coins().await;
     let call_id = pair.start_call().await;
@@ -234,7 +234,7 @@ async fn only_its_parties_touch_a_call() {
 }
 
 #[tokio::test]
-async fn a_nudge_under_its_key_is_answered_as_it_was_first() {
+async fn a_repeated_bill_minute_request_gets_its_first_answer() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let nudge = async |call_id: i64| {
@@ -288,9 +288,9 @@ async fn the_server_bills_minutes_and_a_client_cannot_bill_them_twice() {
 }
 
 #[tokio::test]
-async fn a_call_without_coins_for_more_ends_by_itself_and_is_paid_exactly() {
+async fn a_call_ends_when_its_coins_run_out_and_is_paid_exactly() {
     let pair = CallPair::sign_up().await;
-    // Four video minutes leave 60 coins: the next call has one minute.
+    // Four video minutes leave 60 coins, which suffice for one minute of the next call.
     let video = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let started = start(&pair, video).await;
     assert_eq!(

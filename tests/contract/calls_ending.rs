@@ -1,4 +1,4 @@
-//! Section 7: calls that end otherwise than by one hang-up, and what calls cost.
+//! Section 7: other ways in which calls end, and the prices of calls.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
@@ -28,7 +28,7 @@ async fn emergency_end(app: &TestApp, person: &AppUser, call_id: i64) -> ApiAnsw
 }
 
 #[tokio::test]
-async fn an_end_that_is_asked_for_again_has_the_same_receipt() {
+async fn a_repeated_end_returns_the_same_receipt() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let wish = json!({"call_id": call_id, "reason": "completed"});
@@ -43,7 +43,7 @@ async fn an_end_that_is_asked_for_again_has_the_same_receipt() {
     let other = json!({"call_id": call_id, "reason": "dropped"});
     let reused = end_with_key(&pair, &pair.caller, &other).await;
     assert_problem(&reused, 422, "idempotency_key_reused");
-    // The key is the caller's; the listener's is another, and has ended nothing.
+    // The key belongs to the caller; the same key of the listener has ended nothing.
     let listeners = end_with_key(&pair, &pair.listener, &wish).await;
     assert_problem(&listeners, 404, "call_not_found");
     let without_key = pair.end_call(&pair.caller, call_id).await;
@@ -110,7 +110,7 @@ async fn only_admins_clean_up() {
 }
 
 #[tokio::test]
-async fn everybody_may_know_what_calls_cost() {
+async fn prices_are_public() {
     let app = connect_app().await;
     let rates = app.get("/calls/rates").answer().await;
     assert_eq!(rates.status, 200, "{rates:?}");

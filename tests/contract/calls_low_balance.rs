@@ -1,4 +1,4 @@
-//! Section 7: coins run low, are topped up, and run out.
+//! Section 7: low coins, a recharge during the call, and the end without coins.
 
 use serde_json::{Value, json};
 use talktime_client::AppSocket;
@@ -7,8 +7,8 @@ use talktime_tests::{
     CallPair, EventLog, ExpectAnswer, WAIT_MAX, assert_books_are_right, wait_for,
 };
 
-/// The next time that this call is low on coins, or its end.
-async fn low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
+/// Receives the next event about low coins, or the end of this call.
+async fn next_low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
     let event = events.receive_matching(|kind| match kind {
         Kind::CallLowBalance(low) => low.call_id == call_id,
         Kind::CallEnded(ended) => ended.call_id == call_id,
@@ -18,17 +18,17 @@ async fn low_or_ended(events: &mut EventLog, call_id: i64) -> Kind {
 }
 
 #[tokio::test]
-async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
+async fn low_coins_are_announced_once_and_a_recharge_extends_the_call() {
     let pair = CallPair::sign_up().await;
     let mut events = EventLog::subscribe("events.calls.>").await;
-    // Five video minutes.
+    // The coins suffice for five video minutes.
     let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let start = pair.app.post("/calls/start").as_user(&pair.caller);
     let started = start.json(&wish).answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
 
-    let Kind::CallLowBalance(low) = low_or_ended(&mut events, call_id).await else {
+    let Kind::CallLowBalance(low) = next_low_or_ended(&mut events, call_id).await else {
         panic!("the call ended before it was low");
     };
     assert_eq!(
@@ -48,15 +48,15 @@ async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
     })
     .await;
 
-    let Kind::CallLowBalance(low) = low_or_ended(&mut events, call_id).await else {
+    let Kind::CallLowBalance(low) = next_low_or_ended(&mut events, call_id).await else {
         panic!("the top-up did not extend the call");
     };
     assert_eq!(
         (low.minute, low.coins_spent, low.remaining_coins),
         (9, 540, 60)
     );
-    // Still low a minute later, which is no news.
-    let Kind::CallEnded(ended) = low_or_ended(&mut events, call_id).await else {
+    // The coins are still low a minute later, which is not announced again.
+    let Kind::CallEnded(ended) = next_low_or_ended(&mut events, call_id).await else {
         panic!("it was told twice");
     };
     assert_eq!(
@@ -76,8 +76,8 @@ async fn low_coins_are_told_once_and_a_top_up_extends_the_call() {
     assert_books_are_right().await;
 }
 
-/// What a socket is told of this type about a call.
-async fn told(socket: &mut AppSocket, r#type: &'static str, call_id: i64) -> Value {
+/// Receives a message of this type about a call.
+async fn receive_about_call(socket: &mut AppSocket, r#type: &'static str, call_id: i64) -> Value {
     let fits =
         move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
     let message = socket.receive_matching(r#type, WAIT_MAX, fits).await;
@@ -85,7 +85,7 @@ async fn told(socket: &mut AppSocket, r#type: &'static str, call_id: i64) -> Val
 }
 
 #[tokio::test]
-async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
+async fn both_parties_are_notified_when_coins_run_out() {
     let pair = CallPair::sign_up().await;
     let video = async || {
         let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
@@ -94,7 +94,7 @@ async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
         assert_eq!(started.status, 200, "{started:?}");
         started.body["call_id"].as_i64().expect("an id")
     };
-    // Two of five minutes are talked, so that there are coins for three.
+    // Two of five minutes are paid, so the coins suffice for three more.
     let first = video().await;
     wait_for("the second minute", || async {
         (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 120).then_some(())
@@ -107,10 +107,10 @@ async fn both_are_told_when_coins_run_out_at_the_end_of_the_last_paid_minute() {
     let mut of_listener = pair.app.open_socket("/ws/calls", &pair.listener).await;
 
     let call_id = video().await;
-    let low = told(&mut of_caller, "call_low_balance", call_id).await;
+    let low = receive_about_call(&mut of_caller, "call_low_balance", call_id).await;
     assert_eq!(low["remaining_coins"], 60, "{low}");
     for socket in [&mut of_caller, &mut of_listener] {
-        let ended = told(socket, "call_ended", call_id).await;
+        let ended = receive_about_call(socket, "call_ended", call_id).await;
         assert_eq!(ended["status"], "dropped", "{ended}");
         assert_eq!(ended["coins_spent"], coins, "{ended}");
         assert_eq!(ended["duration_seconds"], 2 * minutes, "{ended}");

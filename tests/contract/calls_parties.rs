@@ -1,4 +1,4 @@
-//! Sections 3 and 7: people who go, or keep each other away, while a call begins and while it is on.
+//! Sections 3 and 7: deletions and blocks during the start of a call and during the call.
 
 use futures::future::join_all;
 use prost::Message as _;
@@ -12,7 +12,7 @@ use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, read_variab
 const ROUNDS: usize = 8;
 const RECHARGED_COINS: i64 = 300;
 
-/// One asks for a call while the other side, or the caller, is deleted.
+/// Starts a call while one of the parties is deleted.
 async fn call_and_delete(pair: &CallPair, person: &AppUser) {
     let delete = pair.app.delete("/users/me").as_user(person).answer();
     let (started, deleted) = tokio::join!(pair.request_call(), delete);
@@ -31,7 +31,7 @@ async fn call_and_delete(pair: &CallPair, person: &AppUser) {
 }
 
 #[tokio::test]
-async fn a_listener_who_is_deleted_while_a_call_begins_costs_nothing() {
+async fn a_start_with_a_listener_who_is_deleted_meanwhile_costs_nothing() {
     let pairs = join_all((0..ROUNDS).map(|_| CallPair::sign_up())).await;
     for pair in &pairs {
         call_and_delete(pair, &pair.listener).await;
@@ -46,7 +46,7 @@ async fn a_listener_who_is_deleted_while_a_call_begins_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_caller_who_is_deleted_while_a_call_begins_is_on_none() {
+async fn a_caller_who_is_deleted_during_a_start_gets_no_call() {
     let pairs = join_all((0..ROUNDS).map(|_| CallPair::sign_up())).await;
     for pair in &pairs {
         call_and_delete(pair, &pair.caller).await;
@@ -74,7 +74,7 @@ async fn publish(kind: Kind) {
     nats.flush().await.expect("flushed");
 }
 
-/// The receipt of a call that ended by itself: dropped, and paid for as long as it was.
+/// Asserts that a call was dropped and paid for its duration.
 async fn assert_ends_by_itself(pair: &CallPair, call_id: i64) {
     let path = format!("/calls/{call_id}");
     let receipt = wait_for("the receipt", || async {
@@ -94,7 +94,7 @@ async fn assert_ends_by_itself(pair: &CallPair, call_id: i64) {
 }
 
 #[tokio::test]
-async fn a_live_call_of_somebody_who_is_gone_ends_at_once() {
+async fn a_live_call_of_a_deleted_user_ends_at_once() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let user_id = pair.listener.user_id;
@@ -121,7 +121,7 @@ async fn a_block_ends_the_call_of_the_two_and_of_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_block_that_was_taken_back_before_calls_knew_ends_nothing() {
+async fn a_block_that_was_lifted_before_its_event_arrived_ends_nothing() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let block = UserBlocked {

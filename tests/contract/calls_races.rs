@@ -1,4 +1,4 @@
-//! Section 7: twenty requests at once, of which one may win.
+//! Section 7: concurrent requests of which one succeeds.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -40,9 +40,9 @@ fn call_ids(answers: &[ApiAnswer]) -> Vec<i64> {
         .collect()
 }
 
-/// Every loser was told that somebody is on a call, or to ask again, and kept their coins.
+/// Asserts that every other request got a 409 or a 503 and cost nothing.
 #[track_caller]
-fn assert_lost_politely(answers: &[ApiAnswer]) {
+fn assert_refused_without_cost(answers: &[ApiAnswer]) {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         let code = answer.body["code"].as_str();
         assert!(
@@ -53,7 +53,7 @@ fn assert_lost_politely(answers: &[ApiAnswer]) {
 }
 
 #[tokio::test]
-async fn a_caller_of_twenty_listeners_at_once_gets_one() {
+async fn of_twenty_concurrent_starts_of_one_caller_one_succeeds() {
     let pair = CallPair::sign_up().await;
     let mut listeners = Vec::new();
     for _ in 0..AT_ONCE {
@@ -63,7 +63,7 @@ async fn a_caller_of_twenty_listeners_at_once_gets_one() {
         .iter()
         .map(|listener| start(&pair.app, &pair.caller, listener));
     let answers = join_all(calls).await;
-    assert_lost_politely(&answers);
+    assert_refused_without_cost(&answers);
     let started = call_ids(&answers);
     assert_eq!(started.len(), 1, "{answers:?}");
     assert_eq!(pair.load_coins().await, 290);
@@ -72,8 +72,8 @@ async fn a_caller_of_twenty_listeners_at_once_gets_one() {
     assert_books_are_right().await;
 }
 
-/// Asks for a call under the key `start-1`, as every other client might.
-async fn start_keyed(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
+/// Starts a call with the key `start-1`, which different users may use.
+async fn start_with_key(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
     let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
     let ask = app.post("/calls/start").as_user(caller);
     ask.header("idempotency-key", "start-1")
@@ -83,7 +83,7 @@ async fn start_keyed(app: &TestApp, caller: &AppUser, listener: &AppUser) -> Api
 }
 
 #[tokio::test]
-async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
+async fn concurrent_starts_with_keys_each_keep_their_own_answer() {
     let on_a_call = CallPair::sign_up().await;
     let call_id = on_a_call.start_call().await;
     let late = CallPair::sign_up().await;
@@ -92,8 +92,8 @@ async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
     let all = || async {
         let starts = pairs
             .iter()
-            .map(|pair| start_keyed(app, &pair.caller, &pair.listener));
-        let refused = start_keyed(app, &late.caller, &on_a_call.listener);
+            .map(|pair| start_with_key(app, &pair.caller, &pair.listener));
+        let refused = start_with_key(app, &late.caller, &on_a_call.listener);
         tokio::join!(join_all(starts), refused)
     };
     let (first, refused) = all().await;
@@ -108,7 +108,7 @@ async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
 
     on_a_call.end_call(&on_a_call.caller, call_id).await;
     let late_call_id = wait_for("the refused start's key to be of use again", || async {
-        let started = start_keyed(app, &late.caller, &on_a_call.listener).await;
+        let started = start_with_key(app, &late.caller, &on_a_call.listener).await;
         started.body["call_id"].as_i64()
     })
     .await;
@@ -120,7 +120,7 @@ async fn starts_under_keys_at_once_each_have_their_own_answer_and_keep_it() {
 }
 
 #[tokio::test]
-async fn two_who_call_each_other_at_once_have_one_call() {
+async fn two_users_who_call_each_other_at_once_get_one_call() {
     let app = connect_app().await;
     let (asha, devi) = (
         app.sign_up(UserRole::Listener).await,
@@ -137,7 +137,7 @@ async fn two_who_call_each_other_at_once_have_one_call() {
         start(&app, from, to)
     });
     let answers = join_all(calls).await;
-    assert_lost_politely(&answers);
+    assert_refused_without_cost(&answers);
     let started = call_ids(&answers);
     assert_eq!(started.len(), 1, "{answers:?}");
     let end = app.post("/calls/end").as_user(&asha);
@@ -154,10 +154,10 @@ async fn two_who_call_each_other_at_once_have_one_call() {
 }
 
 #[tokio::test]
-async fn ends_emergencies_and_nudges_at_once_settle_once() {
+async fn concurrent_ends_and_bill_minute_requests_settle_once() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    // The next minute is about to begin: somebody bills it while others hang up.
+    // The next minute is about to begin, so billing and hang-ups race.
     wait_for("the second minute", || async {
         (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
@@ -210,8 +210,8 @@ async fn connect_as(role: &str) -> PgPool {
     PgPool::connect(&url).await.expect("connected")
 }
 
-/// Drops the row of a start that waits for its first minute to be charged.
-async fn lose_row_of(caller_id: i64) {
+/// Deletes the row of a start that waits for the charge of its first minute.
+async fn delete_row_of_start(caller_id: i64) {
     let calls = connect_as("CALLS").await;
     wait_for("the start to be reserved", || async {
         let lost = sqlx::query("DELETE FROM calls.user_calls WHERE user_id = $1")
@@ -223,10 +223,10 @@ async fn lose_row_of(caller_id: i64) {
 }
 
 #[tokio::test]
-async fn a_start_whose_row_is_lost_gives_its_first_minute_back() {
+async fn a_start_whose_row_is_lost_returns_its_first_minute() {
     let pair = CallPair::sign_up().await;
     let caller_id = pair.caller.user_id;
-    // The charge waits for the wallet's row, and the call's row is lost meanwhile.
+    // While the charge waits for the row of the wallet, the row of the call is deleted.
     let wallet = connect_as("WALLET").await;
     let mut held = wallet.begin().await.expect("begun");
     sqlx::query("SELECT FROM wallet.user_wallets WHERE user_id = $1 FOR UPDATE")
@@ -235,7 +235,7 @@ async fn a_start_whose_row_is_lost_gives_its_first_minute_back() {
         .await
         .expect("locked");
     let lose = async {
-        lose_row_of(caller_id).await;
+        delete_row_of_start(caller_id).await;
         held.rollback().await.expect("released");
     };
     let (refused, ()) = tokio::join!(pair.request_call(), lose);

@@ -1,4 +1,4 @@
-//! Section 11: what apps rely on that were written for the original back end.
+//! Section 11: behaviour on which apps for the original back end rely.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole, random_phone, random_username};
@@ -27,7 +27,7 @@ async fn add_favorite(app: &TestApp, person: &AppUser, listener: &AppUser) {
     assert_eq!(added.answer().await.status, 200);
 }
 
-/// The listener as the first page of the feed shows them.
+/// Returns the listener from the first page of the feed.
 async fn find_in_feed(app: &TestApp, viewer: &AppUser, listener: &AppUser) -> Value {
     wait_for("the listener in the feed", || async {
         let path = "/feed/listeners?per_page=100&sort_by=recent";
@@ -130,7 +130,7 @@ async fn a_call_ends_for_the_reasons_of_the_original() {
 }
 
 #[tokio::test]
-async fn nothing_is_null_of_a_listener_whom_nobody_has_rated() {
+async fn an_unrated_listener_has_no_null_fields() {
     let pair = CallPair::sign_up_without_coins().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
     add_favorite(app, caller, listener).await;
@@ -178,7 +178,7 @@ async fn durations_are_minutes_beside_seconds() {
 }
 
 #[tokio::test]
-async fn the_most_recent_listener_is_who_was_seen_last() {
+async fn the_order_recent_starts_with_the_listener_seen_last() {
     let pair = CallPair::sign_up_without_coins().await;
     let app = &pair.app;
     let later = app.sign_up(UserRole::Listener).await;
@@ -204,7 +204,7 @@ async fn the_most_recent_listener_is_who_was_seen_last() {
         let path = format!("/feed/listeners?per_page=100&sort_by=recent&sort_order={order}");
         let page = read(app, &pair.caller, &path).await;
         let listeners = page["listeners"].as_array().expect("a list").iter();
-        // Without the letter, a time is before those that begin with it.
+        // A time without the letter sorts before times with it.
         let mut seen: Vec<&str> = listeners
             .filter_map(|entry| entry["last_seen"].as_str())
             .map(|time| time.trim_end_matches('Z'))

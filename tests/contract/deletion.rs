@@ -1,4 +1,4 @@
-//! Section 3: a deleted user leaves no row behind, in any service's schema, and no token that holds.
+//! Section 3: a deleted user leaves no row in any schema, and no valid token.
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -19,9 +19,9 @@ const SERVICES: [&str; 6] = [
     "verification",
 ];
 
-/// Bare ids, kept on purpose: answers to idempotency keys, whom auth, presence and verification must not
-/// bring back when something older comes late, what was done in somebody's name, and whose access
-/// tokens are dead (until the last of them has expired, or a flushed Redis would let them in again).
+/// Columns that keep bare ids on purpose: answers to idempotency keys; users whom auth, presence and verification must
+/// not create again because of a late message; actions in the audit log; and users whose access tokens are revoked,
+/// until the last of them has expired.
 const TOMBSTONES: [&str; 8] = [
     "idempotency_keys",
     "revocations",
@@ -33,8 +33,8 @@ const TOMBSTONES: [&str; 8] = [
     "photo_decisions",
 ];
 
-/// `table.column` of every row of a service that names the user.
-async fn rows_naming(service: &str, user_id: i64) -> Vec<String> {
+/// Finds `table.column` of every row of a service that contains the id of the user.
+async fn find_rows_of_user(service: &str, user_id: i64) -> Vec<String> {
     let url = read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
     let mut connection = PgConnection::connect(&url).await.expect("connected");
     let columns: Vec<(String, String)> = sqlx::query_as(
@@ -77,7 +77,7 @@ async fn a_deleted_user_leaves_no_row_in_any_schema() {
     let blocked = blocked.json(&json!({"blocked_id": person.user_id}));
     assert_eq!(blocked.answer().await.status, 200);
     for service in ["profile", "presence", "wallet"] {
-        let rows = rows_naming(service, person.user_id).await;
+        let rows = find_rows_of_user(service, person.user_id).await;
         assert!(!rows.is_empty(), "{service} knows nobody");
     }
 
@@ -86,7 +86,7 @@ async fn a_deleted_user_leaves_no_row_in_any_schema() {
 
     for service in SERVICES {
         wait_for(&format!("{service} to forget"), || async {
-            let left = rows_naming(service, person.user_id).await;
+            let left = find_rows_of_user(service, person.user_id).await;
             left.is_empty().then_some(())
         })
         .await;
@@ -113,7 +113,7 @@ async fn assert_refused(gateway: &ApiClient, access_token: &str, refresh_token: 
 }
 
 #[tokio::test]
-async fn every_token_is_refused_everywhere_from_the_answer_of_a_deletion_on() {
+async fn every_token_is_refused_once_a_deletion_is_confirmed() {
     let app = connect_app().await;
     let replica = start_gateway(&[]).await;
     for _ in 0..5 {
@@ -128,8 +128,8 @@ async fn every_token_is_refused_everywhere_from_the_answer_of_a_deletion_on() {
     }
 }
 
-/// A code that was sent to this person.
-async fn code(app: &TestApp, person: &AppUser) -> Value {
+/// Requests a code for the user and returns it.
+async fn request_code(app: &TestApp, person: &AppUser) -> Value {
     let body = json!({"phone": person.phone});
     let sent = app.post("/auth/request_otp").json(&body).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
@@ -137,11 +137,11 @@ async fn code(app: &TestApp, person: &AppUser) -> Value {
 }
 
 #[tokio::test]
-async fn a_login_that_races_a_deletion_leaves_no_token_that_holds() {
+async fn a_login_that_races_a_deletion_leaves_no_valid_token() {
     let app = connect_app().await;
     for _ in 0..10 {
         let person = app.sign_up(UserRole::User).await;
-        let body = code(&app, &person).await;
+        let body = request_code(&app, &person).await;
         let login = app.post("/auth/verify").json(&body).answer();
         let (login, ()) = tokio::join!(login, delete(&app, &person));
         match login.body["status"].as_str() {
@@ -155,12 +155,12 @@ async fn a_login_that_races_a_deletion_leaves_no_token_that_holds() {
     }
 }
 
-/// Its login finds the account ended in auth, and the phone free once profile has deleted it.
+/// The login finds the account ended in auth, and the phone unused once profile has deleted the user.
 #[tokio::test]
-async fn a_code_that_met_a_deletion_registers_the_phone_anew() {
+async fn a_code_that_raced_a_deletion_registers_the_phone_again() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let body = code(&app, &person).await;
+    let body = request_code(&app, &person).await;
     delete(&app, &person).await;
     let verified = app.post("/auth/verify").json(&body).answer().await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Section 1: what every endpoint does with what it should not get.
+//! Section 1: invalid requests to any endpoint.
 
 use serde_json::{Value, json};
 use talktime_client::UserRole;
@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 
 use crate::assert_problem;
 
-/// Sends a head as it is written here, and reads the answer: its status and the code of its problem.
-async fn ask_raw(app: &TestApp, head: &str, body: &str) -> (u16, String) {
+/// Sends a head as it is; returns the status of the answer and the code of its problem document.
+async fn send_raw_head(app: &TestApp, head: &str, body: &str) -> (u16, String) {
     let address = app.gateway_url().trim_start_matches("http://");
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -32,7 +32,7 @@ async fn ask_raw(app: &TestApp, head: &str, body: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_head_that_can_be_read_in_two_ways_is_refused() {
+async fn an_ambiguous_head_is_refused() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let token = format!("authorization: Bearer {}\r\n", person.access_token);
@@ -72,16 +72,16 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused() {
             (400, "repeated_header"),
         ),
     ] {
-        let answered = ask_raw(&app, &head, body).await;
+        let answered = send_raw_head(&app, &head, body).await;
         assert_eq!(answered, (answer.0, answer.1.to_owned()), "{head}");
     }
-    // The protocol's own: hyper refuses these, and the answer has no body.
+    // hyper refuses these itself, so the answer has no body.
     let lengths = format!("POST /calls/start HTTP/1.1\r\n{one}{token}{json}content-length: 3\r\n");
-    assert_eq!(ask_raw(&app, &lengths, "{}").await.0, 400);
+    assert_eq!(send_raw_head(&app, &lengths, "{}").await.0, 400);
 }
 
 #[tokio::test]
-async fn a_query_parameter_comes_once() {
+async fn a_repeated_query_parameter_is_refused() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     for query in ["page=1&page=2", "page=1&page=1"] {
@@ -94,7 +94,7 @@ async fn a_query_parameter_comes_once() {
 #[tokio::test]
 async fn an_encoded_body_is_an_unsupported_one() {
     let app = connect_app().await;
-    // `{}`, as gzip.
+    // The body is `{}` as gzip.
     let body: &[u8] = &[
         0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0,
     ];
@@ -123,7 +123,7 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_told_so() {
+async fn a_body_that_is_not_json_is_refused() {
     let app = connect_app().await;
     for body in ["", "{", "[]", "null", "\"phone\"", "{\"phone\": }"] {
         let answer = app
@@ -172,7 +172,7 @@ async fn a_request_id_is_made_or_echoed() {
 }
 
 #[tokio::test]
-async fn everything_but_the_open_doors_asks_for_a_token() {
+async fn every_endpoint_that_is_not_open_requires_a_token() {
     let app = connect_app().await;
     for (method, path) in [
         ("POST", "/auth/logout"),

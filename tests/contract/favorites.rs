@@ -45,7 +45,7 @@ fn assert_favorited(answer: &ApiAnswer, listener_id: i64, is_favorited: bool) {
 }
 
 #[tokio::test]
-async fn a_favourite_comes_and_goes_however_often_it_is_asked() {
+async fn adding_and_removing_a_favourite_are_idempotent() {
     let CallPair {
         app,
         caller,
@@ -87,7 +87,7 @@ async fn the_listener_may_be_named_in_the_query() {
 }
 
 #[tokio::test]
-async fn only_another_listener_is_a_favourite() {
+async fn only_another_listener_can_be_a_favourite() {
     let CallPair {
         app,
         caller,
@@ -114,7 +114,7 @@ async fn only_another_listener_is_a_favourite() {
 }
 
 #[tokio::test]
-async fn wrong_bodies_are_told_and_nobody_comes_in_without_a_token() {
+async fn invalid_requests_are_refused_and_a_token_is_required() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     for body in [
@@ -138,7 +138,7 @@ async fn wrong_bodies_are_told_and_nobody_comes_in_without_a_token() {
 }
 
 #[tokio::test]
-async fn the_list_has_every_field_and_the_present_status() {
+async fn the_list_has_every_field_and_the_current_status() {
     let CallPair {
         app,
         caller,
@@ -212,7 +212,7 @@ async fn the_newest_favourite_comes_first_page_by_page() {
 }
 
 #[tokio::test]
-async fn twenty_at_once_make_one_favourite() {
+async fn twenty_concurrent_additions_create_one_favourite() {
     let CallPair {
         app,
         caller,

@@ -7,8 +7,8 @@ use talktime_tests::{CallPair, ExpectAnswer, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
-/// The listener as the caller finds them in the feed.
-async fn seen(pair: &CallPair, query: &str) -> Option<Value> {
+/// Finds the listener in the caller's feed.
+async fn find_in_feed(pair: &CallPair, query: &str) -> Option<Value> {
     let path = format!("/feed/listeners?per_page=100&sort_by=recent{query}");
     let feed = pair.app.get(&path).as_user(&pair.caller).answer().await;
     assert_eq!(feed.status, 200, "{feed:?}");
@@ -23,7 +23,7 @@ async fn seen(pair: &CallPair, query: &str) -> Option<Value> {
 async fn an_online_listener_is_in_the_feed_with_every_field() {
     let pair = CallPair::sign_up_without_coins().await;
     let listener = wait_for("the listener to be seen online", || async {
-        seen(&pair, "&online_only=true").await
+        find_in_feed(&pair, "&online_only=true").await
     })
     .await;
     assert_fields(
@@ -86,24 +86,24 @@ async fn an_online_listener_is_in_the_feed_with_every_field() {
 }
 
 #[tokio::test]
-async fn a_call_shows_in_the_feed_and_its_end_too() {
+async fn the_feed_shows_the_start_and_the_end_of_a_call() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     wait_for("busy in the feed", || async {
-        let listener = seen(&pair, "").await?;
+        let listener = find_in_feed(&pair, "").await?;
         (listener["is_busy"] == true && listener["is_available"] == false).then_some(())
     })
     .await;
-    assert!(seen(&pair, "&available_only=true").await.is_none());
+    assert!(find_in_feed(&pair, "&available_only=true").await.is_none());
     assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     wait_for("free in the feed", || async {
-        (seen(&pair, "").await?["is_available"] == true).then_some(())
+        (find_in_feed(&pair, "").await?["is_available"] == true).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn nobody_sees_themselves() {
+async fn no_listener_sees_themselves_in_the_feed() {
     let pair = CallPair::sign_up_without_coins().await;
     let path = "/feed/listeners?per_page=100&sort_by=recent";
     let feed = pair.app.get(path).as_user(&pair.listener).answer().await;
@@ -205,7 +205,7 @@ async fn a_search_is_paged_by_cursors() {
 }
 
 #[tokio::test]
-async fn the_feed_in_numbers() {
+async fn the_statistics_of_the_feed_are_consistent() {
     let pair = CallPair::sign_up_without_coins().await;
     let app = &pair.app;
     let stats = wait_for("the listener to be counted online", || async {

@@ -1,4 +1,4 @@
-//! Section 7: looking back at calls.
+//! Section 7: histories, summaries and receipts of calls.
 
 use serde_json::{Value, json};
 use talktime_client::AppUser;
@@ -12,8 +12,8 @@ async fn get(pair: &CallPair, person: &AppUser, path: &str) -> Value {
     answer.body
 }
 
-/// A call that was made and ended; answers its id and its minutes.
-async fn talked(pair: &CallPair) -> (i64, i64) {
+/// Makes and ends a call; returns its id and its minutes.
+async fn make_call(pair: &CallPair) -> (i64, i64) {
     let call_id = pair.start_call().await;
     let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
@@ -26,8 +26,8 @@ async fn talked(pair: &CallPair) -> (i64, i64) {
 #[tokio::test]
 async fn both_sides_find_their_calls_newest_first() {
     let pair = CallPair::sign_up().await;
-    let (first, first_minutes) = talked(&pair).await;
-    let (second, second_minutes) = talked(&pair).await;
+    let (first, first_minutes) = make_call(&pair).await;
+    let (second, second_minutes) = make_call(&pair).await;
     let minutes = first_minutes + second_minutes;
 
     let made = get(&pair, &pair.caller, "/calls/history").await;
@@ -82,8 +82,8 @@ async fn both_sides_find_their_calls_newest_first() {
 #[tokio::test]
 async fn history_is_paged_and_filtered() {
     let pair = CallPair::sign_up().await;
-    let (first, _) = talked(&pair).await;
-    talked(&pair).await;
+    let (first, _) = make_call(&pair).await;
+    make_call(&pair).await;
     let page = get(&pair, &pair.caller, "/calls/history?page=2&per_page=1").await;
     assert_eq!(page["calls"][0]["call_id"], first);
     assert_eq!(
@@ -135,7 +135,7 @@ async fn a_live_call_is_in_the_history_and_a_refused_one_is_not() {
 #[tokio::test]
 async fn a_summary_adds_up() {
     let pair = CallPair::sign_up().await;
-    let (_, minutes) = talked(&pair).await;
+    let (_, minutes) = make_call(&pair).await;
     let answer = get(&pair, &pair.caller, "/calls/history/summary").await;
     let summary = &answer["summary"];
     for (field, value) in [
@@ -168,9 +168,9 @@ async fn a_summary_adds_up() {
 }
 
 #[tokio::test]
-async fn a_receipt_names_every_minute_for_the_parties_alone() {
+async fn only_the_parties_see_a_receipt_with_every_minute() {
     let pair = CallPair::sign_up().await;
-    let (call_id, minutes) = talked(&pair).await;
+    let (call_id, minutes) = make_call(&pair).await;
     let path = format!("/calls/{call_id}");
     for person in [&pair.caller, &pair.listener] {
         let receipt = get(&pair, person, &path).await;

@@ -1,4 +1,4 @@
-//! Section 1: how often one may ask.
+//! Section 1: rate limits.
 
 use futures::future::join_all;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use talktime_tests::{ExpectAnswer, connect_app};
 
 use crate::assert_problem;
 
-/// The feed's documented limit (section 5), requests a minute.
+/// The documented limit of the feed (section 5) in requests a minute.
 const FEED_LIMIT: u64 = 100;
 
 async fn feed(app: &ApiClient, token: &str) -> ApiAnswer {
@@ -23,7 +23,7 @@ fn number(answer: &ApiAnswer, header: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_feed_takes_a_hundred_requests_a_minute_of_each() {
+async fn the_feed_accepts_a_hundred_requests_a_minute_from_each_user() {
     let app = connect_app().await;
     let keen = app.sign_up(UserRole::User).await;
     for asked in 1..=FEED_LIMIT {
@@ -62,15 +62,15 @@ async fn a_burst_passes_no_more_than_the_limit() {
         let (passed, refused) = (count(200), count(429));
         println!("{burst} at once: {passed} passed, {refused} refused");
         assert!(passed <= FEED_LIMIT, "{burst} at once: {passed} passed");
-        // Who is refused for another reason, such as too many requests at once, has not passed.
+        // Requests that are refused for another reason, such as overload, do not count as passed.
         assert!(refused > 0, "{burst} at once: nobody was refused");
     }
 }
 
 #[tokio::test]
-async fn without_redis_each_gateway_counts_by_itself() {
+async fn each_gateway_counts_alone_without_redis() {
     let app = connect_app().await;
-    // Nothing listens there.
+    // No server listens on this port.
     let nowhere = ("TALKTIME_GATEWAY__REDIS__URL", "redis://127.0.0.1:1");
     let gateway = start_gateway(&[nowhere]).await;
     let keen = app.sign_up(UserRole::User).await;
@@ -82,20 +82,20 @@ async fn without_redis_each_gateway_counts_by_itself() {
     let refused = feed(&gateway.app, &keen.access_token).await;
     assert_problem(&refused, 429, "rate_limited");
     let uncounted = gateway
-        .metric("http_requests_uncounted_total", "feed")
+        .read_metric("http_requests_uncounted_total", "feed")
         .await;
     assert!((uncounted - 100.0).abs() < f64::EPSILON, "{uncounted}");
 }
 
 #[tokio::test]
-async fn who_is_nobody_is_told_so_before_anything_is_counted_for_them() {
+async fn requests_without_a_valid_token_are_refused_before_they_are_counted() {
     let app = connect_app().await;
     let answer = feed(&app, "nonsense").await;
     assert_problem(&answer, 401, "invalid_token");
     assert_eq!(answer.body["errors"], Value::Null);
 }
 
-/// A number for each class that none of the others has; more than this test asks.
+/// Returns a distinct limit for each class, greater than the number of requests of this test.
 const LIMITS: [(&str, &str); 6] = [
     ("auth", "1001"),
     ("feed", "1002"),
@@ -118,7 +118,7 @@ async fn every_endpoint_is_counted_in_the_class_that_the_document_names() {
     let person = connect_app().await.sign_up(UserRole::User).await;
     for operation in ApiDocument::read(&gateway.app).await.list_operations() {
         let method = operation.method.parse().expect("a method");
-        // Nobody asks, so that nothing is done, but where only people are counted.
+        // Requests without a token have no effect, except in classes that count users.
         let ask = gateway.app.request(method, &operation.fill_path("1"));
         let limit = &operation.content["x-rate-limit"];
         let ask = match limit["counted_by"].as_str() {

@@ -1,4 +1,4 @@
-//! Section 2 once more: bad input, races for one phone, and limits that no new code lifts.
+//! Section 2: invalid input, races for one phone, and limits that a new code does not reset.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn assert_waits(answer: &ApiAnswer, code: &str, secs_max: u64) {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_of_a_wrong_type_is_named() {
+async fn missing_fields_and_wrong_types_are_named() {
     let app = connect_app().await;
     for (path, body, fields) in [
         ("/auth/request_otp", json!({}), &["phone"][..]),
@@ -80,7 +80,7 @@ async fn what_is_missing_or_of_a_wrong_type_is_named() {
 }
 
 #[tokio::test]
-async fn no_code_opens_anything_for_what_is_no_phone() {
+async fn an_invalid_phone_is_refused_with_any_code() {
     let app = connect_app().await;
     for phone in ["", "+91", "nobody", "+91981234567\0", "+999123456789"] {
         let refused = verify(&app, phone, "123456").await;
@@ -103,7 +103,7 @@ async fn no_code_opens_anything_for_what_is_no_phone() {
 }
 
 #[tokio::test]
-async fn who_has_an_account_is_not_told_to_who_asks() {
+async fn the_answer_does_not_reveal_whether_a_phone_has_an_account() {
     let app = connect_app().await;
     let known = app.sign_up(UserRole::User).await.phone;
     let unknown = random_phone();
@@ -124,7 +124,7 @@ async fn who_has_an_account_is_not_told_to_who_asks() {
 }
 
 #[tokio::test]
-async fn a_resend_says_when_the_next_may_be_asked_for() {
+async fn a_refused_resend_states_when_the_next_is_possible() {
     let app = connect_app().await;
     let body = json!({"phone": random_phone()});
     assert_eq!(
@@ -136,7 +136,7 @@ async fn a_resend_says_when_the_next_may_be_asked_for() {
 }
 
 #[tokio::test]
-async fn after_twenty_wrong_tries_in_a_day_not_even_the_right_code_helps() {
+async fn the_right_code_is_refused_after_twenty_wrong_tries_in_a_day() {
     let app = connect_app().await;
     let phone = random_phone();
     for _ in 0..4 {
@@ -151,7 +151,7 @@ async fn after_twenty_wrong_tries_in_a_day_not_even_the_right_code_helps() {
 }
 
 #[tokio::test]
-async fn twenty_registrations_of_one_phone_make_one_account() {
+async fn twenty_concurrent_registrations_of_one_phone_create_one_account() {
     let app = connect_app().await;
     let phone = random_phone();
     let mut bodies = Vec::new();
@@ -191,7 +191,7 @@ async fn a_registration_whose_answer_was_lost_is_answered_again() {
 }
 
 #[tokio::test]
-async fn each_kind_of_token_is_good_for_its_own_purpose_alone() {
+async fn each_kind_of_token_serves_only_its_own_purpose() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let registration_token = registration_token(&app, &random_phone()).await;
@@ -212,8 +212,8 @@ async fn each_kind_of_token_is_good_for_its_own_purpose_alone() {
     assert_eq!(me.status, 200, "none of that logged anybody out: {me:?}");
 }
 
-/// Registers a new person; answers the body of the registration and the first answer.
-async fn registered(app: &TestApp) -> (Value, ApiAnswer) {
+/// Registers a user; returns the body of the registration and the first answer.
+async fn register_new_user(app: &TestApp) -> (Value, ApiAnswer) {
     let token = registration_token(app, &random_phone()).await;
     let body = registration(&token, &random_username("t"));
     let first = post(app, "/auth/register", body.clone()).await;
@@ -224,7 +224,7 @@ async fn registered(app: &TestApp) -> (Value, ApiAnswer) {
 #[tokio::test]
 async fn a_registration_is_repeated_with_the_same_tokens_while_they_are_unused() {
     let app = connect_app().await;
-    let (body, first) = registered(&app).await;
+    let (body, first) = register_new_user(&app).await;
     let again = post(&app, "/auth/register", body.clone()).await;
     assert_eq!((again.status, &again.body), (200, &first.body), "{again:?}");
     let mut other = body.clone();
@@ -246,7 +246,7 @@ async fn a_registration_is_repeated_with_the_same_tokens_while_they_are_unused()
 async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
     let app = connect_app().await;
     for way in ["logout", "logout_all", "end", "delete"] {
-        let (body, first) = registered(&app).await;
+        let (body, first) = register_new_user(&app).await;
         let token = first.body["access_token"].as_str().expect("a token");
         let ask = match way {
             "delete" => app.delete("/users/me"),
@@ -268,10 +268,10 @@ async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
 }
 
 #[tokio::test]
-async fn a_registration_that_races_its_deletion_makes_no_second_account() {
+async fn a_registration_that_races_its_deletion_creates_no_second_account() {
     let app = connect_app().await;
     for _ in 0..5 {
-        let (body, first) = registered(&app).await;
+        let (body, first) = register_new_user(&app).await;
         let token = first.body["access_token"].as_str().expect("a token");
         let delete = app.delete("/users/me").bearer(token).answer();
         let repeat = async {

@@ -29,6 +29,7 @@ mod presence;
 mod ratings;
 mod refunds;
 mod roles;
+mod samples;
 mod sessions;
 mod sockets;
 mod statements;

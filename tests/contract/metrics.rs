@@ -1,4 +1,4 @@
-//! What every process serves on `/metrics` is what `deploy/observability/README.md` says it is.
+//! Every process serves exactly the metrics that `deploy/observability/README.md` documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +14,15 @@ const PROCESSES: [&str; 7] = [
     "VERIFICATION",
     "GATEWAY",
 ];
-/// Of every metric, or of how a histogram is written down.
+/// Labels of every metric, and those of the format of histograms.
 const LABELS_OF_ALL: [&str; 3] = ["service", "le", "quantile"];
-/// What the operating system knows of a process: documented as a whole.
+/// Prefix of the metrics of the operating system, which are documented together.
 const OF_PROCESSES: &str = "process_";
 
 /// Metrics by name, and the names of their labels.
 type Metrics = BTreeMap<String, BTreeSet<String>>;
 
-/// The rows of the table that begins so.
+/// Returns the rows of the table with this heading.
 fn documented(heading: &str) -> Metrics {
     let rows = DOCUMENT
         .lines()
@@ -52,7 +52,7 @@ async fn served() -> Metrics {
     metrics
 }
 
-/// Reads a page in Prometheus' text format. A histogram's series are named after it, with an ending.
+/// Parses a page in the text format of Prometheus. The series of a histogram have its name with a suffix.
 fn read(page: &str, metrics: &mut Metrics) {
     let mut name = "";
     for line in page.lines() {
@@ -68,7 +68,7 @@ fn read(page: &str, metrics: &mut Metrics) {
     }
 }
 
-/// The label names of a line such as `name{a="1",b="2"} 3`.
+/// Returns the label names of a line such as `name{a="1",b="2"} 3`.
 fn labels_of(line: &str) -> Vec<String> {
     let inside = line
         .split_once('{')
@@ -84,7 +84,7 @@ fn labels_of(line: &str) -> Vec<String> {
 #[tokio::test]
 async fn every_documented_metric_is_served_and_every_served_one_documented() {
     let pair = CallPair::sign_up().await;
-    // One stays, one goes.
+    // One socket stays open, one is closed.
     let _socket = pair.app.open_socket("/ws/presence", &pair.listener).await;
     drop(pair.app.open_socket("/ws/presence", &pair.caller).await);
     let call_id = pair.start_call().await;

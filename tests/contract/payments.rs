@@ -1,4 +1,4 @@
-//! Sections 6 and 9: orders, proofs and gifts, as the sandbox has them.
+//! Sections 6 and 9: orders, proofs and gifts with the sandbox.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser};
@@ -62,7 +62,7 @@ async fn only_steps_of_the_card_can_be_ordered() {
 }
 
 #[tokio::test]
-async fn coins_are_bought_as_the_contract_says() {
+async fn coins_are_bought_as_the_contract_describes() {
     let pair = CallPair::sign_up_without_coins().await;
     let bought = add_coins(&pair, json!({"coins": 100, "money_amount": 49.5})).await;
     assert_eq!(bought.status, 200, "{bought:?}");
@@ -76,7 +76,7 @@ async fn coins_are_bought_as_the_contract_says() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_added() {
+async fn invalid_payments_add_no_coins() {
     let pair = CallPair::sign_up_without_coins().await;
     for body in [
         json!({"coins": 0}),
@@ -117,7 +117,7 @@ async fn what_cannot_be_added() {
 }
 
 #[tokio::test]
-async fn gifts_come_from_admins() {
+async fn only_admins_give_coins_away() {
     let pair = CallPair::sign_up_without_coins().await;
     for tx_type in ["bonus", "referral_bonus"] {
         let gift = json!({"coins": 50, "tx_type": tx_type});
@@ -151,7 +151,7 @@ async fn gifts_come_from_admins() {
 }
 
 #[tokio::test]
-async fn the_sandbox_takes_no_notices() {
+async fn the_sandbox_accepts_no_notifications() {
     let pair = CallPair::sign_up_without_coins().await;
     let notice = pair.app.post("/payments/webhook");
     let notice = notice.header("x-razorpay-event-id", "1").json(&json!({}));

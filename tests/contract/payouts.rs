@@ -1,4 +1,4 @@
-//! Section 6: bank details and withdrawals, and what admins decide.
+//! Section 6: bank details, withdrawals, and decisions of admins.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn decide(
         .await
 }
 
-/// A pair whose listener has earned at least a rupee and has a bank account.
+/// Returns a pair whose listener has earned at least a rupee and has bank details.
 async fn earned() -> CallPair {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
@@ -91,7 +91,7 @@ async fn bank_details_are_kept_and_come_back_masked() {
 }
 
 #[tokio::test]
-async fn what_is_no_bank_account_is_refused() {
+async fn invalid_bank_details_are_refused() {
     let pair = CallPair::sign_up_without_coins().await;
     for (field, value) in [
         ("account_number", "12345678"),
@@ -172,7 +172,7 @@ async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
 }
 
 #[tokio::test]
-async fn a_withdrawal_is_told_on_the_sockets_of_whose_it_is() {
+async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
     let pair = earned().await;
     let admin = make_admin(&pair).await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
@@ -199,7 +199,7 @@ async fn a_withdrawal_is_told_on_the_sockets_of_whose_it_is() {
 }
 
 #[tokio::test]
-async fn of_twenty_withdrawals_of_everything_one_wins() {
+async fn of_twenty_concurrent_withdrawals_of_everything_one_succeeds() {
     let pair = earned().await;
     let everything = pair.load_earned().await;
     let asked = join_all((0..20).map(|_| withdraw(&pair, everything.clone(), None))).await;
@@ -213,7 +213,7 @@ async fn of_twenty_withdrawals_of_everything_one_wins() {
 }
 
 #[tokio::test]
-async fn one_idempotency_key_asks_once() {
+async fn one_idempotency_key_creates_one_withdrawal() {
     let pair = earned().await;
     let first = withdraw(&pair, json!(0.5), Some("key")).await;
     let again = withdraw(&pair, json!(0.5), Some("key")).await;
@@ -225,7 +225,7 @@ async fn one_idempotency_key_asks_once() {
 }
 
 #[tokio::test]
-async fn a_rejected_withdrawal_comes_back() {
+async fn a_rejected_withdrawal_returns_the_money() {
     let pair = earned().await;
     let before = pair.load_earned().await;
     let asked = withdraw(&pair, json!(1), None).await;
@@ -253,7 +253,7 @@ async fn a_rejected_withdrawal_comes_back() {
 }
 
 #[tokio::test]
-async fn nobody_is_deleted_while_a_payout_is_in_progress() {
+async fn a_deletion_during_a_payout_is_refused() {
     let pair = earned().await;
     let asked = withdraw(&pair, json!(1), None).await;
     let id = &asked.body["withdrawal_id"];
@@ -288,7 +288,7 @@ async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
         let (asked, deleted) = tokio::join!(withdraw(&pair, json!(1), None), delete);
         assert!([200, 409].contains(&deleted.status), "{deleted:?}");
         if asked.status == 200 {
-            // Whichever came first, the sum can still be paid.
+            // In either order the sum can still be paid.
             let admin = make_admin(&pair).await;
             let paid = decide(&pair, admin, &asked.body["withdrawal_id"], "paid").await;
             assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
@@ -298,7 +298,7 @@ async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
 }
 
 #[tokio::test]
-async fn sums_that_cannot_be_withdrawn() {
+async fn invalid_sums_cannot_be_withdrawn() {
     let pair = earned().await;
     for amount in [json!(0), json!(-1), json!(0.001), json!(1e300), json!(1e12)] {
         let refused = withdraw(&pair, amount.clone(), None).await;

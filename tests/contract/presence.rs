@@ -1,4 +1,4 @@
-//! Section 4: who is online and who is busy.
+//! Section 4: online and busy statuses.
 
 use serde_json::json;
 use talktime_client::UserRole;
@@ -37,7 +37,7 @@ async fn a_status_can_be_read_and_changed() {
 }
 
 #[tokio::test]
-async fn a_change_of_nothing_and_an_absurd_wait_are_refused() {
+async fn an_empty_change_and_an_invalid_wait_are_refused() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let put = |body| {
@@ -155,7 +155,7 @@ async fn nobody_clears_the_busy_flag_of_a_live_call() {
 }
 
 #[tokio::test]
-async fn an_admin_has_presence_cleaned_up() {
+async fn an_admin_can_run_the_cleanup_of_presence() {
     let pair = CallPair::sign_up().await;
     let admin = pair.app.sign_up(UserRole::User).await;
     let clean_up = async |person| {
@@ -164,7 +164,7 @@ async fn an_admin_has_presence_cleaned_up() {
     };
     assert_problem(&clean_up(&admin).await, 403, "admin_only");
     run_dev(&["grant-admin", &admin.phone]).await;
-    // Busy by their own word, as nobody else is here; and busy with a live call.
+    // One busy flag was set by the user, and one belongs to a live call.
     let busy = json!({"is_busy": true});
     let put = pair.app.put("/users/me/status").as_user(&admin).json(&busy);
     assert_eq!(put.answer().await.body["is_busy"], true);

@@ -1,4 +1,4 @@
-//! Rating a listener: by the caller of a completed call, once, and what others see of it.
+//! Ratings: by the caller of a completed call, once, and as others see them.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ async fn rate(app: &TestApp, person: &AppUser, call_id: i64, body: &Value) -> Ap
     app.post(&path).as_user(person).json(body).answer().await
 }
 
-/// Two who have talked, and their call.
-async fn after_a_call() -> (CallPair, i64) {
+/// Makes a call; returns the pair and the call.
+async fn make_call() -> (CallPair, i64) {
     let pair = CallPair::sign_up().await;
     let call_id = talk(&pair).await;
     (pair, call_id)
@@ -47,8 +47,8 @@ async fn wait_for_rating(pair: &CallPair, expected: Value) {
 }
 
 #[tokio::test]
-async fn a_listeners_rating_is_the_mean_of_what_callers_say() {
-    let (pair, first) = after_a_call().await;
+async fn the_rating_of_a_listener_is_the_mean_of_all_ratings() {
+    let (pair, first) = make_call().await;
     let body = json!({"stars": 4, "comment": "Kind and patient"});
     let rated = rate(&pair.app, &pair.caller, first, &body).await;
     assert_eq!(rated.status, 200, "{rated:?}");
@@ -63,7 +63,7 @@ async fn a_listeners_rating_is_the_mean_of_what_callers_say() {
     }
     wait_for_rating(&pair, json!(4.67)).await;
 
-    // One's own rating may come along unchanged, and changes for nobody.
+    // The rating in a profile that is sent back is ignored.
     let unchanged = pair.app.put("/users/me").as_user(&pair.listener);
     let unchanged = unchanged.json(&json!({"rating": 4.67, "bio": "Hello"}));
     assert_eq!(unchanged.answer().await.body["bio"], "Hello");
@@ -73,8 +73,8 @@ async fn a_listeners_rating_is_the_mean_of_what_callers_say() {
 }
 
 #[tokio::test]
-async fn a_call_is_rated_once_however_often_at_a_time() {
-    let (pair, call_id) = after_a_call().await;
+async fn concurrent_ratings_of_a_call_count_once() {
+    let (pair, call_id) = make_call().await;
     let body = json!({"stars": 3});
     let answers = join_all((0..20).map(|_| rate(&pair.app, &pair.caller, call_id, &body))).await;
     let rated = answers.iter().filter(|answer| answer.status == 200).count();
@@ -117,8 +117,8 @@ async fn only_the_caller_of_a_completed_call_rates_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_rating_is_refused() {
-    let (pair, call_id) = after_a_call().await;
+async fn invalid_ratings_are_refused() {
+    let (pair, call_id) = make_call().await;
     for (body, status, code) in [
         (json!({"stars": 0}), 400, "invalid_stars"),
         (json!({"stars": 6}), 400, "invalid_stars"),
@@ -144,8 +144,8 @@ async fn what_is_no_rating_is_refused() {
     assert_eq!(rated.status, 200, "none of those counted: {rated:?}");
 }
 
-/// What is kept of a call's rating: stars and words.
-async fn kept(call_id: i64) -> Option<(i16, Option<String>)> {
+/// Loads the stored rating of a call: stars and comment.
+async fn load_stored_rating(call_id: i64) -> Option<(i16, Option<String>)> {
     let url = read_variable("CALLS_APP_DATABASE_URL");
     let calls = PgPool::connect_lazy(&url).expect("a valid url");
     sqlx::query_as("SELECT stars, comment FROM calls.call_ratings WHERE call_id = $1")
@@ -156,24 +156,24 @@ async fn kept(call_id: i64) -> Option<(i16, Option<String>)> {
 }
 
 #[tokio::test]
-async fn a_deleted_callers_words_go_and_their_stars_stay() {
-    let (pair, call_id) = after_a_call().await;
+async fn comments_of_a_deleted_caller_are_deleted_and_their_stars_remain() {
+    let (pair, call_id) = make_call().await;
     let body = json!({"stars": 2, "comment": "They know what I said"});
     let rated = rate(&pair.app, &pair.caller, call_id, &body).await;
     assert_eq!(rated.status, 200, "{rated:?}");
     let words = Some("They know what I said".to_owned());
-    assert_eq!(kept(call_id).await, Some((2, words)));
+    assert_eq!(load_stored_rating(call_id).await, Some((2, words)));
     let deleted = pair.app.delete("/users/me").as_user(&pair.caller);
     assert_eq!(deleted.answer().await.status, 200);
     wait_for("the words to go", || async {
-        (kept(call_id).await == Some((2, None))).then_some(())
+        (load_stored_rating(call_id).await == Some((2, None))).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_was_said_of_a_deleted_listener_goes_and_nothing_more_is_taken() {
-    let (pair, first) = after_a_call().await;
+async fn ratings_of_a_deleted_listener_are_deleted_and_refused() {
+    let (pair, first) = make_call().await;
     let second = talk(&pair).await;
     let five = json!({"stars": 5});
     let rated = rate(&pair.app, &pair.caller, first, &five).await;
@@ -181,7 +181,7 @@ async fn what_was_said_of_a_deleted_listener_goes_and_nothing_more_is_taken() {
     let deleted = pair.app.delete("/users/me").as_user(&pair.listener);
     assert_eq!(deleted.answer().await.status, 200);
     wait_for("the rating to go", || async {
-        kept(first).await.is_none().then_some(())
+        load_stored_rating(first).await.is_none().then_some(())
     })
     .await;
     let refused = rate(&pair.app, &pair.caller, second, &five).await;

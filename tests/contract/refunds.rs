@@ -1,5 +1,5 @@
-//! Sections 6 and 9: what a payment provider captures, refuses and takes back. The sandbox does neither, so these tests have a wallet of their own whose provider is Razorpay, as its documentation of
-//! orders and webhooks has it.
+//! Sections 6 and 9: captures, refusals and refunds of a payment provider. The sandbox has none of these, so these
+//! tests start a wallet whose provider imitates Razorpay, by its documentation of orders and webhooks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,17 +20,17 @@ use crate::sockets::{assert_quiet, open};
 const KEY_SECRET: &str = "opens orders";
 const WEBHOOK_SECRET: &str = "signs what the provider tells";
 
-/// What the provider's API answers about orders: payments by order.
+/// The payments that the API of the provider returns, by order.
 type Payments = Arc<Mutex<HashMap<String, Vec<Value>>>>;
 
-/// `POST /v1/orders` of the provider.
+/// Answers `POST /v1/orders` of the provider.
 async fn open_order(Json(order): Json<Value>) -> Json<Value> {
     assert_eq!(order["payment"]["capture"], "automatic");
     let id = format!("order_{}", order["receipt"].as_str().expect("a receipt"));
     Json(json!({"id": id, "entity": "order", "amount": order["amount"], "status": "created"}))
 }
 
-/// `GET /v1/orders/{order_id}/payments` of the provider.
+/// Answers `GET /v1/orders/{order_id}/payments` of the provider.
 async fn list_payments(
     State(payments): State<Payments>,
     Path(order_id): Path<String>,
@@ -40,8 +40,8 @@ async fn list_payments(
     Json(json!({"entity": "collection", "count": items.len(), "items": items}))
 }
 
-/// Listens as the provider; answers where.
-async fn provider(payments: Payments) -> String {
+/// Starts a server that imitates the provider; returns its address.
+async fn serve_provider(payments: Payments) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let router = Router::new()
@@ -52,13 +52,13 @@ async fn provider(payments: Payments) -> String {
     format!("http://{address}/v1")
 }
 
-/// A gateway whose wallet has this provider.
-async fn with_provider(payments: Payments) -> (GatewayReplica, ServiceReplica) {
+/// Starts a gateway whose wallet uses this provider.
+async fn start_with_provider(payments: Payments) -> (GatewayReplica, ServiceReplica) {
     let wallet = start_wallet(&[
         ("TALKTIME_WALLET__PAYMENTS__PROVIDER", "razorpay"),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__API_URL",
-            &provider(payments).await,
+            &serve_provider(payments).await,
         ),
         (
             "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID",
@@ -83,26 +83,26 @@ fn sign(secret: &str, text: &str) -> String {
     hex::encode(hmac::sign(&key, text.as_bytes()))
 }
 
-/// The provider notifies us with this body, as it signs it.
+/// Sends a signed notification with this body.
 async fn notify_with(gateway: &ApiClient, body: String) -> ApiAnswer {
     let signature = sign(WEBHOOK_SECRET, &body);
     let notice = gateway
         .post("/payments/webhook")
         .header("x-razorpay-signature", &signature)
-        // The same for the same notice, and for no other.
+        // A repeated notification has the same id.
         .header("x-razorpay-event-id", &signature)
         .body("application/json", body);
     notice.answer().await
 }
 
-/// The provider notifies us of something that happened.
-async fn tell(gateway: &ApiClient, event: &str, payload: Value) {
+/// Sends a signed notification of an event.
+async fn notify(gateway: &ApiClient, event: &str, payload: Value) {
     let body = json!({"entity": "event", "event": event, "payload": payload}).to_string();
     let received = notify_with(gateway, body).await;
     assert_eq!(received.status, 200, "{event}: {received:?}");
 }
 
-/// An order of 300 coins at 150 rupees.
+/// Opens an order for 300 coins at 150 rupees.
 async fn order(gateway: &ApiClient, payer: &AppUser) -> String {
     let order = gateway.post("/payments/orders").as_user(payer);
     let order = order.json(&json!({"amount_rupees": 150})).answer().await;
@@ -120,7 +120,7 @@ fn payment(order_id: &str, amount: i64, status: &str) -> Value {
     })
 }
 
-/// The app sends what the checkout handed to it.
+/// Sends the proof that the checkout returns to the app.
 async fn prove(gateway: &ApiClient, payer: &AppUser, order_id: &str) -> ApiAnswer {
     let payment_id = format!("pay_{order_id}");
     let proof = json!({
@@ -144,7 +144,7 @@ async fn coins(app: &ApiClient, payer: &AppUser) -> Value {
 #[tokio::test]
 async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     let payments = Payments::default();
-    let (gateway, _wallet) = with_provider(payments.clone()).await;
+    let (gateway, _wallet) = start_with_provider(payments.clone()).await;
     let app = connect_app().await;
     let payer = app.sign_up(UserRole::User).await;
     let order_id = order(&gateway.app, &payer).await;
@@ -165,7 +165,7 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     refunded["amount_refunded"] = json!(15_000);
     let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 15_000}});
     let payload = json!({"payment": {"entity": refunded}, "refund": refund});
-    tell(&gateway.app, "refund.processed", payload).await;
+    notify(&gateway.app, "refund.processed", payload).await;
     assert_eq!(coins(&app, &payer).await, 0);
     let again = prove(&gateway.app, &payer, &order_id).await;
     assert_problem(&again, 409, "payment_reversed");
@@ -180,25 +180,25 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_what_the_order_costs_is_not_credited() {
-    let (gateway, _wallet) = with_provider(Payments::default()).await;
+async fn a_payment_that_differs_from_its_order_is_not_credited() {
+    let (gateway, _wallet) = start_with_provider(Payments::default()).await;
     let app = connect_app().await;
     let payer = app.sign_up(UserRole::User).await;
     let order_id = order(&gateway.app, &payer).await;
     let underpaid = payment(&order_id, 100, "captured");
     let payload = json!({"payment": {"entity": underpaid}});
-    tell(&gateway.app, "payment.captured", payload).await;
+    notify(&gateway.app, "payment.captured", payload).await;
     assert_eq!(coins(&app, &payer).await, 0);
     let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 100}});
     let payload = json!({"payment": {"entity": underpaid}, "refund": refund});
-    tell(&gateway.app, "refund.processed", payload).await;
+    notify(&gateway.app, "refund.processed", payload).await;
     assert_eq!(coins(&app, &payer).await, 0);
     assert_books_are_right().await;
 }
 
 #[tokio::test]
-async fn whatever_the_provider_signed_is_received() {
-    let (gateway, _wallet) = with_provider(Payments::default()).await;
+async fn every_signed_notification_is_accepted() {
+    let (gateway, _wallet) = start_with_provider(Payments::default()).await;
     let app = connect_app().await;
     let payer = app.sign_up(UserRole::User).await;
     let first = order(&gateway.app, &payer).await;
@@ -208,11 +208,11 @@ async fn whatever_the_provider_signed_is_received() {
     twice["order_id"] = json!(second);
     for payment in [&paid, &twice] {
         let payload = json!({"payment": {"entity": payment}});
-        tell(&gateway.app, "payment.captured", payload).await;
+        notify(&gateway.app, "payment.captured", payload).await;
     }
     assert_eq!(coins(&app, &payer).await, 300, "one payment pays one order");
     for event in ["settlement.processed", "payment.captured", "new.event"] {
-        tell(&gateway.app, event, json!({"other": {"entity": {}}})).await;
+        notify(&gateway.app, event, json!({"other": {"entity": {}}})).await;
     }
     for body in ["[]", "not JSON", "{}"] {
         let received = notify_with(&gateway.app, body.to_owned()).await;
@@ -228,8 +228,8 @@ async fn whatever_the_provider_signed_is_received() {
 }
 
 #[tokio::test]
-async fn a_refund_reaches_the_socket_of_who_had_paid() {
-    let (gateway, _wallet) = with_provider(Payments::default()).await;
+async fn a_refund_is_sent_to_the_socket_of_the_buyer() {
+    let (gateway, _wallet) = start_with_provider(Payments::default()).await;
     let app = connect_app().await;
     let (payer, other) = (
         app.sign_up(UserRole::User).await,
@@ -239,7 +239,7 @@ async fn a_refund_reaches_the_socket_of_who_had_paid() {
     let (mut others, _) = open(&app, "/ws/notifications", &other).await;
     let order_id = order(&gateway.app, &payer).await;
     let payment = json!({"entity": payment(&order_id, 15_000, "captured")});
-    tell(
+    notify(
         &gateway.app,
         "payment.captured",
         json!({"payment": payment}),
@@ -250,7 +250,7 @@ async fn a_refund_reaches_the_socket_of_who_had_paid() {
 
     let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 15_000}});
     let refunded = json!({"payment": payment, "refund": refund});
-    tell(&gateway.app, "refund.processed", refunded).await;
+    notify(&gateway.app, "refund.processed", refunded).await;
     let reversed = own.receive_type("payment_reversed", WAIT_MAX).await;
     let reversed = reversed.expect("told");
     let expected = json!({

@@ -1,4 +1,4 @@
-//! Roles: admins are made by an operator alone, and it is audited.
+//! Roles: only an operator makes admins, which is audited.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -7,7 +7,7 @@ use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev,
 
 use crate::assert_problem;
 
-async fn audited(person: &AppUser) -> Vec<(String, Option<String>)> {
+async fn list_audited_actions(person: &AppUser) -> Vec<(String, Option<String>)> {
     let url = read_variable("AUTH_APP_DATABASE_URL");
     let auth = PgPool::connect_lazy(&url).expect("a valid url");
     sqlx::query_as(
@@ -26,7 +26,7 @@ async fn roles(app: &TestApp, person: &AppUser) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn an_admin_is_made_and_unmade_by_an_operator_and_both_are_audited() {
+async fn granting_and_revoking_the_admin_role_is_audited() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let pending = || {
@@ -51,7 +51,7 @@ async fn an_admin_is_made_and_unmade_by_an_operator_and_both_are_audited() {
         by("role_revoked", "admin by asha"),
     ];
     wait_for("both to be audited", || async {
-        (audited(&person).await == expected).then_some(())
+        (list_audited_actions(&person).await == expected).then_some(())
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Section 2: where one is logged in, and the end of it.
+//! Section 2: sessions and their end.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, connect_app, wait_for};
 use crate::sockets::open;
 use crate::{assert_fields, assert_problem};
 
-async fn sessions(app: &TestApp, person: &AppUser) -> Vec<Value> {
+async fn list_sessions(app: &TestApp, person: &AppUser) -> Vec<Value> {
     let listed = app.get("/auth/sessions").as_user(person).answer().await;
     assert_eq!(listed.status, 200, "{listed:?}");
     listed.body["sessions"].as_array().expect("a list").clone()
@@ -24,18 +24,18 @@ async fn refresh(app: &TestApp, person: &AppUser) -> ApiAnswer {
         .await
 }
 
-async fn assert_in(app: &TestApp, person: &AppUser) {
+async fn assert_logged_in(app: &TestApp, person: &AppUser) {
     let me = app.get("/users/me").as_user(person).answer().await;
     assert_eq!(me.status, 200, "{me:?}");
 }
 
-async fn assert_out(app: &TestApp, person: &AppUser) {
+async fn assert_logged_out(app: &TestApp, person: &AppUser) {
     let me = app.get("/users/me").as_user(person).answer().await;
     assert_problem(&me, 401, "token_revoked");
     assert_problem(&refresh(app, person).await, 401, "invalid_refresh_token");
 }
 
-/// Logs in once more, on a device of this name.
+/// Logs in on a device with this name.
 async fn log_in(app: &TestApp, person: &AppUser, device: &str) -> AppUser {
     let sent = app.post("/auth/request_otp");
     let sent = sent.json(&json!({"phone": person.phone})).answer().await;
@@ -58,7 +58,7 @@ async fn sessions_are_listed_with_their_devices() {
     let app = connect_app().await;
     let here = app.sign_up(UserRole::User).await;
     log_in(&app, &here, "Pixel 9").await;
-    let listed = sessions(&app, &here).await;
+    let listed = list_sessions(&app, &here).await;
     assert_eq!(listed.len(), 2, "{listed:?}");
     for session in &listed {
         assert_fields(
@@ -82,26 +82,26 @@ async fn sessions_are_listed_with_their_devices() {
 }
 
 #[tokio::test]
-async fn a_lost_phone_is_logged_out_from_elsewhere() {
+async fn a_session_can_be_ended_from_another_device() {
     let app = connect_app().await;
     let here = app.sign_up(UserRole::User).await;
     let lost = log_in(&app, &here, "lost").await;
-    let listed = sessions(&app, &here).await;
+    let listed = list_sessions(&app, &here).await;
     let id = listed[0]["session_id"].as_str().expect("an id");
     let end = || app.delete(&format!("/auth/sessions/{id}"));
     assert_problem(&end().answer().await, 401, "missing_token");
     let stranger = app.sign_up(UserRole::User).await;
     let others = end().as_user(&stranger).answer().await;
     assert_problem(&others, 404, "session_not_found");
-    assert_in(&app, &lost).await;
+    assert_logged_in(&app, &lost).await;
 
     let ended = end().as_user(&here).answer().await;
     assert_eq!(
         (ended.status, &ended.body),
         (200, &json!({"message": "Session ended"}))
     );
-    assert_out(&app, &lost).await;
-    assert_in(&app, &here).await;
+    assert_logged_out(&app, &lost).await;
+    assert_logged_in(&app, &here).await;
     let again = end().as_user(&here).answer().await;
     assert_problem(&again, 404, "session_not_found");
     for nonsense in ["nonsense", "%ff", "7"] {
@@ -113,7 +113,7 @@ async fn a_lost_phone_is_logged_out_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn who_ends_the_last_of_their_sessions_is_offline() {
+async fn a_user_who_ends_their_last_session_is_offline() {
     let app = connect_app().await;
     let here = app.sign_up(UserRole::User).await;
     let there = log_in(&app, &here, "there").await;
@@ -125,7 +125,7 @@ async fn who_ends_the_last_of_their_sessions_is_offline() {
         status.body["is_online"] == true
     };
     let end_current = async |person: &AppUser| {
-        let listed = sessions(&app, person).await;
+        let listed = list_sessions(&app, person).await;
         let current = listed.iter().find(|session| session["is_current"] == true);
         let id = &current.expect("the one that asks")["session_id"];
         let path = format!("/auth/sessions/{}", id.as_str().expect("an id"));
@@ -142,7 +142,7 @@ async fn who_ends_the_last_of_their_sessions_is_offline() {
 }
 
 #[tokio::test]
-async fn everywhere_is_every_token_and_a_new_login_holds() {
+async fn logging_out_everywhere_ends_every_token_and_allows_a_new_login() {
     let app = connect_app().await;
     let here = app.sign_up(UserRole::User).await;
     let there = log_in(&app, &here, "there").await;
@@ -153,11 +153,11 @@ async fn everywhere_is_every_token_and_a_new_login_holds() {
         (ended.status, &ended.body),
         (200, &json!({"message": "Logged out everywhere"}))
     );
-    assert_out(&app, &here).await;
-    assert_out(&app, &there).await;
+    assert_logged_out(&app, &here).await;
+    assert_logged_out(&app, &there).await;
     let back = log_in(&app, &here, "back").await;
-    assert_in(&app, &back).await;
-    assert_eq!(sessions(&app, &back).await.len(), 1);
+    assert_logged_in(&app, &back).await;
+    assert_eq!(list_sessions(&app, &back).await.len(), 1);
 }
 
 #[tokio::test]
@@ -176,11 +176,11 @@ async fn a_logout_ends_every_token_and_socket_of_its_session() {
         refresh_token: token("refresh_token"),
         ..before.clone()
     };
-    assert_in(&app, &before).await;
+    assert_logged_in(&app, &before).await;
 
     let left = app.post("/auth/logout").as_user(&after).answer().await;
     assert_eq!(left.status, 200, "{left:?}");
-    // The old socket still sends what it has to send.
+    // The old socket may still send pending messages.
     let _ = here.send(&json!({"type": "ping"})).await;
 
     for person in [&before, &after] {
@@ -207,8 +207,8 @@ async fn a_logout_ends_every_token_and_socket_of_its_session() {
     assert_eq!(seen.body["is_online"], false, "{seen:?}");
 }
 
-/// Beats of one session until its token is refused, as many phones send them.
-async fn beat_until_refused(app: &TestApp, person: &AppUser) {
+/// Sends heartbeats of one session until its token is refused, like many phones at once.
+async fn send_heartbeats_until_refused(app: &TestApp, person: &AppUser) {
     loop {
         let beat = app
             .post("/users/me/heartbeat")
@@ -230,9 +230,9 @@ async fn heartbeats_that_race_a_logout_leave_nobody_online() {
         people.push(app.sign_up(UserRole::Listener).await);
     }
     join_all(people.iter().map(|person| async {
-        let beats = join_all((0..4).map(|_| beat_until_refused(&app, person)));
+        let beats = join_all((0..4).map(|_| send_heartbeats_until_refused(&app, person)));
         let logout = async {
-            // In the midst of the beats.
+            // The logout happens between heartbeats.
             tokio::time::sleep(Duration::from_millis(100)).await;
             let left = app.post("/auth/logout").as_user(person).answer().await;
             assert_eq!(left.status, 200, "{left:?}");
@@ -241,7 +241,7 @@ async fn heartbeats_that_race_a_logout_leave_nobody_online() {
     }))
     .await;
 
-    // Every beat has been answered, and so nothing of them is under way.
+    // Every heartbeat has been answered, so none is under way.
     let ids: Vec<String> = people
         .iter()
         .map(|person| person.user_id.to_string())

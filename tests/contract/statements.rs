@@ -1,4 +1,4 @@
-//! Sections 6 and 7: what people see of their coins and rupees.
+//! Sections 6 and 7: histories of coins and rupees.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser};
@@ -12,14 +12,14 @@ async fn get(pair: &CallPair, person: &AppUser, path: &str) -> ApiAnswer {
     pair.app.get(path).as_user(person).answer().await
 }
 
-async fn must_get(pair: &CallPair, person: &AppUser, path: &str) -> Value {
+async fn get_ok(pair: &CallPair, person: &AppUser, path: &str) -> Value {
     let answer = get(pair, person, path).await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
 
-/// A pair that had a call; answers its id and the minutes that were paid.
-async fn talked() -> (CallPair, i64, i64) {
+/// Makes a call; returns its id and the paid minutes.
+async fn make_call() -> (CallPair, i64, i64) {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let ended = pair.end_call(&pair.caller, call_id).await;
@@ -33,11 +33,11 @@ async fn talked() -> (CallPair, i64, i64) {
 }
 
 #[tokio::test]
-async fn a_call_shows_in_the_histories_of_both() {
-    let (pair, call_id, minutes) = talked().await;
+async fn a_call_is_in_the_histories_of_both_parties() {
+    let (pair, call_id, minutes) = make_call().await;
     let coins = 10 * minutes;
 
-    let history = must_get(&pair, &pair.caller, "/transactions/user").await;
+    let history = get_ok(&pair, &pair.caller, "/transactions/user").await;
     assert_fields(&history, &PAGING);
     assert_eq!(history["total"], minutes + 1);
     assert_eq!(history["current_balance"], 300 - coins);
@@ -53,7 +53,7 @@ async fn a_call_shows_in_the_histories_of_both() {
     assert_eq!(newest["money_change"], 0);
     assert_eq!(newest["call_id"], call_id);
 
-    let earned = must_get(&pair, &pair.listener, "/wallet/earnings").await;
+    let earned = get_ok(&pair, &pair.listener, "/wallet/earnings").await;
     assert_fields(&earned, &PAGING);
     assert_eq!(earned["total_calls"], 1);
     assert_eq!(earned["total_coins"], coins);
@@ -67,7 +67,7 @@ async fn a_call_shows_in_the_histories_of_both() {
     assert_eq!(call["duration_minutes"], minutes);
     assert_eq!(call["call_type"], "audio");
 
-    let rupees = must_get(&pair, &pair.listener, "/transactions/listener").await;
+    let rupees = get_ok(&pair, &pair.listener, "/transactions/listener").await;
     assert_fields(&rupees, &PAGING);
     assert_eq!(rupees["total"], 1);
     assert_eq!(rupees["current_balance"], 0);
@@ -82,8 +82,8 @@ async fn a_call_shows_in_the_histories_of_both() {
 
 #[tokio::test]
 async fn the_balance_of_calls_shows_the_newest_lines() {
-    let (pair, _, minutes) = talked().await;
-    let coins = must_get(&pair, &pair.caller, "/calls/balance").await;
+    let (pair, _, minutes) = make_call().await;
+    let coins = get_ok(&pair, &pair.caller, "/calls/balance").await;
     assert_eq!(coins["user_id"], pair.caller.user_id);
     assert_eq!(coins["current_balance"], 300 - 10 * minutes);
     assert_eq!(coins["total_spent"], 10 * minutes);
@@ -104,7 +104,7 @@ async fn recharges_are_listed_page_by_page() {
         let recharged = pair.app.recharge(&pair.caller, rupees).await;
         assert_eq!(recharged.expect("answered").status, 200);
     }
-    let first = must_get(&pair, &pair.caller, "/calls/recharge/history?per_page=2").await;
+    let first = get_ok(&pair, &pair.caller, "/calls/recharge/history?per_page=2").await;
     let paging = json!({
         "page": 1, "per_page": 2, "total": 3, "has_next": true, "has_previous": false
     });
@@ -124,7 +124,7 @@ async fn recharges_are_listed_page_by_page() {
     }
     assert_eq!(newest["payment_method"], "upi");
     assert_eq!(newest["status"], "completed");
-    let last = must_get(
+    let last = get_ok(
         &pair,
         &pair.caller,
         "/calls/recharge/history?per_page=2&page=2",
@@ -137,16 +137,16 @@ async fn recharges_are_listed_page_by_page() {
 
 #[tokio::test]
 async fn a_history_is_filtered_by_type() {
-    let (pair, ..) = talked().await;
+    let (pair, ..) = make_call().await;
     for (tx_type, total) in [("purchase", 1), ("bonus", 0), ("earn", 0)] {
         let path = format!("/transactions/user?tx_type={tx_type}");
         assert_eq!(
-            must_get(&pair, &pair.caller, &path).await["total"],
+            get_ok(&pair, &pair.caller, &path).await["total"],
             total,
             "{tx_type}"
         );
     }
-    let spent = must_get(&pair, &pair.caller, "/transactions/user?tx_type=spend").await;
+    let spent = get_ok(&pair, &pair.caller, "/transactions/user?tx_type=spend").await;
     assert!(spent["total"].as_i64() >= Some(1), "{spent}");
     assert_problem(
         &get(&pair, &pair.caller, "/transactions/user?tx_type=gift").await,
@@ -168,7 +168,7 @@ async fn only_listeners_see_earnings_and_pages_are_bounded() {
     let pair = CallPair::sign_up_without_coins().await;
     for path in ["/wallet/earnings", "/transactions/listener"] {
         assert_problem(&get(&pair, &pair.caller, path).await, 403, "listener_only");
-        let empty = must_get(&pair, &pair.listener, path).await;
+        let empty = get_ok(&pair, &pair.listener, path).await;
         assert_eq!(empty["has_next"], false, "{empty}");
     }
     for path in [
@@ -191,9 +191,9 @@ async fn only_listeners_see_earnings_and_pages_are_bounded() {
 
 #[tokio::test]
 async fn earnings_are_summed_by_day_week_and_month() {
-    let (pair, _, minutes) = talked().await;
+    let (pair, _, minutes) = make_call().await;
     let path = "/wallet/earnings/summary";
-    let summary = must_get(&pair, &pair.listener, path).await;
+    let summary = get_ok(&pair, &pair.listener, path).await;
     let expected = json!({
         "calls": 1, "minutes": minutes, "coins": 10 * minutes, "paise": 100 * minutes
     });
@@ -207,7 +207,7 @@ async fn earnings_are_summed_by_day_week_and_month() {
     assert_eq!(days[0]["calls"], 0);
 
     let date = today["date"].as_str().expect("a date");
-    let one = must_get(
+    let one = get_ok(
         &pair,
         &pair.listener,
         &format!("{path}?from={date}&to={date}"),

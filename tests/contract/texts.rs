@@ -1,4 +1,4 @@
-//! What every field that people write text into takes, and what it refuses.
+//! Texts that fields accept and refuse.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
@@ -7,8 +7,8 @@ use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev};
 
 use crate::assert_problem;
 
-/// What nobody sees, or what makes a text look like another one.
-const UNSEEN: [&str; 8] = [
+/// Characters that are invisible or make a text look like another one.
+const INVISIBLE: [&str; 8] = [
     "\0", "\u{200B}", "\u{202E}", "\u{2066}", "\u{200F}", "\u{AD}", "\u{3164}", "\u{FEFF}",
 ];
 
@@ -27,7 +27,7 @@ async fn send(
 }
 
 #[tokio::test]
-async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
+async fn interests_of_any_script_are_found_in_any_case() {
     let app = connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     let viewer = app.sign_up(UserRole::User).await;
@@ -46,12 +46,15 @@ async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
     assert_eq!(changed.status, 200, "{changed:?}");
     for interest in interests.iter().chain(&["CHESS"]) {
         let query = [("interests", *interest), ("language", "HI")];
-        assert!(sees(&app, &viewer, &listener, &query).await, "{interest}");
+        assert!(
+            is_in_feed(&app, &viewer, &listener, &query).await,
+            "{interest}"
+        );
     }
     for language in ["hi-in", "hi"] {
-        assert!(sees(&app, &viewer, &listener, &[("language", language)]).await);
+        assert!(is_in_feed(&app, &viewer, &listener, &[("language", language)]).await);
     }
-    assert!(!sees(&app, &viewer, &listener, &[("language", "hi-Latn")]).await);
+    assert!(!is_in_feed(&app, &viewer, &listener, &[("language", "hi-Latn")]).await);
     for query in [
         "interests=mu%E2%80%8Bsic",
         "interests=%E2%80%AEmusic",
@@ -64,7 +67,12 @@ async fn interests_are_words_of_any_script_and_are_found_whatever_their_case() {
     }
 }
 
-async fn sees(app: &TestApp, viewer: &AppUser, listener: &AppUser, query: &[(&str, &str)]) -> bool {
+async fn is_in_feed(
+    app: &TestApp,
+    viewer: &AppUser,
+    listener: &AppUser,
+    query: &[(&str, &str)],
+) -> bool {
     let feed = app.get("/feed/listeners?per_page=100&sort_by=recent");
     let feed = feed.query(query).as_user(viewer).answer().await;
     assert_eq!(feed.status, 200, "{feed:?}");
@@ -74,26 +82,50 @@ async fn sees(app: &TestApp, viewer: &AppUser, listener: &AppUser, query: &[(&st
         .any(|each| each["user_id"] == listener.user_id)
 }
 
-/// Asks with each unseen character in a field of a body that is right otherwise: path, body, the field and
-/// the code of the refusal.
-async fn assert_refuses_unseen(
+/// Asserts that each invisible character in a field of an otherwise valid body is refused. `fields` contains path,
+/// body, field and the code of the refusal.
+async fn assert_refuses_invisible(
     app: &TestApp,
     person: &AppUser,
     method: &str,
     fields: &[(&str, Value, &str, &str)],
 ) {
     for (path, body, field, code) in fields {
-        for unseen in UNSEEN {
+        for invisible in INVISIBLE {
             let mut body = body.clone();
-            body[*field] = json!(format!("Devi {unseen}Rao"));
+            body[*field] = json!(format!("Devi {invisible}Rao"));
             let refused = send(app, person, method, path, &body).await;
             assert_problem(&refused, 400, code);
         }
     }
 }
 
+/// Asserts that invisible characters are refused in lists, addresses and forms.
+async fn assert_refuses_invisible_elsewhere(app: &TestApp, listener: &AppUser) {
+    for invisible in INVISIBLE {
+        let body = json!({"interests": [format!("mu{invisible}sic")]});
+        let refused = send(app, listener, "PUT", "/users/me", &body).await;
+        assert_problem(&refused, 400, "invalid_interests");
+        let body = json!({"profile_image_url": format!("https://example.com/{invisible}a.png")});
+        let refused = send(app, listener, "PUT", "/users/me", &body).await;
+        assert_problem(&refused, 400, "invalid_profile_image_url");
+        let form = form(
+            "a.wav",
+            &audio::wav(40),
+            Some(&format!("my {invisible}voice")),
+        );
+        let upload = app
+            .post("/verification/upload-audio-file")
+            .as_user(listener);
+        let refused = upload.body(FORM_TYPE, form).answer().await;
+        assert_problem(&refused, 400, "invalid_text");
+        let detail = refused.body["detail"].as_str().expect("a reason");
+        assert!(detail.contains("invisible characters"), "{detail}");
+    }
+}
+
 #[tokio::test]
-async fn no_text_of_a_person_has_unseen_characters() {
+async fn texts_of_users_refuse_invisible_characters() {
     let pair = CallPair::sign_up().await;
     let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
     let call_id = pair.start_call().await;
@@ -127,7 +159,7 @@ async fn no_text_of_a_person_has_unseen_characters() {
             "invalid_bank_details",
         ),
     ];
-    assert_refuses_unseen(app, listener, "PUT", &put).await;
+    assert_refuses_invisible(app, listener, "PUT", &put).await;
     let sample = json!({"audio_url": "https://samples.example.com/a.mp3"});
     let post = [
         ("/block", block, "reason", "invalid_reason"),
@@ -144,29 +176,14 @@ async fn no_text_of_a_person_has_unseen_characters() {
             "invalid_text",
         ),
     ];
-    assert_refuses_unseen(app, listener, "POST", &post).await;
+    assert_refuses_invisible(app, listener, "POST", &post).await;
     let rated = [(&*rating, json!({"stars": 5}), "comment", "invalid_comment")];
-    assert_refuses_unseen(app, caller, "POST", &rated).await;
-    for unseen in UNSEEN {
-        let body = json!({"interests": [format!("mu{unseen}sic")]});
-        let refused = send(app, listener, "PUT", "/users/me", &body).await;
-        assert_problem(&refused, 400, "invalid_interests");
-        let body = json!({"profile_image_url": format!("https://example.com/{unseen}a.png")});
-        let refused = send(app, listener, "PUT", "/users/me", &body).await;
-        assert_problem(&refused, 400, "invalid_profile_image_url");
-        let form = form("a.wav", &audio::wav(40), Some(&format!("my {unseen}voice")));
-        let upload = app
-            .post("/verification/upload-audio-file")
-            .as_user(listener);
-        let refused = upload.body(FORM_TYPE, form).answer().await;
-        assert_problem(&refused, 400, "invalid_text");
-        let detail = refused.body["detail"].as_str().expect("a reason");
-        assert!(detail.contains("invisible characters"), "{detail}");
-    }
+    assert_refuses_invisible(app, caller, "POST", &rated).await;
+    assert_refuses_invisible_elsewhere(app, listener).await;
 }
 
 #[tokio::test]
-async fn no_text_of_an_admin_has_unseen_characters() {
+async fn texts_of_admins_refuse_invisible_characters() {
     let pair = CallPair::sign_up().await;
     let admin = &pair.caller;
     run_dev(&["grant-admin", &admin.phone]).await;
@@ -193,5 +210,5 @@ async fn no_text_of_an_admin_has_unseen_characters() {
             "invalid_text",
         ),
     ];
-    assert_refuses_unseen(&pair.app, admin, "POST", &post).await;
+    assert_refuses_invisible(&pair.app, admin, "POST", &post).await;
 }

@@ -1,4 +1,4 @@
-//! Section 3: one's own profile.
+//! Section 3: the own profile.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -49,7 +49,7 @@ async fn a_profile_has_every_field_of_the_contract() {
 }
 
 #[tokio::test]
-async fn what_is_changed_changes_and_the_rest_stays() {
+async fn an_update_changes_only_the_given_fields() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let change = json!({"bio": "Good listener", "interests": ["music", "film"], "country": "IN"});
@@ -98,7 +98,7 @@ async fn a_name_that_is_taken_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_deleted_user_is_gone_and_so_are_their_tokens() {
+async fn a_deleted_user_and_their_tokens_are_gone() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let other = app.sign_up(UserRole::User).await;
@@ -152,7 +152,7 @@ async fn a_deletion_may_have_a_reason() {
 }
 
 #[tokio::test]
-async fn nobody_is_deleted_in_the_middle_of_a_call() {
+async fn a_deletion_during_a_call_is_refused() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let refused = pair
@@ -215,7 +215,7 @@ async fn every_field_rule_of_a_profile_holds() {
 }
 
 #[tokio::test]
-async fn twenty_who_take_one_name_at_once_get_it_once() {
+async fn of_twenty_concurrent_changes_to_one_name_one_succeeds() {
     let app = connect_app().await;
     let people = join_all((0..20).map(|_| app.sign_up(UserRole::User))).await;
     let wish = json!({"username": random_username("wish")});

@@ -6,36 +6,10 @@ use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
 use talktime_tests::{ExpectAnswer, TestApp};
 
-use crate::verification_reviews::review_sample;
+use crate::samples::{fetch_address, read_status, review_sample, upload_file, upload_form};
 use crate::{assert_fields, assert_problem};
 
 const MIB: usize = 1024 * 1024;
-
-pub(crate) async fn upload(app: &TestApp, person: &AppUser, file: &[u8]) -> ApiAnswer {
-    upload_form(app, person, form("sample.mp3", file, Some("my voice"))).await
-}
-
-async fn upload_form(app: &TestApp, person: &AppUser, form: Vec<u8>) -> ApiAnswer {
-    let ask = app.post("/verification/upload-audio-file").as_user(person);
-    ask.body(FORM_TYPE, form).answer().await
-}
-
-pub(crate) async fn read_status(app: &TestApp, person: &AppUser) -> Value {
-    let answer = app
-        .get("/verification/status")
-        .as_user(person)
-        .answer()
-        .await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.body
-}
-
-pub(crate) async fn fetch_address(address: &Value) -> (u16, Vec<u8>) {
-    let address = address.as_str().expect("an address");
-    let response = reqwest::get(address).await.expect("the store answers");
-    let status = response.status().as_u16();
-    (status, response.bytes().await.expect("a body").to_vec())
-}
 
 #[tokio::test]
 async fn a_sample_of_each_format_is_served_unchanged() {
@@ -111,7 +85,7 @@ async fn files_that_are_no_samples_are_refused() {
         ("301 s", audio::wav(301), "invalid_audio_duration"),
         ("an hour", audio::aac(3_600), "invalid_audio_duration"),
     ] {
-        let refused = upload(&app, &listener, &file).await;
+        let refused = upload_file(&app, &listener, &file).await;
         assert_eq!(
             (refused.status, refused.code()),
             (400, code),
@@ -123,7 +97,11 @@ async fn files_that_are_no_samples_are_refused() {
     assert_eq!(status["current_verification"], Value::Null);
     for (what, file) in [("30 s", audio::wav(30)), ("5 min", audio::wav(300))] {
         let listener = app.sign_up(UserRole::Listener).await;
-        assert_eq!(upload(&app, &listener, &file).await.status, 200, "{what}");
+        assert_eq!(
+            upload_file(&app, &listener, &file).await.status,
+            200,
+            "{what}"
+        );
     }
 }
 
@@ -140,11 +118,11 @@ async fn a_sample_has_at_most_ten_megabytes() {
         file.resize(length, 0);
         file
     };
-    let refused = upload(&app, &listener, &padded(10 * MIB + 1)).await;
+    let refused = upload_file(&app, &listener, &padded(10 * MIB + 1)).await;
     assert_problem(&refused, 413, "audio_too_large");
-    let much = upload(&app, &listener, &padded(11 * MIB)).await;
+    let much = upload_file(&app, &listener, &padded(11 * MIB)).await;
     assert_problem(&much, 413, "audio_too_large");
-    let accepted = upload(&app, &listener, &padded(10 * MIB)).await;
+    let accepted = upload_file(&app, &listener, &padded(10 * MIB)).await;
     assert_eq!(accepted.status, 200, "{accepted:?}");
 }
 
@@ -182,7 +160,7 @@ async fn only_listeners_submit_samples_and_only_admins_review_them() {
     let app = talktime_tests::connect_app().await;
     let user = app.sign_up(UserRole::User).await;
     assert_problem(
-        &upload(&app, &user, &audio::wav(40)).await,
+        &upload_file(&app, &user, &audio::wav(40)).await,
         403,
         "listener_only",
     );
@@ -214,7 +192,7 @@ async fn one_of_ten_concurrent_uploads_is_accepted() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     let file = audio::wav(31);
-    let answers = join_all((0..10).map(|_| upload(&app, &listener, &file))).await;
+    let answers = join_all((0..10).map(|_| upload_file(&app, &listener, &file))).await;
     let accepted = answers.iter().filter(|answer| answer.status == 200);
     assert_eq!(accepted.count(), 1, "{answers:?}");
     for refused in answers.iter().filter(|answer| answer.status != 200) {

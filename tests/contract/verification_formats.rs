@@ -5,7 +5,7 @@ use talktime_client::UserRole;
 use talktime_tests::{ExpectAnswer, audio};
 
 use crate::assert_problem;
-use crate::verification::upload;
+use crate::samples::upload_file;
 
 #[tokio::test]
 async fn a_ticket_accepts_the_media_types_that_phones_send() {
@@ -42,7 +42,7 @@ async fn the_refusal_of_another_codec_lists_the_accepted_formats() {
     let entry = amr.windows(4).position(|name| name == b"mp4a");
     amr[entry.expect("a sample entry")..][..4].copy_from_slice(b"samr");
     for file in [adpcm, amr] {
-        let refused = upload(&app, &listener, &file).await;
+        let refused = upload_file(&app, &listener, &file).await;
         assert_problem(&refused, 400, "unsupported_audio");
         let detail = refused.body["detail"].as_str().expect("a reason");
         for format in ["MP3", "WAV", "M4A", "AAC"] {
@@ -57,7 +57,7 @@ async fn a_recording_with_an_unfinished_header_is_accepted() {
     let bytes = u32::try_from(40 * audio::WAV_BYTES_PER_SEC).expect("small");
     for claimed in [0, u32::MAX, i32::MAX.unsigned_abs(), bytes - 8] {
         let listener = app.sign_up(UserRole::Listener).await;
-        let accepted = upload(&app, &listener, &audio::wav_claiming(bytes, claimed)).await;
+        let accepted = upload_file(&app, &listener, &audio::wav_claiming(bytes, claimed)).await;
         assert_eq!(accepted.status, 200, "{claimed:#x}: {accepted:?}");
     }
 }

@@ -8,24 +8,13 @@ use talktime_tests::audio;
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{EventLog, ExpectAnswer, TestApp, WAIT_MAX, run_dev, wait_for};
 
-use crate::verification::{fetch_address, read_status, upload};
+use crate::samples::{fetch_address, read_status, review_sample, upload_file};
 use crate::{assert_fields, assert_problem};
 
 pub(crate) async fn sign_up_admin(app: &TestApp) -> AppUser {
     let admin = app.sign_up(UserRole::User).await;
     run_dev(&["grant-admin", &admin.phone]).await;
     admin
-}
-
-pub(crate) async fn review_sample(
-    app: &TestApp,
-    admin: &AppUser,
-    id: &Value,
-    action: &str,
-) -> ApiAnswer {
-    let body = json!({"verification_id": id, "action": action, "reviewer_notes": "heard"});
-    let ask = app.post("/admin/verification/review").as_user(admin);
-    ask.json(&body).answer().await
 }
 
 async fn find_verified_in_feed(
@@ -44,7 +33,7 @@ async fn find_verified_in_feed(
 
 /// Uploads a sample and returns its id.
 async fn upload_sample(app: &TestApp, listener: &AppUser) -> Value {
-    let answer = upload(app, listener, &audio::wav(40)).await;
+    let answer = upload_file(app, listener, &audio::wav(40)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body["verification_id"].clone()
 }
@@ -245,7 +234,7 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
     );
     let (admin, watcher) = (sign_up_admin(&app).await, app.sign_up(UserRole::User).await);
     let approve = async || {
-        let accepted = upload(&app, &listener, &audio::wav(40)).await;
+        let accepted = upload_file(&app, &listener, &audio::wav(40)).await;
         let id = &accepted.body["verification_id"];
         assert_eq!(review_sample(&app, &admin, id, "approve").await.status, 200);
     };
@@ -320,7 +309,7 @@ async fn admins_page_through_the_pending_samples() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     let admin = sign_up_admin(&app).await;
-    let id = upload(&app, &listener, &audio::aac(40)).await.body["verification_id"].clone();
+    let id = upload_file(&app, &listener, &audio::aac(40)).await.body["verification_id"].clone();
     let mut found = None;
     for page in 1..100 {
         let path = format!("/admin/verification/pending?page={page}&per_page=100");

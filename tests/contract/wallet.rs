@@ -24,7 +24,7 @@ fn step(amount_rupees: i64) -> Value {
 }
 
 #[tokio::test]
-async fn every_step_of_the_card_buys_its_coins() {
+async fn every_amount_of_the_rate_card_buys_its_coins() {
     let pair = CallPair::sign_up_without_coins().await;
     let mut balance = 0;
     for (rupees, coins) in [(150, 300), (300, 600), (500, 1_000), (1_000, 2_000)] {
@@ -64,7 +64,7 @@ async fn a_recharge_without_a_payment_method_is_paid_with_upi() {
 }
 
 #[tokio::test]
-async fn what_is_not_on_the_card_buys_nothing() {
+async fn amounts_outside_the_rate_card_are_refused() {
     let pair = CallPair::sign_up_without_coins().await;
     for amount in [
         json!(0),
@@ -93,7 +93,7 @@ async fn what_is_not_on_the_card_buys_nothing() {
 }
 
 #[tokio::test]
-async fn one_idempotency_key_buys_once_even_at_once() {
+async fn concurrent_recharges_with_one_key_buy_once() {
     let pair = CallPair::sign_up_without_coins().await;
     let answers = join_all((0..20).map(|_| recharge(&pair, Some("key-1"), step(150)))).await;
     for answer in &answers {
@@ -112,7 +112,7 @@ async fn one_idempotency_key_buys_once_even_at_once() {
 }
 
 #[tokio::test]
-async fn the_same_key_of_two_people_is_two_keys() {
+async fn the_same_key_of_two_users_counts_as_two() {
     let (one, other) = (
         CallPair::sign_up_without_coins().await,
         CallPair::sign_up_without_coins().await,

@@ -1,7 +1,5 @@
-//! The wallet dies in the middle of ten thousand charges: what it acknowledged is in the journal, and
-//! what it did not is charged once when it is asked again.
-//!
-//! So many charges are asked for over gRPC, as calls does.
+//! The wallet is killed during ten thousand charges: acknowledged ones are in the journal, and the others are
+//! charged once when they are repeated. The charges are gRPC requests, like those of calls.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,27 +16,27 @@ use talktime_tests::{assert_books_are_right, read_variable, run_dev, wait_for};
 use tokio::sync::Notify;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::take_stack;
+use crate::lock_stack;
 
 const CHARGES: i64 = 10_000;
 const AT_ONCE: usize = 64;
-/// Acknowledged charges after which the wallet dies.
+/// Acknowledged charges after which the wallet is killed.
 const KILLED_AFTER: usize = 3_000;
-/// Far above the ids that registration gives.
+/// First user id, far above those of registered users.
 const FIRST_PAYER: i64 = 3_000_000_000;
 const PAYERS: i64 = 20;
 const FIRST_CALL: i64 = 3_000_000_000;
 
-fn wallet() -> WalletServiceClient<Channel> {
+fn connect_wallet() -> WalletServiceClient<Channel> {
     let endpoint = Endpoint::from_shared(read_variable("WALLET_GRPC_URL")).expect("an address");
     WalletServiceClient::new(endpoint.connect_lazy())
 }
 
-fn payer_of(call_id: i64) -> i64 {
+fn choose_payer(call_id: i64) -> i64 {
     FIRST_PAYER + call_id % PAYERS
 }
 
-/// Exactly what all charges together cost.
+/// The exact price of all charges.
 async fn give_coins() {
     for payer in 0..PAYERS {
         let request = AddCoinsRequest {
@@ -47,16 +45,16 @@ async fn give_coins() {
             tx_type: "purchase".to_owned(),
             ..AddCoinsRequest::default()
         };
-        wallet().add_coins(request).await.expect("given");
+        connect_wallet().add_coins(request).await.expect("given");
     }
 }
 
-/// Charges a call's first minute; whether the wallet said that it did.
-async fn is_charged(mut wallet: WalletServiceClient<Channel>, call_id: i64) -> bool {
+/// Charges the first minute of a call; returns whether the wallet acknowledged it.
+async fn charge_first_minute(mut wallet: WalletServiceClient<Channel>, call_id: i64) -> bool {
     let charge = ChargeRequest {
         call_id,
         minute: 1,
-        user_id: payer_of(call_id),
+        user_id: choose_payer(call_id),
         coins: 1,
         ..ChargeRequest::default()
     };
@@ -68,21 +66,21 @@ async fn is_charged(mut wallet: WalletServiceClient<Channel>, call_id: i64) -> b
             Some(Outcome::Charged(_)) => true,
             refused => panic!("call {call_id}: {refused:?}"),
         },
-        // Dead, or dying: the outcome is unknown.
+        // The wallet is dead or dying, so the outcome is unknown.
         Err(_) => false,
     }
 }
 
-/// Charges everything and kills the wallet on the way; answers the calls that were acknowledged.
+/// Charges all calls and kills the wallet meanwhile; returns the acknowledged calls.
 async fn charge_and_kill() -> BTreeSet<i64> {
     let acknowledged = AtomicUsize::new(0);
     let enough = Notify::new();
-    let wallet = wallet();
+    let wallet = connect_wallet();
     let charging = stream::iter(FIRST_CALL..FIRST_CALL + CHARGES)
         .map(|call_id| {
             let (wallet, acknowledged, enough) = (wallet.clone(), &acknowledged, &enough);
             async move {
-                let is_charged = is_charged(wallet, call_id).await;
+                let is_charged = charge_first_minute(wallet, call_id).await;
                 let before = acknowledged.fetch_add(usize::from(is_charged), Ordering::SeqCst);
                 if before + 1 == KILLED_AFTER {
                     enough.notify_one();
@@ -101,8 +99,8 @@ async fn charge_and_kill() -> BTreeSet<i64> {
     charged
 }
 
-/// The calls whose charges are in the journal, once for each row.
-async fn in_journal(database: &mut PgConnection) -> Vec<i64> {
+/// Lists the calls of all charges in the journal, once for each row.
+async fn list_journal_calls(database: &mut PgConnection) -> Vec<i64> {
     sqlx::query_scalar(
         "SELECT t.call_id FROM wallet.journal AS j JOIN wallet.transfers AS t USING (transfer_id)
          WHERE t.kind = 'charge' AND t.call_id >= $1 AND t.call_id < $2 ORDER BY t.call_id",
@@ -115,8 +113,8 @@ async fn in_journal(database: &mut PgConnection) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn what_the_wallet_acknowledged_is_in_the_journal() {
-    let _stack = take_stack().await;
+async fn acknowledged_charges_are_in_the_journal() {
+    let _stack = lock_stack().await;
     give_coins().await;
     let acknowledged = charge_and_kill().await;
     assert!(acknowledged.len() >= KILLED_AFTER);
@@ -125,7 +123,10 @@ async fn what_the_wallet_acknowledged_is_in_the_journal() {
 
     let database = read_variable("WALLET_APP_DATABASE_URL");
     let mut database = PgConnection::connect(&database).await.expect("connected");
-    let kept: BTreeSet<i64> = in_journal(&mut database).await.into_iter().collect();
+    let kept: BTreeSet<i64> = list_journal_calls(&mut database)
+        .await
+        .into_iter()
+        .collect();
     let lost: Vec<String> = acknowledged
         .difference(&kept)
         .map(|call_id| charge_id(*call_id, 1))
@@ -133,15 +134,17 @@ async fn what_the_wallet_acknowledged_is_in_the_journal() {
     assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
 
     run_dev(&["start", "wallet"]).await;
-    let wallet = wallet();
+    let wallet = connect_wallet();
     for call_id in (FIRST_CALL..FIRST_CALL + CHARGES).filter(|call| !acknowledged.contains(call)) {
         wait_for("a charge asked for again", || async {
-            is_charged(wallet.clone(), call_id).await.then_some(())
+            charge_first_minute(wallet.clone(), call_id)
+                .await
+                .then_some(())
         })
         .await;
     }
     let calls: Vec<i64> = (FIRST_CALL..FIRST_CALL + CHARGES).collect();
-    assert_eq!(in_journal(&mut database).await, calls, "each once");
+    assert_eq!(list_journal_calls(&mut database).await, calls, "each once");
     for payer in 0..PAYERS {
         let user_id = FIRST_PAYER + payer;
         let balance = wallet

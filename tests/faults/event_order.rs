@@ -1,4 +1,4 @@
-//! Events of one call are told in their order, while NATS pauses and two replicas publish.
+//! Sockets get the events of one call in their order, while NATS pauses and two replicas publish.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use talktime_tests::replica::start_calls;
 use talktime_tests::{CallPair, WAIT_MAX, read_variable, run_dev};
 use tokio::process::Command;
 
-use crate::take_stack;
+use crate::lock_stack;
 
 const ROUNDS: usize = 12;
 const PAUSE: Duration = Duration::from_secs(2);
 
-async fn nats_pid() -> String {
+async fn read_nats_pid() -> String {
     let variables = run_dev(&["env"]).await;
     let pid = variables
         .lines()
@@ -26,7 +26,7 @@ async fn nats_pid() -> String {
     pid.expect("NATS runs").to_owned()
 }
 
-async fn signal(pid: &str, signal: &str) {
+async fn send_signal(pid: &str, signal: &str) {
     let sent = Command::new("kill").args([signal, pid]).status().await;
     assert!(sent.expect("kill runs").success());
 }
@@ -49,8 +49,8 @@ async fn last_sequence(stream: &Stream) -> u64 {
         .last_sequence
 }
 
-/// What the stream holds of a call after `sequence`, in its order.
-async fn told_of(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&'static str> {
+/// Reads the events of a call from the stream after `sequence`, in their order.
+async fn read_call_events(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&'static str> {
     let mut told = Vec::new();
     for sequence in sequence + 1..=last_sequence(stream).await {
         let message = stream.get_raw_message(sequence).await.expect("stored");
@@ -64,8 +64,8 @@ async fn told_of(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&'static s
     told
 }
 
-/// What a socket hears of a call, up to its end; minutes are left out.
-async fn heard_of(socket: &mut AppSocket, call_id: i64) -> Vec<Value> {
+/// Receives the messages about a call up to its end, without those about minutes.
+async fn receive_call_messages(socket: &mut AppSocket, call_id: i64) -> Vec<Value> {
     let mut heard = Vec::new();
     loop {
         let is_it = |message: &Value| {
@@ -85,10 +85,10 @@ async fn heard_of(socket: &mut AppSocket, call_id: i64) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_call_starts_before_it_ends_on_every_socket_though_nats_pauses() {
-    let _stack = take_stack().await;
+async fn every_socket_gets_the_start_before_the_end_although_nats_pauses() {
+    let _stack = lock_stack().await;
     let mut replica = start_calls().await;
-    let pid = nats_pid().await;
+    let pid = read_nats_pid().await;
     let stream = stream().await;
     let mut wrong = Vec::new();
     for round in 1..=ROUNDS {
@@ -96,24 +96,24 @@ async fn a_call_starts_before_it_ends_on_every_socket_though_nats_pauses() {
         let mut of_caller = pair.app.open_socket("/ws/calls", &pair.caller).await;
         let mut of_listener = pair.app.open_socket("/ws/calls", &pair.listener).await;
         let before = last_sequence(&stream).await;
-        signal(&pid, "-STOP").await;
+        send_signal(&pid, "-STOP").await;
         let ended = async {
             let call_id = pair.start_call().await;
-            // The other replica looks for events twice a second.
+            // The other replica polls for events twice a second.
             tokio::time::sleep(PAUSE / 2).await;
             let ended = pair.end_call(&pair.caller, call_id).await;
             assert_eq!(ended.status, 200, "{ended:?}");
             call_id
         };
         let (call_id, ()) = tokio::join!(ended, tokio::time::sleep(PAUSE));
-        signal(&pid, "-CONT").await;
+        send_signal(&pid, "-CONT").await;
         for socket in [&mut of_caller, &mut of_listener] {
-            let heard = heard_of(socket, call_id).await;
+            let heard = receive_call_messages(socket, call_id).await;
             if heard != ["call_started", "call_ended"] {
                 wrong.push(format!("round {round}: a socket heard {heard:?}"));
             }
         }
-        let told = told_of(&stream, before, call_id).await;
+        let told = read_call_events(&stream, before, call_id).await;
         if told != ["call_started", "call_ended"] {
             wrong.push(format!("round {round}: the stream has {told:?}"));
         }

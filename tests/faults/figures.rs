@@ -1,4 +1,4 @@
-//! What is published of a call's end is what its receipt says, though the last minute cannot be paid.
+//! The published figures of a call are those of its receipt, even if the last minute cannot be paid.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -9,15 +9,15 @@ use talktime_tests::{
     wait_for,
 };
 
-use crate::kill::{arm, disarm, is_dead};
-use crate::take_stack;
+use crate::kill::{arm_failpoint, disarm_failpoint, is_dead};
+use crate::lock_stack;
 
 /// Coins of the five video minutes that the caller can pay.
 const PAID_COINS: i64 = 300;
 /// Seconds of these minutes on the test stack.
 const PAID_SECS: i64 = 10;
 
-async fn call_by_video(pair: &CallPair) -> i64 {
+async fn start_video_call(pair: &CallPair) -> i64 {
     let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let started = pair.app.post("/calls/start").as_user(&pair.caller);
     let started = started.json(&body).answer().await;
@@ -25,15 +25,15 @@ async fn call_by_video(pair: &CallPair) -> i64 {
     started.body["call_id"].as_i64().expect("an id")
 }
 
-async fn receipt_of(pair: &CallPair, call_id: i64) -> Value {
+async fn load_receipt(pair: &CallPair, call_id: i64) -> Value {
     let receipt = pair.app.get(&format!("/calls/{call_id}"));
     let receipt = receipt.as_user(&pair.caller).answer().await;
     assert_eq!(receipt.status, 200, "{receipt:?}");
     receipt.body
 }
 
-/// The end of a call as it is published next.
-async fn published_end(events: &mut EventLog, call_id: i64) -> CallEnded {
+/// Receives the next published end of a call.
+async fn next_published_end(events: &mut EventLog, call_id: i64) -> CallEnded {
     let ended = events.receive_matching(|kind| match kind {
         Kind::CallEnded(ended) => ended.call_id == call_id,
         _ => false,
@@ -59,8 +59,8 @@ fn assert_is_receipt(ended: &CallEnded, receipt: &Value) {
     );
 }
 
-/// The feed's totals of the listener: calls, and seconds of all of them.
-async fn feed_totals(pair: &CallPair) -> (i64, i64) {
+/// Returns the totals of the listener in the feed: calls, and the seconds of all of them.
+async fn load_feed_totals(pair: &CallPair) -> (i64, i64) {
     let pool = PgPool::connect(&read_variable("PROFILE_APP_DATABASE_URL")).await;
     let pool = pool.expect("connected");
     let totals = sqlx::query_as(
@@ -71,15 +71,15 @@ async fn feed_totals(pair: &CallPair) -> (i64, i64) {
     totals.await.expect("readable")
 }
 
-/// The call is hung up in its sixth minute, which nobody has charged since the wallet is away. When the
-/// wallet returns, there are no coins for it, and the call was five minutes long.
+/// The call ends in its sixth minute, which cannot be charged because the wallet is unavailable. When the wallet
+/// returns, there are no coins for that minute, so the call has lasted five minutes.
 #[tokio::test]
 async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up().await;
     let mut events = EventLog::subscribe("events.calls.>").await;
     let mut socket = pair.app.open_socket("/ws/calls", &pair.listener).await;
-    let call_id = call_by_video(&pair).await;
+    let call_id = start_video_call(&pair).await;
     wait_for("the last minute that coins pay for", || async {
         (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == PAID_COINS).then_some(())
     })
@@ -96,21 +96,21 @@ async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
         pair.are_both_free().await.then_some(())
     })
     .await;
-    let unsettled = receipt_of(&pair, call_id).await;
+    let unsettled = load_receipt(&pair, call_id).await;
     assert_eq!(unsettled["status"], "ongoing", "{unsettled}");
     for field in ["end_time", "duration_seconds", "duration_minutes"] {
         assert!(unsettled[field].is_null(), "{field}: {unsettled}");
     }
 
     run_dev(&["start", "wallet"]).await;
-    // The app asks again, which is faster than the sweeper, or not.
+    // The app repeats the request, possibly before the sweeper settles the call.
     wait_for("the settlement", || async {
         let ended = pair.end_call(&pair.caller, call_id).await;
         [200, 404].contains(&ended.status).then_some(())
     })
     .await;
-    let ended = published_end(&mut events, call_id).await;
-    let receipt = receipt_of(&pair, call_id).await;
+    let ended = next_published_end(&mut events, call_id).await;
+    let receipt = load_receipt(&pair, call_id).await;
     assert_eq!(receipt["status"], "dropped", "{receipt}");
     assert_eq!(receipt["duration_minutes"], 5, "{receipt}");
     assert_eq!(receipt["duration_seconds"], PAID_SECS, "{receipt}");
@@ -133,17 +133,17 @@ async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
         assert_eq!(told[field], receipt[field], "{field}: {told}");
     }
     wait_for("the feed to count the call", || async {
-        (feed_totals(&pair).await == (1, PAID_SECS)).then_some(())
+        (load_feed_totals(&pair).await == (1, PAID_SECS)).then_some(())
     })
     .await;
     assert_books_are_right().await;
 }
 
-/// Calls dies at each step of a settlement that the figures of a call wait for: they are published once, as
-/// the receipt says them.
+/// Calls dies at each step of a settlement on which the figures depend; they are published once and equal the
+/// receipt.
 #[tokio::test]
 async fn figures_that_follow_the_settlement_survive_a_crash_at_every_step() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     for failpoint in [
         "calls.settle.decided",
         "calls.settle.settled",
@@ -154,7 +154,7 @@ async fn figures_that_follow_the_settlement_survive_a_crash_at_every_step() {
         let mut events = EventLog::subscribe("events.calls.>").await;
         let call_id = pair.start_call().await;
         run_dev(&["kill", "wallet"]).await;
-        arm("calls", failpoint).await;
+        arm_failpoint("calls", failpoint).await;
         wait_for("a minute that is not charged", || async {
             let ongoing = pair.load_ongoing_call(&pair.caller).await;
             let charged_secs = ongoing["coins_spent"].as_i64()? / 5;
@@ -169,12 +169,12 @@ async fn figures_that_follow_the_settlement_survive_a_crash_at_every_step() {
             is_dead("calls").await.then_some(())
         })
         .await;
-        disarm("calls").await;
-        let ended = published_end(&mut events, call_id).await;
-        let receipt = receipt_of(&pair, call_id).await;
+        disarm_failpoint("calls").await;
+        let ended = next_published_end(&mut events, call_id).await;
+        let receipt = load_receipt(&pair, call_id).await;
         assert_is_receipt(&ended, &receipt);
         wait_for("the feed to count the call once", || async {
-            (feed_totals(&pair).await == (1, ended.duration_seconds)).then_some(())
+            (load_feed_totals(&pair).await == (1, ended.duration_seconds)).then_some(())
         })
         .await;
         assert_books_are_right().await;

@@ -1,31 +1,31 @@
-//! `kill -9` at every step: nothing is lost, nothing is doubled, nobody stays busy.
+//! `kill -9` at every step: nothing is lost, nothing happens twice, nobody stays busy.
 //!
-//! A service started with `TALKTIME_FAILPOINT` dies when it reaches that point. Then it is started
-//! without, and what the dead one left must be finished or undone by itself.
+//! A service that is started with `TALKTIME_FAILPOINT` dies when it reaches that point. Then it is started
+//! without it, and must finish or undo what the dead process has left.
 
 use sqlx::{Connection, PgConnection};
 use talktime_tests::{CallPair, assert_books_are_right, read_variable, run_dev, wait_for};
 
-use crate::take_stack;
+use crate::lock_stack;
 
 const RATE_COINS: i64 = 10;
 const RECHARGED_COINS: i64 = 300;
 
-pub(crate) async fn arm(service: &str, failpoint: &str) {
+pub(crate) async fn arm_failpoint(service: &str, failpoint: &str) {
     let variable = format!("TALKTIME_FAILPOINT={failpoint}");
     run_dev(&["restart", service, "--no-build", "--env", &variable]).await;
 }
 
-pub(crate) async fn disarm(service: &str) {
+pub(crate) async fn disarm_failpoint(service: &str) {
     run_dev(&["restart", service, "--no-build"]).await;
 }
 
-/// The call that the caller is on; none when there is none.
-async fn live_call(pair: &CallPair) -> Option<i64> {
+/// Returns the id of the caller's live call.
+async fn find_live_call(pair: &CallPair) -> Option<i64> {
     pair.load_ongoing_call(&pair.caller).await["call_id"].as_i64()
 }
 
-/// Waits until no start is half done. The sweeper drops the row of an undone start once its lease ends, and
+/// Waits until no start is unfinished. The sweeper drops the row of an undone start once its lease ends, and
 /// updates presence then: that would reach the failpoint of a later test.
 async fn wait_until_no_start_is_half_done() {
     wait_for("every start to be live or gone", || async {
@@ -41,12 +41,12 @@ async fn wait_until_no_start_is_half_done() {
     .await;
 }
 
-/// After a start that was cut off: either there is a call, paid once, which can be ended, or there
-/// never was one. Both people are free afterwards and can talk again.
+/// Asserts that an interrupted start has either led to a call that was paid once and can be ended, or left
+/// nothing behind. Afterwards both people are free and can start another call.
 async fn assert_finished_or_undone(pair: &CallPair) {
     let coins = wait_for("the start to be finished or undone", || async {
         let coins = pair.load_coins().await;
-        match live_call(pair).await {
+        match find_live_call(pair).await {
             Some(call_id) => {
                 let ended = pair.end_call(&pair.caller, call_id).await;
                 (ended.status == 200).then(|| ended.body["remaining_coins"].clone())
@@ -65,7 +65,7 @@ async fn assert_finished_or_undone(pair: &CallPair) {
     .await;
     assert_books_are_right().await;
 
-    // A start that died before it could say so holds both people until its lease ends.
+    // A start that was killed keeps both people busy until its lease ends.
     let before = pair.load_coins().await;
     let call_id = wait_for("another call", || async {
         let started = pair.request_call().await;
@@ -81,19 +81,19 @@ async fn assert_finished_or_undone(pair: &CallPair) {
 async fn kill_at_start(service: &str, failpoint: &str) {
     let pair = CallPair::sign_up().await;
     wait_until_no_start_is_half_done().await;
-    arm(service, failpoint).await;
+    arm_failpoint(service, failpoint).await;
     let cut_off = pair.request_call().await;
     assert!(
         [200, 503].contains(&cut_off.status),
         "{failpoint}: {cut_off:?}"
     );
-    disarm(service).await;
+    disarm_failpoint(service).await;
     assert_finished_or_undone(&pair).await;
 }
 
 #[tokio::test]
-async fn calls_dies_at_every_step_of_a_start() {
-    let _stack = take_stack().await;
+async fn a_start_survives_a_kill_of_calls_at_every_step() {
+    let _stack = lock_stack().await;
     for failpoint in [
         "calls.start.before_reserved",
         "calls.start.reserved",
@@ -106,24 +106,24 @@ async fn calls_dies_at_every_step_of_a_start() {
 }
 
 #[tokio::test]
-async fn wallet_dies_around_the_commit_of_a_charge() {
-    let _stack = take_stack().await;
+async fn a_start_survives_a_kill_of_the_wallet_around_its_charge() {
+    let _stack = lock_stack().await;
     for failpoint in ["wallet.charge.before_commit", "wallet.charge.committed"] {
         kill_at_start("wallet", failpoint).await;
     }
 }
 
 #[tokio::test]
-async fn presence_dies_around_the_commit_of_busy() {
-    let _stack = take_stack().await;
+async fn a_start_survives_a_kill_of_presence_around_its_update() {
+    let _stack = lock_stack().await;
     for failpoint in ["presence.call.before_commit", "presence.call.committed"] {
         kill_at_start("presence", failpoint).await;
     }
 }
 
 #[tokio::test]
-async fn calls_dies_while_a_refused_start_is_undone() {
-    let _stack = take_stack().await;
+async fn an_undo_survives_a_kill_of_calls_at_every_step() {
+    let _stack = lock_stack().await;
     for failpoint in [
         "calls.undo.before_freed",
         "calls.undo.freed",
@@ -131,10 +131,10 @@ async fn calls_dies_while_a_refused_start_is_undone() {
         "calls.undo.dropped",
     ] {
         let pair = CallPair::sign_up_without_coins().await;
-        arm("calls", failpoint).await;
+        arm_failpoint("calls", failpoint).await;
         let cut_off = pair.request_call().await;
         assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
-        disarm("calls").await;
+        disarm_failpoint("calls").await;
         wait_for("the undone start to be gone", || async {
             let refused = pair.request_call().await;
             (refused.status == 400 && refused.body["code"] == "insufficient_coins").then_some(())
@@ -147,15 +147,15 @@ async fn calls_dies_while_a_refused_start_is_undone() {
     }
 }
 
-/// A call that is ended while `service` dies at `failpoint`: it is settled all the same, once.
+/// Ends a call while `service` dies at `failpoint`, and asserts that it is settled once.
 async fn kill_at_end(service: &str, failpoint: &str) {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    arm(service, failpoint).await;
-    // A call may have begun another minute while the service restarted.
+    arm_failpoint(service, failpoint).await;
+    // Another minute may have begun during the restart.
     let cut_off = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
-    disarm(service).await;
+    disarm_failpoint(service).await;
     end_if_live(&pair).await;
     wait_for("both free", || async {
         pair.are_both_free().await.then_some(())
@@ -165,13 +165,13 @@ async fn kill_at_end(service: &str, failpoint: &str) {
 }
 
 async fn end_if_live(pair: &CallPair) {
-    if let Some(call_id) = live_call(pair).await {
+    if let Some(call_id) = find_live_call(pair).await {
         let ended = pair.end_call(&pair.caller, call_id).await;
         assert!([200, 404].contains(&ended.status), "{ended:?}");
     }
 }
 
-/// The listener has earned one rupee for every ten coins that the caller spent, and something.
+/// Asserts that the listener has earned one rupee for every ten coins that the caller spent.
 async fn assert_settled_exactly(pair: &CallPair, failpoint: &str) {
     wait_for("the settlement", || async {
         let spent = RECHARGED_COINS - pair.load_coins().await;
@@ -187,8 +187,8 @@ async fn assert_settled_exactly(pair: &CallPair, failpoint: &str) {
 }
 
 #[tokio::test]
-async fn calls_dies_at_every_step_of_an_end() {
-    let _stack = take_stack().await;
+async fn an_end_survives_a_kill_of_calls_at_every_step() {
+    let _stack = lock_stack().await;
     for failpoint in [
         "calls.end.before_settling",
         "calls.end.settling",
@@ -202,16 +202,16 @@ async fn calls_dies_at_every_step_of_an_end() {
 }
 
 #[tokio::test]
-async fn wallet_dies_around_the_commit_of_a_settlement() {
-    let _stack = take_stack().await;
+async fn an_end_survives_a_kill_of_the_wallet_around_its_settlement() {
+    let _stack = lock_stack().await;
     for failpoint in ["wallet.settle.before_commit", "wallet.settle.committed"] {
         kill_at_end("wallet", failpoint).await;
     }
 }
 
 #[tokio::test]
-async fn calls_dies_at_every_step_of_a_minute() {
-    let _stack = take_stack().await;
+async fn a_minute_survives_a_kill_of_calls_at_every_step() {
+    let _stack = lock_stack().await;
     for failpoint in [
         "calls.bill.charged",
         "calls.bill.before_recorded",
@@ -219,8 +219,8 @@ async fn calls_dies_at_every_step_of_a_minute() {
     ] {
         let pair = CallPair::sign_up().await;
         pair.start_call().await;
-        arm_and_await_death("calls", failpoint).await;
-        disarm("calls").await;
+        arm_and_wait_for_death("calls", failpoint).await;
+        disarm_failpoint("calls").await;
         wait_for("another minute to be billed", || async {
             let ongoing = pair.load_ongoing_call(&pair.caller).await;
             (ongoing["coins_spent"].as_i64() > Some(RATE_COINS)).then_some(())
@@ -231,9 +231,9 @@ async fn calls_dies_at_every_step_of_a_minute() {
     }
 }
 
-/// The sweeper bills by itself, so the service dies without a request.
-async fn arm_and_await_death(service: &str, failpoint: &str) {
-    arm(service, failpoint).await;
+/// Arms a failpoint of the sweeper, at which the service dies without a request.
+async fn arm_and_wait_for_death(service: &str, failpoint: &str) {
+    arm_failpoint(service, failpoint).await;
     wait_for("the service to die", || async {
         is_dead(service).await.then_some(())
     })

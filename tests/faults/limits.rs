@@ -1,11 +1,10 @@
-//! Calls that nobody is on any more, and calls that their caller takes back: both by limits that an
-//! operator sets.
+//! Calls without signs of life, and calls that are cancelled at once: both by limits that an operator sets.
 
 use serde_json::{Value, json};
 use talktime_client::AppUser;
 use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
-use crate::take_stack;
+use crate::lock_stack;
 
 async fn restart_calls(variables: &[&str]) {
     let mut command = vec!["restart", "calls", "--no-build"];
@@ -15,7 +14,7 @@ async fn restart_calls(variables: &[&str]) {
     run_dev(&command).await;
 }
 
-async fn newest_call(pair: &CallPair) -> Value {
+async fn load_newest_call(pair: &CallPair) -> Value {
     wait_for("the history", || async {
         let history = pair
             .app
@@ -28,7 +27,7 @@ async fn newest_call(pair: &CallPair) -> Value {
     .await
 }
 
-async fn heartbeat(pair: &CallPair, person: &AppUser) {
+async fn send_heartbeat(pair: &CallPair, person: &AppUser) {
     let beat = pair
         .app
         .post("/users/me/heartbeat")
@@ -39,27 +38,27 @@ async fn heartbeat(pair: &CallPair, person: &AppUser) {
 }
 
 #[tokio::test]
-async fn a_call_that_both_have_left_ended_when_they_were_last_heard_of() {
-    let _stack = take_stack().await;
+async fn a_call_without_signs_of_life_ends_at_the_last_one() {
+    let _stack = lock_stack().await;
     restart_calls(&["TALKTIME_CALLS__SILENCE_MAX_SECS=5"]).await;
     let left = CallPair::sign_up().await;
     left.start_call().await;
     let kept = CallPair::sign_up().await;
     let kept_id = kept.start_call().await;
-    // One of the two still there is enough.
+    // A sign of life of one party suffices.
     wait_for("the call to be ended", || async {
-        heartbeat(&kept, &kept.listener).await;
+        send_heartbeat(&kept, &kept.listener).await;
         left.load_ongoing_call(&left.caller).await["call_id"]
             .is_null()
             .then_some(())
     })
     .await;
     let call = wait_for("the settlement", || async {
-        let call = newest_call(&left).await;
+        let call = load_newest_call(&left).await;
         (call["listener_money_earned"] != 0).then_some(call)
     })
     .await;
-    // Nobody was heard of after the start: what was billed beyond its first minute came back.
+    // There was no sign of life after the start, so minutes after the first one are returned.
     assert_eq!(
         (&call["status"], &call["duration_minutes"]),
         (&json!("dropped"), &json!(1))
@@ -80,8 +79,8 @@ async fn a_call_that_both_have_left_ended_when_they_were_last_heard_of() {
 }
 
 #[tokio::test]
-async fn a_call_that_its_caller_takes_back_at_once_costs_nothing_where_that_is_granted() {
-    let _stack = take_stack().await;
+async fn a_call_cancelled_within_the_grace_costs_nothing() {
+    let _stack = lock_stack().await;
     restart_calls(&[
         "TALKTIME_CALLS__CANCEL_GRACE_SECS=10",
         "TALKTIME_CALLS__MINUTE_SECS=30",
@@ -111,7 +110,7 @@ async fn a_call_that_its_caller_takes_back_at_once_costs_nothing_where_that_is_g
         assert_eq!(taken_back[field], value, "{field}: {taken_back}");
     }
     assert_eq!(pair.load_coins().await, 300);
-    // The listener's refusal is no such thing, and without the grace nobody's is.
+    // The grace applies to the caller alone, and only if it is configured.
     assert_eq!(cancel(&pair.listener).await["coins_spent"], 10);
     restart_calls(&[]).await;
     assert!(cancel(&pair.caller).await["coins_spent"].as_i64() >= Some(10));

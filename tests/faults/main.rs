@@ -1,6 +1,6 @@
-//! What happens when parts die: at every step of a call, and for a while.
+//! Faults of parts: kills at every step of a call, and outages.
 //!
-//! These tests stop and kill parts of the one stack, so they take turns.
+//! These tests stop and kill parts of the one stack, so they run one after another.
 
 mod charges;
 mod event_order;
@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 static STACK: Mutex<()> = Mutex::const_new(());
 
-/// The stack, for one test at a time.
-async fn take_stack() -> MutexGuard<'static, ()> {
+/// Reserves the stack for one test.
+async fn lock_stack() -> MutexGuard<'static, ()> {
     STACK.lock().await
 }

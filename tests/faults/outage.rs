@@ -1,4 +1,4 @@
-//! A part that is down for a while: the rest goes on, and nothing half-done stays.
+//! Outages of single parts: all others continue, and nothing remains unfinished.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use talktime_client::random_phone;
 use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
-use crate::take_stack;
+use crate::lock_stack;
 
 #[tokio::test]
 async fn calls_go_on_while_nats_is_down_and_the_events_arrive_after() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     run_dev(&["stop", "nats"]).await;
     let outage = Instant::now();
 
-    // A minute that begins in the outage is billed, the call can be ended and another be made.
+    // During the outage a minute is billed, the call can be ended, and another one can be made.
     wait_for("a minute billed without NATS", || async {
         (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
@@ -27,19 +27,19 @@ async fn calls_go_on_while_nats_is_down_and_the_events_arrive_after() {
     let ended = pair.end_call(&pair.listener, second).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     assert!(
-        unpublished_events("calls").await > 0,
+        count_unpublished_events("calls").await > 0,
         "events wait in the outbox"
     );
 
-    outage_of_thirty_seconds(outage).await;
+    wait_for_thirty_seconds(outage).await;
     run_dev(&["start", "nats"]).await;
     for service in ["calls", "wallet", "presence"] {
         wait_for("the outbox to be published", || async {
-            (unpublished_events(service).await == 0).then_some(())
+            (count_unpublished_events(service).await == 0).then_some(())
         })
         .await;
     }
-    // The feed's counter moves only by the event.
+    // Only the event increments the counter of the feed.
     wait_for("the feed to have heard of both calls", || async {
         let feed = pair
             .app
@@ -55,13 +55,13 @@ async fn calls_go_on_while_nats_is_down_and_the_events_arrive_after() {
     assert_books_are_right().await;
 }
 
-/// The length of the outage is what is tested, so here time itself is waited for.
-async fn outage_of_thirty_seconds(since: Instant) {
+/// Waits until the outage has lasted thirty seconds, because its length is what is tested.
+async fn wait_for_thirty_seconds(since: Instant) {
     let thirty_seconds = Duration::from_secs(30);
     tokio::time::sleep(thirty_seconds.saturating_sub(since.elapsed())).await;
 }
 
-async fn unpublished_events(service: &str) -> i64 {
+async fn count_unpublished_events(service: &str) -> i64 {
     let url =
         talktime_tests::read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
     let pool = sqlx::PgPool::connect_lazy(&url).expect("a valid url");
@@ -73,7 +73,7 @@ async fn unpublished_events(service: &str) -> i64 {
 
 #[tokio::test]
 async fn a_stopped_service_answers_503_and_leaves_nothing_half_done() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up().await;
     for service in ["wallet", "profile", "presence", "calls"] {
         run_dev(&["kill", service]).await;
@@ -101,8 +101,8 @@ async fn a_stopped_service_answers_503_and_leaves_nothing_half_done() {
 }
 
 #[tokio::test]
-async fn what_does_not_need_the_dead_part_goes_on() {
-    let _stack = take_stack().await;
+async fn requests_that_do_not_need_the_dead_service_succeed() {
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up().await;
     run_dev(&["kill", "wallet"]).await;
     for path in [
@@ -117,8 +117,8 @@ async fn what_does_not_need_the_dead_part_goes_on() {
     run_dev(&["start", "wallet"]).await;
 }
 
-/// What `path` says of whether its statuses are of now, and its answer.
-async fn is_current(pair: &CallPair, path: &str) -> (bool, Value) {
+/// Returns whether the answer of `path` declares its statuses as current, and the answer.
+async fn read_statuses(pair: &CallPair, path: &str) -> (bool, Value) {
     let answer = pair.app.get(path).as_user(&pair.caller).answer().await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let is_current = match path {
@@ -128,7 +128,7 @@ async fn is_current(pair: &CallPair, path: &str) -> (bool, Value) {
     (is_current, answer.body)
 }
 
-/// All that show statuses without asking presence.
+/// Endpoints that return statuses without asking presence.
 const WITH_STATUSES: [&str; 4] = [
     "/feed/listeners?online_only=true&sort_by=recent&per_page=100",
     "/feed/stats",
@@ -136,10 +136,10 @@ const WITH_STATUSES: [&str; 4] = [
     "/calls/status",
 ];
 
-async fn wait_until_all_say(pair: &CallPair, expected: bool) {
+async fn wait_until_all_report(pair: &CallPair, expected: bool) {
     for path in WITH_STATUSES {
         wait_for(path, || async {
-            let (is_current, _) = is_current(pair, path).await;
+            let (is_current, _) = read_statuses(pair, path).await;
             (is_current == expected).then_some(())
         })
         .await;
@@ -147,41 +147,41 @@ async fn wait_until_all_say(pair: &CallPair, expected: bool) {
 }
 
 #[tokio::test]
-async fn without_presence_statuses_are_the_last_known_and_it_is_said() {
-    let _stack = take_stack().await;
+async fn without_presence_the_last_known_statuses_are_marked_as_such() {
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up_without_coins().await;
     let favorite = json!({"listener_id": pair.listener.user_id});
     let add = pair.app.post("/favorites/add").as_user(&pair.caller);
     assert_eq!(add.json(&favorite).answer().await.status, 200);
-    wait_until_all_say(&pair, true).await;
-    let in_feed = || async {
-        let (_, feed) = is_current(&pair, WITH_STATUSES[0]).await;
+    wait_until_all_report(&pair, true).await;
+    let find_in_feed = || async {
+        let (_, feed) = read_statuses(&pair, WITH_STATUSES[0]).await;
         let listeners = feed["listeners"].as_array()?.iter();
         let mut ours = listeners.filter(|one| one["user_id"] == pair.listener.user_id);
         ours.next().cloned()
     };
-    let before = wait_for("the listener to be in the feed", in_feed).await;
+    let before = wait_for("the listener to be in the feed", find_in_feed).await;
     assert_eq!(before["is_online"], true, "{before}");
 
     run_dev(&["kill", "presence"]).await;
-    wait_until_all_say(&pair, false).await;
-    let after = in_feed().await.expect("still there, as last known");
+    wait_until_all_report(&pair, false).await;
+    let after = find_in_feed().await.expect("still there, as last known");
     assert_eq!(after, before);
-    let (_, favorites) = is_current(&pair, "/favorites").await;
+    let (_, favorites) = read_statuses(&pair, "/favorites").await;
     assert_eq!(favorites["favorites"][0]["is_online"], true, "{favorites}");
-    let (_, status) = is_current(&pair, "/calls/status").await;
+    let (_, status) = read_statuses(&pair, "/calls/status").await;
     assert!(status["listeners_online"].as_i64() >= Some(1), "{status}");
-    // What is presence's own to say fails, and says that.
+    // Requests that need presence fail with a 503.
     let own = pair.app.get("/users/me/status").as_user(&pair.caller);
     assert_eq!(own.answer().await.status, 503);
 
     run_dev(&["start", "presence"]).await;
-    wait_until_all_say(&pair, true).await;
+    wait_until_all_report(&pair, true).await;
 }
 
 #[tokio::test]
 async fn a_call_that_ends_while_the_wallet_is_down_frees_both_and_is_settled_after() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     run_dev(&["kill", "wallet"]).await;
@@ -201,8 +201,8 @@ async fn a_call_that_ends_while_the_wallet_is_down_frees_both_and_is_settled_aft
 }
 
 #[tokio::test]
-async fn a_login_while_profile_is_down_does_not_use_the_code_up() {
-    let _stack = take_stack().await;
+async fn a_failed_login_without_profile_leaves_the_code_valid() {
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
     let phone = random_phone();
     let sent = app

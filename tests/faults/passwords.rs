@@ -1,11 +1,11 @@
-//! A password of the database is changed while people talk, as `docs/runbooks/rotate-keys.md` says.
+//! A password of the database is changed during a call, as `docs/runbooks/rotate-keys.md` describes.
 
 use sqlx::{AssertSqlSafe, PgPool};
 use talktime_tests::{CallPair, assert_books_are_right, read_variable, run_dev, wait_for};
 
-use crate::take_stack;
+use crate::lock_stack;
 
-/// Characters that an address may hold as they are.
+/// Characters that need no encoding in a URL.
 const NEW_PASSWORD: &str = "newcallsapp2";
 
 async fn set_password(superuser: &PgPool, password: &str) {
@@ -24,7 +24,7 @@ async fn wait_for_coins_spent(pair: &CallPair, coins: i64) {
 
 #[tokio::test]
 async fn a_call_goes_on_while_the_password_of_its_service_changes() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let superuser = PgPool::connect_lazy(&read_variable("DATABASE_URL")).expect("a valid url");
     let url = read_variable("CALLS_APP_DATABASE_URL");
     let (before, _) = url.rsplit_once('@').expect("a password and a host");
@@ -33,7 +33,7 @@ async fn a_call_goes_on_while_the_password_of_its_service_changes() {
     let call_id = pair.start_call().await;
 
     set_password(&superuser, NEW_PASSWORD).await;
-    // The connections that are open stay good.
+    // Open connections stay usable.
     wait_for_coins_spent(&pair, 20).await;
     let new_url = url.replacen(old_password, NEW_PASSWORD, 1);
     let variable = format!("TALKTIME_CALLS__DATABASE__APP_URL={new_url}");

@@ -1,5 +1,5 @@
-//! Bytes that are no requests, by the ten thousand, at the port that the world reaches: the gateway stays
-//! up, its memory stays bounded, and who asks honestly is answered.
+//! Ten thousand connections that send random bytes to the public port: the gateway stays up, its memory stays
+//! bounded, and valid requests are answered.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,45 +13,47 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::take_stack;
+use crate::lock_stack;
 
-/// Of nonsense and, for comparison, as many that are well-formed. They take turns, so that whatever
-/// else the machine does meanwhile is felt by both.
-const TURNS: u64 = 10;
-const CONNECTIONS_IN_A_TURN: u64 = 1_000;
-/// Between two new connections. The attackers share the processors with those they attack, so a
-/// pace at which these are busy would say how fast the machine is, and nothing of the gateway.
+/// Rounds of random bytes, and as many rounds of valid requests for comparison. They alternate, so that other load
+/// of the machine affects both.
+const ROUNDS: u64 = 10;
+const CONNECTIONS_PER_ROUND: u64 = 1_000;
+/// Time between two new connections. The clients share the processors with the gateway, so a pace that keeps the
+/// processors busy would measure the machine and not the gateway.
 const PACE: Duration = Duration::from_millis(2);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const BYTES_MAX: u64 = 4_096;
-const HONEST: usize = 4;
+const HONEST_CLIENTS: usize = 4;
 const HONEST_PACE: Duration = Duration::from_millis(40);
-/// What so many connections may leave behind for good, in a build without optimizations.
+/// Permitted growth of memory after all connections, in a build without optimizations.
 const GROWTH_KB_MAX: u64 = 256 * 1024;
-/// How much longer the 99th percentile of honest requests may be beside nonsense.
+/// Greatest ratio of the 99th percentiles of valid requests, beside random bytes and without them.
 const RATIO_MAX: u32 = 2;
-/// Shorter than that, it is the noise of a shared machine, and no ratio is asked of it.
+/// Shorter percentiles are noise of a shared machine and are accepted.
 const P99_NOISE: Duration = Duration::from_millis(50);
 
-/// The generator xorshift64*: the same bytes each time.
-struct Bytes(u64);
+/// The generator xorshift64*, which returns the same bytes in each run.
+struct RandomBytes(u64);
 
-impl Bytes {
-    fn next(&mut self) -> u64 {
+impl RandomBytes {
+    fn next_number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    fn some(&mut self) -> Vec<u8> {
-        let length = self.next() % BYTES_MAX;
-        (0..length).map(|_| self.next().to_le_bytes()[0]).collect()
+    fn next_bytes(&mut self) -> Vec<u8> {
+        let length = self.next_number() % BYTES_MAX;
+        (0..length)
+            .map(|_| self.next_number().to_le_bytes()[0])
+            .collect()
     }
 }
 
-/// What a connection sends before its random bytes: how far into the gateway they get.
-fn beginning(kind: u64, token: &str) -> String {
+/// Returns what a connection sends before its random bytes, which determines how far into the gateway they get.
+fn request_prefix(kind: u64, token: &str) -> String {
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     match kind {
@@ -77,16 +79,16 @@ fn beginning(kind: u64, token: &str) -> String {
     }
 }
 
-/// Sends and listens for a moment; how it ends does not matter.
-async fn attack(address: &str, seed: u64, token: &str) {
-    let mut bytes = Bytes(seed | 1);
+/// Sends random bytes and reads the answer, if there is one.
+async fn send_random_bytes(address: &str, seed: u64, token: &str) {
+    let mut bytes = RandomBytes(seed | 1);
     let attempt = async {
         let mut stream = TcpStream::connect(address).await?;
         stream
-            .write_all(beginning(seed % 7, token).as_bytes())
+            .write_all(request_prefix(seed % 7, token).as_bytes())
             .await?;
-        stream.write_all(&bytes.some()).await?;
-        if bytes.next().is_multiple_of(2) {
+        stream.write_all(&bytes.next_bytes()).await?;
+        if bytes.next_number().is_multiple_of(2) {
             stream.shutdown().await?;
         }
         let mut answer = [0; 1024];
@@ -96,8 +98,8 @@ async fn attack(address: &str, seed: u64, token: &str) {
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, attempt).await;
 }
 
-/// A request that is one, and nothing else.
-async fn ask_well(address: &str) {
+/// Sends a valid request and reads its answer.
+async fn send_valid_request(address: &str) {
     let attempt = async {
         let mut stream = TcpStream::connect(address).await?;
         let request = b"GET /users/me HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -109,52 +111,52 @@ async fn ask_well(address: &str) {
     assert!(length > 0, "an answer");
 }
 
-/// Opens a turn's connections one after the other; how long honest requests took meanwhile.
-async fn turn<F>(number: u64, person: &AppUser, connect: impl Fn(u64) -> F) -> Vec<Duration>
+/// Opens the connections of a round one after another; returns the durations of valid requests meanwhile.
+async fn run_round<F>(number: u64, user: &AppUser, connect: impl Fn(u64) -> F) -> Vec<Duration>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let honest = Honest::begin(person);
-    let mut pace = at_most_every(PACE);
+    let honest = HonestClients::start(user);
+    let mut pace = paced_interval(PACE);
     let mut under_way = JoinSet::new();
-    for index in 0..CONNECTIONS_IN_A_TURN {
+    for index in 0..CONNECTIONS_PER_ROUND {
         pace.tick().await;
-        under_way.spawn(connect(number * CONNECTIONS_IN_A_TURN + index));
+        under_way.spawn(connect(number * CONNECTIONS_PER_ROUND + index));
     }
-    let took = honest.end().await;
-    // The next turn begins without what is left of this one.
+    let took = honest.stop().await;
+    // The next round starts without remaining connections of this one.
     while let Some(ended) = under_way.join_next().await {
         ended.expect("a connection's end");
     }
     took
 }
 
-/// Without a burst after a delay.
-fn at_most_every(period: Duration) -> Interval {
+/// Returns an interval without bursts after delays.
+fn paced_interval(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
-/// People who read their balance again and again until told to stop.
-struct Honest {
+/// Clients that read a balance repeatedly until they are stopped.
+struct HonestClients {
     stop: Arc<AtomicBool>,
-    people: Vec<JoinHandle<Vec<Duration>>>,
+    clients: Vec<JoinHandle<Vec<Duration>>>,
 }
 
-impl Honest {
-    fn begin(person: &AppUser) -> Self {
+impl HonestClients {
+    fn start(user: &AppUser) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let people = (0..HONEST).map(|_| {
-            let (stop, person) = (stop.clone(), person.clone());
+        let clients = (0..HONEST_CLIENTS).map(|_| {
+            let (stop, user) = (stop.clone(), user.clone());
             tokio::spawn(async move {
                 let app: TestApp = connect_app().await;
-                let mut pace = at_most_every(HONEST_PACE);
+                let mut pace = paced_interval(HONEST_PACE);
                 let mut took = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     pace.tick().await;
                     let started = Instant::now();
-                    let answer = app.get("/wallet/balance").as_user(&person).answer().await;
+                    let answer = app.get("/wallet/balance").as_user(&user).answer().await;
                     assert_eq!(answer.status, 200, "{answer:?}");
                     took.push(started.elapsed());
                 }
@@ -162,28 +164,28 @@ impl Honest {
             })
         });
         Self {
-            people: people.collect(),
+            clients: clients.collect(),
             stop,
         }
     }
 
-    /// Stops them; answers how long each request took.
-    async fn end(self) -> Vec<Duration> {
+    /// Stops the clients; returns the duration of each request.
+    async fn stop(self) -> Vec<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         let mut took = Vec::new();
-        for person in self.people {
-            took.extend(person.await.expect("every honest request is answered"));
+        for client in self.clients {
+            took.extend(client.await.expect("every honest request is answered"));
         }
         took
     }
 }
 
-fn p99(mut took: Vec<Duration>) -> Duration {
+fn find_p99(mut took: Vec<Duration>) -> Duration {
     took.sort_unstable();
     took[took.len() * 99 / 100]
 }
 
-async fn gateway_pid() -> String {
+async fn read_gateway_pid() -> String {
     let variables = run_dev(&["env"]).await;
     let pid = variables
         .lines()
@@ -191,7 +193,7 @@ async fn gateway_pid() -> String {
     pid.expect("the gateway runs").to_owned()
 }
 
-fn resident_kb(pid: &str) -> u64 {
+fn read_resident_kb(pid: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kb = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
@@ -199,41 +201,41 @@ fn resident_kb(pid: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_connections_of_nonsense_are_survived() {
-    let _stack = take_stack().await;
+async fn the_gateway_survives_ten_thousand_connections_of_random_bytes() {
+    let _stack = lock_stack().await;
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let pid = gateway_pid().await;
-    let before_kb = resident_kb(&pid);
+    let pid = read_gateway_pid().await;
+    let before_kb = read_resident_kb(&pid);
     let address: Arc<str> = app.gateway_url().trim_start_matches("http://").into();
     let token: Arc<str> = person.access_token.as_str().into();
     let (mut quiet, mut beside) = (Vec::new(), Vec::new());
-    for number in 0..TURNS {
-        let well = turn(number, &person, |_| {
+    for number in 0..ROUNDS {
+        let valid = run_round(number, &person, |_| {
             let address = address.clone();
-            async move { ask_well(&address).await }
+            async move { send_valid_request(&address).await }
         });
-        quiet.extend(well.await);
-        let nonsense = turn(number, &person, |seed| {
+        quiet.extend(valid.await);
+        let random = run_round(number, &person, |seed| {
             let (address, token) = (address.clone(), token.clone());
-            async move { attack(&address, seed, &token).await }
+            async move { send_random_bytes(&address, seed, &token).await }
         });
-        beside.extend(nonsense.await);
+        beside.extend(random.await);
     }
 
-    let after_kb = resident_kb(&pid);
+    let after_kb = read_resident_kb(&pid);
     let requests = (quiet.len(), beside.len());
-    let (quiet, beside) = (p99(quiet), p99(beside));
+    let (quiet, beside) = (find_p99(quiet), find_p99(beside));
     println!(
-        "{} connections: honest p99 {quiet:?} quiet, {beside:?} beside them ({requests:?} requests); \
+        "{} connections: p99 of valid requests {quiet:?} without, {beside:?} beside them ({requests:?} requests); \
          memory {before_kb} -> {after_kb} kB",
-        TURNS * CONNECTIONS_IN_A_TURN
+        ROUNDS * CONNECTIONS_PER_ROUND
     );
-    assert_eq!(gateway_pid().await, pid, "the same process");
-    let may_take = (RATIO_MAX * quiet).max(P99_NOISE);
+    assert_eq!(read_gateway_pid().await, pid, "the same process");
+    let p99_max = (RATIO_MAX * quiet).max(P99_NOISE);
     assert!(
-        beside <= may_take,
-        "{quiet:?} quiet, {beside:?} beside nonsense"
+        beside <= p99_max,
+        "{quiet:?} without, {beside:?} beside random bytes"
     );
     let grown_kb = after_kb.saturating_sub(before_kb);
     assert!(grown_kb < GROWTH_KB_MAX, "{before_kb} -> {after_kb} kB");

@@ -1,5 +1,5 @@
-//! NATS loses all it has, and the outboxes fill it again: what others know of a listener is the same
-//! afterwards, whatever was lost on the way.
+//! NATS loses its storage, and the outboxes fill it again: the read models are the same afterwards, whatever was
+//! lost in between.
 
 use std::collections::BTreeSet;
 use std::future::ready;
@@ -11,9 +11,9 @@ use talktime_proto::events::STREAM_NAME;
 use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, read_variable, run_dev, wait_for};
 use tokio::time::timeout;
 
-use crate::take_stack;
+use crate::lock_stack;
 
-/// Those with an outbox.
+/// Services with an outbox.
 const SERVICES: [&str; 6] = [
     "auth",
     "profile",
@@ -23,8 +23,8 @@ const SERVICES: [&str; 6] = [
     "verification",
 ];
 
-/// Rows of the feed's read model that differ from their sources (presence, calls and verification), each
-/// beside what the sources hold.
+/// Rows of the feed's read model that differ from their sources (presence, calls and verification), with the data
+/// of the sources.
 const DIFFERING_ROWS: &str = "
     SELECT concat(feed, ' beside ', status, ' ', talked, ' ', standing)
     FROM profile.feed_listeners AS feed
@@ -43,13 +43,13 @@ const DIFFERING_ROWS: &str = "
        OR feed.total_call_secs <> COALESCE(talked.secs, 0)
        OR feed.is_verified <> COALESCE(standing.is_verified, false)";
 
-async fn count(pool: &PgPool, query: &'static str) -> i64 {
+async fn count_rows(pool: &PgPool, query: &'static str) -> i64 {
     let counted = sqlx::query_scalar(query).fetch_one(pool).await;
     counted.expect("readable")
 }
 
-/// The durable consumers that services have of the stream; none where there is no stream.
-async fn consumers() -> BTreeSet<String> {
+/// Lists the durable consumers of the stream, if there is a stream.
+async fn list_consumers() -> BTreeSet<String> {
     let nats = async_nats::connect(read_variable("NATS_URL")).await;
     let jetstream = async_nats::jetstream::new(nats.expect("NATS is up"));
     match jetstream.get_stream(STREAM_NAME).await {
@@ -66,7 +66,7 @@ async fn consumers() -> BTreeSet<String> {
     }
 }
 
-/// Other tests leave consumers of their own.
+/// Whether a consumer belongs to a service, since other tests leave consumers of their own.
 fn is_of_service(name: &str) -> bool {
     SERVICES
         .iter()
@@ -78,60 +78,63 @@ async fn wait_until_published(pool: &PgPool) {
         SELECT (SELECT count(*) FROM presence.outbox WHERE published_at IS NULL)
              + (SELECT count(*) FROM calls.outbox WHERE published_at IS NULL)";
     wait_for("all events to be published", || async {
-        (count(pool, WAITING).await == 0).then_some(())
+        (count_rows(pool, WAITING).await == 0).then_some(())
     })
     .await;
 }
 
-async fn differing_rows(pool: &PgPool) -> Vec<String> {
+async fn list_differing_rows(pool: &PgPool) -> Vec<String> {
     let rows = sqlx::query_scalar(DIFFERING_ROWS).fetch_all(pool).await;
     rows.expect("readable")
 }
 
 /// Waits until the read model has caught up, for longer than a message stays with a consumer that an
 /// earlier test killed.
-async fn wait_until_agreed(pool: &PgPool) {
+async fn wait_until_equal(pool: &PgPool) {
     let agreed = timeout(2 * WAIT_MAX, async {
-        while !differing_rows(pool).await.is_empty() {
+        while !list_differing_rows(pool).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
     let is_late = agreed.await.is_err();
-    let differing = differing_rows(pool).await;
+    let differing = list_differing_rows(pool).await;
     assert!(!is_late, "the read model still differs: {differing:#?}");
 }
 
 #[tokio::test]
 async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let pool = PgPool::connect_lazy(&read_variable("DATABASE_URL")).expect("a valid url");
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    // Long enough to count.
+    // The call lasts long enough to be counted.
     wait_for("a second minute", || async {
         (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 20).then_some(())
     })
     .await;
-    wait_until_agreed(&pool).await;
-    let consumers = consumers().await;
+    wait_until_equal(&pool).await;
+    let consumers = list_consumers().await;
     assert!(consumers.len() > SERVICES.len(), "{consumers:?}");
 
-    // What profile does not hear while it is away is in the stream alone, and the stream goes.
+    // Events that profile does not receive while it is down are only in the stream, which is lost.
     run_dev(&["stop", "profile"]).await;
     assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
     wait_until_published(&pool).await;
     run_dev(&["stop", "nats", "--wipe"]).await;
     run_dev(&["start", "nats"]).await;
     run_dev(&["start", "profile"]).await;
-    assert!(!differing_rows(&pool).await.is_empty(), "nothing was lost");
+    assert!(
+        !list_differing_rows(&pool).await.is_empty(),
+        "nothing was lost"
+    );
 
     for service in SERVICES {
         run_dev(&["run", service, "republish", "--since-secs", "3600"]).await;
     }
-    wait_until_agreed(&pool).await;
-    // The others have found out by themselves that the stream is a new one.
+    wait_until_equal(&pool).await;
+    // The other services have noticed the new stream.
     wait_for("every consumer to be there again", || async {
-        let again = self::consumers().await;
+        let again = self::list_consumers().await;
         consumers.is_subset(&again).then_some(())
     })
     .await;

@@ -1,22 +1,21 @@
-//! Replicas of the calls service die while many calls are live: no minute comes early, none is lost, none
-//! is paid twice.
+//! Kills of replicas of the calls service while many calls are live: no minute is early, lost, or paid twice.
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use talktime_tests::replica::start_calls;
 use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
-use crate::take_stack;
+use crate::lock_stack;
 
 const CALLS: usize = 200;
-/// Requests at a time: what one machine answers in good time.
+/// Concurrent requests, as many as one machine answers in time.
 const AT_ONCE: usize = 12;
 const DEATHS: usize = 4;
 const RATE_COINS: i64 = 10;
-/// Of the test stack.
+/// Length of a minute on the test stack.
 const MINUTE_SECS: i64 = 2;
 
-async fn meet_all() -> Vec<CallPair> {
+async fn sign_up_pairs() -> Vec<CallPair> {
     stream::iter(0..CALLS)
         .map(|_| CallPair::sign_up())
         .buffer_unordered(AT_ONCE)
@@ -24,8 +23,8 @@ async fn meet_all() -> Vec<CallPair> {
         .await
 }
 
-/// Ends a call that may have ended, or be about to; the service may just be dying.
-async fn end(pair: &CallPair, call_id: i64) {
+/// Ends a call that may have ended already, on a service that may be dying.
+async fn end_possibly_ended_call(pair: &CallPair, call_id: i64) {
     wait_for("the end", || async {
         let ended = pair.end_call(&pair.caller, call_id).await;
         [200, 404].contains(&ended.status).then_some(())
@@ -33,7 +32,7 @@ async fn end(pair: &CallPair, call_id: i64) {
     .await;
 }
 
-async fn receipt(pair: &CallPair, call_id: i64) -> Value {
+async fn load_receipt(pair: &CallPair, call_id: i64) -> Value {
     wait_for("the receipt", || async {
         let path = format!("/calls/{call_id}");
         let receipt = pair.app.get(&path).as_user(&pair.caller).answer().await;
@@ -43,9 +42,9 @@ async fn receipt(pair: &CallPair, call_id: i64) -> Value {
     .await
 }
 
-/// A minute for each two seconds begun, each charged once, the listener paid for as many.
+/// Asserts that each begun minute was charged once, and that the listener was paid for as many.
 async fn assert_paid_exactly(pair: &CallPair, call_id: i64) -> i64 {
-    let receipt = receipt(pair, call_id).await;
+    let receipt = load_receipt(pair, call_id).await;
     let seconds = receipt["duration_seconds"].as_i64().expect("seconds");
     let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
     let begun = seconds.div_euclid(MINUTE_SECS) + i64::from(seconds % MINUTE_SECS > 0);
@@ -62,9 +61,9 @@ async fn assert_paid_exactly(pair: &CallPair, call_id: i64) -> i64 {
 }
 
 #[tokio::test]
-async fn replicas_die_while_two_hundred_calls_are_live() {
-    let _stack = take_stack().await;
-    let pairs = meet_all().await;
+async fn two_hundred_live_calls_survive_kills_of_replicas() {
+    let _stack = lock_stack().await;
+    let pairs = sign_up_pairs().await;
     let calls: Vec<(&CallPair, i64)> = stream::iter(&pairs)
         .map(|pair| async move { (pair, pair.start_call().await) })
         .buffer_unordered(AT_ONCE)
@@ -79,7 +78,9 @@ async fn replicas_die_while_two_hundred_calls_are_live() {
     }
     steady.kill().await.expect("killed");
     stream::iter(&calls)
-        .for_each_concurrent(AT_ONCE, |(pair, call_id)| end(pair, *call_id))
+        .for_each_concurrent(AT_ONCE, |(pair, call_id)| {
+            end_possibly_ended_call(pair, *call_id)
+        })
         .await;
     let minutes: Vec<i64> = stream::iter(&calls)
         .map(|(pair, call_id)| assert_paid_exactly(pair, *call_id))

@@ -1,4 +1,4 @@
-//! A token that was revoked is refused everywhere within a second, whatever became of Redis or auth.
+//! A revoked token is refused everywhere within a second, whatever happens to Redis or auth.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev,
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::take_stack;
+use crate::lock_stack;
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
-async fn me(app: &ApiClient, person: &AppUser) -> (u16, String) {
+async fn load_own_profile(app: &ApiClient, person: &AppUser) -> (u16, String) {
     let answer = app.get("/users/me").as_user(person).answer().await;
     (answer.status, answer.code().to_owned())
 }
 
-/// Fails when a request that was sent a second after `revoked_at` is still served.
+/// Asserts that requests are refused from a second after `revoked_at` on.
 async fn assert_refused_within_a_second(app: &ApiClient, person: &AppUser, revoked_at: Instant) {
     loop {
         let sent_after = revoked_at.elapsed();
-        match me(app, person).await {
+        match load_own_profile(app, person).await {
             (401, code) => return assert_eq!(code, "token_revoked"),
             (status, code) => assert!(
                 sent_after < A_SECOND,
@@ -65,13 +65,13 @@ async fn delete(app: &TestApp, person: &AppUser) {
 
 #[tokio::test]
 async fn every_way_to_revoke_reaches_every_replica_within_a_second() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let (first, second) = (connect_app().await, start_gateway(&[]).await);
     for way in 0..5 {
         let person = first.sign_up(UserRole::User).await;
-        // Both have checked the token and remember it.
-        assert_eq!(me(&first, &person).await.0, 200);
-        assert_eq!(me(&second.app, &person).await.0, 200);
+        // Both gateways have verified the token and cached the result.
+        assert_eq!(load_own_profile(&first, &person).await.0, 200);
+        assert_eq!(load_own_profile(&second.app, &person).await.0, 200);
         match way {
             0 => log_out(&first, &person).await,
             1 => log_out_everywhere(&first, &person).await,
@@ -86,14 +86,14 @@ async fn every_way_to_revoke_reaches_every_replica_within_a_second() {
 }
 
 #[tokio::test]
-async fn a_flushed_redis_lets_nobody_back_in_anywhere() {
-    let _stack = take_stack().await;
+async fn flushing_redis_makes_no_revoked_token_valid() {
+    let _stack = lock_stack().await;
     let (first, second) = (connect_app().await, start_gateway(&[]).await);
     let person = first.sign_up(UserRole::User).await;
     log_out(&first, &person).await;
     let revoked_at = Instant::now();
     flush_redis().await;
-    // One that has never heard of it either.
+    // A new gateway, which has never seen the token, refuses it as well.
     let third = start_gateway(&[]).await;
     for gateway in [&*first, &second.app, &third.app] {
         assert_refused_within_a_second(gateway, &person, revoked_at).await;
@@ -101,8 +101,8 @@ async fn a_flushed_redis_lets_nobody_back_in_anywhere() {
 }
 
 #[tokio::test]
-async fn without_auth_tokens_are_checked_against_redis_and_without_both_nobody_comes_in() {
-    let _stack = take_stack().await;
+async fn without_auth_redis_decides_and_without_both_every_token_is_refused() {
+    let _stack = lock_stack().await;
     let app = connect_app().await;
     let (here, gone) = (
         app.sign_up(UserRole::User).await,
@@ -112,17 +112,17 @@ async fn without_auth_tokens_are_checked_against_redis_and_without_both_nobody_c
     run_dev(&["kill", "auth"]).await;
     run_dev(&["kill", "redis"]).await;
     wait_for("what is known of auth to grow old", || async {
-        (me(&app, &here).await == (503, "redis_unavailable".to_owned())).then_some(())
+        (load_own_profile(&app, &here).await == (503, "redis_unavailable".to_owned())).then_some(())
     })
     .await;
-    assert_eq!(me(&app, &gone).await.0, 401, "from memory");
+    assert_eq!(load_own_profile(&app, &gone).await.0, 401, "from memory");
 
     run_dev(&["start", "redis"]).await;
     wait_for("Redis to be asked in auth's place", || async {
-        (me(&app, &here).await.0 == 200).then_some(())
+        (load_own_profile(&app, &here).await.0 == 200).then_some(())
     })
     .await;
-    assert_eq!(me(&app, &gone).await.0, 401);
+    assert_eq!(load_own_profile(&app, &gone).await.0, 401);
     run_dev(&["start", "auth"]).await;
 }
 
@@ -141,10 +141,10 @@ async fn assert_deleted_for_good(gateway: &ApiClient, person: &AppUser) {
 
 #[tokio::test]
 async fn a_deletion_holds_on_every_gateway_while_nats_is_down() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let (first, second) = (connect_app().await, start_gateway(&[]).await);
     let person = first.sign_up(UserRole::User).await;
-    assert_eq!(me(&second.app, &person).await.0, 200);
+    assert_eq!(load_own_profile(&second.app, &person).await.0, 200);
     run_dev(&["stop", "nats"]).await;
     delete(&first, &person).await;
     for gateway in [&second.app, &*first] {
@@ -153,13 +153,13 @@ async fn a_deletion_holds_on_every_gateway_while_nats_is_down() {
     run_dev(&["start", "nats"]).await;
 }
 
-/// Asks for a deletion that comes to no end.
+/// Requests a deletion that does not finish.
 async fn assert_cut_off(app: &TestApp, person: &AppUser) {
     let cut_off = app.delete("/users/me").as_user(person).answer().await;
     assert_eq!(cut_off.status, 503, "{cut_off:?}");
 }
 
-/// Waits until nobody can do anything with the person, as `stranger` sees it.
+/// Waits until the user is gone for others, as `stranger` observes.
 async fn wait_until_deleted(app: &TestApp, person: &AppUser, stranger: &AppUser) {
     wait_for("the deletion to be finished", || async {
         let body = json!({"blocked_id": person.user_id});
@@ -177,7 +177,7 @@ async fn wait_until_deleted(app: &TestApp, person: &AppUser, stranger: &AppUser)
 
 #[tokio::test]
 async fn a_deletion_that_auth_cannot_confirm_is_not_confirmed_and_finished_later() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let app = connect_app().await;
     for part in ["auth", "redis"] {
         let (person, stranger) = (
@@ -192,8 +192,8 @@ async fn a_deletion_that_auth_cannot_confirm_is_not_confirmed_and_finished_later
 }
 
 #[tokio::test]
-async fn a_deletion_is_finished_whatever_dies_between_its_steps() {
-    let _stack = take_stack().await;
+async fn a_deletion_is_finished_after_a_kill_at_any_step() {
+    let _stack = lock_stack().await;
     let app = connect_app().await;
     for (service, failpoint) in [
         ("profile", "profile.deletion.requested"),

@@ -1,4 +1,4 @@
-//! A service reaches its own schema and nothing else, whatever runs inside it.
+//! A service can access only its own schema, whatever runs inside it.
 
 use sqlx::{Connection, PgConnection};
 use talktime_tests::read_variable;
@@ -66,7 +66,7 @@ async fn no_role_changes_the_shape_of_the_database() {
         ] {
             assert_denied(&mut connection, statement).await;
         }
-        // Not the owner: the error has another name, and the same meaning.
+        // For an object of another owner the error has another name and the same meaning.
         for statement in [
             format!("ALTER TABLE {service}.outbox ADD COLUMN mine int"),
             format!("DROP TABLE {service}.outbox"),

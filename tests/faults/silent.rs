@@ -18,7 +18,7 @@ use talktime_tests::{
     CallPair, ExpectAnswer, assert_books_are_right, read_variable, run_dev, wait_for,
 };
 
-use crate::take_stack;
+use crate::lock_stack;
 use crate::uploads::upload;
 
 const SECS_DEFAULT: u64 = 3;
@@ -246,7 +246,7 @@ async fn freeze_under_calls(component: &str, silence: Duration) {
 
 #[tokio::test]
 async fn calls_survive_every_component_that_freezes() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let silence = Duration::from_secs(read_number("TALKTIME_SILENCE_SECS", SECS_DEFAULT));
     for _ in 0..read_number("TALKTIME_SILENCE_ROUNDS", ROUNDS_DEFAULT) {
         freeze_under_calls("postgres", silence.max(POSTGRES_SILENCE_MIN)).await;
@@ -261,7 +261,7 @@ async fn calls_survive_every_component_that_freezes() {
 /// database is reached at the same address again, and the connections from before are never answered.
 #[tokio::test]
 async fn calls_end_as_of_the_hang_up_though_their_database_was_out_of_reach() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let url = read_variable("CALLS_APP_DATABASE_URL");
     let (credentials, rest) = url.split_once('@').expect("a user");
     let (address, database) = rest.split_once('/').expect("a database");

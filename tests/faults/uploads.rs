@@ -1,5 +1,4 @@
-//! Uploads that are cut off: no record is ever without its object, and no object stays without a
-//! record.
+//! Interrupted uploads: no row lacks its object, and no object remains without a row.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use talktime_tests::audio::{self, FORM_TYPE, form};
 use talktime_tests::photo;
 use talktime_tests::{CallPair, ExpectAnswer, TestApp, run_dev, wait_for};
 
-use crate::take_stack;
+use crate::lock_stack;
 
 const GRACE: &str = "TALKTIME_VERIFICATION__RECONCILER__GRACE_SECS=2";
 const EVERY: &str = "TALKTIME_VERIFICATION__RECONCILER__EVERY_SECS=1";
@@ -30,8 +29,8 @@ async fn restart(variables: &[&str]) {
     run_dev(&arguments).await;
 }
 
-/// What the service itself says of records and objects.
-async fn differences() -> Option<String> {
+/// Returns the differences between rows and objects that the service itself reports.
+async fn count_differences() -> Option<String> {
     let output = tokio::process::Command::new(talktime_tests::read_variable("TALKTIME_DEV"))
         .args(["--stack", "test", "run", "verification", "verify"])
         .output()
@@ -42,7 +41,7 @@ async fn differences() -> Option<String> {
 }
 
 async fn assert_no_record_without_object() {
-    if let Some(said) = differences().await {
+    if let Some(said) = count_differences().await {
         assert!(said.contains("records_without_object: 0"), "{said}");
     }
 }
@@ -50,14 +49,14 @@ async fn assert_no_record_without_object() {
 async fn wait_until_reconciled() {
     restart(&[GRACE, EVERY]).await;
     wait_for("the reconciler", || async {
-        differences().await.is_none().then_some(())
+        count_differences().await.is_none().then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn verification_dies_at_every_step_of_an_upload() {
-    let _stack = take_stack().await;
+async fn an_upload_survives_a_kill_of_verification_at_every_step() {
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
     for failpoint in ["verification.upload.stored", "verification.upload.recorded"] {
         let listener = app.sign_up(UserRole::Listener).await;
@@ -67,7 +66,7 @@ async fn verification_dies_at_every_step_of_an_upload() {
         assert_no_record_without_object().await;
         let leaves_an_orphan = failpoint.ends_with("stored");
         assert_eq!(
-            differences().await.is_some(),
+            count_differences().await.is_some(),
             leaves_an_orphan,
             "{failpoint}"
         );
@@ -90,7 +89,7 @@ async fn submit_photo(app: &TestApp, person: &AppUser, upload_id: &Value) -> Api
 
 #[tokio::test]
 async fn a_photo_can_be_submitted_again_after_verification_died() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let file = photo::encode(300, 300, ImageFormat::Png);
@@ -114,8 +113,8 @@ async fn a_photo_can_be_submitted_again_after_verification_died() {
 }
 
 #[tokio::test]
-async fn verification_dies_while_many_upload() {
-    let _stack = take_stack().await;
+async fn concurrent_uploads_survive_a_kill_of_verification() {
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
     let mut listeners = Vec::new();
     for _ in 0..12 {
@@ -124,7 +123,7 @@ async fn verification_dies_while_many_upload() {
     restart(&[]).await;
     let uploads = join_all(listeners.iter().map(|listener| upload(&app, listener)));
     let killed = async {
-        // Some are through, some are under way, some have not begun; which ones is left to chance.
+        // By chance, some uploads are finished, some are under way, and some have not begun.
         tokio::time::sleep(Duration::from_millis(150)).await;
         run_dev(&["kill", "verification"]).await;
     };
@@ -135,7 +134,7 @@ async fn verification_dies_while_many_upload() {
     assert_no_record_without_object().await;
     wait_until_reconciled().await;
     for (listener, answer) in listeners.iter().zip(&answers) {
-        // A gateway takes a moment to see that the service is there again.
+        // A gateway needs a moment to notice that the service is back.
         let status = wait_for("the service to answer", || async {
             let status = app
                 .get("/verification/status")
@@ -152,10 +151,10 @@ async fn verification_dies_while_many_upload() {
 }
 
 #[tokio::test]
-async fn samples_of_deleted_listeners_go() {
-    let _stack = take_stack().await;
+async fn samples_of_deleted_listeners_are_removed() {
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
-    // Before the deletion: an event that comes during a restart waits for its next delivery.
+    // This precedes the deletion, because an event during a restart waits for its next delivery.
     restart(&[GRACE, EVERY]).await;
     let listener = app.sign_up(UserRole::Listener).await;
     let taken = upload(&app, &listener).await;
@@ -173,7 +172,7 @@ async fn samples_of_deleted_listeners_go() {
 
 #[tokio::test]
 async fn nothing_is_recorded_while_the_store_is_down() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     run_dev(&["kill", "s3"]).await;
@@ -183,7 +182,7 @@ async fn nothing_is_recorded_while_the_store_is_down() {
         (503, "storage_unavailable")
     );
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
-    // What needs no audio goes on.
+    // Requests that need no audio succeed.
     let status = app
         .get("/verification/status")
         .as_user(&listener)
@@ -196,8 +195,8 @@ async fn nothing_is_recorded_while_the_store_is_down() {
 }
 
 #[tokio::test]
-async fn where_verification_is_required_only_the_verified_are_shown_and_called() {
-    let _stack = take_stack().await;
+async fn unverified_listeners_are_hidden_and_refused_where_verification_is_required() {
+    let _stack = lock_stack().await;
     let pair = CallPair::sign_up().await;
     let require = "TALKTIME_PROFILE__REQUIRE_VERIFIED_LISTENERS=true";
     run_dev(&["restart", "profile", "--no-build", "--env", require]).await;
@@ -251,17 +250,17 @@ async fn where_verification_is_required_only_the_verified_are_shown_and_called()
     run_dev(&["restart", "profile", "--no-build"]).await;
 }
 
-/// Uploads at once, and bytes of each: held in memory they would be 400 MiB.
+/// Concurrent uploads and their size; in memory they would take 400 MiB.
 const UPLOADS: usize = 50;
 const UPLOAD_BYTES: usize = 8 * 1024 * 1024;
-/// As long as the gateway gives them: on a small machine all take as long as the slowest.
+/// Time limit of the gateway for an upload, since on a small machine all take as long as the slowest.
 const UPLOADS_TIMEOUT: Duration = Duration::from_mins(1);
-/// What all of them may add to a process: buffers of 3 MiB each, however large the files are.
+/// Permitted growth of a process: buffers of 3 MiB for each upload, however large the files are.
 const GROWTH_KIB_MAX: u64 = 150 * 1024;
 
-/// Resident memory of a service now, and at its highest, in KiB.
+/// Returns the current and the highest resident memory of a service in KiB.
 #[cfg(target_os = "linux")]
-async fn memory_kib(service: &str) -> (u64, u64) {
+async fn read_memory_kib(service: &str) -> (u64, u64) {
     let variables = run_dev(&["env"]).await;
     let name = format!("{}_PID=", service.to_uppercase());
     let pid = variables.lines().find_map(|line| line.strip_prefix(&name));
@@ -278,15 +277,15 @@ async fn memory_kib(service: &str) -> (u64, u64) {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn fifty_uploads_at_once_are_not_held_in_memory() {
-    let _stack = take_stack().await;
+    let _stack = lock_stack().await;
     let app = talktime_tests::connect_app().await;
     let listeners = join_all((0..UPLOADS).map(|_| app.sign_up(UserRole::Listener))).await;
     restart(&[]).await;
     run_dev(&["restart", "gateway", "--no-build"]).await;
     let services = ["gateway", "verification"];
-    let before = join_all(services.map(memory_kib)).await;
+    let before = join_all(services.map(read_memory_kib)).await;
 
-    // A minute of sound, and a chunk that players skip.
+    // One minute of audio, and a chunk that players skip.
     let mut file = audio::wav(60);
     file.resize(UPLOAD_BYTES, 0);
     let body: &'static [u8] = form("sample.wav", &file, None).leak();
@@ -304,7 +303,7 @@ async fn fifty_uploads_at_once_are_not_held_in_memory() {
     }
     println!("{UPLOADS} uploads at once took {:?}", begun.elapsed());
     for (service, (before, _)) in services.into_iter().zip(before) {
-        let (_, highest) = memory_kib(service).await;
+        let (_, highest) = read_memory_kib(service).await;
         println!("{service}: {before} KiB before, {highest} KiB at the highest");
         let growth = highest.saturating_sub(before);
         assert!(growth < GROWTH_KIB_MAX, "{service}: {growth} KiB more");

@@ -1,4 +1,4 @@
-//! Money through the public face: many people at once, and books that add up to the last coin.
+//! Money through the public API: many people at once, and books that add up to the last coin.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -8,7 +8,7 @@ const PAIRS: usize = 20;
 const RECHARGED_COINS: i64 = 300;
 const RATE_COINS: i64 = 10;
 
-/// One pair's evening: a few calls, ended by either side; answers minutes paid.
+/// Makes calls of one pair: a few calls, ended by either side; returns the number of paid minutes.
 async fn talk(pair: &CallPair, calls: usize) -> i64 {
     let mut minutes = 0;
     for n in 0..calls {
@@ -26,7 +26,7 @@ async fn talk(pair: &CallPair, calls: usize) -> i64 {
 }
 
 #[tokio::test]
-async fn what_callers_lose_is_what_minutes_cost_and_listeners_earn_their_share() {
+async fn callers_pay_their_minutes_and_listeners_earn_their_share() {
     let pairs = join_all((0..PAIRS).map(|_| CallPair::sign_up())).await;
     let minutes = join_all(pairs.iter().map(|pair| talk(pair, 3))).await;
     for (pair, minutes) in pairs.iter().zip(minutes) {
@@ -40,7 +40,7 @@ async fn what_callers_lose_is_what_minutes_cost_and_listeners_earn_their_share()
 }
 
 #[tokio::test]
-async fn starting_and_recharging_at_once_keeps_every_coin() {
+async fn concurrent_starts_and_recharges_lose_no_coin() {
     let pair = CallPair::sign_up().await;
     let step = json!({"amount_rupees": 150, "payment_method": "wallet"});
     let recharges = (0..10).map(|_| {

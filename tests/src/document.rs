@@ -1,4 +1,4 @@
-//! The gateway's OpenAPI document, as far as tests walk through it.
+//! The OpenAPI document of the gateway, as far as tests use it.
 
 use serde_json::{Map, Value, json};
 use talktime_client::ApiClient;
@@ -6,42 +6,42 @@ use talktime_client::ApiClient;
 use crate::ExpectAnswer;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
-/// Schemas do not nest deeper than that.
+/// Greatest depth of nested schemas.
 const DEPTH_MAX: usize = 8;
 
-/// The document.
+/// The OpenAPI document.
 pub struct ApiDocument(Value);
 
-/// An endpoint.
+/// An endpoint of the document.
 pub struct ApiOperation {
-    /// `GET`, `POST`, …
+    /// Method: `GET`, `POST`, …
     pub method: String,
-    /// With its parameters in braces.
+    /// Path with parameters in braces.
     pub path: String,
-    /// What the document says of it.
+    /// Description in the document.
     pub content: Value,
 }
 
-/// Who may ask.
+/// Permission to use an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AccessRule {
-    /// Anybody, without a token.
+    /// Everybody, without a token.
     Open,
-    /// Whoever has a token, of any role.
+    /// Users with a token and any role.
     LoggedIn,
-    /// Whoever has a token and this role.
+    /// Users with a token and this role.
     Role(String),
 }
 
 impl ApiDocument {
-    /// As the gateway serves it.
+    /// Fetches the document from the gateway.
     pub async fn read(app: &ApiClient) -> Self {
         let answer = app.get("/openapi.json").answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         Self(answer.body)
     }
 
-    /// All of them.
+    /// Lists all endpoints.
     pub fn list_operations(&self) -> Vec<ApiOperation> {
         let paths = self.0["paths"].as_object().expect("paths");
         let of_path = |(path, item): (&String, &Value)| {
@@ -57,23 +57,23 @@ impl ApiDocument {
         paths.iter().flat_map(of_path).collect()
     }
 
-    /// A JSON body that the endpoint takes, as far as its schema says so; none where it takes none.
+    /// Returns a JSON body that the schema of the endpoint permits, if it takes one.
     pub fn sample_body(&self, operation: &ApiOperation) -> Option<Value> {
         let schema = &operation.content["requestBody"]["content"]["application/json"]["schema"];
         schema.is_object().then(|| self.sample(schema, DEPTH_MAX))
     }
 
-    /// Every endpoint's codes for a status.
+    /// Lists the codes of an endpoint for a status.
     pub fn list_codes(&self, operation: &ApiOperation, status: u16) -> Vec<String> {
         let answer = &operation.content["responses"][status.to_string()];
-        let answer = self.resolved(answer);
+        let answer = self.resolve(answer);
         let schema = &answer["content"]["application/problem+json"]["schema"];
         let codes = schema["properties"]["code"]["enum"].as_array();
         let codes = codes.into_iter().flatten().filter_map(Value::as_str);
         codes.map(str::to_owned).collect()
     }
 
-    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
         let reference = value["$ref"].as_str();
         let pointer = reference.and_then(|text| text.strip_prefix('#'));
         pointer.map_or(value, |pointer| {
@@ -82,9 +82,9 @@ impl ApiDocument {
         })
     }
 
-    /// A value that a schema allows: the example, the smallest number, the first of a list.
+    /// Returns a value that a schema permits: the example, the smallest number, the first of a list.
     fn sample(&self, schema: &Value, depth: usize) -> Value {
-        let schema = self.resolved(schema);
+        let schema = self.resolve(schema);
         let first = |list: &str| schema[list].as_array().and_then(|list| list.first());
         if depth == 0 {
             return Value::Null;
@@ -115,7 +115,7 @@ impl ApiDocument {
         }
     }
 
-    /// Only what must be there.
+    /// Returns an object with the required fields alone.
     fn sample_object(&self, schema: &Value, depth: usize) -> Value {
         let required = schema["required"].as_array().into_iter().flatten();
         let fields = required.filter_map(Value::as_str).map(|name| {
@@ -127,12 +127,12 @@ impl ApiDocument {
 }
 
 impl ApiOperation {
-    /// The endpoint's name in messages.
+    /// Returns the name in messages.
     pub fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    /// Who may ask; an endpoint without a rule fails the test.
+    /// Returns the rule of access; an endpoint without one fails the test.
     pub fn access_rule(&self) -> AccessRule {
         let requirements = self.content["security"].as_array();
         let requirement = requirements.and_then(|all| all.first());
@@ -146,7 +146,7 @@ impl ApiOperation {
         }
     }
 
-    /// The parameters in the path.
+    /// Returns the parameters in the path.
     pub fn path_parameters(&self) -> Vec<&str> {
         let parts = self.path.split('/');
         parts
@@ -154,7 +154,7 @@ impl ApiOperation {
             .collect()
     }
 
-    /// The path with the same value for every parameter.
+    /// Returns the path with the same value for every parameter.
     pub fn fill_path(&self, value: &str) -> String {
         let mut path = self.path.clone();
         for parameter in self.path_parameters() {

@@ -1,8 +1,7 @@
-//! What the whole-system suites share: the stack that `cargo dev test` brought up, people on it, and
-//! waiting for a state.
+//! Helpers of the suites that test the whole system: the stack that `cargo dev test` has started, users, and waiting
+//! for a state.
 //!
-//! The suites speak only REST, WebSocket and NATS, as the world does. Where a test breaks something
-//! on purpose, it does so through the runner (`stop`, `kill`, `restart`).
+//! The suites use only REST, WebSocket and NATS. Tests of faults use the runner (`stop`, `kill`, `restart`).
 
 pub mod audio;
 pub mod document;
@@ -20,23 +19,23 @@ use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpI
 
 pub use events::EventLog;
 
-/// How long a state may take to come, at most.
+/// Longest wait for a state.
 pub const WAIT_MAX: Duration = Duration::from_secs(15);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// A variable of the stack, as `cargo dev env` prints it.
+/// Reads a variable of the stack, as `cargo dev env` prints it.
 pub fn read_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
 }
 
-/// The app on the test stack, and the phone that receives its text messages.
+/// A client of the test stack with access to one-time passwords.
 pub struct TestApp {
     app: ApiClient,
     inbox: OtpInbox,
 }
 
-/// The app, talking to the test stack's gateway.
+/// Connects to the gateway of the test stack.
 pub async fn connect_app() -> TestApp {
     let app = ApiClient::new(&read_variable("GATEWAY_URL")).expect("a valid address");
     let inbox = OtpInbox::connect(&read_variable("REDIS_URL"))
@@ -54,7 +53,7 @@ impl Deref for TestApp {
 }
 
 impl TestApp {
-    /// Someone new; another one where an answer came too late.
+    /// Signs up a user; after a late answer it tries again with another one.
     pub async fn sign_up(&self, role: UserRole) -> AppUser {
         wait_for("somebody to sign up", || async {
             Box::pin(self.app.sign_up(&self.inbox, role)).await.ok()
@@ -62,12 +61,12 @@ impl TestApp {
         .await
     }
 
-    /// The code that was sent to a phone last.
+    /// Reads the last code for a phone.
     pub async fn read_otp(&self, phone: &str) -> String {
         self.inbox.read_otp(phone).await.expect("a code was sent")
     }
 
-    /// The same person on a second device.
+    /// Logs a user in on a second device.
     pub async fn log_in_again(&self, person: &AppUser) -> AppUser {
         wait_for("somebody to log in", || async {
             Box::pin(self.app.log_in(&self.inbox, person)).await.ok()
@@ -75,7 +74,7 @@ impl TestApp {
         .await
     }
 
-    /// The same person, logged in at another gateway.
+    /// Logs a user in at another gateway.
     pub async fn log_in_at(&self, gateway: &ApiClient, person: &AppUser) -> AppUser {
         wait_for("somebody to log in elsewhere", || async {
             Box::pin(gateway.log_in(&self.inbox, person)).await.ok()
@@ -83,7 +82,7 @@ impl TestApp {
         .await
     }
 
-    /// Opens a socket as this person.
+    /// Opens a socket of a user.
     pub async fn open_socket(&self, path: &str, person: &AppUser) -> AppSocket {
         self.app
             .connect_socket(path, person)
@@ -92,9 +91,9 @@ impl TestApp {
     }
 }
 
-/// Any answer is one; only silence fails the test.
+/// Sends requests of which any answer is a result; a missing answer fails the test.
 pub trait ExpectAnswer {
-    /// Asks, and takes whatever comes.
+    /// Sends the request and returns the answer.
     fn answer(self) -> impl Future<Output = ApiAnswer>;
 }
 
@@ -104,7 +103,7 @@ impl ExpectAnswer for ApiRequest {
     }
 }
 
-/// Runs a command of the runner on the test stack; panics with its output where it fails.
+/// Runs a command of the runner on the test stack; panics with its output if it fails.
 pub async fn run_dev(arguments: &[&str]) -> String {
     let output = run_dev_output(arguments).await;
     assert!(
@@ -114,7 +113,7 @@ pub async fn run_dev(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Runs a command of the runner that may fail; answers whether it did not.
+/// Runs a command of the runner; returns whether it succeeded.
 pub async fn try_dev(arguments: &[&str]) -> bool {
     run_dev_output(arguments).await.status.success()
 }
@@ -128,32 +127,32 @@ async fn run_dev_output(arguments: &[&str]) -> std::process::Output {
         .expect("the runner runs")
 }
 
-/// Fails where a wallet disagrees with its journal.
+/// Asserts that wallets and journal agree.
 pub async fn assert_books_are_right() {
     run_dev(&["run", "wallet", "verify"]).await;
 }
 
-/// Keys of calls, so that each is a call of its own.
+/// The next idempotency key of a call.
 static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
 
-/// Asks again after a 503, as the app would, with the same Idempotency-Key: on a busy machine an
-/// answer may come too late. A start that came to nothing holds both people until it is undone.
-async fn retry_after_503<F>(what: &str, mut ask: impl FnMut() -> F) -> ApiAnswer
+/// Repeats a request after a 503 with the same Idempotency-Key, as the app does, because answers may be late on a busy
+/// machine. A failed start keeps both people busy until it is undone.
+async fn retry_after_503<F>(what: &str, mut send: impl FnMut() -> F) -> ApiAnswer
 where
     F: Future<Output = ApiAnswer>,
 {
-    let first = ask().await;
+    let first = send().await;
     if first.status != 503 {
         return first;
     }
     wait_for(what, || {
-        let again = ask();
+        let again = send();
         async move { Some(again.await).filter(|answer| ![503, 409].contains(&answer.status)) }
     })
     .await
 }
 
-/// Waits until `probe` answers something, up to [`WAIT_MAX`].
+/// Waits until `probe` returns a result, up to [`WAIT_MAX`].
 pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
@@ -172,16 +171,16 @@ where
 
 /// A caller with coins and a listener who is online.
 pub struct CallPair {
-    /// The app that both use.
+    /// Client of both users.
     pub app: TestApp,
-    /// Has 300 coins at first.
+    /// The caller, who has 300 coins at first.
     pub caller: AppUser,
-    /// Online.
+    /// The listener, who is online.
     pub listener: AppUser,
 }
 
 impl CallPair {
-    /// Signs two new people up and buys the caller coins.
+    /// Signs up two users and recharges the caller.
     pub async fn sign_up() -> Self {
         let pair = Self::sign_up_without_coins().await;
         let body = json!({"amount_rupees": 150, "payment_method": "upi"});
@@ -194,7 +193,7 @@ impl CallPair {
         pair
     }
 
-    /// Signs two new people up.
+    /// Signs up two users.
     pub async fn sign_up_without_coins() -> Self {
         let app = connect_app().await;
         let caller = app.sign_up(UserRole::User).await;
@@ -206,7 +205,7 @@ impl CallPair {
         }
     }
 
-    /// Asks for an audio call.
+    /// Requests an audio call and returns the answer.
     pub async fn request_call(&self) -> ApiAnswer {
         self.app
             .post("/calls/start")
@@ -216,7 +215,7 @@ impl CallPair {
             .await
     }
 
-    /// Starts an audio call that must start; answers its id.
+    /// Starts an audio call and returns its id; a refusal fails the test.
     pub async fn start_call(&self) -> i64 {
         let body = json!({"listener_id": self.listener.user_id, "call_type": "audio"});
         let key = format!("{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed));
@@ -229,7 +228,7 @@ impl CallPair {
         started.body["call_id"].as_i64().expect("a call id")
     }
 
-    /// Ends a call as this person.
+    /// Ends a call as this user.
     pub async fn end_call(&self, person: &AppUser, call_id: i64) -> ApiAnswer {
         self.app
             .post("/calls/end")
@@ -239,19 +238,19 @@ impl CallPair {
             .await
     }
 
-    /// The caller's coins.
+    /// Loads the coins of the caller.
     pub async fn load_coins(&self) -> i64 {
         self.load_balance(&self.caller).await["balance_coins"]
             .as_i64()
             .expect("coins")
     }
 
-    /// Rupees that the listener may withdraw.
+    /// Loads the rupees that the listener may withdraw.
     pub async fn load_earned(&self) -> Value {
         self.load_balance(&self.listener).await["withdrawable_money"].clone()
     }
 
-    /// A person's balance, waiting out a wallet that is restarting.
+    /// Loads the balance of a user, after waiting for a wallet that restarts.
     pub async fn load_balance(&self, person: &AppUser) -> Value {
         wait_for("a balance", || async {
             let answer = self
@@ -265,7 +264,7 @@ impl CallPair {
         .await
     }
 
-    /// What `/calls/ongoing` tells a person.
+    /// Loads the answer of `/calls/ongoing` for a user.
     pub async fn load_ongoing_call(&self, person: &AppUser) -> Value {
         wait_for("the ongoing call", || async {
             let answer = self
@@ -279,7 +278,7 @@ impl CallPair {
         .await
     }
 
-    /// Whether both are free, as calls and presence see it.
+    /// Whether both users are free according to calls and presence.
     pub async fn are_both_free(&self) -> bool {
         for person in [&self.caller, &self.listener] {
             let status = self

@@ -1,21 +1,21 @@
-//! A trace as a picture: a bar for each span, below the one that it belongs to.
+//! Draws a trace: a bar for each span, below its parent.
 
 use std::fmt::Write as _;
 
-/// Something that took a while.
+/// A span of a trace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TraceSpan {
-    /// Which process did it.
+    /// Process of the span.
     pub service: String,
-    /// What it was.
+    /// Name of the operation.
     pub name: String,
-    /// Its id, in hexadecimal.
+    /// Id in hexadecimal.
     pub id: String,
-    /// The id of the span that it is part of.
+    /// Id of the parent span.
     pub parent: String,
-    /// When it began, in nanoseconds.
+    /// Beginning in nanoseconds.
     pub begins_ns: u64,
-    /// When it was over.
+    /// End in nanoseconds.
     pub ends_ns: u64,
 }
 
@@ -24,19 +24,19 @@ const LABELS_WIDTH: u32 = 430;
 const ROW_HEIGHT: u32 = 24;
 const TOP: u32 = 56;
 const INDENT: u32 = 14;
-/// A bar that nobody sees tells nothing.
+/// Least width of a visible bar.
 const BAR_WIDTH_MIN: f64 = 2.0;
 const COLOURS: [&str; 7] = [
     "#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2",
 ];
 
 /// Draws the spans below `root`, which is not drawn itself, as SVG.
-pub fn draw(title: &str, root: &str, spans: &[TraceSpan]) -> String {
-    let rows = in_order(root, spans, 0);
+pub fn draw_trace(title: &str, root: &str, spans: &[TraceSpan]) -> String {
+    let rows = order_rows(root, spans, 0);
     let times = rows.iter().map(|(span, _)| (span.begins_ns, span.ends_ns));
     let begins_ns = times.clone().map(|(begins, _)| begins).min().unwrap_or(0);
     let ends_ns = times.map(|(_, ends)| ends).max().unwrap_or(1);
-    let scale = f64::from(WIDTH - LABELS_WIDTH - 70) / millis(ends_ns - begins_ns).max(0.001);
+    let scale = f64::from(WIDTH - LABELS_WIDTH - 70) / to_millis(ends_ns - begins_ns).max(0.001);
     let mut services: Vec<&str> = rows.iter().map(|(span, _)| span.service.as_str()).collect();
     services.sort_unstable();
     services.dedup();
@@ -47,12 +47,12 @@ pub fn draw(title: &str, root: &str, spans: &[TraceSpan]) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
          <text x=\"12\" y=\"26\" font-size=\"16\">{}</text>\n",
-        escaped(title)
+        escape_xml(title)
     );
     for (row, (span, depth)) in rows.iter().enumerate() {
         let y = TOP + ROW_HEIGHT * u32::try_from(row).unwrap_or(0);
-        let from = millis(span.begins_ns - begins_ns);
-        let took = millis(span.ends_ns.saturating_sub(span.begins_ns));
+        let from = to_millis(span.begins_ns - begins_ns);
+        let took = to_millis(span.ends_ns.saturating_sub(span.begins_ns));
         let x = f64::from(LABELS_WIDTH) + from * scale;
         let width = (took * scale).max(BAR_WIDTH_MIN);
         let service = services.iter().position(|name| *name == span.service);
@@ -64,8 +64,8 @@ pub fn draw(title: &str, root: &str, spans: &[TraceSpan]) -> String {
              <text x=\"{:.1}\" y=\"{}\" fill=\"#555555\">{took:.1} ms</text>",
             12 + depth * INDENT,
             y + 12,
-            escaped(&span.service),
-            escaped(short(&span.name)),
+            escape_xml(&span.service),
+            escape_xml(shorten_name(&span.name)),
             y + 1,
             x + width + 4.0,
             y + 12,
@@ -74,32 +74,32 @@ pub fn draw(title: &str, root: &str, spans: &[TraceSpan]) -> String {
     svg + "</svg>\n"
 }
 
-/// Each span after the one that it belongs to, those of one in the order in which they began.
-fn in_order<'a>(parent: &str, spans: &'a [TraceSpan], depth: u32) -> Vec<(&'a TraceSpan, u32)> {
+/// Returns each span after its parent, and the children of a span in the order of their beginning.
+fn order_rows<'a>(parent: &str, spans: &'a [TraceSpan], depth: u32) -> Vec<(&'a TraceSpan, u32)> {
     let mut children: Vec<&TraceSpan> = spans.iter().filter(|span| span.parent == parent).collect();
     children.sort_by_key(|span| span.begins_ns);
     let with_theirs = |span: &'a TraceSpan| {
         let mut rows = vec![(span, depth)];
-        rows.extend(in_order(&span.id, spans, depth + 1));
+        rows.extend(order_rows(&span.id, spans, depth + 1));
         rows
     };
     children.into_iter().flat_map(with_theirs).collect()
 }
 
-/// `CallsService/StartCall` of `talktime.calls.v1.CallsService/StartCall`.
-fn short(name: &str) -> &str {
+/// Shortens `talktime.calls.v1.CallsService/StartCall` to `CallsService/StartCall`.
+fn shorten_name(name: &str) -> &str {
     match name.split_once(".v1.") {
         Some((package, method)) if package.starts_with("talktime.") => method,
         _ => name,
     }
 }
 
-fn millis(nanos: u64) -> f64 {
-    // Whole microseconds of anything that a request takes fit.
+fn to_millis(nanos: u64) -> f64 {
+    // The microseconds of any request fit into 32 bits.
     f64::from(u32::try_from(nanos / 1_000).unwrap_or(u32::MAX)) / 1_000.0
 }
 
-fn escaped(text: &str) -> String {
+fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -121,19 +121,19 @@ mod tests {
     }
 
     #[test]
-    fn spans_stand_below_theirs_in_the_order_of_time() {
+    fn spans_are_drawn_below_their_parents_in_the_order_of_time() {
         let spans = [
             span("late", "3", "1", 30, 40),
             span("talktime.calls.v1.CallsService/StartCall", "1", "0", 10, 50),
             span("early", "2", "1", 20, 25),
             span("of another trace", "9", "8", 1, 2),
         ];
-        let names: Vec<&str> = in_order("0", &spans, 0)
+        let names: Vec<&str> = order_rows("0", &spans, 0)
             .into_iter()
-            .map(|(span, _)| short(&span.name))
+            .map(|(span, _)| shorten_name(&span.name))
             .collect();
         assert_eq!(names, ["CallsService/StartCall", "early", "late"]);
-        let svg = draw("A <start>", "0", &spans);
+        let svg = draw_trace("A <start>", "0", &spans);
         assert!(
             svg.contains("A &lt;start&gt;") && svg.contains("40.0 ms"),
             "{svg}"

@@ -1,4 +1,4 @@
-//! Services beside those of the stack, as production has several of each.
+//! Replicas beside the services of the stack.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 
 use crate::{read_variable, wait_for};
 
-/// A gateway of a test's own; it ends with the value.
+/// A gateway that a test has started; it ends when the value is dropped.
 pub struct GatewayReplica {
-    /// The app, talking to this gateway.
+    /// Client of this gateway.
     pub app: ApiClient,
-    /// Health and metrics, `http://host:port`.
+    /// Address of health and metrics, `http://host:port`.
     pub ops_url: String,
     process: Child,
 }
 
 impl GatewayReplica {
-    /// Tells it to stop, as Kubernetes does.
+    /// Sends SIGTERM, as Kubernetes does.
     pub async fn terminate(&self) {
         let pid = self.process.id().expect("it runs").to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(told.expect("kill runs").success());
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(sent.expect("kill runs").success());
     }
 
-    /// The sum of a metric's samples whose line contains all of `labels`.
-    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+    /// Returns the sum of the samples of a metric whose lines contain `labels`.
+    pub async fn read_metric(&self, name: &str, labels: &str) -> f64 {
         let answer = reqwest::get(format!("{}/metrics", self.ops_url)).await;
         let text = answer.expect("metrics").text().await.expect("text");
         let lines = text
@@ -40,7 +40,7 @@ impl GatewayReplica {
     }
 }
 
-/// Starts a gateway with these settings besides the stack's, such as
+/// Starts a gateway with additional settings, such as
 /// `("TALKTIME_GATEWAY__REDIS__URL", …)`, and waits until it serves.
 pub async fn start_gateway(settings: &[(&str, &str)]) -> GatewayReplica {
     let replica = spawn_gateway(settings, Stdio::null());
@@ -48,7 +48,7 @@ pub async fn start_gateway(settings: &[(&str, &str)]) -> GatewayReplica {
     replica
 }
 
-/// The same; and what it has logged, which is known when it has ended.
+/// Starts a gateway; returns it with its log, which is complete when it has ended.
 pub async fn start_logged_gateway(
     settings: &[(&str, &str)],
 ) -> (GatewayReplica, JoinHandle<String>) {
@@ -65,7 +65,7 @@ pub async fn start_logged_gateway(
 }
 
 fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> GatewayReplica {
-    let http = free_address();
+    let http = find_free_address();
     let listen = ("TALKTIME_GATEWAY__HTTP__LISTEN", http.as_str());
     let settings = [&[listen], settings].concat();
     let (process, ops_url) = spawn("gateway", &settings, stdout);
@@ -76,47 +76,47 @@ fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> GatewayReplica {
     }
 }
 
-/// A service of a test's own; it ends with the value.
+/// A service that a test has started; it ends when the value is dropped.
 pub struct ServiceReplica {
-    /// Its gRPC port, `http://host:port`.
+    /// Address of its gRPC port, `http://host:port`.
     pub url: String,
     process: Child,
 }
 
-/// Starts an auth service with these settings besides the stack's, and waits until it serves.
+/// Starts an auth service with additional settings, and waits until it serves.
 pub async fn start_auth(settings: &[(&str, &str)]) -> ServiceReplica {
     ServiceReplica::start("auth", settings).await
 }
 
-/// The same for a wallet.
+/// Starts a wallet with additional settings, and waits until it serves.
 pub async fn start_wallet(settings: &[(&str, &str)]) -> ServiceReplica {
     ServiceReplica::start("wallet", settings).await
 }
 
-/// The same for a profile service.
+/// Starts a profile service with additional settings, and waits until it serves.
 pub async fn start_profile(settings: &[(&str, &str)]) -> ServiceReplica {
     ServiceReplica::start("profile", settings).await
 }
 
-/// Another replica of the calls service: nobody's requests reach it, but it does what is due. It is
-/// killed (`kill -9`) when it is dropped.
+/// Starts another replica of the calls service, which gets no requests, but executes due steps. It is killed
+/// (`kill -9`) when it is dropped.
 pub async fn start_calls() -> Child {
     start_calls_with(&[]).await.process
 }
 
-/// The same with these settings besides the stack's, and its address.
+/// Starts another replica of the calls service with additional settings.
 pub async fn start_calls_with(settings: &[(&str, &str)]) -> ServiceReplica {
     ServiceReplica::start("calls", settings).await
 }
 
-/// The same for presence, with these settings besides the stack's: it sweeps.
+/// Starts another replica of presence with additional settings, which sweeps.
 pub async fn start_presence(settings: &[(&str, &str)]) -> Child {
     ServiceReplica::start("presence", settings).await.process
 }
 
 impl ServiceReplica {
     async fn start(service: &str, settings: &[(&str, &str)]) -> Self {
-        let grpc = free_address();
+        let grpc = find_free_address();
         let name = format!("TALKTIME_{}__GRPC__LISTEN", service.to_uppercase());
         let listen = (name.as_str(), grpc.as_str());
         let settings = [&[listen], settings].concat();
@@ -129,16 +129,16 @@ impl ServiceReplica {
     }
 }
 
-/// A process of `service`, and the address of its operations port.
+/// Starts a process of `service`; returns it with the address of its operations port.
 fn spawn(service: &str, settings: &[(&str, &str)], stdout: Stdio) -> (Child, String) {
-    let ops = free_address();
+    let ops = find_free_address();
     let listen = format!("TALKTIME_{}__OPS__LISTEN={ops}", service.to_uppercase());
     let mut command = Command::new(read_variable("TALKTIME_DEV"));
     command.args(["--stack", "test", "run", "--env", &listen]);
     for (name, value) in settings {
         command.args(["--env", &format!("{name}={value}")]);
     }
-    // The runner becomes the service, so that this is the process to end.
+    // The runner replaces itself with the service, so this process is the service.
     let process = command
         .args([service, "serve"])
         .stdin(Stdio::null())
@@ -158,17 +158,16 @@ async fn wait_until_ready(ops_url: &str) {
     .await;
 }
 
-/// Below the ports that systems give to outgoing connections: one of those would take the place of
-/// a process before it listens.
+/// First port to try, below the ports that systems assign to outgoing connections.
 const PORT_FIRST: u16 = 22_000;
 const PORTS: u16 = 10_000;
 static PORTS_TRIED: AtomicU32 = AtomicU32::new(0);
 
-/// An address that nobody listens on, and that no other test of this process gets.
-fn free_address() -> String {
+/// Finds an address on which no process listens and that no other test of this process gets.
+fn find_free_address() -> String {
     let free = (0..PORTS).find_map(|_| {
         let tried = PORTS_TRIED.fetch_add(1, Ordering::Relaxed);
-        // Other suites on this machine begin elsewhere.
+        // Other suites on this machine start with other ports.
         let place = std::process::id().wrapping_add(tried) % u32::from(PORTS);
         let port = PORT_FIRST + u16::try_from(place).expect("less than PORTS");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;

@@ -1,8 +1,7 @@
-//! An S3 server for development: one bucket kept as plain files in a folder.
+//! An S3 server for development, with one bucket of plain files in a folder.
 //!
-//! Production uses a real object store; this one exists so that nobody has to install one to run the
-//! platform or its tests. Requests must be signed with the one pair of keys given at start, so that
-//! presigned URLs and wrong credentials behave as they do in production.
+//! Production uses a real object store. With this server the platform and its tests need none. Requests must be signed
+//! with the pair of keys given at the start, so that presigned URLs and wrong credentials behave as in production.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,14 +19,14 @@ use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long requests under way may take once we are asked to stop.
+/// Time for requests under way after a signal to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-/// The pause after a failed accept (out of file descriptors, say), so that it does not spin.
+/// Pause after a failed accept, for example without free file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Parser)]
-#[command(about = "An S3 server for development, kept as plain files", version)]
-struct Options {
+#[command(about = "An S3 server for development with plain files", version)]
+struct ServerOptions {
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:7900")]
     listen: SocketAddr,
@@ -38,14 +37,14 @@ struct Options {
     access_key: String,
     #[arg(long)]
     secret_key: String,
-    /// The bucket to make at start, if it is not there yet
+    /// The bucket, which is created at the start if it does not exist
     #[arg(long)]
     bucket: String,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+    let options = ServerOptions::parse();
     let service = open_store(&options)?;
     let listener = TcpListener::bind(options.listen)
         .await
@@ -57,11 +56,15 @@ async fn main() -> anyhow::Result<()> {
     serve(listener, service).await
 }
 
-/// Makes the bucket, which in this store is a folder, and the service on top of it.
-fn open_store(options: &Options) -> anyhow::Result<S3Service> {
+/// Creates the bucket, which is a folder, and the service.
+fn open_store(options: &ServerOptions) -> anyhow::Result<S3Service> {
     let bucket = options.root.join(&options.bucket);
-    std::fs::create_dir_all(&bucket)
-        .with_context(|| format!("cannot make the bucket's folder {}", bucket.display()))?;
+    std::fs::create_dir_all(&bucket).with_context(|| {
+        format!(
+            "cannot create the folder of the bucket {}",
+            bucket.display()
+        )
+    })?;
     let files = FileSystem::new(&options.root)
         .map_err(|error| anyhow::anyhow!("cannot open {}: {error:?}", options.root.display()))?;
     let mut builder = S3ServiceBuilder::new(files);
@@ -72,7 +75,7 @@ fn open_store(options: &Options) -> anyhow::Result<S3Service> {
     Ok(builder.build())
 }
 
-/// Serves until SIGTERM or SIGINT, then lets requests under way finish, within a bound.
+/// Serves until SIGTERM or SIGINT, then lets requests under way finish within a deadline.
 async fn serve(listener: TcpListener, service: S3Service) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = pin!(tokio::signal::ctrl_c());
@@ -91,7 +94,7 @@ async fn serve(listener: TcpListener, service: S3Service) -> anyhow::Result<()> 
         let connection = connections
             .serve_connection(TokioIo::new(socket), service.clone())
             .into_owned();
-        // A connection that breaks is the client's affair: it sees the error itself.
+        // The client of a broken connection sees the error itself.
         tokio::spawn(graceful.watch(connection));
     }
     if tokio::time::timeout(DRAIN_DEADLINE, graceful.shutdown())

@@ -1,4 +1,4 @@
-//! Of whom one hears.
+//! Subscriptions, forms of changes, and blocks.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use serde_json::json;
 use talktime_client::UserRole;
 use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, wait_for};
 
-use super::{about, mark, open};
+use super::{open, receive_about, send_marker};
 
-/// Long enough for a message to come, short enough to try again.
+/// Time to wait for a message before the next attempt.
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn one_may_choose_of_whom_to_hear() {
+async fn a_subscription_limits_the_users_of_a_socket() {
     let pair = CallPair::sign_up_without_coins().await;
     let watcher = pair.app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&pair.app, "/ws/presence", &watcher).await;
@@ -22,8 +22,8 @@ async fn one_may_choose_of_whom_to_hear() {
     let subscribed = socket.receive_type("subscribed", WAIT_MAX).await;
     let subscribed = subscribed.expect("an answer");
     assert_eq!(subscribed["data"]["user_ids"], json!([chosen.user_id]));
-    mark(&pair.app, other, 11).await;
-    mark(&pair.app, chosen, 12).await;
+    send_marker(&pair.app, other, 11).await;
+    send_marker(&pair.app, chosen, 12).await;
     let first = socket.receive_type("status_change", WAIT_MAX).await;
     assert_eq!(first.expect("a change")["data"]["wait_time"], 12);
 
@@ -33,12 +33,12 @@ async fn one_may_choose_of_whom_to_hear() {
         .receive_type("subscribed", WAIT_MAX)
         .await
         .expect("an answer");
-    mark(&pair.app, other, 13).await;
-    about(&mut socket, "status_change", other.user_id).await;
+    send_marker(&pair.app, other, 13).await;
+    receive_about(&mut socket, "status_change", other.user_id).await;
 }
 
 #[tokio::test]
-async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
+async fn changes_are_sent_in_both_forms_or_in_the_chosen_one() {
     let pair = CallPair::sign_up_without_coins().await;
     let watcher = pair.app.sign_up(UserRole::User).await;
     for (query, expected) in [
@@ -53,7 +53,7 @@ async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
         let chosen = socket.receive_type("subscribed", WAIT_MAX).await;
         chosen.expect("an answer");
         for wait_time in [21, 22] {
-            mark(&pair.app, &pair.caller, wait_time).await;
+            send_marker(&pair.app, &pair.caller, wait_time).await;
             for r#type in expected {
                 let change = socket.receive_matching("a change", WAIT_MAX, |message| {
                     message["data"]["wait_time"] == wait_time
@@ -65,7 +65,7 @@ async fn a_change_comes_in_both_forms_or_in_the_one_that_was_chosen() {
 }
 
 #[tokio::test]
-async fn blocks_hold_at_once_and_both_ways() {
+async fn blocks_hold_at_once_and_in_both_directions() {
     let pair = CallPair::sign_up_without_coins().await;
     let bystander = pair.app.sign_up(UserRole::User).await;
     let (mut of_caller, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
@@ -78,9 +78,9 @@ async fn blocks_hold_at_once_and_both_ways() {
         .receive_type("user_blocked", WAIT_MAX)
         .await
         .expect("told");
-    mark(&pair.app, &pair.caller, 21).await;
-    mark(&pair.app, &pair.listener, 22).await;
-    mark(&pair.app, &bystander, 23).await;
+    send_marker(&pair.app, &pair.caller, 21).await;
+    send_marker(&pair.app, &pair.listener, 22).await;
+    send_marker(&pair.app, &bystander, 23).await;
     for (socket, hidden) in [
         (&mut of_caller, pair.listener.user_id),
         (&mut of_listener, pair.caller.user_id),
@@ -98,10 +98,10 @@ async fn blocks_hold_at_once_and_both_ways() {
     assert_eq!(ask.answer().await.status, 200);
     wait_for("the listener to be heard of again", || async {
         let mut wait_time = 24;
-        mark(&pair.app, &pair.listener, wait_time).await;
+        send_marker(&pair.app, &pair.listener, wait_time).await;
         wait_time += 1;
         let (mut socket, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
-        mark(&pair.app, &pair.listener, wait_time).await;
+        send_marker(&pair.app, &pair.listener, wait_time).await;
         let heard = socket.receive_matching("of them", ONE_SECOND, |message| {
             message["data"]["user_id"] == pair.listener.user_id
         });

@@ -1,4 +1,4 @@
-//! How sockets end.
+//! Closes of sockets.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use talktime_tests::{
 };
 use tokio::time::MissedTickBehavior;
 
-use super::{CLOSED_WITHIN, assert_open, assert_quiet, mark, open};
+use super::{CLOSED_WITHIN, assert_open, assert_quiet, open, send_marker};
 
 #[tokio::test]
 async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
@@ -48,9 +48,8 @@ async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
     }
 }
 
-/// As a ban does. The operator's command takes the role of an admin away and no other, so the test leaves
-/// somebody with that one alone.
-async fn make_admin_and_nothing_else(person: &AppUser) {
+/// Leaves a user with the role of an admin alone, which the operator's command can revoke like a ban.
+async fn make_pure_admin(person: &AppUser) {
     run_dev(&["grant-admin", &person.phone]).await;
     let url = read_variable("PROFILE_APP_DATABASE_URL");
     let mut profile = PgConnection::connect(&url).await.expect("connected");
@@ -61,7 +60,7 @@ async fn make_admin_and_nothing_else(person: &AppUser) {
     assert_eq!(taken.rows_affected(), 1);
 }
 
-async fn assert_barred(mut socket: AppSocket) {
+async fn assert_closed_as_barred(mut socket: AppSocket) {
     let error = socket.receive_type("error", CLOSED_WITHIN).await;
     assert_eq!(
         error.expect("an error")["data"]["code"],
@@ -75,14 +74,14 @@ async fn assert_barred(mut socket: AppSocket) {
 }
 
 #[tokio::test]
-async fn who_loses_their_last_role_loses_their_sockets_on_every_gateway_within_a_second() {
+async fn losing_the_last_role_closes_sockets_on_every_gateway_within_a_second() {
     let app = connect_app().await;
     let replica = start_gateway(&[]).await;
     let (banned, other) = (
         app.sign_up(UserRole::User).await,
         app.sign_up(UserRole::User).await,
     );
-    make_admin_and_nothing_else(&banned).await;
+    make_pure_admin(&banned).await;
     let (here, _) = open(&app, "/ws/presence", &banned).await;
     let (there, _) = open(&replica.app, "/ws/calls", &banned).await;
     let (mut of_other, _) = open(&app, "/ws/notifications", &other).await;
@@ -90,12 +89,12 @@ async fn who_loses_their_last_role_loses_their_sockets_on_every_gateway_within_a
     run_dev(&[&command[..], &[&banned.phone]].concat()).await;
     let ended = Instant::now();
     for socket in [here, there] {
-        assert_barred(socket).await;
+        assert_closed_as_barred(socket).await;
     }
     assert!(ended.elapsed() < CLOSED_WITHIN, "{:?}", ended.elapsed());
     for gateway in [&*app, &replica.app] {
         let again = gateway.connect_socket("/ws/feed", &banned).await;
-        assert_barred(again.expect("accepted, to be told why it is refused")).await;
+        assert_closed_as_barred(again.expect("accepted, to be told why it is refused")).await;
     }
     assert_quiet(&mut of_other).await;
 }
@@ -128,7 +127,7 @@ async fn one_device_that_logs_out_leaves_the_others_online() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_stops_sends_its_clients_elsewhere() {
+async fn a_stopping_gateway_closes_sockets_so_that_clients_reconnect() {
     let app = connect_app().await;
     let replica = start_gateway(&[]).await;
     let person = app.sign_up(UserRole::User).await;
@@ -139,7 +138,7 @@ async fn a_gateway_that_stops_sends_its_clients_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_token_that_expires_takes_its_socket_along() {
+async fn the_expiry_of_a_token_closes_its_socket() {
     let lasts = Duration::from_secs(3);
     let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "3")]).await;
     let replica = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
@@ -187,10 +186,12 @@ async fn a_dead_client_is_dropped() {
         .receive_type("hello", WAIT_MAX)
         .await
         .expect("hello");
-    // The one is not read, so that no ping is answered; the other is.
+    // The first socket is not read, so it answers no pings; the second one is read.
     let dropped = async {
         wait_for("the silent client to be dropped", || async {
-            let gone = replica.metric("ws_connections_ended_total", "gone").await;
+            let gone = replica
+                .read_metric("ws_connections_ended_total", "gone")
+                .await;
             (gone >= 1.0).then_some(())
         })
         .await;
@@ -221,7 +222,7 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     let gateway = replica.app.gateway_url();
     let unread = AppSocket::open_narrow(gateway, "/ws/presence", &slow.access_token).await;
     let mut unread = unread.expect("accepted");
-    // Each answer names all of them: some twenty kilobytes.
+    // Each answer contains all of them, about twenty kilobytes.
     let user_ids: Vec<i64> = (0..1_000).map(|id| i64::MAX - id).collect();
     let ask = json!({"type": "subscribe", "data": {"user_ids": user_ids}});
     let mut pace = tokio::time::interval(Duration::from_millis(50));
@@ -231,7 +232,7 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
             pace.tick().await;
             let is_sent = unread.send(&ask).await.is_ok();
             let given_up = replica
-                .metric("ws_connections_ended_total", "too_slow")
+                .read_metric("ws_connections_ended_total", "too_slow")
                 .await;
             if given_up >= 1.0 {
                 return;
@@ -241,7 +242,7 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     };
     let everyone_else_hears = async {
         for wait_time in 101.. {
-            mark(&pair.app, person, wait_time).await;
+            send_marker(&pair.app, person, wait_time).await;
             let heard = reading.receive_matching("the mark", WAIT_MAX, |message| {
                 message["type"] == "status_change" && message["data"]["wait_time"] == wait_time
             });

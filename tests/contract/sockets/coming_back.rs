@@ -1,14 +1,14 @@
-//! Where clients go on after they were away.
+//! Resumption after a reconnect.
 
 use serde_json::{Value, json};
 use talktime_client::{AppUser, UserRole};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{CallPair, WAIT_MAX, connect_app};
 
-use super::{about, mark, open};
+use super::{open, receive_about, send_marker};
 
 #[tokio::test]
-async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
+async fn every_gateway_sends_a_change_with_the_same_number() {
     let app = connect_app().await;
     let replica = start_gateway(&[]).await;
     let (watcher, person) = (
@@ -23,8 +23,8 @@ async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
         .expect("accepted");
     let hello_there = there.receive_type("hello", WAIT_MAX).await.expect("hello");
     assert_eq!(hello["data"]["epoch"], hello_there["data"]["epoch"]);
-    mark(&app, &person, 31).await;
-    // Either may have heard before that the person signed up.
+    send_marker(&app, &person, 31).await;
+    // Either gateway may have sent the sign-up of the user before.
     let is_marked = |message: &Value| {
         message["type"] == "status_change"
             && message["data"]["user_id"] == person.user_id
@@ -43,7 +43,7 @@ async fn a_change_is_heard_on_every_gateway_under_the_same_number() {
 }
 
 #[tokio::test]
-async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
+async fn a_reconnecting_client_gets_missed_messages_on_any_gateway() {
     let app = connect_app().await;
     let replica = start_gateway(&[]).await;
     let (watcher, person) = (
@@ -51,11 +51,11 @@ async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
         app.sign_up(UserRole::User).await,
     );
     let (mut socket, hello) = open(&app, "/ws/presence", &watcher).await;
-    mark(&app, &person, 41).await;
-    let last = about(&mut socket, "status_change", person.user_id).await;
+    send_marker(&app, &person, 41).await;
+    let last = receive_about(&mut socket, "status_change", person.user_id).await;
     drop(socket);
-    mark(&app, &person, 42).await;
-    mark(&app, &person, 43).await;
+    send_marker(&app, &person, 42).await;
+    send_marker(&app, &person, 43).await;
 
     let epoch = hello["data"]["epoch"].as_str().expect("an epoch");
     let since = last["seq"].as_u64().expect("a number");
@@ -80,7 +80,7 @@ async fn who_comes_back_gets_what_was_missed_on_any_gateway() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_is_a_snapshot() {
+async fn a_client_that_missed_too_much_gets_a_snapshot() {
     let pair = CallPair::sign_up().await;
     let watcher = pair.app.sign_up(UserRole::User).await;
     let call_id = pair.start_call().await;

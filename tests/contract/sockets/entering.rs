@@ -1,4 +1,4 @@
-//! Who comes in, how, and how often.
+//! Admission of sockets: tokens and the limit of each user.
 
 use talktime_client::{AppSocket, UserRole};
 use talktime_tests::replica::{start_gateway, start_logged_gateway};
@@ -7,7 +7,7 @@ use talktime_tests::{ExpectAnswer, WAIT_MAX, connect_app, wait_for};
 use super::{PATHS, assert_open, open};
 
 #[tokio::test]
-async fn a_socket_without_a_valid_token_is_told_why_and_closed() {
+async fn a_socket_without_a_valid_token_is_closed_with_a_reason() {
     let app = connect_app().await;
     for path in PATHS {
         for token in ["", "nonsense"] {
@@ -57,12 +57,12 @@ async fn a_client_that_is_refused_again_and_again_is_answered_429_and_others_are
     assert_eq!(closed.expect("closed").code, 4401);
     open(&replica.app, "/ws/feed", &person).await;
     assert_open(&mut socket).await;
-    let metric = replica.metric("ws_upgrades_limited_total", "").await;
+    let metric = replica.read_metric("ws_upgrades_limited_total", "").await;
     assert!(metric >= 8.0, "{metric}");
 }
 
 #[tokio::test]
-async fn the_token_comes_in_a_header_a_query_or_a_subprotocol() {
+async fn a_token_is_accepted_in_a_header_a_query_and_a_subprotocol() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let token = &person.access_token;
@@ -82,9 +82,9 @@ async fn the_token_comes_in_a_header_a_query_or_a_subprotocol() {
     }
 }
 
-/// Addresses end in logs, but not in ours: not even where they tell everything that can be told.
+/// URLs often end up in logs, but not in those of the gateway, not even at the most detailed level.
 #[tokio::test]
-async fn a_token_in_an_address_reaches_no_log() {
+async fn a_token_in_a_url_is_not_logged() {
     let (replica, log) =
         start_logged_gateway(&[("TALKTIME_GATEWAY__TELEMETRY__LOG", "trace")]).await;
     let person = connect_app().await.sign_up(UserRole::User).await;
@@ -158,7 +158,7 @@ async fn a_user_has_five_sockets_over_all_gateways() {
     })
     .await;
     sockets.push(again);
-    // A replica that dies leaves no place taken: with those of this gateway it had been five.
+    // The places of a killed replica become free; together with those of this gateway they were five.
     drop(replica);
     let mut again = wait_for("the place of a dead gateway's socket", || async {
         let mut again = app.connect_socket("/ws/feed", &person).await.ok()?;

@@ -1,5 +1,4 @@
-//! The protocol itself (RFC 6455), byte by byte: closes are answered, and violations end in a close that says
-//! what is wrong.
+//! The protocol itself (RFC 6455), byte by byte: closes are answered, and violations are closed with their code.
 
 use serde_json::json;
 use talktime_client::{AppUser, UserRole};
@@ -22,7 +21,7 @@ const PROTOCOL_ERROR: u16 = 1002;
 const INVALID_TEXT: u16 = 1007;
 const TOO_LARGE: u16 = 1009;
 
-/// A frame of a client, whose first byte holds the flags and the opcode.
+/// Builds a frame of a client; `first` holds the flags and the opcode.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     match u8::try_from(payload.len()) {
@@ -43,7 +42,7 @@ fn close_frame(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(FINAL | CLOSE, &payload)
 }
 
-/// A connection that has become a socket.
+/// A connection that was upgraded to a socket.
 struct RawSocket {
     stream: TcpStream,
 }
@@ -74,7 +73,7 @@ impl RawSocket {
         self.stream.write_all(bytes).await.expect("sent");
     }
 
-    /// The first byte and the payload of the next frame; an error at the end.
+    /// Reads the first byte and the payload of the next frame; the end of the connection is an error.
     async fn next_frame(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
         let read = async {
             let first = self.stream.read_u8().await?;
@@ -91,7 +90,7 @@ impl RawSocket {
         read.expect("a frame or the end, in time")
     }
 
-    /// The payload of the close, after which the connection ends; other frames are passed over.
+    /// Skips frames until the close and returns its payload; then the connection must end.
     async fn wait_until_closed(mut self) -> std::io::Result<Vec<u8>> {
         let payload = loop {
             match self.next_frame().await? {
@@ -129,104 +128,81 @@ async fn a_close_is_answered_with_its_code() {
     }
 }
 
-#[tokio::test]
-async fn violations_of_the_protocol_end_in_a_close_that_names_them() {
-    let app = connect_app().await;
-    let person = app.sign_up(UserRole::User).await;
+fn invalid_frames() -> Vec<(&'static str, Vec<u8>)> {
     let ping = br#"{"type": "ping"}"#;
     let mut unmasked = vec![FINAL | TEXT, 16];
     unmasked.extend(ping);
-    let mut violations = vec![
-        ("an unmasked frame", unmasked, PROTOCOL_ERROR),
-        (
-            "a reserved bit",
-            frame(FINAL | 0x40 | TEXT, ping),
-            PROTOCOL_ERROR,
-        ),
-        (
-            "an opcode for data that nobody defined",
-            frame(FINAL | 3, b""),
-            PROTOCOL_ERROR,
-        ),
-        (
-            "an opcode for control that nobody defined",
-            frame(FINAL | 0xb, b""),
-            PROTOCOL_ERROR,
-        ),
-        ("a fragmented ping", frame(PING, b""), PROTOCOL_ERROR),
-        (
-            "a ping that is too long",
-            frame(FINAL | PING, &[0; 126]),
-            PROTOCOL_ERROR,
-        ),
+    let two_messages = [frame(TEXT, b"x"), frame(FINAL | TEXT, b"y")].concat();
+    vec![
+        ("an unmasked frame", unmasked),
+        ("a reserved bit", frame(FINAL | 0x40 | TEXT, ping)),
+        ("an undefined opcode for data", frame(FINAL | 3, b"")),
+        ("an undefined opcode for control", frame(FINAL | 0xb, b"")),
+        ("a fragmented ping", frame(PING, b"")),
+        ("a ping that is too long", frame(FINAL | PING, &[0; 126])),
         (
             "a continuation of nothing",
             frame(FINAL | CONTINUATION, b"x"),
-            PROTOCOL_ERROR,
         ),
-        (
-            "a message within another",
-            [frame(TEXT, b"x"), frame(FINAL | TEXT, b"y")].concat(),
-            PROTOCOL_ERROR,
-        ),
-        (
-            "half a close code",
-            frame(FINAL | CLOSE, &[3]),
-            PROTOCOL_ERROR,
-        ),
-        (
-            "text that is not UTF-8",
-            frame(FINAL | TEXT, &[0xff]),
-            INVALID_TEXT,
-        ),
-        (
-            "fragments that are not UTF-8 together",
-            [
-                frame(TEXT, "ё".as_bytes()),
-                frame(FINAL | CONTINUATION, &[0xd1]),
-            ]
-            .concat(),
-            INVALID_TEXT,
-        ),
+        ("a message within another", two_messages),
+        ("half a close code", frame(FINAL | CLOSE, &[3])),
+    ]
+}
+
+fn invalid_texts() -> Vec<(&'static str, Vec<u8>)> {
+    let fragments = [
+        frame(TEXT, "ё".as_bytes()),
+        frame(FINAL | CONTINUATION, &[0xd1]),
+    ];
+    vec![
+        ("text that is not UTF-8", frame(FINAL | TEXT, &[0xff])),
+        ("fragments that are not UTF-8 together", fragments.concat()),
         (
             "a close whose reason is not UTF-8",
             close_frame(1000, &[0xff]),
-            INVALID_TEXT,
         ),
-        (
-            "a message above 64 KiB",
-            frame(FINAL | TEXT, &[b'x'; 64 * 1024 + 1]),
-            TOO_LARGE,
-        ),
-        (
-            "the beginning of a frame of a gigabyte",
-            [
-                &[FINAL | TEXT, MASKED | 127],
-                &(1_u64 << 30).to_be_bytes()[..],
-                &MASK,
-            ]
-            .concat(),
-            TOO_LARGE,
-        ),
-    ];
-    for code in [0, 999, 1005, 1006, 1015, 2999, 5000] {
-        violations.push((
-            "a close code out of range",
-            close_frame(code, b""),
-            PROTOCOL_ERROR,
-        ));
-    }
-    for (what, sent, code) in violations {
-        let mut socket = RawSocket::open(&app, &person).await;
-        socket.send(&sent).await;
-        let payload = socket.wait_until_closed().await;
-        let payload = payload.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(code_of(&payload), Some(code), "{what}: {payload:?}");
+    ]
+}
+
+fn large_messages() -> Vec<(&'static str, Vec<u8>)> {
+    let length = (1_u64 << 30).to_be_bytes();
+    let head_of_gigabyte = [&[FINAL | TEXT, MASKED | 127], &length[..], &MASK].concat();
+    let above_limit = frame(FINAL | TEXT, &[b'x'; 64 * 1024 + 1]);
+    vec![
+        ("a message above 64 KiB", above_limit),
+        ("the beginning of a frame of a gigabyte", head_of_gigabyte),
+    ]
+}
+
+fn invalid_closes() -> Vec<(&'static str, Vec<u8>)> {
+    let codes = [0, 999, 1005, 1006, 1015, 2999, 5000];
+    codes
+        .map(|code| ("a close code out of range", close_frame(code, b"")))
+        .into()
+}
+
+#[tokio::test]
+async fn protocol_violations_are_closed_with_their_code() {
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    for (violations, code) in [
+        (invalid_frames(), PROTOCOL_ERROR),
+        (invalid_closes(), PROTOCOL_ERROR),
+        (invalid_texts(), INVALID_TEXT),
+        (large_messages(), TOO_LARGE),
+    ] {
+        for (name, bytes) in violations {
+            let mut socket = RawSocket::open(&app, &person).await;
+            socket.send(&bytes).await;
+            let payload = socket.wait_until_closed().await;
+            let payload = payload.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(code_of(&payload), Some(code), "{name}: {payload:?}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_ping_of_the_protocol_is_answered_and_puts_nobody_online() {
+async fn a_protocol_ping_is_answered_and_is_no_sign_of_life() {
     let app = connect_app().await;
     let (person, other) = (
         app.sign_up(UserRole::User).await,
@@ -240,7 +216,7 @@ async fn a_ping_of_the_protocol_is_answered_and_puts_nobody_online() {
     socket.send(&frame(FINAL | PING, b"there")).await;
     let answer = socket.next_frame().await.expect("a pong");
     assert_eq!(answer, (FINAL | PONG, b"there".to_vec()));
-    // Signs of life go to presence together: that of the other goes no earlier than ours would.
+    // Heartbeats are sent to presence in batches, so a heartbeat of this ping would have arrived no later.
     of_other.send(&json!({"type": "ping"})).await.expect("sent");
     let is_online = async |one: &AppUser| {
         let status = app.get("/users/me/status").as_user(one).answer().await;

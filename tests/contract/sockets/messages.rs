@@ -1,4 +1,4 @@
-//! What clients send.
+//! Messages of clients.
 
 use serde_json::json;
 use talktime_client::UserRole;
@@ -7,7 +7,7 @@ use talktime_tests::{CallPair, WAIT_MAX, connect_app};
 use super::{assert_quiet, open};
 
 #[tokio::test]
-async fn what_is_no_message_is_answered_and_harms_nobody() {
+async fn an_invalid_message_is_answered_and_affects_nobody_else() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&app, "/ws/presence", &person).await;
@@ -40,7 +40,7 @@ async fn what_is_no_message_is_answered_and_harms_nobody() {
     socket.receive_type("pong", WAIT_MAX).await.expect("pong");
 
     let (mut broken, _) = open(&app, "/ws/presence", &person).await;
-    // Reserved bits and an opcode that nobody has defined (RFC 6455, section 5.2).
+    // The frame has reserved bits and an undefined opcode (RFC 6455, section 5.2).
     broken
         .write_raw(&[0xff, 0x80, 1, 2, 3, 4])
         .await
@@ -74,7 +74,7 @@ async fn a_message_has_at_most_64_kib() {
 }
 
 #[tokio::test]
-async fn a_client_that_floods_is_closed_and_its_neighbour_is_not() {
+async fn a_flooding_client_is_closed_and_others_are_not() {
     let pair = CallPair::sign_up_without_coins().await;
     let (mut flooding, _) = open(&pair.app, "/ws/calls", &pair.caller).await;
     let (mut neighbour, _) = open(&pair.app, "/ws/calls", &pair.listener).await;

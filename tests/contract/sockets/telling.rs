@@ -1,13 +1,13 @@
-//! What each channel tells, and whom.
+//! The messages of each channel and their recipients.
 
 use serde_json::{Value, json};
 use talktime_client::UserRole;
 use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, connect_app, wait_for};
 
-use super::{about, assert_quiet, open, set_status};
+use super::{assert_quiet, open, receive_about, set_status};
 
 #[tokio::test]
-async fn a_call_shows_on_the_presence_socket_of_everyone() {
+async fn a_call_is_visible_on_every_presence_socket() {
     let pair = CallPair::sign_up().await;
     let watcher = pair.app.sign_up(UserRole::User).await;
     let (mut socket, hello) = open(&pair.app, "/ws/presence", &watcher).await;
@@ -47,14 +47,14 @@ async fn a_call_shows_on_the_presence_socket_of_everyone() {
 }
 
 #[tokio::test]
-async fn the_feed_socket_tells_of_listeners_as_they_come_and_go() {
+async fn the_feed_socket_sends_the_changes_of_listeners() {
     let app = connect_app().await;
     let watcher = app.sign_up(UserRole::User).await;
     let (mut socket, _) = open(&app, "/ws/feed", &watcher).await;
     let person = app.sign_up(UserRole::User).await;
     let listener = app.sign_up(UserRole::Listener).await;
     let id = listener.user_id;
-    let online = about(&mut socket, "listener_online", id).await;
+    let online = receive_about(&mut socket, "listener_online", id).await;
     assert_eq!(online["data"]["is_available"], true);
     set_status(&app, &person, json!({"is_busy": true})).await;
     set_status(&app, &listener, json!({"is_busy": true})).await;
@@ -66,14 +66,14 @@ async fn the_feed_socket_tells_of_listeners_as_they_come_and_go() {
     assert_eq!(busy["type"], "listener_busy", "{busy}");
     assert_eq!(busy["data"]["user_id"], id);
     set_status(&app, &listener, json!({"is_busy": false})).await;
-    about(&mut socket, "listener_available", id).await;
+    receive_about(&mut socket, "listener_available", id).await;
     set_status(&app, &listener, json!({"is_online": false})).await;
-    let offline = about(&mut socket, "listener_offline", id).await;
+    let offline = receive_about(&mut socket, "listener_offline", id).await;
     assert_eq!(offline["data"]["is_available"], false);
 }
 
 #[tokio::test]
-async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
+async fn the_calls_socket_notifies_only_the_two_parties() {
     let pair = CallPair::sign_up().await;
     let other = pair.app.sign_up(UserRole::User).await;
     let (mut of_caller, _) = open(&pair.app, "/ws/calls", &pair.caller).await;
@@ -95,7 +95,7 @@ async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
         );
         let balance = data.get("remaining_coins").cloned();
         assert_eq!(balance, is_caller.then(|| json!(290)));
-        // The test stack's minutes are short: the server bills the second by itself.
+        // Minutes of the test stack are short, so the server bills the second one meanwhile.
         let billing = socket.receive_matching("a bill", WAIT_MAX, next("call_billing"));
         let data = billing.await.expect("billed")["data"].clone();
         assert!(data["minute"].as_i64() >= Some(2), "{data}");
@@ -112,7 +112,7 @@ async fn the_calls_socket_tells_the_two_parties_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn notifications_go_to_the_person_concerned_alone() {
+async fn notifications_go_only_to_the_user_concerned() {
     let pair = CallPair::sign_up_without_coins().await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
@@ -143,12 +143,12 @@ async fn notifications_go_to_the_person_concerned_alone() {
         ),
     ] {
         assert_eq!(ask.as_user(caller).answer().await.status, 200);
-        let heard = about(&mut own, r#type, caller.user_id).await;
+        let heard = receive_about(&mut own, r#type, caller.user_id).await;
         assert_eq!(heard["data"][of_whom], id, "{heard}");
     }
-    // The listener hears of the list alone, and never of the block.
+    // The listener is notified of the list, and never of the block.
     for (r#type, action) in [("favorite_added", "added"), ("favorite_removed", "removed")] {
-        let heard = about(&mut others, r#type, caller.user_id).await;
+        let heard = receive_about(&mut others, r#type, caller.user_id).await;
         assert_eq!(heard["data"]["username"], caller.username, "{heard}");
         assert_eq!(heard["data"]["action"], action, "{heard}");
     }
@@ -156,11 +156,11 @@ async fn notifications_go_to_the_person_concerned_alone() {
 }
 
 #[tokio::test]
-async fn low_coins_are_the_callers_business_alone() {
+async fn only_the_caller_is_notified_of_low_coins() {
     let pair = CallPair::sign_up().await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
-    // Five minutes, the fourth of which leaves less than two.
+    // The coins suffice for five minutes; after the fourth, less than two are left.
     let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let start = pair
         .app
@@ -170,7 +170,7 @@ async fn low_coins_are_the_callers_business_alone() {
     let started = start.answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     for balance_coins in [60, 0] {
-        let low = about(&mut own, "low_balance", pair.caller.user_id).await;
+        let low = receive_about(&mut own, "low_balance", pair.caller.user_id).await;
         assert_eq!(low["data"]["balance_coins"], balance_coins, "{low}");
     }
     wait_for("the call's end", || async {
@@ -181,7 +181,7 @@ async fn low_coins_are_the_callers_business_alone() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_is_a_presence_update_and_so_is_a_ping() {
+async fn heartbeats_and_pings_are_sent_as_presence_updates() {
     let app = connect_app().await;
     let (watcher, person) = (
         app.sign_up(UserRole::User).await,
@@ -192,7 +192,7 @@ async fn a_heartbeat_is_a_presence_update_and_so_is_a_ping() {
         .as_user(&person)
         .answer()
         .await;
-    about(&mut socket, "presence_update", person.user_id).await;
+    receive_about(&mut socket, "presence_update", person.user_id).await;
 
     let (mut own, _) = open(&app, "/ws/notifications", &person).await;
     set_status(&app, &person, json!({"is_online": false})).await;

@@ -1,4 +1,4 @@
-//! Every sign of life that was answered is in the table.
+//! Every acknowledged heartbeat is in the table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -12,19 +12,19 @@ use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev,
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{database, sign_up};
-use crate::take_stack;
+use super::{database_url, sign_up_many};
+use crate::lock_stack;
 
-/// Somebody whose phone beats again and again, and what is known of it.
-struct Beating {
+/// A user whose phone sends heartbeats repeatedly, with the acknowledged ones.
+struct HeartbeatSender {
     person: AppUser,
     answered: AtomicUsize,
-    /// The test's clock, which is presence's too, before the last beat that was answered was sent; in
-    /// microseconds, as fine as the table's.
+    /// Time before the last acknowledged heartbeat was sent, by the clock that the test shares with presence, in
+    /// microseconds like the table.
     alive_at_us: AtomicI64,
 }
 
-impl Beating {
+impl HeartbeatSender {
     fn new(person: AppUser) -> Arc<Self> {
         Arc::new(Self {
             person,
@@ -33,12 +33,12 @@ impl Beating {
         })
     }
 
-    /// Beats until told to stop. What is not answered counts for nothing.
-    async fn run(self: Arc<Self>, way: Way, stop: Arc<AtomicBool>) {
+    /// Sends heartbeats until `stop` is set. Unacknowledged ones are ignored.
+    async fn run(self: Arc<Self>, route: HeartbeatRoute, stop: Arc<AtomicBool>) {
         while !stop.load(Ordering::Relaxed) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now_us = now.expect("after 1970").as_micros();
-            if way.beat(&self.person).await {
+            if route.send_heartbeat(&self.person).await {
                 let now_us = i64::try_from(now_us).expect("before 292277");
                 self.alive_at_us.store(now_us, Ordering::Relaxed);
                 self.answered.fetch_add(1, Ordering::Relaxed);
@@ -48,23 +48,23 @@ impl Beating {
     }
 }
 
-/// How a beat reaches presence.
+/// The way on which a heartbeat reaches presence.
 #[derive(Clone)]
-enum Way {
+enum HeartbeatRoute {
     Gateway(Arc<TestApp>),
     Grpc(PresenceServiceClient<Channel>),
 }
 
-impl Way {
-    async fn beat(&self, person: &AppUser) -> bool {
+impl HeartbeatRoute {
+    async fn send_heartbeat(&self, person: &AppUser) -> bool {
         match self {
             Self::Gateway(app) => {
-                let beat = app
+                let heartbeat = app
                     .post("/users/me/heartbeat")
                     .as_user(person)
                     .answer()
                     .await;
-                beat.status == 200
+                heartbeat.status == 200
             }
             Self::Grpc(presence) => {
                 let mut presence = presence.clone();
@@ -80,12 +80,14 @@ impl Way {
 
 const BEATING: usize = 24;
 const DEATHS: usize = 4;
-/// So many of each are answered before presence dies.
+/// Acknowledged heartbeats of each user before presence is killed.
 const ANSWERED_MIN: usize = 5;
 
-/// When each was last seen, as the table has it, in microseconds.
-async fn last_seen_us(person: &AppUser) -> i64 {
-    let mut db = PgConnection::connect(&database()).await.expect("connected");
+/// Returns the time at which the user was last seen according to the table, in microseconds.
+async fn load_last_seen_us(person: &AppUser) -> i64 {
+    let mut db = PgConnection::connect(&database_url())
+        .await
+        .expect("connected");
     let seen = sqlx::query_scalar(
         "SELECT (extract(epoch FROM last_seen) * 1000000)::bigint
          FROM presence.user_status WHERE user_id = $1",
@@ -95,26 +97,27 @@ async fn last_seen_us(person: &AppUser) -> i64 {
 }
 
 #[tokio::test]
-async fn every_sign_of_life_that_was_answered_outlives_presence() {
-    let _stack = take_stack().await;
+async fn every_acknowledged_heartbeat_survives_a_kill_of_presence() {
+    let _stack = lock_stack().await;
     let app = Arc::new(connect_app().await);
     let endpoint = Endpoint::from_shared(read_variable("PRESENCE_GRPC_URL")).expect("an address");
-    let ways = [
-        Way::Gateway(app.clone()),
-        Way::Grpc(PresenceServiceClient::new(endpoint.connect_lazy())),
+    let routes = [
+        HeartbeatRoute::Gateway(app.clone()),
+        HeartbeatRoute::Grpc(PresenceServiceClient::new(endpoint.connect_lazy())),
     ];
-    let people = sign_up(&app, BEATING).await;
-    let people: Vec<_> = people.into_iter().map(Beating::new).collect();
+    let people = sign_up_many(&app, BEATING).await;
+    let people: Vec<_> = people.into_iter().map(HeartbeatSender::new).collect();
     for _ in 0..DEATHS {
         let stop = Arc::new(AtomicBool::new(false));
         let mut beating = JoinSet::new();
-        for (one, way) in people.iter().zip(ways.iter().cycle()) {
+        for (one, route) in people.iter().zip(routes.iter().cycle()) {
             one.answered.store(0, Ordering::Relaxed);
-            beating.spawn(one.clone().run(way.clone(), stop.clone()));
+            beating.spawn(one.clone().run(route.clone(), stop.clone()));
         }
-        wait_for("everybody to be heard", || async {
-            let heard = |one: &Arc<Beating>| one.answered.load(Ordering::Relaxed) >= ANSWERED_MIN;
-            people.iter().all(heard).then_some(())
+        wait_for("heartbeats of everybody to be acknowledged", || async {
+            let is_acknowledged =
+                |one: &Arc<HeartbeatSender>| one.answered.load(Ordering::Relaxed) >= ANSWERED_MIN;
+            people.iter().all(is_acknowledged).then_some(())
         })
         .await;
         run_dev(&["kill", "presence"]).await;
@@ -122,10 +125,10 @@ async fn every_sign_of_life_that_was_answered_outlives_presence() {
         while let Some(ended) = beating.join_next().await {
             ended.expect("nobody panicked");
         }
-        // Before anybody beats again: a later sign of life would cover one that was lost.
+        // The check precedes further heartbeats, because a later one would hide a lost one.
         for one in &people {
             let alive_at_us = one.alive_at_us.load(Ordering::Relaxed);
-            let seen_us = last_seen_us(&one.person).await;
+            let seen_us = load_last_seen_us(&one.person).await;
             let user_id = one.person.user_id;
             assert!(
                 seen_us >= alive_at_us,

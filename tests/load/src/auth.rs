@@ -1,4 +1,4 @@
-//! Logins and refreshes beside what they are made of: signatures, scripts in Redis, commits.
+//! Logins and refreshes, compared with their parts: signatures, scripts in Redis, commits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,75 +18,79 @@ use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::Pace;
-use crate::driver::{self, Worker};
-use crate::http::Connection;
+use crate::LoadSettings;
+use crate::driver::{self, LoadWorker};
+use crate::http::HttpConnection;
 use crate::people;
-use crate::pgbench::Pgbench;
-use crate::report::{Line, Report};
-use crate::stack::Stack;
+use crate::pgbench::PgbenchScript;
+use crate::report::{RateReport, ReportLine};
+use crate::stack::BenchStack;
 
-/// What every login presents: the bench puts it where auth would have.
+/// The code of every login, which the measurement stores in the place of auth.
 const OTP: &str = "123456";
 const OTP_LIFETIME_SECS: i64 = 300;
-/// Each step by itself is asked so often for its time.
+/// Repetitions of each single step.
 const SINGLE_ASKS: u32 = 500;
 const ALONE: Duration = Duration::from_secs(3);
 
-pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
-    let database = stack.database().await?;
+pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
+    let database = stack.connect_database().await?;
     database
         .execute(include_str!("../pgbench/auth_tables.sql"))
         .await?;
-    let redis = redis(stack).await?;
+    let redis = connect_redis(stack).await?;
     let people = people::sign_up(stack, UserRole::User, pace.clients).await?;
-    println!("{}", logins(stack, pace, &redis, &people).await?);
-    println!("{}", refreshes(stack, pace, &people).await?);
-    println!("{}", where_time_goes(stack, &redis, &people[0]).await?);
+    println!("{}", measure_logins(stack, pace, &redis, &people).await?);
+    println!("{}", measure_refreshes(stack, pace, &people).await?);
+    println!("{}", measure_steps(stack, &redis, &people[0]).await?);
     Ok(())
 }
 
-async fn redis(stack: &Stack) -> anyhow::Result<Client> {
+async fn connect_redis(stack: &BenchStack) -> anyhow::Result<Client> {
     let redis = Builder::from_config(Config::from_url(&stack.redis_url)?).build()?;
-    redis.init().await.context("Redis is not there")?;
+    redis.init().await.context("cannot connect to Redis")?;
     Ok(redis)
 }
 
-async fn logins(
-    stack: &Stack,
-    pace: Pace,
+async fn measure_logins(
+    stack: &BenchStack,
+    pace: LoadSettings,
     redis: &Client,
     people: &[AppUser],
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<RateReport> {
     let mut phones = Vec::new();
     let mut requests = Vec::new();
     for person in people {
-        phones.push(Phone::new(stack, redis, person).await?);
-        requests.push(Requester {
-            connection: Connection::open(&stack.gateway_url, "").await?,
+        phones.push(PhoneClient::new(stack, redis, person).await?);
+        requests.push(OtpRequester {
+            connection: HttpConnection::open(&stack.gateway_url, "").await?,
         });
     }
-    let pgbench = Pgbench::new(stack, include_str!("../pgbench/login.sql"))?;
-    let mut opponent = Line::new("pgbench, a login's rows in one commit");
-    let mut login = Line::new("POST /auth/verify of a known phone");
-    let mut request = Line::new("POST /auth/request_otp");
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/login.sql"))?;
+    let mut reference = ReportLine::new("pgbench, a login's rows in one commit");
+    let mut login = ReportLine::new("POST /auth/verify of a known phone");
+    let mut request = ReportLine::new("POST /auth/request_otp");
     for _ in 0..pace.rounds {
-        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        login.add(&driver::flat_out(&mut phones, pace.duration()).await?);
-        request.add(&driver::flat_out(&mut requests, pace.duration()).await?);
+        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
+        login.add_round(&driver::run_flat_out(&mut phones, pace.duration()).await?);
+        request.add_round(&driver::run_flat_out(&mut requests, pace.duration()).await?);
     }
     let title = "Logins: code, session, audit log and event, two signatures";
-    Ok(Report::new(title, vec![opponent, login, request]))
+    Ok(RateReport::new(title, vec![reference, login, request]))
 }
 
-async fn refreshes(stack: &Stack, pace: Pace, people: &[AppUser]) -> anyhow::Result<Report> {
-    let auth = AuthServiceClient::new(stack.grpc("auth").await?);
+async fn measure_refreshes(
+    stack: &BenchStack,
+    pace: LoadSettings,
+    people: &[AppUser],
+) -> anyhow::Result<RateReport> {
+    let auth = AuthServiceClient::new(stack.connect_grpc("auth").await?);
     let (mut rest, mut grpc) = (Vec::new(), Vec::new());
-    // A refresh token is used once, so each face has people of its own.
+    // A refresh token can be used once, so REST and gRPC need different users.
     for (index, person) in people.iter().enumerate() {
         if index % 2 == 0 {
             rest.push(RestRefresher {
-                connection: Connection::open(&stack.gateway_url, "").await?,
+                connection: HttpConnection::open(&stack.gateway_url, "").await?,
                 refresh_token: person.refresh_token.clone(),
             });
         } else {
@@ -97,31 +101,33 @@ async fn refreshes(stack: &Stack, pace: Pace, people: &[AppUser]) -> anyhow::Res
         }
     }
     let cores = std::thread::available_parallelism()?.get();
-    let mut signers = (0..cores).map(Signer::new).collect::<Result<Vec<_>, _>>()?;
-    let mut opponent = Line::new("pairs of tokens signed, on every core");
-    let mut by_grpc = Line::new("RefreshTokens over gRPC");
-    let mut by_rest = Line::new("POST /auth/refresh");
+    let mut signers = (0..cores)
+        .map(TokenSigner::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut reference = ReportLine::new("pairs of tokens signed, on every core");
+    let mut by_grpc = ReportLine::new("RefreshTokens over gRPC");
+    let mut by_rest = ReportLine::new("POST /auth/refresh");
     for _ in 0..pace.rounds {
-        opponent.add(&driver::flat_out(&mut signers, pace.duration()).await?);
-        by_grpc.add(&driver::flat_out(&mut grpc, pace.duration()).await?);
-        by_rest.add(&driver::flat_out(&mut rest, pace.duration()).await?);
+        reference.add_round(&driver::run_flat_out(&mut signers, pace.duration()).await?);
+        by_grpc.add_round(&driver::run_flat_out(&mut grpc, pace.duration()).await?);
+        by_rest.add_round(&driver::run_flat_out(&mut rest, pace.duration()).await?);
     }
     let title = "Refreshes: one check, one script in Redis, two signatures";
-    Ok(Report::new(title, vec![opponent, by_grpc, by_rest]))
+    Ok(RateReport::new(title, vec![reference, by_grpc, by_rest]))
 }
 
-/// Somebody's app, which logs in again and again. The code is put into Redis as auth does it, since a
-/// phone is sent five in a quarter of an hour and no more.
-struct Phone {
-    connection: Connection,
+/// An app that logs in repeatedly. The code is written to Redis as auth does it, because a phone gets at most five in
+/// fifteen minutes.
+struct PhoneClient {
+    connection: HttpConnection,
     redis: Client,
     number: String,
 }
 
-impl Phone {
-    async fn new(stack: &Stack, redis: &Client, person: &AppUser) -> anyhow::Result<Self> {
+impl PhoneClient {
+    async fn new(stack: &BenchStack, redis: &Client, person: &AppUser) -> anyhow::Result<Self> {
         Ok(Self {
-            connection: Connection::open(&stack.gateway_url, "").await?,
+            connection: HttpConnection::open(&stack.gateway_url, "").await?,
             redis: redis.clone(),
             number: person.phone.clone(),
         })
@@ -135,47 +141,47 @@ impl Phone {
         let connection = &mut self.connection;
         let post = Method::POST;
         connection
-            .must(post, "/auth/verify", None, Some(&body))
+            .request_ok(post, "/auth/verify", None, Some(&body))
             .await
     }
 }
 
-impl Worker for Phone {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for PhoneClient {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         self.log_in().await?;
         Ok(1)
     }
 }
 
-/// Asks for codes, each for another phone.
-struct Requester {
-    connection: Connection,
+/// Requests codes for different phones.
+struct OtpRequester {
+    connection: HttpConnection,
 }
 
-impl Worker for Requester {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for OtpRequester {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         let body = json!({"phone": random_phone()});
         let path = "/auth/request_otp";
         let connection = &mut self.connection;
         connection
-            .must(Method::POST, path, None, Some(&body))
+            .request_ok(Method::POST, path, None, Some(&body))
             .await?;
         Ok(1)
     }
 }
 
 struct RestRefresher {
-    connection: Connection,
+    connection: HttpConnection,
     refresh_token: String,
 }
 
-impl Worker for RestRefresher {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for RestRefresher {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         let body = json!({"refresh_token": self.refresh_token});
         let path = "/auth/refresh";
         let connection = &mut self.connection;
         let answer = connection
-            .must(Method::POST, path, None, Some(&body))
+            .request_ok(Method::POST, path, None, Some(&body))
             .await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         let next = answer["refresh_token"].as_str();
@@ -190,8 +196,8 @@ struct GrpcRefresher {
     refresh_token: String,
 }
 
-impl Worker for GrpcRefresher {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for GrpcRefresher {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         let request = RefreshTokensRequest {
             refresh_token: self.refresh_token.clone(),
         };
@@ -202,13 +208,13 @@ impl Worker for GrpcRefresher {
     }
 }
 
-/// Signs, and does nothing else.
-struct Signer {
+/// Signs pairs of tokens.
+struct TokenSigner {
     issuer: Arc<TokenIssuer>,
     session: UserSession,
 }
 
-impl Signer {
+impl TokenSigner {
     fn new(index: usize) -> anyhow::Result<Self> {
         let key = PrivateKey::from_der(&PrivateKey::generate()?)?;
         let ring = KeyRing::new(key, &[])?;
@@ -233,9 +239,9 @@ impl Signer {
     }
 }
 
-impl Worker for Signer {
-    /// Many at a time, since the driver's own work would show otherwise.
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for TokenSigner {
+    /// Signs many pairs at once, so that the work of the driver is negligible.
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         const PAIRS: u64 = 100;
         for _ in 0..PAIRS {
             self.sign_pair()?;
@@ -245,29 +251,29 @@ impl Worker for Signer {
     }
 }
 
-/// One after the other, with nobody else about: what a login and a refresh consist of.
-async fn where_time_goes(
-    stack: &Stack,
+/// Measures the steps of a login and of a refresh one after another, without other load.
+async fn measure_steps(
+    stack: &BenchStack,
     redis: &Client,
     person: &AppUser,
 ) -> anyhow::Result<String> {
-    let mut phone = Phone::new(stack, redis, person).await?;
+    let mut phone = PhoneClient::new(stack, redis, person).await?;
     let mut rest = RestRefresher {
-        connection: Connection::open(&stack.gateway_url, "").await?,
+        connection: HttpConnection::open(&stack.gateway_url, "").await?,
         refresh_token: log_in(&mut phone).await?,
     };
     let mut grpc = GrpcRefresher {
-        auth: AuthServiceClient::new(stack.grpc("auth").await?),
+        auth: AuthServiceClient::new(stack.connect_grpc("auth").await?),
         refresh_token: log_in(&mut phone).await?,
     };
-    let signer = Signer::new(0)?;
-    let pgbench = Pgbench::new(stack, include_str!("../pgbench/login.sql"))?;
+    let signer = TokenSigner::new(0)?;
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/login.sql"))?;
     let commits_per_second = pgbench.run(1, ALONE).await?;
     let ping = async || Ok(redis.ping::<()>(None).await?);
     let steps = [
         (
             "POST /auth/verify",
-            mean(async || phone.ask().await.map(drop)).await?,
+            measure_mean(async || phone.execute().await.map(drop)).await?,
         ),
         (
             "  a login's rows in one commit",
@@ -275,28 +281,33 @@ async fn where_time_goes(
         ),
         (
             "POST /auth/refresh",
-            mean(async || rest.ask().await.map(drop)).await?,
+            measure_mean(async || rest.execute().await.map(drop)).await?,
         ),
         (
             "  RefreshTokens over gRPC",
-            mean(async || grpc.ask().await.map(drop)).await?,
+            measure_mean(async || grpc.execute().await.map(drop)).await?,
         ),
-        ("  a round trip to Redis", mean(ping).await?),
-        ("  two signatures", mean(async || signer.sign_pair()).await?),
+        ("  a round trip to Redis", measure_mean(ping).await?),
+        (
+            "  two signatures",
+            measure_mean(async || signer.sign_pair()).await?,
+        ),
     ];
     let lines = steps.map(|(step, took)| format!("  {step:<52} {:>7} us", took.as_micros()));
-    let title = "Where the time goes, one at a time (means)";
+    let title = "Durations of single steps (means)";
     Ok(format!("\n{title}\n{}\n", lines.join("\n")))
 }
 
-/// A refresh token of a new session.
-async fn log_in(phone: &mut Phone) -> anyhow::Result<String> {
+/// Logs in and returns the refresh token.
+async fn log_in(phone: &mut PhoneClient) -> anyhow::Result<String> {
     let answer: Value = serde_json::from_slice(&phone.log_in().await?)?;
     let token = answer["refresh_token"].as_str().map(str::to_owned);
     token.context("an answer without a token")
 }
 
-async fn mean(mut ask: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+async fn measure_mean(
+    mut ask: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     for _ in 0..SINGLE_ASKS {
         ask().await?;

@@ -1,4 +1,4 @@
-//! Calls beside pgbench writing the same rows; and how late minutes are billed.
+//! Starts and ends of calls, compared with pgbench writing the same rows; and the lateness of billed minutes.
 
 use std::time::{Duration, Instant};
 
@@ -20,28 +20,28 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::Pace;
-use crate::driver::{self, Worker};
-use crate::http::Connection;
+use crate::LoadSettings;
+use crate::driver::{self, LoadWorker};
+use crate::http::HttpConnection;
 use crate::people;
-use crate::pgbench::Pgbench;
-use crate::report::{Line, Report, quantile};
-use crate::stack::Stack;
+use crate::pgbench::PgbenchScript;
+use crate::report::{RateReport, ReportLine, quantile};
+use crate::stack::BenchStack;
 
-/// Far above the ids that registration gives. Even ids call, odd ones listen.
+/// First user id, far above those of registered users. Even ids are callers, odd ones are listeners.
 const FIRST: i64 = 2_000_000_000;
 const START_AGAIN: Duration = Duration::from_millis(100);
 const STARTS_AT_A_TIME: usize = 48;
-/// The largest step of the rate card.
+/// The largest amount of the rate card.
 const RECHARGE_PAISE: i64 = 100_000;
-/// Coins for thousands of calls by each caller.
+/// Recharges of each caller, which suffice for thousands of calls.
 const RECHARGES: usize = 20;
-/// As an app does.
+/// Interval of heartbeats, as in an app.
 const SIGN_EVERY: Duration = Duration::from_secs(30);
 const SIGNS_AT_A_TIME: usize = 200;
 const CATCH_UP_MAX: Duration = Duration::from_mins(2);
 const CATCH_UP_POLL: Duration = Duration::from_millis(200);
-/// Of the top rate, for latencies as people meet them.
+/// Share of the top rate at which typical latencies are measured.
 const EASY_SHARE: f64 = 0.5;
 
 #[derive(Args)]
@@ -51,49 +51,53 @@ pub(crate) struct CallsOptions {
     live: i64,
 }
 
-pub(crate) async fn bench(stack: &Stack, pace: Pace, options: &CallsOptions) -> anyhow::Result<()> {
-    let database = stack.database().await?;
+pub(crate) async fn run_bench(
+    stack: &BenchStack,
+    pace: LoadSettings,
+    options: &CallsOptions,
+) -> anyhow::Result<()> {
+    let database = stack.connect_database().await?;
     database
         .execute(include_str!("../pgbench/call_tables.sql"))
         .await?;
-    pairs(stack, pace).await?;
-    minutes(stack, &database, pace, options.live).await
+    measure_calls(stack, pace).await?;
+    measure_minutes(stack, &database, pace, options.live).await
 }
 
-async fn pairs(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
-    let pgbench = Pgbench::new(stack, include_str!("../pgbench/call.sql"))?;
-    let mut opponent = Line::new("pgbench, one call's rows in a transaction");
-    let mut ours = Line::new("POST /calls/start and /calls/end, both answered");
-    let mut callers = callers(stack, pace.clients).await?;
+async fn measure_calls(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/call.sql"))?;
+    let mut reference = ReportLine::new("pgbench, one call's rows in a transaction");
+    let mut ours = ReportLine::new("POST /calls/start and /calls/end, both answered");
+    let mut callers = prepare_callers(stack, pace.clients).await?;
     for _ in 0..pace.rounds {
-        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        ours.add(&driver::flat_out(&mut callers, pace.duration()).await?);
+        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
+        ours.add_round(&driver::run_flat_out(&mut callers, pace.duration()).await?);
     }
     let top = ours.median();
     println!(
         "{}",
-        Report::new("Calls started and ended", vec![opponent, ours])
+        RateReport::new("Calls started and ended", vec![reference, ours])
     );
     print_latencies("at the top rate", &mut callers);
-    driver::at_rate(&mut callers, pace.duration(), top * EASY_SHARE).await?;
+    driver::run_at_rate(&mut callers, pace.duration(), top * EASY_SHARE).await?;
     print_latencies("at half the top rate", &mut callers);
     Ok(())
 }
 
-async fn callers(stack: &Stack, count: usize) -> anyhow::Result<Vec<Caller>> {
+async fn prepare_callers(stack: &BenchStack, count: usize) -> anyhow::Result<Vec<CallWorker>> {
     let people = people::sign_up(stack, UserRole::User, count).await?;
     let listeners = people::sign_up(stack, UserRole::Listener, count).await?;
     let mut callers = Vec::new();
     for (person, listener) in people.iter().zip(listeners) {
-        let mut connection = Connection::open(&stack.gateway_url, &person.access_token).await?;
+        let mut connection = HttpConnection::open(&stack.gateway_url, &person.access_token).await?;
         let coins = json!({"amount_rupees": 1000, "payment_method": "upi"});
         for step in 0..RECHARGES {
             let (path, key) = ("/calls/recharge", format!("bench-{step}"));
             connection
-                .must(Method::POST, path, Some(&key), Some(&coins))
+                .request_ok(Method::POST, path, Some(&key), Some(&coins))
                 .await?;
         }
-        callers.push(Caller {
+        callers.push(CallWorker {
             connection,
             start: json!({"listener_id": listener.user_id, "call_type": "audio"}),
             starts: Histogram::new(3)?,
@@ -103,21 +107,21 @@ async fn callers(stack: &Stack, count: usize) -> anyhow::Result<Vec<Caller>> {
     Ok(callers)
 }
 
-/// Calls the same listener again and again.
-struct Caller {
-    connection: Connection,
+/// Calls the same listener repeatedly.
+struct CallWorker {
+    connection: HttpConnection,
     start: Value,
     starts: Histogram<u64>,
     ends: Histogram<u64>,
 }
 
-impl Worker for Caller {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for CallWorker {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         let begun = Instant::now();
         let path = "/calls/start";
         let started = self
             .connection
-            .must(Method::POST, path, None, Some(&self.start))
+            .request_ok(Method::POST, path, None, Some(&self.start))
             .await?;
         self.starts
             .record(u64::try_from(begun.elapsed().as_micros())?)?;
@@ -125,7 +129,7 @@ impl Worker for Caller {
         let begun = Instant::now();
         let end = json!({"call_id": started["call_id"]});
         self.connection
-            .must(Method::POST, "/calls/end", None, Some(&end))
+            .request_ok(Method::POST, "/calls/end", None, Some(&end))
             .await?;
         self.ends
             .record(u64::try_from(begun.elapsed().as_micros())?)?;
@@ -133,32 +137,37 @@ impl Worker for Caller {
     }
 }
 
-/// Of the calls since the last time.
-fn print_latencies(when: &str, callers: &mut [Caller]) {
-    for (what, of) in [
+/// Prints the latencies since the previous call of this function.
+fn print_latencies(when: &str, callers: &mut [CallWorker]) {
+    for (name, histogram) in [
         (
             "start",
-            (|caller| &mut caller.starts) as fn(&mut Caller) -> &mut Histogram<u64>,
+            (|caller| &mut caller.starts) as fn(&mut CallWorker) -> &mut Histogram<u64>,
         ),
         ("end", |caller| &mut caller.ends),
     ] {
         let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
         for caller in &mut *callers {
-            all += &*of(caller);
-            of(caller).reset();
+            all += &*histogram(caller);
+            histogram(caller).reset();
         }
         let (p50, p99) = (quantile(&all, 0.5), quantile(&all, 0.99));
-        println!("  {what:<6} {when:<22} p50 {p50:>6.1} ms  p99 {p99:>6.1} ms");
+        println!("  {name:<6} {when:<22} p50 {p50:>6.1} ms  p99 {p99:>6.1} ms");
     }
 }
 
-/// Starts calls and leaves them to the biller.
-async fn minutes(stack: &Stack, database: &PgPool, pace: Pace, live: i64) -> anyhow::Result<()> {
+/// Starts calls and measures how late the server bills their minutes.
+async fn measure_minutes(
+    stack: &BenchStack,
+    database: &PgPool,
+    pace: LoadSettings,
+    live: i64,
+) -> anyhow::Result<()> {
     seed_pairs(database, live).await?;
-    let presence = PresenceServiceClient::new(stack.grpc("presence").await?);
-    let _alive = AbortOnDropHandle::new(tokio::spawn(stay_alive(presence, live)));
-    let wallet = WalletServiceClient::new(stack.grpc("wallet").await?);
-    let calls = CallsServiceClient::new(stack.grpc("calls").await?);
+    let presence = PresenceServiceClient::new(stack.connect_grpc("presence").await?);
+    let _alive = AbortOnDropHandle::new(tokio::spawn(send_heartbeats(presence, live)));
+    let wallet = WalletServiceClient::new(stack.connect_grpc("wallet").await?);
+    let calls = CallsServiceClient::new(stack.connect_grpc("calls").await?);
     let begun = Instant::now();
     stream::iter(0..live)
         .map(|pair| recharge_and_start(wallet.clone(), calls.clone(), FIRST + 2 * pair))
@@ -167,7 +176,7 @@ async fn minutes(stack: &Stack, database: &PgPool, pace: Pace, live: i64) -> any
         .await
         .context("starting calls")?;
     let started_in = begun.elapsed();
-    let caught_up_in = catch_up(database).await?;
+    let caught_up_in = wait_until_caught_up(database).await?;
     let window = pace.duration() * u32::try_from(pace.rounds)?;
     tokio::time::sleep(window).await;
     println!("\nMinutes billed while {live} calls are live");
@@ -179,14 +188,14 @@ async fn minutes(stack: &Stack, database: &PgPool, pace: Pace, live: i64) -> any
     print_billing(database, window).await
 }
 
-/// Everybody shows a sign of life now and then, or their calls would end as silent ones.
-async fn stay_alive(
+/// Sends heartbeats of all parties, without which their calls would end.
+async fn send_heartbeats(
     mut presence: PresenceServiceClient<Channel>,
     pairs: i64,
 ) -> anyhow::Result<()> {
-    let everybody: Vec<i64> = (FIRST..FIRST + 2 * pairs).collect();
-    let chunks = everybody.chunks(SIGNS_AT_A_TIME).cycle();
-    let pause = SIGN_EVERY / u32::try_from(everybody.len().div_ceil(SIGNS_AT_A_TIME))?;
+    let user_ids: Vec<i64> = (FIRST..FIRST + 2 * pairs).collect();
+    let chunks = user_ids.chunks(SIGNS_AT_A_TIME).cycle();
+    let pause = SIGN_EVERY / u32::try_from(user_ids.len().div_ceil(SIGNS_AT_A_TIME))?;
     let mut pace = tokio::time::interval(pause);
     for user_ids in chunks {
         pace.tick().await;
@@ -201,10 +210,10 @@ async fn stay_alive(
     Ok(())
 }
 
-/// Waits until what became late while calls were started as fast as they could be is billed.
-async fn catch_up(database: &PgPool) -> anyhow::Result<Duration> {
+/// Waits until minutes that became late during the starts are billed.
+async fn wait_until_caught_up(database: &PgPool) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    while late_calls(database).await? > 0 {
+    while count_late_calls(database).await? > 0 {
         ensure!(
             begun.elapsed() < CATCH_UP_MAX,
             "the biller does not catch up"
@@ -214,8 +223,8 @@ async fn catch_up(database: &PgPool) -> anyhow::Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// Calls whose next minute began more than a second ago and is not billed.
-async fn late_calls(database: &PgPool) -> anyhow::Result<i64> {
+/// Counts calls whose next minute began more than a second ago and is not billed.
+async fn count_late_calls(database: &PgPool) -> anyhow::Result<i64> {
     sqlx::query_scalar(
         "SELECT count(*) FROM calls.user_calls
          WHERE user_id >= $1 AND phase = 'active'
@@ -225,10 +234,10 @@ async fn late_calls(database: &PgPool) -> anyhow::Result<i64> {
     .bind(FIRST)
     .fetch_one(database)
     .await
-    .context("looking for late minutes")
+    .context("counting late minutes")
 }
 
-/// By statement: signing up twenty thousand people would take longer than all the rest.
+/// Inserts users by SQL, because signing up twenty thousand would take too long.
 async fn seed_pairs(database: &PgPool, pairs: i64) -> anyhow::Result<()> {
     for statement in [
         "INSERT INTO profile.users (user_id, username, phone, sex, dob)
@@ -270,7 +279,7 @@ async fn recharge_and_start(
         call_type: CallType::Audio.into(),
         ..StartCallRequest::default()
     };
-    // No call begins while minutes are late.
+    // Starts are refused while minutes are late.
     while let Err(status) = calls.start_call(start.clone()).await {
         ensure!(status.code() == Code::Unavailable, "{status}");
         tokio::time::sleep(START_AGAIN).await;
@@ -278,7 +287,7 @@ async fn recharge_and_start(
     Ok(())
 }
 
-/// What was billed in the last `window`, and how long after each minute's beginning.
+/// Prints the minutes billed in the last `window`, and their lateness.
 async fn print_billing(database: &PgPool, window: Duration) -> anyhow::Result<()> {
     let (billed, p50, p99, worst): (i64, f64, f64, f64) = sqlx::query_as(
         "SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY late),
@@ -294,7 +303,7 @@ async fn print_billing(database: &PgPool, window: Duration) -> anyhow::Result<()
     .bind(window.as_secs_f64())
     .fetch_one(database)
     .await
-    .context("reading what was billed")?;
+    .context("reading billed minutes")?;
     ensure!(billed > 0, "no minute was billed");
     println!(
         "  minutes billed             {:>8.0} /s",
@@ -307,7 +316,7 @@ async fn print_billing(database: &PgPool, window: Duration) -> anyhow::Result<()
     .bind(FIRST)
     .fetch_one(database)
     .await?;
-    let late = late_calls(database).await?;
+    let late = count_late_calls(database).await?;
     println!("  live at the end            {live:>8} calls, {late} of them over a second behind");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Many workers that ask again and again for a while.
+//! Runs many workers for a while and measures the duration of their requests.
 
 use std::time::{Duration, Instant};
 
@@ -6,64 +6,64 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
-/// Three digits are more than these machines can promise.
+/// Precision of latencies.
 const SIGNIFICANT_DIGITS: u8 = 3;
-/// How long answers may still come when the time is up.
+/// Time for remaining answers after the end.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// One of many who ask at the same time.
-pub(crate) trait Worker: Send + 'static {
-    /// Asks once and waits for the answer; answers how many things were done.
-    fn ask(&mut self) -> impl Future<Output = anyhow::Result<u64>> + Send;
+/// One of many concurrent clients.
+pub(crate) trait LoadWorker: Send + 'static {
+    /// Sends one request and waits for its answer; returns the number of completed operations.
+    fn execute(&mut self) -> impl Future<Output = anyhow::Result<u64>> + Send;
 }
 
-/// What came of it.
-pub(crate) struct Measured {
-    /// Things done a second.
+/// The result of a measurement.
+pub(crate) struct MeasuredLoad {
+    /// Completed operations a second.
     pub(crate) per_second: f64,
-    /// How long answers took, in microseconds.
+    /// Durations of requests in microseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
-/// What one worker did.
-struct Share {
+/// The result of one worker.
+struct WorkerResult {
     done: u64,
     latency: Histogram<u64>,
 }
 
-/// As fast as answers come: each worker asks anew when it has its answer.
-pub(crate) async fn flat_out<W: Worker>(
+/// Runs workers that send the next request as soon as they have an answer.
+pub(crate) async fn run_flat_out<W: LoadWorker>(
     workers: &mut Vec<W>,
     duration: Duration,
-) -> anyhow::Result<Measured> {
-    drive(workers, duration, None).await
+) -> anyhow::Result<MeasuredLoad> {
+    run_workers(workers, duration, None).await
 }
 
-/// At a rate for all workers together. The time of an answer counts from when its question was due,
-/// so that a stall shows in every question that had to wait for it.
-pub(crate) async fn at_rate<W: Worker>(
+/// Runs workers at a common rate. The duration of a request counts from the time at which it was due, so that a stall
+/// affects every request that had to wait.
+pub(crate) async fn run_at_rate<W: LoadWorker>(
     workers: &mut Vec<W>,
     duration: Duration,
     per_second: f64,
-) -> anyhow::Result<Measured> {
+) -> anyhow::Result<MeasuredLoad> {
     let pause = Duration::from_secs_f64(workers.len() as f64 / per_second);
-    drive(workers, duration, Some(pause)).await
+    run_workers(workers, duration, Some(pause)).await
 }
 
-async fn drive<W: Worker>(
+async fn run_workers<W: LoadWorker>(
     workers: &mut Vec<W>,
     duration: Duration,
     pause: Option<Duration>,
-) -> anyhow::Result<Measured> {
+) -> anyhow::Result<MeasuredLoad> {
     let begun = Instant::now();
     let count = workers.len();
     let mut running = JoinSet::new();
     for (index, worker) in workers.drain(..).enumerate() {
-        // Spread over the pause, not all at its beginning.
+        // The workers start evenly distributed over the pause.
         let offset = pause
             .unwrap_or_default()
             .mul_f64(index as f64 / count as f64);
-        running.spawn(work(worker, begun + offset, begun + duration, pause));
+        running.spawn(run_worker(worker, begun + offset, begun + duration, pause));
     }
     let mut done = 0;
     let mut latency = Histogram::new(SIGNIFICANT_DIGITS)?;
@@ -73,19 +73,19 @@ async fn drive<W: Worker>(
         done += share.done;
         latency.add(share.latency)?;
     }
-    Ok(Measured {
+    Ok(MeasuredLoad {
         per_second: done as f64 / begun.elapsed().as_secs_f64(),
         latency,
     })
 }
 
-async fn work<W: Worker>(
+async fn run_worker<W: LoadWorker>(
     mut worker: W,
     begin: Instant,
     end: Instant,
     pause: Option<Duration>,
-) -> anyhow::Result<(W, Share)> {
-    let mut share = Share {
+) -> anyhow::Result<(W, WorkerResult)> {
+    let mut share = WorkerResult {
         done: 0,
         latency: Histogram::new(SIGNIFICANT_DIGITS)?,
     };
@@ -94,7 +94,7 @@ async fn work<W: Worker>(
         if pause.is_some() {
             sleep_until(due.into()).await;
         }
-        share.done += timeout_at((end + GRACE).into(), worker.ask()).await??;
+        share.done += timeout_at((end + GRACE).into(), worker.execute()).await??;
         let took = due.elapsed().as_micros();
         share.latency.record(u64::try_from(took)?)?;
         due = pause.map_or_else(Instant::now, |pause| due + pause);

@@ -1,5 +1,5 @@
-//! Status changes on their way from presence's commit to very many sockets of one gateway, and what a
-//! socket costs that hears nothing.
+//! Delivery of status changes from the commit in presence to thousands of sockets of one gateway, and the memory of
+//! an idle socket.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use crate::Pace;
+use crate::LoadSettings;
 use crate::people;
 use crate::report::quantile;
-use crate::socket::Socket;
-use crate::stack::{self, Stack};
+use crate::socket::LoadSocket;
+use crate::stack::{self, BenchStack};
 use crate::statuses::{self, FIRST, WAITS};
 
-/// One message for each change: the ledger counts changes.
+/// Channel with one message for each change, because the ledger counts changes.
 const PRESENCE: &str = "/ws/presence?changes=status_change";
-/// The contract's limit.
+/// Limit of the contract.
 const SOCKETS_A_PERSON: usize = 5;
 const OPENED_AT_A_TIME: usize = 64;
-/// People whose statuses change. More than change within the time that a socket may be behind: a
-/// change that is overtaken is not sent.
+/// Users whose statuses change: more than change within the permitted lag of a socket, because replaced changes are
+/// not sent.
 const CHANGING: i64 = 2_000;
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 
 #[derive(Args)]
 pub(crate) struct FanoutOptions {
-    /// Sockets that are open while nothing happens, and during bursts
+    /// Sockets that are open without changes, and during bursts
     #[arg(long, default_value_t = 10_000)]
     idle: usize,
-    /// Sockets that hear a steady stream
+    /// Sockets that receive a steady stream
     #[arg(long, default_value_t = 1_000)]
     sockets: usize,
     /// Changes a second of the steady stream
@@ -48,36 +48,36 @@ pub(crate) struct FanoutOptions {
     burst: u32,
 }
 
-pub(crate) async fn bench(
-    stack: &Stack,
-    pace: Pace,
+pub(crate) async fn run_bench(
+    stack: &BenchStack,
+    pace: LoadSettings,
     options: &FanoutOptions,
 ) -> anyhow::Result<()> {
-    let database = stack.database().await?;
+    let database = stack.connect_database().await?;
     statuses::seed_listeners(&database, CHANGING).await?;
-    let presence = PresenceServiceClient::new(stack.grpc("presence").await?);
-    // Others for the second half: those of the first may not have given back their places yet.
+    let presence = PresenceServiceClient::new(stack.connect_grpc("presence").await?);
+    // The second half uses other users, because sockets of the first ones may still occupy their places.
     let in_first_half = options.idle.div_ceil(SOCKETS_A_PERSON);
     let in_second_half = options.sockets.div_ceil(SOCKETS_A_PERSON);
     let people = people::sign_up(stack, UserRole::User, in_first_half + in_second_half).await?;
     let (people, others) = people.split_at(in_first_half);
     let duration = pace.duration() * u32::try_from(pace.rounds)?;
 
-    let before = memory_kib()?;
-    let sockets = open(stack, people, options.idle).await?;
+    let before = read_memory_kib()?;
+    let sockets = open_sockets(stack, people, options.idle).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let grown = memory_kib()?.saturating_sub(before);
-    println!("\n{} sockets that hear nothing", options.idle);
+    let grown = read_memory_kib()?.saturating_sub(before);
+    println!("\n{} sockets without messages", options.idle);
     println!(
         "  memory of the gateway          {:>8.1} KiB a socket",
         grown as f64 / options.idle as f64
     );
 
-    let audience = Audience::listen(0, sockets);
+    let audience = SocketAudience::start(0, sockets);
     let burst = |number: u64| number / u64::from(options.burst.max(1));
-    let heard = audience
+    let figures = audience
         .measure(&presence, options.burst, duration, move |number| {
-            // All of a burst at its second's beginning.
+            // All changes of a burst are due at the beginning of their second.
             Duration::from_secs(burst(number))
         })
         .await?;
@@ -85,13 +85,13 @@ pub(crate) async fn bench(
         "{} sockets, {} changes at once each second",
         options.idle, options.burst
     );
-    heard.print(&title);
+    figures.print(&title);
     audience.close();
     tokio::time::sleep(Duration::from_secs(2)).await;
 
-    let audience = Audience::listen(1, open(stack, others, options.sockets).await?);
+    let audience = SocketAudience::start(1, open_sockets(stack, others, options.sockets).await?);
     let rate = f64::from(options.changes);
-    let heard = audience
+    let figures = audience
         .measure(&presence, options.changes, duration, move |number| {
             Duration::from_secs_f64(number as f64 / rate)
         })
@@ -100,16 +100,20 @@ pub(crate) async fn bench(
         "{} sockets, {} changes a second",
         options.sockets, options.changes
     );
-    heard.print(&title);
+    figures.print(&title);
     audience.close();
     Ok(())
 }
 
-async fn open(stack: &Stack, people: &[AppUser], count: usize) -> anyhow::Result<Vec<Socket>> {
+async fn open_sockets(
+    stack: &BenchStack,
+    people: &[AppUser],
+    count: usize,
+) -> anyhow::Result<Vec<LoadSocket>> {
     stream::iter(0..count)
         .map(|index| {
             let person = &people[index / SOCKETS_A_PERSON];
-            Socket::open(&stack.gateway_url, PRESENCE, &person.access_token)
+            LoadSocket::open(&stack.gateway_url, PRESENCE, &person.access_token)
         })
         .buffer_unordered(OPENED_AT_A_TIME)
         .try_collect()
@@ -117,48 +121,48 @@ async fn open(stack: &Stack, people: &[AppUser], count: usize) -> anyhow::Result
         .context("opening sockets")
 }
 
-/// Resident memory of the gateway.
-fn memory_kib() -> anyhow::Result<u64> {
-    let pid = stack::variable("GATEWAY_PID")?;
+/// Reads the resident memory of the gateway.
+fn read_memory_kib() -> anyhow::Result<u64> {
+    let pid = stack::read_variable("GATEWAY_PID")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next());
     kib.context("no VmRSS")?.parse().context("VmRSS")
 }
 
-/// Sockets that are read, and when each change was heard.
-struct Audience {
-    /// 0 or 1.
+/// Sockets that are read, with the time at which each change arrived.
+struct SocketAudience {
+    /// Number of the half, 0 or 1.
     round: i64,
     size: u64,
-    ledger: Arc<Ledger>,
+    ledger: Arc<ChangeLedger>,
     readers: JoinSet<()>,
 }
 
-/// One entry a change, found by who changed and their wait.
-struct Ledger {
+/// One entry for each change, found by user and wait.
+struct ChangeLedger {
     begun: Instant,
-    entries: Vec<Entry>,
+    entries: Vec<ChangeEntry>,
 }
 
 #[derive(Default)]
-struct Entry {
-    /// Microseconds since the beginning.
+struct ChangeEntry {
+    /// Time of the commit in microseconds since the beginning.
     committed_at: AtomicU64,
-    last_heard_at: AtomicU64,
-    heard: AtomicU64,
+    last_received_at: AtomicU64,
+    received: AtomicU64,
 }
 
-impl Ledger {
+impl ChangeLedger {
     fn new() -> Self {
         let entries = CHANGING * WAITS;
         Self {
             begun: Instant::now(),
-            entries: (0..entries).map(|_| Entry::default()).collect(),
+            entries: (0..entries).map(|_| ChangeEntry::default()).collect(),
         }
     }
 
-    fn entry(&self, user_id: i64, wait_time: i64) -> Option<&Entry> {
+    fn entry(&self, user_id: i64, wait_time: i64) -> Option<&ChangeEntry> {
         let index = (user_id - FIRST) * WAITS + wait_time;
         self.entries.get(usize::try_from(index).ok()?)
     }
@@ -167,7 +171,7 @@ impl Ledger {
         u64::try_from((at - self.begun).as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn hear(&self, message: &str) {
+    fn record_message(&self, message: &str) {
         let number = |name: &str| {
             let (_, rest) = message.split_once(name)?;
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
@@ -179,22 +183,22 @@ impl Ledger {
         };
         if let Some(entry) = self.entry(user_id, wait_time) {
             let now = self.micros(Instant::now());
-            entry.last_heard_at.fetch_max(now, Ordering::Relaxed);
-            entry.heard.fetch_add(1, Ordering::Relaxed);
+            entry.last_received_at.fetch_max(now, Ordering::Relaxed);
+            entry.received.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Audience {
-    fn listen(round: i64, sockets: Vec<Socket>) -> Self {
-        let ledger = Arc::new(Ledger::new());
+impl SocketAudience {
+    fn start(round: i64, sockets: Vec<LoadSocket>) -> Self {
+        let ledger = Arc::new(ChangeLedger::new());
         let size = sockets.len() as u64;
         let mut readers = JoinSet::new();
         for mut socket in sockets {
             let ledger = ledger.clone();
             readers.spawn(async move {
-                while let Ok(message) = socket.next().await {
-                    ledger.hear(&message);
+                while let Ok(message) = socket.receive().await {
+                    ledger.record_message(&message);
                 }
             });
         }
@@ -210,14 +214,14 @@ impl Audience {
         self.readers.abort_all();
     }
 
-    /// Makes changes, number after number when `due` says, and waits until all have heard all.
+    /// Makes changes at the times that `due` returns, and waits until all sockets have received all of them.
     async fn measure(
         &self,
         presence: &PresenceServiceClient<Channel>,
         per_second: u32,
         duration: Duration,
         due: impl Fn(u64) -> Duration,
-    ) -> anyhow::Result<Heard> {
+    ) -> anyhow::Result<DeliveryFigures> {
         let begun = Instant::now();
         let total = u64::from(per_second) * duration.as_secs();
         let round = self.round;
@@ -226,9 +230,11 @@ impl Audience {
             tokio::time::sleep_until((begun + due(number)).into()).await;
             let (ledger, mut presence) = (self.ledger.clone(), presence.clone());
             changes.spawn(async move {
-                let (user_id, wait_time) = who(round, number);
-                let committed = statuses::change(&mut presence, user_id, wait_time).await?;
-                let entry = ledger.entry(user_id, wait_time).context("one of ours")?;
+                let (user_id, wait_time) = choose_change(round, number);
+                let committed = statuses::change_status(&mut presence, user_id, wait_time).await?;
+                let entry = ledger
+                    .entry(user_id, wait_time)
+                    .context("a change of this half")?;
                 let committed_at = ledger.micros(committed);
                 entry.committed_at.store(committed_at, Ordering::Relaxed);
                 Ok::<_, anyhow::Error>(())
@@ -237,68 +243,67 @@ impl Audience {
         while let Some(change) = changes.join_next().await {
             change??;
         }
-        self.settle(total).await?;
-        self.heard(total, begun)
+        self.wait_until_received(total).await?;
+        self.compute_figures(total, begun)
     }
 
-    fn entries(&self, total: u64) -> impl Iterator<Item = &Entry> {
+    fn entries(&self, total: u64) -> impl Iterator<Item = &ChangeEntry> {
         (0..total).filter_map(move |number| {
-            let (user_id, wait_time) = who(self.round, number);
+            let (user_id, wait_time) = choose_change(self.round, number);
             self.ledger.entry(user_id, wait_time)
         })
     }
 
-    async fn settle(&self, total: u64) -> anyhow::Result<()> {
+    async fn wait_until_received(&self, total: u64) -> anyhow::Result<()> {
         let asked = Instant::now();
         loop {
             let missing = self
                 .entries(total)
-                .filter(|entry| entry.heard.load(Ordering::Relaxed) < self.size)
+                .filter(|entry| entry.received.load(Ordering::Relaxed) < self.size)
                 .count();
             if missing == 0 {
                 return Ok(());
             }
             ensure!(
                 asked.elapsed() < SETTLE_WITHIN,
-                "{missing} of {total} changes were not heard by all of {} sockets",
+                "{missing} of {total} changes were not received by all of {} sockets",
                 self.size
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    fn heard(&self, total: u64, begun: Instant) -> anyhow::Result<Heard> {
+    fn compute_figures(&self, total: u64, begun: Instant) -> anyhow::Result<DeliveryFigures> {
         let mut latency = Histogram::new(3)?;
         let mut last = 0;
         for entry in self.entries(total) {
-            let heard_at = entry.last_heard_at.load(Ordering::Relaxed);
+            let received_at = entry.last_received_at.load(Ordering::Relaxed);
             let committed_at = entry.committed_at.load(Ordering::Relaxed);
-            // A socket may hear of it before the one who asked is answered.
-            latency.record(heard_at.saturating_sub(committed_at))?;
-            last = last.max(heard_at);
+            // A socket may receive a change before its request is answered.
+            latency.record(received_at.saturating_sub(committed_at))?;
+            last = last.max(received_at);
         }
         let took = last.saturating_sub(self.ledger.micros(begun)) as f64 / 1_000_000.0;
-        Ok(Heard {
+        Ok(DeliveryFigures {
             delivered_a_second: (total * self.size) as f64 / took,
             latency,
         })
     }
 }
 
-/// Whose status a change of the first or second half is about, and the wait that tells it from the
-/// others.
-fn who(round: i64, number: u64) -> (i64, i64) {
-    let number = i64::try_from(number).expect("fewer changes than that");
+/// Returns the user of a change, and the wait that distinguishes it from others.
+fn choose_change(round: i64, number: u64) -> (i64, i64) {
+    let number = i64::try_from(number).expect("a small number");
     let wait = round * WAITS / 2 + number / CHANGING % (WAITS / 2);
     (FIRST + number % CHANGING, wait)
 }
 
-struct Heard {
+struct DeliveryFigures {
     delivered_a_second: f64,
     latency: Histogram<u64>,
 }
 
-impl Heard {
+impl DeliveryFigures {
     fn print(&self, title: &str) {
         let (p50, p99) = (quantile(&self.latency, 0.5), quantile(&self.latency, 0.99));
         println!("\n{title}");

@@ -1,4 +1,4 @@
-//! Pages of a long feed, while the statuses of those who are on them change.
+//! Pages of a long feed during changes of statuses.
 
 use clap::Args;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
@@ -6,13 +6,13 @@ use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{ListListenersRequest, ListenerSort};
 use tonic::transport::Channel;
 
-use crate::Pace;
-use crate::driver::{self, Worker};
-use crate::report::{Line, Report};
-use crate::stack::Stack;
+use crate::LoadSettings;
+use crate::driver::{self, LoadWorker};
+use crate::report::{RateReport, ReportLine};
+use crate::stack::BenchStack;
 use crate::statuses::{self, FIRST, WAITS};
 
-/// Of the top rate, for latencies as people meet them.
+/// Share of the top rate at which typical latencies are measured.
 const EASY_SHARE: f64 = 0.5;
 
 #[derive(Args)]
@@ -25,74 +25,80 @@ pub(crate) struct FeedOptions {
     changes: u32,
 }
 
-pub(crate) async fn bench(stack: &Stack, pace: Pace, options: &FeedOptions) -> anyhow::Result<()> {
-    let database = stack.database().await?;
+pub(crate) async fn run_bench(
+    stack: &BenchStack,
+    pace: LoadSettings,
+    options: &FeedOptions,
+) -> anyhow::Result<()> {
+    let database = stack.connect_database().await?;
     statuses::seed_listeners(&database, options.listeners).await?;
-    let presence = PresenceServiceClient::new(stack.grpc("presence").await?);
-    let profile = ProfileServiceClient::new(stack.grpc("profile").await?);
-    let mut viewers: Vec<Viewer> = (0..pace.clients)
-        .map(|index| Viewer {
+    let presence = PresenceServiceClient::new(stack.connect_grpc("presence").await?);
+    let profile = ProfileServiceClient::new(stack.connect_grpc("profile").await?);
+    let mut viewers: Vec<FeedViewer> = (0..pace.clients)
+        .map(|index| FeedViewer {
             profile: profile.clone(),
             asked: index,
         })
         .collect();
-    let changes = tokio::spawn(change_for_ever(
+    let changes = tokio::spawn(change_statuses(
         presence,
         options.listeners,
         options.changes,
     ));
-    let mut top = Line::new(&format!("pages, {} viewers at a time", pace.clients));
+    let mut top = ReportLine::new(&format!("pages, {} viewers at a time", pace.clients));
     for _ in 0..pace.rounds {
-        top.add(&driver::flat_out(&mut viewers, pace.duration()).await?);
+        top.add_round(&driver::run_flat_out(&mut viewers, pace.duration()).await?);
     }
-    let mut easy = Line::new("pages, at half the top rate");
+    let mut easy = ReportLine::new("pages, at half the top rate");
     let rate = top.median() * EASY_SHARE;
     for _ in 0..pace.rounds {
-        easy.add(&driver::at_rate(&mut viewers, pace.duration(), rate).await?);
+        easy.add_round(&driver::run_at_rate(&mut viewers, pace.duration(), rate).await?);
     }
     changes.abort();
     let title = format!(
         "The feed of {} listeners, {} status changes a second",
         options.listeners, options.changes
     );
-    println!("{}", Report::new(&title, vec![top, easy]));
+    println!("{}", RateReport::new(&title, vec![top, easy]));
     Ok(())
 }
 
-async fn change_for_ever(
+async fn change_statuses(
     presence: PresenceServiceClient<Channel>,
     listeners: i64,
     per_second: u32,
 ) {
     let for_ever = std::time::Duration::from_hours(1);
-    statuses::at_rate(per_second.into(), for_ever, |number| {
+    statuses::call_at_rate(per_second.into(), for_ever, |number| {
         let mut presence = presence.clone();
         async move {
             let number = i64::try_from(number).unwrap_or_default();
             let user_id = FIRST + number * 7_919 % listeners;
-            // One that is lost changes nothing here.
-            let _ = statuses::change(&mut presence, user_id, number % WAITS).await;
+            // A lost change does not affect the measurement.
+            let _ = statuses::change_status(&mut presence, user_id, number % WAITS).await;
         }
     })
     .await;
 }
 
-/// Asks for one kind of page after the other.
-struct Viewer {
+/// Requests different kinds of pages in turn.
+struct FeedViewer {
     profile: ProfileServiceClient<Channel>,
     asked: usize,
 }
 
-impl Worker for Viewer {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for FeedViewer {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         self.asked += 1;
-        self.profile.list_listeners(request(self.asked)).await?;
+        self.profile
+            .list_listeners(choose_request(self.asked))
+            .await?;
         Ok(1)
     }
 }
 
-/// As people ask: mostly for who can be called now, sometimes with a wish.
-fn request(number: usize) -> ListListenersRequest {
+/// Returns a typical request: mostly for listeners who can be called now, sometimes with filters.
+fn choose_request(number: usize) -> ListListenersRequest {
     let page = ListListenersRequest {
         viewer_id: 1,
         page: i32::try_from(number % 5).unwrap_or_default() + 1,

@@ -1,5 +1,5 @@
-//! Common reads through the gateway, beside a bare axum handler and beside the service's own gRPC: what
-//! of an answer's time is the gateway's.
+//! Common reads through the gateway, compared with a bare axum handler and with gRPC: the share of the gateway in the
+//! duration of a request.
 
 use std::process::Stdio;
 
@@ -12,14 +12,14 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
-use crate::Pace;
-use crate::driver::{self, Worker};
-use crate::http::Connection;
+use crate::LoadSettings;
+use crate::driver::{self, LoadWorker};
+use crate::http::HttpConnection;
 use crate::people;
-use crate::report::{Line, Report, quantile};
-use crate::stack::Stack;
+use crate::report::{RateReport, ReportLine, quantile};
+use crate::stack::BenchStack;
 
-/// Enough that the feed's limit of 100 a minute stops none of them.
+/// Number of users, so many that none reaches the feed's limit of 100 a minute.
 const PEOPLE: usize = 512;
 const READS: [&str; 5] = [
     "/wallet/balance",
@@ -29,59 +29,65 @@ const READS: [&str; 5] = [
     "/feed/listeners?per_page=20",
 ];
 
-pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
+pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
     let people = people::sign_up(stack, UserRole::User, PEOPLE).await?;
-    let bare = Bare::start().await?;
-    throughput(stack, pace, &people, &bare).await?;
-    share(stack, pace, &people[0], &bare).await
+    let bare = BareServer::start().await?;
+    measure_throughput(stack, pace, &people, &bare).await?;
+    measure_share(stack, pace, &people[0], &bare).await
 }
 
-async fn throughput(
-    stack: &Stack,
-    pace: Pace,
+async fn measure_throughput(
+    stack: &BenchStack,
+    pace: LoadSettings,
     people: &[AppUser],
-    bare: &Bare,
+    bare: &BareServer,
 ) -> anyhow::Result<()> {
-    let mut opponent = Line::new("a bare axum handler");
-    let mut grpc = Line::new("GetBalance over gRPC");
-    let mut lines = READS.map(|path| Line::new(&format!("GET {path}")));
-    let mut handlers = readers(&bare.url, people, pace.clients, "/").await?;
-    let mut balances = askers(stack, people, pace.clients).await?;
+    let mut reference = ReportLine::new("a bare axum handler");
+    let mut grpc = ReportLine::new("GetBalance over gRPC");
+    let mut lines = READS.map(|path| ReportLine::new(&format!("GET {path}")));
+    let mut handlers = prepare_readers(&bare.url, people, pace.clients, "/").await?;
+    let mut balances = prepare_balance_readers(stack, people, pace.clients).await?;
     for _ in 0..pace.rounds {
-        opponent.add(&driver::flat_out(&mut handlers, pace.duration()).await?);
-        grpc.add(&driver::flat_out(&mut balances, pace.duration()).await?);
+        reference.add_round(&driver::run_flat_out(&mut handlers, pace.duration()).await?);
+        grpc.add_round(&driver::run_flat_out(&mut balances, pace.duration()).await?);
         for (line, path) in lines.iter_mut().zip(READS) {
-            let mut readers = readers(&stack.gateway_url, people, pace.clients, path).await?;
-            line.add(&driver::flat_out(&mut readers, pace.duration()).await?);
+            let mut readers =
+                prepare_readers(&stack.gateway_url, people, pace.clients, path).await?;
+            line.add_round(&driver::run_flat_out(&mut readers, pace.duration()).await?);
         }
     }
     let title = format!("Reads through the gateway, {} at a time", pace.clients);
-    let lines = [opponent, grpc].into_iter().chain(lines).collect();
-    println!("{}", Report::new(&title, lines));
+    let lines = [reference, grpc].into_iter().chain(lines).collect();
+    println!("{}", RateReport::new(&title, lines));
     Ok(())
 }
 
-/// One at a time, so that nobody waits for anybody else.
-async fn share(stack: &Stack, pace: Pace, person: &AppUser, bare: &Bare) -> anyhow::Result<()> {
+/// Measures one request at a time, so that none waits for others.
+async fn measure_share(
+    stack: &BenchStack,
+    pace: LoadSettings,
+    person: &AppUser,
+    bare: &BareServer,
+) -> anyhow::Result<()> {
     let people = std::slice::from_ref(person);
-    let mut handlers = readers(&bare.url, people, 1, "/").await?;
-    let mut balances = askers(stack, people, 1).await?;
-    let mut reads = readers(&stack.gateway_url, people, 1, READS[0]).await?;
-    let mut opponent = Line::new("a bare axum handler");
-    let mut grpc = Line::new("GetBalance over gRPC");
-    let mut rest = Line::new(&format!("GET {}", READS[0]));
+    let mut handlers = prepare_readers(&bare.url, people, 1, "/").await?;
+    let mut balances = prepare_balance_readers(stack, people, 1).await?;
+    let mut reads = prepare_readers(&stack.gateway_url, people, 1, READS[0]).await?;
+    let mut reference = ReportLine::new("a bare axum handler");
+    let mut grpc = ReportLine::new("GetBalance over gRPC");
+    let mut rest = ReportLine::new(&format!("GET {}", READS[0]));
     for _ in 0..pace.rounds {
-        opponent.add(&driver::flat_out(&mut handlers, pace.duration()).await?);
-        grpc.add(&driver::flat_out(&mut balances, pace.duration()).await?);
-        rest.add(&driver::flat_out(&mut reads, pace.duration()).await?);
+        reference.add_round(&driver::run_flat_out(&mut handlers, pace.duration()).await?);
+        grpc.add_round(&driver::run_flat_out(&mut balances, pace.duration()).await?);
+        rest.add_round(&driver::run_flat_out(&mut reads, pace.duration()).await?);
     }
-    let p50 = |line: &Line| quantile(line.latency(), 0.5);
+    let p50 = |line: &ReportLine| quantile(line.latency(), 0.5);
     let (alone, through) = (p50(&grpc), p50(&rest));
     let own_ms = through - alone;
-    let bare_ms = p50(&opponent);
+    let bare_ms = p50(&reference);
     println!(
         "{}",
-        Report::new("One read at a time", vec![opponent, grpc, rest])
+        RateReport::new("One read at a time", vec![reference, grpc, rest])
     );
     println!(
         "  the gateway's own share: {own_ms:.2} of {through:.2} ms ({:.0} %); a bare handler takes {bare_ms:.2} ms",
@@ -90,20 +96,20 @@ async fn share(stack: &Stack, pace: Pace, person: &AppUser, bare: &Bare) -> anyh
     Ok(())
 }
 
-async fn readers(
+async fn prepare_readers(
     url: &str,
     people: &[AppUser],
     count: usize,
     path: &'static str,
-) -> anyhow::Result<Vec<Reader>> {
+) -> anyhow::Result<Vec<GatewayReader>> {
     let mut readers = Vec::new();
     for index in 0..count {
-        // A reader goes from person to person with each answer: a connection each would be too many.
+        // A reader switches to the next user after each answer, so that there are not too many workers.
         let mut connections = Vec::new();
         for person in people.iter().skip(index).step_by(count) {
-            connections.push(Connection::open(url, &person.access_token).await?);
+            connections.push(HttpConnection::open(url, &person.access_token).await?);
         }
-        readers.push(Reader {
+        readers.push(GatewayReader {
             connections,
             path,
             next: 0,
@@ -112,26 +118,32 @@ async fn readers(
     Ok(readers)
 }
 
-/// Asks as one person after the other.
-struct Reader {
-    connections: Vec<Connection>,
+/// Reads as one user after another.
+struct GatewayReader {
+    connections: Vec<HttpConnection>,
     path: &'static str,
     next: usize,
 }
 
-impl Worker for Reader {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for GatewayReader {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         self.next = (self.next + 1) % self.connections.len();
         let connection = &mut self.connections[self.next];
-        connection.must(Method::GET, self.path, None, None).await?;
+        connection
+            .request_ok(Method::GET, self.path, None, None)
+            .await?;
         Ok(1)
     }
 }
 
-async fn askers(stack: &Stack, people: &[AppUser], count: usize) -> anyhow::Result<Vec<Asker>> {
-    let wallet = WalletServiceClient::new(stack.grpc("wallet").await?);
+async fn prepare_balance_readers(
+    stack: &BenchStack,
+    people: &[AppUser],
+    count: usize,
+) -> anyhow::Result<Vec<BalanceReader>> {
+    let wallet = WalletServiceClient::new(stack.connect_grpc("wallet").await?);
     let users: Vec<i64> = people.iter().map(|person| person.user_id).collect();
-    let asker = |index| Asker {
+    let asker = |index| BalanceReader {
         wallet: wallet.clone(),
         users: users.clone(),
         next: index,
@@ -139,14 +151,14 @@ async fn askers(stack: &Stack, people: &[AppUser], count: usize) -> anyhow::Resu
     Ok((0..count).map(asker).collect())
 }
 
-struct Asker {
+struct BalanceReader {
     wallet: WalletServiceClient<Channel>,
     users: Vec<i64>,
     next: usize,
 }
 
-impl Worker for Asker {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for BalanceReader {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         self.next = (self.next + 1) % self.users.len();
         let user_id = self.users[self.next];
         self.wallet
@@ -156,13 +168,13 @@ impl Worker for Asker {
     }
 }
 
-/// A server that does nothing but answer, in a process of its own as the gateway is.
-struct Bare {
+/// A server with a fixed answer, in a process of its own like the gateway.
+struct BareServer {
     url: String,
     _process: Child,
 }
 
-impl Bare {
+impl BareServer {
     async fn start() -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg("bare-handler")
@@ -170,11 +182,14 @@ impl Bare {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let output = process.stdout.take().context("its output is ours")?;
+        let output = process.stdout.take().context("its output is piped")?;
         let mut url = String::new();
         BufReader::new(output).read_line(&mut url).await?;
         let url = url.trim().to_owned();
-        ensure!(url.starts_with("http://"), "the bare handler said {url:?}");
+        ensure!(
+            url.starts_with("http://"),
+            "the bare handler printed {url:?}"
+        );
         Ok(Self {
             url,
             _process: process,
@@ -182,7 +197,7 @@ impl Bare {
     }
 }
 
-/// The program of [`Bare`]: says where it is, and answers what the wallet would.
+/// Runs the process of [`BareServer`]: prints its address and answers like the wallet.
 pub(crate) async fn serve_bare_handler() -> anyhow::Result<()> {
     let answer = r#"{"user_id":1,"balance_coins":0,"withdrawable_money":0,"total_earned":0,"total_withdrawn":0,"pending_withdrawals":0}"#;
     let handler =

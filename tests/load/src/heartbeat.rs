@@ -1,4 +1,4 @@
-//! Signs of life beside pgbench updating one row a commit.
+//! Heartbeats, compared with pgbench updating one row a commit.
 
 use std::time::SystemTime;
 
@@ -11,57 +11,60 @@ use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use tonic::transport::Channel;
 
-use crate::Pace;
-use crate::driver::{self, Worker};
-use crate::http::Connection;
+use crate::LoadSettings;
+use crate::driver::{self, LoadWorker};
+use crate::http::HttpConnection;
 use crate::people;
-use crate::pgbench::Pgbench;
-use crate::report::{Line, Report};
-use crate::socket::Socket;
-use crate::stack::Stack;
+use crate::pgbench::PgbenchScript;
+use crate::report::{RateReport, ReportLine};
+use crate::socket::LoadSocket;
+use crate::stack::BenchStack;
 
-/// As many as pgbench has rows.
+/// Number of users, as many as pgbench has rows.
 const PEOPLE: i64 = 10_000;
-/// Far above the ids that registration gives.
+/// First user id, far above those of registered users.
 const FIRST: i64 = 1_000_000_000;
 const SETUP_AT_A_TIME: usize = 64;
-/// People with phones, each with a connection of its own.
+/// Users with a connection of their own.
 const PHONES: usize = 256;
-/// All that one has, so that pings are not the sockets' limit.
+/// Sockets of each user.
 const SOCKETS_A_PERSON: usize = 4;
-/// Far below the contract's 30: who is behind catches up without becoming a flood.
+/// Rate of each socket, far below the limit of 30 in the contract, so that late pings stay within it.
 const PINGS_A_SECOND: f64 = 10.0;
 
-pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
-    let database = stack.database().await?;
+pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
+    let database = stack.connect_database().await?;
     database
         .execute(include_str!("../pgbench/heartbeat_tables.sql"))
         .await?;
-    put_online(&PresenceServiceClient::new(stack.grpc("presence").await?)).await?;
+    mark_online(&PresenceServiceClient::new(
+        stack.connect_grpc("presence").await?,
+    ))
+    .await?;
     let mut phones = Vec::new();
     let mut pingers = Vec::new();
     for person in people::sign_up(stack, UserRole::User, PHONES).await? {
-        phones.push(Phone::new(stack, &person).await?);
+        phones.push(PhoneClient::new(stack, &person).await?);
         for _ in 0..SOCKETS_A_PERSON {
-            pingers.push(Pinger::new(stack, &person).await?);
+            pingers.push(PingWorker::new(stack, &person).await?);
         }
     }
     let pings = pingers.len() as f64 * PINGS_A_SECOND;
-    let pgbench = Pgbench::new(stack, include_str!("../pgbench/heartbeat.sql"))?;
-    let mut opponent = Line::new("pgbench, one row a commit");
-    let mut rest = Line::new(&format!("POST /users/me/heartbeat, {PHONES} at a time"));
-    let mut sockets = Line::new(&format!("pings on {} open sockets", pingers.len()));
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/heartbeat.sql"))?;
+    let mut reference = ReportLine::new("pgbench, one row a commit");
+    let mut rest = ReportLine::new(&format!("POST /users/me/heartbeat, {PHONES} at a time"));
+    let mut sockets = ReportLine::new(&format!("pings on {} open sockets", pingers.len()));
     for _ in 0..pace.rounds {
-        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        rest.add(&driver::flat_out(&mut phones, pace.duration()).await?);
-        sockets.add(&driver::at_rate(&mut pingers, pace.duration(), pings).await?);
+        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
+        rest.add_round(&driver::run_flat_out(&mut phones, pace.duration()).await?);
+        sockets.add_round(&driver::run_at_rate(&mut pingers, pace.duration(), pings).await?);
     }
     let title = "Heartbeats, answered after their commit; pings before it";
-    println!("{}", Report::new(title, vec![opponent, rest, sockets]));
+    println!("{}", RateReport::new(title, vec![reference, rest, sockets]));
     Ok(())
 }
 
-async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result<()> {
+async fn mark_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result<()> {
     stream::iter(FIRST..FIRST + PEOPLE)
         .map(|user_id| {
             let mut presence = presence.clone();
@@ -82,43 +85,45 @@ async fn put_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result
         .context("putting people online")
 }
 
-/// Somebody's open socket.
-struct Pinger {
-    socket: Socket,
+/// An open socket that sends pings.
+struct PingWorker {
+    socket: LoadSocket,
 }
 
-impl Pinger {
-    async fn new(stack: &Stack, person: &AppUser) -> anyhow::Result<Self> {
+impl PingWorker {
+    async fn new(stack: &BenchStack, person: &AppUser) -> anyhow::Result<Self> {
         let token = &person.access_token;
-        let socket = Socket::open(&stack.gateway_url, "/ws/notifications", token).await?;
+        let socket = LoadSocket::open(&stack.gateway_url, "/ws/notifications", token).await?;
         Ok(Self { socket })
     }
 }
 
-impl Worker for Pinger {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for PingWorker {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         self.socket.send(r#"{"type":"ping"}"#).await?;
-        while !self.socket.next().await?.contains("\"pong\"") {}
+        while !self.socket.receive().await?.contains("\"pong\"") {}
         Ok(1)
     }
 }
 
-/// Somebody's app.
-struct Phone {
-    connection: Connection,
+/// An app that sends heartbeats.
+struct PhoneClient {
+    connection: HttpConnection,
 }
 
-impl Phone {
-    async fn new(stack: &Stack, person: &AppUser) -> anyhow::Result<Self> {
-        let connection = Connection::open(&stack.gateway_url, &person.access_token).await?;
+impl PhoneClient {
+    async fn new(stack: &BenchStack, person: &AppUser) -> anyhow::Result<Self> {
+        let connection = HttpConnection::open(&stack.gateway_url, &person.access_token).await?;
         Ok(Self { connection })
     }
 }
 
-impl Worker for Phone {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for PhoneClient {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         let path = "/users/me/heartbeat";
-        self.connection.must(Method::POST, path, None, None).await?;
+        self.connection
+            .request_ok(Method::POST, path, None, None)
+            .await?;
         Ok(1)
     }
 }

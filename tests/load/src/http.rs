@@ -1,5 +1,5 @@
-//! A client for the gateway that costs as little as possible: on a small machine it shares the
-//! processors with what it measures. One connection a worker, kept open.
+//! An HTTP client with a small footprint, since it shares the processors with the measured gateway. Each worker keeps
+//! one connection open.
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -10,15 +10,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// A connection of somebody who is logged in. The gateway closes one that is idle for long: then the
-/// next question opens it anew.
-pub(crate) struct Connection {
+/// A connection of a logged-in user. The gateway closes idle connections; the next request reconnects.
+pub(crate) struct HttpConnection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
     bearer: String,
 }
 
-impl Connection {
+impl HttpConnection {
     pub(crate) async fn open(gateway_url: &str, access_token: &str) -> anyhow::Result<Self> {
         let host = gateway_url
             .strip_prefix("http://")
@@ -30,8 +29,8 @@ impl Connection {
         })
     }
 
-    /// Asks, and reads the whole answer.
-    pub(crate) async fn ask(
+    /// Sends a request and reads the whole answer.
+    pub(crate) async fn request(
         &mut self,
         method: Method,
         path: &str,
@@ -61,15 +60,15 @@ impl Connection {
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 
-    /// Asks for something that must work.
-    pub(crate) async fn must(
+    /// Sends a request that must succeed.
+    pub(crate) async fn request_ok(
         &mut self,
         method: Method,
         path: &str,
         idempotency_key: Option<&str>,
         body: Option<&Value>,
     ) -> anyhow::Result<Bytes> {
-        let (status, answer) = self.ask(method, path, idempotency_key, body).await?;
+        let (status, answer) = self.request(method, path, idempotency_key, body).await?;
         ensure!(
             status.is_success(),
             "{path}: {status} {}",

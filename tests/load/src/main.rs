@@ -1,18 +1,18 @@
-//! `cargo dev bench`: what the platform does in a second, beside what the same parts could do at best.
+//! `cargo dev bench`: measures the throughput of the platform and compares it with the limits of its parts.
 //!
-//! A figure alone says little on a machine that other work slows down now and then. So each measurement
-//! has an opponent (mostly pgbench writing the same rows in one transaction on the same Postgres), the
-//! two take turns in rounds, and the report gives ratios of the medians.
+//! Absolute figures depend on the machine and its other load. So each measurement has a reference, mostly pgbench
+//! writing the same rows in one transaction on the same Postgres. Both run alternately in rounds, and the report
+//! contains ratios of the medians.
 //!
-//! - `driver`: many workers that ask again and again, and how long answers took
-//! - `rounds`, `report`: taking turns, and the table at the end
-//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `stack`: opponents, clients, people made by
-//!   statement, and where everything is
-//! - the rest: one module a measurement
+//! - `driver`: runs many workers and measures the duration of their requests
+//! - `rounds`, `report`: medians, and the table at the end
+//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `stack`: the reference, clients, users that are inserted by
+//!   SQL, and the addresses of the stack
+//! - the others: one module a measurement
 
 #![expect(
     clippy::cast_precision_loss,
-    reason = "no figure of a report needs more than 52 bits"
+    reason = "figures of a report fit into 52 bits"
 )]
 
 mod auth;
@@ -38,67 +38,67 @@ use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "cargo dev bench", bin_name = "cargo dev bench")]
-#[command(about = "Measures the platform beside what it stands on")]
-struct Options {
+#[command(about = "Measures the platform and compares it with its parts")]
+struct BenchOptions {
     #[command(flatten)]
-    pace: Pace,
+    settings: LoadSettings,
     #[command(subcommand)]
-    what: What,
+    measurement: Measurement,
 }
 
-/// How long and how hard.
+/// Duration and concurrency of measurements.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct LoadSettings {
     /// Seconds of one measurement in one round
     #[arg(long, default_value_t = 5, global = true)]
     seconds: u64,
-    /// How often the opponents take turns
+    /// Number of rounds
     #[arg(long, default_value_t = 3, global = true)]
     rounds: usize,
-    /// Requests at a time
+    /// Concurrent requests
     #[arg(long, default_value_t = 32, global = true)]
     clients: usize,
 }
 
-impl Pace {
+impl LoadSettings {
     fn duration(self) -> Duration {
         Duration::from_secs(self.seconds)
     }
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// Logins and refreshes through the gateway and over gRPC, and where their time goes
+enum Measurement {
+    /// Logins and refreshes through the gateway and over gRPC, and the durations of their steps
     Auth,
-    /// Charges one by one and in batches over gRPC, recharges through the gateway
+    /// Single and batched charges over gRPC, recharges through the gateway
     Wallet,
-    /// Starting and ending calls through the gateway, and minutes billed
+    /// Starts and ends of calls through the gateway, and billed minutes
     Calls(calls::CallsOptions),
-    /// Heartbeats through the gateway, and as pings on open sockets
+    /// Heartbeats through the gateway, and as pings of open sockets
     Heartbeat,
-    /// Status changes on their way to very many sockets
+    /// Delivery of status changes to thousands of sockets
     Fanout(fanout::FanoutOptions),
-    /// Pages of a long feed while statuses change
+    /// Pages of a long feed during status changes
     Feed(feed::FeedOptions),
-    /// Reads through the gateway, beside a bare handler and beside gRPC
+    /// Reads through the gateway, compared with a bare handler and with gRPC
     Gateway,
-    /// Serves the bare handler; started by the measurement for itself
+    /// Serve the bare handler; the measurement starts it
     #[command(hide = true)]
     BareHandler,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    let stack = stack::Stack::from_env()?;
-    match options.what {
-        What::Auth => auth::bench(&stack, options.pace).await,
-        What::Wallet => wallet::bench(&stack, options.pace).await,
-        What::Calls(calls) => calls::bench(&stack, options.pace, &calls).await,
-        What::Heartbeat => heartbeat::bench(&stack, options.pace).await,
-        What::Fanout(fanout) => fanout::bench(&stack, options.pace, &fanout).await,
-        What::Feed(feed) => feed::bench(&stack, options.pace, &feed).await,
-        What::Gateway => gateway::bench(&stack, options.pace).await,
-        What::BareHandler => gateway::serve_bare_handler().await,
+    let options = BenchOptions::parse();
+    let stack = stack::BenchStack::from_env()?;
+    match options.measurement {
+        Measurement::Auth => auth::run_bench(&stack, options.settings).await,
+        Measurement::Wallet => wallet::run_bench(&stack, options.settings).await,
+        Measurement::Calls(calls) => calls::run_bench(&stack, options.settings, &calls).await,
+        Measurement::Heartbeat => heartbeat::run_bench(&stack, options.settings).await,
+        Measurement::Fanout(fanout) => fanout::run_bench(&stack, options.settings, &fanout).await,
+        Measurement::Feed(feed) => feed::run_bench(&stack, options.settings, &feed).await,
+        Measurement::Gateway => gateway::run_bench(&stack, options.settings).await,
+        Measurement::BareHandler => gateway::serve_bare_handler().await,
     }
 }

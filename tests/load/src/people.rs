@@ -1,16 +1,16 @@
-//! People with accounts, made before the clock runs.
+//! Signs up users before a measurement.
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use talktime_client::{ApiClient, AppUser, OtpInbox, UserRole};
 
-use crate::stack::Stack;
+use crate::stack::BenchStack;
 
 const SIGN_UPS_AT_A_TIME: usize = 16;
 
-/// Signs up so many people, as their phones would.
+/// Signs up users through the API.
 pub(crate) async fn sign_up(
-    stack: &Stack,
+    stack: &BenchStack,
     role: UserRole,
     count: usize,
 ) -> anyhow::Result<Vec<AppUser>> {

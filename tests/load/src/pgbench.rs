@@ -1,4 +1,4 @@
-//! pgbench: the limit of the same Postgres doing the same work in one transaction.
+//! Runs pgbench, which shows the limit of the same Postgres for the same work in one transaction.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use crate::stack::Stack;
+use crate::stack::BenchStack;
 
-/// More would only take processor time from the server.
+/// Threads of pgbench; more would take processor time from the server.
 const THREADS: &str = "2";
-/// The line that says how many transactions a second there were.
+/// Beginning of the line with the transactions a second.
 const FIGURE: &str = "tps = ";
 
-/// A script of pgbench, ready to run.
-pub(crate) struct Pgbench {
+/// A script for pgbench.
+pub(crate) struct PgbenchScript {
     program: String,
     database_url: String,
     script: NamedTempFile,
 }
 
-impl Pgbench {
-    pub(crate) fn new(stack: &Stack, script: &str) -> anyhow::Result<Self> {
+impl PgbenchScript {
+    pub(crate) fn new(stack: &BenchStack, script: &str) -> anyhow::Result<Self> {
         let mut file = NamedTempFile::new()?;
         file.write_all(script.as_bytes())?;
         Ok(Self {
@@ -32,7 +32,7 @@ impl Pgbench {
         })
     }
 
-    /// Transactions a second, by so many clients at a time.
+    /// Runs the script; returns the transactions a second.
     pub(crate) async fn run(&self, clients: usize, duration: Duration) -> anyhow::Result<f64> {
         let output = Command::new(&self.program)
             .args(["--no-vacuum", "--protocol=prepared", "--jobs", THREADS])
@@ -44,14 +44,16 @@ impl Pgbench {
             .output()
             .await
             .context("cannot run pgbench")?;
-        let said = String::from_utf8_lossy(&output.stdout);
+        let output_text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             bail!("pgbench: {}", String::from_utf8_lossy(&output.stderr));
         }
-        let figure = said.lines().find_map(|line| line.strip_prefix(FIGURE));
+        let figure = output_text
+            .lines()
+            .find_map(|line| line.strip_prefix(FIGURE));
         let figure = figure.and_then(|rest| rest.split_whitespace().next());
         figure
             .and_then(|figure| figure.parse().ok())
-            .with_context(|| format!("pgbench said no rate: {said}"))
+            .with_context(|| format!("pgbench printed no rate: {output_text}"))
     }
 }

@@ -1,47 +1,47 @@
-//! The table at the end.
+//! The table at the end of a measurement.
 
 use std::fmt;
 
 use hdrhistogram::Histogram;
 
-use crate::driver::Measured;
+use crate::driver::MeasuredLoad;
 use crate::rounds::median;
 
-/// Figures of one contender over all rounds.
-pub(crate) struct Line {
-    what: String,
+/// Figures of one candidate over all rounds.
+pub(crate) struct ReportLine {
+    name: String,
     per_second: Vec<f64>,
     latency: Histogram<u64>,
 }
 
-/// Lines to be compared with the first one.
-pub(crate) struct Report {
+/// Lines that are compared with the first one.
+pub(crate) struct RateReport {
     title: String,
-    lines: Vec<Line>,
+    lines: Vec<ReportLine>,
 }
 
-impl Line {
-    pub(crate) fn new(what: &str) -> Self {
+impl ReportLine {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
-            what: what.to_owned(),
+            name: name.to_owned(),
             per_second: Vec::new(),
             latency: Histogram::new(3).expect("three digits are allowed"),
         }
     }
 
-    /// A round without known latencies.
-    pub(crate) fn rate(&mut self, per_second: f64) {
+    /// Adds a round without latencies.
+    pub(crate) fn add_rate(&mut self, per_second: f64) {
         self.per_second.push(per_second);
-        println!("  {:<52} {per_second:>10.0} /s", self.what);
+        println!("  {:<52} {per_second:>10.0} /s", self.name);
     }
 
-    /// A round.
-    pub(crate) fn add(&mut self, measured: &Measured) {
-        self.rate(measured.per_second);
+    /// Adds a round.
+    pub(crate) fn add_round(&mut self, measured: &MeasuredLoad) {
+        self.add_rate(measured.per_second);
         self.latency += &measured.latency;
     }
 
-    /// Of all rounds together.
+    /// Returns the latencies of all rounds.
     pub(crate) fn latency(&self) -> &Histogram<u64> {
         &self.latency
     }
@@ -51,9 +51,9 @@ impl Line {
     }
 }
 
-impl Report {
-    /// The first line is the opponent.
-    pub(crate) fn new(title: &str, lines: Vec<Line>) -> Self {
+impl RateReport {
+    /// The first line is the reference.
+    pub(crate) fn new(title: &str, lines: Vec<ReportLine>) -> Self {
         Self {
             title: title.to_owned(),
             lines,
@@ -61,7 +61,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RateReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{}", self.title)?;
         writeln!(
@@ -69,14 +69,14 @@ impl fmt::Display for Report {
             "  {:<52} {:>10} {:>7} {:>9} {:>9}",
             "(medians)", "/s", "ratio", "p50", "p99"
         )?;
-        let opponent = self.lines.first().map_or(0.0, Line::median);
+        let reference = self.lines.first().map_or(0.0, ReportLine::median);
         for line in &self.lines {
             let rate = line.median();
             write!(
                 f,
                 "  {:<52} {rate:>10.0} {:>7.2}",
-                line.what,
-                rate / opponent
+                line.name,
+                rate / reference
             )?;
             if !line.latency.is_empty() {
                 let (p50, p99) = (quantile(&line.latency, 0.5), quantile(&line.latency, 0.99));
@@ -88,7 +88,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// In milliseconds.
+/// Returns a quantile in milliseconds.
 pub(crate) fn quantile(latency: &Histogram<u64>, quantile: f64) -> f64 {
     latency.value_at_quantile(quantile) as f64 / 1_000.0
 }

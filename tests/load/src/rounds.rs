@@ -1,6 +1,6 @@
-//! Taking turns.
+//! Statistics over rounds.
 
-/// The middle of several figures.
+/// Returns the median.
 pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! A socket to the gateway that costs as little as possible.
+//! A socket client with a small footprint.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// Ten thousand of them share the memory of one machine with the gateway.
+/// Size of buffers, since ten thousand sockets share one machine with the gateway.
 const BUFFER_BYTES: usize = 4 * 1024;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
-/// An open socket that has said hello.
-pub(crate) struct Socket(WebSocketStream<TcpStream>);
+/// An open socket after its hello.
+pub(crate) struct LoadSocket(WebSocketStream<TcpStream>);
 
-impl Socket {
+impl LoadSocket {
     pub(crate) async fn open(
         gateway_url: &str,
         path: &str,
@@ -41,14 +41,14 @@ impl Socket {
         let opened = client_async_with_config(request, stream, Some(config));
         let (stream, _) = opened.await.context("a socket did not open")?;
         let mut socket = Self(stream);
-        let hello = timeout(HELLO_WITHIN, socket.next()).await;
+        let hello = timeout(HELLO_WITHIN, socket.receive()).await;
         let hello = hello.context("no hello")??;
         ensure!(hello.contains("\"hello\""), "refused: {hello}");
         Ok(socket)
     }
 
-    /// The next message; pings are answered on the way.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {
+    /// Receives the next message and answers pings before it.
+    pub(crate) async fn receive(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
             match self.0.next().await.context("the socket ended")?? {
                 Message::Text(text) => return Ok(text),

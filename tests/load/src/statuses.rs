@@ -1,5 +1,5 @@
-//! People made by statement, since signing up a hundred thousand would take longer than all the rest;
-//! and their statuses, changed through presence.
+//! Inserts users by SQL, because signing up a hundred thousand would take too long, and changes their statuses
+//! through presence.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient
 use tokio::time::sleep_until;
 use tonic::transport::Channel;
 
-/// Far above the ids that registration gives.
+/// First user id, far above those of registered users.
 pub(crate) const FIRST: i64 = 3_000_000_000;
-/// Minutes that a wait may have: a change is told by them.
+/// Number of possible waits in minutes, by which changes are distinguished.
 pub(crate) const WAITS: i64 = 1_440;
 
-/// Makes listeners with all that they have in profile and presence; every third of them is online.
+/// Inserts listeners into profile and presence; every third one is online.
 pub(crate) async fn seed_listeners(database: &PgPool, count: i64) -> anyhow::Result<()> {
     for statement in [
         "INSERT INTO profile.users
@@ -47,8 +47,8 @@ pub(crate) async fn seed_listeners(database: &PgPool, count: i64) -> anyhow::Res
     Ok(())
 }
 
-/// A change and when it was answered, which is after its commit.
-pub(crate) async fn change(
+/// Changes a status; returns the time of the answer, which follows the commit.
+pub(crate) async fn change_status(
     presence: &mut PresenceServiceClient<Channel>,
     user_id: i64,
     wait_time: i64,
@@ -64,9 +64,8 @@ pub(crate) async fn change(
     Ok(Instant::now())
 }
 
-/// Calls `act` with 0, 1, 2, … at a rate for a while; each has its moment, however long the others
-/// take.
-pub(crate) async fn at_rate<F, Fut>(per_second: f64, duration: Duration, act: F) -> u64
+/// Calls `act` with 0, 1, 2, … at a rate, without waiting for previous calls.
+pub(crate) async fn call_at_rate<F, Fut>(per_second: f64, duration: Duration, act: F) -> u64
 where
     F: Fn(u64) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,

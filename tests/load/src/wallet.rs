@@ -1,4 +1,4 @@
-//! The wallet beside pgbench writing the same rows.
+//! The wallet, compared with pgbench writing the same rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,19 +16,19 @@ use talktime_proto::wallet::v1::{
 };
 use tonic::transport::Channel;
 
-use crate::Pace;
-use crate::driver::{self, Worker};
-use crate::http::Connection;
+use crate::LoadSettings;
+use crate::driver::{self, LoadWorker};
+use crate::http::HttpConnection;
 use crate::people;
-use crate::pgbench::Pgbench;
-use crate::report::{Line, Report};
-use crate::stack::Stack;
+use crate::pgbench::PgbenchScript;
+use crate::report::{RateReport, ReportLine};
+use crate::stack::BenchStack;
 
-/// People with coins, as many as pgbench has.
+/// Users with coins, as many as pgbench has.
 const PAYERS: i64 = 1_000;
-/// Far above the ids that registration gives.
+/// First user id, far above those of registered users.
 const FIRST_PAYER: i64 = 1_000_000_000;
-/// The largest step of the rate card, and how often each payer takes it.
+/// The largest amount of the rate card, and the number of recharges of each user.
 const RECHARGE_PAISE: i64 = 100_000;
 const RECHARGES: usize = 10;
 const SETUP_AT_A_TIME: usize = 64;
@@ -37,40 +37,40 @@ const BATCH: usize = 500;
 const BATCHES_AT_A_TIME: usize = 2;
 const COINS_A_MINUTE: i64 = 1;
 
-/// Ids of calls that never were, each used once.
+/// Ids of calls that do not exist, each used once.
 #[derive(Clone)]
 struct CallIds(Arc<AtomicI64>);
 
 impl CallIds {
-    fn next(&self) -> i64 {
+    fn next_id(&self) -> i64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-pub(crate) async fn bench(stack: &Stack, pace: Pace) -> anyhow::Result<()> {
-    let database = stack.database().await?;
+pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
+    let database = stack.connect_database().await?;
     database
         .execute(include_str!("../pgbench/wallet_tables.sql"))
         .await?;
-    let wallet = WalletServiceClient::new(stack.grpc("wallet").await?);
+    let wallet = WalletServiceClient::new(stack.connect_grpc("wallet").await?);
     give_coins(&wallet).await?;
     let calls = CallIds(Arc::new(AtomicI64::new(FIRST_PAYER)));
-    println!("{}", charges(stack, pace, &wallet, &calls).await?);
-    println!("{}", recharges(stack, pace).await?);
+    println!("{}", measure_charges(stack, pace, &wallet, &calls).await?);
+    println!("{}", measure_recharges(stack, pace).await?);
     Ok(())
 }
 
-/// As much as the measurements may spend.
+/// Gives users as many coins as the measurements may spend.
 async fn give_coins(wallet: &WalletServiceClient<Channel>) -> anyhow::Result<()> {
     stream::iter(0..PAYERS)
-        .map(|payer| recharge_often(wallet.clone(), FIRST_PAYER + payer))
+        .map(|payer| recharge_repeatedly(wallet.clone(), FIRST_PAYER + payer))
         .buffer_unordered(SETUP_AT_A_TIME)
         .try_collect()
         .await
         .context("giving people coins")
 }
 
-async fn recharge_often(
+async fn recharge_repeatedly(
     mut wallet: WalletServiceClient<Channel>,
     user_id: i64,
 ) -> anyhow::Result<()> {
@@ -86,44 +86,44 @@ async fn recharge_often(
     Ok(())
 }
 
-async fn charges(
-    stack: &Stack,
-    pace: Pace,
+async fn measure_charges(
+    stack: &BenchStack,
+    pace: LoadSettings,
     wallet: &WalletServiceClient<Channel>,
     calls: &CallIds,
-) -> anyhow::Result<Report> {
-    let pgbench = Pgbench::new(stack, include_str!("../pgbench/charge.sql"))?;
-    let mut opponent = Line::new("pgbench, one charge's rows in a transaction");
-    let mut batches = Line::new(&format!("ChargeBatch over gRPC, {BATCH} minutes each"));
-    let mut chargers = chargers(wallet, calls);
+) -> anyhow::Result<RateReport> {
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/charge.sql"))?;
+    let mut reference = ReportLine::new("pgbench, one charge's rows in a transaction");
+    let mut batches = ReportLine::new(&format!("ChargeBatch over gRPC, {BATCH} minutes each"));
+    let mut chargers = prepare_chargers(wallet, calls);
     for _ in 0..pace.rounds {
-        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        batches.add(&driver::flat_out(&mut chargers, pace.duration()).await?);
+        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
+        batches.add_round(&driver::run_flat_out(&mut chargers, pace.duration()).await?);
     }
     let title = format!(
         "Minutes charged, {} transactions or {BATCHES_AT_A_TIME} batches at a time",
         pace.clients
     );
-    Ok(Report::new(&title, vec![opponent, batches]))
+    Ok(RateReport::new(&title, vec![reference, batches]))
 }
 
-fn chargers(wallet: &WalletServiceClient<Channel>, calls: &CallIds) -> Vec<Charger> {
-    let charger = |_| Charger {
+fn prepare_chargers(wallet: &WalletServiceClient<Channel>, calls: &CallIds) -> Vec<ChargeWorker> {
+    let charger = |_| ChargeWorker {
         wallet: wallet.clone(),
         calls: calls.clone(),
     };
     (0..BATCHES_AT_A_TIME).map(charger).collect()
 }
 
-/// Charges first minutes of calls that never were.
-struct Charger {
+/// Charges first minutes of calls that do not exist.
+struct ChargeWorker {
     wallet: WalletServiceClient<Channel>,
     calls: CallIds,
 }
 
-impl Charger {
-    fn charge(&self) -> ChargeRequest {
-        let call_id = self.calls.next();
+impl ChargeWorker {
+    fn build_charge(&self) -> ChargeRequest {
+        let call_id = self.calls.next_id();
         ChargeRequest {
             call_id,
             minute: 1,
@@ -134,9 +134,9 @@ impl Charger {
     }
 }
 
-impl Worker for Charger {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
-        let charges = (0..BATCH).map(|_| self.charge()).collect();
+impl LoadWorker for ChargeWorker {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
+        let charges = (0..BATCH).map(|_| self.build_charge()).collect();
         let request = ChargeBatchRequest { charges };
         let charged = self.wallet.charge_batch(request).await?.into_inner();
         ensure!(charged.outcomes.iter().all(is_charged), "not all charged");
@@ -148,47 +148,47 @@ fn is_charged(response: &ChargeResponse) -> bool {
     matches!(response.outcome, Some(Outcome::Charged(_)))
 }
 
-async fn recharges(stack: &Stack, pace: Pace) -> anyhow::Result<Report> {
-    let pgbench = Pgbench::new(stack, include_str!("../pgbench/recharge.sql"))?;
-    let mut opponent = Line::new("pgbench, one recharge's rows in a transaction");
-    let mut ours = Line::new("POST /calls/recharge through the gateway");
+async fn measure_recharges(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<RateReport> {
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/recharge.sql"))?;
+    let mut reference = ReportLine::new("pgbench, one recharge's rows in a transaction");
+    let mut ours = ReportLine::new("POST /calls/recharge through the gateway");
     let people = people::sign_up(stack, UserRole::User, pace.clients).await?;
     let mut buyers = Vec::new();
     for person in &people {
-        buyers.push(Buyer::new(stack, person).await?);
+        buyers.push(RechargeWorker::new(stack, person).await?);
     }
     for _ in 0..pace.rounds {
-        opponent.rate(pgbench.run(pace.clients, pace.duration()).await?);
-        ours.add(&driver::flat_out(&mut buyers, pace.duration()).await?);
+        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
+        ours.add_round(&driver::run_flat_out(&mut buyers, pace.duration()).await?);
     }
     let title = format!("Recharges, {} requests at a time", pace.clients);
-    Ok(Report::new(&title, vec![opponent, ours]))
+    Ok(RateReport::new(&title, vec![reference, ours]))
 }
 
-/// Buys coins again and again.
-struct Buyer {
-    connection: Connection,
+/// Buys coins repeatedly.
+struct RechargeWorker {
+    connection: HttpConnection,
     bought: u64,
     body: Value,
 }
 
-impl Buyer {
-    async fn new(stack: &Stack, person: &AppUser) -> anyhow::Result<Self> {
+impl RechargeWorker {
+    async fn new(stack: &BenchStack, person: &AppUser) -> anyhow::Result<Self> {
         Ok(Self {
-            connection: Connection::open(&stack.gateway_url, &person.access_token).await?,
+            connection: HttpConnection::open(&stack.gateway_url, &person.access_token).await?,
             bought: 0,
             body: json!({"amount_rupees": 150, "payment_method": "upi"}),
         })
     }
 }
 
-impl Worker for Buyer {
-    async fn ask(&mut self) -> anyhow::Result<u64> {
+impl LoadWorker for RechargeWorker {
+    async fn execute(&mut self) -> anyhow::Result<u64> {
         self.bought += 1;
         let key = format!("bench-{}", self.bought);
         let path = "/calls/recharge";
         self.connection
-            .must(Method::POST, path, Some(&key), Some(&self.body))
+            .request_ok(Method::POST, path, Some(&key), Some(&self.body))
             .await?;
         Ok(1)
     }

@@ -1,4 +1,4 @@
-//! The people: who talks all the time, who calls again and again, who listens to a socket, who logs in.
+//! The users: long calls, repeated calls, sockets, and logins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,9 @@ use talktime_client::{ApiClient, AppSocket, AppUser, UserRole, random_phone, ran
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::{Edge, variable};
-use crate::tally::Tally;
+use crate::balancer::{GatewayBalancer, read_variable};
+use crate::books::CallBooks;
+use crate::tally::RequestTally;
 
 const SIGN_UPS_AT_A_TIME: usize = 4;
 /// 2,000 coins, which last for 200 minutes of audio.
@@ -22,24 +23,24 @@ const RATE_COINS: i64 = 10;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 const BETWEEN_CALLS: Duration = Duration::from_millis(400);
 const SOCKET_RETRY: Duration = Duration::from_millis(100);
-/// How long a socket may stay silent: heartbeats alone are heard more often.
+/// Longest time without a message on a socket; heartbeats alone arrive more often.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
-/// "Service restart": the client is to come back (contract of the sockets).
+/// Close code "service restart", after which the client reconnects (contract of the sockets).
 const RESTARTING: u16 = 1012;
 const NOT_FOUND: u16 = 404;
 
-/// How much is going on.
+/// The amount of load.
 #[derive(Clone, Copy, Debug, Parser)]
 #[command(name = "cargo dev roll", bin_name = "cargo dev roll")]
-#[command(about = "Restarts every process under load, and says what people noticed")]
-pub(crate) struct Options {
-    /// Calls that last from the beginning to the end
+#[command(about = "Restarts every process under load, and reports failures that clients noticed")]
+pub(crate) struct RollOptions {
+    /// Calls that last for the whole run
     #[arg(long, default_value_t = 10)]
     pub(crate) long_calls: usize,
-    /// Pairs that call again and again
+    /// Pairs that call repeatedly
     #[arg(long, default_value_t = 4)]
     pub(crate) short_callers: usize,
-    /// Sockets that are open all the time
+    /// Sockets that stay open
     #[arg(long, default_value_t = 10)]
     pub(crate) sockets: usize,
     /// Time between two logins, in milliseconds
@@ -47,96 +48,98 @@ pub(crate) struct Options {
     pub(crate) login_every_ms: u64,
 }
 
-/// Two people.
-struct Pair {
+/// A caller and a listener.
+struct CallPair {
     caller: AppUser,
     listener: AppUser,
 }
 
-/// Everybody, before anything begins.
-pub(crate) struct Crowd {
-    long: Vec<(Pair, i64)>,
-    short: Vec<Pair>,
+/// The users before the load starts.
+pub(crate) struct PreparedLoad {
+    long: Vec<(CallPair, i64)>,
+    short: Vec<CallPair>,
 }
 
-/// Everybody, at it.
-pub(crate) struct Busy {
-    long: Vec<(Pair, i64)>,
-    tasks: JoinSet<anyhow::Result<Books>>,
+/// The users under load.
+pub(crate) struct RunningLoad {
+    long: Vec<(CallPair, i64)>,
+    tasks: JoinSet<anyhow::Result<CallBooks>>,
 }
 
-/// What calls came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Books {
-    pub(crate) long_calls: usize,
-    pub(crate) short_calls: u64,
-    pub(crate) dropped: usize,
-    pub(crate) minutes: i64,
-    pub(crate) minutes_lost: i64,
-}
-
-/// Keys of requests that must not happen twice.
+/// The next idempotency key.
 static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
 
-fn key() -> String {
+fn next_key() -> String {
     format!("roll-{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed))
 }
 
-impl Crowd {
-    /// Signs everybody up, and lets the long calls begin.
-    pub(crate) async fn gather(edge: &Arc<Edge>, options: &Options) -> anyhow::Result<Self> {
+impl PreparedLoad {
+    /// Signs up all users and starts the long calls.
+    pub(crate) async fn prepare(
+        balancer: &Arc<GatewayBalancer>,
+        options: &RollOptions,
+    ) -> anyhow::Result<Self> {
         let pairs = options.long_calls + options.short_callers;
-        let mut pairs: Vec<Pair> = stream::iter(0..pairs)
-            .map(|_| meet(edge))
+        let mut pairs: Vec<CallPair> = stream::iter(0..pairs)
+            .map(|_| prepare_pair(balancer))
             .buffer_unordered(SIGN_UPS_AT_A_TIME)
             .try_collect()
             .await?;
         let short = pairs.split_off(options.long_calls);
         let mut long = Vec::new();
         for pair in pairs {
-            let call_id = start(edge, &pair).await?;
+            let call_id = start_call(balancer, &pair).await?;
             long.push((pair, call_id));
         }
         Ok(Self { long, short })
     }
 
-    /// Begins the load, which goes on until `stop`; within a `LocalSet`.
-    pub(crate) fn begin(
+    /// Starts the load, which continues until `stop`, in a `LocalSet`.
+    pub(crate) fn start(
         self,
-        edge: &Arc<Edge>,
-        tally: &Arc<Tally>,
-        options: &Options,
+        balancer: &Arc<GatewayBalancer>,
+        tally: &Arc<RequestTally>,
+        options: &RollOptions,
         stop: &CancellationToken,
-    ) -> Busy {
+    ) -> RunningLoad {
         let mut tasks = JoinSet::new();
         let Self { long, short } = self;
         for (pair, _) in long.iter().take(options.sockets) {
-            let (edge, tally) = (Arc::clone(edge), Arc::clone(tally));
-            tasks.spawn_local(listen(edge, tally, pair.listener.clone(), stop.clone()));
+            let (balancer, tally) = (Arc::clone(balancer), Arc::clone(tally));
+            tasks.spawn_local(receive_messages(
+                balancer,
+                tally,
+                pair.listener.clone(),
+                stop.clone(),
+            ));
         }
         for (pair, _) in &long {
-            tasks.spawn_local(beat(Arc::clone(edge), pair.listener.clone(), stop.clone()));
+            tasks.spawn_local(send_heartbeats(
+                Arc::clone(balancer),
+                pair.listener.clone(),
+                stop.clone(),
+            ));
         }
         for pair in short {
-            tasks.spawn_local(call_again_and_again(Arc::clone(edge), pair, stop.clone()));
+            tasks.spawn_local(call_repeatedly(Arc::clone(balancer), pair, stop.clone()));
         }
         let every = Duration::from_millis(options.login_every_ms);
-        tasks.spawn_local(log_in(
-            Arc::clone(edge),
+        tasks.spawn_local(log_in_repeatedly(
+            Arc::clone(balancer),
             Arc::clone(tally),
             every,
             stop.clone(),
         ));
-        Busy { long, tasks }
+        RunningLoad { long, tasks }
     }
 }
 
-impl Busy {
-    /// Waits for everybody to stop, ends the long calls, and counts.
-    pub(crate) async fn close(mut self, edge: &Edge) -> anyhow::Result<Books> {
-        let mut books = Books {
+impl RunningLoad {
+    /// Waits for all tasks, ends the long calls, and returns the figures.
+    pub(crate) async fn finish(mut self, balancer: &GatewayBalancer) -> anyhow::Result<CallBooks> {
+        let mut books = CallBooks {
             long_calls: self.long.len(),
-            ..Books::default()
+            ..CallBooks::default()
         };
         while let Some(done) = self.tasks.join_next().await {
             let share = done??;
@@ -145,41 +148,44 @@ impl Busy {
             books.minutes_lost += share.minutes_lost;
         }
         for (pair, call_id) in &self.long {
-            let ongoing = edge.must(|app| app.get("/calls/ongoing").as_user(&pair.caller));
+            let ongoing =
+                balancer.request_ok(|app| app.get("/calls/ongoing").as_user(&pair.caller));
             if ongoing.await?["call_id"].as_i64() != Some(*call_id) {
                 books.dropped += 1;
-                edge.noticed(format!("call {call_id} was dropped"));
+                balancer.record_failure(format!("call {call_id} was dropped"));
                 continue;
             }
-            end(edge, &pair.caller, *call_id, &mut books).await?;
+            end_call(balancer, &pair.caller, *call_id, &mut books).await?;
         }
         Ok(books)
     }
 }
 
-async fn meet(edge: &Arc<Edge>) -> anyhow::Result<Pair> {
-    let caller = sign_up(edge, UserRole::User).await?;
-    let listener = sign_up(edge, UserRole::Listener).await?;
-    let key = key();
+async fn prepare_pair(balancer: &Arc<GatewayBalancer>) -> anyhow::Result<CallPair> {
+    let caller = sign_up(balancer, UserRole::User).await?;
+    let listener = sign_up(balancer, UserRole::Listener).await?;
+    let key = next_key();
     let body = json!({"amount_rupees": RECHARGE_RUPEES, "payment_method": "upi"});
-    edge.must(|app| {
-        let ask = app.post("/calls/recharge").as_user(&caller);
-        ask.header("idempotency-key", &key).json(&body)
-    })
-    .await?;
-    Ok(Pair { caller, listener })
+    balancer
+        .request_ok(|app| {
+            let ask = app.post("/calls/recharge").as_user(&caller);
+            ask.header("idempotency-key", &key).json(&body)
+        })
+        .await?;
+    Ok(CallPair { caller, listener })
 }
 
-/// As a phone does it: a one-time password, its verification, the registration.
-async fn sign_up(edge: &Edge, role: UserRole) -> anyhow::Result<AppUser> {
+/// Signs up a user: one-time password, verification, registration.
+async fn sign_up(balancer: &GatewayBalancer, role: UserRole) -> anyhow::Result<AppUser> {
     let phone = random_phone();
     let body = json!({"phone": phone});
-    edge.must(|app| app.post("/auth/request_otp").json(&body))
+    balancer
+        .request_ok(|app| app.post("/auth/request_otp").json(&body))
         .await?;
-    let otp = edge.inbox.read_otp(&phone).await?;
+    let otp = balancer.inbox.read_otp(&phone).await?;
     let body = json!({"phone": phone, "otp": otp});
-    let verified = edge
-        .must(|app| app.post("/auth/verify").json(&body))
+    let verified = balancer
+        .request_ok(|app| app.post("/auth/verify").json(&body))
         .await?;
     let username = random_username(role.name());
     let body = json!({
@@ -190,8 +196,8 @@ async fn sign_up(edge: &Edge, role: UserRole) -> anyhow::Result<AppUser> {
         "role": role.name(),
         "interests": [],
     });
-    let registered = edge
-        .must(|app| app.post("/auth/register").json(&body))
+    let registered = balancer
+        .request_ok(|app| app.post("/auth/register").json(&body))
         .await?;
     let token = |name: &str| registered[name].as_str().map(str::to_owned);
     Ok(AppUser {
@@ -203,11 +209,11 @@ async fn sign_up(edge: &Edge, role: UserRole) -> anyhow::Result<AppUser> {
     })
 }
 
-async fn start(edge: &Edge, pair: &Pair) -> anyhow::Result<i64> {
-    let key = key();
+async fn start_call(balancer: &GatewayBalancer, pair: &CallPair) -> anyhow::Result<i64> {
+    let key = next_key();
     let body = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
-    let started = edge
-        .must(|app| {
+    let started = balancer
+        .request_ok(|app| {
             let ask = app.post("/calls/start").as_user(&pair.caller);
             ask.header("idempotency-key", &key).json(&body)
         })
@@ -215,121 +221,142 @@ async fn start(edge: &Edge, pair: &Pair) -> anyhow::Result<i64> {
     started["call_id"].as_i64().context("a call id")
 }
 
-/// Ends a call and holds its receipt against what it must say: every begun minute is paid.
-async fn end(edge: &Edge, person: &AppUser, call_id: i64, books: &mut Books) -> anyhow::Result<()> {
+/// Ends a call and checks that its receipt contains every begun minute as paid.
+async fn end_call(
+    balancer: &GatewayBalancer,
+    person: &AppUser,
+    call_id: i64,
+    books: &mut CallBooks,
+) -> anyhow::Result<()> {
     let body = json!({"call_id": call_id});
-    let ended = edge.ask(|app| app.post("/calls/end").as_user(person).json(&body));
+    let ended = balancer.request(|app| app.post("/calls/end").as_user(person).json(&body));
     let ended = ended.await?;
-    // Ended by an earlier try, whose answer got lost.
+    // An earlier attempt, whose answer was lost, has ended the call.
     if ended.status != NOT_FOUND {
         ended
             .into_body()
-            .inspect_err(|error| edge.noticed(format!("{error:#}")))?;
+            .inspect_err(|error| balancer.record_failure(format!("{error:#}")))?;
     }
-    let receipt = settled(edge, person, call_id).await?;
+    let receipt = wait_for_receipt(balancer, person, call_id).await?;
     let number = |name: &str| receipt[name].as_i64().context("a number");
-    let minute_secs: i64 = variable("MINUTE_SECS")?.parse()?;
+    let minute_secs: i64 = read_variable("MINUTE_SECS")?.parse()?;
     let due = (number("duration_seconds")? + minute_secs - 1) / minute_secs;
     let paid = number("coins_spent")? / RATE_COINS;
     books.minutes += paid;
     books.minutes_lost += due.max(1) - paid;
     if due.max(1) != paid {
-        edge.noticed(format!("call {call_id}: {due} minutes, {paid} paid"));
+        balancer.record_failure(format!("call {call_id}: {due} minutes, {paid} paid"));
     }
     if receipt["status"] != "completed" {
-        edge.noticed(format!("call {call_id} ended as {}", receipt["status"]));
+        balancer.record_failure(format!("call {call_id} ended as {}", receipt["status"]));
     }
     Ok(())
 }
 
-/// The call's receipt, once the books are closed.
-async fn settled(edge: &Edge, person: &AppUser, call_id: i64) -> anyhow::Result<Value> {
+/// Waits for the receipt of the settled call.
+async fn wait_for_receipt(
+    balancer: &GatewayBalancer,
+    person: &AppUser,
+    call_id: i64,
+) -> anyhow::Result<Value> {
     let path = format!("/calls/{call_id}");
-    talktime_client::poll_until("a settlement", Duration::from_secs(20), async || {
-        let receipt = edge.must(|app| app.get(&path).as_user(person)).await?;
+    talktime_client::poll_until("settlement", Duration::from_secs(20), async || {
+        let receipt = balancer
+            .request_ok(|app| app.get(&path).as_user(person))
+            .await?;
         let is_settled = receipt["listener_money_earned"].as_f64() > Some(0.0);
         Ok(is_settled.then_some(receipt))
     })
     .await
 }
 
-async fn call_again_and_again(
-    edge: Arc<Edge>,
-    pair: Pair,
+async fn call_repeatedly(
+    balancer: Arc<GatewayBalancer>,
+    pair: CallPair,
     stop: CancellationToken,
-) -> anyhow::Result<Books> {
-    let mut books = Books::default();
+) -> anyhow::Result<CallBooks> {
+    let mut books = CallBooks::default();
     while !stop.is_cancelled() {
-        let call_id = start(&edge, &pair).await?;
+        let call_id = start_call(&balancer, &pair).await?;
         tokio::time::sleep(BETWEEN_CALLS).await;
-        end(&edge, &pair.caller, call_id, &mut books).await?;
+        end_call(&balancer, &pair.caller, call_id, &mut books).await?;
         books.short_calls += 1;
         tokio::time::sleep(BETWEEN_CALLS).await;
     }
     Ok(books)
 }
 
-async fn beat(edge: Arc<Edge>, person: AppUser, stop: CancellationToken) -> anyhow::Result<Books> {
+async fn send_heartbeats(
+    balancer: Arc<GatewayBalancer>,
+    person: AppUser,
+    stop: CancellationToken,
+) -> anyhow::Result<CallBooks> {
     while !stop.is_cancelled() {
-        edge.must(|app| app.post("/users/me/heartbeat").as_user(&person))
+        balancer
+            .request_ok(|app| app.post("/users/me/heartbeat").as_user(&person))
             .await?;
-        edge.must(|app| app.get("/wallet/balance").as_user(&person))
+        balancer
+            .request_ok(|app| app.get("/wallet/balance").as_user(&person))
             .await?;
         tokio::time::sleep(HEARTBEAT_EVERY).await;
     }
-    Ok(Books::default())
+    Ok(CallBooks::default())
 }
 
-async fn log_in(
-    edge: Arc<Edge>,
-    tally: Arc<Tally>,
+async fn log_in_repeatedly(
+    balancer: Arc<GatewayBalancer>,
+    tally: Arc<RequestTally>,
     every: Duration,
     stop: CancellationToken,
-) -> anyhow::Result<Books> {
+) -> anyhow::Result<CallBooks> {
     while !stop.is_cancelled() {
-        sign_up(&edge, UserRole::User).await?;
-        tally.logged_in();
+        sign_up(&balancer, UserRole::User).await?;
+        tally.record_login();
         tokio::time::sleep(every).await;
     }
-    Ok(Books::default())
+    Ok(CallBooks::default())
 }
 
-/// Stays on a socket, and comes back when the gateway restarts.
-async fn listen(
-    edge: Arc<Edge>,
-    tally: Arc<Tally>,
+/// Receives messages of a socket, and reconnects when the gateway restarts.
+async fn receive_messages(
+    balancer: Arc<GatewayBalancer>,
+    tally: Arc<RequestTally>,
     person: AppUser,
     stop: CancellationToken,
-) -> anyhow::Result<Books> {
+) -> anyhow::Result<CallBooks> {
     while !stop.is_cancelled() {
         let away_since = Instant::now();
-        let mut socket = open(edge.app(), &person, away_since).await?;
-        tally.came_back(away_since.elapsed());
+        let mut socket = open_socket(balancer.app(), &person, away_since).await?;
+        tally.record_reconnect(away_since.elapsed());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(Books::default()),
+                () = stop.cancelled() => return Ok(CallBooks::default()),
                 next = socket.receive_or_close(SILENCE_MAX) => match next {
-                    Ok(Ok(_)) => tally.heard(),
+                    Ok(Ok(_)) => tally.record_message(),
                     Ok(Err(closed)) => {
-                        tally.closed(closed.code);
+                        tally.record_close(closed.code);
                         if closed.code != RESTARTING {
-                            tally.noticed(format!("a socket closed: {closed:?}"));
+                            tally.record_failure(format!("a socket closed: {closed:?}"));
                         }
                         break;
                     }
                     Err(error) => {
-                        tally.noticed(format!("{error:#}"));
+                        tally.record_failure(format!("{error:#}"));
                         break;
                     }
                 },
             }
         }
     }
-    Ok(Books::default())
+    Ok(CallBooks::default())
 }
 
-/// Opens a socket; a gateway that has just stopped is tried again a moment later.
-async fn open(app: &ApiClient, person: &AppUser, since: Instant) -> anyhow::Result<AppSocket> {
+/// Opens a socket; retries while a gateway has just stopped.
+async fn open_socket(
+    app: &ApiClient,
+    person: &AppUser,
+    since: Instant,
+) -> anyhow::Result<AppSocket> {
     loop {
         match app.connect_socket("/ws/presence", person).await {
             Ok(socket) => return Ok(socket),

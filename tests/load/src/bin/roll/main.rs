@@ -1,12 +1,13 @@
-//! `cargo dev roll`: every process is restarted, one after another, while people talk, listen to sockets
-//! and log in; and whether anybody noticed.
+//! `cargo dev roll`: restarts every process, one after another, under the load of calls, sockets and logins, and fails
+//! if a client notices.
 //!
-//! - `edge`: what stands before the gateways: requests go to those that are ready
-//! - `load`: the people
-//! - `tally`: what happened to their requests and sockets
-//! - `restarts`: the roll itself
+//! - `balancer`: sends requests to gateways that are ready
+//! - `load`: the users
+//! - `tally`, `books`: results of their requests, sockets and calls
+//! - `restarts`: the restarts
 
-mod edge;
+mod balancer;
+mod books;
 mod load;
 mod restarts;
 mod tally;
@@ -19,36 +20,36 @@ use clap::Parser;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::edge::Edge;
-use crate::load::{Crowd, Options};
-use crate::tally::Tally;
+use crate::balancer::GatewayBalancer;
+use crate::load::{PreparedLoad, RollOptions};
+use crate::tally::RequestTally;
 
-/// One thread is plenty: it shares the processors with the whole platform.
+/// One thread suffices, since it shares the processors with the whole platform.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    LocalSet::new().run_until(roll(Options::parse())).await
+    LocalSet::new().run_until(roll(RollOptions::parse())).await
 }
 
-async fn roll(options: Options) -> anyhow::Result<()> {
-    let tally = Arc::new(Tally::default());
-    let edge = Arc::new(Edge::watch(Arc::clone(&tally)).await?);
+async fn roll(options: RollOptions) -> anyhow::Result<()> {
+    let tally = Arc::new(RequestTally::default());
+    let balancer = Arc::new(GatewayBalancer::connect(Arc::clone(&tally)).await?);
     println!(
-        "  {} long calls, {} people who call again and again, {} sockets, a login every {} ms",
+        "  {} long calls, {} pairs that call repeatedly, {} sockets, a login every {} ms",
         options.long_calls, options.short_callers, options.sockets, options.login_every_ms
     );
-    let crowd = Crowd::gather(&edge, &options).await?;
+    let prepared = PreparedLoad::prepare(&balancer, &options).await?;
     let stop = CancellationToken::new();
-    let before = tally.requests();
+    let before = tally.count_answers();
     let begun = Instant::now();
-    let crowd = crowd.begin(&edge, &tally, &options, &stop);
+    let running = prepared.start(&balancer, &tally, &options, &stop);
 
-    restarts::all().await?;
+    restarts::restart_all().await?;
 
     let took = begun.elapsed();
     stop.cancel();
-    let books = crowd.close(&edge).await?;
+    let books = running.finish(&balancer).await?;
     restarts::verify_wallets().await?;
-    let noticed = tally.report(&books, tally.requests() - before, took);
-    ensure!(noticed == 0, "{noticed} things that people noticed");
+    let failures = tally.print_report(&books, tally.count_answers() - before, took);
+    ensure!(failures == 0, "{failures} failures that clients noticed");
     Ok(())
 }

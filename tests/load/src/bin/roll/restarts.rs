@@ -1,13 +1,13 @@
-//! The roll: each process of each service, one after another, by the runner.
+//! Restarts each process of each service, one after another, with the runner.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use tokio::process::Command;
 
-use crate::edge::variable;
+use crate::balancer::read_variable;
 
-/// In the order of a release: who is asked before who asks.
+/// Services in the order of a release: callees before their callers.
 const SERVICES: [&str; 7] = [
     "profile",
     "presence",
@@ -17,28 +17,28 @@ const SERVICES: [&str; 7] = [
     "auth",
     "gateway",
 ];
-/// A replica counts when it has been ready for so long, as in `k8s/base/process`: by then everybody
-/// has found it.
+/// Time for which a replica must be ready before the next restart, as in `k8s/base/process`; by then all clients have
+/// found it.
 const READY_FOR: Duration = Duration::from_secs(3);
 
 /// Restarts both replicas of everything.
-pub(crate) async fn all() -> anyhow::Result<()> {
+pub(crate) async fn restart_all() -> anyhow::Result<()> {
     for service in SERVICES {
         for instance in [service.to_owned(), format!("{service}-2")] {
-            runner(&["restart", &instance, "--no-build"]).await?;
+            run_dev(&["restart", &instance, "--no-build"]).await?;
             tokio::time::sleep(READY_FOR).await;
         }
     }
     Ok(())
 }
 
-/// Fails where a wallet disagrees with its journal.
+/// Fails if wallets and journal differ.
 pub(crate) async fn verify_wallets() -> anyhow::Result<()> {
-    runner(&["run", "wallet", "verify"]).await
+    run_dev(&["run", "wallet", "verify"]).await
 }
 
-async fn runner(arguments: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(variable("TALKTIME_DEV")?)
+async fn run_dev(arguments: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new(read_variable("TALKTIME_DEV")?)
         .args(["--stack", "roll"])
         .args(arguments)
         .status()

@@ -1,20 +1,20 @@
-//! What happened to requests and sockets.
+//! Counts the results of requests and sockets.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::load::Books;
+use crate::books::CallBooks;
 
-/// Complaints that are printed, at most.
+/// Greatest number of failures that are printed.
 const SHOWN_MAX: usize = 20;
 
-/// Counts; shared by everybody.
+/// The counters, which all tasks share.
 #[derive(Default)]
-pub(crate) struct Tally(Mutex<Counts>);
+pub(crate) struct RequestTally(Mutex<TallyCounts>);
 
 #[derive(Default)]
-struct Counts {
+struct TallyCounts {
     answered: u64,
     answered_at_once: u64,
     longest: Duration,
@@ -26,21 +26,21 @@ struct Counts {
     longest_away: Duration,
     messages: u64,
     logins: u64,
-    noticed: Vec<String>,
+    failures: Vec<String>,
 }
 
-impl Tally {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+impl RequestTally {
+    fn counts(&self) -> MutexGuard<'_, TallyCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests have been answered by now.
-    pub(crate) fn requests(&self) -> u64 {
+    /// Returns the number of answered requests.
+    pub(crate) fn count_answers(&self) -> u64 {
         self.counts().answered
     }
 
-    /// A request has its answer, after so many tries that failed.
-    pub(crate) fn answered(&self, retries: u32, took: Duration) {
+    /// Records an answer after this number of failed attempts.
+    pub(crate) fn record_answer(&self, retries: u32, took: Duration) {
         let mut counts = self.counts();
         counts.answered += 1;
         if retries == 0 {
@@ -51,8 +51,8 @@ impl Tally {
         }
     }
 
-    /// A try was answered with 503.
-    pub(crate) fn was_503(&self, code: &str) {
+    /// Records a 503 with its code.
+    pub(crate) fn record_503(&self, code: &str) {
         *self
             .counts()
             .unavailable
@@ -60,40 +60,40 @@ impl Tally {
             .or_default() += 1;
     }
 
-    /// A socket was closed with this code.
-    pub(crate) fn closed(&self, code: u16) {
+    /// Records the close of a socket with this code.
+    pub(crate) fn record_close(&self, code: u16) {
         *self.counts().closed.entry(code).or_default() += 1;
     }
 
-    /// A socket is open again.
-    pub(crate) fn came_back(&self, away: Duration) {
+    /// Records a reconnect.
+    pub(crate) fn record_reconnect(&self, away: Duration) {
         let mut counts = self.counts();
         counts.longest_away = counts.longest_away.max(away);
     }
 
-    /// A socket heard something.
-    pub(crate) fn heard(&self) {
+    /// Records a message.
+    pub(crate) fn record_message(&self) {
         self.counts().messages += 1;
     }
 
-    /// Somebody new is logged in.
-    pub(crate) fn logged_in(&self) {
+    /// Records a login.
+    pub(crate) fn record_login(&self) {
         self.counts().logins += 1;
     }
 
-    /// Something that must not happen.
-    pub(crate) fn noticed(&self, what: String) {
-        self.counts().noticed.push(what);
+    /// Records a failure.
+    pub(crate) fn record_failure(&self, failure: String) {
+        self.counts().failures.push(failure);
     }
 
-    /// Prints all of it; answers how much of it must not have happened.
-    pub(crate) fn report(&self, books: &Books, requests: u64, took: Duration) -> usize {
+    /// Prints the report; returns the number of failures.
+    pub(crate) fn print_report(&self, books: &CallBooks, requests: u64, took: Duration) -> usize {
         let counts = self.counts();
         let retried = counts.answered - counts.answered_at_once;
         let list = |counts: &BTreeMap<String, u64>| -> String {
             let each: Vec<String> = counts
                 .iter()
-                .map(|(what, count)| format!("{count} {what}"))
+                .map(|(name, count)| format!("{count} {name}"))
                 .collect();
             each.join(", ")
         };
@@ -125,16 +125,16 @@ impl Tally {
             books.short_calls, books.minutes, books.minutes_lost
         );
         println!(
-            "  sockets    closed {}; the longest was away {:.2} s",
+            "  sockets    closed {}; the longest reconnect took {:.2} s",
             list(&closed),
             counts.longest_away.as_secs_f64()
         );
-        println!("             {} messages heard", counts.messages);
-        println!("  logins     {} new people", counts.logins);
-        println!("  noticed    {}", counts.noticed.len());
-        for what in counts.noticed.iter().take(SHOWN_MAX) {
-            println!("             {what}");
+        println!("             {} messages received", counts.messages);
+        println!("  logins     {} new users", counts.logins);
+        println!("  failures   {}", counts.failures.len());
+        for failure in counts.failures.iter().take(SHOWN_MAX) {
+            println!("             {failure}");
         }
-        counts.noticed.len()
+        counts.failures.len()
     }
 }
