@@ -16,7 +16,8 @@ const README: &str = "Your data in Talktime, one file for each kind of data. Eac
 
 /// Writes an archive to a file without a name.
 pub(super) struct ArchiveWriter {
-    zip: ZipWriter<File>,
+    /// Boxed, since it is large and moves between threads.
+    zip: Box<ZipWriter<File>>,
     /// The section that is being written.
     section: Option<String>,
     has_records: bool,
@@ -32,7 +33,7 @@ pub(super) struct WrittenArchive {
 impl ArchiveWriter {
     /// Begins an archive in `dir`.
     pub(super) fn begin(dir: &Path) -> anyhow::Result<Self> {
-        let mut zip = ZipWriter::new(tempfile::tempfile_in(dir)?);
+        let mut zip = Box::new(ZipWriter::new(tempfile::tempfile_in(dir)?));
         zip.start_file("README.txt", SimpleFileOptions::default())?;
         zip.write_all(README.as_bytes())?;
         Ok(Self {

@@ -119,13 +119,13 @@ impl ExportBuilder {
     /// Writes the data of all services into an archive.
     async fn collect(&self, user_id: i64) -> anyhow::Result<WrittenArchive> {
         let dir = self.dir.clone();
-        let mut writer = spawn_blocking(move || ArchiveWriter::begin(&dir)).await??;
+        let mut writer = run_blocking(move || ArchiveWriter::begin(&dir)).await?;
         writer = self.collect_own(user_id, writer).await?;
         for source in self.sources.iter() {
             let collected = collect_from(source, user_id, writer).await;
             writer = collected.with_context(|| format!("failed to export from {}", source.name))?;
         }
-        spawn_blocking(move || writer.finish()).await?
+        run_blocking(move || writer.finish()).await
     }
 
     async fn collect_own(
@@ -189,9 +189,20 @@ async fn append(
     section: String,
     records: Vec<String>,
 ) -> anyhow::Result<ArchiveWriter> {
-    let appended = spawn_blocking(move || {
+    run_blocking(move || {
         writer.append(&section, &records)?;
-        anyhow::Ok(writer)
-    });
-    appended.await?
+        Ok(writer)
+    })
+    .await
+}
+
+/// Runs a step of an archive on a thread that may block.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a process builds one export at a time, so it has one such thread at most"
+)]
+async fn run_blocking<T: Send + 'static>(
+    step: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    spawn_blocking(step).await?
 }

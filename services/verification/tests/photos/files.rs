@@ -26,7 +26,7 @@ pub(crate) fn with_png_dimensions(png: &[u8], width: u32, height: u32) -> Vec<u8
     let mut header = png[16..PNG_HEAD_BYTES - 4].to_vec();
     header[..4].copy_from_slice(&width.to_be_bytes());
     header[4..8].copy_from_slice(&height.to_be_bytes());
-    [&png[..8], &chunk(b"IHDR", &header), &png[PNG_HEAD_BYTES..]].concat()
+    [&png[..8], &chunk(*b"IHDR", &header), &png[PNG_HEAD_BYTES..]].concat()
 }
 
 /// The PNG with more chunks after its header.
@@ -50,7 +50,7 @@ pub(crate) fn png_data(png: &[u8]) -> Vec<u8> {
 }
 
 /// A chunk of a PNG: length, name, content, checksum.
-pub(crate) fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+pub(crate) fn chunk(name: [u8; 4], content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).expect("small");
     let named = [&name[..], content].concat();
     [
@@ -67,7 +67,7 @@ fn crc32(bytes: &[u8]) -> u32 {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
             let carry = crc & 1;
-            crc = crc >> 1 ^ 0xEDB8_8320 * carry;
+            crc = (crc >> 1) ^ (0xEDB8_8320 * carry);
         }
     }
     !crc

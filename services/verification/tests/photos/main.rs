@@ -122,8 +122,8 @@ async fn compressed_metadata_that_expands_to_gigabytes_harms_nobody() {
         ImageFormat::Png,
     ));
     assert!(zeros.len() < 512 * 1024);
-    let text = chunk(b"zTXt", &[b"Comment\0\0", &zeros[..]].concat());
-    let profile = chunk(b"iCCP", &[b"profile\0\0", &zeros[..]].concat());
+    let text = chunk(*b"zTXt", &[b"Comment\0\0", &zeros[..]].concat());
+    let profile = chunk(*b"iCCP", &[b"profile\0\0", &zeros[..]].concat());
     for (what, chunks) in [
         ("texts", vec![text; 20]),
         ("a colour profile", vec![profile]),
@@ -176,7 +176,7 @@ async fn a_second_file_behind_or_within_the_picture_is_dropped() {
             PhotoFormat::Png,
             insert_chunks(
                 &png,
-                &[chunk(b"tEXt", &[b"Comment\0", &payload[..]].concat())],
+                &[chunk(*b"tEXt", &[b"Comment\0", &payload[..]].concat())],
             ),
         ),
     ] {

@@ -12,16 +12,15 @@ const RANGE_DAYS_MAX: u64 = 92;
 const DEFAULT_DAYS: u64 = 7;
 
 /// The earnings of one day.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EarningDay {
     /// A day of India.
     pub date: NaiveDate,
-    #[sqlx(flatten)]
     pub totals: EarningSums,
 }
 
 /// The sums of several calls.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct EarningSums {
     pub calls: i64,
     /// Minutes paid.

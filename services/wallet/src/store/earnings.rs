@@ -8,7 +8,7 @@ use talktime_kit::db::{PgConnection, column, expect_rows};
 use talktime_kit::paging::{ListPage, PageRequest};
 use talktime_kit::{Error, india};
 
-use crate::domain::earning_days::EarningDay;
+use crate::domain::earning_days::{EarningDay, EarningSums};
 use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
 
 /// The earning of one call.
@@ -115,6 +115,29 @@ pub async fn load_totals(
     .await
 }
 
+#[derive(FromRow)]
+struct DayRow {
+    date: NaiveDate,
+    calls: i64,
+    minutes: i64,
+    coins: i64,
+    paise: i64,
+}
+
+impl From<DayRow> for EarningDay {
+    fn from(row: DayRow) -> Self {
+        Self {
+            date: row.date,
+            totals: EarningSums {
+                calls: row.calls,
+                minutes: row.minutes,
+                coins: row.coins,
+                paise: row.paise,
+            },
+        }
+    }
+}
+
 /// Lists the days of India with earnings of a listener, from the first to the last of `days`. The index of the list
 /// of earnings finds them, so the cost is that of the calls in this range.
 pub async fn list_days(
@@ -122,7 +145,7 @@ pub async fn list_days(
     listener_id: i64,
     days: &RangeInclusive<NaiveDate>,
 ) -> sqlx::Result<Vec<EarningDay>> {
-    sqlx::query_as(
+    let rows: Vec<DayRow> = sqlx::query_as(
         "SELECT (created_at AT TIME ZONE 'Asia/Kolkata')::date AS date, count(*) AS calls,
                 sum(minutes) AS minutes, sum(coins)::bigint AS coins,
                 (sum(money) * 100)::bigint AS paise
@@ -134,5 +157,6 @@ pub async fn list_days(
     .bind(india::begins_at(*days.start()))
     .bind(india::begins_at(*days.end()) + TimeDelta::days(1))
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
 }
