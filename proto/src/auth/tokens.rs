@@ -1,4 +1,4 @@
-//! What auth and the gateways agree on about tokens.
+//! The form of tokens, which auth issues and the gateways check.
 
 /// `iss` of every token.
 pub const TOKEN_ISSUER: &str = "talktime";

@@ -7,7 +7,7 @@ use talktime_kit::config::RedisConfig;
 
 use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
-use crate::domain::steps::SagaLimits;
+use crate::domain::limits::SagaLimits;
 pub use crate::ringing_config::RingingConfig;
 
 /// Settings of the calls service.

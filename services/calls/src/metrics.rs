@@ -3,7 +3,7 @@
 use talktime_kit::db::Database;
 
 use crate::domain::call::{Call, CallStatus, CallType};
-use crate::domain::ringing::RingOutcome;
+use crate::domain::ending::RingOutcome;
 use crate::store::calls;
 
 const STARTED: &str = "calls_started_total";

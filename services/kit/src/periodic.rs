@@ -200,7 +200,7 @@ mod tests {
         first_turn: FirstTurn::AtOnce,
     };
 
-    /// What a turn of the test does.
+    /// The behaviour of a test's turn.
     #[derive(Clone, Copy, Debug)]
     enum Turn {
         Succeed(NextTurn),

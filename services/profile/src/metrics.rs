@@ -1,6 +1,6 @@
 //! Metrics of the profile service.
 
-use crate::jobs::feed_check::FeedCheckReport;
+use crate::domain::feed_row::FeedCheckReport;
 
 const FEED_REPAIRS: &str = "feed_drift_mended_total";
 

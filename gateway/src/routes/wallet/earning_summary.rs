@@ -47,9 +47,9 @@ struct EarningSumsBody {
     calls: i64,
     /// Minutes that callers paid.
     minutes: i64,
-    /// What callers paid.
+    /// Coins that callers paid.
     coins: i64,
-    /// What the listener earned.
+    /// Paise that the listener earned.
     paise: i64,
 }
 

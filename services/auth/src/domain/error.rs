@@ -99,87 +99,108 @@ impl AuthError {
     }
 }
 
-impl From<AuthError> for Error {
-    fn from(error: AuthError) -> Self {
-        let (kind, code, detail) = match error {
-            AuthError::Other(error) => return error,
-            AuthError::InvalidPhone => (
+impl AuthError {
+    fn parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::OtpRateLimited { .. }
+            | Self::OtpResentRecently { .. }
+            | Self::OtpSendsLimited { .. }
+            | Self::OtpTriesLimited { .. }
+            | Self::InvalidOtp
+            | Self::PhoneUnreachable
+            | Self::OtpNotSent => self.otp_parts(),
+            Self::InvalidPhone => (
                 Kind::InvalidArgument,
                 "invalid_phone",
                 "The phone must be a valid number with its country code, such as +919812345678.",
             ),
-            AuthError::OtpRateLimited { .. } => (
-                Kind::RateLimited,
-                "otp_rate_limited",
-                "Too many codes were sent to this phone; please wait.",
-            ),
-            AuthError::OtpResentRecently { .. } => (
-                Kind::RateLimited,
-                "otp_resent_recently",
-                "The code was sent again a moment ago; please wait.",
-            ),
-            AuthError::OtpSendsLimited { .. } => (
-                Kind::RateLimited,
-                "otp_sends_limited",
-                "Too many codes are being asked for; please wait.",
-            ),
-            AuthError::OtpTriesLimited { .. } => (
-                Kind::RateLimited,
-                "otp_tries_limited",
-                "Too many wrong codes were entered for this phone; please wait.",
-            ),
-            // The contract, section 2, has this sentence word by word.
-            AuthError::InvalidOtp => (
-                Kind::InvalidArgument,
-                "invalid_otp",
-                "Invalid or expired OTP",
-            ),
-            AuthError::PhoneUnreachable => (
-                Kind::InvalidArgument,
-                "phone_unreachable",
-                "No code can be sent to this phone.",
-            ),
-            AuthError::OtpNotSent => (
-                Kind::Unavailable,
-                "otp_not_sent",
-                "The code may not have been sent; please try again in a moment.",
-            ),
-            AuthError::InvalidRegistrationToken => (
+            Self::InvalidRegistrationToken => (
                 Kind::Unauthenticated,
                 "invalid_registration_token",
                 "The registration token is invalid or expired; please verify the phone again.",
             ),
-            AuthError::RegistrationReused => (
+            Self::RegistrationReused => (
                 Kind::Conflict,
                 "registration_reused",
                 "This registration was made with other details.",
             ),
-            AuthError::AccountDeletionInProgress => (
+            Self::AccountDeletionInProgress => (
                 Kind::Unavailable,
                 "account_deletion_in_progress",
                 "The account is being deleted; please try again in a moment.",
             ),
-            AuthError::OutOfTime | AuthError::LoginUnconfirmed => (
+            Self::OutOfTime | Self::LoginUnconfirmed => (
                 Kind::Unavailable,
                 "login_not_completed",
                 "Please try again in a moment.",
             ),
-            AuthError::InvalidRefreshToken => (
+            Self::InvalidRefreshToken => (
                 Kind::Unauthenticated,
                 "invalid_refresh_token",
                 "The refresh token is invalid or expired; please log in again.",
             ),
-            AuthError::SessionNotFound => (
+            Self::SessionNotFound => (
                 Kind::NotFound,
                 "session_not_found",
                 "There is no such session.",
             ),
-            AuthError::InvalidTokenId => (
+            Self::InvalidTokenId => (
                 Kind::InvalidArgument,
                 "invalid_token_id",
                 "This is not the id of a token.",
             ),
-        };
+            Self::Other(_) => unreachable!("converted as it is"),
+        }
+    }
+
+    fn otp_parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::OtpRateLimited { .. } => (
+                Kind::RateLimited,
+                "otp_rate_limited",
+                "Too many codes were sent to this phone; please wait.",
+            ),
+            Self::OtpResentRecently { .. } => (
+                Kind::RateLimited,
+                "otp_resent_recently",
+                "The code was sent again a moment ago; please wait.",
+            ),
+            Self::OtpSendsLimited { .. } => (
+                Kind::RateLimited,
+                "otp_sends_limited",
+                "Too many codes are being asked for; please wait.",
+            ),
+            Self::OtpTriesLimited { .. } => (
+                Kind::RateLimited,
+                "otp_tries_limited",
+                "Too many wrong codes were entered for this phone; please wait.",
+            ),
+            Self::PhoneUnreachable => (
+                Kind::InvalidArgument,
+                "phone_unreachable",
+                "No code can be sent to this phone.",
+            ),
+            Self::OtpNotSent => (
+                Kind::Unavailable,
+                "otp_not_sent",
+                "The code may not have been sent; please try again in a moment.",
+            ),
+            // The contract, section 2, has this sentence word by word.
+            _ => (
+                Kind::InvalidArgument,
+                "invalid_otp",
+                "Invalid or expired OTP",
+            ),
+        }
+    }
+}
+
+impl From<AuthError> for Error {
+    fn from(error: AuthError) -> Self {
+        if let AuthError::Other(error) = error {
+            return error;
+        }
+        let (kind, code, detail) = error.parts();
         let refusal = Self::new(kind, code, detail);
         let refusal = match error.retry_after() {
             Some(retry_after) => refusal.with_retry_after(retry_after),

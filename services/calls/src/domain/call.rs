@@ -7,8 +7,7 @@ use talktime_kit::text_enum;
 
 use super::badge::Badge;
 pub use super::call_type::CallType;
-use super::ending::{EndReason, EndedBy};
-use super::ringing::{OutcomeReason, RingOutcome};
+use super::ending::{EndReason, EndedBy, OutcomeReason, RingOutcome};
 
 /// Status of a call as users see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,7 +37,7 @@ text_enum!(CallStatus {
     Unanswered => "unanswered",
 });
 
-/// Who carries the sound and picture of a call.
+/// The carrier of the sound and picture of a call.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallMedia {
@@ -152,7 +151,7 @@ pub struct Call {
     pub outcome_reason: Option<OutcomeReason>,
     /// Why a live call ended.
     pub end_reason: Option<EndReason>,
-    /// Who ended the call or the ring.
+    /// The party that ended the call or the ring.
     pub ended_by: Option<EndedBy>,
     pub created_at: DateTime<Utc>,
     /// Version of the last event of this call.

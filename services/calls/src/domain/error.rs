@@ -7,7 +7,7 @@ use talktime_kit::text::TextError;
 use talktime_kit::{Error, Kind};
 
 use super::call::CallStatus;
-use super::ringing::RingOutcome;
+use super::ending::RingOutcome;
 
 /// A refusal or failure of the calls service.
 #[derive(Debug, thiserror::Error)]
@@ -144,25 +144,13 @@ impl CallError {
             | Self::AcceptedElsewhere
             | Self::RingOver { .. }
             | Self::RingUnpaid => self.ring_parts(),
+            Self::Oneself | Self::UnknownCallType | Self::EstimateOutOfRange | Self::TooManyIds => {
+                self.request_parts()
+            }
             Self::InvalidComment(error) => {
                 let detail = format!("The comment {error}.");
                 return (Kind::InvalidArgument, "invalid_comment", detail.into());
             }
-            Self::Oneself => (
-                Kind::InvalidArgument,
-                "cannot_call_oneself",
-                "You cannot call yourself.",
-            ),
-            Self::UnknownCallType => (
-                Kind::InvalidArgument,
-                "invalid_call_type",
-                "call_type must be audio or video.",
-            ),
-            Self::EstimateOutOfRange => (
-                Kind::InvalidArgument,
-                "invalid_estimated_duration",
-                "estimated_duration_minutes must be 1 to 1440.",
-            ),
             Self::OnACall => (
                 Kind::Conflict,
                 "on_a_call",
@@ -191,24 +179,50 @@ impl CallError {
                 "not_a_party",
                 "This is not a call of yours.",
             ),
-            Self::TooManyIds => (
+            Self::Overloaded | Self::Undone => self.retry_parts(),
+            Self::Other(_) => unreachable!("converted as it is"),
+        };
+        (kind, code, detail.into())
+    }
+
+    fn request_parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::Oneself => (
+                Kind::InvalidArgument,
+                "cannot_call_oneself",
+                "You cannot call yourself.",
+            ),
+            Self::UnknownCallType => (
+                Kind::InvalidArgument,
+                "invalid_call_type",
+                "call_type must be audio or video.",
+            ),
+            Self::EstimateOutOfRange => (
+                Kind::InvalidArgument,
+                "invalid_estimated_duration",
+                "estimated_duration_minutes must be 1 to 1440.",
+            ),
+            _ => (
                 Kind::InvalidArgument,
                 "too_many_ids",
                 "Ask about fewer at once.",
             ),
+        }
+    }
+
+    fn retry_parts(&self) -> (Kind, &'static str, &'static str) {
+        match self {
             Self::Overloaded => (
                 Kind::Unavailable,
                 "overloaded",
                 "Too many calls are on. Please try again in a moment.",
             ),
-            Self::Undone => (
+            _ => (
                 Kind::Unavailable,
                 "call_not_started",
                 "The call was not started; please try again.",
             ),
-            Self::Other(_) => unreachable!("converted as it is"),
-        };
-        (kind, code, detail.into())
+        }
     }
 
     fn listener_parts(&self) -> (Kind, &'static str, &'static str) {

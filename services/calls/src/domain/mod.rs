@@ -8,6 +8,7 @@ mod decode;
 pub mod ending;
 mod error;
 pub mod india;
+pub mod limits;
 pub mod rating;
 pub mod ringing;
 pub mod steps;

@@ -4,87 +4,11 @@
 //! `read_at` of the row is the time of the database, which all replicas share.
 
 use chrono::{DateTime, Utc};
-use talktime_kit::text_enum;
 
 use super::CallError;
 use super::call::{Call, CallPhase};
-use super::decode::decode_text;
-use super::ending::EndedBy;
-use super::steps::SagaLimits;
-
-/// Outcome of a ring that led to no call.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RingOutcome {
-    /// The listener declined.
-    Rejected,
-    /// The caller took it back, or it may not go on.
-    Cancelled,
-    /// The listener did not answer in time.
-    Missed,
-    /// No device of the listener rang.
-    Unreachable,
-    /// The listener accepted, but the call did not begin.
-    Failed,
-}
-
-text_enum!(RingOutcome {
-    Rejected => "rejected",
-    Cancelled => "cancelled",
-    Missed => "missed",
-    Unreachable => "unreachable",
-    Failed => "failed",
-});
-decode_text!(RingOutcome);
-
-impl RingOutcome {
-    /// Whether the listener let the ring go by.
-    pub fn is_no_answer(self) -> bool {
-        matches!(self, Self::Missed | Self::Unreachable)
-    }
-}
-
-/// Reason within a [`RingOutcome`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OutcomeReason {
-    Declined,
-    Busy,
-    /// The listener wants to talk at another time.
-    Later,
-    HungUp,
-    Blocked,
-    /// The listener may take no calls any more.
-    Suspended,
-    Admin,
-    /// The caller has shown no sign of life for too long.
-    CallerGone,
-    NoAnswer,
-    NotReached,
-    InsufficientCoins,
-    /// The platform's media did not connect both parties in time.
-    NoMedia,
-    /// The wallet did not answer.
-    WalletAway,
-    /// This service did not complete the start in time.
-    Server,
-}
-
-text_enum!(OutcomeReason {
-    Declined => "declined",
-    Busy => "busy",
-    Later => "later",
-    HungUp => "hung_up",
-    Blocked => "blocked",
-    Suspended => "suspended",
-    Admin => "admin",
-    CallerGone => "caller_gone",
-    NoAnswer => "no_answer",
-    NotReached => "not_reached",
-    InsufficientCoins => "insufficient_coins",
-    NoMedia => "no_media",
-    WalletAway => "wallet_away",
-    Server => "server",
-});
-decode_text!(OutcomeReason);
+use super::ending::{EndedBy, OutcomeReason, RingOutcome};
+use super::limits::SagaLimits;
 
 /// The way in which a ring ends without a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,33 +3,17 @@
 //!
 //! `read_at` of the row is the time of the database, which all replicas share.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::CallError;
 use super::billing::{BilledDuration, billed_duration};
 use super::call::{Call, CallPhase, CallStatus};
 use super::ending::{EndReason, EndedBy};
+use super::limits::SagaLimits;
 use super::ringing::is_connect_due;
 
 /// Number of further minutes below which the balance of the caller counts as low.
 const LOW_BALANCE_MINUTES: i64 = 2;
-
-/// Time limits of the saga.
-#[derive(Clone, Copy, Debug)]
-pub struct SagaLimits {
-    /// Time for which a call goes on while its next minute cannot be charged.
-    pub unpaid_grace: TimeDelta,
-    /// Time after the start in which the caller may cancel free of charge; zero disables this.
-    pub cancel_grace: TimeDelta,
-    /// Time for which both parties may show no sign of life.
-    pub silence_max: TimeDelta,
-    /// Time within which a device of the listener must ring.
-    pub reach: TimeDelta,
-    /// Time within which the platform's media must connect both parties of an accepted call.
-    pub connect: TimeDelta,
-    /// Time for which the caller of a ring may show no sign of life when the listener accepts.
-    pub caller_silence_max: TimeDelta,
-}
 
 /// Outcome of the charge of a minute. A repeated charge has the same outcome.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

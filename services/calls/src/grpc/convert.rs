@@ -9,10 +9,9 @@ use talktime_proto::calls::v1::{
 };
 use talktime_proto::timestamp;
 
-use super::rings::parse_media;
 use crate::bulk_lookups::ListenerTotals;
 use crate::domain::CallError;
-use crate::domain::call::{self, Call, CallType};
+use crate::domain::call::{self, Call, CallMedia, CallType};
 use crate::domain::ending;
 use crate::history::{
     CallSummary, HistoryFilter, MinuteRate, MonthlyTotals, PastCall, ReceiptMinute,
@@ -323,5 +322,13 @@ pub(super) fn listener_totals(totals: ListenerTotals) -> wire::ListenerTotals {
         call_count: totals.call_count,
         total_call_secs: totals.total_call_secs,
         answer_percent: totals.answer_percent,
+    }
+}
+
+pub(super) fn parse_media(media: wire::CallMedia) -> Option<CallMedia> {
+    match media {
+        wire::CallMedia::Own => Some(CallMedia::Own),
+        wire::CallMedia::Platform => Some(CallMedia::Platform),
+        wire::CallMedia::Unspecified => None,
     }
 }

@@ -6,7 +6,7 @@ use talktime_proto::timestamp;
 
 use super::convert::{wire_status, wire_type};
 use crate::domain::call::{Call, CallMedia, CallPhase, CallStatus};
-use crate::domain::ringing::OutcomeReason;
+use crate::domain::ending::OutcomeReason;
 use crate::ring_states::{RingDirection, UnansweredCall, UnansweredPage};
 use crate::saga::{AcceptRequest, DeclineRequest, StartRequest, StartedCall};
 
@@ -30,14 +30,6 @@ pub(super) fn start_response(
         call_uuid: call_uuid(started.call_id).to_string(),
         ring_expires_at: started.ring_expires_at.map(timestamp),
         media: wire_media(started.media).into(),
-    }
-}
-
-pub(super) fn parse_media(media: wire::CallMedia) -> Option<CallMedia> {
-    match media {
-        wire::CallMedia::Own => Some(CallMedia::Own),
-        wire::CallMedia::Platform => Some(CallMedia::Platform),
-        wire::CallMedia::Unspecified => None,
     }
 }
 

@@ -7,7 +7,7 @@ use talktime_kit::idempotency;
 use crate::domain::billing::count_affordable_minutes;
 use crate::domain::call::{Call, CallMedia, CallStatus, CallType};
 use crate::domain::ending::EndReason;
-use crate::domain::ringing::OutcomeReason;
+use crate::domain::ending::OutcomeReason;
 
 /// Route to which the idempotency key of a start belongs.
 pub const START_ROUTE: &str = "POST /calls/start";
@@ -25,7 +25,7 @@ pub struct StartRequest {
     pub estimated_minutes: Option<i32>,
     /// Whether the listener's devices ring, so that the call begins when the listener accepts it.
     pub ring: bool,
-    /// Who carries the call; `None`: as the platform chooses.
+    /// The carrier of the call; without one the platform chooses.
     pub media: Option<CallMedia>,
     pub idempotency: Option<idempotency::Request>,
 }

@@ -48,7 +48,7 @@ pub struct PastCall {
     pub updated_at: DateTime<Utc>,
     /// Why the call ended, once its figures are certain.
     pub end_reason: Option<EndReason>,
-    /// Who ended it.
+    /// The party that ended it.
     pub ended_by: Option<EndedBy>,
 }
 

@@ -8,7 +8,8 @@ use talktime_kit::db::{PgConnection, column};
 
 use super::call_columns::call_columns;
 use crate::domain::call::{Call, CallType};
-use crate::domain::ringing::{OutcomeReason, RingEnding, RingOutcome};
+use crate::domain::ending::{OutcomeReason, RingOutcome};
+use crate::domain::ringing::RingEnding;
 
 /// Records that a device of the listener rings; `None` if one did before or the call does not ring any more.
 pub async fn record_reached(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<Option<Call>> {

@@ -24,7 +24,7 @@ pub struct PgConnection {
     statement_timeout: Duration,
 }
 
-/// What is known of the answer to the last statement.
+/// Knowledge about the answer to the last statement.
 #[derive(Debug, Default)]
 struct PendingAnswer {
     /// When the statement was sent whose answer is not read to its end.

@@ -1,4 +1,4 @@
-//! What tests of several crates share: databases of their own, each created from the bootstrapped template in a
+//! Helpers that tests of several crates share: databases of their own, each created from the bootstrapped template in a
 //! tenth of a second, waiting for states, and a proxy that stops to forward.
 
 mod proxy;

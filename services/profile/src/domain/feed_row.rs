@@ -1,5 +1,7 @@
 //! The part of the feed's read model that other services own.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
@@ -82,5 +84,37 @@ impl FeedRow {
     pub fn standing_differs(&self, other: &Self) -> bool {
         let standing = |row: &Self| (row.verification_version, row.is_verified);
         standing(self) != standing(other)
+    }
+}
+
+/// The results of a comparison, in listeners.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FeedCheckReport {
+    /// Listeners that were compared.
+    pub listeners: u64,
+    /// Rows that were missing, had no role, or had outdated fields of the profile.
+    pub misplaced: u64,
+    /// Repaired statuses.
+    pub statuses: u64,
+    /// Repaired call totals.
+    pub totals: u64,
+    /// Repaired verification standings.
+    pub standings: u64,
+}
+
+impl fmt::Display for FeedCheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            listeners,
+            misplaced,
+            statuses,
+            totals,
+            standings,
+        } = self;
+        write!(
+            f,
+            "{listeners} listeners compared; repaired: {misplaced} rows, {statuses} statuses, \
+             {totals} call totals, {standings} standings"
+        )
     }
 }

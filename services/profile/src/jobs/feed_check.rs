@@ -5,7 +5,6 @@
 //! written only over the numbers that were compared, and an event that was on its way for longer than the
 //! grace period is repaired at the next comparison.
 
-use std::fmt;
 use std::time::Duration;
 
 use talktime_kit::Error;
@@ -15,7 +14,7 @@ use talktime_kit::lifecycle::Lifecycle;
 use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
 
 use crate::config::FeedConfig;
-use crate::domain::feed_row::{FeedDifference, FeedRow};
+use crate::domain::feed_row::{FeedCheckReport, FeedDifference, FeedRow};
 use crate::metrics;
 use crate::peers::SourceClients;
 use crate::store::feed_listeners;
@@ -35,38 +34,6 @@ pub struct FeedCheck {
     sources: SourceClients,
     every: Duration,
     grace: Duration,
-}
-
-/// The results of a comparison, in listeners.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct FeedCheckReport {
-    /// Listeners that were compared.
-    pub listeners: u64,
-    /// Rows that were missing, had no role, or had outdated fields of the profile.
-    pub misplaced: u64,
-    /// Repaired statuses.
-    pub statuses: u64,
-    /// Repaired call totals.
-    pub totals: u64,
-    /// Repaired verification standings.
-    pub standings: u64,
-}
-
-impl fmt::Display for FeedCheckReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            listeners,
-            misplaced,
-            statuses,
-            totals,
-            standings,
-        } = self;
-        write!(
-            f,
-            "{listeners} listeners compared; repaired: {misplaced} rows, {statuses} statuses, \
-             {totals} call totals, {standings} standings"
-        )
-    }
 }
 
 /// Starts the comparisons, which run on one replica at a time.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use talktime_profile::config::{FeedConfig, PeersConfig};
-use talktime_profile::jobs::feed_check::{FeedCheck, FeedCheckReport};
+use talktime_profile::domain::feed_row::FeedCheckReport;
+use talktime_profile::jobs::feed_check::FeedCheck;
 use talktime_profile::peers::SourceClients;
 
 use crate::feed::{first_page, list_page};

@@ -47,7 +47,7 @@ impl Encoder {
         assert!(output.status.success(), "{command:?}: {errors}");
     }
 
-    /// What ffmpeg writes where it cannot seek.
+    /// The output of ffmpeg where it cannot seek.
     pub(crate) fn stream(&self, options: &[&str]) -> Vec<u8> {
         let mut command = self.command();
         let output = command.args(options).arg("pipe:1").output();

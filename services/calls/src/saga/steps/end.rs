@@ -11,6 +11,7 @@ use talktime_kit::{Clock, failpoint};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::ending::{EndReason, EndedBy};
+use crate::domain::limits::SagaLimits;
 use crate::domain::steps::{self, EndCause};
 use crate::events;
 use crate::saga::batching::index_by_id;
@@ -23,7 +24,7 @@ pub(crate) struct EndBatchHandler {
     pub(crate) db: Database,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
-    pub(crate) limits: steps::SagaLimits,
+    pub(crate) limits: SagaLimits,
     pub(crate) paise_per_coin: i64,
 }
 

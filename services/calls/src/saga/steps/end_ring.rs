@@ -9,8 +9,9 @@ use talktime_kit::db::PgConnection;
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::domain::ringing::{self, RingEndCause, RingEnding, RingOutcome};
-use crate::domain::steps::SagaLimits;
+use crate::domain::ending::RingOutcome;
+use crate::domain::limits::SagaLimits;
+use crate::domain::ringing::{self, RingEndCause, RingEnding};
 use crate::ring_events;
 use crate::saga::batching::index_by_id;
 use crate::store::{calls, rings, unanswered_streaks};

@@ -1,7 +1,8 @@
 //! Devices of people who are rung: they ring, accept, decline, or do nothing.
 
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
-use talktime_calls::domain::ringing::{OutcomeReason, RingEndCause};
+use talktime_calls::domain::ending::OutcomeReason;
+use talktime_calls::domain::ringing::RingEndCause;
 
 use super::people::request;
 use super::ringing_driver;

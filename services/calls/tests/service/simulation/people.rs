@@ -218,8 +218,8 @@ pub(super) async fn cause_failures(world: SimulatedWorld) {
 }
 
 /// Time limits as configured, on the scale of a short minute.
-pub(super) fn saga_limits(cancel_grace_secs: i64) -> talktime_calls::domain::steps::SagaLimits {
-    talktime_calls::domain::steps::SagaLimits {
+pub(super) fn saga_limits(cancel_grace_secs: i64) -> talktime_calls::domain::limits::SagaLimits {
+    talktime_calls::domain::limits::SagaLimits {
         unpaid_grace: TimeDelta::seconds(5),
         cancel_grace: TimeDelta::seconds(cancel_grace_secs),
         silence_max: TimeDelta::seconds(45),

@@ -2,9 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
-use talktime_calls::domain::ringing::{
-    self, AcceptDecision, OutcomeReason, RingEndCause, RingEnding,
-};
+use talktime_calls::domain::ending::OutcomeReason;
+use talktime_calls::domain::ringing::{self, AcceptDecision, RingEndCause, RingEnding};
 use talktime_calls::domain::steps::{self, EndCause};
 
 use super::world::{LEASE_SECS, SimulatedWorld, UnknownOutcome};

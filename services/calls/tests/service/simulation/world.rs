@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallStatus};
-use talktime_calls::domain::steps::{ChargeOutcome, SagaLimits};
+use talktime_calls::domain::limits::SagaLimits;
+use talktime_calls::domain::steps::ChargeOutcome;
 
 use super::checks;
 use super::runtime::{SimulatedRuntime, TaskOwner};
