@@ -167,7 +167,7 @@ fn invalid_texts() -> Vec<(&'static str, Vec<u8>)> {
 fn large_messages() -> Vec<(&'static str, Vec<u8>)> {
     let length = (1_u64 << 30).to_be_bytes();
     let head_of_gigabyte = [&[FINAL | TEXT, MASKED | 127], &length[..], &MASK].concat();
-    let above_limit = frame(FINAL | TEXT, &[b'x'; 64 * 1024 + 1]);
+    let above_limit = frame(FINAL | TEXT, &vec![b'x'; 64 * 1024 + 1]);
     vec![
         ("a message above 64 KiB", above_limit),
         ("the beginning of a frame of a gigabyte", head_of_gigabyte),

@@ -24,7 +24,7 @@ use crate::saga::{
 /// A call does not end longer ago than this, however long nobody could end it: 15 minutes.
 const WAITED_MAX_MS: i64 = 15 * 60 * 1_000;
 
-pub(super) fn parse_start_request(request: StartCallRequest) -> Result<StartRequest, CallError> {
+pub(super) fn parse_start_request(request: &StartCallRequest) -> Result<StartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
     let media = parse_media(request.media());
     let body = (

@@ -45,7 +45,7 @@ impl CallsService for CallsApi {
         &self,
         request: Request<StartCallRequest>,
     ) -> Result<Response<StartCallResponse>, Status> {
-        let start = parse_start_request(request.into_inner()).map_err(into_status)?;
+        let start = parse_start_request(request.get_ref()).map_err(into_status)?;
         let started = self.calls.start_call(&start).await.map_err(into_status)?;
         Ok(Response::new(rings::start_response(&start, &started)))
     }
@@ -106,7 +106,7 @@ impl CallsService for CallsApi {
         } = request.into_inner();
         let call = self.calls.find_call_state(user_id, call_id).await;
         let call = call.map_err(into_status)?;
-        let state = call.map(|call| rings::call_state(call, user_id, &session_id));
+        let state = call.map(|call| rings::call_state(&call, user_id, &session_id));
         Ok(Response::new(wire::GetCallStateResponse { state }))
     }
 

@@ -94,7 +94,7 @@ pub(super) fn cancel_response(call: &Call) -> wire::CancelCallResponse {
 }
 
 /// How a call stands, as a session of one of its parties sees it.
-pub(super) fn call_state(call: Call, user_id: i64, session_id: &str) -> wire::CallState {
+pub(super) fn call_state(call: &Call, user_id: i64, session_id: &str) -> wire::CallState {
     let is_caller = call.user_id == user_id;
     let (peer_id, peer_username) = if is_caller {
         (call.listener_id, call.listener_username.clone())
@@ -105,7 +105,7 @@ pub(super) fn call_state(call: Call, user_id: i64, session_id: &str) -> wire::Ca
     wire::CallState {
         call_id: call.call_id,
         call_uuid: call_uuid(call.call_id).to_string(),
-        status: wire_status(visible_status(&call)).into(),
+        status: wire_status(visible_status(call)).into(),
         outcome: call.outcome.map(|outcome| outcome.name().to_owned()),
         reason: call.outcome_reason.map(|reason| reason.name().to_owned()),
         ring_expires_at: call
