@@ -126,8 +126,8 @@ async fn unanswered_calls_are_listed_for_both_sides_newest_first() {
                 .all(|call| call.peer_id == CALLER && call.rung_seconds == 12)
         );
         let total = rings::count_unanswered(connection, LISTENER, direction).await;
-        assert_eq!(total.expect("read"), expected.len() as i64);
         assert_eq!(usize::try_from(total.expect("read")), Ok(expected.len()));
+    }
     let second = rings::list_unanswered(connection, LISTENER, None, 1, 1).await;
     assert_eq!(second.expect("read")[0].call_id, older);
 }
