@@ -24,7 +24,8 @@ const SERVICES: [&str; 6] = [
 ];
 
 /// Rows of the feed's read model that differ from their sources (presence, calls and verification), with the data
-/// of the sources.
+/// of the sources. Users whom only presence has deleted are left out: another test publishes such a deletion, which
+/// profile does not know of.
 const DIFFERING_ROWS: &str = "
     SELECT concat(feed, ' beside ', status, ' ', talked, ' ', standing)
     FROM profile.feed_listeners AS feed
@@ -35,13 +36,14 @@ const DIFFERING_ROWS: &str = "
         FROM calls.user_calls
         WHERE status IN ('completed', 'dropped') AND duration_seconds >= 1 GROUP BY listener_id
     ) AS talked USING (user_id)
-    WHERE feed.status_version <> COALESCE(status.version, 0)
+    WHERE NOT EXISTS (SELECT FROM presence.deleted_users AS gone WHERE gone.user_id = feed.user_id)
+      AND (feed.status_version <> COALESCE(status.version, 0)
        OR feed.is_online <> COALESCE(status.is_online, false)
        OR feed.is_busy <> COALESCE(status.is_busy, false)
        OR feed.accepting_calls <> COALESCE(status.accepting_calls, true)
        OR feed.call_count <> COALESCE(talked.calls, 0)
        OR feed.total_call_secs <> COALESCE(talked.secs, 0)
-       OR feed.is_verified <> COALESCE(standing.is_verified, false)";
+       OR feed.is_verified <> COALESCE(standing.is_verified, false))";
 
 async fn count_rows(pool: &PgPool, query: &'static str) -> i64 {
     let counted = sqlx::query_scalar(query).fetch_one(pool).await;
