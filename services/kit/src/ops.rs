@@ -63,3 +63,35 @@ async fn render(State(metrics): State<PrometheusHandle>) -> String {
     metrics.run_upkeep();
     metrics.render()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn is_alive(lifecycle: &Lifecycle) -> bool {
+        livez(State(lifecycle.clone())).await.0 == StatusCode::OK
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_with_a_stuck_loop_is_not_alive_until_the_loop_turns() {
+        let lifecycle = Lifecycle::default();
+        let relay = lifecycle.register_loop("relay", Duration::from_mins(1));
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert!(is_alive(&lifecycle).await);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!is_alive(&lifecycle).await);
+        relay.record_turn();
+        assert!(is_alive(&lifecycle).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn loops_that_have_ended_for_a_stop_are_not_stuck() {
+        let lifecycle = Lifecycle::default();
+        lifecycle.register_loop("relay", Duration::from_mins(1));
+        lifecycle.stopping().cancel();
+        tokio::time::advance(Duration::from_hours(1)).await;
+        assert!(is_alive(&lifecycle).await);
+    }
+}

@@ -253,6 +253,26 @@ fn serve_at(address: SocketAddr) -> Lifecycle {
 }
 
 #[tokio::test]
+async fn a_service_with_a_stuck_loop_fails_the_check_of_probes_and_not_that_of_clients() {
+    let address = free_address().await;
+    let lifecycle = serve_at(address);
+    lifecycle.register_loop("tests.stuck", Duration::ZERO);
+    let channel = client::connect(&format!("http://{address}")).expect("valid");
+    let status_of = async |service: &str| {
+        let mut health = HealthClient::new(channel.clone());
+        let service = service.to_owned();
+        let answer = health.check(HealthCheckRequest { service }).await.ok()?;
+        Some(answer.into_inner().status())
+    };
+    let deadline = in_time(Duration::from_secs(15));
+    while status_of(SERVICE_NAME).await != Some(ServingStatus::NotServing) {
+        assert!(Instant::now() < deadline, "the loop counts as turning");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(status_of("").await, Some(ServingStatus::Serving));
+}
+
+#[tokio::test]
 async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
     let (one, other) = (free_address().await, free_address().await);
     let first = serve_at(one);

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod badges;
+mod hang_ups;
 mod model;
 mod permission;
 mod plans;

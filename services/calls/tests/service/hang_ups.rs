@@ -1,0 +1,85 @@
+//! A user who hangs up pays for the minutes that had begun, however long nobody could end the call.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use talktime_calls::domain::call::{Call, CallStatus};
+use talktime_calls::domain::ending::{EndReason, EndedBy};
+use talktime_calls::domain::steps::{
+    self, BillingDecision, CallEnding, ChargeOutcome, EndCause, SagaLimits,
+};
+
+use crate::model::{MINUTE_SECS, ModelRows};
+
+const LEASE_SECS: f64 = 8.0;
+const LIMITS: SagaLimits = SagaLimits {
+    unpaid_grace: TimeDelta::seconds(30),
+    cancel_grace: TimeDelta::zero(),
+    silence_max: TimeDelta::seconds(900),
+    reach: TimeDelta::seconds(5),
+    connect: TimeDelta::seconds(10),
+    caller_silence_max: TimeDelta::seconds(60),
+};
+const HANG_UP: EndCause = EndCause::HangUp {
+    status: CallStatus::Completed,
+    reason: EndReason::HungUp,
+    by: EndedBy::Caller,
+};
+const PAID: ChargeOutcome = ChargeOutcome::Paid {
+    balance_coins: 1_000,
+};
+
+fn started_at() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).expect("valid")
+}
+
+/// Returns a call of which `minutes` are paid, as it is read at the end of the last of them.
+fn call_with_paid_minutes(minutes: i32) -> Call {
+    let mut rows = ModelRows::default();
+    let reserved = rows.reserve(started_at(), (1, 2), None, LEASE_SECS);
+    let reserved = reserved.expect("nobody is on a call");
+    let first = steps::evaluate_first_charge(&reserved, PAID).expect("paid");
+    let mut call = rows
+        .activate(started_at(), reserved.call_id, first)
+        .expect("it goes live");
+    for _ in 1..minutes {
+        let BillingDecision::Record(minute) = steps::evaluate_next_charge(&call, PAID) else {
+            panic!("the minute is paid");
+        };
+        let paid_until = call.paid_until().expect("live");
+        let recorded = rows.record_minute(paid_until, call.call_id, minute);
+        call = recorded.expect("it is live");
+    }
+    let read_at = call.paid_until().expect("live");
+    Call { read_at, ..call }
+}
+
+fn hang_up(call: &Call, waited: TimeDelta) -> CallEnding {
+    steps::resolve_end(&call.view_earlier(waited), HANG_UP, &LIMITS).expect("it ends")
+}
+
+#[test]
+fn a_call_that_nobody_could_end_counts_only_the_minutes_begun_at_the_hang_up() {
+    let call = call_with_paid_minutes(5);
+    let minute = i64::from(MINUTE_SECS);
+    // The hang-up was in the third minute, and two more were charged before it could be heard.
+    let waited = TimeDelta::seconds(2 * minute) + TimeDelta::milliseconds(1);
+    let ending = hang_up(&call, waited);
+    assert_eq!(ending.end_time, call.read_at - waited);
+    assert_eq!(ending.duration.minutes, 3);
+    assert_eq!(ending.minutes_settled, Some(3), "the rest is returned");
+}
+
+#[test]
+fn a_hang_up_that_is_heard_at_once_ends_the_call_now() {
+    let call = call_with_paid_minutes(5);
+    let ending = hang_up(&call, TimeDelta::zero());
+    assert_eq!(ending.end_time, call.read_at);
+    assert_eq!(ending.duration.minutes, 5);
+}
+
+#[test]
+fn a_call_does_not_end_before_it_started() {
+    let call = call_with_paid_minutes(2);
+    let ending = hang_up(&call, TimeDelta::hours(1));
+    assert_eq!(Some(ending.end_time), call.start_time);
+    assert_eq!(ending.minutes_settled, Some(1), "a call costs a minute");
+}
