@@ -99,6 +99,7 @@ impl AppState {
             slots.clone(),
             presence.clone(),
             calls.clone(),
+            profile.clone(),
             heartbeats.clone(),
             lifecycle.clone(),
             clock.clone(),

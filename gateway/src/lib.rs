@@ -7,6 +7,8 @@
 
 pub mod app;
 pub mod app_config;
+pub mod call_names;
+pub mod call_state;
 pub mod clients;
 pub mod concurrency;
 pub mod config;
@@ -21,6 +23,7 @@ pub mod middleware;
 pub mod number;
 pub mod openapi;
 pub mod paging;
+pub mod peer_profiles;
 pub mod pending_ends;
 pub mod problem;
 pub mod revocations;

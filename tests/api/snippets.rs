@@ -234,6 +234,8 @@ async fn run(file: &str) {
             }
             "http" => request = Some(snippet.text),
             "websocket" => page.run_snippet(&snippet.text).await,
+            // A diagram.
+            "mermaid" => {}
             language => panic!("{place}: nobody runs {language}"),
         }
     }
@@ -258,6 +260,11 @@ async fn the_page_about_finding_a_listener() {
 #[tokio::test]
 async fn the_page_about_calls() {
     run("calls.md").await;
+}
+
+#[tokio::test]
+async fn the_page_about_calls_that_ring() {
+    run("ringing.md").await;
 }
 
 #[tokio::test]
@@ -298,6 +305,7 @@ fn every_page_has_a_test() {
         "login.md",
         "finding.md",
         "calls.md",
+        "ringing.md",
         "listeners.md",
         "sockets.md",
         "errors.md",

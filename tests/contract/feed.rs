@@ -232,9 +232,10 @@ async fn the_statistics_of_the_feed_are_consistent() {
         assert!(stats["gender_distribution"][sex].is_i64(), "{sex}: {stats}");
     }
     let count = |field: &str| stats[field].as_i64().expect("a count");
-    // Listeners who take a break from calls are online, and neither busy nor available.
-    let reachable = count("busy_listeners") + count("available_listeners");
-    assert!(count("online_listeners") >= reachable, "{stats}");
+    assert_eq!(
+        count("online_listeners"),
+        count("busy_listeners") + count("available_listeners")
+    );
     for distribution in ["gender_distribution", "language_distribution"] {
         let counts = stats[distribution].as_object().expect("counts").values();
         let sum: i64 = counts.filter_map(serde_json::Value::as_i64).sum();

@@ -28,6 +28,7 @@ mod photos;
 mod presence;
 mod ratings;
 mod refunds;
+mod ringing;
 mod roles;
 mod samples;
 mod sessions;

@@ -17,6 +17,7 @@ mod raw_bytes;
 mod refill;
 mod replicas;
 mod revocations;
+mod ringing;
 mod roles;
 mod silent;
 mod traces;

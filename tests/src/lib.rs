@@ -228,6 +228,21 @@ impl CallPair {
         started.body["call_id"].as_i64().expect("a call id")
     }
 
+    /// Rings the listener for an audio call, which must ring, and returns its id.
+    pub async fn start_ring(&self) -> i64 {
+        let listener_id = self.listener.user_id;
+        let body = json!({"listener_id": listener_id, "call_type": "audio", "ring": true});
+        let key = format!("{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed));
+        let started = retry_after_503("a ring", || {
+            let ask = self.app.post("/calls/start").as_user(&self.caller);
+            ask.header("idempotency-key", &key).json(&body).answer()
+        })
+        .await;
+        assert_eq!(started.status, 200, "{started:?}");
+        assert_eq!(started.body["status"], "ringing", "{started:?}");
+        started.body["call_id"].as_i64().expect("a call id")
+    }
+
     /// Ends a call as this user.
     pub async fn end_call(&self, person: &AppUser, call_id: i64) -> ApiAnswer {
         self.app

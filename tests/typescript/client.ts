@@ -42,6 +42,12 @@ for (const listener of feed.data.listeners) {
   assert.equal(typeof rating, "number");
 }
 
+const current = await api.GET("/calls/current");
+assert.ok(current.data, JSON.stringify(current.error));
+assert.equal(current.data.call_id, null);
+const ring: components["schemas"]["StartBody"] = { listener_id: 1, call_type: "audio", ring: true };
+assert.equal(ring.ring, true);
+
 const nobody = await api.GET("/users/{user_id}/presence", {
   params: { path: { user_id: Number.MAX_SAFE_INTEGER } },
 });

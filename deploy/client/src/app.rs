@@ -87,16 +87,45 @@ impl ApiClient {
         request.json(&body).send().await
     }
 
-    /// Sends `POST /calls/start`; `call_type` is `audio` or `video`.
-    pub async fn start_call(
+    /// Sends `POST /calls/start` with `ring`, so that the listener's devices ring; `call_type` is `audio` or
+    /// `video`.
+    pub async fn ring_listener(
         &self,
         caller: &AppUser,
         listener: &AppUser,
         call_type: &str,
     ) -> anyhow::Result<ApiAnswer> {
-        let body = json!({"listener_id": listener.user_id, "call_type": call_type});
+        let body = json!({"listener_id": listener.user_id, "call_type": call_type, "ring": true});
         let request = self.post("/calls/start").as_user(caller);
         request.json(&body).send().await
+    }
+
+    /// Sends `POST /calls/{call_id}/ringing`: a device of the listener rings.
+    pub async fn acknowledge_ring(
+        &self,
+        listener: &AppUser,
+        call_id: i64,
+    ) -> anyhow::Result<ApiAnswer> {
+        let path = format!("/calls/{call_id}/ringing");
+        self.post(&path).as_user(listener).send().await
+    }
+
+    /// Sends `POST /calls/{call_id}/accept`.
+    pub async fn accept_call(&self, listener: &AppUser, call_id: i64) -> anyhow::Result<ApiAnswer> {
+        let path = format!("/calls/{call_id}/accept");
+        self.post(&path).as_user(listener).send().await
+    }
+
+    /// Sends `POST /calls/{call_id}/cancel`.
+    pub async fn cancel_call(&self, caller: &AppUser, call_id: i64) -> anyhow::Result<ApiAnswer> {
+        let path = format!("/calls/{call_id}/cancel");
+        self.post(&path).as_user(caller).send().await
+    }
+
+    /// Sends `GET /calls/unanswered` for calls that the user was rung for.
+    pub async fn list_missed_calls(&self, user: &AppUser) -> anyhow::Result<ApiAnswer> {
+        let request = self.get("/calls/unanswered?direction=incoming");
+        request.as_user(user).send().await
     }
 
     /// Sends `POST /calls/bill-minute/{call_id}`.

@@ -18,6 +18,10 @@ pub(crate) const DATABASE: &str = "talktime";
 pub(crate) const TEMPLATE_DATABASE: &str = "talktime_template";
 pub(crate) const BUCKET: &str = "talktime";
 const REGION: &str = "us-east-1";
+/// How long a call rings in the test stack, where tests wait for the end of a ring that nobody answers.
+const TEST_RING_SECS: u32 = 10;
+/// How long a device may take there to confirm that it rings.
+const TEST_REACH_SECS: u32 = 6;
 /// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
 /// Delay of a drain, longer than clients need to notice that a replica does not serve (they ask every second).
@@ -105,7 +109,11 @@ fn own_variables(
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
             ("PAYMENTS__PROVIDER", "sandbox".to_owned()),
         ],
-        StackUnit::Calls => vec![redis, ("MINUTE_SECS", settings.minute_secs.to_string())],
+        StackUnit::Calls => {
+            let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
+            let variables = [redis, minute].into_iter();
+            variables.chain(ringing_variables(stack)).collect()
+        }
         StackUnit::Verification => vec![
             ("S3__ENDPOINT", s3_url(stack)),
             ("S3__BUCKET", BUCKET.to_owned()),
@@ -125,6 +133,16 @@ fn own_variables(
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect())
+}
+
+fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
+    if !stack.is_throwaway() {
+        return Vec::new();
+    }
+    vec![
+        ("RINGING__RING_SECS", TEST_RING_SECS.to_string()),
+        ("RINGING__REACH_SECS", TEST_REACH_SECS.to_string()),
+    ]
 }
 
 /// Returns the lines of `cargo dev env`; `pid_of` returns the pid of a running process. The second replica of

@@ -3,6 +3,7 @@
 mod body_or_query;
 mod client_address;
 mod json;
+mod optional_json;
 mod roles;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use crate::problem::Problem;
 pub use body_or_query::BodyOrQuery;
 pub use client_address::{ClientAddress, IpNetwork, TrustedProxies};
 pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field_error};
+pub use optional_json::OptionalJson;
 pub use roles::{AdminUser, ListenerUser, is_admin};
 
 /// Query parameters. A parameter without a value is treated as missing (contract, section 11). An invalid one is

@@ -102,6 +102,172 @@ pub enum EndReason {
     TechnicalIssue,
 }
 
+/// How a call stands at its start.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum StartedStatus {
+    /// On; its first minute is paid.
+    Ongoing,
+    /// The listener's devices ring; nothing is paid.
+    Ringing,
+}
+
+/// How a call stands once it is accepted.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum AcceptedStatus {
+    /// On.
+    Ongoing,
+    /// The platform's media engine connects the two; the meter does not run.
+    Connecting,
+}
+
+/// How a call stands, rings included.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallStateStatus {
+    /// The listener's devices ring; nothing is paid.
+    Ringing,
+    /// Accepted; the platform's media engine connects the two.
+    Connecting,
+    /// On.
+    Ongoing,
+    /// Ended in good order.
+    Completed,
+    /// Broke off.
+    Dropped,
+    /// Given up.
+    Cancelled,
+    /// The ring led to no call.
+    Unanswered,
+}
+
+/// Who carries sound and picture of a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallMedia {
+    /// The apps, by means of their own.
+    Own,
+    /// The platform's media engine.
+    Platform,
+}
+
+/// What somebody is in a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallRole {
+    /// Made it and pays.
+    Caller,
+    /// Takes it and earns.
+    Listener,
+}
+
+/// Where a call came from, as one of the two sees it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallDirection {
+    /// One was rung for it.
+    Incoming,
+    /// One made it.
+    Outgoing,
+}
+
+/// How a ring ended without a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RingOutcome {
+    /// The listener declined.
+    Rejected,
+    /// The caller gave up, or one of the two could not talk any more.
+    Cancelled,
+    /// A device rang, and nobody answered.
+    Missed,
+    /// No device rang.
+    Unreachable,
+    /// The call could not begin after it was accepted; nothing was charged.
+    Failed,
+}
+
+/// Why a ring ended without a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RingReason {
+    /// Rejected without another reason.
+    Declined,
+    /// Rejected: the listener cannot talk now.
+    Busy,
+    /// Rejected: the listener will talk at another time.
+    Later,
+    /// Cancelled by the caller.
+    HungUp,
+    /// Cancelled: one of the two keeps the other away.
+    Blocked,
+    /// Cancelled: one of the two was suspended.
+    Suspended,
+    /// Cancelled by an admin.
+    Admin,
+    /// Cancelled: the caller's device gave no sign of life.
+    CallerGone,
+    /// Missed.
+    NoAnswer,
+    /// Unreachable.
+    NotReached,
+    /// Failed: the caller cannot pay the first minute.
+    InsufficientCoins,
+    /// Failed: the two could not be connected.
+    NoMedia,
+    /// Failed: the first minute could not be charged.
+    WalletAway,
+    /// Failed on our side.
+    Server,
+}
+
+/// Why a listener declines a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum DeclineReason {
+    /// No reason.
+    Declined,
+    /// Cannot talk now.
+    Busy,
+    /// Will talk at another time.
+    Later,
+}
+
+/// Why a call has ended.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallEndReason {
+    /// One of the two ended it.
+    HungUp,
+    /// The caller's coins did not pay for the next minute.
+    CoinsEmpty,
+    /// The connection of the two broke off.
+    MediaLost,
+    /// Neither of the two gave a sign of life.
+    Silence,
+    /// An admin ended it.
+    Admin,
+    /// One of the two keeps the other away.
+    Blocked,
+    /// The next minute could not be charged in time, which is our fault.
+    Server,
+}
+
+/// Who ended a call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum CallEnder {
+    /// The caller.
+    Caller,
+    /// The listener.
+    Listener,
+    /// The server.
+    Server,
+    /// An admin.
+    Admin,
+}
+
 /// The payment method of a purchase.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -260,4 +426,8 @@ pub enum SocketError {
     UnknownType,
     /// The subscription would have more than 1000 users.
     TooManyUserIds,
+    /// The call does not ring for the user.
+    CallRefused,
+    /// It could not be done now; the client may send it again.
+    TryAgain,
 }

@@ -1,16 +1,20 @@
 //! Calls, from their start to their end (contract, section 7).
 
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_kit::{Error, Kind};
+use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::{
-    BillMinuteRequest, BillMinuteResponse, CallStatus, CallType, CleanUpRequest, CleanUpResponse,
+    BillMinuteRequest, BillMinuteResponse, CallStatus, CleanUpRequest, CleanUpResponse,
     EmergencyEndCallRequest, EndCallRequest, EndCallResponse, EndReason, StartCallRequest,
     StartCallResponse,
 };
 use utoipa::ToSchema;
 
+use super::time;
+use crate::call_names::{call_type_name, media_name, parse_call_type, parse_media, status_name};
 use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{AdminUser, IdempotencyKey, Json, PathId, is_admin};
 use crate::number::Hundredths;
@@ -27,6 +31,14 @@ pub(super) struct StartBody {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1440)]
     estimated_duration_minutes: Option<i64>,
+    /// Whether the listener's devices ring first: the call begins when the listener accepts it, and nothing is
+    /// paid before.
+    #[serde(default)]
+    ring: Option<bool>,
+    /// Who carries sound and picture; by default the platform where it has an engine and the call rings.
+    #[serde(default)]
+    #[schema(value_type = Option<values::CallMedia>)]
+    media: Option<String>,
 }
 
 impl StartBody {
@@ -36,10 +48,11 @@ impl StartBody {
         idempotency_key: Option<String>,
     ) -> Result<StartCallRequest, Error> {
         let minutes = self.estimated_duration_minutes.map(i32::try_from);
+        let media = self.media.as_deref().map(parse_media).transpose()?;
         Ok(StartCallRequest {
             caller_id,
             listener_id: self.listener_id,
-            call_type: call_type(&self.call_type)?.into(),
+            call_type: parse_call_type(&self.call_type)?.into(),
             estimated_duration_minutes: minutes.transpose().map_err(|_| {
                 Error::invalid(
                     "invalid_estimated_duration",
@@ -47,7 +60,8 @@ impl StartBody {
                 )
             })?,
             idempotency_key,
-            ..StartCallRequest::default()
+            ring: self.ring.unwrap_or_default(),
+            media: media.unwrap_or_default().into(),
         })
     }
 }
@@ -55,6 +69,8 @@ impl StartBody {
 #[derive(Serialize, ToSchema)]
 pub(super) struct StartAnswer {
     call_id: i64,
+    /// The same on all devices of both people; for the call interfaces of phones.
+    call_uuid: String,
     message: &'static str,
     /// The whole minutes that the balance pays for.
     call_duration: i64,
@@ -65,8 +81,12 @@ pub(super) struct StartAnswer {
     #[schema(value_type = values::CallType)]
     call_type: &'static str,
     listener_id: i64,
-    #[schema(value_type = values::CallStatus)]
+    #[schema(value_type = values::StartedStatus)]
     status: &'static str,
+    /// When the ring stops by itself; null unless the call rings.
+    ring_expires_at: Option<DateTime<Utc>>,
+    #[schema(value_type = values::CallMedia)]
+    media: &'static str,
 }
 
 impl TryFrom<StartCallResponse> for StartAnswer {
@@ -75,20 +95,28 @@ impl TryFrom<StartCallResponse> for StartAnswer {
     fn try_from(call: StartCallResponse) -> Result<Self, Error> {
         Ok(Self {
             call_id: call.call_id,
-            message: "Call started",
+            message: match call.status() {
+                CallStatus::Ringing => "Ringing",
+                _ => "Call started",
+            },
             call_duration: call.call_duration_minutes,
             estimated_cost: call.estimated_cost_coins,
             remaining_coins: call.remaining_coins,
             call_type: call_type_name(call.call_type())?,
             listener_id: call.listener_id,
             status: status_name(call.status())?,
+            ring_expires_at: time(call.ring_expires_at),
+            media: media_name(call.media()),
+            call_uuid: call_uuid(call.call_id).to_string(),
         })
     }
 }
 
 /// Start a call.
 ///
-/// The first minute is charged at once, and both users are busy afterwards.
+/// The first minute is charged at once, and both users are busy afterwards. With `ring`, the listener's devices ring
+/// instead, and nothing is charged until the listener accepts. The error `incoming_call` has the member `call_id`: the
+/// call that the other user is ringing for.
 #[utoipa::path(
     post,
     path = "/calls/start",
@@ -97,11 +125,12 @@ impl TryFrom<StartCallResponse> for StartAnswer {
     params(IdempotencyKey),
     responses(
         (status = 200, body = StartAnswer),
-        (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, insufficient_coins, invalid_idempotency_key"),
+        (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, invalid_media, insufficient_coins, invalid_idempotency_key"),
         (status = 403, description = "blocked"),
         (status = 404, description = "listener_not_found"),
-        (status = 409, description = "on_a_call, listener_offline, listener_unavailable, listener_not_verified, call_type_disabled, idempotency_key_in_use"),
+        (status = 409, description = "on_a_call, listener_offline, listener_unavailable, listener_not_verified, call_type_disabled, incoming_call, ring_required, media_unavailable, idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
+        (status = 429, description = "ring_limit"),
     )
 )]
 // The gateway does not retry: without a key, a second attempt could start a second call.
@@ -206,6 +235,10 @@ pub(super) struct EndAnswer {
     remaining_coins: Option<i64>,
     #[schema(value_type = values::CallStatus)]
     status: &'static str,
+    #[schema(value_type = Option<values::CallEndReason>)]
+    end_reason: Option<String>,
+    #[schema(value_type = Option<values::CallEnder>)]
+    ended_by: Option<String>,
 }
 
 impl TryFrom<EndCallResponse> for EndAnswer {
@@ -222,13 +255,16 @@ impl TryFrom<EndCallResponse> for EndAnswer {
             listener_money_earned: Hundredths(call.listener_paise_earned),
             remaining_coins: call.remaining_coins,
             status: status_name(call.status())?,
+            end_reason: call.end_reason,
+            ended_by: call.ended_by,
         })
     }
 }
 
 /// End a call.
 ///
-/// Either user may end it. The answer is the receipt; a repeated request receives the same one.
+/// Either user may end it. The answer is the receipt; a repeated request receives the same one. A call that rings is
+/// cancelled by its caller or rejected by its listener.
 #[utoipa::path(
     post,
     path = "/calls/end",
@@ -354,38 +390,6 @@ pub(super) async fn clean_up_calls(
 ) -> Result<Json<CleanUpAnswer>> {
     let cleaned = calls.clean_up(CleanUpRequest {}).await?.into_inner();
     Ok(Json(cleaned.into()))
-}
-
-pub(super) fn call_type(name: &str) -> Result<CallType, Error> {
-    match name {
-        "audio" => Ok(CallType::Audio),
-        "video" => Ok(CallType::Video),
-        _ => Err(Error::invalid(
-            "invalid_call_type",
-            "call_type must be audio or video.",
-        )),
-    }
-}
-
-pub(super) fn call_type_name(call_type: CallType) -> Result<&'static str, Error> {
-    match call_type {
-        CallType::Audio => Ok("audio"),
-        CallType::Video => Ok("video"),
-        CallType::Unspecified => Err(Error::internal("a call has no type")),
-    }
-}
-
-pub(super) fn status_name(status: CallStatus) -> Result<&'static str, Error> {
-    match status {
-        CallStatus::Ongoing => Ok("ongoing"),
-        CallStatus::Completed => Ok("completed"),
-        CallStatus::Dropped => Ok("dropped"),
-        CallStatus::Cancelled => Ok("cancelled"),
-        CallStatus::Ringing => Ok("ringing"),
-        CallStatus::Connecting => Ok("connecting"),
-        CallStatus::Unanswered => Ok("unanswered"),
-        CallStatus::Unspecified => Err(Error::internal("a call has no status")),
-    }
 }
 
 fn end_reason(name: Option<&str>) -> Result<EndReason, Error> {

@@ -12,8 +12,8 @@ use talktime_proto::calls::v1::{
 use talktime_proto::profile::v1::{ListListenersRequest, ListListenersResponse};
 use utoipa::{IntoParams, ToSchema};
 
-use super::calls::{call_type, call_type_name, status_name};
 use super::time;
+use crate::call_names::{call_type_name, parse_call_type, status_name};
 use crate::clients::{CallsClient, PresenceHealth, ProfileClient};
 use crate::extract::{Json, PathId, Query};
 use crate::number::Hundredths;
@@ -42,6 +42,12 @@ struct CallBody {
     listener_money_earned: Hundredths,
     #[schema(value_type = values::CallStatus)]
     status: &'static str,
+    /// Null while the call is on, and of calls that ended before this was kept.
+    #[schema(value_type = Option<values::CallEndReason>)]
+    end_reason: Option<String>,
+    /// Null like the reason.
+    #[schema(value_type = Option<values::CallEnder>)]
+    ended_by: Option<String>,
     caller_username: String,
     listener_username: String,
     created_at: Option<DateTime<Utc>>,
@@ -65,6 +71,8 @@ impl TryFrom<Call> for CallBody {
             user_money_spend: Hundredths(call.user_money_spend_paise),
             listener_money_earned: Hundredths(call.listener_paise_earned),
             status: status_name(call.status())?,
+            end_reason: call.end_reason,
+            ended_by: call.ended_by,
             caller_username: call.caller_username,
             listener_username: call.listener_username,
             created_at: time(call.created_at),
@@ -123,7 +131,11 @@ pub(super) async fn list_calls(
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<HistoryAnswer>> {
     let page = PageRequest::new(query.page, query.per_page)?;
-    let call_type = query.call_type.as_deref().map(call_type).transpose()?;
+    let call_type = query
+        .call_type
+        .as_deref()
+        .map(parse_call_type)
+        .transpose()?;
     let status = query.status.as_deref().map(status).transpose()?;
     let request = ListCallsRequest {
         user_id: current_user.user_id,

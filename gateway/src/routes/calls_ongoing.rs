@@ -8,8 +8,8 @@ use talktime_kit::{Error, Kind};
 use talktime_proto::calls::v1::{CallStatus, GetOngoingRequest, OngoingCall};
 use utoipa::ToSchema;
 
-use super::calls::{call_type_name, status_name};
 use super::time;
+use crate::call_names::{call_type_name, status_name};
 use crate::clients::CallsClient;
 use crate::config::CompatibilityConfig;
 use crate::extract::Json;

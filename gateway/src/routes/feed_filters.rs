@@ -5,7 +5,7 @@ use talktime_kit::Error;
 use talktime_proto::profile::v1::{ListListenersRequest, ListenerSort};
 use utoipa::{IntoParams, ToSchema};
 
-use super::calls;
+use crate::call_names;
 use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{CallType, Sex};
 use crate::paging::PageRequest;
@@ -128,7 +128,7 @@ fn parse_sex(text: Option<&str>) -> Result<Option<String>, Error> {
 
 fn parse_call_type(text: Option<&str>) -> Result<Option<String>, Error> {
     if let Some(text) = text {
-        calls::call_type(text)?;
+        call_names::parse_call_type(text)?;
     }
     Ok(text.map(str::to_owned))
 }

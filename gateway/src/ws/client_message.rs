@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::close::{Refusal, SessionEnd};
 use super::message::{Failure, Subscription};
 use super::reader::SUBSCRIBED_MAX;
+use super::ring_acknowledgement::RingConfirmation;
 
 /// Longest message that a client may send.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -32,6 +33,11 @@ pub(super) const TOO_MANY_USER_IDS: Failure<'static> = Failure {
     message: "A subscription has at most 1000 users.",
 };
 
+pub(super) const INVALID_CALL_ID: Failure<'static> = Failure {
+    code: "INVALID_MESSAGE",
+    message: "data.call_id is the id of a call.",
+};
+
 /// A message from a client.
 #[derive(Deserialize)]
 pub(super) struct ClientMessage<'a> {
@@ -45,6 +51,12 @@ impl ClientMessage<'_> {
     pub(super) fn user_ids(&self) -> Option<Vec<i64>> {
         let subscription = serde_json::from_str::<Subscription>(self.data?.get()).ok()?;
         (subscription.user_ids.len() <= SUBSCRIBED_MAX).then_some(subscription.user_ids)
+    }
+
+    /// Returns the `call_id` of a confirmation; `None` if it is missing or invalid.
+    pub(super) fn call_id(&self) -> Option<i64> {
+        let confirmation = serde_json::from_str::<RingConfirmation>(self.data?.get()).ok()?;
+        Some(confirmation.call_id)
     }
 }
 

@@ -10,6 +10,7 @@ use super::connection_slots::ConnectionSlots;
 use super::snapshot::SnapshotLoader;
 use super::stream_state::StreamState;
 use super::viewer_registry::ViewerHandle;
+use crate::clients::CallsClient;
 use crate::config::SocketsConfig;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::token::{CurrentUser, TokenVerifier};
@@ -20,6 +21,7 @@ pub(super) struct SocketContext {
     pub(super) slots: ConnectionSlots,
     pub(super) snapshots: SnapshotLoader,
     pub(super) heartbeats: HeartbeatForwarder,
+    pub(super) calls: CallsClient,
     pub(super) lifecycle: Lifecycle,
     pub(super) clock: Clock,
     pub(super) timeouts: SocketTimeouts,

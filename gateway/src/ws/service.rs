@@ -19,7 +19,7 @@ use super::context::{Admitted, SocketContext, SocketTimeouts};
 use super::refusal_limit::{ClientKey, RefusalLimit};
 use super::snapshot::SnapshotLoader;
 use super::upgrade_request::{BEARER, UpgradeRequest};
-use crate::clients::{CallsClient, PresenceClient};
+use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::config::SocketsConfig;
 use crate::extract::ClientAddress;
 use crate::heartbeats::HeartbeatForwarder;
@@ -53,6 +53,7 @@ impl SocketService {
         slots: ConnectionSlots,
         presence: PresenceClient,
         calls: CallsClient,
+        profile: ProfileClient,
         heartbeats: HeartbeatForwarder,
         lifecycle: Lifecycle,
         clock: Clock,
@@ -61,7 +62,8 @@ impl SocketService {
         let context = SocketContext {
             tokens,
             slots,
-            snapshots: SnapshotLoader::new(presence, calls),
+            snapshots: SnapshotLoader::new(presence, calls.clone(), profile),
+            calls,
             heartbeats,
             lifecycle,
             clock,

@@ -10,14 +10,15 @@ use tokio::time::{Instant, interval_at, timeout};
 
 use super::channel::Channel;
 use super::client_message::{
-    ClientMessage, INVALID_USER_IDS, MessageRate, NOT_A_MESSAGE, TOO_MANY_USER_IDS, UNKNOWN_TYPE,
-    check_received,
+    ClientMessage, INVALID_CALL_ID, INVALID_USER_IDS, MessageRate, NOT_A_MESSAGE,
+    TOO_MANY_USER_IDS, UNKNOWN_TYPE, check_received,
 };
 use super::close::SessionEnd;
 use super::context::{Admitted, SocketContext};
 use super::guards::SessionGuards;
 use super::message::{Empty, Hello, Outgoing, Subscribed};
 use super::reader::{ChannelReader, ReaderStart, ResumeRequest};
+use super::ring_acknowledgement::acknowledge_ring;
 
 /// Messages that are written together.
 const BATCH_MAX: usize = 64;
@@ -90,7 +91,7 @@ impl SocketSession {
     async fn send_hello(&mut self) -> Result<(), SessionEnd> {
         let snapshot = if self.start == ReaderStart::NeedsSnapshot {
             let snapshots = &self.context.snapshots;
-            let loaded = snapshots.load(self.channel, self.user_id, &mut self.reader);
+            let loaded = snapshots.load(self.channel, self.guards.current_user(), &mut self.reader);
             Some(loaded.await.map_err(|_| SessionEnd::TryAgain)?)
         } else {
             None
@@ -141,13 +142,13 @@ impl SocketSession {
         };
         self.rate.record_message(now)?;
         let answer = match serde_json::from_str::<ClientMessage<'_>>(text) {
-            Ok(message) => self.answer(&message),
+            Ok(message) => self.answer(&message).await,
             Err(_) => self.text("error", NOT_A_MESSAGE),
         };
         self.send_texts(vec![answer]).await
     }
 
-    fn answer(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
+    async fn answer(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
         match message.r#type.as_str() {
             // Counts as a heartbeat, so that an app with a socket need not send any other.
             "ping" => {
@@ -160,6 +161,7 @@ impl SocketSession {
             }
             "subscribe" if self.channel.is_public() => self.subscribe(message),
             "unsubscribe" if self.channel.is_public() => self.unsubscribe(message),
+            "ringing" if self.channel == Channel::Calls => self.confirm_ring(message).await,
             _ => self.text("error", UNKNOWN_TYPE),
         }
     }
@@ -187,6 +189,16 @@ impl SocketSession {
         }
         self.reader.unsubscribe(user_ids);
         self.subscribed()
+    }
+
+    async fn confirm_ring(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
+        let Some(call_id) = message.call_id() else {
+            return self.text("error", INVALID_CALL_ID);
+        };
+        match acknowledge_ring(&self.context.calls, self.user_id, call_id).await {
+            Ok(response) => self.text("ringing_response", response),
+            Err(failure) => self.text("error", failure),
+        }
     }
 
     fn subscribed(&self) -> Utf8Bytes {

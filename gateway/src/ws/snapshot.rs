@@ -17,8 +17,10 @@ use super::channel::Channel;
 use super::message::{Status, json};
 use super::reader::ChannelReader;
 use super::stream_state::StreamState;
-use crate::clients::{CallsClient, PresenceClient};
+use crate::call_state::{CallStateAnswer, load_ring_state};
+use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::openapi::values;
+use crate::token::CurrentUser;
 
 /// Users in a snapshot. A client that shows others reads them with `GET /users/presence`.
 const USERS_MAX: i32 = 1_000;
@@ -29,6 +31,7 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 pub(super) struct SnapshotLoader {
     presence: PresenceClient,
     calls: CallsClient,
+    profile: ProfileClient,
     online_listeners: Mutex<Option<OnlineUsers>>,
     online_users: Mutex<Option<OnlineUsers>>,
 }
@@ -62,6 +65,9 @@ pub(super) struct CallSnapshot {
     /// Null when the user is not in a call.
     #[schema(required)]
     call: Option<OngoingCallData>,
+    /// The call that rings or connects; null when there is none.
+    #[schema(required)]
+    ring: Option<CallStateAnswer>,
 }
 
 /// An ongoing call.
@@ -95,10 +101,15 @@ pub(super) struct NotificationsSnapshot {
 }
 
 impl SnapshotLoader {
-    pub(super) fn new(presence: PresenceClient, calls: CallsClient) -> Self {
+    pub(super) fn new(
+        presence: PresenceClient,
+        calls: CallsClient,
+        profile: ProfileClient,
+    ) -> Self {
         Self {
             presence,
             calls,
+            profile,
             online_listeners: Mutex::default(),
             online_users: Mutex::default(),
         }
@@ -108,7 +119,7 @@ impl SnapshotLoader {
     pub(super) async fn load(
         &self,
         channel: Channel,
-        user_id: i64,
+        current_user: &CurrentUser,
         reader: &mut ChannelReader,
     ) -> Result<Box<RawValue>, Error> {
         match channel {
@@ -122,7 +133,7 @@ impl SnapshotLoader {
                     is_complete: online.is_complete,
                 }))
             }
-            Channel::Calls => self.load_call(user_id).await,
+            Channel::Calls => self.load_call(current_user).await,
             Channel::Notifications => Ok(raw(&NotificationsSnapshot { is_complete: false })),
         }
     }
@@ -168,14 +179,16 @@ impl SnapshotLoader {
         Ok(shared.insert(fresh).clone())
     }
 
-    async fn load_call(&self, user_id: i64) -> Result<Box<RawValue>, Error> {
+    async fn load_call(&self, current_user: &CurrentUser) -> Result<Box<RawValue>, Error> {
+        let user_id = current_user.user_id;
         let ongoing = retry_idempotent(|| {
             let mut calls = self.calls.clone();
             async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
-        })
-        .await?;
+        });
+        let ringing = load_ring_state(&self.calls, &self.profile, current_user);
+        let (ongoing, ring) = tokio::try_join!(ongoing, ringing)?;
         let call = ongoing.call.as_ref().map(OngoingCallData::of);
-        Ok(raw(&CallSnapshot { call }))
+        Ok(raw(&CallSnapshot { call, ring }))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use talktime_proto::calls::call_uuid;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::number::Hundredths;
 use crate::openapi::values;
@@ -12,6 +14,9 @@ use crate::openapi::values;
 #[schema(as = Call)]
 pub(super) struct CallMessage<'a> {
     pub(super) call_id: i64,
+    /// The same on all devices of both parties; for the call interfaces of phones.
+    #[schema(value_type = String)]
+    pub(super) call_uuid: Uuid,
     /// The caller.
     pub(super) user_id: i64,
     pub(super) listener_id: i64,
@@ -39,6 +44,14 @@ pub(super) struct CallMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) listener_money_earned: Option<Hundredths>,
+    /// Why the call has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::CallEndReason, required = false)]
+    pub(super) end_reason: Option<&'a str>,
+    /// Who has ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = values::CallEnder, required = false)]
+    pub(super) ended_by: Option<&'a str>,
 }
 
 impl<'a> CallMessage<'a> {
@@ -51,6 +64,7 @@ impl<'a> CallMessage<'a> {
     ) -> Self {
         Self {
             call_id,
+            call_uuid: call_uuid(call_id),
             user_id,
             listener_id,
             call_type,

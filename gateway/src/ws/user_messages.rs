@@ -4,6 +4,7 @@
 use axum::extract::ws::Utf8Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use talktime_proto::calls::call_uuid;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, Event, PaymentReversed, WithdrawalUpdated};
 
@@ -24,7 +25,7 @@ pub(super) struct UserMessage {
 }
 
 /// Writes the messages of one event.
-struct MessageWriter {
+pub(super) struct MessageWriter {
     happened_at: DateTime<Utc>,
     seq: u64,
     messages: Vec<UserMessage>,
@@ -40,6 +41,7 @@ pub(super) fn user_messages(event: &Event, seq: u64) -> Vec<UserMessage> {
     };
     if let Some(kind) = &event.kind {
         writer.write_call(kind);
+        writer.write_ring(kind);
         writer.write_list_change(kind);
         writer.write_verification(kind);
         writer.write_photo_review(kind);
@@ -50,7 +52,13 @@ pub(super) fn user_messages(event: &Event, seq: u64) -> Vec<UserMessage> {
 }
 
 impl MessageWriter {
-    fn write(&mut self, channel: Channel, user_id: i64, r#type: &str, data: impl Serialize) {
+    pub(super) fn write(
+        &mut self,
+        channel: Channel,
+        user_id: i64,
+        r#type: &str,
+        data: impl Serialize,
+    ) {
         let text = Outgoing {
             r#type,
             data,
@@ -65,7 +73,7 @@ impl MessageWriter {
         });
     }
 
-    fn notify(&mut self, user_id: i64, r#type: &str, data: impl Serialize) {
+    pub(super) fn notify(&mut self, user_id: i64, r#type: &str, data: impl Serialize) {
         self.write(Channel::Notifications, user_id, r#type, data);
     }
 
@@ -107,6 +115,7 @@ impl MessageWriter {
     fn write_call_ended(&mut self, call: &CallEnded) {
         let message = CallMessage {
             call_id: call.call_id,
+            call_uuid: call_uuid(call.call_id),
             user_id: call.user_id,
             listener_id: call.listener_id,
             call_type: &call.call_type,
@@ -116,6 +125,8 @@ impl MessageWriter {
             minute: Some(call.duration_minutes),
             duration_seconds: Some(call.duration_seconds),
             listener_money_earned: Some(Hundredths(call.listener_paise_earned)),
+            end_reason: non_empty(&call.end_reason),
+            ended_by: non_empty(&call.ended_by),
         };
         self.notify_parties("call_ended", message);
     }
@@ -264,6 +275,11 @@ impl MessageWriter {
     }
 }
 
+/// Events of older replicas have empty texts in new fields.
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -297,7 +313,7 @@ mod tests {
             coins_spent: 20,
             remaining_coins: 280,
         }));
-        let common = json!({"call_id": 3, "user_id": 1, "listener_id": 2, "call_type": "audio",
+        let common = json!({"call_id": 3, "call_uuid": call_uuid(3).to_string(), "user_id": 1, "listener_id": 2, "call_type": "audio",
                             "status": "ongoing", "minute": 2, "coins_spent": 20});
         let mut for_caller = common.clone();
         for_caller["remaining_coins"] = 280.into();

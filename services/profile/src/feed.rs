@@ -48,7 +48,7 @@ pub struct ListenerPage {
 pub struct FeedStats {
     pub total: i64,
     pub online: i64,
-    /// Listeners who are online and busy.
+    /// Listeners who are online, and busy or taking no calls.
     pub busy: i64,
     /// Listeners who are online, not busy and taking calls.
     pub available: i64,

@@ -6,6 +6,8 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::super::channel::Channel;
 use super::super::message::{Empty, Failure, Hello, Status, Subscribed, Subscription};
+use super::super::ring_acknowledgement::{RingConfirmation, RingResponse};
+use super::super::ring_message_data::{CallsPausedMessage, RingMessage};
 use super::super::snapshot::{CallSnapshot, NotificationsSnapshot, OnlineUsersSnapshot};
 use super::super::user_message_data::{
     BalanceMessage, BlockMessage, CallMessage, DataExportMessage, FavoriteListChange,
@@ -48,21 +50,21 @@ impl MessageDescription {
     pub(super) fn is_sent_by_clients(&self) -> bool {
         matches!(
             self.r#type,
-            "ping" | "heartbeat" | "subscribe" | "unsubscribe"
+            "ping" | "heartbeat" | "subscribe" | "unsubscribe" | "ringing"
         )
     }
 
     pub(super) fn is_answer(&self) -> bool {
         matches!(
             self.r#type,
-            "pong" | "heartbeat_response" | "subscribed" | "error"
+            "pong" | "heartbeat_response" | "subscribed" | "ringing_response" | "error"
         )
     }
 
     fn required_fields(&self) -> &'static [&'static str] {
         match self.r#type {
             "ping" | "heartbeat" | "unsubscribe" => &["type"],
-            "subscribe" => &["type", "data"],
+            "subscribe" | "ringing" => &["type", "data"],
             _ => &["type", "data", "timestamp", "seq"],
         }
     }
@@ -109,7 +111,10 @@ pub(super) fn all_messages(channel: Channel) -> Vec<MessageDescription> {
     messages.extend(match channel {
         Channel::Feed => feed_messages(),
         Channel::Presence => presence_messages(),
-        Channel::Calls => call_messages(),
+        Channel::Calls => [ring_confirmation_messages(), call_messages()]
+            .into_iter()
+            .flatten()
+            .collect(),
         Channel::Notifications => notification_messages(),
     });
     messages
@@ -202,8 +207,37 @@ fn presence_messages() -> Vec<MessageDescription> {
     ]
 }
 
+fn ring_confirmation_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<RingConfirmation>(
+            "ringing",
+            "A device of the listener rings. Without such a confirmation the ring ends after some seconds.",
+        ),
+        MessageDescription::new::<RingResponse>(
+            "ringing_response",
+            "The answer to `ringing`: whether the device may go on ringing.",
+        ),
+    ]
+}
+
 pub(super) fn call_messages() -> Vec<MessageDescription> {
     vec![
+        MessageDescription::new::<RingMessage<'_>>(
+            "call_ringing",
+            "A call rings. Nothing is paid before the listener accepts it.",
+        ),
+        MessageDescription::new::<RingMessage<'_>>(
+            "call_reached",
+            "A device of the listener rings. Only the caller receives it.",
+        ),
+        MessageDescription::new::<RingMessage<'_>>(
+            "call_accepted",
+            "The listener has accepted a call. Its other devices stop ringing.",
+        ),
+        MessageDescription::new::<RingMessage<'_>>(
+            "call_unanswered",
+            "A ring has ended without a call, and nothing was paid.",
+        ),
         MessageDescription::new::<CallMessage<'_>>(
             "call_started",
             "A call began, and its first minute was charged.",
@@ -238,6 +272,11 @@ pub(super) fn notification_messages() -> Vec<MessageDescription> {
         MessageDescription::new::<BlockMessage<'_>>(
             "user_unblocked",
             "The current user unblocked a user.",
+        ),
+        MessageDescription::new::<CallsPausedMessage<'_>>(
+            "calls_paused",
+            "Several rings in a row went unanswered, so the current listener takes no calls until they say \
+             otherwise.",
         ),
         MessageDescription::new::<ReviewMessage<'_>>(
             "verification_reviewed",

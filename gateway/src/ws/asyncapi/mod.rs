@@ -125,7 +125,7 @@ fn channel_description(channel: Channel) -> &'static str {
         }
         Channel::Presence => "Changes of all users' statuses.",
         Channel::Calls => {
-            "The calls of the current user. Both parties receive a message about each minute."
+            "The calls of the current user, from the ring on. Both parties receive a message about each minute."
         }
         Channel::Notifications => {
             "Changes that concern only the current user: favourites, blocks, verification and money."

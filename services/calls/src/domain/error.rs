@@ -325,7 +325,7 @@ impl CallError {
             }
             Self::RingOver { outcome, status } => {
                 let outcome = outcome.map(|outcome| ("outcome", outcome.name()));
-                let status = status.map(|status| ("status", status.name()));
+                let status = status.map(|status| ("call_status", status.name()));
                 let facts = outcome.into_iter().chain(status);
                 facts.fold(error, |error, (name, word)| error.with_member(name, word))
             }

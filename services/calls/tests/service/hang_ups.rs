@@ -3,9 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallStatus};
 use talktime_calls::domain::ending::{EndReason, EndedBy};
-use talktime_calls::domain::steps::{
-    self, BillingDecision, CallEnding, ChargeOutcome, EndCause, SagaLimits,
-};
+use talktime_calls::domain::limits::SagaLimits;
+use talktime_calls::domain::steps::{self, BillingDecision, CallEnding, ChargeOutcome, EndCause};
 
 use crate::model::{MINUTE_SECS, ModelRows};
 

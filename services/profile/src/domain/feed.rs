@@ -132,7 +132,7 @@ pub struct GroupCount {
     pub dimension: String,
     pub listeners: i64,
     pub online: i64,
-    /// Listeners who are online and busy.
+    /// Listeners who are online, and busy or taking no calls.
     pub busy: i64,
     /// Listeners who are online, not busy and taking calls.
     pub available: i64,

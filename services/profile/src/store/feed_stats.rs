@@ -19,7 +19,7 @@ pub async fn count_groups(
                      ELSE 'all' END AS dimension,
                 count(*) AS listeners,
                 count(*) FILTER (WHERE f.is_online) AS online,
-                count(*) FILTER (WHERE f.is_online AND f.is_busy) AS busy,
+                count(*) FILTER (WHERE f.availability = 1) AS busy,
                 count(*) FILTER (WHERE f.availability = 2) AS available,
                 coalesce(sum(f.rating_key), 0)::bigint AS rating_sum,
                 count(*) FILTER (WHERE f.rating_key > 0) AS rated

@@ -59,7 +59,7 @@ async fn a_listener_who_pauses_calls_is_online_and_not_available() {
     let stats = Request::new(pb::GetFeedStatsRequest {});
     let stats = into_result(profile.api.get_feed_stats(stats).await).expect("counted");
     let counts = (stats.online_listeners, stats.busy_listeners);
-    assert_eq!((counts, stats.available_listeners), ((2, 0), 1));
+    assert_eq!((counts, stats.available_listeners), ((2, 1), 1));
 
     profile.apply_event(2, online(paused, true)).await;
     assert_eq!(list_page(&profile, first_page(0)).await.available_count, 2);

@@ -23,7 +23,7 @@ pub(crate) struct EventRecorder {
 /// The ids of the demo, by which its events are recognized.
 pub(crate) struct DemoIds {
     pub(crate) user_ids: [i64; 2],
-    pub(crate) call_id: i64,
+    pub(crate) call_ids: [i64; 2],
 }
 
 /// The user or call that an event is about.
@@ -90,7 +90,7 @@ impl DemoIds {
     fn include(&self, kind: &Kind) -> bool {
         match find_owner(kind) {
             EventOwner::User(user_id) => self.user_ids.contains(&user_id),
-            EventOwner::Call(call_id) => call_id == self.call_id,
+            EventOwner::Call(call_id) => self.call_ids.contains(&call_id),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The demo at the end of `cargo dev up`: one paid call, step by step, through the public API.
+//! The demo at the end of `cargo dev up`: a missed call and a paid one, step by step, through the
+//! public API.
 //!
 //! Reads `GATEWAY_URL`, `REDIS_URL`, `NATS_URL` and `MINUTE_SECS` (see `cargo dev env`). Ends with exit code 1
 //! and a message if a step fails or the numbers do not add up.

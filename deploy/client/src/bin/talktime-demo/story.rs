@@ -25,13 +25,16 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 const RECHARGE_RUPEES: u32 = 150;
 const RECHARGE_COINS: i64 = 300;
 
-/// Events of every call that is paid and ended.
-const EVENTS: [&str; 7] = [
+/// Events of a call that rings and is missed, and of one that is accepted, paid and ended.
+const EVENTS: [&str; 10] = [
     "events.profile.user_registered",
     "events.presence.status_changed",
     "events.wallet.coins_added",
     "events.wallet.charged",
     "events.wallet.earned",
+    "events.calls.call_ringing",
+    "events.calls.call_unanswered",
+    "events.calls.call_accepted",
     "events.calls.call_started",
     "events.calls.call_ended",
 ];
@@ -43,9 +46,11 @@ struct DemoSetup {
     listener: AppUser,
     /// Socket of the caller on `/ws/presence`.
     socket: AppSocket,
+    /// Socket of the listener's phone on `/ws/calls`.
+    phone: AppSocket,
 }
 
-/// A started call.
+/// A call that the listener has accepted.
 struct DemoCall {
     call_id: i64,
     coins_per_minute: i64,
@@ -55,13 +60,14 @@ struct DemoCall {
 pub(crate) async fn run_demo(settings: &DemoSettings) -> Result<()> {
     let recorder = EventRecorder::subscribe(&settings.nats_url).await?;
     let mut setup = prepare_users(settings).await?;
-    let call = start_call(&mut setup).await?;
+    let missed_call_id = miss_call(&mut setup).await?;
+    let call = accept_call(&mut setup).await?;
     let minutes = wait_for_minutes(&setup, &call, settings.minute_secs).await?;
     end_call(&mut setup, &call, minutes).await?;
 
     let ids = DemoIds {
         user_ids: [setup.caller.user_id, setup.listener.user_id],
-        call_id: call.call_id,
+        call_ids: [missed_call_id, call.call_id],
     };
     let events = recorder.collect(&ids, &EVENTS).await?;
     print_step(
@@ -78,7 +84,7 @@ fn print_step(name: &str, result: &str) {
     println!("  {name:<10}  {result}");
 }
 
-/// Signs up both users, recharges, finds the listener in the feed and opens the socket.
+/// Signs up both users, recharges, finds the listener in the feed and opens the sockets.
 async fn prepare_users(settings: &DemoSettings) -> Result<DemoSetup> {
     let app = ApiClient::new(&settings.gateway_url)?;
     let inbox = OtpInbox::connect(&settings.redis_url).await?;
@@ -96,12 +102,21 @@ async fn prepare_users(settings: &DemoSettings) -> Result<DemoSetup> {
     let mut socket = app.connect_socket("/ws/presence", &caller).await?;
     let hello = socket.receive_type("hello", VISIBLE_WITHIN).await?;
     ensure!(hello["data"]["epoch"].is_string(), "the hello has no epoch");
-    print_step("socket", &format!("{} opens /ws/presence", caller.username));
+    let mut phone = app.connect_socket("/ws/calls", &listener).await?;
+    phone.receive_type("hello", VISIBLE_WITHIN).await?;
+    print_step(
+        "sockets",
+        &format!(
+            "{} opens /ws/presence, {} opens /ws/calls",
+            caller.username, listener.username
+        ),
+    );
     Ok(DemoSetup {
         app,
         caller,
         listener,
         socket,
+        phone,
     })
 }
 
@@ -155,30 +170,87 @@ async fn find_in_feed(
     Ok(())
 }
 
-async fn start_call(setup: &mut DemoSetup) -> Result<DemoCall> {
+/// Rings the listener until the phone rings. Returns the id of the call.
+async fn ring_phone(setup: &mut DemoSetup) -> Result<i64> {
+    let DemoSetup {
+        app,
+        caller,
+        listener,
+        phone,
+        ..
+    } = setup;
+    let ring = app
+        .ring_listener(caller, listener, "audio")
+        .await?
+        .into_body()?;
+    let call_id = integer_field(&ring, "call_id")?;
+    let is_it = |message: &Value| {
+        message["type"] == "call_ringing" && message["data"]["call_id"] == call_id
+    };
+    phone
+        .receive_matching("ring", VISIBLE_WITHIN, is_it)
+        .await?;
+    app.acknowledge_ring(listener, call_id).await?.into_body()?;
+    let result = format!(
+        "audio call {call_id}: the phone of {} rings; nothing is paid",
+        listener.username
+    );
+    print_step("ring", &result);
+    Ok(call_id)
+}
+
+/// Rings and gives up. The listener finds the call among the missed ones, and nobody pays for it.
+async fn miss_call(setup: &mut DemoSetup) -> Result<i64> {
+    let before = load_coins(&setup.app, &setup.caller).await?;
+    let call_id = ring_phone(setup).await?;
     let DemoSetup {
         app,
         caller,
         listener,
         socket,
+        ..
     } = setup;
-    let before = load_coins(app, caller).await?;
-    let started = app
-        .start_call(caller, listener, "audio")
-        .await?
-        .into_body()?;
-    let call_id = integer_field(&started, "call_id")?;
-    let remaining = integer_field(&started, "remaining_coins")?;
-    ensure_equal(
-        "coins after the start",
-        load_coins(app, caller).await?,
-        remaining,
-    )?;
+    expect_status(socket, listener, true).await?;
+    app.cancel_call(caller, call_id).await?.into_body()?;
+    expect_status(socket, listener, false).await?;
+    let after = load_coins(app, caller).await?;
+    ensure_equal("coins after the missed call", after, before)?;
+    let missed = app.list_missed_calls(listener).await?.into_body()?;
+    ensure!(
+        missed["calls"][0]["call_id"] == call_id && missed["unseen_count"] == 1,
+        "the list of missed calls is wrong: {missed}"
+    );
+    let result = format!(
+        "{} gives up; {} has a missed call; still {after} coins",
+        caller.username, listener.username
+    );
+    print_step("missed", &result);
+    Ok(call_id)
+}
+
+/// Rings again. The listener accepts, and the first minute is paid.
+async fn accept_call(setup: &mut DemoSetup) -> Result<DemoCall> {
+    let before = load_coins(&setup.app, &setup.caller).await?;
+    let call_id = ring_phone(setup).await?;
+    let DemoSetup {
+        app,
+        caller,
+        listener,
+        socket,
+        ..
+    } = setup;
+    let ringing = load_coins(app, caller).await?;
+    ensure_equal("coins while the call rings", ringing, before)?;
+    app.accept_call(listener, call_id).await?.into_body()?;
+    let remaining = load_coins(app, caller).await?;
     let coins_per_minute = before - remaining;
     ensure!(coins_per_minute > 0, "the first minute cost nothing");
     print_step(
         "call",
-        &format!("audio call {call_id} starts; coins {before} -> {remaining}: minute 1 is paid"),
+        &format!(
+            "{} accepts; coins {before} -> {remaining}: minute 1 is paid",
+            listener.username
+        ),
     );
     expect_status(socket, listener, true).await?;
     print_step(
@@ -224,6 +296,7 @@ async fn end_call(setup: &mut DemoSetup, call: &DemoCall, minutes_min: i64) -> R
         caller,
         listener,
         socket,
+        ..
     } = setup;
     let receipt = app.end_call(caller, call.call_id).await?.into_body()?;
     let minutes = integer_field(&receipt, "duration_minutes")?;

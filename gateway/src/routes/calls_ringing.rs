@@ -1,0 +1,468 @@
+//! Calls that ring: what the two people do until the call is accepted, and what became of it.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use talktime_kit::Error;
+use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::calls::call_uuid;
+use talktime_proto::calls::v1::{
+    AcceptCallRequest, AcceptCallResponse, AcknowledgeRingRequest, CallDirection,
+    CancelCallRequest, DeclineCallRequest, DeclineReason, ListUnansweredRequest, UnansweredCall,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::time;
+use crate::call_names::{call_type_name, media_name, status_name};
+use crate::call_state::{CallStateAnswer, load_call_state};
+use crate::clients::{CallsClient, ProfileClient};
+use crate::extract::{Json, OptionalJson, PathId, Query};
+use crate::openapi::values;
+use crate::paging::{PageRequest, Pagination};
+use crate::peer_profiles::{PeerAnswer, PeerProfiles};
+use crate::problem::Result;
+use crate::token::CurrentUser;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct AcceptAnswer {
+    call_id: i64,
+    call_uuid: String,
+    #[schema(value_type = values::AcceptedStatus)]
+    status: &'static str,
+    accepted_at: Option<DateTime<Utc>>,
+    #[schema(value_type = values::CallMedia)]
+    media: &'static str,
+    #[schema(value_type = values::CallType)]
+    call_type: &'static str,
+    caller: PeerAnswer,
+}
+
+impl AcceptAnswer {
+    fn new(accepted: AcceptCallResponse, profiles: &PeerProfiles) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: accepted.call_id,
+            status: status_name(accepted.status())?,
+            accepted_at: time(accepted.accepted_at),
+            media: media_name(accepted.media()),
+            call_type: call_type_name(accepted.call_type())?,
+            caller: profiles.describe(accepted.caller_id, accepted.caller_username),
+            call_uuid: call_uuid(accepted.call_id).to_string(),
+        })
+    }
+}
+
+/// Accept a call that rings.
+///
+/// Only the listener may accept it. The first minute is charged and the call begins. A repeated request of the same
+/// session receives the same answer; requests of other sessions receive `accepted_elsewhere`. The error `ring_over`
+/// has the member `outcome` if the ring has ended, or `call_status` if the call goes on.
+#[utoipa::path(
+    post,
+    path = "/calls/{call_id}/accept",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = AcceptAnswer),
+        (status = 403, description = "not_the_listener"),
+        (status = 404, description = "call_not_found"),
+        (status = 409, description = "ring_over, accepted_elsewhere, caller_out_of_coins"),
+        (status = 503, description = "call_not_started"),
+    )
+)]
+pub(super) async fn accept_call(
+    State(calls): State<CallsClient>,
+    State(profile): State<ProfileClient>,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
+) -> Result<Json<AcceptAnswer>> {
+    let request = AcceptCallRequest {
+        call_id,
+        user_id: current_user.user_id,
+        session_id: current_user.session_id,
+    };
+    let accepted = retry_idempotent(|| {
+        let (mut calls, request) = (calls.clone(), request.clone());
+        async move { calls.accept_call(request).await }
+    })
+    .await?;
+    let profiles = PeerProfiles::load_best_effort(&profile, vec![accepted.caller_id]).await;
+    Ok(Json(AcceptAnswer::new(accepted, &profiles)?))
+}
+
+#[derive(eserde::Deserialize, ToSchema)]
+pub(super) struct RejectBody {
+    #[serde(default)]
+    /// `declined` by default.
+    #[schema(value_type = Option<values::DeclineReason>)]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RejectAnswer {
+    call_id: i64,
+    #[schema(value_type = values::RingOutcome)]
+    outcome: String,
+    #[schema(value_type = values::DeclineReason)]
+    reason: String,
+}
+
+/// Reject a call that rings.
+///
+/// Only the listener may reject it. The caller learns the reason. The body may be left out. A repeated request receives
+/// the same answer.
+#[utoipa::path(
+    post,
+    path = "/calls/{call_id}/reject",
+    tag = "calls",
+    security(("access_token" = [])),
+    request_body(content = Option<RejectBody>, content_type = "application/json"),
+    responses(
+        (status = 200, body = RejectAnswer),
+        (status = 400, description = "invalid_reason"),
+        (status = 403, description = "not_the_listener"),
+        (status = 404, description = "call_not_found"),
+        (status = 409, description = "ring_over"),
+    )
+)]
+pub(super) async fn reject_call(
+    State(calls): State<CallsClient>,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
+    OptionalJson(body): OptionalJson<RejectBody>,
+) -> Result<Json<RejectAnswer>> {
+    let request = DeclineCallRequest {
+        call_id,
+        user_id: current_user.user_id,
+        reason: decline_reason(body.reason.as_deref())?.into(),
+    };
+    let declined = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.decline_call(request).await }
+    })
+    .await?;
+    Ok(Json(RejectAnswer {
+        call_id: declined.call_id,
+        outcome: declined.outcome,
+        reason: declined.reason,
+    }))
+}
+
+fn decline_reason(name: Option<&str>) -> Result<DeclineReason, Error> {
+    match name.unwrap_or("declined") {
+        "declined" => Ok(DeclineReason::Declined),
+        "busy" => Ok(DeclineReason::Busy),
+        "later" => Ok(DeclineReason::Later),
+        _ => Err(Error::invalid(
+            "invalid_reason",
+            "reason must be declined, busy or later.",
+        )),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CancelAnswer {
+    call_id: i64,
+    #[schema(value_type = values::RingOutcome)]
+    outcome: String,
+}
+
+/// Cancel a call that rings.
+///
+/// Only the caller may cancel it. If the listener has accepted before, the error `ring_over` has the member `call_status`;
+/// the call goes on until `/calls/end`.
+#[utoipa::path(
+    post,
+    path = "/calls/{call_id}/cancel",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = CancelAnswer),
+        (status = 403, description = "not_the_caller"),
+        (status = 404, description = "call_not_found"),
+        (status = 409, description = "ring_over"),
+    )
+)]
+pub(super) async fn cancel_call(
+    State(calls): State<CallsClient>,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
+) -> Result<Json<CancelAnswer>> {
+    let request = CancelCallRequest {
+        call_id,
+        user_id: current_user.user_id,
+    };
+    let cancelled = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.cancel_call(request).await }
+    })
+    .await?;
+    Ok(Json(CancelAnswer {
+        call_id: cancelled.call_id,
+        outcome: cancelled.outcome,
+    }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RingingAnswer {
+    call_id: i64,
+    /// When the device must stop ringing.
+    ring_expires_at: Option<DateTime<Utc>>,
+}
+
+/// Confirm that a device rings.
+///
+/// Devices of the listener send this when they start ringing. Without any confirmation the ring ends after a few
+/// seconds with the outcome `unreachable`. After `ring_over` the device stops ringing. The message `ringing` on
+/// `/ws/calls` has the same effect.
+#[utoipa::path(
+    post,
+    path = "/calls/{call_id}/ringing",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = RingingAnswer),
+        (status = 403, description = "not_the_listener"),
+        (status = 404, description = "call_not_found"),
+        (status = 409, description = "ring_over"),
+    )
+)]
+pub(super) async fn acknowledge_ring(
+    State(calls): State<CallsClient>,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
+) -> Result<Json<RingingAnswer>> {
+    let request = AcknowledgeRingRequest {
+        call_id,
+        user_id: current_user.user_id,
+    };
+    let acknowledged = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.acknowledge_ring(request).await }
+    })
+    .await?;
+    Ok(Json(RingingAnswer {
+        call_id: acknowledged.call_id,
+        ring_expires_at: time(acknowledged.ring_expires_at),
+    }))
+}
+
+/// Get the state of a call.
+///
+/// Only the two parties may read it.
+#[utoipa::path(
+    get,
+    path = "/calls/{call_id}/state",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses(
+        (status = 200, body = CallStateAnswer),
+        (status = 403, description = "not_a_party"),
+        (status = 404, description = "call_not_found"),
+    )
+)]
+pub(super) async fn read_call_state(
+    State(calls): State<CallsClient>,
+    State(profile): State<ProfileClient>,
+    current_user: CurrentUser,
+    PathId(call_id): PathId,
+) -> Result<Json<CallStateAnswer>> {
+    let found = load_call_state(&calls, &profile, &current_user, Some(call_id)).await?;
+    let state = found.ok_or_else(|| Error::internal("calls answered a call's state without it"))?;
+    Ok(Json(state))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum CurrentAnswer {
+    Call(Box<CallStateAnswer>),
+    None {
+        /// Always null.
+        call_id: Option<i64>,
+    },
+}
+
+/// Get the current call.
+///
+/// This is the call that the current user is in, rings for, or is rung for. An app reads it after a restart.
+#[utoipa::path(
+    get,
+    path = "/calls/current",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses((status = 200, body = CurrentAnswer))
+)]
+pub(super) async fn read_current_call(
+    State(calls): State<CallsClient>,
+    State(profile): State<ProfileClient>,
+    current_user: CurrentUser,
+) -> Result<Json<CurrentAnswer>> {
+    let found = load_call_state(&calls, &profile, &current_user, None).await?;
+    Ok(Json(match found {
+        Some(state) => CurrentAnswer::Call(Box::new(state)),
+        None => CurrentAnswer::None { call_id: None },
+    }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UnansweredQuery {
+    #[param(minimum = 1)]
+    page: Option<i64>,
+    #[param(minimum = 1, maximum = 100)]
+    per_page: Option<i64>,
+    /// Limits the list to incoming or to outgoing calls.
+    #[param(value_type = Option<values::CallDirection>, inline)]
+    direction: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct UnansweredAnswer {
+    calls: Vec<UnansweredCallAnswer>,
+    /// The number of incoming calls since the user last marked the list as seen.
+    unseen_count: i64,
+    #[serde(flatten)]
+    pagination: Pagination,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UnansweredCallAnswer {
+    call_id: i64,
+    peer: PeerAnswer,
+    #[schema(value_type = values::CallType)]
+    call_type: &'static str,
+    #[schema(value_type = values::CallDirection)]
+    direction: &'static str,
+    #[schema(value_type = values::RingOutcome)]
+    outcome: String,
+    #[schema(value_type = values::RingReason)]
+    reason: String,
+    rung_at: Option<DateTime<Utc>>,
+    rung_seconds: i64,
+}
+
+impl UnansweredCallAnswer {
+    fn new(call: UnansweredCall, profiles: &PeerProfiles) -> Result<Self, Error> {
+        Ok(Self {
+            call_id: call.call_id,
+            call_type: call_type_name(call.call_type())?,
+            direction: match call.direction() {
+                CallDirection::Outgoing => "outgoing",
+                _ => "incoming",
+            },
+            rung_at: time(call.rung_at),
+            rung_seconds: call.rung_seconds,
+            peer: profiles.describe(call.peer_id, call.peer_username),
+            outcome: call.outcome,
+            reason: call.reason,
+        })
+    }
+}
+
+/// List unanswered calls.
+///
+/// The newest call is first. The list contains calls that rang for the current user, and calls of the current user
+/// that nobody answered.
+#[utoipa::path(
+    get,
+    path = "/calls/unanswered",
+    tag = "calls",
+    security(("access_token" = [])),
+    params(UnansweredQuery),
+    responses(
+        (status = 200, body = UnansweredAnswer),
+        (status = 400, description = "invalid_direction"),
+    )
+)]
+pub(super) async fn list_unanswered_calls(
+    State(calls): State<CallsClient>,
+    State(profile): State<ProfileClient>,
+    current_user: CurrentUser,
+    Query(query): Query<UnansweredQuery>,
+) -> Result<Json<UnansweredAnswer>> {
+    let page = PageRequest::new(query.page, query.per_page)?;
+    let direction = query.direction.as_deref().map(direction).transpose()?;
+    let request = ListUnansweredRequest {
+        user_id: current_user.user_id,
+        page: page.page,
+        per_page: page.per_page,
+        direction: direction.map(Into::into),
+        mark_seen: false,
+    };
+    let found = retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.list_unanswered(request).await }
+    })
+    .await?;
+    let peer_ids = found.calls.iter().map(|call| call.peer_id).collect();
+    let profiles = PeerProfiles::load_best_effort(&profile, peer_ids).await;
+    let listed = found.calls.into_iter();
+    let listed = listed.map(|call| UnansweredCallAnswer::new(call, &profiles));
+    Ok(Json(UnansweredAnswer {
+        calls: listed.collect::<Result<_, Error>>()?,
+        unseen_count: found.unseen_count,
+        pagination: page.with_total(found.total),
+    }))
+}
+
+fn direction(name: &str) -> Result<CallDirection, Error> {
+    match name {
+        "incoming" => Ok(CallDirection::Incoming),
+        "outgoing" => Ok(CallDirection::Outgoing),
+        _ => Err(Error::invalid(
+            "invalid_direction",
+            "direction must be incoming or outgoing.",
+        )),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct SeenAnswer {
+    /// Always 0.
+    unseen_count: i64,
+}
+
+/// Mark the unanswered calls as seen.
+///
+/// Calls up to now no longer count in `unseen_count`.
+#[utoipa::path(
+    post,
+    path = "/calls/unanswered/seen",
+    tag = "calls",
+    security(("access_token" = [])),
+    responses((status = 200, body = SeenAnswer))
+)]
+pub(super) async fn mark_unanswered_calls_seen(
+    State(calls): State<CallsClient>,
+    current_user: CurrentUser,
+) -> Result<Json<SeenAnswer>> {
+    let request = ListUnansweredRequest {
+        user_id: current_user.user_id,
+        page: 1,
+        per_page: 1,
+        direction: Some(CallDirection::Incoming.into()),
+        mark_seen: true,
+    };
+    retry_idempotent(|| {
+        let mut calls = calls.clone();
+        async move { calls.list_unanswered(request).await }
+    })
+    .await?;
+    Ok(Json(SeenAnswer { unseen_count: 0 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_declined_for_one_of_three_reasons() {
+        assert_eq!(decline_reason(None).ok(), Some(DeclineReason::Declined));
+        assert_eq!(decline_reason(Some("busy")).ok(), Some(DeclineReason::Busy));
+        assert_eq!(
+            decline_reason(Some("later")).ok(),
+            Some(DeclineReason::Later)
+        );
+        let refused = decline_reason(Some("never")).expect_err("no such reason");
+        assert_eq!(refused.code(), "invalid_reason");
+    }
+}
