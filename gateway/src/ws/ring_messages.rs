@@ -128,13 +128,13 @@ mod tests {
             .collect()
     }
 
-    fn peer(user_id: i64, username: &str) -> Option<CallPeer> {
-        Some(CallPeer {
+    fn peer(user_id: i64, username: &str) -> CallPeer {
+        CallPeer {
             user_id,
             username: username.to_owned(),
             profile_image_url: None,
             rating_hundredths: Some(450),
-        })
+        }
     }
 
     #[test]
@@ -146,8 +146,8 @@ mod tests {
             call_type: "audio".to_owned(),
             media: "own".to_owned(),
             expires_at: None,
-            caller: peer(1, "ravi"),
-            listener: peer(2, "asha"),
+            caller: Some(peer(1, "ravi")),
+            listener: Some(peer(2, "asha")),
         }));
         let expected = |direction: &str, user_id: i64, username: &str| {
             json!({
