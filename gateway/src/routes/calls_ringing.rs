@@ -273,7 +273,7 @@ pub(super) async fn read_call_state(
 
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum CurrentAnswer {
+pub(super) enum CurrentCallAnswer {
     Call(Box<CallStateAnswer>),
     None {
         /// Always null.
@@ -289,17 +289,17 @@ pub(super) enum CurrentAnswer {
     path = "/calls/current",
     tag = "calls",
     security(("access_token" = [])),
-    responses((status = 200, body = CurrentAnswer))
+    responses((status = 200, body = CurrentCallAnswer))
 )]
 pub(super) async fn read_current_call(
     State(calls): State<CallsClient>,
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
-) -> Result<Json<CurrentAnswer>> {
+) -> Result<Json<CurrentCallAnswer>> {
     let found = load_call_state(&calls, &profile, &current_user, None).await?;
     Ok(Json(match found {
-        Some(state) => CurrentAnswer::Call(Box::new(state)),
-        None => CurrentAnswer::None { call_id: None },
+        Some(state) => CurrentCallAnswer::Call(Box::new(state)),
+        None => CurrentCallAnswer::None { call_id: None },
     }))
 }
 
