@@ -177,7 +177,7 @@ pub(super) struct CancelAnswer {
     security(("access_token" = [])),
     responses(
         (status = 200, body = CancelAnswer),
-        (status = 403, description = "not_the_caller"),
+        (status = 403, description = "not_a_party, not_the_caller"),
         (status = 404, description = "call_not_found"),
         (status = 409, description = "ring_over"),
     )
