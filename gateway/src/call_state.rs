@@ -23,10 +23,10 @@ pub struct CallStateAnswer {
     call_uuid: String,
     #[schema(value_type = values::CallStateStatus)]
     status: &'static str,
-    /// Of an unanswered call.
+    /// Null unless the call was not answered.
     #[schema(value_type = Option<values::RingOutcome>)]
     outcome: Option<String>,
-    /// Of an unanswered call.
+    /// The reason within the outcome. Null unless the call was not answered.
     #[schema(value_type = Option<values::RingReason>)]
     reason: Option<String>,
     /// While the call rings: when it stops by itself.

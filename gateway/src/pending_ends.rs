@@ -83,7 +83,7 @@ impl PendingEnds {
     /// Ends a call for a user.
     ///
     /// # Errors
-    /// What calls refuses with. An end that calls could not answer is repeated in the background.
+    /// Refusals of calls are passed on. An end that calls could not answer is repeated in the background.
     pub async fn end_call(&self, request: EndCallRequest) -> Result<EndCallResponse, Error> {
         if let Some(answer) = self.take_answer(&request) {
             return Ok(answer);

@@ -142,7 +142,7 @@ pub enum CallStateStatus {
     Unanswered,
 }
 
-/// Who carries sound and picture of a call.
+/// The carrier of sound and picture of a call.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum CallMedia {
@@ -152,7 +152,7 @@ pub enum CallMedia {
     Platform,
 }
 
-/// What somebody is in a call.
+/// The role of a user in a call.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum CallRole {
@@ -254,7 +254,7 @@ pub enum CallEndReason {
     Server,
 }
 
-/// Who ended a call.
+/// The party that ended a call.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum CallEnder {

@@ -35,7 +35,7 @@ pub(super) struct StartBody {
     /// paid before.
     #[serde(default)]
     ring: Option<bool>,
-    /// Who carries sound and picture; by default the platform where it has an engine and the call rings.
+    /// The carrier of sound and picture. The default is the platform if it has an engine and the call rings.
     #[serde(default)]
     #[schema(value_type = Option<values::CallMedia>)]
     media: Option<String>,

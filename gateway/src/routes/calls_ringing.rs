@@ -1,24 +1,23 @@
-//! Calls that ring: what the two people do until the call is accepted, and what became of it.
+//! Calls that ring: the requests of both parties until the call is accepted, and its state.
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::{
-    AcceptCallRequest, AcceptCallResponse, AcknowledgeRingRequest, CallDirection,
-    CancelCallRequest, DeclineCallRequest, DeclineReason, ListUnansweredRequest, UnansweredCall,
+    AcceptCallRequest, AcceptCallResponse, AcknowledgeRingRequest, CancelCallRequest,
+    DeclineCallRequest, DeclineReason,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::time;
 use crate::call_names::{call_type_name, media_name, status_name};
 use crate::call_state::{CallStateAnswer, load_call_state};
 use crate::clients::{CallsClient, ProfileClient};
-use crate::extract::{Json, OptionalJson, PathId, Query};
+use crate::extract::{Json, OptionalJson, PathId};
 use crate::openapi::values;
-use crate::paging::{PageRequest, Pagination};
 use crate::peer_profiles::{PeerAnswer, PeerProfiles};
 use crate::problem::Result;
 use crate::token::CurrentUser;
@@ -301,153 +300,6 @@ pub(super) async fn read_current_call(
         Some(state) => CurrentCallAnswer::Call(Box::new(state)),
         None => CurrentCallAnswer::None { call_id: None },
     }))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct UnansweredQuery {
-    #[param(minimum = 1)]
-    page: Option<i64>,
-    #[param(minimum = 1, maximum = 100)]
-    per_page: Option<i64>,
-    /// Limits the list to incoming or to outgoing calls.
-    #[param(value_type = Option<values::CallDirection>, inline)]
-    direction: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct UnansweredAnswer {
-    calls: Vec<UnansweredCallAnswer>,
-    /// The number of incoming calls since the user last marked the list as seen.
-    unseen_count: i64,
-    #[serde(flatten)]
-    pagination: Pagination,
-}
-
-#[derive(Serialize, ToSchema)]
-struct UnansweredCallAnswer {
-    call_id: i64,
-    peer: PeerAnswer,
-    #[schema(value_type = values::CallType)]
-    call_type: &'static str,
-    #[schema(value_type = values::CallDirection)]
-    direction: &'static str,
-    #[schema(value_type = values::RingOutcome)]
-    outcome: String,
-    #[schema(value_type = values::RingReason)]
-    reason: String,
-    rung_at: Option<DateTime<Utc>>,
-    rung_seconds: i64,
-}
-
-impl UnansweredCallAnswer {
-    fn new(call: UnansweredCall, profiles: &PeerProfiles) -> Result<Self, Error> {
-        Ok(Self {
-            call_id: call.call_id,
-            call_type: call_type_name(call.call_type())?,
-            direction: match call.direction() {
-                CallDirection::Outgoing => "outgoing",
-                _ => "incoming",
-            },
-            rung_at: time(call.rung_at),
-            rung_seconds: call.rung_seconds,
-            peer: profiles.describe(call.peer_id, call.peer_username),
-            outcome: call.outcome,
-            reason: call.reason,
-        })
-    }
-}
-
-/// List unanswered calls.
-///
-/// The newest call is first. The list contains calls that rang for the current user, and calls of the current user
-/// that nobody answered.
-#[utoipa::path(
-    get,
-    path = "/calls/unanswered",
-    tag = "calls",
-    security(("access_token" = [])),
-    params(UnansweredQuery),
-    responses(
-        (status = 200, body = UnansweredAnswer),
-        (status = 400, description = "invalid_direction"),
-    )
-)]
-pub(super) async fn list_unanswered_calls(
-    State(calls): State<CallsClient>,
-    State(profile): State<ProfileClient>,
-    current_user: CurrentUser,
-    Query(query): Query<UnansweredQuery>,
-) -> Result<Json<UnansweredAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
-    let direction = query.direction.as_deref().map(direction).transpose()?;
-    let request = ListUnansweredRequest {
-        user_id: current_user.user_id,
-        page: page.page,
-        per_page: page.per_page,
-        direction: direction.map(Into::into),
-        mark_seen: false,
-    };
-    let found = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.list_unanswered(request).await }
-    })
-    .await?;
-    let peer_ids = found.calls.iter().map(|call| call.peer_id).collect();
-    let profiles = PeerProfiles::load_best_effort(&profile, peer_ids).await;
-    let listed = found.calls.into_iter();
-    let listed = listed.map(|call| UnansweredCallAnswer::new(call, &profiles));
-    Ok(Json(UnansweredAnswer {
-        calls: listed.collect::<Result<_, Error>>()?,
-        unseen_count: found.unseen_count,
-        pagination: page.with_total(found.total),
-    }))
-}
-
-fn direction(name: &str) -> Result<CallDirection, Error> {
-    match name {
-        "incoming" => Ok(CallDirection::Incoming),
-        "outgoing" => Ok(CallDirection::Outgoing),
-        _ => Err(Error::invalid(
-            "invalid_direction",
-            "direction must be incoming or outgoing.",
-        )),
-    }
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct SeenAnswer {
-    /// Always 0.
-    unseen_count: i64,
-}
-
-/// Mark the unanswered calls as seen.
-///
-/// Calls up to now no longer count in `unseen_count`.
-#[utoipa::path(
-    post,
-    path = "/calls/unanswered/seen",
-    tag = "calls",
-    security(("access_token" = [])),
-    responses((status = 200, body = SeenAnswer))
-)]
-pub(super) async fn mark_unanswered_calls_seen(
-    State(calls): State<CallsClient>,
-    current_user: CurrentUser,
-) -> Result<Json<SeenAnswer>> {
-    let request = ListUnansweredRequest {
-        user_id: current_user.user_id,
-        page: 1,
-        per_page: 1,
-        direction: Some(CallDirection::Incoming.into()),
-        mark_seen: true,
-    };
-    retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.list_unanswered(request).await }
-    })
-    .await?;
-    Ok(Json(SeenAnswer { unseen_count: 0 }))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod calls_history;
 mod calls_ongoing;
 mod calls_rates;
 mod calls_ringing;
+mod calls_unanswered;
 mod data_export;
 mod favorites;
 mod feed;
@@ -226,8 +227,8 @@ fn money_and_call_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(calls_ringing::acknowledge_ring))
         .routes(routes!(calls_ringing::read_call_state))
         .routes(routes!(calls_ringing::read_current_call))
-        .routes(routes!(calls_ringing::list_unanswered_calls))
-        .routes(routes!(calls_ringing::mark_unanswered_calls_seen))
+        .routes(routes!(calls_unanswered::list_unanswered_calls))
+        .routes(routes!(calls_unanswered::mark_unanswered_calls_seen))
         .routes(routes!(calls_rates::read_rates))
         .routes(routes!(calls_ongoing::read_ongoing_call))
         .routes(routes!(calls_history::list_calls))

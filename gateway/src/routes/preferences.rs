@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::profile::v1::{
     GetListenerPreferencesRequest, ListenerPreferences, UpdateListenerPreferencesRequest,
@@ -50,9 +49,17 @@ pub(super) struct PreferencesBody {
 )]
 pub(super) async fn read(
     State(profile): State<ProfileClient>,
-    listener: ListenerUser,
+    ListenerUser(current_user): ListenerUser,
 ) -> Result<Json<PreferencesAnswer>> {
-    Ok(Json(load_preferences(&profile, listener).await?))
+    let request = GetListenerPreferencesRequest {
+        user_id: current_user.user_id,
+    };
+    let found = retry_idempotent(|| {
+        let mut profile = profile.clone();
+        async move { profile.get_listener_preferences(request).await }
+    })
+    .await?;
+    Ok(Json(found.into()))
 }
 
 /// Change the types of calls that the current listener takes.
@@ -70,11 +77,17 @@ pub(super) async fn read(
     )
 )]
 pub(super) async fn update(
-    State(profile): State<ProfileClient>,
-    listener: ListenerUser,
+    State(mut profile): State<ProfileClient>,
+    ListenerUser(current_user): ListenerUser,
     Json(body): Json<PreferencesBody>,
 ) -> Result<Json<PreferencesAnswer>> {
-    Ok(Json(update_preferences(profile, listener, body).await?))
+    let request = UpdateListenerPreferencesRequest {
+        user_id: current_user.user_id,
+        audio_enabled: body.audio_enabled,
+        video_enabled: body.video_enabled,
+    };
+    let updated = profile.update_listener_preferences(request).await?;
+    Ok(Json(updated.into_inner().into()))
 }
 
 /// Read the types of calls that the current listener takes.
@@ -88,10 +101,10 @@ pub(super) async fn update(
     responses((status = 200, body = PreferencesAnswer))
 )]
 pub(super) async fn read_alias(
-    State(profile): State<ProfileClient>,
+    profile: State<ProfileClient>,
     listener: ListenerUser,
 ) -> Result<Json<PreferencesAnswer>> {
-    Ok(Json(load_preferences(&profile, listener).await?))
+    read(profile, listener).await
 }
 
 /// Change the types of calls that the current listener takes.
@@ -108,38 +121,9 @@ pub(super) async fn read_alias(
     )
 )]
 pub(super) async fn update_alias(
-    State(profile): State<ProfileClient>,
+    profile: State<ProfileClient>,
     listener: ListenerUser,
-    Json(body): Json<PreferencesBody>,
+    body: Json<PreferencesBody>,
 ) -> Result<Json<PreferencesAnswer>> {
-    Ok(Json(update_preferences(profile, listener, body).await?))
-}
-
-async fn load_preferences(
-    profile: &ProfileClient,
-    ListenerUser(current_user): ListenerUser,
-) -> Result<PreferencesAnswer, Error> {
-    let request = GetListenerPreferencesRequest {
-        user_id: current_user.user_id,
-    };
-    let found = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.get_listener_preferences(request).await }
-    })
-    .await?;
-    Ok(found.into())
-}
-
-async fn update_preferences(
-    mut profile: ProfileClient,
-    ListenerUser(current_user): ListenerUser,
-    body: PreferencesBody,
-) -> Result<PreferencesAnswer, Error> {
-    let request = UpdateListenerPreferencesRequest {
-        user_id: current_user.user_id,
-        audio_enabled: body.audio_enabled,
-        video_enabled: body.video_enabled,
-    };
-    let updated = profile.update_listener_preferences(request).await?;
-    Ok(updated.into_inner().into())
+    update(profile, listener, body).await
 }

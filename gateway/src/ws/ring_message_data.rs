@@ -24,7 +24,7 @@ pub(super) struct RingMessage<'a> {
     pub(super) call_type: &'a str,
     #[schema(value_type = values::CallStateStatus)]
     pub(super) status: &'a str,
-    /// Who carries sound and picture; while the call rings and once it is accepted.
+    /// The carrier of sound and picture. It is present while the call rings and once it is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = values::CallMedia, required = false)]
     pub(super) media: Option<&'a str>,
@@ -40,7 +40,7 @@ pub(super) struct RingMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) peer: Option<RingPeer<'a>>,
-    /// Of `call_accepted`.
+    /// The time at which the listener accepted. It is present in `call_accepted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) accepted_at: Option<DateTime<Utc>>,
@@ -57,7 +57,7 @@ pub(super) struct RingMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = values::RingReason, required = false)]
     pub(super) reason: Option<&'a str>,
-    /// Who ended it; of `call_unanswered`.
+    /// The party that ended it. It is present in `call_unanswered`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = values::CallEnder, required = false)]
     pub(super) ended_by: Option<&'a str>,

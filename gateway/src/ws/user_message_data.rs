@@ -48,7 +48,7 @@ pub(super) struct CallMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = values::CallEndReason, required = false)]
     pub(super) end_reason: Option<&'a str>,
-    /// Who has ended it.
+    /// The party that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = values::CallEnder, required = false)]
     pub(super) ended_by: Option<&'a str>,

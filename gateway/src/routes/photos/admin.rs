@@ -2,28 +2,19 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::verification::v1::{
     ListPendingPhotosRequest, PendingPhoto, ReviewPhotoRequest,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::clients::PhotoClient;
 use crate::extract::{AdminUser, Json, Query};
 use crate::openapi::values::PhotoStatus;
-use crate::paging::PageRequest;
+use crate::paging::{PageQuery, PageRequest};
 use crate::problem::Result;
 use crate::routes::time;
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::routes) struct PendingPhotosQuery {
-    #[param(minimum = 1)]
-    page: Option<i64>,
-    #[param(minimum = 1, maximum = 100)]
-    per_page: Option<i64>,
-}
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::routes) struct PendingPhotosAnswer {
@@ -64,28 +55,30 @@ impl From<PendingPhoto> for PendingPhotoEntry {
     path = "/admin/photos/pending",
     tag = "admin",
     security(("access_token" = ["admin"])),
-    params(PendingPhotosQuery),
+    params(PageQuery),
     responses((status = 200, body = PendingPhotosAnswer))
 )]
 pub(in crate::routes) async fn list_pending_photos(
     State(photos): State<PhotoClient>,
     _admin: AdminUser,
-    Query(query): Query<PendingPhotosQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<PendingPhotosAnswer>> {
-    let PageRequest { page, per_page } = PageRequest::new(query.page, query.per_page)?;
+    let requested = query.page()?;
+    let PageRequest { page, per_page } = requested;
     let found = retry_idempotent(|| {
         let mut photos = photos.clone();
         let request = ListPendingPhotosRequest { page, per_page };
         async move { photos.list_pending_photos(request).await }
     })
     .await?;
+    let pagination = requested.with_total(found.total_pending);
     Ok(Json(PendingPhotosAnswer {
         pending_photos: found.pending.into_iter().map(Into::into).collect(),
-        total_pending: found.total_pending,
-        page,
-        per_page,
-        has_next: i64::from(page) * i64::from(per_page) < found.total_pending,
-        has_previous: page > 1,
+        total_pending: pagination.total,
+        page: pagination.page,
+        per_page: pagination.per_page,
+        has_next: pagination.has_next,
+        has_previous: pagination.has_previous,
     }))
 }
 

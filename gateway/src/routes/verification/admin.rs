@@ -2,27 +2,18 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::verification::v1::{
     ListPendingRequest, PendingVerification, ReviewRequest, RevokeRequest,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::clients::VerificationClient;
 use crate::extract::{AdminUser, Json, Query};
-use crate::paging::PageRequest;
+use crate::paging::{PageQuery, PageRequest};
 use crate::problem::Result;
 use crate::routes::time;
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::routes) struct PendingQuery {
-    #[param(minimum = 1)]
-    page: Option<i64>,
-    #[param(minimum = 1, maximum = 100)]
-    per_page: Option<i64>,
-}
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = VerificationPendingAnswer)]
@@ -66,28 +57,30 @@ impl From<PendingVerification> for PendingEntry {
     path = "/admin/verification/pending",
     tag = "admin",
     security(("access_token" = ["admin"])),
-    params(PendingQuery),
+    params(PageQuery),
     responses((status = 200, body = PendingAnswer))
 )]
 pub(in crate::routes) async fn list_pending_samples(
     State(verification): State<VerificationClient>,
     _admin: AdminUser,
-    Query(query): Query<PendingQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<PendingAnswer>> {
-    let PageRequest { page, per_page } = PageRequest::new(query.page, query.per_page)?;
+    let requested = query.page()?;
+    let PageRequest { page, per_page } = requested;
     let found = retry_idempotent(|| {
         let mut verification = verification.clone();
         let request = ListPendingRequest { page, per_page };
         async move { verification.list_pending(request).await }
     })
     .await?;
+    let pagination = requested.with_total(found.total_pending);
     Ok(Json(PendingAnswer {
         pending_verifications: found.pending.into_iter().map(Into::into).collect(),
-        total_pending: found.total_pending,
-        page,
-        per_page,
-        has_next: i64::from(page) * i64::from(per_page) < found.total_pending,
-        has_previous: page > 1,
+        total_pending: pagination.total,
+        page: pagination.page,
+        per_page: pagination.per_page,
+        has_next: pagination.has_next,
+        has_previous: pagination.has_previous,
     }))
 }
 
