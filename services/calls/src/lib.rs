@@ -21,6 +21,7 @@ mod listener_card;
 mod metrics;
 mod peers;
 mod ratings;
+mod relay_reports;
 mod ring_events;
 mod ring_states;
 mod ringing_config;
@@ -36,13 +37,15 @@ use talktime_kit::db::{PlanCacheMode, Schema};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::{Service, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
+use talktime_proto::calls::v1::relay_service_server::{self, RelayServiceServer};
 use tonic::service::Routes;
 
 use crate::badges::BadgeService;
 use crate::config::Config;
 use crate::consumers::{EventConsumer, PROFILE_EVENTS};
-use crate::grpc::CallsApi;
+use crate::grpc::{CallsApi, RelayApi};
 use crate::jobs::nightly_badges::start_nightly_assignment;
+use crate::jobs::relay_cleanup::start_relay_cleanup;
 use crate::jobs::ring_cleanup::start_ring_cleanup;
 use crate::jobs::silence_watch::start_silence_watch;
 use crate::jobs::sweeper::start_sweeper;
@@ -78,14 +81,21 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     service.consume(PROFILE_EVENTS, EventConsumer::new(calls.clone()));
     metrics::register_metrics();
     start_ring_cleanup(&service.lifecycle, service.db.clone());
+    start_relay_cleanup(&service.lifecycle, service.db.clone());
     let db = service.db.clone();
     service.start_gauge("calls_live", move || metrics::update_live_gauge(db.clone()));
     start_sweeper(&service.lifecycle, calls.clone());
     start_silence_watch(&service.lifecycle, calls.clone());
     start_nightly_assignment(&service.lifecycle, badges.clone(), service.clock.clone());
     let export = export_service(service.db.clone(), store::export::SECTIONS);
-    let routes =
-        Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges))).add_service(export);
-    let names = [calls_service_server::SERVICE_NAME, export::SERVICE_NAME];
+    let relay_api = RelayServiceServer::new(RelayApi::new(calls.clone()));
+    let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges)))
+        .add_service(relay_api)
+        .add_service(export);
+    let names = [
+        calls_service_server::SERVICE_NAME,
+        relay_service_server::SERVICE_NAME,
+        export::SERVICE_NAME,
+    ];
     service.serve(routes, &names).await
 }

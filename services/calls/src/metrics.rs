@@ -14,6 +14,7 @@ const REACH_SECONDS: &str = "ring_reach_seconds";
 /// Outcome in the metrics of a ring that was accepted.
 const ACCEPTED: &str = "accepted";
 const MINUTES: &str = "minutes_billed_total";
+const RELAY_AFTER_END: &str = "relay_after_end_total";
 const REPAIRS: &str = "reconciler_repairs_total";
 /// Label of the sweeper as a reconciler.
 const SWEEPER: &str = "calls-sweeper";
@@ -36,6 +37,7 @@ pub(crate) fn register_metrics() {
     }
     metrics::counter!(UNDONE).increment(0);
     metrics::counter!(MINUTES).increment(0);
+    metrics::counter!(RELAY_AFTER_END).increment(0);
     record_repairs(0);
 }
 
@@ -80,6 +82,11 @@ pub(crate) fn record_billed_minutes(calls: &[Call]) {
     for lateness in calls.iter().filter_map(Call::lateness) {
         metrics::histogram!("minute_lateness_seconds").record(lateness);
     }
+}
+
+/// Records that the traffic of an allocation has grown although its call ended a while ago.
+pub(crate) fn record_relay_after_end() {
+    metrics::counter!(RELAY_AFTER_END).increment(1);
 }
 
 /// Records calls that the sweeper took over from another replica or request.

@@ -10,6 +10,7 @@ mod error;
 pub mod india;
 pub mod limits;
 pub mod rating;
+pub mod relay;
 pub mod ringing;
 pub mod steps;
 

@@ -2,6 +2,7 @@
 
 mod badges;
 mod convert;
+mod relay;
 mod rings;
 
 use talktime_kit::Error;
@@ -19,6 +20,7 @@ use talktime_proto::timestamp;
 use tonic::{Request, Response, Status};
 
 use self::convert::{ongoing_call, parse_start_request};
+pub(crate) use self::relay::RelayApi;
 use crate::badges::BadgeService;
 use crate::domain::call::CallType;
 use crate::domain::rating::CallRating;

@@ -12,6 +12,8 @@ pub mod export;
 pub mod history;
 pub mod live_parties;
 pub mod prices;
+pub mod relay_allocations;
+pub mod relay_nodes;
 pub mod reservations;
 pub mod ring_limits;
 pub mod rings;

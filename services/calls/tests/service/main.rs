@@ -6,6 +6,7 @@ mod hang_ups;
 mod model;
 mod permission;
 mod plans;
+mod relay;
 mod ring_model;
 mod rings;
 mod simulation;

@@ -1,0 +1,134 @@
+//! `calls.relay_allocations`: what apps have sent and received through the relays.
+
+use std::collections::HashMap;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use talktime_kit::db::{PgConnection, column};
+
+use crate::domain::relay::{AllocationReport, RelayTraffic};
+
+/// Totals of an allocation as stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoredTotals {
+    pub last_seq: i64,
+    pub traffic: RelayTraffic,
+}
+
+/// Session id and user name of an allocation within its realm.
+pub type AllocationKey = (String, String);
+
+/// Loads the stored totals of these allocations and locks them until the end of the transaction.
+pub async fn lock_totals(
+    tx: &mut PgConnection,
+    realm: &str,
+    reports: &[AllocationReport],
+) -> sqlx::Result<HashMap<AllocationKey, StoredTotals>> {
+    let rows = sqlx::query(
+        "SELECT stored.* FROM calls.relay_allocations AS stored
+         JOIN unnest($2::text[], $3::text[]) AS reported (allocation, username)
+              USING (allocation, username)
+         WHERE realm = $1 ORDER BY allocation, username FOR UPDATE OF stored",
+    )
+    .bind(realm)
+    .bind(column(reports, |report| report.allocation.clone()))
+    .bind(column(reports, |report| report.username.to_string()))
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(stored_totals).collect()
+}
+
+fn stored_totals(row: &PgRow) -> sqlx::Result<(AllocationKey, StoredTotals)> {
+    let traffic = RelayTraffic {
+        in_packets: row.try_get("in_packets")?,
+        in_bytes: row.try_get("in_bytes")?,
+        out_packets: row.try_get("out_packets")?,
+        out_bytes: row.try_get("out_bytes")?,
+    };
+    let totals = StoredTotals {
+        last_seq: row.try_get("last_seq")?,
+        traffic,
+    };
+    let key = (row.try_get("allocation")?, row.try_get("username")?);
+    Ok((key, totals))
+}
+
+/// Stores totals, each allocation at most once. Totals only grow, and reports that are not newer than the stored
+/// one change nothing.
+pub async fn upsert_totals(
+    tx: &mut PgConnection,
+    realm: &str,
+    reports: &[AllocationReport],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO calls.relay_allocations AS stored
+             (realm, allocation, username, call_id, role, epoch, last_seq, began_at, ended_at,
+              in_packets, in_bytes, out_packets, out_bytes, reported_at)
+         SELECT $1, reported.*, now()
+         FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::bigint[],
+                     $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[],
+                     $13::bigint[])
+              AS reported (allocation, username, call_id, role, epoch, last_seq, began_at, ended_at,
+                           in_packets, in_bytes, out_packets, out_bytes)
+         ORDER BY allocation, username
+         ON CONFLICT (realm, allocation, username) DO UPDATE
+         SET last_seq = excluded.last_seq,
+             began_at = LEAST(stored.began_at, excluded.began_at),
+             ended_at = COALESCE(stored.ended_at, excluded.ended_at),
+             in_packets = GREATEST(stored.in_packets, excluded.in_packets),
+             in_bytes = GREATEST(stored.in_bytes, excluded.in_bytes),
+             out_packets = GREATEST(stored.out_packets, excluded.out_packets),
+             out_bytes = GREATEST(stored.out_bytes, excluded.out_bytes),
+             reported_at = excluded.reported_at
+         WHERE stored.last_seq < excluded.last_seq",
+    )
+    .bind(realm)
+    .bind(column(reports, |report| report.allocation.clone()))
+    .bind(column(reports, |report| report.username.to_string()))
+    .bind(column(reports, |report| report.username.seat.call_id))
+    .bind(column(reports, |report| report.username.seat.role.name()))
+    .bind(column(reports, |report| report.username.seat.epoch))
+    .bind(column(reports, |report| report.seq))
+    .bind(column(reports, |report| report.began_at))
+    .bind(column(reports, |report| report.ended_at))
+    .bind(column(reports, |report| report.traffic.in_packets))
+    .bind(column(reports, |report| report.traffic.in_bytes))
+    .bind(column(reports, |report| report.traffic.out_packets))
+    .bind(column(reports, |report| report.traffic.out_bytes))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Lists the calls among these that have ended or never existed, with the seconds since their end.
+pub async fn list_ended_calls(
+    connection: &mut PgConnection,
+    call_ids: &[i64],
+) -> sqlx::Result<HashMap<i64, f64>> {
+    let ended: Vec<(i64, f64)> = sqlx::query_as(
+        "SELECT asked.call_id, COALESCE(extract(epoch FROM now() - COALESCE(end_time, updated_at)), 0)::float8
+         FROM (SELECT DISTINCT call_id FROM unnest($1::bigint[]) AS ids (call_id)) AS asked
+         LEFT JOIN calls.user_calls AS call USING (call_id)
+         WHERE phase IS NULL OR phase NOT IN ('ringing', 'reserving', 'connecting', 'active')",
+    )
+    .bind(call_ids)
+    .fetch_all(connection)
+    .await?;
+    Ok(ended.into_iter().collect())
+}
+
+/// Deletes up to `limit` allocations whose last report is older than some days; returns how many.
+pub async fn delete_old(tx: &mut PgConnection, days: i32, limit: i64) -> sqlx::Result<u64> {
+    let deleted = sqlx::query(
+        "DELETE FROM calls.relay_allocations
+         WHERE (realm, allocation, username) IN (
+             SELECT realm, allocation, username FROM calls.relay_allocations
+             WHERE reported_at < now() - make_interval(days => $1)
+             ORDER BY reported_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(days)
+    .bind(limit)
+    .execute(tx)
+    .await?;
+    Ok(deleted.rows_affected())
+}
