@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use talktime_kit::grpc::client::{connect, connect_and_watch};
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, redis};
 
 use crate::app_config::AppConfigFile;
@@ -60,7 +60,7 @@ parts! {
     limits: RateLimiter,
     slots: ConnectionSlots,
     sockets: SocketService,
-    lifecycle: Lifecycle,
+    lifecycle: ProcessLifecycle,
     clock: Clock,
     trusted_proxies: TrustedProxies,
     compatibility: CompatibilityConfig,
@@ -69,7 +69,11 @@ parts! {
 
 impl AppState {
     /// Creates all parts. Connections are established in the background.
-    pub fn connect(config: &Config, clock: Clock, lifecycle: Lifecycle) -> anyhow::Result<Self> {
+    pub fn connect(
+        config: &Config,
+        clock: Clock,
+        lifecycle: ProcessLifecycle,
+    ) -> anyhow::Result<Self> {
         let peers = &config.peers;
         let app_config = AppConfigFile::open(config.app_config_file.clone())?;
         app_config.start_reloads(&lifecycle);

@@ -13,8 +13,8 @@ use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use utoipa::ToSchema;
 
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
@@ -221,7 +221,7 @@ impl AppConfigFile {
     }
 
     /// Starts to read the file again and again, if there is one.
-    pub fn start_reloads(&self, lifecycle: &Lifecycle) {
+    pub fn start_reloads(&self, lifecycle: &ProcessLifecycle) {
         let Some(path) = self.path.clone() else {
             return;
         };
@@ -230,13 +230,13 @@ impl AppConfigFile {
             interval: RELOAD_EVERY,
             retry_after: RELOAD_EVERY,
             deadline: RELOAD_TIMEOUT,
-            first_turn: FirstTurn::AfterInterval,
+            first_turn: FirstTurnStart::AfterInterval,
         };
         let file = self.clone();
         periodic::start(lifecycle, work, move || file.clone().reload(path.clone()));
     }
 
-    async fn reload(self, path: String) -> anyhow::Result<NextTurn> {
+    async fn reload(self, path: String) -> anyhow::Result<NextTurnStart> {
         let text = tokio::fs::read(&path).await;
         let text = text.with_context(|| format!("failed to read {path}"))?;
         let config = AppConfig::parse(&text);
@@ -248,7 +248,7 @@ impl AppConfigFile {
             tracing::info!(path, "the configuration of apps has changed");
             *current = rendered;
         }
-        Ok(NextTurn::AfterInterval)
+        Ok(NextTurnStart::AfterInterval)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a request may wait for a permit.
@@ -75,7 +75,7 @@ impl Drop for QueueEntry<'_> {
 fn overloaded() -> Error {
     metrics::counter!("http_server_shed_total").increment(1);
     Error::new(
-        Kind::Unavailable,
+        ErrorKind::Unavailable,
         "overloaded",
         "The server is overloaded; please try again in a moment.",
     )
@@ -91,7 +91,7 @@ mod tests {
         let first = limit.acquire().await.expect("the first permit");
         let (second, third) = tokio::join!(limit.acquire(), limit.acquire());
         let refusals = [second, third].map(|acquired| acquired.map(|_| ()).map_err(|e| e.kind()));
-        assert_eq!(refusals, [Err(Kind::Unavailable); 2]);
+        assert_eq!(refusals, [Err(ErrorKind::Unavailable); 2]);
         let waiting = tokio::spawn({
             let limit = limit.clone();
             async move { limit.acquire().await.map(|_| ()).is_ok() }

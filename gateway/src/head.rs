@@ -3,7 +3,7 @@
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 /// Headers that must not be repeated. `Host` and `Idempotency-Key` have error codes of their own, and the HTTP library
 /// checks `Content-Length`.
@@ -26,7 +26,7 @@ pub fn check_head<B>(request: &Request<B>) -> Result<(), Error> {
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     if encodings.any(|value| !value.as_bytes().eq_ignore_ascii_case(IDENTITY)) {
         return Err(Error::new(
-            Kind::UnsupportedMediaType,
+            ErrorKind::UnsupportedMediaType,
             "unsupported_media_type",
             "The body must come without a Content-Encoding.",
         ));

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, WhenFull};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Clock, Error, Kind};
+use talktime_kit::{Clock, Error, ErrorKind};
 use talktime_proto::presence::v1::HeartbeatManyRequest;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ const LIMITS: BatchLimits = BatchLimits {
     // Beyond it, requests are refused and pings are dropped.
     queued_max: 16_384,
     linger: Duration::ZERO,
-    when_full: WhenFull::Reject,
+    when_full: QueueFullPolicy::Reject,
 };
 
 /// Forwards heartbeats to presence; cheap to clone.
@@ -63,7 +63,7 @@ impl HeartbeatForwarder {
             return Ok(());
         }
         Err(Error::new(
-            Kind::NotFound,
+            ErrorKind::NotFound,
             "user_not_found",
             "There is no such user.",
         ))

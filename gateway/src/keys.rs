@@ -9,9 +9,9 @@ use anyhow::Context;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
-use talktime_kit::{Error, Kind};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::auth::v1::GetKeySetRequest;
 use tokio::sync::{Mutex, watch};
 
@@ -24,7 +24,7 @@ const REFRESH_WORK: PeriodicWork = PeriodicWork {
     interval: Duration::from_secs(9),
     retry_after: Duration::from_millis(500),
     deadline: Duration::from_secs(5),
-    first_turn: FirstTurn::AtOnce,
+    first_turn: FirstTurnStart::AtOnce,
 };
 /// A token may name any key, so unknown keys cause at most one request to auth in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
@@ -66,14 +66,14 @@ impl SigningKeys {
     }
 
     /// Refreshes the key set regularly until the process stops, and more often while that fails.
-    pub fn start_refreshing(&self, lifecycle: &Lifecycle) {
+    pub fn start_refreshing(&self, lifecycle: &ProcessLifecycle) {
         let keys = self.clone();
         periodic::start(lifecycle, REFRESH_WORK, move || {
             let keys = keys.clone();
             async move {
                 let fetched = keys.fetch().await;
                 fetched.context("failed to fetch the signing keys")?;
-                Ok(NextTurn::AfterInterval)
+                Ok(NextTurnStart::AfterInterval)
             }
         });
     }
@@ -147,7 +147,7 @@ impl KeySet {
 
 fn unavailable() -> Error {
     Error::new(
-        Kind::Unavailable,
+        ErrorKind::Unavailable,
         "keys_unavailable",
         "Please try again in a moment.",
     )

@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use talktime_kit::config::ProcessConfig;
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, messaging, ops, telemetry};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -52,7 +52,7 @@ pub const NAME: &str = "gateway";
 /// Runs the gateway until a signal.
 pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()> {
     let telemetry = telemetry::init(NAME, &process.telemetry)?;
-    let lifecycle = Lifecycle::default();
+    let lifecycle = ProcessLifecycle::default();
     ops::listen(
         process.ops.listen,
         lifecycle.clone(),
@@ -101,7 +101,7 @@ const STREAM_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Reports readiness once tokens can be verified: without keys and revocations every request would be refused. Redis,
 /// NATS and the services may be unavailable; requests that do not need them are served.
-fn spawn_readiness(app: &AppState, lifecycle: &Lifecycle) {
+fn spawn_readiness(app: &AppState, lifecycle: &ProcessLifecycle) {
     let (keys, revocations) = (app.keys().clone(), app.revocations().clone());
     let hub = app.hub().clone();
     let (process, stopping) = (lifecycle.clone(), lifecycle.stopping());

@@ -12,8 +12,8 @@ use futures::FutureExt;
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use talktime_kit::error::chain;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::{Error, Kind, grpc, trace};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::{Error, ErrorKind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ pub struct RequestLayer {
     /// Shared by all routers of the process.
     pub concurrency: ConcurrencyLimit,
     /// Waits for running requests when the process stops.
-    pub lifecycle: Lifecycle,
+    pub lifecycle: ProcessLifecycle,
 }
 
 /// Runs a request with a permit and a deadline, in a task of its own: a client that disconnects neither leaves its
@@ -118,7 +118,7 @@ fn check_sizes_and_head(request: &Request) -> Result<(), Error> {
     let uri_bytes = uri.path().len() + uri.query().map_or(0, str::len);
     if uri_bytes > URI_BYTES_MAX {
         let detail = "The address of this request is too long.";
-        return Err(Error::new(Kind::UriTooLong, "uri_too_long", detail));
+        return Err(Error::new(ErrorKind::UriTooLong, "uri_too_long", detail));
     }
     let headers = request.headers().iter();
     let headers_bytes: usize = headers
@@ -127,7 +127,7 @@ fn check_sizes_and_head(request: &Request) -> Result<(), Error> {
     if headers_bytes > HEADERS_BYTES_MAX {
         let detail = "The headers of this request are too large.";
         return Err(Error::new(
-            Kind::HeadersTooLarge,
+            ErrorKind::HeadersTooLarge,
             "headers_too_large",
             detail,
         ));
@@ -146,7 +146,7 @@ fn panic_problem(panic: &(dyn Any + Send)) -> Problem {
 
 fn deadline_exceeded() -> Error {
     Error::new(
-        Kind::DeadlineExceeded,
+        ErrorKind::DeadlineExceeded,
         "deadline_exceeded",
         "This took too long; please try again.",
     )

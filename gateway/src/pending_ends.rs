@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
-use talktime_kit::{Error, Kind, grpc};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+use talktime_kit::{Error, ErrorKind, grpc};
 use talktime_proto::calls::v1::{EndCallRequest, EndCallResponse};
 
 use crate::clients::CallsClient;
@@ -37,7 +37,7 @@ const REPEAT_WORK: PeriodicWork = PeriodicWork {
     interval: Duration::from_millis(500),
     retry_after: Duration::from_millis(500),
     deadline: Duration::from_mins(1),
-    first_turn: FirstTurn::AfterInterval,
+    first_turn: FirstTurnStart::AfterInterval,
 };
 
 /// The call, and the user who ends it.
@@ -70,7 +70,7 @@ struct EndAttempt<'a> {
 
 impl PendingEnds {
     /// Repeats ends in the background until the process stops.
-    pub fn start(calls: CallsClient, lifecycle: &Lifecycle) -> Self {
+    pub fn start(calls: CallsClient, lifecycle: &ProcessLifecycle) -> Self {
         let pending = Self {
             calls,
             ends: Arc::default(),
@@ -202,14 +202,14 @@ fn key_of(request: &EndCallRequest) -> EndKey {
 fn is_answer(answered: &Result<EndCallResponse, Error>) -> bool {
     !matches!(
         answered.as_ref().map_err(Error::kind),
-        Err(Kind::Unavailable | Kind::DeadlineExceeded)
+        Err(ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
     )
 }
 
-async fn repeat_all(pending: PendingEnds) -> anyhow::Result<NextTurn> {
+async fn repeat_all(pending: PendingEnds) -> anyhow::Result<NextTurnStart> {
     let unattended = stream::iter(pending.list_unattended());
     unattended
         .for_each_concurrent(CONCURRENT_REPEATS_MAX, |request| pending.repeat(request))
         .await;
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

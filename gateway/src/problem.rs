@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use talktime_kit::error::FieldError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use tonic::Status;
 use utoipa::ToSchema;
 
@@ -39,7 +39,7 @@ impl Problem {
             detail: error.detail(),
             code: error.code(),
             request_id,
-            errors: (error.kind() == Kind::Unprocessable).then(|| error.fields()),
+            errors: (error.kind() == ErrorKind::Unprocessable).then(|| error.fields()),
             members: error.members(),
         });
         let mut response = (self.status(), body).into_response();
@@ -50,7 +50,7 @@ impl Problem {
             let secs = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(secs));
         }
-        if error.kind() == Kind::Unauthenticated {
+        if error.kind() == ErrorKind::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn a_document_has_every_member_of_the_contract() {
         let error = Error::new(
-            Kind::Unprocessable,
+            ErrorKind::Unprocessable,
             "invalid_body",
             "The body is not as it should be.",
         )
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn retry_times_are_rounded_up() {
-        let error = Error::new(Kind::RateLimited, "too_many", "Slow down.")
+        let error = Error::new(ErrorKind::RateLimited, "too_many", "Slow down.")
             .with_retry_after(Duration::from_millis(1_200));
         let response = Problem::from(error).to_document("r-3");
         assert_eq!(response.headers()[RETRY_AFTER], "2");
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_401_names_the_authentication_scheme() {
-        let error = Error::new(Kind::Unauthenticated, "missing_token", "Log in first.");
+        let error = Error::new(ErrorKind::Unauthenticated, "missing_token", "Log in first.");
         let response = Problem::from(error).to_document("r-4");
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
     }

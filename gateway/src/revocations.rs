@@ -17,7 +17,7 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface;
-use talktime_kit::{Clock, Error, Kind as ErrorKind};
+use talktime_kit::{Clock, Error, ErrorKind};
 use talktime_proto::auth::v1::{ListRevocationsRequest, ListRevocationsResponse};
 use talktime_proto::auth::{
     REVOCATIONS_HOLD, ended_session_key, revoked_before_key, revoked_token_key,

@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use talktime_kit::tokens::claim_validation;
-use talktime_kit::{Clock, Error, Kind};
+use talktime_kit::{Clock, Error, ErrorKind};
 
 use crate::keys::SigningKeys;
 use crate::problem::Problem;
@@ -164,7 +164,7 @@ pub fn missing_token() -> Error {
 }
 
 fn refused(code: &'static str, detail: &'static str) -> Error {
-    Error::new(Kind::Unauthenticated, code, detail)
+    Error::new(ErrorKind::Unauthenticated, code, detail)
 }
 
 /// Returns the token of an `Authorization: Bearer` header (RFC 6750), or `None` without the header.

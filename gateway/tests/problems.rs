@@ -13,7 +13,7 @@ use talktime_gateway::config::{
 use talktime_gateway::routes;
 use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use tower::ServiceExt;
 
 /// No process listens on port 1.
@@ -46,8 +46,8 @@ fn config() -> Config {
 }
 
 fn gateway(http: &HttpConfig) -> Router {
-    let app =
-        AppState::connect(&config(), Clock::System, Lifecycle::default()).expect("valid addresses");
+    let app = AppState::connect(&config(), Clock::System, ProcessLifecycle::default())
+        .expect("valid addresses");
     routes::router(app, http)
 }
 

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use talktime_kit::error::FieldError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 use crate::problem::Problem;
 
@@ -74,7 +74,7 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 
 pub(super) fn unsupported_media_type() -> Error {
     Error::new(
-        Kind::UnsupportedMediaType,
+        ErrorKind::UnsupportedMediaType,
         "unsupported_media_type",
         "The body must be application/json.",
     )
@@ -97,7 +97,7 @@ pub(super) async fn read_body(body: Body) -> Result<Vec<u8>, Error> {
     }
     if seen_bytes > BODY_BYTES_MAX {
         return Err(Error::new(
-            Kind::TooLarge,
+            ErrorKind::TooLarge,
             "body_too_large",
             "The body is too large.",
         ));
@@ -158,7 +158,7 @@ fn nesting_depth(body: &[u8]) -> usize {
 
 fn invalid_body(fields: Vec<FieldError>) -> Error {
     Error::new(
-        Kind::Unprocessable,
+        ErrorKind::Unprocessable,
         "invalid_body",
         "The body is not valid for this endpoint; see errors.",
     )
@@ -231,7 +231,7 @@ mod tests {
 
     fn errors(body: &str) -> Vec<(String, String)> {
         let error = parse::<Body>(body.as_bytes()).expect_err("an invalid body");
-        assert_eq!(error.kind(), Kind::Unprocessable);
+        assert_eq!(error.kind(), ErrorKind::Unprocessable);
         assert_eq!(error.code(), "invalid_body");
         let fields = error.fields().iter();
         fields

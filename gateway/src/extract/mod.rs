@@ -14,7 +14,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderName, Uri};
 use serde::de::DeserializeOwned;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -80,7 +80,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         let id = Path::<i64>::from_request_parts(parts, state).await;
         let Path(id) = id.map_err(|_| {
             Error::new(
-                Kind::NotFound,
+                ErrorKind::NotFound,
                 "not_found",
                 "There is nothing with this id.",
             )

@@ -4,7 +4,7 @@
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::profile::v1::GetUserRequest;
 use talktime_proto::profile::{ROLE_ADMIN, ROLE_LISTENER};
 
@@ -25,7 +25,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let refusal = Error::new(
-            Kind::PermissionDenied,
+            ErrorKind::PermissionDenied,
             "admin_only",
             "This is for admins only.",
         );
@@ -48,7 +48,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let detail = "This is for listeners only.";
-        let refusal = Error::new(Kind::PermissionDenied, "listener_only", detail);
+        let refusal = Error::new(ErrorKind::PermissionDenied, "listener_only", detail);
         require_role(ROLE_LISTENER, refusal, parts, state)
             .await
             .map(Self)

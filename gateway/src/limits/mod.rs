@@ -22,7 +22,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use talktime_kit::breaker::CircuitBreaker;
 use talktime_kit::redis::{Pool, Script};
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 pub use class::RateClass;
 use local_counts::{LocalCounts, RequestCount, WINDOW};
@@ -123,7 +123,7 @@ impl RateState {
 
     fn refusal(&self) -> Error {
         Error::new(
-            Kind::RateLimited,
+            ErrorKind::RateLimited,
             "rate_limited",
             "Too many requests; please wait.",
         )

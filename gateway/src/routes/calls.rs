@@ -4,7 +4,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::{
     BillMinuteRequest, BillMinuteResponse, CallStatus, CleanUpRequest, CleanUpResponse,
@@ -332,7 +332,7 @@ pub(super) async fn emergency_end_call(
     let as_party = calls.emergency_end_call(request.clone()).await;
     let ended = match as_party.map_err(Error::from) {
         Ok(ended) => ended,
-        Err(error) if error.kind() == Kind::PermissionDenied => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             if !is_admin(&profile, current_user.user_id).await? {
                 return Err(error.into());
             }

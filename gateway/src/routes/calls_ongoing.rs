@@ -4,7 +4,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::calls::v1::{CallStatus, GetOngoingRequest, OngoingCall};
 use utoipa::ToSchema;
 
@@ -98,7 +98,7 @@ pub(super) async fn read_ongoing_call(
         Some(call) => Ok(Json(OngoingAnswer::Call(call.try_into()?))),
         None if compatibility.no_call_is_not_found => {
             let detail = "There is no ongoing call.";
-            Err(Error::new(Kind::NotFound, "no_ongoing_call", detail).into())
+            Err(Error::new(ErrorKind::NotFound, "no_ongoing_call", detail).into())
         }
         None => Ok(Json(OngoingAnswer::None {
             call_id: None,

@@ -34,8 +34,8 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::{Error, Kind};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::{Error, ErrorKind};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use utoipa_axum::router::OpenApiRouter;
@@ -61,7 +61,7 @@ pub fn router(app: AppState, config: &HttpConfig) -> Router {
         let layer = RequestLayer {
             timeout: Duration::from_millis(timeout_ms),
             concurrency: concurrency.clone(),
-            lifecycle: Lifecycle::from_ref(&app),
+            lifecycle: ProcessLifecycle::from_ref(&app),
         };
         from_fn_with_state(layer, request_middleware)
     };
@@ -245,7 +245,7 @@ fn money_and_call_routes() -> OpenApiRouter<AppState> {
 
 async fn unknown_path() -> Problem {
     Error::new(
-        Kind::NotFound,
+        ErrorKind::NotFound,
         "not_found",
         "There is nothing at this path.",
     )
@@ -254,7 +254,7 @@ async fn unknown_path() -> Problem {
 
 async fn wrong_method() -> Problem {
     Error::new(
-        Kind::MethodNotAllowed,
+        ErrorKind::MethodNotAllowed,
         "method_not_allowed",
         "This path does not support this method; see the Allow header.",
     )

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use talktime_kit::Error;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::redis::commands::{Expiration, KeysInterface, SetOptions, SortedSetsInterface};
 use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ const RENEW_WORK: PeriodicWork = PeriodicWork {
     retry_after: Duration::from_secs(1),
     // Shorter than the lease, so that a renewal that hangs is tried again before the lease ends.
     deadline: Duration::from_secs(3),
-    first_turn: FirstTurn::AtOnce,
+    first_turn: FirstTurnStart::AtOnce,
 };
 
 static ACQUIRE_SLOT: LazyLock<Script> =
@@ -134,14 +134,14 @@ impl ConnectionSlots {
     }
 
     /// Renews the lease of this replica until the process stops.
-    pub fn start_renewals(&self, lifecycle: &Lifecycle) {
+    pub fn start_renewals(&self, lifecycle: &ProcessLifecycle) {
         let slots = self.clone();
         periodic::start(lifecycle, RENEW_WORK, move || {
             let slots = slots.clone();
             async move {
                 let renewed = slots.renew_replica_lease().await;
                 renewed.context("failed to renew the lease of this replica")?;
-                Ok(NextTurn::AfterInterval)
+                Ok(NextTurnStart::AfterInterval)
             }
         });
     }

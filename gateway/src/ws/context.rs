@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use talktime_kit::Clock;
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 
 use super::connection_slots::ConnectionSlots;
 use super::snapshot::SnapshotLoader;
@@ -22,7 +22,7 @@ pub(super) struct SocketContext {
     pub(super) snapshots: SnapshotLoader,
     pub(super) heartbeats: HeartbeatForwarder,
     pub(super) calls: CallsClient,
-    pub(super) lifecycle: Lifecycle,
+    pub(super) lifecycle: ProcessLifecycle,
     pub(super) clock: Clock,
     pub(super) timeouts: SocketTimeouts,
 }

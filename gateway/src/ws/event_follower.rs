@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{Info, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use prost::Message as _;
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::{HEADER_ID, HEADER_SUBJECT};
 use talktime_kit::progress::LoopProgress;
 use talktime_kit::{Clock, messaging};
@@ -36,12 +36,12 @@ const TURN_MAX: Duration = Duration::from_mins(1);
 pub struct EventFollower {
     hub: SocketHub,
     nats: Client,
-    lifecycle: Lifecycle,
+    lifecycle: ProcessLifecycle,
 }
 
 impl EventFollower {
     /// Creates a follower. It reads nothing until it runs.
-    pub fn new(hub: SocketHub, nats: Client, lifecycle: Lifecycle) -> Self {
+    pub fn new(hub: SocketHub, nats: Client, lifecycle: ProcessLifecycle) -> Self {
         Self {
             hub,
             nats,

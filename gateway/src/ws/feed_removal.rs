@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::{Error, Kind as ErrorKind, error};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::{Error, ErrorKind, error};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged};
 use talktime_proto::presence::v1::{GetStatusRequest, Status};
@@ -20,11 +20,11 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct FeedRemover {
     presence: PresenceClient,
-    lifecycle: Lifecycle,
+    lifecycle: ProcessLifecycle,
 }
 
 impl FeedRemover {
-    pub(super) fn new(presence: PresenceClient, lifecycle: Lifecycle) -> Self {
+    pub(super) fn new(presence: PresenceClient, lifecycle: ProcessLifecycle) -> Self {
         Self {
             presence,
             lifecycle,

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::{Error, Kind as ErrorKind};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use tokio::sync::broadcast::error::RecvError;
@@ -37,7 +37,7 @@ impl SocketHub {
     pub fn new(
         profile: ProfileClient,
         presence: PresenceClient,
-        lifecycle: &Lifecycle,
+        lifecycle: &ProcessLifecycle,
         require_verified: bool,
     ) -> Self {
         Self(Arc::new(HubParts {

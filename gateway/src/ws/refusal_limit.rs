@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 const REFUSALS_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_mins(1);
@@ -56,7 +56,7 @@ impl RefusalLimit {
             Some(count) if count.refusals >= REFUSALS_MAX => {
                 metrics::counter!(LIMITED).increment(1);
                 Err(Error::new(
-                    Kind::RateLimited,
+                    ErrorKind::RateLimited,
                     "too_many_refusals",
                     "Connections with this token were refused too often; please log in again.",
                 )
@@ -108,7 +108,7 @@ mod tests {
         let limit = refused_often(now);
         let later = now + Duration::from_secs(20);
         let error = limit.check(client(), later).expect_err("limited");
-        assert_eq!(error.kind(), Kind::RateLimited);
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
         assert_eq!(error.retry_after(), Some(Duration::from_secs(40)));
         assert!(limit.check(client(), now + WINDOW).is_ok());
         limit.record(client(), now + WINDOW);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_kit::grpc::with_deadline;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::calls::v1::AcknowledgeRingRequest;
 use talktime_proto::datetime;
 use utoipa::ToSchema;
@@ -79,7 +79,12 @@ pub(super) async fn acknowledge_ring(
             outcome: text_member(&error, "outcome"),
             status: text_member(&error, "call_status"),
         }),
-        Err(error) if matches!(error.kind(), Kind::PermissionDenied | Kind::NotFound) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::NotFound
+            ) =>
+        {
             Err(NOT_RUNG_FOR)
         }
         Err(_) => Err(NOT_CONFIRMED),

@@ -6,8 +6,8 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::{Clock, Error, Kind};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::{Clock, Error, ErrorKind};
 
 use super::SocketHub;
 use super::channel::Channel;
@@ -55,7 +55,7 @@ impl SocketService {
         calls: CallsClient,
         profile: ProfileClient,
         heartbeats: HeartbeatForwarder,
-        lifecycle: Lifecycle,
+        lifecycle: ProcessLifecycle,
         clock: Clock,
         config: SocketsConfig,
     ) -> Self {
@@ -154,7 +154,7 @@ impl From<Error> for AdmissionError {
     fn from(error: Error) -> Self {
         match error.kind() {
             // The token of a deleted user is not valid either.
-            Kind::Unauthenticated | Kind::NotFound => {
+            ErrorKind::Unauthenticated | ErrorKind::NotFound => {
                 Self::Refused(Refusal::auth_failed(error.detail().to_owned()))
             }
             _ => Self::Unknown(error),

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Error, error};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
@@ -24,7 +24,7 @@ pub(super) struct ViewerRegistry(Arc<RegistryParts>);
 struct RegistryParts {
     viewers: Mutex<HashMap<i64, RegisteredViewer>>,
     profile: ProfileClient,
-    lifecycle: Lifecycle,
+    lifecycle: ProcessLifecycle,
 }
 
 struct RegisteredViewer {
@@ -39,7 +39,7 @@ pub(super) struct ViewerHandle {
 }
 
 impl ViewerRegistry {
-    pub(super) fn new(profile: ProfileClient, lifecycle: Lifecycle) -> Self {
+    pub(super) fn new(profile: ProfileClient, lifecycle: ProcessLifecycle) -> Self {
         Self(Arc::new(RegistryParts {
             viewers: Mutex::default(),
             profile,

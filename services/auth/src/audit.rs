@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ impl RefusalRecorder {
 
 impl RefusalQueue {
     /// Writes refusals until the service stops or every sender is dropped.
-    pub async fn run(mut self, db: Database, stopping: CancellationToken) {
+    pub async fn run(mut self, db: DatabasePool, stopping: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut is_last = false;
         while !is_last {
@@ -71,7 +71,7 @@ impl RefusalQueue {
     }
 }
 
-async fn write_batch(db: &Database, batch: &mut Vec<AuditEntry>) {
+async fn write_batch(db: &DatabasePool, batch: &mut Vec<AuditEntry>) {
     if batch.is_empty() {
         return;
     }

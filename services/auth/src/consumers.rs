@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{Consumer, Handler};
+use talktime_kit::messaging::{DurableConsumer, EventHandler};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::datetime;
@@ -14,7 +14,7 @@ use crate::login_records::end_account;
 use crate::store::audit_log::{self, AuditAction, AuditEntry};
 use crate::store::sessions;
 
-pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
+pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
     name: "auth-profile",
     filter: "events.profile.>",
 };
@@ -63,7 +63,7 @@ impl EventConsumer {
     }
 }
 
-impl Handler for EventConsumer {
+impl EventHandler for EventConsumer {
     /// The effect in Redis may safely happen twice: if the transaction fails, it does.
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let happened_at = datetime(event.happened_at.as_ref());

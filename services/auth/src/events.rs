@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{LoggedOut, TokensRevoked};
@@ -15,13 +15,13 @@ use crate::store::revocations::{self, RevocationPage};
 /// Records logins, logouts and revocations in Postgres: the audit log, and the outbox that publishes events.
 #[derive(Clone)]
 pub struct EventRecorder {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
 }
 
 impl EventRecorder {
     /// A journal in the outbox of `db`; `relay` is woken when there are events.
-    pub fn new(db: Database, relay: Relay) -> Self {
+    pub fn new(db: DatabasePool, relay: Relay) -> Self {
         Self { db, relay }
     }
 

@@ -31,9 +31,9 @@ use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
-use talktime_kit::{Service, redis};
+use talktime_kit::{RunningService, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
@@ -54,7 +54,7 @@ use crate::tokens::TokenIssuer;
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Auth's schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     name: "auth",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -65,7 +65,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     let environment = service.process.environment;
     let delivery = OtpDelivery::new(config.otp_delivery, config.sms, environment)?;
     let issuer = Arc::new(TokenIssuer::new(config.tokens.lifetimes));
-    let service = Service::start(service, SCHEMA).await?;
+    let service = RunningService::start(service, SCHEMA).await?;
     let rotation = KeyRotation::new(service.db.clone(), &config.tokens)?;
     PhoneNumber::warm_up();
 

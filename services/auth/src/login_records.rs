@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use talktime_kit::db::{PgConnection, Transaction};
+use talktime_kit::db::{DatabaseTransaction, PgConnection};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, grpc};
 use talktime_proto::events::v1::LoggedIn;
@@ -157,7 +157,7 @@ async fn use_proof(tx: &mut PgConnection, login: &NewLogin) -> sqlx::Result<bool
 }
 
 /// Commits what a login was made with only where its answer still reaches who waits for it.
-async fn commit_in_time(tx: Transaction) -> Result<(), AuthError> {
+async fn commit_in_time(tx: DatabaseTransaction) -> Result<(), AuthError> {
     if !has_time_left(ANSWER_TIME_MIN) {
         return Err(AuthError::OutOfTime);
     }

@@ -24,7 +24,7 @@ enum Command {
     #[command(subcommand)]
     Keys(KeysCommand),
     #[command(flatten)]
-    Common(cli::Command),
+    Common(cli::CommonCommand),
 }
 
 /// The steps of a rotation, in their order.

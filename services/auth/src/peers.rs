@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use talktime_kit::error::chain;
 use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
@@ -41,7 +41,7 @@ impl ProfileClient {
         .await;
         match found {
             Ok(user) => Ok(Some(user)),
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::sealing::SealingKey;
 
 use crate::config::TokensConfig;
@@ -21,7 +21,7 @@ pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
 /// The steps of a rotation.
 pub struct KeyRotation {
-    db: Database,
+    db: DatabasePool,
     sealing: SealingKey,
     /// The time between a key's publication and its first signature.
     known_after: TimeDelta,
@@ -41,7 +41,7 @@ pub enum RotationMode {
 
 impl KeyRotation {
     /// The keys in `db`, under these rules.
-    pub fn new(db: Database, config: &TokensConfig) -> anyhow::Result<Self> {
+    pub fn new(db: DatabasePool, config: &TokensConfig) -> anyhow::Result<Self> {
         Ok(Self {
             db,
             sealing: SealingKey::from_hex(&config.sealing_key).context(WANTED_KEY)?,

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Validation, decode, decode_header, encode};
 use talktime_kit::tokens::claim_validation;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use uuid::Uuid;
 
 use crate::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes};
@@ -52,7 +52,7 @@ impl TokenIssuer {
         let current = self.ring.read().unwrap_or_else(PoisonError::into_inner);
         current.clone().ok_or_else(|| {
             Error::new(
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "keys_unavailable",
                 "Please try again in a moment.",
             )
@@ -180,7 +180,7 @@ mod tests {
     fn without_keys_requests_are_refused_as_retryable() {
         let issuer = TokenIssuer::new(TokenLifetimes::default());
         let error = issuer.check_token("a.b.c", now()).expect_err("unknown");
-        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
     /// The classic: the public key taken for an HMAC secret, or no algorithm at all.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 
 use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
@@ -24,7 +24,7 @@ const RANGE_DAYS_DEFAULT: u64 = 30;
 /// Assigns and reads badges; cheap to clone.
 #[derive(Clone)]
 pub struct BadgeService {
-    db: Database,
+    db: DatabasePool,
     clock: Clock,
     card: BadgeCard,
 }
@@ -77,7 +77,7 @@ impl DateRange {
 
 impl BadgeService {
     /// Builds the service on a database, with the thresholds and rates of `card`.
-    pub fn new(db: Database, clock: Clock, card: BadgeCard) -> Self {
+    pub fn new(db: DatabasePool, clock: Clock, card: BadgeCard) -> Self {
         Self { db, clock, card }
     }
 

@@ -2,7 +2,7 @@
 
 use talktime_kit::Error;
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{Consumer, Handler};
+use talktime_kit::messaging::{DurableConsumer, EventHandler};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::ROLE_LISTENER;
@@ -12,7 +12,7 @@ use crate::store::{
     answer_rates, badges, barred_pairs, call_ratings, calls, seen_unanswered, unanswered_streaks,
 };
 
-pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
+pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
     name: "calls-profile",
     filter: "events.profile.>",
 };
@@ -28,7 +28,7 @@ impl EventConsumer {
     }
 }
 
-impl Handler for EventConsumer {
+impl EventHandler for EventConsumer {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let version = event.version;
         match event.kind {

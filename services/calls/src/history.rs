@@ -1,7 +1,7 @@
 //! Read-only history of calls: lists, totals, receipts, rates.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
@@ -52,7 +52,7 @@ impl CallService {
     pub async fn list_calls(
         &self,
         filter: HistoryFilter,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<(Vec<PastCall>, CallTotals), CallError> {
         let mut connection = self.db.acquire().await?;
         let totals = history::load_totals(&mut connection, filter).await?;

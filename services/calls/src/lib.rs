@@ -33,9 +33,9 @@ mod tracking;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
-use talktime_kit::{Service, redis};
+use talktime_kit::{RunningService, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
 use talktime_proto::calls::v1::relay_service_server::{self, RelayServiceServer};
 use tonic::service::Routes;
@@ -57,7 +57,7 @@ use crate::tracking::LiveCallTracker;
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Database schema of the calls service.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     name: "calls",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -66,7 +66,7 @@ pub const SCHEMA: Schema = Schema {
 /// Runs the calls service until it receives a signal to stop.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.validate()?;
-    let service = Service::start(service, SCHEMA).await?;
+    let service = RunningService::start(service, SCHEMA).await?;
     let terms = config.call_terms();
     let badges = BadgeService::new(service.db.clone(), service.clock.clone(), terms.badges);
     let calls = CallService::new(CallServiceParts {

@@ -1,6 +1,6 @@
 //! Business metrics of the calls service: calls, minutes, and the lateness of minutes.
 
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 
 use crate::domain::call::{Call, CallStatus, CallType};
 use crate::domain::ending::RingOutcome;
@@ -95,7 +95,7 @@ pub(crate) fn record_repairs(calls: u64) {
 }
 
 /// Updates the number of live calls from the database.
-pub(crate) async fn update_live_gauge(pool: Database) -> anyhow::Result<()> {
+pub(crate) async fn update_live_gauge(pool: DatabasePool) -> anyhow::Result<()> {
     let live = calls::count_live(&mut *pool.acquire().await?).await?;
     metrics::gauge!("calls_live").set(live);
     Ok(())

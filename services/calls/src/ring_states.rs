@@ -1,6 +1,6 @@
 //! How calls stand now, and the rings that led to no call.
 
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
@@ -49,7 +49,7 @@ impl CallService {
         &self,
         user_id: i64,
         direction: Option<RingDirection>,
-        page: PageRequest,
+        page: ListPageRequest,
         mark_seen: bool,
     ) -> Result<UnansweredPage, CallError> {
         let (limit, offset) = (page.limit(), page.offset().min(OFFSET_MAX));

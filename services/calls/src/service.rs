@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::db::DatabasePool;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
 
@@ -20,10 +20,10 @@ use crate::service_parts::CallServiceParts;
 /// The calls service; cheap to clone.
 #[derive(Clone)]
 pub struct CallService {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
-    pub(crate) lifecycle: Lifecycle,
+    pub(crate) lifecycle: ProcessLifecycle,
     pub(crate) terms: CallTerms,
     pub(crate) peers: PeerClients,
     /// Publishes which people are busy.

@@ -1,8 +1,8 @@
 //! Dependencies of the calls service.
 
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::db::DatabasePool;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
 
 use crate::config::CallTerms;
@@ -12,7 +12,7 @@ use crate::tracking::LiveCallTracker;
 /// Dependencies of [`CallService`](crate::service::CallService).
 pub struct CallServiceParts {
     /// The schema of this service.
-    pub db: Database,
+    pub db: DatabasePool,
     /// Publishes the outbox; woken after every commit with events.
     pub relay: Relay,
     /// Clock for events. Billing follows the clock of the database.
@@ -21,7 +21,7 @@ pub struct CallServiceParts {
     pub peers: PeerClients,
     pub tracking: LiveCallTracker,
     /// Tracks background work, so that the stop of the process waits for it.
-    pub lifecycle: Lifecycle,
+    pub lifecycle: ProcessLifecycle,
     /// Prices and limits of calls that start now.
     pub terms: CallTerms,
 }

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use crate::deadlines::BATCH;
-use crate::error::{Error, Kind};
-use crate::lifecycle::Lifecycle;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::ProcessLifecycle;
 use crate::trace;
 
 /// Bounds of the batches of one kind of task.
@@ -36,12 +36,12 @@ pub struct BatchLimits {
     /// starts at once with the tasks that are queued.
     pub linger: Duration,
     /// Treatment of a task that is submitted while the queue is full.
-    pub when_full: WhenFull,
+    pub when_full: QueueFullPolicy,
 }
 
 /// Treatment of a task that is submitted while `queued_max` tasks wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WhenFull {
+pub enum QueueFullPolicy {
     /// The caller waits until there is room.
     Wait,
     /// The caller is refused at once with [`BatchHandler::queue_full`].
@@ -104,7 +104,7 @@ pub trait BatchHandler: Send + Sync + 'static {
     /// `overloaded`.
     fn queue_full() -> Self::Error {
         let detail = "Please try again in a moment.";
-        Error::new(Kind::Unavailable, "overloaded", detail).into()
+        Error::new(ErrorKind::Unavailable, "overloaded", detail).into()
     }
 
     /// Returns the error of a task whose batch ended without an answer. The outcome is unknown: only the
@@ -112,14 +112,14 @@ pub trait BatchHandler: Send + Sync + 'static {
     /// `broken_off`.
     fn worker_gone() -> Self::Error {
         let detail = "Please try again in a moment.";
-        Error::new(Kind::Unavailable, "broken_off", detail).into()
+        Error::new(ErrorKind::Unavailable, "broken_off", detail).into()
     }
 }
 
 /// Accepts tasks and answers each one when its batch is done; cheap to clone.
 pub struct Batcher<H: BatchHandler> {
-    queue: mpsc::Sender<QueuedItem<H>>,
-    when_full: WhenFull,
+    queue: mpsc::Sender<QueuedBatchItem<H>>,
+    when_full: QueueFullPolicy,
 }
 
 impl<H: BatchHandler> Clone for Batcher<H> {
@@ -132,19 +132,19 @@ impl<H: BatchHandler> Clone for Batcher<H> {
 }
 
 /// An item that waits for its batch.
-struct QueuedItem<H: BatchHandler> {
+struct QueuedBatchItem<H: BatchHandler> {
     item: BatchItem<H::Task>,
     span: Span,
     submitted_at: Instant,
-    answer: AnswerSender<H>,
+    answer: BatchAnswerSender<H>,
 }
 
 /// Sends the answer to the caller; `None` for a task whose caller does not wait.
-type AnswerSender<H> =
+type BatchAnswerSender<H> =
     Option<oneshot::Sender<Result<<H as BatchHandler>::Answer, <H as BatchHandler>::Error>>>;
 
-impl<H: BatchHandler> QueuedItem<H> {
-    fn new(task: H::Task, answer: AnswerSender<H>) -> Self {
+impl<H: BatchHandler> QueuedBatchItem<H> {
+    fn new(task: H::Task, answer: BatchAnswerSender<H>) -> Self {
         let span = Span::current();
         let traceparent = trace::of(&span);
         Self {
@@ -176,7 +176,7 @@ impl<H: BatchHandler> Batcher<H> {
 
     /// Executes batches in the background until the last clone is dropped. The stop of the process waits for
     /// batches under way.
-    pub fn start(lifecycle: &Lifecycle, limits: BatchLimits, handler: H) -> Self {
+    pub fn start(lifecycle: &ProcessLifecycle, limits: BatchLimits, handler: H) -> Self {
         let (batcher, worker) = Self::new(limits, handler);
         lifecycle.spawn(worker);
         batcher
@@ -189,16 +189,18 @@ impl<H: BatchHandler> Batcher<H> {
     /// batch [ended without an answer](BatchHandler::worker_gone), and the outcome is unknown.
     pub async fn submit(&self, task: H::Task) -> Result<H::Answer, H::Error> {
         let (answer, answered) = oneshot::channel();
-        let queued = QueuedItem::new(task, Some(answer));
+        let queued = QueuedBatchItem::new(task, Some(answer));
         match self.when_full {
-            WhenFull::Wait => {
+            QueueFullPolicy::Wait => {
                 let sent = self.queue.send(queued).await;
                 sent.map_err(|_closed| H::worker_gone())?;
             }
-            WhenFull::Reject => self.queue.try_send(queued).map_err(|error| match error {
-                TrySendError::Full(_) => H::queue_full(),
-                TrySendError::Closed(_) => H::worker_gone(),
-            })?,
+            QueueFullPolicy::Reject => {
+                self.queue.try_send(queued).map_err(|error| match error {
+                    TrySendError::Full(_) => H::queue_full(),
+                    TrySendError::Closed(_) => H::worker_gone(),
+                })?
+            }
         }
         answered.await.map_err(|_dropped| H::worker_gone())?
     }
@@ -206,7 +208,7 @@ impl<H: BatchHandler> Batcher<H> {
     /// Queues a task whose caller does not wait for the answer. The task is dropped when the queue is full.
     pub fn submit_detached(&self, task: H::Task) {
         // A full queue loses the task, as documented; a closed one means that the process stops.
-        let _ = self.queue.try_send(QueuedItem::new(task, None));
+        let _ = self.queue.try_send(QueuedBatchItem::new(task, None));
     }
 }
 
@@ -215,7 +217,7 @@ impl<H: BatchHandler> Batcher<H> {
 async fn run_batches<H: BatchHandler>(
     limits: BatchLimits,
     handler: Arc<H>,
-    mut queued: mpsc::Receiver<QueuedItem<H>>,
+    mut queued: mpsc::Receiver<QueuedBatchItem<H>>,
 ) {
     let permits = Arc::new(Semaphore::new(limits.concurrent_max));
     let batches = TaskTracker::new();
@@ -247,9 +249,9 @@ async fn run_batches<H: BatchHandler>(
 /// lingered.
 async fn gather_batch<H: BatchHandler>(
     limits: BatchLimits,
-    first: QueuedItem<H>,
-    queued: &mut mpsc::Receiver<QueuedItem<H>>,
-) -> Vec<QueuedItem<H>> {
+    first: QueuedBatchItem<H>,
+    queued: &mut mpsc::Receiver<QueuedBatchItem<H>>,
+) -> Vec<QueuedBatchItem<H>> {
     let deadline = first.submitted_at + limits.linger;
     let mut items = H::count_items(&first.item.task);
     let mut batch = vec![first];
@@ -269,7 +271,7 @@ async fn gather_batch<H: BatchHandler>(
     batch
 }
 
-async fn execute_batch<H: BatchHandler>(handler: &H, mut batch: Vec<QueuedItem<H>>) {
+async fn execute_batch<H: BatchHandler>(handler: &H, mut batch: Vec<QueuedBatchItem<H>>) {
     // A caller that has stopped waiting may have submitted the task again.
     batch.retain(|queued| !queued.is_abandoned());
     let Some(first) = batch.first() else { return };

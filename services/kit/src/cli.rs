@@ -1,21 +1,21 @@
 //! The commands that the binary of every service has.
 
-use crate::db::Database;
+use crate::db::DatabasePool;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 
 use crate::config::{self, ServiceConfig};
-use crate::db::{self, Schema};
+use crate::db::{self, DatabaseSchema};
 use crate::messaging::{self, dead_letters, outbox};
 
 /// Commands besides `serve`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CommonCommand {
     /// Brings the service's schema up to date, then ends. Safe to start many at once.
     Migrate,
     /// Lists and replays messages that could not be handled.
     #[command(subcommand)]
-    DeadLetters(DeadLetters),
+    DeadLetters(DeadLetterCommand),
     /// Publishes recent events again, for a JetStream that has lost them.
     Republish {
         /// How far back, in seconds.
@@ -26,7 +26,7 @@ pub enum Command {
 
 /// Commands for dead letters.
 #[derive(Debug, Subcommand)]
-pub enum DeadLetters {
+pub enum DeadLetterCommand {
     /// Lists the dead letters that have not been replayed.
     List,
     /// Sends a dead letter to its consumer again; consumers that have handled it ignore it.
@@ -38,7 +38,7 @@ pub enum DeadLetters {
 
 #[derive(Parser)]
 #[command(version)]
-struct Cli {
+struct CommandLine {
     #[command(subcommand)]
     command: ServeOrCommon,
 }
@@ -48,7 +48,7 @@ enum ServeOrCommon {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
     #[command(flatten)]
-    Common(Command),
+    Common(CommonCommand),
 }
 
 /// The `main` function of a service without commands of its own: reads the command line and the configuration,
@@ -57,15 +57,15 @@ enum ServeOrCommon {
 /// # Errors
 /// The configuration is incomplete, or the command failed.
 pub async fn main<Config, Serving>(
-    schema: Schema,
+    schema: DatabaseSchema,
     serve: impl FnOnce(ServiceConfig, Config) -> Serving,
 ) -> anyhow::Result<()>
 where
     Config: DeserializeOwned,
     Serving: Future<Output = anyhow::Result<()>>,
 {
-    let program = Cli::command().name(schema.name);
-    let cli = Cli::from_arg_matches(&program.get_matches())?;
+    let program = CommandLine::command().name(schema.name);
+    let cli = CommandLine::from_arg_matches(&program.get_matches())?;
     let (service, own) = config::load::<Config>(schema.name)?;
     match cli.command {
         ServeOrCommon::Serve => serve(service, own).await,
@@ -77,13 +77,17 @@ where
 ///
 /// # Errors
 /// The database or NATS cannot be reached, or the dead letter does not exist.
-pub async fn run(command: Command, config: &ServiceConfig, schema: Schema) -> anyhow::Result<()> {
+pub async fn run(
+    command: CommonCommand,
+    config: &ServiceConfig,
+    schema: DatabaseSchema,
+) -> anyhow::Result<()> {
     match command {
-        Command::Migrate => db::migrate(schema, &config.database.owner_url).await,
-        Command::DeadLetters(command) => {
+        CommonCommand::Migrate => db::migrate(schema, &config.database.owner_url).await,
+        CommonCommand::DeadLetters(command) => {
             dead_letters_command(command, config, &db::pool(schema, &config.database)?).await
         }
-        Command::Republish { since_secs } => {
+        CommonCommand::Republish { since_secs } => {
             let pool = db::pool(schema, &config.database)?;
             let events = outbox::mark_unpublished(&pool, since_secs).await?;
             println!("{events} events will be published again");
@@ -93,17 +97,17 @@ pub async fn run(command: Command, config: &ServiceConfig, schema: Schema) -> an
 }
 
 async fn dead_letters_command(
-    command: DeadLetters,
+    command: DeadLetterCommand,
     config: &ServiceConfig,
-    pool: &Database,
+    pool: &DatabasePool,
 ) -> anyhow::Result<()> {
     match command {
-        DeadLetters::List => {
+        DeadLetterCommand::List => {
             for letter in dead_letters::list(pool).await? {
                 println!("{letter}");
             }
         }
-        DeadLetters::Replay { dead_letter_id } => {
+        DeadLetterCommand::Replay { dead_letter_id } => {
             let nats = messaging::connect(&config.nats).await?;
             dead_letters::replay(pool, &nats, dead_letter_id).await?;
             println!("{dead_letter_id} was handed back to its consumer");

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 /// The environment of a process. Development may use adapters that production refuses.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum Environment {
+pub enum DeploymentEnvironment {
     /// One machine, test money, OTPs in the log.
     Development,
     /// Like production, with test money.
@@ -27,9 +27,9 @@ pub enum Environment {
 #[derive(Clone, Debug, Deserialize)]
 pub struct ProcessConfig {
     /// The environment of this process.
-    pub environment: Environment,
+    pub environment: DeploymentEnvironment,
     /// The operations port.
-    pub ops: OpsConfig,
+    pub ops: OperationsPortConfig,
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -44,7 +44,7 @@ pub struct ServiceConfig {
     /// Settings of every process.
     pub process: ProcessConfig,
     /// The gRPC port.
-    pub grpc: GrpcConfig,
+    pub grpc: GrpcPortConfig,
     /// The database and the schema of the service.
     pub database: DatabaseConfig,
     /// The NATS servers, which carry events.
@@ -53,22 +53,22 @@ pub struct ServiceConfig {
 
 /// The settings of [`ServiceConfig`] beyond [`ProcessConfig`].
 #[derive(Deserialize)]
-struct ServiceParts {
-    grpc: GrpcConfig,
+struct ServiceOnlyConfig {
+    grpc: GrpcPortConfig,
     database: DatabaseConfig,
     nats: NatsConfig,
 }
 
 /// The port of health, readiness and metrics.
 #[derive(Clone, Debug, Deserialize)]
-pub struct OpsConfig {
+pub struct OperationsPortConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
 }
 
 /// The gRPC port.
 #[derive(Clone, Debug, Deserialize)]
-pub struct GrpcConfig {
+pub struct GrpcPortConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
 }
@@ -156,7 +156,7 @@ pub struct ConfigError {
 /// A variable without a default is not set, or a value has the wrong type.
 pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), ConfigError> {
     let (process, own) = load_process::<T>(service)?;
-    let ServiceParts {
+    let ServiceOnlyConfig {
         grpc,
         database,
         nats,
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    struct Own {
+    struct OwnSettings {
         #[serde(default)]
         minute_secs: u32,
         database: DatabaseConfig,
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_missing_secret_is_named_by_its_variable() {
         let figment = figment_of("[database]\nowner_url = \"postgres://o\"");
-        let error = extract::<Own>("wallet", &figment).expect_err("app_url is missing");
+        let error = extract::<OwnSettings>("wallet", &figment).expect_err("app_url is missing");
         assert_eq!(
             error.to_string(),
             "configuration of wallet: TALKTIME_WALLET__DATABASE__APP_URL is not set"
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn defaults_apply_to_variables_that_are_not_set() {
         let figment = figment_of("[database]\nowner_url = \"a\"\napp_url = \"b\"");
-        let own = extract::<Own>("wallet", &figment).expect("complete");
+        let own = extract::<OwnSettings>("wallet", &figment).expect("complete");
         assert_eq!(own.minute_secs, 0);
         assert_eq!(own.database.max_connections, default_max_connections());
     }
@@ -249,7 +249,7 @@ mod tests {
     fn a_wrong_value_is_named_by_its_variable() {
         let figment =
             figment_of("minute_secs = \"soon\"\n[database]\nowner_url=\"a\"\napp_url=\"b\"");
-        let error = extract::<Own>("calls", &figment).expect_err("not a number");
+        let error = extract::<OwnSettings>("calls", &figment).expect_err("not a number");
         assert!(
             error.to_string().contains("TALKTIME_CALLS__MINUTE_SECS"),
             "{error}"
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_secret_does_not_show_in_debug_output() {
         let figment = figment_of("[database]\nowner_url = \"hidden\"\napp_url = \"hidden\"");
-        let own = extract::<Own>("wallet", &figment).expect("complete");
+        let own = extract::<OwnSettings>("wallet", &figment).expect("complete");
         assert!(!format!("{own:?}").contains("hidden"));
     }
 }

@@ -56,7 +56,7 @@ pub const BATCH: Duration = Duration::from_secs(10);
 
 /// A kind of process that this one waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Peer {
+pub enum PeerKind {
     /// PostgreSQL.
     Postgres,
     /// Redis.
@@ -67,7 +67,7 @@ pub enum Peer {
     ObjectStore,
 }
 
-impl Peer {
+impl PeerKind {
     /// Every kind of peer.
     pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::Nats, Self::ObjectStore];
 
@@ -85,13 +85,13 @@ impl Peer {
 /// A peer has not answered by the deadline.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{} did not answer within {bound:?}", peer.label())]
-pub struct MissedDeadline {
-    peer: Peer,
+pub struct MissedPeerDeadline {
+    peer: PeerKind,
     bound: Duration,
 }
 
-impl From<MissedDeadline> for std::io::Error {
-    fn from(missed: MissedDeadline) -> Self {
+impl From<MissedPeerDeadline> for std::io::Error {
+    fn from(missed: MissedPeerDeadline) -> Self {
         Self::new(std::io::ErrorKind::TimedOut, missed)
     }
 }
@@ -101,19 +101,19 @@ impl From<MissedDeadline> for std::io::Error {
 /// # Errors
 /// There was no answer in time.
 pub async fn await_answer<F: Future>(
-    peer: Peer,
+    peer: PeerKind,
     bound: Duration,
     answer: F,
-) -> Result<F::Output, MissedDeadline> {
+) -> Result<F::Output, MissedPeerDeadline> {
     tokio::time::timeout(bound, answer)
         .await
         .map_err(|_elapsed| record_missed(peer, bound))
 }
 
 /// Counts a deadline that a peer has missed and returns it as an error.
-pub fn record_missed(peer: Peer, bound: Duration) -> MissedDeadline {
+pub fn record_missed(peer: PeerKind, bound: Duration) -> MissedPeerDeadline {
     count_missed(peer.label());
-    MissedDeadline { peer, bound }
+    MissedPeerDeadline { peer, bound }
 }
 
 /// Counts a deadline that a peer has missed.
@@ -123,7 +123,7 @@ pub fn count_missed(peer: impl fmt::Display) {
 
 /// Registers the counters at zero, so that the first missed deadline is visible as an increase.
 pub(crate) fn register_metrics() {
-    for peer in Peer::ALL {
+    for peer in PeerKind::ALL {
         metrics::counter!("missed_deadlines_total", "peer" => peer.label()).increment(0);
     }
 }

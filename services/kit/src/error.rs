@@ -11,7 +11,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-pub use crate::kind::Kind;
+pub use crate::kind::ErrorKind;
 
 /// Distinguishes our error details from those that any gRPC peer may send.
 const ERROR_DOMAIN: &str = "talktime";
@@ -33,7 +33,7 @@ pub struct FieldError {
 /// An error with a kind and a stable code for programs, a sentence for users, and its source for the log.
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     code: Cow<'static, str>,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
@@ -57,11 +57,11 @@ const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
 impl Error {
     /// Returns an error with a stable `snake_case` `code` and a sentence for the user.
     pub fn new(
-        kind: Kind,
+        kind: ErrorKind,
         code: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let retry_after = matches!(kind, Kind::Unavailable | Kind::DeadlineExceeded)
+        let retry_after = matches!(kind, ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
             .then_some(RETRY_AFTER_UNAVAILABLE);
         Self {
             kind,
@@ -75,13 +75,13 @@ impl Error {
 
     /// Returns an error for a value that is not allowed.
     pub fn invalid(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::InvalidArgument, code, detail)
+        Self::new(ErrorKind::InvalidArgument, code, detail)
     }
 
     /// Returns the error of a bug. Its detail for the caller does not reveal the cause.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(
-            Kind::Internal,
+            ErrorKind::Internal,
             "internal",
             "Something went wrong on our side.",
         )
@@ -142,7 +142,7 @@ impl Error {
     }
 
     /// Returns the kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
@@ -175,7 +175,7 @@ impl Error {
 
     /// Returns whether the peer could not be reached, so that other calls to it would fail as well.
     pub fn is_unreachable(&self) -> bool {
-        self.kind == Kind::Unavailable && self.code == UNREACHABLE
+        self.kind == ErrorKind::Unavailable && self.code == UNREACHABLE
     }
 
     /// Returns whether the operation may have happened in spite of the error. Only the same request with the
@@ -183,7 +183,7 @@ impl Error {
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal
+            ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::Internal
         )
     }
 }
@@ -243,7 +243,7 @@ impl From<Status> for Error {
             .error_info()
             .filter(|info| info.domain == ERROR_DOMAIN);
         let known = info.and_then(|info| {
-            let kind = Kind::from_name(info.metadata.get(KIND_KEY)?)?;
+            let kind = ErrorKind::from_name(info.metadata.get(KIND_KEY)?)?;
             Some((kind, info.reason.clone(), read_members(&info.metadata)))
         });
         let Some((kind, code, members)) = known else {
@@ -282,9 +282,9 @@ fn read_members(metadata: &HashMap<String, String>) -> BTreeMap<String, serde_js
 impl Error {
     fn from_transport(status: Status) -> Self {
         let kind = match status.code() {
-            Code::DeadlineExceeded | Code::Cancelled => Kind::DeadlineExceeded,
-            Code::Unimplemented => Kind::Internal,
-            _ => Kind::Unavailable,
+            Code::DeadlineExceeded | Code::Cancelled => ErrorKind::DeadlineExceeded,
+            Code::Unimplemented => ErrorKind::Internal,
+            _ => ErrorKind::Unavailable,
         };
         Self::new(kind, UNREACHABLE, "Please try again in a moment.").with_source(status)
     }
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_kind_survives_the_wire() {
-        for (kind, name, ..) in Kind::TABLE {
+        for (kind, name, ..) in ErrorKind::TABLE {
             let sent = Error::new(*kind, "some_code", "A sentence.")
                 .with_retry_after(Duration::from_secs(7))
                 .with_member("call_id", 7)

@@ -1,4 +1,4 @@
-//! Export of a user's own data. A service lists the sections of its schema, and [`ExportApi`] serves them page by
+//! Export of a user's own data. A service lists the sections of its schema, and [`UserExportApi`] serves them page by
 //! page to the service that puts the export together.
 
 use serde_json::Value;
@@ -6,8 +6,8 @@ use talktime_proto::export::v1::export_service_server::{self, ExportService, Exp
 use talktime_proto::export::v1::{ExportUserRequest, ExportUserResponse};
 use tonic::{Request, Response, Status};
 
-use crate::db::Database;
-use crate::error::{Error, Kind};
+use crate::db::DatabasePool;
+use crate::error::{Error, ErrorKind};
 use crate::grpc::server::refuse;
 
 /// The name of the gRPC service, for the health of a service.
@@ -17,7 +17,7 @@ pub const RECORDS_PER_PAGE: i64 = 500;
 
 /// One kind of data that a service keeps about a user.
 #[derive(Clone, Copy, Debug)]
-pub struct ExportSection {
+pub struct UserExportSection {
     /// Names the file in the export, such as `favorites`.
     pub name: &'static str,
     /// Selects a `bigint` key and a `jsonb` record for each row of user `$1` whose key exceeds `$2`, in the order of
@@ -27,23 +27,23 @@ pub struct ExportSection {
 
 /// A page of one section.
 #[derive(Clone, Debug)]
-pub struct ExportPage {
+pub struct UserExportPage {
     /// The name of the section.
     pub section: &'static str,
     /// JSON objects.
     pub records: Vec<Value>,
     /// The position of the next page; `None` after the last.
-    pub next: Option<ExportCursor>,
+    pub next: Option<UserExportCursor>,
 }
 
 /// A position in the sections of a service: the index of a section, and the key after which to read on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ExportCursor {
+pub struct UserExportCursor {
     section: usize,
     after_key: i64,
 }
 
-impl ExportCursor {
+impl UserExportCursor {
     /// The position before all records.
     pub const START: Self = Self {
         section: 0,
@@ -79,11 +79,11 @@ impl ExportCursor {
 /// # Errors
 /// There is no such section, or the database does not answer.
 pub async fn load_page(
-    db: &Database,
-    sections: &[ExportSection],
+    db: &DatabasePool,
+    sections: &[UserExportSection],
     user_id: i64,
-    cursor: ExportCursor,
-) -> Result<ExportPage, Error> {
+    cursor: UserExportCursor,
+) -> Result<UserExportPage, Error> {
     let section = sections.get(cursor.section).ok_or_else(invalid_cursor)?;
     let mut connection = db.acquire().await?;
     let rows: Vec<(i64, Value)> = sqlx::query_as(section.query)
@@ -94,16 +94,16 @@ pub async fn load_page(
         .await?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == RECORDS_PER_PAGE);
     let next = match rows.last() {
-        Some((key, _)) if is_full => Some(ExportCursor {
+        Some((key, _)) if is_full => Some(UserExportCursor {
             section: cursor.section,
             after_key: *key,
         }),
-        _ => Some(ExportCursor {
+        _ => Some(UserExportCursor {
             section: cursor.section + 1,
             after_key: i64::MIN,
         }),
     };
-    Ok(ExportPage {
+    Ok(UserExportPage {
         section: section.name,
         records: rows.into_iter().map(|(_, record)| record).collect(),
         next: next.filter(|next| next.section < sections.len()),
@@ -112,40 +112,40 @@ pub async fn load_page(
 
 fn invalid_cursor() -> Error {
     Error::new(
-        Kind::InvalidArgument,
+        ErrorKind::InvalidArgument,
         "invalid_cursor",
         "The cursor is not that of an export.",
     )
 }
 
 /// The gRPC service, on top of the sections of a service.
-pub struct ExportApi {
-    db: Database,
-    sections: &'static [ExportSection],
+pub struct UserExportApi {
+    db: DatabasePool,
+    sections: &'static [UserExportSection],
 }
 
 /// Returns the gRPC service of these sections, for the routes of a service.
 pub fn export_service(
-    db: Database,
-    sections: &'static [ExportSection],
-) -> ExportServiceServer<ExportApi> {
-    ExportServiceServer::new(ExportApi { db, sections })
+    db: DatabasePool,
+    sections: &'static [UserExportSection],
+) -> ExportServiceServer<UserExportApi> {
+    ExportServiceServer::new(UserExportApi { db, sections })
 }
 
 #[tonic::async_trait]
-impl ExportService for ExportApi {
+impl ExportService for UserExportApi {
     async fn export_user(
         &self,
         request: Request<ExportUserRequest>,
     ) -> Result<Response<ExportUserResponse>, Status> {
         let request = request.into_inner();
-        let cursor = ExportCursor::parse(&request.cursor).map_err(refuse)?;
+        let cursor = UserExportCursor::parse(&request.cursor).map_err(refuse)?;
         let page = load_page(&self.db, self.sections, request.user_id, cursor).await;
         let page = page.map_err(refuse)?;
         Ok(Response::new(ExportUserResponse {
             section: page.section.to_owned(),
             records: page.records.iter().map(Value::to_string).collect(),
-            next_cursor: page.next.map(ExportCursor::to_text).unwrap_or_default(),
+            next_cursor: page.next.map(UserExportCursor::to_text).unwrap_or_default(),
         }))
     }
 }
@@ -156,20 +156,20 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_text() {
-        let cursor = ExportCursor {
+        let cursor = UserExportCursor {
             section: 3,
             after_key: -7,
         };
         assert_eq!(
-            ExportCursor::parse(&cursor.to_text()).expect("a cursor"),
+            UserExportCursor::parse(&cursor.to_text()).expect("a cursor"),
             cursor
         );
         assert_eq!(
-            ExportCursor::parse("").expect("the start"),
-            ExportCursor::START
+            UserExportCursor::parse("").expect("the start"),
+            UserExportCursor::START
         );
         for text in ["x", "1", "1:", ":1", "-1:1", "1:2:3"] {
-            let error = ExportCursor::parse(text).expect_err(text);
+            let error = UserExportCursor::parse(text).expect_err(text);
             assert_eq!(error.code(), "invalid_cursor");
         }
     }

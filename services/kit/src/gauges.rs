@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use crate::db::Database;
+use crate::db::DatabasePool;
 use async_nats::jetstream::consumer::pull;
 use talktime_proto::events::STREAM_NAME;
 
-use crate::lifecycle::Lifecycle;
-use crate::messaging::{Consumer, open_jetstream, outbox};
-use crate::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use crate::lifecycle::ProcessLifecycle;
+use crate::messaging::{DurableConsumer, open_jetstream, outbox};
+use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 /// Shorter than the interval at which Prometheus reads the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Measures the gauge `name` every few seconds until the process stops. A failed measurement leaves the gauge
 /// as it was.
 pub(crate) fn start_gauge<F>(
-    lifecycle: &Lifecycle,
+    lifecycle: &ProcessLifecycle,
     name: &str,
     mut measure: impl FnMut() -> F + Send + 'static,
 ) where
@@ -29,16 +29,16 @@ pub(crate) fn start_gauge<F>(
         interval: MEASURE_EVERY,
         retry_after: MEASURE_EVERY,
         deadline: MEASURE_EVERY,
-        first_turn: FirstTurn::AtOnce,
+        first_turn: FirstTurnStart::AtOnce,
     };
     periodic::start(lifecycle, work, move || {
         let measured = measure();
-        async { measured.await.map(|()| NextTurn::AfterInterval) }
+        async { measured.await.map(|()| NextTurnStart::AfterInterval) }
     });
 }
 
 /// Measures the connections of a pool, and the number and age of the unpublished events in its outbox.
-pub(crate) async fn measure_database(db: Database, connections_max: u32) -> anyhow::Result<()> {
+pub(crate) async fn measure_database(db: DatabasePool, connections_max: u32) -> anyhow::Result<()> {
     let connections = db.state();
     metrics::gauge!("db_connections", "state" => "idle").set(connections.idle);
     metrics::gauge!("db_connections", "state" => "used").set(connections.used);
@@ -52,7 +52,7 @@ pub(crate) async fn measure_database(db: Database, connections_max: u32) -> anyh
 /// Measures the lag of a durable consumer: events that were not delivered, and those not acknowledged.
 pub(crate) async fn measure_consumer(
     nats: async_nats::Client,
-    consumer: Consumer,
+    consumer: DurableConsumer,
 ) -> anyhow::Result<()> {
     let stream = open_jetstream(nats).get_stream_no_info(STREAM_NAME).await?;
     let found = stream.get_consumer::<pull::Config>(consumer.name).await;

@@ -9,14 +9,14 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::db::{PgConnection, column};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Longest accepted key, in bytes.
 pub const KEY_LENGTH_MAX: usize = 255;
 
 /// A request of a user with its idempotency key.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct KeyedRequest {
     user_id: i64,
     route: &'static str,
     key: String,
@@ -25,14 +25,14 @@ pub struct Request {
 
 /// Whether a key was used before.
 #[derive(Debug)]
-pub enum Seen<Answer> {
+pub enum KeyClaimOutcome<Answer> {
     /// The key is new: execute the request, then call [`finish`] in the same transaction or a later one.
     First,
     /// The answer of the first request.
     Before(Answer),
 }
 
-impl Request {
+impl KeyedRequest {
     /// Returns the key that the client chose.
     pub fn key(&self) -> &str {
         &self.key
@@ -72,8 +72,8 @@ impl Request {
 /// has no answer yet.
 pub async fn begin<Answer: DeserializeOwned>(
     tx: &mut PgConnection,
-    request: &Request,
-) -> Result<Seen<Answer>, Error> {
+    request: &KeyedRequest,
+) -> Result<KeyClaimOutcome<Answer>, Error> {
     let mut seen = begin_all(tx, &[request]).await?;
     seen.pop().unwrap_or_else(|| Err(still_running()))
 }
@@ -85,8 +85,8 @@ pub async fn begin<Answer: DeserializeOwned>(
 /// The database failed. Errors of single keys, as of [`begin`], are in the result.
 pub async fn begin_all<Answer: DeserializeOwned>(
     tx: &mut PgConnection,
-    requests: &[&Request],
-) -> Result<Vec<Result<Seen<Answer>, Error>>, Error> {
+    requests: &[&KeyedRequest],
+) -> Result<Vec<Result<KeyClaimOutcome<Answer>, Error>>, Error> {
     let claimed: Vec<(i64, String, String)> = sqlx::query_as(
         "INSERT INTO idempotency_keys (user_id, route, key, body_hash)
          SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
@@ -110,10 +110,14 @@ pub async fn begin_all<Answer: DeserializeOwned>(
             request.key.clone(),
         );
         let seen = if claimed.remove(&key) {
-            Ok(Seen::First)
+            Ok(KeyClaimOutcome::First)
         } else {
             let before = find(tx, request).await;
-            before.and_then(|before| before.map(Seen::Before).ok_or_else(still_running))
+            before.and_then(|before| {
+                before
+                    .map(KeyClaimOutcome::Before)
+                    .ok_or_else(still_running)
+            })
         };
         all.push(seen);
     }
@@ -127,7 +131,7 @@ pub async fn begin_all<Answer: DeserializeOwned>(
 /// As [`begin`].
 pub async fn find<Answer: DeserializeOwned>(
     connection: &mut PgConnection,
-    request: &Request,
+    request: &KeyedRequest,
 ) -> Result<Option<Answer>, Error> {
     let kept: Option<(Vec<u8>, Option<serde_json::Value>)> = sqlx::query_as(
         "SELECT body_hash, answer FROM idempotency_keys
@@ -143,7 +147,7 @@ pub async fn find<Answer: DeserializeOwned>(
     };
     if body_hash != request.body_hash {
         return Err(Error::new(
-            Kind::Unprocessable,
+            ErrorKind::Unprocessable,
             "idempotency_key_reused",
             "This Idempotency-Key was used for another request.",
         ));
@@ -156,7 +160,7 @@ pub async fn find<Answer: DeserializeOwned>(
 
 fn still_running() -> Error {
     Error::new(
-        Kind::Conflict,
+        ErrorKind::Conflict,
         "idempotency_key_in_use",
         "A request with this Idempotency-Key is still running.",
     )
@@ -168,7 +172,7 @@ fn still_running() -> Error {
 /// The key was freed in the meantime, or the database failed.
 pub async fn finish(
     tx: &mut PgConnection,
-    request: &Request,
+    request: &KeyedRequest,
     answer: &impl Serialize,
 ) -> Result<(), Error> {
     finish_all(tx, &[(request, answer)]).await
@@ -180,7 +184,7 @@ pub async fn finish(
 /// As [`finish`].
 pub async fn finish_all(
     tx: &mut PgConnection,
-    finished: &[(&Request, &impl Serialize)],
+    finished: &[(&KeyedRequest, &impl Serialize)],
 ) -> Result<(), Error> {
     if finished.is_empty() {
         return Ok(());

@@ -4,7 +4,7 @@ use tonic::Code;
 
 /// The kind of an error, as far as the next step of the caller depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// A value is not allowed.
     InvalidArgument,
     /// The body is not JSON, lacks a field or has a field of a wrong type.
@@ -39,110 +39,116 @@ pub enum Kind {
     Internal,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The name between services, the gRPC code, the HTTP status and the title of each kind.
-    pub(crate) const TABLE: &'static [(Kind, &'static str, Code, u16, &'static str)] = &[
+    pub(crate) const TABLE: &'static [(ErrorKind, &'static str, Code, u16, &'static str)] = &[
         (
-            Kind::InvalidArgument,
+            ErrorKind::InvalidArgument,
             "invalid_argument",
             Code::InvalidArgument,
             400,
             "Bad Request",
         ),
         (
-            Kind::Unprocessable,
+            ErrorKind::Unprocessable,
             "unprocessable",
             Code::InvalidArgument,
             422,
             "Unprocessable Content",
         ),
         (
-            Kind::Unauthenticated,
+            ErrorKind::Unauthenticated,
             "unauthenticated",
             Code::Unauthenticated,
             401,
             "Unauthorized",
         ),
         (
-            Kind::PaymentRequired,
+            ErrorKind::PaymentRequired,
             "payment_required",
             Code::FailedPrecondition,
             402,
             "Payment Required",
         ),
         (
-            Kind::PermissionDenied,
+            ErrorKind::PermissionDenied,
             "permission_denied",
             Code::PermissionDenied,
             403,
             "Forbidden",
         ),
         (
-            Kind::NotFound,
+            ErrorKind::NotFound,
             "not_found",
             Code::NotFound,
             404,
             "Not Found",
         ),
         (
-            Kind::MethodNotAllowed,
+            ErrorKind::MethodNotAllowed,
             "method_not_allowed",
             Code::Unimplemented,
             405,
             "Method Not Allowed",
         ),
-        (Kind::Conflict, "conflict", Code::Aborted, 409, "Conflict"),
         (
-            Kind::TooLarge,
+            ErrorKind::Conflict,
+            "conflict",
+            Code::Aborted,
+            409,
+            "Conflict",
+        ),
+        (
+            ErrorKind::TooLarge,
             "too_large",
             Code::OutOfRange,
             413,
             "Content Too Large",
         ),
         (
-            Kind::UnsupportedMediaType,
+            ErrorKind::UnsupportedMediaType,
             "unsupported_media_type",
             Code::InvalidArgument,
             415,
             "Unsupported Media Type",
         ),
         (
-            Kind::UriTooLong,
+            ErrorKind::UriTooLong,
             "uri_too_long",
             Code::OutOfRange,
             414,
             "URI Too Long",
         ),
         (
-            Kind::HeadersTooLarge,
+            ErrorKind::HeadersTooLarge,
             "headers_too_large",
             Code::OutOfRange,
             431,
             "Request Header Fields Too Large",
         ),
         (
-            Kind::RateLimited,
+            ErrorKind::RateLimited,
             "rate_limited",
             Code::ResourceExhausted,
             429,
             "Too Many Requests",
         ),
         (
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             "unavailable",
             Code::Unavailable,
             503,
             "Service Unavailable",
         ),
         (
-            Kind::DeadlineExceeded,
+            ErrorKind::DeadlineExceeded,
             "deadline_exceeded",
             Code::DeadlineExceeded,
             503,
             "Service Unavailable",
         ),
         (
-            Kind::Internal,
+            ErrorKind::Internal,
             "internal",
             Code::Internal,
             500,
@@ -150,7 +156,7 @@ impl Kind {
         ),
     ];
 
-    fn row(self) -> &'static (Kind, &'static str, Code, u16, &'static str) {
+    fn row(self) -> &'static (ErrorKind, &'static str, Code, u16, &'static str) {
         Self::TABLE
             .iter()
             .find(|row| row.0 == self)

@@ -1,6 +1,6 @@
 //! Leases, for work that one replica does at a time.
 
-use crate::db::{Database, PgConnection};
+use crate::db::{DatabasePool, PgConnection};
 
 use crate::error::Error;
 
@@ -15,7 +15,7 @@ impl Lease {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn try_take(db: &Database, name: &str) -> Result<Option<Self>, Error> {
+    pub async fn try_take(db: &DatabasePool, name: &str) -> Result<Option<Self>, Error> {
         let mut connection = db.open_session().await?;
         let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext($1))")
             .bind(name)

@@ -1,6 +1,6 @@
 //! The foundation of every Talktime service.
 //!
-//! A service's `main` reads its configuration ([`config`]), starts a [`Service`] (telemetry, the
+//! A service's `main` reads its configuration ([`config`]), starts a [`RunningService`] (telemetry, the
 //! operations port, database, NATS), wires its domain, and serves gRPC until SIGTERM or SIGINT.
 
 pub mod batch;
@@ -37,8 +37,8 @@ pub mod tokens;
 pub mod trace;
 
 pub use clock::Clock;
-pub use error::{Error, Kind};
+pub use error::{Error, ErrorKind};
 /// The allocator of every process. Requests make many small allocations, which take a tenth of the time of a
 /// busy service with the allocator of the system.
 pub use mimalloc::MiMalloc;
-pub use service::Service;
+pub use service::RunningService;

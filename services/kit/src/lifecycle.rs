@@ -17,7 +17,7 @@ use crate::progress::{LoopProgress, LoopRegistry, StuckLoop};
 
 /// The state of the process, shared by all parts that must know it; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Lifecycle {
+pub struct ProcessLifecycle {
     ready: Arc<AtomicBool>,
     draining: CancellationToken,
     stopping: CancellationToken,
@@ -25,7 +25,7 @@ pub struct Lifecycle {
     loops: LoopRegistry,
 }
 
-impl Lifecycle {
+impl ProcessLifecycle {
     /// Returns whether new work is accepted.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -62,7 +62,7 @@ impl Lifecycle {
         self.loops.find_stuck().filter(|_| !is_stopping)
     }
 
-    /// Runs a background task that the stop waits for. The task watches [`Lifecycle::stopping`].
+    /// Runs a background task that the stop waits for. The task watches [`ProcessLifecycle::stopping`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
@@ -82,7 +82,7 @@ impl Lifecycle {
         self.tasks.spawn(request).await
     }
 
-    /// Runs a server, which watches [`Lifecycle::stopping`], until SIGTERM or SIGINT. Then the server and the
+    /// Runs a server, which watches [`ProcessLifecycle::stopping`], until SIGTERM or SIGINT. Then the server and the
     /// background tasks finish what they have begun, each within the deadline.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Lifecycle {
     }
 
     /// Waits for SIGTERM or SIGINT, reports "not ready", gives load balancers time to notice, and cancels
-    /// [`Lifecycle::stopping`].
+    /// [`ProcessLifecycle::stopping`].
     async fn drain_on_signal(&self, config: &ShutdownConfig) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::ProcessLifecycle;
 
 /// Serves the operations port until the process ends, since readiness is queried during a drain, too.
 ///
@@ -16,7 +16,7 @@ use crate::lifecycle::Lifecycle;
 /// The port is in use.
 pub async fn listen(
     listen: SocketAddr,
-    lifecycle: Lifecycle,
+    lifecycle: ProcessLifecycle,
     metrics: PrometheusHandle,
 ) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
@@ -36,7 +36,7 @@ pub async fn listen(
 }
 
 /// Kubernetes restarts a process that fails this several times.
-async fn livez(State(lifecycle): State<Lifecycle>) -> (StatusCode, String) {
+async fn livez(State(lifecycle): State<ProcessLifecycle>) -> (StatusCode, String) {
     let Some(stuck) = lifecycle.find_stuck_loop() else {
         return (StatusCode::OK, "alive".to_owned());
     };
@@ -49,7 +49,7 @@ async fn livez(State(lifecycle): State<Lifecycle>) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
-async fn readyz(State(lifecycle): State<Lifecycle>) -> (StatusCode, &'static str) {
+async fn readyz(State(lifecycle): State<ProcessLifecycle>) -> (StatusCode, &'static str) {
     if lifecycle.is_ready() {
         (StatusCode::OK, "ready")
     } else {
@@ -70,13 +70,13 @@ mod tests {
 
     use super::*;
 
-    async fn is_alive(lifecycle: &Lifecycle) -> bool {
+    async fn is_alive(lifecycle: &ProcessLifecycle) -> bool {
         livez(State(lifecycle.clone())).await.0 == StatusCode::OK
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_process_with_a_stuck_loop_is_not_alive_until_the_loop_turns() {
-        let lifecycle = Lifecycle::default();
+        let lifecycle = ProcessLifecycle::default();
         let relay = lifecycle.register_loop("relay", Duration::from_mins(1));
         tokio::time::advance(Duration::from_mins(1)).await;
         assert!(is_alive(&lifecycle).await);
@@ -88,7 +88,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn loops_that_have_ended_for_a_stop_are_not_stuck() {
-        let lifecycle = Lifecycle::default();
+        let lifecycle = ProcessLifecycle::default();
         lifecycle.register_loop("relay", Duration::from_mins(1));
         lifecycle.stopping().cancel();
         tokio::time::advance(Duration::from_hours(1)).await;

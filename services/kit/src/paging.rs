@@ -6,12 +6,12 @@ const PER_PAGE_MAX: i32 = 100;
 
 /// A request for one page of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PageRequest {
+pub struct ListPageRequest {
     page: i32,
     per_page: i32,
 }
 
-impl PageRequest {
+impl ListPageRequest {
     /// Returns the request for the page `page`, from 1, of `per_page` entries, 1 to 100.
     ///
     /// # Errors
@@ -51,10 +51,10 @@ mod tests {
 
     #[test]
     fn pages_are_bounded() {
-        let last = PageRequest::new(i32::MAX, 100).expect("a page");
+        let last = ListPageRequest::new(i32::MAX, 100).expect("a page");
         assert_eq!((last.limit(), last.offset()), (100, 214_748_364_600));
         for (page, per_page) in [(0, 20), (-1, 20), (1, 0), (1, 101)] {
-            let refused = PageRequest::new(page, per_page).expect_err("out of range");
+            let refused = ListPageRequest::new(page, per_page).expect_err("out of range");
             assert_eq!(refused.code(), "invalid_page", "{page} {per_page}");
         }
     }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::ProcessLifecycle;
 use crate::progress::LoopProgress;
 
 /// The time that a turn under way gets to end once the process stops.
@@ -35,12 +35,12 @@ pub struct PeriodicWork {
     /// drop at any of its waits.
     pub deadline: Duration,
     /// Start of the first turn.
-    pub first_turn: FirstTurn,
+    pub first_turn: FirstTurnStart,
 }
 
 /// Start of the first turn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FirstTurn {
+pub enum FirstTurnStart {
     /// At once.
     AtOnce,
     /// After an interval.
@@ -49,7 +49,7 @@ pub enum FirstTurn {
 
 /// Start of the turn after one that succeeded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NextTurn {
+pub enum NextTurnStart {
     /// At once, since more work is known to wait.
     AtOnce,
     /// After an interval.
@@ -57,9 +57,12 @@ pub enum NextTurn {
 }
 
 /// Repeats `turn` in the background until the process stops, which waits a little for a turn under way.
-pub fn start<F>(lifecycle: &Lifecycle, work: PeriodicWork, turn: impl FnMut() -> F + Send + 'static)
-where
-    F: Future<Output = anyhow::Result<NextTurn>> + Send + 'static,
+pub fn start<F>(
+    lifecycle: &ProcessLifecycle,
+    work: PeriodicWork,
+    turn: impl FnMut() -> F + Send + 'static,
+) where
+    F: Future<Output = anyhow::Result<NextTurnStart>> + Send + 'static,
 {
     let progress = lifecycle.register_loop(work.name.clone(), work.turn_max());
     lifecycle.spawn(repeat(work, turn, progress, lifecycle.stopping()));
@@ -79,12 +82,12 @@ async fn repeat<F>(
     progress: LoopProgress,
     stopping: CancellationToken,
 ) where
-    F: Future<Output = anyhow::Result<NextTurn>>,
+    F: Future<Output = anyhow::Result<NextTurnStart>>,
 {
-    let mut reporter = TurnReporter::new(work.name.clone(), progress);
+    let mut reporter = LoopTurnReporter::new(work.name.clone(), progress);
     let mut pause = match work.first_turn {
-        FirstTurn::AtOnce => Duration::ZERO,
-        FirstTurn::AfterInterval => work.interval,
+        FirstTurnStart::AtOnce => Duration::ZERO,
+        FirstTurnStart::AfterInterval => work.interval,
     };
     while !stopping.is_cancelled() {
         tokio::select! {
@@ -97,8 +100,8 @@ async fn repeat<F>(
         };
         reporter.report(&outcome);
         pause = match outcome {
-            Ok(NextTurn::AtOnce) => Duration::ZERO,
-            Ok(NextTurn::AfterInterval) => work.interval,
+            Ok(NextTurnStart::AtOnce) => Duration::ZERO,
+            Ok(NextTurnStart::AfterInterval) => work.interval,
             Err(_) => work.retry_after,
         };
     }
@@ -109,9 +112,9 @@ fn vary_pause(pause: Duration) -> Duration {
 }
 
 /// Runs a turn within its deadline; a panic becomes an error.
-async fn limit_turn<F>(turn: F, deadline: Duration) -> anyhow::Result<NextTurn>
+async fn limit_turn<F>(turn: F, deadline: Duration) -> anyhow::Result<NextTurnStart>
 where
-    F: Future<Output = anyhow::Result<NextTurn>>,
+    F: Future<Output = anyhow::Result<NextTurnStart>>,
 {
     let turn = AssertUnwindSafe(turn).catch_unwind();
     match timeout(deadline, turn).await {
@@ -136,14 +139,14 @@ async fn complete_unless_stopped<F: Future>(
 }
 
 /// Reports the turns of one loop in the metrics, and its failures in the log.
-struct TurnReporter {
+struct LoopTurnReporter {
     name: Cow<'static, str>,
     progress: LoopProgress,
     /// The last logged failure, unless a turn has succeeded since.
     logged_at: Option<Instant>,
 }
 
-impl TurnReporter {
+impl LoopTurnReporter {
     fn new(name: Cow<'static, str>, progress: LoopProgress) -> Self {
         let reporter = Self {
             name,
@@ -155,7 +158,7 @@ impl TurnReporter {
         reporter
     }
 
-    fn report(&mut self, outcome: &anyhow::Result<NextTurn>) {
+    fn report(&mut self, outcome: &anyhow::Result<NextTurnStart>) {
         self.progress.record_turn();
         match outcome {
             Ok(_) => self.logged_at = None,
@@ -197,20 +200,20 @@ mod tests {
         interval: Duration::from_secs(100),
         retry_after: Duration::from_secs(10),
         deadline: Duration::from_secs(20),
-        first_turn: FirstTurn::AtOnce,
+        first_turn: FirstTurnStart::AtOnce,
     };
 
     /// The behaviour of a test's turn.
     #[derive(Clone, Copy, Debug)]
-    enum Turn {
-        Succeed(NextTurn),
+    enum TurnBehavior {
+        Succeed(NextTurnStart),
         Fail,
         Panic,
         Hang,
     }
 
     /// Takes the given turns, stops, and returns when each turn began, in seconds.
-    async fn take_turns(work: PeriodicWork, turns: &[Turn]) -> Vec<u64> {
+    async fn take_turns(work: PeriodicWork, turns: &[TurnBehavior]) -> Vec<u64> {
         let stopping = CancellationToken::new();
         let started_at = Instant::now();
         let begun = RefCell::new(vec![]);
@@ -223,10 +226,10 @@ mod tests {
             }
             async move {
                 match turn {
-                    Turn::Succeed(next) => Ok(next),
-                    Turn::Fail => Err(anyhow!("failed")),
-                    Turn::Panic => panic!("as the test wants"),
-                    Turn::Hang => pending().await,
+                    TurnBehavior::Succeed(next) => Ok(next),
+                    TurnBehavior::Fail => Err(anyhow!("failed")),
+                    TurnBehavior::Panic => panic!("as the test wants"),
+                    TurnBehavior::Hang => pending().await,
                 }
             }
         };
@@ -235,11 +238,11 @@ mod tests {
         begun.into_inner()
     }
 
-    const DONE: Turn = Turn::Succeed(NextTurn::AfterInterval);
+    const DONE: TurnBehavior = TurnBehavior::Succeed(NextTurnStart::AfterInterval);
 
     #[tokio::test(start_paused = true)]
     async fn turns_follow_at_the_interval_and_at_once_while_work_waits() {
-        let more = Turn::Succeed(NextTurn::AtOnce);
+        let more = TurnBehavior::Succeed(NextTurnStart::AtOnce);
         let begun = take_turns(WORK, &[DONE, more, DONE]).await;
         assert_eq!(begun[0], 0);
         assert!((90..=110).contains(&begun[1]), "{begun:?}");
@@ -249,7 +252,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_turn_waits_for_an_interval_where_the_work_says_so() {
         let work = PeriodicWork {
-            first_turn: FirstTurn::AfterInterval,
+            first_turn: FirstTurnStart::AfterInterval,
             ..WORK
         };
         let begun = take_turns(work, &[DONE]).await;
@@ -258,7 +261,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_that_fail_panic_or_hang_are_followed_by_a_retry() {
-        let begun = take_turns(WORK, &[Turn::Fail, Turn::Panic, Turn::Hang, DONE]).await;
+        let begun = take_turns(
+            WORK,
+            &[
+                TurnBehavior::Fail,
+                TurnBehavior::Panic,
+                TurnBehavior::Hang,
+                DONE,
+            ],
+        )
+        .await;
         let pauses: Vec<u64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!((9..=11).contains(&pauses[0]), "{begun:?}");
         assert!((9..=11).contains(&pauses[1]), "{begun:?}");
@@ -268,7 +280,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stop_waits_only_a_little_for_a_turn_under_way() {
         let started_at = Instant::now();
-        take_turns(WORK, &[Turn::Hang]).await;
+        take_turns(WORK, &[TurnBehavior::Hang]).await;
         assert!((STOP_GRACE..WORK.deadline).contains(&started_at.elapsed()));
     }
 }

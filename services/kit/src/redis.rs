@@ -11,8 +11,8 @@ use secrecy::ExposeSecret;
 use socket2::TcpKeepalive;
 
 use crate::config::RedisConfig;
-use crate::deadlines::{self, Peer, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILENCE};
-use crate::error::{Error, Kind};
+use crate::deadlines::{self, PeerKind, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILENCE};
+use crate::error::{Error, ErrorKind};
 
 const POOL_SIZE: usize = 4;
 /// How often connections are checked for a missing answer.
@@ -59,11 +59,11 @@ pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
 
 impl From<fred::error::Error> for Error {
     fn from(error: fred::error::Error) -> Self {
-        if *error.kind() == ErrorKind::Timeout {
-            deadlines::count_missed(Peer::Redis.label());
+        if *error.kind() == fred::error::ErrorKind::Timeout {
+            deadlines::count_missed(PeerKind::Redis.label());
         }
         Error::new(
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             "redis_unavailable",
             "Please try again in a moment.",
         )

@@ -1,22 +1,22 @@
 //! A running service: the parts that all services share.
 
-use crate::db::Database;
+use crate::db::DatabasePool;
 use tonic::service::Routes;
 
 use crate::clock::Clock;
 use crate::config::ServiceConfig;
-use crate::db::{self, Schema};
+use crate::db::{self, DatabaseSchema};
 use crate::gauges;
 use crate::grpc::server;
-use crate::lifecycle::Lifecycle;
-use crate::messaging::{self, Consumer, Handler, Relay, consumer, relay};
+use crate::lifecycle::ProcessLifecycle;
+use crate::messaging::{self, DurableConsumer, EventHandler, Relay, consumer, relay};
 use crate::ops;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, TelemetryGuard};
 
 /// A service between its start and its stop.
-pub struct Service {
+pub struct RunningService {
     /// The connections of the app role.
-    pub db: Database,
+    pub db: DatabasePool,
     /// Wakes the relay of the outbox after a commit with events.
     pub relay: Relay,
     /// NATS, for broadcasts whose loss does no harm.
@@ -24,21 +24,21 @@ pub struct Service {
     /// The clock of the system.
     pub clock: Clock,
     /// Readiness and shutdown.
-    pub lifecycle: Lifecycle,
-    schema: Schema,
+    pub lifecycle: ProcessLifecycle,
+    schema: DatabaseSchema,
     config: ServiceConfig,
-    telemetry: Telemetry,
+    telemetry: TelemetryGuard,
 }
 
-impl Service {
+impl RunningService {
     /// Starts telemetry, the operations port, the pool, NATS and the relay of the outbox. Does not wait until
     /// the database or NATS answer.
     ///
     /// # Errors
     /// The configuration is invalid, or the operations port is in use.
-    pub async fn start(config: ServiceConfig, schema: Schema) -> anyhow::Result<Self> {
+    pub async fn start(config: ServiceConfig, schema: DatabaseSchema) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(schema.name, &config.process.telemetry)?;
-        let lifecycle = Lifecycle::default();
+        let lifecycle = ProcessLifecycle::default();
         ops::listen(
             config.process.ops.listen,
             lifecycle.clone(),
@@ -73,7 +73,7 @@ impl Service {
     }
 
     /// Handles the events of a durable consumer in the background.
-    pub fn consume<H: Handler>(&self, consumer: Consumer, handler: H) {
+    pub fn consume<H: EventHandler>(&self, consumer: DurableConsumer, handler: H) {
         let stopping = self.lifecycle.stopping();
         let nats = self.nats.clone();
         self.start_gauge(consumer.name, move || {

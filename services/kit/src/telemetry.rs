@@ -17,8 +17,8 @@ const LATENCY_BUCKETS_SECS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
 
-/// Keeps telemetry alive; [`Telemetry::flush`] before the process ends.
-pub struct Telemetry {
+/// Keeps telemetry alive; [`TelemetryGuard::flush`] before the process ends.
+pub struct TelemetryGuard {
     tracer_provider: SdkTracerProvider,
     /// Renders the metrics page.
     pub metrics: PrometheusHandle,
@@ -28,7 +28,7 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// The log filter or the OTLP endpoint is invalid, or telemetry has been set up before.
-pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
+pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<TelemetryGuard> {
     let tracer_provider = tracer_provider(service, config)?;
     let log_filter = EnvFilter::try_new(&config.log)?;
     let logs = tracing_subscriber::fmt::layer()
@@ -52,7 +52,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .install_recorder()?;
     metrics::gauge!("build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     deadlines::register_metrics();
-    Ok(Telemetry {
+    Ok(TelemetryGuard {
         tracer_provider,
         metrics,
     })
@@ -89,7 +89,7 @@ fn tracer_provider(
     Ok(builder.build())
 }
 
-impl Telemetry {
+impl TelemetryGuard {
     /// Exports the buffered spans. Logs a failure itself, since the process ends.
     pub fn flush(&self) {
         if let Err(error) = self.tracer_provider.shutdown() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use talktime_kit::db::{Database, PgConnection, PlanCacheMode, Schema};
+use talktime_kit::db::{DatabasePool, DatabaseSchema, PgConnection, PlanCacheMode};
 use talktime_kit::testing::TestDatabase;
 
 static ROWS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -25,7 +25,7 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 const CANCELLED: i64 = 400;
 
 async fn database() -> TestDatabase {
-    TestDatabase::new(Schema {
+    TestDatabase::new(DatabaseSchema {
         name: "wallet",
         migrations: &ROWS,
         plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -68,7 +68,7 @@ async fn wait_until_no_transaction_is_open(database: &TestDatabase) {
 
 /// Begins a transaction and writes a row, and stops waiting at a moment that `round` chooses: before, in
 /// and after `BEGIN`, the statement, and `COMMIT`.
-async fn write_and_cancel(db: &Database, round: i64) {
+async fn write_and_cancel(db: &DatabasePool, round: i64) {
     let moment = Duration::from_micros(u64::try_from(round % 40).expect("positive") * 40);
     let writing = async {
         let mut tx = db.begin().await?;
@@ -149,7 +149,7 @@ async fn a_committed_transaction_returns_its_connection_at_once() {
     assert_eq!(first, second);
 }
 
-async fn backend_of_a_transaction(db: &Database) -> i32 {
+async fn backend_of_a_transaction(db: &DatabasePool) -> i32 {
     let mut tx = db.begin().await.expect("begun");
     let backend = sqlx::query_scalar("SELECT pg_backend_pid()")
         .fetch_one(&mut *tx)

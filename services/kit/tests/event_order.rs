@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use talktime_kit::Clock;
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::{Database, PlanCacheMode, Schema};
+use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
 use talktime_kit::messaging::{self, Relay, outbox};
 use talktime_kit::progress::LoopRegistry;
 use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
@@ -113,7 +113,7 @@ struct Bench {
 
 impl Bench {
     async fn set_up() -> Self {
-        let schema = Schema {
+        let schema = DatabaseSchema {
             name: "wallet",
             migrations: &NO_MIGRATIONS,
             plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -157,7 +157,7 @@ impl Bench {
         let options: PgConnectOptions = (*self.database.app_pool.connect_options()).clone();
         let url = self.nats.url.clone();
         runtime.spawn(async move {
-            let db = Database::connect_lazily(options, CONNECTIONS_MAX);
+            let db = DatabasePool::connect_lazily(options, CONNECTIONS_MAX);
             let nats = messaging::connect(&NatsConfig { url }).await;
             let nats = nats.expect("a valid address");
             let progress = LoopRegistry::default().register("relay", WAIT_MAX);

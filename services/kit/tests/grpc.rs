@@ -13,9 +13,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use talktime_kit::grpc::client::{self, PeerChannel};
 use talktime_kit::grpc::server::{self, refuse};
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::testing::SilentProxy;
-use talktime_kit::{Error, Kind, grpc};
+use talktime_kit::{Error, ErrorKind, grpc};
 use tokio_util::sync::DropGuard;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -70,7 +70,7 @@ async fn serve() -> (PeerChannel, DropGuard) {
 }
 
 fn serve_until_dropped(address: SocketAddr) -> DropGuard {
-    let lifecycle = Lifecycle::default();
+    let lifecycle = ProcessLifecycle::default();
     let stop = lifecycle.stopping().drop_guard();
     tokio::spawn(async move {
         let routes = Routes::new(TraceServiceServer::new(Obedient));
@@ -117,7 +117,7 @@ async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
     let started = Instant::now();
     let asked = grpc::with_deadline(in_time(Duration::from_millis(300)), ask(&channel, HANGS));
     let error = asked.await.expect_err("no answer ever comes");
-    assert_eq!(error.kind(), Kind::DeadlineExceeded);
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     assert!(error.is_outcome_unknown());
     assert!(
         started.elapsed() < Duration::from_secs(2),
@@ -132,7 +132,7 @@ async fn a_peer_that_is_not_there_is_an_error_at_once() {
     let channel = client::connect(&format!("http://{address}")).expect("valid");
     let started = Instant::now();
     let error = ask(&channel, ANSWERS).await.expect_err("nobody listens");
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(
         started.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -146,7 +146,7 @@ async fn until_it_is_not_asked(channel: &PeerChannel) {
     loop {
         let started = Instant::now();
         let error = ask(channel, ANSWERS).await.expect_err("nobody listens");
-        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
         // Less than the first pause between retries.
         if started.elapsed() < Duration::from_millis(20) {
             return;
@@ -217,7 +217,7 @@ async fn a_refusal_arrives_whole_and_is_not_retried() {
     let error = ask(&channel, REFUSES).await.expect_err("told so");
     assert_eq!(
         (error.kind(), error.code()),
-        (Kind::InvalidArgument, "told_so")
+        (ErrorKind::InvalidArgument, "told_so")
     );
     assert_eq!(error.detail(), "You asked for it.");
     assert!(!error.is_outcome_unknown());
@@ -240,8 +240,8 @@ async fn the_named_service_says_that_it_serves() {
 }
 
 /// A server at `address` that ends when its lifecycle does.
-fn serve_at(address: SocketAddr) -> Lifecycle {
-    let lifecycle = Lifecycle::default();
+fn serve_at(address: SocketAddr) -> ProcessLifecycle {
+    let lifecycle = ProcessLifecycle::default();
     let stopping = lifecycle.clone();
     tokio::spawn(async move {
         let routes = Routes::new(TraceServiceServer::new(Obedient));

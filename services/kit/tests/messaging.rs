@@ -8,8 +8,10 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgPool, SqlSafeStr};
 use talktime_kit::config::NatsConfig;
-use talktime_kit::db::{PgConnection, PlanCacheMode, Schema};
-use talktime_kit::messaging::{self, Consumer, Handler, Relay, consumer, dead_letters, outbox};
+use talktime_kit::db::{DatabaseSchema, PgConnection, PlanCacheMode};
+use talktime_kit::messaging::{
+    self, DurableConsumer, EventHandler, Relay, consumer, dead_letters, outbox,
+};
 use talktime_kit::progress::LoopRegistry;
 use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
 use talktime_kit::{Clock, Error, trace};
@@ -44,7 +46,7 @@ struct Bench {
 
 impl Bench {
     async fn set_up() -> Self {
-        let database = TestDatabase::new(Schema {
+        let database = TestDatabase::new(DatabaseSchema {
             name: "wallet",
             migrations: &EFFECTS,
             plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -81,7 +83,7 @@ impl Bench {
 
     fn consume(&self, handler: Recorder) -> &'static str {
         let name: &'static str = unique_name("bench").leak();
-        let consumer = Consumer {
+        let consumer = DurableConsumer {
             name,
             filter: "events.wallet.earned",
         };
@@ -148,7 +150,7 @@ struct Recorder {
     refuses: bool,
 }
 
-impl Handler for Recorder {
+impl EventHandler for Recorder {
     fn wants(&self, event: &Event) -> bool {
         matches!(&event.kind, Some(Kind::Earned(earned)) if earned.user_id == self.user_id)
     }
@@ -270,7 +272,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
     bench.stopping.cancel();
     let stopping = CancellationToken::new();
     let _stop = stopping.clone().drop_guard();
-    let consumer = Consumer {
+    let consumer = DurableConsumer {
         name,
         filter: "events.wallet.earned",
     };

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use std::sync::LazyLock;
-use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::testing::TestDatabase;
 
 /// Fails when it is run twice.
@@ -22,7 +22,7 @@ static ONCE: LazyLock<Migrator> = LazyLock::new(|| {
 
 #[tokio::test]
 async fn eight_replicas_migrate_one_schema_once() {
-    let schema = Schema {
+    let schema = DatabaseSchema {
         name: "wallet",
         migrations: &ONCE,
         plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -44,7 +44,7 @@ async fn eight_replicas_migrate_one_schema_once() {
 
 #[tokio::test]
 async fn a_service_that_serves_cannot_rewrite_which_migrations_ran() {
-    let database = TestDatabase::new(Schema {
+    let database = TestDatabase::new(DatabaseSchema {
         name: "wallet",
         migrations: &ONCE,
         plan_cache_mode: PlanCacheMode::ForceGeneric,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use tokio::process::{Child, Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -172,13 +172,13 @@ fn as_postgres(program: &str) -> Command {
     command
 }
 
-async fn run_transaction(db: &Database) -> sqlx::Result<()> {
+async fn run_transaction(db: &DatabasePool) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     sqlx::query("SELECT 1").execute(&mut *tx).await?;
     tx.commit().await
 }
 
-async fn wait_until_connected(db: &Database) {
+async fn wait_until_connected(db: &DatabasePool) {
     let deadline = Instant::now() + START_MAX;
     while let Err(error) = run_transaction(db).await {
         assert!(Instant::now() < deadline, "no connection: {error}");
@@ -186,7 +186,7 @@ async fn wait_until_connected(db: &Database) {
 }
 
 /// Repeats a transaction until it succeeds, as clients repeat a request that was answered 503.
-async fn insist(db: Database, served: Arc<AtomicUsize>) {
+async fn insist(db: DatabasePool, served: Arc<AtomicUsize>) {
     while run_transaction(&db).await.is_err() {}
     served.fetch_add(1, Ordering::Relaxed);
 }
@@ -195,7 +195,7 @@ async fn insist(db: Database, served: Arc<AtomicUsize>) {
 async fn a_slow_database_that_returns_serves_everyone_within_ten_seconds() {
     let mut postgres = PrivatePostgres::create().await;
     postgres.start();
-    let db = Database::connect_lazily(postgres.connect_options(), CONNECTIONS_MAX);
+    let db = DatabasePool::connect_lazily(postgres.connect_options(), CONNECTIONS_MAX);
     wait_until_connected(&db).await;
 
     postgres.stop().await;

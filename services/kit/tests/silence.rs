@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fred::prelude::{KeysInterface, Pool};
 use sqlx::migrate::Migrator;
 use talktime_kit::config::{NatsConfig, RedisConfig};
-use talktime_kit::db::{Database, PlanCacheMode, Schema};
+use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
 use talktime_kit::lease::Lease;
 use talktime_kit::messaging::{self, ensure_stream};
 use talktime_kit::testing::{SilentProxy, TestDatabase};
@@ -46,8 +46,8 @@ async fn ends_within<T>(bound: Duration, wait: impl Future<Output = T>) -> T {
     ended.unwrap_or_else(|_| panic!("it did not end within {bound:?}"))
 }
 
-async fn database_behind_a_proxy() -> (SilentProxy, Database) {
-    let database = TestDatabase::without_tables(Schema {
+async fn database_behind_a_proxy() -> (SilentProxy, DatabasePool) {
+    let database = TestDatabase::without_tables(DatabaseSchema {
         name: "wallet",
         migrations: &NO_TABLES,
         plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -57,12 +57,12 @@ async fn database_behind_a_proxy() -> (SilentProxy, Database) {
     let target = format!("{}:{}", options.get_host(), options.get_port());
     let proxy = SilentProxy::start(&target).await;
     let options = options.host("127.0.0.1").port(proxy.address().port());
-    let db = Database::connect_lazily(options, CONNECTIONS_MAX);
+    let db = DatabasePool::connect_lazily(options, CONNECTIONS_MAX);
     succeeds_within(RECOVERY_MAX, || run_transaction(&db)).await;
     (proxy, db)
 }
 
-async fn run_transaction(db: &Database) -> sqlx::Result<()> {
+async fn run_transaction(db: &DatabasePool) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     sqlx::query("SELECT 1").execute(&mut *tx).await?;
     tx.commit().await

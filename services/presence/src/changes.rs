@@ -173,7 +173,10 @@ fn changed_statuses(results: &[ChangeResults]) -> impl Iterator<Item = &UserStat
         .map(|(status, _)| status)
 }
 
-fn visible_events(reported: &[ReportedChange], results: &[ChangeResults]) -> Vec<outbox::Traced> {
+fn visible_events(
+    reported: &[ReportedChange],
+    results: &[ChangeResults],
+) -> Vec<outbox::TracedEvent> {
     let mut events = Vec::new();
     for (ReportedChange { traceparent, .. }, results) in reported.iter().zip(results) {
         for (status, effect) in results {

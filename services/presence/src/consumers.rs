@@ -1,7 +1,7 @@
 //! Events that presence consumes.
 
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{Consumer, Handler, Received, Relay};
+use talktime_kit::messaging::{DurableConsumer, EventHandler, ReceivedEvent, Relay};
 use talktime_kit::{Clock, Error, trace};
 use talktime_proto::datetime;
 use talktime_proto::events::v1::Event;
@@ -13,16 +13,16 @@ use crate::changes::{ReportedChange, apply_changes, delete_user};
 use crate::domain::{PresenceError, SessionChange, StatusChange};
 
 /// Sources of the events that presence consumes: names and roles, logins and logouts, calls.
-pub(crate) const CONSUMERS: [Consumer; 3] = [
-    Consumer {
+pub(crate) const CONSUMERS: [DurableConsumer; 3] = [
+    DurableConsumer {
         name: "presence-profile",
         filter: "events.profile.>",
     },
-    Consumer {
+    DurableConsumer {
         name: "presence-auth",
         filter: "events.auth.>",
     },
-    Consumer {
+    DurableConsumer {
         name: "presence-calls",
         filter: "events.calls.>",
     },
@@ -41,7 +41,7 @@ impl EventConsumer {
     }
 }
 
-impl Handler for EventConsumer {
+impl EventHandler for EventConsumer {
     // Most events change nothing and lock nothing; the others lock in one order (see `changes`).
     const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
 
@@ -52,13 +52,18 @@ impl Handler for EventConsumer {
 
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let span = Span::current();
-        self.handle_all(tx, vec![Received { event, span }]).await
+        self.handle_all(tx, vec![ReceivedEvent { event, span }])
+            .await
     }
 
-    async fn handle_all(&self, tx: &mut PgConnection, events: Vec<Received>) -> Result<(), Error> {
+    async fn handle_all(
+        &self,
+        tx: &mut PgConnection,
+        events: Vec<ReceivedEvent>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let mut reported = Vec::new();
-        for Received { event, span } in events {
+        for ReceivedEvent { event, span } in events {
             if let Some(Kind::UserDeleted(user)) = &event.kind {
                 // The events before the deletion are applied first, since order matters for this user.
                 apply_changes(tx, &reported, now).await?;

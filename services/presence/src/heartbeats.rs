@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use prost::Message as _;
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, WhenFull};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
 use talktime_proto::events::v1::{Event, SignsOfLife};
 use talktime_proto::timestamp;
@@ -46,7 +46,7 @@ impl HeartbeatRecorder {
             concurrent_max: CONCURRENT_MAX,
             queued_max: config.queued_max,
             linger: Duration::from_millis(config.wait_ms),
-            when_full: WhenFull::Reject,
+            when_full: QueueFullPolicy::Reject,
         };
         let (broadcasts, queued) = mpsc::channel(BROADCASTS_QUEUED_MAX);
         let handler = HeartbeatHandler {

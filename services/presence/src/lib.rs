@@ -23,9 +23,9 @@ pub mod statuses;
 pub mod store;
 
 use sqlx::migrate::Migrator;
-use talktime_kit::Service;
+use talktime_kit::RunningService;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
 use talktime_proto::presence::v1::presence_service_server::{self, PresenceServiceServer};
 use tonic::service::Routes;
@@ -41,7 +41,7 @@ use crate::statuses::StatusService;
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Presence's schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     name: "presence",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -49,7 +49,7 @@ pub const SCHEMA: Schema = Schema {
 
 /// Runs presence until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
-    let service = Service::start(service, SCHEMA).await?;
+    let service = RunningService::start(service, SCHEMA).await?;
     metrics::register_metrics();
     let statuses = StatusService::new(
         service.db.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
@@ -17,14 +17,14 @@ use crate::store::user_status::{self, HeartbeatRow};
 /// The operations of presence on its own database.
 #[derive(Clone)]
 pub struct StatusService {
-    db: Database,
+    db: DatabasePool,
     relay: Relay,
     clock: Clock,
 }
 
 impl StatusService {
     /// Returns the operations on a migrated database. They wake `relay` after they have appended events.
-    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 

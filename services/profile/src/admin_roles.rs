@@ -1,7 +1,7 @@
 //! The role admin, which only operators grant and revoke, at a terminal: no request does.
 
 use chrono::{DateTime, Utc};
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 
 use crate::domain::{ProfileError, Role, User};
 use crate::events::append_admin_changed;
@@ -9,7 +9,7 @@ use crate::store::{user_roles, users};
 
 /// Grants the role admin to the user with this phone.
 pub async fn grant_admin(
-    db: &Database,
+    db: &DatabasePool,
     phone: &str,
     operator: &str,
     now: DateTime<Utc>,
@@ -25,7 +25,7 @@ pub async fn grant_admin(
 
 /// Revokes the role admin. The gateway asks for roles at each request, so that the next one is refused.
 pub async fn revoke_admin(
-    db: &Database,
+    db: &DatabasePool,
     phone: &str,
     operator: &str,
     now: DateTime<Utc>,

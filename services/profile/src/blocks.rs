@@ -2,9 +2,9 @@
 //! because the feed and every start of a call read the table that is written here.
 
 use talktime_kit::Clock;
-use talktime_kit::db::{Database, is_foreign_key_violation};
+use talktime_kit::db::{DatabasePool, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::{BlockAction, BlockedUser, ProfileError, UserBlock};
 use crate::events::{append_user_blocked, append_user_unblocked};
@@ -13,7 +13,7 @@ use crate::store::{user_blocks, users};
 /// Operations on blocks; cheap to clone.
 #[derive(Clone)]
 pub struct BlockService {
-    db: Database,
+    db: DatabasePool,
     relay: Relay,
     clock: Clock,
 }
@@ -29,7 +29,7 @@ pub struct BlockedPage {
 
 impl BlockService {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 
@@ -91,7 +91,7 @@ impl BlockService {
         &self,
         user_id: i64,
         action: Option<BlockAction>,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<BlockedPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
         let total = user_blocks::count(&mut connection, user_id, action).await?;

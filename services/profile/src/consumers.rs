@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use talktime_kit::Error;
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{Handler, Received};
+use talktime_kit::messaging::{EventHandler, ReceivedEvent};
 use talktime_proto::datetime;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
@@ -25,7 +25,7 @@ struct FeedChanges {
     totals: BTreeMap<i64, CallTotals>,
 }
 
-impl Handler for FeedEventHandler {
+impl EventHandler for FeedEventHandler {
     // Only events write to the feed's read model, so that a long transaction delays no request.
     const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
 
@@ -41,12 +41,17 @@ impl Handler for FeedEventHandler {
 
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let span = Span::current();
-        self.handle_all(tx, vec![Received { event, span }]).await
+        self.handle_all(tx, vec![ReceivedEvent { event, span }])
+            .await
     }
 
-    async fn handle_all(&self, tx: &mut PgConnection, events: Vec<Received>) -> Result<(), Error> {
+    async fn handle_all(
+        &self,
+        tx: &mut PgConnection,
+        events: Vec<ReceivedEvent>,
+    ) -> Result<(), Error> {
         let mut changes = FeedChanges::default();
-        for Received { event, .. } in events {
+        for ReceivedEvent { event, .. } in events {
             let version = event.version;
             match event.kind {
                 Some(Kind::StatusChanged(status)) => changes.add_status(version, &status),
@@ -99,7 +104,7 @@ impl FeedChanges {
 /// the feed because it writes to a table that requests write to as well.
 pub struct RatingEventHandler;
 
-impl Handler for RatingEventHandler {
+impl EventHandler for RatingEventHandler {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         if let Some(Kind::CallRated(rated)) = event.kind {
             let (stars, ratings) = (rated.stars_total, rated.ratings_total);
@@ -113,7 +118,7 @@ impl Handler for RatingEventHandler {
 /// separate from that of the feed because it writes to a table that requests write to as well.
 pub struct PhotoEventHandler;
 
-impl Handler for PhotoEventHandler {
+impl EventHandler for PhotoEventHandler {
     fn wants(&self, event: &Event) -> bool {
         matches!(
             event.kind,

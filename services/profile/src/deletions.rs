@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::error::chain;
 use talktime_kit::{Error, failpoint, grpc};
 
@@ -23,14 +23,14 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Deletes accounts; cheap to clone.
 #[derive(Clone)]
 pub struct DeletionService {
-    db: Database,
+    db: DatabasePool,
     users: UserService,
     auth: AuthClient,
     calls: CallsClient,
 }
 
 impl DeletionService {
-    pub fn new(db: Database, users: UserService, auth: AuthClient, calls: CallsClient) -> Self {
+    pub fn new(db: DatabasePool, users: UserService, auth: AuthClient, calls: CallsClient) -> Self {
         Self {
             db,
             users,

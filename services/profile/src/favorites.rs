@@ -1,9 +1,9 @@
 //! Operations on favourites, each in one transaction.
 
 use talktime_kit::Clock;
-use talktime_kit::db::{Database, is_foreign_key_violation};
+use talktime_kit::db::{DatabasePool, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::feed::FeedCounts;
 use crate::domain::{FavoriteListener, FavoritesFilter, ProfileError};
@@ -13,7 +13,7 @@ use crate::store::{user_favorites, user_roles, users};
 /// Operations on favourites; cheap to clone.
 #[derive(Clone)]
 pub struct FavoriteService {
-    db: Database,
+    db: DatabasePool,
     relay: Relay,
     clock: Clock,
 }
@@ -29,7 +29,7 @@ pub struct FavoritesPage {
 
 impl FavoriteService {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 
@@ -88,7 +88,7 @@ impl FavoriteService {
         &self,
         user_id: i64,
         filter: FavoritesFilter,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<FavoritesPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
         let counts = user_favorites::count(&mut connection, user_id, filter).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 
 use crate::domain::ProfileError;
 use crate::domain::feed::{
@@ -18,7 +18,7 @@ use crate::ttl_cache::TtlCache;
 /// The feed, read from profile's own database; cheap to clone.
 #[derive(Clone)]
 pub struct FeedService {
-    db: Database,
+    db: DatabasePool,
     clock: Clock,
     require_verified: bool,
     counts: Arc<TtlCache<FeedFilter, FeedCounts>>,
@@ -64,7 +64,7 @@ pub struct FeedStats {
 impl FeedService {
     /// The feed of a migrated database. Pages are always current; counts and statistics are reused until they
     /// are older than `counts_ttl`.
-    pub fn new(db: Database, clock: Clock, counts_ttl: Duration) -> Self {
+    pub fn new(db: DatabasePool, clock: Clock, counts_ttl: Duration) -> Self {
         Self {
             db,
             clock,

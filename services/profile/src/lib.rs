@@ -30,11 +30,11 @@ pub mod users;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use talktime_kit::Service;
+use talktime_kit::RunningService;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{PlanCacheMode, Schema};
+use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
-use talktime_kit::messaging::Consumer;
+use talktime_kit::messaging::DurableConsumer;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
@@ -49,41 +49,41 @@ use crate::service::{ProfileOperations, ProfileParts};
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Profile's schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     name: "profile",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::Auto,
 };
 
 /// The consumers that feed the read model.
-const FEED_CONSUMERS: [Consumer; 3] = [
-    Consumer {
+const FEED_CONSUMERS: [DurableConsumer; 3] = [
+    DurableConsumer {
         name: "profile-presence",
         filter: "events.presence.>",
     },
-    Consumer {
+    DurableConsumer {
         name: "profile-calls",
         filter: "events.calls.>",
     },
-    Consumer {
+    DurableConsumer {
         name: "profile-verification",
         filter: "events.verification.>",
     },
 ];
 
-const RATING_CONSUMER: Consumer = Consumer {
+const RATING_CONSUMER: DurableConsumer = DurableConsumer {
     name: "profile-ratings",
     filter: "events.calls.call_rated",
 };
 
-const PHOTO_CONSUMER: Consumer = Consumer {
+const PHOTO_CONSUMER: DurableConsumer = DurableConsumer {
     name: "profile-photos",
     filter: "events.verification.>",
 };
 
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
-    let service = Service::start(service, SCHEMA).await?;
+    let service = RunningService::start(service, SCHEMA).await?;
     let operations = ProfileOperations::new(ProfileParts {
         db: service.db.clone(),
         relay: service.relay.clone(),

@@ -31,7 +31,7 @@ enum Command {
     /// Writes the feed's read model anew from its sources, while it is read and written.
     RebuildFeed,
     #[command(flatten)]
-    Common(cli::Command),
+    Common(cli::CommonCommand),
 }
 
 #[derive(clap::Args)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::Relay;
 
 use crate::blocks::BlockService;
@@ -17,7 +17,7 @@ use crate::users::UserService;
 /// Dependencies of [`ProfileOperations`].
 pub struct ProfileParts {
     /// The migrated schema of this service.
-    pub db: Database,
+    pub db: DatabasePool,
     /// Publishes the outbox; woken after every commit with events.
     pub relay: Relay,
     pub clock: Clock,

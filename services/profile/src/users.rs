@@ -1,7 +1,7 @@
 //! Operations on users, each in one transaction.
 
 use chrono::{DateTime, Utc};
-use talktime_kit::db::{Database, PgConnection, expect_row_count};
+use talktime_kit::db::{DatabasePool, PgConnection, expect_row_count};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, india};
 
@@ -19,7 +19,7 @@ const LOOKUPS_MAX: usize = 200;
 /// Operations on users; cheap to clone.
 #[derive(Clone)]
 pub struct UserService {
-    db: Database,
+    db: DatabasePool,
     relay: Relay,
     clock: Clock,
     require_verified: bool,
@@ -29,7 +29,7 @@ pub struct UserService {
 
 impl UserService {
     /// Operations on a migrated database; `relay` is woken when there are events.
-    pub fn new(db: Database, relay: Relay, clock: Clock) -> Self {
+    pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self {
             db,
             relay,

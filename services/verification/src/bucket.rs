@@ -18,8 +18,8 @@ use aws_smithy_http_client::Builder as HttpClientBuilder;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
-use talktime_kit::deadlines::{Peer, await_answer};
-use talktime_kit::{Error, Kind};
+use talktime_kit::deadlines::{PeerKind, await_answer};
+use talktime_kit::{Error, ErrorKind};
 
 use crate::config::S3Config;
 
@@ -176,7 +176,7 @@ impl ObjectBucket {
     /// Returns whether the bucket answers, and logs the reason if it does not.
     pub async fn is_reachable(&self) -> bool {
         let request = self.client.head_bucket().bucket(&self.name).send();
-        let reason = match await_answer(Peer::ObjectStore, CHECK_TIMEOUT, request).await {
+        let reason = match await_answer(PeerKind::ObjectStore, CHECK_TIMEOUT, request).await {
             Ok(Ok(_)) => return true,
             Ok(Err(error)) => DisplayErrorContext(error).to_string(),
             Err(missed) => missed.to_string(),
@@ -196,7 +196,7 @@ pub struct ObjectReader(ByteStream);
 impl ObjectReader {
     /// Reads the next chunk; `None` after the last one.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        let chunk = await_answer(Peer::ObjectStore, CHUNK_TIMEOUT, self.0.next()).await;
+        let chunk = await_answer(PeerKind::ObjectStore, CHUNK_TIMEOUT, self.0.next()).await;
         chunk
             .map_err(as_unavailable)?
             .transpose()
@@ -233,7 +233,7 @@ fn timeouts() -> TimeoutConfig {
 /// try again later.
 fn as_unavailable(error: impl StdError + Send + Sync + 'static) -> Error {
     Error::new(
-        Kind::Unavailable,
+        ErrorKind::Unavailable,
         "storage_unavailable",
         "The file store does not answer; please try again in a moment.",
     )

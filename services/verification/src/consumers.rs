@@ -2,7 +2,7 @@
 
 use talktime_kit::Error;
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::Handler;
+use talktime_kit::messaging::EventHandler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
@@ -11,7 +11,7 @@ use crate::store::{data_exports, listener_verifications, profile_photos, standin
 /// Deletes the rows of deleted users. The reconciler removes their objects, which no row names any more.
 pub struct EventConsumer;
 
-impl Handler for EventConsumer {
+impl EventHandler for EventConsumer {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         if let Some(Kind::UserDeleted(user)) = event.kind {
             standings::lock(tx, user.user_id).await?;

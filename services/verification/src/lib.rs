@@ -30,9 +30,9 @@ pub mod uploads;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{self, PlanCacheMode, Schema};
-use talktime_kit::messaging::Consumer;
-use talktime_kit::{Clock, Service};
+use talktime_kit::db::{self, DatabaseSchema, PlanCacheMode};
+use talktime_kit::messaging::DurableConsumer;
+use talktime_kit::{Clock, RunningService};
 use talktime_proto::verification::v1::data_export_service_server::{self, DataExportServiceServer};
 use talktime_proto::verification::v1::profile_photo_service_server::{
     self, ProfilePhotoServiceServer,
@@ -60,20 +60,20 @@ use crate::spool::UploadSpool;
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Verification's schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     name: "verification",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
-const PROFILE_EVENTS: Consumer = Consumer {
+const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
     name: "verification-profile",
     filter: "events.profile.>",
 };
 
 /// Runs verification until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
-    let service = Service::start(service, SCHEMA).await?;
+    let service = RunningService::start(service, SCHEMA).await?;
     let bucket = ObjectBucket::new(&config.s3);
     start_jobs(&service, &bucket, &config);
     service.consume(PROFILE_EVENTS, EventConsumer);
@@ -103,7 +103,7 @@ fn build_routes(parts: ServiceParts, config: &Config) -> anyhow::Result<Routes> 
         .add_service(DataExportServiceServer::new(DataExportApi::new(exports))))
 }
 
-fn start_jobs(service: &Service, bucket: &ObjectBucket, config: &Config) {
+fn start_jobs(service: &RunningService, bucket: &ObjectBucket, config: &Config) {
     watch_bucket::start(&service.lifecycle, bucket.clone());
     let reconciler = BucketReconciler::new(
         service.db.clone(),
@@ -115,7 +115,7 @@ fn start_jobs(service: &Service, bucket: &ObjectBucket, config: &Config) {
 }
 
 fn build_parts(
-    service: &Service,
+    service: &RunningService,
     bucket: ObjectBucket,
     config: &Config,
 ) -> anyhow::Result<ServiceParts> {

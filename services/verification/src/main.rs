@@ -34,7 +34,7 @@ enum Command {
         extension: String,
     },
     #[command(flatten)]
-    Common(cli::Command),
+    Common(cli::CommonCommand),
 }
 
 fn main() -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::Relay;
 
 use crate::bucket::ObjectBucket;
@@ -24,7 +24,7 @@ const STANDINGS_MAX: usize = 500;
 /// Parts that the operations use.
 #[derive(Clone)]
 pub struct ServiceParts {
-    pub db: Database,
+    pub db: DatabasePool,
     pub relay: Relay,
     pub clock: Clock,
     pub bucket: ObjectBucket,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::db::{PgConnection, is_unique_violation};
-use talktime_kit::messaging::Handler;
+use talktime_kit::messaging::EventHandler;
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
 use serde::Deserialize;
-use talktime_kit::config::Environment;
+use talktime_kit::config::DeploymentEnvironment;
 
 use crate::domain::payment::RateCard;
 use crate::domain::withdrawal::WithdrawalLimits;
@@ -96,10 +96,10 @@ impl Default for VerifyConfig {
 
 impl Config {
     /// Refuses to start the sandbox where real money is used.
-    pub fn check(&self, environment: Environment) -> anyhow::Result<()> {
+    pub fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
         let is_sandbox = self.payments.provider == ProviderName::Sandbox;
         ensure!(
-            !(is_sandbox && environment == Environment::Production),
+            !(is_sandbox && environment == DeploymentEnvironment::Production),
             "TALKTIME_WALLET__PAYMENTS__PROVIDER: the sandbox gives coins for nothing and does not \
              start in production"
         );
@@ -168,11 +168,11 @@ mod tests {
     #[test]
     fn production_refuses_the_sandbox() {
         let sandbox = config(ProviderName::Sandbox);
-        assert!(sandbox.check(Environment::Production).is_err());
-        assert!(sandbox.check(Environment::Development).is_ok());
+        assert!(sandbox.check(DeploymentEnvironment::Production).is_err());
+        assert!(sandbox.check(DeploymentEnvironment::Development).is_ok());
         assert!(
             config(ProviderName::Razorpay)
-                .check(Environment::Production)
+                .check(DeploymentEnvironment::Production)
                 .is_ok()
         );
     }

@@ -1,7 +1,7 @@
 //! Events that the wallet consumes: registrations open wallets and deletions close them.
 
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{Consumer, Handler};
+use talktime_kit::messaging::{DurableConsumer, EventHandler};
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
@@ -9,7 +9,7 @@ use talktime_proto::events::v1::event::Kind;
 use crate::ledger::close_account;
 use crate::store::wallets;
 
-pub(crate) const PROFILE_EVENTS: Consumer = Consumer {
+pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
     name: "wallet-profile",
     filter: "events.profile.>",
 };
@@ -25,7 +25,7 @@ impl EventConsumer {
     }
 }
 
-impl Handler for EventConsumer {
+impl EventHandler for EventConsumer {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let now = self.clock.now();
         match event.kind {

@@ -25,11 +25,11 @@ pub mod store;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::Database;
-use talktime_kit::db::{self, PlanCacheMode, Schema};
+use talktime_kit::db::DatabasePool;
+use talktime_kit::db::{self, DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
-use talktime_kit::{Clock, Service};
+use talktime_kit::{Clock, RunningService};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
@@ -44,7 +44,7 @@ use crate::sealing::BankDetailsSealer;
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The wallet's schema.
-pub const SCHEMA: Schema = Schema {
+pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     name: "wallet",
     migrations: &MIGRATIONS,
     plan_cache_mode: PlanCacheMode::ForceGeneric,
@@ -53,7 +53,7 @@ pub const SCHEMA: Schema = Schema {
 /// Runs the wallet until a signal.
 pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
     config.check(service.process.environment)?;
-    let service = Service::start(service, SCHEMA).await?;
+    let service = RunningService::start(service, SCHEMA).await?;
     metrics::register_metrics();
     let (db, clock) = (service.db.clone(), service.clock.clone());
     let ledger = build_ledger(db.clone(), service.relay.clone(), &config)?;
@@ -66,7 +66,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     service.serve(routes, &names).await
 }
 
-fn build_ledger(db: Database, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
+fn build_ledger(db: DatabasePool, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
     Ok(Ledger::new(LedgerParts {
         db,
         relay,

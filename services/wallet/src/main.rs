@@ -27,7 +27,7 @@ enum Command {
     /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
     ExportPayouts,
     #[command(flatten)]
-    Common(cli::Command),
+    Common(cli::CommonCommand),
 }
 
 #[tokio::main]

@@ -6,7 +6,7 @@ use futures::SinkExt;
 use futures::channel::mpsc::{self, Sender};
 use http::StatusCode;
 use talktime_kit::error::FieldError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::verification::v1::upload_audio_request::Part;
 use talktime_proto::verification::v1::{UploadAudioRequest, UploadFinish, UploadStart};
 use utoipa::ToSchema;
@@ -151,7 +151,7 @@ async fn read_description(field: &mut Field<'_>) -> Result<String, Error> {
 
 fn not_a_form(_: MultipartRejection) -> Error {
     Error::new(
-        Kind::UnsupportedMediaType,
+        ErrorKind::UnsupportedMediaType,
         "unsupported_media_type",
         "The body must be multipart/form-data with a boundary.",
     )
@@ -160,14 +160,14 @@ fn not_a_form(_: MultipartRejection) -> Error {
 fn unreadable(error: MultipartError) -> Error {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         let detail = "An audio sample has at most 10 MB.";
-        return Error::new(Kind::TooLarge, "audio_too_large", detail);
+        return Error::new(ErrorKind::TooLarge, "audio_too_large", detail);
     }
     Error::invalid("unreadable_body", "The form is incomplete.").with_source(error)
 }
 
 fn wrong_field(message: &str) -> Error {
     Error::new(
-        Kind::Unprocessable,
+        ErrorKind::Unprocessable,
         "invalid_body",
         "The form is not valid for this endpoint; see errors.",
     )

@@ -8,7 +8,7 @@ pub(super) mod statements;
 use axum::extract::State;
 use serde::Serialize;
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::wallet::v1::{Balance, GetBalanceRequest};
 use utoipa::ToSchema;
 
@@ -54,7 +54,7 @@ pub(super) async fn check_no_payout_in_progress(
     let balance = load_balance(wallet, user_id).await?;
     if balance.pending_withdrawals_paise > 0 {
         return Err(Error::new(
-            Kind::Conflict,
+            ErrorKind::Conflict,
             "payout_in_progress",
             "A withdrawal is in progress. Delete your account once it is paid or rejected.",
         ));

@@ -4,7 +4,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use serde::Serialize;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_proto::wallet::v1::{
     AddCoinsRequest, OpenOrderRequest, OpenOrderResponse, RazorpayProof,
     ReceivePaymentNoticeRequest, RechargeRequest, RechargeResponse,
@@ -220,7 +220,7 @@ pub(in crate::routes) async fn add_coins(
         .is_some_and(|user_id| user_id != current_user.user_id);
     if (is_gift || is_for_another) && !is_admin(&profile, current_user.user_id).await? {
         return Err(Error::new(
-            Kind::PermissionDenied,
+            ErrorKind::PermissionDenied,
             "admin_only",
             "Only admins may add a bonus.",
         )

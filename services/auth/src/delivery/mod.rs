@@ -4,7 +4,7 @@ mod sms;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
-use talktime_kit::config::Environment;
+use talktime_kit::config::DeploymentEnvironment;
 
 pub use self::sms::{SmsClient, SmsConfig};
 use crate::domain::{Otp, PhoneNumber};
@@ -55,12 +55,12 @@ impl OtpDelivery {
     pub fn new(
         adapter: DeliveryAdapter,
         sms: Option<SmsConfig>,
-        environment: Environment,
+        environment: DeploymentEnvironment,
     ) -> anyhow::Result<Self> {
         match adapter {
             DeliveryAdapter::Log => {
                 ensure!(
-                    environment != Environment::Production,
+                    environment != DeploymentEnvironment::Production,
                     "TALKTIME_AUTH__OTP_DELIVERY: the log reaches nobody's phone and does not start \
                      in production"
                 );
@@ -104,14 +104,14 @@ mod tests {
     #[test]
     fn production_refuses_the_log() {
         let log = |environment| OtpDelivery::new(DeliveryAdapter::Log, None, environment);
-        assert!(log(Environment::Production).is_err());
-        assert!(log(Environment::Staging).is_ok());
-        assert!(log(Environment::Development).is_ok());
+        assert!(log(DeploymentEnvironment::Production).is_err());
+        assert!(log(DeploymentEnvironment::Staging).is_ok());
+        assert!(log(DeploymentEnvironment::Development).is_ok());
     }
 
     #[test]
     fn text_messages_need_a_provider() {
-        let error = OtpDelivery::new(DeliveryAdapter::Sms, None, Environment::Staging);
+        let error = OtpDelivery::new(DeliveryAdapter::Sms, None, DeploymentEnvironment::Staging);
         let said = error.expect_err("nothing is set").to_string();
         assert!(said.contains("TALKTIME_AUTH__SMS"), "{said}");
     }

@@ -9,7 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use talktime_kit::breaker::{CircuitBreaker, CircuitChange};
-use talktime_kit::config::Environment;
+use talktime_kit::config::DeploymentEnvironment;
 use url::form_urlencoded::Serializer;
 
 use super::{DeliveryFailure, OtpMessage};
@@ -81,9 +81,9 @@ const fn default_pause_secs() -> u32 {
 }
 
 impl SmsConfig {
-    fn check(&self, environment: Environment) -> anyhow::Result<()> {
+    fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
         ensure!(
-            self.url.starts_with("https://") || environment == Environment::Development,
+            self.url.starts_with("https://") || environment == DeploymentEnvironment::Development,
             "TALKTIME_AUTH__SMS__URL must be https: passwords travel there"
         );
         ensure!(
@@ -137,7 +137,7 @@ pub struct SmsClient {
 
 impl SmsClient {
     /// A client of the provider.
-    pub fn new(config: SmsConfig, environment: Environment) -> anyhow::Result<Self> {
+    pub fn new(config: SmsConfig, environment: DeploymentEnvironment) -> anyhow::Result<Self> {
         config.check(environment)?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_millis(config.timeout_ms.into()))

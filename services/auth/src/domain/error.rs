@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use talktime_kit::redis::commands;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 /// A refusal or a failure of auth.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ impl AuthError {
 }
 
 impl AuthError {
-    fn parts(&self) -> (Kind, &'static str, &'static str) {
+    fn parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::OtpRateLimited { .. }
             | Self::OtpResentRecently { .. }
@@ -110,42 +110,42 @@ impl AuthError {
             | Self::PhoneUnreachable
             | Self::OtpNotSent => self.otp_parts(),
             Self::InvalidPhone => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "invalid_phone",
                 "The phone must be a valid number with its country code, such as +919812345678.",
             ),
             Self::InvalidRegistrationToken => (
-                Kind::Unauthenticated,
+                ErrorKind::Unauthenticated,
                 "invalid_registration_token",
                 "The registration token is invalid or expired; please verify the phone again.",
             ),
             Self::RegistrationReused => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "registration_reused",
                 "This registration was made with other details.",
             ),
             Self::AccountDeletionInProgress => (
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "account_deletion_in_progress",
                 "The account is being deleted; please try again in a moment.",
             ),
             Self::OutOfTime | Self::LoginUnconfirmed => (
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "login_not_completed",
                 "Please try again in a moment.",
             ),
             Self::InvalidRefreshToken => (
-                Kind::Unauthenticated,
+                ErrorKind::Unauthenticated,
                 "invalid_refresh_token",
                 "The refresh token is invalid or expired; please log in again.",
             ),
             Self::SessionNotFound => (
-                Kind::NotFound,
+                ErrorKind::NotFound,
                 "session_not_found",
                 "There is no such session.",
             ),
             Self::InvalidTokenId => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "invalid_token_id",
                 "This is not the id of a token.",
             ),
@@ -153,41 +153,41 @@ impl AuthError {
         }
     }
 
-    fn otp_parts(&self) -> (Kind, &'static str, &'static str) {
+    fn otp_parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::OtpRateLimited { .. } => (
-                Kind::RateLimited,
+                ErrorKind::RateLimited,
                 "otp_rate_limited",
                 "Too many codes were sent to this phone; please wait.",
             ),
             Self::OtpResentRecently { .. } => (
-                Kind::RateLimited,
+                ErrorKind::RateLimited,
                 "otp_resent_recently",
                 "The code was sent again a moment ago; please wait.",
             ),
             Self::OtpSendsLimited { .. } => (
-                Kind::RateLimited,
+                ErrorKind::RateLimited,
                 "otp_sends_limited",
                 "Too many codes are being asked for; please wait.",
             ),
             Self::OtpTriesLimited { .. } => (
-                Kind::RateLimited,
+                ErrorKind::RateLimited,
                 "otp_tries_limited",
                 "Too many wrong codes were entered for this phone; please wait.",
             ),
             Self::PhoneUnreachable => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "phone_unreachable",
                 "No code can be sent to this phone.",
             ),
             Self::OtpNotSent => (
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "otp_not_sent",
                 "The code may not have been sent; please try again in a moment.",
             ),
             // The contract, section 2, has this sentence word by word.
             _ => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "invalid_otp",
                 "Invalid or expired OTP",
             ),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use talktime_kit::Clock;
-use talktime_kit::db::Database;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::db::DatabasePool;
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::domain::claims::TokenLifetimes;
 use crate::store::{registrations, revocations, used_codes};
@@ -17,13 +17,13 @@ const PURGE_WORK: PeriodicWork = PeriodicWork {
     interval: Duration::from_mins(5),
     retry_after: Duration::from_mins(1),
     deadline: Duration::from_mins(1),
-    first_turn: FirstTurn::AfterInterval,
+    first_turn: FirstTurnStart::AfterInterval,
 };
 
 /// Deletes the rows of expired tokens and codes until the service stops. May run on many replicas at once.
 pub(crate) fn start_purge(
-    lifecycle: &Lifecycle,
-    db: Database,
+    lifecycle: &ProcessLifecycle,
+    db: DatabasePool,
     clock: Clock,
     token_lifetimes: TokenLifetimes,
 ) {
@@ -34,15 +34,15 @@ pub(crate) fn start_purge(
 
 /// Purges each table, even if another one fails.
 async fn purge_expired(
-    db: Database,
+    db: DatabasePool,
     clock: Clock,
     token_lifetimes: TokenLifetimes,
-) -> anyhow::Result<NextTurn> {
+) -> anyhow::Result<NextTurnStart> {
     let revocations = revocations::purge(&db, clock.now()).await;
     let used_codes = used_codes::purge(&db).await;
     let registrations = registrations::purge(&db, token_lifetimes.registration() * 2).await;
     revocations.context("failed to purge expired revocations")?;
     used_codes.context("failed to purge used codes")?;
     registrations.context("failed to purge used registrations")?;
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::rotation::{KeyRotation, RELOAD_EVERY};
 use crate::tokens::TokenIssuer;
@@ -17,13 +17,13 @@ const KEYS_WORK: PeriodicWork = PeriodicWork {
     // Nobody can log in before the first keys are loaded.
     retry_after: Duration::from_millis(200),
     deadline: Duration::from_secs(10),
-    first_turn: FirstTurn::AtOnce,
+    first_turn: FirstTurnStart::AtOnce,
 };
 
 /// Reloads the keys that operators choose until the service stops. While the database is unavailable, the
 /// issuer continues with the keys that it has.
 pub(crate) fn start_key_reloads(
-    lifecycle: &Lifecycle,
+    lifecycle: &ProcessLifecycle,
     rotation: KeyRotation,
     issuer: Arc<TokenIssuer>,
 ) {
@@ -36,12 +36,12 @@ pub(crate) fn start_key_reloads(
 async fn reload_keys(
     rotation: Arc<KeyRotation>,
     issuer: Arc<TokenIssuer>,
-) -> anyhow::Result<NextTurn> {
+) -> anyhow::Result<NextTurnStart> {
     let ring = rotation.load_ring().await;
     let ring = ring.context("failed to load the signing keys; using those of before")?;
     let key_id = ring.signing_key_id().to_owned();
     if issuer.use_ring(ring) {
         tracing::info!(key_id, "signing with another key from now on");
     }
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use uuid::Uuid;
 
 use super::sessions::TokenIdPair;
@@ -82,7 +82,7 @@ pub async fn delete_by_user(tx: &mut PgConnection, user_id: i64) -> sqlx::Result
 
 /// Deletes rows whose token has expired, `lifetime` after its registration at the latest; returns how
 /// many.
-pub async fn purge(db: &Database, lifetime: TimeDelta) -> sqlx::Result<u64> {
+pub async fn purge(db: &DatabasePool, lifetime: TimeDelta) -> sqlx::Result<u64> {
     let mut tx = db.begin().await?;
     let purged = sqlx::query(
         "DELETE FROM auth.registrations WHERE registration_id IN

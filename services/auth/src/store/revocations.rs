@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 
 use crate::domain::TokenRevocation;
 
@@ -54,7 +54,7 @@ pub async fn insert(tx: &mut PgConnection, revocation: &TokenRevocation) -> sqlx
 /// Lists revocations that have not expired, with a higher id than `after_id`, and since an instant if one is
 /// given.
 pub async fn list(
-    db: &Database,
+    db: &DatabasePool,
     since: Option<DateTime<Utc>>,
     after_id: i64,
     now: DateTime<Utc>,
@@ -88,7 +88,7 @@ pub async fn list(
 }
 
 /// Deletes expired revocations; returns how many.
-pub async fn purge(db: &Database, now: DateTime<Utc>) -> sqlx::Result<u64> {
+pub async fn purge(db: &DatabasePool, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let mut tx = db.begin().await?;
     let purged = sqlx::query(
         "DELETE FROM auth.revocations WHERE revocation_id IN

@@ -1,6 +1,6 @@
 //! `auth.used_codes`: one-time passwords that have logged somebody in.
 
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use uuid::Uuid;
 
 /// Longer than any one-time password is valid, in seconds.
@@ -21,7 +21,7 @@ pub async fn insert(tx: &mut PgConnection, code_id: Uuid) -> sqlx::Result<bool> 
 }
 
 /// Deletes rows of codes that have expired; returns how many.
-pub async fn purge(db: &Database) -> sqlx::Result<u64> {
+pub async fn purge(db: &DatabasePool) -> sqlx::Result<u64> {
     let mut tx = db.begin().await?;
     let purged = sqlx::query(
         "DELETE FROM auth.used_codes WHERE code_id IN

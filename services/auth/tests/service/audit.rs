@@ -8,7 +8,7 @@ use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress};
 use talktime_auth::store::audit_log::{AuditAction, AuditEntry};
-use talktime_kit::messaging::Handler as _;
+use talktime_kit::messaging::EventHandler as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::events::v1::event::Kind as EventKind;

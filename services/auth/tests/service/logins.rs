@@ -9,10 +9,10 @@ use talktime_auth::delivery::{DeliveryAdapter, OtpDelivery};
 use talktime_auth::domain::claims::{TokenGrant, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp};
 use talktime_auth::store::{self, keys, otps};
-use talktime_kit::config::Environment;
+use talktime_kit::config::DeploymentEnvironment;
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
-use talktime_kit::{Kind, grpc};
+use talktime_kit::{ErrorKind, grpc};
 use talktime_proto::auth::{ended_session_key, revoked_token_key};
 use talktime_proto::events::v1::event::Kind as EventKind;
 use talktime_proto::events::v1::{LoggedIn, LoggedOut, TokensRevoked};
@@ -190,7 +190,7 @@ async fn a_right_otp_stays_valid_while_the_profile_service_is_unavailable() {
     let Some(AuthError::Other(error)) = right else {
         panic!("{right:?}");
     };
-    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
     assert_eq!(kept.as_deref(), Some("123456"));
 }
@@ -291,7 +291,11 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
 async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     let database = TestDatabase::new(SCHEMA).await;
     let sms = Some(crate::sms::config(NOWHERE));
-    let delivery = OtpDelivery::new(DeliveryAdapter::Sms, sms, Environment::Development);
+    let delivery = OtpDelivery::new(
+        DeliveryAdapter::Sms,
+        sms,
+        DeploymentEnvironment::Development,
+    );
     let login = login(sessions(&database), delivery.expect("allowed"));
     let (phone, address) = (phone(), ClientAddress::parse("2001:db8::2"));
     for _ in 0..2 * login.otp_rules.sends_max {

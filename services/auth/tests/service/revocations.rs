@@ -9,7 +9,7 @@ use talktime_auth::domain::TokenRevocation;
 use talktime_auth::domain::claims::TokenLifetimes;
 use talktime_auth::store::revocations::{self, PAGE_MAX, RevocationPage};
 use talktime_kit::Clock;
-use talktime_kit::messaging::Handler as _;
+use talktime_kit::messaging::EventHandler as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};

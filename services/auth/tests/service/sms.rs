@@ -12,7 +12,7 @@ use talktime_auth::delivery::{
     DeliveryAdapter, DeliveryFailure, OtpDelivery, OtpMessage, SmsConfig,
 };
 use talktime_auth::domain::Otp;
-use talktime_kit::config::Environment;
+use talktime_kit::config::DeploymentEnvironment;
 use tokio::net::TcpListener;
 
 use crate::support::phone;
@@ -107,7 +107,12 @@ pub(crate) fn config(url: &str) -> SmsConfig {
 }
 
 fn delivery(config: SmsConfig) -> OtpDelivery {
-    OtpDelivery::new(DeliveryAdapter::Sms, Some(config), Environment::Development).expect("allowed")
+    OtpDelivery::new(
+        DeliveryAdapter::Sms,
+        Some(config),
+        DeploymentEnvironment::Development,
+    )
+    .expect("allowed")
 }
 
 fn message() -> OtpMessage {
@@ -272,7 +277,11 @@ fn invalid_settings_of_text_messages_are_refused() {
     for (variable, spoil) in cases {
         let mut config = config("https://example.com");
         spoil(&mut config);
-        let refused = OtpDelivery::new(DeliveryAdapter::Sms, Some(config), Environment::Production);
+        let refused = OtpDelivery::new(
+            DeliveryAdapter::Sms,
+            Some(config),
+            DeploymentEnvironment::Production,
+        );
         let said = refused.expect_err(variable).to_string();
         assert!(said.contains(variable), "{said}");
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use talktime_kit::text_enum;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 use super::call_type::CallType;
 
@@ -121,10 +121,10 @@ impl From<sqlx::Error> for BadgeError {
 impl From<BadgeError> for Error {
     fn from(error: BadgeError) -> Self {
         let (kind, code) = match error {
-            BadgeError::BadDate => (Kind::InvalidArgument, "invalid_target_date"),
-            BadgeError::BadRange => (Kind::InvalidArgument, "invalid_date_range"),
-            BadgeError::NoSuchBadge => (Kind::NotFound, "badge_not_found"),
-            BadgeError::AssignmentRunning => (Kind::Conflict, "badges_are_being_given"),
+            BadgeError::BadDate => (ErrorKind::InvalidArgument, "invalid_target_date"),
+            BadgeError::BadRange => (ErrorKind::InvalidArgument, "invalid_date_range"),
+            BadgeError::NoSuchBadge => (ErrorKind::NotFound, "badge_not_found"),
+            BadgeError::AssignmentRunning => (ErrorKind::Conflict, "badges_are_being_given"),
             BadgeError::Other(error) => return error,
         };
         Self::new(kind, code, error.to_string())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use talktime_kit::text::TextError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 use super::call::CallStatus;
 use super::ending::RingOutcome;
@@ -120,7 +120,7 @@ impl From<sqlx::Error> for CallError {
 }
 
 impl CallError {
-    fn parts(&self) -> (Kind, &'static str, Cow<'static, str>) {
+    fn parts(&self) -> (ErrorKind, &'static str, Cow<'static, str>) {
         let (kind, code, detail) = match self {
             Self::UnknownCall
             | Self::NotTheCaller
@@ -149,10 +149,10 @@ impl CallError {
             }
             Self::InvalidComment(error) => {
                 let detail = format!("The comment {error}.");
-                return (Kind::InvalidArgument, "invalid_comment", detail.into());
+                return (ErrorKind::InvalidArgument, "invalid_comment", detail.into());
             }
             Self::OnACall => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "on_a_call",
                 "One of the two is on a call already.",
             ),
@@ -162,20 +162,24 @@ impl CallError {
             } => {
                 let detail =
                     format!("Insufficient coins. Required: {required}, Available: {available}");
-                return (Kind::InvalidArgument, "insufficient_coins", detail.into());
+                return (
+                    ErrorKind::InvalidArgument,
+                    "insufficient_coins",
+                    detail.into(),
+                );
             }
             Self::CallerOutOfCoins => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "insufficient_coins",
                 "The caller is out of coins; the call has ended.",
             ),
             Self::NoSuchCall => (
-                Kind::NotFound,
+                ErrorKind::NotFound,
                 "call_not_found",
                 "There is no such call, or it has ended.",
             ),
             Self::NotAParty => (
-                Kind::PermissionDenied,
+                ErrorKind::PermissionDenied,
                 "not_a_party",
                 "This is not a call of yours.",
             ),
@@ -185,130 +189,130 @@ impl CallError {
         (kind, code, detail.into())
     }
 
-    fn request_parts(&self) -> (Kind, &'static str, &'static str) {
+    fn request_parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::Oneself => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "cannot_call_oneself",
                 "You cannot call yourself.",
             ),
             Self::UnknownCallType => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "invalid_call_type",
                 "call_type must be audio or video.",
             ),
             Self::EstimateOutOfRange => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "invalid_estimated_duration",
                 "estimated_duration_minutes must be 1 to 1440.",
             ),
             _ => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "too_many_ids",
                 "Ask about fewer at once.",
             ),
         }
     }
 
-    fn retry_parts(&self) -> (Kind, &'static str, &'static str) {
+    fn retry_parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::Overloaded => (
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "overloaded",
                 "Too many calls are on. Please try again in a moment.",
             ),
             _ => (
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "call_not_started",
                 "The call was not started; please try again.",
             ),
         }
     }
 
-    fn listener_parts(&self) -> (Kind, &'static str, &'static str) {
+    fn listener_parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::NotAListener => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "not_a_listener",
                 "This person does not take calls.",
             ),
             Self::ListenerNotVerified => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "listener_not_verified",
                 "This listener is not verified and takes no calls yet.",
             ),
             Self::Blocked => (
-                Kind::PermissionDenied,
+                ErrorKind::PermissionDenied,
                 "blocked",
                 "You cannot call this person.",
             ),
             Self::ListenerOffline => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "listener_offline",
                 "The listener is offline.",
             ),
             Self::ListenerUnavailable => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "listener_unavailable",
                 "The listener takes no calls at the moment.",
             ),
             Self::CallTypeDisabled => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "call_type_disabled",
                 "The listener takes no calls of this type.",
             ),
             _ => (
-                Kind::NotFound,
+                ErrorKind::NotFound,
                 "listener_not_found",
                 "There is no such listener.",
             ),
         }
     }
 
-    fn ring_parts(&self) -> (Kind, &'static str, &'static str) {
+    fn ring_parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::IncomingCall { .. } => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "incoming_call",
                 "This person is calling you: answer their call.",
             ),
             Self::RingRequired => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "ring_required",
                 "Calls ring here: start them with ring.",
             ),
             Self::MediaUnavailable => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "media_unavailable",
                 "The platform does not carry this call: use media own.",
             ),
             Self::RingLimit { .. } => (
-                Kind::RateLimited,
+                ErrorKind::RateLimited,
                 "ring_limit",
                 "Too many of your calls were not answered. Please wait a while.",
             ),
             Self::NotTheListener => (
-                Kind::PermissionDenied,
+                ErrorKind::PermissionDenied,
                 "not_the_listener",
                 "Only the listener answers a call.",
             ),
             Self::OnlyCallerCancels => (
-                Kind::PermissionDenied,
+                ErrorKind::PermissionDenied,
                 "not_the_caller",
                 "Only the caller takes a call back.",
             ),
             Self::AcceptedElsewhere => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "accepted_elsewhere",
                 "The call was answered on another device.",
             ),
             Self::RingUnpaid => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "caller_out_of_coins",
                 "The caller is out of coins; nothing was charged.",
             ),
             _ => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "ring_over",
                 "The call does not ring any more.",
             ),
@@ -333,34 +337,38 @@ impl CallError {
         }
     }
 
-    fn rating_parts(&self) -> (Kind, &'static str, &'static str) {
+    fn rating_parts(&self) -> (ErrorKind, &'static str, &'static str) {
         match self {
             Self::NotTheCaller => (
-                Kind::PermissionDenied,
+                ErrorKind::PermissionDenied,
                 "not_the_caller",
                 "Only the caller rates a call.",
             ),
             Self::NotCompleted => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "call_not_completed",
                 "Only a completed call can be rated.",
             ),
             Self::RatingClosed => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "rating_closed",
                 "A call can be rated for seven days.",
             ),
             Self::AlreadyRated => (
-                Kind::Conflict,
+                ErrorKind::Conflict,
                 "already_rated",
                 "You have rated this call already.",
             ),
             Self::InvalidStars => (
-                Kind::InvalidArgument,
+                ErrorKind::InvalidArgument,
                 "invalid_stars",
                 "stars must be 1 to 5.",
             ),
-            _ => (Kind::NotFound, "call_not_found", "There is no such call."),
+            _ => (
+                ErrorKind::NotFound,
+                "call_not_found",
+                "There is no such call.",
+            ),
         }
     }
 }

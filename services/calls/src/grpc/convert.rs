@@ -37,9 +37,9 @@ pub(super) fn parse_start_request(request: &StartCallRequest) -> Result<StartReq
         let caller_id = request.caller_id;
         if request.ring {
             let body = (body, "ring", media);
-            idempotency::Request::new(caller_id, START_ROUTE, key, &body)
+            idempotency::KeyedRequest::new(caller_id, START_ROUTE, key, &body)
         } else {
-            idempotency::Request::new(caller_id, START_ROUTE, key, &body)
+            idempotency::KeyedRequest::new(caller_id, START_ROUTE, key, &body)
         }
     };
     let idempotency = request
@@ -64,7 +64,7 @@ pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest
     let body = (request.call_id, status.name());
     let idempotency = request
         .idempotency_key
-        .map(|key| idempotency::Request::new(request.user_id, END_ROUTE, key, &body))
+        .map(|key| idempotency::KeyedRequest::new(request.user_id, END_ROUTE, key, &body))
         .transpose()?;
     Ok(HangUpRequest {
         call_id: request.call_id,
@@ -85,7 +85,7 @@ pub(super) fn parse_billing_request(
     } = request;
     let idempotency = request
         .idempotency_key
-        .map(|key| idempotency::Request::new(user_id, BILL_ROUTE, key, &call_id))
+        .map(|key| idempotency::KeyedRequest::new(user_id, BILL_ROUTE, key, &call_id))
         .transpose()?;
     Ok(BillingRequest {
         call_id,
@@ -100,7 +100,7 @@ pub(super) fn parse_emergency_end_request(
     let (user_id, body) = (request.user_id, request.call_id);
     let idempotency = request
         .idempotency_key
-        .map(|key| idempotency::Request::new(user_id, EMERGENCY_END_ROUTE, key, &body))
+        .map(|key| idempotency::KeyedRequest::new(user_id, EMERGENCY_END_ROUTE, key, &body))
         .transpose()?;
     Ok(HangUpRequest {
         call_id: request.call_id,

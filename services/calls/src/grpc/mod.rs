@@ -7,7 +7,7 @@ mod rings;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_proto::calls::v1::calls_service_server::CallsService;
 use talktime_proto::calls::v1::{
     self as wire, BillMinuteRequest, BillMinuteResponse, CleanUpRequest, CleanUpResponse,
@@ -121,7 +121,7 @@ impl CallsService for CallsApi {
             .direction
             .map(|_| request.get_ref().direction());
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.calls.list_unanswered(
             request.user_id,
             direction.and_then(rings::parse_direction),
@@ -198,7 +198,7 @@ impl CallsService for CallsApi {
     ) -> Result<Response<ListCallsResponse>, Status> {
         let request = request.into_inner();
         let filter = convert::parse_history_filter(&request);
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.calls.list_calls(filter, page).await;
         let (calls, totals) = listed.map_err(into_status)?;
         Ok(Response::new(ListCallsResponse {

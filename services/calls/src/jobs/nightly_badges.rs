@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Clock, Error};
 
 use crate::badges::BadgeService;
@@ -18,18 +18,25 @@ const ASSIGNMENT_WORK: PeriodicWork = PeriodicWork {
     retry_after: Duration::from_secs(15),
     // Each day of a longer downtime is committed by itself.
     deadline: Duration::from_mins(10),
-    first_turn: FirstTurn::AtOnce,
+    first_turn: FirstTurnStart::AtOnce,
 };
 
 /// Assigns the badges of each day when they are due, until the service stops. Every replica runs this; an
 /// advisory lock lets one of them do the work.
-pub(crate) fn start_nightly_assignment(lifecycle: &Lifecycle, service: BadgeService, clock: Clock) {
+pub(crate) fn start_nightly_assignment(
+    lifecycle: &ProcessLifecycle,
+    service: BadgeService,
+    clock: Clock,
+) {
     periodic::start(lifecycle, ASSIGNMENT_WORK, move || {
         assign_due_badges(service.clone(), clock.now())
     });
 }
 
-async fn assign_due_badges(service: BadgeService, now: DateTime<Utc>) -> anyhow::Result<NextTurn> {
+async fn assign_due_badges(
+    service: BadgeService,
+    now: DateTime<Utc>,
+) -> anyhow::Result<NextTurnStart> {
     let assigned = service.assign_missed_days(now).await;
     let days = assigned
         .map_err(Error::from)
@@ -37,5 +44,5 @@ async fn assign_due_badges(service: BadgeService, now: DateTime<Utc>) -> anyhow:
     if days > 0 {
         tracing::info!(days, "assigned the badges of days that were due");
     }
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

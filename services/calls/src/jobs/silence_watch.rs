@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use talktime_kit::Error;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::service::CallService;
 
@@ -19,7 +19,7 @@ const PASS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Ends silent calls until the service stops. Every replica runs this; two replicas that end the same call do
 /// no harm.
-pub(crate) fn start_silence_watch(lifecycle: &Lifecycle, service: CallService) {
+pub(crate) fn start_silence_watch(lifecycle: &ProcessLifecycle, service: CallService) {
     let silence_max = service.terms.limits.silence_max.to_std();
     let every = silence_max.unwrap_or(EVERY_MAX) / 4;
     let every = every.clamp(EVERY_MIN, EVERY_MAX);
@@ -28,16 +28,16 @@ pub(crate) fn start_silence_watch(lifecycle: &Lifecycle, service: CallService) {
         interval: every,
         retry_after: every,
         deadline: PASS_TIMEOUT,
-        first_turn: FirstTurn::AfterInterval,
+        first_turn: FirstTurnStart::AfterInterval,
     };
     periodic::start(lifecycle, work, move || pass_once(service.clone()));
 }
 
-async fn pass_once(service: CallService) -> anyhow::Result<NextTurn> {
+async fn pass_once(service: CallService) -> anyhow::Result<NextTurnStart> {
     let ended = service.end_silent_calls().await.map_err(Error::from);
     let calls = ended.context("failed to end silent calls")?;
     if calls > 0 {
         tracing::info!(calls, "ended silent calls");
     }
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

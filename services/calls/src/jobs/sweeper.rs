@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Error, grpc};
 
 use crate::service::CallService;
@@ -19,7 +19,7 @@ const SWEEP_WORK: PeriodicWork = PeriodicWork {
     retry_after: Duration::from_millis(100),
     // A step has lost its peers after `STEP_TIMEOUT`; what is left then is to write down what it knows.
     deadline: STEP_TIMEOUT.saturating_mul(2),
-    first_turn: FirstTurn::AtOnce,
+    first_turn: FirstTurnStart::AtOnce,
 };
 /// Shorter than the lease of a call, so that a step ends before another replica claims the call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -28,7 +28,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 const CONCURRENT_BATCHES_MAX: usize = 4;
 
 /// Sweeps until the service stops. Every replica runs this; leases keep them from claiming the same calls.
-pub(crate) fn start_sweeper(lifecycle: &Lifecycle, service: CallService) {
+pub(crate) fn start_sweeper(lifecycle: &ProcessLifecycle, service: CallService) {
     let has_backlog = Arc::new(AtomicBool::new(false));
     periodic::start(lifecycle, SWEEP_WORK, move || {
         sweep_once(service.clone(), has_backlog.clone())
@@ -40,7 +40,7 @@ pub(crate) fn start_sweeper(lifecycle: &Lifecycle, service: CallService) {
 async fn sweep_once(
     service: CallService,
     has_backlog: Arc<AtomicBool>,
-) -> anyhow::Result<NextTurn> {
+) -> anyhow::Result<NextTurnStart> {
     let batches = if has_backlog.load(Ordering::Relaxed) {
         CONCURRENT_BATCHES_MAX
     } else {
@@ -50,9 +50,9 @@ async fn sweep_once(
     let all_are_full = swept.into_iter().all(|is_full| is_full);
     has_backlog.store(all_are_full, Ordering::Relaxed);
     Ok(if all_are_full {
-        NextTurn::AtOnce
+        NextTurnStart::AtOnce
     } else {
-        NextTurn::AfterInterval
+        NextTurnStart::AfterInterval
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use talktime_kit::batch::{BatchItem, BatchLimits, WhenFull};
+use talktime_kit::batch::{BatchItem, BatchLimits, QueueFullPolicy};
 use talktime_kit::grpc;
 
 use crate::domain::call::Call;
@@ -15,7 +15,7 @@ pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
     concurrent_max: 1,
     queued_max: 4_096,
     linger: Duration::ZERO,
-    when_full: WhenFull::Wait,
+    when_full: QueueFullPolicy::Wait,
 };
 
 /// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::outbox;
-use talktime_kit::{Error, Kind, failpoint};
+use talktime_kit::{Error, ErrorKind, failpoint};
 
 use super::bounds::sum_concurrently;
 use super::requests::{BillingOutcome, BillingRequest};
@@ -40,7 +40,7 @@ impl CallService {
             .bill_begun_minutes(billing.call_id, billing.user_id)
             .await?;
         let mut tx = self.db.begin().await?;
-        if let Seen::Before(billed) = idempotency::begin(&mut tx, request).await? {
+        if let KeyClaimOutcome::Before(billed) = idempotency::begin(&mut tx, request).await? {
             return Ok(billed);
         }
         idempotency::finish(&mut tx, request, &billed).await?;
@@ -228,5 +228,8 @@ impl CallService {
 
 /// Whether the wallet is unavailable, in which case a retry one by one cannot succeed either.
 fn is_wallet_unavailable(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unavailable | Kind::DeadlineExceeded)
+    matches!(
+        error.kind(),
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+    )
 }

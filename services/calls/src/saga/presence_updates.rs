@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem, Batcher};
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
@@ -51,7 +51,7 @@ impl BatchHandler for PresenceUpdateBatchHandler {
 pub(crate) struct PresenceNotifier {
     updates: Batcher<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
-    lifecycle: Lifecycle,
+    lifecycle: ProcessLifecycle,
 }
 
 impl PresenceNotifier {

@@ -27,7 +27,7 @@ pub struct StartRequest {
     pub ring: bool,
     /// The carrier of the call; without one the platform chooses.
     pub media: Option<CallMedia>,
-    pub idempotency: Option<idempotency::Request>,
+    pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 impl StartRequest {
@@ -116,7 +116,7 @@ pub struct HangUpRequest {
     pub waited: TimeDelta,
     /// Why it ends, unless an admin ends the call of others.
     pub reason: EndReason,
-    pub idempotency: Option<idempotency::Request>,
+    pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 /// A request of the listener to accept a ringing call.
@@ -153,7 +153,7 @@ pub const BILL_ROUTE: &str = "POST /calls/bill-minute";
 pub struct BillingRequest {
     pub call_id: i64,
     pub user_id: i64,
-    pub idempotency: Option<idempotency::Request>,
+    pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 /// The outcome of a billing request.

@@ -157,7 +157,10 @@ impl CallService {
         client_gone: CancellationToken,
     ) -> Result<StartPlan, CallError> {
         let ring = self.plan_ring(start).await?;
-        let key = start.idempotency.as_ref().map(idempotency::Request::key);
+        let key = start
+            .idempotency
+            .as_ref()
+            .map(idempotency::KeyedRequest::key);
         Ok(StartPlan {
             start: start.clone(),
             call: NewCall {

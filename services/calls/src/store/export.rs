@@ -1,11 +1,11 @@
 //! Sections of a user's export.
 
-use talktime_kit::export::ExportSection;
+use talktime_kit::export::UserExportSection;
 
 /// The other party of a call appears by id alone. What a caller paid and what a listener earned is the data of each
 /// of them alone, and so is a rating that of its author.
-pub const SECTIONS: &[ExportSection] = &[
-    ExportSection {
+pub const SECTIONS: &[UserExportSection] = &[
+    UserExportSection {
         name: "calls",
         query: "SELECT call_id, jsonb_build_object('call_id', call_id,
                     'role', CASE WHEN user_id = $1 THEN 'caller' ELSE 'listener' END,
@@ -19,7 +19,7 @@ pub const SECTIONS: &[ExportSection] = &[
                   AND phase IN ('active', 'settling', 'settled')
                 ORDER BY call_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "ratings_given",
         query: "SELECT rating.call_id, jsonb_build_object('call_id', rating.call_id,
                     'listener_id', rating.listener_id, 'stars', rating.stars,
@@ -28,7 +28,7 @@ pub const SECTIONS: &[ExportSection] = &[
                 WHERE call.user_id = $1 AND rating.call_id > $2
                 ORDER BY rating.call_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "badges",
         query: "SELECT (date - date '2000-01-01')::bigint, jsonb_build_object('date', date,
                     'badge', badge, 'audio_rate_per_minute', audio_rate_per_minute,

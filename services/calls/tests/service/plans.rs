@@ -7,7 +7,7 @@ use talktime_calls::SCHEMA;
 use talktime_calls::store::history::{self, HistoryFilter};
 use talktime_calls::store::{badges, calls};
 use talktime_kit::Clock;
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::testing::TestDatabase;
 
 /// Large enough to matter to the planner, which chose the same plans with five million calls.
@@ -56,7 +56,7 @@ async fn fill(pool: &PgPool) {
 
 /// Runs a query repeatedly and asserts that it reads few rows, and by an index.
 async fn assert_reads_by_index(
-    db: &Database,
+    db: &DatabasePool,
     what: &str,
     rows_max: i64,
     run_query: impl AsyncFn(&mut PgConnection),

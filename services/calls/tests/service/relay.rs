@@ -10,7 +10,7 @@ use talktime_calls::domain::relay::{
 };
 use talktime_calls::store::relay_allocations::{self, StoredTotals};
 use talktime_calls::store::relay_nodes::{self, RelayNode};
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::testing::TestDatabase;
 
 const REALM: &str = "relay-1";
@@ -43,7 +43,7 @@ fn report(call_id: i64, seq: i64, packets: i64) -> AllocationReport {
     }
 }
 
-async fn store(db: &Database, realm: &str, reports: &[AllocationReport]) {
+async fn store(db: &DatabasePool, realm: &str, reports: &[AllocationReport]) {
     let mut tx = db.begin().await.expect("begun");
     relay_allocations::upsert_totals(&mut tx, realm, reports)
         .await
@@ -51,7 +51,7 @@ async fn store(db: &Database, realm: &str, reports: &[AllocationReport]) {
     tx.commit().await.expect("committed");
 }
 
-async fn load(db: &Database, report: &AllocationReport) -> StoredTotals {
+async fn load(db: &DatabasePool, report: &AllocationReport) -> StoredTotals {
     let mut tx = db.begin().await.expect("begun");
     let reports = std::slice::from_ref(report);
     let totals = relay_allocations::lock_totals(&mut tx, REALM, reports).await;

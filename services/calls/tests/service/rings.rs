@@ -6,7 +6,7 @@ use talktime_calls::store::bulk_lookups::{self, ListenerTotals};
 use talktime_calls::store::ring_limits::{self, RingLimits};
 use talktime_calls::store::rings::{self, RingDirection};
 use talktime_calls::store::{answer_rates, seen_unanswered, unanswered_streaks};
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::testing::TestDatabase;
 
 const CALLER: i64 = 1;
@@ -155,7 +155,7 @@ async fn count_unseen(connection: &mut PgConnection) -> i64 {
     unseen.expect("read")
 }
 
-async fn mark_seen(db: &Database) {
+async fn mark_seen(db: &DatabasePool) {
     let mut tx = db.begin().await.expect("begun");
     seen_unanswered::mark_seen(&mut tx, LISTENER)
         .await

@@ -7,7 +7,7 @@ const LIMITS: BatchLimits = BatchLimits {
     concurrent_max: 1,
     queued_max: 64,
     linger: Duration::ZERO,
-    when_full: WhenFull::Wait,
+    when_full: QueueFullPolicy::Wait,
 };
 
 /// Squares numbers, one batch per permit. It refuses 13, is unavailable for 11, and panics at 17.
@@ -53,13 +53,13 @@ impl BatchHandler for SquareHandler {
     }
 
     fn fails_whole_batch(error: &Error) -> bool {
-        error.kind() == Kind::Unavailable
+        error.kind() == ErrorKind::Unavailable
     }
 }
 
 /// Submits all numbers at the same time; no batch ends before all are submitted.
 async fn submit_all(handler: &SquareHandler, numbers: &[u64]) -> Vec<Result<u64, Error>> {
-    let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler.clone());
+    let batcher = Batcher::start(&ProcessLifecycle::default(), LIMITS, handler.clone());
     let submitted = join_all(numbers.iter().map(|number| batcher.submit(*number)));
     let release = async { handler.batch_permits.add_permits(numbers.len() + 1) };
     // `join!` polls in this order: every number is queued when the first batch may start.
@@ -69,7 +69,7 @@ async fn submit_all(handler: &SquareHandler, numbers: &[u64]) -> Vec<Result<u64,
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_hangs_ends_and_the_next_one_starts() {
     let handler = SquareHandler::new();
-    let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler.clone());
+    let batcher = Batcher::start(&ProcessLifecycle::default(), LIMITS, handler.clone());
     let error = batcher.submit(3).await.expect_err("nobody lets it end");
     assert!(error.is_outcome_unknown(), "{error}");
     handler.batch_permits.add_permits(1);
@@ -104,7 +104,7 @@ async fn a_failure_of_the_whole_batch_reaches_all_callers_without_a_retry() {
     for (number, answer) in [1, 11, 4].into_iter().zip(answers) {
         assert_eq!(
             answer.expect_err("unavailable").kind(),
-            Kind::Unavailable,
+            ErrorKind::Unavailable,
             "{number}"
         );
     }
@@ -115,9 +115,9 @@ async fn a_failure_of_the_whole_batch_reaches_all_callers_without_a_retry() {
 async fn a_panic_ends_only_its_own_batch() {
     let handler = SquareHandler::new();
     handler.batch_permits.add_permits(2);
-    let batcher = Batcher::start(&Lifecycle::default(), LIMITS, handler);
+    let batcher = Batcher::start(&ProcessLifecycle::default(), LIMITS, handler);
     let panicked = batcher.submit(17).await.expect_err("the batch panics");
-    assert_eq!(panicked.kind(), Kind::Unavailable);
+    assert_eq!(panicked.kind(), ErrorKind::Unavailable);
     assert_eq!(batcher.submit(3).await.expect("squared"), 9);
 }
 
@@ -157,7 +157,7 @@ async fn a_batch_lingers_from_the_submission_of_its_first_item() {
         ..LIMITS
     };
     let handler = SumHandler::default();
-    let batcher = Batcher::start(&Lifecycle::default(), limits, handler.clone());
+    let batcher = Batcher::start(&ProcessLifecycle::default(), limits, handler.clone());
     let submit_after = |delay_ms, number| {
         let batcher = batcher.clone();
         async move {
@@ -181,7 +181,7 @@ async fn a_full_batch_does_not_linger() {
         ..LIMITS
     };
     let handler = SumHandler::default();
-    let batcher = Batcher::start(&Lifecycle::default(), limits, handler.clone());
+    let batcher = Batcher::start(&ProcessLifecycle::default(), limits, handler.clone());
     let started_at = Instant::now();
     let sums = tokio::join!(batcher.submit(vec![1, 2]), batcher.submit(vec![3, 4]));
     assert_eq!((sums.0.expect("a sum"), sums.1.expect("a sum")), (3, 7));
@@ -193,10 +193,10 @@ async fn a_full_batch_does_not_linger() {
 async fn a_full_queue_rejects_tasks_where_the_limits_say_so() {
     let limits = BatchLimits {
         queued_max: 2,
-        when_full: WhenFull::Reject,
+        when_full: QueueFullPolicy::Reject,
         ..LIMITS
     };
-    let batcher = Batcher::start(&Lifecycle::default(), limits, SumHandler::default());
+    let batcher = Batcher::start(&ProcessLifecycle::default(), limits, SumHandler::default());
     // All are submitted before the worker runs for the first time.
     let answers = join_all((0..5).map(|number| batcher.submit(vec![number]))).await;
     let codes = answers.into_iter().map(|answer| match answer {

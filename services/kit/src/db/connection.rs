@@ -14,26 +14,26 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Describe, Either, Execute, Executor, Postgres, SqlStr,
 };
 
-use crate::deadlines::{self, Peer, await_answer};
+use crate::deadlines::{self, PeerKind, await_answer};
 
 /// A connection to Postgres, to be used as that of sqlx.
 #[derive(Debug)]
 pub struct PgConnection {
     inner: sqlx::PgConnection,
-    pending: PendingAnswer,
+    pending: PendingStatementAnswer,
     statement_timeout: Duration,
 }
 
 /// Knowledge about the answer to the last statement.
 #[derive(Debug, Default)]
-struct PendingAnswer {
+struct PendingStatementAnswer {
     /// When the statement was sent whose answer is not read to its end.
     asked_at: Option<Instant>,
     /// Whether a deadline has passed; the connection is of no more use.
     is_missed: bool,
 }
 
-impl PendingAnswer {
+impl PendingStatementAnswer {
     fn begin(&mut self) -> sqlx::Result<()> {
         if self.is_missed {
             return Err(broken_connection());
@@ -48,7 +48,7 @@ impl PendingAnswer {
 
     fn miss(&mut self, bound: Duration) -> sqlx::Error {
         self.is_missed = true;
-        sqlx::Error::Io(deadlines::record_missed(Peer::Postgres, bound).into())
+        sqlx::Error::Io(deadlines::record_missed(PeerKind::Postgres, bound).into())
     }
 
     /// Waits for an answer until `deadline`, which is `bound` after the statement was sent.
@@ -70,7 +70,7 @@ impl PgConnection {
     /// The server refuses the login, or does not complete it within [`deadlines::POSTGRES_CONNECT`].
     pub async fn open(options: &PgConnectOptions) -> sqlx::Result<Self> {
         let opening = await_answer(
-            Peer::Postgres,
+            PeerKind::Postgres,
             deadlines::POSTGRES_CONNECT,
             options.connect(),
         );
@@ -79,7 +79,7 @@ impl PgConnection {
             .map_err(|missed| sqlx::Error::Io(missed.into()))??;
         Ok(Self {
             inner,
-            pending: PendingAnswer::default(),
+            pending: PendingStatementAnswer::default(),
             statement_timeout: deadlines::POSTGRES_STATEMENT,
         })
     }
@@ -222,7 +222,7 @@ impl<'c> Executor<'c> for &'c mut PgConnection {
 }
 
 async fn await_statement<T>(
-    pending: &mut PendingAnswer,
+    pending: &mut PendingStatementAnswer,
     bound: Duration,
     answer: BoxFuture<'_, sqlx::Result<T>>,
 ) -> sqlx::Result<T> {

@@ -16,12 +16,12 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgQueryResult};
 
 use crate::config::DatabaseConfig;
-use crate::deadlines::{self, Peer, await_answer};
-use crate::error::{Error, Kind};
+use crate::deadlines::{self, PeerKind, await_answer};
+use crate::error::{Error, ErrorKind};
 
 pub use connection::PgConnection;
-pub use pool::{Database, PoolState};
-pub use transaction::{Connection, Transaction};
+pub use pool::{DatabasePool, PoolConnectionCounts};
+pub use transaction::{DatabaseTransaction, ReadConnection};
 
 /// The tables of [`crate::messaging`] and [`crate::idempotency`] in the schema of every service.
 static KIT_MIGRATIONS: Migrator = sqlx::migrate!();
@@ -33,7 +33,7 @@ const SCHEMA_POLL: Duration = Duration::from_millis(200);
 
 /// The schema of a service and its migrations.
 #[derive(Clone, Copy)]
-pub struct Schema {
+pub struct DatabaseSchema {
     /// Name of the schema, which is the service's name.
     pub name: &'static str,
     /// The migrations that `sqlx::migrate!()` embedded.
@@ -96,7 +96,7 @@ pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
 ///
 /// # Errors
 /// `database.app_url` is invalid.
-pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database> {
+pub fn pool(schema: DatabaseSchema, config: &DatabaseConfig) -> anyhow::Result<DatabasePool> {
     let options = config
         .app_url
         .expose_secret()
@@ -112,7 +112,10 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database>
             IDLE_IN_TRANSACTION_TIMEOUT_MS,
         )])
         .options(schema.plan_cache_mode.settings().iter().copied());
-    Ok(Database::connect_lazily(options, config.max_connections))
+    Ok(DatabasePool::connect_lazily(
+        options,
+        config.max_connections,
+    ))
 }
 
 /// Migrates a schema as its owner. Replicas that start at the same time wait for each other.
@@ -122,7 +125,7 @@ pub fn pool(schema: Schema, config: &DatabaseConfig) -> anyhow::Result<Database>
 ///
 /// # Errors
 /// The database does not answer, a migration failed, or another migration of the schema does not end.
-pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result<()> {
+pub async fn migrate(schema: DatabaseSchema, owner_url: &SecretString) -> anyhow::Result<()> {
     let options = owner_url.expose_secret().parse().context("owner_url")?;
     let mut connection = PgConnection::open(&options)
         .await
@@ -137,7 +140,7 @@ pub async fn migrate(schema: Schema, owner_url: &SecretString) -> anyhow::Result
         migrator.set_locking(false);
         migrator.dangerous_set_table_name(table);
         let migrating = migrator.run_direct(None, connection.inner_mut(), false);
-        await_answer(Peer::Postgres, deadlines::POSTGRES_MIGRATION, migrating).await??;
+        await_answer(PeerKind::Postgres, deadlines::POSTGRES_MIGRATION, migrating).await??;
     }
     protect_migration_tables(&mut connection, schema.name).await?;
     connection.close().await?;
@@ -176,7 +179,7 @@ async fn protect_migration_tables(connection: &mut PgConnection, schema: &str) -
 }
 
 /// Waits until the database answers and its schema is at least as new as this program.
-pub async fn wait_until_migrated(db: &Database, schema: Schema) {
+pub async fn wait_until_migrated(db: &DatabasePool, schema: DatabaseSchema) {
     let wanted = schema
         .migrations
         .iter()
@@ -198,7 +201,7 @@ pub async fn wait_until_migrated(db: &Database, schema: Schema) {
     }
 }
 
-async fn newest_migration(db: &Database) -> sqlx::Result<Option<i64>> {
+async fn newest_migration(db: &DatabasePool) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar("SELECT max(version) FROM _migrations WHERE success")
         .fetch_one(&mut *db.acquire().await?)
         .await
@@ -210,7 +213,7 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if is_temporary(&error) {
             Self::new(
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "database_unavailable",
                 "Please try again in a moment.",
             )
@@ -315,7 +318,7 @@ mod tests {
         let no_rows = PgQueryResult::default();
         assert!(expect_rows(&no_rows, 0, "wallet.user_wallets", 7).is_ok());
         let error = expect_rows(&no_rows, 1, "wallet.user_wallets", 7).expect_err("no row");
-        assert_eq!(error.kind(), Kind::Internal);
+        assert_eq!(error.kind(), ErrorKind::Internal);
         let log = chain(&error);
         assert!(
             log.contains("wallet.user_wallets") && log.contains("key 7"),

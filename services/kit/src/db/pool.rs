@@ -18,8 +18,8 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use super::connection::PgConnection;
-use super::session::{ConnectErrorLog, PooledSession, SessionManager};
-use super::transaction::{Connection, Transaction};
+use super::session::{ConnectErrorLog, DatabaseSessionManager, PooledDatabaseSession};
+use super::transaction::{DatabaseTransaction, ReadConnection};
 
 /// The longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,21 +36,21 @@ const KEEPALIVE_ON_SERVER: [(&str, &str); 4] = [
 
 /// The connections of a service to its database; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Database {
-    pool: bb8::Pool<SessionManager>,
+pub struct DatabasePool {
+    pool: bb8::Pool<DatabaseSessionManager>,
     connect_options: PgConnectOptions,
 }
 
 /// How many connections a pool has.
 #[derive(Clone, Copy, Debug)]
-pub struct PoolState {
+pub struct PoolConnectionCounts {
     /// Connections that wait for a request.
     pub idle: u32,
     /// Connections that a request holds.
     pub used: u32,
 }
 
-impl Database {
+impl DatabasePool {
     /// A pool that opens its first connections in the background and never fails here: a service starts
     /// without its database, and becomes ready when the database comes.
     pub fn connect_lazily(connect_options: PgConnectOptions, connections_max: u32) -> Self {
@@ -59,7 +59,7 @@ impl Database {
             .options([("default_transaction_read_only", "on")])
             .options(KEEPALIVE_ON_SERVER)
             .disable_statement_logging();
-        let manager = SessionManager::new(connect_options.clone());
+        let manager = DatabaseSessionManager::new(connect_options.clone());
         let pool = bb8::Pool::builder()
             .max_size(connections_max)
             .min_idle(connections_max / WARM_CONNECTIONS_DIVISOR)
@@ -75,21 +75,21 @@ impl Database {
     }
 
     /// A connection for reading. Postgres refuses writes on it: they belong into a transaction
-    /// ([`Database::begin`]), where a cancellation undoes all of them or none.
+    /// ([`DatabasePool::begin`]), where a cancellation undoes all of them or none.
     ///
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] when none is free, or the database away, for two seconds.
-    pub async fn acquire(&self) -> sqlx::Result<Connection> {
-        Ok(Connection::new(self.check_out().await?))
+    pub async fn acquire(&self) -> sqlx::Result<ReadConnection> {
+        Ok(ReadConnection::new(self.check_out().await?))
     }
 
-    /// Begins a transaction. It is rolled back unless [`Transaction::commit`] is called.
+    /// Begins a transaction. It is rolled back unless [`DatabaseTransaction::commit`] is called.
     ///
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] when no connection is free, or the database away, for two
     /// seconds; or whatever `BEGIN` fails with.
-    pub async fn begin(&self) -> sqlx::Result<Transaction> {
-        Transaction::begin(self.check_out().await?).await
+    pub async fn begin(&self) -> sqlx::Result<DatabaseTransaction> {
+        DatabaseTransaction::begin(self.check_out().await?).await
     }
 
     /// A connection outside of the pool, for a session that lasts: an advisory lock is given up when
@@ -102,15 +102,15 @@ impl Database {
     }
 
     /// How many connections there are.
-    pub fn state(&self) -> PoolState {
+    pub fn state(&self) -> PoolConnectionCounts {
         let state = self.pool.state();
-        PoolState {
+        PoolConnectionCounts {
             idle: state.idle_connections,
             used: state.connections.saturating_sub(state.idle_connections),
         }
     }
 
-    async fn check_out(&self) -> sqlx::Result<PooledSession> {
+    async fn check_out(&self) -> sqlx::Result<PooledDatabaseSession> {
         let mut session = self.pool.get_owned().await.map_err(|error| match error {
             RunError::User(error) => error,
             RunError::TimedOut => sqlx::Error::PoolTimedOut,

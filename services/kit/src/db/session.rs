@@ -18,18 +18,18 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session that returns to the pool when it is dropped, if it is settled.
-pub(super) type PooledSession = PooledConnection<'static, SessionManager>;
+pub(super) type PooledDatabaseSession = PooledConnection<'static, DatabaseSessionManager>;
 
 /// A connection, and whether another request may have it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct DatabaseSession {
     pub(super) connection: PgConnection,
     /// Outside of any transaction, with every answer read. A session that is dropped otherwise is closed.
     is_settled: bool,
     settled_at: Instant,
 }
 
-impl Session {
+impl DatabaseSession {
     /// Marks the session as in use: dropped like this, it is closed.
     pub(super) fn mark_used(&mut self) {
         self.is_settled = false;
@@ -44,12 +44,12 @@ impl Session {
 
 /// Opens and judges the pool's connections.
 #[derive(Debug)]
-pub(super) struct SessionManager {
+pub(super) struct DatabaseSessionManager {
     connect_options: PgConnectOptions,
     connecting: Semaphore,
 }
 
-impl SessionManager {
+impl DatabaseSessionManager {
     pub(super) fn new(connect_options: PgConnectOptions) -> Self {
         Self {
             connect_options,
@@ -58,21 +58,21 @@ impl SessionManager {
     }
 }
 
-impl ManageConnection for SessionManager {
-    type Connection = Session;
+impl ManageConnection for DatabaseSessionManager {
+    type Connection = DatabaseSession;
     type Error = sqlx::Error;
 
-    async fn connect(&self) -> sqlx::Result<Session> {
+    async fn connect(&self) -> sqlx::Result<DatabaseSession> {
         let permit = self.connecting.acquire().await;
         let _permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
-        Ok(Session {
+        Ok(DatabaseSession {
             connection: PgConnection::open(&self.connect_options).await?,
             is_settled: true,
             settled_at: Instant::now(),
         })
     }
 
-    async fn is_valid(&self, session: &mut Session) -> sqlx::Result<()> {
+    async fn is_valid(&self, session: &mut DatabaseSession) -> sqlx::Result<()> {
         if session.settled_at.elapsed() <= TRUSTED_IDLE {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl ManageConnection for SessionManager {
         Ok(())
     }
 
-    fn has_broken(&self, session: &mut Session) -> bool {
+    fn has_broken(&self, session: &mut DatabaseSession) -> bool {
         !session.is_settled
     }
 }

@@ -5,37 +5,37 @@ use std::ops::{Deref, DerefMut};
 use tokio::runtime::Handle;
 
 use super::connection::PgConnection;
-use super::session::PooledSession;
+use super::session::PooledDatabaseSession;
 use crate::deadlines::{POSTGRES_BEGIN, POSTGRES_END, POSTGRES_STATEMENT};
 
 const IN_USE: &str = "the session is taken only when the loan ends";
 
 /// A connection for reading; it returns to the pool when it is dropped.
 #[derive(Debug)]
-pub struct Connection {
-    session: Option<PooledSession>,
+pub struct ReadConnection {
+    session: Option<PooledDatabaseSession>,
 }
 
-/// A transaction; it is rolled back when it is dropped before [`Transaction::commit`] has returned.
+/// A transaction; it is rolled back when it is dropped before [`DatabaseTransaction::commit`] has returned.
 ///
 /// `BEGIN` and `COMMIT` are sent as statements and not through sqlx's transactions, which forget a
 /// `BEGIN` whose answer nobody waited for. Do not begin an sqlx transaction inside of this one.
 #[derive(Debug)]
-pub struct Transaction {
-    session: Option<PooledSession>,
+pub struct DatabaseTransaction {
+    session: Option<PooledDatabaseSession>,
 }
 
-impl Connection {
-    pub(super) fn new(session: PooledSession) -> Self {
+impl ReadConnection {
+    pub(super) fn new(session: PooledDatabaseSession) -> Self {
         Self {
             session: Some(session),
         }
     }
 }
 
-impl Transaction {
+impl DatabaseTransaction {
     /// The transaction exists before `BEGIN` is sent, so that a drop at any later moment ends it.
-    pub(super) async fn begin(session: PooledSession) -> sqlx::Result<Self> {
+    pub(super) async fn begin(session: PooledDatabaseSession) -> sqlx::Result<Self> {
         let mut transaction = Self {
             session: Some(session),
         };
@@ -74,31 +74,31 @@ impl Transaction {
     }
 }
 
-impl Drop for Connection {
+impl Drop for ReadConnection {
     fn drop(&mut self) {
         // The answer to a statement whose future was dropped is still to be read.
         if let Some(session) = self.session.take() {
-            settle_in_background(session, Settlement::ReadAnswers);
+            settle_in_background(session, SessionCleanupStep::ReadAnswers);
         }
     }
 }
 
-impl Drop for Transaction {
+impl Drop for DatabaseTransaction {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            settle_in_background(session, Settlement::RollBack);
+            settle_in_background(session, SessionCleanupStep::RollBack);
         }
     }
 }
 
 /// The step that makes a session fit for the next request.
 #[derive(Clone, Copy)]
-enum Settlement {
+enum SessionCleanupStep {
     ReadAnswers,
     RollBack,
 }
 
-impl Settlement {
+impl SessionCleanupStep {
     async fn run(self, connection: &mut PgConnection) -> sqlx::Result<()> {
         let bound = connection.time_to_settle();
         connection.set_statement_timeout(POSTGRES_STATEMENT);
@@ -111,7 +111,7 @@ impl Settlement {
 
 /// Returns a session to the pool once it is settled. One that has missed a deadline is closed at once, and
 /// one that cannot be settled in time, then. The size of the pool bounds the number of these tasks.
-fn settle_in_background(mut session: PooledSession, settlement: Settlement) {
+fn settle_in_background(mut session: PooledDatabaseSession, settlement: SessionCleanupStep) {
     if session.connection.has_missed_deadline() {
         return;
     }
@@ -129,7 +129,7 @@ fn settle_in_background(mut session: PooledSession, settlement: Settlement) {
     });
 }
 
-impl Deref for Connection {
+impl Deref for ReadConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -137,13 +137,13 @@ impl Deref for Connection {
     }
 }
 
-impl DerefMut for Connection {
+impl DerefMut for ReadConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.session.as_mut().expect(IN_USE).connection
     }
 }
 
-impl Deref for Transaction {
+impl Deref for DatabaseTransaction {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -151,7 +151,7 @@ impl Deref for Transaction {
     }
 }
 
-impl DerefMut for Transaction {
+impl DerefMut for DatabaseTransaction {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.session.as_mut().expect(IN_USE).connection
     }

@@ -36,21 +36,21 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 const UNANSWERED_CHECKS_MAX: u32 = 3;
 
 /// A name with the addresses that it last resolved to.
-struct PeerName {
+struct ResolvedPeerName {
     host: String,
     port: u16,
     addresses: Vec<SocketAddr>,
 }
 
 /// The health of one address.
-struct AddressHealth {
+struct PeerAddressHealth {
     health: HealthClient<Channel>,
     serves: bool,
     unanswered_checks: u32,
 }
 
 /// The answer of an address to a health check.
-enum HealthAnswer {
+enum HealthCheckAnswer {
     Serving,
     NotServing,
     Silent,
@@ -58,8 +58,8 @@ enum HealthAnswer {
 
 /// The addresses of a peer.
 pub(super) struct PeerAddresses {
-    targets: Vec<PeerName>,
-    peers: HashMap<SocketAddr, AddressHealth>,
+    targets: Vec<ResolvedPeerName>,
+    peers: HashMap<SocketAddr, PeerAddressHealth>,
     /// The addresses that the channel uses.
     used: HashSet<SocketAddr>,
 }
@@ -140,12 +140,12 @@ impl PeerAddresses {
         for address in known {
             self.peers
                 .entry(address)
-                .or_insert_with(|| AddressHealth::new(address));
+                .or_insert_with(|| PeerAddressHealth::new(address));
         }
     }
 
     async fn check(&mut self) {
-        join_all(self.peers.values_mut().map(AddressHealth::check)).await;
+        join_all(self.peers.values_mut().map(PeerAddressHealth::check)).await;
     }
 
     async fn update_channel(&mut self, changes: &Sender<Change<SocketAddr, Endpoint>>) {
@@ -174,9 +174,9 @@ impl PeerAddresses {
     }
 }
 
-fn parse_peer_name(url: &str) -> anyhow::Result<PeerName> {
+fn parse_peer_name(url: &str) -> anyhow::Result<ResolvedPeerName> {
     let uri: Uri = url.parse().with_context(|| format!("peer address {url}"))?;
-    Ok(PeerName {
+    Ok(ResolvedPeerName {
         host: uri
             .host()
             .context("a peer address needs a host")?
@@ -186,7 +186,7 @@ fn parse_peer_name(url: &str) -> anyhow::Result<PeerName> {
     })
 }
 
-impl AddressHealth {
+impl PeerAddressHealth {
     fn new(address: SocketAddr) -> Self {
         Self {
             health: HealthClient::new(endpoint(address).connect_lazy()),
@@ -197,25 +197,25 @@ impl AddressHealth {
 
     async fn check(&mut self) {
         match self.query_health().await {
-            HealthAnswer::Serving => (self.serves, self.unanswered_checks) = (true, 0),
-            HealthAnswer::NotServing => (self.serves, self.unanswered_checks) = (false, 0),
-            HealthAnswer::Silent => {
+            HealthCheckAnswer::Serving => (self.serves, self.unanswered_checks) = (true, 0),
+            HealthCheckAnswer::NotServing => (self.serves, self.unanswered_checks) = (false, 0),
+            HealthCheckAnswer::Silent => {
                 self.unanswered_checks += 1;
                 self.serves &= self.unanswered_checks < UNANSWERED_CHECKS_MAX;
             }
         }
     }
 
-    async fn query_health(&mut self) -> HealthAnswer {
+    async fn query_health(&mut self) -> HealthCheckAnswer {
         let answer = self.health.check(HealthCheckRequest::default());
         match tokio::time::timeout(CHECK_TIMEOUT, answer).await {
             Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving => {
-                HealthAnswer::Serving
+                HealthCheckAnswer::Serving
             }
             // A peer without a health service is considered to serve.
-            Ok(Err(status)) if status.code() == Code::Unimplemented => HealthAnswer::Serving,
-            Ok(_) => HealthAnswer::NotServing,
-            Err(_elapsed) => HealthAnswer::Silent,
+            Ok(Err(status)) if status.code() == Code::Unimplemented => HealthCheckAnswer::Serving,
+            Ok(_) => HealthCheckAnswer::NotServing,
+            Err(_elapsed) => HealthCheckAnswer::Silent,
         }
     }
 }

@@ -23,7 +23,7 @@ const RETRY_ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY_FIRST: Duration = Duration::from_millis(25);
 
 /// A channel to a peer; cheap to clone.
-pub type PeerChannel = InterceptedService<GuardedChannel, Outgoing>;
+pub type PeerChannel = InterceptedService<GuardedChannel, CallContextInterceptor>;
 
 /// Returns a channel to all addresses behind `http://host:port`, or behind several of these, separated by
 /// commas. It connects when it is first used. Names are resolved periodically, so that new replicas get their
@@ -47,14 +47,17 @@ pub fn connect_and_watch(urls: &str) -> anyhow::Result<(PeerChannel, PeerHealth)
     let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
     tokio::spawn(addresses.run(changes, health.clone()));
     let channel = GuardedChannel::new(channel, urls.to_owned());
-    Ok((InterceptedService::new(channel, Outgoing), health))
+    Ok((
+        InterceptedService::new(channel, CallContextInterceptor),
+        health,
+    ))
 }
 
 /// Adds the current trace to every outgoing call, and the remaining time if the caller set no time-out.
 #[derive(Clone, Debug)]
-pub struct Outgoing;
+pub struct CallContextInterceptor;
 
-impl Interceptor for Outgoing {
+impl Interceptor for CallContextInterceptor {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if !request.metadata().contains_key(GRPC_TIMEOUT) {
             request.set_timeout(grpc::time_left().unwrap_or(RPC_CALL));

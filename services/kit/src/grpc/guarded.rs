@@ -14,7 +14,7 @@ use tower::{Service, ServiceExt};
 
 use crate::breaker::{CircuitBreaker, CircuitChange};
 use crate::deadlines::count_missed;
-use crate::error::{Error, Kind, UNREACHABLE};
+use crate::error::{Error, ErrorKind, UNREACHABLE};
 
 /// Metadata key that marks a call that was not made, because the circuit is open.
 const CIRCUIT: &str = "circuit";
@@ -60,7 +60,7 @@ impl Service<http::Request<Body>> for GuardedChannel {
             return ready(Ok(circuit_open_status().into_http())).boxed();
         }
         let channel = self.channel.clone();
-        let mut attempt = CallAttempt {
+        let mut attempt = PeerCallAttempt {
             peer: self.peer.clone(),
             started,
             is_answered: false,
@@ -81,13 +81,13 @@ impl Service<http::Request<Body>> for GuardedChannel {
 }
 
 /// A call under way. If it is dropped before it is answered, it counts as timed out.
-struct CallAttempt {
+struct PeerCallAttempt {
     peer: Arc<GuardedPeer>,
     started: Instant,
     is_answered: bool,
 }
 
-impl CallAttempt {
+impl PeerCallAttempt {
     fn record_failure(&self, is_timeout: bool) {
         let now = Instant::now();
         if is_timeout {
@@ -100,7 +100,7 @@ impl CallAttempt {
     }
 }
 
-impl Drop for CallAttempt {
+impl Drop for PeerCallAttempt {
     fn drop(&mut self) {
         if !self.is_answered {
             self.record_failure(true);
@@ -141,7 +141,7 @@ fn is_timeout(error: &transport::Error) -> bool {
 
 fn circuit_open_status() -> Status {
     let detail = "Please try again in a moment.";
-    let mut status = Status::from(Error::new(Kind::Unavailable, UNREACHABLE, detail));
+    let mut status = Status::from(Error::new(ErrorKind::Unavailable, UNREACHABLE, detail));
     let open = MetadataValue::from_static(OPEN);
     status.metadata_mut().insert(CIRCUIT, open);
     status

@@ -7,7 +7,7 @@ pub mod server;
 
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 tokio::task_local! {
     /// The time by which the request of this task must be answered.
@@ -25,7 +25,7 @@ pub async fn with_deadline<F: Future>(deadline: Instant, work: F) -> F::Output {
 /// Runs `work` until it is done, and drops it when `bound` has passed.
 ///
 /// # Errors
-/// What `work` fails with, or [`Kind::DeadlineExceeded`]; the outcome is unknown then.
+/// What `work` fails with, or [`ErrorKind::DeadlineExceeded`]; the outcome is unknown then.
 pub async fn run_within<T, E: From<Error>>(
     bound: Duration,
     work: impl Future<Output = Result<T, E>>,
@@ -38,7 +38,7 @@ pub async fn run_within<T, E: From<Error>>(
 
 fn deadline_exceeded() -> Error {
     Error::new(
-        Kind::DeadlineExceeded,
+        ErrorKind::DeadlineExceeded,
         "deadline_exceeded",
         "This took too long; please try again.",
     )

@@ -21,8 +21,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tracing::Instrument;
 
-use crate::error::{Error, Kind, chain};
-use crate::lifecycle::Lifecycle;
+use crate::error::{Error, ErrorKind, chain};
+use crate::lifecycle::ProcessLifecycle;
 use crate::{grpc, trace};
 
 /// Time limit of a request without a deadline.
@@ -52,7 +52,7 @@ pub async fn serve(
     listen: SocketAddr,
     routes: Routes,
     names: &[&str],
-    lifecycle: &Lifecycle,
+    lifecycle: &ProcessLifecycle,
 ) -> anyhow::Result<()> {
     let routes = routes
         .add_service(health_service(names, lifecycle).await)
@@ -63,7 +63,7 @@ pub async fn serve(
         )
         .into_axum_router()
         .layer(middleware::from_fn_with_state(
-            MethodRunner::new(lifecycle.clone()),
+            GrpcMethodRunner::new(lifecycle.clone()),
             run_method,
         ));
     let stopping = lifecycle.stopping();
@@ -82,7 +82,7 @@ pub async fn serve(
 /// Returns the health service. Liveness probes query it by the name of a gRPC service, which serves during a
 /// drain, too, and stops serving when a background loop is stuck.
 /// Clients query it with an empty name, which stops serving at the start of a drain, so that they go elsewhere.
-async fn health_service(names: &[&str], lifecycle: &Lifecycle) -> HealthServer<impl Health> {
+async fn health_service(names: &[&str], lifecycle: &ProcessLifecycle) -> HealthServer<impl Health> {
     let (reporter, server) = tonic_health::server::health_reporter();
     for name in names {
         reporter
@@ -103,7 +103,11 @@ async fn report_draining(reporter: HealthReporter, draining: CancellationToken) 
 }
 
 /// Liveness probes of services go to the health service, which therefore follows `/livez`.
-async fn report_stuck_loops(reporter: HealthReporter, names: Vec<String>, lifecycle: Lifecycle) {
+async fn report_stuck_loops(
+    reporter: HealthReporter,
+    names: Vec<String>,
+    lifecycle: ProcessLifecycle,
+) {
     let mut interval = tokio::time::interval(LIVENESS_EVERY);
     loop {
         interval.tick().await;
@@ -120,13 +124,13 @@ async fn report_stuck_loops(reporter: HealthReporter, names: Vec<String>, lifecy
 
 /// Runs each method in a task of its own, with a bounded number of tasks; cheap to clone.
 #[derive(Clone)]
-struct MethodRunner {
-    lifecycle: Lifecycle,
+struct GrpcMethodRunner {
+    lifecycle: ProcessLifecycle,
     permits: Arc<Semaphore>,
 }
 
-impl MethodRunner {
-    fn new(lifecycle: Lifecycle) -> Self {
+impl GrpcMethodRunner {
+    fn new(lifecycle: ProcessLifecycle) -> Self {
         Self {
             lifecycle,
             permits: Arc::new(Semaphore::new(CONCURRENT_METHODS_MAX)),
@@ -137,7 +141,7 @@ impl MethodRunner {
     async fn run(&self, answer: impl Future<Output = Response> + Send + 'static) -> Response {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return refusal(
-                Kind::Unavailable,
+                ErrorKind::Unavailable,
                 "overloaded",
                 "Too much is going on; please try again in a moment.",
             );
@@ -154,7 +158,11 @@ impl MethodRunner {
 }
 
 /// Continues the trace of the caller, enforces the deadline of the caller, and records metrics.
-async fn run_method(State(runner): State<MethodRunner>, request: Request, next: Next) -> Response {
+async fn run_method(
+    State(runner): State<GrpcMethodRunner>,
+    request: Request,
+    next: Next,
+) -> Response {
     // Every peer checks the health every second; these calls would outnumber all other traces.
     if request.uri().path().starts_with(HEALTH_PATHS) {
         return next.run(request).await;
@@ -186,7 +194,7 @@ async fn run_method(State(runner): State<MethodRunner>, request: Request, next: 
     response
 }
 
-fn refusal(kind: Kind, code: &'static str, detail: &'static str) -> Response {
+fn refusal(kind: ErrorKind, code: &'static str, detail: &'static str) -> Response {
     Status::from(Error::new(kind, code, detail)).into_http()
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::db::{Database, PgConnection};
+use crate::db::{DatabasePool, PgConnection};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use futures::{Stream, StreamExt};
@@ -14,9 +14,9 @@ use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::message::Message;
+use super::message::DeliveredMessage;
 use super::{HEADER_ID, dead_letters, ensure_stream, header, open_jetstream, pacing_interval};
-use crate::deadlines::{NATS_REQUEST, Peer, await_answer};
+use crate::deadlines::{NATS_REQUEST, PeerKind, await_answer};
 use crate::error::{Error, chain};
 use crate::progress::LoopProgress;
 use crate::trace::{self, TRACEPARENT};
@@ -47,7 +47,7 @@ const FETCHED_WAIT: Duration = Duration::from_millis(50);
 
 /// A durable consumer of a service.
 #[derive(Clone, Copy, Debug)]
-pub struct Consumer {
+pub struct DurableConsumer {
     /// Durable name, `<service>-<context it listens to>`.
     pub name: &'static str,
     /// The one subject filter, such as `events.calls.>`.
@@ -55,7 +55,7 @@ pub struct Consumer {
 }
 
 /// Handles the events of a consumer.
-pub trait Handler: Send + Sync + 'static {
+pub trait EventHandler: Send + Sync + 'static {
     /// Greatest number of messages that share a transaction. Many messages in one are faster, but their row
     /// locks are held together. More than one is only for handlers that take all locks in one order.
     const MESSAGES_PER_TRANSACTION_MAX: usize = 1;
@@ -81,14 +81,14 @@ pub trait Handler: Send + Sync + 'static {
     /// combine them into fewer statements.
     ///
     /// # Errors
-    /// As [`Handler::handle`]. The events are then handled one by one.
+    /// As [`EventHandler::handle`]. The events are then handled one by one.
     fn handle_all(
         &self,
         tx: &mut PgConnection,
-        events: Vec<Received>,
+        events: Vec<ReceivedEvent>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
-            for Received { event, span } in events {
+            for ReceivedEvent { event, span } in events {
                 self.handle(tx, event).instrument(span).await?;
             }
             Ok(())
@@ -101,7 +101,7 @@ pub trait Handler: Send + Sync + 'static {
 
 /// An event that is new to a consumer.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedEvent {
     /// The decoded event.
     pub event: Event,
     /// The span of its handling, within the trace that the event belongs to.
@@ -109,10 +109,10 @@ pub struct Received {
 }
 
 /// Consumes until `stopping` is cancelled. Reconnects, and creates the consumer again if it is missing.
-pub async fn run<H: Handler>(
-    consumer: Consumer,
+pub async fn run<H: EventHandler>(
+    consumer: DurableConsumer,
     handler: H,
-    pool: Database,
+    pool: DatabasePool,
     nats: async_nats::Client,
     progress: LoopProgress,
     stopping: CancellationToken,
@@ -137,10 +137,10 @@ pub async fn run<H: Handler>(
     }
 }
 
-async fn consume<H: Handler>(
-    consumer: Consumer,
+async fn consume<H: EventHandler>(
+    consumer: DurableConsumer,
     handler: &H,
-    pool: &Database,
+    pool: &DatabasePool,
     jetstream: &jetstream::Context,
     progress: &LoopProgress,
     stopping: &CancellationToken,
@@ -154,7 +154,7 @@ async fn consume<H: Handler>(
         .expires(PULL_EXPIRES)
         .heartbeat(PULL_HEARTBEAT)
         .messages();
-    let mut chunks = await_answer(Peer::Nats, NATS_REQUEST, pulling)
+    let mut chunks = await_answer(PeerKind::Nats, NATS_REQUEST, pulling)
         .await??
         .ready_chunks(H::MESSAGES_PER_TRANSACTION_MAX);
     // A handler of single events gains nothing from waiting for more of them.
@@ -192,7 +192,7 @@ where
     Ok(())
 }
 
-fn pull_config(consumer: Consumer) -> pull::Config {
+fn pull_config(consumer: DurableConsumer) -> pull::Config {
     pull::Config {
         durable_name: Some(consumer.name.to_owned()),
         filter_subject: consumer.filter.to_owned(),
@@ -206,14 +206,14 @@ fn pull_config(consumer: Consumer) -> pull::Config {
 }
 
 /// Handles a chunk in one transaction; if any of it fails, each message in its own.
-async fn handle_chunk<H: Handler>(
-    consumer: Consumer,
+async fn handle_chunk<H: EventHandler>(
+    consumer: DurableConsumer,
     handler: &H,
-    pool: &Database,
+    pool: &DatabasePool,
     deliveries: &[jetstream::Message],
     progress: &LoopProgress,
 ) -> anyhow::Result<()> {
-    let messages: Vec<Message> = deliveries.iter().map(message_from).collect();
+    let messages: Vec<DeliveredMessage> = deliveries.iter().map(message_from).collect();
     if handle_and_measure(consumer, handler, pool, &messages)
         .await
         .is_ok()
@@ -235,7 +235,7 @@ async fn handle_chunk<H: Handler>(
     Ok(())
 }
 
-fn message_from(delivery: &jetstream::Message) -> Message {
+fn message_from(delivery: &jetstream::Message) -> DeliveredMessage {
     let from_header = |name| {
         delivery
             .headers
@@ -246,7 +246,7 @@ fn message_from(delivery: &jetstream::Message) -> Message {
         .info()
         .map(|info| info.stream_sequence)
         .unwrap_or_default();
-    Message {
+    DeliveredMessage {
         id: from_header(HEADER_ID).unwrap_or_else(|| format!("stream-{stream_sequence}")),
         subject: delivery.subject.to_string(),
         payload: delivery.payload.to_vec(),
@@ -255,11 +255,11 @@ fn message_from(delivery: &jetstream::Message) -> Message {
 }
 
 /// Handles messages in one transaction and records the duration.
-async fn handle_and_measure<H: Handler>(
-    consumer: Consumer,
+async fn handle_and_measure<H: EventHandler>(
+    consumer: DurableConsumer,
     handler: &H,
-    pool: &Database,
-    messages: &[Message],
+    pool: &DatabasePool,
+    messages: &[DeliveredMessage],
 ) -> Result<(), Error> {
     let started = Instant::now();
     let handled = handle_in_transaction(consumer, handler, pool, messages).await;
@@ -271,11 +271,11 @@ async fn handle_and_measure<H: Handler>(
     handled
 }
 
-async fn handle_in_transaction<H: Handler>(
-    consumer: Consumer,
+async fn handle_in_transaction<H: EventHandler>(
+    consumer: DurableConsumer,
     handler: &H,
-    pool: &Database,
-    messages: &[Message],
+    pool: &DatabasePool,
+    messages: &[DeliveredMessage],
 ) -> Result<(), Error> {
     let mut wanted = Vec::with_capacity(messages.len());
     for message in messages {
@@ -291,7 +291,7 @@ async fn handle_in_transaction<H: Handler>(
     let mut new = insert_inbox_rows(&mut tx, consumer.name, &wanted).await?;
     wanted.retain(|(message, _)| new.remove(&message.id));
     let effects = !wanted.is_empty();
-    let received = wanted.into_iter().map(|(message, event)| Received {
+    let received = wanted.into_iter().map(|(message, event)| ReceivedEvent {
         event,
         span: event_span(consumer, message),
     });
@@ -303,12 +303,12 @@ async fn handle_in_transaction<H: Handler>(
     Ok(())
 }
 
-fn decode(message: &Message) -> Result<Event, Error> {
+fn decode(message: &DeliveredMessage) -> Result<Event, Error> {
     Event::decode(message.payload.as_slice())
         .map_err(|error| Error::invalid("undecodable_event", "Not an event.").with_source(error))
 }
 
-fn event_span(consumer: Consumer, message: &Message) -> Span {
+fn event_span(consumer: DurableConsumer, message: &DeliveredMessage) -> Span {
     let span = tracing::info_span!(
         "event",
         otel.name = %message.subject,
@@ -324,7 +324,7 @@ fn event_span(consumer: Consumer, message: &Message) -> Span {
 async fn insert_inbox_rows(
     tx: &mut PgConnection,
     consumer: &str,
-    wanted: &[(&Message, Event)],
+    wanted: &[(&DeliveredMessage, Event)],
 ) -> sqlx::Result<HashSet<String>> {
     let ids: Vec<&str> = wanted
         .iter()
@@ -345,10 +345,10 @@ async fn insert_inbox_rows(
 
 /// Decides whether a message that failed is delivered again or becomes a dead letter.
 async fn handle_failure(
-    consumer: Consumer,
-    pool: &Database,
+    consumer: DurableConsumer,
+    pool: &DatabasePool,
     delivery: &jetstream::Message,
-    message: &Message,
+    message: &DeliveredMessage,
     error: &Error,
 ) -> AckKind {
     let attempts = delivery.info().map_or(1, |info| info.delivered);
@@ -360,7 +360,7 @@ async fn handle_failure(
         reason,
         "failed to handle event; it is retried or becomes a dead letter"
     );
-    let is_temporary = error.kind() == crate::Kind::Unavailable;
+    let is_temporary = error.kind() == crate::ErrorKind::Unavailable;
     if is_temporary || attempts < ATTEMPTS_MAX {
         return AckKind::Nak(Some(backoff_after(attempts)));
     }
@@ -379,7 +379,7 @@ fn backoff_after(attempts: i64) -> Duration {
 
 async fn acknowledge(delivery: &jetstream::Message, answer: AckKind) -> anyhow::Result<()> {
     // Without a connection the client's queue fills up, and then this waits for room in it.
-    await_answer(Peer::Nats, NATS_REQUEST, delivery.ack_with(answer))
+    await_answer(PeerKind::Nats, NATS_REQUEST, delivery.ack_with(answer))
         .await?
         .map_err(|error| anyhow::anyhow!("acknowledging: {error}"))
 }

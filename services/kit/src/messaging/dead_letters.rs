@@ -1,16 +1,16 @@
 //! Messages that could not be handled are stored with the reason, and an operator can replay them.
 
-use crate::db::Database;
+use crate::db::DatabasePool;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use sqlx::FromRow;
 
-use super::message::Message;
+use super::message::DeliveredMessage;
 use super::{HEADER_ID, open_jetstream};
 use crate::trace::TRACEPARENT;
 
 #[derive(FromRow)]
-struct DeadLetter {
+struct DeadLetterRow {
     message_id: String,
     subject: String,
     payload: Vec<u8>,
@@ -19,9 +19,9 @@ struct DeadLetter {
 
 /// Inserts a message with the reason of its failure. Inserting the same message again replaces the reason.
 pub(super) async fn insert(
-    db: &Database,
+    db: &DatabasePool,
     consumer: &str,
-    message: &Message,
+    message: &DeliveredMessage,
     reason: &str,
 ) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
@@ -48,7 +48,7 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn list(db: &Database) -> sqlx::Result<Vec<String>> {
+pub async fn list(db: &DatabasePool) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT format('%s  %s  %s  %s  %s  %s', dead_letter_id, died_at, consumer, message_id, subject, error)
          FROM dead_letters WHERE replayed_at IS NULL ORDER BY dead_letter_id LIMIT 1000",
@@ -63,12 +63,12 @@ pub async fn list(db: &Database) -> sqlx::Result<Vec<String>> {
 /// # Errors
 /// There is no such dead letter, or the database or NATS does not answer.
 pub async fn replay(
-    db: &Database,
+    db: &DatabasePool,
     nats: &async_nats::Client,
     dead_letter_id: i64,
 ) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
-    let letter: DeadLetter = sqlx::query_as(
+    let letter: DeadLetterRow = sqlx::query_as(
         "UPDATE dead_letters SET replayed_at = now() WHERE dead_letter_id = $1
          RETURNING message_id, subject, payload, traceparent",
     )

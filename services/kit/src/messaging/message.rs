@@ -2,7 +2,7 @@
 
 /// An event as it was delivered.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct DeliveredMessage {
     /// The id of the event, the same in all its deliveries.
     pub id: String,
     /// `events.<context>.<name>`.

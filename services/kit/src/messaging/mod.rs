@@ -21,8 +21,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::config::NatsConfig;
 use crate::deadlines::{NATS_CONNECT, NATS_PING, NATS_REQUEST};
 
-pub use consumer::{Consumer, Handler, Received};
-pub use message::Message;
+pub use consumer::{DurableConsumer, EventHandler, ReceivedEvent};
+pub use message::DeliveredMessage;
 pub use purge::start_purge;
 pub use relay::Relay;
 

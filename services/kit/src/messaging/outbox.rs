@@ -1,6 +1,6 @@
 //! The outbox: events are inserted as rows in the transaction of the business operation.
 
-use crate::db::{Database, PgConnection};
+use crate::db::{DatabasePool, PgConnection};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 use talktime_proto::events::subject;
@@ -16,7 +16,7 @@ const COUNTED_MAX: i64 = 100_000;
 const REPUBLISHED_SECS_MAX: u32 = 7 * 24 * 3_600;
 
 /// An event, `(aggregate_id, version, kind)`, and the `traceparent` of the trace that it belongs to.
-pub type Traced = ((i64, i64, Kind), Option<String>);
+pub type TracedEvent = ((i64, i64, Kind), Option<String>);
 
 /// Appends an event in the transaction that changes the rows it reports, so that both happen or neither.
 ///
@@ -56,7 +56,7 @@ pub async fn append_all(
 pub async fn append_traced(
     tx: &mut PgConnection,
     happened_at: DateTime<Utc>,
-    events: Vec<Traced>,
+    events: Vec<TracedEvent>,
 ) -> sqlx::Result<()> {
     if events.is_empty() {
         return Ok(());
@@ -102,7 +102,7 @@ pub struct OutboxBacklog {
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn measure_backlog(db: &Database) -> sqlx::Result<OutboxBacklog> {
+pub async fn measure_backlog(db: &DatabasePool) -> sqlx::Result<OutboxBacklog> {
     sqlx::query_as(
         "WITH waiting AS (
              SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1
@@ -123,7 +123,7 @@ pub async fn measure_backlog(db: &Database) -> sqlx::Result<OutboxBacklog> {
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn mark_unpublished(db: &Database, since_secs: u32) -> sqlx::Result<u64> {
+pub async fn mark_unpublished(db: &DatabasePool, since_secs: u32) -> sqlx::Result<u64> {
     let since_secs = since_secs.min(REPUBLISHED_SECS_MAX);
     let mut tx = db.begin().await?;
     let marked = sqlx::query(

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::db::Database;
-use crate::lifecycle::Lifecycle;
-use crate::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use crate::db::DatabasePool;
+use crate::lifecycle::ProcessLifecycle;
+use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 const PURGE_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("messaging.purge"),
     interval: Duration::from_mins(10),
     retry_after: Duration::from_mins(1),
     deadline: Duration::from_mins(5),
-    first_turn: FirstTurn::AfterInterval,
+    first_turn: FirstTurnStart::AfterInterval,
 };
 const BATCH_ROWS: i64 = 5_000;
 
@@ -31,13 +31,13 @@ const STATEMENTS: [&str; 3] = [
 ];
 
 /// Purges every ten minutes until the process stops. Several replicas may purge at the same time.
-pub fn start_purge(lifecycle: &Lifecycle, db: Database) {
+pub fn start_purge(lifecycle: &ProcessLifecycle, db: DatabasePool) {
     periodic::start(lifecycle, PURGE_WORK, move || purge_tables(db.clone()));
 }
 
 /// Purges each table, even if another one fails.
-async fn purge_tables(db: Database) -> anyhow::Result<NextTurn> {
-    let mut outcome = Ok(NextTurn::AfterInterval);
+async fn purge_tables(db: DatabasePool) -> anyhow::Result<NextTurnStart> {
+    let mut outcome = Ok(NextTurnStart::AfterInterval);
     for statement in STATEMENTS {
         if let Err(error) = purge_table(&db, statement).await {
             outcome = Err(error).context("failed to purge old rows");
@@ -46,7 +46,7 @@ async fn purge_tables(db: Database) -> anyhow::Result<NextTurn> {
     outcome
 }
 
-async fn purge_table(db: &Database, statement: &'static str) -> sqlx::Result<()> {
+async fn purge_table(db: &DatabasePool, statement: &'static str) -> sqlx::Result<()> {
     loop {
         let mut tx = db.begin().await?;
         let deleted = sqlx::query(statement)

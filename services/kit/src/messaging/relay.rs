@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::db::{Database, PgConnection};
+use crate::db::{DatabasePool, PgConnection};
 use anyhow::ensure;
 use async_nats::HeaderMap;
 use async_nats::connection::State;
@@ -40,7 +40,7 @@ use super::{
     HEADER_DATA_CONTENT_TYPE, HEADER_ID, HEADER_SOURCE, HEADER_SPECVERSION, HEADER_SUBJECT,
     HEADER_TIME, HEADER_TYPE, ensure_stream, open_jetstream, pacing_interval,
 };
-use crate::deadlines::{Peer, record_missed};
+use crate::deadlines::{PeerKind, record_missed};
 use crate::progress::LoopProgress;
 use crate::trace::TRACEPARENT;
 
@@ -88,7 +88,7 @@ impl Relay {
     pub async fn run(
         self,
         service: &'static str,
-        pool: Database,
+        pool: DatabasePool,
         nats: async_nats::Client,
         progress: LoopProgress,
         stopping: CancellationToken,
@@ -133,7 +133,7 @@ impl Relay {
 struct OutboxPublisher {
     service: &'static str,
     progress: LoopProgress,
-    pool: Database,
+    pool: DatabasePool,
     nats: async_nats::Client,
     jetstream: jetstream::Context,
 }
@@ -222,7 +222,7 @@ impl OutboxPublisher {
         };
         timeout_at(deadline, publishing)
             .await
-            .map_err(|_elapsed| record_missed(Peer::Nats, PUBLISH_MAX))??;
+            .map_err(|_elapsed| record_missed(PeerKind::Nats, PUBLISH_MAX))??;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
-use crate::db::{self, Database, PgConnection, Schema};
+use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
 pub use proxy::SilentProxy;
 
@@ -19,7 +19,7 @@ const CONNECTIONS_MAX: u32 = 10;
 /// A new database with one schema. It is removed with the test stack.
 pub struct TestDatabase {
     /// The connections of the app role, as the service uses them.
-    pub app: Database,
+    pub app: DatabasePool,
     /// A plain pool of the app role, for reading and writing rows directly.
     pub app_pool: PgPool,
     /// A pool of the superuser, for causing failures.
@@ -32,7 +32,7 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// Creates a database for one test and migrates its schema. Needs the variables of `cargo dev env`, which
     /// `cargo dev test` sets.
-    pub async fn new(schema: Schema) -> Self {
+    pub async fn new(schema: DatabaseSchema) -> Self {
         let database = Self::without_tables(schema).await;
         db::migrate(schema, &database.owner_url)
             .await
@@ -41,7 +41,7 @@ impl TestDatabase {
     }
 
     /// Creates a database with an empty schema.
-    pub async fn without_tables(schema: Schema) -> Self {
+    pub async fn without_tables(schema: DatabaseSchema) -> Self {
         let admin = options("DATABASE_URL");
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
         create(&admin, &name, &variable("TEMPLATE_DATABASE")).await;
@@ -53,7 +53,7 @@ impl TestDatabase {
             PgPoolOptions::new().connect_lazy_with(options.database(&name))
         };
         Self {
-            app: Database::connect_lazily(app.clone().database(&name), CONNECTIONS_MAX),
+            app: DatabasePool::connect_lazily(app.clone().database(&name), CONNECTIONS_MAX),
             app_options: app.clone().database(&name),
             app_pool: pool(app),
             superuser: pool(admin),

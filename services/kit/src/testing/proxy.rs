@@ -14,7 +14,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Where connections lead.
 #[derive(Clone, Debug)]
-struct Route {
+struct ProxyRoute {
     target: String,
     is_silent: bool,
     /// Connections that were opened before the last replacement lead nowhere.
@@ -24,7 +24,7 @@ struct Route {
 /// A TCP proxy in front of one address; it ends when it is dropped.
 pub struct SilentProxy {
     address: SocketAddr,
-    route: watch::Sender<Route>,
+    route: watch::Sender<ProxyRoute>,
     accepting: JoinHandle<()>,
 }
 
@@ -33,7 +33,7 @@ impl SilentProxy {
     pub async fn start(target: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
-        let (route, followed) = watch::channel(Route {
+        let (route, followed) = watch::channel(ProxyRoute {
             target: target.to_owned(),
             is_silent: false,
             generation: 0,
@@ -76,14 +76,14 @@ impl Drop for SilentProxy {
     }
 }
 
-async fn accept_connections(listener: TcpListener, route: watch::Receiver<Route>) {
+async fn accept_connections(listener: TcpListener, route: watch::Receiver<ProxyRoute>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
         let generation = route.borrow().generation;
-        let gate = Gate {
+        let gate = ConnectionGate {
             route: route.clone(),
             generation,
         };
@@ -94,23 +94,23 @@ async fn accept_connections(listener: TcpListener, route: watch::Receiver<Route>
 
 /// Lets bytes of one connection through.
 #[derive(Clone)]
-struct Gate {
-    route: watch::Receiver<Route>,
+struct ConnectionGate {
+    route: watch::Receiver<ProxyRoute>,
     generation: u64,
 }
 
-impl Gate {
+impl ConnectionGate {
     /// Waits until the connection is forwarded and returns where to.
     async fn wait(&mut self) -> io::Result<String> {
         let generation = self.generation;
-        let is_open = |route: &Route| !route.is_silent && route.generation == generation;
+        let is_open = |route: &ProxyRoute| !route.is_silent && route.generation == generation;
         let route = self.route.wait_for(is_open).await;
         let route = route.map_err(|_closed| io::Error::from(io::ErrorKind::NotConnected))?;
         Ok(route.target.clone())
     }
 }
 
-async fn forward_connection(client: TcpStream, mut gate: Gate) -> io::Result<()> {
+async fn forward_connection(client: TcpStream, mut gate: ConnectionGate) -> io::Result<()> {
     let target = gate.wait().await?;
     let server = TcpStream::connect(target).await?;
     for stream in [&client, &server] {
@@ -128,7 +128,7 @@ async fn forward_connection(client: TcpStream, mut gate: Gate) -> io::Result<()>
 async fn forward_bytes(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut gate: Gate,
+    mut gate: ConnectionGate,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {

@@ -1,6 +1,6 @@
 //! Refusals of presence.
 
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 use super::limits::{
     CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX,
@@ -60,18 +60,20 @@ impl From<PresenceError> for Error {
     fn from(error: PresenceError) -> Self {
         let (kind, code) = match error {
             PresenceError::Other(error) => return error,
-            PresenceError::UserNotFound => (Kind::NotFound, "user_not_found"),
-            PresenceError::NoField => (Kind::InvalidArgument, "no_field"),
-            PresenceError::WaitTimeOutOfRange => (Kind::InvalidArgument, "invalid_wait_time"),
-            PresenceError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
-            PresenceError::TooManyHeartbeats => (Kind::InvalidArgument, "too_many_heartbeats"),
-            PresenceError::HeartbeatsMismatched => (Kind::InvalidArgument, "invalid_heartbeats"),
-            PresenceError::SessionEnded => (Kind::Unauthenticated, "token_revoked"),
-            PresenceError::LimitOutOfRange => (Kind::InvalidArgument, "invalid_limit"),
-            PresenceError::TooManyCallChanges => (Kind::InvalidArgument, "too_many_calls"),
-            PresenceError::InvalidCall => (Kind::InvalidArgument, "invalid_call"),
-            PresenceError::MissingHappenedAt => (Kind::InvalidArgument, "no_happened_at"),
-            PresenceError::Overloaded => (Kind::Unavailable, "overloaded"),
+            PresenceError::UserNotFound => (ErrorKind::NotFound, "user_not_found"),
+            PresenceError::NoField => (ErrorKind::InvalidArgument, "no_field"),
+            PresenceError::WaitTimeOutOfRange => (ErrorKind::InvalidArgument, "invalid_wait_time"),
+            PresenceError::TooManyUsers => (ErrorKind::InvalidArgument, "too_many_users"),
+            PresenceError::TooManyHeartbeats => (ErrorKind::InvalidArgument, "too_many_heartbeats"),
+            PresenceError::HeartbeatsMismatched => {
+                (ErrorKind::InvalidArgument, "invalid_heartbeats")
+            }
+            PresenceError::SessionEnded => (ErrorKind::Unauthenticated, "token_revoked"),
+            PresenceError::LimitOutOfRange => (ErrorKind::InvalidArgument, "invalid_limit"),
+            PresenceError::TooManyCallChanges => (ErrorKind::InvalidArgument, "too_many_calls"),
+            PresenceError::InvalidCall => (ErrorKind::InvalidArgument, "invalid_call"),
+            PresenceError::MissingHappenedAt => (ErrorKind::InvalidArgument, "no_happened_at"),
+            PresenceError::Overloaded => (ErrorKind::Unavailable, "overloaded"),
         };
         Self::new(kind, code, error.to_string())
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::lease::Lease;
-use talktime_kit::lifecycle::Lifecycle;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Clock, Error};
 
 use crate::changes::{append_offline_events, apply_change};
@@ -30,7 +30,7 @@ const SWEEP_TIMEOUT: Duration = Duration::from_mins(5);
 /// Marks silent users offline and clears outdated busy flags; cheap to clone.
 #[derive(Clone)]
 pub struct StatusSweeper {
-    db: Database,
+    db: DatabasePool,
     relay: Relay,
     clock: Clock,
     calls: CallsClient,
@@ -52,7 +52,7 @@ impl StatusSweeper {
     /// Returns a sweeper for a migrated database. It wakes `relay` after it has appended events, and asks
     /// `calls` which calls are live.
     pub fn new(
-        db: Database,
+        db: DatabasePool,
         relay: Relay,
         clock: Clock,
         calls: CallsClient,
@@ -71,20 +71,20 @@ impl StatusSweeper {
 
     /// Sweeps periodically until the service stops. The first sweep waits for a full interval: after an
     /// outage, phones get the time to send a heartbeat first.
-    pub fn start(self, lifecycle: &Lifecycle) {
+    pub fn start(self, lifecycle: &ProcessLifecycle) {
         let work = PeriodicWork {
             name: Cow::Borrowed("presence.sweep"),
             interval: self.every,
             retry_after: self.every,
             deadline: SWEEP_TIMEOUT,
-            first_turn: FirstTurn::AfterInterval,
+            first_turn: FirstTurnStart::AfterInterval,
         };
         periodic::start(lifecycle, work, move || {
             let sweeper = self.clone();
             async move {
                 let swept = sweeper.run_leased().await;
                 swept.context("failed to sweep statuses")?;
-                Ok(NextTurn::AfterInterval)
+                Ok(NextTurnStart::AfterInterval)
             }
         });
     }

@@ -1,8 +1,8 @@
 //! Sections of a user's export.
 
-use talktime_kit::export::ExportSection;
+use talktime_kit::export::UserExportSection;
 
-pub const SECTIONS: &[ExportSection] = &[ExportSection {
+pub const SECTIONS: &[UserExportSection] = &[UserExportSection {
     name: "status",
     query: "SELECT user_id, jsonb_build_object('is_online', is_online, 'is_busy', is_busy,
                 'wait_time', wait_time, 'last_seen', last_seen, 'created_at', created_at,

@@ -7,7 +7,7 @@ mod sweep;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
-use talktime_kit::messaging::{Handler, Relay};
+use talktime_kit::messaging::{EventHandler, Relay};
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_presence::SCHEMA;

@@ -1,7 +1,7 @@
 //! Refusals of profile.
 
 use talktime_kit::text::TextError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 use super::fields::{
     INTEREST_CHARACTERS_MAX, INTERESTS_MAX, USERNAME_CHARACTERS_MAX, USERNAME_CHARACTERS_MIN,
@@ -108,45 +108,49 @@ impl From<ProfileError> for Error {
     fn from(error: ProfileError) -> Self {
         let (kind, code) = match error {
             ProfileError::Other(error) => return error,
-            ProfileError::InvalidUsername => (Kind::InvalidArgument, "invalid_username"),
-            ProfileError::InvalidPhone => (Kind::InvalidArgument, "invalid_phone"),
-            ProfileError::InvalidSex => (Kind::InvalidArgument, "invalid_sex"),
-            ProfileError::InvalidDob => (Kind::InvalidArgument, "invalid_dob"),
-            ProfileError::UnderAge => (Kind::InvalidArgument, "under_age"),
-            ProfileError::InvalidRole => (Kind::InvalidArgument, "invalid_role"),
-            ProfileError::InvalidBio(_) => (Kind::InvalidArgument, "invalid_bio"),
-            ProfileError::InvalidInterests => (Kind::InvalidArgument, "invalid_interests"),
-            ProfileError::InvalidImageUrl => (Kind::InvalidArgument, "invalid_profile_image_url"),
-            ProfileError::ExternalImage => (Kind::InvalidArgument, "external_image_refused"),
-            ProfileError::InvalidLanguage => (Kind::InvalidArgument, "invalid_language"),
-            ProfileError::InvalidCountry(_) => (Kind::InvalidArgument, "invalid_country"),
-            ProfileError::InvalidRating => (Kind::InvalidArgument, "invalid_rating"),
+            ProfileError::InvalidUsername => (ErrorKind::InvalidArgument, "invalid_username"),
+            ProfileError::InvalidPhone => (ErrorKind::InvalidArgument, "invalid_phone"),
+            ProfileError::InvalidSex => (ErrorKind::InvalidArgument, "invalid_sex"),
+            ProfileError::InvalidDob => (ErrorKind::InvalidArgument, "invalid_dob"),
+            ProfileError::UnderAge => (ErrorKind::InvalidArgument, "under_age"),
+            ProfileError::InvalidRole => (ErrorKind::InvalidArgument, "invalid_role"),
+            ProfileError::InvalidBio(_) => (ErrorKind::InvalidArgument, "invalid_bio"),
+            ProfileError::InvalidInterests => (ErrorKind::InvalidArgument, "invalid_interests"),
+            ProfileError::InvalidImageUrl => {
+                (ErrorKind::InvalidArgument, "invalid_profile_image_url")
+            }
+            ProfileError::ExternalImage => (ErrorKind::InvalidArgument, "external_image_refused"),
+            ProfileError::InvalidLanguage => (ErrorKind::InvalidArgument, "invalid_language"),
+            ProfileError::InvalidCountry(_) => (ErrorKind::InvalidArgument, "invalid_country"),
+            ProfileError::InvalidRating => (ErrorKind::InvalidArgument, "invalid_rating"),
             ProfileError::InvalidRegistrationId => {
-                (Kind::InvalidArgument, "invalid_registration_id")
+                (ErrorKind::InvalidArgument, "invalid_registration_id")
             }
-            ProfileError::InvalidPage => (Kind::InvalidArgument, "invalid_page"),
-            ProfileError::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
-            ProfileError::InvalidCursor => (Kind::InvalidArgument, "invalid_cursor"),
-            ProfileError::InvalidSearch => (Kind::InvalidArgument, "invalid_search"),
-            ProfileError::InvalidSort => (Kind::InvalidArgument, "invalid_sort"),
-            ProfileError::InvalidCallType => (Kind::InvalidArgument, "invalid_call_type"),
-            ProfileError::InvalidPreferences => (Kind::InvalidArgument, "invalid_preferences"),
-            ProfileError::InvalidTermsVersion => (Kind::InvalidArgument, "invalid_terms_version"),
-            ProfileError::TermsOutdated => (Kind::PermissionDenied, "terms_outdated"),
-            ProfileError::UsernameTaken => (Kind::Conflict, "username_taken"),
-            ProfileError::PhoneTaken => (Kind::Conflict, "phone_taken"),
-            ProfileError::RegistrationReused => (Kind::Conflict, "registration_reused"),
+            ProfileError::InvalidPage => (ErrorKind::InvalidArgument, "invalid_page"),
+            ProfileError::TooManyUsers => (ErrorKind::InvalidArgument, "too_many_users"),
+            ProfileError::InvalidCursor => (ErrorKind::InvalidArgument, "invalid_cursor"),
+            ProfileError::InvalidSearch => (ErrorKind::InvalidArgument, "invalid_search"),
+            ProfileError::InvalidSort => (ErrorKind::InvalidArgument, "invalid_sort"),
+            ProfileError::InvalidCallType => (ErrorKind::InvalidArgument, "invalid_call_type"),
+            ProfileError::InvalidPreferences => (ErrorKind::InvalidArgument, "invalid_preferences"),
+            ProfileError::InvalidTermsVersion => {
+                (ErrorKind::InvalidArgument, "invalid_terms_version")
+            }
+            ProfileError::TermsOutdated => (ErrorKind::PermissionDenied, "terms_outdated"),
+            ProfileError::UsernameTaken => (ErrorKind::Conflict, "username_taken"),
+            ProfileError::PhoneTaken => (ErrorKind::Conflict, "phone_taken"),
+            ProfileError::RegistrationReused => (ErrorKind::Conflict, "registration_reused"),
             ProfileError::RegistrationSpent => {
-                (Kind::Unauthenticated, "invalid_registration_token")
+                (ErrorKind::Unauthenticated, "invalid_registration_token")
             }
-            ProfileError::RatingNotAllowed => (Kind::PermissionDenied, "rating_not_allowed"),
-            ProfileError::UserNotFound => (Kind::NotFound, "user_not_found"),
-            ProfileError::ListenerNotFound => (Kind::NotFound, "listener_not_found"),
-            ProfileError::FavoriteOfOneself => (Kind::InvalidArgument, "favorite_of_oneself"),
-            ProfileError::BlockOfOneself => (Kind::InvalidArgument, "block_of_oneself"),
-            ProfileError::InvalidAction => (Kind::InvalidArgument, "invalid_action_type"),
-            ProfileError::InvalidReason(_) => (Kind::InvalidArgument, "invalid_reason"),
-            ProfileError::OnACall => (Kind::Conflict, "on_a_call"),
+            ProfileError::RatingNotAllowed => (ErrorKind::PermissionDenied, "rating_not_allowed"),
+            ProfileError::UserNotFound => (ErrorKind::NotFound, "user_not_found"),
+            ProfileError::ListenerNotFound => (ErrorKind::NotFound, "listener_not_found"),
+            ProfileError::FavoriteOfOneself => (ErrorKind::InvalidArgument, "favorite_of_oneself"),
+            ProfileError::BlockOfOneself => (ErrorKind::InvalidArgument, "block_of_oneself"),
+            ProfileError::InvalidAction => (ErrorKind::InvalidArgument, "invalid_action_type"),
+            ProfileError::InvalidReason(_) => (ErrorKind::InvalidArgument, "invalid_reason"),
+            ProfileError::OnACall => (ErrorKind::Conflict, "on_a_call"),
         };
         Self::new(kind, code, error.to_string())
     }

@@ -5,7 +5,7 @@ mod lists;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
@@ -286,7 +286,7 @@ impl ProfileService for ProfileApi {
         request: Request<pb::ListFavoritesRequest>,
     ) -> Result<Response<pb::ListFavoritesResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let favorites = &self.operations.favorites;
         let list = favorites.list_favorites(
             request.user_id,
@@ -359,7 +359,7 @@ impl ProfileService for ProfileApi {
         request: Request<pb::ListBlockedRequest>,
     ) -> Result<Response<pb::ListBlockedResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let action = request.action_type.as_deref().map(BlockAction::parse);
         let action = action.transpose().map_err(status_of)?;
         let blocks = &self.operations.blocks;

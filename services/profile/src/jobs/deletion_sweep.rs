@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::deletions::DeletionService;
 
@@ -14,17 +14,17 @@ const SWEEP_WORK: PeriodicWork = PeriodicWork {
     retry_after: Duration::from_secs(1),
     // Ten deletions of five seconds each, and the statements that claim them.
     deadline: Duration::from_mins(1),
-    first_turn: FirstTurn::AfterInterval,
+    first_turn: FirstTurnStart::AfterInterval,
 };
 
 /// Starts the sweep, which may run on many replicas at once.
-pub(crate) fn start_deletion_sweep(lifecycle: &Lifecycle, deletions: DeletionService) {
+pub(crate) fn start_deletion_sweep(lifecycle: &ProcessLifecycle, deletions: DeletionService) {
     periodic::start(lifecycle, SWEEP_WORK, move || {
         finish_pending(deletions.clone())
     });
 }
 
-async fn finish_pending(deletions: DeletionService) -> anyhow::Result<NextTurn> {
+async fn finish_pending(deletions: DeletionService) -> anyhow::Result<NextTurnStart> {
     deletions.finish_pending().await?;
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use talktime_kit::Error;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::lease::Lease;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::config::FeedConfig;
 use crate::domain::feed_row::{FeedCheckReport, FeedDifference, FeedRow};
@@ -30,31 +30,31 @@ const TURN_TIMEOUT: Duration = Duration::from_hours(2);
 /// Compares and repairs the feed; cheap to clone.
 #[derive(Clone)]
 pub struct FeedCheck {
-    db: Database,
+    db: DatabasePool,
     sources: SourceClients,
     every: Duration,
     grace: Duration,
 }
 
 /// Starts the comparisons, which run on one replica at a time.
-pub(crate) fn start_feed_checks(lifecycle: &Lifecycle, check: FeedCheck) {
+pub(crate) fn start_feed_checks(lifecycle: &ProcessLifecycle, check: FeedCheck) {
     let work = PeriodicWork {
         name: LEASE.into(),
         interval: check.every,
         retry_after: RETRY_AFTER.min(check.every),
         deadline: TURN_TIMEOUT,
-        first_turn: FirstTurn::AfterInterval,
+        first_turn: FirstTurnStart::AfterInterval,
     };
     periodic::start(lifecycle, work, move || compare_leased(check.clone()));
 }
 
-async fn compare_leased(check: FeedCheck) -> anyhow::Result<NextTurn> {
+async fn compare_leased(check: FeedCheck) -> anyhow::Result<NextTurnStart> {
     check.run_leased().await?;
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }
 
 impl FeedCheck {
-    pub fn new(db: Database, sources: SourceClients, config: FeedConfig) -> Self {
+    pub fn new(db: DatabasePool, sources: SourceClients, config: FeedConfig) -> Self {
         Self {
             db,
             sources,

@@ -1,10 +1,10 @@
 //! Sections of a user's export.
 
-use talktime_kit::export::ExportSection;
+use talktime_kit::export::UserExportSection;
 
 /// Other users appear by their ids alone.
-pub const SECTIONS: &[ExportSection] = &[
-    ExportSection {
+pub const SECTIONS: &[UserExportSection] = &[
+    UserExportSection {
         name: "profile",
         query: "SELECT user_id, jsonb_build_object('user_id', user_id, 'phone', phone,
                     'username', username, 'sex', sex, 'dob', dob, 'bio', bio,
@@ -14,7 +14,7 @@ pub const SECTIONS: &[ExportSection] = &[
                 FROM profile.users WHERE user_id = $1 AND user_id > $2
                 ORDER BY user_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "roles",
         query: "SELECT number, record FROM (
                     SELECT row_number() OVER (ORDER BY role) AS number,
@@ -23,14 +23,14 @@ pub const SECTIONS: &[ExportSection] = &[
                     FROM profile.user_roles WHERE user_id = $1) AS numbered
                 WHERE number > $2 ORDER BY number LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "favorites",
         query: "SELECT favoritee_id, jsonb_build_object('listener_id', favoritee_id,
                     'created_at', created_at)
                 FROM profile.user_favorites WHERE favoriter_id = $1 AND favoritee_id > $2
                 ORDER BY favoritee_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "blocks",
         query: "SELECT blocked_id, jsonb_build_object('blocked_id', blocked_id,
                     'action_type', action_type, 'reason', reason, 'created_at', created_at)

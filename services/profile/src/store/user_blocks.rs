@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::{BlockAction, BlockedUser, CallCheck, UserBlock};
 
@@ -128,7 +128,7 @@ pub async fn list_page(
     connection: &mut PgConnection,
     blocker_id: i64,
     action: Option<BlockAction>,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<Vec<BlockedUser>> {
     sqlx::query_as(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.profile_image_url, b.action_type, b.reason,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::feed::FeedCounts;
 use crate::domain::{FavoriteListener, FavoritesFilter};
@@ -121,7 +121,7 @@ pub async fn list_page(
     connection: &mut PgConnection,
     favoriter_id: i64,
     filter: FavoritesFilter,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<Vec<FavoriteListener>> {
     sqlx::query_as(select_visible!(
         "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,

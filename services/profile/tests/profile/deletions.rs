@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use talktime_kit::messaging::Relay;
-use talktime_kit::{Error, Kind as ErrorKind};
+use talktime_kit::{Error, ErrorKind};
 use talktime_profile::deletions::DeletionService;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::users::UserService;

@@ -1,6 +1,6 @@
 //! The feed's read model follows events of presence and calls in any order.
 
-use talktime_kit::messaging::Handler;
+use talktime_kit::messaging::EventHandler;
 use talktime_profile::consumers::FeedEventHandler;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{

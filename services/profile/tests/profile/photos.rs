@@ -1,7 +1,7 @@
 //! Photos become images of users by event, and images by address can be refused.
 
 use talktime_kit::Clock;
-use talktime_kit::messaging::{Handler as _, Relay};
+use talktime_kit::messaging::{EventHandler as _, Relay};
 use talktime_profile::consumers::PhotoEventHandler;
 use talktime_profile::domain::{ProfileError, UserUpdate};
 use talktime_profile::users::UserService;

@@ -1,6 +1,6 @@
 //! A listener's rating follows events of calls in any order.
 
-use talktime_kit::messaging::Handler as _;
+use talktime_kit::messaging::EventHandler as _;
 use talktime_profile::consumers::RatingEventHandler;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallRated, Event};

@@ -1,7 +1,7 @@
 //! Reasons for which verification refuses a request.
 
 use talktime_kit::text::TextError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 /// A refusal; its text is shown to the user.
 #[derive(Debug, thiserror::Error)]
@@ -94,45 +94,45 @@ pub enum VerificationError {
 
 impl VerificationError {
     /// Returns the kind and the stable code.
-    fn parts(&self) -> (Kind, &'static str) {
+    fn parts(&self) -> (ErrorKind, &'static str) {
         match self {
-            Self::NotAListener => (Kind::PermissionDenied, "listener_only"),
-            Self::UserGone => (Kind::NotFound, "user_not_found"),
-            Self::AlreadyPending => (Kind::Conflict, "verification_pending"),
-            Self::TooLarge => (Kind::TooLarge, "audio_too_large"),
-            Self::Empty => (Kind::InvalidArgument, "empty_audio"),
-            Self::UnsupportedAudio => (Kind::InvalidArgument, "unsupported_audio"),
-            Self::DamagedAudio => (Kind::InvalidArgument, "damaged_audio"),
-            Self::WrongDuration => (Kind::InvalidArgument, "invalid_audio_duration"),
-            Self::IncompleteUpload => (Kind::InvalidArgument, "incomplete_upload"),
-            Self::Busy => (Kind::Unavailable, "too_many_uploads"),
-            Self::InvalidAddress => (Kind::InvalidArgument, "invalid_audio_url"),
-            Self::HostNotAllowed => (Kind::InvalidArgument, "audio_host_not_allowed"),
-            Self::InvalidLength => (Kind::InvalidArgument, "invalid_length_bytes"),
+            Self::NotAListener => (ErrorKind::PermissionDenied, "listener_only"),
+            Self::UserGone => (ErrorKind::NotFound, "user_not_found"),
+            Self::AlreadyPending => (ErrorKind::Conflict, "verification_pending"),
+            Self::TooLarge => (ErrorKind::TooLarge, "audio_too_large"),
+            Self::Empty => (ErrorKind::InvalidArgument, "empty_audio"),
+            Self::UnsupportedAudio => (ErrorKind::InvalidArgument, "unsupported_audio"),
+            Self::DamagedAudio => (ErrorKind::InvalidArgument, "damaged_audio"),
+            Self::WrongDuration => (ErrorKind::InvalidArgument, "invalid_audio_duration"),
+            Self::IncompleteUpload => (ErrorKind::InvalidArgument, "incomplete_upload"),
+            Self::Busy => (ErrorKind::Unavailable, "too_many_uploads"),
+            Self::InvalidAddress => (ErrorKind::InvalidArgument, "invalid_audio_url"),
+            Self::HostNotAllowed => (ErrorKind::InvalidArgument, "audio_host_not_allowed"),
+            Self::InvalidLength => (ErrorKind::InvalidArgument, "invalid_length_bytes"),
             Self::InvalidContentType | Self::InvalidPhotoType => {
-                (Kind::InvalidArgument, "invalid_content_type")
+                (ErrorKind::InvalidArgument, "invalid_content_type")
             }
-            Self::PhotoTooLarge => (Kind::TooLarge, "photo_too_large"),
-            Self::EmptyPhoto => (Kind::InvalidArgument, "empty_photo"),
-            Self::UnsupportedPhoto => (Kind::InvalidArgument, "unsupported_photo"),
-            Self::DamagedPhoto => (Kind::InvalidArgument, "damaged_photo"),
-            Self::InvalidPhotoSize => (Kind::InvalidArgument, "invalid_photo_size"),
-            Self::ExportTooSoon => (Kind::Conflict, "export_too_soon"),
-            Self::NoSuchExport => (Kind::NotFound, "export_not_found"),
-            Self::NoSuchPhoto => (Kind::NotFound, "photo_not_found"),
-            Self::NoSuchUpload => (Kind::NotFound, "upload_not_found"),
+            Self::PhotoTooLarge => (ErrorKind::TooLarge, "photo_too_large"),
+            Self::EmptyPhoto => (ErrorKind::InvalidArgument, "empty_photo"),
+            Self::UnsupportedPhoto => (ErrorKind::InvalidArgument, "unsupported_photo"),
+            Self::DamagedPhoto => (ErrorKind::InvalidArgument, "damaged_photo"),
+            Self::InvalidPhotoSize => (ErrorKind::InvalidArgument, "invalid_photo_size"),
+            Self::ExportTooSoon => (ErrorKind::Conflict, "export_too_soon"),
+            Self::NoSuchExport => (ErrorKind::NotFound, "export_not_found"),
+            Self::NoSuchPhoto => (ErrorKind::NotFound, "photo_not_found"),
+            Self::NoSuchUpload => (ErrorKind::NotFound, "upload_not_found"),
             Self::InvalidText {
                 error: TextError::TooLong { .. },
                 ..
-            } => (Kind::InvalidArgument, "text_too_long"),
-            Self::InvalidText { .. } => (Kind::InvalidArgument, "invalid_text"),
-            Self::TooManyUsers => (Kind::InvalidArgument, "too_many_users"),
-            Self::InvalidAction => (Kind::InvalidArgument, "invalid_action"),
-            Self::NoSuchVerification => (Kind::NotFound, "verification_not_found"),
+            } => (ErrorKind::InvalidArgument, "text_too_long"),
+            Self::InvalidText { .. } => (ErrorKind::InvalidArgument, "invalid_text"),
+            Self::TooManyUsers => (ErrorKind::InvalidArgument, "too_many_users"),
+            Self::InvalidAction => (ErrorKind::InvalidArgument, "invalid_action"),
+            Self::NoSuchVerification => (ErrorKind::NotFound, "verification_not_found"),
             Self::AlreadyReviewed | Self::PhotoAlreadyReviewed => {
-                (Kind::Conflict, "already_reviewed")
+                (ErrorKind::Conflict, "already_reviewed")
             }
-            Self::NotVerified => (Kind::Conflict, "not_verified"),
+            Self::NotVerified => (ErrorKind::Conflict, "not_verified"),
             Self::Other(_) => unreachable!("converted without a code of its own"),
         }
     }

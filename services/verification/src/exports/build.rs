@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use chrono::TimeDelta;
 use talktime_kit::error::chain;
-use talktime_kit::export::{self, ExportCursor};
+use talktime_kit::export::{self, UserExportCursor};
 use talktime_kit::messaging::outbox;
 use tokio::task::spawn_blocking;
 
@@ -134,7 +134,7 @@ impl ExportBuilder {
         mut writer: ArchiveWriter,
     ) -> anyhow::Result<ArchiveWriter> {
         let sections = store::export::SECTIONS;
-        let mut next = Some(ExportCursor::START);
+        let mut next = Some(UserExportCursor::START);
         for _ in 0..PAGES_MAX {
             let Some(cursor) = next else {
                 return Ok(writer);

@@ -10,7 +10,7 @@ pub(crate) use photos::PhotoApi;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_proto::timestamp;
 use talktime_proto::verification::v1 as pb;
 use talktime_proto::verification::v1::verification_service_server::VerificationService;
@@ -156,7 +156,7 @@ impl VerificationService for VerificationApi {
         request: Request<pb::ListPendingRequest>,
     ) -> Result<Response<pb::ListPendingResponse>, Status> {
         let pb::ListPendingRequest { page, per_page } = request.into_inner();
-        let page = PageRequest::new(page, per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(page, per_page).map_err(refuse)?;
         let found = self.samples.list_pending(page).await;
         let (found, total_pending) = found.map_err(refused)?;
         let mut pending = Vec::with_capacity(found.len());

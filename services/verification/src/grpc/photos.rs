@@ -1,7 +1,7 @@
 //! The gRPC service of photos: checks requests and converts messages.
 
 use talktime_kit::grpc::server::refuse;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_proto::timestamp;
 use talktime_proto::verification::v1 as pb;
 use talktime_proto::verification::v1::profile_photo_service_server::ProfilePhotoService;
@@ -88,7 +88,7 @@ impl ProfilePhotoService for PhotoApi {
         request: Request<pb::ListPendingPhotosRequest>,
     ) -> Result<Response<pb::ListPendingPhotosResponse>, Status> {
         let pb::ListPendingPhotosRequest { page, per_page } = request.into_inner();
-        let page = PageRequest::new(page, per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(page, per_page).map_err(refuse)?;
         let (pending, total_pending) = self.photos.list_pending(page).await.map_err(refused)?;
         Ok(Response::new(pb::ListPendingPhotosResponse {
             pending: pending.into_iter().map(pending_message).collect(),

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::exports::build::ExportBuilder;
 
@@ -15,13 +15,13 @@ const DELETE_EVERY: Duration = Duration::from_mins(10);
 const TURN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Starts both kinds of work until the service stops.
-pub fn start(lifecycle: &Lifecycle, builder: &ExportBuilder) {
+pub fn start(lifecycle: &ProcessLifecycle, builder: &ExportBuilder) {
     let work = |name, interval| PeriodicWork {
         name: Cow::Borrowed(name),
         interval,
         retry_after: interval,
         deadline: TURN_TIMEOUT,
-        first_turn: FirstTurn::AfterInterval,
+        first_turn: FirstTurnStart::AfterInterval,
     };
     let builds = builder.clone();
     let build = work("verification.build_exports", BUILD_EVERY);
@@ -43,10 +43,10 @@ pub fn start(lifecycle: &Lifecycle, builder: &ExportBuilder) {
     });
 }
 
-fn next_turn(has_more: bool) -> NextTurn {
+fn next_turn(has_more: bool) -> NextTurnStart {
     if has_more {
-        NextTurn::AtOnce
+        NextTurnStart::AtOnce
     } else {
-        NextTurn::AfterInterval
+        NextTurnStart::AfterInterval
     }
 }

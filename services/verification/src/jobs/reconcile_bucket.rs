@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_kit::db::{Database, PgConnection};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::lease::Lease;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Clock, Error};
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ const LEASE_NAME: &str = "verification.reconciler";
 /// Keeps the bucket consistent with the rows; cheap to clone.
 #[derive(Clone)]
 pub struct BucketReconciler {
-    db: Database,
+    db: DatabasePool,
     bucket: ObjectBucket,
     clock: Clock,
     every: Duration,
@@ -59,7 +59,7 @@ pub struct BucketDifferences {
 impl BucketReconciler {
     /// Returns a reconciler of a bucket and a migrated database.
     pub fn new(
-        db: Database,
+        db: DatabasePool,
         bucket: ObjectBucket,
         clock: Clock,
         config: &ReconcilerConfig,
@@ -74,7 +74,7 @@ impl BucketReconciler {
     }
 
     /// Removes orphaned objects periodically until the service stops.
-    pub fn start(self, lifecycle: &Lifecycle) {
+    pub fn start(self, lifecycle: &ProcessLifecycle) {
         // The counter starts at zero, so that the first increment is visible as one.
         record_removed_objects(0);
         let work = PeriodicWork {
@@ -82,7 +82,7 @@ impl BucketReconciler {
             interval: self.every,
             retry_after: self.every,
             deadline: RUN_TIMEOUT,
-            first_turn: FirstTurn::AfterInterval,
+            first_turn: FirstTurnStart::AfterInterval,
         };
         periodic::start(lifecycle, work, move || {
             let reconciler = self.clone();
@@ -92,7 +92,7 @@ impl BucketReconciler {
                 if removed > 0 {
                     tracing::info!(removed, "removed objects without a record");
                 }
-                Ok(NextTurn::AfterInterval)
+                Ok(NextTurnStart::AfterInterval)
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use super::{AddressedPhoto, PhotoService};
 use crate::domain::{ProfilePhoto, ReviewAction, ReviewState, VerificationError, normalize_text};
@@ -31,7 +31,7 @@ impl PhotoService {
     /// Lists a page of the pending photos, oldest first, and counts all of them.
     pub async fn list_pending(
         &self,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<(Vec<PendingPhoto>, i64), VerificationError> {
         let mut connection = self.parts.db.acquire().await?;
         let (photos, total) = profile_photos::list_pending(&mut connection, page).await?;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::{AudioSample, ReviewAction, ReviewState, VerificationError, normalize_text};
 use crate::events::{reviewed_event, revoked_event};
@@ -34,7 +34,7 @@ impl SampleService {
     /// Lists a page of the samples that wait for their review, oldest first, and counts all of them.
     pub async fn list_pending(
         &self,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<(Vec<PendingSample>, i64), VerificationError> {
         let mut connection = self.parts.db.acquire().await?;
         let (offset, limit) = (page.offset(), page.limit());

@@ -1,10 +1,10 @@
 //! Sections of a user's export.
 
-use talktime_kit::export::ExportSection;
+use talktime_kit::export::UserExportSection;
 
 /// The admin who decided is not the user's data.
-pub const SECTIONS: &[ExportSection] = &[
-    ExportSection {
+pub const SECTIONS: &[UserExportSection] = &[
+    UserExportSection {
         name: "audio_samples",
         query: "SELECT verification_id, jsonb_build_object('verification_id', verification_id,
                     'status', status, 'description', description, 'submitted_at', submitted_at,
@@ -13,7 +13,7 @@ pub const SECTIONS: &[ExportSection] = &[
                 WHERE user_id = $1 AND verification_id > $2
                 ORDER BY verification_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "photos",
         query: "SELECT photo_id, jsonb_build_object('photo_id', photo_id, 'status', status,
                     'submitted_at', submitted_at, 'reviewed_at', reviewed_at,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use uuid::Uuid;
 
 use crate::domain::{ProfilePhoto, ReviewState};
@@ -103,7 +103,7 @@ pub async fn list(db: &mut PgConnection, user_id: i64) -> sqlx::Result<Vec<Profi
 /// Lists a page of the pending photos, oldest first, and counts all of them.
 pub async fn list_pending(
     db: &mut PgConnection,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<(Vec<ProfilePhoto>, i64)> {
     let rows: Vec<PhotoRow> = sqlx::query_as(select!(
         "WHERE status = 'pending' ORDER BY submitted_at, photo_id OFFSET $1 LIMIT $2"

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::text::TextError;
-use talktime_kit::{Error, Kind};
+use talktime_kit::{Error, ErrorKind};
 
 use super::withdrawal_status::WithdrawalStatus;
 
@@ -145,8 +145,8 @@ impl From<WalletError> for Error {
 
 impl WalletError {
     /// The kind, which determines the next step of a caller, and the stable code.
-    fn kind_and_code(&self) -> (Kind, &'static str) {
-        use Kind::{
+    fn kind_and_code(&self) -> (ErrorKind, &'static str) {
+        use ErrorKind::{
             Conflict, Internal, InvalidArgument, NotFound, PaymentRequired, PermissionDenied,
             Unavailable,
         };

@@ -6,7 +6,7 @@ mod purchases;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::wallet_service_server::WalletService;
 use tonic::{Request, Response, Status};
@@ -215,7 +215,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListWithdrawalsRequest>,
     ) -> Result<Response<pb::ListWithdrawalsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.ledger.list_withdrawals(request.user_id, page).await;
         let (found, balance) = listed.map_err(to_status)?;
         let withdrawals = found.entries.into_iter().map(payouts::withdrawal_message);
@@ -234,7 +234,7 @@ impl WalletService for WalletApi {
     ) -> Result<Response<pb::ReviewWithdrawalsResponse>, Status> {
         let request = request.into_inner();
         let status = withdrawal::parse_status(&request.status).map_err(to_status)?;
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let found = self
             .ledger
             .list_for_review(status, page)
@@ -268,7 +268,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListEarningsRequest>,
     ) -> Result<Response<pb::ListEarningsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.ledger.list_earnings(request.listener_id, page).await;
         let (found, totals) = listed.map_err(to_status)?;
         Ok(Response::new(pb::ListEarningsResponse {
@@ -303,7 +303,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListTransactionsRequest>,
     ) -> Result<Response<pb::ListTransactionsResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let tx_type = request.tx_type.as_deref();
         let lines = if request.of_listener {
             HistoryFilter::for_listener(tx_type)
@@ -327,7 +327,7 @@ impl WalletService for WalletApi {
         request: Request<pb::ListRechargesRequest>,
     ) -> Result<Response<pb::ListRechargesResponse>, Status> {
         let request = request.into_inner();
-        let page = PageRequest::new(request.page, request.per_page).map_err(refuse)?;
+        let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let listed = self.ledger.list_purchases(request.user_id, page).await;
         let (found, totals) = listed.map_err(to_status)?;
         Ok(Response::new(pb::ListRechargesResponse {

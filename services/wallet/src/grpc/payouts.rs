@@ -37,7 +37,9 @@ pub(super) fn parse_withdrawal_request(
     let (user_id, amount_paise) = (request.user_id, request.amount_paise);
     let key = request.idempotency_key;
     let idempotency = key
-        .map(|key| idempotency::Request::new(user_id, "POST /wallet/withdraw", key, &amount_paise))
+        .map(|key| {
+            idempotency::KeyedRequest::new(user_id, "POST /wallet/withdraw", key, &amount_paise)
+        })
         .transpose()?;
     Ok(WithdrawalRequest {
         user_id,

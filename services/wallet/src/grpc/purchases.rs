@@ -105,8 +105,8 @@ fn idempotency_request(
     route: &'static str,
     key: Option<String>,
     body: &impl Serialize,
-) -> Result<Option<idempotency::Request>, WalletError> {
-    let request = key.map(|key| idempotency::Request::new(user_id, route, key, body));
+) -> Result<Option<idempotency::KeyedRequest>, WalletError> {
+    let request = key.map(|key| idempotency::KeyedRequest::new(user_id, route, key, body));
     Ok(request.transpose()?)
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::Context;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::ledger::Ledger;
 
@@ -15,17 +15,17 @@ const ORDERS_WORK: PeriodicWork = PeriodicWork {
     interval: Duration::from_secs(15),
     retry_after: Duration::from_secs(15),
     deadline: Duration::from_mins(2),
-    first_turn: FirstTurn::AfterInterval,
+    first_turn: FirstTurnStart::AfterInterval,
 };
 
 /// Asks the provider about orders that are due until the service stops.
-pub(crate) fn start_reconciliation(lifecycle: &Lifecycle, ledger: Ledger) {
+pub(crate) fn start_reconciliation(lifecycle: &ProcessLifecycle, ledger: Ledger) {
     periodic::start(lifecycle, ORDERS_WORK, move || {
         reconcile_once(ledger.clone())
     });
 }
 
-async fn reconcile_once(ledger: Ledger) -> anyhow::Result<NextTurn> {
+async fn reconcile_once(ledger: Ledger) -> anyhow::Result<NextTurnStart> {
     let reconciled = ledger.reconcile_orders().await;
     let deleted = ledger.delete_old_notices().await;
     let credited = reconciled.context("failed to claim orders that are due")?;
@@ -36,5 +36,5 @@ async fn reconcile_once(ledger: Ledger) -> anyhow::Result<NextTurn> {
         );
     }
     deleted.context("failed to delete old notifications")?;
-    Ok(NextTurn::AfterInterval)
+    Ok(NextTurnStart::AfterInterval)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use talktime_kit::Error;
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::lease::Lease;
-use talktime_kit::lifecycle::Lifecycle;
-use talktime_kit::periodic::{self, FirstTurn, NextTurn, PeriodicWork};
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::metrics;
 use crate::store::{accounts, audits};
@@ -23,26 +23,26 @@ const VERIFY_TIMEOUT: Duration = Duration::from_hours(1);
 const LOGGED_MAX: usize = 20;
 
 /// Verifies the books at the start and then at every interval until the service stops.
-pub(crate) fn start_verification(lifecycle: &Lifecycle, db: Database, every: Duration) {
+pub(crate) fn start_verification(lifecycle: &ProcessLifecycle, db: DatabasePool, every: Duration) {
     let work = PeriodicWork {
         name: Cow::Borrowed(LEASE_NAME),
         interval: every,
         retry_after: every.min(VERIFY_RETRY_AFTER),
         deadline: VERIFY_TIMEOUT,
-        first_turn: FirstTurn::AtOnce,
+        first_turn: FirstTurnStart::AtOnce,
     };
     periodic::start(lifecycle, work, move || {
         let db = db.clone();
         async move {
             let verified = verify_once(&db).await;
             verified.context("failed to verify the books")?;
-            Ok(NextTurn::AfterInterval)
+            Ok(NextTurnStart::AfterInterval)
         }
     });
 }
 
 /// Verifies the books once, unless another replica is doing so, and records the result in metrics.
-async fn verify_once(db: &Database) -> Result<(), Error> {
+async fn verify_once(db: &DatabasePool) -> Result<(), Error> {
     let Some(mut lease) = Lease::try_take(db, LEASE_NAME).await? else {
         return Ok(());
     };

@@ -1,6 +1,6 @@
 //! Bank details are sealed before they are stored, and opened only to be masked or paid to.
 
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -54,7 +54,7 @@ impl Ledger {
 /// Reseals all details that another key than the configured one sealed, in bounded transactions. Returns the
 /// number of rows. May be interrupted, and may run while the service is live.
 pub async fn reseal_bank_details(
-    db: &Database,
+    db: &DatabasePool,
     sealer: &BankDetailsSealer,
 ) -> Result<u64, WalletError> {
     let mut resealed = 0;
@@ -71,7 +71,7 @@ pub async fn reseal_bank_details(
 }
 
 async fn reseal_batch(
-    db: &Database,
+    db: &DatabasePool,
     sealer: &BankDetailsSealer,
     table: BankDetailsTable,
 ) -> Result<u64, WalletError> {

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::outbox;
 
 use super::credit::debt_posting;
@@ -29,7 +29,7 @@ pub struct BonusGrant {
     /// A unique id that was generated for this request.
     pub fresh_id: String,
     /// The client's Idempotency-Key with a hash of the request.
-    pub idempotency: Option<idempotency::Request>,
+    pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 impl Ledger {
@@ -41,7 +41,7 @@ impl Ledger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(request) = &bonus.idempotency
-            && let Seen::Before(answer) = idempotency::begin(&mut tx, request).await?
+            && let KeyClaimOutcome::Before(answer) = idempotency::begin(&mut tx, request).await?
         {
             return Ok(answer);
         }

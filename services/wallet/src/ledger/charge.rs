@@ -149,7 +149,7 @@ fn charge_events(
     batch: &[TracedRequest<Charge>],
     decisions: &[ChargeDecision],
     payers: &HashMap<i64, LockedWallet>,
-) -> Vec<outbox::Traced> {
+) -> Vec<outbox::TracedEvent> {
     let versions = payers
         .values()
         .map(|wallet| (wallet.user_id, wallet.version));

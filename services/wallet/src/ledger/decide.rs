@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 
 use super::Ledger;
 use super::withdraw::append_withdrawal_updated;
@@ -104,7 +104,7 @@ impl Ledger {
     pub async fn list_for_review(
         &self,
         status: WithdrawalStatus,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<ListPage<ReviewedWithdrawal>, WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = withdrawals::list_by_status(&mut connection, status, page).await?;

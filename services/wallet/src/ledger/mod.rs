@@ -24,7 +24,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use talktime_kit::Clock;
-use talktime_kit::db::{Database, Transaction};
+use talktime_kit::db::{DatabasePool, DatabaseTransaction};
 use talktime_kit::messaging::Relay;
 
 use crate::domain::WalletError;
@@ -69,7 +69,7 @@ pub struct TracedRequest<T> {
 #[derive(Clone)]
 pub struct LedgerParts {
     /// The app role's pool, on a migrated database.
-    pub db: Database,
+    pub db: DatabasePool,
     /// The relay that publishes appended events; it is woken after a commit.
     pub relay: Relay,
     pub clock: Clock,
@@ -82,7 +82,7 @@ pub struct LedgerParts {
 /// The wallet's operations on its own database; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    db: Database,
+    db: DatabasePool,
     relay: Relay,
     clock: Clock,
     terms: Arc<WalletTerms>,
@@ -112,7 +112,7 @@ impl Ledger {
         &self,
         user_ids: &[i64],
         now: DateTime<Utc>,
-    ) -> Result<(Transaction, HashMap<i64, LockedWallet>), WalletError> {
+    ) -> Result<(DatabaseTransaction, HashMap<i64, LockedWallet>), WalletError> {
         let mut tx = self.db.begin().await?;
         let wallets = wallets::lock(&mut tx, user_ids).await?;
         if user_ids.iter().all(|user_id| wallets.contains_key(user_id)) {

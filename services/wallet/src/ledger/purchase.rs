@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use talktime_kit::db::PgConnection;
 use talktime_kit::failpoint;
-use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::idempotency::{self, KeyClaimOutcome};
 
 use super::booking::book_reports;
 use super::credit::find_earlier_purchase;
@@ -61,7 +61,7 @@ pub struct RechargeRequest {
     /// A unique id that was generated for this request.
     pub fresh_id: String,
     /// The client's Idempotency-Key with a hash of the request.
-    pub idempotency: Option<idempotency::Request>,
+    pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 impl Ledger {
@@ -93,7 +93,7 @@ impl Ledger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(request) = &recharge.idempotency
-            && let Seen::Before(answer) = idempotency::begin(&mut tx, request).await?
+            && let KeyClaimOutcome::Before(answer) = idempotency::begin(&mut tx, request).await?
         {
             return Ok(answer);
         }

@@ -98,7 +98,7 @@ struct SettlementBatch {
 struct PendingWrites {
     postings: Vec<Posting>,
     earnings: Vec<(Settlement, SettlementPlan)>,
-    events: Vec<outbox::Traced>,
+    events: Vec<outbox::TracedEvent>,
 }
 
 impl SettlementBatch {

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use talktime_kit::india;
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -34,7 +34,7 @@ impl Ledger {
         &self,
         user_id: i64,
         lines: HistoryFilter,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<WalletStatement, WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(WalletStatement {
@@ -48,7 +48,7 @@ impl Ledger {
     pub async fn list_earnings(
         &self,
         listener_id: i64,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<(ListPage<CallEarning>, EarningTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(earnings::list(&mut connection, listener_id, page).await?)
@@ -73,7 +73,7 @@ impl Ledger {
     pub async fn list_purchases(
         &self,
         user_id: i64,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<(ListPage<CoinPurchase>, PurchaseTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(payments::list_purchases(&mut connection, user_id, page).await?)

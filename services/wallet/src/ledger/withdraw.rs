@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::db::PgConnection;
 use talktime_kit::failpoint;
-use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::outbox;
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 
 use super::Ledger;
 use crate::domain::WalletError;
@@ -31,7 +31,7 @@ pub struct WithdrawalRequest {
     /// The sum, in paise.
     pub amount_paise: i64,
     /// The client's Idempotency-Key with a hash of the request.
-    pub idempotency: Option<idempotency::Request>,
+    pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 /// A withdrawal that was accepted, with the line that holds its sum.
@@ -54,7 +54,7 @@ impl Ledger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         if let Some(key) = &request.idempotency
-            && let Seen::Before(answer) = idempotency::begin(&mut tx, key).await?
+            && let KeyClaimOutcome::Before(answer) = idempotency::begin(&mut tx, key).await?
         {
             return Ok(answer);
         }
@@ -121,7 +121,7 @@ impl Ledger {
     pub async fn list_withdrawals(
         &self,
         user_id: i64,
-        page: PageRequest,
+        page: ListPageRequest,
     ) -> Result<(ListPage<WithdrawalRecord>, wallets::WalletBalance), WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = withdrawals::list_by_user(&mut connection, user_id, page).await?;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::{PgConnection, column, expect_rows};
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 use talktime_kit::{Error, india};
 
 use crate::domain::earning_days::{EarningDay, EarningSums};
@@ -79,7 +79,7 @@ pub async fn insert(
 pub async fn list(
     connection: &mut PgConnection,
     listener_id: i64,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<(ListPage<CallEarning>, EarningTotals)> {
     let entries = sqlx::query_as(
         "SELECT call_id, caller_id, call_type, minutes, coins, (money * 100)::bigint AS paise,

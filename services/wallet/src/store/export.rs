@@ -1,11 +1,11 @@
 //! Sections of a user's export.
 
-use talktime_kit::export::ExportSection;
+use talktime_kit::export::UserExportSection;
 
 /// Bank details are sealed and stay so: the app shows them masked, and a file that is passed around must not have
 /// more of them.
-pub const SECTIONS: &[ExportSection] = &[
-    ExportSection {
+pub const SECTIONS: &[UserExportSection] = &[
+    UserExportSection {
         name: "wallet",
         query: "SELECT user_id, jsonb_build_object('balance_coins', balance_coins,
                     'withdrawable_money', withdrawable_money, 'total_earned', total_earned,
@@ -16,7 +16,7 @@ pub const SECTIONS: &[ExportSection] = &[
                 FROM wallet.user_wallets WHERE user_id = $1 AND user_id > $2
                 ORDER BY user_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "transactions",
         query: "SELECT transaction_id, jsonb_build_object('transaction_id', transaction_id,
                     'tx_type', tx_type, 'coins_change', coins_change,
@@ -27,7 +27,7 @@ pub const SECTIONS: &[ExportSection] = &[
                   AND transaction_id > $2
                 ORDER BY transaction_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "payment_orders",
         query: "SELECT number, record FROM (
                     SELECT row_number() OVER (ORDER BY created_at, order_id) AS number,
@@ -38,7 +38,7 @@ pub const SECTIONS: &[ExportSection] = &[
                     FROM wallet.payment_orders WHERE user_id = $1) AS numbered
                 WHERE number > $2 ORDER BY number LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "withdrawals",
         query: "SELECT withdrawal_id, jsonb_build_object('withdrawal_id', withdrawal_id,
                     'amount', amount, 'status', status, 'created_at', created_at,
@@ -46,7 +46,7 @@ pub const SECTIONS: &[ExportSection] = &[
                 FROM wallet.user_withdrawals WHERE user_id = $1 AND withdrawal_id > $2
                 ORDER BY withdrawal_id LIMIT $3",
     },
-    ExportSection {
+    UserExportSection {
         name: "call_earnings",
         query: "SELECT call_id, jsonb_build_object('call_id', call_id, 'call_type', call_type,
                     'minutes', minutes, 'coins', coins, 'money', money,

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
@@ -347,7 +347,7 @@ pub async fn delete_events(
 pub async fn list_purchases(
     connection: &mut PgConnection,
     user_id: i64,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<(ListPage<CoinPurchase>, PurchaseTotals)> {
     let entries = sqlx::query_as(
         "SELECT recharge_id, transaction_id, COALESCE(paid_paise, amount_paise) AS amount_paise, coins,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 
 use crate::domain::history::{HistoryFilter, TxType};
 
@@ -70,7 +70,7 @@ pub async fn list(
     connection: &mut PgConnection,
     user_id: i64,
     lines: HistoryFilter,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<ListPage<HistoryLine>> {
     // Minutes are most of the lines and use the index of all lines; the other types have a small index of
     // their own.

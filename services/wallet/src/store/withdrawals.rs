@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
-use talktime_kit::paging::{ListPage, PageRequest};
+use talktime_kit::paging::{ListPage, ListPageRequest};
 
 use super::bank::SealedDetails;
 use crate::domain::WalletError;
@@ -235,7 +235,7 @@ pub async fn find(
 pub async fn list_by_user(
     connection: &mut PgConnection,
     user_id: i64,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<ListPage<WithdrawalRecord>> {
     let entries = sqlx::query_as(select!(
         "WHERE user_id = $1 ORDER BY created_at DESC, withdrawal_id DESC OFFSET $2 LIMIT $3"
@@ -257,7 +257,7 @@ pub async fn list_by_user(
 pub async fn list_by_status(
     connection: &mut PgConnection,
     status: WithdrawalStatus,
-    page: PageRequest,
+    page: ListPageRequest,
 ) -> sqlx::Result<ListPage<WithdrawalRecord>> {
     let entries = sqlx::query_as(select!(
         "WHERE status = $1 ORDER BY withdrawal_id OFFSET $2 LIMIT $3"

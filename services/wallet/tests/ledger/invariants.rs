@@ -3,7 +3,7 @@
 
 use talktime_kit::Error;
 use talktime_kit::error::chain;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::domain::journal::TransferKind;
 use talktime_wallet::domain::posting::{Posting, WalletChange};
 use talktime_wallet::ledger::{PaymentProof, RechargeRequest, WithdrawalRequest, close_account};
@@ -81,7 +81,7 @@ async fn a_withdrawal_without_its_transaction_is_an_internal_error() {
     };
     let held = books.ledger.request_withdrawal(&request).await;
     let held = held.expect("held");
-    let page = PageRequest::new(1, 20).expect("a page");
+    let page = ListPageRequest::new(1, 20).expect("a page");
     let (listed, _) = books
         .ledger
         .list_withdrawals(LISTENER, page)

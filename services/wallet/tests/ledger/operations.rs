@@ -250,7 +250,7 @@ async fn a_payment_that_does_not_exist_buys_nothing() {
 async fn one_idempotency_key_buys_once() {
     let books = TestBooks::new().await;
     let request = |amount: i64| {
-        talktime_kit::idempotency::Request::new(CALLER, "recharge", "key".to_owned(), &amount)
+        talktime_kit::idempotency::KeyedRequest::new(CALLER, "recharge", "key".to_owned(), &amount)
             .expect("a valid key")
     };
     let wishes = (0..10).map(|n| {

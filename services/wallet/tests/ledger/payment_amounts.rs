@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::ledger::{PaymentProof, RechargeRequest};
 
 use crate::books::{CALLER, TestBooks};
@@ -92,7 +92,7 @@ async fn a_full_refund_of_a_discounted_payment_takes_every_coin() {
         .await
         .expect("paid");
     assert_eq!((paid.coins_added, paid.amount_paise), (300, 14_000));
-    let page = PageRequest::new(1, 20).expect("a page");
+    let page = ListPageRequest::new(1, 20).expect("a page");
     let (_, totals) = books
         .ledger
         .list_purchases(CALLER, page)

@@ -205,7 +205,7 @@ async fn an_order_without_a_notification_is_reconciled() {
     let credited: usize = asked.into_iter().map(|asked| asked.expect("asked")).sum();
     assert_eq!(credited, 1, "one replica asks");
     assert_eq!(books.load_coins(CALLER).await, 300);
-    let page = talktime_kit::paging::PageRequest::new(1, 20).expect("a page");
+    let page = talktime_kit::paging::ListPageRequest::new(1, 20).expect("a page");
     let (found, totals) = books
         .ledger
         .list_purchases(CALLER, page)
@@ -271,7 +271,7 @@ async fn a_refund_takes_the_coins_back_once() {
     let again = prove(&books, &proof(&order_id, &payment)).await;
     assert_eq!(again.expect_err("refunded"), "payment_reversed");
     assert_eq!(books.load_coins(CALLER).await, 0, "and no second credit");
-    let page = talktime_kit::paging::PageRequest::new(1, 20).expect("a page");
+    let page = talktime_kit::paging::ListPageRequest::new(1, 20).expect("a page");
     let (found, totals) = books
         .ledger
         .list_purchases(CALLER, page)

@@ -81,10 +81,11 @@ impl ModelWorker {
         }
     }
 
-    fn key(&mut self, route: &'static str) -> idempotency::Request {
+    fn key(&mut self, route: &'static str) -> idempotency::KeyedRequest {
         self.next_key += 1;
         let key = format!("{}", self.next_key);
-        let request = idempotency::Request::new(1_000 + self.number, route, key, &self.next_key);
+        let request =
+            idempotency::KeyedRequest::new(1_000 + self.number, route, key, &self.next_key);
         request.expect("a valid key")
     }
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use futures::future::join_all;
 use talktime_kit::Error;
-use talktime_kit::paging::PageRequest;
+use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
 use talktime_wallet::ledger::{Ledger, WalletTerms, WithdrawalRequest};
 use talktime_wallet::provider::PaymentProvider;
@@ -184,7 +184,7 @@ async fn two_admins_agree_to_a_large_sum() {
         let alone = decide(&books.ledger, id, ADMIN, status).await;
         assert_eq!(alone.as_deref(), Ok("pending"), "one admin, however often");
     }
-    let page = PageRequest::new(1, 20).expect("a page");
+    let page = ListPageRequest::new(1, 20).expect("a page");
     let waiting = books
         .ledger
         .list_for_review(WithdrawalStatus::Pending, page)

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::{Database, PgConnection, expect_row_count};
-use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::db::{DatabasePool, PgConnection, expect_row_count};
+use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
@@ -21,7 +21,7 @@ use crate::store::calls;
 
 /// Ends a batch of calls in one transaction.
 pub(crate) struct EndBatchHandler {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
     pub(crate) limits: SagaLimits,
@@ -75,7 +75,7 @@ impl EndRequest {
         }
     }
 
-    fn idempotency(&self) -> Option<&idempotency::Request> {
+    fn idempotency(&self) -> Option<&idempotency::KeyedRequest> {
         match self {
             Self::HangUp(end) => end.idempotency.as_ref(),
             Self::ByService(..) => None,
@@ -88,7 +88,7 @@ impl EndRequest {
         let Some(request) = self.idempotency() else {
             return Ok(());
         };
-        if let Seen::First = idempotency::begin::<i64>(tx, request).await? {
+        if let KeyClaimOutcome::First = idempotency::begin::<i64>(tx, request).await? {
             idempotency::finish(tx, request, &self.call_id()).await?;
         }
         Ok(())
@@ -217,7 +217,7 @@ fn build_end_events(
     group: &[BatchItem<EndRequest>],
     decisions: &[EndDecision],
     calls: &HashMap<i64, Call>,
-) -> Vec<outbox::Traced> {
+) -> Vec<outbox::TracedEvent> {
     let decided = group.iter().zip(decisions);
     decided
         .filter_map(|(member, decision)| {

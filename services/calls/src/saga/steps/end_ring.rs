@@ -1,7 +1,7 @@
 //! The end-ring step: ends calls that ring and frees their parties, whatever the reason.
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::{self, Database};
+use talktime_kit::db::{self, DatabasePool};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
@@ -18,7 +18,7 @@ use crate::store::{calls, rings, unanswered_streaks};
 
 /// Ends a batch of rings in one transaction.
 pub(crate) struct EndRingBatchHandler {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
     pub(crate) limits: SagaLimits,

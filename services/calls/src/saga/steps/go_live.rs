@@ -1,7 +1,7 @@
 //! The go-live step: turns reserved calls, whose first minute is paid, into live ones.
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint, idempotency};
 
@@ -15,7 +15,7 @@ use crate::store::calls;
 
 /// Turns a batch of calls live in one transaction.
 pub(crate) struct GoLiveBatchHandler {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
 }
@@ -68,7 +68,7 @@ type Answer = <GoLiveBatchHandler as BatchHandler>::Answer;
 fn replayable_answers<'a>(
     group: &'a [BatchItem<PaidStart>],
     answers: &'a [Answer],
-) -> Vec<(&'a idempotency::Request, &'a StartedCall)> {
+) -> Vec<(&'a idempotency::KeyedRequest, &'a StartedCall)> {
     let answered = group.iter().zip(answers);
     answered
         .filter_map(|(member, answer)| {
@@ -78,7 +78,10 @@ fn replayable_answers<'a>(
         .collect()
 }
 
-fn build_start_events(group: &[BatchItem<PaidStart>], answers: &[Answer]) -> Vec<outbox::Traced> {
+fn build_start_events(
+    group: &[BatchItem<PaidStart>],
+    answers: &[Answer],
+) -> Vec<outbox::TracedEvent> {
     let mut events = Vec::new();
     for (BatchItem { task, traceparent }, answer) in group.iter().zip(answers) {
         if let Some((call, started)) = answer {

@@ -1,8 +1,8 @@
 //! The reserve step: writes the rows of new calls, which makes both parties busy.
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::{Database, PgConnection};
-use talktime_kit::idempotency::{self, Seen};
+use talktime_kit::db::{DatabasePool, PgConnection};
+use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 
@@ -18,7 +18,7 @@ use crate::store::{barred_pairs, deleted_users};
 
 /// Reserves a batch of new calls in one transaction.
 pub(crate) struct ReserveBatchHandler {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
     pub(crate) ring_limits: RingLimits,
@@ -35,7 +35,7 @@ pub(crate) struct ReservationRequest {
 }
 
 impl ReservationRequest {
-    fn idempotency(&self) -> Option<&idempotency::Request> {
+    fn idempotency(&self) -> Option<&idempotency::KeyedRequest> {
         self.start.idempotency.as_ref()
     }
 }
@@ -97,7 +97,7 @@ impl ReserveBatchHandler {
         tx: &mut PgConnection,
         requests: &[&BatchItem<ReservationRequest>],
     ) -> Result<Vec<Answer>, CallError> {
-        let keys: Vec<&idempotency::Request> = requests
+        let keys: Vec<&idempotency::KeyedRequest> = requests
             .iter()
             .filter_map(|request| request.task.idempotency())
             .collect();
@@ -106,11 +106,11 @@ impl ReserveBatchHandler {
             .iter()
             .map(
                 |request| match request.task.idempotency().and_then(|_| seen.next()) {
-                    Some(Ok(Seen::Before(started))) => {
+                    Some(Ok(KeyClaimOutcome::Before(started))) => {
                         Some(Ok(ReservationOutcome::Replayed(started)))
                     }
                     Some(Err(error)) => Some(Err(error.into())),
-                    Some(Ok(Seen::First)) | None => None,
+                    Some(Ok(KeyClaimOutcome::First)) | None => None,
                 },
             )
             .collect();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
-use talktime_kit::db::Database;
+use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
@@ -18,7 +18,7 @@ use crate::store::calls::{self, CallReceipt};
 
 /// Settles a batch of ended calls: one request to the wallet, then one transaction.
 pub(crate) struct SettleBatchHandler {
-    pub(crate) db: Database,
+    pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
     pub(crate) peers: PeerClients,
@@ -131,7 +131,7 @@ fn build_end_events(
     group: &[BatchItem<SettleCallRequest>],
     settled: &[SettleCallResponse],
     closed: &HashMap<i64, Call>,
-) -> Vec<outbox::Traced> {
+) -> Vec<outbox::TracedEvent> {
     let certain_now = closed.values();
     let certain_now = certain_now.filter(|call| call.figures_follow_settlement);
     certain_now
