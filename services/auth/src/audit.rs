@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::record_lost_refusals;
-use crate::store::audit_log::{self, AuditEntry};
+use crate::store::audit_log::{self, AuditLogEntry};
 
 /// Capacity of the queue.
 const QUEUE_MAX: usize = 1_024;
@@ -21,27 +21,27 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The sending end of the queue; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct RefusalRecorder(mpsc::Sender<AuditEntry>);
+pub struct AuditRefusalRecorder(mpsc::Sender<AuditLogEntry>);
 
 /// The receiving end of the queue, which writes refusals to the audit log.
-pub struct RefusalQueue(mpsc::Receiver<AuditEntry>);
+pub struct AuditRefusalQueue(mpsc::Receiver<AuditLogEntry>);
 
 /// Creates a bounded queue of refusals.
-pub fn refusal_queue() -> (RefusalRecorder, RefusalQueue) {
+pub fn refusal_queue() -> (AuditRefusalRecorder, AuditRefusalQueue) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    (RefusalRecorder(sender), RefusalQueue(receiver))
+    (AuditRefusalRecorder(sender), AuditRefusalQueue(receiver))
 }
 
-impl RefusalRecorder {
+impl AuditRefusalRecorder {
     /// Queues a refusal for the audit log. It is dropped and counted if the queue is full.
-    pub fn record(&self, entry: AuditEntry) {
+    pub fn record(&self, entry: AuditLogEntry) {
         if self.0.try_send(entry).is_err() {
             record_lost_refusals(1);
         }
     }
 }
 
-impl RefusalQueue {
+impl AuditRefusalQueue {
     /// Writes refusals until the service stops or every sender is dropped.
     pub async fn run(mut self, db: DatabasePool, stopping: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -62,7 +62,7 @@ impl RefusalQueue {
         }
     }
 
-    fn drain_rest(&mut self, batch: &mut Vec<AuditEntry>) {
+    fn drain_rest(&mut self, batch: &mut Vec<AuditLogEntry>) {
         while batch.len() < QUEUE_MAX
             && let Ok(entry) = self.0.try_recv()
         {
@@ -71,7 +71,7 @@ impl RefusalQueue {
     }
 }
 
-async fn write_batch(db: &DatabasePool, batch: &mut Vec<AuditEntry>) {
+async fn write_batch(db: &DatabasePool, batch: &mut Vec<AuditLogEntry>) {
     if batch.is_empty() {
         return;
     }

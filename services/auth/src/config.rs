@@ -4,32 +4,32 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
 
-use crate::delivery::{DeliveryAdapter, SmsConfig};
+use crate::delivery::{OtpDeliveryAdapter, SmsProviderConfig};
 use crate::domain::OtpRules;
 use crate::domain::claims::TokenLifetimes;
 
 /// Auth's own settings.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct AuthConfig {
     /// The Redis that stores one-time passwords and sessions: one primary, since a script touches several keys.
     pub redis: RedisConfig,
     /// The sealing key of signing keys, and the lifetimes of tokens.
-    pub tokens: TokensConfig,
+    pub tokens: TokenSigningConfig,
     /// Limits of one-time passwords.
     #[serde(default)]
     pub otp: OtpRules,
     /// The way in which one-time passwords are delivered.
     #[serde(default)]
-    pub otp_delivery: DeliveryAdapter,
+    pub otp_delivery: OtpDeliveryAdapter,
     /// The provider of text messages, for `sms`.
-    pub sms: Option<SmsConfig>,
+    pub sms: Option<SmsProviderConfig>,
     /// Addresses of the services that auth calls.
-    pub peers: PeersConfig,
+    pub peers: PeerAddressConfig,
 }
 
 /// The sealing key of signing keys, and the lifetimes of tokens.
 #[derive(Clone, Debug, Deserialize)]
-pub struct TokensConfig {
+pub struct TokenSigningConfig {
     /// The key that seals the private keys in the database: 64 hexadecimal digits
     /// (`openssl rand -hex 32`). The keys themselves are auth's own to make.
     pub sealing_key: SecretString,
@@ -52,7 +52,7 @@ const fn default_key_published_secs() -> u32 {
 
 /// Addresses of other services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PeersConfig {
+pub struct PeerAddressConfig {
     /// The profile service, which stores accounts.
     pub profile: String,
     /// The presence service.

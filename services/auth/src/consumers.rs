@@ -11,7 +11,7 @@ use talktime_proto::events::v1::{Event, RoleChanged};
 
 use crate::domain::claims::TokenLifetimes;
 use crate::login_records::end_account;
-use crate::store::audit_log::{self, AuditAction, AuditEntry};
+use crate::store::audit_log::{self, AuditAction, AuditLogEntry};
 use crate::store::sessions;
 
 pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
@@ -20,13 +20,13 @@ pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
 };
 
 /// Ends the sessions of deleted users, and audits changes of roles.
-pub struct EventConsumer {
+pub struct AuthEventHandler {
     redis: Pool,
     lifetimes: TokenLifetimes,
     clock: Clock,
 }
 
-impl EventConsumer {
+impl AuthEventHandler {
     /// Returns a consumer for tokens with these lifetimes.
     pub fn new(redis: Pool, lifetimes: TokenLifetimes, clock: Clock) -> Self {
         Self {
@@ -57,13 +57,13 @@ impl EventConsumer {
             AuditAction::RoleRevoked
         };
         let detail = format!("{} by {}", changed.role, changed.operator);
-        let entry = AuditEntry::new(action, at).with_user(changed.user_id);
+        let entry = AuditLogEntry::new(action, at).with_user(changed.user_id);
         audit_log::record(tx, entry.with_detail(detail)).await?;
         Ok(())
     }
 }
 
-impl EventHandler for EventConsumer {
+impl EventHandler for AuthEventHandler {
     /// The effect in Redis may safely happen twice: if the transaction fails, it does.
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let happened_at = datetime(event.happened_at.as_ref());

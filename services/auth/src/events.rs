@@ -9,17 +9,17 @@ use talktime_proto::events::v1::{LoggedOut, TokensRevoked};
 use talktime_proto::timestamp;
 
 use crate::domain::TokenRevocation;
-use crate::store::audit_log::{self, AuditEntry};
-use crate::store::revocations::{self, RevocationPage};
+use crate::store::audit_log::{self, AuditLogEntry};
+use crate::store::revocations::{self, TokenRevocationPage};
 
 /// Records logins, logouts and revocations in Postgres: the audit log, and the outbox that publishes events.
 #[derive(Clone)]
-pub struct EventRecorder {
+pub struct SessionEventRecorder {
     pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
 }
 
-impl EventRecorder {
+impl SessionEventRecorder {
     /// A journal in the outbox of `db`; `relay` is woken when there are events.
     pub fn new(db: DatabasePool, relay: Relay) -> Self {
         Self { db, relay }
@@ -28,7 +28,7 @@ impl EventRecorder {
     /// Records a logout from all devices. `entry` is its line in the audit log.
     pub async fn record_logout(
         &self,
-        entry: AuditEntry,
+        entry: AuditLogEntry,
         at: DateTime<Utc>,
         revocation: TokenRevocation,
     ) -> Result<(), Error> {
@@ -53,14 +53,14 @@ impl EventRecorder {
         since: Option<DateTime<Utc>>,
         after_id: i64,
         now: DateTime<Utc>,
-    ) -> Result<RevocationPage, Error> {
+    ) -> Result<TokenRevocationPage, Error> {
         Ok(revocations::list(&self.db, since, after_id, now).await?)
     }
 
     /// Records a revocation of tokens that does not log the user out of other sessions.
     pub async fn record_revocation(
         &self,
-        entry: AuditEntry,
+        entry: AuditLogEntry,
         at: DateTime<Utc>,
         revocation: TokenRevocation,
     ) -> Result<(), Error> {

@@ -21,17 +21,17 @@ use uuid::Uuid;
 use crate::domain::claims::UserSession;
 use crate::domain::{AuthError, ClientAddress, DeviceName};
 use crate::events::tokens_revoked_event;
-use crate::login::{LoginService, VerificationOutcome};
-use crate::sessions::{OpenSession, RevocationPage, SessionService, SessionTokens};
+use crate::login::{LoginService, OtpVerificationOutcome};
+use crate::sessions::{OpenSession, SessionService, SessionTokens, TokenRevocationPage};
 use crate::tokens::TokenIssuer;
 
-pub(crate) struct AuthApi {
+pub(crate) struct AuthGrpcApi {
     login: LoginService,
     sessions: SessionService,
     issuer: Arc<TokenIssuer>,
 }
 
-impl AuthApi {
+impl AuthGrpcApi {
     pub(crate) fn new(
         login: LoginService,
         sessions: SessionService,
@@ -46,7 +46,7 @@ impl AuthApi {
 }
 
 #[tonic::async_trait]
-impl AuthService for AuthApi {
+impl AuthService for AuthGrpcApi {
     async fn request_otp(
         &self,
         request: Request<RequestOtpRequest>,
@@ -82,8 +82,8 @@ impl AuthService for AuthApi {
         let device = DeviceName::new(&user_agent);
         let verified = self.login.verify_otp(&phone, &otp, &device).await;
         let outcome = match verified.map_err(to_status)? {
-            VerificationOutcome::Registered(tokens) => Outcome::Registered(token_pair(tokens)),
-            VerificationOutcome::New(token) => Outcome::RegistrationToken(token),
+            OtpVerificationOutcome::Registered(tokens) => Outcome::Registered(token_pair(tokens)),
+            OtpVerificationOutcome::New(token) => Outcome::RegistrationToken(token),
         };
         Ok(Response::new(VerifyOtpResponse {
             outcome: Some(outcome),
@@ -198,7 +198,7 @@ impl AuthService for AuthApi {
             .sessions
             .list_revocations(since, request.after_id)
             .await;
-        let RevocationPage {
+        let TokenRevocationPage {
             revocations,
             has_more,
             as_of,

@@ -8,13 +8,13 @@ use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 
 /// An Ed25519 key (RFC 8037). Its id is its thumbprint (RFC 7638), so that whoever has it agrees on it.
-pub struct PrivateKey {
+pub struct Ed25519PrivateKey {
     key_id: String,
     jwk: Jwk,
     signing: EncodingKey,
 }
 
-impl PrivateKey {
+impl Ed25519PrivateKey {
     /// A new one, as PKCS#8 in DER.
     pub fn generate() -> anyhow::Result<Vec<u8>> {
         let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("no key could be made"))?;
@@ -45,7 +45,7 @@ impl PrivateKey {
 }
 
 /// The keys of one moment.
-pub struct KeyRing {
+pub struct TokenKeyRing {
     /// The header of every new token.
     pub(crate) header: Header,
     pub(crate) signing_key: EncodingKey,
@@ -53,9 +53,9 @@ pub struct KeyRing {
     jwks_json: String,
 }
 
-impl KeyRing {
+impl TokenKeyRing {
     /// `signing` signs; tokens of the others are accepted as well.
-    pub fn new(signing: PrivateKey, others: &[PrivateKey]) -> anyhow::Result<Self> {
+    pub fn new(signing: Ed25519PrivateKey, others: &[Ed25519PrivateKey]) -> anyhow::Result<Self> {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(signing.key_id.clone());
         let mut jwks = JwkSet { keys: Vec::new() };
@@ -93,15 +93,15 @@ mod tests {
 
     use super::*;
 
-    fn key() -> PrivateKey {
-        PrivateKey::from_der(&PrivateKey::generate().expect("made")).expect("a key")
+    fn key() -> Ed25519PrivateKey {
+        Ed25519PrivateKey::from_der(&Ed25519PrivateKey::generate().expect("made")).expect("a key")
     }
 
     #[test]
     fn the_key_set_holds_the_public_halves_alone() {
         let (signing, other) = (key(), key());
         let key_ids = [signing.key_id.clone(), other.key_id.clone()];
-        let ring = KeyRing::new(signing, &[other]).expect("a ring");
+        let ring = TokenKeyRing::new(signing, &[other]).expect("a ring");
         let set: Value = serde_json::from_str(ring.jwks_json()).expect("JSON");
         let keys = set["keys"].as_array().expect("keys");
         let listed: Vec<&str> = keys.iter().filter_map(|key| key["kid"].as_str()).collect();
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_invalid_key_is_refused() {
-        assert!(PrivateKey::from_der(b"").is_err());
-        assert!(PrivateKey::from_der(b"nonsense").is_err());
+        assert!(Ed25519PrivateKey::from_der(b"").is_err());
+        assert!(Ed25519PrivateKey::from_der(b"nonsense").is_err());
     }
 }

@@ -37,17 +37,17 @@ use talktime_kit::{RunningService, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
-use crate::config::Config;
-use crate::consumers::{EventConsumer, PROFILE_EVENTS};
+use crate::config::AuthConfig;
+use crate::consumers::{AuthEventHandler, PROFILE_EVENTS};
 use crate::delivery::OtpDelivery;
 use crate::domain::PhoneNumber;
-use crate::events::EventRecorder;
-use crate::grpc::AuthApi;
+use crate::events::SessionEventRecorder;
+use crate::grpc::AuthGrpcApi;
 use crate::jobs::purge::start_purge;
 use crate::jobs::reload_keys::start_key_reloads;
 use crate::login::LoginService;
 use crate::peers::{PresenceClient, ProfileClient};
-use crate::rotation::KeyRotation;
+use crate::rotation::SigningKeyRotation;
 use crate::sessions::SessionService;
 use crate::tokens::TokenIssuer;
 
@@ -61,12 +61,12 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 };
 
 /// Runs auth until a signal.
-pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result<()> {
     let environment = service.process.environment;
     let delivery = OtpDelivery::new(config.otp_delivery, config.sms, environment)?;
     let issuer = Arc::new(TokenIssuer::new(config.tokens.lifetimes));
     let service = RunningService::start(service, SCHEMA).await?;
-    let rotation = KeyRotation::new(service.db.clone(), &config.tokens)?;
+    let rotation = SigningKeyRotation::new(service.db.clone(), &config.tokens)?;
     PhoneNumber::warm_up();
 
     let redis = redis::connect(&config.redis)?;
@@ -79,7 +79,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     let sessions = SessionService {
         redis: redis.clone(),
         issuer: issuer.clone(),
-        recorder: EventRecorder::new(service.db.clone(), service.relay.clone()),
+        recorder: SessionEventRecorder::new(service.db.clone(), service.relay.clone()),
         refusals: refusals.clone(),
         presence: PresenceClient::connect(&config.peers.presence)?,
         clock: service.clock.clone(),
@@ -95,7 +95,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };
-    let consumer = EventConsumer::new(redis, config.tokens.lifetimes, service.clock.clone());
+    let consumer = AuthEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, consumer);
     start_purge(
         &service.lifecycle,
@@ -104,7 +104,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         config.tokens.lifetimes,
     );
     start_key_reloads(&service.lifecycle, rotation, issuer.clone());
-    let api = AuthApi::new(login, sessions, issuer);
+    let api = AuthGrpcApi::new(login, sessions, issuer);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(AuthServiceServer::new(api)).add_service(export);
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];

@@ -10,16 +10,18 @@ use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
 use uuid::Uuid;
 
-use crate::audit::RefusalRecorder;
-use crate::delivery::{DeliveryFailure, OtpDelivery, OtpMessage};
+use crate::audit::AuditRefusalRecorder;
+use crate::delivery::{OtpDelivery, OtpDeliveryFailure, OtpMessage};
 use crate::domain::claims::{TokenClaims, TokenGrant};
-use crate::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp, OtpRules, PhoneNumber};
-use crate::login_records::LoginOutcome;
+use crate::domain::{
+    AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword, OtpRules, PhoneNumber,
+};
+use crate::login_records::LoginRecordOutcome;
 use crate::peers::ProfileClient;
 use crate::sessions::{SessionService, SessionTokens};
-use crate::store::audit_log::{AuditAction, AuditEntry};
-use crate::store::otps::{self, ResendOutcome, SendReason};
-use crate::store::registrations::UsedRegistration;
+use crate::store::audit_log::{AuditAction, AuditLogEntry};
+use crate::store::otps::{self, OtpResendOutcome, OtpSendReason};
+use crate::store::registrations::UsedRegistrationToken;
 use crate::tokens::TokenIssuer;
 
 const DEFAULT_LANGUAGE: &str = "en";
@@ -33,7 +35,7 @@ pub struct LoginService {
     /// The delivery of one-time passwords.
     pub delivery: OtpDelivery,
     /// The recorder of refusals for the audit log.
-    pub refusals: RefusalRecorder,
+    pub refusals: AuditRefusalRecorder,
     pub issuer: Arc<TokenIssuer>,
     /// The profile service, which stores accounts.
     pub profile: ProfileClient,
@@ -42,7 +44,7 @@ pub struct LoginService {
 }
 
 /// The result of a right password.
-pub enum VerificationOutcome {
+pub enum OtpVerificationOutcome {
     /// The phone has an account: it is logged in.
     Registered(SessionTokens),
     /// The phone is new: a token that lets it register.
@@ -54,26 +56,27 @@ impl LoginService {
     pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
         let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
-        let otp = Otp::generate(&mut rand::rng());
+        let otp = OneTimePassword::generate(&mut rand::rng());
         let made = otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await;
         self.audit_refusal(&phone, made)?;
         let message = OtpMessage { phone, otp };
-        self.deliver(&message, address, SendReason::Requested).await
+        self.deliver(&message, address, OtpSendReason::Requested)
+            .await
     }
 
     /// Sends the active password again, or a new one; returns whether there was an active one.
     pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
         let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
-        let fresh = Otp::generate(&mut rand::rng());
+        let fresh = OneTimePassword::generate(&mut rand::rng());
         let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await;
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
-            ResendOutcome::Active(active) => (active, SendReason::ResentActive),
-            ResendOutcome::Fresh => (fresh, SendReason::ResentFresh),
+            OtpResendOutcome::Active(active) => (active, OtpSendReason::ResentActive),
+            OtpResendOutcome::Fresh => (fresh, OtpSendReason::ResentFresh),
         };
         self.deliver(&OtpMessage { phone, otp }, address, sending)
             .await?;
-        Ok(sending == SendReason::ResentActive)
+        Ok(sending == OtpSendReason::ResentActive)
     }
 
     /// Refuses early if nothing can be sent, so that no tries are used up.
@@ -88,19 +91,19 @@ impl LoginService {
         &self,
         message: &OtpMessage,
         address: ClientAddress,
-        sending: SendReason,
+        sending: OtpSendReason,
     ) -> Result<(), AuthError> {
         let Err(failure) = self.delivery.deliver(message).await else {
             return Ok(());
         };
-        if failure == DeliveryFailure::Unknown {
+        if failure == OtpDeliveryFailure::Unknown {
             return Err(AuthError::OtpNotSent);
         }
         let OtpMessage { phone, otp } = message;
         otps::undo_send(&self.redis, phone, address, otp, sending).await?;
         Err(match failure {
-            DeliveryFailure::Refused => AuthError::PhoneUnreachable,
-            DeliveryFailure::NotSent | DeliveryFailure::Unknown => AuthError::OtpNotSent,
+            OtpDeliveryFailure::Refused => AuthError::PhoneUnreachable,
+            OtpDeliveryFailure::NotSent | OtpDeliveryFailure::Unknown => AuthError::OtpNotSent,
         })
     }
 
@@ -115,7 +118,7 @@ impl LoginService {
         phone: &str,
         otp: &str,
         device: &DeviceName,
-    ) -> Result<VerificationOutcome, AuthError> {
+    ) -> Result<OtpVerificationOutcome, AuthError> {
         let phone = PhoneNumber::parse(phone)?;
         let verified = self.verify_code(&phone, otp, device).await;
         self.audit_refusal(&phone, verified)
@@ -126,7 +129,7 @@ impl LoginService {
         phone: &PhoneNumber,
         otp: &str,
         device: &DeviceName,
-    ) -> Result<VerificationOutcome, AuthError> {
+    ) -> Result<OtpVerificationOutcome, AuthError> {
         let (redis, new_id) = (&self.redis, Uuid::new_v4());
         let guess = otps::check_guess(redis, phone, otp, &self.otp_rules, new_id).await?;
         let code_id = guess.ok_or(AuthError::InvalidOtp)?;
@@ -149,18 +152,18 @@ impl LoginService {
         phone: &PhoneNumber,
         code_id: Uuid,
         device: &DeviceName,
-    ) -> Result<VerificationOutcome, AuthError> {
+    ) -> Result<OtpVerificationOutcome, AuthError> {
         if let Some(user) = self.profile.find_user_by_phone(phone).await? {
             let proof = LoginProof::Code { code_id };
             let tokens = self.sessions.open_session(user, device, proof).await?;
             return tokens
-                .map(VerificationOutcome::Registered)
+                .map(OtpVerificationOutcome::Registered)
                 .ok_or(AuthError::InvalidOtp);
         }
         let token = self.issue_registration_token(phone)?;
         match self.sessions.recorder.record_code_use(code_id).await? {
-            LoginOutcome::Recorded => Ok(VerificationOutcome::New(token)),
-            LoginOutcome::ProofUsed => Err(AuthError::InvalidOtp),
+            LoginRecordOutcome::Recorded => Ok(OtpVerificationOutcome::New(token)),
+            LoginRecordOutcome::ProofUsed => Err(AuthError::InvalidOtp),
         }
     }
 
@@ -173,7 +176,7 @@ impl LoginService {
         if let Err(refusal) = &outcome
             && let Some((action, limit)) = audit_action(refusal)
         {
-            let entry = AuditEntry::new(action, self.clock.now()).with_phone(phone);
+            let entry = AuditLogEntry::new(action, self.clock.now()).with_phone(phone);
             self.refusals.record(match limit {
                 Some(limit) => entry.with_detail(limit.to_owned()),
                 None => entry,
@@ -225,7 +228,7 @@ impl LoginService {
 
     async fn repeat_registration(
         &self,
-        used: &UsedRegistration,
+        used: &UsedRegistrationToken,
         content_hash: &[u8],
     ) -> Result<(i64, SessionTokens), AuthError> {
         let tokens = self.sessions.find_first_tokens(used).await?;
@@ -255,7 +258,7 @@ impl LoginService {
     }
 
     fn refuse_registration(&self) -> AuthError {
-        let entry = AuditEntry::new(AuditAction::RegistrationRefused, self.clock.now());
+        let entry = AuditLogEntry::new(AuditAction::RegistrationRefused, self.clock.now());
         self.refusals.record(entry);
         AuthError::InvalidRegistrationToken
     }

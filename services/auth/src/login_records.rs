@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use crate::domain::claims::{TokenLifetimes, UserSession};
 use crate::domain::{AuthError, LoginProof, TokenRevocation};
-use crate::events::{EventRecorder, append_revocation};
-use crate::store::audit_log::{self, AuditAction, AuditEntry};
-use crate::store::registrations::{self, UsedRegistration};
+use crate::events::{SessionEventRecorder, append_revocation};
+use crate::store::audit_log::{self, AuditAction, AuditLogEntry};
+use crate::store::registrations::{self, UsedRegistrationToken};
 use crate::store::sessions::TokenIdPair;
 use crate::store::{deleted_users, used_codes};
 
@@ -28,7 +28,7 @@ use crate::store::{deleted_users, used_codes};
 const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// A login whose session is stored in Redis.
-pub struct NewLogin {
+pub struct NewLoginRecord {
     /// The session that it opens.
     pub session: UserSession,
     /// The first pair of tokens of the session.
@@ -41,22 +41,22 @@ pub struct NewLogin {
 
 /// The result of recording a login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LoginOutcome {
+pub enum LoginRecordOutcome {
     /// The login is recorded.
     Recorded,
     /// The proof was used before.
     ProofUsed,
 }
 
-impl EventRecorder {
+impl SessionEventRecorder {
     /// Records a login and uses up what it was made with. Fails with
     /// [`AuthError::AccountDeletionInProgress`] once the account has ended, and with
     /// [`AuthError::LoginUnconfirmed`] when it may have been recorded all the same.
     pub async fn record_login(
         &self,
-        login: NewLogin,
+        login: NewLoginRecord,
         at: DateTime<Utc>,
-    ) -> Result<LoginOutcome, AuthError> {
+    ) -> Result<LoginRecordOutcome, AuthError> {
         let (session, user_id) = (login.session, login.session.user_id);
         let mut tx = self.db.begin().await?;
         deleted_users::lock_shared(&mut tx, user_id).await?;
@@ -64,33 +64,33 @@ impl EventRecorder {
             return Err(AuthError::AccountDeletionInProgress);
         }
         if !use_proof(&mut tx, &login).await? {
-            return Ok(LoginOutcome::ProofUsed);
+            return Ok(LoginRecordOutcome::ProofUsed);
         }
         let username = login.username;
         let event = Kind::LoggedIn(LoggedIn { user_id, username });
-        let entry = AuditEntry::new(AuditAction::LoggedIn, at).with_session(session);
+        let entry = AuditLogEntry::new(AuditAction::LoggedIn, at).with_session(session);
         audit_log::record(&mut tx, entry).await?;
         outbox::append(&mut tx, user_id, at.timestamp_micros(), at, event).await?;
         commit_in_time(tx).await?;
         self.relay.wake();
-        Ok(LoginOutcome::Recorded)
+        Ok(LoginRecordOutcome::Recorded)
     }
 
     /// Uses up a code that opens no session, since its phone is new.
-    pub async fn record_code_use(&self, code_id: Uuid) -> Result<LoginOutcome, AuthError> {
+    pub async fn record_code_use(&self, code_id: Uuid) -> Result<LoginRecordOutcome, AuthError> {
         let mut tx = self.db.begin().await?;
         if !used_codes::insert(&mut tx, code_id).await? {
-            return Ok(LoginOutcome::ProofUsed);
+            return Ok(LoginRecordOutcome::ProofUsed);
         }
         commit_in_time(tx).await?;
-        Ok(LoginOutcome::Recorded)
+        Ok(LoginRecordOutcome::Recorded)
     }
 
     /// Finds the use of a registration token; `None` while it is unused.
     pub async fn find_registration(
         &self,
         registration_id: Uuid,
-    ) -> Result<Option<UsedRegistration>, Error> {
+    ) -> Result<Option<UsedRegistrationToken>, Error> {
         let mut connection = self.db.acquire().await?;
         Ok(registrations::find(&mut connection, registration_id).await?)
     }
@@ -129,7 +129,7 @@ pub(crate) async fn end_account(
         registrations::delete_by_user(tx, user_id).await?;
         audit_log::record(
             tx,
-            AuditEntry::new(AuditAction::UserDeleted, at).with_user(user_id),
+            AuditLogEntry::new(AuditAction::UserDeleted, at).with_user(user_id),
         )
         .await?;
         append_revocation(tx, at, revocation.clone()).await?;
@@ -138,14 +138,14 @@ pub(crate) async fn end_account(
 }
 
 /// Uses up the proof of a login; returns false if it was used before.
-async fn use_proof(tx: &mut PgConnection, login: &NewLogin) -> sqlx::Result<bool> {
+async fn use_proof(tx: &mut PgConnection, login: &NewLoginRecord) -> sqlx::Result<bool> {
     match &login.proof {
         LoginProof::Code { code_id } => used_codes::insert(tx, *code_id).await,
         LoginProof::Registration {
             registration_id,
             content_hash,
         } => {
-            let used = UsedRegistration {
+            let used = UsedRegistrationToken {
                 registration_id: *registration_id,
                 content_hash: content_hash.clone(),
                 session: login.session,

@@ -2,8 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use talktime_auth::SCHEMA;
-use talktime_auth::config::Config;
-use talktime_auth::rotation::{KeyRotation, RotationMode};
+use talktime_auth::config::AuthConfig;
+use talktime_auth::rotation::{KeyRotationMode, SigningKeyRotation};
 use talktime_kit::{cli, db};
 
 #[global_allocator]
@@ -11,37 +11,37 @@ static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
 #[command(about, version)]
-struct Cli {
+struct AuthCommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: AuthCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum AuthCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
     /// The keys that sign tokens (docs/runbooks/rotate-keys.md).
     #[command(subcommand)]
-    Keys(KeysCommand),
+    Keys(SigningKeysCommand),
     #[command(flatten)]
     Common(cli::CommonCommand),
 }
 
 /// The steps of a rotation, in their order.
 #[derive(Subcommand)]
-enum KeysCommand {
+enum SigningKeysCommand {
     /// Lists every key there has been.
     List,
     /// Generates the next key and publishes it; prints its id.
     Publish,
     /// Signs new tokens with a published key from now on.
-    Sign(KeyArguments),
+    Sign(SigningKeyArguments),
     /// Refuses every token of a key from now on.
-    Retire(KeyArguments),
+    Retire(SigningKeyArguments),
 }
 
 #[derive(clap::Args)]
-struct KeyArguments {
+struct SigningKeyArguments {
     /// The key id as `list` prints it.
     #[arg(allow_hyphen_values = true)]
     key_id: String,
@@ -50,40 +50,43 @@ struct KeyArguments {
     now: bool,
 }
 
-impl KeyArguments {
-    fn mode(&self) -> RotationMode {
+impl SigningKeyArguments {
+    fn mode(&self) -> KeyRotationMode {
         if self.now {
-            RotationMode::Now
+            KeyRotationMode::Now
         } else {
-            RotationMode::Safe
+            KeyRotationMode::Safe
         }
     }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
+    let cli = AuthCommandLine::parse();
+    let (service, config) = talktime_kit::config::load::<AuthConfig>(SCHEMA.name)?;
     match cli.command {
-        Command::Serve => talktime_auth::serve(service, config).await,
-        Command::Keys(command) => {
+        AuthCommand::Serve => talktime_auth::serve(service, config).await,
+        AuthCommand::Keys(command) => {
             let pool = db::pool(SCHEMA, &service.database)?;
-            run_keys_command(command, &KeyRotation::new(pool, &config.tokens)?).await
+            run_keys_command(command, &SigningKeyRotation::new(pool, &config.tokens)?).await
         }
-        Command::Common(command) => cli::run(command, &service, SCHEMA).await,
+        AuthCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }
 
-async fn run_keys_command(command: KeysCommand, rotation: &KeyRotation) -> anyhow::Result<()> {
+async fn run_keys_command(
+    command: SigningKeysCommand,
+    rotation: &SigningKeyRotation,
+) -> anyhow::Result<()> {
     match command {
-        KeysCommand::List => {
+        SigningKeysCommand::List => {
             for key in rotation.list_keys().await? {
                 println!("{} {} since {}", key.key_id, key.stage(), key.stage_since());
             }
         }
-        KeysCommand::Publish => println!("{}", rotation.publish_key().await?),
-        KeysCommand::Sign(key) => rotation.sign_with(&key.key_id, key.mode()).await?,
-        KeysCommand::Retire(key) => rotation.retire_key(&key.key_id, key.mode()).await?,
+        SigningKeysCommand::Publish => println!("{}", rotation.publish_key().await?),
+        SigningKeysCommand::Sign(key) => rotation.sign_with(&key.key_id, key.mode()).await?,
+        SigningKeysCommand::Retire(key) => rotation.retire_key(&key.key_id, key.mode()).await?,
     }
     Ok(())
 }

@@ -9,10 +9,10 @@ use chrono::TimeDelta;
 use talktime_kit::db::DatabasePool;
 use talktime_kit::sealing::SealingKey;
 
-use crate::config::TokensConfig;
-use crate::domain::{KeyRefusal, SigningKey};
-use crate::keyring::{KeyRing, PrivateKey};
-use crate::store::signing_keys::{self, ActiveKey};
+use crate::config::TokenSigningConfig;
+use crate::domain::{KeyStageRefusal, SigningKey};
+use crate::keyring::{Ed25519PrivateKey, TokenKeyRing};
+use crate::store::signing_keys::{self, ActiveSigningKey};
 
 const WANTED_KEY: &str =
     "TALKTIME_AUTH__TOKENS__SEALING_KEY must be 64 hexadecimal digits (openssl rand -hex 32)";
@@ -20,7 +20,7 @@ const WANTED_KEY: &str =
 pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
 
 /// The steps of a rotation.
-pub struct KeyRotation {
+pub struct SigningKeyRotation {
     db: DatabasePool,
     sealing: SealingKey,
     /// The time between a key's publication and its first signature.
@@ -31,7 +31,7 @@ pub struct KeyRotation {
 
 /// Whether a step waits until nobody is logged out by it, or happens at once, as after a leak.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RotationMode {
+pub enum KeyRotationMode {
     /// Nobody is logged out.
     Safe,
     /// Holders of tokens of the old key, and users of gateways that do not know the new one yet, must log in
@@ -39,9 +39,9 @@ pub enum RotationMode {
     Now,
 }
 
-impl KeyRotation {
+impl SigningKeyRotation {
     /// The keys in `db`, under these rules.
-    pub fn new(db: DatabasePool, config: &TokensConfig) -> anyhow::Result<Self> {
+    pub fn new(db: DatabasePool, config: &TokenSigningConfig) -> anyhow::Result<Self> {
         Ok(Self {
             db,
             sealing: SealingKey::from_hex(&config.sealing_key).context(WANTED_KEY)?,
@@ -51,7 +51,7 @@ impl KeyRotation {
     }
 
     /// Loads the current keys. If there is none yet, the first key is generated.
-    pub async fn load_ring(&self) -> anyhow::Result<KeyRing> {
+    pub async fn load_ring(&self) -> anyhow::Result<TokenKeyRing> {
         let mut active = signing_keys::list_active(&mut *self.db.acquire().await?).await?;
         if active.is_empty() {
             let (key_id, sealed) = self.generate_sealed_key()?;
@@ -79,10 +79,10 @@ impl KeyRotation {
     }
 
     /// Signs new tokens with a published key from now on.
-    pub async fn sign_with(&self, key_id: &str, mode: RotationMode) -> anyhow::Result<()> {
+    pub async fn sign_with(&self, key_id: &str, mode: KeyRotationMode) -> anyhow::Result<()> {
         let known_after = match mode {
-            RotationMode::Safe => self.known_after,
-            RotationMode::Now => TimeDelta::zero(),
+            KeyRotationMode::Safe => self.known_after,
+            KeyRotationMode::Now => TimeDelta::zero(),
         };
         let mut tx = self.db.begin().await?;
         let (keys, now) = signing_keys::lock_all(&mut tx).await?;
@@ -93,10 +93,10 @@ impl KeyRotation {
     }
 
     /// Refuses every token of a key from now on.
-    pub async fn retire_key(&self, key_id: &str, mode: RotationMode) -> anyhow::Result<()> {
+    pub async fn retire_key(&self, key_id: &str, mode: KeyRotationMode) -> anyhow::Result<()> {
         let lifetime = match mode {
-            RotationMode::Safe => self.lifetime,
-            RotationMode::Now => TimeDelta::zero(),
+            KeyRotationMode::Safe => self.lifetime,
+            KeyRotationMode::Now => TimeDelta::zero(),
         };
         let mut tx = self.db.begin().await?;
         let (keys, now) = signing_keys::lock_all(&mut tx).await?;
@@ -107,13 +107,13 @@ impl KeyRotation {
     }
 
     fn generate_sealed_key(&self) -> anyhow::Result<(String, Vec<u8>)> {
-        let der = PrivateKey::generate()?;
-        let key_id = PrivateKey::from_der(&der)?.key_id().to_owned();
+        let der = Ed25519PrivateKey::generate()?;
+        let key_id = Ed25519PrivateKey::from_der(&der)?.key_id().to_owned();
         let sealed = self.sealing.seal(&key_id, &der)?;
         Ok((key_id, sealed))
     }
 
-    fn open_ring(&self, active: Vec<ActiveKey>) -> anyhow::Result<KeyRing> {
+    fn open_ring(&self, active: Vec<ActiveSigningKey>) -> anyhow::Result<TokenKeyRing> {
         let mut signing = None;
         let mut others = Vec::new();
         for key in active {
@@ -122,18 +122,18 @@ impl KeyRotation {
                 let key_id = &key.key_id;
                 format!("key {key_id} was sealed under another TALKTIME_AUTH__TOKENS__SEALING_KEY")
             })?;
-            let private = PrivateKey::from_der(&der)?;
+            let private = Ed25519PrivateKey::from_der(&der)?;
             if key.is_signing {
                 signing = Some(private);
             } else {
                 others.push(private);
             }
         }
-        KeyRing::new(signing.context("no key signs")?, &others)
+        TokenKeyRing::new(signing.context("no key signs")?, &others)
     }
 }
 
-fn find_key<'a>(keys: &'a [SigningKey], key_id: &str) -> Result<&'a SigningKey, KeyRefusal> {
+fn find_key<'a>(keys: &'a [SigningKey], key_id: &str) -> Result<&'a SigningKey, KeyStageRefusal> {
     let found = keys.iter().find(|key| key.key_id == key_id);
-    found.ok_or(KeyRefusal::Unknown)
+    found.ok_or(KeyStageRefusal::Unknown)
 }

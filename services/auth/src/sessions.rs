@@ -9,18 +9,18 @@ use talktime_proto::auth::REVOCATIONS_HOLD;
 use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
-use crate::audit::RefusalRecorder;
+use crate::audit::AuditRefusalRecorder;
 use crate::domain::claims::{TokenClaims, TokenGrant, UserSession};
 use crate::domain::{AuthError, DeviceName, LoginProof, TokenRevocation};
-use crate::events::EventRecorder;
-use crate::login_records::{LoginOutcome, NewLogin};
+use crate::events::SessionEventRecorder;
+use crate::login_records::{LoginRecordOutcome, NewLoginRecord};
 use crate::peers::PresenceClient;
 use crate::store;
-use crate::store::audit_log::{AuditAction, AuditEntry};
-use crate::store::registrations::UsedRegistration;
-pub use crate::store::revocations::RevocationPage;
+use crate::store::audit_log::{AuditAction, AuditLogEntry};
+use crate::store::registrations::UsedRegistrationToken;
+pub use crate::store::revocations::TokenRevocationPage;
 pub use crate::store::sessions::OpenSession;
-use crate::store::sessions::{RotationOutcome, TokenIdPair};
+use crate::store::sessions::{TokenIdPair, TokenRotationOutcome};
 use crate::tokens::TokenIssuer;
 
 /// Operations on sessions.
@@ -30,9 +30,9 @@ pub struct SessionService {
     pub redis: Pool,
     pub issuer: Arc<TokenIssuer>,
     /// The recorder of logins, logouts and revocations.
-    pub recorder: EventRecorder,
+    pub recorder: SessionEventRecorder,
     /// The recorder of refusals for the audit log.
-    pub refusals: RefusalRecorder,
+    pub refusals: AuditRefusalRecorder,
     /// The presence service, which is notified of logins and logouts at once.
     pub presence: PresenceClient,
     pub clock: Clock,
@@ -79,15 +79,15 @@ impl SessionService {
         .await?;
         // A registration that may have been recorded is answered with its first session when it is repeated.
         let may_be_repeated = matches!(proof, LoginProof::Registration { .. });
-        let login = NewLogin {
+        let login = NewLoginRecord {
             session,
             pair,
             username: user.username.clone(),
             proof,
         };
         match self.recorder.record_login(login, now).await {
-            Ok(LoginOutcome::Recorded) => {}
-            Ok(LoginOutcome::ProofUsed) => {
+            Ok(LoginRecordOutcome::Recorded) => {}
+            Ok(LoginRecordOutcome::ProofUsed) => {
                 self.drop_session(session).await;
                 return Ok(None);
             }
@@ -108,7 +108,7 @@ impl SessionService {
     /// session has ended.
     pub async fn find_first_tokens(
         &self,
-        used: &UsedRegistration,
+        used: &UsedRegistrationToken,
     ) -> Result<Option<SessionTokens>, AuthError> {
         let (session, pair) = (used.session, used.pair);
         if self.recorder.is_account_deleted(session.user_id).await?
@@ -162,10 +162,10 @@ impl SessionService {
         )
         .await?;
         match rotation {
-            RotationOutcome::Rotated => self.issue_tokens(session, next),
-            RotationOutcome::Repeated(pair) => self.issue_tokens(session, pair),
-            RotationOutcome::Unknown => Err(self.refuse_refresh(session, now)),
-            RotationOutcome::Reused { ended } => {
+            TokenRotationOutcome::Rotated => self.issue_tokens(session, next),
+            TokenRotationOutcome::Repeated(pair) => self.issue_tokens(session, pair),
+            TokenRotationOutcome::Unknown => Err(self.refuse_refresh(session, now)),
+            TokenRotationOutcome::Reused { ended } => {
                 self.end_reused_sessions(session, ended, now).await?;
                 Err(AuthError::InvalidRefreshToken)
             }
@@ -173,7 +173,7 @@ impl SessionService {
     }
 
     fn refuse_refresh(&self, session: UserSession, now: DateTime<Utc>) -> AuthError {
-        let entry = AuditEntry::new(AuditAction::RefreshRefused, now).with_session(session);
+        let entry = AuditLogEntry::new(AuditAction::RefreshRefused, now).with_session(session);
         self.refusals.record(entry);
         AuthError::InvalidRefreshToken
     }
@@ -191,7 +191,7 @@ impl SessionService {
             "a refresh token was used twice; all sessions ended"
         );
         let revocation = self.session_revocation(user_id, ended, now);
-        let entry = AuditEntry::new(AuditAction::RefreshTokenReused, now).with_session(session);
+        let entry = AuditLogEntry::new(AuditAction::RefreshTokenReused, now).with_session(session);
         self.recorder
             .record_revocation(entry, now, revocation.clone())
             .await?;
@@ -215,7 +215,7 @@ impl SessionService {
             token_ids: vec![access_jti.to_string()],
             ..self.session_revocation(user_id, session_ids.clone(), now)
         };
-        let entry = AuditEntry::new(AuditAction::LoggedOut, now).with_user(user_id);
+        let entry = AuditLogEntry::new(AuditAction::LoggedOut, now).with_user(user_id);
         let logout = self.recorder.record_logout(entry, now, revocation.clone());
         logout.await?;
         store::sessions::revoke(&self.redis, &revocation, now).await?;
@@ -253,7 +253,7 @@ impl SessionService {
         }
         let is_last = open.len() == 1;
         let revocation = self.session_revocation(user_id, vec![session_id.clone()], now);
-        let entry = AuditEntry::new(AuditAction::SessionEnded, now).with_session(session);
+        let entry = AuditLogEntry::new(AuditAction::SessionEnded, now).with_session(session);
         if is_last {
             self.recorder.record_logout(entry, now, revocation).await?;
         } else {
@@ -279,7 +279,7 @@ impl SessionService {
         let open = self.list_open_ids(user_id).await?.into_iter();
         ended.extend(open.filter(|session_id| *session_id != session.session_id.to_string()));
         let revocation = self.session_revocation(user_id, ended.clone(), now);
-        let entry = AuditEntry::new(AuditAction::LoggedOutEverywhere, now).with_user(user_id);
+        let entry = AuditLogEntry::new(AuditAction::LoggedOutEverywhere, now).with_user(user_id);
         self.recorder.record_logout(entry, now, revocation).await?;
         let lifetime_secs = self.issuer.lifetimes().access_secs;
         store::sessions::end_all(&self.redis, session, lifetime_secs).await?;
@@ -292,7 +292,7 @@ impl SessionService {
         &self,
         since: Option<DateTime<Utc>>,
         after_id: i64,
-    ) -> Result<RevocationPage, AuthError> {
+    ) -> Result<TokenRevocationPage, AuthError> {
         let now = self.clock.now();
         Ok(self.recorder.list_revocations(since, after_id, now).await?)
     }

@@ -9,12 +9,12 @@ use talktime_kit::{Error, ErrorKind};
 use uuid::Uuid;
 
 use crate::domain::claims::{TokenClaims, TokenGrant, TokenLifetimes};
-use crate::keyring::KeyRing;
+use crate::keyring::TokenKeyRing;
 
 /// Signs tokens and checks its own.
 pub struct TokenIssuer {
     /// None before the database has answered.
-    ring: RwLock<Option<Arc<KeyRing>>>,
+    ring: RwLock<Option<Arc<TokenKeyRing>>>,
     validation: Validation,
     lifetimes: TokenLifetimes,
 }
@@ -30,14 +30,14 @@ impl TokenIssuer {
     }
 
     /// An issuer with keys at hand.
-    pub fn with_ring(ring: KeyRing, lifetimes: TokenLifetimes) -> Self {
+    pub fn with_ring(ring: TokenKeyRing, lifetimes: TokenLifetimes) -> Self {
         let issuer = Self::new(lifetimes);
         issuer.use_ring(ring);
         issuer
     }
 
     /// Signs and checks with these keys from now on; returns whether the signing key has changed.
-    pub fn use_ring(&self, ring: KeyRing) -> bool {
+    pub fn use_ring(&self, ring: TokenKeyRing) -> bool {
         let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         let before = current
             .as_ref()
@@ -48,7 +48,7 @@ impl TokenIssuer {
     }
 
     /// The keys; unavailable before they are there.
-    pub fn current_ring(&self) -> Result<Arc<KeyRing>, Error> {
+    pub fn current_ring(&self) -> Result<Arc<TokenKeyRing>, Error> {
         let current = self.ring.read().unwrap_or_else(PoisonError::into_inner);
         current.clone().ok_or_else(|| {
             Error::new(
@@ -87,7 +87,7 @@ impl TokenIssuer {
         Ok(claims.filter(|claims| !claims.is_expired(now)))
     }
 
-    fn verify_signature(&self, ring: &KeyRing, token: &str) -> Option<TokenClaims> {
+    fn verify_signature(&self, ring: &TokenKeyRing, token: &str) -> Option<TokenClaims> {
         let key_id = decode_header(token).ok()?.kid?;
         let key = ring.public_key(&key_id)?;
         let token = decode::<TokenClaims>(token, key, &self.validation).ok()?;
@@ -102,17 +102,17 @@ mod tests {
 
     use super::*;
     use crate::domain::claims::UserSession;
-    use crate::keyring::PrivateKey;
+    use crate::keyring::Ed25519PrivateKey;
 
     /// A key made of `seed`: RFC 8410's frame around it.
-    fn key(seed: u8) -> PrivateKey {
+    fn key(seed: u8) -> Ed25519PrivateKey {
         const FRAME: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
-        PrivateKey::from_der(&[FRAME, &[seed; 32]].concat()).expect("a key")
+        Ed25519PrivateKey::from_der(&[FRAME, &[seed; 32]].concat()).expect("a key")
     }
 
-    fn ring(signing: u8, others: &[u8]) -> KeyRing {
-        let others: Vec<PrivateKey> = others.iter().map(|seed| key(*seed)).collect();
-        KeyRing::new(key(signing), &others).expect("a ring")
+    fn ring(signing: u8, others: &[u8]) -> TokenKeyRing {
+        let others: Vec<Ed25519PrivateKey> = others.iter().map(|seed| key(*seed)).collect();
+        TokenKeyRing::new(key(signing), &others).expect("a ring")
     }
 
     fn issuer(seed: u8) -> TokenIssuer {

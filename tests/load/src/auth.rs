@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 use sqlx::Executor;
 use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
-use talktime_auth::keyring::{KeyRing, PrivateKey};
+use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
 use talktime_auth::tokens::TokenIssuer;
 use talktime_client::{AppUser, UserRole, random_phone};
 use talktime_proto::auth::v1::RefreshTokensRequest;
@@ -216,8 +216,8 @@ struct TokenSigner {
 
 impl TokenSigner {
     fn new(index: usize) -> anyhow::Result<Self> {
-        let key = PrivateKey::from_der(&PrivateKey::generate()?)?;
-        let ring = KeyRing::new(key, &[])?;
+        let key = Ed25519PrivateKey::from_der(&Ed25519PrivateKey::generate()?)?;
+        let ring = TokenKeyRing::new(key, &[])?;
         Ok(Self {
             issuer: Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default())),
             session: UserSession {

@@ -6,13 +6,13 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use talktime_kit::config::DeploymentEnvironment;
 
-pub use self::sms::{SmsClient, SmsConfig};
-use crate::domain::{Otp, PhoneNumber};
+pub use self::sms::{SmsProviderClient, SmsProviderConfig};
+use crate::domain::{OneTimePassword, PhoneNumber};
 
 /// The configured way of delivery.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum DeliveryAdapter {
+pub enum OtpDeliveryAdapter {
     /// Only logs that a password was made; for development.
     #[default]
     Log,
@@ -23,22 +23,22 @@ pub enum DeliveryAdapter {
 /// Delivers one-time passwords.
 #[derive(Debug)]
 pub enum OtpDelivery {
-    /// See [`DeliveryAdapter::Log`].
+    /// See [`OtpDeliveryAdapter::Log`].
     Log,
-    /// See [`DeliveryAdapter::Sms`].
-    Sms(Box<SmsClient>),
+    /// See [`OtpDeliveryAdapter::Sms`].
+    Sms(Box<SmsProviderClient>),
 }
 
 /// A password and the phone that it is sent to.
 #[derive(Clone, Debug)]
 pub struct OtpMessage {
     pub phone: PhoneNumber,
-    pub otp: Otp,
+    pub otp: OneTimePassword,
 }
 
 /// The reason why a password may not have been delivered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum DeliveryFailure {
+pub enum OtpDeliveryFailure {
     /// Nothing was sent, and asking again at once would change nothing.
     #[error("the provider refused the message")]
     Refused,
@@ -53,12 +53,12 @@ pub enum DeliveryFailure {
 impl OtpDelivery {
     /// A delivery by `adapter`. Refuses in production what does not reach people.
     pub fn new(
-        adapter: DeliveryAdapter,
-        sms: Option<SmsConfig>,
+        adapter: OtpDeliveryAdapter,
+        sms: Option<SmsProviderConfig>,
         environment: DeploymentEnvironment,
     ) -> anyhow::Result<Self> {
         match adapter {
-            DeliveryAdapter::Log => {
+            OtpDeliveryAdapter::Log => {
                 ensure!(
                     environment != DeploymentEnvironment::Production,
                     "TALKTIME_AUTH__OTP_DELIVERY: the log reaches nobody's phone and does not start \
@@ -66,17 +66,20 @@ impl OtpDelivery {
                 );
                 Ok(Self::Log)
             }
-            DeliveryAdapter::Sms => {
+            OtpDeliveryAdapter::Sms => {
                 let sms = sms.context(
                     "TALKTIME_AUTH__OTP_DELIVERY is sms, and nothing of TALKTIME_AUTH__SMS is set",
                 )?;
-                Ok(Self::Sms(Box::new(SmsClient::new(sms, environment)?)))
+                Ok(Self::Sms(Box::new(SmsProviderClient::new(
+                    sms,
+                    environment,
+                )?)))
             }
         }
     }
 
     /// Checks whether a password could be delivered now.
-    pub fn check_open(&self) -> Result<(), DeliveryFailure> {
+    pub fn check_open(&self) -> Result<(), OtpDeliveryFailure> {
         match self {
             Self::Log => Ok(()),
             Self::Sms(sms) => sms.check_open(),
@@ -84,7 +87,7 @@ impl OtpDelivery {
     }
 
     /// Delivers a password.
-    pub async fn deliver(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
+    pub async fn deliver(&self, message: &OtpMessage) -> Result<(), OtpDeliveryFailure> {
         match self {
             // The password is not logged, because logs are copied to other systems; developers find it in
             // Redis.
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn production_refuses_the_log() {
-        let log = |environment| OtpDelivery::new(DeliveryAdapter::Log, None, environment);
+        let log = |environment| OtpDelivery::new(OtpDeliveryAdapter::Log, None, environment);
         assert!(log(DeploymentEnvironment::Production).is_err());
         assert!(log(DeploymentEnvironment::Staging).is_ok());
         assert!(log(DeploymentEnvironment::Development).is_ok());
@@ -111,7 +114,11 @@ mod tests {
 
     #[test]
     fn text_messages_need_a_provider() {
-        let error = OtpDelivery::new(DeliveryAdapter::Sms, None, DeploymentEnvironment::Staging);
+        let error = OtpDelivery::new(
+            OtpDeliveryAdapter::Sms,
+            None,
+            DeploymentEnvironment::Staging,
+        );
         let said = error.expect_err("nothing is set").to_string();
         assert!(said.contains("TALKTIME_AUTH__SMS"), "{said}");
     }

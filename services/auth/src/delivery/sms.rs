@@ -12,7 +12,7 @@ use talktime_kit::breaker::{CircuitBreaker, CircuitChange};
 use talktime_kit::config::DeploymentEnvironment;
 use url::form_urlencoded::Serializer;
 
-use super::{DeliveryFailure, OtpMessage};
+use super::{OtpDeliveryFailure, OtpMessage};
 use crate::metrics::record_sms;
 
 /// The placeholder of the password in the text.
@@ -28,7 +28,7 @@ const WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// The account at the provider, with timeouts and limits.
 #[derive(Clone, Debug, Deserialize)]
-pub struct SmsConfig {
+pub struct SmsProviderConfig {
     /// `https://api.in.exotel.com`, or the region of the account.
     pub url: String,
     /// The id of the account.
@@ -80,7 +80,7 @@ const fn default_pause_secs() -> u32 {
     30
 }
 
-impl SmsConfig {
+impl SmsProviderConfig {
     fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
         ensure!(
             self.url.starts_with("https://") || environment == DeploymentEnvironment::Development,
@@ -128,16 +128,19 @@ impl SmsConfig {
 
 /// Sends text messages.
 #[derive(Debug)]
-pub struct SmsClient {
+pub struct SmsProviderClient {
     http: reqwest::Client,
     send_url: String,
-    config: SmsConfig,
+    config: SmsProviderConfig,
     breaker: CircuitBreaker,
 }
 
-impl SmsClient {
+impl SmsProviderClient {
     /// A client of the provider.
-    pub fn new(config: SmsConfig, environment: DeploymentEnvironment) -> anyhow::Result<Self> {
+    pub fn new(
+        config: SmsProviderConfig,
+        environment: DeploymentEnvironment,
+    ) -> anyhow::Result<Self> {
         config.check(environment)?;
         let http = reqwest::Client::builder()
             .timeout(Duration::from_millis(config.timeout_ms.into()))
@@ -156,22 +159,22 @@ impl SmsClient {
         })
     }
 
-    pub(super) fn check_open(&self) -> Result<(), DeliveryFailure> {
+    pub(super) fn check_open(&self) -> Result<(), OtpDeliveryFailure> {
         if self.breaker.is_open(Instant::now()) {
-            return Err(DeliveryFailure::NotSent);
+            return Err(OtpDeliveryFailure::NotSent);
         }
         Ok(())
     }
 
-    pub(super) async fn send(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
+    pub(super) async fn send(&self, message: &OtpMessage) -> Result<(), OtpDeliveryFailure> {
         if !self.breaker.allows_call(Instant::now()) {
             record_sms("not_asked");
-            return Err(DeliveryFailure::NotSent);
+            return Err(OtpDeliveryFailure::NotSent);
         }
         let sent = self.send_with_retries(message).await;
         let change = match sent {
-            Ok(()) | Err(DeliveryFailure::Refused) => self.breaker.record_success(),
-            Err(DeliveryFailure::NotSent | DeliveryFailure::Unknown) => {
+            Ok(()) | Err(OtpDeliveryFailure::Refused) => self.breaker.record_success(),
+            Err(OtpDeliveryFailure::NotSent | OtpDeliveryFailure::Unknown) => {
                 self.breaker.record_failure(Instant::now())
             }
         };
@@ -180,26 +183,26 @@ impl SmsClient {
         }
         record_sms(match sent {
             Ok(()) => "sent",
-            Err(DeliveryFailure::Refused) => "refused",
-            Err(DeliveryFailure::NotSent) => "not_sent",
-            Err(DeliveryFailure::Unknown) => "unknown",
+            Err(OtpDeliveryFailure::Refused) => "refused",
+            Err(OtpDeliveryFailure::NotSent) => "not_sent",
+            Err(OtpDeliveryFailure::Unknown) => "unknown",
         });
         sent
     }
 
     /// Sends a message, with retries. Retrying after a missing answer is safe, since a phone may receive the
     /// same password twice.
-    async fn send_with_retries(&self, message: &OtpMessage) -> Result<(), DeliveryFailure> {
-        let mut outcome = Err(DeliveryFailure::NotSent);
+    async fn send_with_retries(&self, message: &OtpMessage) -> Result<(), OtpDeliveryFailure> {
+        let mut outcome = Err(OtpDeliveryFailure::NotSent);
         for attempt in 1..=self.config.attempts_max {
-            let may_have_been_sent = outcome == Err(DeliveryFailure::Unknown);
+            let may_have_been_sent = outcome == Err(OtpDeliveryFailure::Unknown);
             outcome = self.send_once(message, attempt).await;
             match outcome {
-                Ok(()) | Err(DeliveryFailure::Refused) => return outcome,
-                Err(DeliveryFailure::NotSent) if may_have_been_sent => {
-                    outcome = Err(DeliveryFailure::Unknown);
+                Ok(()) | Err(OtpDeliveryFailure::Refused) => return outcome,
+                Err(OtpDeliveryFailure::NotSent) if may_have_been_sent => {
+                    outcome = Err(OtpDeliveryFailure::Unknown);
                 }
-                Err(DeliveryFailure::NotSent | DeliveryFailure::Unknown) => {}
+                Err(OtpDeliveryFailure::NotSent | OtpDeliveryFailure::Unknown) => {}
             }
             if attempt < self.config.attempts_max {
                 tokio::time::sleep(RETRY_DELAY).await;
@@ -208,7 +211,11 @@ impl SmsClient {
         outcome
     }
 
-    async fn send_once(&self, message: &OtpMessage, attempt: u32) -> Result<(), DeliveryFailure> {
+    async fn send_once(
+        &self,
+        message: &OtpMessage,
+        attempt: u32,
+    ) -> Result<(), OtpDeliveryFailure> {
         let phone_ends_in = message.phone.last_two_digits();
         let asked = self
             .http
@@ -227,11 +234,11 @@ impl SmsClient {
                 answer.status().to_string(),
             ),
             Err(error) if error.is_connect() => (
-                Err(DeliveryFailure::NotSent),
+                Err(OtpDeliveryFailure::NotSent),
                 error.without_url().to_string(),
             ),
             Err(error) => (
-                Err(DeliveryFailure::Unknown),
+                Err(OtpDeliveryFailure::Unknown),
                 error.without_url().to_string(),
             ),
         };
@@ -261,11 +268,11 @@ impl SmsClient {
 /// Classifies an answer by its status alone, as the provider's documentation demands. After a server error
 /// the message may have been accepted. A wrong account (401, 402, 403) concerns all messages, other client
 /// errors only this one.
-fn classify_status(status: StatusCode) -> Result<(), DeliveryFailure> {
+fn classify_status(status: StatusCode) -> Result<(), OtpDeliveryFailure> {
     match status.as_u16() {
         200..=299 => Ok(()),
-        401..=403 | 429 => Err(DeliveryFailure::NotSent),
-        400..=499 => Err(DeliveryFailure::Refused),
-        _ => Err(DeliveryFailure::Unknown),
+        401..=403 | 429 => Err(OtpDeliveryFailure::NotSent),
+        400..=499 => Err(OtpDeliveryFailure::Refused),
+        _ => Err(OtpDeliveryFailure::Unknown),
     }
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 /// A one-time password of six digits.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Otp(String);
+pub struct OneTimePassword(String);
 
-impl Otp {
+impl OneTimePassword {
     /// A new password; every one of the million is as likely.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         Self(format!("{:06}", rng.random_range(0..1_000_000)))
@@ -26,7 +26,7 @@ impl Otp {
     }
 }
 
-impl fmt::Debug for Otp {
+impl fmt::Debug for OneTimePassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Otp(..)")
     }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_password_is_six_digits_with_its_leading_zeros() {
         for _ in 0..2_000 {
-            let otp = Otp::generate(&mut rand::rng());
+            let otp = OneTimePassword::generate(&mut rand::rng());
             assert_eq!(otp.expose().len(), 6);
             assert!(otp.expose().bytes().all(|byte| byte.is_ascii_digit()));
         }
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_digits() {
-        let otp = Otp::from_stored("123456".to_owned());
+        let otp = OneTimePassword::from_stored("123456".to_owned());
         assert_eq!(format!("{otp:?}"), "Otp(..)");
     }
 }

@@ -25,7 +25,7 @@ pub struct SigningKey {
 
 /// The stage of a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum KeyStage {
+pub enum SigningKeyStage {
     /// Known to everybody; has signed nothing.
     Published,
     /// Signs every new token.
@@ -36,7 +36,7 @@ pub enum KeyStage {
     Retired,
 }
 
-impl fmt::Display for KeyStage {
+impl fmt::Display for SigningKeyStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Published => "published",
@@ -49,16 +49,16 @@ impl fmt::Display for KeyStage {
 
 /// The reason why a key cannot change its stage.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum KeyRefusal {
+pub enum KeyStageRefusal {
     /// No key of this id.
     #[error("there is no such key; `keys list` shows them all")]
     Unknown,
     /// Only a key that has signed nothing can begin to.
     #[error("the key is {0} and cannot begin to sign")]
-    CannotSign(KeyStage),
+    CannotSign(SigningKeyStage),
     /// The key that signs cannot go.
     #[error("the key is {0} and cannot be retired; let another one sign first")]
-    CannotRetire(KeyStage),
+    CannotRetire(SigningKeyStage),
     /// Not every replica and gateway has the key yet.
     #[error("not everybody knows the key yet: it may sign from {0}")]
     SignsLater(DateTime<Utc>),
@@ -69,12 +69,12 @@ pub enum KeyRefusal {
 
 impl SigningKey {
     /// The current stage.
-    pub fn stage(&self) -> KeyStage {
+    pub fn stage(&self) -> SigningKeyStage {
         match (self.signs_from, self.signs_until, self.retired_at) {
-            (_, _, Some(_)) => KeyStage::Retired,
-            (_, Some(_), None) => KeyStage::Verifying,
-            (Some(_), None, None) => KeyStage::Signing,
-            (None, None, None) => KeyStage::Published,
+            (_, _, Some(_)) => SigningKeyStage::Retired,
+            (_, Some(_), None) => SigningKeyStage::Verifying,
+            (Some(_), None, None) => SigningKeyStage::Signing,
+            (None, None, None) => SigningKeyStage::Published,
         }
     }
 
@@ -90,14 +90,14 @@ impl SigningKey {
         &self,
         now: DateTime<Utc>,
         known_after: TimeDelta,
-    ) -> Result<(), KeyRefusal> {
+    ) -> Result<(), KeyStageRefusal> {
         let stage = self.stage();
-        if stage != KeyStage::Published {
-            return Err(KeyRefusal::CannotSign(stage));
+        if stage != SigningKeyStage::Published {
+            return Err(KeyStageRefusal::CannotSign(stage));
         }
         let from = self.published_at + known_after.max(SPREAD_MIN);
         if now < from {
-            return Err(KeyRefusal::SignsLater(from));
+            return Err(KeyStageRefusal::SignsLater(from));
         }
         Ok(())
     }
@@ -108,18 +108,18 @@ impl SigningKey {
         &self,
         now: DateTime<Utc>,
         lifetime: TimeDelta,
-    ) -> Result<(), KeyRefusal> {
+    ) -> Result<(), KeyStageRefusal> {
         match (self.stage(), self.signs_until) {
-            (KeyStage::Published, _) => Ok(()),
-            (KeyStage::Verifying, Some(signs_until)) => {
+            (SigningKeyStage::Published, _) => Ok(()),
+            (SigningKeyStage::Verifying, Some(signs_until)) => {
                 // A replica may have signed with it until it loaded the next key.
                 let from = signs_until + lifetime + SPREAD_MIN;
                 if now < from && lifetime > TimeDelta::zero() {
-                    return Err(KeyRefusal::RetiresLater(from));
+                    return Err(KeyStageRefusal::RetiresLater(from));
                 }
                 Ok(())
             }
-            (stage, _) => Err(KeyRefusal::CannotRetire(stage)),
+            (stage, _) => Err(KeyStageRefusal::CannotRetire(stage)),
         }
     }
 }
@@ -151,23 +151,23 @@ mod tests {
         let wait = TimeDelta::seconds(300);
         let published = key(None, None, None);
         let refused = published.check_may_sign(at(299), wait);
-        assert_eq!(refused, Err(KeyRefusal::SignsLater(at(300))));
+        assert_eq!(refused, Err(KeyStageRefusal::SignsLater(at(300))));
         assert_eq!(published.check_may_sign(at(300), wait), Ok(()));
         let hurry = TimeDelta::zero();
         let refused = published.check_may_sign(at(4), hurry);
-        assert_eq!(refused, Err(KeyRefusal::SignsLater(at(5))));
+        assert_eq!(refused, Err(KeyStageRefusal::SignsLater(at(5))));
         assert_eq!(published.check_may_sign(at(5), hurry), Ok(()));
     }
 
     #[test]
     fn a_key_signs_once() {
         for (key, stage) in [
-            (key(Some(1), None, None), KeyStage::Signing),
-            (key(Some(1), Some(2), None), KeyStage::Verifying),
-            (key(Some(1), Some(2), Some(3)), KeyStage::Retired),
+            (key(Some(1), None, None), SigningKeyStage::Signing),
+            (key(Some(1), Some(2), None), SigningKeyStage::Verifying),
+            (key(Some(1), Some(2), Some(3)), SigningKeyStage::Retired),
         ] {
             let refused = key.check_may_sign(at(900), TimeDelta::zero());
-            assert_eq!(refused, Err(KeyRefusal::CannotSign(stage)));
+            assert_eq!(refused, Err(KeyStageRefusal::CannotSign(stage)));
         }
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let verifying = key(Some(1), Some(2), None);
         let from = at(2) + lifetime + SPREAD_MIN;
         let refused = verifying.check_may_retire(from - TimeDelta::seconds(1), lifetime);
-        assert_eq!(refused, Err(KeyRefusal::RetiresLater(from)));
+        assert_eq!(refused, Err(KeyStageRefusal::RetiresLater(from)));
         assert_eq!(verifying.check_may_retire(from, lifetime), Ok(()));
         assert_eq!(verifying.check_may_retire(at(2), TimeDelta::zero()), Ok(()));
         assert_eq!(
@@ -185,11 +185,11 @@ mod tests {
             Ok(())
         );
         for (key, stage) in [
-            (key(Some(1), None, None), KeyStage::Signing),
-            (key(Some(1), Some(2), Some(3)), KeyStage::Retired),
+            (key(Some(1), None, None), SigningKeyStage::Signing),
+            (key(Some(1), Some(2), Some(3)), SigningKeyStage::Retired),
         ] {
             let refused = key.check_may_retire(at(900), TimeDelta::zero());
-            assert_eq!(refused, Err(KeyRefusal::CannotRetire(stage)));
+            assert_eq!(refused, Err(KeyStageRefusal::CannotRetire(stage)));
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
-use crate::rotation::{KeyRotation, RELOAD_EVERY};
+use crate::rotation::{RELOAD_EVERY, SigningKeyRotation};
 use crate::tokens::TokenIssuer;
 
 const KEYS_WORK: PeriodicWork = PeriodicWork {
@@ -24,7 +24,7 @@ const KEYS_WORK: PeriodicWork = PeriodicWork {
 /// issuer continues with the keys that it has.
 pub(crate) fn start_key_reloads(
     lifecycle: &ProcessLifecycle,
-    rotation: KeyRotation,
+    rotation: SigningKeyRotation,
     issuer: Arc<TokenIssuer>,
 ) {
     let rotation = Arc::new(rotation);
@@ -34,7 +34,7 @@ pub(crate) fn start_key_reloads(
 }
 
 async fn reload_keys(
-    rotation: Arc<KeyRotation>,
+    rotation: Arc<SigningKeyRotation>,
     issuer: Arc<TokenIssuer>,
 ) -> anyhow::Result<NextTurnStart> {
     let ring = rotation.load_ring().await;

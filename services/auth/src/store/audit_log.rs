@@ -54,7 +54,7 @@ text_enum!(AuditAction {
 
 /// A line of the log. Never an OTP, a token or a whole phone.
 #[derive(Clone, Debug)]
-pub struct AuditEntry {
+pub struct AuditLogEntry {
     happened_at: DateTime<Utc>,
     action: AuditAction,
     user_id: Option<i64>,
@@ -63,7 +63,7 @@ pub struct AuditEntry {
     detail: Option<String>,
 }
 
-impl AuditEntry {
+impl AuditLogEntry {
     /// An entry without a user.
     pub fn new(action: AuditAction, happened_at: DateTime<Utc>) -> Self {
         Self {
@@ -115,13 +115,16 @@ impl AuditEntry {
 }
 
 /// Inserts an entry.
-pub async fn record(tx: &mut PgConnection, entry: AuditEntry) -> sqlx::Result<()> {
+pub async fn record(tx: &mut PgConnection, entry: AuditLogEntry) -> sqlx::Result<()> {
     record_all(tx, &[entry]).await
 }
 
 /// Inserts many entries.
-pub async fn record_all(connection: &mut PgConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
-    let column = |value: fn(&AuditEntry) -> Option<String>| entries.iter().map(value).collect();
+pub async fn record_all(
+    connection: &mut PgConnection,
+    entries: &[AuditLogEntry],
+) -> sqlx::Result<()> {
+    let column = |value: fn(&AuditLogEntry) -> Option<String>| entries.iter().map(value).collect();
     let happened_at: Vec<_> = entries.iter().map(|entry| entry.happened_at).collect();
     let actions: Vec<_> = entries.iter().map(|entry| entry.action.name()).collect();
     let user_ids: Vec<_> = entries.iter().map(|entry| entry.user_id).collect();

@@ -9,7 +9,7 @@ use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
-use crate::domain::{AuthError, ClientAddress, Otp, OtpRules, PhoneNumber};
+use crate::domain::{AuthError, ClientAddress, OneTimePassword, OtpRules, PhoneNumber};
 
 static REQUEST: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -32,9 +32,9 @@ static CONSUME: LazyLock<Script> =
 
 /// Which password is to be delivered after a resend.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ResendOutcome {
+pub enum OtpResendOutcome {
     /// The one that was active already; it holds no longer than before.
-    Active(Otp),
+    Active(OneTimePassword),
     /// The fresh one: there was none.
     Fresh,
 }
@@ -45,7 +45,7 @@ pub async fn request(
     redis: &Pool,
     phone: &PhoneNumber,
     address: ClientAddress,
-    fresh: &Otp,
+    fresh: &OneTimePassword,
     rules: &OtpRules,
 ) -> Result<(), AuthError> {
     let answer = run_send_script(redis, &REQUEST, phone, address, fresh, rules).await?;
@@ -61,20 +61,22 @@ pub async fn resend(
     redis: &Pool,
     phone: &PhoneNumber,
     address: ClientAddress,
-    fresh: &Otp,
+    fresh: &OneTimePassword,
     rules: &OtpRules,
-) -> Result<ResendOutcome, AuthError> {
+) -> Result<OtpResendOutcome, AuthError> {
     let answer = run_send_script(redis, &RESEND, phone, address, fresh, rules).await?;
     match answer.outcome() {
-        ("new", _) => Ok(ResendOutcome::Fresh),
-        ("active", digits) => Ok(ResendOutcome::Active(Otp::from_stored(digits.to_owned()))),
+        ("new", _) => Ok(OtpResendOutcome::Fresh),
+        ("active", digits) => Ok(OtpResendOutcome::Active(OneTimePassword::from_stored(
+            digits.to_owned(),
+        ))),
         _ => Err(answer.refusal()),
     }
 }
 
 /// The reason why a message is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SendReason {
+pub enum OtpSendReason {
     /// A new password that was asked for.
     Requested,
     /// A new password, since there was none to send again.
@@ -88,14 +90,14 @@ pub async fn undo_send(
     redis: &Pool,
     phone: &PhoneNumber,
     address: ClientAddress,
-    otp: &Otp,
-    sending: SendReason,
+    otp: &OneTimePassword,
+    sending: OtpSendReason,
 ) -> Result<(), AuthError> {
     let flag = |is_set: bool| if is_set { "1" } else { "0" };
     let arguments = vec![
         otp.expose().to_owned(),
-        flag(sending != SendReason::ResentActive).to_owned(),
-        flag(sending != SendReason::Requested).to_owned(),
+        flag(sending != OtpSendReason::ResentActive).to_owned(),
+        flag(sending != OtpSendReason::Requested).to_owned(),
     ];
     Ok(TAKE_BACK
         .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
@@ -128,7 +130,7 @@ pub async fn check_guess(
     let answer = TRY
         .evalsha_with_reload(redis.next(), keys, arguments)
         .await?;
-    let answer = ScriptReply(answer);
+    let answer = OtpScriptReply(answer);
     match answer.outcome() {
         ("right", id) => Ok(Some(id.parse().map_err(Error::internal)?)),
         ("wrong", _) => Ok(None),
@@ -162,9 +164,9 @@ pub async fn reset_code_id(redis: &Pool, phone: &PhoneNumber) -> Result<(), Auth
 }
 
 /// The reply of a script: an outcome, and a code or seconds to wait.
-struct ScriptReply(Vec<String>);
+struct OtpScriptReply(Vec<String>);
 
-impl ScriptReply {
+impl OtpScriptReply {
     fn outcome(&self) -> (&str, &str) {
         match self.0.as_slice() {
             [outcome, value] => (outcome, value),
@@ -200,9 +202,9 @@ async fn run_send_script(
     script: &Script,
     phone: &PhoneNumber,
     address: ClientAddress,
-    fresh: &Otp,
+    fresh: &OneTimePassword,
     rules: &OtpRules,
-) -> Result<ScriptReply, AuthError> {
+) -> Result<OtpScriptReply, AuthError> {
     let arguments = vec![
         fresh.expose().to_owned(),
         rules.lifetime_secs.to_string(),
@@ -217,7 +219,7 @@ async fn run_send_script(
     let answer = script
         .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
         .await?;
-    Ok(ScriptReply(answer))
+    Ok(OtpScriptReply(answer))
 }
 
 /// The keys in the order in which the scripts that send expect them.

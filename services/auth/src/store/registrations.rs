@@ -13,7 +13,7 @@ const PURGED_MAX: i64 = 10_000;
 
 /// A registration token and what it was used for.
 #[derive(Clone, Debug)]
-pub struct UsedRegistration {
+pub struct UsedRegistrationToken {
     /// The token's `jti`.
     pub registration_id: Uuid,
     /// A hash of the registration's fields.
@@ -37,7 +37,7 @@ struct RegistrationRow {
 
 /// Uses up a registration token; returns false if it was used before. A second use at the same moment
 /// waits for the end of the first one's transaction.
-pub async fn insert(tx: &mut PgConnection, used: &UsedRegistration) -> sqlx::Result<bool> {
+pub async fn insert(tx: &mut PgConnection, used: &UsedRegistrationToken) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
         "INSERT INTO auth.registrations
              (registration_id, content_hash, user_id, session_id, refresh_jti, access_jti, issued_at)
@@ -60,7 +60,7 @@ pub async fn insert(tx: &mut PgConnection, used: &UsedRegistration) -> sqlx::Res
 pub async fn find(
     connection: &mut PgConnection,
     registration_id: Uuid,
-) -> sqlx::Result<Option<UsedRegistration>> {
+) -> sqlx::Result<Option<UsedRegistrationToken>> {
     let row: Option<RegistrationRow> = sqlx::query_as(
         "SELECT registration_id, content_hash, user_id, session_id, refresh_jti, access_jti, issued_at
          FROM auth.registrations WHERE registration_id = $1",
@@ -68,7 +68,7 @@ pub async fn find(
     .bind(registration_id)
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(UsedRegistration::from))
+    Ok(row.map(UsedRegistrationToken::from))
 }
 
 /// Deletes the rows of a user.
@@ -97,7 +97,7 @@ pub async fn purge(db: &DatabasePool, lifetime: TimeDelta) -> sqlx::Result<u64> 
     Ok(purged.rows_affected())
 }
 
-impl From<RegistrationRow> for UsedRegistration {
+impl From<RegistrationRow> for UsedRegistrationToken {
     fn from(row: RegistrationRow) -> Self {
         Self {
             registration_id: row.registration_id,

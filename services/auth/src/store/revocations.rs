@@ -16,7 +16,7 @@ const PURGED_MAX: i64 = 10_000;
 
 /// A page of revocations.
 #[derive(Clone, Debug)]
-pub struct RevocationPage {
+pub struct TokenRevocationPage {
     /// Each with its number.
     pub revocations: Vec<(i64, TokenRevocation)>,
     /// Whether more revocations may follow.
@@ -26,7 +26,7 @@ pub struct RevocationPage {
 }
 
 #[derive(FromRow)]
-struct RevocationRow {
+struct TokenRevocationRow {
     revocation_id: i64,
     user_id: i64,
     token_ids: Vec<String>,
@@ -58,13 +58,13 @@ pub async fn list(
     since: Option<DateTime<Utc>>,
     after_id: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<RevocationPage> {
+) -> sqlx::Result<TokenRevocationPage> {
     let mut connection = db.acquire().await?;
     // Read first: what commits after it is in the next answer at the latest.
     let as_of = sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(&mut *connection)
         .await?;
-    let rows: Vec<RevocationRow> = sqlx::query_as(
+    let rows: Vec<TokenRevocationRow> = sqlx::query_as(
         "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
          FROM auth.revocations
          WHERE revocation_id > $2 AND expires_at > $3
@@ -80,7 +80,7 @@ pub async fn list(
     .await?;
     let has_more = rows.len() == PAGE_MAX;
     let revocations = rows.into_iter().map(|row| (row.revocation_id, row.into()));
-    Ok(RevocationPage {
+    Ok(TokenRevocationPage {
         revocations: revocations.collect(),
         has_more,
         as_of,
@@ -102,8 +102,8 @@ pub async fn purge(db: &DatabasePool, now: DateTime<Utc>) -> sqlx::Result<u64> {
     Ok(purged.rows_affected())
 }
 
-impl From<RevocationRow> for TokenRevocation {
-    fn from(row: RevocationRow) -> Self {
+impl From<TokenRevocationRow> for TokenRevocation {
+    fn from(row: TokenRevocationRow) -> Self {
         Self {
             user_id: row.user_id,
             token_ids: row.token_ids,

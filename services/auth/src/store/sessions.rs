@@ -64,7 +64,7 @@ pub struct TokenIdPair {
 
 /// The result of using a refresh token.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum RotationOutcome {
+pub enum TokenRotationOutcome {
     /// It is dead, and the next one is alive.
     Rotated,
     /// It had been used a moment ago, and nobody has used what it gave: this is it once more.
@@ -109,7 +109,7 @@ pub async fn rotate(
     next: TokenIdPair,
     lifetime_secs: u32,
     grace_secs: u32,
-) -> Result<RotationOutcome, AuthError> {
+) -> Result<TokenRotationOutcome, AuthError> {
     let arguments = vec![
         session.session_id.to_string(),
         used_jti.to_string(),
@@ -124,15 +124,15 @@ pub async fn rotate(
         .await?;
     let texts: Vec<&str> = outcome.iter().map(String::as_str).collect();
     match texts.as_slice() {
-        ["rotated"] => Ok(RotationOutcome::Rotated),
-        ["reused", ended @ ..] => Ok(RotationOutcome::Reused {
+        ["rotated"] => Ok(TokenRotationOutcome::Rotated),
+        ["reused", ended @ ..] => Ok(TokenRotationOutcome::Reused {
             ended: ended.iter().map(ToString::to_string).collect(),
         }),
-        ["unknown"] => Ok(RotationOutcome::Unknown),
+        ["unknown"] => Ok(TokenRotationOutcome::Unknown),
         ["again", refresh_jti, access_jti, issued_at] => {
             let pair = parse_stored_pair(refresh_jti, access_jti, issued_at);
             let pair = pair.ok_or_else(|| Error::internal("a kept answer is not one"))?;
-            Ok(RotationOutcome::Repeated(pair))
+            Ok(TokenRotationOutcome::Repeated(pair))
         }
         other => Err(Error::internal(format!("a script answered {other:?}")).into()),
     }

@@ -10,7 +10,7 @@ use crate::domain::SigningKey;
 
 /// A key whose tokens are accepted.
 #[derive(Clone, Debug, FromRow)]
-pub struct ActiveKey {
+pub struct ActiveSigningKey {
     /// The `kid` of its tokens.
     pub key_id: String,
     /// See [`talktime_kit::sealing`].
@@ -20,7 +20,7 @@ pub struct ActiveKey {
 }
 
 /// Every key that is not retired, the oldest first.
-pub async fn list_active(connection: &mut PgConnection) -> sqlx::Result<Vec<ActiveKey>> {
+pub async fn list_active(connection: &mut PgConnection) -> sqlx::Result<Vec<ActiveSigningKey>> {
     sqlx::query_as(
         "SELECT key_id, sealed_key, signs_from IS NOT NULL AND signs_until IS NULL AS is_signing
          FROM auth.signing_keys WHERE retired_at IS NULL ORDER BY published_at, key_id",

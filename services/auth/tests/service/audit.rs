@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use talktime_auth::SCHEMA;
-use talktime_auth::consumers::EventConsumer;
+use talktime_auth::consumers::AuthEventHandler;
 use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress};
-use talktime_auth::store::audit_log::{AuditAction, AuditEntry};
+use talktime_auth::store::audit_log::{AuditAction, AuditLogEntry};
 use talktime_kit::messaging::EventHandler as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::auth::v1::RegisterRequest;
@@ -128,7 +128,7 @@ async fn refusals_are_written_at_a_bounded_rate() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     for _ in 0..5_000 {
-        let entry = AuditEntry::new(AuditAction::OtpRefused, sessions.clock.now());
+        let entry = AuditLogEntry::new(AuditAction::OtpRefused, sessions.clock.now());
         sessions.refusals.record(entry);
     }
     // No more than a batch a second, however many there are.
@@ -141,7 +141,7 @@ async fn roles_and_deletions_are_audited() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let user_id = user().user_id;
-    let heard = EventConsumer::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
+    let heard = AuthEventHandler::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
     let role = |active| {
         EventKind::RoleChanged(RoleChanged {
             user_id,

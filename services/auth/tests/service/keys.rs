@@ -4,23 +4,27 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use talktime_auth::SCHEMA;
-use talktime_auth::config::TokensConfig;
+use talktime_auth::config::TokenSigningConfig;
 use talktime_auth::domain::claims::TokenLifetimes;
-use talktime_auth::domain::{KeyRefusal, KeyStage, SigningKey};
-use talktime_auth::rotation::{KeyRotation, RotationMode};
+use talktime_auth::domain::{KeyStageRefusal, SigningKey, SigningKeyStage};
+use talktime_auth::rotation::{KeyRotationMode, SigningKeyRotation};
 use talktime_kit::testing::TestDatabase;
 
-fn rotation(database: &TestDatabase, sealing_digit: &str, key_published_secs: u32) -> KeyRotation {
-    let config = TokensConfig {
+fn rotation(
+    database: &TestDatabase,
+    sealing_digit: &str,
+    key_published_secs: u32,
+) -> SigningKeyRotation {
+    let config = TokenSigningConfig {
         sealing_key: sealing_digit.repeat(64).into(),
         key_published_secs,
         lifetimes: TokenLifetimes::default(),
         refresh_grace_secs: 0,
     };
-    KeyRotation::new(database.app.clone(), &config).expect("a sealing key")
+    SigningKeyRotation::new(database.app.clone(), &config).expect("a sealing key")
 }
 
-async fn stages(rotation: &KeyRotation) -> Vec<KeyStage> {
+async fn stages(rotation: &SigningKeyRotation) -> Vec<SigningKeyStage> {
     let keys = rotation.list_keys().await.expect("listed");
     keys.iter().map(SigningKey::stage).collect()
 }
@@ -38,7 +42,7 @@ async fn time_passes(database: &TestDatabase, seconds: i32) {
     .expect("moved");
 }
 
-fn refusal(outcome: anyhow::Result<()>) -> KeyRefusal {
+fn refusal(outcome: anyhow::Result<()>) -> KeyStageRefusal {
     let error = outcome.expect_err("refused");
     error.downcast().expect("a refusal")
 }
@@ -54,7 +58,7 @@ async fn one_of_many_concurrently_starting_replicas_generates_the_first_key() {
         .collect();
     key_ids.dedup();
     assert_eq!(key_ids.len(), 1);
-    assert_eq!(stages(&rotation).await, [KeyStage::Signing]);
+    assert_eq!(stages(&rotation).await, [SigningKeyStage::Signing]);
 }
 
 #[tokio::test]
@@ -68,11 +72,11 @@ async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
     assert_eq!(ring.signing_key_id(), first_id);
     assert!(ring.jwks_json().contains(&next_id), "shown to everybody");
 
-    let early = refusal(rotation.sign_with(&next_id, RotationMode::Safe).await);
-    assert!(matches!(early, KeyRefusal::SignsLater(_)), "{early:?}");
+    let early = refusal(rotation.sign_with(&next_id, KeyRotationMode::Safe).await);
+    assert!(matches!(early, KeyStageRefusal::SignsLater(_)), "{early:?}");
     time_passes(&database, 300).await;
     rotation
-        .sign_with(&next_id, RotationMode::Safe)
+        .sign_with(&next_id, KeyRotationMode::Safe)
         .await
         .expect("signs");
     let ring = rotation.load_ring().await.expect("loaded");
@@ -80,15 +84,18 @@ async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
     assert!(ring.jwks_json().contains(first_id), "its tokens are good");
     assert_eq!(
         stages(&rotation).await,
-        [KeyStage::Verifying, KeyStage::Signing]
+        [SigningKeyStage::Verifying, SigningKeyStage::Signing]
     );
 
-    let early = refusal(rotation.retire_key(first_id, RotationMode::Safe).await);
-    assert!(matches!(early, KeyRefusal::RetiresLater(_)), "{early:?}");
+    let early = refusal(rotation.retire_key(first_id, KeyRotationMode::Safe).await);
+    assert!(
+        matches!(early, KeyStageRefusal::RetiresLater(_)),
+        "{early:?}"
+    );
     let refresh_secs = TokenLifetimes::default().refresh_secs;
     time_passes(&database, i32::try_from(refresh_secs).expect("small") + 5).await;
     rotation
-        .retire_key(first_id, RotationMode::Safe)
+        .retire_key(first_id, KeyRotationMode::Safe)
         .await
         .expect("retired");
     let ring = rotation.load_ring().await.expect("loaded");
@@ -111,16 +118,16 @@ async fn a_leaked_key_is_retired_at_once() {
     let next_id = rotation.publish_key().await.expect("published");
     time_passes(&database, 5).await;
     rotation
-        .sign_with(&next_id, RotationMode::Now)
+        .sign_with(&next_id, KeyRotationMode::Now)
         .await
         .expect("signs");
     rotation
-        .retire_key(leaked_id, RotationMode::Now)
+        .retire_key(leaked_id, KeyRotationMode::Now)
         .await
         .expect("retired");
     assert_eq!(
         stages(&rotation).await,
-        [KeyStage::Retired, KeyStage::Signing]
+        [SigningKeyStage::Retired, SigningKeyStage::Signing]
     );
 }
 
@@ -132,21 +139,21 @@ async fn steps_that_leave_no_key_or_an_unknown_one_are_refused() {
     let key_id = ring.signing_key_id();
     for (outcome, expected) in [
         (
-            rotation.retire_key(key_id, RotationMode::Now).await,
-            KeyRefusal::CannotRetire(KeyStage::Signing),
+            rotation.retire_key(key_id, KeyRotationMode::Now).await,
+            KeyStageRefusal::CannotRetire(SigningKeyStage::Signing),
         ),
         (
-            rotation.sign_with(key_id, RotationMode::Now).await,
-            KeyRefusal::CannotSign(KeyStage::Signing),
+            rotation.sign_with(key_id, KeyRotationMode::Now).await,
+            KeyStageRefusal::CannotSign(SigningKeyStage::Signing),
         ),
         (
-            rotation.sign_with("nobody's", RotationMode::Now).await,
-            KeyRefusal::Unknown,
+            rotation.sign_with("nobody's", KeyRotationMode::Now).await,
+            KeyStageRefusal::Unknown,
         ),
     ] {
         assert_eq!(refusal(outcome), expected);
     }
-    assert_eq!(stages(&rotation).await, [KeyStage::Signing]);
+    assert_eq!(stages(&rotation).await, [SigningKeyStage::Signing]);
 }
 
 #[tokio::test]
@@ -164,13 +171,13 @@ async fn keys_open_under_the_sealing_key_alone() {
 #[tokio::test]
 async fn a_wrong_sealing_key_is_refused_with_the_name_of_its_variable() {
     let database = TestDatabase::new(SCHEMA).await;
-    let config = TokensConfig {
+    let config = TokenSigningConfig {
         sealing_key: "abc".into(),
         key_published_secs: 0,
         lifetimes: TokenLifetimes::default(),
         refresh_grace_secs: 0,
     };
-    let refused = KeyRotation::new(database.app.clone(), &config).err();
+    let refused = SigningKeyRotation::new(database.app.clone(), &config).err();
     let refused = refused.expect("too short").to_string();
     assert!(
         refused.contains("TALKTIME_AUTH__TOKENS__SEALING_KEY"),

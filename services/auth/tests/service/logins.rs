@@ -5,9 +5,9 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use talktime_auth::SCHEMA;
-use talktime_auth::delivery::{DeliveryAdapter, OtpDelivery};
+use talktime_auth::delivery::{OtpDelivery, OtpDeliveryAdapter};
 use talktime_auth::domain::claims::{TokenGrant, UserSession};
-use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, Otp};
+use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword};
 use talktime_auth::store::{self, keys, otps};
 use talktime_kit::config::DeploymentEnvironment;
 use talktime_kit::redis::commands::KeysInterface as _;
@@ -167,7 +167,7 @@ async fn a_right_otp_stays_valid_while_the_profile_service_is_unavailable() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let login = login(sessions, OtpDelivery::Log);
-    let (phone, otp) = (phone(), Otp::from_stored("123456".to_owned()));
+    let (phone, otp) = (phone(), OneTimePassword::from_stored("123456".to_owned()));
     otps::request(
         &login.redis,
         &phone,
@@ -292,7 +292,7 @@ async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     let database = TestDatabase::new(SCHEMA).await;
     let sms = Some(crate::sms::config(NOWHERE));
     let delivery = OtpDelivery::new(
-        DeliveryAdapter::Sms,
+        OtpDeliveryAdapter::Sms,
         sms,
         DeploymentEnvironment::Development,
     );

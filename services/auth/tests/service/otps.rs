@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::support::{phone, redis};
 use futures::future::join_all;
-use talktime_auth::domain::{AuthError, ClientAddress, Otp, OtpRules, PhoneNumber};
+use talktime_auth::domain::{AuthError, ClientAddress, OneTimePassword, OtpRules, PhoneNumber};
 use talktime_auth::store::keys;
-use talktime_auth::store::otps::{self, ResendOutcome, SendReason};
+use talktime_auth::store::otps::{self, OtpResendOutcome, OtpSendReason};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
 use uuid::Uuid;
@@ -24,8 +24,8 @@ fn address() -> ClientAddress {
     ClientAddress::parse(&Ipv6Addr::from_bits(network).to_string())
 }
 
-fn otp(digits: &str) -> Otp {
-    Otp::from_stored(digits.to_owned())
+fn otp(digits: &str) -> OneTimePassword {
+    OneTimePassword::from_stored(digits.to_owned())
 }
 
 async fn request(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<(), AuthError> {
@@ -187,7 +187,10 @@ async fn a_resend_finds_the_active_code_and_leaves_its_life() {
 
     let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
 
-    assert_eq!(resent.expect("sent"), ResendOutcome::Active(otp("123456")));
+    assert_eq!(
+        resent.expect("sent"),
+        OtpResendOutcome::Active(otp("123456"))
+    );
     assert!(ttl_secs(&redis, keys::otp(&phone)).await <= 100);
     let again = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
     let Err(AuthError::OtpResentRecently { retry_after }) = again else {
@@ -200,7 +203,7 @@ async fn a_resend_finds_the_active_code_and_leaves_its_life() {
 async fn a_resend_without_an_active_code_counts_as_a_new_one() {
     let (redis, phone) = (redis(), phone());
     let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
-    assert_eq!(resent.expect("sent"), ResendOutcome::Fresh);
+    assert_eq!(resent.expect("sent"), OtpResendOutcome::Fresh);
     assert_eq!(stored(&redis, &phone).await.as_deref(), Some("654321"));
 
     for _ in 0..4 {
@@ -362,7 +365,7 @@ async fn a_message_that_was_not_sent_does_not_count() {
         &phone,
         address,
         &otp("222222"),
-        SendReason::Requested,
+        OtpSendReason::Requested,
     )
     .await
     .expect("taken back");
@@ -373,14 +376,14 @@ async fn a_message_that_was_not_sent_does_not_count() {
     request(&redis, &phone, "333333").await.expect("sent");
     for _ in 0..2 {
         let resent = otps::resend(&redis, &phone, address, &otp("444444"), &rules()).await;
-        let active = ResendOutcome::Active(otp("333333"));
+        let active = OtpResendOutcome::Active(otp("333333"));
         assert_eq!(resent.expect("not a minute apart"), active);
         otps::undo_send(
             &redis,
             &phone,
             address,
             &otp("333333"),
-            SendReason::ResentActive,
+            OtpSendReason::ResentActive,
         )
         .await
         .expect("taken back");

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_auth::SCHEMA;
-use talktime_auth::consumers::EventConsumer;
+use talktime_auth::consumers::AuthEventHandler;
 use talktime_auth::domain::TokenRevocation;
 use talktime_auth::domain::claims::TokenLifetimes;
-use talktime_auth::store::revocations::{self, PAGE_MAX, RevocationPage};
+use talktime_auth::store::revocations::{self, PAGE_MAX, TokenRevocationPage};
 use talktime_kit::Clock;
 use talktime_kit::messaging::EventHandler as _;
 use talktime_kit::testing::TestDatabase;
@@ -34,12 +34,12 @@ async fn list(
     database: &TestDatabase,
     since: Option<DateTime<Utc>>,
     after_id: i64,
-) -> RevocationPage {
+) -> TokenRevocationPage {
     let page = revocations::list(&database.app, since, after_id, now()).await;
     page.expect("listed")
 }
 
-fn users(page: &RevocationPage) -> Vec<i64> {
+fn users(page: &TokenRevocationPage) -> Vec<i64> {
     let revocations = page.revocations.iter();
     revocations.map(|(_, revoked)| revoked.user_id).collect()
 }
@@ -97,7 +97,7 @@ async fn a_long_list_comes_in_pages() {
 async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
     let lifetimes = TokenLifetimes::default();
-    let heard = EventConsumer::new(redis(), lifetimes, Clock::manual(now()));
+    let heard = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
         kind: Some(Kind::UserDeleted(UserDeleted { user_id })),

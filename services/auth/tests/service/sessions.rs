@@ -6,7 +6,7 @@ use futures::future::join_all;
 use talktime_auth::domain::claims::{TokenLifetimes, UserSession};
 use talktime_auth::domain::{DeviceName, TokenRevocation};
 use talktime_auth::store::keys;
-use talktime_auth::store::sessions::{self, RotationOutcome, TokenIdPair};
+use talktime_auth::store::sessions::{self, TokenIdPair, TokenRotationOutcome};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
 use uuid::Uuid;
@@ -43,7 +43,7 @@ async fn open(redis: &Pool, session: UserSession) -> Uuid {
 }
 
 /// Uses a refresh token; returns the id of the next one as well.
-async fn rotate(redis: &Pool, session: UserSession, used: Uuid) -> (RotationOutcome, Uuid) {
+async fn rotate(redis: &Pool, session: UserSession, used: Uuid) -> (TokenRotationOutcome, Uuid) {
     let next = Uuid::new_v4();
     let rotation = sessions::rotate(redis, session, used, pair(next), LIFETIME_SECS, 0).await;
     (rotation.expect("redis"), next)
@@ -97,11 +97,11 @@ async fn a_refresh_token_is_used_once_and_gives_the_next() {
     let (redis, session) = (redis(), session());
     let first = open(&redis, session).await;
     let (rotation, second) = rotate(&redis, session, first).await;
-    assert_eq!(rotation, RotationOutcome::Rotated);
+    assert_eq!(rotation, TokenRotationOutcome::Rotated);
     assert!(!is_alive(&redis, session, first).await);
     assert!(is_alive(&redis, session, second).await);
     let (rotation, third) = rotate(&redis, session, second).await;
-    assert_eq!(rotation, RotationOutcome::Rotated);
+    assert_eq!(rotation, TokenRotationOutcome::Rotated);
     assert!(is_alive(&redis, session, third).await);
 }
 
@@ -117,7 +117,7 @@ async fn a_reuse_ends_every_session_of_the_user_and_nobody_elses() {
 
     let (rotation, never) = rotate(&redis, session, first).await;
 
-    let RotationOutcome::Reused { mut ended } = rotation else {
+    let TokenRotationOutcome::Reused { mut ended } = rotation else {
         panic!("{rotation:?}");
     };
     let mut sessions = [session, other].map(|session| session.session_id.to_string());
@@ -128,7 +128,7 @@ async fn a_reuse_ends_every_session_of_the_user_and_nobody_elses() {
         assert!(!is_alive(&redis, session, jti).await);
         assert_eq!(
             rotate(&redis, session, jti).await.0,
-            RotationOutcome::Unknown
+            TokenRotationOutcome::Unknown
         );
     }
     assert!(is_alive(&redis, stranger, strangers_token).await);
@@ -141,12 +141,12 @@ async fn one_of_many_concurrent_uses_rotates_and_the_others_end_the_session() {
 
     let rotations = join_all((0..AT_ONCE).map(|_| rotate(&redis, session, first))).await;
 
-    let count = |wanted: fn(&RotationOutcome) -> bool| {
+    let count = |wanted: fn(&TokenRotationOutcome) -> bool| {
         let got = rotations.iter().filter(|(got, _)| wanted(got));
         got.count()
     };
-    assert_eq!(count(|got| *got == RotationOutcome::Rotated), 1);
-    let reuses = count(|got| matches!(got, RotationOutcome::Reused { .. }));
+    assert_eq!(count(|got| *got == TokenRotationOutcome::Rotated), 1);
+    let reuses = count(|got| matches!(got, TokenRotationOutcome::Reused { .. }));
     assert_eq!(reuses, 1, "then nothing is left");
     for (_, next) in &rotations {
         assert!(!is_alive(&redis, session, *next).await);
@@ -160,7 +160,7 @@ async fn a_rotation_sent_twice_by_the_redis_client_is_no_reuse() {
     for _ in 0..2 {
         let rotation =
             sessions::rotate(&redis, session, first, pair(second), LIFETIME_SECS, 0).await;
-        assert_eq!(rotation.expect("redis"), RotationOutcome::Rotated);
+        assert_eq!(rotation.expect("redis"), TokenRotationOutcome::Rotated);
     }
     assert!(is_alive(&redis, session, second).await);
 }
@@ -177,7 +177,7 @@ async fn a_token_of_an_ended_session_does_not_end_other_sessions() {
 
     assert_eq!(
         rotate(&redis, session, before).await.0,
-        RotationOutcome::Unknown
+        TokenRotationOutcome::Unknown
     );
     assert!(is_alive(&redis, later, after).await);
 }
@@ -193,7 +193,7 @@ async fn expired_sessions_are_deleted() {
     open(&redis, sibling(session)).await;
     assert_eq!(
         rotate(&redis, session, jti).await.0,
-        RotationOutcome::Unknown
+        TokenRotationOutcome::Unknown
     );
 }
 

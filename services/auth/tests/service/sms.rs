@@ -9,9 +9,9 @@ use axum::extract::{Path, State};
 use axum::routing::post;
 use http::{HeaderMap, StatusCode};
 use talktime_auth::delivery::{
-    DeliveryAdapter, DeliveryFailure, OtpDelivery, OtpMessage, SmsConfig,
+    OtpDelivery, OtpDeliveryAdapter, OtpDeliveryFailure, OtpMessage, SmsProviderConfig,
 };
-use talktime_auth::domain::Otp;
+use talktime_auth::domain::OneTimePassword;
 use talktime_kit::config::DeploymentEnvironment;
 use tokio::net::TcpListener;
 
@@ -88,8 +88,8 @@ async fn take(
     }
 }
 
-pub(crate) fn config(url: &str) -> SmsConfig {
-    SmsConfig {
+pub(crate) fn config(url: &str) -> SmsProviderConfig {
+    SmsProviderConfig {
         url: url.to_owned(),
         account_sid: "talktime1".to_owned(),
         api_key: "key".into(),
@@ -106,9 +106,9 @@ pub(crate) fn config(url: &str) -> SmsConfig {
     }
 }
 
-fn delivery(config: SmsConfig) -> OtpDelivery {
+fn delivery(config: SmsProviderConfig) -> OtpDelivery {
     OtpDelivery::new(
-        DeliveryAdapter::Sms,
+        OtpDeliveryAdapter::Sms,
         Some(config),
         DeploymentEnvironment::Development,
     )
@@ -118,7 +118,7 @@ fn delivery(config: SmsConfig) -> OtpDelivery {
 fn message() -> OtpMessage {
     OtpMessage {
         phone: phone(),
-        otp: Otp::from_stored("012345".to_owned()),
+        otp: OneTimePassword::from_stored("012345".to_owned()),
     }
 }
 
@@ -188,7 +188,7 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
                 ProviderReaction::Answers(400),
                 ProviderReaction::Answers(200),
             ],
-            DeliveryFailure::Refused,
+            OtpDeliveryFailure::Refused,
             1,
         ),
         (
@@ -196,7 +196,7 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
                 ProviderReaction::Answers(401),
                 ProviderReaction::Answers(401),
             ],
-            DeliveryFailure::NotSent,
+            OtpDeliveryFailure::NotSent,
             2,
         ),
         (
@@ -204,12 +204,12 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
                 ProviderReaction::Answers(500),
                 ProviderReaction::Answers(429),
             ],
-            DeliveryFailure::Unknown,
+            OtpDeliveryFailure::Unknown,
             2,
         ),
         (
             [ProviderReaction::Hangs, ProviderReaction::Hangs],
-            DeliveryFailure::Unknown,
+            OtpDeliveryFailure::Unknown,
             2,
         ),
     ] {
@@ -220,7 +220,7 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
     }
     let nowhere = delivery(config("http://127.0.0.1:1"));
     let delivered = nowhere.deliver(&message()).await;
-    assert_eq!(delivered, Err(DeliveryFailure::NotSent));
+    assert_eq!(delivered, Err(OtpDeliveryFailure::NotSent));
 }
 
 #[tokio::test]
@@ -232,10 +232,10 @@ async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
         assert!(delivery.deliver(&message()).await.is_err());
     }
     assert_eq!(provider.asked().len(), 6, "three messages, two tries each");
-    assert_eq!(delivery.check_open(), Err(DeliveryFailure::NotSent));
+    assert_eq!(delivery.check_open(), Err(OtpDeliveryFailure::NotSent));
     assert_eq!(
         delivery.deliver(&message()).await,
-        Err(DeliveryFailure::NotSent)
+        Err(OtpDeliveryFailure::NotSent)
     );
     assert_eq!(provider.asked().len(), 6, "it was not asked");
 
@@ -252,7 +252,7 @@ async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
 
 #[test]
 fn invalid_settings_of_text_messages_are_refused() {
-    type Spoil = fn(&mut SmsConfig);
+    type Spoil = fn(&mut SmsProviderConfig);
     let cases: [(&str, Spoil); 8] = [
         ("SMS__URL", |config| {
             config.url = "http://example.com".to_owned();
@@ -278,7 +278,7 @@ fn invalid_settings_of_text_messages_are_refused() {
         let mut config = config("https://example.com");
         spoil(&mut config);
         let refused = OtpDelivery::new(
-            DeliveryAdapter::Sms,
+            OtpDeliveryAdapter::Sms,
             Some(config),
             DeploymentEnvironment::Production,
         );

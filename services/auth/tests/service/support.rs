@@ -9,8 +9,8 @@ use talktime_auth::audit;
 use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
 use talktime_auth::domain::{AuthError, DeviceName, LoginProof, OtpRules, PhoneNumber};
-use talktime_auth::events::EventRecorder;
-use talktime_auth::keyring::{KeyRing, PrivateKey};
+use talktime_auth::events::SessionEventRecorder;
+use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
 use talktime_auth::login::LoginService;
 use talktime_auth::peers::{PresenceClient, ProfileClient};
 use talktime_auth::sessions::{SessionService, SessionTokens};
@@ -29,8 +29,9 @@ use uuid::Uuid;
 pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
 
 pub(crate) fn issuer() -> Arc<TokenIssuer> {
-    let key = PrivateKey::from_der(&PrivateKey::generate().expect("made")).expect("a key");
-    let ring = KeyRing::new(key, &[]).expect("a ring");
+    let key =
+        Ed25519PrivateKey::from_der(&Ed25519PrivateKey::generate().expect("made")).expect("a key");
+    let ring = TokenKeyRing::new(key, &[]).expect("a ring");
     Arc::new(TokenIssuer::with_ring(ring, TokenLifetimes::default()))
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
         refusals,
         redis: redis(),
         issuer: issuer(),
-        recorder: EventRecorder::new(database.app.clone(), Relay::default()),
+        recorder: SessionEventRecorder::new(database.app.clone(), Relay::default()),
         presence: PresenceClient::connect(NOWHERE).expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
         refresh_grace_secs: 0,
