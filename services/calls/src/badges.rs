@@ -8,7 +8,7 @@ use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
 use crate::store::answer_rates;
 use crate::store::badges::{self, TimeSpan};
-pub use crate::store::badges::{BadgeCount, DayBadge};
+pub use crate::store::badges::{BadgeRangeFigures, ListenerDayBadge};
 
 /// Listeners whose talk time is read in one query.
 const BATCH_LISTENERS: i64 = 2_000;
@@ -31,9 +31,9 @@ pub struct BadgeService {
 
 /// A badge of a listener with the figures behind it.
 #[derive(Clone, Copy, Debug)]
-pub struct ListenerStanding {
+pub struct ListenerBadgeProgress {
     /// The badge of today.
-    pub badge: DayBadge,
+    pub badge: ListenerDayBadge,
     /// Seconds of the completed calls of yesterday.
     pub yesterday_secs: i64,
     /// Hours that the next higher badge requires; `None` above gold.
@@ -42,7 +42,7 @@ pub struct ListenerStanding {
 
 /// Numbers of the badges assigned for one day.
 #[derive(Clone, Copy, Debug)]
-pub struct AssignedBadges {
+pub struct BadgeAssignmentCounts {
     pub date: NaiveDate,
     /// Number of listeners per badge, from basic to gold.
     pub counts: [i64; 4],
@@ -50,12 +50,12 @@ pub struct AssignedBadges {
 
 /// A range of days that includes both ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DateRange {
+pub struct InclusiveDateRange {
     pub first: NaiveDate,
     pub last: NaiveDate,
 }
 
-impl DateRange {
+impl InclusiveDateRange {
     /// Validates a requested range. Without a last day it ends today, and without a first day it has thirty
     /// days.
     pub fn new(
@@ -88,7 +88,7 @@ impl BadgeService {
         let mut days_assigned = 0;
         for date in list_missed_days(last, today) {
             if self
-                .assign_day(date, now, AssignmentMode::Nightly)
+                .assign_day(date, now, BadgeAssignmentMode::Nightly)
                 .await?
                 .is_some()
             {
@@ -108,10 +108,12 @@ impl BadgeService {
     pub async fn assign_badges(
         &self,
         date: Option<NaiveDate>,
-    ) -> Result<AssignedBadges, BadgeError> {
+    ) -> Result<BadgeAssignmentCounts, BadgeError> {
         let now = self.clock.now();
         let date = validate_date(date, india::date(now))?;
-        let assigned = self.assign_day(date, now, AssignmentMode::Replace).await?;
+        let assigned = self
+            .assign_day(date, now, BadgeAssignmentMode::Replace)
+            .await?;
         assigned.ok_or(BadgeError::AssignmentRunning)
     }
 
@@ -120,9 +122,9 @@ impl BadgeService {
         &self,
         date: NaiveDate,
         now: DateTime<Utc>,
-        mode: AssignmentMode,
-    ) -> Result<Option<AssignedBadges>, BadgeError> {
-        let is_new = mode == AssignmentMode::Nightly;
+        mode: BadgeAssignmentMode,
+    ) -> Result<Option<BadgeAssignmentCounts>, BadgeError> {
+        let is_new = mode == BadgeAssignmentMode::Nightly;
         let span = span_of_day_before(date);
         let mut counts = [0; 4];
         let mut tx = self.db.begin().await?;
@@ -152,17 +154,20 @@ impl BadgeService {
         }
         badges::insert_assigned_day(&mut tx, date, now).await?;
         tx.commit().await?;
-        Ok(Some(AssignedBadges { date, counts }))
+        Ok(Some(BadgeAssignmentCounts { date, counts }))
     }
 
     /// Loads the badge of a listener today. Someone who became a listener today has none yet and is
     /// assigned one here.
-    pub async fn load_standing(&self, listener_id: i64) -> Result<ListenerStanding, BadgeError> {
+    pub async fn load_standing(
+        &self,
+        listener_id: i64,
+    ) -> Result<ListenerBadgeProgress, BadgeError> {
         let today = india::assigned_date(self.clock.now());
         let badge = self.find_or_assign_badge(listener_id, today).await?;
         let mut connection = self.db.acquire().await?;
         let span = span_of_day_before(today);
-        Ok(ListenerStanding {
+        Ok(ListenerBadgeProgress {
             yesterday_secs: badges::load_talked_secs(&mut connection, listener_id, span).await?,
             next_threshold_hours: self.card.next_threshold_hours(badge.badge),
             badge,
@@ -174,7 +179,7 @@ impl BadgeService {
         &self,
         listener_id: i64,
         date: Option<NaiveDate>,
-    ) -> Result<DayBadge, BadgeError> {
+    ) -> Result<ListenerDayBadge, BadgeError> {
         let today = india::assigned_date(self.clock.now());
         let date = validate_date(date, today)?;
         let mut connection = self.db.acquire().await?;
@@ -190,7 +195,7 @@ impl BadgeService {
         &self,
         listener_id: i64,
         date: NaiveDate,
-    ) -> Result<DayBadge, BadgeError> {
+    ) -> Result<ListenerDayBadge, BadgeError> {
         let mut connection = self.db.acquire().await?;
         if let Some(badge) = badges::find_for_day(&mut connection, listener_id, date).await? {
             return Ok(badge);
@@ -212,8 +217,8 @@ impl BadgeService {
         listener_id: i64,
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
-    ) -> Result<Vec<DayBadge>, BadgeError> {
-        let range = DateRange::new(first, last, india::date(self.clock.now()))?;
+    ) -> Result<Vec<ListenerDayBadge>, BadgeError> {
+        let range = InclusiveDateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         Ok(badges::list_between(&mut connection, listener_id, range.first, range.last).await?)
     }
@@ -223,8 +228,8 @@ impl BadgeService {
         &self,
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
-    ) -> Result<(DateRange, Vec<BadgeCount>, i64), BadgeError> {
-        let range = DateRange::new(first, last, india::date(self.clock.now()))?;
+    ) -> Result<(InclusiveDateRange, Vec<BadgeRangeFigures>, i64), BadgeError> {
+        let range = InclusiveDateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         let counts = badges::count_by_badge(&mut connection, range.first, range.last).await?;
         let listeners = badges::count_listeners(&mut connection, range.first, range.last).await?;
@@ -244,7 +249,7 @@ fn validate_date(date: Option<NaiveDate>, today: NaiveDate) -> Result<NaiveDate,
 
 /// The way in which the badges of a day are assigned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum AssignmentMode {
+enum BadgeAssignmentMode {
     /// Once: existing badges stay.
     Nightly,
     /// Again, at the request of an admin: existing badges are replaced.
@@ -294,8 +299,8 @@ mod tests {
     #[test]
     fn a_range_of_days_is_limited() {
         let today = day(24);
-        let range = |first, last| DateRange::new(first, last, today).ok();
-        let thirty_days = DateRange {
+        let range = |first, last| InclusiveDateRange::new(first, last, today).ok();
+        let thirty_days = InclusiveDateRange {
             first: day(24) - Days::new(29),
             last: today,
         };

@@ -4,7 +4,7 @@
 use crate::domain::CallError;
 use crate::service::CallService;
 use crate::store::bulk_lookups;
-pub(crate) use crate::store::bulk_lookups::ListenerTotals;
+pub(crate) use crate::store::bulk_lookups::ListenerTalkTotals;
 
 /// Maximum number of ids per request.
 const IDS_MAX: usize = 500;
@@ -21,7 +21,7 @@ impl CallService {
     pub(crate) async fn list_listener_totals(
         &self,
         listener_ids: &[i64],
-    ) -> Result<Vec<ListenerTotals>, CallError> {
+    ) -> Result<Vec<ListenerTalkTotals>, CallError> {
         validate_ids(listener_ids)?;
         let mut connection = self.db.acquire().await?;
         Ok(bulk_lookups::list_listener_totals(&mut connection, listener_ids).await?)

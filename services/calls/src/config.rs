@@ -7,14 +7,14 @@ use talktime_kit::config::RedisConfig;
 
 use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
-use crate::domain::limits::SagaLimits;
+use crate::domain::limits::SagaTimeLimits;
 pub use crate::ringing_config::RingingConfig;
 
 /// Settings of the calls service.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct CallsConfig {
     /// Addresses of the services that calls depend on.
-    pub peers: PeersConfig,
+    pub peers: PeerAddressConfig,
     /// Redis with the live-call tracker.
     pub redis: RedisConfig,
     /// Length of a billed minute in seconds: 60, or less in demonstrations and tests.
@@ -34,13 +34,13 @@ pub struct Config {
     pub silence_max_secs: u32,
     /// Price of a minute for the caller.
     #[serde(default)]
-    pub coins_per_minute: CoinRates,
+    pub coins_per_minute: CoinsPerMinute,
     /// Earnings of the listener per minute.
     #[serde(default)]
-    pub listener_paise_per_minute: ListenerRates,
+    pub listener_paise_per_minute: ListenerPaisePerMinute,
     /// Thresholds and rates of the badges above basic (contract, section 10).
     #[serde(default)]
-    pub badges: BadgesConfig,
+    pub badges: BadgeTermsConfig,
     /// Price that the caller paid for a coin, in paise.
     #[serde(default = "default_paise_per_coin")]
     pub paise_per_coin: u32,
@@ -51,7 +51,7 @@ pub struct Config {
 
 /// Addresses of the other services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PeersConfig {
+pub struct PeerAddressConfig {
     pub profile: String,
     pub presence: String,
     pub wallet: String,
@@ -60,12 +60,12 @@ pub struct PeersConfig {
 /// Price of a minute in coins (contract, section 7).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(default)]
-pub struct CoinRates {
+pub struct CoinsPerMinute {
     pub audio: u32,
     pub video: u32,
 }
 
-impl Default for CoinRates {
+impl Default for CoinsPerMinute {
     fn default() -> Self {
         Self {
             audio: 10,
@@ -77,12 +77,12 @@ impl Default for CoinRates {
 /// Earnings per minute with the basic badge, in paise (contract, section 10).
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct ListenerRates {
+pub struct ListenerPaisePerMinute {
     pub audio: u32,
     pub video: u32,
 }
 
-impl Default for ListenerRates {
+impl Default for ListenerPaisePerMinute {
     fn default() -> Self {
         Self {
             audio: 100,
@@ -94,13 +94,13 @@ impl Default for ListenerRates {
 /// Thresholds and rates of the badges above basic.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct BadgesConfig {
+pub struct BadgeTermsConfig {
     pub bronze: BadgeTerms,
     pub silver: BadgeTerms,
     pub gold: BadgeTerms,
 }
 
-impl Default for BadgesConfig {
+impl Default for BadgeTermsConfig {
     fn default() -> Self {
         let terms = |hours, audio_paise, video_paise| BadgeTerms {
             hours,
@@ -138,14 +138,14 @@ pub struct CallTerms {
     /// Length of a billed minute in seconds.
     pub minute_secs: i32,
     /// Time limits of the saga.
-    pub limits: SagaLimits,
+    pub limits: SagaTimeLimits,
     /// Price that the caller paid for a coin, in paise.
     pub paise_per_coin: i64,
     /// Earnings of listeners by badge.
     pub badges: BadgeCard,
     /// Calls that ring before they begin.
     pub ringing: RingingConfig,
-    coins: CoinRates,
+    coins: CoinsPerMinute,
 }
 
 impl CallTerms {
@@ -176,7 +176,7 @@ impl CallTerms {
 /// Longest billed minute in seconds: a day.
 const MINUTE_SECS_MAX: u32 = 86_400;
 
-impl Config {
+impl CallsConfig {
     /// Refuses settings under which no call could be billed.
     pub fn validate(&self) -> anyhow::Result<()> {
         ensure!(
@@ -202,7 +202,7 @@ impl Config {
     pub fn call_terms(&self) -> CallTerms {
         CallTerms {
             minute_secs: i32::try_from(self.minute_secs).unwrap_or(i32::MAX),
-            limits: SagaLimits {
+            limits: SagaTimeLimits {
                 unpaid_grace: TimeDelta::seconds(self.unpaid_grace_secs.into()),
                 cancel_grace: TimeDelta::seconds(self.cancel_grace_secs.into()),
                 silence_max: TimeDelta::seconds(self.silence_max_secs.into()),
@@ -218,7 +218,7 @@ impl Config {
     }
 
     fn build_badge_card(&self) -> BadgeCard {
-        let BadgesConfig {
+        let BadgeTermsConfig {
             bronze,
             silver,
             gold,

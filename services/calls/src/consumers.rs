@@ -18,17 +18,17 @@ pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
 };
 
 /// Maintains the list of listeners, ends calls that may not go on, and deletes the data of deleted users.
-pub(crate) struct EventConsumer {
+pub(crate) struct CallsEventHandler {
     calls: CallService,
 }
 
-impl EventConsumer {
+impl CallsEventHandler {
     pub(crate) fn new(calls: CallService) -> Self {
         Self { calls }
     }
 }
 
-impl EventHandler for EventConsumer {
+impl EventHandler for CallsEventHandler {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let version = event.version;
         match event.kind {

@@ -6,10 +6,10 @@ use talktime_proto::events::v1::{
 };
 
 use crate::domain::call::{Call, CallMedia};
-use crate::domain::ending::{EndReason, EndedBy};
-use crate::domain::steps::{EndCause, PaidMinute};
+use crate::domain::ending::{CallEndReason, EndingParty};
+use crate::domain::steps::{CallEndCause, PaidMinute};
 use crate::ring_events::{self, CallEvent};
-use crate::store::call_ratings::RatingTotals;
+use crate::store::call_ratings::ListenerRatingTotals;
 
 /// Events of a call that went live with its first minute paid: that it was accepted, if it rang until now, the
 /// start, and a low balance if there is one.
@@ -73,7 +73,7 @@ fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEven
 
 /// The event of a live call that ends: with its figures, or a mere hang-up while the last minute is
 /// uncharged and the figures are therefore uncertain.
-pub(crate) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
+pub(crate) fn call_hung_up_or_ended(call: &Call, cause: CallEndCause) -> CallEvent {
     if call.figures_follow_settlement {
         let hung_up = Kind::CallHungUp(CallHungUp {
             call_id: call.call_id,
@@ -84,10 +84,12 @@ pub(crate) fn call_hung_up_or_ended(call: &Call, cause: EndCause) -> CallEvent {
         return (call.call_id, call.version, hung_up);
     }
     let remaining_coins = match cause {
-        EndCause::Unpaid {
+        CallEndCause::Unpaid {
             available_coins, ..
         } => available_coins,
-        EndCause::HangUp { .. } | EndCause::Forbidden { .. } | EndCause::Silence { .. } => None,
+        CallEndCause::HangUp { .. }
+        | CallEndCause::Forbidden { .. }
+        | CallEndCause::Silence { .. } => None,
     };
     call_ended(call, remaining_coins)
 }
@@ -105,8 +107,8 @@ pub(crate) fn call_ended(call: &Call, remaining_coins: Option<i64>) -> CallEvent
         coins_spent: call.coins_spent,
         listener_paise_earned: call.listener_paise_earned,
         remaining_coins,
-        end_reason: call.end_reason.map_or("", EndReason::name).to_owned(),
-        ended_by: call.ended_by.map_or("", EndedBy::name).to_owned(),
+        end_reason: call.end_reason.map_or("", CallEndReason::name).to_owned(),
+        ended_by: call.ended_by.map_or("", EndingParty::name).to_owned(),
     });
     (call.call_id, call.version, ended)
 }
@@ -116,7 +118,7 @@ pub(crate) fn call_rated(
     call_id: i64,
     user_id: i64,
     listener_id: i64,
-    totals: RatingTotals,
+    totals: ListenerRatingTotals,
 ) -> Kind {
     Kind::CallRated(CallRated {
         call_id,

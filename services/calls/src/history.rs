@@ -7,8 +7,8 @@ use talktime_proto::wallet::charge_id;
 use crate::domain::CallError;
 use crate::domain::call::CallType;
 use crate::service::CallService;
-use crate::store::history::{self, CallTotals, PlatformActivity};
-pub use crate::store::history::{HistoryFilter, MonthlyTotals, PastCall};
+use crate::store::history::{self, PlatformActivity, UserCallTotals};
+pub use crate::store::history::{CallHistoryEntry, CallHistoryFilter, MonthlyCallTotals};
 
 /// Number of recent calls in a summary.
 const RECENT_CALLS: i64 = 5;
@@ -17,13 +17,13 @@ const OFFSET_MAX: i64 = 100_000;
 
 /// Summary of the calls of a user.
 #[derive(Clone, Debug)]
-pub struct CallSummary {
+pub struct CallHistorySummary {
     /// Totals over all calls.
-    pub totals: CallTotals,
+    pub totals: UserCallTotals,
     /// The newest five calls.
-    pub recent: Vec<PastCall>,
+    pub recent: Vec<CallHistoryEntry>,
     /// Totals of the last six months, newest first.
-    pub months: Vec<MonthlyTotals>,
+    pub months: Vec<MonthlyCallTotals>,
     /// Calls that began since Monday in India.
     pub calls_this_week: i64,
 }
@@ -51,9 +51,9 @@ impl CallService {
     /// Lists a page of the calls of a user, with totals over all that match.
     pub async fn list_calls(
         &self,
-        filter: HistoryFilter,
+        filter: CallHistoryFilter,
         page: ListPageRequest,
-    ) -> Result<(Vec<PastCall>, CallTotals), CallError> {
+    ) -> Result<(Vec<CallHistoryEntry>, UserCallTotals), CallError> {
         let mut connection = self.db.acquire().await?;
         let totals = history::load_totals(&mut connection, filter).await?;
         let offset = page.offset().min(OFFSET_MAX);
@@ -62,15 +62,15 @@ impl CallService {
     }
 
     /// Loads the summary of the calls of a user.
-    pub async fn load_summary(&self, user_id: i64) -> Result<CallSummary, CallError> {
-        let all = HistoryFilter {
+    pub async fn load_summary(&self, user_id: i64) -> Result<CallHistorySummary, CallError> {
+        let all = CallHistoryFilter {
             user_id,
             call_type: None,
             status: None,
         };
         let now = self.clock.now();
         let mut connection = self.db.acquire().await?;
-        Ok(CallSummary {
+        Ok(CallHistorySummary {
             totals: history::load_totals(&mut connection, all).await?,
             recent: history::list_page(&mut connection, all, RECENT_CALLS, 0).await?,
             months: history::load_monthly_totals(&mut connection, user_id, now).await?,
@@ -83,7 +83,7 @@ impl CallService {
         &self,
         call_id: i64,
         user_id: i64,
-    ) -> Result<(PastCall, Vec<ReceiptMinute>), CallError> {
+    ) -> Result<(CallHistoryEntry, Vec<ReceiptMinute>), CallError> {
         let mut connection = self.db.acquire().await?;
         let call = history::find_call(&mut connection, call_id)
             .await?
@@ -111,7 +111,7 @@ impl CallService {
     }
 }
 
-fn receipt_minute(call: &PastCall, minute: i32) -> ReceiptMinute {
+fn receipt_minute(call: &CallHistoryEntry, minute: i32) -> ReceiptMinute {
     let before_secs = i64::from(minute - 1) * i64::from(call.minute_secs);
     ReceiptMinute {
         minute,

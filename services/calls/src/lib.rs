@@ -41,9 +41,9 @@ use talktime_proto::calls::v1::relay_service_server::{self, RelayServiceServer};
 use tonic::service::Routes;
 
 use crate::badges::BadgeService;
-use crate::config::Config;
-use crate::consumers::{EventConsumer, PROFILE_EVENTS};
-use crate::grpc::{CallsApi, RelayApi};
+use crate::config::CallsConfig;
+use crate::consumers::{CallsEventHandler, PROFILE_EVENTS};
+use crate::grpc::{CallsGrpcApi, RelayApi};
 use crate::jobs::nightly_badges::start_nightly_assignment;
 use crate::jobs::relay_cleanup::start_relay_cleanup;
 use crate::jobs::ring_cleanup::start_ring_cleanup;
@@ -64,7 +64,7 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 };
 
 /// Runs the calls service until it receives a signal to stop.
-pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Result<()> {
     config.validate()?;
     let service = RunningService::start(service, SCHEMA).await?;
     let terms = config.call_terms();
@@ -78,7 +78,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         lifecycle: service.lifecycle.clone(),
         terms,
     });
-    service.consume(PROFILE_EVENTS, EventConsumer::new(calls.clone()));
+    service.consume(PROFILE_EVENTS, CallsEventHandler::new(calls.clone()));
     metrics::register_metrics();
     start_ring_cleanup(&service.lifecycle, service.db.clone());
     start_relay_cleanup(&service.lifecycle, service.db.clone());
@@ -89,7 +89,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     start_nightly_assignment(&service.lifecycle, badges.clone(), service.clock.clone());
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let relay_api = RelayServiceServer::new(RelayApi::new(calls.clone()));
-    let routes = Routes::new(CallsServiceServer::new(CallsApi::new(calls, badges)))
+    let routes = Routes::new(CallsServiceServer::new(CallsGrpcApi::new(calls, badges)))
         .add_service(relay_api)
         .add_service(export);
     let names = [

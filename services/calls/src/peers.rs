@@ -19,9 +19,9 @@ use talktime_proto::wallet::v1::{
     SettleCallResponse, VoidChargeRequest,
 };
 
-use crate::config::PeersConfig;
+use crate::config::PeerAddressConfig;
 use crate::domain::call::Call;
-use crate::domain::steps::ChargeOutcome;
+use crate::domain::steps::MinuteChargeOutcome;
 
 /// Clients of the peers; cheap to clone.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct PeerClients {
 }
 
 impl PeerClients {
-    pub(crate) fn connect(config: &PeersConfig) -> anyhow::Result<Self> {
+    pub(crate) fn connect(config: &PeerAddressConfig) -> anyhow::Result<Self> {
         Ok(Self {
             profile: ProfileServiceClient::new(client::connect(&config.profile)?),
             presence: PresenceServiceClient::new(client::connect(&config.presence)?),
@@ -117,7 +117,7 @@ impl PeerClients {
     pub(crate) async fn charge_minutes(
         &self,
         charges: Vec<ChargeRequest>,
-    ) -> Result<Vec<ChargeOutcome>, Error> {
+    ) -> Result<Vec<MinuteChargeOutcome>, Error> {
         let request = ChargeBatchRequest { charges };
         let response = retry_idempotent(|| {
             let mut wallet = self.wallet.clone();
@@ -196,15 +196,15 @@ pub(crate) fn build_settle_request(call: &Call, minutes: i32) -> SettleCallReque
     }
 }
 
-fn charge_outcome(outcome: Outcome) -> ChargeOutcome {
+fn charge_outcome(outcome: Outcome) -> MinuteChargeOutcome {
     match outcome {
-        Outcome::Charged(charged) => ChargeOutcome::Paid {
+        Outcome::Charged(charged) => MinuteChargeOutcome::Paid {
             balance_coins: charged.balance_coins,
         },
-        Outcome::Insufficient(short) => ChargeOutcome::Insufficient {
+        Outcome::Insufficient(short) => MinuteChargeOutcome::Insufficient {
             required_coins: short.required_coins,
             available_coins: short.available_coins,
         },
-        Outcome::Voided(_) => ChargeOutcome::Voided,
+        Outcome::Voided(_) => MinuteChargeOutcome::Voided,
     }
 }

@@ -7,7 +7,7 @@ use talktime_proto::events::v1::{
 use talktime_proto::timestamp;
 
 use crate::domain::call::Call;
-use crate::domain::ending::{EndedBy, OutcomeReason, RingOutcome};
+use crate::domain::ending::{EndingParty, RingOutcome, RingOutcomeReason};
 
 /// Id of the call, version of the call, and the event itself, as the outbox accepts it.
 pub(crate) type CallEvent = (i64, i64, Kind);
@@ -62,8 +62,8 @@ pub(crate) fn call_unanswered(call: &Call) -> CallEvent {
         listener_id: call.listener_id,
         call_type: call.call_type.name().to_owned(),
         outcome: word(call.outcome.map(RingOutcome::name)),
-        reason: word(call.outcome_reason.map(OutcomeReason::name)),
-        ended_by: word(call.ended_by.map(EndedBy::name)),
+        reason: word(call.outcome_reason.map(RingOutcomeReason::name)),
+        ended_by: word(call.ended_by.map(EndingParty::name)),
         rung_seconds: call.rung_seconds(),
     });
     (call.call_id, call.version, unanswered)

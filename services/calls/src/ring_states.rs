@@ -13,7 +13,7 @@ const OFFSET_MAX: i64 = 100_000;
 
 /// A page of unanswered calls.
 #[derive(Clone, Debug)]
-pub struct UnansweredPage {
+pub struct UnansweredCallPage {
     pub calls: Vec<UnansweredCall>,
     pub total: i64,
     /// Incoming calls that the user had not seen before this request.
@@ -51,7 +51,7 @@ impl CallService {
         direction: Option<RingDirection>,
         page: ListPageRequest,
         mark_seen: bool,
-    ) -> Result<UnansweredPage, CallError> {
+    ) -> Result<UnansweredCallPage, CallError> {
         let (limit, offset) = (page.limit(), page.offset().min(OFFSET_MAX));
         let mut connection = self.db.acquire().await?;
         let calls = rings::list_unanswered(&mut connection, user_id, direction, limit, offset);
@@ -64,7 +64,7 @@ impl CallService {
             seen_unanswered::mark_seen(&mut tx, user_id).await?;
             tx.commit().await?;
         }
-        Ok(UnansweredPage {
+        Ok(UnansweredCallPage {
             calls,
             total,
             unseen,

@@ -13,8 +13,8 @@ use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::peers::PeerClients;
 use crate::saga::backlog::BillingBacklog;
-use crate::saga::presence_updates::PresenceNotifier;
-use crate::saga::step_batchers::StepBatchers;
+use crate::saga::presence_updates::CallPresenceNotifier;
+use crate::saga::step_batchers::SagaStepBatchers;
 use crate::service_parts::CallServiceParts;
 
 /// The calls service; cheap to clone.
@@ -27,9 +27,9 @@ pub struct CallService {
     pub(crate) terms: CallTerms,
     pub(crate) peers: PeerClients,
     /// Publishes which people are busy.
-    pub(crate) presence: PresenceNotifier,
+    pub(crate) presence: CallPresenceNotifier,
     /// Batches the shared steps of the saga.
-    pub(crate) steps: StepBatchers,
+    pub(crate) steps: SagaStepBatchers,
     /// Refuses new calls while minutes are billed late.
     pub(crate) backlog: BillingBacklog,
     /// Version of the present prices, once it has been looked up.
@@ -39,8 +39,8 @@ pub struct CallService {
 impl CallService {
     /// Builds the service and starts its batchers.
     pub fn new(parts: CallServiceParts) -> Self {
-        let presence = PresenceNotifier::start(&parts);
-        let steps = StepBatchers::start(&parts, &presence);
+        let presence = CallPresenceNotifier::start(&parts);
+        let steps = SagaStepBatchers::start(&parts, &presence);
         Self {
             db: parts.db,
             relay: parts.relay,

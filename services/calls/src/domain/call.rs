@@ -7,7 +7,7 @@ use talktime_kit::text_enum;
 
 use super::badge::Badge;
 pub use super::call_type::CallType;
-use super::ending::{EndReason, EndedBy, OutcomeReason, RingOutcome};
+use super::ending::{CallEndReason, EndingParty, RingOutcome, RingOutcomeReason};
 
 /// Status of a call as users see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,11 +148,11 @@ pub struct Call {
     pub estimated_minutes: Option<i32>,
     /// Outcome of a ring that led to no call.
     pub outcome: Option<RingOutcome>,
-    pub outcome_reason: Option<OutcomeReason>,
+    pub outcome_reason: Option<RingOutcomeReason>,
     /// Why a live call ended.
-    pub end_reason: Option<EndReason>,
+    pub end_reason: Option<CallEndReason>,
     /// The party that ended the call or the ring.
-    pub ended_by: Option<EndedBy>,
+    pub ended_by: Option<EndingParty>,
     pub created_at: DateTime<Utc>,
     /// Version of the last event of this call.
     pub version: i64,
@@ -178,10 +178,10 @@ impl Call {
     }
 
     /// The party that the user is, if any.
-    pub fn party_of(&self, user_id: i64) -> Option<EndedBy> {
+    pub fn party_of(&self, user_id: i64) -> Option<EndingParty> {
         match user_id {
-            id if id == self.user_id => Some(EndedBy::Caller),
-            id if id == self.listener_id => Some(EndedBy::Listener),
+            id if id == self.user_id => Some(EndingParty::Caller),
+            id if id == self.listener_id => Some(EndingParty::Listener),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use super::decode::decode_text;
 
 /// Why a call that was live ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EndReason {
+pub enum CallEndReason {
     HungUp,
     /// The coins of the caller did not suffice for the next minute.
     CoinsEmpty,
@@ -21,7 +21,7 @@ pub enum EndReason {
     Server,
 }
 
-text_enum!(EndReason {
+text_enum!(CallEndReason {
     HungUp => "hung_up",
     CoinsEmpty => "coins_empty",
     MediaLost => "media_lost",
@@ -30,24 +30,24 @@ text_enum!(EndReason {
     Blocked => "blocked",
     Server => "server",
 });
-decode_text!(EndReason);
+decode_text!(CallEndReason);
 
 /// The party that ends a call or a ring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EndedBy {
+pub enum EndingParty {
     Caller,
     Listener,
     Server,
     Admin,
 }
 
-text_enum!(EndedBy {
+text_enum!(EndingParty {
     Caller => "caller",
     Listener => "listener",
     Server => "server",
     Admin => "admin",
 });
-decode_text!(EndedBy);
+decode_text!(EndingParty);
 
 /// Outcome of a ring that led to no call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,7 +82,7 @@ impl RingOutcome {
 
 /// Reason within a [`RingOutcome`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OutcomeReason {
+pub enum RingOutcomeReason {
     Declined,
     Busy,
     /// The listener wants to talk at another time.
@@ -105,7 +105,7 @@ pub enum OutcomeReason {
     Server,
 }
 
-text_enum!(OutcomeReason {
+text_enum!(RingOutcomeReason {
     Declined => "declined",
     Busy => "busy",
     Later => "later",
@@ -121,4 +121,4 @@ text_enum!(OutcomeReason {
     WalletAway => "wallet_away",
     Server => "server",
 });
-decode_text!(OutcomeReason);
+decode_text!(RingOutcomeReason);

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 /// Time limits of the saga.
 #[derive(Clone, Copy, Debug)]
-pub struct SagaLimits {
+pub struct SagaTimeLimits {
     /// Time for which a call goes on while its next minute cannot be charged.
     pub unpaid_grace: TimeDelta,
     /// Time after the start in which the caller may cancel free of charge; zero disables this.

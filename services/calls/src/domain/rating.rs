@@ -40,7 +40,7 @@ impl CallRating {
 
 /// The part of a call that decides whether it may be rated.
 #[derive(Clone, Debug, FromRow)]
-pub struct RatedCall {
+pub struct RatableCall {
     pub user_id: i64,
     pub listener_id: i64,
     #[sqlx(try_from = "String")]
@@ -50,7 +50,7 @@ pub struct RatedCall {
     pub is_listener_gone: bool,
 }
 
-impl RatedCall {
+impl RatableCall {
     /// Checks whether the user may rate the call now.
     pub fn check_ratable_by(&self, user_id: i64, now: DateTime<Utc>) -> Result<(), CallError> {
         if user_id == self.listener_id {
@@ -86,8 +86,8 @@ mod tests {
         DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
     }
 
-    fn call() -> RatedCall {
-        RatedCall {
+    fn call() -> RatableCall {
+        RatableCall {
             user_id: CALLER,
             listener_id: LISTENER,
             status: CallStatus::Completed,
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    fn refusal(call: &RatedCall, user_id: i64) -> Option<CallError> {
+    fn refusal(call: &RatableCall, user_id: i64) -> Option<CallError> {
         call.check_ratable_by(user_id, ended_at()).err()
     }
 
@@ -157,13 +157,13 @@ mod tests {
             CallStatus::Dropped,
             CallStatus::Cancelled,
         ] {
-            let call = RatedCall { status, ..call() };
+            let call = RatableCall { status, ..call() };
             assert!(matches!(
                 refusal(&call, CALLER),
                 Some(CallError::NotCompleted)
             ));
         }
-        let gone = RatedCall {
+        let gone = RatableCall {
             is_listener_gone: true,
             ..call()
         };

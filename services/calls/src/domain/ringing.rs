@@ -7,19 +7,19 @@ use chrono::{DateTime, Utc};
 
 use super::CallError;
 use super::call::{Call, CallPhase};
-use super::ending::{EndedBy, OutcomeReason, RingOutcome};
-use super::limits::SagaLimits;
+use super::ending::{EndingParty, RingOutcome, RingOutcomeReason};
+use super::limits::SagaTimeLimits;
 
 /// The way in which a ring ends without a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RingEnding {
     pub outcome: RingOutcome,
-    pub reason: OutcomeReason,
-    pub ended_by: EndedBy,
+    pub reason: RingOutcomeReason,
+    pub ended_by: EndingParty,
 }
 
 impl RingEnding {
-    fn new(outcome: RingOutcome, reason: OutcomeReason, ended_by: EndedBy) -> Self {
+    fn new(outcome: RingOutcome, reason: RingOutcomeReason, ended_by: EndingParty) -> Self {
         Self {
             outcome,
             reason,
@@ -28,8 +28,8 @@ impl RingEnding {
     }
 
     /// The ending of a call that was accepted, but did not begin.
-    pub fn failed(reason: OutcomeReason) -> Self {
-        Self::new(RingOutcome::Failed, reason, EndedBy::Server)
+    pub fn failed(reason: RingOutcomeReason) -> Self {
+        Self::new(RingOutcome::Failed, reason, EndingParty::Server)
     }
 }
 
@@ -37,7 +37,7 @@ impl RingEnding {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RingEndCause {
     /// The listener declines for one of `declined`, `busy` and `later`.
-    Declined(OutcomeReason),
+    Declined(RingOutcomeReason),
     /// A user hangs up: the caller, the listener, or an admin.
     HungUp { user_id: i64 },
     /// The time of the ring is over.
@@ -45,7 +45,7 @@ pub enum RingEndCause {
     /// The caller has shown no sign of life for too long.
     CallerGone,
     /// One of the two has blocked the other.
-    Blocked { by: EndedBy },
+    Blocked { by: EndingParty },
     /// The listener has lost their role.
     ListenerSuspended,
 }
@@ -54,40 +54,43 @@ pub enum RingEndCause {
 pub fn resolve_ring_end(
     call: &Call,
     cause: RingEndCause,
-    limits: &SagaLimits,
+    limits: &SagaTimeLimits,
 ) -> Option<RingEnding> {
-    let party = |user_id| call.party_of(user_id).unwrap_or(EndedBy::Admin);
+    let party = |user_id| call.party_of(user_id).unwrap_or(EndingParty::Admin);
     let cancelled = |reason, by| Some(RingEnding::new(RingOutcome::Cancelled, reason, by));
     let rejected = |reason| {
-        let by = EndedBy::Listener;
+        let by = EndingParty::Listener;
         Some(RingEnding::new(RingOutcome::Rejected, reason, by))
     };
     match cause {
         RingEndCause::Declined(reason) => rejected(reason),
         RingEndCause::HungUp { user_id } => match party(user_id) {
-            EndedBy::Listener => rejected(OutcomeReason::Declined),
-            EndedBy::Caller => cancelled(OutcomeReason::HungUp, EndedBy::Caller),
-            by => cancelled(OutcomeReason::Admin, by),
+            EndingParty::Listener => rejected(RingOutcomeReason::Declined),
+            EndingParty::Caller => cancelled(RingOutcomeReason::HungUp, EndingParty::Caller),
+            by => cancelled(RingOutcomeReason::Admin, by),
         },
         RingEndCause::Expired => find_due_ending(call, limits),
-        RingEndCause::CallerGone => cancelled(OutcomeReason::CallerGone, EndedBy::Server),
-        RingEndCause::Blocked { by } => cancelled(OutcomeReason::Blocked, by),
-        RingEndCause::ListenerSuspended => cancelled(OutcomeReason::Suspended, EndedBy::Admin),
+        RingEndCause::CallerGone => cancelled(RingOutcomeReason::CallerGone, EndingParty::Server),
+        RingEndCause::Blocked { by } => cancelled(RingOutcomeReason::Blocked, by),
+        RingEndCause::ListenerSuspended => {
+            cancelled(RingOutcomeReason::Suspended, EndingParty::Admin)
+        }
     }
 }
 
 /// Returns the ending of a ring whose time is over: nobody has answered, or no device has rung.
-pub fn find_due_ending(call: &Call, limits: &SagaLimits) -> Option<RingEnding> {
-    let by = EndedBy::Server;
+pub fn find_due_ending(call: &Call, limits: &SagaTimeLimits) -> Option<RingEnding> {
+    let by = EndingParty::Server;
     if is_expired(call) {
         let (outcome, reason) = match call.reached_at {
-            Some(_) => (RingOutcome::Missed, OutcomeReason::NoAnswer),
-            None => (RingOutcome::Unreachable, OutcomeReason::NotReached),
+            Some(_) => (RingOutcome::Missed, RingOutcomeReason::NoAnswer),
+            None => (RingOutcome::Unreachable, RingOutcomeReason::NotReached),
         };
         return Some(RingEnding::new(outcome, reason, by));
     }
     let is_unreached = call.reached_at.is_none() && call.created_at + limits.reach <= call.read_at;
-    is_unreached.then(|| RingEnding::new(RingOutcome::Unreachable, OutcomeReason::NotReached, by))
+    is_unreached
+        .then(|| RingEnding::new(RingOutcome::Unreachable, RingOutcomeReason::NotReached, by))
 }
 
 fn is_expired(call: &Call) -> bool {
@@ -96,7 +99,7 @@ fn is_expired(call: &Call) -> bool {
 }
 
 /// Whether the platform's media has not connected both parties of an accepted call in time.
-pub fn is_connect_due(call: &Call, limits: &SagaLimits) -> bool {
+pub fn is_connect_due(call: &Call, limits: &SagaTimeLimits) -> bool {
     call.accepted_at
         .is_some_and(|accepted_at| accepted_at + limits.connect <= call.read_at)
 }
@@ -104,29 +107,33 @@ pub fn is_connect_due(call: &Call, limits: &SagaLimits) -> bool {
 /// Returns the ending of an accepted call that the sweeper finds before it is live.
 pub fn abandoned_ending(call: &Call) -> RingEnding {
     RingEnding::failed(match call.phase {
-        CallPhase::Connecting => OutcomeReason::NoMedia,
-        _ => OutcomeReason::Server,
+        CallPhase::Connecting => RingOutcomeReason::NoMedia,
+        _ => RingOutcomeReason::Server,
     })
 }
 
 /// Returns the ending of an accepted call whose start failed with this error.
 pub fn ending_after_error(error: &CallError) -> RingEnding {
     RingEnding::failed(match error {
-        CallError::InsufficientCoins { .. } => OutcomeReason::InsufficientCoins,
-        CallError::Other(error) if error.is_outcome_unknown() => OutcomeReason::WalletAway,
-        _ => OutcomeReason::Server,
+        CallError::InsufficientCoins { .. } => RingOutcomeReason::InsufficientCoins,
+        CallError::Other(error) if error.is_outcome_unknown() => RingOutcomeReason::WalletAway,
+        _ => RingOutcomeReason::Server,
     })
 }
 
 /// Whether the caller has shown no sign of life for so long that nobody would answer an accepted call. Presence
 /// that does not answer, or knows of no sign, counts as a fresh one.
-pub fn is_caller_gone(call: &Call, last_sign: Option<DateTime<Utc>>, limits: &SagaLimits) -> bool {
+pub fn is_caller_gone(
+    call: &Call,
+    last_sign: Option<DateTime<Utc>>,
+    limits: &SagaTimeLimits,
+) -> bool {
     last_sign.is_some_and(|sign| sign + limits.caller_silence_max < call.read_at)
 }
 
 /// Decision about a request to accept a call.
 #[derive(Debug)]
-pub enum AcceptDecision {
+pub enum AcceptRingDecision {
     /// The call is accepted now.
     Accept,
     /// The same session has accepted it before.
@@ -135,21 +142,21 @@ pub enum AcceptDecision {
 }
 
 /// Decides whether a session of the listener accepts the call.
-pub fn evaluate_accept(call: &Call, session_id: &str) -> AcceptDecision {
+pub fn evaluate_accept(call: &Call, session_id: &str) -> AcceptRingDecision {
     match call.phase {
-        CallPhase::Ringing if is_expired(call) => AcceptDecision::Refuse(CallError::RingOver {
+        CallPhase::Ringing if is_expired(call) => AcceptRingDecision::Refuse(CallError::RingOver {
             outcome: Some(RingOutcome::Missed),
             status: None,
         }),
-        CallPhase::Ringing => AcceptDecision::Accept,
+        CallPhase::Ringing => AcceptRingDecision::Accept,
         CallPhase::Reserving | CallPhase::Connecting | CallPhase::Active if call.is_ring() => {
             if call.accepted_session.as_deref() == Some(session_id) {
-                AcceptDecision::Repeat
+                AcceptRingDecision::Repeat
             } else {
-                AcceptDecision::Refuse(CallError::AcceptedElsewhere)
+                AcceptRingDecision::Refuse(CallError::AcceptedElsewhere)
             }
         }
-        _ => AcceptDecision::Refuse(ring_over(call)),
+        _ => AcceptRingDecision::Refuse(ring_over(call)),
     }
 }
 

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use super::CallError;
 use super::billing::{BilledDuration, billed_duration};
 use super::call::{Call, CallPhase, CallStatus};
-use super::ending::{EndReason, EndedBy};
-use super::limits::SagaLimits;
+use super::ending::{CallEndReason, EndingParty};
+use super::limits::SagaTimeLimits;
 use super::ringing::is_connect_due;
 
 /// Number of further minutes below which the balance of the caller counts as low.
@@ -17,7 +17,7 @@ const LOW_BALANCE_MINUTES: i64 = 2;
 
 /// Outcome of the charge of a minute. A repeated charge has the same outcome.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ChargeOutcome {
+pub enum MinuteChargeOutcome {
     /// The minute is paid.
     Paid {
         /// Coins of the caller after the charge.
@@ -36,7 +36,7 @@ pub enum ChargeOutcome {
 
 /// The next step of a call whose time has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DueStep {
+pub enum DueSagaStep {
     /// End the ring, whose time is over.
     EndRing,
     /// Undo the failed start: free both parties, void the charge, delete the row.
@@ -44,7 +44,7 @@ pub enum DueStep {
     /// Charge the next minute.
     Charge,
     /// End the call.
-    End(EndCause),
+    End(CallEndCause),
     /// Settle the call.
     Settle,
     /// Nothing is due yet.
@@ -53,13 +53,13 @@ pub enum DueStep {
 
 /// Cause for which a live call ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EndCause {
+pub enum CallEndCause {
     /// A user hung up now.
     HangUp {
         /// Status that the user reports.
         status: CallStatus,
-        reason: EndReason,
-        by: EndedBy,
+        reason: CallEndReason,
+        by: EndingParty,
     },
     /// The minute after `minute` could not be paid. If another minute was paid meanwhile, the call goes on.
     Unpaid {
@@ -70,9 +70,9 @@ pub enum EndCause {
     },
     /// The two may no longer talk: one of them is deleted, or has blocked the other.
     Forbidden {
-        reason: EndReason,
+        reason: CallEndReason,
         /// The party that is deleted or has blocked the other.
-        by: EndedBy,
+        by: EndingParty,
     },
     /// Neither party has shown a sign of life for too long.
     Silence {
@@ -88,8 +88,8 @@ pub struct CallEnding {
     /// Duration, and the minutes to be paid.
     pub duration: BilledDuration,
     pub status: CallStatus,
-    pub reason: EndReason,
-    pub ended_by: EndedBy,
+    pub reason: CallEndReason,
+    pub ended_by: EndingParty,
     /// Minutes that the settlement counts, if all of them are paid already.
     pub minutes_settled: Option<i32>,
 }
@@ -109,11 +109,11 @@ pub struct PaidMinute {
 
 /// Decision after the charge of the next minute of a live call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum BillingDecision {
+pub enum MinuteBillingDecision {
     /// The call goes on; record the minute.
     Record(PaidMinute),
     /// The call ends.
-    End(EndCause),
+    End(CallEndCause),
 }
 
 /// The next step of a settlement.
@@ -126,21 +126,21 @@ pub enum SettlementStep {
 }
 
 /// Returns the step of a call that is due now.
-pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
+pub fn next_due_step(call: &Call, limits: &SagaTimeLimits) -> DueSagaStep {
     match call.phase {
-        CallPhase::Ringing => DueStep::EndRing,
-        CallPhase::Reserving | CallPhase::Undoing => DueStep::Undo,
-        CallPhase::Connecting if is_connect_due(call, limits) => DueStep::Undo,
+        CallPhase::Ringing => DueSagaStep::EndRing,
+        CallPhase::Reserving | CallPhase::Undoing => DueSagaStep::Undo,
+        CallPhase::Connecting if is_connect_due(call, limits) => DueSagaStep::Undo,
         CallPhase::Active if call.is_unpaid_beyond(limits.unpaid_grace) => {
-            DueStep::End(EndCause::Unpaid {
+            DueSagaStep::End(CallEndCause::Unpaid {
                 minute: call.minutes_billed,
                 available_coins: None,
             })
         }
-        CallPhase::Active if call.is_due() => DueStep::Charge,
-        CallPhase::Settling => DueStep::Settle,
+        CallPhase::Active if call.is_due() => DueSagaStep::Charge,
+        CallPhase::Settling => DueSagaStep::Settle,
         CallPhase::Connecting | CallPhase::Active | CallPhase::Settled | CallPhase::Unanswered => {
-            DueStep::Nothing
+            DueSagaStep::Nothing
         }
     }
 }
@@ -149,37 +149,37 @@ pub fn next_due_step(call: &Call, limits: &SagaLimits) -> DueStep {
 /// start that must be undone. A charge without any answer must be undone as well.
 pub fn evaluate_first_charge(
     reserved: &Call,
-    charge: ChargeOutcome,
+    charge: MinuteChargeOutcome,
 ) -> Result<PaidMinute, CallError> {
     match charge {
-        ChargeOutcome::Paid { balance_coins } => Ok(paid_minute(reserved, 1, balance_coins)),
-        ChargeOutcome::Insufficient {
+        MinuteChargeOutcome::Paid { balance_coins } => Ok(paid_minute(reserved, 1, balance_coins)),
+        MinuteChargeOutcome::Insufficient {
             required_coins,
             available_coins,
         } => Err(CallError::InsufficientCoins {
             required: required_coins,
             available: available_coins,
         }),
-        ChargeOutcome::Voided => Err(CallError::Undone),
+        MinuteChargeOutcome::Voided => Err(CallError::Undone),
     }
 }
 
 /// Decides after the charge of the next minute of a live call.
-pub fn evaluate_next_charge(call: &Call, charge: ChargeOutcome) -> BillingDecision {
+pub fn evaluate_next_charge(call: &Call, charge: MinuteChargeOutcome) -> MinuteBillingDecision {
     let unpaid = |available_coins| {
-        BillingDecision::End(EndCause::Unpaid {
+        MinuteBillingDecision::End(CallEndCause::Unpaid {
             minute: call.minutes_billed,
             available_coins,
         })
     };
     match charge {
-        ChargeOutcome::Paid { balance_coins } => {
-            BillingDecision::Record(paid_minute(call, call.minutes_billed + 1, balance_coins))
+        MinuteChargeOutcome::Paid { balance_coins } => {
+            MinuteBillingDecision::Record(paid_minute(call, call.minutes_billed + 1, balance_coins))
         }
-        ChargeOutcome::Insufficient {
+        MinuteChargeOutcome::Insufficient {
             available_coins, ..
         } => unpaid(Some(available_coins)),
-        ChargeOutcome::Voided => unpaid(None),
+        MinuteChargeOutcome::Voided => unpaid(None),
     }
 }
 
@@ -194,23 +194,27 @@ fn paid_minute(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
 }
 
 /// Resolves how a live call ends for this cause; `None` if it goes on.
-pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<CallEnding> {
+pub fn resolve_end(
+    call: &Call,
+    cause: CallEndCause,
+    limits: &SagaTimeLimits,
+) -> Option<CallEnding> {
     let start_time = call.start_time?;
     let paid_until = call.paid_until()?;
     let (end_time, status) = match cause {
         // The call was unpaid for longer than the grace, so the service was unavailable and nobody was
         // billed meanwhile. The call ends with its last paid minute.
-        EndCause::HangUp { status, .. } if call.is_unpaid_beyond(limits.unpaid_grace) => {
+        CallEndCause::HangUp { status, .. } if call.is_unpaid_beyond(limits.unpaid_grace) => {
             (paid_until, status)
         }
-        EndCause::HangUp { status, .. } => (call.read_at, status),
-        EndCause::Unpaid { minute, .. } if minute == call.minutes_billed => {
+        CallEndCause::HangUp { status, .. } => (call.read_at, status),
+        CallEndCause::Unpaid { minute, .. } if minute == call.minutes_billed => {
             (paid_until, CallStatus::Dropped)
         }
-        EndCause::Unpaid { .. } => return None,
+        CallEndCause::Unpaid { .. } => return None,
         // A minute that is not charged yet is not charged any more.
-        EndCause::Forbidden { .. } => (call.read_at.min(paid_until), CallStatus::Dropped),
-        EndCause::Silence { last_sign } => {
+        CallEndCause::Forbidden { .. } => (call.read_at.min(paid_until), CallStatus::Dropped),
+        CallEndCause::Silence { last_sign } => {
             let end_time = last_sign.clamp(start_time, paid_until);
             (end_time, CallStatus::Dropped)
         }
@@ -232,26 +236,28 @@ pub fn resolve_end(call: &Call, cause: EndCause, limits: &SagaLimits) -> Option<
 }
 
 /// Returns why the call ends for this cause, and who ends it.
-fn attribute_end(cause: EndCause) -> (EndReason, EndedBy) {
+fn attribute_end(cause: CallEndCause) -> (CallEndReason, EndingParty) {
     match cause {
-        EndCause::HangUp { reason, by, .. } | EndCause::Forbidden { reason, by } => (reason, by),
-        EndCause::Unpaid {
+        CallEndCause::HangUp { reason, by, .. } | CallEndCause::Forbidden { reason, by } => {
+            (reason, by)
+        }
+        CallEndCause::Unpaid {
             available_coins: Some(_),
             ..
-        } => (EndReason::CoinsEmpty, EndedBy::Server),
-        EndCause::Unpaid { .. } => (EndReason::Server, EndedBy::Server),
-        EndCause::Silence { .. } => (EndReason::Silence, EndedBy::Server),
+        } => (CallEndReason::CoinsEmpty, EndingParty::Server),
+        CallEndCause::Unpaid { .. } => (CallEndReason::Server, EndingParty::Server),
+        CallEndCause::Silence { .. } => (CallEndReason::Silence, EndingParty::Server),
     }
 }
 
 /// Whether the caller cancels a call that has hardly begun. The server cannot know whether the listener has
 /// answered, so this grace applies to answered calls as well.
-fn is_free_cancellation(call: &Call, cause: EndCause, limits: &SagaLimits) -> bool {
+fn is_free_cancellation(call: &Call, cause: CallEndCause, limits: &SagaTimeLimits) -> bool {
     let is_cancelled = matches!(
         cause,
-        EndCause::HangUp {
+        CallEndCause::HangUp {
             status: CallStatus::Cancelled,
-            by: EndedBy::Caller,
+            by: EndingParty::Caller,
             ..
         }
     );
@@ -266,13 +272,13 @@ fn is_free_cancellation(call: &Call, cause: EndCause, limits: &SagaLimits) -> bo
 pub fn evaluate_silence(
     call: &Call,
     last_sign: Option<DateTime<Utc>>,
-    limits: &SagaLimits,
-) -> Option<EndCause> {
+    limits: &SagaTimeLimits,
+) -> Option<CallEndCause> {
     let start_time = call
         .start_time
         .filter(|_| call.phase == CallPhase::Active)?;
     let last_sign = last_sign.map_or(start_time, |sign| sign.max(start_time));
-    (last_sign + limits.silence_max < call.read_at).then_some(EndCause::Silence { last_sign })
+    (last_sign + limits.silence_max < call.read_at).then_some(CallEndCause::Silence { last_sign })
 }
 
 /// Returns the next step of the settlement of an ended call of which `paid` minutes are known to be paid.
@@ -290,11 +296,11 @@ pub fn next_settlement_step(call: &Call, paid: i32) -> SettlementStep {
 pub fn settlement_step_after_charge(
     call: &Call,
     minute: i32,
-    charge: ChargeOutcome,
+    charge: MinuteChargeOutcome,
 ) -> SettlementStep {
     match charge {
-        ChargeOutcome::Paid { .. } => next_settlement_step(call, minute),
-        ChargeOutcome::Insufficient { .. } | ChargeOutcome::Voided => {
+        MinuteChargeOutcome::Paid { .. } => next_settlement_step(call, minute),
+        MinuteChargeOutcome::Insufficient { .. } | MinuteChargeOutcome::Voided => {
             SettlementStep::Close(minute - 1)
         }
     }

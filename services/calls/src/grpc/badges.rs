@@ -5,7 +5,9 @@ use talktime_proto::calls::v1 as wire;
 use talktime_proto::timestamp;
 
 use super::convert::minute_rate;
-use crate::badges::{AssignedBadges, BadgeCount, DayBadge, ListenerStanding};
+use crate::badges::{
+    BadgeAssignmentCounts, BadgeRangeFigures, ListenerBadgeProgress, ListenerDayBadge,
+};
 use crate::domain::badge::BadgeError;
 use crate::listener_card::ListenerCard;
 
@@ -15,7 +17,7 @@ pub(super) fn parse_date(text: Option<String>) -> Result<Option<NaiveDate>, Badg
     date.transpose()
 }
 
-pub(super) fn badge(given: DayBadge) -> wire::Badge {
+pub(super) fn badge(given: ListenerDayBadge) -> wire::Badge {
     wire::Badge {
         listener_id: given.listener_id,
         date: given.date.to_string(),
@@ -26,7 +28,7 @@ pub(super) fn badge(given: DayBadge) -> wire::Badge {
     }
 }
 
-pub(super) fn standing_response(standing: ListenerStanding) -> wire::GetStandingResponse {
+pub(super) fn standing_response(standing: ListenerBadgeProgress) -> wire::GetStandingResponse {
     let hours = standing.next_threshold_hours;
     wire::GetStandingResponse {
         badge: Some(badge(standing.badge)),
@@ -45,7 +47,7 @@ pub(super) fn listener_card(card: ListenerCard) -> wire::ListenerCard {
     }
 }
 
-pub(super) fn badge_count(count: BadgeCount) -> wire::BadgeCount {
+pub(super) fn badge_count(count: BadgeRangeFigures) -> wire::BadgeCount {
     wire::BadgeCount {
         badge: count.badge.name().to_owned(),
         count: count.count,
@@ -54,7 +56,7 @@ pub(super) fn badge_count(count: BadgeCount) -> wire::BadgeCount {
     }
 }
 
-pub(super) fn assign_response(given: AssignedBadges) -> wire::AssignBadgesResponse {
+pub(super) fn assign_response(given: BadgeAssignmentCounts) -> wire::AssignBadgesResponse {
     let [basic, bronze, silver, gold] = given.counts;
     wire::AssignBadgesResponse {
         date: given.date.to_string(),

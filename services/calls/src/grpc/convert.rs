@@ -9,22 +9,25 @@ use talktime_proto::calls::v1::{
 };
 use talktime_proto::timestamp;
 
-use crate::bulk_lookups::ListenerTotals;
+use crate::bulk_lookups::ListenerTalkTotals;
 use crate::domain::CallError;
 use crate::domain::call::{self, Call, CallMedia, CallType};
 use crate::domain::ending;
 use crate::history::{
-    CallSummary, HistoryFilter, MinuteRate, MonthlyTotals, PastCall, ReceiptMinute,
+    CallHistoryEntry, CallHistoryFilter, CallHistorySummary, MinuteRate, MonthlyCallTotals,
+    ReceiptMinute,
 };
 use crate::saga::{
-    BILL_ROUTE, BillingRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
-    START_ROUTE, StartRequest, SweepOutcome,
+    BILL_ROUTE, CallStartRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
+    MinuteBillingRequest, START_ROUTE, SagaSweepOutcome,
 };
 
 /// A call does not end longer ago than this, however long nobody could end it: 15 minutes.
 const WAITED_MAX_MS: i64 = 15 * 60 * 1_000;
 
-pub(super) fn parse_start_request(request: &StartCallRequest) -> Result<StartRequest, CallError> {
+pub(super) fn parse_start_request(
+    request: &StartCallRequest,
+) -> Result<CallStartRequest, CallError> {
     let call_type = domain_type(request.call_type()).ok_or(CallError::UnknownCallType)?;
     let media = parse_media(request.media());
     let body = (
@@ -47,7 +50,7 @@ pub(super) fn parse_start_request(request: &StartCallRequest) -> Result<StartReq
         .clone()
         .map(request_for_key)
         .transpose()?;
-    Ok(StartRequest {
+    Ok(CallStartRequest {
         caller_id: request.caller_id,
         listener_id: request.listener_id,
         call_type,
@@ -79,7 +82,7 @@ pub(super) fn parse_end_request(request: EndCallRequest) -> Result<HangUpRequest
 
 pub(super) fn parse_billing_request(
     request: BillMinuteRequest,
-) -> Result<BillingRequest, CallError> {
+) -> Result<MinuteBillingRequest, CallError> {
     let BillMinuteRequest {
         call_id, user_id, ..
     } = request;
@@ -87,7 +90,7 @@ pub(super) fn parse_billing_request(
         .idempotency_key
         .map(|key| idempotency::KeyedRequest::new(user_id, BILL_ROUTE, key, &call_id))
         .transpose()?;
-    Ok(BillingRequest {
+    Ok(MinuteBillingRequest {
         call_id,
         user_id,
         idempotency,
@@ -108,7 +111,7 @@ pub(super) fn parse_emergency_end_request(
         as_admin: request.as_admin,
         status: call::CallStatus::Dropped,
         waited: TimeDelta::zero(),
-        reason: ending::EndReason::HungUp,
+        reason: ending::CallEndReason::HungUp,
         idempotency,
     })
 }
@@ -140,7 +143,7 @@ fn final_status(status: call::CallStatus) -> call::CallStatus {
     }
 }
 
-pub(super) fn clean_up_response(swept: SweepOutcome) -> CleanUpResponse {
+pub(super) fn clean_up_response(swept: SagaSweepOutcome) -> CleanUpResponse {
     let count = |calls: usize| i64::try_from(calls).unwrap_or(i64::MAX);
     CleanUpResponse {
         calls_ended: count(swept.ended),
@@ -180,13 +183,13 @@ fn status_for_reason(reason: EndReason) -> call::CallStatus {
     }
 }
 
-fn end_reason(reason: EndReason) -> ending::EndReason {
+fn end_reason(reason: EndReason) -> ending::CallEndReason {
     match reason {
         EndReason::Unspecified | EndReason::Completed | EndReason::Cancelled => {
-            ending::EndReason::HungUp
+            ending::CallEndReason::HungUp
         }
-        EndReason::Dropped => ending::EndReason::MediaLost,
-        EndReason::CoinEmpty => ending::EndReason::CoinsEmpty,
+        EndReason::Dropped => ending::CallEndReason::MediaLost,
+        EndReason::CoinEmpty => ending::CallEndReason::CoinsEmpty,
     }
 }
 
@@ -209,10 +212,10 @@ pub(super) fn wire_status(status: call::CallStatus) -> wire::CallStatus {
     }
 }
 
-pub(super) fn parse_history_filter(request: &ListCallsRequest) -> HistoryFilter {
+pub(super) fn parse_history_filter(request: &ListCallsRequest) -> CallHistoryFilter {
     let call_type = request.call_type.map(|_| request.call_type());
     let status = request.status.map(|_| request.status());
-    HistoryFilter {
+    CallHistoryFilter {
         user_id: request.user_id,
         call_type: call_type.and_then(domain_type),
         status: status.and_then(domain_status),
@@ -240,7 +243,7 @@ fn domain_status(status: wire::CallStatus) -> Option<call::CallStatus> {
     }
 }
 
-pub(super) fn past_call(call: PastCall) -> wire::Call {
+pub(super) fn past_call(call: CallHistoryEntry) -> wire::Call {
     wire::Call {
         call_id: call.call_id,
         user_id: call.user_id,
@@ -280,8 +283,8 @@ pub(super) fn minute_rate(rate: MinuteRate) -> wire::Rate {
     }
 }
 
-pub(super) fn summary_response(summary: CallSummary) -> GetSummaryResponse {
-    let CallSummary {
+pub(super) fn summary_response(summary: CallHistorySummary) -> GetSummaryResponse {
+    let CallHistorySummary {
         totals,
         recent,
         months,
@@ -307,7 +310,7 @@ pub(super) fn summary_response(summary: CallSummary) -> GetSummaryResponse {
     }
 }
 
-fn monthly_totals(month: MonthlyTotals) -> wire::Month {
+fn monthly_totals(month: MonthlyCallTotals) -> wire::Month {
     wire::Month {
         month: month.month,
         calls_count: month.calls_count,
@@ -316,7 +319,7 @@ fn monthly_totals(month: MonthlyTotals) -> wire::Month {
     }
 }
 
-pub(super) fn listener_totals(totals: ListenerTotals) -> wire::ListenerTotals {
+pub(super) fn listener_totals(totals: ListenerTalkTotals) -> wire::ListenerTotals {
     wire::ListenerTotals {
         listener_id: totals.listener_id,
         call_count: totals.call_count,

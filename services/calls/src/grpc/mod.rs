@@ -30,19 +30,19 @@ fn into_status(error: impl Into<Error>) -> Status {
     refuse(error.into())
 }
 
-pub(crate) struct CallsApi {
+pub(crate) struct CallsGrpcApi {
     calls: CallService,
     badges: BadgeService,
 }
 
-impl CallsApi {
+impl CallsGrpcApi {
     pub(crate) fn new(calls: CallService, badges: BadgeService) -> Self {
         Self { calls, badges }
     }
 }
 
 #[tonic::async_trait]
-impl CallsService for CallsApi {
+impl CallsService for CallsGrpcApi {
     async fn start_call(
         &self,
         request: Request<StartCallRequest>,

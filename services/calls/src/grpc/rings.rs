@@ -6,12 +6,12 @@ use talktime_proto::timestamp;
 
 use super::convert::{wire_status, wire_type};
 use crate::domain::call::{Call, CallMedia, CallPhase, CallStatus};
-use crate::domain::ending::OutcomeReason;
-use crate::ring_states::{RingDirection, UnansweredCall, UnansweredPage};
-use crate::saga::{AcceptRequest, DeclineRequest, StartRequest, StartedCall};
+use crate::domain::ending::RingOutcomeReason;
+use crate::ring_states::{RingDirection, UnansweredCall, UnansweredCallPage};
+use crate::saga::{AcceptRingRequest, CallStartRequest, DeclineRingRequest, StartedCall};
 
 pub(super) fn start_response(
-    start: &StartRequest,
+    start: &CallStartRequest,
     started: &StartedCall,
 ) -> wire::StartCallResponse {
     let status = if started.ring_expires_at.is_some() {
@@ -40,8 +40,8 @@ fn wire_media(media: CallMedia) -> wire::CallMedia {
     }
 }
 
-pub(super) fn parse_accept_request(request: wire::AcceptCallRequest) -> AcceptRequest {
-    AcceptRequest {
+pub(super) fn parse_accept_request(request: wire::AcceptCallRequest) -> AcceptRingRequest {
+    AcceptRingRequest {
         call_id: request.call_id,
         user_id: request.user_id,
         session_id: request.session_id,
@@ -61,15 +61,15 @@ pub(super) fn accept_response(call: Call) -> wire::AcceptCallResponse {
     }
 }
 
-pub(super) fn parse_decline_request(request: &wire::DeclineCallRequest) -> DeclineRequest {
-    DeclineRequest {
+pub(super) fn parse_decline_request(request: &wire::DeclineCallRequest) -> DeclineRingRequest {
+    DeclineRingRequest {
         call_id: request.call_id,
         user_id: request.user_id,
         reason: match request.reason() {
-            wire::DeclineReason::Busy => OutcomeReason::Busy,
-            wire::DeclineReason::Later => OutcomeReason::Later,
+            wire::DeclineReason::Busy => RingOutcomeReason::Busy,
+            wire::DeclineReason::Later => RingOutcomeReason::Later,
             wire::DeclineReason::Declined | wire::DeclineReason::Unspecified => {
-                OutcomeReason::Declined
+                RingOutcomeReason::Declined
             }
         },
     }
@@ -143,7 +143,7 @@ pub(super) fn parse_direction(direction: wire::CallDirection) -> Option<RingDire
     }
 }
 
-pub(super) fn unanswered_response(page: UnansweredPage) -> wire::ListUnansweredResponse {
+pub(super) fn unanswered_response(page: UnansweredCallPage) -> wire::ListUnansweredResponse {
     wire::ListUnansweredResponse {
         calls: page.calls.into_iter().map(unanswered_call).collect(),
         total: page.total,

@@ -9,12 +9,12 @@ use talktime_kit::{Error, failpoint};
 use tracing::Instrument;
 
 use super::bounds::LEASE_SECS;
-use super::requests::{AcceptRequest, StartRequest, StartedCall};
-use super::steps::go_live::PaidStart;
+use super::requests::{AcceptRingRequest, CallStartRequest, StartedCall};
+use super::steps::go_live::PaidCallStart;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallMedia, CallPhase};
-use crate::domain::ending::EndedBy;
-use crate::domain::ringing::{self, AcceptDecision, RingEndCause};
+use crate::domain::ending::EndingParty;
+use crate::domain::ringing::{self, AcceptRingDecision, RingEndCause};
 use crate::domain::steps::{self, PaidMinute};
 use crate::metrics;
 use crate::ring_events;
@@ -33,7 +33,7 @@ impl CallService {
     /// [`CallError::NotTheListener`], [`CallError::AcceptedElsewhere`] if another session was first,
     /// [`CallError::RingOver`], [`CallError::RingUnpaid`] if the caller cannot pay the first minute; otherwise
     /// the failure of the start, after which nothing is charged.
-    pub async fn accept_call(&self, accept: &AcceptRequest) -> Result<Call, CallError> {
+    pub async fn accept_call(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
         let call = self
             .require_listener(accept.call_id, accept.user_id)
             .await?;
@@ -46,7 +46,7 @@ impl CallService {
         accepted.map_err(Error::internal)?
     }
 
-    async fn run_accept_steps(&self, accept: &AcceptRequest) -> Result<Call, CallError> {
+    async fn run_accept_steps(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
         let reserved = self.begin_accept(accept).await?;
         if reserved.phase != CallPhase::Reserving {
             return Ok(reserved);
@@ -80,7 +80,7 @@ impl CallService {
             .ok()
             .and_then(|signs| signs.get(&call.user_id).copied());
         if is_blocked {
-            let by = EndedBy::Server;
+            let by = EndingParty::Server;
             self.end_ring(call.call_id, RingEndCause::Blocked { by })
                 .await?;
         } else if ringing::is_caller_gone(call, sign, &self.terms.limits) {
@@ -91,14 +91,14 @@ impl CallService {
     }
 
     /// Reserves the call for the session; a call that the session has accepted before is returned as it is.
-    async fn begin_accept(&self, accept: &AcceptRequest) -> Result<Call, CallError> {
+    async fn begin_accept(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
         let mut tx = self.db.begin().await?;
         let locked = calls::lock_by_ids(&mut tx, &[accept.call_id]).await?;
         let call = locked.into_iter().next().ok_or(CallError::NoSuchCall)?;
         match ringing::evaluate_accept(&call, &accept.session_id) {
-            AcceptDecision::Accept => {}
-            AcceptDecision::Repeat => return Ok(call),
-            AcceptDecision::Refuse(error) => return Err(error),
+            AcceptRingDecision::Accept => {}
+            AcceptRingDecision::Repeat => return Ok(call),
+            AcceptRingDecision::Refuse(error) => return Err(error),
         }
         let session_id = &accept.session_id;
         let reserved = rings::begin_accept(&mut tx, call.call_id, session_id, LEASE_SECS).await?;
@@ -128,10 +128,10 @@ impl CallService {
 
     /// Turns a paid call live; `None` if it is not reserved, or connecting, any more.
     async fn go_live(&self, paid: &Call, minute: PaidMinute) -> Result<Option<Call>, CallError> {
-        let start = StartRequest::of_ring(paid);
+        let start = CallStartRequest::of_ring(paid);
         let started = StartedCall::new(paid, &start, minute.balance_coins);
         let busy = [(paid.clone(), Some(started.wait_minutes(&start)))];
-        let task = PaidStart {
+        let task = PaidCallStart {
             call_id: paid.call_id,
             start,
             minute,

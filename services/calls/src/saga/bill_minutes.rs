@@ -7,10 +7,12 @@ use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, ErrorKind, failpoint};
 
 use super::bounds::sum_concurrently;
-use super::requests::{BillingOutcome, BillingRequest};
+use super::requests::{MinuteBillingOutcome, MinuteBillingRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::domain::steps::{self, BillingDecision, ChargeOutcome, DueStep, EndCause, PaidMinute};
+use crate::domain::steps::{
+    self, CallEndCause, DueSagaStep, MinuteBillingDecision, MinuteChargeOutcome, PaidMinute,
+};
 use crate::events;
 use crate::metrics;
 use crate::peers::build_charge_request;
@@ -27,7 +29,10 @@ impl CallService {
     /// [`CallError::NoSuchCall`] if the call is not live (any more), [`CallError::NotAParty`] if it belongs
     /// to others, [`CallError::InsufficientCoins`] or [`CallError::CallerOutOfCoins`] if the next minute
     /// cannot be paid.
-    pub async fn bill_minute(&self, billing: &BillingRequest) -> Result<BillingOutcome, CallError> {
+    pub async fn bill_minute(
+        &self,
+        billing: &MinuteBillingRequest,
+    ) -> Result<MinuteBillingOutcome, CallError> {
         let Some(request) = &billing.idempotency else {
             return self
                 .bill_begun_minutes(billing.call_id, billing.user_id)
@@ -52,7 +57,7 @@ impl CallService {
         &self,
         call_id: i64,
         user_id: i64,
-    ) -> Result<BillingOutcome, CallError> {
+    ) -> Result<MinuteBillingOutcome, CallError> {
         let call = require_party(
             calls::find(&mut *self.db.acquire().await?, call_id).await?,
             user_id,
@@ -63,15 +68,18 @@ impl CallService {
         let mut after = call.clone();
         loop {
             after = match steps::next_due_step(&after, &self.terms.limits) {
-                DueStep::Charge => self.bill_next_minute(&after, user_id).await?,
-                DueStep::End(cause) => {
+                DueSagaStep::Charge => self.bill_next_minute(&after, user_id).await?,
+                DueSagaStep::End(cause) => {
                     self.end_for_cause(call_id, cause).await;
                     return Err(CallError::NoSuchCall);
                 }
-                DueStep::EndRing | DueStep::Undo | DueStep::Settle | DueStep::Nothing => break,
+                DueSagaStep::EndRing
+                | DueSagaStep::Undo
+                | DueSagaStep::Settle
+                | DueSagaStep::Nothing => break,
             };
         }
-        Ok(BillingOutcome {
+        Ok(MinuteBillingOutcome {
             coins_deducted: after.coins_spent - call.coins_spent,
             remaining_coins: self.load_remaining_coins(&call, user_id).await,
             total_coins_spent: after.coins_spent,
@@ -84,7 +92,7 @@ impl CallService {
         self.apply_charges(std::slice::from_ref(call), &[charge])
             .await?;
         match charge {
-            ChargeOutcome::Insufficient {
+            MinuteChargeOutcome::Insufficient {
                 required_coins,
                 available_coins,
             } if asking_user_id == call.user_id => {
@@ -93,8 +101,8 @@ impl CallService {
                     available: available_coins,
                 });
             }
-            ChargeOutcome::Insufficient { .. } => return Err(CallError::CallerOutOfCoins),
-            ChargeOutcome::Paid { .. } | ChargeOutcome::Voided => {}
+            MinuteChargeOutcome::Insufficient { .. } => return Err(CallError::CallerOutOfCoins),
+            MinuteChargeOutcome::Paid { .. } | MinuteChargeOutcome::Voided => {}
         }
         // The sweeper may have recorded the minute first, or the call may have ended meanwhile.
         calls::find(&mut *self.db.acquire().await?, call.call_id)
@@ -147,7 +155,11 @@ impl CallService {
         }
     }
 
-    async fn apply_charges_best_effort(&self, billed: &[Call], charges: &[ChargeOutcome]) -> usize {
+    async fn apply_charges_best_effort(
+        &self,
+        billed: &[Call],
+        charges: &[MinuteChargeOutcome],
+    ) -> usize {
         match self
             .apply_charges(billed, charges)
             .await
@@ -170,14 +182,14 @@ impl CallService {
     async fn apply_charges(
         &self,
         billed: &[Call],
-        charges: &[ChargeOutcome],
+        charges: &[MinuteChargeOutcome],
     ) -> Result<usize, CallError> {
         let mut paid = Vec::new();
         let mut unpaid = Vec::new();
         for (call, charge) in billed.iter().zip(charges) {
             match steps::evaluate_next_charge(call, *charge) {
-                BillingDecision::Record(minute) => paid.push((call.call_id, minute)),
-                BillingDecision::End(cause) => unpaid.push((call.call_id, cause)),
+                MinuteBillingDecision::Record(minute) => paid.push((call.call_id, minute)),
+                MinuteBillingDecision::End(cause) => unpaid.push((call.call_id, cause)),
             }
         }
         let recorded = self.record_minutes(&paid).await;
@@ -209,7 +221,7 @@ impl CallService {
         &self,
         call: &Call,
         minute: i32,
-    ) -> Result<ChargeOutcome, Error> {
+    ) -> Result<MinuteChargeOutcome, Error> {
         self.steps
             .charge
             .submit(build_charge_request(call, minute))
@@ -218,7 +230,7 @@ impl CallService {
 
     /// Ends calls for the given causes, a bounded number at a time; returns how many ended
     /// now.
-    pub(super) async fn end_for_causes(&self, causes: Vec<(i64, EndCause)>) -> usize {
+    pub(super) async fn end_for_causes(&self, causes: Vec<(i64, CallEndCause)>) -> usize {
         sum_concurrently(causes, |(call_id, cause)| {
             self.end_for_cause(call_id, cause)
         })

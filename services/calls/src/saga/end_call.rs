@@ -3,12 +3,12 @@
 use talktime_kit::Error;
 
 use super::requests::{EndedCall, HangUpRequest};
-use super::steps::end::{EndOutcome, EndRequest};
+use super::steps::end::{CallEndOutcome, CallEndRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::domain::ending::EndedBy;
+use crate::domain::ending::EndingParty;
 use crate::domain::ringing::RingEndCause;
-use crate::domain::steps::EndCause;
+use crate::domain::steps::CallEndCause;
 use crate::metrics;
 use crate::service::CallService;
 use crate::store::calls;
@@ -23,7 +23,7 @@ impl CallService {
     /// [`CallError::NoSuchCall`] if there is no live or unsettled call, [`CallError::NotAParty`] if the
     /// user may not end it; otherwise the failure of the settlement, which the sweeper retries.
     pub async fn end_call(&self, end: &HangUpRequest) -> Result<EndedCall, CallError> {
-        let hang_up = || self.end_live_call(EndRequest::HangUp(end.clone()));
+        let hang_up = || self.end_live_call(CallEndRequest::HangUp(end.clone()));
         let ended = match hang_up().await? {
             Some(ended) => ended,
             None => match self.end_unstarted_call(end).await? {
@@ -50,7 +50,7 @@ impl CallService {
         let cause = RingEndCause::HungUp {
             user_id: end.user_id,
         };
-        let by = call.party_of(end.user_id).unwrap_or(EndedBy::Admin);
+        let by = call.party_of(end.user_id).unwrap_or(EndingParty::Admin);
         match call.phase {
             CallPhase::Ringing | CallPhase::Reserving | CallPhase::Connecting => {
                 if self.end_before_live(&call, cause).await?.is_some() {
@@ -77,10 +77,10 @@ impl CallService {
     /// end.
     pub(super) async fn end_live_call(
         &self,
-        request: EndRequest,
-    ) -> Result<Option<EndOutcome>, CallError> {
+        request: CallEndRequest,
+    ) -> Result<Option<CallEndOutcome>, CallError> {
         let ended = self.steps.end.submit(request).await??;
-        if let Some(EndOutcome { call, is_new: true }) = &ended {
+        if let Some(CallEndOutcome { call, is_new: true }) = &ended {
             if !call.figures_follow_settlement {
                 metrics::record_ended(call.status);
             }
@@ -91,12 +91,12 @@ impl CallService {
 
     /// Ends a live call for a cause other than a request and tries to settle it. If either fails, the
     /// sweeper retries. Returns how many calls ended now.
-    pub(super) async fn end_for_cause(&self, call_id: i64, cause: EndCause) -> usize {
+    pub(super) async fn end_for_cause(&self, call_id: i64, cause: CallEndCause) -> usize {
         let ended = self
-            .end_live_call(EndRequest::ByService(call_id, cause))
+            .end_live_call(CallEndRequest::ByService(call_id, cause))
             .await;
         match ended.map_err(Error::from) {
-            Ok(Some(EndOutcome { call, is_new: true })) => {
+            Ok(Some(CallEndOutcome { call, is_new: true })) => {
                 self.settle_best_effort(call).await;
                 1
             }

@@ -3,11 +3,11 @@
 use talktime_kit::Error;
 use talktime_kit::messaging::outbox;
 
-use super::requests::DeclineRequest;
+use super::requests::DeclineRingRequest;
 use super::steps::end_ring::{EndRingOutcome, EndRingRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::domain::ending::EndedBy;
+use crate::domain::ending::EndingParty;
 use crate::domain::ending::RingOutcome;
 use crate::domain::ringing::{self, RingEndCause};
 use crate::metrics;
@@ -21,7 +21,7 @@ impl CallService {
     /// # Errors
     ///
     /// [`CallError::NotTheListener`], or [`CallError::RingOver`] if the ring has ended otherwise.
-    pub async fn decline_call(&self, decline: DeclineRequest) -> Result<Call, CallError> {
+    pub async fn decline_call(&self, decline: DeclineRingRequest) -> Result<Call, CallError> {
         self.require_listener(decline.call_id, decline.user_id)
             .await?;
         let cause = RingEndCause::Declined(decline.reason);
@@ -45,7 +45,7 @@ impl CallService {
         let cause = RingEndCause::HungUp { user_id };
         let call = self.end_ring(call_id, cause).await?.call;
         match (call.outcome, call.ended_by) {
-            (Some(RingOutcome::Cancelled), Some(EndedBy::Caller)) => Ok(call),
+            (Some(RingOutcome::Cancelled), Some(EndingParty::Caller)) => Ok(call),
             _ => Err(ringing::ring_over(&call)),
         }
     }

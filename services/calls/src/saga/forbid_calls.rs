@@ -7,12 +7,12 @@
 
 use tracing::Instrument;
 
-use super::steps::end::{EndOutcome, EndRequest};
+use super::steps::end::{CallEndOutcome, CallEndRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::domain::ending::{EndReason, EndedBy};
+use crate::domain::ending::{CallEndReason, EndingParty};
 use crate::domain::ringing::RingEndCause;
-use crate::domain::steps::EndCause;
+use crate::domain::steps::CallEndCause;
 use crate::service::CallService;
 use crate::store::{barred_pairs, calls, deleted_users, live_parties};
 
@@ -43,12 +43,12 @@ impl CallService {
         self.bar_user(user_id, None).await?;
         match self.find_call_of(user_id).await? {
             Some(call) => {
-                let by = call.party_of(user_id).unwrap_or(EndedBy::Server);
-                let reason = EndReason::HungUp;
+                let by = call.party_of(user_id).unwrap_or(EndingParty::Server);
+                let reason = CallEndReason::HungUp;
                 self.end_forbidden_call(
                     &call,
                     RingEndCause::HungUp { user_id },
-                    EndCause::Forbidden { reason, by },
+                    CallEndCause::Forbidden { reason, by },
                 )
                 .await
             }
@@ -70,12 +70,12 @@ impl CallService {
         let planned = [(call.user_id, call.listener_id)];
         let checks = self.peers.check_calls(&planned).await?;
         if checks.iter().any(|check| check.blocked) {
-            let by = call.party_of(user_id).unwrap_or(EndedBy::Server);
-            let reason = EndReason::Blocked;
+            let by = call.party_of(user_id).unwrap_or(EndingParty::Server);
+            let reason = CallEndReason::Blocked;
             self.end_forbidden_call(
                 &call,
                 RingEndCause::Blocked { by },
-                EndCause::Forbidden { reason, by },
+                CallEndCause::Forbidden { reason, by },
             )
             .await?;
         }
@@ -100,13 +100,13 @@ impl CallService {
         &self,
         call: &Call,
         ring_cause: RingEndCause,
-        live_cause: EndCause,
+        live_cause: CallEndCause,
     ) -> Result<(), CallError> {
         let Some(live) = self.end_before_live(call, ring_cause).await? else {
             return Ok(());
         };
-        let request = EndRequest::ByService(live.call_id, live_cause);
-        if let Some(EndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
+        let request = CallEndRequest::ByService(live.call_id, live_cause);
+        if let Some(CallEndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
             let service = self.clone();
             let settle = async move {
                 service.settle_best_effort(call).await;

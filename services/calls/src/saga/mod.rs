@@ -49,7 +49,8 @@ mod sweep;
 mod undo_call;
 
 pub use requests::{
-    AcceptRequest, BILL_ROUTE, BillingOutcome, BillingRequest, DeclineRequest, EMERGENCY_END_ROUTE,
-    END_ROUTE, EndedCall, HangUpRequest, START_ROUTE, StartRequest, StartedCall,
+    AcceptRingRequest, BILL_ROUTE, CallStartRequest, DeclineRingRequest, EMERGENCY_END_ROUTE,
+    END_ROUTE, EndedCall, HangUpRequest, MinuteBillingOutcome, MinuteBillingRequest, START_ROUTE,
+    StartedCall,
 };
-pub use sweep::SweepOutcome;
+pub use sweep::SagaSweepOutcome;

@@ -48,13 +48,13 @@ impl BatchHandler for PresenceUpdateBatchHandler {
 
 /// Publishes the state of calls to presence and Redis, as far as both answer in time; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct PresenceNotifier {
+pub(crate) struct CallPresenceNotifier {
     updates: Batcher<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
     lifecycle: ProcessLifecycle,
 }
 
-impl PresenceNotifier {
+impl CallPresenceNotifier {
     pub(crate) fn start(parts: &CallServiceParts) -> Self {
         let peers = parts.peers.clone();
         let handler = PresenceUpdateBatchHandler { peers };

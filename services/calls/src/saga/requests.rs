@@ -6,8 +6,8 @@ use talktime_kit::idempotency;
 
 use crate::domain::billing::count_affordable_minutes;
 use crate::domain::call::{Call, CallMedia, CallStatus, CallType};
-use crate::domain::ending::EndReason;
-use crate::domain::ending::OutcomeReason;
+use crate::domain::ending::CallEndReason;
+use crate::domain::ending::RingOutcomeReason;
 
 /// Route to which the idempotency key of a start belongs.
 pub const START_ROUTE: &str = "POST /calls/start";
@@ -17,7 +17,7 @@ const WAIT_MINUTES_DEFAULT: i32 = 10;
 
 /// A request to start a call.
 #[derive(Clone, Debug)]
-pub struct StartRequest {
+pub struct CallStartRequest {
     pub caller_id: i64,
     pub listener_id: i64,
     pub call_type: CallType,
@@ -30,7 +30,7 @@ pub struct StartRequest {
     pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
-impl StartRequest {
+impl CallStartRequest {
     /// The request that began the ring of a call.
     pub(crate) fn of_ring(call: &Call) -> Self {
         Self {
@@ -65,7 +65,7 @@ pub struct StartedCall {
 
 impl StartedCall {
     /// The answer about a live call, whose first minute is paid.
-    pub(crate) fn new(call: &Call, start: &StartRequest, remaining_coins: i64) -> Self {
+    pub(crate) fn new(call: &Call, start: &CallStartRequest, remaining_coins: i64) -> Self {
         let unpaid = Self::unpaid(call, start, remaining_coins);
         Self {
             minutes_affordable: 1 + unpaid.minutes_affordable,
@@ -75,7 +75,7 @@ impl StartedCall {
     }
 
     /// The answer about a call that rings, of which nothing is paid.
-    pub(crate) fn unpaid(call: &Call, start: &StartRequest, remaining_coins: i64) -> Self {
+    pub(crate) fn unpaid(call: &Call, start: &CallStartRequest, remaining_coins: i64) -> Self {
         let estimated_minutes = i64::from(start.estimated_minutes.unwrap_or(1));
         Self {
             call_id: call.call_id,
@@ -89,7 +89,7 @@ impl StartedCall {
 
     /// Expected duration in minutes, as others see it. It follows the estimate of the caller and not their
     /// balance, which is private, but it never exceeds what they can pay.
-    pub(crate) fn wait_minutes(&self, start: &StartRequest) -> i32 {
+    pub(crate) fn wait_minutes(&self, start: &CallStartRequest) -> i32 {
         let affordable = i32::try_from(self.minutes_affordable).unwrap_or(i32::MAX);
         start
             .estimated_minutes
@@ -115,13 +115,13 @@ pub struct HangUpRequest {
     /// Time since the user asked first, if the call could not be ended then.
     pub waited: TimeDelta,
     /// Why it ends, unless an admin ends the call of others.
-    pub reason: EndReason,
+    pub reason: CallEndReason,
     pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
 /// A request of the listener to accept a ringing call.
 #[derive(Clone, Debug)]
-pub struct AcceptRequest {
+pub struct AcceptRingRequest {
     pub call_id: i64,
     pub user_id: i64,
     /// Session of the device.
@@ -130,11 +130,11 @@ pub struct AcceptRequest {
 
 /// A request of the listener to decline a ringing call.
 #[derive(Clone, Copy, Debug)]
-pub struct DeclineRequest {
+pub struct DeclineRingRequest {
     pub call_id: i64,
     pub user_id: i64,
     /// `declined`, `busy` or `later`.
-    pub reason: OutcomeReason,
+    pub reason: RingOutcomeReason,
 }
 
 /// The outcome of ending a call: the call is settled, or was a ring that cost nothing.
@@ -150,7 +150,7 @@ pub const BILL_ROUTE: &str = "POST /calls/bill-minute";
 
 /// A request of a client to bill the due minutes of a call now.
 #[derive(Clone, Debug)]
-pub struct BillingRequest {
+pub struct MinuteBillingRequest {
     pub call_id: i64,
     pub user_id: i64,
     pub idempotency: Option<idempotency::KeyedRequest>,
@@ -158,7 +158,7 @@ pub struct BillingRequest {
 
 /// The outcome of a billing request.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct BillingOutcome {
+pub struct MinuteBillingOutcome {
     /// Coins charged by this request; zero if nothing was due.
     pub coins_deducted: i64,
     /// Coins of the caller; only for the caller, and only if the wallet answers.

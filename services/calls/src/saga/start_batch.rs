@@ -12,11 +12,11 @@ use talktime_kit::batch::{self, BatchHandler, BatchItem};
 use talktime_kit::failpoint;
 use tokio_util::sync::CancellationToken;
 
-use super::presence_updates::PresenceNotifier;
-use super::requests::{StartRequest, StartedCall};
+use super::presence_updates::CallPresenceNotifier;
+use super::requests::{CallStartRequest, StartedCall};
 use super::steps::charge::ChargeBatchHandler;
 use super::steps::check::{CallParties, CheckBatchHandler, PlannedCall};
-use super::steps::go_live::{GoLiveBatchHandler, PaidStart};
+use super::steps::go_live::{GoLiveBatchHandler, PaidCallStart};
 use super::steps::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
 use crate::domain::CallError;
 use crate::domain::call::Call;
@@ -34,13 +34,13 @@ pub(crate) struct StartBatchHandler {
     pub(crate) reserve: ReserveBatchHandler,
     pub(crate) charge: ChargeBatchHandler,
     pub(crate) go_live: GoLiveBatchHandler,
-    pub(crate) presence: PresenceNotifier,
+    pub(crate) presence: CallPresenceNotifier,
 }
 
 /// A validated start at the prices of today.
 #[derive(Clone)]
-pub(crate) struct StartPlan {
-    pub(crate) start: StartRequest,
+pub(crate) struct CallStartPlan {
+    pub(crate) start: CallStartRequest,
     /// The row to write; the names are still empty.
     pub(crate) call: NewCall,
     /// Coins of the caller of a ring.
@@ -51,7 +51,7 @@ pub(crate) struct StartPlan {
     pub(crate) client_gone: CancellationToken,
 }
 
-impl StartPlan {
+impl CallStartPlan {
     /// Whether the client would not receive the answer if the call went live now.
     fn is_answer_lost(&self) -> bool {
         let answer_at = Instant::now() + ANSWER_TIME;
@@ -75,14 +75,17 @@ pub(crate) enum StartHalt {
     NeedsUndo { call: Box<Call>, error: CallError },
 }
 
-type StartResult<T> = Result<T, StartHalt>;
+type StartStepResult<T> = Result<T, StartHalt>;
 
 impl BatchHandler for StartBatchHandler {
-    type Task = StartPlan;
-    type Answer = StartResult<(Call, StartedCall)>;
+    type Task = CallStartPlan;
+    type Answer = StartStepResult<(Call, StartedCall)>;
     type Error = CallError;
 
-    async fn handle(&self, group: &[BatchItem<StartPlan>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn handle(
+        &self,
+        group: &[BatchItem<CallStartPlan>],
+    ) -> Result<Vec<Self::Answer>, CallError> {
         let planned = group.iter().map(Ok).collect();
         let checked = self.check(planned).await;
         let reserved = self.reserve(checked).await;
@@ -94,20 +97,20 @@ impl BatchHandler for StartBatchHandler {
 }
 
 /// A start that has passed the previous steps; `state` is the result of the last one.
-struct InProgress<'a, T> {
-    member: &'a BatchItem<StartPlan>,
+struct StartInProgress<'a, T> {
+    member: &'a BatchItem<CallStartPlan>,
     state: T,
 }
 
 /// All starts of a batch, in the order of their submission.
-type BatchState<'a, T> = Vec<StartResult<InProgress<'a, T>>>;
+type StartBatchState<'a, T> = Vec<StartStepResult<StartInProgress<'a, T>>>;
 
 impl StartBatchHandler {
     async fn check<'a>(
         &self,
-        planned: Vec<StartResult<&'a BatchItem<StartPlan>>>,
-    ) -> BatchState<'a, CallParties> {
-        let planned_call = |member: &&BatchItem<StartPlan>| {
+        planned: Vec<StartStepResult<&'a BatchItem<CallStartPlan>>>,
+    ) -> StartBatchState<'a, CallParties> {
+        let planned_call = |member: &&BatchItem<CallStartPlan>| {
             let call = &member.task.call;
             member.with_task(PlannedCall {
                 caller_id: call.user_id,
@@ -123,13 +126,16 @@ impl StartBatchHandler {
                 .map_err(CallError::from)
                 .flatten()
                 .map_err(StartHalt::Refused)?;
-            Ok(InProgress { member, state })
+            Ok(StartInProgress { member, state })
         })
         .await
     }
 
-    async fn reserve<'a>(&self, checked: BatchState<'a, CallParties>) -> BatchState<'a, Call> {
-        let request = |progress: &InProgress<CallParties>| {
+    async fn reserve<'a>(
+        &self,
+        checked: StartBatchState<'a, CallParties>,
+    ) -> StartBatchState<'a, Call> {
+        let request = |progress: &StartInProgress<CallParties>| {
             let plan = &progress.member.task;
             let parties = progress.state.clone();
             progress.member.with_task(ReservationRequest {
@@ -148,7 +154,7 @@ impl StartBatchHandler {
             checked,
             request,
             |progress, reserved| match reserved.flatten().map_err(StartHalt::Refused)? {
-                ReservationOutcome::Reserved(call) => Ok(InProgress {
+                ReservationOutcome::Reserved(call) => Ok(StartInProgress {
                     member: progress.member,
                     state: *call,
                 }),
@@ -163,20 +169,20 @@ impl StartBatchHandler {
 
     async fn charge<'a>(
         &self,
-        reserved: BatchState<'a, Call>,
-    ) -> BatchState<'a, (Call, PaidMinute)> {
-        let first_minute = |progress: &InProgress<Call>| {
+        reserved: StartBatchState<'a, Call>,
+    ) -> StartBatchState<'a, (Call, PaidMinute)> {
+        let first_minute = |progress: &StartInProgress<Call>| {
             progress
                 .member
                 .with_task(build_charge_request(&progress.state, 1))
         };
         run_step(&self.charge, reserved, first_minute, |progress, charge| {
-            let InProgress { member, state } = progress;
+            let StartInProgress { member, state } = progress;
             let charge = charge.map_err(CallError::from);
             let paid = charge.and_then(|charge| steps::evaluate_first_charge(&state, charge));
             match paid {
                 Ok(_) if member.task.is_answer_lost() => Err(needs_undo(&state, CallError::Undone)),
-                Ok(minute) => Ok(InProgress {
+                Ok(minute) => Ok(StartInProgress {
                     member,
                     state: (state, minute),
                 }),
@@ -190,11 +196,11 @@ impl StartBatchHandler {
     /// answer a round trip. If a call does not go live after all, its undo marks them as free again.
     async fn go_live(
         &self,
-        paid: BatchState<'_, (Call, PaidMinute)>,
-    ) -> Vec<StartResult<(Call, StartedCall)>> {
+        paid: StartBatchState<'_, (Call, PaidMinute)>,
+    ) -> Vec<StartStepResult<(Call, StartedCall)>> {
         let busy: Vec<(Call, Option<i32>)> = paid.iter().flatten().map(busy_call).collect();
-        let start = |progress: &InProgress<(Call, PaidMinute)>| {
-            progress.member.with_task(PaidStart {
+        let start = |progress: &StartInProgress<(Call, PaidMinute)>| {
+            progress.member.with_task(PaidCallStart {
                 call_id: progress.state.0.call_id,
                 start: progress.member.task.start.clone(),
                 minute: progress.state.1,
@@ -213,10 +219,10 @@ impl StartBatchHandler {
 /// and `next` decides by its answer whether the start proceeds or halts. Halted starts keep their place.
 async fn run_step<W: BatchHandler, S, T>(
     work: &W,
-    states: Vec<StartResult<S>>,
+    states: Vec<StartStepResult<S>>,
     task: impl Fn(&S) -> BatchItem<W::Task>,
-    next: impl Fn(S, Result<W::Answer, W::Error>) -> StartResult<T>,
-) -> Vec<StartResult<T>> {
+    next: impl Fn(S, Result<W::Answer, W::Error>) -> StartStepResult<T>,
+) -> Vec<StartStepResult<T>> {
     let members: Vec<BatchItem<W::Task>> = states.iter().flatten().map(task).collect();
     let mut answers = batch::execute_items(work, &members).await.into_iter();
     let mut next_states = Vec::with_capacity(states.len());
@@ -230,7 +236,7 @@ async fn run_step<W: BatchHandler, S, T>(
 }
 
 /// Returns the call with its expected duration in minutes, as others see it.
-fn busy_call(progress: &InProgress<'_, (Call, PaidMinute)>) -> (Call, Option<i32>) {
+fn busy_call(progress: &StartInProgress<'_, (Call, PaidMinute)>) -> (Call, Option<i32>) {
     let (call, minute) = &progress.state;
     let start = &progress.member.task.start;
     let started = StartedCall::new(call, start, minute.balance_coins);

@@ -6,8 +6,8 @@ use talktime_kit::{Error, grpc, idempotency};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::requests::{StartRequest, StartedCall};
-use super::start_batch::{StartHalt, StartPlan};
+use super::requests::{CallStartRequest, StartedCall};
+use super::start_batch::{CallStartPlan, StartHalt};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::india;
@@ -31,7 +31,7 @@ impl CallService {
     /// [`CallError::InsufficientCoins`] if the first minute cannot be paid, [`CallError::OnACall`] if a
     /// party is busy, [`CallError::IncomingCall`] if the listener rings the caller, [`CallError::Overloaded`] while minutes are billed late, [`CallError::Undone`] if the
     /// start did not complete in time; otherwise the reason why the two may not talk.
-    pub async fn start_call(&self, start: &StartRequest) -> Result<StartedCall, CallError> {
+    pub async fn start_call(&self, start: &CallStartRequest) -> Result<StartedCall, CallError> {
         validate_request(start)?;
         if let Some(request) = &start.idempotency
             && let Some(started) =
@@ -54,7 +54,7 @@ impl CallService {
         started.map_err(Error::internal)?
     }
 
-    async fn run_start_plan(&self, plan: StartPlan) -> Result<StartedCall, CallError> {
+    async fn run_start_plan(&self, plan: CallStartPlan) -> Result<StartedCall, CallError> {
         let start = plan.start.clone();
         match self.steps.start.submit(plan).await? {
             Ok((call, started)) => {
@@ -95,7 +95,7 @@ impl CallService {
     async fn undo_or_find_live(
         &self,
         call: &Call,
-        start: &StartRequest,
+        start: &CallStartRequest,
         error: &CallError,
     ) -> Option<StartedCall> {
         let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
@@ -112,7 +112,7 @@ impl CallService {
     }
 
     /// Returns why a ring found a party busy: the listener may be ringing the caller.
-    async fn explain_busy_party(&self, start: &StartRequest) -> Result<CallError, CallError> {
+    async fn explain_busy_party(&self, start: &CallStartRequest) -> Result<CallError, CallError> {
         let call = self.find_call_of(start.caller_id).await?;
         let incoming = call.filter(|call| {
             call.phase == CallPhase::Ringing
@@ -128,7 +128,10 @@ impl CallService {
 
     /// Returns how a call rings, and the coins of its caller, which must pay for the first minutes; `None` for
     /// a call that begins at once.
-    async fn plan_ring(&self, start: &StartRequest) -> Result<Option<(NewRing, i64)>, CallError> {
+    async fn plan_ring(
+        &self,
+        start: &CallStartRequest,
+    ) -> Result<Option<(NewRing, i64)>, CallError> {
         let terms = &self.terms.ringing;
         let media = terms.choose_media(start.ring, start.media)?;
         if !start.ring {
@@ -153,15 +156,15 @@ impl CallService {
 
     async fn plan_start(
         &self,
-        start: &StartRequest,
+        start: &CallStartRequest,
         client_gone: CancellationToken,
-    ) -> Result<StartPlan, CallError> {
+    ) -> Result<CallStartPlan, CallError> {
         let ring = self.plan_ring(start).await?;
         let key = start
             .idempotency
             .as_ref()
             .map(idempotency::KeyedRequest::key);
-        Ok(StartPlan {
+        Ok(CallStartPlan {
             start: start.clone(),
             call: NewCall {
                 user_id: start.caller_id,
@@ -184,7 +187,7 @@ impl CallService {
     }
 }
 
-fn validate_request(start: &StartRequest) -> Result<(), CallError> {
+fn validate_request(start: &CallStartRequest) -> Result<(), CallError> {
     if start.caller_id == start.listener_id {
         return Err(CallError::Oneself);
     }

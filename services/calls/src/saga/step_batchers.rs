@@ -4,33 +4,33 @@
 use talktime_kit::batch::Batcher;
 
 use super::batching::BATCH_LIMITS;
-use super::presence_updates::PresenceNotifier;
+use super::presence_updates::CallPresenceNotifier;
 use super::start_batch::StartBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
 use super::steps::check::CheckBatchHandler;
-use super::steps::end::EndBatchHandler;
+use super::steps::end::EndCallBatchHandler;
 use super::steps::end_ring::EndRingBatchHandler;
 use super::steps::go_live::GoLiveBatchHandler;
 use super::steps::reserve::ReserveBatchHandler;
 use super::steps::settle::SettleBatchHandler;
 use crate::service_parts::CallServiceParts;
-use crate::store::ring_limits::RingLimits;
+use crate::store::ring_limits::UnansweredRingLimits;
 
 /// One batcher for each shared step; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct StepBatchers {
+pub(crate) struct SagaStepBatchers {
     pub(crate) start: Batcher<StartBatchHandler>,
     /// Accepted rings go live by themselves, since their other steps were taken before.
     pub(crate) go_live: Batcher<GoLiveBatchHandler>,
-    pub(crate) end: Batcher<EndBatchHandler>,
+    pub(crate) end: Batcher<EndCallBatchHandler>,
     pub(crate) end_ring: Batcher<EndRingBatchHandler>,
     pub(crate) charge: Batcher<ChargeBatchHandler>,
     pub(crate) settle: Batcher<SettleBatchHandler>,
 }
 
-impl StepBatchers {
+impl SagaStepBatchers {
     /// Starts the batchers, which run until the last clone is dropped.
-    pub(crate) fn start(parts: &CallServiceParts, presence: &PresenceNotifier) -> Self {
+    pub(crate) fn start(parts: &CallServiceParts, presence: &CallPresenceNotifier) -> Self {
         let CallServiceParts {
             db,
             relay,
@@ -56,7 +56,7 @@ impl StepBatchers {
                 db: db.clone(),
                 relay: relay.clone(),
                 clock: clock.clone(),
-                ring_limits: RingLimits {
+                ring_limits: UnansweredRingLimits {
                     per_pair: terms.ringing.rings_per_pair,
                     per_caller: terms.ringing.rings_per_caller,
                     window_mins: terms.ringing.window_mins,
@@ -66,7 +66,7 @@ impl StepBatchers {
             go_live: go_live(),
             presence: presence.clone(),
         };
-        let end = EndBatchHandler {
+        let end = EndCallBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
             clock: clock.clone(),

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use super::bounds::{LEASE_SECS, sum_concurrently};
 use crate::domain::CallError;
 use crate::domain::call::Call;
-use crate::domain::steps::{self, DueStep};
+use crate::domain::steps::{self, DueSagaStep};
 use crate::metrics;
 use crate::service::CallService;
 use crate::store::calls;
@@ -18,7 +18,7 @@ const REQUESTED_BATCHES_MAX: usize = 200;
 
 /// The outcome of a sweep.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SweepOutcome {
+pub struct SagaSweepOutcome {
     /// Calls whose next step was due.
     pub due: usize,
     /// Live calls that ended.
@@ -31,7 +31,7 @@ pub struct SweepOutcome {
     pub rings_ended: usize,
 }
 
-impl SweepOutcome {
+impl SagaSweepOutcome {
     fn add_outcome(&mut self, other: Self) {
         self.due += other.due;
         self.ended += other.ended;
@@ -47,10 +47,10 @@ impl SweepOutcome {
 
 impl CallService {
     /// Ends silent calls and takes every due call one step further.
-    pub async fn sweep_all_due(&self) -> Result<SweepOutcome, CallError> {
-        let mut total = SweepOutcome {
+    pub async fn sweep_all_due(&self) -> Result<SagaSweepOutcome, CallError> {
+        let mut total = SagaSweepOutcome {
             ended: self.end_silent_calls_best_effort().await,
-            ..SweepOutcome::default()
+            ..SagaSweepOutcome::default()
         };
         for _ in 0..REQUESTED_BATCHES_MAX {
             let swept = self.sweep_batch().await?;
@@ -63,13 +63,13 @@ impl CallService {
     }
 
     /// Claims a batch of due calls and takes each one step further.
-    pub(crate) async fn sweep_batch(&self) -> Result<SweepOutcome, CallError> {
+    pub(crate) async fn sweep_batch(&self) -> Result<SagaSweepOutcome, CallError> {
         let mut tx = self.db.begin().await?;
         let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
         tx.commit().await?;
-        let mut swept = SweepOutcome {
+        let mut swept = SagaSweepOutcome {
             due: claimed.len(),
-            ..SweepOutcome::default()
+            ..SagaSweepOutcome::default()
         };
         let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =
             (vec![], vec![], vec![], vec![]);
@@ -78,12 +78,12 @@ impl CallService {
         self.backlog.record_lateness(late_by, swept.is_full_batch());
         for call in claimed {
             match steps::next_due_step(&call, &self.terms.limits) {
-                DueStep::End(cause) => to_end.push((call.call_id, cause)),
-                DueStep::Charge => to_bill.push(call),
-                DueStep::Settle => to_settle.push(call),
-                DueStep::Undo => to_undo.push(call),
-                DueStep::EndRing => rings_to_end.push(call.call_id),
-                DueStep::Nothing => {}
+                DueSagaStep::End(cause) => to_end.push((call.call_id, cause)),
+                DueSagaStep::Charge => to_bill.push(call),
+                DueSagaStep::Settle => to_settle.push(call),
+                DueSagaStep::Undo => to_undo.push(call),
+                DueSagaStep::EndRing => rings_to_end.push(call.call_id),
+                DueSagaStep::Nothing => {}
             }
         }
         swept.ended += self.end_for_causes(to_end).await;

@@ -13,7 +13,7 @@ const CALL_DAYS_MAX: i32 = 2;
 
 /// The badge of a listener on a day.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct DayBadge {
+pub struct ListenerDayBadge {
     pub listener_id: i64,
     /// Calendar day in India.
     pub date: NaiveDate,
@@ -44,7 +44,7 @@ pub async fn find_for_day(
     connection: &mut PgConnection,
     listener_id: i64,
     date: NaiveDate,
-) -> sqlx::Result<Option<DayBadge>> {
+) -> sqlx::Result<Option<ListenerDayBadge>> {
     sqlx::query_as(concat!(
         "SELECT ",
         badge_columns!(),
@@ -62,7 +62,7 @@ pub async fn list_between(
     listener_id: i64,
     first: NaiveDate,
     last: NaiveDate,
-) -> sqlx::Result<Vec<DayBadge>> {
+) -> sqlx::Result<Vec<ListenerDayBadge>> {
     sqlx::query_as(concat!(
         "SELECT ",
         badge_columns!(),
@@ -78,7 +78,7 @@ pub async fn list_between(
 
 /// Figures of a badge over a range of days.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct BadgeCount {
+pub struct BadgeRangeFigures {
     #[sqlx(try_from = "String")]
     pub badge: Badge,
     /// Number of times that it was assigned.
@@ -94,7 +94,7 @@ pub async fn count_by_badge(
     connection: &mut PgConnection,
     first: NaiveDate,
     last: NaiveDate,
-) -> sqlx::Result<Vec<BadgeCount>> {
+) -> sqlx::Result<Vec<BadgeRangeFigures>> {
     sqlx::query_as(
         "SELECT badge, count(*) AS count,
                 round(avg(audio_rate_per_minute) * 100)::bigint AS avg_audio_paise,

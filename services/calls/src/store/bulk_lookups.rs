@@ -5,7 +5,7 @@ use talktime_kit::db::PgConnection;
 
 /// Talk time of a listener.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct ListenerTotals {
+pub struct ListenerTalkTotals {
     pub listener_id: i64,
     /// Number of calls.
     pub call_count: i64,
@@ -35,7 +35,7 @@ pub async fn list_live(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx:
 pub async fn list_listener_totals(
     connection: &mut PgConnection,
     listener_ids: &[i64],
-) -> sqlx::Result<Vec<ListenerTotals>> {
+) -> sqlx::Result<Vec<ListenerTalkTotals>> {
     sqlx::query_as(
         "WITH talked AS (
              SELECT listener_id, count(*) AS call_count,

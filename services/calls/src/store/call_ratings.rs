@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
-use crate::domain::rating::{CallRating, RatedCall};
+use crate::domain::rating::{CallRating, RatableCall};
 
 /// Sums over the ratings of a listener.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct RatingTotals {
+pub struct ListenerRatingTotals {
     /// Stars of all ratings.
     pub stars_total: i64,
     /// Number of ratings.
@@ -20,7 +20,7 @@ pub struct RatingTotals {
 pub async fn lock_rated_call(
     tx: &mut PgConnection,
     call_id: i64,
-) -> sqlx::Result<Option<RatedCall>> {
+) -> sqlx::Result<Option<RatableCall>> {
     sqlx::query_as(
         "SELECT user_id, listener_id, status, end_time, listener_username = '' AS is_listener_gone
          FROM calls.call_records WHERE call_id = $1 AND start_time IS NOT NULL FOR SHARE",
@@ -57,7 +57,7 @@ pub async fn add_stars(
     tx: &mut PgConnection,
     listener_id: i64,
     stars: i16,
-) -> sqlx::Result<RatingTotals> {
+) -> sqlx::Result<ListenerRatingTotals> {
     sqlx::query_as(
         "INSERT INTO calls.listener_ratings AS sum (listener_id, stars_total, ratings_total)
          VALUES ($1, $2, 1)

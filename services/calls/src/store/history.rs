@@ -6,11 +6,11 @@ use talktime_kit::db::PgConnection;
 
 use crate::domain::badge::Badge;
 use crate::domain::call::{CallStatus, CallType};
-use crate::domain::ending::{EndReason, EndedBy};
+use crate::domain::ending::{CallEndReason, EndingParty};
 
 /// A call of the history.
 #[derive(Clone, Debug, FromRow)]
-pub struct PastCall {
+pub struct CallHistoryEntry {
     pub call_id: i64,
     pub user_id: i64,
     pub listener_id: i64,
@@ -47,9 +47,9 @@ pub struct PastCall {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// Why the call ended, once its figures are certain.
-    pub end_reason: Option<EndReason>,
+    pub end_reason: Option<CallEndReason>,
     /// The party that ended it.
-    pub ended_by: Option<EndedBy>,
+    pub ended_by: Option<EndingParty>,
 }
 
 macro_rules! past_call_columns {
@@ -64,7 +64,7 @@ macro_rules! past_call_columns {
 
 /// Filter for the calls of a user.
 #[derive(Clone, Copy, Debug)]
-pub struct HistoryFilter {
+pub struct CallHistoryFilter {
     pub user_id: i64,
     pub call_type: Option<CallType>,
     pub status: Option<CallStatus>,
@@ -74,10 +74,10 @@ pub struct HistoryFilter {
 /// than the page reaches. No call is on both sides, since nobody calls themselves.
 pub async fn list_page(
     connection: &mut PgConnection,
-    filter: HistoryFilter,
+    filter: CallHistoryFilter,
     limit: i64,
     offset: i64,
-) -> sqlx::Result<Vec<PastCall>> {
+) -> sqlx::Result<Vec<CallHistoryEntry>> {
     sqlx::query_as(concat!(
         "SELECT ",
         past_call_columns!(),
@@ -102,7 +102,7 @@ pub async fn list_page(
 
 /// Totals over the calls of a user.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct CallTotals {
+pub struct UserCallTotals {
     /// Calls made and taken.
     pub total_calls: i64,
     /// Calls made as caller.
@@ -126,8 +126,8 @@ pub struct CallTotals {
 /// Loads the totals over all calls that match.
 pub async fn load_totals(
     connection: &mut PgConnection,
-    filter: HistoryFilter,
-) -> sqlx::Result<CallTotals> {
+    filter: CallHistoryFilter,
+) -> sqlx::Result<UserCallTotals> {
     sqlx::query_as(
         "SELECT count(*) AS total_calls,
                 count(*) FILTER (WHERE user_id = $1) AS calls_made,
@@ -155,7 +155,7 @@ pub async fn load_totals(
 
 /// Totals of a month.
 #[derive(Clone, Debug, FromRow)]
-pub struct MonthlyTotals {
+pub struct MonthlyCallTotals {
     /// Month as `2026-11`.
     pub month: String,
     /// Calls made and taken.
@@ -172,7 +172,7 @@ pub async fn load_monthly_totals(
     connection: &mut PgConnection,
     user_id: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<MonthlyTotals>> {
+) -> sqlx::Result<Vec<MonthlyCallTotals>> {
     sqlx::query_as(
         "SELECT to_char(month, 'YYYY-MM') AS month, count(call_id) AS calls_count,
                 COALESCE(sum(coins_spent) FILTER (WHERE user_id = $1), 0)::bigint AS coins_spent,
@@ -215,7 +215,7 @@ pub async fn count_this_week(
 pub async fn find_call(
     connection: &mut PgConnection,
     call_id: i64,
-) -> sqlx::Result<Option<PastCall>> {
+) -> sqlx::Result<Option<CallHistoryEntry>> {
     sqlx::query_as(concat!(
         "SELECT ",
         past_call_columns!(),

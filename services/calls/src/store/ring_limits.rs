@@ -4,7 +4,7 @@ use talktime_kit::db::{PgConnection, column};
 
 /// Numbers of unanswered rings within a window after which a caller has to wait.
 #[derive(Clone, Copy, Debug)]
-pub struct RingLimits {
+pub struct UnansweredRingLimits {
     /// Rings of a caller for the same listener.
     pub per_pair: i64,
     /// Rings of a caller for anybody.
@@ -19,7 +19,7 @@ pub struct RingLimits {
 pub async fn load_waiting_secs(
     tx: &mut PgConnection,
     planned: &[(i64, i64)],
-    limits: RingLimits,
+    limits: UnansweredRingLimits,
 ) -> sqlx::Result<Vec<Option<i64>>> {
     sqlx::query_scalar(
         "SELECT ceil(extract(epoch FROM GREATEST(of_caller.created_at, of_pair.created_at)

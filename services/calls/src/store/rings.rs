@@ -8,7 +8,7 @@ use talktime_kit::db::{PgConnection, column};
 
 use super::call_columns::call_columns;
 use crate::domain::call::{Call, CallType};
-use crate::domain::ending::{OutcomeReason, RingOutcome};
+use crate::domain::ending::{RingOutcome, RingOutcomeReason};
 use crate::domain::ringing::RingEnding;
 
 /// Records that a device of the listener rings; `None` if one did before or the call does not ring any more.
@@ -116,7 +116,7 @@ pub struct UnansweredCall {
     pub call_type: CallType,
     pub is_incoming: bool,
     pub outcome: RingOutcome,
-    pub outcome_reason: OutcomeReason,
+    pub outcome_reason: RingOutcomeReason,
     pub rung_at: DateTime<Utc>,
     pub rung_seconds: i64,
 }

@@ -5,10 +5,10 @@ use fastrand::Rng;
 
 use talktime_calls::SCHEMA;
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase, CallStatus, CallType};
-use talktime_calls::domain::ending::{EndReason, EndedBy};
-use talktime_calls::domain::limits::SagaLimits;
-use talktime_calls::domain::ringing::{self, AcceptDecision, RingEndCause};
-use talktime_calls::domain::steps::{self, ChargeOutcome, EndCause};
+use talktime_calls::domain::ending::{CallEndReason, EndingParty};
+use talktime_calls::domain::limits::SagaTimeLimits;
+use talktime_calls::domain::ringing::{self, AcceptRingDecision, RingEndCause};
+use talktime_calls::domain::steps::{self, CallEndCause, MinuteChargeOutcome};
 use talktime_calls::store::calls::{self, CallReceipt};
 use talktime_calls::store::reservations::{self, NewCall, NewRing};
 use talktime_calls::store::{deleted_users, live_parties, rings};
@@ -21,7 +21,7 @@ use crate::ring_model::{CONNECT_SECS, new_ring};
 const STEPS: usize = 6_000;
 const PEOPLE: i64 = 5;
 pub(crate) const LEASE_SECS: f64 = 8.0;
-const LIMITS: SagaLimits = SagaLimits {
+const LIMITS: SagaTimeLimits = SagaTimeLimits {
     unpaid_grace: TimeDelta::seconds(5),
     cancel_grace: TimeDelta::seconds(4),
     silence_max: TimeDelta::seconds(60),
@@ -122,8 +122,9 @@ impl ModelAndDatabase {
             return;
         };
         let balance_coins = self.rng.i64(0..50);
-        let minute = steps::evaluate_first_charge(&call, ChargeOutcome::Paid { balance_coins })
-            .expect("paid");
+        let minute =
+            steps::evaluate_first_charge(&call, MinuteChargeOutcome::Paid { balance_coins })
+                .expect("paid");
         let live = calls::go_live(tx, &[(call_id, minute)]).await;
         let live = live.expect("asked").pop();
         assert_eq!(
@@ -163,7 +164,10 @@ impl ModelAndDatabase {
         let Some(call) = self.model.find(now, call_id) else {
             return;
         };
-        if !matches!(ringing::evaluate_accept(&call, "s"), AcceptDecision::Accept) {
+        if !matches!(
+            ringing::evaluate_accept(&call, "s"),
+            AcceptRingDecision::Accept
+        ) {
             return;
         }
         let accepted = rings::begin_accept(tx, call_id, "s", LEASE_SECS).await;
@@ -215,8 +219,8 @@ impl ModelAndDatabase {
             return;
         };
         let balance_coins = self.rng.i64(0..50);
-        let steps::BillingDecision::Record(mut minute) =
-            steps::evaluate_next_charge(&call, ChargeOutcome::Paid { balance_coins })
+        let steps::MinuteBillingDecision::Record(mut minute) =
+            steps::evaluate_next_charge(&call, MinuteChargeOutcome::Paid { balance_coins })
         else {
             unreachable!("a paid minute is recorded");
         };
@@ -241,13 +245,13 @@ impl ModelAndDatabase {
             comparable_text(locked.clone()),
             comparable_text(self.model.find(now, call_id))
         );
-        let cause = EndCause::HangUp {
+        let cause = CallEndCause::HangUp {
             status: CallStatus::Cancelled,
-            reason: EndReason::HungUp,
+            reason: CallEndReason::HungUp,
             by: if self.rng.bool() {
-                EndedBy::Caller
+                EndingParty::Caller
             } else {
-                EndedBy::Listener
+                EndingParty::Listener
             },
         };
         let live = locked.filter(|call| call.phase == CallPhase::Active);

@@ -5,9 +5,9 @@ use futures::future::join_all;
 use sqlx::PgPool;
 use talktime_calls::SCHEMA;
 use talktime_calls::badges::BadgeService;
-use talktime_calls::config::Config;
+use talktime_calls::config::CallsConfig;
 use talktime_calls::domain::badge::Badge;
-use talktime_calls::store::badges::{self, DayBadge};
+use talktime_calls::store::badges::{self, ListenerDayBadge};
 use talktime_calls::store::history;
 use talktime_kit::Clock;
 use talktime_kit::testing::TestDatabase;
@@ -70,7 +70,7 @@ fn badges_at(database: &TestDatabase, now: &str) -> BadgeService {
     let config = serde_json::json!({
         "peers": {"profile": "", "presence": "", "wallet": ""}, "redis": {"url": ""},
     });
-    let config: Config = serde_json::from_value(config).expect("settings");
+    let config: CallsConfig = serde_json::from_value(config).expect("settings");
     BadgeService::new(
         database.app.clone(),
         Clock::manual(at(now)),
@@ -106,7 +106,7 @@ async fn insert_ended_call_as(
     .expect("inserted");
 }
 
-async fn load_badges(database: &TestDatabase, date: NaiveDate) -> Vec<Option<DayBadge>> {
+async fn load_badges(database: &TestDatabase, date: NaiveDate) -> Vec<Option<ListenerDayBadge>> {
     let mut connection = database.connect().await;
     let mut given = Vec::new();
     for listener_id in LISTENERS {

@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallStatus};
-use talktime_calls::domain::ending::{EndReason, EndedBy};
-use talktime_calls::domain::limits::SagaLimits;
-use talktime_calls::domain::steps::{self, BillingDecision, CallEnding, ChargeOutcome, EndCause};
+use talktime_calls::domain::ending::{CallEndReason, EndingParty};
+use talktime_calls::domain::limits::SagaTimeLimits;
+use talktime_calls::domain::steps::{
+    self, CallEndCause, CallEnding, MinuteBillingDecision, MinuteChargeOutcome,
+};
 
 use crate::model::{MINUTE_SECS, ModelRows};
 
 const LEASE_SECS: f64 = 8.0;
-const LIMITS: SagaLimits = SagaLimits {
+const LIMITS: SagaTimeLimits = SagaTimeLimits {
     unpaid_grace: TimeDelta::seconds(30),
     cancel_grace: TimeDelta::zero(),
     silence_max: TimeDelta::seconds(900),
@@ -17,12 +19,12 @@ const LIMITS: SagaLimits = SagaLimits {
     connect: TimeDelta::seconds(10),
     caller_silence_max: TimeDelta::seconds(60),
 };
-const HANG_UP: EndCause = EndCause::HangUp {
+const HANG_UP: CallEndCause = CallEndCause::HangUp {
     status: CallStatus::Completed,
-    reason: EndReason::HungUp,
-    by: EndedBy::Caller,
+    reason: CallEndReason::HungUp,
+    by: EndingParty::Caller,
 };
-const PAID: ChargeOutcome = ChargeOutcome::Paid {
+const PAID: MinuteChargeOutcome = MinuteChargeOutcome::Paid {
     balance_coins: 1_000,
 };
 
@@ -40,7 +42,7 @@ fn call_with_paid_minutes(minutes: i32) -> Call {
         .activate(started_at(), reserved.call_id, first)
         .expect("it goes live");
     for _ in 1..minutes {
-        let BillingDecision::Record(minute) = steps::evaluate_next_charge(&call, PAID) else {
+        let MinuteBillingDecision::Record(minute) = steps::evaluate_next_charge(&call, PAID) else {
             panic!("the minute is paid");
         };
         let paid_until = call.paid_until().expect("live");

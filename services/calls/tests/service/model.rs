@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::badge::Badge;
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase, CallStatus, CallType};
-use talktime_calls::domain::ending::{EndReason, EndedBy};
+use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::ringing::RingEnding;
 use talktime_calls::domain::steps::{CallEnding, PaidMinute};
 use talktime_calls::store::calls::CallReceipt;
@@ -261,8 +261,8 @@ impl ModelRows {
         call.listener_paise_earned = receipt.listener_paise_earned;
         if call.duration_minutes > Some(receipt.minutes) {
             call.status = CallStatus::Dropped;
-            call.end_reason = Some(EndReason::CoinsEmpty);
-            call.ended_by = Some(EndedBy::Server);
+            call.end_reason = Some(CallEndReason::CoinsEmpty);
+            call.ended_by = Some(EndingParty::Server);
             call.duration_seconds = Some(i64::from(receipt.minutes * call.minute_secs));
             row.end_time = call.end_of_minute(receipt.minutes);
         }

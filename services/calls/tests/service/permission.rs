@@ -1,7 +1,7 @@
 //! The statement that turns calls live, for people who may talk and people who may not.
 
 use talktime_calls::SCHEMA;
-use talktime_calls::domain::steps::{self, ChargeOutcome};
+use talktime_calls::domain::steps::{self, MinuteChargeOutcome};
 use talktime_calls::store::{barred_pairs, calls, deleted_users, reservations};
 use talktime_kit::testing::TestDatabase;
 
@@ -44,7 +44,7 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
         barred_pairs::unbar_pair(&mut tx, [3, 4])
             .await
             .expect("lifted");
-        let charge = ChargeOutcome::Paid { balance_coins: 0 };
+        let charge = MinuteChargeOutcome::Paid { balance_coins: 0 };
         let minute = steps::evaluate_first_charge(&call, charge).expect("paid");
         let live = calls::go_live(&mut tx, &[(call.call_id, minute)]).await;
         assert_eq!(

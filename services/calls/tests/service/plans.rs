@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use sqlx::PgPool;
 use talktime_calls::SCHEMA;
-use talktime_calls::store::history::{self, HistoryFilter};
+use talktime_calls::store::history::{self, CallHistoryFilter};
 use talktime_calls::store::{badges, calls};
 use talktime_kit::Clock;
 use talktime_kit::db::{DatabasePool, PgConnection};
@@ -94,7 +94,7 @@ async fn history_queries_read_only_by_index() {
     fill(&database.superuser).await;
     let db = &database.app;
     let now = Clock::System.now();
-    let history_filter = HistoryFilter {
+    let history_filter = CallHistoryFilter {
         user_id: USER_ID,
         call_type: None,
         status: None,

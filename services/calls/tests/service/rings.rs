@@ -2,8 +2,8 @@
 
 use sqlx::PgPool;
 use talktime_calls::SCHEMA;
-use talktime_calls::store::bulk_lookups::{self, ListenerTotals};
-use talktime_calls::store::ring_limits::{self, RingLimits};
+use talktime_calls::store::bulk_lookups::{self, ListenerTalkTotals};
+use talktime_calls::store::ring_limits::{self, UnansweredRingLimits};
 use talktime_calls::store::rings::{self, RingDirection};
 use talktime_calls::store::{answer_rates, seen_unanswered, unanswered_streaks};
 use talktime_kit::db::{DatabasePool, PgConnection};
@@ -11,7 +11,7 @@ use talktime_kit::testing::TestDatabase;
 
 const CALLER: i64 = 1;
 const LISTENER: i64 = 2;
-const LIMITS: RingLimits = RingLimits {
+const LIMITS: UnansweredRingLimits = UnansweredRingLimits {
     per_pair: 2,
     per_caller: 3,
     window_mins: 10,
@@ -215,7 +215,7 @@ async fn an_answer_rate_counts_the_rings_that_a_listener_could_answer() {
             .expect("counted");
     }
     let totals = bulk_lookups::list_listener_totals(&mut tx, &[LISTENER, 3, 4]).await;
-    let rated = ListenerTotals {
+    let rated = ListenerTalkTotals {
         listener_id: LISTENER,
         call_count: 0,
         total_call_secs: 0,

@@ -4,7 +4,7 @@ use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_proto::wallet::v1::ChargeRequest;
 
-use crate::domain::steps::ChargeOutcome;
+use crate::domain::steps::MinuteChargeOutcome;
 use crate::peers::PeerClients;
 use crate::saga::batching::{attach_traceparents, with_peer_deadline};
 
@@ -15,13 +15,13 @@ pub(crate) struct ChargeBatchHandler {
 
 impl BatchHandler for ChargeBatchHandler {
     type Task = ChargeRequest;
-    type Answer = ChargeOutcome;
+    type Answer = MinuteChargeOutcome;
     type Error = Error;
 
     async fn handle(
         &self,
         group: &[BatchItem<ChargeRequest>],
-    ) -> Result<Vec<ChargeOutcome>, Error> {
+    ) -> Result<Vec<MinuteChargeOutcome>, Error> {
         let charges = attach_traceparents(group, |charge, traceparent| ChargeRequest {
             traceparent,
             ..charge

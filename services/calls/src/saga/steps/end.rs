@@ -10,9 +10,9 @@ use talktime_kit::{Clock, failpoint};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
-use crate::domain::ending::{EndReason, EndedBy};
-use crate::domain::limits::SagaLimits;
-use crate::domain::steps::{self, EndCause};
+use crate::domain::ending::{CallEndReason, EndingParty};
+use crate::domain::limits::SagaTimeLimits;
+use crate::domain::steps::{self, CallEndCause};
 use crate::events;
 use crate::saga::batching::index_by_id;
 use crate::saga::bounds::LEASE_SECS;
@@ -20,24 +20,24 @@ use crate::saga::requests::HangUpRequest;
 use crate::store::calls;
 
 /// Ends a batch of calls in one transaction.
-pub(crate) struct EndBatchHandler {
+pub(crate) struct EndCallBatchHandler {
     pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
-    pub(crate) limits: SagaLimits,
+    pub(crate) limits: SagaTimeLimits,
     pub(crate) paise_per_coin: i64,
 }
 
 /// A request to end a call, by a user or by the service.
 #[derive(Clone, Debug)]
-pub(crate) enum EndRequest {
+pub(crate) enum CallEndRequest {
     /// A user hangs up.
     HangUp(HangUpRequest),
     /// The service ends the call for this cause.
-    ByService(i64, EndCause),
+    ByService(i64, CallEndCause),
 }
 
-impl EndRequest {
+impl CallEndRequest {
     fn call_id(&self) -> i64 {
         match self {
             Self::HangUp(end) => end.call_id,
@@ -52,14 +52,14 @@ impl EndRequest {
         }
     }
 
-    fn cause(&self, call: &Call) -> EndCause {
+    fn cause(&self, call: &Call) -> CallEndCause {
         match self {
             Self::HangUp(end) => {
                 let party = call.party_of(end.user_id);
-                EndCause::HangUp {
+                CallEndCause::HangUp {
                     status: end.status,
-                    reason: party.map_or(EndReason::Admin, |_| end.reason),
-                    by: party.unwrap_or(EndedBy::Admin),
+                    reason: party.map_or(CallEndReason::Admin, |_| end.reason),
+                    by: party.unwrap_or(EndingParty::Admin),
                 }
             }
             Self::ByService(_, cause) => *cause,
@@ -105,9 +105,9 @@ impl EndRequest {
 
 /// The decision about one request of a batch.
 #[derive(Clone, Copy)]
-enum EndDecision {
+enum CallEndDecision {
     /// The call ends now.
-    End(steps::CallEnding, EndCause),
+    End(steps::CallEnding, CallEndCause),
     /// The call ended before, possibly by an earlier request of this batch.
     AlreadyEnded,
     /// The call goes on, was settled before, or never went live.
@@ -118,22 +118,22 @@ enum EndDecision {
 
 /// A call that has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct EndOutcome {
+pub(crate) struct CallEndOutcome {
     /// The call in `settling`, or in `settled` for a repeated request.
     pub(crate) call: Call,
     /// Whether this request ended it.
     pub(crate) is_new: bool,
 }
 
-impl BatchHandler for EndBatchHandler {
-    type Task = EndRequest;
+impl BatchHandler for EndCallBatchHandler {
+    type Task = CallEndRequest;
     /// `None` if there is nothing to end.
-    type Answer = Result<Option<EndOutcome>, CallError>;
+    type Answer = Result<Option<CallEndOutcome>, CallError>;
     type Error = CallError;
 
     async fn handle(
         &self,
-        group: &[BatchItem<EndRequest>],
+        group: &[BatchItem<CallEndRequest>],
     ) -> Result<Vec<Self::Answer>, CallError> {
         let call_ids: Vec<i64> = group.iter().map(|member| member.task.call_id()).collect();
         let mut tx = self.db.begin().await?;
@@ -151,9 +151,9 @@ impl BatchHandler for EndBatchHandler {
                     self.decide_end(&mut tx, request, call, ended_earlier_in_batch)
                         .await?
                 }
-                None => EndDecision::Nothing,
+                None => CallEndDecision::Nothing,
             };
-            if let EndDecision::End(ending, _) = decision {
+            if let CallEndDecision::End(ending, _) = decision {
                 endings.push((request.call_id(), ending));
             }
             decisions.push(decision);
@@ -176,37 +176,37 @@ impl BatchHandler for EndBatchHandler {
     }
 }
 
-impl EndBatchHandler {
+impl EndCallBatchHandler {
     /// Decides about one request. `ended_earlier_in_batch` states that an earlier request of this batch
     /// ends the call, which the row does not show yet.
     async fn decide_end(
         &self,
         tx: &mut PgConnection,
-        request: &EndRequest,
+        request: &CallEndRequest,
         call: &Call,
         ended_earlier_in_batch: bool,
-    ) -> Result<EndDecision, CallError> {
+    ) -> Result<CallEndDecision, CallError> {
         if !request.is_allowed(call) {
-            return Ok(EndDecision::NotAParty);
+            return Ok(CallEndDecision::NotAParty);
         }
         let decision = match call.phase {
             CallPhase::Active if !ended_earlier_in_batch => {
                 let cause = request.cause(call);
                 match steps::resolve_end(&request.view_when_asked(call), cause, &self.limits) {
-                    Some(ending) => EndDecision::End(ending, cause),
-                    None => return Ok(EndDecision::Nothing),
+                    Some(ending) => CallEndDecision::End(ending, cause),
+                    None => return Ok(CallEndDecision::Nothing),
                 }
             }
-            CallPhase::Active | CallPhase::Settling => EndDecision::AlreadyEnded,
+            CallPhase::Active | CallPhase::Settling => CallEndDecision::AlreadyEnded,
             CallPhase::Settled if request.is_replay(tx).await? => {
-                return Ok(EndDecision::AlreadyEnded);
+                return Ok(CallEndDecision::AlreadyEnded);
             }
             CallPhase::Settled
             | CallPhase::Ringing
             | CallPhase::Reserving
             | CallPhase::Connecting
             | CallPhase::Undoing
-            | CallPhase::Unanswered => return Ok(EndDecision::Nothing),
+            | CallPhase::Unanswered => return Ok(CallEndDecision::Nothing),
         };
         request.record_replay(tx).await?;
         Ok(decision)
@@ -214,14 +214,14 @@ impl EndBatchHandler {
 }
 
 fn build_end_events(
-    group: &[BatchItem<EndRequest>],
-    decisions: &[EndDecision],
+    group: &[BatchItem<CallEndRequest>],
+    decisions: &[CallEndDecision],
     calls: &HashMap<i64, Call>,
 ) -> Vec<outbox::TracedEvent> {
     let decided = group.iter().zip(decisions);
     decided
         .filter_map(|(member, decision)| {
-            let EndDecision::End(_, cause) = decision else {
+            let CallEndDecision::End(_, cause) = decision else {
                 return None;
             };
             let call = calls.get(&member.task.call_id())?;
@@ -232,16 +232,16 @@ fn build_end_events(
 }
 
 fn end_outcome(
-    decision: EndDecision,
+    decision: CallEndDecision,
     call: Option<&Call>,
-) -> Result<Option<EndOutcome>, CallError> {
+) -> Result<Option<CallEndOutcome>, CallError> {
     let is_new = match decision {
-        EndDecision::End(..) => true,
-        EndDecision::AlreadyEnded => false,
-        EndDecision::Nothing => return Ok(None),
-        EndDecision::NotAParty => return Err(CallError::NotAParty),
+        CallEndDecision::End(..) => true,
+        CallEndDecision::AlreadyEnded => false,
+        CallEndDecision::Nothing => return Ok(None),
+        CallEndDecision::NotAParty => return Err(CallError::NotAParty),
     };
-    Ok(call.map(|call| EndOutcome {
+    Ok(call.map(|call| CallEndOutcome {
         call: call.clone(),
         is_new,
     }))

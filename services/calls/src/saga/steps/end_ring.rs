@@ -10,7 +10,7 @@ use talktime_kit::db::PgConnection;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::ending::RingOutcome;
-use crate::domain::limits::SagaLimits;
+use crate::domain::limits::SagaTimeLimits;
 use crate::domain::ringing::{self, RingEndCause, RingEnding};
 use crate::ring_events;
 use crate::saga::batching::index_by_id;
@@ -21,7 +21,7 @@ pub(crate) struct EndRingBatchHandler {
     pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
-    pub(crate) limits: SagaLimits,
+    pub(crate) limits: SagaTimeLimits,
     /// Rings that a listener may let go by, one after another, before they take no more calls; zero: any
     /// number.
     pub(crate) auto_pause_after: i32,

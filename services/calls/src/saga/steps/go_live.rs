@@ -10,7 +10,7 @@ use crate::domain::call::Call;
 use crate::domain::steps::PaidMinute;
 use crate::events;
 use crate::saga::batching::index_by_id;
-use crate::saga::requests::{StartRequest, StartedCall};
+use crate::saga::requests::{CallStartRequest, StartedCall};
 use crate::store::calls;
 
 /// Turns a batch of calls live in one transaction.
@@ -22,19 +22,22 @@ pub(crate) struct GoLiveBatchHandler {
 
 /// A start whose first minute is paid.
 #[derive(Clone)]
-pub(crate) struct PaidStart {
+pub(crate) struct PaidCallStart {
     pub(crate) call_id: i64,
-    pub(crate) start: StartRequest,
+    pub(crate) start: CallStartRequest,
     pub(crate) minute: PaidMinute,
 }
 
 impl BatchHandler for GoLiveBatchHandler {
-    type Task = PaidStart;
+    type Task = PaidCallStart;
     /// `None` if the call was undone meanwhile.
     type Answer = Option<(Call, StartedCall)>;
     type Error = CallError;
 
-    async fn handle(&self, group: &[BatchItem<PaidStart>]) -> Result<Vec<Self::Answer>, CallError> {
+    async fn handle(
+        &self,
+        group: &[BatchItem<PaidCallStart>],
+    ) -> Result<Vec<Self::Answer>, CallError> {
         let paid: Vec<(i64, PaidMinute)> = group
             .iter()
             .map(|member| (member.task.call_id, member.task.minute))
@@ -62,12 +65,12 @@ impl BatchHandler for GoLiveBatchHandler {
     }
 }
 
-type Answer = <GoLiveBatchHandler as BatchHandler>::Answer;
+type GoLiveAnswer = <GoLiveBatchHandler as BatchHandler>::Answer;
 
 /// Idempotency keys of the started calls, each with the answer to repeat for it.
 fn replayable_answers<'a>(
-    group: &'a [BatchItem<PaidStart>],
-    answers: &'a [Answer],
+    group: &'a [BatchItem<PaidCallStart>],
+    answers: &'a [GoLiveAnswer],
 ) -> Vec<(&'a idempotency::KeyedRequest, &'a StartedCall)> {
     let answered = group.iter().zip(answers);
     answered
@@ -79,8 +82,8 @@ fn replayable_answers<'a>(
 }
 
 fn build_start_events(
-    group: &[BatchItem<PaidStart>],
-    answers: &[Answer],
+    group: &[BatchItem<PaidCallStart>],
+    answers: &[GoLiveAnswer],
 ) -> Vec<outbox::TracedEvent> {
     let mut events = Vec::new();
     for (BatchItem { task, traceparent }, answer) in group.iter().zip(answers) {

@@ -10,10 +10,10 @@ use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::ring_events;
 use crate::saga::bounds::LEASE_SECS;
-use crate::saga::requests::{START_ROUTE, StartRequest, StartedCall};
+use crate::saga::requests::{CallStartRequest, START_ROUTE, StartedCall};
 use crate::saga::steps::check::CallParties;
 use crate::store::reservations::{self, NewCall};
-use crate::store::ring_limits::{self, RingLimits};
+use crate::store::ring_limits::{self, UnansweredRingLimits};
 use crate::store::{barred_pairs, deleted_users};
 
 /// Reserves a batch of new calls in one transaction.
@@ -21,14 +21,14 @@ pub(crate) struct ReserveBatchHandler {
     pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
-    pub(crate) ring_limits: RingLimits,
+    pub(crate) ring_limits: UnansweredRingLimits,
 }
 
 /// A new call and the request for it.
 #[derive(Clone)]
 pub(crate) struct ReservationRequest {
     pub(crate) call: NewCall,
-    pub(crate) start: StartRequest,
+    pub(crate) start: CallStartRequest,
     pub(crate) parties: CallParties,
     /// Coins of the caller of a ring.
     pub(crate) balance_coins: i64,
@@ -54,17 +54,17 @@ impl ReservationOutcome {
     }
 }
 
-type Answer = Result<ReservationOutcome, CallError>;
+type ReservationAnswer = Result<ReservationOutcome, CallError>;
 
 impl BatchHandler for ReserveBatchHandler {
     type Task = ReservationRequest;
-    type Answer = Answer;
+    type Answer = ReservationAnswer;
     type Error = CallError;
 
     async fn handle(
         &self,
         group: &[BatchItem<ReservationRequest>],
-    ) -> Result<Vec<Answer>, CallError> {
+    ) -> Result<Vec<ReservationAnswer>, CallError> {
         let requests: Vec<&BatchItem<ReservationRequest>> = group.iter().collect();
         let are_keyed = group
             .iter()
@@ -96,13 +96,13 @@ impl ReserveBatchHandler {
         &self,
         tx: &mut PgConnection,
         requests: &[&BatchItem<ReservationRequest>],
-    ) -> Result<Vec<Answer>, CallError> {
+    ) -> Result<Vec<ReservationAnswer>, CallError> {
         let keys: Vec<&idempotency::KeyedRequest> = requests
             .iter()
             .filter_map(|request| request.task.idempotency())
             .collect();
         let mut seen = idempotency::begin_all(tx, &keys).await?.into_iter();
-        let before: Vec<Option<Answer>> = requests
+        let before: Vec<Option<ReservationAnswer>> = requests
             .iter()
             .map(
                 |request| match request.task.idempotency().and_then(|_| seen.next()) {
@@ -149,7 +149,7 @@ impl ReserveBatchHandler {
         &self,
         tx: &mut PgConnection,
         requests: &[&BatchItem<ReservationRequest>],
-    ) -> Result<Vec<Answer>, CallError> {
+    ) -> Result<Vec<ReservationAnswer>, CallError> {
         let mut answers = self.refuse_frequent_rings(tx, requests).await?;
         let admitted = requests.iter().zip(&answers);
         let admitted = admitted.filter(|(_, refusal)| refusal.is_none());
@@ -178,7 +178,7 @@ impl ReserveBatchHandler {
         &self,
         tx: &mut PgConnection,
         requests: &[&BatchItem<ReservationRequest>],
-    ) -> Result<Vec<Option<Answer>>, CallError> {
+    ) -> Result<Vec<Option<ReservationAnswer>>, CallError> {
         let rings = requests.iter().map(|item| &item.task.call);
         let rings = rings.filter(|call| call.ring.is_some());
         let rings: Vec<(i64, i64)> = rings.map(|call| (call.user_id, call.listener_id)).collect();
@@ -203,7 +203,7 @@ fn missing_answer() -> CallError {
 async fn insert_calls(
     tx: &mut PgConnection,
     requests: &[&ReservationRequest],
-) -> Result<Vec<Answer>, CallError> {
+) -> Result<Vec<ReservationAnswer>, CallError> {
     let new: Vec<&NewCall> = requests.iter().map(|request| &request.call).collect();
     let reserved = match reservations::reserve(tx, &new, LEASE_SECS).await {
         Ok(reserved) => reserved,

@@ -1,7 +1,7 @@
 //! Devices of people who are rung: they ring, accept, decline, or do nothing.
 
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
-use talktime_calls::domain::ending::OutcomeReason;
+use talktime_calls::domain::ending::RingOutcomeReason;
 use talktime_calls::domain::ringing::RingEndCause;
 
 use super::people::request;
@@ -45,7 +45,7 @@ async fn handle_ring(world: SimulatedWorld, call: Call) {
     match runtime.between(0..8) {
         0 => {}
         1 => request(&world, move |world| async move {
-            let cause = RingEndCause::Declined(OutcomeReason::Busy);
+            let cause = RingEndCause::Declined(RingOutcomeReason::Busy);
             let _ = ringing_driver::end_ring(&world, call_id, cause).await;
         }),
         _ => accept(&world, &call).await,

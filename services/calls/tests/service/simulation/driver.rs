@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
-use talktime_calls::domain::ending::{EndReason, EndedBy};
+use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::ringing::{self, RingEndCause, RingEnding};
 use talktime_calls::domain::steps::{
-    self, BillingDecision, ChargeOutcome, DueStep, EndCause, SettlementStep,
+    self, CallEndCause, DueSagaStep, MinuteBillingDecision, MinuteChargeOutcome, SettlementStep,
 };
 use talktime_calls::store::calls::CallReceipt;
 
@@ -141,7 +141,7 @@ async fn void(
 pub(super) async fn end(
     world: &SimulatedWorld,
     call_id: i64,
-    cause: EndCause,
+    cause: CallEndCause,
 ) -> Result<(), UnknownOutcome> {
     let ended = world
         .transact(|rows, now| end_live(world, rows, now, call_id, cause))
@@ -157,7 +157,7 @@ fn end_live(
     rows: &mut ModelRows,
     now: DateTime<Utc>,
     call_id: i64,
-    cause: EndCause,
+    cause: CallEndCause,
 ) -> Option<Call> {
     let call = rows.find(now, call_id)?;
     if call.phase != CallPhase::Active {
@@ -166,7 +166,7 @@ fn end_live(
     let ending = steps::resolve_end(&call, cause, &world.limits)?;
     world.log_line(|| format!("ends {call_id}: {cause:?} -> {ending:?}"));
     checks::assert_not_in_the_future(world, call_id, ending.end_time);
-    if matches!(cause, EndCause::HangUp { .. })
+    if matches!(cause, CallEndCause::HangUp { .. })
         && let Some(talked) = world.talked_ms.borrow_mut().get_mut(&call_id)
     {
         talked.until_ms = Some(world.runtime.now_ms());
@@ -228,7 +228,7 @@ pub(super) async fn charge(
     world: &SimulatedWorld,
     call: &Call,
     minute: i32,
-) -> Result<ChargeOutcome, UnknownOutcome> {
+) -> Result<MinuteChargeOutcome, UnknownOutcome> {
     let ask = WalletRequest::Charge {
         call_id: call.call_id,
         minute,
@@ -265,23 +265,23 @@ pub(super) async fn claim(world: &SimulatedWorld) -> Result<Vec<Call>, UnknownOu
 /// Takes a call one step further.
 pub(super) async fn drive(world: &SimulatedWorld, call: Call) -> Result<(), UnknownOutcome> {
     match steps::next_due_step(&call, &world.limits) {
-        DueStep::EndRing => end_ring(world, call.call_id, RingEndCause::Expired)
+        DueSagaStep::EndRing => end_ring(world, call.call_id, RingEndCause::Expired)
             .await
             .map(|_| ()),
-        DueStep::Undo => undo(world, &call, ringing::abandoned_ending(&call))
+        DueSagaStep::Undo => undo(world, &call, ringing::abandoned_ending(&call))
             .await
             .map(|_| ()),
-        DueStep::Settle => settle(world, &call).await,
-        DueStep::End(cause) => end(world, call.call_id, cause).await,
-        DueStep::Charge => bill(world, &call).await,
-        DueStep::Nothing => Ok(()),
+        DueSagaStep::Settle => settle(world, &call).await,
+        DueSagaStep::End(cause) => end(world, call.call_id, cause).await,
+        DueSagaStep::Charge => bill(world, &call).await,
+        DueSagaStep::Nothing => Ok(()),
     }
 }
 
 async fn bill(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome> {
     let charge = charge(world, call, call.minutes_billed + 1).await?;
     match steps::evaluate_next_charge(call, charge) {
-        BillingDecision::Record(minute) => {
+        MinuteBillingDecision::Record(minute) => {
             let record = |rows: &mut ModelRows, now| rows.record_minute(now, call.call_id, minute);
             let recorded = world.transact(record).await?;
             world.log_line(|| {
@@ -290,7 +290,7 @@ async fn bill(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome>
             });
             Ok(())
         }
-        BillingDecision::End(cause) => end(world, call.call_id, cause).await,
+        MinuteBillingDecision::End(cause) => end(world, call.call_id, cause).await,
     }
 }
 
@@ -328,9 +328,9 @@ pub(super) async fn forbid_calls_of(
     let Some(live) = end_before_live(world, &call, RingEndCause::HungUp { user_id }).await? else {
         return Ok(());
     };
-    let cause = EndCause::Forbidden {
-        reason: EndReason::HungUp,
-        by: live.party_of(user_id).unwrap_or(EndedBy::Server),
+    let cause = CallEndCause::Forbidden {
+        reason: CallEndReason::HungUp,
+        by: live.party_of(user_id).unwrap_or(EndingParty::Server),
     };
     let end = |rows: &mut ModelRows, now| end_live(world, rows, now, live.call_id, cause);
     world.transact(end).await?;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use chrono::TimeDelta;
 use talktime_calls::domain::call::{CallMedia, CallStatus};
-use talktime_calls::domain::ending::{EndReason, EndedBy};
-use talktime_calls::domain::steps::EndCause;
+use talktime_calls::domain::ending::{CallEndReason, EndingParty};
+use talktime_calls::domain::steps::CallEndCause;
 
 use super::driver;
 use super::ringing_driver;
@@ -122,13 +122,13 @@ fn hang_up(world: &SimulatedWorld, user_id: i64, call_id: i64) {
         .calls
         .get(&call_id)
         .map(|row| row.call.user_id);
-    let cause = EndCause::HangUp {
+    let cause = CallEndCause::HangUp {
         status,
-        reason: EndReason::HungUp,
+        reason: CallEndReason::HungUp,
         by: if caller == Some(user_id) {
-            EndedBy::Caller
+            EndingParty::Caller
         } else {
-            EndedBy::Listener
+            EndingParty::Listener
         },
     };
     for _ in 0..world.runtime.between(0..4) {
@@ -218,8 +218,10 @@ pub(super) async fn cause_failures(world: SimulatedWorld) {
 }
 
 /// Time limits as configured, on the scale of a short minute.
-pub(super) fn saga_limits(cancel_grace_secs: i64) -> talktime_calls::domain::limits::SagaLimits {
-    talktime_calls::domain::limits::SagaLimits {
+pub(super) fn saga_limits(
+    cancel_grace_secs: i64,
+) -> talktime_calls::domain::limits::SagaTimeLimits {
+    talktime_calls::domain::limits::SagaTimeLimits {
         unpaid_grace: TimeDelta::seconds(5),
         cancel_grace: TimeDelta::seconds(cancel_grace_secs),
         silence_max: TimeDelta::seconds(45),

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
-use talktime_calls::domain::ending::OutcomeReason;
-use talktime_calls::domain::ringing::{self, AcceptDecision, RingEndCause, RingEnding};
-use talktime_calls::domain::steps::{self, EndCause};
+use talktime_calls::domain::ending::RingOutcomeReason;
+use talktime_calls::domain::ringing::{self, AcceptRingDecision, RingEndCause, RingEnding};
+use talktime_calls::domain::steps::{self, CallEndCause};
 
 use super::world::{LEASE_SECS, SimulatedWorld, UnknownOutcome};
 use super::{checks, driver};
@@ -30,9 +30,11 @@ pub(super) async fn accept(
     let begin = |rows: &mut ModelRows, now| {
         let call = rows.find(now, call_id)?;
         match ringing::evaluate_accept(&call, session_id) {
-            AcceptDecision::Accept => Some(rows.begin_accept(now, call_id, session_id, LEASE_SECS)),
-            AcceptDecision::Repeat => Some(call),
-            AcceptDecision::Refuse(_) => None,
+            AcceptRingDecision::Accept => {
+                Some(rows.begin_accept(now, call_id, session_id, LEASE_SECS))
+            }
+            AcceptRingDecision::Repeat => Some(call),
+            AcceptRingDecision::Refuse(_) => None,
         }
     };
     let accepted = world.transact(begin).await?;
@@ -47,8 +49,8 @@ pub(super) async fn accept(
     };
     let reason = match begun {
         Ok(Some(())) => return Ok(()),
-        Ok(None) => OutcomeReason::InsufficientCoins,
-        Err(UnknownOutcome) => OutcomeReason::WalletAway,
+        Ok(None) => RingOutcomeReason::InsufficientCoins,
+        Err(UnknownOutcome) => RingOutcomeReason::WalletAway,
     };
     // Another driver of the same session may have turned the call live; then it stays.
     driver::undo(world, &reserved, RingEnding::failed(reason)).await?;
@@ -118,7 +120,7 @@ pub(super) async fn hang_up(
     world: &SimulatedWorld,
     call_id: i64,
     user_id: i64,
-    cause: EndCause,
+    cause: CallEndCause,
 ) -> Result<(), UnknownOutcome> {
     let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
     let is_unstarted = |call: &Call| {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use talktime_calls::domain::steps::ChargeOutcome;
+use talktime_calls::domain::steps::MinuteChargeOutcome;
 
 /// A request to the wallet. Equal requests are the same request.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub(super) enum WalletRequest {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum WalletAnswer {
-    Charge(ChargeOutcome),
+    Charge(MinuteChargeOutcome),
     Voided,
     Settled(SettlementFigures),
 }
@@ -88,21 +88,21 @@ impl WalletModel {
         }
     }
 
-    fn charge(&mut self, id: (i64, i32), user_id: i64, coins: i64) -> ChargeOutcome {
+    fn charge(&mut self, id: (i64, i32), user_id: i64, coins: i64) -> MinuteChargeOutcome {
         if self.voided.contains(&id) {
-            return ChargeOutcome::Voided;
+            return MinuteChargeOutcome::Voided;
         }
         if let Some(before) = self.charges.get(&id) {
-            return ChargeOutcome::Paid {
+            return MinuteChargeOutcome::Paid {
                 balance_coins: before.balance_coins,
             };
         }
         if self.settled.contains_key(&id.0) {
-            return ChargeOutcome::Voided;
+            return MinuteChargeOutcome::Voided;
         }
         let available_coins = self.coins.get(&user_id).copied().unwrap_or_default();
         if available_coins < coins {
-            return ChargeOutcome::Insufficient {
+            return MinuteChargeOutcome::Insufficient {
                 required_coins: coins,
                 available_coins,
             };
@@ -116,7 +116,7 @@ impl WalletModel {
             balance_coins,
         };
         self.charges.insert(id, charged);
-        ChargeOutcome::Paid { balance_coins }
+        MinuteChargeOutcome::Paid { balance_coins }
     }
 
     fn void(&mut self, id: (i64, i32)) {

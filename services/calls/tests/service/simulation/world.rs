@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallStatus};
-use talktime_calls::domain::limits::SagaLimits;
-use talktime_calls::domain::steps::ChargeOutcome;
+use talktime_calls::domain::limits::SagaTimeLimits;
+use talktime_calls::domain::steps::MinuteChargeOutcome;
 
 use super::checks;
 use super::runtime::{SimulatedRuntime, TaskOwner};
@@ -83,7 +83,7 @@ pub(super) struct SimulatedWorld(Rc<WorldState>);
 
 pub(super) struct WorldState {
     pub(super) runtime: SimulatedRuntime,
-    pub(super) limits: SagaLimits,
+    pub(super) limits: SagaTimeLimits,
     pub(super) rows: RefCell<ModelRows>,
     pub(super) wallet: RefCell<WalletModel>,
     /// Last signs of life by the clock of presence: true milliseconds plus its error.
@@ -124,7 +124,7 @@ impl std::ops::Deref for SimulatedWorld {
 impl SimulatedWorld {
     pub(super) fn new(
         runtime: SimulatedRuntime,
-        limits: SagaLimits,
+        limits: SagaTimeLimits,
         loses_rows: bool,
         is_logged: bool,
     ) -> Self {
@@ -230,7 +230,7 @@ impl SimulatedWorld {
             WalletRequest::Charge {
                 call_id, minute, ..
             },
-            WalletAnswer::Charge(ChargeOutcome::Paid { .. }),
+            WalletAnswer::Charge(MinuteChargeOutcome::Paid { .. }),
         ) = (ask, answer)
         {
             let mut charged_ms = self.charged_ms.borrow_mut();
