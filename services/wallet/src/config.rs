@@ -19,9 +19,9 @@ const PAISE_PER_RUPEE: i64 = 100;
 
 /// The wallet's own settings.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct WalletConfig {
     /// The payment provider and its account.
-    pub payments: PaymentsConfig,
+    pub payments: PaymentProviderConfig,
     /// The prices of coins.
     #[serde(default)]
     pub rate_card: RateCard,
@@ -29,17 +29,17 @@ pub struct Config {
     pub bank_details: BankDetailsConfig,
     /// Limits of withdrawals.
     #[serde(default)]
-    pub withdrawals: WithdrawalsConfig,
+    pub withdrawals: WithdrawalLimitsConfig,
     /// The interval between verifications of the books.
     #[serde(default)]
-    pub verify: VerifyConfig,
+    pub verify: BooksVerificationConfig,
 }
 
 /// The payment provider and its account.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PaymentsConfig {
+pub struct PaymentProviderConfig {
     /// The provider.
-    pub provider: ProviderName,
+    pub provider: PaymentProviderName,
     /// The account at Razorpay, where that is the provider.
     #[serde(default)]
     pub razorpay: Option<RazorpayConfig>,
@@ -48,7 +48,7 @@ pub struct PaymentsConfig {
 /// A payment provider (contract, section 9).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
-pub enum ProviderName {
+pub enum PaymentProviderName {
     /// Credits every order without money; for development only.
     Sandbox,
     /// Razorpay, with real money.
@@ -58,7 +58,7 @@ pub enum ProviderName {
 /// Limits of withdrawals. By default nothing is limited.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct WithdrawalsConfig {
+pub struct WithdrawalLimitsConfig {
     /// The least that may be asked for, in rupees.
     pub minimum_rupees: u32,
     /// The most that one listener may ask for in 24 hours, in rupees.
@@ -69,7 +69,7 @@ pub struct WithdrawalsConfig {
     pub bank_change_delay_hours: u32,
 }
 
-impl Default for WithdrawalsConfig {
+impl Default for WithdrawalLimitsConfig {
     fn default() -> Self {
         Self {
             minimum_rupees: 0,
@@ -83,21 +83,21 @@ impl Default for WithdrawalsConfig {
 /// The interval between verifications of the books.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct VerifyConfig {
+pub struct BooksVerificationConfig {
     /// Seconds between two verifications.
     pub every_secs: u32,
 }
 
-impl Default for VerifyConfig {
+impl Default for BooksVerificationConfig {
     fn default() -> Self {
         Self { every_secs: 3_600 }
     }
 }
 
-impl Config {
+impl WalletConfig {
     /// Refuses to start the sandbox where real money is used.
     pub fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
-        let is_sandbox = self.payments.provider == ProviderName::Sandbox;
+        let is_sandbox = self.payments.provider == PaymentProviderName::Sandbox;
         ensure!(
             !(is_sandbox && environment == DeploymentEnvironment::Production),
             "TALKTIME_WALLET__PAYMENTS__PROVIDER: the sandbox gives coins for nothing and does not \
@@ -109,8 +109,8 @@ impl Config {
     /// The provider that is configured.
     pub fn provider(&self) -> anyhow::Result<PaymentProvider> {
         match self.payments.provider {
-            ProviderName::Sandbox => Ok(PaymentProvider::Sandbox),
-            ProviderName::Razorpay => {
+            PaymentProviderName::Sandbox => Ok(PaymentProvider::Sandbox),
+            PaymentProviderName::Razorpay => {
                 let account = self.payments.razorpay.as_ref().context(
                     "TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_ID, \
                      TALKTIME_WALLET__PAYMENTS__RAZORPAY__KEY_SECRET and \
@@ -148,9 +148,9 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn config(provider: ProviderName) -> Config {
-        Config {
-            payments: PaymentsConfig {
+    fn config(provider: PaymentProviderName) -> WalletConfig {
+        WalletConfig {
+            payments: PaymentProviderConfig {
                 provider,
                 razorpay: None,
             },
@@ -160,18 +160,18 @@ mod tests {
                 key_id: "1".to_owned(),
                 retired_keys: None,
             },
-            withdrawals: WithdrawalsConfig::default(),
-            verify: VerifyConfig::default(),
+            withdrawals: WithdrawalLimitsConfig::default(),
+            verify: BooksVerificationConfig::default(),
         }
     }
 
     #[test]
     fn production_refuses_the_sandbox() {
-        let sandbox = config(ProviderName::Sandbox);
+        let sandbox = config(PaymentProviderName::Sandbox);
         assert!(sandbox.check(DeploymentEnvironment::Production).is_err());
         assert!(sandbox.check(DeploymentEnvironment::Development).is_ok());
         assert!(
-            config(ProviderName::Razorpay)
+            config(PaymentProviderName::Razorpay)
                 .check(DeploymentEnvironment::Production)
                 .is_ok()
         );
@@ -179,19 +179,19 @@ mod tests {
 
     #[test]
     fn a_provider_without_its_account_is_refused_with_the_missing_variables() {
-        let error = config(ProviderName::Razorpay)
+        let error = config(PaymentProviderName::Razorpay)
             .provider()
             .expect_err("no account");
         assert!(
             error.to_string().contains("RAZORPAY__KEY_SECRET"),
             "{error}"
         );
-        assert!(config(ProviderName::Sandbox).provider().is_ok());
+        assert!(config(PaymentProviderName::Sandbox).provider().is_ok());
     }
 
     #[test]
     fn by_default_nothing_limits_a_withdrawal() {
-        let limits = config(ProviderName::Sandbox).terms().withdrawals;
+        let limits = config(PaymentProviderName::Sandbox).terms().withdrawals;
         assert_eq!((limits.minimum_paise, limits.daily_paise), (0, None));
         assert_eq!(limits.two_admins_above_paise, 1_000_000);
     }

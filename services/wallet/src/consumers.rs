@@ -15,17 +15,17 @@ pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
 };
 
 /// Opens and closes wallets as profile events arrive.
-pub(crate) struct EventConsumer {
+pub(crate) struct WalletEventHandler {
     clock: Clock,
 }
 
-impl EventConsumer {
+impl WalletEventHandler {
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock }
     }
 }
 
-impl EventHandler for EventConsumer {
+impl EventHandler for WalletEventHandler {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let now = self.clock.now();
         match event.kind {

@@ -5,9 +5,9 @@ use talktime_proto::events::v1::{
     Charged, CoinsAdded, Earned, LowBalance, PaymentReversed, WithdrawalUpdated,
 };
 
-use crate::domain::charging::Charge;
-use crate::domain::provider_payment::ReversalReason;
-use crate::domain::settlement::{Settlement, SettlementPlan};
+use crate::domain::charging::MinuteCharge;
+use crate::domain::provider_payment::PaymentReversalReason;
+use crate::domain::settlement::{CallSettlement, SettlementPlan};
 use crate::domain::withdrawal::WithdrawalStatus;
 
 /// Coins that were bought or given.
@@ -26,7 +26,7 @@ pub(crate) fn coins_added_event(
 }
 
 /// A minute that was charged, with the balance after it.
-pub(crate) fn charged_event(charge: &Charge, balance_coins: i64) -> Kind {
+pub(crate) fn charged_event(charge: &MinuteCharge, balance_coins: i64) -> Kind {
     Kind::Charged(Charged {
         user_id: charge.user_id,
         coins: charge.coins,
@@ -44,7 +44,7 @@ pub(crate) fn low_balance_event(user_id: i64, balance_coins: i64) -> Kind {
 }
 
 /// Money that a listener earned with a call.
-pub(crate) fn earned_event(settlement: &Settlement, plan: &SettlementPlan) -> Kind {
+pub(crate) fn earned_event(settlement: &CallSettlement, plan: &SettlementPlan) -> Kind {
     Kind::Earned(Earned {
         user_id: settlement.listener_id,
         paise: plan.listener_paise,
@@ -80,7 +80,7 @@ pub(crate) struct ReversedCoins {
 pub(crate) fn payment_reversed_event(
     user_id: i64,
     order_id: &str,
-    reason: ReversalReason,
+    reason: PaymentReversalReason,
     coins: &ReversedCoins,
 ) -> Kind {
     Kind::PaymentReversed(PaymentReversed {

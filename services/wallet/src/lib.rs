@@ -33,12 +33,12 @@ use talktime_kit::{Clock, RunningService};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
-use crate::config::Config;
-use crate::consumers::{EventConsumer, PROFILE_EVENTS};
-use crate::grpc::WalletApi;
+use crate::config::WalletConfig;
+use crate::consumers::{PROFILE_EVENTS, WalletEventHandler};
+use crate::grpc::WalletGrpcApi;
 use crate::jobs::reconcile_orders::start_reconciliation;
 use crate::jobs::verify_books::start_verification;
-use crate::ledger::{Ledger, LedgerParts};
+use crate::ledger::{LedgerParts, WalletLedger};
 use crate::sealing::BankDetailsSealer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -51,7 +51,7 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 };
 
 /// Runs the wallet until a signal.
-pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Result<()> {
     config.check(service.process.environment)?;
     let service = RunningService::start(service, SCHEMA).await?;
     metrics::register_metrics();
@@ -59,15 +59,20 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     let ledger = build_ledger(db.clone(), service.relay.clone(), &config)?;
     start_reconciliation(&service.lifecycle, ledger.clone());
     start_verification(&service.lifecycle, db, config.verify_every());
-    service.consume(PROFILE_EVENTS, EventConsumer::new(clock));
+    service.consume(PROFILE_EVENTS, WalletEventHandler::new(clock));
     let export = export_service(service.db.clone(), store::export::SECTIONS);
-    let routes = Routes::new(WalletServiceServer::new(WalletApi::new(ledger))).add_service(export);
+    let routes =
+        Routes::new(WalletServiceServer::new(WalletGrpcApi::new(ledger))).add_service(export);
     let names = [wallet_service_server::SERVICE_NAME, export::SERVICE_NAME];
     service.serve(routes, &names).await
 }
 
-fn build_ledger(db: DatabasePool, relay: Relay, config: &Config) -> anyhow::Result<Ledger> {
-    Ok(Ledger::new(LedgerParts {
+fn build_ledger(
+    db: DatabasePool,
+    relay: Relay,
+    config: &WalletConfig,
+) -> anyhow::Result<WalletLedger> {
+    Ok(WalletLedger::new(LedgerParts {
         db,
         relay,
         clock: Clock::System,
@@ -92,7 +97,10 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
 }
 
 /// Seals bank details anew that another key than the configured one sealed.
-pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+pub async fn rotate_bank_details(
+    service: &ServiceConfig,
+    config: &WalletConfig,
+) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let sealer = BankDetailsSealer::new(&config.bank_details)?;
     let rotated = ledger::bank::reseal_bank_details(&pool, &sealer).await?;
@@ -101,7 +109,7 @@ pub async fn rotate_bank_details(service: &ServiceConfig, config: &Config) -> an
 }
 
 /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
-pub async fn export_payouts(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+pub async fn export_payouts(service: &ServiceConfig, config: &WalletConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let ledger = build_ledger(pool, Relay::default(), config)?;
     payouts::write_csv(&ledger.list_payouts().await?, std::io::stdout().lock())

@@ -3,20 +3,20 @@
 use clap::{Parser, Subcommand};
 use talktime_kit::cli;
 use talktime_wallet::SCHEMA;
-use talktime_wallet::config::Config;
+use talktime_wallet::config::WalletConfig;
 
 #[global_allocator]
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
 #[command(about, version)]
-struct Cli {
+struct WalletCommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: WalletCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum WalletCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
     /// Compares journal, transfers, wallets and histories, with what the provider reported as well, and
@@ -32,13 +32,15 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
+    let cli = WalletCommandLine::parse();
+    let (service, config) = talktime_kit::config::load::<WalletConfig>(SCHEMA.name)?;
     match cli.command {
-        Command::Serve => talktime_wallet::serve(service, config).await,
-        Command::Verify => talktime_wallet::verify(&service).await,
-        Command::RotateBankDetails => talktime_wallet::rotate_bank_details(&service, &config).await,
-        Command::ExportPayouts => talktime_wallet::export_payouts(&service, &config).await,
-        Command::Common(command) => cli::run(command, &service, SCHEMA).await,
+        WalletCommand::Serve => talktime_wallet::serve(service, config).await,
+        WalletCommand::Verify => talktime_wallet::verify(&service).await,
+        WalletCommand::RotateBankDetails => {
+            talktime_wallet::rotate_bank_details(&service, &config).await
+        }
+        WalletCommand::ExportPayouts => talktime_wallet::export_payouts(&service, &config).await,
+        WalletCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }

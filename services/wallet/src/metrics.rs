@@ -1,6 +1,6 @@
 //! Metrics of the wallet.
 
-use crate::domain::order_evaluation::PaymentOutcome;
+use crate::domain::order_evaluation::CapturedPaymentOutcome;
 
 const COINS_CHARGED: &str = "coins_charged_total";
 const PAISE_EARNED: &str = "listener_paise_earned_total";
@@ -33,12 +33,12 @@ pub(crate) enum PaymentAlert {
 
 impl PaymentAlert {
     /// The alert of an outcome; none if no operator has to act.
-    pub(crate) fn for_outcome(outcome: PaymentOutcome) -> Option<Self> {
+    pub(crate) fn for_outcome(outcome: CapturedPaymentOutcome) -> Option<Self> {
         match outcome {
-            PaymentOutcome::Underpaid => Some(Self::Underpaid),
-            PaymentOutcome::ForeignCurrency => Some(Self::ForeignCurrency),
-            PaymentOutcome::Surplus => Some(Self::Surplus),
-            PaymentOutcome::Credited | PaymentOutcome::Returned => None,
+            CapturedPaymentOutcome::Underpaid => Some(Self::Underpaid),
+            CapturedPaymentOutcome::ForeignCurrency => Some(Self::ForeignCurrency),
+            CapturedPaymentOutcome::Surplus => Some(Self::Surplus),
+            CapturedPaymentOutcome::Credited | CapturedPaymentOutcome::Returned => None,
         }
     }
 
@@ -76,14 +76,14 @@ impl PaymentAlert {
 
 /// The reason why a signed notification was not booked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum IgnoredNotice {
+pub(crate) enum IgnoredPaymentNotice {
     /// It reports no payment, or is not understood.
     Irrelevant,
     /// It was booked before.
     Repeated,
 }
 
-impl IgnoredNotice {
+impl IgnoredPaymentNotice {
     const ALL: [Self; 2] = [Self::Irrelevant, Self::Repeated];
 
     fn name(self) -> &'static str {
@@ -110,7 +110,7 @@ pub(crate) fn register_metrics() {
             metrics::counter!(PAYMENT_MISMATCHES, "kind" => kind).increment(0);
         }
     }
-    for reason in IgnoredNotice::ALL {
+    for reason in IgnoredPaymentNotice::ALL {
         metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(0);
     }
 }
@@ -134,7 +134,7 @@ pub(crate) fn record_verification(differences: usize, closed_debt_coins: i64) {
 }
 
 /// Records a signed notification that was not booked.
-pub(crate) fn record_ignored_notice(reason: IgnoredNotice) {
+pub(crate) fn record_ignored_notice(reason: IgnoredPaymentNotice) {
     metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(1);
 }
 

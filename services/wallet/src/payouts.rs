@@ -6,14 +6,14 @@ use std::io::Write;
 
 use anyhow::Context;
 
-use crate::ledger::PayoutItem;
+use crate::ledger::PayoutListItem;
 
 /// Characters with which a spreadsheet begins a formula. Names are what listeners typed, and must
 /// not do anything where they are opened.
 const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// Writes payouts as CSV with a header (RFC 4180), amounts in rupees.
-pub fn write_csv(payouts: &[PayoutItem], out: impl Write) -> anyhow::Result<()> {
+pub fn write_csv(payouts: &[PayoutListItem], out: impl Write) -> anyhow::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record([
         "withdrawal_id",
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn names_are_quoted_and_never_a_formula() {
-        let payout = |withdrawal_id, name: &str| PayoutItem {
+        let payout = |withdrawal_id, name: &str| PayoutListItem {
             withdrawal_id,
             amount_paise: 123_405,
             details: BankDetails::parse(name, "012345678", "HDFC0ABC123", None).expect("right"),

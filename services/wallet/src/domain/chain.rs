@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a link.
-pub type LinkHash = [u8; 32];
+pub type ChainLinkHash = [u8; 32];
 
 /// The end of a chain; the default is the end of an empty chain.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ChainHead {
     pub length: i64,
     /// The last link's hash; zeroes without one.
-    pub hash: LinkHash,
+    pub hash: ChainLinkHash,
 }
 
 /// One row of the journal, as text.
@@ -63,7 +63,7 @@ impl ChainHead {
 impl ChainLink<'_> {
     /// Texts go in with their length and numbers with all their bytes, so that no two links read the
     /// same.
-    fn hash(&self, previous: &LinkHash) -> LinkHash {
+    fn hash(&self, previous: &ChainLinkHash) -> ChainLinkHash {
         let mut hasher = Sha256::new();
         hasher.update(previous);
         for text in [self.transfer_id, self.kind, self.content] {

@@ -12,7 +12,7 @@ const COINS_MAX: i64 = 1_000_000;
 
 /// One minute of a call, to be paid by its caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Charge {
+pub struct MinuteCharge {
     pub call_id: i64,
     /// The minute, from 1.
     pub minute: i32,
@@ -20,7 +20,7 @@ pub struct Charge {
     pub coins: i64,
 }
 
-impl Charge {
+impl MinuteCharge {
     /// The transfer's id.
     pub fn id(&self) -> String {
         charge_id(self.call_id, self.minute)
@@ -84,11 +84,11 @@ pub enum ChargeDecision {
 
 /// The ids of all transfers that a decision about these charges depends on: the charge itself, its void and its
 /// call's settlement.
-pub fn relevant_transfer_ids(charges: &[Charge]) -> Vec<String> {
+pub fn relevant_transfer_ids(charges: &[MinuteCharge]) -> Vec<String> {
     charges
         .iter()
         .flat_map(|charge| {
-            let Charge {
+            let MinuteCharge {
                 call_id, minute, ..
             } = *charge;
             [
@@ -103,7 +103,7 @@ pub fn relevant_transfer_ids(charges: &[Charge]) -> Vec<String> {
 /// Decides a batch in order, given the payers' balances and what was done under
 /// [`relevant_transfer_ids`] before. A payer without a wallet has no coins.
 pub fn decide_charges(
-    charges: &[Charge],
+    charges: &[MinuteCharge],
     balances: &HashMap<i64, i64>,
     past: &HashMap<String, PastTransfer>,
 ) -> Result<Vec<ChargeDecision>, WalletError> {
@@ -134,7 +134,7 @@ pub fn decide_charges(
 }
 
 fn find_earlier_decision(
-    charge: &Charge,
+    charge: &MinuteCharge,
     past: &HashMap<String, PastTransfer>,
 ) -> Result<Option<ChargeDecision>, WalletError> {
     let is_undone = past.contains_key(&void_id(charge.call_id, charge.minute));
@@ -159,7 +159,7 @@ fn find_earlier_decision(
 mod tests {
     use super::*;
 
-    const CHARGE: Charge = Charge {
+    const CHARGE: MinuteCharge = MinuteCharge {
         call_id: 7,
         minute: 1,
         user_id: 3,
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn charges_of_one_batch_share_a_balance() {
-        let second = Charge {
+        let second = MinuteCharge {
             minute: 2,
             ..CHARGE
         };
@@ -275,16 +275,16 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused() {
         for charge in [
-            Charge { coins: 0, ..CHARGE },
-            Charge {
+            MinuteCharge { coins: 0, ..CHARGE },
+            MinuteCharge {
                 coins: -1,
                 ..CHARGE
             },
-            Charge {
+            MinuteCharge {
                 coins: i64::MAX,
                 ..CHARGE
             },
-            Charge {
+            MinuteCharge {
                 minute: 0,
                 ..CHARGE
             },

@@ -33,7 +33,7 @@ pub struct EarningSums {
 
 /// The days that a summary lists, and the periods that it adds up.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SummaryPeriods {
+pub struct EarningSummaryPeriods {
     /// The listed days.
     pub days: RangeInclusive<NaiveDate>,
     pub today: NaiveDate,
@@ -53,7 +53,7 @@ pub struct EarningSummary {
     pub month: EarningSums,
 }
 
-impl SummaryPeriods {
+impl EarningSummaryPeriods {
     /// Determines the periods of a request. The range ends today unless the request names its last day, and begins a
     /// week earlier unless it names its first.
     pub fn new(
@@ -151,7 +151,7 @@ mod tests {
     fn a_range_is_a_week_unless_it_is_named_and_a_quarter_at_most() {
         let today = date("2026-11-26");
         let range = |from: Option<&str>, to: Option<&str>| {
-            let periods = SummaryPeriods::new(from.map(date), to.map(date), today);
+            let periods = EarningSummaryPeriods::new(from.map(date), to.map(date), today);
             periods.map(|periods| periods.days).ok()
         };
         assert_eq!(range(None, None), Some(date("2026-11-20")..=today));
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn days_without_calls_are_listed_as_zero() {
         let (from, to) = (date("2026-11-24"), date("2026-11-26"));
-        let periods = SummaryPeriods::new(Some(from), Some(to), to).expect("a range");
+        let periods = EarningSummaryPeriods::new(Some(from), Some(to), to).expect("a range");
         let found = [day("2026-11-25", 300)];
         let summary = periods.summarize(&found, &found);
         let paise: Vec<i64> = summary.days.iter().map(|day| day.totals.paise).collect();
@@ -200,14 +200,14 @@ mod tests {
     fn a_week_begins_on_monday_and_may_reach_into_the_month_before() {
         // A Wednesday.
         let today = date("2026-04-01");
-        let periods = SummaryPeriods::new(None, None, today).expect("a range");
+        let periods = EarningSummaryPeriods::new(None, None, today).expect("a range");
         assert_eq!(periods.current_days(), date("2026-03-30")..=today);
         let found = [day("2026-03-30", 100), day("2026-04-01", 20)];
         let summary = periods.summarize(&[], &found);
         assert_eq!(summary.today.paise, 20);
         assert_eq!(summary.week.paise, 120);
         assert_eq!(summary.month.paise, 20);
-        let late = SummaryPeriods::new(None, None, date("2026-04-30")).expect("a range");
+        let late = EarningSummaryPeriods::new(None, None, date("2026-04-30")).expect("a range");
         assert_eq!(*late.current_days().start(), date("2026-04-01"));
     }
 }

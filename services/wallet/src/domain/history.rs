@@ -6,7 +6,7 @@ use super::WalletError;
 
 /// The type of a line in a history (contract, section 6, `tx_type`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TxType {
+pub enum TransactionType {
     /// Coins were bought.
     Purchase,
     /// Coins were spent on a minute.
@@ -23,7 +23,7 @@ pub enum TxType {
     Refund,
 }
 
-text_enum!(TxType {
+text_enum!(TransactionType {
     Purchase => "purchase",
     Spend => "spend",
     Earn => "earn",
@@ -33,7 +33,7 @@ text_enum!(TxType {
     Refund => "refund",
 });
 
-impl TxType {
+impl TransactionType {
     /// Parses the contract's name.
     pub fn parse(name: &str) -> Result<Self, WalletError> {
         Self::from_name(name).ok_or(WalletError::UnknownTxType)
@@ -42,29 +42,29 @@ impl TxType {
 
 /// The lines of a history that a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HistoryFilter {
+pub enum TransactionHistoryFilter {
     /// All of them.
     All,
     /// The lines of a listener's rupees: earned and withdrawn.
     ListenerMoney,
     /// Lines of one type.
-    OneType(TxType),
+    OneType(TransactionType),
 }
 
-impl HistoryFilter {
+impl TransactionHistoryFilter {
     /// The filter of a request for a person's own history.
     pub fn for_user(word: Option<&str>) -> Result<Self, WalletError> {
         Ok(word
-            .map(TxType::parse)
+            .map(TransactionType::parse)
             .transpose()?
             .map_or(Self::All, Self::OneType))
     }
 
     /// The filter of a request for earnings and withdrawals.
     pub fn for_listener(word: Option<&str>) -> Result<Self, WalletError> {
-        match word.map(TxType::parse).transpose()? {
+        match word.map(TransactionType::parse).transpose()? {
             None => Ok(Self::ListenerMoney),
-            Some(of @ (TxType::Earn | TxType::Withdraw)) => Ok(Self::OneType(of)),
+            Some(of @ (TransactionType::Earn | TransactionType::Withdraw)) => Ok(Self::OneType(of)),
             Some(_) => Err(WalletError::UnknownTxType),
         }
     }
@@ -73,7 +73,10 @@ impl HistoryFilter {
     pub fn types(self) -> Option<Vec<&'static str>> {
         match self {
             Self::All => None,
-            Self::ListenerMoney => Some(vec![TxType::Earn.name(), TxType::Withdraw.name()]),
+            Self::ListenerMoney => Some(vec![
+                TransactionType::Earn.name(),
+                TransactionType::Withdraw.name(),
+            ]),
             Self::OneType(of) => Some(vec![of.name()]),
         }
     }
@@ -85,24 +88,27 @@ mod tests {
 
     #[test]
     fn every_type_is_read_by_its_name() {
-        for each in TxType::ALL {
-            assert_eq!(TxType::parse(each.name()).expect("known"), each);
+        for each in TransactionType::ALL {
+            assert_eq!(TransactionType::parse(each.name()).expect("known"), each);
         }
-        assert!(TxType::parse("gift").is_err());
+        assert!(TransactionType::parse("gift").is_err());
     }
 
     #[test]
     fn a_listener_lists_earnings_and_withdrawals() {
         assert_eq!(
-            HistoryFilter::for_listener(None).expect("all"),
-            HistoryFilter::ListenerMoney
+            TransactionHistoryFilter::for_listener(None).expect("all"),
+            TransactionHistoryFilter::ListenerMoney
         );
-        let earned = HistoryFilter::for_listener(Some("earn")).expect("rupees");
-        assert_eq!(earned, HistoryFilter::OneType(TxType::Earn));
-        assert!(HistoryFilter::for_listener(Some("spend")).is_err());
+        let earned = TransactionHistoryFilter::for_listener(Some("earn")).expect("rupees");
         assert_eq!(
-            HistoryFilter::for_user(None).expect("all"),
-            HistoryFilter::All
+            earned,
+            TransactionHistoryFilter::OneType(TransactionType::Earn)
+        );
+        assert!(TransactionHistoryFilter::for_listener(Some("spend")).is_err());
+        assert_eq!(
+            TransactionHistoryFilter::for_user(None).expect("all"),
+            TransactionHistoryFilter::All
         );
     }
 }

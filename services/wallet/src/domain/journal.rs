@@ -53,14 +53,14 @@ impl fmt::Display for JournalAccount {
 
 /// The currency of an entry. Coins and rupees never mix: the accounts of each sum to zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Currency {
+pub enum JournalCurrency {
     /// Whole coins.
     Coins,
     /// Hundredths of a rupee.
     Paise,
 }
 
-text_enum!(Currency {
+text_enum!(JournalCurrency {
     Coins => "coins",
     Paise => "paise",
 });
@@ -68,7 +68,7 @@ text_enum!(Currency {
 /// One row of the journal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct JournalEntry {
-    pub currency: Currency,
+    pub currency: JournalCurrency,
     /// The account that gives.
     pub debit: JournalAccount,
     /// The account that receives.

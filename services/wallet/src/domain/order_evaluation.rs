@@ -29,7 +29,7 @@ pub struct CapturedPayment {
 
 /// The meaning of a captured payment for its order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PaymentOutcome {
+pub enum CapturedPaymentOutcome {
     /// It pays the order, whose coins it brings.
     Credited,
     /// It is less than the order costs and brings nothing.
@@ -42,7 +42,7 @@ pub enum PaymentOutcome {
     Returned,
 }
 
-text_enum!(PaymentOutcome {
+text_enum!(CapturedPaymentOutcome {
     Credited => "credited",
     Underpaid => "underpaid",
     ForeignCurrency => "foreign_currency",
@@ -84,7 +84,7 @@ impl ReversedAmounts {
 pub struct PaymentDecision {
     pub payment_id: String,
     /// Its meaning for the order.
-    pub outcome: PaymentOutcome,
+    pub outcome: CapturedPaymentOutcome,
     /// The price that it pays for the coins, in paise; zero unless it is credited.
     pub price_paise: i64,
     /// The amounts that its reversals take back; nothing unless it is credited.
@@ -99,7 +99,7 @@ pub fn evaluate_order(order: &PaymentOrder, payments: &[CapturedPayment]) -> Vec
     for payment in payments {
         let is_credited = credited_id.as_deref() == Some(payment.payment_id.as_str());
         let (outcome, price_paise) = if is_credited {
-            (PaymentOutcome::Credited, order.price_paise())
+            (CapturedPaymentOutcome::Credited, order.price_paise())
         } else {
             payment.evaluate(order, credited_id.is_some())
         };
@@ -109,7 +109,7 @@ pub fn evaluate_order(order: &PaymentOrder, payments: &[CapturedPayment]) -> Vec
             price_paise,
             reversed: ReversedAmounts::default(),
         };
-        if outcome == PaymentOutcome::Credited {
+        if outcome == CapturedPaymentOutcome::Credited {
             credited_id = Some(payment.payment_id.clone());
             decision.reversed = payment.reversed_amounts(price_paise, order.coins);
         }
@@ -120,23 +120,27 @@ pub fn evaluate_order(order: &PaymentOrder, payments: &[CapturedPayment]) -> Vec
 
 impl CapturedPayment {
     /// The outcome of a payment that has not credited its order, and what it pays for the coins.
-    fn evaluate(&self, order: &PaymentOrder, is_paid_otherwise: bool) -> (PaymentOutcome, i64) {
+    fn evaluate(
+        &self,
+        order: &PaymentOrder,
+        is_paid_otherwise: bool,
+    ) -> (CapturedPaymentOutcome, i64) {
         if self.returned() > 0 && self.left() == 0 {
-            return (PaymentOutcome::Returned, 0);
+            return (CapturedPaymentOutcome::Returned, 0);
         }
         if self.currency != CURRENCY {
-            return (PaymentOutcome::ForeignCurrency, 0);
+            return (CapturedPaymentOutcome::ForeignCurrency, 0);
         }
         let is_discounted = self.is_discounted && self.amount > 0;
         let is_enough = self.amount >= order.amount_paise || is_discounted;
         if !is_enough {
-            return (PaymentOutcome::Underpaid, 0);
+            return (CapturedPaymentOutcome::Underpaid, 0);
         }
         if is_paid_otherwise {
-            return (PaymentOutcome::Surplus, 0);
+            return (CapturedPaymentOutcome::Surplus, 0);
         }
         (
-            PaymentOutcome::Credited,
+            CapturedPaymentOutcome::Credited,
             self.amount.min(order.amount_paise),
         )
     }
@@ -214,7 +218,10 @@ mod tests {
         }
     }
 
-    fn outcomes(order: &PaymentOrder, payments: &[CapturedPayment]) -> Vec<(PaymentOutcome, i64)> {
+    fn outcomes(
+        order: &PaymentOrder,
+        payments: &[CapturedPayment],
+    ) -> Vec<(CapturedPaymentOutcome, i64)> {
         let decisions = evaluate_order(order, payments).into_iter();
         decisions
             .map(|decision| (decision.outcome, decision.price_paise))
@@ -225,11 +232,15 @@ mod tests {
     fn only_the_amount_of_the_order_or_more_pays_it() {
         for amount in [i64::MIN, -5, 0, 100, 14_999] {
             let found = outcomes(&order(), &[payment("p1", amount)]);
-            assert_eq!(found, [(PaymentOutcome::Underpaid, 0)], "{amount}");
+            assert_eq!(found, [(CapturedPaymentOutcome::Underpaid, 0)], "{amount}");
         }
         for amount in [15_000, 15_001, 30_000, i64::MAX] {
             let found = outcomes(&order(), &[payment("p1", amount)]);
-            assert_eq!(found, [(PaymentOutcome::Credited, 15_000)], "{amount}");
+            assert_eq!(
+                found,
+                [(CapturedPaymentOutcome::Credited, 15_000)],
+                "{amount}"
+            );
         }
     }
 
@@ -241,11 +252,11 @@ mod tests {
         };
         assert_eq!(
             outcomes(&order(), &[discounted(14_000)]),
-            [(PaymentOutcome::Credited, 14_000)]
+            [(CapturedPaymentOutcome::Credited, 14_000)]
         );
         assert_eq!(
             outcomes(&order(), &[discounted(0)]),
-            [(PaymentOutcome::Underpaid, 0)]
+            [(CapturedPaymentOutcome::Underpaid, 0)]
         );
     }
 
@@ -264,10 +275,10 @@ mod tests {
         assert_eq!(
             outcomes(&order(), &payments),
             [
-                (PaymentOutcome::ForeignCurrency, 0),
-                (PaymentOutcome::Returned, 0),
-                (PaymentOutcome::Credited, 15_000),
-                (PaymentOutcome::Surplus, 0),
+                (CapturedPaymentOutcome::ForeignCurrency, 0),
+                (CapturedPaymentOutcome::Returned, 0),
+                (CapturedPaymentOutcome::Credited, 15_000),
+                (CapturedPaymentOutcome::Surplus, 0),
             ]
         );
     }
@@ -281,8 +292,8 @@ mod tests {
         };
         let payments = [payment("p1", 15_000), refunded("p2", 100, 100)];
         let decisions = evaluate_order(&paid, &payments);
-        assert_eq!(decisions[0].outcome, PaymentOutcome::Surplus);
-        assert_eq!(decisions[1].outcome, PaymentOutcome::Credited);
+        assert_eq!(decisions[0].outcome, CapturedPaymentOutcome::Surplus);
+        assert_eq!(decisions[1].outcome, CapturedPaymentOutcome::Credited);
         let everything = ReversedAmounts {
             paise: 15_000,
             coins: 301,

@@ -1,6 +1,6 @@
 //! A transfer with everything that follows from it.
 
-use super::history::TxType;
+use super::history::TransactionType;
 use super::journal::{JournalEntry, TransferKind};
 
 /// A transfer and all that follows from it. It changes one wallet, whose chain it becomes a link of.
@@ -51,7 +51,7 @@ pub struct WalletChange {
 /// A line that is to be inserted into a person's history.
 #[derive(Clone, Debug)]
 pub struct NewHistoryLine {
-    pub tx_type: TxType,
+    pub tx_type: TransactionType,
     /// Change of the coins.
     pub coins_change: i64,
     /// Rupees paid, earned or withdrawn, in paise.

@@ -4,7 +4,7 @@ use talktime_kit::text_enum;
 
 /// The state of a payment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PaymentState {
+pub enum ProviderPaymentState {
     /// The buyer has begun or authorized it; the money is not ours yet.
     Pending,
     /// The money arrived. It may have gone back since.
@@ -20,7 +20,7 @@ pub struct ReportedPayment {
     pub order_id: String,
     /// The provider's id of it.
     pub payment_id: String,
-    pub state: PaymentState,
+    pub state: ProviderPaymentState,
     /// The sum, in the smallest unit of its currency.
     pub amount: i64,
     /// The currency, by its ISO 4217 code.
@@ -35,14 +35,14 @@ pub struct ReportedPayment {
 
 /// The reason of a reversal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReversalReason {
+pub enum PaymentReversalReason {
     /// We gave it back.
     Refund,
     /// The bank took it back.
     Chargeback,
 }
 
-text_enum!(ReversalReason {
+text_enum!(PaymentReversalReason {
     Refund => "refund",
     Chargeback => "chargeback",
 });
@@ -54,7 +54,7 @@ pub struct PaymentReversal {
     pub reversal_id: String,
     /// The amount, in the smallest unit of the payment's currency.
     pub amount: i64,
-    pub reason: ReversalReason,
+    pub reason: PaymentReversalReason,
 }
 
 /// A provider's notification, proved to be its own.

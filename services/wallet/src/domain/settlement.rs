@@ -10,7 +10,7 @@ const PAISE_PER_MINUTE_MAX: i64 = 100_000;
 
 /// The settlement of a call: who paid, who earns and for how many minutes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settlement {
+pub struct CallSettlement {
     pub call_id: i64,
     pub caller_id: i64,
     pub listener_id: i64,
@@ -66,7 +66,7 @@ pub struct SettlementPlan {
     pub returned: Vec<ChargedMinute>,
 }
 
-impl Settlement {
+impl CallSettlement {
     /// The transfer's id.
     pub fn id(&self) -> String {
         settlement_id(self.call_id)
@@ -119,7 +119,7 @@ impl Settlement {
 mod tests {
     use super::*;
 
-    const SETTLEMENT: Settlement = Settlement {
+    const SETTLEMENT: CallSettlement = CallSettlement {
         call_id: 7,
         caller_id: 1,
         listener_id: 2,
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_call_without_minutes_costs_nothing() {
-        let settlement = Settlement {
+        let settlement = CallSettlement {
             minutes: 0,
             ..SETTLEMENT
         };
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_caller_cannot_earn_from_their_own_call() {
-        let settlement = Settlement {
+        let settlement = CallSettlement {
             listener_id: 1,
             ..SETTLEMENT
         };

@@ -115,7 +115,7 @@ pub struct WithdrawalDecision {
 
 /// The effect of a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DecisionOutcome {
+pub enum WithdrawalDecisionOutcome {
     /// The withdrawal has this status already.
     Unchanged,
     /// The decision is recorded, and another admin must agree.
@@ -136,12 +136,12 @@ impl WithdrawalDecision {
         withdrawal: &WithdrawalState,
         limits: &WithdrawalLimits,
         now: DateTime<Utc>,
-    ) -> Result<DecisionOutcome, WalletError> {
+    ) -> Result<WithdrawalDecisionOutcome, WalletError> {
         if self.admin_id == withdrawal.user_id {
             return Err(WalletError::OwnWithdrawal);
         }
         if withdrawal.status == self.status {
-            return Ok(DecisionOutcome::Unchanged);
+            return Ok(WithdrawalDecisionOutcome::Unchanged);
         }
         if !withdrawal.status.can_become(self.status) {
             return Err(WalletError::WithdrawalDecided {
@@ -149,7 +149,7 @@ impl WithdrawalDecision {
             });
         }
         if self.status == WithdrawalStatus::Rejected {
-            return Ok(DecisionOutcome::Applied);
+            return Ok(WithdrawalDecisionOutcome::Applied);
         }
         if now < withdrawal.payable_at {
             return Err(WalletError::PayoutDelayed {
@@ -159,9 +159,9 @@ impl WithdrawalDecision {
         let is_new = !withdrawal.agreed.contains(&self.admin_id);
         let agreed = withdrawal.agreed.len() + usize::from(is_new);
         if agreed < limits.admins_needed(withdrawal.amount_paise) {
-            return Ok(DecisionOutcome::NeedsSecondApproval);
+            return Ok(WithdrawalDecisionOutcome::NeedsSecondApproval);
         }
-        Ok(DecisionOutcome::Applied)
+        Ok(WithdrawalDecisionOutcome::Applied)
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
         admin_id: i64,
         status: WithdrawalStatus,
         on: &WithdrawalState,
-    ) -> Result<DecisionOutcome, WalletError> {
+    ) -> Result<WithdrawalDecisionOutcome, WalletError> {
         let decision = WithdrawalDecision {
             admin_id,
             status,
@@ -232,11 +232,11 @@ mod tests {
             for to in all {
                 let step = decide(9, to, &undecided(from, 100, &[]));
                 if from == to {
-                    assert_eq!(step.expect("stands"), DecisionOutcome::Unchanged);
+                    assert_eq!(step.expect("stands"), WithdrawalDecisionOutcome::Unchanged);
                 } else if allowed.contains(&(from, to)) {
                     assert_eq!(
                         step.expect("allowed"),
-                        DecisionOutcome::Applied,
+                        WithdrawalDecisionOutcome::Applied,
                         "{from:?} {to:?}"
                     );
                 } else {
@@ -250,22 +250,28 @@ mod tests {
     fn two_admins_pay_a_large_sum_and_one_rejects_it() {
         let large = undecided(WithdrawalStatus::Pending, 1_001, &[]);
         let first = decide(8, WithdrawalStatus::Processing, &large);
-        assert_eq!(first.expect("noted"), DecisionOutcome::NeedsSecondApproval);
+        assert_eq!(
+            first.expect("noted"),
+            WithdrawalDecisionOutcome::NeedsSecondApproval
+        );
         let half = undecided(WithdrawalStatus::Pending, 1_001, &[8]);
         let again = decide(8, WithdrawalStatus::Paid, &half);
         assert_eq!(
             again.expect("noted"),
-            DecisionOutcome::NeedsSecondApproval,
+            WithdrawalDecisionOutcome::NeedsSecondApproval,
             "the same admin"
         );
         let second = decide(9, WithdrawalStatus::Paid, &half);
-        assert_eq!(second.expect("agreed"), DecisionOutcome::Applied);
+        assert_eq!(second.expect("agreed"), WithdrawalDecisionOutcome::Applied);
         let rejected = decide(8, WithdrawalStatus::Rejected, &large);
-        assert_eq!(rejected.expect("one does"), DecisionOutcome::Applied);
+        assert_eq!(
+            rejected.expect("one does"),
+            WithdrawalDecisionOutcome::Applied
+        );
         let small = undecided(WithdrawalStatus::Pending, 1_000, &[]);
         assert_eq!(
             decide(8, WithdrawalStatus::Paid, &small).expect("one does"),
-            DecisionOutcome::Applied
+            WithdrawalDecisionOutcome::Applied
         );
     }
 
@@ -297,7 +303,10 @@ mod tests {
             ));
         }
         let rejected = decide(9, WithdrawalStatus::Rejected, &delayed);
-        assert_eq!(rejected.expect("allowed"), DecisionOutcome::Applied);
+        assert_eq!(
+            rejected.expect("allowed"),
+            WithdrawalDecisionOutcome::Applied
+        );
     }
 
     #[test]

@@ -6,12 +6,12 @@ use talktime_proto::wallet::v1 as pb;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 
 use crate::domain::WalletError;
-use crate::domain::charging::Charge;
+use crate::domain::charging::MinuteCharge;
 use crate::domain::earning_days::{EarningSummary, EarningSums};
-use crate::domain::settlement::{CallType, Settlement};
+use crate::domain::settlement::{CallSettlement, CallType};
 use crate::ledger::{
-    self, CallEarning, CoinPurchase, HistoryLine, SettlementOutcome, TracedRequest, WalletBalance,
-    WalletStatement,
+    self, CallEarningRow, CoinPurchase, SettlementOutcome, TracedRequest, TransactionHistoryLine,
+    WalletBalance, WalletStatement,
 };
 
 pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balance {
@@ -25,8 +25,8 @@ pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balan
     }
 }
 
-fn parse_charge(request: &pb::ChargeRequest) -> Charge {
-    Charge {
+fn parse_charge(request: &pb::ChargeRequest) -> MinuteCharge {
+    MinuteCharge {
         call_id: request.call_id,
         minute: request.minute,
         user_id: request.user_id,
@@ -35,7 +35,7 @@ fn parse_charge(request: &pb::ChargeRequest) -> Charge {
 }
 
 pub(super) fn charge_response(
-    charge: &Charge,
+    charge: &MinuteCharge,
     outcome: ledger::ChargeOutcome,
 ) -> pb::ChargeResponse {
     let outcome = match outcome {
@@ -59,7 +59,7 @@ pub(super) fn charge_response(
     }
 }
 
-pub(super) fn parse_traced_charge(request: &pb::ChargeRequest) -> TracedRequest<Charge> {
+pub(super) fn parse_traced_charge(request: &pb::ChargeRequest) -> TracedRequest<MinuteCharge> {
     TracedRequest {
         request: parse_charge(request),
         traceparent: trace::named_or_current(request.traceparent.clone()),
@@ -68,7 +68,7 @@ pub(super) fn parse_traced_charge(request: &pb::ChargeRequest) -> TracedRequest<
 
 pub(super) fn parse_traced_settlement(
     request: &pb::SettleCallRequest,
-) -> Result<TracedRequest<Settlement>, WalletError> {
+) -> Result<TracedRequest<CallSettlement>, WalletError> {
     Ok(TracedRequest {
         request: parse_settlement(request)?,
         traceparent: trace::named_or_current(request.traceparent.clone()),
@@ -83,8 +83,8 @@ pub(super) fn settle_response(settled: SettlementOutcome) -> pb::SettleCallRespo
     }
 }
 
-fn parse_settlement(request: &pb::SettleCallRequest) -> Result<Settlement, WalletError> {
-    Ok(Settlement {
+fn parse_settlement(request: &pb::SettleCallRequest) -> Result<CallSettlement, WalletError> {
+    Ok(CallSettlement {
         call_id: request.call_id,
         caller_id: request.caller_id,
         listener_id: request.listener_id,
@@ -116,7 +116,7 @@ fn earning_sums_message(sums: EarningSums) -> pb::EarningSums {
     }
 }
 
-pub(super) fn earning_message(earning: CallEarning) -> pb::Earning {
+pub(super) fn earning_message(earning: CallEarningRow) -> pb::Earning {
     pb::Earning {
         call_id: earning.call_id,
         caller_id: earning.caller_id,
@@ -148,7 +148,7 @@ pub(super) fn transactions_response(
     }
 }
 
-fn transaction_message(line: HistoryLine) -> pb::Transaction {
+fn transaction_message(line: TransactionHistoryLine) -> pb::Transaction {
     pb::Transaction {
         transaction_id: line.transaction_id,
         tx_type: line.tx_type,

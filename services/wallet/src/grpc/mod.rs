@@ -13,20 +13,20 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::WalletError;
 use crate::domain::earning_days::parse_date;
-use crate::domain::history::HistoryFilter;
+use crate::domain::history::TransactionHistoryFilter;
 use crate::domain::withdrawal;
-use crate::ledger::Ledger;
-use purchases::CoinAddition;
+use crate::ledger::WalletLedger;
+use purchases::AdminCoinAddition;
 
 /// Maximum number of charges or settlements in one request.
 const BATCH_MAX: usize = 1_000;
 
-pub(crate) struct WalletApi {
-    ledger: Ledger,
+pub(crate) struct WalletGrpcApi {
+    ledger: WalletLedger,
 }
 
-impl WalletApi {
-    pub(crate) fn new(ledger: Ledger) -> Self {
+impl WalletGrpcApi {
+    pub(crate) fn new(ledger: WalletLedger) -> Self {
         Self { ledger }
     }
 
@@ -61,7 +61,7 @@ impl WalletApi {
 }
 
 #[tonic::async_trait]
-impl WalletService for WalletApi {
+impl WalletService for WalletGrpcApi {
     async fn get_balance(
         &self,
         request: Request<pb::GetBalanceRequest>,
@@ -150,8 +150,8 @@ impl WalletService for WalletApi {
         request: Request<pb::AddCoinsRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
         let added = match purchases::parse_coin_addition(request.into_inner()).map_err(to_status)? {
-            CoinAddition::Recharge(recharge) => self.ledger.redeem_recharge(&recharge).await,
-            CoinAddition::Bonus(bonus) => self.ledger.give_bonus(&bonus).await,
+            AdminCoinAddition::Recharge(recharge) => self.ledger.redeem_recharge(&recharge).await,
+            AdminCoinAddition::Bonus(bonus) => self.ledger.give_bonus(&bonus).await,
         };
         Ok(Response::new(purchases::recharge_response(
             &added.map_err(to_status)?,
@@ -306,9 +306,9 @@ impl WalletService for WalletApi {
         let page = ListPageRequest::new(request.page, request.per_page).map_err(refuse)?;
         let tx_type = request.tx_type.as_deref();
         let lines = if request.of_listener {
-            HistoryFilter::for_listener(tx_type)
+            TransactionHistoryFilter::for_listener(tx_type)
         } else {
-            HistoryFilter::for_user(tx_type)
+            TransactionHistoryFilter::for_user(tx_type)
         };
         let lines = lines.map_err(to_status)?;
         let statement = self

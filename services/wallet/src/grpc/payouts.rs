@@ -9,7 +9,7 @@ use crate::domain::bank::BankDetails;
 use crate::domain::withdrawal::{
     WithdrawalDecision, WithdrawalStatus, normalize_notes, parse_status,
 };
-use crate::ledger::{ReviewedWithdrawal, WithdrawalHold, WithdrawalRecord, WithdrawalRequest};
+use crate::ledger::{AdminWithdrawalView, WithdrawalHold, WithdrawalRecord, WithdrawalRequest};
 
 pub(super) fn parse_bank_details(
     request: &pb::SetBankDetailsRequest,
@@ -73,7 +73,7 @@ pub(super) fn withdrawal_message(
 }
 
 pub(super) fn review_message(
-    reviewed: ReviewedWithdrawal,
+    reviewed: AdminWithdrawalView,
 ) -> Result<pb::ReviewedWithdrawal, WalletError> {
     Ok(pb::ReviewedWithdrawal {
         agreed_admin_ids: reviewed.withdrawal.agreed.clone(),

@@ -7,19 +7,20 @@ use talktime_proto::wallet::v1 as pb;
 use uuid::Uuid;
 
 use crate::domain::WalletError;
-use crate::domain::history::TxType;
+use crate::domain::history::TransactionType;
 use crate::domain::payment::PaymentMethod;
 use crate::ledger::{
-    BonusGrant, OpenOrder, PaymentProof, RechargeOutcome, RechargeRequest, RequestedPurchase,
+    CoinBonusGrant, OpenPaymentOrder, PaymentProof, RechargeOutcome, RechargeRequest,
+    RequestedCoinPurchase,
 };
 
 const RECHARGE: &str = "POST /calls/recharge";
 const ADD_COINS: &str = "POST /wallet/add-coins";
 
 /// A request of an admin to add coins: a purchase or a gift.
-pub(super) enum CoinAddition {
+pub(super) enum AdminCoinAddition {
     Recharge(RechargeRequest),
-    Bonus(BonusGrant),
+    Bonus(CoinBonusGrant),
 }
 
 /// A unique id that sorts by time.
@@ -33,7 +34,7 @@ pub(super) fn parse_recharge(request: pb::RechargeRequest) -> Result<RechargeReq
     let body = (request.amount_paise, &request.payment_method, &proof);
     Ok(RechargeRequest {
         user_id: request.user_id,
-        wanted: RequestedPurchase::Step {
+        wanted: RequestedCoinPurchase::Step {
             amount_paise: request.amount_paise,
         },
         payment_method: Some(payment_method),
@@ -50,21 +51,21 @@ pub(super) fn parse_recharge(request: pb::RechargeRequest) -> Result<RechargeReq
 
 pub(super) fn parse_coin_addition(
     request: pb::AddCoinsRequest,
-) -> Result<CoinAddition, WalletError> {
-    let tx_type = TxType::parse(&request.tx_type)?;
+) -> Result<AdminCoinAddition, WalletError> {
+    let tx_type = TransactionType::parse(&request.tx_type)?;
     let (coins, amount_paise) = (request.coins, request.amount_paise);
     let proof = parse_proof(request.payment_id, request.razorpay);
     let body = (request.user_id, coins, amount_paise, tx_type.name(), &proof);
-    let asker_id = if tx_type == TxType::Purchase {
+    let asker_id = if tx_type == TransactionType::Purchase {
         request.user_id
     } else {
         request.admin_id
     };
     let idempotency = idempotency_request(asker_id, ADD_COINS, request.idempotency_key, &body)?;
     match tx_type {
-        TxType::Purchase => Ok(CoinAddition::Recharge(RechargeRequest {
+        TransactionType::Purchase => Ok(AdminCoinAddition::Recharge(RechargeRequest {
             user_id: request.user_id,
-            wanted: RequestedPurchase::Coins {
+            wanted: RequestedCoinPurchase::Coins {
                 coins,
                 amount_paise,
             },
@@ -73,8 +74,8 @@ pub(super) fn parse_coin_addition(
             fresh_id: generate_fresh_id(),
             idempotency,
         })),
-        TxType::Bonus | TxType::ReferralBonus if amount_paise == 0 => {
-            Ok(CoinAddition::Bonus(BonusGrant {
+        TransactionType::Bonus | TransactionType::ReferralBonus if amount_paise == 0 => {
+            Ok(AdminCoinAddition::Bonus(CoinBonusGrant {
                 user_id: request.user_id,
                 admin_id: request.admin_id,
                 tx_type,
@@ -83,7 +84,9 @@ pub(super) fn parse_coin_addition(
                 idempotency,
             }))
         }
-        TxType::Bonus | TxType::ReferralBonus => Err(WalletError::OutOfRange("the money")),
+        TransactionType::Bonus | TransactionType::ReferralBonus => {
+            Err(WalletError::OutOfRange("the money"))
+        }
         _ => Err(WalletError::UnknownTxType),
     }
 }
@@ -120,7 +123,7 @@ pub(super) fn recharge_response(recharged: &RechargeOutcome) -> pb::RechargeResp
     }
 }
 
-pub(super) fn open_order_response(order: OpenOrder) -> pb::OpenOrderResponse {
+pub(super) fn open_order_response(order: OpenPaymentOrder) -> pb::OpenOrderResponse {
     pb::OpenOrderResponse {
         order_id: order.order_id,
         provider: order.provider.to_owned(),

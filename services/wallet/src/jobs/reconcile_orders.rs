@@ -7,7 +7,7 @@ use anyhow::Context;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
-use crate::ledger::Ledger;
+use crate::ledger::WalletLedger;
 
 const ORDERS_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("wallet.orders"),
@@ -19,13 +19,13 @@ const ORDERS_WORK: PeriodicWork = PeriodicWork {
 };
 
 /// Asks the provider about orders that are due until the service stops.
-pub(crate) fn start_reconciliation(lifecycle: &ProcessLifecycle, ledger: Ledger) {
+pub(crate) fn start_reconciliation(lifecycle: &ProcessLifecycle, ledger: WalletLedger) {
     periodic::start(lifecycle, ORDERS_WORK, move || {
         reconcile_once(ledger.clone())
     });
 }
 
-async fn reconcile_once(ledger: Ledger) -> anyhow::Result<NextTurnStart> {
+async fn reconcile_once(ledger: WalletLedger) -> anyhow::Result<NextTurnStart> {
     let reconciled = ledger.reconcile_orders().await;
     let deleted = ledger.delete_old_notices().await;
     let credited = reconciled.context("failed to claim orders that are due")?;

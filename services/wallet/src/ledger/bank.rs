@@ -2,17 +2,17 @@
 
 use talktime_kit::db::DatabasePool;
 
-use super::Ledger;
+use super::WalletLedger;
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
 use crate::sealing::BankDetailsSealer;
-use crate::store::bank::{self, BankDetailsTable, SealedDetails};
+use crate::store::bank::{self, BankDetailsTable, SealedBankDetails};
 use crate::store::wallets;
 
 /// Maximum number of rows that are resealed in one transaction.
 const RESEALED_AT_ONCE: i64 = 200;
 
-impl Ledger {
+impl WalletLedger {
     /// Stores a person's bank details. A change delays payouts for a while.
     pub async fn set_bank_details(
         &self,
@@ -92,10 +92,10 @@ fn seal_details(
     sealer: &BankDetailsSealer,
     user_id: i64,
     details: &BankDetails,
-) -> Result<SealedDetails, WalletError> {
+) -> Result<SealedBankDetails, WalletError> {
     let seal = |field, text: &str| sealer.seal(user_id, field, text);
     let bank_name = details.bank_name.as_deref();
-    Ok(SealedDetails {
+    Ok(SealedBankDetails {
         bank_account_number: seal("account_number", &details.account_number)?,
         ifsc_code: seal("ifsc_code", &details.ifsc_code)?,
         account_holder_name: seal("account_holder_name", &details.account_holder_name)?,
@@ -108,7 +108,7 @@ fn seal_details(
 pub(crate) fn open_details(
     sealer: &BankDetailsSealer,
     user_id: i64,
-    sealed: &SealedDetails,
+    sealed: &SealedBankDetails,
 ) -> Result<BankDetails, WalletError> {
     let open = |field, text: &str| sealer.open(user_id, field, text);
     let bank_name = sealed.bank_name.as_deref();

@@ -7,11 +7,11 @@ use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::outbox;
 
 use super::credit::debt_posting;
-use super::{Ledger, RechargeOutcome};
+use super::{RechargeOutcome, WalletLedger};
 use crate::domain::WalletError;
-use crate::domain::history::TxType;
+use crate::domain::history::TransactionType;
 use crate::domain::journal::{
-    Currency, JournalAccount, JournalEntry, TransferKind, bonus_id, debt_payment_id,
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, bonus_id, debt_payment_id,
 };
 use crate::domain::payment;
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
@@ -20,11 +20,11 @@ use crate::store::{posting, wallets};
 
 /// Coins that an admin gives.
 #[derive(Clone, Debug)]
-pub struct BonusGrant {
+pub struct CoinBonusGrant {
     pub user_id: i64,
     pub admin_id: i64,
     /// `Bonus` or `ReferralBonus`.
-    pub tx_type: TxType,
+    pub tx_type: TransactionType,
     pub coins: i64,
     /// A unique id that was generated for this request.
     pub fresh_id: String,
@@ -32,10 +32,13 @@ pub struct BonusGrant {
     pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Gives coins, once for each idempotency key.
-    pub async fn give_bonus(&self, bonus: &BonusGrant) -> Result<RechargeOutcome, WalletError> {
-        if !matches!(bonus.tx_type, TxType::Bonus | TxType::ReferralBonus) {
+    pub async fn give_bonus(&self, bonus: &CoinBonusGrant) -> Result<RechargeOutcome, WalletError> {
+        if !matches!(
+            bonus.tx_type,
+            TransactionType::Bonus | TransactionType::ReferralBonus
+        ) {
             return Err(WalletError::UnknownTxType);
         }
         let now = self.clock.now();
@@ -61,7 +64,7 @@ impl Ledger {
 async fn credit_bonus(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    bonus: &BonusGrant,
+    bonus: &CoinBonusGrant,
 ) -> Result<RechargeOutcome, WalletError> {
     let mut locked = wallets::lock(tx, &[bonus.user_id]).await?;
     let wallet = locked.get(&bonus.user_id).copied();
@@ -93,8 +96,8 @@ async fn credit_bonus(
     })
 }
 
-fn bonus_posting(bonus: &BonusGrant, balance_coins: i64) -> Posting {
-    let BonusGrant { user_id, coins, .. } = *bonus;
+fn bonus_posting(bonus: &CoinBonusGrant, balance_coins: i64) -> Posting {
+    let CoinBonusGrant { user_id, coins, .. } = *bonus;
     Posting {
         transfer_id: bonus_id(&bonus.fresh_id),
         kind: TransferKind::Bonus,
@@ -107,7 +110,7 @@ fn bonus_posting(bonus: &BonusGrant, balance_coins: i64) -> Posting {
         paise: 0,
         balance_coins,
         entries: vec![JournalEntry {
-            currency: Currency::Coins,
+            currency: JournalCurrency::Coins,
             debit: JournalAccount::CoinIssue,
             credit: JournalAccount::User(user_id),
             amount: coins,

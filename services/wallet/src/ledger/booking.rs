@@ -5,14 +5,14 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 
 use super::credit::{CreditedPayment, credit_order};
-use super::reversal::{OrderReversal, reverse_closed, reverse_order};
-use super::{Ledger, RechargeOutcome};
+use super::reversal::{OrderReversalPlan, reverse_closed, reverse_order};
+use super::{RechargeOutcome, WalletLedger};
 use crate::domain::WalletError;
 use crate::domain::journal::payment_transfer_id;
-use crate::domain::order_evaluation::{PaymentDecision, PaymentOutcome, evaluate_order};
+use crate::domain::order_evaluation::{CapturedPaymentOutcome, PaymentDecision, evaluate_order};
 use crate::domain::payment::PaymentOrder;
 use crate::domain::provider_payment::{
-    PaymentReport, PaymentState, ReportedPayment, ReversalReason,
+    PaymentReport, PaymentReversalReason, ProviderPaymentState, ReportedPayment,
 };
 use crate::metrics::PaymentAlert;
 use crate::store::order_payments::{self, PaymentRecord};
@@ -21,13 +21,13 @@ use crate::store::{payments, transfers, wallets};
 
 /// The result of booking reports about one order.
 #[derive(Debug, Default)]
-pub(super) struct BookingOutcome {
+pub(super) struct OrderBookingOutcome {
     /// The purchase, if the order was credited by these reports.
     pub(super) credited: Option<RechargeOutcome>,
     alerts: Vec<(PaymentAlert, String)>,
 }
 
-impl BookingOutcome {
+impl OrderBookingOutcome {
     fn add_alert(&mut self, alert: PaymentAlert, payment_id: &str) {
         self.alerts.push((alert, payment_id.to_owned()));
     }
@@ -40,7 +40,7 @@ impl BookingOutcome {
     }
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Books what the provider's API reports about an order; returns whether it credited the order.
     pub(super) async fn book_reported(
         &self,
@@ -64,7 +64,7 @@ pub(super) async fn book_reports(
     now: DateTime<Utc>,
     order_id: &str,
     reports: &[PaymentReport],
-) -> Result<BookingOutcome, WalletError> {
+) -> Result<OrderBookingOutcome, WalletError> {
     let Some(found) = payments::find(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
@@ -74,14 +74,14 @@ pub(super) async fn book_reports(
     let Some(order) = payments::lock(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
     };
-    let mut booking = BookingOutcome::default();
+    let mut booking = OrderBookingOutcome::default();
     for report in captured_reports(reports) {
         record_report(tx, now, report, &mut booking).await?;
     }
     let records = order_payments::lock_by_order(tx, order_id).await?;
     let payments: Vec<_> = records.iter().map(PaymentRecord::captured).collect();
     for (decision, record) in evaluate_order(&order, &payments).iter().zip(&records) {
-        let context = DecisionContext {
+        let context = PaymentDecisionContext {
             order: &order,
             decision,
             record,
@@ -98,7 +98,7 @@ pub(super) async fn book_reports(
 
 /// Reports about money that arrived, by payment, so that two bookings wait for each other in one order.
 fn captured_reports(reports: &[PaymentReport]) -> Vec<&PaymentReport> {
-    let captured = |report: &&PaymentReport| report.payment.state == PaymentState::Captured;
+    let captured = |report: &&PaymentReport| report.payment.state == ProviderPaymentState::Captured;
     let mut reports: Vec<&PaymentReport> = reports.iter().filter(captured).collect();
     reports.sort_unstable_by_key(|report| &report.payment.payment_id);
     reports
@@ -108,7 +108,7 @@ async fn record_report(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     report: &PaymentReport,
-    booking: &mut BookingOutcome,
+    booking: &mut OrderBookingOutcome,
 ) -> Result<(), WalletError> {
     let payment = &report.payment;
     if !order_payments::upsert(tx, payment, now).await? {
@@ -122,20 +122,20 @@ async fn record_report(
 }
 
 /// A decision about one payment of a locked order, with the data that it was made from.
-struct DecisionContext<'a> {
+struct PaymentDecisionContext<'a> {
     order: &'a PaymentOrder,
     decision: &'a PaymentDecision,
     record: &'a PaymentRecord,
     report: Option<&'a PaymentReport>,
 }
 
-impl DecisionContext<'_> {
+impl PaymentDecisionContext<'_> {
     async fn apply_decision(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
         locked: &mut LockedWallets,
-        booking: &mut BookingOutcome,
+        booking: &mut OrderBookingOutcome,
     ) -> Result<(), WalletError> {
         let Self {
             order,
@@ -143,7 +143,7 @@ impl DecisionContext<'_> {
             record,
             report,
         } = *self;
-        if decision.outcome != PaymentOutcome::Credited {
+        if decision.outcome != CapturedPaymentOutcome::Credited {
             if !record.has_outcome(decision.outcome) {
                 order_payments::set_outcome(tx, &record.payment_id, decision.outcome).await?;
                 if let Some(alert) = PaymentAlert::for_outcome(decision.outcome) {
@@ -164,11 +164,11 @@ impl DecisionContext<'_> {
                 booking.add_alert(PaymentAlert::Overpaid, &record.payment_id);
             }
         }
-        if !record.has_outcome(PaymentOutcome::Credited) {
+        if !record.has_outcome(CapturedPaymentOutcome::Credited) {
             let (price_paise, coins) = (decision.price_paise, order.coins);
             order_payments::set_credited(tx, &record.payment_id, price_paise, coins).await?;
         }
-        let reversal = OrderReversal {
+        let reversal = OrderReversalPlan {
             order,
             record,
             reversed: decision.reversed,
@@ -179,9 +179,9 @@ impl DecisionContext<'_> {
 }
 
 /// The reason of a reversal. The provider's API reports only refunds.
-fn reversal_reason(report: Option<&PaymentReport>) -> ReversalReason {
+fn reversal_reason(report: Option<&PaymentReport>) -> PaymentReversalReason {
     let reversal = report.and_then(|report| report.reversal.as_ref());
-    reversal.map_or(ReversalReason::Refund, |reversal| reversal.reason)
+    reversal.map_or(PaymentReversalReason::Refund, |reversal| reversal.reason)
 }
 
 /// Books reversals of payments whose orders were deleted with their buyers. Other reports about an unknown
@@ -190,8 +190,8 @@ async fn book_without_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     reports: &[PaymentReport],
-) -> Result<BookingOutcome, WalletError> {
-    let mut booking = BookingOutcome::default();
+) -> Result<OrderBookingOutcome, WalletError> {
+    let mut booking = OrderBookingOutcome::default();
     for report in captured_reports(reports) {
         let payment = &report.payment;
         let transfer_id = payment_transfer_id(&payment.payment_id);

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
 
-use super::{Ledger, TracedRequest};
+use super::{TracedRequest, WalletLedger};
 use crate::domain::WalletError;
-use crate::domain::charging::{self, Charge, ChargeDecision};
-use crate::domain::history::TxType;
-use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
+use crate::domain::charging::{self, ChargeDecision, MinuteCharge};
+use crate::domain::history::TransactionType;
+use crate::domain::journal::{JournalAccount, JournalCurrency, JournalEntry, TransferKind};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::{charged_event, low_balance_event};
 use crate::metrics;
@@ -35,13 +35,13 @@ pub enum ChargeOutcome {
     Voided,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Charges minutes in their order in one transaction, each with its own outcome.
     pub async fn charge_minutes(
         &self,
-        batch: &[TracedRequest<Charge>],
+        batch: &[TracedRequest<MinuteCharge>],
     ) -> Result<Vec<ChargeOutcome>, WalletError> {
-        let charges: Vec<Charge> = batch.iter().map(|item| item.request).collect();
+        let charges: Vec<MinuteCharge> = batch.iter().map(|item| item.request).collect();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let mut payers = wallets::lock(&mut tx, &payer_ids(&charges)).await?;
@@ -72,7 +72,7 @@ impl Ledger {
 }
 
 fn charge_outcome(
-    charge: &Charge,
+    charge: &MinuteCharge,
     decision: ChargeDecision,
     made: &HashMap<String, i64>,
 ) -> ChargeOutcome {
@@ -95,15 +95,15 @@ fn charge_outcome(
     }
 }
 
-fn payer_ids(charges: &[Charge]) -> Vec<i64> {
+fn payer_ids(charges: &[MinuteCharge]) -> Vec<i64> {
     charges.iter().map(|charge| charge.user_id).collect()
 }
 
 /// The charges that are made now, with the balances after them.
 fn accepted_charges<'a>(
-    charges: &'a [Charge],
+    charges: &'a [MinuteCharge],
     decisions: &'a [ChargeDecision],
-) -> impl Iterator<Item = (&'a Charge, i64)> {
+) -> impl Iterator<Item = (&'a MinuteCharge, i64)> {
     charges
         .iter()
         .zip(decisions)
@@ -113,7 +113,7 @@ fn accepted_charges<'a>(
         })
 }
 
-fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Posting> {
+fn charge_postings(charges: &[MinuteCharge], decisions: &[ChargeDecision]) -> Vec<Posting> {
     accepted_charges(charges, decisions)
         .map(|(charge, balance_coins)| Posting {
             transfer_id: charge.id(),
@@ -124,7 +124,7 @@ fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Post
             paise: 0,
             balance_coins,
             entries: vec![JournalEntry {
-                currency: Currency::Coins,
+                currency: JournalCurrency::Coins,
                 debit: JournalAccount::User(charge.user_id),
                 credit: JournalAccount::CoinRevenue,
                 amount: charge.coins,
@@ -136,7 +136,7 @@ fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Post
                 ..WalletChange::default()
             },
             line: Some(NewHistoryLine {
-                tx_type: TxType::Spend,
+                tx_type: TransactionType::Spend,
                 coins_change: -charge.coins,
                 money_change_paise: 0,
                 description: format!("Minute {} of call {}", charge.minute, charge.call_id),
@@ -146,7 +146,7 @@ fn charge_postings(charges: &[Charge], decisions: &[ChargeDecision]) -> Vec<Post
 }
 
 fn charge_events(
-    batch: &[TracedRequest<Charge>],
+    batch: &[TracedRequest<MinuteCharge>],
     decisions: &[ChargeDecision],
     payers: &HashMap<i64, LockedWallet>,
 ) -> Vec<outbox::TracedEvent> {

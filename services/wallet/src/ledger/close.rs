@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use talktime_kit::Error;
 use talktime_kit::db::PgConnection;
 
-use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, closing_id};
+use crate::domain::journal::{
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, closing_id,
+};
 use crate::domain::posting::{Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::{order_payments, posting, wallets};
@@ -31,7 +33,7 @@ pub async fn close_account(
 /// decided, and what the person owes stays owed.
 fn closing_posting(wallet: &LockedWallet) -> Posting {
     let user = JournalAccount::User(wallet.user_id);
-    let (coins, paise) = (Currency::Coins, Currency::Paise);
+    let (coins, paise) = (JournalCurrency::Coins, JournalCurrency::Paise);
     let movements = [
         (coins, user, JournalAccount::Forfeited, wallet.balance_coins),
         (

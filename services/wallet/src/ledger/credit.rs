@@ -6,14 +6,15 @@ use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 
 use crate::domain::WalletError;
-use crate::domain::history::TxType;
+use crate::domain::history::TransactionType;
 use crate::domain::journal::{
-    Currency, JournalAccount, JournalEntry, TransferKind, debt_payment_id, payment_transfer_id,
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, debt_payment_id,
+    payment_transfer_id,
 };
 use crate::domain::payment::{self, PaymentOrder};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::coins_added_event;
-use crate::store::payments::{OrderCredit, REFUNDS_ASKED_AFTER};
+use crate::store::payments::{PaymentOrderCredit, REFUNDS_ASKED_AFTER};
 use crate::store::wallets::{LockedWallet, LockedWallets};
 use crate::store::{payments, posting, transfers};
 
@@ -55,7 +56,7 @@ pub(super) async fn credit_order(
     let postings = purchase_postings(&wallet, order, payment);
     let made = posting::post_all(tx, now, locked, &postings).await?;
     let transaction_id = made[&postings[0].transfer_id];
-    let credit = OrderCredit {
+    let credit = PaymentOrderCredit {
         payment_id: payment.payment_id,
         method: payment::method_name(payment.method),
         transaction_id,
@@ -143,13 +144,13 @@ fn purchase_posting(
 ) -> Posting {
     let user_id = order.user_id;
     let coins_entry = JournalEntry {
-        currency: Currency::Coins,
+        currency: JournalCurrency::Coins,
         debit: JournalAccount::CoinIssue,
         credit: JournalAccount::User(user_id),
         amount: order.coins,
     };
     let money_entry = JournalEntry {
-        currency: Currency::Paise,
+        currency: JournalCurrency::Paise,
         debit: JournalAccount::GatewayClearing,
         credit: JournalAccount::CoinSales,
         amount: payment.price_paise,
@@ -172,7 +173,7 @@ fn purchase_posting(
             ..WalletChange::default()
         },
         line: Some(NewHistoryLine {
-            tx_type: TxType::Purchase,
+            tx_type: TransactionType::Purchase,
             coins_change: order.coins,
             money_change_paise: payment.price_paise,
             description: format!("{} coins bought", order.coins),
@@ -196,7 +197,7 @@ pub(super) fn debt_posting(
         paise: 0,
         balance_coins,
         entries: vec![JournalEntry {
-            currency: Currency::Coins,
+            currency: JournalCurrency::Coins,
             debit: JournalAccount::User(user_id),
             credit: JournalAccount::UserDebt(user_id),
             amount: coins,
@@ -208,7 +209,7 @@ pub(super) fn debt_posting(
             ..WalletChange::default()
         },
         line: Some(NewHistoryLine {
-            tx_type: TxType::Refund,
+            tx_type: TransactionType::Refund,
             coins_change: -coins,
             money_change_paise: 0,
             description: "Coins owed for a payment that was taken back".to_owned(),

@@ -4,29 +4,29 @@ use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
-use super::Ledger;
+use super::WalletLedger;
 use super::withdraw::append_withdrawal_updated;
 use crate::domain::WalletError;
 use crate::domain::bank::BankDetails;
-use crate::domain::history::TxType;
+use crate::domain::history::TransactionType;
 use crate::domain::journal::{
-    Currency, JournalAccount, JournalEntry, TransferKind, payout_id, withdrawal_return_id,
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, payout_id, withdrawal_return_id,
 };
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::withdrawal::{
-    DecisionOutcome, WithdrawalDecision, WithdrawalState, WithdrawalStatus,
+    WithdrawalDecision, WithdrawalDecisionOutcome, WithdrawalState, WithdrawalStatus,
 };
 use crate::ledger::bank::open_details;
 use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, WithdrawalRecord};
-use crate::store::{bank::SealedDetails, posting, wallets};
+use crate::store::{bank::SealedBankDetails, posting, wallets};
 
 /// Withdrawals that one export reads at a time.
 const EXPORTED_AT_ONCE: i64 = 500;
 
 /// A withdrawal as admins see it, with the bank account opened.
 #[derive(Clone, Debug)]
-pub struct ReviewedWithdrawal {
+pub struct AdminWithdrawalView {
     pub withdrawal: WithdrawalRecord,
     /// The bank account that receives the sum.
     pub details: BankDetails,
@@ -36,7 +36,7 @@ pub struct ReviewedWithdrawal {
 
 /// A line of the list that an operator pays by.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PayoutItem {
+pub struct PayoutListItem {
     pub withdrawal_id: i64,
     /// The sum, in paise.
     pub amount_paise: i64,
@@ -44,13 +44,13 @@ pub struct PayoutItem {
     pub details: BankDetails,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Applies a decision once. The same decision again returns the current state of the withdrawal.
     pub async fn decide_withdrawal(
         &self,
         withdrawal_id: i64,
         decision: &WithdrawalDecision,
-    ) -> Result<ReviewedWithdrawal, WalletError> {
+    ) -> Result<AdminWithdrawalView, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         // All code locks wallets before anything else, so that no two transactions wait for each other.
@@ -62,10 +62,10 @@ impl Ledger {
         let wallet = locked.get(&owner_id).copied();
         let wallet = wallet.ok_or(WalletError::NoSuchWithdrawal)?;
         let outcome = decision.evaluate(&state, &self.terms.withdrawals, now)?;
-        if outcome != DecisionOutcome::Unchanged {
+        if outcome != WithdrawalDecisionOutcome::Unchanged {
             withdrawals::insert_decision(&mut tx, withdrawal_id, decision, now).await?;
         }
-        if outcome == DecisionOutcome::Applied {
+        if outcome == WithdrawalDecisionOutcome::Applied {
             withdrawals::update_status(&mut tx, withdrawal_id, decision.status, now).await?;
             let posting = decision_posting(&wallet, withdrawal_id, &state, decision.status);
             match posting {
@@ -90,7 +90,10 @@ impl Ledger {
             }
         }
         let decided = withdrawals::find(&mut tx, withdrawal_id).await?;
-        if wallet.is_closed && outcome == DecisionOutcome::Applied && decision.status.is_final() {
+        if wallet.is_closed
+            && outcome == WithdrawalDecisionOutcome::Applied
+            && decision.status.is_final()
+        {
             withdrawals::delete(&mut tx, withdrawal_id).await?;
         }
         failpoint::reach("wallet.decide.before_commit");
@@ -105,7 +108,7 @@ impl Ledger {
         &self,
         status: WithdrawalStatus,
         page: ListPageRequest,
-    ) -> Result<ListPage<ReviewedWithdrawal>, WalletError> {
+    ) -> Result<ListPage<AdminWithdrawalView>, WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = withdrawals::list_by_status(&mut connection, status, page).await?;
         let entries = found.entries.into_iter();
@@ -118,10 +121,10 @@ impl Ledger {
     }
 
     /// Lists the withdrawals in processing, which an operator pays out by hand.
-    pub async fn list_payouts(&self) -> Result<Vec<PayoutItem>, WalletError> {
+    pub async fn list_payouts(&self) -> Result<Vec<PayoutListItem>, WalletError> {
         let now: DateTime<Utc> = self.clock.now();
         let mut connection = self.db.acquire().await?;
-        let mut payouts: Vec<PayoutItem> = Vec::new();
+        let mut payouts: Vec<PayoutListItem> = Vec::new();
         loop {
             let after = payouts.last().map_or(0, |payout| payout.withdrawal_id);
             let batch =
@@ -130,7 +133,7 @@ impl Ledger {
                 return Ok(payouts);
             }
             for withdrawal in batch {
-                payouts.push(PayoutItem {
+                payouts.push(PayoutListItem {
                     withdrawal_id: withdrawal.withdrawal_id,
                     amount_paise: withdrawal.amount_paise,
                     details: self.open_bank_details(withdrawal.user_id, &withdrawal.details)?,
@@ -142,9 +145,9 @@ impl Ledger {
     fn review_withdrawal(
         &self,
         withdrawal: WithdrawalRecord,
-    ) -> Result<ReviewedWithdrawal, WalletError> {
+    ) -> Result<AdminWithdrawalView, WalletError> {
         let details = self.open_bank_details(withdrawal.user_id, &withdrawal.details)?;
-        Ok(ReviewedWithdrawal {
+        Ok(AdminWithdrawalView {
             details,
             admins_needed: self
                 .terms
@@ -157,7 +160,7 @@ impl Ledger {
     fn open_bank_details(
         &self,
         user_id: i64,
-        sealed: &SealedDetails,
+        sealed: &SealedBankDetails,
     ) -> Result<BankDetails, WalletError> {
         open_details(&self.sealer, user_id, sealed)
     }
@@ -204,7 +207,7 @@ fn decision_posting(
     };
     let line =
         (status == WithdrawalStatus::Rejected && !wallet.is_closed).then(|| NewHistoryLine {
-            tx_type: TxType::Withdraw,
+            tx_type: TransactionType::Withdraw,
             coins_change: 0,
             money_change_paise: amount_paise,
             description: format!("Withdrawal {withdrawal_id}, returned"),
@@ -221,7 +224,7 @@ fn decision_posting(
         paise: amount_paise,
         balance_coins: wallet.balance_coins,
         entries: vec![JournalEntry {
-            currency: Currency::Paise,
+            currency: JournalCurrency::Paise,
             debit: JournalAccount::PayoutsPending,
             credit,
             amount: amount_paise,

@@ -34,15 +34,15 @@ use crate::provider::PaymentProvider;
 use crate::sealing::BankDetailsSealer;
 use crate::store::wallets::{self, LockedWallet};
 
-pub use bonus::BonusGrant;
+pub use bonus::CoinBonusGrant;
 pub use charge::ChargeOutcome;
 pub use close::close_account;
 pub use credit::RechargeOutcome;
-pub use decide::{PayoutItem, ReviewedWithdrawal};
-pub use orders::OpenOrder;
-pub use purchase::{PaymentProof, RechargeRequest, RequestedPurchase};
+pub use decide::{AdminWithdrawalView, PayoutListItem};
+pub use orders::OpenPaymentOrder;
+pub use purchase::{PaymentProof, RechargeRequest, RequestedCoinPurchase};
 pub use settle::SettlementOutcome;
-pub use statement::{CallEarning, CoinPurchase, HistoryLine, WalletStatement};
+pub use statement::{CallEarningRow, CoinPurchase, TransactionHistoryLine, WalletStatement};
 pub use withdraw::{WithdrawalHold, WithdrawalRequest};
 
 pub use crate::store::wallets::WalletBalance;
@@ -81,7 +81,7 @@ pub struct LedgerParts {
 
 /// The wallet's operations on its own database; cheap to clone.
 #[derive(Clone)]
-pub struct Ledger {
+pub struct WalletLedger {
     db: DatabasePool,
     relay: Relay,
     clock: Clock,
@@ -90,7 +90,7 @@ pub struct Ledger {
     provider: PaymentProvider,
 }
 
-impl Ledger {
+impl WalletLedger {
     pub fn new(parts: LedgerParts) -> Self {
         Self {
             db: parts.db,

@@ -5,10 +5,10 @@ use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 use talktime_kit::failpoint;
 
-use super::Ledger;
+use super::WalletLedger;
 use super::booking::book_reports;
 use crate::domain::WalletError;
-use crate::metrics::{self, IgnoredNotice, PaymentAlert};
+use crate::metrics::{self, IgnoredPaymentNotice, PaymentAlert};
 use crate::store::payments;
 
 /// Longer than any provider repeats a notification.
@@ -18,7 +18,7 @@ const DELETED_AT_ONCE: i64 = 1_000;
 const EVENT_ID_LENGTH_MAX: usize = 200;
 const EVENT_TYPE_LENGTH_MAX: usize = 100;
 
-impl Ledger {
+impl WalletLedger {
     /// Books what a signed notification reports, once, however often it comes.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Ledger {
                 event_type,
                 "ignoring a notification that reports no payment"
             );
-            metrics::record_ignored_notice(IgnoredNotice::Irrelevant);
+            metrics::record_ignored_notice(IgnoredPaymentNotice::Irrelevant);
             return Ok(());
         };
         let now = self.clock.now();
@@ -46,7 +46,7 @@ impl Ledger {
         let mut tx = self.db.begin().await?;
         let provider = self.provider.name();
         if !payments::insert_event(&mut tx, provider, &event_id, &event_type, now).await? {
-            metrics::record_ignored_notice(IgnoredNotice::Repeated);
+            metrics::record_ignored_notice(IgnoredPaymentNotice::Repeated);
             return Ok(());
         }
         let payment_id = report.payment.payment_id.clone();

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Ledger;
+use super::WalletLedger;
 use crate::domain::WalletError;
-use crate::store::payments::{self, FIRST_WAIT, NewOrder};
+use crate::store::payments::{self, FIRST_WAIT, NewPaymentOrder};
 
 /// An order that is open with the provider.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OpenOrder {
+pub struct OpenPaymentOrder {
     /// The provider's id of it.
     pub order_id: String,
     /// The provider's name.
@@ -24,7 +24,7 @@ pub struct OpenOrder {
     pub created_at: DateTime<Utc>,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Opens an order for a step of the rate card. If this process dies before the order is stored, nobody
     /// learns its id, so nobody can pay it.
     pub async fn open_order(
@@ -32,12 +32,12 @@ impl Ledger {
         user_id: i64,
         amount_paise: i64,
         fresh_id: &str,
-    ) -> Result<OpenOrder, WalletError> {
+    ) -> Result<OpenPaymentOrder, WalletError> {
         let now = self.clock.now();
         let coins = self.terms.rate_card.coins_for(amount_paise)?;
         let opened = self.provider.open_order(fresh_id, amount_paise).await?;
         let provider = self.provider.name();
-        let order = NewOrder {
+        let order = NewPaymentOrder {
             order_id: &opened.order_id,
             user_id,
             provider,
@@ -51,7 +51,7 @@ impl Ledger {
         let mut tx = self.db.begin().await?;
         payments::insert(&mut tx, &order, now).await?;
         tx.commit().await?;
-        Ok(OpenOrder {
+        Ok(OpenPaymentOrder {
             order_id: opened.order_id,
             provider,
             amount_paise,

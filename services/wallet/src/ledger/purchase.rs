@@ -9,12 +9,12 @@ use talktime_kit::idempotency::{self, KeyClaimOutcome};
 
 use super::booking::book_reports;
 use super::credit::find_earlier_purchase;
-use super::{Ledger, RechargeOutcome};
+use super::{RechargeOutcome, WalletLedger};
 use crate::domain::WalletError;
-use crate::domain::order_evaluation::{CURRENCY, PaymentOutcome};
+use crate::domain::order_evaluation::{CURRENCY, CapturedPaymentOutcome};
 use crate::domain::payment::{self, PaymentMethod, PaymentOrder, SANDBOX};
-use crate::domain::provider_payment::{PaymentState, ReportedPayment};
-use crate::store::payments::NewOrder;
+use crate::domain::provider_payment::{ProviderPaymentState, ReportedPayment};
+use crate::store::payments::NewPaymentOrder;
 use crate::store::{order_payments, payments};
 
 /// The proof of a payment that a client sends (contract, section 9).
@@ -35,7 +35,7 @@ pub enum PaymentProof {
 
 /// The purchase that a client expects for the money.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RequestedPurchase {
+pub enum RequestedCoinPurchase {
     /// A step of the rate card.
     Step {
         /// The price, in paise.
@@ -53,7 +53,7 @@ pub enum RequestedPurchase {
 #[derive(Clone, Debug)]
 pub struct RechargeRequest {
     pub user_id: i64,
-    pub wanted: RequestedPurchase,
+    pub wanted: RequestedCoinPurchase,
     /// The payment method, if the app names it.
     pub payment_method: Option<PaymentMethod>,
     /// The proof of the payment.
@@ -64,7 +64,7 @@ pub struct RechargeRequest {
     pub idempotency: Option<idempotency::KeyedRequest>,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Credits a payment once, however often and under whatever key it is sent. A payment of a real
     /// provider is credited when the provider itself reports it as captured.
     ///
@@ -123,12 +123,12 @@ impl Ledger {
         }
         let reported = self.provider.list_payments(order_id).await?;
         let state = reported.iter().find(|each| each.payment_id == payment_id);
-        let state = state.map_or(PaymentState::Pending, |payment| payment.state);
+        let state = state.map_or(ProviderPaymentState::Pending, |payment| payment.state);
         self.book_reported(order_id, reported).await?;
         match state {
-            PaymentState::Captured => Ok(()),
-            PaymentState::Pending => Err(WalletError::PaymentPending),
-            PaymentState::Failed => Err(WalletError::PaymentFailed),
+            ProviderPaymentState::Captured => Ok(()),
+            ProviderPaymentState::Pending => Err(WalletError::PaymentPending),
+            ProviderPaymentState::Failed => Err(WalletError::PaymentFailed),
         }
     }
 
@@ -185,10 +185,10 @@ impl Ledger {
             return Ok(None);
         }
         let (coins, amount_paise) = match recharge.wanted {
-            RequestedPurchase::Step { amount_paise } => {
+            RequestedCoinPurchase::Step { amount_paise } => {
                 (self.terms.rate_card.coins_for(amount_paise)?, amount_paise)
             }
-            RequestedPurchase::Coins {
+            RequestedCoinPurchase::Coins {
                 coins,
                 amount_paise,
             } => (coins, amount_paise),
@@ -198,7 +198,7 @@ impl Ledger {
             .provider
             .open_order(&recharge.fresh_id, amount_paise)
             .await?;
-        let order = NewOrder {
+        let order = NewPaymentOrder {
             order_id: &opened.order_id,
             user_id: recharge.user_id,
             provider: self.provider.name(),
@@ -229,7 +229,7 @@ impl RechargeRequest {
 async fn find_refusal(tx: &mut PgConnection, payment_id: &str) -> Result<WalletError, WalletError> {
     let record = order_payments::find(tx, payment_id).await?;
     Ok(match record {
-        Some(record) if record.has_outcome(PaymentOutcome::Returned) => {
+        Some(record) if record.has_outcome(CapturedPaymentOutcome::Returned) => {
             WalletError::PaymentReversed
         }
         Some(_) => WalletError::PaymentMismatch,
@@ -246,7 +246,7 @@ fn sandbox_payment(
     ReportedPayment {
         order_id: order.order_id.clone(),
         payment_id,
-        state: PaymentState::Captured,
+        state: ProviderPaymentState::Captured,
         amount: order.amount_paise,
         currency: CURRENCY.to_owned(),
         is_discounted: false,
@@ -255,7 +255,7 @@ fn sandbox_payment(
     }
 }
 
-impl RequestedPurchase {
+impl RequestedCoinPurchase {
     fn matches_order(self, order: &PaymentOrder) -> bool {
         match self {
             Self::Step { amount_paise } => amount_paise == order.amount_paise,

@@ -6,11 +6,11 @@ use futures::StreamExt;
 use futures::stream;
 use talktime_kit::error::chain;
 
-use super::Ledger;
+use super::WalletLedger;
 use crate::domain::WalletError;
-use crate::domain::provider_payment::{PaymentState, ReportedPayment};
+use crate::domain::provider_payment::{ProviderPaymentState, ReportedPayment};
 use crate::metrics;
-use crate::store::payments::{self, DueOrder};
+use crate::store::payments::{self, DuePaymentOrder};
 
 /// Orders that one round asks about, at most.
 const ASKED_AT_ONCE: i64 = 50;
@@ -27,7 +27,7 @@ const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
 /// Questions in a row that must have failed before an open order is given up.
 const FAILED_ASKS_MAX: i32 = 10;
 
-impl Ledger {
+impl WalletLedger {
     /// Asks the provider about orders that are due and books what it reports, each on its own: an order
     /// that the provider answers with an error does not delay the others. Returns how many were credited.
     pub async fn reconcile_orders(&self) -> Result<usize, WalletError> {
@@ -42,7 +42,7 @@ impl Ledger {
         Ok(credited.count().await)
     }
 
-    async fn reconcile_or_log(&self, now: DateTime<Utc>, order: &DueOrder) -> bool {
+    async fn reconcile_or_log(&self, now: DateTime<Utc>, order: &DuePaymentOrder) -> bool {
         let reconciled = match self.provider.list_payments(&order.order_id).await {
             Ok(reported) => self.reconcile_order(now, order, reported).await,
             Err(error) => {
@@ -71,12 +71,12 @@ impl Ledger {
     async fn reconcile_order(
         &self,
         now: DateTime<Utc>,
-        order: &DueOrder,
+        order: &DuePaymentOrder,
         reported: Vec<ReportedPayment>,
     ) -> Result<bool, WalletError> {
         let is_pending = reported
             .iter()
-            .any(|payment| payment.state == PaymentState::Pending);
+            .any(|payment| payment.state == ProviderPaymentState::Pending);
         let is_credited = self.book_reported(&order.order_id, reported).await?;
         let mut tx = self.db.begin().await?;
         payments::set_answered(&mut tx, &order.order_id).await?;
@@ -102,7 +102,7 @@ impl Ledger {
     async fn count_failed_ask(
         &self,
         now: DateTime<Utc>,
-        order: &DueOrder,
+        order: &DuePaymentOrder,
     ) -> Result<bool, WalletError> {
         let order_id = &order.order_id;
         let age = now - order.created_at;

@@ -5,19 +5,21 @@ use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 
 use crate::domain::WalletError;
-use crate::domain::history::TxType;
-use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, reversal_id};
+use crate::domain::history::TransactionType;
+use crate::domain::journal::{
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, reversal_id,
+};
 use crate::domain::order_evaluation::ReversedAmounts;
 use crate::domain::payment::PaymentOrder;
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
-use crate::domain::provider_payment::ReversalReason;
+use crate::domain::provider_payment::PaymentReversalReason;
 use crate::events::{ReversedCoins, payment_reversed_event};
 use crate::store::order_payments::{self, PaymentRecord};
 use crate::store::wallets::{LockedWallet, LockedWallets};
 use crate::store::{accounts, payments, posting, wallets};
 
 /// The reversals that a credited order is to have.
-pub(super) struct OrderReversal<'a> {
+pub(super) struct OrderReversalPlan<'a> {
     /// The order as it was locked.
     pub(super) order: &'a PaymentOrder,
     /// The payment that credited it.
@@ -25,14 +27,14 @@ pub(super) struct OrderReversal<'a> {
     /// The amounts that all reversals together take back.
     pub(super) reversed: ReversedAmounts,
     /// The reason of the last reversal.
-    pub(super) reason: ReversalReason,
+    pub(super) reason: PaymentReversalReason,
 }
 
 /// Takes back of a locked order what has not been taken back yet.
 pub(super) async fn reverse_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
-    reversal: &OrderReversal<'_>,
+    reversal: &OrderReversalPlan<'_>,
 ) -> Result<(), WalletError> {
     let (order, record) = (reversal.order, reversal.record);
     let before = ReversedAmounts {
@@ -46,7 +48,7 @@ pub(super) async fn reverse_order(
     let mut locked = wallets::lock(tx, &[order.user_id]).await?;
     let wallet = locked[&order.user_id];
     let taken_coins = back.coins.min(wallet.balance_coins);
-    let sources = CoinSources {
+    let sources = ReversalCoinSources {
         taken: (JournalAccount::User(wallet.user_id), taken_coins),
         owed_coins: back.coins - taken_coins,
     };
@@ -67,7 +69,7 @@ pub(super) async fn reverse_closed(
     locked: &mut LockedWallets,
     owner_id: i64,
     record: &PaymentRecord,
-    reason: ReversalReason,
+    reason: PaymentReversalReason,
 ) -> Result<(), WalletError> {
     let Some(wallet) = locked.get(&owner_id).copied() else {
         return Ok(());
@@ -83,7 +85,7 @@ pub(super) async fn reverse_closed(
     };
     let left_coins = accounts::sum_forfeited_coins(tx, owner_id).await?;
     let taken_coins = back.coins.min(left_coins);
-    let sources = CoinSources {
+    let sources = ReversalCoinSources {
         taken: (JournalAccount::Forfeited, taken_coins),
         owed_coins: back.coins - taken_coins,
     };
@@ -94,7 +96,7 @@ pub(super) async fn reverse_closed(
 }
 
 /// The accounts that give the coins of a reversal.
-struct CoinSources {
+struct ReversalCoinSources {
     /// The account that still has coins, and how many of them are taken.
     taken: (JournalAccount, i64),
     /// The rest, which the buyer owes.
@@ -105,13 +107,13 @@ fn reversal_posting(
     wallet: &LockedWallet,
     record: &PaymentRecord,
     back: ReversedAmounts,
-    sources: &CoinSources,
-    reason: ReversalReason,
+    sources: &ReversalCoinSources,
+    reason: PaymentReversalReason,
 ) -> Posting {
     let user_id = wallet.user_id;
     let (source, taken_coins) = sources.taken;
     let own_coins = if wallet.is_closed { 0 } else { taken_coins };
-    let (coins, paise) = (Currency::Coins, Currency::Paise);
+    let (coins, paise) = (JournalCurrency::Coins, JournalCurrency::Paise);
     let movements = [
         (coins, source, JournalAccount::CoinIssue, taken_coins),
         (
@@ -158,7 +160,7 @@ fn reversal_posting(
             ..WalletChange::default()
         },
         line: (!wallet.is_closed).then(|| NewHistoryLine {
-            tx_type: TxType::Refund,
+            tx_type: TransactionType::Refund,
             coins_change: -own_coins,
             money_change_paise: -back.paise,
             description: format!("A payment went back ({})", reason.name()),
@@ -170,8 +172,8 @@ async fn append_payment_reversed(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     wallet: &LockedWallet,
-    reversal: &OrderReversal<'_>,
-    sources: &CoinSources,
+    reversal: &OrderReversalPlan<'_>,
+    sources: &ReversalCoinSources,
 ) -> sqlx::Result<()> {
     let (_, taken_coins) = sources.taken;
     let coins = ReversedCoins {

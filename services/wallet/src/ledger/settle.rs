@@ -6,13 +6,13 @@ use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox;
 
 use super::void::void_posting;
-use super::{Ledger, TracedRequest};
+use super::{TracedRequest, WalletLedger};
 use crate::domain::WalletError;
-use crate::domain::charging::Charge;
-use crate::domain::history::TxType;
-use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind};
+use crate::domain::charging::MinuteCharge;
+use crate::domain::history::TransactionType;
+use crate::domain::journal::{JournalAccount, JournalCurrency, JournalEntry, TransferKind};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
-use crate::domain::settlement::{ChargedMinute, Settlement, SettlementPlan};
+use crate::domain::settlement::{CallSettlement, ChargedMinute, SettlementPlan};
 use crate::events::earned_event;
 use crate::metrics;
 use crate::store::transfers::{self, TransferRecord};
@@ -30,12 +30,12 @@ pub struct SettlementOutcome {
     pub caller_balance_coins: i64,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Settles calls in one transaction, each call once: the same settlement again gets the same answer. One
     /// refused settlement fails the whole batch.
     pub async fn settle_calls(
         &self,
-        requests: &[TracedRequest<Settlement>],
+        requests: &[TracedRequest<CallSettlement>],
     ) -> Result<Vec<SettlementOutcome>, WalletError> {
         let now = self.clock.now();
         let call_ids: Vec<i64> = requests.iter().map(|item| item.request.call_id).collect();
@@ -44,7 +44,7 @@ impl Ledger {
             wallets,
             past: transfers::find_all(&mut tx, &settlement_ids(requests)).await?,
             charged: transfers::list_charged_minutes(&mut tx, &call_ids).await?,
-            pending_writes: PendingWrites::default(),
+            pending_writes: PendingSettlementWrites::default(),
         };
         let settled = requests
             .iter()
@@ -74,14 +74,14 @@ impl Ledger {
     }
 }
 
-fn party_ids(requests: &[TracedRequest<Settlement>]) -> Vec<i64> {
+fn party_ids(requests: &[TracedRequest<CallSettlement>]) -> Vec<i64> {
     let parties = requests.iter().map(|item| &item.request);
     parties
         .flat_map(|settlement| [settlement.caller_id, settlement.listener_id])
         .collect()
 }
 
-fn settlement_ids(requests: &[TracedRequest<Settlement>]) -> Vec<String> {
+fn settlement_ids(requests: &[TracedRequest<CallSettlement>]) -> Vec<String> {
     requests.iter().map(|item| item.request.id()).collect()
 }
 
@@ -90,21 +90,21 @@ struct SettlementBatch {
     wallets: HashMap<i64, LockedWallet>,
     past: HashMap<String, TransferRecord>,
     charged: HashMap<i64, Vec<ChargedMinute>>,
-    pending_writes: PendingWrites,
+    pending_writes: PendingSettlementWrites,
 }
 
 /// Writes that the batch has collected.
 #[derive(Default)]
-struct PendingWrites {
+struct PendingSettlementWrites {
     postings: Vec<Posting>,
-    earnings: Vec<(Settlement, SettlementPlan)>,
+    earnings: Vec<(CallSettlement, SettlementPlan)>,
     events: Vec<outbox::TracedEvent>,
 }
 
 impl SettlementBatch {
     fn settle_one(
         &mut self,
-        item: &TracedRequest<Settlement>,
+        item: &TracedRequest<CallSettlement>,
     ) -> Result<SettlementOutcome, WalletError> {
         let settlement = &item.request;
         if let Some(settled) = self.find_earlier_settlement(settlement)? {
@@ -135,7 +135,7 @@ impl SettlementBatch {
 
     fn find_earlier_settlement(
         &self,
-        settlement: &Settlement,
+        settlement: &CallSettlement,
     ) -> Result<Option<SettlementOutcome>, WalletError> {
         let Some(first) = self.past.get(&settlement.id()) else {
             return Ok(None);
@@ -153,9 +153,9 @@ impl SettlementBatch {
     }
 
     /// Voids the charges of minutes beyond the settled count.
-    fn void_uncounted_minutes(&mut self, settlement: &Settlement, plan: &SettlementPlan) {
+    fn void_uncounted_minutes(&mut self, settlement: &CallSettlement, plan: &SettlementPlan) {
         for charged in &plan.returned {
-            let charge = Charge {
+            let charge = MinuteCharge {
                 call_id: settlement.call_id,
                 minute: charged.minute,
                 user_id: settlement.caller_id,
@@ -187,7 +187,7 @@ impl SettlementBatch {
 
 /// The transfer that pays the listener. Earnings of a deleted account are forfeited to the platform.
 fn earning_posting(
-    settlement: &Settlement,
+    settlement: &CallSettlement,
     settled: SettlementOutcome,
     listener: &LockedWallet,
 ) -> Posting {
@@ -198,13 +198,13 @@ fn earning_posting(
         (JournalAccount::User(listener.user_id), paise)
     };
     let entry = JournalEntry {
-        currency: Currency::Paise,
+        currency: JournalCurrency::Paise,
         debit: JournalAccount::ListenerCost,
         credit,
         amount: paise,
     };
     let line = NewHistoryLine {
-        tx_type: TxType::Earn,
+        tx_type: TransactionType::Earn,
         coins_change: 0,
         money_change_paise: paise,
         description: format!(

@@ -4,16 +4,16 @@ use chrono::NaiveDate;
 use talktime_kit::india;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
-use super::Ledger;
+use super::WalletLedger;
 use crate::domain::WalletError;
-use crate::domain::earning_days::{EarningSummary, SummaryPeriods};
-use crate::domain::history::HistoryFilter;
-pub use crate::store::earnings::CallEarning;
+use crate::domain::earning_days::{EarningSummary, EarningSummaryPeriods};
+use crate::domain::history::TransactionHistoryFilter;
+pub use crate::store::earnings::CallEarningRow;
 use crate::store::earnings::EarningTotals;
 pub use crate::store::payments::CoinPurchase;
-use crate::store::payments::PurchaseTotals;
-pub use crate::store::transactions::HistoryLine;
-use crate::store::transactions::HistoryTotals;
+use crate::store::payments::CoinPurchaseTotals;
+pub use crate::store::transactions::TransactionHistoryLine;
+use crate::store::transactions::TransactionHistoryTotals;
 use crate::store::wallets::{self, WalletBalance};
 use crate::store::{earnings, payments, transactions};
 
@@ -21,19 +21,19 @@ use crate::store::{earnings, payments, transactions};
 #[derive(Clone, Debug)]
 pub struct WalletStatement {
     /// The page.
-    pub found: ListPage<HistoryLine>,
+    pub found: ListPage<TransactionHistoryLine>,
     /// Totals of the whole history, independent of the page.
-    pub totals: HistoryTotals,
+    pub totals: TransactionHistoryTotals,
     /// The current balance.
     pub balance: WalletBalance,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Loads a page of a person's history with its totals.
     pub async fn load_statement(
         &self,
         user_id: i64,
-        lines: HistoryFilter,
+        lines: TransactionHistoryFilter,
         page: ListPageRequest,
     ) -> Result<WalletStatement, WalletError> {
         let mut connection = self.db.acquire().await?;
@@ -49,19 +49,19 @@ impl Ledger {
         &self,
         listener_id: i64,
         page: ListPageRequest,
-    ) -> Result<(ListPage<CallEarning>, EarningTotals), WalletError> {
+    ) -> Result<(ListPage<CallEarningRow>, EarningTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(earnings::list(&mut connection, listener_id, page).await?)
     }
 
-    /// Loads the earnings of a listener by day; see [`SummaryPeriods::new`] for the range.
+    /// Loads the earnings of a listener by day; see [`EarningSummaryPeriods::new`] for the range.
     pub async fn load_earning_summary(
         &self,
         listener_id: i64,
         from: Option<NaiveDate>,
         to: Option<NaiveDate>,
     ) -> Result<EarningSummary, WalletError> {
-        let periods = SummaryPeriods::new(from, to, india::date(self.clock.now()))?;
+        let periods = EarningSummaryPeriods::new(from, to, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         let listed = earnings::list_days(&mut connection, listener_id, &periods.days).await?;
         let current = periods.current_days();
@@ -74,7 +74,7 @@ impl Ledger {
         &self,
         user_id: i64,
         page: ListPageRequest,
-    ) -> Result<(ListPage<CoinPurchase>, PurchaseTotals), WalletError> {
+    ) -> Result<(ListPage<CoinPurchase>, CoinPurchaseTotals), WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(payments::list_purchases(&mut connection, user_id, page).await?)
     }

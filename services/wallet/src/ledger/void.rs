@@ -2,16 +2,18 @@
 
 use talktime_proto::wallet::charge_id;
 
-use super::Ledger;
+use super::WalletLedger;
 use crate::domain::WalletError;
-use crate::domain::charging::Charge;
-use crate::domain::history::TxType;
-use crate::domain::journal::{Currency, JournalAccount, JournalEntry, TransferKind, void_id};
+use crate::domain::charging::MinuteCharge;
+use crate::domain::history::TransactionType;
+use crate::domain::journal::{
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, void_id,
+};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::{posting, transfers};
 
-impl Ledger {
+impl WalletLedger {
     /// Voids the charge of one minute; returns the number of coins that were given back. If the charge has not
     /// arrived yet, a transfer without money takes its id, so that the charge is refused when it arrives.
     pub async fn void_charge(
@@ -33,7 +35,7 @@ impl Ledger {
             ),
             Some(tombstone) if tombstone.coins == 0 => (None, 0),
             Some(found) => {
-                let charge = Charge {
+                let charge = MinuteCharge {
                     call_id,
                     minute,
                     user_id,
@@ -75,8 +77,8 @@ fn tombstone_posting(wallet: &LockedWallet, call_id: i64, minute: i32) -> Postin
 }
 
 /// The transfer that returns the coins of a charge. Coins of a deleted account are forfeited.
-pub(super) fn void_posting(charge: &Charge, payer: &LockedWallet) -> Posting {
-    let Charge {
+pub(super) fn void_posting(charge: &MinuteCharge, payer: &LockedWallet) -> Posting {
+    let MinuteCharge {
         call_id,
         minute,
         user_id,
@@ -88,7 +90,7 @@ pub(super) fn void_posting(charge: &Charge, payer: &LockedWallet) -> Posting {
         (JournalAccount::User(user_id), coins)
     };
     let line = NewHistoryLine {
-        tx_type: TxType::Refund,
+        tx_type: TransactionType::Refund,
         coins_change,
         money_change_paise: 0,
         description: format!("Minute {minute} of call {call_id}, returned"),
@@ -102,7 +104,7 @@ pub(super) fn void_posting(charge: &Charge, payer: &LockedWallet) -> Posting {
         paise: 0,
         balance_coins: payer.balance_coins + coins_change,
         entries: vec![JournalEntry {
-            currency: Currency::Coins,
+            currency: JournalCurrency::Coins,
             debit: JournalAccount::CoinRevenue,
             credit,
             amount: coins,

@@ -8,11 +8,11 @@ use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::outbox;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
-use super::Ledger;
+use super::WalletLedger;
 use crate::domain::WalletError;
-use crate::domain::history::TxType;
+use crate::domain::history::TransactionType;
 use crate::domain::journal::{
-    Currency, JournalAccount, JournalEntry, TransferKind, withdrawal_transfer_id,
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, withdrawal_transfer_id,
 };
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::withdrawal::{WithdrawalBudget, WithdrawalStatus};
@@ -45,7 +45,7 @@ pub struct WithdrawalHold {
     pub created_at: DateTime<Utc>,
 }
 
-impl Ledger {
+impl WalletLedger {
     /// Accepts a withdrawal and holds its sum.
     pub async fn request_withdrawal(
         &self,
@@ -155,7 +155,7 @@ fn hold_posting(wallet: &LockedWallet, withdrawal_id: i64, amount_paise: i64) ->
         paise: amount_paise,
         balance_coins: wallet.balance_coins,
         entries: vec![JournalEntry {
-            currency: Currency::Paise,
+            currency: JournalCurrency::Paise,
             debit: JournalAccount::User(user_id),
             credit: JournalAccount::PayoutsPending,
             amount: amount_paise,
@@ -168,7 +168,7 @@ fn hold_posting(wallet: &LockedWallet, withdrawal_id: i64, amount_paise: i64) ->
             ..WalletChange::default()
         },
         line: Some(NewHistoryLine {
-            tx_type: TxType::Withdraw,
+            tx_type: TransactionType::Withdraw,
             coins_change: 0,
             money_change_paise: -amount_paise,
             description: format!("Withdrawal {withdrawal_id}"),

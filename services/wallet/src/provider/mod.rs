@@ -20,7 +20,7 @@ pub enum PaymentProvider {
 
 /// An order that the provider knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OpenedOrder {
+pub struct RegisteredProviderOrder {
     /// The provider's id of it.
     pub order_id: String,
     /// The payment that pays it, where that is known from the start.
@@ -49,13 +49,13 @@ impl PaymentProvider {
         &self,
         receipt: &str,
         amount_paise: i64,
-    ) -> Result<OpenedOrder, WalletError> {
+    ) -> Result<RegisteredProviderOrder, WalletError> {
         match self {
-            Self::Sandbox => Ok(OpenedOrder {
+            Self::Sandbox => Ok(RegisteredProviderOrder {
                 order_id: format!("order_{receipt}"),
                 payment_id: Some(format!("sandbox_{receipt}")),
             }),
-            Self::Razorpay(razorpay) => Ok(OpenedOrder {
+            Self::Razorpay(razorpay) => Ok(RegisteredProviderOrder {
                 order_id: razorpay.open_order(receipt, amount_paise).await?,
                 payment_id: None,
             }),

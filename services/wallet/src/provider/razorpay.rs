@@ -47,37 +47,37 @@ pub struct RazorpayClient {
 }
 
 #[derive(Serialize)]
-struct OrderRequest<'a> {
+struct RazorpayOrderRequest<'a> {
     /// In paise.
     amount: i64,
     currency: &'static str,
     receipt: &'a str,
-    payment: CaptureSettings,
+    payment: RazorpayCaptureSettings,
 }
 
 /// Overrides the account's settings: an authorized payment is captured without our asking.
 #[derive(Serialize)]
-struct CaptureSettings {
+struct RazorpayCaptureSettings {
     capture: &'static str,
-    capture_options: CaptureOptions,
+    capture_options: RazorpayCaptureOptions,
 }
 
 #[derive(Serialize)]
-struct CaptureOptions {
+struct RazorpayCaptureOptions {
     automatic_expiry_period: u32,
     refund_speed: &'static str,
 }
 
-const AUTOMATIC_CAPTURE: CaptureSettings = CaptureSettings {
+const AUTOMATIC_CAPTURE: RazorpayCaptureSettings = RazorpayCaptureSettings {
     capture: "automatic",
-    capture_options: CaptureOptions {
+    capture_options: RazorpayCaptureOptions {
         automatic_expiry_period: CAPTURED_WITHIN_MINUTES,
         refund_speed: "normal",
     },
 };
 
 #[derive(Deserialize)]
-struct CreatedOrder {
+struct RazorpayOrderReply {
     id: String,
 }
 
@@ -106,14 +106,14 @@ impl RazorpayClient {
         receipt: &str,
         amount_paise: i64,
     ) -> Result<String, WalletError> {
-        let order = OrderRequest {
+        let order = RazorpayOrderRequest {
             amount: amount_paise,
             currency: CURRENCY,
             receipt,
             payment: AUTOMATIC_CAPTURE,
         };
         let request = self.http.post(format!("{}/orders", self.api_url));
-        let order: CreatedOrder = self.send_request(request.json(&order)).await?;
+        let order: RazorpayOrderReply = self.send_request(request.json(&order)).await?;
         Ok(order.id)
     }
 
@@ -122,7 +122,7 @@ impl RazorpayClient {
         order_id: &str,
     ) -> Result<Vec<ReportedPayment>, WalletError> {
         let url = format!("{}/orders/{order_id}/payments", self.api_url);
-        let payments: wire::PaymentList = self.send_request(self.http.get(url)).await?;
+        let payments: wire::RazorpayPaymentList = self.send_request(self.http.get(url)).await?;
         let reports = payments.items.into_iter().filter_map(|item| {
             let report = wire::read_payment(item);
             if report.is_none() {

@@ -227,7 +227,7 @@ async fn cause_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<Stri
 
 async fn chain_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut found = describe_all(&chains::find_broken_chains(snapshot).await?, |broken| {
-        let chains::BrokenChain {
+        let chains::BrokenWalletChain {
             owner_id,
             transfer_id,
         } = broken;

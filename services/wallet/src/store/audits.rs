@@ -7,14 +7,14 @@ use talktime_kit::db::PgConnection;
 
 use super::journal_totals::journal_totals;
 use super::order_payments::PaymentRecord;
-use crate::domain::order_evaluation::{PaymentOutcome, ReversedAmounts};
+use crate::domain::order_evaluation::{CapturedPaymentOutcome, ReversedAmounts};
 
 /// Payments that are named, at most; one is enough to look for more.
 const PAYMENTS_MAX: usize = 100;
 
 /// A payment as it was reported, and as it was booked.
 #[derive(FromRow)]
-struct AuditedPayment {
+struct PaymentAuditRow {
     #[sqlx(flatten)]
     record: PaymentRecord,
     booked_coins: Option<i64>,
@@ -23,12 +23,12 @@ struct AuditedPayment {
     returned_paise: i64,
 }
 
-impl AuditedPayment {
+impl PaymentAuditRow {
     /// A sentence about the books, if they have something that the reports do not give.
     fn describe_difference(&self) -> Option<String> {
         let record = &self.record;
         let payment_id = &record.payment_id;
-        if !record.has_outcome(PaymentOutcome::Credited) {
+        if !record.has_outcome(CapturedPaymentOutcome::Credited) {
             return self.booked_coins.map(|coins| {
                 let outcome = record.outcome.as_deref().unwrap_or("undecided");
                 format!("payment {payment_id} is {outcome} and brought {coins} coins")
@@ -61,7 +61,7 @@ impl AuditedPayment {
 /// Payments that brought, or took back, other coins than what the provider reported as paid and
 /// refunded comes to. Reads one row into memory at a time.
 pub async fn find_misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-    let mut rows = sqlx::query_as::<_, AuditedPayment>(
+    let mut rows = sqlx::query_as::<_, PaymentAuditRow>(
         "WITH returned AS (
              SELECT split_part(transfer_id, '/', 2) AS payment_id, sum(coins)::bigint AS coins,
                     sum(paise)::bigint AS paise

@@ -7,7 +7,7 @@ use talktime_kit::db::{PgConnection, expect_rows};
 
 /// Sealed bank details as they are stored, all sealed by the same key.
 #[derive(Clone, Debug, FromRow)]
-pub struct SealedDetails {
+pub struct SealedBankDetails {
     pub bank_account_number: String,
     pub ifsc_code: String,
     pub account_holder_name: String,
@@ -18,26 +18,26 @@ pub struct SealedDetails {
 
 /// A row that is to be resealed.
 #[derive(Clone, Debug, FromRow)]
-pub struct StaleDetails {
+pub struct StaleBankDetails {
     /// The row's id: a user's, or a withdrawal's.
     pub row_id: i64,
     pub user_id: i64,
     #[sqlx(flatten)]
-    pub details: SealedDetails,
+    pub details: SealedBankDetails,
 }
 
 /// Finds a person's details and the instant of their last change.
 pub async fn find(
     connection: &mut PgConnection,
     user_id: i64,
-) -> sqlx::Result<Option<(SealedDetails, Option<DateTime<Utc>>)>> {
+) -> sqlx::Result<Option<(SealedBankDetails, Option<DateTime<Utc>>)>> {
     #[derive(FromRow)]
-    struct DetailsRow {
+    struct BankDetailsRow {
         #[sqlx(flatten)]
-        details: SealedDetails,
+        details: SealedBankDetails,
         bank_changed_at: Option<DateTime<Utc>>,
     }
-    let row: Option<DetailsRow> = sqlx::query_as(
+    let row: Option<BankDetailsRow> = sqlx::query_as(
         "SELECT bank_account_number, ifsc_code, account_holder_name, bank_name, bank_key_id,
                 bank_changed_at
          FROM wallet.user_wallets WHERE user_id = $1 AND bank_key_id IS NOT NULL",
@@ -52,7 +52,7 @@ pub async fn find(
 pub async fn update_details(
     tx: &mut PgConnection,
     user_id: i64,
-    details: &SealedDetails,
+    details: &SealedBankDetails,
     changed_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
@@ -91,7 +91,7 @@ pub async fn lock_stale(
     table: BankDetailsTable,
     key_id: &str,
     limit: i64,
-) -> sqlx::Result<Vec<StaleDetails>> {
+) -> sqlx::Result<Vec<StaleBankDetails>> {
     let statement = match table {
         BankDetailsTable::Wallets => {
             "SELECT user_id AS row_id, user_id, bank_account_number, ifsc_code, account_holder_name,
@@ -118,7 +118,7 @@ pub async fn replace_details(
     tx: &mut PgConnection,
     table: BankDetailsTable,
     row_id: i64,
-    details: &SealedDetails,
+    details: &SealedBankDetails,
 ) -> Result<(), Error> {
     let (name, statement) = match table {
         BankDetailsTable::Wallets => (

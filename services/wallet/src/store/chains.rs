@@ -5,17 +5,17 @@ use futures::TryStreamExt;
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
-use crate::domain::chain::{ChainHead, ChainLink, JournalRow, LinkHash};
+use crate::domain::chain::{ChainHead, ChainLink, ChainLinkHash, JournalRow};
 
 /// Broken chains that are named, at most; one is enough to look for more.
 const BROKEN_MAX: usize = 100;
 
 /// A transfer as the store has it, with the end that its owner's chain should have.
 #[derive(FromRow)]
-struct TransferRow {
+struct ChainedTransferRow {
     owner_id: i64,
     chain_position: i64,
-    chain_hash: LinkHash,
+    chain_hash: ChainLinkHash,
     transfer_id: String,
     kind: String,
     content: String,
@@ -32,13 +32,13 @@ struct TransferRow {
 
 /// A chain on which a link does not follow from those before it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BrokenChain {
+pub struct BrokenWalletChain {
     pub owner_id: i64,
     /// The first link whose hash is wrong.
     pub transfer_id: String,
 }
 
-impl TransferRow {
+impl ChainedTransferRow {
     fn link(&self) -> ChainLink<'_> {
         let movements = (0..self.amounts.len()).map(|n| JournalRow {
             ledger: &self.ledgers[n],
@@ -62,8 +62,10 @@ impl TransferRow {
 
 /// Walks every chain from its beginning, one row in memory at a time. Only the first link that does
 /// not fit is named of each chain: those behind it are judged by the hash that it has.
-pub async fn find_broken_chains(connection: &mut PgConnection) -> sqlx::Result<Vec<BrokenChain>> {
-    let mut rows = sqlx::query_as::<_, TransferRow>(
+pub async fn find_broken_chains(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<BrokenWalletChain>> {
+    let mut rows = sqlx::query_as::<_, ChainedTransferRow>(
         "SELECT t.owner_id, t.chain_position, t.chain_hash, t.transfer_id, t.kind, t.content,
                 t.call_id, t.coins, t.paise, t.balance_coins, t.created_at,
                 moved.ledgers, moved.debits, moved.credits, moved.amounts
@@ -79,7 +81,7 @@ pub async fn find_broken_chains(connection: &mut PgConnection) -> sqlx::Result<V
          ORDER BY t.owner_id, t.chain_position",
     )
     .fetch(connection);
-    let mut broken: Vec<BrokenChain> = Vec::new();
+    let mut broken: Vec<BrokenWalletChain> = Vec::new();
     let mut owner_id = 0;
     let mut head = ChainHead::default();
     while let Some(stored) = rows.try_next().await? {
@@ -91,7 +93,7 @@ pub async fn find_broken_chains(connection: &mut PgConnection) -> sqlx::Result<V
         let fits = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
         let is_first = broken.last().is_none_or(|last| last.owner_id != owner_id);
         if !fits && is_first && broken.len() < BROKEN_MAX {
-            broken.push(BrokenChain {
+            broken.push(BrokenWalletChain {
                 owner_id,
                 transfer_id: stored.transfer_id.clone(),
             });

@@ -9,11 +9,11 @@ use talktime_kit::paging::{ListPage, ListPageRequest};
 use talktime_kit::{Error, india};
 
 use crate::domain::earning_days::{EarningDay, EarningSums};
-use crate::domain::settlement::{CallType, Settlement, SettlementPlan};
+use crate::domain::settlement::{CallSettlement, CallType, SettlementPlan};
 
 /// The earning of one call.
 #[derive(Clone, Debug, Eq, PartialEq, FromRow)]
-pub struct CallEarning {
+pub struct CallEarningRow {
     pub call_id: i64,
     pub caller_id: i64,
     /// `audio` or `video`; none for calls settled without a type.
@@ -41,7 +41,7 @@ pub struct EarningTotals {
 /// Inserts the earnings of calls. Each call is inserted once, since its settlement's transfer is posted once.
 pub async fn insert(
     tx: &mut PgConnection,
-    earned: &[(Settlement, SettlementPlan)],
+    earned: &[(CallSettlement, SettlementPlan)],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     if earned.is_empty() {
@@ -80,7 +80,7 @@ pub async fn list(
     connection: &mut PgConnection,
     listener_id: i64,
     page: ListPageRequest,
-) -> sqlx::Result<(ListPage<CallEarning>, EarningTotals)> {
+) -> sqlx::Result<(ListPage<CallEarningRow>, EarningTotals)> {
     let entries = sqlx::query_as(
         "SELECT call_id, caller_id, call_type, minutes, coins, (money * 100)::bigint AS paise,
                 created_at
@@ -116,7 +116,7 @@ pub async fn load_totals(
 }
 
 #[derive(FromRow)]
-struct DayRow {
+struct EarningDayRow {
     date: NaiveDate,
     calls: i64,
     minutes: i64,
@@ -124,8 +124,8 @@ struct DayRow {
     paise: i64,
 }
 
-impl From<DayRow> for EarningDay {
-    fn from(row: DayRow) -> Self {
+impl From<EarningDayRow> for EarningDay {
+    fn from(row: EarningDayRow) -> Self {
         Self {
             date: row.date,
             totals: EarningSums {
@@ -145,7 +145,7 @@ pub async fn list_days(
     listener_id: i64,
     days: &RangeInclusive<NaiveDate>,
 ) -> sqlx::Result<Vec<EarningDay>> {
-    let rows: Vec<DayRow> = sqlx::query_as(
+    let rows: Vec<EarningDayRow> = sqlx::query_as(
         "SELECT (created_at AT TIME ZONE 'Asia/Kolkata')::date AS date, count(*) AS calls,
                 sum(minutes) AS minutes, sum(coins)::bigint AS coins,
                 (sum(money) * 100)::bigint AS paise

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
-use crate::domain::order_evaluation::{CapturedPayment, PaymentOutcome, ReversedAmounts};
+use crate::domain::order_evaluation::{CapturedPayment, CapturedPaymentOutcome, ReversedAmounts};
 use crate::domain::provider_payment::{PaymentReversal, ReportedPayment};
 
 /// A payment with what became of it.
@@ -21,7 +21,7 @@ pub struct PaymentRecord {
     is_discounted: bool,
     refunded: i64,
     charged_back: i64,
-    /// The last decision about it, by [`PaymentOutcome::name`].
+    /// The last decision about it, by [`CapturedPaymentOutcome::name`].
     pub outcome: Option<String>,
     /// The price that it paid for its coins, in paise.
     pub price_paise: i64,
@@ -52,7 +52,7 @@ impl PaymentRecord {
     }
 
     /// Whether its last decision was this one.
-    pub fn has_outcome(&self, outcome: PaymentOutcome) -> bool {
+    pub fn has_outcome(&self, outcome: CapturedPaymentOutcome) -> bool {
         self.outcome.as_deref() == Some(outcome.name())
     }
 
@@ -166,7 +166,7 @@ pub async fn find(tx: &mut PgConnection, payment_id: &str) -> sqlx::Result<Optio
 pub async fn set_outcome(
     tx: &mut PgConnection,
     payment_id: &str,
-    outcome: PaymentOutcome,
+    outcome: CapturedPaymentOutcome,
 ) -> Result<(), Error> {
     let result = sqlx::query("UPDATE wallet.order_payments SET outcome = $2 WHERE payment_id = $1")
         .bind(payment_id)

@@ -49,7 +49,7 @@ pub struct CoinPurchase {
 
 /// The totals of all purchases.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromRow)]
-pub struct PurchaseTotals {
+pub struct CoinPurchaseTotals {
     pub purchases: i64,
     /// Money that was paid, in paise.
     pub paise: i64,
@@ -59,7 +59,7 @@ pub struct PurchaseTotals {
 
 /// An order that is to be inserted.
 #[derive(Clone, Debug)]
-pub struct NewOrder<'a> {
+pub struct NewPaymentOrder<'a> {
     /// The provider's id of it.
     pub order_id: &'a str,
     pub user_id: i64,
@@ -79,7 +79,7 @@ pub struct NewOrder<'a> {
 
 /// The credit of an order.
 #[derive(Clone, Copy, Debug)]
-pub struct OrderCredit<'a> {
+pub struct PaymentOrderCredit<'a> {
     pub payment_id: &'a str,
     /// The payment method, if it is known.
     pub method: Option<&'static str>,
@@ -100,7 +100,7 @@ const DOUBLINGS_MAX: i32 = 10;
 
 /// An order that the provider is to be asked about.
 #[derive(Clone, Debug, FromRow)]
-pub struct DueOrder {
+pub struct DuePaymentOrder {
     /// The provider's id of it.
     pub order_id: String,
     pub created_at: DateTime<Utc>,
@@ -123,7 +123,7 @@ macro_rules! select {
 /// Inserts an order that was opened.
 pub async fn insert(
     tx: &mut PgConnection,
-    order: &NewOrder<'_>,
+    order: &NewPaymentOrder<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let result = sqlx::query(
@@ -181,7 +181,7 @@ pub async fn lock(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<Option<
 pub async fn set_credited(
     tx: &mut PgConnection,
     order_id: &str,
-    credit: &OrderCredit<'_>,
+    credit: &PaymentOrderCredit<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let result = sqlx::query(
@@ -231,7 +231,7 @@ pub async fn claim_due(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<Vec<DueOrder>> {
+) -> sqlx::Result<Vec<DuePaymentOrder>> {
     sqlx::query_as(
         "UPDATE wallet.payment_orders
          SET times_asked = times_asked + 1,
@@ -348,7 +348,7 @@ pub async fn list_purchases(
     connection: &mut PgConnection,
     user_id: i64,
     page: ListPageRequest,
-) -> sqlx::Result<(ListPage<CoinPurchase>, PurchaseTotals)> {
+) -> sqlx::Result<(ListPage<CoinPurchase>, CoinPurchaseTotals)> {
     let entries = sqlx::query_as(
         "SELECT recharge_id, transaction_id, COALESCE(paid_paise, amount_paise) AS amount_paise, coins,
                 payment_method, paid_at AS created_at,
@@ -361,7 +361,7 @@ pub async fn list_purchases(
     .bind(page.limit())
     .fetch_all(&mut *connection)
     .await?;
-    let totals: PurchaseTotals = sqlx::query_as(
+    let totals: CoinPurchaseTotals = sqlx::query_as(
         "SELECT count(*) AS purchases,
                 COALESCE(sum(COALESCE(paid_paise, amount_paise) - reversed_paise), 0)::bigint
                     AS paise,

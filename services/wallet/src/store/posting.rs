@@ -45,7 +45,7 @@ pub async fn post_all(
         .iter()
         .filter_map(|posting| posting.line.as_ref().map(|line| (posting, line)))
         .collect();
-    let rows: Vec<PostedRow> = sqlx::query_as(POST)
+    let rows: Vec<PostingResultRow> = sqlx::query_as(POST)
         .bind(now)
         .bind(column(postings, |posting| posting.transfer_id.as_str()))
         .bind(column(postings, |posting| posting.kind.name()))
@@ -88,7 +88,7 @@ pub async fn post_all(
 
 /// A row that [`POST`] returns: a line that was inserted, or the owner of a wallet that was updated.
 #[derive(FromRow)]
-struct PostedRow {
+struct PostingResultRow {
     transfer_id: Option<String>,
     transaction_id: Option<i64>,
     updated_owner: Option<i64>,
@@ -97,7 +97,7 @@ struct PostedRow {
 /// Checks that every owner's wallet was updated and every line inserted; returns the transaction id of each
 /// transfer that has a line.
 fn verify_effect(
-    rows: Vec<PostedRow>,
+    rows: Vec<PostingResultRow>,
     updates: &[WalletUpdate],
     lines: &[(&Posting, &NewHistoryLine)],
 ) -> Result<HashMap<String, i64>, Error> {

@@ -5,11 +5,11 @@ use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
-use crate::domain::history::{HistoryFilter, TxType};
+use crate::domain::history::{TransactionHistoryFilter, TransactionType};
 
 /// One line of a person's history.
 #[derive(Clone, Debug, Eq, PartialEq, FromRow)]
-pub struct HistoryLine {
+pub struct TransactionHistoryLine {
     pub transaction_id: i64,
     /// The contract's word for its type.
     pub tx_type: String,
@@ -26,7 +26,7 @@ pub struct HistoryLine {
 
 /// The totals of a person's whole history.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromRow)]
-pub struct HistoryTotals {
+pub struct TransactionHistoryTotals {
     /// Spent on minutes and not returned.
     pub coins_spent: i64,
     /// Paid for coins and not taken back, in paise.
@@ -69,21 +69,21 @@ macro_rules! count {
 pub async fn list(
     connection: &mut PgConnection,
     user_id: i64,
-    lines: HistoryFilter,
+    lines: TransactionHistoryFilter,
     page: ListPageRequest,
-) -> sqlx::Result<ListPage<HistoryLine>> {
+) -> sqlx::Result<ListPage<TransactionHistoryLine>> {
     // Minutes are most of the lines and use the index of all lines; the other types have a small index of
     // their own.
     let (select, count) = match lines {
-        HistoryFilter::All => (
+        TransactionHistoryFilter::All => (
             concat!(lines!("AND $2::text[] IS NULL"), " OFFSET $3 LIMIT $4"),
             count!("AND $2::text[] IS NULL"),
         ),
-        HistoryFilter::OneType(TxType::Spend) => (
+        TransactionHistoryFilter::OneType(TransactionType::Spend) => (
             concat!(lines!("AND t.tx_type = ANY($2)"), " OFFSET $3 LIMIT $4"),
             count!("AND t.tx_type = ANY($2)"),
         ),
-        HistoryFilter::OneType(_) | HistoryFilter::ListenerMoney => (
+        TransactionHistoryFilter::OneType(_) | TransactionHistoryFilter::ListenerMoney => (
             concat!(
                 lines!("AND t.tx_type <> 'spend' AND t.tx_type = ANY($2)"),
                 " OFFSET $3 LIMIT $4"
@@ -110,7 +110,7 @@ pub async fn list(
 pub async fn load_totals(
     connection: &mut PgConnection,
     user_id: i64,
-) -> sqlx::Result<HistoryTotals> {
+) -> sqlx::Result<TransactionHistoryTotals> {
     sqlx::query_as(
         "SELECT COALESCE(-sum(t.coins_change) FILTER
                     (WHERE t.tx_type IN ('spend', 'refund') AND t.call_id IS NOT NULL), 0)::bigint

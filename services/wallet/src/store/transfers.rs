@@ -22,7 +22,7 @@ pub struct TransferRecord {
 }
 
 #[derive(FromRow)]
-struct PastRow {
+struct PastTransferRow {
     transfer_id: String,
     content: String,
     balance_coins: i64,
@@ -34,7 +34,7 @@ pub async fn find_past(
     tx: &mut PgConnection,
     transfer_ids: &[String],
 ) -> sqlx::Result<HashMap<String, PastTransfer>> {
-    let rows: Vec<PastRow> = sqlx::query_as(
+    let rows: Vec<PastTransferRow> = sqlx::query_as(
         "SELECT transfer.transfer_id, transfer.content, transfer.balance_coins,
                 min(transaction.transaction_id) AS transaction_id
          FROM wallet.transfers AS transfer

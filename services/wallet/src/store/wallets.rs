@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
-use crate::domain::chain::{ChainHead, LinkHash};
+use crate::domain::chain::{ChainHead, ChainLinkHash};
 
 /// A wallet under lock.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ struct WalletRow {
     pending_paise: i64,
     version: i64,
     chain_length: i64,
-    chain_hash: LinkHash,
+    chain_hash: ChainLinkHash,
     is_closed: bool,
 }
 

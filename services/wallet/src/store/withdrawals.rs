@@ -6,7 +6,7 @@ use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
-use super::bank::SealedDetails;
+use super::bank::SealedBankDetails;
 use crate::domain::WalletError;
 use crate::domain::withdrawal::{
     WithdrawalDecision, WithdrawalState, WithdrawalStatus, parse_status,
@@ -19,7 +19,7 @@ pub struct NewWithdrawal<'a> {
     /// The sum, in paise.
     pub amount_paise: i64,
     /// The bank account as it is now.
-    pub details: &'a SealedDetails,
+    pub details: &'a SealedBankDetails,
     /// The earliest instant of a payout.
     pub payable_at: DateTime<Utc>,
 }
@@ -45,7 +45,7 @@ pub struct WithdrawalRecord {
     pub agreed: Vec<i64>,
     /// The bank account that receives the sum.
     #[sqlx(flatten)]
-    pub details: SealedDetails,
+    pub details: SealedBankDetails,
 }
 
 impl WithdrawalRecord {

@@ -6,13 +6,13 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_wallet::SCHEMA;
 use talktime_wallet::domain::WalletError;
-use talktime_wallet::domain::charging::Charge;
+use talktime_wallet::domain::charging::MinuteCharge;
 use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
-use talktime_wallet::domain::settlement::{CallType, Settlement};
+use talktime_wallet::domain::settlement::{CallSettlement, CallType};
 use talktime_wallet::domain::withdrawal::WithdrawalLimits;
 use talktime_wallet::ledger::{
-    ChargeOutcome, Ledger, LedgerParts, PaymentProof, RechargeRequest, RequestedPurchase,
-    SettlementOutcome, TracedRequest, WalletTerms,
+    ChargeOutcome, LedgerParts, PaymentProof, RechargeRequest, RequestedCoinPurchase,
+    SettlementOutcome, TracedRequest, WalletLedger, WalletTerms,
 };
 use talktime_wallet::provider::PaymentProvider;
 use talktime_wallet::sealing::{BankDetailsConfig, BankDetailsSealer};
@@ -23,7 +23,7 @@ pub(crate) const LISTENER: i64 = 2;
 pub(crate) const CALL: i64 = 7;
 
 pub(crate) struct TestBooks {
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: WalletLedger,
     pub(crate) database: TestDatabase,
     pub(crate) clock: Clock,
 }
@@ -59,7 +59,7 @@ impl TestBooks {
     pub(crate) async fn with_provider(terms: WalletTerms, provider: PaymentProvider) -> Self {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-        let ledger = Ledger::new(LedgerParts {
+        let ledger = WalletLedger::new(LedgerParts {
             db: database.app.clone(),
             relay: Relay::default(),
             clock: clock.clone(),
@@ -75,8 +75,8 @@ impl TestBooks {
     }
 
     /// The same books with other keys.
-    pub(crate) fn with_sealer(&self, sealer: BankDetailsSealer) -> Ledger {
-        Ledger::new(LedgerParts {
+    pub(crate) fn with_sealer(&self, sealer: BankDetailsSealer) -> WalletLedger {
+        WalletLedger::new(LedgerParts {
             db: self.database.app.clone(),
             relay: Relay::default(),
             clock: self.clock.clone(),
@@ -95,14 +95,14 @@ impl TestBooks {
 
     pub(crate) async fn charge(
         &self,
-        charges: &[Charge],
+        charges: &[MinuteCharge],
     ) -> Result<Vec<ChargeOutcome>, WalletError> {
         charge_minutes(&self.ledger, charges).await
     }
 
     pub(crate) async fn settle(
         &self,
-        settlement: &Settlement,
+        settlement: &CallSettlement,
     ) -> Result<SettlementOutcome, WalletError> {
         settle_call(&self.ledger, settlement).await
     }
@@ -118,15 +118,15 @@ impl TestBooks {
     /// Has the listener earn this many rupees with one call.
     pub(crate) async fn earn(&self, call_id: i64, rupees: i32) {
         let recharge = RechargeRequest {
-            wanted: RequestedPurchase::Coins {
+            wanted: RequestedCoinPurchase::Coins {
                 coins: i64::from(rupees),
                 amount_paise: 100,
             },
             ..recharge(&format!("for-{call_id}"))
         };
         self.ledger.redeem_recharge(&recharge).await.expect("given");
-        let minutes: Vec<Charge> = (1..=rupees)
-            .map(|minute| Charge {
+        let minutes: Vec<MinuteCharge> = (1..=rupees)
+            .map(|minute| MinuteCharge {
                 call_id,
                 minute,
                 user_id: CALLER,
@@ -134,7 +134,7 @@ impl TestBooks {
             })
             .collect();
         self.charge(&minutes).await.expect("paid");
-        let settlement = Settlement {
+        let settlement = CallSettlement {
             call_id,
             ..settlement(rupees)
         };
@@ -175,16 +175,16 @@ impl TestBooks {
 
 /// Charges minutes in one transaction, as requests without a trace.
 pub(crate) async fn charge_minutes(
-    ledger: &Ledger,
-    charges: &[Charge],
+    ledger: &WalletLedger,
+    charges: &[MinuteCharge],
 ) -> Result<Vec<ChargeOutcome>, WalletError> {
     let charges: Vec<_> = charges.iter().copied().map(without_trace).collect();
     ledger.charge_minutes(&charges).await
 }
 
 pub(crate) async fn settle_call(
-    ledger: &Ledger,
-    settlement: &Settlement,
+    ledger: &WalletLedger,
+    settlement: &CallSettlement,
 ) -> Result<SettlementOutcome, WalletError> {
     let settled = ledger.settle_calls(&[without_trace(*settlement)]).await?;
     Ok(settled[0])
@@ -200,7 +200,7 @@ fn without_trace<T>(request: T) -> TracedRequest<T> {
 pub(crate) fn recharge(fresh_id: &str) -> RechargeRequest {
     RechargeRequest {
         user_id: CALLER,
-        wanted: RequestedPurchase::Step {
+        wanted: RequestedCoinPurchase::Step {
             amount_paise: 15_000,
         },
         payment_method: Some(PaymentMethod::Upi),
@@ -210,8 +210,8 @@ pub(crate) fn recharge(fresh_id: &str) -> RechargeRequest {
     }
 }
 
-pub(crate) fn minute(minute: i32) -> Charge {
-    Charge {
+pub(crate) fn minute(minute: i32) -> MinuteCharge {
+    MinuteCharge {
         call_id: CALL,
         minute,
         user_id: CALLER,
@@ -219,8 +219,8 @@ pub(crate) fn minute(minute: i32) -> Charge {
     }
 }
 
-pub(crate) fn settlement(minutes: i32) -> Settlement {
-    Settlement {
+pub(crate) fn settlement(minutes: i32) -> CallSettlement {
+    CallSettlement {
         call_id: CALL,
         caller_id: CALLER,
         listener_id: LISTENER,

@@ -2,9 +2,9 @@
 //! progress are not lost.
 
 use talktime_kit::Error;
-use talktime_wallet::domain::history::TxType;
+use talktime_wallet::domain::history::TransactionType;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
-use talktime_wallet::ledger::{BonusGrant, WithdrawalRequest, close_account};
+use talktime_wallet::ledger::{CoinBonusGrant, WithdrawalRequest, close_account};
 
 use crate::bank::details;
 use crate::books::{CALLER, LISTENER, TestBooks};
@@ -86,10 +86,10 @@ async fn a_bonus_pays_a_debt_first() {
         .expect("received");
     let mut balances = Vec::new();
     for (fresh_id, coins) in [("small", 100), ("large", 200)] {
-        let bonus = BonusGrant {
+        let bonus = CoinBonusGrant {
             user_id: CALLER,
             admin_id: ADMIN,
-            tx_type: TxType::Bonus,
+            tx_type: TransactionType::Bonus,
             coins,
             fresh_id: fresh_id.to_owned(),
             idempotency: None,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use talktime_wallet::domain::charging::Charge;
-use talktime_wallet::domain::settlement::{CallType, Settlement};
+use talktime_wallet::domain::charging::MinuteCharge;
+use talktime_wallet::domain::settlement::{CallSettlement, CallType};
 use talktime_wallet::domain::withdrawal::WithdrawalStatus;
 
 /// Callers of one worker.
@@ -101,8 +101,8 @@ impl LedgerModel {
     }
 
     /// A minute of a call: always the same caller and price.
-    pub(crate) fn minute(&self, call_id: i64, minute: i32) -> Charge {
-        Charge {
+    pub(crate) fn minute(&self, call_id: i64, minute: i32) -> MinuteCharge {
+        MinuteCharge {
             call_id,
             minute,
             user_id: self.caller_of(call_id),
@@ -126,7 +126,7 @@ impl LedgerModel {
         *balance
     }
 
-    pub(crate) fn charge(&mut self, charge: &Charge) -> ExpectedCharge {
+    pub(crate) fn charge(&mut self, charge: &MinuteCharge) -> ExpectedCharge {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id) {
             Some(MinuteState::Charged { balance_coins, .. }) => {
@@ -153,7 +153,7 @@ impl LedgerModel {
     }
 
     /// Coins that come back, now or before.
-    pub(crate) fn void(&mut self, charge: &Charge) -> i64 {
+    pub(crate) fn void(&mut self, charge: &MinuteCharge) -> i64 {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id).copied() {
             Some(MinuteState::Charged { coins, .. }) => {
@@ -186,8 +186,13 @@ impl LedgerModel {
         }
     }
 
-    pub(crate) fn settlement(&self, call_id: i64, listener_id: i64, minutes: i32) -> Settlement {
-        Settlement {
+    pub(crate) fn settlement(
+        &self,
+        call_id: i64,
+        listener_id: i64,
+        minutes: i32,
+    ) -> CallSettlement {
+        CallSettlement {
             call_id,
             caller_id: self.caller_of(call_id),
             listener_id,
@@ -200,7 +205,7 @@ impl LedgerModel {
     /// Coins spent, paise earned, the caller's coins afterwards; or why not.
     pub(crate) fn settle(
         &mut self,
-        settlement: &Settlement,
+        settlement: &CallSettlement,
     ) -> Result<(i64, i64, i64), &'static str> {
         let (call_id, caller_id) = (settlement.call_id, settlement.caller_id);
         if let Some(closed) = self.closed.get(&call_id) {

@@ -2,9 +2,9 @@
 
 use futures::future::join_all;
 use talktime_wallet::domain::WalletError;
-use talktime_wallet::domain::charging::Charge;
+use talktime_wallet::domain::charging::MinuteCharge;
 use talktime_wallet::ledger::{
-    ChargeOutcome, PaymentProof, RechargeRequest, RequestedPurchase, close_account,
+    ChargeOutcome, PaymentProof, RechargeRequest, RequestedCoinPurchase, close_account,
 };
 
 use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settlement};
@@ -24,7 +24,7 @@ async fn a_charge_sent_twice_takes_its_coins_once() {
 async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
     let books = TestBooks::new().await;
     let coins = RechargeRequest {
-        wanted: RequestedPurchase::Coins {
+        wanted: RequestedCoinPurchase::Coins {
             coins: 379,
             amount_paise: 18_950,
         },
@@ -50,7 +50,7 @@ async fn of_two_prices_for_the_same_minute_one_is_charged() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let charges = (0..40).map(|n| {
-        let charge = Charge {
+        let charge = MinuteCharge {
             coins: if n % 2 == 0 { 10 } else { 11 },
             ..minute(1)
         };

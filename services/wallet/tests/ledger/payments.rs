@@ -4,7 +4,9 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_kit::Error;
-use talktime_wallet::ledger::{PaymentProof, RechargeOutcome, RechargeRequest, RequestedPurchase};
+use talktime_wallet::ledger::{
+    PaymentProof, RechargeOutcome, RechargeRequest, RequestedCoinPurchase,
+};
 
 use crate::books::{CALLER, LISTENER, TestBooks, minute, recharge, terms};
 use crate::razorpay::{SignedMessage, StandIn};
@@ -141,7 +143,7 @@ async fn a_proof_without_a_valid_signature_buys_nothing() {
         assert_eq!(refused, "payment_not_found");
     }
     let dearer = RechargeRequest {
-        wanted: RequestedPurchase::Step {
+        wanted: RequestedCoinPurchase::Step {
             amount_paise: 30_000,
         },
         ..right.clone()

@@ -9,12 +9,12 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use talktime_kit::{Error, idempotency};
-use talktime_wallet::domain::charging::Charge;
-use talktime_wallet::domain::history::TxType;
+use talktime_wallet::domain::charging::MinuteCharge;
+use talktime_wallet::domain::history::TransactionType;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
 use talktime_wallet::ledger::{
-    BonusGrant, ChargeOutcome, Ledger, PaymentProof, RechargeRequest, RequestedPurchase,
-    WithdrawalRequest,
+    ChargeOutcome, CoinBonusGrant, PaymentProof, RechargeRequest, RequestedCoinPurchase,
+    WalletLedger, WithdrawalRequest,
 };
 use talktime_wallet::provider::PaymentProvider;
 
@@ -49,7 +49,7 @@ fn with_code<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> Oper
 /// One worker with people of its own, and what it thinks of the world.
 struct ModelWorker {
     number: i64,
-    ledger: Ledger,
+    ledger: WalletLedger,
     rng: StdRng,
     model: LedgerModel,
     operations: usize,
@@ -113,7 +113,7 @@ impl ModelWorker {
         let idempotency = Some(self.key("recharge"));
         let recharge = RechargeRequest {
             user_id,
-            wanted: RequestedPurchase::Coins {
+            wanted: RequestedCoinPurchase::Coins {
                 coins,
                 amount_paise: coins * 50,
             },
@@ -132,10 +132,10 @@ impl ModelWorker {
     async fn give(&mut self) {
         let (user_id, coins) = (self.caller(), self.rng.random_range(1..50));
         let idempotency = Some(self.key("give"));
-        let bonus = BonusGrant {
+        let bonus = CoinBonusGrant {
             user_id,
             admin_id: user_id,
-            tx_type: TxType::Bonus,
+            tx_type: TransactionType::Bonus,
             coins,
             fresh_id: self.fresh_id(),
             idempotency,
@@ -167,7 +167,7 @@ impl ModelWorker {
         let call = self.model.any_call(&mut self.rng);
         let first = self.rng.random_range(1..10);
         let last = first + self.rng.random_range(0..BATCH_MAX);
-        let charges: Vec<Charge> = (first..=last)
+        let charges: Vec<MinuteCharge> = (first..=last)
             .map(|minute| self.model.minute(call, minute))
             .collect();
         self.operations += charges.len() - 1;
@@ -186,7 +186,7 @@ impl ModelWorker {
 
     async fn void(&mut self) {
         let charge = self.any_charge();
-        let Charge {
+        let MinuteCharge {
             call_id,
             minute,
             user_id,
@@ -279,7 +279,7 @@ impl ModelWorker {
 
     async fn charge_shared(&mut self) {
         self.shared_minutes += 1;
-        let charge = Charge {
+        let charge = MinuteCharge {
             call_id: 1_000_000 * (self.number + 1) + self.shared_minutes,
             minute: 1,
             user_id: SHARED_CALLER,
@@ -300,7 +300,7 @@ impl ModelWorker {
         self.model.callers[self.rng.random_range(0..CALLERS)]
     }
 
-    fn any_charge(&mut self) -> Charge {
+    fn any_charge(&mut self) -> MinuteCharge {
         let call = self.model.any_call(&mut self.rng);
         let minute = self.rng.random_range(1..14);
         self.model.minute(call, minute)
@@ -334,10 +334,10 @@ async fn prepare(books: &TestBooks, worker: &ModelWorker) {
 }
 
 async fn give_shared_coins(books: &TestBooks) {
-    let bonus = BonusGrant {
+    let bonus = CoinBonusGrant {
         user_id: SHARED_CALLER,
         admin_id: SHARED_CALLER,
-        tx_type: TxType::Bonus,
+        tx_type: TransactionType::Bonus,
         coins: SHARED_COINS,
         fresh_id: "shared".to_owned(),
         idempotency: None,

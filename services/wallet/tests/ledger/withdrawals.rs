@@ -5,7 +5,7 @@ use futures::future::join_all;
 use talktime_kit::Error;
 use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
-use talktime_wallet::ledger::{Ledger, WalletTerms, WithdrawalRequest};
+use talktime_wallet::ledger::{WalletLedger, WalletTerms, WithdrawalRequest};
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
@@ -40,7 +40,7 @@ async fn set_account(books: &TestBooks, account_number: &str) {
 }
 
 async fn decide(
-    ledger: &Ledger,
+    ledger: &WalletLedger,
     id: i64,
     admin_id: i64,
     status: WithdrawalStatus,

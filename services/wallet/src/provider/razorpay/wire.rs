@@ -5,7 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::provider_payment::{
-    PaymentNotice, PaymentReport, PaymentReversal, PaymentState, ReportedPayment, ReversalReason,
+    PaymentNotice, PaymentReport, PaymentReversal, PaymentReversalReason, ProviderPaymentState,
+    ReportedPayment,
 };
 
 /// Longer than any id that Razorpay makes.
@@ -19,12 +20,12 @@ const DISPUTE_LOST: &str = "payment.dispute.lost";
 
 /// An order's list of payments; each item is read by itself.
 #[derive(Deserialize)]
-pub(super) struct PaymentList {
+pub(super) struct RazorpayPaymentList {
     pub(super) items: Vec<Value>,
 }
 
 #[derive(Deserialize)]
-struct PaymentEntity {
+struct RazorpayPaymentEntity {
     id: String,
     /// In the smallest unit of the currency.
     amount: i64,
@@ -44,33 +45,33 @@ struct PaymentEntity {
 
 /// A notification with what every kind of it has.
 #[derive(Deserialize)]
-struct NoticeEvent {
+struct RazorpayNoticeEvent {
     event: String,
     #[serde(default)]
     payload: Value,
 }
 
 #[derive(Deserialize)]
-struct NoticePayload {
-    payment: EntityWrapper<PaymentEntity>,
-    refund: Option<EntityWrapper<ReversalEntity>>,
-    dispute: Option<EntityWrapper<ReversalEntity>>,
+struct RazorpayNoticePayload {
+    payment: RazorpayEntityWrapper<RazorpayPaymentEntity>,
+    refund: Option<RazorpayEntityWrapper<RazorpayReversalEntity>>,
+    dispute: Option<RazorpayEntityWrapper<RazorpayReversalEntity>>,
 }
 
 #[derive(Deserialize)]
-struct EntityWrapper<T> {
+struct RazorpayEntityWrapper<T> {
     entity: T,
 }
 
 /// A refund or a dispute.
 #[derive(Deserialize)]
-struct ReversalEntity {
+struct RazorpayReversalEntity {
     id: String,
     /// In the smallest unit of the currency.
     amount: i64,
 }
 
-impl PaymentEntity {
+impl RazorpayPaymentEntity {
     /// Converts the payment; none if it belongs to no order or has ids that we cannot store.
     fn into_report(self) -> Option<ReportedPayment> {
         let order_id = self.order_id.filter(|order_id| is_id(order_id))?;
@@ -78,9 +79,9 @@ impl PaymentEntity {
             return None;
         }
         let state = match self.status.as_str() {
-            "captured" | "refunded" => PaymentState::Captured,
-            "failed" => PaymentState::Failed,
-            _ => PaymentState::Pending,
+            "captured" | "refunded" => ProviderPaymentState::Captured,
+            "failed" => ProviderPaymentState::Failed,
+            _ => ProviderPaymentState::Pending,
         };
         let mut refunded = self.amount_refunded.unwrap_or(0).max(0);
         if self.status == "refunded" || self.refund_status.as_deref() == Some("full") {
@@ -112,12 +113,12 @@ fn is_id(text: &str) -> bool {
 
 /// Reads one payment; none if it is not understood or is for no order.
 pub(super) fn read_payment(item: Value) -> Option<ReportedPayment> {
-    from_json::<PaymentEntity>(item)?.into_report()
+    from_json::<RazorpayPaymentEntity>(item)?.into_report()
 }
 
 /// Reads the body of a notification. One that is not understood names no payment.
 pub(super) fn read_notice(body: &[u8]) -> PaymentNotice {
-    let Ok(event) = serde_json::from_slice::<NoticeEvent>(body) else {
+    let Ok(event) = serde_json::from_slice::<RazorpayNoticeEvent>(body) else {
         return PaymentNotice {
             event_type: String::new(),
             report: None,
@@ -138,28 +139,28 @@ fn payment_report(event: &str, payload: Value) -> Option<PaymentReport> {
     if ![PAYMENT_CAPTURED, ORDER_PAID, REFUND_PROCESSED, DISPUTE_LOST].contains(&event) {
         return None;
     }
-    let payload: NoticePayload = from_json(payload)?;
+    let payload: RazorpayNoticePayload = from_json(payload)?;
     let payment = payload.payment.entity.into_report()?;
     let reversal = match event {
         REFUND_PROCESSED => Some(
             payload
                 .refund?
                 .entity
-                .into_reversal(ReversalReason::Refund)?,
+                .into_reversal(PaymentReversalReason::Refund)?,
         ),
         DISPUTE_LOST => Some(
             payload
                 .dispute?
                 .entity
-                .into_reversal(ReversalReason::Chargeback)?,
+                .into_reversal(PaymentReversalReason::Chargeback)?,
         ),
         _ => None,
     };
     Some(PaymentReport { payment, reversal })
 }
 
-impl ReversalEntity {
-    fn into_reversal(self, reason: ReversalReason) -> Option<PaymentReversal> {
+impl RazorpayReversalEntity {
+    fn into_reversal(self, reason: PaymentReversalReason) -> Option<PaymentReversal> {
         (is_id(&self.id) && self.amount > 0).then_some(PaymentReversal {
             reversal_id: self.id,
             amount: self.amount,
@@ -185,7 +186,7 @@ mod tests {
         ReportedPayment {
             order_id: "order_1".to_owned(),
             payment_id: "pay_1".to_owned(),
-            state: PaymentState::Captured,
+            state: ProviderPaymentState::Captured,
             amount: 15_000,
             currency: "INR".to_owned(),
             is_discounted: false,
@@ -204,7 +205,7 @@ mod tests {
         let reversal = PaymentReversal {
             reversal_id: "rfnd_1".to_owned(),
             amount: 5_000,
-            reason: ReversalReason::Refund,
+            reason: PaymentReversalReason::Refund,
         };
         let expected = PaymentReport {
             payment: captured(),
@@ -216,7 +217,7 @@ mod tests {
         let reason = dispute
             .and_then(|report| report.reversal)
             .map(|lost| lost.reason);
-        assert_eq!(reason, Some(ReversalReason::Chargeback));
+        assert_eq!(reason, Some(PaymentReversalReason::Chargeback));
     }
 
     #[test]
@@ -228,11 +229,11 @@ mod tests {
                 .payment
         };
         let authorized = status("\"captured\"", "\"authorized\"");
-        assert_eq!(authorized.state, PaymentState::Pending);
+        assert_eq!(authorized.state, ProviderPaymentState::Pending);
         let refunded = status("\"captured\"", "\"refunded\"");
         assert_eq!(
             (refunded.state, refunded.refunded),
-            (PaymentState::Captured, 15_000)
+            (ProviderPaymentState::Captured, 15_000)
         );
         let part = status("\"method\"", "\"amount_refunded\": 5000, \"method\"");
         assert_eq!(part.refunded, 5_000);
