@@ -17,13 +17,13 @@ use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 use talktime_kit::trace;
 
-use crate::domain::{ChangeEffect, PresenceError, StatusChange, UserStatus};
+use crate::domain::{PresenceError, StatusChange, StatusChangeEffect, UserStatus};
 use crate::events::status_changed_event;
 use crate::store::{deleted_users, user_status};
 
 /// A change as a request or an event reports it.
 #[derive(Clone, Debug)]
-pub struct ReportedChange {
+pub struct ReportedStatusChange {
     /// The users whose status changes.
     pub user_ids: Vec<i64>,
     /// The change, the same for each of them.
@@ -34,7 +34,7 @@ pub struct ReportedChange {
 
 /// The status of each affected user after a change, with the effect of the change, in ascending order of
 /// user ids. Deleted users are left out, and so are unknown users unless the change creates them.
-pub(crate) type ChangeResults = Vec<(UserStatus, ChangeEffect)>;
+pub(crate) type StatusChangeResults = Vec<(UserStatus, StatusChangeEffect)>;
 
 /// Applies one change to several users and appends an event for each visible effect.
 pub(crate) async fn apply_change(
@@ -42,8 +42,8 @@ pub(crate) async fn apply_change(
     user_ids: &[i64],
     change: &StatusChange,
     now: DateTime<Utc>,
-) -> Result<ChangeResults, PresenceError> {
-    let reported = ReportedChange {
+) -> Result<StatusChangeResults, PresenceError> {
+    let reported = ReportedStatusChange {
         user_ids: user_ids.to_vec(),
         change: change.clone(),
         traceparent: trace::current(),
@@ -55,9 +55,9 @@ pub(crate) async fn apply_change(
 /// Applies changes in their order and appends the events of all of them; returns the results of each.
 pub(crate) async fn apply_changes(
     tx: &mut PgConnection,
-    reported: &[ReportedChange],
+    reported: &[ReportedStatusChange],
     now: DateTime<Utc>,
-) -> Result<Vec<ChangeResults>, PresenceError> {
+) -> Result<Vec<StatusChangeResults>, PresenceError> {
     let found = user_status::find(tx, &sorted_user_ids(reported)).await?;
     let mut statuses = index_by_user_id(found);
     let mut affected = insert_missing_users(tx, reported, &statuses, now).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn apply_changes(
 /// use [`apply_changes`]: the lifecycle lock of a new user has to be taken before any row is locked.
 pub(crate) async fn change_existing(
     tx: &mut PgConnection,
-    reported: &[ReportedChange],
+    reported: &[ReportedStatusChange],
     now: DateTime<Utc>,
 ) -> Result<bool, PresenceError> {
     let user_ids = sorted_user_ids(reported);
@@ -93,10 +93,10 @@ pub(crate) async fn change_existing(
 /// Applies changes to locked statuses, saves them and appends their events.
 async fn apply_locked(
     tx: &mut PgConnection,
-    reported: &[ReportedChange],
+    reported: &[ReportedStatusChange],
     mut statuses: BTreeMap<i64, UserStatus>,
     now: DateTime<Utc>,
-) -> Result<Vec<ChangeResults>, PresenceError> {
+) -> Result<Vec<StatusChangeResults>, PresenceError> {
     let results = evaluate_changes(reported, &mut statuses, now);
     let changed = changed_statuses(&results).map(|status| status.user_id);
     let changed: BTreeSet<i64> = changed.collect();
@@ -109,7 +109,7 @@ async fn apply_locked(
     Ok(results)
 }
 
-fn sorted_user_ids(reported: &[ReportedChange]) -> Vec<i64> {
+fn sorted_user_ids(reported: &[ReportedStatusChange]) -> Vec<i64> {
     let user_ids = reported.iter().flat_map(|reported| &reported.user_ids);
     let user_ids: BTreeSet<i64> = user_ids.copied().collect();
     user_ids.into_iter().collect()
@@ -123,7 +123,7 @@ fn index_by_user_id(statuses: Vec<UserStatus>) -> BTreeMap<i64, UserStatus> {
 /// Inserts rows for the users who have none, as far as a change creates them; returns their ids.
 async fn insert_missing_users(
     tx: &mut PgConnection,
-    reported: &[ReportedChange],
+    reported: &[ReportedStatusChange],
     known: &BTreeMap<i64, UserStatus>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<BTreeSet<i64>> {
@@ -145,12 +145,12 @@ async fn insert_missing_users(
 
 /// Applies changes to statuses in memory and returns the results of each change.
 fn evaluate_changes(
-    reported: &[ReportedChange],
+    reported: &[ReportedStatusChange],
     statuses: &mut BTreeMap<i64, UserStatus>,
     now: DateTime<Utc>,
-) -> Vec<ChangeResults> {
+) -> Vec<StatusChangeResults> {
     let mut all_results = Vec::with_capacity(reported.len());
-    for ReportedChange {
+    for ReportedStatusChange {
         user_ids, change, ..
     } in reported
     {
@@ -167,20 +167,20 @@ fn evaluate_changes(
     all_results
 }
 
-fn changed_statuses(results: &[ChangeResults]) -> impl Iterator<Item = &UserStatus> {
+fn changed_statuses(results: &[StatusChangeResults]) -> impl Iterator<Item = &UserStatus> {
     let all = results.iter().flatten();
-    all.filter(|(_, effect)| *effect != ChangeEffect::Unchanged)
+    all.filter(|(_, effect)| *effect != StatusChangeEffect::Unchanged)
         .map(|(status, _)| status)
 }
 
 fn visible_events(
-    reported: &[ReportedChange],
-    results: &[ChangeResults],
+    reported: &[ReportedStatusChange],
+    results: &[StatusChangeResults],
 ) -> Vec<outbox::TracedEvent> {
     let mut events = Vec::new();
-    for (ReportedChange { traceparent, .. }, results) in reported.iter().zip(results) {
+    for (ReportedStatusChange { traceparent, .. }, results) in reported.iter().zip(results) {
         for (status, effect) in results {
-            if let ChangeEffect::Visible { came_online } = effect {
+            if let StatusChangeEffect::Visible { came_online } = effect {
                 let kind = status_changed_event(status, *came_online);
                 let event = (status.user_id, status.version, kind);
                 events.push((event, traceparent.clone()));

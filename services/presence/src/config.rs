@@ -4,17 +4,17 @@ use serde::Deserialize;
 
 /// Settings that only presence has.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct PresenceConfig {
     #[serde(default)]
-    pub heartbeats: HeartbeatsConfig,
+    pub heartbeats: HeartbeatBatchConfig,
     #[serde(default)]
-    pub sweep: SweepConfig,
-    pub peers: PeersConfig,
+    pub sweep: StatusSweepConfig,
+    pub peers: PeerAddressConfig,
 }
 
 /// Addresses of the services that presence calls.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PeersConfig {
+pub struct PeerAddressConfig {
     /// `http://host:port` of the calls service, which knows whether a call is live.
     pub calls: String,
 }
@@ -22,7 +22,7 @@ pub struct PeersConfig {
 /// When the sweep runs, and which statuses it treats as outdated.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct SweepConfig {
+pub struct StatusSweepConfig {
     /// Seconds between two sweeps.
     pub every_secs: u32,
     /// Seconds without a heartbeat after which a user is marked offline.
@@ -31,7 +31,7 @@ pub struct SweepConfig {
     pub own_busy_grace_secs: u32,
 }
 
-impl Default for SweepConfig {
+impl Default for StatusSweepConfig {
     fn default() -> Self {
         Self {
             every_secs: 60,
@@ -44,7 +44,7 @@ impl Default for SweepConfig {
 /// Limits of the batches in which heartbeats are stored.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct HeartbeatsConfig {
+pub struct HeartbeatBatchConfig {
     /// Number of heartbeats at which a batch is full.
     pub group_max: usize,
     /// Milliseconds for which the first heartbeat of a batch waits for others.
@@ -53,7 +53,7 @@ pub struct HeartbeatsConfig {
     pub queued_max: usize,
 }
 
-impl Default for HeartbeatsConfig {
+impl Default for HeartbeatBatchConfig {
     fn default() -> Self {
         Self {
             group_max: 512,

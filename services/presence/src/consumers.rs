@@ -9,7 +9,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::ROLE_LISTENER;
 use tracing::Span;
 
-use crate::changes::{ReportedChange, apply_changes, delete_user};
+use crate::changes::{ReportedStatusChange, apply_changes, delete_user};
 use crate::domain::{PresenceError, SessionChange, StatusChange};
 
 /// Sources of the events that presence consumes: names and roles, logins and logouts, calls.
@@ -29,19 +29,19 @@ pub(crate) const CONSUMERS: [DurableConsumer; 3] = [
 ];
 
 /// Applies events about names, roles, logins and calls. Most of them repeat what a request has reported before.
-pub struct EventConsumer {
+pub struct PresenceEventHandler {
     relay: Relay,
     clock: Clock,
 }
 
-impl EventConsumer {
+impl PresenceEventHandler {
     /// Returns a consumer that wakes `relay` after it has appended events.
     pub fn new(relay: Relay, clock: Clock) -> Self {
         Self { relay, clock }
     }
 }
 
-impl EventHandler for EventConsumer {
+impl EventHandler for PresenceEventHandler {
     // Most events change nothing and lock nothing; the others lock in one order (see `changes`).
     const MESSAGES_PER_TRANSACTION_MAX: usize = 64;
 
@@ -71,7 +71,7 @@ impl EventHandler for EventConsumer {
                 delete_user(tx, user.user_id, now).await?;
             }
             let changes = changes_from_event(event)?.into_iter();
-            reported.extend(changes.map(|(user_ids, change)| ReportedChange {
+            reported.extend(changes.map(|(user_ids, change)| ReportedStatusChange {
                 user_ids,
                 change,
                 traceparent: trace::of(&span),

@@ -5,7 +5,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::timestamp;
 
 use crate::domain::UserStatus;
-use crate::store::user_status::HeartbeatRow;
+use crate::store::user_status::HeartbeatStatusRow;
 
 /// Builds the event of a visible change. `came_online` is true for the change that put the user online.
 pub(crate) fn status_changed_event(status: &UserStatus, came_online: bool) -> Kind {
@@ -23,7 +23,7 @@ pub(crate) fn status_changed_event(status: &UserStatus, came_online: bool) -> Ki
 }
 
 /// Builds the same event for a user whose heartbeat was stored.
-pub(crate) fn heartbeat_event(heartbeat: &HeartbeatRow, came_online: bool) -> Kind {
+pub(crate) fn heartbeat_event(heartbeat: &HeartbeatStatusRow, came_online: bool) -> Kind {
     Kind::StatusChanged(StatusChanged {
         user_id: heartbeat.user_id,
         username: heartbeat.username.clone(),

@@ -7,9 +7,9 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 
-use crate::changes::ReportedChange;
+use crate::changes::ReportedStatusChange;
 use crate::domain::{
-    PresenceError, SessionChange, StatusChange, StatusSettings, UserStatus, check_call,
+    PresenceError, SessionChange, StatusChange, StatusSettingsChange, UserStatus, check_call,
     check_call_changes, check_heartbeats, check_settings, check_user_ids,
 };
 use crate::heartbeats::HeartbeatRecorder;
@@ -17,13 +17,13 @@ use crate::jobs::sweep::StatusSweeper;
 use crate::statuses::StatusService;
 
 /// The gRPC service.
-pub struct PresenceApi {
+pub struct PresenceGrpcApi {
     statuses: StatusService,
     heartbeats: HeartbeatRecorder,
     sweeper: StatusSweeper,
 }
 
-impl PresenceApi {
+impl PresenceGrpcApi {
     /// Returns the service on top of the operations of presence.
     pub fn new(
         statuses: StatusService,
@@ -39,7 +39,7 @@ impl PresenceApi {
 }
 
 #[tonic::async_trait]
-impl PresenceService for PresenceApi {
+impl PresenceService for PresenceGrpcApi {
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,
@@ -68,7 +68,7 @@ impl PresenceService for PresenceApi {
         request: Request<pb::UpdateStatusRequest>,
     ) -> Result<Response<pb::Status>, Status> {
         let request = request.into_inner();
-        let settings = StatusSettings {
+        let settings = StatusSettingsChange {
             is_online: request.is_online,
             is_busy: request.is_busy,
             wait_time: request.wait_time,
@@ -147,7 +147,7 @@ impl PresenceService for PresenceApi {
     ) -> Result<Response<pb::FollowCallsResponse>, Status> {
         let changes = request.into_inner().changes;
         check_call_changes(changes.len()).map_err(refused)?;
-        let reported: Result<Vec<ReportedChange>, PresenceError> =
+        let reported: Result<Vec<ReportedStatusChange>, PresenceError> =
             changes.into_iter().map(reported_change).collect();
         let reported = reported.map_err(refused)?;
         self.statuses
@@ -162,7 +162,7 @@ fn refused(error: PresenceError) -> Status {
     refuse(Error::from(error))
 }
 
-fn reported_change(change: pb::CallChange) -> Result<ReportedChange, PresenceError> {
+fn reported_change(change: pb::CallChange) -> Result<ReportedStatusChange, PresenceError> {
     let pb::CallChange {
         call_id,
         user_ids,
@@ -176,7 +176,7 @@ fn reported_change(change: pb::CallChange) -> Result<ReportedChange, PresenceErr
         }
         pb::call_change::Change::Ended(pb::CallEnded {}) => StatusChange::CallEnded { call_id },
     };
-    Ok(ReportedChange {
+    Ok(ReportedStatusChange {
         user_ids,
         change,
         traceparent: trace::named_or_current(traceparent),

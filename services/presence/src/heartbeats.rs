@@ -14,11 +14,11 @@ use talktime_proto::timestamp;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::config::HeartbeatsConfig;
+use crate::config::HeartbeatBatchConfig;
 use crate::domain::{PresenceError, UserHeartbeat};
 use crate::events::heartbeat_event;
 use crate::statuses::{RecordedHeartbeats, StatusService};
-use crate::store::user_status::HeartbeatRow;
+use crate::store::user_status::HeartbeatStatusRow;
 
 /// How long NATS may take to accept a broadcast. The next heartbeat makes up for a lost one.
 const BROADCAST_TIMEOUT: Duration = Duration::from_millis(50);
@@ -30,14 +30,14 @@ const CONCURRENT_MAX: usize = 2;
 /// Records heartbeats; cheap to clone.
 #[derive(Clone)]
 pub struct HeartbeatRecorder {
-    batcher: Batcher<HeartbeatHandler>,
+    batcher: Batcher<HeartbeatBatchHandler>,
 }
 
 impl HeartbeatRecorder {
     /// Returns the entry point for heartbeats and its background work, which ends when the last clone of
     /// the entry point is dropped. With `nats`, the status of every user is broadcast after each heartbeat.
     pub fn new(
-        config: HeartbeatsConfig,
+        config: HeartbeatBatchConfig,
         statuses: StatusService,
         nats: Option<async_nats::Client>,
     ) -> (Self, impl Future<Output = ()> + Send) {
@@ -49,7 +49,7 @@ impl HeartbeatRecorder {
             when_full: QueueFullPolicy::Reject,
         };
         let (broadcasts, queued) = mpsc::channel(BROADCASTS_QUEUED_MAX);
-        let handler = HeartbeatHandler {
+        let handler = HeartbeatBatchHandler {
             statuses,
             broadcasts,
         };
@@ -67,12 +67,12 @@ impl HeartbeatRecorder {
     }
 }
 
-struct HeartbeatHandler {
+struct HeartbeatBatchHandler {
     statuses: StatusService,
-    broadcasts: mpsc::Sender<Vec<HeartbeatRow>>,
+    broadcasts: mpsc::Sender<Vec<HeartbeatStatusRow>>,
 }
 
-impl BatchHandler for HeartbeatHandler {
+impl BatchHandler for HeartbeatBatchHandler {
     /// The heartbeats of one request.
     type Task = Vec<UserHeartbeat>;
     /// The ids of unknown users among them.
@@ -136,7 +136,7 @@ fn find_unknown_users(
 /// Broadcasts the statuses of each batch until the handler is dropped.
 async fn run_broadcasts(
     nats: Option<async_nats::Client>,
-    mut queued: mpsc::Receiver<Vec<HeartbeatRow>>,
+    mut queued: mpsc::Receiver<Vec<HeartbeatStatusRow>>,
 ) {
     while let Some(rows) = queued.recv().await {
         if let Some(nats) = &nats {
@@ -147,7 +147,7 @@ async fn run_broadcasts(
 
 /// Broadcasts statuses to the open sockets. A lost broadcast does no harm, since the next heartbeat
 /// repeats the status.
-async fn broadcast(nats: &async_nats::Client, rows: &[HeartbeatRow]) {
+async fn broadcast(nats: &async_nats::Client, rows: &[HeartbeatStatusRow]) {
     // A client without a connection would buffer the message and send a stale status later.
     if nats.connection_state() != State::Connected {
         return;
@@ -160,7 +160,7 @@ async fn broadcast(nats: &async_nats::Client, rows: &[HeartbeatRow]) {
     }
 }
 
-fn live_event(row: &HeartbeatRow) -> Event {
+fn live_event(row: &HeartbeatStatusRow) -> Event {
     Event {
         version: row.version,
         happened_at: Some(timestamp(row.last_seen)),

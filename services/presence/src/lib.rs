@@ -30,9 +30,9 @@ use talktime_kit::export::{self, export_service};
 use talktime_proto::presence::v1::presence_service_server::{self, PresenceServiceServer};
 use tonic::service::Routes;
 
-use crate::config::Config;
-use crate::consumers::{CONSUMERS, EventConsumer};
-use crate::grpc::PresenceApi;
+use crate::config::PresenceConfig;
+use crate::consumers::{CONSUMERS, PresenceEventHandler};
+use crate::grpc::PresenceGrpcApi;
 use crate::heartbeats::HeartbeatRecorder;
 use crate::jobs::sweep::StatusSweeper;
 use crate::peers::CallsClient;
@@ -48,7 +48,7 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 };
 
 /// Runs presence until SIGTERM or SIGINT.
-pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(service: ServiceConfig, config: PresenceConfig) -> anyhow::Result<()> {
     let service = RunningService::start(service, SCHEMA).await?;
     metrics::register_metrics();
     let statuses = StatusService::new(
@@ -63,7 +63,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     );
     service.lifecycle.spawn(heartbeat_worker);
     for consumer in CONSUMERS {
-        let handler = EventConsumer::new(service.relay.clone(), service.clock.clone());
+        let handler = PresenceEventHandler::new(service.relay.clone(), service.clock.clone());
         service.consume(consumer, handler);
     }
     let sweeper = StatusSweeper::new(
@@ -74,7 +74,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         config.sweep,
     );
     sweeper.clone().start(&service.lifecycle);
-    let api = PresenceApi::new(statuses, heartbeats, sweeper);
+    let api = PresenceGrpcApi::new(statuses, heartbeats, sweeper);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(PresenceServiceServer::new(api)).add_service(export);
     let names = [presence_service_server::SERVICE_NAME, export::SERVICE_NAME];

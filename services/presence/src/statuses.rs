@@ -6,13 +6,13 @@ use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
-use crate::changes::{ReportedChange, apply_change, apply_changes, change_existing};
+use crate::changes::{ReportedStatusChange, apply_change, apply_changes, change_existing};
 use crate::domain::{
-    PresenceError, SessionChange, StatusChange, StatusSettings, UserHeartbeat, UserStatus,
+    PresenceError, SessionChange, StatusChange, StatusSettingsChange, UserHeartbeat, UserStatus,
     check_limit, split_into_rounds,
 };
 use crate::events::heartbeat_event;
-use crate::store::user_status::{self, HeartbeatRow};
+use crate::store::user_status::{self, HeartbeatStatusRow};
 
 /// The operations of presence on its own database.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl StatusService {
     pub async fn update_settings(
         &self,
         user_id: i64,
-        settings: StatusSettings,
+        settings: StatusSettingsChange,
         session_id: &str,
     ) -> Result<UserStatus, PresenceError> {
         let mut tx = self.db.begin().await?;
@@ -103,7 +103,7 @@ impl StatusService {
     /// free again unless a later call has started.
     pub(crate) async fn apply_call_changes(
         &self,
-        reported: &[ReportedChange],
+        reported: &[ReportedStatusChange],
     ) -> Result<(), PresenceError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -162,7 +162,7 @@ impl StatusService {
 #[derive(Debug)]
 pub struct RecordedHeartbeats {
     /// Users whose heartbeat was recorded.
-    pub rows: Vec<HeartbeatRow>,
+    pub rows: Vec<HeartbeatStatusRow>,
     /// Known users whose heartbeat was ignored, since its session has ended or they have gone offline after
     /// it.
     pub outdated_user_ids: Vec<i64>,

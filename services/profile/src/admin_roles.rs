@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::db::{DatabasePool, PgConnection};
 
-use crate::domain::{ProfileError, Role, User};
+use crate::domain::{ProfileError, User, UserRole};
 use crate::events::append_admin_changed;
 use crate::store::{user_roles, users};
 
@@ -16,7 +16,7 @@ pub async fn grant_admin(
 ) -> Result<User, ProfileError> {
     let mut tx = db.begin().await?;
     let user = require_user(&mut tx, phone).await?;
-    if user_roles::grant(&mut tx, user.user_id, Role::Admin, now).await? {
+    if user_roles::grant(&mut tx, user.user_id, UserRole::Admin, now).await? {
         record_change(&mut tx, user.user_id, true, operator, now).await?;
     }
     tx.commit().await?;
@@ -32,7 +32,7 @@ pub async fn revoke_admin(
 ) -> Result<User, ProfileError> {
     let mut tx = db.begin().await?;
     let user = require_user(&mut tx, phone).await?;
-    if user_roles::revoke(&mut tx, user.user_id, Role::Admin).await? {
+    if user_roles::revoke(&mut tx, user.user_id, UserRole::Admin).await? {
         record_change(&mut tx, user.user_id, false, operator, now).await?;
     }
     tx.commit().await?;

@@ -20,7 +20,7 @@ pub struct BlockService {
 
 /// A page of the users whom a user has blocked.
 #[derive(Clone, Debug)]
-pub struct BlockedPage {
+pub struct BlockedUserPage {
     /// The newest block is first.
     pub blocked: Vec<BlockedUser>,
     /// The number on all pages.
@@ -92,11 +92,11 @@ impl BlockService {
         user_id: i64,
         action: Option<BlockAction>,
         page: ListPageRequest,
-    ) -> Result<BlockedPage, ProfileError> {
+    ) -> Result<BlockedUserPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
         let total = user_blocks::count(&mut connection, user_id, action).await?;
         let blocked = user_blocks::list_page(&mut connection, user_id, action, page).await?;
-        Ok(BlockedPage { blocked, total })
+        Ok(BlockedUserPage { blocked, total })
     }
 }
 

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
-    pub peers: PeersConfig,
+pub struct ProfileConfig {
+    pub peers: PeerAddressConfig,
     /// Whether the feed shows only verified listeners, and only they can be called.
     #[serde(default)]
     pub require_verified_listeners: bool,
@@ -22,7 +22,7 @@ pub struct Config {
 
 /// Addresses of the peers, `http://host:port` each.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PeersConfig {
+pub struct PeerAddressConfig {
     /// Auth ends the account of a user who is deleted.
     pub auth: String,
     /// Calls refuses a deletion during a call, and counts the calls of listeners in the feed.

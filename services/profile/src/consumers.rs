@@ -10,7 +10,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, Event, StatusChanged};
 use tracing::Span;
 
-use crate::store::feed_listeners::{self, CallTotals, ListenerStatus};
+use crate::store::feed_listeners::{self, ListenerCallTotals, ListenerStatus};
 use crate::store::users;
 
 /// Applies statuses, calls and verifications to the feed's read model.
@@ -18,11 +18,11 @@ pub struct FeedEventHandler;
 
 /// The events of a batch, reduced to at most one change of each kind for a listener.
 #[derive(Default)]
-struct FeedChanges {
+struct FeedChangeBatch {
     /// The newest status of each listener.
     statuses: BTreeMap<i64, ListenerStatus>,
     /// The sum of the calls of each listener.
-    totals: BTreeMap<i64, CallTotals>,
+    totals: BTreeMap<i64, ListenerCallTotals>,
 }
 
 impl EventHandler for FeedEventHandler {
@@ -50,7 +50,7 @@ impl EventHandler for FeedEventHandler {
         tx: &mut PgConnection,
         events: Vec<ReceivedEvent>,
     ) -> Result<(), Error> {
-        let mut changes = FeedChanges::default();
+        let mut changes = FeedChangeBatch::default();
         for ReceivedEvent { event, .. } in events {
             let version = event.version;
             match event.kind {
@@ -71,7 +71,7 @@ impl EventHandler for FeedEventHandler {
     }
 }
 
-impl FeedChanges {
+impl FeedChangeBatch {
     fn add_status(&mut self, version: i64, status: &StatusChanged) {
         let status = listener_status(version, status);
         let newest = self.statuses.entry(status.user_id).or_insert(status);

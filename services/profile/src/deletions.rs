@@ -22,14 +22,14 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Deletes accounts; cheap to clone.
 #[derive(Clone)]
-pub struct DeletionService {
+pub struct AccountDeletionService {
     db: DatabasePool,
     users: UserService,
     auth: AuthClient,
     calls: CallsClient,
 }
 
-impl DeletionService {
+impl AccountDeletionService {
     pub fn new(db: DatabasePool, users: UserService, auth: AuthClient, calls: CallsClient) -> Self {
         Self {
             db,

@@ -13,7 +13,7 @@ use talktime_proto::events::v1::{
     UserUnblocked, UserUpdated,
 };
 
-use crate::domain::{RegistrationRequest, Role, User, UserBlock};
+use crate::domain::{RegistrationRequest, User, UserBlock, UserRole};
 
 /// The audit log limits the name of an operator to this length.
 const OPERATOR_CHARACTERS_MAX: usize = 100;
@@ -67,7 +67,7 @@ pub(crate) async fn append_admin_changed(
 ) -> sqlx::Result<()> {
     let event = Kind::RoleChanged(RoleChanged {
         user_id,
-        role: Role::Admin.name().to_owned(),
+        role: UserRole::Admin.name().to_owned(),
         active: is_active,
         operator: text::visible_line(operator, OPERATOR_CHARACTERS_MAX),
     });

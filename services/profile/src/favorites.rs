@@ -5,8 +5,8 @@ use talktime_kit::db::{DatabasePool, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
 use talktime_kit::paging::ListPageRequest;
 
-use crate::domain::feed::FeedCounts;
-use crate::domain::{FavoriteListener, FavoritesFilter, ProfileError};
+use crate::domain::feed::FeedListenerCounts;
+use crate::domain::{FavoriteListener, FavoriteListenerFilter, ProfileError};
 use crate::events::{append_favorite_added, append_favorite_removed};
 use crate::store::{user_favorites, user_roles, users};
 
@@ -20,11 +20,11 @@ pub struct FavoriteService {
 
 /// A page of a user's favourites.
 #[derive(Clone, Debug)]
-pub struct FavoritesPage {
+pub struct FavoriteListenerPage {
     /// The newest favourite is first.
     pub favorites: Vec<FavoriteListener>,
     /// The favourites that the filter finds, on all pages.
-    pub counts: FeedCounts,
+    pub counts: FeedListenerCounts,
 }
 
 impl FavoriteService {
@@ -87,13 +87,13 @@ impl FavoriteService {
     pub async fn list_favorites(
         &self,
         user_id: i64,
-        filter: FavoritesFilter,
+        filter: FavoriteListenerFilter,
         page: ListPageRequest,
-    ) -> Result<FavoritesPage, ProfileError> {
+    ) -> Result<FavoriteListenerPage, ProfileError> {
         let mut connection = self.db.acquire().await?;
         let counts = user_favorites::count(&mut connection, user_id, filter).await?;
         let favorites = user_favorites::list_page(&mut connection, user_id, filter, page).await?;
-        Ok(FavoritesPage { favorites, counts })
+        Ok(FavoriteListenerPage { favorites, counts })
     }
 }
 

@@ -10,7 +10,8 @@ use talktime_kit::db::DatabasePool;
 
 use crate::domain::ProfileError;
 use crate::domain::feed::{
-    FeedCounts, FeedFilter, FeedListener, FeedPosition, FeedQuery, GroupCount,
+    FeedFilter, FeedListener, FeedListenerCounts, FeedPagePosition, FeedPageQuery,
+    ListenerGroupCount,
 };
 use crate::store::{feed_pages, feed_stats, user_blocks, user_favorites};
 use crate::ttl_cache::TtlCache;
@@ -21,8 +22,8 @@ pub struct FeedService {
     db: DatabasePool,
     clock: Clock,
     require_verified: bool,
-    counts: Arc<TtlCache<FeedFilter, FeedCounts>>,
-    stats: Arc<TtlCache<(), Arc<FeedStats>>>,
+    counts: Arc<TtlCache<FeedFilter, FeedListenerCounts>>,
+    stats: Arc<TtlCache<(), Arc<FeedStatistics>>>,
 }
 
 /// A page of the feed.
@@ -30,14 +31,14 @@ pub struct FeedService {
 pub struct FeedPage {
     pub listeners: Vec<FeedListener>,
     /// The listeners that the filter finds, on all pages.
-    pub counts: FeedCounts,
+    pub counts: FeedListenerCounts,
     /// The start of the next page; `None` after the last one.
-    pub next: Option<FeedPosition>,
+    pub next: Option<FeedPagePosition>,
 }
 
 /// The page of one listener as a viewer sees it.
 #[derive(Clone, Debug)]
-pub struct ListenerPage {
+pub struct ListenerProfilePage {
     pub listener: FeedListener,
     /// Whether the listener is a favourite of the viewer.
     pub is_favorited: bool,
@@ -45,7 +46,7 @@ pub struct ListenerPage {
 
 /// Statistics of all listeners.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct FeedStats {
+pub struct FeedStatistics {
     pub total: i64,
     pub online: i64,
     /// Listeners who are online, and busy or taking no calls.
@@ -85,7 +86,7 @@ impl FeedService {
 
     /// Loads a page of the feed as the viewer may see it. Blocks are read from their own table, so that they
     /// take effect at once and in both directions (contract, section 3).
-    pub async fn load_page(&self, query: &FeedQuery) -> Result<FeedPage, ProfileError> {
+    pub async fn load_page(&self, query: &FeedPageQuery) -> Result<FeedPage, ProfileError> {
         query.check()?;
         let mut query = query.clone();
         query.filter.verified_only = self.require_verified;
@@ -108,8 +109,8 @@ impl FeedService {
     /// Lists the page and one listener more, and counts the listeners that the viewer does not see.
     async fn list_listeners(
         &self,
-        query: &FeedQuery,
-    ) -> Result<(Vec<FeedListener>, FeedCounts), ProfileError> {
+        query: &FeedPageQuery,
+    ) -> Result<(Vec<FeedListener>, FeedListenerCounts), ProfileError> {
         let mut connection = self.db.acquire().await?;
         let mut hidden = user_blocks::list_hidden_users(&mut connection, query.viewer_id).await?;
         hidden.push(query.viewer_id);
@@ -118,7 +119,10 @@ impl FeedService {
         Ok((listeners, counts))
     }
 
-    async fn count_listeners(&self, filter: &FeedFilter) -> Result<FeedCounts, ProfileError> {
+    async fn count_listeners(
+        &self,
+        filter: &FeedFilter,
+    ) -> Result<FeedListenerCounts, ProfileError> {
         let count = async {
             let mut connection = self.db.acquire().await?;
             Ok(feed_pages::count_listeners(&mut connection, filter).await?)
@@ -132,31 +136,33 @@ impl FeedService {
         &self,
         viewer_id: i64,
         listener_id: i64,
-    ) -> Result<ListenerPage, ProfileError> {
+    ) -> Result<ListenerProfilePage, ProfileError> {
         let mut connection = self.db.acquire().await?;
         let found = feed_pages::find_visible(&mut connection, viewer_id, listener_id).await?;
-        Ok(ListenerPage {
+        Ok(ListenerProfilePage {
             listener: found.ok_or(ProfileError::ListenerNotFound)?,
             is_favorited: user_favorites::exists(&mut connection, viewer_id, listener_id).await?,
         })
     }
 
-    pub async fn load_stats(&self) -> Result<Arc<FeedStats>, ProfileError> {
+    pub async fn load_stats(&self) -> Result<Arc<FeedStatistics>, ProfileError> {
         let count = async {
             let counted_at = self.clock.now();
             let mut connection = self.db.acquire().await?;
             let verified_only = self.require_verified;
             let groups = feed_stats::count_groups(&mut connection, verified_only).await?;
             let top = feed_stats::list_top_interests(&mut connection, verified_only).await?;
-            Ok(Arc::new(FeedStats::from_groups(groups, top, counted_at)))
+            Ok(Arc::new(FeedStatistics::from_groups(
+                groups, top, counted_at,
+            )))
         };
         self.stats.get_or_load(&(), count).await
     }
 }
 
-impl FeedStats {
+impl FeedStatistics {
     fn from_groups(
-        groups: Vec<GroupCount>,
+        groups: Vec<ListenerGroupCount>,
         top_interests: Vec<(String, i64)>,
         counted_at: DateTime<Utc>,
     ) -> Self {
@@ -171,7 +177,7 @@ impl FeedStats {
         stats
     }
 
-    fn add_group(&mut self, group: GroupCount) {
+    fn add_group(&mut self, group: ListenerGroupCount) {
         match (group.dimension.as_str(), group.name) {
             ("sex", Some(name)) => {
                 self.sexes.insert(name, group.listeners);

@@ -38,13 +38,13 @@ use talktime_kit::messaging::DurableConsumer;
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
-use crate::config::Config;
+use crate::config::ProfileConfig;
 use crate::consumers::{FeedEventHandler, PhotoEventHandler, RatingEventHandler};
-use crate::domain::RequiredTerms;
-use crate::grpc::ProfileApi;
-use crate::jobs::feed_check::FeedCheck;
-use crate::peers::{AuthClient, CallsClient, SourceClients};
-use crate::service::{ProfileOperations, ProfileParts};
+use crate::domain::RequiredTermsVersion;
+use crate::grpc::ProfileGrpcApi;
+use crate::jobs::feed_check::FeedConsistencyCheck;
+use crate::peers::{AuthClient, CallsClient, FeedSourceClients};
+use crate::service::{ProfileOperations, ProfileServiceParts};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -82,9 +82,9 @@ const PHOTO_CONSUMER: DurableConsumer = DurableConsumer {
 };
 
 /// Runs profile until a signal.
-pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Result<()> {
     let service = RunningService::start(service, SCHEMA).await?;
-    let operations = ProfileOperations::new(ProfileParts {
+    let operations = ProfileOperations::new(ProfileServiceParts {
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
@@ -92,11 +92,11 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
         calls: CallsClient::connect(&config.peers.calls)?,
         counts_ttl: Duration::from_millis(config.feed.counts_last_ms),
         require_verified: config.require_verified_listeners,
-        required_terms: RequiredTerms::new(config.required_terms_version),
+        required_terms: RequiredTermsVersion::new(config.required_terms_version),
         refuse_external_images: config.refuse_external_images,
     });
-    let sources = SourceClients::connect(&config.peers)?;
-    let feed_check = FeedCheck::new(service.db.clone(), sources, config.feed);
+    let sources = FeedSourceClients::connect(&config.peers)?;
+    let feed_check = FeedConsistencyCheck::new(service.db.clone(), sources, config.feed);
     for consumer in FEED_CONSUMERS {
         service.consume(consumer, FeedEventHandler);
     }
@@ -107,7 +107,7 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     jobs::start_feed_checks(&service.lifecycle, feed_check);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes =
-        Routes::new(ProfileServiceServer::new(ProfileApi::new(operations))).add_service(export);
+        Routes::new(ProfileServiceServer::new(ProfileGrpcApi::new(operations))).add_service(export);
     let names = [profile_service_server::SERVICE_NAME, export::SERVICE_NAME];
     service.serve(routes, &names).await
 }

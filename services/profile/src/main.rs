@@ -6,28 +6,28 @@ use talktime_kit::config::ServiceConfig;
 use talktime_kit::{Clock, cli, db};
 use talktime_profile::SCHEMA;
 use talktime_profile::admin_roles::{grant_admin, revoke_admin};
-use talktime_profile::config::Config;
-use talktime_profile::jobs::feed_check::FeedCheck;
-use talktime_profile::peers::SourceClients;
+use talktime_profile::config::ProfileConfig;
+use talktime_profile::jobs::feed_check::FeedConsistencyCheck;
+use talktime_profile::peers::FeedSourceClients;
 
 #[global_allocator]
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
 #[command(about, version)]
-struct Cli {
+struct ProfileCommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: ProfileCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ProfileCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
     /// Grants the role admin to the user with this phone.
-    GrantAdmin(AdminArguments),
+    GrantAdmin(AdminRoleArguments),
     /// Revokes the role admin of the user with this phone; their next request is refused.
-    RevokeAdmin(AdminArguments),
+    RevokeAdmin(AdminRoleArguments),
     /// Writes the feed's read model anew from its sources, while it is read and written.
     RebuildFeed,
     #[command(flatten)]
@@ -35,7 +35,7 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct AdminArguments {
+struct AdminRoleArguments {
     /// E.164, such as +919876543210.
     phone: String,
     /// The name of the operator, for the audit log.
@@ -45,31 +45,33 @@ struct AdminArguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
+    let cli = ProfileCommandLine::parse();
+    let (service, config) = talktime_kit::config::load::<ProfileConfig>(SCHEMA.name)?;
     match cli.command {
-        Command::Serve => talktime_profile::serve(service, config).await,
-        Command::GrantAdmin(AdminArguments { phone, operator }) => {
+        ProfileCommand::Serve => talktime_profile::serve(service, config).await,
+        ProfileCommand::GrantAdmin(AdminRoleArguments { phone, operator }) => {
             let pool = db::pool(SCHEMA, &service.database)?;
             let user = grant_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is an admin", user.username, user.user_id);
             Ok(())
         }
-        Command::RevokeAdmin(AdminArguments { phone, operator }) => {
+        ProfileCommand::RevokeAdmin(AdminRoleArguments { phone, operator }) => {
             let pool = db::pool(SCHEMA, &service.database)?;
             let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is no admin", user.username, user.user_id);
             Ok(())
         }
-        Command::RebuildFeed => rebuild_feed(&service, &config).await,
-        Command::Common(command) => cli::run(command, &service, SCHEMA).await,
+        ProfileCommand::RebuildFeed => rebuild_feed(&service, &config).await,
+        ProfileCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }
 
-async fn rebuild_feed(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+async fn rebuild_feed(service: &ServiceConfig, config: &ProfileConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
-    let sources = SourceClients::connect(&config.peers)?;
-    let report = FeedCheck::new(pool, sources, config.feed).rebuild().await?;
+    let sources = FeedSourceClients::connect(&config.peers)?;
+    let report = FeedConsistencyCheck::new(pool, sources, config.feed)
+        .rebuild()
+        .await?;
     println!("{report}");
     Ok(())
 }

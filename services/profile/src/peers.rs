@@ -14,8 +14,8 @@ use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient
 use talktime_proto::verification::v1::GetStandingsRequest;
 use talktime_proto::verification::v1::verification_service_client::VerificationServiceClient;
 
-use crate::config::PeersConfig;
-use crate::domain::feed_row::FeedRow;
+use crate::config::PeerAddressConfig;
+use crate::domain::feed_row::FeedSourceRow;
 
 /// A client of the auth service, which has the sessions and tokens of accounts.
 #[derive(Clone)]
@@ -71,15 +71,15 @@ impl CallsClient {
 
 /// Clients of the services that own the data of the feed's read model.
 #[derive(Clone)]
-pub struct SourceClients {
+pub struct FeedSourceClients {
     presence: PresenceServiceClient<PeerChannel>,
     calls: CallsClient,
     verification: VerificationServiceClient<PeerChannel>,
 }
 
-impl SourceClients {
+impl FeedSourceClients {
     /// Creates the clients; they connect at the first call.
-    pub fn connect(config: &PeersConfig) -> anyhow::Result<Self> {
+    pub fn connect(config: &PeerAddressConfig) -> anyhow::Result<Self> {
         Ok(Self {
             presence: PresenceServiceClient::new(client::connect(&config.presence)?),
             calls: CallsClient::connect(&config.calls)?,
@@ -89,9 +89,9 @@ impl SourceClients {
 
     /// Fetches the rows of up to 200 listeners as their sources have them. Fields that a source does not know
     /// are those of a new listener.
-    pub async fn fetch(&self, user_ids: &[i64]) -> Result<HashMap<i64, FeedRow>, Error> {
-        let new_row = |user_id| (user_id, FeedRow::new(user_id));
-        let mut rows: HashMap<i64, FeedRow> = user_ids.iter().copied().map(new_row).collect();
+    pub async fn fetch(&self, user_ids: &[i64]) -> Result<HashMap<i64, FeedSourceRow>, Error> {
+        let new_row = |user_id| (user_id, FeedSourceRow::new(user_id));
+        let mut rows: HashMap<i64, FeedSourceRow> = user_ids.iter().copied().map(new_row).collect();
         self.add_statuses(user_ids, &mut rows).await?;
         self.add_totals(user_ids, &mut rows).await?;
         self.add_standings(user_ids, &mut rows).await?;
@@ -101,7 +101,7 @@ impl SourceClients {
     async fn add_statuses(
         &self,
         user_ids: &[i64],
-        rows: &mut HashMap<i64, FeedRow>,
+        rows: &mut HashMap<i64, FeedSourceRow>,
     ) -> Result<(), Error> {
         let found = retry_idempotent(|| {
             let mut presence = self.presence.clone();
@@ -124,7 +124,7 @@ impl SourceClients {
     async fn add_totals(
         &self,
         user_ids: &[i64],
-        rows: &mut HashMap<i64, FeedRow>,
+        rows: &mut HashMap<i64, FeedSourceRow>,
     ) -> Result<(), Error> {
         for totals in self.calls.load_totals(user_ids).await? {
             if let Some(row) = rows.get_mut(&totals.listener_id) {
@@ -138,7 +138,7 @@ impl SourceClients {
     async fn add_standings(
         &self,
         user_ids: &[i64],
-        rows: &mut HashMap<i64, FeedRow>,
+        rows: &mut HashMap<i64, FeedSourceRow>,
     ) -> Result<(), Error> {
         let found = retry_idempotent(|| {
             let mut verification = self.verification.clone();

@@ -7,15 +7,15 @@ use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::Relay;
 
 use crate::blocks::BlockService;
-use crate::deletions::DeletionService;
-use crate::domain::RequiredTerms;
+use crate::deletions::AccountDeletionService;
+use crate::domain::RequiredTermsVersion;
 use crate::favorites::FavoriteService;
 use crate::feed::FeedService;
 use crate::peers::{AuthClient, CallsClient};
 use crate::users::UserService;
 
 /// Dependencies of [`ProfileOperations`].
-pub struct ProfileParts {
+pub struct ProfileServiceParts {
     /// The migrated schema of this service.
     pub db: DatabasePool,
     /// Publishes the outbox; woken after every commit with events.
@@ -27,7 +27,7 @@ pub struct ProfileParts {
     pub counts_ttl: Duration,
     /// Whether the feed shows only verified listeners, and only they can be called.
     pub require_verified: bool,
-    pub required_terms: RequiredTerms,
+    pub required_terms: RequiredTermsVersion,
     /// Whether images by address are refused.
     pub refuse_external_images: bool,
 }
@@ -35,21 +35,26 @@ pub struct ProfileParts {
 /// The operations of profile.
 pub struct ProfileOperations {
     pub users: UserService,
-    pub deletions: DeletionService,
+    pub deletions: AccountDeletionService,
     pub feed: FeedService,
     pub favorites: FavoriteService,
     pub blocks: BlockService,
 }
 
 impl ProfileOperations {
-    pub fn new(parts: ProfileParts) -> Self {
+    pub fn new(parts: ProfileServiceParts) -> Self {
         let (db, relay, clock) = (parts.db, parts.relay, parts.clock);
         let users = UserService::new(db.clone(), relay.clone(), clock.clone())
             .require_verified(parts.require_verified)
             .require_terms(parts.required_terms)
             .refuse_external_images(parts.refuse_external_images);
         Self {
-            deletions: DeletionService::new(db.clone(), users.clone(), parts.auth, parts.calls),
+            deletions: AccountDeletionService::new(
+                db.clone(),
+                users.clone(),
+                parts.auth,
+                parts.calls,
+            ),
             users,
             feed: FeedService::new(db.clone(), clock.clone(), parts.counts_ttl)
                 .require_verified(parts.require_verified),

@@ -11,12 +11,12 @@ const KEYS_MAX: usize = 1_000;
 /// Caches a value for each key.
 pub(crate) struct TtlCache<K, V> {
     ttl: Duration,
-    slots: Mutex<HashMap<K, Arc<CacheSlot<V>>>>,
+    slots: Mutex<HashMap<K, Arc<TtlCacheSlot<V>>>>,
 }
 
 /// The value and the time at which its lookup began. It is locked during a lookup, so that other requests
 /// wait for the value instead of looking it up too.
-type CacheSlot<V> = tokio::sync::Mutex<Option<(Instant, V)>>;
+type TtlCacheSlot<V> = tokio::sync::Mutex<Option<(Instant, V)>>;
 
 impl<K: Clone + Eq + Hash, V: Clone> TtlCache<K, V> {
     /// Values expire `ttl` after their lookup began.
@@ -46,7 +46,7 @@ impl<K: Clone + Eq + Hash, V: Clone> TtlCache<K, V> {
         Ok(value)
     }
 
-    fn find_slot(&self, key: &K) -> Arc<CacheSlot<V>> {
+    fn find_slot(&self, key: &K) -> Arc<TtlCacheSlot<V>> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= KEYS_MAX && !slots.contains_key(key) {
             slots.retain(|_, slot| self.is_fresh(slot));
@@ -59,7 +59,7 @@ impl<K: Clone + Eq + Hash, V: Clone> TtlCache<K, V> {
 
     /// Returns whether a slot has a value that has not expired. A slot that is locked counts as expired: the
     /// request that holds it completes without the cache.
-    fn is_fresh(&self, slot: &CacheSlot<V>) -> bool {
+    fn is_fresh(&self, slot: &TtlCacheSlot<V>) -> bool {
         slot.try_lock().is_ok_and(|slot| {
             slot.as_ref()
                 .is_some_and(|(loaded_at, _)| loaded_at.elapsed() < self.ttl)

@@ -6,9 +6,9 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, india};
 
 use crate::domain::{
-    CallCheck, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
-    RegistrationRequest, RequiredTerms, User, UserUpdate, UsernameAvailability, fields,
-    username_candidates,
+    CallPermissionFacts, ListenerPreferences, ListenerPreferencesUpdate, ProfileError,
+    PublicProfile, RegistrationRequest, RequiredTermsVersion, User, UserProfileUpdate,
+    UsernameAvailability, fields, username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::store::{deletion_reasons, spent_registrations, user_blocks, user_roles, users};
@@ -23,7 +23,7 @@ pub struct UserService {
     relay: Relay,
     clock: Clock,
     require_verified: bool,
-    required_terms: RequiredTerms,
+    required_terms: RequiredTermsVersion,
     refuse_external_images: bool,
 }
 
@@ -35,7 +35,7 @@ impl UserService {
             relay,
             clock,
             require_verified: false,
-            required_terms: RequiredTerms::default(),
+            required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
         }
     }
@@ -60,7 +60,7 @@ impl UserService {
 
     /// Refuses registrations that do not accept these terms.
     #[must_use]
-    pub fn require_terms(self, required_terms: RequiredTerms) -> Self {
+    pub fn require_terms(self, required_terms: RequiredTermsVersion) -> Self {
         Self {
             required_terms,
             ..self
@@ -147,7 +147,7 @@ impl UserService {
     pub async fn update_user(
         &self,
         user_id: i64,
-        update: UserUpdate,
+        update: UserProfileUpdate,
     ) -> Result<User, ProfileError> {
         update.check()?;
         let now = self.clock.now();
@@ -203,7 +203,7 @@ impl UserService {
     pub async fn update_preferences(
         &self,
         user_id: i64,
-        update: PreferencesUpdate,
+        update: ListenerPreferencesUpdate,
     ) -> Result<ListenerPreferences, ProfileError> {
         let mut tx = self.db.begin().await?;
         let locked = users::lock_preferences(&mut tx, user_id).await?;
@@ -218,7 +218,7 @@ impl UserService {
     pub async fn check_calls(
         &self,
         planned: &[(i64, i64)],
-    ) -> Result<Vec<CallCheck>, ProfileError> {
+    ) -> Result<Vec<CallPermissionFacts>, ProfileError> {
         check_lookups(planned.len())?;
         let mut connection = self.db.acquire().await?;
         let mut checks = user_blocks::check_calls(&mut connection, planned).await?;

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 #[derive(Clone, Debug)]
 pub enum StatusChange {
     /// The user changed the settings.
-    Settings(StatusSettings),
+    Settings(StatusSettingsChange),
     /// The user logged in or out.
     Session(SessionChange),
     /// A call of the user started.
@@ -49,7 +49,7 @@ pub enum StatusChange {
 
 /// Settings that a user changes; a field that is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct StatusSettings {
+pub struct StatusSettingsChange {
     /// Whether the user is available.
     pub is_online: Option<bool>,
     /// Whether the user wants no calls.

@@ -5,13 +5,15 @@ use chrono::DateTime;
 use super::limits::{
     CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX,
 };
-use super::{PresenceError, StatusSettings, UserHeartbeat};
+use super::{PresenceError, StatusSettingsChange, UserHeartbeat};
 
 const PARTIES_MAX: usize = 2;
 
 /// Checks that an update has at least one field, and a wait within a day.
-pub fn check_settings(settings: StatusSettings) -> Result<StatusSettings, PresenceError> {
-    let StatusSettings {
+pub fn check_settings(
+    settings: StatusSettingsChange,
+) -> Result<StatusSettingsChange, PresenceError> {
+    let StatusSettingsChange {
         is_online,
         is_busy,
         wait_time,
@@ -94,19 +96,19 @@ pub fn check_call(call_id: i64, parties: &[i64]) -> Result<(), PresenceError> {
 mod tests {
     use super::*;
 
-    fn code(result: Result<StatusSettings, PresenceError>) -> Option<String> {
+    fn code(result: Result<StatusSettingsChange, PresenceError>) -> Option<String> {
         let error = talktime_kit::Error::from(result.err()?);
         Some(error.code().to_owned())
     }
 
     #[test]
     fn settings_have_a_field_and_a_wait_within_a_day() {
-        let with_wait = |wait_time| StatusSettings {
+        let with_wait = |wait_time| StatusSettingsChange {
             wait_time: Some(wait_time),
-            ..StatusSettings::default()
+            ..StatusSettingsChange::default()
         };
         for (settings, expected) in [
-            (StatusSettings::default(), Some("no_field")),
+            (StatusSettingsChange::default(), Some("no_field")),
             (with_wait(-1), Some("invalid_wait_time")),
             (with_wait(0), None),
             (with_wait(1_440), None),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{SessionChange, StatusChange, StatusSettings, ended_sessions};
+use super::{SessionChange, StatusChange, StatusSettingsChange, ended_sessions};
 
 /// The status of a user, with the data that decides whether a late message still counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,7 +54,7 @@ pub struct UserStatus {
 
 /// The effect of a change on a status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ChangeEffect {
+pub enum StatusChangeEffect {
     /// The change was known already, or a later one has overtaken it.
     Unchanged,
     /// The row changed, but nothing that others see.
@@ -67,9 +67,9 @@ pub enum ChangeEffect {
 }
 
 impl UserStatus {
-    /// Applies a change. Applying the same change again is [`ChangeEffect::Unchanged`], except for settings,
+    /// Applies a change. Applying the same change again is [`StatusChangeEffect::Unchanged`], except for settings,
     /// which count as a heartbeat each time.
-    pub fn apply(&mut self, change: &StatusChange, now: DateTime<Utc>) -> ChangeEffect {
+    pub fn apply(&mut self, change: &StatusChange, now: DateTime<Utc>) -> StatusChangeEffect {
         let before = self.clone();
         match change {
             StatusChange::Settings(settings) => self.apply_settings(*settings, now),
@@ -88,17 +88,17 @@ impl UserStatus {
             } => self.set_listener(*is_listener, *profile_version),
         }
         if *self == before {
-            return ChangeEffect::Unchanged;
+            return StatusChangeEffect::Unchanged;
         }
         self.updated_at = now;
         if self.visible_fields() == before.visible_fields() {
-            return ChangeEffect::Hidden;
+            return StatusChangeEffect::Hidden;
         }
         self.version += 1;
         self.status_changed_at = now;
         let came_online = self.is_online && !before.is_online;
         let became_listener = self.is_listener && !before.is_listener;
-        ChangeEffect::Visible {
+        StatusChangeEffect::Visible {
             came_online: came_online || (self.is_online && became_listener),
         }
     }
@@ -119,7 +119,7 @@ impl UserStatus {
         self.ended_session_ids.iter().any(|id| id == session_id)
     }
 
-    fn apply_settings(&mut self, settings: StatusSettings, now: DateTime<Utc>) {
+    fn apply_settings(&mut self, settings: StatusSettingsChange, now: DateTime<Utc>) {
         self.last_seen = self.last_seen.max(now);
         if settings.is_online == Some(false) {
             let accepted_at = settings.accepted_at.unwrap_or(now);

@@ -15,8 +15,8 @@ use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Clock, Error};
 
 use crate::changes::{append_offline_events, apply_change};
-use crate::config::SweepConfig;
-use crate::domain::{ChangeEffect, PresenceError, StatusChange, UserStatus};
+use crate::config::StatusSweepConfig;
+use crate::domain::{PresenceError, StatusChange, StatusChangeEffect, UserStatus};
 use crate::metrics::{record_busy_cleared, record_marked_offline};
 use crate::peers::CallsClient;
 use crate::store::user_status;
@@ -41,7 +41,7 @@ pub struct StatusSweeper {
 
 /// Numbers of statuses that a sweep has changed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SweepCounts {
+pub struct StatusSweepCounts {
     /// Users who were marked offline, since they sent no heartbeat.
     pub marked_offline: u64,
     /// Users whose busy flag was cleared, since their call or their announced wait is over.
@@ -56,7 +56,7 @@ impl StatusSweeper {
         relay: Relay,
         clock: Clock,
         calls: CallsClient,
-        config: SweepConfig,
+        config: StatusSweepConfig,
     ) -> Self {
         Self {
             db,
@@ -97,8 +97,8 @@ impl StatusSweeper {
         let result = self.run_once(self.own_busy_grace).await;
         lease.release().await?;
         let counts = result?;
-        if counts != SweepCounts::default() {
-            let SweepCounts {
+        if counts != StatusSweepCounts::default() {
+            let StatusSweepCounts {
                 marked_offline,
                 busy_cleared,
             } = counts;
@@ -109,12 +109,12 @@ impl StatusSweeper {
 
     /// Runs one sweep at once, even while another replica sweeps: rows that are locked are left to it. A busy
     /// flag without an announced wait is cleared without a grace period.
-    pub async fn run_now(&self) -> Result<SweepCounts, PresenceError> {
+    pub async fn run_now(&self) -> Result<StatusSweepCounts, PresenceError> {
         self.run_once(TimeDelta::zero()).await.map_err(Into::into)
     }
 
-    async fn run_once(&self, own_busy_grace: TimeDelta) -> Result<SweepCounts, Error> {
-        let mut counts = SweepCounts {
+    async fn run_once(&self, own_busy_grace: TimeDelta) -> Result<StatusSweepCounts, Error> {
+        let mut counts = StatusSweepCounts {
             marked_offline: self.mark_silent().await?,
             busy_cleared: self.clear_own_busy(own_busy_grace).await?,
         };
@@ -212,9 +212,9 @@ impl StatusSweeper {
     }
 }
 
-fn count_visible_changes(results: &[(UserStatus, ChangeEffect)]) -> u64 {
+fn count_visible_changes(results: &[(UserStatus, StatusChangeEffect)]) -> u64 {
     let visible = results
         .iter()
-        .filter(|(_, effect)| matches!(effect, ChangeEffect::Visible { .. }));
+        .filter(|(_, effect)| matches!(effect, StatusChangeEffect::Visible { .. }));
     visible.count() as u64
 }

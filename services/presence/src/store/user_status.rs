@@ -50,7 +50,7 @@ macro_rules! columns {
 /// heartbeats are recorded each second.
 #[derive(Debug, FromRow)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
-pub struct HeartbeatRow {
+pub struct HeartbeatStatusRow {
     pub user_id: i64,
     /// Empty while unknown.
     pub username: String,
@@ -209,7 +209,7 @@ pub async fn record_heartbeats(
     tx: &mut PgConnection,
     heartbeats: &[UserHeartbeat],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<HeartbeatRow>> {
+) -> sqlx::Result<Vec<HeartbeatStatusRow>> {
     sqlx::query_as(
         "WITH before AS (
              SELECT s.user_id AS id, s.is_online AS was_online,

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use prost::Message as _;
 use talktime_kit::config::NatsConfig;
 use talktime_kit::messaging;
-use talktime_presence::config::HeartbeatsConfig;
+use talktime_presence::config::HeartbeatBatchConfig;
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{LoggedOut, SignsOfLife};
@@ -83,10 +83,10 @@ async fn concurrent_heartbeats_and_changes_lose_nothing() {
 
 #[tokio::test]
 async fn hundreds_of_heartbeats_share_few_commits() {
-    let config = HeartbeatsConfig {
+    let config = HeartbeatBatchConfig {
         group_max: 100,
         wait_ms: 500,
-        ..HeartbeatsConfig::default()
+        ..HeartbeatBatchConfig::default()
     };
     let presence = Presence::start_with(config, None).await;
     for user_id in 1..=300 {
@@ -110,9 +110,9 @@ async fn hundreds_of_heartbeats_share_few_commits() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let config = HeartbeatsConfig {
+    let config = HeartbeatBatchConfig {
         queued_max: 1,
-        ..HeartbeatsConfig::default()
+        ..HeartbeatBatchConfig::default()
     };
     let presence = Presence::start_with(config, None).await;
     presence.handle_event(1, registered(ASHA, "asha")).await;
@@ -154,7 +154,7 @@ async fn every_heartbeat_is_broadcast_to_open_sockets() {
     nats.flush().await.expect("connected");
     // Other tests broadcast on the same server, so this one uses a user id of its own.
     let user_id = i64::from(std::process::id()) + 1_000_000;
-    let presence = Presence::start_with(HeartbeatsConfig::default(), Some(nats)).await;
+    let presence = Presence::start_with(HeartbeatBatchConfig::default(), Some(nats)).await;
     presence.handle_event(1, registered(user_id, "asha")).await;
     for version in [2, 2] {
         presence.advance_clock(60);

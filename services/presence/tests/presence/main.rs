@@ -11,9 +11,9 @@ use talktime_kit::messaging::{EventHandler, Relay};
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_presence::SCHEMA;
-use talktime_presence::config::{HeartbeatsConfig, SweepConfig};
-use talktime_presence::consumers::EventConsumer;
-use talktime_presence::grpc::PresenceApi;
+use talktime_presence::config::{HeartbeatBatchConfig, StatusSweepConfig};
+use talktime_presence::consumers::PresenceEventHandler;
+use talktime_presence::grpc::PresenceGrpcApi;
 use talktime_presence::heartbeats::HeartbeatRecorder;
 use talktime_presence::jobs::sweep::StatusSweeper;
 use talktime_presence::peers::CallsClient;
@@ -31,8 +31,8 @@ const NOBODY: i64 = 404;
 
 /// Presence without its network: the gRPC service and the event handler, with their own database and clock.
 struct Presence {
-    api: PresenceApi,
-    events: EventConsumer,
+    api: PresenceGrpcApi,
+    events: PresenceEventHandler,
     sweeper: StatusSweeper,
     database: TestDatabase,
     clock: Clock,
@@ -40,10 +40,13 @@ struct Presence {
 
 impl Presence {
     async fn start() -> Self {
-        Self::start_with(HeartbeatsConfig::default(), None).await
+        Self::start_with(HeartbeatBatchConfig::default(), None).await
     }
 
-    async fn start_with(heartbeats: HeartbeatsConfig, nats: Option<async_nats::Client>) -> Self {
+    async fn start_with(
+        heartbeats: HeartbeatBatchConfig,
+        nats: Option<async_nats::Client>,
+    ) -> Self {
         let database = TestDatabase::new(SCHEMA).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
         let relay = Relay::default();
@@ -57,12 +60,12 @@ impl Presence {
             relay.clone(),
             clock.clone(),
             CallsClient::connect(&calls_url).expect("a URL"),
-            SweepConfig::default(),
+            StatusSweepConfig::default(),
         );
         Self {
-            api: PresenceApi::new(statuses, heartbeats, sweeper.clone()),
+            api: PresenceGrpcApi::new(statuses, heartbeats, sweeper.clone()),
             sweeper,
-            events: EventConsumer::new(relay, clock.clone()),
+            events: PresenceEventHandler::new(relay, clock.clone()),
             database,
             clock,
         }

@@ -1,6 +1,6 @@
 //! The sweep marks silent users offline and clears outdated busy flags.
 
-use talktime_presence::jobs::sweep::SweepCounts;
+use talktime_presence::jobs::sweep::StatusSweepCounts;
 use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use tonic::Request;
@@ -10,7 +10,7 @@ use crate::{ASHA, Presence, RAVI, answer};
 const FIVE_MINUTES: i64 = 300;
 
 impl Presence {
-    async fn sweep(&self) -> SweepCounts {
+    async fn sweep(&self) -> StatusSweepCounts {
         self.sweeper.run_now().await.expect("swept")
     }
 
@@ -38,7 +38,7 @@ async fn a_user_without_heartbeats_for_five_minutes_is_offline() {
     }
     presence.advance_clock(FIVE_MINUTES - 10);
     presence.heartbeat(ASHA).await.expect("stored");
-    assert_eq!(presence.sweep().await, SweepCounts::default());
+    assert_eq!(presence.sweep().await, StatusSweepCounts::default());
     presence.advance_clock(11);
     let counts = presence.sweep().await;
     assert_eq!((counts.marked_offline, counts.busy_cleared), (1, 0));
@@ -103,7 +103,7 @@ async fn a_call_that_is_not_live_makes_nobody_busy() {
         let status = presence.status(user_id).await.expect("known");
         assert_eq!((status.is_busy, status.wait_time), (false, None));
     }
-    assert_eq!(presence.sweep().await, SweepCounts::default());
+    assert_eq!(presence.sweep().await, StatusSweepCounts::default());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 /// The facts that decide whether a caller may call a listener.
 #[derive(Clone, Debug, FromRow)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
-pub struct CallCheck {
+pub struct CallPermissionFacts {
     /// `None` if there is no such user.
     pub caller_username: Option<String>,
     /// `None` if there is no such user.

@@ -31,13 +31,13 @@ pub struct FavoriteListener {
 
 /// Selects a part of a user's favourites; the default selects all.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FavoritesFilter {
+pub struct FavoriteListenerFilter {
     pub online_only: bool,
     /// Only those who are online, not busy and taking calls.
     pub available_only: bool,
 }
 
-impl FavoritesFilter {
+impl FavoriteListenerFilter {
     /// The least `availability` of a listener whom the filter finds.
     pub fn availability_min(self) -> i64 {
         match self {

@@ -9,12 +9,12 @@ const PER_PAGE_MAX: u32 = 100;
 
 /// A page of the feed, as requested.
 #[derive(Clone, Debug)]
-pub struct FeedQuery {
+pub struct FeedPageQuery {
     /// The page contains neither the viewer nor users whom a block separates from the viewer.
     pub viewer_id: i64,
     pub filter: FeedFilter,
     pub order: FeedOrder,
-    pub start: PageStart,
+    pub start: FeedPageStart,
     pub per_page: u32,
 }
 
@@ -44,7 +44,7 @@ pub struct FeedFilter {
 
 /// The key by which listeners are sorted; their ids decide between equals.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FeedSort {
+pub enum FeedSortKey {
     /// By stars; a listener without a rating counts as zero.
     Rating,
     /// Available listeners first, then busy ones, then those offline.
@@ -56,23 +56,23 @@ pub enum FeedSort {
 /// The order of the feed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FeedOrder {
-    pub sort: FeedSort,
+    pub sort: FeedSortKey,
     /// The least key first instead of the greatest.
     pub is_ascending: bool,
 }
 
 /// The start of a page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PageStart {
+pub enum FeedPageStart {
     /// A page number, from 1.
     Page(u32),
     /// After the last listener of an earlier page.
-    After(FeedPosition),
+    After(FeedPagePosition),
 }
 
 /// The place of a listener in an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FeedPosition {
+pub struct FeedPagePosition {
     /// The value of the sort key.
     pub key: i64,
     pub user_id: i64,
@@ -116,7 +116,7 @@ pub struct FeedListener {
 
 /// The numbers of listeners that a filter finds, on all pages.
 #[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq)]
-pub struct FeedCounts {
+pub struct FeedListenerCounts {
     pub total: i64,
     pub online: i64,
     /// Listeners who are online, not busy and taking calls.
@@ -125,7 +125,7 @@ pub struct FeedCounts {
 
 /// The numbers of listeners with one value of a dimension.
 #[derive(Clone, Debug, Eq, FromRow, PartialEq)]
-pub struct GroupCount {
+pub struct ListenerGroupCount {
     /// A sex or a language; `None` in the row of all listeners.
     pub name: Option<String>,
     /// `sex`, `language` or `all`.
@@ -142,11 +142,11 @@ pub struct GroupCount {
     pub rated: i64,
 }
 
-impl FeedQuery {
+impl FeedPageQuery {
     /// Checks that the numbers and words are within the bounds of the contract.
     pub fn check(&self) -> Result<(), ProfileError> {
         let is_page =
-            self.start != PageStart::Page(0) && (1..=PER_PAGE_MAX).contains(&self.per_page);
+            self.start != FeedPageStart::Page(0) && (1..=PER_PAGE_MAX).contains(&self.per_page);
         if !is_page {
             return Err(ProfileError::InvalidPage);
         }
@@ -156,8 +156,8 @@ impl FeedQuery {
     /// The number of listeners before the page.
     pub fn offset(&self) -> i64 {
         match self.start {
-            PageStart::Page(page) => (i64::from(page) - 1) * i64::from(self.per_page),
-            PageStart::After(_) => 0,
+            FeedPageStart::Page(page) => (i64::from(page) - 1) * i64::from(self.per_page),
+            FeedPageStart::After(_) => 0,
         }
     }
 }
@@ -180,8 +180,8 @@ impl FeedFilter {
 
 impl FeedListener {
     /// The position in the order in which the page was requested.
-    pub fn position(&self) -> FeedPosition {
-        FeedPosition {
+    pub fn position(&self) -> FeedPagePosition {
+        FeedPagePosition {
             key: self.sort_key,
             user_id: self.user_id,
         }
@@ -195,7 +195,7 @@ impl FeedListener {
     }
 }
 
-impl FeedCounts {
+impl FeedListenerCounts {
     /// Subtracts the listeners whom one viewer does not see. The two are counted a moment apart, so that the
     /// difference could be negative.
     #[must_use]
@@ -209,7 +209,7 @@ impl FeedCounts {
 }
 
 /// Encodes a cursor, which is opaque to clients and valid for one order.
-pub fn encode_cursor(order: FeedOrder, position: FeedPosition) -> String {
+pub fn encode_cursor(order: FeedOrder, position: FeedPagePosition) -> String {
     let mut bytes = vec![order_byte(order)];
     bytes.extend(position.key.to_be_bytes());
     bytes.extend(position.user_id.to_be_bytes());
@@ -217,7 +217,7 @@ pub fn encode_cursor(order: FeedOrder, position: FeedPosition) -> String {
 }
 
 /// Decodes the position in a cursor.
-pub fn decode_cursor(order: FeedOrder, cursor: &str) -> Result<FeedPosition, ProfileError> {
+pub fn decode_cursor(order: FeedOrder, cursor: &str) -> Result<FeedPagePosition, ProfileError> {
     let mut bytes = [0; 17];
     hex::decode_to_slice(cursor, &mut bytes).map_err(|_| ProfileError::InvalidCursor)?;
     let [first, rest @ ..] = bytes;
@@ -226,7 +226,7 @@ pub fn decode_cursor(order: FeedOrder, cursor: &str) -> Result<FeedPosition, Pro
         return Err(ProfileError::InvalidCursor);
     }
     let number = |bytes: &[u8]| i64::from_be_bytes(bytes.try_into().expect("half of sixteen"));
-    Ok(FeedPosition {
+    Ok(FeedPagePosition {
         key: number(key),
         user_id: number(user_id),
     })
@@ -234,10 +234,10 @@ pub fn decode_cursor(order: FeedOrder, cursor: &str) -> Result<FeedPosition, Pro
 
 fn order_byte(order: FeedOrder) -> u8 {
     let sort = match order.sort {
-        FeedSort::Rating => b'r',
-        FeedSort::Online => b'o',
+        FeedSortKey::Rating => b'r',
+        FeedSortKey::Online => b'o',
         // `n` was the letter of the former order by registration, whose keys were other ones.
-        FeedSort::Recent => b's',
+        FeedSortKey::Recent => b's',
     };
     if order.is_ascending {
         sort.to_ascii_uppercase()
@@ -251,13 +251,13 @@ mod tests {
     use super::*;
 
     const BEST_FIRST: FeedOrder = FeedOrder {
-        sort: FeedSort::Rating,
+        sort: FeedSortKey::Rating,
         is_ascending: false,
     };
 
     #[test]
     fn a_cursor_decodes_to_its_position() {
-        let position = FeedPosition {
+        let position = FeedPagePosition {
             key: 435,
             user_id: i64::MAX,
         };
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_order_or_a_damaged_one_is_refused() {
-        let position = FeedPosition { key: 1, user_id: 1 };
+        let position = FeedPagePosition { key: 1, user_id: 1 };
         let cursor = encode_cursor(BEST_FIRST, position);
         let worst_first = FeedOrder {
             is_ascending: true,
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn pages_and_filters_have_bounds() {
-        let query = |start, per_page, filter| FeedQuery {
+        let query = |start, per_page, filter| FeedPageQuery {
             viewer_id: 1,
             filter,
             order: BEST_FIRST,
@@ -289,21 +289,21 @@ mod tests {
             per_page,
         };
         let all = FeedFilter::default;
-        assert!(query(PageStart::Page(1), 100, all()).check().is_ok());
-        assert!(query(PageStart::Page(0), 20, all()).check().is_err());
-        assert!(query(PageStart::Page(1), 0, all()).check().is_err());
-        assert!(query(PageStart::Page(1), 101, all()).check().is_err());
+        assert!(query(FeedPageStart::Page(1), 100, all()).check().is_ok());
+        assert!(query(FeedPageStart::Page(0), 20, all()).check().is_err());
+        assert!(query(FeedPageStart::Page(1), 0, all()).check().is_err());
+        assert!(query(FeedPageStart::Page(1), 101, all()).check().is_err());
         let the_wrong_way_round = FeedFilter {
             min_rating_hundredths: Some(400),
             max_rating_hundredths: Some(300),
             ..all()
         };
         assert!(
-            query(PageStart::Page(1), 20, the_wrong_way_round)
+            query(FeedPageStart::Page(1), 20, the_wrong_way_round)
                 .check()
                 .is_err()
         );
-        let last = query(PageStart::Page(u32::MAX), 100, all());
+        let last = query(FeedPageStart::Page(u32::MAX), 100, all());
         assert_eq!(last.offset(), (i64::from(u32::MAX) - 1) * 100);
     }
 }

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 /// The fields of a listener in the feed that other services own.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
-pub struct FeedRow {
+pub struct FeedSourceRow {
     pub user_id: i64,
     pub status_version: i64,
     pub is_online: bool,
@@ -27,20 +27,20 @@ pub struct FeedRow {
 
 /// A row of the feed that differs from its sources.
 #[derive(Clone, Copy, Debug)]
-pub struct FeedDifference {
+pub struct FeedRowDifference {
     /// The row in the feed.
-    pub stored: FeedRow,
+    pub stored: FeedSourceRow,
     /// The row as the sources have it.
-    pub source: FeedRow,
+    pub source: FeedSourceRow,
 }
 
-impl FeedDifference {
+impl FeedRowDifference {
     pub fn user_id(&self) -> i64 {
         self.stored.user_id
     }
 }
 
-impl FeedRow {
+impl FeedSourceRow {
     /// The row of a listener of whom no service has reported anything.
     pub fn new(user_id: i64) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl FeedRow {
 
 /// The results of a comparison, in listeners.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct FeedCheckReport {
+pub struct FeedConsistencyReport {
     /// Listeners that were compared.
     pub listeners: u64,
     /// Rows that were missing, had no role, or had outdated fields of the profile.
@@ -102,7 +102,7 @@ pub struct FeedCheckReport {
     pub standings: u64,
 }
 
-impl fmt::Display for FeedCheckReport {
+impl fmt::Display for FeedConsistencyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             listeners,

@@ -15,12 +15,12 @@ mod user;
 mod username;
 
 pub use block::{BlockAction, BlockedUser, UserBlock, normalize_reason};
-pub use call_check::CallCheck;
+pub use call_check::CallPermissionFacts;
 pub use error::ProfileError;
-pub use favorite::{FavoriteListener, FavoritesFilter};
-pub use preferences::{CallType, ListenerPreferences, PreferencesUpdate};
+pub use favorite::{FavoriteListener, FavoriteListenerFilter};
+pub use preferences::{CallType, ListenerPreferences, ListenerPreferencesUpdate};
 pub use public_profile::PublicProfile;
 pub use registration::{RegistrationConflicts, RegistrationRequest};
-pub use terms::{RequiredTerms, check_terms_version};
-pub use user::{Role, Sex, User, UserUpdate};
+pub use terms::{RequiredTermsVersion, check_terms_version};
+pub use user::{Sex, User, UserProfileUpdate, UserRole};
 pub use username::{UsernameAvailability, username_candidates};

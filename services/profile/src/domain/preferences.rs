@@ -35,7 +35,7 @@ pub struct ListenerPreferences {
 
 /// A change of preferences; a field that is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct PreferencesUpdate {
+pub struct ListenerPreferencesUpdate {
     /// Whether the listener is to take audio calls.
     pub audio_enabled: Option<bool>,
     /// Whether the listener is to take video calls.
@@ -44,13 +44,13 @@ pub struct PreferencesUpdate {
 
 impl ListenerPreferences {
     /// Returns the preferences after an update. Refused when the update is empty or would leave no type.
-    pub fn updated(self, update: PreferencesUpdate) -> Result<Self, ProfileError> {
+    pub fn updated(self, update: ListenerPreferencesUpdate) -> Result<Self, ProfileError> {
         let updated = Self {
             audio_enabled: update.audio_enabled.unwrap_or(self.audio_enabled),
             video_enabled: update.video_enabled.unwrap_or(self.video_enabled),
         };
         let takes_some = updated.audio_enabled || updated.video_enabled;
-        if update == PreferencesUpdate::default() || !takes_some {
+        if update == ListenerPreferencesUpdate::default() || !takes_some {
             return Err(ProfileError::InvalidPreferences);
         }
         Ok(updated)
@@ -68,7 +68,7 @@ mod tests {
             video_enabled: true,
         };
         let update = |audio_enabled, video_enabled| {
-            let update = PreferencesUpdate {
+            let update = ListenerPreferencesUpdate {
                 audio_enabled,
                 video_enabled,
             };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
-use super::{ProfileError, Role, Sex, check_terms_version, fields};
+use super::{ProfileError, Sex, UserRole, check_terms_version, fields};
 
 const AGE_YEARS_MIN: u32 = 18;
 const AGE_YEARS_MAX: u32 = 120;
@@ -21,7 +21,7 @@ pub struct RegistrationRequest {
     pub username: String,
     pub sex: Sex,
     pub dob: NaiveDate,
-    pub role: Role,
+    pub role: UserRole,
     pub bio: Option<String>,
     pub interests: Vec<String>,
     pub profile_image_url: Option<String>,
@@ -139,7 +139,7 @@ mod tests {
             username: "asha".to_owned(),
             sex: Sex::Female,
             dob: date("1999-12-31"),
-            role: Role::Listener,
+            role: UserRole::Listener,
             bio: None,
             interests: vec![],
             profile_image_url: None,
@@ -147,7 +147,7 @@ mod tests {
             terms_version: None,
         };
         let other = RegistrationRequest {
-            role: Role::User,
+            role: UserRole::User,
             ..first.clone()
         };
         assert_eq!(first.content_hash(), first.clone().content_hash());

@@ -6,9 +6,9 @@ const VERSION_BYTES_MAX: usize = 32;
 
 /// The version of the terms that the operator requires, if any.
 #[derive(Clone, Debug, Default)]
-pub struct RequiredTerms(Option<String>);
+pub struct RequiredTermsVersion(Option<String>);
 
-impl RequiredTerms {
+impl RequiredTermsVersion {
     /// An empty version requires nothing.
     pub fn new(version: Option<String>) -> Self {
         Self(version.filter(|version| !version.is_empty()))
@@ -63,7 +63,7 @@ mod tests {
             (Some("2"), Some("1"), false, false),
             (Some("2"), None, false, true),
         ] {
-            let terms = RequiredTerms::new(required.map(str::to_owned));
+            let terms = RequiredTermsVersion::new(required.map(str::to_owned));
             let case = format!("{required:?} {accepted:?}");
             assert_eq!(
                 terms.check_registration(accepted).is_ok(),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_profile_with_outdated_terms_may_be_sent_back_as_it_was_read() {
-        let terms = RequiredTerms::new(Some("2".to_owned()));
+        let terms = RequiredTermsVersion::new(Some("2".to_owned()));
         assert!(terms.check_update(Some("1"), Some("1")).is_ok());
         assert!(terms.check_update(Some("0"), Some("1")).is_err());
     }

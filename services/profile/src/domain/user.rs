@@ -39,7 +39,7 @@ impl Sex {
 /// The right of a user to do something. A registration gets the one role that it asks for (seed,
 /// `POST /auth/register`); what every user may do needs no role.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-pub enum Role {
+pub enum UserRole {
     /// Calls others.
     User,
     /// Takes calls and earns money for them.
@@ -48,7 +48,7 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
+impl UserRole {
     /// Parses the role of a registration.
     pub fn parse_registered(name: &str) -> Result<Self, ProfileError> {
         match name {
@@ -86,7 +86,7 @@ pub struct User {
     /// The mean of the stars, in hundredths; `None` before the first.
     pub rating_hundredths: Option<i32>,
     pub country: Option<String>,
-    /// The names of the active [`Role`]s.
+    /// The names of the active [`UserRole`]s.
     pub roles: Vec<String>,
     /// The version of the terms that the user accepted last.
     pub terms_version: Option<String>,
@@ -100,7 +100,7 @@ pub struct User {
 /// A change that a user makes to their own profile. `None` keeps the field; an empty bio, image or country
 /// clears it.
 #[derive(Clone, Debug, Default)]
-pub struct UserUpdate {
+pub struct UserProfileUpdate {
     pub username: Option<String>,
     pub bio: Option<String>,
     /// Replaces the whole list.
@@ -113,7 +113,7 @@ pub struct UserUpdate {
     pub terms_version: Option<String>,
 }
 
-impl UserUpdate {
+impl UserProfileUpdate {
     /// Checks the fields that are present, except texts, which are normalized when they arrive.
     pub fn check(&self) -> Result<(), ProfileError> {
         fn check_present<T: ?Sized>(
@@ -139,20 +139,24 @@ impl UserUpdate {
 impl User {
     /// Returns whether the update sets an image that the user does not have yet. Apps often send back the whole
     /// profile, so the present image does not count.
-    pub fn is_given_image(&self, update: &UserUpdate) -> bool {
+    pub fn is_given_image(&self, update: &UserProfileUpdate) -> bool {
         let image_url = update.profile_image_url.as_deref();
         image_url.is_some_and(|url| !url.is_empty())
             && image_url != self.profile_image_url.as_deref()
     }
 
     pub fn is_admin(&self) -> bool {
-        self.roles.iter().any(|role| role == Role::Admin.name())
+        self.roles.iter().any(|role| role == UserRole::Admin.name())
     }
 
     /// Changes the fields that the update names, and returns whether anything differs. A new rating is accepted
     /// from an admin only, because otherwise users could rate themselves; the present rating, which is zero before
     /// the first, is accepted from everyone.
-    pub fn apply(&mut self, update: UserUpdate, now: DateTime<Utc>) -> Result<bool, ProfileError> {
+    pub fn apply(
+        &mut self,
+        update: UserProfileUpdate,
+        now: DateTime<Utc>,
+    ) -> Result<bool, ProfileError> {
         let present = self.rating_hundredths.unwrap_or_default();
         let changes_rating = update
             .rating_hundredths
@@ -226,21 +230,21 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000, 0).expect("valid")
     }
 
-    fn rating(rating_hundredths: i32) -> UserUpdate {
-        UserUpdate {
+    fn rating(rating_hundredths: i32) -> UserProfileUpdate {
+        UserProfileUpdate {
             rating_hundredths: Some(rating_hundredths),
-            ..UserUpdate::default()
+            ..UserProfileUpdate::default()
         }
     }
 
     #[test]
     fn an_update_changes_the_fields_that_it_names() {
         let mut user = asha(&["user"]);
-        let update = UserUpdate {
+        let update = UserProfileUpdate {
             username: Some("Asha_R".to_owned()),
             interests: Some(vec![]),
             country: Some("IN".to_owned()),
-            ..UserUpdate::default()
+            ..UserProfileUpdate::default()
         };
         assert!(user.apply(update, now()).expect("allowed"));
         let expected = User {
@@ -257,9 +261,9 @@ mod tests {
     #[test]
     fn terms_are_accepted_at_the_time_of_the_first_update_with_their_version() {
         let mut user = asha(&["user"]);
-        let accept = |version: &str| UserUpdate {
+        let accept = |version: &str| UserProfileUpdate {
             terms_version: Some(version.to_owned()),
-            ..UserUpdate::default()
+            ..UserProfileUpdate::default()
         };
         let later = now() + chrono::TimeDelta::days(1);
         assert!(user.apply(accept("1"), now()).expect("allowed"));
@@ -274,11 +278,11 @@ mod tests {
     fn an_empty_text_clears_its_field() {
         let mut user = asha(&["user"]);
         let empty = || Some(String::new());
-        let update = UserUpdate {
+        let update = UserProfileUpdate {
             bio: empty(),
             profile_image_url: empty(),
             country: empty(),
-            ..UserUpdate::default()
+            ..UserProfileUpdate::default()
         };
         update.check().expect("empty texts are allowed");
         assert!(user.apply(update, now()).expect("allowed"));
@@ -299,9 +303,9 @@ mod tests {
     #[test]
     fn an_update_without_a_difference_keeps_the_version() {
         let mut user = asha(&["user"]);
-        let update = UserUpdate {
+        let update = UserProfileUpdate {
             bio: Some("Hello".to_owned()),
-            ..UserUpdate::default()
+            ..UserProfileUpdate::default()
         };
         assert!(!user.apply(update, now()).expect("allowed"));
         assert_eq!(user, asha(&["user"]));

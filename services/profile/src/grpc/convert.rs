@@ -6,14 +6,14 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 
 use crate::domain::feed::{
-    FeedFilter, FeedListener, FeedOrder, FeedQuery, FeedSort, PageStart, decode_cursor,
+    FeedFilter, FeedListener, FeedOrder, FeedPageQuery, FeedPageStart, FeedSortKey, decode_cursor,
     encode_cursor,
 };
 use crate::domain::{
-    CallCheck, CallType, ListenerPreferences, PreferencesUpdate, ProfileError, PublicProfile,
-    RegistrationRequest, Role, Sex, User, UserUpdate, fields,
+    CallPermissionFacts, CallType, ListenerPreferences, ListenerPreferencesUpdate, ProfileError,
+    PublicProfile, RegistrationRequest, Sex, User, UserProfileUpdate, UserRole, fields,
 };
-use crate::feed::{FeedPage, FeedStats, ListenerPage};
+use crate::feed::{FeedPage, FeedStatistics, ListenerProfilePage};
 
 /// The language of a registration that names none (contract, section 2).
 const LANGUAGE_DEFAULT: &str = "en";
@@ -31,7 +31,7 @@ pub(super) fn parse_registration(
         username: request.username,
         sex: Sex::parse(&request.sex)?,
         dob: request.dob.parse().map_err(|_| ProfileError::InvalidDob)?,
-        role: Role::parse_registered(&request.role)?,
+        role: UserRole::parse_registered(&request.role)?,
         bio: non_empty(normalize_optional(
             request.bio.as_deref(),
             fields::normalize_bio,
@@ -82,11 +82,11 @@ pub(super) fn normalize_optional(
 
 pub(super) fn parse_user_update(
     request: pb::UpdateUserRequest,
-) -> Result<(i64, UserUpdate), ProfileError> {
+) -> Result<(i64, UserProfileUpdate), ProfileError> {
     let interests = request
         .interests
         .map(|interests| fields::normalize_interests(&interests.values));
-    let update = UserUpdate {
+    let update = UserProfileUpdate {
         username: request.username,
         bio: normalize_optional(request.bio.as_deref(), fields::normalize_bio)?,
         interests: interests.transpose()?,
@@ -99,7 +99,7 @@ pub(super) fn parse_user_update(
     Ok((request.user_id, update))
 }
 
-pub(super) fn call_check_message(check: CallCheck) -> pb::CallCheck {
+pub(super) fn call_check_message(check: CallPermissionFacts) -> pb::CallCheck {
     pb::CallCheck {
         listener_exists: check.listener_username.is_some(),
         is_listener: check.is_listener,
@@ -127,8 +127,8 @@ pub(super) fn public_profile_message(profile: PublicProfile) -> pb::PublicProfil
 
 pub(super) fn parse_preferences_update(
     request: pb::UpdateListenerPreferencesRequest,
-) -> PreferencesUpdate {
-    PreferencesUpdate {
+) -> ListenerPreferencesUpdate {
+    ListenerPreferencesUpdate {
         audio_enabled: request.audio_enabled,
         video_enabled: request.video_enabled,
     }
@@ -143,15 +143,15 @@ pub(super) fn preferences_message(preferences: ListenerPreferences) -> pb::Liste
 
 pub(super) fn parse_feed_query(
     request: pb::ListListenersRequest,
-) -> Result<FeedQuery, ProfileError> {
+) -> Result<FeedPageQuery, ProfileError> {
     let order = FeedOrder {
         sort: parse_sort(request.sort_by)?,
         is_ascending: request.ascending,
     };
     let number = |value: i32| u32::try_from(value).map_err(|_| ProfileError::InvalidPage);
     let start = match &request.cursor {
-        Some(cursor) => PageStart::After(decode_cursor(order, cursor)?),
-        None => PageStart::Page(number(request.page)?),
+        Some(cursor) => FeedPageStart::After(decode_cursor(order, cursor)?),
+        None => FeedPageStart::Page(number(request.page)?),
     };
     let prefix = request.username_prefix.as_deref();
     let prefix = prefix.map(fields::normalize_username_prefix);
@@ -171,7 +171,7 @@ pub(super) fn parse_feed_query(
         language: request.language,
         username_prefix: prefix.transpose()?.flatten(),
     };
-    Ok(FeedQuery {
+    Ok(FeedPageQuery {
         viewer_id: request.viewer_id,
         filter,
         order,
@@ -181,11 +181,11 @@ pub(super) fn parse_feed_query(
 }
 
 /// Parses the sort key; by default, listeners who can be called now come first.
-fn parse_sort(sort_by: i32) -> Result<FeedSort, ProfileError> {
+fn parse_sort(sort_by: i32) -> Result<FeedSortKey, ProfileError> {
     match pb::ListenerSort::try_from(sort_by) {
-        Ok(pb::ListenerSort::Unspecified | pb::ListenerSort::Online) => Ok(FeedSort::Online),
-        Ok(pb::ListenerSort::Rating) => Ok(FeedSort::Rating),
-        Ok(pb::ListenerSort::Recent) => Ok(FeedSort::Recent),
+        Ok(pb::ListenerSort::Unspecified | pb::ListenerSort::Online) => Ok(FeedSortKey::Online),
+        Ok(pb::ListenerSort::Rating) => Ok(FeedSortKey::Rating),
+        Ok(pb::ListenerSort::Recent) => Ok(FeedSortKey::Recent),
         Err(_) => Err(ProfileError::InvalidSort),
     }
 }
@@ -200,14 +200,14 @@ pub(super) fn feed_page_message(order: FeedOrder, page: FeedPage) -> pb::ListLis
     }
 }
 
-pub(super) fn listener_page_message(page: ListenerPage) -> pb::ListenerPage {
+pub(super) fn listener_page_message(page: ListenerProfilePage) -> pb::ListenerPage {
     pb::ListenerPage {
         listener: Some(listener_message(page.listener)),
         is_favorited: page.is_favorited,
     }
 }
 
-pub(super) fn feed_stats_message(stats: &FeedStats) -> pb::GetFeedStatsResponse {
+pub(super) fn feed_stats_message(stats: &FeedStatistics) -> pb::GetFeedStatsResponse {
     let counted = |counts: &BTreeMap<String, i64>| counts.clone().into_iter().collect();
     let top = stats.top_interests.iter().cloned();
     pb::GetFeedStatsResponse {

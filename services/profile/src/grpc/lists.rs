@@ -4,9 +4,9 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
 use tonic::Response;
 
-use crate::blocks::BlockedPage;
-use crate::domain::{BlockedUser, FavoriteListener, FavoritesFilter};
-use crate::favorites::FavoritesPage;
+use crate::blocks::BlockedUserPage;
+use crate::domain::{BlockedUser, FavoriteListener, FavoriteListenerFilter};
+use crate::favorites::FavoriteListenerPage;
 
 pub(super) fn favorite_response(is_favorited: bool) -> Response<pb::FavoriteResponse> {
     Response::new(pb::FavoriteResponse { is_favorited })
@@ -19,14 +19,14 @@ pub(super) fn block_response(action_type: Option<&str>) -> Response<pb::BlockRes
     })
 }
 
-pub(super) fn parse_favorites_filter(request: &pb::ListFavoritesRequest) -> FavoritesFilter {
-    FavoritesFilter {
+pub(super) fn parse_favorites_filter(request: &pb::ListFavoritesRequest) -> FavoriteListenerFilter {
+    FavoriteListenerFilter {
         online_only: request.online_only,
         available_only: request.available_only,
     }
 }
 
-pub(super) fn favorites_message(page: FavoritesPage) -> pb::ListFavoritesResponse {
+pub(super) fn favorites_message(page: FavoriteListenerPage) -> pb::ListFavoritesResponse {
     pb::ListFavoritesResponse {
         favorites: page.favorites.into_iter().map(favorite_message).collect(),
         total_count: page.counts.total,
@@ -55,7 +55,7 @@ fn favorite_message(favorite: FavoriteListener) -> pb::Favorite {
     }
 }
 
-pub(super) fn blocked_message(page: BlockedPage) -> pb::ListBlockedResponse {
+pub(super) fn blocked_message(page: BlockedUserPage) -> pb::ListBlockedResponse {
     pb::ListBlockedResponse {
         blocked_users: page.blocked.into_iter().map(blocked_user_message).collect(),
         total_count: page.total,

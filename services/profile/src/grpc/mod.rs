@@ -14,18 +14,18 @@ use crate::domain::{BlockAction, ProfileError, UserBlock, normalize_reason};
 use crate::service::ProfileOperations;
 
 /// The gRPC service.
-pub struct ProfileApi {
+pub struct ProfileGrpcApi {
     operations: ProfileOperations,
 }
 
-impl ProfileApi {
+impl ProfileGrpcApi {
     pub fn new(operations: ProfileOperations) -> Self {
         Self { operations }
     }
 }
 
 #[tonic::async_trait]
-impl ProfileService for ProfileApi {
+impl ProfileService for ProfileGrpcApi {
     async fn create_user(
         &self,
         request: Request<pb::CreateUserRequest>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
-use crate::deletions::DeletionService;
+use crate::deletions::AccountDeletionService;
 
 const SWEEP_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("profile.deletions"),
@@ -18,13 +18,16 @@ const SWEEP_WORK: PeriodicWork = PeriodicWork {
 };
 
 /// Starts the sweep, which may run on many replicas at once.
-pub(crate) fn start_deletion_sweep(lifecycle: &ProcessLifecycle, deletions: DeletionService) {
+pub(crate) fn start_deletion_sweep(
+    lifecycle: &ProcessLifecycle,
+    deletions: AccountDeletionService,
+) {
     periodic::start(lifecycle, SWEEP_WORK, move || {
         finish_pending(deletions.clone())
     });
 }
 
-async fn finish_pending(deletions: DeletionService) -> anyhow::Result<NextTurnStart> {
+async fn finish_pending(deletions: AccountDeletionService) -> anyhow::Result<NextTurnStart> {
     deletions.finish_pending().await?;
     Ok(NextTurnStart::AfterInterval)
 }

@@ -14,9 +14,9 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::config::FeedConfig;
-use crate::domain::feed_row::{FeedCheckReport, FeedDifference, FeedRow};
+use crate::domain::feed_row::{FeedConsistencyReport, FeedRowDifference, FeedSourceRow};
 use crate::metrics;
-use crate::peers::SourceClients;
+use crate::peers::FeedSourceClients;
 use crate::store::feed_listeners;
 
 /// The number of listeners in one request to a source.
@@ -29,15 +29,15 @@ const TURN_TIMEOUT: Duration = Duration::from_hours(2);
 
 /// Compares and repairs the feed; cheap to clone.
 #[derive(Clone)]
-pub struct FeedCheck {
+pub struct FeedConsistencyCheck {
     db: DatabasePool,
-    sources: SourceClients,
+    sources: FeedSourceClients,
     every: Duration,
     grace: Duration,
 }
 
 /// Starts the comparisons, which run on one replica at a time.
-pub(crate) fn start_feed_checks(lifecycle: &ProcessLifecycle, check: FeedCheck) {
+pub(crate) fn start_feed_checks(lifecycle: &ProcessLifecycle, check: FeedConsistencyCheck) {
     let work = PeriodicWork {
         name: LEASE.into(),
         interval: check.every,
@@ -48,13 +48,13 @@ pub(crate) fn start_feed_checks(lifecycle: &ProcessLifecycle, check: FeedCheck) 
     periodic::start(lifecycle, work, move || compare_leased(check.clone()));
 }
 
-async fn compare_leased(check: FeedCheck) -> anyhow::Result<NextTurnStart> {
+async fn compare_leased(check: FeedConsistencyCheck) -> anyhow::Result<NextTurnStart> {
     check.run_leased().await?;
     Ok(NextTurnStart::AfterInterval)
 }
 
-impl FeedCheck {
-    pub fn new(db: DatabasePool, sources: SourceClients, config: FeedConfig) -> Self {
+impl FeedConsistencyCheck {
+    pub fn new(db: DatabasePool, sources: FeedSourceClients, config: FeedConfig) -> Self {
         Self {
             db,
             sources,
@@ -74,20 +74,20 @@ impl FeedCheck {
     }
 
     /// Compares once. Only differences that are still there after `grace` are repaired.
-    pub async fn run_once(&self, grace: Duration) -> Result<FeedCheckReport, Error> {
+    pub async fn run_once(&self, grace: Duration) -> Result<FeedConsistencyReport, Error> {
         self.compare_all(Some(grace)).await
     }
 
     /// Repairs every difference at once.
-    pub async fn rebuild(&self) -> Result<FeedCheckReport, Error> {
+    pub async fn rebuild(&self) -> Result<FeedConsistencyReport, Error> {
         self.compare_all(None).await
     }
 
-    async fn compare_all(&self, grace: Option<Duration>) -> Result<FeedCheckReport, Error> {
+    async fn compare_all(&self, grace: Option<Duration>) -> Result<FeedConsistencyReport, Error> {
         let mut tx = self.db.begin().await?;
-        let mut report = FeedCheckReport {
+        let mut report = FeedConsistencyReport {
             misplaced: feed_listeners::align_with_profiles(&mut tx).await?,
-            ..FeedCheckReport::default()
+            ..FeedConsistencyReport::default()
         };
         tx.commit().await?;
         let mut after_user_id = 0;
@@ -103,16 +103,16 @@ impl FeedCheck {
         }
     }
 
-    async fn list_rows_after(&self, user_id: i64) -> Result<Vec<FeedRow>, Error> {
+    async fn list_rows_after(&self, user_id: i64) -> Result<Vec<FeedSourceRow>, Error> {
         let mut connection = self.db.acquire().await?;
         Ok(feed_listeners::list_rows_after(&mut connection, user_id, BATCH).await?)
     }
 
     async fn compare_batch(
         &self,
-        rows: Vec<FeedRow>,
+        rows: Vec<FeedSourceRow>,
         grace: Option<Duration>,
-        report: &mut FeedCheckReport,
+        report: &mut FeedConsistencyReport,
     ) -> Result<(), Error> {
         let mut differences = self.find_differences(rows).await?;
         if let Some(grace) = grace
@@ -128,12 +128,15 @@ impl FeedCheck {
     }
 
     /// Finds the rows that differ from their sources.
-    async fn find_differences(&self, rows: Vec<FeedRow>) -> Result<Vec<FeedDifference>, Error> {
+    async fn find_differences(
+        &self,
+        rows: Vec<FeedSourceRow>,
+    ) -> Result<Vec<FeedRowDifference>, Error> {
         let user_ids: Vec<i64> = rows.iter().map(|row| row.user_id).collect();
         let sources = self.sources.fetch(&user_ids).await?;
         let pairs = rows.into_iter().filter_map(|stored| {
             let source = *sources.get(&stored.user_id)?;
-            Some(FeedDifference { stored, source })
+            Some(FeedRowDifference { stored, source })
         });
         Ok(pairs
             .filter(|pair| pair.stored.differs(&pair.source))
@@ -143,9 +146,9 @@ impl FeedCheck {
     /// Compares again those whose row has not changed since: an event on its way would have changed it.
     async fn find_lasting(
         &self,
-        differences: Vec<FeedDifference>,
-    ) -> Result<Vec<FeedDifference>, Error> {
-        let user_ids: Vec<i64> = differences.iter().map(FeedDifference::user_id).collect();
+        differences: Vec<FeedRowDifference>,
+    ) -> Result<Vec<FeedRowDifference>, Error> {
+        let user_ids: Vec<i64> = differences.iter().map(FeedRowDifference::user_id).collect();
         let mut connection = self.db.acquire().await?;
         let rows = feed_listeners::list_rows(&mut connection, &user_ids).await?;
         drop(connection);
@@ -158,8 +161,8 @@ impl FeedCheck {
 
     async fn repair_row(
         &self,
-        FeedDifference { stored, source }: FeedDifference,
-        report: &mut FeedCheckReport,
+        FeedRowDifference { stored, source }: FeedRowDifference,
+        report: &mut FeedConsistencyReport,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         if stored.status_differs(&source) {

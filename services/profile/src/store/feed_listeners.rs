@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
 
-use crate::domain::feed_row::FeedRow;
+use crate::domain::feed_row::FeedSourceRow;
 
 /// The status of a listener, as presence reports it.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ pub async fn update_verified(
 
 /// Calls of a listener that count.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CallTotals {
+pub struct ListenerCallTotals {
     pub calls: i64,
     /// The sum of their durations.
     pub secs: i64,
@@ -88,10 +88,10 @@ pub struct CallTotals {
 /// Adds calls to the totals of listeners.
 pub async fn add_call_totals(
     tx: &mut PgConnection,
-    totals: &BTreeMap<i64, CallTotals>,
+    totals: &BTreeMap<i64, ListenerCallTotals>,
 ) -> sqlx::Result<()> {
     let user_ids: Vec<i64> = totals.keys().copied().collect();
-    let totals: Vec<CallTotals> = totals.values().copied().collect();
+    let totals: Vec<ListenerCallTotals> = totals.values().copied().collect();
     sqlx::query(
         "WITH reported AS (
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
@@ -131,7 +131,7 @@ pub async fn list_rows_after(
     connection: &mut PgConnection,
     user_id: i64,
     limit: i64,
-) -> sqlx::Result<Vec<FeedRow>> {
+) -> sqlx::Result<Vec<FeedSourceRow>> {
     sqlx::query_as(select_rows!("WHERE user_id > $1 ORDER BY user_id LIMIT $2"))
         .bind(user_id)
         .bind(limit)
@@ -143,7 +143,7 @@ pub async fn list_rows_after(
 pub async fn list_rows(
     connection: &mut PgConnection,
     user_ids: &[i64],
-) -> sqlx::Result<Vec<FeedRow>> {
+) -> sqlx::Result<Vec<FeedSourceRow>> {
     sqlx::query_as(select_rows!("WHERE user_id = ANY($1)"))
         .bind(user_ids)
         .fetch_all(connection)
@@ -183,7 +183,10 @@ pub async fn align_with_profiles(connection: &mut PgConnection) -> sqlx::Result<
 }
 
 /// Writes the status of the source unless the row has a newer one. Returns the number of changed rows.
-pub async fn repair_status(connection: &mut PgConnection, source: &FeedRow) -> sqlx::Result<u64> {
+pub async fn repair_status(
+    connection: &mut PgConnection,
+    source: &FeedSourceRow,
+) -> sqlx::Result<u64> {
     let repaired = sqlx::query(
         "UPDATE profile.feed_listeners
          SET status_version = $2, is_online = $3, is_busy = $4, wait_time = $5, last_seen = $6,
@@ -206,8 +209,8 @@ pub async fn repair_status(connection: &mut PgConnection, source: &FeedRow) -> s
 /// changed rows.
 pub async fn repair_totals(
     connection: &mut PgConnection,
-    stored: &FeedRow,
-    source: &FeedRow,
+    stored: &FeedSourceRow,
+    source: &FeedSourceRow,
 ) -> sqlx::Result<u64> {
     let repaired = sqlx::query(
         "UPDATE profile.feed_listeners SET call_count = $4, total_call_secs = $5
@@ -224,7 +227,10 @@ pub async fn repair_totals(
 }
 
 /// Writes the standing of the source unless the row has a newer one. Returns the number of changed rows.
-pub async fn repair_standing(connection: &mut PgConnection, source: &FeedRow) -> sqlx::Result<u64> {
+pub async fn repair_standing(
+    connection: &mut PgConnection,
+    source: &FeedSourceRow,
+) -> sqlx::Result<u64> {
     let repaired = sqlx::query(
         "UPDATE profile.feed_listeners SET verification_version = $2, is_verified = $3
          WHERE user_id = $1 AND verification_version <= $2",

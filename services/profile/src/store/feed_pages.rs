@@ -7,7 +7,8 @@ use talktime_kit::db::PgConnection;
 
 use crate::domain::CallType;
 use crate::domain::feed::{
-    FeedCounts, FeedFilter, FeedListener, FeedOrder, FeedPosition, FeedQuery, FeedSort, PageStart,
+    FeedFilter, FeedListener, FeedListenerCounts, FeedOrder, FeedPagePosition, FeedPageQuery,
+    FeedPageStart, FeedSortKey,
 };
 
 /// `SELECT` of listeners with their profiles, from a subquery named `f` that begins with `$rest`.
@@ -51,7 +52,7 @@ pub async fn find_visible(
 /// Lists the page without the `hidden` users, and one listener more if there is a next page.
 pub async fn list_page(
     connection: &mut PgConnection,
-    query: &FeedQuery,
+    query: &FeedPageQuery,
     hidden: &[i64],
 ) -> sqlx::Result<Vec<FeedListener>> {
     page_statement("", query, hidden)
@@ -65,7 +66,7 @@ pub async fn list_page(
 pub async fn count_listeners(
     connection: &mut PgConnection,
     filter: &FeedFilter,
-) -> sqlx::Result<FeedCounts> {
+) -> sqlx::Result<FeedListenerCounts> {
     let mut statement = count_statement(filter);
     statement
         .build_query_as()
@@ -79,7 +80,7 @@ pub async fn count_among(
     connection: &mut PgConnection,
     filter: &FeedFilter,
     user_ids: &[i64],
-) -> sqlx::Result<FeedCounts> {
+) -> sqlx::Result<FeedListenerCounts> {
     let mut statement = count_statement(filter);
     statement
         .push(" AND f.user_id = ANY(")
@@ -104,7 +105,11 @@ fn count_statement(filter: &FeedFilter) -> QueryBuilder<Postgres> {
 }
 
 /// Builds the statement of a page after `prefix`, such as `EXPLAIN`.
-pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryBuilder<Postgres> {
+pub fn page_statement(
+    prefix: &str,
+    query: &FeedPageQuery,
+    hidden: &[i64],
+) -> QueryBuilder<Postgres> {
     let key = sort_key(query.order.sort);
     let direction = if query.order.is_ascending {
         "ASC"
@@ -122,7 +127,7 @@ pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryB
         .push(" AS sort_key FROM profile.feed_listeners AS f WHERE f.user_id <> ALL(");
     statement.push_bind(hidden.to_vec()).push(")");
     push_filter(&mut statement, &query.filter);
-    if let PageStart::After(position) = query.start {
+    if let FeedPageStart::After(position) = query.start {
         push_after(&mut statement, query.order, position);
     }
     statement.push(format_args!(
@@ -138,15 +143,19 @@ pub fn page_statement(prefix: &str, query: &FeedQuery, hidden: &[i64]) -> QueryB
 }
 
 /// The column of a sort key, which is a bigint and the first column of an index.
-fn sort_key(sort: FeedSort) -> &'static str {
+fn sort_key(sort: FeedSortKey) -> &'static str {
     match sort {
-        FeedSort::Rating => "f.rating_key",
-        FeedSort::Online => "f.availability",
-        FeedSort::Recent => "f.last_seen_key",
+        FeedSortKey::Rating => "f.rating_key",
+        FeedSortKey::Online => "f.availability",
+        FeedSortKey::Recent => "f.last_seen_key",
     }
 }
 
-fn push_after(statement: &mut QueryBuilder<Postgres>, order: FeedOrder, position: FeedPosition) {
+fn push_after(
+    statement: &mut QueryBuilder<Postgres>,
+    order: FeedOrder,
+    position: FeedPagePosition,
+) {
     let key = sort_key(order.sort);
     let comparison = if order.is_ascending { '>' } else { '<' };
     statement

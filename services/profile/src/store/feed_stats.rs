@@ -2,7 +2,7 @@
 
 use talktime_kit::db::PgConnection;
 
-use crate::domain::feed::GroupCount;
+use crate::domain::feed::ListenerGroupCount;
 
 const TOP_INTERESTS: i64 = 10;
 
@@ -11,7 +11,7 @@ const TOP_INTERESTS: i64 = 10;
 pub async fn count_groups(
     connection: &mut PgConnection,
     verified_only: bool,
-) -> sqlx::Result<Vec<GroupCount>> {
+) -> sqlx::Result<Vec<ListenerGroupCount>> {
     sqlx::query_as(
         "SELECT coalesce(f.sex, lower(f.preferred_language)) AS name,
                 CASE WHEN GROUPING(f.sex) = 0 THEN 'sex'

@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
 use talktime_kit::paging::ListPageRequest;
 
-use crate::domain::{BlockAction, BlockedUser, CallCheck, UserBlock};
+use crate::domain::{BlockAction, BlockedUser, CallPermissionFacts, UserBlock};
 
 /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have the order
 /// of the calls.
 pub async fn check_calls(
     connection: &mut PgConnection,
     planned: &[(i64, i64)],
-) -> sqlx::Result<Vec<CallCheck>> {
+) -> sqlx::Result<Vec<CallPermissionFacts>> {
     sqlx::query_as(
         "SELECT caller_profile.username AS caller_username,
                 listener_profile.username AS listener_username,

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 use talktime_kit::paging::ListPageRequest;
 
-use crate::domain::feed::FeedCounts;
-use crate::domain::{FavoriteListener, FavoritesFilter};
+use crate::domain::feed::FeedListenerCounts;
+use crate::domain::{FavoriteListener, FavoriteListenerFilter};
 
 /// A statement over the visible favourites of `$1` whose availability is at least `$2`. A block in either direction
 /// hides a favourite; the row stays and is visible again when the block is removed.
@@ -102,8 +102,8 @@ pub async fn exists(
 pub async fn count(
     connection: &mut PgConnection,
     favoriter_id: i64,
-    filter: FavoritesFilter,
-) -> sqlx::Result<FeedCounts> {
+    filter: FavoriteListenerFilter,
+) -> sqlx::Result<FeedListenerCounts> {
     sqlx::query_as(select_visible!(
         "SELECT count(*) AS total,
                 count(*) FILTER (WHERE f.availability > 0) AS online,
@@ -120,7 +120,7 @@ pub async fn count(
 pub async fn list_page(
     connection: &mut PgConnection,
     favoriter_id: i64,
-    filter: FavoritesFilter,
+    filter: FavoriteListenerFilter,
     page: ListPageRequest,
 ) -> sqlx::Result<Vec<FavoriteListener>> {
     sqlx::query_as(select_visible!(

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 
-use crate::domain::{ProfileError, Role};
+use crate::domain::{ProfileError, UserRole};
 
 /// Grants a role, or activates it again; returns false if the user has it.
 pub async fn grant(
     tx: &mut PgConnection,
     user_id: i64,
-    role: Role,
+    role: UserRole,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let granted = sqlx::query(
@@ -25,7 +25,7 @@ pub async fn grant(
 }
 
 /// Revokes a role; returns false if the user does not have it.
-pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
+pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: UserRole) -> sqlx::Result<bool> {
     let revoked = sqlx::query(
         "UPDATE profile.user_roles SET active = false
          WHERE user_id = $1 AND role = $2 AND active",
@@ -38,7 +38,11 @@ pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Re
 }
 
 /// Returns whether a user has a role now.
-async fn is_active(connection: &mut PgConnection, user_id: i64, role: Role) -> sqlx::Result<bool> {
+async fn is_active(
+    connection: &mut PgConnection,
+    user_id: i64,
+    role: UserRole,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM profile.user_roles
                         WHERE user_id = $1 AND role = $2 AND active)",
@@ -54,7 +58,7 @@ pub async fn require_listener(
     connection: &mut PgConnection,
     user_id: i64,
 ) -> Result<(), ProfileError> {
-    if is_active(connection, user_id, Role::Listener).await? {
+    if is_active(connection, user_id, UserRole::Listener).await? {
         Ok(())
     } else {
         Err(ProfileError::ListenerNotFound)

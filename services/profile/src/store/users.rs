@@ -259,7 +259,7 @@ pub async fn increment_version(tx: &mut PgConnection, user_id: i64) -> sqlx::Res
 
 /// The fields of a deleted row that the rest of the deletion needs.
 #[derive(Clone, Debug, FromRow)]
-pub struct DeletedUser {
+pub struct DeletedUserRow {
     /// The last version of the user.
     pub version: i64,
     /// The registration that created the user; `None` if the user was created in another way.
@@ -268,7 +268,7 @@ pub struct DeletedUser {
 
 /// Deletes a user and all rows that refer to the user in other tables of this schema; `None` if there is no such
 /// user.
-pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DeletedUser>> {
+pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DeletedUserRow>> {
     sqlx::query_as(
         "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id",
     )

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Error, ErrorKind};
-use talktime_profile::deletions::DeletionService;
+use talktime_profile::deletions::AccountDeletionService;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::users::UserService;
 use talktime_proto::events::v1::UserDeleted;
@@ -97,7 +97,7 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
         let users = UserService::new(db.clone(), Relay::default(), clock);
         let auth = AuthClient::connect(auth_url).expect("a URL");
         let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL")).expect("a URL");
-        DeletionService::new(db, users, auth, calls)
+        AccountDeletionService::new(db, users, auth, calls)
     };
     let cut_off = deletions("http://127.0.0.1:1")
         .delete_user(asha, Some("No time"))

@@ -2,7 +2,7 @@
 
 use talktime_profile::domain::Sex;
 use talktime_profile::domain::feed::{
-    FeedFilter, FeedOrder, FeedPosition, FeedQuery, FeedSort, PageStart,
+    FeedFilter, FeedOrder, FeedPagePosition, FeedPageQuery, FeedPageStart, FeedSortKey,
 };
 use talktime_profile::store::feed_pages;
 use talktime_proto::profile::v1 as pb;
@@ -336,15 +336,15 @@ async fn no_page_of_a_long_feed_scans_a_whole_table() {
     ];
     for (leaves_many, filter) in filters {
         for (sort, key) in [
-            (FeedSort::Rating, 250),
-            (FeedSort::Online, 1),
-            (FeedSort::Recent, 50_000_000_000),
+            (FeedSortKey::Rating, 250),
+            (FeedSortKey::Online, 1),
+            (FeedSortKey::Recent, 50_000_000_000),
         ] {
-            let after = FeedPosition {
+            let after = FeedPagePosition {
                 key,
                 user_id: 50_000,
             };
-            for start in [PageStart::Page(1), PageStart::After(after)] {
+            for start in [FeedPageStart::Page(1), FeedPageStart::After(after)] {
                 let plan = explain(&profile, &filter, sort, start).await;
                 assert!(!plan.contains("Seq Scan"), "{filter:?} {sort:?}: {plan}");
                 let (_, page) = plan.split_once("Limit").expect("a page is limited");
@@ -378,10 +378,10 @@ async fn fill_long_feed(profile: &TestProfile) {
 async fn explain(
     profile: &TestProfile,
     filter: &FeedFilter,
-    sort: FeedSort,
-    start: PageStart,
+    sort: FeedSortKey,
+    start: FeedPageStart,
 ) -> String {
-    let query = FeedQuery {
+    let query = FeedPageQuery {
         viewer_id: 1,
         filter: filter.clone(),
         order: FeedOrder {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use talktime_profile::config::{FeedConfig, PeersConfig};
-use talktime_profile::domain::feed_row::FeedCheckReport;
-use talktime_profile::jobs::feed_check::FeedCheck;
-use talktime_profile::peers::SourceClients;
+use talktime_profile::config::{FeedConfig, PeerAddressConfig};
+use talktime_profile::domain::feed_row::FeedConsistencyReport;
+use talktime_profile::jobs::feed_check::FeedConsistencyCheck;
+use talktime_profile::peers::FeedSourceClients;
 
 use crate::feed::{first_page, list_page};
 use crate::feed_events::status;
@@ -13,15 +13,15 @@ use crate::{TestProfile, require_variable};
 
 impl TestProfile {
     /// Compares with the services of the test's stack. Users of this database are unknown to them.
-    fn feed_check(&self) -> FeedCheck {
-        let peers = PeersConfig {
+    fn feed_check(&self) -> FeedConsistencyCheck {
+        let peers = PeerAddressConfig {
             auth: require_variable("AUTH_GRPC_URL"),
             calls: require_variable("CALLS_GRPC_URL"),
             presence: require_variable("PRESENCE_GRPC_URL"),
             verification: require_variable("VERIFICATION_GRPC_URL"),
         };
-        let sources = SourceClients::connect(&peers).expect("addresses");
-        FeedCheck::new(self.database.app.clone(), sources, FeedConfig::default())
+        let sources = FeedSourceClients::connect(&peers).expect("addresses");
+        FeedConsistencyCheck::new(self.database.app.clone(), sources, FeedConfig::default())
     }
 
     async fn execute(&self, statement: &'static str) {
@@ -43,9 +43,9 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
     let meena = profile.register("meena", "listener").await.user_id;
     profile.register("ravi", "user").await;
     let check = profile.feed_check();
-    let clean = FeedCheckReport {
+    let clean = FeedConsistencyReport {
         listeners: 2,
-        ..FeedCheckReport::default()
+        ..FeedConsistencyReport::default()
     };
     assert_eq!(check.rebuild().await.expect("rebuilt"), clean);
 
@@ -58,7 +58,7 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
         profile.execute(statement).await;
     }
     let checked = check.rebuild().await.expect("rebuilt");
-    let expected = FeedCheckReport {
+    let expected = FeedConsistencyReport {
         listeners: 2,
         misplaced: 2,
         statuses: 1,

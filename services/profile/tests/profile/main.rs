@@ -25,10 +25,10 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
-use talktime_profile::domain::RequiredTerms;
-use talktime_profile::grpc::ProfileApi;
+use talktime_profile::domain::RequiredTermsVersion;
+use talktime_profile::grpc::ProfileGrpcApi;
 use talktime_profile::peers::{AuthClient, CallsClient};
-use talktime_profile::service::{ProfileOperations, ProfileParts};
+use talktime_profile::service::{ProfileOperations, ProfileServiceParts};
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
@@ -38,7 +38,7 @@ const UNKNOWN_USER: i64 = 404_404;
 
 /// The gRPC service of profile without a network, on a database and a clock of its own.
 struct TestProfile {
-    api: ProfileApi,
+    api: ProfileGrpcApi,
     database: TestDatabase,
     clock: Clock,
 }
@@ -50,7 +50,7 @@ impl TestProfile {
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
         let auth = AuthClient::connect(&require_variable("AUTH_GRPC_URL"));
         let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL"));
-        let api = ProfileApi::new(ProfileOperations::new(ProfileParts {
+        let api = ProfileGrpcApi::new(ProfileOperations::new(ProfileServiceParts {
             db: database.app.clone(),
             relay: Relay::default(),
             clock: clock.clone(),
@@ -58,7 +58,7 @@ impl TestProfile {
             calls: calls.expect("a URL"),
             counts_ttl: Duration::ZERO,
             require_verified: false,
-            required_terms: RequiredTerms::default(),
+            required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
         }));
         Self {

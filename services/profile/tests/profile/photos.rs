@@ -3,7 +3,7 @@
 use talktime_kit::Clock;
 use talktime_kit::messaging::{EventHandler as _, Relay};
 use talktime_profile::consumers::PhotoEventHandler;
-use talktime_profile::domain::{ProfileError, UserUpdate};
+use talktime_profile::domain::{ProfileError, UserProfileUpdate};
 use talktime_profile::users::UserService;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, PhotoDeleted, PhotoReviewed};
@@ -96,9 +96,9 @@ async fn images_by_address_are_refused_if_the_operator_wants_it() {
     let users = UserService::new(db, Relay::default(), Clock::System);
     let users = users.refuse_external_images(true);
     let set_image = async |url: &str| {
-        let update = UserUpdate {
+        let update = UserProfileUpdate {
             profile_image_url: Some(url.to_owned()),
-            ..UserUpdate::default()
+            ..UserProfileUpdate::default()
         };
         users.update_user(asha, update).await
     };

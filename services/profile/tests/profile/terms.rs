@@ -1,7 +1,7 @@
 //! The terms that users accept, and those that an operator requires.
 
 use talktime_kit::messaging::Relay;
-use talktime_profile::domain::{ProfileError, RequiredTerms, UserUpdate};
+use talktime_profile::domain::{ProfileError, RequiredTermsVersion, UserProfileUpdate};
 use talktime_profile::users::UserService;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::timestamp;
@@ -43,12 +43,12 @@ async fn an_update_must_accept_the_terms_that_an_operator_requires() {
     let profile = TestProfile::start().await;
     let user = profile.register("asha", "user").await;
     let (db, clock) = (profile.database.app.clone(), profile.clock.clone());
-    let required = RequiredTerms::new(Some("2".to_owned()));
+    let required = RequiredTermsVersion::new(Some("2".to_owned()));
     let users = UserService::new(db, Relay::default(), clock).require_terms(required);
-    let accept = |version: Option<&str>| UserUpdate {
+    let accept = |version: Option<&str>| UserProfileUpdate {
         bio: Some("Hello again".to_owned()),
         terms_version: version.map(str::to_owned),
-        ..UserUpdate::default()
+        ..UserProfileUpdate::default()
     };
     let outdated = users.update_user(user.user_id, accept(Some("1"))).await;
     assert!(matches!(outdated, Err(ProfileError::TermsOutdated)));

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
-use talktime_profile::domain::feed::{FeedFilter, FeedOrder, FeedQuery, FeedSort, PageStart};
+use talktime_profile::domain::feed::{
+    FeedFilter, FeedOrder, FeedPageQuery, FeedPageStart, FeedSortKey,
+};
 use talktime_profile::feed::FeedService;
 use talktime_profile::users::UserService;
 use talktime_proto::events::v1::VerificationReviewed;
@@ -30,14 +32,14 @@ async fn unverified_listeners_are_hidden_and_cannot_be_called() {
         .apply_event(1, Kind::VerificationReviewed(reviewed))
         .await;
     let db = &profile.database.app;
-    let query = FeedQuery {
+    let query = FeedPageQuery {
         viewer_id: 0,
         filter: FeedFilter::default(),
         order: FeedOrder {
-            sort: FeedSort::Recent,
+            sort: FeedSortKey::Recent,
             is_ascending: true,
         },
-        start: PageStart::Page(1),
+        start: FeedPageStart::Page(1),
         per_page: 20,
     };
     for (require, listed, total) in [(true, 1, 1), (false, 2, 2)] {

@@ -38,8 +38,8 @@ fn offline_user() -> UserStatus {
     }
 }
 
-const VISIBLE: ChangeEffect = ChangeEffect::Visible { came_online: false };
-const CAME_ONLINE: ChangeEffect = ChangeEffect::Visible { came_online: true };
+const VISIBLE: StatusChangeEffect = StatusChangeEffect::Visible { came_online: false };
+const CAME_ONLINE: StatusChangeEffect = StatusChangeEffect::Visible { came_online: true };
 
 fn began(call_id: i64) -> StatusChange {
     StatusChange::CallBegan {
@@ -62,10 +62,10 @@ fn session(is_online: bool, at_seconds: i64) -> StatusChange {
 }
 
 fn settings(is_online: Option<bool>, is_busy: Option<bool>) -> StatusChange {
-    StatusChange::Settings(StatusSettings {
+    StatusChange::Settings(StatusSettingsChange {
         is_online,
         is_busy,
-        ..StatusSettings::default()
+        ..StatusSettingsChange::default()
     })
 }
 
@@ -92,12 +92,16 @@ fn a_call_that_rings_has_no_expected_duration_until_it_is_accepted() {
     assert_eq!(status.apply(&began(7), noon()), VISIBLE);
     assert_eq!((status.is_busy, status.wait_time), (true, Some(30)));
     let late = status.apply(&ringing, noon());
-    assert_eq!(late, ChangeEffect::Unchanged, "the ring is reported late");
+    assert_eq!(
+        late,
+        StatusChangeEffect::Unchanged,
+        "the ring is reported late"
+    );
     status.apply(&ended(7), noon());
     let late = status.apply(&began(7), noon());
     assert_eq!(
         late,
-        ChangeEffect::Unchanged,
+        StatusChangeEffect::Unchanged,
         "an ended call begins no more"
     );
 }
@@ -105,8 +109,11 @@ fn a_call_that_rings_has_no_expected_duration_until_it_is_accepted() {
 #[test]
 fn the_late_start_of_an_ended_call_is_ignored() {
     let mut status = offline_user();
-    assert_eq!(status.apply(&ended(7), noon()), ChangeEffect::Hidden);
-    assert_eq!(status.apply(&began(7), noon()), ChangeEffect::Unchanged);
+    assert_eq!(status.apply(&ended(7), noon()), StatusChangeEffect::Hidden);
+    assert_eq!(
+        status.apply(&began(7), noon()),
+        StatusChangeEffect::Unchanged
+    );
     assert!(!status.is_busy);
 }
 
@@ -114,9 +121,12 @@ fn the_late_start_of_an_ended_call_is_ignored() {
 fn the_end_of_an_earlier_call_does_not_end_a_later_one() {
     let mut status = offline_user();
     status.apply(&began(8), noon());
-    assert_eq!(status.apply(&ended(7), noon()), ChangeEffect::Hidden);
+    assert_eq!(status.apply(&ended(7), noon()), StatusChangeEffect::Hidden);
     assert!(status.is_busy);
-    assert_eq!(status.apply(&began(7), noon()), ChangeEffect::Unchanged);
+    assert_eq!(
+        status.apply(&began(7), noon()),
+        StatusChangeEffect::Unchanged
+    );
     assert_eq!(status.call_id, Some(8));
 }
 
@@ -126,7 +136,7 @@ fn a_user_cannot_clear_the_busy_flag_of_a_live_call() {
     status.apply(&began(7), noon());
     assert_eq!(
         status.apply(&settings(None, Some(false)), noon()),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     assert!(status.is_busy);
     status.apply(&ended(7), noon());
@@ -141,11 +151,11 @@ fn the_latest_login_or_logout_counts() {
     assert_eq!(status.apply(&session(true, 10), noon()), CAME_ONLINE);
     assert_eq!(
         status.apply(&session(true, 10), noon()),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     assert_eq!(
         status.apply(&session(false, 9), noon()),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     assert!(status.is_online);
     assert_eq!(status.apply(&session(false, 11), noon()), VISIBLE);
@@ -168,7 +178,7 @@ fn a_username_of_the_profile_overrides_one_of_a_login() {
     assert_eq!(status.apply(&named("new", 2), noon()), VISIBLE);
     assert_eq!(
         status.apply(&named("old", 1), noon()),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     status.apply(&session(false, 2), noon());
     assert_eq!(status.username, "new");
@@ -186,7 +196,7 @@ fn settings_count_as_a_heartbeat_and_change_only_their_fields() {
     assert_eq!(status.last_seen, later);
     assert_eq!(
         status.apply(&settings(Some(true), None), seconds_later(6)),
-        ChangeEffect::Hidden
+        StatusChangeEffect::Hidden
     );
     assert_eq!(status.version, 1);
 }
@@ -201,7 +211,7 @@ fn the_latest_role_counts_and_an_online_user_who_gains_it_comes_online() {
     assert_eq!(status.apply(&listener(true, 2), noon()), VISIBLE);
     assert_eq!(
         status.apply(&listener(false, 1), noon()),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     assert!(status.is_listener);
     assert_eq!(status.apply(&listener(false, 3), noon()), VISIBLE);
@@ -232,19 +242,19 @@ fn the_busy_flag_of_a_user_expires_after_the_announced_wait_or_the_grace() {
     status.apply(&settings(None, Some(true)), noon());
     assert_eq!(
         status.apply(&over, seconds_later(59)),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     assert_eq!(status.apply(&over, seconds_later(60)), VISIBLE);
     assert!(!status.is_busy);
-    let ten_minutes = StatusSettings {
+    let ten_minutes = StatusSettingsChange {
         is_busy: Some(true),
         wait_time: Some(10),
-        ..StatusSettings::default()
+        ..StatusSettingsChange::default()
     };
     status.apply(&StatusChange::Settings(ten_minutes), noon());
     assert_eq!(
         status.apply(&over, seconds_later(599)),
-        ChangeEffect::Unchanged
+        StatusChangeEffect::Unchanged
     );
     assert_eq!(status.apply(&over, seconds_later(600)), VISIBLE);
     assert_eq!((status.is_busy, status.wait_time), (false, None));
@@ -253,9 +263,9 @@ fn the_busy_flag_of_a_user_expires_after_the_announced_wait_or_the_grace() {
 #[test]
 fn calls_stay_paused_whatever_else_changes() {
     let pause = |accepting_calls| {
-        StatusChange::Settings(StatusSettings {
+        StatusChange::Settings(StatusSettingsChange {
             accepting_calls: Some(accepting_calls),
-            ..StatusSettings::default()
+            ..StatusSettingsChange::default()
         })
     };
     let mut status = offline_user();
@@ -284,16 +294,16 @@ fn a_pause_of_calls_holds_unless_the_user_has_chosen_since() {
     let pause = |seconds| StatusChange::CallsPaused {
         happened_at: seconds_later(seconds),
     };
-    let accept = StatusChange::Settings(StatusSettings {
+    let accept = StatusChange::Settings(StatusSettingsChange {
         accepting_calls: Some(true),
         accepted_at: Some(seconds_later(5)),
-        ..StatusSettings::default()
+        ..StatusSettingsChange::default()
     });
     let mut status = offline_user();
     assert_eq!(status.apply(&pause(4), seconds_later(4)), VISIBLE);
     assert_eq!(status.apply(&accept, seconds_later(6)), VISIBLE);
     let late = status.apply(&pause(4), seconds_later(7));
-    assert_eq!(late, ChangeEffect::Unchanged);
+    assert_eq!(late, StatusChangeEffect::Unchanged);
     assert_eq!(status.apply(&pause(6), seconds_later(8)), VISIBLE);
     assert!(!status.accepting_calls);
 }
@@ -318,7 +328,7 @@ proptest! {
         for change in reports {
             let version = status.version;
             let effect = status.apply(change, noon());
-            prop_assert_eq!(status.version - version, i64::from(matches!(effect, ChangeEffect::Visible { .. })));
+            prop_assert_eq!(status.version - version, i64::from(matches!(effect, StatusChangeEffect::Visible { .. })));
         }
         prop_assert_eq!(status.is_busy, !last_is_over);
         prop_assert_eq!(status.call_id, (!last_is_over).then_some(calls));
