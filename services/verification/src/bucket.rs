@@ -129,10 +129,10 @@ impl ObjectBucket {
     }
 
     /// Opens the object `key` for reading; `None` if it does not exist.
-    pub async fn get(&self, key: &str) -> Result<Option<ObjectReader>, Error> {
+    pub async fn get(&self, key: &str) -> Result<Option<BucketObjectReader>, Error> {
         let request = self.client.get_object().bucket(&self.name).key(key);
         match request.send().await {
-            Ok(object) => Ok(Some(ObjectReader(object.body))),
+            Ok(object) => Ok(Some(BucketObjectReader(object.body))),
             Err(SdkError::ServiceError(error)) if error.err().is_no_such_key() => Ok(None),
             Err(error) => Err(as_unavailable(error)),
         }
@@ -157,7 +157,7 @@ impl ObjectBucket {
 
     /// Lists a page of the objects whose keys begin with `prefix`, in the order of their keys, after the key
     /// `after`. The page after the last one is empty.
-    pub async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, Error> {
+    pub async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedBucketObject>, Error> {
         let request = self.client.list_objects_v2().bucket(&self.name);
         let request = request.prefix(prefix).max_keys(OBJECTS_LISTED_MAX);
         let request = if after.is_empty() {
@@ -169,7 +169,7 @@ impl ObjectBucket {
         Ok(page
             .contents()
             .iter()
-            .filter_map(ListedObject::from_listing)
+            .filter_map(ListedBucketObject::from_listing)
             .collect())
     }
 
@@ -191,9 +191,9 @@ impl ObjectBucket {
 }
 
 /// The content of an object, read chunk by chunk.
-pub struct ObjectReader(ByteStream);
+pub struct BucketObjectReader(ByteStream);
 
-impl ObjectReader {
+impl BucketObjectReader {
     /// Reads the next chunk; `None` after the last one.
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let chunk = await_answer(PeerKind::ObjectStore, CHUNK_TIMEOUT, self.0.next()).await;
@@ -206,12 +206,12 @@ impl ObjectReader {
 
 /// An object in a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListedObject {
+pub struct ListedBucketObject {
     pub key: String,
     pub modified_at: DateTime<Utc>,
 }
 
-impl ListedObject {
+impl ListedBucketObject {
     fn from_listing(object: &Object) -> Option<Self> {
         let modified_at = SystemTime::try_from(*object.last_modified()?).ok()?;
         Some(Self {

@@ -7,15 +7,15 @@ use serde::Deserialize;
 
 /// Settings that only verification has.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct VerificationConfig {
     /// The bucket that holds audio samples and photos.
     pub s3: S3Config,
-    pub peers: PeersConfig,
+    pub peers: PeerAddressConfig,
     pub photos: PhotosConfig,
     #[serde(default)]
     pub uploads: UploadsConfig,
     #[serde(default)]
-    pub reconciler: ReconcilerConfig,
+    pub reconciler: BucketReconcilerConfig,
 }
 
 /// Limits of uploads.
@@ -65,7 +65,7 @@ const fn default_renders_at_once() -> usize {
 /// When objects without a row are removed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub struct ReconcilerConfig {
+pub struct BucketReconcilerConfig {
     /// Seconds between two runs.
     pub every_secs: u32,
     /// Seconds for which an object may exist without a row. It must be longer than an upload takes and
@@ -73,7 +73,7 @@ pub struct ReconcilerConfig {
     pub grace_secs: u32,
 }
 
-impl Default for ReconcilerConfig {
+impl Default for BucketReconcilerConfig {
     fn default() -> Self {
         Self {
             every_secs: 10 * 60,
@@ -103,7 +103,7 @@ const fn default_presigned_secs() -> u32 {
 
 /// Addresses of the services that verification calls.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PeersConfig {
+pub struct PeerAddressConfig {
     /// `http://host:port` of profile, which knows the roles and names of users.
     pub profile: String,
     /// This and the following services export the data that they keep about a user.

@@ -9,9 +9,9 @@ use talktime_proto::events::v1::event::Kind;
 use crate::store::{data_exports, listener_verifications, profile_photos, standings};
 
 /// Deletes the rows of deleted users. The reconciler removes their objects, which no row names any more.
-pub struct EventConsumer;
+pub struct UserDeletionHandler;
 
-impl EventHandler for EventConsumer {
+impl EventHandler for UserDeletionHandler {
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         if let Some(Kind::UserDeleted(user)) = event.kind {
             standings::lock(tx, user.user_id).await?;

@@ -43,18 +43,18 @@ use talktime_proto::verification::v1::verification_service_server::{
 use tonic::service::Routes;
 
 use crate::bucket::ObjectBucket;
-use crate::config::Config;
-use crate::consumers::EventConsumer;
-use crate::exports::ExportService;
-use crate::exports::build::ExportBuilder;
-use crate::grpc::{DataExportApi, PhotoApi, VerificationApi};
+use crate::config::VerificationConfig;
+use crate::consumers::UserDeletionHandler;
+use crate::exports::UserExportService;
+use crate::exports::build::DataExportBuilder;
+use crate::grpc::{DataExportGrpcApi, PhotoGrpcApi, VerificationGrpcApi};
 use crate::jobs::build_exports;
-use crate::jobs::reconcile_bucket::{BucketDifferences, BucketReconciler};
+use crate::jobs::reconcile_bucket::{BucketDifferenceCounts, BucketReconciler};
 use crate::jobs::watch_bucket;
-use crate::peers::{DataSource, ProfileClient};
-use crate::photos::PhotoService;
+use crate::peers::{ProfileClient, UserDataSource};
+use crate::photos::UserPhotoService;
 use crate::probe::{AudioProbe, PhotoRenderer};
-use crate::service::{SampleService, ServiceParts};
+use crate::service::{AudioSampleService, VerificationServiceParts};
 use crate::spool::UploadSpool;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -72,15 +72,15 @@ const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
 };
 
 /// Runs verification until SIGTERM or SIGINT.
-pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow::Result<()> {
     let service = RunningService::start(service, SCHEMA).await?;
     let bucket = ObjectBucket::new(&config.s3);
     start_jobs(&service, &bucket, &config);
-    service.consume(PROFILE_EVENTS, EventConsumer);
+    service.consume(PROFILE_EVENTS, UserDeletionHandler);
     let parts = build_parts(&service, bucket, &config)?;
-    let sources = DataSource::connect_all(&config.peers)?;
+    let sources = UserDataSource::connect_all(&config.peers)?;
     let spool_dir = config.uploads.spool_dir.clone();
-    let builder = ExportBuilder::new(parts.clone(), sources, spool_dir);
+    let builder = DataExportBuilder::new(parts.clone(), sources, spool_dir);
     build_exports::start(&service.lifecycle, &builder);
     let routes = build_routes(parts, &config)?;
     let names = [
@@ -91,19 +91,24 @@ pub async fn serve(service: ServiceConfig, config: Config) -> anyhow::Result<()>
     service.serve(routes, &names).await
 }
 
-fn build_routes(parts: ServiceParts, config: &Config) -> anyhow::Result<Routes> {
+fn build_routes(
+    parts: VerificationServiceParts,
+    config: &VerificationConfig,
+) -> anyhow::Result<Routes> {
     let program = std::env::current_exe()?;
     let renderer = PhotoRenderer::new(program, config.photos.renders_at_once);
-    let photos = PhotoService::new(parts.clone(), renderer, &config.uploads, &config.photos);
-    let exports = ExportService::new(parts.clone());
-    let samples = SampleService::new(parts, &config.uploads);
-    let samples = VerificationServiceServer::new(VerificationApi::new(samples));
+    let photos = UserPhotoService::new(parts.clone(), renderer, &config.uploads, &config.photos);
+    let exports = UserExportService::new(parts.clone());
+    let samples = AudioSampleService::new(parts, &config.uploads);
+    let samples = VerificationServiceServer::new(VerificationGrpcApi::new(samples));
     Ok(Routes::new(samples)
-        .add_service(ProfilePhotoServiceServer::new(PhotoApi::new(photos)))
-        .add_service(DataExportServiceServer::new(DataExportApi::new(exports))))
+        .add_service(ProfilePhotoServiceServer::new(PhotoGrpcApi::new(photos)))
+        .add_service(DataExportServiceServer::new(DataExportGrpcApi::new(
+            exports,
+        ))))
 }
 
-fn start_jobs(service: &RunningService, bucket: &ObjectBucket, config: &Config) {
+fn start_jobs(service: &RunningService, bucket: &ObjectBucket, config: &VerificationConfig) {
     watch_bucket::start(&service.lifecycle, bucket.clone());
     let reconciler = BucketReconciler::new(
         service.db.clone(),
@@ -117,10 +122,10 @@ fn start_jobs(service: &RunningService, bucket: &ObjectBucket, config: &Config) 
 fn build_parts(
     service: &RunningService,
     bucket: ObjectBucket,
-    config: &Config,
-) -> anyhow::Result<ServiceParts> {
+    config: &VerificationConfig,
+) -> anyhow::Result<VerificationServiceParts> {
     let uploads = &config.uploads;
-    Ok(ServiceParts {
+    Ok(VerificationServiceParts {
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
@@ -132,13 +137,13 @@ fn build_parts(
 }
 
 /// Compares the rows with the objects of the bucket; fails if one exists without the other.
-pub async fn verify(service: &ServiceConfig, config: &Config) -> anyhow::Result<()> {
+pub async fn verify(service: &ServiceConfig, config: &VerificationConfig) -> anyhow::Result<()> {
     let db = db::pool(SCHEMA, &service.database)?;
     let bucket = ObjectBucket::new(&config.s3);
     let reconciler = BucketReconciler::new(db, bucket, Clock::System, &config.reconciler);
     let differences = reconciler.find_differences().await?;
     anyhow::ensure!(
-        differences == BucketDifferences::default(),
+        differences == BucketDifferenceCounts::default(),
         "{differences:?}"
     );
     println!("every record has its object and every object its record");

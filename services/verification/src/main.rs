@@ -3,20 +3,20 @@
 use clap::{Parser, Subcommand};
 use talktime_kit::cli;
 use talktime_verification::SCHEMA;
-use talktime_verification::config::Config;
+use talktime_verification::config::VerificationConfig;
 
 #[global_allocator]
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
 #[command(about, version)]
-struct Cli {
+struct VerificationCommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: VerificationCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum VerificationCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
     /// Compares records and objects; fails if one exists without the other.
@@ -38,22 +38,26 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+    match VerificationCommandLine::parse().command {
         // There is no runtime here, since its threads would count towards the memory limit.
-        Command::Probe { extension } => talktime_verification::probe::audio::run(&extension),
-        Command::RenderPhoto { extension } => talktime_verification::probe::photo::run(&extension),
+        VerificationCommand::Probe { extension } => {
+            talktime_verification::probe::audio::run(&extension)
+        }
+        VerificationCommand::RenderPhoto { extension } => {
+            talktime_verification::probe::photo::run(&extension)
+        }
         command => run(command),
     }
 }
 
 #[tokio::main]
-async fn run(command: Command) -> anyhow::Result<()> {
-    let (service, config) = talktime_kit::config::load::<Config>(SCHEMA.name)?;
+async fn run(command: VerificationCommand) -> anyhow::Result<()> {
+    let (service, config) = talktime_kit::config::load::<VerificationConfig>(SCHEMA.name)?;
     match command {
-        Command::Serve => talktime_verification::serve(service, config).await,
-        Command::Verify => talktime_verification::verify(&service, &config).await,
-        Command::Common(command) => cli::run(command, &service, SCHEMA).await,
-        Command::Probe { .. } | Command::RenderPhoto { .. } => {
+        VerificationCommand::Serve => talktime_verification::serve(service, config).await,
+        VerificationCommand::Verify => talktime_verification::verify(&service, &config).await,
+        VerificationCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
+        VerificationCommand::Probe { .. } | VerificationCommand::RenderPhoto { .. } => {
             unreachable!("runs without configuration")
         }
     }

@@ -10,7 +10,7 @@ use talktime_proto::profile::ROLE_LISTENER;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{GetUserRequest, GetUsernamesRequest};
 
-use crate::config::PeersConfig;
+use crate::config::PeerAddressConfig;
 
 /// A client of profile; cheap to clone.
 #[derive(Clone)]
@@ -47,15 +47,15 @@ impl ProfileClient {
 
 /// A service that exports the data it keeps about a user.
 #[derive(Clone)]
-pub struct DataSource {
+pub struct UserDataSource {
     /// The name of the service in an archive.
     pub name: &'static str,
     client: ExportServiceClient<PeerChannel>,
 }
 
-impl DataSource {
+impl UserDataSource {
     /// Returns clients of all services that keep data of users, except for this one.
-    pub fn connect_all(config: &PeersConfig) -> anyhow::Result<Vec<Self>> {
+    pub fn connect_all(config: &PeerAddressConfig) -> anyhow::Result<Vec<Self>> {
         let sources = [
             ("auth", &config.auth),
             ("profile", &config.profile),

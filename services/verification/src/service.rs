@@ -10,7 +10,7 @@ use talktime_kit::messaging::Relay;
 use crate::bucket::ObjectBucket;
 use crate::config::UploadsConfig;
 use crate::domain::{
-    AudioLocation, AudioSample, ListenerStanding, ListenerVerification, SampleCounts,
+    AudioLocation, AudioSample, ListenerVerification, ListenerVerificationState, SampleCounts,
     VerificationError,
 };
 use crate::peers::ProfileClient;
@@ -23,7 +23,7 @@ const STANDINGS_MAX: usize = 500;
 
 /// Parts that the operations use.
 #[derive(Clone)]
-pub struct ServiceParts {
+pub struct VerificationServiceParts {
     pub db: DatabasePool,
     pub relay: Relay,
     pub clock: Clock,
@@ -35,16 +35,16 @@ pub struct ServiceParts {
 
 /// The operations on samples; cheap to clone.
 #[derive(Clone)]
-pub struct SampleService {
-    pub(crate) parts: ServiceParts,
+pub struct AudioSampleService {
+    pub(crate) parts: VerificationServiceParts,
     /// In lower case.
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) ticket_validity: Duration,
 }
 
-impl SampleService {
+impl AudioSampleService {
     /// Returns the operations with the limits of `config`.
-    pub fn new(parts: ServiceParts, config: &UploadsConfig) -> Self {
+    pub fn new(parts: VerificationServiceParts, config: &UploadsConfig) -> Self {
         let lower = |host: &String| host.to_ascii_lowercase();
         Self {
             parts,
@@ -67,7 +67,7 @@ impl SampleService {
     pub async fn list_standings(
         &self,
         user_ids: &[i64],
-    ) -> Result<Vec<ListenerStanding>, VerificationError> {
+    ) -> Result<Vec<ListenerVerificationState>, VerificationError> {
         if user_ids.len() > STANDINGS_MAX {
             return Err(VerificationError::TooManyUsers);
         }

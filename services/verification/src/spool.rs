@@ -61,7 +61,7 @@ pub struct UploadWriter<F> {
 
 /// A complete upload in the spool.
 #[derive(Debug)]
-pub struct SpooledFile<F> {
+pub struct SpooledUploadFile<F> {
     file: File,
     pub length_bytes: u64,
     /// The format that its first bytes indicate.
@@ -89,7 +89,7 @@ impl<F: UploadFormat> UploadWriter<F> {
     }
 
     /// Completes the upload.
-    pub async fn finish(mut self) -> Result<SpooledFile<F>, VerificationError> {
+    pub async fn finish(mut self) -> Result<SpooledUploadFile<F>, VerificationError> {
         if self.length_bytes == 0 {
             return Err(F::empty());
         }
@@ -98,7 +98,7 @@ impl<F: UploadFormat> UploadWriter<F> {
             None => detect_format(&self.head)?,
         };
         self.file.flush().await.map_err(Error::internal)?;
-        Ok(SpooledFile {
+        Ok(SpooledUploadFile {
             file: self.file.into_std().await,
             length_bytes: self.length_bytes,
             format,
@@ -111,7 +111,7 @@ fn detect_format<F: UploadFormat>(head: &[u8]) -> Result<F, VerificationError> {
     F::detect(head).ok_or_else(F::unsupported)
 }
 
-impl<F> SpooledFile<F> {
+impl<F> SpooledUploadFile<F> {
     /// Opens the file at its beginning. All handles share one position, so only one may be read at a time.
     pub fn open(&self) -> Result<File, Error> {
         let mut file = self.file.try_clone().map_err(Error::internal)?;

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 
 use crate::bucket::ObjectBucket;
 use crate::domain::{UploadFormat, UploadTicket, VerificationError};
-use crate::service::ServiceParts;
-use crate::spool::SpooledFile;
+use crate::service::VerificationServiceParts;
+use crate::spool::SpooledUploadFile;
 
 /// Permission to put one object into the bucket.
 #[derive(Clone, Debug)]
-pub struct IssuedTicket {
+pub struct IssuedUploadTicket {
     /// Identifies the upload in its confirmation.
     pub upload_id: String,
     /// Presigned address for the PUT.
@@ -21,17 +21,17 @@ pub struct IssuedTicket {
 
 /// Signs the address of a ticket for one file of this length and type.
 pub(crate) async fn issue_ticket<F: UploadFormat>(
-    parts: &ServiceParts,
+    parts: &VerificationServiceParts,
     user_id: i64,
     ticket: UploadTicket<F>,
     (length_bytes, content_type): (i64, &str),
     validity: Duration,
-) -> Result<IssuedTicket, VerificationError> {
+) -> Result<IssuedUploadTicket, VerificationError> {
     let key = ticket.key(user_id);
     let upload_url = parts
         .bucket
         .presign_put(&key, length_bytes, content_type, validity);
-    Ok(IssuedTicket {
+    Ok(IssuedUploadTicket {
         upload_id: ticket.id(),
         upload_url: upload_url.await?,
         expires_at: parts.clock.now() + validity,
@@ -40,9 +40,9 @@ pub(crate) async fn issue_ticket<F: UploadFormat>(
 
 /// Copies an uploaded object to the spool, where nobody can replace it.
 pub(crate) async fn fetch_upload<F: UploadFormat>(
-    parts: &ServiceParts,
+    parts: &VerificationServiceParts,
     key: &str,
-) -> Result<SpooledFile<F>, VerificationError> {
+) -> Result<SpooledUploadFile<F>, VerificationError> {
     let mut upload = parts.spool.begin_upload()?;
     let object = parts.bucket.get(key).await?;
     let mut object = object.ok_or(VerificationError::NoSuchUpload)?;

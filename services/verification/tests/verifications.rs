@@ -7,7 +7,7 @@ use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};
 use talktime_verification::SCHEMA;
-use talktime_verification::consumers::EventConsumer;
+use talktime_verification::consumers::UserDeletionHandler;
 use talktime_verification::domain::{ListenerVerification, ProfilePhoto, ReviewState};
 use talktime_verification::store::decisions::{self, ReviewDecision};
 use talktime_verification::store::listener_verifications::{list_pending, load_verification};
@@ -116,7 +116,7 @@ async fn samples_of_a_deleted_user_are_deleted() {
     };
     // An event may be delivered twice.
     for _ in 0..2 {
-        let handled = EventConsumer.handle(&mut db, deleted.clone()).await;
+        let handled = UserDeletionHandler.handle(&mut db, deleted.clone()).await;
         handled.expect("handled");
     }
     assert_eq!(

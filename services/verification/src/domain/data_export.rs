@@ -19,7 +19,7 @@ const RETRY_PAUSE: TimeDelta = TimeDelta::seconds(30);
 /// The state of an export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
-pub enum ExportState {
+pub enum DataExportState {
     Pending,
     Ready,
     /// It could not be built; another one may be requested at once.
@@ -28,7 +28,7 @@ pub enum ExportState {
     Expired,
 }
 
-impl ExportState {
+impl DataExportState {
     /// Returns the name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ pub struct DataExport {
     pub export_id: i64,
     pub user_id: i64,
     pub archive_key: Uuid,
-    pub state: ExportState,
+    pub state: DataExportState,
     pub requested_at: DateTime<Utc>,
     pub attempts: i32,
     pub completed_at: Option<DateTime<Utc>>,
@@ -57,7 +57,7 @@ pub struct DataExport {
 impl DataExport {
     /// Refuses another export less than a day after this one, unless this one failed.
     pub fn check_next(&self, now: DateTime<Utc>) -> Result<(), VerificationError> {
-        if self.state == ExportState::Failed || now - self.requested_at >= INTERVAL {
+        if self.state == DataExportState::Failed || now - self.requested_at >= INTERVAL {
             Ok(())
         } else {
             Err(VerificationError::ExportTooSoon)
@@ -95,7 +95,7 @@ pub fn parse_archive_key(object_key: &str) -> Option<Uuid> {
 mod tests {
     use super::*;
 
-    fn export(state: ExportState) -> DataExport {
+    fn export(state: DataExportState) -> DataExport {
         DataExport {
             export_id: 1,
             user_id: 7,
@@ -111,17 +111,17 @@ mod tests {
 
     #[test]
     fn a_user_gets_one_export_a_day() {
-        let first = export(ExportState::Ready);
+        let first = export(DataExportState::Ready);
         let after = |hours| first.check_next(first.requested_at + TimeDelta::hours(hours));
         assert!(after(0).is_err() && after(23).is_err() && after(24).is_ok());
-        let failed = export(ExportState::Failed);
+        let failed = export(DataExportState::Failed);
         assert!(failed.check_next(failed.requested_at).is_ok());
     }
 
     #[test]
     fn attempts_are_bounded() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("valid");
-        let mut pending = export(ExportState::Pending);
+        let mut pending = export(DataExportState::Pending);
         assert_eq!(pending.next_attempt(now), Some(now + RETRY_PAUSE));
         pending.attempts = ATTEMPTS_MAX;
         assert_eq!(pending.next_attempt(now), None);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_recognised_by_its_key() {
-        let pending = export(ExportState::Pending);
+        let pending = export(DataExportState::Pending);
         let key = parse_archive_key(&pending.object_key());
         assert_eq!(key, Some(pending.archive_key));
         assert_eq!(parse_archive_key("profile-photos/7/ab.jpg"), None);

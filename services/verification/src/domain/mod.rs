@@ -13,7 +13,7 @@ use talktime_kit::text;
 
 pub use audio_address::normalize_address;
 pub use audio_format::{AudioFormat, SAMPLE_PREFIX, build_sample_key, check_duration};
-pub use data_export::{DataExport, EXPORT_PREFIX, ExportState, KEPT_FOR, parse_archive_key};
+pub use data_export::{DataExport, DataExportState, EXPORT_PREFIX, KEPT_FOR, parse_archive_key};
 pub use error::VerificationError;
 pub use photo::{
     PHOTO_PREFIX, PhotoFormat, ProfilePhoto, SIDE_PIXELS_MAX, STORED_PIXELS_MAX, build_photo_key,
@@ -21,7 +21,7 @@ pub use photo::{
 };
 pub use review::{ReviewAction, ReviewState};
 pub use sample::{
-    AudioLocation, AudioSample, ListenerStanding, ListenerVerification, SampleCounts,
+    AudioLocation, AudioSample, ListenerVerification, ListenerVerificationState, SampleCounts,
 };
 pub use upload_ticket::{UploadFormat, UploadTicket, check_upload_length};
 

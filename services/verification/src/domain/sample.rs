@@ -49,7 +49,7 @@ pub struct SampleCounts {
 
 /// Whether a listener is verified, for services that keep a copy.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct ListenerStanding {
+pub struct ListenerVerificationState {
     pub user_id: i64,
     pub is_verified: bool,
     /// Version of the listener's latest event.

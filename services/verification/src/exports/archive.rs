@@ -15,7 +15,7 @@ const README: &str = "Your data in Talktime, one file for each kind of data. Eac
     them.\n";
 
 /// Writes an archive to a file without a name.
-pub(super) struct ArchiveWriter {
+pub(super) struct ExportArchiveWriter {
     /// Boxed, since it is large and moves between threads.
     zip: Box<ZipWriter<File>>,
     /// The section that is being written.
@@ -25,12 +25,12 @@ pub(super) struct ArchiveWriter {
 }
 
 /// A complete archive.
-pub(super) struct WrittenArchive {
+pub(super) struct WrittenExportArchive {
     pub(super) file: File,
     pub(super) length_bytes: u64,
 }
 
-impl ArchiveWriter {
+impl ExportArchiveWriter {
     /// Begins an archive in `dir`.
     pub(super) fn begin(dir: &Path) -> anyhow::Result<Self> {
         let mut zip = Box::new(ZipWriter::new(tempfile::tempfile_in(dir)?));
@@ -73,12 +73,12 @@ impl ArchiveWriter {
     }
 
     /// Completes the archive and rewinds it.
-    pub(super) fn finish(mut self) -> anyhow::Result<WrittenArchive> {
+    pub(super) fn finish(mut self) -> anyhow::Result<WrittenExportArchive> {
         self.end_section()?;
         let mut file = self.zip.finish()?;
         let length_bytes = file.metadata()?.len();
         file.rewind()?;
-        Ok(WrittenArchive { file, length_bytes })
+        Ok(WrittenExportArchive { file, length_bytes })
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn each_section_is_a_list_in_a_file_of_its_own() {
-        let mut writer = ArchiveWriter::begin(&std::env::temp_dir()).expect("begun");
+        let mut writer = ExportArchiveWriter::begin(&std::env::temp_dir()).expect("begun");
         let record = |id: i64| serde_json::json!({"id": id}).to_string();
         writer
             .append("profile/favorites", &[record(1), record(2)])

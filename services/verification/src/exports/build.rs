@@ -10,11 +10,11 @@ use talktime_kit::export::{self, UserExportCursor};
 use talktime_kit::messaging::outbox;
 use tokio::task::spawn_blocking;
 
-use super::archive::{ArchiveWriter, WrittenArchive};
+use super::archive::{ExportArchiveWriter, WrittenExportArchive};
 use crate::domain::{DataExport, KEPT_FOR};
 use crate::events::export_ready_event;
-use crate::peers::DataSource;
-use crate::service::ServiceParts;
+use crate::peers::UserDataSource;
+use crate::service::VerificationServiceParts;
 use crate::store::{self, data_exports, standings};
 use crate::uploads::delete_object_best_effort;
 
@@ -29,15 +29,19 @@ const OWN_NAME: &str = "verification";
 
 /// Builds exports; cheap to clone.
 #[derive(Clone)]
-pub struct ExportBuilder {
-    parts: ServiceParts,
-    sources: Arc<[DataSource]>,
+pub struct DataExportBuilder {
+    parts: VerificationServiceParts,
+    sources: Arc<[UserDataSource]>,
     /// Directory of archives that are being written.
     dir: PathBuf,
 }
 
-impl ExportBuilder {
-    pub fn new(parts: ServiceParts, sources: Vec<DataSource>, dir: PathBuf) -> Self {
+impl DataExportBuilder {
+    pub fn new(
+        parts: VerificationServiceParts,
+        sources: Vec<UserDataSource>,
+        dir: PathBuf,
+    ) -> Self {
         Self {
             parts,
             sources: sources.into(),
@@ -117,9 +121,9 @@ impl ExportBuilder {
     }
 
     /// Writes the data of all services into an archive.
-    async fn collect(&self, user_id: i64) -> anyhow::Result<WrittenArchive> {
+    async fn collect(&self, user_id: i64) -> anyhow::Result<WrittenExportArchive> {
         let dir = self.dir.clone();
-        let mut writer = run_blocking(move || ArchiveWriter::begin(&dir)).await?;
+        let mut writer = run_blocking(move || ExportArchiveWriter::begin(&dir)).await?;
         writer = self.collect_own(user_id, writer).await?;
         for source in self.sources.iter() {
             let collected = collect_from(source, user_id, writer).await;
@@ -131,8 +135,8 @@ impl ExportBuilder {
     async fn collect_own(
         &self,
         user_id: i64,
-        mut writer: ArchiveWriter,
-    ) -> anyhow::Result<ArchiveWriter> {
+        mut writer: ExportArchiveWriter,
+    ) -> anyhow::Result<ExportArchiveWriter> {
         let sections = store::export::SECTIONS;
         let mut next = Some(UserExportCursor::START);
         for _ in 0..PAGES_MAX {
@@ -165,10 +169,10 @@ impl ExportBuilder {
 
 /// Appends all pages of a service to an archive.
 async fn collect_from(
-    source: &DataSource,
+    source: &UserDataSource,
     user_id: i64,
-    mut writer: ArchiveWriter,
-) -> anyhow::Result<ArchiveWriter> {
+    mut writer: ExportArchiveWriter,
+) -> anyhow::Result<ExportArchiveWriter> {
     let mut cursor = String::new();
     for _ in 0..PAGES_MAX {
         let page = source.fetch_page(user_id, &cursor).await;
@@ -185,10 +189,10 @@ async fn collect_from(
 
 /// Appends records on a thread that may block.
 async fn append(
-    mut writer: ArchiveWriter,
+    mut writer: ExportArchiveWriter,
     section: String,
     records: Vec<String>,
-) -> anyhow::Result<ArchiveWriter> {
+) -> anyhow::Result<ExportArchiveWriter> {
     run_blocking(move || {
         writer.append(&section, &records)?;
         Ok(writer)

@@ -3,9 +3,9 @@
 use talktime_proto::timestamp;
 use talktime_proto::verification::v1 as pb;
 
-use crate::domain::{AudioSample, ListenerStanding, ReviewAction, VerificationError};
-use crate::samples::review::ReviewRequest;
-use crate::uploads::IssuedTicket;
+use crate::domain::{AudioSample, ListenerVerificationState, ReviewAction, VerificationError};
+use crate::samples::review::SampleReviewRequest;
+use crate::uploads::IssuedUploadTicket;
 
 pub(super) fn verification_message(sample: AudioSample, audio_url: String) -> pb::Verification {
     pb::Verification {
@@ -20,7 +20,7 @@ pub(super) fn verification_message(sample: AudioSample, audio_url: String) -> pb
     }
 }
 
-pub(super) fn ticket_message(ticket: IssuedTicket) -> pb::UploadTicket {
+pub(super) fn ticket_message(ticket: IssuedUploadTicket) -> pb::UploadTicket {
     pb::UploadTicket {
         upload_id: ticket.upload_id,
         upload_url: ticket.upload_url,
@@ -28,7 +28,7 @@ pub(super) fn ticket_message(ticket: IssuedTicket) -> pb::UploadTicket {
     }
 }
 
-pub(super) fn standing_message(standing: &ListenerStanding) -> pb::Standing {
+pub(super) fn standing_message(standing: &ListenerVerificationState) -> pb::Standing {
     pb::Standing {
         user_id: standing.user_id,
         is_verified: standing.is_verified,
@@ -36,8 +36,10 @@ pub(super) fn standing_message(standing: &ListenerStanding) -> pb::Standing {
     }
 }
 
-pub(super) fn parse_review(request: pb::ReviewRequest) -> Result<ReviewRequest, VerificationError> {
-    Ok(ReviewRequest {
+pub(super) fn parse_review(
+    request: pb::ReviewRequest,
+) -> Result<SampleReviewRequest, VerificationError> {
+    Ok(SampleReviewRequest {
         reviewer_id: request.reviewer_id,
         verification_id: request.verification_id,
         action: ReviewAction::parse(&request.action)?,

@@ -6,20 +6,20 @@ use talktime_proto::verification::v1::data_export_service_server::DataExportServ
 use tonic::{Request, Response, Status};
 
 use super::refused;
-use crate::exports::{AddressedExport, ExportService};
+use crate::exports::{ExportWithAddress, UserExportService};
 
-pub(crate) struct DataExportApi {
-    exports: ExportService,
+pub(crate) struct DataExportGrpcApi {
+    exports: UserExportService,
 }
 
-impl DataExportApi {
-    pub(crate) fn new(exports: ExportService) -> Self {
+impl DataExportGrpcApi {
+    pub(crate) fn new(exports: UserExportService) -> Self {
         Self { exports }
     }
 }
 
 #[tonic::async_trait]
-impl DataExportService for DataExportApi {
+impl DataExportService for DataExportGrpcApi {
     async fn request_export(
         &self,
         request: Request<pb::RequestExportRequest>,
@@ -39,8 +39,8 @@ impl DataExportService for DataExportApi {
     }
 }
 
-fn export_message(addressed: AddressedExport) -> pb::DataExport {
-    let AddressedExport {
+fn export_message(addressed: ExportWithAddress) -> pb::DataExport {
+    let ExportWithAddress {
         export,
         download_url,
     } = addressed;

@@ -5,8 +5,8 @@ mod exports;
 mod photos;
 mod upload_stream;
 
-pub(crate) use exports::DataExportApi;
-pub(crate) use photos::PhotoApi;
+pub(crate) use exports::DataExportGrpcApi;
+pub(crate) use photos::PhotoGrpcApi;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
@@ -19,15 +19,15 @@ use tonic::{Request, Response, Status, Streaming};
 use self::convert::{parse_review, standing_message, ticket_message, verification_message};
 use self::upload_stream::receive_upload;
 use crate::domain::{AudioSample, VerificationError};
-use crate::samples::review::PendingSample;
-use crate::service::SampleService;
+use crate::samples::review::PendingSampleReview;
+use crate::service::AudioSampleService;
 
-pub(crate) struct VerificationApi {
-    samples: SampleService,
+pub(crate) struct VerificationGrpcApi {
+    samples: AudioSampleService,
 }
 
-impl VerificationApi {
-    pub(crate) fn new(samples: SampleService) -> Self {
+impl VerificationGrpcApi {
+    pub(crate) fn new(samples: AudioSampleService) -> Self {
         Self { samples }
     }
 
@@ -60,7 +60,7 @@ impl VerificationApi {
 
     async fn build_pending_message(
         &self,
-        pending: PendingSample,
+        pending: PendingSampleReview,
     ) -> Result<pb::PendingVerification, VerificationError> {
         Ok(pb::PendingVerification {
             user_id: pending.sample.user_id,
@@ -71,7 +71,7 @@ impl VerificationApi {
 }
 
 #[tonic::async_trait]
-impl VerificationService for VerificationApi {
+impl VerificationService for VerificationGrpcApi {
     async fn upload_audio(
         &self,
         request: Request<Streaming<pb::UploadAudioRequest>>,

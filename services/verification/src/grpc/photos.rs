@@ -10,21 +10,21 @@ use tonic::{Request, Response, Status};
 use super::convert::ticket_message;
 use super::refused;
 use crate::domain::ReviewAction;
-use crate::photos::review::{PendingPhoto, PhotoReviewRequest};
-use crate::photos::{AddressedPhoto, PhotoService};
+use crate::photos::review::{PendingPhotoReview, PhotoReviewRequest};
+use crate::photos::{PhotoWithAddress, UserPhotoService};
 
-pub(crate) struct PhotoApi {
-    photos: PhotoService,
+pub(crate) struct PhotoGrpcApi {
+    photos: UserPhotoService,
 }
 
-impl PhotoApi {
-    pub(crate) fn new(photos: PhotoService) -> Self {
+impl PhotoGrpcApi {
+    pub(crate) fn new(photos: UserPhotoService) -> Self {
         Self { photos }
     }
 }
 
 #[tonic::async_trait]
-impl ProfilePhotoService for PhotoApi {
+impl ProfilePhotoService for PhotoGrpcApi {
     async fn create_photo_ticket(
         &self,
         request: Request<pb::CreatePhotoTicketRequest>,
@@ -112,8 +112,8 @@ impl ProfilePhotoService for PhotoApi {
     }
 }
 
-fn photo_message(addressed: AddressedPhoto) -> pb::Photo {
-    let AddressedPhoto { photo, image_url } = addressed;
+fn photo_message(addressed: PhotoWithAddress) -> pb::Photo {
+    let PhotoWithAddress { photo, image_url } = addressed;
     pb::Photo {
         photo_id: photo.photo_id,
         user_id: photo.user_id,
@@ -126,7 +126,7 @@ fn photo_message(addressed: AddressedPhoto) -> pb::Photo {
     }
 }
 
-fn pending_message(pending: PendingPhoto) -> pb::PendingPhoto {
+fn pending_message(pending: PendingPhotoReview) -> pb::PendingPhoto {
     pb::PendingPhoto {
         photo: Some(photo_message(pending.photo)),
         username: pending.username,

@@ -5,11 +5,11 @@ use talktime_proto::verification::v1::upload_audio_request::Part;
 use tonic::Streaming;
 
 use crate::domain::{AudioSample, VerificationError};
-use crate::service::SampleService;
+use crate::service::AudioSampleService;
 
 /// Reads an upload to its end and submits the sample.
 pub(super) async fn receive_upload(
-    samples: &SampleService,
+    samples: &AudioSampleService,
     mut parts: Streaming<pb::UploadAudioRequest>,
 ) -> Result<AudioSample, VerificationError> {
     let Part::Start(start) = read_part(&mut parts).await? else {

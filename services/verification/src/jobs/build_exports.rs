@@ -6,7 +6,7 @@ use std::time::Duration;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
-use crate::exports::build::ExportBuilder;
+use crate::exports::build::DataExportBuilder;
 
 /// Pause between two looks for requested exports.
 const BUILD_EVERY: Duration = Duration::from_secs(2);
@@ -15,7 +15,7 @@ const DELETE_EVERY: Duration = Duration::from_mins(10);
 const TURN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Starts both kinds of work until the service stops.
-pub fn start(lifecycle: &ProcessLifecycle, builder: &ExportBuilder) {
+pub fn start(lifecycle: &ProcessLifecycle, builder: &DataExportBuilder) {
     let work = |name, interval| PeriodicWork {
         name: Cow::Borrowed(name),
         interval,

@@ -13,8 +13,8 @@ use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Clock, Error};
 use uuid::Uuid;
 
-use crate::bucket::{ListedObject, ObjectBucket};
-use crate::config::ReconcilerConfig;
+use crate::bucket::{ListedBucketObject, ObjectBucket};
+use crate::config::BucketReconcilerConfig;
 use crate::domain::{
     AudioFormat, AudioLocation, EXPORT_PREFIX, PHOTO_PREFIX, PhotoFormat, SAMPLE_PREFIX,
     UploadFormat, parse_archive_key, parse_photo_key,
@@ -51,7 +51,7 @@ pub struct BucketReconciler {
 
 /// Numbers of objects and rows that lack their counterpart.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct BucketDifferences {
+pub struct BucketDifferenceCounts {
     pub objects_without_record: usize,
     pub records_without_object: usize,
 }
@@ -62,7 +62,7 @@ impl BucketReconciler {
         db: DatabasePool,
         bucket: ObjectBucket,
         clock: Clock,
-        config: &ReconcilerConfig,
+        config: &BucketReconcilerConfig,
     ) -> Self {
         Self {
             db,
@@ -130,10 +130,10 @@ impl BucketReconciler {
     }
 
     /// Compares all objects with all rows and changes nothing. Uploads in progress count as differences.
-    pub async fn find_differences(&self) -> Result<BucketDifferences, Error> {
+    pub async fn find_differences(&self) -> Result<BucketDifferenceCounts, Error> {
         let mut connection = self.db.acquire().await?;
         let db = &mut *connection;
-        let mut differences = BucketDifferences::default();
+        let mut differences = BucketDifferenceCounts::default();
         for prefix in RECORDED_PREFIXES {
             differences.objects_without_record += self.count_orphans(db, prefix).await?;
         }
@@ -199,7 +199,7 @@ impl BucketReconciler {
 /// Keys of the objects of a page that were modified before `modified_before` and that no row names.
 async fn find_orphans(
     db: &mut PgConnection,
-    page: Vec<ListedObject>,
+    page: Vec<ListedBucketObject>,
     modified_before: DateTime<Utc>,
 ) -> sqlx::Result<Vec<String>> {
     let aged = page

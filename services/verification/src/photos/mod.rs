@@ -13,12 +13,12 @@ use crate::config::{PhotosConfig, UploadsConfig};
 use crate::domain::{ProfilePhoto, ReviewState, VerificationError};
 use crate::events::photo_deleted_event;
 use crate::probe::PhotoRenderer;
-use crate::service::ServiceParts;
+use crate::service::VerificationServiceParts;
 use crate::store::{profile_photos, standings};
 
 /// A photo, and the address from which it can be fetched at present.
 #[derive(Clone, Debug)]
-pub struct AddressedPhoto {
+pub struct PhotoWithAddress {
     pub photo: ProfilePhoto,
     /// `None` for a rejected photo, which is not kept.
     pub image_url: Option<String>,
@@ -26,18 +26,18 @@ pub struct AddressedPhoto {
 
 /// The operations on photos; cheap to clone.
 #[derive(Clone)]
-pub struct PhotoService {
-    parts: ServiceParts,
+pub struct UserPhotoService {
+    parts: VerificationServiceParts,
     renderer: PhotoRenderer,
     ticket_validity: Duration,
     /// Address of the gateway, which serves approved photos.
     public_url: String,
 }
 
-impl PhotoService {
+impl UserPhotoService {
     /// Returns the operations with these limits.
     pub fn new(
-        parts: ServiceParts,
+        parts: VerificationServiceParts,
         renderer: PhotoRenderer,
         uploads: &UploadsConfig,
         photos: &PhotosConfig,
@@ -54,7 +54,7 @@ impl PhotoService {
     pub async fn list_photos(
         &self,
         user_id: i64,
-    ) -> Result<Vec<AddressedPhoto>, VerificationError> {
+    ) -> Result<Vec<PhotoWithAddress>, VerificationError> {
         let mut connection = self.parts.db.acquire().await?;
         let photos = profile_photos::list(&mut connection, user_id).await?;
         drop(connection);
@@ -101,13 +101,13 @@ impl PhotoService {
     async fn resolve_address(
         &self,
         photo: ProfilePhoto,
-    ) -> Result<AddressedPhoto, VerificationError> {
+    ) -> Result<PhotoWithAddress, VerificationError> {
         let image_url = match photo.state {
             ReviewState::Pending => Some(self.parts.bucket.presign_get(&photo.object_key()).await?),
             ReviewState::Approved => Some(photo.public_url(&self.public_url)),
             ReviewState::Rejected => None,
         };
-        Ok(AddressedPhoto { photo, image_url })
+        Ok(PhotoWithAddress { photo, image_url })
     }
 }
 

@@ -4,7 +4,7 @@ use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 use talktime_kit::paging::ListPageRequest;
 
-use super::{AddressedPhoto, PhotoService};
+use super::{PhotoWithAddress, UserPhotoService};
 use crate::domain::{ProfilePhoto, ReviewAction, ReviewState, VerificationError, normalize_text};
 use crate::events::photo_reviewed_event;
 use crate::store::{photo_decisions, profile_photos, standings};
@@ -21,18 +21,18 @@ pub struct PhotoReviewRequest {
 
 /// A photo that waits for its review.
 #[derive(Clone, Debug)]
-pub struct PendingPhoto {
-    pub photo: AddressedPhoto,
+pub struct PendingPhotoReview {
+    pub photo: PhotoWithAddress,
     /// Absent for a user who is being deleted.
     pub username: Option<String>,
 }
 
-impl PhotoService {
+impl UserPhotoService {
     /// Lists a page of the pending photos, oldest first, and counts all of them.
     pub async fn list_pending(
         &self,
         page: ListPageRequest,
-    ) -> Result<(Vec<PendingPhoto>, i64), VerificationError> {
+    ) -> Result<(Vec<PendingPhotoReview>, i64), VerificationError> {
         let mut connection = self.parts.db.acquire().await?;
         let (photos, total) = profile_photos::list_pending(&mut connection, page).await?;
         drop(connection);
@@ -43,7 +43,7 @@ impl PhotoService {
         let mut usernames = self.parts.profile.fetch_usernames(user_ids).await?;
         let mut pending = Vec::with_capacity(photos.len());
         for photo in photos {
-            pending.push(PendingPhoto {
+            pending.push(PendingPhotoReview {
                 username: usernames.remove(&photo.user_id),
                 photo: self.resolve_address(photo).await?,
             });
@@ -55,7 +55,7 @@ impl PhotoService {
     pub async fn review_photo(
         &self,
         request: PhotoReviewRequest,
-    ) -> Result<AddressedPhoto, VerificationError> {
+    ) -> Result<PhotoWithAddress, VerificationError> {
         let notes = normalize_text("reviewer_notes", request.notes.clone())?;
         let now = self.parts.clock.now();
         let mut tx = self.parts.db.begin().await?;

@@ -6,24 +6,24 @@
 use talktime_kit::failpoint;
 use uuid::Uuid;
 
-use super::{AddressedPhoto, PhotoService};
+use super::{PhotoWithAddress, UserPhotoService};
 use crate::domain::{
     PhotoFormat, ProfilePhoto, ReviewState, UploadTicket, VerificationError, build_photo_key,
     check_upload_length,
 };
 use crate::store::{profile_photos, standings};
-use crate::uploads::{IssuedTicket, delete_object_best_effort, fetch_upload, issue_ticket};
+use crate::uploads::{IssuedUploadTicket, delete_object_best_effort, fetch_upload, issue_ticket};
 
 const STORED_CONTENT_TYPE: &str = "image/jpeg";
 
-impl PhotoService {
+impl UserPhotoService {
     /// Issues a ticket with which a user uploads a photo to the bucket.
     pub async fn issue_ticket(
         &self,
         user_id: i64,
         length_bytes: i64,
         content_type: &str,
-    ) -> Result<IssuedTicket, VerificationError> {
+    ) -> Result<IssuedUploadTicket, VerificationError> {
         let format = PhotoFormat::from_content_type(content_type);
         let format = format.ok_or(VerificationError::InvalidPhotoType)?;
         check_upload_length::<PhotoFormat>(length_bytes)?;
@@ -40,7 +40,7 @@ impl PhotoService {
         &self,
         user_id: i64,
         upload_id: &str,
-    ) -> Result<AddressedPhoto, VerificationError> {
+    ) -> Result<PhotoWithAddress, VerificationError> {
         let ticket = UploadTicket::<PhotoFormat>::parse(upload_id);
         let ticket = ticket.ok_or(VerificationError::NoSuchUpload)?;
         let upload_key = ticket.key(user_id);

@@ -11,7 +11,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, R
 use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 
-use super::sandbox::{Sandbox, enter_limits};
+use super::sandbox::{ProcessSandbox, enter_limits};
 use crate::domain::{
     PhotoFormat, SIDE_PIXELS_MAX, STORED_PIXELS_MAX, UploadFormat, VerificationError,
     has_accepted_dimensions,
@@ -28,14 +28,14 @@ const JPEG_QUALITY: u8 = 85;
 /// The result of the rendering process, which precedes the rendered photo in its output.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum RenderVerdict {
+enum PhotoRenderVerdict {
     Rendered,
     Damaged,
     Unsupported,
     InvalidSize,
 }
 
-impl RenderVerdict {
+impl PhotoRenderVerdict {
     fn refusal(self) -> Option<VerificationError> {
         match self {
             Self::Rendered => None,
@@ -48,12 +48,12 @@ impl RenderVerdict {
 
 /// Renders photos; cheap to clone.
 #[derive(Clone)]
-pub struct PhotoRenderer(Sandbox);
+pub struct PhotoRenderer(ProcessSandbox);
 
 impl PhotoRenderer {
     /// Returns a renderer that runs `program render-photo …`, in at most `processes_max` concurrent processes.
     pub fn new(program: PathBuf, processes_max: usize) -> Self {
-        Self(Sandbox::new(program, processes_max))
+        Self(ProcessSandbox::new(program, processes_max))
     }
 
     /// Renders a photo as a JPEG of at most 512 x 512 pixels. Refuses a file that is not entirely of this format
@@ -69,7 +69,7 @@ impl PhotoRenderer {
         };
         let head = output.iter().position(|byte| *byte == b'\n');
         let head = head.ok_or_else(|| Error::internal("a renderer wrote no verdict"))?;
-        let verdict: RenderVerdict =
+        let verdict: PhotoRenderVerdict =
             serde_json::from_slice(&output[..head]).map_err(Error::internal)?;
         match verdict.refusal() {
             Some(refusal) => Err(refusal),
@@ -87,7 +87,7 @@ pub fn run(extension: &str) -> anyhow::Result<()> {
     let rendered = render_file(format, file);
     let verdict = rendered.as_ref().err().copied();
     let mut out = stdout().lock();
-    serde_json::to_writer(&mut out, &verdict.unwrap_or(RenderVerdict::Rendered))?;
+    serde_json::to_writer(&mut out, &verdict.unwrap_or(PhotoRenderVerdict::Rendered))?;
     out.write_all(b"\n")?;
     if let Ok(jpeg) = rendered {
         out.write_all(&jpeg)?;
@@ -96,10 +96,10 @@ pub fn run(extension: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn render_file(format: PhotoFormat, file: File) -> Result<Vec<u8>, RenderVerdict> {
+fn render_file(format: PhotoFormat, file: File) -> Result<Vec<u8>, PhotoRenderVerdict> {
     let mut source = BufReader::new(file);
     if format == PhotoFormat::Jpeg && !has_jpeg_end(&mut source).unwrap_or(false) {
-        return Err(RenderVerdict::Damaged);
+        return Err(PhotoRenderVerdict::Damaged);
     }
     let image = decode(format, source)?;
     let side = STORED_PIXELS_MAX;
@@ -108,10 +108,13 @@ fn render_file(format: PhotoFormat, file: File) -> Result<Vec<u8>, RenderVerdict
     } else {
         image
     };
-    encode(&flatten(&image)).ok_or(RenderVerdict::Damaged)
+    encode(&flatten(&image)).ok_or(PhotoRenderVerdict::Damaged)
 }
 
-fn decode(format: PhotoFormat, source: BufReader<File>) -> Result<DynamicImage, RenderVerdict> {
+fn decode(
+    format: PhotoFormat,
+    source: BufReader<File>,
+) -> Result<DynamicImage, PhotoRenderVerdict> {
     let mut reader = ImageReader::with_format(source, image_format(format));
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES_MAX);
@@ -123,7 +126,7 @@ fn decode(format: PhotoFormat, source: BufReader<File>) -> Result<DynamicImage, 
         .map_err(|error| classify_error(&error))?;
     let (width, height) = decoder.dimensions();
     if !has_accepted_dimensions(width, height) {
-        return Err(RenderVerdict::InvalidSize);
+        return Err(PhotoRenderVerdict::InvalidSize);
     }
     // The orientation is part of the EXIF data, which the rendered photo does not have.
     let orientation = decoder.orientation();
@@ -142,13 +145,13 @@ fn image_format(format: PhotoFormat) -> ImageFormat {
     }
 }
 
-fn classify_error(error: &ImageError) -> RenderVerdict {
+fn classify_error(error: &ImageError) -> PhotoRenderVerdict {
     match error {
-        ImageError::Unsupported(_) => RenderVerdict::Unsupported,
+        ImageError::Unsupported(_) => PhotoRenderVerdict::Unsupported,
         ImageError::Limits(limit) if limit.kind() == LimitErrorKind::DimensionError => {
-            RenderVerdict::InvalidSize
+            PhotoRenderVerdict::InvalidSize
         }
-        _ => RenderVerdict::Damaged,
+        _ => PhotoRenderVerdict::Damaged,
     }
 }
 

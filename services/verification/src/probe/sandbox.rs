@@ -21,12 +21,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts sandboxed processes, a limited number at a time; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Sandbox {
+pub(super) struct ProcessSandbox {
     program: PathBuf,
     slots: Arc<Semaphore>,
 }
 
-impl Sandbox {
+impl ProcessSandbox {
     /// Returns a sandbox that runs commands of `program`, in at most `processes_max` concurrent processes.
     pub(super) fn new(program: PathBuf, processes_max: usize) -> Self {
         Self {

@@ -7,14 +7,14 @@ use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::{AudioSample, ReviewAction, ReviewState, VerificationError, normalize_text};
 use crate::events::{reviewed_event, revoked_event};
-use crate::service::SampleService;
+use crate::service::AudioSampleService;
 use crate::store::decisions::{self, ReviewDecision};
-use crate::store::standings::LockedStanding;
+use crate::store::standings::LockedVerificationRow;
 use crate::store::{listener_verifications, standings};
 
 /// An admin's decision on a sample.
 #[derive(Clone, Debug)]
-pub struct ReviewRequest {
+pub struct SampleReviewRequest {
     pub reviewer_id: i64,
     pub verification_id: i64,
     pub action: ReviewAction,
@@ -24,18 +24,18 @@ pub struct ReviewRequest {
 
 /// A sample that waits for its review.
 #[derive(Clone, Debug)]
-pub struct PendingSample {
+pub struct PendingSampleReview {
     pub sample: AudioSample,
     /// Absent for a user who is being deleted.
     pub username: Option<String>,
 }
 
-impl SampleService {
+impl AudioSampleService {
     /// Lists a page of the samples that wait for their review, oldest first, and counts all of them.
     pub async fn list_pending(
         &self,
         page: ListPageRequest,
-    ) -> Result<(Vec<PendingSample>, i64), VerificationError> {
+    ) -> Result<(Vec<PendingSampleReview>, i64), VerificationError> {
         let mut connection = self.parts.db.acquire().await?;
         let (offset, limit) = (page.offset(), page.limit());
         let (samples, total) =
@@ -46,7 +46,7 @@ impl SampleService {
         }
         let user_ids = samples.iter().map(|sample| sample.user_id).collect();
         let usernames = self.parts.profile.fetch_usernames(user_ids).await?;
-        let pending = samples.into_iter().map(|sample| PendingSample {
+        let pending = samples.into_iter().map(|sample| PendingSampleReview {
             username: usernames.get(&sample.user_id).cloned(),
             sample,
         });
@@ -56,7 +56,7 @@ impl SampleService {
     /// Applies an admin's decision to a sample. Only the first of two concurrent reviews succeeds.
     pub async fn review_sample(
         &self,
-        request: ReviewRequest,
+        request: SampleReviewRequest,
     ) -> Result<AudioSample, VerificationError> {
         let notes = normalize_text("reviewer_notes", request.notes.clone())?;
         let now = self.parts.clock.now();
@@ -122,7 +122,7 @@ impl SampleService {
 async fn lock_reviewed_listener(
     tx: &mut PgConnection,
     verification_id: i64,
-) -> Result<LockedStanding, VerificationError> {
+) -> Result<LockedVerificationRow, VerificationError> {
     let sample = listener_verifications::find(tx, verification_id).await?;
     let user_id = sample.ok_or(VerificationError::NoSuchVerification)?.user_id;
     let standing = standings::lock(tx, user_id).await?;

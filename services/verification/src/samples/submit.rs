@@ -15,14 +15,14 @@ use crate::domain::{
     check_upload_length, normalize_address, normalize_text,
 };
 use crate::events::submitted_event;
-use crate::service::SampleService;
-use crate::spool::{SpooledFile, UploadWriter};
+use crate::service::AudioSampleService;
+use crate::spool::{SpooledUploadFile, UploadWriter};
 use crate::store::{listener_verifications, standings};
-use crate::uploads::{IssuedTicket, delete_object_best_effort, fetch_upload, issue_ticket};
+use crate::uploads::{IssuedUploadTicket, delete_object_best_effort, fetch_upload, issue_ticket};
 
 const DESCRIPTION: &str = "description";
 
-impl SampleService {
+impl AudioSampleService {
     /// Begins an upload through the service. Checks before the first byte whether the listener may submit a
     /// sample at all.
     pub async fn begin_upload(
@@ -67,7 +67,7 @@ impl SampleService {
         user_id: i64,
         length_bytes: i64,
         content_type: &str,
-    ) -> Result<IssuedTicket, VerificationError> {
+    ) -> Result<IssuedUploadTicket, VerificationError> {
         let format = AudioFormat::from_content_type(content_type);
         let format = format.ok_or(VerificationError::InvalidContentType)?;
         check_upload_length::<AudioFormat>(length_bytes)?;
@@ -117,7 +117,7 @@ impl SampleService {
     async fn store_sample(
         &self,
         user_id: i64,
-        file: &SpooledFile<AudioFormat>,
+        file: &SpooledUploadFile<AudioFormat>,
         description: Option<&str>,
     ) -> Result<AudioSample, VerificationError> {
         let format = file.format;

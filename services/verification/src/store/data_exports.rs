@@ -6,14 +6,14 @@ use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 use uuid::Uuid;
 
-use crate::domain::{DataExport, ExportState};
+use crate::domain::{DataExport, DataExportState};
 
 #[derive(FromRow)]
-struct ExportRow {
+struct DataExportRow {
     export_id: i64,
     user_id: i64,
     archive_key: Uuid,
-    status: ExportState,
+    status: DataExportState,
     requested_at: DateTime<Utc>,
     attempts: i32,
     completed_at: Option<DateTime<Utc>>,
@@ -21,8 +21,8 @@ struct ExportRow {
     length_bytes: Option<i64>,
 }
 
-impl From<ExportRow> for DataExport {
-    fn from(row: ExportRow) -> Self {
+impl From<DataExportRow> for DataExport {
+    fn from(row: DataExportRow) -> Self {
         Self {
             export_id: row.export_id,
             user_id: row.user_id,
@@ -44,7 +44,7 @@ pub async fn insert(
     archive_key: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<DataExport> {
-    let row: ExportRow = sqlx::query_as(
+    let row: DataExportRow = sqlx::query_as(
         "INSERT INTO verification.data_exports (user_id, archive_key, requested_at, next_attempt_at)
          VALUES ($1, $2, $3, $3)
          RETURNING export_id, user_id, archive_key, status, requested_at, attempts, completed_at,
@@ -60,7 +60,7 @@ pub async fn insert(
 
 /// Finds the export of a user.
 pub async fn find(db: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DataExport>> {
-    let row: Option<ExportRow> = sqlx::query_as(
+    let row: Option<DataExportRow> = sqlx::query_as(
         "SELECT export_id, user_id, archive_key, status, requested_at, attempts, completed_at,
                 expires_at, length_bytes
          FROM verification.data_exports WHERE user_id = $1",
@@ -77,7 +77,7 @@ pub async fn claim_due(
     now: DateTime<Utc>,
     lease: TimeDelta,
 ) -> sqlx::Result<Option<DataExport>> {
-    let row: Option<ExportRow> = sqlx::query_as(
+    let row: Option<DataExportRow> = sqlx::query_as(
         "UPDATE verification.data_exports SET next_attempt_at = $2, attempts = attempts + 1
          WHERE export_id = (SELECT export_id FROM verification.data_exports
                             WHERE status = 'pending' AND next_attempt_at <= $1
@@ -140,7 +140,7 @@ pub async fn lock_expired(
     now: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<DataExport>> {
-    let rows: Vec<ExportRow> = sqlx::query_as(
+    let rows: Vec<DataExportRow> = sqlx::query_as(
         "SELECT export_id, user_id, archive_key, status, requested_at, attempts, completed_at,
                 expires_at, length_bytes
          FROM verification.data_exports WHERE status = 'ready' AND expires_at <= $1

@@ -24,7 +24,7 @@ macro_rules! select {
 }
 
 #[derive(FromRow)]
-struct SampleRow {
+struct AudioSampleRow {
     verification_id: i64,
     user_id: i64,
     audio_url: String,
@@ -36,8 +36,8 @@ struct SampleRow {
     description: Option<String>,
 }
 
-impl From<SampleRow> for AudioSample {
-    fn from(row: SampleRow) -> Self {
+impl From<AudioSampleRow> for AudioSample {
+    fn from(row: AudioSampleRow) -> Self {
         Self {
             verification_id: row.verification_id,
             user_id: row.user_id,
@@ -60,7 +60,7 @@ pub async fn insert(
     description: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<AudioSample> {
-    let row: SampleRow = sqlx::query_as(
+    let row: AudioSampleRow = sqlx::query_as(
         "INSERT INTO verification.listener_verifications
              (user_id, audio_url, description, submitted_at)
          VALUES ($1, $2, $3, $4)
@@ -92,7 +92,7 @@ pub async fn find(
     db: &mut PgConnection,
     verification_id: i64,
 ) -> sqlx::Result<Option<AudioSample>> {
-    let row: Option<SampleRow> = sqlx::query_as(select!("WHERE verification_id = $1"))
+    let row: Option<AudioSampleRow> = sqlx::query_as(select!("WHERE verification_id = $1"))
         .bind(verification_id)
         .fetch_optional(db)
         .await?;
@@ -104,7 +104,7 @@ pub async fn load_verification(
     db: &mut PgConnection,
     user_id: i64,
 ) -> sqlx::Result<ListenerVerification> {
-    let newest: Option<SampleRow> = sqlx::query_as(select!(
+    let newest: Option<AudioSampleRow> = sqlx::query_as(select!(
         "WHERE user_id = $1 ORDER BY submitted_at DESC, verification_id DESC LIMIT 1"
     ))
     .bind(user_id)
@@ -129,7 +129,7 @@ pub async fn list_history(
     db: &mut PgConnection,
     user_id: i64,
 ) -> sqlx::Result<(Vec<AudioSample>, SampleCounts)> {
-    let rows: Vec<SampleRow> = sqlx::query_as(select!(
+    let rows: Vec<AudioSampleRow> = sqlx::query_as(select!(
         "WHERE user_id = $1 ORDER BY submitted_at DESC, verification_id DESC LIMIT $2"
     ))
     .bind(user_id)
@@ -154,7 +154,7 @@ pub async fn list_pending(
     offset: i64,
     limit: i64,
 ) -> sqlx::Result<(Vec<AudioSample>, i64)> {
-    let rows: Vec<SampleRow> = sqlx::query_as(select!(
+    let rows: Vec<AudioSampleRow> = sqlx::query_as(select!(
         "WHERE status = 'pending' ORDER BY submitted_at, verification_id OFFSET $1 LIMIT $2"
     ))
     .bind(offset)
@@ -178,7 +178,7 @@ pub async fn update_reviewed(
     notes: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<AudioSample>> {
-    let row: Option<SampleRow> = sqlx::query_as(
+    let row: Option<AudioSampleRow> = sqlx::query_as(
         "UPDATE verification.listener_verifications
          SET status = $2, reviewer_id = $3, reviewer_notes = $4, reviewed_at = $5
          WHERE verification_id = $1 AND status = 'pending'

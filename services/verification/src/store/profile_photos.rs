@@ -22,7 +22,7 @@ macro_rules! select {
 }
 
 #[derive(FromRow)]
-struct PhotoRow {
+struct ProfilePhotoRow {
     photo_id: i64,
     user_id: i64,
     photo_key: Uuid,
@@ -33,8 +33,8 @@ struct PhotoRow {
     reviewer_notes: Option<String>,
 }
 
-impl From<PhotoRow> for ProfilePhoto {
-    fn from(row: PhotoRow) -> Self {
+impl From<ProfilePhotoRow> for ProfilePhoto {
+    fn from(row: ProfilePhotoRow) -> Self {
         Self {
             photo_id: row.photo_id,
             user_id: row.user_id,
@@ -55,7 +55,7 @@ pub async fn insert(
     photo_key: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<ProfilePhoto> {
-    let row: PhotoRow = sqlx::query_as(
+    let row: ProfilePhotoRow = sqlx::query_as(
         "INSERT INTO verification.profile_photos (user_id, photo_key, submitted_at)
          VALUES ($1, $2, $3)
          RETURNING photo_id, user_id, photo_key, status, submitted_at, reviewed_at, reviewer_id,
@@ -71,7 +71,7 @@ pub async fn insert(
 
 /// Finds a photo by its id.
 pub async fn find(db: &mut PgConnection, photo_id: i64) -> sqlx::Result<Option<ProfilePhoto>> {
-    let row: Option<PhotoRow> = sqlx::query_as(select!("WHERE photo_id = $1"))
+    let row: Option<ProfilePhotoRow> = sqlx::query_as(select!("WHERE photo_id = $1"))
         .bind(photo_id)
         .fetch_optional(db)
         .await?;
@@ -83,7 +83,7 @@ pub async fn find_approved(
     db: &mut PgConnection,
     photo_key: Uuid,
 ) -> sqlx::Result<Option<ProfilePhoto>> {
-    let row: Option<PhotoRow> =
+    let row: Option<ProfilePhotoRow> =
         sqlx::query_as(select!("WHERE photo_key = $1 AND status = 'approved'"))
             .bind(photo_key)
             .fetch_optional(db)
@@ -93,10 +93,11 @@ pub async fn find_approved(
 
 /// Lists the photos of a user, newest first.
 pub async fn list(db: &mut PgConnection, user_id: i64) -> sqlx::Result<Vec<ProfilePhoto>> {
-    let rows: Vec<PhotoRow> = sqlx::query_as(select!("WHERE user_id = $1 ORDER BY photo_id DESC"))
-        .bind(user_id)
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<ProfilePhotoRow> =
+        sqlx::query_as(select!("WHERE user_id = $1 ORDER BY photo_id DESC"))
+            .bind(user_id)
+            .fetch_all(db)
+            .await?;
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
@@ -105,7 +106,7 @@ pub async fn list_pending(
     db: &mut PgConnection,
     page: ListPageRequest,
 ) -> sqlx::Result<(Vec<ProfilePhoto>, i64)> {
-    let rows: Vec<PhotoRow> = sqlx::query_as(select!(
+    let rows: Vec<ProfilePhotoRow> = sqlx::query_as(select!(
         "WHERE status = 'pending' ORDER BY submitted_at, photo_id OFFSET $1 LIMIT $2"
     ))
     .bind(page.offset())
@@ -180,7 +181,7 @@ pub async fn list_after(
     after: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<ProfilePhoto>> {
-    let rows: Vec<PhotoRow> = sqlx::query_as(select!(
+    let rows: Vec<ProfilePhotoRow> = sqlx::query_as(select!(
         "WHERE photo_id > $1 AND status <> 'rejected' ORDER BY photo_id LIMIT $2"
     ))
     .bind(after)

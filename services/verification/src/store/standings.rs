@@ -4,18 +4,18 @@ use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
-use crate::domain::ListenerStanding;
+use crate::domain::ListenerVerificationState;
 
 /// A listener's row, locked until the transaction ends.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
-pub struct LockedStanding {
+pub struct LockedVerificationRow {
     pub is_verified: bool,
     pub is_deleted: bool,
 }
 
 /// Locks the row of a listener until the transaction ends, and inserts it first if there is none. So changes of
 /// one listener happen one after the other.
-pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<LockedStanding> {
+pub async fn lock(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<LockedVerificationRow> {
     sqlx::query_as(
         "INSERT INTO verification.standings (user_id) VALUES ($1)
          ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
@@ -66,7 +66,10 @@ pub async fn mark_deleted(tx: &mut PgConnection, user_id: i64) -> Result<(), Err
 }
 
 /// Lists the standings of many users; users without one are left out.
-pub async fn list(db: &mut PgConnection, user_ids: &[i64]) -> sqlx::Result<Vec<ListenerStanding>> {
+pub async fn list(
+    db: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<ListenerVerificationState>> {
     sqlx::query_as(
         "SELECT user_id, is_verified, version FROM verification.standings WHERE user_id = ANY($1)",
     )

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::time::Duration;
 
-use super::{ProbeError, id3_tag_length, ticks_as_duration};
+use super::{AudioProbeError, id3_tag_length, ticks_as_duration};
 use crate::domain::AudioFormat;
 
 /// Samples in a raw data block.
@@ -20,14 +20,14 @@ const SAMPLE_RATES: [u32; 13] = [
     7_350,
 ];
 
-struct FrameHeader {
+struct AdtsFrameHeader {
     length_bytes: u64,
     duration: Duration,
 }
 
 /// Measures the duration by counting frames. The last frame may be cut; a file with anything but tags between
 /// its frames is damaged.
-pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
+pub(super) fn measure(file: File) -> Result<Duration, AudioProbeError> {
     let length_bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let mut position = 0;
@@ -49,11 +49,11 @@ pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
             }
             (None, Some(tag_bytes)) => tag_bytes,
             (None, None) if left < HEADER_BYTES as u64 => break,
-            (None, None) => return Err(ProbeError::Damaged),
+            (None, None) => return Err(AudioProbeError::Damaged),
         };
         position += skipped;
-        let ahead = i64::try_from(skipped).map_err(|_| ProbeError::Damaged)?;
-        reader.seek_relative(ahead - i64::try_from(read).map_err(|_| ProbeError::Damaged)?)?;
+        let ahead = i64::try_from(skipped).map_err(|_| AudioProbeError::Damaged)?;
+        reader.seek_relative(ahead - i64::try_from(read).map_err(|_| AudioProbeError::Damaged)?)?;
     }
     Ok(duration)
 }
@@ -69,7 +69,7 @@ fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usiz
     Ok(length)
 }
 
-fn parse_header(head: &[u8]) -> Option<FrameHeader> {
+fn parse_header(head: &[u8]) -> Option<AdtsFrameHeader> {
     let head: &[u8; 7] = head.first_chunk()?;
     let is_synchronized = head[0] == 0xFF && head[1] & 0xF6 == 0xF0;
     let header_bytes = if head[1] & 1 == 1 { 7 } else { 9 };
@@ -77,7 +77,7 @@ fn parse_header(head: &[u8]) -> Option<FrameHeader> {
     let length_bytes =
         u64::from(head[3] & 3) << 11 | u64::from(head[4]) << 3 | u64::from(head[5] >> 5);
     let blocks = u64::from(head[6] & 3) + 1;
-    (is_synchronized && length_bytes > header_bytes).then(|| FrameHeader {
+    (is_synchronized && length_bytes > header_bytes).then(|| AdtsFrameHeader {
         length_bytes,
         duration: ticks_as_duration(blocks * BLOCK_SAMPLES, rate),
     })
@@ -105,7 +105,7 @@ mod tests {
         frame
     }
 
-    fn measured(bytes: &[u8]) -> Result<Duration, ProbeError> {
+    fn measured(bytes: &[u8]) -> Result<Duration, AudioProbeError> {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(bytes).expect("written");
         file.rewind().expect("rewound");
@@ -123,7 +123,7 @@ mod tests {
         // A header with a checksum has nine bytes, more than this frame.
         assert_eq!(
             measured(&with_crc.collect::<Vec<_>>()),
-            Err(ProbeError::Damaged)
+            Err(AudioProbeError::Damaged)
         );
     }
 
@@ -142,6 +142,6 @@ mod tests {
     #[test]
     fn other_bytes_between_frames_are_damaged() {
         let file = [frame(20), vec![0x5A; 50], frame(20)].concat();
-        assert_eq!(measured(&file), Err(ProbeError::Damaged));
+        assert_eq!(measured(&file), Err(AudioProbeError::Damaged));
     }
 }

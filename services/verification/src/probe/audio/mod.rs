@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 
-use super::sandbox::{Sandbox, enter_limits};
+use super::sandbox::{ProcessSandbox, enter_limits};
 use crate::domain::{AudioFormat, UploadFormat, VerificationError, check_duration};
 
 /// The command of the probing process.
@@ -22,7 +22,7 @@ const VERDICT_BYTES_MAX: u64 = 1_024;
 /// The result of the probing process.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum ProbeVerdict {
+enum AudioProbeVerdict {
     Plays {
         duration_ms: u64,
     },
@@ -34,14 +34,14 @@ enum ProbeVerdict {
 
 /// The reason why a file has no duration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum ProbeError {
+enum AudioProbeError {
     /// The file cannot be played to its end.
     Damaged,
     /// The codec is not accepted, or there is more than one track.
     Unsupported,
 }
 
-impl From<std::io::Error> for ProbeError {
+impl From<std::io::Error> for AudioProbeError {
     fn from(_: std::io::Error) -> Self {
         Self::Damaged
     }
@@ -49,12 +49,12 @@ impl From<std::io::Error> for ProbeError {
 
 /// Judges audio files; cheap to clone.
 #[derive(Clone)]
-pub struct AudioProbe(Sandbox);
+pub struct AudioProbe(ProcessSandbox);
 
 impl AudioProbe {
     /// Returns a probe that runs `program probe …`, in at most `processes_max` concurrent processes.
     pub fn new(program: PathBuf, processes_max: usize) -> Self {
-        Self(Sandbox::new(program, processes_max))
+        Self(ProcessSandbox::new(program, processes_max))
     }
 
     /// Refuses a file that is not entirely of this format, or that is too short or too long. The file is read
@@ -65,11 +65,11 @@ impl AudioProbe {
             return Err(VerificationError::DamagedAudio);
         };
         match serde_json::from_slice(&output).map_err(Error::internal)? {
-            ProbeVerdict::Plays { duration_ms } => {
+            AudioProbeVerdict::Plays { duration_ms } => {
                 check_duration(format, Duration::from_millis(duration_ms))
             }
-            ProbeVerdict::Damaged => Err(VerificationError::DamagedAudio),
-            ProbeVerdict::Unsupported => Err(VerificationError::UnsupportedAudio),
+            AudioProbeVerdict::Damaged => Err(VerificationError::DamagedAudio),
+            AudioProbeVerdict::Unsupported => Err(VerificationError::UnsupportedAudio),
         }
     }
 }
@@ -83,18 +83,18 @@ pub fn run(extension: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn judge_file(format: AudioFormat, file: File) -> ProbeVerdict {
+fn judge_file(format: AudioFormat, file: File) -> AudioProbeVerdict {
     let duration = match format {
         AudioFormat::Wav => wav::measure(file),
         AudioFormat::Aac => adts::measure(file),
         AudioFormat::Mp3 | AudioFormat::M4a => packets::measure(format, file),
     };
     match duration {
-        Ok(duration) => ProbeVerdict::Plays {
+        Ok(duration) => AudioProbeVerdict::Plays {
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         },
-        Err(ProbeError::Damaged) => ProbeVerdict::Damaged,
-        Err(ProbeError::Unsupported) => ProbeVerdict::Unsupported,
+        Err(AudioProbeError::Damaged) => AudioProbeVerdict::Damaged,
+        Err(AudioProbeError::Unsupported) => AudioProbeVerdict::Unsupported,
     }
 }
 

@@ -13,7 +13,7 @@ use symphonia::core::io::{
 use symphonia::core::units::TimeBase;
 use symphonia::default::formats::{IsoMp4Reader, MpaReader};
 
-use super::{ProbeError, id3_tag_length};
+use super::{AudioProbeError, id3_tag_length};
 use crate::domain::AudioFormat;
 
 /// Wall time of reading all packets.
@@ -26,27 +26,27 @@ const PACKET_DURATION_MAX: Duration = Duration::from_millis(300);
 const MISSING_FRAMES_MAX: u64 = 8_192;
 
 /// Measures the duration packet by packet. Fails if the file cannot be played to its end.
-pub(super) fn measure(format: AudioFormat, file: File) -> Result<Duration, ProbeError> {
+pub(super) fn measure(format: AudioFormat, file: File) -> Result<Duration, AudioProbeError> {
     let mut reader = open_reader(format, file)?;
     let track = match reader.tracks() {
-        [] => return Err(ProbeError::Damaged),
+        [] => return Err(AudioProbeError::Damaged),
         [track] => track,
-        _ => return Err(ProbeError::Unsupported),
+        _ => return Err(AudioProbeError::Unsupported),
     };
     let params = &track.codec_params;
     if params.codec != codec_of(format) {
-        return Err(ProbeError::Unsupported);
+        return Err(AudioProbeError::Unsupported);
     }
     let promised = params.n_frames.unwrap_or_default();
     let time_base = params.time_base.filter(|time_base| time_base.numer > 0);
-    let time_base = time_base.ok_or(ProbeError::Damaged)?;
+    let time_base = time_base.ok_or(AudioProbeError::Damaged)?;
     let counted = count_frames(reader.as_mut(), time_base, format.duration_max())?;
     let duration = as_duration(time_base, counted);
     // The number of frames of an MP3 is an estimate, and a file that is too long was not read to its end.
     let is_whole = format == AudioFormat::Mp3
         || duration > format.duration_max()
         || promised <= counted.saturating_add(MISSING_FRAMES_MAX);
-    is_whole.then_some(duration).ok_or(ProbeError::Damaged)
+    is_whole.then_some(duration).ok_or(AudioProbeError::Damaged)
 }
 
 fn codec_of(format: AudioFormat) -> symphonia::core::codecs::CodecType {
@@ -57,7 +57,7 @@ fn codec_of(format: AudioFormat) -> symphonia::core::codecs::CodecType {
     }
 }
 
-fn open_reader(format: AudioFormat, file: File) -> Result<Box<dyn FormatReader>, ProbeError> {
+fn open_reader(format: AudioFormat, file: File) -> Result<Box<dyn FormatReader>, AudioProbeError> {
     let options = FormatOptions::default();
     let stream = |source: Box<dyn MediaSource>| {
         MediaSourceStream::new(source, MediaSourceStreamOptions::default())
@@ -68,11 +68,11 @@ fn open_reader(format: AudioFormat, file: File) -> Result<Box<dyn FormatReader>,
     } else {
         IsoMp4Reader::try_new(stream(Box::new(file)), &options).map(|reader| Box::new(reader) as _)
     };
-    reader.map_err(|_| ProbeError::Damaged)
+    reader.map_err(|_| AudioProbeError::Damaged)
 }
 
 /// Skips the `ID3v2` tag of a file, since a picture in it may look like frames.
-fn skip_tag(mut file: File) -> Result<File, ProbeError> {
+fn skip_tag(mut file: File) -> Result<File, AudioProbeError> {
     let mut head = Vec::new();
     (&file).take(10).read_to_end(&mut head)?;
     let tag_bytes = id3_tag_length(&head).unwrap_or_default();
@@ -90,7 +90,7 @@ fn count_frames(
     reader: &mut dyn FormatReader,
     time_base: TimeBase,
     duration_max: Duration,
-) -> Result<u64, ProbeError> {
+) -> Result<u64, AudioProbeError> {
     let started = Instant::now();
     let mut frames: u64 = 0;
     for _ in 0..PACKETS_MAX {
@@ -99,17 +99,17 @@ fn count_frames(
             Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 return Ok(frames);
             }
-            Err(_) => return Err(ProbeError::Damaged),
+            Err(_) => return Err(AudioProbeError::Damaged),
         };
         let is_credible =
             !packet.buf().is_empty() && as_duration(time_base, packet.dur()) <= PACKET_DURATION_MAX;
         if !is_credible || started.elapsed() > WALK_TIMEOUT {
-            return Err(ProbeError::Damaged);
+            return Err(AudioProbeError::Damaged);
         }
         frames = frames.saturating_add(packet.dur());
         if as_duration(time_base, frames) > duration_max {
             return Ok(frames);
         }
     }
-    Err(ProbeError::Damaged)
+    Err(AudioProbeError::Damaged)
 }

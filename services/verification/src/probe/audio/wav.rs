@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use super::{ProbeError, ticks_as_duration};
+use super::{AudioProbeError, ticks_as_duration};
 
 /// Chunks before the audio, at most; real files have a few.
 const CHUNKS_MAX: usize = 1_000;
@@ -36,7 +36,7 @@ struct PcmFormat {
 }
 
 /// Measures the duration of the audio.
-pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
+pub(super) fn measure(file: File) -> Result<Duration, AudioProbeError> {
     let length_bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     reader.seek(SeekFrom::Start(FORM_BYTES))?;
@@ -51,22 +51,22 @@ pub(super) fn measure(file: File) -> Result<Duration, ProbeError> {
         match &[a, b, c, d] {
             b"fmt " => format = Some(read_format(&mut reader, claimed)?),
             b"data" => {
-                let format: PcmFormat = format.ok_or(ProbeError::Damaged)?;
+                let format: PcmFormat = format.ok_or(AudioProbeError::Damaged)?;
                 let bytes = count_audio_bytes(claimed, left, format.frame_bytes)?;
                 let frames = bytes / format.frame_bytes;
                 return Ok(ticks_as_duration(frames, format.sample_rate));
             }
-            _ if u64::from(claimed) > left => return Err(ProbeError::Damaged),
+            _ if u64::from(claimed) > left => return Err(AudioProbeError::Damaged),
             _ => {}
         }
         // Chunks begin at even offsets.
         let next = position + u64::from(claimed) + u64::from(claimed % 2);
         reader.seek(SeekFrom::Start(next))?;
     }
-    Err(ProbeError::Damaged)
+    Err(AudioProbeError::Damaged)
 }
 
-fn read_format(reader: &mut impl Read, claimed: u32) -> Result<PcmFormat, ProbeError> {
+fn read_format(reader: &mut impl Read, claimed: u32) -> Result<PcmFormat, AudioProbeError> {
     let mut chunk = Vec::with_capacity(FORMAT_BYTES);
     let length = usize::try_from(claimed).unwrap_or(usize::MAX);
     let wanted = u64::try_from(length.min(FORMAT_BYTES)).unwrap_or_default();
@@ -74,8 +74,8 @@ fn read_format(reader: &mut impl Read, claimed: u32) -> Result<PcmFormat, ProbeE
     parse_format(&chunk)
 }
 
-fn parse_format(chunk: &[u8]) -> Result<PcmFormat, ProbeError> {
-    let base: &[u8; 16] = chunk.first_chunk().ok_or(ProbeError::Damaged)?;
+fn parse_format(chunk: &[u8]) -> Result<PcmFormat, AudioProbeError> {
+    let base: &[u8; 16] = chunk.first_chunk().ok_or(AudioProbeError::Damaged)?;
     let number = |at: usize| u16::from_le_bytes([base[at], base[at + 1]]);
     let (channels, bits) = (u64::from(number(2)), number(14));
     let sample_rate = u32::from_le_bytes([base[4], base[5], base[6], base[7]]);
@@ -90,11 +90,11 @@ fn parse_format(chunk: &[u8]) -> Result<PcmFormat, ProbeError> {
         _ => false,
     };
     if !is_supported {
-        return Err(ProbeError::Unsupported);
+        return Err(AudioProbeError::Unsupported);
     }
     let frame_bytes = channels * u64::from(bits.div_ceil(8));
     if sample_rate == 0 || channels == 0 || u64::from(number(12)) != frame_bytes {
-        return Err(ProbeError::Damaged);
+        return Err(AudioProbeError::Damaged);
     }
     Ok(PcmFormat {
         sample_rate,
@@ -102,23 +102,23 @@ fn parse_format(chunk: &[u8]) -> Result<PcmFormat, ProbeError> {
     })
 }
 
-fn read_subformat(chunk: &[u8]) -> Result<u16, ProbeError> {
-    let guid = chunk.get(24..40).ok_or(ProbeError::Damaged)?;
+fn read_subformat(chunk: &[u8]) -> Result<u16, AudioProbeError> {
+    let guid = chunk.get(24..40).ok_or(AudioProbeError::Damaged)?;
     if guid[2..] == SUBFORMAT_TAIL {
         Ok(u16::from_le_bytes([guid[0], guid[1]]))
     } else {
-        Err(ProbeError::Unsupported)
+        Err(AudioProbeError::Unsupported)
     }
 }
 
 /// Returns the number of bytes of audio, given the number in the header and the rest of the file.
-fn count_audio_bytes(claimed: u32, left: u64, frame_bytes: u64) -> Result<u64, ProbeError> {
+fn count_audio_bytes(claimed: u32, left: u64, frame_bytes: u64) -> Result<u64, AudioProbeError> {
     if is_placeholder(claimed) {
         return Ok(left);
     }
     let claimed = u64::from(claimed);
     if claimed > left + MISSING_FRAMES_MAX * frame_bytes {
-        return Err(ProbeError::Damaged);
+        return Err(AudioProbeError::Damaged);
     }
     Ok(claimed.min(left))
 }
@@ -174,7 +174,7 @@ mod tests {
             (3, 16),
         ] {
             let refused = parse_format(&format(tag, 1, bits));
-            assert_eq!(refused, Err(ProbeError::Unsupported), "{tag} {bits}");
+            assert_eq!(refused, Err(AudioProbeError::Unsupported), "{tag} {bits}");
         }
     }
 
@@ -188,9 +188,9 @@ mod tests {
             parse_format(&chunk)
         };
         assert_eq!(with(1, &SUBFORMAT_TAIL).expect("PCM").frame_bytes, 6);
-        assert_eq!(with(2, &SUBFORMAT_TAIL), Err(ProbeError::Unsupported));
-        assert_eq!(with(1, &[7; 14]), Err(ProbeError::Unsupported));
-        assert_eq!(with(1, &[0; 3]), Err(ProbeError::Damaged));
+        assert_eq!(with(2, &SUBFORMAT_TAIL), Err(AudioProbeError::Unsupported));
+        assert_eq!(with(1, &[7; 14]), Err(AudioProbeError::Unsupported));
+        assert_eq!(with(1, &[0; 3]), Err(AudioProbeError::Damaged));
     }
 
     #[test]
@@ -199,11 +199,11 @@ mod tests {
             let mut chunk = format(1, 1, 16);
             chunk[4] = 0x80 * u8::from(at != 5);
             chunk[at] = value;
-            assert_eq!(parse_format(&chunk), Err(ProbeError::Damaged), "{at}");
+            assert_eq!(parse_format(&chunk), Err(AudioProbeError::Damaged), "{at}");
         }
         assert_eq!(
             parse_format(&format(1, 1, 16)[..15]),
-            Err(ProbeError::Damaged)
+            Err(AudioProbeError::Damaged)
         );
     }
 
@@ -229,7 +229,7 @@ mod tests {
         for claimed in [200_000, u32::MAX - 64, 0x4000_0000] {
             assert_eq!(
                 count_audio_bytes(claimed, 96_000, 2),
-                Err(ProbeError::Damaged)
+                Err(AudioProbeError::Damaged)
             );
         }
     }
