@@ -61,7 +61,7 @@ async fn measure_logins(
     let mut phones = Vec::new();
     let mut requests = Vec::new();
     for person in people {
-        phones.push(PhoneClient::new(stack, redis, person).await?);
+        phones.push(LoginPhoneClient::new(stack, redis, person).await?);
         requests.push(OtpRequester {
             connection: HttpConnection::open(&stack.gateway_url, "").await?,
         });
@@ -118,13 +118,13 @@ async fn measure_refreshes(
 
 /// An app that logs in repeatedly. The code is written to Redis as auth does it, because a phone gets at most five in
 /// fifteen minutes.
-struct PhoneClient {
+struct LoginPhoneClient {
     connection: HttpConnection,
     redis: Client,
     number: String,
 }
 
-impl PhoneClient {
+impl LoginPhoneClient {
     async fn new(stack: &BenchStack, redis: &Client, person: &AppUser) -> anyhow::Result<Self> {
         Ok(Self {
             connection: HttpConnection::open(&stack.gateway_url, "").await?,
@@ -146,7 +146,7 @@ impl PhoneClient {
     }
 }
 
-impl LoadWorker for PhoneClient {
+impl LoadWorker for LoginPhoneClient {
     async fn execute(&mut self) -> anyhow::Result<u64> {
         self.log_in().await?;
         Ok(1)
@@ -257,7 +257,7 @@ async fn measure_steps(
     redis: &Client,
     person: &AppUser,
 ) -> anyhow::Result<String> {
-    let mut phone = PhoneClient::new(stack, redis, person).await?;
+    let mut phone = LoginPhoneClient::new(stack, redis, person).await?;
     let mut rest = RestRefresher {
         connection: HttpConnection::open(&stack.gateway_url, "").await?,
         refresh_token: log_in(&mut phone).await?,
@@ -299,7 +299,7 @@ async fn measure_steps(
 }
 
 /// Logs in and returns the refresh token.
-async fn log_in(phone: &mut PhoneClient) -> anyhow::Result<String> {
+async fn log_in(phone: &mut LoginPhoneClient) -> anyhow::Result<String> {
     let answer: Value = serde_json::from_slice(&phone.log_in().await?)?;
     let token = answer["refresh_token"].as_str().map(str::to_owned);
     token.context("an answer without a token")

@@ -44,7 +44,7 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
     let mut phones = Vec::new();
     let mut pingers = Vec::new();
     for person in people::sign_up(stack, UserRole::User, PHONES).await? {
-        phones.push(PhoneClient::new(stack, &person).await?);
+        phones.push(HeartbeatPhoneClient::new(stack, &person).await?);
         for _ in 0..SOCKETS_A_PERSON {
             pingers.push(PingWorker::new(stack, &person).await?);
         }
@@ -107,18 +107,18 @@ impl LoadWorker for PingWorker {
 }
 
 /// An app that sends heartbeats.
-struct PhoneClient {
+struct HeartbeatPhoneClient {
     connection: HttpConnection,
 }
 
-impl PhoneClient {
+impl HeartbeatPhoneClient {
     async fn new(stack: &BenchStack, person: &AppUser) -> anyhow::Result<Self> {
         let connection = HttpConnection::open(&stack.gateway_url, &person.access_token).await?;
         Ok(Self { connection })
     }
 }
 
-impl LoadWorker for PhoneClient {
+impl LoadWorker for HeartbeatPhoneClient {
     async fn execute(&mut self) -> anyhow::Result<u64> {
         let path = "/users/me/heartbeat";
         self.connection

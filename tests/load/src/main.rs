@@ -43,7 +43,7 @@ struct BenchOptions {
     #[command(flatten)]
     settings: LoadSettings,
     #[command(subcommand)]
-    measurement: Measurement,
+    measurement: BenchMeasurement,
 }
 
 /// Duration and concurrency of measurements.
@@ -67,7 +67,7 @@ impl LoadSettings {
 }
 
 #[derive(Subcommand)]
-enum Measurement {
+enum BenchMeasurement {
     /// Logins and refreshes through the gateway and over gRPC, and the durations of their steps
     Auth,
     /// Single and batched charges over gRPC, recharges through the gateway
@@ -92,13 +92,15 @@ async fn main() -> anyhow::Result<()> {
     let options = BenchOptions::parse();
     let stack = stack::BenchStack::from_env()?;
     match options.measurement {
-        Measurement::Auth => auth::run_bench(&stack, options.settings).await,
-        Measurement::Wallet => wallet::run_bench(&stack, options.settings).await,
-        Measurement::Calls(calls) => calls::run_bench(&stack, options.settings, &calls).await,
-        Measurement::Heartbeat => heartbeat::run_bench(&stack, options.settings).await,
-        Measurement::Fanout(fanout) => fanout::run_bench(&stack, options.settings, &fanout).await,
-        Measurement::Feed(feed) => feed::run_bench(&stack, options.settings, &feed).await,
-        Measurement::Gateway => gateway::run_bench(&stack, options.settings).await,
-        Measurement::BareHandler => gateway::serve_bare_handler().await,
+        BenchMeasurement::Auth => auth::run_bench(&stack, options.settings).await,
+        BenchMeasurement::Wallet => wallet::run_bench(&stack, options.settings).await,
+        BenchMeasurement::Calls(calls) => calls::run_bench(&stack, options.settings, &calls).await,
+        BenchMeasurement::Heartbeat => heartbeat::run_bench(&stack, options.settings).await,
+        BenchMeasurement::Fanout(fanout) => {
+            fanout::run_bench(&stack, options.settings, &fanout).await
+        }
+        BenchMeasurement::Feed(feed) => feed::run_bench(&stack, options.settings, &feed).await,
+        BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
+        BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
     }
 }
