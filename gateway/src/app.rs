@@ -12,25 +12,25 @@ use crate::clients::{
     AuthClient, CallsClient, DataExportClient, PhotoClient, PresenceClient, PresenceHealth,
     ProfileClient, VerificationClient, WalletClient,
 };
-use crate::config::{CompatibilityConfig, Config};
+use crate::config::{CompatibilityConfig, GatewayConfig};
 use crate::extract::TrustedProxies;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::keys::SigningKeys;
 use crate::limits::RateLimiter;
-use crate::pending_ends::PendingEnds;
+use crate::pending_ends::PendingCallEnds;
 use crate::revocations::RevocationList;
 use crate::token::TokenVerifier;
-use crate::ws::{ConnectionSlots, SocketHub, SocketService};
+use crate::ws::{SocketConnectionSlots, SocketHub, SocketService};
 
 /// The state of the router. Every layer and extractor of every request clones it, so all parts are behind one
 /// reference count.
 #[derive(Clone)]
-pub struct AppState(Arc<Parts>);
+pub struct AppState(Arc<AppStateParts>);
 
 /// Declares the parts and lets handlers extract each of them.
 macro_rules! parts {
     ($($name:ident: $part:ty,)*) => {
-        struct Parts {
+        struct AppStateParts {
             $($name: $part,)*
         }
         $(impl FromRef<AppState> for $part {
@@ -48,7 +48,7 @@ parts! {
     presence_health: PresenceHealth,
     wallet: WalletClient,
     calls: CallsClient,
-    pending_ends: PendingEnds,
+    pending_ends: PendingCallEnds,
     verification: VerificationClient,
     photos: PhotoClient,
     data_exports: DataExportClient,
@@ -58,7 +58,7 @@ parts! {
     heartbeats: HeartbeatForwarder,
     hub: SocketHub,
     limits: RateLimiter,
-    slots: ConnectionSlots,
+    slots: SocketConnectionSlots,
     sockets: SocketService,
     lifecycle: ProcessLifecycle,
     clock: Clock,
@@ -70,7 +70,7 @@ parts! {
 impl AppState {
     /// Creates all parts. Connections are established in the background.
     pub fn connect(
-        config: &Config,
+        config: &GatewayConfig,
         clock: Clock,
         lifecycle: ProcessLifecycle,
     ) -> anyhow::Result<Self> {
@@ -96,7 +96,7 @@ impl AppState {
             &lifecycle,
             config.require_verified_listeners,
         );
-        let slots = ConnectionSlots::new(redis.clone());
+        let slots = SocketConnectionSlots::new(redis.clone());
         let sockets = SocketService::new(
             tokens.clone(),
             hub.clone(),
@@ -109,13 +109,13 @@ impl AppState {
             clock.clone(),
             config.sockets,
         );
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(AppStateParts {
             auth,
             profile,
             presence,
             presence_health: PresenceHealth::new(presence_health),
             wallet: WalletClient::new(connect(&peers.wallet)?),
-            pending_ends: PendingEnds::start(calls.clone(), &lifecycle),
+            pending_ends: PendingCallEnds::start(calls.clone(), &lifecycle),
             calls,
             verification: VerificationClient::new(verification.clone()),
             photos: PhotoClient::new(verification.clone()),
@@ -152,7 +152,7 @@ impl AppState {
     }
 
     /// Returns the connection slots of sockets.
-    pub fn slots(&self) -> &ConnectionSlots {
+    pub fn slots(&self) -> &SocketConnectionSlots {
         &self.0.slots
     }
 }

@@ -168,14 +168,14 @@ fn is_version(text: &str) -> bool {
 
 /// The answer to a request for the configuration, and its tag.
 #[derive(Clone, Debug)]
-pub struct RenderedConfig {
+pub struct RenderedAppConfig {
     /// The JSON text.
     pub body: Bytes,
     /// A weak tag, because the answer may be compressed on its way.
     pub etag: HeaderValue,
 }
 
-impl RenderedConfig {
+impl RenderedAppConfig {
     fn new(config: &AppConfig) -> anyhow::Result<Self> {
         let body = serde_json::to_vec(config)?;
         let digest: [u8; 32] = Sha256::digest(&body).into();
@@ -192,7 +192,7 @@ impl RenderedConfig {
 #[derive(Clone)]
 pub struct AppConfigFile {
     path: Option<String>,
-    current: Arc<RwLock<RenderedConfig>>,
+    current: Arc<RwLock<RenderedAppConfig>>,
 }
 
 impl AppConfigFile {
@@ -210,12 +210,12 @@ impl AppConfigFile {
         };
         Ok(Self {
             path,
-            current: Arc::new(RwLock::new(RenderedConfig::new(&config)?)),
+            current: Arc::new(RwLock::new(RenderedAppConfig::new(&config)?)),
         })
     }
 
     /// Returns the last valid configuration.
-    pub fn current(&self) -> RenderedConfig {
+    pub fn current(&self) -> RenderedAppConfig {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -242,7 +242,7 @@ impl AppConfigFile {
         let config = AppConfig::parse(&text);
         let config =
             config.with_context(|| format!("{path} is invalid; the last valid one stays"))?;
-        let rendered = RenderedConfig::new(&config)?;
+        let rendered = RenderedAppConfig::new(&config)?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.etag != rendered.etag {
             tracing::info!(path, "the configuration of apps has changed");
@@ -284,7 +284,7 @@ mod tests {
     fn the_tag_depends_on_the_content() {
         let tag = |text: &str| {
             let config = AppConfig::parse(text.as_bytes()).expect("valid");
-            RenderedConfig::new(&config).expect("rendered").etag
+            RenderedAppConfig::new(&config).expect("rendered").etag
         };
         let written_out = r#"{"ring": {"seconds": 45}, "maintenance": {"active": false}}"#;
         assert_eq!(tag("{}"), tag(written_out));

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::call_names::{call_type_name, media_name, status_name};
 use crate::clients::{CallsClient, ProfileClient};
 use crate::openapi::values;
-use crate::peer_profiles::{PeerAnswer, PeerProfiles};
+use crate::peer_profiles::{CallPeerProfiles, PeerAnswer};
 use crate::token::CurrentUser;
 
 /// The state of a call for one of its parties.
@@ -49,7 +49,7 @@ pub struct CallStateAnswer {
 }
 
 impl CallStateAnswer {
-    fn new(state: CallState, profiles: &PeerProfiles) -> Result<Self, Error> {
+    fn new(state: CallState, profiles: &CallPeerProfiles) -> Result<Self, Error> {
         Ok(Self {
             call_id: state.call_id,
             status: status_name(state.status())?,
@@ -118,6 +118,6 @@ async fn describe_call_state(
     found: Option<CallState>,
 ) -> Result<Option<CallStateAnswer>, Error> {
     let Some(state) = found else { return Ok(None) };
-    let profiles = PeerProfiles::load_best_effort(profile, vec![state.peer_id]).await;
+    let profiles = CallPeerProfiles::load_best_effort(profile, vec![state.peer_id]).await;
     CallStateAnswer::new(state, &profiles).map(Some)
 }

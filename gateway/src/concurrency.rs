@@ -14,10 +14,10 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// Limits the requests that run at once; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ConcurrencyLimit(Arc<LimitState>);
+pub struct ConcurrencyLimit(Arc<ConcurrencyLimitState>);
 
 #[derive(Debug)]
-struct LimitState {
+struct ConcurrencyLimitState {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
@@ -32,7 +32,7 @@ pub struct ConcurrencyPermit(
 impl ConcurrencyLimit {
     /// Lets `running_max` requests run at once, and `waiting_max` wait.
     pub fn new(running_max: usize, waiting_max: usize) -> Self {
-        Self(Arc::new(LimitState {
+        Self(Arc::new(ConcurrencyLimitState {
             permits: Arc::new(Semaphore::new(running_max)),
             waiting: AtomicUsize::new(0),
             waiting_max,
@@ -56,17 +56,17 @@ impl ConcurrencyLimit {
         ))
     }
 
-    fn enter_queue(&self) -> Option<QueueEntry<'_>> {
-        let entry = QueueEntry(&self.0.waiting);
+    fn enter_queue(&self) -> Option<ConcurrencyQueueEntry<'_>> {
+        let entry = ConcurrencyQueueEntry(&self.0.waiting);
         let before = self.0.waiting.fetch_add(1, Ordering::Relaxed);
         (before < self.0.waiting_max).then_some(entry)
     }
 }
 
 /// Counts as waiting until it is dropped.
-struct QueueEntry<'a>(&'a AtomicUsize);
+struct ConcurrencyQueueEntry<'a>(&'a AtomicUsize);
 
-impl Drop for QueueEntry<'_> {
+impl Drop for ConcurrencyQueueEntry<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

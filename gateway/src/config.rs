@@ -9,11 +9,11 @@ use crate::extract::IpNetwork;
 
 /// The settings of the gateway.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct GatewayConfig {
     /// The public port.
-    pub http: HttpConfig,
+    pub http: PublicHttpConfig,
     /// The addresses of the services.
-    pub peers: PeersConfig,
+    pub peers: PeerAddressConfig,
     /// Redis, for rate limits, connection slots and revoked tokens.
     pub redis: RedisConfig,
     /// NATS, for events and revocations.
@@ -26,7 +26,7 @@ pub struct Config {
     pub sockets: SocketsConfig,
     /// The rate limits.
     #[serde(default)]
-    pub limits: LimitsConfig,
+    pub limits: RateLimitsConfig,
     /// Answers for apps that were written for the original back end.
     #[serde(default)]
     pub compatibility: CompatibilityConfig,
@@ -69,7 +69,7 @@ impl Default for SocketsConfig {
 
 /// The public port.
 #[derive(Clone, Debug, Deserialize)]
-pub struct HttpConfig {
+pub struct PublicHttpConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
     /// The time-out of a request including its body, in milliseconds. Services receive the remaining time.
@@ -100,7 +100,7 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
 }
 
-impl HttpConfig {
+impl PublicHttpConfig {
     /// Returns the default settings for this address.
     pub fn new(listen: SocketAddr) -> Self {
         Self {
@@ -137,7 +137,7 @@ const fn default_waiting_max() -> usize {
 /// documented limit, so that development and load tests are not limited.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
-pub struct LimitsConfig {
+pub struct RateLimitsConfig {
     /// Logins, for each address. Many phones may share one behind a network address translation.
     pub auth: u32,
     /// The feed, for each user.
@@ -152,7 +152,7 @@ pub struct LimitsConfig {
     pub write: u32,
 }
 
-impl Default for LimitsConfig {
+impl Default for RateLimitsConfig {
     fn default() -> Self {
         Self {
             auth: 0,
@@ -175,7 +175,7 @@ const fn default_request_timeout_ms() -> u64 {
 
 /// The addresses of the gRPC ports of the services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct PeersConfig {
+pub struct PeerAddressConfig {
     /// The auth service.
     pub auth: String,
     /// The profile service.

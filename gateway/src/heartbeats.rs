@@ -26,14 +26,14 @@ const LIMITS: BatchLimits = BatchLimits {
 /// Forwards heartbeats to presence; cheap to clone.
 #[derive(Clone)]
 pub struct HeartbeatForwarder {
-    batcher: Batcher<HeartbeatHandler>,
+    batcher: Batcher<HeartbeatBatchHandler>,
     clock: Clock,
 }
 
 /// A heartbeat with its session and time: presence ignores one that arrives after the end of its session,
 /// or after its user went offline.
 #[derive(Clone)]
-struct Heartbeat {
+struct ForwardedHeartbeat {
     user_id: i64,
     session_id: String,
     accepted_at_micros: i64,
@@ -47,7 +47,7 @@ impl HeartbeatForwarder {
         clock: Clock,
         stopping: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (batcher, worker) = Batcher::new(LIMITS, HeartbeatHandler { presence });
+        let (batcher, worker) = Batcher::new(LIMITS, HeartbeatBatchHandler { presence });
         let background = async move {
             tokio::select! {
                 () = worker => {}
@@ -75,8 +75,8 @@ impl HeartbeatForwarder {
             .submit_detached(self.heartbeat_of(current_user));
     }
 
-    fn heartbeat_of(&self, current_user: &CurrentUser) -> Heartbeat {
-        Heartbeat {
+    fn heartbeat_of(&self, current_user: &CurrentUser) -> ForwardedHeartbeat {
+        ForwardedHeartbeat {
             user_id: current_user.user_id,
             session_id: current_user.session_id.clone(),
             accepted_at_micros: self.clock.now().timestamp_micros(),
@@ -84,17 +84,17 @@ impl HeartbeatForwarder {
     }
 }
 
-struct HeartbeatHandler {
+struct HeartbeatBatchHandler {
     presence: PresenceClient,
 }
 
-impl BatchHandler for HeartbeatHandler {
-    type Task = Heartbeat;
+impl BatchHandler for HeartbeatBatchHandler {
+    type Task = ForwardedHeartbeat;
     /// Whether the user is known.
     type Answer = bool;
     type Error = Error;
 
-    async fn handle(&self, batch: &[BatchItem<Heartbeat>]) -> Result<Vec<bool>, Error> {
+    async fn handle(&self, batch: &[BatchItem<ForwardedHeartbeat>]) -> Result<Vec<bool>, Error> {
         let request = latest_of_sessions(batch);
         let response = retry_idempotent(|| {
             let mut presence = self.presence.clone();
@@ -120,7 +120,7 @@ impl BatchHandler for HeartbeatHandler {
 }
 
 /// Builds a request with the latest heartbeat of each session.
-fn latest_of_sessions(batch: &[BatchItem<Heartbeat>]) -> HeartbeatManyRequest {
+fn latest_of_sessions(batch: &[BatchItem<ForwardedHeartbeat>]) -> HeartbeatManyRequest {
     let mut latest: HashMap<(i64, &str), i64> = HashMap::with_capacity(batch.len());
     for BatchItem { task, .. } in batch {
         let key = (task.user_id, task.session_id.as_str());

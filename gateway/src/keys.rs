@@ -31,16 +31,16 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The current key set; cheap to clone.
 #[derive(Clone)]
-pub struct SigningKeys(Arc<KeysState>);
+pub struct SigningKeys(Arc<SigningKeysState>);
 
-struct KeysState {
+struct SigningKeysState {
     auth: AuthClient,
-    current: watch::Sender<Option<Arc<KeySet>>>,
+    current: watch::Sender<Option<Arc<PublicKeySet>>>,
     last_unknown_lookup: Mutex<Option<Instant>>,
 }
 
 /// A key set as the auth service published it.
-struct KeySet {
+struct PublicKeySet {
     jwks_json: String,
     by_id: HashMap<String, DecodingKey>,
 }
@@ -48,7 +48,7 @@ struct KeySet {
 impl SigningKeys {
     /// Creates an empty key set, which [`SigningKeys::start_refreshing`] fills.
     pub fn new(auth: AuthClient) -> Self {
-        Self(Arc::new(KeysState {
+        Self(Arc::new(SigningKeysState {
             auth,
             current: watch::Sender::new(None),
             last_unknown_lookup: Mutex::new(None),
@@ -60,7 +60,7 @@ impl SigningKeys {
     pub(crate) fn fixed(jwks_json: String) -> Self {
         let nowhere = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
         let keys = Self::new(AuthClient::new(nowhere.expect("a valid address")));
-        let set = KeySet::parse(jwks_json).expect("a key set");
+        let set = PublicKeySet::parse(jwks_json).expect("a key set");
         keys.0.current.send_replace(Some(Arc::new(set)));
         keys
     }
@@ -103,7 +103,7 @@ impl SigningKeys {
         Ok(self.current()?.by_id.get(id).cloned())
     }
 
-    fn current(&self) -> Result<Arc<KeySet>, Error> {
+    fn current(&self) -> Result<Arc<PublicKeySet>, Error> {
         self.0.current.borrow().clone().ok_or_else(unavailable)
     }
 
@@ -126,13 +126,13 @@ impl SigningKeys {
             async move { auth.get_key_set(GetKeySetRequest {}).await }
         })
         .await?;
-        let keys = KeySet::parse(answer.jwks_json)?;
+        let keys = PublicKeySet::parse(answer.jwks_json)?;
         self.0.current.send_replace(Some(Arc::new(keys)));
         Ok(())
     }
 }
 
-impl KeySet {
+impl PublicKeySet {
     fn parse(jwks_json: String) -> anyhow::Result<Self> {
         let set: JwkSet =
             serde_json::from_str(&jwks_json).context("the key set is not valid JSON")?;
@@ -163,15 +163,15 @@ mod tests {
 
     #[test]
     fn keys_are_found_by_their_id() {
-        let keys = KeySet::parse(JWKS.to_owned()).expect("a key set");
+        let keys = PublicKeySet::parse(JWKS.to_owned()).expect("a key set");
         assert!(keys.by_id.contains_key("k1"));
         assert_eq!(keys.by_id.len(), 1);
     }
 
     #[test]
     fn an_invalid_key_set_is_refused_completely() {
-        assert!(KeySet::parse("{}".to_owned()).is_err());
+        assert!(PublicKeySet::parse("{}".to_owned()).is_err());
         let without_id = JWKS.replace("\"kid\":\"k1\",", "");
-        assert!(KeySet::parse(without_id).is_err());
+        assert!(PublicKeySet::parse(without_id).is_err());
     }
 }

@@ -43,14 +43,14 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::AppState;
-use crate::config::Config;
-use crate::ws::EventFollower;
+use crate::config::GatewayConfig;
+use crate::ws::EventStreamFollower;
 
 /// The name of this process in configuration, logs and metrics.
 pub const NAME: &str = "gateway";
 
 /// Runs the gateway until a signal.
-pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()> {
+pub async fn serve(process: ProcessConfig, config: GatewayConfig) -> anyhow::Result<()> {
     let telemetry = telemetry::init(NAME, &process.telemetry)?;
     let lifecycle = ProcessLifecycle::default();
     ops::listen(
@@ -66,7 +66,7 @@ pub async fn serve(process: ProcessConfig, config: Config) -> anyhow::Result<()>
     let revocations = app.revocations().clone();
     lifecycle.spawn(revocations.run(nats.clone(), stopping.clone()));
     let hub = app.hub();
-    let events = EventFollower::new(hub.clone(), nats, lifecycle.clone());
+    let events = EventStreamFollower::new(hub.clone(), nats, lifecycle.clone());
     lifecycle.spawn(events.run());
     let revoked = app.revocations().subscribe();
     lifecycle.spawn(hub.clone().watch_revocations(revoked, stopping));

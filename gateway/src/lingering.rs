@@ -48,7 +48,7 @@ impl Drop for LingeringStream {
         let (Some(stream), Ok(runtime)) = (self.stream.take(), Handle::try_current()) else {
             return;
         };
-        if let Some(permit) = LingerPermit::acquire() {
+        if let Some(permit) = LingeringConnectionPermit::acquire() {
             let lingering = async move {
                 // An error means that the connection has ended already.
                 let _ = tokio::time::timeout(LINGER_MAX, read_to_end(stream)).await;
@@ -68,16 +68,16 @@ async fn read_to_end(mut stream: TcpStream) -> Result<()> {
 }
 
 /// Counts one lingering connection until it is dropped.
-struct LingerPermit;
+struct LingeringConnectionPermit;
 
-impl LingerPermit {
+impl LingeringConnectionPermit {
     fn acquire() -> Option<Self> {
         let permit = Self;
         (LINGERING.fetch_add(1, Ordering::Relaxed) < LINGERING_MAX).then_some(permit)
     }
 }
 
-impl Drop for LingerPermit {
+impl Drop for LingeringConnectionPermit {
     fn drop(&mut self) {
         LINGERING.fetch_sub(1, Ordering::Relaxed);
     }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use talktime_gateway::NAME;
-use talktime_gateway::config::Config;
+use talktime_gateway::config::GatewayConfig;
 use talktime_gateway::{routes, ws};
 
 #[global_allocator]
@@ -10,13 +10,13 @@ static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
 
 #[derive(Parser)]
 #[command(about, version)]
-struct Cli {
+struct GatewayCommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: GatewayCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum GatewayCommand {
     /// Prints the AsyncAPI document of the sockets.
     Asyncapi,
     /// Prints the OpenAPI document of the endpoints.
@@ -27,18 +27,18 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+    let cli = GatewayCommandLine::parse();
     match cli.command {
-        Command::Asyncapi => {
+        GatewayCommand::Asyncapi => {
             print!("{}", ws::document().pretty());
             Ok(())
         }
-        Command::Openapi => {
+        GatewayCommand::Openapi => {
             print!("{}", routes::document().pretty());
             Ok(())
         }
-        Command::Serve => {
-            let (process, config) = talktime_kit::config::load_process::<Config>(NAME)?;
+        GatewayCommand::Serve => {
+            let (process, config) = talktime_kit::config::load_process::<GatewayConfig>(NAME)?;
             talktime_gateway::serve(process, config).await
         }
     }

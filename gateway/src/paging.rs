@@ -9,7 +9,7 @@ const PER_PAGE_MAX: i64 = 100;
 
 /// The page of a list that a client requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PageRequest {
+pub struct ClientPageRequest {
     /// From 1.
     pub page: i32,
     /// From 1 to 100.
@@ -45,12 +45,12 @@ pub struct PageQuery {
 
 impl PageQuery {
     /// Validates the parameters.
-    pub fn page(self) -> Result<PageRequest, Error> {
-        PageRequest::new(self.page, self.per_page)
+    pub fn page(self) -> Result<ClientPageRequest, Error> {
+        ClientPageRequest::new(self.page, self.per_page)
     }
 }
 
-impl PageRequest {
+impl ClientPageRequest {
     /// Validates the query parameters `page` and `per_page`. A value out of range is an error and is never replaced by
     /// another page.
     pub fn new(page: Option<i64>, per_page: Option<i64>) -> Result<Self, Error> {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_last_page_has_no_next() {
-        let page = |page| PageRequest { page, per_page: 20 };
+        let page = |page| ClientPageRequest { page, per_page: 20 };
         assert!(page(1).with_total(21).has_next);
         assert!(!page(2).with_total(21).has_next && page(2).with_total(21).has_previous);
         assert!(!page(1).with_total(20).has_next && !page(1).with_total(0).has_previous);
@@ -95,9 +95,10 @@ mod tests {
 
     #[test]
     fn pages_are_bounded() {
-        let code =
-            |page, per_page| PageRequest::new(page, per_page).map_err(|e| e.code().to_owned());
-        let first = PageRequest {
+        let code = |page, per_page| {
+            ClientPageRequest::new(page, per_page).map_err(|e| e.code().to_owned())
+        };
+        let first = ClientPageRequest {
             page: 1,
             per_page: 20,
         };

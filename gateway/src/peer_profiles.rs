@@ -27,9 +27,9 @@ pub struct PeerAnswer {
 }
 
 /// Profiles of several people, as far as profile has answered.
-pub struct PeerProfiles(HashMap<i64, PublicProfile>);
+pub struct CallPeerProfiles(HashMap<i64, PublicProfile>);
 
-impl PeerProfiles {
+impl CallPeerProfiles {
     /// Loads profiles. Where profile does not answer in time, people are described without them.
     pub async fn load_best_effort(profile: &ProfileClient, user_ids: Vec<i64>) -> Self {
         if user_ids.is_empty() {

@@ -41,16 +41,16 @@ const REPEAT_WORK: PeriodicWork = PeriodicWork {
 };
 
 /// The call, and the user who ends it.
-type EndKey = (i64, i64);
+type CallEndKey = (i64, i64);
 
 /// The ends that are not answered yet; cheap to clone.
 #[derive(Clone)]
-pub struct PendingEnds {
+pub struct PendingCallEnds {
     calls: CallsClient,
-    ends: Arc<Mutex<HashMap<EndKey, PendingEnd>>>,
+    ends: Arc<Mutex<HashMap<CallEndKey, PendingCallEnd>>>,
 }
 
-struct PendingEnd {
+struct PendingCallEnd {
     request: EndCallRequest,
     asked_at: Instant,
     /// Begin of the last attempt.
@@ -62,13 +62,13 @@ struct PendingEnd {
 }
 
 /// An attempt under way. It ends also by being dropped, at the deadline of its request.
-struct EndAttempt<'a> {
-    pending: &'a PendingEnds,
-    key: EndKey,
+struct CallEndAttempt<'a> {
+    pending: &'a PendingCallEnds,
+    key: CallEndKey,
     asked_at: Instant,
 }
 
-impl PendingEnds {
+impl PendingCallEnds {
     /// Repeats ends in the background until the process stops.
     pub fn start(calls: CallsClient, lifecycle: &ProcessLifecycle) -> Self {
         let pending = Self {
@@ -116,14 +116,14 @@ impl PendingEnds {
         Some(answer)
     }
 
-    fn begin_attempt(&self, request: &EndCallRequest) -> EndAttempt<'_> {
+    fn begin_attempt(&self, request: &EndCallRequest) -> CallEndAttempt<'_> {
         let (key, now) = (key_of(request), Instant::now());
         let mut ends = self.lock();
         let is_full = ends.len() >= PENDING_MAX && !ends.contains_key(&key);
         let asked_at = if is_full {
             now
         } else {
-            let end = ends.entry(key).or_insert_with(|| PendingEnd {
+            let end = ends.entry(key).or_insert_with(|| PendingCallEnd {
                 request: request.clone(),
                 asked_at: now,
                 tried_at: now,
@@ -134,7 +134,7 @@ impl PendingEnds {
             end.tried_at = now;
             end.asked_at
         };
-        EndAttempt {
+        CallEndAttempt {
             pending: self,
             key,
             asked_at,
@@ -172,7 +172,7 @@ impl PendingEnds {
     fn list_unattended(&self) -> Vec<EndCallRequest> {
         let mut ends = self.lock();
         ends.retain(|_, end| end.asked_at.elapsed() < PENDING_FOR);
-        let mut unattended: Vec<&PendingEnd> = ends
+        let mut unattended: Vec<&PendingCallEnd> = ends
             .values()
             .filter(|end| end.attempts == 0 && end.answer.is_none())
             .collect();
@@ -181,12 +181,12 @@ impl PendingEnds {
         repeated.map(|end| end.request.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EndKey, PendingEnd>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallEndKey, PendingCallEnd>> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for EndAttempt<'_> {
+impl Drop for CallEndAttempt<'_> {
     fn drop(&mut self) {
         if let Some(end) = self.pending.lock().get_mut(&self.key) {
             end.attempts = end.attempts.saturating_sub(1);
@@ -194,7 +194,7 @@ impl Drop for EndAttempt<'_> {
     }
 }
 
-fn key_of(request: &EndCallRequest) -> EndKey {
+fn key_of(request: &EndCallRequest) -> CallEndKey {
     (request.call_id, request.user_id)
 }
 
@@ -206,7 +206,7 @@ fn is_answer(answered: &Result<EndCallResponse, Error>) -> bool {
     )
 }
 
-async fn repeat_all(pending: PendingEnds) -> anyhow::Result<NextTurnStart> {
+async fn repeat_all(pending: PendingCallEnds) -> anyhow::Result<NextTurnStart> {
     let unattended = stream::iter(pending.list_unattended());
     unattended
         .for_each_concurrent(CONCURRENT_REPEATS_MAX, |request| pending.repeat(request))

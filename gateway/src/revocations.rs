@@ -44,9 +44,9 @@ const CHANGES_KEPT: usize = 1_024;
 
 /// The revoked tokens that have not expired; cheap to clone.
 #[derive(Clone)]
-pub struct RevocationList(Arc<ListState>);
+pub struct RevocationList(Arc<RevocationListState>);
 
-struct ListState {
+struct RevocationListState {
     auth: AuthClient,
     redis: Pool,
     clock: Clock,
@@ -59,7 +59,7 @@ struct ListState {
 
 /// Identifies a token, its session and its user.
 #[derive(Clone, Copy, Debug)]
-pub struct TokenRef<'a> {
+pub struct AccessTokenRef<'a> {
     /// The user of the token.
     pub user_id: i64,
     /// Its `jti`.
@@ -74,7 +74,7 @@ pub struct TokenRef<'a> {
 struct KnownRevocations {
     /// When each revocation can be removed, by `jti` or `sid`. Both are random ids, so they share a map.
     ids: HashMap<String, DateTime<Utc>>,
-    users: HashMap<i64, RevokedUser>,
+    users: HashMap<i64, RevokedUserTokens>,
     /// The time of the latest answer, by the clock of auth.
     as_of: Option<Timestamp>,
     /// When that answer was requested.
@@ -83,7 +83,7 @@ struct KnownRevocations {
 
 /// All tokens of a user up to a time of issue are revoked.
 #[derive(Clone, Copy)]
-struct RevokedUser {
+struct RevokedUserTokens {
     issued_until: DateTime<Utc>,
     removable_at: DateTime<Utc>,
 }
@@ -91,7 +91,7 @@ struct RevokedUser {
 impl RevocationList {
     /// Creates an empty list, which [`RevocationList::run`] fills.
     pub fn new(auth: AuthClient, redis: Pool, clock: Clock) -> Self {
-        Self(Arc::new(ListState {
+        Self(Arc::new(RevocationListState {
             auth,
             redis,
             clock,
@@ -118,7 +118,7 @@ impl RevocationList {
     }
 
     /// Returns whether a token is revoked. Fails as unavailable when that cannot be determined.
-    pub async fn is_revoked(&self, token: TokenRef<'_>) -> Result<bool, Error> {
+    pub async fn is_revoked(&self, token: AccessTokenRef<'_>) -> Result<bool, Error> {
         let (is_revoked, is_fresh) = {
             let known = self.known();
             (known.contains(token), known.is_fresh())
@@ -235,8 +235,8 @@ impl RevocationList {
         let _ = self.0.changes.send(user_id);
     }
 
-    async fn is_revoked_in_redis(&self, token: TokenRef<'_>) -> Result<bool, Error> {
-        let TokenRef {
+    async fn is_revoked_in_redis(&self, token: AccessTokenRef<'_>) -> Result<bool, Error> {
+        let AccessTokenRef {
             user_id,
             token_id,
             session_id,
@@ -272,7 +272,7 @@ fn unavailable() -> Error {
 }
 
 impl KnownRevocations {
-    fn contains(&self, token: TokenRef<'_>) -> bool {
+    fn contains(&self, token: AccessTokenRef<'_>) -> bool {
         self.ids.contains_key(token.token_id)
             || self.ids.contains_key(token.session_id)
             || self
@@ -297,7 +297,7 @@ impl KnownRevocations {
     }
 
     fn add_user(&mut self, user_id: i64, issued_until: DateTime<Utc>, removable_at: DateTime<Utc>) {
-        let user = self.users.entry(user_id).or_insert(RevokedUser {
+        let user = self.users.entry(user_id).or_insert(RevokedUserTokens {
             issued_until,
             removable_at,
         });
@@ -321,8 +321,8 @@ mod tests {
         DateTime::from_timestamp(secs, 0).expect("valid")
     }
 
-    fn token(issued_at: i64) -> TokenRef<'static> {
-        TokenRef {
+    fn token(issued_at: i64) -> AccessTokenRef<'static> {
+        AccessTokenRef {
             user_id: 7,
             token_id: "t1",
             session_id: "s1",

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use crate::config::HttpConfig;
+use crate::config::PublicHttpConfig;
 use crate::lingering::LingeringStream;
 
 /// Bound of a request head. A smaller head that [`crate::middleware`] still refuses is answered with a problem
@@ -37,12 +37,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    config: &HttpConfig,
+    config: &PublicHttpConfig,
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let head_timeout = Duration::from_millis(config.head_timeout_ms);
     let connections = TaskTracker::new();
-    let server = Arc::new(ConnectionServer {
+    let server = Arc::new(HttpConnectionServer {
         protocols: protocols(head_timeout),
         router,
         head_timeout,
@@ -106,7 +106,7 @@ fn protocols(head_timeout: Duration) -> Builder<TokioExecutor> {
 }
 
 /// Serves connections.
-struct ConnectionServer {
+struct HttpConnectionServer {
     protocols: Builder<TokioExecutor>,
     router: Router,
     head_timeout: Duration,
@@ -114,7 +114,7 @@ struct ConnectionServer {
     connections: TaskTracker,
 }
 
-impl ConnectionServer {
+impl HttpConnectionServer {
     /// Serves one connection. The first bytes decide on the protocol, and only the time-out here bounds the wait
     /// for them; later waits have the time-outs of the protocol.
     async fn serve_connection(

@@ -16,7 +16,7 @@ use talktime_kit::{Clock, Error, ErrorKind};
 
 use crate::keys::SigningKeys;
 use crate::problem::Problem;
-use crate::revocations::{RevocationList, TokenRef};
+use crate::revocations::{AccessTokenRef, RevocationList};
 
 const ACCESS: &str = "access";
 /// Verifying a signature takes longer than everything else that the gateway does for a small request, so this many
@@ -44,18 +44,18 @@ pub struct TokenVerifier {
     keys: SigningKeys,
     revocations: RevocationList,
     /// Keyed by the token's hash, so that no token is stored in memory.
-    verified: Arc<Cache<[u8; 32], Arc<VerifiedToken>>>,
+    verified: Arc<Cache<[u8; 32], Arc<VerifiedAccessToken>>>,
     clock: Clock,
 }
 
 /// A token with a valid signature and valid claims. It may have expired or been revoked since.
-struct VerifiedToken {
+struct VerifiedAccessToken {
     key_id: String,
-    claims: TokenClaims,
+    claims: AccessTokenClaims,
 }
 
 #[derive(Deserialize)]
-struct TokenClaims {
+struct AccessTokenClaims {
     user_id: i64,
     jti: String,
     sid: String,
@@ -106,7 +106,7 @@ impl TokenVerifier {
 
     /// Returns whether the token of this user has been revoked since it was verified.
     pub async fn is_revoked(&self, current_user: &CurrentUser) -> Result<bool, Error> {
-        let token = TokenRef {
+        let token = AccessTokenRef {
             user_id: current_user.user_id,
             token_id: &current_user.token_id,
             session_id: &current_user.session_id,
@@ -116,7 +116,7 @@ impl TokenVerifier {
     }
 
     /// Returns the cached token, as long as its key is published.
-    async fn verify_cached(&self, token: &str) -> Result<Arc<VerifiedToken>, Error> {
+    async fn verify_cached(&self, token: &str) -> Result<Arc<VerifiedAccessToken>, Error> {
         let hash = Sha256::digest(token).into();
         if let Some(verified) = self.verified.get(&hash)
             && self.keys.contains(&verified.key_id)?
@@ -128,24 +128,24 @@ impl TokenVerifier {
         Ok(verified)
     }
 
-    async fn verify_signature(&self, token: &str) -> Result<VerifiedToken, Error> {
+    async fn verify_signature(&self, token: &str) -> Result<VerifiedAccessToken, Error> {
         let header = decode_header(token).map_err(|_| invalid_token())?;
         let key_id = header.kid.ok_or_else(invalid_token)?;
         let key = self.keys.find(&key_id).await?.ok_or_else(invalid_token)?;
-        let claims = decode::<TokenClaims>(token, &key, &claim_validation())
+        let claims = decode::<AccessTokenClaims>(token, &key, &claim_validation())
             .map_err(|_| invalid_token())?
             .claims;
         if claims.kind == ACCESS {
-            Ok(VerifiedToken { key_id, claims })
+            Ok(VerifiedAccessToken { key_id, claims })
         } else {
             Err(invalid_token())
         }
     }
 }
 
-impl TokenClaims {
-    fn token_ref(&self) -> TokenRef<'_> {
-        TokenRef {
+impl AccessTokenClaims {
+    fn token_ref(&self) -> AccessTokenRef<'_> {
+        AccessTokenRef {
             user_id: self.user_id,
             token_id: &self.jti,
             session_id: &self.sid,

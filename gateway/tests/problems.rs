@@ -8,7 +8,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use talktime_gateway::app::AppState;
 use talktime_gateway::config::{
-    CompatibilityConfig, Config, HttpConfig, LimitsConfig, PeersConfig, SocketsConfig,
+    CompatibilityConfig, GatewayConfig, PeerAddressConfig, PublicHttpConfig, RateLimitsConfig,
+    SocketsConfig,
 };
 use talktime_gateway::routes;
 use talktime_kit::Clock;
@@ -19,11 +20,11 @@ use tower::ServiceExt;
 /// No process listens on port 1.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-fn config() -> Config {
+fn config() -> GatewayConfig {
     let nowhere = || NOWHERE.to_owned();
-    Config {
-        http: HttpConfig::new(([127, 0, 0, 1], 0).into()),
-        peers: PeersConfig {
+    GatewayConfig {
+        http: PublicHttpConfig::new(([127, 0, 0, 1], 0).into()),
+        peers: PeerAddressConfig {
             auth: nowhere(),
             profile: nowhere(),
             presence: nowhere(),
@@ -39,13 +40,13 @@ fn config() -> Config {
         },
         require_verified_listeners: false,
         sockets: SocketsConfig::default(),
-        limits: LimitsConfig::default(),
+        limits: RateLimitsConfig::default(),
         compatibility: CompatibilityConfig::default(),
         app_config_file: None,
     }
 }
 
-fn gateway(http: &HttpConfig) -> Router {
+fn gateway(http: &PublicHttpConfig) -> Router {
     let app = AppState::connect(&config(), Clock::System, ProcessLifecycle::default())
         .expect("valid addresses");
     routes::router(app, http)
@@ -84,7 +85,7 @@ async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Answer {
 }
 
 async fn ask_with(
-    http: &HttpConfig,
+    http: &PublicHttpConfig,
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> Answer {
@@ -210,7 +211,7 @@ async fn an_unavailable_service_is_a_503_with_retry_after() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_a_503_in_time() {
-    let http = HttpConfig {
+    let http = PublicHttpConfig {
         request_timeout_ms: 50,
         ..config().http
     };
@@ -269,7 +270,7 @@ async fn deeply_nested_json_is_refused() {
 
 #[tokio::test]
 async fn a_request_beyond_the_limit_is_a_503_at_once() {
-    let http = HttpConfig {
+    let http = PublicHttpConfig {
         running_max: 1,
         waiting_max: 0,
         ..config().http
@@ -311,7 +312,7 @@ async fn every_answer_has_security_headers() {
 }
 
 async fn allowed_origin(origins: &[&str]) -> Option<String> {
-    let http = HttpConfig {
+    let http = PublicHttpConfig {
         cors_origins: origins.iter().map(ToString::to_string).collect(),
         ..config().http
     };

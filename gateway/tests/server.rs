@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use talktime_gateway::config::HttpConfig;
+use talktime_gateway::config::PublicHttpConfig;
 use talktime_gateway::server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,10 +30,10 @@ async fn serve(router: Router, connections_max: usize) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let stopping = CancellationToken::new();
-    let config = HttpConfig {
+    let config = PublicHttpConfig {
         head_timeout_ms: u64::try_from(HEAD_TIMEOUT.as_millis()).expect("short"),
         connections_max,
-        ..HttpConfig::new(address)
+        ..PublicHttpConfig::new(address)
     };
     let token = stopping.clone();
     let running =

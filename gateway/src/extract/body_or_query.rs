@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, eserde::Deserialize)]
-    struct Fields {
+    struct ListenerFields {
         listener_id: i64,
     }
 
@@ -52,7 +52,7 @@ mod tests {
             .header("content-type", "application/json")
             .body(Body::from(body))
             .expect("a request");
-        let fields = BodyOrQuery::<Fields>::from_request(request, &()).await;
+        let fields = BodyOrQuery::<ListenerFields>::from_request(request, &()).await;
         fields
             .map(|BodyOrQuery(fields)| fields.listener_id)
             .map_err(|problem| problem.error().kind().http())

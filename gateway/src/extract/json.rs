@@ -213,24 +213,24 @@ mod tests {
     use crate::number::DecimalNumber;
 
     #[derive(Debug, eserde::Deserialize, PartialEq)]
-    struct Body {
+    struct TestBody {
         phone: String,
         #[serde(default)]
         minutes: Option<i64>,
         #[serde(default)]
-        account: Option<Account>,
+        account: Option<TestAccount>,
         #[serde(default)]
         #[eserde(compat)]
         amount: Option<DecimalNumber>,
     }
 
     #[derive(Debug, eserde::Deserialize, PartialEq)]
-    struct Account {
+    struct TestAccount {
         number: String,
     }
 
     fn errors(body: &str) -> Vec<(String, String)> {
-        let error = parse::<Body>(body.as_bytes()).expect_err("an invalid body");
+        let error = parse::<TestBody>(body.as_bytes()).expect_err("an invalid body");
         assert_eq!(error.kind(), ErrorKind::Unprocessable);
         assert_eq!(error.code(), "invalid_body");
         let fields = error.fields().iter();
@@ -246,8 +246,8 @@ mod tests {
 
     #[test]
     fn a_valid_body_is_read() {
-        let body = parse::<Body>(br#" {"phone": "+91", "more": 1, "amount": 1.50} "#);
-        let expected = Body {
+        let body = parse::<TestBody>(br#" {"phone": "+91", "more": 1, "amount": 1.50} "#);
+        let expected = TestBody {
             phone: "+91".to_owned(),
             minutes: None,
             account: None,

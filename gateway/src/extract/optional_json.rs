@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, eserde::Deserialize)]
-    struct Fields {
+    struct ReasonFields {
         #[serde(default)]
         reason: Option<String>,
     }
@@ -46,7 +46,7 @@ mod tests {
             .header("content-type", content_type)
             .body(Body::from(body))
             .expect("a request");
-        let fields = OptionalJson::<Fields>::from_request(request, &()).await;
+        let fields = OptionalJson::<ReasonFields>::from_request(request, &()).await;
         fields
             .map(|OptionalJson(fields)| fields.reason)
             .map_err(|problem| problem.error().kind().http())

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::config::LimitsConfig;
+use crate::config::RateLimitsConfig;
 
 /// A class of endpoints. Each user, or each address where the user is unknown, has one count for each class.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,7 +87,7 @@ impl RateClass {
     }
 
     /// Returns the requests a minute that one user may send; 0 for no limit.
-    pub fn limit(self, limits: &LimitsConfig) -> u32 {
+    pub fn limit(self, limits: &RateLimitsConfig) -> u32 {
         match self {
             Self::Auth => limits.auth,
             Self::Feed => limits.feed,

@@ -20,9 +20,9 @@ pub(super) struct RequestCount {
 
 /// Request counts by key.
 #[derive(Debug, Default)]
-pub(super) struct LocalCounts(Mutex<HashMap<String, RequestCount>>);
+pub(super) struct LocalRequestCounts(Mutex<HashMap<String, RequestCount>>);
 
-impl LocalCounts {
+impl LocalRequestCounts {
     /// Counts one more request. A window begins with its first one.
     pub(super) fn add(&self, key: &str, now: Instant) -> RequestCount {
         self.with_counts(now, |counts| {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_window_begins_with_its_first_request() {
-        let (counts, now) = (LocalCounts::default(), Instant::now());
+        let (counts, now) = (LocalRequestCounts::default(), Instant::now());
         for requests in 1..=3 {
             assert_eq!(counts.add("a", now), shared(requests, now + WINDOW));
         }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn requests_of_other_replicas_and_pending_ones_are_counted() {
-        let (counts, now) = (LocalCounts::default(), Instant::now());
+        let (counts, now) = (LocalRequestCounts::default(), Instant::now());
         for _ in 0..5 {
             counts.add("a", now);
         }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_later_window_of_redis_replaces_the_local_one() {
-        let (counts, now) = (LocalCounts::default(), Instant::now());
+        let (counts, now) = (LocalRequestCounts::default(), Instant::now());
         for _ in 0..5 {
             counts.add("a", now);
         }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded() {
-        let (counts, now) = (LocalCounts::default(), Instant::now());
+        let (counts, now) = (LocalRequestCounts::default(), Instant::now());
         for key in 0..2 * COUNTS_MAX {
             counts.add(&key.to_string(), now);
         }

@@ -25,9 +25,9 @@ use talktime_kit::redis::{Pool, Script};
 use talktime_kit::{Error, ErrorKind};
 
 pub use class::RateClass;
-use local_counts::{LocalCounts, RequestCount, WINDOW};
+use local_counts::{LocalRequestCounts, RequestCount, WINDOW};
 
-use crate::config::LimitsConfig;
+use crate::config::RateLimitsConfig;
 use crate::extract::{ClientAddress, TrustedProxies};
 use crate::problem::Problem;
 use crate::token::{CurrentUser, TokenVerifier};
@@ -44,17 +44,17 @@ pub const HEADERS: [HeaderName; 3] = [LIMIT, REMAINING, RESET];
 
 /// Counts requests and refuses those beyond the limits; cheap to clone.
 #[derive(Clone)]
-pub struct RateLimiter(Arc<LimiterParts>);
+pub struct RateLimiter(Arc<RateLimiterParts>);
 
-struct LimiterParts {
-    config: LimitsConfig,
+struct RateLimiterParts {
+    config: RateLimitsConfig,
     redis: Pool,
     breaker: CircuitBreaker,
-    local: LocalCounts,
+    local: LocalRequestCounts,
 }
 
 /// The state of a limit after a request.
-struct RateState {
+struct RateLimitState {
     limit: u32,
     count: u32,
     resets_in: Duration,
@@ -62,19 +62,19 @@ struct RateState {
 
 impl RateLimiter {
     /// Creates a limiter whose counts are in this Redis.
-    pub fn new(config: LimitsConfig, redis: Pool) -> Self {
+    pub fn new(config: RateLimitsConfig, redis: Pool) -> Self {
         // Starts at zero, so that the first increase is visible.
         metrics::counter!(UNCOUNTED, "quota" => RateClass::Feed.name()).increment(0);
-        Self(Arc::new(LimiterParts {
+        Self(Arc::new(RateLimiterParts {
             config,
             redis,
             breaker: CircuitBreaker::default(),
-            local: LocalCounts::default(),
+            local: LocalRequestCounts::default(),
         }))
     }
 
     /// Counts a request of `subject`, in memory and then in Redis.
-    async fn count(&self, class: RateClass, limit: u32, subject: &str) -> RateState {
+    async fn count(&self, class: RateClass, limit: u32, subject: &str) -> RateLimitState {
         let key = format!("limit:{}:{subject}", class.name());
         let now = Instant::now();
         let local = self.0.local.add(&key, now);
@@ -87,7 +87,7 @@ impl RateLimiter {
             metrics::counter!(UNCOUNTED, "quota" => class.name()).increment(1);
             local
         };
-        RateState {
+        RateLimitState {
             limit,
             count: count.requests,
             resets_in: count.window_ends_at.saturating_duration_since(now),
@@ -97,7 +97,7 @@ impl RateLimiter {
     /// Returns `None` if Redis does not answer. Each command has a deadline (`kit::redis`). A shorter one would expire
     /// while this replica is merely busy, and lose the count that all replicas share.
     async fn count_in_redis(&self, key: &str, now: Instant) -> Option<RequestCount> {
-        let LimiterParts { redis, breaker, .. } = &*self.0;
+        let RateLimiterParts { redis, breaker, .. } = &*self.0;
         if !breaker.allows_call(now) {
             return None;
         }
@@ -116,7 +116,7 @@ impl RateLimiter {
     }
 }
 
-impl RateState {
+impl RateLimitState {
     fn is_exceeded(&self) -> bool {
         self.count > self.limit
     }

@@ -56,7 +56,7 @@ const SHARED: [(u16, &str, &[&str]); 6] = [
 ];
 
 /// Error codes by status.
-type Refusals = BTreeMap<u16, BTreeSet<String>>;
+type RefusalsByStatus = BTreeMap<u16, BTreeSet<String>>;
 
 /// Completes the document that was generated from the endpoints.
 pub(super) fn complete_document(document: &mut Value) {
@@ -199,7 +199,7 @@ fn parameters_of(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the codes that the endpoint declares in the descriptions of its refusals.
-fn declared_refusals(operation: &Value) -> Refusals {
+fn declared_refusals(operation: &Value) -> RefusalsByStatus {
     let answers = operation["responses"].as_object().into_iter().flatten();
     let refusals = answers.filter_map(|(status, answer)| {
         let status: u16 = status.parse().ok().filter(|status| *status >= 400)?;
@@ -209,7 +209,7 @@ fn declared_refusals(operation: &Value) -> Refusals {
     refusals.collect()
 }
 
-fn add_common_refusals(path: &str, operation: &Value, refusals: &mut Refusals) {
+fn add_common_refusals(path: &str, operation: &Value, refusals: &mut RefusalsByStatus) {
     let mut add = |status: u16, codes: &[&str]| {
         let codes = codes.iter().map(ToString::to_string);
         refusals.entry(status).or_default().extend(codes);

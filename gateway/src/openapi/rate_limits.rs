@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::references::reference;
-use crate::config::LimitsConfig;
+use crate::config::RateLimitsConfig;
 use crate::limits::{self, RateClass};
 
 pub(super) const CODE: &str = "rate_limited";
@@ -19,7 +19,7 @@ pub(super) fn class_of(path: &str, method: &str) -> Option<RateClass> {
 
 /// Builds the value of `x-rate-limit`.
 pub(super) fn extension(class: RateClass) -> Value {
-    let by_default = class.limit(&LimitsConfig::default());
+    let by_default = class.limit(&RateLimitsConfig::default());
     json!({
         "class": class.name(),
         "counted_by": counted_by(class),

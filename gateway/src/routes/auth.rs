@@ -90,7 +90,8 @@ pub(super) async fn resend_otp(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-pub(super) struct VerifyBody {
+#[schema(as = VerifyBody)]
+pub(super) struct OtpVerifyBody {
     /// The phone number in E.164 format.
     #[schema(example = "+919812345678")]
     phone: String,
@@ -101,7 +102,8 @@ pub(super) struct VerifyBody {
 
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
-pub(super) enum VerifyAnswer {
+#[schema(as = VerifyAnswer)]
+pub(super) enum OtpVerifyAnswer {
     Registered(TokensAnswer),
     NeedsRegistration { registration_token: String },
 }
@@ -132,7 +134,7 @@ impl From<TokenPair> for TokensAnswer {
     tag = "auth",
     security(()),
     responses(
-        (status = 200, body = VerifyAnswer),
+        (status = 200, body = OtpVerifyAnswer),
         (status = 400, description = "invalid_phone, invalid_otp"),
         (status = 429, description = "otp_tries_limited"),
     )
@@ -140,8 +142,8 @@ impl From<TokenPair> for TokensAnswer {
 pub(super) async fn verify_otp(
     State(mut auth): State<AuthClient>,
     UserAgent(user_agent): UserAgent,
-    Json(body): Json<VerifyBody>,
-) -> Result<Json<VerifyAnswer>> {
+    Json(body): Json<OtpVerifyBody>,
+) -> Result<Json<OtpVerifyAnswer>> {
     let request = VerifyOtpRequest {
         phone: body.phone,
         otp: body.otp,
@@ -149,9 +151,9 @@ pub(super) async fn verify_otp(
     };
     let answer = auth.verify_otp(request).await?.into_inner();
     let verified = match answer.outcome.ok_or_else(no_tokens)? {
-        Outcome::Registered(pair) => VerifyAnswer::Registered(pair.into()),
+        Outcome::Registered(pair) => OtpVerifyAnswer::Registered(pair.into()),
         Outcome::RegistrationToken(registration_token) => {
-            VerifyAnswer::NeedsRegistration { registration_token }
+            OtpVerifyAnswer::NeedsRegistration { registration_token }
         }
     };
     Ok(Json(verified))

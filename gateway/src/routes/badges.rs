@@ -48,14 +48,15 @@ impl From<Badge> for BadgeBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct CurrentAnswer {
+#[schema(as = CurrentAnswer)]
+pub(super) struct CurrentBadgeAnswer {
     current_badge: BadgeBody,
     yesterday_duration_hours: Hundredths,
     /// The hours a day that the next badge needs. Null with the highest badge.
     next_badge_threshold: Option<i32>,
 }
 
-impl CurrentAnswer {
+impl CurrentBadgeAnswer {
     fn new(standing: GetStandingResponse) -> Option<Self> {
         Some(Self {
             current_badge: standing.badge?.into(),
@@ -75,28 +76,28 @@ impl CurrentAnswer {
     tag = "badges",
     security(("access_token" = ["listener"])),
     responses(
-        (status = 200, body = CurrentAnswer),
+        (status = 200, body = CurrentBadgeAnswer),
         (status = 403, description = "listener_only"),
     )
 )]
 pub(super) async fn read_current_badge(
     State(calls): State<CallsClient>,
     ListenerUser(current_user): ListenerUser,
-) -> Result<Json<CurrentAnswer>> {
+) -> Result<Json<CurrentBadgeAnswer>> {
     let listener_id = current_user.user_id;
     let standing = retry_idempotent(|| {
         let mut calls = calls.clone();
         async move { calls.get_standing(GetStandingRequest { listener_id }).await }
     })
     .await?;
-    let answer = CurrentAnswer::new(standing);
+    let answer = CurrentBadgeAnswer::new(standing);
     Ok(Json(answer.ok_or_else(|| {
         Error::internal("calls answered without a badge")
     })?))
 }
 
 #[derive(Deserialize, IntoParams)]
-pub(super) struct RangeQuery {
+pub(super) struct BadgeDateRangeQuery {
     start_date: Option<NaiveDate>,
     end_date: Option<NaiveDate>,
 }
@@ -109,7 +110,7 @@ pub(super) struct RangeQuery {
     path = "/badges/history",
     tag = "badges",
     security(("access_token" = ["listener"])),
-    params(RangeQuery),
+    params(BadgeDateRangeQuery),
     responses(
         (status = 200, body = Vec<BadgeBody>),
         (status = 400, description = "invalid_date_range"),
@@ -119,7 +120,7 @@ pub(super) struct RangeQuery {
 pub(super) async fn list_badges(
     State(calls): State<CallsClient>,
     ListenerUser(current_user): ListenerUser,
-    Query(range): Query<RangeQuery>,
+    Query(range): Query<BadgeDateRangeQuery>,
 ) -> Result<Json<Vec<BadgeBody>>> {
     let request = ListBadgesRequest {
         listener_id: current_user.user_id,
@@ -136,8 +137,9 @@ pub(super) async fn list_badges(
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct StatisticsAnswer {
-    statistics: Vec<CountBody>,
+#[schema(as = StatisticsAnswer)]
+pub(super) struct BadgeStatisticsAnswer {
+    statistics: Vec<BadgeCountBody>,
     total_listeners: i64,
     /// The first and the last day as one text.
     #[schema(example = "2026-11-01 to 2026-11-30")]
@@ -149,7 +151,8 @@ pub(super) struct StatisticsAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-struct CountBody {
+#[schema(as = CountBody)]
+struct BadgeCountBody {
     #[schema(value_type = values::BadgeName)]
     badge: String,
     count: i64,
@@ -157,7 +160,7 @@ struct CountBody {
     avg_video_rate: Hundredths,
 }
 
-impl From<BadgeCount> for CountBody {
+impl From<BadgeCount> for BadgeCountBody {
     fn from(count: BadgeCount) -> Self {
         Self {
             badge: count.badge,
@@ -168,7 +171,7 @@ impl From<BadgeCount> for CountBody {
     }
 }
 
-impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
+impl From<GetBadgeStatisticsResponse> for BadgeStatisticsAnswer {
     fn from(found: GetBadgeStatisticsResponse) -> Self {
         Self {
             statistics: found.counts.into_iter().map(Into::into).collect(),
@@ -188,17 +191,17 @@ impl From<GetBadgeStatisticsResponse> for StatisticsAnswer {
     path = "/badges/statistics",
     tag = "badges",
     security(("access_token" = [])),
-    params(RangeQuery),
+    params(BadgeDateRangeQuery),
     responses(
-        (status = 200, body = StatisticsAnswer),
+        (status = 200, body = BadgeStatisticsAnswer),
         (status = 400, description = "invalid_date_range"),
     )
 )]
 pub(super) async fn read_badge_statistics(
     State(calls): State<CallsClient>,
     _caller: CurrentUser,
-    Query(range): Query<RangeQuery>,
-) -> Result<Json<StatisticsAnswer>> {
+    Query(range): Query<BadgeDateRangeQuery>,
+) -> Result<Json<BadgeStatisticsAnswer>> {
     let request = GetBadgeStatisticsRequest {
         first_date: text(range.start_date),
         last_date: text(range.end_date),
@@ -213,12 +216,13 @@ pub(super) async fn read_badge_statistics(
 }
 
 #[derive(Deserialize, IntoParams)]
-pub(super) struct TargetQuery {
+pub(super) struct BadgeDateQuery {
     target_date: Option<NaiveDate>,
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct AssignAnswer {
+#[schema(as = AssignAnswer)]
+pub(super) struct BadgeAssignmentAnswer {
     message: &'static str,
     #[schema(value_type = NaiveDate)]
     date: String,
@@ -231,7 +235,7 @@ pub(super) struct AssignAnswer {
     errors: i64,
 }
 
-impl From<AssignBadgesResponse> for AssignAnswer {
+impl From<AssignBadgesResponse> for BadgeAssignmentAnswer {
     fn from(given: AssignBadgesResponse) -> Self {
         Self {
             message: "Badges assigned",
@@ -254,9 +258,9 @@ impl From<AssignBadgesResponse> for AssignAnswer {
     path = "/badges/assign",
     tag = "admin",
     security(("access_token" = ["admin"])),
-    params(TargetQuery),
+    params(BadgeDateQuery),
     responses(
-        (status = 200, body = AssignAnswer),
+        (status = 200, body = BadgeAssignmentAnswer),
         (status = 400, description = "invalid_target_date"),
         (status = 403, description = "admin_only"),
         (status = 409, description = "badges_are_being_given"),
@@ -265,8 +269,8 @@ impl From<AssignBadgesResponse> for AssignAnswer {
 pub(super) async fn assign_badges(
     State(mut calls): State<CallsClient>,
     _admin: AdminUser,
-    Query(target): Query<TargetQuery>,
-) -> Result<Json<AssignAnswer>> {
+    Query(target): Query<BadgeDateQuery>,
+) -> Result<Json<BadgeAssignmentAnswer>> {
     let request = AssignBadgesRequest {
         date: text(target.target_date),
     };
@@ -282,7 +286,7 @@ pub(super) async fn assign_badges(
     path = "/badges/{listener_id}",
     tag = "admin",
     security(("access_token" = ["admin"])),
-    params(TargetQuery),
+    params(BadgeDateQuery),
     responses(
         (status = 200, body = BadgeBody),
         (status = 400, description = "invalid_target_date"),
@@ -294,7 +298,7 @@ pub(super) async fn read_badge(
     State(calls): State<CallsClient>,
     _admin: AdminUser,
     PathId(listener_id): PathId,
-    Query(target): Query<TargetQuery>,
+    Query(target): Query<BadgeDateQuery>,
 ) -> Result<Json<BadgeBody>> {
     let request = GetBadgeRequest {
         listener_id,

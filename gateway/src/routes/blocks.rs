@@ -14,7 +14,7 @@ use super::time;
 use crate::clients::ProfileClient;
 use crate::extract::{BodyOrQuery, Json, PathId, Query, missing_field_error};
 use crate::openapi::values::{BlockAction, Sex};
-use crate::paging::{PageRequest, Pagination};
+use crate::paging::{ClientPageRequest, Pagination};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
@@ -151,7 +151,8 @@ pub(super) async fn unblock_user(
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct CheckAnswer {
+#[schema(as = CheckAnswer)]
+pub(super) struct BlockCheckAnswer {
     success: bool,
     message: &'static str,
     blocked_id: i64,
@@ -170,7 +171,7 @@ pub(super) struct CheckAnswer {
     tag = "people",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = CheckAnswer),
+        (status = 200, body = BlockCheckAnswer),
         (status = 404, description = "user_not_found"),
     )
 )]
@@ -178,7 +179,7 @@ pub(super) async fn check_block(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
     PathId(blocked_id): PathId,
-) -> Result<Json<CheckAnswer>> {
+) -> Result<Json<BlockCheckAnswer>> {
     let request = block_request(&current_user, blocked_id);
     let answer = retry_idempotent(|| {
         let mut profile = profile.clone();
@@ -190,7 +191,7 @@ pub(super) async fn check_block(
     } else {
         "User is not blocked"
     };
-    Ok(Json(CheckAnswer {
+    Ok(Json(BlockCheckAnswer {
         success: true,
         message,
         blocked_id,
@@ -209,7 +210,7 @@ fn block_request(current_user: &CurrentUser, blocked_id: i64) -> BlockRequest {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct BlockedQuery {
+pub(super) struct BlockedUsersQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
@@ -228,7 +229,7 @@ pub(super) struct BlockedAnswer {
 }
 
 impl BlockedAnswer {
-    fn new(list: ListBlockedResponse, page: PageRequest) -> Self {
+    fn new(list: ListBlockedResponse, page: ClientPageRequest) -> Self {
         Self {
             blocked_users: list.blocked_users.into_iter().map(Into::into).collect(),
             total_count: list.total_count,
@@ -273,7 +274,7 @@ impl From<BlockedUser> for BlockedEntry {
     path = "/blocked",
     tag = "people",
     security(("access_token" = [])),
-    params(BlockedQuery),
+    params(BlockedUsersQuery),
     responses(
         (status = 200, body = BlockedAnswer),
         (status = 400, description = "invalid_action_type"),
@@ -282,9 +283,9 @@ impl From<BlockedUser> for BlockedEntry {
 pub(super) async fn list_blocked_users(
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
-    Query(query): Query<BlockedQuery>,
+    Query(query): Query<BlockedUsersQuery>,
 ) -> Result<Json<BlockedAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    let page = ClientPageRequest::new(query.page, query.per_page)?;
     let request = ListBlockedRequest {
         user_id: current_user.user_id,
         page: page.page,

@@ -19,12 +19,13 @@ use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{AdminUser, IdempotencyKey, Json, PathId, is_admin};
 use crate::number::Hundredths;
 use crate::openapi::values;
-use crate::pending_ends::PendingEnds;
+use crate::pending_ends::PendingCallEnds;
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
 #[derive(eserde::Deserialize, ToSchema)]
-pub(super) struct StartBody {
+#[schema(as = StartBody)]
+pub(super) struct CallStartBody {
     listener_id: i64,
     #[schema(value_type = values::CallType)]
     call_type: String,
@@ -41,7 +42,7 @@ pub(super) struct StartBody {
     media: Option<String>,
 }
 
-impl StartBody {
+impl CallStartBody {
     fn into_request(
         self,
         caller_id: i64,
@@ -67,7 +68,8 @@ impl StartBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct StartAnswer {
+#[schema(as = StartAnswer)]
+pub(super) struct CallStartAnswer {
     call_id: i64,
     /// The same on all devices of both people; for the call interfaces of phones.
     call_uuid: String,
@@ -89,7 +91,7 @@ pub(super) struct StartAnswer {
     media: &'static str,
 }
 
-impl TryFrom<StartCallResponse> for StartAnswer {
+impl TryFrom<StartCallResponse> for CallStartAnswer {
     type Error = Error;
 
     fn try_from(call: StartCallResponse) -> Result<Self, Error> {
@@ -124,7 +126,7 @@ impl TryFrom<StartCallResponse> for StartAnswer {
     security(("access_token" = [])),
     params(IdempotencyKey),
     responses(
-        (status = 200, body = StartAnswer),
+        (status = 200, body = CallStartAnswer),
         (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, invalid_media, insufficient_coins, invalid_idempotency_key"),
         (status = 403, description = "blocked"),
         (status = 404, description = "listener_not_found"),
@@ -138,15 +140,16 @@ pub(super) async fn start_call(
     State(mut calls): State<CallsClient>,
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    Json(body): Json<StartBody>,
-) -> Result<Json<StartAnswer>> {
+    Json(body): Json<CallStartBody>,
+) -> Result<Json<CallStartAnswer>> {
     let request = body.into_request(current_user.user_id, idempotency_key)?;
     let call = calls.start_call(request).await?.into_inner();
     Ok(Json(call.try_into()?))
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct BillAnswer {
+#[schema(as = BillAnswer)]
+pub(super) struct CallBillAnswer {
     call_id: i64,
     /// The coins that this request charged; 0 if every minute was charged before.
     coins_deducted: i64,
@@ -157,7 +160,7 @@ pub(super) struct BillAnswer {
     message: &'static str,
 }
 
-impl From<BillMinuteResponse> for BillAnswer {
+impl From<BillMinuteResponse> for CallBillAnswer {
     fn from(billed: BillMinuteResponse) -> Self {
         Self {
             call_id: billed.call_id,
@@ -183,7 +186,7 @@ impl From<BillMinuteResponse> for BillAnswer {
     security(("access_token" = [])),
     params(IdempotencyKey),
     responses(
-        (status = 200, body = BillAnswer),
+        (status = 200, body = CallBillAnswer),
         (status = 400, description = "insufficient_coins, invalid_idempotency_key"),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
@@ -196,7 +199,7 @@ pub(super) async fn bill_minute(
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     PathId(call_id): PathId,
-) -> Result<Json<BillAnswer>> {
+) -> Result<Json<CallBillAnswer>> {
     let request = BillMinuteRequest {
         call_id,
         user_id: current_user.user_id,
@@ -212,7 +215,8 @@ pub(super) async fn bill_minute(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-pub(super) struct EndBody {
+#[schema(as = EndBody)]
+pub(super) struct CallEndBody {
     call_id: i64,
     #[serde(default)]
     /// The default is `completed`.
@@ -221,7 +225,8 @@ pub(super) struct EndBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct EndAnswer {
+#[schema(as = EndAnswer)]
+pub(super) struct CallEndAnswer {
     call_id: i64,
     message: &'static str,
     duration_seconds: i64,
@@ -241,7 +246,7 @@ pub(super) struct EndAnswer {
     ended_by: Option<String>,
 }
 
-impl TryFrom<EndCallResponse> for EndAnswer {
+impl TryFrom<EndCallResponse> for CallEndAnswer {
     type Error = Error;
 
     fn try_from(call: EndCallResponse) -> Result<Self, Error> {
@@ -272,7 +277,7 @@ impl TryFrom<EndCallResponse> for EndAnswer {
     security(("access_token" = [])),
     params(IdempotencyKey),
     responses(
-        (status = 200, body = EndAnswer),
+        (status = 200, body = CallEndAnswer),
         (status = 400, description = "invalid_reason, invalid_idempotency_key"),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
@@ -281,11 +286,11 @@ impl TryFrom<EndCallResponse> for EndAnswer {
     )
 )]
 pub(super) async fn end_call(
-    State(pending_ends): State<PendingEnds>,
+    State(pending_ends): State<PendingCallEnds>,
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    Json(body): Json<EndBody>,
-) -> Result<Json<EndAnswer>> {
+    Json(body): Json<CallEndBody>,
+) -> Result<Json<CallEndAnswer>> {
     let request = EndCallRequest {
         call_id: body.call_id,
         user_id: current_user.user_id,
@@ -307,7 +312,7 @@ pub(super) async fn end_call(
     security(("access_token" = [])),
     params(IdempotencyKey),
     responses(
-        (status = 200, body = EndAnswer),
+        (status = 200, body = CallEndAnswer),
         (status = 400, description = "invalid_idempotency_key"),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
@@ -322,7 +327,7 @@ pub(super) async fn emergency_end_call(
     current_user: CurrentUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     PathId(call_id): PathId,
-) -> Result<Json<EndAnswer>> {
+) -> Result<Json<CallEndAnswer>> {
     let mut request = EmergencyEndCallRequest {
         call_id,
         user_id: current_user.user_id,

@@ -18,7 +18,7 @@ use crate::clients::{CallsClient, PresenceHealth, ProfileClient};
 use crate::extract::{Json, PathId, Query};
 use crate::number::Hundredths;
 use crate::openapi::values;
-use crate::paging::{PageRequest, Pagination};
+use crate::paging::{ClientPageRequest, Pagination};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
@@ -87,7 +87,7 @@ fn bodies(calls: Vec<Call>) -> Result<Vec<CallBody>, Error> {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct HistoryQuery {
+pub(super) struct CallHistoryQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
@@ -99,7 +99,8 @@ pub(super) struct HistoryQuery {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct HistoryAnswer {
+#[schema(as = HistoryAnswer)]
+pub(super) struct CallHistoryAnswer {
     calls: Vec<CallBody>,
     total_calls: i64,
     total_coins_spent: i64,
@@ -119,18 +120,18 @@ pub(super) struct HistoryAnswer {
     path = "/calls/history",
     tag = "calls",
     security(("access_token" = [])),
-    params(HistoryQuery),
+    params(CallHistoryQuery),
     responses(
-        (status = 200, body = HistoryAnswer),
+        (status = 200, body = CallHistoryAnswer),
         (status = 400, description = "invalid_call_type, invalid_status"),
     )
 )]
 pub(super) async fn list_calls(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
-    Query(query): Query<HistoryQuery>,
-) -> Result<Json<HistoryAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    Query(query): Query<CallHistoryQuery>,
+) -> Result<Json<CallHistoryAnswer>> {
+    let page = ClientPageRequest::new(query.page, query.per_page)?;
     let call_type = query
         .call_type
         .as_deref()
@@ -149,7 +150,7 @@ pub(super) async fn list_calls(
         async move { calls.list_calls(request).await }
     })
     .await?;
-    Ok(Json(HistoryAnswer {
+    Ok(Json(CallHistoryAnswer {
         calls: bodies(found.calls)?,
         total_calls: found.total_calls,
         total_coins_spent: found.total_coins_spent,
@@ -173,7 +174,8 @@ fn status(name: &str) -> Result<CallStatus, Error> {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct SummaryAnswer {
+#[schema(as = SummaryAnswer)]
+pub(super) struct CallSummaryAnswer {
     total_calls: i64,
     /// The duration of all calls in minutes, with one decimal.
     total_duration: Hundredths,
@@ -183,7 +185,7 @@ pub(super) struct SummaryAnswer {
     calls_this_week: i64,
     summary: CallTotals,
     recent_calls: Vec<CallBody>,
-    monthly_stats: Vec<MonthBody>,
+    monthly_stats: Vec<MonthTotalsBody>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -204,7 +206,8 @@ struct CallTotals {
 }
 
 #[derive(Serialize, ToSchema)]
-struct MonthBody {
+#[schema(as = MonthBody)]
+struct MonthTotalsBody {
     /// The first day of the month.
     #[schema(format = DateTime, example = "2026-11-01T00:00:00Z")]
     month: String,
@@ -233,7 +236,7 @@ impl From<&GetSummaryResponse> for CallTotals {
     }
 }
 
-impl From<Month> for MonthBody {
+impl From<Month> for MonthTotalsBody {
     fn from(month: Month) -> Self {
         Self {
             month: format!("{}-01T00:00:00Z", month.month),
@@ -250,12 +253,12 @@ impl From<Month> for MonthBody {
     path = "/calls/history/summary",
     tag = "calls",
     security(("access_token" = [])),
-    responses((status = 200, body = SummaryAnswer))
+    responses((status = 200, body = CallSummaryAnswer))
 )]
 pub(super) async fn read_summary(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
-) -> Result<Json<SummaryAnswer>> {
+) -> Result<Json<CallSummaryAnswer>> {
     let request = GetSummaryRequest {
         user_id: current_user.user_id,
     };
@@ -265,22 +268,27 @@ pub(super) async fn read_summary(
     })
     .await?;
     let this_month = found.months.first();
-    Ok(Json(SummaryAnswer {
+    Ok(Json(CallSummaryAnswer {
         total_calls: found.total_calls,
         total_duration: Hundredths::from_seconds(found.total_duration_seconds),
         calls_this_month: this_month.map_or(0, |month| month.calls_count),
         calls_this_week: found.calls_this_week,
         summary: CallTotals::from(&found),
         recent_calls: bodies(found.recent_calls)?,
-        monthly_stats: found.months.into_iter().map(MonthBody::from).collect(),
+        monthly_stats: found
+            .months
+            .into_iter()
+            .map(MonthTotalsBody::from)
+            .collect(),
     }))
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct ReceiptAnswer {
+#[schema(as = ReceiptAnswer)]
+pub(super) struct CallReceiptAnswer {
     #[serde(flatten)]
     call: CallBody,
-    minutes: Vec<MinuteBody>,
+    minutes: Vec<ReceiptMinuteBody>,
     /// The price of a minute in coins, as of the start of the call.
     rate_per_minute: i64,
     /// The listener's rupees a minute, as of the start of the call.
@@ -292,7 +300,8 @@ pub(super) struct ReceiptAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-struct MinuteBody {
+#[schema(as = MinuteBody)]
+struct ReceiptMinuteBody {
     minute: i32,
     begins_at: Option<DateTime<Utc>>,
     coins: i64,
@@ -300,7 +309,7 @@ struct MinuteBody {
     transfer_id: String,
 }
 
-impl From<ReceiptMinute> for MinuteBody {
+impl From<ReceiptMinute> for ReceiptMinuteBody {
     fn from(minute: ReceiptMinute) -> Self {
         Self {
             minute: minute.minute,
@@ -320,7 +329,7 @@ impl From<ReceiptMinute> for MinuteBody {
     tag = "calls",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = ReceiptAnswer),
+        (status = 200, body = CallReceiptAnswer),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
     )
@@ -329,7 +338,7 @@ pub(super) async fn read_receipt(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
     PathId(call_id): PathId,
-) -> Result<Json<ReceiptAnswer>> {
+) -> Result<Json<CallReceiptAnswer>> {
     let request = GetReceiptRequest {
         call_id,
         user_id: current_user.user_id,
@@ -347,9 +356,9 @@ pub(super) async fn read_receipt(
     })
     .await?;
     let call = call.ok_or_else(|| Error::internal("a receipt without its call"))?;
-    Ok(Json(ReceiptAnswer {
+    Ok(Json(CallReceiptAnswer {
         call: call.try_into()?,
-        minutes: minutes.into_iter().map(MinuteBody::from).collect(),
+        minutes: minutes.into_iter().map(ReceiptMinuteBody::from).collect(),
         rate_per_minute: coins_per_minute,
         listener_rate_per_minute: Hundredths(listener_paise_per_minute),
         listener_badge,
@@ -358,7 +367,8 @@ pub(super) async fn read_receipt(
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct ActivityAnswer {
+#[schema(as = ActivityAnswer)]
+pub(super) struct PlatformActivityAnswer {
     /// `operational`, or `degraded` while some of the values are missing or outdated.
     system_status: &'static str,
     active_calls: i64,
@@ -380,7 +390,7 @@ pub(super) struct ActivityAnswer {
     path = "/calls/status",
     tag = "calls",
     security(("access_token" = [])),
-    responses((status = 200, body = ActivityAnswer))
+    responses((status = 200, body = PlatformActivityAnswer))
 )]
 // The answer needs the calls service. Without the counts of the feed it is incomplete and says so.
 pub(super) async fn read_activity(
@@ -389,7 +399,7 @@ pub(super) async fn read_activity(
     State(presence): State<PresenceHealth>,
     State(clock): State<Clock>,
     current_user: CurrentUser,
-) -> Result<Json<ActivityAnswer>> {
+) -> Result<Json<PlatformActivityAnswer>> {
     let counted = retry_idempotent(|| {
         let mut calls = calls.clone();
         async move { calls.get_activity(GetActivityRequest {}).await }
@@ -398,7 +408,7 @@ pub(super) async fn read_activity(
     let activity = activity?;
     let feed = feed.ok();
     let is_whole = feed.is_some() && presence.has_current_statuses();
-    Ok(Json(ActivityAnswer {
+    Ok(Json(PlatformActivityAnswer {
         system_status: if is_whole { "operational" } else { "degraded" },
         active_calls: activity.active_calls,
         total_calls_today: activity.calls_today,

@@ -19,8 +19,9 @@ use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum OngoingAnswer {
-    Call(OngoingBody),
+#[schema(as = OngoingAnswer)]
+pub(super) enum OngoingCallAnswer {
+    Call(OngoingCallBody),
     None {
         /// Always null.
         call_id: Option<i64>,
@@ -29,7 +30,8 @@ pub(super) enum OngoingAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct OngoingBody {
+#[schema(as = OngoingBody)]
+pub(super) struct OngoingCallBody {
     call_id: i64,
     user_id: i64,
     listener_id: i64,
@@ -48,7 +50,7 @@ pub(super) struct OngoingBody {
     cost_per_minute: i64,
 }
 
-impl TryFrom<OngoingCall> for OngoingBody {
+impl TryFrom<OngoingCall> for OngoingCallBody {
     type Error = Error;
 
     fn try_from(call: OngoingCall) -> Result<Self, Error> {
@@ -79,7 +81,7 @@ impl TryFrom<OngoingCall> for OngoingBody {
     tag = "calls",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = OngoingAnswer),
+        (status = 200, body = OngoingCallAnswer),
         (status = 404, description = "no_ongoing_call"),
     )
 )]
@@ -87,7 +89,7 @@ pub(super) async fn read_ongoing_call(
     State(calls): State<CallsClient>,
     State(compatibility): State<CompatibilityConfig>,
     current_user: CurrentUser,
-) -> Result<Json<OngoingAnswer>> {
+) -> Result<Json<OngoingCallAnswer>> {
     let user_id = current_user.user_id;
     let answer = retry_idempotent(|| {
         let mut calls = calls.clone();
@@ -95,12 +97,12 @@ pub(super) async fn read_ongoing_call(
     })
     .await?;
     match answer.call {
-        Some(call) => Ok(Json(OngoingAnswer::Call(call.try_into()?))),
+        Some(call) => Ok(Json(OngoingCallAnswer::Call(call.try_into()?))),
         None if compatibility.no_call_is_not_found => {
             let detail = "There is no ongoing call.";
             Err(Error::new(ErrorKind::NotFound, "no_ongoing_call", detail).into())
         }
-        None => Ok(Json(OngoingAnswer::None {
+        None => Ok(Json(OngoingCallAnswer::None {
             call_id: None,
             message: "No ongoing call",
         })),

@@ -18,7 +18,7 @@ use crate::call_state::{CallStateAnswer, load_call_state};
 use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{Json, OptionalJson, PathId};
 use crate::openapi::values;
-use crate::peer_profiles::{PeerAnswer, PeerProfiles};
+use crate::peer_profiles::{CallPeerProfiles, PeerAnswer};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
@@ -37,7 +37,7 @@ pub(super) struct AcceptAnswer {
 }
 
 impl AcceptAnswer {
-    fn new(accepted: AcceptCallResponse, profiles: &PeerProfiles) -> Result<Self, Error> {
+    fn new(accepted: AcceptCallResponse, profiles: &CallPeerProfiles) -> Result<Self, Error> {
         Ok(Self {
             call_id: accepted.call_id,
             status: status_name(accepted.status())?,
@@ -84,7 +84,7 @@ pub(super) async fn accept_call(
         async move { calls.accept_call(request).await }
     })
     .await?;
-    let profiles = PeerProfiles::load_best_effort(&profile, vec![accepted.caller_id]).await;
+    let profiles = CallPeerProfiles::load_best_effort(&profile, vec![accepted.caller_id]).await;
     Ok(Json(AcceptAnswer::new(accepted, &profiles)?))
 }
 

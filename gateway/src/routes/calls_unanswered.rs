@@ -13,14 +13,14 @@ use crate::call_names::call_type_name;
 use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{Json, Query};
 use crate::openapi::values;
-use crate::paging::{PageRequest, Pagination};
-use crate::peer_profiles::{PeerAnswer, PeerProfiles};
+use crate::paging::{ClientPageRequest, Pagination};
+use crate::peer_profiles::{CallPeerProfiles, PeerAnswer};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct UnansweredQuery {
+pub(super) struct UnansweredCallsQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
@@ -56,7 +56,7 @@ struct UnansweredCallAnswer {
 }
 
 impl UnansweredCallAnswer {
-    fn new(call: UnansweredCall, profiles: &PeerProfiles) -> Result<Self, Error> {
+    fn new(call: UnansweredCall, profiles: &CallPeerProfiles) -> Result<Self, Error> {
         Ok(Self {
             call_id: call.call_id,
             call_type: call_type_name(call.call_type())?,
@@ -82,7 +82,7 @@ impl UnansweredCallAnswer {
     path = "/calls/unanswered",
     tag = "calls",
     security(("access_token" = [])),
-    params(UnansweredQuery),
+    params(UnansweredCallsQuery),
     responses(
         (status = 200, body = UnansweredAnswer),
         (status = 400, description = "invalid_direction"),
@@ -92,9 +92,9 @@ pub(super) async fn list_unanswered_calls(
     State(calls): State<CallsClient>,
     State(profile): State<ProfileClient>,
     current_user: CurrentUser,
-    Query(query): Query<UnansweredQuery>,
+    Query(query): Query<UnansweredCallsQuery>,
 ) -> Result<Json<UnansweredAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    let page = ClientPageRequest::new(query.page, query.per_page)?;
     let direction = query.direction.as_deref().map(direction).transpose()?;
     let request = ListUnansweredRequest {
         user_id: current_user.user_id,
@@ -109,7 +109,7 @@ pub(super) async fn list_unanswered_calls(
     })
     .await?;
     let peer_ids = found.calls.iter().map(|call| call.peer_id).collect();
-    let profiles = PeerProfiles::load_best_effort(&profile, peer_ids).await;
+    let profiles = CallPeerProfiles::load_best_effort(&profile, peer_ids).await;
     let listed = found.calls.into_iter();
     let listed = listed.map(|call| UnansweredCallAnswer::new(call, &profiles));
     Ok(Json(UnansweredAnswer {
@@ -131,7 +131,8 @@ fn direction(name: &str) -> Result<CallDirection, Error> {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct SeenAnswer {
+#[schema(as = SeenAnswer)]
+pub(super) struct UnseenCallsAnswer {
     /// Always 0.
     unseen_count: i64,
 }
@@ -144,12 +145,12 @@ pub(super) struct SeenAnswer {
     path = "/calls/unanswered/seen",
     tag = "calls",
     security(("access_token" = [])),
-    responses((status = 200, body = SeenAnswer))
+    responses((status = 200, body = UnseenCallsAnswer))
 )]
 pub(super) async fn mark_unanswered_calls_seen(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
-) -> Result<Json<SeenAnswer>> {
+) -> Result<Json<UnseenCallsAnswer>> {
     let request = ListUnansweredRequest {
         user_id: current_user.user_id,
         page: 1,
@@ -162,5 +163,5 @@ pub(super) async fn mark_unanswered_calls_seen(
         async move { calls.list_unanswered(request).await }
     })
     .await?;
-    Ok(Json(SeenAnswer { unseen_count: 0 }))
+    Ok(Json(UnseenCallsAnswer { unseen_count: 0 }))
 }

@@ -14,7 +14,7 @@ use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{BodyOrQuery, Json, PathId, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::Sex;
-use crate::paging::{PageRequest, Pagination};
+use crate::paging::{ClientPageRequest, Pagination};
 use crate::problem::Result;
 use crate::token::CurrentUser;
 
@@ -154,7 +154,7 @@ fn favorite_request(current_user: &CurrentUser, listener_id: i64) -> FavoriteReq
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct FavoritesQuery {
+pub(super) struct FavoriteListenersQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
@@ -180,7 +180,11 @@ pub(super) struct FavoritesAnswer {
 }
 
 impl FavoritesAnswer {
-    fn new(list: ListFavoritesResponse, page: PageRequest, presence: &PresenceHealth) -> Self {
+    fn new(
+        list: ListFavoritesResponse,
+        page: ClientPageRequest,
+        presence: &PresenceHealth,
+    ) -> Self {
         Self {
             favorites: list.favorites.into_iter().map(Into::into).collect(),
             total_count: list.total_count,
@@ -246,16 +250,16 @@ impl From<Favorite> for FavoriteEntry {
     path = "/favorites",
     tag = "people",
     security(("access_token" = [])),
-    params(FavoritesQuery),
+    params(FavoriteListenersQuery),
     responses((status = 200, body = FavoritesAnswer))
 )]
 pub(super) async fn list_favorites(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     current_user: CurrentUser,
-    Query(query): Query<FavoritesQuery>,
+    Query(query): Query<FavoriteListenersQuery>,
 ) -> Result<Json<FavoritesAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    let page = ClientPageRequest::new(query.page, query.per_page)?;
     let request = ListFavoritesRequest {
         user_id: current_user.user_id,
         page: page.page,

@@ -11,7 +11,7 @@ use talktime_proto::profile::v1::{
 };
 use utoipa::ToSchema;
 
-use super::feed_filters::{FeedFilters, FeedQuery, SEXES};
+use super::feed_filters::{FeedFilters, ListenerFeedQuery, SEXES};
 use super::time;
 use crate::clients::{PresenceHealth, ProfileClient};
 use crate::extract::{Json, Query};
@@ -30,7 +30,7 @@ use crate::token::CurrentUser;
     path = "/feed/listeners",
     tag = "feed",
     security(("access_token" = [])),
-    params(FeedQuery),
+    params(ListenerFeedQuery),
     responses(
         (status = 200, body = FeedAnswer),
         (status = 400, description = "invalid_call_type, invalid_sex, invalid_rating, invalid_interests, invalid_sort_by, invalid_sort_order, invalid_cursor, invalid_language, invalid_search"),
@@ -40,7 +40,7 @@ pub(super) async fn list_listeners(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     current_user: CurrentUser,
-    Query(query): Query<FeedQuery>,
+    Query(query): Query<ListenerFeedQuery>,
 ) -> Result<Json<FeedAnswer>> {
     let page = query.page()?;
     let filters = query.filters()?;
@@ -174,7 +174,8 @@ impl From<Listener> for ListenerAnswer {
 
 /// Statistics of all listeners.
 #[derive(Serialize, ToSchema)]
-pub(super) struct StatsAnswer {
+#[schema(as = StatsAnswer)]
+pub(super) struct FeedStatsAnswer {
     total_listeners: i64,
     online_listeners: i64,
     busy_listeners: i64,
@@ -207,20 +208,20 @@ struct InterestAnswer {
     path = "/feed/stats",
     tag = "feed",
     security(("access_token" = [])),
-    responses((status = 200, body = StatsAnswer))
+    responses((status = 200, body = FeedStatsAnswer))
 )]
 pub(super) async fn read_statistics(
     State(profile): State<ProfileClient>,
     State(presence): State<PresenceHealth>,
     _caller: CurrentUser,
-) -> Result<Json<StatsAnswer>> {
+) -> Result<Json<FeedStatsAnswer>> {
     let stats = retry_idempotent(|| {
         let mut profile = profile.clone();
         async move { profile.get_feed_stats(GetFeedStatsRequest {}).await }
     })
     .await?;
     let top = stats.top_interests.into_iter();
-    Ok(Json(StatsAnswer {
+    Ok(Json(FeedStatsAnswer {
         total_listeners: stats.total_listeners,
         online_listeners: stats.online_listeners,
         busy_listeners: stats.busy_listeners,

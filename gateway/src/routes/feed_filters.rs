@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::call_names;
 use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{CallType, Sex};
-use crate::paging::PageRequest;
+use crate::paging::ClientPageRequest;
 
 const RATING_MIN: Hundredths = Hundredths(0);
 const RATING_MAX: Hundredths = Hundredths(500);
@@ -17,7 +17,7 @@ pub(super) const SEXES: [&str; 3] = ["male", "female", "other"];
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct FeedQuery {
+pub(super) struct ListenerFeedQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
@@ -94,9 +94,9 @@ pub(super) enum SortOrder {
     Desc,
 }
 
-impl FeedQuery {
-    pub(super) fn page(&self) -> Result<PageRequest, Error> {
-        PageRequest::new(self.page, self.per_page)
+impl ListenerFeedQuery {
+    pub(super) fn page(&self) -> Result<ClientPageRequest, Error> {
+        ClientPageRequest::new(self.page, self.per_page)
     }
 
     pub(super) fn filters(&self) -> Result<FeedFilters, Error> {
@@ -200,7 +200,7 @@ impl FeedFilters {
     pub(super) fn to_request(
         &self,
         viewer_id: i64,
-        page: PageRequest,
+        page: ClientPageRequest,
         cursor: Option<String>,
     ) -> ListListenersRequest {
         ListListenersRequest {

@@ -11,7 +11,8 @@ use crate::problem::Result;
 /// A set of public keys.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the document is written by auth and passed on")]
-struct KeySet {
+#[schema(as = KeySet)]
+struct KeySetDocument {
     #[schema(value_type = Vec<Object>)]
     keys: Vec<serde_json::Value>,
 }
@@ -24,7 +25,7 @@ struct KeySet {
     path = "/.well-known/jwks.json",
     tag = "auth",
     security(()),
-    responses((status = 200, body = KeySet, content_type = "application/jwk-set+json"))
+    responses((status = 200, body = KeySetDocument, content_type = "application/jwk-set+json"))
 )]
 pub(super) async fn read_key_set(State(keys): State<SigningKeys>) -> Result<Response> {
     let headers = [

@@ -43,7 +43,7 @@ use utoipa_axum::routes;
 
 use crate::app::AppState;
 use crate::concurrency::ConcurrencyLimit;
-use crate::config::HttpConfig;
+use crate::config::PublicHttpConfig;
 use crate::extract::BODY_BYTES_MAX;
 use crate::middleware::{RequestLayer, request_middleware};
 use crate::openapi::{self, ApiDocument};
@@ -55,7 +55,7 @@ use wire::{Message, time};
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Returns the router of all endpoints and sockets, with their middleware.
-pub fn router(app: AppState, config: &HttpConfig) -> Router {
+pub fn router(app: AppState, config: &PublicHttpConfig) -> Router {
     let concurrency = ConcurrencyLimit::new(config.running_max, config.waiting_max);
     let request_layer = |timeout_ms| {
         let layer = RequestLayer {
@@ -210,8 +210,8 @@ fn money_and_call_routes() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(wallet::payouts::request_withdrawal))
         .routes(routes!(wallet::payouts::list_withdrawals))
-        .routes(routes!(wallet::payouts::list_all_withdrawals))
-        .routes(routes!(wallet::payouts::decide_withdrawal))
+        .routes(routes!(wallet::payout_reviews::list_all_withdrawals))
+        .routes(routes!(wallet::payout_reviews::decide_withdrawal))
         .routes(routes!(wallet::purchases::buy_coins))
         .routes(routes!(wallet::purchases::add_coins))
         .routes(routes!(wallet::purchases::open_order))

@@ -105,7 +105,8 @@ pub(super) async fn read_own_status(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-pub(super) struct StatusBody {
+#[schema(as = StatusBody)]
+pub(super) struct UserStatusBody {
     #[serde(default)]
     is_online: Option<bool>,
     #[serde(default)]
@@ -118,7 +119,7 @@ pub(super) struct StatusBody {
     accepting_calls: Option<bool>,
 }
 
-impl StatusBody {
+impl UserStatusBody {
     fn into_request(
         self,
         current_user: CurrentUser,
@@ -156,7 +157,7 @@ pub(super) async fn update_own_status(
     State(mut presence): State<PresenceClient>,
     State(clock): State<Clock>,
     current_user: CurrentUser,
-    Json(body): Json<StatusBody>,
+    Json(body): Json<UserStatusBody>,
 ) -> Result<Json<OwnStatus>> {
     let request = body.into_request(current_user, clock.now())?;
     let status = presence.update_status(request).await?.into_inner();
@@ -207,7 +208,7 @@ pub(super) async fn read_status(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ManyQuery {
+pub(super) struct UserStatusesQuery {
     /// The ids of up to 50 users, separated by commas.
     #[serde(default)]
     #[param(required = true, example = "1,2,3")]
@@ -222,7 +223,7 @@ pub(super) struct ManyQuery {
     path = "/users/presence",
     tag = "presence",
     security(("access_token" = [])),
-    params(ManyQuery),
+    params(UserStatusesQuery),
     responses(
         (status = 200, body = Vec<OthersStatus>),
         (status = 400, description = "invalid_user_ids, too_many_users"),
@@ -231,7 +232,7 @@ pub(super) struct ManyQuery {
 pub(super) async fn read_statuses(
     State(presence): State<PresenceClient>,
     _caller: CurrentUser,
-    Query(query): Query<ManyQuery>,
+    Query(query): Query<UserStatusesQuery>,
 ) -> Result<Json<Vec<OthersStatus>>> {
     let user_ids = parse_ids(&query.user_ids)?;
     let answer = retry_idempotent(|| {
@@ -246,8 +247,7 @@ pub(super) async fn read_statuses(
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = PresenceCleanUpAnswer)]
-pub(super) struct CleanUpAnswer {
+pub(super) struct PresenceCleanUpAnswer {
     message: &'static str,
     users_marked_offline: i64,
     busy_status_cleared: i64,
@@ -262,14 +262,14 @@ pub(super) struct CleanUpAnswer {
     path = "/admin/cleanup-presence",
     tag = "admin",
     security(("access_token" = ["admin"])),
-    responses((status = 200, body = CleanUpAnswer))
+    responses((status = 200, body = PresenceCleanUpAnswer))
 )]
 pub(super) async fn clean_up_statuses(
     State(mut presence): State<PresenceClient>,
     _admin: AdminUser,
-) -> Result<Json<CleanUpAnswer>> {
+) -> Result<Json<PresenceCleanUpAnswer>> {
     let cleaned = presence.clean_up(CleanUpRequest {}).await?.into_inner();
-    Ok(Json(CleanUpAnswer {
+    Ok(Json(PresenceCleanUpAnswer {
         message: "Presence cleaned up",
         users_marked_offline: cleaned.users_marked_offline,
         busy_status_cleared: cleaned.busy_status_cleared,

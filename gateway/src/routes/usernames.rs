@@ -12,7 +12,7 @@ use crate::problem::Result;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct UsernameQuery {
+pub(super) struct UsernameAvailabilityQuery {
     #[param(
         min_length = 3,
         max_length = 50,
@@ -38,7 +38,7 @@ pub(super) struct UsernameAnswer {
     path = "/auth/username-available",
     tag = "auth",
     security(()),
-    params(UsernameQuery),
+    params(UsernameAvailabilityQuery),
     responses(
         (status = 200, body = UsernameAnswer),
         (status = 400, description = "invalid_username"),
@@ -46,7 +46,7 @@ pub(super) struct UsernameAnswer {
 )]
 pub(super) async fn check_username(
     State(profile): State<ProfileClient>,
-    Query(UsernameQuery { username }): Query<UsernameQuery>,
+    Query(UsernameAvailabilityQuery { username }): Query<UsernameAvailabilityQuery>,
 ) -> Result<Json<UsernameAnswer>> {
     let checked = retry_idempotent(|| {
         let mut profile = profile.clone();

@@ -93,7 +93,8 @@ pub(super) async fn read_profile(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-pub(super) struct UpdateBody {
+#[schema(as = UpdateBody)]
+pub(super) struct ProfileUpdateBody {
     #[serde(default)]
     #[schema(
         min_length = 3,
@@ -129,7 +130,7 @@ pub(super) struct UpdateBody {
     terms_version: Option<String>,
 }
 
-impl UpdateBody {
+impl ProfileUpdateBody {
     fn into_request(self, user_id: i64) -> Result<UpdateUserRequest, Error> {
         Ok(UpdateUserRequest {
             user_id,
@@ -178,7 +179,7 @@ fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
 pub(super) async fn update_profile(
     State(mut profile): State<ProfileClient>,
     current_user: CurrentUser,
-    Json(body): Json<UpdateBody>,
+    Json(body): Json<ProfileUpdateBody>,
 ) -> Result<Json<ProfileAnswer>> {
     let request = body.into_request(current_user.user_id)?;
     let user = profile.update_user(request).await?.into_inner();
@@ -187,7 +188,8 @@ pub(super) async fn update_profile(
 
 #[derive(eserde::Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
-pub(super) struct DeletionBody {
+#[schema(as = DeletionBody)]
+pub(super) struct AccountDeletionBody {
     /// The reason, in the user's own words. It is stored with the role and the day, but without the user.
     #[serde(default)]
     #[schema(max_length = 500)]
@@ -205,8 +207,8 @@ pub(super) struct DeletionBody {
     path = "/users/me",
     tag = "people",
     security(("access_token" = [])),
-    params(DeletionBody),
-    request_body = Option<DeletionBody>,
+    params(AccountDeletionBody),
+    request_body = Option<AccountDeletionBody>,
     responses(
         (status = 200, body = Message),
         (status = 400, description = "invalid_reason"),
@@ -218,7 +220,7 @@ pub(super) async fn delete_account(
     State(mut profile): State<ProfileClient>,
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
-    BodyOrQuery(body): BodyOrQuery<DeletionBody>,
+    BodyOrQuery(body): BodyOrQuery<AccountDeletionBody>,
 ) -> Result<Json<Message>> {
     let user_id = current_user.user_id;
     check_no_payout_in_progress(&wallet, user_id).await?;

@@ -2,7 +2,7 @@
 
 /// The subject of a socket, by its path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Channel {
+pub(super) enum SocketChannel {
     /// Listeners who come online, go offline, and become busy or available.
     Feed,
     /// The statuses of all users.
@@ -13,7 +13,7 @@ pub(super) enum Channel {
     Notifications,
 }
 
-impl Channel {
+impl SocketChannel {
     pub(super) const ALL: [Self; 4] =
         [Self::Feed, Self::Presence, Self::Calls, Self::Notifications];
 

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::close::{Refusal, SessionEnd};
-use super::message::{Failure, Subscription};
+use super::close::{SocketRefusal, SocketSessionEnd};
+use super::message::{ErrorMessage, SubscriptionRequest};
 use super::reader::SUBSCRIBED_MAX;
 use super::ring_acknowledgement::RingConfirmation;
 
@@ -16,24 +16,24 @@ use super::ring_acknowledgement::RingConfirmation;
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub(super) const MESSAGES_A_SECOND_MAX: u32 = 30;
 
-pub(super) const UNKNOWN_TYPE: Failure<'static> = Failure {
+pub(super) const UNKNOWN_TYPE: ErrorMessage<'static> = ErrorMessage {
     code: "UNKNOWN_TYPE",
     message: "This channel has no messages of this type.",
 };
-pub(super) const NOT_A_MESSAGE: Failure<'static> = Failure {
+pub(super) const NOT_A_MESSAGE: ErrorMessage<'static> = ErrorMessage {
     code: "INVALID_MESSAGE",
     message: "A message is a JSON object with a type.",
 };
-pub(super) const INVALID_USER_IDS: Failure<'static> = Failure {
+pub(super) const INVALID_USER_IDS: ErrorMessage<'static> = ErrorMessage {
     code: "INVALID_MESSAGE",
     message: "data.user_ids is a list of at most 1000 ids.",
 };
-pub(super) const TOO_MANY_USER_IDS: Failure<'static> = Failure {
+pub(super) const TOO_MANY_USER_IDS: ErrorMessage<'static> = ErrorMessage {
     code: "TOO_MANY_USER_IDS",
     message: "A subscription has at most 1000 users.",
 };
 
-pub(super) const INVALID_CALL_ID: Failure<'static> = Failure {
+pub(super) const INVALID_CALL_ID: ErrorMessage<'static> = ErrorMessage {
     code: "INVALID_MESSAGE",
     message: "data.call_id is the id of a call.",
 };
@@ -49,7 +49,7 @@ pub(super) struct ClientMessage<'a> {
 impl ClientMessage<'_> {
     /// Returns the `user_ids` of a subscription; `None` if they are missing, invalid or too many.
     pub(super) fn user_ids(&self) -> Option<Vec<i64>> {
-        let subscription = serde_json::from_str::<Subscription>(self.data?.get()).ok()?;
+        let subscription = serde_json::from_str::<SubscriptionRequest>(self.data?.get()).ok()?;
         (subscription.user_ids.len() <= SUBSCRIBED_MAX).then_some(subscription.user_ids)
     }
 
@@ -63,13 +63,13 @@ impl ClientMessage<'_> {
 /// Returns the frame that was received, or the reason why the session ends.
 pub(super) fn check_received(
     received: Option<Result<Message, axum::Error>>,
-) -> Result<Message, SessionEnd> {
+) -> Result<Message, SocketSessionEnd> {
     match received {
-        Some(Ok(Message::Close(_))) => Err(SessionEnd::ClosedByClient),
-        Some(Ok(message)) if size(&message) > MESSAGE_BYTES_MAX => Err(SessionEnd::TooLarge),
+        Some(Ok(Message::Close(_))) => Err(SocketSessionEnd::ClosedByClient),
+        Some(Ok(message)) if size(&message) > MESSAGE_BYTES_MAX => Err(SocketSessionEnd::TooLarge),
         Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => Err(SessionEnd::of_read_error(error)),
-        None => Err(SessionEnd::Gone),
+        Some(Err(error)) => Err(SocketSessionEnd::of_read_error(error)),
+        None => Err(SocketSessionEnd::Gone),
     }
 }
 
@@ -83,13 +83,13 @@ fn size(message: &Message) -> usize {
 }
 
 /// Counts the messages of a client in the current second.
-pub(super) struct MessageRate {
+pub(super) struct ClientMessageRate {
     last_at: Instant,
     second: Instant,
     in_second: u32,
 }
 
-impl MessageRate {
+impl ClientMessageRate {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -110,7 +110,7 @@ impl MessageRate {
     }
 
     /// Counts a message. Fails if there are too many in this second.
-    pub(super) fn record_message(&mut self, now: Instant) -> Result<(), SessionEnd> {
+    pub(super) fn record_message(&mut self, now: Instant) -> Result<(), SocketSessionEnd> {
         self.last_at = now;
         if now - self.second >= Duration::from_secs(1) {
             self.second = now;
@@ -118,7 +118,7 @@ impl MessageRate {
         }
         self.in_second += 1;
         if self.in_second > MESSAGES_A_SECOND_MAX {
-            return Err(SessionEnd::Refused(Refusal::too_many_messages()));
+            return Err(SocketSessionEnd::Refused(SocketRefusal::too_many_messages()));
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_thirty_first_message_of_a_second_is_refused() {
-        let mut rate = MessageRate::new();
+        let mut rate = ClientMessageRate::new();
         let now = rate.second;
         let in_time = (0..MESSAGES_A_SECOND_MAX).all(|_| rate.record_message(now).is_ok());
         assert!(in_time && rate.record_message(now).is_err());

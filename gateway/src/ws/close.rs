@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 use tungstenite::error::{Error as ReadError, ProtocolError};
 
-use super::message::{Failure, Outgoing};
+use super::message::{ErrorMessage, OutgoingMessage};
 
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the client's half of the close handshake (RFC 6455, section 7.1.1).
@@ -21,13 +21,13 @@ pub(super) const TOO_MANY: u16 = 4429;
 
 /// The reason why a socket is refused or ended. The client receives it in an `error` message and in the close.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct SocketRefusal {
     close_code: u16,
     code: &'static str,
     message: String,
 }
 
-impl Refusal {
+impl SocketRefusal {
     fn new(close_code: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             close_code,
@@ -60,14 +60,14 @@ impl Refusal {
 }
 
 /// The reason why a session ends.
-pub(super) enum SessionEnd {
+pub(super) enum SocketSessionEnd {
     /// The client is gone, or its connection is broken.
     Gone,
     /// The client sent a close frame.
     ClosedByClient,
     /// The client violated the WebSocket protocol. The close code says how.
     ProtocolViolation(u16),
-    Refused(Refusal),
+    Refused(SocketRefusal),
     TooSlow,
     TooLarge,
     /// The client must connect again: the process stops, or the stream of events was replaced.
@@ -76,7 +76,7 @@ pub(super) enum SessionEnd {
     TryAgain,
 }
 
-impl SessionEnd {
+impl SocketSessionEnd {
     /// Returns the label for metrics.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -105,26 +105,36 @@ impl SessionEnd {
 }
 
 /// Closes a socket for this reason.
-pub(super) async fn end_socket(socket: WebSocket, end: SessionEnd, now: DateTime<Utc>) {
+pub(super) async fn end_socket(socket: WebSocket, end: SocketSessionEnd, now: DateTime<Utc>) {
     match end {
-        SessionEnd::Gone => {}
-        SessionEnd::ClosedByClient => finish_close(socket).await,
-        SessionEnd::ProtocolViolation(code) => close_socket(socket, code, "PROTOCOL_ERROR").await,
-        SessionEnd::Refused(refusal) => refuse_socket(socket, &refusal, now).await,
-        SessionEnd::TooSlow => close_socket(socket, TOO_SLOW, "TOO_SLOW").await,
-        SessionEnd::TooLarge => close_socket(socket, close_code::SIZE, "MESSAGE_TOO_LARGE").await,
-        SessionEnd::Restarting => close_socket(socket, close_code::RESTART, "RESTARTING").await,
-        SessionEnd::TryAgain => close_socket(socket, close_code::AGAIN, "TRY_AGAIN").await,
+        SocketSessionEnd::Gone => {}
+        SocketSessionEnd::ClosedByClient => finish_close(socket).await,
+        SocketSessionEnd::ProtocolViolation(code) => {
+            close_socket(socket, code, "PROTOCOL_ERROR").await
+        }
+        SocketSessionEnd::Refused(refusal) => refuse_socket(socket, &refusal, now).await,
+        SocketSessionEnd::TooSlow => close_socket(socket, TOO_SLOW, "TOO_SLOW").await,
+        SocketSessionEnd::TooLarge => {
+            close_socket(socket, close_code::SIZE, "MESSAGE_TOO_LARGE").await
+        }
+        SocketSessionEnd::Restarting => {
+            close_socket(socket, close_code::RESTART, "RESTARTING").await
+        }
+        SocketSessionEnd::TryAgain => close_socket(socket, close_code::AGAIN, "TRY_AGAIN").await,
     }
 }
 
 /// Sends the reason of a refusal as a message and closes the socket.
-pub(super) async fn refuse_socket(mut socket: WebSocket, refusal: &Refusal, now: DateTime<Utc>) {
-    let data = Failure {
+pub(super) async fn refuse_socket(
+    mut socket: WebSocket,
+    refusal: &SocketRefusal,
+    now: DateTime<Utc>,
+) {
+    let data = ErrorMessage {
         code: refusal.code,
         message: &refusal.message,
     };
-    let text = Outgoing {
+    let text = OutgoingMessage {
         r#type: "error",
         data,
         timestamp: now,

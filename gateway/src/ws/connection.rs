@@ -4,21 +4,25 @@ use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
 
-use super::channel::Channel;
-use super::close::{Refusal, end_socket, refuse_socket};
-use super::context::{Admitted, SocketContext};
-use super::reader::ResumeRequest;
+use super::channel::SocketChannel;
+use super::close::{SocketRefusal, end_socket, refuse_socket};
+use super::context::{AdmittedClient, SocketContext};
+use super::reader::SocketResumeRequest;
 use super::session::SocketSession;
 
 /// An admitted client on a channel.
 pub(super) struct SocketConnection {
     context: Arc<SocketContext>,
-    channel: Channel,
-    admitted: Admitted,
+    channel: SocketChannel,
+    admitted: AdmittedClient,
 }
 
 impl SocketConnection {
-    pub(super) fn new(context: Arc<SocketContext>, channel: Channel, admitted: Admitted) -> Self {
+    pub(super) fn new(
+        context: Arc<SocketContext>,
+        channel: SocketChannel,
+        admitted: AdmittedClient,
+    ) -> Self {
         Self {
             context,
             channel,
@@ -27,10 +31,10 @@ impl SocketConnection {
     }
 
     /// Serves the socket until it ends.
-    pub(super) async fn run(self, socket: WebSocket, resume: ResumeRequest) {
+    pub(super) async fn run(self, socket: WebSocket, resume: SocketResumeRequest) {
         let context = self.context.clone();
         let Some(slot) = context.slots.acquire(&self.admitted.current_user).await else {
-            let refusal = Refusal::too_many_connections();
+            let refusal = SocketRefusal::too_many_connections();
             return refuse_socket(socket, &refusal, context.clock.now()).await;
         };
         let gauge = metrics::gauge!("ws_connections", "channel" => self.channel.name());
@@ -40,7 +44,7 @@ impl SocketConnection {
         context.slots.release(slot).await;
     }
 
-    async fn serve(self, socket: WebSocket, resume: &ResumeRequest) {
+    async fn serve(self, socket: WebSocket, resume: &SocketResumeRequest) {
         let Self {
             context,
             channel,

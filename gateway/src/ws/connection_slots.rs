@@ -38,35 +38,35 @@ const UNCOUNTED: &str = "ws_connections_uncounted_total";
 
 /// The connection slots that sockets of this replica use; cheap to clone.
 #[derive(Clone)]
-pub struct ConnectionSlots(Arc<SlotsParts>);
+pub struct SocketConnectionSlots(Arc<ConnectionSlotsParts>);
 
-struct SlotsParts {
+struct ConnectionSlotsParts {
     redis: Pool,
     replica: String,
     next_socket: AtomicU64,
     /// The slots in use by socket, so that they can be stored again in a Redis that has lost them.
-    used: Mutex<HashMap<u64, SlotOwner>>,
+    used: Mutex<HashMap<u64, ConnectionSlotOwner>>,
 }
 
 #[derive(Clone, Copy)]
-struct SlotOwner {
+struct ConnectionSlotOwner {
     user_id: i64,
     /// Expiry of the token, in seconds since 1970.
     expires_at: u32,
 }
 
-/// A slot in use, to be released with [`ConnectionSlots::release`].
-pub(super) struct ConnectionSlot {
+/// A slot in use, to be released with [`SocketConnectionSlots::release`].
+pub(super) struct SocketConnectionSlot {
     user_id: i64,
     socket: u64,
 }
 
-impl ConnectionSlots {
+impl SocketConnectionSlots {
     /// Creates the slots of a replica that has just started.
     pub fn new(redis: Pool) -> Self {
         // Starts at zero, so that the first increase is visible.
         metrics::counter!(UNCOUNTED).increment(0);
-        Self(Arc::new(SlotsParts {
+        Self(Arc::new(ConnectionSlotsParts {
             redis,
             replica: Uuid::now_v7().simple().to_string(),
             next_socket: AtomicU64::new(0),
@@ -75,9 +75,9 @@ impl ConnectionSlots {
     }
 
     /// Acquires a slot for a socket of this user. Returns `None` when all of theirs are in use.
-    pub(super) async fn acquire(&self, current_user: &CurrentUser) -> Option<ConnectionSlot> {
+    pub(super) async fn acquire(&self, current_user: &CurrentUser) -> Option<SocketConnectionSlot> {
         let socket = self.0.next_socket.fetch_add(1, Ordering::Relaxed);
-        let owner = SlotOwner {
+        let owner = ConnectionSlotOwner {
             user_id: current_user.user_id,
             expires_at: u32::try_from(current_user.expires_at.timestamp()).unwrap_or(u32::MAX),
         };
@@ -95,7 +95,7 @@ impl ConnectionSlots {
             }
         };
         if is_acquired {
-            return Some(ConnectionSlot {
+            return Some(SocketConnectionSlot {
                 user_id: owner.user_id,
                 socket,
             });
@@ -104,7 +104,11 @@ impl ConnectionSlots {
         None
     }
 
-    async fn acquire_in_redis(&self, socket: u64, owner: SlotOwner) -> Result<bool, Error> {
+    async fn acquire_in_redis(
+        &self,
+        socket: u64,
+        owner: ConnectionSlotOwner,
+    ) -> Result<bool, Error> {
         let arguments = vec![
             self.0.replica.clone(),
             socket.to_string(),
@@ -119,8 +123,8 @@ impl ConnectionSlots {
         Ok(answer == 1)
     }
 
-    pub(super) async fn release(&self, slot: ConnectionSlot) {
-        let ConnectionSlot { user_id, socket } = slot;
+    pub(super) async fn release(&self, slot: SocketConnectionSlot) {
+        let SocketConnectionSlot { user_id, socket } = slot;
         self.used().remove(&socket);
         let member = self.member(socket);
         let removed: Result<i64, _> = self.0.redis.zrem(key(user_id), member).await;
@@ -169,8 +173,8 @@ impl ConnectionSlots {
         Ok(())
     }
 
-    async fn store_slot(&self, socket: u64, owner: SlotOwner) -> Result<(), Error> {
-        let SlotOwner {
+    async fn store_slot(&self, socket: u64, owner: ConnectionSlotOwner) -> Result<(), Error> {
+        let ConnectionSlotOwner {
             user_id,
             expires_at,
         } = owner;
@@ -189,7 +193,7 @@ impl ConnectionSlots {
         format!("{}/{socket}", self.0.replica)
     }
 
-    fn used(&self) -> MutexGuard<'_, HashMap<u64, SlotOwner>> {
+    fn used(&self) -> MutexGuard<'_, HashMap<u64, ConnectionSlotOwner>> {
         let used = self.0.used.lock();
         used.unwrap_or_else(PoisonError::into_inner)
     }

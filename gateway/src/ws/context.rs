@@ -6,9 +6,9 @@ use std::time::Duration;
 use talktime_kit::Clock;
 use talktime_kit::lifecycle::ProcessLifecycle;
 
-use super::connection_slots::ConnectionSlots;
-use super::snapshot::SnapshotLoader;
-use super::stream_state::StreamState;
+use super::connection_slots::SocketConnectionSlots;
+use super::snapshot::ChannelSnapshotLoader;
+use super::stream_state::EventStreamState;
 use super::viewer_registry::ViewerHandle;
 use crate::clients::CallsClient;
 use crate::config::SocketsConfig;
@@ -18,8 +18,8 @@ use crate::token::{CurrentUser, TokenVerifier};
 /// The parts that all sockets of this replica share.
 pub(super) struct SocketContext {
     pub(super) tokens: TokenVerifier,
-    pub(super) slots: ConnectionSlots,
-    pub(super) snapshots: SnapshotLoader,
+    pub(super) slots: SocketConnectionSlots,
+    pub(super) snapshots: ChannelSnapshotLoader,
     pub(super) heartbeats: HeartbeatForwarder,
     pub(super) calls: CallsClient,
     pub(super) lifecycle: ProcessLifecycle,
@@ -47,8 +47,8 @@ impl SocketTimeouts {
 }
 
 /// A client whose token was accepted.
-pub(super) struct Admitted {
+pub(super) struct AdmittedClient {
     pub(super) current_user: CurrentUser,
     pub(super) viewer: ViewerHandle,
-    pub(super) stream: Arc<StreamState>,
+    pub(super) stream: Arc<EventStreamState>,
 }

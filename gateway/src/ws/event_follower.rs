@@ -20,8 +20,8 @@ use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::SocketHub;
-use super::event_order::EventPlace;
-use super::stream_state::StreamState;
+use super::event_order::AggregateEventPlace;
+use super::stream_state::EventStreamState;
 
 /// Events from before the start of this replica that are read as well: a client that was connected to another
 /// replica may have missed them.
@@ -33,13 +33,13 @@ const STREAM_CHECK_EVERY: Duration = Duration::from_secs(5);
 const TURN_MAX: Duration = Duration::from_mins(1);
 
 /// Feeds the stream of events into the hub.
-pub struct EventFollower {
+pub struct EventStreamFollower {
     hub: SocketHub,
     nats: Client,
     lifecycle: ProcessLifecycle,
 }
 
-impl EventFollower {
+impl EventStreamFollower {
     /// Creates a follower. It reads nothing until it runs.
     pub fn new(hub: SocketHub, nats: Client, lifecycle: ProcessLifecycle) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl EventFollower {
     async fn read_stream(
         &self,
         jetstream: &jetstream::Context,
-        reading: &mut Option<StreamReading>,
+        reading: &mut Option<StreamReadPosition>,
         progress: &LoopProgress,
     ) -> anyhow::Result<()> {
         progress.record_turn();
@@ -84,7 +84,7 @@ impl EventFollower {
         let info = stream.info().await?.clone();
         let current = match reading.take() {
             Some(current) if current.is_of(&info) => reading.insert(current),
-            _ => reading.insert(StreamReading::of(&info, &self.lifecycle.stopping())),
+            _ => reading.insert(StreamReadPosition::of(&info, &self.lifecycle.stopping())),
         };
         let mut messages = messages_after(&stream, current.stream_seq).await?;
         let mut check = interval_at(Instant::now() + STREAM_CHECK_EVERY, STREAM_CHECK_EVERY);
@@ -108,7 +108,7 @@ impl EventFollower {
     }
 
     /// Lets sockets in once all events from before the start were read.
-    fn switch_when_caught_up(&self, reading: &mut StreamReading) {
+    fn switch_when_caught_up(&self, reading: &mut StreamReadPosition) {
         if reading.has_sockets || reading.stream_seq < reading.caught_up_at {
             return;
         }
@@ -118,7 +118,7 @@ impl EventFollower {
         self.hub.switch_stream(reading.state.clone());
     }
 
-    fn apply_message(&self, reading: &mut StreamReading, message: &Message) {
+    fn apply_message(&self, reading: &mut StreamReadPosition, message: &Message) {
         let Ok(info) = message.info() else { return };
         reading.stream_seq = info.stream_sequence;
         match Event::decode(message.payload.clone()) {
@@ -161,15 +161,15 @@ impl EventFollower {
 }
 
 /// The position in a stream that is being read.
-struct StreamReading {
-    state: Arc<StreamState>,
+struct StreamReadPosition {
+    state: Arc<EventStreamState>,
     stream_seq: u64,
     /// Sockets are let in once everything up to this position was read.
     caught_up_at: u64,
     has_sockets: bool,
 }
 
-impl StreamReading {
+impl StreamReadPosition {
     fn of(info: &Info, stopping: &CancellationToken) -> Self {
         let last = info.state.last_sequence;
         let start = last.saturating_sub(EVENTS_READ_BACK);
@@ -177,7 +177,7 @@ impl StreamReading {
         let start = start.max(info.state.first_sequence.saturating_sub(1));
         let ended = stopping.child_token();
         Self {
-            state: Arc::new(StreamState::new(stream_id(info), start, ended)),
+            state: Arc::new(EventStreamState::new(stream_id(info), start, ended)),
             stream_seq: start,
             caught_up_at: last,
             has_sockets: false,
@@ -209,10 +209,10 @@ async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Orde
     Ok(consumer.messages().await?)
 }
 
-fn place_of(message: &Message) -> Option<EventPlace> {
+fn place_of(message: &Message) -> Option<AggregateEventPlace> {
     let headers = message.headers.as_ref()?;
     let text = |name| headers.get(name).map(async_nats::HeaderValue::as_str);
-    EventPlace::parse(text(HEADER_ID)?, text(HEADER_SUBJECT)?)
+    AggregateEventPlace::parse(text(HEADER_ID)?, text(HEADER_SUBJECT)?)
 }
 
 /// Records the time from an event until its messages are ready for sockets.

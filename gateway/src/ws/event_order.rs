@@ -10,23 +10,23 @@ const AGGREGATES_MAX: usize = 50_000;
 
 /// The newest event of each aggregate.
 #[derive(Debug, Default)]
-pub(super) struct EventOrder {
-    newest: HashMap<Aggregate, u64>,
+pub(super) struct AggregateEventOrder {
+    newest: HashMap<EventAggregate, u64>,
     /// Oldest first.
-    order: VecDeque<Aggregate>,
+    order: VecDeque<EventAggregate>,
 }
 
 /// The name of the service that published an event, and the id of the aggregate there.
-type Aggregate = (String, i64);
+type EventAggregate = (String, i64);
 
 /// The place of an event among those of its aggregate.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct EventPlace {
-    aggregate: Aggregate,
+pub(super) struct AggregateEventPlace {
+    aggregate: EventAggregate,
     number: u64,
 }
 
-impl EventPlace {
+impl AggregateEventPlace {
     /// Parses the id of an event, such as `calls-17`, and the id of its aggregate. Returns `None` for a message that
     /// no outbox relay published.
     pub(super) fn parse(event_id: &str, aggregate_id: &str) -> Option<Self> {
@@ -38,10 +38,10 @@ impl EventPlace {
     }
 }
 
-impl EventOrder {
+impl AggregateEventOrder {
     /// Records an event and returns whether it is newer than all earlier ones of its aggregate.
-    pub(super) fn advance(&mut self, place: EventPlace) -> bool {
-        let EventPlace { aggregate, number } = place;
+    pub(super) fn advance(&mut self, place: AggregateEventPlace) -> bool {
+        let AggregateEventPlace { aggregate, number } = place;
         if let Some(newest) = self.newest.get_mut(&aggregate) {
             let is_newer = number > *newest;
             *newest = number.max(*newest);
@@ -62,13 +62,13 @@ impl EventOrder {
 mod tests {
     use super::*;
 
-    fn place(event_id: &str, aggregate_id: i64) -> EventPlace {
-        EventPlace::parse(event_id, &aggregate_id.to_string()).expect("a valid id")
+    fn place(event_id: &str, aggregate_id: i64) -> AggregateEventPlace {
+        AggregateEventPlace::parse(event_id, &aggregate_id.to_string()).expect("a valid id")
     }
 
     #[test]
     fn a_repeated_or_older_event_is_not_new() {
-        let mut order = EventOrder::default();
+        let mut order = AggregateEventOrder::default();
         assert!(order.advance(place("calls-5", 1)));
         assert!(order.advance(place("calls-9", 1)));
         assert!(!order.advance(place("calls-9", 1)));
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn each_aggregate_of_each_source_has_its_own_order() {
-        let mut order = EventOrder::default();
+        let mut order = AggregateEventOrder::default();
         assert!(order.advance(place("calls-9", 1)));
         assert!(order.advance(place("calls-5", 2)));
         assert!(order.advance(place("wallet-5", 1)));
@@ -86,14 +86,14 @@ mod tests {
 
     #[test]
     fn a_message_of_no_relay_has_no_place() {
-        assert_eq!(EventPlace::parse("stream", "1"), None);
-        assert_eq!(EventPlace::parse("calls-x", "1"), None);
-        assert_eq!(EventPlace::parse("calls-1", ""), None);
+        assert_eq!(AggregateEventPlace::parse("stream", "1"), None);
+        assert_eq!(AggregateEventPlace::parse("calls-x", "1"), None);
+        assert_eq!(AggregateEventPlace::parse("calls-1", ""), None);
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let mut order = EventOrder::default();
+        let mut order = AggregateEventOrder::default();
         for aggregate_id in 0..=AGGREGATES_MAX {
             order.advance(place(
                 "calls-5",

@@ -10,7 +10,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged};
 use talktime_proto::presence::v1::{GetStatusRequest, Status};
 
-use super::stream_state::StreamState;
+use super::stream_state::EventStreamState;
 use crate::clients::PresenceClient;
 
 const ATTEMPTS_MAX: u32 = 10;
@@ -33,7 +33,7 @@ impl FeedRemover {
 
     /// Applies a decision on a listener's verification to the feed. A listener who is verified again returns to
     /// the feed with their next change of status.
-    pub(super) fn apply_verification(&self, stream: &Arc<StreamState>, event: &Event) {
+    pub(super) fn apply_verification(&self, stream: &Arc<EventStreamState>, event: &Event) {
         let (user_id, is_verified) = match &event.kind {
             Some(Kind::VerificationReviewed(review)) => (review.user_id, review.is_verified),
             Some(Kind::VerificationRevoked(revoked)) => (revoked.user_id, false),
@@ -45,7 +45,7 @@ impl FeedRemover {
         }
     }
 
-    fn spawn_removal(&self, stream: Arc<StreamState>, event: Event, user_id: i64) {
+    fn spawn_removal(&self, stream: Arc<EventStreamState>, event: Event, user_id: i64) {
         let remover = self.clone();
         let stopping = self.lifecycle.stopping();
         self.lifecycle.spawn(async move {
@@ -56,7 +56,7 @@ impl FeedRemover {
 
     /// Sends `listener_offline` to the feed. The event does not contain the status, and the log may have
     /// dropped the last message about this listener, so presence is asked for it.
-    async fn remove(&self, stream: &StreamState, event: &Event, user_id: i64) {
+    async fn remove(&self, stream: &EventStreamState, event: &Event, user_id: i64) {
         for _ in 0..ATTEMPTS_MAX {
             if !stream.unverified.contains(user_id) {
                 return;

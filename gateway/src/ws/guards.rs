@@ -6,27 +6,27 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::close::{Refusal, SessionEnd};
+use super::close::{SocketRefusal, SocketSessionEnd};
 use super::context::SocketContext;
-use super::viewer::Viewer;
+use super::viewer::SocketViewer;
 use crate::token::{CurrentUser, TokenVerifier};
 
 /// Ends a session when its token expires or is revoked, its user loses all roles, or the process stops.
-pub(super) struct SessionGuards {
+pub(super) struct SocketSessionGuards {
     tokens: TokenVerifier,
     current_user: CurrentUser,
-    viewer: Arc<Viewer>,
+    viewer: Arc<SocketViewer>,
     access_checks: watch::Receiver<()>,
     expires_at: Instant,
     stopping: CancellationToken,
     stream_ended: CancellationToken,
 }
 
-impl SessionGuards {
+impl SocketSessionGuards {
     pub(super) fn new(
         context: &SocketContext,
         current_user: CurrentUser,
-        viewer: Arc<Viewer>,
+        viewer: Arc<SocketViewer>,
         stream_ended: CancellationToken,
     ) -> Self {
         let remaining = current_user.expires_at - context.clock.now();
@@ -49,15 +49,15 @@ impl SessionGuards {
     }
 
     /// Waits until the session must end. The future may be dropped and created again.
-    pub(super) async fn wait_for_end(&mut self) -> SessionEnd {
+    pub(super) async fn wait_for_end(&mut self) -> SocketSessionEnd {
         loop {
             tokio::select! {
                 () = sleep_until(self.expires_at) => {
-                    let refusal = Refusal::auth_failed("The access token has expired.");
-                    return SessionEnd::Refused(refusal);
+                    let refusal = SocketRefusal::auth_failed("The access token has expired.");
+                    return SocketSessionEnd::Refused(refusal);
                 }
-                () = self.stopping.cancelled() => return SessionEnd::Restarting,
-                () = self.stream_ended.cancelled() => return SessionEnd::Restarting,
+                () = self.stopping.cancelled() => return SocketSessionEnd::Restarting,
+                () = self.stream_ended.cancelled() => return SocketSessionEnd::Restarting,
                 // The sender belongs to the viewer, so it cannot be gone.
                 _ = self.access_checks.changed() => {
                     if let Some(end) = self.check_access().await {
@@ -70,13 +70,15 @@ impl SessionGuards {
 
     /// Returns why the session must end, if it must. A revocation that cannot be determined now is checked
     /// again with the next request for a check.
-    async fn check_access(&self) -> Option<SessionEnd> {
+    async fn check_access(&self) -> Option<SocketSessionEnd> {
         if self.viewer.has_no_roles() {
-            return Some(SessionEnd::Refused(Refusal::no_roles()));
+            return Some(SocketSessionEnd::Refused(SocketRefusal::no_roles()));
         }
         let is_revoked = self.tokens.is_revoked(&self.current_user).await;
         is_revoked.unwrap_or_default().then(|| {
-            SessionEnd::Refused(Refusal::auth_failed("The access token has been revoked."))
+            SocketSessionEnd::Refused(SocketRefusal::auth_failed(
+                "The access token has been revoked.",
+            ))
         })
     }
 }

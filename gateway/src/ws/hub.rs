@@ -11,21 +11,21 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::event_order::EventPlace;
+use super::event_order::AggregateEventPlace;
 use super::feed_removal::FeedRemover;
 use super::sequence::seq_of_event;
-use super::stream_state::StreamState;
+use super::stream_state::EventStreamState;
 use super::user_messages::user_messages;
 use super::viewer_registry::{ViewerHandle, ViewerRegistry};
 use crate::clients::{PresenceClient, ProfileClient};
 
 /// The center of the sockets of this replica; cheap to clone.
 #[derive(Clone)]
-pub struct SocketHub(Arc<HubParts>);
+pub struct SocketHub(Arc<SocketHubParts>);
 
-struct HubParts {
+struct SocketHubParts {
     /// `None` until the stream of events was read for the first time.
-    stream: watch::Sender<Option<Arc<StreamState>>>,
+    stream: watch::Sender<Option<Arc<EventStreamState>>>,
     viewers: ViewerRegistry,
     feed_remover: FeedRemover,
     require_verified: bool,
@@ -40,7 +40,7 @@ impl SocketHub {
         lifecycle: &ProcessLifecycle,
         require_verified: bool,
     ) -> Self {
-        Self(Arc::new(HubParts {
+        Self(Arc::new(SocketHubParts {
             stream: watch::Sender::new(None),
             viewers: ViewerRegistry::new(profile, lifecycle.clone()),
             feed_remover: FeedRemover::new(presence, lifecycle.clone()),
@@ -68,7 +68,7 @@ impl SocketHub {
     }
 
     /// Returns the current stream. Fails as unavailable until the stream of events was read.
-    pub(super) fn stream(&self) -> Result<Arc<StreamState>, Error> {
+    pub(super) fn stream(&self) -> Result<Arc<EventStreamState>, Error> {
         self.0.stream.borrow().clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unavailable,
@@ -85,7 +85,7 @@ impl SocketHub {
     }
 
     /// Makes new sockets read from this stream. Sockets of the previous one are closed and connect again.
-    pub(super) fn switch_stream(&self, stream: Arc<StreamState>) {
+    pub(super) fn switch_stream(&self, stream: Arc<EventStreamState>) {
         if let Some(previous) = self.0.stream.send_replace(Some(stream)) {
             previous.ended.cancel();
         }
@@ -101,9 +101,9 @@ impl SocketHub {
     /// was first published.
     pub(super) fn apply_event(
         &self,
-        stream: &Arc<StreamState>,
+        stream: &Arc<EventStreamState>,
         stream_seq: u64,
-        place: Option<EventPlace>,
+        place: Option<AggregateEventPlace>,
         event: &Event,
     ) {
         self.0.viewers.apply_event(event);
@@ -119,9 +119,9 @@ impl SocketHub {
 
     fn push_user_messages(
         &self,
-        stream: &StreamState,
+        stream: &EventStreamState,
         stream_seq: u64,
-        place: Option<EventPlace>,
+        place: Option<AggregateEventPlace>,
         event: &Event,
     ) {
         let seq = seq_of_event(stream_seq);

@@ -11,14 +11,14 @@ use crate::openapi::values::SocketError;
 
 /// A message to a client.
 #[derive(Serialize)]
-pub(super) struct Outgoing<'a, Data> {
+pub(super) struct OutgoingMessage<'a, Data> {
     pub(super) r#type: &'a str,
     pub(super) data: Data,
     pub(super) timestamp: DateTime<Utc>,
     pub(super) seq: u64,
 }
 
-impl<Data: Serialize> Outgoing<'_, Data> {
+impl<Data: Serialize> OutgoingMessage<'_, Data> {
     pub(super) fn to_text(&self) -> Utf8Bytes {
         json(self).into()
     }
@@ -31,7 +31,8 @@ pub(super) fn json(value: &impl Serialize) -> String {
 
 /// The `data` of `subscribe` and `unsubscribe`.
 #[derive(Deserialize, ToSchema)]
-pub(super) struct Subscription {
+#[schema(as = Subscription)]
+pub(super) struct SubscriptionRequest {
     /// At most 1000 ids of users.
     #[schema(max_items = 1000)]
     pub(super) user_ids: Vec<i64>,
@@ -39,7 +40,8 @@ pub(super) struct Subscription {
 
 /// The position at which a socket begins.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Hello<'a> {
+#[schema(as = Hello)]
+pub(super) struct HelloMessage<'a> {
     /// The stream of events that the numbers of messages belong to. Numbers of different epochs must not be
     /// compared.
     pub(super) epoch: &'a str,
@@ -49,7 +51,8 @@ pub(super) struct Hello<'a> {
 
 /// An error of the socket, or of a message to it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Failure<'a> {
+#[schema(as = Failure)]
+pub(super) struct ErrorMessage<'a> {
     #[schema(value_type = SocketError)]
     pub(super) code: &'a str,
     /// A sentence for developers.
@@ -58,14 +61,16 @@ pub(super) struct Failure<'a> {
 
 /// The users that a socket is subscribed to.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Subscribed {
+#[schema(as = Subscribed)]
+pub(super) struct SubscribedUsers {
     /// In ascending order. Empty when the socket receives messages about all users.
     pub(super) user_ids: Vec<i64>,
 }
 
 /// A message without content.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Empty {}
+#[schema(as = Empty)]
+pub(super) struct EmptyMessage {}
 
 /// The status of a user.
 #[derive(Serialize, ToSchema)]

@@ -1,6 +1,6 @@
 //! Sockets (contract, `websocket.md`): clients receive what happens on the platform as it happens.
 //!
-//! [`EventFollower`] reads the stream of events in order and passes each event to [`SocketHub`]. The recent
+//! [`EventStreamFollower`] reads the stream of events in order and passes each event to [`SocketHub`]. The recent
 //! messages are stored once for all sockets of this replica (`stream_state`): the newest status of each user in
 //! one log (`status_log`), messages to single users in another (`user_message_log`).
 //!
@@ -46,7 +46,7 @@ mod viewer;
 mod viewer_registry;
 
 pub use asyncapi::document;
-pub use connection_slots::ConnectionSlots;
-pub use event_follower::EventFollower;
+pub use connection_slots::SocketConnectionSlots;
+pub use event_follower::EventStreamFollower;
 pub use hub::SocketHub;
 pub use service::{SocketService, calls, feed, notifications, presence};

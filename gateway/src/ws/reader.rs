@@ -6,22 +6,24 @@ use std::sync::{Arc, PoisonError};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 
-use super::channel::Channel;
+use super::channel::SocketChannel;
 use super::sequence::latest_event_seq;
-use super::status_log::{ChangeFormat, CursorTooOld, MessageCause, StatusMessage};
-use super::stream_state::StreamState;
-use super::viewer::Viewer;
+use super::status_log::{
+    OutdatedCursorError, StatusChangeFormat, StatusMessage, StatusMessageCause,
+};
+use super::stream_state::EventStreamState;
+use super::viewer::SocketViewer;
 
 /// Users that one socket may subscribe to.
 pub(super) const SUBSCRIBED_MAX: usize = 1_000;
 
 /// Reads the messages of a channel that one user may see.
-pub(super) struct ChannelReader {
-    stream: Arc<StreamState>,
-    channel: Channel,
-    viewer: Arc<Viewer>,
+pub(super) struct SocketChannelReader {
+    stream: Arc<EventStreamState>,
+    channel: SocketChannel,
+    viewer: Arc<SocketViewer>,
     cursor: u64,
-    format: ChangeFormat,
+    format: StatusChangeFormat,
     /// Empty for a socket that receives messages about all users.
     subscribed: HashSet<i64>,
     updates: watch::Receiver<()>,
@@ -29,16 +31,16 @@ pub(super) struct ChannelReader {
 
 /// The position at which a client stopped reading, and the format in which it reads changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ResumeRequest {
+pub(super) struct SocketResumeRequest {
     pub(super) stream_id: Option<String>,
     pub(super) since: Option<u64>,
     /// Whether the client sent a position at all, even an invalid one.
     pub(super) is_present: bool,
-    pub(super) format: ChangeFormat,
+    pub(super) format: StatusChangeFormat,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum ReaderStart {
+pub(super) enum ReaderStartPosition {
     /// The reader begins with the next message.
     FromNow,
     /// The reader begins with the messages that the client missed.
@@ -47,13 +49,13 @@ pub(super) enum ReaderStart {
     NeedsSnapshot,
 }
 
-impl ChannelReader {
+impl SocketChannelReader {
     pub(super) fn new(
-        stream: Arc<StreamState>,
-        channel: Channel,
-        viewer: Arc<Viewer>,
-        resume: &ResumeRequest,
-    ) -> (Self, ReaderStart) {
+        stream: Arc<EventStreamState>,
+        channel: SocketChannel,
+        viewer: Arc<SocketViewer>,
+        resume: &SocketResumeRequest,
+    ) -> (Self, ReaderStartPosition) {
         // Subscribe before the position is determined, so that no message in between stays unread.
         let updates = if channel.is_public() {
             stream.statuses(channel).updates.subscribe()
@@ -66,9 +68,9 @@ impl ChannelReader {
             .filter(|_| resume.stream_id.as_ref() == Some(&stream.id));
         let (newest, is_complete) = stream.newest_seq(channel, since);
         let (cursor, start) = match since {
-            Some(since) if is_complete => (since, ReaderStart::Resumed),
-            _ if resume.is_present => (newest, ReaderStart::NeedsSnapshot),
-            _ => (newest, ReaderStart::FromNow),
+            Some(since) if is_complete => (since, ReaderStartPosition::Resumed),
+            _ if resume.is_present => (newest, ReaderStartPosition::NeedsSnapshot),
+            _ => (newest, ReaderStartPosition::FromNow),
         };
         let reader = Self {
             stream,
@@ -88,7 +90,7 @@ impl ChannelReader {
         let _ = self.updates.changed().await;
     }
 
-    pub(super) fn stream(&self) -> &Arc<StreamState> {
+    pub(super) fn stream(&self) -> &Arc<EventStreamState> {
         &self.stream
     }
 
@@ -103,7 +105,7 @@ impl ChannelReader {
     }
 
     /// Reads about `max` messages and moves after them.
-    pub(super) fn read_batch(&mut self, max: usize) -> Result<Vec<Utf8Bytes>, CursorTooOld> {
+    pub(super) fn read_batch(&mut self, max: usize) -> Result<Vec<Utf8Bytes>, OutdatedCursorError> {
         let batch = if self.channel.is_public() {
             let log = &self.stream.statuses(self.channel).log;
             let log = log.read().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +125,7 @@ impl ChannelReader {
 
     fn is_wanted(&self, message: &StatusMessage, hidden: &HashSet<i64>) -> bool {
         let is_subscribed = if self.subscribed.is_empty() {
-            message.cause != (MessageCause::Heartbeat { is_for_all: false })
+            message.cause != (StatusMessageCause::Heartbeat { is_for_all: false })
         } else {
             self.subscribed.contains(&message.user_id)
         };
@@ -132,7 +134,8 @@ impl ChannelReader {
 
     /// Returns whether the socket may mention this user.
     pub(super) fn may_see(&self, user_id: i64) -> bool {
-        let is_listed = self.channel != Channel::Feed || !self.stream.unverified.contains(user_id);
+        let is_listed =
+            self.channel != SocketChannel::Feed || !self.stream.unverified.contains(user_id);
         let is_hidden = |hidden: &HashSet<i64>| hidden.contains(&user_id);
         is_listed && !self.viewer.with_hidden_users(is_hidden)
     }

@@ -35,15 +35,15 @@ impl ClientKey {
 
 /// The refusals of a client in a window that begins with the first of them.
 #[derive(Clone, Copy)]
-struct RefusalCount {
+struct SocketRefusalCount {
     refusals: u32,
     window_ends_at: Instant,
 }
 
 /// Counts the refusals of clients.
-pub(super) struct RefusalLimit(Cache<ClientKey, RefusalCount>);
+pub(super) struct SocketRefusalLimit(Cache<ClientKey, SocketRefusalCount>);
 
-impl RefusalLimit {
+impl SocketRefusalLimit {
     pub(super) fn new() -> Self {
         // Starts at zero, so that the first increase is visible.
         metrics::counter!(LIMITED).increment(0);
@@ -68,18 +68,18 @@ impl RefusalLimit {
 
     /// Counts a refusal. One of several at the same moment may be lost, which delays the limit a little.
     pub(super) fn record(&self, client: ClientKey, now: Instant) {
-        let count = self.count_of(client, now).unwrap_or(RefusalCount {
+        let count = self.count_of(client, now).unwrap_or(SocketRefusalCount {
             refusals: 0,
             window_ends_at: now + WINDOW,
         });
-        let count = RefusalCount {
+        let count = SocketRefusalCount {
             refusals: count.refusals.saturating_add(1),
             ..count
         };
         self.0.insert(client, count);
     }
 
-    fn count_of(&self, client: ClientKey, now: Instant) -> Option<RefusalCount> {
+    fn count_of(&self, client: ClientKey, now: Instant) -> Option<SocketRefusalCount> {
         let count = self.0.get(&client);
         count.filter(|count| count.window_ends_at > now)
     }
@@ -93,8 +93,8 @@ mod tests {
         ClientKey::new("203.0.113.7", Some("token"))
     }
 
-    fn refused_often(now: Instant) -> RefusalLimit {
-        let limit = RefusalLimit::new();
+    fn refused_often(now: Instant) -> SocketRefusalLimit {
+        let limit = SocketRefusalLimit::new();
         for _ in 0..REFUSALS_MAX {
             assert!(limit.check(client(), now).is_ok());
             limit.record(client(), now);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded() {
-        let (limit, now) = (RefusalLimit::new(), Instant::now());
+        let (limit, now) = (SocketRefusalLimit::new(), Instant::now());
         for number in 0..2 * CLIENTS_MAX {
             limit.record(ClientKey::new(&number.to_string(), None), now);
         }

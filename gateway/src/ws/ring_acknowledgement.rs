@@ -11,18 +11,18 @@ use talktime_proto::calls::v1::AcknowledgeRingRequest;
 use talktime_proto::datetime;
 use utoipa::ToSchema;
 
-use super::message::Failure;
+use super::message::ErrorMessage;
 use crate::clients::CallsClient;
 use crate::openapi::values;
 
 /// The session sends nothing else while it waits for calls.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-const NOT_RUNG_FOR: Failure<'static> = Failure {
+const NOT_RUNG_FOR: ErrorMessage<'static> = ErrorMessage {
     code: "CALL_REFUSED",
     message: "No such call rings for this user.",
 };
-const NOT_CONFIRMED: Failure<'static> = Failure {
+const NOT_CONFIRMED: ErrorMessage<'static> = ErrorMessage {
     code: "TRY_AGAIN",
     message: "The confirmation could not be stored. Send it again.",
 };
@@ -58,7 +58,7 @@ pub(super) async fn acknowledge_ring(
     calls: &CallsClient,
     user_id: i64,
     call_id: i64,
-) -> Result<RingResponse, Failure<'static>> {
+) -> Result<RingResponse, ErrorMessage<'static>> {
     let request = AcknowledgeRingRequest { call_id, user_id };
     let acknowledging = retry_idempotent(|| {
         let mut calls = calls.clone();

@@ -5,11 +5,11 @@ use talktime_proto::datetime;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallAccepted, CallReached, CallRinging, CallUnanswered};
 
-use super::channel::Channel;
+use super::channel::SocketChannel;
 use super::ring_message_data::{CallsPausedMessage, RingMessage, RingPeer};
-use super::user_messages::MessageWriter;
+use super::user_messages::UserMessageWriter;
 
-impl MessageWriter {
+impl UserMessageWriter {
     pub(super) fn write_ring(&mut self, kind: &Kind) {
         match kind {
             Kind::CallRinging(call) => self.write_ringing(call),
@@ -40,14 +40,14 @@ impl MessageWriter {
                     "ringing",
                 )
             };
-            self.write(Channel::Calls, user_id, "call_ringing", message);
+            self.write(SocketChannel::Calls, user_id, "call_ringing", message);
         }
     }
 
     fn write_reached(&mut self, call: &CallReached) {
         let ids = (call.call_id, call.user_id, call.listener_id);
         let message = ring_message(ids, &call.call_type, "ringing");
-        self.write(Channel::Calls, call.user_id, "call_reached", message);
+        self.write(SocketChannel::Calls, call.user_id, "call_reached", message);
     }
 
     fn write_accepted(&mut self, call: &CallAccepted) {
@@ -65,7 +65,7 @@ impl MessageWriter {
                     &call.status,
                 )
             };
-            self.write(Channel::Calls, user_id, "call_accepted", message);
+            self.write(SocketChannel::Calls, user_id, "call_accepted", message);
         }
     }
 
@@ -82,7 +82,7 @@ impl MessageWriter {
                     "unanswered",
                 )
             };
-            self.write(Channel::Calls, user_id, "call_unanswered", message);
+            self.write(SocketChannel::Calls, user_id, "call_unanswered", message);
         }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
         let messages = user_messages(&event, 7).into_iter();
         messages
             .map(|message| {
-                assert_eq!(message.channel, Channel::Calls);
+                assert_eq!(message.channel, SocketChannel::Calls);
                 let text: Value = serde_json::from_str(&message.text).expect("JSON");
                 (message.user_id, text)
             })

@@ -10,15 +10,15 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, Error, ErrorKind};
 
 use super::SocketHub;
-use super::channel::Channel;
+use super::channel::SocketChannel;
 use super::client_message::MESSAGE_BYTES_MAX;
-use super::close::{Refusal, refuse_socket};
+use super::close::{SocketRefusal, refuse_socket};
 use super::connection::SocketConnection;
-use super::connection_slots::ConnectionSlots;
-use super::context::{Admitted, SocketContext, SocketTimeouts};
-use super::refusal_limit::{ClientKey, RefusalLimit};
-use super::snapshot::SnapshotLoader;
-use super::upgrade_request::{BEARER, UpgradeRequest};
+use super::connection_slots::SocketConnectionSlots;
+use super::context::{AdmittedClient, SocketContext, SocketTimeouts};
+use super::refusal_limit::{ClientKey, SocketRefusalLimit};
+use super::snapshot::ChannelSnapshotLoader;
+use super::upgrade_request::{BEARER, SocketUpgradeRequest};
 use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::config::SocketsConfig;
 use crate::extract::ClientAddress;
@@ -40,7 +40,7 @@ const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 #[derive(Clone)]
 pub struct SocketService {
     hub: SocketHub,
-    refusals: Arc<RefusalLimit>,
+    refusals: Arc<SocketRefusalLimit>,
     context: Arc<SocketContext>,
 }
 
@@ -50,7 +50,7 @@ impl SocketService {
     pub fn new(
         tokens: TokenVerifier,
         hub: SocketHub,
-        slots: ConnectionSlots,
+        slots: SocketConnectionSlots,
         presence: PresenceClient,
         calls: CallsClient,
         profile: ProfileClient,
@@ -62,7 +62,7 @@ impl SocketService {
         let context = SocketContext {
             tokens,
             slots,
-            snapshots: SnapshotLoader::new(presence, calls.clone(), profile),
+            snapshots: ChannelSnapshotLoader::new(presence, calls.clone(), profile),
             calls,
             heartbeats,
             lifecycle,
@@ -71,18 +71,18 @@ impl SocketService {
         };
         Self {
             hub,
-            refusals: Arc::new(RefusalLimit::new()),
+            refusals: Arc::new(SocketRefusalLimit::new()),
             context: Arc::new(context),
         }
     }
 
     async fn open_socket(
         self,
-        channel: Channel,
+        channel: SocketChannel,
         ClientAddress(address): ClientAddress,
-        request: UpgradeRequest,
+        request: SocketUpgradeRequest,
     ) -> Result<Response> {
-        let UpgradeRequest {
+        let SocketUpgradeRequest {
             token,
             resume,
             upgrade,
@@ -99,7 +99,7 @@ impl SocketService {
                 }))
             }
             // A browser cannot read the answer to a refused upgrade, so the refusal is sent on the socket.
-            Err(AdmissionError::Refused(refusal)) => {
+            Err(SocketAdmissionError::Refused(refusal)) => {
                 self.refusals.record(client, Instant::now());
                 let now = self.context.clock.now();
                 Ok(self.accept(upgrade, move |socket| async move {
@@ -107,18 +107,21 @@ impl SocketService {
                 }))
             }
             // The token could not be checked: the client must try again.
-            Err(AdmissionError::Unknown(error)) => Err(error.into()),
+            Err(SocketAdmissionError::Unknown(error)) => Err(error.into()),
         }
     }
 
-    async fn admit(&self, token: Result<String, Error>) -> Result<Admitted, AdmissionError> {
+    async fn admit(
+        &self,
+        token: Result<String, Error>,
+    ) -> Result<AdmittedClient, SocketAdmissionError> {
         let current_user = self.context.tokens.verify(&token?).await?;
         let stream = self.hub.stream()?;
         let viewer = self.hub.register(current_user.user_id).await?;
         if viewer.has_no_roles() {
-            return Err(AdmissionError::Refused(Refusal::no_roles()));
+            return Err(SocketAdmissionError::Refused(SocketRefusal::no_roles()));
         }
-        Ok(Admitted {
+        Ok(AdmittedClient {
             current_user,
             viewer,
             stream,
@@ -144,18 +147,18 @@ impl SocketService {
     }
 }
 
-enum AdmissionError {
-    Refused(Refusal),
+enum SocketAdmissionError {
+    Refused(SocketRefusal),
     /// It could not be determined whether the client may connect.
     Unknown(Error),
 }
 
-impl From<Error> for AdmissionError {
+impl From<Error> for SocketAdmissionError {
     fn from(error: Error) -> Self {
         match error.kind() {
             // The token of a deleted user is not valid either.
             ErrorKind::Unauthenticated | ErrorKind::NotFound => {
-                Self::Refused(Refusal::auth_failed(error.detail().to_owned()))
+                Self::Refused(SocketRefusal::auth_failed(error.detail().to_owned()))
             }
             _ => Self::Unknown(error),
         }
@@ -166,19 +169,21 @@ impl From<Error> for AdmissionError {
 pub async fn feed(
     State(sockets): State<SocketService>,
     address: ClientAddress,
-    request: UpgradeRequest,
+    request: SocketUpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Feed, address, request).await
+    sockets
+        .open_socket(SocketChannel::Feed, address, request)
+        .await
 }
 
 /// `/ws/presence`: changes of all users' statuses.
 pub async fn presence(
     State(sockets): State<SocketService>,
     address: ClientAddress,
-    request: UpgradeRequest,
+    request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
-        .open_socket(Channel::Presence, address, request)
+        .open_socket(SocketChannel::Presence, address, request)
         .await
 }
 
@@ -186,18 +191,20 @@ pub async fn presence(
 pub async fn calls(
     State(sockets): State<SocketService>,
     address: ClientAddress,
-    request: UpgradeRequest,
+    request: SocketUpgradeRequest,
 ) -> Result<Response> {
-    sockets.open_socket(Channel::Calls, address, request).await
+    sockets
+        .open_socket(SocketChannel::Calls, address, request)
+        .await
 }
 
 /// `/ws/notifications`: changes that concern only the current user.
 pub async fn notifications(
     State(sockets): State<SocketService>,
     address: ClientAddress,
-    request: UpgradeRequest,
+    request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
-        .open_socket(Channel::Notifications, address, request)
+        .open_socket(SocketChannel::Notifications, address, request)
         .await
 }

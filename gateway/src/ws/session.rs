@@ -8,16 +8,16 @@ use bytes::Bytes;
 use futures::SinkExt;
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::channel::Channel;
+use super::channel::SocketChannel;
 use super::client_message::{
-    ClientMessage, INVALID_CALL_ID, INVALID_USER_IDS, MessageRate, NOT_A_MESSAGE,
+    ClientMessage, ClientMessageRate, INVALID_CALL_ID, INVALID_USER_IDS, NOT_A_MESSAGE,
     TOO_MANY_USER_IDS, UNKNOWN_TYPE, check_received,
 };
-use super::close::SessionEnd;
-use super::context::{Admitted, SocketContext};
-use super::guards::SessionGuards;
-use super::message::{Empty, Hello, Outgoing, Subscribed};
-use super::reader::{ChannelReader, ReaderStart, ResumeRequest};
+use super::close::SocketSessionEnd;
+use super::context::{AdmittedClient, SocketContext};
+use super::guards::SocketSessionGuards;
+use super::message::{EmptyMessage, HelloMessage, OutgoingMessage, SubscribedUsers};
+use super::reader::{ReaderStartPosition, SocketChannelReader, SocketResumeRequest};
 use super::ring_acknowledgement::acknowledge_ring;
 
 /// Messages that are written together.
@@ -26,31 +26,33 @@ const BATCH_MAX: usize = 64;
 /// The conversation with one client.
 pub(super) struct SocketSession {
     user_id: i64,
-    channel: Channel,
+    channel: SocketChannel,
     context: Arc<SocketContext>,
     socket: WebSocket,
-    reader: ChannelReader,
-    start: ReaderStart,
-    guards: SessionGuards,
-    rate: MessageRate,
+    reader: SocketChannelReader,
+    start: ReaderStartPosition,
+    guards: SocketSessionGuards,
+    rate: ClientMessageRate,
 }
 
 impl SocketSession {
     pub(super) fn new(
         context: Arc<SocketContext>,
-        channel: Channel,
-        admitted: &Admitted,
+        channel: SocketChannel,
+        admitted: &AdmittedClient,
         socket: WebSocket,
-        resume: &ResumeRequest,
+        resume: &SocketResumeRequest,
     ) -> Self {
-        let Admitted {
+        let AdmittedClient {
             current_user,
             viewer,
             stream,
         } = admitted;
-        let (reader, start) = ChannelReader::new(stream.clone(), channel, viewer.viewer(), resume);
+        let (reader, start) =
+            SocketChannelReader::new(stream.clone(), channel, viewer.viewer(), resume);
         let ended = stream.ended.clone();
-        let guards = SessionGuards::new(&context, current_user.clone(), viewer.viewer(), ended);
+        let guards =
+            SocketSessionGuards::new(&context, current_user.clone(), viewer.viewer(), ended);
         Self {
             user_id: current_user.user_id,
             channel,
@@ -59,17 +61,17 @@ impl SocketSession {
             reader,
             start,
             guards,
-            rate: MessageRate::new(),
+            rate: ClientMessageRate::new(),
         }
     }
 
     /// Runs the session and returns the socket with the reason of its end.
-    pub(super) async fn run(mut self) -> (WebSocket, SessionEnd) {
+    pub(super) async fn run(mut self) -> (WebSocket, SocketSessionEnd) {
         let Err(end) = self.serve().await;
         (self.socket, end)
     }
 
-    async fn serve(&mut self) -> Result<Infallible, SessionEnd> {
+    async fn serve(&mut self) -> Result<Infallible, SocketSessionEnd> {
         self.send_hello().await?;
         let ping_every = self.context.timeouts.ping_every;
         let mut pings = interval_at(Instant::now() + ping_every, ping_every);
@@ -88,16 +90,16 @@ impl SocketSession {
     }
 
     /// Sends `hello`, and a snapshot to a client that missed messages which are no longer kept.
-    async fn send_hello(&mut self) -> Result<(), SessionEnd> {
-        let snapshot = if self.start == ReaderStart::NeedsSnapshot {
+    async fn send_hello(&mut self) -> Result<(), SocketSessionEnd> {
+        let snapshot = if self.start == ReaderStartPosition::NeedsSnapshot {
             let snapshots = &self.context.snapshots;
             let loaded = snapshots.load(self.channel, self.guards.current_user(), &mut self.reader);
-            Some(loaded.await.map_err(|_| SessionEnd::TryAgain)?)
+            Some(loaded.await.map_err(|_| SocketSessionEnd::TryAgain)?)
         } else {
             None
         };
         let stream = self.reader.stream().clone();
-        let hello = Hello {
+        let hello = HelloMessage {
             epoch: &stream.id,
             seq: self.reader.cursor(),
         };
@@ -109,10 +111,10 @@ impl SocketSession {
     }
 
     /// Sends all messages that the client has not received, as long as it keeps reading.
-    async fn send_updates(&mut self) -> Result<(), SessionEnd> {
+    async fn send_updates(&mut self) -> Result<(), SocketSessionEnd> {
         loop {
             let batch = self.reader.read_batch(BATCH_MAX);
-            let texts = batch.map_err(|_too_old| SessionEnd::TooSlow)?;
+            let texts = batch.map_err(|_too_old| SocketSessionEnd::TooSlow)?;
             if texts.is_empty() {
                 return Ok(());
             }
@@ -120,16 +122,16 @@ impl SocketSession {
         }
     }
 
-    async fn send_ping(&mut self) -> Result<(), SessionEnd> {
+    async fn send_ping(&mut self) -> Result<(), SocketSessionEnd> {
         if self.rate.silence() >= self.context.timeouts.silence_max {
-            return Err(SessionEnd::Gone);
+            return Err(SocketSessionEnd::Gone);
         }
         self.send([Message::Ping(Bytes::new())]).await
     }
 
     /// Handles a frame of the client. The WebSocket library answers protocol pings. They keep the connection
     /// open, but they are no heartbeats: client libraries send them even if the user wants to be offline.
-    async fn handle_message(&mut self, message: &Message) -> Result<(), SessionEnd> {
+    async fn handle_message(&mut self, message: &Message) -> Result<(), SocketSessionEnd> {
         let now = Instant::now();
         let text = match message {
             Message::Pong(_) => {
@@ -153,15 +155,15 @@ impl SocketSession {
             // Counts as a heartbeat, so that an app with a socket need not send any other.
             "ping" => {
                 self.forward_heartbeat();
-                self.text("pong", Empty {})
+                self.text("pong", EmptyMessage {})
             }
             "heartbeat" => {
                 self.forward_heartbeat();
-                self.text("heartbeat_response", Empty {})
+                self.text("heartbeat_response", EmptyMessage {})
             }
             "subscribe" if self.channel.is_public() => self.subscribe(message),
             "unsubscribe" if self.channel.is_public() => self.unsubscribe(message),
-            "ringing" if self.channel == Channel::Calls => self.confirm_ring(message).await,
+            "ringing" if self.channel == SocketChannel::Calls => self.confirm_ring(message).await,
             _ => self.text("error", UNKNOWN_TYPE),
         }
     }
@@ -203,11 +205,11 @@ impl SocketSession {
 
     fn subscribed(&self) -> Utf8Bytes {
         let user_ids = self.reader.subscribed_user_ids();
-        self.text("subscribed", Subscribed { user_ids })
+        self.text("subscribed", SubscribedUsers { user_ids })
     }
 
     fn text(&self, r#type: &str, data: impl serde::Serialize) -> Utf8Bytes {
-        Outgoing {
+        OutgoingMessage {
             r#type,
             data,
             timestamp: self.context.clock.now(),
@@ -216,7 +218,7 @@ impl SocketSession {
         .to_text()
     }
 
-    async fn send_texts(&mut self, texts: Vec<Utf8Bytes>) -> Result<(), SessionEnd> {
+    async fn send_texts(&mut self, texts: Vec<Utf8Bytes>) -> Result<(), SocketSessionEnd> {
         self.send(texts.into_iter().map(Message::Text)).await
     }
 
@@ -225,7 +227,7 @@ impl SocketSession {
     async fn send(
         &mut self,
         messages: impl IntoIterator<Item = Message>,
-    ) -> Result<(), SessionEnd> {
+    ) -> Result<(), SocketSessionEnd> {
         let started = Instant::now();
         let write_max = self.context.timeouts.write_max;
         let Self { socket, guards, .. } = self;
@@ -243,8 +245,8 @@ impl SocketSession {
                     metrics::histogram!("ws_write_duration_seconds").record(started.elapsed());
                     Ok(())
                 }
-                Ok(Err(_)) => Err(SessionEnd::Gone),
-                Err(_elapsed) => Err(SessionEnd::TooSlow),
+                Ok(Err(_)) => Err(SocketSessionEnd::Gone),
+                Err(_elapsed) => Err(SocketSessionEnd::TooSlow),
             },
             end = guards.wait_for_end() => Err(end),
         }

@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::channel::Channel;
+use super::channel::SocketChannel;
 use super::message::{Status, json};
-use super::reader::ChannelReader;
-use super::stream_state::StreamState;
+use super::reader::SocketChannelReader;
+use super::stream_state::EventStreamState;
 use crate::call_state::{CallStateAnswer, load_ring_state};
 use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::openapi::values;
@@ -28,19 +28,19 @@ const USERS_MAX: i32 = 1_000;
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// Loads snapshots.
-pub(super) struct SnapshotLoader {
+pub(super) struct ChannelSnapshotLoader {
     presence: PresenceClient,
     calls: CallsClient,
     profile: ProfileClient,
-    online_listeners: Mutex<Option<OnlineUsers>>,
-    online_users: Mutex<Option<OnlineUsers>>,
+    online_listeners: Mutex<Option<CachedOnlineUsers>>,
+    online_users: Mutex<Option<CachedOnlineUsers>>,
 }
 
 /// The users who are online, shared by snapshots.
 #[derive(Clone)]
-struct OnlineUsers {
+struct CachedOnlineUsers {
     loaded_at: Instant,
-    stream: Arc<StreamState>,
+    stream: Arc<EventStreamState>,
     /// The statuses are at least as new as the message with this number.
     cursor: u64,
     statuses: Arc<Vec<(i64, Box<RawValue>)>>,
@@ -100,7 +100,7 @@ pub(super) struct NotificationsSnapshot {
     is_complete: bool,
 }
 
-impl SnapshotLoader {
+impl ChannelSnapshotLoader {
     pub(super) fn new(
         presence: PresenceClient,
         calls: CallsClient,
@@ -118,12 +118,12 @@ impl SnapshotLoader {
     /// Loads the `data` of a snapshot, limited to what this reader may see, and moves the reader after it.
     pub(super) async fn load(
         &self,
-        channel: Channel,
+        channel: SocketChannel,
         current_user: &CurrentUser,
-        reader: &mut ChannelReader,
+        reader: &mut SocketChannelReader,
     ) -> Result<Box<RawValue>, Error> {
         match channel {
-            Channel::Feed | Channel::Presence => {
+            SocketChannel::Feed | SocketChannel::Presence => {
                 let online = self.load_online(channel, reader.stream()).await?;
                 reader.move_to(online.cursor);
                 let statuses = online.statuses.iter();
@@ -133,17 +133,17 @@ impl SnapshotLoader {
                     is_complete: online.is_complete,
                 }))
             }
-            Channel::Calls => self.load_call(current_user).await,
-            Channel::Notifications => Ok(raw(&NotificationsSnapshot { is_complete: false })),
+            SocketChannel::Calls => self.load_call(current_user).await,
+            SocketChannel::Notifications => Ok(raw(&NotificationsSnapshot { is_complete: false })),
         }
     }
 
     async fn load_online(
         &self,
-        channel: Channel,
-        stream: &Arc<StreamState>,
-    ) -> Result<OnlineUsers, Error> {
-        let listeners_only = channel == Channel::Feed;
+        channel: SocketChannel,
+        stream: &Arc<EventStreamState>,
+    ) -> Result<CachedOnlineUsers, Error> {
+        let listeners_only = channel == SocketChannel::Feed;
         let shared = if listeners_only {
             &self.online_listeners
         } else {
@@ -169,7 +169,7 @@ impl SnapshotLoader {
         .await?;
         let statuses = online.statuses.iter();
         let statuses = statuses.map(|status| (status.user_id, raw(&Status::from(status))));
-        let fresh = OnlineUsers {
+        let fresh = CachedOnlineUsers {
             loaded_at,
             stream: stream.clone(),
             cursor,

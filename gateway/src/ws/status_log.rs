@@ -10,7 +10,7 @@ const CHANGES_MAX: usize = 20_000;
 const HEARTBEATS_MAX: usize = 2_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum MessageCause {
+pub(super) enum StatusMessageCause {
     /// The status changed. A client that connects again receives the changes that it missed.
     Change,
     /// The user sent a heartbeat and the status did not change.
@@ -26,7 +26,7 @@ pub(super) struct StatusMessage {
     pub(super) user_id: i64,
     /// The version of the status, from presence.
     pub(super) version: i64,
-    pub(super) cause: MessageCause,
+    pub(super) cause: StatusMessageCause,
     pub(super) text: Utf8Bytes,
     /// On `/ws/presence`, the same change as the `presence_update` that older apps read.
     pub(super) update_text: Option<Utf8Bytes>,
@@ -34,7 +34,7 @@ pub(super) struct StatusMessage {
 
 /// The form in which a socket receives changes on `/ws/presence`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum ChangeFormat {
+pub(super) enum StatusChangeFormat {
     /// Each change as `status_change` and as `presence_update`.
     #[default]
     Both,
@@ -42,7 +42,7 @@ pub(super) enum ChangeFormat {
     PresenceUpdate,
 }
 
-impl ChangeFormat {
+impl StatusChangeFormat {
     /// Returns `Both` unless the client names another format.
     pub(super) fn from_name(name: Option<&str>) -> Self {
         match name {
@@ -54,25 +54,25 @@ impl ChangeFormat {
 }
 
 impl StatusMessage {
-    fn texts(&self, format: ChangeFormat) -> impl Iterator<Item = &Utf8Bytes> {
+    fn texts(&self, format: StatusChangeFormat) -> impl Iterator<Item = &Utf8Bytes> {
         let update = self.update_text.as_ref();
-        let is_replaced = update.is_some() && format == ChangeFormat::PresenceUpdate;
+        let is_replaced = update.is_some() && format == StatusChangeFormat::PresenceUpdate;
         let text = Some(&self.text).filter(|_| !is_replaced);
-        let update = update.filter(|_| format != ChangeFormat::StatusChange);
+        let update = update.filter(|_| format != StatusChangeFormat::StatusChange);
         text.into_iter().chain(update)
     }
 }
 
 /// Messages that were read from a log, and the position after them.
 #[derive(Debug, Default)]
-pub(super) struct ReadBatch {
+pub(super) struct StatusReadBatch {
     pub(super) texts: Vec<Utf8Bytes>,
     pub(super) cursor: u64,
 }
 
 /// The log dropped messages after this position that the reader has not read.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct CursorTooOld;
+pub(super) struct OutdatedCursorError;
 
 /// Status messages by number: the newest change and the newest heartbeat of each user.
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ impl StatusLog {
         if self.version_of(message.user_id) > message.version {
             return;
         }
-        let is_change = message.cause == MessageCause::Change;
+        let is_change = message.cause == StatusMessageCause::Change;
         let (latest, max) = if is_change {
             (&mut self.changes, CHANGES_MAX)
         } else {
@@ -163,15 +163,15 @@ impl StatusLog {
         &self,
         cursor: u64,
         max: usize,
-        format: ChangeFormat,
+        format: StatusChangeFormat,
         is_wanted: impl Fn(&StatusMessage) -> bool,
-    ) -> Result<ReadBatch, CursorTooOld> {
+    ) -> Result<StatusReadBatch, OutdatedCursorError> {
         if cursor < self.horizon {
-            return Err(CursorTooOld);
+            return Err(OutdatedCursorError);
         }
-        let mut batch = ReadBatch {
+        let mut batch = StatusReadBatch {
             cursor: self.newest.max(cursor),
-            ..ReadBatch::default()
+            ..StatusReadBatch::default()
         };
         for (seq, message) in self.messages.range(cursor + 1..) {
             if !is_wanted(message) {
@@ -213,7 +213,7 @@ mod tests {
         StatusMessage {
             user_id,
             version,
-            cause: MessageCause::Change,
+            cause: StatusMessageCause::Change,
             text: format!("{user_id}v{version}").into(),
             update_text: None,
         }
@@ -221,7 +221,7 @@ mod tests {
 
     fn heartbeat(user_id: i64, version: i64) -> StatusMessage {
         StatusMessage {
-            cause: MessageCause::Heartbeat { is_for_all: true },
+            cause: StatusMessageCause::Heartbeat { is_for_all: true },
             text: format!("{user_id}s{version}").into(),
             ..change(user_id, version)
         }
@@ -229,7 +229,7 @@ mod tests {
 
     fn all(log: &StatusLog, cursor: u64) -> Vec<String> {
         let batch = log
-            .read(cursor, usize::MAX, ChangeFormat::Both, |_| true)
+            .read(cursor, usize::MAX, StatusChangeFormat::Both, |_| true)
             .expect("the log is complete");
         batch.texts.iter().map(ToString::to_string).collect()
     }
@@ -272,11 +272,13 @@ mod tests {
             log.push(seq, change(seq.cast_signed(), 1));
         }
         let batch = log
-            .read(0, 2, ChangeFormat::Both, |message| message.user_id != 2)
+            .read(0, 2, StatusChangeFormat::Both, |message| {
+                message.user_id != 2
+            })
             .expect("the log is complete");
         assert_eq!((batch.texts.len(), batch.cursor), (2, 3));
         let rest = log
-            .read(batch.cursor, 9, ChangeFormat::Both, |_| true)
+            .read(batch.cursor, 9, StatusChangeFormat::Both, |_| true)
             .expect("the log is complete");
         assert_eq!((rest.texts.len(), rest.cursor), (2, 5));
     }
@@ -300,13 +302,13 @@ mod tests {
             (Some("nonsense"), vec!["1v1", "1u1", "1s1"]),
         ] {
             let batch = log
-                .read(0, 9, ChangeFormat::from_name(name), |_| true)
+                .read(0, 9, StatusChangeFormat::from_name(name), |_| true)
                 .expect("the log is complete");
             let texts: Vec<&str> = batch.texts.iter().map(Utf8Bytes::as_str).collect();
             assert_eq!(texts, expected, "{name:?}");
         }
         let first = log
-            .read(0, 1, ChangeFormat::Both, |_| true)
+            .read(0, 1, StatusChangeFormat::Both, |_| true)
             .expect("the log is complete");
         assert_eq!((first.texts.len(), first.cursor), (2, 1));
     }
@@ -320,9 +322,9 @@ mod tests {
         }
         assert_eq!(log.messages.len(), CHANGES_MAX);
         assert_eq!(
-            log.read(9, 1, ChangeFormat::Both, |_| true)
+            log.read(9, 1, StatusChangeFormat::Both, |_| true)
                 .expect_err("too old"),
-            CursorTooOld
+            OutdatedCursorError
         );
         assert!(!log.is_complete_since(9) && log.is_complete_since(10));
         assert!(!log.is_complete_since(users + 1));

@@ -3,8 +3,8 @@
 use axum::extract::ws::Utf8Bytes;
 use talktime_proto::events::v1::{Event, StatusChanged};
 
-use super::message::{Outgoing, Status};
-use super::status_log::{MessageCause, StatusMessage};
+use super::message::{OutgoingMessage, Status};
+use super::status_log::{StatusMessage, StatusMessageCause};
 
 pub(super) const LISTENER_OFFLINE: &str = "listener_offline";
 const STATUS_CHANGE: &str = "status_change";
@@ -36,7 +36,7 @@ pub(super) fn presence_heartbeat(
     is_for_all: bool,
 ) -> StatusMessage {
     StatusMessage {
-        cause: MessageCause::Heartbeat { is_for_all },
+        cause: StatusMessageCause::Heartbeat { is_for_all },
         ..change_of_type(PRESENCE_UPDATE, seq, event, status)
     }
 }
@@ -45,7 +45,7 @@ fn change_of_type(r#type: &str, seq: u64, event: &Event, status: &StatusChanged)
     StatusMessage {
         user_id: status.user_id,
         version: event.version,
-        cause: MessageCause::Change,
+        cause: StatusMessageCause::Change,
         text: text_of(r#type, event, status, seq),
         update_text: None,
     }
@@ -64,7 +64,7 @@ fn feed_type(status: &StatusChanged) -> &'static str {
 }
 
 fn text_of(r#type: &str, event: &Event, status: &StatusChanged, seq: u64) -> Utf8Bytes {
-    Outgoing {
+    OutgoingMessage {
         r#type,
         data: Status::from(status),
         timestamp: talktime_proto::datetime(event.happened_at.as_ref()).unwrap_or_default(),

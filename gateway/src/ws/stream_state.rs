@@ -10,8 +10,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::Channel;
-use super::event_order::{EventOrder, EventPlace};
+use super::channel::SocketChannel;
+use super::event_order::{AggregateEventOrder, AggregateEventPlace};
 use super::sequence::{next_out_of_band_seq, seq_of_event};
 use super::status_log::{StatusLog, StatusMessage};
 use super::status_messages::{feed_change, feed_departure, presence_change, presence_heartbeat};
@@ -25,7 +25,7 @@ const WAKE_EVERY: Duration = Duration::from_millis(20);
 const HEARTBEATS_FOR_ALL_A_SECOND_MAX: u32 = 200;
 
 /// The recent messages of one stream of events. A position in one stream means nothing in another.
-pub(super) struct StreamState {
+pub(super) struct EventStreamState {
     /// Identifies the stream; sockets send it to clients as `epoch`.
     pub(super) id: String,
     /// Cancelled when another stream replaces this one, or when the process stops.
@@ -33,30 +33,30 @@ pub(super) struct StreamState {
     position: AtomicU64,
     /// The feed does not show these listeners. The set is empty where the feed shows everyone.
     pub(super) unverified: UnverifiedListeners,
-    feed: StatusChannel,
-    presence: StatusChannel,
+    feed: PublicStatusChannel,
+    presence: PublicStatusChannel,
     calls: RwLock<UserMessageLog>,
     notifications: RwLock<UserMessageLog>,
     /// Decides for which events user messages are written.
-    order: Mutex<EventOrder>,
+    order: Mutex<AggregateEventOrder>,
     has_new_statuses: Notify,
-    heartbeat_budget: Mutex<HeartbeatBudget>,
+    heartbeat_budget: Mutex<HeartbeatBroadcastBudget>,
 }
 
 /// The messages of a public channel.
-pub(super) struct StatusChannel {
+pub(super) struct PublicStatusChannel {
     pub(super) log: RwLock<StatusLog>,
     /// Changes when there is more to read.
     pub(super) updates: watch::Sender<()>,
 }
 
 /// Counts the heartbeats that were sent to everyone in the current second.
-struct HeartbeatBudget {
+struct HeartbeatBroadcastBudget {
     since: Instant,
     spent: u32,
 }
 
-impl StreamState {
+impl EventStreamState {
     /// Creates the state of the stream `id`, with no messages about events up to `stream_seq`. It ends with
     /// `ended`.
     pub(super) fn new(id: String, stream_seq: u64, ended: CancellationToken) -> Self {
@@ -67,13 +67,13 @@ impl StreamState {
             ended,
             position: AtomicU64::new(seq),
             unverified: UnverifiedListeners::default(),
-            feed: StatusChannel::starting_after(seq),
-            presence: StatusChannel::starting_after(seq),
+            feed: PublicStatusChannel::starting_after(seq),
+            presence: PublicStatusChannel::starting_after(seq),
             calls: user_messages(),
             notifications: user_messages(),
             order: Mutex::default(),
             has_new_statuses: Notify::new(),
-            heartbeat_budget: Mutex::new(HeartbeatBudget::new()),
+            heartbeat_budget: Mutex::new(HeartbeatBroadcastBudget::new()),
         }
     }
 
@@ -100,22 +100,22 @@ impl StreamState {
         self.position.load(Ordering::SeqCst)
     }
 
-    pub(super) fn statuses(&self, channel: Channel) -> &StatusChannel {
+    pub(super) fn statuses(&self, channel: SocketChannel) -> &PublicStatusChannel {
         match channel {
-            Channel::Feed => &self.feed,
+            SocketChannel::Feed => &self.feed,
             _ => &self.presence,
         }
     }
 
-    pub(super) fn user_messages(&self, channel: Channel) -> &RwLock<UserMessageLog> {
+    pub(super) fn user_messages(&self, channel: SocketChannel) -> &RwLock<UserMessageLog> {
         match channel {
-            Channel::Calls => &self.calls,
+            SocketChannel::Calls => &self.calls,
             _ => &self.notifications,
         }
     }
 
     /// Returns the newest number of a channel, and whether the channel still has all messages after `since`.
-    pub(super) fn newest_seq(&self, channel: Channel, since: Option<u64>) -> (u64, bool) {
+    pub(super) fn newest_seq(&self, channel: SocketChannel, since: Option<u64>) -> (u64, bool) {
         let position = self.position();
         if channel.is_public() {
             let log = &self.statuses(channel).log;
@@ -171,7 +171,7 @@ impl StreamState {
     /// Adds a message that is not in the stream, under a number between two events.
     fn push_out_of_band(
         &self,
-        channel: &StatusChannel,
+        channel: &PublicStatusChannel,
         message_with: impl FnOnce(u64) -> StatusMessage,
     ) {
         let mut log = channel.log.write().unwrap_or_else(PoisonError::into_inner);
@@ -187,7 +187,7 @@ impl StreamState {
     }
 
     /// Records an event and returns whether it is newer than all earlier ones of its aggregate.
-    pub(super) fn advance_order(&self, place: EventPlace) -> bool {
+    pub(super) fn advance_order(&self, place: AggregateEventPlace) -> bool {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         order.advance(place)
     }
@@ -199,7 +199,7 @@ impl StreamState {
     }
 }
 
-impl StatusChannel {
+impl PublicStatusChannel {
     fn starting_after(seq: u64) -> Self {
         Self {
             log: RwLock::new(StatusLog::starting_after(seq)),
@@ -218,7 +218,7 @@ impl StatusChannel {
     }
 }
 
-impl HeartbeatBudget {
+impl HeartbeatBroadcastBudget {
     fn new() -> Self {
         Self {
             since: Instant::now(),
@@ -241,12 +241,12 @@ mod tests {
     use serde_json::{Value, json};
     use talktime_proto::timestamp;
 
-    use super::super::status_log::ChangeFormat;
+    use super::super::status_log::StatusChangeFormat;
     use super::super::status_messages::LISTENER_OFFLINE;
     use super::*;
 
-    fn stream(stream_seq: u64) -> StreamState {
-        StreamState::new("e".to_owned(), stream_seq, CancellationToken::new())
+    fn stream(stream_seq: u64) -> EventStreamState {
+        EventStreamState::new("e".to_owned(), stream_seq, CancellationToken::new())
     }
 
     fn status(user_id: i64, version: i64, is_listener: bool) -> Event {
@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    fn push(stream: &StreamState, stream_seq: u64, event: &Event) {
+    fn push(stream: &EventStreamState, stream_seq: u64, event: &Event) {
         let Some(Kind::StatusChanged(status)) = &event.kind else {
             panic!("a status");
         };
@@ -276,10 +276,10 @@ mod tests {
         stream.set_position(stream_seq);
     }
 
-    fn messages(stream: &StreamState, channel: Channel, since: u64) -> Vec<Value> {
+    fn messages(stream: &EventStreamState, channel: SocketChannel, since: u64) -> Vec<Value> {
         let log = stream.statuses(channel).log.read().expect("unpoisoned");
         let batch = log
-            .read(since, 100, ChangeFormat::StatusChange, |_| true)
+            .read(since, 100, StatusChangeFormat::StatusChange, |_| true)
             .expect("the log is complete");
         let texts = batch.texts.iter();
         texts
@@ -306,8 +306,11 @@ mod tests {
             "seq": seq_of_event(5),
         });
         let since = seq_of_event(4);
-        assert_eq!(messages(&stream, Channel::Presence, since), [expected]);
-        let in_feed = messages(&stream, Channel::Feed, since);
+        assert_eq!(
+            messages(&stream, SocketChannel::Presence, since),
+            [expected]
+        );
+        let in_feed = messages(&stream, SocketChannel::Feed, since);
         assert_eq!(in_feed[0]["type"], "listener_busy");
     }
 
@@ -315,10 +318,10 @@ mod tests {
     async fn the_feed_reports_listeners_and_former_listeners_only() {
         let stream = stream(0);
         push(&stream, 1, &status(1, 1, false));
-        assert!(messages(&stream, Channel::Feed, 0).is_empty());
+        assert!(messages(&stream, SocketChannel::Feed, 0).is_empty());
         push(&stream, 2, &status(1, 2, true));
         push(&stream, 3, &status(1, 3, false));
-        let in_feed = messages(&stream, Channel::Feed, 0);
+        let in_feed = messages(&stream, SocketChannel::Feed, 0);
         assert_eq!(in_feed[0]["type"], LISTENER_OFFLINE);
     }
 
@@ -333,13 +336,13 @@ mod tests {
         };
         stream.push_departure(1, &event, last);
         push(&stream, 2, &status(1, 2, true));
-        let departure = messages(&stream, Channel::Feed, 0);
+        let departure = messages(&stream, SocketChannel::Feed, 0);
         assert_eq!(departure.len(), 1);
         assert_eq!(departure[0]["type"], LISTENER_OFFLINE);
         assert_eq!(departure[0]["seq"], seq_of_event(1) + 1);
         stream.unverified.set(1, true);
         push(&stream, 3, &status(1, 3, true));
-        let change = messages(&stream, Channel::Feed, seq_of_event(2));
+        let change = messages(&stream, SocketChannel::Feed, seq_of_event(2));
         assert_eq!(change[0]["type"], "listener_busy");
     }
 
@@ -352,7 +355,7 @@ mod tests {
         };
         stream.push_heartbeats(&heartbeats);
         push(&stream, 8, &status(3, 1, false));
-        let seqs: Vec<_> = messages(&stream, Channel::Presence, 0)
+        let seqs: Vec<_> = messages(&stream, SocketChannel::Presence, 0)
             .iter()
             .map(|message| message["seq"].as_u64().expect("a number"))
             .collect();

@@ -11,42 +11,42 @@ use http::request::Parts;
 use serde::Deserialize;
 use talktime_kit::Error;
 
-use super::reader::ResumeRequest;
-use super::status_log::ChangeFormat;
+use super::reader::SocketResumeRequest;
+use super::status_log::StatusChangeFormat;
 use crate::token;
 
 /// The subprotocol under which a browser sends its token, and with which it is answered.
 pub(super) const BEARER: &str = "bearer";
 
 /// The request that opens a socket: the token, the position at which the client stopped, and the upgrade.
-pub struct UpgradeRequest {
+pub struct SocketUpgradeRequest {
     pub(super) token: Result<String, Error>,
-    pub(super) resume: ResumeRequest,
+    pub(super) resume: SocketResumeRequest,
     pub(super) upgrade: Result<WebSocketUpgrade, Error>,
 }
 
 #[derive(Default, Deserialize)]
-struct UpgradeQuery {
+struct SocketUpgradeQuery {
     token: Option<String>,
     since: Option<String>,
     epoch: Option<String>,
     changes: Option<String>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for UpgradeRequest {
+impl<S: Send + Sync> FromRequestParts<S> for SocketUpgradeRequest {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let query = AxumQuery::<UpgradeQuery>::from_request_parts(parts, state).await;
+        let query = AxumQuery::<SocketUpgradeQuery>::from_request_parts(parts, state).await;
         let query = query.map(|AxumQuery(query)| query).unwrap_or_default();
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         Ok(Self {
             token: token_of(&parts.headers, query.token),
-            resume: ResumeRequest {
+            resume: SocketResumeRequest {
                 is_present: query.since.is_some() || query.epoch.is_some(),
                 since: query.since.and_then(|since| since.parse().ok()),
                 stream_id: query.epoch,
-                format: ChangeFormat::from_name(query.changes.as_deref()),
+                format: StatusChangeFormat::from_name(query.changes.as_deref()),
             },
             upgrade: upgrade.map_err(no_upgrade),
         })
@@ -98,9 +98,9 @@ mod tests {
         assert_eq!(token_in("chat, a.b.c"), None);
     }
 
-    async fn parse(request: http::request::Builder) -> UpgradeRequest {
+    async fn parse(request: http::request::Builder) -> SocketUpgradeRequest {
         let (mut parts, ()) = request.body(()).expect("a request").into_parts();
-        let Ok(request) = UpgradeRequest::from_request_parts(&mut parts, &()).await;
+        let Ok(request) = SocketUpgradeRequest::from_request_parts(&mut parts, &()).await;
         request
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use axum::extract::ws::Utf8Bytes;
 
-use super::status_log::{CursorTooOld, ReadBatch};
+use super::status_log::{OutdatedCursorError, StatusReadBatch};
 
 /// Messages that are kept, for slow sockets and for clients that connect again.
 const MESSAGES_MAX: usize = 20_000;
@@ -63,13 +63,13 @@ impl UserMessageLog {
         user_id: i64,
         cursor: u64,
         max: usize,
-    ) -> Result<ReadBatch, CursorTooOld> {
+    ) -> Result<StatusReadBatch, OutdatedCursorError> {
         if cursor < self.horizon {
-            return Err(CursorTooOld);
+            return Err(OutdatedCursorError);
         }
-        let mut batch = ReadBatch {
+        let mut batch = StatusReadBatch {
             cursor: self.newest.max(cursor),
-            ..ReadBatch::default()
+            ..StatusReadBatch::default()
         };
         let after = (user_id, cursor + 1)..=(user_id, u64::MAX);
         for ((_, seq), text) in self.messages.range(after) {
@@ -112,7 +112,7 @@ mod tests {
             log.push(seq, 1, "x".into());
         }
         assert_eq!(log.messages.len(), MESSAGES_MAX);
-        assert_eq!(log.read(1, 4, 1).expect_err("too old"), CursorTooOld);
+        assert_eq!(log.read(1, 4, 1).expect_err("too old"), OutdatedCursorError);
         assert!(log.read(1, 5, 1).is_ok());
     }
 }

@@ -8,8 +8,8 @@ use talktime_proto::calls::call_uuid;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallEnded, Event, PaymentReversed, WithdrawalUpdated};
 
-use super::channel::Channel;
-use super::message::Outgoing;
+use super::channel::SocketChannel;
+use super::message::OutgoingMessage;
 use super::user_message_data::{
     BalanceMessage, BlockMessage, CallMessage, DataExportMessage, FavoriteListChange,
     FavoritedByMessage, PhotoReviewMessage, ReversalMessage, ReviewMessage, WithdrawalMessage,
@@ -19,13 +19,13 @@ use crate::number::Hundredths;
 /// A message to one user.
 #[derive(Debug)]
 pub(super) struct UserMessage {
-    pub(super) channel: Channel,
+    pub(super) channel: SocketChannel,
     pub(super) user_id: i64,
     pub(super) text: Utf8Bytes,
 }
 
 /// Writes the messages of one event.
-pub(super) struct MessageWriter {
+pub(super) struct UserMessageWriter {
     happened_at: DateTime<Utc>,
     seq: u64,
     messages: Vec<UserMessage>,
@@ -34,7 +34,7 @@ pub(super) struct MessageWriter {
 /// Returns the messages that an event causes, all with the number `seq`.
 pub(super) fn user_messages(event: &Event, seq: u64) -> Vec<UserMessage> {
     let happened_at = talktime_proto::datetime(event.happened_at.as_ref());
-    let mut writer = MessageWriter {
+    let mut writer = UserMessageWriter {
         happened_at: happened_at.unwrap_or_default(),
         seq,
         messages: Vec::new(),
@@ -51,15 +51,15 @@ pub(super) fn user_messages(event: &Event, seq: u64) -> Vec<UserMessage> {
     writer.messages
 }
 
-impl MessageWriter {
+impl UserMessageWriter {
     pub(super) fn write(
         &mut self,
-        channel: Channel,
+        channel: SocketChannel,
         user_id: i64,
         r#type: &str,
         data: impl Serialize,
     ) {
-        let text = Outgoing {
+        let text = OutgoingMessage {
             r#type,
             data,
             timestamp: self.happened_at,
@@ -74,13 +74,13 @@ impl MessageWriter {
     }
 
     pub(super) fn notify(&mut self, user_id: i64, r#type: &str, data: impl Serialize) {
-        self.write(Channel::Notifications, user_id, r#type, data);
+        self.write(SocketChannel::Notifications, user_id, r#type, data);
     }
 
     fn notify_parties(&mut self, r#type: &str, call: CallMessage<'_>) {
-        self.write(Channel::Calls, call.user_id, r#type, call);
+        self.write(SocketChannel::Calls, call.user_id, r#type, call);
         self.write(
-            Channel::Calls,
+            SocketChannel::Calls,
             call.listener_id,
             r#type,
             call.for_listener(),
@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
 
-    fn messages_of(kind: Kind) -> Vec<(Channel, i64, Value)> {
+    fn messages_of(kind: Kind) -> Vec<(SocketChannel, i64, Value)> {
         let event = Event {
             version: 1,
             happened_at: None,
@@ -318,7 +318,7 @@ mod tests {
         let mut for_caller = common.clone();
         for_caller["remaining_coins"] = 280.into();
         assert_eq!(messages.len(), 2);
-        assert_eq!((messages[0].0, messages[0].1), (Channel::Calls, 1));
+        assert_eq!((messages[0].0, messages[0].1), (SocketChannel::Calls, 1));
         assert_eq!(messages[0].2["type"], "call_billing");
         assert_eq!(messages[0].2["data"], for_caller);
         assert_eq!(messages[1].1, 2);
@@ -335,10 +335,16 @@ mod tests {
             }))
         };
         let messages = of_name("asha");
-        assert_eq!((messages[0].0, messages[0].1), (Channel::Notifications, 1));
+        assert_eq!(
+            (messages[0].0, messages[0].1),
+            (SocketChannel::Notifications, 1)
+        );
         assert_eq!(messages[0].2["type"], "favorites_changed");
         assert_eq!(messages[0].2["seq"], 7);
-        assert_eq!((messages[1].0, messages[1].1), (Channel::Notifications, 2));
+        assert_eq!(
+            (messages[1].0, messages[1].1),
+            (SocketChannel::Notifications, 2)
+        );
         assert_eq!(messages[1].2["type"], "favorite_added");
         let data = json!({"user_id": 1, "username": "asha", "action": "added", "listener_id": 2,
                           "is_favorited": true});

@@ -16,7 +16,7 @@ use crate::clients::ProfileClient;
 const LOADS_MAX: u32 = 5;
 
 /// A user with open sockets on this replica.
-pub(super) struct Viewer {
+pub(super) struct SocketViewer {
     pub(super) user_id: i64,
     hidden: RwLock<HashSet<i64>>,
     has_no_roles: AtomicBool,
@@ -28,7 +28,7 @@ pub(super) struct Viewer {
     pub(super) access_checks: watch::Sender<()>,
 }
 
-impl Viewer {
+impl SocketViewer {
     pub(super) fn new(user_id: i64) -> Self {
         Self {
             user_id,

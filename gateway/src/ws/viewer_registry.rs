@@ -11,7 +11,7 @@ use talktime_kit::{Error, error};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use super::viewer::Viewer;
+use super::viewer::SocketViewer;
 use crate::clients::ProfileClient;
 
 const RELOADS_MAX: u32 = 10;
@@ -19,28 +19,28 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The users with open sockets on this replica; cheap to clone.
 #[derive(Clone)]
-pub(super) struct ViewerRegistry(Arc<RegistryParts>);
+pub(super) struct ViewerRegistry(Arc<ViewerRegistryParts>);
 
-struct RegistryParts {
+struct ViewerRegistryParts {
     viewers: Mutex<HashMap<i64, RegisteredViewer>>,
     profile: ProfileClient,
     lifecycle: ProcessLifecycle,
 }
 
 struct RegisteredViewer {
-    viewer: Arc<Viewer>,
+    viewer: Arc<SocketViewer>,
     handles: usize,
 }
 
 /// Keeps a viewer registered. The registry forgets a viewer with its last handle.
 pub(super) struct ViewerHandle {
     registry: ViewerRegistry,
-    viewer: Arc<Viewer>,
+    viewer: Arc<SocketViewer>,
 }
 
 impl ViewerRegistry {
     pub(super) fn new(profile: ProfileClient, lifecycle: ProcessLifecycle) -> Self {
-        Self(Arc::new(RegistryParts {
+        Self(Arc::new(ViewerRegistryParts {
             viewers: Mutex::default(),
             profile,
             lifecycle,
@@ -58,7 +58,7 @@ impl ViewerRegistry {
     fn add_handle(&self, user_id: i64) -> ViewerHandle {
         let mut viewers = self.lock();
         let registered = viewers.entry(user_id).or_insert_with(|| RegisteredViewer {
-            viewer: Arc::new(Viewer::new(user_id)),
+            viewer: Arc::new(SocketViewer::new(user_id)),
             handles: 0,
         });
         registered.handles += 1;
@@ -77,7 +77,7 @@ impl ViewerRegistry {
         }
     }
 
-    pub(super) fn find(&self, user_id: i64) -> Option<Arc<Viewer>> {
+    pub(super) fn find(&self, user_id: i64) -> Option<Arc<SocketViewer>> {
         let viewers = self.lock();
         let registered = viewers.get(&user_id)?;
         Some(registered.viewer.clone())
@@ -123,7 +123,7 @@ impl ViewerRegistry {
         let Some(viewer) = self.find(user_id) else {
             return;
         };
-        let RegistryParts {
+        let ViewerRegistryParts {
             profile, lifecycle, ..
         } = &*self.0;
         let (profile, stopping) = (profile.clone(), lifecycle.stopping());
@@ -140,7 +140,7 @@ impl ViewerRegistry {
 }
 
 /// Loads a viewer again, with retries. Until it succeeds, hidden users stay hidden.
-async fn reload(viewer: &Viewer, profile: &ProfileClient) {
+async fn reload(viewer: &SocketViewer, profile: &ProfileClient) {
     for _ in 0..RELOADS_MAX {
         match viewer.load(profile).await {
             Ok(()) => return viewer.request_access_check(),
@@ -156,15 +156,15 @@ async fn reload(viewer: &Viewer, profile: &ProfileClient) {
 
 impl ViewerHandle {
     /// Returns the viewer itself, which does not keep it registered.
-    pub(super) fn viewer(&self) -> Arc<Viewer> {
+    pub(super) fn viewer(&self) -> Arc<SocketViewer> {
         self.viewer.clone()
     }
 }
 
 impl Deref for ViewerHandle {
-    type Target = Viewer;
+    type Target = SocketViewer;
 
-    fn deref(&self) -> &Viewer {
+    fn deref(&self) -> &SocketViewer {
         &self.viewer
     }
 }

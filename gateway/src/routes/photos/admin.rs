@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::clients::PhotoClient;
 use crate::extract::{AdminUser, Json, Query};
 use crate::openapi::values::PhotoStatus;
-use crate::paging::{PageQuery, PageRequest};
+use crate::paging::{ClientPageRequest, PageQuery};
 use crate::problem::Result;
 use crate::routes::time;
 
@@ -64,7 +64,7 @@ pub(in crate::routes) async fn list_pending_photos(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<PendingPhotosAnswer>> {
     let requested = query.page()?;
-    let PageRequest { page, per_page } = requested;
+    let ClientPageRequest { page, per_page } = requested;
     let found = retry_idempotent(|| {
         let mut photos = photos.clone();
         let request = ListPendingPhotosRequest { page, per_page };

@@ -15,7 +15,7 @@ use talktime_proto::verification::v1::{
 };
 use utoipa::ToSchema;
 
-use super::verification::{TicketAnswer, without_short_deadline};
+use super::verification::{VerificationTicketAnswer, without_short_deadline};
 use super::{Message, time};
 use crate::clients::PhotoClient;
 use crate::extract::Json;
@@ -45,7 +45,7 @@ pub(super) struct PhotoTicketBody {
     tag = "people",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = TicketAnswer),
+        (status = 200, body = VerificationTicketAnswer),
         (status = 400, description = "invalid_length_bytes, invalid_content_type"),
     )
 )]
@@ -53,14 +53,14 @@ pub(super) async fn create_photo_ticket(
     State(mut photos): State<PhotoClient>,
     current_user: CurrentUser,
     Json(body): Json<PhotoTicketBody>,
-) -> Result<Json<TicketAnswer>> {
+) -> Result<Json<VerificationTicketAnswer>> {
     let request = CreatePhotoTicketRequest {
         user_id: current_user.user_id,
         length_bytes: body.length_bytes,
         content_type: body.content_type.clone(),
     };
     let ticket = photos.create_photo_ticket(request).await?.into_inner();
-    Ok(Json(TicketAnswer::new(
+    Ok(Json(VerificationTicketAnswer::new(
         ticket,
         body.content_type,
         body.length_bytes,

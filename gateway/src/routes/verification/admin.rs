@@ -11,14 +11,13 @@ use utoipa::ToSchema;
 
 use crate::clients::VerificationClient;
 use crate::extract::{AdminUser, Json, Query};
-use crate::paging::{PageQuery, PageRequest};
+use crate::paging::{ClientPageRequest, PageQuery};
 use crate::problem::Result;
 use crate::routes::time;
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationPendingAnswer)]
-pub(in crate::routes) struct PendingAnswer {
-    pending_verifications: Vec<PendingEntry>,
+pub(in crate::routes) struct VerificationPendingAnswer {
+    pending_verifications: Vec<VerificationPendingEntry>,
     total_pending: i64,
     page: i32,
     per_page: i32,
@@ -27,8 +26,7 @@ pub(in crate::routes) struct PendingAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationPendingEntry)]
-struct PendingEntry {
+struct VerificationPendingEntry {
     verification_id: i64,
     user_id: i64,
     username: Option<String>,
@@ -37,7 +35,7 @@ struct PendingEntry {
     description: Option<String>,
 }
 
-impl From<PendingVerification> for PendingEntry {
+impl From<PendingVerification> for VerificationPendingEntry {
     fn from(pending: PendingVerification) -> Self {
         let sample = pending.verification.unwrap_or_default();
         Self {
@@ -58,15 +56,15 @@ impl From<PendingVerification> for PendingEntry {
     tag = "admin",
     security(("access_token" = ["admin"])),
     params(PageQuery),
-    responses((status = 200, body = PendingAnswer))
+    responses((status = 200, body = VerificationPendingAnswer))
 )]
 pub(in crate::routes) async fn list_pending_samples(
     State(verification): State<VerificationClient>,
     _admin: AdminUser,
     Query(query): Query<PageQuery>,
-) -> Result<Json<PendingAnswer>> {
+) -> Result<Json<VerificationPendingAnswer>> {
     let requested = query.page()?;
-    let PageRequest { page, per_page } = requested;
+    let ClientPageRequest { page, per_page } = requested;
     let found = retry_idempotent(|| {
         let mut verification = verification.clone();
         let request = ListPendingRequest { page, per_page };
@@ -74,7 +72,7 @@ pub(in crate::routes) async fn list_pending_samples(
     })
     .await?;
     let pagination = requested.with_total(found.total_pending);
-    Ok(Json(PendingAnswer {
+    Ok(Json(VerificationPendingAnswer {
         pending_verifications: found.pending.into_iter().map(Into::into).collect(),
         total_pending: pagination.total,
         page: pagination.page,
@@ -85,8 +83,7 @@ pub(in crate::routes) async fn list_pending_samples(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-#[schema(as = VerificationReviewBody)]
-pub(in crate::routes) struct ReviewBody {
+pub(in crate::routes) struct VerificationReviewBody {
     verification_id: i64,
     /// `approve` or `reject`.
     #[schema(pattern = "^(approve|reject)$", example = "approve")]
@@ -97,8 +94,7 @@ pub(in crate::routes) struct ReviewBody {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationReviewAnswer)]
-pub(in crate::routes) struct ReviewAnswer {
+pub(in crate::routes) struct VerificationReviewAnswer {
     verification_id: i64,
     status: String,
     reviewer_notes: Option<String>,
@@ -116,7 +112,7 @@ pub(in crate::routes) struct ReviewAnswer {
     tag = "admin",
     security(("access_token" = ["admin"])),
     responses(
-        (status = 200, body = ReviewAnswer),
+        (status = 200, body = VerificationReviewAnswer),
         (status = 400, description = "invalid_action, text_too_long"),
         (status = 404, description = "verification_not_found"),
         (status = 409, description = "already_reviewed"),
@@ -125,8 +121,8 @@ pub(in crate::routes) struct ReviewAnswer {
 pub(in crate::routes) async fn review_sample(
     State(mut verification): State<VerificationClient>,
     AdminUser(admin): AdminUser,
-    Json(body): Json<ReviewBody>,
-) -> Result<Json<ReviewAnswer>> {
+    Json(body): Json<VerificationReviewBody>,
+) -> Result<Json<VerificationReviewAnswer>> {
     let request = ReviewRequest {
         reviewer_id: admin.user_id,
         verification_id: body.verification_id,
@@ -134,7 +130,7 @@ pub(in crate::routes) async fn review_sample(
         reviewer_notes: body.reviewer_notes,
     };
     let sample = verification.review(request).await?.into_inner();
-    Ok(Json(ReviewAnswer {
+    Ok(Json(VerificationReviewAnswer {
         verification_id: sample.verification_id,
         message: format!("The verification is {}", sample.status),
         status: sample.status,
@@ -145,8 +141,7 @@ pub(in crate::routes) async fn review_sample(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-#[schema(as = VerificationRevokeBody)]
-pub(in crate::routes) struct RevokeBody {
+pub(in crate::routes) struct VerificationRevokeBody {
     user_id: i64,
     #[serde(default)]
     #[schema(max_length = 500)]
@@ -154,8 +149,7 @@ pub(in crate::routes) struct RevokeBody {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationRevokeAnswer)]
-pub(in crate::routes) struct RevokeAnswer {
+pub(in crate::routes) struct VerificationRevokeAnswer {
     user_id: i64,
     is_verified: bool,
     revoked_at: Option<DateTime<Utc>>,
@@ -171,7 +165,7 @@ pub(in crate::routes) struct RevokeAnswer {
     tag = "admin",
     security(("access_token" = ["admin"])),
     responses(
-        (status = 200, body = RevokeAnswer),
+        (status = 200, body = VerificationRevokeAnswer),
         (status = 400, description = "text_too_long"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "not_verified"),
@@ -180,15 +174,15 @@ pub(in crate::routes) struct RevokeAnswer {
 pub(in crate::routes) async fn revoke_verification(
     State(mut verification): State<VerificationClient>,
     AdminUser(admin): AdminUser,
-    Json(body): Json<RevokeBody>,
-) -> Result<Json<RevokeAnswer>> {
+    Json(body): Json<VerificationRevokeBody>,
+) -> Result<Json<VerificationRevokeAnswer>> {
     let request = RevokeRequest {
         admin_id: admin.user_id,
         user_id: body.user_id,
         reason: body.reason,
     };
     let revoked = verification.revoke(request).await?.into_inner();
-    Ok(Json(RevokeAnswer {
+    Ok(Json(VerificationRevokeAnswer {
         user_id: body.user_id,
         is_verified: false,
         revoked_at: time(revoked.revoked_at),

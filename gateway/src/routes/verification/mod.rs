@@ -23,20 +23,18 @@ use crate::problem::Result;
 use crate::token::CurrentUser;
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationStatusAnswer)]
-pub(super) struct StatusAnswer {
+pub(super) struct VerificationStatusAnswer {
     user_id: i64,
     verification_status: String,
     is_verified: bool,
     verification_count: i64,
-    current_verification: Option<SampleAnswer>,
+    current_verification: Option<VerificationSampleAnswer>,
     message: &'static str,
 }
 
 /// A sample that was just submitted.
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationSubmittedAnswer)]
-pub(super) struct SubmittedAnswer {
+pub(super) struct VerificationSubmittedAnswer {
     verification_id: i64,
     status: String,
     audio_url: String,
@@ -44,7 +42,7 @@ pub(super) struct SubmittedAnswer {
     message: &'static str,
 }
 
-impl From<Sample> for SubmittedAnswer {
+impl From<Sample> for VerificationSubmittedAnswer {
     fn from(sample: Sample) -> Self {
         Self {
             verification_id: sample.verification_id,
@@ -57,24 +55,22 @@ impl From<Sample> for SubmittedAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationHistoryAnswer)]
-pub(super) struct HistoryAnswer {
-    verifications: Vec<HistoryEntry>,
+pub(super) struct VerificationHistoryAnswer {
+    verifications: Vec<VerificationHistoryEntry>,
     total_count: i64,
     approved_count: i64,
     rejected_count: i64,
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationHistoryEntry)]
-struct HistoryEntry {
+struct VerificationHistoryEntry {
     #[serde(flatten)]
-    sample: SampleAnswer,
+    sample: VerificationSampleAnswer,
     reviewer_id: Option<i64>,
     description: Option<String>,
 }
 
-impl From<Sample> for HistoryEntry {
+impl From<Sample> for VerificationHistoryEntry {
     fn from(mut sample: Sample) -> Self {
         Self {
             reviewer_id: sample.reviewer_id,
@@ -84,7 +80,7 @@ impl From<Sample> for HistoryEntry {
     }
 }
 
-impl From<GetVerificationHistoryResponse> for HistoryAnswer {
+impl From<GetVerificationHistoryResponse> for VerificationHistoryAnswer {
     fn from(answer: GetVerificationHistoryResponse) -> Self {
         Self {
             verifications: answer.verifications.into_iter().map(Into::into).collect(),
@@ -96,8 +92,7 @@ impl From<GetVerificationHistoryResponse> for HistoryAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationSampleAnswer)]
-struct SampleAnswer {
+struct VerificationSampleAnswer {
     verification_id: i64,
     status: String,
     audio_url: String,
@@ -106,7 +101,7 @@ struct SampleAnswer {
     reviewer_notes: Option<String>,
 }
 
-impl From<Sample> for SampleAnswer {
+impl From<Sample> for VerificationSampleAnswer {
     fn from(sample: Sample) -> Self {
         Self {
             verification_id: sample.verification_id,
@@ -119,7 +114,7 @@ impl From<Sample> for SampleAnswer {
     }
 }
 
-impl From<GetVerificationStatusResponse> for StatusAnswer {
+impl From<GetVerificationStatusResponse> for VerificationStatusAnswer {
     fn from(answer: GetVerificationStatusResponse) -> Self {
         let message = match answer.verification_status.as_str() {
             "approved" => "You are verified",
@@ -146,14 +141,14 @@ impl From<GetVerificationStatusResponse> for StatusAnswer {
     tag = "verification",
     security(("access_token" = ["listener"])),
     responses(
-        (status = 200, body = StatusAnswer),
+        (status = 200, body = VerificationStatusAnswer),
         (status = 404, description = "user_not_found"),
     )
 )]
 pub(super) async fn read_verification(
     State(verification): State<VerificationClient>,
     current_user: CurrentUser,
-) -> Result<Json<StatusAnswer>> {
+) -> Result<Json<VerificationStatusAnswer>> {
     let user_id = current_user.user_id;
     let answer = retry_idempotent(|| {
         let mut verification = verification.clone();
@@ -171,14 +166,14 @@ pub(super) async fn read_verification(
     tag = "verification",
     security(("access_token" = ["listener"])),
     responses(
-        (status = 200, body = HistoryAnswer),
+        (status = 200, body = VerificationHistoryAnswer),
         (status = 404, description = "user_not_found"),
     )
 )]
 pub(super) async fn list_samples(
     State(verification): State<VerificationClient>,
     current_user: CurrentUser,
-) -> Result<Json<HistoryAnswer>> {
+) -> Result<Json<VerificationHistoryAnswer>> {
     let user_id = current_user.user_id;
     let answer = retry_idempotent(|| {
         let mut verification = verification.clone();
@@ -190,8 +185,7 @@ pub(super) async fn list_samples(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-#[schema(as = VerificationUrlBody)]
-pub(super) struct UrlBody {
+pub(super) struct VerificationUrlBody {
     /// The address of the sample, on a host that the operator allows.
     #[schema(example = "https://samples.example.com/asha.mp3")]
     audio_url: String,
@@ -209,7 +203,7 @@ pub(super) struct UrlBody {
     tag = "verification",
     security(("access_token" = ["listener"])),
     responses(
-        (status = 200, body = SubmittedAnswer),
+        (status = 200, body = VerificationSubmittedAnswer),
         (status = 400, description = "invalid_audio_url, audio_host_not_allowed, text_too_long"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "verification_pending"),
@@ -218,8 +212,8 @@ pub(super) struct UrlBody {
 pub(super) async fn submit_audio_url(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
-    Json(body): Json<UrlBody>,
-) -> Result<Json<SubmittedAnswer>> {
+    Json(body): Json<VerificationUrlBody>,
+) -> Result<Json<VerificationSubmittedAnswer>> {
     let request = SubmitAudioUrlRequest {
         user_id: current_user.user_id,
         audio_url: body.audio_url,
@@ -230,8 +224,7 @@ pub(super) async fn submit_audio_url(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-#[schema(as = VerificationTicketBody)]
-pub(super) struct TicketBody {
+pub(super) struct VerificationTicketBody {
     /// The size of the file in bytes, at most 10 MB.
     #[schema(minimum = 1, maximum = 10_485_760)]
     length_bytes: i64,
@@ -242,8 +235,7 @@ pub(super) struct TicketBody {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = VerificationTicketAnswer)]
-pub(super) struct TicketAnswer {
+pub(super) struct VerificationTicketAnswer {
     upload_id: String,
     upload_url: String,
     method: &'static str,
@@ -252,7 +244,7 @@ pub(super) struct TicketAnswer {
     expires_at: Option<DateTime<Utc>>,
 }
 
-impl TicketAnswer {
+impl VerificationTicketAnswer {
     pub(super) fn new(ticket: UploadTicket, content_type: String, length_bytes: i64) -> Self {
         Self {
             upload_id: ticket.upload_id,
@@ -274,7 +266,7 @@ impl TicketAnswer {
     tag = "verification",
     security(("access_token" = ["listener"])),
     responses(
-        (status = 200, body = TicketAnswer),
+        (status = 200, body = VerificationTicketAnswer),
         (status = 400, description = "invalid_length_bytes, invalid_content_type"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "verification_pending"),
@@ -283,8 +275,8 @@ impl TicketAnswer {
 pub(super) async fn create_upload_ticket(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
-    Json(body): Json<TicketBody>,
-) -> Result<Json<TicketAnswer>> {
+    Json(body): Json<VerificationTicketBody>,
+) -> Result<Json<VerificationTicketAnswer>> {
     let request = CreateUploadTicketRequest {
         user_id: current_user.user_id,
         length_bytes: body.length_bytes,
@@ -292,7 +284,7 @@ pub(super) async fn create_upload_ticket(
     };
     let ticket = verification.create_upload_ticket(request).await?;
     let ticket = ticket.into_inner();
-    Ok(Json(TicketAnswer::new(
+    Ok(Json(VerificationTicketAnswer::new(
         ticket,
         body.content_type,
         body.length_bytes,
@@ -300,8 +292,7 @@ pub(super) async fn create_upload_ticket(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-#[schema(as = VerificationConfirmBody)]
-pub(super) struct ConfirmBody {
+pub(super) struct VerificationConfirmBody {
     upload_id: String,
     #[serde(default)]
     #[schema(max_length = 500)]
@@ -317,7 +308,7 @@ pub(super) struct ConfirmBody {
     tag = "verification",
     security(("access_token" = ["listener"])),
     responses(
-        (status = 200, body = SubmittedAnswer),
+        (status = 200, body = VerificationSubmittedAnswer),
         (status = 400, description = "empty_audio, unsupported_audio, damaged_audio, invalid_audio_duration, text_too_long"),
         (status = 404, description = "upload_not_found, user_not_found"),
         (status = 409, description = "verification_pending"),
@@ -327,8 +318,8 @@ pub(super) struct ConfirmBody {
 pub(super) async fn confirm_upload(
     State(mut verification): State<VerificationClient>,
     current_user: CurrentUser,
-    Json(body): Json<ConfirmBody>,
-) -> Result<Json<SubmittedAnswer>> {
+    Json(body): Json<VerificationConfirmBody>,
+) -> Result<Json<VerificationSubmittedAnswer>> {
     let request = without_short_deadline(ConfirmUploadRequest {
         user_id: current_user.user_id,
         upload_id: body.upload_id,

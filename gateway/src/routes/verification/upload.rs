@@ -11,7 +11,7 @@ use talktime_proto::verification::v1::upload_audio_request::Part;
 use talktime_proto::verification::v1::{UploadAudioRequest, UploadFinish, UploadStart};
 use utoipa::ToSchema;
 
-use super::{SubmittedAnswer, without_short_deadline};
+use super::{VerificationSubmittedAnswer, without_short_deadline};
 use crate::clients::VerificationClient;
 use crate::extract::{Json, ListenerUser};
 use crate::problem::Result;
@@ -29,9 +29,8 @@ const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// The form with the audio sample.
 #[derive(ToSchema)]
-#[schema(as = VerificationAudioForm)]
 #[expect(dead_code, reason = "describes the form, which is read in chunks")]
-struct AudioForm {
+struct VerificationAudioForm {
     #[schema(value_type = String, format = Binary)]
     audio_file: Vec<u8>,
     #[schema(max_length = 500)]
@@ -47,9 +46,9 @@ struct AudioForm {
     path = "/verification/upload-audio-file",
     tag = "verification",
     security(("access_token" = ["listener"])),
-    request_body(content = AudioForm, content_type = "multipart/form-data"),
+    request_body(content = VerificationAudioForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, body = SubmittedAnswer),
+        (status = 200, body = VerificationSubmittedAnswer),
         (status = 400, description = "empty_audio, unsupported_audio, damaged_audio, invalid_audio_duration, incomplete_upload, unreadable_body, text_too_long, invalid_description"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "verification_pending"),
@@ -61,12 +60,12 @@ pub(in crate::routes) async fn upload_audio_file(
     current_user: CurrentUser,
     listener: Result<ListenerUser>,
     form: Result<Multipart, MultipartRejection>,
-) -> Result<Json<SubmittedAnswer>> {
+) -> Result<Json<VerificationSubmittedAnswer>> {
     let user_id = current_user.user_id;
     if let Err(refusal) = listener {
         // Most clients read the refusal only after they have sent the file.
         if let Ok(form) = form {
-            let _ = send_form(form, AudioSender(None), user_id).await;
+            let _ = send_form(form, AudioPartSender(None), user_id).await;
         }
         return Err(refusal);
     }
@@ -74,7 +73,7 @@ pub(in crate::routes) async fn upload_audio_file(
     let (chunks, queue) = mpsc::channel(CHUNKS_QUEUED_MAX);
     let request = without_short_deadline(queue);
     let (sent, answered) = tokio::join!(
-        send_form(form, AudioSender(Some(chunks)), user_id),
+        send_form(form, AudioPartSender(Some(chunks)), user_id),
         verification.upload_audio(request)
     );
     // The error of an incomplete form takes precedence over the answer to its first part.
@@ -83,9 +82,9 @@ pub(in crate::routes) async fn upload_audio_file(
 }
 
 /// Sends the parts of a sample to verification, until verification refuses it.
-struct AudioSender(Option<Sender<UploadAudioRequest>>);
+struct AudioPartSender(Option<Sender<UploadAudioRequest>>);
 
-impl AudioSender {
+impl AudioPartSender {
     /// Sends a part. After a refusal the following parts are dropped, because most clients read the answer only after
     /// they have sent everything.
     async fn send(&mut self, part: Part) {
@@ -101,7 +100,7 @@ impl AudioSender {
 /// Reads the form and forwards it. Succeeds if everything was sent or verification has refused it.
 async fn send_form(
     mut form: Multipart,
-    mut sender: AudioSender,
+    mut sender: AudioPartSender,
     user_id: i64,
 ) -> Result<(), Error> {
     sender.send(Part::Start(UploadStart { user_id })).await;
@@ -127,7 +126,7 @@ async fn send_form(
     Ok(())
 }
 
-async fn send_audio(field: &mut Field<'_>, sender: &mut AudioSender) -> Result<(), Error> {
+async fn send_audio(field: &mut Field<'_>, sender: &mut AudioPartSender) -> Result<(), Error> {
     while let Some(chunk) = field.chunk().await.map_err(unreadable)? {
         for part in chunk.chunks(CHUNK_BYTES_MAX) {
             sender.send(Part::Chunk(part.to_vec())).await;

@@ -1,6 +1,7 @@
 //! Coins and rupees (contract, sections 6, 7 and 9).
 
 pub(super) mod earning_summary;
+pub(super) mod payout_reviews;
 pub(super) mod payouts;
 pub(super) mod purchases;
 pub(super) mod statements;

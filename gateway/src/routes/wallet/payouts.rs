@@ -2,23 +2,20 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::wallet::v1::{
-    DecideWithdrawalRequest, GetBankDetailsRequest, ListWithdrawalsRequest, MaskedBankDetails,
-    ReviewWithdrawalsRequest, ReviewedWithdrawal, SetBankDetailsRequest, WithdrawRequest,
-    WithdrawResponse, Withdrawal,
+    GetBankDetailsRequest, ListWithdrawalsRequest, MaskedBankDetails, SetBankDetailsRequest,
+    WithdrawRequest, WithdrawResponse, Withdrawal,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::clients::WalletClient;
-use crate::extract::{
-    AdminUser, IdempotencyKey, Json, ListenerUser, PathId, Query, missing_field_error,
-};
+use crate::extract::{IdempotencyKey, Json, ListenerUser, Query, missing_field_error};
 use crate::number::{DecimalNumber, Hundredths};
-use crate::openapi::values::{DecidedStatus, WithdrawalStatus};
-use crate::paging::{PageQuery, PageRequest, Pagination};
+use crate::openapi::values::WithdrawalStatus;
+use crate::paging::{PageQuery, Pagination};
 use crate::problem::Result;
 use crate::routes::time;
 use crate::token::CurrentUser;
@@ -67,7 +64,8 @@ impl BankDetailsBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct BankDetailsSaved {
+#[schema(as = BankDetailsSaved)]
+pub(in crate::routes) struct BankDetailsConfirmation {
     has_bank_details: bool,
     message: &'static str,
 }
@@ -81,7 +79,7 @@ pub(in crate::routes) struct BankDetailsSaved {
     tag = "wallet",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = BankDetailsSaved),
+        (status = 200, body = BankDetailsConfirmation),
         (status = 400, description = "invalid_bank_details"),
     )
 )]
@@ -89,7 +87,7 @@ pub(in crate::routes) async fn set_bank_details(
     State(mut wallet): State<WalletClient>,
     current_user: CurrentUser,
     Json(body): Json<BankDetailsBody>,
-) -> Result<Json<BankDetailsSaved>> {
+) -> Result<Json<BankDetailsConfirmation>> {
     let account = body.account()?;
     let request = SetBankDetailsRequest {
         user_id: current_user.user_id,
@@ -99,7 +97,7 @@ pub(in crate::routes) async fn set_bank_details(
         bank_name: account.bank_name,
     };
     wallet.set_bank_details(request).await?;
-    Ok(Json(BankDetailsSaved {
+    Ok(Json(BankDetailsConfirmation {
         has_bank_details: true,
         message: "Bank details saved",
     }))
@@ -236,12 +234,12 @@ pub(in crate::routes) struct WithdrawalsAnswer {
 }
 
 #[derive(Serialize, ToSchema)]
-struct WithdrawalBody {
+pub(super) struct WithdrawalBody {
     withdrawal_id: i64,
     transaction_id: i64,
     amount: Hundredths,
     #[schema(value_type = WithdrawalStatus)]
-    status: String,
+    pub(super) status: String,
     created_at: Option<DateTime<Utc>>,
     processed_at: Option<DateTime<Utc>>,
 }
@@ -289,155 +287,6 @@ pub(in crate::routes) async fn list_withdrawals(
         total_withdrawn: Hundredths(found.total_withdrawn_paise),
         pending_amount: Hundredths(found.pending_paise),
         pagination: page.with_total(found.total),
-    }))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(in crate::routes) struct ReviewQuery {
-    #[param(minimum = 1)]
-    page: Option<i64>,
-    #[param(minimum = 1, maximum = 100)]
-    per_page: Option<i64>,
-    /// The default is `pending`.
-    #[param(value_type = Option<WithdrawalStatus>, inline)]
-    status: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct ReviewAnswer {
-    withdrawals: Vec<ReviewedBody>,
-    #[serde(flatten)]
-    pagination: Pagination,
-}
-
-/// A withdrawal with the data that admins need.
-#[derive(Serialize, ToSchema)]
-struct ReviewedBody {
-    #[serde(flatten)]
-    withdrawal: WithdrawalBody,
-    user_id: i64,
-    account_holder_name: String,
-    account_number: String,
-    ifsc_code: String,
-    /// The earliest time of the payout.
-    payable_at: Option<DateTime<Utc>>,
-    /// The ids of the admins who have approved the payout.
-    agreed_by: Vec<i64>,
-    /// The number of admins who must approve the payout.
-    admins_needed: i32,
-}
-
-impl From<ReviewedWithdrawal> for ReviewedBody {
-    fn from(reviewed: ReviewedWithdrawal) -> Self {
-        let withdrawal = reviewed.withdrawal.unwrap_or_default();
-        let details = reviewed.details.unwrap_or_default();
-        Self {
-            user_id: withdrawal.user_id,
-            payable_at: time(withdrawal.payable_at),
-            withdrawal: withdrawal.into(),
-            account_holder_name: details.account_holder_name,
-            account_number: details.masked_account_number,
-            ifsc_code: details.ifsc_code,
-            agreed_by: reviewed.agreed_admin_ids,
-            admins_needed: reviewed.admins_needed,
-        }
-    }
-}
-
-/// List the withdrawals of all users with one status, oldest first.
-#[utoipa::path(
-    get,
-    path = "/admin/withdrawals",
-    tag = "admin",
-    security(("access_token" = ["admin"])),
-    params(ReviewQuery),
-    responses(
-        (status = 200, body = ReviewAnswer),
-        (status = 400, description = "invalid_status"),
-    )
-)]
-pub(in crate::routes) async fn list_all_withdrawals(
-    State(wallet): State<WalletClient>,
-    _admin: AdminUser,
-    Query(query): Query<ReviewQuery>,
-) -> Result<Json<ReviewAnswer>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
-    let request = ReviewWithdrawalsRequest {
-        status: query.status.unwrap_or_else(|| "pending".to_owned()),
-        page: page.page,
-        per_page: page.per_page,
-    };
-    let found = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        let request = request.clone();
-        async move { wallet.review_withdrawals(request).await }
-    })
-    .await?;
-    Ok(Json(ReviewAnswer {
-        pagination: page.with_total(found.total),
-        withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),
-    }))
-}
-
-#[derive(eserde::Deserialize, ToSchema)]
-pub(in crate::routes) struct DecideBody {
-    /// The new status.
-    #[schema(value_type = DecidedStatus)]
-    status: String,
-    /// A note for other admins. At most 500 characters.
-    #[serde(default)]
-    #[schema(max_length = 500)]
-    notes: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct DecideAnswer {
-    #[serde(flatten)]
-    withdrawal: ReviewedBody,
-    message: String,
-}
-
-/// Decide on a withdrawal.
-///
-/// The status only moves forward (`withdrawal_decided`). A large amount is paid once two admins have approved it.
-#[utoipa::path(
-    post,
-    path = "/admin/withdrawals/{withdrawal_id}/decide",
-    tag = "admin",
-    security(("access_token" = ["admin"])),
-    params(("withdrawal_id" = i64, Path)),
-    responses(
-        (status = 200, body = DecideAnswer),
-        (status = 400, description = "invalid_status, out_of_range"),
-        (status = 403, description = "own_withdrawal"),
-        (status = 404, description = "no_such_withdrawal"),
-        (status = 409, description = "withdrawal_decided, payout_delayed"),
-    )
-)]
-pub(in crate::routes) async fn decide_withdrawal(
-    State(mut wallet): State<WalletClient>,
-    AdminUser(admin): AdminUser,
-    PathId(withdrawal_id): PathId,
-    Json(body): Json<DecideBody>,
-) -> Result<Json<DecideAnswer>> {
-    let request = DecideWithdrawalRequest {
-        withdrawal_id,
-        admin_id: admin.user_id,
-        status: body.status.clone(),
-        notes: body.notes,
-    };
-    let decided = wallet.decide_withdrawal(request).await?.into_inner();
-    let withdrawal = ReviewedBody::from(decided);
-    let status = &withdrawal.withdrawal.status;
-    let message = if *status == body.status {
-        format!("The withdrawal is {status}")
-    } else {
-        "Another admin must approve it".to_owned()
-    };
-    Ok(Json(DecideAnswer {
-        withdrawal,
-        message,
     }))
 }
 

@@ -251,7 +251,8 @@ pub(in crate::routes) async fn add_coins(
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
-pub(in crate::routes) struct OrderBody {
+#[schema(as = OrderBody)]
+pub(in crate::routes) struct PaymentOrderBody {
     /// One of the amounts in `recharge_options` of `/calls/rates`, in rupees.
     #[eserde(compat)]
     #[schema(example = 150)]
@@ -259,7 +260,8 @@ pub(in crate::routes) struct OrderBody {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct OrderAnswer {
+#[schema(as = OrderAnswer)]
+pub(in crate::routes) struct PaymentOrderAnswer {
     order_id: String,
     /// `sandbox` or `razorpay`.
     provider: String,
@@ -276,7 +278,7 @@ pub(in crate::routes) struct OrderAnswer {
     created_at: Option<DateTime<Utc>>,
 }
 
-impl From<OpenOrderResponse> for OrderAnswer {
+impl From<OpenOrderResponse> for PaymentOrderAnswer {
     fn from(order: OpenOrderResponse) -> Self {
         Self {
             order_id: order.order_id,
@@ -302,15 +304,15 @@ impl From<OpenOrderResponse> for OrderAnswer {
     tag = "payments",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = OrderAnswer),
+        (status = 200, body = PaymentOrderAnswer),
         (status = 400, description = "invalid_amount, amount_not_on_rate_card"),
     )
 )]
 pub(in crate::routes) async fn open_order(
     State(mut wallet): State<WalletClient>,
     current_user: CurrentUser,
-    Json(body): Json<OrderBody>,
-) -> Result<Json<OrderAnswer>> {
+    Json(body): Json<PaymentOrderBody>,
+) -> Result<Json<PaymentOrderAnswer>> {
     let request = OpenOrderRequest {
         user_id: current_user.user_id,
         amount_paise: body.amount_rupees.hundredths().ok_or_else(invalid_amount)?,

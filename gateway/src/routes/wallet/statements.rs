@@ -15,7 +15,7 @@ use crate::clients::WalletClient;
 use crate::extract::{Json, ListenerUser, Query};
 use crate::number::Hundredths;
 use crate::openapi::values::{CallType, TxType};
-use crate::paging::{PageQuery, PageRequest, Pagination};
+use crate::paging::{ClientPageRequest, PageQuery, Pagination};
 use crate::problem::Result;
 use crate::routes::time;
 use crate::token::CurrentUser;
@@ -97,7 +97,7 @@ pub(in crate::routes) async fn list_earnings(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(in crate::routes) struct TransactionsQuery {
+pub(in crate::routes) struct TransactionHistoryQuery {
     #[param(minimum = 1)]
     page: Option<i64>,
     #[param(minimum = 1, maximum = 100)]
@@ -180,7 +180,7 @@ async fn load_transactions(
     path = "/transactions/user",
     tag = "wallet",
     security(("access_token" = [])),
-    params(TransactionsQuery),
+    params(TransactionHistoryQuery),
     responses(
         (status = 200, body = TransactionsAnswer<UserSummary>),
         (status = 400, description = "invalid_tx_type"),
@@ -189,9 +189,9 @@ async fn load_transactions(
 pub(in crate::routes) async fn list_user_transactions(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
-    Query(query): Query<TransactionsQuery>,
+    Query(query): Query<TransactionHistoryQuery>,
 ) -> Result<Json<TransactionsAnswer<UserSummary>>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    let page = ClientPageRequest::new(query.page, query.per_page)?;
     let request = ListTransactionsRequest {
         user_id: current_user.user_id,
         page: page.page,
@@ -219,7 +219,7 @@ pub(in crate::routes) async fn list_user_transactions(
     path = "/transactions/listener",
     tag = "wallet",
     security(("access_token" = ["listener"])),
-    params(TransactionsQuery),
+    params(TransactionHistoryQuery),
     responses(
         (status = 200, body = TransactionsAnswer<ListenerSummary>),
         (status = 400, description = "invalid_tx_type"),
@@ -228,9 +228,9 @@ pub(in crate::routes) async fn list_user_transactions(
 pub(in crate::routes) async fn list_listener_transactions(
     State(wallet): State<WalletClient>,
     ListenerUser(current_user): ListenerUser,
-    Query(query): Query<TransactionsQuery>,
+    Query(query): Query<TransactionHistoryQuery>,
 ) -> Result<Json<TransactionsAnswer<ListenerSummary>>> {
-    let page = PageRequest::new(query.page, query.per_page)?;
+    let page = ClientPageRequest::new(query.page, query.per_page)?;
     let request = ListTransactionsRequest {
         user_id: current_user.user_id,
         page: page.page,
@@ -254,18 +254,20 @@ pub(in crate::routes) async fn list_listener_transactions(
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::routes) struct CoinsAnswer {
+#[schema(as = CoinsAnswer)]
+pub(in crate::routes) struct CoinBalanceAnswer {
     user_id: i64,
     current_balance: i64,
     /// The rupees that a listener has earned, as in `/wallet/balance`.
     total_earned: Hundredths,
     /// The coins that the user has spent.
     total_spent: i64,
-    recent_transactions: Vec<RecentBody>,
+    recent_transactions: Vec<RecentTransactionBody>,
 }
 
 #[derive(Serialize, ToSchema)]
-struct RecentBody {
+#[schema(as = RecentBody)]
+struct RecentTransactionBody {
     transaction_id: i64,
     #[serde(rename = "type")]
     #[schema(value_type = TxType)]
@@ -276,7 +278,7 @@ struct RecentBody {
     created_at: Option<DateTime<Utc>>,
 }
 
-impl From<Transaction> for RecentBody {
+impl From<Transaction> for RecentTransactionBody {
     fn from(line: Transaction) -> Self {
         let amount = if line.coins_change == 0 {
             Hundredths(line.paise_change)
@@ -300,13 +302,13 @@ impl From<Transaction> for RecentBody {
     tag = "wallet",
     security(("access_token" = [])),
     responses(
-        (status = 200, body = CoinsAnswer),
+        (status = 200, body = CoinBalanceAnswer),
     )
 )]
 pub(in crate::routes) async fn read_coins(
     State(wallet): State<WalletClient>,
     current_user: CurrentUser,
-) -> Result<Json<CoinsAnswer>> {
+) -> Result<Json<CoinBalanceAnswer>> {
     let request = ListTransactionsRequest {
         user_id: current_user.user_id,
         page: 1,
@@ -315,7 +317,7 @@ pub(in crate::routes) async fn read_coins(
     };
     let found = load_transactions(wallet, request).await?;
     let balance = found.balance.unwrap_or_default();
-    Ok(Json(CoinsAnswer {
+    Ok(Json(CoinBalanceAnswer {
         user_id: current_user.user_id,
         current_balance: balance.balance_coins,
         total_earned: Hundredths(balance.total_earned_paise),

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::super::channel::Channel;
-use super::super::message::{Empty, Failure, Hello, Status, Subscribed, Subscription};
+use super::super::channel::SocketChannel;
+use super::super::message::{
+    EmptyMessage, ErrorMessage, HelloMessage, Status, SubscribedUsers, SubscriptionRequest,
+};
 use super::super::ring_acknowledgement::{RingConfirmation, RingResponse};
 use super::super::ring_message_data::{CallsPausedMessage, RingMessage};
 use super::super::snapshot::{CallSnapshot, NotificationsSnapshot, OnlineUsersSnapshot};
@@ -24,11 +26,11 @@ pub(super) struct MessageDescription {
     pub(super) id: &'static str,
     pub(super) r#type: &'static str,
     summary: &'static str,
-    pub(super) data: DataSchema,
+    pub(super) data: MessageDataSchema,
 }
 
 /// The schema of `data`, and those that it refers to.
-pub(super) struct DataSchema {
+pub(super) struct MessageDataSchema {
     pub(super) name: String,
     pub(super) schemas: Vec<(String, RefOr<Schema>)>,
 }
@@ -39,7 +41,7 @@ impl MessageDescription {
             id: r#type,
             r#type,
             summary,
-            data: DataSchema::of::<T>(),
+            data: MessageDataSchema::of::<T>(),
         }
     }
 
@@ -90,7 +92,7 @@ impl MessageDescription {
     }
 }
 
-impl DataSchema {
+impl MessageDataSchema {
     fn of<T: ToSchema>() -> Self {
         let mut schemas = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut schemas);
@@ -102,77 +104,77 @@ impl DataSchema {
 }
 
 /// Returns every message of a channel, from the gateway and from clients.
-pub(super) fn all_messages(channel: Channel) -> Vec<MessageDescription> {
+pub(super) fn all_messages(channel: SocketChannel) -> Vec<MessageDescription> {
     let mut messages = common_messages();
     if channel.is_public() {
         messages.extend(subscription_messages());
     }
     messages.push(snapshot_message(channel));
     messages.extend(match channel {
-        Channel::Feed => feed_messages(),
-        Channel::Presence => presence_messages(),
-        Channel::Calls => [ring_confirmation_messages(), call_messages()]
+        SocketChannel::Feed => feed_messages(),
+        SocketChannel::Presence => presence_messages(),
+        SocketChannel::Calls => [ring_confirmation_messages(), call_messages()]
             .into_iter()
             .flatten()
             .collect(),
-        Channel::Notifications => notification_messages(),
+        SocketChannel::Notifications => notification_messages(),
     });
     messages
 }
 
 fn common_messages() -> Vec<MessageDescription> {
     vec![
-        MessageDescription::new::<Hello<'_>>(
+        MessageDescription::new::<HelloMessage<'_>>(
             "hello",
             "The first message of every socket. It has the position at which the socket begins.",
         ),
-        MessageDescription::new::<Failure<'_>>(
+        MessageDescription::new::<ErrorMessage<'_>>(
             "error",
             "The socket, or a message that the client sent, was refused.",
         ),
-        MessageDescription::new::<Empty>(
+        MessageDescription::new::<EmptyMessage>(
             "ping",
             "A heartbeat. It keeps the user online and is answered with `pong`.",
         ),
-        MessageDescription::new::<Empty>("pong", "The answer to `ping`."),
-        MessageDescription::new::<Empty>(
+        MessageDescription::new::<EmptyMessage>("pong", "The answer to `ping`."),
+        MessageDescription::new::<EmptyMessage>(
             "heartbeat",
             "A heartbeat. It keeps the user online and is answered with `heartbeat_response`.",
         ),
-        MessageDescription::new::<Empty>("heartbeat_response", "The answer to `heartbeat`."),
+        MessageDescription::new::<EmptyMessage>("heartbeat_response", "The answer to `heartbeat`."),
     ]
 }
 
 fn subscription_messages() -> Vec<MessageDescription> {
     vec![
-        MessageDescription::new::<Subscription>(
+        MessageDescription::new::<SubscriptionRequest>(
             "subscribe",
             "RateLimiter the socket to messages about these users, in addition to users of earlier \
              subscriptions. A socket may be subscribed to at most 1000 users.",
         ),
-        MessageDescription::new::<Subscription>(
+        MessageDescription::new::<SubscriptionRequest>(
             "unsubscribe",
             "Removes these users from the subscription; without data, all users. A socket without a \
              subscription receives messages about all users.",
         ),
-        MessageDescription::new::<Subscribed>(
+        MessageDescription::new::<SubscribedUsers>(
             "subscribed",
             "The answer to `subscribe` and `unsubscribe`: the users of the subscription.",
         ),
     ]
 }
 
-fn snapshot_message(channel: Channel) -> MessageDescription {
+fn snapshot_message(channel: SocketChannel) -> MessageDescription {
     let summary = "The current state, for a client that missed messages which are no longer kept.";
     match channel {
-        Channel::Feed | Channel::Presence => {
+        SocketChannel::Feed | SocketChannel::Presence => {
             MessageDescription::new::<OnlineUsersSnapshot<'_>>("snapshot", summary)
                 .with_id("snapshot_online_users")
         }
-        Channel::Calls => {
+        SocketChannel::Calls => {
             MessageDescription::new::<CallSnapshot>("snapshot", summary).with_id("snapshot_call")
         }
-        Channel::Notifications => {
+        SocketChannel::Notifications => {
             MessageDescription::new::<NotificationsSnapshot>("snapshot", summary)
                 .with_id("snapshot_notifications")
         }

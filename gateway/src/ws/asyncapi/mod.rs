@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 
 use self::messages::{MessageDescription, all_messages, reference};
-use super::channel::Channel;
+use super::channel::SocketChannel;
 use super::client_message::{MESSAGE_BYTES_MAX, MESSAGES_A_SECOND_MAX};
 use super::close::{AUTH_FAILED, PERMISSION_DENIED, TOO_MANY, TOO_SLOW};
 use crate::openapi::ApiDocument;
@@ -62,7 +62,7 @@ const CLOSES: [(u16, &[&str], &str); 7] = [
 pub fn document() -> ApiDocument {
     let mut messages = Map::new();
     let mut schemas = Map::new();
-    for message in Channel::ALL.into_iter().flat_map(all_messages) {
+    for message in SocketChannel::ALL.into_iter().flat_map(all_messages) {
         messages.insert(message.id.to_owned(), message.to_component());
         for (name, schema) in message.data.schemas {
             schemas.insert(name, to_json(&schema));
@@ -99,13 +99,13 @@ pub fn document() -> ApiDocument {
 }
 
 fn channels() -> Value {
-    let channels = Channel::ALL.into_iter();
+    let channels = SocketChannel::ALL.into_iter();
     channels
         .map(|channel| (channel.name().to_owned(), describe_channel(channel)))
         .collect()
 }
 
-fn describe_channel(channel: Channel) -> Value {
+fn describe_channel(channel: SocketChannel) -> Value {
     let messages = all_messages(channel).into_iter().map(|message| {
         let component = format!("components/messages/{}", message.id);
         (message.r#type.to_owned(), reference(&component))
@@ -118,16 +118,16 @@ fn describe_channel(channel: Channel) -> Value {
     })
 }
 
-fn channel_description(channel: Channel) -> &'static str {
+fn channel_description(channel: SocketChannel) -> &'static str {
     match channel {
-        Channel::Feed => {
+        SocketChannel::Feed => {
             "Listeners who come online, go offline, and become busy or available again."
         }
-        Channel::Presence => "Changes of all users' statuses.",
-        Channel::Calls => {
+        SocketChannel::Presence => "Changes of all users' statuses.",
+        SocketChannel::Calls => {
             "The calls of the current user, from the ring on. Both parties receive a message about each minute."
         }
-        Channel::Notifications => {
+        SocketChannel::Notifications => {
             "Changes that concern only the current user: favourites, blocks, verification and money."
         }
     }
@@ -163,7 +163,7 @@ fn query_schema() -> Value {
 
 /// Describes the messages that the gateway sends and receives on each channel.
 fn operations() -> Value {
-    let operations = Channel::ALL.into_iter().flat_map(|channel| {
+    let operations = SocketChannel::ALL.into_iter().flat_map(|channel| {
         let name = channel.name();
         let (received, sent): (Vec<_>, Vec<_>) = all_messages(channel)
             .into_iter()
@@ -183,7 +183,11 @@ fn operations() -> Value {
     operations.collect()
 }
 
-fn describe_operation(channel: Channel, action: &str, messages: &[MessageDescription]) -> Value {
+fn describe_operation(
+    channel: SocketChannel,
+    action: &str,
+    messages: &[MessageDescription],
+) -> Value {
     json!({
         "action": action,
         "channel": reference(&format!("channels/{}", channel.name())),
@@ -193,7 +197,7 @@ fn describe_operation(channel: Channel, action: &str, messages: &[MessageDescrip
 }
 
 fn message_references<'a>(
-    channel: Channel,
+    channel: SocketChannel,
     messages: impl IntoIterator<Item = &'a MessageDescription>,
 ) -> Value {
     let messages = messages.into_iter().map(|message| {

@@ -33,7 +33,7 @@ fn events() -> impl Iterator<Item = Event> {
 }
 
 /// Fails unless the document describes this message with exactly its fields.
-fn check(document: &Value, channel: Channel, message: &Value) {
+fn check(document: &Value, channel: SocketChannel, message: &Value) {
     let descriptions = all_messages(channel).into_iter();
     let mut descriptions = descriptions.filter(|one| message["type"] == one.r#type);
     let description = descriptions.next().expect("the message is described");
@@ -58,14 +58,17 @@ fn user_messages_match_the_document() {
         let r#type = text["type"].as_str().expect("a type");
         written.insert((message.channel.name(), r#type.to_owned()));
     }
-    let of_channel = |channel: Channel, messages: Vec<MessageDescription>| {
+    let of_channel = |channel: SocketChannel, messages: Vec<MessageDescription>| {
         let types = messages
             .into_iter()
             .map(|message| message.r#type.to_owned());
         types.map(move |r#type| (channel.name(), r#type))
     };
-    let described = of_channel(Channel::Calls, call_messages());
-    let described = described.chain(of_channel(Channel::Notifications, notification_messages()));
+    let described = of_channel(SocketChannel::Calls, call_messages());
+    let described = described.chain(of_channel(
+        SocketChannel::Notifications,
+        notification_messages(),
+    ));
     assert_eq!(
         written,
         described.collect(),
