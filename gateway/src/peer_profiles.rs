@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use talktime_kit::error::chain;
 use talktime_kit::grpc::client::retry_idempotent;
+use talktime_proto::events::v1::CallPeer;
 use talktime_proto::profile::v1::{GetPublicProfilesRequest, PublicProfile};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -16,14 +17,26 @@ use crate::number::Hundredths;
 /// A call must not wait for pictures: without an answer by then, people are shown without them.
 const LOAD_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The other party of a call.
+/// The other party of a call, in answers and in messages.
 #[derive(Serialize, ToSchema)]
 pub struct PeerAnswer {
     user_id: i64,
     username: String,
+    #[schema(required)]
     profile_image_url: Option<String>,
     /// 0 where nobody has rated.
     rating: Hundredths,
+}
+
+impl From<&CallPeer> for PeerAnswer {
+    fn from(peer: &CallPeer) -> Self {
+        Self {
+            user_id: peer.user_id,
+            username: peer.username.clone(),
+            profile_image_url: peer.profile_image_url.clone(),
+            rating: Hundredths::from_rating(peer.rating_hundredths),
+        }
+    }
 }
 
 /// Profiles of several people, as far as profile has answered.

@@ -41,7 +41,12 @@ async fn export(app: &TestApp, person: &AppUser) -> Value {
 #[tokio::test]
 async fn an_export_contains_the_data_of_every_service() {
     let pair = CallPair::sign_up().await;
-    let call_id = pair.start_call().await;
+    let cancelled_id = pair.start_ring().await;
+    let cancelled = pair.end_call(&pair.caller, cancelled_id).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    let call_id = pair.start_ring().await;
+    let accepted = pair.accept_ring(call_id).await;
+    assert_eq!(accepted.status, 200, "{accepted:?}");
     let ended = pair.end_call(&pair.caller, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     let mut socket = pair
@@ -64,6 +69,11 @@ async fn an_export_contains_the_data_of_every_service() {
     assert_eq!(calls[0]["call_id"], call_id);
     assert_eq!(calls[0]["role"], "caller");
     assert_eq!(calls[0]["money_earned"], Value::Null, "the listener's data");
+    assert!(calls[0]["accepted_at"].is_string(), "{calls:?}");
+    assert_eq!(calls[0]["ended_by"], "caller");
+    let unanswered = read_section(&mut archive, "calls/unanswered_calls");
+    assert_eq!(unanswered[0]["call_id"], cancelled_id);
+    assert_eq!(unanswered[0]["outcome"], "cancelled");
     let transactions = read_section(&mut archive, "wallet/transactions");
     assert!(!transactions.is_empty());
     for section in [
@@ -78,6 +88,7 @@ async fn an_export_contains_the_data_of_every_service() {
         "verification/photos",
         "wallet/call_earnings",
         "calls/badges",
+        "calls/answer_rate",
     ] {
         assert!(read_section(&mut archive, section).is_empty(), "{section}");
     }

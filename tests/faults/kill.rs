@@ -4,7 +4,9 @@
 //! without it, and must finish or undo what the dead process has left.
 
 use sqlx::{Connection, PgConnection};
-use talktime_tests::{CallPair, assert_books_are_right, read_variable, run_dev, wait_for};
+use talktime_tests::{
+    CallPair, WAIT_MAX, assert_books_are_right, read_variable, run_dev, wait_for,
+};
 
 use crate::lock_stack;
 
@@ -18,6 +20,26 @@ pub(crate) async fn arm_failpoint(service: &str, failpoint: &str) {
 
 pub(crate) async fn disarm_failpoint(service: &str) {
     run_dev(&["restart", service, "--no-build"]).await;
+}
+
+/// Asserts that a ring has led to no call in this way, and has left nothing behind.
+async fn assert_unanswered(pair: &CallPair, call_id: i64, outcome: &str, reason: &str) {
+    let state = pair.wait_until_unanswered(call_id).await;
+    assert_eq!(
+        (&state["outcome"], &state["reason"]),
+        (&outcome.into(), &reason.into()),
+        "{state}"
+    );
+    let database = PgConnection::connect(&read_variable("DATABASE_URL")).await;
+    let held: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM calls.live_parties WHERE call_id = $1")
+            .bind(call_id)
+            .fetch_one(&mut database.expect("connected"))
+            .await
+            .expect("counted");
+    assert_eq!(held, 0, "parties of an unanswered call");
+    assert_eq!(pair.load_coins().await, RECHARGED_COINS);
+    assert_books_are_right().await;
 }
 
 /// Returns the id of the caller's live call.
@@ -143,6 +165,113 @@ async fn an_undo_survives_a_kill_of_calls_at_every_step() {
         assert!(pair.are_both_free().await);
         wait_until_no_start_is_half_done().await;
         assert_eq!(pair.load_coins().await, 0);
+        assert_books_are_right().await;
+    }
+}
+
+#[tokio::test]
+async fn a_ring_survives_a_kill_of_calls_after_its_commit() {
+    let _stack = lock_stack().await;
+    let pair = CallPair::sign_up().await;
+    let mut socket = pair.app.open_socket("/ws/calls", &pair.listener).await;
+    arm_failpoint("calls", "calls.ring.reserved").await;
+    let cut_off = pair.request_ring("cut off").await;
+    assert_eq!(cut_off.status, 503, "{cut_off:?}");
+    disarm_failpoint("calls").await;
+    let rings = socket.receive_type("call_ringing", WAIT_MAX).await;
+    let call_id = rings.expect("the listener hears of the ring")["data"]["call_id"].clone();
+    let repeated = pair.request_ring("cut off").await;
+    assert_eq!(
+        (repeated.status, &repeated.body["call_id"]),
+        (200, &call_id),
+        "{repeated:?}"
+    );
+    let call_id = call_id.as_i64().expect("an id");
+    assert_unanswered(&pair, call_id, "unreachable", "not_reached").await;
+}
+
+#[tokio::test]
+async fn an_end_of_a_ring_survives_a_kill_of_calls_before_its_commit() {
+    let _stack = lock_stack().await;
+    let pair = CallPair::sign_up().await;
+    arm_failpoint("calls", "calls.ring.before_ended").await;
+    let call_id = pair.start_ring().await;
+    let cut_off = pair.end_call(&pair.caller, call_id).await;
+    assert_eq!(cut_off.status, 503, "{cut_off:?}");
+    disarm_failpoint("calls").await;
+    let ended = pair.end_call(&pair.caller, call_id).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    assert_unanswered(&pair, call_id, "cancelled", "hung_up").await;
+}
+
+/// Accepts a ring while calls dies at `failpoint`; returns the id of the call.
+async fn kill_at_accept(pair: &CallPair, failpoint: &str) -> i64 {
+    arm_failpoint("calls", failpoint).await;
+    let call_id = pair.start_ring().await;
+    let cut_off = pair.accept_ring(call_id).await;
+    assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
+    disarm_failpoint("calls").await;
+    call_id
+}
+
+#[tokio::test]
+async fn an_accept_that_nobody_repeats_is_undone_after_a_kill_of_calls() {
+    let _stack = lock_stack().await;
+    for failpoint in [
+        "calls.accept.reserved",
+        "calls.accept.charged",
+        "calls.start.before_active",
+    ] {
+        let pair = CallPair::sign_up().await;
+        let call_id = kill_at_accept(&pair, failpoint).await;
+        assert_unanswered(&pair, call_id, "failed", "server").await;
+    }
+}
+
+#[tokio::test]
+async fn an_accept_that_its_device_repeats_survives_a_kill_of_calls_at_every_step() {
+    let _stack = lock_stack().await;
+    for failpoint in [
+        "calls.accept.reserved",
+        "calls.accept.charged",
+        "calls.start.before_active",
+        "calls.start.active",
+    ] {
+        let pair = CallPair::sign_up().await;
+        let call_id = kill_at_accept(&pair, failpoint).await;
+        let accepted = pair.accept_ring(call_id).await;
+        if accepted.status == 200 {
+            let ended = pair.end_call(&pair.caller, call_id).await;
+            assert_eq!(ended.status, 200, "{failpoint}: {ended:?}");
+            assert_settled_exactly(&pair, failpoint).await;
+        } else {
+            // On a busy machine the restart outlasts the lease, and the accept is undone as if not repeated.
+            assert_eq!(accepted.code(), "ring_over", "{failpoint}: {accepted:?}");
+            assert_unanswered(&pair, call_id, "failed", "server").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_undo_of_an_accept_survives_a_kill_of_calls_at_every_step() {
+    let _stack = lock_stack().await;
+    for failpoint in [
+        "calls.undo.before_freed",
+        "calls.undo.freed",
+        "calls.undo.voided",
+        "calls.undo.dropped",
+    ] {
+        let pair = CallPair::sign_up().await;
+        arm_failpoint("calls", failpoint).await;
+        let call_id = pair.start_ring().await;
+        pair.spend_all_coins().await;
+        let cut_off = pair.accept_ring(call_id).await;
+        assert_eq!(cut_off.status, 503, "{failpoint}: {cut_off:?}");
+        disarm_failpoint("calls").await;
+        let state = pair.wait_until_unanswered(call_id).await;
+        assert_eq!(state["outcome"], "failed", "{failpoint}: {state}");
+        assert_eq!(pair.load_coins().await, 0, "{failpoint}");
+        wait_until_no_start_is_half_done().await;
         assert_books_are_right().await;
     }
 }

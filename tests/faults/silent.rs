@@ -50,12 +50,12 @@ fn read_number(name: &str, default: u64) -> u64 {
 }
 
 /// A component whose processes do not run until this is dropped.
-struct FrozenComponent {
+pub(crate) struct FrozenComponent {
     pid: String,
 }
 
 impl FrozenComponent {
-    async fn freeze(name: &str) -> Self {
+    pub(crate) async fn freeze(name: &str) -> Self {
         let variables = run_dev(&["env"]).await;
         let key = format!("{}_PID=", name.to_uppercase());
         let pid = variables.lines().find_map(|line| line.strip_prefix(&key));

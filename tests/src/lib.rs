@@ -1,7 +1,8 @@
 //! Helpers of the suites that test the whole system: the stack that `cargo dev test` has started, users, and waiting
 //! for a state.
 //!
-//! The suites use only REST, WebSocket and NATS. Tests of faults use the runner (`stop`, `kill`, `restart`).
+//! The suites use REST, WebSocket and NATS, and gRPC where a state cannot be reached otherwise. Tests of faults use the
+//! runner (`stop`, `kill`, `restart`).
 
 pub mod audio;
 pub mod document;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpInbox, UserRole};
+use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
+use talktime_proto::wallet::v1::{ChargeBatchRequest, ChargeRequest};
 
 pub use events::EventLog;
 
@@ -228,19 +231,66 @@ impl CallPair {
         started.body["call_id"].as_i64().expect("a call id")
     }
 
-    /// Rings the listener for an audio call, which must ring, and returns its id.
-    pub async fn start_ring(&self) -> i64 {
+    /// Requests a ring for an audio call under this idempotency key, and returns the answer.
+    pub async fn request_ring(&self, key: &str) -> ApiAnswer {
         let listener_id = self.listener.user_id;
         let body = json!({"listener_id": listener_id, "call_type": "audio", "ring": true});
+        let ask = self.app.post("/calls/start").as_user(&self.caller);
+        ask.header("idempotency-key", key)
+            .json(&body)
+            .answer()
+            .await
+    }
+
+    /// Rings the listener for an audio call, which must ring, and returns its id.
+    pub async fn start_ring(&self) -> i64 {
         let key = format!("{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed));
-        let started = retry_after_503("a ring", || {
-            let ask = self.app.post("/calls/start").as_user(&self.caller);
-            ask.header("idempotency-key", &key).json(&body).answer()
-        })
-        .await;
+        let started = retry_after_503("a ring", || self.request_ring(&key)).await;
         assert_eq!(started.status, 200, "{started:?}");
         assert_eq!(started.body["status"], "ringing", "{started:?}");
         started.body["call_id"].as_i64().expect("a call id")
+    }
+
+    /// Accepts a ringing call as the listener.
+    pub async fn accept_ring(&self, call_id: i64) -> ApiAnswer {
+        let path = format!("/calls/{call_id}/accept");
+        let ask = self.app.post(&path).as_user(&self.listener);
+        ask.answer().await
+    }
+
+    /// Waits until a ring has led to no call and both users are free; returns its state for the caller.
+    pub async fn wait_until_unanswered(&self, call_id: i64) -> Value {
+        let path = format!("/calls/{call_id}/state");
+        let state = wait_for("the ring to end", || async {
+            let state = self.app.get(&path).as_user(&self.caller).answer().await;
+            (state.body["status"] == "unanswered").then_some(state.body)
+        })
+        .await;
+        wait_for("both to be free", || async {
+            self.are_both_free().await.then_some(())
+        })
+        .await;
+        state
+    }
+
+    /// Charges all coins of the caller for a call of another time, as if they had been spent meanwhile.
+    pub async fn spend_all_coins(&self) {
+        let charge = ChargeRequest {
+            call_id: (1 << 52) + self.caller.user_id,
+            minute: 1,
+            user_id: self.caller.user_id,
+            coins: self.load_coins().await,
+            ..ChargeRequest::default()
+        };
+        let request = ChargeBatchRequest {
+            charges: vec![charge],
+        };
+        let wallet = WalletServiceClient::connect(read_variable("WALLET_GRPC_URL")).await;
+        let charged = wallet
+            .expect("the wallet is up")
+            .charge_batch(request)
+            .await;
+        charged.expect("charged");
     }
 
     /// Ends a call as this user.

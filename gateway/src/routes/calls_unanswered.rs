@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_proto::calls::v1::{CallDirection, ListUnansweredRequest, UnansweredCall};
+use talktime_proto::calls::v1::{
+    CallDirection, ListUnansweredRequest, MarkUnansweredSeenRequest, UnansweredCall,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::time;
@@ -101,7 +103,6 @@ pub(super) async fn list_unanswered_calls(
         page: page.page,
         per_page: page.per_page,
         direction: direction.map(Into::into),
-        mark_seen: false,
     };
     let found = retry_idempotent(|| {
         let mut calls = calls.clone();
@@ -151,16 +152,11 @@ pub(super) async fn mark_unanswered_calls_seen(
     State(calls): State<CallsClient>,
     current_user: CurrentUser,
 ) -> Result<Json<UnseenCallsAnswer>> {
-    let request = ListUnansweredRequest {
-        user_id: current_user.user_id,
-        page: 1,
-        per_page: 1,
-        direction: Some(CallDirection::Incoming.into()),
-        mark_seen: true,
-    };
+    let user_id = current_user.user_id;
     retry_idempotent(|| {
         let mut calls = calls.clone();
-        async move { calls.list_unanswered(request).await }
+        let request = MarkUnansweredSeenRequest { user_id };
+        async move { calls.mark_unanswered_seen(request).await }
     })
     .await?;
     Ok(Json(UnseenCallsAnswer { unseen_count: 0 }))

@@ -137,6 +137,9 @@ pub(super) struct ListenerAnswer {
     avg_call_duration: Hundredths,
     avg_call_duration_seconds: i64,
     is_verified: bool,
+    /// The share of rings that the listener accepted, of those of the last thirty days that they could have: 0 to 1.
+    /// Null below twenty rings. It is computed once a night.
+    answer_rate: Option<Hundredths>,
     /// Whether they take audio calls.
     audio_enabled: bool,
     /// Whether they take video calls.
@@ -166,6 +169,9 @@ impl From<Listener> for ListenerAnswer {
             avg_call_duration: Hundredths::from_seconds(listener.avg_call_duration_secs),
             avg_call_duration_seconds: listener.avg_call_duration_secs,
             is_verified: listener.is_verified,
+            answer_rate: listener
+                .answer_percent
+                .map(|percent| Hundredths(percent.into())),
             audio_enabled: listener.audio_enabled.unwrap_or(true),
             video_enabled: listener.video_enabled.unwrap_or(true),
         }

@@ -27,8 +27,6 @@ pub(super) struct ListenerPageAnswer {
     /// The badge of today.
     #[schema(value_type = BadgeName)]
     badge: String,
-    /// The share of calls that the listener has answered; null until it is known.
-    answer_rate: Option<f64>,
     rates: PageRates,
     preferences: PreferencesAnswer,
     is_favorited: bool,
@@ -68,7 +66,6 @@ impl ListenerPageAnswer {
             rating_count: card.ratings_by_stars.iter().sum(),
             rating_histogram: card.ratings_by_stars,
             badge: card.badge,
-            answer_rate: None,
             rates: PageRates {
                 audio: audio.coins_per_minute,
                 video: video.coins_per_minute,

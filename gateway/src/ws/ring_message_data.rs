@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use talktime_proto::events::v1::{CallPeer, CallsPaused};
+use talktime_proto::events::v1::CallsPaused;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::number::Hundredths;
 use crate::openapi::values;
+use crate::peer_profiles::PeerAnswer;
 
 /// A call that rings, as its messages describe it. It never contains a balance: nothing is paid yet.
 #[derive(Default, Serialize, ToSchema)]
@@ -39,7 +39,7 @@ pub(super) struct RingMessage<'a> {
     /// The other party; of `call_ringing`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(super) peer: Option<RingPeer<'a>>,
+    pub(super) peer: Option<PeerAnswer>,
     /// The time at which the listener accepted. It is present in `call_accepted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -65,28 +65,6 @@ pub(super) struct RingMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) rung_seconds: Option<i64>,
-}
-
-/// The other party of a ring.
-#[derive(Serialize, ToSchema)]
-pub(super) struct RingPeer<'a> {
-    user_id: i64,
-    username: &'a str,
-    #[schema(required)]
-    profile_image_url: Option<&'a str>,
-    /// 0 where nobody has rated.
-    rating: Hundredths,
-}
-
-impl<'a> From<&'a CallPeer> for RingPeer<'a> {
-    fn from(peer: &'a CallPeer) -> Self {
-        Self {
-            user_id: peer.user_id,
-            username: &peer.username,
-            profile_image_url: peer.profile_image_url.as_deref(),
-            rating: Hundredths::from_rating(peer.rating_hundredths),
-        }
-    }
 }
 
 /// A listener for whom no more calls ring until they take calls again.

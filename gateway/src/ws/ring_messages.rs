@@ -6,8 +6,9 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallAccepted, CallReached, CallRinging, CallUnanswered};
 
 use super::channel::SocketChannel;
-use super::ring_message_data::{CallsPausedMessage, RingMessage, RingPeer};
+use super::ring_message_data::{CallsPausedMessage, RingMessage};
 use super::user_messages::UserMessageWriter;
+use crate::peer_profiles::PeerAnswer;
 
 impl UserMessageWriter {
     pub(super) fn write_ring(&mut self, kind: &Kind) {
@@ -33,7 +34,7 @@ impl UserMessageWriter {
                 media: Some(&call.media),
                 direction: Some(direction),
                 expires_at: datetime(call.expires_at.as_ref()),
-                peer: peer.as_ref().map(RingPeer::from),
+                peer: peer.as_ref().map(PeerAnswer::from),
                 ..ring_message(
                     (call.call_id, call.user_id, call.listener_id),
                     &call.call_type,

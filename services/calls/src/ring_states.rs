@@ -16,7 +16,7 @@ const OFFSET_MAX: i64 = 100_000;
 pub struct UnansweredCallPage {
     pub calls: Vec<UnansweredCall>,
     pub total: i64,
-    /// Incoming calls that the user had not seen before this request.
+    /// Incoming calls since the user last marked them as seen.
     pub unseen: i64,
 }
 
@@ -43,14 +43,12 @@ impl CallService {
         }
     }
 
-    /// Lists a page of the rings of a user that led to no call, newest first. With `mark_seen`, none of them is
-    /// unseen afterwards.
+    /// Lists a page of the rings of a user that led to no call, newest first.
     pub async fn list_unanswered(
         &self,
         user_id: i64,
         direction: Option<RingDirection>,
         page: ListPageRequest,
-        mark_seen: bool,
     ) -> Result<UnansweredCallPage, CallError> {
         let (limit, offset) = (page.limit(), page.offset().min(OFFSET_MAX));
         let mut connection = self.db.acquire().await?;
@@ -58,17 +56,19 @@ impl CallService {
         let calls = calls.await?;
         let total = rings::count_unanswered(&mut connection, user_id, direction).await?;
         let unseen = seen_unanswered::count_unseen(&mut connection, user_id).await?;
-        drop(connection);
-        if mark_seen && unseen > 0 {
-            let mut tx = self.db.begin().await?;
-            seen_unanswered::mark_seen(&mut tx, user_id).await?;
-            tx.commit().await?;
-        }
         Ok(UnansweredCallPage {
             calls,
             total,
             unseen,
         })
+    }
+
+    /// Records that a user has seen all of their incoming unanswered calls.
+    pub async fn mark_unanswered_seen(&self, user_id: i64) -> Result<(), CallError> {
+        let mut tx = self.db.begin().await?;
+        seen_unanswered::mark_seen(&mut tx, user_id).await?;
+        tx.commit().await?;
+        Ok(())
     }
 }
 

@@ -33,7 +33,9 @@ pub struct RingingConfig {
     /// Rings that a listener may let go by, one after another, before they take no more calls. Zero: any
     /// number.
     pub auto_pause_after: i32,
-    /// Time in seconds for which the caller may show no sign of life when the listener accepts.
+    /// Time in seconds for which the caller may show no sign of life when the listener accepts. Apps without a
+    /// socket send a heartbeat a minute, and one of them may be late: a shorter time would end rings of callers
+    /// who are still there.
     pub caller_silence_secs: i32,
     /// Whether the platform has a media engine, which carries calls that ring unless the app has media of its
     /// own.
@@ -52,7 +54,7 @@ impl Default for RingingConfig {
             rings_per_caller: 20,
             window_mins: 10,
             auto_pause_after: 3,
-            caller_silence_secs: 60,
+            caller_silence_secs: 90,
             platform_media: false,
         }
     }

@@ -130,6 +130,7 @@ impl FeedSourceClients {
             if let Some(row) = rows.get_mut(&totals.listener_id) {
                 row.call_count = totals.call_count;
                 row.total_call_secs = totals.total_call_secs;
+                row.answer_percent = totals.answer_percent;
             }
         }
         Ok(())

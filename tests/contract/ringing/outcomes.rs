@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 use talktime_client::ApiAnswer;
-use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
-use talktime_proto::wallet::v1::{ChargeBatchRequest, ChargeRequest};
-use talktime_tests::{ExpectAnswer, assert_books_are_right, read_variable, wait_for};
+use talktime_tests::{ExpectAnswer, assert_books_are_right, wait_for};
 
-use super::{COINS, RingingPair};
+use super::RingingPair;
 use crate::assert_problem;
 
 fn assert_ring_over(refused: &ApiAnswer, outcome: &str) {
@@ -133,28 +131,11 @@ async fn a_block_ends_a_ring() {
         .await;
 }
 
-/// Charges all coins of a person for a call of another time, as if they had been spent meanwhile.
-async fn spend_all_coins(user_id: i64) {
-    let wallet = WalletServiceClient::connect(read_variable("WALLET_GRPC_URL")).await;
-    let charge = ChargeRequest {
-        call_id: (1 << 52) + user_id,
-        minute: 1,
-        user_id,
-        coins: COINS,
-        ..ChargeRequest::default()
-    };
-    let request = ChargeBatchRequest {
-        charges: vec![charge],
-    };
-    let mut wallet = wallet.expect("the wallet is up");
-    wallet.charge_batch(request).await.expect("charged");
-}
-
 #[tokio::test]
 async fn a_caller_whose_coins_are_spent_meanwhile_is_not_connected() {
     let ringing = RingingPair::sign_up().await;
     let call_id = ringing.start_ring().await;
-    spend_all_coins(ringing.pair.caller.user_id).await;
+    ringing.pair.spend_all_coins().await;
     let refused = ringing.accept(call_id).await;
     assert_problem(&refused, 409, "caller_out_of_coins");
     wait_until_over(&ringing, call_id).await;

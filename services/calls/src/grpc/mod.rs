@@ -126,10 +126,19 @@ impl CallsService for CallsGrpcApi {
             request.user_id,
             direction.and_then(rings::parse_direction),
             page,
-            request.mark_seen,
         );
         let page = listed.await.map_err(into_status)?;
         Ok(Response::new(rings::unanswered_response(page)))
+    }
+
+    async fn mark_unanswered_seen(
+        &self,
+        request: Request<wire::MarkUnansweredSeenRequest>,
+    ) -> Result<Response<wire::MarkUnansweredSeenResponse>, Status> {
+        let wire::MarkUnansweredSeenRequest { user_id } = request.into_inner();
+        let marked = self.calls.mark_unanswered_seen(user_id).await;
+        marked.map_err(into_status)?;
+        Ok(Response::new(wire::MarkUnansweredSeenResponse {}))
     }
 
     async fn end_call(

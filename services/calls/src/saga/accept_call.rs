@@ -4,8 +4,10 @@
 //! listener before the first minute is charged, and it goes live only after the payment. A call that fails in
 //! between is undone, which voids a charge even if its outcome is unknown.
 
+use std::time::{Duration, Instant};
+
 use talktime_kit::messaging::outbox;
-use talktime_kit::{Error, failpoint};
+use talktime_kit::{Error, failpoint, grpc};
 use tracing::Instrument;
 
 use super::bounds::LEASE_SECS;
@@ -20,6 +22,10 @@ use crate::metrics;
 use crate::ring_events;
 use crate::service::CallService;
 use crate::store::{calls, rings, unanswered_streaks};
+
+/// Time for the question whether the caller is still there, without whose answer the call begins all the same.
+/// The listener waits for it, and the charge must be answered within the same request.
+const CALLER_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl CallService {
     /// Accepts a ringing call for a session of its listener. A repeated request of the same session gets the
@@ -71,10 +77,14 @@ impl CallService {
     /// that do not answer prevent nothing.
     async fn end_if_caller_is_gone(&self, call: &Call) -> Result<(), CallError> {
         let parties = [(call.user_id, call.listener_id)];
-        let (checks, signs) = tokio::join!(
-            self.peers.check_calls(&parties),
-            self.peers.load_last_signs(vec![call.user_id])
-        );
+        let asked = async {
+            tokio::join!(
+                self.peers.check_calls(&parties),
+                self.peers.load_last_signs(vec![call.user_id])
+            )
+        };
+        let (checks, signs) =
+            grpc::with_deadline(Instant::now() + CALLER_CHECK_TIMEOUT, asked).await;
         let is_blocked = checks.is_ok_and(|checks| checks.iter().any(|check| check.blocked));
         let sign = signs
             .ok()

@@ -27,7 +27,7 @@ const LIMITS: SagaTimeLimits = SagaTimeLimits {
     silence_max: TimeDelta::seconds(60),
     reach: TimeDelta::seconds(5),
     connect: TimeDelta::seconds(CONNECT_SECS),
-    caller_silence_max: TimeDelta::seconds(60),
+    caller_silence_max: TimeDelta::seconds(90),
 };
 
 /// The model and the source of random steps; the database is passed to each step.

@@ -17,7 +17,7 @@ const LIMITS: SagaTimeLimits = SagaTimeLimits {
     silence_max: TimeDelta::seconds(900),
     reach: TimeDelta::seconds(5),
     connect: TimeDelta::seconds(10),
-    caller_silence_max: TimeDelta::seconds(60),
+    caller_silence_max: TimeDelta::seconds(90),
 };
 const HANG_UP: CallEndCause = CallEndCause::HangUp {
     status: CallStatus::Completed,

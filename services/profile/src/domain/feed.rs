@@ -105,6 +105,8 @@ pub struct FeedListener {
     pub last_seen: Option<DateTime<Utc>>,
     pub call_count: i64,
     pub total_call_secs: i64,
+    /// Accepted rings of the last thirty days in percent; `None` below twenty rings.
+    pub answer_percent: Option<i32>,
     /// Whether an admin has approved the audio sample.
     pub is_verified: bool,
     pub accepting_calls: bool,

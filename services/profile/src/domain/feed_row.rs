@@ -21,20 +21,23 @@ pub struct FeedSourceRow {
     pub last_seen: Option<DateTime<Utc>>,
     pub call_count: i64,
     pub total_call_secs: i64,
+    /// Accepted rings of the last thirty days in percent; `None` below twenty rings. Calls computes it once a
+    /// night and publishes no event, so it is copied by each comparison.
+    pub answer_percent: Option<i32>,
     pub is_verified: bool,
     pub verification_version: i64,
 }
 
-/// A row of the feed that differs from its sources.
+/// A row of the feed beside its sources.
 #[derive(Clone, Copy, Debug)]
-pub struct FeedRowDifference {
+pub struct ComparedRow {
     /// The row in the feed.
     pub stored: FeedSourceRow,
     /// The row as the sources have it.
     pub source: FeedSourceRow,
 }
 
-impl FeedRowDifference {
+impl ComparedRow {
     pub fn user_id(&self) -> i64 {
         self.stored.user_id
     }
@@ -53,12 +56,13 @@ impl FeedSourceRow {
             last_seen: None,
             call_count: 0,
             total_call_secs: 0,
+            answer_percent: None,
             is_verified: false,
             verification_version: 0,
         }
     }
 
-    /// Returns whether any compared field differs.
+    /// Returns whether any field differs that events carry.
     pub fn differs(&self, other: &Self) -> bool {
         self.status_differs(other) || self.totals_differ(other) || self.standing_differs(other)
     }
@@ -100,6 +104,8 @@ pub struct FeedConsistencyReport {
     pub totals: u64,
     /// Repaired verification standings.
     pub standings: u64,
+    /// Answer rates that calls has computed since the comparison before. They were not wrong.
+    pub answer_rates: u64,
 }
 
 impl fmt::Display for FeedConsistencyReport {
@@ -110,11 +116,12 @@ impl fmt::Display for FeedConsistencyReport {
             statuses,
             totals,
             standings,
+            answer_rates,
         } = self;
         write!(
             f,
             "{listeners} listeners compared; repaired: {misplaced} rows, {statuses} statuses, \
-             {totals} call totals, {standings} standings"
+             {totals} call totals, {standings} standings; copied: {answer_rates} answer rates"
         )
     }
 }

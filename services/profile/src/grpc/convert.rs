@@ -248,5 +248,6 @@ fn listener_message(listener: FeedListener) -> pb::Listener {
         accepting_calls: Some(listener.accepting_calls),
         audio_enabled: Some(listener.audio_enabled),
         video_enabled: Some(listener.video_enabled),
+        answer_percent: listener.answer_percent,
     }
 }

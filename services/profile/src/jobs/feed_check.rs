@@ -3,7 +3,7 @@
 //!
 //! Statuses and standings have versions, so that a late one is recognised. Call totals have none: they are
 //! written only over the numbers that were compared, and an event that was on its way for longer than the
-//! grace period is repaired at the next comparison.
+//! grace period is repaired at the next comparison. Answer rates are copied at once, because no event carries them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::config::FeedConfig;
-use crate::domain::feed_row::{FeedConsistencyReport, FeedRowDifference, FeedSourceRow};
+use crate::domain::feed_row::{ComparedRow, FeedConsistencyReport, FeedSourceRow};
 use crate::metrics;
 use crate::peers::FeedSourceClients;
 use crate::store::feed_listeners;
@@ -114,7 +114,9 @@ impl FeedConsistencyCheck {
         grace: Option<Duration>,
         report: &mut FeedConsistencyReport,
     ) -> Result<(), Error> {
-        let mut differences = self.find_differences(rows).await?;
+        let compared = self.fetch_sources(rows).await?;
+        report.answer_rates += self.copy_answer_rates(&compared).await?;
+        let mut differences = keep_differences(compared);
         if let Some(grace) = grace
             && !differences.is_empty()
         {
@@ -127,28 +129,37 @@ impl FeedConsistencyCheck {
         Ok(())
     }
 
-    /// Finds the rows that differ from their sources.
-    async fn find_differences(
-        &self,
-        rows: Vec<FeedSourceRow>,
-    ) -> Result<Vec<FeedRowDifference>, Error> {
+    /// Fetches the rows as their sources have them.
+    async fn fetch_sources(&self, rows: Vec<FeedSourceRow>) -> Result<Vec<ComparedRow>, Error> {
         let user_ids: Vec<i64> = rows.iter().map(|row| row.user_id).collect();
         let sources = self.sources.fetch(&user_ids).await?;
-        let pairs = rows.into_iter().filter_map(|stored| {
+        let compared = rows.into_iter().filter_map(|stored| {
             let source = *sources.get(&stored.user_id)?;
-            Some(FeedRowDifference { stored, source })
+            Some(ComparedRow { stored, source })
         });
-        Ok(pairs
-            .filter(|pair| pair.stored.differs(&pair.source))
-            .collect())
+        Ok(compared.collect())
+    }
+
+    /// Copies the answer rates that calls has computed anew; returns how many.
+    async fn copy_answer_rates(&self, compared: &[ComparedRow]) -> Result<u64, Error> {
+        let is_new = |row: &&ComparedRow| row.stored.answer_percent != row.source.answer_percent;
+        let new: Vec<FeedSourceRow> = compared
+            .iter()
+            .filter(is_new)
+            .map(|row| row.source)
+            .collect();
+        if new.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.db.begin().await?;
+        let copied = feed_listeners::update_answer_rates(&mut tx, &new).await?;
+        tx.commit().await?;
+        Ok(copied)
     }
 
     /// Compares again those whose row has not changed since: an event on its way would have changed it.
-    async fn find_lasting(
-        &self,
-        differences: Vec<FeedRowDifference>,
-    ) -> Result<Vec<FeedRowDifference>, Error> {
-        let user_ids: Vec<i64> = differences.iter().map(FeedRowDifference::user_id).collect();
+    async fn find_lasting(&self, differences: Vec<ComparedRow>) -> Result<Vec<ComparedRow>, Error> {
+        let user_ids: Vec<i64> = differences.iter().map(ComparedRow::user_id).collect();
         let mut connection = self.db.acquire().await?;
         let rows = feed_listeners::list_rows(&mut connection, &user_ids).await?;
         drop(connection);
@@ -156,12 +167,13 @@ impl FeedConsistencyCheck {
             let mut before = differences.iter().map(|difference| difference.stored);
             before.any(|before| before.user_id == row.user_id && !before.differs(row))
         });
-        self.find_differences(unchanged.collect()).await
+        let compared = self.fetch_sources(unchanged.collect()).await?;
+        Ok(keep_differences(compared))
     }
 
     async fn repair_row(
         &self,
-        FeedRowDifference { stored, source }: FeedRowDifference,
+        ComparedRow { stored, source }: ComparedRow,
         report: &mut FeedConsistencyReport,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
@@ -177,4 +189,10 @@ impl FeedConsistencyCheck {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Keeps the rows that differ in what events carry.
+fn keep_differences(compared: Vec<ComparedRow>) -> Vec<ComparedRow> {
+    let differs = |row: &ComparedRow| row.stored.differs(&row.source);
+    compared.into_iter().filter(differs).collect()
 }

@@ -119,7 +119,8 @@ macro_rules! select_rows {
     ($tail:literal) => {
         concat!(
             "SELECT user_id, status_version, is_online, is_busy, wait_time, last_seen, call_count,
-                    total_call_secs, is_verified, verification_version, accepting_calls
+                    total_call_secs, answer_percent, is_verified, verification_version,
+                    accepting_calls
              FROM profile.feed_listeners ",
             $tail
         )
@@ -224,6 +225,30 @@ pub async fn repair_totals(
     .execute(connection)
     .await?;
     Ok(repaired.rows_affected())
+}
+
+/// Updates the answer rates that differ from those of the sources. Returns the number of changed rows.
+pub async fn update_answer_rates(
+    connection: &mut PgConnection,
+    sources: &[FeedSourceRow],
+) -> sqlx::Result<u64> {
+    let updated = sqlx::query(
+        "WITH reported AS (
+             SELECT * FROM unnest($1::bigint[], $2::integer[]) AS reported (user_id, answer_percent)
+         ), locked AS (
+             SELECT user_id FROM profile.feed_listeners WHERE user_id = ANY($1)
+             ORDER BY user_id FOR NO KEY UPDATE
+         )
+         UPDATE profile.feed_listeners AS l SET answer_percent = reported.answer_percent
+         FROM locked JOIN reported USING (user_id)
+         WHERE l.user_id = locked.user_id
+           AND l.answer_percent IS DISTINCT FROM reported.answer_percent",
+    )
+    .bind(column(sources, |row| row.user_id))
+    .bind(column(sources, |row| row.answer_percent))
+    .execute(connection)
+    .await?;
+    Ok(updated.rows_affected())
 }
 
 /// Writes the standing of the source unless the row has a newer one. Returns the number of changed rows.

@@ -21,8 +21,8 @@ macro_rules! select_listeners {
                     ARRAY(SELECT role FROM profile.user_roles AS r
                           WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
                     f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
-                    f.total_call_secs, f.is_verified, f.accepting_calls, f.audio_enabled,
-                    f.video_enabled, f.sort_key
+                    f.total_call_secs, f.answer_percent, f.is_verified, f.accepting_calls,
+                    f.audio_enabled, f.video_enabled, f.sort_key
              FROM ",
             $rest
         )
@@ -119,8 +119,8 @@ pub fn page_statement(
     let mut statement = QueryBuilder::new(prefix);
     statement.push(select_listeners!(
         "(SELECT f.user_id, f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
-                 f.total_call_secs, f.is_verified, f.accepting_calls, f.audio_enabled,
-                 f.video_enabled, "
+                 f.total_call_secs, f.answer_percent, f.is_verified, f.accepting_calls,
+                 f.audio_enabled, f.video_enabled, "
     ));
     statement
         .push(key)

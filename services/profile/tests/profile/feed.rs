@@ -190,6 +190,7 @@ async fn a_listener_in_the_feed_has_all_fields() {
         accepting_calls: Some(true),
         audio_enabled: Some(true),
         video_enabled: Some(true),
+        answer_percent: None,
     };
     assert_eq!(page.listeners[1], expected);
 }

@@ -51,7 +51,8 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
 
     for statement in [
         "UPDATE profile.feed_listeners SET is_online = true, call_count = 3, total_call_secs = 9,
-                                           is_verified = true WHERE user_id = 8000000000",
+                                           is_verified = true, answer_percent = 75
+         WHERE user_id = 8000000000",
         "DELETE FROM profile.feed_listeners WHERE user_id = 8000000001",
         "INSERT INTO profile.feed_listeners (user_id) VALUES (8000000002)",
     ] {
@@ -64,6 +65,7 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
         statuses: 1,
         totals: 1,
         standings: 1,
+        answer_rates: 1,
     };
     assert_eq!(checked, expected);
     let page = list_page(&profile, first_page(0)).await;
@@ -71,7 +73,7 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
     ids.sort_unstable();
     assert_eq!(ids, [asha, meena]);
     let is_as_new = |l: &talktime_proto::profile::v1::Listener| {
-        !l.is_online && l.call_count == 0 && !l.is_verified
+        !l.is_online && l.call_count == 0 && !l.is_verified && l.answer_percent.is_none()
     };
     assert!(page.listeners.iter().all(is_as_new));
     assert_eq!(check.rebuild().await.expect("rebuilt"), clean);

@@ -227,6 +227,6 @@ pub(super) fn saga_limits(
         silence_max: TimeDelta::seconds(45),
         reach: TimeDelta::seconds(REACH_SECS.into()),
         connect: TimeDelta::seconds(CONNECT_SECS),
-        caller_silence_max: TimeDelta::seconds(60),
+        caller_silence_max: TimeDelta::seconds(90),
     }
 }
