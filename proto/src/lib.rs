@@ -51,7 +51,9 @@ pub mod calls {
         tonic::include_proto!("talktime.calls.v1");
     }
 
+    mod relay;
     mod uuid;
+    pub use self::relay::relay_cut_subject;
     pub use self::uuid::call_uuid;
 }
 

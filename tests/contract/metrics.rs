@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use talktime_tests::{CallPair, ExpectAnswer, read_variable, wait_for};
 
 const DOCUMENT: &str = include_str!("../../deploy/observability/README.md");
-const PROCESSES: [&str; 7] = [
+const PROCESSES: [&str; 8] = [
     "AUTH",
     "PROFILE",
     "PRESENCE",
@@ -13,6 +13,7 @@ const PROCESSES: [&str; 7] = [
     "CALLS",
     "VERIFICATION",
     "GATEWAY",
+    "RELAY_AGENT",
 ];
 /// Labels of every metric, and those of the format of histograms.
 const LABELS_OF_ALL: [&str; 3] = ["service", "le", "quantile"];

@@ -44,7 +44,9 @@ impl BuildTargets {
     /// Returns the programs that a stack runs, and others.
     pub(crate) fn stack_and(others: &[&str]) -> Self {
         let others = others.iter().map(|name| (*name).to_owned());
-        let programs = all_units().filter_map(StackUnit::binary);
+        // The program of the relay agent is that of calls.
+        let units = all_units().filter(|unit| *unit != StackUnit::RelayAgent);
+        let programs = units.filter_map(StackUnit::binary);
         Self::Programs(programs.chain(others).collect())
     }
 

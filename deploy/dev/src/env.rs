@@ -5,12 +5,12 @@ use std::env;
 
 use anyhow::Result;
 
-use crate::install;
 use crate::instance::{self, REPLICAS_MAX, UnitInstance};
 use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
+use crate::{install, relays};
 
 /// The database of the services.
 pub(crate) const DATABASE: &str = "talktime";
@@ -127,12 +127,29 @@ fn own_variables(
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             vec![redis, ("HTTP__LISTEN", listen)]
         }
+        StackUnit::RelayAgent => relay_agent_variables(stack, instance),
         _ => Vec::new(),
     };
     Ok(variables
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect())
+}
+
+fn relay_agent_variables(stack: &DevStack, instance: UnitInstance) -> Vec<(&'static str, String)> {
+    let urls = relays::turn_urls(stack, instance);
+    let password_file = secrets::turn_console_password_file(stack);
+    vec![
+        ("REDIS__URL", relays::redis_url(stack, instance)),
+        ("CALLS", peer_urls(stack, StackUnit::Calls)),
+        ("RELAY__REALM", relays::realm(instance)),
+        ("RELAY__URLS", format!("{urls:?}")),
+        ("RELAY__CONSOLE", relays::console_address(stack, instance)),
+        (
+            "RELAY__CONSOLE_PASSWORD_FILE",
+            password_file.display().to_string(),
+        ),
+    ]
 }
 
 fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
@@ -177,15 +194,16 @@ pub(crate) fn client_variables(
         }
     }
     // Some tests suspend these.
-    for part in [
-        StackUnit::Postgres,
-        StackUnit::Redis,
-        StackUnit::Nats,
-        StackUnit::S3,
-    ] {
-        if let Some(pid) = pid_of(part.into()) {
-            set(part.into(), "PID", pid.to_string());
+    for part in instance::part_instances(REPLICAS_MAX) {
+        if let Some(pid) = pid_of(part) {
+            set(part, "PID", pid.to_string());
         }
+    }
+    for relay in UnitInstance::replicas_of(StackUnit::Coturn) {
+        set(relay, "REALM", relays::realm(relay));
+        set(relay, "URL", relays::turn_urls(stack, relay)[0].clone());
+        set(relay, "CONSOLE", relays::console_address(stack, relay));
+        set(relay, "REDIS_URL", relays::redis_url(stack, relay));
     }
     variables
 }
@@ -206,6 +224,16 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
         ("S3_ACCESS_KEY", S3_ACCESS_KEY.to_owned()),
         ("S3_SECRET_KEY", S3_SECRET_KEY.to_owned()),
         ("MINUTE_SECS", settings.minute_secs.to_string()),
+        (
+            "TURN_SECRET_FILE",
+            secrets::turn_secret_file(stack).display().to_string(),
+        ),
+        (
+            "TURN_CONSOLE_PASSWORD_FILE",
+            secrets::turn_console_password_file(stack)
+                .display()
+                .to_string(),
+        ),
     ]
     .into_iter()
     .chain(otlp_endpoint)
@@ -232,6 +260,12 @@ pub(crate) fn nats_url(stack: &DevStack) -> String {
 
 pub(crate) fn s3_url(stack: &DevStack) -> String {
     format!("http://127.0.0.1:{}", stack.main_port(StackUnit::S3))
+}
+
+/// Returns the address at which apps reach the first relay.
+pub(crate) fn turn_url(stack: &DevStack) -> String {
+    let [over_udp, _over_tcp] = relays::turn_urls(stack, StackUnit::Coturn.into());
+    over_udp
 }
 
 fn url(stack: &DevStack, instance: UnitInstance) -> String {
@@ -262,7 +296,7 @@ fn database_url(stack: &DevStack, role: &str, password: &str) -> String {
 }
 
 fn upper_name(unit: StackUnit) -> String {
-    unit.name().to_uppercase()
+    unit.name().to_uppercase().replace('-', "_")
 }
 
 #[cfg(test)]

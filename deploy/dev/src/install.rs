@@ -46,6 +46,11 @@ const STACK_REQUIREMENTS: &[ProgramRequirement] = &[
         is_installed: || find_program("nats-server").is_ok(),
     },
     ProgramRequirement {
+        package: "coturn",
+        description: "coturn 4.6 or later (turnserver)",
+        is_installed: || find_program("turnserver").is_ok(),
+    },
+    ProgramRequirement {
         package: "openssl",
         description: "OpenSSL 1.1.1 or later (openssl)",
         is_installed: || find_program("openssl").is_ok(),

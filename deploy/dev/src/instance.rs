@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use crate::unit::{self, SERVICES, StackUnit, UnitPorts};
+use crate::unit::{self, PARTS, SERVICES, StackUnit, UnitPorts};
 
 /// Greatest number of replicas of a service. The first has the name of the service, the second is `wallet-2`.
 pub(crate) const REPLICAS_MAX: u16 = 2;
@@ -25,6 +25,14 @@ pub(crate) fn all_instances() -> impl Iterator<Item = UnitInstance> {
     unit::all_units().flat_map(UnitInstance::replicas_of)
 }
 
+/// Returns the parts with this number of relays, in the order in which they start.
+pub(crate) fn part_instances(relays: u16) -> impl Iterator<Item = UnitInstance> {
+    PARTS
+        .into_iter()
+        .flat_map(UnitInstance::replicas_of)
+        .filter(move |instance| instance.replica <= relays.max(1))
+}
+
 /// Returns the processes of Talktime with this number of replicas each.
 pub(crate) fn service_instances(replicas: u16) -> impl Iterator<Item = UnitInstance> {
     SERVICES
@@ -34,10 +42,23 @@ pub(crate) fn service_instances(replicas: u16) -> impl Iterator<Item = UnitInsta
 }
 
 impl UnitInstance {
-    /// Returns the only instance of a part, or all possible replicas of a service.
+    /// Returns the only instance of a part, or all possible replicas of a service or of a relay.
     pub(crate) fn replicas_of(unit: StackUnit) -> impl Iterator<Item = Self> {
-        let replicas = if unit.is_part() { 1 } else { REPLICAS_MAX };
+        let is_single = unit.is_part() && !unit.is_of_relay();
+        let replicas = if is_single { 1 } else { REPLICAS_MAX };
         (1..=replicas).map(move |replica| Self { unit, replica })
+    }
+
+    pub(crate) fn replica(self) -> u16 {
+        self.replica
+    }
+
+    /// Returns the process of another unit with the same number, such as the relay of an agent.
+    pub(crate) fn beside(self, unit: StackUnit) -> Self {
+        Self {
+            unit,
+            replica: self.replica,
+        }
     }
 
     pub(crate) fn is_first(self) -> bool {
@@ -124,6 +145,8 @@ mod tests {
 
     #[test]
     fn every_service_has_the_requested_number_of_replicas() {
+        assert_eq!(part_instances(1).count(), PARTS.len());
+        assert_eq!(part_instances(2).count(), PARTS.len() + 2);
         assert_eq!(service_instances(1).count(), SERVICES.len());
         assert_eq!(service_instances(2).count(), 2 * SERVICES.len());
     }

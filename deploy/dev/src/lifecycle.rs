@@ -14,7 +14,7 @@ use crate::progress::{self, ProgressStep};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{PARTS, StackUnit};
-use crate::{cluster, env, interrupt, job, log, parts, ports, probe, wait};
+use crate::{cluster, env, interrupt, job, log, parts, ports, probe, relays, wait};
 
 /// Time in which started processes must become ready.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
@@ -90,6 +90,11 @@ fn build_command(
         StackUnit::Redis => parts::build_redis_command(stack),
         StackUnit::Nats => parts::build_nats_command(stack),
         StackUnit::S3 => Ok(parts::build_s3_command(stack)),
+        StackUnit::RelayRedis => relays::build_redis_command(stack, instance),
+        StackUnit::Coturn => relays::build_coturn_command(stack, instance),
+        StackUnit::RelayAgent => {
+            build_service_command(stack, settings, instance, &["relay-agent".to_owned()])
+        }
         _ => build_service_command(stack, settings, instance, &["serve".to_owned()]),
     }
 }
@@ -231,7 +236,8 @@ pub(crate) fn stop_stack(stack: &DevStack) -> Result<()> {
     outcome = outcome.and(stop_instances(stack, &gateways));
     outcome = outcome.and(stop_instances(stack, &services));
     for part in PARTS.into_iter().rev() {
-        outcome = outcome.and(stop_instances(stack, &[part.into()]));
+        let instances: Vec<UnitInstance> = UnitInstance::replicas_of(part).collect();
+        outcome = outcome.and(stop_instances(stack, &instances));
     }
     outcome
 }

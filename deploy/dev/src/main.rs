@@ -38,6 +38,7 @@ mod process;
 mod procfs;
 mod progress;
 mod reaper;
+mod relays;
 mod report;
 mod roll;
 mod secrets;

@@ -1,7 +1,8 @@
-//! The parts of a stack: Postgres, Redis, NATS and an S3 server, each with a folder of its own.
+//! The parts of a stack: Postgres, Redis, NATS and an S3 server, each with a folder of its own. `relays` has the
+//! media relays.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use crate::env::BUCKET;
 use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::stack::{self, DevStack};
 use crate::unit::StackUnit;
-use crate::{cluster, install};
+use crate::{cluster, install, relays};
 
 /// Creates what the parts need before they start.
 pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {
@@ -19,6 +20,7 @@ pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
     }
+    relays::prepare_relays(stack)?;
     cluster::prepare_cluster(stack)
 }
 
@@ -34,13 +36,19 @@ pub(crate) fn wipe_part(stack: &DevStack, unit: StackUnit) -> Result<()> {
 
 /// Returns the command that runs Redis, without snapshots and log, because its data may be lost.
 pub(crate) fn build_redis_command(stack: &DevStack) -> Result<Command> {
+    let folder = data_dir(stack, StackUnit::Redis);
+    build_volatile_redis_command(stack.main_port(StackUnit::Redis), &folder)
+}
+
+/// Returns the command that runs a Redis on this port, without snapshots and log.
+pub(crate) fn build_volatile_redis_command(port: u16, folder: &Path) -> Result<Command> {
     let mut command = Command::new(install::find_program("redis-server")?);
     command
         .args(["--bind", "127.0.0.1", "--daemonize", "no"])
         .args(["--appendonly", "no", "--save", ""])
-        .args(["--port", &stack.main_port(StackUnit::Redis).to_string()])
+        .args(["--port", &port.to_string()])
         .arg("--dir")
-        .arg(data_dir(stack, StackUnit::Redis));
+        .arg(folder);
     Ok(command)
 }
 

@@ -1,7 +1,7 @@
 //! Checks whether a process is ready: it not only runs, but answers as expected.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
     let main = stack.main_port(instance);
     match instance.unit {
         StackUnit::Postgres => databases::is_answering(stack),
-        StackUnit::Redis => is_redis_answering(main).unwrap_or(false),
+        StackUnit::Redis | StackUnit::RelayRedis => is_redis_answering(main).unwrap_or(false),
         // The health of NATS includes JetStream.
         StackUnit::Nats => {
             stack
@@ -41,6 +41,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
         }
         // A healthy store refuses a request without a signature.
         StackUnit::S3 => fetch_status(main, "/") == Some(403),
+        StackUnit::Coturn => is_turn_answering(main).unwrap_or(false),
         _ => {
             stack
                 .ops_port(instance)
@@ -66,4 +67,18 @@ fn is_redis_answering(port: u16) -> std::io::Result<bool> {
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
     Ok(&answer == b"+PONG")
+}
+
+/// Whether a relay answers a binding request of STUN (RFC 8489) over UDP.
+fn is_turn_answering(port: u16) -> std::io::Result<bool> {
+    const BINDING_REQUEST: [u8; 8] = [0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x42];
+    const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_read_timeout(Some(ANSWER_DEADLINE))?;
+    socket.connect((Ipv4Addr::LOCALHOST, port))?;
+    // Twelve bytes identify the request.
+    socket.send(&[BINDING_REQUEST.as_slice(), &[7; 12]].concat())?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer)?;
+    Ok(answer[..length].starts_with(&BINDING_SUCCESS))
 }

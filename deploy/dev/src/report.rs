@@ -32,7 +32,8 @@ pub(crate) fn print_status(stack: &DevStack) -> ExitCode {
     println!("{:<14} {:>8}  {:<12} STATE", "NAME", "PID", "PORTS");
     for instance in instance::all_instances() {
         let process = process::find_running(stack, &instance.name());
-        let is_wanted = instance.unit.is_part() || settings.list_services().contains(&instance);
+        let is_wanted = settings.list_parts().contains(&instance)
+            || settings.list_services().contains(&instance);
         if process.is_none() && !is_wanted {
             continue;
         }

@@ -4,6 +4,7 @@
 //! easy to type. The keys are generated for each stack, so that no private key is part of the repository.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,9 @@ use crate::unit::{GRPC_SERVICES, StackUnit};
 
 /// Shorter lines of a key file, such as `-----END`, do not reveal the key.
 const KEY_LINE_CHARS_MIN: usize = 24;
+
+const TURN_SECRET: &str = "turn.key";
+const TURN_CONSOLE_PASSWORD: &str = "turn-console.key";
 
 pub(crate) const POSTGRES_PASSWORD: &str = "dev-postgres";
 pub(crate) const S3_ACCESS_KEY: &str = "dev-access-key";
@@ -37,6 +41,23 @@ pub(crate) fn token_sealing_key(stack: &DevStack) -> Result<String> {
 /// Returns the key that seals bank details.
 pub(crate) fn bank_details_key(stack: &DevStack) -> Result<String> {
     load_random_key(stack, "bank-details.key")
+}
+
+/// Returns the file with the secret that signs the credentials of the media relays.
+pub(crate) fn turn_secret_file(stack: &DevStack) -> PathBuf {
+    stack.secrets_dir().join(TURN_SECRET)
+}
+
+/// Returns the file with the password of the consoles of the media relays.
+pub(crate) fn turn_console_password_file(stack: &DevStack) -> PathBuf {
+    stack.secrets_dir().join(TURN_CONSOLE_PASSWORD)
+}
+
+/// Generates the secrets of the media relays.
+pub(crate) fn generate_turn_secrets(stack: &DevStack) -> Result<()> {
+    load_random_key(stack, TURN_SECRET)?;
+    load_random_key(stack, TURN_CONSOLE_PASSWORD)?;
+    Ok(())
 }
 
 /// Returns 32 random bytes in hexadecimal, which are generated once.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::instance::{self, UnitInstance};
+use crate::instance::{self, REPLICAS_MAX, UnitInstance};
 use crate::stack::DevStack;
 use crate::unit::StackUnit;
 
@@ -34,6 +34,8 @@ pub(crate) struct StackSettings {
     pub(crate) replicas: u16,
     /// Number of processes of the gateway, if it is greater.
     pub(crate) gateways: u16,
+    /// Number of media relays, each with its agent.
+    pub(crate) relays: u16,
     /// Whether the stack was left up on purpose by `--detach` or `--keep`, without a runner.
     pub(crate) detached: bool,
 }
@@ -46,24 +48,31 @@ impl Default for StackSettings {
             infra_only: false,
             replicas: 1,
             gateways: 1,
+            relays: 1,
             detached: false,
         }
     }
 }
 
 impl StackSettings {
+    /// Lists the parts that the stack runs.
+    pub(crate) fn list_parts(&self) -> Vec<UnitInstance> {
+        instance::part_instances(self.relays).collect()
+    }
+
     /// Lists the processes of Talktime that the stack runs.
     pub(crate) fn list_services(&self) -> Vec<UnitInstance> {
         if self.infra_only {
             return Vec::new();
         }
         let gateways = self.gateways.max(self.replicas);
-        instance::service_instances(self.replicas)
-            .filter(|service| service.unit != StackUnit::Gateway)
-            .chain(
-                instance::service_instances(gateways)
-                    .filter(|service| service.unit == StackUnit::Gateway),
-            )
+        let replicas_of = |unit: StackUnit| match unit {
+            StackUnit::Gateway => gateways,
+            StackUnit::RelayAgent => self.relays,
+            _ => self.replicas,
+        };
+        instance::service_instances(REPLICAS_MAX)
+            .filter(|service| service.replica() <= replicas_of(service.unit))
             .collect()
     }
 
@@ -84,12 +93,13 @@ impl StackSettings {
             .to_possible_value()
             .expect("no way of building is hidden");
         format!(
-            "minute_secs={}\nbuild={}\ninfra_only={}\nreplicas={}\ngateways={}\ndetached={}\n",
+            "minute_secs={}\nbuild={}\ninfra_only={}\nreplicas={}\ngateways={}\nrelays={}\ndetached={}\n",
             self.minute_secs,
             build.get_name(),
             self.infra_only,
             self.replicas,
             self.gateways,
+            self.relays,
             self.detached
         )
     }
@@ -108,6 +118,7 @@ impl StackSettings {
                 .unwrap_or(DEFAULT_MINUTE_SECS),
             replicas: number("replicas").unwrap_or(1),
             gateways: number("gateways").unwrap_or(1),
+            relays: number("relays").unwrap_or(1),
             build: value("build")
                 .and_then(|name| BuildProfile::from_str(name, false).ok())
                 .unwrap_or_default(),
@@ -131,6 +142,7 @@ mod tests {
             minute_secs: 2,
             build: BuildProfile::Failpoints,
             gateways: 2,
+            relays: 2,
             detached: true,
             ..StackSettings::default()
         };

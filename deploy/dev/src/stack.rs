@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::instance::UnitInstance;
+use crate::unit::StackUnit;
 
 /// Names of the stacks, which can all be up at the same time: `dev` for people, and one each for
 /// `cargo dev test`, `cargo dev bench` and `cargo dev roll`.
@@ -110,13 +111,18 @@ impl DevStack {
     }
 
     pub(crate) fn ops_port(&self, instance: impl Into<UnitInstance>) -> Option<u16> {
-        instance.into().ports().ops.map(|port| self.port(port))
+        let instance = instance.into();
+        let ports = instance.ports();
+        let of_agent = (instance.unit == StackUnit::RelayAgent).then_some(ports.main);
+        ports.ops.or(of_agent).map(|port| self.port(port))
     }
 
     pub(crate) fn ports(&self, instance: UnitInstance) -> impl Iterator<Item = u16> {
-        [Some(self.main_port(instance)), self.ops_port(instance)]
+        let ports = instance.ports();
+        [Some(ports.main), ports.ops]
             .into_iter()
             .flatten()
+            .map(|port| self.port(port))
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -187,7 +193,6 @@ pub(crate) fn remove_dir(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::unit::StackUnit;
 
     #[test]
     fn each_stack_has_ports_of_its_own() {

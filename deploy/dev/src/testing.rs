@@ -75,6 +75,8 @@ fn test_in_fresh_stack(
         build: BuildProfile::Failpoints,
         // Some tests need a second gateway, such as those of limits that all gateways share.
         gateways: 2,
+        // Others kill a relay in the middle of a call.
+        relays: 2,
         ..StackSettings::default()
     };
     let session = StackSession::begin_fresh(stack)?;

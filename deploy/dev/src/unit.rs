@@ -2,13 +2,15 @@
 
 use clap::ValueEnum;
 
-/// A unit of a stack: one of the four parts, which are third-party servers, or one of Talktime's services.
+/// A unit of a stack: one of the parts, which are third-party servers, or one of Talktime's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum StackUnit {
     Postgres,
     Redis,
     Nats,
     S3,
+    RelayRedis,
+    Coturn,
     Auth,
     Profile,
     Presence,
@@ -16,24 +18,31 @@ pub(crate) enum StackUnit {
     Calls,
     Verification,
     Gateway,
+    RelayAgent,
 }
 
 /// Ports of the first replica in the stack `dev`; other stacks add their offset (see `DevStack::port`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnitPorts {
-    /// Port of the main protocol: gRPC of a service, HTTP of the gateway, the own protocol of a part.
+    /// Port of the main protocol: gRPC of a service, HTTP of the gateway, the own protocol of a part; health and
+    /// metrics of the relay agent, which serves nothing else.
     pub(crate) main: u16,
-    /// Port of health and metrics, if it differs.
+    /// Port of health and metrics, if it differs; of coturn, its console.
     pub(crate) ops: Option<u16>,
 }
 
 /// The parts in the order in which they start; they stop in the opposite order.
-pub(crate) const PARTS: [StackUnit; 4] = [
+pub(crate) const PARTS: [StackUnit; 6] = [
     StackUnit::Postgres,
     StackUnit::Redis,
     StackUnit::Nats,
     StackUnit::S3,
+    StackUnit::RelayRedis,
+    StackUnit::Coturn,
 ];
+
+/// The parts of a media relay, which a stack may have several of.
+const RELAY_PARTS: [StackUnit; 2] = [StackUnit::RelayRedis, StackUnit::Coturn];
 
 /// The services with a schema and a gRPC port: all except the gateway.
 pub(crate) const GRPC_SERVICES: [StackUnit; 6] = [
@@ -46,7 +55,7 @@ pub(crate) const GRPC_SERVICES: [StackUnit; 6] = [
 ];
 
 /// Talktime's own processes.
-pub(crate) const SERVICES: [StackUnit; 7] = [
+pub(crate) const SERVICES: [StackUnit; 8] = [
     StackUnit::Auth,
     StackUnit::Profile,
     StackUnit::Presence,
@@ -54,6 +63,7 @@ pub(crate) const SERVICES: [StackUnit; 7] = [
     StackUnit::Calls,
     StackUnit::Verification,
     StackUnit::Gateway,
+    StackUnit::RelayAgent,
 ];
 
 /// Returns all units in the order in which they start.
@@ -69,6 +79,8 @@ impl StackUnit {
             Self::Redis => "redis",
             Self::Nats => "nats",
             Self::S3 => "s3",
+            Self::RelayRedis => "relay-redis",
+            Self::Coturn => "coturn",
             Self::Auth => "auth",
             Self::Profile => "profile",
             Self::Presence => "presence",
@@ -76,6 +88,7 @@ impl StackUnit {
             Self::Calls => "calls",
             Self::Verification => "verification",
             Self::Gateway => "gateway",
+            Self::RelayAgent => "relay-agent",
         }
     }
 
@@ -85,6 +98,8 @@ impl StackUnit {
             Self::Redis => (7379, None),
             Self::Nats => (7422, Some(7822)),
             Self::S3 => (7900, None),
+            Self::RelayRedis => (7306, None),
+            Self::Coturn => (7302, Some(7304)),
             Self::Auth => (7101, Some(7201)),
             Self::Profile => (7102, Some(7202)),
             Self::Presence => (7103, Some(7203)),
@@ -92,6 +107,7 @@ impl StackUnit {
             Self::Calls => (7105, Some(7205)),
             Self::Verification => (7106, Some(7206)),
             Self::Gateway => (8080, Some(7200)),
+            Self::RelayAgent => (7207, None),
         };
         UnitPorts { main, ops }
     }
@@ -99,14 +115,20 @@ impl StackUnit {
     /// Returns the program that `cargo build` produces; `None` for parts that are installed.
     pub(crate) fn binary(self) -> Option<String> {
         match self {
-            Self::Postgres | Self::Redis | Self::Nats => None,
+            Self::Postgres | Self::Redis | Self::Nats | Self::RelayRedis | Self::Coturn => None,
             Self::S3 => Some("talktime-dev-s3".to_owned()),
+            Self::RelayAgent => Self::Calls.binary(),
             service => Some(format!("talktime-{}", service.name())),
         }
     }
 
     pub(crate) fn is_part(self) -> bool {
         PARTS.contains(&self)
+    }
+
+    /// Whether it belongs to a media relay.
+    pub(crate) fn is_of_relay(self) -> bool {
+        RELAY_PARTS.contains(&self) || self == Self::RelayAgent
     }
 
     pub(crate) fn has_grpc(self) -> bool {

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::instance::{REPLICAS_MAX, UnitInstance};
+use crate::instance::REPLICAS_MAX;
 use crate::job::RunnerJob;
 use crate::process;
 use crate::progress::{self, ProgressStep};
 use crate::session::{self, StackSession};
 use crate::settings::{BuildProfile, DEFAULT_MINUTE_SECS, StackSettings};
 use crate::stack::DevStack;
-use crate::unit::{GRPC_SERVICES, PARTS, StackUnit};
+use crate::unit::{GRPC_SERVICES, StackUnit};
 use crate::{cargo, databases, env, install, interrupt, lifecycle, lock, log, parts, ports, wait};
 
 /// Time for the demo, which waits for a few minutes of a call, whose length `--minute-secs` sets.
@@ -48,7 +48,7 @@ pub(crate) struct UpOptions {
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(REPLICAS_MAX)))]
     replicas: u16,
-    /// Start only Postgres, Redis, NATS and S3, for services that run elsewhere
+    /// Start only Postgres, Redis, NATS, S3 and coturn, for services that run elsewhere
     #[arg(long)]
     infra_only: bool,
 }
@@ -128,8 +128,8 @@ pub(crate) fn start_stack(
 ) -> Result<()> {
     // Ports are checked before the build, which may take minutes.
     let services = settings.list_services();
-    let parts = PARTS.map(UnitInstance::from);
-    ports::require_free_ports(stack, &[&parts, services.as_slice()].concat())?;
+    let parts = settings.list_parts();
+    ports::require_free_ports(stack, &[parts.as_slice(), services.as_slice()].concat())?;
     settings.save(stack)?;
     install::ensure_installed(stack)?;
     cargo::build_programs(stack, settings.build, targets)?;
@@ -218,6 +218,7 @@ fn print_addresses(stack: &DevStack, settings: &StackSettings) {
         ("Redis", env::redis_url(stack)),
         ("NATS", env::nats_url(stack)),
         ("S3", env::s3_url(stack)),
+        ("TURN", env::turn_url(stack)),
     ];
     if !settings.infra_only {
         addresses.insert(0, ("Gateway", env::gateway_url(stack)));

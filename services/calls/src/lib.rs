@@ -21,6 +21,7 @@ mod listener_card;
 mod metrics;
 mod peers;
 mod ratings;
+pub mod relay_agent;
 mod relay_reports;
 mod ring_events;
 mod ring_states;

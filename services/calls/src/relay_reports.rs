@@ -46,7 +46,8 @@ impl CallService {
     }
 }
 
-/// Returns the user names of live allocations whose calls have ended, and counts those that still grow.
+/// Returns the user names of live allocations whose calls have ended, each once, and counts allocations that
+/// still grow.
 fn list_uncut(
     realm: &str,
     allocations: &[AllocationReport],
@@ -68,12 +69,13 @@ fn list_uncut(
             tracing::error!(
                 realm,
                 call_id = report.username.seat.call_id,
-                allocation = report.allocation,
                 "a relay carries a call that has ended; its agent will cut it again"
             );
         }
         uncut.push(username);
     }
+    uncut.sort_unstable();
+    uncut.dedup();
     uncut
 }
 

@@ -51,6 +51,13 @@ pub const RPC_PING: Duration = Duration::from_secs(2);
 /// A connection on which a ping is unanswered for so long is closed.
 pub const RPC_PING_ANSWER: Duration = Duration::from_secs(3);
 
+/// Logging in at the console of a media relay.
+pub const RELAY_CONNECT: Duration = Duration::from_secs(2);
+/// A command at the console of a media relay.
+pub const RELAY_COMMAND: Duration = Duration::from_secs(1);
+/// A list of all sessions of a media relay, which it writes while it relays.
+pub const RELAY_LISTING: Duration = Duration::from_secs(10);
+
 /// A batch of tasks as a whole, whatever it waits for.
 pub const BATCH: Duration = Duration::from_secs(10);
 
@@ -65,11 +72,19 @@ pub enum PeerKind {
     Nats,
     /// The store of objects.
     ObjectStore,
+    /// The console of a media relay.
+    Relay,
 }
 
 impl PeerKind {
     /// Every kind of peer.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::Nats, Self::ObjectStore];
+    pub const ALL: [Self; 5] = [
+        Self::Postgres,
+        Self::Redis,
+        Self::Nats,
+        Self::ObjectStore,
+        Self::Relay,
+    ];
 
     /// Returns the value of the label `peer`.
     pub fn label(self) -> &'static str {
@@ -78,6 +93,7 @@ impl PeerKind {
             Self::Redis => "redis",
             Self::Nats => "nats",
             Self::ObjectStore => "object_store",
+            Self::Relay => "relay",
         }
     }
 }

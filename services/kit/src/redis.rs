@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use fred::prelude::*;
 use fred::types::config::UnresponsiveConfig;
-pub use fred::{clients::Pool, prelude as commands, types::scripts::Script};
+pub use fred::{
+    clients::{Pool, SubscriberClient},
+    prelude as commands,
+    types::{Message, scripts::Script},
+};
 use secrecy::ExposeSecret;
 use socket2::TcpKeepalive;
 
@@ -15,6 +19,8 @@ use crate::deadlines::{self, PeerKind, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILEN
 use crate::error::{Error, ErrorKind};
 
 const POOL_SIZE: usize = 4;
+/// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond.
+const MESSAGES_QUEUED_MAX: usize = 16_384;
 /// How often connections are checked for a missing answer.
 const SILENCE_CHECK_EVERY: Duration = Duration::from_millis(500);
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
@@ -25,10 +31,31 @@ const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 /// # Errors
 /// The URL is invalid.
 pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
+    let pool = client_builder(config)?.build_pool(POOL_SIZE)?;
+    pool.connect();
+    Ok(pool)
+}
+
+/// Returns a client for subscriptions, which connects in the background and reconnects indefinitely.
+///
+/// # Errors
+/// The URL is invalid.
+pub fn subscriber(config: &RedisConfig) -> anyhow::Result<SubscriberClient> {
+    let subscriber = client_builder(config)?
+        .with_performance_config(|performance| {
+            performance.broadcast_channel_capacity = MESSAGES_QUEUED_MAX;
+        })
+        .build_subscriber_client()?;
+    subscriber.connect();
+    Ok(subscriber)
+}
+
+fn client_builder(config: &RedisConfig) -> anyhow::Result<Builder> {
     let mut redis_config = Config::from_url(config.url.expose_secret())?;
     // By default the client never tries again if the server is down at the start.
     redis_config.fail_fast = false;
-    let pool = Builder::from_config(redis_config)
+    let mut builder = Builder::from_config(redis_config);
+    builder
         .with_connection_config(|connection| {
             connection.connection_timeout = REDIS_CONNECT;
             connection.internal_command_timeout = REDIS_COMMAND;
@@ -51,10 +78,8 @@ pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
             RECONNECT_DELAY_MS_MIN,
             RECONNECT_DELAY_MS_MAX,
             2,
-        ))
-        .build_pool(POOL_SIZE)?;
-    pool.connect();
-    Ok(pool)
+        ));
+    Ok(builder)
 }
 
 impl From<fred::error::Error> for Error {

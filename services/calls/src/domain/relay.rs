@@ -93,6 +93,16 @@ fn parse_number<T: FromStr + ToString>(text: &str) -> Result<T, InvalidRelayUser
     }
 }
 
+const REALM_CHARS_MAX: usize = 63;
+
+/// Whether a text may be the realm of a relay. It becomes part of a subject of NATS.
+pub fn is_realm(text: &str) -> bool {
+    let is_permitted = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-'
+    };
+    (1..=REALM_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_permitted)
+}
+
 /// Packets and bytes at the side of the app.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RelayTraffic {
@@ -114,6 +124,17 @@ impl RelayTraffic {
             self.out_bytes,
         ];
         counts.into_iter().all(|count| count >= 0)
+    }
+
+    /// Returns the greater of each of the counts.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            in_packets: self.in_packets.max(other.in_packets),
+            in_bytes: self.in_bytes.max(other.in_bytes),
+            out_packets: self.out_packets.max(other.out_packets),
+            out_bytes: self.out_bytes.max(other.out_bytes),
+        }
     }
 
     /// Adds the counts of another interval of the same allocation.

@@ -10,14 +10,13 @@ use talktime_proto::datetime;
 use tonic::{Request, Response, Status};
 
 use super::into_status;
-use crate::domain::relay::{AllocationReport, RelayTraffic};
+use crate::domain::relay::{AllocationReport, RelayTraffic, is_realm};
 use crate::relay_reports::RelayReport;
 use crate::service::CallService;
 use crate::store::relay_nodes::RelayNode;
 
 /// Allocations in one report.
 const ALLOCATIONS_MAX: usize = 500;
-const REALM_CHARS_MAX: usize = 63;
 const URLS_MAX: usize = 8;
 const URL_CHARS_MAX: usize = 255;
 const ALLOCATION_CHARS_MAX: usize = 32;
@@ -94,13 +93,6 @@ fn parse_allocation(wire: wire::RelayAllocation) -> Result<AllocationReport, Err
         ended_at: datetime(wire.ended_at.as_ref()),
         traffic,
     })
-}
-
-fn is_realm(realm: &str) -> bool {
-    let is_permitted = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-'
-    };
-    (1..=REALM_CHARS_MAX).contains(&realm.len()) && realm.bytes().all(is_permitted)
 }
 
 fn is_turn_url(url: &str) -> bool {

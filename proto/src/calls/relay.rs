@@ -1,0 +1,6 @@
+//! Where orders to relays travel.
+
+/// Core NATS: `RelayCut`, for the agent beside the relay of this realm.
+pub fn relay_cut_subject(realm: &str) -> String {
+    format!("relay.cut.{realm}")
+}

@@ -1,0 +1,64 @@
+//! Settings of the relay agent, `TALKTIME_RELAY_AGENT__…`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use secrecy::SecretString;
+use serde::Deserialize;
+use talktime_kit::config::{NatsConfig, RedisConfig};
+
+use crate::domain::relay::is_realm;
+
+/// Settings of the relay agent.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RelayAgentConfig {
+    /// NATS, which carries the orders to cut.
+    pub nats: NatsConfig,
+    /// The Redis in which coturn publishes its statistics, on the same machine.
+    pub redis: RedisConfig,
+    /// The relay beside this agent.
+    pub relay: RelayConfig,
+    /// Address of the calls service, `http://host:port`.
+    pub calls: String,
+}
+
+/// The relay beside an agent.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RelayConfig {
+    /// TURN realm, which no other relay has.
+    pub realm: String,
+    /// Addresses at which apps reach it, `turn:` and `turns:` URLs.
+    pub urls: Vec<String>,
+    /// Address of its console, `host:port`.
+    pub console: String,
+    /// File with the password of its console.
+    pub console_password_file: PathBuf,
+}
+
+impl RelayConfig {
+    /// Reads the password of the console.
+    ///
+    /// # Errors
+    /// The file cannot be read or is empty.
+    pub(super) fn load_console_password(&self) -> anyhow::Result<SecretString> {
+        let path = &self.console_password_file;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let password = text.trim();
+        ensure!(!password.is_empty(), "{} is empty", path.display());
+        Ok(password.into())
+    }
+
+    /// Refuses settings that calls would refuse in every report.
+    pub(super) fn validate(&self) -> anyhow::Result<()> {
+        ensure!(
+            is_realm(&self.realm),
+            "TALKTIME_RELAY_AGENT__RELAY__REALM must be a host name"
+        );
+        ensure!(
+            !self.urls.is_empty(),
+            "TALKTIME_RELAY_AGENT__RELAY__URLS must not be empty"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Lists the sessions of the relay from time to time: at the start, to find what began before, and later, to find
+//! what was missed.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use talktime_kit::Clock;
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+use tokio::sync::Mutex;
+
+use super::RelayAccess;
+use super::cutter::CutQueue;
+use super::listing::parse_listing;
+use super::shared_state::SharedState;
+use super::turn_console::TurnConsole;
+
+const EVERY: Duration = Duration::from_secs(10);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const TURN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Lists the sessions until the agent stops. The agent becomes ready with its first listing.
+pub(super) fn start(
+    lifecycle: &ProcessLifecycle,
+    access: Arc<RelayAccess>,
+    state: SharedState,
+    cuts: CutQueue,
+) {
+    let work = PeriodicWork {
+        name: Cow::Borrowed("relay.listing"),
+        interval: EVERY,
+        retry_after: RETRY_AFTER,
+        deadline: TURN_TIMEOUT,
+        first_turn: FirstTurnStart::AtOnce,
+    };
+    let lister = Arc::new(SessionLister {
+        process: lifecycle.clone(),
+        access,
+        state,
+        cuts,
+        console: Mutex::new(None),
+    });
+    periodic::start(lifecycle, work, move || {
+        let lister = lister.clone();
+        async move { lister.list_once().await }
+    });
+}
+
+struct SessionLister {
+    process: ProcessLifecycle,
+    access: Arc<RelayAccess>,
+    state: SharedState,
+    cuts: CutQueue,
+    /// Stays open between lists. coturn logs every login.
+    console: Mutex<Option<TurnConsole>>,
+}
+
+impl SessionLister {
+    async fn list_once(&self) -> anyhow::Result<NextTurnStart> {
+        let RelayAccess {
+            relay,
+            console_password,
+        } = &*self.access;
+        let mut open_console = self.console.lock().await;
+        // A console is kept only after a complete answer.
+        let mut console = match open_console.take() {
+            Some(console) => console,
+            None => TurnConsole::connect(&relay.console, console_password).await?,
+        };
+        let asked_at = Clock::System.now();
+        let output = console.list_sessions().await?;
+        *open_console = Some(console);
+        let listed = parse_listing(&relay.realm, &output)?;
+        let uncut = self.state.lock().apply_listing(&listed, asked_at);
+        self.cuts.extend(uncut);
+        if !self.process.is_ready() && !self.process.draining().is_cancelled() {
+            self.process.set_ready();
+        }
+        Ok(NextTurnStart::AfterInterval)
+    }
+}

@@ -1,0 +1,95 @@
+//! The agent beside a relay, `talktime-calls relay-agent`.
+//!
+//! It counts the traffic of each session of its coturn ([`follower`], [`lister`]), reports it to the calls service
+//! ([`reporter`]) and ends the sessions of calls that are over ([`cutter`]). It holds no state that it cannot read
+//! from coturn again, so it may die and start at any time; media does not pass through it.
+
+pub mod config;
+mod cutter;
+mod ended_seats;
+mod follower;
+mod lister;
+mod listing;
+mod metrics;
+mod reporter;
+mod session_table;
+mod shared_state;
+mod statistics;
+mod turn_console;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use talktime_kit::config::ProcessConfig;
+use talktime_kit::grpc::client;
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::{messaging, ops, redis, telemetry};
+use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
+use tokio::time::sleep;
+
+use self::config::{RelayAgentConfig, RelayConfig};
+use self::cutter::CutQueue;
+use self::shared_state::SharedState;
+
+/// How often a drain looks for sessions that are left. The first look comes after the report that the relay drains.
+const DRAIN_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// The name of this process in configuration, logs and metrics.
+pub const NAME: &str = "relay_agent";
+
+/// Waits for the end of the drain, or until the relay has no session left during it.
+async fn wait_for_end(lifecycle: ProcessLifecycle, state: SharedState) -> anyhow::Result<()> {
+    lifecycle.draining().cancelled().await;
+    let stopping = lifecycle.stopping();
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return Ok(()),
+            () = sleep(DRAIN_CHECK_EVERY) => {}
+        }
+        if state.lock().sessions.is_empty() {
+            stopping.cancel();
+            return Ok(());
+        }
+    }
+}
+
+/// The relay beside this agent, as its parts need it.
+#[derive(Debug)]
+struct RelayAccess {
+    relay: RelayConfig,
+    console_password: SecretString,
+}
+
+/// Runs the agent until it receives a signal to stop. Before it stops, it tells calls that the relay drains.
+///
+/// # Errors
+/// The configuration is invalid, or the operations port is in use.
+pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::Result<()> {
+    config.relay.validate()?;
+    let console_password = config.relay.load_console_password()?;
+    let telemetry = telemetry::init(NAME, &process.telemetry)?;
+    let lifecycle = ProcessLifecycle::default();
+    let rendered = telemetry.metrics.clone();
+    ops::listen(process.ops.listen, lifecycle.clone(), rendered).await?;
+    metrics::register_metrics();
+    let access = Arc::new(RelayAccess {
+        relay: config.relay,
+        console_password,
+    });
+    let state = SharedState::default();
+    let nats = messaging::connect(&config.nats).await?;
+    let cuts = CutQueue::start(&lifecycle, access.clone());
+    let statistics = redis::subscriber(&config.redis)?;
+    follower::start(&lifecycle, &access, statistics, state.clone(), cuts.clone());
+    cutter::start_orders(&lifecycle, &access, nats, state.clone(), cuts.clone());
+    lister::start(&lifecycle, access.clone(), state.clone(), cuts.clone());
+    let calls = RelayServiceClient::new(client::connect(&config.calls)?);
+    reporter::start(&lifecycle, access, calls, state.clone(), cuts);
+    let drained = wait_for_end(lifecycle.clone(), state);
+    lifecycle
+        .run_until_drained(drained, &process.shutdown)
+        .await?;
+    telemetry.flush();
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Reports the totals of sessions, and that the relay is alive, to the calls service.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use talktime_kit::Clock;
+use talktime_kit::deadlines::RPC_CALL;
+use talktime_kit::grpc::client::PeerChannel;
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
+use talktime_proto::calls::v1::{RelayAllocation, ReportRelayRequest};
+use talktime_proto::timestamp;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::RelayAccess;
+use super::cutter::CutQueue;
+use super::metrics;
+use super::shared_state::SharedState;
+use crate::domain::relay::AllocationReport;
+
+/// Reports in one request.
+const BATCH_MAX: usize = 500;
+const EVERY: Duration = Duration::from_millis(500);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A relay without news shows that it is alive this often; calls sends no calls to one that was silent for
+/// fifteen seconds.
+const ALIVE_EVERY: Duration = Duration::from_secs(4);
+
+#[derive(Clone)]
+struct RelayReporter {
+    access: Arc<RelayAccess>,
+    calls: RelayServiceClient<PeerChannel>,
+    state: SharedState,
+    cuts: CutQueue,
+    draining: CancellationToken,
+}
+
+/// Reports until the agent stops.
+pub(super) fn start(
+    lifecycle: &ProcessLifecycle,
+    access: Arc<RelayAccess>,
+    calls: RelayServiceClient<PeerChannel>,
+    state: SharedState,
+    cuts: CutQueue,
+) {
+    let reporter = RelayReporter {
+        access,
+        calls,
+        state,
+        cuts,
+        draining: lifecycle.draining(),
+    };
+    let work = PeriodicWork {
+        name: Cow::Borrowed("relay.reports"),
+        interval: EVERY,
+        retry_after: RETRY_AFTER,
+        deadline: 2 * RPC_CALL,
+        first_turn: FirstTurnStart::AtOnce,
+    };
+    let process = lifecycle.clone();
+    let mut reported_at: Option<Instant> = None;
+    let mut was_draining = false;
+    periodic::start(lifecycle, work, move || {
+        let reporter = reporter.clone();
+        // Until the first listing nobody knows whether the relay is up.
+        let is_known = process.is_ready() || process.draining().is_cancelled();
+        let is_draining = reporter.draining.is_cancelled();
+        let is_alive_due = reported_at.is_none_or(|at| at.elapsed() >= ALIVE_EVERY);
+        let is_forced = is_alive_due || is_draining != was_draining;
+        if is_known && is_forced {
+            reported_at = Some(Instant::now());
+            was_draining = is_draining;
+        }
+        async move {
+            if is_known {
+                reporter.report_once(is_forced).await
+            } else {
+                Ok(NextTurnStart::AfterInterval)
+            }
+        }
+    });
+}
+
+impl RelayReporter {
+    /// Sends what calls does not know yet; without news, only if a sign of life is due.
+    async fn report_once(&self, is_forced: bool) -> anyhow::Result<NextTurnStart> {
+        let reports = {
+            let mut state = self.state.lock();
+            metrics::update_sessions(state.sessions.count_live());
+            state.sessions.take_reports(BATCH_MAX, Clock::System.now())
+        };
+        if reports.is_empty() && !is_forced {
+            return Ok(NextTurnStart::AfterInterval);
+        }
+        let is_full = reports.len() >= BATCH_MAX;
+        match self.send(&reports).await {
+            Ok(ended_usernames) => {
+                metrics::record_reported(reports.len());
+                let uncut = {
+                    let mut state = self.state.lock();
+                    state.sessions.confirm_reports(&reports);
+                    state.end_seats(&ended_usernames, Instant::now())
+                };
+                self.cuts.extend(uncut);
+                Ok(if is_full {
+                    NextTurnStart::AtOnce
+                } else {
+                    NextTurnStart::AfterInterval
+                })
+            }
+            Err(error) => {
+                self.state.lock().sessions.return_reports(&reports);
+                Err(error)
+            }
+        }
+    }
+
+    async fn send(&self, reports: &[AllocationReport]) -> anyhow::Result<Vec<String>> {
+        let request = ReportRelayRequest {
+            realm: self.access.relay.realm.clone(),
+            urls: self.access.relay.urls.clone(),
+            is_draining: self.draining.is_cancelled(),
+            allocations: reports.iter().map(wire_report).collect(),
+        };
+        let answer = self.calls.clone().report_relay(request).await;
+        let answer = answer.context("failed to report to calls")?;
+        Ok(answer.into_inner().ended_usernames)
+    }
+}
+
+fn wire_report(report: &AllocationReport) -> RelayAllocation {
+    RelayAllocation {
+        allocation: report.allocation.clone(),
+        username: report.username.to_string(),
+        seq: report.seq,
+        began_at: Some(timestamp(report.began_at)),
+        ended_at: report.ended_at.map(timestamp),
+        in_packets: report.traffic.in_packets,
+        in_bytes: report.traffic.in_bytes,
+        out_packets: report.traffic.out_packets,
+        out_bytes: report.traffic.out_bytes,
+    }
+}
