@@ -28,6 +28,9 @@ OUTSIDE = {
     "UPLOADS__ALLOWED_HOSTS": r"\[.+\]",
 }
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+# Relays media for thousands of ports, which needs the network of its node.
+RELAY = "DaemonSet turn"
+AGENT_PREFIX = "TALKTIME_RELAY_AGENT__"
 # For people, Jobs, and Postgres itself.
 SPARE_CONNECTIONS = 20
 
@@ -42,6 +45,7 @@ def problems(repository, overlay, documents):
         found.services,
         found.references,
         found.settings,
+        found.relays,
         found.edges,
         found.world,
         found.proxies,
@@ -123,7 +127,8 @@ class Overlay:
             security = spec.get("securityContext", {})
             if not security.get("runAsNonRoot") or "seccompProfile" not in security:
                 yield f"{owner}: runs as anybody, or without a seccomp profile"
-            if any(spec.get(shared) for shared in ("hostNetwork", "hostPID", "hostIPC")) or any(
+            shared = {field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)}
+            if shared - ({"hostNetwork"} if owner == RELAY else set()) or any(
                 "hostPath" in volume for volume in spec.get("volumes", [])
             ):
                 yield f"{owner}: shares what is the node's"
@@ -271,6 +276,43 @@ class Overlay:
                     yield from (f"{owner}: {name}: {p}" for p in self._peer(name, value))
             if workload["kind"] == "Deployment":
                 yield from (f"{owner}: {p}" for p in self._folders(container, settings, told))
+
+    def relays(self):
+        """The agent beside each relay is told its settings, and speaks to the relay of its own pod."""
+        relay = self.named("DaemonSet", "turn")
+        if not relay:
+            return
+        pod = relay["spec"]["template"]["spec"]
+        containers = {container["name"]: container for container in pod["containers"]}
+        agent = containers["relay-agent"]
+        if agent["command"] != ["talktime-calls", "relay-agent"]:
+            yield f"{RELAY}: its agent runs {agent['command']}"
+        told = self.values(agent)
+        for variable in agent["env"]:
+            if variable["name"].startswith(AGENT_PREFIX):
+                told[variable["name"].removeprefix(AGENT_PREFIX)] = variable["value"]
+        if {source["prefix"] for source in agent["envFrom"]} != {AGENT_PREFIX}:
+            yield f"{RELAY}: its agent has another prefix"
+        settings = self.source.agent_settings()
+        yield from (f"{RELAY}: {name} is no setting" for name in told.keys() - settings.keys())
+        for name, setting in settings.items():
+            if setting.required and name not in told:
+                yield f"{RELAY}: {name} has no default and is not set"
+            elif name in told and not fits(told[name], setting.kind):
+                yield f"{RELAY}: {name}: {told[name]} is no {setting.kind}"
+        relay_env = {variable["name"]: variable.get("value") for variable in containers["coturn"]["env"]}
+        expected = {
+            "RELAY__CONSOLE": f"127.0.0.1:{relay_env['TURN_CONSOLE_PORT']}",
+            "RELAY__CONSOLE_PASSWORD_FILE": relay_env["TURN_CONSOLE_PASSWORD_FILE"],
+            "REDIS__URL": f"redis://127.0.0.1:{relay_env['TURN_REDIS_PORT']}",
+        }
+        for name, value in expected.items():
+            if told.get(name) != value:
+                yield f"{RELAY}: {name} is {told.get(name)}, and the relay is at {value}"
+        grace_ms = pod["terminationGracePeriodSeconds"] * 1000
+        drain_ms = int(told["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(told["SHUTDOWN__DEADLINE_MS"])
+        if grace_ms < drain_ms or grace_ms < int(relay_env["TURN_DRAIN_SECS"]) * 1000:
+            yield f"{RELAY}: a drain may take longer than the grace period"
 
     def _folders(self, container, settings, told):
         """What a process writes is on a volume, since its root is read-only."""

@@ -1,4 +1,4 @@
-"""Reads from the services' source which settings they have: the fields of their `Config` structs."""
+"""Reads from the services' source which settings they have: the fields of their `…Config` structs."""
 
 import re
 from dataclasses import dataclass
@@ -82,14 +82,20 @@ class Source:
     def settings(self, process):
         """Every setting of a process, by its name without the process's prefix."""
         structs = self._structs(process)
-        parts = ["ProcessConfig", "Config"]
+        parts = ["ProcessConfig", f"{process.capitalize()}Config"]
         if process != "gateway":
-            parts.append("ServiceParts")
+            parts.append("ServiceOnlyConfig")
+        return {leaf.name: leaf for part in parts for leaf in leaves(structs, part)}
+
+    def agent_settings(self):
+        """Every setting of the agent beside a media relay, which is a command of calls."""
+        structs = self._structs("calls")
+        parts = ["ProcessConfig", "RelayAgentConfig"]
         return {leaf.name: leaf for part in parts for leaf in leaves(structs, part)}
 
     def peers(self, process):
         """The services that a process asks over gRPC."""
-        _, fields = self._structs(process).get("PeersConfig", (False, []))
+        _, fields = self._structs(process).get("PeerAddressConfig", (False, []))
         return {name for name, _, _ in fields}
 
     def grpc_service(self, process):
