@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+import values
+from kinds import matches
 from settings import Source, fits
 
 PROCESSES = ["auth", "profile", "presence", "wallet", "calls", "verification", "gateway"]
@@ -52,16 +54,7 @@ def problems(repository, overlay, documents):
         found.connections,
         found.runbooks,
     ]
-    return [problem for check in checks for problem in check()]
-
-
-def matches(selector, labels):
-    """Whether a label selector selects these labels."""
-    for expression in (selector or {}).get("matchExpressions", []):
-        assert expression["operator"] == "In", "no policy here needs another operator"
-        if labels.get(expression["key"]) not in expression["values"]:
-            return False
-    return (selector or {}).get("matchLabels", {}).items() <= labels.items()
+    return [problem for check in checks for problem in check()] + values.problems(found)
 
 
 def headings(page):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import policy
 import runbooks
+import values
 from render import render
 from schemas import invalid
 
@@ -98,6 +99,13 @@ def told(documents, process):
     return named(documents, "ConfigMap", f"config-{process}-")["data"]
 
 
+def replace_in(documents, file, old, new):
+    """Replaces a text in the file of a ConfigMap."""
+    for config in (d for d in documents if d["kind"] == "ConfigMap" and file in d.get("data", {})):
+        assert old in config["data"][file]
+        config["data"][file] = config["data"][file].replace(old, new)
+
+
 def first_rule(documents):
     return named(documents, "PrometheusRule", "talktime")["spec"]["groups"][0]["rules"][0]
 
@@ -180,6 +188,84 @@ class Policy(unittest.TestCase):
             "network policies: auth (server) to wallet: ingress is open",
             policy.problems(K8S.parent, OVERLAY, documents),
         )
+
+
+class Values(unittest.TestCase):
+    # A value that schemas accept, and what is said of it.
+    BROKEN = [
+        (
+            lambda d: container(d)["readinessProbe"]["httpGet"].update(port="metrics"),
+            "talktime-wallet: its readinessProbe asks port metrics, which it has not",
+        ),
+        (
+            lambda d: container(d)["livenessProbe"]["grpc"].update(port=7101),
+            "talktime-wallet: its livenessProbe asks port 7101, which it has not",
+        ),
+        (
+            lambda d: container(d)["resources"]["limits"].update(memory="512m"),
+            "talktime-wallet: limits 512m of memory",
+        ),
+        (
+            lambda d: named(d, "HorizontalPodAutoscaler", "talktime-calls")["spec"].update(minReplicas=9),
+            "talktime-calls: scales from 9 to 6 replicas",
+        ),
+        (
+            lambda d: named(d, "PodDisruptionBudget", "redis")["spec"].update(maxUnavailable=0),
+            "redis: no pod of it may ever be disrupted",
+        ),
+        (
+            lambda d: named(d, "ScheduledBackup", "postgres-daily")["spec"].update(schedule="30 2 * * *"),
+            "postgres-daily: 30 2 * * * has not six fields",
+        ),
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"]["postgresql"]["synchronous"].update(number=3),
+            "postgres: 3 of 2 standbys must confirm a commit",
+        ),
+        (
+            lambda d: replace_in(d, "start-redis", "maxmemory 768mb", "maxmemory 7680mb"),
+            "redis: may hold 7680mb in a container of",
+        ),
+        (
+            lambda d: replace_in(d, "nats.conf", "nats-1.nats-peers", "nats-1.nats-peer"),
+            "nats: routes lead to nats-0.nats-peers, nats-1.nats-peer, nats-2.nats-peers",
+        ),
+        (
+            lambda d: named(d, "NetworkPolicy", "processes-are-observed")["spec"]["ingress"][0]["ports"][0].update(
+                port=7201
+            ),
+            "PodMonitor talktime: policies close port 7200 of talktime-wallet",
+        ),
+        (
+            lambda d: named(d, "PodMonitor", "nats")["spec"]["podMetricsEndpoints"][0].update(port="metric"),
+            "PodMonitor nats: nats has no port metric",
+        ),
+        (
+            lambda d: named(d, "ExternalSecret", "redis")["spec"]["data"][0]["remoteRef"].update(property="pasword"),
+            "ExternalSecret redis: the store has no pasword in redis",
+        ),
+        (
+            lambda d: named(d, "ExternalSecret", "talktime-auth-owner")["spec"]["data"][0]["remoteRef"].update(
+                property="auth_onwer"
+            ),
+            "the store has no auth_onwer in postgres-roles",
+        ),
+    ]
+
+    def test_a_value_that_cannot_be_meant_is_named(self):
+        for broken, sentence in self.BROKEN:
+            with self.subTest(sentence):
+                documents = copy.deepcopy(overlay())
+                broken(documents)
+                found = values.problems(policy.Overlay(K8S.parent, OVERLAY, documents))
+                self.assertIn(sentence, " ".join(found))
+
+    def test_a_number_where_the_operator_wants_text_is_refused(self):
+        document = of("Cluster")
+        document["spec"]["postgresql"]["parameters"]["max_connections"] = 600
+        self.assertIn("600 is not of type 'string'", " ".join(invalid(document)))
+        document = of("ConfigMap")
+        document["data"] = {"MINUTE_SECS": 3}
+        self.assertIn("3 is not", " ".join(invalid(document)))
 
 
 class Runbooks(unittest.TestCase):

@@ -1,0 +1,157 @@
+"""Values that every schema accepts and that are wrong all the same. Each check yields sentences about them."""
+
+import re
+
+from kinds import matches, ports_of
+
+MEMORY = re.compile(r"\d+(\.\d+)?(k|M|G|T|Ki|Mi|Gi|Ti)?")
+UNITS = {"": 1, "k": 10**3, "kb": 2**10, "M": 10**6, "mb": 2**20, "G": 10**9, "gb": 2**30,
+         "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "T": 10**12}
+OBSERVABILITY = {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}
+
+
+def problems(overlay):
+    checks = [probes, memory, scalers, budgets, schedules, standbys, redis_memory, nats_routes, scrapes, properties]
+    return [problem for check in checks for problem in check(overlay)]
+
+
+def in_bytes(quantity):
+    number, unit = re.fullmatch(r"([\d.]+)\s*([A-Za-z]*)", str(quantity)).groups()
+    return float(number) * UNITS[unit]
+
+
+def probes(overlay):
+    """Each asks a port that its container has."""
+    for workload, pod in overlay.pods():
+        for container in pod["spec"]["containers"]:
+            known = ports_of(container)
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                probe = container.get(kind, {})
+                for how in ("httpGet", "grpc", "tcpSocket"):
+                    if how in probe and probe[how] and probe[how]["port"] not in known:
+                        yield f"{workload['metadata']['name']}: its {kind} asks port {probe[how]['port']}, which it has not"
+
+
+def memory(overlay):
+    """Memory is counted in bytes: the `m` of CPU would be thousandths of one."""
+    for workload, pod in overlay.pods():
+        for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]:
+            for kind, quantities in container.get("resources", {}).items():
+                if not MEMORY.fullmatch(str(quantities.get("memory", "0"))):
+                    yield f"{workload['metadata']['name']}: {kind} {quantities['memory']} of memory"
+
+
+def scalers(overlay):
+    for scaler in overlay.of("HorizontalPodAutoscaler"):
+        spec = scaler["spec"]
+        if not 1 <= spec.get("minReplicas", 1) <= spec["maxReplicas"]:
+            name = scaler["metadata"]["name"]
+            yield f"{name}: scales from {spec['minReplicas']} to {spec['maxReplicas']} replicas"
+
+
+def budgets(overlay):
+    """None keeps every node from being drained."""
+    for budget in overlay.of("PodDisruptionBudget"):
+        if str(budget["spec"].get("maxUnavailable", 1)) in ("0", "0%"):
+            yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
+        if str(budget["spec"].get("minAvailable", "")) == "100%":
+            yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
+
+
+def schedules(overlay):
+    """The operator of Postgres wants seconds first; with five fields, hours would be read as minutes."""
+    for backup in overlay.of("ScheduledBackup"):
+        if len(backup["spec"]["schedule"].split()) != 6:
+            yield f"{backup['metadata']['name']}: {backup['spec']['schedule']} has not six fields"
+
+
+def standbys(overlay):
+    """Fewer standbys confirm a commit than there are, or no commit would survive the loss of one."""
+    for cluster in overlay.of("Cluster"):
+        spec = cluster["spec"]
+        confirming = spec["postgresql"].get("synchronous", {}).get("number", 0)
+        if confirming and not confirming < spec["instances"] - 1:
+            yield f"{cluster['metadata']['name']}: {confirming} of {spec['instances'] - 1} standbys must confirm a commit"
+
+
+def redis_memory(overlay):
+    """Redis stops taking writes before its container runs out of memory; a rewrite of its log needs some, too."""
+    scripts = [d for d in overlay.of("ConfigMap") if "start-redis" in d.get("data", {})]
+    for server in overlay.of("StatefulSet"):
+        container = server["spec"]["template"]["spec"]["containers"][0]
+        for script in scripts if container["name"] == "redis" else []:
+            limit = container["resources"]["limits"]["memory"]
+            for most in re.findall(r"^maxmemory (\S+)$", script["data"]["start-redis"], re.MULTILINE):
+                if in_bytes(most) > 0.8 * in_bytes(limit):
+                    yield f"{server['metadata']['name']}: may hold {most} in a container of {limit}"
+
+
+def nats_routes(overlay):
+    """Routes lead to the servers that there are: pods of a StatefulSet by the name of its headless Service."""
+    for server in overlay.of("StatefulSet"):
+        name, spec = server["metadata"]["name"], server["spec"]
+        hosts = {f"{name}-{n}.{spec['serviceName']}" for n in range(spec["replicas"])}
+        for config in overlay.of("ConfigMap"):
+            routes = re.findall(r"^\s+nats(?:-route)?://([^:\s]+):6222", config.get("data", {}).get("nats.conf", ""), re.MULTILINE)
+            if name == "nats" and routes and set(routes) != hosts:
+                yield f"{name}: routes lead to {', '.join(sorted(routes))}"
+
+
+def scrapes(overlay):
+    """Prometheus may reach every port that a PodMonitor names."""
+    for monitor in overlay.of("PodMonitor"):
+        for workload, pod in overlay.pods():
+            labels = pod["metadata"].get("labels", {})
+            # Policies do not hold for a pod with the network of its node.
+            if not matches(monitor["spec"]["selector"], labels) or pod["spec"].get("hostNetwork"):
+                continue
+            for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+                ports = [p for c in pod["spec"]["containers"] for p in c.get("ports", [])]
+                numbers = [p["containerPort"] for p in ports if p["name"] == endpoint["port"]]
+                name = workload["metadata"]["name"]
+                if not numbers:
+                    yield f"PodMonitor {monitor['metadata']['name']}: {name} has no port {endpoint['port']}"
+                elif not may_observe(overlay, labels, numbers[0]):
+                    yield f"PodMonitor {monitor['metadata']['name']}: policies close port {numbers[0]} of {name}"
+
+
+def may_observe(overlay, labels, port):
+    return any(
+        matches(policy["spec"]["podSelector"], labels)
+        and any(p["port"] == port for p in rule["ports"])
+        and any(peer.get("namespaceSelector") == OBSERVABILITY for peer in rule.get("from", []))
+        for policy in overlay.of("NetworkPolicy")
+        for rule in policy["spec"].get("ingress", [])
+    )
+
+
+def properties(overlay):
+    """What is read from the secret store is in the lists of what it must hold."""
+    listed = {}
+    for file in sorted((overlay.repository / "k8s/components").glob("*/kustomization.yaml")):
+        listed |= documented_secrets(file)
+    for secret in overlay.of("ExternalSecret"):
+        for entry in secret["spec"].get("data", []):
+            key, name = entry["remoteRef"]["key"], entry["remoteRef"].get("property")
+            known = listed.get(key, "")
+            service, _, role = (name or "").rpartition("_")
+            is_role = key == "postgres-roles" and service in ROLES and role in ("owner", "app")
+            if not is_role and not re.search(rf"\b{name}\b", known):
+                yield f"ExternalSecret {secret['metadata']['name']}: the store has no {name} in {key}"
+
+
+ROLES = ["auth", "profile", "presence", "wallet", "calls", "verification"]
+
+
+def documented_secrets(file):
+    """The entries of the secret store, and the text about each."""
+    found, last = {}, None
+    for line in file.read_text().splitlines():
+        entry = re.match(r"#   (\S+) +(.*)", line)
+        more = re.match(r"#    +(.*)", line)
+        if entry and not line.startswith("#    "):
+            last = entry[1]
+            found[last] = entry[2]
+        elif more and last:
+            found[last] += " " + more[1]
+    return found
