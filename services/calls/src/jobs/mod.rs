@@ -1,7 +1,6 @@
 //! Periodic work.
 
+pub(crate) mod cleanup;
 pub(crate) mod nightly_badges;
-pub(crate) mod relay_cleanup;
-pub(crate) mod ring_cleanup;
 pub(crate) mod silence_watch;
 pub(crate) mod sweeper;

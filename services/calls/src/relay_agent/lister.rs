@@ -1,5 +1,5 @@
 //! Lists the sessions of the relay from time to time: at the start, to find what began before, and later, to find
-//! what was missed.
+//! what was missed, and to notice that the relay is down.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::listing::parse_listing;
 use super::shared_state::SharedState;
 use super::turn_console::TurnConsole;
 
-const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const TURN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -58,6 +58,16 @@ struct SessionLister {
 
 impl SessionLister {
     async fn list_once(&self) -> anyhow::Result<NextTurnStart> {
+        let listed = self.list_and_apply().await;
+        self.state.lock().is_relay_up = listed.is_ok();
+        listed?;
+        if !self.process.is_ready() && !self.process.draining().is_cancelled() {
+            self.process.set_ready();
+        }
+        Ok(NextTurnStart::AfterInterval)
+    }
+
+    async fn list_and_apply(&self) -> anyhow::Result<()> {
         let RelayAccess {
             relay,
             console_password,
@@ -74,9 +84,6 @@ impl SessionLister {
         let listed = parse_listing(&relay.realm, &output)?;
         let uncut = self.state.lock().apply_listing(&listed, asked_at);
         self.cuts.extend(uncut);
-        if !self.process.is_ready() && !self.process.draining().is_cancelled() {
-            self.process.set_ready();
-        }
-        Ok(NextTurnStart::AfterInterval)
+        Ok(())
     }
 }

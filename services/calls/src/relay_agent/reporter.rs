@@ -61,22 +61,20 @@ pub(super) fn start(
         deadline: 2 * RPC_CALL,
         first_turn: FirstTurnStart::AtOnce,
     };
-    let process = lifecycle.clone();
     let mut reported_at: Option<Instant> = None;
     let mut was_draining = false;
     periodic::start(lifecycle, work, move || {
         let reporter = reporter.clone();
-        // Until the first listing nobody knows whether the relay is up.
-        let is_known = process.is_ready() || process.draining().is_cancelled();
+        let is_relay_up = reporter.state.lock().is_relay_up;
         let is_draining = reporter.draining.is_cancelled();
         let is_alive_due = reported_at.is_none_or(|at| at.elapsed() >= ALIVE_EVERY);
         let is_forced = is_alive_due || is_draining != was_draining;
-        if is_known && is_forced {
+        if is_relay_up && is_forced {
             reported_at = Some(Instant::now());
             was_draining = is_draining;
         }
         async move {
-            if is_known {
+            if is_relay_up {
                 reporter.report_once(is_forced).await
             } else {
                 Ok(NextTurnStart::AfterInterval)
