@@ -110,6 +110,9 @@ def first_rule(documents):
     return named(documents, "PrometheusRule", "talktime")["spec"]["groups"][0]["rules"][0]
 
 
+RELAY = {"workload": "DaemonSet", "name": "turn"}
+
+
 class Policy(unittest.TestCase):
     # What is broken, and what is said of it.
     BROKEN = [
@@ -159,6 +162,14 @@ class Policy(unittest.TestCase):
             lambda d: container(d, name="talktime-verification").pop("volumeMounts"),
             "UPLOADS__SPOOL_DIR is /spool, where no volume is",
         ),
+        (lambda d: pod(d, **RELAY).update(hostPID=True), "DaemonSet turn: shares what is the node's"),
+        (lambda d: pod(d, **RELAY).update(terminationGracePeriodSeconds=60), "turn: a drain may take"),
+        (
+            lambda d: told(d, "relay-agent").update(RELAY__CONSOLE="127.0.0.1:1"),
+            "RELAY__CONSOLE is 127.0.0.1:1, and the relay is at 127.0.0.1:7304",
+        ),
+        (lambda d: told(d, "relay-agent").pop("CALLS"), "turn: CALLS has no default and is not set"),
+        (lambda d: told(d, "relay-agent").update(CALL="x"), "turn: CALL is no setting"),
         (
             lambda d: named(d, "HorizontalPodAutoscaler", "talktime-auth")["spec"].update(maxReplicas=60),
             "connections, and Postgres takes 600",
