@@ -49,6 +49,7 @@ def problems(repository, overlay, documents):
         found.settings,
         found.relays,
         found.edges,
+        found.identities,
         found.world,
         found.proxies,
         found.connections,
@@ -92,6 +93,8 @@ class Overlay:
             printed = subprocess.run([script], check=True, capture_output=True, text=True).stdout
             for secret in yaml.safe_load_all(printed):
                 secrets[secret["metadata"]["name"]] = set(secret["stringData"])
+        for certificate in self.of("Certificate"):
+            secrets[certificate["spec"]["secretName"]] = {"tls.crt", "tls.key", "ca.crt"}
         for cluster in self.of("Cluster"):
             if cluster["spec"].get("enableSuperuserAccess"):
                 secrets[f"{cluster['metadata']['name']}-superuser"] = {"username", "password"}
@@ -171,14 +174,10 @@ class Overlay:
             drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
             if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + 5000:
                 yield f"{name}: a drain may take {drain_ms} ms, longer than the grace period"
-            process = template["metadata"]["labels"][NAME]
             for probe in ("startupProbe", "livenessProbe"):
-                grpc = template["spec"]["containers"][0][probe].get("grpc")
-                if process != "gateway" and grpc != {
-                    "port": GRPC_PORT,
-                    "service": self.source.grpc_service(process),
-                }:
-                    yield f"{name}: its {probe} asks {grpc}"
+                asked = template["spec"]["containers"][0][probe].get("httpGet")
+                if asked != {"path": "/livez", "port": "ops"}:
+                    yield f"{name}: its {probe} asks {asked}"
 
     def disruptions(self):
         """Whatever has replicas has one budget of disruptions."""
@@ -371,6 +370,33 @@ class Overlay:
                 yield from self._edge(process, {STORE: store}, port, section in sections)
                 migrates = store == "postgres" and "DATABASE" in sections
                 yield from self._edge(migration, {STORE: store}, port, migrates)
+
+    def identities(self):
+        """Each process has a certificate that names it alone, mounted where it reads it; and whoever it may call has
+        declared it as a caller.
+        """
+        for process in PROCESSES:
+            certificate = self.named("Certificate", f"talktime-{process}")
+            spec = certificate["spec"] if certificate else {}
+            if spec.get("uris") != [f"spiffe://talktime/{process}"]:
+                yield f"{process}: its certificate names {spec.get('uris')}"
+            if spec.get("dnsNames") != [f"{process}.talktime.internal"]:
+                yield f"{process}: clients do not find it at {spec.get('dnsNames')}"
+            if not self.named("Issuer", spec.get("issuerRef", {}).get("name")):
+                yield f"{process}: nobody issues its certificate"
+            yield from self._mounted_identity(process, spec.get("secretName"))
+            peers, declared = self.source.peers(process), self.source.declared_servers(process)
+            yield from (f"{process} calls {peer}, which declares no method for it" for peer in sorted(peers - declared))
+            yield from (f"{server} declares methods for {process}, which does not call it" for server in sorted(declared - peers))
+
+    def _mounted_identity(self, process, secret):
+        pod = self.server(process)["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        folder = self.values(container)["IDENTITY__FOLDER"]
+        names = [v["name"] for v in pod["volumes"] if v.get("secret", {}).get("secretName") == secret]
+        mounts = [m for m in container.get("volumeMounts", []) if m["name"] in names and m["mountPath"] == folder]
+        if len(mounts) != 1:
+            yield f"{process}: its certificate is not mounted at {folder}"
 
     def world(self):
         """Who reaches what is outside the cluster is who is told to, and nobody else."""

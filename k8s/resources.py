@@ -17,6 +17,7 @@ SOURCES = TOOLS / "crates"
 # By the group of the API whose resources they have.
 CRATES = {
     "barmancloud.cnpg.io": ("kcr_barmancloud_cnpg_io", "3.20260612.91212"),
+    "cert-manager.io": ("kcr_cert_manager_io", "3.20260606.152110"),
     "external-secrets.io": ("kcr_external_secrets_io", "3.20260613.112915"),
     "gateway.networking.k8s.io": ("kcr_gateway_networking_k8s_io", "3.20260617.224905"),
     "monitoring.coreos.com": ("kcr_monitoring_coreos_com", "3.20260613.160609"),

@@ -12,6 +12,8 @@ FIELD = re.compile(
     r"(?P<attributes>(?:#\[[^\]]*\]\s*)*)(?:pub )?(?P<name>[a-z_]\w*): (?P<type>[^,\n]+),"
 )
 COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
+# A process that a method declares as a caller.
+CALLERS = re.compile(r"(?<=[\[ ])WORKLOAD_\w+(?=[,\]])")
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,10 @@ class Source:
         _, fields = self._structs(process).get("PeerAddressConfig", (False, []))
         return {name for name, _, _ in fields}
 
-    def grpc_service(self, process):
-        """The full name of the gRPC service that a process serves."""
-        proto = (self.repository / f"proto/talktime/{process}/v1/{process}.proto").read_text()
-        service = re.search(r"^service (\w+)", proto, re.MULTILINE)[1]
-        return f"talktime.{process}.v1.{service}"
+    def declared_servers(self, process):
+        """The services that declare a method which a process may call, by the options in their `.proto` files."""
+        workload = f"WORKLOAD_{process.upper()}"
+        files = (self.repository / "proto/talktime").glob("*/v1/*.proto")
+        packages = {file.parts[-3] for file in files if workload in CALLERS.findall(file.read_text())}
+        # Every service with data of users serves its export, to the process that combines them.
+        return packages - {"export"} | (self.peers(process) if "export" in packages else set())

@@ -149,7 +149,24 @@ class Policy(unittest.TestCase):
         ),
         (
             lambda d: without(d, "Service", "talktime-wallet"),
-            "there is no Service at http://talktime-wallet:7100",
+            "there is no Service at https://talktime-wallet:7100",
+        ),
+        (
+            lambda d: named(d, "Certificate", "talktime-calls")["spec"].update(uris=["spiffe://talktime/wallet"]),
+            "calls: its certificate names ['spiffe://talktime/wallet']",
+        ),
+        (
+            lambda d: named(d, "Certificate", "talktime-calls")["spec"].update(dnsNames=["calls"]),
+            "calls: clients do not find it at ['calls']",
+        ),
+        (lambda d: without(d, "Issuer", "talktime-identities"), "wallet: nobody issues its certificate"),
+        (
+            lambda d: pod(d)["volumes"][0]["secret"].update(secretName="talktime-calls-identity"),
+            "wallet: its certificate is not mounted at /etc/talktime/identity",
+        ),
+        (
+            lambda d: container(d)["livenessProbe"].update(httpGet={"path": "/readyz", "port": "ops"}),
+            "talktime-wallet: its livenessProbe asks {'path': '/readyz', 'port': 'ops'}",
         ),
         (lambda d: without(d, "ExternalSecret", "redis"), "there is no password in a Secret redis"),
         (lambda d: told(d, "gateway").pop("HTTP__TRUSTED_PROXIES"), "takes the proxies before it for"),
@@ -209,7 +226,7 @@ class Values(unittest.TestCase):
             "talktime-wallet: its readinessProbe asks port metrics, which it has not",
         ),
         (
-            lambda d: container(d)["livenessProbe"]["grpc"].update(port=7101),
+            lambda d: container(d)["livenessProbe"]["httpGet"].update(port=7101),
             "talktime-wallet: its livenessProbe asks port 7101, which it has not",
         ),
         (

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use talktime_kit::grpc::client::{connect, connect_and_watch};
+use talktime_kit::grpc::client::PeerConnector;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, redis};
+use talktime_proto::access::v1::Workload;
 
 use crate::app_config::AppConfigFile;
 use crate::clients::{
@@ -71,22 +72,24 @@ impl AppState {
     /// Creates all parts. Connections are established in the background.
     pub fn connect(
         config: &GatewayConfig,
+        connector: &PeerConnector,
         clock: Clock,
         lifecycle: ProcessLifecycle,
     ) -> anyhow::Result<Self> {
         let peers = &config.peers;
         let app_config = AppConfigFile::open(config.app_config_file.clone())?;
         app_config.start_reloads(&lifecycle);
-        let auth = AuthClient::new(connect(&peers.auth)?);
+        let auth = AuthClient::new(connector.connect(Workload::Auth, &peers.auth)?);
         let keys = SigningKeys::new(auth.clone());
         let redis = redis::connect(&config.redis)?;
         let revocations = RevocationList::new(auth.clone(), redis.clone(), clock.clone());
         let tokens = TokenVerifier::new(keys.clone(), revocations.clone(), clock.clone());
-        let profile = ProfileClient::new(connect(&peers.profile)?);
-        let (presence, presence_health) = connect_and_watch(&peers.presence)?;
+        let profile = ProfileClient::new(connector.connect(Workload::Profile, &peers.profile)?);
+        let (presence, presence_health) =
+            connector.connect_and_watch(Workload::Presence, &peers.presence)?;
         let presence = PresenceClient::new(presence);
-        let calls = CallsClient::new(connect(&peers.calls)?);
-        let verification = connect(&peers.verification)?;
+        let calls = CallsClient::new(connector.connect(Workload::Calls, &peers.calls)?);
+        let verification = connector.connect(Workload::Verification, &peers.verification)?;
         let (heartbeats, heartbeat_worker) =
             HeartbeatForwarder::new(presence.clone(), clock.clone(), lifecycle.stopping());
         lifecycle.spawn(heartbeat_worker);
@@ -114,7 +117,7 @@ impl AppState {
             profile,
             presence,
             presence_health: PresenceHealth::new(presence_health),
-            wallet: WalletClient::new(connect(&peers.wallet)?),
+            wallet: WalletClient::new(connector.connect(Workload::Wallet, &peers.wallet)?),
             pending_ends: PendingCallEnds::start(calls.clone(), &lifecycle),
             calls,
             verification: VerificationClient::new(verification.clone()),

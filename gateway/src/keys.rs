@@ -58,7 +58,11 @@ impl SigningKeys {
     /// Creates a key set that cannot be refreshed.
     #[cfg(test)]
     pub(crate) fn fixed(jwks_json: String) -> Self {
-        let nowhere = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
+        use talktime_kit::testing::TestAuthority;
+        use talktime_proto::access::v1::Workload;
+
+        let connector = TestAuthority::default().connector(Workload::Gateway);
+        let nowhere = connector.connect(Workload::Auth, "https://127.0.0.1:1");
         let keys = Self::new(AuthClient::new(nowhere.expect("a valid address")));
         let set = PublicKeySet::parse(jwks_json).expect("a key set");
         keys.0.current.send_replace(Some(Arc::new(set)));

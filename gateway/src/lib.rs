@@ -37,6 +37,8 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use talktime_kit::config::ProcessConfig;
+use talktime_kit::grpc::client::PeerConnector;
+use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, messaging, ops, telemetry};
 use tokio::net::TcpListener;
@@ -60,7 +62,9 @@ pub async fn serve(process: ProcessConfig, config: GatewayConfig) -> anyhow::Res
     )
     .await?;
 
-    let app = AppState::connect(&config, Clock::System, lifecycle.clone())?;
+    let identity = WorkloadIdentity::load(&process.identity, &lifecycle)?;
+    let connector = PeerConnector::new(identity);
+    let app = AppState::connect(&config, &connector, Clock::System, lifecycle.clone())?;
     let nats = messaging::connect(&config.nats).await?;
     let stopping = lifecycle.stopping();
     let revocations = app.revocations().clone();

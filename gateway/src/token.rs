@@ -209,6 +209,8 @@ mod tests {
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
     use talktime_kit::config::RedisConfig;
+    use talktime_kit::testing::TestAuthority;
+    use talktime_proto::access::v1::Workload;
 
     use super::*;
     use crate::clients::AuthClient;
@@ -230,7 +232,8 @@ mod tests {
             url: "redis://127.0.0.1:1".into(),
         };
         let redis = talktime_kit::redis::connect(&nowhere).expect("a valid address");
-        let auth = talktime_kit::grpc::client::connect("http://127.0.0.1:1");
+        let connector = TestAuthority::default().connector(Workload::Gateway);
+        let auth = connector.connect(Workload::Auth, "https://127.0.0.1:1");
         let auth = AuthClient::new(auth.expect("a valid address"));
         let clock = Clock::manual(DateTime::from_timestamp(NOW, 0).expect("valid"));
         let revocations = RevocationList::new(auth, redis, clock.clone());

@@ -15,10 +15,12 @@ use talktime_gateway::routes;
 use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
 use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::testing::TestAuthority;
+use talktime_proto::access::v1::Workload;
 use tower::ServiceExt;
 
 /// No process listens on port 1.
-const NOWHERE: &str = "http://127.0.0.1:1";
+const NOWHERE: &str = "https://127.0.0.1:1";
 
 fn config() -> GatewayConfig {
     let nowhere = || NOWHERE.to_owned();
@@ -47,9 +49,14 @@ fn config() -> GatewayConfig {
 }
 
 fn gateway(http: &PublicHttpConfig) -> Router {
-    let app = AppState::connect(&config(), Clock::System, ProcessLifecycle::default())
-        .expect("valid addresses");
-    routes::router(app, http)
+    let connector = TestAuthority::default().connector(Workload::Gateway);
+    let app = AppState::connect(
+        &config(),
+        &connector,
+        Clock::System,
+        ProcessLifecycle::default(),
+    );
+    routes::router(app.expect("valid addresses"), http)
 }
 
 struct Answer {

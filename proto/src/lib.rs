@@ -9,6 +9,16 @@
 /// The descriptor set of all contracts, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub mod access {
+    pub mod v1 {
+        tonic::include_proto!("talktime.access.v1");
+    }
+
+    mod methods;
+    mod workloads;
+    pub use methods::{METHOD_CALLERS, find_callers};
+}
+
 pub mod auth {
     pub mod v1 {
         tonic::include_proto!("talktime.auth.v1");

@@ -18,6 +18,7 @@ mod edges;
 mod favorites;
 mod feed;
 mod history;
+mod identities;
 mod limits;
 mod listeners;
 mod logins;

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt, stream};
 use sqlx::{Connection, PgConnection};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::charge_id;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{
     AddCoinsRequest, ChargeBatchRequest, ChargeRequest, GetBalanceRequest,
 };
-use talktime_tests::{assert_books_are_right, read_variable, run_dev, wait_for};
+use talktime_tests::{assert_books_are_right, connect_as, read_variable, run_dev, wait_for};
 use tokio::sync::Notify;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::lock_stack;
 
@@ -28,8 +29,7 @@ const PAYERS: i64 = 20;
 const FIRST_CALL: i64 = 3_000_000_000;
 
 fn connect_wallet() -> WalletServiceClient<Channel> {
-    let endpoint = Endpoint::from_shared(read_variable("WALLET_GRPC_URL")).expect("an address");
-    WalletServiceClient::new(endpoint.connect_lazy())
+    WalletServiceClient::new(connect_as(Workload::Calls, Workload::Wallet))
 }
 
 fn choose_payer(call_id: i64) -> i64 {

@@ -17,8 +17,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpInbox, UserRole};
+use talktime_kit::testing::stack_identity;
+use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{ChargeBatchRequest, ChargeRequest};
+use tonic::transport::{Channel, Endpoint};
 
 pub use events::EventLog;
 
@@ -30,6 +33,15 @@ const POLL: Duration = Duration::from_millis(50);
 /// Reads a variable of the stack, as `cargo dev env` prints it.
 pub fn read_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
+}
+
+/// Returns a channel to a service of the test stack, as another of its processes would open it. It connects when it is
+/// first used.
+pub fn connect_as(caller: Workload, peer: Workload) -> Channel {
+    let url = read_variable(&format!("{}_GRPC_URL", peer.name().to_uppercase()));
+    let endpoint = Endpoint::from_shared(url).expect("an address");
+    let endpoint = endpoint.tls_config(stack_identity(caller).client_tls(peer));
+    endpoint.expect("a valid certificate").connect_lazy()
 }
 
 /// A client of the test stack with access to one-time passwords.
@@ -285,11 +297,8 @@ impl CallPair {
         let request = ChargeBatchRequest {
             charges: vec![charge],
         };
-        let wallet = WalletServiceClient::connect(read_variable("WALLET_GRPC_URL")).await;
-        let charged = wallet
-            .expect("the wallet is up")
-            .charge_batch(request)
-            .await;
+        let wallet = connect_as(Workload::Calls, Workload::Wallet);
+        let charged = WalletServiceClient::new(wallet).charge_batch(request).await;
         charged.expect("charged");
     }
 

@@ -10,7 +10,7 @@ use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
-use crate::{install, relays};
+use crate::{identities, install, relays};
 
 /// The database of the services.
 pub(crate) const DATABASE: &str = "talktime";
@@ -52,6 +52,11 @@ pub(crate) fn service_variables(
     if settings.replicas > 1 {
         set("SHUTDOWN__DRAIN_DELAY_MS", DRAIN_DELAY_MS.to_string());
     }
+    let identities = identities::identities_dir(stack);
+    set(
+        "IDENTITY__FOLDER",
+        identities.join(service.name()).display().to_string(),
+    );
     set("NATS__URL", nats_url(stack));
     if service.has_grpc() {
         set(
@@ -176,12 +181,11 @@ pub(crate) fn client_variables(
     };
     for instance in instance::service_instances(REPLICAS_MAX) {
         let service = instance.unit;
-        let main = if service.has_grpc() {
-            "GRPC_URL"
+        if service.has_grpc() {
+            set(instance, "GRPC_URL", grpc_url(stack, instance));
         } else {
-            "URL"
-        };
-        set(instance, main, url(stack, instance));
+            set(instance, "URL", url(stack, instance));
+        }
         if let Some(port) = stack.ops_port(instance) {
             set(instance, "OPS_URL", format!("http://127.0.0.1:{port}"));
         }
@@ -210,6 +214,7 @@ pub(crate) fn client_variables(
 
 fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
     let otlp_endpoint = otlp_endpoint(stack).map(|endpoint| ("OTLP_ENDPOINT", endpoint));
+    let identities = identities::identities_dir(stack);
     // For tests that start a server of their own.
     let postgres_bin = install::find_postgres_bin().ok();
     let postgres_bin = postgres_bin.map(|bin| ("POSTGRES_BIN", bin.display().to_string()));
@@ -234,6 +239,7 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
                 .display()
                 .to_string(),
         ),
+        ("IDENTITIES_DIR", identities.display().to_string()),
     ]
     .into_iter()
     .chain(otlp_endpoint)
@@ -272,10 +278,14 @@ fn url(stack: &DevStack, instance: UnitInstance) -> String {
     format!("http://127.0.0.1:{}", stack.main_port(instance))
 }
 
+fn grpc_url(stack: &DevStack, instance: UnitInstance) -> String {
+    format!("https://127.0.0.1:{}", stack.main_port(instance))
+}
+
 /// Returns the addresses of all possible replicas: clients ignore those that do not serve.
 fn peer_urls(stack: &DevStack, peer: StackUnit) -> String {
     let urls: Vec<String> = UnitInstance::replicas_of(peer)
-        .map(|instance| url(stack, instance))
+        .map(|instance| grpc_url(stack, instance))
         .collect();
     urls.join(",")
 }
@@ -327,7 +337,7 @@ mod tests {
         assert_eq!(get("REDIS__URL"), Some("redis://127.0.0.1:7379"));
         assert_eq!(
             get("PEERS__WALLET"),
-            Some("http://127.0.0.1:7104,http://127.0.0.1:7154")
+            Some("https://127.0.0.1:7104,https://127.0.0.1:7154")
         );
         assert_eq!(get("PEERS__CALLS"), None, "no service calls itself");
         assert_eq!(
@@ -368,7 +378,7 @@ mod tests {
             Some("postgres://postgres:dev-postgres@127.0.0.1:17432/talktime")
         );
         assert_eq!(get("MINUTE_SECS"), Some("2"));
-        assert_eq!(get("WALLET_GRPC_URL"), Some("http://127.0.0.1:17104"));
+        assert_eq!(get("WALLET_GRPC_URL"), Some("https://127.0.0.1:17104"));
         assert_eq!(get("WALLET_OPS_URL"), Some("http://127.0.0.1:17204"));
         assert_eq!(get("WALLET_PID"), Some("4711"));
         assert_eq!(get("AUTH_PID"), None);

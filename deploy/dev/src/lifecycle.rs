@@ -14,7 +14,7 @@ use crate::progress::{self, ProgressStep};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{PARTS, StackUnit};
-use crate::{cluster, env, interrupt, job, log, parts, ports, probe, relays, wait};
+use crate::{cluster, env, identities, interrupt, job, log, parts, ports, probe, relays, wait};
 
 /// Time in which started processes must become ready.
 const READY_DEADLINE: Duration = Duration::from_mins(1);
@@ -39,6 +39,7 @@ pub(crate) fn start_instances(
     extra: &EnvVariables,
 ) -> Result<()> {
     ports::require_free_ports(stack, instances)?;
+    identities::issue_identities(stack)?;
     let mut waiting = Vec::new();
     for instance in instances {
         waiting.push(spawn_instance(stack, settings, *instance, extra)?);

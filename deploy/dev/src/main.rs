@@ -24,6 +24,7 @@ mod cluster;
 mod databases;
 mod docs;
 mod env;
+mod identities;
 mod install;
 mod instance;
 mod interrupt;

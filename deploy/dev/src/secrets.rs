@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::install;
 use crate::stack::{self, DevStack};
 use crate::unit::{GRPC_SERVICES, StackUnit};
+use crate::{identities, install};
 
 /// Shorter lines of a key file, such as `-----END`, do not reveal the key.
 const KEY_LINE_CHARS_MIN: usize = 24;
@@ -72,11 +72,20 @@ pub(crate) fn list_known_secrets(stack: &DevStack) -> Result<Vec<String>> {
     for service in GRPC_SERVICES {
         known.extend([owner_password(service), app_password(service)]);
     }
-    for file in fs::read_dir(stack.secrets_dir()).context("cannot list the secrets")? {
-        let text = fs::read_to_string(file?.path()).context("cannot read a secret")?;
+    for path in list_secret_files(stack)? {
+        let text = fs::read_to_string(path).context("cannot read a secret")?;
         known.extend(secret_lines(&text).map(str::to_owned));
     }
     Ok(known)
+}
+
+fn list_secret_files(stack: &DevStack) -> Result<Vec<PathBuf>> {
+    let mut files = identities::list_key_files(stack)?;
+    for entry in fs::read_dir(stack.secrets_dir()).context("cannot list the secrets")? {
+        let path = entry?.path();
+        files.extend(path.is_file().then_some(path));
+    }
+    Ok(files)
 }
 
 /// Returns the text of a file in the folder of secrets; openssl generates it the first time.

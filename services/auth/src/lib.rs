@@ -81,7 +81,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         issuer: issuer.clone(),
         recorder: SessionEventRecorder::new(service.db.clone(), service.relay.clone()),
         refusals: refusals.clone(),
-        presence: PresenceClient::connect(&config.peers.presence)?,
+        presence: PresenceClient::connect(&service.peers, &config.peers.presence)?,
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
@@ -91,7 +91,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         delivery,
         refusals,
         issuer: issuer.clone(),
-        profile: ProfileClient::connect(&config.peers.profile)?,
+        profile: ProfileClient::connect(&service.peers, &config.peers.profile)?,
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::error::chain;
-use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
 use talktime_kit::{Error, ErrorKind};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
@@ -22,9 +23,10 @@ const SET_ONLINE_TIMEOUT: Duration = Duration::from_millis(300);
 pub struct ProfileClient(ProfileServiceClient<PeerChannel>);
 
 impl ProfileClient {
-    /// Creates a client for `http://host:port`; it connects at the first call.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self(ProfileServiceClient::new(client::connect(url)?)))
+    /// Creates a client for `https://host:port`; it connects at the first call.
+    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
+        let channel = peers.connect(Workload::Profile, url)?;
+        Ok(Self(ProfileServiceClient::new(channel)))
     }
 
     /// Finds the user with this phone; `None` if the phone is new.
@@ -62,9 +64,10 @@ impl ProfileClient {
 pub struct PresenceClient(PresenceServiceClient<PeerChannel>);
 
 impl PresenceClient {
-    /// Creates a client for `http://host:port`; it connects at the first call.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self(PresenceServiceClient::new(client::connect(url)?)))
+    /// Creates a client for `https://host:port`; it connects at the first call.
+    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
+        let channel = peers.connect(Workload::Presence, url)?;
+        Ok(Self(PresenceServiceClient::new(channel)))
     }
 
     /// Reports a login to presence at once, if possible.

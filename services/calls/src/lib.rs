@@ -73,7 +73,7 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
-        peers: PeerClients::connect(&config.peers)?,
+        peers: PeerClients::connect(&service.peers, &config.peers)?,
         tracking: LiveCallTracker::new(redis::connect(&config.redis)?),
         lifecycle: service.lifecycle.clone(),
         terms,

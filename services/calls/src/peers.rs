@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
-use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::datetime;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::presence::v1::{
@@ -32,11 +33,16 @@ pub struct PeerClients {
 }
 
 impl PeerClients {
-    pub(crate) fn connect(config: &PeerAddressConfig) -> anyhow::Result<Self> {
+    pub(crate) fn connect(
+        peers: &PeerConnector,
+        config: &PeerAddressConfig,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
-            profile: ProfileServiceClient::new(client::connect(&config.profile)?),
-            presence: PresenceServiceClient::new(client::connect(&config.presence)?),
-            wallet: WalletServiceClient::new(client::connect(&config.wallet)?),
+            profile: ProfileServiceClient::new(peers.connect(Workload::Profile, &config.profile)?),
+            presence: PresenceServiceClient::new(
+                peers.connect(Workload::Presence, &config.presence)?,
+            ),
+            wallet: WalletServiceClient::new(peers.connect(Workload::Wallet, &config.wallet)?),
         })
     }
 

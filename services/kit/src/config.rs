@@ -3,6 +3,7 @@
 //! the wallet. A variable without a default must be set; the error names every missing one.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use figment::Figment;
 use figment::error::Kind as FigmentKind;
@@ -30,6 +31,9 @@ pub struct ProcessConfig {
     pub environment: DeploymentEnvironment,
     /// The operations port.
     pub ops: OperationsPortConfig,
+    /// The certificate that names this process to others.
+    #[serde(default)]
+    pub identity: IdentityConfig,
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -64,6 +68,22 @@ struct ServiceOnlyConfig {
 pub struct OperationsPortConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
+}
+
+/// The identity of a process on connections between services: a folder with PEM files, which are read again when
+/// they change. `tls.crt` holds the certificate, `tls.key` its private key, and `ca.crt` the trusted authorities.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct IdentityConfig {
+    /// The folder with the three files.
+    pub folder: PathBuf,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        let folder = PathBuf::from("/etc/talktime/identity");
+        Self { folder }
+    }
 }
 
 /// The gRPC port.

@@ -44,6 +44,8 @@ pub const NATS_PING: Duration = Duration::from_secs(1);
 pub const NAME_LOOKUP: Duration = Duration::from_secs(2);
 /// Opening a connection to another service.
 pub const RPC_CONNECT: Duration = Duration::from_secs(1);
+/// The TLS handshake of a connection from another service.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(3);
 /// A call to another service outside of a request; inside of one it ends with the request.
 pub const RPC_CALL: Duration = Duration::from_secs(2);
 /// The interval of HTTP/2 pings to another service.

@@ -16,6 +16,7 @@ pub mod failpoint;
 pub mod gauges;
 pub mod grpc;
 pub mod idempotency;
+pub mod identity;
 pub mod india;
 mod kind;
 pub mod lease;

@@ -1,13 +1,16 @@
 //! A running service: the parts that all services share.
 
 use crate::db::DatabasePool;
+use talktime_proto::access::find_callers;
 use tonic::service::Routes;
 
 use crate::clock::Clock;
-use crate::config::ServiceConfig;
+use crate::config::{DeploymentEnvironment, ServiceConfig};
 use crate::db::{self, DatabaseSchema};
 use crate::gauges;
-use crate::grpc::server;
+use crate::grpc::client::PeerConnector;
+use crate::grpc::server::{self, ServerParts};
+use crate::identity::WorkloadIdentity;
 use crate::lifecycle::ProcessLifecycle;
 use crate::messaging::{self, DurableConsumer, EventHandler, Relay, consumer, relay};
 use crate::ops;
@@ -25,6 +28,9 @@ pub struct RunningService {
     pub clock: Clock,
     /// Readiness and shutdown.
     pub lifecycle: ProcessLifecycle,
+    /// Connects to other services under the identity of this one.
+    pub peers: PeerConnector,
+    identity: WorkloadIdentity,
     schema: DatabaseSchema,
     config: ServiceConfig,
     telemetry: TelemetryGuard,
@@ -35,7 +41,7 @@ impl RunningService {
     /// the database or NATS answer.
     ///
     /// # Errors
-    /// The configuration is invalid, or the operations port is in use.
+    /// The configuration is invalid, the certificate cannot be read, or the operations port is in use.
     pub async fn start(config: ServiceConfig, schema: DatabaseSchema) -> anyhow::Result<Self> {
         let telemetry = telemetry::init(schema.name, &config.process.telemetry)?;
         let lifecycle = ProcessLifecycle::default();
@@ -45,6 +51,7 @@ impl RunningService {
             telemetry.metrics.clone(),
         )
         .await?;
+        let identity = WorkloadIdentity::load(&config.process.identity, &lifecycle)?;
         let db = db::pool(schema, &config.database)?;
         let nats = messaging::connect(&config.nats).await?;
         let relay = Relay::default();
@@ -66,6 +73,8 @@ impl RunningService {
             nats,
             clock: Clock::System,
             lifecycle,
+            peers: PeerConnector::new(identity.clone()),
+            identity,
             schema,
             config,
             telemetry,
@@ -112,7 +121,14 @@ impl RunningService {
             db::wait_until_migrated(&db, schema).await;
             lifecycle.set_ready();
         });
-        let server = server::serve(self.config.grpc.listen, routes, names, &self.lifecycle);
+        let parts = ServerParts {
+            listen: self.config.grpc.listen,
+            identity: self.identity.clone(),
+            find_callers,
+            serves_reflection: self.config.process.environment
+                == DeploymentEnvironment::Development,
+        };
+        let server = server::serve(parts, routes, names, &self.lifecycle);
         self.lifecycle.run_until_drained(server, shutdown).await?;
         self.telemetry.flush();
         Ok(())

@@ -1,6 +1,7 @@
 //! gRPC between two processes' worth of kit: deadlines, traces, errors, health.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -12,10 +13,11 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use talktime_kit::grpc::client::{self, PeerChannel};
-use talktime_kit::grpc::server::{self, refuse};
+use talktime_kit::grpc::server::{self, ServerParts, refuse};
 use talktime_kit::lifecycle::ProcessLifecycle;
-use talktime_kit::testing::SilentProxy;
+use talktime_kit::testing::{SilentProxy, TestAuthority};
 use talktime_kit::{Error, ErrorKind, grpc};
+use talktime_proto::access::v1::Workload;
 use tokio_util::sync::DropGuard;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -61,11 +63,34 @@ async fn free_address() -> SocketAddr {
     listener.local_addr().expect("bound")
 }
 
+/// The authority of all identities of this file's tests, but for strangers.
+static AUTHORITY: LazyLock<TestAuthority> = LazyLock::new(TestAuthority::default);
+
+/// The server is the wallet, and the gateway may call everything it serves.
+fn find_callers(_path: &str) -> &'static [Workload] {
+    &[Workload::Gateway]
+}
+
+fn server_at(listen: SocketAddr) -> ServerParts {
+    ServerParts {
+        listen,
+        identity: AUTHORITY.identify(Workload::Wallet),
+        find_callers,
+        serves_reflection: false,
+    }
+}
+
+/// Returns a channel of the gateway to the wallet behind these addresses.
+fn connect(urls: &str) -> PeerChannel {
+    let gateway = AUTHORITY.connector(Workload::Gateway);
+    gateway.connect(Workload::Wallet, urls).expect("valid")
+}
+
 /// A server, a channel to it, and what stops it.
 async fn serve() -> (PeerChannel, DropGuard) {
     let address = free_address().await;
     let stop = serve_until_dropped(address);
-    let channel = client::connect(&format!("http://localhost:{}", address.port())).expect("valid");
+    let channel = connect(&format!("https://localhost:{}", address.port()));
     (channel, stop)
 }
 
@@ -74,7 +99,7 @@ fn serve_until_dropped(address: SocketAddr) -> DropGuard {
     let stop = lifecycle.stopping().drop_guard();
     tokio::spawn(async move {
         let routes = Routes::new(TraceServiceServer::new(Obedient));
-        server::serve(address, routes, &[SERVICE_NAME], &lifecycle)
+        server::serve(server_at(address), routes, &[SERVICE_NAME], &lifecycle)
             .await
             .expect("serves");
     });
@@ -129,7 +154,7 @@ async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
 #[tokio::test]
 async fn a_peer_that_is_not_there_is_an_error_at_once() {
     let address = free_address().await;
-    let channel = client::connect(&format!("http://{address}")).expect("valid");
+    let channel = connect(&format!("https://{address}"));
     let started = Instant::now();
     let error = ask(&channel, ANSWERS).await.expect_err("nobody listens");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -158,7 +183,7 @@ async fn until_it_is_not_asked(channel: &PeerChannel) {
 #[tokio::test]
 async fn a_dead_peer_is_left_alone_until_it_is_back() {
     let address = free_address().await;
-    let channel = client::connect(&format!("http://{address}")).expect("valid");
+    let channel = connect(&format!("https://{address}"));
     until_it_is_not_asked(&channel).await;
     let mut fastest = Duration::MAX;
     for _ in 0..100 {
@@ -196,7 +221,7 @@ async fn a_peer_that_took_the_place_of_a_silent_one_is_found() {
     let address = free_address().await;
     let _stop = serve_until_dropped(address);
     let proxy = SilentProxy::start(&address.to_string()).await;
-    let channel = client::connect(&format!("http://{}", proxy.address())).expect("valid");
+    let channel = connect(&format!("https://{}", proxy.address()));
     ask(&channel, ANSWERS).await.expect("connected");
     proxy.silence();
     let error = ask(&channel, ANSWERS)
@@ -245,7 +270,7 @@ fn serve_at(address: SocketAddr) -> ProcessLifecycle {
     let stopping = lifecycle.clone();
     tokio::spawn(async move {
         let routes = Routes::new(TraceServiceServer::new(Obedient));
-        server::serve(address, routes, &[SERVICE_NAME], &stopping)
+        server::serve(server_at(address), routes, &[SERVICE_NAME], &stopping)
             .await
             .expect("serves");
     });
@@ -253,31 +278,11 @@ fn serve_at(address: SocketAddr) -> ProcessLifecycle {
 }
 
 #[tokio::test]
-async fn a_service_with_a_stuck_loop_fails_the_check_of_probes_and_not_that_of_clients() {
-    let address = free_address().await;
-    let lifecycle = serve_at(address);
-    lifecycle.register_loop("tests.stuck", Duration::ZERO);
-    let channel = client::connect(&format!("http://{address}")).expect("valid");
-    let status_of = async |service: &str| {
-        let mut health = HealthClient::new(channel.clone());
-        let service = service.to_owned();
-        let answer = health.check(HealthCheckRequest { service }).await.ok()?;
-        Some(answer.into_inner().status())
-    };
-    let deadline = in_time(Duration::from_secs(15));
-    while status_of(SERVICE_NAME).await != Some(ServingStatus::NotServing) {
-        assert!(Instant::now() < deadline, "the loop counts as turning");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(status_of("").await, Some(ServingStatus::Serving));
-}
-
-#[tokio::test]
 async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
     let (one, other) = (free_address().await, free_address().await);
     let first = serve_at(one);
     // The other is not there yet: each request that it got would fail at once.
-    let channel = client::connect(&format!("http://{one},http://{other}")).expect("valid");
+    let channel = connect(&format!("https://{one},https://{other}"));
     let ask_once = || {
         let mut client = TraceServiceClient::new(channel.clone());
         async move { client.export(ExportTraceServiceRequest::default()).await }
@@ -310,8 +315,9 @@ async fn wait_until(is_so: impl Fn() -> bool) {
 #[tokio::test]
 async fn whether_a_peer_serves_is_known_without_a_request() {
     let address = free_address().await;
-    let (_channel, health) =
-        client::connect_and_watch(&format!("http://{address}")).expect("valid");
+    let gateway = AUTHORITY.connector(Workload::Gateway);
+    let watched = gateway.connect_and_watch(Workload::Wallet, &format!("https://{address}"));
+    let (_channel, health) = watched.expect("valid");
     assert!(!health.serves(), "nobody is known to");
     let server = serve_at(address);
     wait_until(|| health.serves()).await;

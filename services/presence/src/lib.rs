@@ -70,7 +70,7 @@ pub async fn serve(service: ServiceConfig, config: PresenceConfig) -> anyhow::Re
         service.db.clone(),
         service.relay.clone(),
         service.clock.clone(),
-        CallsClient::connect(&config.peers.calls)?,
+        CallsClient::connect(&service.peers, &config.peers.calls)?,
         config.sweep,
     );
     sweeper.clone().start(&service.lifecycle);

@@ -1,7 +1,8 @@
 //! Clients of the services that presence calls.
 
 use talktime_kit::Error;
-use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::FilterLiveRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 
@@ -10,9 +11,10 @@ use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 pub struct CallsClient(CallsServiceClient<PeerChannel>);
 
 impl CallsClient {
-    /// Creates a client for `http://host:port`; it connects at the first call.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self(CallsServiceClient::new(client::connect(url)?)))
+    /// Creates a client for `https://host:port`; it connects at the first call.
+    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
+        let channel = peers.connect(Workload::Calls, url)?;
+        Ok(Self(CallsServiceClient::new(channel)))
     }
 
     /// Returns those of these calls that are live.

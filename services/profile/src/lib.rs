@@ -88,14 +88,14 @@ pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Res
         db: service.db.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
-        auth: AuthClient::connect(&config.peers.auth)?,
-        calls: CallsClient::connect(&config.peers.calls)?,
+        auth: AuthClient::connect(&service.peers, &config.peers.auth)?,
+        calls: CallsClient::connect(&service.peers, &config.peers.calls)?,
         counts_ttl: Duration::from_millis(config.feed.counts_last_ms),
         require_verified: config.require_verified_listeners,
         required_terms: RequiredTermsVersion::new(config.required_terms_version),
         refuse_external_images: config.refuse_external_images,
     });
-    let sources = FeedSourceClients::connect(&config.peers)?;
+    let sources = FeedSourceClients::connect(&service.peers, &config.peers)?;
     let feed_check = FeedConsistencyCheck::new(service.db.clone(), sources, config.feed);
     for consumer in FEED_CONSUMERS {
         service.consume(consumer, FeedEventHandler);

@@ -3,6 +3,9 @@
 
 use clap::{Parser, Subcommand};
 use talktime_kit::config::ServiceConfig;
+use talktime_kit::grpc::client::PeerConnector;
+use talktime_kit::identity::WorkloadIdentity;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, cli, db};
 use talktime_profile::SCHEMA;
 use talktime_profile::admin_roles::{grant_admin, revoke_admin};
@@ -68,7 +71,8 @@ async fn main() -> anyhow::Result<()> {
 
 async fn rebuild_feed(service: &ServiceConfig, config: &ProfileConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
-    let sources = FeedSourceClients::connect(&config.peers)?;
+    let identity = WorkloadIdentity::load(&service.process.identity, &ProcessLifecycle::default())?;
+    let sources = FeedSourceClients::connect(&PeerConnector::new(identity), &config.peers)?;
     let report = FeedConsistencyCheck::new(pool, sources, config.feed)
         .rebuild()
         .await?;

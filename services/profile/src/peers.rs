@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use talktime_kit::Error;
-use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::auth::v1::EndAccountRequest;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
@@ -22,9 +23,10 @@ use crate::domain::feed_row::FeedSourceRow;
 pub struct AuthClient(AuthServiceClient<PeerChannel>);
 
 impl AuthClient {
-    /// Creates a client for `http://host:port`; it connects at the first call.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self(AuthServiceClient::new(client::connect(url)?)))
+    /// Creates a client for `https://host:port`; it connects at the first call.
+    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
+        let channel = peers.connect(Workload::Auth, url)?;
+        Ok(Self(AuthServiceClient::new(channel)))
     }
 
     /// Ends an account. After this has returned, no gateway accepts a token of the user any more.
@@ -43,9 +45,10 @@ impl AuthClient {
 pub struct CallsClient(CallsServiceClient<PeerChannel>);
 
 impl CallsClient {
-    /// Creates a client for `http://host:port`; it connects at the first call.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self(CallsServiceClient::new(client::connect(url)?)))
+    /// Creates a client for `https://host:port`; it connects at the first call.
+    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
+        let channel = peers.connect(Workload::Calls, url)?;
+        Ok(Self(CallsServiceClient::new(channel)))
     }
 
     /// Returns whether the user is on a call. If not, calls refuses new ones for twenty seconds.
@@ -79,11 +82,15 @@ pub struct FeedSourceClients {
 
 impl FeedSourceClients {
     /// Creates the clients; they connect at the first call.
-    pub fn connect(config: &PeerAddressConfig) -> anyhow::Result<Self> {
+    pub fn connect(peers: &PeerConnector, config: &PeerAddressConfig) -> anyhow::Result<Self> {
         Ok(Self {
-            presence: PresenceServiceClient::new(client::connect(&config.presence)?),
-            calls: CallsClient::connect(&config.calls)?,
-            verification: VerificationServiceClient::new(client::connect(&config.verification)?),
+            presence: PresenceServiceClient::new(
+                peers.connect(Workload::Presence, &config.presence)?,
+            ),
+            calls: CallsClient::connect(peers, &config.calls)?,
+            verification: VerificationServiceClient::new(
+                peers.connect(Workload::Verification, &config.verification)?,
+            ),
         })
     }
 

@@ -78,7 +78,7 @@ pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow
     start_jobs(&service, &bucket, &config);
     service.consume(PROFILE_EVENTS, UserDeletionHandler);
     let parts = build_parts(&service, bucket, &config)?;
-    let sources = UserDataSource::connect_all(&config.peers)?;
+    let sources = UserDataSource::connect_all(&service.peers, &config.peers)?;
     let spool_dir = config.uploads.spool_dir.clone();
     let builder = DataExportBuilder::new(parts.clone(), sources, spool_dir);
     build_exports::start(&service.lifecycle, &builder);
@@ -130,7 +130,7 @@ fn build_parts(
         relay: service.relay.clone(),
         clock: service.clock.clone(),
         bucket,
-        profile: ProfileClient::connect(&config.peers.profile)?,
+        profile: ProfileClient::connect(&service.peers, &config.peers.profile)?,
         spool: UploadSpool::new(uploads.spool_dir.clone(), uploads.at_once),
         probe: AudioProbe::new(std::env::current_exe()?, uploads.probes_at_once),
     })

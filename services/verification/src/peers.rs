@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use talktime_kit::Error;
-use talktime_kit::grpc::client::{self, PeerChannel, retry_idempotent};
+use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::export::v1::export_service_client::ExportServiceClient;
 use talktime_proto::export::v1::{ExportUserRequest, ExportUserResponse};
 use talktime_proto::profile::ROLE_LISTENER;
@@ -17,9 +18,10 @@ use crate::config::PeerAddressConfig;
 pub struct ProfileClient(ProfileServiceClient<PeerChannel>);
 
 impl ProfileClient {
-    /// Returns a client of the profile service at `http://host:port`.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self(ProfileServiceClient::new(client::connect(url)?)))
+    /// Returns a client of the profile service at `https://host:port`.
+    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
+        let channel = peers.connect(Workload::Profile, url)?;
+        Ok(Self(ProfileServiceClient::new(channel)))
     }
 
     /// Fetches whether a user has the role of a listener at present. Fails if there is no such user.
@@ -55,16 +57,20 @@ pub struct UserDataSource {
 
 impl UserDataSource {
     /// Returns clients of all services that keep data of users, except for this one.
-    pub fn connect_all(config: &PeerAddressConfig) -> anyhow::Result<Vec<Self>> {
+    pub fn connect_all(
+        peers: &PeerConnector,
+        config: &PeerAddressConfig,
+    ) -> anyhow::Result<Vec<Self>> {
         let sources = [
-            ("auth", &config.auth),
-            ("profile", &config.profile),
-            ("presence", &config.presence),
-            ("wallet", &config.wallet),
-            ("calls", &config.calls),
+            (Workload::Auth, &config.auth),
+            (Workload::Profile, &config.profile),
+            (Workload::Presence, &config.presence),
+            (Workload::Wallet, &config.wallet),
+            (Workload::Calls, &config.calls),
         ];
-        let connect = |(name, url): (&'static str, &String)| {
-            let client = ExportServiceClient::new(client::connect(url)?);
+        let connect = |(source, url): (Workload, &String)| {
+            let client = ExportServiceClient::new(peers.connect(source, url)?);
+            let name = source.name();
             anyhow::Ok(Self { name, client })
         };
         sources.into_iter().map(connect).collect()

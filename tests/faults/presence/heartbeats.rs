@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{Connection, PgConnection};
 use talktime_client::AppUser;
+use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::HeartbeatManyRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
-use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, connect_as, run_dev, wait_for};
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::{database_url, sign_up_many};
 use crate::lock_stack;
@@ -100,10 +101,10 @@ async fn load_last_seen_us(person: &AppUser) -> i64 {
 async fn every_acknowledged_heartbeat_survives_a_kill_of_presence() {
     let _stack = lock_stack().await;
     let app = Arc::new(connect_app().await);
-    let endpoint = Endpoint::from_shared(read_variable("PRESENCE_GRPC_URL")).expect("an address");
+    let channel = connect_as(Workload::Gateway, Workload::Presence);
     let routes = [
         HeartbeatRoute::Gateway(app.clone()),
-        HeartbeatRoute::Grpc(PresenceServiceClient::new(endpoint.connect_lazy())),
+        HeartbeatRoute::Grpc(PresenceServiceClient::new(channel)),
     ];
     let people = sign_up_many(&app, BEATING).await;
     let people: Vec<_> = people.into_iter().map(HeartbeatSender::new).collect();

@@ -13,6 +13,7 @@ use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
 use talktime_auth::tokens::TokenIssuer;
 use talktime_client::{AppUser, UserRole, random_phone};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::auth::v1::RefreshTokensRequest;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tonic::transport::Channel;
@@ -84,7 +85,10 @@ async fn measure_refreshes(
     pace: LoadSettings,
     people: &[AppUser],
 ) -> anyhow::Result<RateReport> {
-    let auth = AuthServiceClient::new(stack.connect_grpc("auth").await?);
+    let auth = stack
+        .connect_grpc(Workload::Gateway, Workload::Auth)
+        .await?;
+    let auth = AuthServiceClient::new(auth);
     let (mut rest, mut grpc) = (Vec::new(), Vec::new());
     // A refresh token can be used once, so REST and gRPC need different users.
     for (index, person) in people.iter().enumerate() {
@@ -263,7 +267,11 @@ async fn measure_steps(
         refresh_token: log_in(&mut phone).await?,
     };
     let mut grpc = GrpcRefresher {
-        auth: AuthServiceClient::new(stack.connect_grpc("auth").await?),
+        auth: AuthServiceClient::new(
+            stack
+                .connect_grpc(Workload::Gateway, Workload::Auth)
+                .await?,
+        ),
         refresh_token: log_in(&mut phone).await?,
     };
     let signer = TokenSigner::new(0)?;

@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 use sqlx::{Executor, PgPool};
 use talktime_client::UserRole;
+use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::calls::v1::{CallType, StartCallRequest};
 use talktime_proto::presence::v1::HeartbeatManyRequest;
@@ -164,10 +165,19 @@ async fn measure_minutes(
     live: i64,
 ) -> anyhow::Result<()> {
     seed_pairs(database, live).await?;
-    let presence = PresenceServiceClient::new(stack.connect_grpc("presence").await?);
+    let presence = stack
+        .connect_grpc(Workload::Gateway, Workload::Presence)
+        .await?;
+    let presence = PresenceServiceClient::new(presence);
     let _alive = AbortOnDropHandle::new(tokio::spawn(send_heartbeats(presence, live)));
-    let wallet = WalletServiceClient::new(stack.connect_grpc("wallet").await?);
-    let calls = CallsServiceClient::new(stack.connect_grpc("calls").await?);
+    let wallet = stack
+        .connect_grpc(Workload::Gateway, Workload::Wallet)
+        .await?;
+    let wallet = WalletServiceClient::new(wallet);
+    let calls = stack
+        .connect_grpc(Workload::Gateway, Workload::Calls)
+        .await?;
+    let calls = CallsServiceClient::new(calls);
     let begun = Instant::now();
     stream::iter(0..live)
         .map(|pair| recharge_and_start(wallet.clone(), calls.clone(), FIRST + 2 * pair))

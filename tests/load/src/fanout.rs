@@ -11,6 +11,7 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
 use talktime_client::{AppUser, UserRole};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
@@ -55,7 +56,10 @@ pub(crate) async fn run_bench(
 ) -> anyhow::Result<()> {
     let database = stack.connect_database().await?;
     statuses::seed_listeners(&database, CHANGING).await?;
-    let presence = PresenceServiceClient::new(stack.connect_grpc("presence").await?);
+    let presence = stack
+        .connect_grpc(Workload::Gateway, Workload::Presence)
+        .await?;
+    let presence = PresenceServiceClient::new(presence);
     // The second half uses other users, because sockets of the first ones may still occupy their places.
     let in_first_half = options.idle.div_ceil(SOCKETS_A_PERSON);
     let in_second_half = options.sockets.div_ceil(SOCKETS_A_PERSON);

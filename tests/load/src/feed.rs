@@ -1,6 +1,7 @@
 //! Pages of a long feed during changes of statuses.
 
 use clap::Args;
+use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
 use talktime_proto::profile::v1::{ListListenersRequest, ListenerSort};
@@ -32,8 +33,14 @@ pub(crate) async fn run_bench(
 ) -> anyhow::Result<()> {
     let database = stack.connect_database().await?;
     statuses::seed_listeners(&database, options.listeners).await?;
-    let presence = PresenceServiceClient::new(stack.connect_grpc("presence").await?);
-    let profile = ProfileServiceClient::new(stack.connect_grpc("profile").await?);
+    let presence = stack
+        .connect_grpc(Workload::Gateway, Workload::Presence)
+        .await?;
+    let presence = PresenceServiceClient::new(presence);
+    let profile = stack
+        .connect_grpc(Workload::Gateway, Workload::Profile)
+        .await?;
+    let profile = ProfileServiceClient::new(profile);
     let mut viewers: Vec<FeedViewer> = (0..pace.clients)
         .map(|index| FeedViewer {
             profile: profile.clone(),

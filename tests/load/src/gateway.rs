@@ -6,6 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, ensure};
 use http::Method;
 use talktime_client::{AppUser, UserRole};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::GetBalanceRequest;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -141,7 +142,10 @@ async fn prepare_balance_readers(
     people: &[AppUser],
     count: usize,
 ) -> anyhow::Result<Vec<BalanceReader>> {
-    let wallet = WalletServiceClient::new(stack.connect_grpc("wallet").await?);
+    let wallet = stack
+        .connect_grpc(Workload::Gateway, Workload::Wallet)
+        .await?;
+    let wallet = WalletServiceClient::new(wallet);
     let users: Vec<i64> = people.iter().map(|person| person.user_id).collect();
     let asker = |index| BalanceReader {
         wallet: wallet.clone(),

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use sqlx::Executor;
 use talktime_client::{AppUser, UserRole};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use tonic::transport::Channel;
@@ -37,10 +38,10 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
     database
         .execute(include_str!("../pgbench/heartbeat_tables.sql"))
         .await?;
-    mark_online(&PresenceServiceClient::new(
-        stack.connect_grpc("presence").await?,
-    ))
-    .await?;
+    let channel = stack
+        .connect_grpc(Workload::Auth, Workload::Presence)
+        .await?;
+    mark_online(&PresenceServiceClient::new(channel)).await?;
     let mut phones = Vec::new();
     let mut pingers = Vec::new();
     for person in people::sign_up(stack, UserRole::User, PHONES).await? {

@@ -1,10 +1,15 @@
 //! The addresses of the stack, which `cargo dev bench` sets in the environment.
 
 use std::env;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use talktime_kit::config::IdentityConfig;
+use talktime_kit::identity::WorkloadIdentity;
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_proto::access::v1::Workload;
 use tonic::transport::{Channel, Endpoint};
 
 /// Connections for preparation and checks, which are not measured.
@@ -20,6 +25,8 @@ pub(crate) struct BenchStack {
     pub(crate) redis_url: String,
     /// Path of pgbench.
     pub(crate) pgbench: String,
+    /// Folder of the identities of the stack's processes.
+    identities_dir: PathBuf,
 }
 
 impl BenchStack {
@@ -29,14 +36,23 @@ impl BenchStack {
             database_url: read_variable("DATABASE_URL")?,
             redis_url: read_variable("REDIS_URL")?,
             pgbench: read_variable("PGBENCH")?,
+            identities_dir: read_variable("IDENTITIES_DIR")?.into(),
         })
     }
 
-    /// Connects to the gRPC port of a service.
-    pub(crate) async fn connect_grpc(&self, service: &str) -> anyhow::Result<Channel> {
-        let url = read_variable(&format!("{}_GRPC_URL", service.to_uppercase()))?;
+    /// Connects to the gRPC port of a service, as another process of the platform.
+    pub(crate) async fn connect_grpc(
+        &self,
+        caller: Workload,
+        peer: Workload,
+    ) -> anyhow::Result<Channel> {
+        let url = read_variable(&format!("{}_GRPC_URL", peer.name().to_uppercase()))?;
+        let folder = self.identities_dir.join(caller.name());
+        let identity =
+            WorkloadIdentity::load(&IdentityConfig { folder }, &ProcessLifecycle::default())?;
         let endpoint = Endpoint::from_shared(url)?.tcp_nodelay(true);
-        endpoint.connect().await.with_context(|| service.to_owned())
+        let endpoint = endpoint.tls_config(identity.client_tls(peer))?;
+        endpoint.connect().await.context(peer.name())
     }
 
     /// Connects to the database.

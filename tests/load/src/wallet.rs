@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 use sqlx::Executor;
 use talktime_client::{AppUser, UserRole};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{
@@ -52,8 +53,14 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
     database
         .execute(include_str!("../pgbench/wallet_tables.sql"))
         .await?;
-    let wallet = WalletServiceClient::new(stack.connect_grpc("wallet").await?);
-    give_coins(&wallet).await?;
+    let gateway = stack
+        .connect_grpc(Workload::Gateway, Workload::Wallet)
+        .await?;
+    give_coins(&WalletServiceClient::new(gateway)).await?;
+    let calls = stack
+        .connect_grpc(Workload::Calls, Workload::Wallet)
+        .await?;
+    let wallet = WalletServiceClient::new(calls);
     let calls = CallIds(Arc::new(AtomicI64::new(FIRST_PAYER)));
     println!("{}", measure_charges(stack, pace, &wallet, &calls).await?);
     println!("{}", measure_recharges(stack, pace).await?);

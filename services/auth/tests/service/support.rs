@@ -19,14 +19,15 @@ use talktime_kit::Clock;
 use talktime_kit::config::RedisConfig;
 use talktime_kit::messaging::Relay;
 use talktime_kit::redis::{self, Pool};
-use talktime_kit::testing::TestDatabase;
+use talktime_kit::testing::{TestDatabase, stack_peers};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1::User;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Nobody listens there.
-pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
+pub(crate) const NOWHERE: &str = "https://127.0.0.1:1";
 
 pub(crate) fn issuer() -> Arc<TokenIssuer> {
     let key =
@@ -49,7 +50,8 @@ pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
         redis: redis(),
         issuer: issuer(),
         recorder: SessionEventRecorder::new(database.app.clone(), Relay::default()),
-        presence: PresenceClient::connect(NOWHERE).expect("an address"),
+        presence: PresenceClient::connect(&stack_peers(Workload::Auth), NOWHERE)
+            .expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
         refresh_grace_secs: 0,
     }
@@ -62,7 +64,7 @@ pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginSer
         otp_rules: OtpRules::default(),
         delivery,
         issuer: sessions.issuer.clone(),
-        profile: ProfileClient::connect(NOWHERE).expect("an address"),
+        profile: ProfileClient::connect(&stack_peers(Workload::Auth), NOWHERE).expect("an address"),
         refusals: sessions.refusals.clone(),
         clock: sessions.clock.clone(),
         sessions,

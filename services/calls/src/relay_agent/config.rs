@@ -18,7 +18,7 @@ pub struct RelayAgentConfig {
     pub redis: RedisConfig,
     /// The relay beside this agent.
     pub relay: RelayConfig,
-    /// Address of the calls service, `http://host:port`.
+    /// Address of the calls service, `https://host:port`.
     pub calls: String,
 }
 

@@ -22,9 +22,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use talktime_kit::config::ProcessConfig;
-use talktime_kit::grpc::client;
+use talktime_kit::grpc::client::PeerConnector;
+use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{messaging, ops, redis, telemetry};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
 use tokio::time::sleep;
 
@@ -64,7 +66,7 @@ struct RelayAccess {
 /// Runs the agent until it receives a signal to stop. Before it stops, it tells calls that the relay drains.
 ///
 /// # Errors
-/// The configuration is invalid, or the operations port is in use.
+/// The configuration is invalid, the certificate cannot be read, or the operations port is in use.
 pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::Result<()> {
     config.relay.validate()?;
     let console_password = config.relay.load_console_password()?;
@@ -73,6 +75,7 @@ pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::
     let rendered = telemetry.metrics.clone();
     ops::listen(process.ops.listen, lifecycle.clone(), rendered).await?;
     metrics::register_metrics();
+    let identity = WorkloadIdentity::load(&process.identity, &lifecycle)?;
     let access = Arc::new(RelayAccess {
         relay: config.relay,
         console_password,
@@ -84,7 +87,8 @@ pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::
     follower::start(&lifecycle, &access, statistics, state.clone(), cuts.clone());
     cutter::start_orders(&lifecycle, &access, nats, state.clone(), cuts.clone());
     lister::start(&lifecycle, access.clone(), state.clone(), cuts.clone());
-    let calls = RelayServiceClient::new(client::connect(&config.calls)?);
+    let peers = PeerConnector::new(identity);
+    let calls = RelayServiceClient::new(peers.connect(Workload::Calls, &config.calls)?);
     reporter::start(&lifecycle, access, calls, state.clone(), cuts);
     let drained = wait_for_end(lifecycle.clone(), state);
     lifecycle

@@ -7,6 +7,7 @@
 //! closes. If no address serves, the addresses that served last are used, or else all: a request must fail
 //! rather than wait, and it finds the first peer that recovers.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use futures::future::join_all;
+use talktime_proto::access::v1::Workload;
 use tokio::sync::mpsc::Sender;
 use tonic::Code;
 use tonic::transport::channel::Change;
@@ -25,6 +27,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::deadlines::{NAME_LOOKUP, RPC_CONNECT, RPC_PING, RPC_PING_ANSWER};
+use crate::error::chain;
+use crate::identity::WorkloadIdentity;
 
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -56,8 +60,35 @@ enum HealthCheckAnswer {
     Silent,
 }
 
+/// How addresses of a peer are connected to.
+pub(super) struct PeerTls {
+    identity: WorkloadIdentity,
+    peer: Workload,
+}
+
+impl PeerTls {
+    /// Connects with `identity` to processes that prove to be `peer`.
+    pub(super) fn new(identity: WorkloadIdentity, peer: Workload) -> Self {
+        Self { identity, peer }
+    }
+
+    /// Returns an endpoint with the certificate of this moment.
+    fn endpoint(&self, address: SocketAddr) -> anyhow::Result<Endpoint> {
+        let endpoint = Endpoint::from_shared(format!("https://{address}"))?
+            .tls_config(self.identity.client_tls(self.peer))?
+            .connect_timeout(RPC_CONNECT)
+            // A peer that is frozen answers no ping, though its kernel answers every packet.
+            .http2_keep_alive_interval(RPC_PING)
+            .keep_alive_timeout(RPC_PING_ANSWER)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        Ok(endpoint)
+    }
+}
+
 /// The addresses of a peer.
 pub(super) struct PeerAddresses {
+    tls: PeerTls,
     targets: Vec<ResolvedPeerName>,
     peers: HashMap<SocketAddr, PeerAddressHealth>,
     /// The addresses that the channel uses.
@@ -80,11 +111,11 @@ impl PeerHealth {
 }
 
 impl PeerAddresses {
-    /// Parses `http://host:port`, or several of these, separated by commas.
-    pub(super) fn parse(urls: &str) -> anyhow::Result<Self> {
-        let targets = urls.split(',').map(|url| parse_peer_name(url.trim()));
+    /// Parses `https://host:port`, or several of these, separated by commas.
+    pub(super) fn parse(urls: &str, tls: PeerTls) -> anyhow::Result<Self> {
         Ok(Self {
-            targets: targets.collect::<Result<_, _>>()?,
+            tls,
+            targets: parse_peer_names(urls)?,
             peers: HashMap::new(),
             used: HashSet::new(),
         })
@@ -101,6 +132,9 @@ impl PeerAddresses {
             if resolved_at.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
                 self.resolve().await;
                 resolved_at = Some(Instant::now());
+            }
+            if self.tls.identity.has_changed() {
+                self.renew_connections(&changes).await;
             }
             self.check().await;
             self.update_channel(&changes).await;
@@ -138,9 +172,24 @@ impl PeerAddresses {
             .collect();
         self.peers.retain(|address, _| known.contains(address));
         for address in known {
-            self.peers
-                .entry(address)
-                .or_insert_with(|| PeerAddressHealth::new(address));
+            let Entry::Vacant(entry) = self.peers.entry(address) else {
+                continue;
+            };
+            if let Some(endpoint) = build_endpoint(&self.tls, address) {
+                entry.insert(PeerAddressHealth::new(&endpoint));
+            }
+        }
+    }
+
+    /// Replaces all connections by ones with the new certificate; requests under way end on the old ones.
+    async fn renew_connections(&mut self, changes: &Sender<Change<SocketAddr, Endpoint>>) {
+        for (address, peer) in &mut self.peers {
+            if let Some(endpoint) = build_endpoint(&self.tls, *address) {
+                peer.health = HealthClient::new(endpoint.connect_lazy());
+            }
+        }
+        for address in &self.used {
+            insert_address(&self.tls, changes, *address).await;
         }
     }
 
@@ -161,21 +210,52 @@ impl PeerAddresses {
         if wanted.is_empty() {
             wanted = self.peers.keys().copied().collect();
         }
-        // A send fails only if the channel was dropped, and then this task ends, too.
         for address in wanted.difference(&self.used) {
-            let _ = changes
-                .send(Change::Insert(*address, endpoint(*address)))
-                .await;
+            insert_address(&self.tls, changes, *address).await;
         }
         for address in self.used.difference(&wanted) {
+            // A send fails only if the channel was dropped, and then this task ends, too.
             let _ = changes.send(Change::Remove(*address)).await;
         }
         self.used = wanted;
     }
 }
 
+/// Makes the channel use an address, or connect to it anew.
+async fn insert_address(
+    tls: &PeerTls,
+    changes: &Sender<Change<SocketAddr, Endpoint>>,
+    address: SocketAddr,
+) {
+    if let Some(endpoint) = build_endpoint(tls, address) {
+        // A send fails only if the channel was dropped, and then the task of the addresses ends, too.
+        let _ = changes.send(Change::Insert(address, endpoint)).await;
+    }
+}
+
+/// Returns an endpoint, or nothing if the certificate cannot be used.
+fn build_endpoint(tls: &PeerTls, address: SocketAddr) -> Option<Endpoint> {
+    let endpoint = tls.endpoint(address).inspect_err(|error| {
+        tracing::error!(
+            %address,
+            error = chain(error.as_ref()),
+            "failed to use the certificate for a peer; it is tried again after the next change"
+        );
+    });
+    endpoint.ok()
+}
+
+fn parse_peer_names(urls: &str) -> anyhow::Result<Vec<ResolvedPeerName>> {
+    let names = urls.split(',').map(|url| parse_peer_name(url.trim()));
+    names.collect()
+}
+
 fn parse_peer_name(url: &str) -> anyhow::Result<ResolvedPeerName> {
     let uri: Uri = url.parse().with_context(|| format!("peer address {url}"))?;
+    ensure!(
+        uri.scheme_str() == Some("https"),
+        "the peer address {url} does not begin with https://"
+    );
     Ok(ResolvedPeerName {
         host: uri
             .host()
@@ -187,9 +267,9 @@ fn parse_peer_name(url: &str) -> anyhow::Result<ResolvedPeerName> {
 }
 
 impl PeerAddressHealth {
-    fn new(address: SocketAddr) -> Self {
+    fn new(endpoint: &Endpoint) -> Self {
         Self {
-            health: HealthClient::new(endpoint(address).connect_lazy()),
+            health: HealthClient::new(endpoint.connect_lazy()),
             serves: false,
             unanswered_checks: 0,
         }
@@ -220,31 +300,20 @@ impl PeerAddressHealth {
     }
 }
 
-fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint::from_shared(format!("http://{address}"))
-        .expect("a socket address is a valid authority")
-        .connect_timeout(RPC_CONNECT)
-        // A peer that is frozen answers no ping, though its kernel answers every packet.
-        .http2_keep_alive_interval(RPC_PING)
-        .keep_alive_timeout(RPC_PING_ANSWER)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn several_addresses_are_parsed() {
-        let given = PeerAddresses::parse("http://a:1, http://b:2").expect("valid");
+        let given = parse_peer_names("https://a:1, https://b:2").expect("valid");
         let targets: Vec<(&str, u16)> = given
-            .targets
             .iter()
             .map(|target| (target.host.as_str(), target.port))
             .collect();
         assert_eq!(targets, [("a", 1), ("b", 2)]);
-        assert!(PeerAddresses::parse("http://a").is_err(), "no port");
-        assert!(PeerAddresses::parse("").is_err(), "nothing");
+        assert!(parse_peer_names("https://a").is_err(), "no port");
+        assert!(parse_peer_names("http://a:1").is_err(), "no TLS");
+        assert!(parse_peer_names("").is_err(), "nothing");
     }
 }

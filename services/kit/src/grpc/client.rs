@@ -10,11 +10,14 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::balance::PeerAddresses;
+use talktime_proto::access::v1::Workload;
+
 pub use super::balance::PeerHealth;
+use super::balance::{PeerAddresses, PeerTls};
 use super::guarded::{GuardedChannel, is_circuit_open};
 use crate::deadlines::RPC_CALL;
 use crate::error::Error;
+use crate::identity::WorkloadIdentity;
 use crate::{grpc, trace};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
@@ -25,32 +28,49 @@ const RETRY_DELAY_FIRST: Duration = Duration::from_millis(25);
 /// A channel to a peer; cheap to clone.
 pub type PeerChannel = InterceptedService<GuardedChannel, CallContextInterceptor>;
 
-/// Returns a channel to all addresses behind `http://host:port`, or behind several of these, separated by
-/// commas. It connects when it is first used. Names are resolved periodically, so that new replicas get their
-/// share of calls, and only serving replicas are called. While none of them answers, calls fail at once,
-/// except for an occasional probe.
-///
-/// # Errors
-/// An address has no host or no port.
-pub fn connect(urls: &str) -> anyhow::Result<PeerChannel> {
-    let (channel, _) = connect_and_watch(urls)?;
-    Ok(channel)
+/// The peers of a process, which it calls under its own identity; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PeerConnector {
+    identity: WorkloadIdentity,
 }
 
-/// Returns a channel as [`connect`] does, and whether any replica behind it serves.
-///
-/// # Errors
-/// An address has no host or no port.
-pub fn connect_and_watch(urls: &str) -> anyhow::Result<(PeerChannel, PeerHealth)> {
-    let addresses = PeerAddresses::parse(urls)?;
-    let health = PeerHealth::default();
-    let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
-    tokio::spawn(addresses.run(changes, health.clone()));
-    let channel = GuardedChannel::new(channel, urls.to_owned());
-    Ok((
-        InterceptedService::new(channel, CallContextInterceptor),
-        health,
-    ))
+impl PeerConnector {
+    /// Creates a connector for a process with this identity.
+    pub fn new(identity: WorkloadIdentity) -> Self {
+        Self { identity }
+    }
+
+    /// Returns a channel to all addresses behind `https://host:port`, or behind several of these, separated by
+    /// commas. It connects when it is first used, and only to processes that prove to be `peer`. Names are
+    /// resolved periodically, so that new replicas get their share of calls, and only serving replicas are
+    /// called. While none of them answers, calls fail at once, except for an occasional probe.
+    ///
+    /// # Errors
+    /// An address is not `https`, or has no host or no port.
+    pub fn connect(&self, peer: Workload, urls: &str) -> anyhow::Result<PeerChannel> {
+        let (channel, _) = self.connect_and_watch(peer, urls)?;
+        Ok(channel)
+    }
+
+    /// Returns a channel as [`PeerConnector::connect`] does, and whether any replica behind it serves.
+    ///
+    /// # Errors
+    /// An address is not `https`, or has no host or no port.
+    pub fn connect_and_watch(
+        &self,
+        peer: Workload,
+        urls: &str,
+    ) -> anyhow::Result<(PeerChannel, PeerHealth)> {
+        let addresses = PeerAddresses::parse(urls, PeerTls::new(self.identity.clone(), peer))?;
+        let health = PeerHealth::default();
+        let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
+        tokio::spawn(addresses.run(changes, health.clone()));
+        let channel = GuardedChannel::new(channel, urls.to_owned());
+        Ok((
+            InterceptedService::new(channel, CallContextInterceptor),
+            health,
+        ))
+    }
 }
 
 /// Adds the current trace to every outgoing call, and the remaining time if the caller set no time-out.

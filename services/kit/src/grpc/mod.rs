@@ -1,13 +1,22 @@
 //! gRPC between services. Every request carries its deadline and its trace.
 
+mod access;
 mod balance;
 pub mod client;
 mod guarded;
+mod incoming;
 pub mod server;
 
 use std::time::{Duration, Instant};
 
+pub use access::CallerLookup;
+
 use crate::error::{Error, ErrorKind};
+
+/// Paths of the health service.
+const HEALTH_PATHS: &str = "/grpc.health.";
+/// Paths of the reflection service.
+const REFLECTION_PATHS: &str = "/grpc.reflection.";
 
 tokio::task_local! {
     /// The time by which the request of this task must be answered.

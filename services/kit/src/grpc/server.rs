@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -21,7 +22,11 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tracing::Instrument;
 
+use super::HEALTH_PATHS;
+use super::access::{CallerLookup, find_caller, is_allowed, register_metrics, report_refusal};
+use super::incoming::accept_connections;
 use crate::error::{Error, ErrorKind, chain};
+use crate::identity::WorkloadIdentity;
 use crate::lifecycle::ProcessLifecycle;
 use crate::{grpc, trace};
 
@@ -39,9 +44,18 @@ const CONCURRENT_STREAMS_MAX: u32 = 1_024;
 const CANCELLED_STREAMS_MAX: usize = 4_096;
 /// Greatest number of methods under way, including those whose callers have disconnected.
 const CONCURRENT_METHODS_MAX: usize = 4_096;
-/// How often the health service looks for stuck loops.
-const LIVENESS_EVERY: Duration = Duration::from_secs(5);
-const HEALTH_PATHS: &str = "/grpc.health.";
+
+/// A gRPC server before it serves.
+pub struct ServerParts {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The certificate of this process; clients must present one of the same authority.
+    pub identity: WorkloadIdentity,
+    /// The callers of each method.
+    pub find_callers: CallerLookup,
+    /// Whether the services and their messages can be listed, as in development.
+    pub serves_reflection: bool,
+}
 
 /// Serves `routes` until the lifecycle stops. `names` are the full names of the gRPC services, for the health
 /// service.
@@ -49,39 +63,65 @@ const HEALTH_PATHS: &str = "/grpc.health.";
 /// # Errors
 /// The port is in use.
 pub async fn serve(
-    listen: SocketAddr,
+    parts: ServerParts,
     routes: Routes,
     names: &[&str],
     lifecycle: &ProcessLifecycle,
 ) -> anyhow::Result<()> {
-    let routes = routes
-        .add_service(health_service(names, lifecycle).await)
-        .add_service(
+    let mut routes = routes.add_service(health_service(names, lifecycle).await);
+    if parts.serves_reflection {
+        routes = routes.add_service(
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(talktime_proto::FILE_DESCRIPTOR_SET)
                 .build_v1()?,
-        )
+        );
+    }
+    register_metrics();
+    let runner = GrpcMethodRunner::new(lifecycle.clone());
+    let routes = routes
         .into_axum_router()
+        .layer(middleware::from_fn_with_state(runner, run_method))
         .layer(middleware::from_fn_with_state(
-            GrpcMethodRunner::new(lifecycle.clone()),
-            run_method,
+            parts.find_callers,
+            refuse_strangers,
         ));
     let stopping = lifecycle.stopping();
+    let listener = TcpListener::bind(parts.listen).await?;
     Server::builder()
         .max_connection_age(CONNECTION_AGE_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
         .http2_max_pending_accept_reset_streams(Some(CANCELLED_STREAMS_MAX))
-        .tcp_nodelay(true)
         .add_routes(Routes::from(routes))
-        .serve_with_shutdown(listen, stopping.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            accept_connections(listener, parts.identity),
+            stopping.cancelled_owned(),
+        )
         .await?;
     Ok(())
 }
 
-/// Returns the health service. Liveness probes query it by the name of a gRPC service, which serves during a
-/// drain, too, and stops serving when a background loop is stuck.
-/// Clients query it with an empty name, which stops serving at the start of a drain, so that they go elsewhere.
+/// Refuses a method to processes that do not belong to its declared callers.
+async fn refuse_strangers(
+    State(find_callers): State<CallerLookup>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = find_caller(&request);
+    let path = request.uri().path();
+    if is_allowed(path, caller, find_callers) {
+        return next.run(request).await;
+    }
+    report_refusal(path, caller);
+    refusal(
+        ErrorKind::PermissionDenied,
+        "caller_not_allowed",
+        "This process may not call this method.",
+    )
+}
+
+/// Returns the health service, which clients query: with an empty name it stops serving at the start of a drain, so
+/// that they go elsewhere. `names` serve until the end.
 async fn health_service(names: &[&str], lifecycle: &ProcessLifecycle) -> HealthServer<impl Health> {
     let (reporter, server) = tonic_health::server::health_reporter();
     for name in names {
@@ -89,9 +129,7 @@ async fn health_service(names: &[&str], lifecycle: &ProcessLifecycle) -> HealthS
             .set_service_status(*name, ServingStatus::Serving)
             .await;
     }
-    tokio::spawn(report_draining(reporter.clone(), lifecycle.draining()));
-    let names = names.iter().map(|name| (*name).to_owned()).collect();
-    tokio::spawn(report_stuck_loops(reporter, names, lifecycle.clone()));
+    tokio::spawn(report_draining(reporter, lifecycle.draining()));
     server
 }
 
@@ -100,26 +138,6 @@ async fn report_draining(reporter: HealthReporter, draining: CancellationToken) 
     reporter
         .set_service_status("", ServingStatus::NotServing)
         .await;
-}
-
-/// Liveness probes of services go to the health service, which therefore follows `/livez`.
-async fn report_stuck_loops(
-    reporter: HealthReporter,
-    names: Vec<String>,
-    lifecycle: ProcessLifecycle,
-) {
-    let mut interval = tokio::time::interval(LIVENESS_EVERY);
-    loop {
-        interval.tick().await;
-        let status = if lifecycle.find_stuck_loop().is_some() {
-            ServingStatus::NotServing
-        } else {
-            ServingStatus::Serving
-        };
-        for name in &names {
-            reporter.set_service_status(name, status).await;
-        }
-    }
 }
 
 /// Runs each method in a task of its own, with a bounded number of tasks; cheap to clone.

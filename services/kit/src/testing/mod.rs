@@ -1,6 +1,7 @@
 //! Helpers that tests of several crates share: databases of their own, each created from the bootstrapped template in a
 //! tenth of a second, waiting for states, and a proxy that stops to forward.
 
+mod identities;
 mod proxy;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
+pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
 pub use proxy::SilentProxy;
 
 /// Connections of one test to its database.

@@ -8,7 +8,7 @@ mod sweep;
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
 use talktime_kit::messaging::{EventHandler, Relay};
-use talktime_kit::testing::TestDatabase;
+use talktime_kit::testing::{TestDatabase, stack_peers};
 use talktime_kit::{Clock, Error};
 use talktime_presence::SCHEMA;
 use talktime_presence::config::{HeartbeatBatchConfig, StatusSweepConfig};
@@ -18,6 +18,7 @@ use talktime_presence::heartbeats::HeartbeatRecorder;
 use talktime_presence::jobs::sweep::StatusSweeper;
 use talktime_presence::peers::CallsClient;
 use talktime_presence::statuses::StatusService;
+use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, StatusChanged, UserRegistered};
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
@@ -59,7 +60,7 @@ impl Presence {
             database.app.clone(),
             relay.clone(),
             clock.clone(),
-            CallsClient::connect(&calls_url).expect("a URL"),
+            CallsClient::connect(&stack_peers(Workload::Presence), &calls_url).expect("a URL"),
             StatusSweepConfig::default(),
         );
         Self {

@@ -2,10 +2,12 @@
 
 use futures::future::join_all;
 use talktime_kit::messaging::Relay;
+use talktime_kit::testing::stack_peers;
 use talktime_kit::{Error, ErrorKind};
 use talktime_profile::deletions::AccountDeletionService;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::users::UserService;
+use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::UserDeleted;
 use talktime_proto::events::v1::event::Kind;
 use tonic::Code;
@@ -95,11 +97,13 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
     let deletions = |auth_url: &str| {
         let (db, clock) = (profile.database.app.clone(), profile.clock.clone());
         let users = UserService::new(db.clone(), Relay::default(), clock);
-        let auth = AuthClient::connect(auth_url).expect("a URL");
-        let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL")).expect("a URL");
+        let peers = stack_peers(Workload::Profile);
+        let auth = AuthClient::connect(&peers, auth_url).expect("a URL");
+        let calls =
+            CallsClient::connect(&peers, &require_variable("CALLS_GRPC_URL")).expect("a URL");
         AccountDeletionService::new(db, users, auth, calls)
     };
-    let cut_off = deletions("http://127.0.0.1:1")
+    let cut_off = deletions("https://127.0.0.1:1")
         .delete_user(asha, Some("No time"))
         .await;
     let error = Error::from(cut_off.expect_err("auth is away"));

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use talktime_kit::testing::stack_peers;
 use talktime_profile::config::{FeedConfig, PeerAddressConfig};
 use talktime_profile::domain::feed_row::FeedConsistencyReport;
 use talktime_profile::jobs::feed_check::FeedConsistencyCheck;
 use talktime_profile::peers::FeedSourceClients;
+use talktime_proto::access::v1::Workload;
 
 use crate::feed::{first_page, list_page};
 use crate::feed_events::status;
@@ -20,7 +22,8 @@ impl TestProfile {
             presence: require_variable("PRESENCE_GRPC_URL"),
             verification: require_variable("VERIFICATION_GRPC_URL"),
         };
-        let sources = FeedSourceClients::connect(&peers).expect("addresses");
+        let sources =
+            FeedSourceClients::connect(&stack_peers(Workload::Profile), &peers).expect("addresses");
         FeedConsistencyCheck::new(self.database.app.clone(), sources, FeedConfig::default())
     }
 

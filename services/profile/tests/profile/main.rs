@@ -22,13 +22,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use prost::Message as _;
 use talktime_kit::messaging::Relay;
-use talktime_kit::testing::TestDatabase;
+use talktime_kit::testing::{TestDatabase, stack_peers};
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
 use talktime_profile::domain::RequiredTermsVersion;
 use talktime_profile::grpc::ProfileGrpcApi;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::service::{ProfileOperations, ProfileServiceParts};
+use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
@@ -48,8 +49,9 @@ impl TestProfile {
         let database = TestDatabase::new(SCHEMA).await;
         use_unique_user_ids(&database).await;
         let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
-        let auth = AuthClient::connect(&require_variable("AUTH_GRPC_URL"));
-        let calls = CallsClient::connect(&require_variable("CALLS_GRPC_URL"));
+        let peers = stack_peers(Workload::Profile);
+        let auth = AuthClient::connect(&peers, &require_variable("AUTH_GRPC_URL"));
+        let calls = CallsClient::connect(&peers, &require_variable("CALLS_GRPC_URL"));
         let api = ProfileGrpcApi::new(ProfileOperations::new(ProfileServiceParts {
             db: database.app.clone(),
             relay: Relay::default(),
