@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use talktime_client::ApiAnswer;
 use talktime_tests::{ExpectAnswer, assert_books_are_right, wait_for};
 
-use super::RingingPair;
+use super::{COINS, RingingPair};
 use crate::assert_problem;
 
 fn assert_ring_over(refused: &ApiAnswer, outcome: &str) {
@@ -115,6 +115,29 @@ async fn a_ring_that_nobody_answers_ends_as_missed() {
     ringing
         .assert_unanswered(call_id, "missed", "no_answer")
         .await;
+}
+
+#[tokio::test]
+async fn a_listener_who_logs_out_while_it_rings_is_not_reachable() {
+    let ringing = RingingPair::sign_up().await;
+    let (app, caller) = (&ringing.pair.app, &ringing.pair.caller);
+    let call_id = ringing.start_ring().await;
+    let logout = ringing.listener_gateway.post("/auth/logout");
+    let logout = logout.as_user(&ringing.pair.listener).answer().await;
+    assert_eq!(logout.status, 200, "{logout:?}");
+    let path = format!("/calls/{call_id}/state");
+    let state = wait_for("the ring to end", || async {
+        let state = app.get(&path).as_user(caller).answer().await;
+        (state.body["status"] == "unanswered").then_some(state.body)
+    })
+    .await;
+    assert_eq!(state["outcome"], "unreachable", "{state}");
+    wait_for("the caller to be free", || async {
+        let status = app.get("/users/me/status").as_user(caller).answer().await;
+        (status.body["is_busy"] == false).then_some(())
+    })
+    .await;
+    assert_eq!(ringing.pair.load_coins().await, COINS);
 }
 
 #[tokio::test]

@@ -4,28 +4,21 @@
 //! listener before the first minute is charged, and it goes live only after the payment. A call that fails in
 //! between is undone, which voids a charge even if its outcome is unknown.
 
-use std::time::{Duration, Instant};
-
 use talktime_kit::messaging::outbox;
-use talktime_kit::{Error, failpoint, grpc};
+use talktime_kit::{Error, failpoint};
 use tracing::Instrument;
 
-use super::bounds::LEASE_SECS;
 use super::requests::{AcceptRingRequest, CallStartRequest, StartedCall};
 use super::steps::go_live::PaidCallStart;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallMedia, CallPhase};
 use crate::domain::ending::EndingParty;
-use crate::domain::ringing::{self, AcceptRingDecision, RingEndCause};
+use crate::domain::ringing::{self, RingEndCause};
 use crate::domain::steps::{self, PaidMinute};
 use crate::metrics;
 use crate::ring_events;
 use crate::service::CallService;
-use crate::store::{calls, rings, unanswered_streaks};
-
-/// Time for the question whether the caller is still there, without whose answer the call begins all the same.
-/// The listener waits for it, and the charge must be answered within the same request.
-const CALLER_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
+use crate::store::{calls, rings};
 
 impl CallService {
     /// Accepts a ringing call for a session of its listener. A repeated request of the same session gets the
@@ -53,7 +46,7 @@ impl CallService {
     }
 
     async fn run_accept_steps(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
-        let reserved = self.begin_accept(accept).await?;
+        let reserved = self.steps.accept.submit(accept.clone()).await??;
         if reserved.phase != CallPhase::Reserving {
             return Ok(reserved);
         }
@@ -76,45 +69,17 @@ impl CallService {
     /// Ends the ring of a caller who has shown no sign of life, or has been blocked, since it began. Peers
     /// that do not answer prevent nothing.
     async fn end_if_caller_is_gone(&self, call: &Call) -> Result<(), CallError> {
-        let parties = [(call.user_id, call.listener_id)];
-        let asked = async {
-            tokio::join!(
-                self.peers.check_calls(&parties),
-                self.peers.load_last_signs(vec![call.user_id])
-            )
-        };
-        let (checks, signs) =
-            grpc::with_deadline(Instant::now() + CALLER_CHECK_TIMEOUT, asked).await;
-        let is_blocked = checks.is_ok_and(|checks| checks.iter().any(|check| check.blocked));
-        let sign = signs
-            .ok()
-            .and_then(|signs| signs.get(&call.user_id).copied());
-        if is_blocked {
+        let parties = (call.user_id, call.listener_id);
+        let caller = self.steps.check_caller.submit(parties).await?;
+        if caller.is_blocked {
             let by = EndingParty::Server;
             self.end_ring(call.call_id, RingEndCause::Blocked { by })
                 .await?;
-        } else if ringing::is_caller_gone(call, sign, &self.terms.limits) {
+        } else if ringing::is_caller_gone(call, caller.last_sign, &self.terms.limits) {
             self.end_ring(call.call_id, RingEndCause::CallerGone)
                 .await?;
         }
         Ok(())
-    }
-
-    /// Reserves the call for the session; a call that the session has accepted before is returned as it is.
-    async fn begin_accept(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
-        let mut tx = self.db.begin().await?;
-        let locked = calls::lock_by_ids(&mut tx, &[accept.call_id]).await?;
-        let call = locked.into_iter().next().ok_or(CallError::NoSuchCall)?;
-        match ringing::evaluate_accept(&call, &accept.session_id) {
-            AcceptRingDecision::Accept => {}
-            AcceptRingDecision::Repeat => return Ok(call),
-            AcceptRingDecision::Refuse(error) => return Err(error),
-        }
-        let session_id = &accept.session_id;
-        let reserved = rings::begin_accept(&mut tx, call.call_id, session_id, LEASE_SECS).await?;
-        unanswered_streaks::reset(&mut tx, &[call.listener_id]).await?;
-        tx.commit().await?;
-        Ok(reserved)
     }
 
     async fn begin_accepted_call(

@@ -6,8 +6,10 @@ use talktime_kit::batch::Batcher;
 use super::batching::BATCH_LIMITS;
 use super::presence_updates::CallPresenceNotifier;
 use super::start_batch::StartBatchHandler;
+use super::steps::accept::AcceptBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
 use super::steps::check::CheckBatchHandler;
+use super::steps::check_caller::CallerCheckBatchHandler;
 use super::steps::end::EndCallBatchHandler;
 use super::steps::end_ring::EndRingBatchHandler;
 use super::steps::go_live::GoLiveBatchHandler;
@@ -20,6 +22,8 @@ use crate::store::ring_limits::UnansweredRingLimits;
 #[derive(Clone)]
 pub(crate) struct SagaStepBatchers {
     pub(crate) start: Batcher<StartBatchHandler>,
+    pub(crate) check_caller: Batcher<CallerCheckBatchHandler>,
+    pub(crate) accept: Batcher<AcceptBatchHandler>,
     /// Accepted rings go live by themselves, since their other steps were taken before.
     pub(crate) go_live: Batcher<GoLiveBatchHandler>,
     pub(crate) end: Batcher<EndCallBatchHandler>,
@@ -66,6 +70,10 @@ impl SagaStepBatchers {
             go_live: go_live(),
             presence: presence.clone(),
         };
+        let check_caller = CallerCheckBatchHandler {
+            peers: peers.clone(),
+        };
+        let accept = AcceptBatchHandler { db: db.clone() };
         let end = EndCallBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
@@ -89,6 +97,8 @@ impl SagaStepBatchers {
         };
         Self {
             start: Batcher::start(lifecycle, BATCH_LIMITS, start),
+            check_caller: Batcher::start(lifecycle, BATCH_LIMITS, check_caller),
+            accept: Batcher::start(lifecycle, BATCH_LIMITS, accept),
             go_live: Batcher::start(lifecycle, BATCH_LIMITS, go_live()),
             end: Batcher::start(lifecycle, BATCH_LIMITS, end),
             end_ring: Batcher::start(lifecycle, BATCH_LIMITS, end_ring),

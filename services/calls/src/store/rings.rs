@@ -26,26 +26,29 @@ pub async fn record_reached(tx: &mut PgConnection, call_id: i64) -> sqlx::Result
     .await
 }
 
-/// Turns a locked ringing call into a reserved one, which a session of the listener has accepted. If nobody
-/// drives it on within `lease_secs`, the sweeper undoes it.
-pub async fn begin_accept(
+/// Turns locked ringing calls into reserved ones, each accepted by a session of its listener. If nobody drives them
+/// on within `lease_secs`, the sweeper undoes them.
+pub async fn begin_accepts(
     tx: &mut PgConnection,
-    call_id: i64,
-    session_id: &str,
+    accepts: &[(i64, &str)],
     lease_secs: f64,
-) -> sqlx::Result<Call> {
+) -> sqlx::Result<Vec<Call>> {
+    if accepts.is_empty() {
+        return Ok(vec![]);
+    }
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls
-         SET phase = 'reserving', status = 'connecting', accepted_at = now(), accepted_session = $2,
-             reached_at = COALESCE(reached_at, now()),
+         SET phase = 'reserving', status = 'connecting', accepted_at = now(),
+             accepted_session = session_id, reached_at = COALESCE(reached_at, now()),
              next_step_at = now() + make_interval(secs => $3), updated_at = now()
-         WHERE call_id = $1 AND phase = 'ringing' RETURNING ",
+         FROM unnest($1::bigint[], $2::text[]) AS accept (accepted_call_id, session_id)
+         WHERE call_id = accepted_call_id AND phase = 'ringing' RETURNING ",
         call_columns!()
     ))
-    .bind(call_id)
-    .bind(session_id)
+    .bind(column(accepts, |(call_id, _)| *call_id))
+    .bind(column(accepts, |(_, session_id)| *session_id))
     .bind(lease_secs)
-    .fetch_one(tx)
+    .fetch_all(tx)
     .await
 }
 

@@ -170,10 +170,10 @@ impl ModelAndDatabase {
         ) {
             return;
         }
-        let accepted = rings::begin_accept(tx, call_id, "s", LEASE_SECS).await;
+        let accepted = rings::begin_accepts(tx, &[(call_id, "s")], LEASE_SECS).await;
         let model = self.model.begin_accept(now, call_id, "s", LEASE_SECS);
         assert_eq!(
-            comparable_text(Some(accepted.expect("accepted"))),
+            comparable_text(accepted.expect("accepted").pop()),
             comparable_text(Some(model))
         );
     }

@@ -47,7 +47,7 @@ impl ModelRows {
         Some(row.call.clone())
     }
 
-    /// Models `begin_accept`, under the lock of the row.
+    /// Models `begin_accepts` for one call, under the lock of the row.
     pub(crate) fn begin_accept(
         &mut self,
         now: DateTime<Utc>,
