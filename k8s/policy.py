@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+import restores
 import values
 from kinds import matches
 from settings import Source, fits
@@ -55,7 +56,10 @@ def problems(repository, overlay, documents):
         found.connections,
         found.runbooks,
     ]
-    return [problem for check in checks for problem in check()] + values.problems(found)
+    return [problem for check in checks for problem in check()] + [
+        *restores.job_problems(found),
+        *values.problems(found),
+    ]
 
 
 def headings(page):

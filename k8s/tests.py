@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import policy
+import restores
 import runbooks
 import values
 from render import render
@@ -294,6 +295,75 @@ class Values(unittest.TestCase):
         document = of("ConfigMap")
         document["data"] = {"MINUTE_SECS": 3}
         self.assertIn("3 is not", " ".join(invalid(document)))
+
+
+class Restores(unittest.TestCase):
+    # What is broken in the drill, and what is said of it.
+    DRILL = [
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"].update(
+                plugins=of("Cluster")["spec"]["plugins"]
+            ),
+            "Cluster postgres: barman-cloud.cloudnative-pg.io writes to the bucket of postgres-backups",
+        ),
+        (
+            lambda d: named(d, "ObjectStore", "postgres-backups")["spec"].update(retentionPolicy="30d"),
+            "ObjectStore postgres-backups: deletes old backups from its bucket",
+        ),
+        (
+            lambda d: named(d, "ExternalSecret", "postgres-backups")["spec"].update(
+                dataFrom=[{"extract": {"key": "postgres-backups"}}]
+            ),
+            "has other keys than postgres-backups-read-only",
+        ),
+        (lambda d: d.append(of("ScheduledBackup")), "ScheduledBackup postgres-daily: a drill has only a database"),
+        (lambda d: d.append(of("HTTPRoute")), "names production's host talktime.example.com"),
+        (lambda d: d.append(of("Deployment")), "is in the namespace of production"),
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"].update(bootstrap={"initdb": {}}),
+            "Cluster postgres: restores nothing",
+        ),
+    ]
+    # The same for the restored production.
+    RESTORED = [
+        (
+            lambda d: pod(d, "Job", "restored")["initContainers"].reverse(),
+            "not one container for each of profile, presence, wallet",
+        ),
+        (
+            lambda d: pod(d, "Job", "restored")["initContainers"].pop(2),
+            "not one container for each of profile, presence, wallet",
+        ),
+        (
+            lambda d: container(d, workload="Job", name="restored").update(command=["talktime-auth", "serve"]),
+            "auth runs ['talktime-auth', 'serve']",
+        ),
+        (
+            lambda d: container(d, workload="Job", name="restored")["envFrom"].pop(),
+            "auth has other settings than its migration",
+        ),
+        (
+            lambda d: named(d, "Cluster", "postgres-2")["metadata"].update(name="postgres-3"),
+            "DATABASE__APP_URL is not of the restored cluster",
+        ),
+    ]
+
+    def test_what_lets_a_drill_touch_production_is_named(self):
+        for broken, sentence in self.DRILL:
+            with self.subTest(sentence):
+                documents = render(K8S / "overlays/drill")
+                self.assertEqual([*restores.drill_problems(documents, overlay())], [])
+                broken(documents)
+                self.assertIn(sentence, " ".join(restores.drill_problems(documents, overlay())))
+
+    def test_what_is_broken_in_the_restored_production_is_named(self):
+        restored = K8S / "overlays/prod-restored"
+        for broken, sentence in self.RESTORED:
+            with self.subTest(sentence):
+                documents = render(restored)
+                broken(documents)
+                found = policy.Overlay(K8S.parent, restored, documents)
+                self.assertIn(sentence, " ".join(restores.job_problems(found)))
 
 
 class Runbooks(unittest.TestCase):

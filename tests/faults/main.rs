@@ -16,6 +16,7 @@ mod presence;
 mod raw_bytes;
 mod refill;
 mod replicas;
+mod restore;
 mod revocations;
 mod ringing;
 mod roles;

@@ -133,7 +133,8 @@ pub async fn try_dev(arguments: &[&str]) -> bool {
     run_dev_output(arguments).await.status.success()
 }
 
-async fn run_dev_output(arguments: &[&str]) -> std::process::Output {
+/// Runs a command of the runner on the test stack; returns what it printed and how it ended.
+pub async fn run_dev_output(arguments: &[&str]) -> std::process::Output {
     tokio::process::Command::new(read_variable("TALKTIME_DEV"))
         .args(["--stack", "test"])
         .args(arguments)

@@ -7,7 +7,7 @@
 //!
 //! The modules, from the outside in:
 //!
-//! - `up`, `testing`, `bench`, `roll`, `single`, `report`, `docs`: the commands
+//! - `up`, `testing`, `bench`, `roll`, `single`, `restored`, `report`, `docs`: the commands
 //! - `audit`: searches the logs for secrets after the tests
 //! - `session`, `lock`, `reaper`: responsibility for a stack, so that no process of it remains
 //! - `lifecycle`, `probe`: starting, waiting until ready, stopping
@@ -41,6 +41,7 @@ mod progress;
 mod reaper;
 mod relays;
 mod report;
+mod restored;
 mod roll;
 mod secrets;
 mod session;
@@ -107,6 +108,8 @@ enum RunnerCommand {
     GrantAdmin { phone: String },
     /// Run a service's binary with any arguments, as in `cargo dev run wallet dead-letters list`
     Run(single::RunOptions),
+    /// Make a database safe that was restored to a moment of the past, while no service runs
+    Restored(restored::RestoredOptions),
     /// Generate `docs/openapi.json` and `docs/asyncapi.json` from endpoints and sockets
     Docs,
     /// Print the addresses of the stack as NAME=VALUE lines
@@ -151,6 +154,7 @@ fn run(options: RunnerOptions) -> Result<ExitCode> {
             );
         }
         RunnerCommand::Run(options) => return single::run_binary(&stack, &options),
+        RunnerCommand::Restored(options) => return restored::run_restored(&stack, &options),
         RunnerCommand::Docs => docs::write_documents(&stack)?,
         RunnerCommand::Env => report::print_env(&stack),
         RunnerCommand::Test(options) => return Ok(testing::run_tests(&options)),

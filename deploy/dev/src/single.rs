@@ -147,7 +147,7 @@ pub(crate) fn run_binary(stack: &DevStack, options: &RunOptions) -> Result<ExitC
     Err(command.exec()).with_context(|| format!("cannot run {}", command.get_program().display()))
 }
 
-fn parse_variable(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parse_variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),

@@ -22,6 +22,7 @@ pub mod login;
 pub mod login_records;
 mod metrics;
 pub mod peers;
+pub mod restored;
 pub mod rotation;
 pub mod sessions;
 pub mod store;

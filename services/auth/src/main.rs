@@ -70,6 +70,9 @@ async fn main() -> anyhow::Result<()> {
             let pool = db::pool(SCHEMA, &service.database)?;
             run_keys_command(command, &SigningKeyRotation::new(pool, &config.tokens)?).await
         }
+        AuthCommand::Common(cli::CommonCommand::Restored) => {
+            talktime_auth::restored::make_safe(&service, &config).await
+        }
         AuthCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }

@@ -106,6 +106,21 @@ impl SigningKeyRotation {
         Ok(())
     }
 
+    /// Has a new key sign and retires all others at once, so that no token is valid any more. Only for a time
+    /// in which no replica runs: a running one would go on to sign with its key for a moment.
+    pub async fn replace_all_keys(&self) -> anyhow::Result<String> {
+        let (key_id, sealed) = self.generate_sealed_key()?;
+        let mut tx = self.db.begin().await?;
+        let (keys, now) = signing_keys::lock_all(&mut tx).await?;
+        signing_keys::insert(&mut tx, &key_id, &sealed).await?;
+        signing_keys::set_signing(&mut tx, &key_id, now).await?;
+        for key in keys.iter().filter(|key| key.retired_at.is_none()) {
+            signing_keys::set_retired(&mut tx, &key.key_id, now).await?;
+        }
+        tx.commit().await?;
+        Ok(key_id)
+    }
+
     fn generate_sealed_key(&self) -> anyhow::Result<(String, Vec<u8>)> {
         let der = Ed25519PrivateKey::generate()?;
         let key_id = Ed25519PrivateKey::from_der(&der)?.key_id().to_owned();

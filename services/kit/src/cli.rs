@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{self, ServiceConfig};
 use crate::db::{self, DatabaseSchema};
 use crate::messaging::{self, dead_letters, outbox};
+use crate::restored;
 
 /// Commands besides `serve`.
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,9 @@ pub enum CommonCommand {
         #[arg(long)]
         since_secs: u32,
     },
+    /// Makes the schema safe after Postgres was restored to a moment of the past, while nothing else runs
+    /// (docs/runbooks/restore.md). Safe to run again, whatever interrupted it.
+    Restored,
 }
 
 /// Commands for dead letters.
@@ -93,6 +97,7 @@ pub async fn run(
             println!("{events} events will be published again");
             Ok(())
         }
+        CommonCommand::Restored => restored::make_safe(schema, config).await,
     }
 }
 

@@ -27,6 +27,7 @@ pub mod paging;
 pub mod periodic;
 pub mod progress;
 pub mod redis;
+pub mod restored;
 pub mod sealing;
 mod service;
 pub mod telemetry;

@@ -20,6 +20,7 @@ pub mod ledger;
 mod metrics;
 pub mod payouts;
 pub mod provider;
+pub mod restored;
 pub mod sealing;
 pub mod store;
 

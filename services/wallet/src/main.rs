@@ -41,6 +41,9 @@ async fn main() -> anyhow::Result<()> {
             talktime_wallet::rotate_bank_details(&service, &config).await
         }
         WalletCommand::ExportPayouts => talktime_wallet::export_payouts(&service, &config).await,
+        WalletCommand::Common(cli::CommonCommand::Restored) => {
+            talktime_wallet::restored::make_safe(&service, &config).await
+        }
         WalletCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
 }

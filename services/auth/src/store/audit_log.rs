@@ -147,3 +147,23 @@ pub async fn record_all(
     .await?;
     Ok(())
 }
+
+/// Finds which of these sessions, each of a user, the log has a login of; returns their ids.
+pub async fn find_logins(
+    connection: &mut PgConnection,
+    sessions: &[(i64, &str)],
+) -> sqlx::Result<Vec<String>> {
+    let user_ids: Vec<i64> = sessions.iter().map(|(user_id, _)| *user_id).collect();
+    let session_ids: Vec<&str> = sessions.iter().map(|(_, session_id)| *session_id).collect();
+    sqlx::query_scalar(
+        "SELECT asked.session_id
+         FROM unnest($1::bigint[], $2::text[]) AS asked (user_id, session_id)
+         WHERE EXISTS (SELECT FROM auth.audit_log AS entry
+                       WHERE entry.user_id = asked.user_id AND entry.session_id = asked.session_id
+                         AND entry.action = 'logged_in')",
+    )
+    .bind(user_ids)
+    .bind(session_ids)
+    .fetch_all(connection)
+    .await
+}

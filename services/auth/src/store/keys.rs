@@ -57,3 +57,12 @@ pub fn refresh_token(user_id: i64, jti: Uuid) -> String {
 pub fn sessions(user_id: i64) -> String {
     format!("refresh:{user_id}")
 }
+
+/// The pattern of the hashes that describe sessions: `refresh:{user}:session:{session}`.
+pub const ALL_SESSION_DETAILS: &str = "refresh:*:session:*";
+
+/// Reads user and session from the key of such a hash.
+pub fn read_session_details(key: &str) -> Option<(i64, String)> {
+    let (user_id, session_id) = key.strip_prefix("refresh:")?.split_once(":session:")?;
+    Some((user_id.parse().ok()?, session_id.to_owned()))
+}

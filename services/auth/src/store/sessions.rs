@@ -51,6 +51,14 @@ static END_ALL: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
+static SCAN: LazyLock<Script> =
+    LazyLock::new(|| Script::from_lua(include_str!("scripts/session_scan.lua")));
+static DELETE_EVERYTHING: LazyLock<Script> =
+    LazyLock::new(|| Script::from_lua(include_str!("scripts/delete_everything.lua")));
+
+/// Keys that one step of a scan looks at, about.
+const SCANNED_KEYS: u32 = 1_000;
+
 /// The ids and the instant that a pair of tokens is signed from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TokenIdPair {
@@ -252,5 +260,54 @@ pub async fn revoke(
     }
     Ok(REVOKE
         .evalsha_with_reload(redis.next(), keys, arguments)
+        .await?)
+}
+
+/// A session of any user, as Redis stores it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredSession {
+    pub user_id: i64,
+    pub session_id: String,
+    /// The login; `None` for a session from before this was kept.
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// Some of all sessions.
+#[derive(Clone, Debug)]
+pub struct SessionScan {
+    /// The place of the next step; `0` at the end.
+    pub cursor: String,
+    pub sessions: Vec<StoredSession>,
+}
+
+/// Reads some of the sessions of all users, from `cursor` on, which is `0` at first. A session may appear twice.
+pub async fn scan_all(redis: &Pool, cursor: &str) -> Result<SessionScan, AuthError> {
+    let arguments = vec![cursor.to_owned(), SCANNED_KEYS.to_string()];
+    let page: Vec<String> = SCAN
+        .evalsha_with_reload(redis.next(), keys::ALL_SESSION_DETAILS, arguments)
+        .await?;
+    let [cursor, rest @ ..] = page.as_slice() else {
+        return Err(Error::internal("a scan answered no cursor").into());
+    };
+    let (pairs, _) = rest.as_chunks::<2>();
+    let sessions = pairs.iter().filter_map(|[key, created_at]| {
+        let (user_id, session_id) = keys::read_session_details(key)?;
+        let micros = created_at.parse().ok();
+        Some(StoredSession {
+            user_id,
+            session_id,
+            created_at: micros.and_then(DateTime::from_timestamp_micros),
+        })
+    });
+    Ok(SessionScan {
+        cursor: cursor.clone(),
+        sessions: sessions.collect(),
+    })
+}
+
+/// Deletes all sessions, and everything else that Redis holds for the platform: one-time passwords and counters.
+pub async fn delete_everything(redis: &Pool) -> Result<(), AuthError> {
+    Ok(DELETE_EVERYTHING
+        .evalsha_with_reload(redis.next(), Vec::<String>::new(), Vec::<String>::new())
         .await?)
 }

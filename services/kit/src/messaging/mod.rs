@@ -31,13 +31,13 @@ pub const HEADER_ID: &str = "ce-id";
 const HEADER_SPECVERSION: &str = "ce-specversion";
 const HEADER_TYPE: &str = "ce-type";
 const HEADER_SOURCE: &str = "ce-source";
-const HEADER_TIME: &str = "ce-time";
+pub(crate) const HEADER_TIME: &str = "ce-time";
 /// The id of the event's aggregate (`CloudEvents` `subject`). The replay of a dead letter has none.
 pub const HEADER_SUBJECT: &str = "ce-subject";
 const HEADER_DATA_CONTENT_TYPE: &str = "content-type";
 
 /// JetStream keeps events this long; the outbox keeps them longer.
-const STREAM_AGE_MAX: Duration = Duration::from_hours(3 * 24);
+pub(crate) const STREAM_AGE_MAX: Duration = Duration::from_hours(3 * 24);
 const STREAM_BYTES_MAX: i64 = 8 * 1024 * 1024 * 1024;
 /// JetStream drops a second message with the same `Nats-Msg-Id` within this time.
 const STREAM_DEDUPLICATION_WINDOW: Duration = Duration::from_mins(2);
@@ -85,7 +85,7 @@ pub async fn ensure_stream(jetstream: &jetstream::Context) -> anyhow::Result<str
         .await?)
 }
 
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| value.as_str().to_owned())
 }
 

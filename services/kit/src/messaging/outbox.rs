@@ -1,6 +1,6 @@
 //! The outbox: events are inserted as rows in the transaction of the business operation.
 
-use crate::db::{DatabasePool, PgConnection};
+use crate::db::{self, DatabasePool, PgConnection};
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 use talktime_proto::events::subject;
@@ -8,6 +8,7 @@ use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::timestamp;
 
+use super::STREAM_AGE_MAX;
 use crate::trace;
 
 /// Counting stops here; an exact larger number would not be worth its cost.
@@ -131,6 +132,27 @@ pub async fn mark_unpublished(db: &DatabasePool, since_secs: u32) -> sqlx::Resul
          WHERE created_at > now() - make_interval(secs => $1) AND published_at IS NOT NULL",
     )
     .bind(f64::from(since_secs))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(marked.rows_affected())
+}
+
+/// Marks the events of a restored outbox as unpublished that a consumer may not have handled at the restored
+/// moment: those that the stream still kept then. The newest row tells when that was, since the moment may be
+/// weeks ago. Returns how many events were marked.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn mark_recent_unpublished(db: &DatabasePool) -> sqlx::Result<u64> {
+    let mut tx = db.begin().await?;
+    db::allow_full_scans(&mut tx).await?;
+    let marked = sqlx::query(
+        "UPDATE outbox SET published_at = NULL
+         WHERE published_at IS NOT NULL
+           AND created_at > (SELECT max(created_at) FROM outbox) - make_interval(secs => $1)",
+    )
+    .bind(STREAM_AGE_MAX.as_secs_f64())
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;

@@ -1,7 +1,8 @@
 //! Helpers that tests of several crates share: databases of their own, each created from the bootstrapped template in a
-//! tenth of a second, waiting for states, and a proxy that stops to forward.
+//! tenth of a second, servers of their own, waiting for states, and a proxy that stops to forward.
 
 mod identities;
+mod private_postgres;
 mod proxy;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
+pub use private_postgres::{PrivatePostgres, as_postgres, send_signal};
 pub use proxy::SilentProxy;
 
 /// Connections of one test to its database.

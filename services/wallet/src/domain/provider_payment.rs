@@ -1,5 +1,6 @@
 //! Reports of a payment provider, in words that do not depend on the provider.
 
+use chrono::{DateTime, Utc};
 use talktime_kit::text_enum;
 
 /// The state of a payment.
@@ -81,4 +82,25 @@ impl From<ReportedPayment> for PaymentReport {
             reversal: None,
         }
     }
+}
+
+/// The buyer of an order and the coins that it buys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OrderBuyer {
+    pub user_id: i64,
+    pub coins: i64,
+}
+
+/// An order as its provider lists it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReportedOrder {
+    /// The provider's id of it.
+    pub order_id: String,
+    /// The price, in paise.
+    pub amount_paise: i64,
+    /// Whether a payment was captured.
+    pub is_paid: bool,
+    pub created_at: DateTime<Utc>,
+    /// None for an order that was opened before the provider was told its buyer, or by hand.
+    pub buyer: Option<OrderBuyer>,
 }

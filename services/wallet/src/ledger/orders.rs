@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::WalletLedger;
 use crate::domain::WalletError;
+use crate::domain::provider_payment::OrderBuyer;
 use crate::store::payments::{self, FIRST_WAIT, NewPaymentOrder};
 
 /// An order that is open with the provider.
@@ -35,7 +36,9 @@ impl WalletLedger {
     ) -> Result<OpenPaymentOrder, WalletError> {
         let now = self.clock.now();
         let coins = self.terms.rate_card.coins_for(amount_paise)?;
-        let opened = self.provider.open_order(fresh_id, amount_paise).await?;
+        let buyer = OrderBuyer { user_id, coins };
+        let opened = self.provider.open_order(fresh_id, amount_paise, buyer);
+        let opened = opened.await?;
         let provider = self.provider.name();
         let order = NewPaymentOrder {
             order_id: &opened.order_id,

@@ -13,7 +13,7 @@ use super::{RechargeOutcome, WalletLedger};
 use crate::domain::WalletError;
 use crate::domain::order_evaluation::{CURRENCY, CapturedPaymentOutcome};
 use crate::domain::payment::{self, PaymentMethod, PaymentOrder, SANDBOX};
-use crate::domain::provider_payment::{ProviderPaymentState, ReportedPayment};
+use crate::domain::provider_payment::{OrderBuyer, ProviderPaymentState, ReportedPayment};
 use crate::store::payments::NewPaymentOrder;
 use crate::store::{order_payments, payments};
 
@@ -194,9 +194,13 @@ impl WalletLedger {
             } => (coins, amount_paise),
         };
         payment::check_coins(coins, amount_paise, 0)?;
+        let buyer = OrderBuyer {
+            user_id: recharge.user_id,
+            coins,
+        };
         let opened = self
             .provider
-            .open_order(&recharge.fresh_id, amount_paise)
+            .open_order(&recharge.fresh_id, amount_paise, buyer)
             .await?;
         let order = NewPaymentOrder {
             order_id: &opened.order_id,

@@ -19,7 +19,7 @@ const CONCURRENT_ASKS: usize = 8;
 /// The time after which an unpaid order expires.
 const EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
 /// The same for orders with a payment that is not captured yet: the provider refunds it by then.
-const PENDING_EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
+pub(super) const PENDING_EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
 /// Credited orders are asked about for so long: refunds are possible for half a year.
 const REFUNDS_ASKED_FOR: TimeDelta = TimeDelta::days(180);
 /// After a question about an open order that failed, the next one comes then at the latest.
@@ -27,19 +27,39 @@ const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
 /// Questions in a row that must have failed before an open order is given up.
 const FAILED_ASKS_MAX: i32 = 10;
 
+/// One round of questions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReconciledRound {
+    /// Orders that the provider was asked about.
+    pub(super) asked: usize,
+    /// Orders that were credited by its answers.
+    pub(super) credited: usize,
+}
+
 impl WalletLedger {
     /// Asks the provider about orders that are due and books what it reports, each on its own: an order
     /// that the provider answers with an error does not delay the others. Returns how many were credited.
     pub async fn reconcile_orders(&self) -> Result<usize, WalletError> {
-        let now = self.clock.now();
+        Ok(self.reconcile_due(self.clock.now()).await?.credited)
+    }
+
+    /// The same for orders that were due at `now`, with the number of orders that were asked about.
+    pub(super) async fn reconcile_due(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<ReconciledRound, WalletError> {
         let mut tx = self.db.begin().await?;
         let due = payments::claim_due(&mut tx, now, ASKED_AT_ONCE).await?;
         tx.commit().await?;
-        let asked = stream::iter(due)
+        let asked = due.len();
+        let credited = stream::iter(due)
             .map(|order| async move { self.reconcile_or_log(now, &order).await })
-            .buffer_unordered(CONCURRENT_ASKS);
-        let credited = asked.filter(|is_credited| std::future::ready(*is_credited));
-        Ok(credited.count().await)
+            .buffer_unordered(CONCURRENT_ASKS)
+            .filter(|is_credited| std::future::ready(*is_credited));
+        Ok(ReconciledRound {
+            asked,
+            credited: credited.count().await,
+        })
     }
 
     async fn reconcile_or_log(&self, now: DateTime<Utc>, order: &DuePaymentOrder) -> bool {

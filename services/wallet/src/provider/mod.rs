@@ -4,9 +4,11 @@ pub mod razorpay;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::WalletError;
 use crate::domain::payment::SANDBOX;
-use crate::domain::provider_payment::{PaymentNotice, ReportedPayment};
+use crate::domain::provider_payment::{OrderBuyer, PaymentNotice, ReportedOrder, ReportedPayment};
 use razorpay::RazorpayClient;
 
 /// A payment provider (contract, section 9); cheap to clone.
@@ -44,11 +46,13 @@ impl PaymentProvider {
         }
     }
 
-    /// Opens an order with the provider. `receipt` is a unique id of ours.
+    /// Opens an order with the provider. `receipt` is a unique id of ours. The provider remembers the buyer,
+    /// for a database that has lost the order.
     pub async fn open_order(
         &self,
         receipt: &str,
         amount_paise: i64,
+        buyer: OrderBuyer,
     ) -> Result<RegisteredProviderOrder, WalletError> {
         match self {
             Self::Sandbox => Ok(RegisteredProviderOrder {
@@ -56,7 +60,7 @@ impl PaymentProvider {
                 payment_id: Some(format!("sandbox_{receipt}")),
             }),
             Self::Razorpay(razorpay) => Ok(RegisteredProviderOrder {
-                order_id: razorpay.open_order(receipt, amount_paise).await?,
+                order_id: razorpay.open_order(receipt, amount_paise, buyer).await?,
                 payment_id: None,
             }),
         }
@@ -68,6 +72,19 @@ impl PaymentProvider {
             // The sandbox reports its payment when it opens the order.
             Self::Sandbox => Ok(Vec::new()),
             Self::Razorpay(razorpay) => razorpay.list_payments(order_id).await,
+        }
+    }
+
+    /// Lists every order that was opened between two instants.
+    pub async fn list_orders(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<ReportedOrder>, WalletError> {
+        match self {
+            // The sandbox keeps no books of its own.
+            Self::Sandbox => Ok(Vec::new()),
+            Self::Razorpay(razorpay) => razorpay.list_orders(since, until).await,
         }
     }
 

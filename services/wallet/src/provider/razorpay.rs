@@ -3,6 +3,7 @@ mod wire;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -10,12 +11,16 @@ use talktime_kit::error::chain;
 
 use crate::domain::WalletError;
 use crate::domain::order_evaluation::CURRENCY;
-use crate::domain::provider_payment::{PaymentNotice, ReportedPayment};
+use crate::domain::provider_payment::{OrderBuyer, PaymentNotice, ReportedOrder, ReportedPayment};
 
 /// The timeout of one request, shorter than the deadline that the gateway sets.
 const TIMEOUT: Duration = Duration::from_secs(4);
 /// Razorpay refunds what is not captured within three days.
 const CAPTURED_WITHIN_MINUTES: u32 = 3 * 24 * 60;
+/// Orders of one page, the most that the API gives.
+const PAGE_ORDERS: usize = 100;
+/// Pages that one listing reads, at most: a million orders.
+const PAGES_MAX: usize = 10_000;
 
 /// The account at Razorpay.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,6 +57,7 @@ struct RazorpayOrderRequest<'a> {
     amount: i64,
     currency: &'static str,
     receipt: &'a str,
+    notes: wire::OrderNotes,
     payment: RazorpayCaptureSettings,
 }
 
@@ -105,11 +111,13 @@ impl RazorpayClient {
         &self,
         receipt: &str,
         amount_paise: i64,
+        buyer: OrderBuyer,
     ) -> Result<String, WalletError> {
         let order = RazorpayOrderRequest {
             amount: amount_paise,
             currency: CURRENCY,
             receipt,
+            notes: buyer.into(),
             payment: AUTOMATIC_CAPTURE,
         };
         let request = self.http.post(format!("{}/orders", self.api_url));
@@ -137,6 +145,34 @@ impl RazorpayClient {
         Ok(reports
             .filter(|report| report.order_id == order_id)
             .collect())
+    }
+
+    /// "Fetch all orders", page by page.
+    pub(super) async fn list_orders(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<ReportedOrder>, WalletError> {
+        let url = format!("{}/orders", self.api_url);
+        let mut orders = Vec::new();
+        for page in 0..PAGES_MAX {
+            let query = [
+                ("from", since.timestamp().to_string()),
+                ("to", until.timestamp().to_string()),
+                ("count", PAGE_ORDERS.to_string()),
+                ("skip", (page * PAGE_ORDERS).to_string()),
+            ];
+            let list: wire::OrderList =
+                self.send_request(self.http.get(&url).query(&query)).await?;
+            let is_last = list.items.len() < PAGE_ORDERS;
+            orders.extend(list.items.into_iter().filter_map(wire::read_order));
+            if is_last {
+                return Ok(orders);
+            }
+        }
+        Err(WalletError::ProviderUnavailable(
+            "the list of orders does not end".to_owned(),
+        ))
     }
 
     async fn send_request<T: for<'de> Deserialize<'de>>(

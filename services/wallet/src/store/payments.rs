@@ -303,6 +303,44 @@ pub async fn stop_asking(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<
     Ok(())
 }
 
+/// The newest instant that a restored database knows of a payment or a transfer; none if it is empty.
+pub async fn find_newest_time(tx: &mut PgConnection) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar(
+        "SELECT GREATEST((SELECT max(created_at) FROM wallet.payment_orders),
+                         (SELECT max(created_at) FROM wallet.transfers))",
+    )
+    .fetch_one(tx)
+    .await
+}
+
+/// Finds which of these orders are stored.
+pub async fn find_known(tx: &mut PgConnection, order_ids: &[&str]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT order_id FROM wallet.payment_orders WHERE order_id = ANY($1)")
+        .bind(order_ids)
+        .fetch_all(tx)
+        .await
+}
+
+/// Has the provider asked at `now` about each of its orders that is not credited and was opened after `since`,
+/// also about those that have expired.
+pub async fn reopen_unpaid(
+    tx: &mut PgConnection,
+    provider: &str,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let reopened = sqlx::query(
+        "UPDATE wallet.payment_orders SET status = 'created', ask_at = $3, times_asked = 0
+         WHERE provider = $1 AND transaction_id IS NULL AND created_at > $2",
+    )
+    .bind(provider)
+    .bind(since)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(reopened.rows_affected())
+}
+
 /// Inserts a provider's notification; returns whether it is the first one with this id.
 pub async fn insert_event(
     tx: &mut PgConnection,

@@ -223,3 +223,11 @@ pub async fn close_wallet(
     }
     Ok(())
 }
+
+/// Whether this person has an open wallet.
+pub async fn is_open(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM wallet.user_wallets WHERE user_id = $1)")
+        .bind(user_id)
+        .fetch_one(connection)
+        .await
+}

@@ -12,5 +12,6 @@ mod payments;
 mod property;
 mod razorpay;
 mod reconciling;
+mod recovering;
 mod tampering;
 mod withdrawals;

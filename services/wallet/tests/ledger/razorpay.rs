@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_lc_rs::hmac;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -15,6 +15,8 @@ use talktime_wallet::provider::razorpay::{RazorpayClient, RazorpayConfig};
 
 const KEY_SECRET: &str = "the secret half";
 const WEBHOOK_SECRET: &str = "the webhook's";
+/// The instant at which every order is opened, in seconds since 1970: that of new books.
+const OPENED_AT: i64 = 1_800_000_000;
 /// `Basic` of `rzp_test_key:the secret half`.
 const AUTHORIZATION: &str = "Basic cnpwX3Rlc3Rfa2V5OnRoZSBzZWNyZXQgaGFsZg==";
 
@@ -22,6 +24,8 @@ const AUTHORIZATION: &str = "Basic cnpwX3Rlc3Rfa2V5OnRoZSBzZWNyZXQgaGFsZg==";
 struct ProviderAccount {
     /// Amounts of orders, in paise.
     orders: HashMap<String, i64>,
+    /// Orders in the sequence in which they were opened, as the API lists them.
+    listed: Vec<Value>,
     /// Payments by order.
     payments: HashMap<String, Vec<Value>>,
     /// Orders of which every question is answered with this status.
@@ -29,6 +33,21 @@ struct ProviderAccount {
     /// Questions about orders.
     asked: usize,
     is_down: bool,
+}
+
+impl ProviderAccount {
+    /// An order with what was paid for it.
+    fn show_order(&self, order: &Value) -> Value {
+        let order_id = order["id"].as_str().expect("an id");
+        let payments = self.payments.get(order_id).into_iter().flatten();
+        let captured = payments.filter(|payment| payment["status"] == "captured");
+        let paid: i64 = captured
+            .filter_map(|payment| payment["amount"].as_i64())
+            .sum();
+        let mut order = order.clone();
+        order["amount_paid"] = paid.into();
+        order
+    }
 }
 
 /// A server that listens at the provider's address.
@@ -48,7 +67,7 @@ impl StandIn {
     pub(crate) async fn listen() -> (Self, PaymentProvider) {
         let stand_in = Self::default();
         let router = Router::new()
-            .route("/v1/orders", post(open_order))
+            .route("/v1/orders", post(open_order).get(list_orders))
             .route("/v1/orders/{order_id}/payments", get(payments))
             .with_state(stand_in.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
@@ -193,9 +212,33 @@ async fn open_order(
     account.orders.insert(order_id.clone(), amount);
     let opened = json!({
         "id": order_id, "entity": "order", "amount": amount, "amount_paid": 0,
-        "currency": "INR", "receipt": receipt, "status": "created", "attempts": 0
+        "currency": "INR", "receipt": receipt, "status": "created", "attempts": 0,
+        "notes": order["notes"], "created_at": OPENED_AT
     });
+    account.listed.push(opened.clone());
     (StatusCode::OK, Json(opened))
+}
+
+async fn list_orders(
+    State(stand_in): State<StandIn>,
+    headers: HeaderMap,
+    Query(query): Query<HashMap<String, usize>>,
+) -> (StatusCode, Json<Value>) {
+    let account = stand_in.account();
+    if account.is_down || !is_let_in(&headers) {
+        return (StatusCode::BAD_GATEWAY, Json(json!({})));
+    }
+    assert!(query["count"] <= 100, "the documented maximum");
+    let opened_at = usize::try_from(OPENED_AT).expect("after 1970");
+    let is_asked = (query["from"]..=query["to"]).contains(&opened_at);
+    let page = account.listed.iter().rev().filter(|_| is_asked);
+    let items: Vec<Value> = page
+        .skip(query["skip"])
+        .take(query["count"])
+        .map(|order| account.show_order(order))
+        .collect();
+    let found = json!({"entity": "collection", "count": items.len(), "items": items});
+    (StatusCode::OK, Json(found))
 }
 
 async fn payments(

@@ -1,12 +1,13 @@
 //! The messages of Razorpay's API and notifications, as far as they are read.
 
-use serde::Deserialize;
+use chrono::DateTime;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::provider_payment::{
-    PaymentNotice, PaymentReport, PaymentReversal, PaymentReversalReason, ProviderPaymentState,
-    ReportedPayment,
+    OrderBuyer, PaymentNotice, PaymentReport, PaymentReversal, PaymentReversalReason,
+    ProviderPaymentState, ReportedOrder, ReportedPayment,
 };
 
 /// Longer than any id that Razorpay makes.
@@ -17,6 +18,62 @@ const PAYMENT_CAPTURED: &str = "payment.captured";
 const ORDER_PAID: &str = "order.paid";
 const REFUND_PROCESSED: &str = "refund.processed";
 const DISPUTE_LOST: &str = "payment.dispute.lost";
+
+/// A page of orders; each item is read by itself.
+#[derive(Deserialize)]
+pub(super) struct OrderList {
+    pub(super) items: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct OrderEntity {
+    id: String,
+    /// In paise.
+    amount: i64,
+    amount_paid: i64,
+    /// Our own notes; an empty list if there are none.
+    #[serde(default)]
+    notes: Value,
+    /// Seconds since 1970.
+    created_at: i64,
+}
+
+/// What the provider remembers about an order for us, as texts.
+#[derive(Deserialize, Serialize)]
+pub(super) struct OrderNotes {
+    user_id: String,
+    coins: String,
+}
+
+impl From<OrderBuyer> for OrderNotes {
+    fn from(buyer: OrderBuyer) -> Self {
+        Self {
+            user_id: buyer.user_id.to_string(),
+            coins: buyer.coins.to_string(),
+        }
+    }
+}
+
+impl OrderNotes {
+    fn into_buyer(self) -> Option<OrderBuyer> {
+        Some(OrderBuyer {
+            user_id: self.user_id.parse().ok()?,
+            coins: self.coins.parse().ok()?,
+        })
+    }
+}
+
+/// Reads an order; none if it is not understood.
+pub(super) fn read_order(item: Value) -> Option<ReportedOrder> {
+    let order: OrderEntity = from_json(item)?;
+    Some(ReportedOrder {
+        order_id: Some(order.id).filter(|id| is_id(id))?,
+        amount_paise: order.amount,
+        is_paid: order.amount_paid > 0,
+        created_at: DateTime::from_timestamp(order.created_at, 0)?,
+        buyer: from_json(order.notes).and_then(OrderNotes::into_buyer),
+    })
+}
 
 /// An order's list of payments; each item is read by itself.
 #[derive(Deserialize)]

@@ -1,0 +1,85 @@
+"""What must hold of the overlays for restores: the drill writes nowhere, and the Job `restored` covers every service."""
+
+import json
+
+# Auth is the last one: it deletes the stream in which the others look for what was lost.
+RESTORED_IN_ORDER = ["profile", "presence", "wallet", "calls", "verification", "auth"]
+KINDS_OF_A_DRILL = {"Namespace", "Cluster", "ObjectStore", "ExternalSecret", "NetworkPolicy"}
+KEYS_OF_A_DRILL = "postgres-backups-read-only"
+
+
+def is_drill(overlay):
+    return overlay.name.startswith("drill")
+
+
+def drill_problems(documents, production):
+    """Everything by which a drill could touch production: it has a database of its own, and only reads backups."""
+    for document in documents:
+        owner = f"{document['kind']} {document['metadata']['name']}"
+        if document["kind"] not in KINDS_OF_A_DRILL:
+            yield f"{owner}: a drill has only a database"
+        if namespace_of(document) in {namespace_of(d) for d in production}:
+            yield f"{owner}: is in the namespace of production"
+        for host in hosts(production):
+            if host in json.dumps(document):
+                yield f"{owner}: names production's host {host}"
+        yield from (f"{owner}: {problem}" for problem in writes(document))
+
+
+def writes(document):
+    """The ways in which an object of Postgres writes to a bucket, or deletes from it."""
+    spec = document.get("spec", {})
+    if document["kind"] == "Cluster":
+        for plugin in spec.get("plugins", []):
+            store = plugin.get("parameters", {}).get("barmanObjectName")
+            yield f"{plugin['name']} writes to the bucket of {store}"
+        if "backup" in spec:
+            yield "writes backups to a bucket"
+        if "recovery" not in spec.get("bootstrap", {}):
+            yield "restores nothing"
+    if document["kind"] == "ObjectStore" and "retentionPolicy" in spec:
+        yield "deletes old backups from its bucket"
+    if document["kind"] == "ExternalSecret":
+        extracted = [source.get("extract", {}).get("key") for source in spec.get("dataFrom", [])]
+        if spec.get("data") or extracted != [KEYS_OF_A_DRILL]:
+            yield f"has other keys than {KEYS_OF_A_DRILL}"
+
+
+def namespace_of(document):
+    metadata = document["metadata"]
+    return metadata["name"] if document["kind"] == "Namespace" else metadata.get("namespace")
+
+
+def hosts(documents):
+    """The names under which the world reaches an overlay."""
+    return {h for d in documents if d["kind"] == "HTTPRoute" for h in d["spec"].get("hostnames", [])}
+
+
+def job_problems(overlay):
+    """Where there is a Job `restored`: one container a service, in order, with the settings of its migration."""
+    job = overlay.named("Job", "restored")
+    if not job:
+        return
+    spec = job["spec"]["template"]["spec"]
+    containers = spec.get("initContainers", []) + spec["containers"]
+    if [container["name"] for container in containers] != RESTORED_IN_ORDER:
+        yield f"Job restored: not one container for each of {', '.join(RESTORED_IN_ORDER)}, in this order"
+    for container in containers:
+        service = container["name"]
+        migration = overlay.named("Job", f"migrate-{service}")
+        if container["command"] != [f"talktime-{service}", "restored"]:
+            yield f"Job restored: {service} runs {container['command']}"
+        migrated = migration and migration["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+        if container["envFrom"] != migrated:
+            yield f"Job restored: {service} has other settings than its migration"
+    yield from stale_addresses(overlay)
+
+
+def stale_addresses(overlay):
+    """After a restore nothing names another cluster than the restored one."""
+    address = f"@{overlay.of('Cluster')[0]['metadata']['name']}-rw:"
+    for secret in overlay.of("ExternalSecret"):
+        values = secret["spec"].get("target", {}).get("template", {}).get("data", {})
+        for name, value in values.items():
+            if name.startswith("DATABASE__") and address not in value:
+                yield f"ExternalSecret {secret['metadata']['name']}: {name} is not of the restored cluster"
