@@ -105,11 +105,7 @@ async fn fetch_call_state(
         call_id,
         session_id: current_user.session_id.clone(),
     };
-    let found = retry_idempotent(|| {
-        let (mut calls, request) = (calls.clone(), request.clone());
-        async move { calls.get_call_state(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(calls, CallsClient::get_call_state, request).await?;
     Ok(found.state)
 }
 

@@ -96,12 +96,8 @@ impl BatchHandler for HeartbeatBatchHandler {
 
     async fn handle(&self, batch: &[BatchItem<ForwardedHeartbeat>]) -> Result<Vec<bool>, Error> {
         let request = latest_of_sessions(batch);
-        let response = retry_idempotent(|| {
-            let mut presence = self.presence.clone();
-            let request = request.clone();
-            async move { presence.heartbeat_many(request).await }
-        })
-        .await?;
+        let response =
+            retry_idempotent(&self.presence, PresenceClient::heartbeat_many, request).await?;
         let unknown = HashSet::<i64>::from_iter(response.unknown_user_ids);
         let known = batch
             .iter()

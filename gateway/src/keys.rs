@@ -125,11 +125,8 @@ impl SigningKeys {
     }
 
     async fn fetch(&self) -> anyhow::Result<()> {
-        let answer = retry_idempotent(|| {
-            let mut auth = self.0.auth.clone();
-            async move { auth.get_key_set(GetKeySetRequest {}).await }
-        })
-        .await?;
+        let answer =
+            retry_idempotent(&self.0.auth, AuthClient::get_key_set, GetKeySetRequest {}).await?;
         let keys = PublicKeySet::parse(answer.jwks_json)?;
         self.0.current.send_replace(Some(Arc::new(keys)));
         Ok(())

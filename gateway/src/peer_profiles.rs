@@ -49,10 +49,7 @@ impl CallPeerProfiles {
             return Self(HashMap::new());
         }
         let request = GetPublicProfilesRequest { user_ids };
-        let loading = retry_idempotent(|| {
-            let (mut profile, request) = (profile.clone(), request.clone());
-            async move { profile.get_public_profiles(request).await }
-        });
+        let loading = retry_idempotent(profile, ProfileClient::get_public_profiles, request);
         match timeout(LOAD_TIMEOUT, loading).await {
             Ok(Ok(found)) => {
                 let profiles = found.profiles.into_iter();

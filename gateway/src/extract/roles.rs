@@ -80,10 +80,7 @@ pub async fn is_admin(profile: &ProfileClient, user_id: i64) -> Result<bool, Err
 }
 
 async fn has_role(profile: &ProfileClient, user_id: i64, role: &str) -> Result<bool, Error> {
-    let user = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.get_user(GetUserRequest { user_id }).await }
-    })
-    .await?;
+    let user =
+        retry_idempotent(profile, ProfileClient::get_user, GetUserRequest { user_id }).await?;
     Ok(user.roles.iter().any(|has| has == role))
 }

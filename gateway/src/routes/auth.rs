@@ -304,11 +304,7 @@ pub(super) async fn log_out(
         expires_at: Some(timestamp(current_user.expires_at)),
         session_id: current_user.session_id,
     };
-    retry_idempotent(|| {
-        let (mut auth, request) = (auth.clone(), request.clone());
-        async move { auth.logout(request).await }
-    })
-    .await?;
+    retry_idempotent(&auth, AuthClient::logout, request).await?;
     revocations.refresh().await;
     Ok(Json(Message::new("Logged out")))
 }

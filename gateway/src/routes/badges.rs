@@ -85,10 +85,11 @@ pub(super) async fn read_current_badge(
     ListenerUser(current_user): ListenerUser,
 ) -> Result<Json<CurrentBadgeAnswer>> {
     let listener_id = current_user.user_id;
-    let standing = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_standing(GetStandingRequest { listener_id }).await }
-    })
+    let standing = retry_idempotent(
+        &calls,
+        CallsClient::get_standing,
+        GetStandingRequest { listener_id },
+    )
     .await?;
     let answer = CurrentBadgeAnswer::new(standing);
     Ok(Json(answer.ok_or_else(|| {
@@ -127,12 +128,7 @@ pub(super) async fn list_badges(
         first_date: text(range.start_date),
         last_date: text(range.end_date),
     };
-    let found = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        let request = request.clone();
-        async move { calls.list_badges(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&calls, CallsClient::list_badges, request).await?;
     Ok(Json(found.badges.into_iter().map(Into::into).collect()))
 }
 
@@ -206,12 +202,7 @@ pub(super) async fn read_badge_statistics(
         first_date: text(range.start_date),
         last_date: text(range.end_date),
     };
-    let found = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        let request = request.clone();
-        async move { calls.get_badge_statistics(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&calls, CallsClient::get_badge_statistics, request).await?;
     Ok(Json(found.into()))
 }
 
@@ -304,12 +295,7 @@ pub(super) async fn read_badge(
         listener_id,
         date: text(target.target_date),
     };
-    let badge = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        let request = request.clone();
-        async move { calls.get_badge(request).await }
-    })
-    .await?;
+    let badge = retry_idempotent(&calls, CallsClient::get_badge, request).await?;
     Ok(Json(badge.into()))
 }
 

@@ -86,11 +86,7 @@ pub(super) async fn block_user(
         action_type: body.action_type.unwrap_or_else(|| "block".to_owned()),
         reason: body.reason,
     };
-    let answer = retry_idempotent(|| {
-        let (mut profile, request) = (profile.clone(), request.clone());
-        async move { profile.block_user(request).await }
-    })
-    .await?;
+    let answer = retry_idempotent(&profile, ProfileClient::block_user, request).await?;
     Ok(Json(BlockAnswer {
         success: true,
         message: "User blocked",
@@ -135,11 +131,7 @@ pub(super) async fn unblock_user(
 ) -> Result<Json<BlockAnswer>> {
     let blocked_id = named_user(body.blocked_id, body.user_id)?;
     let request = block_request(&current_user, blocked_id);
-    let answer = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.unblock_user(request).await }
-    })
-    .await?;
+    let answer = retry_idempotent(&profile, ProfileClient::unblock_user, request).await?;
     Ok(Json(BlockAnswer {
         success: true,
         message: "User unblocked",
@@ -181,11 +173,7 @@ pub(super) async fn check_block(
     PathId(blocked_id): PathId,
 ) -> Result<Json<BlockCheckAnswer>> {
     let request = block_request(&current_user, blocked_id);
-    let answer = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.check_block(request).await }
-    })
-    .await?;
+    let answer = retry_idempotent(&profile, ProfileClient::check_block, request).await?;
     let message = if answer.is_blocked {
         "User is blocked"
     } else {
@@ -292,10 +280,6 @@ pub(super) async fn list_blocked_users(
         per_page: page.per_page,
         action_type: query.action_type,
     };
-    let list = retry_idempotent(|| {
-        let (mut profile, request) = (profile.clone(), request.clone());
-        async move { profile.list_blocked(request).await }
-    })
-    .await?;
+    let list = retry_idempotent(&profile, ProfileClient::list_blocked, request).await?;
     Ok(Json(BlockedAnswer::new(list, page)))
 }

@@ -205,12 +205,7 @@ pub(super) async fn bill_minute(
         user_id: current_user.user_id,
         idempotency_key,
     };
-    let billed = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        let request = request.clone();
-        async move { calls.bill_minute(request).await }
-    })
-    .await?;
+    let billed = retry_idempotent(&calls, CallsClient::bill_minute, request).await?;
     Ok(Json(billed.into()))
 }
 

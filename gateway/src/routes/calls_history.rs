@@ -145,11 +145,7 @@ pub(super) async fn list_calls(
         call_type: call_type.map(Into::into),
         status: status.map(Into::into),
     };
-    let found = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.list_calls(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&calls, CallsClient::list_calls, request).await?;
     Ok(Json(CallHistoryAnswer {
         calls: bodies(found.calls)?,
         total_calls: found.total_calls,
@@ -262,11 +258,7 @@ pub(super) async fn read_summary(
     let request = GetSummaryRequest {
         user_id: current_user.user_id,
     };
-    let found = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_summary(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&calls, CallsClient::get_summary, request).await?;
     let this_month = found.months.first();
     Ok(Json(CallSummaryAnswer {
         total_calls: found.total_calls,
@@ -350,11 +342,7 @@ pub(super) async fn read_receipt(
         listener_paise_per_minute,
         listener_badge,
         prices_version,
-    } = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_receipt(request).await }
-    })
-    .await?;
+    } = retry_idempotent(&calls, CallsClient::get_receipt, request).await?;
     let call = call.ok_or_else(|| Error::internal("a receipt without its call"))?;
     Ok(Json(CallReceiptAnswer {
         call: call.try_into()?,
@@ -400,10 +388,7 @@ pub(super) async fn read_activity(
     State(clock): State<Clock>,
     current_user: CurrentUser,
 ) -> Result<Json<PlatformActivityAnswer>> {
-    let counted = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_activity(GetActivityRequest {}).await }
-    });
+    let counted = retry_idempotent(&calls, CallsClient::get_activity, GetActivityRequest {});
     let (activity, feed) = tokio::join!(counted, feed_counts(profile, current_user.user_id));
     let activity = activity?;
     let feed = feed.ok();
@@ -433,9 +418,5 @@ async fn feed_counts(
         per_page: 1,
         ..ListListenersRequest::default()
     };
-    retry_idempotent(|| {
-        let (mut profile, request) = (profile.clone(), request.clone());
-        async move { profile.list_listeners(request).await }
-    })
-    .await
+    retry_idempotent(&profile, ProfileClient::list_listeners, request).await
 }

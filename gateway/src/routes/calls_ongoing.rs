@@ -91,10 +91,11 @@ pub(super) async fn read_ongoing_call(
     current_user: CurrentUser,
 ) -> Result<Json<OngoingCallAnswer>> {
     let user_id = current_user.user_id;
-    let answer = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
-    })
+    let answer = retry_idempotent(
+        &calls,
+        CallsClient::get_ongoing,
+        GetOngoingRequest { user_id },
+    )
     .await?;
     match answer.call {
         Some(call) => Ok(Json(OngoingCallAnswer::Call(call.try_into()?))),

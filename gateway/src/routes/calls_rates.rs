@@ -90,14 +90,8 @@ pub(super) async fn read_rates(
     State(calls): State<CallsClient>,
     State(wallet): State<WalletClient>,
 ) -> Result<Json<RatesAnswer>> {
-    let rates = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.get_rates(GetRatesRequest {}).await }
-    });
-    let card = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move { wallet.get_rate_card(GetRateCardRequest {}).await }
-    });
+    let rates = retry_idempotent(&calls, CallsClient::get_rates, GetRatesRequest {});
+    let card = retry_idempotent(&wallet, WalletClient::get_rate_card, GetRateCardRequest {});
     let (rates, card) = tokio::try_join!(rates, card)?;
     let answer = RatesAnswer::new(rates, card.steps)
         .ok_or_else(|| Error::internal("calls answered without rates"))?;

@@ -79,11 +79,7 @@ pub(super) async fn accept_call(
         user_id: current_user.user_id,
         session_id: current_user.session_id,
     };
-    let accepted = retry_idempotent(|| {
-        let (mut calls, request) = (calls.clone(), request.clone());
-        async move { calls.accept_call(request).await }
-    })
-    .await?;
+    let accepted = retry_idempotent(&calls, CallsClient::accept_call, request).await?;
     let profiles = CallPeerProfiles::load_best_effort(&profile, vec![accepted.caller_id]).await;
     Ok(Json(AcceptAnswer::new(accepted, &profiles)?))
 }
@@ -134,11 +130,7 @@ pub(super) async fn reject_call(
         user_id: current_user.user_id,
         reason: decline_reason(body.reason.as_deref())?.into(),
     };
-    let declined = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.decline_call(request).await }
-    })
-    .await?;
+    let declined = retry_idempotent(&calls, CallsClient::decline_call, request).await?;
     Ok(Json(RejectAnswer {
         call_id: declined.call_id,
         outcome: declined.outcome,
@@ -190,11 +182,7 @@ pub(super) async fn cancel_call(
         call_id,
         user_id: current_user.user_id,
     };
-    let cancelled = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.cancel_call(request).await }
-    })
-    .await?;
+    let cancelled = retry_idempotent(&calls, CallsClient::cancel_call, request).await?;
     Ok(Json(CancelAnswer {
         call_id: cancelled.call_id,
         outcome: cancelled.outcome,
@@ -234,11 +222,7 @@ pub(super) async fn acknowledge_ring(
         call_id,
         user_id: current_user.user_id,
     };
-    let acknowledged = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.acknowledge_ring(request).await }
-    })
-    .await?;
+    let acknowledged = retry_idempotent(&calls, CallsClient::acknowledge_ring, request).await?;
     Ok(Json(RingingAnswer {
         call_id: acknowledged.call_id,
         ring_expires_at: time(acknowledged.ring_expires_at),

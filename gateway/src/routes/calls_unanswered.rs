@@ -104,11 +104,7 @@ pub(super) async fn list_unanswered_calls(
         per_page: page.per_page,
         direction: direction.map(Into::into),
     };
-    let found = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.list_unanswered(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&calls, CallsClient::list_unanswered, request).await?;
     let peer_ids = found.calls.iter().map(|call| call.peer_id).collect();
     let profiles = CallPeerProfiles::load_best_effort(&profile, peer_ids).await;
     let listed = found.calls.into_iter();
@@ -153,11 +149,11 @@ pub(super) async fn mark_unanswered_calls_seen(
     current_user: CurrentUser,
 ) -> Result<Json<UnseenCallsAnswer>> {
     let user_id = current_user.user_id;
-    retry_idempotent(|| {
-        let mut calls = calls.clone();
-        let request = MarkUnansweredSeenRequest { user_id };
-        async move { calls.mark_unanswered_seen(request).await }
-    })
+    retry_idempotent(
+        &calls,
+        CallsClient::mark_unanswered_seen,
+        MarkUnansweredSeenRequest { user_id },
+    )
     .await?;
     Ok(Json(UnseenCallsAnswer { unseen_count: 0 }))
 }

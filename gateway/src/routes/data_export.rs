@@ -86,10 +86,11 @@ pub(super) async fn read_export(
     current_user: CurrentUser,
 ) -> Result<Json<DataExportAnswer>> {
     let user_id = current_user.user_id;
-    let export = retry_idempotent(|| {
-        let mut exports = exports.clone();
-        async move { exports.get_export(GetExportRequest { user_id }).await }
-    })
+    let export = retry_idempotent(
+        &exports,
+        DataExportClient::get_export,
+        GetExportRequest { user_id },
+    )
     .await?;
     Ok(Json(export.into()))
 }

@@ -64,11 +64,7 @@ pub(super) async fn add_favorite(
     Json(ListenerBody { listener_id }): Json<ListenerBody>,
 ) -> Result<Json<FavoriteAnswer>> {
     let request = favorite_request(&current_user, listener_id);
-    let answer = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.add_favorite(request).await }
-    })
-    .await?;
+    let answer = retry_idempotent(&profile, ProfileClient::add_favorite, request).await?;
     let message = "Listener added to favorites";
     Ok(FavoriteAnswer::new(
         message,
@@ -98,11 +94,7 @@ pub(super) async fn remove_favorite(
     BodyOrQuery(ListenerBody { listener_id }): BodyOrQuery<ListenerBody>,
 ) -> Result<Json<FavoriteAnswer>> {
     let request = favorite_request(&current_user, listener_id);
-    let answer = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.remove_favorite(request).await }
-    })
-    .await?;
+    let answer = retry_idempotent(&profile, ProfileClient::remove_favorite, request).await?;
     let message = "Listener removed from favorites";
     Ok(FavoriteAnswer::new(
         message,
@@ -128,11 +120,7 @@ pub(super) async fn check_favorite(
     PathId(listener_id): PathId,
 ) -> Result<Json<FavoriteAnswer>> {
     let request = favorite_request(&current_user, listener_id);
-    let answer = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.check_favorite(request).await }
-    })
-    .await?;
+    let answer = retry_idempotent(&profile, ProfileClient::check_favorite, request).await?;
     let message = if answer.is_favorited {
         "Listener is a favorite"
     } else {
@@ -267,10 +255,6 @@ pub(super) async fn list_favorites(
         online_only: query.online_only,
         available_only: query.available_only,
     };
-    let list = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.list_favorites(request).await }
-    })
-    .await?;
+    let list = retry_idempotent(&profile, ProfileClient::list_favorites, request).await?;
     Ok(Json(FavoritesAnswer::new(list, page, &presence)))
 }

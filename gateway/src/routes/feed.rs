@@ -46,11 +46,7 @@ pub(super) async fn list_listeners(
     let filters = query.filters()?;
     let is_deep = query.cursor.is_some();
     let request = filters.to_request(current_user.user_id, page, query.cursor);
-    let found = retry_idempotent(|| {
-        let (mut profile, request) = (profile.clone(), request.clone());
-        async move { profile.list_listeners(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&profile, ProfileClient::list_listeners, request).await?;
     let pagination = Pagination {
         page: page.page,
         per_page: page.per_page,
@@ -221,10 +217,11 @@ pub(super) async fn read_statistics(
     State(presence): State<PresenceHealth>,
     _caller: CurrentUser,
 ) -> Result<Json<FeedStatsAnswer>> {
-    let stats = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.get_feed_stats(GetFeedStatsRequest {}).await }
-    })
+    let stats = retry_idempotent(
+        &profile,
+        ProfileClient::get_feed_stats,
+        GetFeedStatsRequest {},
+    )
     .await?;
     let top = stats.top_interests.into_iter();
     Ok(Json(FeedStatsAnswer {

@@ -101,22 +101,22 @@ pub(super) async fn read_listener(
     current_user: CurrentUser,
     PathId(listener_id): PathId,
 ) -> Result<Json<ListenerPageAnswer>> {
-    let page = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        let request = GetListenerRequest {
+    let page = retry_idempotent(
+        &profile,
+        ProfileClient::get_listener,
+        GetListenerRequest {
             viewer_id: current_user.user_id,
             listener_id,
-        };
-        async move { profile.get_listener(request).await }
-    });
-    let card = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        let request = GetListenerCardRequest {
+        },
+    );
+    let card = retry_idempotent(
+        &calls,
+        CallsClient::get_listener_card,
+        GetListenerCardRequest {
             caller_id: current_user.user_id,
             listener_id,
-        };
-        async move { calls.get_listener_card(request).await }
-    });
+        },
+    );
     // Calls may be unavailable: a listener who is not found must be answered all the same.
     let (page, card) = tokio::join!(page, card);
     let answer = ListenerPageAnswer::new(page?, card?, &presence);

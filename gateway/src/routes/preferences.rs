@@ -54,11 +54,8 @@ pub(super) async fn read(
     let request = GetListenerPreferencesRequest {
         user_id: current_user.user_id,
     };
-    let found = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.get_listener_preferences(request).await }
-    })
-    .await?;
+    let found =
+        retry_idempotent(&profile, ProfileClient::get_listener_preferences, request).await?;
     Ok(Json(found.into()))
 }
 

@@ -78,10 +78,11 @@ impl From<Status> for OthersStatus {
 }
 
 async fn status_of(presence: &PresenceClient, user_id: i64) -> Result<Status, Error> {
-    retry_idempotent(|| {
-        let mut presence = presence.clone();
-        async move { presence.get_status(GetStatusRequest { user_id }).await }
-    })
+    retry_idempotent(
+        presence,
+        PresenceClient::get_status,
+        GetStatusRequest { user_id },
+    )
     .await
 }
 
@@ -235,13 +236,13 @@ pub(super) async fn read_statuses(
     Query(query): Query<UserStatusesQuery>,
 ) -> Result<Json<Vec<OthersStatus>>> {
     let user_ids = parse_ids(&query.user_ids)?;
-    let answer = retry_idempotent(|| {
-        let mut presence = presence.clone();
-        let request = GetStatusesRequest {
+    let answer = retry_idempotent(
+        &presence,
+        PresenceClient::get_statuses,
+        GetStatusesRequest {
             user_ids: user_ids.clone(),
-        };
-        async move { presence.get_statuses(request).await }
-    })
+        },
+    )
     .await?;
     Ok(Json(answer.statuses.into_iter().map(Into::into).collect()))
 }

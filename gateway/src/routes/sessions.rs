@@ -56,10 +56,11 @@ pub(super) async fn list_sessions(
     current_user: CurrentUser,
 ) -> Result<Json<SessionsAnswer>> {
     let user_id = current_user.user_id;
-    let list = retry_idempotent(|| {
-        let mut auth = auth.clone();
-        async move { auth.list_sessions(ListSessionsRequest { user_id }).await }
-    })
+    let list = retry_idempotent(
+        &auth,
+        AuthClient::list_sessions,
+        ListSessionsRequest { user_id },
+    )
     .await?;
     let sessions = list.sessions.into_iter();
     let sessions = sessions.map(|session| SessionEntry::new(session, &current_user));
@@ -117,11 +118,7 @@ pub(super) async fn end_all_sessions(
         user_id: current_user.user_id,
         session_id: current_user.session_id,
     };
-    retry_idempotent(|| {
-        let (mut auth, request) = (auth.clone(), request.clone());
-        async move { auth.logout_all(request).await }
-    })
-    .await?;
+    retry_idempotent(&auth, AuthClient::logout_all, request).await?;
     revocations.refresh().await;
     Ok(Json(Message::new("Logged out everywhere")))
 }

@@ -48,15 +48,11 @@ pub(super) async fn check_username(
     State(profile): State<ProfileClient>,
     Query(UsernameAvailabilityQuery { username }): Query<UsernameAvailabilityQuery>,
 ) -> Result<Json<UsernameAnswer>> {
-    let checked = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        let username = username.clone();
-        async move {
-            profile
-                .check_username(CheckUsernameRequest { username })
-                .await
-        }
-    })
+    let checked = retry_idempotent(
+        &profile,
+        ProfileClient::check_username,
+        CheckUsernameRequest { username },
+    )
     .await?;
     Ok(Json(UsernameAnswer {
         available: checked.is_available,

@@ -84,10 +84,11 @@ pub(super) async fn read_profile(
     current_user: CurrentUser,
 ) -> Result<Json<ProfileAnswer>> {
     let user_id = current_user.user_id;
-    let user = retry_idempotent(|| {
-        let mut profile = profile.clone();
-        async move { profile.get_user(GetUserRequest { user_id }).await }
-    })
+    let user = retry_idempotent(
+        &profile,
+        ProfileClient::get_user,
+        GetUserRequest { user_id },
+    )
     .await?;
     Ok(Json(user.into()))
 }

@@ -110,15 +110,15 @@ pub(super) async fn end_socket(socket: WebSocket, end: SocketSessionEnd, now: Da
         SocketSessionEnd::Gone => {}
         SocketSessionEnd::ClosedByClient => finish_close(socket).await,
         SocketSessionEnd::ProtocolViolation(code) => {
-            close_socket(socket, code, "PROTOCOL_ERROR").await
+            close_socket(socket, code, "PROTOCOL_ERROR").await;
         }
         SocketSessionEnd::Refused(refusal) => refuse_socket(socket, &refusal, now).await,
         SocketSessionEnd::TooSlow => close_socket(socket, TOO_SLOW, "TOO_SLOW").await,
         SocketSessionEnd::TooLarge => {
-            close_socket(socket, close_code::SIZE, "MESSAGE_TOO_LARGE").await
+            close_socket(socket, close_code::SIZE, "MESSAGE_TOO_LARGE").await;
         }
         SocketSessionEnd::Restarting => {
-            close_socket(socket, close_code::RESTART, "RESTARTING").await
+            close_socket(socket, close_code::RESTART, "RESTARTING").await;
         }
         SocketSessionEnd::TryAgain => close_socket(socket, close_code::AGAIN, "TRY_AGAIN").await,
     }

@@ -77,10 +77,11 @@ impl FeedRemover {
     }
 
     async fn load_status(&self, user_id: i64) -> Result<Status, Error> {
-        retry_idempotent(|| {
-            let mut presence = self.presence.clone();
-            async move { presence.get_status(GetStatusRequest { user_id }).await }
-        })
+        retry_idempotent(
+            &self.presence,
+            PresenceClient::get_status,
+            GetStatusRequest { user_id },
+        )
         .await
     }
 }

@@ -60,10 +60,7 @@ pub(super) async fn acknowledge_ring(
     call_id: i64,
 ) -> Result<RingResponse, ErrorMessage<'static>> {
     let request = AcknowledgeRingRequest { call_id, user_id };
-    let acknowledging = retry_idempotent(|| {
-        let mut calls = calls.clone();
-        async move { calls.acknowledge_ring(request).await }
-    });
+    let acknowledging = retry_idempotent(calls, CallsClient::acknowledge_ring, request);
     match with_deadline(Instant::now() + TIMEOUT, acknowledging).await {
         Ok(acknowledged) => Ok(RingResponse {
             call_id,

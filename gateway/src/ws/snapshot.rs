@@ -162,11 +162,7 @@ impl ChannelSnapshotLoader {
             listeners_only,
             limit: USERS_MAX,
         };
-        let online = retry_idempotent(|| {
-            let mut presence = self.presence.clone();
-            async move { presence.list_online(request).await }
-        })
-        .await?;
+        let online = retry_idempotent(&self.presence, PresenceClient::list_online, request).await?;
         let statuses = online.statuses.iter();
         let statuses = statuses.map(|status| (status.user_id, raw(&Status::from(status))));
         let fresh = CachedOnlineUsers {
@@ -181,10 +177,11 @@ impl ChannelSnapshotLoader {
 
     async fn load_call(&self, current_user: &CurrentUser) -> Result<Box<RawValue>, Error> {
         let user_id = current_user.user_id;
-        let ongoing = retry_idempotent(|| {
-            let mut calls = self.calls.clone();
-            async move { calls.get_ongoing(GetOngoingRequest { user_id }).await }
-        });
+        let ongoing = retry_idempotent(
+            &self.calls,
+            CallsClient::get_ongoing,
+            GetOngoingRequest { user_id },
+        );
         let ringing = load_ring_state(&self.calls, &self.profile, current_user);
         let (ongoing, ring) = tokio::try_join!(ongoing, ringing)?;
         let call = ongoing.call.as_ref().map(OngoingCallData::of);

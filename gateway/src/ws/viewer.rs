@@ -65,10 +65,11 @@ impl SocketViewer {
         for _ in 0..LOADS_MAX {
             let generation = self.generation.load(Ordering::SeqCst);
             let user_id = self.user_id;
-            let answer = retry_idempotent(|| {
-                let mut profile = profile.clone();
-                async move { profile.get_viewer(GetViewerRequest { user_id }).await }
-            })
+            let answer = retry_idempotent(
+                profile,
+                ProfileClient::get_viewer,
+                GetViewerRequest { user_id },
+            )
             .await?;
             let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
             if self.generation.load(Ordering::SeqCst) == generation {

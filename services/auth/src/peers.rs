@@ -31,15 +31,13 @@ impl ProfileClient {
 
     /// Finds the user with this phone; `None` if the phone is new.
     pub async fn find_user_by_phone(&self, phone: &PhoneNumber) -> Result<Option<User>, Error> {
-        let found = retry_idempotent(|| {
-            let mut client = self.0.clone();
-            let phone = phone.to_string();
-            async move {
-                client
-                    .get_user_by_phone(GetUserByPhoneRequest { phone })
-                    .await
-            }
-        })
+        let found = retry_idempotent(
+            &self.0,
+            ProfileServiceClient::get_user_by_phone,
+            GetUserByPhoneRequest {
+                phone: phone.to_string(),
+            },
+        )
         .await;
         match found {
             Ok(user) => Ok(Some(user)),
@@ -50,12 +48,7 @@ impl ProfileClient {
 
     /// Creates a user, once for each registration id.
     pub async fn create_user(&self, request: CreateUserRequest) -> Result<User, Error> {
-        retry_idempotent(|| {
-            let mut client = self.0.clone();
-            let request = request.clone();
-            async move { client.create_user(request).await }
-        })
-        .await
+        retry_idempotent(&self.0, ProfileServiceClient::create_user, request).await
     }
 }
 

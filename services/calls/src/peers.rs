@@ -59,13 +59,9 @@ impl PeerClients {
         let request = CheckCallsRequest {
             calls: calls.collect(),
         };
-        let checked = retry_idempotent(|| {
-            let mut profile = self.profile.clone();
-            let request = request.clone();
-            async move { profile.check_calls(request).await }
-        })
-        .await?;
-        match_answers(planned, checked.checks)
+        let checked =
+            retry_idempotent(&self.profile, ProfileServiceClient::check_calls, request).await?;
+        match_answers(planned.len(), checked.checks)
     }
 
     /// Returns the statuses of users by their ids. A user without a status has never been online and is left
@@ -91,12 +87,8 @@ impl PeerClients {
 
     async fn load_statuses(&self, user_ids: Vec<i64>) -> Result<Vec<PersonStatus>, Error> {
         let request = GetStatusesRequest { user_ids };
-        let found = retry_idempotent(|| {
-            let mut presence = self.presence.clone();
-            let request = request.clone();
-            async move { presence.get_statuses(request).await }
-        })
-        .await?;
+        let found =
+            retry_idempotent(&self.presence, PresenceServiceClient::get_statuses, request).await?;
         Ok(found.statuses)
     }
 
@@ -111,10 +103,11 @@ impl PeerClients {
 
     /// Returns the coins of a user.
     pub(crate) async fn load_balance_coins(&self, user_id: i64) -> Result<i64, Error> {
-        let balance = retry_idempotent(|| {
-            let mut wallet = self.wallet.clone();
-            async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
-        })
+        let balance = retry_idempotent(
+            &self.wallet,
+            WalletServiceClient::get_balance,
+            GetBalanceRequest { user_id },
+        )
         .await?;
         Ok(balance.balance_coins)
     }
@@ -124,16 +117,13 @@ impl PeerClients {
         &self,
         charges: Vec<ChargeRequest>,
     ) -> Result<Vec<MinuteChargeOutcome>, Error> {
+        let asked = charges.len();
         let request = ChargeBatchRequest { charges };
-        let response = retry_idempotent(|| {
-            let mut wallet = self.wallet.clone();
-            let request = request.clone();
-            async move { wallet.charge_batch(request).await }
-        })
-        .await?;
+        let response =
+            retry_idempotent(&self.wallet, WalletServiceClient::charge_batch, request).await?;
         let outcomes = response.outcomes.into_iter();
         let charges = outcomes.filter_map(|each| each.outcome.map(charge_outcome));
-        match_answers(&request.charges, charges.collect())
+        match_answers(asked, charges.collect())
     }
 
     /// Voids the charge of the first minute of a call, or forbids it if it has not happened.
@@ -143,11 +133,7 @@ impl PeerClients {
             minute: 1,
             user_id: call.user_id,
         };
-        retry_idempotent(|| {
-            let mut wallet = self.wallet.clone();
-            async move { wallet.void_charge(request).await }
-        })
-        .await?;
+        retry_idempotent(&self.wallet, WalletServiceClient::void_charge, request).await?;
         Ok(())
     }
 
@@ -156,20 +142,17 @@ impl PeerClients {
         &self,
         settlements: Vec<SettleCallRequest>,
     ) -> Result<Vec<SettleCallResponse>, Error> {
+        let asked = settlements.len();
         let request = SettleBatchRequest { settlements };
-        let response = retry_idempotent(|| {
-            let mut wallet = self.wallet.clone();
-            let request = request.clone();
-            async move { wallet.settle_batch(request).await }
-        })
-        .await?;
-        match_answers(&request.settlements, response.settled)
+        let response =
+            retry_idempotent(&self.wallet, WalletServiceClient::settle_batch, request).await?;
+        match_answers(asked, response.settled)
     }
 }
 
 /// Refuses a response with more or fewer answers than items.
-fn match_answers<Q, A>(asked: &[Q], answers: Vec<A>) -> Result<Vec<A>, Error> {
-    if answers.len() == asked.len() {
+fn match_answers<Answer>(asked: usize, answers: Vec<Answer>) -> Result<Vec<Answer>, Error> {
+    if answers.len() == asked {
         Ok(answers)
     } else {
         Err(Error::internal(

@@ -199,7 +199,7 @@ impl<H: BatchHandler> Batcher<H> {
                 self.queue.try_send(queued).map_err(|error| match error {
                     TrySendError::Full(_) => H::queue_full(),
                     TrySendError::Closed(_) => H::worker_gone(),
-                })?
+                })?;
             }
         }
         answered.await.map_err(|_dropped| H::worker_gone())?

@@ -108,16 +108,11 @@ fn serve_until_dropped(address: SocketAddr) -> DropGuard {
 
 /// Answers how much time the peer was left, in milliseconds.
 async fn ask(channel: &PeerChannel, what: usize) -> Result<i64, Error> {
-    let answer = client::retry_idempotent(|| {
-        let mut client = TraceServiceClient::new(channel.clone());
-        let resource_spans = vec![ResourceSpans::default(); what];
-        async move {
-            client
-                .export(ExportTraceServiceRequest { resource_spans })
-                .await
-        }
-    })
-    .await?;
+    let client = TraceServiceClient::new(channel.clone());
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans::default(); what],
+    };
+    let answer = client::retry_idempotent(&client, TraceServiceClient::export, request).await?;
     Ok(answer.partial_success.expect("told").rejected_spans)
 }
 

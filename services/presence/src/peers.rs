@@ -19,11 +19,13 @@ impl CallsClient {
 
     /// Returns those of these calls that are live.
     pub async fn filter_live(&self, call_ids: &[i64]) -> Result<Vec<i64>, Error> {
-        let answer = retry_idempotent(|| {
-            let mut calls = self.0.clone();
-            let call_ids = call_ids.to_vec();
-            async move { calls.filter_live(FilterLiveRequest { call_ids }).await }
-        });
+        let answer = retry_idempotent(
+            &self.0,
+            CallsServiceClient::filter_live,
+            FilterLiveRequest {
+                call_ids: call_ids.to_vec(),
+            },
+        );
         Ok(answer.await?.live_call_ids)
     }
 }

@@ -31,10 +31,11 @@ impl AuthClient {
 
     /// Ends an account. After this has returned, no gateway accepts a token of the user any more.
     pub async fn end_account(&self, user_id: i64) -> Result<(), Error> {
-        retry_idempotent(|| {
-            let mut auth = self.0.clone();
-            async move { auth.end_account(EndAccountRequest { user_id }).await }
-        })
+        retry_idempotent(
+            &self.0,
+            AuthServiceClient::end_account,
+            EndAccountRequest { user_id },
+        )
         .await?;
         Ok(())
     }
@@ -53,21 +54,22 @@ impl CallsClient {
 
     /// Returns whether the user is on a call. If not, calls refuses new ones for twenty seconds.
     pub async fn prepare_deletion(&self, user_id: i64) -> Result<bool, Error> {
-        let prepared = retry_idempotent(|| {
-            let mut calls = self.0.clone();
-            let request = PrepareDeletionRequest { user_id };
-            async move { calls.prepare_deletion(request).await }
-        });
+        let prepared = retry_idempotent(
+            &self.0,
+            CallsServiceClient::prepare_deletion,
+            PrepareDeletionRequest { user_id },
+        );
         Ok(prepared.await?.is_on_a_call)
     }
 
     async fn load_totals(&self, listener_ids: &[i64]) -> Result<Vec<ListenerTotals>, Error> {
-        let found = retry_idempotent(|| {
-            let mut calls = self.0.clone();
-            let listener_ids = listener_ids.to_vec();
-            let request = GetListenerTotalsRequest { listener_ids };
-            async move { calls.get_listener_totals(request).await }
-        });
+        let found = retry_idempotent(
+            &self.0,
+            CallsServiceClient::get_listener_totals,
+            GetListenerTotalsRequest {
+                listener_ids: listener_ids.to_vec(),
+            },
+        );
         Ok(found.await?.totals)
     }
 }
@@ -110,11 +112,13 @@ impl FeedSourceClients {
         user_ids: &[i64],
         rows: &mut HashMap<i64, FeedSourceRow>,
     ) -> Result<(), Error> {
-        let found = retry_idempotent(|| {
-            let mut presence = self.presence.clone();
-            let user_ids = user_ids.to_vec();
-            async move { presence.get_statuses(GetStatusesRequest { user_ids }).await }
-        });
+        let found = retry_idempotent(
+            &self.presence,
+            PresenceServiceClient::get_statuses,
+            GetStatusesRequest {
+                user_ids: user_ids.to_vec(),
+            },
+        );
         for status in found.await?.statuses {
             if let Some(row) = rows.get_mut(&status.user_id) {
                 row.status_version = status.version;
@@ -148,12 +152,13 @@ impl FeedSourceClients {
         user_ids: &[i64],
         rows: &mut HashMap<i64, FeedSourceRow>,
     ) -> Result<(), Error> {
-        let found = retry_idempotent(|| {
-            let mut verification = self.verification.clone();
-            let user_ids = user_ids.to_vec();
-            let request = GetStandingsRequest { user_ids };
-            async move { verification.get_standings(request).await }
-        });
+        let found = retry_idempotent(
+            &self.verification,
+            VerificationServiceClient::get_standings,
+            GetStandingsRequest {
+                user_ids: user_ids.to_vec(),
+            },
+        );
         for standing in found.await?.standings {
             if let Some(row) = rows.get_mut(&standing.user_id) {
                 row.is_verified = standing.is_verified;

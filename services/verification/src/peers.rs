@@ -26,10 +26,11 @@ impl ProfileClient {
 
     /// Fetches whether a user has the role of a listener at present. Fails if there is no such user.
     pub async fn is_listener(&self, user_id: i64) -> Result<bool, Error> {
-        let user = retry_idempotent(|| {
-            let mut client = self.0.clone();
-            async move { client.get_user(GetUserRequest { user_id }).await }
-        })
+        let user = retry_idempotent(
+            &self.0,
+            ProfileServiceClient::get_user,
+            GetUserRequest { user_id },
+        )
         .await?;
         Ok(user.roles.iter().any(|role| role == ROLE_LISTENER))
     }
@@ -37,12 +38,7 @@ impl ProfileClient {
     /// Fetches the names of up to 200 users. Deleted users are left out.
     pub async fn fetch_usernames(&self, user_ids: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
         let request = GetUsernamesRequest { user_ids };
-        let names = retry_idempotent(|| {
-            let mut client = self.0.clone();
-            let request = request.clone();
-            async move { client.get_usernames(request).await }
-        })
-        .await?;
+        let names = retry_idempotent(&self.0, ProfileServiceClient::get_usernames, request).await?;
         Ok(names.usernames)
     }
 }
@@ -86,11 +82,6 @@ impl UserDataSource {
             user_id,
             cursor: cursor.to_owned(),
         };
-        retry_idempotent(|| {
-            let mut client = self.client.clone();
-            let request = request.clone();
-            async move { client.export_user(request).await }
-        })
-        .await
+        retry_idempotent(&self.client, ExportServiceClient::export_user, request).await
     }
 }

@@ -65,11 +65,11 @@ pub(in crate::routes) async fn list_pending_photos(
 ) -> Result<Json<PendingPhotosAnswer>> {
     let requested = query.page()?;
     let ClientPageRequest { page, per_page } = requested;
-    let found = retry_idempotent(|| {
-        let mut photos = photos.clone();
-        let request = ListPendingPhotosRequest { page, per_page };
-        async move { photos.list_pending_photos(request).await }
-    })
+    let found = retry_idempotent(
+        &photos,
+        PhotoClient::list_pending_photos,
+        ListPendingPhotosRequest { page, per_page },
+    )
     .await?;
     let pagination = requested.with_total(found.total_pending);
     Ok(Json(PendingPhotosAnswer {

@@ -149,10 +149,11 @@ pub(super) async fn read_own_photos(
     current_user: CurrentUser,
 ) -> Result<Json<OwnPhotosAnswer>> {
     let user_id = current_user.user_id;
-    let found = retry_idempotent(|| {
-        let mut photos = photos.clone();
-        async move { photos.get_photos(GetPhotosRequest { user_id }).await }
-    })
+    let found = retry_idempotent(
+        &photos,
+        PhotoClient::get_photos,
+        GetPhotosRequest { user_id },
+    )
     .await?;
     let mut answer = OwnPhotosAnswer {
         approved: None,
@@ -184,10 +185,11 @@ pub(super) async fn delete_photos(
     current_user: CurrentUser,
 ) -> Result<Json<Message>> {
     let user_id = current_user.user_id;
-    retry_idempotent(|| {
-        let mut photos = photos.clone();
-        async move { photos.delete_photos(DeletePhotosRequest { user_id }).await }
-    })
+    retry_idempotent(
+        &photos,
+        PhotoClient::delete_photos,
+        DeletePhotosRequest { user_id },
+    )
     .await?;
     Ok(Json(Message::new("Your photos are deleted")))
 }
@@ -213,11 +215,11 @@ pub(super) async fn read_photo(
     // A key that is no text is the key of no photo.
     let photo_key = photo_key.map_or_else(|_| String::new(), |Path(key)| key);
     let etag = format!("\"{photo_key}\"");
-    let photo = retry_idempotent(|| {
-        let mut photos = photos.clone();
-        let photo_key = photo_key.clone();
-        async move { photos.read_photo(ReadPhotoRequest { photo_key }).await }
-    })
+    let photo = retry_idempotent(
+        &photos,
+        PhotoClient::read_photo,
+        ReadPhotoRequest { photo_key },
+    )
     .await?;
     let headers = [
         (CONTENT_TYPE, "image/jpeg".to_owned()),

@@ -65,11 +65,11 @@ pub(in crate::routes) async fn list_pending_samples(
 ) -> Result<Json<VerificationPendingAnswer>> {
     let requested = query.page()?;
     let ClientPageRequest { page, per_page } = requested;
-    let found = retry_idempotent(|| {
-        let mut verification = verification.clone();
-        let request = ListPendingRequest { page, per_page };
-        async move { verification.list_pending(request).await }
-    })
+    let found = retry_idempotent(
+        &verification,
+        VerificationClient::list_pending,
+        ListPendingRequest { page, per_page },
+    )
     .await?;
     let pagination = requested.with_total(found.total_pending);
     Ok(Json(VerificationPendingAnswer {

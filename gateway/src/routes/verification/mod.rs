@@ -150,11 +150,11 @@ pub(super) async fn read_verification(
     current_user: CurrentUser,
 ) -> Result<Json<VerificationStatusAnswer>> {
     let user_id = current_user.user_id;
-    let answer = retry_idempotent(|| {
-        let mut verification = verification.clone();
-        let request = GetVerificationStatusRequest { user_id };
-        async move { verification.get_verification_status(request).await }
-    })
+    let answer = retry_idempotent(
+        &verification,
+        VerificationClient::get_verification_status,
+        GetVerificationStatusRequest { user_id },
+    )
     .await?;
     Ok(Json(answer.into()))
 }
@@ -175,11 +175,11 @@ pub(super) async fn list_samples(
     current_user: CurrentUser,
 ) -> Result<Json<VerificationHistoryAnswer>> {
     let user_id = current_user.user_id;
-    let answer = retry_idempotent(|| {
-        let mut verification = verification.clone();
-        let request = GetVerificationHistoryRequest { user_id };
-        async move { verification.get_verification_history(request).await }
-    })
+    let answer = retry_idempotent(
+        &verification,
+        VerificationClient::get_verification_history,
+        GetVerificationHistoryRequest { user_id },
+    )
     .await?;
     Ok(Json(answer.into()))
 }

@@ -108,11 +108,6 @@ pub(in crate::routes) async fn read_earning_summary(
         from_date: query.from,
         to_date: query.to,
     };
-    let summary = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        let request = request.clone();
-        async move { wallet.get_earning_summary(request).await }
-    })
-    .await?;
+    let summary = retry_idempotent(&wallet, WalletClient::get_earning_summary, request).await?;
     Ok(Json(summary.into()))
 }

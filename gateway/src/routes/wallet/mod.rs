@@ -64,10 +64,11 @@ pub(super) async fn check_no_payout_in_progress(
 }
 
 async fn load_balance(wallet: &WalletClient, user_id: i64) -> Result<Balance, Error> {
-    retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move { wallet.get_balance(GetBalanceRequest { user_id }).await }
-    })
+    retry_idempotent(
+        wallet,
+        WalletClient::get_balance,
+        GetBalanceRequest { user_id },
+    )
     .await
 }
 

@@ -95,12 +95,7 @@ pub(in crate::routes) async fn list_all_withdrawals(
         page: page.page,
         per_page: page.per_page,
     };
-    let found = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        let request = request.clone();
-        async move { wallet.review_withdrawals(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&wallet, WalletClient::review_withdrawals, request).await?;
     Ok(Json(WithdrawalReviewAnswer {
         pagination: page.with_total(found.total),
         withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),

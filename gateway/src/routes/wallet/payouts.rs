@@ -149,14 +149,11 @@ pub(in crate::routes) async fn read_bank_details(
     current_user: CurrentUser,
 ) -> Result<Json<BankDetailsAnswer>> {
     let user_id = current_user.user_id;
-    let found = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move {
-            wallet
-                .get_bank_details(GetBankDetailsRequest { user_id })
-                .await
-        }
-    })
+    let found = retry_idempotent(
+        &wallet,
+        WalletClient::get_bank_details,
+        GetBankDetailsRequest { user_id },
+    )
     .await?;
     Ok(Json(found.details.into()))
 }
@@ -277,11 +274,7 @@ pub(in crate::routes) async fn list_withdrawals(
         page: page.page,
         per_page: page.per_page,
     };
-    let found = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move { wallet.list_withdrawals(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&wallet, WalletClient::list_withdrawals, request).await?;
     Ok(Json(WithdrawalsAnswer {
         withdrawals: found.withdrawals.into_iter().map(Into::into).collect(),
         total_withdrawn: Hundredths(found.total_withdrawn_paise),

@@ -81,11 +81,7 @@ pub(in crate::routes) async fn list_earnings(
         page: page.page,
         per_page: page.per_page,
     };
-    let found = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move { wallet.list_earnings(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&wallet, WalletClient::list_earnings, request).await?;
     Ok(Json(EarningsAnswer {
         earnings: found.earnings.into_iter().map(Into::into).collect(),
         total_earnings: Hundredths(found.total_paise),
@@ -166,12 +162,7 @@ async fn load_transactions(
     wallet: WalletClient,
     request: ListTransactionsRequest,
 ) -> Result<ListTransactionsResponse, Error> {
-    retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        let request = request.clone();
-        async move { wallet.list_transactions(request).await }
-    })
-    .await
+    retry_idempotent(&wallet, WalletClient::list_transactions, request).await
 }
 
 /// List the current user's transactions of coins and rupees, newest first.
@@ -390,11 +381,7 @@ pub(in crate::routes) async fn list_recharges(
         page: page.page,
         per_page: page.per_page,
     };
-    let found = retry_idempotent(|| {
-        let mut wallet = wallet.clone();
-        async move { wallet.list_recharges(request).await }
-    })
-    .await?;
+    let found = retry_idempotent(&wallet, WalletClient::list_recharges, request).await?;
     let pagination = page.with_total(found.total);
     Ok(Json(RechargesAnswer {
         recharges: found.recharges.into_iter().map(Into::into).collect(),

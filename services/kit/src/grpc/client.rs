@@ -100,20 +100,21 @@ const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
 const RETRIES_PER_SEC_MIN: u32 = 10;
 const RETRIES_OF_CALLS: f32 = 0.1;
 
-/// Makes a call and retries it a few times, with growing pauses, while the outcome is unknown. Only for
-/// operations that may safely happen twice. At most about a tenth of all calls is retried, and none to a peer
-/// whose circuit is open.
+/// Calls `method` of a peer with `request`, and retries it a few times, with growing pauses, while the outcome is
+/// unknown. Only for methods that may safely be executed twice. At most about a tenth of all calls is retried, and
+/// none to a peer whose circuit is open.
 ///
 /// # Errors
 /// The error of the last attempt.
-pub async fn retry_idempotent<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<tonic::Response<T>, Status>>,
-{
+pub async fn retry_idempotent<Client: Clone, Request: Clone, Answer>(
+    client: &Client,
+    method: impl AsyncFn(&mut Client, Request) -> Result<tonic::Response<Answer>, Status>,
+    request: Request,
+) -> Result<Answer, Error> {
     RETRY_BUDGET.deposit();
     let mut delay = RETRY_DELAY_FIRST;
     for _ in 1..RETRY_ATTEMPTS_MAX {
-        let status = match call().await {
+        let status = match method(&mut client.clone(), request.clone()).await {
             Ok(response) => return Ok(response.into_inner()),
             Err(status) => status,
         };
@@ -126,5 +127,5 @@ where
         tokio::time::sleep(delay).await;
         delay *= 4;
     }
-    Ok(call().await?.into_inner())
+    Ok(method(&mut client.clone(), request).await?.into_inner())
 }
